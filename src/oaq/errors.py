@@ -1,0 +1,39 @@
+"""Every error oaq raises on purpose, in one tree.
+
+An ``OaqError`` is about what the caller gave us: its message says what is wrong, where, with which numbers, and what to
+do next, and is fit to be shown to a user as it is. Anything else that escapes is a defect of oaq.
+"""
+
+from __future__ import annotations
+
+
+class OaqError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class FormatError(OaqError):
+    """A file or a buffer is not what it claims to be: missing, truncated, edited, of another version."""
+
+
+class ProgramError(OaqError):
+    """An ``IntProgram`` (or the input given to one) breaks an invariant: shapes, ranges, names, types."""
+
+
+class AccumulatorOverflow(OaqError):
+    """A sum can leave its register, so what was asked for cannot be proved."""
+
+
+class UnsupportedOp(OaqError):
+    """A network holds an operator (or a variant of one) that oaq does not know."""
+
+
+class NoKernel(OaqError):
+    """No kernel row that may be used here computes this node."""
+
+
+class Mismatch(OaqError):
+    """Two executors that must agree bit for bit do not."""
+
+
+class CalibrationError(OaqError):
+    """Calibration data is empty, of the wrong shape, or holds NaN or infinity."""

@@ -1,0 +1,1 @@
+"""Integers, ranges, registers, rounding: the mathematics below everything else. Pure; numpy only."""

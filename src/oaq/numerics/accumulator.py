@@ -1,0 +1,90 @@
+"""The register a sum lives in: how wide it is, which products share it, and what happens when it is left.
+
+Source of the models: the instruction set manuals (vpmaddubsw saturates a pair to s16, vpaddw wraps, vpdpbusd is exact
+in s32, smlal wraps). ``docs/math/overflow.md`` has the table and derives what each model needs proved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from oaq.numerics.formats import signed
+from oaq.numerics.ranges import IntRange
+
+Overflow = Literal["wraps", "saturates", "exact"]
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """A register model.
+
+    One inner *step* consumes ``step`` consecutive operands k. Operands come in *groups* of ``group`` consecutive k
+    whose products one instruction sums (2 for vpmaddubsw); what leaves the group's ``bits`` there does
+    ``group_overflow``. Group sums are then added into one of ``lanes`` registers, ``lane(k) = (k // group) % lanes``,
+    of ``bits`` bits with behaviour ``overflow``. A *run* is the number of steps between two spills; after a run every
+    lane is added into s32.
+
+    Attributes:
+        name: how reports call it.
+        bits: width of a lane and of a group sum, 2..32. 32 with ``overflow == "exact"`` means: proved by the s32 total.
+        overflow: what a lane does when a sum leaves it.
+        step: operands k per inner step, >= 1.
+        group: products summed inside one instruction, divides ``step``.
+        group_overflow: what one instruction does when the group's sum leaves ``bits``.
+        lanes: registers that share the sum of one output, >= 1; ``group * lanes`` divides ``step`` or equals a multiple
+            of it, so that the lane of k depends on k modulo ``group * lanes`` only.
+        max_run: most steps between spills the kernel can do; ``None`` is no limit, 1 is a spill at every step.
+    """
+
+    name: str
+    bits: int
+    overflow: Overflow
+    step: int = 1
+    group: int = 1
+    group_overflow: Overflow = "exact"
+    lanes: int = 1
+    max_run: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 32:
+            raise ValueError(f"{self.name}: an accumulator has 2 to 32 bits, not {self.bits}")
+        if min(self.step, self.group, self.lanes) < 1 or self.step % self.group:
+            raise ValueError(f"{self.name}: step {self.step}, group {self.group}, lanes {self.lanes} do not fit")
+        if self.max_run is not None and self.max_run < 1:
+            raise ValueError(f"{self.name}: a run has at least one step, not {self.max_run}")
+
+    @property
+    def range(self) -> IntRange:
+        """What one lane can hold."""
+        return signed(self.bits)
+
+    @property
+    def is_exact(self) -> bool:
+        """True iff nothing narrower than s32 is ever summed."""
+        return self.overflow == "exact" and self.group_overflow == "exact"
+
+    def lane(self, k: int) -> int:
+        """Which lane operand ``k`` of the packed order is summed in."""
+        return (k // self.group) % self.lanes
+
+
+AVX2_ACC16: Final = Accumulator("avx2-acc16", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2)
+"""vpmaddubsw + vpaddw on a k-quad; spill by vpmaddwd with ones + vpaddd. Also AVX-512BW."""
+AVX2_ACC32: Final = Accumulator(
+    "avx2-acc32", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2, max_run=1
+)
+"""vpmaddubsw + vpmaddwd + vpaddd: a spill at every step, so only a pair can leave s16."""
+DEPTHWISE_ACC16: Final = Accumulator("depthwise-acc16", 16, "wraps", step=2, group=2, group_overflow="saturates")
+"""vpmaddubsw on two interleaved taps + vpaddw: one 16-bit lane per channel."""
+EXACT_S32: Final = Accumulator("exact-s32", 32, "exact", step=4)
+"""vpdpbusd, sdot, or widening to 16 bits before vpmaddwd: only the s32 total matters."""
+NEON_ACC16: Final = Accumulator("neon-acc16", 16, "wraps", step=16, lanes=8)
+"""smlal + smlal2 into eight 16-bit lanes, k modulo 8; spill by sadalp."""
+NEON_MLAL_PAIR: Final = Accumulator("neon-mlal-pair", 16, "wraps", step=16, lanes=8, max_run=1)
+"""smull + smlal2 + sadalp: a lane holds the products k and k + 8."""
+
+
+def pure(bits: int, overflow: Overflow = "wraps") -> Accumulator:
+    """One ``bits``-bit register that sums all of K: FPGA, custom hardware, the paper's whole-sum check."""
+    return Accumulator(f"{bits}-bit", bits, overflow)

@@ -1,0 +1,26 @@
+"""The integer formats by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oaq.numerics.ranges import IntRange
+
+
+def signed(bits: int) -> IntRange:
+    """The range of a two's complement register of ``bits`` bits (1 or more).
+
+    >>> signed(16)
+    IntRange(lo=-32768, hi=32767)
+    """
+    if bits < 1:
+        raise ValueError(f"a register has at least 1 bit, not {bits}")
+    return IntRange(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
+U8: Final = IntRange(0, 255)
+S8: Final = signed(8)
+S8_WEIGHT: Final = IntRange(-127, 127)
+"""Weights: symmetric, so -128 never occurs and |u8 * s8| <= 255 * 127 = 32385 always fits 16 bits."""
+S16: Final = signed(16)
+S32: Final = signed(32)

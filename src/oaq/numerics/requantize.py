@@ -1,0 +1,109 @@
+"""From an exact s32 sum to a u8: the two declared semantics.
+
+``float32_half_even``: y = clamp(round_half_even(float32(acc) * multiplier) + zero_point): one conversion, one
+float32 multiplication, one rounding, never fused. Equal on every IEEE machine; what ONNX Runtime's QLinearConv does.
+
+``fixed_point``: y = clamp(((acc * multiplier + 2**(shift - 1)) >> shift) + zero_point) in 64-bit integers.
+
+Both are monotone in acc (multipliers are positive): that lets ``overflow`` propagate ranges through their ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.rounding import round_half_even, rounding_shift
+
+Semantics = Literal["float32_half_even", "fixed_point"]
+SEMANTICS: tuple[Semantics, ...] = ("float32_half_even", "fixed_point")
+
+
+@dataclass(frozen=True, eq=False)
+class Requantize:
+    """How each output's sum becomes an integer of the output's scale.
+
+    Attributes:
+        multiplier: (N,) float32, or (N,) int32 in [1, 2**31) when ``shift`` is given. Positive, finite.
+        shift: None for ``float32_half_even``; (N,) int32 in [1, 62] for ``fixed_point``.
+    """
+
+    multiplier: NDArray[np.float32] | NDArray[np.int32]
+    shift: NDArray[np.int32] | None = None
+
+    def __post_init__(self) -> None:
+        wanted = np.float32 if self.shift is None else np.int32
+        multiplier = _frozen_copy(self.multiplier, wanted, "multiplier")
+        if not np.all(np.isfinite(multiplier)) or np.any(multiplier <= 0):
+            raise ValueError("requantize multipliers are positive and finite")
+        object.__setattr__(self, "multiplier", multiplier)
+        if self.shift is not None:
+            shift = _frozen_copy(self.shift, np.int32, "shift")
+            if shift.shape != multiplier.shape or np.any((shift < 1) | (shift > 62)):
+                raise ValueError("fixed-point shifts are 1 to 62, one per multiplier")
+            object.__setattr__(self, "shift", shift)
+
+    @property
+    def semantics(self) -> Semantics:
+        """Which of the two formulas applies."""
+        return "float32_half_even" if self.shift is None else "fixed_point"
+
+    def __len__(self) -> int:
+        return len(self.multiplier)
+
+    @classmethod
+    def from_scales(cls, ratio: NDArray[np.float32], semantics: Semantics) -> Requantize:
+        """The multipliers for real ratios ``s_x * s_w / s_y`` (shape (N,), float32, as computed by the caller).
+
+        Fixed point keeps 31 significant bits: ``ratio ~= multiplier * 2**-shift``, multiplier in [2**30, 2**31).
+
+        Raises:
+            ValueError: a ratio is not in [2**-31, 2**29], where fixed point has no shift for it.
+        """
+        ratio = np.atleast_1d(np.asarray(ratio, np.float32))
+        if semantics == "float32_half_even":
+            return cls(ratio)
+        pairs = [_fixed_point(float(r)) for r in ratio]
+        return cls(np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int32))
+
+    def apply(self, acc: NDArray[np.integer], zero_point: int, clamp: IntRange) -> NDArray[np.int64]:
+        """Requantize sums whose last axis is the N outputs.
+
+        Args:
+            acc: (..., N) exact sums inside s32.
+            zero_point: of the output.
+            clamp: effective range of the output.
+
+        Returns:
+            (..., N) int64 inside ``clamp``.
+        """
+        if self.shift is None:
+            scaled = round_half_even(acc.astype(np.float32) * self.multiplier)
+            low, high = np.float32(clamp.lo - zero_point), np.float32(clamp.hi - zero_point)
+            return np.clip(scaled, low, high).astype(np.int64) + zero_point
+        product = acc.astype(np.int64) * self.multiplier.astype(np.int64)
+        return np.clip(rounding_shift(product, self.shift.astype(np.int64)) + zero_point, clamp.lo, clamp.hi)
+
+
+def _fixed_point(ratio: float) -> tuple[int, int]:
+    if not 2.0**-31 <= ratio <= 2.0**29:
+        raise ValueError(f"fixed point represents ratios in [2**-31, 2**29]; {ratio!r} is outside")
+    fraction, exponent = math.frexp(ratio)
+    multiplier = round(fraction * (1 << 31))
+    if multiplier == 1 << 31:
+        multiplier, exponent = 1 << 30, exponent + 1
+    return multiplier, 31 - exponent
+
+
+def _frozen_copy(array: NDArray[np.generic], dtype: type[np.generic], name: str) -> NDArray[np.generic]:
+    given = np.asarray(array)
+    if given.ndim != 1 or given.dtype != dtype:
+        raise TypeError(f"{name} is (N,) {np.dtype(dtype).name}, not {given.dtype} of shape {given.shape}")
+    copy = given.copy()
+    copy.flags.writeable = False
+    return copy
