@@ -1,0 +1,1 @@
+"""A network of integers: its operators, its tensors, its file."""
