@@ -164,6 +164,8 @@ def _check_node(program: IntProgram, node: Node, written: set[str]) -> None:
         raise ProgramError(f"{where}: requantizes by {requantize.semantics}, the program by {program.requantize}")
     if isinstance(node.op, ops.SAME_AFFINE):
         _check_movement(where, inputs[0], output)
+    if isinstance(node.op, ops.Lookup):
+        _check_table(where, node.op, inputs[0], output)
     if isinstance(node.op, ops.Conv2d | ops.Linear):
         _check_total(where, node.op, inputs[0])
 
@@ -175,6 +177,14 @@ def _check_movement(where: str, x: TensorSpec, y: TensorSpec) -> None:
         )
     if not y.range.contains(x.range):
         raise ProgramError(f"{where}: moves integers of {x.range} into {y.range}, which does not hold them")
+
+
+def _check_table(where: str, op: ops.Lookup, x: TensorSpec, y: TensorSpec) -> None:
+    reached = op.table[x.range.lo : x.range.hi + 1]
+    if int(reached.min()) < y.range.lo or int(reached.max()) > y.range.hi:
+        raise ProgramError(
+            f"{where}: the table maps {x.range} to integers {reached.min()}..{reached.max()}, outside {y.range}"
+        )
 
 
 def _check_total(where: str, op: ops.Conv2d | ops.Linear, x: TensorSpec) -> None:

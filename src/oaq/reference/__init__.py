@@ -1,0 +1,12 @@
+"""The law: every operator on exact integers in NumPy, and a bit-true model of the registers kernels sum in.
+
+Slow and obvious on purpose, never optimised for its own sake, never a fallback: executors are compared with it.
+"""
+
+from __future__ import annotations
+
+from oaq.reference.packing import lanes, packed_operands, packed_weights
+from oaq.reference.register import Simulation, simulate
+from oaq.reference.run import Run, compute, run
+
+__all__ = ["Run", "Simulation", "compute", "lanes", "packed_operands", "packed_weights", "run", "simulate"]

@@ -1,0 +1,77 @@
+"""Operands and weights in the order kernels sum them, and the lanes they are summed in.
+
+Packed K order of one output: k = (kh * KW + kw) * C_group + c, zero-padded at the end to a multiple of ``step``. For a
+depthwise convolution C_group is 1, so k counts taps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.numerics.accumulator import Accumulator
+from oaq.program import ops
+from oaq.reference.conv2d import taps
+from oaq.reference.matmul import matmul
+
+
+def packed_operands(op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_point: int, step: int) -> NDArray[np.uint8]:
+    """The operands as loaded: raw integers, ``zero_point`` at padded positions of the image.
+
+    Args:
+        op: the layer.
+        x: (batch, H, W, C) or (batch, K).
+        zero_point: of ``x``.
+        step: the padding of K at the end is to a multiple of this.
+
+    Returns:
+        (groups, M, K padded) uint8, M = batch * OH * OW counted in that order; the padding of K holds 0.
+    """
+    if isinstance(op, ops.Linear):
+        rows = x[None]
+    else:
+        seen = np.stack([tap for _, _, tap in taps(x.astype(np.int64), op, outside=zero_point)], axis=3)
+        batch, height, width, window, channels = seen.shape
+        grouped = seen.reshape(batch * height * width, window, op.groups, channels // op.groups)
+        rows = grouped.transpose(2, 0, 1, 3).reshape(op.groups, batch * height * width, -1)
+    return _pad_last(rows, step).astype(np.uint8)
+
+
+def packed_weights(op: ops.Conv2d | ops.Linear, step: int) -> NDArray[np.int8]:
+    """(N, K padded) int8: each output's weights in packed order, zeros at the end."""
+    return _pad_last(op.weight.reshape(op.weight.shape[0], -1), step)
+
+
+def lanes(
+    op: ops.Conv2d | ops.Linear,
+    x: NDArray[np.uint8],
+    zero_point: int,
+    accumulator: Accumulator,
+    steps: tuple[int, int] | None = None,
+) -> NDArray[np.int64]:
+    """The exact sum of weight times operand as loaded in each lane, with no register to leave.
+
+    Args:
+        op: the layer.
+        x: (batch, H, W, C) or (batch, K).
+        zero_point: of ``x``.
+        accumulator: which products share a lane.
+        steps: (start, count), the run to sum; None is all of K.
+
+    Returns:
+        (M, N, lanes) int64, M = batch * OH * OW.
+    """
+    operands = packed_operands(op, x, zero_point, accumulator.step)
+    weight = packed_weights(op, accumulator.step)
+    weight = weight.reshape(operands.shape[0], -1, weight.shape[-1])
+    start, count = steps if steps is not None else (0, weight.shape[-1] // accumulator.step)
+    k = np.arange(start * accumulator.step, (start + count) * accumulator.step)
+    lane = (k // accumulator.group) % accumulator.lanes
+    sums = [matmul(operands[..., k[lane == n]], weight[..., k[lane == n]]) for n in range(accumulator.lanes)]
+    groups, samples, outputs = sums[0].shape
+    return np.stack(sums, axis=-1).transpose(1, 0, 2, 3).reshape(samples, groups * outputs, accumulator.lanes)
+
+
+def _pad_last(values: NDArray, multiple: int) -> NDArray:
+    missing = -values.shape[-1] % multiple
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])

@@ -1,0 +1,168 @@
+"""Run a whole program on exact integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import AccumulatorOverflow, ProgramError
+from oaq.numerics.formats import S32
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.reference import elementwise, movement, pool
+from oaq.reference.conv2d import conv2d
+from oaq.reference.matmul import linear
+
+Images = NDArray[np.uint8]
+Inputs = Images | Sequence[Images] | Mapping[str, Images]
+SAMPLES_AT_ONCE = 4
+"""Samples computed together: bounds the memory that 64-bit integers need, changes no result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a program computed.
+
+    Attributes:
+        outputs: (batch, ...) uint8 per program output, in the program's order.
+        tensors: (batch, ...) uint8 for every tensor, the inputs included.
+        accumulators: (batch, ..., N) int32 exact sums of every Conv2d and Linear node (bias included); empty unless
+            asked for.
+    """
+
+    outputs: tuple[Images, ...]
+    tensors: Mapping[str, Images]
+    accumulators: Mapping[str, NDArray[np.int32]]
+
+
+def run(program: IntProgram, x: Inputs, accumulators: bool = False) -> Run:
+    """Every tensor of ``program`` for the given inputs.
+
+    Args:
+        program: what to run.
+        x: (batch, ...) uint8 in the shape of the program's input: one array, or one per input in order or by name.
+        accumulators: also return the exact s32 sums.
+
+    Raises:
+        ProgramError: an input is missing or has another type, shape or range than the program declares.
+        AccumulatorOverflow: a sum leaves s32 on this input.
+    """
+    given = _check_inputs(program, x)
+    batch = next(iter(given.values())).shape[0]
+    parts = [
+        _run_samples(program, {name: value[start : start + SAMPLES_AT_ONCE] for name, value in given.items()})
+        for start in range(0, max(batch, 1), SAMPLES_AT_ONCE)
+    ]
+    tensors = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
+    sums: dict[str, NDArray[np.int32]] = {}
+    if accumulators:
+        sums = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
+    return Run(tuple(tensors[name] for name in program.outputs), tensors, sums)
+
+
+def compute(
+    node: Node, inputs: Sequence[Images], specs: Sequence[TensorSpec], y: TensorSpec
+) -> tuple[Images, NDArray[np.int32] | None]:
+    """One node: its result and, for Conv2d and Linear, its exact sums.
+
+    Raises:
+        AccumulatorOverflow: a sum leaves s32 on these inputs.
+    """
+    op = node.op
+    if isinstance(op, ops.Conv2d | ops.Linear):
+        law = (
+            conv2d(op, inputs[0], specs[0].affine)
+            if isinstance(op, ops.Conv2d)
+            else linear(op, inputs[0], specs[0].affine)
+        )
+        sums = _check_s32(node, law)
+        return op.requantize.apply(sums, y.affine.zero_point, y.range).astype(np.uint8), sums
+    return _without_sums(op, inputs, specs, y).astype(np.uint8), None
+
+
+def _without_sums(
+    op: ops.Op, inputs: Sequence[Images], specs: Sequence[TensorSpec], y: TensorSpec
+) -> NDArray[np.int64]:
+    x, affine = inputs[0], specs[0].affine
+    match op:
+        case ops.Add():
+            return elementwise.add(op, inputs, specs, y)
+        case ops.Mul():
+            return elementwise.mul(op, inputs, specs, y)
+        case ops.Concat():
+            return elementwise.concat(op, inputs, specs, y)
+        case ops.Lookup():
+            return elementwise.lookup(op, x)
+        case ops.MaxPool():
+            return pool.max_pool(op, x, y)
+        case ops.AvgPool():
+            return pool.avg_pool(op, x, affine, y)
+        case ops.GlobalAvgPool():
+            return pool.global_avg_pool(op, x, affine, y)
+        case ops.Resize():
+            return movement.resize(op, x)
+        case ops.DepthToSpace():
+            return movement.depth_to_space(op, x)
+        case ops.Reshape():
+            return movement.reshape(op, x)
+        case ops.Pad():
+            return movement.pad(op, x, affine.zero_point)
+        case ops.Slice():
+            return movement.slice_(op, x)
+    raise ProgramError(f"{type(op).__name__} is not an operator of an IntProgram")
+
+
+def _run_samples(
+    program: IntProgram, given: Mapping[str, Images]
+) -> tuple[dict[str, Images], dict[str, NDArray[np.int32]]]:
+    tensors, sums = dict(given), {}
+    for node in program.nodes:
+        inputs = [tensors[name] for name in node.inputs]
+        y, acc = compute(node, inputs, program.specs(node), program.tensors[node.output])
+        tensors[node.output] = y
+        if acc is not None:
+            sums[node.name] = acc
+    return tensors, sums
+
+
+def _check_s32(node: Node, sums: NDArray[np.int64]) -> NDArray[np.int32]:
+    if sums.size and (int(sums.min()) < S32.lo or int(sums.max()) > S32.hi):
+        raise AccumulatorOverflow(
+            f"{node.name}: the exact sum reaches [{sums.min()}, {sums.max()}], which leaves s32. "
+            "Scale the layer's weights or bias down, or split the layer"
+        )
+    return sums.astype(np.int32)
+
+
+def _check_inputs(program: IntProgram, x: Inputs) -> dict[str, Images]:
+    given = dict(_named(program, x))
+    if set(given) != set(program.inputs):
+        raise ProgramError(f"{program.name}: takes the inputs {list(program.inputs)}, got {list(given)}")
+    batches = set()
+    for name in program.inputs:
+        spec, value = program.tensors[name], given[name]
+        if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.shape[1:] != spec.shape:
+            what = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise ProgramError(f"input {name!r}: takes uint8 (batch, {', '.join(map(str, spec.shape))}), got {what}")
+        if value.size and (int(value.min()) < spec.range.lo or int(value.max()) > spec.range.hi):
+            raise ProgramError(
+                f"input {name!r}: holds integers {value.min()}..{value.max()}, outside the effective range "
+                f"[{spec.range.lo}, {spec.range.hi}] that every bound assumes; clamp them"
+            )
+        batches.add(value.shape[0])
+    if len(batches) != 1:
+        raise ProgramError(f"{program.name}: the inputs have different batch sizes {sorted(batches)}")
+    return given
+
+
+def _named(program: IntProgram, x: Inputs) -> Iterator[tuple[str, Images]]:
+    if isinstance(x, Mapping):
+        yield from x.items()
+        return
+    values = [x] if isinstance(x, np.ndarray) else list(x)
+    if len(values) != len(program.inputs):
+        raise ProgramError(f"{program.name}: takes {len(program.inputs)} inputs, got {len(values)}")
+    yield from zip(program.inputs, values, strict=True)

@@ -1,0 +1,373 @@
+"""Hypothesis strategies for whole programs, and the inputs to run them on.
+
+Choices that shape a program (operators, sizes, ranges, the kind of weights) are drawn, so that a failure shrinks to a
+small one; bulk numbers come from a generator seeded by one drawn integer.
+
+    @given(programs_with_inputs())            # any operators, chained
+    @given(programs_with_inputs(("Conv2d",))) # one kind
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from oaq.numerics.affine import Affine
+from oaq.numerics.formats import U8
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.program.shapes import output_shape
+
+OPERATORS: tuple[str, ...] = (
+    "Conv2d",
+    "Depthwise",
+    "Linear",
+    "Add",
+    "Mul",
+    "Concat",
+    "MaxPool",
+    "AvgPool",
+    "GlobalAvgPool",
+    "Resize",
+    "DepthToSpace",
+    "Lookup",
+    "Reshape",
+    "Pad",
+    "Slice",
+)
+"""Every operator of ``program.ops``; "Depthwise" is the Conv2d whose groups equal its channels."""
+
+WEIGHT_KINDS = ("uniform", "extreme", "small", "sparse", "positive")
+INPUT_KINDS = ("random", "lo", "hi", "alternating", "ends")
+
+
+def random_weight(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> NDArray[np.int8]:
+    """Weights in [-127, 127] of one of ``WEIGHT_KINDS``."""
+    match kind:
+        case "extreme":
+            values = rng.choice(np.array([-127, 127]), shape)
+        case "small":
+            values = rng.integers(-3, 4, shape)
+        case "sparse":
+            values = rng.integers(-127, 128, shape) * (rng.random(shape) < 0.2)
+        case "positive":
+            values = rng.integers(100, 128, shape)
+        case _:
+            values = rng.integers(-127, 128, shape)
+    return values.astype(np.int8)
+
+
+def random_input(
+    rng: np.random.Generator, shape: tuple[int, ...], reach: IntRange, kind: str = "random"
+) -> NDArray[np.uint8]:
+    """Integers inside ``reach`` of one of ``INPUT_KINDS``."""
+    match kind:
+        case "lo":
+            values = np.full(shape, reach.lo)
+        case "hi":
+            values = np.full(shape, reach.hi)
+        case "alternating":
+            values = np.where(np.arange(int(np.prod(shape))) % 2, reach.hi, reach.lo).reshape(shape)
+        case "ends":
+            values = rng.choice(np.array([reach.lo, reach.hi]), shape)
+        case _:
+            values = rng.integers(reach.lo, reach.hi + 1, shape)
+    return values.astype(np.uint8)
+
+
+def conv2d(
+    rng: np.random.Generator,
+    shape: tuple[int, int, int, int],
+    *,
+    kind: str = "uniform",
+    semantics: Semantics = "float32_half_even",
+    reach: int = 255,
+    **geometry: object,
+) -> ops.Conv2d:
+    """A convolution of weight ``shape`` (N, KH, KW, C / groups) whose results use most of the output's range."""
+    weight = random_weight(rng, shape, kind)
+    bias, requantize = _bias_and_requantize(rng, weight.reshape(shape[0], -1), semantics, reach)
+    return ops.Conv2d(weight, bias, requantize, **geometry)  # type: ignore[arg-type]
+
+
+def linear(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    *,
+    kind: str = "uniform",
+    semantics: Semantics = "float32_half_even",
+    reach: int = 255,
+) -> ops.Linear:
+    """A linear layer of weight ``shape`` (N, K) whose results use most of the output's range."""
+    weight = random_weight(rng, shape, kind)
+    bias, requantize = _bias_and_requantize(rng, weight, semantics, reach)
+    return ops.Linear(weight, bias, requantize)
+
+
+def multipliers(
+    rng: np.random.Generator, count: int, semantics: Semantics, low: float = 0.3, high: float = 1.5
+) -> Requantize:
+    """``count`` multipliers in [low, high]."""
+    return Requantize.from_scales(rng.uniform(low, high, count).astype(np.float32), semantics)
+
+
+@dataclass
+class Builder:
+    """Grows a program node by node; ``finish`` makes every tensor nobody reads an output.
+
+    >>> builder = Builder("tiny")
+    >>> x = builder.input((4, 4, 3))
+    >>> y = builder.add(conv2d(np.random.default_rng(0), (8, 1, 1, 3)), [x])
+    >>> builder.finish().outputs
+    ('t1',)
+    """
+
+    name: str = "random"
+    semantics: Semantics = "float32_half_even"
+    inputs: list[str] = field(default_factory=list)
+    tensors: dict[str, TensorSpec] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def input(self, shape: tuple[int, ...], affine: Affine | None = None, reach: IntRange = U8) -> str:
+        """Declare an input; returns its name."""
+        name = self._tensor(shape, affine or Affine(0.05, reach.lo), reach)
+        self.inputs.append(name)
+        return name
+
+    def add(
+        self, op: ops.Op, inputs: Sequence[str], affine: Affine | None = None, reach: IntRange = U8, name: str = ""
+    ) -> str:
+        """Apply ``op``; returns the name of its result. Movement operators keep their input's map and range."""
+        specs = [self.tensors[each] for each in inputs]
+        if isinstance(op, ops.SAME_AFFINE):
+            affine, reach = specs[0].affine, specs[0].range
+        shape = output_shape(op, [spec.shape for spec in specs])
+        output = self._tensor(shape, affine or Affine(0.05, reach.clamp(128)), reach)
+        self.nodes.append(Node(name or f"n{len(self.nodes)}", op, tuple(inputs), output))
+        return output
+
+    def finish(self, **metadata: str) -> IntProgram:
+        """The program."""
+        read = {each for node in self.nodes for each in node.inputs}
+        outputs = tuple(node.output for node in self.nodes if node.output not in read)
+        return IntProgram(
+            self.name, tuple(self.inputs), outputs, self.tensors, tuple(self.nodes), self.semantics, metadata
+        )
+
+    def _tensor(self, shape: tuple[int, ...], affine: Affine, reach: IntRange) -> str:
+        name = f"t{len(self.tensors)}"
+        self.tensors[name] = TensorSpec(name, shape, affine, reach)
+        return name
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> IntRange:
+    """An effective range inside u8; often the whole, sometimes a single integer."""
+    if draw(st.booleans()):
+        return U8
+    ends = sorted((draw(st.integers(0, 255)), draw(st.integers(0, 255))))
+    return IntRange(ends[0], ends[1])
+
+
+@st.composite
+def affine_and_range(draw: st.DrawFn) -> tuple[Affine, IntRange]:
+    """A range and a zero point inside it, at its ends as often as between them."""
+    reach = draw(ranges())
+    zero = draw(st.sampled_from((reach.lo, reach.hi)) | st.integers(reach.lo, reach.hi))
+    return Affine(draw(st.sampled_from((0.003, 0.0235294122248888, 0.05, 1.0))), zero), reach
+
+
+@st.composite
+def programs(
+    draw: st.DrawFn,
+    operators: Sequence[str] = OPERATORS,
+    *,
+    max_nodes: int = 4,
+    max_side: int = 7,
+    max_channels: int = 9,
+    semantics: Semantics | None = None,
+) -> IntProgram:
+    """A valid program of 1 to ``max_nodes`` nodes, each one of ``operators``, chained and sometimes branching."""
+    rule = semantics or draw(st.sampled_from(SEMANTICS))
+    builder = Builder(semantics=rule)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    side = st.integers(1, max_side)
+    channels = draw(st.integers(1, max_channels))
+    flat = set(operators) <= {"Linear", "Lookup", "Add"} and draw(st.booleans())
+    shape = (channels,) if flat or set(operators) == {"Linear"} else (draw(side), draw(side), channels)
+    affine, reach = draw(affine_and_range())
+    current = builder.input(shape, affine, reach)
+    for _ in range(draw(st.integers(1, max_nodes))):
+        usable = [kind for kind in operators if _fits(kind, builder.tensors[current])]
+        if not usable:
+            break
+        current = _append(draw, builder, rng, draw(st.sampled_from(usable)), current, max_channels)
+    if not builder.nodes:
+        builder.add(ops.Reshape(shape), [current])
+    return builder.finish()
+
+
+@st.composite
+def inputs_for(draw: st.DrawFn, program: IntProgram, max_batch: int = 3) -> tuple[NDArray[np.uint8], ...]:
+    """One array per input of ``program``: random, or one of its corners."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    batch = draw(st.integers(1, max_batch))
+    kind = draw(st.sampled_from(INPUT_KINDS))
+    specs = [program.tensors[name] for name in program.inputs]
+    return tuple(random_input(rng, (batch, *spec.shape), spec.range, kind) for spec in specs)
+
+
+@st.composite
+def programs_with_inputs(
+    draw: st.DrawFn, operators: Sequence[str] = OPERATORS, **limits: object
+) -> tuple[IntProgram, tuple[NDArray[np.uint8], ...]]:
+    """A program and something to run it on."""
+    program = draw(programs(operators, **limits))  # type: ignore[arg-type]
+    return program, draw(inputs_for(program))
+
+
+def _fits(kind: str, x: TensorSpec) -> bool:
+    if kind in ("Add", "Lookup", "Reshape", "Slice", "Concat"):
+        return True
+    if kind == "Linear":
+        return len(x.shape) == 1
+    if kind == "DepthToSpace":
+        return len(x.shape) == 3 and any(x.channels % block**2 == 0 for block in (2, 3))
+    return kind == "Mul" or len(x.shape) == 3
+
+
+def _append(
+    draw: st.DrawFn, builder: Builder, rng: np.random.Generator, kind: str, current: str, max_channels: int
+) -> str:
+    x = builder.tensors[current]
+    affine, reach = draw(affine_and_range())
+    rule = builder.semantics
+    match kind:
+        case "Conv2d" | "Depthwise":
+            return builder.add(_draw_conv2d(draw, rng, x, rule, kind, max_channels), [current], affine, reach)
+        case "Linear":
+            shape = (draw(st.integers(1, max_channels)), x.shape[0])
+            op = linear(rng, shape, kind=draw(st.sampled_from(WEIGHT_KINDS)), semantics=rule)
+            return builder.add(op, [current], affine, reach)
+        case "Add" | "Mul" | "Concat":
+            return _draw_joining(draw, builder, rng, kind, current)
+        case "AvgPool" | "MaxPool" | "GlobalAvgPool":
+            return builder.add(_draw_pool(draw, rng, x, rule, kind), [current], affine, reach)
+        case "Lookup":
+            table = rng.integers(reach.lo, reach.hi + 1, 256).astype(np.uint8)
+            return builder.add(ops.Lookup(table), [current], affine, reach)
+        case _:
+            return builder.add(_draw_movement(draw, x, kind), [current])
+
+
+def _draw_conv2d(
+    draw: st.DrawFn, rng: np.random.Generator, x: TensorSpec, rule: Semantics, kind: str, max_channels: int
+) -> ops.Conv2d:
+    height, width, channels = x.shape
+    dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    kernel = _window(draw, (height, width), padding, dilation)
+    if kind == "Depthwise":
+        groups = outputs = channels
+    else:
+        groups = draw(st.sampled_from([g for g in range(1, channels + 1) if channels % g == 0]))
+        outputs = groups * draw(st.integers(1, max(1, max_channels // groups)))
+    return conv2d(
+        rng,
+        (outputs, *kernel, channels // groups),
+        kind=draw(st.sampled_from(WEIGHT_KINDS)),
+        semantics=rule,
+        stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def _draw_pool(draw: st.DrawFn, rng: np.random.Generator, x: TensorSpec, rule: Semantics, kind: str) -> ops.Op:
+    height, width, _ = x.shape
+    if kind == "GlobalAvgPool":
+        return ops.GlobalAvgPool(multipliers(rng, 1, rule, 0.5 / (height * width), 2.0 / (height * width)))
+    kernel = _window(draw, (height, width), (0, 0, 0, 0), (1, 1))
+    padding = tuple(draw(st.integers(0, min(2, size - 1))) for size in kernel for _ in range(2))
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    if kind == "MaxPool":
+        dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+        reach = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True))
+        if reach[0] > height + sum(padding[:2]) or reach[1] > width + sum(padding[2:]):
+            dilation = (1, 1)
+        return ops.MaxPool(kernel, stride, padding, dilation)  # type: ignore[arg-type]
+    count = np.arange(1, kernel[0] * kernel[1] + 1)
+    ratio = (np.float32(rng.uniform(0.5, 2.0)) / count).astype(np.float32)
+    requantize = Requantize.from_scales(ratio, rule)
+    return ops.AvgPool(kernel, stride, requantize, padding, draw(st.booleans()))  # type: ignore[arg-type]
+
+
+def _draw_movement(draw: st.DrawFn, x: TensorSpec, kind: str) -> ops.Op:
+    shape = x.shape
+    match kind:
+        case "Resize":
+            mode = draw(st.sampled_from(("nearest", "bilinear")))
+            return ops.Resize(draw(st.integers(1, 9)), draw(st.integers(1, 9)), mode)
+        case "DepthToSpace":
+            block = draw(st.sampled_from([b for b in (2, 3) if x.channels % b**2 == 0]))
+            return ops.DepthToSpace(block, draw(st.sampled_from(("DCR", "CRD"))))
+        case "Reshape":
+            size = int(np.prod(shape))
+            shapes = [(size,), (1, 1, size), *([(shape[1], shape[0], shape[2])] if len(shape) == 3 else [])]
+            return ops.Reshape(draw(st.sampled_from(shapes)))
+        case "Pad":
+            return ops.Pad(tuple(draw(st.integers(0, 3)) for _ in range(4)))  # type: ignore[arg-type]
+    begin = tuple(draw(st.integers(0, size - 1)) for size in shape)
+    end = tuple(draw(st.integers(first + 1, size)) for first, size in zip(begin, shape, strict=True))
+    return ops.Slice(begin, end)
+
+
+def _draw_joining(draw: st.DrawFn, builder: Builder, rng: np.random.Generator, kind: str, current: str) -> str:
+    x, rule = builder.tensors[current], builder.semantics
+    affine, reach = draw(affine_and_range())
+    shapes = [x.shape]
+    if kind == "Mul" and len(x.shape) == 3:
+        shapes += [(x.channels,), (1, 1, x.channels)]
+    if kind == "Concat":
+        shapes = [(*x.shape[:-1], draw(st.integers(1, 4)))]
+    wanted = draw(st.sampled_from(shapes))
+    found = [name for name, spec in builder.tensors.items() if spec.shape == wanted]
+    other = draw(st.sampled_from(found)) if found and draw(st.booleans()) else builder.input(wanted, affine, reach)
+    out_affine, out_reach = draw(affine_and_range())
+    if kind == "Mul":
+        return builder.add(ops.Mul(multipliers(rng, 1, rule, 0.001, 0.02)), [current, other], out_affine, out_reach)
+    if kind == "Concat":
+        parts = [current, other, *([current] if draw(st.booleans()) else [])]
+        return builder.add(ops.Concat(multipliers(rng, len(parts), rule)), parts, out_affine, out_reach)
+    requantize = multipliers(rng, 2, rule)
+    if requantize.shift is not None:  # one common shift: rescale the first multiplier to the second's
+        first, second = (int(s) for s in requantize.shift)
+        shift = min(first, second)
+        scaled = [int(m) >> (int(s) - shift) for m, s in zip(requantize.multiplier, requantize.shift, strict=True)]
+        requantize = Requantize(np.array(scaled, np.int32), np.full(2, shift, np.int32))
+    return builder.add(ops.Add(requantize), [current, other], out_affine, out_reach)
+
+
+def _window(
+    draw: st.DrawFn, size: tuple[int, int], padding: Sequence[int], dilation: tuple[int, int]
+) -> tuple[int, int]:
+    """A kernel size of at most 4 that fits at least once."""
+    room = (size[0] + padding[0] + padding[1], size[1] + padding[2] + padding[3])
+    most = [min(4, (space - 1) // step + 1) for space, step in zip(room, dilation, strict=True)]
+    return draw(st.integers(1, most[0])), draw(st.integers(1, most[1]))
+
+
+def _bias_and_requantize(
+    rng: np.random.Generator, weight: NDArray[np.int8], semantics: Semantics, reach: int
+) -> tuple[NDArray[np.int32], Requantize]:
+    spread = np.maximum(np.abs(weight.astype(np.int64)).sum(axis=1), 1) * reach
+    bias = (rng.uniform(-0.3, 0.3, len(spread)) * spread).astype(np.int32)
+    ratio = (rng.uniform(0.5, 4.0, len(spread)) * 255 / spread).astype(np.float32)
+    return bias, Requantize.from_scales(ratio, semantics)
