@@ -1,0 +1,1 @@
+"""Reports: values, text, HTML."""

@@ -1,0 +1,135 @@
+"""Frozen dataclasses to JSON and back, by their type hints; unknown or missing keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from functools import lru_cache
+from pathlib import Path
+
+from oaq.errors import FormatError
+from oaq.report.data import SCHEMA, ReportData
+
+T = typing.TypeVar("T")
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+def to_json(data: ReportData) -> str:
+    """The report as JSON text, keys in declaration order. Infinities become the strings "inf" and "-inf"."""
+    return json.dumps(encode(data), indent=1, allow_nan=False)
+
+
+def from_json(text: str, where: str = "report") -> ReportData:
+    """The inverse of ``to_json``.
+
+    Args:
+        text: JSON.
+        where: what to call it in errors, a path for example.
+
+    Raises:
+        FormatError: not JSON, not a report, or of another schema version.
+    """
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"{where}: is not JSON: {error}") from error
+    if not isinstance(value, dict) or "schema" not in value:
+        raise FormatError(f"{where}: is not an oaq report: it has no 'schema'")
+    if value["schema"] != SCHEMA:
+        raise FormatError(f"{where}: has report schema {value['schema']!r}; this oaq reads {SCHEMA}. Make it again")
+    return decode(ReportData, value, where)
+
+
+def load(path: Path) -> ReportData:
+    """Read a report written by ``to_json``.
+
+    Raises:
+        FormatError: the file cannot be read or is no report.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: cannot be read: {error}") from error
+    return from_json(text, str(path))
+
+
+def encode(value: object) -> Json:
+    """A frozen dataclass, tuple or scalar as JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            raise ValueError("a report holds no NaN")
+        return "inf" if value > 0 else "-inf"
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a report holds plain values, not {type(value).__name__}: {value!r}")
+
+
+def decode(wanted: type[T], value: Json, where: str) -> T:
+    """Build ``wanted`` from JSON values.
+
+    Raises:
+        FormatError: the value is of another shape; the message names the place.
+    """
+    return typing.cast(T, _decode(wanted, value, where))
+
+
+def _decode(wanted: object, value: Json, where: str) -> object:
+    origin = typing.get_origin(wanted)
+    if origin in (typing.Union, types.UnionType):
+        inner = [kind for kind in typing.get_args(wanted) if kind is not type(None)]
+        return None if value is None else _decode(inner[0], value, where)
+    if origin is typing.Literal:
+        if value not in typing.get_args(wanted):
+            raise FormatError(f"{where}: is one of {typing.get_args(wanted)}, not {value!r}")
+        return value
+    if origin is tuple:
+        return _decode_tuple(typing.get_args(wanted), value, where)
+    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
+        return _decode_dataclass(wanted, value, where)
+    return _decode_scalar(wanted, value, where)
+
+
+def _decode_tuple(kinds: tuple[object, ...], value: Json, where: str) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        raise FormatError(f"{where}: is a list, not {value!r}")
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_decode(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(kinds) != len(value):
+        raise FormatError(f"{where}: holds {len(kinds)} values, not {len(value)}")
+    return tuple(_decode(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _decode_dataclass(wanted: type, value: Json, where: str) -> object:
+    if not isinstance(value, dict):
+        raise FormatError(f"{where}: is an object, not {value!r}")
+    hints = _hints(wanted)
+    if set(hints) != set(value):
+        missing, extra = sorted(set(hints) - set(value)), sorted(set(value) - set(hints))
+        raise FormatError(f"{where}: missing keys {missing}, unknown keys {extra}")
+    try:
+        return wanted(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{where}: {error}") from error
+
+
+def _decode_scalar(wanted: object, value: Json, where: str) -> object:
+    if wanted is float and value in ("inf", "-inf"):
+        return float(typing.cast(str, value))
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(wanted, type) or type(value) is not wanted:
+        raise FormatError(f"{where}: is a {getattr(wanted, '__name__', wanted)}, not {value!r}")
+    return value
+
+
+@lru_cache(maxsize=64)
+def _hints(kind: type) -> dict[str, object]:
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}

@@ -1,0 +1,380 @@
+"""``ReportData``: everything a report shows, as plain frozen values.
+
+Four kinds of statement never share a field: what is *proved* (holds for every input), *observed* (counted or
+computed on given data), *measured* (timed on a machine) and *predicted* (the planner's cost model). A part that
+nobody supplied is ``None`` or empty and its section is left out; nothing is ever filled in.
+
+``codec.to_json`` and ``codec.from_json`` carry these values to a file and back without loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import log2
+from typing import Literal
+
+from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.ranges import IntRange
+
+SCHEMA = 1
+"""Version of the JSON form."""
+
+Tier = Literal["proved", "observed"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A kernel row that was not taken for a layer, and why.
+
+    Attributes:
+        row: name of the kernel row.
+        reason: one sentence with the numbers.
+        cost: what the planner predicts the row would have cost, in its units; None if it could not be used at all.
+    """
+
+    row: str
+    reason: str
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the sums of one layer are cut into runs, counted over all tiles of outputs.
+
+    Attributes:
+        steps: inner steps that carry a weight, splits counted twice.
+        segments: runs; each ends with one spill.
+        shortest, longest: steps of the shortest and the longest run.
+        splits: steps issued twice because one of their pairs alone could leave its register.
+        tiles: tiles of outputs.
+    """
+
+    steps: int
+    segments: int
+    shortest: int
+    longest: int
+    splits: int
+    tiles: int
+
+    @property
+    def average_run(self) -> float:
+        """Steps per spill."""
+        return self.steps / self.segments
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is proved about one layer's sums, for every input.
+
+    Attributes:
+        lane: hull of every narrow register at the end of every run, as scheduled; None if the row has no narrow one.
+        total: hull of the exact s32 sums, bias included.
+        unspilled: hull of the same registers if nothing were spilled; None if not computed.
+    """
+
+    lane: IntRange | None
+    total: IntRange
+    unspilled: IntRange | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen in one layer on the images given. Evidence, not proof.
+
+    Attributes:
+        images: how many.
+        lane: hull of the narrow registers seen at the ends of runs; None if not counted.
+        total: hull of the s32 sums seen.
+        at_low, at_high: fraction of outputs that sat at the ends of the effective range, 0..1.
+    """
+
+    images: int
+    total: IntRange
+    lane: IntRange | None = None
+    at_low: float = 0.0
+    at_high: float = 0.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One summing layer (convolution or linear) as planned.
+
+    Attributes:
+        name: node name.
+        kind: for people, "conv 3x3 /2", "depthwise 5x5", "linear".
+        input_shape, output_shape: of one sample, NHWC.
+        terms: products summed per output (K).
+        macs: multiply-accumulates per sample.
+        weight: hull of the weights.
+        activation: effective range of the input tensor.
+        accumulator: register model of the row taken.
+        row, isa: kernel row taken.
+        schedule: runs and spills; None if the row is exact and never spills.
+        bounds: proved.
+        cost: predicted by the planner, in its units; None if it gave none.
+        refused: rows not taken, with reasons.
+        observed: on data, if any was given.
+        sqnr_db: signal to quantization noise against the float network at this layer's output, if one was given.
+    """
+
+    name: str
+    kind: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    terms: int
+    macs: int
+    weight: IntRange
+    activation: IntRange
+    accumulator: Accumulator
+    row: str
+    isa: str
+    bounds: Bounds
+    schedule: Schedule | None = None
+    cost: float | None = None
+    refused: tuple[Refusal, ...] = ()
+    observed: Observed | None = None
+    sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """Whether one family of kernel rows is proved for the layers it could compute.
+
+    Attributes:
+        isa: instruction set the plan was made for ("avx2 acc16", "vnni", ...).
+        layers: layers planned.
+        proved: layers whose every sum is proved to stay inside its register.
+        checked: layers the independent checker re-proved from the file; None if it did not run.
+        ran: whether this machine can execute the plan.
+        note: one sentence, may be empty.
+    """
+
+    isa: str
+    layers: int
+    proved: int
+    checked: int | None
+    ran: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One executor against the integer reference, output integer by output integer.
+
+    Attributes:
+        name: "session avx2 acc16, 2 threads", "onnxruntime, all optimisations".
+        images: real inputs compared.
+        witnesses: constructed worst-case inputs compared.
+        integers: output integers compared.
+        mismatches: how many differed.
+        largest_step: largest difference in integer steps.
+        must_agree: False for an executor whose difference is known, explained in ``note`` and bounded elsewhere (an
+            exported file run by somebody else's runtime).
+        note: one sentence, may be empty.
+    """
+
+    name: str
+    images: int
+    witnesses: int
+    integers: int
+    mismatches: int
+    largest_step: int = 0
+    must_agree: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Float network against integer network on the same images. Observed.
+
+    Attributes:
+        images: how many.
+        top1_agree: images where both put the same class first.
+        top1_float, top1_int: images each got right; None without labels.
+        logit_sqnr_db: signal to noise of the outputs over all images.
+        points: (float, int) pairs of outputs, a sample for the scatter plot.
+    """
+
+    images: int
+    top1_agree: int
+    logit_sqnr_db: float
+    top1_float: int | None = None
+    top1_int: int | None = None
+    points: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One timed executor.
+
+    Attributes:
+        name: unique in its run.
+        ours: True for oaq, False for a peer.
+        precision: "int8", "fp32".
+        isa: instruction set it used, as far as known.
+        median_ms, low_ms, high_ms: median and quartiles of the time of one call.
+        repeats: calls timed.
+        note: how its outputs were checked, what it could not do.
+    """
+
+    name: str
+    ours: bool
+    precision: str
+    isa: str
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    repeats: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Executors timed side by side in one run.
+
+    Attributes:
+        timings: in the order measured.
+        batch: samples per call.
+        threads: per executor.
+        baseline: name of the timing that ratios refer to; None for no ratios.
+        pinned: CPUs the process was bound to, empty if it was not.
+    """
+
+    timings: tuple[Timing, ...]
+    batch: int
+    threads: int
+    baseline: str | None = None
+    pinned: tuple[int, ...] = ()
+
+    def by_name(self, name: str) -> Timing:
+        """The timing called ``name``.
+
+        Raises:
+            KeyError: nothing is called so.
+        """
+        for timing in self.timings:
+            if timing.name == name:
+                return timing
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """Time spent in one node of a session. Measured.
+
+    Attributes:
+        name: node name.
+        kind: operator.
+        row: kernel row.
+        microseconds: of one run, median over repeats.
+        macs: multiply-accumulates per run, 0 if it has none.
+    """
+
+    name: str
+    kind: str
+    row: str
+    microseconds: float
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where the numbers come from.
+
+    Attributes:
+        cpu: model name.
+        cores: logical CPUs this process may use.
+        isas: instruction sets this CPU runs, ascending.
+        forced_isa: value of OAQ_ISA, empty if unset.
+        system: operating system.
+        compiler: of the native module, empty if there is none.
+        commit: of the source tree, empty outside one; ends in "+" if files differ from it.
+        versions: (package, version).
+        date: ISO 8601, UTC.
+    """
+
+    cpu: str
+    cores: int
+    isas: tuple[str, ...]
+    forced_isa: str
+    system: str
+    compiler: str
+    commit: str
+    versions: tuple[tuple[str, str], ...]
+    date: str
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A report.
+
+    Attributes:
+        name: of the program.
+        tier: the guarantee the plan carries.
+        assumptions: what the guarantee rests on, one plain sentence each.
+        isa: instruction set planned for.
+        environment: stamp.
+        layers: summing layers in execution order.
+        budget: predicted cost allowed when the network was quantized; None if not recorded.
+        relative_cost: predicted cost over that of the same network summed in 16 bits without any spill.
+        verdicts, executions, agreement, latency, profile: parts that may be absent.
+        seconds: (what, how long) for analyze, plan, quantize, ... Measured.
+        notes: anything a reader must know, one sentence each.
+    """
+
+    name: str
+    tier: Tier
+    assumptions: tuple[str, ...]
+    isa: str
+    environment: Environment
+    layers: tuple[Layer, ...]
+    budget: float | None = None
+    relative_cost: float | None = None
+    verdicts: tuple[RowVerdict, ...] = ()
+    executions: tuple[Execution, ...] = ()
+    agreement: Agreement | None = None
+    latency: Latency | None = None
+    profile: tuple[NodeTime, ...] = ()
+    seconds: tuple[tuple[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
+    schema: int = field(default=SCHEMA)
+
+    @property
+    def proved_layers(self) -> int:
+        """Layers whose proved bounds lie inside the registers that sum them."""
+        return sum(is_proved(layer) for layer in self.layers)
+
+    @property
+    def average_run(self) -> float | None:
+        """Steps per spill over every scheduled layer; None if nothing is summed in narrow registers."""
+        scheduled = [layer.schedule for layer in self.layers if layer.schedule is not None]
+        segments = sum(schedule.segments for schedule in scheduled)
+        return sum(schedule.steps for schedule in scheduled) / segments if segments else None
+
+    @property
+    def mismatches(self) -> int | None:
+        """Output integers that differed, over every executor that must agree; None if nothing was compared."""
+        bound = [e.mismatches for e in self.executions if e.must_agree]
+        return sum(bound) if bound else None
+
+
+def is_proved(layer: Layer) -> bool:
+    """True iff the layer's bounds lie inside its registers."""
+    narrow = layer.bounds.lane is None or layer.accumulator.range.contains(layer.bounds.lane)
+    return narrow and layer.bounds.total.signed_bits <= 32
+
+
+def effective_bits(used: IntRange) -> float:
+    """log2 of how many integers a range holds: 8.0 for [0, 255], 6.0 for [0, 63].
+
+    >>> effective_bits(IntRange(0, 255))
+    8.0
+    """
+    return log2(used.steps + 1)
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The arithmetic mean; None of nothing."""
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else None

@@ -1,0 +1,87 @@
+"""The stamp on every figure: CPU, compiler, commit, versions, date."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from oaq.report.data import Environment
+
+PACKAGES: tuple[str, ...] = ("oaq", "numpy", "torch", "onnx", "onnxruntime", "openvino")
+"""Packages whose versions a stamp records, where installed."""
+
+
+def environment(packages: Sequence[str] = PACKAGES) -> Environment:
+    """Describe this machine and this process.
+
+    Args:
+        packages: distribution names; those not installed are left out.
+    """
+    isas, compiler = _native()
+    return Environment(
+        cpu=cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        isas=isas,
+        forced_isa=os.environ.get("OAQ_ISA", ""),
+        system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        compiler=compiler,
+        commit=commit(Path(__file__).parent),
+        versions=tuple((name, version) for name in packages if (version := _version(name))),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's own name for itself, with family and model where the kernel tells (cloud names are vague)."""
+    fields: dict[str, str] = {}
+    try:
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, colon, value = line.partition(":")
+            if not colon and fields:
+                break
+            fields.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in fields and "model" in fields:
+        name += f" (family {fields['cpu family']}, model {fields['model']})"
+    return name
+
+
+def commit(folder: Path) -> str:
+    """Commit of the source tree that holds ``folder``, "+" appended if tracked files differ; empty outside one."""
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    if not git("ls-files", "--error-unmatch", str(Path(__file__))):
+        return ""  # installed below some other project's checkout: its commit says nothing about us
+    revision = git("rev-parse", "--short=12", "HEAD")
+    return revision + ("+" if revision and git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _native() -> tuple[tuple[str, ...], str]:
+    try:
+        from oaq.kernels import _native as native
+    except ImportError:
+        return (), ""
+    build = native.build_info()
+    return tuple(native.cpu_isas()), " ".join(str(build[key]) for key in ("compiler", "flags") if build.get(key))

@@ -1,0 +1,118 @@
+"""The page: header, verdict, key figures, sections."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from pathlib import Path
+
+from oaq.report import words
+from oaq.report.data import ReportData, effective_bits, mean
+from oaq.report.files import write_text
+from oaq.report.html import sections
+from oaq.report.html.layers import layers
+from oaq.report.html.markup import chip, text
+
+
+def to_html(data: ReportData, path: Path) -> None:
+    """Write the report as one HTML file, whole or not at all.
+
+    Raises:
+        FormatError: the file cannot be written.
+    """
+    write_text(path, render(data))
+
+
+def render(data: ReportData) -> str:
+    """The report as HTML text."""
+    style = resources.files("oaq.report.html").joinpath("style.css").read_text(encoding="utf-8")
+    parts = [
+        sections.guarantee(data),
+        sections.latency(data),
+        sections.agreement(data),
+        sections.charts(data),
+        layers(data),
+        sections.profile(data),
+        sections.exactness(data),
+        sections.stamp(data),
+        sections.glossary(),
+    ]
+    over = f'<div class="over">oaq report \u00b7 {text(data.environment.date)}</div>'
+    head = f"<header>{over}<h1>{text(data.name)}</h1></header>"
+    figures = f'<div class="tiles">{"".join(_tile(*one) for one in tiles(data))}</div>'
+    body = head + verdict(data) + figures + _navigation(parts) + "".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(data.name)}: oaq report</title><style>{style}</style></head>"
+        f"<body><main>{body}<footer>Made by oaq, overflow-aware quantization.</footer></main></body></html>\n"
+    )
+
+
+def _navigation(parts: list[str]) -> str:
+    found = (re.match(r'<section id="(\w+)"><h2>([^<]*?) ?<', part) for part in parts)
+    return "<nav>" + "".join(f'<a href="#{one[1]}">{one[2]}</a>' for one in found if one) + "</nav>"
+
+
+def verdict(data: ReportData) -> str:
+    """The one sentence a reader came for."""
+    total, proved = len(data.layers), data.proved_layers
+    if data.tier == "observed":
+        kind, headline = (
+            "observed",
+            "Observed: no overflow was counted on the images given. Another input may overflow.",
+        )
+    elif proved == total:
+        kind, headline = "", "Proved: no sum can leave its register, whatever the input."
+    else:
+        kind, headline = "bad", f"Not proved: {total - proved} of {total} layers can overflow."
+    if data.mismatches:
+        kind = "bad"
+        headline += f" But {words.integer(data.mismatches)} output integers differ between executors."
+    detail = f"{proved} of {total} layers proved for kernels of {data.isa}."
+    return f'<div class="banner {kind}"><strong>{text(headline)}</strong><span class="over">{text(detail)}</span></div>'
+
+
+def tiles(data: ReportData) -> list[tuple[str, str, str, str]]:
+    """Key figures: (kind, value, unit, what)."""
+    shown = [("proved", str(data.proved_layers), f"/ {len(data.layers)}", "layers whose every sum fits its register")]
+    if data.average_run is not None:
+        shown.append(("proved", f"{data.average_run:.1f}", "steps", "average run between two spills"))
+    weight = mean(effective_bits(one.weight) for one in data.layers)
+    activation = mean(effective_bits(one.activation) for one in data.layers)
+    if weight is not None and activation is not None:
+        shown.append(("proved", f"{weight:.1f} / {activation:.1f}", "", "effective bits, weights / activations"))
+    if data.relative_cost is not None:
+        allowed = "" if data.budget is None else f" (budget {data.budget:g})"
+        shown.append(
+            ("predicted", f"{data.relative_cost:.2f}", "\u00d7", f"cost of 16-bit sums without spills{allowed}")
+        )
+    if data.agreement is not None:
+        seen = data.agreement
+        shown.append(("observed", str(seen.top1_agree), f"/ {seen.images}", "images where float and integers agree"))
+        shown.append(("observed", f"{seen.logit_sqnr_db:.1f}", "dB", "logit SQNR against float"))
+    shown += _latency_tile(data)
+    if data.mismatches is not None:
+        compared = sum(one.integers for one in data.executions if one.must_agree)
+        what = f"of {words.short(compared)} output integers differ from the reference"
+        shown.append(("observed", words.integer(data.mismatches), "", what))
+    return shown
+
+
+def _latency_tile(data: ReportData) -> list[tuple[str, str, str, str]]:
+    if data.latency is None or not data.latency.timings:
+        return []
+    ours = [one for one in data.latency.timings if one.ours]
+    if not ours:
+        return []
+    best = min(ours, key=lambda one: one.median_ms)
+    what = f"per call, {best.isa}, {data.latency.threads} thread{'s' if data.latency.threads != 1 else ''}"
+    if data.latency.baseline is not None and data.latency.baseline != best.name:
+        ratio = data.latency.by_name(data.latency.baseline).median_ms / best.median_ms
+        what += f"; {ratio:.2f}\u00d7 the speed of {data.latency.baseline}"
+    return [("measured", words.milliseconds(best.median_ms), "ms", what)]
+
+
+def _tile(kind: str, value: str, unit: str, what: str) -> str:
+    small = f" <small>{text(unit)}</small>" if unit else ""
+    return f'<div class="tile">{chip(kind)}<b>{text(value)}{small}</b><span class="what">{text(what)}</span></div>'

@@ -1,0 +1,175 @@
+"""The report in a terminal: plain text that survives a pipe, or rich tables where rich is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oaq.report import words
+from oaq.report.data import Latency, ReportData, effective_bits, is_proved, mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text: right-aligned columns are listed by index."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+def render(tables: Sequence[Table]) -> str:
+    """Tables in plain text, two spaces between columns."""
+    return "\n\n".join(_plain(table) for table in tables)
+
+
+def _plain(table: Table) -> str:
+    lines = [table.head, *table.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.head))]
+
+    def written(line: tuple[str, ...]) -> str:
+        cells = (
+            c.rjust(w) if i in table.right else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        )
+        return "  ".join(cells).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([table.title, written(table.head), rule, *map(written, table.rows)])
+
+
+def headline(data: ReportData) -> str:
+    """One line: what is guaranteed, for how many layers, under which instruction set."""
+    total, proved = len(data.layers), data.proved_layers
+    where = f"under every {data.isa} kernel chosen"
+    if data.tier == "observed":
+        return f"{data.name}: OBSERVED only: no overflow was counted on the data given; another input may overflow"
+    if proved < total:
+        return f"{data.name}: NOT PROVED: {total - proved} of {total} layers can overflow {where}"
+    return f"{data.name}: proved for {proved} of {total} layers {where}: no sum can overflow, whatever the input"
+
+
+def summary(data: ReportData) -> Table:
+    """Key figures, each with the kind of statement it is."""
+    rows = [("layers proved", f"{data.proved_layers} of {len(data.layers)}", "proved")]
+    if data.average_run is not None:
+        rows.append(("average run", f"{data.average_run:.1f} steps", "proved"))
+    weight = mean(effective_bits(one.weight) for one in data.layers)
+    activation = mean(effective_bits(one.activation) for one in data.layers)
+    if weight is not None and activation is not None:
+        rows.append(("effective bits, weights / activations", f"{weight:.1f} / {activation:.1f}", "proved"))
+    if data.relative_cost is not None:
+        allowed = "" if data.budget is None else f" (budget {data.budget:g})"
+        rows.append(("cost, 16-bit sums without spills being 1", f"{data.relative_cost:.2f}{allowed}", "predicted"))
+    if data.agreement is not None:
+        seen = data.agreement
+        rows.append(("same class first as float", f"{seen.top1_agree} of {seen.images} images", "observed"))
+        rows.append(("logit SQNR against float", f"{seen.logit_sqnr_db:.1f} dB", "observed"))
+        if seen.top1_float is not None:
+            rows.append(("float network right", f"{seen.top1_float} of {seen.images}", "observed"))
+        if seen.top1_int is not None:
+            rows.append(("integer network right", f"{seen.top1_int} of {seen.images}", "observed"))
+    if data.mismatches is not None:
+        compared = sum(one.integers for one in data.executions if one.must_agree)
+        rows.append(("integers that differ from the reference", f"{data.mismatches} of {compared}", "observed"))
+    rows += [(f"time to {what}", f"{seconds:.2f} s", "measured") for what, seconds in data.seconds]
+    return Table("Summary", ("", "value", "kind"), tuple(rows))
+
+
+def layer_table(data: ReportData) -> Table:
+    """One line per summing layer."""
+    rows = []
+    for layer in data.layers:
+        schedule = layer.schedule
+        rows.append(
+            (
+                layer.name,
+                layer.kind.replace("\u00d7", "x"),
+                words.bits(layer.weight),
+                words.bits(layer.activation),
+                layer.row,
+                "-" if schedule is None else f"{schedule.average_run:.1f}",
+                "0" if schedule is None else str(schedule.segments),
+                "0" if schedule is None else str(schedule.splits),
+                words.percent(words.narrow_share(layer)) + ("" if is_proved(layer) else " NOT PROVED"),
+                "-" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}",
+            )
+        )
+    head = ("layer", "operator", "W bits", "A bits", "kernel row", "run", "spills", "splits", "of register", "SQNR dB")
+    return Table("Layers", head, tuple(rows), frozenset({2, 3, 5, 6, 7, 8, 9}))
+
+
+def latency_table(timed: Latency) -> Table:
+    """One line per executor."""
+    base = None if timed.baseline is None else timed.by_name(timed.baseline).median_ms
+    rows = tuple(
+        (
+            one.name,
+            one.precision,
+            one.isa,
+            f"{one.median_ms:.2f}",
+            f"{one.low_ms:.2f}..{one.high_ms:.2f}",
+            str(one.repeats),
+            "-" if base is None else f"{base / one.median_ms:.2f}x",
+            one.note,
+        )
+        for one in timed.timings
+    )
+    pins = f", bound to CPU {', '.join(map(str, timed.pinned))}" if timed.pinned else ""
+    title = f"Latency, {timed.threads} thread{'s' if timed.threads != 1 else ''}, batch {timed.batch}{pins}"
+    ratio = "speed" if base is None else f"vs {timed.baseline}"
+    head = ("executor", "type", "ISA", "median ms", "quartiles", "calls", ratio, "outputs")
+    return Table(title, head, rows, frozenset({3, 4, 5, 6}))
+
+
+def execution_table(data: ReportData) -> Table:
+    """One line per executor compared with the reference."""
+    rows = tuple(
+        (
+            one.name,
+            str(one.images),
+            str(one.witnesses),
+            str(one.integers),
+            str(one.mismatches),
+            str(one.largest_step),
+            one.note,
+        )
+        for one in data.executions
+    )
+    head = ("executor", "images", "witnesses", "integers", "different", "largest step", "note")
+    return Table("Same integers as the reference", head, rows, frozenset({1, 2, 3, 4, 5}))
+
+
+def verdict_table(data: ReportData) -> Table:
+    """One line per instruction set planned for."""
+    rows = tuple(
+        (
+            one.isa,
+            f"{one.proved} of {one.layers}",
+            "-" if one.checked is None else f"{one.checked} of {one.layers}",
+            "yes" if one.ran else "NOT RUN HERE",
+            one.note,
+        )
+        for one in data.verdicts
+    )
+    head = ("kernels", "proved", "re-proved by the checker", "run here", "note")
+    return Table("Every instruction set", head, rows, frozenset({1, 2}))
+
+
+def tables(data: ReportData, *, layers: bool = True) -> list[Table]:
+    """Every table the report has data for."""
+    made = [summary(data)]
+    if layers and data.layers:
+        made.append(layer_table(data))
+    if data.verdicts:
+        made.append(verdict_table(data))
+    if data.executions:
+        made.append(execution_table(data))
+    if data.latency is not None:
+        made.append(latency_table(data.latency))
+    return made
+
+
+def to_text(data: ReportData, *, layers: bool = True) -> str:
+    """The whole report as plain text."""
+    return headline(data) + "\n\n" + render(tables(data, layers=layers)) + "\n"
