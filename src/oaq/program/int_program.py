@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
+from pathlib import Path
 from types import MappingProxyType
 
 from oaq.errors import ProgramError
@@ -14,6 +16,9 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.program import ops
 from oaq.program.shapes import Shape, output_shape
+
+LARGEST_TENSOR = 1 << 31
+"""One sample's tensor holds fewer integers than this, so that 32 bits index it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class TensorSpec:
             raise ProgramError("a tensor needs a name")
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
             raise ProgramError(f"{self.name}: a shape is (H, W, C) or (C,), all >= 1, not {self.shape}")
+        if prod(self.shape) >= LARGEST_TENSOR:
+            raise ProgramError(f"{self.name}: {self.shape} holds {prod(self.shape)} integers; the limit is 2**31 - 1")
         if not U8.contains(self.range):
             raise ProgramError(f"{self.name}: the effective range {self.range} leaves u8")
         if self.affine.zero_point not in self.range:
@@ -123,6 +130,16 @@ class IntProgram:
     def specs(self, node: Node) -> tuple[TensorSpec, ...]:
         """The tensors ``node`` reads."""
         return tuple(self.tensors[name] for name in node.inputs)
+
+    def save(self, path: str | Path) -> None:
+        """Write the program to an ``.oaq`` file, whole or not at all; ``oaq.load`` reads it back.
+
+        Raises:
+            FormatError: ``path`` cannot be written.
+        """
+        from oaq.program.files import save  # files needs this class first
+
+        save(self, path)
 
     def summing_nodes(self) -> Iterator[Node]:
         """The nodes whose sums need an accumulator schedule: Conv2d and Linear."""

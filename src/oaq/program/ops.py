@@ -21,6 +21,9 @@ Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
 """Rows and columns added at the (top, bottom, left, right)."""
 
+LARGEST_WINDOW = 32767
+"""Kernel sizes, strides, paddings and dilations stay within this: beyond it is a damaged file, not a network."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conv2d:
@@ -115,6 +118,10 @@ class Concat:
     """Inputs side by side on the channel axis, input i requantized by multiplier i: y = requantize_i(x - zx_i, zy)."""
 
     requantize: Requantize
+
+    def __post_init__(self) -> None:
+        if not len(self.requantize):
+            raise ProgramError("Concat: joins at least one input")
 
 
 @dataclass(frozen=True)
@@ -224,7 +231,7 @@ class Pad:
     padding: Padding
 
     def __post_init__(self) -> None:
-        if len(self.padding) != 4 or min(self.padding) < 0:
+        if len(self.padding) != 4 or min(self.padding) < 0 or max(self.padding) > LARGEST_WINDOW:
             raise ProgramError(f"Pad: padding is four numbers >= 0, not {self.padding}")
 
 
@@ -288,7 +295,9 @@ def _check_count(name: str, requantize: Requantize, count: int) -> None:
 
 
 def _check_window(name: str, kernel: tuple[int, ...], stride: Pair, padding: Padding, dilation: Pair) -> None:
-    if len(padding) != 4 or min(padding) < 0 or min(*kernel, *stride, *dilation) < 1:
+    numbers = (*kernel, *stride, *padding, *dilation)
+    pairs = len(kernel) == len(stride) == len(dilation) == 2 and len(padding) == 4
+    if not pairs or min(padding) < 0 or min(*kernel, *stride, *dilation) < 1 or max(numbers) > LARGEST_WINDOW:
         raise ProgramError(
             f"{name}: kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}: out of range"
         )

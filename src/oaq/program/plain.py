@@ -1,0 +1,259 @@
+"""An ``IntProgram`` as plain data: one JSON-able header and a flat mapping of arrays; and back.
+
+What files store, what fingerprints hash, and what the independent checker reads: nothing in it needs oaq's classes.
+``VERSION`` changes whenever the meaning of anything in it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import FormatError, ProgramError
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+
+VERSION: Final = 1
+OPERATORS: Final[Mapping[str, type]] = {op.__name__: op for op in get_args(ops.Op)}
+FIELDS: Final[Mapping[str, str]] = {
+    "weight": "array",
+    "bias": "array",
+    "table": "array",
+    "requantize": "requantize",
+    "kernel": "ints",
+    "stride": "ints",
+    "padding": "ints",
+    "dilation": "ints",
+    "shape": "ints",
+    "begin": "ints",
+    "end": "ints",
+    "groups": "int",
+    "height": "int",
+    "width": "int",
+    "block": "int",
+    "count_include_pad": "bool",
+    "mode": "str",
+}
+"""How each field of an operator is stored: as an array of its own, or inside the header."""
+
+Header = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+def to_plain(program: IntProgram) -> tuple[Header, Arrays]:
+    """The header and arrays of ``program``; array names are ``nodes/INDEX/FIELD``."""
+    arrays: Arrays = {}
+    nodes = []
+    for index, node in enumerate(program.nodes):
+        plain: Header = {"op": type(node.op).__name__}
+        for field in fields(node.op):
+            value = getattr(node.op, field.name)
+            key = f"nodes/{index}/{field.name}"
+            match FIELDS[field.name]:
+                case "array":
+                    arrays[key] = value
+                case "requantize":
+                    arrays[f"{key}.multiplier"] = value.multiplier
+                    if value.shift is not None:
+                        arrays[f"{key}.shift"] = value.shift
+                case "ints":
+                    plain[field.name] = [int(item) for item in value]
+                case "int":
+                    plain[field.name] = int(value)
+                case _:
+                    plain[field.name] = value
+        nodes.append({"name": node.name, "inputs": list(node.inputs), "output": node.output, **plain})
+    header = {
+        "version": VERSION,
+        "name": program.name,
+        "requantize": program.requantize,
+        "inputs": list(program.inputs),
+        "outputs": list(program.outputs),
+        "tensors": [_plain_tensor(spec) for spec in program.tensors.values()],
+        "nodes": nodes,
+        "metadata": dict(program.metadata),
+    }
+    return header, arrays
+
+
+def from_plain(header: object, arrays: Mapping[str, NDArray[Any]], where: str = "program") -> IntProgram:
+    """The program that ``to_plain`` described, checked as any new one is.
+
+    Args:
+        header: as parsed from JSON; trusted in nothing.
+        arrays: all of them are used, or the header does not describe them.
+        where: begins every message.
+
+    Raises:
+        FormatError: a key is missing, unknown or of the wrong type, an array is missing or left over, the version is
+            another, or the result breaks an invariant of ``IntProgram``.
+    """
+    version = header.get("version") if isinstance(header, dict) else None
+    if version != VERSION:
+        raise FormatError(
+            f"{where}: is of format version {version!r}, this oaq reads {VERSION}; use the oaq that wrote it"
+        )
+    taken = _Taken(dict(arrays), where)
+    plain = _object(
+        header,
+        ("version", "name", "requantize", "inputs", "outputs", "tensors", "nodes", "metadata"),
+        where,
+    )
+    try:
+        tensors = [_tensor(item, where) for item in _list(plain["tensors"], f"{where}: tensors")]
+        nodes = [
+            _node(item, index, taken, where) for index, item in enumerate(_list(plain["nodes"], f"{where}: nodes"))
+        ]
+        if taken.arrays:
+            raise FormatError(f"{where}: holds arrays that no node uses: {sorted(taken.arrays)[:3]}")
+        if len({spec.name for spec in tensors}) != len(tensors):
+            raise FormatError(f"{where}: a tensor is declared twice")
+        return IntProgram(
+            _text(plain["name"], f"{where}: name"),
+            _texts(plain["inputs"], f"{where}: inputs"),
+            _texts(plain["outputs"], f"{where}: outputs"),
+            {spec.name: spec for spec in tensors},
+            tuple(nodes),
+            _text(plain["requantize"], f"{where}: requantize"),  # type: ignore[arg-type]
+            _metadata(plain["metadata"], where),
+        )
+    except (ProgramError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError(f"{where}: does not hold a valid program: {error}") from error
+
+
+def fingerprint(program: IntProgram) -> str:
+    """sha256 (hex) of everything that decides the program's integers and names; ``metadata`` is left out."""
+    header, arrays = to_plain(program)
+    del header["metadata"]
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+class _Taken:
+    """Arrays not yet claimed by a node."""
+
+    def __init__(self, arrays: Arrays, where: str) -> None:
+        self.arrays = arrays
+        self.where = where
+
+    def take(self, key: str) -> NDArray[Any]:
+        if key not in self.arrays:
+            raise FormatError(f"{self.where}: the array {key!r} is missing")
+        return self.arrays.pop(key)
+
+
+def _plain_tensor(spec: TensorSpec) -> Header:
+    # A float32 survives JSON as the shortest decimal of the float64 that equals it.
+    return {
+        "name": spec.name,
+        "shape": [int(size) for size in spec.shape],
+        "scale": spec.affine.scale,
+        "zero_point": spec.affine.zero_point,
+        "range": [spec.range.lo, spec.range.hi],
+    }
+
+
+def _tensor(item: object, where: str) -> TensorSpec:
+    plain = _object(item, ("name", "shape", "scale", "zero_point", "range"), f"{where}: tensor")
+    name = _text(plain["name"], f"{where}: tensor name")
+    here = f"{where}: tensor {name!r}"
+    scale = plain["scale"]
+    if type(scale) is not float or float(np.float32(scale)) != scale:
+        raise FormatError(f"{here}: the scale is a float32, not {str(scale)[:40]}")
+    ends = _ints(plain["range"], f"{here}: range")
+    if len(ends) != 2:
+        raise FormatError(f"{here}: a range has two ends, not {len(ends)}")
+    affine = Affine(scale, _int(plain["zero_point"], f"{here}: zero_point"))
+    return TensorSpec(name, _ints(plain["shape"], f"{here}: shape"), affine, IntRange(*ends))
+
+
+def _node(item: object, index: int, taken: _Taken, where: str) -> Node:
+    kind = item.get("op") if isinstance(item, dict) else item
+    if not isinstance(kind, str) or kind not in OPERATORS:
+        raise FormatError(f"{where}: node {index} is of unknown kind {str(kind)[:40]!r}")
+    operator = OPERATORS[kind]
+    names = [field.name for field in fields(operator)]
+    inside = [name for name in names if FIELDS[name] not in ("array", "requantize")]
+    here = f"{where}: node {index}"
+    plain = _object(item, ("name", "inputs", "output", "op", *inside), here)
+    values: dict[str, Any] = {}
+    for name in names:
+        key = f"nodes/{index}/{name}"
+        match FIELDS[name]:
+            case "array":
+                values[name] = taken.take(key)
+            case "requantize":
+                shift = taken.take(f"{key}.shift") if f"{key}.shift" in taken.arrays else None
+                values[name] = Requantize(taken.take(f"{key}.multiplier"), shift)
+            case "ints":
+                values[name] = _ints(plain[name], f"{here}: {name}")
+            case "int":
+                values[name] = _int(plain[name], f"{here}: {name}")
+            case "bool":
+                values[name] = _bool(plain[name], f"{here}: {name}")
+            case _:
+                values[name] = _text(plain[name], f"{here}: {name}")
+    return Node(
+        _text(plain["name"], f"{here}: name"),
+        operator(**values),
+        _texts(plain["inputs"], f"{here}: inputs"),
+        _text(plain["output"], f"{here}: output"),
+    )
+
+
+def _object(value: object, keys: tuple[str, ...], where: str) -> Header:
+    if not isinstance(value, dict) or set(value) != set(keys):
+        got = sorted(map(str, value))[:12] if isinstance(value, dict) else type(value).__name__
+        raise FormatError(f"{where}: needs exactly the keys {sorted(keys)}, has {got}")
+    return value
+
+
+def _list(value: object, where: str) -> list[object]:
+    if not isinstance(value, list):
+        raise FormatError(f"{where}: a list expected, not {type(value).__name__}")
+    return value
+
+
+def _int(value: object, where: str) -> int:
+    if type(value) is not int or not -(1 << 63) <= value < 1 << 63:
+        raise FormatError(f"{where}: an integer expected, not {str(value)[:40]!r}")
+    return value
+
+
+def _ints(value: object, where: str) -> tuple[int, ...]:
+    return tuple(_int(item, where) for item in _list(value, where))
+
+
+def _bool(value: object, where: str) -> bool:
+    if type(value) is not bool:
+        raise FormatError(f"{where}: true or false expected, not {str(value)[:40]!r}")
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"{where}: a string expected, not {type(value).__name__}")
+    return value
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    return tuple(_text(item, where) for item in _list(value, where))
+
+
+def _metadata(value: object, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise FormatError(f"{where}: metadata maps names to strings")
+    return value
