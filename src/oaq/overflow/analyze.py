@@ -1,0 +1,86 @@
+"""Walk a program once and prove, for every input, where its integers and sums can go."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import AccumulatorOverflow
+from oaq.numerics.formats import S32
+from oaq.numerics.ranges import ChannelRanges
+from oaq.overflow.bounds import weight_bound
+from oaq.overflow.operands import operands_as_loaded
+from oaq.overflow.proof import NodeProof, Proof
+from oaq.overflow.propagate import output_ranges, requantized
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+
+
+def analyze(program: IntProgram) -> Proof:
+    """Prove the range of every tensor and of every sum.
+
+    Args:
+        program: what to prove; its inputs are assumed to lie in their declared effective ranges.
+
+    Raises:
+        AccumulatorOverflow: an s32 a kernel holds (a raw partial sum, the folded bias, the total) can overflow; the
+            message names the node, the output and the range.
+    """
+    ranges = {
+        name: ChannelRanges.constant(program.tensors[name].range, program.tensors[name].channels)
+        for name in program.inputs
+    }
+    nodes: dict[str, NodeProof] = {}
+    for node in program.nodes:
+        inputs = [ranges[name] for name in node.inputs]
+        specs, y = program.specs(node), program.tensors[node.output]
+        if isinstance(node.op, ops.Conv2d | ops.Linear):
+            proof = prove_sums(node, inputs[0], specs[0], prod(y.shape[:-1]))
+            nodes[node.name] = proof
+            ranges[node.output] = requantized(proof.total, node.op.requantize, y)
+        else:
+            ranges[node.output] = output_ranges(node, inputs, specs, y)
+    return Proof(program.name, ranges, nodes)
+
+
+def prove_sums(node: Node, x: ChannelRanges, spec: TensorSpec, positions: int) -> NodeProof:
+    """Prove the sums of one Conv2d or Linear whose input channels lie in ``x``.
+
+    Raises:
+        AccumulatorOverflow: see ``analyze``.
+        TypeError: the node is neither.
+    """
+    op = node.op
+    if not isinstance(op, ops.Conv2d | ops.Linear):
+        raise TypeError(f"{node.name}: {type(op).__name__} has no sum of products")
+    operands = operands_as_loaded(op, x, spec)
+    weight = op.weight.reshape(op.weight.shape[0], -1)
+    raw = weight_bound(weight, operands.lo, operands.hi, partial=False)
+    partial = raw if operands.contain_zero() else weight_bound(weight, operands.lo, operands.hi, partial=True)
+    folded = op.bias.astype(np.int64) - spec.affine.zero_point * weight.sum(axis=1, dtype=np.int64)
+    _require_s32(node, "its bias folded with the zero point", folded, folded)
+    # From zero or from the bias, in whatever order products arrive: no partial sum leaves s32.
+    _require_s32(node, "a partial sum", np.minimum(partial.lo, 0), np.maximum(partial.hi, 0))
+    _require_s32(
+        node, "a partial sum with bias", folded + np.minimum(partial.lo, 0), folded + np.maximum(partial.hi, 0)
+    )
+    folded32 = folded.astype(np.int32)
+    folded32.flags.writeable = False
+    total = ChannelRanges(folded + raw.lo, folded + raw.hi)
+    return NodeProof(node.name, operands, total, raw, partial, folded32, positions)
+
+
+def _require_s32(node: Node, what: str, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> None:
+    wrong = (lo < S32.lo) | (hi > S32.hi)
+    if not wrong.any():
+        return
+    output = int(np.argmax(wrong))
+    low, high = int(lo[output]), int(hi[output])
+    bits = 1 + max(max(high, 0).bit_length(), (~low).bit_length() if low < 0 else 0)
+    raise AccumulatorOverflow(
+        f"{node.name}, output {output}: the 32-bit sum needs {bits} bits: {what} can reach [{low}, {high}].\n"
+        "Scale the layer's weights or bias down, narrow its clips (oaq quantize --budget ...), or split the layer. "
+        f"Show the input that reaches it: oaq witness MODEL --at {node.name}:{output}"
+    )
