@@ -87,12 +87,15 @@ def conv2d(
     *,
     kind: str = "uniform",
     semantics: Semantics = "float32_half_even",
-    reach: int = 255,
+    scales: tuple[float, float] = (0.05, 0.05),
     **geometry: object,
 ) -> ops.Conv2d:
-    """A convolution of weight ``shape`` (N, KH, KW, C / groups) whose results use most of the output's range."""
+    """A convolution of weight ``shape`` (N, KH, KW, C / groups) whose results use most of the output's range.
+
+    ``scales`` are (s_x, s_y): the multipliers are float32(float32(s_x * s_w) / s_y) for some s_w.
+    """
     weight = random_weight(rng, shape, kind)
-    bias, requantize = _bias_and_requantize(rng, weight.reshape(shape[0], -1), semantics, reach)
+    bias, requantize = _bias_and_requantize(rng, weight.reshape(shape[0], -1), semantics, scales)
     return ops.Conv2d(weight, bias, requantize, **geometry)  # type: ignore[arg-type]
 
 
@@ -102,19 +105,22 @@ def linear(
     *,
     kind: str = "uniform",
     semantics: Semantics = "float32_half_even",
-    reach: int = 255,
+    scales: tuple[float, float] = (0.05, 0.05),
 ) -> ops.Linear:
-    """A linear layer of weight ``shape`` (N, K) whose results use most of the output's range."""
+    """A linear layer of weight ``shape`` (N, K) whose results use most of the output's range; see ``conv2d``."""
     weight = random_weight(rng, shape, kind)
-    bias, requantize = _bias_and_requantize(rng, weight, semantics, reach)
+    bias, requantize = _bias_and_requantize(rng, weight, semantics, scales)
     return ops.Linear(weight, bias, requantize)
 
 
-def multipliers(
-    rng: np.random.Generator, count: int, semantics: Semantics, low: float = 0.3, high: float = 1.5
-) -> Requantize:
-    """``count`` multipliers in [low, high]."""
-    return Requantize.from_scales(rng.uniform(low, high, count).astype(np.float32), semantics)
+def scale_for(rng: np.random.Generator, scale: float, low: float, high: float) -> float:
+    """An output scale s_y such that ``scale / s_y`` lies in about [low, high]."""
+    return float(np.float32(scale / rng.uniform(low, high)))
+
+
+def ratios(scales: Sequence[float], s_y: float) -> NDArray[np.float32]:
+    """Each scale divided by s_y, in float32."""
+    return np.array(scales, np.float32) / np.float32(s_y)
 
 
 @dataclass
@@ -250,15 +256,19 @@ def _append(
     rule = builder.semantics
     match kind:
         case "Conv2d" | "Depthwise":
-            return builder.add(_draw_conv2d(draw, rng, x, rule, kind, max_channels), [current], affine, reach)
+            scales = (x.affine.scale, affine.scale)
+            op = _draw_conv2d(draw, rng, x, (rule, scales), (kind, max_channels))
+            return builder.add(op, [current], affine, reach)
         case "Linear":
             shape = (draw(st.integers(1, max_channels)), x.shape[0])
-            op = linear(rng, shape, kind=draw(st.sampled_from(WEIGHT_KINDS)), semantics=rule)
+            scales = (x.affine.scale, affine.scale)
+            op = linear(rng, shape, kind=draw(st.sampled_from(WEIGHT_KINDS)), semantics=rule, scales=scales)
             return builder.add(op, [current], affine, reach)
         case "Add" | "Mul" | "Concat":
             return _draw_joining(draw, builder, rng, kind, current)
         case "AvgPool" | "MaxPool" | "GlobalAvgPool":
-            return builder.add(_draw_pool(draw, rng, x, rule, kind), [current], affine, reach)
+            affine = Affine(scale_for(rng, x.affine.scale, 0.5, 2.0), affine.zero_point)
+            return builder.add(_draw_pool(draw, x, affine, rule, kind), [current], affine, reach)
         case "Lookup":
             table = rng.integers(reach.lo, reach.hi + 1, 256).astype(np.uint8)
             return builder.add(ops.Lookup(table), [current], affine, reach)
@@ -267,8 +277,14 @@ def _append(
 
 
 def _draw_conv2d(
-    draw: st.DrawFn, rng: np.random.Generator, x: TensorSpec, rule: Semantics, kind: str, max_channels: int
+    draw: st.DrawFn,
+    rng: np.random.Generator,
+    x: TensorSpec,
+    numbers: tuple[Semantics, tuple[float, float]],
+    size: tuple[str, int],
 ) -> ops.Conv2d:
+    rule, scales = numbers
+    kind, max_channels = size
     height, width, channels = x.shape
     dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
     padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
@@ -283,6 +299,7 @@ def _draw_conv2d(
         (outputs, *kernel, channels // groups),
         kind=draw(st.sampled_from(WEIGHT_KINDS)),
         semantics=rule,
+        scales=scales,
         stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
         padding=padding,
         dilation=dilation,
@@ -290,10 +307,11 @@ def _draw_conv2d(
     )
 
 
-def _draw_pool(draw: st.DrawFn, rng: np.random.Generator, x: TensorSpec, rule: Semantics, kind: str) -> ops.Op:
+def _draw_pool(draw: st.DrawFn, x: TensorSpec, y: Affine, rule: Semantics, kind: str) -> ops.Op:
     height, width, _ = x.shape
+    ratio = ratios([x.affine.scale], y.scale)
     if kind == "GlobalAvgPool":
-        return ops.GlobalAvgPool(multipliers(rng, 1, rule, 0.5 / (height * width), 2.0 / (height * width)))
+        return ops.GlobalAvgPool(Requantize.from_scales(ratio / np.float32(height * width), rule))
     kernel = _window(draw, (height, width), (0, 0, 0, 0), (1, 1))
     padding = tuple(draw(st.integers(0, min(2, size - 1))) for size in kernel for _ in range(2))
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
@@ -303,9 +321,8 @@ def _draw_pool(draw: st.DrawFn, rng: np.random.Generator, x: TensorSpec, rule: S
         if reach[0] > height + sum(padding[:2]) or reach[1] > width + sum(padding[2:]):
             dilation = (1, 1)
         return ops.MaxPool(kernel, stride, padding, dilation)  # type: ignore[arg-type]
-    count = np.arange(1, kernel[0] * kernel[1] + 1)
-    ratio = (np.float32(rng.uniform(0.5, 2.0)) / count).astype(np.float32)
-    requantize = Requantize.from_scales(ratio, rule)
+    count = np.arange(1, kernel[0] * kernel[1] + 1).astype(np.float32)
+    requantize = Requantize.from_scales(ratio / count, rule)
     return ops.AvgPool(kernel, stride, requantize, padding, draw(st.booleans()))  # type: ignore[arg-type]
 
 
@@ -340,19 +357,25 @@ def _draw_joining(draw: st.DrawFn, builder: Builder, rng: np.random.Generator, k
     wanted = draw(st.sampled_from(shapes))
     found = [name for name, spec in builder.tensors.items() if spec.shape == wanted]
     other = draw(st.sampled_from(found)) if found and draw(st.booleans()) else builder.input(wanted, affine, reach)
-    out_affine, out_reach = draw(affine_and_range())
+    y, out_reach = draw(affine_and_range())
+    s_a, s_b = x.affine.scale, builder.tensors[other].affine.scale
     if kind == "Mul":
-        return builder.add(ops.Mul(multipliers(rng, 1, rule, 0.001, 0.02)), [current, other], out_affine, out_reach)
+        product = float(np.float32(s_a) * np.float32(s_b))
+        y = Affine(scale_for(rng, product, 0.001, 0.02), y.zero_point)
+        requantize = Requantize.from_scales(ratios([product], y.scale), rule)
+        return builder.add(ops.Mul(requantize), [current, other], y, out_reach)
+    y = Affine(scale_for(rng, max(s_a, s_b), 0.3, 1.5), y.zero_point)
     if kind == "Concat":
         parts = [current, other, *([current] if draw(st.booleans()) else [])]
-        return builder.add(ops.Concat(multipliers(rng, len(parts), rule)), parts, out_affine, out_reach)
-    requantize = multipliers(rng, 2, rule)
-    if requantize.shift is not None:  # one common shift: rescale the first multiplier to the second's
-        first, second = (int(s) for s in requantize.shift)
-        shift = min(first, second)
-        scaled = [int(m) >> (int(s) - shift) for m, s in zip(requantize.multiplier, requantize.shift, strict=True)]
-        requantize = Requantize(np.array(scaled, np.int32), np.full(2, shift, np.int32))
-    return builder.add(ops.Add(requantize), [current, other], out_affine, out_reach)
+        scales = [builder.tensors[part].affine.scale for part in parts]
+        requantize = Requantize.from_scales(ratios(scales, y.scale), rule)
+        return builder.add(ops.Concat(requantize), parts, y, out_reach)
+    requantize = Requantize.from_scales(ratios([s_a, s_b], y.scale), rule)
+    if requantize.shift is not None:  # one common shift: the smaller, and the other multiplier shortened to it
+        shift = int(requantize.shift.min())
+        shorter = [int(m) >> (int(s) - shift) for m, s in zip(requantize.multiplier, requantize.shift, strict=True)]
+        requantize = Requantize(np.array(shorter, np.int32), np.full(2, shift, np.int32))
+    return builder.add(ops.Add(requantize), [current, other], y, out_reach)
 
 
 def _window(
@@ -365,9 +388,10 @@ def _window(
 
 
 def _bias_and_requantize(
-    rng: np.random.Generator, weight: NDArray[np.int8], semantics: Semantics, reach: int
+    rng: np.random.Generator, weight: NDArray[np.int8], semantics: Semantics, scales: tuple[float, float]
 ) -> tuple[NDArray[np.int32], Requantize]:
-    spread = np.maximum(np.abs(weight.astype(np.int64)).sum(axis=1), 1) * reach
+    spread = np.maximum(np.abs(weight.astype(np.int64)).sum(axis=1), 1) * 255
     bias = (rng.uniform(-0.3, 0.3, len(spread)) * spread).astype(np.int32)
-    ratio = (rng.uniform(0.5, 4.0, len(spread)) * 255 / spread).astype(np.float32)
-    return bias, Requantize.from_scales(ratio, semantics)
+    s_x, s_y = np.float32(scales)
+    s_w = (rng.uniform(0.5, 4.0, len(spread)) * 255 / spread * s_y / s_x).astype(np.float32)
+    return bias, Requantize.from_scales(s_x * s_w / s_y, semantics)
