@@ -131,6 +131,6 @@ def test_is_written_whole_or_not_at_all(tmp_path):
     to_html(samples.bare(), tmp_path / "r.html")
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
     with pytest.raises(
-        FormatError, match=r"missing/r.html: cannot be written: No such file or directory. Name a folder"
+        FormatError, match=r"missing/r.html: cannot be written: No such file or directory. Nothing was changed"
     ):
         to_html(samples.bare(), tmp_path / "missing" / "r.html")

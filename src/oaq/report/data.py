@@ -43,7 +43,7 @@ class Schedule:
     """How the sums of one layer are cut into runs, counted over all tiles of outputs.
 
     Attributes:
-        steps: inner steps that carry a weight, splits counted twice.
+        steps: inner steps over all tiles, each counted once.
         segments: runs; each ends with one spill.
         shortest, longest: steps of the shortest and the longest run.
         splits: steps issued twice because one of their pairs alone could leave its register.

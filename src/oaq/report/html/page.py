@@ -6,9 +6,9 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from oaq.program.atomic import write_atomically
 from oaq.report import words
 from oaq.report.data import ReportData, effective_bits, mean
-from oaq.report.files import write_text
 from oaq.report.html import sections
 from oaq.report.html.layers import layers
 from oaq.report.html.markup import chip, text
@@ -20,7 +20,7 @@ def to_html(data: ReportData, path: Path) -> None:
     Raises:
         FormatError: the file cannot be written.
     """
-    write_text(path, render(data))
+    write_atomically(path, [render(data).encode()])
 
 
 def render(data: ReportData) -> str:

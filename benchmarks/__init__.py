@@ -1,0 +1,1 @@
+"""The harness against peers. Every figure quoted in a document comes from a file in ``results/``."""

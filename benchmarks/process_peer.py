@@ -1,0 +1,114 @@
+"""A peer in a process of its own, so that it can have its own environment (ONEDNN_MAX_CPU_ISA=AVX2).
+
+The child loads the model, answers one line of JSON per request on its standard output, and times its own calls, so
+that pipes are not in the figures. ``python -m benchmarks.process_peer MODEL INPUT.npy RUNTIME PRECISION THREADS``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.report.latency import turn
+from oaq.report.peers import Peer, onnxruntime_peer, openvino_peer
+
+
+class ProcessPeer:
+    """A running child; use it as a context manager."""
+
+    def __init__(
+        self,
+        model: Path,
+        x: NDArray[np.float32],
+        runtime: str,
+        precision: str,
+        threads: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        given = Path(self._folder.name) / "x.npy"
+        np.save(given, x)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.process_peer",
+            str(model),
+            str(given),
+            runtime,
+            precision,
+            str(threads),
+        ]
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            cwd=Path(__file__).parent.parent,
+        )
+        self.name = str(self._ask({"do": "name"}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.stdin.close()  # type: ignore[union-attr]
+        self._child.wait(timeout=30)
+        self._child.stdout.close()  # type: ignore[union-attr]
+        self._folder.cleanup()
+
+    def take(self, count: int) -> list[float]:
+        """A turn."""
+        answer = self._ask({"do": "turn", "count": count})
+        return [float(value) for value in answer]  # type: ignore[attr-defined]
+
+    def outputs(self) -> NDArray[np.float32]:
+        """The outputs for the input given."""
+        return np.array(self._ask({"do": "outputs"}), np.float32)
+
+    def _ask(self, request: dict[str, object]) -> object:
+        pipe, answers = self._child.stdin, self._child.stdout
+        if pipe is None or answers is None:
+            raise RuntimeError("the peer's pipes are closed")
+        pipe.write(json.dumps(request) + "\n")
+        pipe.flush()
+        line = answers.readline()
+        if not line:
+            raise RuntimeError(f"the peer ended with exit code {self._child.wait()}; its words are above")
+        return json.loads(line)["answer"]
+
+
+def serve(peer: Peer, x: NDArray[np.float32]) -> None:
+    """Answer requests until the parent closes the pipe. Only JSON goes to the real standard output."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a runtime that prints does not garble the protocol
+    take = turn(lambda: peer.run(x))
+    for line in sys.stdin:
+        request = json.loads(line)
+        match request["do"]:
+            case "name":
+                answer: object = peer.name
+            case "turn":
+                answer = take(request["count"])
+            case _:
+                answer = peer.run(x).tolist()
+        out.write(json.dumps({"answer": answer}) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    model, given, runtime, precision, threads = sys.argv[1:]
+    make = {"onnxruntime": onnxruntime_peer, "openvino": openvino_peer}[runtime]
+    serve(make(Path(model), precision, int(threads)), np.load(given))

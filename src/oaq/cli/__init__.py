@@ -1,0 +1,1 @@
+"""The command ``oaq``: one file per verb, nothing but arguments in and words out."""

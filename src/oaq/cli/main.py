@@ -1,0 +1,140 @@
+"""Parse, call one verb, turn every way of failing into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from oaq.cli import bench, export, info, quantize, report, run, verify, witness
+from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
+
+SAFE, UNSAFE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+EXTRAS = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+    "PIL": "images",
+    "openvino": "openvino",
+}
+"""Optional packages, by the extra that installs them."""
+
+DESCRIPTION = """\
+Overflow-aware quantization: 8-bit networks whose 16-bit sums are proved never to overflow.
+
+  oaq quantize net.py:make --calibrate photos/ --out net.oaq    make an integer network
+  oaq verify net.oaq                                            prove it again, run it against the reference
+  oaq run net.oaq --input photo.jpg                             classify
+  oaq report net.oaq --out report.html                          look at it
+"""
+
+EPILOG = """\
+exit codes: 0 safe, 1 unsafe (a sum can overflow, or two executors disagree), 2 usage or bad input.
+OAQ_ISA=scalar|avx2|avx512bw|vnni forces one instruction set. Every verb has --json for machines.
+"""
+
+VERBS = (quantize, verify, run, bench, report, witness, export, info)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        "oaq", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root.add_argument("--version", action="store_true", help="print the version and stop")
+    verbs = root.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for verb in VERBS:
+        one = verbs.add_parser(
+            verb.__name__.rpartition(".")[2],
+            help=verb.HELP,
+            description=verb.DESCRIPTION,
+            epilog=verb.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.add_arguments(one)
+        one.add_argument("--json", action="store_true", help="print one JSON document instead of words")
+        one.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
+        one.set_defaults(call=verb.call)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code and never raises."""
+    try:
+        code = _main(parser().parse_args(arguments))
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse: --help is 0, a usage error is 2
+        return stop.code if isinstance(stop.code, int) else BAD_INPUT
+    except BrokenPipeError:
+        _silence_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        _silence_stdout()
+        return _complain(f"cannot write the output: {error.strerror or error}", BAD_INPUT)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    if arguments.version:
+        from oaq.cli.info import version
+
+        sys.stdout.write(f"oaq {version()}\n")
+        return SAFE
+    if arguments.verb is None:
+        parser().print_help()
+        return BAD_INPUT
+    try:
+        return arguments.call(arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        if arguments.debug and not isinstance(error, BrokenPipeError):
+            traceback.print_exc()
+        return _code(error)
+
+
+def _code(error: BaseException) -> int:
+    """Say what went wrong in one line; raise again what is not about the input."""
+    match error:
+        case KeyboardInterrupt():
+            return _complain("interrupted; nothing half-written is left behind", INTERRUPTED)
+        case AccumulatorOverflow() | Mismatch():
+            return _complain(str(error), UNSAFE)
+        case OaqError():
+            return _complain(str(error), BAD_INPUT)
+        case BrokenPipeError():
+            raise error
+        case ModuleNotFoundError() if (error.name or "").partition(".")[0] in EXTRAS:
+            package = (error.name or "").partition(".")[0]
+            extra = EXTRAS[package]
+            return _complain(f"this needs {package}, which is not installed: pip install 'oaq[{extra}]'", BAD_INPUT)
+        case MemoryError():
+            return _complain("out of memory: give smaller batches or fewer images", BAD_INPUT)
+        case OSError() if error.errno == errno.ENOSPC:
+            return _complain(f"the disk is full: {error.filename or 'output'}", BAD_INPUT)
+        case OSError() if error.filename is not None:
+            return _complain(f"{error.filename}: {error.strerror}", BAD_INPUT)
+        case _:
+            _defect(error)
+
+
+def _defect(error: BaseException) -> NoReturn:
+    """A defect of oaq: its traceback is what the report of it needs."""
+    sys.stderr.write("oaq: internal error; please report it with what follows\n")
+    raise error
+
+
+def _complain(line: str, code: int) -> int:
+    sys.stderr.write(f"oaq: {line}\n")
+    return code
+
+
+def _silence_stdout() -> None:
+    """Python flushes standard output once more at exit and would complain about it then."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)

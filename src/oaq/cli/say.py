@@ -1,0 +1,68 @@
+"""Words out: text or one JSON document, and progress bars where somebody watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def words(text: str) -> None:
+    """Print text."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def document(value: object) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def warn(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"oaq: {text}\n")
+
+
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Yield ``items``, with a bar on standard error if that is a terminal."""
+    count = total if total is not None else len(items) if isinstance(items, Sized) else None
+    with bar(label, count) as step:
+        for item in items:
+            yield item
+            step(1)
+
+
+@contextmanager
+def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; yields a function that moves it by some steps. Nothing off a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda steps: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield from _plain(label, total)
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda steps: progress.advance(task, steps)
+
+
+def _plain(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    done = 0
+
+    def step(steps: int) -> None:
+        nonlocal done
+        done += steps
+        sys.stderr.write(f"\r{label}: {done}{f' of {total}' if total else ''} ")
+        sys.stderr.flush()
+
+    try:
+        yield step
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()

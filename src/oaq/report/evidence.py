@@ -1,0 +1,78 @@
+"""What was seen on data, layer by layer: sums, clamped outputs, precision against float. Never a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq import reference
+from oaq.numerics.ranges import IntRange
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.report.data import Observed
+
+Images = NDArray[np.uint8]
+LaneCount = Callable[[Node, Images], IntRange]
+"""Hull of the narrow registers of one layer on one batch of its inputs."""
+
+
+@dataclass
+class _Seen:
+    """Running hulls and counts of one layer."""
+
+    totals: list[IntRange] = field(default_factory=list)
+    lanes: list[IntRange] = field(default_factory=list)
+    low: int = 0
+    high: int = 0
+    outputs: int = 0
+
+
+def observe(
+    program: IntProgram, batches: Iterable[Images], lanes: Mapping[str, LaneCount] | None = None
+) -> dict[str, Observed]:
+    """Run the reference and note what every summing layer did.
+
+    Args:
+        program: what to run.
+        batches: (n, ...) uint8 inputs.
+        lanes: for layers whose narrow registers are to be watched too, how.
+
+    Returns:
+        By node name; empty if there was no image.
+    """
+    seen = {node.name: _Seen() for node in program.summing_nodes()}
+    images = 0
+    for x in batches:
+        run = reference.run(program, x, accumulators=True)
+        images += len(x)
+        for node in program.summing_nodes():
+            _note(seen[node.name], run.accumulators[node.name], run.tensors[node.output], program.tensors[node.output])
+            if lanes is not None and node.name in lanes:
+                seen[node.name].lanes.append(lanes[node.name](node, run.tensors[node.inputs[0]]))
+    return {name: _observed(one, images) for name, one in seen.items()} if images else {}
+
+
+def _note(seen: _Seen, sums: NDArray[np.int32], y: Images, spec: TensorSpec) -> None:
+    seen.totals.append(IntRange(int(sums.min()), int(sums.max())))
+    seen.low += int(np.count_nonzero(y == spec.range.lo))
+    seen.high += int(np.count_nonzero(y == spec.range.hi))
+    seen.outputs += y.size
+
+
+def _observed(seen: _Seen, images: int) -> Observed:
+    return Observed(
+        images=images,
+        total=_hull(seen.totals),
+        lane=_hull(seen.lanes) if seen.lanes else None,
+        at_low=seen.low / seen.outputs,
+        at_high=seen.high / seen.outputs,
+    )
+
+
+def _hull(ranges: list[IntRange]) -> IntRange:
+    whole = ranges[0]
+    for one in ranges[1:]:
+        whole = whole.hull(one)
+    return whole

@@ -1,0 +1,105 @@
+"""Other people's runtimes, called the way their users call them: the other side of every comparison.
+
+onnxruntime and openvino are optional and imported when asked for. Each peer is a callable on one float32 NCHW batch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Peer:
+    """One prepared runtime.
+
+    Attributes:
+        name: with its version.
+        precision: "fp32" or "int8".
+        isa: instruction set as far as known; peers choose the best of the CPU unless told otherwise.
+        run: (N, C, H, W) float32 to its first output, (N, classes) float32.
+    """
+
+    name: str
+    precision: str
+    isa: str
+    run: Callable[[Batch], Batch]
+
+
+def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
+    """ONNX Runtime on the CPU with all graph optimisations, ``threads`` threads inside an operator.
+
+    Its threads spin while it runs, as they do by default, and stop when it ends: they would take the CPU from whoever
+    has the next turn.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(x: Batch) -> Batch:
+        return typing.cast(Batch, session.run(None, {name: x})[0])
+
+    return Peer(f"onnxruntime {onnxruntime.__version__} {precision}", precision, "best of the CPU", run)
+
+
+def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
+    """OpenVINO on the CPU, latency mode, float32 kept where the file says float32 (no silent bfloat16)."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "NUM_STREAMS": 1,
+    }
+    compiled = core.compile_model(core.read_model(str(model)), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(x: Batch) -> Batch:
+        return np.array(request.infer([x], share_inputs=True)[compiled.output(0)])
+
+    version = openvino.__version__.split("-")[0]
+    return Peer(f"openvino {version} {precision}", precision, "best of the CPU", run)
+
+
+def quantize_by_onnxruntime(model: Path, out: Path, batches: Iterable[Batch]) -> None:
+    """int8 the way ONNX Runtime's documentation does it: shape inference, then static QDQ quantization, defaults kept.
+
+    Args:
+        model: float ONNX file.
+        out: where the int8 file goes.
+        batches: calibration data, (N, C, H, W) float32.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    name = onnx.load(str(model), load_external_data=False).graph.input[0].name
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.samples: Iterator[Batch] = (batch[i : i + 1] for batch in batches for i in range(len(batch)))
+
+        def get_next(self) -> dict[str, Batch] | None:
+            sample = next(self.samples, None)
+            return None if sample is None else {name: sample}
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        quant_pre_process(str(model), str(prepared))
+        quantize_static(str(prepared), str(out), Reader())
