@@ -1,0 +1,164 @@
+"""What a layer costs on a row: predicted from steps and spills, in units of one 16-bit step without a spill.
+
+The unit is what ``gemm_u8s8_avx2_acc16`` needs for one k-quad (four products) of one output inside a long run. The
+figures are measured (see ``MEASURED``); they rank rows and schedules, and prove nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import AccumulatorOverflow, NoKernel
+from oaq.kernels.table import KernelRow
+from oaq.numerics.ranges import IntRange
+from oaq.overflow.spill import RunCount, count_runs
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """Measured cost of a row, per output.
+
+    Attributes:
+        quad: of four products.
+        spill: of one spill of one output.
+    """
+
+    quad: float
+    spill: float
+
+
+MEASURED: Final[Mapping[str, RowCost]] = MappingProxyType(
+    {
+        # A hand-scheduled AVX2 6x2 loop: relative speed .44 .62 .70 .78 .85 .87 .92 .945 .965 at runs of 1 2 3 4 6 8 12
+        # 16 32 is 1 / (1 + 1.2 / run) within 4 %; acc32 runs at .57, exact at 84 against 214 GMAC/s.
+        "gemm_u8s8_avx2_acc16": RowCost(1.0, 1.2),
+        "gemm_u8s8_avx2_acc32": RowCost(1.75, 0.0),
+        "gemm_u8s8_avx2_exact": RowCost(2.55, 0.0),
+        "gemm_u8s8_avx512bw_acc16": RowCost(0.55, 0.66),
+        "gemm_u8s8_avx512bw_acc32": RowCost(0.96, 0.0),
+        "gemm_u8s8_vnni": RowCost(0.30, 0.0),
+        "gemm_u8s8_scalar": RowCost(40.0, 0.0),
+        # Depthwise rows load one operand per product: memory, not sums, sets their pace.
+        "depthwise_u8s8_avx2_acc16": RowCost(3.0, 2.0),
+        "depthwise_u8s8_avx2_exact": RowCost(6.0, 0.0),
+        "depthwise_u8s8_avx512bw_acc16": RowCost(1.8, 1.2),
+        "depthwise_u8s8_vnni": RowCost(2.2, 0.0),
+        "depthwise_u8s8_scalar": RowCost(40.0, 0.0),
+    }
+)
+"""Shipped figures by row name."""
+
+SIXTEEN_BIT: Final[Mapping[str, str]] = MappingProxyType(
+    {"gemm": "gemm_u8s8_avx2_acc16", "depthwise": "depthwise_u8s8_avx2_acc16"}
+)
+"""The rows whose cost without a spill is the measure of a network: budget 1.0."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What the cheapest provable row of a layer costs.
+
+    Attributes:
+        row: its name.
+        cost: predicted, for all output positions of one sample.
+        without_spills: what the 16-bit row would cost with one run per tile: the layer's share of budget 1.0.
+        average_run: steps per spill on that row.
+    """
+
+    row: str
+    cost: float
+    without_spills: float
+    average_run: float
+
+
+def row_cost(row: KernelRow) -> RowCost:
+    """The measured cost of ``row``, or an estimate from its register for a row nobody has measured."""
+    if row.name in MEASURED:
+        return MEASURED[row.name]
+    faster = 0.6 ** max(row.rank - 1, 0) if row.rank else 40.0
+    if row.accumulator is None or row.accumulator.is_exact:
+        return RowCost(2.5 * faster, 0.0)
+    return RowCost(1.75 * faster, 0.0) if row.accumulator.max_run == 1 else RowCost(faster, 1.2 * faster)
+
+
+def contract_holds(
+    row: KernelRow, weight: NDArray[np.int8], x: tuple[NDArray[np.integer], NDArray[np.integer]]
+) -> bool:
+    """True iff the row accepts these weights and operand ranges."""
+    operands = IntRange(int(x[0].min()), int(x[1].max()))
+    return row.x_range.contains(operands) and row.w_range.contains(IntRange(int(weight.min()), int(weight.max())))
+
+
+def runs_cost(row: KernelRow, runs: RunCount, positions: int) -> float:
+    """Predicted cost of a layer scheduled as ``runs``, over ``positions`` output positions."""
+    if row.accumulator is None:
+        raise NoKernel(f"{row.name} sums no products")
+    cost = row_cost(row)
+    quads = runs.issues * row.accumulator.step / 4
+    return positions * row.tile_n * (quads * cost.quad + runs.segments * cost.spill)
+
+
+def cost_without_spills(rows: Sequence[KernelRow], shape: tuple[int, ...], groups: int, positions: int) -> float:
+    """What a layer costs in 16-bit lanes with one run per tile: its share of budget 1.0.
+
+    Args:
+        rows: of one family; the 16-bit row among them gives tile and step.
+        shape: (N, K) of the weights, K not padded.
+        groups: groups that tiles must not span.
+        positions: output positions of one sample.
+    """
+    (outputs, terms), family = shape, rows[0].family
+    wanted = [row for row in rows if row.name == SIXTEEN_BIT[family]]
+    tile_n, step = 1, 4 if family == "gemm" else 2
+    if wanted and wanted[0].accumulator is not None:
+        tile_n, step = wanted[0].tile_n, wanted[0].accumulator.step
+    cost = MEASURED[SIXTEEN_BIT[family]]
+    padded = groups * -(-(outputs // groups) // tile_n) * tile_n
+    return positions * padded * (-(-terms // step) * step / 4 * cost.quad + cost.spill)
+
+
+def predict_layer_cost(
+    weight: NDArray[np.int8],
+    x: tuple[NDArray[np.integer], NDArray[np.integer]],
+    rows: Sequence[KernelRow],
+    *,
+    groups: int = 1,
+    positions: int = 1,
+) -> LayerCost:
+    """The cheapest provable row for a layer, before its program exists.
+
+    Args:
+        weight: (N, K) int8 in packed K order.
+        x: lower and upper ends of the operands as loaded, (K,) or (R, K) with R dividing N.
+        rows: candidates of one family ("gemm" or "depthwise"), availability not asked.
+        groups: groups that tiles must not span; 1 for depthwise.
+        positions: output positions of one sample.
+
+    Raises:
+        NoKernel: no candidate, or none provable.
+    """
+    outputs, terms = weight.shape[0], weight.shape[1]
+    best: LayerCost | None = None
+    without = cost_without_spills(rows, weight.shape, groups, positions) if rows else 0.0
+    for row in rows:
+        if row.accumulator is None or not contract_holds(row, weight, x):
+            continue
+        least = row_cost(row).quad * positions * outputs * terms / 4
+        if best is not None and least >= best.cost:
+            continue
+        try:
+            runs = count_runs(weight, x[0], x[1], row.accumulator, row.tile_n, groups=groups)
+        except AccumulatorOverflow:
+            continue
+        cost = runs_cost(row, runs, positions)
+        if best is None or cost < best.cost:
+            best = LayerCost(row.name, cost, without, runs.tiles * runs.steps / runs.segments)
+    if best is None:
+        raise NoKernel(f"no row of {[row.name for row in rows]} is proved for weights {weight.shape}")
+    return best

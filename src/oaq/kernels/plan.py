@@ -1,0 +1,298 @@
+"""The plan: for each node the cheapest proved kernel row, its spill schedule, and why cheaper rows were refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import AccumulatorOverflow, NoKernel
+from oaq.kernels.cost import contract_holds, cost_without_spills, row_cost, runs_cost
+from oaq.kernels.packing import family, layout
+from oaq.kernels.table import KernelRow, native_rows, rows_for
+from oaq.numerics.ranges import IntRange
+from oaq.overflow.analyze import analyze
+from oaq.overflow.proof import NodeProof, Proof, Tier
+from oaq.overflow.spill import RunCount, Schedule, count_runs, schedule
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A row that a long run would make cheaper than the chosen one, and why it was not taken."""
+
+    row: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class NodePlan:
+    """How one node is computed. Everything an executor needs beside the tensors' shapes is here or in ``node.op``.
+
+    Attributes:
+        node: of the program: operator, names of inputs and output.
+        row: the kernel.
+        x_zero_points: zero point of each input; what padded positions hold.
+        y_zero_point: zero point of the output.
+        clamp: effective range of the output.
+        schedule: spill schedule and packed weights; None unless the node is a Conv2d or Linear.
+        folded_bias: (N,) int32, bias - zx * sum(w): added to the raw sum of w * x as loaded; None likewise.
+        proof: ranges of its operands and sums; None likewise.
+        cost: predicted, in 16-bit no-spill quads (``kernels.cost``); 0 for nodes without products.
+        cost_without_spills: the same for 16-bit lanes in one run per tile.
+        refused: cheaper rows and why not.
+    """
+
+    node: Node
+    row: KernelRow
+    x_zero_points: tuple[int, ...]
+    y_zero_point: int
+    clamp: IntRange
+    schedule: Schedule | None = None
+    folded_bias: NDArray[np.int32] | None = None
+    proof: NodeProof | None = None
+    cost: float = 0.0
+    cost_without_spills: float = 0.0
+    refused: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A proved way to run a program.
+
+    Attributes:
+        program: what is run.
+        proof: why it is safe.
+        nodes: in execution order, one per node of the program.
+        isa: the best instruction set among the chosen rows.
+        tier: the guarantee.
+    """
+
+    program: IntProgram
+    proof: Proof
+    nodes: tuple[NodePlan, ...]
+    isa: str
+    tier: Tier = "proved"
+
+    def __getitem__(self, node: str) -> NodePlan:
+        return next(planned for planned in self.nodes if planned.node.name == node)
+
+    @property
+    def cost(self) -> float:
+        """Predicted cost, as a multiple of the same network summed in 16 bits without a spill inside a sum."""
+        ideal = sum(node.cost_without_spills for node in self.nodes)
+        return sum(node.cost for node in self.nodes) / ideal if ideal else 1.0
+
+    @property
+    def average_run(self) -> float:
+        """Steps per spill over every gemm node, weighted by output positions; for reports."""
+        summed = [
+            (n.schedule, n.proof.positions) for n in self.nodes if n.row.family == "gemm" and n.schedule and n.proof
+        ]
+        steps = sum(plan.tiles * plan.steps * positions for plan, positions in summed)
+        spills = sum(plan.spills * positions for plan, positions in summed)
+        return steps / spills if spills else 0.0
+
+    def explain(self) -> str:
+        """A table: for each node its row, its spills, and why each cheaper row was refused."""
+        lines = [f"{self.program.name}: {self.tier} for {self.isa}, predicted cost {self.cost:.2f}"]
+        width = max(len(planned.node.name) for planned in self.nodes) if self.nodes else 0
+        for planned in self.nodes:
+            lines.append(f"{planned.node.name:<{width}}  {planned.row.name:<30}  {_sums(planned)}".rstrip())
+            lines += [f"{'':<{width}}    not {refusal.row}: {refusal.reason}" for refusal in planned.refused]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers for reports."""
+        return {
+            "program": self.program.name,
+            "isa": self.isa,
+            "tier": self.tier,
+            "cost": self.cost,
+            "average_run": self.average_run,
+            "nodes": [_node_json(planned) for planned in self.nodes],
+        }
+
+
+def plan(
+    program: IntProgram,
+    isa: str | None = None,
+    rows: Sequence[str] | None = None,
+    proof: Proof | None = None,
+    *,
+    table: Sequence[KernelRow] | None = None,
+) -> Plan:
+    """Choose a proved kernel for every node.
+
+    Args:
+        program: what to run.
+        isa: best instruction set to use; None asks ``OAQ_ISA``, then takes the best of this CPU.
+        rows: names of rows to force: a family that one of them computes may use no other row.
+        proof: of ``program``; made here if None.
+        table: every row there is; None asks the native module, and keeps to what this CPU can run. A table given
+            plans for another machine: availability is not asked, and ``OAQ_ISA`` is not read.
+
+    Raises:
+        AccumulatorOverflow: the program's own 32-bit sums cannot be proved.
+        NoKernel: no row may compute a node, the instruction set is not there, or a forced row is unknown.
+    """
+    proof = proof if proof is not None else analyze(program)
+    everything = tuple(table) if table is not None else native_rows()
+    foreign = table is not None
+    usable = everything if foreign and isa is None else rows_for(isa, everything, foreign=foreign)
+    usable = _forced(usable, everything, rows)
+    nodes = tuple(_plan_node(program, node, proof, usable, everything) for node in program.nodes)
+    best = max((planned.row for planned in nodes), key=lambda row: row.rank).isa if nodes else "scalar"
+    return Plan(program, proof, nodes, best)
+
+
+def _forced(
+    usable: tuple[KernelRow, ...], everything: tuple[KernelRow, ...], names: Sequence[str] | None
+) -> tuple[KernelRow, ...]:
+    if not names:
+        return usable
+    by_name = {row.name: row for row in usable}
+    for name in names:
+        if name in by_name:
+            continue
+        if name in {row.name for row in everything}:
+            raise NoKernel(f"the row {name} cannot be used here: this CPU, or the instruction set asked for, lacks it")
+        raise NoKernel(f"there is no row {name!r}; there are {', '.join(sorted(by_name))}")
+    families = {by_name[name].family for name in names}
+    return tuple(row for row in usable if row.name in names or row.family not in families)
+
+
+def _plan_node(
+    program: IntProgram, node: Node, proof: Proof, usable: Sequence[KernelRow], everything: Sequence[KernelRow]
+) -> NodePlan:
+    kind = family(node.op)
+    candidates = [row for row in usable if row.family == kind]
+    if not candidates:
+        have = [row.name for row in everything if row.family == kind]
+        raise NoKernel(f"{node.name}: no {kind} kernel may be used here; the table has {have or 'none at all'}")
+    y = program.tensors[node.output]
+    zero_points = tuple(spec.affine.zero_point for spec in program.specs(node))
+    if not isinstance(node.op, ops.Conv2d | ops.Linear):
+        row = max(candidates, key=lambda candidate: candidate.rank)
+        return NodePlan(node, row, zero_points, y.affine.zero_point, y.range)
+    chosen = _choose(node, node.op, proof[node.name], candidates)
+    absent = tuple(
+        Refusal(row.name, f"needs {row.isa}, which {'this plan leaves out' if row.available else 'this CPU lacks'}")
+        for row in everything
+        if row.family == kind and row not in usable and row_cost(row).quad < row_cost(chosen.row).quad
+    )
+    return NodePlan(
+        node,
+        chosen.row,
+        zero_points,
+        y.affine.zero_point,
+        y.range,
+        chosen.schedule,
+        proof[node.name].folded_bias,
+        proof[node.name],
+        chosen.cost,
+        chosen.without,
+        chosen.refused + absent,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    row: KernelRow
+    schedule: Schedule
+    cost: float
+    without: float
+    refused: tuple[Refusal, ...]
+
+
+def _choose(node: Node, op: ops.Conv2d | ops.Linear, sums: NodeProof, candidates: Sequence[KernelRow]) -> _Choice:
+    weight, groups = layout(op).weight, layout(op).tile_groups
+    x = (sums.operands.lo, sums.operands.hi)
+    costs: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    ranked = sorted(candidates, key=lambda row: row_cost(row).quad)
+    best: KernelRow | None = None
+    for row in ranked:
+        if row.accumulator is None or not contract_holds(row, weight, x):
+            reasons[row.name] = f"takes operands {_show(row.x_range)} and weights {_show(row.w_range)}, not these"
+            continue
+        tiles = groups * -(-(weight.shape[0] // groups) // row.tile_n)
+        steps = -(-weight.shape[1] // row.accumulator.step)
+        least = RunCount(tiles, steps, tiles * (steps if row.accumulator.max_run == 1 else 1), tiles * steps)
+        if best is not None and runs_cost(row, least, sums.positions) >= costs[best.name]:
+            continue
+        try:
+            runs = count_runs(weight, *x, row.accumulator, row.tile_n, groups=groups)
+        except AccumulatorOverflow as error:
+            reasons[row.name] = str(error).splitlines()[0].replace("layer", node.name, 1)
+            continue
+        costs[row.name] = runs_cost(row, runs, sums.positions)
+        reasons[row.name] = _expensive(row, runs)
+        if best is None or costs[row.name] < costs[best.name]:
+            best = row
+    if best is None or best.accumulator is None:
+        raise NoKernel(f"{node.name}: no row is proved: " + "; ".join(f"{n}: {why}" for n, why in reasons.items()))
+    refused = tuple(
+        Refusal(row.name, _refusal(reasons[row.name], costs.get(row.name), costs[best.name]))
+        for row in ranked
+        if row is not best and row.name in reasons and row_cost(row).quad < row_cost(best).quad
+    )
+    plan_of = schedule(weight, *x, best.accumulator, best.tile_n, groups=groups, where=node.name)
+    without = cost_without_spills(candidates, weight.shape, groups, sums.positions)
+    return _Choice(best, plan_of, costs[best.name], without, refused)
+
+
+def _expensive(row: KernelRow, runs: RunCount) -> str:
+    unit = "k-quads" if row.accumulator is not None and row.accumulator.step == 4 else "tap pairs"
+    split = runs.issues - runs.tiles * runs.steps
+    text = f"proved runs average {runs.tiles * runs.steps / runs.segments:.1f} {unit}"
+    return f"{text}, {split} of {runs.tiles * runs.steps} steps split" if split else text
+
+
+def _refusal(reason: str, cost: float | None, chosen: float) -> str:
+    return reason if cost is None else f"{reason}: predicted {cost / chosen:.2f} times the cost of the chosen row"
+
+
+def _show(one: IntRange) -> str:
+    return f"[{one.lo}, {one.hi}]"
+
+
+def _sums(planned: NodePlan) -> str:
+    if planned.schedule is None:
+        return ""
+    found = planned.schedule
+    text = f"{found.tiles} tiles x {found.steps} steps, {found.spills} spills, average run {found.average_run:.1f}"
+    if found.splits:
+        text += f", {found.splits} steps split"
+    return f"{text}, lanes {_show(found.bound)}"
+
+
+def _node_json(planned: NodePlan) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "node": planned.node.name,
+        "op": type(planned.node.op).__name__,
+        "row": planned.row.name,
+        "isa": planned.row.isa,
+        "refused": [{"row": refusal.row, "reason": refusal.reason} for refusal in planned.refused],
+    }
+    if planned.schedule is not None and planned.proof is not None:
+        found = planned.schedule
+        result |= {
+            "register": {"bits": found.accumulator.bits, "overflow": found.accumulator.overflow},
+            "tile_n": found.tile_n,
+            "tiles": found.tiles,
+            "steps": found.steps,
+            "spills": found.spills,
+            "splits": found.splits,
+            "average_run": found.average_run,
+            "lane_bound": [found.bound.lo, found.bound.hi],
+            "group_bound": [found.group_bound.lo, found.group_bound.hi],
+            "cost": planned.cost,
+            "relative_cost": planned.cost / planned.cost_without_spills,
+            "sum": planned.proof.to_json(),
+        }
+    return result
