@@ -1,0 +1,107 @@
+"""A whole ONNX model from an ``IntProgram``."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from oaq.errors import FormatError
+from oaq.export.onnx_qdq.graph import Graph
+from oaq.export.onnx_qdq.operators import emit
+from oaq.program.atomic import write_atomically
+from oaq.program.files import Part
+from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.program.plain import fingerprint
+
+try:
+    import onnx
+    from onnx import TensorProto, helper
+except ImportError as error:  # pragma: no cover (the test environment has it)
+    raise FormatError("ONNX export needs the package onnx: pip install 'oaq[onnx]'") from error
+
+OPSET: Final = 17
+IR_VERSION: Final = 8
+METADATA_KEY: Final = "oaq"
+"""The one key of ``metadata_props`` that is ours."""
+METADATA_VERSION: Final = 1
+
+
+def save(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None = None) -> None:
+    """Write ``build(program)`` to ``path``, whole or not at all.
+
+    Raises:
+        UnsupportedOp: ONNX cannot say what a node computes.
+        FormatError: ``path`` cannot be written.
+    """
+    write_atomically(path, [build(program, parts).SerializeToString(deterministic=True)])
+
+
+def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: Iterable[str] = ()) -> onnx.ModelProto:
+    """The model: float32 (batch, C, H, W) or (batch, C) in and out, called like the program's.
+
+    Args:
+        program: with ``float32_half_even`` requantization.
+        parts: stored in ``metadata_props`` under ``oaq``.
+        taps: tensors whose u8 integers become outputs too, after the program's own and in this order.
+
+    Raises:
+        UnsupportedOp: ONNX cannot say what a node computes.
+    """
+    graph = Graph(program)
+    for name in program.inputs:
+        graph.quantize(name, name)
+    for node in program.nodes:
+        emit(graph, node)
+    outputs = []
+    for name in program.outputs:
+        # A tensor that is input and output at once needs two names.
+        real = graph.dequantize(name, graph.fresh(name) if name in program.inputs else name)
+        outputs.append(_value(program.tensors[name], real, TensorProto.FLOAT))
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            program.name or "oaq",
+            [_value(program.tensors[name], name, TensorProto.FLOAT) for name in program.inputs],
+            outputs + [_value(program.tensors[name], graph.u8[name], TensorProto.UINT8) for name in taps],
+            list(graph.constants.values()),
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="oaq",
+    )
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata(program, parts), separators=(",", ":"))})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def metadata(program: IntProgram, parts: Mapping[str, Part] | None) -> dict[str, object]:
+    """What the model carries about itself: JSON, arrays as base64 of little-endian bytes."""
+    return {
+        "version": METADATA_VERSION,
+        "program": fingerprint(program),
+        "requantize": program.requantize,
+        "parts": {
+            name: {
+                "content": part.content,
+                "arrays": {
+                    key: {
+                        "dtype": array.dtype.newbyteorder("<").str,
+                        "shape": list(array.shape),
+                        "data": base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode(),
+                    }
+                    for key, array in part.arrays.items()
+                },
+            }
+            for name, part in (parts or {}).items()
+        },
+    }
+
+
+def _value(spec: TensorSpec, name: str, kind: int) -> onnx.ValueInfoProto:
+    shape = spec.shape if len(spec.shape) == 1 else (spec.shape[2], spec.shape[0], spec.shape[1])
+    return helper.make_tensor_value_info(name, kind, ["batch", *shape])

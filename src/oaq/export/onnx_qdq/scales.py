@@ -1,0 +1,67 @@
+"""Scales that give back a program's multipliers.
+
+ONNX has no multipliers, only scales; a runtime multiplies and divides them itself. ONNX Runtime's QLinearConv and QGemm
+compute float32(float32(s_x * s_w) / s_y), the law programs are made by, so a weight scale that reproduces each
+multiplier exists whenever the program came from scales at all.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import UnsupportedOp
+
+REACH: Final = 8
+"""Neighbouring float32 tried on each side. Two roundings move the quotient by less than two of its own steps."""
+FLOAT_TOLERANCE: Final = 2.0**-20
+"""Relative; for operators whose rescaling other runtimes do in their own float order anyway (Add, pools, ...)."""
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.float32] | NDArray[np.int32]
+
+
+def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Floats:
+    """For each multiplier a float32 s_w with float32(float32(s_x * s_w) / s_y) == multiplier, bit for bit.
+
+    Raises:
+        UnsupportedOp: one has none; the message names ``where`` and the output.
+    """
+    x, y = np.float32(s_x), np.float32(s_y)
+    ideal = (multiplier.astype(np.float64) * float(y) / float(x)).astype(np.float32)
+    found, result = np.zeros(len(ideal), bool), ideal.copy()
+    for distance in sorted(range(-REACH, REACH + 1), key=abs):
+        candidate = _neighbour(ideal, distance)
+        with np.errstate(all="ignore"):
+            fits = (candidate > 0) & np.isfinite(candidate) & (x * candidate / y == multiplier) & ~found
+        result[fits] = candidate[fits]
+        found |= fits
+    if not found.all():
+        n = int(np.argmin(found))
+        raise UnsupportedOp(
+            f"{where}, output {n}: no weight scale gives the multiplier {multiplier[n]!r} as "
+            f"float32(float32(s_x * s_w) / s_y) with s_x = {s_x!r}, s_y = {s_y!r}; ONNX could only approximate it. Build the program from scales"
+        )
+    return result
+
+
+def check_ratio(multiplier: Numbers, wanted: NDArray[np.floating], where: str) -> None:
+    """Refuse a multiplier that the tensors' scales do not imply.
+
+    Raises:
+        UnsupportedOp: it differs by more than the rounding of its computation.
+    """
+    relative = np.abs(multiplier.astype(np.float64) / wanted.astype(np.float64) - 1.0)
+    if not np.all(relative <= FLOAT_TOLERANCE):
+        n = int(np.argmax(relative))
+        raise UnsupportedOp(
+            f"{where}: multiplier {n} is {multiplier[n]!r}, the tensors' scales give {float(wanted.ravel()[n])!r}; "
+            "ONNX has only the scales"
+        )
+
+
+def _neighbour(values: Floats, distance: int) -> Floats:
+    """The float32 ``distance`` steps away; positive floats are ordered as their bits are."""
+    return (values.view(np.int32) + np.int32(distance)).view(np.float32)
