@@ -205,6 +205,27 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What was seen of a network when it was quantized, or later on other data; kept beside the program in its file.
+
+    Attributes:
+        agreement: with the float network.
+        observed: (node name, what was seen).
+        sqnr_db: (node name, decibels against float at its output).
+        budget: given to the quantizer.
+        seconds: (what, how long).
+        notes: one sentence each: where the images came from, what was left out.
+    """
+
+    agreement: Agreement | None = None
+    observed: tuple[tuple[str, Observed], ...] = ()
+    sqnr_db: tuple[tuple[str, float], ...] = ()
+    budget: float | None = None
+    seconds: tuple[tuple[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Timing:
     """One timed executor.
 
@@ -316,6 +337,8 @@ class ReportData:
         isa: instruction set planned for.
         environment: stamp.
         layers: summing layers in execution order.
+        average_run: steps per spill over every layer summed as a matrix product, weighted by output positions; None if
+            nothing is summed in narrow registers.
         budget: predicted cost allowed when the network was quantized; None if not recorded.
         relative_cost: predicted cost over that of the same network summed in 16 bits without any spill.
         verdicts, executions, agreement, latency, profile: parts that may be absent.
@@ -329,6 +352,7 @@ class ReportData:
     isa: str
     environment: Environment
     layers: tuple[Layer, ...]
+    average_run: float | None = None
     budget: float | None = None
     relative_cost: float | None = None
     verdicts: tuple[RowVerdict, ...] = ()
@@ -344,13 +368,6 @@ class ReportData:
     def proved_layers(self) -> int:
         """Layers whose proved bounds lie inside the registers that sum them."""
         return sum(is_proved(layer) for layer in self.layers)
-
-    @property
-    def average_run(self) -> float | None:
-        """Steps per spill over every scheduled layer; None if nothing is summed in narrow registers."""
-        scheduled = [layer.schedule for layer in self.layers if layer.schedule is not None]
-        segments = sum(schedule.segments for schedule in scheduled)
-        return sum(schedule.steps for schedule in scheduled) / segments if segments else None
 
     @property
     def mismatches(self) -> int | None:

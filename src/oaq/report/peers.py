@@ -95,9 +95,9 @@ def quantize_by_onnxruntime(model: Path, out: Path, batches: Iterable[Batch]) ->
         def __init__(self) -> None:
             self.samples: Iterator[Batch] = (batch[i : i + 1] for batch in batches for i in range(len(batch)))
 
-        def get_next(self) -> dict[str, Batch] | None:
+        def get_next(self) -> dict[str, Batch]:
             sample = next(self.samples, None)
-            return None if sample is None else {name: sample}
+            return {} if sample is None else {name: sample}  # nothing ends the calibration
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"

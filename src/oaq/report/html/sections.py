@@ -259,6 +259,7 @@ def glossary() -> str:
     """The words used."""
     entries = (
         ("register, lane", "where a kernel adds products; several lanes may share one output's sum"),
+        ("step", "four products of one sum; in depthwise layers a pair of taps"),
         ("run, spill", "steps added in a narrow register before it is added into a 32-bit one, and that addition"),
         ("split", "a step issued twice because one of its pairs of products alone could leave the register"),
         ("effective bits", "log\u2082 of how many integers a tensor uses; fewer bits make longer runs"),

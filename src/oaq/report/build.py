@@ -1,0 +1,149 @@
+"""From a plan and whatever evidence there is to the values of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from oaq.kernels.packing import layout
+from oaq.kernels.plan import NodePlan, Plan
+from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.ranges import IntRange
+from oaq.overflow.bounds import weight_bound
+from oaq.overflow.proof import NodeProof
+from oaq.program import ops
+from oaq.report import data
+from oaq.report.data import Evidence, Execution, Latency, Layer, NodeTime, ReportData, RowVerdict
+from oaq.report.environment import environment
+
+
+def build_report(
+    plan: Plan,
+    evidence: Evidence | None = None,
+    *,
+    latency: Latency | None = None,
+    profile: Sequence[NodeTime] = (),
+    verdicts: Sequence[RowVerdict] = (),
+    executions: Sequence[Execution] = (),
+) -> ReportData:
+    """Gather a report.
+
+    Args:
+        plan: what is proved and planned.
+        evidence: what was seen when the network was quantized or run; parts it lacks are left out.
+        latency: timings, if any were taken.
+        profile: time per node, likewise.
+        verdicts: other instruction sets planned for.
+        executions: executors compared with the reference.
+    """
+    seen = evidence or Evidence()
+    narrow = any(one.schedule is not None and not one.schedule.accumulator.is_exact for one in plan.nodes)
+    return ReportData(
+        name=plan.program.name,
+        tier=plan.tier,
+        assumptions=plan.proof.assumptions,
+        isa=plan.isa,
+        environment=environment(),
+        layers=tuple(_layer(one, plan, seen) for one in plan.nodes if one.schedule is not None),
+        average_run=plan.average_run if narrow else None,
+        budget=seen.budget,
+        relative_cost=plan.cost,
+        verdicts=tuple(verdicts),
+        executions=tuple(executions),
+        agreement=seen.agreement,
+        latency=latency,
+        profile=tuple(profile),
+        seconds=seen.seconds,
+        notes=seen.notes,
+    )
+
+
+def _layer(planned: NodePlan, plan: Plan, seen: Evidence) -> Layer:
+    op, found, proof = planned.node.op, planned.schedule, planned.proof
+    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None or proof is None:
+        raise TypeError(f"{planned.node.name}: sums no products")
+    x, y = plan.program.tensors[planned.node.inputs[0]], plan.program.tensors[planned.node.output]
+    exact = found.accumulator.is_exact
+    return Layer(
+        name=planned.node.name,
+        kind=kind(op),
+        input_shape=x.shape,
+        output_shape=y.shape,
+        terms=op.weight[0].size,
+        macs=macs(op, y.shape),
+        weight=IntRange(int(op.weight.min()), int(op.weight.max())),
+        activation=x.range,
+        accumulator=found.accumulator,
+        row=planned.row.name,
+        isa=planned.row.isa,
+        bounds=data.Bounds(
+            lane=None if exact else found.bound,
+            total=proof.total.whole(),
+            unspilled=None if exact else unspilled(op, proof, found.accumulator),
+        ),
+        schedule=None if exact else _schedule(planned),
+        cost=planned.cost,
+        refused=tuple(data.Refusal(one.row, one.reason) for one in planned.refused),
+        observed=dict(seen.observed).get(planned.node.name),
+        sqnr_db=dict(seen.sqnr_db).get(planned.node.name),
+    )
+
+
+def _schedule(planned: NodePlan) -> data.Schedule | None:
+    found = planned.schedule
+    if found is None:
+        return None
+    runs = found.segments[:, 2]
+    return data.Schedule(
+        steps=found.tiles * found.steps,
+        segments=found.spills,
+        shortest=int(runs.min()),
+        longest=int(runs.max()),
+        splits=found.splits,
+        tiles=found.tiles,
+    )
+
+
+def unspilled(op: ops.Conv2d | ops.Linear, proof: NodeProof, accumulator: Accumulator) -> IntRange:
+    """Hull of every lane of every output if all of K were summed without a spill. Exact integers."""
+    weight = layout(op).weight
+    lane = np.array([accumulator.lane(k) for k in range(weight.shape[1])])
+    partial = accumulator.overflow == "saturates"
+    hulls = [
+        weight_bound(
+            weight[:, lane == one],
+            proof.operands.lo[:, lane == one],
+            proof.operands.hi[:, lane == one],
+            partial=partial,
+        ).whole()
+        for one in np.unique(lane)
+    ]
+    return IntRange(min(one.lo for one in hulls), max(one.hi for one in hulls))
+
+
+def kind(op: ops.Op) -> str:
+    """An operator for people.
+
+    >>> kind(ops.MaxPool((2, 2), (2, 2)))
+    'MaxPool'
+    """
+    if isinstance(op, ops.Linear):
+        return "linear"
+    if not isinstance(op, ops.Conv2d):
+        return type(op).__name__
+    rows, columns = op.kernel
+    text = f"{'depthwise' if op.is_depthwise() else 'conv'} {rows}\u00d7{columns}"
+    if op.stride != (1, 1):
+        text += f" /{op.stride[0]}" if op.stride[0] == op.stride[1] else f" /{op.stride[0]},{op.stride[1]}"
+    if op.dilation != (1, 1):
+        text += f", dilation {op.dilation[0]},{op.dilation[1]}"
+    return text if op.groups == 1 or op.is_depthwise() else f"{text}, {op.groups} groups"
+
+
+def macs(op: ops.Op, output: tuple[int, ...]) -> int:
+    """Multiply-accumulates of one sample; 0 for operators without products."""
+    if not isinstance(op, ops.Conv2d | ops.Linear):
+        return 0
+    return prod(output) * op.weight[0].size
