@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from oaq.errors import FormatError
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.operators import emit

@@ -41,8 +41,9 @@ def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Fl
     if not found.all():
         n = int(np.argmin(found))
         raise UnsupportedOp(
-            f"{where}, output {n}: no weight scale gives the multiplier {multiplier[n]!r} as "
-            f"float32(float32(s_x * s_w) / s_y) with s_x = {s_x!r}, s_y = {s_y!r}; ONNX could only approximate it. Build the program from scales"
+            f"{where}, output {n}: no weight scale s_w gives the multiplier {multiplier[n]!r} "
+            f"as (s_x * s_w) / s_y in float32, with s_x = {s_x!r}, s_y = {s_y!r}; "
+            "ONNX could only approximate it. Build the program from scales"
         )
     return result
 
