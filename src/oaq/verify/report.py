@@ -1,0 +1,135 @@
+"""What ``verify`` found: a value, its table, its JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from oaq.errors import Mismatch
+
+LOUD = "NOT RUN"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first node at which an executor leaves the reference.
+
+    Attributes:
+        node: its name.
+        index: of the first integer that differs: (sample, ...) in NHWC.
+        expected: what the reference has there.
+        got: what the executor has.
+        count: how many integers of this node's result differ.
+        total: how many there are.
+    """
+
+    node: str
+    index: tuple[int, ...]
+    expected: int
+    got: int
+    count: int
+    total: int
+
+    def __str__(self) -> str:
+        return (
+            f"first at {self.node} {list(self.index)}: {self.got} instead of {self.expected} "
+            f"({self.count} of {self.total} integers differ)"
+        )
+
+
+@dataclass(frozen=True)
+class Executor:
+    """One way to compute the program, compared with the reference.
+
+    Attributes:
+        name: "session avx2 threads=2", "row gemm_u8s8_avx2_acc16 threads=1", "onnxruntime", ...
+        ran: False: nothing is known about it; ``reason`` says why.
+        reason: why it did not run; empty if it did.
+        compared: integers compared.
+        mismatches: integers that differ.
+        first: where it first differs, if it does and that could be found.
+        notes: what is known, measured and bounded besides (float-defined operators of another runtime).
+    """
+
+    name: str
+    ran: bool
+    reason: str = ""
+    compared: int = 0
+    mismatches: int = 0
+    first: Difference | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every executor of one program on the same inputs.
+
+    Attributes:
+        program: its name.
+        fingerprint: of the program (``program.plain.fingerprint``).
+        signature: of the reference's outputs on the fixed pseudo-random input.
+        samples: samples by origin: "given", "corners", "fixed random", "witnesses".
+        proved: nodes with sums that are proved, and how many there are.
+        certificate: what the independent checker said, or why there was nothing to check.
+        executors: all of them, those that did not run included.
+        unsafe: reasons why the program must not be run; empty is safe.
+    """
+
+    program: str
+    fingerprint: str
+    signature: str
+    samples: dict[str, int]
+    proved: tuple[int, int]
+    certificate: str
+    executors: tuple[Executor, ...]
+    unsafe: tuple[str, ...] = ()
+
+    @property
+    def mismatches(self) -> int:
+        """Integers that differ from the reference, over all executors that ran."""
+        return sum(executor.mismatches for executor in self.executors)
+
+    @property
+    def is_safe(self) -> bool:
+        """Proved, and every executor that ran agrees with the reference in every integer."""
+        return not self.unsafe and not self.mismatches
+
+    def raise_if_unsafe(self) -> None:
+        """Raise unless ``is_safe``.
+
+        Raises:
+            Mismatch: the message names the reasons and the first differing node of each executor.
+        """
+        if self.is_safe:
+            return
+        wrong = [
+            f"{one.name}: {one.mismatches} integers differ; {one.first or ''}"
+            for one in self.executors
+            if one.mismatches
+        ]
+        raise Mismatch(f"{self.program} is not safe:\n" + "\n".join([*self.unsafe, *wrong]))
+
+    def table(self) -> str:
+        """For people: one line per executor, those that did not run in capitals."""
+        width = max((len(one.name) for one in self.executors), default=0)
+        proved, nodes = self.proved
+        lines = [
+            f"{self.program}: {'safe' if self.is_safe else 'UNSAFE'}, {proved} of {nodes} layers proved, "
+            f"{self.mismatches} mismatching integers",
+            f"inputs: {', '.join(f'{count} {origin}' for origin, count in self.samples.items() if count) or 'none'}",
+            f"certificate: {self.certificate}",
+            f"signature: {self.signature}",
+            *self.unsafe,
+        ]
+        for one in self.executors:
+            if not one.ran:
+                lines.append(f"{one.name:<{width}}  {LOUD}: {one.reason}")
+                continue
+            verdict = "equal" if not one.mismatches else f"{one.mismatches} DIFFER; {one.first or ''}"
+            lines.append(f"{one.name:<{width}}  {one.compared:>12,} integers  {verdict}")
+            lines += [f"{'':<{width}}  note: {note}" for note in one.notes]
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, with the derived verdicts."""
+        return {**asdict(self), "mismatches": self.mismatches, "safe": self.is_safe}
