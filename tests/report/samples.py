@@ -17,9 +17,9 @@ from oaq.report.data import (
     Observed,
     Refusal,
     ReportData,
-    RowVerdict,
     Schedule,
     Timing,
+    Verification,
 )
 
 ENVIRONMENT = Environment(
@@ -92,13 +92,17 @@ def full(layers: int = 50) -> ReportData:
         average_run=17.1,
         budget=1.25,
         relative_cost=1.21,
-        verdicts=(
-            RowVerdict("avx2", layers, layers, layers, True),
-            RowVerdict("vnni", layers, layers, None, False, "no VNNI"),
-        ),
-        executions=(
-            Execution("session avx2, 2 threads", 20, 50, 70000, 0),
-            Execution("onnxruntime, all optimisations", 20, 0, 20000, 3, 1, False, "pooling is computed in float"),
+        verification=Verification(
+            proved=layers,
+            layers=layers,
+            certificate="every claim derived again by the independent checker",
+            signature="0" * 64,
+            samples=(("given", 20), ("corners", 4), ("witnesses", 50)),
+            executions=(
+                Execution("session avx2 threads=2", True, 70000, 0),
+                Execution("onnxruntime", True, 20000, 0, "pooling is computed in float: 3 integers differ by one step"),
+                Execution("session vnni threads=1", False, 0, 0, "this CPU lacks vnni"),
+            ),
         ),
         agreement=Agreement(20, 18, 16.4, 18, 17, points),
         latency=Latency(

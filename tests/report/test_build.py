@@ -40,7 +40,7 @@ def test_every_summing_layer_is_there_once_and_proved(made):
 
 def test_what_was_not_given_is_absent(made):
     report = build_report(made)
-    assert report.agreement is None and report.latency is None and report.mismatches is None
+    assert report.agreement is None and report.latency is None and report.verification is None
     assert all(layer.observed is None and layer.sqnr_db is None for layer in report.layers)
 
 

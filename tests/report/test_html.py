@@ -96,7 +96,7 @@ def test_nothing_observed_or_measured_is_shown_when_nothing_was():
     made = samples.full(5)
     layers = tuple(dataclasses.replace(one, observed=None, sqnr_db=None) for one in made.layers)
     stripped = dataclasses.replace(
-        made, layers=layers, agreement=None, latency=None, executions=(), profile=(), seconds=()
+        made, layers=layers, agreement=None, latency=None, verification=None, profile=(), seconds=()
     )
     html = render(stripped)
     body = html[html.index("<main>") :]
@@ -120,11 +120,15 @@ def test_an_observed_plan_never_says_proved_in_its_verdict():
     assert "Proved: no sum" not in text
 
 
-def test_only_executors_that_must_agree_count_as_mismatches():
+def test_a_mismatch_turns_the_verdict_and_what_did_not_run_is_loud():
     made = samples.full(3)
-    assert made.mismatches == 0
-    wrong = dataclasses.replace(made.executions[0], mismatches=5)
-    assert "But 5 output integers differ" in render(dataclasses.replace(made, executions=(wrong,)))
+    assert "not run here" in render(made)
+    assert "verification failed" not in render(made)
+    wrong = dataclasses.replace(made.verification.executions[0], mismatches=5)
+    found = dataclasses.replace(made.verification, executions=(wrong,))
+    html = render(dataclasses.replace(made, verification=found))
+    assert "verification failed: 5 integers differ" in html
+    assert 'class="banner bad"' in html
 
 
 def test_is_written_whole_or_not_at_all(tmp_path):

@@ -15,8 +15,9 @@ from oaq.overflow.bounds import weight_bound
 from oaq.overflow.proof import NodeProof
 from oaq.program import ops
 from oaq.report import data
-from oaq.report.data import Evidence, Execution, Latency, Layer, NodeTime, ReportData, RowVerdict
+from oaq.report.data import Evidence, Execution, Latency, Layer, NodeTime, ReportData, Verification
 from oaq.report.environment import environment
+from oaq.verify.report import Executor, Report
 
 
 def build_report(
@@ -25,8 +26,7 @@ def build_report(
     *,
     latency: Latency | None = None,
     profile: Sequence[NodeTime] = (),
-    verdicts: Sequence[RowVerdict] = (),
-    executions: Sequence[Execution] = (),
+    verification: Verification | None = None,
 ) -> ReportData:
     """Gather a report.
 
@@ -35,8 +35,7 @@ def build_report(
         evidence: what was seen when the network was quantized or run; parts it lacks are left out.
         latency: timings, if any were taken.
         profile: time per node, likewise.
-        verdicts: other instruction sets planned for.
-        executions: executors compared with the reference.
+        verification: executors compared with the reference.
     """
     seen = evidence or Evidence()
     narrow = any(one.schedule is not None and not one.schedule.accumulator.is_exact for one in plan.nodes)
@@ -50,14 +49,31 @@ def build_report(
         average_run=plan.average_run if narrow else None,
         budget=seen.budget,
         relative_cost=plan.cost,
-        verdicts=tuple(verdicts),
-        executions=tuple(executions),
+        verification=verification,
         agreement=seen.agreement,
         latency=latency,
         profile=tuple(profile),
         seconds=seen.seconds,
         notes=seen.notes,
     )
+
+
+def verification(found: Report) -> Verification:
+    """The values of a report from what ``verify`` found."""
+    return Verification(
+        proved=found.proved[0],
+        layers=found.proved[1],
+        certificate=found.certificate,
+        signature=found.signature,
+        samples=tuple(found.samples.items()),
+        executions=tuple(_execution(one) for one in found.executors),
+        unsafe=found.unsafe,
+    )
+
+
+def _execution(one: Executor) -> Execution:
+    said = [one.reason, "" if one.first is None else str(one.first), *one.notes]
+    return Execution(one.name, one.ran, one.compared, one.mismatches, "; ".join(part for part in said if part))
 
 
 def _layer(planned: NodePlan, plan: Plan, seen: Evidence) -> Layer:

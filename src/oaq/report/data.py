@@ -138,50 +138,54 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class RowVerdict:
-    """Whether one family of kernel rows is proved for the layers it could compute.
+class Execution:
+    """One executor against the integer reference, integer by integer.
 
     Attributes:
-        isa: instruction set the plan was made for ("avx2 acc16", "vnni", ...).
-        layers: layers planned.
-        proved: layers whose every sum is proved to stay inside its register.
-        checked: layers the independent checker re-proved from the file; None if it did not run.
-        ran: whether this machine can execute the plan.
-        note: one sentence, may be empty.
+        name: "session avx2 threads=2", "onnxruntime".
+        ran: False: nothing is known about it; ``note`` says why.
+        integers: compared.
+        mismatches: how many differed.
+        note: where it first differs, what is known besides, or why it did not run; may be empty.
     """
 
-    isa: str
-    layers: int
-    proved: int
-    checked: int | None
+    name: str
     ran: bool
+    integers: int
+    mismatches: int
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Execution:
-    """One executor against the integer reference, output integer by output integer.
+class Verification:
+    """What ``oaq verify`` found.
 
     Attributes:
-        name: "session avx2 acc16, 2 threads", "onnxruntime, all optimisations".
-        images: real inputs compared.
-        witnesses: constructed worst-case inputs compared.
-        integers: output integers compared.
-        mismatches: how many differed.
-        largest_step: largest difference in integer steps.
-        must_agree: False for an executor whose difference is known, explained in ``note`` and bounded elsewhere (an
-            exported file run by somebody else's runtime).
-        note: one sentence, may be empty.
+        proved, layers: layers whose every sum is proved, and how many there are.
+        certificate: what the independent checker said, or why there was nothing to check.
+        signature: hash of the reference's outputs on fixed inputs.
+        samples: (origin, how many) of the inputs: given, corners, fixed random, witnesses.
+        executions: every executor, those that did not run included.
+        unsafe: reasons why the program must not be run.
     """
 
-    name: str
-    images: int
-    witnesses: int
-    integers: int
-    mismatches: int
-    largest_step: int = 0
-    must_agree: bool = True
-    note: str = ""
+    proved: int
+    layers: int
+    certificate: str
+    signature: str
+    samples: tuple[tuple[str, int], ...]
+    executions: tuple[Execution, ...]
+    unsafe: tuple[str, ...] = ()
+
+    @property
+    def mismatches(self) -> int:
+        """Integers that differ, over all executors."""
+        return sum(one.mismatches for one in self.executions)
+
+    @property
+    def integers(self) -> int:
+        """Integers compared, over all executors."""
+        return sum(one.integers for one in self.executions)
 
 
 @dataclass(frozen=True)
@@ -341,7 +345,7 @@ class ReportData:
             nothing is summed in narrow registers.
         budget: predicted cost allowed when the network was quantized; None if not recorded.
         relative_cost: predicted cost over that of the same network summed in 16 bits without any spill.
-        verdicts, executions, agreement, latency, profile: parts that may be absent.
+        verification, agreement, latency, profile: parts that may be absent.
         seconds: (what, how long) for analyze, plan, quantize, ... Measured.
         notes: anything a reader must know, one sentence each.
     """
@@ -355,8 +359,7 @@ class ReportData:
     average_run: float | None = None
     budget: float | None = None
     relative_cost: float | None = None
-    verdicts: tuple[RowVerdict, ...] = ()
-    executions: tuple[Execution, ...] = ()
+    verification: Verification | None = None
     agreement: Agreement | None = None
     latency: Latency | None = None
     profile: tuple[NodeTime, ...] = ()
@@ -368,12 +371,6 @@ class ReportData:
     def proved_layers(self) -> int:
         """Layers whose proved bounds lie inside the registers that sum them."""
         return sum(is_proved(layer) for layer in self.layers)
-
-    @property
-    def mismatches(self) -> int | None:
-        """Output integers that differed, over every executor that must agree; None if nothing was compared."""
-        bound = [e.mismatches for e in self.executions if e.must_agree]
-        return sum(bound) if bound else None
 
 
 def is_proved(layer: Layer) -> bool:

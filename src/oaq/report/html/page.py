@@ -66,9 +66,10 @@ def verdict(data: ReportData) -> str:
         kind, headline = "", "Proved: no sum can leave its register, whatever the input."
     else:
         kind, headline = "bad", f"Not proved: {total - proved} of {total} layers can overflow."
-    if data.mismatches:
+    found = data.verification
+    if found is not None and (found.mismatches or found.unsafe):
         kind = "bad"
-        headline += f" But {words.integer(data.mismatches)} output integers differ between executors."
+        headline += f" But verification failed: {words.integer(found.mismatches)} integers differ between executors."
     detail = f"{proved} of {total} layers proved for kernels of {data.isa}."
     return f'<div class="banner {kind}"><strong>{text(headline)}</strong><span class="over">{text(detail)}</span></div>'
 
@@ -92,10 +93,9 @@ def tiles(data: ReportData) -> list[tuple[str, str, str, str]]:
         shown.append(("observed", str(seen.top1_agree), f"/ {seen.images}", "images where float and integers agree"))
         shown.append(("observed", f"{seen.logit_sqnr_db:.1f}", "dB", "logit SQNR against float"))
     shown += _latency_tile(data)
-    if data.mismatches is not None:
-        compared = sum(one.integers for one in data.executions if one.must_agree)
-        what = f"of {words.short(compared)} output integers differ from the reference"
-        shown.append(("observed", words.integer(data.mismatches), "", what))
+    if data.verification is not None:
+        what = f"of {words.short(data.verification.integers)} integers differ from the reference, over all executors"
+        shown.append(("observed", words.integer(data.verification.mismatches), "", what))
     return shown
 
 

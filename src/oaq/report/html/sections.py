@@ -199,42 +199,41 @@ def profile(data: ReportData) -> str:
 
 
 def exactness(data: ReportData) -> str:
-    """Which executors computed the same integers, and which rows are proved."""
-    parts = []
-    if data.executions:
-        rows = [
-            (
-                one.name,
-                one.images,
-                one.witnesses,
-                words.integer(one.integers),
-                Raw(chip("bad", words.integer(one.mismatches))) if one.mismatches else "0",
-                one.largest_step,
-                one.note,
-            )
-            for one in data.executions
-        ]
-        head = ("Executor", "Images", "Witnesses", "Integers compared", "Different", "Largest step", "")
-        parts.append(
-            f"<h3>Same integers as the reference {chip('observed')}</h3>" + table(head, rows, numbers=(1, 2, 3, 4, 5))
-        )
-    if data.verdicts:
-        rows = [
-            (
-                one.isa,
-                f"{one.proved} of {one.layers}",
-                "\u2013" if one.checked is None else f"{one.checked} of {one.layers}",
-                "yes" if one.ran else "no",
-                one.note,
-            )
-            for one in data.verdicts
-        ]
-        head = ("Kernels planned for", "Layers proved", "Re-proved by the checker", "This machine runs it", "")
-        parts.append(f"<h3>Every instruction set {chip('proved')}</h3>" + table(head, rows, numbers=(1, 2)))
-    if not parts:
+    """Which executors computed the same integers as the reference."""
+    found = data.verification
+    if found is None:
         return ""
-    lead = "Witnesses are inputs constructed to drive a sum to its proved bound."
-    return section("Exactness", "", lead, "".join(parts), "exactness")
+    rows = [
+        (
+            one.name,
+            words.integer(one.integers) if one.ran else "\u2013",
+            Raw(chip("bad", "not run here")) if not one.ran else _difference(one.mismatches),
+            one.note,
+        )
+        for one in found.executions
+    ]
+    pairs: list[tuple[str, object]] = [
+        ("layers proved", f"{found.proved} of {found.layers}"),
+        ("certificate", found.certificate),
+        ("inputs", ", ".join(f"{count} {origin}" for origin, count in found.samples if count) or "none"),
+        ("signature", Raw(f"<code>{text(found.signature)}</code>")),
+    ]
+    unsafe = "".join(f"<li>{text(one)}</li>" for one in found.unsafe)
+    body = (
+        (f"<h3>{chip('bad', 'unsafe')}</h3><ul>{unsafe}</ul>" if unsafe else "")
+        + facts(pairs, "stamp")
+        + "<p></p>"
+        + table(("Executor", "Integers compared", "Different", ""), rows, numbers=(1, 2))
+    )
+    lead = (
+        "Every executor against the integer reference, integer by integer. Witnesses are inputs constructed to drive "
+        "a sum to its proved bound."
+    )
+    return section("Exactness", "proved observed", lead, body, "exactness")
+
+
+def _difference(count: int) -> object:
+    return Raw(chip("bad", words.integer(count))) if count else "0"
 
 
 def stamp(data: ReportData) -> str:
