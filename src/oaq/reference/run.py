@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.numerics.formats import S32
 from oaq.program import ops
+from oaq.program.inputs import Arrays, checked, named
 from oaq.program.int_program import IntProgram, Node, TensorSpec
 from oaq.reference import elementwise, movement, pool
 from oaq.reference.conv2d import conv2d
 from oaq.reference.matmul import linear
 
 Images = NDArray[np.uint8]
-Inputs = Images | Sequence[Images] | Mapping[str, Images]
 SAMPLES_AT_ONCE = 4
 """Samples computed together: bounds the memory that 64-bit integers need, changes no result."""
 
@@ -38,7 +38,7 @@ class Run:
     accumulators: Mapping[str, NDArray[np.int32]]
 
 
-def run(program: IntProgram, x: Inputs, accumulators: bool = False) -> Run:
+def run(program: IntProgram, x: Arrays, accumulators: bool = False) -> Run:
     """Every tensor of ``program`` for the given inputs.
 
     Args:
@@ -50,7 +50,7 @@ def run(program: IntProgram, x: Inputs, accumulators: bool = False) -> Run:
         ProgramError: an input is missing or has another type, shape or range than the program declares.
         AccumulatorOverflow: a sum leaves s32 on this input.
     """
-    given = _check_inputs(program, x)
+    given = dict(zip(program.inputs, checked(program, named(program, x)), strict=True))
     batch = next(iter(given.values())).shape[0]
     parts = [
         _run_samples(program, {name: value[start : start + SAMPLES_AT_ONCE] for name, value in given.items()})
@@ -135,34 +135,3 @@ def _check_s32(node: Node, sums: NDArray[np.int64]) -> NDArray[np.int32]:
             "Scale the layer's weights or bias down, or split the layer"
         )
     return sums.astype(np.int32)
-
-
-def _check_inputs(program: IntProgram, x: Inputs) -> dict[str, Images]:
-    given = dict(_named(program, x))
-    if set(given) != set(program.inputs):
-        raise ProgramError(f"{program.name}: takes the inputs {list(program.inputs)}, got {list(given)}")
-    batches = set()
-    for name in program.inputs:
-        spec, value = program.tensors[name], given[name]
-        if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.shape[1:] != spec.shape:
-            what = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise ProgramError(f"input {name!r}: takes uint8 (batch, {', '.join(map(str, spec.shape))}), got {what}")
-        if value.size and (int(value.min()) < spec.range.lo or int(value.max()) > spec.range.hi):
-            raise ProgramError(
-                f"input {name!r}: holds integers {value.min()}..{value.max()}, outside the effective range "
-                f"[{spec.range.lo}, {spec.range.hi}] that every bound assumes; clamp them"
-            )
-        batches.add(value.shape[0])
-    if len(batches) != 1:
-        raise ProgramError(f"{program.name}: the inputs have different batch sizes {sorted(batches)}")
-    return given
-
-
-def _named(program: IntProgram, x: Inputs) -> Iterator[tuple[str, Images]]:
-    if isinstance(x, Mapping):
-        yield from x.items()
-        return
-    values = [x] if isinstance(x, np.ndarray) else list(x)
-    if len(values) != len(program.inputs):
-        raise ProgramError(f"{program.name}: takes {len(program.inputs)} inputs, got {len(values)}")
-    yield from zip(program.inputs, values, strict=True)

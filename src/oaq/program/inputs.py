@@ -1,0 +1,62 @@
+"""The raw integers a program is given: which array is which input, and whether each is what every bound assumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import ProgramError
+from oaq.program.int_program import IntProgram
+
+Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]
+"""One array, or one per program input: in order, or by name."""
+
+
+def named(program: IntProgram, x: Arrays) -> tuple[NDArray[Any], ...]:
+    """One array per input, in the program's order.
+
+    Raises:
+        ProgramError: too many, too few, or other names.
+    """
+    if isinstance(x, Mapping):
+        if set(x) != set(program.inputs):
+            raise ProgramError(f"{program.name}: takes the inputs {list(program.inputs)}, got {list(x)}")
+        return tuple(x[name] for name in program.inputs)
+    arrays = tuple(x) if isinstance(x, Sequence) else (x,)
+    if len(arrays) != len(program.inputs):
+        raise ProgramError(f"{program.name}: takes {len(program.inputs)} inputs, got {len(arrays)}")
+    return arrays
+
+
+def checked(program: IntProgram, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], ...]:
+    """Raw integers, contiguous, once it is certain that they are what every bound assumes.
+
+    Raises:
+        ProgramError: a type, shape, batch or integer is not what the program declares.
+    """
+    for name, array in zip(program.inputs, arrays, strict=True):
+        spec = program.tensors[name]
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] != spec.shape:
+            raise ProgramError(f"input {name!r}: takes uint8 (batch, {show(spec.shape)}), got {describe(array)}")
+        if array.size and (int(array.min()) < spec.range.lo or int(array.max()) > spec.range.hi):
+            raise ProgramError(
+                f"input {name!r}: holds integers {array.min()}..{array.max()}, outside the effective range "
+                f"[{spec.range.lo}, {spec.range.hi}] that every bound assumes; clamp them"
+            )
+    batches = {array.shape[0] for array in arrays}
+    if len(batches) > 1:
+        raise ProgramError(f"{program.name}: the inputs have different batch sizes {sorted(batches)}")
+    return tuple(np.ascontiguousarray(array) for array in arrays)
+
+
+def describe(array: object) -> str:
+    """Type and shape of an array, type of anything else."""
+    return f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+
+
+def show(shape: tuple[int, ...]) -> str:
+    """``2, 3, 4``."""
+    return ", ".join(map(str, shape))

@@ -1,0 +1,76 @@
+"""What goes in and out of a session: layouts, types, NaN, and the words of each refusal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oaq.errors import ProgramError
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.program import ops
+from oaq.program.inputs import checked
+from oaq.program.int_program import IntProgram
+from oaq.runtime.values import to_floats, to_integers
+from tests.strategies import Builder
+
+
+def program(layout: str | None = "NCHW", inputs: int = 1) -> IntProgram:
+    builder = Builder("two")
+    x = [builder.input((2, 3, 4), Affine(0.5, 10), IntRange(5, 200)) for _ in range(inputs)]
+    for each in x:
+        builder.add(ops.Pad((0, 0, 0, 0)), [each])
+    return builder.finish(**({} if layout is None else {"input_layout": layout}))
+
+
+def test_floats_come_in_the_declared_layout_and_leave_in_it() -> None:
+    q = np.random.default_rng(0).integers(5, 201, (3, 2, 3, 4)).astype(np.uint8)
+    for layout in ("NCHW", "NHWC", None):
+        net = program(layout)
+        real = net.tensors["t0"].affine.dequantize(q)
+        given = np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if layout == "NCHW" else real
+        (integers,) = to_integers(net, given)
+        np.testing.assert_array_equal(integers, q)
+        (back,) = to_floats(net, (integers,))
+        np.testing.assert_array_equal(back, given)
+        assert back.dtype == np.float32
+        assert integers.flags.c_contiguous
+
+
+def test_floats_saturate_to_the_effective_range_and_infinities_too() -> None:
+    x = np.full((1, 4, 2, 3), np.inf, np.float32)
+    x[0, 0] = -np.inf
+    (q,) = to_integers(program(), x)
+    assert q[0, :, :, 0].max() == 5
+    assert q[0, :, :, 1:].min() == 200
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            np.zeros((1, 2, 3, 4), np.float32),
+            r"takes float32 \(batch, 4, 2, 3\) in NCHW order or uint8 \(batch, 2, 3, 4\)",
+        ),
+        (np.zeros((1, 4, 2, 3), np.float64), r"got float64 \(1, 4, 2, 3\)"),
+        (np.zeros((1, 4, 2, 3), np.int8), r"got int8 \(1, 4, 2, 3\)"),
+        (np.full((1, 4, 2, 3), np.nan, np.float32), r"24 of 24 values are NaN, the first at \[0, 0, 0, 0\]"),
+        (np.zeros((1, 2, 3, 4), np.uint8), r"holds integers 0\.\.0, outside the effective range \[5, 200\]"),
+        (np.zeros((2, 3, 4), np.uint8), r"got uint8 \(2, 3, 4\)"),
+        (np.float32(1), "got float32"),
+        ([], "takes 1 inputs, got 0"),
+        ({"x": np.zeros((1, 2, 3, 4), np.uint8)}, r"takes the inputs \['t0'\], got \['x'\]"),
+        (["text"], "got str"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_numbers(x: object, message: str) -> None:
+    with pytest.raises(ProgramError, match=message):
+        to_integers(program(), x)  # type: ignore[arg-type]
+
+
+def test_inputs_of_different_batches_and_unknown_layouts_are_refused() -> None:
+    arrays = [np.full((n, 2, 3, 4), 9, np.uint8) for n in (1, 2)]
+    with pytest.raises(ProgramError, match=r"different batch sizes \[1, 2\]"):
+        checked(program(inputs=2), arrays)
+    with pytest.raises(ProgramError, match="'CHWN'; it is NCHW or NHWC"):
+        to_integers(program("CHWN"), arrays[0])
