@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from oaq.overflow.analyze import analyze
 from oaq.overflow.bounds import weight_bound
+from oaq.overflow.certificate import Certificate, certify, from_parts, to_parts
+from oaq.overflow.count import Count, count_overflows
 from oaq.overflow.operands import Operands, operands_as_loaded
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import RunCount, Schedule, count_runs, schedule
+from oaq.overflow.witness import Witness, witness
 
 __all__ = [
+    "Certificate",
+    "Count",
     "NodeProof",
     "Operands",
     "Proof",
     "RunCount",
     "Schedule",
+    "Witness",
     "analyze",
+    "certify",
+    "count_overflows",
     "count_runs",
+    "from_parts",
     "operands_as_loaded",
     "schedule",
+    "to_parts",
     "weight_bound",
+    "witness",
 ]

@@ -76,8 +76,8 @@ class StepBounds:
     """What one inner step can add to each register; X steps of O outputs.
 
     Attributes:
-        lane_lo: (X, O, lanes) least the step adds to each lane: its sum for a wrapping or exact lane, its least
-            partial sum for a saturating one.
+        lane_lo: (X, O, lanes) least the step adds to each lane: its sum for a wrapping lane, its least partial sum
+            of groups for any other.
         lane_hi: (X, O, lanes) the most.
         group_lo: (X, O, step / group) least sum of each instruction's group.
         group_hi: (X, O, step / group) the most.
@@ -105,7 +105,7 @@ def step_bounds(weight: Ints, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, 
     group_lo = np.minimum(at_lo, at_hi).reshape(shape).sum(axis=-1, dtype=at_lo.dtype)
     group_hi = np.maximum(at_lo, at_hi).reshape(shape).sum(axis=-1, dtype=at_hi.dtype)
     into_lo, into_hi = group_lo, group_hi
-    if accumulator.overflow == "saturates":
+    if accumulator.overflow != "wraps":
         into_lo, into_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
     return StepBounds(
         _into_lanes(into_lo, accumulator, index), _into_lanes(into_hi, accumulator, index), group_lo, group_hi

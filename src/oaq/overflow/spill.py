@@ -119,6 +119,14 @@ def schedule(
     return _pack(tiled, layout, accumulator)
 
 
+def split_rows(found: Schedule) -> NDArray[np.intp]:
+    """Which rows of ``packed`` belong to steps that are issued more than once."""
+    tile, start, count = found.segments.astype(np.intp).T
+    within = np.arange(len(found.packed)) - (np.cumsum(count) - count).repeat(count)
+    step = tile.repeat(count) * found.steps + start.repeat(count) + within
+    return np.nonzero(np.bincount(step)[step] > 1)[0]
+
+
 def count_runs(
     weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, tile_n: int, *, groups: int = 1
 ) -> RunCount:
@@ -312,12 +320,8 @@ def _pack(tiled: _Tiled, layout: _Layout, accumulator: Accumulator) -> Schedule:
         packed[here] = _issue(packed[here], layout.split[tile[here], at[here]], place, number)
     x_lo, x_hi = (x[tile % x.shape[0], at] for x in (tiled.x_lo, tiled.x_hi))
     bounds = step_bounds(packed.astype(tiled.dtype), x_lo, x_hi, accumulator, at)
-    low, high = bounds.lane_lo, bounds.lane_hi
-    if accumulator.overflow == "exact":
-        low, high = np.minimum(low, 0), np.maximum(high, 0)
-    ends = np.stack(
-        [np.add.reduceat(low, begins).min(axis=(1, 2)), np.add.reduceat(high, begins).max(axis=(1, 2))], axis=1
-    ).astype(np.int64)
+    low, high = (np.add.reduceat(lanes, begins) for lanes in (bounds.lane_lo, bounds.lane_hi))
+    ends = np.stack([low.min(axis=(1, 2)), high.max(axis=(1, 2))], axis=1).astype(np.int64)
     group = IntRange(int(bounds.group_lo.min()), int(bounds.group_hi.max()))
     for array in (segments, packed, ends):
         array.flags.writeable = False

@@ -1,0 +1,171 @@
+"""Derive every claim of a certificate again and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.checker.program import Arrays, Program, digest, parse
+from oaq.checker.ranges import Range, after_requantize, declared, image
+from oaq.checker.registers import Register, register, trusted
+from oaq.checker.schedules import check_schedule
+from oaq.checker.sums import Layer, Sums, derive, layer, leaves_s32
+from oaq.checker.verdict import Finding, Notes, Verdict
+from oaq.errors import FormatError
+
+SCHEMA = 1
+KEYS = {"schema", "tier", "program", "assumptions", "tensors", "registers", "nodes", "signature"}
+SUMMING = ("Conv2d", "Linear")
+
+
+def check(
+    header: Mapping[str, Any],
+    arrays: Arrays,
+    certificate: Mapping[str, Any],
+    claims: Arrays,
+    *,
+    registers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Verdict:
+    """Re-derive a certificate from the program alone.
+
+    Args:
+        header: of the program, as parsed from JSON (``program.plain`` describes it).
+        arrays: of the program.
+        certificate: its header, as parsed from JSON (``overflow.certificate`` describes it).
+        claims: its arrays.
+        registers: models to trust, by name (a kernel table's); others are those this checker knows, and only for
+            names it does not know the certificate's own, which the verdict then lists under ``assumed``.
+
+    Returns:
+        safe, or every claim that does not hold.
+
+    Raises:
+        FormatError: the data is not a program or not a certificate.
+    """
+    program = parse(header, arrays)
+    notes = Notes()
+    if certificate.get("schema") != SCHEMA or set(certificate) != KEYS:
+        raise FormatError(f"not a certificate of schema {SCHEMA}")
+    if certificate["tier"] != "proved":
+        notes.findings.append(Finding("", f"its tier is {certificate['tier']!r}, not 'proved'"))
+    found = digest(header, arrays)
+    if certificate["program"] != found:
+        notes.findings.append(Finding("", f"is for another program: {certificate['program']!s:.12} is not {found:.12}"))
+    taken: set[str] = set()
+    layers = _check_ranges(program, certificate, claims, notes, taken)
+    models = _models(certificate, registers, notes)
+    _check_nodes(certificate, claims, layers, models, (notes, taken))
+    left = sorted(set(claims) - taken)
+    if left:
+        notes.findings.append(Finding("", f"holds arrays that claim nothing: {left[:3]}"))
+    return notes.verdict()
+
+
+def _check_ranges(
+    program: Program, certificate: Mapping[str, Any], claims: Arrays, notes: Notes, taken: set[str]
+) -> dict[str, tuple[Layer, Sums]]:
+    """Derive every tensor's range in execution order; returns the layers met on the way."""
+    ranges = {name: declared(program.tensors[name]) for name in program.inputs}
+    layers: dict[str, tuple[Layer, Sums]] = {}
+    for node in program.nodes:
+        inputs = [ranges[name] for name in node.inputs]
+        specs, y = [program.tensors[name] for name in node.inputs], program.tensors[node.output]
+        if node.kind not in SUMMING:
+            ranges[node.output] = image(node, inputs, specs, y)
+            continue
+        one = layer(node, inputs[0], specs[0], y)
+        sums = derive(one)
+        layers[node.name] = (one, sums)
+        notes.sums += len(sums.total)
+        for what, output, low, high in leaves_s32(sums)[:8]:
+            notes.findings.append(
+                Finding(node.name, f"output {output}: {what} reaches [{low}, {high}], outside 32 bits")
+            )
+        pairs = [(int(low), int(high)) for low, high in sums.total]
+        ranges[node.output] = after_requantize(pairs, node, y, list(range(len(pairs))), len(pairs))
+    if certificate["tensors"] != list(ranges):
+        notes.findings.append(Finding("", "does not list the tensors in the order they are written"))
+        return layers
+    for index, (name, derived) in enumerate(ranges.items()):
+        notes.tensors += 1
+        _compare_range(name, derived, claims, f"ranges/{index}", (notes, taken))
+    return layers
+
+
+def _compare_range(name: str, derived: Range, claims: Arrays, prefix: str, state: tuple[Notes, set[str]]) -> None:
+    for end in ("lo", "hi"):
+        found: NDArray[np.int64] = getattr(derived, end)
+        _compare(name, f"range {end}", found, claims, f"{prefix}/{end}", state)
+
+
+def _compare(
+    node: str,
+    what: str,
+    derived: NDArray[np.integer],
+    claims: Arrays,
+    key: str,
+    state: tuple[Notes, set[str]],
+) -> None:
+    notes, taken = state
+    taken.add(key)
+    stated = claims.get(key)
+    if stated is None or not np.issubdtype(stated.dtype, np.integer) or stated.shape != derived.shape:
+        notes.findings.append(Finding(node, f"{what}: {derived.shape} integers expected under {key!r}"))
+        return
+    wrong = np.argwhere(stated.astype(np.int64) != derived)
+    if len(wrong):
+        at = tuple(int(index) for index in wrong[0])
+        notes.findings.append(
+            Finding(
+                node, f"{what} at {at} is stated {int(stated[at])}, derived {int(derived[at])} ({len(wrong)} differ)"
+            )
+        )
+
+
+def _models(
+    certificate: Mapping[str, Any], registers: Mapping[str, Mapping[str, Any]] | None, notes: Notes
+) -> dict[str, Register]:
+    if not isinstance(certificate["registers"], dict):
+        raise FormatError("a certificate's registers are models by name")
+    models = {}
+    for name, plain in certificate["registers"].items():
+        stated = register(plain, name)
+        model, assumption = trusted(name, stated, registers)
+        if assumption is not None:
+            notes.assumed.append(assumption)
+        if model != stated:
+            notes.findings.append(Finding("", f"states {stated}, the register is {model}", register=name))
+        models[name] = model
+    return models
+
+
+def _check_nodes(
+    certificate: Mapping[str, Any],
+    claims: Arrays,
+    layers: Mapping[str, tuple[Layer, Sums]],
+    models: Mapping[str, Register],
+    state: tuple[Notes, set[str]],
+) -> None:
+    notes, taken = state
+    listed = certificate["nodes"]
+    if not isinstance(listed, list) or [item.get("node") for item in listed if isinstance(item, dict)] != list(layers):
+        notes.findings.append(Finding("", f"does not list the {len(layers)} summing nodes in order"))
+        return
+    for index, item in enumerate(listed):
+        one, sums = layers[item["node"]]
+        for what in ("total", "raw", "raw_partial", "folded_bias"):
+            _compare(one.node, what, getattr(sums, what), claims, f"sums/{index}/{what}", state)
+        planned = item.get("schedules")
+        if not isinstance(planned, list):
+            raise FormatError(f"{one.node}: schedules is a list")
+        for place, plan in enumerate(planned):
+            prefix = f"schedules/{index}/{place}/"
+            own = {key.removeprefix(prefix): value for key, value in claims.items() if key.startswith(prefix)}
+            taken.update(prefix + key for key in own)
+            name, tile_n = (plan.get("register"), plan.get("tile_n")) if isinstance(plan, dict) else (None, None)
+            if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
+                raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
+            check_schedule(one, (name, models[name]), tile_n, own, notes)

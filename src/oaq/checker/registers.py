@@ -1,0 +1,99 @@
+"""Register models the checker knows by itself, from the instruction manuals; and what each demands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oaq.errors import FormatError
+
+
+@dataclass(frozen=True)
+class Register:
+    """``lanes`` registers of ``bits`` bits that share a sum; ``group`` products are summed inside one instruction."""
+
+    bits: int
+    overflow: str
+    step: int
+    group: int
+    group_overflow: str
+    lanes: int
+    max_run: int | None
+
+    @property
+    def least(self) -> int:
+        """Of what it holds."""
+        return -(2 ** (self.bits - 1))
+
+    @property
+    def most(self) -> int:
+        """Of what it holds."""
+        return 2 ** (self.bits - 1) - 1
+
+    @property
+    def counts_partial_sums(self) -> bool:
+        """Every partial sum is claimed and, if it saturates, has to fit; a wrapping one only where it is spilled."""
+        return self.overflow != "wraps"
+
+    @property
+    def groups_must_fit(self) -> bool:
+        """An instruction's own sum has to fit, unless it wraps into a register that wraps in the same width."""
+        return self.group_overflow == "saturates" or (self.group_overflow == "wraps" and self.overflow != "wraps")
+
+
+_QUAD_16 = Register(16, "wraps", 4, 2, "saturates", 2, None)
+_QUAD_32 = Register(16, "wraps", 4, 2, "saturates", 2, 1)
+_TAPS_16 = Register(16, "wraps", 2, 2, "saturates", 1, None)
+
+KNOWN: Final[Mapping[str, Register]] = {
+    "gemm_u8s8_avx2_acc16": _QUAD_16,
+    "gemm_u8s8_avx512bw_acc16": _QUAD_16,
+    "gemm_u8s8_avx2_acc32": _QUAD_32,
+    "gemm_u8s8_avx512bw_acc32": _QUAD_32,
+    "depthwise_u8s8_avx2_acc16": _TAPS_16,
+    "depthwise_u8s8_avx512bw_acc16": _TAPS_16,
+    "avx2-acc16": _QUAD_16,
+    "avx2-acc32": _QUAD_32,
+    "depthwise-acc16": _TAPS_16,
+    "neon-acc16": Register(16, "wraps", 16, 1, "exact", 8, None),
+    "neon-mlal-pair": Register(16, "wraps", 16, 1, "exact", 8, 1),
+}
+"""By name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; the same on tap pairs; smlal + smlal2; smull + smlal2."""
+
+
+EXACT: Final = ("_exact", "_vnni", "_scalar", "exact-s32")
+"""Ends of the names of rows that sum in s32 only; the 32-bit total covers them, whatever their step."""
+
+
+def register(plain: object, name: str) -> Register:
+    """A model as the certificate states it.
+
+    Raises:
+        FormatError: it is not a model.
+    """
+    keys = ("bits", "overflow", "step", "group", "group_overflow", "lanes", "max_run")
+    if not isinstance(plain, dict) or set(plain) != set(keys):
+        raise FormatError(f"register {name!r}: needs exactly {sorted(keys)}")
+    numbers = [plain[key] for key in ("bits", "step", "group", "lanes")]
+    run = plain["max_run"]
+    fits = all(type(value) is int and 1 <= value <= 1024 for value in numbers) and plain["bits"] <= 32
+    fits = fits and (run is None or (type(run) is int and run >= 1)) and plain["step"] % plain["group"] == 0
+    if not fits or any(plain[key] not in ("wraps", "saturates", "exact") for key in ("overflow", "group_overflow")):
+        raise FormatError(f"register {name!r}: {plain} is no register model")
+    return Register(**plain)
+
+
+def trusted(name: str, stated: Register, table: Mapping[str, Mapping[str, Any]] | None) -> tuple[Register, str | None]:
+    """The model to check against: the caller's table first, then ``KNOWN``, else the certificate's own word.
+
+    Returns:
+        the model, and a sentence if it had to be taken from the certificate.
+    """
+    if table is not None and name in table:
+        return register(dict(table[name]), name), None
+    if name in KNOWN:
+        return KNOWN[name], None
+    if name.endswith(EXACT) and stated.overflow == stated.group_overflow == "exact":
+        return stated, None
+    return stated, f"the register {name} is as the certificate says: {stated}"
