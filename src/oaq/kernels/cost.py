@@ -99,9 +99,7 @@ def runs_cost(row: KernelRow, runs: RunCount, positions: int) -> float:
     """Predicted cost of a layer scheduled as ``runs``, over ``positions`` output positions."""
     if row.accumulator is None:
         raise NoKernel(f"{row.name} sums no products")
-    cost = row_cost(row)
-    quads = runs.issues * row.accumulator.step / 4
-    return positions * row.tile_n * (quads * cost.quad + runs.segments * cost.spill)
+    return _cost(row_cost(row), runs, (row.tile_n, row.accumulator.step), positions)
 
 
 def cost_without_spills(rows: Sequence[KernelRow], shape: tuple[int, ...], groups: int, positions: int) -> float:
@@ -118,9 +116,14 @@ def cost_without_spills(rows: Sequence[KernelRow], shape: tuple[int, ...], group
     tile_n, step = 1, 4 if family == "gemm" else 2
     if wanted and wanted[0].accumulator is not None:
         tile_n, step = wanted[0].tile_n, wanted[0].accumulator.step
-    cost = MEASURED[SIXTEEN_BIT[family]]
-    padded = groups * -(-(outputs // groups) // tile_n) * tile_n
-    return positions * padded * (-(-terms // step) * step / 4 * cost.quad + cost.spill)
+    tiles, steps = groups * -(-(outputs // groups) // tile_n), -(-terms // step)
+    runs = RunCount(tiles, steps, tiles, tiles * steps)
+    return _cost(MEASURED[SIXTEEN_BIT[family]], runs, (tile_n, step), positions)
+
+
+def _cost(cost: RowCost, runs: RunCount, tile: tuple[int, int], positions: int) -> float:
+    tile_n, step = tile
+    return positions * tile_n * (runs.issues * step / 4 * cost.quad + runs.segments * cost.spill)
 
 
 def predict_layer_cost(
@@ -146,7 +149,7 @@ def predict_layer_cost(
     outputs, terms = weight.shape[0], weight.shape[1]
     best: LayerCost | None = None
     without = cost_without_spills(rows, weight.shape, groups, positions) if rows else 0.0
-    for row in rows:
+    for row in sorted(rows, key=lambda candidate: row_cost(candidate).quad):
         if row.accumulator is None or not contract_holds(row, weight, x):
             continue
         least = row_cost(row).quad * positions * outputs * terms / 4

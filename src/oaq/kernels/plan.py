@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from oaq.kernels.packing import family, layout
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
+from oaq.overflow.certificate import Certificate, certify
 from oaq.overflow.proof import NodeProof, Proof, Tier
 from oaq.overflow.spill import RunCount, Schedule, count_runs, schedule
 from oaq.program import ops
@@ -148,6 +149,15 @@ def plan(
     nodes = tuple(_plan_node(program, node, proof, usable, everything) for node in program.nodes)
     best = max((planned.row for planned in nodes), key=lambda row: row.rank).isa if nodes else "scalar"
     return Plan(program, proof, nodes, best)
+
+
+def certificate_of(planned: Plan, *, packed: bool = False, signature: Mapping[str, Any] | None = None) -> Certificate:
+    """What a plan claims, for a file (``packed`` False) or for a check of the very weights that will run (True).
+
+    Registers are named by their rows, so that the checker can hold them against the kernel table.
+    """
+    schedules = {one.node.name: (one.schedule,) for one in planned.nodes if one.schedule is not None}
+    return certify(planned.program, planned.proof, schedules, packed=packed, signature=signature)
 
 
 def _forced(
