@@ -1,0 +1,105 @@
+"""Both roundings and both requantize semantics against rational arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
+from oaq.numerics.rounding import round_half_even, rounding_shift
+
+WIDE = IntRange(-(2**31), 2**31)
+
+
+def test_half_even_is_python_round_on_every_quarter() -> None:
+    quarters = np.arange(-4000, 4001)
+    assert round_half_even((quarters / 4).astype(np.float32)).tolist() == [round(Fraction(int(q), 4)) for q in quarters]
+
+
+@pytest.mark.parametrize("shift", range(1, 9))
+def test_rounding_shift_is_floor_of_x_over_two_to_the_s_plus_a_half(shift: int) -> None:
+    x = np.arange(-2000, 2001)
+    wanted = [(Fraction(int(v), 2**shift) + Fraction(1, 2)).__floor__() for v in x]
+    assert rounding_shift(x, shift).tolist() == wanted
+
+
+def test_rounding_shift_at_the_ends_of_what_it_accepts() -> None:
+    ends = np.array([2**62 - 1, -(2**62) + 1])
+    assert rounding_shift(ends, 62).tolist() == [1, -1]
+    for shift in (0, 63):
+        with pytest.raises(ValueError, match="1 to 62"):
+            rounding_shift(ends, shift)
+
+
+@pytest.mark.parametrize("semantics", SEMANTICS)
+@given(
+    ratio=st.floats(np.float32(1e-7), np.float32(100), width=32),
+    ends=st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(-(2**31), 2**31 - 1)),
+)
+@settings(max_examples=200, deadline=None)
+def test_requantize_never_decreases(semantics: Semantics, ratio: float, ends: tuple[int, int]) -> None:
+    rule = Requantize.from_scales(np.array([ratio], np.float32), semantics)
+    low, high = sorted(ends)
+    y = rule.apply(np.array([[low], [min(low + 1, high)], [high]]), 7, WIDE)[:, 0]
+    assert y[0] <= y[1] <= y[2]
+
+
+@pytest.mark.parametrize("semantics", SEMANTICS)
+@pytest.mark.parametrize("ratio", [0.37, 0.5, 1.0, 2.0**-8])
+def test_requantize_is_monotone_and_near_the_real_value_over_every_small_sum(
+    semantics: Semantics, ratio: float
+) -> None:
+    rule = Requantize.from_scales(np.array([ratio], np.float32), semantics)
+    sums = np.arange(-5000, 5001)
+    y = rule.apply(sums[:, None], 0, WIDE)[:, 0]
+    assert (np.diff(y) >= 0).all()
+    exact = [Fraction(int(v)) * Fraction(float(np.float32(ratio))) for v in sums]
+    assert max(abs(int(a) - b) for a, b in zip(y, exact, strict=True)) <= Fraction(1, 2) + Fraction(1, 1000)
+
+
+def test_requantize_clamps_to_the_effective_range() -> None:
+    for semantics in SEMANTICS:
+        rule = Requantize.from_scales(np.array([1.0, 0.25], np.float32), semantics)
+        y = rule.apply(np.array([[-(2**31), -(2**31)], [2**31 - 1, 2**31 - 1], [3, 40]]), 5, IntRange(2, 9))
+        assert y.tolist() == [[2, 2], [9, 9], [8, 9]]
+
+
+def test_half_even_and_rounding_shift_differ_at_ties_only_where_declared() -> None:
+    sums = np.array([[1], [3], [5], [-1], [-3]])
+    halves = {semantics: Requantize.from_scales(np.array([0.5], np.float32), semantics) for semantics in SEMANTICS}
+    assert halves["float32_half_even"].apply(sums, 0, WIDE)[:, 0].tolist() == [0, 2, 2, 0, -2]
+    assert halves["fixed_point"].apply(sums, 0, WIDE)[:, 0].tolist() == [1, 2, 3, 0, -1]
+
+
+def test_a_sum_of_25_bits_is_rounded_to_float32_before_it_is_multiplied() -> None:
+    rule = Requantize(np.array([1.0], np.float32))
+    sums = np.array([[2**24 + 1], [2**24 + 3], [2**31 - 1]])
+    assert rule.apply(sums, 0, WIDE)[:, 0].tolist() == [2**24, 2**24 + 4, 2**31]
+
+
+@given(st.floats(np.float32(2.0**-31), np.float32(2.0**29), width=32))
+@settings(max_examples=200, deadline=None)
+def test_fixed_point_keeps_31_bits_of_the_ratio(ratio: float) -> None:
+    rule = Requantize.from_scales(np.array([ratio], np.float32), "fixed_point")
+    assert rule.shift is not None
+    multiplier, shift = int(rule.multiplier[0]), int(rule.shift[0])
+    assert 2**30 <= multiplier < 2**31
+    assert 1 <= shift <= 62
+    assert abs(Fraction(multiplier, 2**shift) / Fraction(ratio) - 1) <= Fraction(1, 2**30)
+
+
+def test_multipliers_that_mean_nothing_are_refused() -> None:
+    for bad in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="positive and finite"):
+            Requantize(np.array([bad], np.float32))
+    with pytest.raises(TypeError, match="multiplier is"):
+        Requantize(np.array([1.0], np.float64))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="1 to 62"):
+        Requantize(np.array([1], np.int32), np.array([63], np.int32))
+    with pytest.raises(ValueError, match="is outside"):
+        Requantize.from_scales(np.array([2.0**-32], np.float32), "fixed_point")
