@@ -1,64 +1,15 @@
-"""The harness on fake executors and fake clocks; nothing here is timed."""
+"""Result files."""
 
 from __future__ import annotations
 
-import dataclasses
-
-import numpy as np
-import pytest
-
 from benchmarks import harness
-from oaq.errors import Mismatch
-from tests.report.samples import ENVIRONMENT
-
-
-def contender(name: str, value: float = 1.0, least: float | None = None, seconds: float = 0.002) -> harness.Contender:
-    return harness.Contender(
-        name=name,
-        ours=name == "oaq",
-        precision="int8",
-        isa="avx2",
-        take=lambda count: [seconds] * count,
-        outputs=lambda: np.full((1, 4), value),
-        reference=np.ones((1, 4)),
-        least_sqnr_db=least,
-        against="the reference",
-    )
-
-
-def test_medians_of_every_contender_with_the_check_as_its_note():
-    made = harness.compare(
-        [contender("oaq"), contender("peer", 1.01, 30, 0.004)], threads=2, rounds=3, calls=2, baseline="peer"
-    )
-    ours, peer = made.timings
-    assert (ours.median_ms, ours.repeats, ours.note) == (2.0, 6, "equal to the reference")
-    assert (peer.median_ms, peer.note) == (4.0, "40.0 dB against the reference")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        (contender("oaq", 1.01), "oaq: 4 of 4 outputs differ from the reference"),
-        (contender("peer", 2.0, 30), "peer: SQNR 0.0 dB against the reference, needs 30"),
-        (dataclasses.replace(contender("peer"), outputs=lambda: np.ones(3)), r"outputs of shape \(3,\)"),
-    ],
-)
-def test_nothing_is_timed_when_an_output_is_wrong(wrong, words):
-    timed = []
-    right = dataclasses.replace(contender("right"), take=lambda count: timed.append(count) or [1.0] * count)
-    with pytest.raises(Mismatch, match=words):
-        harness.compare([right, wrong], threads=1)
-    assert timed == []
-
-
-def test_two_contenders_may_not_share_a_name():
-    with pytest.raises(ValueError, match="names of their own"):
-        harness.compare([contender("a"), contender("a")], threads=1)
+from oaq.report.data import Latency
+from tests.report import samples
 
 
 def test_a_result_comes_back_from_its_file(tmp_path):
-    latency = harness.compare([contender("oaq")], threads=1, rounds=1)
-    result = harness.Result(
-        "networks", "python -m benchmarks.networks", ENVIRONMENT, latency, (("MACs", "1"),), ((("a", "b"),),)
-    )
+    latency = samples.full(1).latency
+    assert isinstance(latency, Latency)
+    facts, rows = (("MACs", "1"),), ((("a", "b"),),)
+    result = harness.Result("networks", "python -m benchmarks.networks", samples.ENVIRONMENT, latency, facts, rows)
     assert harness.load(harness.save(result, "x", tmp_path)) == result

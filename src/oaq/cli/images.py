@@ -126,18 +126,18 @@ class Batches:
     """Files as batches, read again at every pass, so that memory holds one batch only."""
 
     def __init__(self, paths: Sequence[Path], how: Preprocess, size: int) -> None:
-        self._paths, self._how, self._size = list(paths), how, size
+        self.paths, self._how, self._size = list(paths), how, size
 
     def __len__(self) -> int:
-        return -(-len(self._paths) // self._size)
+        return -(-len(self.paths) // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self._paths), self._size):
-            parts = [read(path, self._how) for path in self._paths[start : start + self._size]]
+        for start in range(0, len(self.paths), self._size):
+            parts = [read(path, self._how) for path in self.paths[start : start + self._size]]
             shapes = {part.shape[1:] for part in parts}
             if len(shapes) > 1:
                 names = ", ".join(
-                    f"{p.name} {part.shape[1:]}" for p, part in zip(self._paths[start:], parts, strict=False)
+                    f"{p.name} {part.shape[1:]}" for p, part in zip(self.paths[start:], parts, strict=False)
                 )
                 raise CalibrationError(f"the samples differ in shape: {names}")
             yield np.concatenate(parts)

@@ -8,12 +8,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 from oaq.cli import bench, export, info, quantize, report, run, verify, witness
 from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
 
-SAFE, UNSAFE, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+SAFE, UNSAFE, BAD_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
 
 EXTRAS = {
     "torch": "torch",
@@ -77,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except OSError as error:
         _silence_stdout()
-        return _complain(f"cannot write the output: {error.strerror or error}", BAD_INPUT)
+        full = error.errno == errno.ENOSPC
+        return _complain("the disk is full: output" if full else f"cannot write the output: {error}", BAD_INPUT)
 
 
 def _main(arguments: argparse.Namespace) -> int:
@@ -92,13 +92,15 @@ def _main(arguments: argparse.Namespace) -> int:
     try:
         return arguments.call(arguments)
     except (Exception, KeyboardInterrupt) as error:
-        if arguments.debug and not isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError):
+            raise
+        if arguments.debug:
             traceback.print_exc()
         return _code(error)
 
 
 def _code(error: BaseException) -> int:
-    """Say what went wrong in one line; raise again what is not about the input."""
+    """Say what went wrong in one line. What is not about the input is a defect: it is shown whole."""
     match error:
         case KeyboardInterrupt():
             return _complain("interrupted; nothing half-written is left behind", INTERRUPTED)
@@ -106,8 +108,6 @@ def _code(error: BaseException) -> int:
             return _complain(str(error), UNSAFE)
         case OaqError():
             return _complain(str(error), BAD_INPUT)
-        case BrokenPipeError():
-            raise error
         case ModuleNotFoundError() if (error.name or "").partition(".")[0] in EXTRAS:
             package = (error.name or "").partition(".")[0]
             extra = EXTRAS[package]
@@ -119,13 +119,8 @@ def _code(error: BaseException) -> int:
         case OSError() if error.filename is not None:
             return _complain(f"{error.filename}: {error.strerror}", BAD_INPUT)
         case _:
-            _defect(error)
-
-
-def _defect(error: BaseException) -> NoReturn:
-    """A defect of oaq: its traceback is what the report of it needs."""
-    sys.stderr.write("oaq: internal error; please report it with what follows\n")
-    raise error
+            traceback.print_exception(error)
+            return _complain("this is a defect of oaq; please report it with the lines above", DEFECT)
 
 
 def _complain(line: str, code: int) -> int:

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import reference
+from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.ranges import IntRange
+from oaq.overflow.count import count_overflows
+from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.reference import packed_operands
+from oaq.report.agreement import sqnr_db
 from oaq.report.data import Observed
 
 Images = NDArray[np.uint8]
@@ -52,6 +57,46 @@ def observe(
             if lanes is not None and node.name in lanes:
                 seen[node.name].lanes.append(lanes[node.name](node, run.tensors[node.inputs[0]]))
     return {name: _observed(one, images) for name, one in seen.items()} if images else {}
+
+
+def lanes_of(plan: Plan) -> dict[str, LaneCount]:
+    """How to watch the narrow registers of every layer of ``plan`` that has any, in the order they will run."""
+    return {
+        one.node.name: _lane_count(one, plan)
+        for one in plan.nodes
+        if one.schedule is not None and not one.schedule.accumulator.is_exact
+    }
+
+
+def _lane_count(planned: NodePlan, plan: Plan) -> LaneCount:
+    op, found = planned.node.op, planned.schedule
+    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None:
+        raise TypeError(f"{planned.node.name}: sums no products")
+    zero = plan.program.specs(planned.node)[0].affine.zero_point
+    spans = isinstance(op, ops.Conv2d) and op.is_depthwise()
+
+    def count(node: Node, x: Images) -> IntRange:
+        operands = packed_operands(op, x, zero, found.accumulator.step)
+        return count_overflows(found, operands, op.weight.shape[0], tiles_span_groups=spans).reached
+
+    return count
+
+
+def layer_sqnr(
+    program: IntProgram, integers: Mapping[str, Images], floats: Mapping[str, NDArray[np.floating]]
+) -> dict[str, float]:
+    """Decibels at the output of every summing layer.
+
+    Args:
+        program: whose layers.
+        integers: (n, ...) uint8 NHWC by tensor name, as computed.
+        floats: the float network's values of the same tensors, NHWC; layers without any are left out.
+    """
+    return {
+        node.name: sqnr_db(floats[node.output], program.tensors[node.output].affine.dequantize(integers[node.output]))
+        for node in program.summing_nodes()
+        if node.output in floats
+    }
 
 
 def _note(seen: _Seen, sums: NDArray[np.int32], y: Images, spec: TensorSpec) -> None:

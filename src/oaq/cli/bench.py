@@ -1,0 +1,155 @@
+"""``oaq bench``: how fast, here, on every instruction set, beside other runtimes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.cli import say
+from oaq.cli.opened import Opened, open_file
+from oaq.errors import FormatError
+from oaq.kernels.plan import Plan, plan
+from oaq.kernels.table import cpu_isas
+from oaq.report.codec import encode
+from oaq.report.comparison import compare, our_contenders, peer_contender
+from oaq.report.data import Latency, NodeTime
+from oaq.report.environment import environment
+from oaq.report.latency import pinned
+from oaq.report.peers import Peer, onnxruntime_peer
+from oaq.report.profile import profile
+from oaq.report.text import Table, latency_table, render
+
+HELP = "time a network here, on every instruction set"
+DESCRIPTION = """\
+Time one plan per instruction set of this CPU, in turns within one run, after every output integer has been compared with
+the reference. --onnx adds ONNX Runtime on a file of the same network, float or int8."""
+EXAMPLES = """\
+examples:
+  oaq bench net.oaq
+  oaq bench net.oaq --isa avx2 --threads 2 --explain
+  oaq bench net.oaq --onnx float.onnx --onnx int8.onnx --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE --isa --threads --onnx --explain ..."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("--explain", action="store_true", help="time per node, and why each kernel was chosen")
+    add_timing(parser)
+
+
+def add_timing(parser: argparse.ArgumentParser) -> None:
+    """The flags of a timed run."""
+    parser.add_argument(
+        "--isa", action="append", help="only this instruction set; repeat for several (default: all here)"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every executor (default 1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default 1)")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of turns (default 20)")
+    parser.add_argument(
+        "--onnx", type=Path, action="append", default=[], metavar="FILE", help="also ONNX Runtime on FILE"
+    )
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Measure and print."""
+    opened = open_file(arguments.file)
+    plans = plans_here(opened, arguments.isa)
+    latency, profiles = measure(opened, plans, arguments)
+    if arguments.json:
+        document: dict[str, object] = {"environment": encode(environment()), "latency": encode(latency)}
+        if arguments.explain:
+            document["plans"] = {name: one.to_json() for name, one in plans.items()}
+            document["profiles"] = {name: [encode(node) for node in nodes] for name, nodes in profiles.items()}
+        say.document(document)
+        return 0
+    stamp = environment()
+    forced = f", OAQ_ISA={stamp.forced_isa}" if stamp.forced_isa else ""
+    say.words(f"{opened.program.name} on {stamp.cpu}{forced}\n")
+    say.words(render([latency_table(latency)]))
+    for name, nodes in profiles.items():
+        say.words("\n" + render([profile_table(name, nodes)]) + "\n\n" + plans[name].explain())
+    return 0
+
+
+def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
+    """A plan per instruction set asked for, or per one this CPU has; equal plans once."""
+    made: dict[str, Plan] = {}
+    for isa in isas or ([None] if environment().forced_isa else list(cpu_isas())):
+        one = plan(opened.program, isa)
+        made.setdefault(f"oaq {one.isa}", one)
+    return made
+
+
+def measure(
+    opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace
+) -> tuple[Latency, dict[str, tuple[NodeTime, ...]]]:
+    """Time every plan and every peer side by side; profile the plans where asked."""
+    if min(arguments.threads, arguments.batch, arguments.rounds) < 1:
+        raise FormatError("--threads, --batch and --rounds are at least 1")
+    x = sample(opened, arguments.batch)
+    with pinned(arguments.threads) as cpus:
+        contenders, expected = our_contenders(plans, x, arguments.threads)
+        for peer in peers(arguments.onnx, arguments.threads):
+            contenders.append(peer_contender(peer, x, expected, "the integer reference"))
+        latency = compare(
+            contenders,
+            threads=arguments.threads,
+            batch=arguments.batch,
+            rounds=arguments.rounds,
+            baseline=next((one.name for one in contenders if not one.ours), None),
+            pinned=cpus,
+            progress=lambda rounds: say.track(rounds, "bench"),
+        )
+        explained = plans if getattr(arguments, "explain", False) else {}
+        return latency, {name: profile(one, x, arguments.threads) for name, one in explained.items()}
+
+
+def sample(opened: Opened, batch: int) -> NDArray[np.float32]:
+    """Real values over the whole range of the input, the same every time. Speed does not depend on them."""
+    spec = opened.program.tensors[opened.program.inputs[0]]
+    rng = np.random.default_rng(0)
+    integers = rng.integers(spec.range.lo, spec.range.hi + 1, (batch, *opened.input_shape)).astype(np.uint8)
+    return spec.affine.dequantize(integers)
+
+
+def peers(models: Sequence[Path], threads: int) -> list[Peer]:
+    """ONNX Runtime on every file."""
+    made = []
+    for model in models:
+        try:
+            content = model.read_bytes()
+        except OSError as error:
+            raise FormatError(f"{model}: cannot be read: {error.strerror}") from error
+        precision = "int8" if b"QuantizeLinear" in content or b"QLinearConv" in content else "fp32"
+        try:
+            peer = onnxruntime_peer(model, precision, threads)
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # onnxruntime raises its own kinds
+            raise FormatError(f"{model}: ONNX Runtime does not load it: {error}") from error
+        taken = {one.name for one in made}
+        name = peer.name if peer.name not in taken else f"{peer.name} ({model.name})"
+        made.append(Peer(name, peer.precision, peer.isa, peer.run))
+    return made
+
+
+def profile_table(name: str, nodes: Sequence[NodeTime]) -> Table:
+    """Time per node."""
+    total = sum(one.microseconds for one in nodes) or 1.0
+    rows = tuple(
+        (
+            one.name,
+            one.kind.replace("\u00d7", "x"),
+            one.row,
+            f"{one.microseconds:.0f}",
+            f"{100 * one.microseconds / total:.1f}",
+            f"{one.macs / one.microseconds / 1e3:.1f}" if one.macs and one.microseconds else "-",
+        )
+        for one in nodes
+    )
+    head = ("node", "operator", "kernel row", "us", "%", "GMAC/s")
+    return Table(f"{name}: {total / 1e3:.2f} ms by node", head, rows, frozenset({3, 4, 5}))

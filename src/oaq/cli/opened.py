@@ -1,0 +1,94 @@
+"""An ``.oaq`` file opened for a verb: the program, how its inputs are prepared, what was seen when it was made."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from oaq.cli.images import Batch, Preprocess, check_shape, files, preprocess, read
+from oaq.errors import ProgramError
+from oaq.program.files import Part
+from oaq.program.files import read as read_archive
+from oaq.program.int_program import IntProgram
+from oaq.report.codec import decode, encode
+from oaq.report.data import Evidence
+from oaq.runtime.values import caller_layout
+
+EVIDENCE = "evidence"
+"""Name of the part of an ``.oaq`` file that holds what was seen when it was made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A file and its parts."""
+
+    path: Path
+    program: IntProgram
+    parts: Mapping[str, Part]
+    evidence: Evidence | None
+    recorded: Preprocess | None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one sample as the caller gives it: (C, H, W), (H, W, C) or (C,)."""
+        if len(self.program.inputs) != 1:
+            raise ProgramError(f"{self.path}: takes {len(self.program.inputs)} inputs; this verb feeds one")
+        shape = self.program.tensors[self.program.inputs[0]].shape
+        channels_first = caller_layout(self.program) == "NCHW"
+        return (shape[2], shape[0], shape[1]) if channels_first and len(shape) == 3 else shape
+
+    def read(self, path: Path, how: Preprocess) -> Batch:
+        """Samples of one file, in the shape the program takes.
+
+        Raises:
+            FormatError: the file does not decode.
+            ProgramError: its samples have another shape.
+        """
+        batch = read(path, how)
+        photo = len(self.input_shape) == 3 and path.suffix.lower() not in (".npy", ".npz")
+        if photo and caller_layout(self.program) == "NHWC":
+            batch = batch.transpose(0, 2, 3, 1)
+        check_shape(batch, self.input_shape, path)
+        return batch
+
+    def preprocess(self, arguments: argparse.Namespace) -> Preprocess:
+        """Flags over what the file recorded over defaults."""
+        shape = self.program.tensors[self.program.inputs[0]].shape
+        return preprocess(arguments, self.recorded, (shape[0], shape[1]) if len(shape) == 3 else (1, 1))
+
+    def batches(self, place: Path, arguments: argparse.Namespace, limit: int | None = None) -> list[tuple[Path, Batch]]:
+        """Every readable file below ``place`` with its samples."""
+        how = self.preprocess(arguments)
+        return [(path, self.read(path, how)) for path in files(place)[:limit]]
+
+
+def open_file(path: Path) -> Opened:
+    """Read an ``.oaq`` file.
+
+    Raises:
+        FormatError: it is missing, truncated, edited, or of another version.
+    """
+    archive = read_archive(path)
+    part = archive.parts.get(EVIDENCE)
+    return Opened(
+        path=path,
+        program=archive.program,
+        parts=archive.parts,
+        evidence=None if part is None else decode(Evidence, part.content, f"{path}: {EVIDENCE}"),
+        recorded=Preprocess.from_metadata(archive.program.metadata),
+    )
+
+
+def evidence_part(evidence: Evidence) -> Part:
+    """For ``program.files.save``."""
+    return Part(encode(evidence))
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """--isa and --threads."""
+    parser.add_argument(
+        "--isa", help="best instruction set to use: scalar, avx2, avx512bw, vnni (default: OAQ_ISA, then best)"
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads (default 1)")

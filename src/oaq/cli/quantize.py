@@ -1,0 +1,160 @@
+"""``oaq quantize``: a torch network in, a proved ``.oaq`` file out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+import typing
+from pathlib import Path
+
+import numpy as np
+
+from oaq.cli import images, models, say
+from oaq.cli.images import KEY, Batch, Batches, Preprocess
+from oaq.cli.opened import EVIDENCE, evidence_part
+from oaq.errors import CalibrationError, FormatError, NoKernel
+from oaq.kernels.plan import plan
+from oaq.program.int_program import IntProgram
+from oaq.report import Evidence, ReportData, build_report, to_html, to_json, to_text
+from oaq.report.agreement import compare
+from oaq.report.data import Agreement
+from oaq.runtime import Session
+from oaq.verify.seal import save
+
+if typing.TYPE_CHECKING:
+    import torch
+
+HELP = "make an integer network from a torch module"
+DESCRIPTION = f"""\
+Fold, calibrate, choose ranges under the budget, round, prove; write an .oaq file with its certificate. Nothing is trained.
+
+MODEL is {models.HELP}."""
+EXAMPLES = """\
+examples:
+  oaq quantize net.py:make --calibrate photos/ --out net.oaq
+  oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
+  oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
+
+exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL --calibrate --budget --out ..."""
+    parser.add_argument("model", metavar="MODEL", help="FILE.py:NAME, package.module:NAME or FILE.pt2")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of photos, .npy or .npz; typical inputs, no labels",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.oaq", help="where to write")
+    parser.add_argument(
+        "--budget",
+        type=_budget,
+        default=...,
+        metavar="B",
+        help="predicted cost allowed, 1.0 being 16-bit sums without a spill; 'none' keeps 8 bits everywhere (default: "
+        "give up precision only where it pays)",
+    )
+    parser.add_argument(
+        "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
+    )
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="samples per calibration batch (default 8)")
+    parser.add_argument("--name", help="name of the program (default: that of the output file)")
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
+    images.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Quantize, prove, write, say."""
+    _check_out(arguments.out)
+    net = models.load(arguments.model)
+    how, batches = _calibration(arguments)
+    start = time.perf_counter()
+    program = _quantize(net, batches, arguments, how)
+    evidence = Evidence(
+        agreement=_agreement(net, program, batches),
+        budget=None if arguments.budget in (..., None) else arguments.budget,
+        seconds=(("quantize", round(time.perf_counter() - start, 3)),),
+        notes=(
+            f"Agreement was observed on the calibration data: {len(batches.paths)} files of {arguments.calibrate}.",
+        ),
+    )
+    save(program, arguments.out, {EVIDENCE: evidence_part(evidence)})
+    data = _report(program, evidence)
+    if arguments.report is not None and data is not None:
+        to_html(data, arguments.report)
+    _say(program, data, arguments)
+    return 0
+
+
+def _check_out(path: Path) -> None:
+    """Before minutes of work, not after."""
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise FormatError(f"--out {path}: {path.parent} is no folder that can be written to")
+
+
+def _calibration(arguments: argparse.Namespace) -> tuple[Preprocess, Batches]:
+    paths = images.files(arguments.calibrate)[: arguments.limit]
+    if not paths or arguments.batch < 1:
+        raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
+    how = images.preprocess(arguments, None, (224, 224))
+    return how, Batches(paths, how, arguments.batch)
+
+
+def _quantize(net: torch.nn.Module, batches: Batches, arguments: argparse.Namespace, how: Preprocess) -> IntProgram:
+    from oaq.ptq.quantize import quantize
+
+    given = {} if arguments.budget is ... else {"budget": arguments.budget}
+    program = quantize(net, list(say.track(batches, "read")), **given)
+    metadata = {**program.metadata, KEY: how.to_json(), "source": arguments.model}
+    return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
+
+
+def _agreement(net: torch.nn.Module, program: IntProgram, batches: Batches) -> Agreement | None:
+    """On the calibration data, if the outputs are one row of numbers per sample and kernels are here."""
+    try:
+        session = Session(plan(program), threads=os.cpu_count() or 1)
+    except NoKernel as error:
+        say.warn(f"agreement with float was not observed: {str(error).splitlines()[0]}")
+        return None
+    exact, rounded = [], []
+    for x in say.track(batches, "compare with float"):
+        y = session.run(x)
+        if isinstance(y, tuple) or y.ndim != 2:
+            return None
+        exact.append(_float(net, x))
+        rounded.append(y)
+    return compare(np.concatenate(exact), np.concatenate(rounded))
+
+
+def _float(net: torch.nn.Module, x: Batch) -> Batch:
+    import torch
+
+    with torch.inference_mode():
+        return net(torch.from_numpy(x)).numpy()
+
+
+def _report(program: IntProgram, evidence: Evidence) -> ReportData | None:
+    try:
+        return build_report(plan(program), evidence)
+    except NoKernel:
+        return None
+
+
+def _say(program: IntProgram, data: ReportData | None, arguments: argparse.Namespace) -> None:
+    layers = len(list(program.summing_nodes()))
+    if data is None:
+        if arguments.json:
+            say.document({"program": program.name, "file": str(arguments.out), "layers": layers})
+        else:
+            say.words(f"{arguments.out}: {layers} layers, 32-bit sums proved; no native kernels here to plan for")
+        return
+    say.words(to_json(data) if arguments.json else f"{to_text(data)}\n{arguments.out}")
+
+
+def _budget(text: str) -> float | None:
+    return None if text.lower() == "none" else float(text)

@@ -1,0 +1,86 @@
+"""``oaq report``: everything known about a network, as one HTML file or in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from oaq.cli import bench, images, say
+from oaq.cli.opened import Opened, open_file
+from oaq.kernels.plan import Plan, plan
+from oaq.program.atomic import write_atomically
+from oaq.report import Evidence, ReportData, build_report, to_html, to_json, to_text
+from oaq.report.data import Latency, NodeTime
+from oaq.report.evidence import lanes_of, observe
+from oaq.runtime.values import to_integers
+
+HELP = "show what is proved, planned, observed and measured"
+DESCRIPTION = """\
+Gather a report: what is proved and planned, and, where data are given, what was seen and how fast it is. What was seen
+when the file was made (agreement with float, SQNR per layer) is stored in the file and shown too."""
+EXAMPLES = """\
+examples:
+  oaq report net.oaq                                     tables in the terminal
+  oaq report net.oaq --out report.html                   one self-contained page
+  oaq report net.oaq --out report.html --images photos/  with the sums seen on photos
+  oaq report net.oaq --out report.html --latency --onnx float.onnx --onnx int8.onnx"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE --out ..."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument(
+        "--out", type=Path, metavar="OUT", help="write .html or .json; default: tables on standard output"
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="photos or arrays to observe sums on")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most N files of --images (default 20)")
+    parser.add_argument("--latency", action="store_true", help="time it here, on every instruction set")
+    bench.add_timing(parser)
+    images.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Build and write."""
+    opened = open_file(arguments.file)
+    planned = plan(opened.program, arguments.isa[0] if arguments.isa else None)
+    evidence = opened.evidence or Evidence()
+    if arguments.images is not None:
+        evidence = _observed(opened, planned, evidence, arguments)
+    latency, profile = _measured(opened, planned, arguments)
+    data = build_report(planned, evidence, latency=latency, profile=profile)
+    _write(data, arguments)
+    return 0 if data.proved_layers == len(data.layers) else 1
+
+
+def _observed(opened: Opened, planned: Plan, evidence: Evidence, arguments: argparse.Namespace) -> Evidence:
+    given = opened.batches(arguments.images, arguments, arguments.limit)
+    batches = (to_integers(opened.program, batch)[0] for _, batch in say.track(given, "observe"))
+    seen = observe(opened.program, batches, lanes_of(planned))
+    note = f"Sums per layer were observed on {sum(len(b) for _, b in given)} samples of {arguments.images}."
+    return dataclasses.replace(evidence, observed=tuple(seen.items()), notes=(*evidence.notes, note))
+
+
+def _measured(
+    opened: Opened, planned: Plan, arguments: argparse.Namespace
+) -> tuple[Latency | None, tuple[NodeTime, ...]]:
+    if not arguments.latency:
+        return None, ()
+    arguments.explain = True
+    plans = bench.plans_here(opened, arguments.isa)
+    latency, profiles = bench.measure(opened, plans, arguments)
+    return latency, profiles.get(f"oaq {planned.isa}", ())
+
+
+def _write(data: ReportData, arguments: argparse.Namespace) -> None:
+    if arguments.out is None:
+        say.words(to_json(data) if arguments.json else to_text(data))
+        return
+    if arguments.out.suffix == ".json":
+        write_atomically(arguments.out, [to_json(data).encode()])
+    else:
+        to_html(data, arguments.out)
+    if arguments.json:
+        say.words(to_json(data))
+    else:
+        say.words(to_text(data, layers=False) + f"\n{arguments.out}")

@@ -1,0 +1,83 @@
+"""``oaq verify``: prove a file again, and run everything that can run it against the reference."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from oaq.cli import images, say
+from oaq.cli.opened import Opened, open_file
+from oaq.report.environment import environment
+from oaq.verify.report import Report
+from oaq.verify.run import verify, verify_file
+
+HELP = "prove a file again and compare every executor with the reference"
+DESCRIPTION = """\
+First the file alone: its certificate is derived again by an independent checker that shares no code with the planner, its
+signature recomputed. Then every instruction set and every kernel row that this machine can run is compared with the
+reference, integer by integer, on corners of the input range, fixed random inputs, witnesses of every bound, and --input.
+What cannot run here is listed in capitals: nothing is known about it. Needs numpy only."""
+EXAMPLES = """\
+examples:
+  oaq verify net.oaq
+  oaq verify net.oaq --quick              the certificate and the signature only, seconds
+  oaq verify net.oaq --input photos/ --json
+
+exit code 0: proved, and every executor that ran agrees in every integer; 1: not; 2: no readable .oaq file."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE --quick --input ..."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("--quick", action="store_true", help="check the certificate and the signature, force no rows")
+    parser.add_argument(
+        "--isa", action="append", help="only this instruction set; repeat for several (default: all here)"
+    )
+    parser.add_argument("--input", type=Path, metavar="DIR", help="photos or arrays to compare on too")
+    parser.add_argument("--limit", type=int, default=4, metavar="N", help="at most N files of --input (default 4)")
+    parser.add_argument("--no-onnx", action="store_true", help="leave out ONNX Runtime on the exported file")
+    images.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Check, run, print."""
+    opened = open_file(arguments.file)
+    with say.bar("certificate and signature", None):
+        found = {"file": verify_file(arguments.file, arguments.isa)}
+    if not arguments.quick and found["file"].is_safe:
+        given = _given(opened, arguments)
+        with say.bar("every executor against the reference", None):
+            found["executors"] = verify(opened.program, given, arguments.isa, onnx=not arguments.no_onnx)
+    safe = all(one.is_safe for one in found.values())
+    if arguments.json:
+        forced = environment().forced_isa
+        say.document({"safe": safe, "OAQ_ISA": forced, **{name: one.to_json() for name, one in found.items()}})
+    else:
+        say.words("\n\n".join([conclusion(found, safe), *(one.table() for one in found.values())]))
+    return 0 if safe else 1
+
+
+def conclusion(found: dict[str, Report], safe: bool) -> str:
+    """The sentences a reader came for."""
+    file = found["file"]
+    proved, layers = file.proved
+    forced = environment().forced_isa
+    lines = [f"{file.program}: {'SAFE' if safe else 'UNSAFE'}" + (f" (OAQ_ISA={forced})" if forced else "")]
+    lines.append(f"proved for {proved} of {layers} layers, for every input")
+    executors = [one for report in found.values() for one in report.executors]
+    ran = [one for one in executors if one.ran]
+    compared, wrong = sum(one.compared for one in ran), sum(one.mismatches for one in ran)
+    if ran:
+        lines.append(f"{len(ran)} executors ran here: {wrong} of {compared} integers differ from the reference")
+    absent = sorted({one.name for one in executors if not one.ran})
+    if absent:
+        lines.append(f"NOT RUN HERE, so nothing is shown about: {'; '.join(absent)}")
+    return "\n".join(lines)
+
+
+def _given(opened: Opened, arguments: argparse.Namespace) -> np.ndarray | None:
+    if arguments.input is None:
+        return None
+    return np.concatenate([batch for _, batch in opened.batches(arguments.input, arguments, arguments.limit)])

@@ -1,0 +1,177 @@
+"""Executors side by side: first their outputs are compared with a reference, then they are timed in turns.
+
+Nothing is timed before its outputs have been compared: a fast wrong answer is not a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq import reference
+from oaq.errors import Mismatch
+from oaq.kernels.plan import Plan
+from oaq.report.agreement import sqnr_db
+from oaq.report.data import Latency, Timing
+from oaq.report.latency import Turn, interleave, timing, turn
+from oaq.report.peers import Peer
+from oaq.runtime import Session
+from oaq.runtime.values import to_floats, to_integers
+
+Progress = Callable[[Iterable[int]], Iterable[int]]
+SAME_FUNCTION_DB = 3.0
+"""A peer below this computes another function, not the same one less precisely."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """One executor under comparison.
+
+    Attributes:
+        name: unique in the comparison.
+        ours: True for oaq.
+        precision: "int8" or "fp32".
+        isa: instruction set, as far as known.
+        take: its turn (see ``oaq.report.latency``).
+        outputs: its outputs for the benchmark's input, for the check.
+        reference: what they are compared with.
+        least_sqnr_db: the outputs' SQNR against ``reference`` must reach this; None means every value must be equal.
+        against: what ``reference`` is, for the note.
+    """
+
+    name: str
+    ours: bool
+    precision: str
+    isa: str
+    take: Turn
+    outputs: Callable[[], NDArray[np.generic]]
+    reference: NDArray[np.generic]
+    least_sqnr_db: float | None
+    against: str
+
+
+def check(contender: Contender) -> str:
+    """Compare a contender's outputs with its reference; returns the note that goes with its timing.
+
+    Raises:
+        Mismatch: they differ (by more than ``least_sqnr_db`` allows); nothing may be timed then.
+    """
+    got, wanted = contender.outputs(), contender.reference
+    if got.shape != wanted.shape:
+        raise Mismatch(f"{contender.name}: outputs of shape {got.shape}, {contender.against} has {wanted.shape}")
+    if contender.least_sqnr_db is None:
+        differing = int(np.sum(got != wanted))
+        if differing:
+            raise Mismatch(f"{contender.name}: {differing} of {got.size} outputs differ from {contender.against}")
+        return f"equal to {contender.against}"
+    reached = sqnr_db(wanted.astype(np.float64), got.astype(np.float64))
+    if reached < contender.least_sqnr_db:
+        raise Mismatch(
+            f"{contender.name}: SQNR {reached:.1f} dB against {contender.against}, needs {contender.least_sqnr_db:g}"
+        )
+    return f"{reached:.1f} dB against {contender.against}"
+
+
+def compare(
+    contenders: Sequence[Contender],
+    *,
+    threads: int,
+    batch: int = 1,
+    rounds: int = 20,
+    calls: int = 3,
+    baseline: str | None = None,
+    pinned: tuple[int, ...] = (),
+    progress: Progress = iter,
+) -> Latency:
+    """Check every contender, then time them side by side.
+
+    Raises:
+        Mismatch: a contender computes something else.
+        ValueError: two contenders share a name.
+    """
+    names = [one.name for one in contenders]
+    if len(set(names)) != len(names):
+        raise ValueError(f"contenders need names of their own: {names}")
+    notes = {one.name: check(one) for one in contenders}
+    seconds = interleave({one.name: one.take for one in contenders}, rounds, calls, warm_up=2, progress=progress)
+    timings = tuple(
+        timing(
+            one.name, seconds[one.name], Timing(one.name, one.ours, one.precision, one.isa, 0, 0, 0, 0, notes[one.name])
+        )
+        for one in contenders
+    )
+    return Latency(timings, batch, threads, baseline, pinned)
+
+
+def our_contenders(
+    plans: Mapping[str, Plan], x: NDArray[np.float32], threads: int
+) -> tuple[list[Contender], NDArray[np.float32]]:
+    """A session per plan of one program, checked against the reference integer by integer.
+
+    Args:
+        plans: by the name shown.
+        x: one batch in the caller's layout.
+        threads: of each session.
+
+    Returns:
+        The contenders, and the reference's first output as real values, to compare peers with.
+    """
+    program = next(iter(plans.values())).program
+    integers = to_integers(program, x)
+    law = reference.run(program, integers).outputs
+    made = [_session(name, plan, x, threads, (integers, law[0])) for name, plan in plans.items()]
+    return made, to_floats(program, law)[0]
+
+
+def _session(
+    name: str,
+    plan: Plan,
+    x: NDArray[np.float32],
+    threads: int,
+    known: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> Contender:
+    session = Session(plan, threads=threads)
+    integers, law = known
+    return Contender(
+        name=name,
+        ours=True,
+        precision="int8",
+        isa=plan.isa,
+        take=turn(lambda: session.run(x)),
+        outputs=lambda: session.run_integers(integers)[0],
+        reference=law,
+        least_sqnr_db=None,
+        against="the integer reference",
+    )
+
+
+def peer_contender(
+    peer: Peer,
+    x: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    against: str,
+    least_sqnr_db: float = SAME_FUNCTION_DB,
+) -> Contender:
+    """A peer, checked by the precision of its outputs.
+
+    Args:
+        peer: prepared.
+        x: one NCHW batch.
+        expected: real values of the output.
+        against: what ``expected`` is.
+        least_sqnr_db: below it the peer is refused.
+    """
+    return Contender(
+        name=peer.name,
+        ours=False,
+        precision=peer.precision,
+        isa=peer.isa,
+        take=turn(lambda: peer.run(x)),
+        outputs=lambda: peer.run(x).reshape(expected.shape),
+        reference=expected,
+        least_sqnr_db=least_sqnr_db,
+        against=against,
+    )

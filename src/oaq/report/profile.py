@@ -1,0 +1,41 @@
+"""Where a session's time goes, node by node."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.kernels.plan import Plan
+from oaq.report.build import kind, macs
+from oaq.report.data import NodeTime
+from oaq.runtime import Session
+
+
+def profile(plan: Plan, x: NDArray[np.float32], threads: int, repeats: int = 10) -> tuple[NodeTime, ...]:
+    """The median time of every node over ``repeats`` runs of ``x``, after two to warm up.
+
+    Args:
+        plan: what runs.
+        x: one batch in the caller's layout; times and MACs are of the whole batch.
+        threads: of the session.
+        repeats: runs counted.
+    """
+    session = Session(plan, threads)
+    seen: dict[str, list[int]] = {one.node.name: [] for one in plan.nodes}
+    for index in range(-2, repeats):
+        session.run(x)
+        for one in session.profile():
+            if index >= 0:
+                seen[one.node].append(one.nanoseconds)
+    return tuple(
+        NodeTime(
+            name=one.node.name,
+            kind=kind(one.node.op),
+            row=one.row.name,
+            microseconds=median(seen[one.node.name]) / 1e3,
+            macs=len(x) * macs(one.node.op, plan.program.tensors[one.node.output].shape),
+        )
+        for one in plan.nodes
+    )
