@@ -11,15 +11,16 @@ import pytest
 from hypothesis import given, settings
 
 from oaq.checker import check
-from oaq.errors import NoKernel
+from oaq.errors import NoKernel, ProgramError
 from oaq.kernels import table as table_of_kernels
 from oaq.kernels.cost import predict_layer_cost
 from oaq.kernels.packing import layout
-from oaq.kernels.plan import Plan, certificate_of, plan
+from oaq.kernels.plan import Plan, plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.overflow.certificate import to_parts
+from oaq.overflow.analyze import analyze
+from oaq.overflow.certificate import Certificate, certify, to_parts
 from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
@@ -42,6 +43,19 @@ def network(clip: int, hi: int = 255, terms: int = 64) -> IntProgram:
     z = builder.add(weights(48, 3, 3, 1, 48), [y], Affine(0.05, 0), IntRange(0, hi), name="dw")
     builder.add(ops.Add(Requantize(np.ones(2, np.float32))), [y, z], name="add")
     return builder.finish()
+
+
+def claims(found: Plan) -> Certificate:
+    """What a plan claims, the weights as executed included."""
+    schedules = {one.node.name: (one.schedule,) for one in found.nodes if one.schedule is not None}
+    return certify(found.program, found.proof, schedules, packed=True)
+
+
+def test_a_plan_is_not_made_from_the_proof_of_another_program() -> None:
+    other = Builder("other")
+    other.add(ops.Lookup(np.zeros(256, np.uint8)), [other.input((3,))])
+    with pytest.raises(ProgramError, match="the proof is of 'other'"):
+        plan(network(1), proof=analyze(other.finish()), table=TABLE)
 
 
 def test_small_weights_run_in_16_bits_without_a_spill() -> None:
@@ -100,7 +114,7 @@ def test_a_forced_row_is_taken_and_its_certificate_holds(name: str) -> None:
     assert found["conv"].row.name == name
     assert found["dw"].row.family == "depthwise"
     registers = {one["name"]: {key: one[key] for key in REGISTER} for one in ENTRIES}
-    verdict = check(*to_plain(program), *to_parts(certificate_of(found, packed=True)), registers=registers)
+    verdict = check(*to_plain(program), *to_parts(claims(found)), registers=registers)
     assert verdict.safe, [str(finding) for finding in verdict.findings]
     assert verdict.assumed == ()
 
@@ -129,7 +143,7 @@ def test_every_program_is_planned_and_its_plan_is_checked(program: IntProgram) -
     for isa in ("scalar", "avx2"):
         found = plan(program, isa, table=TABLE)
         assert len(found.nodes) == len(program.nodes)
-        assert check(*to_plain(program), *to_parts(certificate_of(found, packed=True))).safe
+        assert check(*to_plain(program), *to_parts(claims(found))).safe
         assert found.explain()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oaq.kernels.cost import LayerCost, predict_layer_cost
-from oaq.kernels.plan import NodePlan, Plan, Refusal, certificate_of, plan
+from oaq.kernels.plan import NodePlan, Plan, Refusal, plan
 from oaq.kernels.table import KernelRow, cpu_isas, native_rows, rows_for
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "NodePlan",
     "Plan",
     "Refusal",
-    "certificate_of",
     "cpu_isas",
     "native_rows",
     "plan",

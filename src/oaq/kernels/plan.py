@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.errors import AccumulatorOverflow, NoKernel
+from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.kernels.cost import contract_holds, cost_without_spills, row_cost, runs_cost
 from oaq.kernels.packing import family, layout
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
-from oaq.overflow.certificate import Certificate, certify
 from oaq.overflow.proof import NodeProof, Proof, Tier
 from oaq.overflow.spill import RunCount, Schedule, count_runs, schedule
 from oaq.program import ops
@@ -80,7 +79,10 @@ class Plan:
     tier: Tier = "proved"
 
     def __getitem__(self, node: str) -> NodePlan:
-        return next(planned for planned in self.nodes if planned.node.name == node)
+        for planned in self.nodes:
+            if planned.node.name == node:
+                return planned
+        raise KeyError(node)
 
     @property
     def cost(self) -> float:
@@ -139,9 +141,12 @@ def plan(
 
     Raises:
         AccumulatorOverflow: the program's own 32-bit sums cannot be proved.
+        ProgramError: ``proof`` is of another program.
         NoKernel: no row may compute a node, the instruction set is not there, or a forced row is unknown.
     """
     proof = proof if proof is not None else analyze(program)
+    if set(proof.ranges) != set(program.tensors) or proof.program != program.name:
+        raise ProgramError(f"the proof is of {proof.program!r} and other tensors, not of {program.name!r}")
     everything = tuple(table) if table is not None else native_rows()
     foreign = table is not None
     usable = everything if foreign and isa is None else rows_for(isa, everything, foreign=foreign)
@@ -149,15 +154,6 @@ def plan(
     nodes = tuple(_plan_node(program, node, proof, usable, everything) for node in program.nodes)
     best = max((planned.row for planned in nodes), key=lambda row: row.rank).isa if nodes else "scalar"
     return Plan(program, proof, nodes, best)
-
-
-def certificate_of(planned: Plan, *, packed: bool = False, signature: Mapping[str, Any] | None = None) -> Certificate:
-    """What a plan claims, for a file (``packed`` False) or for a check of the very weights that will run (True).
-
-    Registers are named by their rows, so that the checker can hold them against the kernel table.
-    """
-    schedules = {one.node.name: (one.schedule,) for one in planned.nodes if one.schedule is not None}
-    return certify(planned.program, planned.proof, schedules, packed=packed, signature=signature)
 
 
 def _forced(
