@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from oaq.runtime.memory import Arena, plan_memory
+from oaq.runtime.session import NodeTime, Session
 
-__all__ = ["Arena", "plan_memory"]
+__all__ = ["Arena", "NodeTime", "Session", "plan_memory"]

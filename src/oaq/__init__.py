@@ -1,0 +1,86 @@
+"""oaq: overflow-aware quantization. Neural networks as exact integers whose sums are proved to fit their registers.
+
+A *program* of integers goes in. ``analyze`` proves where its sums can go. ``plan`` picks only kernels and spill points
+for which that proof holds. ``Session`` executes them. ``verify`` checks every executor against one reference.
+``quantize`` shapes the numbers so that the plan needs few spills: precision buys speed, never correctness.
+
+This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize`` loads torch,
+``export.onnx`` loads onnx, when they are called for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oaq import export
+from oaq.errors import (
+    AccumulatorOverflow,
+    CalibrationError,
+    FormatError,
+    Mismatch,
+    NoKernel,
+    OaqError,
+    ProgramError,
+    UnsupportedOp,
+)
+from oaq.kernels.plan import Plan, plan
+from oaq.overflow.analyze import analyze
+from oaq.overflow.proof import Proof
+from oaq.overflow.witness import witness
+from oaq.program.files import load
+from oaq.program.int_program import IntProgram
+from oaq.report.build import build_report as report
+from oaq.runtime.session import Session
+from oaq.verify.run import verify, verify_file
+from oaq.verify.seal import save
+
+if TYPE_CHECKING:
+    from oaq.ptq.quantize import quantize
+
+    __version__: str
+
+__all__ = [
+    "AccumulatorOverflow",
+    "CalibrationError",
+    "FormatError",
+    "IntProgram",
+    "Mismatch",
+    "NoKernel",
+    "OaqError",
+    "Plan",
+    "ProgramError",
+    "Proof",
+    "Session",
+    "UnsupportedOp",
+    "__version__",
+    "analyze",
+    "export",
+    "load",
+    "plan",
+    "quantize",
+    "report",
+    "save",
+    "verify",
+    "verify_file",
+    "witness",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
+    """What must not be loaded before it is asked for."""
+    if name == "quantize":
+        from oaq.ptq.quantize import quantize
+
+        return quantize
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("oaq")
+        except PackageNotFoundError:
+            return "0+source"
+    raise AttributeError(f"module 'oaq' has no attribute {name!r}; its public names are {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,139 @@
+"""Hand a plan to native code: one builder call per node, in execution order. No arithmetic, no policy."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from oaq.errors import NoKernel
+from oaq.kernels.plan import NodePlan, Plan
+from oaq.numerics.requantize import Requantize
+from oaq.program import ops
+from oaq.program.int_program import IntProgram
+from oaq.runtime.memory import Arena
+
+Native = Any
+"""``oaq.kernels._native.Session``; it checks every number it is given."""
+Place = tuple[int, tuple[int, int, int]]
+"""Offset in the arena and (H, W, C); a flat tensor is an image of one pixel."""
+MODULE = "oaq.kernels._native"
+
+
+def build(plan: Plan, arena: Arena, threads: int) -> Native:
+    """A native session that runs ``plan`` in ``arena``.
+
+    Raises:
+        NoKernel: the native module is not built, or refuses a node: this CPU lacks a row's instructions, or a number
+            is outside what the row takes.
+    """
+    try:
+        module = importlib.import_module(MODULE)
+    except ImportError as error:
+        raise NoKernel(
+            f"the native module is not built or does not load: {error}. Run `make build`, or install the wheel"
+        ) from error
+    native = module.Session(arena.size, threads)
+    tensors = _Tensors(plan.program, arena)
+    for planned in plan.nodes:
+        if planned.node.name in arena.in_place:
+            continue
+        try:
+            _add(
+                native,
+                planned,
+                [tensors.place(name) for name in planned.node.inputs],
+                tensors.place(planned.node.output),
+            )
+        except ValueError as error:
+            raise NoKernel(f"{planned.node.name}: the row {planned.row.name} refuses it: {error}") from error
+    native.finish(
+        [tensors.place(name) for name in plan.program.inputs], [tensors.place(n) for n in plan.program.outputs]
+    )
+    return native
+
+
+@dataclass(frozen=True, eq=False)
+class _Tensors:
+    """Where tensors lie, as native code is told."""
+
+    program: IntProgram
+    arena: Arena
+
+    def place(self, name: str) -> Place:
+        shape = self.program.tensors[name].shape
+        image = (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, prod(shape))
+        return self.arena.offsets[name], image
+
+
+def _requant(requantize: Requantize) -> Any:  # noqa: ANN401 (either form native code takes)
+    """(N,) float32, or (multiplier, shift), both (N,) int32."""
+    return requantize.multiplier if requantize.shift is None else (requantize.multiplier, requantize.shift)
+
+
+def _add(native: Native, planned: NodePlan, x: list[Place], y: Place) -> None:
+    op, row, clamp = planned.node.op, planned.row.name, (planned.clamp.lo, planned.clamp.hi)
+    zx, zy = planned.x_zero_points, planned.y_zero_point
+    match op:
+        case ops.Conv2d() | ops.Linear():
+            _add_sums(native, op, planned, x[0], y)
+        case ops.Add():
+            native.add(row, x[0], x[1], y, _requant(op.requantize), zx[0], zx[1], zy, clamp)
+        case ops.Mul():
+            native.mul(row, x[0], x[1], y, _requant(op.requantize), zx[0], zx[1], zy, clamp)
+        case ops.Concat():
+            native.concat(row, x, y, _requant(op.requantize), list(zx), zy, clamp)
+        case ops.MaxPool():
+            native.max_pool(row, x[0], y, op.kernel, op.stride, op.padding, op.dilation, clamp)
+        case ops.AvgPool():
+            window = (op.kernel, op.stride, op.padding, op.count_include_pad)
+            native.avg_pool(row, x[0], y, *window, _requant(op.requantize), zx[0], zy, clamp)
+        case ops.GlobalAvgPool():
+            native.global_avg_pool(row, x[0], y, _requant(op.requantize), zx[0], zy, clamp)
+        case _:
+            _add_movement(native, planned, x[0], y)
+
+
+def _add_sums(native: Native, op: ops.Conv2d | ops.Linear, planned: NodePlan, x: Place, y: Place) -> None:
+    schedule, bias = planned.schedule, planned.folded_bias
+    if schedule is None or bias is None:
+        raise NoKernel(f"{planned.node.name}: the plan has no schedule for it")
+    sums = (
+        np.ascontiguousarray(schedule.packed),
+        np.ascontiguousarray(schedule.segments),
+        np.ascontiguousarray(bias),
+        _requant(op.requantize),
+        planned.x_zero_points[0],
+        planned.y_zero_point,
+        (planned.clamp.lo, planned.clamp.hi),
+    )
+    row = planned.row.name
+    if isinstance(op, ops.Linear):
+        native.conv2d(row, x, y, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, *sums)
+    elif planned.row.family == "depthwise":
+        native.depthwise(row, x, y, op.kernel, op.stride, op.padding, op.dilation, *sums)
+    else:
+        native.conv2d(row, x, y, op.kernel, op.stride, op.padding, op.dilation, op.groups, *sums)
+
+
+def _add_movement(native: Native, planned: NodePlan, x: Place, y: Place) -> None:
+    op, row = planned.node.op, planned.row.name
+    match op:
+        case ops.Lookup():
+            native.lookup(row, x, y, op.table)
+        case ops.Resize():
+            native.resize(row, x, y, op.mode)
+        case ops.DepthToSpace():
+            native.depth_to_space(row, x, y, op.block, op.mode)
+        case ops.Pad():
+            native.pad(row, x, y, op.padding, planned.x_zero_points[0])
+        case ops.Slice():
+            missing = 3 - len(op.begin)
+            native.slice(row, x, y, (0,) * missing + op.begin, (1,) * missing + op.end)
+        case ops.Reshape():
+            native.copy(row, x, y)
+        case _:
+            raise NoKernel(f"{planned.node.name}: no native kernel computes {type(op).__name__}")

@@ -1,0 +1,108 @@
+"""``Session``: a plan made ready to run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import ProgramError
+from oaq.kernels.plan import Plan
+from oaq.program.inputs import Arrays, checked, named
+from oaq.runtime.build import build
+from oaq.runtime.certify import require_safe
+from oaq.runtime.memory import plan_memory
+from oaq.runtime.values import to_floats, to_integers
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """How long one node took in the last run, all samples together."""
+
+    node: str
+    row: str
+    nanoseconds: int
+
+
+class Session:
+    """Runs one plan, any number of times, on batches of any size.
+
+    The plan's proof is derived again by ``oaq.checker`` before anything runs. Memory is one arena for one sample,
+    planned and allocated here; running allocates nothing but the outputs.
+
+    Attributes:
+        plan: what runs.
+        threads: that share the work of each node.
+        arena: where each tensor lies.
+        verdict: of the checker; None for an ``observed`` plan.
+    """
+
+    def __init__(self, plan: Plan, threads: int = 1, *, accept_observed: bool = False) -> None:
+        """Check the proof, plan the memory, pack the weights.
+
+        Args:
+            plan: from ``oaq.plan``.
+            threads: 1 to 256.
+            accept_observed: run a plan whose sums were only seen to fit on data.
+
+        Raises:
+            AccumulatorOverflow: the plan is not proved, or its proof does not hold.
+            ProgramError: ``threads`` is out of range.
+            NoKernel: the native module is not built, or this CPU cannot run a row of the plan.
+        """
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
+            raise ProgramError(f"threads is 1 to 256, not {threads!r}")
+        self.plan = plan
+        self.threads = threads
+        self.verdict = require_safe(plan, accept_observed=accept_observed)
+        self.arena = plan_memory(plan.program)
+        self._native = build(plan, self.arena, threads)
+        self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
+
+    def run(self, x: Arrays) -> Floats | tuple[Floats, ...]:
+        """Real values in, real values out.
+
+        Args:
+            x: float32 (batch, ...) in the layout the program declares (``metadata["input_layout"]``), or uint8 NHWC
+                taken as the input's integers. One array, or one per input in order or by name.
+
+        Returns:
+            float32 in the same layout: one array, or a tuple of one per output.
+
+        Raises:
+            ProgramError: shape, type or integers do not fit, or a value is NaN.
+        """
+        outputs = to_floats(self.plan.program, self._run(to_integers(self.plan.program, x)))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def run_integers(self, x: Arrays) -> tuple[Images, ...]:
+        """Integers in, integers out: uint8 NHWC, one array per output in the program's order.
+
+        Raises:
+            ProgramError: shape, type or integers do not fit.
+        """
+        program = self.plan.program
+        return self._run(checked(program, named(program, x)))
+
+    def profile(self) -> tuple[NodeTime, ...]:
+        """How long each node took in the last run; nodes that only rename memory took nothing."""
+        times = iter(self._native.profile())
+        return tuple(
+            NodeTime(one.node.name, one.row.name, 0 if one.node.name in self.arena.in_place else int(next(times)))
+            for one in self.plan.nodes
+        )
+
+    def _run(self, inputs: Sequence[Images]) -> tuple[Images, ...]:
+        program = self.plan.program
+        batch = inputs[0].shape[0]
+        outputs = [np.empty((batch, *program.tensors[name].shape), np.uint8) for name in program.outputs]
+        if batch:
+            with self._one_at_a_time:
+                self._native.run(list(inputs), outputs)
+        return tuple(outputs)

@@ -1,0 +1,132 @@
+"""The native kernels as executors: every instruction set, every row forced, one thread and several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oaq.errors import OaqError
+from oaq.kernels.packing import family
+from oaq.kernels.plan import Plan, plan
+from oaq.kernels.table import ISAS, KernelRow
+from oaq.overflow.proof import Proof
+from oaq.program.int_program import IntProgram
+from oaq.runtime import Session
+from oaq.runtime.certify import check_plan
+from oaq.verify.compare import Comparison, Tensors, all_tensors, compare, in_parts
+from oaq.verify.inputs import Inputs
+from oaq.verify.report import Executor
+from oaq.verify.witnesses import run_witnesses
+
+SAMPLES_AT_ONCE = 8
+"""Bounds the memory that comparing every tensor takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One program, inputs for it, and what the reference makes of them.
+
+    Attributes:
+        program: what is verified.
+        proof: of it.
+        inputs: one array (batch, ...) per input.
+        expected: every tensor, by the reference.
+        witnesses: also drive every sum to its bounds.
+    """
+
+    program: IntProgram
+    proof: Proof
+    inputs: Inputs
+    expected: Tensors
+    witnesses: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """An executor, and what else became known by trying it.
+
+    Attributes:
+        executor: what is reported.
+        witnesses: layer inputs that drove a sum to its bound.
+        unsafe: why the plan must not be run; empty if it may.
+        checked: what the independent checker derived again; empty if it was not asked.
+    """
+
+    executor: Executor
+    witnesses: int = 0
+    unsafe: str = ""
+    checked: str = ""
+
+
+def isa_attempts(case: Case, isas: Sequence[str], threads: Sequence[int], table: Sequence[KernelRow]) -> list[Attempt]:
+    """The plan for each instruction set, as it would run, outputs compared; on a difference, every node."""
+    found = []
+    for isa in (isa for isa in ISAS if any(row.isa == isa for row in table)):
+        for count in threads:
+            name = f"isa {isa}, {count} thread{'s' if count > 1 else ''}"
+            if isa not in isas:
+                reason = "this CPU lacks it" if not _available(isa, table) else "left out by the caller"
+                found.append(Attempt(Executor(name, False, reason)))
+                continue
+            found.append(_attempt(name, case, lambda isa=isa: plan(case.program, isa, proof=case.proof), count))
+    return found
+
+
+def row_attempts(case: Case, table: Sequence[KernelRow]) -> list[Attempt]:
+    """Each row forced on every node of its family; every integer of every node is compared."""
+    seen = all_tensors(case.program)
+    tapped = Case(seen, case.proof, case.inputs, case.expected, case.witnesses)
+    families = {family(node.op) for node in case.program.nodes}
+    found: list[Attempt] = []
+    for row in table:
+        name = f"row {row.name}"
+        if row.family not in families:
+            found.append(Attempt(Executor(name, False, f"the program has no {row.family} node")))
+        elif not row.available:
+            found.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
+        else:
+            found.append(_attempt(name, tapped, lambda row=row: plan(seen, rows=[row.name], proof=case.proof), 1))
+    return found
+
+
+def _available(isa: str, table: Sequence[KernelRow]) -> bool:
+    return any(row.isa == isa and row.available for row in table)
+
+
+def _attempt(name: str, case: Case, make: Callable[[], Plan], threads: int) -> Attempt:
+    try:
+        made = make()
+    except OaqError as error:
+        return Attempt(Executor(name, False, str(error).splitlines()[0]))
+    verdict = check_plan(made)
+    if not verdict.safe:
+        reason = f"{name}: the independent checker refuses the plan: {verdict.findings[0]}"
+        return Attempt(Executor(name, False, "its proof does not hold"), unsafe=reason)
+    result = _outputs(Session(made, threads), case)
+    if result.mismatches and set(case.program.outputs) != set(all_tensors(case.program).outputs):
+        result = Comparison(result.compared, result.mismatches, _locate(case, made, threads).first or result.first)
+    count = 0
+    if case.witnesses:
+        count, driven = run_witnesses(made, case.proof, threads)
+        result = result.plus(driven)
+    return Attempt(
+        Executor(name, True, "", result.compared, result.mismatches, result.first),
+        count,
+        checked=f"{verdict.sums} sums and {verdict.segments} segments derived again",
+    )
+
+
+def _outputs(session: Session, case: Case) -> Comparison:
+    result = Comparison()
+    for start, part in in_parts(case.inputs, SAMPLES_AT_ONCE):
+        got = dict(zip(session.plan.program.outputs, session.run_integers(part), strict=True))
+        expected = {tensor: case.expected[tensor][start : start + len(part[0])] for tensor in got}
+        result = result.plus(compare(case.program, expected, got, start))
+    return result
+
+
+def _locate(case: Case, made: Plan, threads: int) -> Comparison:
+    """Run the same rows once more with every tensor as an output, to find the first node that differs."""
+    seen = all_tensors(case.program)
+    tapped = Plan(seen, made.proof, made.nodes, made.isa, made.tier)
+    return _outputs(Session(tapped, threads), Case(seen, case.proof, case.inputs, case.expected))
