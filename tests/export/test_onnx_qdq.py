@@ -171,7 +171,7 @@ def test_weight_scales_reproduce_every_multiplier_or_say_which_they_cannot() -> 
         found = weight_scales(wanted, s_x, s_y, "node")
         np.testing.assert_array_equal(np.float32(s_x) * found / np.float32(s_y), wanted)
     unreachable = np.float32([1.9999999])  # s_w in steps of 2**-23 times 1.5 skips every second quotient just below 2
-    with pytest.raises(UnsupportedOp, match="fc, output 0: no weight scale gives the multiplier"):
+    with pytest.raises(UnsupportedOp, match=r"fc, output 0: no weight scale s_w gives the multiplier 1\.99"):
         for step in range(64):
             weight_scales(unreachable - np.float32(step * 2.0**-23), 1.9, 1.0, "fc")
 
@@ -186,7 +186,7 @@ def test_fixed_point_and_multipliers_without_scales_are_refused_by_name() -> Non
     builder = Builder("free")
     x = builder.input((2, 2, 3))
     builder.add(ops.Add(Requantize(np.float32([0.5, 0.7]))), [x, x], Affine(0.1, 0), name="add")
-    with pytest.raises(UnsupportedOp, match=r"add: multiplier 1 is .*0\.7.* the tensors' scales give 0\.5"):
+    with pytest.raises(UnsupportedOp, match=r"add: multiplier 1 is 0\.69.* the tensors' scales give 0\.5"):
         build(builder.finish())
 
 

@@ -41,7 +41,7 @@ def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Fl
     if not found.all():
         n = int(np.argmin(found))
         raise UnsupportedOp(
-            f"{where}, output {n}: no weight scale s_w gives the multiplier {multiplier[n]!r} "
+            f"{where}, output {n}: no weight scale s_w gives the multiplier {float(multiplier[n])!r} "
             f"as (s_x * s_w) / s_y in float32, with s_x = {s_x!r}, s_y = {s_y!r}; "
             "ONNX could only approximate it. Build the program from scales"
         )
@@ -58,7 +58,7 @@ def check_ratio(multiplier: Numbers, wanted: NDArray[np.floating], where: str) -
     if not np.all(relative <= FLOAT_TOLERANCE):
         n = int(np.argmax(relative))
         raise UnsupportedOp(
-            f"{where}: multiplier {n} is {multiplier[n]!r}, the tensors' scales give {float(wanted.ravel()[n])!r}; "
+            f"{where}: multiplier {n} is {float(multiplier[n])!r}, the tensors' scales give {float(wanted.ravel()[n])!r}; "
             "ONNX has only the scales"
         )
 
