@@ -1,4 +1,4 @@
-"""Stamped result files. Comparing and timing are ``oaq.report.comparison``'s job; a benchmark says what and writes it down."""
+"""Stamped result files. ``oaq.report.comparison`` compares and times; a benchmark says what, and writes it down."""
 
 from __future__ import annotations
 

@@ -21,12 +21,13 @@ from oaq.report.environment import environment
 from oaq.report.latency import pinned
 from oaq.report.peers import Peer, onnxruntime_peer
 from oaq.report.profile import profile
-from oaq.report.text import Table, latency_table, render
+from oaq.report.text import Table, latency_table
 
 HELP = "time a network here, on every instruction set"
 DESCRIPTION = """\
-Time one plan per instruction set of this CPU, in turns within one run, after every output integer has been compared with
-the reference. --onnx adds ONNX Runtime on a file of the same network, float or int8."""
+Time one plan per instruction set of this CPU, in turns within one run, after
+every output integer has been compared with the reference. --onnx adds ONNX
+Runtime on a file of the same network, float or int8."""
 EXAMPLES = """\
 examples:
   oaq bench net.oaq
@@ -69,9 +70,11 @@ def call(arguments: argparse.Namespace) -> int:
     stamp = environment()
     forced = f", OAQ_ISA={stamp.forced_isa}" if stamp.forced_isa else ""
     say.words(f"{opened.program.name} on {stamp.cpu}{forced}\n")
-    say.words(render([latency_table(latency)]))
+    say.tables([latency_table(latency)])
     for name, nodes in profiles.items():
-        say.words("\n" + render([profile_table(name, nodes)]) + "\n\n" + plans[name].explain())
+        say.words("")
+        say.tables([profile_table(name, nodes)])
+        say.words("\n" + plans[name].explain())
     return 0
 
 

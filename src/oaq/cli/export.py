@@ -11,8 +11,9 @@ from oaq.export import onnx
 
 HELP = "write the network as ONNX (QDQ) for other runtimes"
 DESCRIPTION = """\
-Write the program as an ONNX file in QDQ form, with its certificate inside. Runtimes that fuse QDQ (ONNX Runtime with all
-optimisations) then compute the same integers; oaq verify measures where they do not."""
+Write the program as an ONNX file in QDQ form, with its certificate inside.
+Runtimes that fuse QDQ (ONNX Runtime with all optimisations) then compute the
+same integers; oaq verify measures where they do not."""
 EXAMPLES = "example:\n  oaq export net.oaq --onnx net.onnx"
 
 

@@ -6,13 +6,17 @@ import argparse
 from importlib import metadata
 
 from oaq.cli import say
+from oaq.errors import NoKernel
+from oaq.kernels.table import KernelRow, native_rows
+from oaq.report import words
 from oaq.report.codec import encode
 from oaq.report.environment import environment
-from oaq.report.text import Table, render
+from oaq.report.text import Table
 
 HELP = "say what this machine and this build can run"
 DESCRIPTION = "Instruction sets of this CPU, kernel rows of this build, compiler, versions."
 EXAMPLES = "example:\n  oaq info --json"
+HEAD = ("kernel row", "ISA", "tile", "step", "register", "runs here")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +28,7 @@ def call(arguments: argparse.Namespace) -> int:
     stamp = environment()
     rows = kernel_rows()
     if arguments.json:
-        say.document({"environment": encode(stamp), "rows": rows})
+        say.document({"environment": encode(stamp), "rows": [encode(row) for row in rows]})
         return 0
     facts = [
         ("oaq", version()),
@@ -39,32 +43,29 @@ def call(arguments: argparse.Namespace) -> int:
     ]
     tables = [Table("This installation", ("", ""), tuple(facts))]
     if rows:
-        lines = tuple(
-            (
-                str(row["name"]),
-                str(row["isa"]),
-                str(row["bits"]),
-                str(row["overflow"]),
-                str(row["step"]),
-                str(row["lanes"]),
-                "-" if row["max_run"] is None else str(row["max_run"]),
-                "yes" if row["available"] else "no",
-            )
-            for row in rows
-        )
-        head = ("kernel row", "ISA", "bits", "overflow", "step", "lanes", "max run", "runs here")
-        tables.append(Table("Kernel rows", head, lines, frozenset({2, 4, 5, 6})))
-    say.words(render(tables))
+        tables.append(Table("Kernel rows", HEAD, tuple(map(_line, rows)), frozenset({2, 3})))
+    say.tables(tables)
     return 0
 
 
-def kernel_rows() -> list[dict[str, object]]:
+def kernel_rows() -> tuple[KernelRow, ...]:
     """The native table; empty without the native module."""
     try:
-        from oaq.kernels import _native as native
-    except ImportError:
-        return []
-    return [dict(row) for row in native.kernel_table()]
+        return native_rows()
+    except NoKernel:
+        return ()
+
+
+def _line(row: KernelRow) -> tuple[str, ...]:
+    register = row.accumulator
+    return (
+        row.name,
+        row.isa,
+        str(row.tile_n),
+        "-" if register is None else str(register.step),
+        "sums in s32 or not at all" if register is None else words.register(register),
+        "yes" if row.available else "no",
+    )
 
 
 def version() -> str:

@@ -16,8 +16,9 @@ if typing.TYPE_CHECKING:
     import torch
 
 HELP = """\
-FILE.py:NAME or package.module:NAME, where NAME is a torch.nn.Module or a callable without arguments that returns one
-(its code is executed); or FILE.pt2 written by torch.export.save"""
+FILE.py:NAME or package.module:NAME, where NAME is a torch.nn.Module
+or a callable without arguments that returns one (its code is executed); or
+FILE.pt2 written by torch.export.save"""
 
 
 def load(spec: str) -> torch.nn.Module:

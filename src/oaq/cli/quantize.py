@@ -14,10 +14,11 @@ import numpy as np
 from oaq.cli import images, models, say
 from oaq.cli.images import KEY, Batch, Batches, Preprocess
 from oaq.cli.opened import EVIDENCE, evidence_part
+from oaq.cli.report import show
 from oaq.errors import CalibrationError, FormatError, NoKernel
 from oaq.kernels.plan import plan
 from oaq.program.int_program import IntProgram
-from oaq.report import Evidence, ReportData, build_report, to_html, to_json, to_text
+from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
 from oaq.report.data import Agreement
 from oaq.runtime import Session
@@ -28,7 +29,8 @@ if typing.TYPE_CHECKING:
 
 HELP = "make an integer network from a torch module"
 DESCRIPTION = f"""\
-Fold, calibrate, choose ranges under the budget, round, prove; write an .oaq file with its certificate. Nothing is trained.
+Fold, calibrate, choose ranges under the budget, round, prove; write an .oaq
+file with its certificate. Nothing is trained.
 
 MODEL is {models.HELP}."""
 EXAMPLES = """\
@@ -153,7 +155,11 @@ def _say(program: IntProgram, data: ReportData | None, arguments: argparse.Names
         else:
             say.words(f"{arguments.out}: {layers} layers, 32-bit sums proved; no native kernels here to plan for")
         return
-    say.words(to_json(data) if arguments.json else f"{to_text(data)}\n{arguments.out}")
+    if arguments.json:
+        say.words(to_json(data))
+        return
+    show(data)
+    say.words(f"\n{arguments.out}")
 
 
 def _budget(text: str) -> float | None:

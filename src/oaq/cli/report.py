@@ -10,15 +10,17 @@ from oaq.cli import bench, images, say
 from oaq.cli.opened import Opened, open_file
 from oaq.kernels.plan import Plan, plan
 from oaq.program.atomic import write_atomically
-from oaq.report import Evidence, ReportData, build_report, to_html, to_json, to_text
+from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.data import Latency, NodeTime
 from oaq.report.evidence import lanes_of, observe
+from oaq.report.text import headline, tables
 from oaq.runtime.values import to_integers
 
 HELP = "show what is proved, planned, observed and measured"
 DESCRIPTION = """\
-Gather a report: what is proved and planned, and, where data are given, what was seen and how fast it is. What was seen
-when the file was made (agreement with float, SQNR per layer) is stored in the file and shown too."""
+Gather a report: what is proved and planned, and, where data are given, what
+was seen and how fast it is. What was seen when the file was made (agreement
+with float, SQNR per layer) is stored in the file and shown too."""
 EXAMPLES = """\
 examples:
   oaq report net.oaq                                     tables in the terminal
@@ -74,7 +76,10 @@ def _measured(
 
 def _write(data: ReportData, arguments: argparse.Namespace) -> None:
     if arguments.out is None:
-        say.words(to_json(data) if arguments.json else to_text(data))
+        if arguments.json:
+            say.words(to_json(data))
+        else:
+            show(data)
         return
     if arguments.out.suffix == ".json":
         write_atomically(arguments.out, [to_json(data).encode()])
@@ -83,4 +88,11 @@ def _write(data: ReportData, arguments: argparse.Namespace) -> None:
     if arguments.json:
         say.words(to_json(data))
     else:
-        say.words(to_text(data, layers=False) + f"\n{arguments.out}")
+        show(data, layers=False)
+        say.words(f"\n{arguments.out}")
+
+
+def show(data: ReportData, *, layers: bool = True) -> None:
+    """The report in the terminal."""
+    say.words(headline(data) + "\n")
+    say.tables(tables(data, layers=layers))

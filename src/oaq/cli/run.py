@@ -17,8 +17,9 @@ from oaq.runtime import Session
 
 HELP = "run photos or arrays through a network"
 DESCRIPTION = """\
-Run every input through the planned kernels and print the largest outputs. Photos are prepared as they were when the
-network was quantized (the file remembers); flags override. Arrays (.npy, .npz) are taken as they are."""
+Run every input through the planned kernels and print the largest outputs.
+Photos are prepared as they were when the network was quantized (the file
+remembers); flags override. Arrays (.npy, .npz) are taken as they are."""
 EXAMPLES = """\
 examples:
   oaq run net.oaq --input cat.jpg --top 5 --labels imagenet.txt

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TypeVar
+
+from oaq.report.text import Table, render
 
 T = TypeVar("T")
 
@@ -14,6 +16,30 @@ T = TypeVar("T")
 def words(text: str) -> None:
     """Print text."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def tables(shown: Sequence[Table]) -> None:
+    """Print tables: drawn by rich on a terminal that has it, plain text everywhere else."""
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+            from rich.table import Table as Drawn
+        except ImportError:
+            pass
+        else:
+            for table in shown:
+                drawn = Drawn(title=table.title, title_justify="left", title_style="bold")
+                for index, title in enumerate(table.head):
+                    drawn.add_column(title, justify="right" if index in table.right else "left", overflow="fold")
+                for row in table.rows:
+                    drawn.add_row(*map(_escaped, row))
+                Console().print(drawn)
+            return
+    words(render(shown))
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("[", r"\[")
 
 
 def document(value: object) -> None:

@@ -15,10 +15,12 @@ from oaq.verify.run import verify, verify_file
 
 HELP = "prove a file again and compare every executor with the reference"
 DESCRIPTION = """\
-First the file alone: its certificate is derived again by an independent checker that shares no code with the planner, its
-signature recomputed. Then every instruction set and every kernel row that this machine can run is compared with the
-reference, integer by integer, on corners of the input range, fixed random inputs, witnesses of every bound, and --input.
-What cannot run here is listed in capitals: nothing is known about it. Needs numpy only."""
+First the file alone: its certificate is derived again by an independent
+checker that shares no code with the planner, its signature recomputed. Then
+every instruction set and every kernel row that this machine can run is
+compared with the reference, integer by integer, on corners of the input
+range, fixed random inputs, witnesses of every bound, and --input. What cannot
+run here is listed in capitals: nothing is known about it. Needs numpy only."""
 EXAMPLES = """\
 examples:
   oaq verify net.oaq

@@ -13,6 +13,7 @@ from oaq.cli import say
 from oaq.cli.opened import open_file
 from oaq.errors import NoKernel, ProgramError
 from oaq.kernels.plan import NodePlan, plan
+from oaq.numerics.formats import S16
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
@@ -22,8 +23,10 @@ from oaq.program.int_program import IntProgram
 
 HELP = "show the operands that drive a sum to its bound"
 DESCRIPTION = """\
-The input of one layer that drives the sum of one output to its proved bound: the bound is tight. Every integer of it lies
-in its proved range. Whether some photo drives the network there is another question, and no proof needs its answer."""
+The input of one layer that drives the sum of one output to its proved bound:
+the bound is tight. Every integer of it lies in its proved range. Whether some
+photo drives the network there is another question, and no proof needs its
+answer."""
 EXAMPLES = """\
 examples:
   oaq witness net.oaq --at features.3.conv:37
@@ -89,7 +92,7 @@ def _lines(found: Witness, planned: NodePlan | None, arguments: argparse.Namespa
     operands = ", ".join(map(str, found.operands[:12].tolist())) + (", ..." if len(found.operands) > 12 else "")
     lines = [
         f"{found.node}, output {found.output}: the {end} sum of weight times operand as loaded is {found.bound}",
-        f"  it needs {bits} bits in one register; a 16-bit register ends at {'-32768' if found.end == 'lo' else '32767'}",
+        f"  it needs {bits} bits in one register; 16 bits end at {S16.lo if found.end == 'lo' else S16.hi}",
         f"  reached by the operands, in packed order: {operands}",
         f"  at output position {found.position}, the sum there is {found.reached}",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import subprocess
@@ -79,8 +80,9 @@ def _version(name: str) -> str:
 
 
 def _native() -> tuple[tuple[str, ...], str]:
+    """Instruction sets and compiler; nothing where the native module is not built."""
     try:
-        from oaq.kernels import _native as native
+        native = importlib.import_module("oaq.kernels._native")
     except ImportError:
         return (), ""
     build = native.build_info()
