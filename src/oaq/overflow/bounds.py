@@ -101,9 +101,8 @@ def step_bounds(weight: Ints, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, 
             multiple of ``group * lanes``.
     """
     at_lo, at_hi = weight * x_lo, weight * x_hi
-    shape = (*weight.shape[:2], accumulator.step // accumulator.group, accumulator.group)
-    group_lo = np.minimum(at_lo, at_hi).reshape(shape).sum(axis=-1, dtype=at_lo.dtype)
-    group_hi = np.maximum(at_lo, at_hi).reshape(shape).sum(axis=-1, dtype=at_hi.dtype)
+    group_lo = _neighbours(np.minimum(at_lo, at_hi), accumulator.group)
+    group_hi = _neighbours(np.maximum(at_lo, at_hi), accumulator.group)
     into_lo, into_hi = group_lo, group_hi
     if accumulator.overflow != "wraps":
         into_lo, into_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
@@ -129,13 +128,24 @@ def place_in_lane(accumulator: Accumulator) -> NDArray[np.intp]:
     return np.array([lanes[:j].count(lane) for j, lane in enumerate(lanes)], np.intp)
 
 
+def _neighbours(values: Ints, count: int) -> Ints:
+    """Sums of ``count`` neighbours on the last axis; a loop over them beats NumPy's reduction of so short an axis."""
+    total = values[..., ::count]
+    for j in range(1, count):
+        total = total + values[..., j::count]
+    return total
+
+
 def _into_lanes(groups: Ints, accumulator: Accumulator, index: NDArray[np.intp]) -> Ints:
     steps, outputs, per_step = groups.shape
     lanes = accumulator.lanes
     if per_step % lanes == 0:
         if per_step == lanes:
             return groups
-        return groups.reshape(steps, outputs, per_step // lanes, lanes).sum(axis=2, dtype=groups.dtype)
+        total = groups[..., :lanes].copy()
+        for first in range(lanes, per_step, lanes):
+            total += groups[..., first : first + lanes]
+        return total
     result = np.zeros((steps, outputs, lanes), groups.dtype)
     rows = np.arange(steps)
     for j in range(per_step):

@@ -233,10 +233,19 @@ def _leaves(bounds: StepBounds, accumulator: Accumulator) -> NDArray[np.bool_]:
     register = accumulator.range
     leaves = np.zeros(bounds.lane_lo.shape[:2], np.bool_)
     if accumulator.overflow != "exact":
-        leaves |= ((bounds.lane_lo < register.lo) | (bounds.lane_hi > register.hi)).any(axis=2)
+        leaves |= _outside(bounds.lane_lo, bounds.lane_hi, register)
     if group_is_bounded(accumulator):
-        leaves |= ((bounds.group_lo < register.lo) | (bounds.group_hi > register.hi)).any(axis=2)
+        leaves |= _outside(bounds.group_lo, bounds.group_hi, register)
     return leaves
+
+
+def _outside(lo: Ints, hi: Ints, register: IntRange) -> NDArray[np.bool_]:
+    """(X, O): some lane or group of the last axis leaves the register."""
+    found = np.zeros(lo.shape[:2], np.bool_)
+    if int(lo.min()) < register.lo or int(hi.max()) > register.hi:
+        for one in range(lo.shape[2]):
+            found |= (lo[..., one] < register.lo) | (hi[..., one] > register.hi)
+    return found
 
 
 def _stacked(bounds: StepBounds, shape: tuple[int, ...]) -> Ints:
