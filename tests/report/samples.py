@@ -83,8 +83,8 @@ def full(layers: int = 50) -> ReportData:
         tier="proved",
         assumptions=(
             "Every operand a kernel loads lies in the effective range of its tensor: the session clamps what it writes "
-            "and checks what it is given.",
-            "The native kernels compute what their contract says; every row is tested against the integer reference.",
+            "and checks what it is given",
+            "The native kernels compute what their contract says; every row is tested against the integer reference",
         ),
         isa="avx2",
         environment=ENVIRONMENT,

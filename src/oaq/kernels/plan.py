@@ -92,9 +92,14 @@ class Plan:
 
     @property
     def average_run(self) -> float:
-        """Steps per spill over every gemm node, weighted by output positions; for reports."""
+        """Steps per spill over every gemm node summed in narrow registers, weighted by output positions; 0 if none is.
+
+        For reports. Exact rows never spill, so they would only flatter the figure.
+        """
         summed = [
-            (n.schedule, n.proof.positions) for n in self.nodes if n.row.family == "gemm" and n.schedule and n.proof
+            (n.schedule, n.proof.positions)
+            for n in self.nodes
+            if n.row.family == "gemm" and n.schedule and n.proof and not n.schedule.accumulator.is_exact
         ]
         steps = sum(plan.tiles * plan.steps * positions for plan, positions in summed)
         spills = sum(plan.spills * positions for plan, positions in summed)

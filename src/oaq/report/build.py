@@ -38,7 +38,6 @@ def build_report(
         verification: executors compared with the reference.
     """
     seen = evidence or Evidence()
-    narrow = any(one.schedule is not None and not one.schedule.accumulator.is_exact for one in plan.nodes)
     return ReportData(
         name=plan.program.name,
         tier=plan.tier,
@@ -46,7 +45,7 @@ def build_report(
         isa=plan.isa,
         environment=environment(),
         layers=tuple(_layer(one, plan, seen) for one in plan.nodes if one.schedule is not None),
-        average_run=plan.average_run if narrow else None,
+        average_run=plan.average_run or None,
         budget=seen.budget,
         relative_cost=plan.cost,
         verification=verification,

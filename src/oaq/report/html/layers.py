@@ -81,7 +81,7 @@ def _layer(index: int, layer: Layer, highest: float, data: ReportData) -> str:
         ("n", "run", words.run_length(schedule)),
         ("n", "spills", spills),
         ("where", "", gauge(layer, highest)),
-        ("n", "of register", words.percent(share)),
+        ("n", "of register", words.percent(share) + ("<small> of s32</small>" if layer.bounds.lane is None else "")),
         ("n", "SQNR dB", "\u2013" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}"),
     )
     line = "".join(

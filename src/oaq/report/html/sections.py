@@ -18,7 +18,7 @@ KINDS = (
 def guarantee(data: ReportData) -> str:
     """What is promised, and on what it rests."""
     legend = '<dl class="kinds">' + "".join(f"<dt>{chip(k)}</dt><dd>{text(v)}</dd>" for k, v in KINDS) + "</dl>"
-    rests = "".join(f"<li>{text(one)}</li>" for one in data.assumptions)
+    rests = "".join(f"<li>{text(one[:1].upper() + one[1:])}.</li>" for one in data.assumptions)
     notes = "".join(f"<li>{text(one)}</li>" for one in data.notes)
     body = (
         f"<p>Four kinds of statement appear below and are never mixed:</p>{legend}"

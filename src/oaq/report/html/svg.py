@@ -140,8 +140,10 @@ def _svg(width: float, height: float, title: str, body: str) -> str:
 
 
 def _every(count: int) -> list[int]:
+    """Positions to number below an axis: the first, then every 5th, 10th, ..., at most about a dozen."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if count / s <= 12)
-    return [0, *range(step - 1, count, step)] if step > 1 else list(range(count))
+    first = [0] if step > 2 else []
+    return first + list(range(step - 1, count, step))
 
 
 def _steps(lo: float, hi: float, wanted: int, least: float = 0.0) -> list[float]:
