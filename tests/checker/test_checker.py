@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +245,27 @@ def test_the_checker_imports_nothing_of_what_it_checks() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 assert not name.startswith("oaq") or name.startswith(allowed), f"{path.name} imports {name}"
+
+
+def test_malformed_headers_end_in_one_error_or_a_verdict(network: IntProgram) -> None:
+    rng = np.random.default_rng(3)
+    schedules = scheduled(network, (AVX2_ACC16,))
+    junk = [None, -1, 0, 2**70, 1.5, "", "x", [], {}, [None], True]
+    for _ in range(300):
+        edited = parts(network, schedules)
+        at = json.loads(json.dumps(edited[0 if rng.integers(2) else 2]))
+        which = 0 if "version" in at else 2
+        target = at
+        while True:
+            keys = list(target) if isinstance(target, dict) else list(range(len(target)))
+            key = keys[rng.integers(len(keys))]
+            if isinstance(target[key], dict | list) and len(target[key]) and rng.random() < 0.8:
+                target = target[key]
+                continue
+            target[key] = junk[rng.integers(len(junk))]
+            break
+        changed = (at, *edited[1:]) if which == 0 else (*edited[:2], at, edited[3])
+        before = time.perf_counter()
+        with contextlib.suppress(OaqError):
+            check(*changed)
+        assert time.perf_counter() - before < 5

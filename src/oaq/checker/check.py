@@ -45,6 +45,19 @@ def check(
     Raises:
         FormatError: the data is not a program or not a certificate.
     """
+    try:
+        return _check(header, arrays, certificate, claims, registers)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise FormatError(f"the program or its certificate is malformed: {type(error).__name__}: {error}") from error
+
+
+def _check(
+    header: Mapping[str, Any],
+    arrays: Arrays,
+    certificate: Mapping[str, Any],
+    claims: Arrays,
+    registers: Mapping[str, Mapping[str, Any]] | None,
+) -> Verdict:
     program = parse(header, arrays)
     notes = Notes()
     if certificate.get("schema") != SCHEMA or set(certificate) != KEYS:

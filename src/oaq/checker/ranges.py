@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.program import Node, Tensor
+from oaq.checker.program import LARGEST, Node, Tensor
 from oaq.checker.rounding import add, requantize
 from oaq.errors import FormatError
 
@@ -130,10 +130,10 @@ def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -
 
 def _windows(size: int, kernel: int, stride: int, before: int, after: int) -> set[int]:
     """How many positions of the image each window along an axis covers."""
-    if min(kernel, stride) < 1 or min(before, after) < 0:
+    if min(kernel, stride) < 1 or min(before, after) < 0 or max(before, after) > LARGEST:
         raise FormatError("a window has a size and a stride of at least 1")
     starts = range(-before, size + after - kernel + 1, stride)
-    return {sum(0 <= start + tap < size for tap in range(kernel)) for start in starts}
+    return {max(0, min(start + kernel, size) - max(start, 0)) for start in starts}
 
 
 def _global_avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:

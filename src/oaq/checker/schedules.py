@@ -67,6 +67,8 @@ def _segments(claims: Arrays, tile_count: int, steps: int, register: Register) -
     if not inside.all():
         row = int(np.argmin(inside))
         return f"segment {row} {segments[row].tolist()} leaves {tile_count} tiles of {steps} steps"
+    if int(count.sum()) > 16 * tile_count * steps:
+        return f"{int(count.sum())} steps executed for {tile_count} tiles of {steps}"
     if np.any(np.diff(tile) < 0):
         return "segments are not ordered by tile"
     if register.max_run is not None and int(count.max()) > register.max_run:

@@ -6,6 +6,7 @@ before it is trusted.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -87,7 +88,7 @@ def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tup
         starts = range(-before, size + after - (kernel[axis] - 1) * dilation[axis], stride[axis])
         if len(starts) != y.shape[axis]:
             raise FormatError(f"{node.name}: {len(starts)} windows along axis {axis}, declared {y.shape[axis]}")
-        seen.append([{0 <= start + tap * dilation[axis] < size for start in starts} for tap in range(kernel[axis])])
+        seen.append([_sees(starts, size, tap * dilation[axis]) for tap in range(kernel[axis])])
     lo, hi = x.lo.reshape(groups, -1), x.hi.reshape(groups, -1)
     ends: tuple[list[Ints], list[Ints]] = ([], [])
     for rows in seen[0]:
@@ -100,6 +101,12 @@ def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tup
             ends[0].append(low)
             ends[1].append(high)
     return np.concatenate(ends[0], axis=1), np.concatenate(ends[1], axis=1)
+
+
+def _sees(starts: range, size: int, tap: int) -> set[bool]:
+    """Whether some window's tap lies inside the image, whether some lies outside."""
+    inside = bisect_left(starts, size - tap) - bisect_left(starts, -tap)
+    return {found for found, count in ((True, inside), (False, len(starts) - inside)) if count}
 
 
 def derive(of: Layer) -> Sums:
@@ -139,6 +146,10 @@ def tiles(of: Layer, values: NDArray[Integer], tile_n: int, step: int) -> NDArra
     per_group = outputs // of.tile_groups
     per_tile = -(-per_group // tile_n)
     steps = -(-terms // step)
+    if of.tile_groups * per_tile * tile_n * steps * step > 64 * values.size + (1 << 24):
+        raise FormatError(
+            f"{of.node}: tiles of {tile_n} outputs and steps of {step} do not suit weights {values.shape}"
+        )
     result = np.zeros((of.tile_groups, per_tile, tile_n, steps * step), values.dtype)
     for tile in range(per_tile):
         rows = values.reshape(of.tile_groups, per_group, terms)[:, tile * tile_n : (tile + 1) * tile_n]
