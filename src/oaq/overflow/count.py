@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
+from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import exact_dtype, group_is_bounded
 from oaq.overflow.spill import Schedule
@@ -55,32 +56,35 @@ def count_overflows(found: Schedule, operands: Ints, outputs: int, *, tiles_span
     Raises:
         ProgramError: the operands do not fit the schedule.
     """
-    accumulator, tile_n = found.accumulator, found.tile_n
+    accumulator, tile_n, step = found.accumulator, found.tile_n, found.accumulator.step
     groups, samples, terms = operands.shape
-    if terms != found.steps * accumulator.step or outputs % groups or (tiles_span_groups and groups != outputs):
+    if terms != found.steps * step or outputs % groups or (tiles_span_groups and groups != outputs):
         raise ProgramError(f"operands {operands.shape} do not fit {found.steps} steps of {accumulator.name}")
-    dtype = exact_dtype(found.packed, operands, operands, terms)
+    operands = operands.astype(exact_dtype(found.packed, operands, operands, terms))
+    ends = (int(operands.min(initial=0)), int(operands.max(initial=0)))
     per_group = outputs if tiles_span_groups else outputs // groups
     tiles_per_group = -(-per_group // tile_n)
-    register, total, position = accumulator.range, _Total(), 0
+    total, position = _Total(), 0
     for tile, start, count in found.segments.tolist():
         group, within = divmod(tile, tiles_per_group)
         used = min(tile_n, per_group - within * tile_n)
-        steps = slice(start * accumulator.step, (start + count) * accumulator.step)
-        weight = found.packed[position : position + count, :used].astype(dtype)
+        weight = found.packed[position : position + count, :used].astype(operands.dtype)
+        weight = np.ascontiguousarray(weight.transpose(1, 0, 2)).reshape(used, count * step)
         position += count
         if tiles_span_groups:
-            x = np.moveaxis(operands[within * tile_n : within * tile_n + used, :, steps], 0, 1)
+            x = operands[within * tile_n : within * tile_n + used, :, start * step : (start + count) * step]
         else:
-            x = operands[group, :, None, steps]
-        grouped = (count, accumulator.step // accumulator.group, accumulator.group)
-        weight = weight.transpose(1, 0, 2).reshape(1, used, *grouped)
-        for first in range(0, samples, max(1, AT_ONCE // weight.size)):
-            part = x[first : first + max(1, AT_ONCE // weight.size)].astype(dtype)
-            sums = (part.reshape(len(part), -1, *grouped) * weight).sum(axis=-1, dtype=dtype)
-            if group_is_bounded(accumulator):
-                total.groups += int(((sums < register.lo) | (sums > register.hi)).sum())
-            _count_lanes(found, sums.reshape(len(part), used, -1), start, total)
+            x = operands[group : group + 1, :, start * step : (start + count) * step]
+        lane_of = (np.arange(start * step, (start + count) * step) // accumulator.group) % accumulator.lanes
+        if accumulator.overflow == "wraps" and _groups_fit(weight, ends, accumulator):
+            for lane in range(accumulator.lanes):
+                own = lane_of == lane
+                held = np.einsum("omk,ok->mo" if tiles_span_groups else "zmk,ok->mo", x[..., own], weight[:, own])
+                total.add(held, held, accumulator)
+            continue
+        at_once = max(1, AT_ONCE // weight.size)
+        for first in range(0, samples, at_once):
+            _count_moments(np.moveaxis(x[:, first : first + at_once], 0, 1), weight, lane_of, (accumulator, total))
     return Count(total.groups, total.lanes, total.spilled, IntRange(total.least, total.most))
 
 
@@ -92,22 +96,37 @@ class _Total:
     least: int = 0
     most: int = 0
 
+    def add(self, low: Ints, high: Ints, accumulator: Accumulator) -> None:
+        """Lanes whose true sums went as low as ``low`` and as high as ``high``."""
+        self.spilled += low.size
+        self.least, self.most = min(self.least, int(low.min(initial=0))), max(self.most, int(high.max(initial=0)))
+        if accumulator.overflow != "exact":
+            self.lanes += int(((low < accumulator.range.lo) | (high > accumulator.range.hi)).sum())
 
-def _count_lanes(found: Schedule, sums: Ints, start: int, total: _Total) -> None:
-    """``sums``: (M, used, groups of the segment in order)."""
-    accumulator = found.accumulator
-    first = start * accumulator.step // accumulator.group
-    lane_of = (first + np.arange(sums.shape[2])) % accumulator.lanes
+
+def _groups_fit(weight: Ints, ends: tuple[int, int], accumulator: Accumulator) -> bool:
+    """No instruction's sum can leave the register while operands stay within ``ends``."""
+    if not group_is_bounded(accumulator):
+        return True
+    pairs = weight.reshape(-1, accumulator.group)
+    low = np.minimum(pairs * ends[0], pairs * ends[1]).sum(axis=1)
+    high = np.maximum(pairs * ends[0], pairs * ends[1]).sum(axis=1)
+    return accumulator.range.lo <= int(low.min()) and int(high.max()) <= accumulator.range.hi
+
+
+def _count_moments(x: Ints, weight: Ints, lane_of: NDArray[np.intp], state: tuple[Accumulator, _Total]) -> None:
+    """Count group by group: x (M, 1 or O, k), weight (O, k)."""
+    accumulator, total = state
+    register, group = accumulator.range, accumulator.group
+    products = x * weight
+    sums = sum(products[..., j::group] for j in range(1, group)) + products[..., ::group]
+    if group_is_bounded(accumulator):
+        total.groups += int(((sums < register.lo) | (sums > register.hi)).sum())
     for lane in range(accumulator.lanes):
-        own = sums[:, :, lane_of == lane]
-        if not own.shape[2]:
-            continue
+        own = sums[..., lane_of[::group] == lane]
         if accumulator.overflow == "wraps":
-            low = high = own.sum(axis=2)
+            held = own.sum(axis=2)
+            total.add(held, held, accumulator)
         else:
             running = own.cumsum(axis=2)
-            low, high = running.min(axis=2), running.max(axis=2)
-        total.spilled += low.size
-        total.least, total.most = min(total.least, int(low.min())), max(total.most, int(high.max()))
-        if accumulator.overflow != "exact":
-            total.lanes += int(((low < accumulator.range.lo) | (high > accumulator.range.hi)).sum())
+            total.add(running.min(axis=2, initial=0), running.max(axis=2, initial=0), accumulator)
