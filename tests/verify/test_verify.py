@@ -196,6 +196,15 @@ def test_without_the_native_module_nothing_is_claimed_about_it() -> None:
     assert "NOT RUN: the native module is not built" in report.table()
 
 
+def test_an_instruction_set_nobody_has_kernels_for_is_said_aloud() -> None:
+    with simulated_machine():
+        report = oaq.verify(network(), isas=["vnni", "avx9"], rows=False, witnesses=False, onnx=False)
+    did = {one.name: (one.ran, one.reason) for one in report.executors}
+    assert did["isa avx9"] == (False, "there are kernels for scalar, avx2, avx512bw, vnni")
+    assert did["isa vnni, 1 thread"][0]
+    assert did["isa scalar, 1 thread"] == (False, "left out by the caller")
+
+
 def test_fixed_point_programs_are_verified_and_the_export_says_why_it_did_not_run() -> None:
     builder = Builder("fixed", "fixed_point")
     x = builder.input((3, 3, 2))

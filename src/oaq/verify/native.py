@@ -60,8 +60,13 @@ class Attempt:
 
 def isa_attempts(case: Case, isas: Sequence[str], threads: Sequence[int], table: Sequence[KernelRow]) -> list[Attempt]:
     """The plan for each instruction set, as it would run, outputs compared; on a difference, every node."""
-    found = []
-    for isa in (isa for isa in ISAS if any(row.isa == isa for row in table)):
+    known = [isa for isa in ISAS if any(row.isa == isa for row in table)]
+    found = [
+        Attempt(Executor(f"isa {isa}", False, f"there are kernels for {', '.join(known)}"))
+        for isa in isas
+        if isa not in known
+    ]
+    for isa in known:
         for count in threads:
             name = f"isa {isa}, {count} thread{'s' if count > 1 else ''}"
             if isa not in isas:
