@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="OUT", help="write .html or .json; default: tables on standard output"
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="photos or arrays to observe sums on")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most N files of --images (default 20)")
+    parser.add_argument("--limit", type=int, default=8, metavar="N", help="at most N files of --images (default 8)")
     parser.add_argument("--latency", action="store_true", help="time it here, on every instruction set")
     bench.add_timing(parser)
     images.add_arguments(parser)

@@ -5,6 +5,7 @@ Nothing is timed before its outputs have been compared: a fast wrong answer is n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,8 @@ def check(contender: Contender) -> str:
         raise Mismatch(
             f"{contender.name}: SQNR {reached:.1f} dB against {contender.against}, needs {contender.least_sqnr_db:g}"
         )
+    if math.isinf(reached):
+        return f"equal to {contender.against}"
     return f"{reached:.1f} dB against {contender.against}"
 
 
