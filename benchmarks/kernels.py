@@ -1,7 +1,7 @@
 """GMAC/s of every kernel row this CPU can run, against the length of its runs.
 
-One layer per measurement, its time taken from the session's own per-node clock, so that Python is not in the figure. The
-weights are so small that every run length is proved; the schedule is then held to the length asked for.
+One layer per measurement, its time taken from the session's own per-node clock, so that Python is not in the figure.
+The weights are so small that every run length is proved; the schedule is then held to the length asked for.
 
     python -m benchmarks.kernels [--rounds 15] [--out kernels]
 """
@@ -37,7 +37,7 @@ from oaq.runtime import Session
 RUNS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 """Steps between spills."""
 SIZES = {"gemm": ((28, 28, 256), 192), "depthwise": ((56, 56, 144), 144)}
-"""(H, W, C) of the input and outputs, by family: a pointwise layer that stays in the second cache, a 5 x 5 depthwise one."""
+"""(H, W, C) of the input and outputs, by family: a pointwise layer that fits the second cache, a 5 x 5 depthwise one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Contender:
         reference: what they are compared with.
         least_sqnr_db: the outputs' SQNR against ``reference`` must reach this; None means every value must be equal.
         against: what ``reference`` is, for the note.
+        also: added to the note.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Contender:
     reference: NDArray[np.generic]
     least_sqnr_db: float | None
     against: str
+    also: str = ""
 
 
 def check(contender: Contender) -> str:
@@ -98,7 +100,7 @@ def compare(
     names = [one.name for one in contenders]
     if len(set(names)) != len(names):
         raise ValueError(f"contenders need names of their own: {names}")
-    notes = {one.name: check(one) for one in contenders}
+    notes = {one.name: "; ".join(filter(None, (check(one), one.also))) for one in contenders}
     seconds = interleave({one.name: one.take for one in contenders}, rounds, calls, warm_up=2, progress=progress)
     timings = tuple(
         timing(
@@ -110,7 +112,7 @@ def compare(
 
 
 def our_contenders(
-    plans: Mapping[str, Plan], x: NDArray[np.float32], threads: int
+    plans: Mapping[str, Plan], x: NDArray[np.float32], threads: int, real: NDArray[np.float32] | None = None
 ) -> tuple[list[Contender], NDArray[np.float32]]:
     """A session per plan of one program, checked against the reference integer by integer.
 
@@ -118,6 +120,7 @@ def our_contenders(
         plans: by the name shown.
         x: one batch in the caller's layout.
         threads: of each session.
+        real: the float network's first output for ``x``, if known; how near the integers come is noted.
 
     Returns:
         The contenders, and the reference's first output as real values, to compare peers with.
@@ -125,8 +128,10 @@ def our_contenders(
     program = next(iter(plans.values())).program
     integers = to_integers(program, x)
     law = reference.run(program, integers).outputs
+    outputs = to_floats(program, law)[0]
+    also = "" if real is None else f"{sqnr_db(real, outputs):.1f} dB against float"
     made = [_session(name, plan, x, threads, (integers, law[0])) for name, plan in plans.items()]
-    return made, to_floats(program, law)[0]
+    return [replace(one, also=also) for one in made], outputs
 
 
 def _session(

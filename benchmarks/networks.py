@@ -1,0 +1,168 @@
+r"""Whole networks: oaq on every instruction set beside ONNX Runtime and OpenVINO, float and int8, in one run.
+
+    python -m benchmarks.networks net.py:make --calibrate photos/ --name efficientnet_lite0 \
+        --mean 127/255,127/255,127/255 --std 128/255,128/255,128/255 --interpolation bicubic
+
+Peers get the same float network as ONNX and, for int8, ONNX Runtime's static QDQ quantization with its defaults on the
+same calibration data. OpenVINO runs twice: as it is, and in a process under ONEDNN_MAX_CPU_ISA=AVX2, which is the
+honest comparison for our AVX2 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from oaq.ptq.quantize import quantize
+
+from benchmarks.float_onnx import export_float, run_float
+from benchmarks.harness import Result, save, stamp
+from benchmarks.process_peer import ProcessPeer
+from oaq.cli import images, models, say
+from oaq.cli.images import Batches
+from oaq.kernels.plan import Plan, plan
+from oaq.kernels.table import cpu_isas
+from oaq.report.comparison import Contender, compare, our_contenders, peer_contender
+from oaq.report.data import Latency
+from oaq.report.latency import pinned
+from oaq.report.peers import Peer, onnxruntime_peer, openvino_peer, quantize_by_onnxruntime
+from oaq.report.text import latency_table, render
+
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
+"""What makes oneDNN, hence OpenVINO, behave as on a CPU whose best is AVX2."""
+Batch = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One network ready to be compared.
+
+    Attributes:
+        name: of the result file.
+        net: the float network.
+        plans: of the integer network, by name.
+        x: the batch that is timed: real inputs.
+        calibration: batches the int8 peers are calibrated on, as ours was.
+    """
+
+    name: str
+    net: torch.nn.Module
+    plans: dict[str, Plan]
+    x: Batch
+    calibration: Sequence[Batch]
+
+
+def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Latency:
+    """Check and time everybody, side by side."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cpus = stack.enter_context(pinned(threads))
+        files = _files(subject, folder)
+        expected = run_float(subject.net, subject.x)
+        ours, _ = our_contenders(subject.plans, subject.x, threads, expected)
+        peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads, openvino)]
+        peers += _restricted(files, (subject.x, expected), threads, stack) if openvino else []
+        baseline = next(one.name for one in peers if one.precision == "int8")
+        return compare(
+            [*ours, *peers],
+            threads=threads,
+            batch=len(subject.x),
+            rounds=rounds,
+            baseline=baseline,
+            pinned=cpus,
+            progress=lambda done: say.track(done, f"{subject.name}, {threads} thread(s)"),
+        )
+
+
+def _files(subject: Subject, folder: Path) -> dict[str, Path]:
+    files = {"fp32": folder / "float.onnx", "int8": folder / "int8.onnx"}
+    export_float(subject.net, subject.x, files["fp32"])
+    quantize_by_onnxruntime(files["fp32"], files["int8"], subject.calibration)
+    return files
+
+
+def _peers(files: dict[str, Path], threads: int, openvino: bool) -> Iterator[Peer]:
+    for precision, file in files.items():
+        yield onnxruntime_peer(file, precision, threads)
+        if openvino:
+            yield openvino_peer(file, precision, threads)
+
+
+def _restricted(
+    files: dict[str, Path], known: tuple[Batch, Batch], threads: int, stack: ExitStack
+) -> Iterable[Contender]:
+    """OpenVINO int8 held to AVX2: its own sums may overflow there, so its outputs are measured and not required."""
+    x, expected = known
+    child = stack.enter_context(ProcessPeer(files["int8"], x, "openvino", "int8", threads, AVX2))
+    yield Contender(
+        name=f"{child.name}, held to AVX2",
+        ours=False,
+        precision="int8",
+        isa="avx2",
+        take=child.take,
+        outputs=lambda: child.outputs().reshape(expected.shape),
+        reference=expected,
+        least_sqnr_db=-20.0,
+        against="float",
+    )
+
+
+def prepare(given: argparse.Namespace) -> Subject:
+    """Load, quantize, plan."""
+    net = models.load(given.model)
+    how = images.preprocess(given, None, (224, 224))
+    paths = images.files(given.calibrate)[: given.limit]
+    calibration = list(Batches(paths, how, 8))
+    budget = {} if given.budget is ... else {"budget": given.budget}
+    program = quantize(net, calibration, **budget)
+    plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
+    x = np.concatenate(calibration)[: given.batch]
+    return Subject(given.name, net, plans, x, calibration)
+
+
+def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
+    """What the result file says about the network besides its timings."""
+    program = next(iter(subject.plans.values())).program
+    layers = len(list(program.summing_nodes()))
+    rows = [("network", subject.name), ("summing layers", str(layers)), ("input", str(subject.x.shape))]
+    for name, one in subject.plans.items():
+        rows.append((f"{name}: predicted cost", f"{one.cost:.3f}"))
+        rows.append((f"{name}: average run", f"{one.average_run:.2f}"))
+    return tuple(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure at every number of threads asked for; one result file each."""
+    parser = argparse.ArgumentParser("python -m benchmarks.networks", description=__doc__)
+    parser.add_argument("model", help=models.HELP)
+    parser.add_argument("--calibrate", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--name", required=True, help="of the result file")
+    parser.add_argument("--limit", type=int, default=64)
+    parser.add_argument("--budget", type=lambda text: None if text == "none" else float(text), default=...)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--no-openvino", action="store_true")
+    images.add_arguments(parser)
+    given = parser.parse_args(arguments)
+    subject = prepare(given)
+    openvino = not given.no_openvino and find_spec("openvino") is not None
+    command = f"python -m benchmarks.networks {' '.join(sys.argv[1:] if arguments is None else arguments)}"
+    for threads in given.threads:
+        latency = measure(subject, threads, given.rounds, openvino)
+        path = save(Result("networks", command, stamp(), latency, facts(subject)), f"{given.name}-{threads}t")
+        sys.stdout.write(f"{render([latency_table(latency)])}\n{path}\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
