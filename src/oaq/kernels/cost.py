@@ -1,7 +1,7 @@
 """What a layer costs on a row: predicted from steps and spills, in units of one 16-bit step without a spill.
 
 The unit is what ``gemm_u8s8_avx2_acc16`` needs for one k-quad (four products) of one output inside a long run. The
-figures are measured (see ``MEASURED``); they rank rows and schedules, and prove nothing.
+figures (``COSTS``) rank rows and schedules, and prove nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from oaq.overflow.spill import RunCount, count_runs
 
 @dataclass(frozen=True)
 class RowCost:
-    """Measured cost of a row, per output.
+    """Cost of a row, per output.
 
     Attributes:
         quad: of four products.
@@ -33,18 +33,20 @@ class RowCost:
     spill: float
 
 
-MEASURED: Final[Mapping[str, RowCost]] = MappingProxyType(
+COSTS: Final[Mapping[str, RowCost]] = MappingProxyType(
     {
-        # A hand-scheduled AVX2 6x2 loop: relative speed .44 .62 .70 .78 .85 .87 .92 .945 .965 at runs of 1 2 3 4 6 8 12
-        # 16 32 is 1 / (1 + 1.2 / run) within 4 %; acc32 runs at .57, exact at 84 against 214 GMAC/s.
+        # Measured on a hand-scheduled AVX2 6x2 loop: relative speed .44 .62 .70 .78 .85 .87 .92 .945 .965 at runs of
+        # 1 2 3 4 6 8 12 16 32 is 1 / (1 + 1.2 / run) within 4 %; acc32 runs at .57, exact at 84 against 214 GMAC/s.
         "gemm_u8s8_avx2_acc16": RowCost(1.0, 1.2),
         "gemm_u8s8_avx2_acc32": RowCost(1.75, 0.0),
         "gemm_u8s8_avx2_exact": RowCost(2.55, 0.0),
+        # Estimated from vector widths and instruction counts, until the native benchmark has timed these rows. They
+        # keep the order that matters: scalar last, dot products first, a spill a little over a step.
         "gemm_u8s8_avx512bw_acc16": RowCost(0.55, 0.66),
         "gemm_u8s8_avx512bw_acc32": RowCost(0.96, 0.0),
         "gemm_u8s8_vnni": RowCost(0.30, 0.0),
         "gemm_u8s8_scalar": RowCost(40.0, 0.0),
-        # Depthwise rows load one operand per product: memory, not sums, sets their pace.
+        # Estimated. Depthwise rows load one operand per product: memory, not sums, sets their pace.
         "depthwise_u8s8_avx2_acc16": RowCost(3.0, 2.0),
         "depthwise_u8s8_avx2_exact": RowCost(6.0, 0.0),
         "depthwise_u8s8_avx512bw_acc16": RowCost(1.8, 1.2),
@@ -52,7 +54,7 @@ MEASURED: Final[Mapping[str, RowCost]] = MappingProxyType(
         "depthwise_u8s8_scalar": RowCost(40.0, 0.0),
     }
 )
-"""Shipped figures by row name."""
+"""Shipped figures by row name; which are measured and which estimated is said beside them."""
 
 SIXTEEN_BIT: Final[Mapping[str, str]] = MappingProxyType(
     {"gemm": "gemm_u8s8_avx2_acc16", "depthwise": "depthwise_u8s8_avx2_acc16"}
@@ -78,9 +80,9 @@ class LayerCost:
 
 
 def row_cost(row: KernelRow) -> RowCost:
-    """The measured cost of ``row``, or an estimate from its register for a row nobody has measured."""
-    if row.name in MEASURED:
-        return MEASURED[row.name]
+    """The cost of ``row``: as shipped, or guessed from its register for a row that has no entry."""
+    if row.name in COSTS:
+        return COSTS[row.name]
     faster = 0.6 ** max(row.rank - 1, 0) if row.rank else 40.0
     if row.accumulator is None or row.accumulator.is_exact:
         return RowCost(2.5 * faster, 0.0)
@@ -118,7 +120,7 @@ def cost_without_spills(rows: Sequence[KernelRow], shape: tuple[int, ...], group
         tile_n, step = wanted[0].tile_n, wanted[0].accumulator.step
     tiles, steps = groups * -(-(outputs // groups) // tile_n), -(-terms // step)
     runs = RunCount(tiles, steps, tiles, tiles * steps)
-    return _cost(MEASURED[SIXTEEN_BIT[family]], runs, (tile_n, step), positions)
+    return _cost(COSTS[SIXTEEN_BIT[family]], runs, (tile_n, step), positions)
 
 
 def _cost(cost: RowCost, runs: RunCount, tile: tuple[int, int], positions: int) -> float:
