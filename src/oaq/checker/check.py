@@ -111,7 +111,7 @@ def _check_ranges(
 def _compare_range(name: str, derived: Range, claims: Arrays, prefix: str, state: tuple[Notes, set[str]]) -> None:
     for end in ("lo", "hi"):
         found: NDArray[np.int64] = getattr(derived, end)
-        _compare(name, f"range {end}", found, claims, f"{prefix}/{end}", state)
+        _compare(name, f"range {end}", found, claims, f"{prefix}/{end}", state=state)
 
 
 def _compare(
@@ -120,6 +120,7 @@ def _compare(
     derived: NDArray[np.integer],
     claims: Arrays,
     key: str,
+    *,
     state: tuple[Notes, set[str]],
 ) -> None:
     notes, taken = state
@@ -170,7 +171,7 @@ def _check_nodes(
     for index, item in enumerate(listed):
         one, sums = layers[item["node"]]
         for what in ("total", "raw", "raw_partial", "folded_bias"):
-            _compare(one.node, what, getattr(sums, what), claims, f"sums/{index}/{what}", state)
+            _compare(one.node, what, getattr(sums, what), claims, f"sums/{index}/{what}", state=state)
         planned = item.get("schedules")
         if not isinstance(planned, list):
             raise FormatError(f"{one.node}: schedules is a list")
