@@ -37,7 +37,7 @@ from oaq.runtime import Session
 RUNS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 """Steps between spills."""
 SIZES = {"gemm": ((28, 28, 256), 192), "depthwise": ((56, 56, 144), 144)}
-"""(H, W, C) of the input and outputs, by family: a pointwise layer that fits the second cache, a 5 x 5 depthwise one."""
+"""(H, W, C) of the input and outputs, by family: a pointwise layer that fits the second cache, a 5 x 5 depthwise."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oaq.cli.main import main
+from oaq.cli import main
 from oaq.cli.opened import EVIDENCE, evidence_part
 from oaq.errors import NoKernel
 from oaq.kernels.table import cpu_isas

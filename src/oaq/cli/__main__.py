@@ -2,6 +2,6 @@
 
 import sys
 
-from oaq.cli.main import main
+from oaq.cli import main
 
 sys.exit(main())

@@ -159,11 +159,12 @@ def _read_array(path: Path) -> Batch:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        return {"": loaded}
-    with loaded:
-        return {name: loaded[name] for name in loaded.files}
+    with path.open("rb") as file:  # numpy leaves a file it opened itself open when it does not decode
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return {"": loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
 
 
 def _read_photo(path: Path, how: Preprocess) -> Batch:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oaq.cli import info, main
+from oaq.cli import command, info
 from oaq.errors import AccumulatorOverflow, FormatError, Mismatch, NoKernel
 
 
@@ -26,7 +26,7 @@ def test_version_and_help_are_exit_code_0(oaq):
     assert "exit codes: 0 safe, 1 unsafe" in out
 
 
-@pytest.mark.parametrize("verb", [one.__name__.rpartition(".")[2] for one in main.VERBS])
+@pytest.mark.parametrize("verb", [one.__name__.rpartition(".")[2] for one in command.VERBS])
 def test_every_verb_explains_itself_with_an_example(oaq, verb):
     code, out, _ = oaq(verb, "--help")
     assert code == 0
@@ -112,6 +112,6 @@ def test_info_as_json_is_one_document(oaq):
 
 def test_verify_and_run_need_numpy_only():
     heavy = ("torch", "onnx", "onnxruntime", "PIL", "rich", "matplotlib")
-    code = f"import sys, oaq.cli.main as m; m.parser(); print([n for n in {heavy} if n in sys.modules])"
+    code = f"import sys, oaq.cli.command as m; m.parser(); print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
