@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib import metadata
 
 from oaq.cli import say
 from oaq.errors import NoKernel
@@ -69,8 +68,7 @@ def _line(row: KernelRow) -> tuple[str, ...]:
 
 
 def version() -> str:
-    """The installed version, or "source" from a tree that is not installed."""
-    try:
-        return metadata.version("oaq")
-    except metadata.PackageNotFoundError:
-        return "source"
+    """What ``oaq --version`` says."""
+    import oaq
+
+    return oaq.__version__

@@ -1,0 +1,51 @@
+"""Progress where somebody watches, silence elsewhere."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from oaq.cli import say
+from oaq.report.text import Table
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_pipe_sees_no_bar(capsys):
+    assert list(say.track([1, 2], "work")) == [1, 2]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_without_rich_sees_a_count_that_is_wiped(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    assert list(say.track(iter([1, 2]), "work", 2)) == [1, 2]
+    shown = sys.stderr.getvalue()
+    assert "work: 1 of 2" in shown
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_a_bar_ends_when_the_work_fails(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(KeyError), say.bar("work", None) as step:
+        step(1)
+        raise KeyError
+    assert sys.stderr.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_brackets_survive_in_a_table_on_a_terminal(monkeypatch, rich):
+    if rich:
+        pytest.importorskip("rich")
+    else:
+        monkeypatch.setitem(sys.modules, "rich.table", None)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    say.tables([Table("Bounds", ("layer", "lane"), (("a", "[-3, 5]"),), frozenset({1}))])
+    assert "[-3, 5]" in sys.stdout.getvalue()
+    assert "Bounds" in sys.stdout.getvalue()
