@@ -73,7 +73,9 @@ def by_layer(
         for i in _every(len(labels))
     ]
     for index, one in enumerate(series):
-        parts.append(_draw(one, labels, unit, y, (left, slot), (index, sum(s.style == "bars" for s in series))))
+        parts.append(
+            _draw(one, labels, unit, y, place=(left, slot), turn=(index, sum(s.style == "bars" for s in series)))
+        )
     title = ", ".join(s.name for s in series)
     return _svg(width, height, f"{title} by layer", "".join(parts))
 
@@ -102,7 +104,7 @@ def scatter(points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> 
 
 
 def _draw(
-    one: Series, labels: Sequence[str], unit: str, y: Axis, place: tuple[float, float], turn: tuple[int, int]
+    one: Series, labels: Sequence[str], unit: str, y: Axis, *, place: tuple[float, float], turn: tuple[int, int]
 ) -> str:
     left, slot = place
     index, bars = turn

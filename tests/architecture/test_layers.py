@@ -1,0 +1,86 @@
+"""Imports point down: what import-linter checks, and that it would notice."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINTER = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+
+
+def contracts() -> list[dict[str, object]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return settings["tool"]["importlinter"]["contracts"]
+
+
+def lint(config: Path, source: Path) -> subprocess.CompletedProcess[str]:
+    if LINTER is None:
+        pytest.fail("lint-imports is not installed beside this Python: pip install 'oaq[dev]'")
+    command = [LINTER, "--no-cache", "--config", str(config)]
+    environment = {"PYTHONPATH": str(source), "PATH": "/usr/bin:/bin", "NO_COLOR": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=source)
+
+
+def test_the_tree_keeps_every_contract() -> None:
+    done = lint(ROOT / "pyproject.toml", ROOT / "src")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_every_package_of_oaq_has_a_place_in_the_layers() -> None:
+    layers = next(one for one in contracts() if one["id"] == "layers")["layers"]
+    assert isinstance(layers, list)
+    placed = {name.strip(" ()") for layer in layers for name in layer.split("|")}
+    found = {
+        path.stem if path.is_file() else path.name
+        for path in (ROOT / "src" / "oaq").iterdir()
+        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists()
+    }
+    assert found - placed == {"checker"}, "a new package needs a layer in pyproject.toml and in ARCHITECTURE.md"
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("numerics", "from net.program import anything"),
+        ("checker", "def late():\n    from net.numerics import anything"),
+        ("verify", "import torch"),
+    ],
+)
+def test_a_forbidden_import_would_be_noticed(tmp_path: Path, module: str, line: str) -> None:
+    package = tmp_path / "net"
+    for name in ("numerics", "program", "checker", "verify"):
+        (package / name).mkdir(parents=True)
+        (package / name / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    config = configparser.ConfigParser()
+    config["importlinter"] = {"root_package": "net", "include_external_packages": "True"}
+    config["importlinter:contract:1"] = {
+        "name": "layers",
+        "type": "layers",
+        "containers": "net",
+        "layers": "\nverify\nprogram\nnumerics",
+    }
+    config["importlinter:contract:2"] = {
+        "name": "checker",
+        "type": "forbidden",
+        "source_modules": "net.checker",
+        "forbidden_modules": "net.numerics",
+    }
+    config["importlinter:contract:3"] = {
+        "name": "torch",
+        "type": "forbidden",
+        "source_modules": "net.verify",
+        "forbidden_modules": "torch",
+    }
+    with (tmp_path / "contracts.ini").open("w") as file:
+        config.write(file)
+    assert lint(tmp_path / "contracts.ini", tmp_path).returncode == 0
+    (package / module / "__init__.py").write_text(line + "\n")
+    assert lint(tmp_path / "contracts.ini", tmp_path).returncode == 1
