@@ -1,0 +1,1 @@
+"""Float networks, written here: they load published state dictionaries unmodified."""
