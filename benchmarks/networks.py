@@ -1,7 +1,8 @@
 r"""Whole networks: oaq on every instruction set beside ONNX Runtime and OpenVINO, float and int8, in one run.
 
-    python -m benchmarks.networks net.py:make --calibrate photos/ --name efficientnet_lite0 \
-        --mean 127/255,127/255,127/255 --std 128/255,128/255,128/255 --interpolation bicubic
+    python -m benchmarks.networks                     EfficientNet-Lite0, MobileNetV2, ResNet-18 (random weights)
+    python -m benchmarks.networks mobilenet-v2 --threads 1
+    python -m benchmarks.networks net.py:make --calibrate photos/ --size 224 --resize 256
 
 Peers get the same float network as ONNX and, for int8, ONNX Runtime's static QDQ quantization with its defaults on the
 same calibration data. OpenVINO runs twice: as it is, and in a process under ONEDNN_MAX_CPU_ISA=AVX2, which is the
@@ -29,6 +30,7 @@ from benchmarks.harness import Result, save, stamp
 from benchmarks.process_peer import ProcessPeer
 from oaq.cli import images, models, say
 from oaq.cli.images import Batches
+from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
 from oaq.report.comparison import Contender, compare, our_contenders, peer_contender
@@ -36,7 +38,10 @@ from oaq.report.data import Latency
 from oaq.report.latency import pinned
 from oaq.report.peers import Peer, onnxruntime_peer, openvino_peer, quantize_by_onnxruntime
 from oaq.report.text import latency_table, render
+from recipes.data.photos import calibration
+from recipes.networks import NETWORKS
 
+DEFAULT = ("efficientnet-lite0", "mobilenet-v2", "resnet18")
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
 """What makes oneDNN, hence OpenVINO, behave as on a CPU whose best is AVX2."""
 Batch = NDArray[np.float32]
@@ -116,17 +121,24 @@ def _restricted(
     )
 
 
-def prepare(given: argparse.Namespace) -> Subject:
+def prepare(given: argparse.Namespace, model: str) -> Subject:
     """Load, quantize, plan."""
-    net = models.load(given.model)
-    how = images.preprocess(given, None, (224, 224))
-    paths = images.files(given.calibrate)[: given.limit]
-    calibration = list(Batches(paths, how, 8))
+    known = NETWORKS.get(model)
+    if known is not None:
+        net, how, paths = known.load(), known.preprocess, calibration(given.limit)
+    elif given.calibrate is not None:
+        net, how = models.load(model), images.preprocess(given, None, (224, 224))
+        paths = images.files(given.calibrate)[: given.limit]
+    else:
+        raise FormatError(
+            f"{model!r} is none of {', '.join(NETWORKS)}; for a network of yours, give --calibrate DIR too"
+        )
+    batches = list(Batches(paths, how, 8))
     budget = {} if given.budget is ... else {"budget": given.budget}
-    program = quantize(net, calibration, **budget)
+    program = quantize(net, batches, **budget)
     plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
-    x = np.concatenate(calibration)[: given.batch]
-    return Subject(given.name, net, plans, x, calibration)
+    name = model if known is not None else model.rpartition(":")[2]
+    return Subject(name, net, plans, np.concatenate(batches)[: given.batch], batches)
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
@@ -141,12 +153,15 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure at every number of threads asked for; one result file each."""
-    parser = argparse.ArgumentParser("python -m benchmarks.networks", description=__doc__)
-    parser.add_argument("model", help=models.HELP)
-    parser.add_argument("--calibrate", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--name", required=True, help="of the result file")
-    parser.add_argument("--limit", type=int, default=64)
+    """Measure every network at every number of threads asked for; one result file each."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.networks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "models", nargs="*", default=list(DEFAULT), metavar="MODEL", help=f"{', '.join(NETWORKS)}, or yours"
+    )
+    parser.add_argument("--calibrate", type=Path, metavar="DIR", help="for a network of yours")
+    parser.add_argument("--limit", type=int, default=64, help="calibration files")
     parser.add_argument("--budget", type=lambda text: None if text == "none" else float(text), default=...)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
@@ -154,13 +169,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-openvino", action="store_true")
     images.add_arguments(parser)
     given = parser.parse_args(arguments)
-    subject = prepare(given)
     openvino = not given.no_openvino and find_spec("openvino") is not None
-    command = f"python -m benchmarks.networks {' '.join(sys.argv[1:] if arguments is None else arguments)}"
-    for threads in given.threads:
-        latency = measure(subject, threads, given.rounds, openvino)
-        path = save(Result("networks", command, stamp(), latency, facts(subject)), f"{given.name}-{threads}t")
-        sys.stdout.write(f"{render([latency_table(latency)])}\n{path}\n\n")
+    command = " ".join(["python -m benchmarks.networks", *(sys.argv[1:] if arguments is None else arguments)])
+    for model in given.models:
+        subject = prepare(given, model)
+        for threads in given.threads:
+            latency = measure(subject, threads, given.rounds, openvino)
+            path = save(Result("networks", command, stamp(), latency, facts(subject)), f"{subject.name}-{threads}t")
+            sys.stdout.write(f"{subject.name}\n{render([latency_table(latency)])}\n{path}\n\n")
     return 0
 
 
