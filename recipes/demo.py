@@ -1,0 +1,277 @@
+r"""One real network, from photos to a proof to a table: what oaq does, on one page.
+
+    make demo                      EfficientNet-Lite0
+    make demo NET=mobilenet-v2
+    python -m recipes.demo resnet18 --budget 1.0 --threads 2
+
+Needs no photo of yours: weights and photos are fetched (recipes/data), checked and cached. Everything it writes goes to
+``out/NETWORK``: the network as ``.oaq`` and ``.onnx``, ``report.html``, and every figure of the table in
+``result.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import oaq
+from benchmarks.float_onnx import run_float
+from benchmarks.harness import Result, stamp
+from benchmarks.harness import save as save_result
+from benchmarks.networks import Subject, measure
+from oaq.cli import say
+from oaq.cli.images import KEY, Batch, Batches, read
+from oaq.cli.opened import EVIDENCE, evidence_part
+from oaq.errors import OaqError
+from oaq.kernels.plan import Plan
+from oaq.kernels.table import cpu_isas
+from oaq.program.int_program import IntProgram
+from oaq.report import Evidence, ReportData, build_report, to_html
+from oaq.report.agreement import compare
+from oaq.report.build import verification
+from oaq.report.data import Agreement
+from oaq.report.evidence import lanes_of, observe
+from oaq.report.text import Table, execution_table, headline, latency_table
+from oaq.runtime.values import to_integers
+from recipes.data import photos
+from recipes.networks import NETWORKS, Network
+
+BATCH = 8
+OBSERVED = 4
+"""Photos on which every register of every layer is watched: the reference is slow."""
+
+
+class Steps:
+    """Says which step runs, shows a moving bar while it does, and keeps how long each took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[tuple[str, float]] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time one step."""
+        start = time.perf_counter()
+        with say.bar(name, None):
+            yield
+        self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Note a step timed elsewhere."""
+        self.seconds.append((name, round(seconds, 3)))
+        say.words(f"  {name:<48} {seconds:7.1f} s")
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Photos as tensors.
+
+    Attributes:
+        calibration: batches to quantize on.
+        test: (20, 3, H, W), the labelled photos, and their classes.
+        views: five views each of the photos that calibration never sees, the labelled ones first.
+    """
+
+    calibration: Sequence[Batch]
+    test: Batch
+    labels: NDArray[np.int64]
+    views: Batch
+
+
+def load_data(network: Network, images: int) -> Data:
+    """Fetch and decode every photo."""
+    calibration = Batches(photos.calibration(images), network.preprocess, BATCH)
+    labelled = photos.labelled()
+    return Data(
+        calibration=list(say.track(calibration, "decode photos to calibrate on")),
+        test=np.concatenate([read(one.path, network.preprocess) for one in labelled]),
+        labels=np.array([one.label for one in labelled]),
+        views=np.concatenate(
+            [
+                photos.views(path, network.preprocess)
+                for path in say.track(photos.comparison(), "decode photos to test on")
+            ]
+        ),
+    )
+
+
+def in_batches(x: Batch, label: str) -> Iterator[Batch]:
+    """Cut ``x`` into batches, with a progress bar."""
+    yield from say.track([x[start : start + BATCH] for start in range(0, len(x), BATCH)], label)
+
+
+def agreement(net: torch.nn.Module, session: oaq.Session, data: Data, *, trained: bool) -> tuple[Agreement, Agreement]:
+    """Integers beside float: on the labelled photos, and on all views of all photos that calibration never saw."""
+    exact = np.concatenate([run_float(net, x) for x in in_batches(data.views, "float network")])
+    rounded = np.concatenate([np.asarray(session.run(x)) for x in in_batches(data.views, "integer network")])
+    count = 5 * len(data.test)
+    labels = data.labels if trained else None
+    return compare(exact[:count:5], rounded[:count:5], labels), compare(exact, rounded)
+
+
+def quantize(net: torch.nn.Module, network: Network, data: Data, given: argparse.Namespace) -> IntProgram:
+    """oaq.quantize, and how photos are prepared noted in the program."""
+    budget = {} if given.budget is ... else {"budget": given.budget}
+    program = oaq.quantize(net, data.calibration, **budget)
+    metadata = {**program.metadata, KEY: network.preprocess.to_json(), "source": f"recipes.networks, {network.name}"}
+    return dataclasses.replace(program, name=network.name, metadata=metadata)
+
+
+def run(network: Network, given: argparse.Namespace) -> int:
+    """The whole path; returns the exit code."""
+    steps = Steps()
+    say.words(f"{network.name}, on {stamp().cpu}\n")
+    with steps.step("fetch and load the weights"):
+        net = network.load()
+    start = time.perf_counter()
+    data = load_data(network, given.images)
+    steps.add("fetch and decode the photos", time.perf_counter() - start)
+    with steps.step(f"quantize on {sum(map(len, data.calibration))} photos"):
+        program = quantize(net, network, data, given)
+    with steps.step("analyze"):
+        proof = oaq.analyze(program)
+    with steps.step("plan"):
+        plan = oaq.plan(program, proof=proof)
+    plans = {f"oaq {isa}": oaq.plan(program, isa, proof=proof) for isa in cpu_isas() if isa != "scalar"}
+    session = oaq.Session(plan, threads=os.cpu_count() or 1)
+    start = time.perf_counter()
+    labelled, unseen = agreement(net, session, data, trained=network.trained)
+    steps.add("compare with the float network", time.perf_counter() - start)
+    with steps.step("watch the registers of every layer"):
+        integers = to_integers(program, data.test[:OBSERVED])[0]
+        seen = observe(program, [integers], lanes_of(plan))
+    with steps.step("verify every executor here against the reference"):
+        found = oaq.verify(program, data.test)
+    start = time.perf_counter()
+    timed = measure(
+        Subject(network.name, net, plans, data.test[:1], data.calibration), given.threads, given.rounds, openvino=False
+    )
+    steps.add("time, beside ONNX Runtime", time.perf_counter() - start)
+    evidence = Evidence(
+        agreement=labelled,
+        observed=tuple(seen.items()),
+        budget=None if given.budget is ... else given.budget,
+        seconds=tuple(steps.seconds),
+        notes=(
+            "Agreement: the 20 labelled photos, none of which was calibrated on.",
+            f"On {unseen.images} views of {unseen.images // 5} photos that calibration never saw: same class first on "
+            f"{unseen.top1_agree}, logit SQNR {unseen.logit_sqnr_db:.2f} dB.",
+            *(() if network.trained else ("The weights are random: classes mean nothing.",)),
+        ),
+    )
+    report = build_report(plan, evidence, latency=timed, verification=verification(found))
+    folder = write(given.out / network.name, program, report, evidence)
+    figures = figures_of(network, report, plans, unseen)
+    save_result(result(network, given, report, figures), "result", folder)
+    if given.record:
+        save_result(result(network, given, report, figures), f"demo_{network.name}")
+    show(report, figures, folder)
+    return 0 if found.is_safe and report.proved_layers == len(report.layers) else 1
+
+
+def write(folder: Path, program: IntProgram, report: ReportData, evidence: Evidence) -> Path:
+    """Everything a user takes away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    oaq.save(program, folder / f"{program.name}.oaq", {EVIDENCE: evidence_part(evidence)})
+    oaq.export.onnx(program, folder / f"{program.name}.onnx")
+    to_html(report, folder / "report.html")
+    return folder
+
+
+def figures_of(
+    network: Network, report: ReportData, plans: dict[str, Plan], unseen: Agreement
+) -> tuple[tuple[str, str], ...]:
+    """The lines of the final table, (what, figure)."""
+    seen, found = report.agreement, report.verification
+    lines = [("layers proved, for every input", f"{report.proved_layers} of {len(report.layers)}")]
+    if found is not None:
+        lines.append(("integers that differ, all executors", f"{found.mismatches} of {found.integers:,}"))
+    for name, plan in plans.items():
+        spills = f", average run {plan.average_run:.1f} quads" if plan.average_run else ""
+        lines.append((f"{name}: predicted cost", f"{plan.cost:.2f}{spills}"))
+    if seen is not None and network.trained:
+        lines.append(
+            ("labelled photos right, float / integers", f"{seen.top1_float} / {seen.top1_int} of {seen.images}")
+        )
+    if seen is not None:
+        lines.append(("logit SQNR on the labelled photos", f"{seen.logit_sqnr_db:.1f} dB"))
+    lines.append((f"same class first on {unseen.images} unseen views", f"{unseen.top1_agree}"))
+    lines.append((f"logit SQNR on {unseen.images} unseen views", f"{unseen.logit_sqnr_db:.1f} dB"))
+    if report.latency is not None:
+        for one in report.latency.timings:
+            lines.append((f"{one.name}: one photo", f"{one.median_ms:.2f} ms"))
+    seconds = dict(report.seconds)
+    lines.append(("analyze + plan", f"{seconds['analyze'] + seconds['plan']:.2f} s"))
+    return tuple(lines)
+
+
+def result(
+    network: Network, given: argparse.Namespace, report: ReportData, figures: tuple[tuple[str, str], ...]
+) -> Result:
+    """The figures with the command and the machine that made them."""
+    command = f"python -m recipes.demo {network.name}"
+    if given.budget is not ...:
+        command += f" --budget {'none' if given.budget is None else given.budget}"
+    if given.threads != 1:
+        command += f" --threads {given.threads}"
+    rows = tuple((("step", name), ("seconds", f"{seconds:.3f}")) for name, seconds in report.seconds)
+    return Result("demo", command, report.environment, report.latency, figures, rows, report.notes)
+
+
+def show(report: ReportData, figures: tuple[tuple[str, str], ...], folder: Path) -> None:
+    """The table."""
+    made = []
+    if report.verification is not None:
+        made.append(execution_table(report.verification))
+    if report.latency is not None:
+        made.append(latency_table(report.latency))
+    made.append(Table(report.name, ("", "figure"), figures, frozenset({1})))
+    say.words(f"\n{headline(report)}\n")
+    say.tables(made)
+    say.words(f"\n{folder / 'report.html'}")
+
+
+def _budget(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m recipes.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", nargs="?", default="efficientnet-lite0", choices=sorted(NETWORKS))
+    parser.add_argument("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of every timed executor (default 1)"
+    )
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of timing (default 20)")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
+    given = parser.parse_args(arguments)
+    try:
+        return run(NETWORKS[given.network], given)
+    except OaqError as error:
+        sys.stderr.write(f"demo: {error}\n")
+        return 1 if isinstance(error, oaq.AccumulatorOverflow | oaq.Mismatch) else 2
+    except OSError as error:
+        sys.stderr.write(f"demo: {error.filename or 'output'}: {error.strerror}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("demo: interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
