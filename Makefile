@@ -87,10 +87,12 @@ layers: $(VENV)/.dev ## import-linter: imports point down
 	$(STEP) "layers" $(VENV)/bin/lint-imports --config pyproject.toml
 
 tests: $(VENV)/.dev ## unit, property, end-to-end tests and doctests
-	$(STEP) --last "tests" $(PY) -m pytest -q -p no:cacheprovider
+	$(STEP) --last "tests" $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4
 
 bench: $(VENV)/.bench ## time oaq beside its peers; results go to benchmarks/results
-	@$(PY) -m recipes.bench
+	@$(PY) -m benchmarks.kernels
+	@$(PY) -m benchmarks.onnxruntime_equality
+	@$(PY) -m benchmarks.networks
 
 clean: ## remove what was built, keep .venv
 	rm -rf build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -106,7 +106,7 @@ def global_avg_pool(rng: np.random.Generator) -> Case:
     a, _, fill, zero = draw(rng)
     size = int(rng.integers(1, 9))
     s_y = scale(a.scale / fill)
-    op = ops.GlobalAvgPool(Requantize(np.float32([a.scale]) / np.float32(s_y) / np.float32(size * size)))
+    op = ops.GlobalAvgPool(Requantize(np.array([a.scale], np.float32) / np.float32(s_y) / np.float32(size * size)))
     x = rng.integers(0, 256, (8, size, size, 512)).astype(np.uint8)
     return program(op, [((size, size, 512), a)], ((1, 1, 512), Affine(s_y, zero))), (x,)
 
@@ -158,7 +158,7 @@ def distance(case: Case, level: object) -> np.ndarray:
     (got,) = session.run(None, feed)[1:]
     node = net.nodes[0]
     law, _ = compute(node, inputs, net.specs(node), net.tensors["y"])
-    return np.abs(law.astype(np.int16) - got.transpose(0, 2, 3, 1))
+    return np.abs(law.astype(np.int16) - np.asarray(got).transpose(0, 2, 3, 1))
 
 
 def main() -> None:

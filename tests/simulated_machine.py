@@ -43,44 +43,44 @@ class Session:
         self.inputs: list[Place] = []
         self.outputs: list[Place] = []
 
-    def conv2d(self, row, x, y, kernel, stride, padding, dilation, groups, *sums) -> None:  # noqa: ANN001, ANN002
+    def conv2d(self, row, x, y, kernel, stride, padding, dilation, groups, *sums) -> None:
         self._sums(row, x, y, (kernel, stride, padding, dilation), (groups, False), sums)
 
-    def depthwise(self, row, x, y, kernel, stride, padding, dilation, *sums) -> None:  # noqa: ANN001, ANN002
+    def depthwise(self, row, x, y, kernel, stride, padding, dilation, *sums) -> None:
         self._sums(row, x, y, (kernel, stride, padding, dilation), (x[1][2], True), sums)
 
-    def add(self, row, a, b, y, requant, za, zb, zy, clamp) -> None:  # noqa: ANN001
+    def add(self, row, a, b, y, requant, za, zb, zy, clamp) -> None:
         self._reference(row, ops.Add(_requantize(requant)), [a, b], y, ([za, zb], zy, clamp))
 
-    def mul(self, row, a, b, y, requant, za, zb, zy, clamp) -> None:  # noqa: ANN001
+    def mul(self, row, a, b, y, requant, za, zb, zy, clamp) -> None:
         self._reference(row, ops.Mul(_requantize(requant)), [a, b], y, ([za, zb], zy, clamp))
 
-    def concat(self, row, x, y, requant, zx, zy, clamp) -> None:  # noqa: ANN001
+    def concat(self, row, x, y, requant, zx, zy, clamp) -> None:
         self._reference(row, ops.Concat(_requantize(requant)), x, y, (zx, zy, clamp))
 
-    def max_pool(self, row, x, y, kernel, stride, padding, dilation, clamp) -> None:  # noqa: ANN001
+    def max_pool(self, row, x, y, kernel, stride, padding, dilation, clamp) -> None:
         self._reference(row, ops.MaxPool(kernel, stride, padding, dilation), [x], y, ([clamp[0]], clamp[0], clamp))
 
-    def avg_pool(self, row, x, y, kernel, stride, padding, include, requant, zx, zy, clamp) -> None:  # noqa: ANN001
+    def avg_pool(self, row, x, y, kernel, stride, padding, include, requant, zx, zy, clamp) -> None:
         op = ops.AvgPool(kernel, stride, _requantize(requant), padding, include)
         self._reference(row, op, [x], y, ([zx], zy, clamp))
 
-    def global_avg_pool(self, row, x, y, requant, zx, zy, clamp) -> None:  # noqa: ANN001
+    def global_avg_pool(self, row, x, y, requant, zx, zy, clamp) -> None:
         self._reference(row, ops.GlobalAvgPool(_requantize(requant)), [x], y, ([zx], zy, clamp))
 
-    def lookup(self, row, x, y, table) -> None:  # noqa: ANN001
+    def lookup(self, row, x, y, table) -> None:
         self._reference(row, ops.Lookup(table), [x], y)
 
-    def resize(self, row, x, y, mode) -> None:  # noqa: ANN001
+    def resize(self, row, x, y, mode) -> None:
         self._reference(row, ops.Resize(y[1][0], y[1][1], mode), [x], y)
 
-    def depth_to_space(self, row, x, y, block, mode) -> None:  # noqa: ANN001
+    def depth_to_space(self, row, x, y, block, mode) -> None:
         self._reference(row, ops.DepthToSpace(block, mode), [x], y)
 
-    def pad(self, row, x, y, padding, zx) -> None:  # noqa: ANN001
+    def pad(self, row, x, y, padding, zx) -> None:
         self._reference(row, ops.Pad(padding), [x], y, ([zx], zx, (0, 255)))
 
-    def slice(self, row, x, y, begin, end) -> None:  # noqa: ANN001
+    def slice(self, row, x, y, begin, end) -> None:
         self._reference(row, ops.Slice(begin, end), [x], y)
 
     def finish(self, inputs: list[Place], outputs: list[Place]) -> None:
@@ -166,7 +166,7 @@ def _native(module: ModuleType | None) -> Iterator[None]:
             sys.modules[NAME] = before  # type: ignore[assignment]
 
 
-def _requantize(requant: Any) -> Requantize:  # noqa: ANN401
+def _requantize(requant: Any) -> Requantize:
     return Requantize(*requant) if isinstance(requant, tuple) else Requantize(requant)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def _fixed_point(ratio: float) -> tuple[int, int]:
     return multiplier, 31 - exponent
 
 
-def _frozen_copy(array: NDArray[np.generic], dtype: type[np.generic], name: str) -> NDArray[np.generic]:
+def _frozen_copy(array: NDArray[np.generic], dtype: type[np.generic], name: str) -> NDArray[Any]:
     given = np.asarray(array)
     if given.ndim != 1 or given.dtype != dtype:
         raise TypeError(f"{name} is (N,) {np.dtype(dtype).name}, not {given.dtype} of shape {given.shape}")
