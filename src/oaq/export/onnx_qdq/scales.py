@@ -58,8 +58,8 @@ def check_ratio(multiplier: Numbers, wanted: NDArray[np.floating], where: str) -
     if not np.all(relative <= FLOAT_TOLERANCE):
         n = int(np.argmax(relative))
         raise UnsupportedOp(
-            f"{where}: multiplier {n} is {float(multiplier[n])!r}, the tensors' scales give {float(wanted.ravel()[n])!r}; "
-            "ONNX has only the scales"
+            f"{where}: multiplier {n} is {float(multiplier[n])!r}, the tensors' scales give "
+            f"{float(wanted.ravel()[n])!r}; ONNX has only the scales"
         )
 
 
