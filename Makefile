@@ -24,10 +24,10 @@ PY_DIRS := src tests recipes benchmarks
 NET ?= efficientnet-lite0
 MODEL_ARGUMENTS ?=
 
-.PHONY: help demo test check format format-check lint types layers tests bench clean distclean env env-dev
+.PHONY: help demo test build check format format-check lint types layers tests bench clean distclean env env-dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## EfficientNet-Lite0, photo to proof to table; NET=mobilenet-v2 or resnet18 for another network
 	@$(PY) -m recipes.demo $(NET)
@@ -38,7 +38,7 @@ check: format-check lint types layers tests ## format, lint, types, layers, test
 
 # --- the environment: stamps in .venv, so that a second run does nothing ---
 
-env: $(VENV)/.demo ## .venv with oaq built and everything the demo needs
+env build: $(VENV)/.demo ## .venv with oaq built and everything the demo needs
 env-dev: $(VENV)/.dev ## .venv with everything the checks need
 
 $(VENV)/.created:

@@ -71,7 +71,8 @@ def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Late
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cpus = stack.enter_context(pinned(threads))
-        files = _files(subject, folder)
+        with say.bar("ONNX Runtime: export and calibrate", None):
+            files = _files(subject, folder)
         expected = run_float(subject.net, subject.x)
         ours, _ = our_contenders(subject.plans, subject.x, threads, expected)
         peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads, openvino)]

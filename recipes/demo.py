@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,17 +59,14 @@ class Steps:
         self.seconds: list[tuple[str, float]] = []
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time one step."""
+    def step(self, name: str, *, has_bars: bool = False) -> Iterator[None]:
+        """Time one step, under a bar that moves unless the step ``has_bars`` of its own (a terminal shows one)."""
         start = time.perf_counter()
-        with say.bar(name, None):
+        with nullcontext() if has_bars else say.bar(name, None):
             yield
-        self.add(name, time.perf_counter() - start)
-
-    def add(self, name: str, seconds: float) -> None:
-        """Note a step timed elsewhere."""
+        seconds = time.perf_counter() - start
         self.seconds.append((name, round(seconds, 3)))
-        say.words(f"  {name:<48} {seconds:7.1f} s")
+        say.words(f"  {name:<52} {seconds:7.2f} s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +128,10 @@ def run(network: Network, given: argparse.Namespace) -> int:
     """The whole path; returns the exit code."""
     steps = Steps()
     say.words(f"{network.name}, on {stamp().cpu}\n")
-    with steps.step("fetch and load the weights"):
+    with steps.step("fetch and load the weights", has_bars=True):
         net = network.load()
-    start = time.perf_counter()
-    data = load_data(network, given.images)
-    steps.add("fetch and decode the photos", time.perf_counter() - start)
+    with steps.step("fetch and decode the photos", has_bars=True):
+        data = load_data(network, given.images)
     with steps.step(f"quantize on {sum(map(len, data.calibration))} photos"):
         program = quantize(net, network, data, given)
     with steps.step("analyze"):
@@ -144,19 +140,16 @@ def run(network: Network, given: argparse.Namespace) -> int:
         plan = oaq.plan(program, proof=proof)
     plans = {f"oaq {isa}": oaq.plan(program, isa, proof=proof) for isa in cpu_isas() if isa != "scalar"}
     session = oaq.Session(plan, threads=os.cpu_count() or 1)
-    start = time.perf_counter()
-    labelled, unseen = agreement(net, session, data, trained=network.trained)
-    steps.add("compare with the float network", time.perf_counter() - start)
+    with steps.step("compare with the float network", has_bars=True):
+        labelled, unseen = agreement(net, session, data, trained=network.trained)
     with steps.step("watch the registers of every layer"):
         integers = to_integers(program, data.test[:OBSERVED])[0]
         seen = observe(program, [integers], lanes_of(plan))
     with steps.step("verify every executor here against the reference"):
         found = oaq.verify(program, data.test)
-    start = time.perf_counter()
-    timed = measure(
-        Subject(network.name, net, plans, data.test[:1], data.calibration), given.threads, given.rounds, openvino=False
-    )
-    steps.add("time, beside ONNX Runtime", time.perf_counter() - start)
+    with steps.step("time, beside ONNX Runtime", has_bars=True):
+        subject = Subject(network.name, net, plans, data.test[:1], data.calibration)
+        timed = measure(subject, given.threads, given.rounds, openvino=False)
     evidence = Evidence(
         agreement=labelled,
         observed=tuple(seen.items()),
