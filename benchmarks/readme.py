@@ -1,0 +1,70 @@
+"""The figures of README.md, written from the result files: ``python -m benchmarks.readme``.
+
+Nothing is typed by hand between the two markers; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.harness import RESULTS, Result, load
+from oaq.program.atomic import write_atomically
+from oaq.report.data import Timing
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
+
+
+def block(folder: Path = RESULTS) -> str:
+    """What belongs between the markers: one table per machine, one column per network."""
+    made: dict[str, dict[str, Result]] = {}
+    for path in sorted(folder.glob("demo_*.json")):
+        result = load(path)
+        made.setdefault(result.environment.cpu, {})[path.stem.removeprefix("demo_")] = result
+    return "\n".join(_machine(cpu, results) for cpu, results in made.items()) or "No result file yet.\n"
+
+
+def _machine(cpu: str, results: Mapping[str, Result]) -> str:
+    columns = {name: {**dict(result.facts), **_timings(result)} for name, result in results.items()}
+    lines = list(dict.fromkeys(line for column in columns.values() for line in column))
+    rows = [["", *columns], ["---", *("---:" for _ in columns)]]
+    rows += [[line, *(column.get(line, "-") for column in columns.values())] for line in lines]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    some = next(iter(results.values()))
+    versions = ", ".join(f"{name} {version}" for name, version in some.environment.versions if name != "oaq")
+    how = ", ".join(f"`{result.command}`" for result in results.values())
+    return f"{cpu}; {some.environment.compiler}; {versions}. Made by {how}, with `--record`.\n\n{table}\n"
+
+
+def _timings(result: Result) -> dict[str, str]:
+    if result.latency is None:
+        return {}
+    threads = result.latency.threads
+    unit = f"batch {result.latency.batch}, {threads} thread{'s' if threads > 1 else ''}"
+    return {f"{_name(one)}: {unit}": f"{one.median_ms:.2f} ms" for one in result.latency.timings}
+
+
+def _name(one: Timing) -> str:
+    return f"**{one.name}**" if one.ours else one.name
+
+
+def replaced(text: str, content: str) -> str:
+    """``text`` with ``content`` between the markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{README.name} lacks the markers {BEGIN.strip()} and {END}")
+    return f"{before}{begin}{content}{end}{after}"
+
+
+def main() -> int:
+    """Rewrite README.md."""
+    text = README.read_text(encoding="utf-8")
+    write_atomically(README, [replaced(text, block()).encode()])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
