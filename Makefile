@@ -87,7 +87,7 @@ layers: $(VENV)/.dev ## import-linter: imports point down
 	$(STEP) "layers" $(VENV)/bin/lint-imports --config pyproject.toml
 
 tests: $(VENV)/.dev ## unit, property, end-to-end tests and doctests
-	$(STEP) --last "tests" $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4
+	$(STEP) --last "tests" $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 bench: $(VENV)/.bench ## time oaq beside its peers; results go to benchmarks/results
 	@$(PY) -m benchmarks.kernels

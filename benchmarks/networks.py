@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from oaq.ptq.quantize import quantize
 
 from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
@@ -33,6 +32,7 @@ from oaq.cli.images import Batches
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
+from oaq.ptq.quantize import quantize
 from oaq.report.comparison import Contender, compare, our_contenders, peer_contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
