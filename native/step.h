@@ -1,0 +1,36 @@
+// One node of a plan made ready to run: what the session calls, whatever the operator.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace oaq {
+
+// Where a tensor of one sample lies in the arena: (height, width, channels), channels innermost, one byte each.
+struct Place {
+  std::size_t offset;
+  int height;
+  int width;
+  int channels;
+
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
+  }
+};
+
+// Threads share a step: thread t of T computes its own part of the output and writes nothing else. Steps are immutable
+// once built, so any number of threads may run one; what they need to write down meanwhile lies in their own scratch.
+class Step {
+ public:
+  Step() = default;
+  Step(const Step&) = delete;
+  Step& operator=(const Step&) = delete;
+  virtual ~Step() = default;
+
+  // Bytes of scratch memory each thread needs, aligned to 64.
+  virtual std::size_t scratch_bytes() const { return 0; }
+
+  virtual void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const = 0;
+};
+
+}  // namespace oaq
