@@ -1,0 +1,65 @@
+// The table of kernel rows: what each computes, on which operands, in which registers. Selection, tests, benchmarks and
+// the proof read this table and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace oaq {
+
+enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512bw, kVnni };
+enum class Overflow : std::uint8_t { kExact, kSaturates, kWraps };
+
+struct Range {
+  int lo;
+  int hi;
+};
+
+// How one output is summed. One step consumes `step` values of k; products are summed in groups of `group` inside one
+// instruction, which overflows as `group_overflow` says at 16 bits; group sums go to `lanes` registers of `bits` bits
+// in turn, which overflow as `overflow` says and are added to an s32 sum after at most `max_run` steps (0: no limit of
+// the row's own).
+struct Register {
+  int bits;
+  Overflow overflow;
+  int step;
+  int group;
+  Overflow group_overflow;
+  int lanes;
+  int max_run;
+};
+
+struct Row {
+  std::string_view name;
+  std::string_view family;
+  Isa isa;
+  int tile_n;  // outputs that share a schedule
+  Register sums;
+  Range x;
+  Range w;
+};
+
+inline constexpr Range kU8{0, 255};
+inline constexpr Range kS8{-128, 127};
+
+inline constexpr Register kPairs16{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 0};
+inline constexpr Register kPairs32{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 1};
+inline constexpr Register kQuads{32, Overflow::kExact, 4, 1, Overflow::kExact, 1, 0};
+inline constexpr Register kTaps16{16, Overflow::kWraps, 2, 2, Overflow::kSaturates, 1, 0};
+inline constexpr Register kTapPairs{32, Overflow::kExact, 2, 1, Overflow::kExact, 1, 0};
+inline constexpr Register kTapQuads{32, Overflow::kExact, 4, 1, Overflow::kExact, 1, 0};
+
+// Every row compiled into this module.
+std::span<const Row> rows();
+
+// The row of that name, which this CPU can run and which belongs to that family; throws std::invalid_argument.
+const Row& usable_row(std::string_view name, std::string_view family);
+
+std::string_view name_of(Isa isa);
+std::string_view name_of(Overflow overflow);
+
+// Whether this CPU, and the operating system, run an instruction set.
+bool runs(Isa isa);
+
+}  // namespace oaq

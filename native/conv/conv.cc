@@ -1,0 +1,70 @@
+#include "conv/conv.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace oaq {
+namespace {
+
+constexpr int kMost = 1 << 24;  // of any size, so that no product of two overflows what holds it
+
+[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+
+std::string text(int value) { return std::to_string(value); }
+
+void check_axis(const char* axis, int size, int out, int kernel, int stride, int dilation, int before, int after) {
+  const std::string name(axis);
+  for (int value : {size, out, kernel, stride, dilation})
+    if (value < 1 || value > kMost) refuse(name + ": " + text(value) + " is not a size in [1, 2^24]");
+  if (before < 0 || after < 0 || before > kMost || after > kMost) refuse(name + ": padding is outside [0, 2^24]");
+  const std::int64_t reach = std::int64_t{kernel - 1} * dilation + 1;
+  const std::int64_t room = std::int64_t{size} + before + after - reach;
+  if (room < 0 || room / stride + 1 != out)
+    refuse(name + ": a window of " + text(kernel) + " on " + text(size) + " does not give " + text(out));
+}
+
+bool never_narrow(const Register& sums) { return sums.overflow == Overflow::kExact || sums.max_run == 1; }
+
+}  // namespace
+
+void check_window(const Window& window, const Place& x, const Place& y) {
+  check_axis("height", x.height, y.height, window.kernel[0], window.stride[0], window.dilation[0], window.padding[0],
+             window.padding[1]);
+  check_axis("width", x.width, y.width, window.kernel[1], window.stride[1], window.dilation[1], window.padding[2],
+             window.padding[3]);
+}
+
+Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps) {
+  const Register& sums = spec.row->sums;
+  const auto step_bytes = static_cast<std::size_t>(spec.row->tile_n) * static_cast<std::size_t>(sums.step);
+  Schedule result;
+  if (spec.segments.size() % 3) refuse("segments are not (tile, start, count)");
+  std::size_t packed = 0;
+  for (std::size_t at = 0; at < spec.segments.size(); at += 3) {
+    const std::int32_t tile = spec.segments[at], start = spec.segments[at + 1], count = spec.segments[at + 2];
+    const int last = static_cast<int>(result.tiles.size()) - 1;
+    if (tile != last && tile != last + 1) refuse("segments are not in the order of tiles");
+    if (tile >= tiles) refuse("there are " + text(tiles) + " tiles; a segment is of tile " + text(tile));
+    if (count < 1 || start < 0 || start > steps - count)
+      refuse("segment [" + text(start) + ", +" + text(count) + ") leaves the " + text(steps) + " steps");
+    if (tile > last) result.tiles.push_back({packed, static_cast<int>(result.segments.size() / 2), 0});
+    TileSchedule& current = result.tiles.back();
+    const std::size_t size = result.segments.size();
+    if (current.count && never_narrow(sums) && result.segments[size - 2] + result.segments[size - 1] == start) {
+      result.segments[size - 1] += count;
+    } else {
+      result.segments.insert(result.segments.end(), {start, count});
+      ++current.count;
+    }
+    packed += static_cast<std::size_t>(count) * step_bytes;
+  }
+  if (result.tiles.size() != static_cast<std::size_t>(tiles)) refuse("a tile has no segment");
+  if (spec.packed.size() != packed)
+    refuse("the segments need " + std::to_string(packed) + " bytes of weights; there are " +
+           std::to_string(spec.packed.size()));
+  for (std::int8_t weight : spec.packed)
+    if (weight < spec.row->w.lo || weight > spec.row->w.hi) refuse("a weight is outside what the row accepts");
+  return result;
+}
+
+}  // namespace oaq

@@ -1,0 +1,63 @@
+// A convolution as the plan gives it, checked, and the two families of steps that compute one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/table.h"
+#include "requantize/requantize.h"
+#include "step.h"
+
+namespace oaq {
+
+// Of a convolution or a pool: [0] along height, [1] along width.
+struct Window {
+  int kernel[2];
+  int stride[2];
+  int padding[4];  // top, bottom, left, right
+  int dilation[2];
+
+  int taps() const { return kernel[0] * kernel[1]; }
+};
+
+struct ConvSpec {
+  const Row* row;
+  Place x;
+  Place y;
+  Window window;
+  int groups;                          // depthwise: as many as channels
+  std::vector<std::int8_t> packed;     // (steps, tile_n, step)
+  std::vector<std::int32_t> segments;  // (tile, start, count) each, in steps
+  std::vector<std::int32_t> bias;      // folded: bias - zx * sum(w)
+  Multipliers multipliers;
+  int x_zero_point;
+  int y_zero_point;
+  Clamp clamp;
+};
+
+// The schedule of one tile: its weights, and its segments as kernels read them.
+struct TileSchedule {
+  std::size_t packed;  // offset of its first weight
+  int first;           // its first segment
+  int count;
+};
+
+// What both families make of a schedule.
+struct Schedule {
+  std::vector<TileSchedule> tiles;
+  std::vector<std::int32_t> segments;  // (start, count) each, in steps
+};
+
+// Throws std::invalid_argument naming what does not fit: the window and the shapes.
+void check_window(const Window& window, const Place& x, const Place& y);
+
+// Checks a schedule and regroups it by tile. Neighbouring segments become one where the row's register is spilled in
+// every step or cannot overflow anyway. Throws std::invalid_argument.
+Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps);
+
+// Throws std::invalid_argument: anything that does not fit together.
+std::unique_ptr<Step> make_conv2d(const ConvSpec& spec);
+std::unique_ptr<Step> make_depthwise(const ConvSpec& spec);
+
+}  // namespace oaq

@@ -1,0 +1,44 @@
+// The operands of a few positions one after another, in packed K order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "conv/conv.h"
+
+namespace oaq {
+
+class Patches {
+ public:
+  Patches(const Window& window, const Place& x, const Place& y, int groups, int step, int zero_point);
+
+  // Bytes of one position: K, filled up to a whole step.
+  int bytes() const { return bytes_; }
+
+  // Bytes from one gathered position to the next.
+  std::size_t stride() const { return stride_; }
+
+  // Whether operands already lie so in the tensor: a 1x1 window that visits every position. Where the channels are no
+  // whole number of steps, kernels read on into what follows, and multiply it by weights of zero.
+  bool direct() const { return direct_; }
+
+  // Of a direct one: the operands of a position.
+  const std::uint8_t* first(const std::uint8_t* x, int position, int group) const {
+    return x + static_cast<std::ptrdiff_t>(position) * channels_ + group * group_channels_;
+  }
+
+  // Copies the operands of `count` positions; where the window leaves the tensor they are the zero point. May write
+  // kSlack bytes more.
+  void gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const;
+
+ private:
+  std::uint8_t* gather_row(const std::uint8_t* x, int left, std::uint8_t* to) const;
+
+  Window window_;
+  int height_, width_, channels_, group_channels_, y_width_, bytes_;
+  std::size_t stride_;
+  std::uint8_t zero_point_;
+  bool direct_;
+};
+
+}  // namespace oaq

@@ -1,0 +1,53 @@
+// The functions behind each depthwise row, and the scalar one.
+#include <stdexcept>
+#include <string>
+
+#include "depthwise/depthwise.h"
+
+namespace oaq {
+namespace {
+
+constexpr int kTile = 8;
+
+void scalar_sums(const DepthwiseCall& call) {
+  const auto* weights = static_cast<const std::int8_t*>(call.weights);
+  for (int output = 0; output < call.outputs; ++output) {
+    const std::uint8_t* const* columns = call.columns + static_cast<std::ptrdiff_t>(output) * call.column_step;
+    std::int32_t* sums = call.sums + static_cast<std::ptrdiff_t>(output) * kTile;
+    for (int c = 0; c < kTile; ++c) sums[c] = call.bias[c];
+    const std::int8_t* w = weights;
+    const std::int32_t* tap = call.taps;
+    for (int run = 0; run < call.run_count; ++run) {
+      for (int step = 0; step < call.runs[run]; ++step, tap += 2, w += 2 * kTile) {
+        const std::uint8_t* a = columns[tap[0]] + call.channel;
+        const std::uint8_t* b = columns[tap[1]] + call.channel;
+        for (int c = 0; c < call.channels; ++c) sums[c] += a[c] * w[2 * c] + b[c] * w[2 * c + 1];
+      }
+    }
+  }
+}
+
+struct Entry {
+  std::string_view row;
+  DepthwiseKernel kernel;
+};
+
+constexpr Entry kKernels[] = {
+    {"depthwise_u8s8_scalar", {0, 1, scalar_sums}},
+#ifdef OAQ_X86
+    {"depthwise_u8s8_avx2_acc16", {8, 1, depthwise_avx2_acc16}},
+    {"depthwise_u8s8_avx2_exact", {8, 2, depthwise_avx2_exact}},
+    {"depthwise_u8s8_avx512bw_acc16", {16, 1, depthwise_avx512bw_acc16}},
+    {"depthwise_u8s8_vnni", {16, 1, depthwise_vnni}},
+#endif
+};
+
+}  // namespace
+
+const DepthwiseKernel& depthwise_kernel(const Row& row) {
+  for (const Entry& entry : kKernels)
+    if (entry.row == row.name) return entry.kernel;
+  throw std::invalid_argument("no depthwise kernel computes " + std::string(row.name));
+}
+
+}  // namespace oaq

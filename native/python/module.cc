@@ -1,0 +1,124 @@
+// The module `oaq.kernels._native`: checks what it is given, drops the interpreter's lock, calls. No arithmetic.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+#include <variant>
+
+#include "base/table.h"
+#include "python/steps.h"
+#include "session/session.h"
+
+namespace nb = nanobind;
+
+namespace oaq::python {
+namespace {
+
+nb::list kernel_table() {
+  nb::list table;
+  for (const Row& row : rows()) {
+    nb::dict entry;
+    const auto text = [](std::string_view view) { return nb::str(view.data(), view.size()); };
+    entry["name"] = text(row.name);
+    entry["family"] = text(row.family);
+    entry["isa"] = text(name_of(row.isa));
+    entry["tile_n"] = row.tile_n;
+    entry["step"] = row.sums.step;
+    entry["lanes"] = row.sums.lanes;
+    entry["group"] = row.sums.group;
+    entry["bits"] = row.sums.bits;
+    entry["overflow"] = text(name_of(row.sums.overflow));
+    entry["group_overflow"] = text(name_of(row.sums.group_overflow));
+    entry["max_run"] = row.sums.max_run ? nb::cast(row.sums.max_run) : nb::none();
+    entry["x_range"] = nb::make_tuple(row.x.lo, row.x.hi);
+    entry["w_range"] = nb::make_tuple(row.w.lo, row.w.hi);
+    entry["available"] = runs(row.isa);
+    table.append(entry);
+  }
+  return table;
+}
+
+std::vector<std::string> cpu_isas() {
+  std::vector<std::string> names;
+  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512bw, Isa::kVnni})
+    if (runs(isa)) names.emplace_back(name_of(isa));
+  return names;
+}
+
+nb::dict build_info() {
+  nb::dict info;
+  info["compiler"] = OAQ_COMPILER;
+  info["flags"] = OAQ_FLAGS;
+  info["sanitizer"] = OAQ_SANITIZER;
+  return info;
+}
+
+using Image = nb::ndarray<const std::uint8_t, nb::c_contig, nb::device::cpu>;
+using Result = nb::ndarray<std::uint8_t, nb::c_contig, nb::device::cpu>;
+
+// The batch of an array that holds whole samples of `place`.
+template <typename Array>
+std::int64_t batch_of(const Array& array, const Place& place, const char* what) {
+  const std::size_t bytes = place.bytes();
+  if (array.ndim() < 1 || array.size() != array.shape(0) * bytes)
+    throw std::invalid_argument(std::string(what) + ": an array of (batch, ...) with " + std::to_string(bytes) +
+                                " values per sample is needed");
+  return static_cast<std::int64_t>(array.shape(0));
+}
+
+template <typename Array>
+std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Place>& places, const char* what) {
+  if (arrays.size() != places.size())
+    throw std::invalid_argument(std::to_string(places.size()) + " " + what + " are needed, not " +
+                                std::to_string(arrays.size()));
+  std::int64_t batch = 0;
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    const std::int64_t each = batch_of(arrays[i], places[i], what);
+    if (i && each != batch) throw std::invalid_argument(std::string(what) + " differ in their batch");
+    batch = each;
+  }
+  return batch;
+}
+
+void run(Session& session, const std::vector<Image>& inputs, const std::vector<Result>& outputs) {
+  if (!session.finished()) throw std::invalid_argument("finish() has not been called");
+  const std::int64_t batch = batch_of_all(inputs, session.inputs(), "inputs");
+  if (batch_of_all(outputs, session.outputs(), "outputs") != batch)
+    throw std::invalid_argument("inputs and outputs differ in their batch");
+  std::vector<const std::uint8_t*> from;
+  std::vector<std::uint8_t*> to;
+  for (const Image& input : inputs) from.push_back(input.data());
+  for (const Result& output : outputs) to.push_back(output.data());
+  nb::gil_scoped_release without_lock;
+  session.run(batch, from, to);
+}
+
+}  // namespace
+}  // namespace oaq::python
+
+NB_MODULE(_native, module) {
+  using namespace oaq;
+  using namespace oaq::python;
+  module.doc() = "Native kernels of oaq.";
+  module.def("kernel_table", &kernel_table, "Every row compiled in: its contract, and whether this CPU runs it.");
+  module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, ascending.");
+  module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
+  nb::class_<Session> session(module, "Session", "A network ready to run: steps in order, one arena, threads.");
+  session.def(nb::init<std::size_t, int>(), nb::arg("arena_bytes"), nb::arg("threads"));
+  define_steps(session);
+  session.def(
+      "finish",
+      [](Session& self, const std::vector<PyPlace>& inputs, const std::vector<PyPlace>& outputs) {
+        self.finish(places(self, inputs), places(self, outputs));
+      },
+      nb::arg("inputs"), nb::arg("outputs"), "No more steps; names the tensors that callers fill and read.");
+  session.def("run", &run, nb::arg("inputs"), nb::arg("outputs"),
+              "Run a batch: u8 arrays (batch, ...), inputs read, outputs written.");
+  session.def("profile", &Session::profile, "Nanoseconds of each step in the last run.");
+}

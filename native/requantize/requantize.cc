@@ -1,0 +1,85 @@
+#include "requantize/requantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace oaq {
+namespace {
+
+constexpr std::size_t kRoom = 64;  // the widest tile
+
+template <typename T>
+std::vector<T> spread(const std::vector<T>& given, std::size_t count, T filler) {
+  std::vector<T> result(given);
+  if (result.size() == 1) result.resize(count, given.front());
+  result.resize(count + kRoom, filler);
+  return result;
+}
+
+[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+
+}  // namespace
+
+void check_zero_point(int zero_point) {
+  if (zero_point < 0 || zero_point > 255) refuse("zero point " + std::to_string(zero_point) + " is outside [0, 255]");
+}
+
+void check_output(int zero_point, Clamp clamp) {
+  check_zero_point(zero_point);
+  if (clamp.lo < 0 || clamp.hi > 255 || clamp.lo > clamp.hi)
+    refuse("clamp [" + std::to_string(clamp.lo) + ", " + std::to_string(clamp.hi) + "] is not a range in [0, 255]");
+}
+
+void check_multipliers(const Multipliers& given, std::size_t count) {
+  const std::size_t size = given.size();
+  if (size != count && size != 1)
+    refuse(std::to_string(size) + " multipliers for " + std::to_string(count) + " channels");
+  for (float scale : given.scale)
+    if (!std::isfinite(scale) || scale <= 0.0f) refuse("a multiplier is not finite and positive");
+  if (!given.is_fixed()) return;
+  if (given.shift.size() != given.multiplier.size()) refuse("multipliers and shifts differ in number");
+  for (std::int32_t multiplier : given.multiplier)
+    if (multiplier <= 0) refuse("fixed-point multiplier " + std::to_string(multiplier) + " is not positive");
+  for (std::int32_t shift : given.shift)
+    if (shift < 1 || shift > 62) refuse("shift " + std::to_string(shift) + " is outside [1, 62]");
+}
+
+Requant::Requant(const Multipliers& given, std::size_t count, int zero_point, Clamp clamp)
+    : zero_(zero_point), clamp_(clamp) {
+  check_multipliers(given, count);
+  check_output(zero_point, clamp);
+  if (given.is_fixed()) {
+    multiplier_ = spread(given.multiplier, count, 1);
+    shift_ = spread(given.shift, count, 1);
+  } else {
+    scale_ = spread(given.scale, count, 1.0f);
+  }
+}
+
+FloatRequant Requant::from(std::size_t channel) const {
+  return {scale_.data() + channel, static_cast<float>(clamp_.hi - zero_), static_cast<float>(clamp_.lo - zero_), zero_,
+          static_cast<std::uint8_t>(clamp_.lo)};
+}
+
+std::uint8_t Requant::apply(std::int32_t sum, std::size_t channel) const {
+  if (is_fixed()) {
+    const std::int64_t half = std::int64_t{1} << (shift_[channel] - 1);
+    const std::int64_t rounded = (std::int64_t{sum} * multiplier_[channel] + half) >> shift_[channel];
+    return static_cast<std::uint8_t>(std::clamp<std::int64_t>(rounded + zero_, clamp_.lo, clamp_.hi));
+  }
+  const float scaled = static_cast<float>(sum) * scale_[channel];
+  const float kept = std::clamp(scaled, static_cast<float>(clamp_.lo - zero_), static_cast<float>(clamp_.hi - zero_));
+  return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::lrintf(kept)) + zero_);
+}
+
+void store_one_by_one(const Requant& requant, const std::int32_t* sums, int sums_stride, int rows, int columns,
+                      std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride) {
+  for (int row = 0; row < rows; ++row)
+    for (int column = 0; column < columns; ++column)
+      y[row * y_stride + column] =
+          requant.apply(sums[row * sums_stride + column], channel + static_cast<std::size_t>(column));
+}
+
+}  // namespace oaq

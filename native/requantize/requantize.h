@@ -1,0 +1,56 @@
+// From an s32 sum to a u8 integer, in the two semantics of numerics/requantize.py.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "requantize/float_requant.h"
+
+namespace oaq {
+
+struct Clamp {
+  int lo;
+  int hi;
+};
+
+// Multipliers as they come from the program: `scale` for float32_half_even, or `multiplier` and `shift` for
+// fixed_point.
+struct Multipliers {
+  std::vector<float> scale;
+  std::vector<std::int32_t> multiplier;
+  std::vector<std::int32_t> shift;
+
+  bool is_fixed() const { return !multiplier.empty(); }
+  std::size_t size() const { return is_fixed() ? multiplier.size() : scale.size(); }
+};
+
+// Multipliers for `count` channels (one for all is repeated), the output's zero point and clamp.
+class Requant {
+ public:
+  // Throws std::invalid_argument: sizes, multipliers that are not finite and positive, shifts outside [1, 62], a zero
+  // point or clamp outside [0, 255].
+  Requant(const Multipliers& given, std::size_t count, int zero_point, Clamp clamp);
+
+  bool is_fixed() const { return !multiplier_.empty(); }
+  FloatRequant from(std::size_t channel) const;
+  std::uint8_t apply(std::int32_t sum, std::size_t channel) const;
+
+ private:
+  std::vector<float> scale_;  // with room for vector code to read a whole tile
+  std::vector<std::int32_t> multiplier_;
+  std::vector<std::int32_t> shift_;
+  std::int32_t zero_;
+  Clamp clamp_;
+};
+
+// Throws std::invalid_argument.
+void check_multipliers(const Multipliers& given, std::size_t count);
+void check_output(int zero_point, Clamp clamp);
+void check_zero_point(int zero_point);
+
+// Requantizes sums of shape (rows, columns), `sums_stride` values apart, from `channel` on, one value at a time.
+void store_one_by_one(const Requant& requant, const std::int32_t* sums, int sums_stride, int rows, int columns,
+                      std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride);
+
+}  // namespace oaq

@@ -1,0 +1,95 @@
+#include "session/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace oaq {
+namespace {
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 40;
+constexpr int kMostThreads = 256;
+
+std::size_t checked_bytes(std::size_t bytes) {
+  if (bytes > kMostBytes) throw std::invalid_argument("an arena of " + std::to_string(bytes) + " bytes is too large");
+  return bytes;
+}
+
+int checked_threads(int threads) {
+  if (threads < 1 || threads > kMostThreads)
+    throw std::invalid_argument("threads is 1 to 256, not " + std::to_string(threads));
+  return threads;
+}
+
+}  // namespace
+
+Session::Session(std::size_t arena_bytes, int threads)
+    : arena_(checked_bytes(arena_bytes)), threads_(checked_threads(threads)) {}
+
+void Session::check(const Place& place) const {
+  if (place.height < 1 || place.width < 1 || place.channels < 1)
+    throw std::invalid_argument("a tensor of shape (" + std::to_string(place.height) + ", " +
+                                std::to_string(place.width) + ", " + std::to_string(place.channels) + ") is empty");
+  const std::size_t room = arena_.bytes();
+  const auto height = static_cast<std::size_t>(place.height), width = static_cast<std::size_t>(place.width),
+             channels = static_cast<std::size_t>(place.channels);
+  const bool fits = place.offset <= room && height <= room && width <= room / height &&
+                    channels <= room / (height * width) && place.bytes() <= room - place.offset;
+  if (!fits)
+    throw std::invalid_argument("a tensor at " + std::to_string(place.offset) + " leaves the arena of " +
+                                std::to_string(room) + " bytes");
+}
+
+void Session::add(std::unique_ptr<Step> step) {
+  if (finished_) throw std::invalid_argument("the session is finished; no step can be added");
+  scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes());
+  steps_.push_back(std::move(step));
+}
+
+void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>& outputs) {
+  if (finished_) throw std::invalid_argument("the session is finished already");
+  for (const Place& place : inputs) check(place);
+  for (const Place& place : outputs) check(place);
+  inputs_ = inputs;
+  outputs_ = outputs;
+  nanoseconds_.assign(steps_.size(), 0);
+  scratch_bytes_ = (scratch_bytes_ + kSlack + kLine - 1) / kLine * kLine;
+  scratch_.resize(scratch_bytes_ * static_cast<std::size_t>(threads_.count()));
+  finished_ = true;
+}
+
+void Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
+                  const std::vector<std::uint8_t*>& outputs) {
+  if (!finished_) throw std::logic_error("the session is not finished");
+  std::fill(nanoseconds_.begin(), nanoseconds_.end(), 0);
+  for (std::int64_t sample = 0; sample < batch; ++sample) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const std::size_t bytes = inputs_[i].bytes();
+      std::memcpy(arena_.data() + inputs_[i].offset, inputs[i] + static_cast<std::size_t>(sample) * bytes, bytes);
+    }
+    threads_.run([](void* self, int thread, int threads) { static_cast<Session*>(self)->run_steps(thread, threads); },
+                 this);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const std::size_t bytes = outputs_[i].bytes();
+      std::memcpy(outputs[i] + static_cast<std::size_t>(sample) * bytes, arena_.data() + outputs_[i].offset, bytes);
+    }
+  }
+}
+
+void Session::run_steps(int thread, int threads) {
+  using Clock = std::chrono::steady_clock;
+  std::uint8_t* scratch = scratch_.data() + scratch_bytes_ * static_cast<std::size_t>(thread);
+  Clock::time_point start = Clock::now();
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    steps_[i]->run(arena_.data(), scratch, thread, threads);
+    threads_.wait_for_all();
+    if (thread) continue;
+    const Clock::time_point end = Clock::now();
+    nanoseconds_[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - start).count();
+    start = end;
+  }
+}
+
+}  // namespace oaq

@@ -1,0 +1,54 @@
+// A network ready to run: steps in order, one arena, a pool of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/aligned.h"
+#include "base/threads.h"
+#include "session/arena.h"
+#include "step.h"
+
+namespace oaq {
+
+class Session {
+ public:
+  // Throws std::invalid_argument: more than 2^40 bytes, or threads outside [1, 256].
+  Session(std::size_t arena_bytes, int threads);
+
+  // Throws std::invalid_argument: the tensor is empty or leaves the arena.
+  void check(const Place& place) const;
+
+  // Appends a step. Throws std::invalid_argument after `finish`.
+  void add(std::unique_ptr<Step> step);
+
+  // No more steps; names the tensors that callers fill and read.
+  void finish(const std::vector<Place>& inputs, const std::vector<Place>& outputs);
+
+  // Runs `batch` samples; inputs and outputs as given to `finish`, samples one after another. Allocates nothing.
+  // Throws std::logic_error before `finish`.
+  void run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
+           const std::vector<std::uint8_t*>& outputs);
+
+  const std::vector<Place>& inputs() const { return inputs_; }
+  const std::vector<Place>& outputs() const { return outputs_; }
+  bool finished() const { return finished_; }
+
+  // Nanoseconds of each step in the last run, all samples together.
+  const std::vector<std::int64_t>& profile() const { return nanoseconds_; }
+
+ private:
+  void run_steps(int thread, int threads);
+
+  Arena arena_;
+  std::vector<std::unique_ptr<Step>> steps_;
+  std::vector<Place> inputs_, outputs_;
+  std::vector<std::int64_t> nanoseconds_;
+  AlignedVector<std::uint8_t> scratch_;
+  std::size_t scratch_bytes_ = 0;
+  bool finished_ = false;
+  Threads threads_;
+};
+
+}  // namespace oaq

@@ -1,0 +1,189 @@
+// Add, Mul, Concat, Lookup.
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "steps/add_avx2.h"
+#include "steps/steps.h"
+
+namespace oaq {
+namespace {
+
+class Add : public Step {
+ public:
+  Add(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
+      : a_(a), b_(b), y_(y), output_(output), vector_(row.isa == Isa::kAvx2 && !output.multipliers.is_fixed()) {
+    how_ = {1,
+            1,
+            a_zero,
+            b_zero,
+            static_cast<float>(output.clamp.hi - output.zero_point),
+            output.zero_point,
+            static_cast<std::uint8_t>(output.clamp.lo)};
+    if (!output.multipliers.is_fixed()) {
+      how_.a_scale = output.multipliers.scale[0];
+      how_.b_scale = output.multipliers.scale[1];
+    }
+  }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(static_cast<std::int64_t>(y_.bytes()), thread, threads);
+    const std::uint8_t *a = arena + a_.offset + share.begin, *b = arena + b_.offset + share.begin;
+    std::uint8_t* y = arena + y_.offset + share.begin;
+    const auto count = static_cast<std::size_t>(share.end - share.begin);
+    std::size_t done = 0;
+#ifdef OAQ_X86
+    if (vector_) done = add_avx2(a, b, count, how_, y);
+#endif
+    for (; done < count; ++done) y[done] = one(a[done] - how_.a_zero, b[done] - how_.b_zero);
+  }
+
+ private:
+  std::uint8_t one(int a, int b) const {
+    const auto [lo, hi] = output_.clamp;
+    const int zero = output_.zero_point;
+    const Multipliers& by = output_.multipliers;
+    if (by.is_fixed()) {
+      const std::int64_t half = std::int64_t{1} << (by.shift[0] - 1);
+      const std::int64_t sum = std::int64_t{a} * by.multiplier[0] + std::int64_t{b} * by.multiplier[1];
+      return static_cast<std::uint8_t>(std::clamp<std::int64_t>(((sum + half) >> by.shift[0]) + zero, lo, hi));
+    }
+    const float left = static_cast<float>(a) * by.scale[0], right = static_cast<float>(b) * by.scale[1];
+    const float kept = std::clamp(left + right, static_cast<float>(lo - zero), static_cast<float>(hi - zero));
+    return static_cast<std::uint8_t>(static_cast<int>(std::lrintf(kept)) + zero);
+  }
+
+  Place a_, b_, y_;
+  Output output_;
+  bool vector_;
+  AddNumbers how_;
+};
+
+class Mul : public Step {
+ public:
+  Mul(const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
+      : a_(a),
+        b_(b),
+        y_(y),
+        a_zero_(a_zero),
+        b_zero_(b_zero),
+        per_channel_(!same_shape(a, b)),
+        requant_(output.multipliers, 1, output.zero_point, output.clamp) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const std::int64_t channels = y_.channels;
+    for (std::int64_t position = share.begin; position < share.end; ++position) {
+      const std::uint8_t* a = arena + a_.offset + position * channels;
+      const std::uint8_t* b = arena + b_.offset + (per_channel_ ? 0 : position * channels);
+      std::uint8_t* y = arena + y_.offset + position * channels;
+      for (std::int64_t c = 0; c < channels; ++c) y[c] = requant_.apply((a[c] - a_zero_) * (b[c] - b_zero_), 0);
+    }
+  }
+
+ private:
+  Place a_, b_, y_;
+  int a_zero_, b_zero_;
+  bool per_channel_;
+  Requant requant_;
+};
+
+// A requantized u8 is a function of one u8: a table.
+std::array<std::uint8_t, 256> table_of(const Requant& requant, std::size_t channel, int zero_point) {
+  std::array<std::uint8_t, 256> table;
+  for (int value = 0; value < 256; ++value)
+    table[static_cast<std::size_t>(value)] = requant.apply(value - zero_point, channel);
+  return table;
+}
+
+class Concat : public Step {
+ public:
+  Concat(const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points, const Output& output)
+      : x_(x), y_(y) {
+    const Requant requant(output.multipliers, x.size(), output.zero_point, output.clamp);
+    for (std::size_t i = 0; i < x.size(); ++i) tables_.push_back(table_of(requant, i, zero_points[i]));
+  }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    for (std::int64_t position = share.begin; position < share.end; ++position) {
+      std::uint8_t* y = arena + y_.offset + position * y_.channels;
+      for (std::size_t i = 0; i < x_.size(); ++i) {
+        const std::uint8_t* x = arena + x_[i].offset + position * x_[i].channels;
+        for (int c = 0; c < x_[i].channels; ++c) *y++ = tables_[i][x[c]];
+      }
+    }
+  }
+
+ private:
+  std::vector<Place> x_;
+  Place y_;
+  std::vector<std::array<std::uint8_t, 256>> tables_;
+};
+
+class Lookup : public Step {
+ public:
+  Lookup(const Place& x, const Place& y, const std::vector<std::uint8_t>& table) : x_(x), y_(y), table_(table) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(static_cast<std::int64_t>(y_.bytes()), thread, threads);
+    const std::uint8_t* x = arena + x_.offset;
+    std::uint8_t* y = arena + y_.offset;
+    for (std::int64_t i = share.begin; i < share.end; ++i) y[i] = table_[x[i]];
+  }
+
+ private:
+  Place x_, y_;
+  std::vector<std::uint8_t> table_;
+};
+
+}  // namespace
+
+void refuse(const std::string& what) { throw std::invalid_argument(what); }
+
+bool same_shape(const Place& a, const Place& b) {
+  return a.height == b.height && a.width == b.width && a.channels == b.channels;
+}
+
+std::unique_ptr<Step> make_add(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero_point,
+                               int b_zero_point, const Output& output) {
+  if (!same_shape(a, b) || !same_shape(a, y)) refuse("the inputs and the output differ in shape");
+  check_zero_point(a_zero_point);
+  check_zero_point(b_zero_point);
+  check_output(output.zero_point, output.clamp);
+  check_multipliers(output.multipliers, 2);
+  if (output.multipliers.size() != 2) refuse("two multipliers are needed, one per input");
+  if (output.multipliers.is_fixed() && output.multipliers.shift[0] != output.multipliers.shift[1])
+    refuse("the two shifts differ");
+  return std::make_unique<Add>(row, a, b, y, a_zero_point, b_zero_point, output);
+}
+
+std::unique_ptr<Step> make_mul(const Place& a, const Place& b, const Place& y, int a_zero_point, int b_zero_point,
+                               const Output& output) {
+  const bool per_channel = b.height == 1 && b.width == 1 && b.channels == a.channels;
+  if (!same_shape(a, y) || !(same_shape(a, b) || per_channel)) refuse("the shapes of inputs and output do not fit");
+  check_zero_point(a_zero_point);
+  check_zero_point(b_zero_point);
+  return std::make_unique<Mul>(a, b, y, a_zero_point, b_zero_point, output);
+}
+
+std::unique_ptr<Step> make_concat(const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points,
+                                  const Output& output) {
+  std::int64_t channels = 0;
+  for (const Place& one : x) {
+    if (one.height != y.height || one.width != y.width) refuse("an input differs from the output in height or width");
+    channels += one.channels;
+  }
+  if (x.empty() || channels != y.channels) refuse("the channels of the inputs are not those of the output");
+  if (zero_points.size() != x.size()) refuse("one zero point per input is needed");
+  for (int zero_point : zero_points) check_zero_point(zero_point);
+  return std::make_unique<Concat>(x, y, zero_points, output);
+}
+
+std::unique_ptr<Step> make_lookup(const Place& x, const Place& y, const std::vector<std::uint8_t>& table) {
+  if (table.size() != 256) refuse("a table has 256 entries, not " + std::to_string(table.size()));
+  if (x.bytes() != y.bytes()) refuse("input and output differ in size");
+  return std::make_unique<Lookup>(x, y, table);
+}
+
+}  // namespace oaq

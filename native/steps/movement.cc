@@ -1,0 +1,133 @@
+// Copy, Pad, Slice, DepthToSpace: integers elsewhere, none changed.
+#include <algorithm>
+#include <cstring>
+
+#include "steps/steps.h"
+
+namespace oaq {
+namespace {
+
+class Copy : public Step {
+ public:
+  Copy(const Place& x, const Place& y) : x_(x), y_(y) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(static_cast<std::int64_t>(y_.bytes()), thread, threads);
+    std::memmove(arena + y_.offset + share.begin, arena + x_.offset + share.begin,
+                 static_cast<std::size_t>(share.end - share.begin));
+  }
+
+ private:
+  Place x_, y_;
+};
+
+class Pad : public Step {
+ public:
+  Pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point)
+      : x_(x), y_(y), padding_(padding), zero_point_(zero_point) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(y_.height, thread, threads);
+    const auto channels = static_cast<std::size_t>(y_.channels), width = static_cast<std::size_t>(y_.width);
+    const auto left = static_cast<std::size_t>(padding_[2]) * channels;
+    const auto right = static_cast<std::size_t>(padding_[3]) * channels;
+    const auto middle = static_cast<std::size_t>(x_.width) * channels;
+    for (std::int64_t row = share.begin; row < share.end; ++row) {
+      std::uint8_t* y = arena + y_.offset + static_cast<std::size_t>(row) * width * channels;
+      const std::int64_t line = row - padding_[0];
+      if (line < 0 || line >= x_.height) {
+        std::memset(y, zero_point_, width * channels);
+        continue;
+      }
+      std::memset(y, zero_point_, left);
+      std::memcpy(y + left, arena + x_.offset + static_cast<std::size_t>(line) * middle, middle);
+      std::memset(y + left + middle, zero_point_, right);
+    }
+  }
+
+ private:
+  Place x_, y_;
+  std::array<int, 4> padding_;
+  int zero_point_;
+};
+
+class Slice : public Step {
+ public:
+  Slice(const Place& x, const Place& y, const std::array<int, 3>& begin) : x_(x), y_(y), begin_(begin) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const auto channels = static_cast<std::size_t>(y_.channels);
+    for (std::int64_t position = share.begin; position < share.end; ++position) {
+      const std::int64_t row = position / y_.width + begin_[0], column = position % y_.width + begin_[1];
+      const std::uint8_t* x = arena + x_.offset + (row * x_.width + column) * x_.channels + begin_[2];
+      std::memcpy(arena + y_.offset + static_cast<std::size_t>(position) * channels, x, channels);
+    }
+  }
+
+ private:
+  Place x_, y_;
+  std::array<int, 3> begin_;
+};
+
+class DepthToSpace : public Step {
+ public:
+  DepthToSpace(const Place& x, const Place& y, int block, bool channels_first)
+      : x_(x), y_(y), block_(block), channels_first_(channels_first) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    for (std::int64_t position = share.begin; position < share.end; ++position) {
+      const std::int64_t row = position / y_.width, column = position % y_.width;
+      const std::uint8_t* x =
+          arena + x_.offset + (row / block_ * x_.width + column / block_) * std::int64_t{x_.channels};
+      const std::int64_t cell = row % block_ * block_ + column % block_;
+      std::uint8_t* y = arena + y_.offset + position * y_.channels;
+      for (int c = 0; c < y_.channels; ++c)
+        y[c] = channels_first_ ? x[std::int64_t{c} * block_ * block_ + cell] : x[cell * y_.channels + c];
+    }
+  }
+
+ private:
+  Place x_, y_;
+  int block_;
+  bool channels_first_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_copy(const Place& x, const Place& y) {
+  if (x.bytes() != y.bytes()) refuse("input and output differ in size");
+  return std::make_unique<Copy>(x, y);
+}
+
+std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point) {
+  for (int side : padding)
+    if (side < 0) refuse("padding is negative");
+  const std::int64_t height = std::int64_t{x.height} + padding[0] + padding[1];
+  const std::int64_t width = std::int64_t{x.width} + padding[2] + padding[3];
+  if (height != y.height || width != y.width || x.channels != y.channels)
+    refuse("the padding does not give the output");
+  check_zero_point(zero_point);
+  return std::make_unique<Pad>(x, y, padding, zero_point);
+}
+
+std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
+                                 const std::array<int, 3>& end) {
+  const std::array<int, 3> from = {x.height, x.width, x.channels}, to = {y.height, y.width, y.channels};
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    if (begin[axis] < 0 || end[axis] > from[axis] || begin[axis] >= end[axis] || end[axis] - begin[axis] != to[axis])
+      refuse("the slice leaves the input or does not give the output");
+  return std::make_unique<Slice>(x, y, begin);
+}
+
+std::unique_ptr<Step> make_depth_to_space(const Place& x, const Place& y, int block, const std::string& mode) {
+  if (mode != "DCR" && mode != "CRD") refuse("mode " + mode + " is neither DCR nor CRD");
+  if (block < 1 || block > 4096) refuse("block " + std::to_string(block) + " is outside [1, 4096]");
+  const std::int64_t b = block;
+  if (x.height * b != y.height || x.width * b != y.width || y.channels * b * b != x.channels)
+    refuse("blocks of " + std::to_string(block) + " do not give the output");
+  return std::make_unique<DepthToSpace>(x, y, block, mode == "CRD");
+}
+
+}  // namespace oaq

@@ -1,0 +1,158 @@
+// MaxPool, AvgPool, GlobalAvgPool. Sums run along channels, so that compilers use whole registers.
+#include <algorithm>
+#include <cstring>
+
+#include "base/aligned.h"
+#include "steps/steps.h"
+
+namespace oaq {
+namespace {
+
+constexpr std::int64_t kMostSummed = (std::int64_t{1} << 31) / 256;  // values of at most 255 in magnitude, in s32
+
+std::size_t lines(std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
+
+class Pool : public Step {
+ protected:
+  Pool(const Place& x, const Place& y, const Window& window) : x_(x), y_(y), window_(window) {}
+
+  // Calls `visit` with every pixel of the tensor under the window at a position; returns how many taps of the window
+  // lie on the tensor or on its padding.
+  template <typename Visit>
+  int under_window(const std::uint8_t* x, std::int64_t position, Visit visit) const {
+    const int row = static_cast<int>(position / y_.width), column = static_cast<int>(position % y_.width);
+    for (int i = 0; i < window_.kernel[0]; ++i) {
+      const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
+      if (line < 0 || line >= x_.height) continue;
+      for (int j = 0; j < window_.kernel[1]; ++j) {
+        const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
+        if (place < 0 || place >= x_.width) continue;
+        visit(x + (static_cast<std::ptrdiff_t>(line) * x_.width + place) * x_.channels);
+      }
+    }
+    return window_.taps();
+  }
+
+  Place x_, y_;
+  Window window_;
+};
+
+class MaxPool : public Pool {
+ public:
+  MaxPool(const Place& x, const Place& y, const Window& window, Clamp clamp) : Pool(x, y, window), clamp_(clamp) {}
+
+  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
+    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const auto lo = static_cast<std::uint8_t>(clamp_.lo), hi = static_cast<std::uint8_t>(clamp_.hi);
+    const auto channels = static_cast<std::size_t>(y_.channels);
+    for (std::int64_t position = share.begin; position < share.end; ++position) {
+      std::uint8_t* y = arena + y_.offset + static_cast<std::size_t>(position) * channels;
+      std::memset(y, lo, channels);
+      under_window(arena + x_.offset, position, [&](const std::uint8_t* x) {
+        for (std::size_t c = 0; c < channels; ++c) y[c] = std::max(y[c], x[c]);
+      });
+      for (std::size_t c = 0; c < channels; ++c) y[c] = std::min(y[c], hi);
+    }
+  }
+
+ private:
+  Clamp clamp_;
+};
+
+class AvgPool : public Pool {
+ public:
+  AvgPool(const Place& x, const Place& y, const Window& window, bool count_include_pad, int zero_point,
+          const Output& output)
+      : Pool(x, y, window),
+        count_include_pad_(count_include_pad),
+        zero_point_(zero_point),
+        requant_(output.multipliers, static_cast<std::size_t>(window.taps()), output.zero_point, output.clamp) {}
+
+  std::size_t scratch_bytes() const override {
+    return lines(static_cast<std::size_t>(y_.channels) * sizeof(std::int32_t));
+  }
+
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
+    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    auto* sums = reinterpret_cast<std::int32_t*>(scratch);
+    const auto channels = static_cast<std::size_t>(y_.channels);
+    for (std::int64_t position = share.begin; position < share.end; ++position) {
+      std::fill_n(sums, channels, 0);
+      int seen = 0;
+      const int taps = under_window(arena + x_.offset, position, [&](const std::uint8_t* x) {
+        for (std::size_t c = 0; c < channels; ++c) sums[c] += x[c];
+        ++seen;
+      });
+      const int count = count_include_pad_ ? taps : seen;
+      std::uint8_t* y = arena + y_.offset + static_cast<std::size_t>(position) * channels;
+      for (std::size_t c = 0; c < channels; ++c)
+        y[c] = requant_.apply(sums[c] - seen * zero_point_, static_cast<std::size_t>(std::max(count - 1, 0)));
+    }
+  }
+
+ private:
+  bool count_include_pad_;
+  int zero_point_;
+  Requant requant_;
+};
+
+class GlobalAvgPool : public Step {
+ public:
+  GlobalAvgPool(const Place& x, const Place& y, int zero_point, const Output& output)
+      : x_(x), y_(y), zero_point_(zero_point), requant_(output.multipliers, 1, output.zero_point, output.clamp) {}
+
+  std::size_t scratch_bytes() const override {
+    return lines(static_cast<std::size_t>(y_.channels) * sizeof(std::int32_t));
+  }
+
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
+    const Share share(y_.channels, thread, threads);
+    auto* sums = reinterpret_cast<std::int32_t*>(scratch);
+    const auto count = static_cast<std::size_t>(share.end - share.begin);
+    const int pixels = x_.height * x_.width;
+    std::fill_n(sums, count, 0);
+    for (int pixel = 0; pixel < pixels; ++pixel) {
+      const std::uint8_t* x = arena + x_.offset + static_cast<std::ptrdiff_t>(pixel) * x_.channels + share.begin;
+      for (std::size_t c = 0; c < count; ++c) sums[c] += x[c];
+    }
+    std::uint8_t* y = arena + y_.offset + share.begin;
+    for (std::size_t c = 0; c < count; ++c) y[c] = requant_.apply(sums[c] - pixels * zero_point_, 0);
+  }
+
+ private:
+  Place x_, y_;
+  int zero_point_;
+  Requant requant_;
+};
+
+void check_pool(const Place& x, const Place& y, const Window& window) {
+  check_window(window, x, y);
+  if (x.channels != y.channels) refuse("input and output differ in channels");
+  if (std::int64_t{window.kernel[0]} * window.kernel[1] > kMostSummed) refuse("the window is too large for s32 sums");
+}
+
+}  // namespace
+
+std::unique_ptr<Step> make_max_pool(const Place& x, const Place& y, const Window& window, Clamp clamp) {
+  check_pool(x, y, window);
+  check_output(0, clamp);
+  return std::make_unique<MaxPool>(x, y, window, clamp);
+}
+
+std::unique_ptr<Step> make_avg_pool(const Place& x, const Place& y, const Window& window, bool count_include_pad,
+                                    int zero_point, const Output& output) {
+  check_pool(x, y, window);
+  check_zero_point(zero_point);
+  if (output.multipliers.size() != static_cast<std::size_t>(window.taps()))
+    refuse("one multiplier per number of values averaged is needed");
+  return std::make_unique<AvgPool>(x, y, window, count_include_pad, zero_point, output);
+}
+
+std::unique_ptr<Step> make_global_avg_pool(const Place& x, const Place& y, int zero_point, const Output& output) {
+  if (x.channels != y.channels || y.height != 1 || y.width != 1) refuse("the output is one value per channel");
+  if (std::int64_t{x.height} * x.width > kMostSummed) refuse("the image is too large for s32 sums");
+  check_zero_point(zero_point);
+  return std::make_unique<GlobalAvgPool>(x, y, zero_point, output);
+}
+
+}  // namespace oaq
