@@ -1,0 +1,229 @@
+"""Run a ``FloatGraph`` with torch: in float, with any weights, and with any function applied to its tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
+from numpy.typing import NDArray
+
+from oaq.capture import graph as fg
+from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
+from oaq.errors import ProgramError, UnsupportedOp
+
+Value = TypeVar("Value")
+Tensors = dict[str, torch.Tensor]
+Parameters = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+"""By node name: (weight, bias) to use instead of the graph's."""
+After = Callable[[str, torch.Tensor], torch.Tensor]
+"""Applied to every tensor, by name, before anything reads it: a quantizer, or something that only watches."""
+
+
+def run_graph(
+    graph: FloatGraph,
+    inputs: torch.Tensor | NDArray[np.float32] | Mapping[str, torch.Tensor],
+    *,
+    parameters: Parameters | None = None,
+    after: After | None = None,
+    keep: Iterable[str] | None = None,
+) -> Tensors:
+    """Run samples through the network.
+
+    Args:
+        graph: the network.
+        inputs: (batch, ...) float32 in the graph's own order, by name or for the only input.
+        parameters: weights and biases to use instead, by node name.
+        after: applied to every tensor as soon as it is there.
+        keep: tensors wanted; None is all. Others are freed after their last reader.
+
+    Returns:
+        The wanted tensors, (batch, ...) each. Gradients flow iff the caller has not switched them off.
+
+    Raises:
+        ProgramError: inputs that the graph does not have, or of other shapes.
+    """
+    wanted = set(graph.shapes if keep is None else keep)
+    last = {name: node.name for node in graph.nodes for name in node.inputs}
+    tensors: Tensors = {}
+    for name, value in named_inputs(graph, inputs).items():
+        tensors[name] = value if after is None else after(name, value)
+    for node in graph.nodes:
+        given = None if parameters is None else parameters.get(node.name)
+        result = apply_node(node, [tensors[name] for name in node.inputs], given)
+        tensors[node.output] = result if after is None else after(node.output, result)
+        for name in set(node.inputs) - wanted:
+            if last[name] == node.name:
+                del tensors[name]
+    return {name: value for name, value in tensors.items() if name in wanted}
+
+
+def float_values(
+    graph: FloatGraph, x: NDArray[np.float32], keep: Iterable[str] | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """The float network's tensors as an ``IntProgram`` lays them out: (batch, H, W, C) or (batch, C).
+
+    Args:
+        graph: the network; after equalisation (``QuantizeReport.graph``), so that values mean what the program's do.
+        x: (batch, ...) in the graph's own order.
+        keep: tensors wanted; None is all.
+    """
+    with torch.inference_mode():
+        found = run_graph(graph, x, keep=keep)
+    return {
+        name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1) if value.ndim == 4 else value.numpy())
+        for name, value in found.items()
+    }
+
+
+def named_inputs(
+    graph: FloatGraph, inputs: torch.Tensor | NDArray[np.float32] | Mapping[str, torch.Tensor]
+) -> Tensors:
+    """Inputs by name, their shapes checked.
+
+    Raises:
+        ProgramError: a name or a shape does not fit.
+    """
+    if isinstance(inputs, Mapping):
+        given = dict(inputs)
+    elif len(graph.inputs) == 1:
+        given = {graph.inputs[0]: torch.as_tensor(inputs)}
+    else:
+        raise ProgramError(f"{graph.name} reads {', '.join(graph.inputs)}: give its inputs by name")
+    if set(given) != set(graph.inputs):
+        raise ProgramError(f"{graph.name} reads {', '.join(graph.inputs)}, not {', '.join(given)}")
+    for name, value in given.items():
+        if tuple(value.shape[1:]) != tuple(graph.shapes[name]):
+            raise ProgramError(f"{name} is (batch, {_csv(graph.shapes[name])}), not {tuple(value.shape)}")
+    return given
+
+
+def apply_node(
+    node: FloatNode, inputs: list[torch.Tensor], parameters: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> torch.Tensor:
+    """One node: its operator, then its clamp."""
+    return clamped(node, apply_op(node, inputs, parameters))
+
+
+def clamped(node: FloatNode, y: torch.Tensor) -> torch.Tensor:
+    """Apply the node's clamp."""
+    return y if node.clamp is None or node.clamp == (None, None) else torch.clamp(y, *node.clamp)
+
+
+def apply_op(
+    node: FloatNode, inputs: list[torch.Tensor], parameters: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> torch.Tensor:
+    """One node's operator, before its clamp.
+
+    Raises:
+        UnsupportedOp: no rule for it.
+    """
+    op, x = node.op, inputs[0]
+    match op:
+        case FloatConv2d():
+            weight, bias = parameters if parameters is not None else tensors_of(op)
+            symmetric = op.padding[0] == op.padding[1] and op.padding[2] == op.padding[3]
+            padding = (op.padding[0], op.padding[2]) if symmetric else (0, 0)
+            x = x if symmetric else _pad(x, op.padding)
+            return F.conv2d(x, weight, bias, op.stride, padding, op.dilation, op.groups)
+        case FloatLinear():
+            weight, bias = parameters if parameters is not None else tensors_of(op)
+            return F.linear(x, weight, bias)
+        case fg.FloatAdd():
+            return x + inputs[1]
+        case fg.FloatMul():
+            other = inputs[1]
+            return x * (other[:, :, None, None] if other.ndim == 2 and x.ndim == 4 else other)
+        case fg.FloatConcat():
+            return torch.cat(inputs, dim=1)
+        case fg.FloatFunction():
+            return _function(op, x)
+        case _:
+            return _moved(node, x)
+
+
+def tensors_of(op: FloatConv2d | FloatLinear) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias as torch tensors of their own."""
+    return torch.tensor(op.weight), torch.tensor(op.bias)
+
+
+def layers(graph: FloatGraph) -> Iterator[tuple[FloatNode, FloatConv2d | FloatLinear]]:
+    """The nodes that sum products, in order."""
+    for node in graph.nodes:
+        if isinstance(node.op, FloatConv2d | FloatLinear):
+            yield node, node.op
+
+
+def _moved(node: FloatNode, x: torch.Tensor) -> torch.Tensor:
+    op = node.op
+    match op:
+        case fg.FloatMaxPool():
+            return F.max_pool2d(_pad(x, op.padding, -math.inf), op.kernel, op.stride, 0, op.dilation)
+        case fg.FloatAvgPool():
+            return _avg_pool(op, x)
+        case fg.FloatGlobalAvgPool():
+            return x.mean(dim=(2, 3), keepdim=True)
+        case fg.FloatReshape():
+            return x.reshape(x.shape[0], *op.shape)
+        case fg.FloatPad():
+            return _pad(x, op.padding)
+        case fg.FloatSlice():
+            return x[(slice(None), *(slice(lo, hi) for lo, hi in zip(op.begin, op.end, strict=True)))]
+        case fg.FloatResize():
+            if op.mode == "nearest":
+                return F.interpolate(x, (op.height, op.width), mode="nearest")
+            return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=False)
+        case fg.FloatDepthToSpace():
+            return _depth_to_space(op, x)
+    raise UnsupportedOp(f"{node.name}: {type(op).__name__} cannot be run in float")
+
+
+def _pad(x: torch.Tensor, padding: fg.Padding, value: float = 0.0) -> torch.Tensor:
+    top, bottom, left, right = padding
+    return x if not any(padding) else F.pad(x, (left, right, top, bottom), value=value)
+
+
+def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor) -> torch.Tensor:
+    mean = F.avg_pool2d(_pad(x, op.padding), op.kernel, op.stride)
+    if op.count_include_pad or not any(op.padding):
+        return mean
+    inside = F.avg_pool2d(_pad(torch.ones_like(x[:1, :1]), op.padding), op.kernel, op.stride)
+    return mean / inside
+
+
+def _depth_to_space(op: fg.FloatDepthToSpace, x: torch.Tensor) -> torch.Tensor:
+    if op.mode == "CRD":
+        return F.pixel_shuffle(x, op.block)
+    batch, channels, height, width = x.shape
+    b, c = op.block, channels // op.block**2
+    split = x.reshape(batch, b, b, c, height, width).permute(0, 3, 4, 1, 5, 2)
+    return split.reshape(batch, c, height * b, width * b)
+
+
+def _function(op: fg.FloatFunction, x: torch.Tensor) -> torch.Tensor:
+    match op.name:
+        case "leaky_relu":
+            return F.leaky_relu(x, op.parameters[0])
+        case "elu":
+            return F.elu(x, op.parameters[0])
+        case "clamp":
+            return torch.clamp(x, *op.parameters)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "tanh":
+            return torch.tanh(x)
+        case "silu":
+            return F.silu(x)
+        case "hardswish":
+            return F.hardswish(x)
+        case "hardsigmoid":
+            return F.hardsigmoid(x)
+        case "gelu":
+            return F.gelu(x)
+
+
+def _csv(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,37 @@
+"""The register model that ``quantize`` plans for: the AVX2 16-bit rows, whatever machine it runs on.
+
+The same network quantized on two machines is the same program. The kernel table, which is there only once the native
+module is built, describes the same registers; ``tests/ptq`` compares them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oaq.kernels.table import KernelRow
+from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, EXACT_S32, Accumulator
+from oaq.numerics.ranges import IntRange
+
+TILE: Final = 16
+LANE_LIMIT: Final = AVX2_ACC16.range.hi
+"""What a 16-bit lane holds at most; the least is one farther, which is not used."""
+
+
+def _row(name: str, accumulator: Accumulator) -> KernelRow:
+    return KernelRow(name, name.split("_")[0], "avx2", TILE, accumulator, IntRange(0, 255), IntRange(-127, 127), False)
+
+
+GEMM: Final = (
+    _row("gemm_u8s8_avx2_acc16", AVX2_ACC16),
+    _row("gemm_u8s8_avx2_acc32", AVX2_ACC32),
+    _row("gemm_u8s8_avx2_exact", EXACT_S32),
+)
+DEPTHWISE: Final = (
+    _row("depthwise_u8s8_avx2_acc16", DEPTHWISE_ACC16),
+    _row("depthwise_u8s8_avx2_exact", EXACT_S32),
+)
+
+
+def rows_of(*, depthwise: bool) -> tuple[KernelRow, ...]:
+    """The rows a layer may take."""
+    return DEPTHWISE if depthwise else GEMM

@@ -1,0 +1,59 @@
+"""Weights to integers: a scale per output channel, then nearest. Other roundings take this file's shape.
+
+Weights are (N, K) here, in packed K order: what a kernel sums.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.numerics.formats import S8_WEIGHT
+
+Reals = NDArray[np.float64]
+SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
+"""Parts of the largest weight that the search for a scale lets 127 stand for."""
+SMALLEST: Final = 1e-12
+"""Least weight scale: a channel without weights still needs one."""
+
+
+def packed_rows(op: FloatConv2d | FloatLinear) -> NDArray[np.float32]:
+    """(N, K) weights in packed K order: k = (kh * KW + kw) * C_group + c."""
+    if isinstance(op, FloatLinear):
+        return op.weight
+    return np.ascontiguousarray(op.weight.transpose(0, 2, 3, 1)).reshape(op.weight.shape[0], -1)
+
+
+def unpacked(rows: NDArray[np.generic], op: FloatConv2d | FloatLinear) -> NDArray[np.generic]:
+    """(N, K) in packed K order back to the layer's own layout."""
+    if isinstance(op, FloatLinear):
+        return rows
+    outputs, channels, height, width = op.weight.shape
+    return np.ascontiguousarray(rows.reshape(outputs, height, width, channels).transpose(0, 3, 1, 2))
+
+
+def nearest(rows: NDArray[np.floating], scale: Reals) -> NDArray[np.int8]:
+    """round_half_even(rows / scale), clipped to [-127, 127]."""
+    steps = np.rint(rows / scale[:, None])
+    return np.clip(steps, S8_WEIGHT.lo, S8_WEIGHT.hi).astype(np.int8)
+
+
+def whole_scale(rows: NDArray[np.floating]) -> Reals:
+    """(N,) scale at which the largest weight of each output is 127."""
+    return np.maximum(np.abs(rows).max(axis=1).astype(np.float64) / S8_WEIGHT.hi, SMALLEST)
+
+
+def rounding_error(rows: Reals, scale: Reals, importance: Reals) -> Reals:
+    """(N,) sum over k of importance * (rounded - weight)**2, rounding to nearest at ``scale``."""
+    steps = np.clip(np.rint(rows / scale[:, None]), S8_WEIGHT.lo, S8_WEIGHT.hi)
+    return np.einsum("nk,nk->n", importance, (steps * scale[:, None] - rows) ** 2)
+
+
+def best_scale(rows: Reals, importance: Reals) -> Reals:
+    """(N,) scale of least error among ``SHRINK`` of the whole one."""
+    whole = whole_scale(rows)
+    errors = np.stack([rounding_error(rows, whole * part, importance) for part in SHRINK])
+    return whole * np.array(SHRINK)[errors.argmin(axis=0)]
