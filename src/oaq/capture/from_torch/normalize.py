@@ -1,0 +1,213 @@
+"""``normalize``: export, check, walk."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import fx, nn
+
+from oaq.capture.from_torch import layers, movement, pools
+from oaq.capture.from_torch.builder import LEAF, Builder, base_name, sample_shape, unsupported
+from oaq.capture.from_torch.layers import Arguments
+from oaq.capture.graph import FloatFunction, FloatGraph
+from oaq.errors import ProgramError, UnsupportedOp
+
+Handler = Callable[[Builder, fx.Node, Arguments], str | tuple[str, ...]]
+
+
+def _clamped(lo: float | None, hi: float | None) -> Handler:
+    return lambda build, node, given: build.clamp(given["self"], (lo, hi), node)
+
+
+def _clamp(build: Builder, node: fx.Node, given: Arguments) -> str:
+    bounds = [given.get("min", given.get("min_val")), given.get("max", given.get("max_val"))]
+    if any(bound is not None and not isinstance(bound, int | float) for bound in bounds):
+        raise unsupported(node, "its bounds are tensors; numbers can be taken")
+    lo, hi = (None if bound is None else float(bound) for bound in bounds)
+    return build.clamp(given["self"], (lo, hi), node)
+
+
+def _function(name: str, *parameters: str) -> Handler:
+    def take(build: Builder, node: fx.Node, given: Arguments) -> str:
+        for key, plain in (("approximate", "none"), ("scale", 1), ("input_scale", 1)):
+            if given.get(key, plain) != plain:
+                raise unsupported(node, f"{key}={given[key]!r}; oaq knows {plain!r}")
+        tensor = build.read(given["self"], node)
+        op = FloatFunction(name, tuple(float(given[each]) for each in parameters))  # type: ignore[arg-type]
+        return build.emit(op, (tensor,), sample_shape(node), node)
+
+    return take
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "conv2d": layers.conv2d,
+    "linear": layers.linear,
+    "batch_norm": layers.batch_norm,
+    **dict.fromkeys(("add", "sub", "mul", "div"), layers.arithmetic),
+    "relu": _clamped(0.0, None),
+    "relu6": _clamped(0.0, 6.0),
+    **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max"), _clamp),
+    **{name: _function(name) for name in ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")},
+    "leaky_relu": _function("leaky_relu", "negative_slope"),
+    "elu": _function("elu", "alpha"),
+    "max_pool2d": pools.max_pool2d,
+    "avg_pool2d": pools.avg_pool2d,
+    "adaptive_avg_pool2d": pools.adaptive_avg_pool2d,
+    "mean": pools.mean,
+    "upsample_nearest2d": pools.upsample("nearest"),
+    "upsample_bilinear2d": pools.upsample("bilinear"),
+    "pixel_shuffle": pools.pixel_shuffle,
+    **dict.fromkeys(("dropout", "feature_dropout", "clone", "contiguous", "detach", "alias", "to"), movement.unchanged),
+    **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze"), movement.reshape),
+    **dict.fromkeys(("pad", "constant_pad_nd"), movement.pad),
+    **dict.fromkeys(("cat", "concat"), movement.concat),
+    "slice": movement.slice_,
+    **dict.fromkeys(("chunk", "split", "split_with_sizes"), movement.split),
+}
+"""By the name of the ATen operator."""
+
+SUPPORTED = ", ".join(sorted(HANDLERS))
+
+
+def normalize(
+    model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...], name: str | None = None
+) -> FloatGraph:
+    """The clean graph of a network in evaluation.
+
+    Args:
+        model: any module ``torch.export`` takes; it is left as it was.
+        example: (batch, C, H, W) or (batch, C), one tensor per input; only shapes matter.
+        name: of the graph; None takes the module's class.
+
+    Returns:
+        The graph: batch norms folded, clamps inside the operators they follow, layers named as in the module.
+
+    Raises:
+        UnsupportedOp: an operator, or a variant of one, that oaq does not know; says where and what it knows.
+        ProgramError: the example does not fit the network, or a weight is NaN or infinite.
+    """
+    examples = example if isinstance(example, tuple) else (example,)
+    _check_examples(examples)
+    _check_weights(model)
+    program = _export(model, examples)
+    constants = _constants(program)
+    build = Builder(name or type(model).__name__, int(examples[0].shape[0]), constants)
+    provided = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
+    outputs: tuple[str, ...] = ()
+    leaves = {path for path, module in model.named_modules() if not any(module.children())}
+    for node in program.graph.nodes:
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        node.meta[LEAF] = bool(stack) and stack[-1][0] in leaves
+        if node.op == "placeholder":
+            if node.name in provided:
+                _add_input(build, node)
+        elif node.op == "call_function":
+            _take(build, node)
+        elif node.op == "output":
+            outputs = tuple(build.read(value, node) for value in node.args[0])
+    if not outputs or any(tensor in build.inputs for tensor in outputs):
+        raise UnsupportedOp(f"{build.name}: an output is an input as it is; there is nothing to compute")
+    return build.graph(outputs)
+
+
+def _add_input(build: Builder, node: fx.Node) -> None:
+    name = node.name
+    build.shapes[name] = sample_shape(node)
+    build.inputs.append(name)
+    build.values[node] = name
+
+
+def _take(build: Builder, node: fx.Node) -> None:
+    """Handle one call; values computed from constants alone are left to whoever needs them to refuse."""
+    if node.target is operator.getitem:
+        source, index = node.args[0], node.args[1]
+        found = build.values.get(source)  # type: ignore[arg-type]
+        if isinstance(found, tuple) and isinstance(index, int):
+            build.values[node] = found[index]
+        return
+    if not any(build.is_activation(value) for value in node.all_input_nodes):
+        return
+    key = base_name(node)
+    handler = HANDLERS.get(key) or HANDLERS.get(key.rstrip("_"))
+    if handler is None:
+        raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}")
+    given = _arguments(node)
+    result = build.values[node] = handler(build, node, given)
+    first = node.args[0] if node.args else None
+    if key.endswith("_") and isinstance(first, fx.Node) and first in build.values:
+        build.values[first] = result  # whoever reads the overwritten value from here on reads this one
+
+
+def _arguments(node: fx.Node) -> Arguments:
+    """All arguments by name, defaults included."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    given: dict[str, Any] = {}
+    for index, argument in enumerate(schema.arguments):
+        if index < len(node.args):
+            given[argument.name] = node.args[index]
+        elif argument.name in node.kwargs:
+            given[argument.name] = node.kwargs[argument.name]
+        else:
+            given[argument.name] = argument.default_value if argument.has_default_value() else None
+    return given
+
+
+def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            try:
+                model(*examples)
+            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                shapes = ", ".join(str(tuple(each.shape)) for each in examples)
+                raise ProgramError(
+                    f"{type(model).__name__} does not run on an example of shape {shapes}: {error}"
+                ) from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, about its own
+                try:
+                    return torch.export.export(model, examples)
+                except Exception as error:  # torch raises many kinds; all mean that it cannot be captured
+                    said = str(error).strip().splitlines() or [type(error).__name__]
+                    raise UnsupportedOp(
+                        f"torch.export cannot capture {type(model).__name__}: {said[0]}. Control flow that depends on "
+                        "values, and code outside torch, have no graph"
+                    ) from error
+    finally:
+        for module, was in training.items():
+            module.training = was
+
+
+def _constants(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
+    signature = program.graph_signature
+    found: dict[str, torch.Tensor] = {}
+    for spec in signature.input_specs:
+        if spec.target is None:
+            continue
+        value = program.state_dict.get(spec.target, program.constants.get(spec.target))
+        if isinstance(value, torch.Tensor):
+            found[spec.arg.name] = value
+    return found
+
+
+def _check_examples(examples: tuple[torch.Tensor, ...]) -> None:
+    for each in examples:
+        if not isinstance(each, torch.Tensor) or each.ndim not in (2, 4) or 0 in each.shape:
+            shape = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
+            raise ProgramError(f"an example is a tensor (batch, C, H, W) or (batch, C), not {shape}")
+        if each.shape[0] != examples[0].shape[0]:
+            raise ProgramError("the examples of several inputs need one batch size")
+
+
+def _check_weights(model: nn.Module) -> None:
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            bad = int((~torch.isfinite(value)).sum())
+            raise ProgramError(
+                f"{name}: {bad} of {value.numel()} weights are NaN or infinite; nothing can be proved of them"
+            )

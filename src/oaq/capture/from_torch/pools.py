@@ -1,0 +1,98 @@
+"""Pools and resizing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx
+
+from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported
+from oaq.capture.from_torch.layers import Arguments, pair
+from oaq.capture.graph import (
+    FloatAvgPool,
+    FloatDepthToSpace,
+    FloatGlobalAvgPool,
+    FloatMaxPool,
+    FloatReshape,
+    FloatResize,
+)
+
+
+def max_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.max_pool2d``; where it rounds its size up, padding below and to the right stands for what is missing."""
+    tensor = build.read(given["self"], node)
+    shape, result = build.shapes[tensor], sample_shape(node)
+    kernel, dilation = pair(given["kernel_size"]), pair(given["dilation"])
+    stride, padding = pair(given["stride"] or kernel), pair(given["padding"])
+    missing = [
+        max((result[1 + axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1
+            - shape[1 + axis] - 2 * padding[axis], 0)
+        for axis in (0, 1)
+    ]  # fmt: skip
+    around = (padding[0], padding[0] + missing[0], padding[1], padding[1] + missing[1])
+    return build.emit(FloatMaxPool(kernel, stride, around, dilation), (tensor,), result, node)
+
+
+def avg_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.avg_pool2d``, its size rounded down, divided by what it counts."""
+    tensor = build.read(given["self"], node)
+    kernel = pair(given["kernel_size"])
+    stride, padding = pair(given["stride"] or kernel), pair(given["padding"])
+    result = sample_shape(node)
+    if given["divisor_override"] is not None:
+        raise unsupported(node, f"divisor_override={given['divisor_override']}")
+    for axis in (0, 1):
+        size = build.shapes[tensor][1 + axis] + 2 * padding[axis]
+        if (result[1 + axis] - 1) * stride[axis] + kernel[axis] > size:
+            raise unsupported(node, "ceil_mode=True makes windows that leave the image; use ceil_mode=False")
+    around = (padding[0], padding[0], padding[1], padding[1])
+    op = FloatAvgPool(kernel, stride, around, bool(given["count_include_pad"]))
+    return build.emit(op, (tensor,), result, node)
+
+
+def adaptive_avg_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.adaptive_avg_pool2d`` to one pixel, or to a size that divides the image's."""
+    tensor = build.read(given["self"], node)
+    shape, result = build.shapes[tensor], sample_shape(node)
+    if result[1:] == (1, 1):
+        return build.emit(FloatGlobalAvgPool(), (tensor,), result, node)
+    if shape[1] % result[1] or shape[2] % result[2]:
+        raise unsupported(node, f"{shape[1:]} to {result[1:]}: windows of unequal size; a size that divides works")
+    kernel = (shape[1] // result[1], shape[2] // result[2])
+    return build.emit(FloatAvgPool(kernel, kernel), (tensor,), result, node)
+
+
+def mean(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.mean`` over height and width."""
+    tensor = build.read(given["self"], node)
+    shape = build.shapes[tensor]
+    axes = {int(axis) % (len(shape) + 1) for axis in given.get("dim") or ()}
+    if len(shape) != 3 or axes != {2, 3}:
+        raise unsupported(node, f"over {given.get('dim')} of {shape}; oaq averages over height and width, [2, 3]")
+    pooled = build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], 1, 1), node)
+    if given.get("keepdim"):
+        return pooled
+    return build.emit(FloatReshape((shape[0],)), (pooled,), (shape[0],), node, ".flatten")
+
+
+def upsample(mode: str) -> Any:  # noqa: ANN401
+    """``aten.upsample_<mode>2d`` by exact factors, half-pixel centres."""
+
+    def take(build: Builder, node: fx.Node, given: Arguments) -> str:
+        tensor = build.read(given["input"] if "input" in given else given["self"], node)
+        shape, result = build.shapes[tensor], sample_shape(node)
+        if given.get("align_corners"):
+            raise unsupported(node, "align_corners=True; oaq resizes with half-pixel centres, align_corners=False")
+        factors = given.get("scale_factors")
+        if factors is not None and any(shape[1 + axis] * float(factors[axis]) != result[1 + axis] for axis in (0, 1)):
+            raise unsupported(node, f"the factors {list(factors)} do not give a whole size of {shape[1:]}")
+        op = FloatResize(result[1], result[2], mode)  # type: ignore[arg-type]
+        return build.emit(op, (tensor,), result, node)
+
+    return take
+
+
+def pixel_shuffle(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.pixel_shuffle``."""
+    tensor = build.read(given["self"], node)
+    return build.emit(FloatDepthToSpace(int(given["upscale_factor"])), (tensor,), sample_shape(node), node)

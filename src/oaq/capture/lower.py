@@ -1,0 +1,290 @@
+"""From a ``FloatGraph`` and the integers chosen for it to an ``IntProgram``.
+
+NHWC inside: weights are transposed, and a linear layer that reads a flattened image has its columns put in the order in
+which the image's integers lie. Multipliers are computed in float32 in ONNX Runtime's order, (s_x * s_w) / s_y, so that
+an exported network computes with the very same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import erf, prod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture import graph as fg
+from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
+from oaq.errors import ProgramError, UnsupportedOp
+from oaq.numerics.requantize import Requantize, Semantics
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+
+SAME_AFFINE: Final = (
+    fg.FloatMaxPool,
+    fg.FloatReshape,
+    fg.FloatPad,
+    fg.FloatSlice,
+    fg.FloatResize,
+    fg.FloatDepthToSpace,
+)
+"""Operators that move or select values: input and output share one affine map."""
+
+
+def same_affine_groups(graph: FloatGraph) -> tuple[frozenset[str], ...]:
+    """Tensors that must share their integers' meaning, because operators between them only move values."""
+    parent = {name: name for name in graph.shapes}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    for node in graph.nodes:
+        if isinstance(node.op, SAME_AFFINE):
+            parent[root(node.output)] = root(node.inputs[0])
+    groups: dict[str, set[str]] = {}
+    for name in graph.shapes:
+        groups.setdefault(root(name), set()).add(name)
+    return tuple(frozenset(names) for names in groups.values())
+
+
+def lower(
+    graph: FloatGraph,
+    tensors: Mapping[str, TensorParams],
+    layers: Mapping[str, LayerParams],
+    requantize: Semantics = "float32_half_even",
+    metadata: Mapping[str, str] | None = None,
+) -> IntProgram:
+    """The program that computes ``graph`` with the given integers.
+
+    Args:
+        graph: what to compute.
+        tensors: affine map and effective range of every tensor. A range is narrowed to what the clamp of its writer
+            leaves.
+        layers: weights and bias of every convolution and linear layer, by node name.
+        requantize: the semantics of every requantizing node.
+        metadata: added to the graph's own.
+
+    Raises:
+        UnsupportedOp: a reshape that is not one in NHWC order.
+        ProgramError: parameters are missing or do not fit.
+    """
+    lowering = _Lowering(graph, tensors, layers, requantize)
+    nodes = tuple(lowering.node(node) for node in graph.nodes)
+    specs = {name: lowering.spec(name) for name in graph.shapes}
+    notes = {"input_layout": "NCHW", **graph.metadata, **(metadata or {})}
+    return IntProgram(graph.name, graph.inputs, graph.outputs, specs, nodes, requantize, notes)
+
+
+def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(C, H, W) as (H, W, C); (C,) as it is."""
+    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
+
+
+class _Lowering:
+    """One graph with its numbers; a method per kind of operator."""
+
+    def __init__(
+        self,
+        graph: FloatGraph,
+        tensors: Mapping[str, TensorParams],
+        layers: Mapping[str, LayerParams],
+        semantics: Semantics,
+    ) -> None:
+        missing = [name for name in graph.shapes if name not in tensors]
+        if missing:
+            raise ProgramError(f"{graph.name}: no integers were chosen for the tensors {', '.join(missing[:5])}")
+        self.graph, self.tensors, self.layers = graph, tensors, layers
+        self.semantics: Semantics = semantics
+        self.written = {node.output: node for node in graph.nodes}
+
+    def spec(self, name: str) -> TensorSpec:
+        """The tensor as the program declares it."""
+        chosen = self.tensors[name]
+        bounds = chosen.range
+        node = self.written.get(name)
+        if node is not None and node.clamp is not None:
+            bounds = clamp_range(node.clamp, chosen)
+        return TensorSpec(name, nhwc(self.graph.shapes[name]), chosen.affine, bounds)
+
+    def scale(self, name: str) -> np.float32:
+        return np.float32(self.tensors[name].affine.scale)
+
+    def multipliers(self, ratio: NDArray[np.float32] | list[np.float32], where: str) -> Requantize:
+        """Real ratios as the semantics' multipliers."""
+        try:
+            return Requantize.from_scales(np.asarray(ratio, np.float32), self.semantics)
+        except ValueError as error:
+            raise ProgramError(f"{where}: {error}") from error
+
+    def node(self, node: FloatNode) -> Node:
+        """One operator."""
+        match node.op:
+            case fg.FloatConv2d() | fg.FloatLinear():
+                op = self.layer(node)
+            case fg.FloatAdd():
+                s_y = self.scale(node.output)
+                op = ops.Add(self.common([self.scale(name) / s_y for name in node.inputs], node.name))
+            case fg.FloatMul():
+                a, b = (self.scale(name) for name in node.inputs)
+                op = ops.Mul(self.multipliers([a * b / self.scale(node.output)], node.name))
+            case fg.FloatConcat():
+                s_y = self.scale(node.output)
+                op = ops.Concat(self.multipliers([self.scale(name) / s_y for name in node.inputs], node.name))
+            case fg.FloatAvgPool() | fg.FloatGlobalAvgPool():
+                op = self.pool(node)
+            case fg.FloatFunction():
+                op = ops.Lookup(self.table(node))
+            case _:
+                op = self.movement(node)
+        return Node(node.name, op, node.inputs, node.output)
+
+    def common(self, ratios: list[np.float32], where: str) -> Requantize:
+        """Two multipliers that share one fixed-point shift, as ``ops.Add`` needs them."""
+        made = self.multipliers(ratios, where)
+        if made.shift is None:
+            return made
+        shift = int(made.shift.min())
+        shifted = [
+            max(round(int(m) / 2 ** (int(s) - shift)), 1) for m, s in zip(made.multiplier, made.shift, strict=True)
+        ]
+        return Requantize(np.array(shifted, np.int32), np.full(2, shift, np.int32))
+
+    def layer(self, node: FloatNode) -> ops.Conv2d | ops.Linear:
+        """Convolution or linear layer."""
+        if node.name not in self.layers:
+            raise ProgramError(f"{node.name}: no weights were chosen for it")
+        chosen, s_x, s_y = self.layers[node.name], self.scale(node.inputs[0]), self.scale(node.output)
+        requantize = self.multipliers((s_x * chosen.weight_scale.astype(np.float32)) / s_y, node.name)
+        op = node.op
+        if isinstance(op, fg.FloatConv2d):
+            weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
+            return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
+        weight = chosen.weight
+        image = self.flattened_image(node.inputs[0])
+        if image is not None:
+            channels, height, width = image
+            columns = weight.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+            weight = np.ascontiguousarray(columns).reshape(len(weight), -1)
+        return ops.Linear(weight, chosen.bias, requantize)
+
+    def flattened_image(self, name: str) -> tuple[int, int, int] | None:
+        """The (C, H, W) that the vector ``name`` is, in whose memory order its integers lie; None if it has only C."""
+        node = self.written.get(name)
+        while node is not None and len(self.graph.shapes[node.output]) == 1:
+            source = self.graph.shapes[node.inputs[0]]
+            if isinstance(node.op, fg.FloatReshape) and len(source) == 3:
+                return source if source[1] * source[2] > 1 else None  # type: ignore[return-value]
+            elementwise = isinstance(node.op, fg.FloatFunction | fg.FloatReshape)
+            node = self.written.get(node.inputs[0]) if elementwise else None
+        return None
+
+    def pool(self, node: FloatNode) -> ops.AvgPool | ops.GlobalAvgPool:
+        """Averages: the multiplier holds the division."""
+        ratio = self.scale(node.inputs[0]) / self.scale(node.output)
+        if isinstance(node.op, fg.FloatAvgPool):
+            counts = np.arange(1, prod(node.op.kernel) + 1, dtype=np.float32)
+            requantize = self.multipliers(ratio / counts, node.name)
+            return ops.AvgPool(node.op.kernel, node.op.stride, requantize, node.op.padding, node.op.count_include_pad)
+        _, height, width = self.graph.shapes[node.inputs[0]]
+        return ops.GlobalAvgPool(self.multipliers([ratio / np.float32(height * width)], node.name))
+
+    def table(self, node: FloatNode) -> NDArray[np.uint8]:
+        """The 256 results of a function of one value, computed in float64."""
+        assert isinstance(node.op, fg.FloatFunction)
+        x, y = self.tensors[node.inputs[0]].affine, self.spec(node.output)
+        real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
+        wanted = FUNCTIONS[node.op.name](real, *node.op.parameters)
+        steps = np.rint(wanted / y.affine.scale) + y.affine.zero_point
+        return np.clip(steps, y.range.lo, y.range.hi).astype(np.uint8)
+
+    def movement(self, node: FloatNode) -> ops.Op:
+        """Operators that only move values."""
+        op, source = node.op, self.graph.shapes[node.inputs[0]]
+        match op:
+            case fg.FloatMaxPool():
+                return ops.MaxPool(op.kernel, op.stride, op.padding, op.dilation)
+            case fg.FloatPad():
+                return ops.Pad(op.padding)
+            case fg.FloatSlice():
+                return ops.Slice(nhwc(op.begin), nhwc(op.end))
+            case fg.FloatResize():
+                return ops.Resize(op.height, op.width, op.mode)
+            case fg.FloatDepthToSpace():
+                return ops.DepthToSpace(op.block, op.mode)
+            case fg.FloatReshape():
+                self.check_reshape(node, source)
+                return ops.Reshape(nhwc(op.shape))
+        raise UnsupportedOp(f"{node.name}: no integer operator computes {type(op).__name__}")
+
+    def check_reshape(self, node: FloatNode, source: tuple[int, ...]) -> None:
+        """A reshape keeps (C, H, W) memory order; in NHWC that is a reshape too only where it moves nothing.
+
+        Flattening an image of more than one pixel permutes its values; that is taken if only linear layers (whose
+        weights can be permuted) see the result.
+        """
+        assert isinstance(node.op, fg.FloatReshape)
+        spread = [shape for shape in (source, node.op.shape) if len(shape) == 3 and shape[1] * shape[2] > 1]
+        if not spread or source == node.op.shape:
+            return
+        if len(node.op.shape) == 1 and len(source) == 3:
+            if self.only_linear_layers_see(node.output):
+                return
+            raise UnsupportedOp(
+                f"{node.name}: flattens {source} to {node.op.shape} for something other than a linear layer; channels "
+                "lie innermost here, so that is no reshape"
+            )
+        raise UnsupportedOp(f"{node.name}: reshapes {source} to {node.op.shape}; channels lie innermost here")
+
+    def only_linear_layers_see(self, name: str) -> bool:
+        if name in self.graph.outputs:
+            return False
+        for user in self.graph.consumers(name):
+            passed_on = isinstance(user.op, fg.FloatFunction) and self.only_linear_layers_see(user.output)
+            if not (isinstance(user.op, fg.FloatLinear) or passed_on):
+                return False
+        return True
+
+
+def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams) -> fg.IntRange:
+    """The integers that real bounds leave of a range: bounds are rounded to the nearest integer of the output.
+
+    Raises:
+        ProgramError: none is left.
+    """
+    affine, (lo, hi) = chosen.affine, (chosen.range.lo, chosen.range.hi)
+    if clamp[0] is not None:
+        lo = max(lo, round(min(max(clamp[0] / affine.scale, -1e6), 1e6)) + affine.zero_point)
+    if clamp[1] is not None:
+        hi = min(hi, round(min(max(clamp[1] / affine.scale, -1e6), 1e6)) + affine.zero_point)
+    if lo > hi or not lo <= affine.zero_point <= hi:
+        raise ProgramError(f"clamp {clamp} leaves no range of {chosen.range} that holds the zero point")
+    return fg.IntRange(lo, hi)
+
+
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def _hardsigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(x + 3.0, 0.0, 6.0) / 6.0
+
+
+def _elu(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+
+
+FUNCTIONS: Final[Mapping[str, Callable[..., NDArray[np.float64]]]] = {
+    "sigmoid": _sigmoid,
+    "silu": lambda x: x * _sigmoid(x),
+    "hardswish": lambda x: x * _hardsigmoid(x),
+    "hardsigmoid": _hardsigmoid,
+    "tanh": np.tanh,
+    "gelu": lambda x: 0.5 * x * (1.0 + np.vectorize(erf, otypes=[np.float64])(x / np.sqrt(2.0))),
+    "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
+    "elu": _elu,
+    "clamp": lambda x, lo, hi: np.clip(x, lo, hi),
+}
+"""Each function in float64."""
