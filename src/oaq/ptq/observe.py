@@ -25,15 +25,17 @@ class ChannelStats:
         lo: (C,) least value.
         hi: (C,) greatest value.
         mean: (C,).
+        power: (C,) mean square.
     """
 
     lo: Reals
     hi: Reals
     mean: Reals
+    power: Reals
 
     def scaled(self, factor: Reals) -> ChannelStats:
         """The same after channel c has been multiplied by ``factor[c]`` > 0."""
-        return ChannelStats(self.lo * factor, self.hi * factor, self.mean * factor)
+        return ChannelStats(self.lo * factor, self.hi * factor, self.mean * factor, self.power * factor**2)
 
 
 def observe(
@@ -72,6 +74,7 @@ class _Running:
         self._lo = torch.full((channels,), torch.inf)
         self._hi = torch.full((channels,), -torch.inf)
         self._sum = torch.zeros(channels, dtype=torch.float64)
+        self._square = torch.zeros(channels, dtype=torch.float64)
         self._count = 0
 
     def add(self, value: torch.Tensor, name: str) -> None:
@@ -83,11 +86,12 @@ class _Running:
             )
         self._lo, self._hi = torch.minimum(self._lo, lo), torch.maximum(self._hi, hi)
         self._sum += flat.mean(dim=1, dtype=torch.float64) * flat.shape[1]
+        self._square += flat.square().mean(dim=1, dtype=torch.float64) * flat.shape[1]
         self._count += flat.shape[1]
 
     def stats(self) -> ChannelStats:
         lo, hi = (ends.numpy().astype(np.float64) for ends in (self._lo, self._hi))
-        return ChannelStats(lo, hi, (self._sum / self._count).numpy())
+        return ChannelStats(lo, hi, (self._sum / self._count).numpy(), (self._square / self._count).numpy())
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ from oaq.numerics.formats import S8_WEIGHT
 Reals = NDArray[np.float64]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets 127 stand for."""
+COARSER: Final = 1.01
+"""By what a scale grows while its output does not fit."""
 SMALLEST: Final = 1e-12
 """Least weight scale: a channel without weights still needs one."""
 
@@ -57,3 +59,42 @@ def best_scale(rows: Reals, importance: Reals) -> Reals:
     whole = whole_scale(rows)
     errors = np.stack([rounding_error(rows, whole * part, importance) for part in SHRINK])
     return whole * np.array(SHRINK)[errors.argmin(axis=0)]
+
+
+def lane_sums(rows: NDArray[np.floating] | NDArray[np.integer], *, depthwise: bool) -> Reals:
+    """(N,) greatest sum of weights of one sign that one lane of the 16-bit rows collects over all of K.
+
+    Lanes are those of ``registers``: operands 0, 1 and 2, 3 of each k-quad, or all taps of a channel.
+    """
+    return np.max([part.sum(axis=(1, 3)).max(axis=1) for part in _signs(rows, depthwise=depthwise)], axis=0)
+
+
+def fitted(
+    rows: NDArray[np.floating], scale: Reals, limit: NDArray[np.integer], *, depthwise: bool
+) -> tuple[NDArray[np.int8], Reals]:
+    """Round to nearest, then coarsen the scale of outputs whose lane sums still exceed their limit.
+
+    Args:
+        rows: (N, K) in packed K order.
+        scale: (N,) to start from.
+        limit: (N,) most that ``lane_sums`` of the integers may be.
+        depthwise: which lanes.
+
+    Returns:
+        (N, K) weights and the (N,) scale they have.
+    """
+    scale = scale.copy()
+    weight = nearest(rows, scale)
+    while (over := lane_sums(weight.astype(np.int64), depthwise=depthwise) > limit).any():
+        scale[over] *= COARSER
+        weight[over] = nearest(rows[over], scale[over])
+    return weight, scale
+
+
+def _signs(rows: NDArray[np.generic], *, depthwise: bool) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """(N, Q, lanes, 2) or (N, K, 1, 1): positive parts, and negative parts negated."""
+    if depthwise:
+        lanes = rows.reshape(len(rows), -1, 1, 1)
+    else:
+        lanes = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(len(rows), -1, 2, 2)
+    return np.maximum(lanes, 0), np.maximum(-lanes, 0)

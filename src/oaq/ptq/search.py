@@ -1,0 +1,150 @@
+"""Where precision is given up: the integer range of each tensor and the fill of each layer, least error under a budget.
+
+Error is the sum of what rounding every tensor and every weight does at the outputs (``sensitivity``). A layer's cost
+depends on its fill only; its error on the fill and on the steps of the tensor it reads. So, for a price per unit of cost,
+each tensor with its readers is decided alone, and the price is found by bisection: the Lagrangian of a multiple-choice
+knapsack, optimal for the cost it ends at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.graph import TensorParams
+from oaq.ptq.clip import Calibration, choose_clip
+from oaq.ptq.curves import FILLS, Layer
+from oaq.ptq.observe import Histogram, Reals
+
+STEPS: Final = tuple(sorted({round(255 * 2.0 ** (-step / 4)) for step in range(17)}, reverse=True))
+"""Candidates for q_hi: 255 down to 16, four per bit."""
+FILL_CANDIDATES: Final = (*(float(2.0 ** (step / 4)) for step in range(4 * 8 + 1)), float("inf"))
+BISECTIONS: Final = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """One tensor (with those that share its integers) and the layers that read it.
+
+    Attributes:
+        root: the tensor's name.
+        params: by index of ``STEPS``.
+        error: (S,) of rounding the tensor.
+        layers: readers.
+        layer_error: per reader, (S, Z) by steps and fill.
+        layer_cost: per reader, (Z,), not decreasing.
+    """
+
+    root: str
+    params: tuple[TensorParams, ...]
+    error: Reals
+    layers: tuple[Layer, ...]
+    layer_error: tuple[Reals, ...]
+    layer_cost: tuple[Reals, ...]
+
+    def choose(self, price: float) -> tuple[int, tuple[int, ...]]:
+        """Indices of steps and of each reader's fill that cost least, error + price * cost."""
+        total = self.error.copy()
+        fills = []
+        for error, cost in zip(self.layer_error, self.layer_cost, strict=True):
+            both = error + price * cost
+            fills.append(both.argmin(axis=1))
+            total += both.min(axis=1)
+        steps = int(total.argmin())
+        return steps, tuple(int(fill[steps]) for fill in fills)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What the search decided.
+
+    Attributes:
+        params: by root tensor.
+        fills: by node name.
+        error: predicted noise at the outputs in parts of their power.
+        cost: predicted.
+    """
+
+    params: Mapping[str, TensorParams]
+    fills: Mapping[str, float]
+    error: float
+    cost: float
+
+
+def make_candidates(
+    root: str, histogram: Histogram, readers: Sequence[Layer], costs: Mapping[str, Reals], calibration: Calibration
+) -> Candidates:
+    """Tabulate errors and costs of one tensor and its readers.
+
+    Args:
+        root: the tensor's name.
+        histogram: of its values, weighing what their errors cost.
+        readers: layers that read it.
+        costs: by node name, (Z,) over ``FILL_CANDIDATES``.
+        calibration: how ranges are chosen.
+    """
+    clips = [choose_clip(histogram, steps, calibration) for steps in STEPS]
+    errors = tuple(
+        np.array([[layer.error(fill, steps) for fill in FILL_CANDIDATES] for steps in STEPS]) for layer in readers
+    )
+    return Candidates(
+        root,
+        tuple(clip.params for clip in clips),
+        np.array([clip.error for clip in clips]),
+        tuple(readers),
+        errors,
+        tuple(costs[layer.node.name] for layer in readers),
+    )
+
+
+def cost_curve(layer: Layer) -> Reals:
+    """(Z,) cost over ``FILL_CANDIDATES``: counted at ``FILLS``, interpolated between, never decreasing."""
+    unlimited = layer.cost(float("inf"))
+    counted: list[float] = []
+    for fill in FILLS:
+        counted.append(min(layer.cost(fill), unlimited) if not counted or counted[-1] < unlimited else unlimited)
+    known = np.maximum.accumulate(counted)
+    between = np.interp(np.log2(FILL_CANDIDATES[:-1]), np.log2(FILLS), known)
+    return np.append(between, max(unlimited, known[-1]))
+
+
+def search(candidates: Sequence[Candidates], budget: float) -> Choice:
+    """The least predicted error whose predicted cost is at most ``budget`` (in the units of the cost curves).
+
+    The least cost possible if even that is above the budget.
+    """
+    free = _total(candidates, 0.0)
+    if free.cost <= budget:
+        return free
+    low, high = 0.0, 1.0
+    least = _total(candidates, float(2.0**60))
+    if least.cost > budget:
+        return least
+    scale = max(free.error, 1e-12) / max(free.cost, 1e-12)
+    while _total(candidates, high * scale).cost > budget:
+        low, high = high, high * 4
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if _total(candidates, middle * scale).cost > budget:
+            low = middle
+        else:
+            high = middle
+    return _total(candidates, high * scale)
+
+
+def _total(candidates: Sequence[Candidates], price: float) -> Choice:
+    params: dict[str, TensorParams] = {}
+    fills: dict[str, float] = {}
+    error = cost = 0.0
+    for one in candidates:
+        steps, chosen = one.choose(price)
+        params[one.root] = one.params[steps]
+        error += float(one.error[steps])
+        for layer, fill, errors, costs in zip(one.layers, chosen, one.layer_error, one.layer_cost, strict=True):
+            fills[layer.node.name] = FILL_CANDIDATES[fill]
+            error += float(errors[steps, fill])
+            cost += float(costs[fill])
+    return Choice(params, fills, error, cost)
