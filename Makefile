@@ -19,7 +19,7 @@ CONSTRAINTS := requirements/constraints.txt
 PIP_INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
 NATIVE_FILES := $(wildcard CMakeLists.txt) $(shell find native -type f \( -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -name '*.cmake' -o -name '*.inc' \) 2>/dev/null)
 CXX_FILES := $(filter %.cc %.h %.inc,$(NATIVE_FILES))
-PY_DIRS := src tests recipes benchmarks
+PY_DIRS := src tests recipes benchmarks native
 
 NET ?= efficientnet-lite0
 MODEL_ARGUMENTS ?=

@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS = range(0, 56, 8)
@@ -80,7 +81,7 @@ def load_bytes(tile: Tile, at: int) -> Iterator[str]:
 
 
 def pair_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """vpmaddubsw + vpaddw: two s16 lanes per output."""
+    """Vpmaddubsw + vpaddw: two s16 lanes per output."""
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
         into = tile.free(3) if v + 1 < tile.vectors else tile.free(2)
@@ -89,7 +90,7 @@ def pair_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
 
 
 def quad_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """vpmaddubsw + vpmaddwd by ones + vpaddd: each pair leaves 16 bits at once."""
+    """Vpmaddubsw + vpmaddwd by ones + vpaddd: each pair leaves 16 bits at once."""
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
         into = tile.free(3) if v + 1 < tile.vectors else tile.free(2)
@@ -99,7 +100,7 @@ def quad_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
 
 
 def dot_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """vpdpbusd."""
+    """Vpdpbusd."""
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
         yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
@@ -114,7 +115,7 @@ def widen_x(tile: Tile, at: int) -> Iterator[str]:
 
 
 def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """vpmaddwd of widened operands: two s32 lanes per output, two registers per vector of outputs; all rows at once."""
+    """Vpmaddwd of widened operands: two s32 lanes per output, two registers per vector of outputs; all rows at once."""
     del x
     if row:
         return
@@ -154,7 +155,7 @@ ROWS = (
 
 
 def row_address(row: int, k: int) -> str:
-    """x at ``row``, ``k`` bytes ahead: three rows share a base register."""
+    """X at ``row``, ``k`` bytes ahead: three rows share a base register."""
     inside = ("", ",%r8", ",%r8,2")[row % 3]
     return f"{k or ''}({BASES[row // 3]}{inside})"
 
@@ -186,7 +187,7 @@ def start_segment(tile: Tile) -> Iterator[str]:
     yield f"addq {X}(%rdi), %r9"
     if tile.rows > 3:
         yield "leaq (%r8,%r8,2), %rbx"
-        for before, base in zip(BASES, BASES[1 : -(-tile.rows // 3)], strict=False):
+        for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
             yield f"leaq ({before},%rbx), {base}"
     yield "movslq 4(%rdx), %rbx"
     for row in range(tile.rows):

@@ -118,7 +118,7 @@ NB_MODULE(_native, module) {
         self.finish(places(self, inputs), places(self, outputs));
       },
       nb::arg("inputs"), nb::arg("outputs"), "No more steps; names the tensors that callers fill and read.");
-  session.def("run", &run, nb::arg("inputs"), nb::arg("outputs"),
+  session.def("run", &run, nb::arg("inputs").noconvert(), nb::arg("outputs").noconvert(),
               "Run a batch: u8 arrays (batch, ...), inputs read, outputs written.");
   session.def("profile", &Session::profile, "Nanoseconds of each step in the last run.");
 }

@@ -89,9 +89,11 @@ void depthwise(Session& self, const std::string& row, const PyPlace& x, const Py
 
 void define_sums(nb::class_<Session>& session) {
   session.def("conv2d", &conv2d, "row"_a, "x"_a, "y"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
-              "packed"_a, "segments"_a, "bias"_a, "requant"_a, "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
+              "packed"_a.noconvert(), "segments"_a.noconvert(), "bias"_a.noconvert(), "requant"_a.noconvert(),
+              "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
   session.def("depthwise", &depthwise, "row"_a, "x"_a, "y"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,
-              "packed"_a, "segments"_a, "bias"_a, "requant"_a, "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
+              "packed"_a.noconvert(), "segments"_a.noconvert(), "bias"_a.noconvert(), "requant"_a.noconvert(),
+              "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
 }
 
 void define_elementwise(nb::class_<Session>& session) {
@@ -102,7 +104,8 @@ void define_elementwise(nb::class_<Session>& session) {
         self.add(make_add(usable_row(row, "add"), place(self, a), place(self, b), place(self, y), za, zb,
                           output(requant, zy, clamp)));
       },
-      "row"_a, "a"_a, "b"_a, "y"_a, "requant"_a, "a_zero_point"_a, "b_zero_point"_a, "y_zero_point"_a, "clamp"_a);
+      "row"_a, "a"_a, "b"_a, "y"_a, "requant"_a.noconvert(), "a_zero_point"_a, "b_zero_point"_a, "y_zero_point"_a,
+      "clamp"_a);
   session.def(
       "mul",
       [](Session& self, const std::string& row, const PyPlace& a, const PyPlace& b, const PyPlace& y,
@@ -110,7 +113,8 @@ void define_elementwise(nb::class_<Session>& session) {
         usable_row(row, "mul");
         self.add(make_mul(place(self, a), place(self, b), place(self, y), za, zb, output(requant, zy, clamp)));
       },
-      "row"_a, "a"_a, "b"_a, "y"_a, "requant"_a, "a_zero_point"_a, "b_zero_point"_a, "y_zero_point"_a, "clamp"_a);
+      "row"_a, "a"_a, "b"_a, "y"_a, "requant"_a.noconvert(), "a_zero_point"_a, "b_zero_point"_a, "y_zero_point"_a,
+      "clamp"_a);
   session.def(
       "concat",
       [](Session& self, const std::string& row, const std::vector<PyPlace>& x, const PyPlace& y,
@@ -118,14 +122,14 @@ void define_elementwise(nb::class_<Session>& session) {
         usable_row(row, "concat");
         self.add(make_concat(places(self, x), place(self, y), zx, output(requant, zy, clamp)));
       },
-      "row"_a, "x"_a, "y"_a, "requant"_a, "x_zero_points"_a, "y_zero_point"_a, "clamp"_a);
+      "row"_a, "x"_a, "y"_a, "requant"_a.noconvert(), "x_zero_points"_a, "y_zero_point"_a, "clamp"_a);
   session.def(
       "lookup",
       [](Session& self, const std::string& row, const PyPlace& x, const PyPlace& y, const Vector<std::uint8_t>& table) {
         usable_row(row, "lookup");
         self.add(make_lookup(place(self, x), place(self, y), values(table)));
       },
-      "row"_a, "x"_a, "y"_a, "table"_a);
+      "row"_a, "x"_a, "y"_a, "table"_a.noconvert());
 }
 
 void define_pools(nb::class_<Session>& session) {
@@ -146,8 +150,8 @@ void define_pools(nb::class_<Session>& session) {
         self.add(make_avg_pool(place(self, x), place(self, y), window(kernel, stride, padding, {1, 1}),
                                count_include_pad, zx, output(requant, zy, clamp)));
       },
-      "row"_a, "x"_a, "y"_a, "kernel"_a, "stride"_a, "padding"_a, "count_include_pad"_a, "requant"_a, "x_zero_point"_a,
-      "y_zero_point"_a, "clamp"_a);
+      "row"_a, "x"_a, "y"_a, "kernel"_a, "stride"_a, "padding"_a, "count_include_pad"_a, "requant"_a.noconvert(),
+      "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
   session.def(
       "global_avg_pool",
       [](Session& self, const std::string& row, const PyPlace& x, const PyPlace& y, const PyMultipliers& requant,
@@ -155,7 +159,7 @@ void define_pools(nb::class_<Session>& session) {
         usable_row(row, "global_avg_pool");
         self.add(make_global_avg_pool(place(self, x), place(self, y), zx, output(requant, zy, clamp)));
       },
-      "row"_a, "x"_a, "y"_a, "requant"_a, "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
+      "row"_a, "x"_a, "y"_a, "requant"_a.noconvert(), "x_zero_point"_a, "y_zero_point"_a, "clamp"_a);
 }
 
 void define_movement(nb::class_<Session>& session) {

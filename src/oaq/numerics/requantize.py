@@ -83,7 +83,8 @@ class Requantize:
             (..., N) int64 inside ``clamp``.
         """
         if self.shift is None:
-            scaled = round_half_even(acc.astype(np.float32) * self.multiplier)
+            with np.errstate(over="ignore"):  # infinity is clamped like any large value
+                scaled = round_half_even(acc.astype(np.float32) * self.multiplier)
             low, high = np.float32(clamp.lo - zero_point), np.float32(clamp.hi - zero_point)
             return np.clip(scaled, low, high).astype(np.int64) + zero_point
         product = acc.astype(np.int64) * self.multiplier.astype(np.int64)

@@ -1,0 +1,71 @@
+"""Operators that sum no products, natively, against the reference; whole programs on every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oaq.kernels.plan import plan
+from oaq.kernels.table import cpu_isas
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
+from oaq.program import ops
+from oaq.program.int_program import IntProgram
+from tests.native.machine import ROWS, check, compare
+from tests.strategies import OPERATORS, Builder, programs_with_inputs
+
+Case = tuple[IntProgram, tuple[np.ndarray, ...]]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_each_operator_whatever_is_drawn(operator: str) -> None:
+    @settings(max_examples=50, deadline=None)
+    @given(programs_with_inputs((operator,), max_channels=40), st.integers(1, 3))
+    def run(case: Case, threads: int) -> None:
+        compare(plan(case[0]), case[1], threads)
+
+    run()
+
+
+@pytest.mark.parametrize("isa", cpu_isas())
+def test_whole_programs_on_every_instruction_set(isa: str) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(programs_with_inputs(max_nodes=8, max_channels=20), st.integers(1, 3))
+    def run(case: Case, threads: int) -> None:
+        compare(plan(case[0], isa), case[1], threads)
+
+    run()
+
+
+ADD_ROWS = [name for name, row in ROWS.items() if row.family == "add"]
+
+
+@pytest.mark.parametrize("row", ADD_ROWS)
+@pytest.mark.parametrize("zero_points", [(0, 0), (255, 255), (128, 3)])
+@pytest.mark.parametrize("factors", [(1.0, 1.0), (0.5, 0.5), (1e-6, 300.0), (3e6, 3e6)])
+def test_every_pair_of_integers_added(row: str, zero_points: tuple[int, int], factors: tuple[float, float]) -> None:
+    builder = Builder("add")
+    a = builder.input((256, 256, 1), Affine(0.05, zero_points[0]))
+    b = builder.input((256, 256, 1), Affine(0.05, zero_points[1]))
+    op = ops.Add(Requantize(np.array(factors, np.float32)))
+    builder.add(op, [a, b], Affine(0.05, 100), IntRange(7, 240))
+    every = np.arange(256, dtype=np.uint8)
+    left = np.broadcast_to(every[:, None, None], (256, 256, 1))[None]
+    right = np.broadcast_to(every[None, :, None], (256, 256, 1))[None]
+    check(builder.finish(), (np.ascontiguousarray(left), np.ascontiguousarray(right)), row)
+
+
+def test_requantization_at_the_ends_of_s32() -> None:
+    builder = Builder("ends")
+    x = builder.input((40,), Affine(0.05, 0))
+    bias = np.array([2**31 - 1 - 255 * 40, -(2**31) + 255 * 40, 2**24 + 1, -(2**24) - 1] * 10, np.int32)
+    weight = np.eye(40, dtype=np.int8)
+    for scale in (1e-9, 1.0, 1e30):
+        op = ops.Linear(weight, bias, Requantize(np.full(40, scale, np.float32)))
+        builder.add(op, [x], Affine(0.05, 90), IntRange(10, 200))
+    program = builder.finish()
+    for isa in cpu_isas():
+        compare(plan(program, isa), (np.array([[0] * 40, [255] * 40], np.uint8),))
