@@ -3,6 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "base/aligned.h"
 #include "conv/conv.h"
@@ -12,31 +13,37 @@
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 24 * 1024;  // of operands: with a tile of weights they stay in the first cache
+constexpr int kBlockBytes = 16 * 1024;  // of operands: with a tile of weights they stay in the first cache
 constexpr int kFewPositions = 8;        // per thread: with fewer, threads share outputs instead
 
 class Conv2d : public Step {
  public:
   explicit Conv2d(const ConvSpec& spec);
 
-  std::size_t scratch_bytes() const override { return sums_bytes_ + block_bytes_; }
+  std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + block_bytes_; }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
  private:
   struct Part {  // what one thread computes
     int row_begin, row_end, tile_begin, tile_end;
   };
+  struct Block {  // a few positions: operands of one group, results of all channels
+    const std::uint8_t* x;
+    std::ptrdiff_t x_stride;
+    std::uint8_t* y;
+    int rows;
+  };
   Part part(int thread, int threads) const;
-  void run_block(const std::uint8_t* x, std::ptrdiff_t x_stride, std::uint8_t* y, int rows, int group, const Part& part,
-                 std::int32_t* sums) const;
-  void run_tile(GemmCall& call, std::uint8_t* y, int rows, int columns, std::size_t channel) const;
+  void run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const;
+  void run_tile(GemmCall& call, const Block& block, std::size_t channel, int columns, std::uint8_t* results) const;
+  void sum_tile(GemmCall& call, const Block& block, std::size_t channel, int columns) const;
 
   const Row& row_;
   const GemmKernel& kernel_;
   Place x_, y_;
   Patches patches_;
   int groups_, outputs_, group_tiles_, block_rows_;
-  std::size_t sums_bytes_, block_bytes_;
+  std::size_t sums_bytes_, results_bytes_, block_bytes_;
   Schedule schedule_;
   AlignedVector<std::int8_t> packed_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
@@ -67,6 +74,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
   const int most = kernel_.most_rows;
   block_rows_ = std::clamp(kBlockBytes / patches_.bytes() / most, 1, 16) * most;
   sums_bytes_ = static_cast<std::size_t>(most * row_.tile_n) * sizeof(std::int32_t);
+  results_bytes_ = static_cast<std::size_t>(block_rows_ * row_.tile_n);
   block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
 }
 
@@ -80,56 +88,90 @@ Conv2d::Part Conv2d::part(int thread, int threads) const {
 void Conv2d::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
   const Part mine = part(thread, threads);
   if (mine.row_begin == mine.row_end || mine.tile_begin == mine.tile_end) return;
-  auto* sums = reinterpret_cast<std::int32_t*>(scratch);
-  std::uint8_t* block = scratch + sums_bytes_;
+  std::uint8_t* gathered = scratch + sums_bytes_ + results_bytes_;
   const std::uint8_t* x = arena + x_.offset;
+  Block block{};
   for (int row = mine.row_begin; row < mine.row_end; row += block_rows_) {
-    const int rows = std::min(block_rows_, mine.row_end - row);
-    std::uint8_t* y = arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.channels;
+    block.rows = std::min(block_rows_, mine.row_end - row);
+    block.y = arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.channels;
     for (int group = mine.tile_begin / group_tiles_; group * group_tiles_ < mine.tile_end; ++group) {
       if (patches_.direct()) {
-        run_block(patches_.first(x, row, group), x_.channels, y, rows, group, mine, sums);
+        block.x = patches_.first(x, row, group);
+        block.x_stride = x_.channels;
       } else {
-        patches_.gather(x, row, rows, group, block);
-        run_block(block, static_cast<std::ptrdiff_t>(patches_.stride()), y, rows, group, mine, sums);
+        patches_.gather(x, row, block.rows, group, gathered);
+        block.x = gathered;
+        block.x_stride = static_cast<std::ptrdiff_t>(patches_.stride());
       }
+      run_block(block, group, mine, scratch);
     }
   }
 }
 
-void Conv2d::run_block(const std::uint8_t* x, std::ptrdiff_t x_stride, std::uint8_t* y, int rows, int group,
-                       const Part& part, std::int32_t* sums) const {
+void Conv2d::run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const {
   const int begin = std::max(part.tile_begin, group * group_tiles_);
   const int end = std::min(part.tile_end, (group + 1) * group_tiles_);
-  const int cuts = divided_up(rows, kernel_.most_rows);
+  const FloatRequant how = requant_.from(0);
+  GemmCall call{};
+  call.sums = reinterpret_cast<std::int32_t*>(scratch);
+  call.hi = how.hi;
+  call.zero = how.zero;
+  call.lo_less_zero = how.clamp_lo - how.zero;
+  call.lo = how.clamp_lo;
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const int first = (tile - group * group_tiles_) * row_.tile_n;
     const int columns = std::min(row_.tile_n, outputs_ - first);
-    const int channel = group * outputs_ + first;
-    GemmCall call{};
-    call.stride = x_stride;
+    const auto channel = static_cast<std::size_t>(group * outputs_ + first);
+    call.stride = block.x_stride;
     call.packed = packed_.data() + of.packed;
     call.segments = schedule_.segments.data() + 2 * of.first;
     call.segment_count = of.count;
-    call.sums = sums;
     call.bias = bias_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
-    for (int cut = 0; cut < cuts; ++cut) {  // rows in equal parts: one row alone would waste the registers
-      const int from = rows * cut / cuts, count = rows * (cut + 1) / cuts - from;
-      call.x = x + from * x_stride;
-      run_tile(call, y + static_cast<std::ptrdiff_t>(from) * y_.channels + channel, count, columns,
-               static_cast<std::size_t>(channel));
-    }
+    call.scale = how.scale + channel;
+    if (kernel_.requantizes && !requant_.is_fixed())
+      run_tile(call, block, channel, columns, scratch + sums_bytes_);
+    else
+      sum_tile(call, block, channel, columns);
   }
 }
 
-void Conv2d::run_tile(GemmCall& call, std::uint8_t* y, int rows, int columns, std::size_t channel) const {
+// One tile of outputs at all rows of a block, in groups of equal height or one less: one row alone would waste
+// registers.
+void Conv2d::run_tile(GemmCall& call, const Block& block, std::size_t channel, int columns,
+                      std::uint8_t* results) const {
   const int part = divided_up(columns * kernel_.parts, row_.tile_n);
-  kernel_.shape(part, rows)(&call);
-  if (kernel_.store && !requant_.is_fixed())
-    kernel_.store(call.sums, rows, columns, requant_.from(channel), y, y_.channels);
-  else
-    store_one_by_one(requant_, call.sums, row_.tile_n, rows, columns, channel, y, y_.channels);
+  const bool whole = columns * kernel_.parts == part * row_.tile_n;  // else kernels write more than exists
+  call.x = block.x;
+  call.y = whole ? block.y + channel : results;
+  call.y_stride = whole ? y_.channels : row_.tile_n;
+  const int groups = divided_up(block.rows, kernel_.most_rows), height = block.rows / groups;
+  const int taller = block.rows % groups;
+  for (const auto& [rows, count] : {std::pair{height + 1, taller}, std::pair{height, groups - taller}}) {
+    if (!count) continue;
+    call.groups = count;
+    kernel_.shape(part, rows)(&call);
+    call.x += rows * call.stride;  // a kernel leaves them at its last group
+    call.y += rows * call.y_stride;
+  }
+  if (whole) return;
+  for (int row = 0; row < block.rows; ++row)
+    std::memcpy(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
+                results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, static_cast<std::size_t>(columns));
+}
+
+// The same where the kernel leaves s32 sums.
+void Conv2d::sum_tile(GemmCall& call, const Block& block, std::size_t channel, int columns) const {
+  const int part = divided_up(columns * kernel_.parts, row_.tile_n);
+  call.y = nullptr;
+  for (int row = 0; row < block.rows; row += kernel_.most_rows) {
+    const int rows = std::min(kernel_.most_rows, block.rows - row);
+    call.x = block.x + row * block.x_stride;
+    call.groups = 1;
+    kernel_.shape(part, rows)(&call);
+    store_one_by_one(requant_, call.sums, row_.tile_n, rows, columns, channel,
+                     block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel, y_.channels);
+  }
 }
 
 }  // namespace

@@ -10,32 +10,36 @@
 #include <cstdint>
 
 #include "base/table.h"
-#include "requantize/float_requant.h"
 
 namespace oaq {
 
 // Offsets of the members are known to generate.py.
 struct GemmCall {
-  const std::uint8_t* x;
+  const std::uint8_t* x;  // moved on by every group of rows
   std::int64_t stride;
   const std::int8_t* packed;
   const std::int32_t* segments;  // (first byte of k, steps) each
   std::int64_t segment_count;    // > 0
-  std::int32_t* sums;            // (positions, tile_n), written
+  std::int32_t* sums;            // (rows, tile_n): what is summed so far
   const std::int32_t* bias;      // (tile_n)
+  std::uint8_t* y;               // where u8 results go, moved on likewise; null: s32 sums stay in `sums`
+  std::int64_t y_stride;
+  const float* scale;   // (tile_n)
+  std::int64_t groups;  // of rows, one after another; 1 if y is null; 0 on return
+  float hi;             // clamp.hi - zero
+  std::int32_t zero;
+  std::int32_t lo_less_zero;
+  std::uint32_t lo;
 };
-using GemmSums = void (*)(const GemmCall*);
-
-// Writes clamp(half_even(float32(sums) * scale) + zero) for (rows, columns) sums that lie tile_n apart.
-using GemmStore = void (*)(const std::int32_t* sums, int rows, int columns, const FloatRequant& how, std::uint8_t* y,
-                           std::ptrdiff_t y_stride);
+static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, lo) == 100);
+using GemmSums = void (*)(GemmCall*);
 
 // The functions of one table row. `sums[part - 1][rows - 1]` computes the first `part / parts` of a tile's outputs.
 struct GemmKernel {
   int most_rows;
   int parts;
+  bool requantizes;  // float32_half_even, into `y`
   const GemmSums* sums;
-  GemmStore store;
 
   GemmSums shape(int part, int rows) const { return sums[(part - 1) * most_rows + rows - 1]; }
 };

@@ -2,14 +2,17 @@
 
     python generate.py gemm_x86.S
 
-Each function computes ``rows x (vectors * outputs per vector)`` s32 sums of one tile, segment by segment, as
-``GemmCall`` in gemm.h describes. Compilers move accumulators of such loops to memory (GCC 12 loses a third); here every
+Each function computes ``rows x (vectors * outputs per vector)`` outputs of one tile, segment by segment, for as many
+groups of rows as ``GemmCall`` in gemm.h asks for, and requantizes them where they are, in registers. Compilers move accumulators of such loops to memory (GCC 12 loses a third); here every
 register has a name, and every compiler assembles the same bytes. Registers of all functions:
 
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k
-    rdx  segments          rbx  steps left in this segment; at a spill rax is where sums go
+    rdx  segments          rbx  steps left in this segment
     rcx  segments left
+
+At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
+bytes between rows, rdx the multipliers and rcx what is still to be added.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS = range(0, 56, 8)
+X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
+HI, ZERO, LO_LESS_ZERO, LO = range(88, 104, 4)
 BASES = ("%r9", "%r10", "%r11", "%rax")
 
 
@@ -35,14 +39,14 @@ class Arithmetic:
         step: instructions of one step on row ``r``, given its address; uses temporaries only.
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
-        spill: turns the accumulators of one (row, vector) into s32 sums in one register, which it names.
+        spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
     """
 
     name: str
     register: str
     rows: int
     accumulators: int
-    load: Callable[[Tile, int], Iterator[str]]
+    load: Callable[[Tile], Iterator[str]]
     step: Callable[[Tile, int, str], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]]
     constants: str = ""
@@ -69,15 +73,19 @@ class Tile:
         """The accumulators come first."""
         return self.reg(row * self.vectors * self.how.accumulators + index)
 
+    def sums(self, row: int, vector: int) -> str:
+        """Where a spill leaves the s32 sums."""
+        return self.acc(row, vector * self.how.accumulators)
+
     def free(self, index: int) -> str:
         """What the accumulators of the tallest tile leave."""
         return self.reg(self.how.rows * 2 * self.how.accumulators + index)
 
 
-def load_bytes(tile: Tile, at: int) -> Iterator[str]:
+def load_bytes(tile: Tile) -> Iterator[str]:
     """A step's weights as they lie, into the first free registers."""
     for v in range(tile.vectors):
-        yield f"vmovdqu{'8' if tile.bytes == 64 else ''} {at + v * tile.bytes}(%rsi), {tile.free(v)}"
+        yield f"vmovdqu{'8' if tile.bytes == 64 else ''} {v * tile.bytes}(%rsi), {tile.free(v)}"
 
 
 def pair_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
@@ -106,11 +114,11 @@ def dot_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
         yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
 
 
-def widen_x(tile: Tile, at: int) -> Iterator[str]:
+def widen_x(tile: Tile) -> Iterator[str]:
     """The quads of all rows as s16, each in its own free register; weights are widened where they are used."""
     for row in range(tile.rows):
         index = tile.how.rows * 4 + row
-        yield f"vpbroadcastd {row_address(row, 4 * at // tile_bytes(tile))}, %xmm{index}"
+        yield f"vpbroadcastd {row_address(row, 0)}, %xmm{index}"
         yield f"vpmovzxbw %xmm{index}, {tile.reg(index)}"
 
 
@@ -121,7 +129,7 @@ def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
         return
     weight, product = tile.reg(14), tile.reg(15)
     for part in range(tile.vectors * 2):
-        yield f"vpmovsxbw WEIGHTS+{part * 16}(%rsi), {weight}"
+        yield f"vpmovsxbw {part * 16}(%rsi), {weight}"
         for each in range(tile.rows):
             yield f"vpmaddwd {tile.reg(tile.how.rows * 4 + each)}, {weight}, {product}"
             yield f"vpaddd {product}, {tile.acc(each, part)}, {tile.acc(each, part)}"
@@ -129,19 +137,21 @@ def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
 
 def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
     """The two s16 lanes of each output added as s32, exactly."""
-    yield f"vpmaddwd {tile.free(4) if tile.bytes == 64 else tile.free(0)}, {tile.acc(row, vector)}, {tile.free(2)}"
+    acc = tile.acc(row, vector)
+    yield f"vpmaddwd {tile.free(4) if tile.bytes == 64 else tile.free(0)}, {acc}, {acc}"
 
 
 def spill_none(tile: Tile, row: int, vector: int) -> Iterator[str]:
     """Already s32 sums."""
-    yield f"vmovdqa{'64' if tile.bytes == 64 else ''} {tile.acc(row, vector)}, {tile.free(2)}"
+    del tile, row, vector
+    yield from ()
 
 
 def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
     """The two s32 lanes of each output added; vphaddd interleaves 128-bit halves, vpermq undoes it."""
     low, high = tile.acc(row, 2 * vector), tile.acc(row, 2 * vector + 1)
-    yield f"vphaddd {high}, {low}, {tile.reg(14)}"
-    yield f"vpermq $0xd8, {tile.reg(14)}, {tile.reg(14)}"
+    yield f"vphaddd {high}, {low}, {low}"
+    yield f"vpermq $0xd8, {low}, {low}"
 
 
 ROWS = (
@@ -160,13 +170,11 @@ def row_address(row: int, k: int) -> str:
     return f"{k or ''}({BASES[row // 3]}{inside})"
 
 
-def one_step(tile: Tile, ahead: int) -> Iterator[str]:
-    """The instructions of the step ``ahead`` steps from where the pointers are."""
-    weights = ahead * tile_bytes(tile)
-    yield from tile.how.load(tile, weights)
+def one_step(tile: Tile) -> Iterator[str]:
+    """The instructions of one step. Doing two per turn of the loop was no faster, and slower for short runs."""
+    yield from tile.how.load(tile)
     for row in range(tile.rows):
-        for line in tile.how.step(tile, row, row_address(row, 4 * ahead)):
-            yield line.replace("WEIGHTS", str(weights))
+        yield from tile.how.step(tile, row, row_address(row, 0))
 
 
 def tile_bytes(tile: Tile) -> int:
@@ -174,11 +182,11 @@ def tile_bytes(tile: Tile) -> int:
     return 2 * tile.bytes
 
 
-def advance(tile: Tile, steps: int) -> Iterator[str]:
-    """Move the pointers."""
-    yield f"addq ${steps * tile_bytes(tile)}, %rsi"
+def advance(tile: Tile) -> Iterator[str]:
+    """Move the pointers on by one step."""
+    yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
-        yield f"addq ${4 * steps}, {base}"
+        yield f"addq $4, {base}"
 
 
 def start_segment(tile: Tile) -> Iterator[str]:
@@ -202,29 +210,100 @@ def ones(tile: Tile) -> Iterator[str]:
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(4)}"
 
 
-def spill(tile: Tile, *, first: bool) -> Iterator[str]:
-    """Add the segment's sums to the bias (first segment) or to the sums so far."""
+def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
+    """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
     if tile.how.name == "avx2_acc16":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
-    yield f"movq {SUMS}(%rdi), %rax"
-    if first:
-        yield f"movq {BIAS}(%rdi), %rbx"
-    suffix = "32" if tile.bytes == 64 else ""
-    into = tile.reg(14) if tile.how.name == "avx2_exact" else tile.free(2)
     for row in range(tile.rows):
         for v in range(tile.vectors):
-            place = (row * 2 + v) * tile.bytes
+            sums = tile.sums(row, v)
             yield from tile.how.spill(tile, row, v)
-            yield f"vpaddd {f'{v * tile.bytes}(%rbx)' if first else f'{place}(%rax)'}, {into}, {into}"
-            yield f"vmovdqu{suffix} {into}, {place}(%rax)"
+            yield f"vpaddd {row * row_bytes + v * tile.bytes}({addend}), {sums}, {sums}"
+
+
+def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
+    """To memory, in s32."""
+    yield from added_sums(tile, addend, row_bytes)
+    suffix = "32" if tile.bytes == 64 else ""
+    for row in range(tile.rows):
+        for v in range(tile.vectors):
+            yield f"vmovdqu{suffix} {tile.sums(row, v)}, {(row * 2 + v) * tile.bytes}(%rax)"
+
+
+def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
+    """Requantize in registers and store u8: float32(sums) * scale, cut off above, rounded half to even, and so on.
+
+    Too small a value becomes INT32_MIN in the conversion and is cut off below like any other.
+    """
+    yield from added_sums(tile, addend, row_bytes)
+    yield f"movq {SCALE}(%rdi), %rdx"
+    yield f"movq {Y_STRIDE}(%rdi), %r8"
+    yield f"movq {Y}(%rdi), %r9"
+    if tile.rows > 3:
+        yield "leaq (%r8,%r8,2), %rbx"
+        for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
+            yield f"leaq ({before},%rbx), {base}"
+    hi = f"{HI}(%rdi){{1to16}}" if tile.bytes == 64 else tile.reg(13)
+    if tile.bytes == 32:
+        yield f"vbroadcastss {HI}(%rdi), %ymm13"
+        yield f"vpbroadcastw {ZERO}(%rdi), %ymm14"
+        yield f"vpbroadcastb {LO}(%rdi), %ymm15"
+    for row in range(tile.rows):
+        for v in range(tile.vectors):
+            sums = tile.sums(row, v)
+            yield f"vcvtdq2ps {sums}, {sums}"
+            yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
+            yield f"vminps {hi}, {sums}, {sums}"
+            yield f"vcvtps2dq {sums}, {sums}"
+    yield from store_zmm(tile) if tile.bytes == 64 else store_ymm(tile)
+
+
+def store_zmm(tile: Tile) -> Iterator[str]:
+    """Sixteen bytes from each register."""
+    for row in range(tile.rows):
+        for v in range(tile.vectors):
+            sums = tile.sums(row, v)
+            yield f"vpmaxsd {LO_LESS_ZERO}(%rdi){{1to16}}, {sums}, {sums}"
+            yield f"vpaddd {ZERO}(%rdi){{1to16}}, {sums}, {sums}"
+            yield f"vpmovusdb {sums}, {row_address(row, 16 * v)}"
+
+
+def store_ymm(tile: Tile) -> Iterator[str]:
+    """Two rows at a time: packing works within 128-bit lanes, vpermq and vpshufd put the outputs in order."""
+    for row in range(0, tile.rows, 2):
+        other = min(row + 1, tile.rows - 1)
+        for each in sorted({row, other}):
+            into = tile.sums(each, 0)
+            yield f"vpackssdw {tile.sums(each, tile.vectors - 1)}, {into}, {into}"
+            yield f"vpaddsw %ymm14, {into}, {into}"
+        both = tile.sums(row, 0)
+        half = both.replace("ymm", "xmm")
+        yield f"vpackuswb {tile.sums(other, 0)}, {both}, {both}"
+        yield f"vpmaxub %ymm15, {both}, {both}"
+        yield f"vpermq $0xd8, {both}, {both}"
+        yield f"vpshufd $0xd8, {both}, {both}"
+        move = "vmovdqu" if tile.vectors == 2 else "vmovq"
+        yield f"{move} {half}, {row_address(row, 0)}"
+        if other != row:
+            yield f"vextracti128 $1, {both}, {half}"
+            yield f"{move} {half}, {row_address(other, 0)}"
+
+
+def next_group(tile: Tile) -> Iterator[str]:
+    """Move x and y to the next group of rows."""
+    for place, stride in ((X, STRIDE), (Y, Y_STRIDE)):
+        yield f"movq {stride}(%rdi), %rax"
+        yield f"imulq ${tile.rows}, %rax"
+        yield f"addq %rax, {place}(%rdi)"
 
 
 def function(tile: Tile) -> Iterator[str]:
-    """The whole function: for each segment clear, sum, spill."""
-    name = symbol(tile)
+    """The whole function: for each group of rows and segment clear, sum, spill or finish."""
+    name, row_bytes = symbol(tile), 2 * tile.bytes
     yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
     body = [
         "pushq %rbx",
+        "0:",
         f"movq {PACKED}(%rdi), %rsi",
         f"movq {SEGMENTS}(%rdi), %rdx",
         f"movq {COUNT}(%rdi), %rcx",
@@ -232,31 +311,43 @@ def function(tile: Tile) -> Iterator[str]:
         *ones(tile),
         "1:",
         *start_segment(tile),
-        "subq $2, %rbx",
-        "jb 3f",
         ".p2align 5",
         "2:",
-        *one_step(tile, 0),
-        *one_step(tile, 1),
-        *advance(tile, 2),
-        "subq $2, %rbx",
-        "jae 2b",
-        "3:",
-        "addq $2, %rbx",
-        "jz 4f",
-        *one_step(tile, 0),
-        *advance(tile, 1),
-        "4:",
-        f"cmpq {COUNT}(%rdi), %rcx",
+        *one_step(tile),
+        *advance(tile),
+        "decq %rbx",
+        "jnz 2b",
+        f"movq {SUMS}(%rdi), %rax",
+        "cmpq $1, %rcx",
         "jne 5f",
-        *spill(tile, first=True),
-        "jmp 6f",
-        "5:",
-        *spill(tile, first=False),
+        f"cmpq $0, {Y}(%rdi)",
+        "je 5f",
+        f"movq {BIAS}(%rdi), %rcx",  # the last segment
+        f"cmpq $1, {COUNT}(%rdi)",
+        "jne 6f",
+        *finish(tile, "%rcx", 0),
+        "jmp 8f",
         "6:",
+        *finish(tile, "%rax", row_bytes),
+        "jmp 8f",
+        "5:",
+        f"movq {BIAS}(%rdi), %rbx",
+        f"cmpq {COUNT}(%rdi), %rcx",
+        "jne 6f",
+        *spill(tile, "%rbx", 0),
+        "jmp 7f",
+        "6:",
+        *spill(tile, "%rax", row_bytes),
+        "7:",
         "addq $8, %rdx",
         "decq %rcx",
         "jnz 1b",
+        "8:",
+        f"decq {GROUPS}(%rdi)",
+        "jz 9f",
+        *next_group(tile),
+        "jmp 0b",
+        "9:",
         "vzeroupper",
         "popq %rbx",
         "ret",

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "gemm/gemm.h"
-#include "gemm/stores.h"
 
 #ifdef OAQ_X86
 extern "C" {
@@ -22,7 +21,7 @@ namespace {
 constexpr int kScalarTile = 8;
 
 template <int kRows>
-void scalar_sums(const GemmCall* call) {
+void scalar_sums(GemmCall* call) {
   for (int row = 0; row < kRows; ++row) {
     std::int32_t* sums = call->sums + row * kScalarTile;
     for (int n = 0; n < kScalarTile; ++n) sums[n] = call->bias[n];
@@ -43,14 +42,14 @@ struct Entry {
 };
 
 const Entry kKernels[] = {
-    {"gemm_u8s8_scalar", {4, 1, kScalarSums, nullptr}},
+    {"gemm_u8s8_scalar", {4, 1, false, kScalarSums}},
 #ifdef OAQ_X86
-    {"gemm_u8s8_avx2_acc16", {6, 2, oaq_gemm_avx2_acc16, gemm_store_avx2}},
-    {"gemm_u8s8_avx2_acc32", {5, 2, oaq_gemm_avx2_acc32, gemm_store_avx2}},
-    {"gemm_u8s8_avx2_exact", {2, 2, oaq_gemm_avx2_exact, gemm_store_avx2}},
-    {"gemm_u8s8_avx512bw_acc16", {12, 2, oaq_gemm_avx512bw_acc16, gemm_store_avx512}},
-    {"gemm_u8s8_avx512bw_acc32", {12, 2, oaq_gemm_avx512bw_acc32, gemm_store_avx512}},
-    {"gemm_u8s8_vnni", {12, 2, oaq_gemm_vnni, gemm_store_avx512}},
+    {"gemm_u8s8_avx2_acc16", {6, 2, true, oaq_gemm_avx2_acc16}},
+    {"gemm_u8s8_avx2_acc32", {5, 2, true, oaq_gemm_avx2_acc32}},
+    {"gemm_u8s8_avx2_exact", {2, 2, true, oaq_gemm_avx2_exact}},
+    {"gemm_u8s8_avx512bw_acc16", {12, 2, true, oaq_gemm_avx512bw_acc16}},
+    {"gemm_u8s8_avx512bw_acc32", {12, 2, true, oaq_gemm_avx512bw_acc32}},
+    {"gemm_u8s8_vnni", {12, 2, true, oaq_gemm_vnni}},
 #endif
 };
 
