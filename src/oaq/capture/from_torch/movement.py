@@ -24,6 +24,8 @@ def reshape(build: Builder, node: fx.Node, given: Arguments) -> str:
     shape, value = sample_shape(node), node.meta["val"]
     if int(value.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
         raise unsupported(node, f"it mixes samples: {tuple(value.shape)} from a batch of {build.batch}")
+    if len(shape) == 2 and shape[1] == 1:
+        shape = shape[:1]  # on the way from (C, 1, 1) to (C,)
     if shape == build.shapes[tensor]:
         return tensor
     return build.emit(FloatReshape(check_shape(shape, node)), (tensor,), shape, node)

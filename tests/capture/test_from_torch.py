@@ -1,0 +1,258 @@
+"""Every module form that can be taken computes the same through the graph; every other is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from oaq.capture.from_torch import normalize
+from oaq.capture.graph import FloatConv2d, FloatFunction, FloatGraph, FloatMaxPool, FloatPad
+from oaq.errors import ProgramError, UnsupportedOp
+from oaq.ptq.execute import run_graph
+from recipes.networks import NETWORKS
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Calls(nn.Module):
+    """A module that is one function, with layers to use in it."""
+
+    def __init__(self, forward: Callable[..., object], **layers: nn.Module) -> None:
+        super().__init__()
+        self.body = forward
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, *x: torch.Tensor) -> object:
+        return self.body(self, *x)
+
+
+def trained(net: nn.Module, seed: int = 0) -> nn.Module:
+    """The network with batch statistics and weights that are not at their starting values."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, value in (*net.named_parameters(), *net.named_buffers()):
+            if not value.is_floating_point():
+                continue
+            spread = 1.0 if "var" in name else 0.0
+            noise = torch.randn(value.shape, generator=generator)
+            value.copy_(spread + 0.3 * noise.abs() if "var" in name else value + 0.2 * noise)
+    return net.eval()
+
+
+def agree(net: nn.Module, *x: torch.Tensor, tolerance: float = 1e-4) -> FloatGraph:
+    graph = normalize(net, x, "net")
+    with torch.no_grad():
+        wanted = net(*x)
+        values = run_graph(graph, dict(zip(graph.inputs, x, strict=True)))
+    expected = wanted if isinstance(wanted, tuple) else (wanted,)
+    for name, one in zip(graph.outputs, expected, strict=True):
+        got = values[name]
+        assert got.shape[1:] == torch.Size(graph.shapes[name])
+        torch.testing.assert_close(got, one, rtol=tolerance, atol=tolerance)
+    return graph
+
+
+def image(channels: int = 6, height: int = 9, width: int = 8, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(1))
+
+
+IMAGE_TO_IMAGE: dict[str, nn.Module | Forward] = {
+    "conv": nn.Conv2d(6, 4, 3),
+    "conv without bias": nn.Conv2d(6, 4, 3, bias=False),
+    "conv, asymmetric": nn.Conv2d(6, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
+    "conv same": nn.Conv2d(6, 4, 4, padding="same"),
+    "conv same, dilated": nn.Conv2d(6, 4, (2, 3), padding="same", dilation=2),
+    "conv valid": nn.Conv2d(6, 4, 3, padding="valid"),
+    "grouped": nn.Conv2d(6, 9, 3, groups=3, padding=1),
+    "depthwise": nn.Conv2d(6, 6, 3, groups=6, padding=1),
+    "depthwise, two per channel": nn.Conv2d(6, 12, 3, groups=6),
+    "conv, batch norm": nn.Sequential(nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4)),
+    "conv, batch norm without affine": nn.Sequential(nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4, affine=False)),
+    "conv, batch norm, relu6": nn.Sequential(nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(inplace=True)),
+    "batch norm alone": nn.BatchNorm2d(6),
+    "batch norm after relu": nn.Sequential(nn.Conv2d(6, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)),
+    "pad, conv": nn.Sequential(nn.ZeroPad2d((0, 1, 2, 1)), nn.Conv2d(6, 4, 3, padding=1)),
+    "pad alone": nn.ZeroPad2d((0, 1, 2, 1)),
+    "constant pad of zero": nn.ConstantPad2d(1, 0.0),
+    "relu of the input": nn.ReLU(),
+    "hardtanh": nn.Sequential(nn.Conv2d(6, 4, 1), nn.Hardtanh(-0.5, 0.25)),
+    "clamp one side": lambda x: torch.clamp(x * 2.0, max=0.5),
+    "clamp twice": lambda x: (x + x).clamp(-1.0, 2.0).clamp(min=0.5),
+    "clamp to a constant": lambda x: (x + x).clamp(0.0, 1.0).clamp(min=2.0),
+    "clamps of a pool": lambda x: F.relu6(F.max_pool2d(x, 2)),
+    "add": lambda x: x + F.relu(x),
+    "add in place": lambda x: F.relu(x).add_(x).relu_(),
+    "add a number": lambda x: (x + 0.5) * 3.0 - 0.25,
+    "divide": lambda x: x / 4.0,
+    "number plus x": lambda x: 2.0 * x + (1.0 + x),
+    "multiply": lambda x: x * torch.sigmoid(x),
+    "squeeze and excite": lambda x: x * torch.sigmoid(F.adaptive_avg_pool2d(x, 1)),
+    "sigmoid, silu, hardswish": nn.Sequential(nn.Sigmoid(), nn.SiLU(), nn.Hardswish()),
+    "hardsigmoid, tanh, gelu": nn.Sequential(nn.Hardsigmoid(), nn.Tanh(), nn.GELU()),
+    "leaky relu, elu": nn.Sequential(nn.LeakyReLU(0.2), nn.ELU(0.7)),
+    "max pool": nn.MaxPool2d(3, 2, 1),
+    "max pool rounding up": nn.MaxPool2d(2, 2, ceil_mode=True),
+    "max pool dilated": nn.MaxPool2d(3, 1, dilation=2),
+    "avg pool": nn.AvgPool2d(3, 2, 1),
+    "avg pool without padding": nn.AvgPool2d((2, 3), 2, (1, 0), count_include_pad=False),
+    "adaptive to a divisor": nn.AdaptiveAvgPool2d((3, 4)),
+    "mean with keepdim": lambda x: x.mean([2, 3], keepdim=True),
+    "nearest": nn.Upsample(scale_factor=2),
+    "nearest to a size": lambda x: F.interpolate(x, size=(5, 11)),
+    "bilinear": nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+    "concat": lambda x: torch.cat([x, F.relu(x), x[:, 1:3]], dim=1),
+    "channel split": lambda x: torch.cat(tuple(reversed(x.chunk(2, 1))), dim=-3),
+    "slice": lambda x: x[:, 2:5, 1:-1, ::1],
+    "dropout": nn.Sequential(nn.Conv2d(6, 4, 1), nn.Dropout2d(0.5), nn.Identity(), nn.ReLU()),
+}
+IMAGE_TO_VECTOR: dict[str, nn.Module | Forward] = {
+    "linear": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(6, 3)),
+    "linear, batch norm, relu": nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5, bias=False), nn.BatchNorm1d(5), nn.ReLU()
+    ),
+    "flatten the image": nn.Sequential(nn.MaxPool2d(3), nn.Flatten(), nn.Linear(6 * 3 * 2, 5)),
+    "mean and view": lambda x: x.mean((2, 3)).view(x.size(0), -1),
+    "mean, negative axes": lambda x: x.mean([-1, -2]),
+    "squeeze": lambda x: F.adaptive_avg_pool2d(x, 1).flatten(2).squeeze(2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
+@pytest.mark.parametrize("form", [*IMAGE_TO_IMAGE, *IMAGE_TO_VECTOR])
+def test_each_form_computes_the_same(form: str) -> None:
+    found = {**IMAGE_TO_IMAGE, **IMAGE_TO_VECTOR}[form]
+    net = found if isinstance(found, nn.Module) else Calls(lambda _, x: found(x))
+    agree(trained(net), image())
+
+
+def test_several_inputs_and_outputs() -> None:
+    net = Calls(lambda self, a, b: (self.conv(a) + b, F.relu(b)), conv=nn.Conv2d(3, 4, 3, padding=1))
+    graph = agree(trained(net), image(3), image(4))
+    assert len(graph.inputs) == len(graph.outputs) == 2
+
+
+def test_clamps_and_batch_norms_are_inside_their_convolution() -> None:
+    graph = agree(trained(nn.Sequential(nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.ReLU6())), image())
+    assert [(type(node.op), node.clamp, node.name) for node in graph.nodes] == [(FloatConv2d, (0.0, 6.0), "0")]
+
+
+def test_padding_before_a_convolution_is_its_own_unless_others_see_it() -> None:
+    alone = agree(nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(6, 4, 3)), image())
+    assert [type(node.op) for node in alone.nodes] == [FloatConv2d]
+
+    def seen(self: nn.Module, x: torch.Tensor) -> object:
+        padded = F.pad(x, (1, 1, 1, 1))
+        return self.conv(padded), padded  # type: ignore[operator]
+
+    shared = agree(Calls(seen, conv=nn.Conv2d(6, 4, 3)), image())
+    assert [type(node.op) for node in shared.nodes] == [FloatPad, FloatConv2d]
+
+
+def test_a_value_seen_before_its_relu_keeps_it() -> None:
+    def branches(self: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)  # type: ignore[operator]
+        return y + F.relu(y)
+
+    graph = agree(Calls(branches, conv=nn.Conv2d(6, 4, 1)), image())
+    assert graph.nodes[0].clamp is None
+    assert isinstance(graph.nodes[1].op, FloatFunction)
+
+
+def test_a_relu_after_a_max_pool_stays_a_function() -> None:
+    graph = agree(nn.Sequential(nn.MaxPool2d(2), nn.ReLU()), image())
+    assert [type(node.op) for node in graph.nodes] == [FloatMaxPool, FloatFunction]
+
+
+def test_the_module_is_left_as_it_was() -> None:
+    net = nn.Sequential(nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4), nn.Sequential(nn.Dropout())).train()
+    net[2].eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    normalize(net, image())
+    assert [module.training for module in net.modules()] == [True, True, True, False, False]
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
+    "transposed convolution": (nn.ConvTranspose2d(6, 4, 3), "conv_transpose2d"),
+    "softmax": (nn.Softmax(1), "softmax"),
+    "batch statistics": (nn.BatchNorm2d(6, track_running_stats=False), "statistics of each batch"),
+    "align_corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corners"),
+    "reflection": (nn.ReflectionPad2d(1), "reflection_pad2d|mode"),
+    "padding with ones": (nn.ConstantPad2d(1, 1.0), "zeros"),
+    "linear on an image": (nn.Linear(8, 3), "flatten"),
+    "mean over channels": (lambda x: x.mean(1, keepdim=True), "height and width"),
+    "permute": (lambda x: x.permute(0, 2, 3, 1), "permute"),
+    "unequal windows": (nn.AdaptiveAvgPool2d(4), "unequal"),
+    "channel shuffle": (lambda x: x.view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8), "5|shape"),
+    "pools that leave the image": (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode"),
+    "one minus": (lambda x: 1.0 - x, "rsub|minus"),
+    "every other": (lambda x: x[:, :, ::2], "step 2"),
+}
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_what_is_not_known_is_refused_by_name(form: str) -> None:
+    found, says = REFUSED[form]
+    net = found if isinstance(found, nn.Module) else Calls(lambda _, x: found(x))
+    with pytest.raises(UnsupportedOp, match=says):
+        normalize(net, image())
+
+
+def test_the_error_says_where_what_and_what_is_known() -> None:
+    net = nn.Sequential(nn.Conv2d(6, 4, 1), nn.Sequential(nn.Softmax(1)))
+    with pytest.raises(UnsupportedOp, match=r"^1\.0: aten\.softmax.*It knows .*conv2d"):
+        normalize(net, image())
+
+
+def test_code_that_depends_on_values_is_refused() -> None:
+    net = Calls(lambda _, x: x * 2 if x.sum() > 0 else x)
+    with pytest.raises(UnsupportedOp, match=r"torch\.export cannot capture"):
+        normalize(net, image())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
+    net = nn.Sequential(nn.Conv2d(6, 4, 1))
+    with torch.no_grad():
+        net[0].weight[1, 2] = value  # type: ignore[index]
+    with pytest.raises(ProgramError, match=r"0\.weight: 1 of 24 weights are NaN or infinite"):
+        normalize(net, image())
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 9, 8), (6, 9, 8), (2, 6, 9), (0, 6, 9, 8)])
+def test_an_example_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ProgramError, match="example"):
+        normalize(nn.Conv2d(6, 4, 1), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_real_networks_pass_unmodified(name: str) -> None:
+    torch.manual_seed(0)
+    net = NETWORKS[name].make().eval()
+    graph = agree(net, torch.randn(1, 3, 64, 64), tolerance=1e-3)
+    assert all(np.all(np.isfinite(node.op.weight)) for node in graph.nodes if isinstance(node.op, FloatConv2d))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_stacks_of_convolutions(data: st.DataObject) -> None:
+    channels, layers = 4, []
+    for _ in range(data.draw(st.integers(1, 4))):
+        groups = data.draw(st.sampled_from([1, 2, channels]))
+        width = groups * data.draw(st.integers(1, 2))
+        layers.append(nn.Conv2d(channels, width, data.draw(st.integers(1, 3)), padding=1, groups=groups))
+        channels = width if width % 4 == 0 else 4
+        if channels != width:
+            layers.append(nn.Conv2d(width, channels, 1))
+        if data.draw(st.booleans()):
+            layers.append(nn.BatchNorm2d(channels))
+        layers.append(data.draw(st.sampled_from([nn.Identity(), nn.ReLU(), nn.ReLU6(), nn.SiLU()])))
+    agree(trained(nn.Sequential(*layers)), image(4), tolerance=1e-3)
