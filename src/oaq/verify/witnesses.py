@@ -61,7 +61,7 @@ def layer_witnesses(program: IntProgram, proof: Proof, planned: NodePlan) -> NDA
         tensors.append(lane.tensor)
     shape, ranges = program.specs(node)[0].shape, proof.ranges[node.inputs[0]]
     tensors += [np.broadcast_to(edge, shape).astype(np.uint8) for edge in (ranges.lo, ranges.hi)]
-    return np.stack(tensors)
+    return np.ascontiguousarray(np.stack(tensors))
 
 
 def fullest_output(op: ops.Op, sums: NodeProof, schedule: Schedule, segment: int, end: End) -> int:

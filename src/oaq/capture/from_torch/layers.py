@@ -99,7 +99,7 @@ def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
     left, right = given["self"], given["other"]
     factor = float(given.get("alpha", 1))
     if build.is_activation(left) and build.is_activation(right):
-        return _of_two(build, node, kind, factor, left, right)
+        return _of_two(build, node, kind, factor, (left, right))
     if kind in ("add", "mul") and build.is_activation(right):
         left, right = right, left
         if factor != 1:
@@ -134,8 +134,8 @@ def _channels(build: Builder, node: fx.Node, activation: object, constant: objec
     raise unsupported(node, f"a constant of shape {number.shape}; one number or one per channel can be taken")
 
 
-def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, left: object, right: object) -> str:
-    names = build.read(left, node), build.read(right, node)
+def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
+    names = build.read(values[0], node), build.read(values[1], node)
     a, b = (build.shapes[name] for name in names)
     if kind == "add" and factor == 1 and a == b:
         return build.emit(FloatAdd(), names, a, node)
