@@ -27,39 +27,62 @@ inline void spill(Sums& sums, __m256i low, __m256i high) {
   sums.d = _mm256_add_epi32(sums.d, _mm256_srai_epi32(_mm256_unpackhi_epi16(high, high), 16));
 }
 
-inline Sums sums16(const DepthwiseCall& call, const std::uint8_t* const* columns) {
-  Sums sums = biased(call.bias);
-  const auto* w = static_cast<const std::int8_t*>(call.weights);
-  const std::int32_t* tap = call.taps;
-  for (int run = 0; run < call.run_count; ++run) {
-    __m256i low = _mm256_setzero_si256(), high = low;
-    for (int step = call.runs[run]; step > 0; --step, tap += 2, w += 2 * kTile) {
-      const __m256i x = load(columns[tap[0]] + call.channel), z = load(columns[tap[1]] + call.channel);
-      low = _mm256_add_epi16(low, _mm256_maddubs_epi16(_mm256_unpacklo_epi8(x, z), load(w)));
-      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(_mm256_unpackhi_epi8(x, z), load(w + kTile)));
-    }
-    spill(sums, low, high);
-  }
-  return sums;
+// One step: a pair of taps into the two registers of s16 sums.
+inline void add_pair(const DepthwiseCall& call, std::ptrdiff_t at, int step, __m256i& low, __m256i& high) {
+  const __m256i x = load(call.x[2 * step] + at), z = load(call.x[2 * step + 1] + at);
+  const auto* w = static_cast<const std::int8_t*>(call.weights) + 2 * kTile * step;
+  low = _mm256_add_epi16(low, _mm256_maddubs_epi16(_mm256_unpacklo_epi8(x, z), load(w)));
+  high = _mm256_add_epi16(high, _mm256_maddubs_epi16(_mm256_unpackhi_epi8(x, z), load(w + kTile)));
 }
 
-inline Sums sums32(const DepthwiseCall& call, const std::uint8_t* const* columns) {
-  Sums sums = biased(call.bias);
-  const auto* w = static_cast<const std::int16_t*>(call.weights);
-  const std::int32_t* tap = call.taps;
-  const __m256i none = _mm256_setzero_si256();
-  for (int run = 0; run < call.run_count; ++run) {
-    for (int step = call.runs[run]; step > 0; --step, tap += 2, w += 2 * kTile) {
-      const __m256i x = load(columns[tap[0]] + call.channel), z = load(columns[tap[1]] + call.channel);
-      const __m256i low = _mm256_unpacklo_epi8(x, z), high = _mm256_unpackhi_epi8(x, z);
-      sums.a = _mm256_add_epi32(sums.a, _mm256_madd_epi16(_mm256_unpacklo_epi8(low, none), load(w)));
-      sums.b = _mm256_add_epi32(sums.b, _mm256_madd_epi16(_mm256_unpackhi_epi8(low, none), load(w + 16)));
-      sums.c = _mm256_add_epi32(sums.c, _mm256_madd_epi16(_mm256_unpacklo_epi8(high, none), load(w + 32)));
-      sums.d = _mm256_add_epi32(sums.d, _mm256_madd_epi16(_mm256_unpackhi_epi8(high, none), load(w + 48)));
+struct Sums16 {
+  static inline Sums any(const DepthwiseCall& call, std::ptrdiff_t at) {
+    Sums sums = biased(call.bias);
+    for (int run = 0, step = 0; run < call.run_count; ++run) {
+      __m256i low = _mm256_setzero_si256(), high = low;
+      for (const int end = step + call.runs[run]; step < end; ++step) add_pair(call, at, step, low, high);
+      spill(sums, low, high);
     }
+    return sums;
   }
-  return sums;
+
+  // All steps in one run, their number known: weights stay in registers from one output to the next where they fit.
+  template <int kSteps>
+  static inline Sums one_run(const DepthwiseCall& call, std::ptrdiff_t at) {
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (int step = 0; step < kSteps; ++step) add_pair(call, at, step, low, high);
+    Sums sums = biased(call.bias);
+    spill(sums, low, high);
+    return sums;
+  }
+};
+
+// One step: a pair of taps, widened, into the four registers of s32 sums.
+inline void add_wide_pair(const DepthwiseCall& call, std::ptrdiff_t at, int step, Sums& sums) {
+  const __m256i x = load(call.x[2 * step] + at), z = load(call.x[2 * step + 1] + at), none = _mm256_setzero_si256();
+  const __m256i low = _mm256_unpacklo_epi8(x, z), high = _mm256_unpackhi_epi8(x, z);
+  const auto* w = static_cast<const std::int16_t*>(call.weights) + 2 * kTile * step;
+  sums.a = _mm256_add_epi32(sums.a, _mm256_madd_epi16(_mm256_unpacklo_epi8(low, none), load(w)));
+  sums.b = _mm256_add_epi32(sums.b, _mm256_madd_epi16(_mm256_unpackhi_epi8(low, none), load(w + 16)));
+  sums.c = _mm256_add_epi32(sums.c, _mm256_madd_epi16(_mm256_unpacklo_epi8(high, none), load(w + 32)));
+  sums.d = _mm256_add_epi32(sums.d, _mm256_madd_epi16(_mm256_unpackhi_epi8(high, none), load(w + 48)));
 }
+
+struct Sums32 {
+  static inline Sums any(const DepthwiseCall& call, std::ptrdiff_t at) {
+    Sums sums = biased(call.bias);
+    for (int run = 0, step = 0; run < call.run_count; ++run)
+      for (const int end = step + call.runs[run]; step < end; ++step) add_wide_pair(call, at, step, sums);
+    return sums;
+  }
+
+  template <int kSteps>
+  static inline Sums one_run(const DepthwiseCall& call, std::ptrdiff_t at) {
+    Sums sums = biased(call.bias);
+    for (int step = 0; step < kSteps; ++step) add_wide_pair(call, at, step, sums);
+    return sums;
+  }
+};
 
 inline __m256i scaled(__m256i sums, const float* scale, __m256 hi) {
   return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(scale)), hi));
@@ -91,20 +114,34 @@ inline void write(const Sums& sums, std::int32_t* to) {
   }
 }
 
-template <auto kSums>
-inline void row(const DepthwiseCall& call) {
-  for (int output = 0; output < call.outputs; ++output) {
-    const Sums sums = kSums(call, call.columns + static_cast<std::ptrdiff_t>(output) * call.column_step);
-    if (call.sums)
-      write(sums, call.sums + static_cast<std::ptrdiff_t>(output) * kTile);
+template <typename Sum>
+inline void outputs(const DepthwiseCall& call, Sum sum) {
+  // Copies, so that stores to y are known not to change them.
+  const DepthwiseCall own = call;
+  for (int output = 0; output < own.outputs; ++output) {
+    const Sums sums = sum(own, output * own.x_step);
+    if (own.sums)
+      write(sums, own.sums + static_cast<std::ptrdiff_t>(output) * kTile);
     else
-      store(call, sums, call.y + output * call.y_stride);
+      store(own, sums, own.y + output * own.y_stride);
   }
+}
+
+// kSquare3 and kSquare5 are the steps of 3x3 and 5x5 windows, which nearly all depthwise layers have.
+template <typename Rule, int kSquare3, int kSquare5>
+inline void row(const DepthwiseCall& call) {
+  const int steps = call.run_count == 1 ? call.runs[0] : 0;
+  if (steps == kSquare3)
+    outputs(call, [](const DepthwiseCall& c, std::ptrdiff_t at) { return Rule::template one_run<kSquare3>(c, at); });
+  else if (steps == kSquare5)
+    outputs(call, [](const DepthwiseCall& c, std::ptrdiff_t at) { return Rule::template one_run<kSquare5>(c, at); });
+  else
+    outputs(call, [](const DepthwiseCall& c, std::ptrdiff_t at) { return Rule::any(c, at); });
 }
 
 }  // namespace
 
-void depthwise_avx2_acc16(const DepthwiseCall& call) { row<sums16>(call); }
-void depthwise_avx2_exact(const DepthwiseCall& call) { row<sums32>(call); }
+void depthwise_avx2_acc16(const DepthwiseCall& call) { row<Sums16, 5, 13>(call); }
+void depthwise_avx2_exact(const DepthwiseCall& call) { row<Sums32, 5, 13>(call); }
 
 }  // namespace oaq

@@ -14,13 +14,11 @@
 
 namespace oaq {
 
-// One row of outputs of one tile of channels.
+// Neighbouring outputs of one tile of channels.
 struct DepthwiseCall {
-  const std::uint8_t* const* columns;  // pixels of the lines under the window, outside ones pointing at zero points
-  const std::int32_t* taps;            // per step in execution order: index in `columns` of each of its taps
-  int column_step;                     // from one output's pixels to the next's
+  const std::uint8_t* const* x;  // per step in execution order: the pixel under each of its taps, for the first output
+  std::ptrdiff_t x_step;         // bytes from one output's pixels to the next's
   int outputs;
-  std::size_t channel;       // first of the tile
   int channels;              // that exist, at most tile_n
   const void* weights;       // in execution order, laid out for the kernel
   const std::int32_t* runs;  // steps of each segment

@@ -12,15 +12,14 @@ constexpr int kTile = 8;
 void scalar_sums(const DepthwiseCall& call) {
   const auto* weights = static_cast<const std::int8_t*>(call.weights);
   for (int output = 0; output < call.outputs; ++output) {
-    const std::uint8_t* const* columns = call.columns + static_cast<std::ptrdiff_t>(output) * call.column_step;
     std::int32_t* sums = call.sums + static_cast<std::ptrdiff_t>(output) * kTile;
     for (int c = 0; c < kTile; ++c) sums[c] = call.bias[c];
     const std::int8_t* w = weights;
-    const std::int32_t* tap = call.taps;
+    const std::uint8_t* const* x = call.x;
     for (int run = 0; run < call.run_count; ++run) {
-      for (int step = 0; step < call.runs[run]; ++step, tap += 2, w += 2 * kTile) {
-        const std::uint8_t* a = columns[tap[0]] + call.channel;
-        const std::uint8_t* b = columns[tap[1]] + call.channel;
+      for (int step = 0; step < call.runs[run]; ++step, x += 2, w += 2 * kTile) {
+        const std::uint8_t* a = x[0] + output * call.x_step;
+        const std::uint8_t* b = x[1] + output * call.x_step;
         for (int c = 0; c < call.channels; ++c) sums[c] += a[c] * w[2 * c] + b[c] * w[2 * c + 1];
       }
     }

@@ -46,15 +46,29 @@ inline void write(const Sums& sums, std::int32_t* to) {
   }
 }
 
-template <auto kSums>
-inline void row(const DepthwiseCall& call) {
-  for (int output = 0; output < call.outputs; ++output) {
-    const Sums sums = kSums(call, call.columns + static_cast<std::ptrdiff_t>(output) * call.column_step);
-    if (call.sums)
-      write(sums, call.sums + static_cast<std::ptrdiff_t>(output) * kTile);
+template <typename Sum>
+inline void outputs(const DepthwiseCall& call, Sum sum) {
+  // Copies, so that stores to y are known not to change them.
+  const DepthwiseCall own = call;
+  for (int output = 0; output < own.outputs; ++output) {
+    const Sums sums = sum(own, output * own.x_step);
+    if (own.sums)
+      write(sums, own.sums + static_cast<std::ptrdiff_t>(output) * kTile);
     else
-      store(call, sums, call.y + output * call.y_stride);
+      store(own, sums, own.y + output * own.y_stride);
   }
+}
+
+// kSquare3 and kSquare5 are the steps of 3x3 and 5x5 windows, which nearly all depthwise layers have.
+template <typename Rule, int kSquare3, int kSquare5>
+inline void row(const DepthwiseCall& call) {
+  const int steps = call.run_count == 1 ? call.runs[0] : 0;
+  if (steps == kSquare3)
+    outputs(call, [](const DepthwiseCall& c, std::ptrdiff_t at) { return Rule::template one_run<kSquare3>(c, at); });
+  else if (steps == kSquare5)
+    outputs(call, [](const DepthwiseCall& c, std::ptrdiff_t at) { return Rule::template one_run<kSquare5>(c, at); });
+  else
+    outputs(call, [](const DepthwiseCall& c, std::ptrdiff_t at) { return Rule::any(c, at); });
 }
 
 }  // namespace avx512
