@@ -21,10 +21,10 @@ from oaq.ptq.round import best_scale, fitted, lane_sums, nearest, packed_rows, r
 
 SCALES: Final = tuple(float(2.0 ** (step / 2)) for step in range(15))
 """Weight scales, in multiples of the finest, at which a channel's error is known; between them it is interpolated."""
-FILLS: Final = tuple(float(2.0 ** (step / 2)) for step in range(17))
-"""Fills, 1 to 256, whose cost is known. The last stands for whatever W8A8 needs."""
 SPREAD: Final = 4.0
 """Most by which the fill of a tile leaves its layer's."""
+FILLS: Final = tuple(float(2.0 ** (step / 2)) for step in range(-4, 17))
+"""Fills whose cost is known: at the first, 1 / SPREAD, no tile needs a spill."""
 REFERENCE_STEPS: Final = 255
 """Activation range for which costs are counted; at equal fill they hardly depend on it."""
 
@@ -77,7 +77,7 @@ class Layer:
     def integers(self, fill: float, steps: int) -> tuple[np.ndarray, Reals]:
         """(N, K) int8 weights and their (N,) scale at a fill; at fill 1 every lane provably needs no spill."""
         scale = self.scale(fill, steps)
-        limit = np.where(fill * self.share <= 1.0, LANE_LIMIT // steps, np.iinfo(np.int32).max)
+        limit = np.where(fill * self.share <= 1.0 + 1e-9, LANE_LIMIT // steps, np.iinfo(np.int32).max)
         return fitted(self.rows, scale, limit, depthwise=self.depthwise)
 
     def error(self, fill: float, steps: int) -> float:

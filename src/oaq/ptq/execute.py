@@ -79,9 +79,7 @@ def float_values(
     }
 
 
-def named_inputs(
-    graph: FloatGraph, inputs: torch.Tensor | NDArray[np.float32] | Mapping[str, torch.Tensor]
-) -> Tensors:
+def named_inputs(graph: FloatGraph, inputs: torch.Tensor | NDArray[np.float32] | Mapping[str, torch.Tensor]) -> Tensors:
     """Inputs by name, their shapes checked.
 
     Raises:

@@ -21,7 +21,7 @@ from oaq.ptq.observe import Histogram, Reals
 
 STEPS: Final = tuple(sorted({round(255 * 2.0 ** (-step / 4)) for step in range(17)}, reverse=True))
 """Candidates for q_hi: 255 down to 16, four per bit."""
-FILL_CANDIDATES: Final = (*(float(2.0 ** (step / 4)) for step in range(4 * 8 + 1)), float("inf"))
+FILL_CANDIDATES: Final = (*(float(2.0 ** (step / 4)) for step in range(-8, 33)), float("inf"))
 BISECTIONS: Final = 50
 
 
@@ -133,6 +133,14 @@ def search(candidates: Sequence[Candidates], budget: float) -> Choice:
         else:
             high = middle
     return _total(candidates, high * scale)
+
+
+def whole(candidates: Sequence[Candidates]) -> Choice:
+    """Every tensor 255 steps, every weight up to 127, whatever it costs."""
+    params = {one.root: one.params[0] for one in candidates}
+    fills = {layer.node.name: FILL_CANDIDATES[-1] for one in candidates for layer in one.layers}
+    error = sum(float(one.error[0]) + sum(float(e[0, -1]) for e in one.layer_error) for one in candidates)
+    return Choice(params, fills, error, sum(float(cost[-1]) for one in candidates for cost in one.layer_cost))
 
 
 def _total(candidates: Sequence[Candidates], price: float) -> Choice:

@@ -112,9 +112,7 @@ def _gradient(value: torch.Tensor) -> torch.Tensor:
 def _centred(op: FloatConv2d | FloatLinear, weight: torch.Tensor, bias: torch.Tensor, mean: Reals) -> Reals:
     """(N, K) gradient of the weights as if their inputs had mean zero: the bias correction takes that part."""
     outputs = weight.shape[0]
-    along, across = (
-        _gradient(one).numpy().astype(np.float64) for one in (weight, bias)
-    )
+    along, across = (_gradient(one).numpy().astype(np.float64) for one in (weight, bias))
     if isinstance(op, FloatLinear):
         return along - across[:, None] * mean[None]
     by_group = mean.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)
