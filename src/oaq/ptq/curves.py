@@ -16,8 +16,8 @@ import numpy as np
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
 from oaq.kernels.cost import predict_layer_cost
 from oaq.ptq.observe import Reals
-from oaq.ptq.registers import LANE_LIMIT, TILE, rows_of
-from oaq.ptq.round import best_scale, fitted, lane_sums, nearest, packed_rows, rounding_error
+from oaq.ptq.registers import LANE_LIMIT, rows_of, tile_of
+from oaq.ptq.round import best_scale, fitted, lane_sums, packed_rows, rounding_error
 
 SCALES: Final = tuple(float(2.0 ** (step / 2)) for step in range(15))
 """Weight scales, in multiples of the finest, at which a channel's error is known; between them it is interpolated."""
@@ -107,20 +107,20 @@ def make_layer(graph: FloatGraph, node: FloatNode, op: FloatConv2d | FloatLinear
     heaviest = np.maximum(lane_sums(rows, depthwise=depthwise), 1e-30)
     shape = graph.shapes[node.output]
     positions = shape[1] * shape[2] if len(shape) == 3 else 1
-    share = tile_share(importance.sum(axis=1) * heaviest**2, groups)
+    share = tile_share(importance.sum(axis=1) * heaviest**2, groups, tile_of(depthwise=depthwise))
     return Layer(node, op, rows, importance, finest, heaviest, errors, share, positions, groups)
 
 
-def tile_share(worth: Reals, groups: int) -> Reals:
+def tile_share(worth: Reals, groups: int, tile_n: int) -> Reals:
     """(N,) fill of each output's tile in parts of the mean tile's.
 
     A tile at fill z costs about z and errs by about worth / z**2, so the best fills go with the cube root of worth.
     """
     per_group = len(worth) // groups
     tiles = [
-        slice(group * per_group + start, group * per_group + min(start + TILE, per_group))
+        slice(group * per_group + start, group * per_group + min(start + tile_n, per_group))
         for group in range(groups)
-        for start in range(0, per_group, TILE)
+        for start in range(0, per_group, tile_n)
     ]
     wanted = np.array([float(worth[tile].sum()) ** (1 / 3) for tile in tiles])
     mean = wanted.mean()

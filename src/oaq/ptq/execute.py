@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own name for it)
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from oaq.capture import graph as fg

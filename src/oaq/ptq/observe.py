@@ -113,7 +113,7 @@ class Histogram:
     def centres(self) -> Reals:
         """(B,) the value each bin stands for."""
         bins = len(self.count)
-        return self.lo + (np.arange(bins) + 0.5) * ((self.hi - self.lo) / bins)
+        return self.lo + (np.arange(bins, dtype=np.float64) + 0.5) * ((self.hi - self.lo) / bins)
 
 
 BINS = 2048

@@ -28,7 +28,7 @@ from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
 from oaq.ptq.sensitivity import measure_sensitivity
 
-DEFAULT_BUDGET: Final = 1.15
+DEFAULT_BUDGET: Final = 1.12
 """Where EfficientNet-Lite0's error begins to rise steeply; docs/decisions tells how it was chosen."""
 LARGEST_BIAS: Final = 2.0**28
 """Of an output whose weights are nearly nothing beside its bias: its weight scale grows until the bias fits."""
@@ -60,7 +60,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.budget is not None and not (1.0 <= self.budget < float("inf")):
             raise CalibrationError(
-                f"a budget is at least 1.0 (16-bit sums without a spill), or None for 8 bits everywhere; not {self.budget!r}"
+                "a budget is at least 1.0 (16-bit sums without a spill), or None for 8 bits everywhere; not "
+                f"{self.budget!r}"
             )
         if self.calibration not in CALIBRATIONS:
             raise CalibrationError(f"calibration is one of {', '.join(CALIBRATIONS)}, not {self.calibration!r}")
@@ -270,14 +271,22 @@ def _graph(
     first = next(stream, None)
     if first is None:
         raise CalibrationError("there are no calibration batches: give at least one batch of typical inputs")
-    return normalize(model, _example(first), name), chain([first], stream)
+    taken = _example(first)
+    if any(not len(part) for part in taken):
+        raise CalibrationError("calibration batch 0 holds no sample")
+    return normalize(model, taken, name), chain([first], stream)
 
 
-def _example(batch: Any) -> torch.Tensor | tuple[torch.Tensor, ...]:  # noqa: ANN401
+def _example(batch: Any) -> tuple[torch.Tensor, ...]:  # noqa: ANN401
+    """One sample of every input; what is no number at all is refused when the batch itself is checked."""
     parts = list(batch.values()) if isinstance(batch, Mapping) else batch
-    if isinstance(parts, list | tuple):
-        return tuple(torch.as_tensor(np.asarray(part))[:1].to(torch.float32) for part in parts)
-    return torch.as_tensor(np.asarray(parts))[:1].to(torch.float32)
+    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
+    for part in parts:
+        if not isinstance(part, np.ndarray | torch.Tensor) or part.ndim == 0:
+            raise CalibrationError(
+                f"calibration batch 0: an array or a tensor (n, ...) is expected, not {type(part).__name__}"
+            )
+    return tuple(torch.as_tensor(part)[:1].to(torch.float32) for part in parts)
 
 
 def _root(graph: FloatGraph, group: frozenset[str]) -> str:

@@ -6,6 +6,7 @@ module is built, describes the same registers; ``tests/ptq`` compares them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from oaq.kernels.table import KernelRow
@@ -13,12 +14,20 @@ from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, EX
 from oaq.numerics.ranges import IntRange
 
 TILE: Final = 16
+DEPTHWISE_TILE: Final = 32
 LANE_LIMIT: Final = AVX2_ACC16.range.hi
 """What a 16-bit lane holds at most; the least is one farther, which is not used."""
 
 
 def _row(name: str, accumulator: Accumulator) -> KernelRow:
-    return KernelRow(name, name.split("_")[0], "avx2", TILE, accumulator, IntRange(0, 255), IntRange(-127, 127), False)
+    family = name.split("_")[0]
+    tile = tile_of(depthwise=family == "depthwise")
+    return KernelRow(name, family, "avx2", tile, accumulator, IntRange(0, 255), IntRange(-128, 127), False)
+
+
+def tile_of(*, depthwise: bool) -> int:
+    """Outputs that share their spills."""
+    return DEPTHWISE_TILE if depthwise else TILE
 
 
 GEMM: Final = (
@@ -28,7 +37,7 @@ GEMM: Final = (
 )
 DEPTHWISE: Final = (
     _row("depthwise_u8s8_avx2_acc16", DEPTHWISE_ACC16),
-    _row("depthwise_u8s8_avx2_exact", EXACT_S32),
+    _row("depthwise_u8s8_avx2_exact", replace(EXACT_S32, step=DEPTHWISE_ACC16.step)),
 )
 
 

@@ -14,6 +14,7 @@ from oaq.capture.graph import FloatConv2d, FloatLinear
 from oaq.numerics.formats import S8_WEIGHT
 
 Reals = NDArray[np.float64]
+Rows = NDArray[np.floating] | NDArray[np.integer]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets 127 stand for."""
 COARSER: Final = 1.01
@@ -61,7 +62,7 @@ def best_scale(rows: Reals, importance: Reals) -> Reals:
     return whole * np.array(SHRINK)[errors.argmin(axis=0)]
 
 
-def lane_sums(rows: NDArray[np.floating] | NDArray[np.integer], *, depthwise: bool) -> Reals:
+def lane_sums(rows: Rows, *, depthwise: bool) -> Reals:
     """(N,) greatest sum of weights of one sign that one lane of the 16-bit rows collects over all of K.
 
     Lanes are those of ``registers``: operands 0, 1 and 2, 3 of each k-quad, or all taps of a channel.
@@ -91,7 +92,7 @@ def fitted(
     return weight, scale
 
 
-def _signs(rows: NDArray[np.generic], *, depthwise: bool) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _signs(rows: Rows, *, depthwise: bool) -> tuple[Rows, Rows]:
     """(N, Q, lanes, 2) or (N, K, 1, 1): positive parts, and negative parts negated."""
     if depthwise:
         lanes = rows.reshape(len(rows), -1, 1, 1)

@@ -1,9 +1,9 @@
 """Where precision is given up: the integer range of each tensor and the fill of each layer, least error under a budget.
 
-Error is the sum of what rounding every tensor and every weight does at the outputs (``sensitivity``). A layer's cost
-depends on its fill only; its error on the fill and on the steps of the tensor it reads. So, for a price per unit of cost,
-each tensor with its readers is decided alone, and the price is found by bisection: the Lagrangian of a multiple-choice
-knapsack, optimal for the cost it ends at.
+Error is the sum of what rounding every tensor and every weight does at the outputs (``sensitivity``). A layer's
+cost depends on its fill only; its error on the fill and on the steps of the tensor it reads. So, for a price per unit
+of cost, each tensor with its readers is decided alone, and the price is found by bisection: the Lagrangian of a
+multiple-choice knapsack, optimal for the cost it ends at.
 """
 
 from __future__ import annotations
