@@ -30,6 +30,7 @@ from benchmarks.float_onnx import run_float
 from benchmarks.harness import Result, stamp
 from benchmarks.harness import save as save_result
 from benchmarks.networks import Subject, measure
+from oaq import reference
 from oaq.cli import say
 from oaq.cli.images import KEY, Batch, Batches, read
 from oaq.cli.opened import EVIDENCE, evidence_part
@@ -37,11 +38,13 @@ from oaq.errors import OaqError
 from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
 from oaq.program.int_program import IntProgram
+from oaq.ptq.execute import float_values
+from oaq.ptq.quantize import Options, QuantizeReport, quantize_with_report
 from oaq.report import Evidence, ReportData, build_report, to_html
 from oaq.report.agreement import compare
 from oaq.report.build import verification
 from oaq.report.data import Agreement
-from oaq.report.evidence import lanes_of, observe
+from oaq.report.evidence import lanes_of, layer_sqnr, observe
 from oaq.report.text import Table, execution_table, headline, latency_table
 from oaq.runtime.values import to_integers
 from recipes.data import photos
@@ -116,12 +119,14 @@ def agreement(net: torch.nn.Module, session: oaq.Session, data: Data, *, trained
     return compare(exact[:count:5], rounded[:count:5], labels), compare(exact, rounded)
 
 
-def quantize(net: torch.nn.Module, network: Network, data: Data, given: argparse.Namespace) -> IntProgram:
-    """oaq.quantize, and how photos are prepared noted in the program."""
-    budget = {} if given.budget is ... else {"budget": given.budget}
-    program = oaq.quantize(net, data.calibration, **budget)
+def quantize(
+    net: torch.nn.Module, network: Network, data: Data, given: argparse.Namespace
+) -> tuple[IntProgram, QuantizeReport]:
+    """oaq.quantize, what it did, and how photos are prepared noted in the program."""
+    options = Options() if given.budget is ... else Options(budget=given.budget)
+    program, did = quantize_with_report(net, data.calibration, options)
     metadata = {**program.metadata, KEY: network.preprocess.to_json(), "source": f"recipes.networks, {network.name}"}
-    return dataclasses.replace(program, name=network.name, metadata=metadata)
+    return dataclasses.replace(program, name=network.name, metadata=metadata), did
 
 
 def run(network: Network, given: argparse.Namespace) -> int:
@@ -135,7 +140,7 @@ def run(network: Network, given: argparse.Namespace) -> int:
     with steps.step("fetch and decode the photos", has_bars=True):
         data = load_data(network, given.images)
     with steps.step(f"quantize on {sum(map(len, data.calibration))} photos"):
-        program = quantize(net, network, data, given)
+        program, did = quantize(net, network, data, given)
     with steps.step("analyze"):
         proof = oaq.analyze(program)
     with steps.step("plan"):
@@ -147,6 +152,9 @@ def run(network: Network, given: argparse.Namespace) -> int:
     with steps.step("watch the registers of every layer"):
         integers = to_integers(program, data.test[:OBSERVED])[0]
         seen = observe(program, [integers], lanes_of(plan))
+    with steps.step("compare every layer with float"):
+        values = float_values(did.graph, data.test[:OBSERVED])
+        noise = layer_sqnr(program, reference.run(program, integers).tensors, values)
     with steps.step("verify every executor here against the reference"):
         found = oaq.verify(program, data.test)
     with steps.step("time, beside ONNX Runtime", has_bars=True):
@@ -155,6 +163,7 @@ def run(network: Network, given: argparse.Namespace) -> int:
     evidence = Evidence(
         agreement=labelled,
         observed=tuple(seen.items()),
+        sqnr_db=tuple(noise.items()),
         budget=None if given.budget is ... else given.budget,
         seconds=tuple(steps.seconds),
         notes=(

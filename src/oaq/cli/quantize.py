@@ -111,7 +111,9 @@ def _quantize(net: torch.nn.Module, batches: Batches, arguments: argparse.Namesp
     from oaq.ptq.quantize import quantize
 
     given = {} if arguments.budget is ... else {"budget": arguments.budget}
-    program = quantize(net, list(say.track(batches, "read")), **given)
+    read = list(say.track(batches, "read"))
+    with say.bar("quantize", None):
+        program = quantize(net, read, **given)
     metadata = {**program.metadata, KEY: how.to_json(), "source": arguments.model}
     return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
 
