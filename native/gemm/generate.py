@@ -3,8 +3,9 @@
     python generate.py gemm_x86.S
 
 Each function computes ``rows x (vectors * outputs per vector)`` outputs of one tile, segment by segment, for as many
-groups of rows as ``GemmCall`` in gemm.h asks for, and requantizes them where they are, in registers. Compilers move accumulators of such loops to memory (GCC 12 loses a third); here every
-register has a name, and every compiler assembles the same bytes. Registers of all functions:
+groups of rows as ``GemmCall`` in gemm.h asks for, and requantizes them where they are, in registers. Compilers move
+accumulators of such loops to memory (GCC 12 loses a third); here every register has a name, and every compiler
+assembles the same bytes. Registers of all functions:
 
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k

@@ -35,26 +35,24 @@ class RowCost:
 
 COSTS: Final[Mapping[str, RowCost]] = MappingProxyType(
     {
-        # Measured on a hand-scheduled AVX2 6x2 loop: relative speed .44 .62 .70 .78 .85 .87 .92 .945 .965 at runs of
-        # 1 2 3 4 6 8 12 16 32 is 1 / (1 + 1.2 / run) within 4 %; acc32 runs at .57, exact at 84 against 214 GMAC/s.
-        "gemm_u8s8_avx2_acc16": RowCost(1.0, 1.2),
-        "gemm_u8s8_avx2_acc32": RowCost(1.75, 0.0),
-        "gemm_u8s8_avx2_exact": RowCost(2.55, 0.0),
-        # Estimated from vector widths and instruction counts, until the native benchmark has timed these rows. They
-        # keep the order that matters: scalar last, dot products first, a spill a little over a step.
-        "gemm_u8s8_avx512bw_acc16": RowCost(0.55, 0.66),
-        "gemm_u8s8_avx512bw_acc32": RowCost(0.96, 0.0),
-        "gemm_u8s8_vnni": RowCost(0.30, 0.0),
-        "gemm_u8s8_scalar": RowCost(40.0, 0.0),
-        # Estimated. Depthwise rows load one operand per product: memory, not sums, sets their pace.
-        "depthwise_u8s8_avx2_acc16": RowCost(3.0, 2.0),
+        # Measured by benchmarks/kernels.py on a Zen 4 core (results/kernels.json), where a quad of one output takes
+        # 24 ps on the first row. That row's speed at runs of 1, 2, 4, 8, 16 fits 1 / (1 + 1.27 / run) within 5 %.
+        "gemm_u8s8_avx2_acc16": RowCost(1.0, 1.27),
+        "gemm_u8s8_avx2_acc32": RowCost(1.55, 0.0),
+        "gemm_u8s8_avx2_exact": RowCost(2.75, 0.0),
+        "gemm_u8s8_avx512bw_acc16": RowCost(0.92, 1.0),
+        "gemm_u8s8_avx512bw_acc32": RowCost(1.45, 0.0),
+        "gemm_u8s8_vnni": RowCost(0.77, 0.0),
+        "gemm_u8s8_scalar": RowCost(62.0, 0.0),
+        # Depthwise rows load one operand per product: loads and interleaving, not sums, set their pace.
+        "depthwise_u8s8_avx2_acc16": RowCost(4.0, 1.7),
         "depthwise_u8s8_avx2_exact": RowCost(6.0, 0.0),
-        "depthwise_u8s8_avx512bw_acc16": RowCost(1.8, 1.2),
-        "depthwise_u8s8_vnni": RowCost(2.2, 0.0),
-        "depthwise_u8s8_scalar": RowCost(40.0, 0.0),
+        "depthwise_u8s8_avx512bw_acc16": RowCost(3.2, 1.05),
+        "depthwise_u8s8_vnni": RowCost(3.6, 0.0),
+        "depthwise_u8s8_scalar": RowCost(120.0, 0.0),
     }
 )
-"""Shipped figures by row name; which are measured and which estimated is said beside them."""
+"""Shipped figures by row name. Other CPUs have other ratios; none of them can make a plan wrong, only slower."""
 
 SIXTEEN_BIT: Final[Mapping[str, str]] = MappingProxyType(
     {"gemm": "gemm_u8s8_avx2_acc16", "depthwise": "depthwise_u8s8_avx2_acc16"}

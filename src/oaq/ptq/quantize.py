@@ -28,12 +28,14 @@ from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
 from oaq.ptq.sensitivity import measure_sensitivity
 
-DEFAULT_BUDGET: Final = 1.12
-"""Where EfficientNet-Lite0's error begins to rise steeply; docs/decisions tells how it was chosen."""
+DEFAULT_BUDGET: Final = 1.09
+"""Below it the error of EfficientNet-Lite0 begins to rise steeply: docs/decisions/0011."""
 LARGEST_BIAS: Final = 2.0**28
 """Of an output whose weights are nearly nothing beside its bias: its weight scale grows until the bias fits."""
 ATTEMPTS: Final = 8
 """At most so often is the search repeated with a budget corrected by what the plan really costs."""
+CLOSE: Final = 0.02
+"""Part of what a budget allows beyond 1.0 that may stay unused."""
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -174,9 +176,9 @@ def quantize_with_report(
         say("correct biases")
         chosen = correct_biases(balanced.graph, kept, tensors, chosen)
     program = lower(balanced.graph, tensors, chosen, options.requantize, _metadata(options, reservoir.seen))
-    total = sum(one.cost for one in costs), sum(one.without_spills for one in costs)
-    cost = total[0] / total[1] if total[1] else 0.0
-    report = QuantizeReport(balanced.graph, tuple(costs), reservoir.seen, choice.error, cost, balanced.factors)
+    report = QuantizeReport(
+        balanced.graph, tuple(costs), reservoir.seen, choice.error, _relative_cost(costs), balanced.factors
+    )
     return program, report
 
 
@@ -207,19 +209,20 @@ class _Table:
         """The best choice whose real cost, counted on its integers, is within the budget."""
         if budget is None:
             return self._made(whole(self.candidates))
-        allowed = budget
-        best = None
-        for _ in range(ATTEMPTS):
-            made = self._made(search(self.candidates, allowed * self.no_spill * (1 + 1e-9)))
-            real = sum(one.cost for one in made[2]) / sum(one.without_spills for one in made[2])
-            if real <= budget * (1 + 1e-9):
-                best = made
-                if real > budget - 0.01 * (budget - 1.0) or allowed > 4 * budget:
+        best = self._made(search(self.candidates, self.no_spill * (1 + 1e-9)))
+        low, high, allowed = 1.0, float("inf"), budget
+        for _ in range(ATTEMPTS if budget > 1.0 else 0):
+            made = self._made(search(self.candidates, allowed * self.no_spill))
+            real = _relative_cost(made[2])
+            if real <= budget:
+                low = allowed
+                best = min(best, made, key=lambda each: each[0].error)
+                if real > budget - CLOSE * (budget - 1.0):
                     break
-            if allowed <= 1.0:
-                break
-            allowed = max(1.0, 1.0 + (allowed - 1.0) * (budget - 1.0) / max(real - 1.0, 1e-3) * 0.998)
-        return best if best is not None else self._made(search(self.candidates, self.no_spill * (1 + 1e-9)))
+            else:
+                high = allowed
+            allowed = (low + high) / 2 if high < float("inf") else 1.0 + (allowed - 1.0) * 1.25
+        return best
 
     def _made(self, choice: Choice) -> tuple[Choice, dict[str, LayerParams], list[LayerChoice]]:
         chosen, costs = {}, []
@@ -229,6 +232,13 @@ class _Table:
             chosen[layer.node.name] = _layer_params(layer, weight, scale, params)
             costs.append(_cost(layer, weight, params, fill))
         return choice, chosen, costs
+
+
+def _relative_cost(costs: Iterable[LayerChoice]) -> float:
+    """As a multiple of 16-bit sums without a spill; a network without layers costs nothing."""
+    each = list(costs)
+    without = sum(one.without_spills for one in each)
+    return sum(one.cost for one in each) / without if without else 0.0
 
 
 def _layer_params(layer: Layer, weight: np.ndarray, scale: Reals, x: TensorParams) -> LayerParams:
