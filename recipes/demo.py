@@ -129,6 +129,13 @@ def quantize(
     return dataclasses.replace(program, name=network.name, metadata=metadata), did
 
 
+def layers_beside_float(
+    program: IntProgram, did: QuantizeReport, x: Batch, integers: NDArray[np.uint8]
+) -> dict[str, float]:
+    """Decibels at every layer's output."""
+    return layer_sqnr(program, reference.run(program, integers).tensors, float_values(did.graph, x))
+
+
 def run(network: Network, given: argparse.Namespace) -> int:
     """The whole path; returns the exit code."""
     steps = Steps()
@@ -152,9 +159,7 @@ def run(network: Network, given: argparse.Namespace) -> int:
     with steps.step("watch the registers of every layer"):
         integers = to_integers(program, data.test[:OBSERVED])[0]
         seen = observe(program, [integers], lanes_of(plan))
-    with steps.step("compare every layer with float"):
-        values = float_values(did.graph, data.test[:OBSERVED])
-        noise = layer_sqnr(program, reference.run(program, integers).tensors, values)
+        noise = layers_beside_float(program, did, data.test[:OBSERVED], integers)
     with steps.step("verify every executor here against the reference"):
         found = oaq.verify(program, data.test)
     with steps.step("time, beside ONNX Runtime", has_bars=True):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import oaq
 from benchmarks.float_onnx import run_float
 from oaq.cli.images import Batches, read
-from oaq.kernels.table import native_rows
+from oaq.kernels.table import cpu_isas, native_rows
 from oaq.report.agreement import compare
 from recipes.data.photos import calibration, labelled
 from recipes.networks import NETWORKS
@@ -77,8 +77,9 @@ def test_every_executor_here_computes_the_same_integers(made: Made) -> None:
     report = oaq.verify(made.program, made.x[:2])
     assert report.is_safe, report.table()
     assert report.mismatches == 0
-    ran = [one.name for one in report.executors if one.ran]
-    assert any("session" in name for name in ran), report.table()
+    ran = {one.name for one in report.executors if one.ran}
+    assert {f"isa {isa}, 1 thread" for isa in cpu_isas()} <= ran, report.table()
+    assert any(name.startswith("row gemm") for name in ran), report.table()
 
 
 def test_the_file_proves_itself_again(made: Made, tmp_path: Path) -> None:
