@@ -1,5 +1,6 @@
 #include "conv/patches.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/aligned.h"
@@ -8,9 +9,11 @@ namespace oaq {
 namespace {
 
 constexpr int kChunk = 16;
+static_assert(kChunk <= static_cast<int>(kSlack));
 
-// Copies `bytes` and up to 15 more: the next copy overwrites them.
-void copy_over(std::uint8_t* to, const std::uint8_t* from, int bytes) {
+// Copies `bytes` and up to 15 more, without the call that a copy of unknown size is. What is written too much lies
+// where the next line goes, or between two positions.
+inline void copy_over(std::uint8_t* to, const std::uint8_t* from, int bytes) {
   for (int at = 0; at < bytes; at += kChunk) std::memcpy(to + at, from + at, kChunk);
 }
 
@@ -26,47 +29,68 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, int group
       zero_point_(static_cast<std::uint8_t>(zero_point)) {
   const int k = window.taps() * group_channels_;
   bytes_ = (k + step - 1) / step * step;
-  stride_ = static_cast<std::size_t>(bytes_);
+  stride_ = static_cast<std::size_t>(bytes_ + kChunk);
   const bool every = window.stride[0] == 1 && window.stride[1] == 1;
   const int* padding = window.padding;
+  // Neighbours in the window are neighbours in memory only if the group has all channels.
+  const bool together = window.dilation[1] == 1 && group_channels_ == channels_;
+  const int left = window.padding[2], stride = window.stride[1], room = x.width + left - window.kernel[1];
+  first_inside_ = together ? (left + stride - 1) / stride : y.width;
+  end_inside_ = together && room >= 0 ? std::min(room / stride + 1, y.width) : 0;
   direct_ = window.taps() == 1 && every && !(padding[0] || padding[1] || padding[2] || padding[3]);
 }
 
 void Patches::gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const {
   x += group * group_channels_;
   int row = position / y_width_, column = position % y_width_;
-  for (; count > 0; --count, to += stride_) {
-    std::uint8_t* at = to;
-    const int left = column * window_.stride[1] - window_.padding[2];
-    for (int tap = 0; tap < window_.kernel[0]; ++tap) {
-      const int line = row * window_.stride[0] - window_.padding[0] + tap * window_.dilation[0];
-      if (line < 0 || line >= height_) {
-        const auto bytes = static_cast<std::size_t>(window_.kernel[1] * group_channels_);
-        std::memset(at, zero_point_, bytes);
-        at += bytes;
-      } else {
-        at = gather_row(x + static_cast<std::ptrdiff_t>(line) * width_ * channels_, left, at);
-      }
+  while (count > 0) {
+    int now = 1;
+    if (column >= first_inside_ && column < end_inside_) {
+      now = std::min(count, end_inside_ - column);
+      gather_inside(x, row, column, now, to);
+    } else {
+      gather_one(x, row, column, to);
     }
-    for (; at < to + bytes_; ++at) *at = 0;
-    if (++column == y_width_) column = 0, ++row;
+    to += static_cast<std::size_t>(now) * stride_;
+    count -= now;
+    column += now;
+    if (column == y_width_) column = 0, ++row;
   }
 }
 
-std::uint8_t* Patches::gather_row(const std::uint8_t* x, int left, std::uint8_t* to) const {
-  const int taps = window_.kernel[1], dilation = window_.dilation[1];
-  if (dilation == 1 && group_channels_ == channels_ && left >= 0 && left + taps <= width_) {
-    copy_over(to, x + static_cast<std::ptrdiff_t>(left) * channels_, taps * channels_);
-    return to + taps * channels_;
+// Neighbouring outputs whose window lies inside the line: each line of it is one copy.
+void Patches::gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const {
+  const int line_bytes = window_.kernel[1] * channels_;
+  const std::ptrdiff_t x_step = static_cast<std::ptrdiff_t>(window_.stride[1]) * channels_;
+  const int first = column * window_.stride[1] - window_.padding[2];
+  for (int tap = 0; tap < window_.kernel[0]; ++tap, to += line_bytes) {
+    const int line = row * window_.stride[0] - window_.padding[0] + tap * window_.dilation[0];
+    std::uint8_t* at = to;
+    if (line < 0 || line >= height_) {
+      for (int i = 0; i < count; ++i, at += stride_) std::memset(at, zero_point_, static_cast<std::size_t>(line_bytes));
+      continue;
+    }
+    const std::uint8_t* from = x + (static_cast<std::ptrdiff_t>(line) * width_ + first) * channels_;
+    for (int i = 0; i < count; ++i, at += stride_, from += x_step) copy_over(at, from, line_bytes);
   }
-  for (int tap = 0; tap < taps; ++tap, to += group_channels_) {
-    const int column = left + tap * dilation;
-    if (column < 0 || column >= width_)
-      std::memset(to, zero_point_, static_cast<std::size_t>(group_channels_));
-    else
-      copy_over(to, x + static_cast<std::ptrdiff_t>(column) * channels_, group_channels_);
+  const auto rest = static_cast<std::size_t>(bytes_ - line_bytes * window_.kernel[0]);
+  for (int i = 0; rest && i < count; ++i) std::memset(to + static_cast<std::size_t>(i) * stride_, 0, rest);
+}
+
+void Patches::gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const {
+  std::uint8_t* end = to + bytes_;
+  const auto bytes = static_cast<std::size_t>(group_channels_);
+  for (int i = 0; i < window_.kernel[0]; ++i) {
+    const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
+    for (int j = 0; j < window_.kernel[1]; ++j, to += bytes) {
+      const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
+      if (line < 0 || line >= height_ || place < 0 || place >= width_)
+        std::memset(to, zero_point_, bytes);
+      else
+        std::memcpy(to, x + (static_cast<std::ptrdiff_t>(line) * width_ + place) * channels_, bytes);
+    }
   }
-  return to;
+  std::memset(to, 0, static_cast<std::size_t>(end - to));
 }
 
 }  // namespace oaq

@@ -27,15 +27,16 @@ class Patches {
     return x + static_cast<std::ptrdiff_t>(position) * channels_ + group * group_channels_;
   }
 
-  // Copies the operands of `count` positions; where the window leaves the tensor they are the zero point. May write
-  // kSlack bytes more.
+  // Copies the operands of `count` positions; where the window leaves the tensor they are the zero point.
   void gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const;
 
  private:
-  std::uint8_t* gather_row(const std::uint8_t* x, int left, std::uint8_t* to) const;
+  void gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const;
+  void gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const;
 
   Window window_;
   int height_, width_, channels_, group_channels_, y_width_, bytes_;
+  int first_inside_, end_inside_;  // outputs of a line whose taps are neighbours that all lie on the line
   std::size_t stride_;
   std::uint8_t zero_point_;
   bool direct_;
