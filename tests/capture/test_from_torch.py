@@ -47,10 +47,10 @@ def trained(net: nn.Module, seed: int = 0) -> nn.Module:
     return net.eval()
 
 
-def agree(net: nn.Module, *x: torch.Tensor, tolerance: float = 1e-4) -> FloatGraph:
+def agree(net: nn.Module, *x: torch.Tensor, tolerance: float = 1e-5) -> FloatGraph:
     graph = normalize(net, x, "net")
     with torch.no_grad():
-        wanted = net(*x)
+        wanted = net(*(each.clone() for each in x))
         values = run_graph(graph, dict(zip(graph.inputs, x, strict=True)))
     expected = wanted if isinstance(wanted, tuple) else (wanted,)
     for name, one in zip(graph.outputs, expected, strict=True):
@@ -62,6 +62,25 @@ def agree(net: nn.Module, *x: torch.Tensor, tolerance: float = 1e-4) -> FloatGra
 
 def image(channels: int = 6, height: int = 9, width: int = 8, batch: int = 2) -> torch.Tensor:
     return torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def _twice_read(x: torch.Tensor) -> torch.Tensor:
+    before = x + 1.0
+    return before + F.relu_(x) + x
+
+
+def _through_dropout(x: torch.Tensor) -> torch.Tensor:
+    F.dropout(x, training=False).relu_()
+    return x + x
+
+
+def _on_a_clone(x: torch.Tensor) -> torch.Tensor:
+    return x.clone().relu_() + x
+
+
+def _under_a_clone(x: torch.Tensor) -> torch.Tensor:
+    before = x.clone()
+    return x.relu_() + before
 
 
 IMAGE_TO_IMAGE: dict[str, nn.Module | Forward] = {
@@ -93,6 +112,8 @@ IMAGE_TO_IMAGE: dict[str, nn.Module | Forward] = {
     "add a number": lambda x: (x + 0.5) * 3.0 - 0.25,
     "divide": lambda x: x / 4.0,
     "number plus x": lambda x: 2.0 * x + (1.0 + x),
+    "one minus, negated": lambda x: -(1.0 - F.relu(x)),
+    "alpha": lambda x: torch.add(torch.tensor(2.0), torch.sub(x, 3.0, alpha=0.5), alpha=-2.0),
     "multiply": lambda x: x * torch.sigmoid(x),
     "squeeze and excite": lambda x: x * torch.sigmoid(F.adaptive_avg_pool2d(x, 1)),
     "sigmoid, silu, hardswish": nn.Sequential(nn.Sigmoid(), nn.SiLU(), nn.Hardswish()),
@@ -111,6 +132,15 @@ IMAGE_TO_IMAGE: dict[str, nn.Module | Forward] = {
     "concat": lambda x: torch.cat([x, F.relu(x), x[:, 1:3]], dim=1),
     "channel split": lambda x: torch.cat(tuple(reversed(x.chunk(2, 1))), dim=-3),
     "slice": lambda x: x[:, 2:5, 1:-1, ::1],
+    "in place before another reader": lambda x: _twice_read(x * 2.0),
+    "in place through dropout": lambda x: _through_dropout(F.max_pool2d(x, 2)),
+    "in place on a clone": lambda x: _on_a_clone(x * 2.0),
+    "in place under a clone": lambda x: _under_a_clone(x * 2.0),
+    "in place on the input": lambda x: x.relu_() + x,
+    "float": lambda x: F.relu(x.float()).contiguous() * 0.5,
+    "clamp away from zero": lambda x: (x * 2.0).clamp(0.5, 2.0),
+    "clamp to infinity": lambda x: (x * 2.0).clamp(float("-inf"), 2.0),
+    "to its own size": lambda x: F.interpolate(F.adaptive_avg_pool2d(x + 1.0, (9, 8)), size=(9, 8)),
     "dropout": nn.Sequential(nn.Conv2d(6, 4, 1), nn.Dropout2d(0.5), nn.Identity(), nn.ReLU()),
 }
 IMAGE_TO_VECTOR: dict[str, nn.Module | Forward] = {
@@ -131,6 +161,71 @@ def test_each_form_computes_the_same(form: str) -> None:
     found = {**IMAGE_TO_IMAGE, **IMAGE_TO_VECTOR}[form]
     net = found if isinstance(found, nn.Module) else Calls(lambda _, x: found(x))
     agree(trained(net), image())
+
+
+CONSTANTS: dict[str, Callable[..., object]] = {
+    "one per channel": lambda self, x: self.conv(x) * self.scale.view(1, -1, 1, 1),
+    "computed": lambda self, x: self.conv(x) + self.scale.exp()[:, None, None],
+    "normalized input": lambda self, x: self.conv((x - self.scale[:4, None, None]) / self.other[None, :, None, None]),
+    "made on the spot": lambda self, x: self.conv(x) * torch.full((6, 1, 1), 2.0) + torch.tensor(0.5),
+    "weights": lambda self, x: F.conv2d(x, self.conv.weight * self.scale[:, None, None, None].sigmoid(), padding=1),
+}
+
+
+@pytest.mark.parametrize("form", CONSTANTS)
+def test_constants_are_computed_once_and_folded_where_a_layer_precedes(form: str) -> None:
+    net = Calls(CONSTANTS[form], conv=nn.Conv2d(4, 6, 3, padding=1))
+    net.scale, net.other = nn.Parameter(torch.randn(6)), nn.Parameter(torch.rand(4) + 0.5)
+    graph = agree(net.eval(), image(4))
+    assert [type(node.op) for node in graph.nodes] == [FloatConv2d] * (2 if form == "normalized input" else 1)
+
+
+def test_parametrized_weights_are_taken_as_they_are() -> None:
+    agree(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(6, 4, 3))).eval(), image())
+
+
+def test_a_vector_is_never_taken_for_channels() -> None:
+    scaled = Calls(lambda _, x, v: x * v)  # torch lines v up with the columns
+    with pytest.raises(UnsupportedOp, match="multiplies by channel"):
+        normalize(scaled, (torch.zeros(1, 6, 8, 6), torch.zeros(1, 6)))
+    joined = Calls(lambda _, x, v: F.adaptive_avg_pool2d(x, 1).flatten(2) + v)  # (6, 6, 1) + (6, 6) is (6, 6, 6)
+    with pytest.raises(UnsupportedOp, match="adds equal shapes"):
+        normalize(joined, (torch.zeros(6, 6, 4, 4), torch.zeros(6, 6)))
+
+
+@pytest.mark.parametrize("variance", [-1.0, 0.0])
+def test_a_batch_norm_that_divides_by_nothing_is_refused(variance: float) -> None:
+    norm = nn.BatchNorm2d(4, eps=0.0)
+    norm.running_var.fill_(variance)  # type: ignore[union-attr]
+    with pytest.raises(ProgramError, match=r"^1: aten\.batch_norm.* 4 of 4 running variances.*not positive"):
+        normalize(nn.Sequential(nn.Conv2d(6, 4, 1), norm), image())
+
+
+def test_weights_that_leave_float32_are_refused() -> None:
+    net = Calls(lambda self, x: self.conv(x) * 1e30 * 1e30, conv=nn.Conv2d(6, 4, 1))
+    with pytest.raises(ProgramError, match=r"28 of its 28 weights and biases become NaN or infinite"):
+        normalize(net, image())
+
+
+def test_the_example_is_left_as_it_was() -> None:
+    x = image()
+    before = x.clone()
+    normalize(nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(6, 4, 1)), x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_batch_of_the_example_does_not_matter(batch: int) -> None:
+    net = trained(nn.Sequential(nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 7 * 6, 3)))
+    graph = normalize(net, image(batch=batch))
+    assert dict(graph.shapes) == dict(normalize(net, image()).shapes)
+
+
+def test_an_example_of_integers_or_no_module_is_refused() -> None:
+    with pytest.raises(ProgramError, match="float type"):
+        normalize(nn.ReLU(), torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+    with pytest.raises(ProgramError, match=r"torch\.nn\.Module, not function"):
+        normalize(lambda x: x, image())  # type: ignore[arg-type]
 
 
 def test_several_inputs_and_outputs() -> None:
@@ -180,6 +275,21 @@ def test_the_module_is_left_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+def _overwrite_part(x: torch.Tensor) -> torch.Tensor:
+    x[:, :2].relu_()
+    return x * 2.0
+
+
+def _overwrite_view(x: torch.Tensor) -> torch.Tensor:
+    x.flatten(1).relu_()
+    return x * 2.0
+
+
+def _write_part(x: torch.Tensor) -> torch.Tensor:
+    x[:, :2] = 0.0
+    return x
+
+
 REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "transposed convolution": (nn.ConvTranspose2d(6, 4, 3), "conv_transpose2d"),
     "softmax": (nn.Softmax(1), "softmax"),
@@ -193,7 +303,28 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "unequal windows": (nn.AdaptiveAvgPool2d(4), "unequal"),
     "channel shuffle": (lambda x: x.view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8), "5|shape"),
     "pools that leave the image": (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode"),
-    "one minus": (lambda x: 1.0 - x, "rsub|minus"),
+    "a constant by x": (lambda x: 1.0 / x, "reciprocal|divided by"),
+    "rounded division": (lambda x: x.div(0.5, rounding_mode="floor"), "rounding_mode='floor'"),
+    "division by zero": (lambda x: x / torch.zeros(6, 1, 1), "divides by zero"),
+    "integers": (lambda x: x.to(torch.int32).float(), "rounds"),
+    "half precision": (lambda x: x.half().float(), "rounds"),
+    "chance": (lambda x: x * torch.rand(6, 1, 1), "chance"),
+    "a scale per column": (lambda x: x * torch.ones(8), "one per channel"),
+    "a constant of more axes": (lambda x: x * torch.ones(1, 1, 1, 1, 1), "changes the shape"),
+    "a mask per pixel": (lambda x: x * x[:, :1], "multiplies by channel"),
+    "difference of two": (lambda x: x - F.relu(x), "adds equal shapes"),
+    "in place on a part": (lambda x: _overwrite_part(x + 1.0), "in place on memory"),
+    "in place on a view": (lambda x: _overwrite_view(x + 1.0), "in place on memory"),
+    "in place on a constant": (lambda x: torch.ones(2, 6, 9, 8).add_(x), "writes into the constant"),
+    "written into": (lambda x: _write_part(x + 1.0), "fill_"),
+    "nearest where float32 misses": (lambda x: F.interpolate(x[:, :, :2, :2], size=(82, 2)), "float32 index"),
+    "tanh GELU": (nn.GELU("tanh"), "approximate='tanh'"),
+    "a scale per element of a long vector": (
+        lambda x: torch.cat([x.flatten(1)] * 10, 1) * 2.0,
+        "elements that no layer computes",
+    ),
+    "one value twice": (Calls(lambda _, x: (lambda y: (y, y))(x + 1.0)), "returns one value twice"),
+    "nothing": (nn.Identity(), "nothing to compute"),
     "every other": (lambda x: x[:, :, ::2], "step 2"),
 }
 

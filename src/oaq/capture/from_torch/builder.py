@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import fx
 
 from oaq.capture.graph import (
     FloatAdd,
+    FloatArray,
     FloatAvgPool,
     FloatClamp,
     FloatConcat,
@@ -25,7 +27,7 @@ from oaq.capture.graph import (
     FloatNode,
     FloatOp,
 )
-from oaq.errors import UnsupportedOp
+from oaq.errors import ProgramError, UnsupportedOp
 
 CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
 """Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""
@@ -42,20 +44,22 @@ class Builder:
     Attributes:
         name: of the graph.
         batch: leading dimension of every value torch saw.
-        constants: parameters, buffers and lifted constants by the name of their placeholder.
+        constants: parameters, buffers, and what is computed from them alone, by the name of torch's value.
         inputs: tensors the caller provides.
         shapes: of one sample, by tensor.
         nodes: by the tensor they write, in execution order.
         values: torch's value to tensor name; for operators with several results, a tuple of names.
+        memory: torch's value to the value whose memory it may share: itself, or what it is a view of.
     """
 
     name: str
     batch: int
-    constants: Mapping[str, torch.Tensor]
+    constants: dict[str, Any]
     inputs: list[str] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     nodes: dict[str, FloatNode] = field(default_factory=dict)
     values: dict[fx.Node, str | tuple[str, ...]] = field(default_factory=dict)
+    memory: dict[fx.Node, fx.Node] = field(default_factory=dict)
 
     def read(self, value: object, by: fx.Node) -> str:
         """The tensor that ``value`` is.
@@ -75,23 +79,26 @@ class Builder:
         """The numbers of a parameter, a buffer or a Python number.
 
         Raises:
-            UnsupportedOp: it is computed from the input.
+            UnsupportedOp: it depends on the input, or on chance.
         """
-        if isinstance(value, int | float):
-            return np.asarray(float(value))
-        if isinstance(value, fx.Node) and value.name in self.constants:
-            return self.constants[value.name].detach().cpu().to(torch.float64).numpy()
-        raise unsupported(by, f"it needs {value} as a constant, and it is computed from the input")
+        found = self.constants.get(value.name) if isinstance(value, fx.Node) else value
+        if isinstance(found, int | float):
+            return np.asarray(float(found))
+        if isinstance(found, torch.Tensor):
+            return found.detach().cpu().to(torch.float64).numpy()
+        raise unsupported(by, f"it needs {value} as a constant, and it depends on the input or on chance")
 
     def emit(self, op: FloatOp, inputs: Iterable[str], shape: tuple[int, ...], by: fx.Node, suffix: str = "") -> str:
         """Append a node named after where it stands in the module; returns the tensor it writes."""
         name = self._unique(where(by) + suffix)
+        _check_finite(op, by)
         self.shapes[name] = check_shape(shape, by)
         self.nodes[name] = FloatNode(name, op, tuple(inputs), name)
         return name
 
-    def change(self, tensor: str, op: FloatOp) -> None:
-        """Give the node that writes ``tensor`` another operator."""
+    def change(self, tensor: str, op: FloatOp, by: fx.Node) -> None:
+        """Give the node that writes ``tensor`` another operator, because ``by`` becomes part of it."""
+        _check_finite(op, by)
         self.nodes[tensor] = replace(self.nodes[tensor], op=op)
 
     def remove(self, tensor: str) -> str:
@@ -107,18 +114,45 @@ class Builder:
         if not isinstance(value, fx.Node) or not isinstance(tensor := self.values.get(value), str):
             return None
         names = [other for other, known in self.values.items() if known == tensor]  # a folded batch norm, a dropout
-        others = [user for other in names for user in other.users if user is not by and user not in names]
-        in_place = base_name(by).endswith("_")
-        if any(not in_place or user < by for user in others):
-            return None
+        for other in names:
+            overwritten = works_in_place(by) and self.memory[other] is self.memory[value]
+            for user in other.users:
+                if user is not by and user not in names and (user < by or not overwritten):
+                    return None
         return self.nodes.get(tensor)
 
+    def settle(self, node: fx.Node, result: str | tuple[str, ...], shares: fx.Node | None) -> None:
+        """Say what ``node`` computed, and whose memory its result may lie in; None: memory of its own."""
+        self.values[node] = result
+        self.memory[node] = node if shares is None else self.memory[shares]
+
+    def overwrite(self, value: fx.Node, result: str, by: fx.Node) -> None:
+        """``by`` wrote ``result`` into the memory of ``value``: whoever reads that from here on reads the new values.
+
+        Raises:
+            UnsupportedOp: the memory is also seen as another shape or part, and read again.
+        """
+        old = self.values[value]
+        for other in [each for each, memory in self.memory.items() if memory is self.memory[value]]:
+            if self.values[other] in (old, result):
+                self.values[other] = result
+            elif any(by < user for user in other.users):
+                raise unsupported(
+                    by,
+                    f"it works in place on memory that it shares with {where(other)}, which has another shape or part "
+                    "of it and is read again; write it without inplace=True or the trailing underscore",
+                )
+
     def clamp(self, value: object, bounds: FloatClamp, by: fx.Node) -> str:
-        """Clamp a value: inside the operator that computes it where that is possible."""
+        """Clamp a value: inside the operator that computes it where that is possible.
+
+        Bounds that exclude 0.0 stay a function: an operator's own range always holds its zero point.
+        """
+        bounds = tuple(None if bound is None or math.isinf(bound) else bound for bound in bounds)  # type: ignore
         node = self.foldable(value, by)
         if node is not None and isinstance(node.op, CLAMPABLE):
             merged = compose(node.clamp, bounds)
-            if merged is not None:
+            if merged is not None and (merged[0] or 0.0) <= 0.0 <= (merged[1] or 0.0):
                 self.nodes[node.output] = replace(node, clamp=merged)
                 return node.output
         tensor = self.read(value, by)
@@ -158,10 +192,31 @@ def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:
     return None if lo is not None and hi is not None and lo >= hi else (lo, hi)
 
 
+def _check_finite(op: FloatOp, by: fx.Node) -> None:
+    if isinstance(op, FloatConv2d | FloatLinear):
+        bad = sum(int((~np.isfinite(part)).sum()) for part in (op.weight, op.bias))
+        if bad:
+            raise ProgramError(
+                f"{where(by)}: {by.target}: {bad} of its {op.weight.size + op.bias.size} weights and biases become NaN "
+                "or infinite in float32; look at its parameters"
+            )
+
+
+def narrowed(numbers: Floats) -> FloatArray:
+    """As float32; what is too large becomes infinite, for ``emit`` and ``change`` to refuse."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
 def base_name(node: fx.Node) -> str:
     """Of ``aten.conv2d.default``: "conv2d"; ends with "_" if it works in place."""
     parts = str(node.target).split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "aten" else str(node.target)
+
+
+def works_in_place(node: fx.Node) -> bool:
+    """Whether it overwrites its first argument."""
+    return base_name(node).endswith("_")
 
 
 def where(node: fx.Node) -> str:
@@ -182,6 +237,12 @@ def sample_shape(node: fx.Node) -> tuple[int, ...]:
     """Shape of one sample of a node's result."""
     value: Any = node.meta["val"]
     return tuple(int(size) for size in value.shape[1:])
+
+
+def vector_shape(node: fx.Node) -> tuple[int, ...]:
+    """``sample_shape``, with (C, 1), met on the way from (C, 1, 1) to (C,), as (C,)."""
+    shape = sample_shape(node)
+    return shape[:1] if len(shape) == 2 and shape[1] == 1 else shape
 
 
 def check_shape(shape: tuple[int, ...], node: fx.Node) -> tuple[int, ...]:

@@ -8,16 +8,29 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from oaq.capture.from_torch.builder import Builder, Floats, base_name, sample_shape, unsupported
+from oaq.capture.from_torch.builder import (
+    Builder,
+    Floats,
+    base_name,
+    narrowed,
+    sample_shape,
+    unsupported,
+    vector_shape,
+    where,
+)
 from oaq.capture.graph import FloatAdd, FloatConv2d, FloatLinear, FloatMul, FloatPad
+from oaq.errors import ProgramError
 from oaq.program.ops import LARGEST_WINDOW, Padding, Pair
 
 Arguments = dict[str, Any]
 
+WIDEST_DIAGONAL = 4096
+"""A scale per element of a longer vector is refused: as a matrix it would be almost nothing but zeros."""
+
 
 def conv2d(build: Builder, node: fx.Node, given: Arguments) -> str:
     """``aten.conv2d``, padding as numbers, "same" or "valid"; zeros padded just before it become its own."""
-    weight = build.constant(given["weight"], node).astype(np.float32)
+    weight = narrowed(build.constant(given["weight"], node))
     stride, dilation = pair(given["stride"]), pair(given["dilation"])
     tensor, value = build.read(given["input"], node), given["input"]
     padding = _padding(given["padding"], weight.shape[2:], stride, dilation, node)
@@ -27,7 +40,7 @@ def conv2d(build: Builder, node: fx.Node, given: Arguments) -> str:
         if max(joined) <= LARGEST_WINDOW:
             padding, tensor = joined, build.remove(tensor)
     bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
-    op = FloatConv2d(weight, bias.astype(np.float32), stride, padding, dilation, int(given["groups"]))  # type: ignore[arg-type]
+    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(given["groups"]))  # type: ignore[arg-type]
     return build.emit(op, (tensor,), sample_shape(node), node)
 
 
@@ -48,9 +61,9 @@ def linear(build: Builder, node: fx.Node, given: Arguments) -> str:
     tensor = build.read(given["input"], node)
     if len(build.shapes[tensor]) != 1:
         raise unsupported(node, f"on {build.shapes[tensor]}; oaq applies it to vectors (C,): flatten first")
-    weight = build.constant(given["weight"], node).astype(np.float32)
+    weight = narrowed(build.constant(given["weight"], node))
     bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
-    return build.emit(FloatLinear(weight, bias.astype(np.float32)), (tensor,), sample_shape(node), node)
+    return build.emit(FloatLinear(weight, narrowed(bias)), (tensor,), sample_shape(node), node)
 
 
 def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -58,7 +71,13 @@ def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
     if given["training"] or given["running_mean"] is None or given["running_var"] is None:
         raise unsupported(node, "it normalizes with the statistics of each batch; call eval(), or track statistics")
     mean, variance = (build.constant(given[key], node) for key in ("running_mean", "running_var"))
-    scale = 1.0 / np.sqrt(variance + float(given["eps"]))
+    variance = variance + float(given["eps"])
+    if np.any(variance <= 0):
+        raise ProgramError(
+            f"{where(node)}: {node.target}: {int((variance <= 0).sum())} of {variance.size} running variances, with "
+            f"eps {given['eps']}, are not positive (least {variance.min()}); the file of weights is damaged"
+        )
+    scale = 1.0 / np.sqrt(variance)
     if given["weight"] is not None:
         scale = scale * build.constant(given["weight"], node)
     shift = -mean * scale
@@ -68,7 +87,10 @@ def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
 
 
 def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
-    """X * scale + shift, each a number or (C,): part of the layer before it, or a 1x1 depthwise convolution."""
+    """X * scale + shift, each a number or (C,): part of the layer before it, or a 1x1 depthwise convolution.
+
+    A vector that no layer computes is multiplied by a diagonal matrix.
+    """
     tensor = build.read(value, node)
     shape = build.shapes[tensor]
     scale, shift = (np.broadcast_to(each, (shape[0],)) for each in (scale, shift))
@@ -80,44 +102,47 @@ def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shi
             tensor,
             replace(
                 before.op,
-                weight=(weight * rows).astype(np.float32),
-                bias=(bias * scale + shift).astype(np.float32),
+                weight=narrowed(weight * rows),
+                bias=narrowed(bias * scale + shift),
             ),
+            node,
         )
         return tensor
     if len(shape) == 1:
-        return build.emit(
-            FloatLinear(np.diag(scale).astype(np.float32), shift.astype(np.float32)), (tensor,), shape, node
-        )
-    weight = scale.reshape(-1, 1, 1, 1).astype(np.float32)
-    return build.emit(FloatConv2d(weight, shift.astype(np.float32), groups=shape[0]), (tensor,), shape, node)
+        if shape[0] > WIDEST_DIAGONAL:
+            raise unsupported(node, f"on {shape[0]} elements that no layer computes; put it after a layer")
+        return build.emit(FloatLinear(narrowed(np.diag(scale)), narrowed(shift)), (tensor,), shape, node)
+    weight = narrowed(scale.reshape(-1, 1, 1, 1))
+    return build.emit(FloatConv2d(weight, narrowed(shift), groups=shape[0]), (tensor,), shape, node)
 
 
 def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """Add, subtract, multiply, divide: two activations, or one and a constant per channel."""
+    """Add, subtract, multiply, divide, negate: two activations, or one and a constant per channel."""
     kind = base_name(node).rstrip("_")
-    left, right = given["self"], given["other"]
+    left, right = given["self"], given.get("other", -1.0)  # neg has no other: x * -1
+    if given.get("rounding_mode") is not None:
+        raise unsupported(node, f"rounding_mode={given['rounding_mode']!r}; oaq divides exactly")
     factor = float(given.get("alpha", 1))
+    if kind == "rsub":
+        kind, left, right = "sub", right, left
     if build.is_activation(left) and build.is_activation(right):
         return _of_two(build, node, kind, factor, (left, right))
-    if kind in ("add", "mul") and build.is_activation(right):
-        left, right = right, left
-        if factor != 1:
-            raise unsupported(node, f"alpha={factor} on the activation")
-    if not build.is_activation(left):
-        raise unsupported(node, "a constant minus, or divided by, an activation")
-    number = _channels(build, node, left, right)
-    match kind:
-        case "add":
-            return per_channel(build, node, left, np.asarray(1.0), factor * number)
-        case "sub":
-            return per_channel(build, node, left, np.asarray(1.0), -factor * number)
-        case "mul":
-            return per_channel(build, node, left, number, np.asarray(0.0))
-        case _:
-            if np.any(number == 0):
-                raise unsupported(node, "it divides by zero")
-            return per_channel(build, node, left, 1.0 / number, np.asarray(0.0))
+    on_left = build.is_activation(left)
+    x, constant = (left, right) if on_left else (right, left)
+    if vector_shape(node) != build.shapes[build.read(x, node)]:
+        raise unsupported(node, f"the constant changes the shape to {sample_shape(node)}")
+    number = _channels(build, node, x, constant)
+    if kind in ("add", "sub"):
+        factor = -factor if kind == "sub" else factor  # of the right operand
+        scale, shift = (1.0, factor * number) if on_left else (factor, number)
+        return per_channel(build, node, x, np.asarray(scale), shift)
+    if kind in ("mul", "neg"):
+        return per_channel(build, node, x, number, np.asarray(0.0))
+    if not on_left:
+        raise unsupported(node, "a constant divided by an activation")
+    if np.any(number == 0):
+        raise unsupported(node, "it divides by zero")
+    return per_channel(build, node, x, 1.0 / number, np.asarray(0.0))
 
 
 def _channels(build: Builder, node: fx.Node, activation: object, constant: object) -> Floats:
@@ -137,15 +162,13 @@ def _channels(build: Builder, node: fx.Node, activation: object, constant: objec
 def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
     names = build.read(values[0], node), build.read(values[1], node)
     a, b = (build.shapes[name] for name in names)
-    if kind == "add" and factor == 1 and a == b:
+    result = vector_shape(node)
+    if kind == "add" and factor == 1 and a == b == result:
         return build.emit(FloatAdd(), names, a, node)
-    if kind == "mul":
-        if len(a) == 3 and b in ((a[0],), (a[0], 1, 1), a):
-            return build.emit(FloatMul(), names, a, node)
-        if len(b) == 3 and a in ((b[0],), (b[0], 1, 1)):
-            return build.emit(FloatMul(), names[::-1], b, node)
-        if a == b:
-            return build.emit(FloatMul(), names, a, node)
+    if kind == "mul" and a == result and b in (a, (a[0], 1, 1)):
+        return build.emit(FloatMul(), names, a, node)
+    if kind == "mul" and b == result and a == (b[0], 1, 1):
+        return build.emit(FloatMul(), names[::-1], b, node)
     raise unsupported(node, f"of shapes {a} and {b} (alpha {factor}); oaq adds equal shapes and multiplies by channel")
 
 

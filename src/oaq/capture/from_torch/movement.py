@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from math import prod
 
+import torch
 from torch import fx
 
-from oaq.capture.from_torch.builder import Builder, check_shape, sample_shape, unsupported
+from oaq.capture.from_torch.builder import Builder, check_shape, sample_shape, unsupported, vector_shape
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.graph import FloatConcat, FloatPad, FloatReshape, FloatSlice
 
 
 def unchanged(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """Dropout in evaluation, clones, types."""
+    """Dropout in evaluation, clones, float types."""
     if given.get("train"):
         raise unsupported(node, "dropout in training; call eval()")
+    before, after = next(iter(given.values())).meta["val"].dtype, node.meta["val"].dtype
+    if after not in (before, torch.float32, torch.float64):
+        raise unsupported(node, f"from {before} to {after}, which rounds; oaq keeps to float32")
     return build.read(next(iter(given.values())), node)
 
 
 def reshape(build: Builder, node: fx.Node, given: Arguments) -> str:
     """View, flatten, squeeze: the same values under another shape."""
     tensor = build.read(next(iter(given.values())), node)
-    shape, value = sample_shape(node), node.meta["val"]
-    if int(value.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
+    shape, value = vector_shape(node), node.meta["val"]
+    if not value.ndim or int(value.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
         raise unsupported(node, f"it mixes samples: {tuple(value.shape)} from a batch of {build.batch}")
-    if len(shape) == 2 and shape[1] == 1:
-        shape = shape[:1]  # on the way from (C, 1, 1) to (C,)
     if shape == build.shapes[tensor]:
         return tensor
     return build.emit(FloatReshape(check_shape(shape, node)), (tensor,), shape, node)

@@ -11,7 +11,8 @@ import torch
 from torch import fx, nn
 
 from oaq.capture.from_torch import layers, movement, pools
-from oaq.capture.from_torch.builder import LEAF, Builder, base_name, sample_shape, unsupported
+from oaq.capture.from_torch.builder import LEAF, Builder, base_name, sample_shape, unsupported, works_in_place
+from oaq.capture.from_torch.constants import evaluate, lifted
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.graph import FloatFunction, FloatGraph
 from oaq.errors import ProgramError, UnsupportedOp
@@ -47,7 +48,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "conv2d": layers.conv2d,
     "linear": layers.linear,
     "batch_norm": layers.batch_norm,
-    **dict.fromkeys(("add", "sub", "mul", "div"), layers.arithmetic),
+    **dict.fromkeys(("add", "sub", "rsub", "neg", "mul", "div"), layers.arithmetic),
     "relu": _clamped(0.0, None),
     "relu6": _clamped(0.0, 6.0),
     **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max"), _clamp),
@@ -72,6 +73,12 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 
 SUPPORTED = ", ".join(sorted(HANDLERS))
 
+VIEWS: Final = {
+    *("dropout", "feature_dropout", "contiguous", "detach", "alias", "to"),
+    *("view", "reshape", "flatten", "squeeze", "unsqueeze", "slice", "chunk", "split", "split_with_sizes"),
+}
+"""Operators whose result may lie in the memory of what they read."""
+
 
 def normalize(
     model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...], name: str | None = None
@@ -80,7 +87,7 @@ def normalize(
 
     Args:
         model: any module ``torch.export`` takes; it is left as it was.
-        example: (batch, C, H, W) or (batch, C), one tensor per input; only shapes matter.
+        example: (batch, C, H, W) or (batch, C) floats, one tensor per input; only shapes matter, any batch will do.
         name: of the graph; None takes the module's class.
 
     Returns:
@@ -91,11 +98,12 @@ def normalize(
         ProgramError: the example does not fit the network, or a weight is NaN or infinite.
     """
     examples = example if isinstance(example, tuple) else (example,)
+    if not isinstance(model, nn.Module):
+        raise ProgramError(f"a network is a torch.nn.Module, not {type(model).__name__}")
     _check_examples(examples)
     _check_weights(model)
     program = _export(model, examples)
-    constants = _constants(program)
-    build = Builder(name or type(model).__name__, int(examples[0].shape[0]), constants)
+    build = Builder(name or type(model).__name__, int(examples[0].shape[0]), lifted(program))
     provided = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
     outputs: tuple[str, ...] = ()
     leaves = {path for path, module in model.named_modules() if not any(module.children())}
@@ -111,6 +119,8 @@ def normalize(
             outputs = tuple(build.read(value, node) for value in node.args[0])
     if not outputs or any(tensor in build.inputs for tensor in outputs):
         raise UnsupportedOp(f"{build.name}: an output is an input as it is; there is nothing to compute")
+    if len(set(outputs)) != len(outputs):
+        raise UnsupportedOp(f"{build.name}: returns one value twice ({', '.join(outputs)}); return it once")
     return build.graph(outputs)
 
 
@@ -118,28 +128,35 @@ def _add_input(build: Builder, node: fx.Node) -> None:
     name = node.name
     build.shapes[name] = sample_shape(node)
     build.inputs.append(name)
-    build.values[node] = name
+    build.settle(node, name, None)
 
 
 def _take(build: Builder, node: fx.Node) -> None:
-    """Handle one call; values computed from constants alone are left to whoever needs them to refuse."""
+    """Handle one call."""
+    if not any(build.is_activation(value) for value in node.all_input_nodes):
+        evaluate(build.constants, node)
+        return
     if node.target is operator.getitem:
         source, index = node.args[0], node.args[1]
         found = build.values.get(source)  # type: ignore[arg-type]
-        if isinstance(found, tuple) and isinstance(index, int):
-            build.values[node] = found[index]
-        return
-    if not any(build.is_activation(value) for value in node.all_input_nodes):
+        if isinstance(source, fx.Node) and isinstance(found, tuple) and isinstance(index, int):
+            build.settle(node, found[index], source)
         return
     key = base_name(node)
+    if key == "_assert_tensor_metadata":  # says what the example has shown already
+        return
     handler = HANDLERS.get(key) or HANDLERS.get(key.rstrip("_"))
     if handler is None:
         raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}")
-    given = _arguments(node)
-    result = build.values[node] = handler(build, node, given)
-    first = node.args[0] if node.args else None
-    if key.endswith("_") and isinstance(first, fx.Node) and first in build.values:
-        build.values[first] = result  # whoever reads the overwritten value from here on reads this one
+    first = node.all_input_nodes[0]
+    if works_in_place(node) and first not in build.values:
+        raise unsupported(node, f"it writes into the constant {first}; write it without the trailing underscore")
+    result = handler(build, node, _arguments(node))
+    if works_in_place(node) and isinstance(result, str):
+        build.overwrite(first, result, node)
+        build.settle(node, result, first)
+    else:
+        build.settle(node, result, first if key in VIEWS else None)
 
 
 def _arguments(node: fx.Node) -> Arguments:
@@ -162,16 +179,17 @@ def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.expor
     try:
         with torch.no_grad():
             try:
-                model(*examples)
-            except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                model(*(each.clone() for each in examples))  # it may write into what it is given
+            except Exception as error:  # whatever the module itself raises
                 shapes = ", ".join(str(tuple(each.shape)) for each in examples)
                 raise ProgramError(
-                    f"{type(model).__name__} does not run on an example of shape {shapes}: {error}"
+                    f"{type(model).__name__} does not run on an example of shape {shapes}: "
+                    f"{str(error) or type(error).__name__}"
                 ) from error
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's own, about its own
                 try:
-                    return torch.export.export(model, examples)
+                    return torch.export.export(model, tuple(each.clone() for each in examples), strict=False)
                 except Exception as error:  # torch raises many kinds; all mean that it cannot be captured
                     said = str(error).strip().splitlines() or [type(error).__name__]
                     raise UnsupportedOp(
@@ -183,23 +201,13 @@ def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.expor
             module.training = was
 
 
-def _constants(program: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
-    signature = program.graph_signature
-    found: dict[str, torch.Tensor] = {}
-    for spec in signature.input_specs:
-        if spec.target is None:
-            continue
-        value = program.state_dict.get(spec.target, program.constants.get(spec.target))
-        if isinstance(value, torch.Tensor):
-            found[spec.arg.name] = value
-    return found
-
-
 def _check_examples(examples: tuple[torch.Tensor, ...]) -> None:
     for each in examples:
         if not isinstance(each, torch.Tensor) or each.ndim not in (2, 4) or 0 in each.shape:
             shape = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
             raise ProgramError(f"an example is a tensor (batch, C, H, W) or (batch, C), not {shape}")
+        if not each.is_floating_point():
+            raise ProgramError(f"an example is of a float type, not {each.dtype}: give what the network's layers read")
         if each.shape[0] != examples[0].shape[0]:
             raise ProgramError("the examples of several inputs need one batch size")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import fx
 
 from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported
@@ -54,6 +56,8 @@ def adaptive_avg_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
     """``aten.adaptive_avg_pool2d`` to one pixel, or to a size that divides the image's."""
     tensor = build.read(given["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
+    if result == shape:
+        return tensor
     if result[1:] == (1, 1):
         return build.emit(FloatGlobalAvgPool(), (tensor,), result, node)
     if shape[1] % result[1] or shape[2] % result[2]:
@@ -86,10 +90,23 @@ def upsample(mode: str) -> Any:  # noqa: ANN401
         factors = given.get("scale_factors")
         if factors is not None and any(shape[1 + axis] * float(factors[axis]) != result[1 + axis] for axis in (0, 1)):
             raise unsupported(node, f"the factors {list(factors)} do not give a whole size of {shape[1:]}")
+        if result == shape:
+            return tensor
+        if mode == "nearest" and not all(_is_exact(shape[axis], result[axis]) for axis in (1, 2)):
+            raise unsupported(
+                node,
+                f"{shape[1:]} to {result[1:]}: torch's float32 index is not floor(i * H / height) everywhere there",
+            )
         op = FloatResize(result[1], result[2], mode)  # type: ignore[arg-type]
         return build.emit(op, (tensor,), result, node)
 
     return take
+
+
+def _is_exact(size: int, wanted: int) -> bool:
+    """Whether torch's nearest neighbours, found in float32, are the exact ones: from 2 to 82 they are not."""
+    rows = torch.arange(size, dtype=torch.float32).reshape(1, 1, size, 1)
+    return torch.equal(F.interpolate(rows, (wanted, 1)).flatten().long(), torch.arange(wanted) * size // wanted)
 
 
 def pixel_shuffle(build: Builder, node: fx.Node, given: Arguments) -> str:
