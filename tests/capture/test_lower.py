@@ -131,6 +131,10 @@ def test_a_clamp_narrows_the_range_to_the_integers_it_leaves() -> None:
         clamp_range((1.0, 2.0), params)
 
 
+def nhwc_array(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if x.ndim == 4 else x
+
+
 def one(op: object, shapes: dict[str, tuple[int, ...]], inputs: tuple[str, ...] = ("x",)) -> FloatGraph:
     return FloatGraph("one", inputs, ("y",), shapes, (FloatNode("n", op, inputs, "y"),))  # type: ignore[arg-type]
 
@@ -143,7 +147,24 @@ def test_flattening_an_image_for_anything_but_a_linear_layer_is_refused() -> Non
     square = one(FloatReshape((2, 3, 2)), {"x": (3, 2, 2), "y": (2, 3, 2)})
     with pytest.raises(UnsupportedOp, match="reshapes"):
         lower(square, tensors, {})
-    lower(one(FloatReshape((3,)), {"x": (3, 1, 1), "y": (3,)}), tensors, {})
+    back = one(FloatReshape((3, 2, 2)), {"x": (12,), "y": (3, 2, 2)})
+    with pytest.raises(UnsupportedOp, match="reshapes"):
+        lower(back, tensors, {})
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [((3, 1, 1), (3,)), ((3,), (3, 1, 1)), ((3, 2, 4), (3, 8, 1)), ((3, 2, 4), (3, 1, 8)), ((1, 2, 3), (6,)),
+     ((6,), (1, 3, 2)), ((1, 2, 3), (6, 1, 1)), ((1, 4, 3), (1, 2, 6))],
+)  # fmt: skip
+def test_a_reshape_that_moves_nothing_with_channels_innermost_is_taken(
+    source: tuple[int, ...], target: tuple[int, ...]
+) -> None:
+    graph = one(FloatReshape(target), {"x": source, "y": target})
+    tensors = dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8))
+    x = np.arange(np.prod(source), dtype=np.uint8).reshape(1, *source)
+    got = run(lower(graph, tensors, {}), nhwc_array(x)).outputs[0]
+    np.testing.assert_array_equal(got, nhwc_array(x.reshape(1, *target)))
 
 
 def test_missing_integers_are_named() -> None:
@@ -154,6 +175,35 @@ def test_missing_integers_are_named() -> None:
     tensors, _ = chosen(layer, torch.rand(1, 3, 2, 2))
     with pytest.raises(ProgramError, match="no weights were chosen"):
         lower(layer, tensors, {})
+
+
+def test_integers_of_another_shape_are_refused_by_the_name_of_the_layer() -> None:
+    graph = one(FloatLinear(np.ones((2, 4), np.float32), np.zeros(2, np.float32)), {"x": (4,), "y": (2,)})
+    tensors = dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8))
+    fits = LayerParams(np.ones((2, 4), np.int8), np.ones(2, np.float32), np.zeros(2, np.int32))
+    lower(graph, tensors, {"n": fits})
+    for wrong in (
+        replace(fits, weight=np.ones((2, 5), np.int8)),
+        replace(fits, weight_scale=np.ones(3, np.float32)),
+        replace(fits, bias=np.zeros(1, np.int32)),
+    ):
+        with pytest.raises(ProgramError, match=r"^n: weight, weight_scale and bias have the shapes \(2, 4\)"):
+            lower(graph, tensors, {"n": wrong})
+    with pytest.raises(ProgramError, match=r"^n: requantize multipliers are positive"):
+        lower(graph, tensors, {"n": replace(fits, weight_scale=-np.ones(2, np.float32))})
+
+
+def test_a_clamp_that_excludes_zero_says_what_to_do() -> None:
+    graph = one(FloatAdd(), {"x": (4,), "z": (4,), "y": (4,)}, ("x", "z"))
+    clamped = replace(graph, nodes=(replace(graph.nodes[0], clamp=(0.5, 2.0)),))
+    with pytest.raises(ProgramError, match=r'^n: the clamp \(0\.5, 2\.0\).*FloatFunction\("clamp"\)'):
+        lower(clamped, dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8)), {})
+
+
+def test_a_function_without_a_table_is_refused() -> None:
+    graph = one(FloatFunction("mish"), {"x": (4,), "y": (4,)})  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedOp, match=r"^n: no function 'mish'; oaq knows clamp, elu"):
+        lower(graph, dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8)), {})
 
 
 def test_the_two_multipliers_of_a_fixed_point_addition_share_their_shift() -> None:

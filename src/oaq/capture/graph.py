@@ -164,7 +164,8 @@ class FloatNode:
         output: the one tensor written.
         clamp: real bounds applied to the result (a folded ReLU, ReLU6, Hardtanh, clamp), or None. Never set on
             operators that only move values (max pool, reshape, pad, slice, resize, depth to space): fold it into their
-            producer where it may be, else make it a ``FloatFunction("clamp")``.
+            producer where it may be, else make it a ``FloatFunction("clamp")``; so are bounds that exclude 0.0, because
+            a range holds its zero point.
     """
 
     name: str

@@ -68,7 +68,7 @@ def lower(
         metadata: added to the graph's own.
 
     Raises:
-        UnsupportedOp: a reshape that is not one in NHWC order.
+        UnsupportedOp: a reshape that is not one in NHWC order, or a function without a table.
         ProgramError: parameters are missing or do not fit.
     """
     lowering = _Lowering(graph, tensors, layers, requantize)
@@ -81,6 +81,12 @@ def lower(
 def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(C, H, W) as (H, W, C); (C,) as it is."""
     return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
+
+
+def nhwc_order(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Where each element of the NHWC memory order stands in the (C, H, W) one."""
+    order = np.arange(prod(shape)).reshape(shape)
+    return (order.transpose(1, 2, 0) if len(shape) == 3 else order).ravel()
 
 
 class _Lowering:
@@ -106,7 +112,7 @@ class _Lowering:
         bounds = chosen.range
         node = self.written.get(name)
         if node is not None and node.clamp is not None:
-            bounds = clamp_range(node.clamp, chosen)
+            bounds = clamp_range(node.clamp, chosen, node.name)
         return TensorSpec(name, nhwc(self.graph.shapes[name]), chosen.affine, bounds)
 
     def scale(self, name: str) -> np.float32:
@@ -157,8 +163,16 @@ class _Lowering:
         if node.name not in self.layers:
             raise ProgramError(f"{node.name}: no weights were chosen for it")
         chosen, s_x, s_y = self.layers[node.name], self.scale(node.inputs[0]), self.scale(node.output)
-        requantize = self.multipliers((s_x * chosen.weight_scale.astype(np.float32)) / s_y, node.name)
         op = node.op
+        assert isinstance(op, fg.FloatConv2d | fg.FloatLinear)
+        wanted, outputs = op.weight.shape, len(op.weight)
+        found = (chosen.weight.shape, chosen.weight_scale.shape, chosen.bias.shape)
+        if found != (wanted, (outputs,), (outputs,)):
+            raise ProgramError(
+                f"{node.name}: weight, weight_scale and bias have the shapes {wanted}, ({outputs},) and ({outputs},), "
+                f"those chosen have {found[0]}, {found[1]} and {found[2]}"
+            )
+        requantize = self.multipliers((s_x * chosen.weight_scale.astype(np.float32)) / s_y, node.name)
         if isinstance(op, fg.FloatConv2d):
             weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
             return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
@@ -194,6 +208,8 @@ class _Lowering:
     def table(self, node: FloatNode) -> NDArray[np.uint8]:
         """The 256 results of a function of one value, computed in float64."""
         assert isinstance(node.op, fg.FloatFunction)
+        if node.op.name not in FUNCTIONS:
+            raise UnsupportedOp(f"{node.name}: no function {node.op.name!r}; oaq knows {', '.join(sorted(FUNCTIONS))}")
         x, y = self.tensors[node.inputs[0]].affine, self.spec(node.output)
         real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
         wanted = FUNCTIONS[node.op.name](real, *node.op.parameters)
@@ -226,8 +242,7 @@ class _Lowering:
         weights can be permuted) see the result.
         """
         assert isinstance(node.op, fg.FloatReshape)
-        spread = [shape for shape in (source, node.op.shape) if len(shape) == 3 and shape[1] * shape[2] > 1]
-        if not spread or source == node.op.shape:
+        if np.array_equal(nhwc_order(source), nhwc_order(node.op.shape)):
             return
         if len(node.op.shape) == 1 and len(source) == 3:
             if self.only_linear_layers_see(node.output):
@@ -248,7 +263,7 @@ class _Lowering:
         return True
 
 
-def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams) -> fg.IntRange:
+def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams, where: str = "clamp") -> fg.IntRange:
     """The integers that real bounds leave of a range: bounds are rounded to the nearest integer of the output.
 
     Raises:
@@ -260,7 +275,10 @@ def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams) -> fg.IntRange:
     if clamp[1] is not None:
         hi = min(hi, round(min(max(clamp[1] / affine.scale, -1e6), 1e6)) + affine.zero_point)
     if lo > hi or not lo <= affine.zero_point <= hi:
-        raise ProgramError(f"clamp {clamp} leaves no range of {chosen.range} that holds the zero point")
+        raise ProgramError(
+            f"{where}: the clamp {clamp} leaves no range of {chosen.range} that holds the zero point "
+            f'{affine.zero_point}; bounds that exclude 0.0 are a FloatFunction("clamp")'
+        )
     return fg.IntRange(lo, hi)
 
 
