@@ -113,6 +113,8 @@ class Builder:
         """
         if not isinstance(value, fx.Node) or not isinstance(tensor := self.values.get(value), str):
             return None
+        if any(tensor in node.inputs for node in self.nodes.values()):
+            return None  # read before the value that its reader knew it by was overwritten
         names = [other for other, known in self.values.items() if known == tensor]  # a folded batch norm, a dropout
         for other in names:
             overwritten = works_in_place(by) and self.memory[other] is self.memory[value]
