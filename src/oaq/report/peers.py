@@ -80,8 +80,8 @@ def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
 def quantize_by_onnxruntime(model: Path, out: Path, batches: Iterable[Batch], *, reduce_range: bool = False) -> None:
     """int8 the way ONNX Runtime's documentation advises for x86: shape inference, then static QDQ quantization, U8S8.
 
-    Weights have a scale per channel. The function's own defaults (S8S8, one scale per tensor) are slower on x86 and less
-    precise; a comparison with them would flatter us.
+    Weights have a scale per channel. The function's own defaults (S8S8, one scale per tensor) are slower on x86 and
+    less precise; a comparison with them would flatter us.
 
     Args:
         model: float ONNX file.
