@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from oaq.program.ops import Weights
 
 NARROW_KINDS = ("uniform", "extreme", "small", "sparse", "positive", "minus-128")
 """Kinds of int8 weights."""
@@ -12,7 +13,7 @@ WIDE_KINDS = ("wide-extreme", "wide", "wide-sparse")
 WEIGHT_KINDS = NARROW_KINDS + WIDE_KINDS
 
 
-def random_weight(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> NDArray[np.int8] | NDArray[np.int16]:
+def random_weight(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> Weights:
     """Weights of one of ``WEIGHT_KINDS``: int8, or int16 if one leaves int8."""
     match kind:
         case "extreme":
