@@ -52,6 +52,22 @@ class Conv2d : public Step {
 
 int divided_up(int a, int b) { return (a + b - 1) / b; }
 
+// Exactly `columns` bytes, without the call that a copy of unknown size is: in pieces that may overlap.
+template <int kPiece>
+void copy_pieces(std::uint8_t* to, const std::uint8_t* from, int columns) {
+  for (int at = 0; at + kPiece < columns; at += kPiece) std::memcpy(to + at, from + at, kPiece);
+  std::memcpy(to + columns - kPiece, from + columns - kPiece, kPiece);
+}
+
+void copy_columns(std::uint8_t* to, const std::uint8_t* from, int columns) {
+  if (columns >= 16)
+    copy_pieces<16>(to, from, columns);
+  else if (columns >= 4)
+    copy_pieces<4>(to, from, columns);
+  else
+    copy_pieces<1>(to, from, columns);
+}
+
 Conv2d::Conv2d(const ConvSpec& spec)
     : row_(*spec.row),
       kernel_(gemm_kernel(*spec.row)),
@@ -114,9 +130,8 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   const FloatRequant how = requant_.from(0);
   GemmCall call{};
   call.sums = reinterpret_cast<std::int32_t*>(scratch);
-  call.hi = how.hi;
+  call.hi = how.clamp_hi;
   call.zero = how.zero;
-  call.lo_less_zero = how.clamp_lo - how.zero;
   call.lo = how.clamp_lo;
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
@@ -125,11 +140,14 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
     const auto channel = static_cast<std::size_t>(group * outputs_ + first);
     call.stride = block.x_stride;
     call.packed = packed_.data() + of.packed;
+    call.next = tile + 1 < end
+                    ? static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed)
+                    : 0;
     call.segments = schedule_.segments.data() + 2 * of.first;
     call.segment_count = of.count;
     call.bias = bias_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
     call.scale = how.scale + channel;
-    if (kernel_.requantizes && !requant_.is_fixed())
+    if (kernel_.requantizes && requant_.is_below_one())
       run_tile(call, block, channel, columns, scratch + sums_bytes_);
     else
       sum_tile(call, block, channel, columns);
@@ -156,8 +174,8 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::size_t channel, i
   }
   if (whole) return;
   for (int row = 0; row < block.rows; ++row)
-    std::memcpy(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
-                results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, static_cast<std::size_t>(columns));
+    copy_columns(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
+                 results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, columns);
 }
 
 // The same where the kernel leaves s32 sums.

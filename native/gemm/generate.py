@@ -10,10 +10,14 @@ assembles the same bytes. Registers of all functions:
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k
     rdx  segments          rbx  steps left in this segment
-    rcx  segments left
+    rcx  segments left                     rbp  bytes to the next tile's weights
 
 At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
 bytes between rows, rdx the multipliers and rcx what is still to be added.
+
+What the loops reach on a Zen 4 core, L1-resident, is in docs/performance.md. Orders of instructions matter there: with
+zmm registers, both multiplications of a row come before both additions (212 GMAC/s; alternating: 171), with ymm
+registers they alternate (190 either way).
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ from itertools import pairwise
 from pathlib import Path
 
 X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
-HI, ZERO, LO_LESS_ZERO, LO = range(88, 104, 4)
+HI, ZERO, LO = range(88, 100, 4)
+NEXT = 104
 BASES = ("%r9", "%r10", "%r11", "%rax")
 
 
@@ -41,6 +46,7 @@ class Arithmetic:
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
+        constants: whether a step needs s16 ones.
     """
 
     name: str
@@ -50,7 +56,7 @@ class Arithmetic:
     load: Callable[[Tile], Iterator[str]]
     step: Callable[[Tile, int, str], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]]
-    constants: str = ""
+    constants: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,22 @@ def load_bytes(tile: Tile) -> Iterator[str]:
 
 def pair_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
     """Vpmaddubsw + vpaddw: two s16 lanes per output."""
+    if tile.bytes == 64:
+        yield from pair_sums_wide(tile, row, x)
+        return
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
         into = tile.free(3) if v + 1 < tile.vectors else tile.free(2)
         yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
         yield f"vpaddw {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+
+
+def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
+    """The same with registers enough to keep two rows apart."""
+    quad, into = tile.free(2 + row % 2), [tile.free(4 + row % 2 * 2 + v) for v in range(tile.vectors)]
+    yield f"vpbroadcastd {x}, {quad}"
+    yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into[v]}" for v in range(tile.vectors))
+    yield from (f"vpaddw {into[v]}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v in range(tile.vectors))
 
 
 def quad_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
@@ -139,7 +156,7 @@ def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
 def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
     """The two s16 lanes of each output added as s32, exactly."""
     acc = tile.acc(row, vector)
-    yield f"vpmaddwd {tile.free(4) if tile.bytes == 64 else tile.free(0)}, {acc}, {acc}"
+    yield f"vpmaddwd {tile.free(0)}, {acc}, {acc}"
 
 
 def spill_none(tile: Tile, row: int, vector: int) -> Iterator[str]:
@@ -157,10 +174,10 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 ROWS = (
     Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs),
-    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, constants="always"),
+    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, constants=True),
     Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
-    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, constants="always"),
-    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, constants="always"),
+    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs),
+    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, constants=True),
     Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, spill_none),
 )
 
@@ -184,7 +201,8 @@ def tile_bytes(tile: Tile) -> int:
 
 
 def advance(tile: Tile) -> Iterator[str]:
-    """Move the pointers on by one step."""
+    """Move the pointers on by one step; the weights of the next tile start on their way to the second cache."""
+    yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
         yield f"addq $4, {base}"
@@ -206,14 +224,14 @@ def start_segment(tile: Tile) -> Iterator[str]:
 
 
 def ones(tile: Tile) -> Iterator[str]:
-    """s16 ones in every lane, where a spill or a step needs them."""
+    """s16 ones in every lane, where a step needs them."""
     if tile.how.constants:
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(4)}"
 
 
 def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
-    if tile.how.name == "avx2_acc16":
+    if tile.how.spill is spill_pairs:
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
     for row in range(tile.rows):
         for v in range(tile.vectors):
@@ -232,9 +250,9 @@ def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
 
 
 def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
-    """Requantize in registers and store u8: float32(sums) * scale, cut off above, rounded half to even, and so on.
+    """Requantize in registers and store u8: float32(sums) * scale rounded half to even, zero point, clamp.
 
-    Too small a value becomes INT32_MIN in the conversion and is cut off below like any other.
+    Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
     """
     yield from added_sums(tile, addend, row_bytes)
     yield f"movq {SCALE}(%rdi), %rdx"
@@ -244,50 +262,60 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
         yield "leaq (%r8,%r8,2), %rbx"
         for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
             yield f"leaq ({before},%rbx), {base}"
-    hi = f"{HI}(%rdi){{1to16}}" if tile.bytes == 64 else tile.reg(13)
-    if tile.bytes == 32:
-        yield f"vbroadcastss {HI}(%rdi), %ymm13"
-        yield f"vpbroadcastw {ZERO}(%rdi), %ymm14"
-        yield f"vpbroadcastb {LO}(%rdi), %ymm15"
-    for row in range(tile.rows):
-        for v in range(tile.vectors):
+    zero, low, high, order = (tile.free(index) for index in range(4))
+    yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
+    yield f"vpbroadcastb {LO}(%rdi), {low}"
+    yield f"vpbroadcastb {HI}(%rdi), {high}"
+    yield f"vmovdqu{'32' if tile.bytes == 64 else ''} oaq_order{tile.bytes}(%rip), {order}"
+    places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
+    for first in range(0, len(places), 4):
+        four = places[first : first + 4]
+        for row, v in four:
             sums = tile.sums(row, v)
             yield f"vcvtdq2ps {sums}, {sums}"
             yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
-            yield f"vminps {hi}, {sums}, {sums}"
             yield f"vcvtps2dq {sums}, {sums}"
-    yield from store_zmm(tile) if tile.bytes == 64 else store_ymm(tile)
+        yield from packed(tile, [tile.sums(row, v) for row, v in four])
+        yield from stored(tile, four)
 
 
-def store_zmm(tile: Tile) -> Iterator[str]:
-    """Sixteen bytes from each register."""
-    for row in range(tile.rows):
-        for v in range(tile.vectors):
-            sums = tile.sums(row, v)
-            yield f"vpmaxsd {LO_LESS_ZERO}(%rdi){{1to16}}, {sums}, {sums}"
-            yield f"vpaddd {ZERO}(%rdi){{1to16}}, {sums}, {sums}"
-            yield f"vpmovusdb {sums}, {row_address(row, 16 * v)}"
+def packed(tile: Tile, sums: list[str]) -> Iterator[str]:
+    """Up to four registers of s32 as bytes in the first, one quarter each: packing works within 128-bit lanes."""
+    zero, low, high, order = (tile.free(index) for index in range(4))
+    into = sums[0]
+    for first in range(0, len(sums), 2):
+        one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
+        yield f"vpackssdw {other}, {one}, {one}"
+        yield f"vpaddsw {zero}, {one}, {one}"
+    yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
+    yield f"vpmaxub {low}, {into}, {into}"
+    yield f"vpminub {high}, {into}, {into}"
+    yield f"vpermd {into}, {order}, {into}"
 
 
-def store_ymm(tile: Tile) -> Iterator[str]:
-    """Two rows at a time: packing works within 128-bit lanes, vpermq and vpshufd put the outputs in order."""
-    for row in range(0, tile.rows, 2):
-        other = min(row + 1, tile.rows - 1)
-        for each in sorted({row, other}):
-            into = tile.sums(each, 0)
-            yield f"vpackssdw {tile.sums(each, tile.vectors - 1)}, {into}, {into}"
-            yield f"vpaddsw %ymm14, {into}, {into}"
-        both = tile.sums(row, 0)
-        half = both.replace("ymm", "xmm")
-        yield f"vpackuswb {tile.sums(other, 0)}, {both}, {both}"
-        yield f"vpmaxub %ymm15, {both}, {both}"
-        yield f"vpermq $0xd8, {both}, {both}"
-        yield f"vpshufd $0xd8, {both}, {both}"
-        move = "vmovdqu" if tile.vectors == 2 else "vmovq"
-        yield f"{move} {half}, {row_address(row, 0)}"
-        if other != row:
-            yield f"vextracti128 $1, {both}, {half}"
-            yield f"{move} {half}, {row_address(other, 0)}"
+def stored(tile: Tile, places: list[tuple[int, int]]) -> Iterator[str]:
+    """The quarters of the first place's register to their rows, two of one row at once."""
+    index, move = tile.sums(*places[0])[4:], "vmovdqu8" if tile.bytes == 64 else "vmovdqu"
+    whole, half, quarter = (f"%{kind}mm{index}" for kind in "zyx")
+    for i in range(0, len(places), tile.vectors):
+        to = row_address(places[i][0], 0)
+        match (tile.bytes, tile.vectors, i):
+            case (64, 2, 0):
+                yield f"{move} {half}, {to}"
+            case (64, 2, _):
+                yield f"vextracti64x4 $1, {whole}, {to}"
+            case (64, 1, 0):
+                yield f"{move} {quarter}, {to}"
+            case (64, 1, _):
+                yield f"vextracti32x4 ${i}, {whole}, {to}"
+            case (_, 2, 0):
+                yield f"{move} {quarter}, {to}"
+            case (_, 2, _):
+                yield f"vextracti128 $1, {half}, {to}"
+            case _:
+                if i == 2:
+                    yield f"vextracti128 $1, {half}, {quarter}"
+                yield f"{'vmovhps' if i % 2 else 'vmovq'} {quarter}, {to}"
 
 
 def next_group(tile: Tile) -> Iterator[str]:
@@ -304,6 +332,8 @@ def function(tile: Tile) -> Iterator[str]:
     yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
     body = [
         "pushq %rbx",
+        "pushq %rbp",
+        f"movq {NEXT}(%rdi), %rbp",
         "0:",
         f"movq {PACKED}(%rdi), %rsi",
         f"movq {SEGMENTS}(%rdi), %rdx",
@@ -350,6 +380,7 @@ def function(tile: Tile) -> Iterator[str]:
         "jmp 0b",
         "9:",
         "vzeroupper",
+        "popq %rbp",
         "popq %rbx",
         "ret",
     ]
@@ -377,7 +408,11 @@ def main() -> None:
         for vectors in (1, 2):
             for rows in range(1, how.rows + 1):
                 lines += function(Tile(how, rows, vectors))
-    lines += [".section .rodata", ".p2align 1", "oaq_ones: .short 1", '.section .data.rel.ro,"aw"']
+    lines += [".section .rodata", ".p2align 6"]
+    for lanes in (4, 2):  # quarter i of the result is dword i of every 128-bit lane
+        order = (lane * 4 + quarter for quarter in range(4) for lane in range(lanes))
+        lines.append(f"oaq_order{16 * lanes}: .long {', '.join(map(str, order))}")
+    lines += ["oaq_ones: .short 1", '.section .data.rel.ro,"aw"']
     for how in ROWS:
         lines += table(how)
     lines.append('.section .note.GNU-stack,"",@progbits')
