@@ -13,8 +13,11 @@
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 16 * 1024;  // of operands: with a tile of weights they stay in the first cache
-constexpr int kFewPositions = 8;        // per thread: with fewer, threads share outputs instead
+constexpr int kBlockBytes = 16 * 1024;       // of operands: with a tile of weights they stay in the first cache
+constexpr int kLargeBlockBytes = 64 * 1024;  // where weights are many, so that they are read less often
+constexpr std::size_t kFewWeights = 128 * 1024;
+constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
+constexpr int kFewPositions = 8;       // per thread: with fewer, threads share outputs instead
 
 class Conv2d : public Step {
  public:
@@ -88,7 +91,8 @@ Conv2d::Conv2d(const ConvSpec& spec)
   for (int group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
   const int most = kernel_.most_rows;
-  block_rows_ = std::clamp(kBlockBytes / patches_.bytes() / most, 1, 16) * most;
+  const int bytes = packed_.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
+  block_rows_ = std::clamp(bytes / patches_.bytes() / most, 1, 16) * most;
   sums_bytes_ = static_cast<std::size_t>(most * row_.tile_n) * sizeof(std::int32_t);
   results_bytes_ = static_cast<std::size_t>(block_rows_ * row_.tile_n);
   block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
@@ -140,9 +144,9 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
     const auto channel = static_cast<std::size_t>(group * outputs_ + first);
     call.stride = block.x_stride;
     call.packed = packed_.data() + of.packed;
-    call.next = tile + 1 < end
-                    ? static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed)
-                    : 0;
+    call.next = kAhead;
+    if (block.rows > kernel_.most_rows && tile + 1 < end)
+      call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);
     call.segments = schedule_.segments.data() + 2 * of.first;
     call.segment_count = of.count;
     call.bias = bias_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n;

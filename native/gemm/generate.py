@@ -23,70 +23,28 @@ registers they alternate (190 either way).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
-HI, ZERO, LO = range(88, 100, 4)
-NEXT = 104
-BASES = ("%r9", "%r10", "%r11", "%rax")
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How one step of a row is summed.
-
-    Attributes:
-        name: of the table row, without "gemm_u8s8_".
-        register: "ymm" or "zmm".
-        rows: most rows of x a tile may have; registers decide.
-        step: instructions of one step on row ``r``, given its address; uses temporaries only.
-        load: loads the weights of one step.
-        accumulators: per row and vector of outputs.
-        spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
-        constants: whether a step needs s16 ones.
-    """
-
-    name: str
-    register: str
-    rows: int
-    accumulators: int
-    load: Callable[[Tile], Iterator[str]]
-    step: Callable[[Tile, int, str], Iterator[str]]
-    spill: Callable[[Tile, int, int], Iterator[str]]
-    constants: bool = False
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One register shape: rows of x by vectors of outputs."""
-
-    how: Arithmetic
-    rows: int
-    vectors: int
-
-    @property
-    def bytes(self) -> int:
-        """Of one register."""
-        return 32 if self.how.register == "ymm" else 64
-
-    def reg(self, index: int) -> str:
-        """By number."""
-        return f"%{self.how.register}{index}"
-
-    def acc(self, row: int, index: int) -> str:
-        """The accumulators come first."""
-        return self.reg(row * self.vectors * self.how.accumulators + index)
-
-    def sums(self, row: int, vector: int) -> str:
-        """Where a spill leaves the s32 sums."""
-        return self.acc(row, vector * self.how.accumulators)
-
-    def free(self, index: int) -> str:
-        """What the accumulators of the tallest tile leave."""
-        return self.reg(self.how.rows * 2 * self.how.accumulators + index)
+from epilogue import added_sums, finish
+from tile import (
+    BASES,
+    BIAS,
+    COUNT,
+    GROUPS,
+    NEXT,
+    PACKED,
+    SEGMENTS,
+    STRIDE,
+    SUMS,
+    Y_STRIDE,
+    Arithmetic,
+    Tile,
+    X,
+    Y,
+    row_address,
+)
 
 
 def load_bytes(tile: Tile) -> Iterator[str]:
@@ -173,19 +131,13 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 
 ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs),
-    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, constants=True),
+    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, ones="step"),
     Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
-    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs),
-    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, constants=True),
+    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, ones="step"),
     Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, spill_none),
 )
-
-
-def row_address(row: int, k: int) -> str:
-    """X at ``row``, ``k`` bytes ahead: three rows share a base register."""
-    inside = ("", ",%r8", ",%r8,2")[row % 3]
-    return f"{k or ''}({BASES[row // 3]}{inside})"
 
 
 def one_step(tile: Tile) -> Iterator[str]:
@@ -225,19 +177,8 @@ def start_segment(tile: Tile) -> Iterator[str]:
 
 def ones(tile: Tile) -> Iterator[str]:
     """s16 ones in every lane, where a step needs them."""
-    if tile.how.constants:
+    if tile.how.ones == "step":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(4)}"
-
-
-def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
-    """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
-    if tile.how.spill is spill_pairs:
-        yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
-    for row in range(tile.rows):
-        for v in range(tile.vectors):
-            sums = tile.sums(row, v)
-            yield from tile.how.spill(tile, row, v)
-            yield f"vpaddd {row * row_bytes + v * tile.bytes}({addend}), {sums}, {sums}"
 
 
 def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
@@ -247,75 +188,6 @@ def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     for row in range(tile.rows):
         for v in range(tile.vectors):
             yield f"vmovdqu{suffix} {tile.sums(row, v)}, {(row * 2 + v) * tile.bytes}(%rax)"
-
-
-def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
-    """Requantize in registers and store u8: float32(sums) * scale rounded half to even, zero point, clamp.
-
-    Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
-    """
-    yield from added_sums(tile, addend, row_bytes)
-    yield f"movq {SCALE}(%rdi), %rdx"
-    yield f"movq {Y_STRIDE}(%rdi), %r8"
-    yield f"movq {Y}(%rdi), %r9"
-    if tile.rows > 3:
-        yield "leaq (%r8,%r8,2), %rbx"
-        for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
-            yield f"leaq ({before},%rbx), {base}"
-    zero, low, high, order = (tile.free(index) for index in range(4))
-    yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
-    yield f"vpbroadcastb {LO}(%rdi), {low}"
-    yield f"vpbroadcastb {HI}(%rdi), {high}"
-    yield f"vmovdqu{'32' if tile.bytes == 64 else ''} oaq_order{tile.bytes}(%rip), {order}"
-    places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
-    for first in range(0, len(places), 4):
-        four = places[first : first + 4]
-        for row, v in four:
-            sums = tile.sums(row, v)
-            yield f"vcvtdq2ps {sums}, {sums}"
-            yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
-            yield f"vcvtps2dq {sums}, {sums}"
-        yield from packed(tile, [tile.sums(row, v) for row, v in four])
-        yield from stored(tile, four)
-
-
-def packed(tile: Tile, sums: list[str]) -> Iterator[str]:
-    """Up to four registers of s32 as bytes in the first, one quarter each: packing works within 128-bit lanes."""
-    zero, low, high, order = (tile.free(index) for index in range(4))
-    into = sums[0]
-    for first in range(0, len(sums), 2):
-        one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
-        yield f"vpackssdw {other}, {one}, {one}"
-        yield f"vpaddsw {zero}, {one}, {one}"
-    yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
-    yield f"vpmaxub {low}, {into}, {into}"
-    yield f"vpminub {high}, {into}, {into}"
-    yield f"vpermd {into}, {order}, {into}"
-
-
-def stored(tile: Tile, places: list[tuple[int, int]]) -> Iterator[str]:
-    """The quarters of the first place's register to their rows, two of one row at once."""
-    index, move = tile.sums(*places[0])[4:], "vmovdqu8" if tile.bytes == 64 else "vmovdqu"
-    whole, half, quarter = (f"%{kind}mm{index}" for kind in "zyx")
-    for i in range(0, len(places), tile.vectors):
-        to = row_address(places[i][0], 0)
-        match (tile.bytes, tile.vectors, i):
-            case (64, 2, 0):
-                yield f"{move} {half}, {to}"
-            case (64, 2, _):
-                yield f"vextracti64x4 $1, {whole}, {to}"
-            case (64, 1, 0):
-                yield f"{move} {quarter}, {to}"
-            case (64, 1, _):
-                yield f"vextracti32x4 ${i}, {whole}, {to}"
-            case (_, 2, 0):
-                yield f"{move} {quarter}, {to}"
-            case (_, 2, _):
-                yield f"vextracti128 $1, {half}, {to}"
-            case _:
-                if i == 2:
-                    yield f"vextracti128 $1, {half}, {quarter}"
-                yield f"{'vmovhps' if i % 2 else 'vmovq'} {quarter}, {to}"
 
 
 def next_group(tile: Tile) -> Iterator[str]:

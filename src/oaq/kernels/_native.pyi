@@ -15,6 +15,17 @@ def cpu_isas() -> list[str]:
 def build_info() -> dict:
     """Compiler, flags and sanitizer of this module."""
 
+def quantize(
+    real: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    q: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order="C", device="cpu")],
+    scale: float,
+    zero_point: int,
+    clamp: Sequence[int],
+) -> bool:
+    """
+    clamp(half_even(real / scale) + zero_point), channels made innermost; False if a value is NaN.
+    """
+
 class Session:
     """A network ready to run: steps in order, one arena, threads."""
 
