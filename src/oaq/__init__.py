@@ -4,23 +4,26 @@ A *program* of integers goes in. ``analyze`` proves where its sums can go. ``pla
 for which that proof holds. ``Session`` executes them. ``verify`` checks every executor against one reference.
 ``quantize`` shapes the numbers so that the plan needs few spills: precision buys speed, never correctness.
 
-This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize`` loads torch,
-``export.onnx`` loads onnx, when they are called for.
+This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize`` and ``qat`` load
+torch, ``export.onnx`` loads onnx, when they are called for.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oaq import export
 from oaq.errors import (
     AccumulatorOverflow,
     CalibrationError,
+    ConfigError,
     FormatError,
     Mismatch,
     NoKernel,
     OaqError,
     ProgramError,
+    TrainingError,
     UnsupportedOp,
 )
 from oaq.kernels.plan import Plan, plan
@@ -35,6 +38,7 @@ from oaq.verify.run import verify, verify_file
 from oaq.verify.seal import save
 
 if TYPE_CHECKING:
+    from oaq import qat
     from oaq.ptq.quantize import quantize
 
     __version__: str
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccumulatorOverflow",
     "CalibrationError",
+    "ConfigError",
     "FormatError",
     "IntProgram",
     "Mismatch",
@@ -51,12 +56,14 @@ __all__ = [
     "ProgramError",
     "Proof",
     "Session",
+    "TrainingError",
     "UnsupportedOp",
     "__version__",
     "analyze",
     "export",
     "load",
     "plan",
+    "qat",
     "quantize",
     "report",
     "save",
@@ -72,6 +79,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from oaq.ptq.quantize import quantize
 
         return quantize
+    if name == "qat":
+        return import_module("oaq.qat")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 

@@ -1,0 +1,50 @@
+"""Numbers that every process must agree on: sums and maxima over all of them; without a group, the numbers themselves.
+
+Collective calls happen in the same order everywhere, because every process runs the same graph.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+
+
+def processes() -> int:
+    """How many train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes; no gradient."""
+    if processes() > 1:
+        value = value.detach().clone()
+        dist.all_reduce(value)
+    return value
+
+
+def greatest(value: torch.Tensor) -> torch.Tensor:
+    """The element-wise maximum over all processes; no gradient."""
+    if processes() > 1:
+        value = value.detach().clone()
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return value
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, value: torch.Tensor) -> torch.Tensor:
+        return total(value)
+
+    @staticmethod
+    def backward(ctx: object, *gradient: torch.Tensor) -> torch.Tensor:
+        return total(gradient[0].contiguous())
+
+
+def total_through(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes; its gradient is the sum of theirs."""
+    return _Total.apply(value) if processes() > 1 else value  # type: ignore[return-value]
+
+
+def is_first() -> bool:
+    """True in the one process that writes files and tables."""
+    return processes() == 1 or dist.get_rank() == 0
