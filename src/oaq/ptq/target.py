@@ -127,4 +127,4 @@ def cell_sums(rows: NDArray[np.integer], cells: Cells) -> tuple[NDArray[np.int64
 def keeps(rows: NDArray[np.integer], cells: Cells, budgets: tuple[int, int]) -> NDArray[np.bool_]:
     """(N,): every cell of the output keeps both budgets."""
     up, down = cell_sums(rows, cells)
-    return ((up <= budgets[0]) & (down <= budgets[1])).all(axis=1)
+    return np.all((up <= budgets[0]) & (down <= budgets[1]), axis=1)

@@ -20,8 +20,8 @@ import torch
 
 from oaq.errors import ConfigError, TrainingError
 from oaq.ptq.execute import layers
-from oaq.qat.count import Overflows
 from oaq.qat.cost import layer_costs
+from oaq.qat.count import Overflows
 from oaq.qat.distributed import greatest, total
 from oaq.qat.layer import QatLayer
 from oaq.qat.network import MOST_ALPHA, QatNetwork
@@ -129,7 +129,7 @@ class OverflowController:
             TrainingError: at the narrowest ranges some layer still overflows; it is named with what it reaches.
         """
         self._disarm()
-        kept = [tuple(each) if isinstance(each, list | tuple) else (each,) for each in batches]
+        kept = list(batches)
         if not kept:
             raise TrainingError("the last pass counts overflows on data, and there are no batches")
         if self.speed is not None:

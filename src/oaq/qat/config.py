@@ -28,6 +28,7 @@ TRACKING: Final = ("oaq",)
 NORMS: Final = ("a2q", "a2q+")
 """Methods that bound a norm of all of K."""
 FEWEST_BITS: Final = 2
+DEFAULT_TARGET: Final = Target()
 T = TypeVar("T")
 
 
@@ -85,7 +86,7 @@ class Config:
     method: Method = "proved"
     weight_bits: int = 8
     activation_bits: int = 8
-    target: Target = Target()
+    target: Target = DEFAULT_TARGET
     count: Literal["final", "register"] = "final"
     layers: tuple[LayerRule, ...] = ()
     first_last_bits: int | None = 8

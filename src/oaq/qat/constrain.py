@@ -129,21 +129,35 @@ def norm_limit(method: str, bits: int, x_hi: int) -> float:
     return ((1 << bits) - 2) / max(x_hi, 1)
 
 
-def norm_bounded(rows: torch.Tensor, norm: torch.Tensor, scale: torch.Tensor, limit: float, clip: int) -> torch.Tensor:
-    """A2Q: q = clip(trunc(min(g, s * limit) / s * v / ||v||_1)), in float64, as float32 integers.
+def norm_bounded(
+    rows: torch.Tensor, norm: torch.Tensor, scale: torch.Tensor, *, limit: float, clip: int, method: str
+) -> torch.Tensor:
+    """A2Q: q = clip(trunc(min(g, s * limit) / s * v / length(v))), in float64, as float32 integers.
+
+    For a2q the length is the l1 norm, so sum |q| <= limit. For a2q+ v is taken at zero mean and the length is twice the
+    greater of the sums of either sign: the l1 norm again, but whatever the floats have done to the mean, each sign of q
+    sums to limit / 2 at most.
 
     Args:
-        rows: (N, K) v; for a2q+ of zero mean, which keeps both signs at half the norm.
+        rows: (N, K) v.
         norm: (N,) g, positive.
         scale: (N,) s, positive.
         limit: of the norm of q.
         clip: largest magnitude of a weight.
+        method: "a2q" or "a2q+".
     """
-    wide, s = rows.double(), scale.double()
-    length = wide.abs().sum(dim=1, keepdim=True).clamp_min(TINY)
+    wide, s = centred(method, rows.double()), scale.double()
+    wide = wide / wide.detach().abs().amax(dim=1, keepdim=True).clamp_min(TINY)
+    up, down = torch.relu(wide).sum(dim=1), torch.relu(-wide).sum(dim=1)
+    length = (up + down if method == "a2q" else 2 * torch.maximum(up, down)).clamp_min(TINY)
     reach = torch.minimum(norm.double() / s, torch.full_like(s, limit)) * MARGIN
-    steps = wide * (reach[:, None] / length)
+    steps = wide * (reach / length)[:, None]
     return truncate_through(torch.clamp(steps, -clip, clip)).to(rows.dtype)
+
+
+def centred(method: str, rows: torch.Tensor) -> torch.Tensor:
+    """Rows of zero mean for a2q+; as they are for the others."""
+    return rows - rows.mean(dim=1, keepdim=True) if method == "a2q+" else rows
 
 
 def projected_rows(rows: torch.Tensor, cells: CellIndex, budgets: tuple[int, int]) -> torch.Tensor:

@@ -131,7 +131,7 @@ class QatLayer(nn.Module):
         target = None if bool(self.fallback) else self.target
         if norm is not None and target is not None:
             limit = norm_limit(self.method, target.bits, x_hi)
-            return norm_bounded(centred(self.method, rows), norm, scale, limit, clip)
+            return norm_bounded(rows, norm, scale, limit=limit, clip=clip, method=self.method)
         steps = torch.clamp(rows / scale[:, None], -clip, clip)
         if self.method == "proved" and target is not None:
             budgets = target.budgets(x_hi)
@@ -221,8 +221,3 @@ class QatLayer(nn.Module):
             return self.weight.new_zeros(())
         limit = norm_limit(self.method, self.target.bits, x.range.hi)
         return torch.relu(torch.exp2(self.log_norm) - limit * self.weight_scale()).sum()
-
-
-def centred(method: str, rows: torch.Tensor) -> torch.Tensor:
-    """Rows of zero mean for a2q+; as they are for the others."""
-    return rows - rows.mean(dim=1, keepdim=True) if method == "a2q+" else rows

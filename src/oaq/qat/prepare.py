@@ -20,10 +20,10 @@ from oaq.ptq.execute import layers, run_graph
 from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, observe
 from oaq.ptq.samples import Chunk, Reservoir, chunks
 from oaq.qat.config import NORMS, TRACKING, Config
-from oaq.qat.constrain import norm_limit, project
+from oaq.qat.constrain import centred, norm_limit, project
 from oaq.qat.convert import layer_params
 from oaq.qat.grid import SMALLEST, TensorQuantizer
-from oaq.qat.layer import EPS, MOMENTUM, QatLayer, centred
+from oaq.qat.layer import EPS, MOMENTUM, QatLayer
 from oaq.qat.network import QatNetwork, roots_of, tensor_bits
 
 FINER: Final = tuple(2.0 ** (-step / 8) for step in range(9))
@@ -65,7 +65,7 @@ def prepare(
 
         graph = normalize(model, tuple(each[:1] for each in parts), name)
     _check_rules(graph, config)
-    batches: Iterable[Any] = [parts if len(parts) > 1 else parts[0]] if calibration is None else calibration
+    batches: Iterable[Any] = [list(parts)] if calibration is None else calibration
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)
     kept = list(reservoir.chunks())
@@ -156,7 +156,7 @@ def _quantizers(
         ends = min(0.0, *(stats[name].lo.min() for name in group)), max(0.0, *(stats[name].hi.max() for name in group))
         steps = (1 << width) - 1
         params = choose_clip(histograms[root], steps, config.calibration).params if learned else None
-        params = params if params is not None else affine_range(*map(float, ends), steps)
+        params = params if params is not None else affine_range(float(ends[0]), float(ends[1]), steps)
         made[root] = TensorQuantizer(
             params, (float(ends[0]), float(ends[1])), learned=learned, features=prod(graph.shapes[root])
         )
