@@ -22,7 +22,7 @@ from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
 from oaq.report.data import Agreement
 from oaq.runtime import Session
-from oaq.verify.seal import save
+from oaq.seal.parts import save
 
 if typing.TYPE_CHECKING:
     import torch
