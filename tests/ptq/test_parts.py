@@ -15,10 +15,12 @@ from oaq.capture.lower import same_affine_groups
 from oaq.numerics.ranges import IntRange
 from oaq.ptq.bias import correct_biases, dequantized
 from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded
+from oaq.ptq.decide import Decider
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import apply_op, layers, run_graph
 from oaq.ptq.observe import HistogramBuilder, observe
-from oaq.ptq.quantize import Options, _root, _Table
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import _root
 from oaq.ptq.round import fitted, lane_sums, nearest, packed_rows, unpacked, whole_scale
 from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.search import search, whole
@@ -155,11 +157,11 @@ def test_sensitivity_predicts_what_noise_does_at_the_outputs() -> None:
     assert predicted == pytest.approx(measured, rel=0.35)
 
 
-def table(options: Options) -> _Table:
+def table(options: Options) -> Decider:
     one = graph()
     stats = observe(one, chunks(one, images()))
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
-    return _Table(equalize(one, stats), list(chunks(one, images())), roots, options)
+    return Decider(equalize(one, stats), list(chunks(one, images())), roots, options)
 
 
 def test_the_search_keeps_its_budget_and_a_larger_one_is_no_worse() -> None:
@@ -178,11 +180,11 @@ def test_the_search_keeps_its_budget_and_a_larger_one_is_no_worse() -> None:
 def test_bias_correction_takes_away_what_rounding_weights_did_to_every_mean() -> None:
     one, x = graph(), images(48)
     made = table(Options(budget=1.0))
-    choice, chosen, _ = made.decide(1.0)
+    decided = made.within(1.0)
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
-    tensors = {name: choice.params[root] for name, root in roots.items()}
+    tensors = {name: decided.params[root] for name, root in roots.items()}
     balanced = equalize(one, observe(one, chunks(one, images()))).graph
-    corrected = correct_biases(balanced, list(chunks(one, x)), tensors, chosen)
+    corrected = correct_biases(balanced, list(chunks(one, x)), tensors, decided.layers)
     with torch.inference_mode():
         exact = run_graph(balanced, np.concatenate(x))
         for node, _ in layers(balanced):
@@ -195,16 +197,16 @@ def test_bias_correction_takes_away_what_rounding_weights_did_to_every_mean() ->
                 means = moved.transpose(0, 1).flatten(1).double().mean(dim=1).numpy()
                 return np.abs(means) / (layer.weight_scale.astype(np.float64) * step)  # noqa: B023
 
-            assert errors(corrected[node.name]).max() < 0.51 + 1e-3 * errors(chosen[node.name]).max()
-            np.testing.assert_array_equal(corrected[node.name].weight, chosen[node.name].weight)
-    assert any((corrected[name].bias != chosen[name].bias).any() for name in chosen)
+            assert errors(corrected[node.name]).max() < 0.51 + 1e-3 * errors(decided.layers[node.name]).max()
+            np.testing.assert_array_equal(corrected[node.name].weight, decided.layers[node.name].weight)
+    assert any((corrected[name].bias != decided.layers[name].bias).any() for name in decided.layers)
 
 
 def test_bias_correction_without_samples_changes_nothing() -> None:
     one = graph()
     made = table(Options(budget=1.0))
-    choice, chosen, _ = made.decide(1.0)
+    decided = made.within(1.0)
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
-    tensors = {name: choice.params[root] for name, root in roots.items()}
-    unchanged = correct_biases(one, [], tensors, chosen)
-    assert all((unchanged[name].bias == chosen[name].bias).all() for name in chosen)
+    tensors = {name: decided.params[root] for name, root in roots.items()}
+    unchanged = correct_biases(one, [], tensors, decided.layers)
+    assert all((unchanged[name].bias == decided.layers[name].bias).all() for name in decided.layers)

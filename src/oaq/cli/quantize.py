@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "give up precision only where it pays)",
     )
     parser.add_argument(
+        "--rounding",
+        choices=("nearest", "axe", "adaround"),
+        default="nearest",
+        help="of weights: to nearest, with error feedback inside the accumulators' budgets, or learned (default nearest; "
+        "the others are more exact and take longer)",
+    )
+    parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
     )
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="samples per calibration batch (default 8)")
@@ -110,7 +117,7 @@ def _calibration(arguments: argparse.Namespace) -> tuple[Preprocess, Batches]:
 def _quantize(net: torch.nn.Module, batches: Batches, arguments: argparse.Namespace, how: Preprocess) -> IntProgram:
     from oaq.ptq.quantize import quantize
 
-    given = {} if arguments.budget is ... else {"budget": arguments.budget}
+    given = {"rounding": arguments.rounding} | ({} if arguments.budget is ... else {"budget": arguments.budget})
     read = list(say.track(batches, "read"))
     with say.bar("quantize", None):
         program = quantize(net, read, **given)
