@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounding",
         choices=("nearest", "axe", "adaround"),
         default="nearest",
-        help="of weights: to nearest, with error feedback inside the accumulators' budgets, or learned (default nearest; "
-        "the others are more exact and take longer)",
+        help="of weights: to nearest, with error feedback inside the accumulators' budgets, or learned; the latter two "
+        "are more exact and take longer (default nearest)",
     )
     parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
