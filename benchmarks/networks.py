@@ -4,9 +4,9 @@ r"""Whole networks: oaq on every instruction set beside ONNX Runtime and OpenVIN
     python -m benchmarks.networks mobilenet-v2 --threads 1
     python -m benchmarks.networks net.py:make --calibrate photos/ --size 224 --resize 256
 
-Peers get the same float network as ONNX and, for int8, ONNX Runtime's static QDQ quantization with its defaults on the
-same calibration data. OpenVINO runs twice: as it is, and in a process under ONEDNN_MAX_CPU_ISA=AVX2, which is the
-honest comparison for our AVX2 rows.
+Peers get the same float network as ONNX and, for int8, ONNX Runtime's static QDQ quantization (U8S8, a scale per
+channel) on the same calibration data. OpenVINO runs twice: as it is, and in a process under ONEDNN_MAX_CPU_ISA=AVX2,
+which is the honest comparison for our AVX2 rows.
 """
 
 from __future__ import annotations

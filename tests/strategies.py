@@ -23,6 +23,7 @@ from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node, TensorSpec
 from oaq.program.shapes import output_shape
+from tests.weights import WEIGHT_KINDS, random_weight
 
 OPERATORS: tuple[str, ...] = (
     "Conv2d",
@@ -43,24 +44,9 @@ OPERATORS: tuple[str, ...] = (
 )
 """Every operator of ``program.ops``; "Depthwise" is the Conv2d whose groups equal its channels."""
 
-WEIGHT_KINDS = ("uniform", "extreme", "small", "sparse", "positive")
+Limits = tuple[int, Sequence[str]]
+"""Most channels of a layer, kinds of weights."""
 INPUT_KINDS = ("random", "lo", "hi", "alternating", "ends")
-
-
-def random_weight(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> NDArray[np.int8]:
-    """Weights in [-127, 127] of one of ``WEIGHT_KINDS``."""
-    match kind:
-        case "extreme":
-            values = rng.choice(np.array([-127, 127]), shape)
-        case "small":
-            values = rng.integers(-3, 4, shape)
-        case "sparse":
-            values = rng.integers(-127, 128, shape) * (rng.random(shape) < 0.2)
-        case "positive":
-            values = rng.integers(100, 128, shape)
-        case _:
-            values = rng.integers(-127, 128, shape)
-    return values.astype(np.int8)
 
 
 def random_input(
@@ -198,6 +184,7 @@ def programs(
     max_side: int = 7,
     max_channels: int = 9,
     semantics: Semantics | None = None,
+    weights: Sequence[str] = WEIGHT_KINDS,
 ) -> IntProgram:
     """A valid program of 1 to ``max_nodes`` nodes, each one of ``operators``, chained and sometimes branching."""
     rule = semantics or draw(st.sampled_from(SEMANTICS))
@@ -213,7 +200,7 @@ def programs(
         usable = [kind for kind in operators if _fits(kind, builder.tensors[current])]
         if not usable:
             break
-        current = _append(draw, builder, rng, draw(st.sampled_from(usable)), current, max_channels)
+        current = _append(draw, builder, rng, draw(st.sampled_from(usable)), current, (max_channels, weights))
     if not builder.nodes:
         builder.add(ops.Reshape(shape), [current])
     return builder.finish()
@@ -249,7 +236,7 @@ def _fits(kind: str, x: TensorSpec) -> bool:
 
 
 def _append(
-    draw: st.DrawFn, builder: Builder, rng: np.random.Generator, kind: str, current: str, max_channels: int
+    draw: st.DrawFn, builder: Builder, rng: np.random.Generator, kind: str, current: str, limits: Limits
 ) -> str:
     x = builder.tensors[current]
     affine, reach = draw(affine_and_range())
@@ -257,12 +244,12 @@ def _append(
     match kind:
         case "Conv2d" | "Depthwise":
             scales = (x.affine.scale, affine.scale)
-            op = _draw_conv2d(draw, rng, x, (rule, scales), (kind, max_channels))
+            op = _draw_conv2d(draw, rng, x, (rule, scales), (kind, *limits))
             return builder.add(op, [current], affine, reach)
         case "Linear":
-            shape = (draw(st.integers(1, max_channels)), x.shape[0])
+            shape = (draw(st.integers(1, limits[0])), x.shape[0])
             scales = (x.affine.scale, affine.scale)
-            op = linear(rng, shape, kind=draw(st.sampled_from(WEIGHT_KINDS)), semantics=rule, scales=scales)
+            op = linear(rng, shape, kind=draw(st.sampled_from(limits[1])), semantics=rule, scales=scales)
             return builder.add(op, [current], affine, reach)
         case "Add" | "Mul" | "Concat":
             return _draw_joining(draw, builder, rng, kind, current)
@@ -281,10 +268,10 @@ def _draw_conv2d(
     rng: np.random.Generator,
     x: TensorSpec,
     numbers: tuple[Semantics, tuple[float, float]],
-    size: tuple[str, int],
+    size: tuple[str, int, Sequence[str]],
 ) -> ops.Conv2d:
     rule, scales = numbers
-    kind, max_channels = size
+    kind, max_channels, weights = size
     height, width, channels = x.shape
     dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
     padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
@@ -297,7 +284,7 @@ def _draw_conv2d(
     return conv2d(
         rng,
         (outputs, *kernel, channels // groups),
-        kind=draw(st.sampled_from(WEIGHT_KINDS)),
+        kind=draw(st.sampled_from(weights)),
         semantics=rule,
         scales=scales,
         stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
@@ -388,7 +375,7 @@ def _window(
 
 
 def _bias_and_requantize(
-    rng: np.random.Generator, weight: NDArray[np.int8], semantics: Semantics, scales: tuple[float, float]
+    rng: np.random.Generator, weight: ops.Weights, semantics: Semantics, scales: tuple[float, float]
 ) -> tuple[NDArray[np.int32], Requantize]:
     spread = np.maximum(np.abs(weight.astype(np.int64)).sum(axis=1), 1) * 255
     bias = (rng.uniform(-0.3, 0.3, len(spread)) * spread).astype(np.int32)

@@ -34,8 +34,8 @@ from oaq.program.files import load
 from oaq.program.int_program import IntProgram
 from oaq.report.build import build_report as report
 from oaq.runtime.session import Session
+from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
-from oaq.verify.seal import save
 
 if TYPE_CHECKING:
     from oaq import qat

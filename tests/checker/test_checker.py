@@ -179,11 +179,17 @@ def test_a_finding_names_node_register_tile_segment_and_numbers() -> None:
     assert any("a 16-bit lane can reach" in m for m in messages)
 
 
-def test_minus_128_and_other_malformed_programs_are_refused(network: IntProgram) -> None:
+@pytest.mark.parametrize(("value", "dtype"), [(256, np.int16), (-256, np.int16), (5, np.int16), (5, np.int32)])
+def test_weights_are_int8_or_what_a_zero_point_makes_of_u8(network: IntProgram, value: int, dtype: type) -> None:
     edited = parts(network, {})
-    edited[1]["nodes/0/weight"][0, 0, 0, 0] = -128
-    with pytest.raises(FormatError, match="from -128"):
+    weight = edited[1]["nodes/0/weight"].astype(dtype)
+    weight[0, 0, 0, 0] = value
+    edited[1]["nodes/0/weight"] = weight
+    with pytest.raises(FormatError, match="conv: weight"):
         check(*edited)
+
+
+def test_malformed_programs_are_refused(network: IntProgram) -> None:
     edited = parts(network, {})
     del edited[1]["nodes/0/bias"]
     with pytest.raises(FormatError, match="conv: bias is 1-d int32, not nothing"):

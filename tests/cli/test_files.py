@@ -16,7 +16,7 @@ READERS = {
     "bench": (),
     "report": (),
     "witness": ("--at", "stem:0"),
-    "export": ("--onnx", "out.onnx"),
+    "export": ("--out", "out.onnx"),
 }
 
 
@@ -97,7 +97,7 @@ def test_witness_says_what_there_is(oaq, sealed, at, words):
 
 def test_export_writes_a_file_that_onnx_reads(oaq, sealed, tmp_path):
     onnx = pytest.importorskip("onnx")
-    code, out, _ = oaq("export", sealed, "--onnx", tmp_path / "small.onnx", "--json")
+    code, out, _ = oaq("export", sealed, "--out", tmp_path / "small.onnx", "--json")
     assert code == 0
     assert json.loads(out)["bytes"] == (tmp_path / "small.onnx").stat().st_size
     onnx.checker.check_model(str(tmp_path / "small.onnx"))

@@ -26,10 +26,13 @@ from oaq.program.int_program import IntProgram, Node
 from oaq.program.plain import fingerprint
 from oaq.reference import compute, run
 from tests.strategies import OPERATORS, Builder, conv2d, linear, programs_with_inputs, ratios
+from tests.weights import NARROW_KINDS
 
 OPTIMIZED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 AS_WRITTEN = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 EXACT_WHEN_OPTIMIZED = {"Conv2d", "Depthwise", "Linear", "Lookup", "MaxPool", "Reshape", "Pad", "Slice", "DepthToSpace"}
+WRITTEN = (*NARROW_KINDS, "wide")
+"""Kinds of weights that ONNX holds with one zero point."""
 onnxruntime.set_default_logger_severity(3)
 
 
@@ -73,7 +76,7 @@ def differences(program: IntProgram, tensors: dict[str, np.ndarray]) -> dict[str
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_every_operator_equals_the_reference_node_by_node(operator: str) -> None:
     @settings(max_examples=12, deadline=None)
-    @given(programs_with_inputs((operator,), max_nodes=2, semantics="float32_half_even"))
+    @given(programs_with_inputs((operator,), max_nodes=2, semantics="float32_half_even", weights=WRITTEN))
     def check(case: tuple[IntProgram, tuple[np.ndarray, ...]]) -> None:
         program, inputs = case
         for level in (OPTIMIZED, AS_WRITTEN):
@@ -187,6 +190,27 @@ def test_fixed_point_and_multipliers_without_scales_are_refused_by_name() -> Non
     x = builder.input((2, 2, 3))
     builder.add(ops.Add(Requantize(np.float32([0.5, 0.7]))), [x, x], Affine(0.1, 0), name="add")
     with pytest.raises(UnsupportedOp, match=r"add: multiplier 1 is 0\.69.* the tensors' scales give 0\.5"):
+        build(builder.finish())
+
+
+@pytest.mark.parametrize(("low", "high", "zero"), [(-255, 0, 255), (0, 255, 0), (-100, 155, 100), (-3, 130, 125)])
+def test_weights_beyond_int8_are_stored_as_uint8_with_the_zero_point_nearest_the_middle(
+    low: int, high: int, zero: int
+) -> None:
+    builder, weight = Builder(), np.array([[low, high], [high, low]], np.int16)
+    requantize = Requantize(np.full(2, 0.001, np.float32))
+    builder.add(ops.Linear(weight, np.zeros(2, np.int32), requantize), [builder.input((2,))], name="fc")
+    stored = {one.name: onnx.numpy_helper.to_array(one) for one in build(builder.finish()).graph.initializer}
+    assert stored["fc.weight"].dtype == np.uint8
+    np.testing.assert_array_equal(stored["fc.weight"].T.astype(int) - zero, weight)
+    assert stored["fc.weight_zero_point"].tolist() == [zero, zero]
+
+
+def test_weights_that_no_single_zero_point_covers_are_refused_by_name() -> None:
+    builder, weight = Builder(), np.array([[-128, 128]], np.int16)
+    requantize = Requantize(np.full(1, 0.001, np.float32))
+    builder.add(ops.Linear(weight, np.zeros(1, np.int32), requantize), [builder.input((2,))], name="fc")
+    with pytest.raises(UnsupportedOp, match=r"fc: weights reach \[-128, 128\], more than one uint8 zero point covers"):
         build(builder.finish())
 
 

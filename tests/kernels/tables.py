@@ -26,7 +26,7 @@ def entry(name: str, **changes: object) -> dict[str, Any]:
         "group_overflow": "saturates",
         "max_run": None,
         "x_range": (0, 255),
-        "w_range": (-127, 127),
+        "w_range": (-128, 127),
         "available": isa != "avx512bw",
         **changes,
     }

@@ -101,7 +101,7 @@ def test_a_row_whose_operands_do_not_fit_is_refused_by_its_contract() -> None:
     found = plan(network(1), "avx2", rows=["gemm_u8s8_avx2_exact", "gemm_u8s8_avx2_i7"], table=(*TABLE, seven_bit))
     assert found["conv"].row.name == "gemm_u8s8_avx2_exact"
     assert {one.row: one.reason for one in found["conv"].refused}["gemm_u8s8_avx2_i7"] == (
-        "takes operands [0, 127] and weights [-127, 127], not these"
+        "takes operands [0, 127] and weights [-128, 127], not these"
     )
     inside = plan(network(1, hi=127), "avx2", rows=["gemm_u8s8_avx2_i7"], table=(*TABLE, seven_bit))
     assert inside["conv"].row.name == "gemm_u8s8_avx2_i7"

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from oaq.kernels.plan import plan
 from oaq.program.int_program import IntProgram
 from tests.native.machine import ROWS, SUMMING, check, compare, held, layer, vector
-from tests.strategies import INPUT_KINDS, WEIGHT_KINDS, programs_with_inputs, random_input
+from tests.strategies import INPUT_KINDS, programs_with_inputs, random_input
+from tests.weights import WEIGHT_KINDS
 
 GEMM = [name for name in SUMMING if ROWS[name].family == "gemm"]
 DEPTHWISE = [name for name in SUMMING if ROWS[name].family == "depthwise"]

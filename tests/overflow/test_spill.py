@@ -42,8 +42,8 @@ REGISTERS = [
 def case(seed: int, outputs: int, terms: int, rows: int, *, low: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights with extremes sprinkled in, and operand ranges (holding zero unless ``low``)."""
     rng = np.random.default_rng(seed)
-    weight = rng.integers(-127, 128, (outputs, terms))
-    weight = np.where(rng.random(weight.shape) < 0.3, rng.choice([-127, 0, 127], weight.shape), weight).astype(np.int8)
+    weight = rng.integers(-128, 128, (outputs, terms))
+    weight = np.where(rng.random(weight.shape) < 0.3, rng.choice([-128, 0, 127], weight.shape), weight).astype(np.int8)
     hi = rng.choice([255, 255, 180, 31], (rows, terms))
     lo = rng.integers(0, 32, (rows, terms)) if low else np.zeros_like(hi)
     return weight, lo, hi
@@ -188,7 +188,7 @@ def test_a_product_that_cannot_fit_is_refused_with_output_lane_and_bits() -> Non
 
 @pytest.mark.parametrize("register", [AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, NEON_ACC16], ids=lambda r: r.name)
 def test_every_layer_is_provable_at_the_widest_weights_and_activations(register: Accumulator) -> None:
-    for sign in (-127, 127):
+    for sign in (-128, -127, 127):
         weight = np.full((4, 64), sign, np.int8)
         plan = schedule(weight, np.zeros(64, int), np.full(64, 255), register, 4)
         assert plan.bound.lo >= -32768
@@ -223,6 +223,9 @@ def test_a_transient_wrap_needs_no_spill_but_a_saturating_register_does() -> Non
     assert schedule(weight, x, x, pure(16, "saturates"), 1).spills > 1
 
 
-def test_minus_128_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\[-127, 127\]"):
-        schedule(np.array([[-128]], np.int8), np.array([0]), np.array([1]), pure(16), 1)
+def test_minus_128_is_a_weight_like_any_other_and_its_pairs_are_split() -> None:
+    weight = np.array([[-128, 0, -128, -128]], np.int8)
+    plan = schedule(weight, np.zeros(4, int), np.full(4, 255), AVX2_ACC16, 1)
+    assert plan.splits == 1  # -128 * 255 * 2 leaves 16 bits, -128 * 255 = -32640 does not
+    assert plan.packed.tolist() == [[[-128, 0, -128, 0]], [[0, 0, 0, -128]]]
+    assert plan.bounds.tolist() == [[-32640, 0], [-32640, 0]]

@@ -183,7 +183,8 @@ def test_a_missing_wrong_or_left_over_array_is_one_format_error() -> None:
     for wrong in (
         arrays["nodes/0/weight"].astype(np.int16),
         arrays["nodes/0/weight"][0],
-        np.full((1, 1, 1, 1), -128, np.int8),
+        np.full((1, 1, 1, 1), 256, np.int16),
+        np.full((1, 1, 1, 1), 200, np.int32),
     ):
         with pytest.raises(FormatError, match="weight"):
             from_plain(header, {**arrays, "nodes/0/weight": wrong})

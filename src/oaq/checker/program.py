@@ -40,10 +40,12 @@ class Node:
     fields: Mapping[str, Any]
     arrays: Arrays
 
-    def array(self, key: str, dtype: type[np.generic], ndim: int) -> NDArray[Any]:
-        """One of its arrays, of that type and rank."""
+    def array(
+        self, key: str, dtype: type[np.generic], ndim: int, other: type[np.generic] | None = None
+    ) -> NDArray[Any]:
+        """One of its arrays, of that type (or the other) and rank."""
         value = self.arrays.get(key)
-        if value is None or value.dtype != dtype or value.ndim != ndim:
+        if value is None or value.dtype not in (dtype, other or dtype) or value.ndim != ndim:
             got = "nothing" if value is None else f"{value.dtype} of shape {value.shape}"
             raise FormatError(f"{self.name}: {key} is {ndim}-d {np.dtype(dtype).name}, not {got}")
         return value

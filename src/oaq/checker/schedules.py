@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from oaq.checker.sums import Layer, lane_ends, tiles
 from oaq.checker.verdict import Finding, Notes
 
 Find = Callable[..., None]
+Weights = NDArray[np.signedinteger[Any]]
 REPORTED = 8
 """Findings of one kind kept per schedule; one is enough to refuse it."""
 
@@ -76,7 +78,7 @@ def _segments(claims: Arrays, tile_count: int, steps: int, register: Register) -
     return segments
 
 
-def _packed(claims: Arrays, weight: NDArray[np.int8], at: Ints) -> NDArray[np.int8] | str:
+def _packed(claims: Arrays, weight: Weights, at: Ints) -> NDArray[np.int8] | str:
     """The weights as executed: stated in full, or the program's own except for the steps that are split."""
     split_at, split = claims.get("split_at"), claims.get("split_weight")
     known = {"segments", "bounds", "split_at", "split_weight", "packed"}
@@ -86,7 +88,8 @@ def _packed(claims: Arrays, weight: NDArray[np.int8], at: Ints) -> NDArray[np.in
         return f"split weights are int8 {(len(split_at), *weight.shape[1:])}"
     if len(split_at) and (int(split_at.min()) < 0 or int(split_at.max()) >= len(at)):
         return f"split_at leaves the {len(at)} steps executed"
-    executed = weight[at]
+    # What no int8 holds must be stated as split, or the law below finds it missing.
+    executed = np.clip(weight[at], -128, 127).astype(np.int8)
     executed[split_at] = split
     stated = claims.get("packed")
     if stated is None:
@@ -96,7 +99,7 @@ def _packed(claims: Arrays, weight: NDArray[np.int8], at: Ints) -> NDArray[np.in
     return stated if np.array_equal(stated, executed) else "packed weights are not those of the segments"
 
 
-def _check_law(weight: NDArray[np.int8], packed: NDArray[np.int8], at: Ints, find: Find, steps: int) -> None:
+def _check_law(weight: Weights, packed: NDArray[np.int8], at: Ints, find: Find, steps: int) -> None:
     """For every tile, output and k the executed weights sum to the program's."""
     order = np.argsort(at, kind="stable")
     turn = np.empty(len(at), np.int64)

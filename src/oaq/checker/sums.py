@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Layer:
 
     Attributes:
         node: its name.
-        weight: (N, K) int8, k = (row * KW + column) * C_group + c.
+        weight: (N, K) int8, or int16 in [-255, 255] where one leaves int8, k = (row * KW + column) * C_group + c.
         lo: (R, K) least of each operand as loaded; output n reads row n // (N / R).
         hi: (R, K) most.
         bias: (N,) int64.
@@ -37,7 +37,7 @@ class Layer:
     """
 
     node: str
-    weight: NDArray[np.int8]
+    weight: NDArray[np.signedinteger[Any]]
     lo: Ints
     hi: Ints
     bias: Ints
@@ -59,22 +59,28 @@ def layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> Layer:
     """Read a Conv2d or Linear.
 
     Raises:
-        FormatError: its arrays, its input and its output do not fit each other, or a weight is -128.
+        FormatError: its arrays, its input and its output do not fit each other, or a weight leaves [-255, 255].
     """
     convolution = node.kind == "Conv2d"
-    weight = node.array("weight", np.int8, 4 if convolution else 2)
+    weight = node.array("weight", np.int8, 4 if convolution else 2, np.int16)
     bias = node.array("bias", np.int32, 1)
-    if weight.size == 0 or len(bias) != len(weight) or len(weight) != y.shape[-1] or int(weight.min()) < -127:
+    if weight.size == 0 or len(bias) != len(weight) or len(weight) != y.shape[-1] or not _is_weight(weight):
         raise FormatError(f"{node.name}: weights of shape {weight.shape} from {weight.min(initial=0)} do not fit")
     groups = node.number("groups") if convolution else 1
     if groups < 1 or len(weight) % groups or weight.shape[-1] * groups != spec.shape[-1]:
         raise FormatError(f"{node.name}: {groups} groups of {weight.shape} do not fit an input {spec.shape}")
-    if weight[0].size * 255 * 127 >= 1 << 60:
+    if weight[0].size * 255 * 255 >= 1 << 60:
         raise FormatError(f"{node.name}: {weight[0].size} products per output are beyond this checker")
     lo, hi = _operands(node, x, spec, y, groups) if convolution else (x.lo[None], x.hi[None])
     depthwise = convolution and 1 < groups == len(weight) and weight.shape[-1] == 1
     flat = weight.reshape(len(weight), -1)
     return Layer(node.name, flat, lo, hi, bias.astype(np.int64), spec.zero, 1 if depthwise else groups)
+
+
+def _is_weight(weight: NDArray[Integer]) -> bool:
+    """A u8 less a zero point, in the narrower of the two types that holds all of them."""
+    low, high = int(weight.min()), int(weight.max())
+    return weight.dtype == np.int8 or (-255 <= low <= high <= 255 and not -128 <= low <= high <= 127)
 
 
 def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tuple[Ints, Ints]:

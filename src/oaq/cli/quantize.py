@@ -22,7 +22,7 @@ from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
 from oaq.report.data import Agreement
 from oaq.runtime import Session
-from oaq.verify.seal import save
+from oaq.seal.parts import save
 
 if typing.TYPE_CHECKING:
     import torch
@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="predicted cost allowed, 1.0 being 16-bit sums without a spill; 'none' keeps 8 bits everywhere (default: "
         "give up precision only where it pays)",
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=("nearest", "axe", "adaround"),
+        default="nearest",
+        help="of weights: to nearest, with error feedback inside the accumulators' budgets, or learned; the latter two "
+        "are more exact and take longer (default nearest)",
     )
     parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
@@ -110,7 +117,7 @@ def _calibration(arguments: argparse.Namespace) -> tuple[Preprocess, Batches]:
 def _quantize(net: torch.nn.Module, batches: Batches, arguments: argparse.Namespace, how: Preprocess) -> IntProgram:
     from oaq.ptq.quantize import quantize
 
-    given = {} if arguments.budget is ... else {"budget": arguments.budget}
+    given = {"rounding": arguments.rounding} | ({} if arguments.budget is ... else {"budget": arguments.budget})
     read = list(say.track(batches, "read"))
     with say.bar("quantize", None):
         program = quantize(net, read, **given)

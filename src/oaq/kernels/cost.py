@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, NoKernel
 from oaq.kernels.table import KernelRow
+from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.spill import RunCount, count_runs
 
@@ -88,11 +89,12 @@ def row_cost(row: KernelRow) -> RowCost:
 
 
 def contract_holds(
-    row: KernelRow, weight: NDArray[np.int8], x: tuple[NDArray[np.integer], NDArray[np.integer]]
+    row: KernelRow, weight: NDArray[np.signedinteger[Any]], x: tuple[NDArray[np.integer], NDArray[np.integer]]
 ) -> bool:
-    """True iff the row accepts these weights and operand ranges."""
+    """True iff the row accepts these operand ranges and weights (wide ones as the int8 parts it is given)."""
     operands = IntRange(int(x[0].min()), int(x[1].max()))
-    return row.x_range.contains(operands) and row.w_range.contains(IntRange(int(weight.min()), int(weight.max())))
+    weights = IntRange(S8.clamp(int(weight.min())), S8.clamp(int(weight.max())))
+    return row.x_range.contains(operands) and row.w_range.contains(weights)
 
 
 def runs_cost(row: KernelRow, runs: RunCount, positions: int) -> float:
@@ -127,7 +129,7 @@ def _cost(cost: RowCost, runs: RunCount, tile: tuple[int, int], positions: int) 
 
 
 def predict_layer_cost(
-    weight: NDArray[np.int8],
+    weight: NDArray[np.signedinteger[Any]],
     x: tuple[NDArray[np.integer], NDArray[np.integer]],
     rows: Sequence[KernelRow],
     *,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from oaq.errors import NoKernel
 from oaq.program import ops
 
@@ -32,12 +29,13 @@ class Layout:
     """The weights of a Conv2d or Linear in the order kernels sum them.
 
     Attributes:
-        weight: (N, K) int8 in packed K order, not padded: k = (kh * KW + kw) * C_group + c; depthwise: taps.
+        weight: (N, K) int8 (or int16, see ``overflow.wide``) in packed K order, not padded:
+            k = (kh * KW + kw) * C_group + c; depthwise: taps.
         tile_groups: groups that a tile of outputs must not span: the convolution's, but 1 for depthwise, whose tiles
             cut the channels.
     """
 
-    weight: NDArray[np.int8]
+    weight: ops.Weights
     tile_groups: int
 
 

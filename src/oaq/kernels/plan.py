@@ -259,9 +259,9 @@ def _choose(node: Node, op: ops.Conv2d | ops.Linear, sums: NodeProof, candidates
 
 def _expensive(row: KernelRow, runs: RunCount) -> str:
     unit = "k-quads" if row.accumulator is not None and row.accumulator.step == 4 else "tap pairs"
-    split = runs.issues - runs.tiles * runs.steps
+    again = runs.issues - runs.tiles * runs.steps
     text = f"proved runs average {runs.tiles * runs.steps / runs.segments:.1f} {unit}"
-    return f"{text}, {split} of {runs.tiles * runs.steps} steps split" if split else text
+    return f"{text}, {again} steps more than the {runs.tiles * runs.steps} there are (split or wide)" if again else text
 
 
 def _refusal(reason: str, cost: float | None, chosen: float) -> str:
@@ -278,7 +278,7 @@ def _sums(planned: NodePlan) -> str:
     found = planned.schedule
     text = f"{found.tiles} tiles x {found.steps} steps, {found.spills} spills, average run {found.average_run:.1f}"
     if found.splits:
-        text += f", {found.splits} steps split"
+        text += f", {found.splits} steps split or wide"
     return f"{text}, lanes {_show(found.bound)}"
 
 

@@ -21,6 +21,8 @@ def signed(bits: int) -> IntRange:
 U8: Final = IntRange(0, 255)
 S8: Final = signed(8)
 S8_WEIGHT: Final = IntRange(-127, 127)
-"""Weights: symmetric, so -128 never occurs and |u8 * s8| <= 255 * 127 = 32385 always fits 16 bits."""
+"""Weights as oaq chooses them: symmetric, so they can be negated."""
+WIDE_WEIGHT: Final = IntRange(-255, 255)
+"""Weights as other tools' zero points make them: a u8 minus a u8. See ``overflow.wide``."""
 S16: Final = signed(16)
 S32: Final = signed(32)

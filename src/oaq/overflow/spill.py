@@ -5,12 +5,15 @@ longest run is optimal: if every operand range contains 0, any part of a run tha
 never helps a later one (docs/math/overflow.md, section 6).
 
 A step that does not fit by itself is *split*: issued twice (once per product that shares a lane), with complementary
-weights for the outputs that need it, so that every issue puts one product into a lane.
+weights for the outputs that need it, so that every issue puts one product into a lane. Weights wider than int8 are
+scheduled in passes (``overflow.wide``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -19,8 +22,11 @@ from oaq.errors import AccumulatorOverflow
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import StepBounds, exact_dtype, group_is_bounded, place_in_lane, step_bounds
+from oaq.overflow.wide import byte_parts, interleaved, restarts, trimmed
 
 Ints = NDArray[np.integer]
+Weights = NDArray[np.signedinteger[Any]]
+"""int8, or int16 where one weight leaves int8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +46,7 @@ class Schedule:
         bounds: (R, 2) int64: least and most any lane of any output of the tile can hold at the spill (at any moment,
             for a saturating or exact register). Lanes of padding hold 0.
         group_bound: least and most of any single instruction's group.
-        splits: how many (tile, step) had to be issued more than once.
+        splits: how many (tile, step) had to be issued more than once, as split or as wide.
     """
 
     accumulator: Accumulator
@@ -81,7 +87,7 @@ class RunCount:
         tiles: tiles of outputs.
         steps: steps of one tile, each counted once.
         segments: spills over all tiles.
-        issues: steps executed over all tiles, splits counted as often as they are issued.
+        issues: steps executed over all tiles, each counted as often as it is issued.
     """
 
     tiles: int
@@ -91,7 +97,7 @@ class RunCount:
 
 
 def schedule(
-    weight: NDArray[np.int8],
+    weight: Weights,
     x_lo: Ints,
     x_hi: Ints,
     accumulator: Accumulator,
@@ -103,7 +109,7 @@ def schedule(
     """The fewest spills that are proved for every input.
 
     Args:
-        weight: (N, K) int8 in packed K order; padding of K at the end is added here.
+        weight: (N, K) int8, or int16 in [-255, 255], in packed K order; padding of K at the end is added here.
         x_lo: (K,) or (R, K), R dividing N (output n reads row ``n // (N / R)``): operand ranges as loaded.
         x_hi: likewise.
         accumulator: the register model.
@@ -114,24 +120,39 @@ def schedule(
     Raises:
         AccumulatorOverflow: a single product leaves a lane; names output, lane, step and the bits it needs.
     """
-    tiled = _tile(weight, x_lo, x_hi, accumulator, (tile_n, groups))
-    layout = _layout(tiled, accumulator, where)
-    return _pack(tiled, layout, accumulator)
+    passes = []
+    for index, part in enumerate(byte_parts(np.asarray(weight))):
+        tiled = _tile(part, x_lo, x_hi, accumulator, (tile_n, groups))
+        found = _pack(tiled, _layout(tiled, accumulator, where, later=index > 0), accumulator)
+        if index:
+            segments, kept, rows = trimmed(found.segments, found.packed)
+            found = replace(found, segments=segments, packed=found.packed[rows], bounds=found.bounds[kept])
+        passes.append(found)
+    return passes[0] if len(passes) == 1 else _merge(passes)
 
 
 def split_rows(found: Schedule) -> NDArray[np.intp]:
     """Which rows of ``packed`` belong to steps that are issued more than once."""
-    tile, start, count = found.segments.astype(np.intp).T
-    within = np.arange(len(found.packed)) - (np.cumsum(count) - count).repeat(count)
-    step = tile.repeat(count) * found.steps + start.repeat(count) + within
+    step = _executed(found)
     return np.nonzero(np.bincount(step)[step] > 1)[0]
 
 
+def _executed(found: Schedule) -> NDArray[np.intp]:
+    """(S,): which step of which tile each row of ``packed`` belongs to, as tile * steps + step."""
+    tile, start, count = found.segments.astype(np.intp).T
+    within = np.arange(len(found.packed)) - (np.cumsum(count) - count).repeat(count)
+    return tile.repeat(count) * found.steps + start.repeat(count) + within
+
+
 def count_runs(
-    weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, tile_n: int, *, groups: int = 1
+    weight: Weights, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, tile_n: int, *, groups: int = 1
 ) -> RunCount:
     """How many segments and steps ``schedule`` would need; same arguments, same errors, no packing."""
-    tiled = _tile(weight, x_lo, x_hi, accumulator, (tile_n, groups))
+    narrow = byte_parts(np.asarray(weight))
+    if len(narrow) > 1:
+        found = schedule(weight, x_lo, x_hi, accumulator, tile_n, groups=groups)
+        return RunCount(found.tiles, found.steps, found.spills, len(found.packed))
+    tiled = _tile(narrow[0], x_lo, x_hi, accumulator, (tile_n, groups))
     layout = _layout(tiled, accumulator, "layer")
     extra = int(layout.issues.sum() - layout.issues.size)
     return RunCount(tiled.tiles, tiled.steps, int(layout.starts.sum()) + extra, int(layout.issues.sum()))
@@ -173,13 +194,23 @@ class _Layout:
     split: NDArray[np.bool_]
 
 
+def _merge(passes: list[Schedule]) -> Schedule:
+    """All passes as one schedule: a tile executes one after the other."""
+    by_segment, by_row = interleaved([found.segments for found in passes])
+    segments = np.concatenate([found.segments for found in passes])[by_segment]
+    packed = np.concatenate([found.packed for found in passes])[by_row]
+    bounds = np.concatenate([found.bounds for found in passes])[by_segment]
+    for array in (segments, packed, bounds):
+        array.flags.writeable = False
+    group = reduce(IntRange.hull, (found.group_bound for found in passes))
+    whole = replace(passes[0], segments=segments, packed=packed, bounds=bounds, group_bound=group)
+    return replace(whole, splits=int((np.bincount(_executed(whole)) > 1).sum()))
+
+
 def _tile(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, shape: tuple[int, int]) -> _Tiled:
-    weight = np.asarray(weight)
     low, high = np.atleast_2d(np.asarray(x_lo)), np.atleast_2d(np.asarray(x_hi))
     tile_n, groups = shape
     outputs, terms = weight.shape
-    if weight.dtype != np.int8 or int(weight.min(initial=0)) < -127:
-        raise ValueError(f"weights are int8 in [-127, 127], not {weight.dtype} from {weight.min()}")
     rows = low.shape[0]
     if low.shape != high.shape or low.shape[1] != terms or outputs % rows or outputs % groups:
         raise ValueError(f"weights {weight.shape} in {groups} groups do not fit ranges {low.shape}, {high.shape}")
@@ -197,8 +228,7 @@ def _tile(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumul
 
 def _pad_steps(values: Ints, step: int) -> Ints:
     """(N, K) to (N, Q, step), zeros at the end."""
-    missing = -values.shape[1] % step
-    return np.pad(values, ((0, 0), (0, missing))).reshape(values.shape[0], -1, step)
+    return np.pad(values, ((0, 0), (0, -values.shape[1] % step))).reshape(values.shape[0], -1, step)
 
 
 def _pad_tiles(values: Ints, tile_n: int, groups: int) -> Ints:
@@ -208,9 +238,10 @@ def _pad_tiles(values: Ints, tile_n: int, groups: int) -> Ints:
     return padded.reshape(-1, tile_n, *values.shape[1:]).transpose(0, 2, 1, 3)
 
 
-def _layout(tiled: _Tiled, accumulator: Accumulator, where: str) -> _Layout:
+def _layout(tiled: _Tiled, accumulator: Accumulator, where: str, *, later: bool = False) -> _Layout:
+    """Where runs start; a ``later`` pass also starts one wherever its weights begin again."""
     tiles, steps, outputs, _ = tiled.weight.shape
-    starts = np.zeros((tiles, steps), np.bool_)
+    starts = restarts(tiled.weight) if later else np.zeros((tiles, steps), np.bool_)
     starts[:, 0] = True
     issues = np.ones((tiles, steps), np.intp)
     if accumulator.is_exact and accumulator.max_run is None:
@@ -303,7 +334,7 @@ def _greedy(starts: NDArray[np.bool_], first: Ints, last: _Last | None, accumula
         if q:
             grown = run + first[q]
             fits = (grown <= limit).all(axis=1) if bounded else np.ones(tiles, np.bool_)
-            fits &= length < most
+            fits &= (length < most) & ~starts[:, q]
             starts[:, q] = ~fits
             run = np.where(fits[:, None], grown, first[q])
             length = np.where(fits, length + 1, 1)

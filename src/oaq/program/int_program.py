@@ -208,5 +208,5 @@ def _check_total(where: str, op: ops.Conv2d | ops.Linear, x: TensorSpec) -> None
     """The s32 total by its crudest bound, so that every later sum may trust 32 (and the reference 64) bits."""
     terms = op.weight[0].size
     reach = max(abs(x.range.lo - x.affine.zero_point), abs(x.range.hi - x.affine.zero_point), x.range.hi)
-    if terms * reach * 127 >= 1 << 62:
-        raise ProgramError(f"{where}: {terms} terms of size {reach * 127} are beyond {S32} and any proof here")
+    if terms * reach * 255 >= 1 << 62:
+        raise ProgramError(f"{where}: {terms} terms of size {reach * 255} are beyond {S32} and any proof here")

@@ -8,16 +8,17 @@ output's effective range. The law for each formula is in ``oaq.reference``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
-from oaq.numerics.formats import S8_WEIGHT
+from oaq.numerics.formats import S8, WIDE_WEIGHT
 from oaq.numerics.requantize import Requantize
 
 Pair = tuple[int, int]
+Weights = NDArray[np.signedinteger[Any]]
 Padding = tuple[int, int, int, int]
 """Rows and columns added at the (top, bottom, left, right)."""
 
@@ -32,7 +33,7 @@ class Conv2d:
     A padded position holds x = zx, so it adds nothing. Depthwise is ``groups == C == N``.
 
     Attributes:
-        weight: (N, KH, KW, C / groups) int8 in [-127, 127].
+        weight: (N, KH, KW, C / groups) int8; int16 in [-255, 255] where one leaves int8 (imported with a zero point).
         bias: (N,) int32 at scale s_x * s_w[n].
         requantize: N multipliers.
         stride: rows, columns; >= 1.
@@ -41,7 +42,7 @@ class Conv2d:
         groups: divides C and N.
     """
 
-    weight: NDArray[np.int8]
+    weight: Weights
     bias: NDArray[np.int32]
     requantize: Requantize
     stride: Pair = (1, 1)
@@ -70,12 +71,12 @@ class Linear:
     """acc[n] = bias[n] + sum_k weight[n, k] * (x[k] - zx); y = requantize(acc, zy).
 
     Attributes:
-        weight: (N, K) int8 in [-127, 127].
+        weight: (N, K) int8; int16 in [-255, 255] where one leaves int8 (imported with a zero point).
         bias: (N,) int32 at scale s_x * s_w[n].
         requantize: N multipliers.
     """
 
-    weight: NDArray[np.int8]
+    weight: Weights
     bias: NDArray[np.int32]
     requantize: Requantize
 
@@ -264,9 +265,11 @@ SAME_AFFINE: tuple[type, ...] = (MaxPool, Resize, DepthToSpace, Reshape, Pad, Sl
 """Operators that move or select integers: input and output share one affine map."""
 
 
-def _frozen(what: str, array: NDArray[np.generic], dtype: type[np.generic], ndim: int) -> NDArray[np.generic]:
+def _frozen(
+    what: str, array: NDArray[np.generic], dtype: type[np.generic], ndim: int, other: type[np.generic] | None = None
+) -> NDArray[np.generic]:
     given = np.asarray(array)
-    if given.dtype != dtype or given.ndim != ndim or given.size == 0:
+    if given.dtype not in (dtype, other or dtype) or given.ndim != ndim or given.size == 0:
         raise ProgramError(
             f"{what}: {ndim}-d {np.dtype(dtype).name} expected, not {given.dtype} of shape {given.shape}"
         )
@@ -275,15 +278,24 @@ def _frozen(what: str, array: NDArray[np.generic], dtype: type[np.generic], ndim
     return copy
 
 
+def _narrowest(name: str, weight: NDArray[np.generic]) -> NDArray[np.generic]:
+    """int16 only where int8 does not do, so that a network has one form (and one fingerprint)."""
+    given = np.asarray(weight)
+    if given.dtype != np.int16 or not given.size:
+        return given
+    low, high = int(given.min()), int(given.max())
+    if low < WIDE_WEIGHT.lo or high > WIDE_WEIGHT.hi:
+        raise ProgramError(f"{name}: weights lie in [-255, 255] (a u8 less its zero point), not in [{low}, {high}]")
+    return given.astype(np.int8) if low >= S8.lo and high <= S8.hi else given
+
+
 def _freeze_weights(op: Conv2d | Linear, ndim: int) -> None:
     name = type(op).__name__
-    weight = _frozen(f"{name} weight", op.weight, np.int8, ndim)
+    weight = _frozen(f"{name} weight", _narrowest(name, op.weight), np.int8, ndim, np.int16)
     bias = _frozen(f"{name} bias", op.bias, np.int32, 1)
     outputs = weight.shape[0]
     if bias.shape[0] != outputs:
         raise ProgramError(f"{name}: {bias.shape[0]} biases for {outputs} outputs")
-    if int(weight.min()) < S8_WEIGHT.lo:
-        raise ProgramError(f"{name}: weights lie in [-127, 127]; -128 occurs, whose products a 16-bit pair cannot hold")
     object.__setattr__(op, "weight", weight)
     object.__setattr__(op, "bias", bias)
     _check_count(name, op.requantize, outputs)

@@ -206,9 +206,12 @@ def _node(item: object, index: int, taken: _Taken, where: str) -> Node:
                 values[name] = _bool(plain[name], f"{here}: {name}")
             case _:
                 values[name] = _text(plain[name], f"{here}: {name}")
+    made = operator(**values)
+    if "weight" in values and made.weight.dtype != values["weight"].dtype:
+        raise FormatError(f"{here}: its weights fit {made.weight.dtype}, so they are not stored as int16")
     return Node(
         _text(plain["name"], f"{here}: name"),
-        operator(**values),
+        made,
         _texts(plain["inputs"], f"{here}: inputs"),
         _text(plain["output"], f"{here}: output"),
     )

@@ -21,13 +21,14 @@ from oaq.program.plain import fingerprint, to_plain
 from oaq.reference import run
 from oaq.runtime import Session
 from oaq.runtime.values import to_integers
-from oaq.verify.inputs import Inputs, corner_inputs, signature_inputs
+from oaq.seal.inputs import Inputs, signature_inputs
+from oaq.seal.parts import certificate
+from oaq.seal.signature import PART as SIGNATURE
+from oaq.seal.signature import SAMPLES, model_signature, stored_signature
+from oaq.verify.inputs import corner_inputs
 from oaq.verify.native import Attempt, Case, isa_attempts, row_attempts
 from oaq.verify.ort import onnxruntime_executor
 from oaq.verify.report import Executor, Report
-from oaq.verify.seal import certificate
-from oaq.verify.signature import PART as SIGNATURE
-from oaq.verify.signature import SAMPLES, model_signature, stored_signature
 
 BUILT_FROM_NOTHING = "the native module is not built"
 

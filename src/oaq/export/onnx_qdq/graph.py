@@ -79,12 +79,14 @@ class Graph:
         ends = [self.shared(end, f"u8_{end}", np.array(end, np.uint8)) for end in (spec.range.lo, spec.range.hi)]
         return self.node("Clip", [wide, *ends], output)
 
-    def dequantized_constant(self, name: str, value: NDArray[Any], scale: NDArray[np.float32], axis: int) -> str:
-        """A constant of integers with one scale per entry of ``axis`` and zero point 0."""
+    def dequantized_constant(
+        self, name: str, value: NDArray[Any], scale: NDArray[np.float32], axis: int, *, zero: int = 0
+    ) -> str:
+        """A constant of integers with one scale per entry of ``axis`` and one zero point for all."""
         inputs = [
             self.constant(name, value),
             self.constant(f"{name}_scale", scale),
-            self.constant(f"{name}_zero_point", np.zeros(scale.shape, value.dtype)),
+            self.constant(f"{name}_zero_point", np.full(scale.shape, zero, value.dtype)),
         ]
         return self.value("DequantizeLinear", inputs, f"{name}_real", axis=axis)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from oaq.errors import UnsupportedOp
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.scales import check_ratio, weight_scales
+from oaq.numerics.formats import U8
+from oaq.numerics.ranges import IntRange
 from oaq.program import ops
 from oaq.program.int_program import Node, TensorSpec
 
@@ -42,11 +47,11 @@ def emit(graph: Graph, node: Node) -> None:
 
 
 def _conv2d(graph: Graph, node: Node, op: ops.Conv2d, x: TensorSpec, y: TensorSpec) -> None:
-    scale = _weight_scales(node, op, x, y)
+    scale, (weight, zero) = _weight_scales(node, op, x, y), _stored_weights(node, op)
     top, bottom, left, right = op.padding
     inputs = [
         graph.dequantize(x.name),
-        graph.dequantized_constant(f"{node.name}.weight", op.weight.transpose(0, 3, 1, 2), scale, axis=0),
+        graph.dequantized_constant(f"{node.name}.weight", weight.transpose(0, 3, 1, 2), scale, axis=0, zero=zero),
         graph.dequantized_constant(f"{node.name}.bias", op.bias, np.float32(x.affine.scale) * scale, axis=0),
     ]
     real = graph.value(
@@ -63,10 +68,10 @@ def _conv2d(graph: Graph, node: Node, op: ops.Conv2d, x: TensorSpec, y: TensorSp
 
 
 def _linear(graph: Graph, node: Node, op: ops.Linear, x: TensorSpec, y: TensorSpec) -> None:
-    scale = _weight_scales(node, op, x, y)
+    scale, (weight, zero) = _weight_scales(node, op, x, y), _stored_weights(node, op)
     inputs = [
         graph.dequantize(x.name),
-        graph.dequantized_constant(f"{node.name}.weight", op.weight.T, scale, axis=1),
+        graph.dequantized_constant(f"{node.name}.weight", weight.T, scale, axis=1, zero=zero),
         graph.dequantized_constant(f"{node.name}.bias", op.bias, np.float32(x.affine.scale) * scale, axis=0),
     ]
     graph.quantize(graph.value("Gemm", inputs, node.name), y.name)
@@ -78,6 +83,20 @@ def _weight_scales(node: Node, op: ops.Conv2d | ops.Linear, x: TensorSpec, y: Te
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
         )
     return weight_scales(op.requantize.multiplier, x.affine.scale, y.affine.scale, node.name)
+
+
+def _stored_weights(node: Node, op: ops.Conv2d | ops.Linear) -> tuple[NDArray[Any], int]:
+    """The weights as ONNX stores them, and their zero point: int8 and 0, or where int8 does not do, uint8."""
+    if op.weight.dtype == np.int8:
+        return op.weight, 0
+    low, high = int(op.weight.min()), int(op.weight.max())
+    if high - low > U8.steps:
+        raise UnsupportedOp(
+            f"{node.name}: weights reach [{low}, {high}], more than one uint8 zero point covers (imported with one per "
+            "channel). Save it as .oaq, or export the file it came from"
+        )
+    zero = IntRange(-low, U8.hi - high).clamp(128)
+    return (op.weight + zero).astype(np.uint8), zero
 
 
 def _joining(graph: Graph, node: Node, specs: tuple[TensorSpec, ...], y: TensorSpec) -> None:

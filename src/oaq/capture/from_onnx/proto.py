@@ -1,0 +1,228 @@
+"""From the bytes of an ONNX file to its nodes and constants as Python values, each looked at before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.from_onnx.graph import Array, OnnxNode, Value
+from oaq.capture.from_onnx.tensors import numpy_dtype, to_array, type_name
+from oaq.errors import FormatError, UnsupportedOp
+
+try:
+    import onnx
+    import onnx.inliner
+    from google.protobuf.message import DecodeError
+    from onnx import AttributeProto
+except ImportError as error:  # pragma: no cover (the test environment has it)
+    raise FormatError("reading ONNX needs the package onnx: pip install 'oaq[onnx]'") from error
+
+LARGEST_GRAPH: Final = 200_000
+"""Nodes, functions written out: beyond it is a damaged file, not a network."""
+LARGEST_DIMENSION: Final = 1 << 31
+SMALLEST_OPSET: Final = 7
+OWN_DOMAINS: Final = ("", "ai.onnx")
+
+Dims = tuple[int | str, ...]
+"""Sizes; a text where the file leaves one open."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """The parts of a file that matter, none of them compared with another yet.
+
+    Attributes:
+        name: of the graph.
+        nodes: in the file's order, names made unique.
+        constants: initializers.
+        inputs: type and shape of each input that is no initializer.
+        outputs: names.
+        declared: what ``value_info`` and outputs say of other tensors; a shape of None if it says none.
+        opsets: version by domain.
+        producer: "name version".
+        metadata: ``metadata_props``.
+    """
+
+    name: str
+    nodes: tuple[OnnxNode, ...]
+    constants: Mapping[str, Array]
+    inputs: Mapping[str, tuple[np.dtype | None, Dims]]
+    outputs: tuple[str, ...]
+    declared: Mapping[str, tuple[np.dtype | None, Dims | None]]
+    opsets: Mapping[str, int]
+    producer: str
+    metadata: Mapping[str, str]
+
+
+def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
+    """Parse ``content``; names and values only, nothing is computed.
+
+    Raises:
+        FormatError: it is no ONNX model, or one of its parts is not what it claims to be.
+        UnsupportedOp: it holds something that is not read: subgraphs, sparse tensors, sequences.
+    """
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except (DecodeError, ValueError, RecursionError, MemoryError) as error:
+        raise FormatError(f"{where}: is no ONNX model, or is cut off: {error}. Fetch or export it again") from error
+    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
+        raise FormatError(f"{where}: is no ONNX model: it holds no graph. Fetch or export it again")
+    opsets = _opsets(model, where)
+    if model.functions:
+        model = _without_functions(model, where)
+    graph = model.graph
+    if graph.sparse_initializer:
+        raise UnsupportedOp(f"{where}: holds sparse initializers; store them densely")
+    if len(graph.node) > LARGEST_GRAPH:
+        raise FormatError(f"{where}: holds {len(graph.node)} nodes; the limit is {LARGEST_GRAPH}")
+    constants: dict[str, Array] = {}
+    for tensor in graph.initializer:
+        if not tensor.name or tensor.name in constants:
+            raise FormatError(f"{where}: an initializer is called {tensor.name!r}, like another one or like nothing")
+        constants[tensor.name] = to_array(tensor, f"{where}: initializer {tensor.name!r}", folder)
+    inputs = {}
+    for value in graph.input:
+        if value.name in inputs:
+            raise FormatError(f"{where}: two inputs are called {value.name!r}")
+        if value.name not in constants:
+            inputs[value.name] = _input(value, where)
+    return Decoded(
+        graph.name,
+        _nodes(graph.node, where, folder),
+        constants,
+        inputs,
+        tuple(value.name for value in graph.output),
+        _declared([*graph.value_info, *graph.output]),
+        opsets,
+        f"{model.producer_name} {model.producer_version}".strip(),
+        {entry.key: entry.value for entry in model.metadata_props},
+    )
+
+
+def _opsets(model: onnx.ModelProto, where: str) -> dict[str, int]:
+    opsets: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "" if entry.domain in OWN_DOMAINS else entry.domain
+        if opsets.setdefault(domain, entry.version) != entry.version:
+            raise FormatError(f"{where}: imports two versions of the operators {entry.domain or 'ai.onnx'!r}")
+    if "" not in opsets:
+        raise FormatError(f"{where}: does not say of which version its operators are; it is cut off or damaged")
+    if opsets[""] < SMALLEST_OPSET:
+        raise UnsupportedOp(
+            f"{where}: is written in opset {opsets['']}; at least {SMALLEST_OPSET} is read. Convert it with "
+            "onnx.version_converter"
+        )
+    return opsets
+
+
+def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Calls of the file's own functions, written out."""
+    size: dict[tuple[str, str], int] = {}
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    pending = list(bodies)
+    for _ in range(len(bodies) + 1):
+        waiting = []
+        for key in pending:
+            calls = [(node.domain, node.op_type) for node in bodies[key]]
+            if all(call in size for call in calls if call in bodies):
+                size[key] = sum(size.get(call, 1) for call in calls)
+            else:
+                waiting.append(key)
+        pending = waiting
+    if pending:
+        raise FormatError(f"{where}: the function {pending[0][1]!r} calls itself")
+    total = sum(size.get((node.domain, node.op_type), 1) for node in model.graph.node)
+    if max(total, *size.values()) > LARGEST_GRAPH:
+        raise FormatError(f"{where}: its functions write out to {total} nodes; the limit is {LARGEST_GRAPH}")
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # whatever the inliner's C++ raises
+        raise UnsupportedOp(f"{where}: its functions cannot be written out: {error}. Inline them first") from error
+
+
+def _input(value: onnx.ValueInfoProto, where: str) -> tuple[np.dtype | None, Dims]:
+    here = f"{where}: input {value.name!r}"
+    if not value.name or value.type.WhichOneof("value") != "tensor_type":
+        raise UnsupportedOp(f"{here}: is no tensor")
+    tensor = value.type.tensor_type
+    dims = _dims(tensor)
+    if dims is None:
+        raise UnsupportedOp(f"{here}: the file says nothing of its shape; give it one")
+    for axis, size in enumerate(dims):
+        if isinstance(size, int) and not 0 < size < LARGEST_DIMENSION:
+            raise FormatError(f"{here}: has size {size} on axis {axis}; a size is 1 or more, below 2**31")
+    dtype = numpy_dtype(tensor.elem_type)
+    if dtype is None:
+        raise UnsupportedOp(f"{here}: element type {type_name(tensor.elem_type)} is not read")
+    return dtype, dims
+
+
+def _dims(tensor: onnx.TypeProto.Tensor) -> Dims | None:
+    if not tensor.HasField("shape"):
+        return None
+    sizes = enumerate(tensor.shape.dim)
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"axis {axis}" for axis, dim in sizes)
+
+
+def _declared(values: Sequence[onnx.ValueInfoProto]) -> dict[str, tuple[np.dtype | None, Dims | None]]:
+    tensors = {value.name: value.type.tensor_type for value in values if value.type.HasField("tensor_type")}
+    return {name: (numpy_dtype(tensor.elem_type), _dims(tensor)) for name, tensor in tensors.items()}
+
+
+def _nodes(nodes: Sequence[onnx.NodeProto], where: str, folder: Path | None) -> tuple[OnnxNode, ...]:
+    taken: dict[str, int] = {}
+    result = []
+    for index, node in enumerate(nodes):
+        name = _unique(node.name or f"{node.op_type}_{next(iter(filter(None, node.output)), index)}", taken)
+        here = f"{where}: node {name!r} ({node.op_type})"
+        if not node.op_type:
+            raise FormatError(f"{where}: node {name!r} has no operator; the file is damaged")
+        attributes: dict[str, Value] = {}
+        for attribute in node.attribute:
+            if not attribute.name or attribute.name in attributes:
+                raise FormatError(f"{here}: an attribute is called {attribute.name!r}, like another or like nothing")
+            attributes[attribute.name] = _attribute(attribute, here, folder)
+        domain = "" if node.domain in OWN_DOMAINS else node.domain
+        result.append(OnnxNode(name, node.op_type, domain, tuple(node.input), tuple(node.output), attributes))
+    return tuple(result)
+
+
+def _unique(name: str, taken: dict[str, int]) -> str:
+    candidate = name
+    while candidate in taken:
+        candidate = f"{name}_{taken[name]}"
+        taken[name] += 1
+    taken[candidate] = 1
+    return candidate
+
+
+def _attribute(attribute: onnx.AttributeProto, here: str, folder: Path | None) -> Value:
+    what = f"{here}: attribute {attribute.name!r}"
+    if attribute.ref_attr_name:
+        raise FormatError(f"{what}: refers to the attribute of a function, but stands in none")
+    try:
+        match attribute.type:
+            case AttributeProto.FLOAT:
+                return attribute.f
+            case AttributeProto.INT:
+                return attribute.i
+            case AttributeProto.STRING:
+                return attribute.s.decode()
+            case AttributeProto.TENSOR:
+                return to_array(attribute.t, what, folder)
+            case AttributeProto.FLOATS:
+                return tuple(attribute.floats)
+            case AttributeProto.INTS:
+                return tuple(attribute.ints)
+            case AttributeProto.STRINGS:
+                return tuple(text.decode() for text in attribute.strings)
+            case AttributeProto.GRAPH | AttributeProto.GRAPHS:
+                raise UnsupportedOp(f"{here}: holds a subgraph; oaq runs networks without branches and loops")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{what}: is no text: {error}") from error
+    raise UnsupportedOp(f"{what}: is of type {attribute.type}, which is not read")

@@ -1,0 +1,92 @@
+"""Where the windows of convolutions and pools lie, all the ways ONNX has of saying so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oaq.capture.from_onnx.attributes import described, integer, integers, text
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.errors import FormatError
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One number per spatial axis in each field.
+
+    Attributes:
+        kernel: elements of the window.
+        stride: >= 1.
+        dilation: >= 1.
+        before: positions of padding in front, >= 0.
+        after: positions of padding behind; those that ``ceil_mode`` adds for a last incomplete window included.
+        added: of ``after``: what ``ceil_mode`` added.
+        count: how many windows.
+    """
+
+    kernel: Sizes
+    stride: Sizes
+    dilation: Sizes
+    before: Sizes
+    after: Sizes
+    added: Sizes
+    count: Sizes
+
+
+def window(node: OnnxNode, size: Sizes, kernel: Sizes | None = None) -> Window:
+    """The windows of a node over an image.
+
+    Args:
+        node: with the attributes of Conv or of a pool.
+        size: of the image's spatial axes.
+        kernel: of the weights; None for pools, whose attribute says it.
+
+    Raises:
+        FormatError: attributes are missing, out of range, or leave no window.
+    """
+    rank = len(size)
+    declared = integers(node, "kernel_shape", rank)
+    if declared is None and kernel is None:
+        raise FormatError(f"{described(node)}: the attribute 'kernel_shape' is missing")
+    kernel = kernel or declared or ()
+    if declared not in (None, kernel):
+        raise FormatError(f"{described(node)}: 'kernel_shape' is {declared}, its weights are {kernel}")
+    stride = integers(node, "strides", rank) or (1,) * rank
+    dilation = integers(node, "dilations", rank) or (1,) * rank
+    if min(*kernel, *stride, *dilation, 1) < 1:
+        raise FormatError(
+            f"{described(node)}: kernel {kernel}, strides {stride}, dilations {dilation}: at least 1 each"
+        )
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    before, after = _padding(node, size, stride, reach)
+    room = [s + b + a - r for s, b, a, r in zip(size, before, after, reach, strict=True)]
+    if min(*before, *after, 0) < 0 or min(room, default=0) < 0:
+        raise FormatError(
+            f"{described(node)}: no window of {reach} fits an image of {size} padded by {before}, {after}"
+        )
+    added = (0,) * rank
+    if integer(node, "ceil_mode", 0):
+        # A window that would begin in the padding behind is not taken.
+        added = tuple(
+            -r % st if (r + st - 1) // st * st < s + b else 0
+            for r, st, s, b in zip(room, stride, size, before, strict=True)
+        )
+    count = tuple((r + more) // st + 1 for r, more, st in zip(room, added, stride, strict=True))
+    after = tuple(a + more for a, more in zip(after, added, strict=True))
+    return Window(kernel, stride, dilation, before, after, added, count)
+
+
+def _padding(node: OnnxNode, size: Sizes, stride: Sizes, reach: Sizes) -> tuple[Sizes, Sizes]:
+    rank = len(size)
+    pads = integers(node, "pads", 2 * rank) or (0,) * (2 * rank)
+    rule = text(node, "auto_pad", "NOTSET")
+    if rule == "NOTSET":
+        return pads[:rank], pads[rank:]
+    if rule == "VALID":
+        return (0,) * rank, (0,) * rank
+    if rule not in ("SAME_UPPER", "SAME_LOWER"):
+        raise FormatError(f"{described(node)}: 'auto_pad' is {rule[:40]!r}, which ONNX does not have")
+    whole = [max((-(-s // st) - 1) * st + r - s, 0) for s, st, r in zip(size, stride, reach, strict=True)]
+    small, large = tuple(p // 2 for p in whole), tuple(p - p // 2 for p in whole)
+    return (small, large) if rule == "SAME_UPPER" else (large, small)

@@ -1,0 +1,301 @@
+"""The products of one layer laid out as a register model sums them, and how far each of its registers can go.
+
+Exact integers: int64 behind ``overflow.bounds.exact_dtype``'s check. A register is a *cell* here: a set of places whose
+products meet in it, one instruction's group or one lane between two spills.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import lcm
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.doctor.registers import Order, RegisterModel
+from oaq.numerics.accumulator import EXACT_S32, Accumulator
+from oaq.numerics.formats import S8
+from oaq.numerics.ranges import IntRange
+from oaq.overflow.bounds import exact_dtype, group_is_bounded
+from oaq.overflow.operands import window_reach
+from oaq.program import ops
+from oaq.program.int_program import TensorSpec
+
+Ints = NDArray[np.int64]
+Kind = Literal["group", "lane"]
+BLOCK: Final = 4
+"""Channels to which "taps" fills a tap, products to which "rows" fills a row of the window."""
+AT_ONCE: Final = 1 << 22
+"""Products held at once: bounds memory, changes no result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """One layer in a kernel's order.
+
+    Attributes:
+        accumulator: the register.
+        order: of its products.
+        place: (K',) which k of (row, column, channel) stands at each place; -1 is padding, whose weight is 0.
+        weight: (N, K').
+        lo, hi: (K',) operand ranges as that kernel loads them, the same for every output.
+        start: (N,) what an exact register may begin with: the bias, folded with the zero point. Narrow ones begin at 0.
+        shift: subtracted from the u8 integers to get the operands.
+    """
+
+    accumulator: Accumulator
+    order: Order
+    place: NDArray[np.intp]
+    weight: Ints
+    lo: Ints
+    hi: Ints
+    start: Ints
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Registers of one kind, for every output.
+
+    Attributes:
+        kind: "group": one instruction's own sum; "lane": what is spilled.
+        members: (Q, width) places summed in each; -1 is none.
+        lo, hi: (N, Q) least and most it can be asked to hold.
+        outside: (N, Q) that leaves the register for some input.
+    """
+
+    kind: Kind
+    members: NDArray[np.intp]
+    lo: Ints
+    hi: Ints
+    outside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """How far the registers of each output go.
+
+    Attributes:
+        lo, hi: (N,) least and most of any register of that output.
+        safe: (N,) all of them hold what they are asked to.
+        cells: the registers: groups where one instruction's own sum has to fit, then lanes unless they hold one group.
+        runs: (N,) fewest runs into which all of K must be cut so that lanes fit; 1 is none cut; -1: no cut helps.
+    """
+
+    lo: Ints
+    hi: Ints
+    safe: NDArray[np.bool_]
+    cells: tuple[Cells, ...]
+    runs: Ints
+
+
+def is_depthwise(op: ops.Conv2d | ops.Linear) -> bool:
+    """One channel per group and one output per channel."""
+    return isinstance(op, ops.Conv2d) and op.is_depthwise()
+
+
+def orders_of(op: ops.Conv2d | ops.Linear, model: RegisterModel) -> tuple[Order, ...]:
+    """The orders in which kernels of ``model`` may sum this layer, those in which the same products meet left out."""
+    orders = list(model.orders)
+    if op.weight.shape[-1] == 1 and not is_depthwise(op):
+        orders += model.single_channel
+    one = model.of(is_depthwise(op))
+    seen: dict[bytes, Order] = {}
+    for order in orders:
+        seen.setdefault(_meeting(_padded(_places(op, order), one), one), order)
+    return tuple(seen.values())
+
+
+def widened(op: ops.Conv2d | ops.Linear, model: RegisterModel, unsigned: bool = False) -> str:
+    """Why the instruction cannot multiply these weights, so that kernels widen them and sum in s32; "" if it can."""
+    low, high = int(op.weight.min()), int(op.weight.max())
+    if low not in model.weights or high not in model.weights:
+        return f"weights reach [{low}, {high}]: the instruction multiplies s8, so kernels widen them first"
+    if unsigned and model.weights == S8:
+        return "weights are stored as u8: the instruction multiplies s8, so kernels widen them first"
+    return ""
+
+
+def laid_out(
+    op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False
+) -> tuple[Laid, ...]:
+    """A layer in every order in which kernels of ``model`` may sum it; one if they widen first.
+
+    Args:
+        op: the layer.
+        spec: the tensor it reads.
+        model: the registers.
+        unsigned: its file stores the weights as u8.
+    """
+    if widened(op, model, unsigned):
+        return (lay(op, spec, replace(model, accumulator=EXACT_S32, depthwise=EXACT_S32), model.orders[0]),)
+    if model.of(is_depthwise(op)).is_exact:
+        return (lay(op, spec, model, model.orders[0]),)
+    return tuple(lay(op, spec, model, order) for order in orders_of(op, model))
+
+
+def lay(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, order: Order) -> Laid:
+    """Weights and operand ranges of a layer that reads ``spec``, in ``order``.
+
+    Operands may be any integer that the tensor's writer can leave there (its effective range: another runtime rounds in
+    its own way, so nothing narrower is sure); at padded positions also what loads as 0.
+    """
+    one = model.of(is_depthwise(op))
+    weight = op.weight.reshape(op.weight.shape[0], -1).astype(np.int64)
+    lo = np.full(weight.shape[1], spec.range.lo, np.int64)
+    hi = np.full(weight.shape[1], spec.range.hi, np.int64)
+    if isinstance(op, ops.Conv2d):
+        pads, _ = window_reach(op, (spec.shape[0], spec.shape[1]))
+        padded = np.repeat(pads.reshape(-1), op.weight.shape[-1])
+        lo[padded], hi[padded] = min(spec.range.lo, model.shift), max(spec.range.hi, model.shift)
+    place = _padded(_places(op, order), one)
+    real = place >= 0
+    return Laid(
+        one,
+        order,
+        place,
+        np.where(real, weight[:, place], 0),
+        np.where(real, lo[place] - model.shift, 0),
+        np.where(real, hi[place] - model.shift, 0),
+        op.bias.astype(np.int64) - (spec.affine.zero_point - model.shift) * weight.sum(axis=1),
+        model.shift,
+    )
+
+
+def reach(laid: Laid) -> Reach:
+    """Bound every register of every output for every input."""
+    outputs, terms = laid.weight.shape
+    exact_dtype(laid.weight, laid.lo, laid.hi, max(terms, 1))  # refuses what int64 could not hold
+    rows = max(1, AT_ONCE // terms)
+    parts = [_reach(laid, slice(first, first + rows)) for first in range(0, outputs, rows)]
+    cells = tuple(
+        Cells(
+            kind[0].kind,
+            kind[0].members,
+            np.concatenate([one.lo for one in kind]),
+            np.concatenate([one.hi for one in kind]),
+            np.concatenate([one.outside for one in kind]),
+        )
+        for kind in zip(*(part.cells for part in parts), strict=True)
+    )
+    lo, hi, safe, runs = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("lo", "hi", "safe", "runs")
+    )
+    return Reach(lo, hi, safe, cells, runs)
+
+
+def signed_bits(lo: Ints, hi: Ints) -> Ints:
+    """(N,) bits of the narrowest two's complement register that holds [lo, hi], each."""
+    return np.array([IntRange(int(a), int(b)).signed_bits for a, b in zip(lo, hi, strict=True)], np.int64)
+
+
+def lane_members(one: Accumulator, terms: int) -> NDArray[np.intp]:
+    """(Q, width) groups that every lane sums between two spills, run after run, as indices of groups; -1 is none.
+
+    >>> from oaq.numerics.accumulator import AVX2_ACC16, NEON_MLAL_PAIR
+    >>> lane_members(AVX2_ACC16, 8).tolist()
+    [[0, 2], [1, 3]]
+    >>> lane_members(NEON_MLAL_PAIR, 16).tolist()[0]
+    [0, 8]
+    """
+    groups = np.arange(terms // one.group)
+    run = np.zeros_like(groups) if one.max_run is None else groups * one.group // (one.step * one.max_run)
+    cell = run * one.lanes + groups % one.lanes
+    used, index, count = np.unique(cell, return_inverse=True, return_counts=True)
+    members = np.full((len(used), int(count.max())), -1, np.intp)
+    order = np.argsort(index, kind="stable")
+    column = np.arange(len(groups)) - np.repeat(np.cumsum(count) - count, count)
+    members[index[order], column] = groups[order]
+    return members
+
+
+def _reach(laid: Laid, rows: slice) -> Reach:
+    one, weight = laid.accumulator, laid.weight[rows]
+    at_lo, at_hi = weight * laid.lo, weight * laid.hi
+    group_lo, group_hi = (
+        end.reshape(len(weight), -1, one.group).sum(axis=2)
+        for end in (np.minimum(at_lo, at_hi), np.maximum(at_lo, at_hi))
+    )
+    cells = []
+    if group_is_bounded(one):
+        members = np.arange(weight.shape[1], dtype=np.intp).reshape(-1, one.group)
+        cells.append(Cells("group", members, group_lo, group_hi, ~_fits(group_lo, group_hi, one)))
+    if one.overflow != "wraps":  # any order, so any subset
+        group_lo, group_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
+    lanes = lane_members(one, weight.shape[1])
+    if not cells or lanes.shape[1] > 1 or one.overflow != "wraps":
+        cells.append(_lane_cells(one, lanes, (group_lo, group_hi), laid.start[rows]))
+    lo = np.minimum.reduce([cell.lo.min(axis=1) for cell in cells])
+    hi = np.maximum.reduce([cell.hi.max(axis=1) for cell in cells])
+    safe = ~np.logical_or.reduce([cell.outside.any(axis=1) for cell in cells])
+    runs = np.where(safe, 1, -1)
+    if one.max_run is None and not one.is_exact:
+        alone = np.ones(len(weight), np.bool_)
+        for cell in cells:
+            alone &= ~cell.outside.any(axis=1) | (cell.kind == "lane")
+        runs = np.where(alone, _runs(group_lo, group_hi, one), -1)
+    return Reach(lo, hi, safe, tuple(cells), runs)
+
+
+def _lane_cells(one: Accumulator, lanes: NDArray[np.intp], groups: tuple[Ints, Ints], start: Ints) -> Cells:
+    low, high = (np.where(lanes >= 0, end[:, lanes], 0).sum(axis=2) for end in groups)
+    if one.is_exact:  # from zero, or from the bias
+        low, high = np.minimum(low, low + start[:, None]), np.maximum(high, high + start[:, None])
+    each = np.arange(one.group)
+    members = np.where(lanes[..., None] >= 0, lanes[..., None] * one.group + each, -1).reshape(len(lanes), -1)
+    return Cells("lane", members, low, high, ~_fits(low, high, one))
+
+
+def _places(op: ops.Conv2d | ops.Linear, order: Order) -> NDArray[np.intp]:
+    """(K',) the k of (row, column, channel) at each place, -1 for gaps."""
+    window = op.weight.shape[1:] if isinstance(op, ops.Conv2d) else (1, 1, op.weight.shape[1])
+    k = np.arange(int(np.prod(window)), dtype=np.intp).reshape(window)
+    match order:
+        case "flat":
+            return k.reshape(-1)
+        case "columns":
+            return k.transpose(1, 0, 2).reshape(-1)
+        case "rows":
+            lines = k.reshape(window[0], -1)
+        case "taps":
+            lines = k.reshape(-1, window[2])
+    filled = np.pad(lines, ((0, 0), (0, -lines.shape[1] % BLOCK)), constant_values=-1)
+    return filled.reshape(-1)
+
+
+def _padded(place: NDArray[np.intp], one: Accumulator) -> NDArray[np.intp]:
+    return np.pad(place, (0, -len(place) % lcm(one.step, one.group * one.lanes)), constant_values=-1)
+
+
+def _meeting(place: NDArray[np.intp], one: Accumulator) -> bytes:
+    """Which products meet in a group and in a lane, whatever the order of groups and lanes."""
+    groups = np.sort(place.reshape(-1, one.group), axis=1)
+    lanes = lane_members(one, len(place))
+    joined = np.where(lanes[..., None] >= 0, groups[lanes], -1).reshape(len(lanes), -1)
+    used = (np.sort(rows[(rows >= 0).any(axis=1)], axis=1) for rows in (groups, joined))
+    return b"".join(np.unique(rows, axis=0).tobytes() for rows in used)
+
+
+def _fits(lo: Ints, hi: Ints, one: Accumulator) -> NDArray[np.bool_]:
+    return (lo >= one.range.lo) & (hi <= one.range.hi)
+
+
+def _runs(group_lo: Ints, group_hi: Ints, one: Accumulator) -> Ints:
+    """Greedy longest runs, every output for itself; -1 where one step alone does not fit."""
+    outputs = len(group_lo)
+    per_step = one.step // one.group
+    run = np.zeros((2, outputs, one.lanes), np.int64)
+    count = np.ones(outputs, np.int64)
+    alone = np.ones(outputs, np.bool_)
+    for first in range(0, group_lo.shape[1], per_step):
+        added = np.zeros_like(run)
+        for group in range(first, first + per_step):
+            added[0, :, group % one.lanes] += group_lo[:, group]
+            added[1, :, group % one.lanes] += group_hi[:, group]
+        alone &= _fits(added[0], added[1], one).all(axis=1)
+        grown = run + added
+        fits: NDArray[np.bool_] = np.all(_fits(grown[0], grown[1], one), axis=1)
+        count += ~fits
+        run = np.where(fits[None, :, None], grown, added)
+    return np.where(alone, count, -1)
