@@ -17,13 +17,11 @@ from oaq import export
 from oaq.errors import (
     AccumulatorOverflow,
     CalibrationError,
-    ConfigError,
     FormatError,
     Mismatch,
     NoKernel,
     OaqError,
     ProgramError,
-    TrainingError,
     UnsupportedOp,
 )
 from oaq.kernels.plan import Plan, plan
@@ -38,7 +36,6 @@ from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
-    from oaq import qat
     from oaq.ptq.quantize import quantize
 
     __version__: str
@@ -46,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AccumulatorOverflow",
     "CalibrationError",
-    "ConfigError",
     "FormatError",
     "IntProgram",
     "Mismatch",
@@ -56,14 +52,12 @@ __all__ = [
     "ProgramError",
     "Proof",
     "Session",
-    "TrainingError",
     "UnsupportedOp",
     "__version__",
     "analyze",
     "export",
     "load",
     "plan",
-    "qat",
     "quantize",
     "report",
     "save",

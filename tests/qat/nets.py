@@ -12,7 +12,7 @@ from torch import nn
 
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph
-from oaq.capture.lower import flattened_image, nhwc_order
+from oaq.capture.lower import _flattened_image, nhwc_order
 from oaq.program.int_program import IntProgram
 from oaq.ptq.target import Target
 from oaq.qat import METHODS, Config, QatNetwork
@@ -113,7 +113,7 @@ def differences(network: QatNetwork, program: IntProgram, x: torch.Tensor) -> li
     found = run(program, to_integers(program, x.numpy())).tensors
     assert set(found) == set(mine)
     for name in mine:
-        image = flattened_image(network.graph, name)
+        image = _flattened_image(network.graph, name)
         if image is not None:
             mine[name] = mine[name][:, torch.from_numpy(nhwc_order(image))]
     return [name for name, wanted in found.items() if not np.array_equal(raw(mine[name], grids[name]), wanted)]

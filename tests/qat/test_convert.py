@@ -224,7 +224,7 @@ def test_statistics_are_measured_anew() -> None:
             layer.mean.add_(0.5)
             layer.variance.mul_(3.0)
     network.eval()
-    spoilt = float((network(x) - wanted).square().mean())
+    spoilt = float((network(x) - wanted).square().mean().detach())
     reestimate(network, [x])
     mended = float((network(x) - wanted).square().mean().detach())
     assert mended < 0.01 * spoilt

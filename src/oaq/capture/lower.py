@@ -250,11 +250,11 @@ class _Lowering:
 
 def linear_order(graph: FloatGraph, node: FloatNode) -> NDArray[np.intp]:
     """(K,): which column of a linear layer's weights multiplies each integer, in the order in which they lie."""
-    image = flattened_image(graph, node.inputs[0])
+    image = _flattened_image(graph, node.inputs[0])
     return nhwc_order(image if image is not None else graph.shapes[node.inputs[0]])
 
 
-def flattened_image(graph: FloatGraph, name: str) -> tuple[int, int, int] | None:
+def _flattened_image(graph: FloatGraph, name: str) -> tuple[int, int, int] | None:
     """The (C, H, W) that the vector ``name`` is, in whose memory order its integers lie; None if it has only C."""
     node = graph.producer(name)
     while node is not None and len(graph.shapes[node.output]) == 1:

@@ -109,6 +109,11 @@ class OverflowController:
         self.iteration = 0
         self._arm()
 
+    @property
+    def moves(self) -> bool:
+        """Whether there are alphas that it moves, or it only counts."""
+        return bool(self._moving())
+
     def step(self) -> list[LayerState] | None:
         """After one iteration: count and move if it is time; the new states, or None."""
         self.iteration += 1
@@ -120,6 +125,8 @@ class OverflowController:
 
     def finish(self, batches: Batches, *, margin: float = 1.0) -> list[LayerState]:
         """Raise alphas, and never lower one, until no overflow is counted on ``batches`` (or the speed is reached).
+
+        Layers that do not move (exempt, fallen back, left out by "oaq-clip") are counted and left as they are.
 
         Args:
             batches: inputs, or tuples of them; read several times, so no generator.
@@ -136,9 +143,9 @@ class OverflowController:
             return self._finish_speed()
         for _ in range(PASSES):
             counts = self.count(kept)
-            wrong = {name: one for name, one in counts.items() if one.wrong or self._over(name, one, margin)}
-            moving = self._moving()
-            if not wrong or not moving:
+            moving = {layer.name for layer in self._moving()}
+            wrong = {name: counts[name] for name in moving if self._over(name, counts[name], margin)}
+            if not wrong:
                 return self._states(counts)
             stuck = [
                 f"{name} (reaches {one.most})" for name, one in wrong.items() if not self._raise(name, one, margin)
@@ -270,7 +277,7 @@ class OverflowController:
         raise TrainingError(f"a speed of {self.speed} is not reached at the narrowest ranges; ask for less")
 
     def _over(self, name: str, one: Overflows, margin: float) -> bool:
-        return one.most * margin > self._register(self.network.layer[name]) and margin > 1.0
+        return one.wrong > 0 or (margin > 1.0 and one.most * margin > self._register(self.network.layer[name]))
 
     @staticmethod
     def _register(layer: QatLayer) -> int:
@@ -278,10 +285,8 @@ class OverflowController:
         return (1 << (bits - 1)) - 1
 
     def _raise(self, name: str, one: Overflows, margin: float) -> bool:
-        """Narrow one layer; False if it is as narrow as it can be. Layers that do not move are left."""
+        """Narrow one layer; False if it is as narrow as it can be."""
         layer = self.network.layer[name]
-        if layer.name not in {each.name for each in self._moving()}:
-            return True
         if self.network.config.method == "oaq-clip":
             return self._narrow(layer)
         if float(layer.alpha) >= MOST_ALPHA:

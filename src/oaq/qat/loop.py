@@ -147,12 +147,13 @@ def _step(run: Run, loop: Loop, batches: list[Batch], done: int) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for index, (x, y) in enumerate(batches):
-        with _without_sync(run.network, index < len(batches) - 1), _autocast(x, loop.bf16):
-            loss = run.loss(run.network(x), y)
-            if isinstance(run.plain, QatNetwork):
-                loss = loss + run.plain.penalty()
+        with _without_sync(run.network, index < len(batches) - 1):
+            with _autocast(x, loop.bf16):
+                loss = run.loss(run.network(x), y)
+                if isinstance(run.plain, QatNetwork):
+                    loss = loss + run.plain.penalty()
             _check_finite(run, loop, float(loss.detach()))
-            (loss / len(batches)).backward()
+            (loss / len(batches)).backward()  # outside of autocast, which would reach the gradients of the integers
         total += float(loss.detach()) / len(batches)
     if loop.clip_gradient is not None:
         nn.utils.clip_grad_norm_(run.network.parameters(), loop.clip_gradient)
