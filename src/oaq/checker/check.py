@@ -62,6 +62,9 @@ def _check(
     notes = Notes()
     if certificate.get("schema") != SCHEMA or set(certificate) != KEYS:
         raise FormatError(f"not a certificate of schema {SCHEMA}")
+    assumptions = certificate["assumptions"]
+    if not isinstance(assumptions, list) or not all(isinstance(one, str) for one in assumptions):
+        raise FormatError("a certificate's assumptions are sentences")
     if certificate["tier"] != "proved":
         notes.findings.append(Finding("", f"its tier is {certificate['tier']!r}, not 'proved'"))
     found = digest(header, arrays)
@@ -169,6 +172,8 @@ def _check_nodes(
         notes.findings.append(Finding("", f"does not list the {len(layers)} summing nodes in order"))
         return
     for index, item in enumerate(listed):
+        if set(item) != {"node", "schedules"}:
+            raise FormatError(f"{item['node']}: a node of a certificate holds its name and its schedules")
         one, sums = layers[item["node"]]
         for what in ("total", "raw", "raw_partial", "folded_bias"):
             _compare(one.node, what, getattr(sums, what), claims, f"sums/{index}/{what}", state=state)
@@ -179,7 +184,8 @@ def _check_nodes(
             prefix = f"schedules/{index}/{place}/"
             own = {key.removeprefix(prefix): value for key, value in claims.items() if key.startswith(prefix)}
             taken.update(prefix + key for key in own)
-            name, tile_n = (plan.get("register"), plan.get("tile_n")) if isinstance(plan, dict) else (None, None)
+            named = isinstance(plan, dict) and set(plan) == {"register", "tile_n"}
+            name, tile_n = (plan["register"], plan["tile_n"]) if named else (None, None)
             if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
                 raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
             check_schedule(one, (name, models[name]), tile_n, own, notes)

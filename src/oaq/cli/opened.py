@@ -71,13 +71,22 @@ def open_file(path: Path) -> Opened:
         FormatError: it is missing, truncated, edited, or of another version.
     """
     archive = read_archive(path)
-    part = archive.parts.get(EVIDENCE)
+    return opened(path, archive.program, archive.parts)
+
+
+def opened(path: Path, program: IntProgram, parts: Mapping[str, Part]) -> Opened:
+    """What a file holds, once it has been read.
+
+    Raises:
+        FormatError: the evidence among its parts is none.
+    """
+    part = parts.get(EVIDENCE)
     return Opened(
         path=path,
-        program=archive.program,
-        parts=archive.parts,
+        program=program,
+        parts=parts,
         evidence=None if part is None else decode(Evidence, part.content, f"{path}: {EVIDENCE}"),
-        recorded=Preprocess.from_metadata(archive.program.metadata),
+        recorded=Preprocess.from_metadata(program.metadata),
     )
 
 

@@ -1,4 +1,4 @@
-"""What lets a file prove itself: a certificate of its program for every row there is, and a signature of its outputs."""
+"""What lets a file prove itself: a certificate of its program and a signature of its outputs."""
 
 from __future__ import annotations
 
