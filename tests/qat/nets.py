@@ -12,7 +12,8 @@ from torch import nn
 
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph
-from oaq.capture.lower import _flattened_image, nhwc_order
+from oaq.capture.lower import nhwc_order
+from oaq.capture.order import flattened_image
 from oaq.program.int_program import IntProgram
 from oaq.ptq.target import Target
 from oaq.qat import METHODS, Config, QatNetwork
@@ -113,7 +114,7 @@ def differences(network: QatNetwork, program: IntProgram, x: torch.Tensor) -> li
     found = run(program, to_integers(program, x.numpy())).tensors
     assert set(found) == set(mine)
     for name in mine:
-        image = _flattened_image(network.graph, name)
+        image = flattened_image(network.graph, name)
         if image is not None:
             mine[name] = mine[name][:, torch.from_numpy(nhwc_order(image))]
     return [name for name, wanted in found.items() if not np.array_equal(raw(mine[name], grids[name]), wanted)]

@@ -177,8 +177,23 @@ class _Lowering:
             weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
             return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
         weight = chosen.weight
-        weight = np.ascontiguousarray(weight[:, linear_order(self.graph, node)])
+        image = self.flattened_image(node.inputs[0])
+        if image is not None:
+            channels, height, width = image
+            columns = weight.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+            weight = np.ascontiguousarray(columns).reshape(len(weight), -1)
         return ops.Linear(weight, chosen.bias, requantize)
+
+    def flattened_image(self, name: str) -> tuple[int, int, int] | None:
+        """The (C, H, W) that the vector ``name`` is, in whose memory order its integers lie; None if it has only C."""
+        node = self.written.get(name)
+        while node is not None and len(self.graph.shapes[node.output]) == 1:
+            source = self.graph.shapes[node.inputs[0]]
+            if isinstance(node.op, fg.FloatReshape) and len(source) == 3:
+                return source if source[1] * source[2] > 1 else None  # type: ignore[return-value]
+            elementwise = isinstance(node.op, fg.FloatFunction | fg.FloatReshape)
+            node = self.written.get(node.inputs[0]) if elementwise else None
+        return None
 
     def pool(self, node: FloatNode) -> ops.AvgPool | ops.GlobalAvgPool:
         """Averages: the multiplier holds the division."""
@@ -246,24 +261,6 @@ class _Lowering:
             if not (isinstance(user.op, fg.FloatLinear) or passed_on):
                 return False
         return True
-
-
-def linear_order(graph: FloatGraph, node: FloatNode) -> NDArray[np.intp]:
-    """(K,): which column of a linear layer's weights multiplies each integer, in the order in which they lie."""
-    image = _flattened_image(graph, node.inputs[0])
-    return nhwc_order(image if image is not None else graph.shapes[node.inputs[0]])
-
-
-def _flattened_image(graph: FloatGraph, name: str) -> tuple[int, int, int] | None:
-    """The (C, H, W) that the vector ``name`` is, in whose memory order its integers lie; None if it has only C."""
-    node = graph.producer(name)
-    while node is not None and len(graph.shapes[node.output]) == 1:
-        source = graph.shapes[node.inputs[0]]
-        if isinstance(node.op, fg.FloatReshape) and len(source) == 3:
-            return source if source[1] * source[2] > 1 else None  # type: ignore[return-value]
-        elementwise = isinstance(node.op, fg.FloatFunction | fg.FloatReshape)
-        node = graph.producer(node.inputs[0]) if elementwise else None
-    return None
 
 
 def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams, where: str = "clamp") -> fg.IntRange:

@@ -9,7 +9,8 @@ from torch import nn
 
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode
-from oaq.capture.lower import linear_order, same_affine_groups
+from oaq.capture.lower import same_affine_groups
+from oaq.capture.order import linear_order
 from oaq.ptq.execute import layers, named_inputs
 from oaq.qat.config import TRACKING, Config, LayerSettings, settings
 from oaq.qat.grid import Grid, TensorQuantizer
