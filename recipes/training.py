@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import oaq
+from oaq.capture.graph import FloatGraph
 from oaq.cli import say
 from oaq.program.int_program import IntProgram
 from oaq.qat import (
@@ -120,7 +121,7 @@ def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, 
 
 
 def train_integers(
-    net: nn.Module,
+    net: nn.Module | FloatGraph,
     source: Source,
     config: Config,
     stage: Stage,
@@ -147,9 +148,10 @@ def train_integers(
     """
     calibration = first_inputs(source, 512)
     network = prepare(net, calibration[0][:1], config, calibration=calibration).to(device)
-    optimizer = torch.optim.SGD(parameter_groups(network, stage.lr, stage.weight_decay), stage.lr, momentum=0.9)
+    # Adam: folded batch norms leave weights of very unlike size, on which plain SGD diverges at any useful rate
+    optimizer = torch.optim.AdamW(parameter_groups(network, stage.lr, stage.weight_decay), stage.lr)
     steps = steps_of(source, stage)
-    controller = OverflowController(network, optimizer, every=every, freeze_at=steps * 3 // 4, rate=0.1, speed=speed)
+    controller = OverflowController(network, optimizer, every=every, freeze_at=steps * 3 // 4, rate=0.5, speed=speed)
     run = Run(_wrapped(network, device), optimizer, F.cross_entropy, _epochs(source, stage, device), controller)
     folder.mkdir(parents=True, exist_ok=True)
     _fit(run, source, stage, folder / "integers.ckpt", config.method, log=folder / "layers.csv")

@@ -60,6 +60,11 @@ class Labelled:
         """The first ``count``, or all if None."""
         return Labelled(self.pixels[:count], self.labels[:count], self.mean, self.std)
 
+    def part(self, count: int, seed: int) -> Labelled:
+        """``count`` chosen at random by the seed; all if there are no more."""
+        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
+        return Labelled(self.pixels[chosen], self.labels[chosen], self.mean, self.std)
+
     def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, C, H, W) float32 of mean 0 and deviation 1."""
         channel = (-1, 1, 1)
