@@ -39,10 +39,10 @@ from oaq.qat import (
     resume,
 )
 from oaq.qat.distributed import is_first, processes
-from oaq.qat.log import TABLE_HEADER, table
-from oaq.report.text import Table
+from recipes.board import Board, overflow_table
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Told = Callable[[Sequence[LayerState]], None]
 
 
 class Source(Protocol):
@@ -50,7 +50,9 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def epoch(self, size: int, seed: int, number: int, share: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
+    def epoch(
+        self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """Augmented batches that depend on the arguments only; ``size`` is of a batch over all processes."""
         ...
 
@@ -174,12 +176,6 @@ def first_inputs(source: Source, count: int) -> list[torch.Tensor]:
     return found
 
 
-def overflow_table(states: Sequence[LayerState]) -> Table:
-    """What was counted last, by layer."""
-    title = f"overflows at iteration {states[0].iteration}"
-    return Table(title, TABLE_HEADER, tuple(table(states)), frozenset(range(1, len(TABLE_HEADER))))
-
-
 def right(logits: Callable[[torch.Tensor], torch.Tensor], source: Source, size: int = 250) -> int:
     """How many images are classified right."""
     with torch.inference_mode():
@@ -192,9 +188,9 @@ def right_as_integers(program: IntProgram, source: Source, size: int = 250) -> i
     return right(lambda x: torch.from_numpy(np.asarray(session.run(x.numpy()))), source, size)
 
 
-def _epochs(source: Source, stage: Stage, device: torch.device) -> Callable[[int], Iterable[Batch]]:
-    return lambda number: (
-        (x.to(device), y.to(device)) for x, y in source.epoch(stage.batch, stage.seed, number, share())
+def _epochs(source: Source, stage: Stage, device: torch.device) -> Callable[[int, int], Iterable[Batch]]:
+    return lambda number, skip: (
+        (x.to(device), y.to(device)) for x, y in source.epoch(stage.batch, stage.seed, number, skip=skip, share=share())
     )
 
 
@@ -205,23 +201,24 @@ def _wrapped(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _fit(run: Run, source: Source, stage: Stage, checkpoint: Path, label: str, *, log: Path | None = None) -> None:
-    """``fit`` with a bar, a CSV of losses beside the checkpoint, and the table of overflows as they are counted."""
+    """``fit`` under a board, with a CSV of what was counted."""
     loop = Loop(stage.epochs, stage.accumulate, stage.bf16, checkpoint=checkpoint)
-    run.factor = cosine(steps_of(source, stage), stage.warmup)
+    steps = steps_of(source, stage)
+    run.factor = cosine(steps, stage.warmup)
     resumed = resume(run, loop)
-    if run.controller is not None and log is not None and is_first():
-        run.controller.log = _teller(CsvLog(log, run.position.iteration if resumed else None))
-    with say.bar(label, steps_of(source, stage) - run.position.iteration) as step:
-        run.told = lambda iteration, loss, rate: step(1)
+    written = CsvLog(log, run.position.iteration if resumed else None) if log is not None and is_first() else None
+    events = checkpoint.parent / "events"
+    with Board(label, steps - run.position.iteration, events, silent=not is_first()) as board:
+        run.told = board.told
+        if run.controller is not None:
+            run.controller.log = _both(board.counted, written)
         fit(run, loop)
 
 
-def _teller(log: CsvLog) -> Callable[[Sequence[LayerState]], None]:
+def _both(shown: Told, written: Told | None) -> Told:
     def told(states: Sequence[LayerState]) -> None:
-        log(states)
-        wrong = sum(one.overflows for one in states)
-        say.warn(
-            f"iteration {states[0].iteration}: {wrong} overflows, largest alpha {max(s.alpha for s in states):.2f}"
-        )
+        shown(states)
+        if written is not None:
+            written(states)
 
     return told

@@ -75,23 +75,26 @@ class Labelled:
         for pixels, labels in zip(self.pixels.split(size), self.labels.split(size), strict=True):
             yield self.normalized(pixels), labels
 
-    def epoch(self, size: int, seed: int, number: int, share: tuple[int, int] = (0, 1)) -> Iterator[
-        tuple[torch.Tensor, torch.Tensor]
-    ]:  # fmt: skip
+    def epoch(
+        self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One epoch of training: shuffled, flipped, shifted by up to 4 pixels; depends on the arguments only.
 
         Args:
             size: of a batch, over all processes; a rest shorter than that is left out.
             seed: of the run.
             number: of the epoch.
+            skip: batches to leave out at the beginning.
             share: (rank, processes): which part of each batch.
         """
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         order = torch.randperm(len(self), generator=generator)
         rank, processes = share
-        for chosen in order[: len(self) // size * size].split(size):
+        for index, chosen in enumerate(order[: len(self) // size * size].split(size)):
             moves = torch.randint(0, 9, (2, size), generator=generator)
             flips = torch.rand(size, generator=generator) < 0.5
+            if index < skip:
+                continue
             own = slice(rank, None, processes)
             pixels = shifted(self.pixels[chosen[own]], moves[:, own], flips[own])
             yield self.normalized(pixels), self.labels[chosen[own]]

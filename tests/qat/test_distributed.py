@@ -43,7 +43,7 @@ def train(method: str, share: slice) -> tuple[dict[str, torch.Tensor], list[int]
         wrapped,
         optimizer,
         lambda logits, y: F.cross_entropy(0.1 * logits, y),
-        lambda number: [(batch(8, seed=number)[share], LABELS[share])],
+        lambda number, first: [(batch(8, seed=number)[share], LABELS[share])],
         controller,
     )
     fit(run, Loop(6))

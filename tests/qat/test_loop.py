@@ -33,9 +33,9 @@ LABELS = torch.tensor([1, 7, 3, 0])
 STEPS = 9
 
 
-def epoch(number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def epoch(number: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Three batches that depend on the epoch only."""
-    for index in range(3):
+    for index in range(first, 3):
         yield batch(4, seed=10 * number + index), LABELS
 
 
@@ -99,7 +99,7 @@ def test_accumulated_batches_are_one_step_on_their_mean() -> None:
         (one, 1, [(torch.cat([batches[0][0], batches[1][0]]), torch.cat([LABELS, LABELS]))]),
         (two, 2, batches[:2]),
     ):
-        run.epoch = lambda number, found=batches_of: found
+        run.epoch = lambda number, first, found=batches_of: found
         run.loss = F.cross_entropy
         fit(run, Loop(1, accumulate=accumulate))
     for name, value in state(one).items():
@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_finite_without_a_checkpoint_says_so() -> None:
 
 def test_an_empty_loader_is_an_error() -> None:
     run = made("proved")
-    run.epoch = lambda number: []
+    run.epoch = lambda number, first: []
     with pytest.raises(TrainingError, match="epoch 0 holds no batch: the loader is empty"):
         fit(run, Loop(1))
 

@@ -63,7 +63,7 @@ class Run:
         network: the module, or its DDP wrapper.
         optimizer: over its parameters.
         loss: of outputs and labels, a mean over the batch.
-        epoch: batches by the number of the epoch.
+        epoch: the batches of an epoch from a batch on, by their numbers.
         controller: stepped after the optimizer.
         factor: of the learning rate, by iteration; None keeps it.
         told: called after every optimizer step with the iteration, the loss and the learning rate.
@@ -74,7 +74,7 @@ class Run:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Loss
-    epoch: Callable[[int], Iterable[Batch]]
+    epoch: Callable[[int, int], Iterable[Batch]]
     controller: OverflowController | None = None
     factor: Callable[[int], float] | None = None
     told: Callable[[int, float, float], None] | None = None
@@ -122,10 +122,8 @@ def _epoch(run: Run, loop: Loop) -> bool:
     """One epoch from where it stands; False: stopped on the way."""
     epoch, skip = run.position.epoch, run.position.batch
     waiting: list[Batch] = []
-    number = -1
-    for number, batch in enumerate(run.epoch(epoch)):
-        if number < skip:
-            continue
+    number = skip - 1
+    for number, batch in enumerate(run.epoch(epoch, skip), skip):
         waiting.append(batch)
         if len(waiting) == loop.accumulate:
             _step(run, loop, waiting, number + 1)
