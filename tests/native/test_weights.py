@@ -1,8 +1,6 @@
-"""Weights that int8 barely holds, and weights it does not hold: every executor of a network that is full of them."""
+"""Weights that int8 barely holds, and weights it does not: every row and plan of a network that is full of them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,27 +30,12 @@ def network(kind: str) -> IntProgram:
 
 
 @pytest.mark.parametrize("kind", ["minus-128", "wide", "wide-extreme", "wide-sparse"])
-def test_every_executor_computes_the_same_integers_at_every_bound(kind: str) -> None:
+def test_every_row_and_plan_computes_the_same_integers_at_every_bound(kind: str) -> None:
     program = network(kind)
     weights = np.concatenate([node.op.weight.ravel() for node in program.summing_nodes()])  # type: ignore[union-attr]
     assert weights.min() == -128 if kind == "minus-128" else weights.min() < -128 or weights.max() > 127
-    report = oaq.verify(program)
+    report = oaq.verify(program, onnx=False)
     report.raise_if_unsafe()
     assert report.samples["witnesses"] > 100
     ran = {one.name for one in report.executors if one.ran}
-    summing = {f"row {row.name}" for row in native_rows() if row.available and row.accumulator is not None}
-    assert summing <= ran
-    exported = next(one for one in report.executors if one.name.startswith("onnxruntime"))
-    if not exported.ran:
-        assert "uint8 zero point" in exported.reason or "this CPU lacks VNNI" in exported.reason
-
-
-@pytest.mark.parametrize("kind", ["minus-128", "wide"])
-def test_files_hold_them_and_prove_them_again(kind: str, tmp_path: Path) -> None:
-    program = network(kind)
-    for path, save in ((tmp_path / "p.oaq", oaq.save), (tmp_path / "p.onnx", oaq.export.onnx)):
-        save(program, path)
-        report = oaq.verify_file(path)
-        report.raise_if_unsafe()
-        assert report.certificate.startswith("holds: ")
-        assert any(one.ran for one in report.executors)
+    assert {f"row {row.name}" for row in native_rows() if row.available and row.accumulator is not None} <= ran
