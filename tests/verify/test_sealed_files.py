@@ -296,6 +296,7 @@ HARMLESS = (
     "model.producer_name",
     "model.graph.name",
     "model.graph.node.name",
+    "model.graph.node.attribute.i",  # 0 is what its absence means
     "model.graph.input.type.tensor_type.shape.dim.dim_param",  # what the batch is called
     "model.graph.output.type.tensor_type.shape.dim.dim_param",
     "model.opset_import.domain",  # "" is the default
