@@ -165,7 +165,9 @@ def _runs(
     wanted = [name for name in names if name not in inputs]
     for feed in feeds:
         found = session.run(wanted, dict(feed)) if wanted else []
-        yield {name: np.asarray(feed[name]) for name in names if name in inputs} | dict(zip(wanted, found, strict=True))
+        got: dict[str, Array] = {name: np.asarray(feed[name]) for name in names if name in inputs}
+        got.update((name, np.asarray(value)) for name, value in zip(wanted, found, strict=True))
+        yield got
 
 
 def _as_program(value: Array, source: TensorSource, shape: tuple[int, ...]) -> NDArray[np.uint8]:
