@@ -208,6 +208,17 @@ def test_a_header_is_trusted_in_nothing() -> None:
             arrays_of(model, header, kept, "f")
 
 
+def test_a_window_as_large_as_a_number_can_say_is_refused_at_once() -> None:
+    builder = Builder("mean")
+    mean = ops.AvgPool((2, 2), (2, 2), Requantize(ratios([0.05], 0.2) / np.arange(1, 5, dtype=np.float32)))
+    builder.add(mean, [builder.input((4, 4, 1), Affine(0.05, 0))], Affine(0.2, 0), name="mean")
+    program = builder.finish()
+    header = to_plain(program)[0]
+    header["nodes"][0]["kernel"] = [2**31, 2**31]
+    with pytest.raises(FormatError, match="4611686018427387904 multipliers belong here, not 4"):
+        arrays_of(read_back(build(program)), header, stored(program), "f")
+
+
 def test_nodes_that_onnx_leaves_to_float_are_named() -> None:
     assert float_defined(to_plain(network())[0]) == ["add"]
 

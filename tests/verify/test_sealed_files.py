@@ -83,6 +83,30 @@ def test_both_kinds_hold_the_same_program_and_signature(honest: dict[str, Path])
     assert one.parts["signature"].content == other.parts["signature"].content
 
 
+@pytest.mark.parametrize("weights", ["minus-128", "wide"])
+def test_weights_that_int8_barely_holds_or_does_not_hold_survive_both_kinds(weights: str, tmp_path: Path) -> None:
+    rng, builder = np.random.default_rng(1), Builder(weights)
+    x = builder.input((5, 5, 6), Affine(0.05, 200))
+    x = builder.add(conv2d(rng, (12, 3, 3, 6), kind=weights, padding=(1, 1, 1, 1)), [x], Affine(0.05, 9), name="stem")
+    deep = conv2d(rng, (12, 5, 5, 1), kind=weights, groups=12)
+    x = builder.add(ops.Reshape((12,)), [builder.add(deep, [x], Affine(0.05, 0), name="deep")])
+    builder.add(linear(rng, (11, 12), kind=weights), [x], Affine(0.05, 128), name="fc")
+    program = builder.finish()
+    least = min(int(node.op.weight.min()) for node in program.summing_nodes())  # type: ignore[union-attr]
+    assert least == -128 if weights == "minus-128" else least < -128
+    for kind, save in (("oaq", oaq.save), ("onnx", oaq.export.onnx)):
+        with simulated_machine():
+            save(program, tmp_path / f"p.{kind}")
+            report = oaq.verify_file(tmp_path / f"p.{kind}")
+        report.raise_if_unsafe()
+        assert report.fingerprint == fingerprint(program)
+        assert len([one for one in report.executors if one.ran]) == 3
+    with simulated_machine():
+        everyone = oaq.verify(program, rows=False, witnesses=False)
+    everyone.raise_if_unsafe()
+    assert next(one for one in everyone.executors if one.name.startswith("onnxruntime")).ran
+
+
 def test_an_onnx_file_is_proved_without_the_onnx_package(honest: dict[str, Path]) -> None:
     code = (
         f"import sys, oaq; print(oaq.verify_file({str(honest['onnx'])!r}).is_safe, "
@@ -272,6 +296,7 @@ HARMLESS = (
     "model.producer_name",
     "model.graph.name",
     "model.graph.node.name",
+    "model.graph.node.attribute.i",  # 0 is what its absence means
     "model.graph.input.type.tensor_type.shape.dim.dim_param",  # what the batch is called
     "model.graph.output.type.tensor_type.shape.dim.dim_param",
     "model.opset_import.domain",  # "" is the default

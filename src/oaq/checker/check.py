@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oaq.checker.program import Arrays, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
-from oaq.checker.registers import Register, register, trusted
+from oaq.checker.registers import Register, contradicts, register, trusted
 from oaq.checker.schedules import check_schedule
 from oaq.checker.sums import Layer, Sums, derive, layer, leaves_s32
 from oaq.checker.verdict import Finding, Notes, Verdict
@@ -36,8 +36,9 @@ def check(
         arrays: of the program.
         certificate: its header, as parsed from JSON (``overflow.certificate`` describes it).
         claims: its arrays.
-        registers: models to trust, by name (a kernel table's); others are those this checker knows, and only for
-            names it does not know the certificate's own, which the verdict then lists under ``assumed``.
+        registers: models by name, of the rows that will run. One that allows more than the register this checker knows
+            by that name is a finding; names nobody knows are taken from here, or from the certificate itself, and then
+            listed under ``assumed``.
 
     Returns:
         safe, or every claim that does not hold.
@@ -155,6 +156,9 @@ def _models(
             notes.assumed.append(assumption)
         if model != stated:
             notes.findings.append(Finding("", f"states {stated}, the register is {model}", register=name))
+        contradiction = contradicts(name, model)
+        if contradiction is not None:
+            notes.findings.append(Finding("", contradiction, register=name))
         models[name] = model
     return models
 

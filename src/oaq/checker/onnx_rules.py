@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from math import prod
 from typing import Final
@@ -76,7 +76,7 @@ def _layer(replay: Replay, node: Node, axis: int, ndim: int) -> tuple[str, NDArr
 def _joining(replay: Replay, node: Node) -> None:
     ratios = [_scale(replay, name) for name in node.inputs]
     wanted = [ratios[0] * ratios[1]] if node.kind == "Mul" else ratios
-    _check_ratios(replay, node, wanted)
+    _check_ratios(replay, node, len(wanted), wanted)
     real = [replay.dequantize(node.name, name) for name in node.inputs]
     shapes = [replay.shape(name) for name in node.inputs]
     if node.kind == "Mul" and len(shapes[1]) < len(shapes[0]):
@@ -90,11 +90,11 @@ def _scale(replay: Replay, tensor: str) -> Fraction:
     return Fraction(float(replay.scales[tensor]))
 
 
-def _check_ratios(replay: Replay, node: Node, wanted: Sequence[Fraction]) -> None:
-    """The multipliers kept beside the graph are those its scales stand for."""
+def _check_ratios(replay: Replay, node: Node, count: int, wanted: Iterable[Fraction]) -> None:
+    """The ``count`` multipliers kept beside the graph are those its scales stand for."""
     found, y = replay.kept(node).tolist(), _scale(replay, node.output)
-    if len(found) != len(wanted):
-        raise replay.refuse(node.name, f"{len(wanted)} multipliers belong here, not {len(found)}")
+    if len(found) != count:
+        raise replay.refuse(node.name, f"{count} multipliers belong here, not {len(found)}")
     for multiplier, one in zip(found, wanted, strict=True):
         if abs(Fraction(multiplier) * y / one - 1) > TOLERANCE:
             raise replay.refuse(node.name, f"the multiplier {multiplier!r} is not {float(one / y)!r}")
@@ -111,8 +111,8 @@ def _max_pool(replay: Replay, node: Node) -> None:
 
 def _avg_pool(replay: Replay, node: Node) -> None:
     real, window = replay.dequantize(node.name, node.inputs[0]), _window(node)
-    one = _scale(replay, node.inputs[0])
-    _check_ratios(replay, node, [one / count for count in range(1, prod(node.numbers("kernel", 2)) + 1)])
+    one, size = _scale(replay, node.inputs[0]), prod(node.numbers("kernel", 2))
+    _check_ratios(replay, node, size, (one / count for count in range(1, size + 1)))
     include = node.fields.get("count_include_pad")
     if type(include) is not bool:
         raise replay.refuse(node.name, f"count_include_pad is {str(include)[:40]}")
@@ -128,7 +128,7 @@ def _window(node: Node) -> dict[str, tuple[int, ...]]:
 
 def _global_avg_pool(replay: Replay, node: Node) -> None:
     positions = prod(replay.shape(node.inputs[0])[:-1])
-    _check_ratios(replay, node, [_scale(replay, node.inputs[0]) / positions])
+    _check_ratios(replay, node, 1, [_scale(replay, node.inputs[0]) / positions])
     result, _ = replay.take(node.name, "GlobalAveragePool", [replay.dequantize(node.name, node.inputs[0])])
     replay.quantize(node.name, result, node.output)
 

@@ -181,6 +181,15 @@ def _expand(node: OnnxNode, inputs: Inputs) -> Result:
     return None if shape is None else np.array(np.broadcast_to(_given(inputs)[0], shape))
 
 
+def _clip(node: OnnxNode, inputs: Inputs) -> Result:
+    x, lo, hi = (inputs.constant(index) for index in range(3))
+    if x is None or "min" in node.attributes or "max" in node.attributes:
+        return None
+    for end, ufunc in ((lo, np.maximum), (hi, np.minimum)):
+        x = x if end is None else ufunc(x, end.astype(x.dtype))
+    return np.array(x)
+
+
 def _transpose(node: OnnxNode, inputs: Inputs) -> Result:
     x = _given(inputs)[0]
     return x.transpose(integers(node, "perm", x.ndim))
@@ -222,6 +231,7 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
     "Expand": _expand,
     "Where": lambda node, inputs: np.asarray(np.where(*_given(inputs))),
     "Div": _divide,
+    "Clip": _clip,
     **{op: _binary(ufunc) for op, ufunc in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply))},
     **{op: _binary(ufunc) for op, ufunc in (("Equal", np.equal), ("Min", np.minimum), ("Max", np.maximum))},
     **{op: _unary(ufunc) for op, ufunc in (("Neg", np.negative), ("Abs", np.abs), ("Floor", np.floor))},
