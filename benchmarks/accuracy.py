@@ -46,8 +46,8 @@ ACCUMULATORS = {
     "lanes, runs of 16": Target("avx2", 16, 16),
 }
 """Pure accumulators exempt the first and the last layer, whose operands have 8 bits, from the narrow register."""
-COUNTED_IN_LANES = 2000
-"""Test images: forming every lane takes ten times as long as the network itself."""
+COUNTED_IN_LANES = 500
+"""Test images: forming every lane takes many times as long as the network itself."""
 PRECISIONS = (8, 4)
 TRAINED = ("none", "oaq", "a2q", "a2q+", "proved")
 METHODS = (*TRAINED, "axe")

