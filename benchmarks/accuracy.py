@@ -82,6 +82,10 @@ class Cell:
         """What tells its row from others."""
         return (f"W{self.bits}A{self.bits}", self.accumulator, self.method, str(self.seed))
 
+    def place(self, folder: Path) -> Path:
+        """Where its files go."""
+        return folder / "-".join(self.key).replace(", ", "_").replace(" ", "_")
+
 
 def cells() -> list[Cell]:
     """The grid, most telling first; headline rows come with three seeds."""
@@ -147,7 +151,7 @@ def network(name: str) -> nn.Module:
 def run_cell(bench: Bench, cell: Cell) -> Iterator[Row]:
     """Train or round, convert, test: one row, or one per accumulator for the baseline."""
     start = time.monotonic()
-    folder = bench.folder / "-".join(cell.key).replace(", ", "_").replace(" ", "_")
+    folder = cell.place(bench.folder)
     if cell.method == "axe":
         uniform = Uniform(cell.bits, cell.bits, cell.target)
         calibration = [x.numpy() for x in first_inputs(bench.train, 512)]
