@@ -67,14 +67,14 @@ def _shown(rows: Sequence[Mapping[str, str]], time: str) -> tuple[str, ...]:
         return (NOT_RUN, *("",) * (len(HEAD) - 4))
     done = [one for one in rows if "failed" not in one]
     if not done:
-        return (f"refused: {rows[0]['failed'][:80]}", *("",) * (len(HEAD) - 4))
+        return (f"refused: {rows[0]['failed'][:80].replace('|', '/')}", *("",) * (len(HEAD) - 4))
     first = done[0]
     return (
         _spread([int(one["top1"]) / int(one["of"]) for one in done]),
         str(len(done)),
         f"{mean(float(one['sparsity']) for one in done):.0%}",
         _proved(done),
-        first["overflows"] if first["overflows"] != "0" else "0",
+        first["overflows"],
         _wrapped(done),
         f"{mean(float(one['cost']) for one in done):.3f}",
         time,

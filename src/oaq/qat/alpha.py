@@ -262,8 +262,8 @@ class OverflowController:
 
     def _finish_speed(self) -> list[LayerState]:
         assert self.speed is not None
+        costs = layer_costs(self.network)
         for _ in range(20 * PASSES):
-            costs = layer_costs(self.network)
             spent = sum(one.cost for one in costs.values()) / sum(one.without_spills for one in costs.values())
             able = [layer for layer in self._moving() if float(layer.alpha) < MOST_ALPHA]
             if spent <= 1.0 / self.speed:
@@ -274,7 +274,12 @@ class OverflowController:
             dearest = max(able, key=lambda one: costs[one.name].cost - costs[one.name].without_spills)
             dearest.alpha.fill_(min(float(dearest.alpha) * STEP, MOST_ALPHA))
             self.network.apply_alphas()
+            costs |= layer_costs(self.network, self._beside(dearest))  # no other layer's integers have changed
         raise TrainingError(f"a speed of {self.speed} is not reached at the narrowest ranges; ask for less")
+
+    def _beside(self, layer: QatLayer) -> set[str]:
+        """Names of the layers that read what this one reads, itself among them."""
+        return {one.name for _, readers in self.network.readers() if layer in readers for one in readers}
 
     def _over(self, name: str, one: Overflows, margin: float) -> bool:
         return one.wrong > 0 or (margin > 1.0 and one.most * margin > self._register(self.network.layer[name]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 
@@ -14,10 +16,12 @@ from oaq.qat.network import QatNetwork
 
 
 @torch.no_grad()
-def layer_costs(network: QatNetwork) -> dict[str, LayerCost]:
-    """Of every layer with the integers it has now; operands may take all of their effective range."""
+def layer_costs(network: QatNetwork, only: Collection[str] | None = None) -> dict[str, LayerCost]:
+    """Of every layer, or of those named, as its integers are now; operands may take all of their effective range."""
     grids, found = network.grids(), {}
     for node, op in layers(network.graph):
+        if only is not None and node.name not in only:
+            continue
         layer, grid = network.layer[node.name], grids[node.inputs[0]]
         rows = exact_integers(layer.numbers(grid).rows).astype(np.int8)
         ends = np.full(rows.shape[1], grid.range.lo, np.int64), np.full(rows.shape[1], grid.range.hi, np.int64)
