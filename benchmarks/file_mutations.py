@@ -150,7 +150,8 @@ def _hostile(field: FieldDescriptor, rng: Generator) -> int | float | str | byte
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return bool(rng.integers(2))
     if kind == FieldDescriptor.CPPTYPE_ENUM:
-        return int(pick(rng, [one.number for one in field.enum_type.values]  # type: ignore[union-attr]))
+        known = field.enum_type
+        return int(pick(rng, [one.number for one in known.values])) if known else 0
     if field.type == FieldDescriptor.TYPE_BYTES:
         return rng.bytes(int(rng.integers(0, 33)))
     return str(pick(rng, TEXT))
