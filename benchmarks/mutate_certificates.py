@@ -23,7 +23,7 @@ from torch import nn
 
 import oaq
 from benchmarks.harness import Result, save, stamp
-from benchmarks.mutations import judge, loosen, mutate, rewrite
+from benchmarks.mutations import judge, mutated
 from oaq.cli import say
 from oaq.program.plain import fingerprint
 from oaq.verify.sealed import read_sealed
@@ -89,9 +89,7 @@ def edit(path: Path, count: int, seed: int) -> tuple[Counter[str], Counter[str]]
     with tempfile.TemporaryDirectory() as folder:
         edited = Path(folder) / f"edited{path.suffix}"
         for _ in say.track(range(count), f"edits of {path.name}"):
-            loose = loosen(path)
-            pattern = mutate(loose, rng)
-            rewrite(loose, edited)
+            pattern = mutated(path, edited, rng)
             outcome, _ = judge(edited, identity)
             if outcome == "harmless" and pattern.startswith("model.") and computed(edited) not in (before, None):
                 outcome = "MISSED"

@@ -90,6 +90,18 @@ def rewrite(loose: Loose, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
+def mutated(path: Path, to: Path, rng: np.random.Generator) -> str:
+    """Write the file ``path`` to ``to`` with one field edited; returns the field's pattern."""
+    rewrite(loosen(path), to)
+    before = to.read_bytes()
+    while True:
+        loose = loosen(path)
+        pattern = mutate(loose, rng)
+        rewrite(loose, to)
+        if to.read_bytes() != before:  # a field cleared that held its default is no edit
+            return pattern
+
+
 def mutate(loose: Loose, rng: np.random.Generator) -> str:
     """Edit one field, in place; returns its pattern."""
     by_pattern: dict[str, list[Place]] = {}

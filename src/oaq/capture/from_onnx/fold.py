@@ -47,7 +47,7 @@ def evaluate(node: OnnxNode, inputs: Inputs, results: list[TensorType]) -> list[
             found = formula(node, inputs)
     except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
         raise FormatError(f"{described(node)}: cannot be computed from its constants: {error}") from error
-    arrays = [found] if isinstance(found, np.ndarray) else found
+    arrays = [np.asarray(found)] if isinstance(found, np.ndarray | np.generic) else found
     for array in arrays or ():
         array.flags.writeable = False
     return arrays
@@ -85,7 +85,8 @@ def _dequantize(node: OnnxNode, inputs: Inputs) -> Result:
     q, scale = inputs.constant(0), inputs.constant(1)
     if q is None or scale is None or integer(node, "block_size", 0):
         return None
-    return dequantize(q, scale, inputs.constant(2), per_axis(node, q.shape, scale))
+    zero = inputs.constant(2)
+    return dequantize(q, scale, zero, per_axis(node, q.shape, scale, zero))
 
 
 def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
@@ -94,7 +95,7 @@ def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
     if real is None or scale is None or dtype is None or integer(node, "block_size", 0):
         return None
     try:
-        return quantize(real, scale, zero, per_axis(node, real.shape, scale), dtype)
+        return quantize(real, scale, zero, per_axis(node, real.shape, scale, zero), dtype)
     except FormatError as error:
         raise FormatError(f"{described(node)}: {error}") from error
 

@@ -12,19 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
-from oaq.capture.from_onnx.draft import DraftNode, arrangement, full, program_shape
+from oaq.capture.from_onnx.draft import DraftNode, arrangement, program_shape
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.islands import Demand, find_islands
 from oaq.capture.from_onnx.reader import read
 from oaq.capture.from_onnx.shapes import QONNX
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, View, settled
+from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, settled
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Imported
-from oaq.errors import ProgramError, UnsupportedOp
+from oaq.errors import OaqError, ProgramError, UnsupportedOp
 from oaq.program import ops
 from oaq.program.int_program import IntProgram
 
@@ -53,12 +51,14 @@ def import_quantized(path: str | Path, input_shapes: Mapping[str, Sequence[int]]
 
 def import_graph(graph: OnnxGraph) -> Imported:
     """``import_quantized`` of a file that has been read."""
-    walk = Walk(graph, quantizers.meanings(graph))
-    for node in graph.nodes:
-        _offer(walk, node)
-    _keep_real_sums(walk)
-    demand = _demand(walk)
-    return _assembled(walk, demand)
+    try:
+        walk = Walk(graph, quantizers.meanings(graph))
+        for node in graph.nodes:
+            _offer(walk, node)
+        _keep_real_sums(walk)
+        return _assembled(walk, _demand(walk))
+    except OaqError as error:
+        raise type(error)(f"{graph.where}: {error}") from error
 
 
 def _offer(walk: Walk, node: OnnxNode) -> None:
@@ -148,7 +148,7 @@ def _demand(walk: Walk) -> Demand:
 def _held(walk: Walk, name: str) -> int | None:
     """The tensor of the program that holds ``name`` in the program's own arrangement of its axes, if one does."""
     value, producer = walk.values.get(name), walk.graph.producers.get(name)
-    if not isinstance(value, Integers | Reals) or (producer is None and name not in walk.graph.outputs):
+    if not isinstance(value, Integers | Reals):
         return None
     if (isinstance(value, Reals) and value.curve is not None) or (isinstance(value, Integers) and value.index):
         return None
@@ -160,17 +160,8 @@ def _held(walk: Walk, name: str) -> int | None:
     view = settled(walk.draft, value.view)
     if walk.draft.tensors[view.tensor].shape != program_shape(view.shape, order):
         return None
-    return _written(walk, view, name)
-
-
-def _written(walk: Walk, view: View, name: str) -> int:
-    """The view as a tensor that a node writes: an output is never an input itself."""
-    if view.tensor not in walk.draft.inputs:
-        return view.tensor
-    source = walk.draft.tensors[view.tensor]
-    copy = full(source.affine, name, view.layout)
-    copy.range = source.range
-    return walk.draft.emit(f"{name}.copy", ops.Lookup(np.arange(256).astype(np.uint8)), [view.tensor], copy)
+    # What only enters the program is had from whoever computes it.
+    return None if walk.draft.writer(view.tensor) is None else view.tensor
 
 
 def _inputs_behind(walk: Walk, number: int) -> set[int]:
@@ -194,9 +185,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     nodes = _needed(walk, demand.outputs)
     if not any(isinstance(node.op, ops.Conv2d | ops.Linear) for node in nodes):
         first = next(iter(walk.why.values()), "its numbers are floats throughout")
-        raise UnsupportedOp(
-            f"{graph.where}: holds no layer of 8-bit integers: {first}. For a float network: oaq quantize"
-        )
+        raise UnsupportedOp(f"holds no layer of 8-bit integers: {first}. For a float network: oaq quantize")
     _name_ends(walk, demand)
     kept = {*demand.entries, *(node.output for node in nodes)}
     names = draft.name_tensors(kept)
@@ -210,7 +199,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
             metadata={"input_layout": "NCHW", "source": "onnx", "producer": graph.producer or "unknown"},
         )
     except ProgramError as error:
-        raise UnsupportedOp(f"{graph.where}: {error}") from error
+        raise UnsupportedOp(str(error)) from error
     layer_names = {node.output: node.name for node in program.nodes}
     sources = {
         layer_names[names[number]]: replace(source, input=names[_reads(draft.writer(number))], output=names[number])

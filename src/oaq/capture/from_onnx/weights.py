@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.from_onnx.attributes import integer, integers, text
+from oaq.capture.from_onnx.attributes import described, integer, integers, text
 from oaq.capture.from_onnx.fold import dequantize
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.scales import per_axis
@@ -105,7 +105,7 @@ def real_constant(graph: OnnxGraph, name: str) -> Array | None:
     inputs = [graph.constant(each) for each in node.inputs]
     if node.op == "DequantizeLinear" and inputs[0] is not None and inputs[1] is not None:
         zero = inputs[2] if len(inputs) > 2 else None
-        return dequantize(inputs[0], inputs[1], zero, per_axis(node, inputs[0].shape, inputs[1]))
+        return dequantize(inputs[0], inputs[1], zero, per_axis(node, inputs[0].shape, inputs[1], zero))
     if node.domain in QONNX and node.op in ("Quant", "IntQuant") and inputs[0] is not None:
         return _quant_of_reals(graph, node, inputs[0])
     return None
@@ -156,7 +156,7 @@ def _dequantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]) -
     zero = graph.constant(node.given(2)) if node.given(2) else np.zeros((), q.dtype)
     if zero is None or integer(node, "block_size", 0):
         raise Stays("its weights have a zero point computed while it runs, or one scale per block")
-    axis = per_axis(node, q.shape, scale)
+    axis = per_axis(node, q.shape, scale, zero)
     return with_scale(
         q,
         scale,
@@ -208,14 +208,14 @@ def quant_numbers(graph: OnnxGraph, node: OnnxNode) -> tuple[Array, Array, int]:
         raise Stays(f"it rounds by {text(node, 'rounding_mode', '')[:20]}, not to the nearest")
     whole = bits.size == 1 and float(bits.reshape(-1)[0]) in range(1, 33)
     if not whole or not np.all(np.isfinite(scale)) or not np.all(scale > 0) or scale.size == 0:
-        raise FormatError(f"{graph.where}: node {node.name!r} ({node.kind}): scale or width is impossible")
+        raise FormatError(f"{described(node)}: scale or width is impossible")
     if (
         zero.size == 0
         or not np.all(np.isfinite(zero))
         or np.any(zero != np.rint(zero))
         or np.any(np.abs(zero) > 1 << 20)
     ):
-        raise FormatError(f"{graph.where}: node {node.name!r} ({node.kind}): its zero point is no integer")
+        raise FormatError(f"{described(node)}: its zero point is no integer")
     return scale, zero, int(bits.reshape(-1)[0])
 
 
@@ -228,9 +228,9 @@ def _quant_steps(graph: OnnxGraph, node: OnnxNode, real: Array) -> tuple[Array, 
         with np.errstate(over="ignore"):
             steps = np.rint(real.astype(np.float32) / scale.astype(np.float32) + zero.astype(np.float32))
     except ValueError as error:
-        raise FormatError(f"{graph.where}: node {node.name!r} ({node.kind}): {error}") from error
+        raise FormatError(f"{described(node)}: {error}") from error
     if np.isnan(steps).any() or steps.shape != real.shape:
-        raise FormatError(f"{graph.where}: node {node.name!r} ({node.kind}): its scale does not fit {real.shape}")
+        raise FormatError(f"{described(node)}: its scale does not fit {real.shape}")
     return np.clip(steps.astype(np.float64), lo, hi).astype(np.int64), scale.astype(np.float32), zero.astype(np.float32)
 
 
