@@ -3,7 +3,7 @@ r"""Accuracy against planned cost: training that is asked for a speed, beside qu
     python -m benchmarks.qat_pareto cifar10 --folder FOLDER [--steps 200]
 
 Starts from the float network of ``benchmarks.accuracy`` in the same folder. Costs are of the AVX2 plan, predicted; with
-``--time`` its rows are measured, too, side by side, one image, one thread. Points in the result file are not made again.
+``--time`` its rows are measured, too, side by side, one image, one thread. Points in the file are not made again.
 """
 
 from __future__ import annotations
