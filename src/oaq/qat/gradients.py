@@ -13,26 +13,6 @@ EXACT_FLOAT32 = 1 << 24
 """Every integer of at most this magnitude is a float32."""
 
 
-class _Round(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        return torch.round(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradient: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        return gradient[0]
-
-
-class _Truncate(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        return torch.trunc(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradient: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-        return gradient[0]
-
-
 class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, factor: float) -> torch.Tensor:  # noqa: ANN401
@@ -56,12 +36,12 @@ class _Replace(torch.autograd.Function):
 
 def round_through(x: torch.Tensor) -> torch.Tensor:
     """Round half to even; the gradient passes unchanged (straight through)."""
-    return _Round.apply(x)  # type: ignore[return-value]
+    return replaced(x, torch.round(x.detach()))
 
 
 def truncate_through(x: torch.Tensor) -> torch.Tensor:
     """Round towards zero; the gradient passes unchanged."""
-    return _Truncate.apply(x)  # type: ignore[return-value]
+    return replaced(x, torch.trunc(x.detach()))
 
 
 def scale_gradient(x: torch.Tensor, factor: float) -> torch.Tensor:
