@@ -89,11 +89,13 @@ class Stage:
 @contextmanager
 def together() -> Iterator[torch.device]:
     """The device to train on; joins the group of processes if ``torchrun`` started this one."""
-    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    if device is not None:
+        torch.cuda.set_device(device)
     if "RANK" in os.environ:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("gloo" if device is None else "nccl")
     try:
-        yield torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+        yield torch.device("cpu") if device is None else device
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -104,7 +104,7 @@ def test_training_moves_towards_the_float_network() -> None:
     assert float((network(x) - wanted).square().mean().detach()) < 0.7 * before
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(
     bits=st.integers(8, 32),
     activation_bits=st.integers(2, 8),

@@ -16,18 +16,20 @@ def processes() -> int:
 
 def total(value: torch.Tensor) -> torch.Tensor:
     """The sum over all processes; no gradient."""
-    if processes() > 1:
-        value = value.detach().clone()
-        dist.all_reduce(value)
-    return value
+    return _reduced(value, dist.ReduceOp.SUM) if processes() > 1 else value
 
 
 def greatest(value: torch.Tensor) -> torch.Tensor:
     """The element-wise maximum over all processes; no gradient."""
-    if processes() > 1:
-        value = value.detach().clone()
-        dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return value
+    return _reduced(value, dist.ReduceOp.MAX) if processes() > 1 else value
+
+
+def _reduced(value: torch.Tensor, how: dist.ReduceOp.RedOpType) -> torch.Tensor:
+    """On the device the backend wants: nccl takes nothing that lies on the CPU."""
+    device = torch.device("cuda") if dist.get_backend() == "nccl" else value.device
+    moved = value.detach().to(device, copy=True)
+    dist.all_reduce(moved, op=how)
+    return moved.to(value.device)
 
 
 class _Total(torch.autograd.Function):
