@@ -95,9 +95,10 @@ def _pairs(operands: torch.Tensor, weight: torch.Tensor, x_hi: int, register: In
     pairs = F.pad(weight, (0, missing)).unflatten(2, (-1, 2))
     x = F.pad(operands, (0, missing)).unflatten(2, (-1, 2))
     most, least = pairs.clamp_min(0).sum(dim=3) * x_hi, pairs.clamp_max(0).sum(dim=3) * x_hi
-    wrong = 0
-    for group, output, pair in ((most > register.hi) | (least < register.lo)).nonzero().tolist():
-        wrong += outside(x[group, :, pair] @ pairs[group, output, pair], register)
+    possible, wrong = (most > register.hi) | (least < register.lo), 0
+    for group, pair in possible.any(dim=1).nonzero().tolist():
+        outputs = pairs[group, possible[group, :, pair], pair]
+        wrong += outside(x[group, :, pair] @ outputs.mT, register)
     return wrong
 
 
