@@ -41,7 +41,7 @@ def _wrapped(exact: Sums, zero_point: int, bits: int) -> Sums:
     half = 1 << (bits - 1)
 
     def sums(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        total = exact(x.double(), weight.double())
+        total = exact(x, weight).double()
         offset = (weight.double().flatten(1).sum(dim=1) * zero_point).reshape(-1, *(1,) * (total.ndim - 2))
         return torch.remainder(total + offset + half, 2 * half) - half - offset
 

@@ -43,7 +43,7 @@ def expected(controller: OverflowController, x: torch.Tensor) -> dict[str, tuple
         wrong = most = 0
         for start in range(0, steps, run_of):
             held = lanes(op, given, zero, accumulator, (start, min(run_of, steps - start)))
-            wrong += int(((held < S16.lo) | (held > S16.hi)).sum())
+            wrong += int(((held < accumulator.range.lo) | (held > accumulator.range.hi)).sum())
             most = max(most, int(np.abs(held).max()))
         if accumulator.group_overflow == "saturates":
             wrong += pairs(op, given, zero, accumulator.step)
@@ -64,6 +64,8 @@ def pairs(op: ops.Conv2d | ops.Linear, x: np.ndarray, zero_point: int, step: int
     [
         (Target("avx2", 16), "final"),
         (Target("pure", 16), "register"),
+        (Target("pure", 19), "register"),
+        (Target("pure", 16, 24), "register"),
         (Target("avx2", 16), "register"),
         (Target("avx2", 16, 2), "register"),
         (Target("neon", 16, 1), "register"),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from oaq.capture.graph import FloatConv2d
-from oaq.numerics.formats import S16
+from oaq.numerics.formats import S16, signed
 from oaq.numerics.ranges import IntRange
 from oaq.qat.gradients import EXACT_FLOAT32
 from oaq.qat.grid import Grid
@@ -65,11 +65,12 @@ def count_layer(
     """
     grid, total = sums
     into.samples += len(x)
-    if layer.count_final or layer.target is None:
+    target = None if layer.count_final else layer.target
+    if target is None or (target.register == "pure" and target.run is None):
         raw = total.double() + (rows.sum(dim=1).double() * grid.zero_point).reshape(-1, *(1,) * (total.ndim - 2))
-        into.add(raw, S16)
+        into.add(raw, S16 if target is None else signed(target.bits))
         return
-    accumulator = layer.target.accumulator(depthwise=layer.depthwise)
+    accumulator = target.accumulator(depthwise=layer.depthwise)
     exact = torch.float32 if float(rows.abs().sum(dim=1).max()) * grid.range.hi < EXACT_FLOAT32 else torch.float64
     weight = rows.to(exact)
     for operands in _operands(layer, x, grid):
