@@ -132,7 +132,8 @@ class _Lowering:
                 op = self.layer(node)
             case fg.FloatAdd():
                 s_y = self.scale(node.output)
-                op = ops.Add(self.common([self.scale(name) / s_y for name in node.inputs], node.name))
+                ratios = [self.scale(name) / s_y for name in node.inputs]
+                op = ops.Add(with_one_shift(self.multipliers(ratios, node.name)))
             case fg.FloatMul():
                 a, b = (self.scale(name) for name in node.inputs)
                 op = ops.Mul(self.multipliers([a * b / self.scale(node.output)], node.name))
@@ -146,17 +147,6 @@ class _Lowering:
             case _:
                 op = self.movement(node)
         return Node(node.name, op, node.inputs, node.output)
-
-    def common(self, ratios: list[np.float32], where: str) -> Requantize:
-        """Two multipliers that share one fixed-point shift, as ``ops.Add`` needs them."""
-        made = self.multipliers(ratios, where)
-        if made.shift is None:
-            return made
-        shift = int(made.shift.min())
-        shifted = [
-            max(round(int(m) / 2 ** (int(s) - shift)), 1) for m, s in zip(made.multiplier, made.shift, strict=True)
-        ]
-        return Requantize(np.array(shifted, np.int32), np.full(2, shift, np.int32))
 
     def layer(self, node: FloatNode) -> ops.Conv2d | ops.Linear:
         """Convolution or linear layer."""
@@ -263,6 +253,15 @@ class _Lowering:
         return True
 
 
+def with_one_shift(made: Requantize) -> Requantize:
+    """The same multipliers with one fixed-point shift for all, as ``ops.Add`` needs them."""
+    if made.shift is None:
+        return made
+    shift = int(made.shift.min())
+    shifted = [max(round(int(m) / 2 ** (int(s) - shift)), 1) for m, s in zip(made.multiplier, made.shift, strict=True)]
+    return Requantize(np.array(shifted, np.int32), np.full(len(made), shift, np.int32))
+
+
 def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams, where: str = "clamp") -> fg.IntRange:
     """The integers that real bounds leave of a range: bounds are rounded to the nearest integer of the output.
 
@@ -286,8 +285,8 @@ def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
-def _hardsigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(x + 3.0, 0.0, 6.0) / 6.0
+def _hardsigmoid(x: NDArray[np.float64], slope: float | None = None, offset: float = 0.5) -> NDArray[np.float64]:
+    return np.clip(x + 3.0, 0.0, 6.0) / 6.0 if slope is None else np.clip(slope * x + offset, 0.0, 1.0)
 
 
 def _elu(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

@@ -46,10 +46,8 @@ class Opened:
             FormatError: the file does not decode.
             ProgramError: its samples have another shape.
         """
-        batch = read(path, how)
-        photo = len(self.input_shape) == 3 and path.suffix.lower() not in (".npy", ".npz")
-        if photo and caller_layout(self.program) == "NHWC":
-            batch = batch.transpose(0, 2, 3, 1)
+        image = len(self.input_shape) == 3
+        batch = read(path, how, channels_last=image and caller_layout(self.program) == "NHWC")
         check_shape(batch, self.input_shape, path)
         return batch
 

@@ -79,6 +79,18 @@ def float_values(
     }
 
 
+def float_outputs(graph: FloatGraph, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """What the float network makes of (batch, ...), images coming and going as the graph's callers lay them out."""
+    given = torch.from_numpy(x)
+    with torch.inference_mode():
+        found = run_graph(
+            graph, given.movedim(-1, 1) if graph.is_channels_last(graph.inputs[0]) else given, keep=graph.outputs
+        )
+    return [
+        (found[name].movedim(1, -1) if graph.is_channels_last(name) else found[name]).numpy() for name in graph.outputs
+    ]
+
+
 def named_inputs(graph: FloatGraph, inputs: torch.Tensor | NDArray[np.float32] | Mapping[str, torch.Tensor]) -> Tensors:
     """Inputs by name, their shapes checked.
 
@@ -218,7 +230,7 @@ def _function(op: fg.FloatFunction, x: torch.Tensor) -> torch.Tensor:
         case "hardswish":
             return F.hardswish(x)
         case "hardsigmoid":
-            return F.hardsigmoid(x)
+            return torch.clamp(op.parameters[0] * x + op.parameters[1], 0.0, 1.0) if op.parameters else F.hardsigmoid(x)
         case "gelu":
             return F.gelu(x)
 

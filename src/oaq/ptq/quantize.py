@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 
 from oaq.capture.graph import FloatGraph
 from oaq.capture.lower import lower, same_affine_groups
-from oaq.errors import CalibrationError
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
 from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
+from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
 from oaq.ptq.options import Options
 from oaq.ptq.samples import Reservoir, chunks
@@ -46,7 +44,7 @@ class QuantizeReport:
 
 
 def quantize(
-    model: torch.nn.Module | FloatGraph,
+    model: Network,
     calibration_batches: Iterable[Any],
     *,
     example: torch.Tensor | None = None,
@@ -57,11 +55,11 @@ def quantize(
     """Quantize a trained network.
 
     Args:
-        model: a module ``capture.from_torch`` takes, or its graph.
+        model: a module ``capture.from_torch`` takes, the name of an ONNX file that computes in float, or a graph.
         calibration_batches: float arrays or tensors (n, C, H, W), typical inputs prepared as for the float network;
             read once, so a generator will do. Several hundred samples are plenty, 64 usually enough.
-        example: an input to capture with; None takes the first sample.
-        name: of the program; None takes the module's class.
+        example: an input to capture a module with; None takes the first sample.
+        name: of the program; None takes the module's class or the file's own name for it.
         progress: called with a word for what has begun.
         **options: ``budget``, ``calibration``, ``equalize``, ``correct_bias``, ``rounding``, ``uniform``,
             ``requantize``: see ``Options``.
@@ -72,6 +70,7 @@ def quantize(
     Raises:
         CalibrationError: no data, data that does not fit, or options out of range.
         UnsupportedOp: an operator of the network is not known.
+        FormatError: the file is missing or damaged.
         ProgramError: weights are NaN or infinite.
     """
     return quantize_with_report(
@@ -80,7 +79,7 @@ def quantize(
 
 
 def quantize_with_report(
-    model: torch.nn.Module | FloatGraph,
+    model: Network,
     calibration_batches: Iterable[Any],
     options: Options | None = None,
     *,
@@ -91,7 +90,7 @@ def quantize_with_report(
     """``quantize``, and what it did; arguments and errors as there."""
     options = options or Options()
     say = progress or (lambda _: None)
-    graph, batches = _graph(model, calibration_batches, example, name)
+    graph, batches = graph_of(model, calibration_batches, example, name)
     say("observe the float network")
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)
@@ -111,42 +110,6 @@ def quantize_with_report(
         balanced.graph, decided.costs, reservoir.seen, decided.error, decided.cost, balanced.factors
     )
     return program, report
-
-
-def _graph(
-    model: torch.nn.Module | FloatGraph, batches: Iterable[Any], example: torch.Tensor | None, name: str | None
-) -> tuple[FloatGraph, Iterable[Any]]:
-    """The graph, and the batches with nothing taken from them."""
-    if isinstance(model, FloatGraph):
-        return model, batches
-    from oaq.capture.from_torch import normalize
-
-    if example is not None:
-        return normalize(model, example, name), batches
-    if isinstance(batches, np.ndarray | torch.Tensor):
-        raise CalibrationError(
-            "calibration batches are a sequence of arrays (n, ...), not one array: give [x] instead of x"
-        )
-    stream = iter(batches)
-    first = next(stream, None)
-    if first is None:
-        raise CalibrationError("there are no calibration batches: give at least one batch of typical inputs")
-    taken = _example(first)
-    if any(not len(part) for part in taken):
-        raise CalibrationError("calibration batch 0 holds no sample")
-    return normalize(model, taken, name), chain([first], stream)
-
-
-def _example(batch: Any) -> tuple[torch.Tensor, ...]:  # noqa: ANN401
-    """One sample of every input; what is no number at all is refused when the batch itself is checked."""
-    parts = list(batch.values()) if isinstance(batch, Mapping) else batch
-    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
-    for part in parts:
-        if not isinstance(part, np.ndarray | torch.Tensor) or part.ndim == 0:
-            raise CalibrationError(
-                f"calibration batch 0: an array or a tensor (n, ...) is expected, not {type(part).__name__}"
-            )
-    return tuple(torch.as_tensor(part)[:1].to(torch.float32) for part in parts)
 
 
 def _root(graph: FloatGraph, group: frozenset[str]) -> str:

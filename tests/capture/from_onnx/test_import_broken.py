@@ -118,3 +118,60 @@ def test_a_cycle_through_integers_is_refused() -> None:
     first.input[0] = "p"
     with pytest.raises(FormatError, match="waits, directly or not, for its own result"):
         graph_of(made)
+
+
+def integer_sums(**changed: object) -> onnx.ModelProto:
+    """QuantizeLinear, MatMulInteger, Cast, Mul: sums as ONNX's own integer operators leave them."""
+    constants = {
+        "s": np.array(0.5, np.float32),
+        "z": np.array(3, np.uint8),
+        "w": np.arange(24).reshape(4, 6).astype(np.uint8),
+        "xz": np.array(3, np.uint8),
+        "wz": np.array(10, np.uint8),
+        "factor": np.array(0.01, np.float32),
+        **changed,
+    }
+    return model(
+        [
+            node("QuantizeLinear", ["x", "s", "z"], "q"),
+            node("MatMulInteger", ["q", "w", "xz", "wz"], "sums"),
+            node("Cast", ["sums"], "real", to=1),
+            node("Mul", ["real", "factor"], "m"),
+            node("QuantizeLinear", ["m", "s", "z"], "p"),
+            node("DequantizeLinear", ["p", "s", "z"], "y"),
+        ],
+        {"x": ("n", 4)},
+        ["y"],
+        constants,  # type: ignore[arg-type]
+    )
+
+
+def test_integer_sums_are_of_what_the_operator_itself_says_is_zero() -> None:
+    program = import_graph(graph_of(integer_sums())).program
+    (layer,) = program.summing_nodes()
+    assert layer.op.weight[5].tolist() == [-5, 1, 7, 13]  # type: ignore[union-attr]
+    assert program.tensors[layer.inputs[0]].affine.zero_point == 3
+    other = import_graph(graph_of(integer_sums(xz=np.array(7, np.uint8)))).program
+    (layer,) = other.summing_nodes()
+    assert other.tensors[layer.inputs[0]].affine.zero_point == 7
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"wz": np.zeros(0, np.uint8)}, "1 scales and 0 zero points do not fit"),
+        ({"wz": np.zeros(5, np.uint8)}, "1 scales and 5 zero points do not fit"),
+        ({"xz": np.zeros(2, np.uint8)}, "its input has more than one zero point"),
+        ({"w": np.ones((1, 4, 6), np.uint8)}, "its weights are no matrix"),
+    ],
+)
+def test_integer_sums_of_other_shapes_stay_outside(changed: dict[str, object], why: str) -> None:
+    with pytest.raises(UnsupportedOp, match=f"holds no layer of 8-bit integers: sums .MatMulInteger.: {why}"):
+        import_graph(graph_of(integer_sums(**changed)))
+
+
+def test_a_node_whose_result_nobody_can_name_is_passed_over() -> None:
+    made = linear()
+    made.graph.node.append(node("DequantizeLinear", ["q", "s", "z"], [], name="nothing"))
+    made.graph.node.append(node("DequantizeLinear", ["q", "s", "z"], [""], name="unnamed"))
+    assert len(import_graph(graph_of(made)).program.nodes) == 1

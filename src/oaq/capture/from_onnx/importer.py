@@ -16,6 +16,7 @@ from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantiz
 from oaq.capture.from_onnx.draft import DraftNode, arrangement, program_shape
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.islands import Demand, find_islands
+from oaq.capture.from_onnx.own import restore_names
 from oaq.capture.from_onnx.reader import read
 from oaq.capture.from_onnx.shapes import QONNX
 from oaq.capture.from_onnx.sums import Sums
@@ -66,6 +67,8 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
     try:
         if rule is None:
             raise Stays(f"oaq has no integer operator for {node.kind}")
+        if not any(node.outputs[: None if node.op == "Split" else 1]):
+            raise Stays("nobody reads its result")
         walk.attempt(rule, node)
     except Stays as why:
         if any(name in walk.values for name in node.inputs):
@@ -186,6 +189,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     if not any(isinstance(node.op, ops.Conv2d | ops.Linear) for node in nodes):
         first = next(iter(walk.why.values()), "its numbers are floats throughout")
         raise UnsupportedOp(f"holds no layer of 8-bit integers: {first}. For a float network: oaq quantize")
+    restore_names(graph, draft)
     _name_ends(walk, demand)
     kept = {*demand.entries, *(node.output for node in nodes)}
     names = draft.name_tensors(kept)

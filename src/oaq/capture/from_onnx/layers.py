@@ -29,6 +29,10 @@ from oaq.capture.imported import Ints, StoredArray
 from oaq.program import ops
 
 NO_PLACES: Final = (None, None)
+AS_LOADED: Final = (
+    "{}: the zero point of its input is computed as the file runs; the program sums the integers as they are loaded, "
+    "without the share that the file takes off for it"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +255,8 @@ def integer_weights(walk: Walk, name: str, scale: str, zero_point: str, axis: in
         raise Stays(f"its weights are {q.dtype}, not 8-bit integers")
     s = walk.constant(scale, "weight scale") if scale else np.ones((), np.float32)
     z = walk.constant(zero_point, "weight zero point") if zero_point else np.zeros((), q.dtype)
-    if max(s.size, z.size) > 1 and (q.ndim <= axis or {s.size, z.size} - {1} != {q.shape[axis]}):
+    counts = {s.size, z.size} - {1}
+    if 0 in counts or (counts and (q.ndim <= axis or counts != {q.shape[axis]})):
         raise Stays(f"{s.size} scales and {z.size} zero points do not fit weights of shape {q.shape}")
     places = tuple(stored_or_none(walk.graph, one, walk.readers) for one in (scale, zero_point))
     return with_scale(q, s, z, axis, (stored(walk.graph, name, walk.readers), *places))  # type: ignore[arg-type]
@@ -260,24 +265,33 @@ def integer_weights(walk: Walk, name: str, scale: str, zero_point: str, axis: in
 def integer_sums(walk: Walk, node: OnnxNode) -> None:
     """ConvInteger and MatMulInteger: sums themselves, which a Cast and a Mul make reals of later."""
     convolves = node.op == "ConvInteger"
-    zero = node.given(2)
-    meaning = walk.meanings.get(node.given(0))
-    if zero and walk.graph.constant(zero) is None:
-        meaning = Meaning(1.0, 0, False)
-    elif meaning is None:
-        # No node says what the integers mean; sums are the same under any scale.
-        found = walk.constant(zero, "zero point").reshape(-1) if zero else np.zeros(1, np.int64)
-        meaning = Meaning(1.0, int(found[0]), walk.graph.dtype(node.given(0)) == np.int8)
-    view = walk.integers(node.given(0), meaning)
+    view = walk.integers(node.given(0), _meaning_of_sums(walk, node))
     weight = integer_weights(walk, node.given(1), "", node.given(3), 0 if convolves else 1)
     if convolves:
         pending = convolution(walk, node, view, weight, Bias())
+    elif weight.values.ndim != 2:
+        raise Stays("its weights are no matrix")
     else:
         pending = product(walk, node, view, weight.transposed((1, 0)), (Bias(), 1.0))
     sums = pending.sums
     assert isinstance(sums, Sums)
     # The file multiplies by s_x * s_w itself: until then a step is 1.
     walk.values[node.outputs[0]] = rescaled(pending, np.ones_like(sums.unit))
+
+
+def _meaning_of_sums(walk: Walk, node: OnnxNode) -> Meaning:
+    """What the integers that ConvInteger or MatMulInteger reads mean to it: it has a zero point, but no scale."""
+    name = node.given(0)
+    stated, signed = walk.meanings.get(name), walk.graph.dtype(name) == np.int8
+    zero = walk.graph.constant(node.given(2)) if node.given(2) else np.zeros((), np.int64)
+    if zero is None:
+        walk.notes.append(AS_LOADED.format(node.name))
+        return Meaning(1.0, 0, signed)
+    if zero.size != 1:
+        raise Stays("its input has more than one zero point")
+    # Sums are the same under any scale.
+    scale = stated.scale if stated is not None else 1.0
+    return Meaning(scale, int(zero.reshape(-1)[0]), signed)
 
 
 def rescaled(pending: Pending, unit: NDArray[np.float32]) -> Pending:

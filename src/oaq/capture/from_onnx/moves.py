@@ -142,9 +142,6 @@ def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
     meaning = walk.meanings.get(name)
     made = full(meaning.affine if meaning else source.affine, name, index.view.layout)
     made.offset, made.is_integer, made.is_stated = offset, True, meaning is not None
-    reached = values[source.range.lo : source.range.hi + 1]
-    zero = made.affine.zero_point
-    made.range = IntRange(min(int(reached.min()), zero), max(int(reached.max()), zero))
     number = walk.draft.emit(node.name, ops.Lookup(values), [index.view.tensor], made)
     walk.values[name] = Integers(View(number, index.view.layout), offset)
     walk.absorb([node])
@@ -181,7 +178,7 @@ def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
     layout = view.layout.reshaped(shape)
     if layout is None:
         raise Stays(f"{view.shape} does not become {shape} without moving memory")
-    return View(view.tensor, layout, view.reshaped or node.op in ("Reshape", "Flatten"))
+    return View(view.tensor, layout, view.reshaped or (node.name if node.op in ("Reshape", "Flatten") else ""))
 
 
 def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:

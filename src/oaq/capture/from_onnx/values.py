@@ -55,12 +55,12 @@ class View:
     Attributes:
         tensor: its number in the draft.
         layout: in which order it lies in memory.
-        reshaped: the file reshapes it here; whoever settles it writes that down as a node.
+        reshaped: name of the node by which the file reshapes it, "" if none does; whoever settles it writes that down.
     """
 
     tensor: int
     layout: Layout
-    reshaped: bool = False
+    reshaped: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -182,7 +182,7 @@ def _as_shape(draft: Draft, view: View, shape: tuple[int, ...]) -> View:
     tensor = draft.tensors[view.tensor]
     if tensor.shape == shape and not view.reshaped:
         return view
-    number = draft.emit(f"{tensor.file}.reshaped", ops.Reshape(shape), [view.tensor], tensor)
+    number = draft.emit(view.reshaped or f"{tensor.file}.reshaped", ops.Reshape(shape), [view.tensor], tensor)
     draft.tensors[number].layout = view.layout
     draft.tensors[number].is_integer = False
     return View(number, view.layout)
