@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import oaq
-from oaq.errors import AccumulatorOverflow, ConfigError
+from oaq.errors import AccumulatorOverflow, ConfigError, ProgramError
 from oaq.kernels.packing import layout
 from oaq.kernels.plan import plan
 from oaq.overflow.analyze import analyze
@@ -115,7 +115,9 @@ def test_training_moves_towards_the_float_network() -> None:
 @example(bits=9, activation_bits=8, method="proved", seed=0)
 @example(bits=8, activation_bits=2, method="a2q+", seed=0)
 @example(bits=32, activation_bits=8, method="a2q", seed=0)
-def test_every_layer_is_proved_at_pure_bits_or_refused_where_no_product_fits(bits: int, activation_bits: int, method: str, seed: int) -> None:
+def test_every_layer_is_proved_at_pure_bits_or_refused_where_no_product_fits(
+    bits: int, activation_bits: int, method: str, seed: int
+) -> None:
     made, x = net_graph(seed=seed), batch(4, seed=seed)
     wanted = config(method, target=Target("pure", bits), activation_bits=activation_bits, first_last_bits=None)
     try:
@@ -220,6 +222,35 @@ def test_rules_by_name_change_single_layers() -> None:
     assert network.layer["9"].target == Target("pure", 20)
     with pytest.raises(ConfigError, match=r"'nothing' matches no layer; there are 0, 2.body.0"):
         prepare(net_graph(), batch(), config("proved", layers=(LayerRule("nothing"),)))
+
+
+@pytest.mark.parametrize("what", ["weight", "bias", "scale"])
+def test_parameters_that_are_no_longer_finite_are_named(what: str) -> None:
+    network = prepare(net_graph(), batch(), config("none"))
+    with torch.no_grad():
+        getattr(network.layer["3"], what)[0] = float("nan")
+    with pytest.raises(ProgramError, match=rf"NaN or infinite in 3\.{what}; go back to a checkpoint"):
+        convert(network)
+
+
+def test_a_scale_of_a_tensor_that_is_no_longer_finite_is_named() -> None:
+    network = prepare(net_graph(), batch(), config("none"))
+    with torch.no_grad():
+        next(iter(network.quantizer.values())).scale.fill_(float("inf"))  # type: ignore[union-attr]
+    with pytest.raises(ProgramError, match=r"NaN or infinite in the integers of input\.scale"):
+        convert(network)
+
+
+def test_what_is_no_input_and_what_is_no_config_is_said() -> None:
+    network = prepare(net_graph(), batch(), config("none"))
+    with pytest.raises(ProgramError, match=r"takes 1 tensors \(input\), not \(Tensor, Tensor\)"):
+        network(batch(), batch())
+    with pytest.raises(ProgramError, match=r"not \(str\)"):
+        network("x")
+    with pytest.raises(ConfigError, match=r"a config is an oaq\.qat\.Config .*, not str"):
+        prepare(net_graph(), batch(), "proved")  # type: ignore[arg-type]
+    with pytest.raises(ProgramError, match="no layer is called nothing"):
+        verdicts(convert(network), {"nothing": None})
 
 
 def test_statistics_are_measured_anew() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from oaq.capture.graph import FloatNode, LayerParams
 from oaq.capture.lower import lower
-from oaq.errors import AccumulatorOverflow
+from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.kernels.packing import layout
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART, certify, to_parts
@@ -56,8 +56,9 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
     Raises:
         AccumulatorOverflow: the method promises an accumulator and a layer does not keep it; every such layer is named
             with what it takes.
-        ProgramError: scales or ranges have degenerated so far that no program holds them.
+        ProgramError: parameters are no longer finite, or scales have degenerated so far that no program holds them.
     """
+    _check_finite(network)
     with torch.no_grad():
         grids = network.grids()
         whole = {root: quantizer.grid().params() for root, quantizer in network.quantizer.items()}
@@ -74,6 +75,21 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
             said = "\n".join(f"{one.layer}: {one.target} asked for; {one.takes}" for one in failed)
             raise AccumulatorOverflow(f"{len(failed)} layers do not keep their accumulator:\n{said}")
     return program
+
+
+def _check_finite(network: QatNetwork) -> None:
+    modules = {**network.layer, **{f"the integers of {name}": one for name, one in network.quantizer.items()}}
+    wrong = [
+        f"{where}.{name}"
+        for where, module in modules.items()
+        for name, value in (*module.named_parameters(), *module.named_buffers())
+        if not bool(torch.isfinite(value).all())
+    ]
+    if wrong:
+        raise ProgramError(
+            f"training has left values that are NaN or infinite in {', '.join(wrong[:4])}; go back to a checkpoint "
+            "from before, and lower the learning rate"
+        )
 
 
 def _tier(network: QatNetwork) -> str:
@@ -110,7 +126,11 @@ def verdicts(program: IntProgram, wanted: Mapping[str, Target | None], proof: Pr
 
     Raises:
         AccumulatorOverflow: not even the 32-bit sums can be proved.
+        ProgramError: a name is that of no layer.
     """
+    unknown = set(wanted) - {node.name for node in program.summing_nodes()}
+    if unknown:
+        raise ProgramError(f"{program.name}: no layer is called {', '.join(sorted(unknown))}")
     proof = proof if proof is not None else analyze(program)
     found = []
     for node in program.summing_nodes():

@@ -11,6 +11,7 @@ from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode
 from oaq.capture.lower import same_affine_groups
 from oaq.capture.order import linear_order
+from oaq.errors import ProgramError
 from oaq.ptq.execute import layers, named_inputs
 from oaq.qat.config import TRACKING, Config, LayerSettings, settings
 from oaq.qat.grid import Grid, TensorQuantizer
@@ -50,7 +51,11 @@ class QatNetwork(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Real values in, (batch, C, H, W) or (batch, C) each; real values of the outputs' integers out."""
-        given = dict(zip(self.graph.inputs, inputs, strict=True))
+        wanted = self.graph.inputs
+        if len(inputs) != len(wanted) or not all(isinstance(each, torch.Tensor) for each in inputs):
+            got = ", ".join(type(each).__name__ for each in inputs)
+            raise ProgramError(f"{self.graph.name} takes {len(wanted)} tensors ({', '.join(wanted)}), not ({got})")
+        given = dict(zip(wanted, inputs, strict=True))
         integers, grids = self.run(given)
         outputs = tuple(integers[name] * grids[name].scale for name in self.graph.outputs)
         return outputs[0] if len(outputs) == 1 else outputs

@@ -57,6 +57,8 @@ def prepare(
         UnsupportedOp, ProgramError, CalibrationError: as ``oaq.quantize``.
     """
     config = config or Config()
+    if not isinstance(config, Config):
+        raise ConfigError(f"a config is an oaq.qat.Config (from_yaml reads one), not {type(config).__name__}")
     parts = example if isinstance(example, tuple) else (example,)
     if isinstance(model, FloatGraph):
         graph = model
