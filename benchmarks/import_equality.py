@@ -34,6 +34,7 @@ Array = NDArray[np.generic]
 EIGHT_BITS = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 CALIBRATION = 16
 PHOTOS = 4
+DEFAULT = ("efficientnet-lite0", "mobilenet-v2")
 
 
 @dataclass
@@ -239,9 +240,9 @@ def quantized_files(folder: Path, float_model: Path, photos: Sequence[Array]) ->
 def main() -> None:
     """Measure and write ``results/import_equality.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"], choices=list(NETWORKS))
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)} (default: two)")
     rows = []
-    for name in parser.parse_args().networks:
+    for name in parser.parse_args().networks or DEFAULT:
         network = NETWORKS[name]
         data = load_data(network, CALIBRATION)
         photos = np.concatenate(list(data.calibration))[:CALIBRATION]

@@ -36,6 +36,9 @@ from oaq.program.ops import LARGEST_WINDOW, Padding
 CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
 """Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""
 
+GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardswish"}
+"""What x times a function of x is."""
+
 WIDEST_DIAGONAL = 4096
 """A scale per element of a longer vector is refused: as a matrix it would be almost nothing but zeros."""
 
@@ -174,6 +177,14 @@ class Assembly:
         raise site.unsupported(
             f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, 1), or equal shapes"
         )
+
+    def gate(self, x: str, before: FloatNode | None, site: Site) -> str | None:
+        """``x`` times what ``before``, which may be taken out, makes of ``x``; None if that is no known function."""
+        name = GATES.get(before.op) if before is not None and isinstance(before.op, FloatFunction) else None
+        if before is None or name is None or before.inputs != (x,) or before.clamp is not None:
+            return None
+        self.remove(before.output)
+        return self.append(FloatFunction(name), (x,), self.shapes[x], site)  # type: ignore[arg-type]
 
     def graph(self, outputs: tuple[str, ...], metadata: Mapping[str, str]) -> FloatGraph:
         """The finished graph, without what nobody reads."""

@@ -199,7 +199,30 @@ PAIRS = {
         [node("Transpose", ["x"], "h", perm=[0, 2, 3, 1]), node("ReduceMean", ["h"], "t", axes=[1, 2]),
          node("Sigmoid", ["t"], "v"), node("Mul", ["h", "v"], "m"), node("Transpose", ["m"], "y", perm=[0, 3, 1, 2])]),
 }  # fmt: skip
-ALL = {**CONVOLUTIONS, **PRODUCTS, **AFFINE, **CURVES, **POOLS, **MOVES, **PAIRS}
+SIX, THREE = np.float32(6), np.float32(3)
+WRITTEN_OUT = {
+    "silu": Case([node("Sigmoid", ["x"], "t"), node("Mul", ["x", "t"], "y")], ops=["Function"]),
+    "silu behind a shifted layer": Case(
+        [node("Conv", ["x", "w"], "c"), node("Add", ["c", "b"], "d"), node("Sigmoid", ["d"], "t"),
+         node("Mul", ["t", "d"], "y")], {"w": W, "b": weights(4, 1, 1)}, ops=["Conv2d", "Function"]),
+    "hardswish by hardsigmoid": Case([node("HardSigmoid", ["x"], "t", alpha=1 / 6), node("Mul", ["t", "x"], "y")],
+                                     ops=["Function"]),
+    "hardswish, divided last": Case([node("Add", ["x", "c"], "t"), node("Clip", ["t", "z", "k"], "u"),
+                                     node("Mul", ["x", "u"], "v"), node("Div", ["v", "k"], "y")],
+                                    {"c": THREE, "z": np.float32(0), "k": SIX}, ops=["Function"]),
+    "hardswish, divided first": Case([node("Add", ["c", "x"], "t"), node("Clip", ["t", "z", "k"], "u"),
+                                      node("Div", ["u", "k"], "v"), node("Mul", ["v", "x"], "y")],
+                                     {"c": THREE, "z": np.float32(0), "k": SIX}, ops=["Function"]),
+    "gelu": Case([node("Div", ["x", "r"], "t"), node("Erf", ["t"], "u"), node("Add", ["u", "o"], "v"),
+                  node("Mul", ["x", "v"], "w"), node("Mul", ["w", "h"], "y")],
+                 {"r": np.float32(np.sqrt(2)), "o": 1.0, "h": 0.5}, ops=["Function"]),
+    "sigmoid by exponentials": Case([node("Neg", ["x"], "t"), node("Exp", ["t"], "u"), node("Add", ["u", "o"], "v"),
+                                     node("Reciprocal", ["v"], "y")], {"o": 1.0}, ops=["Function"]),
+    "a gate somebody else looks at": Case(
+        [node("Sigmoid", ["x"], "t"), node("Mul", ["x", "t"], "u"), node("Add", ["t", "u"], "y")],
+        ops=["Function", "Mul", "Add"]),
+}  # fmt: skip
+ALL = {**WRITTEN_OUT, **CONVOLUTIONS, **PRODUCTS, **AFFINE, **CURVES, **POOLS, **MOVES, **PAIRS}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -296,3 +296,9 @@ def test_folding_never_makes_large_arrays_of_small_ones() -> None:
     made.graph.initializer[0].CopyFrom(numpy_helper.from_array(sizes * 4, "sizes"))
     with pytest.raises(FormatError, match="its result would be of shape"):
         graph_of(made)
+
+
+def test_a_text_that_is_no_text_is_named() -> None:
+    content = chain().SerializeToString().replace(b"Relu", b"Re\xffu")
+    with pytest.raises(FormatError, match=r"b'Re\\xffu' is no text"):
+        decode(content, "net.onnx")

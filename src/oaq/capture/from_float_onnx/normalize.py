@@ -8,6 +8,7 @@ from typing import Final
 
 from oaq.capture.from_float_onnx import functions, layers, moves, pools
 from oaq.capture.from_float_onnx.builder import Builder, Left, View, laid, unsupported
+from oaq.capture.from_float_onnx.recognized import recognize
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
 from oaq.capture.graph import FloatGraph
 from oaq.errors import OaqError, UnsupportedOp
@@ -103,8 +104,13 @@ def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
     if len(set(images)) > 1:
         raise UnsupportedOp("some inputs are images (C, H, W) and some (H, W, C); export them in one order")
     layout = "NHWC" if any(images) else "NCHW"
+    written_out = recognize(file)
+    inner = {name for found in written_out.values() for name in found.inner}
     for node in file.nodes:
-        _take(build, node)
+        if node.name in written_out:
+            functions.apply(build, node, written_out[node.name].root, written_out[node.name].op)
+        elif node.name not in inner:
+            _take(build, node)
     outputs, edges = _outputs(build, layout)
     metadata = {"source": "onnx", "input_layout": layout}
     if edges:
@@ -152,6 +158,8 @@ def _take(build: Builder, node: OnnxNode) -> None:
     handler = None if node.domain else HANDLERS.get(node.op)
     if node.op in QUANTIZED or node.op.startswith("QLinear"):
         raise unsupported(node, "the file is quantized already; `oaq doctor` looks at such files")
+    if not any(build.is_activation(each) for each in node.inputs):
+        raise unsupported(node, "it reads constants only, and it is not computed beforehand")
     if handler is None:
         raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}, and {', '.join(EDGE[:3])} at the end")
     if not node.outputs or not node.outputs[0]:

@@ -53,7 +53,20 @@ def quantize(walk: Walk, node: OnnxNode) -> None:
 
 
 def quantized(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, file: str) -> View:
-    """The integers that quantizing the float tensor ``name`` gives; the file calls them ``file``."""
+    """The integers that quantizing the float tensor ``name`` gives; the file calls them ``file``.
+
+    A file may quantize one tensor again for each reader; the integers are the same.
+    """
+    earlier = walk.quantized.get((name, meaning))
+    if earlier is not None and walk.draft.tensors[earlier[0].tensor].range == earlier[1]:
+        walk.draft.tensors[earlier[0].tensor].readers += 1  # nobody narrows it from now on
+        return earlier[0]
+    view = _quantized_first(walk, node, name, meaning, file)
+    walk.quantized[name, meaning] = (view, walk.draft.tensors[view.tensor].range)
+    return view
+
+
+def _quantized_first(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, file: str) -> View:
     value = walk.values.get(name)
     match value:
         case Reals():

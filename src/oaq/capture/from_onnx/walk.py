@@ -47,6 +47,7 @@ class Walk:
         sources: of layers, by number of the tensor they write.
         made: number of the tensor that holds the sums of a node, by its name.
         entries: tensor of the file that each input of the program holds, by number.
+        quantized: integers made of a float tensor so far, with their range then, by its name and their meaning.
     """
 
     def __init__(self, graph: OnnxGraph, meanings: Mapping[str, Meaning]) -> None:
@@ -62,6 +63,7 @@ class Walk:
         self.sources: dict[int, LayerSource] = {}
         self.made: dict[str, int] = {}
         self.entries: dict[int, str] = {}
+        self.quantized: dict[tuple[str, Meaning], tuple[View, IntRange]] = {}
 
     def sample(self, name: str) -> tuple[int, ...]:
         """The shape of one sample of a tensor of the file.
@@ -214,7 +216,9 @@ class Walk:
             Stays: from the rule.
         """
         mark = self.draft.mark()
-        journals = (self.values, self.absorbed, self.transparent, self.sources, self.made, self.entries)
+        journals = (
+            *(self.values, self.absorbed, self.transparent, self.sources, self.made, self.entries, self.quantized),
+        )
         lengths = [len(journal) for journal in journals]
         notes = len(self.notes)
         try:

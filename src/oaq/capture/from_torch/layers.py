@@ -95,6 +95,10 @@ def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
 
 def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
     a, b = build.read(values[0], node), build.read(values[1], node)
+    gates = () if kind != "mul" else ((a, values[1]), (b, values[0]))
+    for x, gate in gates:
+        if (made := build.gate(x, build.foldable(gate, node), site(node))) is not None:
+            return made
     if kind not in ("add", "mul") or (kind == "add" and factor != 1):
         raise unsupported(
             node, f"of two activations, alpha {factor}; oaq adds equal shapes, alpha 1, and multiplies by channel"
