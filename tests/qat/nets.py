@@ -12,8 +12,7 @@ from torch import nn
 
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph
-from oaq.capture.lower import nhwc_order
-from oaq.capture.order import flattened_image
+from oaq.capture.order import flattened_image, nhwc_order
 from oaq.program.int_program import IntProgram
 from oaq.ptq.target import Target
 from oaq.qat import METHODS, Config, QatNetwork

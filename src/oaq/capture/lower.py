@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
+from oaq.capture.order import linear_order, nhwc_order
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.program import ops
@@ -81,12 +82,6 @@ def lower(
 def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(C, H, W) as (H, W, C); (C,) as it is."""
     return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
-
-
-def nhwc_order(shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Where each element of the NHWC memory order stands in the (C, H, W) one."""
-    order = np.arange(prod(shape)).reshape(shape)
-    return (order.transpose(1, 2, 0) if len(shape) == 3 else order).ravel()
 
 
 class _Lowering:
@@ -166,24 +161,8 @@ class _Lowering:
         if isinstance(op, fg.FloatConv2d):
             weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
             return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
-        weight = chosen.weight
-        image = self.flattened_image(node.inputs[0])
-        if image is not None:
-            channels, height, width = image
-            columns = weight.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-            weight = np.ascontiguousarray(columns).reshape(len(weight), -1)
+        weight = np.ascontiguousarray(chosen.weight[:, linear_order(self.graph, node)])
         return ops.Linear(weight, chosen.bias, requantize)
-
-    def flattened_image(self, name: str) -> tuple[int, int, int] | None:
-        """The (C, H, W) that the vector ``name`` is, in whose memory order its integers lie; None if it has only C."""
-        node = self.written.get(name)
-        while node is not None and len(self.graph.shapes[node.output]) == 1:
-            source = self.graph.shapes[node.inputs[0]]
-            if isinstance(node.op, fg.FloatReshape) and len(source) == 3:
-                return source if source[1] * source[2] > 1 else None  # type: ignore[return-value]
-            elementwise = isinstance(node.op, fg.FloatFunction | fg.FloatReshape)
-            node = self.written.get(node.inputs[0]) if elementwise else None
-        return None
 
     def pool(self, node: FloatNode) -> ops.AvgPool | ops.GlobalAvgPool:
         """Averages: the multiplier holds the division."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatFunction, FloatGraph, FloatNode, FloatReshape
-from oaq.capture.lower import nhwc_order
+
+
+def nhwc_order(shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Where each element of the NHWC memory order stands in the (C, H, W) one."""
+    order = np.arange(prod(shape)).reshape(shape)
+    return (order.transpose(1, 2, 0) if len(shape) == 3 else order).ravel()
 
 
 def linear_order(graph: FloatGraph, node: FloatNode) -> NDArray[np.intp]:
