@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from oaq.doctor import Diagnosis, LayerDiagnosis, Verdict
 from oaq.doctor.diagnosis import advice, sentence
+from oaq.doctor.trigger import Trigger
 from oaq.report.text import Table
 
 
@@ -101,3 +104,56 @@ def output_table(found: Diagnosis, node: str, output: int) -> Table:
         )
     head = ("register", "for every input", "bits needed", "asked to hold", "enough spills", "observed")
     return Table(f"{node}, output {output}", head, tuple(rows), frozenset({2}))
+
+
+def trigger_lines(found: Trigger, out: Path | None) -> list[str]:
+    """What drives a register out, and whether an input of the whole network does."""
+    low, high = found.limit
+    lines = [
+        f"{found.node}, output {found.output} on {found.register}: a register of [{low}, {high}] is asked to hold "
+        f"{found.reached}",
+        f"  by this layer input: uint8 {found.tensor.shape}, at output position {found.position}",
+    ]
+    if not found.leaves:
+        lines[0] = (
+            f"{found.node}, output {found.output} on {found.register}: with the ranges proved for every channel its "
+            f"registers reach {found.reached} of [{low}, {high}] at most; the bound of oaq doctor takes the whole range"
+        )
+    if found.lost is not None and found.leaves:
+        wrong = "low" if found.lost > 0 else "high"
+        lines.append(f"  where registers saturate, the sum comes out {abs(found.lost)} too {wrong}")
+    match found.how:
+        case "built":
+            lines.append("  an input of the whole network does exactly that: the layer reads nothing else")
+        case "data":
+            lines.append(f"  observed: an input of the data given asks a register to hold {found.network_reached}")
+        case "search":
+            lines.append(
+                f"  found by search, {found.trials} inputs: one asks a register to hold {found.network_reached}"
+            )
+        case "not found":
+            nearest = "" if found.network_reached is None else f"; the nearest came to {found.network_reached}"
+            lines.append(
+                f"  no input of the whole network was found in {found.trials} tried{nearest}. That proves nothing: "
+                "another may do it"
+            )
+    if out is not None:
+        which = "layer's input, uint8" if found.network is None else "network's input, float32"
+        lines.append(f"  {out}: the {which}")
+    return lines
+
+
+def trigger_document(found: Trigger) -> dict[str, object]:
+    """The same as plain values."""
+    return {
+        "node": found.node,
+        "output": found.output,
+        "register": found.register,
+        "limit": list(found.limit),
+        "reached": found.reached,
+        "position": found.position,
+        "lost": found.lost,
+        "network_input": found.how,
+        "network_reached": found.network_reached,
+        "trials": found.trials,
+    }

@@ -22,7 +22,7 @@ from oaq.capture.from_onnx.shapes import QONNX
 from oaq.capture.from_onnx.sums import Sums
 from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, settled
 from oaq.capture.from_onnx.walk import Walk
-from oaq.capture.imported import Imported
+from oaq.capture.imported import Imported, Island
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
 from oaq.program import ops
 from oaq.program.int_program import IntProgram
@@ -30,6 +30,10 @@ from oaq.program.int_program import IntProgram
 Rule = Callable[[Walk, OnnxNode], None]
 OWN: Final[Mapping[str, Rule]] = {**layers.RULES, **joins.RULES, **moves.RULES, **curves.RULES, **quantizers.RULES}
 """Of ONNX's own operators, by name."""
+ROUNDED: Final = (
+    "{}: the file adds real biases to its sums; the program adds them as whole steps of s_x * s_w, so what adds "
+    "them in float may be one step away"
+)
 REAL_SUMS: Final = (
     "{}: the file leaves its results real; the program's 8 bits of them cover all that the sums can reach, so they are "
     "coarser than the file's"
@@ -211,14 +215,20 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
         if number in kept
     }
     islands = find_islands(walk, demand, names)
+    return Imported(program, islands, _notes(walk, islands), sources, draft.sources(names))
+
+
+def _notes(walk: Walk, islands: Sequence[Island]) -> tuple[str, ...]:
     notes = list(dict.fromkeys(walk.notes))
+    if walk.rounded:
+        notes.append(ROUNDED.format(", ".join(list(walk.rounded)[:3]) + ", ..." * (len(walk.rounded) > 3)))
     notes += [
         f"{', '.join(island.writes)}: computed by {len(island.nodes)} float operators inside the network, so given to "
         "the program."
         for island in islands
         if island.where == "inside"
     ]
-    return Imported(program, islands, tuple(notes), sources, draft.sources(names))
+    return tuple(notes)
 
 
 def _reads(writer: DraftNode | None) -> int:

@@ -108,6 +108,11 @@ class Sums:
             raise Stays("its bias is beyond 32 bits at the scale of its sums")
         return self.bias + added.astype(np.int64)
 
+    def is_bias_rounded(self) -> bool:
+        """Whether ``steps`` had to round more than float32 does by itself."""
+        steps = self.bias_real / self.unit.astype(np.float64)
+        return bool(np.any(np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(np.abs(steps), 1.0)))
+
     def operator(self, s_y: float) -> ops.Conv2d | ops.Linear:
         """For an output of scale ``s_y``.
 

@@ -47,6 +47,7 @@ class Walk:
         sources: of layers, by number of the tensor they write.
         made: number of the tensor that holds the sums of a node, by its name.
         entries: tensor of the file that each input of the program holds, by number.
+        rounded: layers whose bias is real in the file and no whole number of steps.
         quantized: integers made of a float tensor so far, with their range then, by its name and their meaning.
     """
 
@@ -63,6 +64,7 @@ class Walk:
         self.sources: dict[int, LayerSource] = {}
         self.made: dict[str, int] = {}
         self.entries: dict[int, str] = {}
+        self.rounded: dict[str, None] = {}
         self.quantized: dict[tuple[str, Meaning], tuple[View, IntRange]] = {}
 
     def sample(self, name: str) -> tuple[int, ...]:
@@ -198,6 +200,8 @@ class Walk:
             x = self.draft.tensors[sums.x]
             self.sources[number] = sums.source(Meaning(x.affine.scale, x.affine.zero_point - x.offset, False), meaning)
             self.made[sums.node.name] = number
+            if sums.is_bias_rounded():
+                self.rounded[pending.name] = None
         if not within:
             table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
             clamped = self.result(meaning, file, pending.layout)
@@ -216,9 +220,8 @@ class Walk:
             Stays: from the rule.
         """
         mark = self.draft.mark()
-        journals = (
-            *(self.values, self.absorbed, self.transparent, self.sources, self.made, self.entries, self.quantized),
-        )
+        floats: tuple[dict, ...] = (self.values, self.quantized, self.absorbed, self.transparent, self.rounded)
+        journals = (*floats, self.sources, self.made, self.entries)
         lengths = [len(journal) for journal in journals]
         notes = len(self.notes)
         try:
