@@ -72,6 +72,7 @@ def lower(
         UnsupportedOp: a reshape that is not one in NHWC order, or a function without a table.
         ProgramError: parameters are missing or do not fit.
     """
+    check_order(graph)
     lowering = _Lowering(graph, tensors, layers, requantize)
     nodes = tuple(lowering.node(node) for node in graph.nodes)
     specs = {name: lowering.spec(name) for name in graph.shapes}
@@ -187,7 +188,7 @@ class _Lowering:
 
     def movement(self, node: FloatNode) -> ops.Op:
         """Operators that only move values."""
-        op, source = node.op, self.graph.shapes[node.inputs[0]]
+        op = node.op
         match op:
             case fg.FloatMaxPool():
                 return ops.MaxPool(op.kernel, op.stride, op.padding, op.dilation)
@@ -200,36 +201,43 @@ class _Lowering:
             case fg.FloatDepthToSpace():
                 return ops.DepthToSpace(op.block, op.mode)
             case fg.FloatReshape():
-                self.check_reshape(node, source)
                 return ops.Reshape(nhwc(op.shape))
         raise UnsupportedOp(f"{node.name}: no integer operator computes {type(op).__name__}")
 
-    def check_reshape(self, node: FloatNode, source: tuple[int, ...]) -> None:
-        """A reshape keeps (C, H, W) memory order; in NHWC that is a reshape too only where it moves nothing.
 
-        Flattening an image of more than one pixel permutes its values; that is taken if only linear layers (whose
-        weights can be permuted) see the result.
-        """
-        assert isinstance(node.op, fg.FloatReshape)
-        if np.array_equal(nhwc_order(source), nhwc_order(node.op.shape)):
-            return
-        if len(node.op.shape) == 1 and len(source) == 3:
-            if self.only_linear_layers_see(node.output):
-                return
+def check_order(graph: FloatGraph) -> None:
+    """Check that no reshape permutes memory where channels lie innermost, before anybody chooses integers.
+
+    A reshape keeps (C, H, W) memory order; in NHWC that is a reshape too only where it moves nothing. Flattening an
+    image of more than one pixel permutes its values; that is taken if only linear layers (whose weights can be
+    permuted) see the result.
+
+    Raises:
+        UnsupportedOp: one does.
+    """
+    for node in graph.nodes:
+        if not isinstance(node.op, fg.FloatReshape):
+            continue
+        source, shape = graph.shapes[node.inputs[0]], node.op.shape
+        if np.array_equal(nhwc_order(source), nhwc_order(shape)):
+            continue
+        if len(shape) != 1 or len(source) != 3:
+            raise UnsupportedOp(f"{node.name}: reshapes {source} to {shape}; channels lie innermost here")
+        if not _only_linear_layers_see(graph, node.output):
             raise UnsupportedOp(
-                f"{node.name}: flattens {source} to {node.op.shape} for something other than a linear layer; channels "
-                "lie innermost here, so that is no reshape"
+                f"{node.name}: flattens {source} to {shape} for something other than a linear layer; channels lie "
+                "innermost here, so that is no reshape"
             )
-        raise UnsupportedOp(f"{node.name}: reshapes {source} to {node.op.shape}; channels lie innermost here")
 
-    def only_linear_layers_see(self, name: str) -> bool:
-        if name in self.graph.outputs:
+
+def _only_linear_layers_see(graph: FloatGraph, name: str) -> bool:
+    if name in graph.outputs:
+        return False
+    for user in graph.consumers(name):
+        passed_on = isinstance(user.op, fg.FloatFunction) and _only_linear_layers_see(graph, user.output)
+        if not (isinstance(user.op, fg.FloatLinear) or passed_on):
             return False
-        for user in self.graph.consumers(name):
-            passed_on = isinstance(user.op, fg.FloatFunction) and self.only_linear_layers_see(user.output)
-            if not (isinstance(user.op, fg.FloatLinear) or passed_on):
-                return False
-        return True
+    return True
 
 
 def with_one_shift(made: Requantize) -> Requantize:

@@ -184,7 +184,11 @@ def _moved(node: FloatNode, x: torch.Tensor) -> torch.Tensor:
             return x[(slice(None), *(slice(lo, hi) for lo, hi in zip(op.begin, op.end, strict=True)))]
         case fg.FloatResize():
             if op.mode == "nearest":
-                return F.interpolate(x, (op.height, op.width), mode="nearest")
+                rows, columns = (
+                    torch.arange(wanted) * size // wanted
+                    for wanted, size in ((op.height, x.shape[2]), (op.width, x.shape[3]))
+                )
+                return x[:, :, rows][..., columns]
             return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=False)
         case fg.FloatDepthToSpace():
             return _depth_to_space(op, x)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from oaq.capture.graph import FloatGraph
-from oaq.capture.lower import lower, same_affine_groups
+from oaq.capture.lower import check_order, lower, same_affine_groups
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
 from oaq.ptq.decide import Decider, LayerChoice
@@ -91,6 +91,7 @@ def quantize_with_report(
     options = options or Options()
     say = progress or (lambda _: None)
     graph, batches = graph_of(model, calibration_batches, example, name)
+    check_order(graph)
     say("observe the float network")
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)

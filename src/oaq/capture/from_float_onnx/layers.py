@@ -74,7 +74,8 @@ def batch_norm(build: Builder, node: OnnxNode) -> None:
     if not integer(node, "spatial", 1):
         raise unsupported(node, "spatial=0 normalizes every pixel by itself; oaq scales channels")
     weight, bias, mean, variance = (build.constant(node.given(index), node) for index in range(1, 5))
-    numbers = batch_norm_numbers((mean, variance), real(node, "epsilon", 1e-5), (weight, bias), site(node))
+    epsilon = float(str(np.float32(real(node, "epsilon", 1e-5))))  # the decimal that the exporter has narrowed
+    numbers = batch_norm_numbers((mean, variance), epsilon, (weight, bias), site(node))
     tensor, axes = build.counted(node.given(0), node)
     if axes[0] != 0:
         raise unsupported(node, "it scales rows or columns of an image; oaq scales channels")
