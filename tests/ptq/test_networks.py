@@ -64,6 +64,7 @@ def test_a_file_and_its_program_take_and_give_the_same_shapes(tmp_path: Path, la
     onnxruntime = pytest.importorskip("onnxruntime")
     (wanted,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
     got = session.run(x)
+    assert isinstance(got, np.ndarray)
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, atol=0.05 * float(wanted.max()))
 

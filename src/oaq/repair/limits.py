@@ -127,7 +127,7 @@ def limits_of(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterMode
 
 
 def _families(laid: Sequence[Laid], terms: int) -> tuple[Family, ...]:
-    found: dict[bytes, Family] = {}
+    found: dict[tuple[tuple[int, ...], bytes], Family] = {}
     for one in laid:
         for cells in reach(one).cells:
             members = np.where(cells.members >= 0, one.place[cells.members], -1)
@@ -135,5 +135,6 @@ def _families(laid: Sequence[Laid], terms: int) -> tuple[Family, ...]:
             members = np.sort(members[(members < terms).any(axis=1)], axis=1)
             place = np.zeros(terms + 1, np.intp)
             place[members.reshape(-1)] = np.arange(members.size)
-            found.setdefault(np.unique(members, axis=0).tobytes(), Family(members, place[:terms]))
+            key = members.shape, np.unique(members, axis=0).tobytes()
+            found.setdefault(key, Family(members, place[:terms]))
     return tuple(found.values())

@@ -7,7 +7,7 @@ spoil the sums that are about to be repaired.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from oaq.capture.imported import Imported
 from oaq.errors import CalibrationError, OaqError
 from oaq.program import ops
 from oaq.program.int_program import Node
-from oaq.repair.onnx_file import OnnxFile
+
+if TYPE_CHECKING:
+    from oaq.repair.onnx_file import OnnxFile
 
 Batch = NDArray[Any] | Mapping[str, NDArray[Any]]
 """Samples as the file takes them, (n, ...): of its only input, or of each by name."""
@@ -64,7 +66,8 @@ def _operands(imported: Imported, node: Node, values: Mapping[str, NDArray[Any]]
         integers = spec.affine.quantize(value.astype(np.float32), spec.range)
     else:
         integers = value.astype(np.int64) + source.offset
-    axes = [0, *(axis for axis in source.axes or ())]
+    axes = [0, *(source.axes or ())]
+    axes += [axis for axis in range(integers.ndim) if axis not in axes]  # of size 1, where an image became a vector
     x = integers.transpose(axes).reshape(len(integers), *spec.shape).astype(np.uint8)
     assert isinstance(node.op, ops.Conv2d | ops.Linear)
     return reference.packed_operands(node.op, x, spec.affine.zero_point, 1)

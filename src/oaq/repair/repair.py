@@ -29,7 +29,6 @@ from oaq.repair.layer import Change, change
 from oaq.repair.limits import limits_of
 from oaq.repair.metric import Metric, assumed, measured
 from oaq.repair.observe import Batch, Seen, observed
-from oaq.repair.onnx_file import OnnxFile, uses_other_files
 from oaq.repair.repaired import LayerRepair, Repaired
 from oaq.repair.stored import write_layer
 
@@ -59,6 +58,8 @@ def repair(
         CalibrationError: ``data`` do not fit.
         ProgramError: no such register model.
     """
+    from oaq.repair.onnx_file import OnnxFile, uses_other_files  # loads onnx
+
     model = isa if isinstance(isa, RegisterModel) else registers_named((isa,))[0]
     content, folder = _read(Path(path))
     graph = decode(content, str(path), folder, input_shapes)

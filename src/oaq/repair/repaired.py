@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isinf
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,8 @@ class LayerRepair:
         changed: (U,) which outputs were unsafe; no other weight of the layer is touched.
         factor: (U,) by which their scales grew; 1 where weights were only rounded again.
         weights_changed: integers that differ from the file's.
-        sqnr: dB of the layer's sums with all its repaired weights against those of the file.
+        sqnr: dB of the layer's sums with all its repaired weights against those of the file; infinite if
+            they are equal.
         sqnr_seven_bits: the same for 7-bit weights everywhere in the layer, which ``reduce_range`` gives.
         measured: both are about data; otherwise about operands as ``metric.assumed`` has them.
     """
@@ -63,8 +65,8 @@ class LayerRepair:
             "rounded": self.rounded,
             "rescaled": self.rescaled,
             "weights_changed": self.weights_changed,
-            "sqnr": self.sqnr,
-            "sqnr_seven_bits": self.sqnr_seven_bits,
+            "sqnr": _finite(self.sqnr),
+            "sqnr_seven_bits": _finite(self.sqnr_seven_bits),
             "measured": self.measured,
         }
 
@@ -117,3 +119,8 @@ class Repaired:
             "layers": [layer.to_json() for layer in self.layers],
             "notes": list(self.notes),
         }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return None if isinf(value) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from oaq.capture.from_onnx.sums import SAME_BIAS_SCALE
 from oaq.capture.imported import LayerSource, weight_to_file
 from oaq.numerics.formats import S32
 from oaq.repair.layer import Change
-from oaq.repair.onnx_file import OnnxFile
+
+if TYPE_CHECKING:
+    from oaq.repair.onnx_file import OnnxFile
 
 Reals = NDArray[np.float64]
 
