@@ -26,7 +26,8 @@ from oaq.program.int_program import IntProgram
 from oaq.ptq.clip import affine_range
 from oaq.ptq.execute import layers
 from oaq.ptq.observe import observe
-from oaq.ptq.quantize import DEFAULT_BUDGET, quantize
+from oaq.ptq.options import DEFAULT_BUDGET
+from oaq.ptq.quantize import quantize
 from oaq.ptq.round import nearest, packed_rows, unpacked, whole_scale
 from oaq.ptq.samples import chunks
 from oaq.report.agreement import compare

@@ -39,7 +39,8 @@ from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
 from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import float_values
-from oaq.ptq.quantize import Options, QuantizeReport, quantize_with_report
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import QuantizeReport, quantize_with_report
 from oaq.report import Evidence, ReportData, build_report, to_html
 from oaq.report.agreement import compare
 from oaq.report.build import verification

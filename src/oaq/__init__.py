@@ -4,12 +4,13 @@ A *program* of integers goes in. ``analyze`` proves where its sums can go. ``pla
 for which that proof holds. ``Session`` executes them. ``verify`` checks every executor against one reference.
 ``quantize`` shapes the numbers so that the plan needs few spills: precision buys speed, never correctness.
 
-This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize`` loads torch,
-``export.onnx`` loads onnx, when they are called for.
+This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize`` and ``qat`` load
+torch, ``export.onnx`` loads onnx, when they are called for.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oaq import export
@@ -31,8 +32,8 @@ from oaq.program.files import load
 from oaq.program.int_program import IntProgram
 from oaq.report.build import build_report as report
 from oaq.runtime.session import Session
+from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
-from oaq.verify.seal import save
 
 if TYPE_CHECKING:
     from oaq.ptq.quantize import quantize
@@ -72,6 +73,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from oaq.ptq.quantize import quantize
 
         return quantize
+    if name == "qat":
+        return import_module("oaq.qat")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 

@@ -37,3 +37,11 @@ class Mismatch(OaqError):
 
 class CalibrationError(OaqError):
     """Calibration data is empty, of the wrong shape, or holds NaN or infinity."""
+
+
+class ConfigError(OaqError):
+    """Settings are unknown, of the wrong type, out of range, or contradict each other."""
+
+
+class TrainingError(OaqError):
+    """Training cannot start or go on: the loss is not finite, there is no data, a checkpoint is of another run."""

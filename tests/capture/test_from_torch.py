@@ -184,6 +184,18 @@ def test_parametrized_weights_are_taken_as_they_are() -> None:
     agree(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(6, 4, 3))).eval(), image())
 
 
+@pytest.mark.parametrize(("gate", "name"), [(torch.sigmoid, "silu"), (F.hardsigmoid, "hardswish")])
+def test_a_value_times_its_own_gate_is_one_function(gate: Callable, name: str) -> None:
+    (made,) = agree(Calls(lambda _, x: x * gate(x)), image()).nodes
+    assert made.op == FloatFunction(name)
+    assert len(agree(Calls(lambda _, x: x * gate(x) + gate(x)), image()).nodes) == 3
+    assert len(agree(Calls(lambda _, x: _seen_twice(x, gate(x))), image()).nodes) == 3
+
+
+def _seen_twice(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
+    return gate * x + gate
+
+
 def test_a_vector_is_never_taken_for_channels() -> None:
     scaled = Calls(lambda _, x, v: x * v)  # torch lines v up with the columns
     with pytest.raises(UnsupportedOp, match="multiplies by channel"):

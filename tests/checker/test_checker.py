@@ -166,6 +166,39 @@ def test_the_callers_register_table_is_trusted_before_the_certificate(network: I
     assert any("15-bit lane can reach" in finding.message for finding in verdict.findings)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("bits", 32), ("overflow", "exact"), ("group_overflow", "exact"), ("lanes", 4), ("group", 1), ("step", 8)],
+)
+def test_a_row_that_declares_more_than_its_register_does_is_not_believed(
+    network: IntProgram, field: str, value: object
+) -> None:
+    """Planner and table agree with each other, and are wrong together."""
+    registers = {"avx2-acc16": {**parts(network, scheduled(network, (AVX2_ACC16,)))[2]["registers"]["avx2-acc16"]}}
+    registers["avx2-acc16"][field] = value
+    edited = parts(network, {})
+    edited[2]["registers"] = registers
+    verdict = check(*edited, registers=registers)
+    assert ["by the instruction manuals it is Register(bits=16" in str(one) for one in verdict.findings] == [True]
+
+
+def test_a_row_may_ask_for_more_spills_than_its_register_needs(network: IntProgram) -> None:
+    edited = parts(network, {})
+    model = {**parts(network, scheduled(network, (AVX2_ACC16,)))[2]["registers"]["avx2-acc16"]}
+    for held, safe in ((3, True), (None, True)):
+        edited[2]["registers"] = {"avx2-acc16": {**model, "max_run": held}}
+        assert check(*edited, registers=edited[2]["registers"]).safe == safe
+    edited[2]["registers"] = {"avx2-acc32": {**model, "max_run": 2}}
+    assert not check(*edited, registers=edited[2]["registers"]).safe
+
+
+def test_a_register_that_only_its_row_vouches_for_is_said(network: IntProgram) -> None:
+    edited = parts(network, scheduled(network, (Accumulator("mine", 16, "wraps", step=2),)))
+    verdict = check(*edited, registers=edited[2]["registers"])
+    assert verdict.safe
+    assert [one[:42] for one in verdict.assumed] == ["the register mine is as its row declares: "]
+
+
 def test_a_finding_names_node_register_tile_segment_and_numbers() -> None:
     op = linear(np.random.default_rng(0), (4, 16), kind="positive")
     builder = Builder()

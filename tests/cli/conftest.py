@@ -11,7 +11,7 @@ from oaq.cli.opened import EVIDENCE, evidence_part
 from oaq.errors import NoKernel
 from oaq.kernels.table import cpu_isas
 from oaq.report.data import Agreement, Evidence
-from oaq.verify.seal import save
+from oaq.seal.parts import save
 from tests.report import small
 
 

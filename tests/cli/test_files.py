@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 
 from oaq.program.files import read, save
@@ -69,6 +70,38 @@ def test_a_certificate_of_another_program_is_unsafe(oaq, sealed, tmp_path):
     assert code == 1
     assert out.startswith("small: UNSAFE\nproved for 0 of 4 layers")
     assert json.loads(oaq("verify", tmp_path / "forged.oaq", "--json")[1])["safe"] is False
+
+
+def test_an_exported_file_is_verified_like_the_one_it_came_from(oaq, sealed, tmp_path):
+    path = tmp_path / "small.onnx"
+    assert oaq("export", sealed, "--out", path)[0] == 0
+    code, out, _ = oaq("verify", path, "--quick")
+    assert code == 0
+    assert out.startswith("small: SAFE\nproved for 4 of 4 layers, for every input\n")
+    assert "another runtime may be one step off there" in out
+    found = json.loads(oaq("verify", path, "--no-onnx", "--json")[1])
+    assert found["safe"] is True
+    assert found["file"]["signature"] == json.loads(oaq("verify", sealed, "--quick", "--json")[1])["file"]["signature"]
+
+
+def test_an_onnx_file_that_is_cut_edited_or_somebody_elses_is_one_clear_line(oaq, sealed, tmp_path):
+    path = tmp_path / "net.onnx"
+    oaq("export", sealed, "--out", path)
+    whole = path.read_bytes()
+    theirs = onnx.load_from_string(whole)
+    del theirs.metadata_props[:]
+    for content, words in (
+        (whole[: len(whole) // 2], "cut off"),
+        (whole.replace(b"oaq", b"oak", 1), "has been edited or damaged"),
+        (b"", "without a certificate, so there is nothing to prove again. oaq doctor"),
+        (theirs.SerializeToString(), "without a certificate, so there is nothing to prove again. oaq doctor"),
+        (sealed.read_bytes(), "net.onnx"),
+    ):
+        path.write_bytes(content)
+        code, out, err = oaq("verify", path)
+        assert (code, out) == (2, "")
+        assert err.startswith("oaq: ") and words in err
+        assert err.count("\n") == 1
 
 
 def test_witness_reaches_its_bound(oaq, sealed, tmp_path):

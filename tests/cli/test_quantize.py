@@ -67,3 +67,47 @@ def test_what_cannot_be_quantized_is_one_clear_line_and_leaves_no_file(oaq, work
         code, _, err = oaq("quantize", *arguments)
         assert (code, words in err) == (2, True), err
         assert not out.exists()
+
+
+def onnx_net(path, sample=("h", "w")):
+    """A float ONNX file of one convolution, whose height and width may be left open, and a softmax behind it."""
+    onnx = pytest.importorskip("onnx")
+    from tests.capture.from_onnx.files import model, node
+
+    rng = np.random.default_rng(1)
+    nodes = [
+        node("Conv", ["x", "w"], "c", pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("Relu", ["c"], "r"),
+        node("GlobalAveragePool", ["r"], "p"),
+        node("Flatten", ["p"], "f"),
+        node("Gemm", ["f", "g"], "logits"),
+        node("Softmax", ["logits"], "y"),
+    ]
+    arrays = {"w": rng.normal(size=(8, 3, 3, 3)).astype(np.float32), "g": rng.normal(size=(8, 5)).astype(np.float32)}
+    onnx.save(model(nodes, {"x": ("n", 3, *sample)}, ["y"], arrays), path)
+    return path
+
+
+@pytest.mark.parametrize("sample", [(16, 16), ("h", "w")])
+def test_an_onnx_file_in_float_becomes_a_file_that_is_safe(oaq, native, work, sample):
+    net, out = onnx_net(work / "net.onnx", sample), work / "net.oaq"
+    code, said, err = oaq("quantize", net, "--calibrate", work / "data", "--out", out, "--json")
+    assert code == 0, err
+    made = json.loads(said)
+    assert made["agreement"]["images"] == 4
+    assert [layer["name"] for layer in made["layers"]] == ["c", "logits"]
+    assert any("'y' is Softmax 'y' of 'logits', left in float" in note for note in made["notes"])
+    assert oaq("verify", out, "--quick")[0] == 0
+
+
+def test_bad_onnx_files_are_one_clear_line(oaq, work):
+    net, out = onnx_net(work / "net.onnx", (8, 8)), work / "net.oaq"
+    (work / "cut.onnx").write_bytes(net.read_bytes()[:-40])
+    for given, words in (
+        (work / "none.onnx", "no such file"),
+        (work / "cut.onnx", "cut.onnx"),
+        (net, "calibration batch 0, x: the shape is (n, 3, 8, 8), not (4, 3, 16, 16)"),
+    ):
+        code, _, err = oaq("quantize", given, "--calibrate", work / "data", "--out", out)
+        assert (code, words in err) == (2, True), err
+        assert not out.exists()

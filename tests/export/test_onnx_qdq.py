@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +12,9 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 
-from oaq.errors import FormatError, UnsupportedOp
+from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
 from oaq.export import onnx as export_onnx
-from oaq.export.onnx_qdq.model import METADATA_KEY, build
+from oaq.export.onnx_qdq.model import build
 from oaq.export.onnx_qdq.scales import weight_scales
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
@@ -25,6 +24,9 @@ from oaq.program.files import Part
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.plain import fingerprint
 from oaq.reference import compute, run
+from oaq.seal.parts import sealed_parts
+from oaq.seal.signature import signature_part
+from oaq.seal.text import KEY, from_text
 from tests.strategies import OPERATORS, Builder, conv2d, linear, programs_with_inputs, ratios
 from tests.weights import NARROW_KINDS
 
@@ -234,18 +236,34 @@ def test_names_that_meet_the_exports_own_are_kept_apart() -> None:
 
 def test_the_file_carries_the_certificate_under_one_key_and_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     program = network(np.random.default_rng(0))
-    bounds = np.arange(6, dtype=np.int64).reshape(2, 3)
-    export_onnx(program, tmp_path / "net.onnx", {"certificate": Part({"tier": "proved"}, {"bounds": bounds})})
+    export_onnx(program, tmp_path / "net.onnx", {"evidence": Part({"seen": 1}, {"bounds": np.arange(6)})})
     model = onnx.load(tmp_path / "net.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert [entry.key for entry in model.metadata_props] == [METADATA_KEY]
-    carried = json.loads(model.metadata_props[0].value)
-    assert carried["program"] == fingerprint(program)
-    assert carried["parts"]["certificate"]["content"] == {"tier": "proved"}
-    assert carried["parts"]["certificate"]["arrays"]["bounds"]["shape"] == [2, 3]
+    assert [entry.key for entry in model.metadata_props] == [KEY]
+    _, parts = from_text(model.metadata_props[0].value, "net.onnx")
+    assert set(parts) == {"program", "certificate", "signature", "evidence"}
+    assert parts["certificate"].content["program"] == fingerprint(program)
+    assert parts["signature"].content == signature_part(program).content
+    assert parts["evidence"].content == {"seen": 1}
     assert all(opset.version >= 13 for opset in model.opset_import)
     assert [value.name for value in model.graph.input] == list(program.inputs)
     assert [value.name for value in model.graph.output] == list(program.outputs)
     with pytest.raises(FormatError, match="cannot be written"):
         export_onnx(program, tmp_path / "missing" / "net.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_a_certificate_at_hand_is_taken_as_it_is(tmp_path: Path) -> None:
+    parts = sealed_parts(network(np.random.default_rng(0)), table=())
+    export_onnx(network(np.random.default_rng(0)), tmp_path / "net.onnx", parts)
+    _, found = from_text(onnx.load(tmp_path / "net.onnx").metadata_props[0].value, "net.onnx")
+    assert [node["schedules"] for node in found["certificate"].content["nodes"]] == [[]] * 4
+
+
+def test_a_program_that_cannot_be_proved_is_not_exported(tmp_path: Path) -> None:
+    builder = Builder("heavy")
+    op = ops.Linear(np.array([[127]], np.int8), np.array([2**31 - 1], np.int32), Requantize(np.float32([1e-8])))
+    builder.add(op, [builder.input((1,), Affine(1.0, 0))], Affine(1e8, 0), name="fc")
+    with pytest.raises(AccumulatorOverflow, match="fc"):
+        export_onnx(builder.finish(), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oaq.checker.registers import contradicts, register, trusted
 from oaq.kernels.plan import plan
+from oaq.kernels.table import KernelRow, native_rows
+from oaq.overflow.certificate import register_model
 from oaq.program.int_program import IntProgram
 from tests.native.machine import ROWS, SUMMING, check, compare, held, layer, vector
 from tests.strategies import INPUT_KINDS, programs_with_inputs, random_input
@@ -23,14 +26,21 @@ def inputs(program: IntProgram, kind: str, batch: int = 2) -> tuple[np.ndarray, 
 
 
 def test_the_table_has_every_row_the_design_asks_for() -> None:
-    from oaq.kernels.table import native_rows
-
     names = {row.name for row in native_rows()}
     assert {f"gemm_u8s8_{isa}" for isa in ("scalar", "avx2_exact", "avx2_acc32", "avx2_acc16", "vnni")} <= names
     assert {"gemm_u8s8_avx512bw_acc16", "gemm_u8s8_avx512bw_acc32"} <= names
     assert {
         f"depthwise_u8s8_{isa}" for isa in ("scalar", "avx2_exact", "avx2_acc16", "avx512bw_acc16", "vnni")
     } <= names
+
+
+@pytest.mark.parametrize("row", [row for row in native_rows() if row.accumulator is not None], ids=lambda row: row.name)
+def test_the_independent_checker_knows_the_register_of_every_row_by_itself(row: KernelRow) -> None:
+    """A table that declared too much would mislead the planner, and must not mislead the checker."""
+    assert row.accumulator is not None
+    model = register_model(row.accumulator)
+    assert trusted(row.name, register(model, row.name), {row.name: model})[1] is None
+    assert contradicts(row.name, register(model, row.name)) is None
 
 
 @pytest.mark.parametrize("row", SUMMING)

@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from oaq.capture.from_torch import normalize
-from oaq.capture.graph import FloatGraph
+from oaq.capture.graph import FloatGraph, LayerParams
 from oaq.capture.lower import same_affine_groups
 from oaq.numerics.ranges import IntRange
-from oaq.ptq.bias import correct_biases, dequantized, fake_quantize
+from oaq.ptq.bias import correct_biases, dequantized
 from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded
+from oaq.ptq.decide import Decider
 from oaq.ptq.equalize import equalize
-from oaq.ptq.execute import layers, run_graph
+from oaq.ptq.execute import apply_op, layers, run_graph
 from oaq.ptq.observe import HistogramBuilder, observe
-from oaq.ptq.quantize import Options, _root, _Table
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import _root
 from oaq.ptq.round import fitted, lane_sums, nearest, packed_rows, unpacked, whole_scale
 from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.search import search, whole
@@ -155,11 +157,11 @@ def test_sensitivity_predicts_what_noise_does_at_the_outputs() -> None:
     assert predicted == pytest.approx(measured, rel=0.35)
 
 
-def table(options: Options) -> _Table:
+def table(options: Options) -> Decider:
     one = graph()
     stats = observe(one, chunks(one, images()))
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
-    return _Table(equalize(one, stats), list(chunks(one, images())), roots, options)
+    return Decider(equalize(one, stats), list(chunks(one, images())), roots, options)
 
 
 def test_the_search_keeps_its_budget_and_a_larger_one_is_no_worse() -> None:
@@ -175,30 +177,36 @@ def test_the_search_keeps_its_budget_and_a_larger_one_is_no_worse() -> None:
     assert last is not None and last <= everything.error * (1 + 1e-9)
 
 
-def test_bias_correction_takes_the_mean_error_away() -> None:
+def test_bias_correction_takes_away_what_rounding_weights_did_to_every_mean() -> None:
     one, x = graph(), images(48)
     made = table(Options(budget=1.0))
-    choice, chosen, _ = made.decide(1.0)
+    decided = made.within(1.0)
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
-    tensors = {name: choice.params[root] for name, root in roots.items()}
+    tensors = {name: decided.params[root] for name, root in roots.items()}
     balanced = equalize(one, observe(one, chunks(one, images()))).graph
-    samples = list(chunks(one, x))
-    corrected = correct_biases(balanced, samples, tensors, chosen)
+    corrected = correct_biases(balanced, list(chunks(one, x)), tensors, decided.layers)
+    with torch.inference_mode():
+        exact = run_graph(balanced, np.concatenate(x))
+        for node, _ in layers(balanced):
+            step = tensors[node.inputs[0]].affine.scale
+            inputs = [exact[name] for name in node.inputs]
 
-    def error(layers_: dict[str, object]) -> float:
-        parameters = {
-            node.name: dequantized(layers_[node.name], tensors[node.inputs[0]].affine.scale)  # type: ignore[arg-type]
-            for node, _ in layers(balanced)
-        }
-        with torch.inference_mode():
-            exact = run_graph(balanced, np.concatenate(x))
-            rough = run_graph(
-                balanced,
-                np.concatenate(x),
-                parameters=parameters,
-                after=lambda name, value: fake_quantize(value, tensors[name]),
-            )
-        name = balanced.outputs[0]
-        return float((exact[name].mean(0) - rough[name].mean(0)).square().mean())
+            def errors(layer: LayerParams) -> np.ndarray:
+                """In steps of the bias, of the mean of every output."""
+                moved = apply_op(node, inputs) - apply_op(node, inputs, dequantized(layer, step))  # noqa: B023
+                means = moved.transpose(0, 1).flatten(1).double().mean(dim=1).numpy()
+                return np.abs(means) / (layer.weight_scale.astype(np.float64) * step)  # noqa: B023
 
-    assert error(corrected) < 0.25 * error(chosen)
+            assert errors(corrected[node.name]).max() < 0.51 + 1e-3 * errors(decided.layers[node.name]).max()
+            np.testing.assert_array_equal(corrected[node.name].weight, decided.layers[node.name].weight)
+    assert any((corrected[name].bias != decided.layers[name].bias).any() for name in decided.layers)
+
+
+def test_bias_correction_without_samples_changes_nothing() -> None:
+    one = graph()
+    made = table(Options(budget=1.0))
+    decided = made.within(1.0)
+    roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
+    tensors = {name: decided.params[root] for name, root in roots.items()}
+    unchanged = correct_biases(one, [], tensors, decided.layers)
+    assert all((unchanged[name].bias == decided.layers[name].bias).all() for name in decided.layers)

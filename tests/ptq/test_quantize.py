@@ -17,7 +17,8 @@ from oaq.kernels.table import native_rows
 from oaq.overflow.analyze import analyze
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
-from oaq.ptq.quantize import DEFAULT_BUDGET, Options, quantize, quantize_with_report
+from oaq.ptq.options import DEFAULT_BUDGET, Options
+from oaq.ptq.quantize import quantize, quantize_with_report
 from oaq.ptq.registers import DEPTHWISE, GEMM
 from oaq.reference import run
 from oaq.runtime.values import to_floats, to_integers

@@ -23,9 +23,9 @@ from oaq.program.files import Part, read
 from oaq.program.files import save as save_file
 from oaq.program.int_program import IntProgram
 from oaq.reference import lanes
+from oaq.seal.parts import sealed_parts
 from oaq.verify.native import Case, isa_attempts
 from oaq.verify.report import Report
-from oaq.verify.seal import sealed_parts
 from oaq.verify.witnesses import fullest_output, layer_witnesses, run_witnesses
 from tests.kernels.tables import ENTRIES, TABLE
 from tests.simulated_machine import no_native_module, simulated_machine

@@ -93,7 +93,8 @@ class FloatFunction:
 
     name: Literal["sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu", "leaky_relu", "elu", "clamp"]
     parameters: tuple[float, ...] = ()
-    """leaky_relu: (slope,); elu: (alpha,); clamp: (lo, hi), infinities allowed; others: ()."""
+    """leaky_relu: (slope,); elu: (alpha,); clamp: (lo, hi), infinities allowed; hardsigmoid: (a, b) of
+    clip(a * x + b, 0, 1), or () for 1/6 and 1/2; others: ()."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class FloatGraph:
         outputs: tensors the caller receives.
         shapes: of every tensor, one sample: (C, H, W) or (C,).
         nodes: topologically ordered; every tensor is an input or written by exactly one node.
-        metadata: free text ("source": "torch" ...).
+        metadata: free text ("source": "torch", "input_layout": how callers lay images out, "NCHW" if absent, ...).
     """
 
     name: str
@@ -194,6 +195,15 @@ class FloatGraph:
     shapes: Mapping[str, tuple[int, ...]]
     nodes: tuple[FloatNode, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def is_channels_last(self, tensor: str) -> bool:
+        """Whether callers lay a tensor out as (H, W, C), as the metadata say of all images."""
+        return len(self.shapes[tensor]) == 3 and self.metadata.get("input_layout") == "NHWC"
+
+    def caller_shape(self, tensor: str) -> tuple[int, ...]:
+        """Of one sample as callers lay it out."""
+        shape = tuple(self.shapes[tensor])
+        return (*shape[1:], shape[0]) if self.is_channels_last(tensor) else shape
 
     def consumers(self, tensor: str) -> Iterator[FloatNode]:
         """The nodes that read ``tensor``, in order."""

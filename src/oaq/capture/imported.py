@@ -48,14 +48,15 @@ class StoredArray:
         name: of the initializer (or constant) in the file.
         dtype: as stored ("int8", "uint8", "int32", "float32", ...).
         shape: as stored.
-        form: "integers", or "reals" that the file itself divides by a scale and rounds.
+        form: "integers"; or "reals" that the file itself divides by a scale and rounds; or "computed": ``name`` is no
+            constant of the file but the result of nodes on constants, to be replaced by a constant as a whole.
         shared: something else of the file reads it too: give the layer a copy of its own before changing it.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    form: Literal["integers", "reals"]
+    form: Literal["integers", "reals", "computed"]
     shared: bool = False
 
 

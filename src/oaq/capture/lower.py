@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
+from oaq.capture.order import linear_order, nhwc_order
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.program import ops
@@ -71,6 +72,7 @@ def lower(
         UnsupportedOp: a reshape that is not one in NHWC order, or a function without a table.
         ProgramError: parameters are missing or do not fit.
     """
+    check_order(graph)
     lowering = _Lowering(graph, tensors, layers, requantize)
     nodes = tuple(lowering.node(node) for node in graph.nodes)
     specs = {name: lowering.spec(name) for name in graph.shapes}
@@ -81,12 +83,6 @@ def lower(
 def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
     """(C, H, W) as (H, W, C); (C,) as it is."""
     return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
-
-
-def nhwc_order(shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Where each element of the NHWC memory order stands in the (C, H, W) one."""
-    order = np.arange(prod(shape)).reshape(shape)
-    return (order.transpose(1, 2, 0) if len(shape) == 3 else order).ravel()
 
 
 class _Lowering:
@@ -132,7 +128,8 @@ class _Lowering:
                 op = self.layer(node)
             case fg.FloatAdd():
                 s_y = self.scale(node.output)
-                op = ops.Add(self.common([self.scale(name) / s_y for name in node.inputs], node.name))
+                ratios = [self.scale(name) / s_y for name in node.inputs]
+                op = ops.Add(with_one_shift(self.multipliers(ratios, node.name)))
             case fg.FloatMul():
                 a, b = (self.scale(name) for name in node.inputs)
                 op = ops.Mul(self.multipliers([a * b / self.scale(node.output)], node.name))
@@ -146,17 +143,6 @@ class _Lowering:
             case _:
                 op = self.movement(node)
         return Node(node.name, op, node.inputs, node.output)
-
-    def common(self, ratios: list[np.float32], where: str) -> Requantize:
-        """Two multipliers that share one fixed-point shift, as ``ops.Add`` needs them."""
-        made = self.multipliers(ratios, where)
-        if made.shift is None:
-            return made
-        shift = int(made.shift.min())
-        shifted = [
-            max(round(int(m) / 2 ** (int(s) - shift)), 1) for m, s in zip(made.multiplier, made.shift, strict=True)
-        ]
-        return Requantize(np.array(shifted, np.int32), np.full(2, shift, np.int32))
 
     def layer(self, node: FloatNode) -> ops.Conv2d | ops.Linear:
         """Convolution or linear layer."""
@@ -176,24 +162,8 @@ class _Lowering:
         if isinstance(op, fg.FloatConv2d):
             weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
             return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
-        weight = chosen.weight
-        image = self.flattened_image(node.inputs[0])
-        if image is not None:
-            channels, height, width = image
-            columns = weight.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-            weight = np.ascontiguousarray(columns).reshape(len(weight), -1)
+        weight = np.ascontiguousarray(chosen.weight[:, linear_order(self.graph, node)])
         return ops.Linear(weight, chosen.bias, requantize)
-
-    def flattened_image(self, name: str) -> tuple[int, int, int] | None:
-        """The (C, H, W) that the vector ``name`` is, in whose memory order its integers lie; None if it has only C."""
-        node = self.written.get(name)
-        while node is not None and len(self.graph.shapes[node.output]) == 1:
-            source = self.graph.shapes[node.inputs[0]]
-            if isinstance(node.op, fg.FloatReshape) and len(source) == 3:
-                return source if source[1] * source[2] > 1 else None  # type: ignore[return-value]
-            elementwise = isinstance(node.op, fg.FloatFunction | fg.FloatReshape)
-            node = self.written.get(node.inputs[0]) if elementwise else None
-        return None
 
     def pool(self, node: FloatNode) -> ops.AvgPool | ops.GlobalAvgPool:
         """Averages: the multiplier holds the division."""
@@ -218,7 +188,7 @@ class _Lowering:
 
     def movement(self, node: FloatNode) -> ops.Op:
         """Operators that only move values."""
-        op, source = node.op, self.graph.shapes[node.inputs[0]]
+        op = node.op
         match op:
             case fg.FloatMaxPool():
                 return ops.MaxPool(op.kernel, op.stride, op.padding, op.dilation)
@@ -231,36 +201,52 @@ class _Lowering:
             case fg.FloatDepthToSpace():
                 return ops.DepthToSpace(op.block, op.mode)
             case fg.FloatReshape():
-                self.check_reshape(node, source)
                 return ops.Reshape(nhwc(op.shape))
         raise UnsupportedOp(f"{node.name}: no integer operator computes {type(op).__name__}")
 
-    def check_reshape(self, node: FloatNode, source: tuple[int, ...]) -> None:
-        """A reshape keeps (C, H, W) memory order; in NHWC that is a reshape too only where it moves nothing.
 
-        Flattening an image of more than one pixel permutes its values; that is taken if only linear layers (whose
-        weights can be permuted) see the result.
-        """
-        assert isinstance(node.op, fg.FloatReshape)
-        if np.array_equal(nhwc_order(source), nhwc_order(node.op.shape)):
-            return
-        if len(node.op.shape) == 1 and len(source) == 3:
-            if self.only_linear_layers_see(node.output):
-                return
+def check_order(graph: FloatGraph) -> None:
+    """Check that no reshape permutes memory where channels lie innermost, before anybody chooses integers.
+
+    A reshape keeps (C, H, W) memory order; in NHWC that is a reshape too only where it moves nothing. Flattening an
+    image of more than one pixel permutes its values; that is taken if only linear layers (whose weights can be
+    permuted) see the result.
+
+    Raises:
+        UnsupportedOp: one does.
+    """
+    for node in graph.nodes:
+        if not isinstance(node.op, fg.FloatReshape):
+            continue
+        source, shape = graph.shapes[node.inputs[0]], node.op.shape
+        if np.array_equal(nhwc_order(source), nhwc_order(shape)):
+            continue
+        if len(shape) != 1 or len(source) != 3:
+            raise UnsupportedOp(f"{node.name}: reshapes {source} to {shape}; channels lie innermost here")
+        if not _only_linear_layers_see(graph, node.output):
             raise UnsupportedOp(
-                f"{node.name}: flattens {source} to {node.op.shape} for something other than a linear layer; channels "
-                "lie innermost here, so that is no reshape"
+                f"{node.name}: flattens {source} to {shape} for something other than a linear layer; channels lie "
+                "innermost here, so that is no reshape"
             )
-        raise UnsupportedOp(f"{node.name}: reshapes {source} to {node.op.shape}; channels lie innermost here")
 
-    def only_linear_layers_see(self, name: str) -> bool:
-        if name in self.graph.outputs:
+
+def _only_linear_layers_see(graph: FloatGraph, name: str) -> bool:
+    if name in graph.outputs:
+        return False
+    for user in graph.consumers(name):
+        passed_on = isinstance(user.op, fg.FloatFunction) and _only_linear_layers_see(graph, user.output)
+        if not (isinstance(user.op, fg.FloatLinear) or passed_on):
             return False
-        for user in self.graph.consumers(name):
-            passed_on = isinstance(user.op, fg.FloatFunction) and self.only_linear_layers_see(user.output)
-            if not (isinstance(user.op, fg.FloatLinear) or passed_on):
-                return False
-        return True
+    return True
+
+
+def with_one_shift(made: Requantize) -> Requantize:
+    """The same multipliers with one fixed-point shift for all, as ``ops.Add`` needs them."""
+    if made.shift is None:
+        return made
+    shift = int(made.shift.min())
+    shifted = [max(round(int(m) / 2 ** (int(s) - shift)), 1) for m, s in zip(made.multiplier, made.shift, strict=True)]
+    return Requantize(np.array(shifted, np.int32), np.full(len(made), shift, np.int32))
 
 
 def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams, where: str = "clamp") -> fg.IntRange:
@@ -286,8 +272,8 @@ def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
 
-def _hardsigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(x + 3.0, 0.0, 6.0) / 6.0
+def _hardsigmoid(x: NDArray[np.float64], slope: float | None = None, offset: float = 0.5) -> NDArray[np.float64]:
+    return np.clip(x + 3.0, 0.0, 6.0) / 6.0 if slope is None else np.clip(slope * x + offset, 0.0, 1.0)
 
 
 def _elu(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

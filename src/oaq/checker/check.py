@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oaq.checker.program import Arrays, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
-from oaq.checker.registers import Register, register, trusted
+from oaq.checker.registers import Register, contradicts, register, trusted
 from oaq.checker.schedules import check_schedule
 from oaq.checker.sums import Layer, Sums, derive, layer, leaves_s32
 from oaq.checker.verdict import Finding, Notes, Verdict
@@ -36,8 +36,9 @@ def check(
         arrays: of the program.
         certificate: its header, as parsed from JSON (``overflow.certificate`` describes it).
         claims: its arrays.
-        registers: models to trust, by name (a kernel table's); others are those this checker knows, and only for
-            names it does not know the certificate's own, which the verdict then lists under ``assumed``.
+        registers: models by name, of the rows that will run. One that allows more than the register this checker knows
+            by that name is a finding; names nobody knows are taken from here, or from the certificate itself, and then
+            listed under ``assumed``.
 
     Returns:
         safe, or every claim that does not hold.
@@ -62,6 +63,9 @@ def _check(
     notes = Notes()
     if certificate.get("schema") != SCHEMA or set(certificate) != KEYS:
         raise FormatError(f"not a certificate of schema {SCHEMA}")
+    assumptions = certificate["assumptions"]
+    if not isinstance(assumptions, list) or not all(isinstance(one, str) for one in assumptions):
+        raise FormatError("a certificate's assumptions are sentences")
     if certificate["tier"] != "proved":
         notes.findings.append(Finding("", f"its tier is {certificate['tier']!r}, not 'proved'"))
     found = digest(header, arrays)
@@ -152,6 +156,9 @@ def _models(
             notes.assumed.append(assumption)
         if model != stated:
             notes.findings.append(Finding("", f"states {stated}, the register is {model}", register=name))
+        contradiction = contradicts(name, model)
+        if contradiction is not None:
+            notes.findings.append(Finding("", contradiction, register=name))
         models[name] = model
     return models
 
@@ -169,6 +176,8 @@ def _check_nodes(
         notes.findings.append(Finding("", f"does not list the {len(layers)} summing nodes in order"))
         return
     for index, item in enumerate(listed):
+        if set(item) != {"node", "schedules"}:
+            raise FormatError(f"{item['node']}: a node of a certificate holds its name and its schedules")
         one, sums = layers[item["node"]]
         for what in ("total", "raw", "raw_partial", "folded_bias"):
             _compare(one.node, what, getattr(sums, what), claims, f"sums/{index}/{what}", state=state)
@@ -179,7 +188,8 @@ def _check_nodes(
             prefix = f"schedules/{index}/{place}/"
             own = {key.removeprefix(prefix): value for key, value in claims.items() if key.startswith(prefix)}
             taken.update(prefix + key for key in own)
-            name, tile_n = (plan.get("register"), plan.get("tile_n")) if isinstance(plan, dict) else (None, None)
+            named = isinstance(plan, dict) and set(plan) == {"register", "tile_n"}
+            name, tile_n = (plan["register"], plan["tile_n"]) if named else (None, None)
             if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
                 raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
             check_schedule(one, (name, models[name]), tile_n, own, notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from oaq.errors import FormatError
@@ -88,12 +88,32 @@ def trusted(name: str, stated: Register, table: Mapping[str, Mapping[str, Any]] 
     """The model to check against: the caller's table first, then ``KNOWN``, else the certificate's own word.
 
     Returns:
-        the model, and a sentence if it had to be taken from the certificate.
+        the model, and a sentence if nobody but the caller or the certificate vouches for it.
     """
     if table is not None and name in table:
-        return register(dict(table[name]), name), None
+        found = register(dict(table[name]), name)
+        vouched = name in KNOWN or _is_exact(name, found)
+        return found, None if vouched else f"the register {name} is as its row declares: {found}"
     if name in KNOWN:
         return KNOWN[name], None
-    if name.endswith(EXACT) and stated.overflow == stated.group_overflow == "exact":
+    if _is_exact(name, stated):
         return stated, None
     return stated, f"the register {name} is as the certificate says: {stated}"
+
+
+def contradicts(name: str, model: Register) -> str | None:
+    """Why a row must not declare ``model``: it allows more than the register of that name does.
+
+    A row may ask for more spills than its register needs, and for nothing else.
+    """
+    known = KNOWN.get(name)
+    if known is None or (
+        replace(model, max_run=known.max_run) == known
+        and (known.max_run is None or (model.max_run is not None and model.max_run <= known.max_run))
+    ):
+        return None
+    return f"its row declares {model}, by the instruction manuals it is {known}"
+
+
+def _is_exact(name: str, model: Register) -> bool:
+    return name.endswith(EXACT) and model.overflow == model.group_overflow == "exact"

@@ -42,6 +42,19 @@ def plus(a: Dyadic, b: Dyadic) -> Dyadic:
     return to_float32(((a[0] << (a[1] - least)) + (b[0] << (b[1] - least)), least))
 
 
+def over(a: Dyadic, b: Dyadic) -> Dyadic:
+    """One float32 division by ``b`` > 0: a quotient of more than 24 bits whose last bit stands for the rest."""
+    shift = max(0, 32 + b[0].bit_length() - a[0].bit_length())
+    whole, rest = divmod(abs(a[0]) << shift, b[0])
+    m = 2 * whole + (rest > 0)
+    return to_float32((m if a[0] > 0 else -m, a[1] - b[1] - shift - 1))
+
+
+def is_normal(number: Dyadic) -> bool:
+    """Whether float32 has room for its 24 bits: neither subnormal nor infinite."""
+    return -125 <= abs(number[0]).bit_length() + number[1] <= 128
+
+
 def to_integer(number: Dyadic) -> int:
     """The nearest integer, ties to even."""
     m, e = number

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.cli import say
-from oaq.cli.opened import Opened, open_file
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import open_whole
+from oaq.cli.opened import Opened
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
@@ -37,7 +39,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --isa --threads --onnx --explain ..."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
     parser.add_argument("--explain", action="store_true", help="time per node, and why each kernel was chosen")
     add_timing(parser)
 
@@ -57,7 +59,7 @@ def add_timing(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    opened = open_file(arguments.file)
+    opened = open_whole(arguments.file)
     plans = plans_here(opened, arguments.isa)
     latency, profiles = measure(opened, plans, arguments)
     if arguments.json:

@@ -111,29 +111,34 @@ def files(place: Path) -> list[Path]:
     return found
 
 
-def read(path: Path, how: Preprocess) -> Batch:
+def read(path: Path, how: Preprocess, *, channels_last: bool = False) -> Batch:
     """One file as (n, C, H, W) float32: a photo is one sample, an array as many as its first axis says.
 
-    Arrays are taken as they are, already preprocessed: (C, H, W) or (n, C, H, W).
+    Arrays are taken as they are, already preprocessed: (C, H, W) or (n, C, H, W). ``channels_last`` makes photos
+    (n, H, W, C).
 
     Raises:
         FormatError: the file does not decode, or holds no such array.
     """
-    return _read_array(path) if path.suffix.lower() in ARRAYS else _read_photo(path, how)[None]
+    if path.suffix.lower() in ARRAYS:
+        return _read_array(path)
+    photo = _read_photo(path, how)
+    return np.ascontiguousarray(photo.transpose(1, 2, 0) if channels_last else photo)[None]
 
 
 class Batches:
     """Files as batches, read again at every pass, so that memory holds one batch only."""
 
-    def __init__(self, paths: Sequence[Path], how: Preprocess, size: int) -> None:
-        self.paths, self._how, self._size = list(paths), how, size
+    def __init__(self, paths: Sequence[Path], how: Preprocess, size: int, *, channels_last: bool = False) -> None:
+        self.paths, self._how, self._size, self._last = list(paths), how, size, channels_last
 
     def __len__(self) -> int:
         return -(-len(self.paths) // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.paths), self._size):
-            parts = [read(path, self._how) for path in self.paths[start : start + self._size]]
+            some = self.paths[start : start + self._size]
+            parts = [read(path, self._how, channels_last=self._last) for path in some]
             shapes = {part.shape[1:] for part in parts}
             if len(shapes) > 1:
                 names = ", ".join(

@@ -1,4 +1,4 @@
-"""MODEL on the command line to a torch module: a Python file, a module, or an exported .pt2 file."""
+"""MODEL on the command line to a network: a Python file, a module, an exported .pt2 file, or an ONNX file in float."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from pathlib import Path
 from oaq.errors import FormatError
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
 
     import torch
 
+    from oaq.capture.graph import FloatGraph
+
 HELP = """\
 FILE.py:NAME or package.module:NAME, where NAME is a torch.nn.Module
 or a callable without arguments that returns one (its code is executed); or
-FILE.pt2 written by torch.export.save"""
+FILE.pt2 written by torch.export.save; or FILE.onnx that computes in float"""
 
 
-def load(spec: str) -> torch.nn.Module:
-    """The module that ``spec`` names, in eval mode.
+def load(spec: str) -> torch.nn.Module | Path:
+    """The module that ``spec`` names, in eval mode; the path of an ONNX file, which ``capture`` reads.
 
     Raises:
         FormatError: there is no such file, module or name, or it is no ``torch.nn.Module``.
@@ -30,6 +33,10 @@ def load(spec: str) -> torch.nn.Module:
     """
     import torch
 
+    if spec.lower().endswith(".onnx"):
+        if not Path(spec).is_file():
+            raise FormatError(f"{spec}: no such file")
+        return Path(spec)
     if spec.endswith(".pt2"):
         return _load_exported(Path(spec))
     place, colon, name = spec.rpartition(":")
@@ -44,6 +51,50 @@ def load(spec: str) -> torch.nn.Module:
     if not isinstance(made, torch.nn.Module):
         raise FormatError(f"{spec}: is a {type(made).__name__}, not a torch.nn.Module or a callable that returns one")
     return made.eval()
+
+
+def photo_size(net: torch.nn.Module | Path) -> tuple[int, int]:
+    """Rows and columns that a network takes: an ONNX file may say it; 224 x 224 if nobody does."""
+    if isinstance(net, Path):
+        from oaq.capture.from_onnx import declared_inputs
+
+        for _, *sizes in declared_inputs(net).values():
+            for channels, rows, columns in (sizes, (sizes[-1], *sizes[:-1])) if len(sizes) == 3 else ():
+                if channels in (1, 3) and isinstance(rows, int) and isinstance(columns, int):
+                    return rows, columns
+    return 224, 224
+
+
+def capture(path: Path, sample: Sequence[int]) -> FloatGraph:
+    """The network in an ONNX file that has one input.
+
+    Args:
+        path: of the file.
+        sample: shape of one sample, (C, H, W) if it is a photo: it gives sizes that the file leaves open.
+
+    Raises:
+        FormatError: the file is damaged, or has several inputs.
+        UnsupportedOp: it holds something that is not known.
+    """
+    from oaq.capture.from_float_onnx import normalize
+    from oaq.capture.from_onnx import declared_inputs
+
+    declared = declared_inputs(path)
+    if len(declared) != 1:
+        raise FormatError(
+            f"{path}: reads {len(declared)} inputs, files of --calibrate give one; use oaq.quantize in Python"
+        )
+    ((name, (_, *sizes)),) = declared.items()
+    if not any(isinstance(size, str) for size in sizes):
+        return normalize(path)
+    orders = [tuple(sample), (*sample[1:], sample[0])]
+    fitting = [order for order in orders if _fits(order, sizes)]
+    return normalize(path, {name: fitting[0] if fitting else orders[0]})
+
+
+def _fits(sample: Sequence[int], sizes: Sequence[int | str]) -> bool:
+    pairs = zip(sample, sizes, strict=False)
+    return len(sample) == len(sizes) and all(isinstance(size, str) or size == given for given, size in pairs)
 
 
 def _load_file(path: Path) -> ModuleType:

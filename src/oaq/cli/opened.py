@@ -46,10 +46,8 @@ class Opened:
             FormatError: the file does not decode.
             ProgramError: its samples have another shape.
         """
-        batch = read(path, how)
-        photo = len(self.input_shape) == 3 and path.suffix.lower() not in (".npy", ".npz")
-        if photo and caller_layout(self.program) == "NHWC":
-            batch = batch.transpose(0, 2, 3, 1)
+        image = len(self.input_shape) == 3
+        batch = read(path, how, channels_last=image and caller_layout(self.program) == "NHWC")
         check_shape(batch, self.input_shape, path)
         return batch
 
@@ -71,13 +69,22 @@ def open_file(path: Path) -> Opened:
         FormatError: it is missing, truncated, edited, or of another version.
     """
     archive = read_archive(path)
-    part = archive.parts.get(EVIDENCE)
+    return opened(path, archive.program, archive.parts)
+
+
+def opened(path: Path, program: IntProgram, parts: Mapping[str, Part]) -> Opened:
+    """What a file holds, once it has been read.
+
+    Raises:
+        FormatError: the evidence among its parts is none.
+    """
+    part = parts.get(EVIDENCE)
     return Opened(
         path=path,
-        program=archive.program,
-        parts=archive.parts,
+        program=program,
+        parts=parts,
         evidence=None if part is None else decode(Evidence, part.content, f"{path}: {EVIDENCE}"),
-        recorded=Preprocess.from_metadata(archive.program.metadata),
+        recorded=Preprocess.from_metadata(program.metadata),
     )
 
 

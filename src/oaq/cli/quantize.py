@@ -1,4 +1,4 @@
-"""``oaq quantize``: a torch network in, a proved ``.oaq`` file out."""
+"""``oaq quantize``: a float network in, a proved ``.oaq`` file out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models, say
 from oaq.cli.images import KEY, Batch, Batches, Preprocess
 from oaq.cli.opened import EVIDENCE, evidence_part
@@ -22,12 +23,14 @@ from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
 from oaq.report.data import Agreement
 from oaq.runtime import Session
-from oaq.verify.seal import save
+from oaq.seal.parts import save
 
 if typing.TYPE_CHECKING:
     import torch
 
-HELP = "make an integer network from a torch module"
+    Network: typing.TypeAlias = torch.nn.Module | FloatGraph
+
+HELP = "make an integer network from a torch module or an ONNX file in float"
 DESCRIPTION = f"""\
 Fold, calibrate, choose ranges under the budget, round, prove; write an .oaq
 file with its certificate. Nothing is trained.
@@ -36,6 +39,7 @@ MODEL is {models.HELP}."""
 EXAMPLES = """\
 examples:
   oaq quantize net.py:make --calibrate photos/ --out net.oaq
+  oaq quantize net.onnx --calibrate photos/ --mean 0.5 --std 0.5 --out net.oaq
   oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
 
@@ -44,7 +48,7 @@ exit code 0: every layer of the file is proved; 2: the model or the data cannot 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL --calibrate --budget --out ..."""
-    parser.add_argument("model", metavar="MODEL", help="FILE.py:NAME, package.module:NAME or FILE.pt2")
+    parser.add_argument("model", metavar="MODEL", help="FILE.py:NAME, package.module:NAME, FILE.pt2 or FILE.onnx")
     parser.add_argument(
         "--calibrate",
         type=Path,
@@ -62,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "give up precision only where it pays)",
     )
     parser.add_argument(
+        "--rounding",
+        choices=("nearest", "axe", "adaround"),
+        default="nearest",
+        help="of weights: to nearest, with error feedback inside the accumulators' budgets, or learned; the latter two "
+        "are more exact and take longer (default nearest)",
+    )
+    parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
     )
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="samples per calibration batch (default 8)")
@@ -73,17 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     _check_out(arguments.out)
-    net = models.load(arguments.model)
-    how, batches = _calibration(arguments)
+    net, how, batches = _network_and_data(arguments)
     start = time.perf_counter()
     program = _quantize(net, batches, arguments, how)
     evidence = Evidence(
         agreement=_agreement(net, program, batches),
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
-        notes=(
-            f"Agreement was observed on the calibration data: {len(batches.paths)} files of {arguments.calibrate}.",
-        ),
+        notes=_notes(program, batches, arguments),
     )
     save(program, arguments.out, {EVIDENCE: evidence_part(evidence)})
     data = _report(program, evidence)
@@ -99,18 +107,23 @@ def _check_out(path: Path) -> None:
         raise FormatError(f"--out {path}: {path.parent} is no folder that can be written to")
 
 
-def _calibration(arguments: argparse.Namespace) -> tuple[Preprocess, Batches]:
-    paths = images.files(arguments.calibrate)[: arguments.limit]
+def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:
+    given = models.load(arguments.model)
+    paths = images.files(arguments.calibrate)[: max(arguments.limit, 0)]
     if not paths or arguments.batch < 1:
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
-    how = images.preprocess(arguments, None, (224, 224))
-    return how, Batches(paths, how, arguments.batch)
+    how = images.preprocess(arguments, None, models.photo_size(given))
+    if not isinstance(given, Path):
+        return given, how, Batches(paths, how, arguments.batch)
+    graph = models.capture(given, images.read(paths[0], how).shape[1:])
+    last = graph.is_channels_last(graph.inputs[0])
+    return graph, how, Batches(paths, how, arguments.batch, channels_last=last)
 
 
-def _quantize(net: torch.nn.Module, batches: Batches, arguments: argparse.Namespace, how: Preprocess) -> IntProgram:
+def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, how: Preprocess) -> IntProgram:
     from oaq.ptq.quantize import quantize
 
-    given = {} if arguments.budget is ... else {"budget": arguments.budget}
+    given = {"rounding": arguments.rounding} | ({} if arguments.budget is ... else {"budget": arguments.budget})
     read = list(say.track(batches, "read"))
     with say.bar("quantize", None):
         program = quantize(net, read, **given)
@@ -118,7 +131,7 @@ def _quantize(net: torch.nn.Module, batches: Batches, arguments: argparse.Namesp
     return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
 
 
-def _agreement(net: torch.nn.Module, program: IntProgram, batches: Batches) -> Agreement | None:
+def _agreement(net: Network, program: IntProgram, batches: Batches) -> Agreement | None:
     """On the calibration data, if the outputs are one row of numbers per sample and kernels are here."""
     try:
         session = Session(plan(program), threads=os.cpu_count() or 1)
@@ -135,11 +148,21 @@ def _agreement(net: torch.nn.Module, program: IntProgram, batches: Batches) -> A
     return compare(np.concatenate(exact), np.concatenate(rounded))
 
 
-def _float(net: torch.nn.Module, x: Batch) -> Batch:
+def _float(net: Network, x: Batch) -> Batch:
     import torch
 
+    if isinstance(net, FloatGraph):
+        from oaq.ptq.execute import float_outputs
+
+        return float_outputs(net, x)[0]
     with torch.inference_mode():
         return net(torch.from_numpy(x)).numpy()
+
+
+def _notes(program: IntProgram, batches: Batches, arguments: argparse.Namespace) -> tuple[str, ...]:
+    observed = f"Agreement was observed on the calibration data: {len(batches.paths)} files of {arguments.calibrate}."
+    edge = program.metadata.get("float_edge")
+    return (observed,) if edge is None else (observed, f"The file does more than the program: {edge}.")
 
 
 def _report(program: IntProgram, evidence: Evidence) -> ReportData | None:

@@ -7,7 +7,9 @@ import dataclasses
 from pathlib import Path
 
 from oaq.cli import bench, images, say
-from oaq.cli.opened import Opened, open_file
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import open_whole
+from oaq.cli.opened import Opened
 from oaq.kernels.plan import Plan, plan
 from oaq.program.atomic import write_atomically
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
@@ -31,7 +33,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --out ..."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
     parser.add_argument(
         "--out", type=Path, metavar="OUT", help="write .html or .json; default: tables on standard output"
     )
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Build and write."""
-    opened = open_file(arguments.file)
+    opened = open_whole(arguments.file)
     planned = plan(opened.program, arguments.isa[0] if arguments.isa else None)
     evidence = opened.evidence or Evidence()
     if arguments.images is not None:

@@ -9,7 +9,9 @@ import numpy as np
 
 from oaq.cli import images, say
 from oaq.cli.images import Batch
-from oaq.cli.opened import Opened, add_execution, open_file
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import open_whole
+from oaq.cli.opened import Opened, add_execution
 from oaq.errors import FormatError
 from oaq.kernels.plan import plan
 from oaq.program.atomic import write_atomically
@@ -29,7 +31,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --input ..."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
     parser.add_argument(
         "--input", type=Path, required=True, metavar="PATH", help="a photo, .npy, .npz, or a folder of them"
     )
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Run and print."""
-    opened = open_file(arguments.file)
+    opened = open_whole(arguments.file)
     names = _labels(arguments.labels)
     session = Session(plan(opened.program, arguments.isa), threads=arguments.threads)
     given = opened.batches(arguments.input, arguments)

@@ -8,31 +8,34 @@ from pathlib import Path
 import numpy as np
 
 from oaq.cli import images, say
-from oaq.cli.opened import Opened, open_file
+from oaq.cli.opened import Opened, opened
 from oaq.report.environment import environment
 from oaq.verify.report import Report
-from oaq.verify.run import verify, verify_file
+from oaq.verify.run import verify, verify_sealed
+from oaq.verify.sealed import read_sealed
 
 HELP = "prove a file again and compare every executor with the reference"
 DESCRIPTION = """\
 First the file alone: its certificate is derived again by an independent
-checker that shares no code with the planner, its signature recomputed. Then
-every instruction set and every kernel row that this machine can run is
-compared with the reference, integer by integer, on corners of the input
-range, fixed random inputs, witnesses of every bound, and --input. What cannot
-run here is listed in capitals: nothing is known about it. Needs numpy only."""
+checker that shares no code with the planner, its signature recomputed; of an
+ONNX file that oaq exported, the checker reads the graph itself. Then every
+instruction set and every kernel row that this machine can run is compared with
+the reference, integer by integer, on corners of the input range, fixed random
+inputs, witnesses of every bound, and --input. What cannot run here is listed in
+capitals: nothing is known about it. Needs numpy only."""
 EXAMPLES = """\
 examples:
   oaq verify net.oaq
   oaq verify net.oaq --quick              the certificate and the signature only, seconds
   oaq verify net.oaq --input photos/ --json
+  oaq verify net.onnx --quick
 
-exit code 0: proved, and every executor that ran agrees in every integer; 1: not; 2: no readable .oaq file."""
+exit code 0: proved, and every executor that ran agrees in every integer; 1: not; 2: no readable file of oaq's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --quick --input ..."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file, or an .onnx file that oaq wrote")
     parser.add_argument("--quick", action="store_true", help="check the certificate and the signature, force no rows")
     parser.add_argument(
         "--isa", action="append", help="only this instruction set; repeat for several (default: all here)"
@@ -45,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Check, run, print."""
-    opened = open_file(arguments.file)
     with say.bar("certificate and signature", None):
-        found = {"file": verify_file(arguments.file, arguments.isa)}
+        sealed = read_sealed(arguments.file)
+        found = {"file": verify_sealed(sealed, arguments.isa)}
     if not arguments.quick and found["file"].is_safe:
-        given = _given(opened, arguments)
+        given = _given(opened(arguments.file, sealed.program, sealed.parts), arguments)
         with say.bar("every executor against the reference", None):
-            found["executors"] = verify(opened.program, given, arguments.isa, onnx=not arguments.no_onnx)
+            found["executors"] = verify(sealed.program, given, arguments.isa, onnx=not arguments.no_onnx)
     safe = all(one.is_safe for one in found.values())
     if arguments.json:
         forced = environment().forced_isa
@@ -79,7 +82,7 @@ def conclusion(found: dict[str, Report], safe: bool) -> str:
     return "\n".join(lines)
 
 
-def _given(opened: Opened, arguments: argparse.Namespace) -> np.ndarray | None:
+def _given(file: Opened, arguments: argparse.Namespace) -> np.ndarray | None:
     if arguments.input is None:
         return None
-    return np.concatenate([batch for _, batch in opened.batches(arguments.input, arguments, arguments.limit)])
+    return np.concatenate([batch for _, batch in file.batches(arguments.input, arguments, arguments.limit)])

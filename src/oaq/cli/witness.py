@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import say
-from oaq.cli.opened import open_file
+from oaq.cli import images, say
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import ModelFile, open_model
+from oaq.doctor.registers import registers_named
+from oaq.doctor.trigger import TRIALS, find_trigger
 from oaq.errors import NoKernel, ProgramError
 from oaq.kernels.plan import NodePlan, plan
 from oaq.numerics.formats import S16
@@ -20,29 +23,47 @@ from oaq.overflow.proof import Proof
 from oaq.overflow.witness import Witness, witness
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
+from oaq.report.doctor import trigger_document, trigger_lines
+from oaq.runtime.values import caller_layout, to_integers
 
-HELP = "show the operands that drive a sum to its bound"
+HELP = "show the operands that drive a sum to its bound, or a register out of its range"
 DESCRIPTION = """\
 The input of one layer that drives the sum of one output to its proved bound:
 the bound is tight. Every integer of it lies in its proved range. Whether some
 photo drives the network there is another question, and no proof needs its
-answer."""
+answer.
+
+With --isa the registers of other people's kernels: an input that drives one of
+them out of its range. It is an input of the whole network where the layer reads
+that; for deeper layers inputs are tried, those of --data first, and whether one
+was found is said. --out writes it: float32 as the network takes it, or, if none
+was found, the layer's uint8 input."""
 EXAMPLES = """\
 examples:
   oaq witness net.oaq --at features.3.conv:37
-  oaq witness net.oaq --at features.3.conv:37 --low --out worst.npy"""
+  oaq witness net.oaq --at features.3.conv:37 --low --out worst.npy
+  oaq witness model.onnx --isa avx2-acc32 --at conv1:0 --out breaks.npy
+  oaq witness model.onnx --isa avx2-acc32 --at layer3.conv:17 --data photos/ --out breaks.npy"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --at NODE:OUT --low --out."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    parser.add_argument("file", type=Path, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "--at", required=True, metavar="NODE:OUT", help="layer and output, as errors and reports name them"
     )
     parser.add_argument("--low", action="store_true", help="the least sum instead of the greatest")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.npy", help="also write the input of the layer that does it, uint8"
+        "--out",
+        type=Path,
+        metavar="FILE.npy",
+        help="also write the layer's input that does it, uint8 (but see --isa)",
     )
+    parser.add_argument("--isa", metavar="NAME", help='registers as oaq doctor names them, or "N bits"')
+    parser.add_argument("--data", type=Path, metavar="DIR", help="with --isa: photos or arrays to try first")
+    parser.add_argument("--limit", type=int, default=32, metavar="N", help="at most N files of --data (default 32)")
+    parser.add_argument("--trials", type=int, default=TRIALS, metavar="N", help=f"inputs to try (default {TRIALS})")
+    images.add_arguments(parser)
 
 
 def place(text: str, known: dict[str, int]) -> tuple[str, int]:
@@ -64,7 +85,10 @@ def place(text: str, known: dict[str, int]) -> tuple[str, int]:
 
 def call(arguments: argparse.Namespace) -> int:
     """Find it and show it."""
-    program = open_file(arguments.file).program
+    model = open_model(arguments.file)
+    program = model.opened.program
+    if arguments.isa is not None:
+        return _trigger(model, arguments)
     proof = analyze(program)
     node, output = place(arguments.at, {name: len(sums.total) for name, sums in proof.nodes.items()})
     found = witness(program, proof, node, output, "lo" if arguments.low else "hi")
@@ -76,6 +100,41 @@ def call(arguments: argparse.Namespace) -> int:
         return 0
     say.words("\n".join(_lines(found, planned, arguments)))
     return 0
+
+
+def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
+    """An input that drives a register out of its range."""
+    program = model.opened.program
+    node, output = place(arguments.at, {one.name: len(one.op.weight) for one in program.summing_nodes()})  # type: ignore[union-attr]
+    (register,) = registers_named((arguments.isa,))
+    data = []
+    if arguments.data is not None:
+        batches = model.opened.batches(arguments.data, arguments, arguments.limit)
+        data = [to_integers(program, batch)[0] for _, batch in batches]
+    with say.bar("search", None) as step:
+        found = find_trigger(
+            program,
+            (node, output),
+            register,
+            data,
+            unsigned=node in model.unsigned,
+            trials=arguments.trials,
+            progress=lambda: step(1),
+        )
+    if arguments.out is not None:
+        _save(arguments.out, found.tensor if found.network is None else as_floats(program, found.network))
+    if arguments.json:
+        say.document(trigger_document(found))
+    else:
+        say.words("\n".join(trigger_lines(found, arguments.out)))
+    return 0
+
+
+def as_floats(program: IntProgram, x: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Integers of the only input as the real values that a caller gives."""
+    real = program.tensors[program.inputs[0]].affine.dequantize(x)
+    first = caller_layout(program) == "NCHW" and real.ndim == 4
+    return np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if first else real
 
 
 def _planned(program: IntProgram, proof: Proof, node: str) -> NodePlan | None:
@@ -123,7 +182,7 @@ def _document(found: Witness, planned: NodePlan | None) -> dict[str, object]:
     return document
 
 
-def _save(path: Path, tensor: NDArray[np.uint8]) -> None:
+def _save(path: Path, tensor: NDArray[np.uint8] | NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, tensor)
     write_atomically(path, [buffer.getvalue()])

@@ -87,7 +87,7 @@ def read(path: str | Path) -> Archive:
         FormatError: the file is missing, cut off, edited, of another version, or no ``.oaq`` file; the message says
             which, and where.
     """
-    return decode_archive(_content(path), str(path))
+    return decode_archive(content_of(path), str(path))
 
 
 def decode_archive(content: bytes, where: str) -> Archive:
@@ -112,7 +112,12 @@ def decode_archive(content: bytes, where: str) -> Archive:
     return Archive(program, parts)
 
 
-def _content(path: str | Path) -> bytes:
+def content_of(path: str | Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        FormatError: there is none that can be read.
+    """
     try:
         return Path(path).read_bytes()
     except OSError as error:

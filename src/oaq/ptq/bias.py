@@ -1,7 +1,7 @@
-"""Bias correction: what rounding does to the mean of each channel is taken back by its bias.
+"""Bias correction: what rounding a layer's weights does to the mean of each output is taken back by its bias.
 
-Nagel et al. (1906.04721), the empirical kind: the float network and the integer network (simulated on its own inputs,
-earlier corrections included) run side by side, and layer after layer the difference of the means goes into the bias.
+After Nagel et al. (1906.04721), the empirical kind, but measured layer by layer on the float network's own activations
+and for the parameters alone: docs/decisions/0013 says what the sequential kind costs where activations are coarse.
 """
 
 from __future__ import annotations
@@ -11,89 +11,94 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode, LayerParams, TensorParams
 from oaq.numerics.formats import S32
-from oaq.ptq.execute import apply_op, clamped, named_inputs
+from oaq.ptq.execute import apply_node, apply_op, layers, named_inputs, tensors_of
 from oaq.ptq.samples import Chunk
 
-Chunks = list[torch.Tensor]
+Reals = NDArray[np.float64]
+Parameters = tuple[torch.Tensor, torch.Tensor]
 
 
 def correct_biases(
     graph: FloatGraph,
     samples: Iterable[Chunk],
     tensors: Mapping[str, TensorParams],
-    layers: Mapping[str, LayerParams],
+    chosen: Mapping[str, LayerParams],
     progress: Callable[[], None] | None = None,
 ) -> dict[str, LayerParams]:
     """The same layers with corrected biases.
 
     Args:
         graph: the float network.
-        samples: chunks; all are held at once, one layer's tensors at a time.
-        tensors: integers of every tensor.
-        layers: integers of every layer.
-        progress: called after every node.
+        samples: chunks, read one at a time; none leave every bias as it is.
+        tensors: integers of every tensor; a layer's bias is in steps of its input's scale times its weights'.
+        chosen: integers of every layer.
+        progress: called after every chunk.
     """
-    given = [named_inputs(graph, chunk) for chunk in samples]
-    exact: dict[str, Chunks] = {name: [chunk[name] for chunk in given] for name in graph.inputs}
-    rough = {name: [fake_quantize(x, tensors[name]) for x in chunks] for name, chunks in exact.items()}
-    last = {name: node.name for node in graph.nodes for name in node.inputs}
-    corrected = dict(layers)
+    steps = {node.name: tensors[node.inputs[0]].affine.scale for node, _ in layers(graph)}
+    lost = {node.name: _lost(op, chosen[node.name], steps[node.name]) for node, op in layers(graph)}
+    means = {name: _Mean() for name in steps}
     with torch.inference_mode():
-        for node in graph.nodes:
-            wanted = _apply(node, exact, None)
-            if isinstance(node.op, FloatConv2d | FloatLinear):
-                layer, step = corrected[node.name], tensors[node.inputs[0]].affine.scale
-                got = _apply(node, rough, dequantized(layer, step))
-                error = _means(wanted) - _means(got)
-                layer = _with_bias(layer, error, step)
-                corrected[node.name] = layer
-                moved = (layer.bias - layers[node.name].bias).astype(np.float64) * layer.weight_scale * step
-                shift = torch.from_numpy(moved.astype(np.float32)).reshape(-1, *[1] * (got[0].ndim - 2))
-                got = [y + shift for y in got]
-            else:
-                got = _apply(node, rough, None)
-            exact[node.output] = [clamped(node, y) for y in wanted]
-            rough[node.output] = [fake_quantize(clamped(node, y), tensors[node.output]) for y in got]
-            for name in set(node.inputs):
-                if last[name] == node.name:
-                    del exact[name], rough[name]
+        for chunk in samples:
+            _add_chunk(graph, chunk, lost, means)
             if progress is not None:
                 progress()
-    return corrected
+    return {name: _with_bias(layer, means[name].value, steps[name]) for name, layer in chosen.items()}
 
 
-def fake_quantize(x: torch.Tensor, params: TensorParams) -> torch.Tensor:
-    """Round to the tensor's integers and back, in float."""
-    scale, zero = params.affine.scale, params.affine.zero_point
-    return torch.clamp(torch.round(x / scale), params.range.lo - zero, params.range.hi - zero) * scale
-
-
-def dequantized(layer: LayerParams, x_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+def dequantized(layer: LayerParams, x_scale: float) -> Parameters:
     """The real weights and biases that a layer's integers mean."""
     scale = torch.from_numpy(layer.weight_scale)
     weight = torch.from_numpy(layer.weight.astype(np.float32)) * scale.reshape(-1, *[1] * (layer.weight.ndim - 1))
     return weight, torch.from_numpy(layer.bias.astype(np.float32)) * scale * x_scale
 
 
-def _apply(
-    node: FloatNode, tensors: Mapping[str, Chunks], parameters: tuple[torch.Tensor, torch.Tensor] | None
-) -> Chunks:
-    inputs = [tensors[name] for name in node.inputs]
-    return [apply_op(node, list(parts), parameters) for parts in zip(*inputs, strict=True)]
+class _Mean:
+    """Of an output over samples and positions, added up in float64."""
+
+    def __init__(self) -> None:
+        self._total: torch.Tensor | None = None
+        self._count = 0
+
+    def add(self, y: torch.Tensor) -> None:
+        """``y`` is (batch, N, ...)."""
+        total = y.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
+        self._total = total if self._total is None else self._total + total
+        self._count += y.numel() // y.shape[1]
+
+    @property
+    def value(self) -> Reals | None:
+        """(N,), or None before anything was added."""
+        return None if self._total is None else (self._total / self._count).numpy()
 
 
-def _means(chunks: Chunks) -> np.ndarray:
-    """(N,) over samples and positions."""
-    total = sum(y.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64) for y in chunks)
-    count = sum(y.numel() // y.shape[1] for y in chunks)
-    return (torch.as_tensor(total) / count).numpy()
+def _lost(op: FloatConv2d | FloatLinear, layer: LayerParams, x_scale: float) -> Parameters:
+    """Weight and bias that rounding took away; sums are linear in them, so they give the error when applied."""
+    weight, bias = tensors_of(op)
+    rough_weight, rough_bias = dequantized(layer, x_scale)
+    return weight - rough_weight, bias - rough_bias
 
 
-def _with_bias(layer: LayerParams, error: np.ndarray, x_scale: float) -> LayerParams:
+def _add_chunk(graph: FloatGraph, chunk: Chunk, lost: Mapping[str, Parameters], means: Mapping[str, _Mean]) -> None:
+    values = named_inputs(graph, chunk)
+    last: dict[str, FloatNode] = {name: node for node in graph.nodes for name in node.inputs}
+    for node in graph.nodes:
+        inputs = [values[name] for name in node.inputs]
+        if node.name in lost:
+            means[node.name].add(apply_op(node, inputs, lost[node.name]))
+        values[node.output] = apply_node(node, inputs)
+        for name in set(node.inputs):
+            if last[name] is node:
+                del values[name]
+
+
+def _with_bias(layer: LayerParams, error: Reals | None, x_scale: float) -> LayerParams:
     """Add ``error``, in real values, to the bias; a quarter of what s32 holds is the limit."""
+    if error is None:
+        return layer
     steps = np.rint(error / (layer.weight_scale.astype(np.float64) * x_scale))
     bias = np.clip(layer.bias + steps, S32.lo // 4, S32.hi // 4)
     return replace(layer, bias=bias.astype(np.int32))

@@ -79,6 +79,18 @@ def float_values(
     }
 
 
+def float_outputs(graph: FloatGraph, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """What the float network makes of (batch, ...), images coming and going as the graph's callers lay them out."""
+    given = torch.from_numpy(x)
+    with torch.inference_mode():
+        found = run_graph(
+            graph, given.movedim(-1, 1) if graph.is_channels_last(graph.inputs[0]) else given, keep=graph.outputs
+        )
+    return [
+        (found[name].movedim(1, -1) if graph.is_channels_last(name) else found[name]).numpy() for name in graph.outputs
+    ]
+
+
 def named_inputs(graph: FloatGraph, inputs: torch.Tensor | NDArray[np.float32] | Mapping[str, torch.Tensor]) -> Tensors:
     """Inputs by name, their shapes checked.
 
@@ -172,7 +184,11 @@ def _moved(node: FloatNode, x: torch.Tensor) -> torch.Tensor:
             return x[(slice(None), *(slice(lo, hi) for lo, hi in zip(op.begin, op.end, strict=True)))]
         case fg.FloatResize():
             if op.mode == "nearest":
-                return F.interpolate(x, (op.height, op.width), mode="nearest")
+                rows, columns = (
+                    torch.arange(wanted) * size // wanted
+                    for wanted, size in ((op.height, x.shape[2]), (op.width, x.shape[3]))
+                )
+                return x[:, :, rows][..., columns]
             return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=False)
         case fg.FloatDepthToSpace():
             return _depth_to_space(op, x)
@@ -218,7 +234,7 @@ def _function(op: fg.FloatFunction, x: torch.Tensor) -> torch.Tensor:
         case "hardswish":
             return F.hardswish(x)
         case "hardsigmoid":
-            return F.hardsigmoid(x)
+            return torch.clamp(op.parameters[0] * x + op.parameters[1], 0.0, 1.0) if op.parameters else F.hardsigmoid(x)
         case "gelu":
             return F.gelu(x)
 

@@ -4,94 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 
-from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
-from oaq.capture.lower import lower, same_affine_groups
-from oaq.errors import CalibrationError
-from oaq.kernels.cost import predict_layer_cost
-from oaq.numerics.requantize import SEMANTICS, Semantics
+from oaq.capture.graph import FloatGraph
+from oaq.capture.lower import check_order, lower, same_affine_groups
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
-from oaq.ptq.clip import CALIBRATIONS, Calibration
-from oaq.ptq.curves import Layer, make_layer
+from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
-from oaq.ptq.execute import layers
+from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
-from oaq.ptq.registers import rows_of
-from oaq.ptq.round import nearest, unpacked
+from oaq.ptq.options import Options
 from oaq.ptq.samples import Reservoir, chunks
-from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
-from oaq.ptq.sensitivity import measure_sensitivity
-
-DEFAULT_BUDGET: Final = 1.09
-"""Below it the error of EfficientNet-Lite0 begins to rise steeply: docs/decisions/0011."""
-LARGEST_BIAS: Final = 2.0**28
-"""Of an output whose weights are nearly nothing beside its bias: its weight scale grows until the bias fits."""
-ATTEMPTS: Final = 8
-"""At most so often is the search repeated with a budget corrected by what the plan really costs."""
-CLOSE: Final = 0.02
-"""Part of what a budget allows beyond 1.0 that may stay unused."""
 
 Progress: TypeAlias = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to quantize; the defaults are what ``oaq.quantize`` does.
-
-    Attributes:
-        budget: predicted cost allowed, as a multiple of the same network summed in 16 bits without any spill; 1.0: no
-            spill at all; None: every layer W8A8 whatever it costs.
-        calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
-        equalize: bring the channels of a tensor to like size first, where the network allows it.
-        correct_bias: take back what rounding does to the mean of each channel.
-        requantize: the semantics of the program.
-    """
-
-    budget: float | None = DEFAULT_BUDGET
-    calibration: Calibration = "mse"
-    equalize: bool = True
-    correct_bias: bool = True
-    requantize: Semantics = "float32_half_even"
-
-    def __post_init__(self) -> None:
-        if self.budget is not None and not (1.0 <= self.budget < float("inf")):
-            raise CalibrationError(
-                "a budget is at least 1.0 (16-bit sums without a spill), or None for 8 bits everywhere; not "
-                f"{self.budget!r}"
-            )
-        if self.calibration not in CALIBRATIONS:
-            raise CalibrationError(f"calibration is one of {', '.join(CALIBRATIONS)}, not {self.calibration!r}")
-        if self.requantize not in SEMANTICS:
-            raise CalibrationError(f"requantize is one of {', '.join(SEMANTICS)}, not {self.requantize!r}")
-
-
-@dataclass(frozen=True)
-class LayerChoice:
-    """What one layer got.
-
-    Attributes:
-        name: of the node.
-        steps: integer range of the tensor it reads: its effective range is [0, steps].
-        fill: most its fullest 16-bit lane could hold over all of K, in parts of the register; infinity: no limit.
-        cost: predicted, in the units of ``kernels.cost``.
-        without_spills: the same in one run per tile.
-        row: cheapest provable kernel row.
-        average_run: steps per spill on it.
-    """
-
-    name: str
-    steps: int
-    fill: float
-    cost: float
-    without_spills: float
-    row: str
-    average_run: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +44,7 @@ class QuantizeReport:
 
 
 def quantize(
-    model: torch.nn.Module | FloatGraph,
+    model: Network,
     calibration_batches: Iterable[Any],
     *,
     example: torch.Tensor | None = None,
@@ -127,13 +55,14 @@ def quantize(
     """Quantize a trained network.
 
     Args:
-        model: a module ``capture.from_torch`` takes, or its graph.
+        model: a module ``capture.from_torch`` takes, the name of an ONNX file that computes in float, or a graph.
         calibration_batches: float arrays or tensors (n, C, H, W), typical inputs prepared as for the float network;
             read once, so a generator will do. Several hundred samples are plenty, 64 usually enough.
-        example: an input to capture with; None takes the first sample.
-        name: of the program; None takes the module's class.
+        example: an input to capture a module with; None takes the first sample.
+        name: of the program; None takes the module's class or the file's own name for it.
         progress: called with a word for what has begun.
-        **options: ``budget``, ``calibration``, ``equalize``, ``correct_bias``, ``requantize``: see ``Options``.
+        **options: ``budget``, ``calibration``, ``equalize``, ``correct_bias``, ``rounding``, ``uniform``,
+            ``requantize``: see ``Options``.
 
     Returns:
         A program whose integers are decided; ``analyze`` proves its sums, ``plan`` picks kernels.
@@ -141,6 +70,7 @@ def quantize(
     Raises:
         CalibrationError: no data, data that does not fit, or options out of range.
         UnsupportedOp: an operator of the network is not known.
+        FormatError: the file is missing or damaged.
         ProgramError: weights are NaN or infinite.
     """
     return quantize_with_report(
@@ -149,7 +79,7 @@ def quantize(
 
 
 def quantize_with_report(
-    model: torch.nn.Module | FloatGraph,
+    model: Network,
     calibration_batches: Iterable[Any],
     options: Options | None = None,
     *,
@@ -160,7 +90,8 @@ def quantize_with_report(
     """``quantize``, and what it did; arguments and errors as there."""
     options = options or Options()
     say = progress or (lambda _: None)
-    graph, batches = _graph(model, calibration_batches, example, name)
+    graph, batches = graph_of(model, calibration_batches, example, name)
+    check_order(graph)
     say("observe the float network")
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)
@@ -168,135 +99,18 @@ def quantize_with_report(
     kept = list(reservoir.chunks())
     say("measure what rounding costs")
     roots = {name: _root(balanced.graph, group) for group in same_affine_groups(graph) for name in group}
-    table = _Table(balanced, kept, roots, options)
-    say("choose integers under the budget")
-    choice, chosen, costs = table.decide(options.budget)
-    tensors = {tensor: choice.params[root] for tensor, root in roots.items()}
+    decider = Decider(balanced, kept, roots, options)
+    say("choose integers")
+    decided = decider.decide()
+    tensors, chosen = {tensor: decided.params[root] for tensor, root in roots.items()}, decided.layers
     if options.correct_bias:
         say("correct biases")
         chosen = correct_biases(balanced.graph, kept, tensors, chosen)
     program = lower(balanced.graph, tensors, chosen, options.requantize, _metadata(options, reservoir.seen))
     report = QuantizeReport(
-        balanced.graph, tuple(costs), reservoir.seen, choice.error, _relative_cost(costs), balanced.factors
+        balanced.graph, decided.costs, reservoir.seen, decided.error, decided.cost, balanced.factors
     )
     return program, report
-
-
-class _Table:
-    """Every candidate with its error and cost, and the search over them."""
-
-    def __init__(
-        self, balanced: Equalized, kept: list[dict[str, torch.Tensor]], roots: Mapping[str, str], options: Options
-    ) -> None:
-        graph, self._roots = balanced.graph, roots
-        order = list(dict.fromkeys(roots[name] for name in graph.shapes))
-        found = measure_sensitivity(graph, balanced.stats, order, kept)
-        self.layers = [make_layer(graph, node, op, found.weights[node.name]) for node, op in layers(graph)]
-        curves = {layer.node.name: cost_curve(layer) for layer in self.layers}
-        self.candidates: list[Candidates] = [
-            make_candidates(
-                root,
-                found.tensors[root],
-                [layer for layer in self.layers if roots[layer.node.inputs[0]] == root],
-                curves,
-                options.calibration,
-            )
-            for root in order
-        ]
-        self.no_spill = sum(float(curve[0]) for curve in curves.values())
-
-    def decide(self, budget: float | None) -> tuple[Choice, dict[str, LayerParams], list[LayerChoice]]:
-        """The best choice whose real cost, counted on its integers, is within the budget."""
-        if budget is None:
-            return self._made(whole(self.candidates))
-        best = self._made(search(self.candidates, self.no_spill * (1 + 1e-9)))
-        low, high, allowed = 1.0, float("inf"), budget
-        for _ in range(ATTEMPTS if budget > 1.0 else 0):
-            made = self._made(search(self.candidates, allowed * self.no_spill))
-            real = _relative_cost(made[2])
-            if real <= budget:
-                low = allowed
-                best = min(best, made, key=lambda each: each[0].error)
-                if real > budget - CLOSE * (budget - 1.0):
-                    break
-            else:
-                high = allowed
-            allowed = (low + high) / 2 if high < float("inf") else 1.0 + (allowed - 1.0) * 1.25
-        return best
-
-    def _made(self, choice: Choice) -> tuple[Choice, dict[str, LayerParams], list[LayerChoice]]:
-        chosen, costs = {}, []
-        for layer in self.layers:
-            params, fill = choice.params[self._roots[layer.node.inputs[0]]], choice.fills[layer.node.name]
-            weight, scale = layer.integers(fill, params.range.hi)
-            chosen[layer.node.name] = _layer_params(layer, weight, scale, params)
-            costs.append(_cost(layer, weight, params, fill))
-        return choice, chosen, costs
-
-
-def _relative_cost(costs: Iterable[LayerChoice]) -> float:
-    """As a multiple of 16-bit sums without a spill; a network without layers costs nothing."""
-    each = list(costs)
-    without = sum(one.without_spills for one in each)
-    return sum(one.cost for one in each) / without if without else 0.0
-
-
-def _layer_params(layer: Layer, weight: np.ndarray, scale: Reals, x: TensorParams) -> LayerParams:
-    """Weights, their scale, and the bias at the scale of the sums."""
-    bias = layer.op.bias.astype(np.float64)
-    scale = scale.astype(np.float32).astype(np.float64)
-    least = np.abs(bias) / (x.affine.scale * LARGEST_BIAS)
-    if (small := scale < least).any():
-        scale = np.where(small, least, scale).astype(np.float32).astype(np.float64)
-        weight = weight.copy()
-        weight[small] = nearest(layer.rows[small], scale[small])
-    steps = np.rint(bias / (x.affine.scale * scale)).astype(np.int32)
-    return LayerParams(unpacked(weight, layer.op), scale.astype(np.float32), steps)  # type: ignore[arg-type]
-
-
-def _cost(layer: Layer, weight: np.ndarray, x: TensorParams, fill: float) -> LayerChoice:
-    ends = np.full(weight.shape[1], x.range.lo, np.int64), np.full(weight.shape[1], x.range.hi, np.int64)
-    rows = rows_of(depthwise=layer.depthwise)
-    found = predict_layer_cost(weight, ends, rows, groups=layer.tile_groups, positions=layer.positions)
-    return LayerChoice(
-        layer.node.name, x.range.hi, fill, found.cost, found.without_spills, found.row, found.average_run
-    )
-
-
-def _graph(
-    model: torch.nn.Module | FloatGraph, batches: Iterable[Any], example: torch.Tensor | None, name: str | None
-) -> tuple[FloatGraph, Iterable[Any]]:
-    """The graph, and the batches with nothing taken from them."""
-    if isinstance(model, FloatGraph):
-        return model, batches
-    from oaq.capture.from_torch import normalize
-
-    if example is not None:
-        return normalize(model, example, name), batches
-    if isinstance(batches, np.ndarray | torch.Tensor):
-        raise CalibrationError(
-            "calibration batches are a sequence of arrays (n, ...), not one array: give [x] instead of x"
-        )
-    stream = iter(batches)
-    first = next(stream, None)
-    if first is None:
-        raise CalibrationError("there are no calibration batches: give at least one batch of typical inputs")
-    taken = _example(first)
-    if any(not len(part) for part in taken):
-        raise CalibrationError("calibration batch 0 holds no sample")
-    return normalize(model, taken, name), chain([first], stream)
-
-
-def _example(batch: Any) -> tuple[torch.Tensor, ...]:  # noqa: ANN401
-    """One sample of every input; what is no number at all is refused when the batch itself is checked."""
-    parts = list(batch.values()) if isinstance(batch, Mapping) else batch
-    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
-    for part in parts:
-        if not isinstance(part, np.ndarray | torch.Tensor) or part.ndim == 0:
-            raise CalibrationError(
-                f"calibration batch 0: an array or a tensor (n, ...) is expected, not {type(part).__name__}"
-            )
-    return tuple(torch.as_tensor(part)[:1].to(torch.float32) for part in parts)
 
 
 def _root(graph: FloatGraph, group: frozenset[str]) -> str:
@@ -305,5 +119,8 @@ def _root(graph: FloatGraph, group: frozenset[str]) -> str:
 
 
 def _metadata(options: Options, samples: int) -> dict[str, str]:
-    budget = "none" if options.budget is None else f"{options.budget:g}"
-    return {"quantized": f"budget {budget}, {options.calibration}, {samples} samples"}
+    if options.uniform is None:
+        how = f"budget {'none' if options.budget is None else f'{options.budget:g}'}"
+    else:
+        how = str(options.uniform)
+    return {"quantized": f"{how}, {options.rounding}, {options.calibration}, {samples} samples"}

@@ -16,7 +16,7 @@ from oaq.numerics.formats import S8_WEIGHT
 Reals = NDArray[np.float64]
 Rows = NDArray[np.floating] | NDArray[np.integer]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
-"""Parts of the largest weight that the search for a scale lets 127 stand for."""
+"""Parts of the largest weight that the search for a scale lets the largest integer stand for."""
 COARSER: Final = 1.01
 """By what a scale grows while its output does not fit."""
 SMALLEST: Final = 1e-12
@@ -44,21 +44,21 @@ def nearest(rows: NDArray[np.floating], scale: Reals) -> NDArray[np.int8]:
     return np.clip(steps, S8_WEIGHT.lo, S8_WEIGHT.hi).astype(np.int8)
 
 
-def whole_scale(rows: NDArray[np.floating]) -> Reals:
-    """(N,) scale at which the largest weight of each output is 127."""
-    return np.maximum(np.abs(rows).max(axis=1).astype(np.float64) / S8_WEIGHT.hi, SMALLEST)
+def whole_scale(rows: NDArray[np.floating], clip: int = S8_WEIGHT.hi) -> Reals:
+    """(N,) scale at which the largest weight of each output is ``clip``."""
+    return np.maximum(np.abs(rows).max(axis=1).astype(np.float64) / clip, SMALLEST)
 
 
-def rounding_error(rows: Reals, scale: Reals, importance: Reals) -> Reals:
-    """(N,) sum over k of importance * (rounded - weight)**2, rounding to nearest at ``scale``."""
-    steps = np.clip(np.rint(rows / scale[:, None]), S8_WEIGHT.lo, S8_WEIGHT.hi)
+def rounding_error(rows: Reals, scale: Reals, importance: Reals, clip: int = S8_WEIGHT.hi) -> Reals:
+    """(N,) sum over k of importance * (rounded - weight)**2, rounding to nearest in [-clip, clip] at ``scale``."""
+    steps = np.clip(np.rint(rows / scale[:, None]), -clip, clip)
     return np.einsum("nk,nk->n", importance, (steps * scale[:, None] - rows) ** 2)
 
 
-def best_scale(rows: Reals, importance: Reals) -> Reals:
-    """(N,) scale of least error among ``SHRINK`` of the whole one."""
-    whole = whole_scale(rows)
-    errors = np.stack([rounding_error(rows, whole * part, importance) for part in SHRINK])
+def best_scale(rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi) -> Reals:
+    """(N,) scale of least error among ``SHRINK`` of the whole one; weights lie in [-clip, clip]."""
+    whole = whole_scale(rows, clip)
+    errors = np.stack([rounding_error(rows, whole * part, importance, clip) for part in SHRINK])
     return whole * np.array(SHRINK)[errors.argmin(axis=0)]
 
 

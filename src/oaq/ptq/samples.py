@@ -26,8 +26,8 @@ def chunks(graph: FloatGraph, batches: Iterable[Any], size: int = CHUNK) -> Iter
 
     Args:
         graph: whose inputs the samples are.
-        batches: each a float array or tensor (n, ...), a mapping of them by input name, or a sequence of them in the
-            order of the graph's inputs if it has several.
+        batches: each a float array or tensor (n, ...), images as the graph's callers lay them out; a mapping of them by
+            input name; or a sequence of them in the order of the graph's inputs if it has several.
         size: samples per chunk.
 
     Raises:
@@ -107,12 +107,12 @@ def _checked(graph: FloatGraph, batch: Any, index: int) -> Chunk:  # noqa: ANN40
         given = {graph.inputs[0]: batch}
     if set(given) != set(graph.inputs):
         raise CalibrationError(f"{where} gives {', '.join(map(str, given))}; inputs are {', '.join(graph.inputs)}")
-    checked = {name: _tensor(given[name], tuple(graph.shapes[name]), f"{where}, {name}") for name in graph.inputs}
+    checked = {name: _tensor(given[name], graph.caller_shape(name), f"{where}, {name}") for name in graph.inputs}
     if len({len(value) for value in checked.values()}) > 1:
         raise CalibrationError(f"{where}: its inputs are of different numbers of samples")
     if not _samples(checked):
         raise CalibrationError(f"{where} holds no sample")
-    return checked
+    return {name: value.movedim(-1, 1) if graph.is_channels_last(name) else value for name, value in checked.items()}
 
 
 def _tensor(value: Any, shape: tuple[int, ...], where: str) -> torch.Tensor:  # noqa: ANN401

@@ -13,8 +13,8 @@ from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
 from oaq.runtime.certify import check_plan
+from oaq.seal.inputs import Inputs
 from oaq.verify.compare import Comparison, Tensors, all_tensors, compare, in_parts
-from oaq.verify.inputs import Inputs
 from oaq.verify.report import Executor
 from oaq.verify.witnesses import run_witnesses
 

@@ -19,8 +19,8 @@ from oaq.kernels.table import cpu_isas
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference import compute
+from oaq.seal.inputs import Inputs
 from oaq.verify.compare import Comparison, Tensors, compare, in_parts
-from oaq.verify.inputs import Inputs
 from oaq.verify.report import Difference, Executor
 
 SAMPLES_AT_ONCE: Final = 4

@@ -14,20 +14,22 @@ from oaq.kernels.table import KernelRow, cpu_isas, native_rows
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART as CERTIFICATE
 from oaq.overflow.certificate import register_model, to_parts
-from oaq.program.files import Archive, Part, read
+from oaq.program.files import Part
 from oaq.program.inputs import Arrays
 from oaq.program.int_program import IntProgram
-from oaq.program.plain import fingerprint, to_plain
+from oaq.program.plain import fingerprint
 from oaq.reference import run
 from oaq.runtime import Session
 from oaq.runtime.values import to_integers
-from oaq.verify.inputs import Inputs, corner_inputs, signature_inputs
+from oaq.seal.inputs import Inputs, signature_inputs
+from oaq.seal.parts import certificate
+from oaq.seal.signature import PART as SIGNATURE
+from oaq.seal.signature import SAMPLES, model_signature, stored_signature
+from oaq.verify.inputs import corner_inputs
 from oaq.verify.native import Attempt, Case, isa_attempts, row_attempts
 from oaq.verify.ort import onnxruntime_executor
 from oaq.verify.report import Executor, Report
-from oaq.verify.seal import certificate
-from oaq.verify.signature import PART as SIGNATURE
-from oaq.verify.signature import SAMPLES, model_signature, stored_signature
+from oaq.verify.sealed import Sealed, read_sealed
 
 BUILT_FROM_NOTHING = "the native module is not built"
 
@@ -94,27 +96,33 @@ def verify_file(path: str | Path, isas: Sequence[str] | None = None) -> Report:
     """Prove a file again from the file alone, and recompute its signature on this CPU.
 
     Needs neither torch nor onnx. The certificate (or, if the file has none, one made here) is derived again by
-    ``oaq.checker``, the signature by the reference and
-    by the plan of every instruction set this CPU has.
+    ``oaq.checker``, the signature by the reference and by the plan of every instruction set this CPU has. Of an ONNX
+    file the checker also confirms that its graph computes the very program the certificate is about.
 
     Args:
-        path: of an ``.oaq`` file.
+        path: of an ``.oaq`` file, or of an ``.onnx`` file that ``oaq.export.onnx`` wrote.
         isas: None is all this CPU has.
 
     Raises:
-        FormatError: the file is missing, cut off, edited, or no ``.oaq`` file.
+        FormatError: the file is missing, cut off or edited, or holds no program of oaq's.
     """
-    archive = read(path)
-    said, unsafe = _check_certificate(archive)
-    program = archive.program
+    return verify_sealed(read_sealed(path), isas)
+
+
+def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
+    """``verify_file`` of a file that has been read."""
+    said, unsafe = _check_certificate(sealed)
+    program = sealed.program
+    if sealed.float_defined:
+        said += f"; ONNX leaves {len(sealed.float_defined)} nodes to float: another runtime may be one step off there"
     summing = len(list(program.summing_nodes()))
     try:
         signature = model_signature(program)
     except AccumulatorOverflow as error:  # then nothing computes it: its sums leave s32 on the fixed input itself
         unsafe.append(str(error))
         return Report(program.name, fingerprint(program), "", {}, (0, summing), said, (), tuple(unsafe))
-    if SIGNATURE in archive.parts:
-        stored, samples = stored_signature(archive.parts[SIGNATURE])
+    if SIGNATURE in sealed.parts:
+        stored, samples = stored_signature(sealed.parts[SIGNATURE])
         computed = signature if samples == SAMPLES else model_signature(program, None, samples)
         if stored != computed:
             unsafe.append(f"the file's signature is {stored[:12]}..., the reference computes {computed[:12]}...")
@@ -153,18 +161,18 @@ def _native(case: Case, isas: Sequence[str] | None, threads: Sequence[int], rows
     return [*found, *(row_attempts(case, table) if rows else [])]
 
 
-def _check_certificate(archive: Archive) -> tuple[str, list[str]]:
+def _check_certificate(sealed: Sealed) -> tuple[str, list[str]]:
     """What the checker says of the file's certificate, or, if it has none, of one made here."""
-    part = archive.parts.get(CERTIFICATE)
+    part = sealed.parts.get(CERTIFICATE)
     stored = part is not None
     if part is None:
         try:
-            part = Part(*to_parts(certificate(archive.program)))
+            part = Part(*to_parts(certificate(sealed.program)))
         except AccumulatorOverflow as error:
             return "none: not proved", [str(error)]
     if not isinstance(part.content, dict):
         raise FormatError("the certificate's header is not a JSON object")
-    verdict = check(*to_plain(archive.program), part.content, part.arrays, registers=_registers())
+    verdict = check(sealed.header, sealed.arrays, part.content, part.arrays, registers=_registers())
     if not verdict.safe:
         return "DOES NOT HOLD", [str(finding) for finding in verdict.findings]
     text = f"{verdict.sums} sums and {verdict.segments} segments derived again"

@@ -62,7 +62,7 @@ BROKEN: list[tuple[Change, type[OaqError], str]] = [
     (put("s", np.float16(0)), FormatError, r"the scale 's' is 0\.0"),
     (put("s", np.int32(1)), FormatError, "the scale 's' is int32"),
     (put("s", np.zeros(0, np.float32)), FormatError, r"the scale 's' is float32 \(0,\)"),
-    (put("ws", np.float32([1, 1, float("nan"), 1])), FormatError, "the scale 'ws' is nan at 2"),
+    (put("ws", np.array([1, 1, np.nan, 1], np.float32)), FormatError, "the scale 'ws' is nan at 2"),
     (put("ws", np.ones(3, np.float32)), FormatError, "3 scales and 4 zero points do not fit"),
     (
         edit("g.initializer[3].dims[0] = 5"),
@@ -296,3 +296,9 @@ def test_folding_never_makes_large_arrays_of_small_ones() -> None:
     made.graph.initializer[0].CopyFrom(numpy_helper.from_array(sizes * 4, "sizes"))
     with pytest.raises(FormatError, match="its result would be of shape"):
         graph_of(made)
+
+
+def test_a_text_that_is_no_text_is_named() -> None:
+    content = chain().SerializeToString().replace(b"Relu", b"Re\xffu")
+    with pytest.raises(FormatError, match=r"b'Re\\xffu' is no text"):
+        decode(content, "net.onnx")

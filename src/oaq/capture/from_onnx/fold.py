@@ -47,7 +47,7 @@ def evaluate(node: OnnxNode, inputs: Inputs, results: list[TensorType]) -> list[
             found = formula(node, inputs)
     except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
         raise FormatError(f"{described(node)}: cannot be computed from its constants: {error}") from error
-    arrays = [found] if isinstance(found, np.ndarray) else found
+    arrays = [np.asarray(found)] if isinstance(found, np.ndarray | np.generic) else found
     for array in arrays or ():
         array.flags.writeable = False
     return arrays
@@ -85,7 +85,8 @@ def _dequantize(node: OnnxNode, inputs: Inputs) -> Result:
     q, scale = inputs.constant(0), inputs.constant(1)
     if q is None or scale is None or integer(node, "block_size", 0):
         return None
-    return dequantize(q, scale, inputs.constant(2), per_axis(node, q.shape, scale))
+    zero = inputs.constant(2)
+    return dequantize(q, scale, zero, per_axis(node, q.shape, scale, zero))
 
 
 def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
@@ -94,7 +95,7 @@ def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
     if real is None or scale is None or dtype is None or integer(node, "block_size", 0):
         return None
     try:
-        return quantize(real, scale, zero, per_axis(node, real.shape, scale), dtype)
+        return quantize(real, scale, zero, per_axis(node, real.shape, scale, zero), dtype)
     except FormatError as error:
         raise FormatError(f"{described(node)}: {error}") from error
 
@@ -181,6 +182,15 @@ def _expand(node: OnnxNode, inputs: Inputs) -> Result:
     return None if shape is None else np.array(np.broadcast_to(_given(inputs)[0], shape))
 
 
+def _clip(node: OnnxNode, inputs: Inputs) -> Result:
+    x, lo, hi = (inputs.constant(index) for index in range(3))
+    if x is None or "min" in node.attributes or "max" in node.attributes:
+        return None
+    for end, ufunc in ((lo, np.maximum), (hi, np.minimum)):
+        x = x if end is None else ufunc(x, end.astype(x.dtype))
+    return np.array(x)
+
+
 def _transpose(node: OnnxNode, inputs: Inputs) -> Result:
     x = _given(inputs)[0]
     return x.transpose(integers(node, "perm", x.ndim))
@@ -222,6 +232,7 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
     "Expand": _expand,
     "Where": lambda node, inputs: np.asarray(np.where(*_given(inputs))),
     "Div": _divide,
+    "Clip": _clip,
     **{op: _binary(ufunc) for op, ufunc in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply))},
     **{op: _binary(ufunc) for op, ufunc in (("Equal", np.equal), ("Min", np.minimum), ("Max", np.maximum))},
     **{op: _unary(ufunc) for op, ufunc in (("Neg", np.negative), ("Abs", np.abs), ("Floor", np.floor))},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +73,7 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
         raise FormatError(f"{where}: is no ONNX model, or is cut off: {error}. Fetch or export it again") from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise FormatError(f"{where}: is no ONNX model: it holds no graph. Fetch or export it again")
+    _check_texts(model, where)
     opsets = _opsets(model, where)
     if model.functions:
         model = _without_functions(model, where)
@@ -102,6 +104,29 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
         f"{model.producer_name} {model.producer_version}".strip(),
         {entry.key: entry.value for entry in model.metadata_props},
     )
+
+
+def _check_texts(model: onnx.ModelProto, where: str) -> None:
+    """Protobuf gives a text that is no UTF-8 as bytes, which nothing here expects.
+
+    Raises:
+        FormatError: there is one.
+    """
+    graph = model.graph
+    values = [*graph.input, *graph.output, *graph.value_info]
+    nodes = [*graph.node, *(node for function in model.functions for node in function.node)]
+    texts = chain(
+        (graph.name, model.producer_name, model.producer_version),
+        (text for entry in model.metadata_props for text in (entry.key, entry.value)),
+        (text for node in nodes for text in (node.name, node.op_type, node.domain, *node.input, *node.output)),
+        (text for node in nodes for one in node.attribute for text in (one.name, one.ref_attr_name)),
+        (one.name for one in (*values, *graph.initializer)),
+        (dim.dim_param for one in values for dim in one.type.tensor_type.shape.dim),
+        (entry.domain for entry in model.opset_import),
+    )
+    for text in texts:
+        if not isinstance(text, str):
+            raise FormatError(f"{where}: {text!r} is no text; the file is damaged")
 
 
 def _opsets(model: onnx.ModelProto, where: str) -> dict[str, int]:

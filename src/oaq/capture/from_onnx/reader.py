@@ -43,15 +43,31 @@ def read(
         FormatError: the file is missing, cut off, damaged or contradicts itself.
         UnsupportedOp: it holds something that is not read (subgraphs, open sizes, ...).
     """
-    where = str(path)
+    content, where = _content(path), str(path)
+    return decode(content, where, Path(path).parent, input_shapes, dequantize=dequantize)
+
+
+def declared_inputs(path: str | Path) -> dict[str, tuple[int | str, ...]]:
+    """What the file says of its inputs' shapes, the batch included: a number, or a text where a size is left open.
+
+    Raises:
+        FormatError, UnsupportedOp: as for ``read``.
+    """
+    from oaq.capture.from_onnx import proto  # loads onnx
+
+    parts = proto.decode(_content(path), str(path), Path(path).parent)
+    return {name: dims for name, (_, dims) in parts.inputs.items()}
+
+
+def _content(path: str | Path) -> bytes:
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:
-        raise FormatError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > LARGEST_FILE:
-        raise FormatError(f"{where}: is larger than any protobuf; save its weights as external data")
-    return decode(content, where, Path(path).parent, input_shapes, dequantize=dequantize)
+        raise FormatError(f"{path}: is larger than any protobuf; save its weights as external data")
+    return content
 
 
 def decode(

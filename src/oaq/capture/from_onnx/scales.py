@@ -57,25 +57,25 @@ def check_scales(node: OnnxNode, inputs: Inputs) -> None:
         if scale is not None and zero is not None and zero.size != scale.size and min(zero.size, scale.size) != 1:
             raise FormatError(f"{described(node)}: {scale.size} scales and {zero.size} zero points do not fit")
         shape = inputs.shape(tensor) if tensor >= 0 else None
-        counts = max(scale.size if scale is not None else 1, zero.size if zero is not None else 1)
-        if node.op in ("QuantizeLinear", "DequantizeLinear") and shape is not None and scale is not None and counts > 1:
-            per_axis(node, shape, scale)
+        if node.op in ("QuantizeLinear", "DequantizeLinear") and shape is not None and scale is not None:
+            per_axis(node, shape, scale, zero)
 
 
-def per_axis(node: OnnxNode, shape: tuple[int, ...], scale: Array) -> int:
-    """The axis of QuantizeLinear or DequantizeLinear along which ``scale`` runs; 0 if it is one for all.
+def per_axis(node: OnnxNode, shape: tuple[int, ...], scale: Array, zero: Array | None = None) -> int:
+    """The axis of QuantizeLinear or DequantizeLinear along which scale or zero point run; 0 if there is one for all.
 
     Raises:
         FormatError: the scales do not fit the tensor.
         UnsupportedOp: they run in blocks.
     """
-    if scale.size == 1 and scale.ndim <= 1:
+    longer = zero if zero is not None and zero.size > scale.size else scale
+    if longer.size == 1 and longer.ndim <= 1:
         return 0
-    if integer(node, "block_size", 0) or scale.ndim > 1:
+    if integer(node, "block_size", 0) or longer.ndim > 1:
         raise UnsupportedOp(f"{described(node)}: has one scale per block; one per tensor or per channel is read")
     axis = integer(node, "axis", 1)
-    if not -len(shape) <= axis < len(shape) or shape[axis] != scale.size:
-        raise FormatError(f"{described(node)}: {scale.size} scales do not fit axis {axis} of a tensor {shape}")
+    if not -len(shape) <= axis < len(shape) or shape[axis] != longer.size:
+        raise FormatError(f"{described(node)}: {longer.size} scales do not fit axis {axis} of a tensor {shape}")
     return axis % len(shape)
 
 

@@ -35,7 +35,7 @@ def infer(node: OnnxNode, inputs: Inputs) -> Types:
     for one in found:
         if one.shape is not None and (min(one.shape, default=1) < 0 or prod(one.shape) >= LARGEST_TENSOR):
             raise FormatError(f"{described(node)}: its result would be of shape {one.shape}; the file is damaged")
-    return [*found, *[UNKNOWN] * (len(node.outputs) - len(found))]
+    return [*found, *[UNKNOWN] * (len(node.outputs) - len(found))][: len(node.outputs)]
 
 
 def broadcast(node: OnnxNode, shapes: Sequence[Shape | None]) -> Shape | None:

@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import fx
 
-from oaq.capture.graph import (
-    FloatAdd,
-    FloatArray,
-    FloatAvgPool,
-    FloatClamp,
-    FloatConcat,
-    FloatConv2d,
-    FloatFunction,
-    FloatGlobalAvgPool,
-    FloatGraph,
-    FloatLinear,
-    FloatMul,
-    FloatNode,
-    FloatOp,
-)
-from oaq.errors import ProgramError, UnsupportedOp
+from oaq.capture.assembly import Assembly, Floats, Site
+from oaq.capture.graph import FloatClamp, FloatNode, FloatOp
+from oaq.errors import UnsupportedOp
 
-CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
-"""Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""
-
-Floats = NDArray[np.float64]
 LEAF = "is in a module without children"
 """Key of ``fx.Node.meta``."""
 
 
 @dataclass
-class Builder:
-    """A ``FloatGraph`` under construction.
+class Builder(Assembly):
+    """A graph under construction, from torch's.
 
     Attributes:
-        name: of the graph.
         batch: leading dimension of every value torch saw.
         constants: parameters, buffers, and what is computed from them alone, by the name of torch's value.
-        inputs: tensors the caller provides.
-        shapes: of one sample, by tensor.
-        nodes: by the tensor they write, in execution order.
         values: torch's value to tensor name; for operators with several results, a tuple of names.
         memory: torch's value to the value whose memory it may share: itself, or what it is a view of.
     """
 
-    name: str
-    batch: int
-    constants: dict[str, Any]
-    inputs: list[str] = field(default_factory=list)
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    nodes: dict[str, FloatNode] = field(default_factory=dict)
+    batch: int = 1
+    constants: dict[str, Any] = field(default_factory=dict)
     values: dict[fx.Node, str | tuple[str, ...]] = field(default_factory=dict)
     memory: dict[fx.Node, fx.Node] = field(default_factory=dict)
 
@@ -90,21 +63,7 @@ class Builder:
 
     def emit(self, op: FloatOp, inputs: Iterable[str], shape: tuple[int, ...], by: fx.Node, suffix: str = "") -> str:
         """Append a node named after where it stands in the module; returns the tensor it writes."""
-        name = self._unique(where(by) + suffix)
-        _check_finite(op, by)
-        self.shapes[name] = check_shape(shape, by)
-        self.nodes[name] = FloatNode(name, op, tuple(inputs), name)
-        return name
-
-    def change(self, tensor: str, op: FloatOp, by: fx.Node) -> None:
-        """Give the node that writes ``tensor`` another operator, because ``by`` becomes part of it."""
-        _check_finite(op, by)
-        self.nodes[tensor] = replace(self.nodes[tensor], op=op)
-
-    def remove(self, tensor: str) -> str:
-        """Take out the node that writes ``tensor`` and has one input; returns that input."""
-        del self.shapes[tensor]
-        return self.nodes.pop(tensor).inputs[0]
+        return self.append(op, inputs, shape, site(by).under(suffix))
 
     def foldable(self, value: object, by: fx.Node) -> FloatNode | None:
         """The node that computes ``value`` if nobody but ``by`` sees its result, so that ``by`` may be made part of it.
@@ -145,69 +104,9 @@ class Builder:
                     "of it and is read again; write it without inplace=True or the trailing underscore",
                 )
 
-    def clamp(self, value: object, bounds: FloatClamp, by: fx.Node) -> str:
-        """Clamp a value: inside the operator that computes it where that is possible.
-
-        Bounds that exclude 0.0 stay a function: an operator's own range always holds its zero point.
-        """
-        bounds = tuple(None if bound is None or math.isinf(bound) else bound for bound in bounds)  # type: ignore
-        node = self.foldable(value, by)
-        if node is not None and isinstance(node.op, CLAMPABLE):
-            merged = compose(node.clamp, bounds)
-            if merged is not None and (merged[0] or 0.0) <= 0.0 <= (merged[1] or 0.0):
-                self.nodes[node.output] = replace(node, clamp=merged)
-                return node.output
-        tensor = self.read(value, by)
-        lo, hi = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
-        return self.emit(FloatFunction("clamp", (float(lo), float(hi))), (tensor,), self.shapes[tensor], by)
-
-    def graph(self, outputs: tuple[str, ...]) -> FloatGraph:
-        """The finished graph, without what nobody reads."""
-        needed = set(outputs)
-        for node in reversed(list(self.nodes.values())):
-            if node.output in needed:
-                needed.update(node.inputs)
-        nodes = tuple(node for node in self.nodes.values() if node.output in needed)
-        shapes = {name: shape for name, shape in self.shapes.items() if name in needed or name in self.inputs}
-        return FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, {"source": "torch"})
-
-    def _unique(self, name: str) -> str:
-        taken, count = name, 1
-        while taken in self.shapes:
-            count += 1
-            taken = f"{name}:{count}"
-        return taken
-
-
-def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:
-    """One clamp that does what two do; None if nothing but a constant would be left."""
-    if first is None:
-        first = (None, None)
-
-    def inside(bound: float | None, otherwise: float | None) -> float | None:
-        if bound is None:
-            return otherwise
-        low = bound if second[0] is None else max(bound, second[0])
-        return low if second[1] is None else min(low, second[1])
-
-    lo, hi = inside(first[0], second[0]), inside(first[1], second[1])
-    return None if lo is not None and hi is not None and lo >= hi else (lo, hi)
-
-
-def _check_finite(op: FloatOp, by: fx.Node) -> None:
-    if isinstance(op, FloatConv2d | FloatLinear):
-        bad = sum(int((~np.isfinite(part)).sum()) for part in (op.weight, op.bias))
-        if bad:
-            raise ProgramError(
-                f"{where(by)}: {by.target}: {bad} of its {op.weight.size + op.bias.size} weights and biases become NaN "
-                "or infinite in float32; look at its parameters"
-            )
-
-
-def narrowed(numbers: Floats) -> FloatArray:
-    """As float32; what is too large becomes infinite, for ``emit`` and ``change`` to refuse."""
-    with np.errstate(over="ignore"):
-        return numbers.astype(np.float32)
+    def clamp_value(self, value: object, bounds: FloatClamp, by: fx.Node) -> str:
+        """Clamp a value: inside the operator that computes it where that is possible."""
+        return self.clamp(self.read(value, by), bounds, self.foldable(value, by), site(by))
 
 
 def base_name(node: fx.Node) -> str:
@@ -230,9 +129,14 @@ def where(node: fx.Node) -> str:
     return f"{path}.{node.name}" if path else node.name
 
 
+def site(node: fx.Node) -> Site:
+    """Where a node stands, for the graph and for messages."""
+    return Site(where(node), f"{where(node)}: {node.target}")
+
+
 def unsupported(node: fx.Node, why: str) -> UnsupportedOp:
     """The error for a node that cannot be taken."""
-    return UnsupportedOp(f"{where(node)}: {node.target}: {why}")
+    return site(node).unsupported(why)
 
 
 def sample_shape(node: fx.Node) -> tuple[int, ...]:
@@ -245,14 +149,3 @@ def vector_shape(node: fx.Node) -> tuple[int, ...]:
     """``sample_shape``, with (C, 1), met on the way from (C, 1, 1) to (C,), as (C,)."""
     shape = sample_shape(node)
     return shape[:1] if len(shape) == 2 and shape[1] == 1 else shape
-
-
-def check_shape(shape: tuple[int, ...], node: fx.Node) -> tuple[int, ...]:
-    """(C, H, W) or (C,).
-
-    Raises:
-        UnsupportedOp: anything else.
-    """
-    if len(shape) not in (1, 3):
-        raise unsupported(node, f"a sample of shape {shape}; oaq knows images (C, H, W) and vectors (C,)")
-    return shape

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import fx
 
-from oaq.capture.from_torch.builder import (
-    Builder,
-    Floats,
-    base_name,
-    narrowed,
-    sample_shape,
-    unsupported,
-    vector_shape,
-    where,
-)
-from oaq.capture.graph import FloatAdd, FloatConv2d, FloatLinear, FloatMul, FloatPad
-from oaq.errors import ProgramError
-from oaq.program.ops import LARGEST_WINDOW, Padding, Pair
+from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, narrowed
+from oaq.capture.from_torch.builder import Builder, base_name, sample_shape, site, unsupported, vector_shape
+from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.program.ops import Padding, Pair
 
 Arguments = dict[str, Any]
-
-WIDEST_DIAGONAL = 4096
-"""A scale per element of a longer vector is refused: as a matrix it would be almost nothing but zeros."""
 
 
 def conv2d(build: Builder, node: fx.Node, given: Arguments) -> str:
     """``aten.conv2d``, padding as numbers, "same" or "valid"; zeros padded just before it become its own."""
     weight = narrowed(build.constant(given["weight"], node))
     stride, dilation = pair(given["stride"]), pair(given["dilation"])
-    tensor, value = build.read(given["input"], node), given["input"]
     padding = _padding(given["padding"], weight.shape[2:], stride, dilation, node)
-    before = build.foldable(value, node)
-    if before is not None and isinstance(before.op, FloatPad):
-        joined = tuple(a + b for a, b in zip(padding, before.op.padding, strict=True))
-        if max(joined) <= LARGEST_WINDOW:
-            padding, tensor = joined, build.remove(tensor)
+    before = build.foldable(given["input"], node)
+    tensor, padding = build.join_padding(build.read(given["input"], node), padding, before)
     bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
     op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(given["groups"]))  # type: ignore[arg-type]
     return build.emit(op, (tensor,), sample_shape(node), node)
@@ -71,49 +54,14 @@ def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
     if given["training"] or given["running_mean"] is None or given["running_var"] is None:
         raise unsupported(node, "it normalizes with the statistics of each batch; call eval(), or track statistics")
     mean, variance = (build.constant(given[key], node) for key in ("running_mean", "running_var"))
-    variance = variance + float(given["eps"])
-    if np.any(variance <= 0):
-        raise ProgramError(
-            f"{where(node)}: {node.target}: {int((variance <= 0).sum())} of {variance.size} running variances, with "
-            f"eps {given['eps']}, are not positive (least {variance.min()}); the file of weights is damaged"
-        )
-    scale = 1.0 / np.sqrt(variance)
-    if given["weight"] is not None:
-        scale = scale * build.constant(given["weight"], node)
-    shift = -mean * scale
-    if given["bias"] is not None:
-        shift = shift + build.constant(given["bias"], node)
+    weight, bias = (None if given[key] is None else build.constant(given[key], node) for key in ("weight", "bias"))
+    scale, shift = batch_norm_numbers((mean, variance), float(given["eps"]), (weight, bias), site(node))
     return per_channel(build, node, given["input"], scale, shift)
 
 
 def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
-    """X * scale + shift, each a number or (C,): part of the layer before it, or a 1x1 depthwise convolution.
-
-    A vector that no layer computes is multiplied by a diagonal matrix.
-    """
-    tensor = build.read(value, node)
-    shape = build.shapes[tensor]
-    scale, shift = (np.broadcast_to(each, (shape[0],)) for each in (scale, shift))
-    before = build.foldable(value, node)
-    if before is not None and before.clamp is None and isinstance(before.op, FloatConv2d | FloatLinear):
-        weight, bias = before.op.weight.astype(np.float64), before.op.bias.astype(np.float64)
-        rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-        build.change(
-            tensor,
-            replace(
-                before.op,
-                weight=narrowed(weight * rows),
-                bias=narrowed(bias * scale + shift),
-            ),
-            node,
-        )
-        return tensor
-    if len(shape) == 1:
-        if shape[0] > WIDEST_DIAGONAL:
-            raise unsupported(node, f"on {shape[0]} elements that no layer computes; put it after a layer")
-        return build.emit(FloatLinear(narrowed(np.diag(scale)), narrowed(shift)), (tensor,), shape, node)
-    weight = narrowed(scale.reshape(-1, 1, 1, 1))
-    return build.emit(FloatConv2d(weight, narrowed(shift), groups=shape[0]), (tensor,), shape, node)
+    """X * scale + shift, each a number or (C,): part of the layer before it, or a layer of its own."""
+    return build.scale_and_shift(build.read(value, node), (scale, shift), build.foldable(value, node), site(node))
 
 
 def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -131,7 +79,7 @@ def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
     x, constant = (left, right) if on_left else (right, left)
     if vector_shape(node) != build.shapes[build.read(x, node)]:
         raise unsupported(node, f"the constant changes the shape to {sample_shape(node)}")
-    number = _channels(build, node, x, constant)
+    number = channel_numbers(build.constant(constant, node), build.shapes[build.read(x, node)], site(node))
     if kind in ("add", "sub"):
         factor = -factor if kind == "sub" else factor  # of the right operand
         scale, shift = (1.0, factor * number) if on_left else (factor, number)
@@ -145,31 +93,23 @@ def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
     return per_channel(build, node, x, 1.0 / number, np.asarray(0.0))
 
 
-def _channels(build: Builder, node: fx.Node, activation: object, constant: object) -> Floats:
-    """A constant that is one number, or one per channel, as () or (C,)."""
-    number = build.constant(constant, node)
-    if not np.all(np.isfinite(number)):
-        raise unsupported(node, "the constant holds NaN or infinity")
-    if number.size == 1:
-        return number.reshape(())
-    shape = build.shapes[build.read(activation, node)]
-    wanted = (shape[0], *(1,) * (len(shape) - 1))
-    if number.size == shape[0] and number.shape[-len(wanted) :] == wanted:
-        return number.reshape(-1)
-    raise unsupported(node, f"a constant of shape {number.shape}; one number or one per channel can be taken")
-
-
 def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
-    names = build.read(values[0], node), build.read(values[1], node)
-    a, b = (build.shapes[name] for name in names)
-    result = vector_shape(node)
-    if kind == "add" and factor == 1 and a == b == result:
-        return build.emit(FloatAdd(), names, a, node)
-    if kind == "mul" and a == result and b in (a, (a[0], 1, 1)):
-        return build.emit(FloatMul(), names, a, node)
-    if kind == "mul" and b == result and a == (b[0], 1, 1):
-        return build.emit(FloatMul(), names[::-1], b, node)
-    raise unsupported(node, f"of shapes {a} and {b} (alpha {factor}); oaq adds equal shapes and multiplies by channel")
+    a, b = build.read(values[0], node), build.read(values[1], node)
+    gates = () if kind != "mul" else ((a, values[1]), (b, values[0]))
+    for x, gate in gates:
+        if (made := build.gate(x, build.foldable(gate, node), site(node))) is not None:
+            return made
+    if kind not in ("add", "mul") or (kind == "add" and factor != 1):
+        raise unsupported(
+            node, f"of two activations, alpha {factor}; oaq adds equal shapes, alpha 1, and multiplies by channel"
+        )
+    made = (build.add if kind == "add" else build.multiply)(a, b, site(node))
+    if build.shapes[made] != vector_shape(node):
+        raise unsupported(
+            node,
+            f"{build.shapes[a]} and {build.shapes[b]} make {sample_shape(node)}; oaq adds equal shapes",
+        )
+    return made
 
 
 def pair(value: Any) -> Pair:  # noqa: ANN401

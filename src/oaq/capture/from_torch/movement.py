@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import fx
 
-from oaq.capture.from_torch.builder import Builder, check_shape, sample_shape, unsupported, vector_shape
+from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported, vector_shape
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.graph import FloatConcat, FloatPad, FloatReshape, FloatSlice
 
@@ -30,7 +30,7 @@ def reshape(build: Builder, node: fx.Node, given: Arguments) -> str:
         raise unsupported(node, f"it mixes samples: {tuple(value.shape)} from a batch of {build.batch}")
     if shape == build.shapes[tensor]:
         return tensor
-    return build.emit(FloatReshape(check_shape(shape, node)), (tensor,), shape, node)
+    return build.emit(FloatReshape(shape), (tensor,), shape, node)
 
 
 def pad(build: Builder, node: fx.Node, given: Arguments) -> str:

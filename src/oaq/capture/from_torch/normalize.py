@@ -21,7 +21,7 @@ Handler = Callable[[Builder, fx.Node, Arguments], str | tuple[str, ...]]
 
 
 def _clamped(lo: float | None, hi: float | None) -> Handler:
-    return lambda build, node, given: build.clamp(given["self"], (lo, hi), node)
+    return lambda build, node, given: build.clamp_value(given["self"], (lo, hi), node)
 
 
 def _clamp(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -29,7 +29,7 @@ def _clamp(build: Builder, node: fx.Node, given: Arguments) -> str:
     if any(bound is not None and not isinstance(bound, int | float) for bound in bounds):
         raise unsupported(node, "its bounds are tensors; numbers can be taken")
     lo, hi = (None if bound is None else float(bound) for bound in bounds)
-    return build.clamp(given["self"], (lo, hi), node)
+    return build.clamp_value(given["self"], (lo, hi), node)
 
 
 def _function(name: str, *parameters: str) -> Handler:
@@ -103,7 +103,7 @@ def normalize(
     _check_examples(examples)
     _check_weights(model)
     program = _export(model, examples)
-    build = Builder(name or type(model).__name__, int(examples[0].shape[0]), lifted(program))
+    build = Builder(name or type(model).__name__, batch=int(examples[0].shape[0]), constants=lifted(program))
     provided = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
     outputs: tuple[str, ...] = ()
     leaves = {path for path, module in model.named_modules() if not any(module.children())}
@@ -121,7 +121,7 @@ def normalize(
         raise UnsupportedOp(f"{build.name}: an output is an input as it is; there is nothing to compute")
     if len(set(outputs)) != len(outputs):
         raise UnsupportedOp(f"{build.name}: returns one value twice ({', '.join(outputs)}); return it once")
-    return build.graph(outputs)
+    return build.graph(outputs, {"source": "torch"})
 
 
 def _add_input(build: Builder, node: fx.Node) -> None:

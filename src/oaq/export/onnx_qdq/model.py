@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -11,10 +10,12 @@ from typing import Final
 from oaq.errors import FormatError
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.operators import emit
+from oaq.program import ops
 from oaq.program.atomic import write_atomically
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram, TensorSpec
-from oaq.program.plain import fingerprint
+from oaq.program.plain import to_plain
+from oaq.seal.text import KEY, PROGRAM, to_text
 
 try:
     import onnx
@@ -24,9 +25,6 @@ except ImportError as error:  # pragma: no cover (the test environment has it)
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
-METADATA_KEY: Final = "oaq"
-"""The one key of ``metadata_props`` that is ours."""
-METADATA_VERSION: Final = 1
 
 
 def save(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None = None) -> None:
@@ -44,7 +42,8 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
 
     Args:
         program: with ``float32_half_even`` requantization.
-        parts: stored in ``metadata_props`` under ``oaq``.
+        parts: what has been proved; stored in ``metadata_props`` under ``oaq``, together with the program's header and
+            the sha256 of all the rest. None leaves the model bare.
         taps: tensors whose u8 integers become outputs too, after the program's own and in this order.
 
     Raises:
@@ -72,32 +71,22 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
         ir_version=IR_VERSION,
         producer_name="oaq",
     )
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata(program, parts), separators=(",", ":"))})
+    if parts is not None:
+        rest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        helper.set_model_props(model, {KEY: to_text({PROGRAM: _program(program), **parts}, rest)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def metadata(program: IntProgram, parts: Mapping[str, Part] | None) -> dict[str, object]:
-    """What the model carries about itself: JSON, arrays as base64 of little-endian bytes."""
-    return {
-        "version": METADATA_VERSION,
-        "program": fingerprint(program),
-        "requantize": program.requantize,
-        "parts": {
-            name: {
-                "content": part.content,
-                "arrays": {
-                    key: {
-                        "dtype": array.dtype.newbyteorder("<").str,
-                        "shape": list(array.shape),
-                        "data": base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode(),
-                    }
-                    for key, array in part.arrays.items()
-                },
-            }
-            for name, part in (parts or {}).items()
-        },
-    }
+def _program(program: IntProgram) -> Part:
+    """The program's header, and of its arrays those that the graph leaves to scales: other arrays are its constants."""
+    header, arrays = to_plain(program)
+    kept = {}
+    for index, node in enumerate(program.nodes):
+        key = f"nodes/{index}/requantize.multiplier"
+        if key in arrays and not isinstance(node.op, ops.Conv2d | ops.Linear):
+            kept[key] = arrays[key]
+    return Part(header, kept)
 
 
 def _value(spec: TensorSpec, name: str, kind: int) -> onnx.ValueInfoProto:

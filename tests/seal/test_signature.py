@@ -15,8 +15,8 @@ from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import from_plain, to_plain
 from oaq.reference import run
-from oaq.verify.inputs import corner_inputs, fixed_random, signature_inputs, splitmix64
-from oaq.verify.signature import model_signature, signature_part, stored_signature
+from oaq.seal.inputs import fixed_random, signature_inputs, splitmix64
+from oaq.seal.signature import model_signature, signature_part, stored_signature
 from tests.strategies import Builder
 
 
@@ -76,14 +76,6 @@ def test_the_signature_does_not_depend_on_who_computes_it_but_on_every_weight() 
     assert model_signature(program, lambda inputs: run(program, inputs).outputs) == model_signature(program)
     weight = int(program.nodes[0].op.weight.flat[0])
     assert model_signature(tiny(20 if weight < 0 else -20)) != model_signature(program)
-
-
-def test_corners_hold_both_ends_everywhere() -> None:
-    (corners,) = corner_inputs(tiny())
-    assert set(np.unique(corners)) == {5, 250}
-    assert (corners[0] == 5).all()
-    assert (corners[1] == 250).all()
-    np.testing.assert_array_equal(corners[2].astype(int) + corners[3], np.full((3, 3, 2), 255))
 
 
 def test_a_stored_signature_comes_back_or_is_refused() -> None:

@@ -13,7 +13,7 @@ from oaq.errors import FormatError
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
-from oaq.verify.inputs import Inputs, signature_inputs
+from oaq.seal.inputs import Inputs, signature_inputs
 
 PART: Final = "signature"
 VERSION: Final = 1

@@ -16,8 +16,8 @@ from oaq.overflow.spill import Schedule
 from oaq.program.files import Part
 from oaq.program.files import save as save_file
 from oaq.program.int_program import IntProgram
-from oaq.verify.signature import PART as SIGNATURE
-from oaq.verify.signature import signature_part
+from oaq.seal.signature import PART as SIGNATURE
+from oaq.seal.signature import signature_part
 
 
 def save(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None = None) -> None:

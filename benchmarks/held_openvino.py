@@ -1,0 +1,53 @@
+"""OpenVINO held to an instruction set, in a process of its own: oneDNN reads ``ONEDNN_MAX_CPU_ISA`` once.
+
+python -m benchmarks.held_openvino MODEL INPUTS.npy OUTPUTS.npy
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.report.peers import openvino_peer
+
+Batch = NDArray[np.float32]
+
+
+def outputs(model: Path, x: Batch, isa: str = "", threads: int = 1) -> Batch:
+    """The first output for every sample of ``x``, one call each.
+
+    Args:
+        model: ONNX file that takes one sample at a time.
+        x: (N, C, H, W).
+        isa: for ``ONEDNN_MAX_CPU_ISA``: "AVX2", "AVX512_CORE"; "" does not hold it.
+        threads: of OpenVINO.
+
+    Raises:
+        RuntimeError: the child ended otherwise than well.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, result = Path(folder) / "x.npy", Path(folder) / "y.npy"
+        np.save(given, x)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.held_openvino", str(model), str(given), str(result), str(threads)],
+            env={**os.environ, **({"ONEDNN_MAX_CPU_ISA": isa} if isa else {})},
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"OpenVINO ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        return np.load(result)
+
+
+if __name__ == "__main__":
+    path, inputs, where, count = sys.argv[1:]
+    peer = openvino_peer(Path(path), "int8", int(count))
+    np.save(where, np.concatenate([peer.run(sample[None]) for sample in np.load(inputs)]))

@@ -1,0 +1,139 @@
+r"""Accuracy against planned cost: training that is asked for a speed, beside quantization after training with a budget.
+
+    python -m benchmarks.qat_pareto cifar10 --folder FOLDER [--steps 200]
+
+Starts from the float network of ``benchmarks.accuracy`` in the same folder. Costs are of the AVX2 plan, predicted; with
+``--time`` its rows are measured, too, side by side, one image, one thread. Points in the file are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+
+import oaq
+from benchmarks.accuracy import DATA, Bench, Row, prepared
+from benchmarks.accuracy_times import turn_of
+from benchmarks.harness import RESULTS, Result, load, save, stamp
+from oaq.cli import say
+from oaq.program.int_program import IntProgram
+from oaq.ptq.quantize import quantize
+from oaq.qat import Config, convert
+from oaq.report.latency import interleave, pinned
+from recipes.training import Stage, first_inputs, right_as_integers, train_integers
+
+SPEEDS = (None, 0.55, 0.65, 0.75, 0.85, 0.95)
+BUDGETS = (None, 1.8, 1.5, 1.3, 1.15, 1.05)
+TRAINED, ROUNDED = "trained for a speed", "after training, with a budget"
+ROUNDS = 20
+
+
+def programs(bench: Bench, done: set[tuple[str, str]]) -> Iterator[tuple[str, str, IntProgram]]:
+    """What is missing: (kind, asked for, program), made one at a time."""
+    for speed in SPEEDS:
+        if (TRAINED, str(speed)) not in done:
+            folder = bench.folder / f"speed-{speed}"
+            stage = Stage(1, 128, 3e-4, 1e-4)
+            source = bench.train.part(bench.steps * 128, 0)
+            network = train_integers(
+                bench.graph, source, Config("none"), stage, folder, device=torch.device("cpu"), every=10, speed=speed
+            )
+            yield TRAINED, str(speed), convert(network)
+    calibration = [x.numpy() for x in first_inputs(bench.train, 512)]
+    for budget in BUDGETS:
+        if (ROUNDED, str(budget)) not in done:
+            yield ROUNDED, str(budget), quantize(bench.graph, calibration, budget=budget)
+
+
+def place(bench: Bench, kind: str, asked: str) -> Path:
+    """Of a program's file."""
+    return bench.folder / f"pareto-{'qat' if kind == TRAINED else 'ptq'}-{asked}.oaq"
+
+
+def timed(bench: Bench, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with milliseconds, measured side by side."""
+    with pinned(1):
+        turns = {one: turn_of(place(bench, dict(one)["what"], dict(one)["asked"])) for one in map(_untimed, rows)}
+        seconds = interleave({str(index): one for index, one in enumerate(turns.values())}, ROUNDS)
+    return tuple(
+        (*one, ("ms", f"{median(found) * 1e3:.4f}")) for one, found in zip(turns, seconds.values(), strict=True)
+    )
+
+
+def _untimed(row: Row) -> Row:
+    return tuple(pair for pair in row if pair[0] != "ms")
+
+
+def draw(rows: Sequence[Row], exact: float, path: Path) -> None:
+    """Top-1 against predicted cost and against measured time."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "oaq"
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+    for panel, (field, label) in zip(
+        panels,
+        (("cost", "predicted cost (16-bit sums without a spill = 1)"), ("ms", "measured, ms per image, AVX2")),
+        strict=True,
+    ):
+        for what, style in ((TRAINED, "o-"), (ROUNDED, "s--")):
+            own = sorted(
+                (float(dict(row)[field]), 100 * float(dict(row)["top1"])) for row in rows if dict(row)["what"] == what
+            )
+            panel.plot([x for x, _ in own], [y for _, y in own], style, label=what)
+        panel.axhline(100 * exact, color="grey", linewidth=0.8, label="float")
+        panel.set(xlabel=label)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("top-1, %")
+    panels[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what is missing, time everything, write the result file and the picture."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.qat_pareto", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", choices=sorted(DATA))
+    parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
+    parser.add_argument("--epochs", type=int, default=20, help="of the float network")
+    parser.add_argument("--steps", type=int, default=200, help="of each training, 128 images each")
+    parser.add_argument("--time", action="store_true", help="measure, too: the machine has to be quiet")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    bench = prepared(given.data, given.folder, given.epochs, given.steps)
+    name = f"qat_pareto_{given.data.replace('-', '_')}"
+    path = RESULTS / f"{name}.json"
+    rows = load(path).rows if path.exists() else ()
+    command = f"python -m benchmarks.qat_pareto {given.data} --steps {given.steps}"
+
+    def keep() -> None:
+        facts = (("float", f"{bench.float_right / len(bench.test):.4f}"),)
+        save(Result("qat_pareto", command, stamp(), facts=facts, rows=rows), name)
+
+    for kind, asked, program in programs(bench, {(dict(one)["what"], dict(one)["asked"]) for one in rows}):
+        oaq.save(program, place(bench, kind, asked))
+        top1 = right_as_integers(program, bench.test) / len(bench.test)
+        planned = oaq.plan(program, "avx2")
+        new = (("what", kind), ("asked", asked), ("top1", f"{top1:.4f}"), ("cost", f"{planned.cost:.4f}"))
+        rows = (*rows, (*new, ("average_run", f"{planned.average_run:.2f}")))
+        say.words("  ".join(value for _, value in rows[-1]))
+        keep()
+    if given.time:
+        rows = timed(bench, rows)
+        keep()
+        draw(rows, bench.float_right / len(bench.test), path.with_suffix(".svg"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

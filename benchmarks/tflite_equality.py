@@ -1,0 +1,142 @@
+"""Third-party TFLite files: do an imported program's integers equal LiteRT's?
+
+    python -m benchmarks.tflite_equality efficientnet_lite3.tflite
+
+Runs an image network with every tensor an output, once with LiteRT's default kernels (XNNPACK) and once with its
+reference kernels, and compares each integer tensor with what the reference computes from LiteRT's own integers before
+it. Needs ai-edge-litert and flatbuffers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Result, save, stamp
+from benchmarks.import_equality import Seen
+from oaq.capture.from_tflite import import_tflite
+from oaq.capture.imported import Imported
+from oaq.cli import say
+from oaq.numerics.requantize import Semantics
+from oaq.reference import compute
+from recipes.data.photos import labelled
+
+Array = NDArray[Any]
+PHOTOS = 4
+KERNELS: Mapping[str, tuple[str, Semantics]] = {
+    "XNNPACK (default)": ("AUTO", "float32_half_even"),
+    "reference": ("BUILTIN_REF", "fixed_point"),
+}
+"""LiteRT's kernels, and the semantics a file is imported with to be like them."""
+
+
+def with_every_output(content: bytes, wanted: Sequence[str]) -> bytes:
+    """The same model with further tensors as outputs."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    graph = model.subgraphs[0]
+    known = {tensor.name.decode(): index for index, tensor in enumerate(graph.tensors)}
+    graph.outputs = list(dict.fromkeys([*map(int, graph.outputs), *(known[name] for name in wanted)]))
+    model.signatureDefs = []
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def runs(content: bytes, resolver: str, names: Sequence[str], photos: Sequence[Array]) -> Iterator[dict[str, Array]]:
+    """What LiteRT's tensors hold, photo by photo."""
+    from ai_edge_litert import interpreter as litert
+
+    kernels = getattr(litert.OpResolverType, resolver)
+    interpreter: Any = litert.Interpreter(model_content=content, experimental_op_resolver_type=kernels, num_threads=1)
+    interpreter.allocate_tensors()
+    (given,) = interpreter.get_input_details()
+    index = {one["name"]: one["index"] for one in interpreter.get_tensor_details()}
+    for photo in photos:
+        interpreter.set_tensor(given["index"], photo.astype(given["dtype"]))
+        interpreter.invoke()
+        yield {name: np.array(interpreter.get_tensor(index[name])) for name in names}
+
+
+def compare(imported: Imported, got: Mapping[str, Array], seen: Seen) -> None:
+    """Each node of the program on what LiteRT had."""
+    program = imported.program
+    values = {
+        name: (got[source.name].astype(np.int16) + source.offset)
+        .astype(np.uint8)
+        .reshape(len(got[source.name]), *program.tensors[name].shape)
+        for name, source in imported.tensors.items()
+        if source.name in got
+    }
+    for node in program.nodes:
+        if node.output not in values or any(name not in values for name in node.inputs):
+            seen.skipped[node.name] = None
+            continue
+        given = [values[name] for name in node.inputs]
+        law, _ = compute(node, given, program.specs(node), program.tensors[node.output])
+        seen.add(type(node.op).__name__, law, values[node.output])
+
+
+def prepared(model: Path, count: int) -> list[Array]:
+    """Photos as the file's own input integers."""
+    from PIL import Image
+
+    spec = next(iter(import_tflite(model).program.tensors.values()))
+    size = (spec.shape[1], spec.shape[0])
+    found = []
+    for one in labelled()[:count]:
+        photo = Image.open(one.path).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        real = (np.asarray(photo, np.float32) - 127.0) / 128.0
+        found.append(spec.affine.quantize(real, spec.range)[None])
+    return found
+
+
+def main() -> None:
+    """Measure and write ``results/tflite_equality.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a .tflite file")
+    model = parser.parse_args().model
+    rows, photos = [], prepared(model, PHOTOS)
+    for kernels, (resolver, semantics) in KERNELS.items():
+        imported, seen = import_tflite(model, requantize=semantics), Seen()
+        names = sorted({source.name for source in imported.tensors.values()})
+        content = with_every_output(model.read_bytes(), names)
+        offset = next(iter(imported.tensors.values())).offset
+        files = [(photo.astype(np.int16) - offset) for photo in photos]
+        for got in say.track(runs(content, resolver, names, files), kernels, len(files)):
+            compare(imported, got, seen)
+        rows += [
+            (
+                ("kernels", kernels),
+                ("semantics", semantics),
+                ("operator", kind),
+                ("integers", str(seen.integers[kind])),
+                ("differ", str(seen.differ[kind])),
+                ("most steps", str(seen.most[kind])),
+            )
+            for kind in sorted(seen.integers)
+        ]
+        say.words("\n".join(str(dict(row)) for row in rows[-len(seen.integers) :]))
+        say.words(f"skipped: {list(seen.skipped)}")
+    facts = (("model", model.name), ("photos", str(PHOTOS)))
+    save(
+        Result(
+            "tflite_equality",
+            f"python -m benchmarks.tflite_equality {model.name}",
+            stamp(),
+            facts=facts,
+            rows=tuple(rows),
+        ),
+        "tflite_equality",
+    )
+
+
+if __name__ == "__main__":
+    main()

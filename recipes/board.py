@@ -1,0 +1,111 @@
+"""What a training shows while it runs: a bar and a table of overflows on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from oaq.cli import say
+from oaq.qat import LayerState
+from oaq.qat.log import TABLE_HEADER, table
+from oaq.report.text import Table
+
+
+def overflow_table(states: Sequence[LayerState]) -> Table:
+    """What was counted last, by layer."""
+    title = f"overflows at iteration {states[0].iteration}"
+    return Table(title, TABLE_HEADER, tuple(table(states)), frozenset(range(1, len(TABLE_HEADER))))
+
+
+class Board:
+    """A context in which progress is shown.
+
+    Args:
+        label: of the bar.
+        steps: to come.
+        events: folder for TensorBoard's event files; used if the package ``tensorboard`` is installed.
+        silent: show and write nothing: every process but the first.
+    """
+
+    def __init__(self, label: str, steps: int, events: Path | None = None, *, silent: bool = False) -> None:
+        self._silent = silent
+        self._live = self._progress = None
+        if not silent:
+            self._live, self._progress = _live(label, steps)
+        self._writer = None if silent or events is None else _writer(events)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def told(self, iteration: int, loss: float, rate: float) -> None:
+        """After a step."""
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], advance=1, description=f"loss {loss:.3f}")
+        if self._writer is not None:
+            self._writer.add_scalar("loss", loss, iteration)
+            self._writer.add_scalar("learning rate", rate, iteration)
+
+    def counted(self, states: Sequence[LayerState]) -> None:
+        """After a count."""
+        wrong, alpha = sum(one.overflows for one in states), max(one.alpha for one in states)
+        if self._live is not None:
+            self._live.update(_drawn(self._progress, overflow_table(states)))
+        elif not self._silent:
+            say.warn(f"iteration {states[0].iteration}: {wrong} overflows, largest alpha {alpha:.2f}")
+        if self._writer is not None:
+            for one in states:
+                self._writer.add_scalar(f"alpha/{one.layer}", one.alpha, one.iteration)
+                self._writer.add_scalar(f"overflows/{one.layer}", one.overflows, one.iteration)
+
+
+def _live(label: str, steps: int) -> tuple[Any, Any]:
+    """(live display, bar) of rich on a terminal; None each where there is no terminal or no rich."""
+    if not sys.stderr.isatty():
+        return None, None
+    try:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        return None, None
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    progress = Progress(*columns, auto_refresh=False)
+    progress.add_task("", total=steps)
+    return Live(progress, console=Console(stderr=True), refresh_per_second=4), progress
+
+
+def _drawn(progress: Any, found: Table) -> Any:  # noqa: ANN401 (rich is optional)
+    from rich.console import Group
+    from rich.table import Table as Drawn
+
+    drawn = Drawn(title=found.title)
+    for title in found.head:
+        drawn.add_column(title, overflow="fold")
+    for row in found.rows:
+        drawn.add_row(*row)
+    return Group(drawn, progress)
+
+
+def _writer(folder: Path) -> Any:  # noqa: ANN401 (tensorboard is optional)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))

@@ -1,0 +1,157 @@
+"""The command line that the training recipes share, and what all of them do with it: train, convert, prove, write."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import oaq
+from oaq.cli import say
+from oaq.errors import FormatError
+from oaq.program.atomic import write_atomically
+from oaq.qat import (
+    METHODS,
+    Config,
+    certificate_parts,
+    convert,
+    from_yaml,
+    plot,
+    read_log,
+    targets,
+    to_yaml,
+    verdicts,
+)
+from oaq.qat.distributed import is_first
+from oaq.report.text import Table
+from recipes.training import Source, Stage, right, right_as_integers, together, train_float, train_integers
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a recipe trains.
+
+    Attributes:
+        net: float, fresh.
+        train, test: images.
+        floating, integers: the stages; no first one: the network is trained already.
+    """
+
+    net: nn.Module
+    train: Source
+    test: Source
+    floating: Stage | None
+    integers: Stage
+
+
+def parser(module: str, description: str | None, networks: tuple[str, ...]) -> argparse.ArgumentParser:
+    """Options that all recipes have."""
+    made = argparse.ArgumentParser(
+        f"python -m recipes.{module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--network", choices=networks, default=networks[0])
+    made.add_argument("--out", type=Path, default=Path("runs") / module, help="folder for everything that is written")
+    made.add_argument("--config", type=Path, help="oaq.qat.Config as YAML; the options below change it")
+    made.add_argument("--method", choices=sorted(METHODS), help="; ".join(f"{k}: {v}" for k, v in METHODS.items()))
+    made.add_argument("--bits", type=int, help="of weights and operands")
+    made.add_argument("--register", help="pure, avx2 or neon")
+    made.add_argument("--register-bits", type=int, help="of a pure register")
+    made.add_argument("--run", type=int, help="inner steps between two spills; 0: all of K")
+    made.add_argument("--speed", type=float, help="steer towards this part of the speed of 16-bit sums without spills")
+    made.add_argument("--epochs", type=int, help="of the integers")
+    made.add_argument("--float-epochs", type=int)
+    made.add_argument("--batch", type=int)
+    made.add_argument("--accumulate", type=int, default=1, help="batches per step of the optimizer")
+    made.add_argument("--bf16", action="store_true", help="autocast; integers stay exact")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--threads", type=int, help="of torch; default: its own choice")
+    return made
+
+
+def config_of(given: argparse.Namespace) -> Config:
+    """The settings asked for.
+
+    Raises:
+        ConfigError, FormatError: they are none.
+    """
+    config = Config()
+    if given.config is not None:
+        try:
+            config = from_yaml(given.config.read_text(encoding="utf-8"), Config)
+        except (OSError, UnicodeDecodeError) as error:
+            raise FormatError(f"{given.config}: the settings cannot be read: {error}") from error
+    target: dict[str, Any] = {"register": given.register, "bits": given.register_bits, "run": given.run}
+    target = {name: value for name, value in target.items() if value is not None}
+    if target.get("run") == 0:
+        target["run"] = None
+    changes: dict[str, Any] = {"method": given.method, "weight_bits": given.bits, "activation_bits": given.bits}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if given.method in ("a2q", "a2q+"):
+        target = {"register": "pure", **target}
+    return replace(config, **changes, target=replace(config.target, **target) if target else config.target)
+
+
+def stages(given: argparse.Namespace, floating: Stage, integers: Stage) -> tuple[Stage, Stage]:
+    """The recipe's stages with what was asked for on the command line."""
+    both = {"seed": given.seed, "accumulate": given.accumulate, "bf16": given.bf16}
+    both |= {} if given.batch is None else {"batch": given.batch}
+    epochs = given.float_epochs or floating.epochs, given.epochs or integers.epochs
+    return replace(floating, epochs=epochs[0], **both), replace(integers, epochs=epochs[1], **both)
+
+
+def run(given: argparse.Namespace, make: Callable[[], Task]) -> int:
+    """Both stages, then the program: written, proved, tested.
+
+    Raises:
+        OaqError: see ``train_integers`` and ``convert``.
+    """
+    config, out = config_of(given), given.out
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"{out}: cannot be made: {error.strerror}. Choose another --out") from error
+    with together() as device:
+        torch.manual_seed(given.seed)
+        task = make()
+        if is_first():
+            write_atomically(out / "config.yaml", [to_yaml(config).encode()])
+        net = task.net.eval()
+        if task.floating is not None:
+            net = train_float(net, task.train, task.floating, out / "float.ckpt", device)
+        network = train_integers(net, task.train, config, task.integers, out, device=device, speed=given.speed)
+        if is_first():
+            _finish(network, net, task.test, out)
+    return 0
+
+
+def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # noqa: ANN401
+    program, wanted = convert(network), targets(network)
+    oaq.save(program, out / "net.oaq", certificate_parts(program, wanted))
+    states = read_log(out / "layers.csv")
+    if states:
+        plot(states, out / "layers.svg")
+    said = verdicts(program, wanted)
+    rows = tuple((one.layer, str(one.target or "-"), "proved" if one.proved else "no", one.takes) for one in said)
+    say.tables([Table("accumulators", ("layer", "asked for", "proof", "has"), rows)])
+    exact = right(net, test)
+    planned = oaq.plan(program)
+    say.words(
+        f"float {exact} of {len(test)} right, integers {right_as_integers(program, test)}; planned cost "
+        f"{planned.cost:.3f}, runs of {planned.average_run:.1f} steps; {out / 'net.oaq'}"
+    )
+
+
+def main(given: argparse.Namespace, make: Callable[[], Task]) -> int:
+    """``run`` with errors as one line and exit code 1."""
+    try:
+        return run(given, make)
+    except oaq.OaqError as error:
+        say.warn(str(error))
+        return 1

@@ -1,0 +1,162 @@
+"""Photos in the ImageFolder layout, one folder per class, read as they are needed by any number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from oaq.cli.images import PHOTOS, Preprocess, read
+from oaq.errors import FormatError, OaqError
+
+LEAST_AREA = 0.35
+"""Of a photo, in a random crop."""
+RATIOS = (3 / 4, 4 / 3)
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class FolderError(OaqError):
+    """A folder of photos is missing, empty, or not laid out as one folder per class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Photos with labels.
+
+    Attributes:
+        paths: of the files.
+        labels: of each.
+        how: preprocessing.
+        workers: processes that read; what they give does not depend on their number.
+    """
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    how: Preprocess
+    workers: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All in order, cropped at the centre."""
+        order = torch.arange(len(self)).split(size)
+        yield from self._read([chosen.tolist() for chosen in order], None)
+
+    def epoch(
+        self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """One epoch in random order, randomly cropped and mirrored; depends on the arguments only.
+
+        Args:
+            size: of a batch, over all processes; a rest shorter than that is left out.
+            seed: of the run.
+            number: of the epoch.
+            skip: batches to leave out at the beginning; none of their files is read.
+            share: (rank, processes): which part of each batch.
+        """
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
+        rank, processes = share
+        chosen = [batch[rank::processes].tolist() for batch in order.split(size)[skip:]]
+        yield from self._read(chosen, (seed, number))
+
+    def _read(self, batches: list[list[int]], augment: tuple[int, int] | None) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Files(self, augment), batch_sampler=batches, num_workers=self.workers, collate_fn=_collated
+        )
+        for found in loader:
+            if isinstance(found, str):
+                raise FormatError(found)
+            yield found
+
+
+class _Files(Dataset[Any]):
+    """One photo at a time; a file that does not decode is its message, for no exception leaves a worker whole."""
+
+    def __init__(self, photos: Photos, augment: tuple[int, int] | None) -> None:
+        self._photos, self._augment = photos, augment
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int] | str:
+        photos = self._photos
+        try:
+            if self._augment is None:
+                pixels = read(photos.paths[index], photos.how)[0]
+            else:
+                rng = np.random.default_rng((*self._augment, index))
+                pixels = _cropped(photos.paths[index], photos.how, rng)
+        except FormatError as error:
+            return str(error)
+        return pixels, photos.labels[index]
+
+
+def _collated(items: Sequence[tuple[np.ndarray, int] | str]) -> Batch | str:
+    wrong = [item for item in items if isinstance(item, str)]
+    if wrong:
+        return wrong[0]
+    pixels, labels = zip(*items, strict=True)
+    return torch.from_numpy(np.stack(pixels)), torch.tensor(labels)
+
+
+def _cropped(path: Path, how: Preprocess, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a photo, scaled to the network's size and mirrored at random."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            photo = opened.convert("RGB")
+    except Exception as error:  # Pillow raises whatever its decoders raise
+        raise FormatError(f"{path}: is not a photo that decodes: {error}. Remove it or convert it") from error
+    area = photo.width * photo.height * rng.uniform(LEAST_AREA, 1.0)
+    ratio = float(np.exp(rng.uniform(*np.log(RATIOS))))
+    width, height = min((area * ratio) ** 0.5, photo.width), min((area / ratio) ** 0.5, photo.height)
+    left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)
+    kernel = getattr(Image.Resampling, how.interpolation.upper())
+    rows, columns = how.size
+    sized = photo.resize((columns, rows), kernel, box=(left, top, left + width, top + height))
+    pixels = np.asarray(sized, np.float32) / np.float32(255)
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    scaled = (pixels - np.array(how.mean, np.float32)) / np.array(how.std, np.float32)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)
+
+
+def classes_of(place: Path) -> dict[str, int]:
+    """Class numbers by folder name: the names themselves if all are numbers, else their place in name order.
+
+    Raises:
+        FolderError: there are no folders.
+    """
+    if not place.is_dir():
+        raise FolderError(f"{place}: no such folder; the layout is {place.name}/CLASS/PHOTO")
+    names = sorted(path.name for path in place.iterdir() if path.is_dir())
+    if not names:
+        raise FolderError(f"{place}: holds no folders; the layout is {place.name}/CLASS/PHOTO")
+    if all(name.isdecimal() for name in names):
+        return {name: int(name) for name in names}
+    return {name: index for index, name in enumerate(names)}
+
+
+def photos_below(place: Path, classes: dict[str, int], how: Preprocess, workers: int = 0) -> Photos:
+    """The photos of a folder of folders.
+
+    Raises:
+        FolderError: a folder is of no class in ``classes``, or there are no photos.
+    """
+    unknown = [name for name in classes_of(place) if name not in classes]
+    if unknown:
+        raise FolderError(f"{place}: {', '.join(unknown[:5])} are not among the classes of the training photos")
+    found = [
+        (path, number)
+        for name, number in classes.items()
+        for path in sorted((place / name).rglob("*"))
+        if path.suffix.lower() in PHOTOS and path.is_file()
+    ]
+    if not found:
+        raise FolderError(f"{place}: holds no photo (looked for {' '.join(sorted(PHOTOS))})")
+    return Photos(tuple(path for path, _ in found), tuple(number for _, number in found), how, workers)

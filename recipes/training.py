@@ -1,0 +1,226 @@
+"""The two stages of every training recipe: a float network, then its integers. Both can be killed and go on.
+
+Under ``torchrun`` every process takes its share of each batch; files and tables are the first one's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import oaq
+from oaq.capture.graph import FloatGraph
+from oaq.cli import say
+from oaq.program.int_program import IntProgram
+from oaq.qat import (
+    Config,
+    CsvLog,
+    LayerState,
+    Loop,
+    OverflowController,
+    QatNetwork,
+    Run,
+    cosine,
+    fit,
+    parameter_groups,
+    prepare,
+    reestimate,
+    resume,
+)
+from oaq.qat.distributed import is_first, processes
+from recipes.board import Board, overflow_table
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+Told = Callable[[Sequence[LayerState]], None]
+
+
+class Source(Protocol):
+    """Images with labels, in memory or in files."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(
+        self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """Augmented batches that depend on the arguments only; ``size`` is of a batch over all processes."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Everything in order, as it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How one stage trains.
+
+    Attributes:
+        epochs: passes over the data.
+        batch: images per step, over all processes.
+        lr: highest learning rate; it falls as half a cosine.
+        weight_decay: of weights.
+        warmup: steps over which the learning rate rises.
+        seed: of order and augmentation.
+        accumulate: batches per step of the optimizer.
+        bf16: autocast; integers stay exact.
+    """
+
+    epochs: int
+    batch: int = 128
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    warmup: int = 0
+    seed: int = 0
+    accumulate: int = 1
+    bf16: bool = False
+
+
+@contextmanager
+def together() -> Iterator[torch.device]:
+    """The device to train on; joins the group of processes if ``torchrun`` started this one."""
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    if device is not None:
+        torch.cuda.set_device(device)
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo" if device is None else "nccl")
+    try:
+        yield torch.device("cpu") if device is None else device
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def share() -> tuple[int, int]:
+    """(rank, processes)."""
+    return (dist.get_rank() if processes() > 1 else 0), processes()
+
+
+def steps_of(source: Source, stage: Stage) -> int:
+    """Steps of the optimizer in the whole stage."""
+    return stage.epochs * -(-(len(source) // stage.batch) // stage.accumulate)
+
+
+def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, device: torch.device) -> nn.Module:
+    """Train a float network, or go on with it; in eval mode on the CPU at the end.
+
+    Raises:
+        TrainingError, FormatError: see ``oaq.qat.fit``.
+    """
+    net.to(device)
+    optimizer = torch.optim.SGD(net.parameters(), stage.lr, 0.9, weight_decay=stage.weight_decay, nesterov=True)
+    run = Run(_wrapped(net, device), optimizer, F.cross_entropy, _epochs(source, stage, device))
+    _fit(run, source, stage, checkpoint, "float")
+    return net.cpu().eval()
+
+
+def train_integers(
+    net: nn.Module | FloatGraph,
+    source: Source,
+    config: Config,
+    stage: Stage,
+    folder: Path,
+    *,
+    device: torch.device,
+    every: int = 50,
+    speed: float | None = None,
+) -> QatNetwork:
+    """Train the integers of a trained network, or go on with them; in eval mode on the CPU at the end.
+
+    Args:
+        net: float.
+        source: training images; the first 512 choose the first ranges.
+        config: see ``oaq.qat.Config``.
+        stage: its learning rate is that of the weights.
+        folder: for ``integers.ckpt`` and ``layers.csv``.
+        device: where.
+        every: steps between two counts of overflows.
+        speed: see ``OverflowController``.
+
+    Raises:
+        ConfigError, TrainingError, FormatError: see ``prepare``, ``fit`` and ``OverflowController.finish``.
+    """
+    calibration = first_inputs(source, 512)
+    network = prepare(net, calibration[0][:1], config, calibration=calibration).to(device)
+    # Adam: folded batch norms leave weights of very unlike size, on which plain SGD diverges at any useful rate
+    optimizer = torch.optim.AdamW(parameter_groups(network, stage.lr, stage.weight_decay), stage.lr)
+    steps = steps_of(source, stage)
+    controller = OverflowController(network, optimizer, every=every, freeze_at=steps * 3 // 4, rate=0.5, speed=speed)
+    run = Run(_wrapped(network, device), optimizer, F.cross_entropy, _epochs(source, stage, device), controller)
+    folder.mkdir(parents=True, exist_ok=True)
+    _fit(run, source, stage, folder / "integers.ckpt", config.method, log=folder / "layers.csv")
+    inputs = [x.to(device) for x in calibration]
+    reestimate(network, inputs)
+    if controller.moves:
+        states = controller.finish(inputs)
+        if is_first():
+            say.tables([overflow_table(states)])
+    return network.cpu().eval()
+
+
+def first_inputs(source: Source, count: int) -> list[torch.Tensor]:
+    """The first ``count`` images without labels, in batches of 128."""
+    found: list[torch.Tensor] = []
+    for x, _ in source.batches(128):
+        found.append(x[: count - sum(map(len, found))])
+        if sum(map(len, found)) == count:
+            break
+    return found
+
+
+def right(logits: Callable[[torch.Tensor], torch.Tensor], source: Source, size: int = 250) -> int:
+    """How many images are classified right."""
+    with torch.inference_mode():
+        return sum(int((logits(x).argmax(dim=1) == y).sum()) for x, y in source.batches(size))
+
+
+def right_as_integers(program: IntProgram, source: Source, size: int = 250) -> int:
+    """The same, run by the native session with the plan for this CPU."""
+    session = oaq.Session(oaq.plan(program))
+    return right(lambda x: torch.from_numpy(np.asarray(session.run(x.numpy()))), source, size)
+
+
+def _epochs(source: Source, stage: Stage, device: torch.device) -> Callable[[int, int], Iterable[Batch]]:
+    return lambda number, skip: (
+        (x.to(device), y.to(device)) for x, y in source.epoch(stage.batch, stage.seed, number, skip=skip, share=share())
+    )
+
+
+def _wrapped(net: nn.Module, device: torch.device) -> nn.Module:
+    if processes() == 1:
+        return net
+    return DistributedDataParallel(net, [device] if device.type == "cuda" else None)
+
+
+def _fit(run: Run, source: Source, stage: Stage, checkpoint: Path, label: str, *, log: Path | None = None) -> None:
+    """``fit`` under a board, with a CSV of what was counted."""
+    loop = Loop(stage.epochs, stage.accumulate, stage.bf16, checkpoint=checkpoint)
+    steps = steps_of(source, stage)
+    run.factor = cosine(steps, stage.warmup)
+    resumed = resume(run, loop)
+    written = CsvLog(log, run.position.iteration if resumed else None) if log is not None and is_first() else None
+    events = checkpoint.parent / "events"
+    with Board(label, steps - run.position.iteration, events, silent=not is_first()) as board:
+        run.told = board.told
+        if run.controller is not None:
+            run.controller.log = _both(board.counted, written)
+        fit(run, loop)
+
+
+def _both(shown: Told, written: Told | None) -> Told:
+    def told(states: Sequence[LayerState]) -> None:
+        shown(states)
+        if written is not None:
+            written(states)
+
+    return told

@@ -1,0 +1,282 @@
+"""A ``FloatGraph`` while it grows: what every front end does with layers, whichever format it reads.
+
+Batch norms and constants become part of the layer before them, clamps part of the operator they follow, rows and
+columns of zeros part of the convolution that reads them. *Whether* an operator may become part of another (nobody else
+sees its result) is for the front end to say; how, is decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.graph import (
+    FloatAdd,
+    FloatArray,
+    FloatAvgPool,
+    FloatClamp,
+    FloatConcat,
+    FloatConv2d,
+    FloatFunction,
+    FloatGlobalAvgPool,
+    FloatGraph,
+    FloatLinear,
+    FloatMul,
+    FloatNode,
+    FloatOp,
+    FloatPad,
+)
+from oaq.errors import ProgramError, UnsupportedOp
+from oaq.program.ops import LARGEST_WINDOW, Padding
+
+CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
+"""Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""
+
+GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardswish"}
+"""What x times a function of x is."""
+
+WIDEST_DIAGONAL = 4096
+"""A scale per element of a longer vector is refused: as a matrix it would be almost nothing but zeros."""
+
+Floats = NDArray[np.float64]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where in the network something stands.
+
+    Attributes:
+        name: for the node made there.
+        shown: begins every message about it.
+    """
+
+    name: str
+    shown: str
+
+    def unsupported(self, why: str) -> UnsupportedOp:
+        """The error for what cannot be taken."""
+        return UnsupportedOp(f"{self.shown}: {why}")
+
+    def under(self, suffix: str) -> Site:
+        """For a second node made at the same place."""
+        return Site(self.name + suffix, self.shown)
+
+
+@dataclass
+class Assembly:
+    """A graph under construction.
+
+    Attributes:
+        name: of the graph.
+        inputs: tensors the caller provides.
+        shapes: of one sample, by tensor.
+        nodes: by the tensor they write, in execution order.
+    """
+
+    name: str
+    inputs: list[str] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    nodes: dict[str, FloatNode] = field(default_factory=dict)
+
+    def append(self, op: FloatOp, inputs: Iterable[str], shape: Shape, site: Site) -> str:
+        """Append a node; returns the tensor it writes, which has the node's name.
+
+        Raises:
+            UnsupportedOp: samples are neither images nor vectors.
+            ProgramError: weights are not finite.
+        """
+        name, count = site.name, 1
+        while name in self.shapes:
+            count += 1
+            name = f"{site.name}:{count}"
+        _check_finite(op, site)
+        self.shapes[name] = checked_shape(shape, site)
+        self.nodes[name] = FloatNode(name, op, tuple(inputs), name)
+        return name
+
+    def change(self, tensor: str, op: FloatOp, site: Site) -> None:
+        """Give the node that writes ``tensor`` another operator, because what stands at ``site`` becomes part of it."""
+        _check_finite(op, site)
+        self.nodes[tensor] = replace(self.nodes[tensor], op=op)
+
+    def remove(self, tensor: str) -> str:
+        """Take out the node that writes ``tensor`` and has one input; returns that input."""
+        del self.shapes[tensor]
+        return self.nodes.pop(tensor).inputs[0]
+
+    def clamp(self, tensor: str, bounds: FloatClamp, before: FloatNode | None, site: Site) -> str:
+        """Clamp a tensor: inside the operator ``before`` that computes it, where that is given and possible.
+
+        Bounds that exclude 0.0 stay a function: an operator's own range always holds its zero point.
+        """
+        bounds = tuple(None if bound is None or math.isinf(bound) else bound for bound in bounds)  # type: ignore
+        if before is not None and isinstance(before.op, CLAMPABLE):
+            merged = compose(before.clamp, bounds)
+            if merged is not None and (merged[0] or 0.0) <= 0.0 <= (merged[1] or 0.0):
+                self.nodes[before.output] = replace(before, clamp=merged)
+                return before.output
+        lo, hi = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
+        return self.append(FloatFunction("clamp", (float(lo), float(hi))), (tensor,), self.shapes[tensor], site)
+
+    def scale_and_shift(self, tensor: str, numbers: tuple[Floats, Floats], before: FloatNode | None, site: Site) -> str:
+        """X * scale + shift, each a number or (C,): part of the layer ``before``, or a 1x1 depthwise convolution.
+
+        A vector that no layer computes is multiplied by a diagonal matrix.
+
+        Raises:
+            UnsupportedOp: such a vector is longer than ``WIDEST_DIAGONAL``.
+        """
+        shape = self.shapes[tensor]
+        scale, shift = (np.broadcast_to(each, (shape[0],)) for each in numbers)
+        if before is not None and before.clamp is None and isinstance(before.op, FloatConv2d | FloatLinear):
+            weight, bias = before.op.weight.astype(np.float64), before.op.bias.astype(np.float64)
+            rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+            op = replace(before.op, weight=narrowed(weight * rows), bias=narrowed(bias * scale + shift))
+            self.change(tensor, op, site)
+            return tensor
+        if len(shape) == 1:
+            if shape[0] > WIDEST_DIAGONAL:
+                raise site.unsupported(f"on {shape[0]} elements that no layer computes; put it after a layer")
+            return self.append(FloatLinear(narrowed(np.diag(scale)), narrowed(shift)), (tensor,), shape, site)
+        weight = narrowed(scale.reshape(-1, 1, 1, 1))
+        return self.append(FloatConv2d(weight, narrowed(shift), groups=shape[0]), (tensor,), shape, site)
+
+    def join_padding(self, tensor: str, padding: Padding, before: FloatNode | None) -> tuple[str, Padding]:
+        """The tensor and padding of a convolution that takes over the zeros that ``before`` pads ``tensor`` with."""
+        if before is not None and isinstance(before.op, FloatPad):
+            joined = tuple(a + b for a, b in zip(padding, before.op.padding, strict=True))
+            if max(joined) <= LARGEST_WINDOW:
+                return self.remove(tensor), joined  # type: ignore[return-value]
+        return tensor, padding
+
+    def add(self, a: str, b: str, site: Site) -> str:
+        """The sum of two tensors of one shape.
+
+        Raises:
+            UnsupportedOp: the shapes differ.
+        """
+        if self.shapes[a] != self.shapes[b]:
+            raise site.unsupported(f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq adds equal shapes")
+        return self.append(FloatAdd(), (a, b), self.shapes[a], site)
+
+    def multiply(self, a: str, b: str, site: Site) -> str:
+        """The product of two tensors of one shape, or of an image and a number per channel, (C, 1, 1), in any order.
+
+        Raises:
+            UnsupportedOp: other shapes.
+        """
+        for first, second in ((a, b), (b, a)):
+            shape, other = self.shapes[first], self.shapes[second]
+            if other in (shape, (shape[0], 1, 1)) and len(other) == len(shape):
+                return self.append(FloatMul(), (first, second), shape, site)
+        raise site.unsupported(
+            f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, 1), or equal shapes"
+        )
+
+    def gate(self, x: str, before: FloatNode | None, site: Site) -> str | None:
+        """``x`` times what ``before``, which may be taken out, makes of ``x``; None if that is no known function."""
+        name = GATES.get(before.op) if before is not None and isinstance(before.op, FloatFunction) else None
+        if before is None or name is None or before.inputs != (x,) or before.clamp is not None:
+            return None
+        self.remove(before.output)
+        return self.append(FloatFunction(name), (x,), self.shapes[x], site)  # type: ignore[arg-type]
+
+    def graph(self, outputs: tuple[str, ...], metadata: Mapping[str, str]) -> FloatGraph:
+        """The finished graph, without what nobody reads."""
+        needed = set(outputs)
+        for node in reversed(list(self.nodes.values())):
+            if node.output in needed:
+                needed.update(node.inputs)
+        nodes = tuple(node for node in self.nodes.values() if node.output in needed)
+        shapes = {name: shape for name, shape in self.shapes.items() if name in needed or name in self.inputs}
+        return FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata))
+
+
+def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:
+    """One clamp that does what two do; None if nothing but a constant would be left."""
+    if first is None:
+        first = (None, None)
+
+    def inside(bound: float | None, otherwise: float | None) -> float | None:
+        if bound is None:
+            return otherwise
+        low = bound if second[0] is None else max(bound, second[0])
+        return low if second[1] is None else min(low, second[1])
+
+    lo, hi = inside(first[0], second[0]), inside(first[1], second[1])
+    return None if lo is not None and hi is not None and lo >= hi else (lo, hi)
+
+
+def channel_numbers(number: Floats, shape: Shape, site: Site) -> Floats:
+    """A constant beside an activation of ``shape`` that is one number, or one per channel, as () or (C,).
+
+    Raises:
+        UnsupportedOp: it is something else, or not finite.
+    """
+    if not np.all(np.isfinite(number)):
+        raise site.unsupported("the constant holds NaN or infinity")
+    if number.size == 1:
+        return number.reshape(())
+    wanted = (shape[0], *(1,) * (len(shape) - 1))
+    if number.size == shape[0] and number.shape[-len(wanted) :] == wanted:
+        return number.reshape(-1)
+    raise site.unsupported(f"a constant of shape {number.shape}; one number or one per channel can be taken")
+
+
+def batch_norm_numbers(
+    statistics: tuple[Floats, Floats], epsilon: float, affine: tuple[Floats | None, Floats | None], site: Site
+) -> tuple[Floats, Floats]:
+    """Scale and shift, (C,) each, of a batch norm in evaluation.
+
+    Args:
+        statistics: running mean and variance.
+        epsilon: added to the variance.
+        affine: weight and bias.
+        site: for the message.
+
+    Raises:
+        ProgramError: a variance is not positive.
+    """
+    mean, variance = statistics[0], statistics[1] + epsilon
+    if np.any(variance <= 0):
+        raise ProgramError(
+            f"{site.shown}: {int((variance <= 0).sum())} of {variance.size} running variances, with eps {epsilon}, are "
+            f"not positive (least {variance.min()}); the file of weights is damaged"
+        )
+    scale = 1.0 / np.sqrt(variance)
+    if affine[0] is not None:
+        scale = scale * affine[0]
+    shift = -mean * scale
+    return scale, shift if affine[1] is None else shift + affine[1]
+
+
+def narrowed(numbers: NDArray[np.floating]) -> FloatArray:
+    """As float32; what is too large becomes infinite, for ``append`` and ``change`` to refuse."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
+
+
+def checked_shape(shape: Shape, site: Site) -> Shape:
+    """(C, H, W) or (C,).
+
+    Raises:
+        UnsupportedOp: anything else.
+    """
+    if len(shape) not in (1, 3):
+        raise site.unsupported(f"a sample of shape {shape}; oaq knows images (C, H, W) and vectors (C,)")
+    return shape
+
+
+def _check_finite(op: FloatOp, site: Site) -> None:
+    if isinstance(op, FloatConv2d | FloatLinear):
+        bad = sum(int((~np.isfinite(part)).sum()) for part in (op.weight, op.bias))
+        if bad:
+            raise ProgramError(
+                f"{site.shown}: {bad} of its {op.weight.size + op.bias.size} weights and biases become NaN or infinite "
+                "in float32; look at its parameters"
+            )

@@ -1,0 +1,277 @@
+"""The graph while it grows: which of the file's tensors is which of ours, and how its axes are counted.
+
+ONNX moves axes about (Transpose, Reshape, Flatten, Squeeze) where a ``FloatGraph`` knows images (C, H, W) and vectors
+(C,) only. A ``View`` keeps account of what the file calls the axes of one of our tensors, so that such nodes cost
+nothing unless somebody needs their result in another order of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.assembly import Assembly, Floats, Shape, Site
+from oaq.capture.from_onnx.attributes import described
+from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode, TensorType
+from oaq.capture.from_onnx.inputs import Inputs
+from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.graph import FloatGraph, FloatNode, FloatOp, FloatReshape
+from oaq.errors import UnsupportedOp
+
+
+@dataclass(frozen=True)
+class View:
+    """One of our tensors, as the file sees it.
+
+    Attributes:
+        tensor: of the graph under construction; its memory is in the order of its own (C, H, W) or (C,).
+        layout: of that memory, by the axes of one sample in the file.
+    """
+
+    tensor: str
+    layout: Layout
+
+    @property
+    def is_plain(self) -> bool:
+        """The file's axes lie in memory in their own order."""
+        return self.layout.is_in(range(len(self.layout.axes)))
+
+    def axes(self, shape: Shape) -> Shape | None:
+        """For each of the file's axes which axis of the tensor's own ``shape`` it is; None if they are not the same.
+
+        Axes of size 1 stand for each other in their order.
+        """
+        sizes = [size for size in self.layout.sizes if size > 1]
+        real = [axis for axis, size in enumerate(shape) if size > 1]
+        if len(self.layout.axes) != len(shape) or sizes != [shape[axis] for axis in real]:
+            return None
+        stretches = [stretch for stretch, size in enumerate(self.layout.sizes) if size > 1]
+        ours = dict(zip(stretches, real, strict=True))
+        ones = iter([axis for axis, size in enumerate(shape) if size == 1])
+        found = []
+        for parts in self.layout.axes:
+            wide = [ours[part] for part in parts if part in ours]
+            if len(wide) > 1:
+                return None
+            found.append(wide[0] if wide else next(ones, -1))
+        return tuple(found) if sorted(found) == list(range(len(shape))) else None
+
+
+@dataclass(frozen=True)
+class Left:
+    """A value that stays in float at the network's edge: what is left undone to ``of``, in the file's words."""
+
+    of: str
+    undone: tuple[str, ...]
+
+
+@dataclass
+class Builder(Assembly):
+    """A graph under construction, from a file's.
+
+    Attributes:
+        file: what is read.
+        values: by the file's names.
+        names: the file's names of each of our tensors, the reverse of ``values``.
+        moved_inputs: inputs that the file reads (H, W, C) and our graph (C, H, W).
+    """
+
+    file: OnnxGraph = field(kw_only=True)
+    values: dict[str, View | Left] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    moved_inputs: set[str] = field(default_factory=set)
+
+    def settle(self, name: str, value: View | Left) -> None:
+        """Say what the file's tensor ``name`` is."""
+        self.values[name] = value
+        if isinstance(value, View):
+            self.names.setdefault(value.tensor, []).append(name)
+
+    def view(self, name: str, node: OnnxNode) -> View:
+        """What the file's tensor ``name`` is.
+
+        Raises:
+            UnsupportedOp: it is a constant, left out, or behind something that stays in float.
+        """
+        value = self.values.get(name)
+        if isinstance(value, View):
+            return value
+        if isinstance(value, Left):
+            raise unsupported(node, f"it reads {value.undone[-1]}, which oaq leaves in float at a network's end only")
+        raise unsupported(node, f"its input {name!r} is a constant, or left out; an activation is expected")
+
+    def read(self, name: str, node: OnnxNode) -> str:
+        """The tensor ``name`` with its memory in the order of the file's axes; reshaped for that where needed.
+
+        Raises:
+            UnsupportedOp: memory would have to be permuted.
+        """
+        view = self.view(name, node)
+        shape = view.layout.shape
+        if shape == self.shapes[view.tensor] and view.is_plain:
+            return view.tensor
+        if not view.is_plain:
+            raise unsupported(
+                node,
+                f"it needs {name!r}, {shape}, in another order of memory; oaq keeps channels together and permutes "
+                "nothing: export the network in NCHW order, without a Transpose in between",
+            )
+        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+        self.settle(name, View(tensor, laid(shape)))
+        return tensor
+
+    def counted(self, name: str, node: OnnxNode) -> tuple[str, Shape]:
+        """The tensor ``name``, and for each of the file's axes which of the tensor's own it is.
+
+        Raises:
+            UnsupportedOp: they do not correspond one to one, and could not without permuting memory.
+        """
+        view = self.view(name, node)
+        axes = view.axes(self.shapes[view.tensor])
+        if axes is not None:
+            return view.tensor, axes
+        tensor = self.read(name, node)
+        return tensor, tuple(range(len(self.shapes[tensor])))
+
+    def vector(self, name: str, node: OnnxNode) -> tuple[str, NDArray[np.int64] | None]:
+        """A tensor of one axis; and which of the file's elements each of its own is, None if they are the same."""
+        view = self.view(name, node)
+        if view.is_plain:
+            return self.read(name, node), None
+        shape = view.layout.shape
+        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+        return tensor, view.layout.order_of_elements()
+
+    def as_channels(self, name: str, node: OnnxNode) -> str:
+        """The tensor ``name``, of one wide axis at most, as (C, 1, 1)."""
+        view = self.view(name, node)
+        shape = (prod(view.layout.sizes), 1, 1)
+        if self.shapes[view.tensor] == shape:
+            return view.tensor
+        return self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+
+    def shape_of(self, name: str) -> Shape:
+        """Of one sample of a value that has been settled, as the file counts axes."""
+        view = self.values[name]
+        assert isinstance(view, View)
+        return view.layout.shape
+
+    def is_activation(self, name: str) -> bool:
+        """Whether the tensor depends on the network's input."""
+        return name in self.values
+
+    def constant(self, name: str, node: OnnxNode) -> Floats:
+        """The numbers of a constant in float64.
+
+        Raises:
+            UnsupportedOp: it is computed from the input, or holds no numbers.
+        """
+        found = self.file.constant(name)
+        if found is None or found.dtype.kind not in "fiu":
+            raise unsupported(node, f"its input {name!r} is no constant number; only constants can be taken there")
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+            return found.astype(np.float64)
+
+    def scalar(self, name: str, node: OnnxNode) -> float | None:
+        """One number; None where the input is left out."""
+        if not name:
+            return None
+        found = self.constant(name, node)
+        if found.size != 1:
+            raise unsupported(node, f"its input {name!r} is of shape {found.shape}; one number can be taken there")
+        return float(found.reshape(()))
+
+    def inputs_of(self, node: OnnxNode) -> Inputs:
+        """What is known of a node's inputs, as the rules of shapes want it."""
+        types = [self.file.types.get(name, TensorType()) for name in node.inputs]
+        return Inputs(types, [self.file.constant(name) for name in node.inputs], self.file.opset)
+
+    def sample(self, name: str, node: OnnxNode) -> Shape:
+        """Shape of one sample of the file's tensor.
+
+        Raises:
+            UnsupportedOp: its first axis is not the batch.
+        """
+        shape = self.file.shape(name)
+        if not shape or shape[0] != self.file.batch:
+            raise unsupported(node, f"it mixes samples: {shape} from a batch of {self.file.batch}")
+        return shape[1:]
+
+    def foldable(self, name: str, node: OnnxNode) -> FloatNode | None:
+        """The node that computes ``name`` if nobody but ``node`` sees its result: that may be made part of it."""
+        view = self.values.get(name)
+        if not isinstance(view, View):
+            return None
+        for known in self.names[view.tensor]:
+            if known in self.file.outputs:
+                return None
+            for user in self.file.consumers.get(known, ()):
+                result = self.values.get(user.outputs[0]) if user.outputs else None
+                if user is not node and not (isinstance(result, View) and result.tensor == view.tensor):
+                    return None
+        return self.nodes.get(view.tensor)
+
+    def emit(self, op: FloatOp, inputs: Iterable[str], shape: Shape, node: OnnxNode, axes: Shape | None = None) -> None:
+        """Append a node for the file's ``node``, whose first result it is.
+
+        Args:
+            op: what is computed.
+            inputs: tensors of ours.
+            shape: of the result, in our order.
+            node: of the file.
+            axes: for each of the file's axes which of ours it is; None if they are the same.
+        """
+        self.write(node, self.append(op, inputs, shape, site(node)), axes)
+
+    def write(self, node: OnnxNode, tensor: str, axes: Shape | None = None) -> None:
+        """``node`` writes ``tensor``; ``axes`` as for ``emit``."""
+        self.settle(node.outputs[0], View(tensor, laid(self.shapes[tensor], axes)))
+
+    def output(self, name: str) -> tuple[str, Shape]:
+        """``counted``, of what the file calls an output."""
+        return self.counted(name, OnnxNode(name, "output", "", (name,), (), {}))
+
+    def recount(self, name: str, shape: Shape) -> None:
+        """From here on the file's ``name`` has ``shape``, which differs from what it had by axes of size 1 only."""
+        view = self.values[name]
+        layout = view.layout.reshaped(shape) if isinstance(view, View) else None
+        assert isinstance(view, View) and layout is not None
+        self.settle(name, View(view.tensor, layout))
+
+    def finished(self, outputs: Sequence[str], metadata: dict[str, str]) -> FloatGraph:
+        """The graph with its outputs named as in the file, where those names are free."""
+        renamed = {}
+        for name in outputs:
+            view = self.values[name]
+            assert isinstance(view, View)
+            if name not in self.shapes and view.tensor not in renamed:
+                renamed[view.tensor] = name
+        self.shapes = {renamed.get(name, name): shape for name, shape in self.shapes.items()}
+        self.nodes = {
+            renamed.get(name, name): replace(
+                node, inputs=tuple(renamed.get(each, each) for each in node.inputs), output=renamed.get(name, name)
+            )
+            for name, node in self.nodes.items()
+        }
+        tensors = [self.values[name].tensor for name in outputs]  # type: ignore[union-attr]
+        return self.graph(tuple(renamed.get(each, each) for each in tensors), metadata)
+
+
+def laid(shape: Shape, axes: Shape | None = None) -> Layout:
+    """Memory in our ``shape``, seen by a file whose axis i is our axis ``axes[i]``."""
+    axes = tuple(range(len(shape))) if axes is None else axes
+    return Layout.of(tuple(shape[axis] for axis in axes), tuple(np.argsort(axes).tolist()))
+
+
+def site(node: OnnxNode) -> Site:
+    """Where a node stands, for the graph and for messages."""
+    return Site(node.name, described(node))
+
+
+def unsupported(node: OnnxNode, why: str) -> UnsupportedOp:
+    """The error for a node that cannot be taken."""
+    return site(node).unsupported(why)

@@ -1,0 +1,94 @@
+"""Functions of one value: clamps, which become part of what they follow, and curves, which become tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from oaq.capture.from_float_onnx.builder import Builder, View, site, unsupported
+from oaq.capture.from_onnx.attributes import real, text
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.graph import FloatClamp, FloatFunction
+
+Handler = Callable[[Builder, OnnxNode], None]
+
+FARTHEST = float(np.finfo(np.float32).max)
+"""Bounds from here on are none: exporters write the largest float where they mean that."""
+
+
+def clamped(lo: float | None, hi: float | None) -> Handler:
+    """Relu and its like."""
+    return lambda build, node: _clamp(build, node, node.given(0), (lo, hi))
+
+
+def clip(build: Builder, node: OnnxNode) -> None:
+    """Clip by attributes (before opset 11) or constants."""
+    ends = []
+    for index, name in ((1, "min"), (2, "max")):
+        end = real(node, name, np.nan) if name in node.attributes else build.scalar(node.given(index), node)
+        ends.append(None if end is None or abs(end) >= FARTHEST else end)
+    _clamp(build, node, node.given(0), (ends[0], ends[1]))
+
+
+def bounded(build: Builder, node: OnnxNode) -> None:
+    """Min or Max of an activation and a number."""
+    activations = [name for name in node.inputs if build.is_activation(name)]
+    if len(node.inputs) != 2 or len(activations) != 1:
+        raise unsupported(node, "of several activations; oaq takes an activation and a number")
+    x = activations[0]
+    end = build.scalar(next(name for name in node.inputs if name != x), node)
+    _clamp(build, node, x, (end, None) if node.op == "Max" else (None, end))
+
+
+def _clamp(build: Builder, node: OnnxNode, x: str, bounds: FloatClamp) -> None:
+    if any(bound is not None and np.isnan(bound) for bound in bounds):
+        raise unsupported(node, "its bounds are NaN")
+    view = build.view(x, node)
+    tensor = build.clamp(view.tensor, bounds, build.foldable(x, node), site(node))
+    build.settle(node.outputs[0], View(tensor, view.layout))
+
+
+def curve(name: str, **parameters: float) -> Handler:
+    """A function of one value; ``parameters`` are its attributes with their defaults."""
+
+    def take(build: Builder, node: OnnxNode) -> None:
+        given = tuple(real(node, key, default) for key, default in parameters.items())
+        apply(build, node, node.given(0), FloatFunction(name, given))  # type: ignore[arg-type]
+
+    return take
+
+
+def gelu(build: Builder, node: OnnxNode) -> None:
+    """Gelu by the error function."""
+    if text(node, "approximate", "none") != "none":
+        raise unsupported(node, f"approximate={text(node, 'approximate', 'none')!r}; oaq knows 'none'")
+    apply(build, node, node.given(0), FloatFunction("gelu"))
+
+
+def hard_sigmoid(build: Builder, node: OnnxNode) -> None:
+    """clip(alpha * x + beta, 0, 1)."""
+    alpha, beta = real(node, "alpha", 0.2), real(node, "beta", 0.5)
+    apply(build, node, node.given(0), hard_sigmoid_of(alpha, beta))
+
+
+def hard_sigmoid_of(alpha: float, beta: float) -> FloatFunction:
+    """The plain function where the numbers are its own, to float32."""
+    if np.float32(alpha) == np.float32(1 / 6) and beta == 0.5:
+        return FloatFunction("hardsigmoid")
+    return FloatFunction("hardsigmoid", (alpha, beta))
+
+
+def parametric_relu(build: Builder, node: OnnxNode) -> None:
+    """PRelu with one slope for all channels."""
+    slope = build.constant(node.given(1), node)
+    if slope.size > 1 and np.ptp(slope) != 0:
+        raise unsupported(node, f"its {slope.size} slopes differ; oaq takes one for all channels")
+    apply(build, node, node.given(0), FloatFunction("leaky_relu", (float(slope.reshape(-1)[0]),)))
+
+
+def apply(build: Builder, node: OnnxNode, x: str, op: FloatFunction) -> None:
+    """``op`` of the file's ``x`` is what ``node`` writes."""
+    view = build.view(x, node)
+    tensor = build.append(op, (view.tensor,), build.shapes[view.tensor], site(node))
+    build.settle(node.outputs[0], View(tensor, view.layout))

@@ -1,0 +1,177 @@
+"""Convolution, matrix product, batch norm, and arithmetic with constants and between activations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from oaq.capture.assembly import Floats, batch_norm_numbers, narrowed
+from oaq.capture.from_float_onnx.builder import Builder, site, unsupported
+from oaq.capture.from_onnx.attributes import integer, real
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.windows import window
+from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.program.ops import Padding
+
+
+def convolution(build: Builder, node: OnnxNode) -> None:
+    """Conv of images, all ways of padding; zeros padded just before it become its own."""
+    weight = build.constant(node.given(1), node)
+    tensor = build.read(node.given(0), node)
+    shape = build.shapes[tensor]
+    if weight.ndim != 4 or len(shape) != 3:
+        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves images, in two dimensions")
+    found = window(node, shape[1:], weight.shape[2:])
+    padding: Padding = (found.before[0], found.after[0], found.before[1], found.after[1])
+    tensor, padding = build.join_padding(tensor, padding, build.foldable(node.given(0), node))
+    bias = build.constant(node.given(2), node).reshape(-1) if node.given(2) else np.zeros(len(weight))
+    if len(bias) != len(weight):
+        raise unsupported(node, f"it has {len(bias)} biases for {len(weight)} outputs")
+    strides, dilations = (found.stride[0], found.stride[1]), (found.dilation[0], found.dilation[1])
+    op = FloatConv2d(narrowed(weight), narrowed(bias), strides, padding, dilations, integer(node, "group", 1))
+    build.emit(op, (tensor,), (len(weight), *found.count), node)
+
+
+def gemm(build: Builder, node: OnnxNode) -> None:
+    """Gemm of vectors: alpha * x @ weight + beta * bias."""
+    if integer(node, "transA", 0):
+        raise unsupported(node, "transA=1 mixes samples")
+    if build.is_activation(node.given(1)):
+        raise unsupported(node, "the product of two activations; oaq multiplies by constant weights")
+    weight = build.constant(node.given(1), node)
+    rows = (weight if integer(node, "transB", 0) else weight.T) * real(node, "alpha", 1.0)
+    bias = np.zeros(len(rows))
+    if node.given(2):
+        given = build.constant(node.given(2), node) * real(node, "beta", 1.0)
+        if given.size not in (1, len(rows)):
+            raise unsupported(node, f"its bias {given.shape} is not one number for each of {len(rows)} outputs")
+        bias = np.broadcast_to(given.reshape(-1), (len(rows),))
+    _linear(build, node, rows, bias)
+
+
+def matmul(build: Builder, node: OnnxNode) -> None:
+    """MatMul of vectors by constant weights."""
+    if not build.is_activation(node.given(0)) or build.is_activation(node.given(1)):
+        raise unsupported(node, "only activations times constant weights can be taken, in this order")
+    weight = build.constant(node.given(1), node)
+    if weight.ndim != 2:
+        raise unsupported(node, f"by weights of shape {weight.shape}; oaq takes a matrix")
+    _linear(build, node, weight.T, np.zeros(weight.shape[1]))
+
+
+def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
+    shape = build.sample(node.given(0), node)
+    if len(shape) != 1:
+        raise unsupported(node, f"on {shape}; oaq applies it to vectors (C,): flatten first")
+    tensor, order = build.vector(node.given(0), node)
+    rows = np.ascontiguousarray(rows if order is None else rows[:, order])
+    build.emit(FloatLinear(narrowed(rows), narrowed(bias)), (tensor,), (len(rows),), node)
+
+
+def batch_norm(build: Builder, node: OnnxNode) -> None:
+    """BatchNormalization in evaluation: a scale and a shift per channel."""
+    if integer(node, "training_mode", 0) or any(node.outputs[1:]):
+        raise unsupported(node, "it normalizes with the statistics of each batch; export the network in evaluation")
+    if not integer(node, "spatial", 1):
+        raise unsupported(node, "spatial=0 normalizes every pixel by itself; oaq scales channels")
+    weight, bias, mean, variance = (build.constant(node.given(index), node) for index in range(1, 5))
+    epsilon = float(str(np.float32(real(node, "epsilon", 1e-5))))  # the decimal that the exporter has narrowed
+    numbers = batch_norm_numbers((mean, variance), epsilon, (weight, bias), site(node))
+    tensor, axes = build.counted(node.given(0), node)
+    if axes[0] != 0:
+        raise unsupported(node, "it scales rows or columns of an image; oaq scales channels")
+    if any(each.shape != (build.shapes[tensor][0],) for each in numbers):
+        raise unsupported(node, f"its numbers {numbers[0].shape} are not one for each of {build.shapes[tensor][0]}")
+    made = build.scale_and_shift(tensor, numbers, build.foldable(node.given(0), node), site(node))
+    build.write(node, made, axes)
+
+
+def arithmetic(build: Builder, node: OnnxNode) -> None:
+    """Add, Sub, Mul, Div: two activations, or one and a constant per channel."""
+    left, right = node.given(0), node.given(1)
+    if build.is_activation(left) and build.is_activation(right):
+        _of_two(build, node)
+        return
+    if node.op == "Div" and not build.is_activation(left):
+        raise unsupported(node, "a constant divided by an activation")
+    x, constant = (left, right) if build.is_activation(left) else (right, left)
+    number = _beside(build, node, x, build.constant(constant, node))
+    one, zero = np.asarray(1.0), np.asarray(0.0)
+    match node.op:
+        case "Add":
+            numbers = one, number
+        case "Sub":
+            numbers = (one, -number) if x == left else (-one, number)
+        case "Mul":
+            numbers = number, zero
+        case _:
+            if np.any(number == 0):
+                raise unsupported(node, "it divides by zero")
+            numbers = 1.0 / number, zero
+    _scaled(build, node, x, numbers)
+
+
+def negated(build: Builder, node: OnnxNode) -> None:
+    """Neg."""
+    _scaled(build, node, node.given(0), (np.asarray(-1.0), np.asarray(0.0)))
+
+
+def summed(build: Builder, node: OnnxNode) -> None:
+    """Sum of two."""
+    if len(node.inputs) != 2 or not all(build.is_activation(name) for name in node.inputs):
+        raise unsupported(node, f"of {len(node.inputs)} inputs; oaq adds two activations")
+    _of_two(build, node)
+
+
+def _scaled(build: Builder, node: OnnxNode, x: str, numbers: tuple[Floats, Floats]) -> None:
+    tensor, axes = build.counted(x, node)
+    build.write(node, build.scale_and_shift(tensor, numbers, build.foldable(x, node), site(node)), axes)
+
+
+def _beside(build: Builder, node: OnnxNode, x: str, number: Floats) -> Floats:
+    """A constant that is one number, or one per channel, as () or (C,).
+
+    Raises:
+        UnsupportedOp: it is something else, is not finite, or changes the shape.
+    """
+    if not np.all(np.isfinite(number)):
+        raise unsupported(node, "the constant holds NaN or infinity")
+    if build.sample(node.outputs[0], node) != build.sample(x, node):
+        raise unsupported(node, f"the constant {number.shape} changes the shape of {build.sample(x, node)}")
+    if number.size == 1:
+        return number.reshape(())
+    _, axes = build.counted(x, node)
+    rank = 1 + len(axes)
+    shape = (1,) * (rank - number.ndim) + number.shape
+    wide = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(wide) == 1 and wide[0] > 0 and axes[wide[0] - 1] == 0:
+        return number.reshape(-1)
+    raise unsupported(node, f"a constant of shape {number.shape}; one number or one per channel can be taken")
+
+
+def _of_two(build: Builder, node: OnnxNode) -> None:
+    if node.op not in ("Add", "Sum", "Mul"):
+        raise unsupported(node, "of two activations; oaq adds equal shapes and multiplies by channel")
+    if node.op == "Mul" and _gated(build, node):
+        return
+    (a, axes), (b, others) = (build.counted(node.given(index), node) for index in (0, 1))
+    if axes != others:
+        a, b = (build.read(node.given(index), node) for index in (0, 1))
+        axes = tuple(range(len(build.shapes[a])))
+    made = (build.multiply if node.op == "Mul" else build.add)(a, b, site(node))
+    build.write(node, made, axes)
+    if build.sample(node.outputs[0], node) != build.shape_of(node.outputs[0]):
+        raise unsupported(node, f"it widens {build.shape_of(node.outputs[0])} to {build.sample(node.outputs[0], node)}")
+
+
+def _gated(build: Builder, node: OnnxNode) -> bool:
+    """An image times one number per channel, whatever order the file counts its axes in."""
+    for image, gate in ((0, 1), (1, 0)):
+        tensor, axes = build.counted(node.given(image), node)
+        shape = build.shapes[tensor]
+        channels = axes.index(0)
+        wanted = tuple(shape[0] if axis == channels else 1 for axis in range(len(axes)))
+        if len(shape) == 3 and shape != (shape[0], 1, 1) and build.sample(node.given(gate), node) == wanted:
+            factor = build.as_channels(node.given(gate), node)
+            build.write(node, build.multiply(tensor, factor, site(node)), axes)
+            return True
+    return False

@@ -1,0 +1,135 @@
+"""What only moves values: axes counted anew, zeros around an image, parts and joins."""
+
+from __future__ import annotations
+
+from oaq.capture.from_float_onnx.builder import Builder, View, laid, site, unsupported
+from oaq.capture.from_onnx import movement
+from oaq.capture.from_onnx.attributes import integer, integers, text
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.graph import FloatConcat, FloatPad, FloatSlice
+from oaq.program.ops import LARGEST_WINDOW
+
+Shape = tuple[int, ...]
+
+
+def unchanged(build: Builder, node: OnnxNode) -> None:
+    """Identity, Dropout in evaluation, Cast between float types."""
+    if any(node.outputs[1:]):
+        raise unsupported(node, "more than its first result is wanted")
+    if node.op == "Dropout" and node.given(2) and build.file.constant(node.given(2)) is None:
+        raise unsupported(node, "whether it is training is computed while it runs")
+    dtype = build.file.dtype(node.outputs[0])
+    if dtype is not None and dtype.kind != "f":
+        raise unsupported(node, f"to {dtype}; oaq keeps to float types")
+    build.settle(node.outputs[0], build.view(node.given(0), node))
+
+
+def reshape(build: Builder, node: OnnxNode) -> None:
+    """Reshape, Flatten, Squeeze, Unsqueeze: the same values, their axes counted in another way."""
+    view = build.view(node.given(0), node)
+    shape = build.sample(node.outputs[0], node)
+    if node.op == "Flatten" and integer(node, "axis", 1) % (len(view.layout.axes) + 2) == 0:
+        raise unsupported(node, "axis 0 mixes samples")
+    layout = view.layout.reshaped(shape)
+    if layout is None:
+        raise unsupported(node, f"{view.layout.shape} does not become {shape} without permuting memory")
+    build.settle(node.outputs[0], View(view.tensor, layout))
+
+
+def transpose(build: Builder, node: OnnxNode) -> None:
+    """Transpose: nothing moves as long as nobody needs it to."""
+    view = build.view(node.given(0), node)
+    rank = len(view.layout.axes) + 1
+    order = integers(node, "perm", rank) or tuple(reversed(range(rank)))
+    if order[0] != 0:
+        raise unsupported(node, f"perm {order} moves the batch")
+    build.settle(node.outputs[0], View(view.tensor, view.layout.transposed([axis - 1 for axis in order[1:]])))
+
+
+def pad(build: Builder, node: OnnxNode) -> None:
+    """Zeros around the image."""
+    tensor, axes = build.counted(node.given(0), node)
+    shape = build.shapes[tensor]
+    found = movement.pads(node, build.inputs_of(node), len(axes) + 1)
+    if found is None:
+        raise unsupported(node, "its amounts are computed while it runs")
+    value = build.scalar(node.given(2), node)
+    value = node.attributes.get("value", 0.0) if value is None else value
+    if text(node, "mode", "constant") != "constant" or value != 0:
+        raise unsupported(node, f"mode {text(node, 'mode', 'constant')!r}, value {value}; oaq pads with zeros")
+    before, after = ([side[1 + axes.index(axis)] for axis in range(len(shape))] for side in found)
+    if not any((*before, *after, found[0][0], found[1][0])):
+        build.write(node, tensor, axes)
+        return
+    sides = (*before, *after, found[0][0], found[1][0])
+    if len(shape) != 3 or before[0] or after[0] or found[0][0] or found[1][0] or min(sides) < 0:
+        raise unsupported(node, f"pads {found}; oaq pads height and width of an image, by 0 or more")
+    if max(sides) > LARGEST_WINDOW:
+        raise unsupported(node, f"pads {found} beyond {LARGEST_WINDOW}")
+    op = FloatPad((before[1], after[1], before[2], after[2]))
+    result = (shape[0], shape[1] + before[1] + after[1], shape[2] + before[2] + after[2])
+    build.emit(op, (tensor,), result, node, axes)
+
+
+def concat(build: Builder, node: OnnxNode) -> None:
+    """Side by side on the channel axis."""
+    if not all(build.is_activation(name) for name in node.inputs):
+        raise unsupported(node, "it joins constants to activations; oaq joins activations")
+    parts = [build.counted(name, node) for name in node.inputs]
+    if len({axes for _, axes in parts}) != 1:
+        parts = [(build.read(name, node), ()) for name in node.inputs]
+    tensors = [tensor for tensor, _ in parts]
+    rank = len(build.shapes[tensors[0]])
+    axes = parts[0][1] or tuple(range(rank))
+    axis = movement.axis_of(node, integer(node, "axis", 1), rank + 1)
+    if axis == 0 or axes[axis - 1] != 0:
+        raise unsupported(node, f"on axis {axis}; oaq joins on the channel axis")
+    shapes = [build.shapes[tensor] for tensor in tensors]
+    if len(tensors) == 1:
+        build.write(node, tensors[0], axes)
+        return
+    build.emit(FloatConcat(), tensors, (sum(shape[0] for shape in shapes), *shapes[0][1:]), node, axes)
+
+
+def cut(build: Builder, node: OnnxNode) -> None:
+    """Slice by steps of one."""
+    tensor, axes = build.counted(node.given(0), node)
+    found = movement.slices(node, build.inputs_of(node), build.file.shape(node.given(0)))
+    if found is None:
+        raise unsupported(node, "its ends are computed while it runs")
+    if found[0] != (0, build.file.batch, 1):
+        raise unsupported(node, "it takes part of the batch")
+    if any(step != 1 for _, _, step in found):
+        raise unsupported(node, "it takes steps; oaq takes every element")
+    if any(end <= begin for begin, end, _ in found):
+        raise unsupported(node, "it leaves nothing")
+    ends = [found[1 + axes.index(axis)][:2] for axis in range(len(axes))]
+    build.write(node, _sliced(build, node, tensor, ends), axes)
+
+
+def split(build: Builder, node: OnnxNode) -> None:
+    """One slice per part."""
+    tensor, axes = build.counted(node.given(0), node)
+    shape = build.shapes[tensor]
+    found = movement.parts(node, build.inputs_of(node), build.file.shape(node.given(0)))
+    if found is None or found[0] == 0:
+        raise unsupported(node, "it splits the batch, or by sizes computed while it runs")
+    axis, sizes = axes[found[0] - 1], found[1]
+    begin = 0
+    for name, size in zip(node.outputs, sizes, strict=True):
+        if name and size < 1:
+            raise unsupported(node, "one of its parts is empty")
+        if name:
+            ends = [(begin, begin + size) if each == axis else (0, shape[each]) for each in range(len(shape))]
+            made = _sliced(build, node, tensor, ends)
+            build.settle(name, View(made, laid(build.shapes[made], axes)))
+        begin += size
+
+
+def _sliced(build: Builder, node: OnnxNode, tensor: str, ends: list[tuple[int, int]]) -> str:
+    shape = build.shapes[tensor]
+    begin, end = tuple(low for low, _ in ends), tuple(high for _, high in ends)
+    if end == shape and not any(begin):
+        return tensor
+    result = tuple(high - low for low, high in ends)
+    return build.append(FloatSlice(begin, end), (tensor,), result, site(node))

@@ -1,0 +1,205 @@
+"""``normalize``: read the file, walk its nodes, name what stays in float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from oaq.capture.from_float_onnx import functions, layers, moves, pools
+from oaq.capture.from_float_onnx.builder import Builder, Left, View, laid, unsupported
+from oaq.capture.from_float_onnx.recognized import recognize
+from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
+from oaq.capture.graph import FloatGraph
+from oaq.errors import OaqError, UnsupportedOp
+
+Handler = Callable[[Builder, OnnxNode], None]
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "Conv": layers.convolution,
+    "Gemm": layers.gemm,
+    "MatMul": layers.matmul,
+    "BatchNormalization": layers.batch_norm,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), layers.arithmetic),
+    "Sum": layers.summed,
+    "Neg": layers.negated,
+    "Relu": functions.clamped(0.0, None),
+    "Clip": functions.clip,
+    **dict.fromkeys(("Min", "Max"), functions.bounded),
+    "Sigmoid": functions.curve("sigmoid"),
+    "Tanh": functions.curve("tanh"),
+    "HardSwish": functions.curve("hardswish"),
+    "HardSigmoid": functions.hard_sigmoid,
+    "LeakyRelu": functions.curve("leaky_relu", alpha=0.01),
+    "Elu": functions.curve("elu", alpha=1.0),
+    "Gelu": functions.gelu,
+    "PRelu": functions.parametric_relu,
+    "MaxPool": pools.max_pool,
+    "AveragePool": pools.average_pool,
+    "GlobalAveragePool": pools.global_average,
+    "GlobalMaxPool": pools.global_max,
+    "ReduceMean": pools.mean,
+    **dict.fromkeys(("Resize", "Upsample"), pools.resize),
+    "DepthToSpace": pools.depth_to_space,
+    **dict.fromkeys(("Identity", "Dropout", "Cast"), moves.unchanged),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), moves.reshape),
+    "Transpose": moves.transpose,
+    "Pad": moves.pad,
+    "Concat": moves.concat,
+    "Slice": moves.cut,
+    "Split": moves.split,
+}
+"""By ONNX's own operators."""
+SUPPORTED: Final = ", ".join(sorted(HANDLERS))
+EDGE: Final = ("Softmax", "LogSoftmax", "ArgMax", "Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+"""What may stay in float after the last integers; from Cast on only after one of those before it."""
+POINTWISE: Final = ("Add", "Sub", "Mul", "Div", "Neg", "Cast", "Identity", "Clip", "Relu")
+"""What may happen to an input before it is brought from NHWC to NCHW."""
+PLAIN: Final = (0, 1, 2)
+CHANNELS_LAST: Final = (1, 2, 0)
+"""Which of our axes (C, H, W) each axis of the file is, where that counts (H, W, C)."""
+QUANTIZED: Final = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "FakeQuantize")
+
+
+def normalize(
+    path: str | Path, input_shapes: Mapping[str, Sequence[int]] | None = None, name: str | None = None
+) -> FloatGraph:
+    """The clean graph of the network in the ONNX file ``path``, which computes in float.
+
+    Args:
+        path: of the file.
+        input_shapes: of one sample, by input, as the file counts axes: for files that leave more open than the batch.
+        name: of the graph; None takes the file's.
+
+    Returns:
+        The graph: batch norms folded, clamps inside the operators they follow, nodes named as in the file. Its
+        metadata say what the file does after the graph's outputs ("float_edge"), and whether inputs are "NHWC".
+
+    Raises:
+        FormatError: the file is missing, damaged or contradicts itself.
+        UnsupportedOp: an operator, or a variant of one, that oaq does not know; says where and what it knows.
+        ProgramError: a weight is NaN or infinite.
+    """
+    file = read(path, _with_batch(path, input_shapes or {}), dequantize=True)
+    try:
+        return _normalized(file, name or file.name)
+    except OaqError as error:
+        raise type(error)(f"{file.where}: {error}") from error
+
+
+def _with_batch(path: str | Path, samples: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]] | None:
+    """Whole shapes: the samples' and the file's own batch, 1 where it leaves that open."""
+    if not samples:
+        return None
+    batches = {
+        name: dims[0] if dims and isinstance(dims[0], int) else 1 for name, dims in declared_inputs(path).items()
+    }
+    return {name: (batches.get(name, 1), *map(int, shape)) for name, shape in samples.items()}
+
+
+def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
+    build = Builder(name, file=file)
+    last = [_add_input(build, each) for each in file.inputs]
+    images = [flag for each, flag in zip(file.inputs, last, strict=True) if len(build.shapes[each]) == 3]
+    if len(set(images)) > 1:
+        raise UnsupportedOp("some inputs are images (C, H, W) and some (H, W, C); export them in one order")
+    layout = "NHWC" if any(images) else "NCHW"
+    written_out = recognize(file)
+    inner = {name for found in written_out.values() for name in found.inner}
+    for node in file.nodes:
+        if node.name in written_out:
+            functions.apply(build, node, written_out[node.name].root, written_out[node.name].op)
+        elif node.name not in inner:
+            _take(build, node)
+    outputs, edges = _outputs(build, layout)
+    metadata = {"source": "onnx", "input_layout": layout}
+    if edges:
+        metadata["float_edge"] = "; ".join(edges)
+    return build.finished(outputs, metadata)
+
+
+def _add_input(build: Builder, name: str) -> bool:
+    """One input; returns whether it is an image that the file reads (H, W, C)."""
+    dtype, shape = build.file.dtype(name), build.file.shape(name)
+    here = f"input {name!r}"
+    if dtype is None or dtype.kind != "f":
+        raise UnsupportedOp(f"{here}: is of type {dtype}; oaq takes networks that read floats")
+    if len(shape) not in (2, 4) or shape[0] != build.file.batch:
+        raise UnsupportedOp(f"{here}: is of shape {shape}; oaq takes (batch, C, H, W) or (batch, C)")
+    sample = shape[1:]
+    last = len(sample) == 3 and channels_last(build.file, name)
+    build.shapes[name] = (sample[2], sample[0], sample[1]) if last else sample
+    build.inputs.append(name)
+    build.settle(name, View(name, laid(build.shapes[name], CHANNELS_LAST if last else None)))
+    return last
+
+
+def channels_last(file: OnnxGraph, name: str) -> bool:
+    """Whether all that happens to an input, constants and functions aside, is a Transpose from NHWC to NCHW."""
+    pending, seen = [name], {name}
+    while pending:
+        users = file.consumers.get(pending.pop(), ())
+        for user in users:
+            if user.op == "Transpose" and user.attributes.get("perm") == (0, 3, 1, 2):
+                continue
+            if user.op not in POINTWISE or not users:
+                return False
+            pending += [each for each in user.outputs if each not in seen]
+            seen.update(user.outputs)
+        if not users:
+            return False
+    return True
+
+
+def _take(build: Builder, node: OnnxNode) -> None:
+    """Handle one node."""
+    if _stays(build, node):
+        return
+    handler = None if node.domain else HANDLERS.get(node.op)
+    if node.op in QUANTIZED or node.op.startswith("QLinear"):
+        raise unsupported(node, "the file is quantized already; `oaq doctor` looks at such files")
+    if not any(build.is_activation(each) for each in node.inputs):
+        raise unsupported(node, "it reads constants only, and it is not computed beforehand")
+    if handler is None:
+        raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}, and {', '.join(EDGE[:3])} at the end")
+    if not node.outputs or not node.outputs[0]:
+        raise unsupported(node, "nobody wants its first result")
+    handler(build, node)
+
+
+def _stays(build: Builder, node: OnnxNode) -> bool:
+    """Whether the node is left to the caller, because only the network's outputs come after it."""
+    if node.domain or node.op not in EDGE or len(node.outputs) != 1:
+        return False
+    value = build.values.get(node.given(0))
+    said = f"{node.op} {node.name!r}"
+    if isinstance(value, Left):
+        build.settle(node.outputs[0], Left(value.of, (*value.undone, said)))
+        return True
+    if node.op not in EDGE[:3] or value is None:
+        return False
+    build.settle(node.outputs[0], Left(node.given(0), (said,)))
+    return True
+
+
+def _outputs(build: Builder, layout: str) -> tuple[list[str], list[str]]:
+    """The file's names of what the graph gives, each once, and what remains to be done to them."""
+    found: dict[str, str] = {}
+    edges = []
+    for name in build.file.outputs:
+        value, wanted = build.values.get(name), name
+        if isinstance(value, Left):
+            edges.append(f"{name!r} is {' of '.join(reversed(value.undone))} of {value.of!r}, left in float")
+            name = value.of
+            value = build.values[name]
+        if not isinstance(value, View):
+            raise UnsupportedOp(f"output {name!r}: does not depend on the network's input")
+        tensor, axes = build.output(name)
+        if tensor in build.inputs:
+            raise UnsupportedOp(f"output {name!r}: is an input as it is; there is nothing to compute")
+        if len(axes) == 3 and axes != (CHANNELS_LAST if layout == "NHWC" else PLAIN):
+            edges.append(f"{wanted!r} has its axes in another order than the program's output, which is {layout}")
+        if tensor in found and name == wanted:
+            edges.append(f"{wanted!r} is {found[tensor]!r}")
+        found.setdefault(tensor, name)
+    return list(found.values()), edges

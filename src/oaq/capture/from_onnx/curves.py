@@ -1,0 +1,266 @@
+"""Rules for functions of one value: 256 reals beside 256 integers, until somebody quantizes them.
+
+Arithmetic is float32, as runtimes do it; functions that float32 libraries approximate are computed in float64 and
+rounded once, so a runtime's own approximation may differ from ours by one step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import erf
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx.attributes import real, text
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.sums import Sums
+from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, View, curve_of
+from oaq.capture.from_onnx.walk import Walk, clamped
+from oaq.capture.from_onnx.weights import real_constant, stored
+from oaq.numerics.ranges import IntRange
+from oaq.program import ops
+
+Curve = NDArray[np.float32]
+Wide = NDArray[np.float64]
+
+
+def function(walk: Walk, node: OnnxNode) -> None:
+    """A named function."""
+    reals = walk.reals(node.given(0))
+    values = curve_of(walk.draft, reals).astype(np.float64)
+    with np.errstate(all="ignore"):
+        found = FUNCTIONS[node.op](values, node)
+    _bend(walk, node, reals, found.astype(np.float32))
+
+
+def clip(walk: Walk, node: OnnxNode) -> None:
+    """Relu and Clip: of sums not quantized yet, of reals, of integers themselves."""
+    value = walk.values.get(node.given(0))
+    if isinstance(value, Integers):
+        _clip_integers(walk, node, value)
+        return
+    lo, hi = _bounds(walk, node)
+    if isinstance(value, Pending):
+        if any(move.op == "Pad" for move in value.moves) and not lo <= 0.0 <= hi:
+            raise Stays("it clips padding that is quantized already")
+        walk.values[node.outputs[0]] = clamped(value, lo, hi, node)
+        return
+    reals = walk.reals(node.given(0))
+    values = np.minimum(np.maximum(curve_of(walk.draft, reals), np.float32(lo)), np.float32(hi))
+    _bend(walk, node, reals, values)
+
+
+def arithmetic(walk: Walk, node: OnnxNode) -> None:
+    """Sub and Div, and Add and Mul where one side is a constant or both are functions of the same integers.
+
+    Raises:
+        Stays: it is nothing of the kind.
+    """
+    if len(node.inputs) != 2:
+        raise Stays("it does not have two operands")
+    left, right = (walk.values.get(node.given(index)) for index in (0, 1))
+    constants = [real_constant(walk.graph, node.given(index)) for index in (0, 1)]
+    if isinstance(left, Pending) and constants[1] is not None:
+        _on_sums(walk, node, left, constants[1], node.given(1))
+        return
+    if isinstance(right, Pending) and constants[0] is not None and node.op in ("Add", "Mul"):
+        _on_sums(walk, node, right, constants[0], node.given(0))
+        return
+    sides, sources = [], []
+    for value, constant in zip((left, right), constants, strict=True):
+        if isinstance(value, Reals):
+            sides.append(curve_of(walk.draft, value))
+            sources.append(value)
+        elif constant is not None and constant.size == 1 and constant.dtype.kind == "f":
+            sides.append(np.float32(constant.reshape(-1)[0]))
+        else:
+            raise Stays("its operands are neither functions of one tensor nor single constants")
+    if not sources or any(one.view != sources[0].view for one in sources):
+        raise Stays("its operands are functions of different tensors")
+    if any(constant is not None and constant.ndim > len(sources[0].view.shape) + 1 for constant in constants):
+        raise Stays("its constant has more axes than what it meets")
+    with np.errstate(all="ignore"):
+        found = np.asarray(ARITHMETIC[node.op](*sides), np.float32)
+    longest = max(sources, key=lambda one: len(one.nodes))
+    nodes = tuple({id(each): each for one in sources for each in one.nodes}.values())
+    _bend(walk, node, replace(longest, nodes=nodes), found)
+
+
+def is_curve_work(walk: Walk, node: OnnxNode) -> bool:
+    """Whether ``arithmetic`` is the rule for an Add or Mul: one side is constant, or a side is a curve already."""
+    values = [walk.values.get(node.given(index)) for index in (0, 1)]
+    bent = any(isinstance(value, Reals) and value.curve is not None for value in values)
+    return bent or any(real_constant(walk.graph, node.given(index)) is not None for index in (0, 1))
+
+
+def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
+    if curve.shape != (256,):
+        raise Stays("it has more than one value per integer")
+    source = walk.draft.tensors[reals.view.tensor].range
+    if not np.all(np.isfinite(curve[source.lo : source.hi + 1])):
+        raise Stays("it is not finite everywhere")
+    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), (*reals.nodes, node))
+    walk.transparent[node.name] = None
+
+
+def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.generic], name: str) -> None:
+    """A bias or a factor per output that comes after the sum."""
+    sums = pending.sums
+    if not isinstance(sums, Sums) or pending.clamp != (-math.inf, math.inf) or pending.moves:
+        raise Stays("its input is clamped or moved already, or is no sum of products")
+    if constant.dtype.kind != "f":
+        raise Stays("its constant is no float")
+    flat = _per_output(sums, pending, constant)
+    place = stored(walk.graph, name, walk.readers) if name in walk.graph.constants else None
+    match node.op:
+        case "Add":
+            changed = sums.shifted(flat, place, node)
+        case "Sub":
+            changed = sums.shifted(-flat, None, node)
+        case "Mul":
+            changed = sums.scaled(flat, node)
+        case _:
+            with np.errstate(all="ignore"):
+                changed = sums.scaled(np.float32(1) / flat.astype(np.float32), node)
+    walk.values[node.outputs[0]] = replace(pending, make=changed.operator, nodes=(*pending.nodes, node), sums=changed)
+
+
+def _per_output(sums: Sums, pending: Pending, constant: NDArray[np.generic]) -> NDArray[np.floating]:
+    """One number per output, if the constant runs along the outputs and nothing else."""
+    rank = len(pending.layout.shape) + 1
+    padded = (1,) * (rank - constant.ndim) + constant.shape
+    if len(padded) != rank or any(size != 1 for place, size in enumerate(padded) if place != sums.axis):
+        raise Stays("its constant does not run along the outputs")
+    return (
+        constant.reshape(-1).astype(np.float64)
+        if constant.dtype == np.float64
+        else constant.reshape(-1).astype(np.float32)
+    )
+
+
+def _bounds(walk: Walk, node: OnnxNode) -> tuple[float, float]:
+    if node.op == "Relu":
+        return 0.0, math.inf
+    ends = []
+    for index, attribute, free in ((1, "min", -math.inf), (2, "max", math.inf)):
+        if node.given(index):
+            constant = real_constant(walk.graph, node.given(index))
+            if constant is None or constant.size != 1 or constant.dtype.kind != "f":
+                raise Stays("its bounds are computed while it runs")
+            ends.append(float(np.float32(constant.reshape(-1)[0])))
+        else:
+            ends.append(real(node, attribute, free))
+    if any(math.isnan(end) for end in ends):
+        raise Stays("its bounds are NaN")
+    return ends[0], ends[1]
+
+
+def _clip_integers(walk: Walk, node: OnnxNode, value: Integers) -> None:
+    """Integers clamped after quantizing: a narrower effective range of whoever writes them."""
+    if value.index:
+        raise Stays("it clips an index")
+    lo, hi = 0, 255
+    if node.op == "Relu":
+        lo = value.offset
+    for index, is_lo in ((1, True), (2, False)):
+        if node.given(index):
+            end = walk.constant(node.given(index), "bounds")
+            if end.size != 1 or end.dtype.kind not in "iu":
+                raise Stays("its bounds are not one integer each")
+            number = min(max(int(end.reshape(-1)[0]) + value.offset, 0), 255)
+            lo, hi = (number, hi) if is_lo else (lo, number)
+    name = node.outputs[0]
+    reach = IntRange(min(lo, hi), hi)
+    walk.values[name] = replace(value, view=_narrowed(walk, node, value.view, reach))
+    tensor = walk.draft.tensors[walk.values[name].view.tensor]  # type: ignore[union-attr]
+    tensor.file, tensor.layout, tensor.offset, tensor.is_integer = name, value.view.layout, value.offset, True
+    walk.absorb([node])
+
+
+def _narrowed(walk: Walk, node: OnnxNode, view: View, reach: IntRange) -> View:
+    tensor = walk.draft.tensors[view.tensor]
+    writer = walk.draft.writer(view.tensor)
+    only = walk.readers.get(node.given(0), 0) == 1 and node.given(0) not in walk.graph.outputs and not tensor.readers
+    zero = tensor.affine.zero_point
+    new = IntRange(max(reach.lo, tensor.range.lo), max(min(reach.hi, tensor.range.hi), max(reach.lo, tensor.range.lo)))
+    clampable = writer is None or not isinstance(writer.op, (*ops.SAME_AFFINE, ops.Lookup))
+    pooled = writer is not None and isinstance(writer.op, ops.MaxPool)
+    if pooled and writer is not None:
+        clampable = new.contains(walk.draft.tensors[writer.inputs[0]].range)
+    if only and clampable and zero in new and not view.reshaped:
+        tensor.range = new
+        return view
+    if reach.contains(tensor.range):
+        return view
+    table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
+    made = replace(tensor, range=IntRange(min(reach.lo, zero), max(reach.hi, zero)))
+    number = walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], made)
+    return View(number, view.layout, view.reshaped)
+
+
+def _sigmoid(x: Wide) -> Wide:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def _gelu(x: Wide, node: OnnxNode) -> Wide:
+    if text(node, "approximate", "none") == "tanh":
+        return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1.0 + _erf(x / math.sqrt(2.0)))
+
+
+_erf = np.vectorize(erf, otypes=[np.float64])
+
+
+def _elu(x: Wide, node: OnnxNode) -> Wide:
+    return np.where(x > 0, x, real(node, "alpha", 1.0) * np.expm1(np.minimum(x, 0.0)))
+
+
+def _hard_sigmoid(x: Wide, alpha: float, beta: float) -> Wide:
+    return np.clip(alpha * x + beta, 0.0, 1.0)
+
+
+FUNCTIONS: Final[Mapping[str, Callable[[Wide, OnnxNode], Wide]]] = {
+    "Sigmoid": lambda x, node: _sigmoid(x),
+    "Tanh": lambda x, node: np.tanh(x),
+    "HardSigmoid": lambda x, node: _hard_sigmoid(x, real(node, "alpha", 0.2), real(node, "beta", 0.5)),
+    "HardSwish": lambda x, node: x * _hard_sigmoid(x, 1 / 6, 0.5),
+    "Swish": lambda x, node: x * _sigmoid(real(node, "alpha", 1.0) * x),
+    "QuickGelu": lambda x, node: x * _sigmoid(real(node, "alpha", 1.702) * x),
+    "LeakyRelu": lambda x, node: np.where(x >= 0, x, np.float32(real(node, "alpha", 0.01)) * x),
+    "Elu": _elu,
+    "Gelu": _gelu,
+    "Erf": lambda x, node: _erf(x),
+    "Softplus": lambda x, node: np.logaddexp(x, 0.0),
+    "Softsign": lambda x, node: x / (1.0 + np.abs(x)),
+    "Mish": lambda x, node: x * np.tanh(np.logaddexp(x, 0.0)),
+    "Exp": lambda x, node: np.exp(x),
+    "Log": lambda x, node: np.log(x),
+    "Sqrt": lambda x, node: np.sqrt(x),
+    "Reciprocal": lambda x, node: 1.0 / x,
+    "Abs": lambda x, node: np.abs(x),
+    "Neg": lambda x, node: -x,
+    "Floor": lambda x, node: np.floor(x),
+    "Ceil": lambda x, node: np.ceil(x),
+    "Round": lambda x, node: np.rint(x),
+}
+"""By operator, in float64."""
+ARITHMETIC: Final[Mapping[str, Callable[..., Curve]]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Pow": np.power,
+    "Min": np.minimum,
+    "Max": np.maximum,
+}
+"""By operator, in float32."""
+RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
+    **dict.fromkeys(FUNCTIONS, function),
+    **dict.fromkeys(("Relu", "Clip"), clip),
+    **dict.fromkeys(("Sub", "Div", "Pow", "Min", "Max"), arithmetic),
+}
+"""By operator; Add and Mul are in ``joins``."""

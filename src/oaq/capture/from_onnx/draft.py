@@ -1,0 +1,195 @@
+"""``Draft``: an ``IntProgram`` while an importer writes it, when names and ranges may still change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.imported import TensorSource
+from oaq.numerics.affine import Affine
+from oaq.numerics.formats import U8
+from oaq.numerics.ranges import IntRange
+from oaq.program import ops
+from oaq.program.int_program import Node, TensorSpec
+from oaq.program.shapes import output_shape
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class DraftTensor:
+    """A tensor of the program to be.
+
+    Attributes:
+        shape: of one sample, as the program has it.
+        affine: its map.
+        range: its effective range.
+        file: the tensor of the file that holds the same numbers, integers if there are any.
+        layout: of ``file``.
+        offset: this integer minus the file's.
+        is_integer: ``file`` holds integers.
+        is_stated: the file itself says what the map is.
+        name: in the program; "" until the end unless the file's own inputs and outputs ask for one.
+        readers: how many nodes of the program read it.
+    """
+
+    shape: Shape
+    affine: Affine
+    range: IntRange
+    file: str
+    layout: Layout
+    offset: int = 0
+    is_integer: bool = False
+    is_stated: bool = True
+    name: str = ""
+    readers: int = 0
+
+
+@dataclass
+class DraftNode:
+    """A node of the program to be; tensors by number."""
+
+    name: str
+    op: ops.Op
+    inputs: tuple[int, ...]
+    output: int
+
+
+class Draft:
+    """Tensors by number, nodes in order.
+
+    Attributes:
+        tensors: all.
+        nodes: in execution order.
+        inputs: numbers of the tensors that the caller gives.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: list[DraftTensor] = []
+        self.nodes: list[DraftNode] = []
+        self.inputs: list[int] = []
+        self._writers: dict[int, DraftNode] = {}
+
+    def tensor(self, tensor: DraftTensor) -> int:
+        """One more."""
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def emit(self, name: str, op: ops.Op, inputs: Sequence[int], like: DraftTensor) -> int:
+        """Apply ``op``; the result is like ``like`` in all but its shape, and where ``op`` only moves integers its map.
+
+        Raises:
+            ProgramError: the inputs do not fit.
+        """
+        shape = output_shape(op, [self.tensors[number].shape for number in inputs])
+        made = replace(like, shape=shape, name="", readers=0)
+        if isinstance(op, ops.SAME_AFFINE):
+            source = self.tensors[inputs[0]]
+            made.affine, made.range, made.is_stated = source.affine, source.range, source.is_stated
+        number = self.tensor(made)
+        for read in inputs:
+            self.tensors[read].readers += 1
+        self._writers[number] = DraftNode(name, op, tuple(inputs), number)
+        self.nodes.append(self._writers[number])
+        return number
+
+    def mark(self) -> tuple[int, int, int]:
+        """Where the draft ends now; ``undo`` cuts it off there."""
+        return len(self.tensors), len(self.nodes), len(self.inputs)
+
+    def undo(self, mark: tuple[int, int, int]) -> None:
+        """Take back everything that came after ``mark``."""
+        tensors, nodes, inputs = mark
+        for node in self.nodes[nodes:]:
+            del self._writers[node.output]
+            for read in node.inputs:
+                self.tensors[read].readers -= 1
+        del self.tensors[tensors:], self.nodes[nodes:], self.inputs[inputs:]
+
+    def writer(self, number: int) -> DraftNode | None:
+        """The node that writes a tensor; None for inputs."""
+        return self._writers.get(number)
+
+    def name_tensors(self, kept: Collection[int]) -> dict[int, str]:
+        """A name for each of the tensors ``kept``: its own, or the file's, or that with a number."""
+        taken = _Names()
+        order = sorted(kept)
+        named = {number: taken.take(self.tensors[number].name) for number in order if self.tensors[number].name}
+        return {number: named.get(number) or taken.take(self.tensors[number].file) for number in order}
+
+    def specs(self, names: Mapping[int, str]) -> dict[str, TensorSpec]:
+        """The tensors under their names."""
+        return {
+            name: TensorSpec(name, one.shape, one.affine, one.range)
+            for name, one in ((name, self.tensors[number]) for number, name in names.items())
+        }
+
+    def named_nodes(self, nodes: Sequence[DraftNode], names: Mapping[int, str]) -> tuple[Node, ...]:
+        """Some nodes, their names made unique, tensors under their names."""
+        taken = _Names()
+        return tuple(
+            Node(taken.take(node.name), node.op, tuple(names[number] for number in node.inputs), names[node.output])
+            for node in nodes
+        )
+
+    def sources(self, names: Mapping[int, str]) -> dict[str, TensorSource]:
+        """Where each tensor stands in the file."""
+        return {
+            name: TensorSource(one.file, one.offset, _axes(one.layout, one.shape))
+            for name, one in ((name, self.tensors[number]) for number, name in names.items())
+        }
+
+
+def arrangement(rank: int) -> tuple[int, ...]:
+    """The order in which a program holds a sample of ``rank`` axes: channels last, images (H, W, C)."""
+    return (1, 2, 0) if rank == 3 else tuple(range(rank))
+
+
+def program_shape(shape: Shape, order: Sequence[int]) -> Shape:
+    """The shape a program gives a sample of ONNX's ``shape`` whose axes lie in ``order``: (C,) or (H, W, C).
+
+    >>> program_shape((3, 4, 5), (1, 2, 0)), program_shape((7, 64), (0, 1)), program_shape((10,), (0,))
+    ((4, 5, 3), (7, 1, 64), (10,))
+    """
+    ordered = tuple(shape[axis] for axis in order)
+    match len(ordered):
+        case 0:
+            return (1,)
+        case 1 | 3:
+            return ordered
+        case 2:
+            return (ordered[0], 1, ordered[1])
+    rest = 1
+    for size in ordered[1:-1]:
+        rest *= size
+    return (ordered[0], rest, ordered[-1])
+
+
+def _axes(layout: Layout, shape: Shape) -> tuple[int, ...] | None:
+    rank = len(layout.shape)
+    for order in dict.fromkeys((arrangement(rank), tuple(range(rank)))):
+        if rank in (1, 3) and layout.is_in(order) and program_shape(layout.shape, order) == shape:
+            return tuple(axis + 1 for axis in order)
+    return None
+
+
+class _Names:
+    """Names not yet given."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+
+    def take(self, name: str) -> str:
+        """``name``, or ``name`` with the first number that makes it new."""
+        candidate = name
+        while candidate in self._taken:
+            self._taken[name] += 1
+            candidate = f"{name}.{self._taken[name]}"
+        self._taken[candidate] = self._taken.get(candidate, 1)
+        return candidate
+
+
+def full(affine: Affine, file: str, layout: Layout) -> DraftTensor:
+    """A tensor that may hold any u8; its shape follows from whoever writes it."""
+    return DraftTensor((), affine, U8, file, layout)

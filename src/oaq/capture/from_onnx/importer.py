@@ -1,0 +1,264 @@
+"""``import_quantized``: from an ONNX file that holds 8-bit integers to the program that computes them.
+
+Every node is offered to a rule (``layers``, ``quantizers``, ``qlinear``, ``joins``, ``moves``, ``curves``). What no
+rule takes stays in float and becomes part of an island (``islands``). From the graph's outputs backwards it is then
+decided which of the program's tensors somebody outside it needs: those are its outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
+from oaq.capture.from_onnx.draft import Draft, DraftNode, arrangement
+from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
+from oaq.capture.from_onnx.islands import Demand, find_islands
+from oaq.capture.from_onnx.own import restore_names
+from oaq.capture.from_onnx.reader import read
+from oaq.capture.from_onnx.shapes import QONNX
+from oaq.capture.from_onnx.sums import Sums
+from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, arranged, settled
+from oaq.capture.from_onnx.walk import Walk
+from oaq.capture.imported import Imported, Island
+from oaq.errors import OaqError, ProgramError, UnsupportedOp
+from oaq.program import ops
+from oaq.program.int_program import IntProgram
+
+Rule = Callable[[Walk, OnnxNode], None]
+OWN: Final[Mapping[str, Rule]] = {**layers.RULES, **joins.RULES, **moves.RULES, **curves.RULES, **quantizers.RULES}
+"""Of ONNX's own operators, by name."""
+ROUNDED: Final = (
+    "{}: the file adds real biases to its sums; the program adds them as whole steps of s_x * s_w, so what adds "
+    "them in float may be one step away"
+)
+REAL_SUMS: Final = (
+    "{}: the file leaves its results real; the program's 8 bits of them cover all that the sums can reach, so they are "
+    "coarser than the file's"
+)
+
+
+def import_quantized(path: str | Path, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Imported:
+    """The integers of a quantized ONNX file: QDQ, QOperator, QONNX.
+
+    Args:
+        path: of the file.
+        input_shapes: by input, for files that leave more open than the batch.
+
+    Raises:
+        FormatError: the file is missing, cut off, damaged or contradicts itself.
+        UnsupportedOp: it holds no layer of 8-bit integers, or something that cannot be read at all.
+    """
+    return import_graph(read(path, input_shapes))
+
+
+def import_graph(graph: OnnxGraph) -> Imported:
+    """``import_quantized`` of a file that has been read."""
+    try:
+        walk = Walk(graph, quantizers.meanings(graph))
+        for node in graph.nodes:
+            _offer(walk, node)
+        _keep_real_sums(walk)
+        return _assembled(walk, _demand(walk))
+    except OaqError as error:
+        raise type(error)(f"{graph.where}: {error}") from error
+
+
+def _offer(walk: Walk, node: OnnxNode) -> None:
+    rule = _rule_of(node)
+    try:
+        if rule is None:
+            raise Stays(f"oaq has no integer operator for {node.kind}")
+        if not any(node.outputs[: None if node.op == "Split" else 1]):
+            raise Stays("nobody reads its result")
+        walk.attempt(rule, node)
+    except Stays as why:
+        if any(name in walk.values for name in node.inputs):
+            walk.why[node.name] = f"{node.name} ({node.kind}): {why}"
+
+
+def _rule_of(node: OnnxNode) -> Rule | None:
+    if node.domain in QONNX:
+        return quantizers.fake_quantize if node.op in ("Quant", "IntQuant") else None
+    if (node.domain, node.op) in qlinear.RULES:
+        return qlinear.RULES[node.domain, node.op]
+    if node.domain and node.op not in ("QuantizeLinear", "DequantizeLinear", *curves.FUNCTIONS):
+        return None
+    return OWN.get(node.op)
+
+
+def _keep_real_sums(walk: Walk) -> None:
+    """Layers whose results nobody quantizes are computed all the same, under a map of our own."""
+    offered: dict[str, list[tuple[str, Pending]]] = {}
+    for name, value in walk.values.items():
+        if isinstance(value, Pending) and isinstance(value.sums, Sums) and not value.moves:
+            offered.setdefault(value.sums.node.name, []).append((name, value))
+    for layer, stages in offered.items():
+        if layer not in walk.made:
+            name, pending = stages[_last_private(walk, [name for name, _ in stages])]
+            try:
+                _keep(walk, name, pending)
+            except Stays as why:
+                walk.why[layer] = f"{layer}: {why}"
+
+
+def _last_private(walk: Walk, names: Sequence[str]) -> int:
+    """The last of a chain of results that is reached without anybody else reading an earlier one."""
+    for index, name in enumerate(names[:-1]):
+        readers = walk.graph.consumers.get(name, ())
+        if len(readers) != 1 or name in walk.graph.outputs or names[index + 1] not in readers[0].outputs:
+            return index
+    return len(names) - 1
+
+
+def _keep(walk: Walk, name: str, pending: Pending) -> None:
+    sums = pending.sums
+    assert isinstance(sums, Sums)
+    own = sums.own_map(walk.draft)
+    view = walk.materialized(pending, Meaning(own.scale, own.zero_point, False), name)
+    tensor = walk.draft.tensors[view.tensor]
+    tensor.is_integer = tensor.is_stated = False
+    for number in (view.tensor, walk.made[sums.node.name]):
+        if number in walk.sources:
+            walk.sources[number] = replace(walk.sources[number], y_scale=None, y_zero_point=0)
+    walk.values[name] = Reals(view)
+    walk.notes.append(REAL_SUMS.format(sums.node.name))
+
+
+def _demand(walk: Walk) -> Demand:
+    """What the graph's outputs need, of the program and of the rest."""
+    demand = Demand()
+    waiting = list(reversed(walk.graph.outputs))
+    entries: set[int] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in demand.seen or name in walk.graph.constants:
+            continue
+        demand.seen[name] = None
+        number = _held(walk, name)
+        if number is not None:
+            demand.outputs.setdefault(number, name)
+            fresh = _inputs_behind(walk, number) - entries
+            entries |= fresh
+            waiting += [walk.entries[one] for one in sorted(fresh, reverse=True)]
+        else:
+            node = walk.graph.producers.get(name)
+            if node is not None and node.name not in demand.outside:
+                demand.outside[node.name] = node
+                waiting += reversed([one for one in node.inputs if one])
+    demand.entries = sorted(entries)
+    return demand
+
+
+def _held(walk: Walk, name: str) -> int | None:
+    """The tensor of the program that holds ``name`` in the program's own arrangement of its axes, if one does."""
+    value, producer = walk.values.get(name), walk.graph.producers.get(name)
+    if not isinstance(value, Integers | Reals):
+        return None
+    if (isinstance(value, Reals) and value.curve is not None) or (isinstance(value, Integers) and value.index):
+        return None
+    moved = producer is not None and producer.name in walk.transparent
+    order = arrangement(len(value.view.shape))
+    plain = value.view.layout.is_in(order)
+    if moved and not (plain and name in walk.graph.outputs):
+        return None  # an island does for itself what costs nothing
+    view = arranged(walk.draft, value.view, order) if plain else settled(walk.draft, value.view)
+    # What only enters the program is had from whoever computes it.
+    return None if walk.draft.writer(view.tensor) is None else view.tensor
+
+
+def _inputs_behind(walk: Walk, number: int) -> set[int]:
+    """Inputs of the program that a tensor depends on."""
+    found, seen, waiting = set(), set(), [number]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        writer = walk.draft.writer(one)
+        if writer is None:
+            found.add(one)
+        else:
+            waiting += writer.inputs
+    return found
+
+
+def _assembled(walk: Walk, demand: Demand) -> Imported:
+    graph, draft = walk.graph, walk.draft
+    nodes = _needed(walk, demand.outputs)
+    if not any(isinstance(node.op, ops.Conv2d | ops.Linear) for node in nodes):
+        first = next(iter(walk.why.values()), "its numbers are floats throughout")
+        raise UnsupportedOp(f"holds no layer of 8-bit integers: {first}. For a float network: oaq quantize")
+    restore_names(graph, draft)
+    _name_ends(walk, demand)
+    kept = {*demand.entries, *(node.output for node in nodes)}
+    names = draft.name_tensors(kept)
+    layout = _input_layout(draft, demand)
+    metadata = {"input_layout": layout, "source": "onnx", "producer": graph.producer or "unknown"}
+    try:
+        program = IntProgram(
+            graph.name or "onnx",
+            tuple(names[number] for number in demand.entries),
+            tuple(names[number] for number in demand.outputs),
+            draft.specs(names),
+            draft.named_nodes(nodes, names),
+            metadata=metadata,
+        )
+    except ProgramError as error:
+        raise UnsupportedOp(str(error)) from error
+    layer_names = {node.output: node.name for node in program.nodes}
+    sources = {
+        layer_names[names[number]]: replace(source, input=names[_reads(draft.writer(number))], output=names[number])
+        for number, source in walk.sources.items()
+        if number in kept
+    }
+    islands = find_islands(walk, demand, names)
+    return Imported(program, islands, _notes(walk, islands), sources, draft.sources(names))
+
+
+def _notes(walk: Walk, islands: Sequence[Island]) -> tuple[str, ...]:
+    notes = list(dict.fromkeys(walk.notes))
+    if walk.rounded:
+        notes.append(ROUNDED.format(", ".join(list(walk.rounded)[:3]) + ", ..." * (len(walk.rounded) > 3)))
+    notes += [
+        f"{', '.join(island.writes)}: computed by {len(island.nodes)} float operators inside the network, so given to "
+        "the program."
+        for island in islands
+        if island.where == "inside"
+    ]
+    return tuple(notes)
+
+
+def _input_layout(draft: Draft, demand: Demand) -> str:
+    """How the file's caller lays images out; channels last only if all of them are."""
+    layouts = [draft.tensors[number].layout for number in demand.entries]
+    images = [layout for layout in layouts if len(layout.shape) == 3]
+    return "NHWC" if images and all(layout.is_in((0, 1, 2)) for layout in images) else "NCHW"
+
+
+def _reads(writer: DraftNode | None) -> int:
+    assert writer is not None
+    return writer.inputs[0]
+
+
+def _needed(walk: Walk, outputs: Mapping[int, str]) -> list[DraftNode]:
+    """The nodes that the outputs depend on, in order."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(walk.draft.nodes):
+        if node.output in wanted:
+            kept.append(node)
+            wanted.update(node.inputs)
+    return kept[::-1]
+
+
+def _name_ends(walk: Walk, demand: Demand) -> None:
+    """What the caller gives and gets is called as in the file."""
+    taken = {tensor.name for tensor in walk.draft.tensors if tensor.name}
+    for number, name in demand.outputs.items():
+        tensor = walk.draft.tensors[number]
+        if name in walk.graph.outputs and not tensor.name and name not in taken:
+            tensor.name = name
+            taken.add(name)

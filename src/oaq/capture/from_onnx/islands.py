@@ -1,0 +1,84 @@
+"""Islands of an ONNX file: the connected parts that stay in float, and where they touch the program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.walk import Walk
+from oaq.capture.imported import Island, Place
+
+
+@dataclass
+class Demand:
+    """What the graph's outputs depend on.
+
+    Attributes:
+        outputs: tensors of the program that somebody outside it needs, by number, with what the file calls them there.
+        entries: inputs of the program that are needed, by number.
+        outside: nodes that stay in float, by name.
+        seen: tensors of the file that were looked at.
+    """
+
+    outputs: dict[int, str] = field(default_factory=dict)
+    entries: list[int] = field(default_factory=list)
+    outside: dict[str, OnnxNode] = field(default_factory=dict)
+    seen: dict[str, None] = field(default_factory=dict)
+
+
+def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[Island, ...]:
+    """Connected parts of ``demand.outside``, in execution order of their first nodes.
+
+    Args:
+        walk: the import.
+        demand: what is outside.
+        names: of the program's tensors, by number.
+    """
+    nodes = [node for node in walk.graph.nodes if node.name in demand.outside]
+    entered = {walk.entries[number]: names[number] for number in demand.entries}
+    held = {name: names[number] for number, name in demand.outputs.items()}
+    held |= {name: names[number] for name, number in _aliases(walk, demand).items()}
+    found = []
+    for part in _connected(nodes):
+        written = {name for node in part for name in node.outputs if name}
+        read = dict.fromkeys(name for node in part for name in node.inputs if name and name not in written)
+        reads = tuple(dict.fromkeys(held[name] for name in read if name in held))
+        writes = tuple(entered[name] for name in entered if name in written)
+        where: Place = "output" if not writes else "inside" if reads else "input"
+        why = next((walk.why[node.name] for node in part if node.name in walk.why), "")
+        found.append(Island(tuple((node.name, node.kind) for node in part), reads, writes, where, why))
+    return tuple(found)
+
+
+def _aliases(walk: Walk, demand: Demand) -> dict[str, int]:
+    """Further names under which the file reads the program's outputs: the same integers, dequantized twice."""
+    found = {}
+    numbers = set(demand.outputs)
+    for name in demand.seen:
+        view = getattr(walk.values.get(name), "view", None)
+        if view is not None and view.tensor in numbers:
+            found[name] = view.tensor
+    return found
+
+
+def _connected(nodes: Sequence[OnnxNode]) -> list[list[OnnxNode]]:
+    """Parts that share a tensor which one of their nodes writes."""
+    root = list(range(len(nodes)))
+
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = root[root[index]]
+            index = root[index]
+        return index
+
+    writer = {name: index for index, node in enumerate(nodes) for name in node.outputs if name}
+    for index, node in enumerate(nodes):
+        for name in node.inputs:
+            if name in writer:
+                first, second = sorted((find(index), find(writer[name])))
+                root[second] = first
+    parts: dict[int, list[OnnxNode]] = {}
+    for index, node in enumerate(nodes):
+        parts.setdefault(find(index), []).append(node)
+    return list(parts.values())

@@ -1,0 +1,227 @@
+"""Rules for operators that join tensors (Add, Mul, Concat) or average one: done when their result is quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.from_onnx import movement
+from oaq.capture.from_onnx.attributes import integer, integers
+from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
+from oaq.capture.from_onnx.draft import arrangement
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.moves import inputs_of
+from oaq.capture.from_onnx.values import Pending, Stays, View, arranged, settled
+from oaq.capture.from_onnx.walk import Walk, multipliers
+from oaq.capture.from_onnx.windows import window
+from oaq.program import ops
+
+IMAGE: Final = (1, 2, 0)
+
+
+def add(walk: Walk, node: OnnxNode) -> None:
+    """Two tensors; or a constant, or a function of one tensor, which ``curves`` knows."""
+    if is_curve_work(walk, node):
+        arithmetic(walk, node)
+    else:
+        views = [walk.plain(node.given(index)) for index in (0, 1)]
+        walk.values[node.outputs[0]] = sum_of(walk, node, views)
+
+
+def mul(walk: Walk, node: OnnxNode) -> None:
+    """See ``add``."""
+    if is_curve_work(walk, node):
+        arithmetic(walk, node)
+    else:
+        views = [walk.plain(node.given(index)) for index in (0, 1)]
+        walk.values[node.outputs[0]] = product_of(walk, node, views)
+
+
+def concat(walk: Walk, node: OnnxNode) -> None:
+    """Dequantized tensors side by side."""
+    views = [walk.plain(name) for name in node.inputs]
+    walk.values[node.outputs[0]] = side_by_side(walk, node, views)
+
+
+def sum_of(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
+    """An Add that waits for its output's scale."""
+    a, b = _alike(walk, views)
+    s_a, s_b = (scale_of(walk, view) for view in (a, b))
+
+    def make(s_y: float) -> ops.Add:
+        return ops.Add(multipliers([s_a / np.float32(s_y), s_b / np.float32(s_y)]))
+
+    return Pending(node.name, make, (a.tensor, b.tensor), a.layout, (node,))
+
+
+def product_of(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
+    """A Mul that waits for its output's scale; one side may be one number per channel."""
+    a, b = views
+    if a.shape != b.shape:
+        if prod(a.shape) < prod(b.shape):
+            a, b = b, a
+        channels = a.shape[0] if len(a.shape) == 3 else 0
+        if b.shape != (channels, 1, 1):
+            raise Stays(f"{a.shape} times {b.shape}: one number per channel is all that is known")
+        a, b = arranged(walk.draft, a), settled(walk.draft, b)
+        if walk.draft.tensors[b.tensor].shape not in ((channels,), (1, 1, channels)):
+            b = arranged(walk.draft, b)
+    else:
+        a, b = _alike(walk, views)
+    s_a, s_b = (scale_of(walk, view) for view in (a, b))
+
+    def make(s_y: float) -> ops.Mul:
+        return ops.Mul(multipliers([s_a * s_b / np.float32(s_y)]))
+
+    return Pending(node.name, make, (a.tensor, b.tensor), a.layout, (node,))
+
+
+def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
+    """A Concat that waits for its output's scale.
+
+    On the innermost axis of memory it is our Concat. On the outermost one each tensor is one stretch of memory, so it
+    is our Concat of vectors.
+    """
+    rank = len(views[0].shape)
+    axis = movement.axis_of(node, integer(node, "axis", 0), rank + 1) - 1
+    if axis < 0 or any(len(view.shape) != rank for view in views):
+        raise Stays("it joins samples of the batch")
+    order = arrangement(rank)
+    shape = list(views[0].shape)
+    shape[axis] = sum(view.shape[axis] for view in views)
+    natural = tuple(range(rank))
+    if rank <= 3 and order[-1] == axis and all(view.layout.is_in(order) for view in views):
+        ready = [arranged(walk.draft, view) for view in views]
+        layout = Layout.of(tuple(shape), order)
+    elif prod(shape[:axis]) == 1 and all(view.layout.is_in(natural) for view in views):
+        ready = [_vector(walk, view) for view in views]
+        vector = Layout((prod(shape),), ((0,),)).reshaped(tuple(shape))
+        assert vector is not None
+        layout = vector
+    else:
+        raise Stays(f"it joins {[view.shape for view in views][:4]} on axis {axis + 1}; memory would have to be moved")
+    scales = [scale_of(walk, view) for view in ready]
+
+    def make(s_y: float) -> ops.Concat:
+        return ops.Concat(multipliers([scale / np.float32(s_y) for scale in scales]))
+
+    return Pending(node.name, make, tuple(view.tensor for view in ready), layout, (node,))
+
+
+def _vector(walk: Walk, view: View) -> View:
+    flat = view.layout.reshaped((prod(view.shape),))
+    assert flat is not None
+    return arranged(walk.draft, View(view.tensor, flat, view.reshaped), (0,))
+
+
+def _alike(walk: Walk, views: Sequence[View]) -> tuple[View, View]:
+    """Two tensors of one shape whose elements lie in one order."""
+    a, b = (settled(walk.draft, view) for view in views)
+    if a.shape != b.shape:
+        raise Stays(f"{a.shape} and {b.shape} are not of one shape")
+    shapes = [walk.draft.tensors[view.tensor].shape for view in (a, b)]
+    order = tuple(range(len(a.shape)))
+    if shapes[0] == shapes[1] and np.array_equal(_order(a), _order(b)):
+        return a, b
+    for wanted in (arrangement(len(a.shape)), order):
+        if a.layout.is_in(wanted) and b.layout.is_in(wanted):
+            return arranged(walk.draft, a, wanted), arranged(walk.draft, b, wanted)
+    raise Stays("its operands lie in memory in different orders")
+
+
+def _order(view: View) -> np.ndarray:
+    return view.layout.order_of_elements()
+
+
+def scale_of(walk: Walk, view: View) -> np.float32:
+    """The scale of a tensor."""
+    return np.float32(walk.draft.tensors[view.tensor].affine.scale)
+
+
+def average_pool(walk: Walk, node: OnnxNode) -> None:
+    """A dequantized image, averaged under a window."""
+    walk.values[node.outputs[0]] = mean_of_windows(walk, node, walk.plain(node.given(0)))
+
+
+def global_average_pool(walk: Walk, node: OnnxNode) -> None:
+    """A dequantized image, averaged over rows and columns."""
+    walk.values[node.outputs[0]] = mean_of_image(walk, node, walk.plain(node.given(0)))
+
+
+def reduce_mean(walk: Walk, node: OnnxNode) -> None:
+    """ReduceMean over rows and columns."""
+    walk.values[node.outputs[0]] = mean_over_axes(walk, node, walk.plain(node.given(0)))
+
+
+def mean_of_windows(walk: Walk, node: OnnxNode, x: View) -> Pending:
+    """An AvgPool that waits for its output's scale."""
+    if len(x.shape) != 3 or integer(node, "channels_last", 0):
+        raise Stays("it is no pool of images, channels first")
+    found = window(node, x.shape[1:])
+    include = bool(integer(node, "count_include_pad", 0))
+    if max(found.dilation) > 1 or (include and any(found.added)):
+        raise Stays("its windows are dilated, or hang over the padding they count")
+    ready = arranged(walk.draft, x)
+    ratio, count = scale_of(walk, ready), prod(found.kernel)
+    if count > 1 << 16:
+        raise Stays(f"its window has {count} positions")
+    padding = (found.before[0], found.after[0], found.before[1], found.after[1])
+    kernel, stride = (found.kernel[0], found.kernel[1]), (found.stride[0], found.stride[1])
+
+    def make(s_y: float) -> ops.AvgPool:
+        counts = np.arange(1, count + 1, dtype=np.float32)
+        return ops.AvgPool(kernel, stride, multipliers(ratio / np.float32(s_y) / counts), padding, include)
+
+    layout = Layout.of((x.shape[0], *found.count), IMAGE)
+    return Pending(node.name, make, (ready.tensor,), layout, (node,))
+
+
+def mean_of_image(walk: Walk, node: OnnxNode, x: View) -> Pending:
+    """A GlobalAvgPool that waits for its output's scale."""
+    if len(x.shape) != 3 or integer(node, "channels_last", 0):
+        raise Stays("it is no pool of images, channels first")
+    return _mean(walk, node, arranged(walk.draft, x), Layout.of((x.shape[0], 1, 1), IMAGE))
+
+
+def mean_over_axes(walk: Walk, node: OnnxNode, x: View) -> Pending:
+    """A GlobalAvgPool for a ReduceMean over the two axes that are not channels."""
+    given = movement.numbers_of(node, inputs_of(walk, node), 1, "axes")
+    if given is None:
+        given = integers(node, "axes") or ()
+    rank = len(x.shape) + 1
+    axes = sorted({movement.axis_of(node, axis, rank) for axis in given})
+    if rank != 4 or len(axes) != 2 or axes[0] == 0:
+        raise Stays("it averages over other axes than rows and columns")
+    (kept,) = {1, 2, 3} - set(axes)
+    ready = arranged(walk.draft, x, (axes[0] - 1, axes[1] - 1, kept - 1))
+    shape = tuple(size if axis == kept - 1 else 1 for axis, size in enumerate(x.shape))
+    layout = Layout.of(shape, (axes[0] - 1, axes[1] - 1, kept - 1))
+    if not integer(node, "keepdims", 1):
+        layout = replace(layout, axes=(layout.axes[kept - 1],))
+    return _mean(walk, node, ready, layout)
+
+
+def _mean(walk: Walk, node: OnnxNode, ready: View, layout: Layout) -> Pending:
+    ratio = scale_of(walk, ready)
+    height, width, _ = walk.draft.tensors[ready.tensor].shape
+
+    def make(s_y: float) -> ops.GlobalAvgPool:
+        return ops.GlobalAvgPool(multipliers([ratio / np.float32(s_y) / np.float32(height * width)]))
+
+    return Pending(node.name, make, (ready.tensor,), layout, (node,))
+
+
+RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
+    "Add": add,
+    "Mul": mul,
+    "Concat": concat,
+    "AveragePool": average_pool,
+    "GlobalAveragePool": global_average_pool,
+    "ReduceMean": reduce_mean,
+}
+"""By operator."""

@@ -1,0 +1,326 @@
+"""Rules for layers that sum products: Conv, Gemm, MatMul, and their integer relatives of ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx.attributes import integer, real
+from oaq.capture.from_onnx.draft import program_shape
+from oaq.capture.from_onnx.graph import Array, OnnxNode
+from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.sums import Make, Sums, bias_of
+from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Stays, View, arranged, flattened
+from oaq.capture.from_onnx.walk import Walk
+from oaq.capture.from_onnx.weights import (
+    QuantizedConstant,
+    quantized_constant,
+    real_constant,
+    stored,
+    stored_or_none,
+    with_scale,
+)
+from oaq.capture.from_onnx.windows import window
+from oaq.capture.imported import Ints, StoredArray
+from oaq.program import ops
+
+NO_PLACES: Final = (None, None)
+AS_LOADED: Final = (
+    "{}: the zero point of its input is computed as the file runs; the program sums the integers as they are loaded, "
+    "without the share that the file takes off for it"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """A bias as the file has it.
+
+    Attributes:
+        value: integers if ``scale`` is given, else reals; None if there is none.
+        scale: of the integers; None beside integers means s_x * s_w by definition.
+        is_steps: the integers are steps of s_x * s_w by definition.
+        places: of bias and scale in the file.
+        nodes: between the file's array and the layer.
+    """
+
+    value: Array | None = None
+    scale: Array | None = None
+    is_steps: bool = False
+    places: tuple[StoredArray | None, StoredArray | None] = NO_PLACES
+    nodes: tuple[OnnxNode, ...] = ()
+
+
+def conv(walk: Walk, node: OnnxNode) -> None:
+    """DequantizeLinear x 2 (or 3), Conv."""
+    weight = weights_of(walk, node.given(1))
+    pending = convolution(walk, node, walk.plain(node.given(0)), weight, float_bias(walk, node.given(2)))
+    walk.values[node.outputs[0]] = pending
+
+
+def gemm(walk: Walk, node: OnnxNode) -> None:
+    """DequantizeLinear x 2 (or 3), Gemm."""
+    if integer(node, "transA", 0) or real(node, "beta", 1.0) not in (0.0, 1.0):
+        raise Stays("it transposes its input, or scales its bias")
+    weight = weights_of(walk, node.given(1))
+    if not integer(node, "transB", 0):
+        weight = weight.transposed((1, 0))
+    bias = float_bias(walk, node.given(2)) if real(node, "beta", 1.0) else Bias()
+    factor = real(node, "alpha", 1.0)
+    walk.values[node.outputs[0]] = product(walk, node, walk.plain(node.given(0)), weight, (bias, factor))
+
+
+def matmul(walk: Walk, node: OnnxNode) -> None:
+    """DequantizeLinear x 2, MatMul."""
+    if walk.values.get(node.given(1)) is not None:
+        raise Stays("both its operands are computed; sums of products of two activations have no fixed weights")
+    weight = weights_of(walk, node.given(1))
+    if weight.values.ndim != 2:
+        raise Stays("its weights are no matrix")
+    view = walk.plain(node.given(0))
+    walk.values[node.outputs[0]] = product(walk, node, view, weight.transposed((1, 0)), (Bias(), 1.0))
+
+
+def convolution(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, bias: Bias) -> Pending:
+    """A Conv2d (or a Conv1d as one of height 1) that waits for its output's scale."""
+    rank = weight.values.ndim
+    if rank not in (3, 4) or len(x.shape) != rank - 1:
+        raise Stays("it is no convolution of images or rows")
+    found = window(node, x.shape[1:], weight.values.shape[2:])
+    groups = integer(node, "group", 1)
+    if rank == 4:
+        order, axes = (1, 2, 0), (0, 2, 3, 1)
+        padding = (found.before[0], found.after[0], found.before[1], found.after[1])
+        stride, dilation = (found.stride[0], found.stride[1]), (found.dilation[0], found.dilation[1])
+        ready = arranged(walk.draft, x, order)
+    else:
+        order, axes = (1, 0), (0, 2, 1)
+        padding, stride, dilation = (
+            (0, 0, found.before[0], found.after[0]),
+            (1, found.stride[0]),
+            (1, found.dilation[0]),
+        )
+        ready = as_row(walk, x)
+    outputs = weight.values.shape[0]
+    values = weight.values.transpose(axes).reshape((outputs, *((1,) if rank == 3 else ()), *_after(weight, axes)))
+
+    def make(w: NDArray[np.int16], b: NDArray[np.int32], requantize: Any) -> ops.Conv2d:  # noqa: ANN401 (Requantize)
+        return ops.Conv2d(w, b, requantize, stride, padding, dilation, groups)
+
+    layout = Layout.of((outputs, *found.count), order)
+    return waiting(walk, node, ready, (weight, values, axes, None), (layout, 1, make, bias, 1.0))
+
+
+def _after(weight: QuantizedConstant, axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(weight.values.shape[axis] for axis in axes[1:])
+
+
+def as_row(walk: Walk, x: View) -> View:
+    """(channels, length) as an image of one row, channels last."""
+    wide = x.layout.reshaped((x.shape[0], 1, x.shape[1]))
+    if wide is None:
+        raise Stays("its input lies in memory in another order than (length, channels)")
+    return arranged(walk.draft, View(x.tensor, wide, x.reshaped), (1, 2, 0))
+
+
+def product(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, rest: tuple[Bias, float]) -> Pending:
+    """A Linear; over more axes than one, a 1 x 1 Conv2d at every place of all but the last.
+
+    Args:
+        walk: the import.
+        node: that multiplies.
+        x: (..., K).
+        weight: (N, K).
+        rest: bias, and a factor of the products.
+    """
+    if weight.values.ndim != 2 or x.shape[-1:] != weight.values.shape[1:]:
+        raise Stays(f"weights of shape {weight.values.shape} do not fit an input {x.shape}")
+    outputs, terms = weight.values.shape
+    bias, factor = rest
+    if len(x.shape) == 1:
+        columns = None if x.layout.is_in((0,)) else x.layout.order_of_elements()
+        ready = flattened(walk.draft, x)
+        values = weight.values if columns is None else weight.values[:, columns]
+        layout = Layout.of((outputs,), (0,))
+        return waiting(walk, node, ready, (weight, values, (0, 1), columns), (layout, 1, ops.Linear, bias, factor))
+    order = tuple(range(len(x.shape)))
+    ready = arranged(walk.draft, x, order)
+    if len(program_shape(x.shape, order)) != 3:
+        raise Stays("it multiplies something that is neither a vector nor a row of them")
+    values = weight.values.reshape(outputs, 1, 1, terms)
+    layout = Layout.of((*x.shape[:-1], outputs), order)
+    return waiting(walk, node, ready, (weight, values, (0, 1), None), (layout, len(x.shape), ops.Conv2d, bias, factor))
+
+
+def waiting(
+    walk: Walk,
+    node: OnnxNode,
+    x: View,
+    weights: tuple[QuantizedConstant, Ints, tuple[int, ...], Ints | None],
+    result: tuple[Layout, int, Make, Bias, float],
+) -> Pending:
+    """A layer that waits for its output's scale.
+
+    Args:
+        walk: the import.
+        node: that sums.
+        x: what it reads, in the program's shape.
+        weights: as the file has them; in the program's order; axes moved to get there; columns of a flattened image.
+        result: layout, axis of the outputs, operator, bias, factor of the products.
+    """
+    constant, values, axes, columns = weights
+    layout, axis, make, bias, factor = result
+    outputs = values.shape[0]
+    if constant.scale.size > 1 and constant.axis != 0:
+        raise Stays("its weights have a scale per input channel, which no integer sum has")
+    s_x = np.float32(walk.draft.tensors[x.tensor].affine.scale)
+    with np.errstate(over="ignore"):
+        unit = s_x * np.broadcast_to(constant.scale, (outputs,)).astype(np.float32)
+        if factor != 1.0:
+            unit = unit * np.float32(factor)
+    if not np.all(np.isfinite(unit)) or np.any(unit <= 0):
+        raise Stays("its scales are beyond float32, or its factor is not positive")
+    whole, reals, note = bias_of(node, bias.value, unit if bias.is_steps else bias.scale, unit)
+    if note:
+        walk.notes.append(note)
+    sums = Sums(
+        node,
+        axis,
+        x.tensor,
+        values,
+        unit,
+        whole,
+        reals,
+        make,
+        constant,
+        axes,
+        columns,
+        bias.places,
+        (*bias.nodes, node),
+    )
+    return Pending(node.name, sums.operator, (x.tensor,), layout, (*constant.nodes, *sums.nodes), sums=sums)
+
+
+def weights_of(walk: Walk, name: str) -> QuantizedConstant:
+    """Constant integers with their scales.
+
+    Raises:
+        Stays: the weights are something else.
+    """
+    found = quantized_constant(walk.graph, name, walk.readers)
+    if found is None:
+        raise Stays(f"its weights {name!r} are no quantized constant")
+    return found
+
+
+def float_bias(walk: Walk, name: str) -> Bias:
+    """A bias that is float, or dequantized int32."""
+    if not name:
+        return Bias()
+    node = walk.graph.producers.get(name)
+    if node is not None and node.op == "DequantizeLinear":
+        value, scale = walk.graph.constant(node.given(0)), walk.graph.constant(node.given(1))
+        zero = walk.graph.constant(node.given(2)) if node.given(2) else np.zeros((), np.int32)
+        if value is None or scale is None or zero is None or zero.any():
+            raise Stays("its bias is computed while it runs, or has a zero point")
+        places = (
+            stored(walk.graph, node.given(0), walk.readers),
+            stored_or_none(walk.graph, node.given(1), walk.readers),
+        )
+        return Bias(value, scale, False, places, (node,))
+    value = real_constant(walk.graph, name)
+    if value is None:
+        raise Stays("its bias is computed while it runs")
+    nodes = () if node is None else (node,)
+    origin = name if node is None else node.given(0)
+    place = stored(walk.graph, origin, walk.readers) if origin in walk.graph.constants else None
+    return Bias(value, None, False, (place, None), nodes)
+
+
+def integer_weights(walk: Walk, name: str, scale: str, zero_point: str, axis: int) -> QuantizedConstant:
+    """Weights of an operator that takes integers, scale and zero point side by side.
+
+    Args:
+        walk: the import.
+        name: of the integers.
+        scale: of their scale; "" if the operator has none: 1.
+        zero_point: of their zero point; "" for 0.
+        axis: along which there may be more than one.
+    """
+    q = walk.constant(name, "weights")
+    if q.dtype not in (np.int8, np.uint8):
+        raise Stays(f"its weights are {q.dtype}, not 8-bit integers")
+    s = walk.constant(scale, "weight scale") if scale else np.ones((), np.float32)
+    z = walk.constant(zero_point, "weight zero point") if zero_point else np.zeros((), q.dtype)
+    counts = {s.size, z.size} - {1}
+    if 0 in counts or (counts and (q.ndim <= axis or counts != {q.shape[axis]})):
+        raise Stays(f"{s.size} scales and {z.size} zero points do not fit weights of shape {q.shape}")
+    places = tuple(stored_or_none(walk.graph, one, walk.readers) for one in (scale, zero_point))
+    return with_scale(q, s, z, axis, (stored(walk.graph, name, walk.readers), *places))  # type: ignore[arg-type]
+
+
+def integer_sums(walk: Walk, node: OnnxNode) -> None:
+    """ConvInteger and MatMulInteger: sums themselves, which a Cast and a Mul make reals of later."""
+    convolves = node.op == "ConvInteger"
+    view = walk.integers(node.given(0), _meaning_of_sums(walk, node))
+    weight = integer_weights(walk, node.given(1), "", node.given(3), 0 if convolves else 1)
+    if convolves:
+        pending = convolution(walk, node, view, weight, Bias())
+    elif weight.values.ndim != 2:
+        raise Stays("its weights are no matrix")
+    else:
+        pending = product(walk, node, view, weight.transposed((1, 0)), (Bias(), 1.0))
+    sums = pending.sums
+    assert isinstance(sums, Sums)
+    # The file multiplies by s_x * s_w itself: until then a step is 1.
+    walk.values[node.outputs[0]] = rescaled(pending, np.ones_like(sums.unit))
+
+
+def _meaning_of_sums(walk: Walk, node: OnnxNode) -> Meaning:
+    """What the integers that ConvInteger or MatMulInteger reads mean to it: it has a zero point, but no scale."""
+    name = node.given(0)
+    stated, signed = walk.meanings.get(name), walk.graph.dtype(name) == np.int8
+    zero = walk.graph.constant(node.given(2)) if node.given(2) else np.zeros((), np.int64)
+    if zero is None:
+        walk.notes.append(AS_LOADED.format(node.name))
+        return Meaning(1.0, 0, signed)
+    if zero.size != 1:
+        raise Stays("its input has more than one zero point")
+    # Sums are the same under any scale.
+    scale = stated.scale if stated is not None else 1.0
+    return Meaning(scale, int(zero.reshape(-1)[0]), signed)
+
+
+def rescaled(pending: Pending, unit: NDArray[np.float32]) -> Pending:
+    """A layer whose steps are worth ``unit``."""
+    sums = pending.sums
+    assert isinstance(sums, Sums)
+    changed = replace(sums, unit=unit)
+    return replace(pending, make=changed.operator, sums=changed)
+
+
+def cast(walk: Walk, node: OnnxNode) -> None:
+    """Sums to float; integers to an index."""
+    value = walk.values.get(node.given(0))
+    wanted = walk.graph.dtype(node.outputs[0])
+    if isinstance(value, Pending) and wanted == np.float32 and not value.moves:
+        walk.values[node.outputs[0]] = replace(value, nodes=(*value.nodes, node))
+    elif isinstance(value, Integers) and wanted in (np.int32, np.int64) and not value.index:
+        walk.values[node.outputs[0]] = replace(value, index=True)
+        walk.transparent[node.name] = None
+    else:
+        raise Stays("it casts something that is neither a sum nor an index")
+
+
+RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
+    "Conv": conv,
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "ConvInteger": integer_sums,
+    "MatMulInteger": integer_sums,
+    "Cast": cast,
+}
+"""By operator."""

@@ -1,0 +1,123 @@
+"""``Layout``: in which order a program's tensor lies in memory, as seen from the axes that ONNX gives the same values.
+
+A program keeps images as (H, W, C), ONNX as (C, H, W). What ONNX does to axes (Transpose, Reshape, Squeeze, ...) moves
+nothing as long as somebody keeps account of which stretch of memory is which axis. That is all a ``Layout`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Memory, cut into nested stretches.
+
+    Attributes:
+        sizes: of the stretches in memory order, the slowest first; their product is the number of elements.
+        axes: for each of ONNX's axes of one sample, which stretches it is made of, the slowest first.
+    """
+
+    sizes: Shape
+    axes: tuple[Shape, ...]
+
+    @classmethod
+    def of(cls, shape: Shape, order: Sequence[int]) -> Layout:
+        """Memory that holds a sample of ONNX's ``shape`` with its axes in ``order``, the slowest first."""
+        place = {axis: index for index, axis in enumerate(order)}
+        return cls(tuple(shape[axis] for axis in order), tuple((place[axis],) for axis in range(len(shape))))
+
+    @property
+    def shape(self) -> Shape:
+        """Of one sample, as ONNX has it.
+
+        >>> Layout.of((3, 4, 5), (1, 2, 0)).shape
+        (3, 4, 5)
+        """
+        return tuple(prod(self.sizes[stretch] for stretch in axis) for axis in self.axes)
+
+    def is_in(self, order: Sequence[int]) -> bool:
+        """True iff memory holds ONNX's axes in ``order``, the slowest first.
+
+        >>> image = Layout.of((3, 4, 5), (1, 2, 0))
+        >>> image.is_in((1, 2, 0)), image.is_in((0, 1, 2))
+        (True, False)
+        """
+        seen = [stretch for axis in order for stretch in self.axes[axis] if self.sizes[stretch] > 1]
+        return all(first < second for first, second in pairwise(seen))
+
+    def transposed(self, order: Sequence[int]) -> Layout:
+        """After a Transpose to ``order`` of the sample's axes; nothing moves."""
+        return Layout(self.sizes, tuple(self.axes[axis] for axis in order))
+
+    def reshaped(self, shape: Shape) -> Layout | None:
+        """After a Reshape to ``shape``; nothing moves. None if an axis would be no run of whole or cut stretches.
+
+        >>> Layout.of((12,), (0,)).reshaped((3, 2, 2)).is_in((0, 1, 2))
+        True
+        >>> Layout.of((3, 2, 2), (1, 2, 0)).reshaped((2, 6)) is None  # half of an axis that lies innermost
+        True
+        """
+        blocks = self._blocks()
+        pieces: list[tuple[int, int, int]] = []  # place in memory, place inside the block, size
+        taken = []
+        rest = list(reversed(blocks))
+        for wanted in shape:
+            mine: list[int] = []
+            while wanted > 1:
+                if not rest:
+                    return None
+                start, inside, size = rest.pop()
+                if wanted % size == 0:
+                    part = size
+                elif size % wanted == 0:
+                    part = wanted
+                    rest.append((start, inside + 1, size // wanted))
+                else:
+                    return None
+                mine.append(len(pieces))
+                pieces.append((start, inside, part))
+                wanted //= part
+            taken.append(mine)
+        if rest:
+            return None
+        in_memory = sorted(range(len(pieces)), key=lambda piece: pieces[piece][:2])
+        place = {piece: index for index, piece in enumerate(in_memory)}
+        return Layout(
+            tuple(pieces[piece][2] for piece in in_memory),
+            tuple(tuple(place[piece] for piece in mine) for mine in taken),
+        )
+
+    def _blocks(self) -> list[tuple[int, int, int]]:
+        """(place, 0, size) of the fewest stretches, in ONNX's order: those that follow each other in both are one."""
+        blocks: list[tuple[int, int, int]] = []
+        real = [stretch for stretch in range(len(self.sizes)) if self.sizes[stretch] > 1]
+        place = {stretch: index for index, stretch in enumerate(real)}
+        last = -2
+        for stretch in (one for axis in self.axes for one in axis if one in place):
+            if place[stretch] == last + 1 and blocks:
+                start, _, size = blocks[-1]
+                blocks[-1] = (start, 0, size * self.sizes[stretch])
+            else:
+                blocks.append((place[stretch], 0, self.sizes[stretch]))
+            last = place[stretch]
+        return blocks
+
+    def order_of_elements(self) -> NDArray[np.int64]:
+        """Where each element in memory stands among the sample's elements as ONNX counts them.
+
+        >>> Layout.of((2, 3), (1, 0)).order_of_elements().tolist()
+        [0, 3, 1, 4, 2, 5]
+        """
+        counted = np.arange(prod(self.sizes), dtype=np.int64)
+        sequence = [stretch for axis in self.axes for stretch in axis]
+        shaped = counted.reshape([self.sizes[stretch] for stretch in sequence])
+        return shaped.transpose(np.argsort(sequence)).reshape(-1) if sequence else counted

@@ -1,0 +1,305 @@
+"""Rules for operators that move integers: some only change how axes are counted, others are operators of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.from_onnx import movement
+from oaq.capture.from_onnx.attributes import integer, integers, text
+from oaq.capture.from_onnx.draft import arrangement, full
+from oaq.capture.from_onnx.graph import OnnxNode, TensorType
+from oaq.capture.from_onnx.inputs import Inputs
+from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged
+from oaq.capture.from_onnx.walk import Walk
+from oaq.capture.from_onnx.windows import window
+from oaq.numerics.ranges import IntRange
+from oaq.program import ops
+
+COUNTED: Final = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
+"""Operators that only count axes in another way."""
+IMAGE: Final = (1, 2, 0)
+
+
+def inputs_of(walk: Walk, node: OnnxNode) -> Inputs:
+    """What is known of a node's inputs."""
+    types = [walk.graph.types.get(name, TensorType()) for name in node.inputs]
+    return Inputs(types, [walk.graph.constant(name) for name in node.inputs], walk.graph.opset)
+
+
+def move(walk: Walk, node: OnnxNode) -> None:
+    """Any operator that moves: on integers, on reals that stand for some, or on a result not quantized yet."""
+    value = walk.values.get(node.given(0))
+    counted = node.op in COUNTED
+    match value:
+        case Integers(index=False):
+            walk.values[node.outputs[0]] = replace(value, view=moved(walk, node, value.view, value.offset))
+        case Reals(curve=None):
+            walk.values[node.outputs[0]] = Reals(moved(walk, node, value.view, None))
+        case Reals() if counted:
+            walk.values[node.outputs[0]] = replace(value, view=moved(walk, node, value.view, None))
+        case Pending() if not (node.op in ("Resize", "Upsample") and text(node, "mode", "nearest") != "nearest"):
+            walk.values[node.outputs[0]] = replace(value, moves=(*value.moves, node))
+            return
+        case _:
+            raise Stays(f"its input {node.given(0)!r} is not quantized")
+    if counted:
+        walk.transparent[node.name] = None
+    else:
+        walk.absorb([node])
+
+
+def moved(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> View:
+    """The result of one moving node.
+
+    Args:
+        walk: the import.
+        node: that moves.
+        view: what it moves.
+        offset: the program's integer minus the file's, where the file moves integers; None where it moves reals.
+
+    Raises:
+        Stays: memory cannot be moved that way.
+    """
+    if len(node.outputs) != 1 and any(node.outputs[1:]):
+        raise Stays("more than its first result is wanted")
+    if node.op in COUNTED:
+        return _counted(walk, node, view)
+    op = MOVES[node.op](walk, node, view, offset)
+    ready = arranged(walk.draft, view)
+    source = walk.draft.tensors[ready.tensor]
+    shape = walk.sample(node.outputs[0])
+    layout = Layout.of(shape, arrangement(len(shape)))
+    made = full(source.affine, node.outputs[0], layout)
+    made.offset, made.is_integer = offset or 0, offset is not None
+    number = walk.draft.emit(node.name, op, [ready.tensor], made)
+    if isinstance(op, ops.MaxPool) and max(op.dilation) > 1 and max(op.padding) > 0:
+        # A window may hold nothing but padding; quantizing the least float there gives 0.
+        tensor = walk.draft.tensors[number]
+        tensor.range = IntRange(0, tensor.range.hi)
+    return View(number, layout)
+
+
+def split(walk: Walk, node: OnnxNode) -> None:
+    """One Slice per part."""
+    value = walk.values.get(node.given(0))
+    if not (isinstance(value, Integers) and not value.index) and not (isinstance(value, Reals) and value.curve is None):
+        raise Stays(f"its input {node.given(0)!r} is not quantized")
+    found = movement.parts(node, inputs_of(walk, node), walk.graph.shape(node.given(0)))
+    if found is None or found[0] == 0:
+        raise Stays("it splits the batch, or by sizes computed while it runs")
+    axis, sizes = found
+    begin = 0
+    for name, size in zip(node.outputs, sizes, strict=True):
+        if name:
+            ready = arranged(walk.draft, value.view)
+            op = _slice_of(value.view.shape, axis - 1, begin, begin + size)
+            shape = walk.sample(name)
+            layout = Layout.of(shape, arrangement(len(shape)))
+            made = full(walk.draft.tensors[ready.tensor].affine, name, layout)
+            made.offset, made.is_integer = (value.offset, True) if isinstance(value, Integers) else (0, False)
+            number = walk.draft.emit(f"{node.name}.{name}", op, [ready.tensor], made)
+            walk.values[name] = replace(value, view=View(number, layout))
+        begin += size
+    walk.absorb([node])
+
+
+def gather(walk: Walk, node: OnnxNode) -> None:
+    """A table looked up by integers; rows and columns of an image; one stretch of an axis."""
+    index = walk.values.get(node.given(1))
+    if isinstance(index, Integers) and index.index:
+        _look_up(walk, node, index)
+        return
+    value = walk.values.get(node.given(0))
+    wanted = walk.constant(node.given(1), "index")
+    shape = walk.graph.shape(node.given(0))
+    axis = movement.axis_of(node, integer(node, "axis", 0), len(shape))
+    if wanted.ndim != 1 or wanted.dtype.kind not in "iu" or axis == 0:
+        raise Stays("it picks single values, or samples of the batch")
+    rows = tuple(int(one) for one in wanted)
+    if isinstance(value, Gathered) and axis == 3:
+        _resize_by_index(walk, node, value, rows)
+    elif isinstance(value, Reals) and value.curve is None and len(shape) == 4 and axis == 2:
+        walk.values[node.outputs[0]] = Gathered(value.view, rows, node)
+    else:
+        raise Stays("it picks values in an order that nothing here knows")
+
+
+def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
+    table = walk.constant(node.given(0), "table")
+    if table.shape != (256,) or table.dtype not in (np.uint8, np.int8) or integer(node, "axis", 0) != 0:
+        raise Stays("its table does not map the 256 integers of 8 bits to 8 bits")
+    if index.offset:
+        raise Stays("it looks up a table by signed integers, the negative ones from its end")
+    name = node.outputs[0]
+    offset = 128 if table.dtype == np.int8 else 0
+    values = (table.astype(np.int16) + offset).astype(np.uint8)
+    source = walk.draft.tensors[index.view.tensor]
+    meaning = walk.meanings.get(name)
+    made = full(meaning.affine if meaning else source.affine, name, index.view.layout)
+    made.offset, made.is_integer, made.is_stated = offset, True, meaning is not None
+    number = walk.draft.emit(node.name, ops.Lookup(values), [index.view.tensor], made)
+    walk.values[name] = Integers(View(number, index.view.layout), offset)
+    walk.absorb([node])
+
+
+def _resize_by_index(walk: Walk, node: OnnxNode, value: Gathered, columns: tuple[int, ...]) -> None:
+    _, height, width = value.view.shape
+    if value.rows != _nearest(height, len(value.rows)) or columns != _nearest(width, len(columns)):
+        raise Stays("it picks rows and columns in an order that nothing here knows")
+    ready = arranged(walk.draft, value.view, IMAGE)
+    shape = walk.sample(node.outputs[0])
+    layout = Layout.of(shape, IMAGE)
+    made = full(walk.draft.tensors[ready.tensor].affine, node.outputs[0], layout)
+    op = ops.Resize(len(value.rows), len(columns), "nearest")
+    number = walk.draft.emit(value.node.name, op, [ready.tensor], made)
+    walk.values[node.outputs[0]] = Reals(View(number, layout))
+    walk.absorb([value.node, node])
+
+
+def _nearest(size: int, wanted: int) -> tuple[int, ...]:
+    return tuple(index * size // wanted for index in range(wanted))
+
+
+def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
+    if node.op == "Identity":
+        return view
+    shape = walk.sample(node.outputs[0])
+    if node.op == "Transpose":
+        rank = len(view.shape) + 1
+        order = integers(node, "perm", rank) or tuple(reversed(range(rank)))
+        if order[0] != 0:
+            raise Stays("it moves the batch")
+        return replace(view, layout=view.layout.transposed([axis - 1 for axis in order[1:]]))
+    layout = view.layout.reshaped(shape)
+    if layout is None:
+        raise Stays(f"{view.shape} does not become {shape} without moving memory")
+    return View(view.tensor, layout, view.reshaped or (node.name if node.op in ("Reshape", "Flatten") else ""))
+
+
+def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+    if len(view.shape) != 3:
+        raise Stays("it is no pool of images")
+    found = window(node, view.shape[1:])
+    padding = (found.before[0], found.after[0], found.before[1], found.after[1])
+    return ops.MaxPool(_pair(found.kernel), _pair(found.stride), padding, _pair(found.dilation))
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    return numbers[0], numbers[1]
+
+
+def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+    found = movement.pads(node, inputs_of(walk, node), len(view.shape) + 1)
+    if found is None or text(node, "mode", "constant") != "constant" or len(view.shape) != 3:
+        raise Stays("it pads by amounts computed while it runs, or otherwise than by a constant, or no image")
+    before, after = found
+    if any((*before[:2], *after[:2])) or min(*before, *after) < 0:
+        raise Stays("it pads channels, or cuts off")
+    value = walk.constant(node.given(2), "value").reshape(-1) if node.given(2) else None
+    given = node.attributes.get("value", 0.0) if value is None else (value[0] if value.size == 1 else np.nan)
+    zero = walk.draft.tensors[view.tensor].affine.zero_point
+    wanted = 0.0 if offset is None else zero - offset
+    if float(given) != float(wanted):  # type: ignore[arg-type]
+        raise Stays(f"it pads with {given}, not with the integer that stands for 0.0")
+    return ops.Pad((before[2], after[2], before[3], after[3]))
+
+
+def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+    found = movement.slices(node, inputs_of(walk, node), walk.graph.shape(node.given(0)))
+    if found is None:
+        raise Stays("its ends are computed while it runs")
+    first, *rest = found
+    if first != (0, walk.graph.batch, 1) or any(step != 1 for _, _, step in rest):
+        raise Stays("it cuts the batch, or takes steps")
+    if any(end <= begin for begin, end, _ in rest):
+        raise Stays("it leaves nothing")
+    order = arrangement(len(rest))
+    begin, end = tuple(rest[axis][0] for axis in order), tuple(rest[axis][1] for axis in order)
+    if len(rest) == 2:
+        begin, end = (begin[0], 0, begin[1]), (end[0], 1, end[1])
+    if len(rest) not in (1, 2, 3):
+        raise Stays("it cuts more axes than an image has")
+    return ops.Slice(begin, end)
+
+
+def _slice_of(shape: tuple[int, ...], axis: int, begin: int, end: int) -> ops.Slice:
+    order = arrangement(len(shape))
+    if len(shape) not in (1, 2, 3) or end <= begin:
+        raise Stays("it cuts more axes than an image has, or leaves nothing")
+    ends = [(begin, end) if one == axis else (0, shape[one]) for one in order]
+    if len(shape) == 2:
+        ends.insert(1, (0, 1))
+    return ops.Slice(tuple(low for low, _ in ends), tuple(high for _, high in ends))
+
+
+def _depth_to_space(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+    mode = text(node, "mode", "DCR")
+    return ops.DepthToSpace(integer(node, "blocksize", 0), "CRD" if mode == "CRD" else "DCR")
+
+
+def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+    shape = walk.sample(node.outputs[0])
+    if (
+        len(shape) != 3
+        or shape[0] != view.shape[0]
+        or (offset is not None and text(node, "mode", "nearest") != "nearest")
+    ):
+        raise Stays("it resizes channels, no image, or mixes integers of the file itself")
+    mode = text(node, "mode", "nearest")
+    how = text(node, "coordinate_transformation_mode", "half_pixel" if node.op == "Resize" else "asymmetric")
+    if mode == "nearest":
+        rule = text(node, "nearest_mode", "round_prefer_floor") if node.op == "Resize" else "floor"
+        for size, wanted in zip(view.shape[1:], shape[1:], strict=True):
+            if nearest_places(size, wanted, how, rule) != _nearest(size, wanted):
+                raise Stays(f"its nearest pixels ({how}, {rule}) are not floor(i * {size} / {wanted})")
+        return ops.Resize(shape[1], shape[2], "nearest")
+    plain = mode == "linear" and not integer(node, "antialias", 0) and not integer(node, "exclude_outside", 0)
+    same = how == "half_pixel" or (how == "pytorch_half_pixel" and min(shape[1:]) > 1)
+    if not plain or not same:
+        raise Stays(f"it resizes by {mode}, {how}; bilinear with half_pixel is known")
+    return ops.Resize(shape[1], shape[2], "bilinear")
+
+
+def nearest_places(size: int, wanted: int, how: str, rule: str) -> tuple[int, ...] | None:
+    """Which of ``size`` pixels each of ``wanted`` shows, by ONNX's float32 formulas; None if it has none such."""
+    scale = np.float32(wanted) / np.float32(size)
+    index = np.arange(wanted).astype(np.float32)
+    match how:
+        case "asymmetric":
+            place = index / scale
+        case "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric":
+            place = (index + np.float32(0.5)) / scale - np.float32(0.5)
+            place = place * 0 if how == "pytorch_half_pixel" and wanted == 1 else place
+        case "align_corners":
+            place = index * np.float32(size - 1) / np.float32(max(wanted - 1, 1))
+        case _:
+            return None
+    rounded = {
+        "floor": np.floor(place),
+        "ceil": np.ceil(place),
+        "round_prefer_floor": np.ceil(place - np.float32(0.5)),
+        "round_prefer_ceil": np.floor(place + np.float32(0.5)),
+    }.get(rule)
+    return None if rounded is None else tuple(int(one) for one in np.clip(rounded, 0, size - 1))
+
+
+Moving = Callable[[Walk, OnnxNode, View, "int | None"], ops.Op]
+MOVES: Final[Mapping[str, Moving]] = {
+    "MaxPool": _max_pool,
+    "Pad": _pad,
+    "Slice": _slice,
+    "DepthToSpace": _depth_to_space,
+    "Resize": _resize,
+    "Upsample": _resize,
+}
+RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
+    **dict.fromkeys((*COUNTED, *MOVES), move),
+    "Split": split,
+    "Gather": gather,
+}
+"""By operator."""

@@ -1,0 +1,44 @@
+"""Files that ``oaq.export.onnx`` has written: nodes and tensors get back the names they had in the program."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from oaq.capture.from_onnx.draft import Draft, DraftNode
+from oaq.capture.from_onnx.graph import OnnxGraph
+from oaq.program import ops
+
+PRODUCER: Final = "oaq"
+INTEGERS: Final = "_q"
+"""Ends the name of every tensor of integers."""
+
+
+def restore_names(graph: OnnxGraph, draft: Draft) -> None:
+    """Undo what the export adds to names; nothing happens to files of other tools."""
+    if graph.producer.split(" ")[0] != PRODUCER:
+        return
+    for tensor in draft.tensors:
+        tensor.name = tensor.name or tensor.file.removesuffix(INTEGERS)
+    ends = {*graph.inputs, *graph.outputs}
+    for node in draft.nodes:
+        node.name = _numberless(_of_program(graph, node), ends)
+
+
+def _of_program(graph: OnnxGraph, node: DraftNode) -> str:
+    """The name before the export spelled one node as several."""
+    match node.op:
+        case ops.Lookup():
+            gather = next((one for one in graph.nodes if one.name == node.name), None)
+            cast = graph.producers.get(gather.given(1)) if gather else None
+            return cast.name.removesuffix(".index") if cast else node.name
+        case ops.Reshape():
+            return node.name.removesuffix(".reshaped")
+        case ops.Resize():
+            return node.name.removesuffix(".gathered2")
+    return node.name
+
+
+def _numberless(name: str, ends: set[str]) -> str:
+    """Without the number that keeps a node apart from an input or output of the same name."""
+    stem, _, number = name.rpartition("_")
+    return stem if number.isdigit() and stem in ends else name

@@ -1,0 +1,142 @@
+"""Rules for QuantizeLinear, DequantizeLinear and QONNX's Quant: where reals become integers and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
+from oaq.capture.from_onnx.moves import moved
+from oaq.capture.from_onnx.scales import pairs
+from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, View, settled
+from oaq.capture.from_onnx.walk import EIGHT_BITS, Walk, constant_meaning
+from oaq.capture.from_onnx.weights import quant_numbers, quant_range
+from oaq.numerics.ranges import IntRange
+from oaq.program import ops
+
+KEEPS_MEANING: Final = (
+    *("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "Pad", "Slice", "Clip", "Relu"),
+    *("DepthToSpace", "Resize"),
+)
+"""Operators on integers whose result has the scale and zero point of their first input."""
+
+
+def meanings(graph: OnnxGraph) -> dict[str, Meaning]:
+    """Scale and zero point of every 8-bit tensor of the file that some node states."""
+    found: dict[str, Meaning] = {}
+    for node in graph.nodes:
+        for tensor, scale, zero in pairs(node):
+            name = node.outputs[0] if tensor < 0 or node.op == "QuantizeLinear" else node.given(tensor)
+            dtype = graph.dtype(name)
+            if name and dtype in EIGHT_BITS and name not in found:
+                meaning = constant_meaning(graph, node.given(scale), node.given(zero), dtype == np.int8)
+                if meaning is not None:
+                    found[name] = meaning
+    for node in reversed(graph.nodes):
+        if node.op in KEEPS_MEANING and node.given(0) and node.outputs and node.outputs[0] in found:
+            found.setdefault(node.given(0), found[node.outputs[0]])
+    return found
+
+
+def quantize(walk: Walk, node: OnnxNode) -> None:
+    """QuantizeLinear: of reals of the program, or of something float, which becomes an input of the program."""
+    name, result = node.given(0), node.outputs[0]
+    dtype = walk.graph.dtype(result)
+    if dtype not in EIGHT_BITS:
+        raise Stays(f"it quantizes to {dtype}, not to 8 bits")
+    meaning = walk.meaning(node.given(1), node.given(2), dtype == np.int8)
+    walk.values[result] = Integers(quantized(walk, node, name, meaning, result), meaning.offset)
+    walk.absorb([node])
+
+
+def quantized(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, file: str) -> View:
+    """The integers that quantizing the float tensor ``name`` gives; the file calls them ``file``.
+
+    A file may quantize one tensor again for each reader; the integers are the same.
+    """
+    earlier = walk.quantized.get((name, meaning))
+    if earlier is not None and walk.draft.tensors[earlier[0].tensor].range == earlier[1]:
+        walk.draft.tensors[earlier[0].tensor].readers += 1  # nobody narrows it from now on
+        return earlier[0]
+    view = _quantized_first(walk, node, name, meaning, file)
+    walk.quantized[name, meaning] = (view, walk.draft.tensors[view.tensor].range)
+    return view
+
+
+def _quantized_first(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, file: str) -> View:
+    value = walk.values.get(name)
+    match value:
+        case Reals():
+            view = walk.requantized(value, meaning, file, node)
+            walk.absorb(value.nodes)
+        case Pending():
+            inner = file if not value.moves else value.nodes[-1].outputs[0]
+            view = walk.materialized(value, meaning, inner)
+            walk.draft.tensors[view.tensor].is_integer = not value.moves
+            for move in value.moves:
+                view = moved(walk, move, view, None)
+            walk.absorb(value.moves)
+            view = settled(walk.draft, view)
+        case None if name not in walk.graph.constants:
+            return walk.entry(name, meaning, file)
+        case _:
+            raise Stays(f"its input {name!r} is nothing to quantize")
+    tensor = walk.draft.tensors[view.tensor]
+    if not tensor.is_integer:
+        tensor.file, tensor.layout, tensor.offset, tensor.is_integer = file, view.layout, meaning.offset, True
+    return view
+
+
+def dequantize(walk: Walk, node: OnnxNode) -> None:
+    """DequantizeLinear of integers that the network computes; that of constants is for whoever reads it."""
+    name = node.given(0)
+    if name in walk.graph.constants:
+        raise Stays("it dequantizes a constant")
+    dtype = walk.graph.dtype(name)
+    if dtype not in EIGHT_BITS:
+        raise Stays(f"it dequantizes {dtype}, not 8 bits")
+    meaning = walk.meaning(node.given(1), node.given(2), dtype == np.int8)
+    walk.values[node.outputs[0]] = Reals(walk.integers(name, meaning))
+    walk.absorb([node])
+
+
+def fake_quantize(walk: Walk, node: OnnxNode) -> None:
+    """QONNX's Quant: QuantizeLinear, Clip and DequantizeLinear in one, on reals."""
+    name, result = node.given(0), node.outputs[0]
+    scale, zero, bits = quant_numbers(walk.graph, node)
+    if scale.size != 1 or zero.size != 1:
+        raise Stays("it has one scale per channel")
+    lo, hi = quant_range(node, bits)
+    if bits > 8:
+        raise Stays(f"it quantizes to {bits} bits, more than 8")
+    signed = lo < 0
+    meaning = Meaning(float(np.float32(scale.reshape(-1)[0])), int(zero.reshape(-1)[0]), signed)
+    reach = IntRange(lo + meaning.offset, hi + meaning.offset)
+    if meaning.affine.zero_point not in reach:
+        raise Stays("its zero point is none of its integers")
+    view = quantized(walk, node, name, meaning, result)
+    tensor = walk.draft.tensors[view.tensor]
+    if not reach.contains(tensor.range):
+        writer = walk.draft.writer(view.tensor)
+        fresh = not tensor.readers and not (writer and isinstance(writer.op, ops.SAME_AFFINE))
+        narrowed = IntRange(max(reach.lo, tensor.range.lo), min(reach.hi, tensor.range.hi))
+        table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
+        if fresh and writer is not None and isinstance(writer.op, ops.Lookup):
+            writer.op, tensor.range = ops.Lookup(table[writer.op.table]), narrowed
+        elif fresh:
+            tensor.range = narrowed
+        else:
+            made = replace(tensor, range=reach)
+            view = View(walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], made), view.layout)
+    walk.values[result] = Reals(view)
+    walk.absorb([node])
+
+
+RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
+    "QuantizeLinear": quantize,
+    "DequantizeLinear": dequantize,
+}
+"""By operator; ``fake_quantize`` is of QONNX's domains."""

@@ -1,0 +1,188 @@
+"""What an importer knows of each tensor of the file: integers, reals that stand for them, or work still to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx.draft import Draft, arrangement, program_shape
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.layout import Layout
+from oaq.numerics.affine import Affine
+from oaq.program import ops
+
+SIGNED: int = 128
+"""What is added to signed integers to make them u8."""
+
+
+class Stays(Exception):
+    """A node stays in float. Its text says why; it never reaches a user as an error."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Scale and zero point as the file has them.
+
+    Attributes:
+        scale: float32.
+        zero_point: of the file's integers.
+        signed: the file's integers are int8.
+    """
+
+    scale: float
+    zero_point: int
+    signed: bool
+
+    @property
+    def offset(self) -> int:
+        """The program's integer minus the file's."""
+        return SIGNED if self.signed else 0
+
+    @property
+    def affine(self) -> Affine:
+        """As the program has it."""
+        return Affine(self.scale, self.zero_point + self.offset)
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor of the program, seen with ONNX's axes.
+
+    Attributes:
+        tensor: its number in the draft.
+        layout: in which order it lies in memory.
+        reshaped: name of the node by which the file reshapes it, "" if none does; whoever settles it writes that down.
+    """
+
+    tensor: int
+    layout: Layout
+    reshaped: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample, as ONNX has it."""
+        return self.layout.shape
+
+
+@dataclass(frozen=True)
+class Integers:
+    """An integer tensor of the file.
+
+    Attributes:
+        view: which one of the program it is.
+        offset: the program's integer minus the file's.
+        index: it has been cast to int32 or int64, to look up a table.
+    """
+
+    view: View
+    offset: int
+    index: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Reals:
+    """A float tensor whose every value is a function of one integer.
+
+    Attributes:
+        view: of the integers.
+        curve: (256,) float32: the value for each integer; None for the plain ``affine.dequantize``.
+        nodes: that made the curve.
+    """
+
+    view: View
+    curve: NDArray[np.float32] | None = None
+    nodes: tuple[OnnxNode, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Rows of an image picked by a constant index; with columns picked likewise it is a Resize.
+
+    Attributes:
+        view: of the image.
+        rows: the index.
+        node: that picked them.
+    """
+
+    view: View
+    rows: tuple[int, ...]
+    node: OnnxNode
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A float result of integer inputs, waiting to hear at which scale it is wanted.
+
+    Attributes:
+        name: of the node it comes from.
+        make: the operator for a scale.
+        inputs: numbers of tensors.
+        layout: of the result.
+        nodes: of the file that it takes the place of, in order.
+        clamp: real bounds, infinite where there are none.
+        moves: nodes that move the result before it is quantized: quantizing first comes to the same integers.
+        sums: for Conv2d and Linear: see ``layers.Sums``.
+    """
+
+    name: str
+    make: Callable[[float], ops.Op]
+    inputs: tuple[int, ...]
+    layout: Layout
+    nodes: tuple[OnnxNode, ...]
+    clamp: tuple[float, float] = (-math.inf, math.inf)
+    moves: tuple[OnnxNode, ...] = ()
+    sums: object | None = field(default=None, repr=False)
+
+
+Value = Integers | Reals | Gathered | Pending
+
+
+def curve_of(draft: Draft, reals: Reals) -> NDArray[np.float32]:
+    """(256,) the value for every integer, as float32 arithmetic has it."""
+    if reals.curve is not None:
+        return reals.curve
+    return draft.tensors[reals.view.tensor].affine.dequantize(np.arange(256))
+
+
+def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, what: str = "its input") -> View:
+    """The view as a tensor that has the program's shape for its axes in ``order``; writes a Reshape if that needs one.
+
+    Raises:
+        Stays: memory holds them in another order.
+    """
+    shape = view.shape
+    order = arrangement(len(shape)) if order is None else order
+    if not view.layout.is_in(order):
+        raise Stays(f"{what} lies in memory in another order than (H, W, C), which nothing here moves")
+    return _as_shape(draft, view, program_shape(shape, order))
+
+
+def flattened(draft: Draft, view: View) -> View:
+    """The view as a vector, its elements in whatever order memory has them."""
+    count = 1
+    for size in view.shape:
+        count *= size
+    return _as_shape(draft, view, (count,))
+
+
+def settled(draft: Draft, view: View) -> View:
+    """With a reshape written down, if there is one; in the program's own order where memory allows it."""
+    if not view.reshaped:
+        return view
+    if len(view.shape) == 1:
+        return flattened(draft, view)
+    return arranged(draft, view) if view.layout.is_in(arrangement(len(view.shape))) else view
+
+
+def _as_shape(draft: Draft, view: View, shape: tuple[int, ...]) -> View:
+    tensor = draft.tensors[view.tensor]
+    if tensor.shape == shape and not view.reshaped:
+        return view
+    number = draft.emit(view.reshaped or f"{tensor.file}.reshaped", ops.Reshape(shape), [view.tensor], tensor)
+    draft.tensors[number].layout = view.layout
+    draft.tensors[number].is_integer = False
+    return View(number, view.layout)

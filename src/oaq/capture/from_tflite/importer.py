@@ -1,0 +1,178 @@
+"""``import_tflite``: from a TFLite file that holds 8-bit integers to an ``IntProgram``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools
+from oaq.capture.from_tflite.builder import OFFSETS, Builder, Stays
+from oaq.capture.from_tflite.functions import Handler
+from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator
+from oaq.capture.from_tflite.islands import Outside, find_islands
+from oaq.capture.from_tflite.reader import decode, read
+from oaq.capture.imported import Imported
+from oaq.errors import OaqError, ProgramError, UnsupportedOp
+from oaq.numerics.requantize import SEMANTICS, Semantics
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "CONV_2D": layers.conv_2d,
+    "DEPTHWISE_CONV_2D": layers.depthwise_conv_2d,
+    "FULLY_CONNECTED": layers.fully_connected,
+    "ADD": arithmetic.add,
+    "SUB": arithmetic.sub,
+    "MUL": arithmetic.mul,
+    "CONCATENATION": arithmetic.concatenation,
+    "AVERAGE_POOL_2D": pools.average_pool_2d,
+    "MAX_POOL_2D": pools.max_pool_2d,
+    "MEAN": pools.mean,
+    **dict.fromkeys(functions.CLAMPS, functions.clamp),
+    "LOGISTIC": functions.named("sigmoid"),
+    "TANH": functions.named("tanh"),
+    "HARD_SWISH": functions.named("hardswish"),
+    "LEAKY_RELU": functions.leaky_relu,
+    "ELU": functions.elu,
+    "GELU": functions.gelu,
+    "QUANTIZE": functions.quantize,
+    **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), movement.reshape),
+    "TRANSPOSE": movement.transpose,
+    **dict.fromkeys(("PAD", "PADV2"), movement.pad),
+    "SLICE": movement.slice_,
+    "STRIDED_SLICE": movement.strided_slice,
+    **dict.fromkeys(("SPLIT", "SPLIT_V"), movement.split),
+    **dict.fromkeys(("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"), movement.resize),
+    "DEPTH_TO_SPACE": movement.depth_to_space,
+}
+"""By operator; others stay outside."""
+
+FLOAT_BY_NATURE: Final = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN", "DEQUANTIZE", "QUANTIZE", "TOPK_V2")
+"""Operators that nobody expects among integers."""
+
+ROUNDING: Final = {
+    "float32_half_even": "Sums become the integers of LiteRT's default kernels (XNNPACK). Its reference kernels round "
+    "twice in fixed point: one step apart at most; requantize='fixed_point' has their multipliers.",
+    "fixed_point": "Sums are rounded once with the multipliers of TFLite's reference kernels, which round twice: one "
+    "step apart at most, where the first rounding lands on a tie.",
+}
+
+
+def import_tflite(
+    source: str | Path | bytes, *, requantize: Semantics = "float32_half_even", where: str = "model"
+) -> Imported:
+    """The integers of a TFLite file.
+
+    Args:
+        source: path of the file, or its bytes.
+        requantize: ``float32_half_even`` is what LiteRT computes by default (XNNPACK); ``fixed_point`` has the
+            multipliers of TFLite's reference kernels: see ``from_tflite.multipliers``.
+        where: names the file in messages if ``source`` is bytes.
+
+    Raises:
+        FormatError: the file is missing, cut off, damaged or contradicts itself.
+        UnsupportedOp: it is of a kind that is not read, or no layer of it is made of 8-bit integers.
+        ProgramError: its integers break a rule of ``IntProgram``.
+    """
+    if requantize not in SEMANTICS:
+        raise ProgramError(f"requantize is one of {', '.join(SEMANTICS)}, not {requantize!r}")
+    graph = decode(source, where) if isinstance(source, bytes) else read(source)
+    build = Builder(graph, requantize)
+    try:
+        outside, edges = _walk(build)
+        return _assemble(build, outside, edges)
+    except OaqError as error:
+        raise type(error)(f"{graph.where}: {error}") from error
+
+
+def _walk(build: Builder) -> tuple[list[Outside], dict[int, int]]:
+    """Take every operator that can be taken.
+
+    Returns:
+        Those that stay outside, and for float tensors at the edges the integers they are made of or into.
+    """
+    graph, outside, edges = build.graph, [], dict[int, int]()
+    for operator in graph.operators:
+        if _is_edge(graph, operator):
+            edges[operator.outputs[0]] = operator.inputs[0]
+            continue
+        handler = HANDLERS.get(operator.op)
+        try:
+            if handler is None:
+                raise Stays(f"oaq has no integer operator for {operator.op}")
+            handler(build, operator)
+        except Stays as why:
+            outside.append(Outside(operator, str(why) if _might_be_integers(graph, operator) else ""))
+    return outside, edges
+
+
+def _is_edge(graph: TfliteGraph, operator: TfliteOperator) -> bool:
+    """QUANTIZE of what the caller gives as floats, DEQUANTIZE of what only the caller gets: a session does both."""
+    if operator.op not in ("QUANTIZE", "DEQUANTIZE") or len(operator.inputs) != 1 or operator.inputs[0] == LEFT_OUT:
+        return False
+    x, y = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    if operator.op == "QUANTIZE":
+        return x.kind == "FLOAT32" and x.index in graph.inputs and y.kind in OFFSETS
+    return x.kind in OFFSETS and not x.constant and not graph.readers.get(y.index)
+
+
+def _might_be_integers(graph: TfliteGraph, operator: TfliteOperator) -> bool:
+    if operator.op in FLOAT_BY_NATURE:
+        return False
+    tensors = (graph.tensors[index] for index in (*operator.inputs, *operator.outputs) if index != LEFT_OUT)
+    return any(tensor.kind in (*OFFSETS, "INT16", "INT4") for tensor in tensors)
+
+
+def _assemble(build: Builder, outside: list[Outside], edges: Mapping[int, int]) -> Imported:
+    graph = build.graph
+    outside = _with_what_follows(build, outside)
+    wanted = [edges.get(index, index) for index in graph.outputs]
+    wanted += [index for one in outside for index in one.operator.inputs]
+    held = dict.fromkeys(build.values[index] for index in wanted if index in build.values)
+    outputs = [name for name in held if name in build.nodes]
+    nodes = _needed(build, outputs)
+    if not any(isinstance(node.op, ops.Conv2d | ops.Linear) for node in nodes):
+        why = next((f"{one.operator}: {one.why}" for one in outside if one.why), "its numbers are floats throughout")
+        raise UnsupportedOp(f"holds no layer of 8-bit integers: {why}. For a float network: oaq quantize, from ONNX")
+    read_names = {name for node in nodes for name in node.inputs}
+    inputs = {name: index for name, index in build.inputs.items() if name in read_names}
+    specs = {name: build.specs[name] for name in (*inputs, *(node.output for node in nodes))}
+    metadata = {"input_layout": "NHWC", "source": "tflite"}
+    program = IntProgram(graph.name, tuple(inputs), tuple(outputs), specs, nodes, build.semantics, metadata)
+    islands = find_islands(graph, outside, {i: n for i, n in build.values.items() if n in specs}, inputs)
+    notes = [ROUNDING[build.semantics]]
+    notes += [
+        f"{', '.join(island.writes)}: computed outside, so given to the program."
+        for island in islands
+        if island.where == "inside"
+    ]
+    layers_ = {name: source for name, source in build.layers.items() if name in specs}
+    return Imported(program, islands, tuple(notes), layers_, {name: build.sources[name] for name in specs})
+
+
+def _with_what_follows(build: Builder, outside: list[Outside]) -> list[Outside]:
+    """Operators on integers that no layer computes, behind those outside: they stay there too."""
+    summed = set[str]()
+    for node in build.nodes.values():
+        if isinstance(node.op, ops.Conv2d | ops.Linear) or summed.intersection(node.inputs):
+            summed.add(node.output)
+    useful = {name for node in _needed(build, list(summed)) for name in (*node.inputs, node.output)}
+    idle = {index for index, name in build.values.items() if name not in useful}
+    known = {one.operator.name: one for one in outside}
+    for operator in build.graph.operators:
+        if operator.name not in known and all(index in idle for index in operator.outputs):
+            known[operator.name] = Outside(operator, "")
+    for index in idle:
+        del build.values[index]
+    return [known[operator.name] for operator in build.graph.operators if operator.name in known]
+
+
+def _needed(build: Builder, outputs: Sequence[str]) -> tuple[Node, ...]:
+    """The nodes that the outputs depend on, in order."""
+    wanted, kept = set(outputs), list[Node]()
+    for node in reversed(build.nodes.values()):
+        if node.output in wanted:
+            kept.append(node)
+            wanted.update(node.inputs)
+    return tuple(reversed(kept))

@@ -1,0 +1,271 @@
+"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_shape, scales_of
+from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.multipliers import requantize
+from oaq.capture.imported import LayerSource, StoredArray
+from oaq.errors import FormatError, ProgramError
+from oaq.numerics.formats import U8
+from oaq.numerics.requantize import Requantize
+from oaq.program import ops
+from oaq.program.ops import LARGEST_WINDOW, Padding, Pair
+
+SAME, VALID = 0, 1
+WEIGHTS = ("INT8", "UINT8", "INT4")
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A layer's weights as the program has them.
+
+    Attributes:
+        stored: in the file.
+        weight: (N, ...) int16, zero point subtracted.
+        scale: (N,) float32.
+        zero_point: (N,) int64.
+        split: see ``LayerSource``.
+        axes: likewise.
+    """
+
+    stored: TfliteTensor
+    weight: NDArray[np.int16]
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int64]
+    split: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+def conv_2d(build: Builder, operator: TfliteOperator) -> None:
+    """Filters (N, KH, KW, C / groups): the program's own order."""
+    stored = _stored(build, operator, 4)
+    channels = image_shape(build, operator)[2]
+    if channels % stored.shape[3]:
+        raise FormatError(f"{operator}: filters {stored.shape} do not fit {channels} channels; the file is damaged")
+    weights = _weights(operator, stored, 0, stored.shape, (0, 1, 2, 3))
+    _convolution(build, operator, weights, channels // stored.shape[3])
+
+
+def depthwise_conv_2d(build: Builder, operator: TfliteOperator) -> None:
+    """Filters (1, KH, KW, N): output n reads channel n // (N / C)."""
+    stored = _stored(build, operator, 4)
+    channels, outputs = image_shape(build, operator)[2], stored.shape[3]
+    if stored.shape[0] != 1 or outputs % channels:
+        raise FormatError(f"{operator}: filters {stored.shape} do not fit {channels} channels; the file is damaged")
+    _convolution(build, operator, _weights(operator, stored, 3, stored.shape, (3, 1, 2, 0)), channels)
+
+
+def fully_connected(build: Builder, operator: TfliteOperator) -> None:
+    """Weights (N, K) on all that a sample holds, or on each of its rows: then it is a 1x1 convolution."""
+    x, stored = build.tensor(operator, 0), _stored(build, operator, 2)
+    outputs, terms = stored.shape
+    if operator.options["WeightsFormat"]:
+        raise Stays("its weights are shuffled")
+    shape = build.spec(x).shape
+    if prod(shape) == terms:
+        _linear(build, operator, _weights(operator, stored, 0, stored.shape, (0, 1)))
+    elif len(shape) == 3 and shape[2] == terms:
+        weights = _weights(operator, stored, 0, (outputs, 1, 1, terms), (0, 1, 2, 3))
+        sums = _sums(build, operator, weights)
+        name = build.emit(operator, ops.Conv2d(weights.weight, *sums), [build.read(x)], build.clamp(operator))
+        _record_layer(build, operator, weights, name)
+    else:
+        raise FormatError(f"{operator}: weights {stored.shape} do not fit an input {shape}; the file is damaged")
+
+
+def scale_channels(build: Builder, operator: TfliteOperator, x: TfliteTensor, stored: TfliteTensor) -> None:
+    """X times one constant per channel: a 1x1 depthwise convolution without bias, whose sums are those products."""
+    shape = build.spec(x).shape
+    if len(shape) != 3 or stored.data is None or stored.data.size != shape[2] or stored.shape[-1:] != shape[2:]:
+        raise Stays(f"multiplies {shape} by a constant {stored.shape}; one number, or one per channel, can be taken")
+    if stored.kind not in WEIGHTS or stored.scale.size != 1:
+        raise Stays(f"its constant {stored.name!r} is {stored.kind} with {stored.scale.size} scales")
+    weights = _weights(operator, stored, len(stored.shape) - 1, (shape[2], 1, 1, 1), (0, 1, 2, 3))
+    by = _multipliers(build, operator, x, weights)
+    op = ops.Conv2d(weights.weight, np.zeros(shape[2], np.int32), by, groups=shape[2])
+    name = build.emit(operator, op, [build.read(x)], build.clamp(operator))
+    _record(build, operator, weights, name, x=x, bias=None)
+
+
+def window_padding(
+    operator: TfliteOperator, size: tuple[int, int], kernel: Pair, stride: Pair, dilation: Pair = (1, 1)
+) -> Padding:
+    """TFLite's SAME or VALID as numbers: half of what SAME lacks lies before, the larger half behind.
+
+    Raises:
+        FormatError: it is neither, or a size or a stride is impossible.
+    """
+    rule, numbers = operator.options["Padding"], (*kernel, *stride, *dilation)
+    if min(numbers) < 1 or max(numbers) > LARGEST_WINDOW or rule not in (SAME, VALID):
+        raise FormatError(
+            f"{operator}: kernel {kernel}, strides {stride}, dilations {dilation}, padding {rule}; the file is damaged"
+        )
+    if rule == VALID:
+        return (0, 0, 0, 0)
+    ends: list[int] = []
+    for length, k, step, apart in zip(size, kernel, stride, dilation, strict=True):
+        total = max((-(-length // step) - 1) * step + (k - 1) * apart + 1 - length, 0)
+        ends += [total // 2, total - total // 2]
+    return ends[0], ends[1], ends[2], ends[3]
+
+
+def image_shape(build: Builder, operator: TfliteOperator) -> tuple[int, int, int]:
+    """The shape of the operator's input, which must be one."""
+    x = build.tensor(operator, 0)
+    if len(x.shape) != 4:
+        raise FormatError(f"{operator}: its input {x.shape} is no image; the file is damaged")
+    rows, columns, channels = build.spec(x).shape
+    return rows, columns, channels
+
+
+def _convolution(build: Builder, operator: TfliteOperator, weights: Weights, groups: int) -> None:
+    """Zeros padded just before become its own."""
+    options, x = operator.options, build.tensor(operator, 0)
+    rows, columns, _ = image_shape(build, operator)
+    kernel = weights.weight.shape[1], weights.weight.shape[2]
+    stride = int(options["StrideH"]), int(options["StrideW"])
+    dilation = int(options["DilationHFactor"]), int(options["DilationWFactor"])
+    padding = window_padding(operator, (rows, columns), kernel, stride, dilation)
+    sums, clamp = _sums(build, operator, weights), build.clamp(operator)
+    before = build.nodes.get(build.values.get(x.index, ""))
+    joined = padding
+    if before is not None and isinstance(before.op, ops.Pad) and build.is_private(x):
+        a, b = padding, before.op.padding
+        joined = (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
+    folds = joined != padding and max(joined) <= LARGEST_WINDOW
+    name = build.remove(x) if folds else build.read(x)
+    try:
+        op = ops.Conv2d(weights.weight, *sums, stride, joined if folds else padding, dilation, groups)
+    except ProgramError as error:
+        raise FormatError(f"{operator}: {error}") from error
+    _record_layer(build, operator, weights, build.emit(operator, op, [name], clamp))
+
+
+def _linear(build: Builder, operator: TfliteOperator, weights: Weights) -> None:
+    """An image is flattened first; the result gets what axes the file gives it."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    sums, clamp, shape = _sums(build, operator, weights), build.clamp(operator), sample_shape(y)
+    name = build.read(x)
+    if len(build.specs[name].shape) > 1:
+        affine = build.specs[name].affine
+        flatten = ops.Reshape((prod(build.specs[name].shape),))
+        name = build.add(operator, flatten, [name], affine=affine, clamp=U8, name=f"{name}.flatten")
+    op = ops.Linear(weights.weight, *sums)
+    if len(shape) == 1:
+        _record_layer(build, operator, weights, build.emit(operator, op, [name], clamp))
+        return
+    flat = build.add(operator, op, [name], affine=activation_map(y), clamp=clamp, name=y.name)
+    _record_layer(build, operator, weights, flat)
+    build.emit(operator, ops.Reshape(shape), [flat])
+
+
+def _stored(build: Builder, operator: TfliteOperator, rank: int) -> TfliteTensor:
+    """The weights in the file.
+
+    Raises:
+        Stays: they are computed, or no 8-bit integers with a scale.
+        FormatError: they have another rank, or no elements.
+    """
+    stored = build.tensor(operator, 1)
+    if stored.data is None or stored.kind not in WEIGHTS:
+        raise Stays(f"its weights are {'computed' if not stored.constant else stored.kind}")
+    if not stored.scale.size or stored.blocks:
+        raise Stays("its weights have no scale per output or per tensor")
+    if len(stored.shape) != rank or 0 in stored.shape:
+        raise FormatError(f"{operator}: its weights are of shape {stored.shape}; the file is damaged")
+    return stored
+
+
+def _weights(
+    operator: TfliteOperator, stored: TfliteTensor, axis: int, split: tuple[int, ...], axes: tuple[int, ...]
+) -> Weights:
+    """The weights as the program has them: ``stored``, its outputs on ``axis``, split and moved."""
+    assert stored.data is not None
+    outputs = stored.shape[axis]
+    scale, zero = scales_of(stored)
+    if scale.size not in (1, outputs) or (scale.size > 1 and stored.axis != axis):
+        raise FormatError(
+            f"{operator}: {scale.size} scales along axis {stored.axis} do not fit weights {stored.shape}; the file is "
+            "damaged"
+        )
+    scale, zero = np.broadcast_to(scale, outputs), np.broadcast_to(zero, outputs)
+    moved = stored.data.astype(np.int16).reshape(split).transpose(axes)
+    weight = moved - zero.astype(np.int16).reshape(-1, *[1] * (moved.ndim - 1))
+    return Weights(stored, np.ascontiguousarray(weight), scale, zero, split, axes)
+
+
+def _sums(build: Builder, operator: TfliteOperator, weights: Weights) -> tuple[NDArray[np.int32], Requantize]:
+    """Bias and multipliers.
+
+    Raises:
+        Stays: the bias is computed, or not int32.
+        FormatError: it does not fit.
+    """
+    outputs = len(weights.weight)
+    bias = np.zeros(outputs, np.int32)
+    if operator.given(2) != LEFT_OUT:
+        stored = build.tensor(operator, 2)
+        if stored.data is None or stored.kind != "INT32":
+            raise Stays(f"its bias is {'computed' if not stored.constant else stored.kind}, not INT32")
+        if stored.data.size != outputs:
+            raise FormatError(f"{operator}: {stored.data.size} biases for {outputs} outputs; the file is damaged")
+        bias = stored.data.reshape(-1)
+    return bias, _multipliers(build, operator, build.tensor(operator, 0), weights)
+
+
+def _multipliers(build: Builder, operator: TfliteOperator, x: TfliteTensor, weights: Weights) -> Requantize:
+    y = activation_map(build.graph.tensors[operator.outputs[0]])
+    return requantize(build.spec(x).affine.scale, weights.scale, y.scale, build.semantics, str(operator))
+
+
+def _record_layer(build: Builder, operator: TfliteOperator, weights: Weights, name: str) -> None:
+    bias = None if operator.given(2) == LEFT_OUT else build.tensor(operator, 2)
+    _record(build, operator, weights, name, x=build.tensor(operator, 0), bias=bias)
+
+
+def _record(
+    build: Builder,
+    operator: TfliteOperator,
+    weights: Weights,
+    name: str,
+    *,
+    x: TfliteTensor,
+    bias: TfliteTensor | None,
+) -> None:
+    """Where the layer stands in the file."""
+    y = build.graph.tensors[operator.outputs[0]]
+    source = build.specs[build.nodes[name].inputs[0]].affine
+    build.layers[name] = LayerSource(
+        nodes=(operator.name,),
+        weight=_array(build.graph, weights.stored),
+        weight_scale=None,
+        weight_zero_point=None,
+        bias=None if bias is None else _array(build.graph, bias),
+        bias_scale=None,
+        split=weights.split,
+        axes=weights.axes,
+        columns=None,
+        zero_point=weights.zero_point,
+        scales=weights.scale,
+        scale_per_output=weights.stored.scale.size > 1,
+        input=build.nodes[name].inputs[0],
+        x_scale=source.scale,
+        x_zero_point=int(x.zero_point[0]) if x.zero_point.size else 0,
+        output=name,
+        y_scale=activation_map(y).scale,
+        y_zero_point=int(y.zero_point[0]) if y.zero_point.size else 0,
+    )
+
+
+def _array(graph: TfliteGraph, stored: TfliteTensor) -> StoredArray:
+    """An array of the file; equal arrays share one buffer there."""
+    same = [each.index for each in graph.tensors if each.buffer == stored.buffer]
+    readers = sum(len(graph.readers.get(index, ())) for index in same)
+    return StoredArray(stored.name, stored.kind.lower(), stored.shape, "integers", readers > 1)

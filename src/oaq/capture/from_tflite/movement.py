@@ -1,0 +1,187 @@
+"""What moves integers: RESHAPE and its kin, PAD, slices, resizing."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_axes, sample_shape
+from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.numbers import axis_of, integers_of
+from oaq.errors import FormatError
+from oaq.program import ops
+from oaq.program.ops import LARGEST_WINDOW
+
+Ends = list[tuple[int, int]]
+"""[begin, end) on every axis of a tensor of the file."""
+
+
+def reshape(build: Builder, operator: TfliteOperator) -> None:
+    """RESHAPE, SQUEEZE, EXPAND_DIMS: the same integers in the same order under the shape that the file declares."""
+    _reshaped(build, operator, build.tensor(operator, 0))
+
+
+def transpose(build: Builder, operator: TfliteOperator) -> None:
+    """Where only axes of size 1 change places, it is a reshape."""
+    x = build.tensor(operator, 0)
+    order = [axis_of(operator, axis, len(x.shape)) for axis in integers_of(build, operator, 1)]
+    if sorted(order) != list(range(len(x.shape))):
+        raise FormatError(f"{operator}: {order} is no order of {len(x.shape)} axes; the file is damaged")
+    moved = [axis for axis in order if x.shape[axis] > 1]
+    if moved != sorted(moved):
+        raise Stays(f"moves the axes of {x.shape} to {order}")
+    _reshaped(build, operator, x)
+
+
+def pad(build: Builder, operator: TfliteOperator) -> None:
+    """PAD, and PADV2 with the integer that stands for 0: rows and columns around an image."""
+    x = build.tensor(operator, 0)
+    amounts = np.array(integers_of(build, operator, 1)).reshape(-1)
+    if amounts.size != 2 * len(x.shape) or int(amounts.min(initial=0)) < 0 or int(amounts.max()) > LARGEST_WINDOW:
+        raise FormatError(f"{operator}: pads {x.shape} by {amounts.tolist()}; the file is damaged")
+    if operator.op == "PADV2" and not _is_zero(build, operator, x):
+        raise Stays("pads with something other than 0")
+    around = amounts.reshape(-1, 2).tolist()
+    if len(x.shape) != 4 or any(around[0]) or any(around[3]):
+        raise Stays(f"pads {x.shape} by {around}; rows and columns of an image can be padded")
+    (top, bottom), (left, right) = around[1], around[2]
+    build.emit(operator, ops.Pad((top, bottom, left, right)), [build.read(x)])
+
+
+def slice_(build: Builder, operator: TfliteOperator) -> None:
+    """SLICE by begin and size; size -1 is up to the end."""
+    x = build.tensor(operator, 0)
+    begin, size = integers_of(build, operator, 1), integers_of(build, operator, 2)
+    if not len(begin) == len(size) == len(x.shape):
+        raise FormatError(f"{operator}: begin {begin} and size {size} do not fit {x.shape}; the file is damaged")
+    ends = [(b, whole if n == -1 else b + n) for b, n, whole in zip(begin, size, x.shape, strict=True)]
+    _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
+
+
+def strided_slice(build: Builder, operator: TfliteOperator) -> None:
+    """STRIDED_SLICE by steps of one; axes that it drops are of size 1."""
+    x, options = build.tensor(operator, 0), operator.options
+    begin, end, strides = (integers_of(build, operator, index) for index in (1, 2, 3))
+    if not len(begin) == len(end) == len(strides) <= len(x.shape):
+        raise FormatError(f"{operator}: begin {begin}, end {end}, strides {strides} do not fit {x.shape}")
+    if set(strides) != {1} or options["EllipsisMask"] or options["NewAxisMask"] or options["Offset"]:
+        raise Stays(f"takes every {strides}-th element, or makes new axes; steps of one can be taken")
+    ends: Ends = []
+    for axis, size in enumerate(x.shape):
+        if axis >= len(begin):
+            ends.append((0, size))
+            continue
+        bit = 1 << axis
+        first = 0 if int(options["BeginMask"]) & bit else begin[axis]
+        first = first + size if first < 0 else first
+        last = size if int(options["EndMask"]) & bit else end[axis]
+        last = last + size if last < 0 else min(last, size)
+        ends.append((first, first + 1 if int(options["ShrinkAxisMask"]) & bit else last))
+    _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
+
+
+def split(build: Builder, operator: TfliteOperator) -> None:
+    """SPLIT (axis, x) into equal parts, SPLIT_V (x, sizes, axis) into given ones."""
+    equal = operator.op == "SPLIT"
+    x = build.tensor(operator, 1 if equal else 0)
+    given = integers_of(build, operator, 0 if equal else 2)
+    if len(given) != 1:
+        raise FormatError(f"{operator}: splits along {given}; the file is damaged")
+    axis, at = axis_of(operator, given[0], len(x.shape)), 0
+    parts = [build.graph.tensors[index] for index in operator.outputs]
+    ends: list[Ends] = []
+    for part in parts:
+        if len(part.shape) != len(x.shape):
+            raise FormatError(f"{operator}: {part.shape} is no part of {x.shape}; the file is damaged")
+        ends.append([(0, size) for size in x.shape])
+        ends[-1][axis] = (at, at + part.shape[axis])
+        at += part.shape[axis]
+    if at != x.shape[axis]:
+        raise FormatError(f"{operator}: its parts of {x.shape} on axis {axis} add up to {at}; the file is damaged")
+    for part in parts:  # before anything is written down
+        sample_shape(part)
+        activation_map(part)
+    for part, where in zip(parts, ends, strict=True):
+        _cut(build, operator, x, where, part)
+
+
+def resize(build: Builder, operator: TfliteOperator) -> None:
+    """RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height); RESIZE_BILINEAR with half-pixel centres.
+
+    TFLite's bilinear weights have 10 bits, ours 11: results differ by one step at most.
+    """
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    if len(x.shape) != 4 or len(y.shape) != 4:
+        raise FormatError(f"{operator}: resizes {x.shape} to {y.shape}; the file is damaged")
+    rows, columns, _ = build.spec(x).shape
+    height, width, _ = sample_shape(y)
+    corners, half = bool(operator.options["AlignCorners"]), bool(operator.options["HalfPixelCenters"])
+    nearest = operator.op == "RESIZE_NEAREST_NEIGHBOR"
+    if nearest:
+        pairs = ((rows, height), (columns, width))
+        plain = not corners and all(
+            np.array_equal(_nearest(size, wanted, half), np.arange(wanted) * size // wanted) for size, wanted in pairs
+        )
+    else:
+        plain = half and not corners
+    if not plain:
+        how = f"align_corners={corners}, half_pixel_centers={half}"
+        raise Stays(f"resizes {(rows, columns)} to {(height, width)} with {how}, which is not how oaq does")
+    build.emit(operator, ops.Resize(height, width, "nearest" if nearest else "bilinear"), [build.read(x)])
+
+
+def depth_to_space(build: Builder, operator: TfliteOperator) -> None:
+    """Channels (row, column, channel) to blocks."""
+    x, block = build.tensor(operator, 0), int(operator.options["BlockSize"])
+    if len(x.shape) != 4 or not 1 <= block <= LARGEST_WINDOW:
+        raise FormatError(f"{operator}: blocks of {block} of {x.shape}; the file is damaged")
+    build.emit(operator, ops.DepthToSpace(block, "DCR"), [build.read(x)])
+
+
+def _reshaped(build: Builder, operator: TfliteOperator, x: TfliteTensor) -> None:
+    y = build.graph.tensors[operator.outputs[0]]
+    spec, shape = build.spec(x), sample_shape(y)
+    if prod(spec.shape) != prod(shape):
+        raise FormatError(f"{operator}: {x.shape} cannot take the shape {y.shape}; the file is damaged")
+    if shape == spec.shape and activation_map(y) == spec.affine:
+        build.alias(x, y)
+    else:
+        build.emit(operator, ops.Reshape(shape), [build.read(x)])
+
+
+def _cut(build: Builder, operator: TfliteOperator, x: TfliteTensor, ends: Ends, y: TfliteTensor) -> None:
+    """``y`` is that part of ``x``, perhaps without axes of size 1."""
+    if any(not 0 <= begin < end <= size for (begin, end), size in zip(ends, x.shape, strict=True)):
+        raise FormatError(f"{operator}: takes {ends} of {x.shape}; the file is damaged")
+    spec, shape = build.spec(x), sample_shape(y)
+    axes = [ends[axis] if axis is not None else (0, 1) for axis in sample_axes(len(x.shape))]
+    begin, end = tuple(first for first, _ in axes), tuple(last for _, last in axes)
+    if not any(begin) and end == spec.shape:
+        if shape == spec.shape and activation_map(y) == spec.affine:
+            build.alias(x, y)
+        else:
+            build.emit(operator, ops.Reshape(shape), [build.read(x)], output=y)
+        return
+    op = ops.Slice(begin, end)
+    if tuple(last - first for first, last in axes) == shape:
+        build.emit(operator, op, [build.read(x)], output=y)
+        return
+    if activation_map(y) != spec.affine:
+        raise Stays("changes the scale of what it only selects from")
+    part = build.add(operator, op, [build.read(x)], affine=spec.affine, clamp=spec.range, name=f"{y.name}.slice")
+    build.emit(operator, ops.Reshape(shape), [part], output=y)
+
+
+def _is_zero(build: Builder, operator: TfliteOperator, x: TfliteTensor) -> bool:
+    value = build.tensor(operator, 2).data
+    zero = x.zero_point[0] if x.zero_point.size else 0
+    return value is not None and value.size == 1 and int(value.reshape(-1)[0]) == int(zero)
+
+
+def _nearest(size: int, wanted: int, half: bool) -> NDArray[np.intp]:
+    """The row that TFLite reads for each of ``wanted``, found in float32 as it does."""
+    scale = np.float32(size) / np.float32(wanted)
+    places = (np.arange(wanted).astype(np.float32) + np.float32(0.5 if half else 0)) * scale
+    return np.minimum(np.floor(places).astype(np.intp), size - 1)

@@ -1,0 +1,78 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D, MEAN over rows and columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_shape
+from oaq.capture.from_tflite.functions import clamp_into
+from oaq.capture.from_tflite.graph import TfliteOperator
+from oaq.capture.from_tflite.layers import image_shape, window_padding
+from oaq.capture.from_tflite.multipliers import requantize_mean
+from oaq.capture.from_tflite.numbers import axes_of
+from oaq.errors import FormatError
+from oaq.numerics.formats import U8
+from oaq.program import ops
+from oaq.program.ops import Padding, Pair
+
+LARGEST_WINDOW = 1 << 16
+"""Elements that one average is of: it has a multiplier for every number of them up to that."""
+
+
+def average_pool_2d(build: Builder, operator: TfliteOperator) -> None:
+    """Mean of what the window holds of the image; padding is not counted."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    rows, columns, _ = image_shape(build, operator)
+    kernel, stride, padding = _window(build, operator)
+    scale = build.spec(x).affine.scale
+    if activation_map(y) != build.spec(x).affine:
+        raise Stays("averages into another scale, which TFLite itself refuses")
+    clamp = build.clamp(operator)
+    whole = kernel == (rows, columns) and not any(padding)
+    if kernel[0] * kernel[1] > LARGEST_WINDOW:
+        raise FormatError(f"{operator}: averages over {kernel}; the file is damaged")
+    counts = np.array([rows * columns]) if whole else np.arange(1, kernel[0] * kernel[1] + 1)
+    by = requantize_mean(scale, scale, counts, build.semantics, str(operator))
+    op = ops.GlobalAvgPool(by) if whole else ops.AvgPool(kernel, stride, by, padding, count_include_pad=False)
+    build.emit(operator, op, [build.read(x)], clamp)
+
+
+def max_pool_2d(build: Builder, operator: TfliteOperator) -> None:
+    """Largest integer of the window; a fused activation clamps it afterwards."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    image_shape(build, operator)
+    kernel, stride, padding = _window(build, operator)
+    clamp, op = build.clamp(operator), ops.MaxPool(kernel, stride, padding)
+    if clamp.contains(build.spec(x).range):
+        build.emit(operator, op, [build.read(x)])
+        return
+    if activation_map(y) != build.spec(x).affine:
+        raise Stays("changes the scale of what it only selects from")
+    pooled = build.add(operator, op, [build.read(x)], affine=activation_map(y), clamp=U8, name=f"{operator.name}.pool")
+    clamp_into(build, operator, pooled, clamp)
+
+
+def mean(build: Builder, operator: TfliteOperator) -> None:
+    """Over rows and columns, with or without keeping their axes."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    rank, (rows, columns, channels) = len(x.shape), image_shape(build, operator)
+    axes = axes_of(build, operator, 1, rank)
+    if axes != {1, 2}:
+        raise Stays(f"averages over the axes {sorted(axes)}; rows and columns, 1 and 2, can be taken")
+    shape = sample_shape(y)
+    counts = np.array([rows * columns])
+    by = requantize_mean(build.spec(x).affine.scale, activation_map(y).scale, counts, build.semantics, str(operator))
+    if shape == (1, 1, channels):
+        build.emit(operator, ops.GlobalAvgPool(by), [build.read(x)])
+        return
+    op, affine = ops.GlobalAvgPool(by), activation_map(y)
+    pooled = build.add(operator, op, [build.read(x)], affine=affine, clamp=U8, name=f"{y.name}.mean")
+    build.emit(operator, ops.Reshape(shape), [pooled])
+
+
+def _window(build: Builder, operator: TfliteOperator) -> tuple[Pair, Pair, Padding]:
+    options = operator.options
+    rows, columns, _ = image_shape(build, operator)
+    kernel = int(options["FilterHeight"]), int(options["FilterWidth"])
+    stride = int(options["StrideH"]), int(options["StrideW"])
+    return kernel, stride, window_padding(operator, (rows, columns), kernel, stride)

@@ -1,0 +1,347 @@
+"""``read``: from a TFLite file to a ``TfliteGraph``, or one error that says what is wrong with the file.
+
+The generated classes of the ``tflite`` package find fields; everything they return is looked at here. They follow
+offsets without checking them, so whatever Python raises while they do so means a damaged file and is turned into one
+error in one place, and the work is bounded: what is read altogether is at most ``SHARING`` times what the file holds.
+"""
+
+from __future__ import annotations
+
+import struct
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from oaq.capture.from_tflite.graph import LEFT_OUT, Array, TfliteGraph, TfliteOperator, TfliteTensor
+from oaq.errors import FormatError, OaqError, UnsupportedOp
+
+if TYPE_CHECKING:
+    import tflite
+
+LARGEST_FILE: Final = (1 << 31) - 1
+LARGEST_TENSOR: Final = 1 << 31
+LARGEST_RANK: Final = 8
+LONGEST_NAME: Final = 200
+SHARING: Final = 16
+"""How often, on average, one byte of a file may be read: names and numbers may be shared, but not by everything."""
+DAMAGE: Final = (struct.error, IndexError, ValueError, TypeError, OverflowError, AssertionError)
+"""What flatbuffers, struct and NumPy raise on offsets and sizes that lead nowhere."""
+
+PLAIN: Final = {
+    "FLOAT32": np.dtype("<f4"),
+    "FLOAT16": np.dtype("<f2"),
+    "INT32": np.dtype("<i4"),
+    "UINT8": np.dtype("u1"),
+    "INT64": np.dtype("<i8"),
+    "BOOL": np.dtype("?"),
+    "INT16": np.dtype("<i2"),
+    "INT8": np.dtype("i1"),
+    "FLOAT64": np.dtype("<f8"),
+    "UINT32": np.dtype("<u4"),
+}
+"""Element types whose constants are read; INT4 besides."""
+
+OPTIONS: Final = {
+    "CONV_2D": (
+        "Conv2DOptions",
+        ("Padding", "StrideW", "StrideH", "FusedActivationFunction", "DilationWFactor", "DilationHFactor"),
+    ),
+    "DEPTHWISE_CONV_2D": (
+        "DepthwiseConv2DOptions",
+        ("Padding", "StrideW", "StrideH", "FusedActivationFunction", "DilationWFactor", "DilationHFactor"),
+    ),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat", "KeepNumDims")),
+    **dict.fromkeys(
+        ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+        ("Pool2DOptions", ("Padding", "StrideW", "StrideH", "FilterWidth", "FilterHeight", "FusedActivationFunction")),
+    ),
+    "ADD": ("AddOptions", ("FusedActivationFunction",)),
+    "SUB": ("SubOptions", ("FusedActivationFunction",)),
+    "MUL": ("MulOptions", ("FusedActivationFunction",)),
+    "CONCATENATION": ("ConcatenationOptions", ("Axis", "FusedActivationFunction")),
+    "MEAN": ("ReducerOptions", ("KeepDims",)),
+    "LEAKY_RELU": ("LeakyReluOptions", ("Alpha",)),
+    "GELU": ("GeluOptions", ("Approximate",)),
+    "STRIDED_SLICE": (
+        "StridedSliceOptions",
+        ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset"),
+    ),
+    "RESIZE_BILINEAR": ("ResizeBilinearOptions", ("AlignCorners", "HalfPixelCenters")),
+    "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
+    "DEPTH_TO_SPACE": ("DepthToSpaceOptions", ("BlockSize",)),
+}
+"""By operator: its option table, and the fields of it that are read."""
+
+
+def read(path: str | Path) -> TfliteGraph:
+    """The network in the TFLite file ``path``.
+
+    Raises:
+        FormatError: the file is missing, cut off, damaged or contradicts itself.
+        UnsupportedOp: it is a TFLite file that is not read: of several subgraphs, or of another version.
+    """
+    where = str(path)
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > LARGEST_FILE:
+        raise FormatError(f"{where}: is larger than any flatbuffer")
+    return decode(content, where)
+
+
+def decode(content: bytes, where: str = "model") -> TfliteGraph:
+    """``read`` of bytes at hand."""
+    import tflite  # an extra: only this needs it
+
+    if content[4:8] != b"TFL3":
+        raise FormatError(f"{where}: is no TFLite file: bytes 4 to 8 are {content[4:8]!r}, not b'TFL3'")
+    try:
+        graph = _Reading(content, where, tflite.Model.GetRootAs(content, 0)).graph()
+    except OaqError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except DAMAGE as error:
+        raise FormatError(
+            f"{where}: is cut off or damaged: an offset or a size in it leads nowhere ({error})"
+        ) from error
+    return graph
+
+
+class _Reading:
+    """One file while it is read."""
+
+    def __init__(self, content: bytes, where: str, model: tflite.Model) -> None:
+        self.content, self.where, self.model = content, where, model
+        self.left = SHARING * len(content)
+
+    def spend(self, items: int) -> int:
+        """Count what is read.
+
+        Raises:
+            FormatError: the file claims to hold far more than its size.
+        """
+        self.left -= items
+        if items < 0 or self.left < 0:
+            raise FormatError(f"claims to hold far more than fits into its {len(self.content)} bytes; it is damaged")
+        return items
+
+    def graph(self) -> TfliteGraph:
+        """Everything, checked."""
+        model = self.model
+        if model.Version() != 3:
+            raise UnsupportedOp(f"is of version {model.Version()} of the TFLite schema; 3 is read")
+        if self.spend(model.SubgraphsLength()) != 1:
+            raise UnsupportedOp(
+                f"holds {model.SubgraphsLength()} subgraphs (control flow, or several models in one file); one is read"
+            )
+        whole = self.table(model.Subgraphs(0), "the subgraph")
+        tensors = tuple(
+            self.tensor(index, self.table(whole.Tensors(index), f"tensor {index}"))
+            for index in range(self.spend(whole.TensorsLength()))
+        )
+        kinds = self.operator_kinds()
+        operators = self.operators(whole, tensors, kinds)
+        inputs = self.indices(whole.InputsAsNumpy(), len(tensors), "the graph's inputs")
+        outputs = self.indices(whole.OutputsAsNumpy(), len(tensors), "the graph's outputs")
+        _check_order(tensors, operators, inputs, outputs)
+        return TfliteGraph(self.where, Path(self.where).stem, tensors, operators, inputs, outputs)
+
+    def table(self, found: Any, what: str) -> Any:  # noqa: ANN401 (one of the schema's classes)
+        """A table that must be there."""
+        if found is None:
+            raise FormatError(f"{what} is missing")
+        return found
+
+    def text(self, found: bytes | None) -> str:
+        """A name, whatever its bytes are."""
+        self.spend(len(found or b""))
+        return (found or b"").decode("utf-8", "replace")
+
+    def indices(self, found: Array | int, count: int, what: str, *, optional: bool = False) -> tuple[int, ...]:
+        """A list of tensors."""
+        if isinstance(found, int):
+            return ()
+        self.spend(found.size)
+        listed = tuple(found.tolist())
+        if any(not (0 <= each < count or (optional and each == LEFT_OUT)) for each in listed):
+            raise FormatError(f"{what} are {listed[:8]}, but there are {count} tensors; the file is damaged")
+        return listed
+
+    def tensor(self, index: int, found: tflite.Tensor) -> TfliteTensor:
+        """One tensor with its numbers, if it is a constant."""
+        import tflite
+
+        name = self.text(found.Name()) or f"tensor {index}"
+        where = f"tensor {index} ({name[:LONGEST_NAME]!r})"
+        kind = _name_of(tflite.TensorType, found.Type())
+        shape = self.shape(found, where)
+        scale, zero_point, axis, blocks = self.quantization(found.Quantization(), where)
+        if found.Sparsity() is not None:
+            raise UnsupportedOp(f"{where}: is stored sparsely; convert the model without sparsity")
+        raw = self.buffer(found.Buffer(), where)
+        data = None if raw is None else _numbers(raw, kind, shape, where)
+        return TfliteTensor(
+            index, name, shape, kind, scale, zero_point, axis, blocks,
+            raw is not None, data, found.Buffer(), bool(found.IsVariable()),
+        )  # fmt: skip
+
+    def shape(self, found: tflite.Tensor, where: str) -> tuple[int, ...]:
+        rank = found.ShapeLength()
+        if rank > LARGEST_RANK:
+            raise FormatError(f"{where}: has {rank} axes; the file is damaged")
+        stored = found.ShapeAsNumpy()
+        shape = () if isinstance(stored, int) else tuple(stored.tolist())
+        if min(shape, default=0) < 0 or prod(shape) >= LARGEST_TENSOR:
+            raise FormatError(f"{where}: {shape} is no shape; the file is damaged")
+        return shape
+
+    def quantization(self, found: tflite.QuantizationParameters | None, where: str) -> tuple[Array, Array, int, bool]:
+        if found is None:
+            return np.zeros(0, np.float32), np.zeros(0, np.int64), 0, False
+        stored = found.ScaleAsNumpy(), found.ZeroPointAsNumpy()
+        scale, zero = (np.zeros(0) if isinstance(each, int) else each for each in stored)
+        self.spend(scale.size + zero.size)
+        if zero.size not in (0, 1, scale.size):
+            raise FormatError(f"{where}: {scale.size} scales and {zero.size} zero points do not fit")
+        return scale.astype(np.float32), zero.astype(np.int64), found.QuantizedDimension(), found.DetailsType() != 0
+
+    def buffer(self, index: int, where: str) -> Array | None:
+        """The bytes of a constant; None if that buffer is empty, as those of computed tensors are."""
+        model = self.model
+        if not 0 <= index < model.BuffersLength():
+            raise FormatError(f"{where}: its numbers stand in buffer {index} of {model.BuffersLength()}")
+        found = self.table(model.Buffers(index), f"buffer {index}")
+        begin, size = found.Offset(), found.Size()
+        if size > 1:  # behind the flatbuffer: what a file too large for its offsets does
+            if begin + size > len(self.content):
+                raise FormatError(f"{where}: its bytes {begin} to {begin + size} lie behind the end of the file")
+            return np.frombuffer(self.content, np.uint8, size, begin)
+        stored = found.DataAsNumpy()
+        return None if isinstance(stored, int) or not stored.size else stored
+
+    def operator_kinds(self) -> list[str]:
+        """What each operator code stands for."""
+        import tflite
+
+        kinds = []
+        for index in range(self.spend(self.model.OperatorCodesLength())):
+            code = self.table(self.model.OperatorCodes(index), f"operator code {index}")
+            number = code.BuiltinCode()
+            if number == tflite.BuiltinOperator.CUSTOM:
+                kinds.append(f"custom {self.text(code.CustomCode())[:LONGEST_NAME]}")
+            else:
+                kinds.append(_name_of(tflite.BuiltinOperator, number))
+        return kinds
+
+    def operators(
+        self, whole: tflite.SubGraph, tensors: tuple[TfliteTensor, ...], kinds: list[str]
+    ) -> tuple[TfliteOperator, ...]:
+        found, taken = [], set[str]()
+        for index in range(self.spend(whole.OperatorsLength())):
+            one = self.table(whole.Operators(index), f"operator {index}")
+            if not 0 <= one.OpcodeIndex() < len(kinds):
+                raise FormatError(f"operator {index}: is number {one.OpcodeIndex()} of {len(kinds)} operator codes")
+            kind = kinds[one.OpcodeIndex()]
+            what = f"operator {index} ({kind})"
+            inputs = self.indices(one.InputsAsNumpy(), len(tensors), f"{what}: its inputs", optional=True)
+            outputs = self.indices(one.OutputsAsNumpy(), len(tensors), f"{what}: its outputs")
+            if not outputs:
+                raise FormatError(f"{what}: writes nothing")
+            name = _unique(tensors[outputs[0]].name, taken)
+            found.append(TfliteOperator(name, kind, inputs, outputs, self.options(one, kind, what)))
+        return tuple(found)
+
+    def options(self, one: tflite.Operator, kind: str, what: str) -> dict[str, int | float]:
+        import tflite
+
+        wanted = OPTIONS.get(kind)
+        if wanted is None:
+            return {}
+        name, fields = wanted
+        options = getattr(tflite, name)()
+        union = one.BuiltinOptions()
+        if union is None:
+            # Writers leave out a table that holds nothing but defaults.
+            return dict.fromkeys(fields, 0) if name not in NEEDED else _missing(what)
+        if one.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, name):
+            raise FormatError(f"{what}: its options are of another operator; the file is damaged")
+        options.Init(union.Bytes, union.Pos)
+        return {field: getattr(options, field)() for field in fields}
+
+
+NEEDED: Final = ("Conv2DOptions", "DepthwiseConv2DOptions", "Pool2DOptions", "DepthToSpaceOptions")
+"""Tables that cannot hold defaults only: a stride or a block is at least 1."""
+
+
+def _missing(what: str) -> dict[str, int | float]:
+    raise FormatError(f"{what}: its options are missing")
+
+
+def _name_of(names: type, number: int) -> str:
+    """What the schema calls ``number``; the number where it does not."""
+    known: dict[int, str] = {value: name for name, value in vars(names).items() if isinstance(value, int)}
+    return known.get(number, f"number {number}")
+
+
+def _unique(tensor: str, taken: set[str]) -> str:
+    """A name for the operator that writes ``tensor``; converters join the names of all it was made from by ";"."""
+    short = tensor.partition(";")[0][-LONGEST_NAME:] or tensor[-LONGEST_NAME:]
+    name, count = short, 1
+    while name in taken:
+        count += 1
+        name = f"{short}:{count}"
+    taken.add(name)
+    return name
+
+
+def _numbers(raw: Array, kind: str, shape: tuple[int, ...], where: str) -> Array | None:
+    """The numbers of a constant; None if they are of a kind that nothing here has a use for."""
+    count = prod(shape)
+    size = (count + 1) // 2 if kind == "INT4" else count * PLAIN[kind].itemsize if kind in PLAIN else None
+    if size is None:
+        return None
+    if raw.size != size:
+        raise FormatError(f"{where}: {kind} of shape {shape} is {size} bytes, the file holds {raw.size}; it is damaged")
+    if kind == "INT4":  # two to a byte, the first in the low half
+        halves = np.stack([raw & 15, raw >> 4], axis=-1).reshape(-1)[:count]
+        data = ((halves ^ 8).astype(np.int8) - 8).reshape(shape)
+    elif kind == "BOOL":
+        data = (raw != 0).reshape(shape)
+    else:
+        data = raw.view(PLAIN[kind]).reshape(shape)
+    data.flags.writeable = False
+    return data
+
+
+def _check_order(
+    tensors: tuple[TfliteTensor, ...],
+    operators: tuple[TfliteOperator, ...],
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+) -> None:
+    """Every tensor is written once, before it is read.
+
+    Raises:
+        FormatError: it is not.
+    """
+    if not inputs or not outputs:
+        raise FormatError("has no inputs or no outputs, so it computes nothing")
+    written = {each.index for each in tensors if each.constant or each.state}
+    for index in inputs:
+        if index in written:
+            raise FormatError(f"the input {tensors[index].name!r} is there twice, or a constant")
+        written.add(index)
+    for operator in operators:
+        for index in operator.inputs:
+            if index != LEFT_OUT and index not in written:
+                raise FormatError(f"{operator}: reads {tensors[index].name!r} before anything has written it")
+        for index in operator.outputs:
+            if index in written:
+                raise FormatError(f"{operator}: writes {tensors[index].name!r}, which something else writes too")
+            written.add(index)
+    for index in outputs:
+        if index not in written:
+            raise FormatError(f"nothing writes the output {tensors[index].name!r}")

@@ -1,0 +1,95 @@
+"""The program that an exported ONNX file computes: read off its graph, or the file is refused.
+
+A file carries, beside its graph, the header of a program: names, shapes, scales, zero points, ranges, operators.
+Nothing of it is believed. The graph is walked from its first node to its last, and each node must be the one that the
+header demands there: operator, attributes, inputs, scales, zero points, clips. Weights, biases, tables and multipliers
+are taken from the graph's own constants, so a proof about the result is a proof about the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.checker.onnx_model import Dims, OnnxModel
+from oaq.checker.onnx_replay import Replay
+from oaq.checker.onnx_rules import FLOAT_DEFINED, replay_node
+from oaq.checker.program import Arrays, Program, parse
+from oaq.errors import FormatError
+
+SEMANTICS = "float32_half_even"
+
+
+def arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, where: str) -> dict[str, NDArray[Any]]:
+    """The arrays of the program that ``header`` describes, from the graph.
+
+    Args:
+        model: the file.
+        header: of the program (``program.plain``); trusted in nothing.
+        stored: arrays the graph has no place for: multipliers of operators that ONNX leaves to scales.
+        where: begins every message.
+
+    Raises:
+        FormatError: the graph does not compute what the header says.
+    """
+    try:
+        return _arrays_of(model, header, stored, where)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, ZeroDivisionError) as error:
+        raise FormatError(
+            f"{where}: the certificate's program is malformed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def float_defined(header: Mapping[str, Any]) -> list[str]:
+    """Names of nodes that another runtime may round to a neighbour of the program's integer."""
+    return [
+        str(node["name"])
+        for node in header["nodes"]
+        if node["op"] in FLOAT_DEFINED or (node["op"] == "Resize" and node.get("mode") == "bilinear")
+    ]
+
+
+def _arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, where: str) -> dict[str, NDArray[Any]]:
+    program = parse(header, {})
+    if header["requantize"] != SEMANTICS:
+        raise FormatError(f"{where}: requantizes by {str(header['requantize'])[:40]}, which ONNX cannot")
+    scales = {item["name"]: _scale(item["scale"], where) for item in header["tensors"]}
+    replay = Replay(model, program, scales, stored, where)
+    _check_ends(replay, "input", model.inputs, program.inputs)
+    for name in program.inputs:
+        replay.quantize(f"input {name}", name, name)
+    for node in program.nodes:
+        replay_node(replay, node)
+    outputs = header["outputs"]
+    if not isinstance(outputs, list) or not outputs or not set(outputs) <= set(program.tensors):
+        raise FormatError(f"{where}: the program has no outputs")
+    written = [replay.dequantize(f"output {name}", name) for name in outputs]
+    if written != list(model.outputs) or replay.position != len(model.nodes):
+        raise replay.refuse("outputs", f"{list(model.outputs)[:4]} are not what the last nodes write")
+    if any(got != name for got, name in zip(written, outputs, strict=True) if name not in program.inputs):
+        raise replay.refuse("outputs", f"are called {written[:4]}, not {outputs[:4]}")
+    _check_ends(replay, "output", dict(zip(outputs, model.outputs.values(), strict=True)), tuple(outputs))
+    left = sorted(set(stored) - set(replay.arrays))
+    if left:
+        raise replay.refuse("the certificate", f"holds arrays that no node uses: {left[:3]}")
+    return replay.arrays
+
+
+def _check_ends(replay: Replay, what: str, found: Mapping[str, Dims], wanted: tuple[str, ...]) -> None:
+    program: Program = replay.program
+    if tuple(found) != tuple(wanted):
+        raise replay.refuse(f"{what}s", f"are {list(found)[:4]}, not {list(wanted)[:4]}")
+    for name, dims in found.items():
+        shape = program.tensors[name].shape
+        shape = shape if len(shape) == 1 else (shape[2], *shape[:2])
+        if len(dims) != len(shape) + 1 or dims[1:] != shape or not isinstance(dims[0], str):
+            raise replay.refuse(f"{what} {name}", f"is of shape {dims}, not (batch, {shape})")
+
+
+def _scale(value: object, where: str) -> np.float32:
+    if type(value) is not float or not 0 < value < 2.0**127 or float(np.float32(value)) != value:
+        raise FormatError(f"{where}: a scale is a positive float32, not {str(value)[:40]}")
+    return np.float32(value)

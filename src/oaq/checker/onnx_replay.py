@@ -1,0 +1,162 @@
+"""A graph in QDQ form walked node by node, each compared with the one that a program demands next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.checker.onnx_model import Attribute, OnnxModel
+from oaq.checker.program import Arrays, Node, Program, Tensor
+from oaq.checker.rounding import Dyadic, dyadic, is_normal, over, times
+from oaq.errors import FormatError
+
+NHWC_TO_NCHW, NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A constant whose values the program takes from the graph."""
+
+    ndim: int
+    dtypes: tuple[type[np.generic], ...]
+
+
+Expected = str | NDArray[Any] | Wanted
+"""Of an input: this value, this constant, or a constant of this kind."""
+
+
+@dataclass
+class Replay:
+    """How far the graph has been walked.
+
+    Attributes:
+        model: the file.
+        program: what its certificate is about: everything but the arrays.
+        scales: of each tensor, float32.
+        stored: arrays that a graph does not hold.
+        where: begins every message.
+        arrays: of the program, found so far.
+        u8: name in the graph of each tensor written so far.
+        position: of the next node.
+    """
+
+    model: OnnxModel
+    program: Program
+    scales: Mapping[str, np.float32]
+    stored: Arrays
+    where: str
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    u8: dict[str, str] = field(default_factory=dict)
+    position: int = 0
+
+    def refuse(self, what: str, message: str) -> FormatError:
+        """The graph is not the program's."""
+        return FormatError(
+            f"{self.where}: {what}: {message}. The graph is not the one its certificate is about; export it again"
+        )
+
+    def take(self, what: str, kind: str, inputs: Sequence[Expected], **attributes: Attribute) -> tuple[str, list[Any]]:
+        """The next node: its result, and the constants that were wanted of it.
+
+        Raises:
+            FormatError: the next node differs in anything; the message begins with ``what``.
+        """
+        if self.position == len(self.model.nodes):
+            raise self.refuse(what, f"ends before its {kind}")
+        node = self.model.nodes[self.position]
+        self.position += 1
+        if (node.kind, dict(node.attributes), len(node.inputs)) != (kind, attributes, len(inputs)):
+            raise self.refuse(
+                what,
+                f"has {node.kind} {dict(node.attributes)} of {len(node.inputs)} inputs where {kind} {attributes} of "
+                f"{len(inputs)} belongs",
+            )
+        found = []
+        for name, expected in zip(node.inputs, inputs, strict=True):
+            if isinstance(expected, str):
+                if name != expected:
+                    raise self.refuse(what, f"{kind} reads {name!r} where {expected!r} belongs")
+                continue
+            value = self._constant(name, expected, f"{what}: {kind}")
+            found += [value] if isinstance(expected, Wanted) else []
+        return node.output, found
+
+    def _constant(self, name: str, expected: NDArray[Any] | Wanted, what: str) -> NDArray[Any]:
+        value = self.model.constants.get(name)
+        if value is None:
+            raise self.refuse(what, f"reads {name!r}, which is no constant")
+        if isinstance(expected, Wanted):
+            if value.ndim != expected.ndim or value.dtype.type not in expected.dtypes:
+                raise self.refuse(what, f"{name!r} is {value.dtype} of shape {value.shape}")
+        elif (value.dtype, value.shape) != (expected.dtype, expected.shape) or value.tobytes() != expected.tobytes():
+            raise self.refuse(what, f"{name!r} holds {_some(value)}, not {_some(expected)}")
+        return value
+
+    def quantize(self, what: str, real: str, tensor: str, *, clip: bool = True) -> None:
+        """QuantizeLinear into ``tensor``, and the Clip to its range where there is one."""
+        spec = self.program.tensors[tensor]
+        output, _ = self.take(what, "QuantizeLinear", [real, *self._affine(spec)])
+        if clip and (spec.lo, spec.hi) != (0, 255):
+            output, _ = self.take(what, "Clip", [output, np.array(spec.lo, np.uint8), np.array(spec.hi, np.uint8)])
+        self.u8[tensor] = output
+
+    def dequantize(self, what: str, tensor: str) -> str:
+        """The real values of ``tensor``."""
+        spec = self.program.tensors[tensor]
+        return self.take(what, "DequantizeLinear", [self.u8[tensor], *self._affine(spec)])[0]
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Of a sample, NHWC."""
+        return self.program.tensors[tensor].shape
+
+    def moves(self, node: Node) -> None:
+        """Integers are handed on, so input and output stand for the same reals, and the output's range holds them."""
+        x, y = self.program.tensors[node.inputs[0]], self.program.tensors[node.output]
+        if self.scales[x.name] != self.scales[y.name] or x.zero != y.zero or not y.lo <= x.lo <= x.hi <= y.hi:
+            raise self.refuse(node.name, f"{node.kind} changes the scale, the zero point or the range")
+
+    def put(self, node: Node, key: str, value: NDArray[Any]) -> None:
+        """One of the program's arrays."""
+        self.arrays[f"nodes/{self.program.nodes.index(node)}/{key}"] = np.ascontiguousarray(value)
+
+    def kept(self, node: Node) -> NDArray[np.float32]:
+        """Multipliers of a node whose rescaling the graph leaves to scales alone."""
+        key = f"nodes/{self.program.nodes.index(node)}/requantize.multiplier"
+        value = self.stored.get(key)
+        if value is None or value.dtype != np.float32 or value.ndim != 1 or not np.all(np.isfinite(value)):
+            raise self.refuse(node.name, f"the certificate has no {key!r}")
+        self.arrays[key] = value
+        return value
+
+    def ratio(self, tensor: str) -> Dyadic:
+        """Its scale, exactly."""
+        return dyadic(float(self.scales[tensor]))
+
+    def multipliers(self, node: Node, scale: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32(s_x * s_w) of each output, and that divided by s_y: what runtimes that sum integers multiply by.
+
+        Raises:
+            FormatError: a scale is not positive, or float32 has no room for a result.
+        """
+        x, y = self.ratio(node.inputs[0]), self.ratio(node.output)
+        if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
+            raise self.refuse(node.name, "a scale of its weights is not positive")
+        products = [times(x, dyadic(one)) for one in scale.tolist()]
+        quotients = [over(product, y) for product in products]
+        if not all(map(is_normal, products)) or not all(map(is_normal, quotients)):
+            raise self.refuse(node.name, "a multiplier is no normal float32")
+        sums, factors = (np.array([math.ldexp(*one) for one in many], np.float32) for many in (products, quotients))
+        return sums, factors
+
+    def _affine(self, spec: Tensor) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        return np.array(self.scales[spec.name], np.float32), np.array(spec.zero, np.uint8)
+
+
+def _some(value: NDArray[Any]) -> str:
+    """A constant for a message."""
+    return f"{value.dtype} {value.ravel()[:6].tolist()}{' ...' if value.size > 6 else ''} of shape {value.shape}"

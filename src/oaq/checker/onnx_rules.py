@@ -1,0 +1,227 @@
+"""Of each operator the nodes that stand for it in QDQ form, as ONNX's own documents define them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from math import prod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.checker.onnx_replay import NCHW_TO_NHWC, NHWC_TO_NCHW, Replay, Wanted
+from oaq.checker.program import Node
+from oaq.errors import FormatError
+
+INT32: Final = 6
+"""Of ``TensorProto.DataType``."""
+TOLERANCE: Final = Fraction(1, 2**20)
+"""Relative; of a multiplier from what the scales give, where runtimes rescale in float in an order of their own."""
+
+
+def replay_node(replay: Replay, node: Node) -> None:
+    """Walk over the nodes that stand for ``node``, and take its arrays.
+
+    Raises:
+        FormatError: others are there.
+    """
+    rule = _RULES.get(node.kind)
+    if rule is None:
+        raise FormatError(f"{replay.where}: {node.name}: the checker knows no operator {node.kind!r}")
+    rule(replay, node)
+
+
+def _conv2d(replay: Replay, node: Node) -> None:
+    top, bottom, left, right = node.numbers("padding", 4)
+    real, weight, bias = _layer(replay, node, 0, 4)
+    replay.put(node, "weight", weight.transpose(NCHW_TO_NHWC))
+    attributes = {
+        "kernel_shape": weight.shape[2:],
+        "strides": node.numbers("stride", 2),
+        "pads": (top, left, bottom, right),
+        "dilations": node.numbers("dilation", 2),
+        "group": node.number("groups"),
+    }
+    result, _ = replay.take(node.name, "Conv", [real, *bias], **attributes)
+    replay.quantize(node.name, result, node.output)
+
+
+def _linear(replay: Replay, node: Node) -> None:
+    real, weight, bias = _layer(replay, node, 1, 2)
+    replay.put(node, "weight", weight.T)
+    result, _ = replay.take(node.name, "Gemm", [real, *bias])
+    replay.quantize(node.name, result, node.output)
+
+
+def _layer(replay: Replay, node: Node, axis: int, ndim: int) -> tuple[str, NDArray[np.integer], list[str]]:
+    """Input, weights less their zero point as int8 (int16 where int8 does not do), names of weights and bias."""
+    real = replay.dequantize(node.name, node.inputs[0])
+    kinds = (Wanted(ndim, (np.int8, np.uint8)), Wanted(1, (np.float32,)), Wanted(1, (np.int8, np.uint8)))
+    name, (stored, scale, zero) = replay.take(f"{node.name}: weight", "DequantizeLinear", kinds, axis=axis)
+    if not len(scale) == len(zero) == stored.shape[axis] or zero.dtype != stored.dtype:
+        raise replay.refuse(node.name, f"{len(scale)} scales for weights of shape {stored.shape}")
+    along = [-1 if index == axis else 1 for index in range(ndim)]
+    weight = stored.astype(np.int16) - zero.astype(np.int16).reshape(along)
+    if weight.size and -128 <= int(weight.min()) <= int(weight.max()) <= 127:
+        weight = weight.astype(np.int8)
+    sums, factors = replay.multipliers(node, scale)
+    replay.put(node, "requantize.multiplier", factors)
+    kinds = (Wanted(1, (np.int32,)), sums, np.zeros(len(sums), np.int32))
+    bias, (values,) = replay.take(f"{node.name}: bias", "DequantizeLinear", kinds, axis=0)
+    replay.put(node, "bias", values)
+    return real, weight, [name, bias]
+
+
+def _joining(replay: Replay, node: Node) -> None:
+    ratios = [_scale(replay, name) for name in node.inputs]
+    wanted = [ratios[0] * ratios[1]] if node.kind == "Mul" else ratios
+    _check_ratios(replay, node, len(wanted), wanted)
+    real = [replay.dequantize(node.name, name) for name in node.inputs]
+    shapes = [replay.shape(name) for name in node.inputs]
+    if node.kind == "Mul" and len(shapes[1]) < len(shapes[0]):
+        real[1], _ = replay.take(node.name, "Unsqueeze", [real[1], np.array([2, 3], np.int64)])
+    attributes = {"axis": 1} if node.kind == "Concat" else {}
+    result, _ = replay.take(node.name, node.kind, real, **attributes)
+    replay.quantize(node.name, result, node.output)
+
+
+def _scale(replay: Replay, tensor: str) -> Fraction:
+    return Fraction(float(replay.scales[tensor]))
+
+
+def _check_ratios(replay: Replay, node: Node, count: int, wanted: Iterable[Fraction]) -> None:
+    """The ``count`` multipliers kept beside the graph are those its scales stand for."""
+    found, y = replay.kept(node).tolist(), _scale(replay, node.output)
+    if len(found) != count:
+        raise replay.refuse(node.name, f"{count} multipliers belong here, not {len(found)}")
+    for multiplier, one in zip(found, wanted, strict=True):
+        if abs(Fraction(multiplier) * y / one - 1) > TOLERANCE:
+            raise replay.refuse(node.name, f"the multiplier {multiplier!r} is not {float(one / y)!r}")
+
+
+def _max_pool(replay: Replay, node: Node) -> None:
+    replay.moves(node)
+    real, window = replay.dequantize(node.name, node.inputs[0]), _window(node)
+    dilations = node.numbers("dilation", 2)
+    result, _ = replay.take(node.name, "MaxPool", [real], dilations=dilations, **window)
+    may_hold_no_input = max(dilations) > 1 and max(node.numbers("padding", 4)) > 0
+    replay.quantize(node.name, result, node.output, clip=may_hold_no_input)
+
+
+def _avg_pool(replay: Replay, node: Node) -> None:
+    real, window = replay.dequantize(node.name, node.inputs[0]), _window(node)
+    one, size = _scale(replay, node.inputs[0]), prod(node.numbers("kernel", 2))
+    _check_ratios(replay, node, size, (one / count for count in range(1, size + 1)))
+    include = node.fields.get("count_include_pad")
+    if type(include) is not bool:
+        raise replay.refuse(node.name, f"count_include_pad is {str(include)[:40]}")
+    result, _ = replay.take(node.name, "AveragePool", [real], count_include_pad=int(include), **window)
+    replay.quantize(node.name, result, node.output)
+
+
+def _window(node: Node) -> dict[str, tuple[int, ...]]:
+    top, bottom, left, right = node.numbers("padding", 4)
+    pads = (top, left, bottom, right)
+    return {"kernel_shape": node.numbers("kernel", 2), "strides": node.numbers("stride", 2), "pads": pads}
+
+
+def _global_avg_pool(replay: Replay, node: Node) -> None:
+    positions = prod(replay.shape(node.inputs[0])[:-1])
+    _check_ratios(replay, node, 1, [_scale(replay, node.inputs[0]) / positions])
+    result, _ = replay.take(node.name, "GlobalAveragePool", [replay.dequantize(node.name, node.inputs[0])])
+    replay.quantize(node.name, result, node.output)
+
+
+def _lookup(replay: Replay, node: Node) -> None:
+    index, _ = replay.take(node.name, "Cast", [replay.u8[node.inputs[0]]], to=INT32)
+    result, (table,) = replay.take(node.name, "Gather", [Wanted(1, (np.uint8,)), index], axis=0)
+    replay.put(node, "table", table)
+    replay.u8[node.output] = result
+
+
+def _reshape(replay: Replay, node: Node) -> None:
+    replay.moves(node)
+    x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
+    real = replay.dequantize(node.name, node.inputs[0])
+    if len(x) == 3 and x[:2] != (1, 1):
+        real, _ = replay.take(node.name, "Transpose", [real], perm=NCHW_TO_NHWC)
+    back = len(y) == 3 and y[:2] != (1, 1)
+    wanted = y if back or len(y) == 1 else (y[2], 1, 1)
+    real, _ = replay.take(node.name, "Reshape", [real, np.array([-1, *wanted], np.int64)])
+    if back:
+        real, _ = replay.take(node.name, "Transpose", [real], perm=NHWC_TO_NCHW)
+    replay.quantize(node.name, real, node.output, clip=False)
+
+
+def _resize(replay: Replay, node: Node) -> None:
+    replay.moves(node)
+    real, mode = replay.dequantize(node.name, node.inputs[0]), node.fields.get("mode")
+    x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
+    if y != (node.number("height"), node.number("width"), x[2]) or mode not in ("nearest", "bilinear"):
+        raise replay.refuse(node.name, f"does not resize {x} to {y} by {str(mode)[:20]}")
+    if mode == "nearest" and not all(map(_lands, x[:2], y[:2])):
+        for axis, size, wanted in ((2, x[0], y[0]), (3, x[1], y[1])):
+            index = np.array([place * size // wanted for place in range(wanted)], np.int64)
+            real, _ = replay.take(node.name, "Gather", [real, index], axis=axis)
+    else:
+        batch, _ = replay.take(node.name, "Shape", [real], start=0, end=1)
+        sizes, _ = replay.take(node.name, "Concat", [batch, np.array([x[2], *y[:2]], np.int64)], axis=0)
+        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        if mode == "nearest":
+            how = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        real, _ = replay.take(node.name, "Resize", [real, "", "", sizes], **how)
+    replay.quantize(node.name, real, node.output, clip=False)
+
+
+def _lands(size: int, wanted: int) -> bool:
+    """Whether floor(place / float32(wanted / size)), as ONNX computes it in float32, is place * size // wanted."""
+    scale = np.float32(wanted) / np.float32(size)
+    places = np.floor(np.arange(wanted, dtype=np.float32) / scale).tolist()
+    return all(int(place) == index * size // wanted for index, place in enumerate(places))
+
+
+def _depth_to_space(replay: Replay, node: Node) -> None:
+    block, mode = node.number("block"), node.fields.get("mode")
+    if mode not in ("DCR", "CRD"):
+        raise replay.refuse(node.name, f"mode is {str(mode)[:20]}")
+    _moved(replay, node, "DepthToSpace", [], blocksize=block, mode=mode)
+
+
+def _pad(replay: Replay, node: Node) -> None:
+    top, bottom, left, right = node.numbers("padding", 4)
+    _moved(replay, node, "Pad", [np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)], mode="constant")
+
+
+def _slice(replay: Replay, node: Node) -> None:
+    rank = len(replay.shape(node.inputs[0]))
+    axes = (2, 3, 1) if rank == 3 else (1,)
+    ends = (node.numbers("begin", rank), node.numbers("end", rank), axes)
+    _moved(replay, node, "Slice", [np.array(one, np.int64) for one in ends])
+
+
+def _moved(replay: Replay, node: Node, kind: str, constants: list[NDArray[np.int64]], **attributes: int | str) -> None:
+    replay.moves(node)
+    real = replay.dequantize(node.name, node.inputs[0])
+    result, _ = replay.take(node.name, kind, [real, *constants], **attributes)
+    replay.quantize(node.name, result, node.output, clip=False)
+
+
+_RULES = {
+    "Conv2d": _conv2d,
+    "Linear": _linear,
+    "Add": _joining,
+    "Mul": _joining,
+    "Concat": _joining,
+    "MaxPool": _max_pool,
+    "AvgPool": _avg_pool,
+    "GlobalAvgPool": _global_avg_pool,
+    "Lookup": _lookup,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "DepthToSpace": _depth_to_space,
+    "Pad": _pad,
+    "Slice": _slice,
+}
+FLOAT_DEFINED: Final = ("Add", "Mul", "Concat", "AvgPool", "GlobalAvgPool")
+"""Kinds that ONNX defines in float: runtimes may round them to a neighbour of the program's integer."""

@@ -1,0 +1,96 @@
+"""``oaq doctor``: where a network of integers breaks, on which registers, for every input."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.cli import images, say
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import ModelFile, open_model
+from oaq.cli.witness import place
+from oaq.doctor import Diagnosis, diagnose
+from oaq.errors import ProgramError
+from oaq.program.atomic import write_atomically
+from oaq.report.doctor import headlines, layer_tables, output_table
+from oaq.report.html.doctor import render
+from oaq.runtime.values import to_integers
+
+HELP = "say where an existing int8 model overflows, and prove where it does not"
+DESCRIPTION = """\
+For every layer, every output and every kind of register that kernels sum in:
+safe for every input, or not. Nothing is run for that. Files may come from any
+tool: ONNX in QDQ or QOperator form, TFLite, .oaq. With --data also how near
+real inputs came, which proves nothing about others.
+
+Without --isa the registers that runtimes use unasked decide: avx2-acc32,
+avx512bw, vnni, neon-mlal-pair; the others are shown. "20 bits" is one register
+that sums all of K."""
+EXAMPLES = """\
+examples:
+  oaq doctor model.onnx
+  oaq doctor model.onnx --isa avx2-acc32 --isa vnni --json
+  oaq doctor model.tflite --data photos/ --html doctor.html
+  oaq doctor model.onnx --isa "20 bits" --at layer3.conv:17
+
+exit code 0: safe for every input on every register asked about; 1: not; 2: the file cannot be read."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL --isa --data --at --html ..."""
+    parser.add_argument("file", type=Path, metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument(
+        "--isa", action="append", default=[], metavar="NAME", help='registers, or "N bits"; repeat for several'
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays: how near they come")
+    parser.add_argument("--limit", type=int, default=8, metavar="N", help="at most N files of --data (default 8)")
+    parser.add_argument("--at", metavar="NODE:OUT", help="also the figures of one output of one layer")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="also write a self-contained page")
+    images.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Diagnose, print, write."""
+    model = open_model(arguments.file)
+    program, data = model.opened.program, None
+    if arguments.data is not None:
+        data = _data(model, arguments)
+    found = diagnose(
+        program,
+        arguments.isa,
+        data,
+        unsigned=model.unsigned,
+        islands=model.islands,
+        notes=model.imported.notes,
+    )
+    chosen = None if arguments.at is None else place(arguments.at, {one.node: one.outputs for one in found.layers})
+    if arguments.html is not None:
+        write_atomically(arguments.html, [render(found).encode()])
+    if arguments.json:
+        say.document({"file": str(arguments.file), **found.to_json()})
+    else:
+        _print(found, chosen, arguments)
+    return 0 if found.is_safe else 1
+
+
+def _data(model: ModelFile, arguments: argparse.Namespace) -> Iterator[tuple[NDArray[np.uint8], ...]]:
+    if not model.imported.is_whole:
+        raise ProgramError(
+            f"{arguments.file}: {model.islands[0]}; without them --data cannot be run. What is proved needs no data"
+        )
+    given = model.opened.batches(arguments.data, arguments, arguments.limit)
+    return (to_integers(model.opened.program, batch) for _, batch in say.track(given, "observe"))
+
+
+def _print(found: Diagnosis, chosen: tuple[str, int] | None, arguments: argparse.Namespace) -> None:
+    say.words("\n".join(headlines(found, str(arguments.file))) + "\n")
+    say.tables(layer_tables(found))
+    if chosen is not None:
+        say.words("")
+        say.tables([output_table(found, *chosen)])
+    if arguments.html is not None:
+        say.words(f"\n{arguments.html}")

@@ -1,0 +1,70 @@
+"""A network of integers for a verb, from any file that holds one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from oaq.capture.imported import Imported
+from oaq.capture.model_file import SUFFIXES, import_model, stored_unsigned
+from oaq.cli.opened import Opened, open_file, opened
+from oaq.errors import UnsupportedOp
+
+HELP = "an .oaq file, or an .onnx or .tflite file of 8-bit integers"
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A file and what it holds.
+
+    Attributes:
+        opened: its program, and how inputs are read.
+        imported: how the program relates to the file.
+    """
+
+    opened: Opened
+    imported: Imported
+
+    @property
+    def unsigned(self) -> frozenset[str]:
+        """Layers whose weights the file stores as u8."""
+        return stored_unsigned(self.imported)
+
+    @property
+    def islands(self) -> tuple[str, ...]:
+        """The parts that stay in float, one line each."""
+        return tuple(
+            f"{len(one.nodes)} float operators ({', '.join(dict.fromkeys(kind for _, kind in one.nodes[:6]))}) "
+            f"{'before' if one.where == 'input' else 'after' if one.where == 'output' else 'inside'} the integers"
+            + (f": {one.why}" if one.why else "")
+            for one in self.imported.islands
+        )
+
+
+def open_model(path: Path) -> ModelFile:
+    """Read a file of any kind.
+
+    Raises:
+        FormatError: it is missing, damaged, edited, or called otherwise.
+        UnsupportedOp: it holds no layer of 8-bit integers.
+    """
+    if path.suffix.lower() == SUFFIXES[0]:
+        found = open_file(path)
+        return ModelFile(found, Imported(found.program, (), (), {}))
+    imported = import_model(path)
+    return ModelFile(opened(path, replace(imported.program, name=path.stem), {}), imported)
+
+
+def open_whole(path: Path) -> Opened:
+    """A file whose integers can be run from its own inputs alone.
+
+    Raises:
+        UnsupportedOp: float operators inside the network compute some of its integers.
+    """
+    found = open_model(path)
+    if not found.imported.is_whole:
+        raise UnsupportedOp(
+            f"{path}: {found.islands[0]}; its integers cannot be run without them. oaq doctor looks at every layer all "
+            "the same"
+        )
+    return found.opened

@@ -1,0 +1,116 @@
+"""``oaq repair``: the smallest change of an int8 model after which it is proved safe on other registers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from math import isinf
+from pathlib import Path
+
+from oaq.capture.model_file import SUFFIXES
+from oaq.cli import images, say
+from oaq.cli.images import Batch
+from oaq.cli.model_file import open_model
+from oaq.errors import ProgramError, UnsupportedOp
+from oaq.repair import Repaired, repair
+from oaq.report.text import Table
+
+HELP = "change only what overflows in an existing int8 model, and prove the result"
+DESCRIPTION = """\
+Find the outputs whose sums can leave a register and give them other weights:
+rounded again so that the registers hold them, or that on a coarser scale of
+their own, whichever is nearer. Everything else in the file stays as it is. The
+new file is read again and proved for every input before it is written.
+
+With --data (photos the model was not meant to be judged on) errors are put
+where they matter least, and biases take back what they do to the mean. What is
+proved does not depend on them. A model that is safe already is copied."""
+EXAMPLES = """\
+examples:
+  oaq repair model.onnx --isa avx2-acc32 --out fixed.onnx
+  oaq repair model.onnx --data photos/ --out fixed.onnx --json
+
+exit code 0: OUT.onnx is proved safe; 1: no weights would be, nothing is written; 2: the file cannot be read."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL --isa --out --data ..."""
+    parser.add_argument("file", type=Path, metavar="MODEL", help="an .onnx file of 8-bit integers")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT.onnx", help="where to write")
+    parser.add_argument(
+        "--isa", default="avx2-acc32", metavar="NAME", help='registers, or "N bits"; default avx2-acc32'
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays: which errors matter")
+    parser.add_argument("--limit", type=int, default=32, metavar="N", help="at most N files of --data (default 32)")
+    images.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Repair, write, say what it cost."""
+    if arguments.file.suffix.lower() in SUFFIXES and arguments.file.suffix.lower() != ".onnx":
+        raise UnsupportedOp(
+            f"{arguments.file}: only ONNX files are repaired; what oaq itself quantizes needs no repair, and a TFLite "
+            "file is to be converted first"
+        )
+    data = None if arguments.data is None else _data(arguments)
+    found = repair(arguments.file, arguments.isa, data)
+    found.save(arguments.out)
+    if arguments.json:
+        say.document({"file": str(arguments.file), "out": str(arguments.out), **found.to_json()})
+        return 0
+    say.words("\n".join(_headlines(found, arguments)) + ("" if found.was_safe else "\n"))
+    if not found.was_safe:
+        say.tables([_table(found)])
+    return 0
+
+
+def _data(arguments: argparse.Namespace) -> Iterator[Batch]:
+    model = open_model(arguments.file)
+    if len(model.opened.program.inputs) != 1 or not model.imported.is_whole:
+        raise ProgramError(f"{arguments.file}: --data needs a model of one input that is quantized first; leave it out")
+    given = model.opened.batches(arguments.data, arguments, arguments.limit)
+    return (batch for _, batch in say.track(given, "observe"))
+
+
+def _headlines(found: Repaired, arguments: argparse.Namespace) -> list[str]:
+    name, total = found.before.deciding[0], len(found.before.layers)
+    if found.was_safe:
+        lines = [f"{arguments.file}: proved safe on {name} as it is: {total} of {total} layers, for every input"]
+        lines.append(f"{arguments.out}: an identical copy")
+    else:
+        changed = sum(len(one.changed) for one in found.layers)
+        rounded = sum(one.rounded for one in found.layers)
+        weights = sum(one.weights_changed for one in found.layers)
+        every = sum(one.outputs * one.terms for one in found.layers)
+        lines = [
+            f"{arguments.file}: {len(found.layers)} of {total} layers were unsafe on {name}",
+            f"{arguments.out}: proved safe on {name}, {total} of {total} layers, for every input",
+            f"  changed {changed} of {sum(one.outputs for one in found.before.layers)} outputs: {rounded} rounded "
+            f"again, {changed - rounded} on a coarser scale; {weights} of the {every} weights of these layers",
+        ]
+    return lines + [f"  note: {one}" for one in found.notes]
+
+
+def _table(found: Repaired) -> Table:
+    measured = any(one.measured for one in found.layers)
+    return Table(
+        f"SQNR of each layer's sums, dB, {'on --data' if measured else 'predicted from operand ranges'}",
+        ("layer", "outputs", "changed", "rounded", "rescaled", "repaired", "7 bits everywhere"),
+        tuple(
+            (
+                one.node,
+                str(one.outputs),
+                str(len(one.changed)),
+                str(one.rounded),
+                str(one.rescaled),
+                _decibels(one.sqnr),
+                _decibels(one.sqnr_seven_bits),
+            )
+            for one in found.layers
+        ),
+        frozenset(range(1, 7)),
+    )
+
+
+def _decibels(value: float) -> str:
+    return "exact" if isinf(value) else f"{value:.1f}"

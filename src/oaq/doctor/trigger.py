@@ -1,0 +1,294 @@
+"""An input that drives a register of one layer out of its range: of the layer always, of the whole network if found.
+
+For the layer it is built: every operand at the end of its proved range that pushes the sum, so that all registers of
+the output are driven at once. For the network it is exact where the layer reads the network's input (or a reshape of
+it). Deeper, inputs are tried: given data first, then small changes of whatever came nearest. A search that finds
+nothing proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq import reference
+from oaq.doctor.observed import Watch, true_sums, watches
+from oaq.doctor.registers import RegisterModel
+from oaq.doctor.sums import laid_out
+from oaq.errors import NoKernel, ProgramError
+from oaq.kernels.plan import plan
+from oaq.overflow.analyze import analyze
+from oaq.overflow.proof import Proof
+from oaq.overflow.witness import End, witness
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.runtime import Session
+
+U8s = NDArray[np.uint8]
+How = Literal["built", "data", "search", "not found"]
+TRIALS: Final = 400
+"""Changed inputs that a search tries by default."""
+PATCHES: Final = (0.5, 0.25, 0.125)
+"""Parts of an image's side that one change touches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trigger:
+    """What drives one output of one layer out of its registers.
+
+    Attributes:
+        node, output, register: which.
+        limit: what a register holds, (least, most).
+        tensor: (1, ...) integers of the layer's input.
+        reached: the sum that register is asked to hold there.
+        position: of the layer's output, counted row by row.
+        lost: what all registers of that output lose there if they saturate; None if they wrap.
+        network: (1, ...) integers of the network's input that do it; None if none was found.
+        network_reached: what they ask a register of this output to hold; without one, the most that any tried did.
+        how: how the network's input was come by.
+        trials: inputs of the network that were tried.
+    """
+
+    node: str
+    output: int
+    register: str
+    limit: tuple[int, int]
+    tensor: U8s
+    reached: int
+    position: int
+    lost: int | None
+    network: U8s | None
+    network_reached: int | None
+    how: How
+    trials: int
+
+    @property
+    def leaves(self) -> bool:
+        """The layer's input really drives a register out of its range."""
+        return not self.limit[0] <= self.reached <= self.limit[1]
+
+
+def find_trigger(
+    program: IntProgram,
+    at: tuple[str, int],
+    model: RegisterModel,
+    data: Iterable[U8s] = (),
+    *,
+    unsigned: bool = False,
+    trials: int = TRIALS,
+    progress: Callable[[], None] | None = None,
+) -> Trigger:
+    """Drive a register of ``at`` = (layer, output) out of its range.
+
+    Args:
+        program: whose layer it is.
+        at: which layer and which of its outputs.
+        model: the registers.
+        data: integers of the network's input, in batches, to try and to start from.
+        unsigned: the layer's file stores its weights as u8.
+        trials: changed inputs to try where none can be built.
+        progress: called after every input tried.
+
+    Raises:
+        ProgramError: no such layer, or its registers of that output are proved: nothing drives them out.
+    """
+    node, watched, op = _watched(program, at, model, unsigned)
+    spec, proof = program.specs(node)[0], analyze(program)
+    tensor = _of_the_layer(program, proof, at, (watched, op, spec))
+    reached, position, lost = _measured(watched, op, spec, tensor)
+    limit = watched[0].laid.accumulator.range
+    made = Trigger(
+        node.name, at[1], model.name, (limit.lo, limit.hi), tensor, reached, position, lost, None, None, "not found", 0
+    )
+    back = _to_network(program, node, tensor)
+    if back is not None:
+        return replace(made, network=back, network_reached=reached, how="built")
+    if len(program.inputs) != 1:
+        return made
+    return _Search(program, node, (watched, op, spec)).run(made, data, trials, progress)
+
+
+def _watched(
+    program: IntProgram, at: tuple[str, int], model: RegisterModel, unsigned: bool
+) -> tuple[Node, list[Watch], ops.Conv2d | ops.Linear]:
+    name, output = at
+    node = program.by_name.get(name)
+    if node is None or not isinstance(node.op, ops.Conv2d | ops.Linear) or not 0 <= output < len(node.op.weight):
+        raise ProgramError(f"{program.name} has no output {output} of a layer {name!r}")
+    laid = laid_out(node.op, program.specs(node)[0], model, unsigned=unsigned)
+    mine = []
+    for watch in watches(laid):
+        chosen = watch.outputs == output
+        if chosen.any():
+            mine.append(replace(watch, outputs=watch.outputs[chosen], cell=watch.cell[chosen]))
+    if not mine:
+        raise ProgramError(f"{name}, output {output}: proved safe on {model.name}; no input drives it out")
+    return node, mine, node.op
+
+
+def _of_the_layer(
+    program: IntProgram,
+    proof: Proof,
+    at: tuple[str, int],
+    layer: tuple[list[Watch], ops.Conv2d | ops.Linear, TensorSpec],
+) -> U8s:
+    """The end, least or greatest sum, whose operands go further beyond a register."""
+    ends: tuple[End, End] = ("hi", "lo")
+    found = [witness(program, proof, *at, end).tensor[None] for end in ends]
+    beyond = [_beyond(*layer, tensor) for tensor in found]
+    return found[int(np.argmax(beyond))]
+
+
+def _beyond(watched: list[Watch], op: ops.Conv2d | ops.Linear, spec: TensorSpec, tensor: U8s) -> int:
+    """By how much any register is left, or how far it stays inside (negative)."""
+    most = -(1 << 62)
+    for watch in watched:
+        register = watch.laid.accumulator.range
+        for _, low, high in true_sums(watch, op, tensor, spec.affine.zero_point):
+            most = max(most, int(high.max()) - register.hi, register.lo - int(low.min()))
+    return most
+
+
+def _measured(
+    watched: list[Watch], op: ops.Conv2d | ops.Linear, spec: TensorSpec, tensor: U8s
+) -> tuple[int, int, int | None]:
+    """(sum furthest out, output position, what saturation takes there)."""
+    furthest, best = -(1 << 62), (0, 0)
+    for watch in watched:
+        register = watch.laid.accumulator.range
+        for _, low, high in true_sums(watch, op, tensor, spec.affine.zero_point):
+            for sums, beyond in ((high, high - register.hi), (low, register.lo - low)):
+                row, position = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
+                if int(beyond[row, position]) > furthest:
+                    furthest, best = int(beyond[row, position]), (int(sums[row, position]), int(position))
+    first = watched[0]
+    if first.laid.accumulator.group_overflow != "saturates" or first.cells.kind != "group":
+        return *best, None
+    register, lost = first.laid.accumulator.range, 0
+    for _, low, high in true_sums(first, op, tensor, spec.affine.zero_point):
+        lost += int(np.maximum(high[:, best[1]] - register.hi, 0).sum())
+        lost -= int(np.maximum(register.lo - low[:, best[1]], 0).sum())
+    return *best, lost
+
+
+def _to_network(program: IntProgram, node: Node, tensor: U8s) -> U8s | None:
+    """The network's input that gives the layer ``tensor``, where nothing but reshapes lies between."""
+    name = node.inputs[0]
+    writers = {one.output: one for one in program.nodes}
+    while name in writers:
+        writer = writers[name]
+        if not isinstance(writer.op, ops.Reshape):
+            return None
+        name = writer.inputs[0]
+        tensor = tensor.reshape(1, *program.tensors[name].shape)
+    return tensor if len(program.inputs) == 1 else None
+
+
+class _Search:
+    """Inputs of the network, and what they do to one layer."""
+
+    def __init__(
+        self, program: IntProgram, node: Node, layer: tuple[list[Watch], ops.Conv2d | ops.Linear, TensorSpec]
+    ) -> None:
+        self._layer, self._spec = layer, program.tensors[program.inputs[0]]
+        self._run = _upto(program, node.inputs[0])
+        self.tried = 0
+
+    def score(self, x: U8s) -> int:
+        """How far one input drives a register beyond its range."""
+        self.tried += 1
+        return _beyond(*self._layer, self._run(x))
+
+    def run(self, made: Trigger, data: Iterable[U8s], trials: int, progress: Callable[[], None] | None) -> Trigger:
+        """Data, then changes of the nearest."""
+        best, nearest = -(1 << 62), None
+        how: How = "data"
+        for x in self._candidates(data):
+            found = self.score(x)
+            if progress is not None:
+                progress()
+            if found > best:
+                best, nearest = found, x
+        rng = np.random.default_rng(0)
+        for _ in range(trials if best <= 0 else 0):
+            assert nearest is not None
+            how = "search"
+            x = _changed(nearest, self._spec, rng)
+            found = self.score(x)
+            if progress is not None:
+                progress()
+            if found >= best:
+                best, nearest = found, x
+            if best > 0:
+                break
+        assert nearest is not None
+        reached, _, _ = _measured(*self._layer, self._run(nearest))
+        return replace(
+            made,
+            network=nearest if best > 0 else None,
+            network_reached=reached,
+            how=how if best > 0 else "not found",
+            trials=self.tried,
+        )
+
+    def _candidates(self, data: Iterable[U8s]) -> Iterator[U8s]:
+        for batch in data:
+            for sample in batch:
+                yield sample[None]
+        rng = np.random.default_rng(1)
+        lo, hi = self._spec.range.lo, self._spec.range.hi
+        shape = (1, *self._spec.shape)
+        yield np.full(shape, hi, np.uint8)
+        yield np.full(shape, lo, np.uint8)
+        yield rng.integers(lo, hi + 1, shape).astype(np.uint8)
+
+
+def _upto(program: IntProgram, name: str) -> Callable[[U8s], U8s]:
+    """Runs the network as far as one tensor: natively where that can be done."""
+    needed, kept = {name}, list[Node]()
+    for node in reversed(program.nodes):
+        if node.output in needed:
+            kept.append(node)
+            needed.update(node.inputs)
+    part = IntProgram(
+        f"{program.name}, up to {name}",
+        program.inputs,
+        (name,),
+        {key: spec for key, spec in program.tensors.items() if key in needed or key in program.inputs},
+        tuple(reversed(kept)),
+        program.requantize,
+        program.metadata,
+    )
+    try:
+        session = Session(plan(part))
+    except NoKernel:
+        return lambda x: reference.run(part, x).outputs[0]
+    return lambda x: session.run_integers(x)[0]
+
+
+def _changed(x: U8s, spec: TensorSpec, rng: np.random.Generator) -> U8s:
+    """One patch set to an end, to noise, or brought nearer to an end; or the whole mirrored or stretched."""
+    lo, hi = spec.range.lo, spec.range.hi
+    result = x.copy()
+    if x.ndim == 2 or rng.random() < 0.1:
+        gain = rng.uniform(0.5, 2.0)
+        middle = spec.affine.zero_point
+        return np.clip(np.rint((x.astype(np.float64) - middle) * gain + middle), lo, hi).astype(np.uint8)
+    side = float(rng.choice(PATCHES))
+    height, width = (max(1, int(size * side)) for size in x.shape[1:3])
+    row, column = int(rng.integers(0, x.shape[1] - height + 1)), int(rng.integers(0, x.shape[2] - width + 1))
+    place = (slice(None), slice(row, row + height), slice(column, column + width), slice(None))
+    patch = result[place]
+    match int(rng.integers(3)):
+        case 0:
+            result[place] = rng.choice([lo, hi], size=(1, 1, 1, x.shape[3]))
+        case 1:
+            result[place] = rng.integers(lo, hi + 1, patch.shape)
+        case _:
+            end = rng.choice([lo, hi], size=(1, 1, 1, x.shape[3]))
+            result[place] = (patch.astype(np.int64) + end) // 2
+    return result

@@ -1,0 +1,112 @@
+"""AdaRound: up or down, learned (Nagel et al., 2004.10568), here against the covariance of the operands.
+
+Every weight may be rounded to either neighbour. A gate between 0 and 1 stands for each decision, the squared error of
+the sums is minimised by Adam while a regulariser pushes gates to their ends, and what a cell is over budget is charged.
+The paper minimises the error over batches of data; a layer's sums are linear in its weights, so the covariance holds
+all that batches would say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from oaq.ptq.bound import Bound, coarsened
+from oaq.ptq.moments import Reals, sum_errors
+
+ITERATIONS: Final = 400
+RATE: Final = 3e-2
+STRETCH: Final = (-0.1, 1.1)
+"""A gate is a sigmoid stretched to these ends and cut at 0 and 1, so that it can arrive."""
+WARM_UP: Final = 0.2
+"""Part of the iterations without the regulariser."""
+SHARPNESS: Final = (20.0, 2.0)
+"""The regulariser's exponent, from first to last."""
+WEIGHT: Final = 1.0
+"""Of the regulariser against the error, which is in parts of what rounding to nearest has."""
+
+
+def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> tuple[NDArray[np.int8], Reals]:
+    """Round a layer; no output is worse than with ``coarsened``, and every one keeps ``bound``.
+
+    Arguments and result as ``feedback.error_feedback``.
+    """
+    best, scale = coarsened(rows, scale, bound)
+    least = sum_errors(best * scale[:, None] - rows, moments)
+    weight = _within(_learn(rows / scale[:, None], best, scale, bound, moments), rows / scale[:, None], bound)
+    error = sum_errors(weight * scale[:, None] - rows, moments)
+    better = (error < least) & bound.kept(weight)
+    best[better] = weight[better]
+    return best, scale
+
+
+def _learn(steps: Reals, nearest: NDArray[np.int8], scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+    """(N, K) integers, each a neighbour of its weight (in steps); budgets are kept only nearly."""
+    groups = len(moments)
+    floor = np.clip(np.floor(steps), -bound.clip, bound.clip)
+    part = torch.tensor(np.clip(steps - floor, 0.01, 0.99), dtype=torch.float32)
+    lo, hi = STRETCH
+    gate = torch.logit((part - lo) / (hi - lo)).requires_grad_()
+    power = sum_errors((nearest - steps) * scale[:, None], moments).sum()
+    relative = torch.tensor(moments / max(float(np.einsum("gkk->gk", moments).mean()), 1e-30), dtype=torch.float32)
+    unit = max(power / max(float(np.einsum("gkk->gk", moments).mean()), 1e-30), 1e-30)
+    known, below, size = (torch.tensor(each, dtype=torch.float32) for each in (steps, floor, scale[:, None]))
+    charge = _Charge(bound)
+    adam = torch.optim.Adam([gate], lr=RATE)
+    for iteration in range(ITERATIONS):
+        opened = torch.clamp(torch.sigmoid(gate) * (hi - lo) + lo, 0.0, 1.0)
+        error = ((below + opened - known) * size).reshape(groups, -1, steps.shape[1])
+        loss = (torch.bmm(error, relative) * error).sum() / unit + charge(below + opened)
+        done = iteration / ITERATIONS
+        if done >= WARM_UP:
+            sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - (done - WARM_UP) / (1 - WARM_UP))
+            loss = loss + WEIGHT * (1 - (2 * opened - 1).abs() ** sharp).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    decided = floor + (torch.sigmoid(gate.detach()) > 0.5).numpy()
+    return np.clip(decided, -bound.clip, bound.clip).astype(np.int8)
+
+
+class _Charge:
+    """What sums of cells are over budget, in parts of it, squared."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._index = torch.from_numpy(bound.cells.index)
+        self._budgets = [
+            (sign, torch.tensor(budget[:, None], dtype=torch.float32))
+            for sign, budget in ((1.0, bound.up), (-1.0, bound.down))
+        ]
+
+    def __call__(self, weight: torch.Tensor) -> torch.Tensor:
+        """Of (N, K) weights in steps."""
+        padded = torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1)
+        cells = padded[:, self._index]
+        total = weight.new_zeros(())
+        for sign, budget in self._budgets:
+            over = torch.relu(torch.relu(cells * sign).sum(dim=2) - budget) / budget.clamp_min(1.0)
+            total = total + over.square().sum() * len(self._index)
+        return total
+
+
+def _within(weight: NDArray[np.int8], steps: Reals, bound: Bound) -> NDArray[np.int8]:
+    """Where a cell is over budget, weights rounded away from zero go back by one step, the farthest rounded first.
+
+    What is still over afterwards is left to the caller, who keeps the nearest rounding there.
+    """
+    result = weight.astype(np.int64)
+    away = np.sign(result) * (result - steps)  # how much of the magnitude is rounding
+    index = bound.cells.index
+    for output in np.flatnonzero(~bound.kept(weight)):
+        for cell in index:
+            members = cell[cell < bound.cells.terms]
+            for sign, budget in ((1, bound.up[output]), (-1, bound.down[output])):
+                signed = result[output, members] * sign
+                excess = int(np.maximum(signed, 0).sum() - budget)
+                candidates = members[(signed > 0) & (away[output, members] > 0)]
+                first = candidates[np.argsort(-away[output, candidates], kind="stable")][: max(excess, 0)]
+                result[output, first] -= sign
+    return result.astype(np.int8)

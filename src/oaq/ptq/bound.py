@@ -1,0 +1,67 @@
+"""What the integers of a layer must keep, and the plain way to keep it: a coarser scale for outputs that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.ptq.target import Cells, cell_sums
+
+Reals = NDArray[np.float64]
+Integers = NDArray[np.int64]
+COARSER: Final = 1.01
+"""By what a scale grows while its output does not fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """Limits of a layer's integer weights.
+
+    Attributes:
+        clip: weights lie in [-clip, clip].
+        cells: which operands share a register.
+        up: (N,) most that the positive weights of any cell of an output may sum to.
+        down: (N,) the same for its negative weights, negated.
+    """
+
+    clip: int
+    cells: Cells
+    up: Integers
+    down: Integers
+
+    def of(self, outputs: slice | NDArray[np.bool_]) -> Bound:
+        """The same of some outputs."""
+        return Bound(self.clip, self.cells, self.up[outputs], self.down[outputs])
+
+    def kept(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """(N,): the exact test, on (N, K) integers."""
+        up, down = cell_sums(weight, self.cells)
+        fits = (up.max(axis=1) <= self.up) & (down.max(axis=1) <= self.down)
+        return fits & (np.abs(weight.astype(np.int64)).max(axis=1) <= self.clip)
+
+
+def clipped(rows: Reals, scale: Reals, clip: int) -> NDArray[np.int8]:
+    """round_half_even(rows / scale), clipped to [-clip, clip]."""
+    return np.clip(np.rint(rows / scale[:, None]), -clip, clip).astype(np.int8)
+
+
+def coarsened(rows: Reals, scale: Reals, bound: Bound) -> tuple[NDArray[np.int8], Reals]:
+    """Round to nearest; outputs that do not keep ``bound`` get a coarser scale until they do.
+
+    Args:
+        rows: (N, K) in packed K order.
+        scale: (N,) to start from.
+        bound: to keep.
+
+    Returns:
+        (N, K) weights and the (N,) scale they have.
+    """
+    scale = scale.copy()
+    weight = clipped(rows, scale, bound.clip)
+    while (over := ~bound.kept(weight)).any():
+        scale[over] *= COARSER
+        weight[over] = clipped(rows[over], scale[over], bound.clip)
+    return weight, scale

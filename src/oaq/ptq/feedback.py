@@ -1,0 +1,118 @@
+"""AXE: rounding with error feedback inside accumulator budgets (Colbert et al., 2409.17092; GPTQ, 2210.17323).
+
+Weights of an output are rounded one after another. Each takes the nearest integer that the budget of its cell still
+allows, and the weights that are still to come are moved so that they make up for its error as well as the covariance of
+the operands lets them. Before that, cells that are over budget are brought to it by the projection onto the l1 ball: a
+soft threshold. Every integer is checked against its budget as it is chosen, so the result keeps the bound by
+construction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.ptq.bound import Bound, coarsened
+from oaq.ptq.moments import Reals, group_rows, sum_errors
+
+TRIALS: Final = 5
+"""Scales tried for every output, from the finest to the one that needs no budget."""
+Integers = NDArray[np.int64]
+
+
+def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> tuple[NDArray[np.int8], Reals]:
+    """Round a layer; no output is worse than with ``coarsened``, and every one keeps ``bound``.
+
+    Args:
+        rows: (N, K) weights in packed K order.
+        scale: (N,) finest scale.
+        bound: to keep.
+        moments: (G, K, K) covariance of the operands.
+
+    Returns:
+        (N, K) weights and the (N,) scale they have.
+    """
+    best, coarse = coarsened(rows, scale, bound)
+    best_scale = coarse.copy()
+    least = sum_errors(best * best_scale[:, None] - rows, moments)
+    spread = np.log(coarse / scale)
+    for trial in np.linspace(1.0, 0.0, TRIALS if spread.max() > 0 else 1):
+        tried = scale * np.exp(spread * trial)
+        weight = _fed_back(rows / tried[:, None], bound, moments)
+        error = sum_errors(weight * tried[:, None] - rows, moments)
+        better = (error < least) & bound.kept(weight)
+        best[better], best_scale[better], least[better] = weight[better], tried[better], error[better]
+    return best, best_scale
+
+
+def soft_threshold(steps: Reals, bound: Bound) -> Reals:
+    """(N, K) what to take from the magnitude of each weight so that each sign of each cell keeps its budget.
+
+    Euclidean projection of (N, K) ``steps`` (weights in steps of their scale) onto the budgets; zero where they hold.
+    """
+    padded = np.concatenate([steps, np.zeros((len(steps), 1))], axis=1)
+    cells = padded[:, bound.cells.index]
+    theta = np.zeros_like(cells)
+    for sign, budget in ((1.0, bound.up), (-1.0, bound.down)):
+        part = np.maximum(cells * sign, 0.0)
+        theta += np.where(cells * sign > 0, _ball(part, budget[:, None].astype(np.float64))[:, :, None], 0.0)
+    return theta.reshape(len(steps), -1)[:, bound.cells.place]
+
+
+def _ball(part: Reals, budget: Reals) -> Reals:
+    """(N, C) threshold of each (N, C, W) cell of magnitudes whose sum may be (N, 1) ``budget``."""
+    ordered = -np.sort(-part, axis=2)
+    over = np.cumsum(ordered, axis=2) - budget[:, :, None]
+    count = np.arange(1, part.shape[2] + 1)
+    active = np.maximum((ordered * count > over).sum(axis=2), 1)
+    theta = np.take_along_axis(over, active[:, :, None] - 1, axis=2)[:, :, 0] / active
+    return np.where(part.sum(axis=2) > budget, np.maximum(theta, 0.0), 0.0)
+
+
+def _fed_back(steps: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+    """(N, K) integers for weights in steps of their scale: every group in the order of its operands' variance."""
+    groups, terms = len(moments), steps.shape[1]
+    order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
+    moved = np.take_along_axis(group_rows(steps, groups), order[:, None, :], axis=2)
+    theta = np.take_along_axis(group_rows(soft_threshold(steps, bound), groups), order[:, None, :], axis=2)
+    factor = _feedback(np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None, :], 2))
+    left = _Left(bound, groups)
+    result = np.zeros(moved.shape, np.int64)
+    for k in range(terms):
+        now = moved[:, :, k]
+        wanted = np.sign(now) * np.maximum(np.abs(now) - theta[:, :, k], 0.0)
+        chosen = left.take(np.rint(wanted).astype(np.int64), order[:, k])
+        result[:, :, k] = chosen
+        error = (now - chosen) / factor[:, None, k, k]
+        moved[:, :, k + 1 :] -= error[:, :, None] * factor[:, None, k, k + 1 :]
+    back = np.argsort(order, axis=1)
+    return np.take_along_axis(result, back[:, None, :], axis=2).reshape(steps.shape).astype(np.int8)
+
+
+def _feedback(moments: Reals) -> Reals:
+    """(G, K, K) upper Cholesky factor of the inverse: its row k says where the error of weight k should go."""
+    lower = np.linalg.cholesky(np.linalg.inv(moments))
+    return np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float64)
+
+
+class _Left:
+    """What budgets still allow."""
+
+    def __init__(self, bound: Bound, groups: int) -> None:
+        cells = len(bound.cells.index)
+        self._clip, self._cell = bound.clip, bound.cells.place // bound.cells.index.shape[1]
+        self._up, self._down = (
+            np.repeat(budget.reshape(groups, -1)[:, :, None], cells, axis=2) for budget in (bound.up, bound.down)
+        )
+
+    def take(self, wanted: Integers, which: Integers) -> Integers:
+        """(G, n) integers as near to ``wanted`` as allowed, for operand ``which[g]`` of each group."""
+        group = np.arange(len(which))
+        cell = self._cell[which]
+        up, down = self._up[group, :, cell], self._down[group, :, cell]
+        chosen = np.clip(wanted, -np.minimum(down, self._clip), np.minimum(up, self._clip))
+        self._up[group, :, cell] -= np.maximum(chosen, 0)
+        self._down[group, :, cell] -= np.maximum(-chosen, 0)
+        return chosen

@@ -1,0 +1,53 @@
+"""How to quantize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from oaq.errors import CalibrationError
+from oaq.numerics.requantize import SEMANTICS, Semantics
+from oaq.ptq.clip import CALIBRATIONS, Calibration
+from oaq.ptq.rounding import ROUNDINGS, Rounding
+from oaq.ptq.uniform import Uniform
+
+DEFAULT_BUDGET: Final = 1.09
+"""Below it the error of EfficientNet-Lite0 begins to rise steeply: docs/decisions/0011."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to quantize; the defaults are what ``oaq.quantize`` does.
+
+    Attributes:
+        budget: predicted cost allowed, as a multiple of the same network summed in 16 bits without any spill; 1.0: no
+            spill at all; None: every layer W8A8 whatever it costs.
+        calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
+        equalize: bring the channels of a tensor to like size first, where the network allows it.
+        correct_bias: take back what rounding weights does to the mean of each channel.
+        rounding: of weights: "nearest", "axe" (error feedback inside the budgets of the accumulators) or "adaround"
+            (learned); the latter two look at data and take longer.
+        uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
+        requantize: the semantics of the program.
+    """
+
+    budget: float | None = DEFAULT_BUDGET
+    calibration: Calibration = "mse"
+    equalize: bool = True
+    correct_bias: bool = True
+    rounding: Rounding = "nearest"
+    uniform: Uniform | None = None
+    requantize: Semantics = "float32_half_even"
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not (1.0 <= self.budget < float("inf")):
+            raise CalibrationError(
+                "a budget is at least 1.0 (16-bit sums without a spill), or None for 8 bits everywhere; not "
+                f"{self.budget!r}"
+            )
+        if self.calibration not in CALIBRATIONS:
+            raise CalibrationError(f"calibration is one of {', '.join(CALIBRATIONS)}, not {self.calibration!r}")
+        if self.rounding not in ROUNDINGS:
+            raise CalibrationError(f"rounding is one of {', '.join(ROUNDINGS)}, not {self.rounding!r}")
+        if self.requantize not in SEMANTICS:
+            raise CalibrationError(f"requantize is one of {', '.join(SEMANTICS)}, not {self.requantize!r}")

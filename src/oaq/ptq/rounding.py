@@ -1,0 +1,53 @@
+"""How weights become integers once scales and limits are known: to nearest, with error feedback, or learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.numerics.formats import S8_WEIGHT
+from oaq.ptq.adaround import learned_rounding
+from oaq.ptq.bound import Bound
+from oaq.ptq.curves import Layer
+from oaq.ptq.feedback import error_feedback
+from oaq.ptq.moments import Reals
+from oaq.ptq.registers import LANE_LIMIT
+from oaq.ptq.target import MOST_BUDGET, Target, make_cells
+
+Rounding = Literal["nearest", "axe", "adaround"]
+ROUNDINGS: Final[tuple[Rounding, ...]] = ("nearest", "axe", "adaround")
+Rounder = Callable[[Reals, Reals, Bound, Reals], tuple[NDArray[np.int8], Reals]]
+INFORMED: Final[Mapping[str, Rounder]] = {"axe": error_feedback, "adaround": learned_rounding}
+"""Roundings that look at data: (rows, scale, bound, moments) to weights and the scale they have."""
+
+
+def filled(layer: Layer, fill: float, steps: int) -> Bound:
+    """What a layer keeps when the search gave it a fill: the lanes of the 16-bit rows over all of K.
+
+    Args:
+        layer: as the search sees it.
+        fill: of the layer; infinity for no limit.
+        steps: integer range of the activations.
+    """
+    most = np.minimum(np.maximum(fill * layer.share, 1.0) * (LANE_LIMIT // steps), MOST_BUDGET)
+    budget = np.floor(most).astype(np.int64)
+    cells = make_cells(layer.rows.shape[1], Target("avx2"), depthwise=layer.depthwise)
+    return Bound(S8_WEIGHT.hi, cells, budget, budget)
+
+
+def targeted(layer: Layer, bits: int, target: Target | None, steps: int) -> Bound:
+    """What a layer keeps that is given its bits and its accumulator.
+
+    Args:
+        layer: as the search sees it.
+        bits: of its weights.
+        target: its accumulator; None: 32 bits.
+        steps: integer range of the activations.
+    """
+    kept = target or Target("pure", 32)
+    cells = make_cells(layer.rows.shape[1], kept, depthwise=layer.depthwise)
+    up, down = (np.full(len(layer.rows), each, np.int64) for each in kept.budgets(steps))
+    return Bound((1 << (bits - 1)) - 1, cells, up, down)

@@ -1,0 +1,50 @@
+"""Quantization-aware training: a network learns integers whose sums fit the accumulator that will hold them.
+
+``prepare`` makes an ordinary module of a trained network; any loop trains it; ``convert`` makes the program whose
+integers its forward pass used. ``OverflowController`` moves ranges by the paper's rule. See docs/how-to/train.md.
+"""
+
+from __future__ import annotations
+
+from oaq.ptq.target import Target
+from oaq.qat.alpha import LayerState, OverflowController
+from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
+from oaq.qat.config import METHODS, Config, LayerRule, from_yaml, to_yaml
+from oaq.qat.convert import Verdict, certificate_parts, convert, targets, verdicts
+from oaq.qat.cost import planned_cost
+from oaq.qat.log import CsvLog, plot, read_log
+from oaq.qat.loop import Loop, Run, cosine, fit, resume
+from oaq.qat.network import QatNetwork
+from oaq.qat.prepare import parameter_groups, prepare, reestimate
+
+__all__ = [
+    "METHODS",
+    "Config",
+    "CsvLog",
+    "LayerRule",
+    "LayerState",
+    "Loop",
+    "OverflowController",
+    "Position",
+    "QatNetwork",
+    "Run",
+    "Target",
+    "Verdict",
+    "certificate_parts",
+    "convert",
+    "cosine",
+    "fit",
+    "from_yaml",
+    "load_checkpoint",
+    "parameter_groups",
+    "planned_cost",
+    "plot",
+    "prepare",
+    "read_log",
+    "reestimate",
+    "resume",
+    "save_checkpoint",
+    "targets",
+    "to_yaml",
+    "verdicts",
+]

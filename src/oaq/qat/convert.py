@@ -1,0 +1,185 @@
+"""``convert``: the program whose integers the forward pass used, and what of it meets the accumulator asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from oaq.capture.graph import FloatNode, LayerParams
+from oaq.capture.lower import lower
+from oaq.errors import AccumulatorOverflow, ProgramError
+from oaq.kernels.packing import layout
+from oaq.overflow.analyze import analyze
+from oaq.overflow.certificate import PART, certify, to_parts
+from oaq.overflow.proof import NodeProof, Proof
+from oaq.overflow.spill import Schedule, schedule
+from oaq.program import ops
+from oaq.program.files import Part
+from oaq.program.int_program import IntProgram
+from oaq.ptq.execute import layers
+from oaq.ptq.registers import tile_of
+from oaq.ptq.target import Target
+from oaq.qat.grid import Grid
+from oaq.qat.network import QatNetwork
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one layer keeps its accumulator, for every input.
+
+    Attributes:
+        layer: its name.
+        target: what was asked for; None: the layer is exempt and sums in 32 bits.
+        proved: the proof holds (for an exempt layer, that of the 32-bit sum).
+        takes: what it has, in words: bits of all of K, steps between spills.
+    """
+
+    layer: str
+    target: Target | None
+    proved: bool
+    takes: str
+
+
+def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[str, str] | None = None) -> IntProgram:
+    """The program of the network as it is now.
+
+    Its integers are those of the forward pass in ``eval()``: nothing is rounded again.
+
+    Args:
+        network: from ``prepare``; training may go on afterwards.
+        name: of the program; None keeps the graph's.
+        metadata: added to the program's.
+
+    Raises:
+        AccumulatorOverflow: the method promises an accumulator and a layer does not keep it; every such layer is named
+            with what it takes.
+        ProgramError: parameters are no longer finite, or scales have degenerated so far that no program holds them.
+    """
+    _check_finite(network)
+    with torch.no_grad():
+        grids = network.grids()
+        whole = {root: quantizer.grid().params() for root, quantizer in network.quantizer.items()}
+        tensors = {tensor: whole[root] for tensor, root in network.roots.items()}
+        chosen = {node.name: layer_params(network, node, grids) for node, _ in layers(network.graph)}
+    notes = {"trained": network.config.method, "tier": _tier(network), **(metadata or {})}
+    graph = network.graph
+    if name is not None:
+        graph = type(graph)(name, graph.inputs, graph.outputs, graph.shapes, graph.nodes, graph.metadata)
+    program = lower(graph, tensors, chosen, "float32_half_even", notes)
+    if network.config.method in ("proved", "a2q", "a2q+"):
+        failed = [one for one in verdicts(program, targets(network)) if not one.proved]
+        if failed:
+            said = "\n".join(f"{one.layer}: {one.target} asked for; {one.takes}" for one in failed)
+            raise AccumulatorOverflow(f"{len(failed)} layers do not keep their accumulator:\n{said}")
+    return program
+
+
+def _check_finite(network: QatNetwork) -> None:
+    modules = {**network.layer, **{f"the integers of {name}": one for name, one in network.quantizer.items()}}
+    wrong = [
+        f"{where}.{name}"
+        for where, module in modules.items()
+        for name, value in (*module.named_parameters(), *module.named_buffers())
+        if not bool(torch.isfinite(value).all())
+    ]
+    if wrong:
+        raise ProgramError(
+            f"training has left values that are NaN or infinite in {', '.join(wrong[:4])}; go back to a checkpoint "
+            "from before, and lower the learning rate"
+        )
+
+
+def _tier(network: QatNetwork) -> str:
+    if network.config.method in ("oaq", "oaq-clip"):
+        return "observed: overflows were counted on data; a plan proves its own spills"
+    return "none asked for" if network.config.method == "none" else "proved"
+
+
+def targets(network: QatNetwork) -> dict[str, Target | None]:
+    """The accumulator each layer is to keep, by name; None: exempt."""
+    return {name: None if bool(layer.fallback) else layer.target for name, layer in network.layer.items()}
+
+
+def layer_params(network: QatNetwork, node: FloatNode, grids: Mapping[str, Grid]) -> LayerParams:
+    """The integers of one layer."""
+    layer = network.layer[node.name]
+    with torch.no_grad():
+        numbers = layer.numbers(grids[node.inputs[0]])
+        weight = layer.unpacked(numbers.rows)
+    return LayerParams(
+        weight.cpu().numpy().astype(np.int8),
+        numbers.scale.cpu().numpy().astype(np.float32),
+        numbers.bias.cpu().numpy().astype(np.int32),
+    )
+
+
+def verdicts(program: IntProgram, wanted: Mapping[str, Target | None], proof: Proof | None = None) -> list[Verdict]:
+    """Prove every layer at its accumulator, by exact integers and over every input.
+
+    Args:
+        program: what to prove.
+        wanted: by node name; nodes that are not named, or None, are exempt: they sum in 32 bits.
+        proof: of ``program``; made here if None.
+
+    Raises:
+        AccumulatorOverflow: not even the 32-bit sums can be proved.
+        ProgramError: a name is that of no layer.
+    """
+    unknown = set(wanted) - {node.name for node in program.summing_nodes()}
+    if unknown:
+        raise ProgramError(f"{program.name}: no layer is called {', '.join(sorted(unknown))}")
+    proof = proof if proof is not None else analyze(program)
+    found = []
+    for node in program.summing_nodes():
+        sums, target = proof[node.name], wanted.get(node.name)
+        takes = f"all of K takes {sums.bits} bits"
+        if target is None:
+            found.append(Verdict(node.name, None, True, f"exempt, sums in 32 bits; {takes}"))
+            continue
+        try:
+            made = _schedule(node.op, sums, target, node.name)
+        except AccumulatorOverflow as error:
+            found.append(Verdict(node.name, target, False, f"{takes}; {str(error).splitlines()[0]}"))
+            continue
+        run = made.steps if target.run is None else target.run
+        proved = not made.splits and made.spills <= made.tiles * -(-made.steps // run)
+        spills = "no spill" if made.spills == made.tiles else f"runs of {made.average_run:.1f} steps on average"
+        split = f", {made.splits} steps split" if made.splits else ""
+        found.append(Verdict(node.name, target, proved, f"{takes}; {spills}{split}"))
+    return found
+
+
+def _schedule(op: ops.Op, sums: NodeProof, target: Target, where: str) -> Schedule:
+    assert isinstance(op, ops.Conv2d | ops.Linear)
+    laid = layout(op)
+    depthwise = isinstance(op, ops.Conv2d) and op.is_depthwise()
+    accumulator = target.accumulator(depthwise=depthwise)
+    return schedule(
+        laid.weight,
+        sums.operands.lo,
+        sums.operands.hi,
+        accumulator,
+        tile_of(depthwise=depthwise),
+        groups=laid.tile_groups,
+        where=where,
+    )
+
+
+def certificate_parts(program: IntProgram, wanted: Mapping[str, Target | None]) -> dict[str, Part]:
+    """A certificate that also holds each layer's schedule on the accumulator it was trained for.
+
+    Give it to ``oaq.save(program, path, parts)``: ``oaq verify`` then derives those bounds again.
+
+    Raises:
+        AccumulatorOverflow: a layer cannot be summed there at all.
+    """
+    proof = analyze(program)
+    schedules = {}
+    for node in program.summing_nodes():
+        target = wanted.get(node.name)
+        if target is not None:
+            schedules[node.name] = [_schedule(node.op, proof[node.name], target, node.name)]
+    return {PART: Part(*to_parts(certify(program, proof, schedules)))}

@@ -1,0 +1,120 @@
+"""The laws of the operators that sum no products, on centred integers, so that a forward pass is the program's.
+
+Each operator that requantizes returns its result in steps of the output *before* rounding (float32, the very float that
+the law rounds); those that only move integers return integers. ``oaq.reference`` is what they must equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from oaq.capture import graph as fg
+from oaq.capture.graph import FloatNode
+from oaq.capture.lower import FUNCTIONS, SAME_AFFINE
+from oaq.errors import UnsupportedOp
+from oaq.ptq.execute import apply_op
+from oaq.qat.gradients import EXACT_FLOAT32, replaced
+from oaq.qat.grid import Grid
+from oaq.reference.movement import WEIGHT_BITS, bilinear_axis
+
+
+def moves(node: FloatNode) -> bool:
+    """True iff the node only moves or selects integers: its output has the grid of its input."""
+    return isinstance(node.op, SAME_AFFINE)
+
+
+def in_steps(node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    """The result of a requantizing operator in steps of ``y``, not yet rounded or clamped.
+
+    Raises:
+        UnsupportedOp: no law for it.
+    """
+    op = node.op
+    match op:
+        case fg.FloatAdd():
+            a, b = (x * (grid.scale / y.scale) for x, grid in zip(inputs, grids, strict=True))
+            return a + b
+        case fg.FloatMul():
+            a, b = inputs
+            b = b[:, :, None, None] if b.ndim == 2 and a.ndim == 4 else b
+            return (a * b) * (grids[0].scale * grids[1].scale / y.scale)
+        case fg.FloatConcat():
+            return torch.cat([x * (grid.scale / y.scale) for x, grid in zip(inputs, grids, strict=True)], dim=1)
+        case fg.FloatAvgPool():
+            return _avg_pool(op, inputs[0], grids[0].scale / y.scale)
+        case fg.FloatGlobalAvgPool():
+            x, count = inputs[0], prod(inputs[0].shape[2:])
+            exact = x.double() if count * grids[0].reach >= EXACT_FLOAT32 else x
+            total = exact.sum(dim=(2, 3), keepdim=True).float()
+            return total * (grids[0].scale / y.scale / torch.tensor(float(count), device=x.device))
+        case fg.FloatFunction():
+            return _looked_up(node, inputs[0], grids[0], y)
+    raise UnsupportedOp(f"{node.name}: there is no law to train {type(op).__name__} by")
+
+
+def moved(node: FloatNode, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The result of an operator that moves integers."""
+    op = node.op
+    match op:
+        case fg.FloatMaxPool():
+            low = float(grid.range.lo - grid.zero_point)
+            return apply_op(node, [x]).clamp_min(low)  # a window without any input holds minus infinity
+        case fg.FloatResize() if op.mode == "nearest":
+            rows = torch.arange(op.height, device=x.device) * x.shape[2] // op.height
+            columns = torch.arange(op.width, device=x.device) * x.shape[3] // op.width
+            return x[:, :, rows][:, :, :, columns]
+        case fg.FloatResize():
+            mixed = _interpolated(_interpolated(x.double(), 2, op.height), 3, op.width)
+            return (mixed + (torch.floor(mixed + 0.5) - mixed).detach()).float()
+        case _:
+            return apply_op(node, [x])
+
+
+def _interpolated(x: torch.Tensor, axis: int, wanted: int) -> torch.Tensor:
+    """One axis by weights that are multiples of 2**-11: exact in float64."""
+    first, second, weight = (torch.from_numpy(each).to(x.device) for each in bilinear_axis(x.shape[axis], wanted))
+    part = (weight.double() / (1 << WEIGHT_BITS)).reshape([-1 if index == axis else 1 for index in range(x.ndim)])
+    return x.index_select(axis, first) * (1.0 - part) + x.index_select(axis, second) * part
+
+
+def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
+    top, bottom, left, right = op.padding
+    wide = F.pad(x, (left, right, top, bottom))
+    total = F.avg_pool2d(wide.double(), op.kernel, op.stride, divisor_override=1).float()
+    count = torch.full(total.shape[2:], float(prod(op.kernel)), device=x.device)
+    if not op.count_include_pad:
+        inside = F.pad(torch.ones_like(x[:1, :1]), (left, right, top, bottom))
+        count = F.avg_pool2d(inside, op.kernel, op.stride, divisor_override=1)[0, 0]
+    return total * (ratio / count)
+
+
+def _looked_up(node: FloatNode, x: torch.Tensor, grid: Grid, y: Grid) -> torch.Tensor:
+    """The 256 results computed in float64 as ``capture.lower`` does; the gradient is the function's own."""
+    assert isinstance(node.op, fg.FloatFunction)
+    smooth = apply_op(node, [x * grid.scale]) / y.scale
+    scale, y_scale = float(grid.scale.detach()), float(y.scale.detach())
+    with torch.no_grad():
+        real = (np.arange(256, dtype=np.float64) - grid.zero_point) * scale
+        steps = np.rint(FUNCTIONS[node.op.name](real, *node.op.parameters) / y_scale)
+        low, high = y.range.lo - y.zero_point, y.range.hi - y.zero_point
+        table = torch.from_numpy(np.clip(steps, low, high).astype(np.float32)).to(x.device)
+        exact = table[(x + grid.zero_point).long()]
+    return replaced(smooth, exact)
+
+
+def real_inputs(x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """An input of the network in steps: divided in float32, as QuantizeLinear does; infinities are clamped later."""
+    return x.float() / grid.scale
+
+
+def bounded(node: FloatNode, real: torch.Tensor) -> torch.Tensor:
+    """Real values after the node's clamp."""
+    if node.clamp is None or node.clamp == (None, None):
+        return real
+    return real.clamp(*(None if end is None or math.isinf(end) else end for end in node.clamp))

@@ -1,0 +1,223 @@
+"""A convolution or linear layer in training: float parameters in, exactly the integers that ``convert`` writes out."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.ptq.target import MOST_BUDGET, Target, make_cells
+from oaq.qat.config import NORMS, TRACKING, Config, LayerSettings
+from oaq.qat.constrain import CellIndex, norm_bounded, norm_limit, projected_rows
+from oaq.qat.count import Overflows, count_layer
+from oaq.qat.distributed import processes, total_through
+from oaq.qat.gradients import EXACT_FLOAT32, round_through, scale_gradient
+from oaq.qat.grid import SMALLEST, Grid
+
+LARGEST_BIAS: Final = 2.0**28
+"""Of an output whose weights are nearly nothing beside its bias: its scale grows until the bias fits."""
+EPS: Final = 1e-5
+MOMENTUM: Final = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The integers of a layer in one forward pass.
+
+    Attributes:
+        rows: (N, K) float32 integers in packed K order.
+        scale: (N,) float32: what ``convert`` writes as the scale of the weights.
+        bias: (N,) float32 integers of at most 2**28, so exact in float32 or rounded to one that is.
+    """
+
+    rows: torch.Tensor
+    scale: torch.Tensor
+    bias: torch.Tensor
+
+
+class QatLayer(nn.Module):
+    """One layer.
+
+    Args:
+        name: of its node.
+        op: float weights and geometry.
+        settings: bits and target.
+        config: of the network.
+        order: (K,) columns of a linear layer in packed K order; None for a convolution.
+    """
+
+    clip: torch.Tensor
+    alpha: torch.Tensor
+    fallback: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    def __init__(
+        self,
+        name: str,
+        op: FloatConv2d | FloatLinear,
+        settings: LayerSettings,
+        config: Config,
+        order: NDArray[np.intp] | None,
+    ) -> None:
+        super().__init__()
+        self.name, self.op, self.settings, self.method = name, op, settings, config.method
+        self.count_final = config.count == "final"
+        self.depthwise = isinstance(op, FloatConv2d) and op.is_depthwise()
+        self.most_clip = (1 << (settings.weight_bits - 1)) - 1
+        self.target: Target | None = settings.target
+        self.weight = nn.Parameter(torch.tensor(op.weight))
+        self.bias = nn.Parameter(torch.tensor(op.bias))
+        outputs = len(op.weight)
+        tracking, norms = config.method in TRACKING, config.method in NORMS and self.target is not None
+        self.scale = None if tracking or norms else nn.Parameter(torch.ones(outputs))
+        self.log_scale = nn.Parameter(torch.zeros(outputs)) if norms else None
+        self.log_norm = nn.Parameter(torch.zeros(outputs)) if norms else None
+        self.normalizes = config.batch_norm == "reestimate" and isinstance(op, FloatConv2d)
+        self.gain = nn.Parameter(torch.ones(outputs)) if self.normalizes else None
+        self.register_buffer("clip", torch.tensor(self.most_clip))
+        self.register_buffer("alpha", torch.tensor(1.0, dtype=torch.float64))
+        self.register_buffer("fallback", torch.tensor(False))
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("variance", torch.ones(outputs) - EPS)
+        self.momentum: float = MOMENTUM
+        self.counted: Overflows | None = None  # a controller puts one here to have the next batches counted
+        self._order = None if order is None else torch.from_numpy(order.astype(np.int64))
+        self._inverse = None if self._order is None else torch.argsort(self._order)
+        self._cells: CellIndex | None = None
+
+    @property
+    def terms(self) -> int:
+        """K."""
+        return self.weight[0].numel()
+
+    @property
+    def cells(self) -> CellIndex:
+        """Which products share a register, on the device of the weights; needs a target."""
+        assert self.target is not None
+        if self._cells is None or self._cells.index.device != self.weight.device:
+            found = make_cells(self.terms, self.target, depthwise=self.depthwise)
+            self._cells = CellIndex(found, self.weight.device)
+        return self._cells
+
+    def float_rows(self) -> torch.Tensor:
+        """(N, K) parameters in packed K order."""
+        if self._order is None:
+            return self.weight.permute(0, 2, 3, 1).flatten(1)
+        return self.weight[:, self.packed_order()]
+
+    def packed_order(self) -> torch.Tensor:
+        """(K,) columns of a linear layer's own layout in packed K order."""
+        assert self._order is not None
+        return self._order.to(self.weight.device)
+
+    def unpacked(self, rows: torch.Tensor) -> torch.Tensor:
+        """(N, K) in packed K order to the layer's own layout."""
+        if self._inverse is not None:
+            return rows[:, self._inverse.to(rows.device)]
+        outputs, channels, height, width = self.weight.shape
+        return rows.reshape(outputs, height, width, channels).permute(0, 3, 1, 2).contiguous()
+
+    def integers(self, rows: torch.Tensor, scale: torch.Tensor, norm: torch.Tensor | None, x_hi: int) -> torch.Tensor:
+        """(N, K) float rows at (N,) scale to integers under the layer's method and target."""
+        clip = int(self.clip)
+        target = None if bool(self.fallback) else self.target
+        if norm is not None and target is not None:
+            limit = norm_limit(self.method, target.bits, x_hi)
+            return norm_bounded(rows, norm, scale, limit=limit, clip=clip, method=self.method)
+        steps = torch.clamp(rows / scale[:, None], -clip, clip)
+        if self.method == "proved" and target is not None:
+            budgets = target.budgets(x_hi)
+            if min(budgets) < min(self.terms * clip, MOST_BUDGET):
+                return projected_rows(steps, self.cells, budgets)
+        return round_through(steps)
+
+    def set_clip(self, clip: int) -> None:
+        """Another largest magnitude; a learned scale keeps the real range."""
+        with torch.no_grad():
+            if self.scale is not None:
+                self.scale.mul_(int(self.clip) / clip)
+            if self.log_scale is not None:
+                self.log_scale.add_(float(np.log2(int(self.clip) / clip)))
+        self.clip.fill_(clip)
+
+    def weight_scale(self) -> torch.Tensor:
+        """(N,) scale of the weights, before a large bias or a gain has its say."""
+        if self.scale is not None:
+            factor = 1.0 / (self.terms * int(self.clip)) ** 0.5
+            return scale_gradient(self.scale, factor).abs().clamp_min(SMALLEST)
+        if self.log_scale is not None:
+            return torch.exp2(self.log_scale)
+        return (self.weight.detach().abs().flatten(1).amax(dim=1) / int(self.clip)).clamp_min(SMALLEST)
+
+    def numbers(self, x: Grid) -> Numbers:
+        """The integers as they are now, for an input on the grid ``x``."""
+        gain, bias = torch.ones_like(self.bias), self.bias
+        if self.gain is not None:
+            gain = self.gain.abs().clamp_min(SMALLEST) / torch.sqrt(self.variance + EPS)
+            bias = self.bias - self.mean * gain
+        scale = self.weight_scale()
+        least = bias.detach().abs() / (x.scale.detach() * gain.detach() * LARGEST_BIAS)
+        scale = torch.maximum(scale, least)
+        norm = None if self.log_norm is None else torch.exp2(self.log_norm)
+        rows = self.integers(self.float_rows(), scale, norm, x.range.hi)
+        whole = scale * gain
+        steps = torch.clamp(bias / (x.scale * whole), -LARGEST_BIAS, LARGEST_BIAS)
+        return Numbers(rows, whole, round_through(steps))
+
+    def forward(self, x: torch.Tensor, grid: Grid, y: Grid) -> torch.Tensor:
+        """Centred integers in; the result in steps of ``y``, before rounding, out: the float that the law rounds."""
+        numbers = self.numbers(grid)
+        reach = numbers.rows.detach().abs().sum(dim=1) * grid.reach + numbers.bias.detach().abs()
+        exact = torch.float32 if float(reach.max()) < EXACT_FLOAT32 else torch.float64
+        total = self.sums(x.to(exact), self.unpacked(numbers.rows).to(exact))
+        if self.counted is not None and self.counted.training == self.training:
+            count_layer(self, self.counted, x.detach(), numbers.rows.detach(), (grid, total.detach()))
+        channel = (-1, *(1,) * (total.ndim - 2))
+        if self.gain is not None and self.training:
+            return self._normalized(total.float(), grid, numbers) / y.scale
+        total = total + numbers.bias.to(exact).reshape(channel)
+        return total.float() * (grid.scale * numbers.scale / y.scale).reshape(channel)
+
+    def sums(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Products of integers summed exactly: by algorithms that form no other numbers (no Winograd, no FFT)."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.backends.nnpack.flags(enabled=False))
+            if x.device.type == "cuda":
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            if isinstance(self.op, FloatLinear):
+                return F.linear(x, weight)
+            top, bottom, left, right = self.op.padding
+            if (top, left) != (bottom, right):
+                x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
+            return F.conv2d(x, weight, None, self.op.stride, (top, left), self.op.dilation, self.op.groups)
+
+    def _normalized(self, total: torch.Tensor, grid: Grid, numbers: Numbers) -> torch.Tensor:
+        """Real values normalized by the statistics of the batch (of every process), which the running ones follow."""
+        assert self.gain is not None
+        gain = self.gain.abs().clamp_min(SMALLEST)
+        folded = (gain / torch.sqrt(self.variance + EPS)).detach()
+        real = total * (grid.scale * (numbers.scale / folded)).reshape(-1, 1, 1)
+        count = real.numel() / real.shape[1] * processes()
+        mean = total_through(real.sum(dim=(0, 2, 3))) / count
+        apart = real - mean.reshape(-1, 1, 1)
+        variance = total_through(apart.square().sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.mean.lerp_(mean, self.momentum)
+            self.variance.lerp_(variance, self.momentum)
+        factor = gain / torch.sqrt(variance + EPS)
+        return apart * factor.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+
+    def penalty(self, x: Grid) -> torch.Tensor:
+        """What the norms of a2q exceed their limits by, summed over outputs; 0 for other methods."""
+        if self.log_norm is None or self.target is None:
+            return self.weight.new_zeros(())
+        limit = norm_limit(self.method, self.target.bits, x.range.hi)
+        return torch.relu(torch.exp2(self.log_norm) - limit * self.weight_scale()).sum()

@@ -1,0 +1,127 @@
+"""What the controller did, over training: a CSV file that survives a resume, a table, a plot."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from oaq.errors import FormatError
+from oaq.program.atomic import write_atomically
+from oaq.qat.alpha import LayerState
+
+FIELDS: Final = tuple(field.name for field in dataclasses.fields(LayerState))
+TABLE_HEADER: Final = ("layer", "alpha", "weight bits", "operand bits", "overflows", "of sums")
+
+
+class CsvLog:
+    """Appends the states of every count to a file; give it to ``OverflowController(log=...)`` in the first process.
+
+    Args:
+        path: of the file; begun anew unless ``after`` is given.
+        after: iteration of the checkpoint that training resumes from: later lines are dropped, as they come again.
+
+    Raises:
+        FormatError: the file cannot be written, or is not one of ours.
+    """
+
+    def __init__(self, path: str | Path, after: int | None = None) -> None:
+        self.path = Path(path)
+        kept = [one for one in read_log(self.path) if one.iteration <= after] if after and self.path.exists() else []
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(FIELDS)
+        writer.writerows(dataclasses.astuple(one) for one in kept)
+        write_atomically(self.path, [text.getvalue().encode()])
+
+    def __call__(self, states: Sequence[LayerState]) -> None:
+        """Append one count."""
+        try:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(dataclasses.astuple(one) for one in states)
+        except OSError as error:
+            raise FormatError(f"{self.path}: the training log cannot be written: {error.strerror}") from error
+
+
+def read_log(path: str | Path) -> list[LayerState]:
+    """The states in a file of ``CsvLog``; a last line that was cut off is left out.
+
+    Raises:
+        FormatError: the file is missing or is not one of ours.
+    """
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: the training log cannot be read: {error}") from error
+    if tuple(header) != FIELDS:
+        raise FormatError(f"{path}: a training log has the columns {', '.join(FIELDS)}, not {', '.join(header[:9])}")
+    found = []
+    for number, row in enumerate(rows):
+        try:
+            found.append(_state(row))
+        except (ValueError, IndexError) as error:
+            if number == len(rows) - 1:
+                break
+            raise FormatError(f"{path}, line {number + 2}: {row} is no state of a layer") from error
+    return found
+
+
+def table(states: Sequence[LayerState]) -> list[tuple[str, ...]]:
+    """Rows under ``TABLE_HEADER``."""
+    return [
+        (
+            one.layer,
+            "32 bits" if one.fallback else f"{one.alpha:.2f}",
+            f"{one.weight_bits:.2f}",
+            f"{one.operand_bits:.2f}",
+            str(one.overflows),
+            str(one.sums),
+        )
+        for one in states
+    ]
+
+
+def plot(states: Sequence[LayerState], path: str | Path) -> None:
+    """Alpha, effective bits and overflows of every layer over training, as an SVG or PNG file by its ending.
+
+    Raises:
+        FormatError: there is nothing to plot, or the file cannot be written.
+    """
+    if not states:
+        raise FormatError(f"{path}: the training log holds no counts to plot")
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    mpl.rcParams["svg.hashsalt"] = "oaq"
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 3, figsize=(13, 3.6))
+    for name in dict.fromkeys(one.layer for one in states):
+        own = [one for one in states if one.layer == name]
+        x = [one.iteration for one in own]
+        panels[0].plot(x, [one.alpha for one in own], label=name)
+        panels[1].plot(x, [one.weight_bits for one in own])
+        panels[2].plot(x, [one.overflows for one in own])
+    for panel, title in zip(panels, ("alpha", "effective bits of the weights", "overflows in a batch"), strict=True):
+        panel.set(title=title, xlabel="iteration")
+        panel.grid(alpha=0.3)
+    panels[2].set_yscale("symlog")
+    panels[0].legend(fontsize=5, ncols=2)
+    figure.tight_layout()
+    made = io.BytesIO()
+    figure.savefig(made, format=Path(path).suffix.lstrip(".") or "svg", metadata={"Date": None})
+    pyplot.close(figure)
+    write_atomically(path, [made.getvalue()])
+
+
+def _state(row: Sequence[str]) -> LayerState:
+    if row[8] not in ("True", "False"):
+        raise ValueError(row[8])
+    alpha, weight_bits, operand_bits, cost = (float(each) for each in (*row[2:5], row[7]))
+    return LayerState(
+        int(row[0]), row[1], alpha, weight_bits, operand_bits, int(row[5]), int(row[6]), cost, row[8] == "True"
+    )

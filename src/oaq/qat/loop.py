@@ -1,0 +1,207 @@
+"""A training loop that can be killed: epochs, accumulation, autocast, checkpoints, and a stop when the loss is lost.
+
+``QatNetwork`` trains with any loop; this one is what the recipes use. Batches must depend on seed and epoch only, so
+that a resumed run sees what the uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from oaq.errors import ConfigError, TrainingError
+from oaq.qat.alpha import OverflowController
+from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
+from oaq.qat.distributed import greatest, is_first
+from oaq.qat.network import QatNetwork
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long and in what portions.
+
+    Attributes:
+        epochs: passes over the data.
+        accumulate: batches per optimizer step; those left over at the end of an epoch make one step more.
+        bf16: run under bfloat16 autocast; the integers of a ``QatNetwork`` stay exact all the same.
+        clip_gradient: most the norm of all gradients may be; None does not look.
+        checkpoint: file to write and to resume from; None writes none.
+        checkpoint_every: optimizer steps between two checkpoints; one is written at the end too.
+        stop_after: optimizer steps after which to stop as if killed, without a last checkpoint.
+    """
+
+    epochs: int
+    accumulate: int = 1
+    bf16: bool = False
+    clip_gradient: float | None = None
+    checkpoint: Path | None = None
+    checkpoint_every: int = 200
+    stop_after: int | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("epochs", "accumulate", "checkpoint_every"):
+            if type(getattr(self, what)) is not int or getattr(self, what) < 1:
+                raise ConfigError(f"{what} is a whole number, at least 1; not {getattr(self, what)!r}")
+
+
+@dataclass
+class Run:
+    """What is trained, and with what.
+
+    Attributes:
+        network: the module, or its DDP wrapper.
+        optimizer: over its parameters.
+        loss: of outputs and labels, a mean over the batch.
+        epoch: the batches of an epoch from a batch on, by their numbers.
+        controller: stepped after the optimizer.
+        factor: of the learning rate, by iteration; None keeps it.
+        told: called after every optimizer step with the iteration, the loss and the learning rate.
+        ended: called after every epoch with its number.
+        position: where training stands.
+    """
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    epoch: Callable[[int, int], Iterable[Batch]]
+    controller: OverflowController | None = None
+    factor: Callable[[int], float] | None = None
+    told: Callable[[int, float, float], None] | None = None
+    ended: Callable[[int], None] | None = None
+    position: Position = field(default_factory=Position)
+
+    @property
+    def plain(self) -> nn.Module:
+        """The network without its wrapper."""
+        return self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
+
+
+def resume(run: Run, loop: Loop) -> bool:
+    """Go on from the loop's checkpoint if there is one.
+
+    Raises:
+        FormatError, TrainingError: see ``load_checkpoint``.
+    """
+    if loop.checkpoint is None or not loop.checkpoint.exists():
+        return False
+    run.position, _ = load_checkpoint(loop.checkpoint, run.plain, run.optimizer, controller=run.controller)
+    return True
+
+
+def fit(run: Run, loop: Loop) -> None:
+    """Train from ``run.position`` to the end.
+
+    Raises:
+        TrainingError: the loss is not finite (a checkpoint from before that step is written and named), or an epoch
+            holds no batch.
+    """
+    for group in run.optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    while run.position.epoch < loop.epochs:
+        run.network.train()
+        if not _epoch(run, loop):
+            return
+        run.position = Position(run.position.epoch + 1, 0, run.position.iteration)
+        if run.ended is not None:
+            run.ended(run.position.epoch - 1)
+    _save(run, loop)
+
+
+def _epoch(run: Run, loop: Loop) -> bool:
+    """One epoch from where it stands; False: stopped on the way."""
+    epoch, skip = run.position.epoch, run.position.batch
+    waiting: list[Batch] = []
+    number = skip - 1
+    for number, batch in enumerate(run.epoch(epoch, skip), skip):
+        waiting.append(batch)
+        if len(waiting) == loop.accumulate:
+            _step(run, loop, waiting, number + 1)
+            waiting = []
+            if loop.stop_after is not None and run.position.iteration >= loop.stop_after:
+                return False
+    if number < 0:
+        raise TrainingError(f"epoch {epoch} holds no batch: the loader is empty, or its batches are larger than it")
+    if waiting:
+        _step(run, loop, waiting, number + 1)
+    return True
+
+
+def _step(run: Run, loop: Loop, batches: list[Batch], done: int) -> None:
+    """One optimizer step on the mean over ``batches``."""
+    if run.factor is not None:
+        for group in run.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * run.factor(run.position.iteration)
+    run.optimizer.zero_grad(set_to_none=True)
+    total = 0.0
+    for index, (x, y) in enumerate(batches):
+        with _without_sync(run.network, index < len(batches) - 1):
+            with _autocast(x, loop.bf16):
+                loss = run.loss(run.network(x), y)
+                if isinstance(run.plain, QatNetwork):
+                    loss = loss + run.plain.penalty()
+            _check_finite(run, loop, float(loss.detach()))
+            (loss / len(batches)).backward()  # outside of autocast, which would reach the gradients of the integers
+        total += float(loss.detach()) / len(batches)
+    if loop.clip_gradient is not None:
+        nn.utils.clip_grad_norm_(run.network.parameters(), loop.clip_gradient)
+    run.optimizer.step()
+    if run.controller is not None:
+        run.controller.step()
+    run.position = Position(run.position.epoch, done, run.position.iteration + 1)
+    if run.told is not None:
+        run.told(run.position.iteration, total, float(run.optimizer.param_groups[0]["lr"]))
+    if run.position.iteration % loop.checkpoint_every == 0:
+        _save(run, loop)
+
+
+def _check_finite(run: Run, loop: Loop, loss: float) -> None:
+    lost = torch.tensor([0.0 if math.isfinite(loss) else 1.0])
+    if float(greatest(lost)[0]) == 0.0:
+        return
+    said = "No checkpoint was asked for"
+    if loop.checkpoint is not None:
+        path = loop.checkpoint.with_name(f"{loop.checkpoint.name}.lost")
+        if is_first():
+            save_checkpoint(path, run.plain, run.optimizer, run.position, controller=run.controller)
+        said = f"The state before this step is in {path}"
+    raise TrainingError(
+        f"the loss is {loss} at iteration {run.position.iteration} (epoch {run.position.epoch}); training stops. "
+        f"{said}. Lower the learning rate, clip the gradient, or look for NaN in the data"
+    )
+
+
+def _save(run: Run, loop: Loop) -> None:
+    if loop.checkpoint is not None and is_first():
+        save_checkpoint(loop.checkpoint, run.plain, run.optimizer, run.position, controller=run.controller)
+
+
+def _without_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
+    if wanted and isinstance(network, DistributedDataParallel):
+        return cast(AbstractContextManager[Any], network.no_sync())
+    return nullcontext()
+
+
+def _autocast(x: torch.Tensor, wanted: bool) -> AbstractContextManager[Any]:
+    return torch.autocast(x.device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+
+
+def cosine(iterations: int, warmup: int = 0) -> Callable[[int], float]:
+    """A learning rate that rises over ``warmup`` iterations and then falls to nothing as half a cosine."""
+
+    def factor(iteration: int) -> float:
+        if iteration < warmup:
+            return (iteration + 1) / warmup
+        return 0.5 * (1.0 + math.cos(math.pi * min((iteration - warmup) / max(iterations - warmup, 1), 1.0)))
+
+    return factor

@@ -1,0 +1,183 @@
+"""``QatNetwork``: a ``FloatGraph`` in training. Its forward pass *is* the integer program, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+
+from oaq.capture import graph as fg
+from oaq.capture.graph import FloatGraph, FloatNode
+from oaq.capture.lower import same_affine_groups
+from oaq.capture.order import linear_order
+from oaq.errors import ProgramError
+from oaq.ptq.execute import layers, named_inputs
+from oaq.qat.config import TRACKING, Config, LayerSettings, settings
+from oaq.qat.grid import Grid, TensorQuantizer
+from oaq.qat.laws import bounded, in_steps, moved, moves, real_inputs
+from oaq.qat.layer import QatLayer
+
+Tensors = dict[str, torch.Tensor]
+MOST_ALPHA = 127 / 7
+"""Beyond it a range of 127 has no 3 bits left."""
+
+
+class QatNetwork(nn.Module):
+    """A network in training; trains with any loop, under any optimizer.
+
+    In ``eval()`` every tensor holds exactly the integers of ``convert``'s program. In ``train()`` the only differences
+    are ranges that follow the data (method "oaq") and batch norms that use the statistics of the batch
+    (``batch_norm: reestimate``).
+
+    Attributes:
+        graph: the float network it began as.
+        config: how it trains.
+        layer: ``QatLayer`` by node name.
+    """
+
+    def __init__(self, graph: FloatGraph, config: Config, quantizers: Mapping[str, TensorQuantizer]) -> None:
+        super().__init__()
+        self.graph, self.config = graph, config
+        self.roots = roots_of(graph)
+        chosen = layer_settings(graph, config)
+        self.layer: dict[str, QatLayer] = {}
+        for node, op in layers(graph):
+            order = None if isinstance(op, fg.FloatConv2d) else linear_order(graph, node)
+            self.layer[node.name] = QatLayer(node.name, op, chosen[node.name], config, order)
+        self._layers = nn.ModuleList(self.layer.values())
+        self.quantizer: dict[str, TensorQuantizer] = dict(quantizers)
+        self._quantizers = nn.ModuleList(self.quantizer.values())
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Real values in, (batch, C, H, W) or (batch, C) each; real values of the outputs' integers out."""
+        wanted = self.graph.inputs
+        if len(inputs) != len(wanted) or not all(isinstance(each, torch.Tensor) for each in inputs):
+            got = ", ".join(type(each).__name__ for each in inputs)
+            raise ProgramError(f"{self.graph.name} takes {len(wanted)} tensors ({', '.join(wanted)}), not ({got})")
+        given = dict(zip(wanted, inputs, strict=True))
+        integers, grids = self.run(given)
+        outputs = tuple(integers[name] * grids[name].scale for name in self.graph.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def run(self, inputs: Mapping[str, torch.Tensor], keep: bool = False) -> tuple[Tensors, dict[str, Grid]]:
+        """Centred integers and grids of the outputs, or of every tensor if ``keep``; autocast does not reach them."""
+        given = named_inputs(self.graph, inputs)
+        device = next(iter(given.values())).device.type
+        with torch.autocast(device, enabled=False):
+            grids = self.grids()
+            last = {name: node.name for node in self.graph.nodes for name in node.inputs}
+            tensors: Tensors = {}
+            for name, value in given.items():
+                if self.training and self.tracks:
+                    self.quantizer[self.roots[name]].observe(value)
+                    grids[name] = self.quantizer[self.roots[name]].grid()
+                tensors[name] = grids[name].rounded(real_inputs(value, grids[name]))
+            for node in self.graph.nodes:
+                tensors[node.output] = self._node(node, tensors, grids)
+                if not keep:
+                    for name in set(node.inputs) - set(self.graph.outputs):
+                        if last[name] == node.name:
+                            del tensors[name]
+        return tensors, grids
+
+    @property
+    def tracks(self) -> bool:
+        """True iff ranges follow the data."""
+        return self.config.method in TRACKING
+
+    def grids(self) -> dict[str, Grid]:
+        """Of every tensor, as they are now."""
+        found = {root: quantizer.grid() for root, quantizer in self.quantizer.items()}
+        writers = {node.output: node for node in self.graph.nodes}
+        grids: dict[str, Grid] = {}
+        for name in self.graph.shapes:
+            node = writers.get(name)
+            whole = found[self.roots[name]]
+            grids[name] = whole if node is None else whole.clamped(node.clamp, node.name)
+        return grids
+
+    def penalty(self) -> torch.Tensor:
+        """The regulariser of a2q and a2q+, to be added to the loss; 0 for other methods."""
+        total = torch.zeros((), device=next(self.parameters()).device)
+        if any(one.log_norm is not None for one in self._layers):  # type: ignore[union-attr]
+            grids = self.grids()
+            for node, _ in layers(self.graph):
+                total = total + self.layer[node.name].penalty(grids[node.inputs[0]])
+        return total * self.config.penalty
+
+    def readers(self) -> Iterator[tuple[str, list[QatLayer]]]:
+        """Each tensor that has integers of its own (by the name of the first of its group), with the layers on it."""
+        for root in self.quantizer:
+            yield root, [self.layer[node.name] for node, _ in layers(self.graph) if self.roots[node.inputs[0]] == root]
+
+    def apply_alphas(self) -> None:
+        """Clips and effective ranges follow the layers' alphas; a tensor takes the greatest of its readers'."""
+        for root, readers in self.readers():
+            for layer in readers:
+                layer.set_clip(narrowed(layer.most_clip, float(layer.alpha)))
+            alpha = max((float(layer.alpha) for layer in readers), default=1.0)
+            quantizer = self.quantizer[root]
+            quantizer.set_steps(narrowed(quantizer.most_steps, alpha))
+
+    def _node(self, node: FloatNode, tensors: Tensors, grids: dict[str, Grid]) -> torch.Tensor:
+        inputs = [tensors[name] for name in node.inputs]
+        if moves(node):
+            return moved(node, inputs[0], grids[node.inputs[0]])
+        before, y = [grids[name] for name in node.inputs], grids[node.output]
+        if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear):
+            steps = self.layer[node.name](inputs[0], before[0], y)
+        else:
+            steps = in_steps(node, inputs, before, y)
+        if self.training and self.tracks:
+            steps = self._followed(node, steps, grids)
+            y = grids[node.output]
+        return y.rounded(steps)
+
+    def _followed(self, node: FloatNode, steps: torch.Tensor, grids: dict[str, Grid]) -> torch.Tensor:
+        """Let the range follow the data; the result in steps of the range as it is then."""
+        old, root = grids[node.output], self.roots[node.output]
+        self.quantizer[root].observe(bounded(node, steps.detach() * old.scale))
+        new = self.quantizer[root].grid()
+        for name, other in self.roots.items():
+            if other == root:
+                writer = self.graph.producer(name)
+                grids[name] = new if writer is None else new.clamped(writer.clamp, writer.name)
+        return steps * (old.scale / new.scale)
+
+
+def narrowed(most: int, alpha: float) -> int:
+    """floor(most / alpha), at least 1; a quotient that is whole but for its last bits counts as whole."""
+    return max(int(most / alpha + 1e-9), 1)
+
+
+def roots_of(graph: FloatGraph) -> dict[str, str]:
+    """For every tensor the one of its group that is written first: where its values are rounded."""
+    found = {}
+    for group in same_affine_groups(graph):
+        root = next(name for name in graph.shapes if name in group)
+        found.update(dict.fromkeys(group, root))
+    return found
+
+
+def layer_settings(graph: FloatGraph, config: Config) -> dict[str, LayerSettings]:
+    """What the config says of each layer."""
+    roots = roots_of(graph)
+    inputs = {roots[name] for name in graph.inputs}
+    outputs = {roots[name] for name in graph.outputs}
+    return {
+        node.name: settings(
+            config, node.name, at_an_end=roots[node.inputs[0]] in inputs or roots[node.output] in outputs
+        )
+        for node, _ in layers(graph)
+    }
+
+
+def tensor_bits(graph: FloatGraph, config: Config) -> dict[str, int]:
+    """Bits of each tensor that is rounded: the most any layer that reads it asks for; 8 if none reads it."""
+    roots, chosen = roots_of(graph), layer_settings(graph, config)
+    found: dict[str, int] = {}
+    for node, _ in layers(graph):
+        root = roots[node.inputs[0]]
+        found[root] = max(found.get(root, 0), chosen[node.name].activation_bits)
+    return {root: found.get(root, 8) for root in dict.fromkeys(roots.values())}

@@ -1,0 +1,270 @@
+"""``prepare``: from a trained float network to one in training, as near to it as its integers allow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from oaq.capture.graph import FloatGraph
+from oaq.errors import ConfigError
+from oaq.ptq.bias import correct_biases
+from oaq.ptq.clip import affine_range, choose_clip
+from oaq.ptq.equalize import equalize
+from oaq.ptq.execute import layers, run_graph
+from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, observe
+from oaq.ptq.samples import Chunk, Reservoir, chunks
+from oaq.qat.config import NORMS, TRACKING, Config
+from oaq.qat.constrain import centred, norm_limit, project
+from oaq.qat.convert import layer_params
+from oaq.qat.grid import SMALLEST, TensorQuantizer
+from oaq.qat.layer import EPS, MOMENTUM, QatLayer
+from oaq.qat.network import QatNetwork, roots_of, tensor_bits
+
+FINER: Final = tuple(2.0 ** (-step / 8) for step in range(9))
+COARSER: Final = tuple(2.0 ** (step / 4) for step in range(1, 25))
+"""Scales tried at the start, in parts of the one that lets the largest weight use the whole clip."""
+
+
+def prepare(
+    model: nn.Module | FloatGraph,
+    example: torch.Tensor | tuple[torch.Tensor, ...],
+    config: Config | None = None,
+    *,
+    calibration: Iterable[Any] | None = None,
+    name: str | None = None,
+) -> QatNetwork:
+    """A module that trains a network's integers.
+
+    Args:
+        model: a trained module that ``capture.from_torch`` takes, or its graph; not changed.
+        example: one batch of typical inputs.
+        config: how to train; None is ``Config()``.
+        calibration: batches to choose the first ranges on, as for ``oaq.quantize``; None takes ``example``.
+        name: of the program; None takes the module's class.
+
+    Returns:
+        a module that gives nearly what ``model`` gives; ``oaq.qat.convert`` makes its program at any time.
+
+    Raises:
+        ConfigError: a layer cannot keep its target at its bits, whatever its weights; all such layers are named, with
+            what each would take. Or a rule matches no layer.
+        UnsupportedOp, ProgramError, CalibrationError: as ``oaq.quantize``.
+    """
+    config = config or Config()
+    if not isinstance(config, Config):
+        raise ConfigError(f"a config is an oaq.qat.Config (from_yaml reads one), not {type(config).__name__}")
+    parts = example if isinstance(example, tuple) else (example,)
+    if isinstance(model, FloatGraph):
+        graph = model
+    else:
+        from oaq.capture.from_torch import normalize
+
+        graph = normalize(model, tuple(each[:1] for each in parts), name)
+    _check_rules(graph, config)
+    batches: Iterable[Any] = [list(parts)] if calibration is None else calibration
+    reservoir = Reservoir()
+    stats = observe(graph, chunks(graph, batches), reservoir.add)
+    kept = list(reservoir.chunks())
+    if config.equalize:
+        balanced = equalize(graph, stats)
+        graph, stats = balanced.graph, balanced.stats
+    network = QatNetwork(graph, config, _quantizers(graph, config, stats, kept))
+    _check_budgets(network)
+    network.apply_alphas()
+    grids = network.grids()
+    for node, _ in layers(graph):
+        _start(network.layer[node.name], grids[node.inputs[0]].range.hi)
+    _correct(network, kept)
+    if config.batch_norm == "reestimate":
+        _begin_statistics(network, kept)
+    return network
+
+
+@torch.no_grad()
+def reestimate(network: QatNetwork, batches: Iterable[torch.Tensor | tuple[torch.Tensor, ...]]) -> None:
+    """Measure the statistics of every batch norm anew, on the integers as they are now: the mean over ``batches``.
+
+    Nothing happens to networks whose config folds them.
+    """
+    was = network.training
+    normalizing = [layer for layer in network.layer.values() if layer.normalizes]
+    network.train()
+    try:
+        for count, batch in enumerate(batches if normalizing else ()):
+            for layer in normalizing:
+                layer.momentum = 1.0 / (count + 1)
+            network(*(batch if isinstance(batch, tuple | list) else (batch,)))
+    finally:
+        network.train(was)
+        for layer in normalizing:
+            layer.momentum = MOMENTUM
+
+
+def parameter_groups(network: QatNetwork, lr: float, weight_decay: float = 0.0) -> list[dict[str, Any]]:
+    """Groups for any optimizer: weights decay; scales, norms, gains and biases do not."""
+    weights = [layer.weight for layer in network.layer.values()]
+    chosen = {id(each) for each in weights}
+    rest = [each for each in network.parameters() if id(each) not in chosen]
+    return [
+        {"params": weights, "lr": lr, "weight_decay": weight_decay},
+        {"params": rest, "lr": lr, "weight_decay": 0.0},
+    ]
+
+
+def _check_rules(graph: FloatGraph, config: Config) -> None:
+    names = [node.name for node, _ in layers(graph)]
+    for rule in config.layers:
+        if not any(re.fullmatch(rule.pattern, each) for each in names):
+            raise ConfigError(f"layers: {rule.pattern!r} matches no layer; there are {', '.join(names[:20])}")
+
+
+def _check_budgets(network: QatNetwork) -> None:
+    """Refuse what no weights but zeros could meet."""
+    if network.config.method not in ("proved", *NORMS):
+        return
+    grids, refused = network.grids(), []
+    for node, _ in layers(network.graph):
+        layer, x_hi = network.layer[node.name], grids[node.inputs[0]].range.hi
+        if layer.target is None:
+            continue
+        norms = network.config.method in NORMS
+        most = norm_limit(network.config.method, layer.target.bits, x_hi) if norms else min(layer.target.budgets(x_hi))
+        if most < 1:
+            bits = x_hi.bit_length() + 2
+            narrower = layer.target.bits - 2
+            refused.append(
+                f"{node.name}: {layer.target} hold no product of operands up to {x_hi}: it takes {bits} bits, or "
+                f"activation_bits {narrower} or fewer"
+            )
+    if refused:
+        raise ConfigError("some layers cannot keep their accumulator whatever their weights:\n" + "\n".join(refused))
+
+
+def _quantizers(
+    graph: FloatGraph, config: Config, stats: Mapping[str, ChannelStats], samples: list[Chunk]
+) -> dict[str, TensorQuantizer]:
+    roots, bits = roots_of(graph), tensor_bits(graph, config)
+    learned = config.method not in TRACKING
+    histograms = _histograms(graph, stats, list(bits), samples) if learned else {}
+    made = {}
+    for root, width in bits.items():
+        group = [name for name, other in roots.items() if other == root]
+        ends = min(0.0, *(stats[name].lo.min() for name in group)), max(0.0, *(stats[name].hi.max() for name in group))
+        steps = (1 << width) - 1
+        params = choose_clip(histograms[root], steps, config.calibration).params if learned else None
+        params = params if params is not None else affine_range(float(ends[0]), float(ends[1]), steps)
+        made[root] = TensorQuantizer(
+            params, (float(ends[0]), float(ends[1])), learned=learned, features=prod(graph.shapes[root])
+        )
+    return made
+
+
+def _histograms(
+    graph: FloatGraph, stats: Mapping[str, ChannelStats], roots: list[str], samples: list[Chunk]
+) -> dict[str, Histogram]:
+    builders = {root: HistogramBuilder(stats[root].lo.min(), stats[root].hi.max()) for root in roots}
+
+    def note(name: str, value: torch.Tensor) -> torch.Tensor:
+        if name in builders:
+            builders[name].add(value)
+        return value
+
+    with torch.inference_mode():
+        for chunk in samples:
+            run_graph(graph, chunk, after=note, keep=())
+    return {root: builder.build() for root, builder in builders.items()}
+
+
+@torch.no_grad()
+def _start(layer: QatLayer, x_hi: int) -> None:
+    """The scale of least error for each output, everything the method does to weights included.
+
+    For a2q+ the weights themselves are projected onto the l1 ball their integers may fill (2401.10432).
+    """
+    rows, clip = layer.float_rows(), int(layer.clip)
+    whole = (rows.abs().amax(dim=1) / clip).clamp_min(SMALLEST)
+    wanted = centred(layer.method, rows) if layer.log_norm is not None else rows
+    best = torch.full_like(whole, float("inf"))
+    scale, start = whole.clone(), wanted.clone()
+    for part in (1.0, *FINER[1:], *COARSER):
+        tried = whole * part
+        moved, norm = wanted, None
+        if layer.log_norm is not None and layer.target is not None:
+            moved = _into_ball(layer, wanted, tried, x_hi)
+            norm = moved.abs().sum(dim=1).clamp_min(SMALLEST)
+        steps = layer.integers(moved, tried, norm, x_hi)
+        error = (steps * tried[:, None] - wanted).square().sum(dim=1)
+        better = error < best
+        best, scale = torch.where(better, error, best), torch.where(better, tried, scale)
+        start[better] = moved[better]
+    if layer.scale is not None:
+        layer.scale.copy_(scale)
+    if layer.log_scale is not None and layer.log_norm is not None:
+        layer.log_scale.copy_(torch.log2(scale))
+        layer.log_norm.copy_(torch.log2(start.abs().sum(dim=1).clamp_min(SMALLEST)))
+        layer.weight.copy_(layer.unpacked(start))
+
+
+def _into_ball(layer: QatLayer, rows: torch.Tensor, scale: torch.Tensor, x_hi: int) -> torch.Tensor:
+    """Rows within the norm at this scale: projected for a2q+, shrunk by the quantizer itself for a2q."""
+    assert layer.target is not None
+    if layer.method != "a2q+":
+        return rows
+    half = norm_limit(layer.method, layer.target.bits, x_hi) / 2
+    return project(rows / scale[:, None], int(half), int(half)) * scale[:, None]
+
+
+@torch.no_grad()
+def _correct(network: QatNetwork, samples: list[Chunk]) -> None:
+    """Take back, in the biases, what rounding does to the mean of each channel."""
+    grids = network.grids()
+    tensors = {name: grid.params() for name, grid in grids.items()}
+    params = {node.name: layer_params(network, node, grids) for node, _ in layers(network.graph)}
+    mended = correct_biases(network.graph, samples, tensors, params)
+    for node, _ in layers(network.graph):
+        layer, step = network.layer[node.name], float(grids[node.inputs[0]].scale)
+        moved = (mended[node.name].bias - params[node.name].bias).astype(np.float64)
+        layer.bias.add_(torch.from_numpy((moved * params[node.name].weight_scale * step).astype(np.float32)))
+
+
+@torch.no_grad()
+def _begin_statistics(network: QatNetwork, samples: list[Chunk]) -> None:
+    """Batch norms that begin as the identity: their statistics are those of the sums, their gain undoes them."""
+    sums = {name: [torch.zeros_like(layer.mean), torch.zeros_like(layer.mean)] for name, layer in network.layer.items()}
+    biases = {name: layer.bias.clone() for name, layer in network.layer.items()}
+    _measure(network, samples, sums)
+    for name, layer in network.layer.items():
+        if layer.gain is not None:
+            mean, square = sums[name]
+            variance = (square - mean**2).clamp_min(0.0)
+            layer.mean.copy_(mean)
+            layer.variance.copy_(variance)
+            layer.gain.copy_(torch.sqrt(variance + EPS))
+            layer.bias.copy_(biases[name] + mean)
+
+
+def _measure(network: QatNetwork, samples: list[Chunk], sums: dict[str, list[torch.Tensor]]) -> None:
+    """Mean and mean square of every layer's real sums, on the network without normalization."""
+    network.eval()
+    hooks, count = [], len(samples)
+    for name, layer in network.layer.items():
+        channel = (-1, *(1,) * (layer.weight.ndim - 2))
+
+        def note(module: nn.Module, given: Any, steps: torch.Tensor, name: str = name, channel: Any = channel) -> None:  # noqa: ANN401
+            real = steps * given[2].scale - network.layer[name].bias.reshape(channel)
+            over = [axis for axis in range(real.ndim) if axis != 1]
+            sums[name][0] += real.mean(dim=over) / count
+            sums[name][1] += real.square().mean(dim=over) / count
+
+        hooks.append(layer.register_forward_hook(note))
+    for chunk in samples:
+        network.run(chunk)
+    for hook in hooks:
+        hook.remove()
+    network.train()

@@ -1,0 +1,8 @@
+"""The smallest change of a quantized file after which its sums are proved to fit another CPU's registers."""
+
+from __future__ import annotations
+
+from oaq.repair.repair import repair
+from oaq.repair.repaired import LayerRepair, Repaired
+
+__all__ = ["LayerRepair", "Repaired", "repair"]

@@ -1,0 +1,80 @@
+"""Which change an unsafe output gets: rounded again inside its budgets, or on a coarser scale of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.repair.limits import Limits
+from oaq.repair.metric import Metric
+from oaq.repair.rounding import rounded
+
+Ints = NDArray[np.int64]
+Reals = NDArray[np.float64]
+SCALES: Final = 33
+"""Scales tried for every output, evenly in their logarithm, from its own to one at which nothing is in excess."""
+FINALISTS: Final = 3
+"""Scales that are tried in full: the best by the part of the error that no other weight can make up for."""
+MARGIN: Final = 1.02
+"""Beyond the scale at which real weights fit, so that rounded ones do."""
+AT_ONCE: Final = 1 << 20
+"""Weights worked on at once: bounds memory, changes no result."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """New weights of some outputs.
+
+    Attributes:
+        weight: (U, K) integers that keep the budgets.
+        factor: (U,) by which the scale grows; 1 where weights were only rounded again.
+        error: (U,) squared error of the sums, in old steps, by the metric given.
+    """
+
+    weight: Ints
+    factor: Reals
+    error: Reals
+
+
+def fitted(weight: Ints, limits: Limits, metric: Metric, *, rescales: bool) -> Fitted:
+    """The nearest weights that keep ``limits``; of two scales that are as near, the finer.
+
+    Args:
+        weight: (U, K) integers of the outputs to change.
+        limits: to keep.
+        metric: one row per output.
+        rescales: an output may have a coarser scale; otherwise it keeps its own.
+    """
+    rows = max(1, AT_ONCE // weight.shape[1])
+    parts = []
+    for first in range(0, len(weight), rows):
+        part = slice(first, first + rows)
+        parts.append(_fitted(weight[part].astype(np.float64), limits, metric.rows(part), rescales))
+    return Fitted(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("weight", "factor", "error")))
+
+
+def _fitted(wanted: Reals, limits: Limits, metric: Metric, rescales: bool) -> Fitted:
+    count = SCALES if rescales else 1
+    spread = np.log(limits.needed(wanted) * MARGIN)
+    factors = np.exp(np.linspace(0.0, 1.0, count)[:, None] * spread)
+    finalists = np.zeros((1, len(wanted)), np.intp)
+    if count > FINALISTS:
+        still = metric.independent()
+        tried = np.stack([still.errors(_trial(wanted, each, limits, still)[1]) for each in factors])
+        finalists = np.sort(np.argsort(tried, axis=0, kind="stable")[:FINALISTS], axis=0)
+    best = Fitted(np.zeros(wanted.shape, np.int64), np.ones(len(wanted)), np.full(len(wanted), np.inf))
+    for each in finalists:
+        factor = factors[each, np.arange(len(wanted))]
+        weight, error = _trial(wanted, factor, limits, metric)
+        cost = np.where(limits.kept(weight), metric.errors(error), np.inf)
+        better = cost < best.error
+        best.weight[better], best.factor[better], best.error[better] = weight[better], factor[better], cost[better]
+    return best
+
+
+def _trial(wanted: Reals, factor: Reals, limits: Limits, metric: Metric) -> tuple[Ints, Reals]:
+    weight = rounded(wanted / factor[:, None], limits, metric)
+    return weight, weight * factor[:, None] - wanted

@@ -1,0 +1,85 @@
+"""New integers for one layer: weights of its unsafe outputs, their scales, their biases, and what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, log10
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.repair.channels import fitted
+from oaq.repair.limits import Limits
+from oaq.repair.metric import Metric
+
+Ints = NDArray[np.int64]
+Reals = NDArray[np.float64]
+SEVEN_BITS: Final = 64 / 127
+"""What ``reduce_range`` makes of the full range of int8."""
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Of one layer.
+
+    Attributes:
+        outputs: (U,) that are changed.
+        weight: (N, K) all weights, changed or not.
+        factor: (U,) by which the scales of ``outputs`` grow, exactly as float32 scales do.
+        scales: (N,) float32.
+        shift: (U,) to be added to the sums of ``outputs``, in their old steps: what new weights do to the mean; 0 where
+            it is not known.
+        sqnr, sqnr_seven_bits: see ``LayerRepair``.
+    """
+
+    outputs: NDArray[np.intp]
+    weight: Ints
+    factor: Reals
+    scales: NDArray[np.float32]
+    shift: Reals
+    sqnr: float
+    sqnr_seven_bits: float
+
+
+def change(weight: Ints, scales: NDArray[np.float32], limits: Limits, metric: Metric, *, rescales: bool) -> Change:
+    """Bring a layer inside its limits; outputs that are inside stay as they are.
+
+    Args:
+        weight: (N, K) integers.
+        scales: (N,) of them.
+        limits: to keep.
+        metric: of its operands.
+        rescales: outputs may have scales of their own.
+    """
+    outputs = np.nonzero(~limits.kept(weight))[0]
+    found = fitted(weight[outputs], limits, metric.of(outputs, len(weight)), rescales=rescales)
+    new = weight.copy()
+    new[outputs] = found.weight
+    grown = scales.copy()
+    grown[outputs] = (scales[outputs].astype(np.float64) * found.factor).astype(np.float32)
+    factor = grown[outputs].astype(np.float64) / scales[outputs].astype(np.float64)
+    error = np.zeros(weight.shape)
+    error[outputs] = found.weight * factor[:, None] - weight[outputs]
+    every = metric.of(np.arange(len(weight)), len(weight))
+    shift = np.zeros(len(outputs))
+    if every.mean is not None:
+        shift = -(every.mean[outputs] * error[outputs]).sum(axis=1)
+    coarse = np.rint(weight * SEVEN_BITS) / SEVEN_BITS - weight
+    return Change(
+        outputs,
+        new,
+        factor,
+        grown,
+        shift,
+        _sqnr(weight, error, scales, every),
+        _sqnr(weight, coarse, scales, every),
+    )
+
+
+def _sqnr(weight: Ints, error: Reals, scales: NDArray[np.float32], metric: Metric) -> float:
+    """dB, over all outputs of a layer."""
+    square = scales.astype(np.float64) ** 2
+    signal = float((metric.errors(weight.astype(np.float64)) * square).sum())
+    noise = float((metric.errors(error) * square).sum())
+    return inf if noise == 0 or signal == 0 else 10 * log10(signal / noise)

@@ -1,0 +1,140 @@
+"""What weights of one output must keep so that none of its registers is ever left: linear budgets on magnitudes.
+
+A register sums the products of its *members*. With operands as loaded in [lo, hi], widened to hold 0, a weight of
+magnitude m asks its register for at most cost * m at either end:
+
+    positive weight: hi at the high end, -lo at the low end        negative weight: the other way round
+
+so a register is never left if, at both ends, the costs of its members add up to no more than the register holds. Taking
+from a magnitude never breaks a budget that held. Several orders of the products are several families of registers, and
+all of them are kept at once. Exact integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.doctor.registers import RegisterModel
+from oaq.doctor.sums import Laid, laid_out, reach
+from oaq.program import ops
+from oaq.program.int_program import TensorSpec
+
+Ints = NDArray[np.int64]
+ENDS = (1, -1)
+"""Sign of the weights that ask the high end for ``up``: the high end itself, and the low end mirrored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Registers of one kind, no product in two of them.
+
+    Attributes:
+        members: (Q, width) which k of (row, column, channel) each register sums; K is none.
+        place: (K,) where k stands in the flattened (Q, width).
+    """
+
+    members: NDArray[np.intp]
+    place: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Budgets of every output of a layer.
+
+    Attributes:
+        families: of registers; none if nothing narrow is summed.
+        up: (K,) what one step of magnitude asks of the end that weight and operand drive together: max(hi, 0).
+        down: (K,) of the other end: max(-lo, 0).
+        high: most that may be asked of the high end; ``low``: of the low end.
+        least, most: of any weight.
+    """
+
+    families: tuple[Family, ...]
+    up: Ints
+    down: Ints
+    high: int
+    low: int
+    least: int
+    most: int
+
+    @property
+    def is_idle(self) -> bool:
+        """No register is narrow: nothing here depends on weights."""
+        return not self.families
+
+    def budget(self, end: int) -> int:
+        """Of one of ``ENDS``."""
+        return self.high if end > 0 else self.low
+
+    def costs(self, weight: NDArray[np.number], end: int) -> Ints:
+        """(N, K) what one step of each weight's magnitude asks of an end; a weight of 0 counts as positive."""
+        return np.where(weight * end >= 0, self.up, self.down)
+
+    def loads(self, weight: Ints, family: Family, end: int) -> Ints:
+        """(N, Q) what (N, K) weights ask of an end of every register."""
+        asked = self.costs(weight, end) * np.abs(weight)
+        return gathered(asked, family).sum(axis=2)
+
+    def kept(self, weight: Ints) -> NDArray[np.bool_]:
+        """(N,) every register of the output holds what it can be asked for, and every weight is one that may be."""
+        kept = np.all((weight >= self.least) & (weight <= self.most), axis=1)
+        for family in self.families:
+            for end in ENDS:
+                kept &= np.all(self.loads(weight, family, end) <= self.budget(end), axis=1)
+        return kept
+
+    def needed(self, steps: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N,) by what (N, K) real weights must be divided for their registers to hold them; at least 1."""
+        ratio = np.ones(len(steps))
+        for family in self.families:
+            for end in ENDS:
+                asked = gathered(self.costs(steps, end) * np.abs(steps), family).sum(axis=2)
+                ratio = np.maximum(ratio, asked.max(axis=1, initial=0.0) / max(self.budget(end), 1))
+        return ratio
+
+
+def gathered(values: NDArray, family: Family, none: float = 0) -> NDArray:
+    """(N, Q, width) of (N, K), ``none`` where a register has fewer members."""
+    padded = np.concatenate([values, np.full((len(values), 1), none, values.dtype)], axis=1)
+    return padded[:, family.members]
+
+
+def limits_of(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Limits:
+    """The budgets of a layer that reads ``spec`` on ``model``, in every order the model knows.
+
+    Args:
+        op: the layer.
+        spec: the tensor it reads.
+        model: the registers.
+        unsigned: its file stores the weights as u8.
+    """
+    laid = laid_out(op, spec, model, unsigned=unsigned)
+    weight = op.weight.reshape(len(op.weight), -1)
+    terms = weight.shape[1]
+    first = laid[0]
+    up, down = np.zeros(terms, np.int64), np.zeros(terms, np.int64)
+    real = first.place >= 0
+    up[first.place[real]] = np.maximum(first.hi[real], 0)
+    down[first.place[real]] = np.maximum(-first.lo[real], 0)
+    narrow = () if first.accumulator.is_exact else laid
+    least, most = int(weight.min(initial=0)), int(weight.max(initial=0))
+    register = first.accumulator.range
+    return Limits(_families(narrow, terms), up, down, register.hi, -register.lo, least, most)
+
+
+def _families(laid: Sequence[Laid], terms: int) -> tuple[Family, ...]:
+    found: dict[tuple[tuple[int, ...], bytes], Family] = {}
+    for one in laid:
+        for cells in reach(one).cells:
+            members = np.where(cells.members >= 0, one.place[cells.members], -1)
+            members = np.where(members >= 0, members, terms)
+            members = np.sort(members[(members < terms).any(axis=1)], axis=1)
+            place = np.zeros(terms + 1, np.intp)
+            place[members.reshape(-1)] = np.arange(members.size)
+            key = members.shape, np.unique(members, axis=0).tobytes()
+            found.setdefault(key, Family(members, place[:terms]))
+    return tuple(found.values())

@@ -1,0 +1,145 @@
+"""An ONNX file in which constants are replaced and everything else stays as it is.
+
+A constant that something else reads too is not touched: whoever wants another value gets a constant of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx import OnnxGraph
+from oaq.errors import FormatError, UnsupportedOp
+from oaq.seal.text import KEY
+
+try:
+    import onnx
+    from onnx import TensorProto, external_data_helper, helper, numpy_helper
+except ImportError as error:  # pragma: no cover (the test environment has it)
+    raise FormatError("repairing ONNX files needs the package onnx: pip install 'oaq[onnx]'") from error
+
+LARGEST_FILE: Final = (1 << 31) - 1
+"""Bytes a protobuf may have."""
+Array = NDArray[Any]
+
+
+class OnnxFile:
+    """A model that is being changed.
+
+    Args:
+        content: of the file; it has been read before, so it is one.
+        graph: the same, read.
+    """
+
+    def __init__(self, content: bytes, graph: OnnxGraph) -> None:
+        self.model = onnx.ModelProto()
+        self.model.ParseFromString(content)
+        if self.model.functions:
+            raise UnsupportedOp(
+                f"{graph.where}: calls functions of its own; write them out first (onnx.inliner) and repair that file"
+            )
+        self._graph, self._nodes = graph, list(self.model.graph.node)
+        self._holders: dict[str, TensorProto] = {each.name: each for each in self.model.graph.initializer}
+        self._producer: dict[str, int] = {}
+        self._readers: dict[str, set[int]] = {}
+        for index, node in enumerate(self._nodes):
+            self._producer.update(dict.fromkeys(filter(None, node.output), index))
+            for name in filter(None, node.input):
+                self._readers.setdefault(name, set()).add(index)
+            value = next((one.t for one in node.attribute if node.op_type == "Constant" and one.name == "value"), None)
+            if value is not None:
+                self._holders[node.output[0]] = value
+        self._results = {each.name for each in self.model.graph.output}
+        self._own: dict[str, int] = {_name(node): index for index, node in enumerate(self._nodes)}
+
+    def constant(self, name: str) -> Array:
+        """The value of a constant as the file (or a computation on its constants) has it."""
+        if name in self._holders and not external_data_helper.uses_external_data(self._holders[name]):
+            return numpy_helper.to_array(self._holders[name])
+        value = self._graph.constant(name)
+        if value is None:
+            raise UnsupportedOp(f"{self._graph.where}: {name!r} lies in another file; save it inside this one first")
+        return value
+
+    def replace(self, name: str, value: Array, nodes: Collection[str]) -> None:
+        """Give the layer made of ``nodes`` another value for a constant, of the same type and shape."""
+        own = self._private({self._own[node] for node in nodes if node in self._own})
+        holder = self._holders.get(name)
+        if holder is not None and self._readers.get(name, set()) <= own and name not in self._results:
+            self._fill(holder, value)
+            return
+        fresh = f"{name}_repaired"
+        while fresh in self._holders or fresh in self._producer:
+            fresh += "_"
+        made = self.model.graph.initializer.add()
+        made.name, made.data_type = fresh, holder.data_type if holder else helper.np_dtype_to_tensor_dtype(value.dtype)
+        self._fill(made, value)
+        self._holders[fresh] = made
+        for index in self._readers.get(name, set()) & own:
+            inputs = self._nodes[index].input
+            inputs[:] = [fresh if each == name else each for each in inputs]
+            self._readers.setdefault(fresh, set()).add(index)
+        self._readers[name] = self._readers.get(name, set()) - own
+
+    def drop_certificate(self) -> bool:
+        """Take out a certificate of oaq: it is about other weights. Says whether there was one."""
+        kept = [each for each in self.model.metadata_props if each.key != KEY]
+        if len(kept) == len(self.model.metadata_props):
+            return False
+        del self.model.metadata_props[:]
+        self.model.metadata_props.extend(kept)
+        return True
+
+    def watch(self, names: Iterable[str]) -> None:
+        """Make tensors outputs of the graph too, whatever their type."""
+        self.model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in self._results)
+
+    def content(self) -> bytes:
+        """The whole file.
+
+        Raises:
+            FormatError: it has outgrown protobuf.
+        """
+        if self.model.ByteSize() > LARGEST_FILE:
+            raise FormatError(f"{self._graph.where}: grows beyond what one ONNX file holds")
+        return self.model.SerializeToString(deterministic=True)
+
+    def _private(self, own: set[int]) -> set[int]:
+        """``own`` and the nodes that compute constants for nobody else."""
+        found = set(own)
+        waiting = [name for index in own for name in self._nodes[index].input]
+        while waiting:
+            index = self._producer.get(waiting.pop())
+            if index is None or index in found or not self._is_constant(index):
+                continue
+            results = [name for name in self._nodes[index].output if name]
+            if all(self._readers.get(name, set()) <= found and name not in self._results for name in results):
+                found.add(index)
+                waiting += self._nodes[index].input
+        return found
+
+    def _is_constant(self, index: int) -> bool:
+        return all(name in self._graph.folded or name in self._holders for name in self._nodes[index].output if name)
+
+    @staticmethod
+    def _fill(holder: TensorProto, value: Array) -> None:
+        name, documented = holder.name, holder.doc_string
+        wanted = helper.tensor_dtype_to_np_dtype(holder.data_type)
+        holder.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, wanted), name))
+        if documented:
+            holder.doc_string = documented
+
+
+def uses_other_files(content: bytes) -> bool:
+    """Whether a model keeps constants beside itself."""
+    model = onnx.ModelProto()
+    model.ParseFromString(content)
+    return any(external_data_helper.uses_external_data(each) for each in model.graph.initializer)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    """As ``capture.from_onnx`` calls it; of several that are called alike, the last."""
+    return node.name or f"{node.op_type}_{next(iter(filter(None, node.output)), '')}"

@@ -1,0 +1,185 @@
+"""``repair``: the smallest change of a quantized ONNX file after which a register model is proved safe for it.
+
+1. The doctor says which outputs of which layers are not safe for every input.
+2. Each of those gets other weights: rounded again inside the budgets of its registers, or that on a coarser scale of
+   its own; whichever is nearer to what it was.
+3. These weights, their scales and biases are written into the file; nothing else in it changes.
+4. The new file is read again from its bytes: it must hold exactly these integers, and the doctor must find it safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx import OnnxGraph, decode, import_graph
+from oaq.capture.imported import Imported
+from oaq.capture.model_file import stored_unsigned
+from oaq.doctor import Diagnosis, RegisterModel, diagnose, registers_named
+from oaq.doctor.diagnosis import sentence
+from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
+from oaq.program import ops
+from oaq.program.int_program import Node, TensorSpec
+from oaq.repair.layer import Change, change
+from oaq.repair.limits import limits_of
+from oaq.repair.metric import Metric, assumed, measured
+from oaq.repair.observe import Batch, Seen, observed
+from oaq.repair.repaired import LayerRepair, Repaired
+from oaq.repair.stored import write_layer
+
+STALE: Final = (
+    "its certificate was about other weights and is left out; quantize again, or check the file with oaq doctor"
+)
+
+
+def repair(
+    path: str | Path,
+    isa: str | RegisterModel = "avx2-acc32",
+    data: Iterable[Batch] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Repaired:
+    """Make a quantized ONNX file safe on a register model, for every input, changing its unsafe outputs only.
+
+    Args:
+        path: of the file, in any form ``capture.from_onnx`` reads.
+        isa: a register model of ``oaq.doctor``, by name; "N bits" is one register for all of K.
+        data: samples as the file takes them, in batches. They decide which errors matter most, and let biases take
+            back what new weights do to the mean. Safety never depends on them.
+        input_shapes: by input, for files that leave more open than the batch.
+
+    Raises:
+        FormatError, UnsupportedOp: the file cannot be read, or not be changed.
+        AccumulatorOverflow: no weights of these layers would be safe on that model.
+        CalibrationError: ``data`` do not fit.
+        ProgramError: no such register model.
+    """
+    from oaq.repair.onnx_file import OnnxFile, uses_other_files  # loads onnx
+
+    model = isa if isinstance(isa, RegisterModel) else registers_named((isa,))[0]
+    content, folder = _read(Path(path))
+    graph = decode(content, str(path), folder, input_shapes)
+    imported = import_graph(graph)
+    before = _diagnosed(imported, model)
+    outside = folder if uses_other_files(content) else None
+    unsafe = [node for node in imported.program.summing_nodes() if not before[node.name].verdicts[model.name].is_safe]
+    if not unsafe:
+        return Repaired(content, (), before, before, imported.notes, outside)
+    _refuse(unsafe, imported, before, model)
+    seen = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
+    file = OnnxFile(content, graph)
+    changes = {node.name: _changed(node, imported, model, seen.get(node.name)) for node in unsafe}
+    for node in unsafe:
+        write_layer(file, imported.sources[node.name], changes[node.name], _steps(node, imported))
+    notes = [*imported.notes, *([STALE] if file.drop_certificate() else [])]
+    content = file.content()
+    after = _proved(_reread(content, graph, folder, input_shapes), imported, changes, model)
+    layers = tuple(_summary(node, changes[node.name], node.name in seen) for node in unsafe)
+    return Repaired(content, layers, before, after, tuple(notes), outside)
+
+
+def _read(path: Path) -> tuple[bytes, Path]:
+    try:
+        return path.read_bytes(), path.parent
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _diagnosed(imported: Imported, model: RegisterModel) -> Diagnosis:
+    return diagnose(imported.program, (model,), unsigned=stored_unsigned(imported))
+
+
+def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model: RegisterModel) -> None:
+    """What weights cannot mend, or the file cannot say, is refused before anything is done."""
+    users: dict[str, list[str]] = {}
+    for name, source in imported.sources.items():
+        users.setdefault(source.weight.name, []).append(name)
+    for node in unsafe:
+        found = before[node.name].verdicts[model.name]
+        if found.why or limits_of(*_layer(node, imported), model).is_idle:
+            raise AccumulatorOverflow(f"{sentence(before[node.name], model.name)}. No other weights would mend that")
+        if node.name not in imported.sources:
+            raise UnsupportedOp(
+                f"{node.name}: its weights cannot be found in the file, so they cannot be changed there"
+            )
+        shared = users[imported.sources[node.name].weight.name]
+        if len(shared) > 1:
+            raise UnsupportedOp(
+                f"{imported.sources[node.name].weight.name}: the layers {', '.join(shared)} share these weights; give "
+                "each its own copy first"
+            )
+
+
+def _changed(node: Node, imported: Imported, model: RegisterModel, seen: Seen | None) -> Change:
+    op, spec = _layer(node, imported)
+    source = imported.sources[node.name]
+    weight = op.weight.reshape(len(op.weight), -1).astype(np.int64)
+    metric: Metric = assumed(spec, weight.shape[1])
+    if seen is not None:
+        metric = measured(seen, spec.affine.zero_point, centred=source.bias is not None)
+    limits = limits_of(op, spec, model, unsigned=source.weight.dtype == "uint8")
+    rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1)
+    made = change(weight, source.scales, limits, metric, rescales=rescales)
+    return made if source.bias is not None else replace(made, shift=np.zeros(len(made.outputs)))
+
+
+def _steps(node: Node, imported: Imported) -> NDArray[np.float64]:
+    """(N,) real value of one step of each output's sums."""
+    op, _ = _layer(node, imported)
+    return op.requantize.multiplier.astype(np.float64) * imported.program.tensors[node.output].affine.scale
+
+
+def _layer(node: Node, imported: Imported) -> tuple[ops.Conv2d | ops.Linear, TensorSpec]:
+    assert isinstance(node.op, ops.Conv2d | ops.Linear)
+    return node.op, imported.program.specs(node)[0]
+
+
+def _reread(
+    content: bytes, graph: OnnxGraph, folder: Path, input_shapes: Mapping[str, Sequence[int]] | None
+) -> Imported:
+    return import_graph(decode(content, f"{graph.where}, repaired", folder, input_shapes))
+
+
+def _proved(new: Imported, old: Imported, changes: Mapping[str, Change], model: RegisterModel) -> Diagnosis:
+    """The doctor's word on the new file, once it is known to hold what was meant and nothing else."""
+    layers = {node.name: node for node in new.program.summing_nodes()}
+    for node in old.program.summing_nodes():
+        made = changes.get(node.name)
+        if node.name not in layers or not _is_meant(layers[node.name], node, made):
+            raise UnsupportedOp(
+                f"{node.name}: read again, the repaired file holds other integers than were written; its constants are "
+                "shared in a way that oaq does not see. Give every layer its own weights, scale and bias first"
+            )
+    after = _diagnosed(new, model)
+    after.raise_if_unsafe()
+    return after
+
+
+def _is_meant(new: Node, old: Node, made: Change | None) -> bool:
+    assert isinstance(new.op, ops.Conv2d | ops.Linear) and isinstance(old.op, ops.Conv2d | ops.Linear)
+    weight = old.op.weight if made is None else made.weight.reshape(old.op.weight.shape)
+    if new.op.weight.shape != weight.shape or not np.array_equal(new.op.weight, weight):
+        return False
+    kept = np.setdiff1d(np.arange(len(weight)), [] if made is None else made.outputs)
+    return np.array_equal(new.op.bias[kept], old.op.bias[kept])
+
+
+def _summary(node: Node, made: Change, data: bool) -> LayerRepair:
+    assert isinstance(node.op, ops.Conv2d | ops.Linear)
+    outputs, terms = made.weight.shape
+    old = node.op.weight.reshape(outputs, terms)
+    return LayerRepair(
+        node.name,
+        outputs,
+        terms,
+        made.outputs,
+        made.factor,
+        int(np.count_nonzero(made.weight != old)),
+        made.sqnr,
+        made.sqnr_seven_bits,
+        data,
+    )

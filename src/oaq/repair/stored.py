@@ -1,0 +1,94 @@
+"""From new integers of a layer to the arrays its file keeps: weights, their scale, bias, its scale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx.sums import SAME_BIAS_SCALE
+from oaq.capture.imported import LayerSource, weight_to_file
+from oaq.numerics.formats import S32
+from oaq.repair.layer import Change
+
+if TYPE_CHECKING:
+    from oaq.repair.onnx_file import OnnxFile
+
+Reals = NDArray[np.float64]
+
+
+def write_layer(file: OnnxFile, source: LayerSource, made: Change, steps: Reals) -> None:
+    """Replace what a changed layer keeps in its file.
+
+    Args:
+        file: to write to.
+        source: of the layer.
+        made: its change.
+        steps: (N,) real value of one step of its sums before the change.
+    """
+    shape = tuple(source.split[axis] for axis in source.axes)
+    weight = made.weight.reshape(shape)
+    file.replace(source.weight.name, _weights(source, weight, made.scales), source.nodes)
+    if source.weight_scale is not None:
+        _replace_some(file, source, source.weight_scale.name, made, made.scales)
+    if source.bias is not None:
+        _write_bias(file, source, made, steps)
+
+
+def _weights(source: LayerSource, weight: NDArray[np.int64], scales: NDArray[np.float32]) -> NDArray[Any]:
+    """As stored: integers, or the reals that the file rounds to them."""
+    stored = weight_to_file(source, weight)
+    if source.weight.form != "reals":
+        return stored
+    output = np.broadcast_to(np.arange(len(weight)).reshape(-1, *[1] * (weight.ndim - 1)), weight.shape)
+    n = weight_to_file(replace(source, zero_point=np.zeros_like(source.zero_point)), output)
+    return ((stored - source.zero_point[n]) * scales[n].astype(np.float64)).astype(np.float32)
+
+
+def _write_bias(file: OnnxFile, source: LayerSource, made: Change, steps: Reals) -> None:
+    """A bias stays what it is in real numbers, but for the shift of its sums."""
+    assert source.bias is not None
+    stored = np.array(file.constant(source.bias.name))
+    flat, at = stored.reshape(-1), made.outputs
+    if flat.size != len(steps):
+        return
+    scale = None if source.bias_scale is None else file.constant(source.bias_scale.name).reshape(-1)
+    follows = _follows(source, scale)
+    if flat.dtype.kind == "f":
+        flat[at] = (flat[at].astype(np.float64) + made.shift * steps[at]).astype(flat.dtype)
+    elif follows or scale is None:
+        flat[at] = _whole((flat[at] + made.shift) / made.factor, flat[at] / made.factor)
+    else:
+        each = np.broadcast_to(scale.astype(np.float64), flat.shape)[at]
+        flat[at] = _whole(flat[at] + made.shift * steps[at] / each, flat[at].astype(np.float64))
+    file.replace(source.bias.name, flat.reshape(stored.shape), source.nodes)
+    if source.bias_scale is not None and follows:
+        grown = (np.float32(source.x_scale) * made.scales).astype(np.float32)
+        _replace_some(file, source, source.bias_scale.name, made, grown)
+
+
+def _follows(source: LayerSource, scale: NDArray[Any] | None) -> bool:
+    """The bias has a scale per output, and it is s_x * s_w."""
+    if scale is None or scale.size != len(source.scales):
+        return False
+    own = np.float64(source.x_scale) * source.scales.astype(np.float64)
+    return bool(np.all(np.abs(scale.astype(np.float64) / own - 1.0) <= SAME_BIAS_SCALE))
+
+
+def _whole(wanted: Reals, otherwise: Reals) -> NDArray[np.int64]:
+    """Rounded; ``otherwise`` where that would leave 32 bits."""
+    fits = (np.rint(wanted) >= S32.lo) & (np.rint(wanted) <= S32.hi)
+    return np.rint(np.where(fits, wanted, otherwise)).astype(np.int64)
+
+
+def _replace_some(file: OnnxFile, source: LayerSource, name: str, made: Change, values: NDArray[np.float32]) -> None:
+    """The scales of outputs that were rescaled; others keep every bit."""
+    at = made.outputs[made.factor != 1]
+    stored = np.array(file.constant(name))
+    if not len(at):
+        return
+    flat = stored.reshape(-1)
+    flat[at] = values[at]
+    file.replace(name, flat.reshape(stored.shape), source.nodes)

@@ -1,0 +1,74 @@
+"""A file as the checker is to see it: ``.oaq``, or ``.onnx`` as ``oaq.export.onnx`` writes it. Needs numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from oaq.checker.onnx_model import metadata
+from oaq.checker.onnx_model import read as read_model
+from oaq.checker.onnx_qdq import arrays_of, float_defined
+from oaq.errors import FormatError
+from oaq.program.files import Part, content_of, decode_archive
+from oaq.program.int_program import IntProgram
+from oaq.program.plain import from_plain, to_plain
+from oaq.seal.text import KEY, PROGRAM, from_text
+
+
+@dataclass(frozen=True, eq=False)
+class Sealed:
+    """A program as it lies in a file, with what the file says about it.
+
+    Attributes:
+        program: to be run.
+        parts: certificate, signature, and whatever else lies beside it.
+        header: of the program, plain (``program.plain``).
+        arrays: of the program; of an ONNX file, those that its graph computes with.
+        float_defined: nodes that other runtimes of this file may round to a neighbour of the program's integer.
+    """
+
+    program: IntProgram
+    parts: Mapping[str, Part]
+    header: Mapping[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+    float_defined: tuple[str, ...] = field(default=())
+
+
+def read_sealed(path: str | Path) -> Sealed:
+    """Read ``path``; a name that ends in .onnx is an ONNX file.
+
+    Raises:
+        FormatError: it is missing, cut off or edited, holds no program of oaq's, or (ONNX) its graph is not the one
+            that its certificate is about.
+    """
+    content, where = content_of(path), str(path)
+    if Path(path).suffix.lower() == ".onnx":
+        return _from_onnx(content, where)
+    archive = decode_archive(content, where)
+    return Sealed(archive.program, archive.parts, *to_plain(archive.program))
+
+
+def _from_onnx(content: bytes, where: str) -> Sealed:
+    text = metadata(content, where).get(KEY)
+    if text is None:
+        raise FormatError(
+            f"{where}: is an ONNX file without a certificate, so there is nothing to prove again. "
+            f"oaq doctor {where} says what can be proved about it; oaq export writes files that carry a certificate"
+        )
+    rest, parts = from_text(text, f"{where}: certificate")
+    model = read_model(content, where)
+    if rest != model.rest:
+        raise FormatError(
+            f"{where}: its certificate is of a file with sha256 {rest[:12]}..., this one's is {model.rest[:12]}...; "
+            "it has been edited or damaged. Fetch or export it again"
+        )
+    stored = parts.pop(PROGRAM, None)
+    if stored is None or not isinstance(stored.content, dict):
+        raise FormatError(f"{where}: its certificate does not say of which program it is; export it again")
+    arrays = arrays_of(model, stored.content, stored.arrays, where)
+    program = from_plain(stored.content, arrays, where)
+    return Sealed(program, parts, stored.content, arrays, tuple(float_defined(stored.content)))

@@ -1,0 +1,111 @@
+"""The campaign: registers that really wrap, a grid without repeats, tables that are the files'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import accuracy, accuracy_table
+from benchmarks.accuracy import Cell, cells
+from benchmarks.harness import Result, save, stamp
+from benchmarks.wrapped import wrapping
+from oaq.qat import Config, QatNetwork, Target, convert, prepare
+from oaq.reference import run
+from oaq.reference.packing import lanes
+from oaq.runtime.values import to_integers
+from tests.qat.nets import batch, net_graph
+
+
+def network() -> QatNetwork:
+    return prepare(net_graph(nn.ReLU), batch(), Config("none", target=Target("pure", 16))).eval()
+
+
+def test_a_register_that_is_wide_enough_changes_nothing() -> None:
+    made, x = network(), batch(4, seed=1)
+    exact = made(x)
+    with wrapping(made, dict.fromkeys(made.layer, 32)):
+        assert torch.equal(made(x), exact)
+    assert torch.equal(made(x), exact)
+
+
+def test_a_narrow_register_holds_what_its_bits_hold() -> None:
+    made, x = network(), batch(4, seed=1)
+    first = made.graph.nodes[0]
+    program = convert(made)
+    tensors = run(program, to_integers(program, x.numpy())).tensors
+    node = next(iter(program.summing_nodes()))
+    given = tensors[node.inputs[0]].astype(np.uint8)
+    zero = program.specs(node)[0].affine.zero_point
+    target = Target("pure", 12).accumulator(depthwise=False)
+    raw = lanes(node.op, given, zero, target)[..., 0]  # type: ignore[arg-type]
+    assert (np.abs(raw) > 2047).any()
+    held = (raw + 2048) % 4096 - 2048
+    layer, seen = made.layer[first.name], []
+    layer.register_forward_hook(lambda module, arguments, y: seen.append(y.detach()))
+    with wrapping(made, {first.name: 12}):
+        made(x)
+    numbers, grid = layer.numbers(made.grids()[first.inputs[0]]), made.grids()[first.inputs[0]]
+    offset = node.op.weight.reshape(len(node.op.weight), -1).sum(axis=1).astype(np.int64) * zero  # type: ignore[union-attr]
+    total = held - offset + numbers.bias.detach().numpy().astype(np.int64)
+    y = made.grids()[first.output]
+    factor = (grid.scale * numbers.scale / y.scale).detach().numpy()
+    got = seen[0].permute(0, 2, 3, 1).reshape(-1, len(factor)).numpy()
+    assert np.allclose(got, total.astype(np.float32) * factor, rtol=1e-6)
+
+
+def test_the_grid_repeats_nothing_and_holds_every_headline_with_three_seeds() -> None:
+    found = cells()
+    assert len(found) == len(set(found)) == len({one.key for one in found})
+    for bits in accuracy.PRECISIONS:
+        for method, accumulator in accuracy.HEADLINE:
+            assert {
+                one.seed for one in found if (one.bits, one.method, one.accumulator) == (bits, method, accumulator)
+            } == {
+                0,
+                1,
+                2,
+            }
+    assert Cell(4, "a2q", "lanes, runs of 8") not in found
+
+
+def row(method: str, seed: int, top1: int, **changes: str) -> accuracy.Row:
+    values = {
+        "precision": "W4A4", "accumulator": "16", "method": method, "seed": str(seed), "top1": str(top1), "of": "1000",
+        "sparsity": "0.25", "proved": "20/20", "overflows": "0", "wrapped_top1": str(top1), "most_bits": "16",
+        "cost": "1.5", "average_run": "8.0", "steps": "10", "float": "900", "seconds": "1",
+    }  # fmt: skip
+    return tuple({**values, **changes}.items())
+
+
+def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None:
+    failed = (("precision", "W4A4"), ("accumulator", "14"), ("method", "a2q"), ("seed", "0"), ("failed", "no | room"))
+    rows = (
+        row("proved", 0, 800),
+        row("proved", 1, 810, cost="1.7"),
+        row("oaq", 0, 700, proved="3/20", overflows="5 in 1000", wrapped_top1="650"),
+        failed,
+    )
+    save(Result("accuracy", "the command", stamp(), rows=rows), "accuracy_cifar10", tmp_path)
+    text = accuracy_table.block("cifar10", tmp_path)
+    assert "Float network: 90.00% of 1000 test images." in text
+    assert "| W4A4 | 16 | proved | 80.50 ± 0.50 | 2 | 25% | yes | 0 | 80.50 ± 0.50 | 1.600 | - |" in text
+    assert "| W4A4 | 16 | oaq | 70.00 | 1 | 25% | 3 of 20 layers | 5 in 1000 | 65.00 | 1.500 | - |" in text
+    assert "| W8A8 | 12 | proved | not run |" in text
+    assert "| W4A4 | 14 | a2q | refused: no / room |" in text
+    assert accuracy_table.block("fashion-mnist", tmp_path) == "Not run.\n"
+
+
+def test_the_document_has_the_tables_of_the_files() -> None:
+    text = accuracy_table.DOCUMENT.read_text(encoding="utf-8")
+    assert text.count(": begin -->") == len(accuracy.DATA)
+    assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"
+
+
+@pytest.mark.parametrize("name", sorted(accuracy.DATA))
+def test_every_data_set_has_a_network(name: str) -> None:
+    channels, size = (3, 32) if name == "cifar10" else (1, 28)
+    assert accuracy.network(name).eval()(torch.zeros(2, channels, size, size)).shape == (2, 10)

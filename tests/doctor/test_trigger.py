@@ -1,0 +1,85 @@
+"""Inputs that drive registers out: built where they can be, looked for where not, and said honestly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oaq import reference
+from oaq.doctor import diagnose, registers_named
+from oaq.doctor.trigger import find_trigger
+from oaq.errors import ProgramError
+from oaq.numerics.affine import Affine
+from oaq.numerics.requantize import Requantize
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+
+(ACC32,) = registers_named(("avx2-acc32",))
+SIZE = 6
+
+
+def conv(weight: np.ndarray, multiplier: float) -> ops.Conv2d:
+    count = len(weight)
+    return ops.Conv2d(
+        weight.astype(np.int8), np.zeros(count, np.int32), Requantize(np.full(count, multiplier, np.float32))
+    )
+
+
+def program(*, first: int = 127, deep: bool = False) -> IntProgram:
+    """A 1x1 convolution of pairs of ``first``; with ``deep`` another behind it whose input it halves or passes."""
+    one = np.full((4, 1, 1, 4), first)
+    image, affine = (SIZE, SIZE, 4), Affine(1.0, 0)
+    specs = [TensorSpec("x", image, affine), TensorSpec("y", image, affine)]
+    nodes = [Node("first", conv(one, 1 / (4 * max(first, 1))), ("x",), "y")]
+    if deep:
+        specs.append(TensorSpec("z", image, affine))
+        nodes.append(Node("second", conv(np.full((4, 1, 1, 4), 127), 1 / 508), ("y",), "z"))
+    return IntProgram("net", ("x",), (specs[-1].name,), {spec.name: spec for spec in specs}, tuple(nodes))
+
+
+def test_the_first_layer_is_driven_out_by_an_input_of_the_network() -> None:
+    net = program()
+    found = find_trigger(net, ("first", 2), ACC32)
+    assert found.how == "built" and found.leaves
+    assert found.reached == 2 * 127 * 255
+    assert found.lost == 2 * (2 * 127 * 255 - 32767)
+    assert found.network is not None
+    np.testing.assert_array_equal(found.network, found.tensor)
+    seen = diagnose(net, ["avx2-acc32"], [(found.network,)])["first"].verdicts["avx2-acc32"].seen
+    assert seen is not None and seen.overflows[2] > 0
+
+
+def test_a_deeper_layer_is_reached_by_data_or_by_search() -> None:
+    net = program(first=1, deep=True)
+    bright = np.full((1, SIZE, SIZE, 4), 255, np.uint8)
+    by_data = find_trigger(net, ("second", 0), ACC32, [bright])
+    assert by_data.how == "data" and by_data.network is not None
+    seen = diagnose(net, ["avx2-acc32"], [(by_data.network,)])["second"].verdicts["avx2-acc32"].seen
+    assert seen is not None and seen.overflows[0] > 0
+
+
+def test_nothing_found_is_said_to_prove_nothing() -> None:
+    dark = program(first=1, deep=True)
+    specs = dict(dark.tensors) | {"x": TensorSpec("x", (SIZE, SIZE, 4), Affine(1.0, 0), dark.tensors["x"].range)}
+    first = Node("first", conv(np.full((4, 1, 1, 4), 1), 1 / 4000), ("x",), "y")
+    net = IntProgram("dim", ("x",), ("z",), specs, (first, dark.nodes[1]))
+    found = find_trigger(net, ("second", 0), ACC32, trials=20)
+    assert found.network is None and found.how == "not found" and found.trials >= 20
+    assert found.network_reached is not None and found.network_reached <= 32767
+
+
+def test_what_is_proved_cannot_be_driven_out() -> None:
+    with pytest.raises(ProgramError, match="proved safe on avx2-acc32"):
+        find_trigger(program(first=64), ("first", 0), ACC32)
+    with pytest.raises(ProgramError, match="no output 9"):
+        find_trigger(program(), ("first", 9), ACC32)
+
+
+def test_what_saturation_takes_is_what_a_simulated_register_loses() -> None:
+    net = program()
+    found = find_trigger(net, ("first", 0), ACC32)
+    exact = reference.run(net, (found.tensor,), accumulators=True)
+    total = 4 * 127 * 255
+    saturated = 2 * min(2 * 127 * 255, 32767)
+    assert found.lost == total - saturated
+    assert exact.outputs[0].max() == 255
