@@ -34,6 +34,8 @@ Array = NDArray[np.generic]
 EIGHT_BITS = (onnx.TensorProto.UINT8, onnx.TensorProto.INT8)
 CALIBRATION = 16
 PHOTOS = 4
+ROWS = 3
+"""Axes of a batch of rows of vectors, (T, C), which the program holds as (T, 1, C)."""
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2")
 
 
@@ -109,22 +111,26 @@ def _compare(imported: Imported, got: Mapping[str, Array], seen: Seen, computed_
     values = {
         name: _as_program(got[source.name], source, program.tensors[name].shape)
         for name, source in imported.tensors.items()
-        if source.name in got
+        if source.name in got and (source.axes is not None or got[source.name].ndim == ROWS)
     }
     known = {name: values[name] for name in program.inputs if name in values}
+    unseen: dict[str, str] = {}  # the operator that a tensor comes from which the file has under no name of its own
     for node in program.nodes:
         if any(name not in known for name in node.inputs):
             seen.skipped[node.name] = None
             continue
         law, _ = compute(node, [known[name] for name in node.inputs], program.specs(node), program.tensors[node.output])
+        kind = type(node.op).__name__
+        if isinstance(node.op, ops.SAME_AFFINE) and is_float_kind(unseen.get(node.inputs[0], "")):
+            kind = unseen[node.inputs[0]]
         if node.output in values:
-            kind = type(node.op).__name__
             sums = isinstance(node.op, ops.Conv2d | ops.Linear)
             if sums and computed_by.get(imported.tensors[node.output].name) == "QuantizeLinear":
                 kind += IN_FLOAT
             seen.add(kind, law, values[node.output])
         else:
             seen.skipped[node.name] = None
+            unseen[node.output] = kind
         known[node.output] = values.get(node.output, law)
 
 

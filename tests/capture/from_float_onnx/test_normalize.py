@@ -43,6 +43,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "of another domain": ([node("Relu", ["x"], "y", domain="com.example")], {}, r"\(com\.example\.Relu\): oaq"),
     "quantized": ([node("QuantizeLinear", ["x", "s"], "y")], {"s": 0.5}, "`oaq doctor` looks at such files"),
     "softmax inside": ([node("Softmax", ["x"], "t", axis=1), node("Relu", ["t"], "y")], {}, "at a network's end only"),
+    "a product of one": ([node("Sigmoid", ["x"], "t"), node("Mul", ["t"], "y")], {}, "is a constant, or left out|no constant"),
     "weights computed": ([node("Relu", ["x"], "t"), node("Conv", ["x", "t"], "y")], {}, "is no constant number"),
     "matmul of images": ([node("MatMul", ["x", "w"], "y")], {"w": np.ones((8, 2), np.float32)}, r"vectors \(C,\)"),
     "samples mixed": ([node("Reshape", ["x", "s"], "y")], {"s": np.array([-1, 8])}, "mixes samples"),

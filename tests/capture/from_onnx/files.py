@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ MICROSOFT = "com.microsoft"
 Shape = Sequence[int | str | None]
 
 
-def node(op: str, inputs: Sequence[str], outputs: Sequence[str] | str, **attributes: object) -> onnx.NodeProto:
+def node(op: str, inputs: Sequence[str], outputs: Sequence[str] | str, **attributes: Any) -> onnx.NodeProto:
     """One node, called like its first result."""
     outputs = [outputs] if isinstance(outputs, str) else list(outputs)
     domain = str(attributes.pop("domain", ""))

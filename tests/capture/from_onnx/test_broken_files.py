@@ -62,7 +62,7 @@ BROKEN: list[tuple[Change, type[OaqError], str]] = [
     (put("s", np.float16(0)), FormatError, r"the scale 's' is 0\.0"),
     (put("s", np.int32(1)), FormatError, "the scale 's' is int32"),
     (put("s", np.zeros(0, np.float32)), FormatError, r"the scale 's' is float32 \(0,\)"),
-    (put("ws", np.float32([1, 1, float("nan"), 1])), FormatError, "the scale 'ws' is nan at 2"),
+    (put("ws", np.array([1, 1, np.nan, 1], np.float32)), FormatError, "the scale 'ws' is nan at 2"),
     (put("ws", np.ones(3, np.float32)), FormatError, "3 scales and 4 zero points do not fit"),
     (
         edit("g.initializer[3].dims[0] = 5"),

@@ -173,7 +173,8 @@ class Builder(Assembly):
         found = self.file.constant(name)
         if found is None or found.dtype.kind not in "fiu":
             raise unsupported(node, f"its input {name!r} is no constant number; only constants can be taken there")
-        return found.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+            return found.astype(np.float64)
 
     def scalar(self, name: str, node: OnnxNode) -> float | None:
         """One number; None where the input is left out."""

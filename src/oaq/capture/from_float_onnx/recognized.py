@@ -30,6 +30,7 @@ LONGEST: Final = 12
 """Nodes that one function may be written with."""
 ENDS: Final = ("Mul", "Div", "Reciprocal", "Clip")
 """What the writing of a function may end with."""
+BINARY: Final = ("Add", "Sub", "Mul", "Div")
 BENT: Final = ("Exp", "Relu", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf")
 KNOWN: Final = ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")
 
@@ -98,7 +99,8 @@ def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, done: dict[str, Value
     if node.name not in done:
         formula = None if node.domain else FORMULAS.get(node.op)
         done[node.name] = None
-        if formula is None or len(node.outputs) != 1 or len(done) > LONGEST:
+        fits = len(node.outputs) == 1 and len(node.inputs) >= (2 if node.op in BINARY else 1)
+        if formula is None or not fits or len(done) > LONGEST:
             return None
         operands: Operands = []
         for name in node.inputs:

@@ -167,9 +167,11 @@ def program_shape(shape: Shape, order: Sequence[int]) -> Shape:
 
 
 def _axes(layout: Layout, shape: Shape) -> tuple[int, ...] | None:
-    order = arrangement(len(layout.shape))
-    plain = layout.is_in(order) and program_shape(layout.shape, order) == shape and len(order) in (1, 3)
-    return tuple(axis + 1 for axis in order) if plain else None
+    rank = len(layout.shape)
+    for order in dict.fromkeys((arrangement(rank), tuple(range(rank)))):
+        if rank in (1, 3) and layout.is_in(order) and program_shape(layout.shape, order) == shape:
+            return tuple(axis + 1 for axis in order)
+    return None
 
 
 class _Names:

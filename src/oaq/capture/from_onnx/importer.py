@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
-from oaq.capture.from_onnx.draft import DraftNode, arrangement, program_shape
+from oaq.capture.from_onnx.draft import Draft, DraftNode, arrangement
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.islands import Demand, find_islands
 from oaq.capture.from_onnx.own import restore_names
 from oaq.capture.from_onnx.reader import read
 from oaq.capture.from_onnx.shapes import QONNX
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, settled
+from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, arranged, settled
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Imported, Island
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
@@ -159,14 +159,12 @@ def _held(walk: Walk, name: str) -> int | None:
         return None
     if (isinstance(value, Reals) and value.curve is not None) or (isinstance(value, Integers) and value.index):
         return None
-    if producer is not None and producer.name in walk.transparent and name not in walk.graph.outputs:
-        return None  # an island does for itself what costs nothing
+    moved = producer is not None and producer.name in walk.transparent
     order = arrangement(len(value.view.shape))
-    if not value.view.layout.is_in(order):
-        return None
-    view = settled(walk.draft, value.view)
-    if walk.draft.tensors[view.tensor].shape != program_shape(view.shape, order):
-        return None
+    plain = value.view.layout.is_in(order)
+    if moved and not (plain and name in walk.graph.outputs):
+        return None  # an island does for itself what costs nothing
+    view = arranged(walk.draft, value.view, order) if plain else settled(walk.draft, value.view)
     # What only enters the program is had from whoever computes it.
     return None if walk.draft.writer(view.tensor) is None else view.tensor
 
@@ -197,6 +195,8 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     _name_ends(walk, demand)
     kept = {*demand.entries, *(node.output for node in nodes)}
     names = draft.name_tensors(kept)
+    layout = _input_layout(draft, demand)
+    metadata = {"input_layout": layout, "source": "onnx", "producer": graph.producer or "unknown"}
     try:
         program = IntProgram(
             graph.name or "onnx",
@@ -204,7 +204,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
             tuple(names[number] for number in demand.outputs),
             draft.specs(names),
             draft.named_nodes(nodes, names),
-            metadata={"input_layout": "NCHW", "source": "onnx", "producer": graph.producer or "unknown"},
+            metadata=metadata,
         )
     except ProgramError as error:
         raise UnsupportedOp(str(error)) from error
@@ -229,6 +229,13 @@ def _notes(walk: Walk, islands: Sequence[Island]) -> tuple[str, ...]:
         if island.where == "inside"
     ]
     return tuple(notes)
+
+
+def _input_layout(draft: Draft, demand: Demand) -> str:
+    """How the file's caller lays images out; channels last only if all of them are."""
+    layouts = [draft.tensors[number].layout for number in demand.entries]
+    images = [layout for layout in layouts if len(layout.shape) == 3]
+    return "NHWC" if images and all(layout.is_in((0, 1, 2)) for layout in images) else "NCHW"
 
 
 def _reads(writer: DraftNode | None) -> int:

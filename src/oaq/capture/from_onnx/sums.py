@@ -154,6 +154,8 @@ class Sums:
         """Where the layer stands in the file; names of tensors are filled in at the end."""
         outputs = len(self.unit)
         constant = self.constant
+        # Operators of integers alone have no scale of their weights: it is what their sums are multiplied by later.
+        scales = constant.scale if constant.stored_scale is not None else self.unit / np.float32(x.scale)
         return LayerSource(
             nodes=tuple(node.name for node in (*constant.nodes, *self.nodes)),
             weight=constant.stored,
@@ -165,7 +167,7 @@ class Sums:
             axes=tuple(constant.order[axis] for axis in self.axes),
             columns=self.columns,
             zero_point=np.array(np.broadcast_to(constant.zero_point, (outputs,))),
-            scales=np.array(np.broadcast_to(constant.scale, (outputs,))),
+            scales=np.array(np.broadcast_to(scales, (outputs,)), np.float32),
             scale_per_output=constant.scale.size > 1,
             input="",
             x_scale=x.scale,

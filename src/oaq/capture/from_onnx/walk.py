@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.capture.from_onnx.attributes import integers
 from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, program_shape
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
@@ -156,7 +157,7 @@ class Walk:
             integers: name of its integers in the file.
         """
         shape = self.sample(name)
-        order = arrangement(len(shape))
+        order = entry_order(self.graph, name, len(shape))
         layout = Layout.of(shape, order)
         tensor = DraftTensor(program_shape(shape, order), meaning.affine, U8, integers, layout, meaning.offset, True)
         tensor.is_stated = integers in self.meanings or name in self.meanings
@@ -233,6 +234,25 @@ class Walk:
                     journal.popitem()
             del self.notes[notes:]
             raise
+
+
+def entry_order(graph: OnnxGraph, name: str, rank: int) -> tuple[int, ...]:
+    """In which order the program holds a tensor that enters it: as its first reader wants it.
+
+    Files made from channels-last networks transpose their input first, (0, 3, 1, 2): it is the program's order already.
+    Rows that a convolution reads, (channels, length), lie in memory as (length, channels).
+    """
+    waiting, seen = [name], {name}
+    while waiting:
+        for node in graph.consumers.get(waiting.pop(0), ()):
+            if node.op == "Conv" and rank == 2:
+                return (1, 0)
+            if node.op == "Transpose" and rank == 3 and integers(node, "perm") == (0, 3, 1, 2):
+                return (0, 1, 2)
+            if node.op in ("QuantizeLinear", "DequantizeLinear") and node.outputs and node.outputs[0] not in seen:
+                seen.add(node.outputs[0])
+                waiting.append(node.outputs[0])
+    return arrangement(rank)
 
 
 def constant_meaning(graph: OnnxGraph, scale: str, zero_point: str, signed: bool) -> Meaning | None:
