@@ -32,9 +32,9 @@ from oaq.repair.observe import Batch, Seen, observed
 from oaq.repair.repaired import LayerRepair, Repaired
 from oaq.repair.stored import write_layer
 
-STALE: Final = (
-    "its certificate was about other weights and is left out; quantize again, or check the file with oaq doctor"
-)
+SCALE_PER_AXIS: Final = 13
+"""Opset since which DequantizeLinear has an axis."""
+STALE: Final = "its certificate was about other weights and is left out"
 
 
 def repair(
@@ -71,8 +71,8 @@ def repair(
         return Repaired(content, (), before, before, imported.notes, outside)
     _refuse(unsafe, imported, before, model)
     seen = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
-    file = OnnxFile(content, graph)
-    changes = {node.name: _changed(node, imported, model, seen.get(node.name)) for node in unsafe}
+    file, how = OnnxFile(content, graph), (model, graph.opset >= SCALE_PER_AXIS)
+    changes = {node.name: _changed(node, imported, how, seen.get(node.name)) for node in unsafe}
     for node in unsafe:
         write_layer(file, imported.sources[node.name], changes[node.name], _steps(node, imported))
     notes = [*imported.notes, *([STALE] if file.drop_certificate() else [])]
@@ -114,7 +114,9 @@ def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model
             )
 
 
-def _changed(node: Node, imported: Imported, model: RegisterModel, seen: Seen | None) -> Change:
+def _changed(node: Node, imported: Imported, how: tuple[RegisterModel, bool], seen: Seen | None) -> Change:
+    """``how``: on which registers, and whether one scale for all may become one for each output."""
+    model, spreads = how
     op, spec = _layer(node, imported)
     source = imported.sources[node.name]
     weight = op.weight.reshape(len(op.weight), -1).astype(np.int64)
@@ -122,7 +124,7 @@ def _changed(node: Node, imported: Imported, model: RegisterModel, seen: Seen | 
     if seen is not None:
         metric = measured(seen, spec.affine.zero_point, centred=source.bias is not None)
     limits = limits_of(op, spec, model, unsigned=source.weight.dtype == "uint8")
-    rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1)
+    rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1 or spreads)
     made = change(weight, source.scales, limits, metric, rescales=rescales)
     return made if source.bias is not None else replace(made, shift=np.zeros(len(made.outputs)))
 
