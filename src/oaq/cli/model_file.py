@@ -73,7 +73,7 @@ def open_whole(path: Path) -> Opened:
     if settled.outputs:
         shown = ", ".join(f"{name}:{output}" for name, outputs in settled.outputs.items() for output in outputs)
         say.warn(
-            f"{path}: sums of {shown} can leave 32 bits, where other kernels wrap; their results are the same for every "
-            "input, so a bias inside 32 bits gives them too and is taken"
+            f"{path}: sums of {shown} can leave 32 bits, where other kernels wrap; their results are the same for "
+            "every input, so a bias inside 32 bits gives them too and is taken"
         )
     return replace(found.opened, program=settled.program)
