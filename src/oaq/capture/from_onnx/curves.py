@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from oaq.capture.from_onnx.attributes import real, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, View, curve_of
+from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, View, curve_of, extended
 from oaq.capture.from_onnx.walk import Walk, clamped
 from oaq.capture.from_onnx.weights import real_constant, stored
 from oaq.numerics.ranges import IntRange
@@ -103,7 +103,7 @@ def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
     source = walk.draft.tensors[reals.view.tensor].range
     if not np.all(np.isfinite(curve[source.lo : source.hi + 1])):
         raise Stays("it is not finite everywhere")
-    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), (*reals.nodes, node))
+    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), extended(reals.nodes, node))
     walk.transparent[node.name] = None
 
 
@@ -126,7 +126,9 @@ def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.
         case _:
             with np.errstate(all="ignore"):
                 changed = sums.scaled(np.float32(1) / flat.astype(np.float32), node)
-    walk.values[node.outputs[0]] = replace(pending, make=changed.operator, nodes=(*pending.nodes, node), sums=changed)
+    walk.values[node.outputs[0]] = replace(
+        pending, make=changed.operator, nodes=extended(pending.nodes, node), sums=changed
+    )
 
 
 def _per_output(sums: Sums, pending: Pending, constant: NDArray[np.generic]) -> NDArray[np.floating]:

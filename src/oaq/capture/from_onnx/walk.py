@@ -18,7 +18,18 @@ from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, p
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, Value, View, curve_of, settled
+from oaq.capture.from_onnx.values import (
+    Integers,
+    Meaning,
+    Pending,
+    Reals,
+    Stays,
+    Value,
+    View,
+    curve_of,
+    extended,
+    settled,
+)
 from oaq.capture.from_onnx.weights import count_readers
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
@@ -284,4 +295,4 @@ def multipliers(ratios: Sequence[np.floating] | NDArray[np.floating]) -> Requant
 def clamped(pending: Pending, lo: float, hi: float, node: OnnxNode) -> Pending:
     """A float result, clamped once more."""
     least, most = (min(max(end, lo), hi) for end in pending.clamp)
-    return replace(pending, clamp=(least, most), nodes=(*pending.nodes, node))
+    return replace(pending, clamp=(least, most), nodes=extended(pending.nodes, node))
