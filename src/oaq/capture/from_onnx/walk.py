@@ -232,8 +232,8 @@ class Walk:
             Stays: from the rule.
         """
         mark = self.draft.mark()
-        floats: tuple[dict, ...] = (self.values, self.quantized, self.absorbed, self.transparent, self.rounded)
-        journals = (*floats, self.sources, self.made, self.entries)
+        of_file: tuple[dict, ...] = (self.values, self.quantized, self.absorbed, self.transparent, self.rounded)
+        journals = (*of_file, self.sources, self.made, self.entries)
         lengths = [len(journal) for journal in journals]
         notes = len(self.notes)
         try:
