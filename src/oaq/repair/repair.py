@@ -72,8 +72,10 @@ def repair(
     _refuse(unsafe, imported, before, model)
     seen = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
     file, how = OnnxFile(content, graph), (model, graph.opset >= SCALE_PER_AXIS)
-    changes = {node.name: _changed(node, imported, how, seen.get(node.name)) for node in unsafe}
+    changes = {}
     for node in unsafe:
+        outputs = before[node.name].verdicts[model.name].unsafe
+        changes[node.name] = _changed(node, imported, (outputs, *how), seen.get(node.name))
         write_layer(file, imported.sources[node.name], changes[node.name], _steps(node, imported))
     notes = [*imported.notes, *([STALE] if file.drop_certificate() else [])]
     content = file.content()
@@ -114,9 +116,11 @@ def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model
             )
 
 
-def _changed(node: Node, imported: Imported, how: tuple[RegisterModel, bool], seen: Seen | None) -> Change:
-    """``how``: on which registers, and whether one scale for all may become one for each output."""
-    model, spreads = how
+def _changed(
+    node: Node, imported: Imported, how: tuple[NDArray[np.int64], RegisterModel, bool], seen: Seen | None
+) -> Change:
+    """``how``: which outputs, on which registers, and whether one scale for all may become one for each output."""
+    outputs, model, spreads = how
     op, spec = _layer(node, imported)
     source = imported.sources[node.name]
     weight = op.weight.reshape(len(op.weight), -1).astype(np.int64)
@@ -125,7 +129,7 @@ def _changed(node: Node, imported: Imported, how: tuple[RegisterModel, bool], se
         metric = measured(seen, spec.affine.zero_point, centred=source.bias is not None)
     limits = limits_of(op, spec, model, unsigned=source.weight.dtype == "uint8")
     rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1 or spreads)
-    made = change(weight, source.scales, limits, metric, rescales=rescales)
+    made = change(weight, outputs.astype(np.intp), source.scales, limits, metric, rescales=rescales)
     return made if source.bias is not None else replace(made, shift=np.zeros(len(made.outputs)))
 
 
