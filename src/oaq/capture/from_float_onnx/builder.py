@@ -171,7 +171,7 @@ class Builder(Assembly):
             UnsupportedOp: it is computed from the input, or holds no numbers.
         """
         found = self.file.constant(name)
-        if found is None or found.dtype.kind not in "fiu":
+        if found is None or found.dtype.kind not in "fiu" or not found.size:
             raise unsupported(node, f"its input {name!r} is no constant number; only constants can be taken there")
         with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
             return found.astype(np.float64)
