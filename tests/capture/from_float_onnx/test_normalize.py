@@ -231,3 +231,21 @@ def test_a_network_that_torch_writes_is_the_network_that_torch_captures(tmp_path
             if key == "requantize":
                 value, wanted = value.multiplier, wanted.multiplier
             np.testing.assert_array_equal(value, wanted, err_msg=f"{a.name}, {key}")
+
+
+@pytest.mark.parametrize("name", ["densenet121", "inception_v2", "squeezenet"])
+def test_architectures_that_the_onnx_package_brings_compute_what_onnx_runtime_does(name: str) -> None:
+    """Its files have weights that are one number each, and the operators of an old exporter."""
+    pytest.importorskip("torch")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from oaq.ptq.execute import float_outputs
+
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    graph = normalize(path)
+    x = np.random.default_rng(0).normal(size=(1, *graph.shapes[graph.inputs[0]])).astype(np.float32)
+    (wanted,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {graph.inputs[0]: x})
+    (got,) = float_outputs(graph, x)
+    if "float_edge" in graph.metadata:
+        shifted = np.exp(got - got.max(axis=1, keepdims=True))
+        got = shifted / shifted.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max()))

@@ -201,6 +201,10 @@ class Builder(Assembly):
             raise unsupported(node, f"it mixes samples: {shape} from a batch of {self.file.batch}")
         return shape[1:]
 
+    def wants_more(self, node: OnnxNode) -> bool:
+        """Whether anybody looks at more than the node's first result."""
+        return any(name in self.file.outputs or name in self.file.consumers for name in node.outputs[1:] if name)
+
     def foldable(self, name: str, node: OnnxNode) -> FloatNode | None:
         """The node that computes ``name`` if nobody but ``node`` sees its result: that may be made part of it."""
         view = self.values.get(name)
