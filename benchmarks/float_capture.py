@@ -11,10 +11,7 @@ the same calibration data. Everything after the graph is deterministic: equal gr
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,22 +88,6 @@ def compare_programs(a: IntProgram, b: IntProgram) -> Difference:
     return found
 
 
-def export_whole(net: torch.nn.Module, x: Reals, path: Path) -> None:
-    """Export with batch norms as they are."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net.eval(),
-            (torch.from_numpy(x),),
-            str(path),
-            dynamo=False,
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,
-            input_names=["x"],
-            output_names=["y"],
-        )
-
-
 def measure(network: Network, folder: Path, *, programs: bool) -> list[tuple[tuple[str, str], ...]]:
     """One row per way of exporting."""
     net = network.load()
@@ -114,9 +95,9 @@ def measure(network: Network, folder: Path, *, programs: bool) -> list[tuple[tup
     x = np.ascontiguousarray(data[0][:1])
     ours = from_torch.normalize(net, torch.from_numpy(x))
     rows = []
-    for how, export in (("batch norms kept", export_whole), ("torch's default", export_float)):
+    for how, whole in (("batch norms kept", True), ("torch's default", False)):
         path = folder / "net.onnx"
-        export(net, x, path)
+        export_float(net, x, path, whole=whole)
         graph = from_float_onnx.normalize(path)
         found = compare_graphs(graph, ours)
         (wanted,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})

@@ -7,28 +7,31 @@ import io
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 
-def export_float(net: torch.nn.Module, x: NDArray[np.float32], path: Path) -> None:
-    """Export ``net`` for inputs of the shape of ``x``, weights inside the file.
+def export_float(net: torch.nn.Module, x: NDArray[np.float32], path: Path, *, whole: bool = False) -> None:
+    """Export ``net`` for inputs of the shape of ``x``, weights in the file; ``whole`` keeps batch norms as they are.
 
     The exporter talks on standard output; that is kept off a benchmark's own output.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, loudly
+    how: dict[str, Any] = {"dynamo": True, "external_data": False}
+    if whole:
+        how = {"dynamo": False, "do_constant_folding": False, "training": torch.onnx.TrainingMode.PRESERVE}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             net.eval(),
             (torch.from_numpy(x),),
             str(path),
-            dynamo=True,
-            external_data=False,
             input_names=["x"],
             output_names=["y"],
+            **how,
         )
 
 

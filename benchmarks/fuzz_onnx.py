@@ -18,7 +18,7 @@ import resource
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +69,17 @@ def broken(files: dict[str, bytes], seed: int, index: int) -> bytes:
     return mutate(pick(rng, contents), contents, rng)
 
 
-def judge(content: bytes, seconds: float = SECONDS) -> Outcome:
+def load_onnx(content: bytes) -> Imported:
+    """Read and import."""
+    return import_graph(decode(content, WHERE))
+
+
+def judge(content: bytes, seconds: float = SECONDS, load: Callable[[bytes], Imported] = load_onnx) -> Outcome:
     """Import one file under a limit of time."""
     signal.signal(signal.SIGALRM, _stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        imported = import_graph(decode(content, WHERE))
-        why = contradiction(imported)
+        why = contradiction(load(content))
     except OaqError as error:
         text = str(error)
         misplaced = not text.startswith(WHERE) or "\n" in text.strip()

@@ -12,7 +12,7 @@ import pytest
 from tests.capture.from_onnx.files import model, node
 
 
-def one_conv(weight: int = 127) -> onnx.ModelProto:
+def one_conv(weight: int = 127, bias: int | None = None) -> onnx.ModelProto:
     """DequantizeLinear, Conv, QuantizeLinear on 8 x 8 images of 4 channels."""
     constants = {
         "s_x": np.float32(1 / 255),
@@ -23,11 +23,19 @@ def one_conv(weight: int = 127) -> onnx.ModelProto:
         "s_y": np.float32(4 / 255),
         "z_y": np.uint8(0),
     }
+    operands = ["xr", "wr"]
     nodes = [
         node("QuantizeLinear", ["x", "s_x", "z_x"], "xq"),
         node("DequantizeLinear", ["xq", "s_x", "z_x"], "xr"),
         node("DequantizeLinear", ["w", "s_w", "z_w"], "wr", axis=0),
-        node("Conv", ["xr", "wr"], "conv", kernel_shape=[1, 1]),
+    ]
+    if bias is not None:
+        constants |= {"b": np.full(4, bias, np.int32), "s_b": np.full(4, 1 / (255 * 127), np.float32)}
+        constants["z_b"] = np.zeros(4, np.int32)
+        nodes.append(node("DequantizeLinear", ["b", "s_b", "z_b"], "br", axis=0))
+        operands.append("br")
+    nodes += [
+        node("Conv", operands, "conv", kernel_shape=[1, 1]),
         node("QuantizeLinear", ["conv", "s_y", "z_y"], "yq"),
         node("DequantizeLinear", ["yq", "s_y", "z_y"], "y"),
     ]
@@ -102,6 +110,21 @@ def test_what_is_wrong_is_said_once(oaq, unsafe: Path, arguments: list[str], say
     placed = [str(unsafe.parent / one) if one.endswith((".onnx", ".pth")) else one for one in arguments]
     code, _, err = oaq("doctor", *placed)
     assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_a_bias_at_the_end_of_32_bits_is_told_of_and_runs(oaq, native: None, tmp_path: Path) -> None:
+    """A channel that is switched off: ONNX Runtime wraps there, the exact sum is far below zero."""
+    onnx.save(one_conv(-127, bias=-(1 << 31)), path := tmp_path / "off.onnx")
+    code, out, _ = oaq("doctor", path, "--isa", "vnni")
+    assert code == 1 and "needs 33 bits" in out
+    np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
+    code, _, err = oaq("run", path, "--input", tmp_path / "x.npy", "--save", tmp_path / "y.npy")
+    assert code == 0 and "sums of conv:0, conv:1, conv:2, conv:3 can leave 32 bits" in err
+    assert not np.load(tmp_path / "y.npy").any()
+    code, out, _ = oaq("witness", path, "--isa", "vnni", "--at", "conv:1")
+    assert (
+        code == 0 and f"asked to hold {-(1 << 31) - 4 * 127 * 255}" in out and "whole network does exactly that" in out
+    )
 
 
 def test_an_island_inside_is_named_and_not_run(oaq, tmp_path: Path) -> None:

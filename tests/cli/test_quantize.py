@@ -111,3 +111,25 @@ def test_bad_onnx_files_are_one_clear_line(oaq, work):
         code, _, err = oaq("quantize", given, "--calibrate", work / "data", "--out", out)
         assert (code, words in err) == (2, True), err
         assert not out.exists()
+
+
+def test_photos_reach_a_file_that_reads_channels_last(oaq, native, work):
+    onnx, image = pytest.importorskip("onnx"), pytest.importorskip("PIL.Image")
+    from tests.capture.from_onnx.files import model, node
+
+    rng, photos, net, out = np.random.default_rng(2), work / "photos", work / "last.onnx", work / "net.oaq"
+    photos.mkdir()
+    for i in range(3):
+        image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(photos / f"{i}.png")
+    nodes = [
+        node("Transpose", ["x"], "t", perm=[0, 3, 1, 2]),
+        node("Conv", ["t", "w"], "c", strides=[2, 2]),
+        node("ReduceMean", ["c"], "y", axes=[2, 3], keepdims=0),
+    ]
+    weight = rng.normal(size=(4, 3, 3, 3)).astype(np.float32)
+    onnx.save(model(nodes, {"x": ("n", 12, 14, 3)}, ["y"], {"w": weight}), net)
+    code, said, err = oaq("quantize", net, "--calibrate", photos, "--out", out, "--json")
+    assert code == 0, err
+    assert json.loads(said)["agreement"]["logit_sqnr_db"] > 30
+    code, said, err = oaq("run", out, "--input", photos, "--json")
+    assert (code, len(json.loads(said)["samples"])) == (0, 3), err

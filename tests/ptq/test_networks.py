@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -111,3 +112,14 @@ def test_nearest_neighbours_are_exact_where_float32_is_not() -> None:
     x = torch.arange(6.0).reshape(1, 1, 2, 3)
     got = run_graph(graph, x)["y"]
     assert torch.equal(got[0, 0, :, 0], x[0, 0, torch.arange(82) * 2 // 82, 0])
+
+
+@pytest.mark.parametrize("form", [list, tuple, lambda parts: dict(zip(("a", "b"), parts, strict=True))])
+def test_files_with_several_inputs_take_them_in_their_order_or_by_name(tmp_path: Path, form: Any) -> None:
+    nodes = [node("Conv", ["a", "w"], "c"), node("GlobalAveragePool", ["c"], "p"), node("Flatten", ["p"], "f"),
+             node("Add", ["f", "b"], "y")]  # fmt: skip
+    made = model(nodes, {"a": ("n", 3, "h", "w"), "b": ("n", 4)}, ["y"], {"w": WEIGHT})
+    onnx.save(made, tmp_path / "two.onnx")
+    program = oaq.quantize(tmp_path / "two.onnx", [form([images(3, 3, 8, 6), images(3, 4)])])
+    assert program.inputs == ("a", "b")
+    assert program.tensors["a"].shape == (8, 6, 3)

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+import oaq
 from benchmarks import onnx_files
 from oaq.capture.from_onnx import import_quantized
 from oaq.doctor import diagnose
@@ -33,11 +34,15 @@ def arrays(content: bytes) -> dict[str, np.ndarray]:
 
 
 def without_constants(content: bytes) -> bytes:
-    """What is left of a file; a layer's own copy of a shared constant goes by the name it was copied from."""
+    """What is left of a file; a layer's own copy of a shared constant goes by the name it was copied from, and one
+    scale per tensor may have become one per axis."""
     made = onnx.load_from_string(content)
     del made.graph.initializer[:]
     for one in made.graph.node:
-        one.input[:] = [name.removesuffix("_repaired") for name in one.input]
+        one.input[:] = [name.rstrip("_").removesuffix("_repaired") for name in one.input]
+        kept = [each for each in one.attribute if each.name != "axis" or one.op_type != "DequantizeLinear"]
+        del one.attribute[:]
+        one.attribute.extend(kept)
     return made.SerializeToString(deterministic=True)
 
 
@@ -76,9 +81,8 @@ def test_every_form_is_proved_safe_and_only_unsafe_outputs_are_changed(folder: P
         np.testing.assert_array_equal(after.op.bias[kept], before.op.bias[kept])
         if layer is not None:
             assert set(layer.changed) == set(found.before[before.name].verdicts["avx2-acc32"].unsafe)
-            assert layer.sqnr > layer.sqnr_seven_bits or "tensor" in form  # one scale for all: nothing can be rescaled
+            assert layer.sqnr > layer.sqnr_seven_bits
             assert layer.measured == data
-            assert layer.rescaled == 0 or "channel" in form
     assert without_constants(found.content) == without_constants(path.read_bytes())
     y, z = results(path.read_bytes(), x), results(found.content, x)
     assert np.abs(y - z).max() < 0.1  # probabilities
@@ -237,3 +241,33 @@ def test_a_file_with_data_beside_it_is_written_beside_it_only(folder: Path, tmp_
 def test_a_missing_file_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be read"):
         repair(tmp_path / "none.onnx")
+
+
+def test_a_certificate_about_the_old_weights_does_not_stay(tmp_path: Path) -> None:
+    program = import_quantized(saved(tmp_path / "m.onnx", two_layers(**heavy_and_light()))).program
+    oaq.export.onnx(program, tmp_path / "sealed.onnx")
+    assert {one.key for one in onnx.load(tmp_path / "sealed.onnx").metadata_props} == {"oaq"}
+    found = repair(tmp_path / "sealed.onnx")
+    assert not onnx.load_from_string(found.content).metadata_props
+    assert "its certificate was about other weights and is left out" in found.notes
+
+
+def test_one_scale_for_all_becomes_one_for_each_output_and_others_keep_every_bit(tmp_path: Path) -> None:
+    made = two_layers(**heavy_and_light())
+    for one in made.graph.initializer:
+        if one.name in ("ws0", "bs0", "wz"):
+            one.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(one)[0], one.name))
+    for one in made.graph.node:
+        if one.output[0] in ("dw0", "dw1", "db0"):
+            del one.attribute[:]
+    made.graph.initializer.append(numpy_helper.from_array(np.float32(0.004), "ws1_"))
+    next(one for one in made.graph.node if one.output[0] == "dw1").input[1] = "ws1_"
+    path = saved(tmp_path / "m.onnx", made)
+    found = repair(path)
+    assert found.layers[0].rescaled == 1
+    before, after = arrays(path.read_bytes()), arrays(found.content)
+    assert before["ws0"].shape == () and after["ws0"].shape == (4,)
+    np.testing.assert_array_equal(np.delete(after["ws0"], 1), before["ws0"])
+    np.testing.assert_array_equal(after["wz"], before["wz"])  # the other layer reads it
+    assert after["wz_repaired"].tolist() == [0, 0, 0, 0]
+    assert np.isfinite(results(found.content, np.ones((1, 4, 4, 4), np.float32))).all()

@@ -262,17 +262,21 @@ def narrowed(numbers: NDArray[np.floating]) -> FloatArray:
 
 
 def checked_shape(shape: Shape, site: Site) -> Shape:
-    """(C, H, W) or (C,).
+    """(C, H, W) or (C,), none of them 0.
 
     Raises:
         UnsupportedOp: anything else.
     """
-    if len(shape) not in (1, 3):
+    if len(shape) not in (1, 3) or min(shape) < 1:
         raise site.unsupported(f"a sample of shape {shape}; oaq knows images (C, H, W) and vectors (C,)")
     return shape
 
 
 def _check_finite(op: FloatOp, site: Site) -> None:
+    parameters = op.parameters if isinstance(op, FloatFunction) else ()
+    clamps = isinstance(op, FloatFunction) and op.name == "clamp"  # which may be open on one side
+    if any(math.isnan(each) or (math.isinf(each) and not clamps) for each in parameters):
+        raise ProgramError(f"{site.shown}: its parameters {parameters} are not finite")
     if isinstance(op, FloatConv2d | FloatLinear):
         bad = sum(int((~np.isfinite(part)).sum()) for part in (op.weight, op.bias))
         if bad:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from oaq.capture.imported import Imported
 from oaq.capture.model_file import SUFFIXES, import_model, stored_unsigned
+from oaq.cli import say
 from oaq.cli.opened import Opened, open_file, opened
 from oaq.errors import UnsupportedOp
+from oaq.overflow.settle import settle
 
 HELP = "an .oaq file, or an .onnx or .tflite file of 8-bit integers"
 
@@ -56,7 +58,7 @@ def open_model(path: Path) -> ModelFile:
 
 
 def open_whole(path: Path) -> Opened:
-    """A file whose integers can be run from its own inputs alone.
+    """A file whose integers can be run from its own inputs alone; biases that leave 32 bits to no effect are settled.
 
     Raises:
         UnsupportedOp: float operators inside the network compute some of its integers.
@@ -67,4 +69,11 @@ def open_whole(path: Path) -> Opened:
             f"{path}: {found.islands[0]}; its integers cannot be run without them. oaq doctor looks at every layer all "
             "the same"
         )
-    return found.opened
+    settled = settle(found.opened.program)
+    if settled.outputs:
+        shown = ", ".join(f"{name}:{output}" for name, outputs in settled.outputs.items() for output in outputs)
+        say.warn(
+            f"{path}: sums of {shown} can leave 32 bits, where other kernels wrap; their results are the same for "
+            "every input, so a bias inside 32 bits gives them too and is taken"
+        )
+    return replace(found.opened, program=settled.program)

@@ -20,6 +20,7 @@ from oaq.numerics.formats import S16
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
+from oaq.overflow.settle import settle
 from oaq.overflow.witness import Witness, witness
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
@@ -89,6 +90,7 @@ def call(arguments: argparse.Namespace) -> int:
     program = model.opened.program
     if arguments.isa is not None:
         return _trigger(model, arguments)
+    program = settle(program).program
     proof = analyze(program)
     node, output = place(arguments.at, {name: len(sums.total) for name, sums in proof.nodes.items()})
     found = witness(program, proof, node, output, "lo" if arguments.low else "hi")

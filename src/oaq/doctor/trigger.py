@@ -23,6 +23,7 @@ from oaq.errors import NoKernel, ProgramError
 from oaq.kernels.plan import plan
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
+from oaq.overflow.settle import settle
 from oaq.overflow.witness import End, witness
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node, TensorSpec
@@ -97,8 +98,8 @@ def find_trigger(
         ProgramError: no such layer, or its registers of that output are proved: nothing drives them out.
     """
     node, watched, op = _watched(program, at, model, unsigned)
-    spec, proof = program.specs(node)[0], analyze(program)
-    tensor = _of_the_layer(program, proof, at, (watched, op, spec))
+    spec, running = program.specs(node)[0], settle(program).program
+    tensor = _of_the_layer(running, analyze(running), at, (watched, op, spec))
     reached, position, lost = _measured(watched, op, spec, tensor)
     limit = watched[0].laid.accumulator.range
     made = Trigger(
@@ -109,7 +110,7 @@ def find_trigger(
         return replace(made, network=back, network_reached=reached, how="built")
     if len(program.inputs) != 1:
         return made
-    return _Search(program, node, (watched, op, spec)).run(made, data, trials, progress)
+    return _Search(running, node, (watched, op, spec)).run(made, data, trials, progress)
 
 
 def _watched(

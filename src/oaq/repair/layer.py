@@ -42,17 +42,25 @@ class Change:
     sqnr_seven_bits: float
 
 
-def change(weight: Ints, scales: NDArray[np.float32], limits: Limits, metric: Metric, *, rescales: bool) -> Change:
-    """Bring a layer inside its limits; outputs that are inside stay as they are.
+def change(
+    weight: Ints,
+    outputs: NDArray[np.intp],
+    scales: NDArray[np.float32],
+    limits: Limits,
+    metric: Metric,
+    *,
+    rescales: bool,
+) -> Change:
+    """Bring some outputs of a layer inside its limits; the others stay as they are.
 
     Args:
         weight: (N, K) integers.
+        outputs: (U,) which to change.
         scales: (N,) of them.
         limits: to keep.
         metric: of its operands.
         rescales: outputs may have scales of their own.
     """
-    outputs = np.nonzero(~limits.kept(weight))[0]
     found = fitted(weight[outputs], limits, metric.of(outputs, len(weight)), rescales=rescales)
     new = weight.copy()
     new[outputs] = found.weight

@@ -45,6 +45,8 @@ def observed(file: OnnxFile, imported: Imported, nodes: Sequence[Node], data: It
     tensors = {node.name: imported.tensors.get(node.inputs[0]) for node in nodes}
     seen = [node for node in nodes if (source := tensors[node.name]) is not None and source.axes is not None]
     names = sorted({imported.tensors[node.inputs[0]].name for node in seen})
+    if not names:
+        return {}
     file.watch(names)
     found: dict[str, list[Seen]] = {node.name: [] for node in seen}
     count = 0

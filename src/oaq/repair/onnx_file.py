@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.capture.from_onnx import OnnxGraph
+from oaq.capture.from_onnx.shapes import QONNX
 from oaq.errors import FormatError, UnsupportedOp
 from oaq.seal.text import KEY
 
@@ -65,24 +66,46 @@ class OnnxFile:
         return value
 
     def replace(self, name: str, value: Array, nodes: Collection[str]) -> None:
-        """Give the layer made of ``nodes`` another value for a constant, of the same type and shape."""
+        """Give the layer made of ``nodes`` another value for a constant, of the same type."""
         own = self._private({self._own[node] for node in nodes if node in self._own})
         holder = self._holders.get(name)
         if holder is not None and self._readers.get(name, set()) <= own and name not in self._results:
             self._fill(holder, value)
             return
-        fresh = f"{name}_repaired"
-        while fresh in self._holders or fresh in self._producer:
-            fresh += "_"
-        made = self.model.graph.initializer.add()
-        made.name, made.data_type = fresh, holder.data_type if holder else helper.np_dtype_to_tensor_dtype(value.dtype)
-        self._fill(made, value)
-        self._holders[fresh] = made
+        fresh = self._fresh(name, value, holder.data_type if holder else helper.np_dtype_to_tensor_dtype(value.dtype))
         for index in self._readers.get(name, set()) & own:
             inputs = self._nodes[index].input
             inputs[:] = [fresh if each == name else each for each in inputs]
             self._readers.setdefault(fresh, set()).add(index)
         self._readers[name] = self._readers.get(name, set()) - own
+
+    def spread(self, name: str, value: Array, nodes: Collection[str], place: tuple[int, int]) -> None:
+        """``replace`` one scale for all by (N,) of them; the zero points beside it are spread too.
+
+        Args:
+            name: of the scale.
+            value: (N,).
+            nodes: that the layer is made of.
+            place: axis of the scaled tensor along which its outputs lie, and how many axes it has.
+        """
+        own = self._private({self._own[node] for node in nodes if node in self._own})
+        axis, rank = place
+        shape: tuple[int, ...] = value.shape
+        for index in sorted(self._readers.get(name, set()) & own):
+            node = self._nodes[index]
+            slot = list(node.input).index(name)
+            if node.domain in QONNX:
+                shape = tuple(len(value) if each == axis else 1 for each in range(rank))
+            elif node.op_type in ("DequantizeLinear", "QuantizeLinear"):
+                kept = [one for one in node.attribute if one.name != "axis"]
+                del node.attribute[:]
+                node.attribute.extend([*kept, helper.make_attribute("axis", axis)])
+            zero = node.input[slot + 1] if slot + 1 < len(node.input) else ""
+            if zero:
+                point = self.constant(zero)
+                each = np.full(shape, point.reshape(-1)[0], point.dtype)
+                node.input[slot + 1] = self._fresh(zero, each, helper.np_dtype_to_tensor_dtype(point.dtype))
+        self.replace(name, value.reshape(shape), nodes)
 
     def drop_certificate(self) -> bool:
         """Take out a certificate of oaq: it is about other weights. Says whether there was one."""
@@ -106,6 +129,17 @@ class OnnxFile:
         if self.model.ByteSize() > LARGEST_FILE:
             raise FormatError(f"{self._graph.where}: grows beyond what one ONNX file holds")
         return self.model.SerializeToString(deterministic=True)
+
+    def _fresh(self, name: str, value: Array, kind: int) -> str:
+        """A further constant, called after ``name``."""
+        fresh = f"{name}_repaired"
+        while fresh in self._holders or fresh in self._producer:
+            fresh += "_"
+        made = self.model.graph.initializer.add()
+        made.name, made.data_type = fresh, kind
+        self._fill(made, value)
+        self._holders[fresh] = made
+        return fresh
 
     def _private(self, own: set[int]) -> set[int]:
         """``own`` and the nodes that compute constants for nobody else."""

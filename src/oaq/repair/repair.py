@@ -32,9 +32,9 @@ from oaq.repair.observe import Batch, Seen, observed
 from oaq.repair.repaired import LayerRepair, Repaired
 from oaq.repair.stored import write_layer
 
-STALE: Final = (
-    "its certificate was about other weights and is left out; quantize again, or check the file with oaq doctor"
-)
+SCALE_PER_AXIS: Final = 13
+"""Opset since which DequantizeLinear has an axis."""
+STALE: Final = "its certificate was about other weights and is left out"
 
 
 def repair(
@@ -71,9 +71,11 @@ def repair(
         return Repaired(content, (), before, before, imported.notes, outside)
     _refuse(unsafe, imported, before, model)
     seen = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
-    file = OnnxFile(content, graph)
-    changes = {node.name: _changed(node, imported, model, seen.get(node.name)) for node in unsafe}
+    file, how = OnnxFile(content, graph), (model, graph.opset >= SCALE_PER_AXIS)
+    changes = {}
     for node in unsafe:
+        outputs = before[node.name].verdicts[model.name].unsafe
+        changes[node.name] = _changed(node, imported, (outputs, *how), seen.get(node.name))
         write_layer(file, imported.sources[node.name], changes[node.name], _steps(node, imported))
     notes = [*imported.notes, *([STALE] if file.drop_certificate() else [])]
     content = file.content()
@@ -114,7 +116,11 @@ def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model
             )
 
 
-def _changed(node: Node, imported: Imported, model: RegisterModel, seen: Seen | None) -> Change:
+def _changed(
+    node: Node, imported: Imported, how: tuple[NDArray[np.int64], RegisterModel, bool], seen: Seen | None
+) -> Change:
+    """``how``: which outputs, on which registers, and whether one scale for all may become one for each output."""
+    outputs, model, spreads = how
     op, spec = _layer(node, imported)
     source = imported.sources[node.name]
     weight = op.weight.reshape(len(op.weight), -1).astype(np.int64)
@@ -122,8 +128,8 @@ def _changed(node: Node, imported: Imported, model: RegisterModel, seen: Seen | 
     if seen is not None:
         metric = measured(seen, spec.affine.zero_point, centred=source.bias is not None)
     limits = limits_of(op, spec, model, unsigned=source.weight.dtype == "uint8")
-    rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1)
-    made = change(weight, source.scales, limits, metric, rescales=rescales)
+    rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1 or spreads)
+    made = change(weight, outputs.astype(np.intp), source.scales, limits, metric, rescales=rescales)
     return made if source.bias is not None else replace(made, shift=np.zeros(len(made.outputs)))
 
 

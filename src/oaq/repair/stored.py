@@ -32,7 +32,8 @@ def write_layer(file: OnnxFile, source: LayerSource, made: Change, steps: Reals)
     weight = made.weight.reshape(shape)
     file.replace(source.weight.name, _weights(source, weight, made.scales), source.nodes)
     if source.weight_scale is not None:
-        _replace_some(file, source, source.weight_scale.name, made, made.scales)
+        place = source.axes[0], len(source.split)
+        _replace_some(file, source, source.weight_scale.name, made, (made.scales, place))
     if source.bias is not None:
         _write_bias(file, source, made, steps)
 
@@ -66,12 +67,13 @@ def _write_bias(file: OnnxFile, source: LayerSource, made: Change, steps: Reals)
     file.replace(source.bias.name, flat.reshape(stored.shape), source.nodes)
     if source.bias_scale is not None and follows:
         grown = (np.float32(source.x_scale) * made.scales).astype(np.float32)
-        _replace_some(file, source, source.bias_scale.name, made, grown)
+        place = stored.shape.index(flat.size), stored.ndim
+        _replace_some(file, source, source.bias_scale.name, made, (grown, place))
 
 
 def _follows(source: LayerSource, scale: NDArray[Any] | None) -> bool:
-    """The bias has a scale per output, and it is s_x * s_w."""
-    if scale is None or scale.size != len(source.scales):
+    """The scale of the bias is s_x * s_w."""
+    if scale is None or scale.size not in (1, len(source.scales)):
         return False
     own = np.float64(source.x_scale) * source.scales.astype(np.float64)
     return bool(np.all(np.abs(scale.astype(np.float64) / own - 1.0) <= SAME_BIAS_SCALE))
@@ -83,12 +85,19 @@ def _whole(wanted: Reals, otherwise: Reals) -> NDArray[np.int64]:
     return np.rint(np.where(fits, wanted, otherwise)).astype(np.int64)
 
 
-def _replace_some(file: OnnxFile, source: LayerSource, name: str, made: Change, values: NDArray[np.float32]) -> None:
-    """The scales of outputs that were rescaled; others keep every bit."""
+def _replace_some(
+    file: OnnxFile, source: LayerSource, name: str, made: Change, by: tuple[NDArray[np.float32], tuple[int, int]]
+) -> None:
+    """The scales of outputs that were rescaled; others keep every bit. One for all becomes one for each."""
     at = made.outputs[made.factor != 1]
-    stored = np.array(file.constant(name))
     if not len(at):
         return
-    flat = stored.reshape(-1)
+    values, place = by
+    stored = np.array(file.constant(name))
+    alone = stored.size == 1 and len(values) > 1
+    flat = np.repeat(stored.reshape(-1), len(values)) if alone else stored.reshape(-1)
     flat[at] = values[at]
-    file.replace(name, flat.reshape(stored.shape), source.nodes)
+    if alone:
+        file.spread(name, flat, source.nodes, place)
+    else:
+        file.replace(name, flat.reshape(stored.shape), source.nodes)

@@ -186,6 +186,8 @@ MOVES = {
     "bilinear": one("Resize", "", "s", s=np.array([1, 1, 2, 2], np.float32), mode="linear"),
     "depth to space": one("DepthToSpace", blocksize=2, sample=(8, 3, 4)),
     "pixel shuffle": one("DepthToSpace", blocksize=2, mode="CRD", sample=(8, 3, 4)),
+    "results nobody looks at": Case([node("MaxPool", ["x"], ["t", "i"], kernel_shape=[2, 2]),
+                                     node("Dropout", ["t"], ["y", "m"])], opset=11),
     "identities": Case([node("Identity", ["x"], "t"), node("Dropout", ["t"], "u"), node("Relu", ["u"], "v"),
                         node("Cast", ["v"], "y", to=1)], opset=13),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks.import_equality import compare_with_onnxruntime
 from oaq.capture.from_onnx import curves, import_quantized
+from oaq.capture.from_onnx.values import LONGEST_RUN
 from oaq.program import ops
 from tests.capture.from_onnx.files import MICROSOFT, model, node
 
@@ -166,3 +168,17 @@ def test_a_function_of_two_tensors_stays_outside(tmp_path: Path) -> None:
     path.write_bytes(network([node("Sub", ["r", "d"], "f")]).SerializeToString())
     (island,) = import_quantized(path).islands
     assert [kind for _, kind in island.nodes if "Quantize" not in kind and "quantize" not in kind] == ["Sub"]
+
+
+@pytest.mark.parametrize("op", ["Neg", "Relu"])
+def test_a_function_or_layer_with_too_many_nodes_behind_it_stays_outside(op: str, tmp_path: Path) -> None:
+    def chained(start: str, count: int) -> list[onnx.NodeProto]:
+        names = [start, *(f"n{index}" for index in range(count - 1)), "f"]
+        return [node(op, [one], other) for one, other in pairwise(names)]
+
+    differ, _ = steps(network(chained("r", LONGEST_RUN)), tmp_path)
+    assert differ == 0
+    path = tmp_path / "longer.onnx"
+    path.write_bytes(network(chained("r", LONGEST_RUN + 1)).SerializeToString())
+    (island,) = import_quantized(path).islands
+    assert island.why.endswith(f"more than {LONGEST_RUN} nodes come between it and a quantizer")

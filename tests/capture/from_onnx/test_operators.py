@@ -273,6 +273,35 @@ def test_what_has_no_integers_stays_outside_and_says_why(name: str, tmp_path: Pa
     assert island.why == f"f ({nodes[0].op_type}): {why}"
 
 
+def batch_norm(gamma: NDArray[np.float32]) -> tuple[list[onnx.NodeProto], tuple[int, ...], dict[str, Any]]:
+    nodes = [
+        QUANTIZE,
+        node("DequantizeLinear", ["q", "s", "z"], "d"),
+        node("DequantizeLinear", ["w", "ws", "wz"], "wr", axis=0),
+        node("Conv", ["d", "wr"], "c"),
+        node("BatchNormalization", ["c", "gamma", "beta", "mean", "variance"], "n", epsilon=1e-3),
+        node("Relu", ["n"], "f"),
+        QUANTIZE_RESULT,
+        DEQUANTIZE_RESULT,
+    ]
+    return nodes, SHAPE, {**CONV, "gamma": gamma, "beta": f32(6) - 1, "mean": f32(6) - 1, "variance": f32(6)}
+
+
+def test_a_batch_norm_between_a_layer_and_its_quantizer_is_part_of_the_layer(tmp_path: Path) -> None:
+    imported, seen = run(tmp_path, *batch_norm(f32(6)))
+    assert kinds(imported) == ["Conv2d"]
+    assert imported.islands == ()
+    assert imported.sources["c"].nodes[-2:] == ("c", "n")
+    assert list(seen.integers) == ["Conv2d, in float"]
+    assert seen.differ["Conv2d, in float"] <= 20
+
+
+def test_a_batch_norm_of_negative_factor_stays_outside(tmp_path: Path) -> None:
+    imported, _ = run(tmp_path, *batch_norm(f32(6) - 1))
+    (island,) = imported.islands
+    assert island.why.startswith("n (BatchNormalization): its sums are multiplied by something that is no positive")
+
+
 def test_a_row_of_vectors_times_a_matrix_is_a_convolution_of_one_pixel(tmp_path: Path) -> None:
     nodes = [
         QUANTIZE,

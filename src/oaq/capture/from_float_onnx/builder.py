@@ -171,7 +171,7 @@ class Builder(Assembly):
             UnsupportedOp: it is computed from the input, or holds no numbers.
         """
         found = self.file.constant(name)
-        if found is None or found.dtype.kind not in "fiu":
+        if found is None or found.dtype.kind not in "fiu" or not found.size:
             raise unsupported(node, f"its input {name!r} is no constant number; only constants can be taken there")
         with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
             return found.astype(np.float64)
@@ -200,6 +200,10 @@ class Builder(Assembly):
         if not shape or shape[0] != self.file.batch:
             raise unsupported(node, f"it mixes samples: {shape} from a batch of {self.file.batch}")
         return shape[1:]
+
+    def wants_more(self, node: OnnxNode) -> bool:
+        """Whether anybody looks at more than the node's first result."""
+        return any(name in self.file.outputs or name in self.file.consumers for name in node.outputs[1:] if name)
 
     def foldable(self, name: str, node: OnnxNode) -> FloatNode | None:
         """The node that computes ``name`` if nobody but ``node`` sees its result: that may be made part of it."""

@@ -69,18 +69,19 @@ def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
 
 def batch_norm(build: Builder, node: OnnxNode) -> None:
     """BatchNormalization in evaluation: a scale and a shift per channel."""
-    if integer(node, "training_mode", 0) or any(node.outputs[1:]):
+    if integer(node, "training_mode", 0) or build.wants_more(node):
         raise unsupported(node, "it normalizes with the statistics of each batch; export the network in evaluation")
     if not integer(node, "spatial", 1):
         raise unsupported(node, "spatial=0 normalizes every pixel by itself; oaq scales channels")
-    weight, bias, mean, variance = (build.constant(node.given(index), node) for index in range(1, 5))
+    tensor, axes = build.counted(node.given(0), node)
+    channels = build.shapes[tensor][0]
+    given = [build.constant(node.given(index), node) for index in range(1, 5)]
+    if axes[0] != 0 or any(each.shape != (channels,) for each in given):
+        shapes = ", ".join(str(each.shape) for each in given)
+        raise unsupported(node, f"its numbers {shapes} are not one for each of {channels} channels, which come first")
+    weight, bias, mean, variance = given
     epsilon = float(str(np.float32(real(node, "epsilon", 1e-5))))  # the decimal that the exporter has narrowed
     numbers = batch_norm_numbers((mean, variance), epsilon, (weight, bias), site(node))
-    tensor, axes = build.counted(node.given(0), node)
-    if axes[0] != 0:
-        raise unsupported(node, "it scales rows or columns of an image; oaq scales channels")
-    if any(each.shape != (build.shapes[tensor][0],) for each in numbers):
-        raise unsupported(node, f"its numbers {numbers[0].shape} are not one for each of {build.shapes[tensor][0]}")
     made = build.scale_and_shift(tensor, numbers, build.foldable(node.given(0), node), site(node))
     build.write(node, made, axes)
 

@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 def unchanged(build: Builder, node: OnnxNode) -> None:
     """Identity, Dropout in evaluation, Cast between float types."""
-    if any(node.outputs[1:]):
+    if build.wants_more(node):
         raise unsupported(node, "more than its first result is wanted")
     if node.op == "Dropout" and node.given(2) and build.file.constant(node.given(2)) is None:
         raise unsupported(node, "whether it is training is computed while it runs")

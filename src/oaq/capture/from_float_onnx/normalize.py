@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from oaq.capture.from_float_onnx import functions, layers, moves, pools
 from oaq.capture.from_float_onnx.builder import Builder, Left, View, laid, unsupported
 from oaq.capture.from_float_onnx.recognized import recognize
@@ -82,7 +84,8 @@ def normalize(
     """
     file = read(path, _with_batch(path, input_shapes or {}), dequantize=True)
     try:
-        return _normalized(file, name or file.name)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused where it ends up
+            return _normalized(file, name or file.name)
     except OaqError as error:
         raise type(error)(f"{file.where}: {error}") from error
 

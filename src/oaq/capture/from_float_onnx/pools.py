@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 def max_pool(build: Builder, node: OnnxNode) -> None:
     """MaxPool; where it rounds its size up, padding below and to the right stands for what is missing."""
-    if any(node.outputs[1:]):
+    if build.wants_more(node):
         raise unsupported(node, "its indices are wanted; oaq gives the values only")
     tensor, found = _windows(build, node)
     op = FloatMaxPool(_pair(found.kernel), _pair(found.stride), _around(found), _pair(found.dilation))

@@ -105,7 +105,7 @@ def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, done: dict[str, Value
         operands: Operands = []
         for name in node.inputs:
             value = GRID if name == root else _operand(file, name, root, done)
-            if value is None:
+            if value is None or (node.op == "Clip" and operands and value.ndim):
                 return None
             operands.append(value)
         done[node.name] = formula(node, operands)

@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.from_onnx.attributes import real, text
+from oaq.capture.from_onnx.attributes import integer, real, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, View, curve_of
+from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, Value, View, curve_of, extended
 from oaq.capture.from_onnx.walk import Walk, clamped
 from oaq.capture.from_onnx.weights import real_constant, stored
 from oaq.numerics.ranges import IntRange
@@ -103,15 +103,13 @@ def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
     source = walk.draft.tensors[reals.view.tensor].range
     if not np.all(np.isfinite(curve[source.lo : source.hi + 1])):
         raise Stays("it is not finite everywhere")
-    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), (*reals.nodes, node))
+    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), extended(reals.nodes, node))
     walk.transparent[node.name] = None
 
 
 def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.generic], name: str) -> None:
     """A bias or a factor per output that comes after the sum."""
-    sums = pending.sums
-    if not isinstance(sums, Sums) or pending.clamp != (-math.inf, math.inf) or pending.moves:
-        raise Stays("its input is clamped or moved already, or is no sum of products")
+    sums = _open_sums(pending)
     if constant.dtype.kind != "f":
         raise Stays("its constant is no float")
     flat = _per_output(sums, pending, constant)
@@ -126,7 +124,38 @@ def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.
         case _:
             with np.errstate(all="ignore"):
                 changed = sums.scaled(np.float32(1) / flat.astype(np.float32), node)
-    walk.values[node.outputs[0]] = replace(pending, make=changed.operator, nodes=(*pending.nodes, node), sums=changed)
+    walk.values[node.outputs[0]] = replace(
+        pending, make=changed.operator, nodes=extended(pending.nodes, node), sums=changed
+    )
+
+
+def batch_norm(walk: Walk, node: OnnxNode) -> None:
+    """BatchNormalization of sums not quantized yet: a factor and a bias per output."""
+    pending = walk.values.get(node.given(0))
+    sums = _open_sums(pending)
+    if integer(node, "training_mode", 0) or any(node.outputs[1:]) or sums.axis != 1:
+        raise Stays("it is in training, or does not run along the outputs")
+    arrays = [walk.constant(node.given(index), "statistics").reshape(-1) for index in range(1, 5)]
+    if any(array.size != len(sums.unit) or array.dtype.kind != "f" for array in arrays):
+        raise Stays("its statistics are not one float per output")
+    gamma, beta, mean, variance = (array.astype(np.float64) for array in arrays)
+    with np.errstate(all="ignore"):
+        factor = gamma / np.sqrt(variance + real(node, "epsilon", 1e-5))
+        changed = sums.scaled(factor, node).shifted(beta - mean * factor, None, node)
+    assert isinstance(pending, Pending)
+    walk.values[node.outputs[0]] = replace(
+        pending, make=changed.operator, nodes=extended(pending.nodes, node), sums=changed
+    )
+
+
+def _open_sums(pending: Value | None) -> Sums:
+    """The sums of a layer that nothing has clamped or moved yet."""
+    sums = pending.sums if isinstance(pending, Pending) else None
+    if not isinstance(pending, Pending) or not isinstance(sums, Sums):
+        raise Stays("its input is no sum of products")
+    if pending.clamp != (-math.inf, math.inf) or pending.moves:
+        raise Stays("its input is clamped or moved already")
+    return sums
 
 
 def _per_output(sums: Sums, pending: Pending, constant: NDArray[np.generic]) -> NDArray[np.floating]:
@@ -261,6 +290,7 @@ ARITHMETIC: Final[Mapping[str, Callable[..., Curve]]] = {
 RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     **dict.fromkeys(FUNCTIONS, function),
     **dict.fromkeys(("Relu", "Clip"), clip),
+    "BatchNormalization": batch_norm,
     **dict.fromkeys(("Sub", "Div", "Pow", "Min", "Max"), arithmetic),
 }
 """By operator; Add and Mul are in ``joins``."""

@@ -131,7 +131,7 @@ def _demand(walk: Walk) -> Demand:
     """What the graph's outputs need, of the program and of the rest."""
     demand = Demand()
     waiting = list(reversed(walk.graph.outputs))
-    entries: set[int] = set()
+    seen: set[int] = set()
     while waiting:
         name = waiting.pop()
         if name in demand.seen or name in walk.graph.constants:
@@ -140,15 +140,15 @@ def _demand(walk: Walk) -> Demand:
         number = _held(walk, name)
         if number is not None:
             demand.outputs.setdefault(number, name)
-            fresh = _inputs_behind(walk, number) - entries
-            entries |= fresh
-            waiting += [walk.entries[one] for one in sorted(fresh, reverse=True)]
+            fresh = _inputs_behind(walk, number, seen)
+            demand.entries += fresh
+            waiting += [walk.entries[one] for one in reversed(fresh)]
         else:
             node = walk.graph.producers.get(name)
             if node is not None and node.name not in demand.outside:
                 demand.outside[node.name] = node
                 waiting += reversed([one for one in node.inputs if one])
-    demand.entries = sorted(entries)
+    demand.entries.sort()
     return demand
 
 
@@ -169,9 +169,9 @@ def _held(walk: Walk, name: str) -> int | None:
     return None if walk.draft.writer(view.tensor) is None else view.tensor
 
 
-def _inputs_behind(walk: Walk, number: int) -> set[int]:
-    """Inputs of the program that a tensor depends on."""
-    found, seen, waiting = set(), set(), [number]
+def _inputs_behind(walk: Walk, number: int, seen: set[int]) -> list[int]:
+    """Inputs of the program that a tensor depends on, in order; what has been ``seen`` is not looked at again."""
+    found, waiting = [], [number]
     while waiting:
         one = waiting.pop()
         if one in seen:
@@ -179,10 +179,10 @@ def _inputs_behind(walk: Walk, number: int) -> set[int]:
         seen.add(one)
         writer = walk.draft.writer(one)
         if writer is None:
-            found.add(one)
+            found.append(one)
         else:
             waiting += writer.inputs
-    return found
+    return sorted(found)
 
 
 def _assembled(walk: Walk, demand: Demand) -> Imported:

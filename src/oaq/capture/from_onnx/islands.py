@@ -41,10 +41,10 @@ def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[
     held |= {name: names[number] for name, number in _aliases(walk, demand).items()}
     found = []
     for part in _connected(nodes):
-        written = {name for node in part for name in node.outputs if name}
+        written = dict.fromkeys(name for node in part for name in node.outputs if name)
         read = dict.fromkeys(name for node in part for name in node.inputs if name and name not in written)
         reads = tuple(dict.fromkeys(held[name] for name in read if name in held))
-        writes = tuple(entered[name] for name in entered if name in written)
+        writes = tuple(entered[name] for name in written if name in entered)
         where: Place = "output" if not writes else "inside" if reads else "input"
         why = next((walk.why[node.name] for node in part if node.name in walk.why), "")
         found.append(Island(tuple((node.name, node.kind) for node in part), reads, writes, where, why))

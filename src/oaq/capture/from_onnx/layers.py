@@ -14,7 +14,7 @@ from oaq.capture.from_onnx.draft import program_shape
 from oaq.capture.from_onnx.graph import Array, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.sums import Make, Sums, bias_of
-from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Stays, View, arranged, flattened
+from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Stays, View, arranged, extended, flattened
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.weights import (
     QuantizedConstant,
@@ -307,7 +307,7 @@ def cast(walk: Walk, node: OnnxNode) -> None:
     value = walk.values.get(node.given(0))
     wanted = walk.graph.dtype(node.outputs[0])
     if isinstance(value, Pending) and wanted == np.float32 and not value.moves:
-        walk.values[node.outputs[0]] = replace(value, nodes=(*value.nodes, node))
+        walk.values[node.outputs[0]] = replace(value, nodes=extended(value.nodes, node))
     elif isinstance(value, Integers) and wanted in (np.int32, np.int64) and not value.index:
         walk.values[node.outputs[0]] = replace(value, index=True)
         walk.transparent[node.name] = None

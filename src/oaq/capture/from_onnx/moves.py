@@ -14,7 +14,7 @@ from oaq.capture.from_onnx.draft import arrangement, full
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
 from oaq.capture.from_onnx.layout import Layout
-from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged
+from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged, extended
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.windows import window
 from oaq.numerics.ranges import IntRange
@@ -43,7 +43,7 @@ def move(walk: Walk, node: OnnxNode) -> None:
         case Reals() if counted:
             walk.values[node.outputs[0]] = replace(value, view=moved(walk, node, value.view, None))
         case Pending() if not (node.op in ("Resize", "Upsample") and text(node, "mode", "nearest") != "nearest"):
-            walk.values[node.outputs[0]] = replace(value, moves=(*value.moves, node))
+            walk.values[node.outputs[0]] = replace(value, moves=extended(value.moves, node))
             return
         case _:
             raise Stays(f"its input {node.given(0)!r} is not quantized")

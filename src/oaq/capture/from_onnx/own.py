@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from oaq.capture.from_onnx.draft import Draft, DraftNode
-from oaq.capture.from_onnx.graph import OnnxGraph
+from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.program import ops
 
 PRODUCER: Final = "oaq"
@@ -20,16 +20,16 @@ def restore_names(graph: OnnxGraph, draft: Draft) -> None:
     for tensor in draft.tensors:
         tensor.name = tensor.name or tensor.file.removesuffix(INTEGERS)
     ends = {*graph.inputs, *graph.outputs}
+    of_file = {node.name: node for node in graph.nodes}
     for node in draft.nodes:
-        node.name = _numberless(_of_program(graph, node), ends)
+        node.name = _numberless(_of_program(graph, node, of_file.get(node.name)), ends)
 
 
-def _of_program(graph: OnnxGraph, node: DraftNode) -> str:
+def _of_program(graph: OnnxGraph, node: DraftNode, of_file: OnnxNode | None) -> str:
     """The name before the export spelled one node as several."""
     match node.op:
         case ops.Lookup():
-            gather = next((one for one in graph.nodes if one.name == node.name), None)
-            cast = graph.producers.get(gather.given(1)) if gather else None
+            cast = graph.producers.get(of_file.given(1)) if of_file else None
             return cast.name.removesuffix(".index") if cast else node.name
         case ops.Reshape():
             return node.name.removesuffix(".reshaped")

@@ -157,7 +157,7 @@ class Sums:
         # Operators of integers alone have no scale of their weights: it is what their sums are multiplied by later.
         scales = constant.scale if constant.stored_scale is not None else self.unit / np.float32(x.scale)
         return LayerSource(
-            nodes=tuple(node.name for node in (*constant.nodes, *self.nodes)),
+            nodes=tuple(dict.fromkeys(node.name for node in (*constant.nodes, *self.nodes))),
             weight=constant.stored,
             weight_scale=constant.stored_scale,
             weight_zero_point=constant.stored_zero_point,

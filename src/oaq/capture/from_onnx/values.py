@@ -19,6 +19,11 @@ SIGNED: int = 128
 """What is added to signed integers to make them u8."""
 
 
+LONGEST_RUN: int = 64
+"""Nodes that one function, or all that comes between a layer and its quantizer, is written out in; each value on the
+way holds those before it, so a damaged file must not make it long."""
+
+
 class Stays(Exception):
     """A node stays in float. Its text says why; it never reaches a user as an error."""
 
@@ -139,6 +144,17 @@ class Pending:
 
 
 Value = Integers | Reals | Gathered | Pending
+
+
+def extended(nodes: tuple[OnnxNode, ...], node: OnnxNode) -> tuple[OnnxNode, ...]:
+    """One node more.
+
+    Raises:
+        Stays: there are ``LONGEST_RUN`` already.
+    """
+    if len(nodes) >= LONGEST_RUN:
+        raise Stays(f"more than {LONGEST_RUN} nodes come between it and a quantizer")
+    return (*nodes, node)
 
 
 def curve_of(draft: Draft, reals: Reals) -> NDArray[np.float32]:

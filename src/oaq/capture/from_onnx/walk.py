@@ -18,7 +18,18 @@ from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, p
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, Value, View, curve_of, settled
+from oaq.capture.from_onnx.values import (
+    Integers,
+    Meaning,
+    Pending,
+    Reals,
+    Stays,
+    Value,
+    View,
+    curve_of,
+    extended,
+    settled,
+)
 from oaq.capture.from_onnx.weights import count_readers
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
@@ -221,8 +232,8 @@ class Walk:
             Stays: from the rule.
         """
         mark = self.draft.mark()
-        floats: tuple[dict, ...] = (self.values, self.quantized, self.absorbed, self.transparent, self.rounded)
-        journals = (*floats, self.sources, self.made, self.entries)
+        of_file: tuple[dict, ...] = (self.values, self.quantized, self.absorbed, self.transparent, self.rounded)
+        journals = (*of_file, self.sources, self.made, self.entries)
         lengths = [len(journal) for journal in journals]
         notes = len(self.notes)
         try:
@@ -284,4 +295,4 @@ def multipliers(ratios: Sequence[np.floating] | NDArray[np.floating]) -> Requant
 def clamped(pending: Pending, lo: float, hi: float, node: OnnxNode) -> Pending:
     """A float result, clamped once more."""
     least, most = (min(max(end, lo), hi) for end in pending.clamp)
-    return replace(pending, clamp=(least, most), nodes=(*pending.nodes, node))
+    return replace(pending, clamp=(least, most), nodes=extended(pending.nodes, node))

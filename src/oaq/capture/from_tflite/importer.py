@@ -52,8 +52,9 @@ FLOAT_BY_NATURE: Final = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN", "DEQUA
 """Operators that nobody expects among integers."""
 
 ROUNDING: Final = {
-    "float32_half_even": "Sums become the integers of LiteRT's default kernels (XNNPACK). Its reference kernels round "
-    "twice in fixed point: one step apart at most; requantize='fixed_point' has their multipliers.",
+    "float32_half_even": "Sums become the integers of LiteRT's default kernels for int8 (XNNPACK). Its kernels for "
+    "uint8, and its reference kernels, round twice in fixed point: one step apart at most; requantize='fixed_point' "
+    "has their multipliers.",
     "fixed_point": "Sums are rounded once with the multipliers of TFLite's reference kernels, which round twice: one "
     "step apart at most, where the first rounding lands on a tie.",
 }

@@ -1,0 +1,154 @@
+r"""What repairing an int8 file costs, beside what ``reduce_range`` costs: real networks, photos nobody calibrated on.
+
+    python -m benchmarks.repair [efficientnet-lite0 mobilenet-v2]
+
+ONNX Runtime quantizes each network twice (QDQ, U8S8, a scale per channel; with and without ``reduce_range``); oaq
+repairs the one without for ``avx2-acc32``, from the file alone and with the calibration photos. Each file is run by
+ONNX Runtime and by OpenVINO on this CPU, and by OpenVINO held to AVX2 and to AVX-512 without VNNI, where vpmaddubsw
+saturates. Logits are compared with the float network's, and with the same file's on this CPU. Writes
+``results/repair.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.float_onnx import export_float, run_float
+from benchmarks.harness import Result, save, stamp
+from oaq.capture.from_onnx import import_quantized
+from oaq.cli.images import Batches
+from oaq.doctor import diagnose
+from oaq.repair import Repaired, repair
+from oaq.report.agreement import sqnr_db
+from oaq.report.peers import onnxruntime_peer, openvino_peer, quantize_by_onnxruntime
+from recipes.data.photos import calibration, comparison, labelled, views
+from recipes.networks import NETWORKS, Network
+
+ISA = "avx2-acc32"
+VIEWS = 5
+RUNS = (
+    ("onnxruntime", "this CPU", ""),
+    ("openvino", "this CPU", ""),
+    ("openvino", "held to AVX2", "AVX2"),
+    ("openvino", "held to AVX-512 without VNNI", "AVX512_CORE"),
+)
+PEERS = {"onnxruntime": onnxruntime_peer, "openvino": openvino_peer}
+Batch = NDArray[np.float32]
+Row = tuple[tuple[str, str], ...]
+
+
+def files(net: Network, module: torch.nn.Module, folder: Path) -> dict[str, Path]:
+    """The four files, by name."""
+    photos = list(Batches(calibration(), net.preprocess, 8))
+    export_float(module, photos[0][:1], folder / "float.onnx")
+    found = {name: folder / f"{name.replace(' ', '-')}.onnx" for name in ("original", "reduce_range")}
+    for name, path in found.items():
+        quantize_by_onnxruntime(folder / "float.onnx", path, photos, reduce_range=name == "reduce_range")
+    for name, data in (("repaired", None), ("repaired with data", photos)):
+        made = repair(found["original"], ISA, data)
+        found[name] = folder / f"{name.replace(' ', '-')}.onnx"
+        made.save(found[name])
+        sys.stdout.write(f"{net.name}, {name}: {summary(made)}\n")
+    return found
+
+
+def summary(made: Repaired) -> str:
+    """What was changed."""
+    outputs = sum(len(one.changed) for one in made.layers)
+    rounded = sum(one.rounded for one in made.layers)
+    weights = sum(one.weights_changed for one in made.layers)
+    return (
+        f"{len(made.layers)} of {len(made.before.layers)} layers, {outputs} of "
+        f"{sum(one.outputs for one in made.before.layers)} outputs ({rounded} rounded again, {outputs - rounded} "
+        f"rescaled), {weights} weights"
+    )
+
+
+def logits(model: Path, runtime: str, isa: str, x: Batch, folder: Path) -> Batch:
+    """Of every view, in a process of its own: oneDNN reads ONEDNN_MAX_CPU_ISA once."""
+    given, answer = folder / "x.npy", folder / "y.npy"
+    np.save(given, x)
+    environment = {**os.environ, **({"ONEDNN_MAX_CPU_ISA": isa, "DNNL_MAX_CPU_ISA": isa} if isa else {})}
+    command = [sys.executable, "-m", "benchmarks.repair", "--child", runtime, str(model), str(given), str(answer)]
+    subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, check=True)
+    return np.load(answer)
+
+
+def rows(name: str) -> Iterator[Row]:
+    """One line per file and machine."""
+    net = NETWORKS[name]
+    module = net.load()
+    photos = comparison()
+    x = np.concatenate([views(photo, net.preprocess) for photo in photos])
+    right = np.array([one.label for one in labelled()])
+    plain = slice(0, len(right) * VIEWS, VIEWS)
+    expected = np.concatenate([run_float(module, x[first : first + 8]) for first in range(0, len(x), 8)])
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for file, path in files(net, module, folder).items():
+            unsafe = len(diagnose(import_quantized(path).program, (ISA,)).unsafe(ISA))
+            native: dict[str, Batch] = {}
+            for runtime, machine, isa in RUNS:
+                y = logits(path, runtime, isa, x, folder)
+                own = native.setdefault(runtime, y)
+                classes = y.argmax(axis=1)
+                row: Row = (
+                    ("network", name),
+                    ("file", file),
+                    ("unsafe layers", str(unsafe)),
+                    ("runtime", runtime),
+                    ("machine", machine),
+                    ("SQNR against float, dB", f"{sqnr_db(expected, y):.2f}"),
+                    ("SQNR on labelled photos, dB", f"{sqnr_db(expected[plain], y[plain]):.2f}"),
+                    ("top-1 as float, %", f"{100 * np.mean(classes == expected.argmax(axis=1)):.1f}"),
+                    ("labelled right", f"{np.sum(classes[plain] == right)} of {len(right)}"),
+                    (
+                        "equal to its logits on this CPU",
+                        "yes" if np.array_equal(own, y) else f"{sqnr_db(own, y):.2f} dB",
+                    ),
+                )
+                sys.stdout.write("  ".join(value for _, value in row) + "\n")
+                sys.stdout.flush()
+                yield row
+
+
+def child(runtime: str, model: str, given: str, answer: str) -> None:
+    """One view at a time."""
+    peer, x = PEERS[runtime](Path(model), "int8", 2), np.load(given)
+    np.save(answer, np.concatenate([peer.run(x[index : index + 1]) for index in range(len(x))]))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Repair, run everywhere, write the result file."""
+    parser = argparse.ArgumentParser("python -m benchmarks.repair", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.child:
+        child(*given.child)
+        return 0
+    command = " ".join(["python -m benchmarks.repair", *sys.argv[1:]])
+    notes = (
+        f"{VIEWS} views of each of {len(comparison())} photos that calibration never saw, against the float network; "
+        "labelled photos are the first 20, one view each",
+        f"repaired for {ISA}: every pair of products proved to fit 16 bits, per tap and over the window",
+    )
+    found: tuple[Row, ...] = ()
+    for name in given.networks:
+        found += tuple(rows(name))
+        sys.stdout.write(f"{save(Result('repair', command, stamp(), rows=found, notes=notes), 'repair')}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""TFLite files: the integers of LiteRT's default kernels, islands, and what is wrong said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import oaq
+from benchmarks import fuzz_tflite
+from benchmarks.fuzz_onnx import judge
+from benchmarks.import_equality import Seen
+from benchmarks.tflite_equality import compare, runs, with_every_output
+from benchmarks.tflite_files import Model, network
+from oaq import reference
+from oaq.capture.from_tflite import import_tflite
+from oaq.capture.imported import weight_from_file, weight_to_file
+from oaq.errors import FormatError, NoKernel, OaqError, UnsupportedOp
+from oaq.program import ops
+
+KINDS = [np.int8, np.uint8]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_integers_are_those_of_litert(kind: type[np.generic], seed: int) -> None:
+    content = network(seed, kind)
+    imported, seen = import_tflite(content), Seen()
+    names = [source.name for source in imported.tensors.values()]
+    ends = np.iinfo(kind)
+    rng = np.random.default_rng(seed)
+    photos = [rng.integers(ends.min, ends.max + 1, (1, 9, 9, 3)) for _ in range(4)]
+    photos += [np.full((1, 9, 9, 3), end) for end in (ends.min, ends.max)]
+    for got in runs(with_every_output(content, names), "AUTO", names, photos):
+        compare(imported, got, seen)
+    assert len(seen.skipped) <= 1  # the mean before it is flattened has no name in the file
+    assert {"Conv2d", "Linear", "Add"} <= set(seen.integers)
+    if kind is np.int8:  # uint8 goes to kernels that round twice in fixed point
+        assert seen.differ["Conv2d"] == seen.differ["Linear"] == 0, seen
+    assert max(seen.most.values()) <= 1, seen
+
+
+def test_what_no_layer_computes_is_an_island_at_the_end() -> None:
+    imported = import_tflite(network())
+    assert imported.is_whole
+    (island,) = imported.islands
+    assert island.where == "output" and [kind for _, kind in island.nodes] == ["SOFTMAX"]
+    assert island.reads == imported.program.outputs == ("f",)
+
+
+def test_programs_run_with_the_plan_that_is_proved() -> None:
+    program = import_tflite(network()).program
+    x = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3)).astype(np.uint8)
+    try:
+        session = oaq.Session(oaq.plan(program))
+    except NoKernel:
+        pytest.skip("NOT RUN: the native module is not built")
+    np.testing.assert_array_equal(session.run_integers(x)[0], reference.run(program, x).outputs[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_go_back_into_the_file_as_they_came(kind: type[np.generic]) -> None:
+    imported = import_tflite(network(0, kind))
+    for node in imported.program.summing_nodes():
+        assert isinstance(node.op, ops.Conv2d | ops.Linear)
+        source = imported.sources[node.name]
+        stored = weight_to_file(source, node.op.weight)
+        assert stored.min() >= np.iinfo(kind).min and stored.max() <= np.iinfo(kind).max
+        np.testing.assert_array_equal(weight_from_file(source, stored, node.op.weight.shape), node.op.weight)
+
+
+@pytest.mark.parametrize("scale", [0.0, float("nan"), float("inf"), -1.0])
+def test_impossible_scales_are_refused(scale: float) -> None:
+    with pytest.raises(FormatError, match="its scale 0 is"):
+        import_tflite(network(scale=scale))
+
+
+def test_files_without_integers_are_refused(tmp_path: Path) -> None:
+    net = Model()
+    x, y = (net.tensor(name, (1, 4), np.float32) for name in "xy")
+    net.operator(19, [x], [y])
+    with pytest.raises(UnsupportedOp, match="holds no layer of 8-bit integers"):
+        import_tflite(net.content([x], [y]))
+    with pytest.raises(FormatError, match="cannot be read"):
+        import_tflite(tmp_path / "missing.tflite")
+    with pytest.raises(FormatError):
+        import_tflite(b"not a model")
+
+
+def test_any_truncation_ends_in_one_error_or_a_program() -> None:
+    content = network()
+    for length in range(0, len(content), 37):
+        try:
+            import_tflite(content[:length])
+        except OaqError:
+            continue
+
+
+def test_broken_files_end_in_one_error_or_a_program() -> None:
+    files, kinds = fuzz_tflite.unbroken(), set()
+    for index in range(600):
+        outcome = judge(fuzz_tflite.broken(files, 1, index), load=fuzz_tflite.load)
+        assert outcome.kind != "DEFECT", (index, outcome.detail)
+        kinds.add(outcome.kind)
+    assert {"imported", "FormatError"} <= kinds
