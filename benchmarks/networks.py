@@ -120,7 +120,7 @@ def _restricted(
     """OpenVINO int8 held to less than the CPU has: its sums may overflow there, so its precision is only noted."""
     x, expected = known
     for most, isa in HELD.items():
-        environment = dict.fromkeys(("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"), most)
+        environment = {"ONEDNN_MAX_CPU_ISA": most, "DNNL_MAX_CPU_ISA": most}
         child = stack.enter_context(ProcessPeer(files["int8"], x, "openvino", "int8", threads, environment))
         yield Contender(
             name=f"{child.name}, held to {most}",
@@ -156,7 +156,7 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
     else:
         program = quantize(net, batches, **budget)
         if made is not None:
-            given.keep.mkdir(parents=True, exist_ok=True)
+            made.parent.mkdir(parents=True, exist_ok=True)
             oaq.save(program, made)
     plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
