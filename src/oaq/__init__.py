@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oaq import export
+from oaq.capture.model_file import import_model
+from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
     AccumulatorOverflow,
     CalibrationError,
@@ -55,9 +57,12 @@ __all__ = [
     "UnsupportedOp",
     "__version__",
     "analyze",
+    "diagnose",
     "export",
+    "import_model",
     "load",
     "plan",
+    "qat",
     "quantize",
     "report",
     "save",
