@@ -142,6 +142,8 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
         net, how, paths = known.load(), known.preprocess, calibration(given.limit)
     elif given.calibrate is not None:
         net, how = models.load(model), images.preprocess(given, None, (224, 224))
+        if isinstance(net, Path):
+            raise FormatError(f"{model}: peers get their float file from a torch module; give FILE.py:NAME")
         paths = images.files(given.calibrate)[: given.limit]
     else:
         raise FormatError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import flatbuffers
@@ -84,57 +85,62 @@ def filled(kind: type[T], **values: int) -> T:
     return one
 
 
-def network(seed: int = 0, kind: type[np.generic] = np.int8, scale: float = 0.02) -> bytes:
-    """Conv 3x3 (SAME, stride 2, ReLU6), depthwise, a residual, mean, fully connected, softmax."""
-    rng, net = np.random.default_rng(seed), Model()
-    code = schema.BuiltinOperator
-    at = -128 if kind is np.int8 else 0
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Draws weights, with the bias that goes with them."""
 
-    def weights(name: str, shape: tuple[int, ...], axis: int, count: int, x_scale: float) -> tuple[int, int]:
-        """Weights and the bias that goes with them."""
-        if kind is np.uint8:
-            scales, zeros, data = [0.01], [128], rng.integers(0, 256, shape)
+    net: Model
+    kind: type[np.generic]
+    rng: np.random.Generator
+
+    def draw(self, name: str, shape: tuple[int, ...], axis: int, x_scale: float) -> tuple[int, int]:
+        """(weights, bias): a scale per output along ``axis`` for int8, one scale and a zero point for uint8."""
+        count = shape[axis]
+        if self.kind is np.uint8:
+            scales, zeros, data = [0.01], [128], self.rng.integers(0, 256, shape)
         else:
-            scales, zeros = rng.uniform(0.005, 0.02, count).tolist(), [0] * count
-            data = rng.integers(-127, 128, shape)
-        steps = [x_scale * one for one in scales]
+            scales, zeros = self.rng.uniform(0.005, 0.02, count).tolist(), [0] * count
+            data = self.rng.integers(-127, 128, shape)
+        steps, bias = [x_scale * one for one in scales], self.rng.integers(-500, 500, count)
         return (
-            net.tensor(name, shape, kind, scale=scales, zero=zeros, axis=axis, data=data),
-            net.tensor(f"{name}.b", (count,), np.int32, scale=steps, data=rng.integers(-500, 500, count)),
+            self.net.tensor(name, shape, self.kind, scale=scales, zero=zeros, axis=axis, data=data),
+            self.net.tensor(f"{name}.b", (count,), np.int32, scale=steps, data=bias),
         )
 
-    x = net.tensor("x", (1, 9, 9, 3), kind, scale=[scale], zero=[at + 100])
-    c = net.tensor("c", (1, 5, 5, 8), kind, scale=[6 / 255], zero=[at])
-    d = net.tensor("d", (1, 5, 5, 8), kind, scale=[0.05], zero=[at + 90])
-    a = net.tensor("a", (1, 5, 5, 8), kind, scale=[0.06], zero=[at + 80])
-    m = net.tensor("m", (1, 8), kind, scale=[0.03], zero=[at + 70])
-    f = net.tensor("f", (1, 5), kind, scale=[0.1], zero=[at + 128])
-    y = net.tensor("y", (1, 5), kind, scale=[1 / 256], zero=[at])
+
+def window(kind: type[T], stride: int) -> T:
+    """Options of a convolution with SAME padding."""
+    return filled(kind, padding=SAME, strideH=stride, strideW=stride, dilationHFactor=1, dilationWFactor=1)
+
+
+def network(seed: int = 0, kind: type[np.generic] = np.int8, scale: float = 0.02) -> bytes:
+    """Conv 3x3 (SAME, stride 2, ReLU6), depthwise, a residual, mean, fully connected, softmax."""
+    net = Model()
+    code, options, weights = (
+        schema.BuiltinOperator,
+        schema.BuiltinOptions,
+        Weights(net, kind, np.random.default_rng(seed)),
+    )
+    at = -128 if kind is np.int8 else 0
+
+    def activation(name: str, shape: tuple[int, ...], step: float, zero: int) -> int:
+        return net.tensor(name, shape, kind, scale=[step], zero=[at + zero])
+
+    x, c = activation("x", (1, 9, 9, 3), scale, 100), activation("c", (1, 5, 5, 8), 6 / 255, 0)
+    d, a = activation("d", (1, 5, 5, 8), 0.05, 90), activation("a", (1, 5, 5, 8), 0.06, 80)
+    m, f = activation("m", (1, 8), 0.03, 70), activation("f", (1, 5), 0.1, 128)
+    y = activation("y", (1, 5), 1 / 256, 0)
     axes = net.tensor("axes", (2,), np.int32, data=np.array([1, 2]))
-    conv = filled(schema.Conv2DOptionsT, padding=SAME, strideH=2, strideW=2, dilationHFactor=1, dilationWFactor=1)
-    conv.fusedActivationFunction = RELU6
-    depthwise = filled(
-        schema.DepthwiseConv2DOptionsT, padding=SAME, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1
-    )
-    depthwise.depthMultiplier = 1
-    options = schema.BuiltinOptions
-    net.operator(code.CONV_2D, [x, *weights("w0", (8, 3, 3, 3), 0, 8, scale)], [c], (options.Conv2DOptions, conv))
-    net.operator(
-        code.DEPTHWISE_CONV_2D,
-        [c, *weights("w1", (1, 3, 3, 8), 3, 8, 6 / 255)],
-        [d],
-        (options.DepthwiseConv2DOptions, depthwise),
-    )
+    conv, depthwise = window(schema.Conv2DOptionsT, 2), window(schema.DepthwiseConv2DOptionsT, 1)
+    conv.fusedActivationFunction, depthwise.depthMultiplier = RELU6, 1
+    full, softmax = filled(schema.FullyConnectedOptionsT), filled(schema.SoftmaxOptionsT)
+    softmax.beta = 1.0
+    first, second = weights.draw("w0", (8, 3, 3, 3), 0, scale), weights.draw("w1", (1, 3, 3, 8), 3, 6 / 255)
+    net.operator(code.CONV_2D, [x, *first], [c], (options.Conv2DOptions, conv))
+    net.operator(code.DEPTHWISE_CONV_2D, [c, *second], [d], (options.DepthwiseConv2DOptions, depthwise))
     net.operator(code.ADD, [c, d], [a], (options.AddOptions, filled(schema.AddOptionsT)))
     net.operator(code.MEAN, [a, axes], [m], (options.ReducerOptions, filled(schema.ReducerOptionsT)))
-    full = filled(schema.FullyConnectedOptionsT)
-    net.operator(
-        code.FULLY_CONNECTED,
-        [m, *weights("w2", (5, 8), 0, 5, 0.03)],
-        [f],
-        (options.FullyConnectedOptions, full),
-    )
-    softmax = filled(schema.SoftmaxOptionsT)
-    softmax.beta = 1.0
+    last = weights.draw("w2", (5, 8), 0, 0.03)
+    net.operator(code.FULLY_CONNECTED, [m, *last], [f], (options.FullyConnectedOptions, full))
     net.operator(code.SOFTMAX, [f], [y], (options.SoftmaxOptions, softmax))
     return net.content([x], [y])

@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from oaq import export
+from oaq.capture.model_file import import_model
+from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
     AccumulatorOverflow,
     CalibrationError,
@@ -36,6 +38,7 @@ from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
+    from oaq import qat
     from oaq.ptq.quantize import quantize
 
     __version__: str
@@ -55,9 +58,12 @@ __all__ = [
     "UnsupportedOp",
     "__version__",
     "analyze",
+    "diagnose",
     "export",
+    "import_model",
     "load",
     "plan",
+    "qat",
     "quantize",
     "report",
     "save",

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import reference
+from oaq.doctor.diagnose import verdict
 from oaq.doctor.observed import Watch, true_sums, watches
 from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import laid_out
@@ -126,6 +127,8 @@ def _watched(
         chosen = watch.outputs == output
         if chosen.any():
             mine.append(replace(watch, outputs=watch.outputs[chosen], cell=watch.cell[chosen]))
+    if not mine and (why := verdict(node.op, program.specs(node)[0], model, unsigned=unsigned).why):
+        raise ProgramError(f"{name} on {model.name}: {why}: every sum is undefined there, whatever it is")
     if not mine:
         raise ProgramError(f"{name}, output {output}: proved safe on {model.name}; no input drives it out")
     return node, mine, node.op
