@@ -133,7 +133,7 @@ NB_MODULE(_native, module) {
   module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
              nb::arg("zero_point"), nb::arg("clamp"),
-             "clamp(half_even(real / scale) + zero_point), channels made innermost; False if a value is NaN.");
+             "Real values to integers, channels made innermost; False if one is NaN.");
   nb::class_<Session> session(module, "Session", "A network ready to run: steps in order, one arena, threads.");
   session.def(nb::init<std::size_t, int>(), nb::arg("arena_bytes"), nb::arg("threads"));
   define_steps(session);

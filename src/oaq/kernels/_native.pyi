@@ -22,9 +22,7 @@ def quantize(
     zero_point: int,
     clamp: Sequence[int],
 ) -> bool:
-    """
-    clamp(half_even(real / scale) + zero_point), channels made innermost; False if a value is NaN.
-    """
+    """Real values to integers, channels made innermost; False if one is NaN."""
 
 class Session:
     """A network ready to run: steps in order, one arena, threads."""
