@@ -17,7 +17,7 @@ PY := $(VENV)/bin/python
 STEP := @.ci/step
 CONSTRAINTS := requirements/constraints.txt
 PIP_INSTALL := $(PY) -m pip install --quiet --constraint $(CONSTRAINTS)
-NATIVE_FILES := $(wildcard CMakeLists.txt) $(shell find native -type f \( -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -name '*.cmake' -o -name '*.inc' \) 2>/dev/null)
+NATIVE_FILES := $(wildcard CMakeLists.txt) $(shell find native -type f \( -name '*.cc' -o -name '*.h' -o -name '*.txt' -o -name '*.cmake' -o -name '*.inc' -o -name '*.py' \) 2>/dev/null)
 CXX_FILES := $(filter %.cc %.h %.inc,$(NATIVE_FILES))
 PY_DIRS := src tests recipes benchmarks native
 

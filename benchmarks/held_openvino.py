@@ -5,8 +5,6 @@ python -m benchmarks.held_openvino MODEL INPUTS.npy OUTPUTS.npy
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.child import child
 from oaq.report.peers import openvino_peer
 
 Batch = NDArray[np.float32]
@@ -34,16 +33,10 @@ def outputs(model: Path, x: Batch, isa: str = "", threads: int = 1) -> Batch:
     with tempfile.TemporaryDirectory() as folder:
         given, result = Path(folder) / "x.npy", Path(folder) / "y.npy"
         np.save(given, x)
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.held_openvino", str(model), str(given), str(result), str(threads)],
-            env={**os.environ, **({"ONEDNN_MAX_CPU_ISA": isa} if isa else {})},
-            cwd=Path(__file__).parent.parent,
-            capture_output=True,
-            text=True,
-            check=False,
+        child(
+            ["benchmarks.held_openvino", str(model), str(given), str(result), str(threads)],
+            {"ONEDNN_MAX_CPU_ISA": isa} if isa else {},
         )
-        if done.returncode:
-            raise RuntimeError(f"OpenVINO ended with {done.returncode}:\n{done.stderr[-2000:]}")
         return np.load(result)
 
 

@@ -5,8 +5,9 @@ r"""Whole networks: oaq on every instruction set beside ONNX Runtime and OpenVIN
     python -m benchmarks.networks net.py:make --calibrate photos/ --size 224 --resize 256
 
 Peers get the same float network as ONNX and, for int8, ONNX Runtime's static QDQ quantization (U8S8, a scale per
-channel) on the same calibration data. OpenVINO runs twice: as it is, and in a process under ONEDNN_MAX_CPU_ISA=AVX2,
-which is the honest comparison for our AVX2 rows.
+channel) on the same calibration data. OpenVINO runs three times: as it is, and in processes under ONEDNN_MAX_CPU_ISA
+AVX2 and AVX512_CORE (no VNNI), which are the honest comparisons for our rows of those instruction sets. Beside our AVX2
+plan stand the same network's plans that leave 16 bits at every step (acc32) and never enter them (exact).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import oaq
 from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.process_peer import ProcessPeer
@@ -42,8 +44,13 @@ from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
 
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2", "resnet18")
-AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
-"""What makes oneDNN, hence OpenVINO, behave as on a CPU whose best is AVX2."""
+HELD = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
+"""What oneDNN, hence OpenVINO, is held to (ONEDNN_MAX_CPU_ISA), and the instruction set that is for us."""
+WIDE = {
+    "oaq avx2, 32-bit sums": ("gemm_u8s8_avx2_acc32", "depthwise_u8s8_avx2_exact"),
+    "oaq avx2, exact": ("gemm_u8s8_avx2_exact", "depthwise_u8s8_avx2_exact"),
+}
+"""The same network without 16-bit sums: what they are worth."""
 Batch = NDArray[np.float32]
 
 
@@ -57,6 +64,7 @@ class Subject:
         plans: of the integer network, by name.
         x: the batch that is timed: real inputs.
         calibration: batches the int8 peers are calibrated on, as ours was.
+        kept: folder of the peers' files, read if they are there; None for a temporary one.
     """
 
     name: str
@@ -64,12 +72,13 @@ class Subject:
     plans: dict[str, Plan]
     x: Batch
     calibration: Sequence[Batch]
+    kept: Path | None = None
 
 
 def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Latency:
     """Check and time everybody, side by side."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = subject.kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cpus = stack.enter_context(pinned(threads))
         with say.bar("ONNX Runtime: export and calibrate", None):
             files = _files(subject, folder)
@@ -91,8 +100,10 @@ def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Late
 
 def _files(subject: Subject, folder: Path) -> dict[str, Path]:
     files = {"fp32": folder / "float.onnx", "int8": folder / "int8.onnx"}
-    export_float(subject.net, subject.x, files["fp32"])
-    quantize_by_onnxruntime(files["fp32"], files["int8"], subject.calibration)
+    if not all(file.exists() for file in files.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        export_float(subject.net, subject.x, files["fp32"])
+        quantize_by_onnxruntime(files["fp32"], files["int8"], subject.calibration)
     return files
 
 
@@ -106,20 +117,22 @@ def _peers(files: dict[str, Path], threads: int, openvino: bool) -> Iterator[Pee
 def _restricted(
     files: dict[str, Path], known: tuple[Batch, Batch], threads: int, stack: ExitStack
 ) -> Iterable[Contender]:
-    """OpenVINO int8 held to AVX2: its own sums may overflow there, so its outputs are measured and not required."""
+    """OpenVINO int8 held to less than the CPU has: its sums may overflow there, so its precision is only noted."""
     x, expected = known
-    child = stack.enter_context(ProcessPeer(files["int8"], x, "openvino", "int8", threads, AVX2))
-    yield Contender(
-        name=f"{child.name}, held to AVX2",
-        ours=False,
-        precision="int8",
-        isa="avx2",
-        take=child.take,
-        outputs=lambda: child.outputs().reshape(expected.shape),
-        reference=expected,
-        least_sqnr_db=-20.0,
-        against="float",
-    )
+    for most, isa in HELD.items():
+        environment = {"ONEDNN_MAX_CPU_ISA": most, "DNNL_MAX_CPU_ISA": most}
+        child = stack.enter_context(ProcessPeer(files["int8"], x, "openvino", "int8", threads, environment))
+        yield Contender(
+            name=f"{child.name}, held to {most}",
+            ours=False,
+            precision="int8",
+            isa=isa,
+            take=child.take,
+            outputs=lambda child=child: child.outputs().reshape(expected.shape),
+            reference=expected,
+            least_sqnr_db=-20.0,
+            against="float",
+        )
 
 
 def prepare(given: argparse.Namespace, model: str) -> Subject:
@@ -129,6 +142,8 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
         net, how, paths = known.load(), known.preprocess, calibration(given.limit)
     elif given.calibrate is not None:
         net, how = models.load(model), images.preprocess(given, None, (224, 224))
+        if isinstance(net, Path):
+            raise FormatError(f"{model}: peers get their float file from a torch module; give FILE.py:NAME")
         paths = images.files(given.calibrate)[: given.limit]
     else:
         raise FormatError(
@@ -136,10 +151,19 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
         )
     batches = list(Batches(paths, how, 8))
     budget = {} if given.budget is ... else {"budget": given.budget}
-    program = quantize(net, batches, **budget)
-    plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
     name = model if known is not None else model.rpartition(":")[2]
-    return Subject(name, net, plans, np.concatenate(batches)[: given.batch], batches)
+    made = given.keep / f"{name}.oaq" if given.keep is not None else None
+    if made is not None and made.exists():
+        program = oaq.load(made)
+    else:
+        program = quantize(net, batches, **budget)
+        if made is not None:
+            made.parent.mkdir(parents=True, exist_ok=True)
+            oaq.save(program, made)
+    plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
+    plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
+    kept = given.keep / name if given.keep is not None else None
+    return Subject(name, net, plans, np.concatenate(batches)[: given.batch], batches, kept)
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
@@ -167,6 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="folder of prepared networks: read from it, or written to it"
+    )
     parser.add_argument("--no-openvino", action="store_true")
     images.add_arguments(parser)
     given = parser.parse_args(arguments)

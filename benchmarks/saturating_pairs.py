@@ -18,7 +18,6 @@ import itertools
 import json
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -30,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.child import child
 from benchmarks.harness import Result, save, stamp
 from oaq.doctor.registers import Order, RegisterModel
 from oaq.doctor.sums import is_depthwise, lay
@@ -248,24 +248,15 @@ HELD = {"AVX2": "AVX2", "AVX-512 without VNNI": "AVX512_CORE"}
 def ask(runtime: str, layers: Sequence[Layer], isa: str = "", emulator: str = "") -> list[tuple[set[Pair], str]]:
     """``saturated`` of every layer in a process of its own, held to ``isa`` or under an emulator."""
     chosen = json.dumps([LAYERS.index(layer) for layer in layers])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {"OMP_NUM_THREADS": "1"}
     if isa:
         environment["ONEDNN_MAX_CPU_ISA"] = isa
     python = [sys.executable]
     if emulator:  # an emulator runs the interpreter itself, so the virtual environment is passed by name
         python = [*shlex.split(emulator), str(Path(sys.executable).resolve())]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [*python, "-m", "benchmarks.saturating_pairs", "--child", runtime, "--layers", chosen],
-        env=environment,
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{runtime} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    answers = json.loads(done.stdout.splitlines()[-1])
+    printed = child(["benchmarks.saturating_pairs", "--child", runtime, "--layers", chosen], environment, python)
+    answers = json.loads(printed.splitlines()[-1])
     return [({(a, b) for a, b in pairs}, kernel) for pairs, kernel in answers]
 
 

@@ -139,6 +139,7 @@ def simulated_machine(fault: Fault | None = None) -> Iterator[None]:
     """Let ``oaq.kernels._native`` be this module, with ``fault`` in its kernels."""
     module = ModuleType(NAME)
     module.Session = Session  # type: ignore[attr-defined]
+    module.quantize = _quantize  # type: ignore[attr-defined]
     module.kernel_table = lambda: list(ENTRIES)  # type: ignore[attr-defined]
     module.cpu_isas = lambda: ["scalar", "avx2", "vnni"]  # type: ignore[attr-defined]
     with _native(module), mock.patch.object(Session, "fault", fault):
@@ -164,6 +165,13 @@ def _native(module: ModuleType | None) -> Iterator[None]:
             del sys.modules[NAME]
         else:
             sys.modules[NAME] = before  # type: ignore[assignment]
+
+
+def _quantize(real: np.ndarray, q: np.ndarray, scale: float, zero_point: int, clamp: tuple[int, int]) -> bool:
+    if np.isnan(real).any():
+        return False
+    q[...] = Affine(scale, zero_point).quantize(real, IntRange(*clamp)).transpose(0, 2, 1)
+    return True
 
 
 def _requantize(requant: Any) -> Requantize:

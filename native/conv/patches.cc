@@ -73,12 +73,9 @@ void Patches::gather_inside(const std::uint8_t* x, int row, int column, int coun
     const std::uint8_t* from = x + (static_cast<std::ptrdiff_t>(line) * width_ + first) * channels_;
     for (int i = 0; i < count; ++i, at += stride_, from += x_step) copy_over(at, from, line_bytes);
   }
-  const auto rest = static_cast<std::size_t>(bytes_ - line_bytes * window_.kernel[0]);
-  for (int i = 0; rest && i < count; ++i) std::memset(to + static_cast<std::size_t>(i) * stride_, 0, rest);
 }
 
 void Patches::gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const {
-  std::uint8_t* end = to + bytes_;
   const auto bytes = static_cast<std::size_t>(group_channels_);
   for (int i = 0; i < window_.kernel[0]; ++i) {
     const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
@@ -90,7 +87,6 @@ void Patches::gather_one(const std::uint8_t* x, int row, int column, std::uint8_
         std::memcpy(to, x + (static_cast<std::ptrdiff_t>(line) * width_ + place) * channels_, bytes);
     }
   }
-  std::memset(to, 0, static_cast<std::size_t>(end - to));
 }
 
 }  // namespace oaq

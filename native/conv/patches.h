@@ -27,7 +27,8 @@ class Patches {
     return x + static_cast<std::ptrdiff_t>(position) * channels_ + group * group_channels_;
   }
 
-  // Copies the operands of `count` positions; where the window leaves the tensor they are the zero point.
+  // Copies the operands of `count` positions; where the window leaves the tensor they are the zero point. What fills up
+  // the last step is left as it is: its weights are zero.
   void gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const;
 
  private:

@@ -13,8 +13,11 @@
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 16 * 1024;  // of operands: with a tile of weights they stay in the first cache
-constexpr int kFewPositions = 8;        // per thread: with fewer, threads share outputs instead
+constexpr int kBlockBytes = 16 * 1024;       // of operands: with a tile of weights they stay in the first cache
+constexpr int kLargeBlockBytes = 64 * 1024;  // where weights are many, so that they are read less often
+constexpr std::size_t kFewWeights = 128 * 1024;
+constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
+constexpr int kFewPositions = 8;       // per thread: with fewer, threads share outputs instead
 
 class Conv2d : public Step {
  public:
@@ -52,6 +55,22 @@ class Conv2d : public Step {
 
 int divided_up(int a, int b) { return (a + b - 1) / b; }
 
+// Exactly `columns` bytes, without the call that a copy of unknown size is: in pieces that may overlap.
+template <int kPiece>
+void copy_pieces(std::uint8_t* to, const std::uint8_t* from, int columns) {
+  for (int at = 0; at + kPiece < columns; at += kPiece) std::memcpy(to + at, from + at, kPiece);
+  std::memcpy(to + columns - kPiece, from + columns - kPiece, kPiece);
+}
+
+void copy_columns(std::uint8_t* to, const std::uint8_t* from, int columns) {
+  if (columns >= 16)
+    copy_pieces<16>(to, from, columns);
+  else if (columns >= 4)
+    copy_pieces<4>(to, from, columns);
+  else
+    copy_pieces<1>(to, from, columns);
+}
+
 Conv2d::Conv2d(const ConvSpec& spec)
     : row_(*spec.row),
       kernel_(gemm_kernel(*spec.row)),
@@ -72,7 +91,8 @@ Conv2d::Conv2d(const ConvSpec& spec)
   for (int group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
   const int most = kernel_.most_rows;
-  block_rows_ = std::clamp(kBlockBytes / patches_.bytes() / most, 1, 16) * most;
+  const int bytes = packed_.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
+  block_rows_ = std::clamp(bytes / patches_.bytes() / most, 1, 16) * most;
   sums_bytes_ = static_cast<std::size_t>(most * row_.tile_n) * sizeof(std::int32_t);
   results_bytes_ = static_cast<std::size_t>(block_rows_ * row_.tile_n);
   block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
@@ -114,9 +134,8 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   const FloatRequant how = requant_.from(0);
   GemmCall call{};
   call.sums = reinterpret_cast<std::int32_t*>(scratch);
-  call.hi = how.hi;
+  call.hi = how.clamp_hi;
   call.zero = how.zero;
-  call.lo_less_zero = how.clamp_lo - how.zero;
   call.lo = how.clamp_lo;
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
@@ -125,11 +144,14 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
     const auto channel = static_cast<std::size_t>(group * outputs_ + first);
     call.stride = block.x_stride;
     call.packed = packed_.data() + of.packed;
+    call.next = kAhead;
+    if (block.rows > kernel_.most_rows && tile + 1 < end)
+      call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);
     call.segments = schedule_.segments.data() + 2 * of.first;
     call.segment_count = of.count;
     call.bias = bias_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
     call.scale = how.scale + channel;
-    if (kernel_.requantizes && !requant_.is_fixed())
+    if (kernel_.requantizes && requant_.is_below_one())
       run_tile(call, block, channel, columns, scratch + sums_bytes_);
     else
       sum_tile(call, block, channel, columns);
@@ -156,8 +178,8 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::size_t channel, i
   }
   if (whole) return;
   for (int row = 0; row < block.rows; ++row)
-    std::memcpy(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
-                results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, static_cast<std::size_t>(columns));
+    copy_columns(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
+                 results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, columns);
 }
 
 // The same where the kernel leaves s32 sums.

@@ -24,14 +24,14 @@ struct GemmCall {
   const std::int32_t* bias;      // (tile_n)
   std::uint8_t* y;               // where u8 results go, moved on likewise; null: s32 sums stay in `sums`
   std::int64_t y_stride;
-  const float* scale;   // (tile_n)
+  const float* scale;   // (tile_n), each below 1
   std::int64_t groups;  // of rows, one after another; 1 if y is null; 0 on return
-  float hi;             // clamp.hi - zero
+  std::int32_t hi;      // the clamp
   std::int32_t zero;
-  std::int32_t lo_less_zero;
-  std::uint32_t lo;
+  std::int32_t lo;
+  std::int64_t next;  // bytes from `packed` to weights that are wanted soon; any number is safe
 };
-static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, lo) == 100);
+static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104);
 using GemmSums = void (*)(GemmCall*);
 
 // The functions of one table row. `sums[part - 1][rows - 1]` computes the first `part / parts` of a tile's outputs.

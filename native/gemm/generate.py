@@ -10,77 +10,41 @@ assembles the same bytes. Registers of all functions:
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k
     rdx  segments          rbx  steps left in this segment
-    rcx  segments left
+    rcx  segments left                     rbp  bytes to the next tile's weights
 
 At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
 bytes between rows, rdx the multipliers and rcx what is still to be added.
+
+What the loops reach on a Zen 4 core, L1-resident, is in docs/performance.md. Orders of instructions matter there: with
+zmm registers, both multiplications of a row come before both additions (212 GMAC/s; alternating: 171), with ymm
+registers they alternate (190 either way).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
-HI, ZERO, LO_LESS_ZERO, LO = range(88, 104, 4)
-BASES = ("%r9", "%r10", "%r11", "%rax")
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """How one step of a row is summed.
-
-    Attributes:
-        name: of the table row, without "gemm_u8s8_".
-        register: "ymm" or "zmm".
-        rows: most rows of x a tile may have; registers decide.
-        step: instructions of one step on row ``r``, given its address; uses temporaries only.
-        load: loads the weights of one step.
-        accumulators: per row and vector of outputs.
-        spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
-    """
-
-    name: str
-    register: str
-    rows: int
-    accumulators: int
-    load: Callable[[Tile], Iterator[str]]
-    step: Callable[[Tile, int, str], Iterator[str]]
-    spill: Callable[[Tile, int, int], Iterator[str]]
-    constants: str = ""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One register shape: rows of x by vectors of outputs."""
-
-    how: Arithmetic
-    rows: int
-    vectors: int
-
-    @property
-    def bytes(self) -> int:
-        """Of one register."""
-        return 32 if self.how.register == "ymm" else 64
-
-    def reg(self, index: int) -> str:
-        """By number."""
-        return f"%{self.how.register}{index}"
-
-    def acc(self, row: int, index: int) -> str:
-        """The accumulators come first."""
-        return self.reg(row * self.vectors * self.how.accumulators + index)
-
-    def sums(self, row: int, vector: int) -> str:
-        """Where a spill leaves the s32 sums."""
-        return self.acc(row, vector * self.how.accumulators)
-
-    def free(self, index: int) -> str:
-        """What the accumulators of the tallest tile leave."""
-        return self.reg(self.how.rows * 2 * self.how.accumulators + index)
+from epilogue import added_sums, finish
+from tile import (
+    BASES,
+    BIAS,
+    COUNT,
+    GROUPS,
+    NEXT,
+    PACKED,
+    SEGMENTS,
+    STRIDE,
+    SUMS,
+    Y_STRIDE,
+    Arithmetic,
+    Tile,
+    X,
+    Y,
+    row_address,
+)
 
 
 def load_bytes(tile: Tile) -> Iterator[str]:
@@ -91,11 +55,22 @@ def load_bytes(tile: Tile) -> Iterator[str]:
 
 def pair_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
     """Vpmaddubsw + vpaddw: two s16 lanes per output."""
+    if tile.bytes == 64:
+        yield from pair_sums_wide(tile, row, x)
+        return
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
         into = tile.free(3) if v + 1 < tile.vectors else tile.free(2)
         yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
         yield f"vpaddw {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+
+
+def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
+    """The same with registers enough to keep two rows apart."""
+    quad, into = tile.free(2 + row % 2), [tile.free(4 + row % 2 * 2 + v) for v in range(tile.vectors)]
+    yield f"vpbroadcastd {x}, {quad}"
+    yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into[v]}" for v in range(tile.vectors))
+    yield from (f"vpaddw {into[v]}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v in range(tile.vectors))
 
 
 def quad_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
@@ -139,7 +114,7 @@ def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
 def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
     """The two s16 lanes of each output added as s32, exactly."""
     acc = tile.acc(row, vector)
-    yield f"vpmaddwd {tile.free(4) if tile.bytes == 64 else tile.free(0)}, {acc}, {acc}"
+    yield f"vpmaddwd {tile.free(0)}, {acc}, {acc}"
 
 
 def spill_none(tile: Tile, row: int, vector: int) -> Iterator[str]:
@@ -156,19 +131,13 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 
 ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs),
-    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, constants="always"),
+    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, ones="step"),
     Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
-    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, constants="always"),
-    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, constants="always"),
+    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, ones="step"),
     Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, spill_none),
 )
-
-
-def row_address(row: int, k: int) -> str:
-    """X at ``row``, ``k`` bytes ahead: three rows share a base register."""
-    inside = ("", ",%r8", ",%r8,2")[row % 3]
-    return f"{k or ''}({BASES[row // 3]}{inside})"
 
 
 def one_step(tile: Tile) -> Iterator[str]:
@@ -184,7 +153,8 @@ def tile_bytes(tile: Tile) -> int:
 
 
 def advance(tile: Tile) -> Iterator[str]:
-    """Move the pointers on by one step."""
+    """Move the pointers on by one step; the weights of the next tile start on their way to the second cache."""
+    yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
         yield f"addq $4, {base}"
@@ -206,20 +176,9 @@ def start_segment(tile: Tile) -> Iterator[str]:
 
 
 def ones(tile: Tile) -> Iterator[str]:
-    """s16 ones in every lane, where a spill or a step needs them."""
-    if tile.how.constants:
+    """s16 ones in every lane, where a step needs them."""
+    if tile.how.ones == "step":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(4)}"
-
-
-def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
-    """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
-    if tile.how.name == "avx2_acc16":
-        yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
-    for row in range(tile.rows):
-        for v in range(tile.vectors):
-            sums = tile.sums(row, v)
-            yield from tile.how.spill(tile, row, v)
-            yield f"vpaddd {row * row_bytes + v * tile.bytes}({addend}), {sums}, {sums}"
 
 
 def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
@@ -229,65 +188,6 @@ def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     for row in range(tile.rows):
         for v in range(tile.vectors):
             yield f"vmovdqu{suffix} {tile.sums(row, v)}, {(row * 2 + v) * tile.bytes}(%rax)"
-
-
-def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
-    """Requantize in registers and store u8: float32(sums) * scale, cut off above, rounded half to even, and so on.
-
-    Too small a value becomes INT32_MIN in the conversion and is cut off below like any other.
-    """
-    yield from added_sums(tile, addend, row_bytes)
-    yield f"movq {SCALE}(%rdi), %rdx"
-    yield f"movq {Y_STRIDE}(%rdi), %r8"
-    yield f"movq {Y}(%rdi), %r9"
-    if tile.rows > 3:
-        yield "leaq (%r8,%r8,2), %rbx"
-        for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
-            yield f"leaq ({before},%rbx), {base}"
-    hi = f"{HI}(%rdi){{1to16}}" if tile.bytes == 64 else tile.reg(13)
-    if tile.bytes == 32:
-        yield f"vbroadcastss {HI}(%rdi), %ymm13"
-        yield f"vpbroadcastw {ZERO}(%rdi), %ymm14"
-        yield f"vpbroadcastb {LO}(%rdi), %ymm15"
-    for row in range(tile.rows):
-        for v in range(tile.vectors):
-            sums = tile.sums(row, v)
-            yield f"vcvtdq2ps {sums}, {sums}"
-            yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
-            yield f"vminps {hi}, {sums}, {sums}"
-            yield f"vcvtps2dq {sums}, {sums}"
-    yield from store_zmm(tile) if tile.bytes == 64 else store_ymm(tile)
-
-
-def store_zmm(tile: Tile) -> Iterator[str]:
-    """Sixteen bytes from each register."""
-    for row in range(tile.rows):
-        for v in range(tile.vectors):
-            sums = tile.sums(row, v)
-            yield f"vpmaxsd {LO_LESS_ZERO}(%rdi){{1to16}}, {sums}, {sums}"
-            yield f"vpaddd {ZERO}(%rdi){{1to16}}, {sums}, {sums}"
-            yield f"vpmovusdb {sums}, {row_address(row, 16 * v)}"
-
-
-def store_ymm(tile: Tile) -> Iterator[str]:
-    """Two rows at a time: packing works within 128-bit lanes, vpermq and vpshufd put the outputs in order."""
-    for row in range(0, tile.rows, 2):
-        other = min(row + 1, tile.rows - 1)
-        for each in sorted({row, other}):
-            into = tile.sums(each, 0)
-            yield f"vpackssdw {tile.sums(each, tile.vectors - 1)}, {into}, {into}"
-            yield f"vpaddsw %ymm14, {into}, {into}"
-        both = tile.sums(row, 0)
-        half = both.replace("ymm", "xmm")
-        yield f"vpackuswb {tile.sums(other, 0)}, {both}, {both}"
-        yield f"vpmaxub %ymm15, {both}, {both}"
-        yield f"vpermq $0xd8, {both}, {both}"
-        yield f"vpshufd $0xd8, {both}, {both}"
-        move = "vmovdqu" if tile.vectors == 2 else "vmovq"
-        yield f"{move} {half}, {row_address(row, 0)}"
-        if other != row:
-            yield f"vextracti128 $1, {both}, {half}"
-            yield f"{move} {half}, {row_address(other, 0)}"
 
 
 def next_group(tile: Tile) -> Iterator[str]:
@@ -304,6 +204,8 @@ def function(tile: Tile) -> Iterator[str]:
     yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
     body = [
         "pushq %rbx",
+        "pushq %rbp",
+        f"movq {NEXT}(%rdi), %rbp",
         "0:",
         f"movq {PACKED}(%rdi), %rsi",
         f"movq {SEGMENTS}(%rdi), %rdx",
@@ -350,6 +252,7 @@ def function(tile: Tile) -> Iterator[str]:
         "jmp 0b",
         "9:",
         "vzeroupper",
+        "popq %rbp",
         "popq %rbx",
         "ret",
     ]
@@ -377,7 +280,11 @@ def main() -> None:
         for vectors in (1, 2):
             for rows in range(1, how.rows + 1):
                 lines += function(Tile(how, rows, vectors))
-    lines += [".section .rodata", ".p2align 1", "oaq_ones: .short 1", '.section .data.rel.ro,"aw"']
+    lines += [".section .rodata", ".p2align 6"]
+    for lanes in (4, 2):  # quarter i of the result is dword i of every 128-bit lane
+        order = (lane * 4 + quarter for quarter in range(4) for lane in range(lanes))
+        lines.append(f"oaq_order{16 * lanes}: .long {', '.join(map(str, order))}")
+    lines += ["oaq_ones: .short 1", '.section .data.rel.ro,"aw"']
     for how in ROWS:
         lines += table(how)
     lines.append('.section .note.GNU-stack,"",@progbits')

@@ -14,6 +14,7 @@
 #include "base/table.h"
 #include "python/steps.h"
 #include "session/session.h"
+#include "steps/quantize.h"
 
 namespace nb = nanobind;
 
@@ -99,6 +100,27 @@ void run(Session& session, const std::vector<Image>& inputs, const std::vector<R
   session.run(batch, from, to);
 }
 
+using Real = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Pixels = nb::ndarray<std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_point, std::array<int, 2> clamp) {
+  const std::size_t batch = real.shape(0), channels = real.shape(1), pixels = real.shape(2);
+  if (q.shape(0) != batch || q.shape(1) != pixels || q.shape(2) != channels)
+    throw std::invalid_argument("real is (batch, channels, pixels), q is (batch, pixels, channels)");
+  if (channels > (std::size_t{1} << 24)) throw std::invalid_argument("there are more than 2^24 channels");
+  const InputScale how{scale, zero_point, {clamp[0], clamp[1]}};
+  check_output(zero_point, how.clamp);
+  if (!(scale > 0.0f)) throw std::invalid_argument("the scale is not positive");
+  nb::gil_scoped_release without_lock;
+  bool whole = true;
+  for (std::size_t sample = 0; sample < batch; ++sample) {
+    const std::size_t at = sample * channels * pixels;
+    whole &=
+        quantize(real.data() + at, static_cast<int>(channels), static_cast<std::int64_t>(pixels), how, q.data() + at);
+  }
+  return whole;
+}
+
 }  // namespace
 }  // namespace oaq::python
 
@@ -109,6 +131,9 @@ NB_MODULE(_native, module) {
   module.def("kernel_table", &kernel_table, "Every row compiled in: its contract, and whether this CPU runs it.");
   module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, ascending.");
   module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
+  module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
+             nb::arg("zero_point"), nb::arg("clamp"),
+             "Real values to integers, channels made innermost; False if one is NaN.");
   nb::class_<Session> session(module, "Session", "A network ready to run: steps in order, one arena, threads.");
   session.def(nb::init<std::size_t, int>(), nb::arg("arena_bytes"), nb::arg("threads"));
   define_steps(session);

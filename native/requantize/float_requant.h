@@ -13,6 +13,7 @@ struct FloatRequant {
   float lo;            // clamp.lo - zero
   std::int32_t zero;
   std::uint8_t clamp_lo;
+  std::uint8_t clamp_hi;
 };
 
 }  // namespace oaq

@@ -47,7 +47,10 @@ void check_multipliers(const Multipliers& given, std::size_t count) {
 }
 
 Requant::Requant(const Multipliers& given, std::size_t count, int zero_point, Clamp clamp)
-    : zero_(zero_point), clamp_(clamp) {
+    : zero_(zero_point),
+      clamp_(clamp),
+      below_one_(!given.is_fixed() &&
+                 std::all_of(given.scale.begin(), given.scale.end(), [](float scale) { return scale < 1.0f; })) {
   check_multipliers(given, count);
   check_output(zero_point, clamp);
   if (given.is_fixed()) {
@@ -59,8 +62,12 @@ Requant::Requant(const Multipliers& given, std::size_t count, int zero_point, Cl
 }
 
 FloatRequant Requant::from(std::size_t channel) const {
-  return {scale_.data() + channel, static_cast<float>(clamp_.hi - zero_), static_cast<float>(clamp_.lo - zero_), zero_,
-          static_cast<std::uint8_t>(clamp_.lo)};
+  return {scale_.data() + channel,
+          static_cast<float>(clamp_.hi - zero_),
+          static_cast<float>(clamp_.lo - zero_),
+          zero_,
+          static_cast<std::uint8_t>(clamp_.lo),
+          static_cast<std::uint8_t>(clamp_.hi)};
 }
 
 std::uint8_t Requant::apply(std::int32_t sum, std::size_t channel) const {

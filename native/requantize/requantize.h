@@ -33,6 +33,8 @@ class Requant {
   Requant(const Multipliers& given, std::size_t count, int zero_point, Clamp clamp);
 
   bool is_fixed() const { return !multiplier_.empty(); }
+  // Whether it is float32_half_even by multipliers below 1, so that every s32 sum times its multiplier fits s32.
+  bool is_below_one() const { return below_one_; }
   FloatRequant from(std::size_t channel) const;
   std::uint8_t apply(std::int32_t sum, std::size_t channel) const;
 
@@ -42,6 +44,7 @@ class Requant {
   std::vector<std::int32_t> shift_;
   std::int32_t zero_;
   Clamp clamp_;
+  bool below_one_;
 };
 
 // Throws std::invalid_argument.

@@ -38,6 +38,7 @@ from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
+    from oaq import qat
     from oaq.ptq.quantize import quantize
 
     __version__: str

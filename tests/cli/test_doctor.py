@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,26 @@ def test_an_unsafe_model_is_said_to_be(oaq, unsafe: Path, tmp_path: Path) -> Non
     assert "vnni: proved for 1 of 1 layers" in out
     text = page.read_text(encoding="utf-8")
     assert "4 of 4, 17 bits" in text and "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("isa", ["avx2-acc32", "15 bits"])
+def test_the_commands_that_are_proposed_do_what_they_say(oaq, unsafe: Path, tmp_path: Path, isa: str) -> None:
+    _, out, _ = oaq("doctor", unsafe, "--isa", isa)
+    (line,) = [line for line in out.splitlines() if "oaq witness" in line]
+    shown, repaired = (shlex.split(part.partition("oaq ")[2]) for part in line.split("; "))
+    code, said, _ = oaq(*shown)
+    assert code == 0 and "an input of the whole network does exactly that" in said
+    repaired[repaired.index("FIXED.onnx")] = str(tmp_path / "fixed.onnx")
+    assert oaq(*repaired)[0] == 0
+    assert oaq("doctor", tmp_path / "fixed.onnx", "--isa", isa)[0] == 0
+
+
+def test_an_instruction_that_is_undefined_has_no_witness(oaq, tmp_path: Path) -> None:
+    onnx.save(one_conv(1), path := tmp_path / "small.onnx")
+    code, out, _ = oaq("doctor", path, "--isa", "wasm-relaxed-i7")
+    assert code == 1 and "operands reach 255" in out and "fewer bits" in out and "oaq witness" not in out
+    code, _, err = oaq("witness", path, "--isa", "wasm-relaxed-i7", "--at", "conv:0")
+    assert code == 2 and "operands reach 255" in err and "proved" not in err
 
 
 def test_a_safe_model_is_said_to_be(oaq, tmp_path: Path) -> None:
@@ -116,7 +137,7 @@ def test_a_bias_at_the_end_of_32_bits_is_told_of_and_runs(oaq, native: None, tmp
     """A channel that is switched off: ONNX Runtime wraps there, the exact sum is far below zero."""
     onnx.save(one_conv(-127, bias=-(1 << 31)), path := tmp_path / "off.onnx")
     code, out, _ = oaq("doctor", path, "--isa", "vnni")
-    assert code == 1 and "needs 33 bits" in out
+    assert code == 1 and "needs 33 bits" in out and "oaq repair" not in out
     np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
     code, _, err = oaq("run", path, "--input", tmp_path / "x.npy", "--save", tmp_path / "y.npy")
     assert code == 0 and "sums of conv:0, conv:1, conv:2, conv:3 can leave 32 bits" in err

@@ -6,16 +6,13 @@ Each run is a process of its own, because oneDNN reads ``ONEDNN_MAX_CPU_ISA`` on
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 
+from benchmarks.held_openvino import outputs
 from benchmarks.saturating_pairs import LAYERS, ask, meeting
 from oaq.capture.from_onnx import import_quantized
 from oaq.cli import main
@@ -32,28 +29,6 @@ TRIED = [layer for layer in LAYERS if str(layer) in ("Conv2d 1x1 of 40 channels,
     next(layer for layer in LAYERS if layer.kernel == (3, 3) and layer.channels == 3),
     next(layer for layer in LAYERS if layer.groups == 36),
 ]
-RUN = """
-import sys, numpy, openvino
-core = openvino.Core()
-model = core.compile_model(core.read_model(sys.argv[1]), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-numpy.save(sys.argv[3], model(numpy.load(sys.argv[2]))[0])
-"""
-
-
-def openvino(model: Path, x: NDArray[np.float32], isa: str) -> NDArray[np.float32]:
-    """The first output, in a process held to ``isa``; "" is not held."""
-    given, result = model.with_suffix(".in.npy"), model.with_suffix(f".{isa}.npy")
-    np.save(given, x)
-    environment = {**os.environ, **({"ONEDNN_MAX_CPU_ISA": isa} if isa else {})}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(model), str(given), str(result)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert not done.returncode, done.stderr[-2000:]
-    return np.load(result)
 
 
 def test_exactly_the_pairs_of_one_known_order_saturate() -> None:
@@ -74,7 +49,7 @@ def test_the_witness_makes_openvino_print_a_wrong_value(tmp_path: Path) -> None:
     assert main(["witness", str(path), "--isa", "avx2-acc32", "--at", "conv:0", "--out", str(tmp_path / "x.npy")]) == 0
     x = np.load(tmp_path / "x.npy")
     exact = np.full((1, 4, 8, 8), 4.0)  # four products of 1.0 * 1.0
-    held = openvino(path, x, "AVX2")
+    held = outputs(path, x, "AVX2")
     corner = held[0, 0, 0, 0]
     assert corner == pytest.approx(2 * 32767 / (255 * 127), abs=4 / 255)
     assert abs(corner - exact[0, 0, 0, 0]) > 1.9
@@ -85,4 +60,4 @@ def test_what_is_proved_stays_exact(tmp_path: Path) -> None:
     imported = import_quantized(path)
     assert diagnose(imported.program, ["avx2-acc32"]).is_safe
     x = np.ones((1, 4, 8, 8), np.float32)
-    np.testing.assert_array_equal(openvino(path, x, "AVX2"), openvino(path, x, ""))
+    np.testing.assert_array_equal(outputs(path, x, "AVX2"), outputs(path, x, ""))

@@ -63,7 +63,7 @@ def test_requantization_at_the_ends_of_s32() -> None:
     x = builder.input((40,), Affine(0.05, 0))
     bias = np.array([2**31 - 1 - 255 * 40, -(2**31) + 255 * 40, 2**24 + 1, -(2**24) - 1] * 10, np.int32)
     weight = np.eye(40, dtype=np.int8)
-    for scale in (1e-9, 1.0, 1e30):
+    for scale in (1e-9, np.nextafter(np.float32(1), np.float32(0)), 1.0, 1e30):
         op = ops.Linear(weight, bias, Requantize(np.full(40, scale, np.float32)))
         builder.add(op, [x], Affine(0.05, 90), IntRange(10, 200))
     program = builder.finish()

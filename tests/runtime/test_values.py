@@ -11,7 +11,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.program import ops
 from oaq.program.inputs import checked
 from oaq.program.int_program import IntProgram
-from oaq.runtime.values import to_floats, to_integers
+from oaq.runtime.values import by_affine, by_native, to_floats, to_integers
 from tests.strategies import Builder
 
 
@@ -74,3 +74,28 @@ def test_inputs_of_different_batches_and_unknown_layouts_are_refused() -> None:
         checked(program(inputs=2), arrays)
     with pytest.raises(ProgramError, match="'CHWN'; it is NCHW or NHWC"):
         to_integers(program("CHWN"), arrays[0])
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("width", [1, 85, 86, 300])
+def test_native_code_rounds_floats_to_the_same_integers(layout: str, width: int) -> None:
+    pytest.importorskip("oaq.kernels._native")
+    builder = Builder("wide")
+    scale = 0.017
+    x = builder.input((3, width, 5), Affine(scale, 113), IntRange(3, 250))
+    builder.add(ops.Pad((0, 0, 0, 0)), [x])
+    net = builder.finish(input_layout=layout)
+    rng = np.random.default_rng(width)
+    size = 3 * width * 5
+    halves = ((rng.integers(-300, 300, size) + 0.5) * np.float32(scale)).astype(np.float32)
+    near = np.nextafter(halves, rng.choice(np.array([-np.inf, np.inf], np.float32), size))
+    ends = rng.choice(np.array([np.inf, -np.inf, 0.0, -0.0, 1e38, -1e38, 1e-40], np.float32), size)
+    shape = (1, 5, 3, width) if layout == "NCHW" else (1, 3, width, 5)
+    real = np.concatenate([part.reshape(shape) for part in (halves, near, ends)])
+    wanted, got = to_integers(net, real, by_affine), to_integers(net, real, by_native)
+    np.testing.assert_array_equal(got[0], wanted[0])
+    assert {3, 250} <= set(got[0].ravel().tolist())
+    real[2].ravel()[size - 1] = np.nan
+    with pytest.raises(ProgramError, match=f"1 of {3 * size} values are NaN"):
+        to_integers(net, real, by_native)
+    assert to_integers(net, real[:0], by_native)[0].shape == (0, 3, width, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,14 +12,11 @@ from numpy.typing import NDArray
 
 from oaq.doctor.registers import RegisterModel
 from oaq.errors import AccumulatorOverflow
+from oaq.numerics.formats import S32
 from oaq.numerics.ranges import IntRange
 
 SCHEMA: Final = 1
 Ints = NDArray[np.int64]
-ADVICE: Final = (
-    "Show an input that does it: oaq witness MODEL --isa {name} --at {node}:{output}; change the weights so that it "
-    "cannot: oaq repair MODEL --isa {name} --out FIXED.onnx"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,9 +230,16 @@ def sentence(layer: LayerDiagnosis, register: str) -> str:
     )
 
 
-def advice(layer: LayerDiagnosis, register: str) -> str:
-    """What to do about an unsafe layer."""
-    return ADVICE.format(node=layer.node, name=register, output=layer.verdicts[register].worst)
+def advice(layer: LayerDiagnosis, register: str, model: str = "MODEL") -> str:
+    """What to do about an unsafe layer, as commands on the file ``model``; only those that can help."""
+    found = layer.verdicts[register]
+    if found.why:
+        return "Activations of fewer bits are defined there: quantize again with a narrower range"
+    file, name, place = shlex.quote(model), shlex.quote(register), shlex.quote(f"{layer.node}:{found.worst}")
+    show = f"Show an input that does it: oaq witness {file} --isa {name} --at {place}"
+    if found.register == S32 or model.lower().endswith((".oaq", ".tflite")):
+        return show
+    return f"{show}; change the weights so that it cannot: oaq repair {file} --isa {name} --out FIXED.onnx"
 
 
 def _badness(found: Verdict) -> tuple[int, float]:

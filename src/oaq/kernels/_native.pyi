@@ -15,6 +15,15 @@ def cpu_isas() -> list[str]:
 def build_info() -> dict:
     """Compiler, flags and sanitizer of this module."""
 
+def quantize(
+    real: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    q: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order="C", device="cpu")],
+    scale: float,
+    zero_point: int,
+    clamp: Sequence[int],
+) -> bool:
+    """Real values to integers, channels made innermost; False if one is NaN."""
+
 class Session:
     """A network ready to run: steps in order, one arena, threads."""
 

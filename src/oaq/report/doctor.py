@@ -30,7 +30,7 @@ def headlines(found: Diagnosis, model: str) -> list[str]:
         lines += [f"    observed: {_seen(found, name)}"] if found.samples else []
     first = next((name for name in found.deciding if found.unsafe(name)), None)
     if first is not None:
-        lines.append(f"  {advice(found.unsafe(first)[0], first).replace('MODEL', model)}")
+        lines.append(f"  {advice(found.unsafe(first)[0], first, model)}")
     lines += [f"  stays in float: {one}" for one in found.islands]
     lines += [f"  note: {one}" for one in found.notes]
     return lines

@@ -15,7 +15,7 @@ from oaq.program.inputs import Arrays, checked, named
 from oaq.runtime.build import build
 from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
-from oaq.runtime.values import to_floats, to_integers
+from oaq.runtime.values import by_native, to_floats, to_integers
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -78,7 +78,7 @@ class Session:
         Raises:
             ProgramError: shape, type or integers do not fit, or a value is NaN.
         """
-        outputs = to_floats(self.plan.program, self._run(to_integers(self.plan.program, x)))
+        outputs = to_floats(self.plan.program, self._run(to_integers(self.plan.program, x, by_native)))
         return outputs[0] if len(outputs) == 1 else outputs
 
     def run_integers(self, x: Arrays) -> tuple[Images, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from oaq.capture.from_onnx import decode, import_graph
 from oaq.errors import FormatError, OaqError, UnsupportedOp
@@ -175,3 +176,24 @@ def test_a_node_whose_result_nobody_can_name_is_passed_over() -> None:
     made.graph.node.append(node("DequantizeLinear", ["q", "s", "z"], [], name="nothing"))
     made.graph.node.append(node("DequantizeLinear", ["q", "s", "z"], [""], name="unnamed"))
     assert len(import_graph(graph_of(made)).program.nodes) == 1
+
+
+def test_words_of_a_file_stay_on_one_line() -> None:
+    made = integer_sums(xz=np.zeros(2, np.uint8))
+    made.graph.node[1].name = "two\nlines"
+    with pytest.raises(UnsupportedOp, match=r"two\?lines \(MatMulInteger\): its input has more"):
+        import_graph(graph_of(made))
+
+
+def test_a_bias_of_reals_with_a_scale_of_integers_stays_outside() -> None:
+    made = linear()
+    made.graph.node[3].CopyFrom(node("Gemm", ["r", "wr", "br"], "m"))
+    made.graph.node.insert(0, node("DequantizeLinear", ["b", "bs"], "br"))
+    made.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.full(6, np.nan, np.float32), "b"),
+            numpy_helper.from_array(np.array(0.1, np.float32), "bs"),
+        ]
+    )
+    with pytest.raises(UnsupportedOp, match="its bias has a scale, but is no integers"):
+        import_graph(graph_of(made))

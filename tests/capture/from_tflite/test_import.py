@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ KINDS = [np.int8, np.uint8]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
-def test_integers_are_those_of_litert(kind: type[np.generic], seed: int) -> None:
+def test_integers_are_those_of_litert(kind: type[np.integer], seed: int) -> None:
     content = network(seed, kind)
     imported, seen = import_tflite(content), Seen()
     names = [source.name for source in imported.tensors.values()]
@@ -60,7 +62,7 @@ def test_programs_run_with_the_plan_that_is_proved() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_go_back_into_the_file_as_they_came(kind: type[np.generic]) -> None:
+def test_weights_go_back_into_the_file_as_they_came(kind: type[np.integer]) -> None:
     imported = import_tflite(network(0, kind))
     for node in imported.program.summing_nodes():
         assert isinstance(node.op, ops.Conv2d | ops.Linear)
@@ -104,3 +106,10 @@ def test_broken_files_end_in_one_error_or_a_program() -> None:
         assert outcome.kind != "DEFECT", (index, outcome.detail)
         kinds.add(outcome.kind)
     assert {"imported", "FormatError"} <= kinds
+
+
+def test_without_the_package_that_reads_them_one_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tflite", None)
+    monkeypatch.delitem(sys.modules, "oaq.capture.from_tflite.reader")
+    with pytest.raises(FormatError, match=r"pip install 'oaq\[tflite\]'"):
+        importlib.import_module("oaq.capture.from_tflite.reader")

@@ -76,7 +76,12 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
         walk.attempt(rule, node)
     except Stays as why:
         if any(name in walk.values for name in node.inputs):
-            walk.why[node.name] = f"{node.name} ({node.kind}): {why}"
+            walk.why[node.name] = _printable(f"{node.name} ({node.kind}): {why}")
+
+
+def _printable(words: str) -> str:
+    """On one line, whatever the file calls its nodes."""
+    return "".join(letter if letter.isprintable() else "?" for letter in words)
 
 
 def _rule_of(node: OnnxNode) -> Rule | None:
@@ -101,7 +106,7 @@ def _keep_real_sums(walk: Walk) -> None:
             try:
                 _keep(walk, name, pending)
             except Stays as why:
-                walk.why[layer] = f"{layer}: {why}"
+                walk.why[layer] = _printable(f"{layer}: {why}")
 
 
 def _last_private(walk: Walk, names: Sequence[str]) -> int:

@@ -82,7 +82,8 @@ def per_axis(node: OnnxNode, shape: tuple[int, ...], scale: Array, zero: Array |
 def _check_scale(node: OnnxNode, name: str, scale: Array) -> None:
     if scale.dtype.kind != "f" or scale.size == 0:
         raise FormatError(f"{described(node)}: the scale {name!r} is {scale.dtype} {scale.shape}, not positive floats")
-    wide = scale.astype(np.float64)  # beside float16, the limits would round to 0 and infinity
+    with np.errstate(invalid="ignore"):  # a NaN that signals
+        wide = scale.astype(np.float64)  # beside float16, the limits would round to 0 and infinity
     wrong = ~((wide >= SMALLEST_SCALE) & (wide <= LARGEST_SCALE))
     if wrong.any():
         at = int(np.argmax(wrong.reshape(-1)))

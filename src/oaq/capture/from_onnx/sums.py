@@ -145,7 +145,8 @@ class Sums:
         least, most = min(least, 0.0), max(most, 0.0)
         scale = max((most - least) / 255.0, 2.0**-120)
         try:
-            affine = Affine(scale, 0)
+            with np.errstate(over="ignore"):
+                affine = Affine(scale, 0)
         except ValueError as error:
             raise Stays("its results reach beyond float32") from error
         return Affine(affine.scale, min(max(round(-least / affine.scale), 0), 255))
@@ -202,6 +203,8 @@ def bias_of(
         if flat.dtype.kind != "f" or not np.all(np.isfinite(flat)):
             raise Stays("its bias is no finite float")
         return none, flat.astype(np.float64), ""
+    if flat.dtype.kind not in "iu":
+        raise Stays("its bias has a scale, but is no integers")
     each = np.broadcast_to(scale.reshape(-1).astype(np.float64), (len(unit),))
     with np.errstate(over="ignore", divide="ignore"):
         apart = float(np.max(np.abs(each / unit.astype(np.float64) - 1.0), initial=0.0))

@@ -225,7 +225,7 @@ def _quant_steps(graph: OnnxGraph, node: OnnxNode, real: Array) -> tuple[Array, 
     lo, hi = quant_range(node, bits)
     try:
         np.broadcast_shapes(real.shape, scale.shape, zero.shape)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             steps = np.rint(real.astype(np.float32) / scale.astype(np.float32) + zero.astype(np.float32))
     except ValueError as error:
         raise FormatError(f"{described(node)}: {error}") from error

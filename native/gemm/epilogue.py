@@ -1,0 +1,88 @@
+"""How a tile's sums leave its registers as bytes: requantized, packed, stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from tile import BASES, HI, LO, SCALE, Y_STRIDE, ZERO, Tile, Y, row_address
+
+
+def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
+    """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
+    if tile.how.ones == "spill":
+        yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
+    for row in range(tile.rows):
+        for v in range(tile.vectors):
+            sums = tile.sums(row, v)
+            yield from tile.how.spill(tile, row, v)
+            yield f"vpaddd {row * row_bytes + v * tile.bytes}({addend}), {sums}, {sums}"
+
+
+def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
+    """Requantize in registers and store u8: float32(sums) * scale rounded half to even, zero point, clamp.
+
+    Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
+    """
+    yield from added_sums(tile, addend, row_bytes)
+    yield f"movq {SCALE}(%rdi), %rdx"
+    yield f"movq {Y_STRIDE}(%rdi), %r8"
+    yield f"movq {Y}(%rdi), %r9"
+    if tile.rows > 3:
+        yield "leaq (%r8,%r8,2), %rbx"
+        for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
+            yield f"leaq ({before},%rbx), {base}"
+    zero, low, high, order = (tile.free(index) for index in range(4))
+    yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
+    yield f"vpbroadcastb {LO}(%rdi), {low}"
+    yield f"vpbroadcastb {HI}(%rdi), {high}"
+    yield f"vmovdqu{'32' if tile.bytes == 64 else ''} oaq_order{tile.bytes}(%rip), {order}"
+    places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
+    for first in range(0, len(places), 4):
+        four = places[first : first + 4]
+        for row, v in four:
+            sums = tile.sums(row, v)
+            yield f"vcvtdq2ps {sums}, {sums}"
+            yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
+            yield f"vcvtps2dq {sums}, {sums}"
+        yield from packed(tile, [tile.sums(row, v) for row, v in four])
+        yield from stored(tile, four)
+
+
+def packed(tile: Tile, sums: list[str]) -> Iterator[str]:
+    """Up to four registers of s32 as bytes in the first, one quarter each: packing works within 128-bit lanes."""
+    zero, low, high, order = (tile.free(index) for index in range(4))
+    into = sums[0]
+    for first in range(0, len(sums), 2):
+        one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
+        yield f"vpackssdw {other}, {one}, {one}"
+        yield f"vpaddsw {zero}, {one}, {one}"
+    yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
+    yield f"vpmaxub {low}, {into}, {into}"
+    yield f"vpminub {high}, {into}, {into}"
+    yield f"vpermd {into}, {order}, {into}"
+
+
+def stored(tile: Tile, places: list[tuple[int, int]]) -> Iterator[str]:
+    """The quarters of the first place's register to their rows, two of one row at once."""
+    index, move = tile.sums(*places[0])[4:], "vmovdqu8" if tile.bytes == 64 else "vmovdqu"
+    whole, half, quarter = (f"%{kind}mm{index}" for kind in "zyx")
+    for i in range(0, len(places), tile.vectors):
+        to = row_address(places[i][0], 0)
+        match (tile.bytes, tile.vectors, i):
+            case (64, 2, 0):
+                yield f"{move} {half}, {to}"
+            case (64, 2, _):
+                yield f"vextracti64x4 $1, {whole}, {to}"
+            case (64, 1, 0):
+                yield f"{move} {quarter}, {to}"
+            case (64, 1, _):
+                yield f"vextracti32x4 ${i}, {whole}, {to}"
+            case (_, 2, 0):
+                yield f"{move} {quarter}, {to}"
+            case (_, 2, _):
+                yield f"vextracti128 $1, {half}, {to}"
+            case _:
+                if i == 2:
+                    yield f"vextracti128 $1, {half}, {quarter}"
+                yield f"{'vmovhps' if i % 2 else 'vmovq'} {quarter}, {to}"

@@ -1,0 +1,73 @@
+"""What the generated loops share: offsets in a call, the arithmetic of a row, a register shape and its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
+HI, ZERO, LO = range(88, 100, 4)
+NEXT = 104
+BASES = ("%r9", "%r10", "%r11", "%rax")
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How one step of a row is summed.
+
+    Attributes:
+        name: of the table row, without "gemm_u8s8_".
+        register: "ymm" or "zmm".
+        rows: most rows of x a tile may have; registers decide.
+        step: instructions of one step on row ``r``, given its address; uses temporaries only.
+        load: loads the weights of one step.
+        accumulators: per row and vector of outputs.
+        spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
+        ones: where s16 ones are needed.
+    """
+
+    name: str
+    register: str
+    rows: int
+    accumulators: int
+    load: Callable[[Tile], Iterator[str]]
+    step: Callable[[Tile, int, str], Iterator[str]]
+    spill: Callable[[Tile, int, int], Iterator[str]]
+    ones: Literal["", "step", "spill"] = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One register shape: rows of x by vectors of outputs."""
+
+    how: Arithmetic
+    rows: int
+    vectors: int
+
+    @property
+    def bytes(self) -> int:
+        """Of one register."""
+        return 32 if self.how.register == "ymm" else 64
+
+    def reg(self, index: int) -> str:
+        """By number."""
+        return f"%{self.how.register}{index}"
+
+    def acc(self, row: int, index: int) -> str:
+        """The accumulators come first."""
+        return self.reg(row * self.vectors * self.how.accumulators + index)
+
+    def sums(self, row: int, vector: int) -> str:
+        """Where a spill leaves the s32 sums."""
+        return self.acc(row, vector * self.how.accumulators)
+
+    def free(self, index: int) -> str:
+        """What the accumulators of the tallest tile leave."""
+        return self.reg(self.how.rows * 2 * self.how.accumulators + index)
+
+
+def row_address(row: int, k: int) -> str:
+    """X at ``row``, ``k`` bytes ahead: three rows share a base register."""
+    inside = ("", ",%r8", ",%r8,2")[row % 3]
+    return f"{k or ''}({BASES[row // 3]}{inside})"

@@ -1,0 +1,66 @@
+#include "steps/quantize.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace oaq {
+namespace {
+
+constexpr std::int64_t kBlock = 256;
+constexpr float kHalfEven = 12582912.0f;  // 1.5 * 2^23: adding it rounds anything in [-2^22, 2^22] to an integer
+
+// Plain loops over arrays of known size, which every compiler makes vector code of. Returns how many are NaN.
+int quantize_block(const float* real, const InputScale& how, std::uint8_t* q) {
+  const float lo = static_cast<float>(how.clamp.lo - how.zero_point);
+  const float hi = static_cast<float>(how.clamp.hi - how.zero_point);
+  int missing = 0;
+  for (std::int64_t i = 0; i < kBlock; ++i) missing += real[i] != real[i];
+  for (std::int64_t i = 0; i < kBlock; ++i) {
+    const float steps = real[i] / how.scale;
+    const float above = steps > lo ? steps : lo;  // NaN becomes lo
+    const float kept = above < hi ? above : hi;
+    q[i] = static_cast<std::uint8_t>(static_cast<int>(kept + kHalfEven - kHalfEven) + how.zero_point);
+  }
+  return missing;
+}
+
+// One block of one channel, `count` of it real.
+int quantize_some(const float* real, std::int64_t count, const InputScale& how, std::uint8_t* q) {
+  if (count == kBlock) return quantize_block(real, how, q);
+  float padded[kBlock];
+  std::fill(std::copy_n(real, count, padded), padded + kBlock, 0.0f);
+  return quantize_block(padded, how, q);
+}
+
+// Images: three bytes leave as four, of which the next pixel overwrites one; the last pixel's leave one by one.
+void interleave_three(const std::uint8_t (*blocks)[kBlock], std::int64_t count, std::uint8_t* q) {
+  for (std::int64_t i = 0; i + 1 < count; ++i) {
+    const std::uint8_t pixel[4] = {blocks[0][i], blocks[1][i], blocks[2][i], 0};
+    std::memcpy(q + 3 * i, pixel, sizeof pixel);
+  }
+  for (int channel = 0; channel < 3; ++channel) q[3 * (count - 1) + channel] = blocks[channel][count - 1];
+}
+
+}  // namespace
+
+bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& how, std::uint8_t* q) {
+  int missing = 0;
+  std::uint8_t blocks[3][kBlock];
+  for (std::int64_t first = 0; first < pixels; first += kBlock) {
+    const std::int64_t count = std::min(kBlock, pixels - first);
+    std::uint8_t* to = q + first * channels;
+    if (channels == 3) {
+      for (int channel = 0; channel < 3; ++channel)
+        missing += quantize_some(real + channel * pixels + first, count, how, blocks[channel]);
+      interleave_three(blocks, count, to);
+      continue;
+    }
+    for (int channel = 0; channel < channels; ++channel) {
+      missing += quantize_some(real + channel * pixels + first, count, how, blocks[0]);
+      for (std::int64_t i = 0; i < count; ++i) to[i * channels + channel] = blocks[0][i];
+    }
+  }
+  return missing == 0;
+}
+
+}  // namespace oaq
