@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import oaq
+pytest.importorskip("ai_edge_litert", reason="NOT RUN: ai-edge-litert writes these files; test_stored runs without it")
+
 from benchmarks import fuzz_tflite
 from benchmarks.fuzz_onnx import judge
 from benchmarks.import_equality import Seen
 from benchmarks.tflite_equality import compare, runs, with_every_output
 from benchmarks.tflite_files import Model, network
-from oaq import reference
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import weight_from_file, weight_to_file
-from oaq.errors import FormatError, NoKernel, OaqError, UnsupportedOp
+from oaq.errors import FormatError, OaqError, UnsupportedOp
 from oaq.program import ops
 
 KINDS = [np.int8, np.uint8]
@@ -49,16 +49,6 @@ def test_what_no_layer_computes_is_an_island_at_the_end() -> None:
     (island,) = imported.islands
     assert island.where == "output" and [kind for _, kind in island.nodes] == ["SOFTMAX"]
     assert island.reads == imported.program.outputs == ("f",)
-
-
-def test_programs_run_with_the_plan_that_is_proved() -> None:
-    program = import_tflite(network()).program
-    x = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3)).astype(np.uint8)
-    try:
-        session = oaq.Session(oaq.plan(program))
-    except NoKernel:
-        pytest.skip("NOT RUN: the native module is not built")
-    np.testing.assert_array_equal(session.run_integers(x)[0], reference.run(program, x).outputs[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
