@@ -2,8 +2,9 @@
 
     python -m benchmarks.tflite_stored
 
-Writes NAME.tflite and NAME.npz (each tensor by its name, (photos, *shape)) of ``benchmarks.tflite_files.network`` to
-``tests/capture/from_tflite/by_litert``: default kernels (XNNPACK), noise and both ends of the range as photos.
+Writes NAME.tflite and NAME.npz (each tensor by its name, (photos, *shape)) of ``benchmarks.tflite_files.network`` and
+``benchmarks.tflite_operators`` to ``tests/capture/from_tflite/by_litert``: default kernels (XNNPACK), noise and both
+ends of the range as photos.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from benchmarks.tflite_equality import runs, with_every_output
 from benchmarks.tflite_files import network
+from benchmarks.tflite_operators import CASES, operator
 from oaq.capture.from_tflite import import_tflite
 
 FOLDER: Final = Path(__file__).parents[1] / "tests" / "capture" / "from_tflite" / "by_litert"
@@ -28,6 +30,8 @@ def main() -> None:
     for kind in (np.int8, np.uint8):
         for seed in SEEDS:
             store(f"{kind.__name__}-{seed}", network(seed, kind), kind, seed)
+        for name in CASES:
+            store(f"{name}-{kind.__name__}", operator(name, kind), kind, 0)
 
 
 def store(name: str, content: bytes, kind: type[np.integer], seed: int) -> None:
