@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.fuzz_onnx import FILES, SECONDS, WHERE, judge
 from benchmarks.harness import Result, save, stamp
 from benchmarks.tflite_files import network
+from benchmarks.tflite_operators import CASES, operator
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import Imported
 from oaq.cli import say
@@ -27,7 +28,7 @@ EXTREMES: Final = (0, 1, 2, 3, 4, 8, 127, 128, 255, 256, 32767, 65536, 2**31 - 1
 
 def unbroken() -> list[bytes]:
     """Files to break."""
-    return [network(0, np.int8), network(1, np.uint8)]
+    return [network(0, np.int8), network(1, np.uint8), *(operator(name) for name in CASES)]
 
 
 def load(content: bytes) -> Imported:

@@ -77,7 +77,7 @@ class Model:
         return bytes(builder.Output())
 
 
-def filled(kind: type[T], **values: int) -> T:
+def filled(kind: type[T], **values: float) -> T:
     """An option table."""
     one = kind()
     for name, value in values.items():

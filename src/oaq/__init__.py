@@ -19,11 +19,13 @@ from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
     AccumulatorOverflow,
     CalibrationError,
+    ConfigError,
     FormatError,
     Mismatch,
     NoKernel,
     OaqError,
     ProgramError,
+    TrainingError,
     UnsupportedOp,
 )
 from oaq.kernels.plan import Plan, plan
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccumulatorOverflow",
     "CalibrationError",
+    "ConfigError",
     "FormatError",
     "IntProgram",
     "Mismatch",
@@ -55,6 +58,7 @@ __all__ = [
     "ProgramError",
     "Proof",
     "Session",
+    "TrainingError",
     "UnsupportedOp",
     "__version__",
     "analyze",

@@ -199,6 +199,11 @@ def test_a_header_is_trusted_in_nothing() -> None:
         tensors = [{**header["tensors"][0], "scale": scale}, *header["tensors"][1:]]
         with pytest.raises(FormatError, match="f: "):
             arrays_of(model, {**header, "tensors": tensors}, stored(program), "f")
+    for place, message in ((0, r"input t0: Clip"), (1, "stem: Clip"), (2, "point: has")):
+        tensors = [dict(one) for one in header["tensors"]]
+        tensors[place]["range"] = [tensors[place]["zero_point"], 150]
+        with pytest.raises(FormatError, match=message):
+            arrays_of(model, {**header, "tensors": tensors}, stored(program), "f")
     for kept in (
         {},
         {key: 2 * value for key, value in stored(program).items()},

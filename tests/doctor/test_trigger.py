@@ -58,6 +58,14 @@ def test_a_deeper_layer_is_reached_by_data_or_by_search() -> None:
     assert seen is not None and seen.overflows[0] > 0
 
 
+def test_what_was_not_given_is_not_called_data() -> None:
+    """A bright image does it; nobody gave one, or only a dark one."""
+    net = program(first=1, deep=True)
+    for data in ([], [np.zeros((2, SIZE, SIZE, 4), np.uint8)]):
+        found = find_trigger(net, ("second", 0), ACC32, data)
+        assert found.how == "search" and found.network is not None and found.network_reached == 2 * 127 * 255
+
+
 def test_nothing_found_is_said_to_prove_nothing() -> None:
     dark = program(first=1, deep=True)
     specs = dict(dark.tensors) | {"x": TensorSpec("x", (SIZE, SIZE, 4), Affine(1.0, 0), dark.tensors["x"].range)}

@@ -1,6 +1,6 @@
 """``FloatGraph``: a network as a clean list of known operators, before anybody has chosen integers for it.
 
-Front ends (``capture.from_torch``, later ``capture.from_onnx``) produce one; ``ptq`` and ``qat`` choose numbers on it;
+Front ends (``capture.from_torch``, ``capture.from_float_onnx``) produce one; ``ptq`` and ``qat`` choose numbers on it;
 ``capture.lower`` turns it, with those numbers, into an ``IntProgram``. Shapes are of one sample in the order the front
 ends speak, (C, H, W) or (C,); weights are OIHW float32.
 """

@@ -211,12 +211,15 @@ class _Search:
         """Data, then changes of the nearest."""
         best, nearest = -(1 << 62), None
         how: How = "data"
-        for x in self._candidates(data):
+        for given, x in self._candidates(data):
+            if best > 0 and not given:
+                break
             found = self.score(x)
             if progress is not None:
                 progress()
             if found > best:
                 best, nearest = found, x
+                how = "data" if given else "search"
         rng = np.random.default_rng(0)
         for _ in range(trials if best <= 0 else 0):
             assert nearest is not None
@@ -239,16 +242,17 @@ class _Search:
             trials=self.tried,
         )
 
-    def _candidates(self, data: Iterable[U8s]) -> Iterator[U8s]:
+    def _candidates(self, data: Iterable[U8s]) -> Iterator[tuple[bool, U8s]]:
+        """(whether it was given, input): all data, then three of our own."""
         for batch in data:
             for sample in batch:
-                yield sample[None]
+                yield True, sample[None]
         rng = np.random.default_rng(1)
         lo, hi = self._spec.range.lo, self._spec.range.hi
         shape = (1, *self._spec.shape)
-        yield np.full(shape, hi, np.uint8)
-        yield np.full(shape, lo, np.uint8)
-        yield rng.integers(lo, hi + 1, shape).astype(np.uint8)
+        yield False, np.full(shape, hi, np.uint8)
+        yield False, np.full(shape, lo, np.uint8)
+        yield False, rng.integers(lo, hi + 1, shape).astype(np.uint8)
 
 
 def _upto(program: IntProgram, name: str) -> Callable[[U8s], U8s]:

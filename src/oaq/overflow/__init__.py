@@ -8,6 +8,7 @@ from oaq.overflow.certificate import Certificate, certify, from_parts, to_parts
 from oaq.overflow.count import Count, count_overflows
 from oaq.overflow.operands import Operands, operands_as_loaded
 from oaq.overflow.proof import NodeProof, Proof
+from oaq.overflow.settle import Settled, settle
 from oaq.overflow.spill import RunCount, Schedule, count_runs, schedule
 from oaq.overflow.witness import Witness, witness
 
@@ -19,6 +20,7 @@ __all__ = [
     "Proof",
     "RunCount",
     "Schedule",
+    "Settled",
     "Witness",
     "analyze",
     "certify",
@@ -27,6 +29,7 @@ __all__ = [
     "from_parts",
     "operands_as_loaded",
     "schedule",
+    "settle",
     "to_parts",
     "weight_bound",
     "witness",

@@ -114,7 +114,7 @@ def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
     said, unsafe = _check_certificate(sealed)
     program = sealed.program
     if sealed.float_defined:
-        said += f"; ONNX leaves {len(sealed.float_defined)} nodes to float: another runtime may be one step off there"
+        said += f"; nodes that ONNX leaves to float, where others may be one step off: {len(sealed.float_defined)}"
     summing = len(list(program.summing_nodes()))
     try:
         signature = model_signature(program)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import oaq
+pytest.importorskip("ai_edge_litert", reason="NOT RUN: ai-edge-litert writes these files; test_stored runs without it")
+
 from benchmarks import fuzz_tflite
 from benchmarks.fuzz_onnx import judge
 from benchmarks.import_equality import Seen
 from benchmarks.tflite_equality import compare, runs, with_every_output
 from benchmarks.tflite_files import Model, network
-from oaq import reference
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import weight_from_file, weight_to_file
-from oaq.errors import FormatError, NoKernel, OaqError, UnsupportedOp
+from oaq.errors import FormatError, OaqError, UnsupportedOp
 from oaq.program import ops
 
 KINDS = [np.int8, np.uint8]
@@ -24,7 +26,7 @@ KINDS = [np.int8, np.uint8]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(3))
-def test_integers_are_those_of_litert(kind: type[np.generic], seed: int) -> None:
+def test_integers_are_those_of_litert(kind: type[np.integer], seed: int) -> None:
     content = network(seed, kind)
     imported, seen = import_tflite(content), Seen()
     names = [source.name for source in imported.tensors.values()]
@@ -49,18 +51,8 @@ def test_what_no_layer_computes_is_an_island_at_the_end() -> None:
     assert island.reads == imported.program.outputs == ("f",)
 
 
-def test_programs_run_with_the_plan_that_is_proved() -> None:
-    program = import_tflite(network()).program
-    x = np.random.default_rng(0).integers(0, 256, (2, 9, 9, 3)).astype(np.uint8)
-    try:
-        session = oaq.Session(oaq.plan(program))
-    except NoKernel:
-        pytest.skip("NOT RUN: the native module is not built")
-    np.testing.assert_array_equal(session.run_integers(x)[0], reference.run(program, x).outputs[0])
-
-
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_go_back_into_the_file_as_they_came(kind: type[np.generic]) -> None:
+def test_weights_go_back_into_the_file_as_they_came(kind: type[np.integer]) -> None:
     imported = import_tflite(network(0, kind))
     for node in imported.program.summing_nodes():
         assert isinstance(node.op, ops.Conv2d | ops.Linear)
@@ -104,3 +96,10 @@ def test_broken_files_end_in_one_error_or_a_program() -> None:
         assert outcome.kind != "DEFECT", (index, outcome.detail)
         kinds.add(outcome.kind)
     assert {"imported", "FormatError"} <= kinds
+
+
+def test_without_the_package_that_reads_them_one_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tflite", None)
+    monkeypatch.delitem(sys.modules, "oaq.capture.from_tflite.reader")
+    with pytest.raises(FormatError, match=r"pip install 'oaq\[tflite\]'"):
+        importlib.import_module("oaq.capture.from_tflite.reader")

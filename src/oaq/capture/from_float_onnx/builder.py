@@ -76,13 +76,15 @@ class Builder(Assembly):
     Attributes:
         file: what is read.
         values: by the file's names.
-        names: the file's names of each of our tensors, the reverse of ``values``.
+        names: the file's names of each of our tensors that somebody may still read; the reverse of ``values``.
+        reshaped: tensors of ours that a reshape of ours reads, for which the file has no node.
         moved_inputs: inputs that the file reads (H, W, C) and our graph (C, H, W).
     """
 
     file: OnnxGraph = field(kw_only=True)
     values: dict[str, View | Left] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
+    reshaped: set[str] = field(default_factory=set)
     moved_inputs: set[str] = field(default_factory=set)
 
     def settle(self, name: str, value: View | Left) -> None:
@@ -121,6 +123,7 @@ class Builder(Assembly):
                 "nothing: export the network in NCHW order, without a Transpose in between",
             )
         tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+        self.reshaped.add(view.tensor)
         self.settle(name, View(tensor, laid(shape)))
         return tensor
 
@@ -210,14 +213,24 @@ class Builder(Assembly):
         view = self.values.get(name)
         if not isinstance(view, View):
             return None
-        for known in self.names[view.tensor]:
-            if known in self.file.outputs:
-                return None
-            for user in self.file.consumers.get(known, ()):
-                result = self.values.get(user.outputs[0]) if user.outputs else None
-                if user is not node and not (isinstance(result, View) and result.tensor == view.tensor):
-                    return None
+        if view.tensor in self.reshaped:
+            return None
+        outputs = self.file.outputs
+        readers = {known: self._readers(known, view.tensor) for known in self.names[view.tensor]}
+        open_ones = [known for known, users in readers.items() if users or known in outputs]
+        self.names[view.tensor] = open_ones
+        if any(known in outputs or readers[known] != [node.name] for known in open_ones):
+            return None
         return self.nodes.get(view.tensor)
+
+    def _readers(self, name: str, tensor: str) -> list[str]:
+        """Nodes that read the file's ``name``, without those that have been found to give ``tensor`` as it is."""
+        found = []
+        for user in self.file.consumers.get(name, ()):
+            result = self.values.get(user.outputs[0]) if user.outputs else None
+            if not (isinstance(result, View) and result.tensor == tensor):
+                found.append(user.name)
+        return found
 
     def emit(self, op: FloatOp, inputs: Iterable[str], shape: Shape, node: OnnxNode, axes: Shape | None = None) -> None:
         """Append a node for the file's ``node``, whose first result it is.

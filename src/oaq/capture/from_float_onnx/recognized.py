@@ -21,6 +21,7 @@ from oaq.capture.lower import FUNCTIONS
 
 Values = NDArray[np.float64]
 Operands = list[Values]
+Done = dict[str, tuple[OnnxNode, Values | None]]
 
 GRID: Final = np.concatenate([np.linspace(-12.0, 12.0, 1537), np.linspace(-60.0, 60.0, 241)])
 """Where functions are compared; each has bent and flattened inside it."""
@@ -32,6 +33,8 @@ ENDS: Final = ("Mul", "Div", "Reciprocal", "Clip")
 """What the writing of a function may end with."""
 BINARY: Final = ("Add", "Sub", "Mul", "Div")
 BENT: Final = ("Exp", "Relu", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf")
+MOST_BENDS: Final = 2
+"""Of them, in one function."""
 KNOWN: Final = ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")
 
 
@@ -83,7 +86,7 @@ def _before(file: OnnxGraph, last: OnnxNode) -> list[str]:
 
 
 def _matched(file: OnnxGraph, last: OnnxNode, root: str) -> Recognized | None:
-    done: dict[str, Values | None] = {}
+    done: Done = {}
     with np.errstate(all="ignore"):
         values = _evaluated(file, last, root, done)
     if values is None or len(done) < 2 or not _is_closed(file, frozenset(done), last):
@@ -94,13 +97,14 @@ def _matched(file: OnnxGraph, last: OnnxNode, root: str) -> Recognized | None:
     return Recognized(FloatFunction(name), root, frozenset(done) - {last.name})  # type: ignore[arg-type]
 
 
-def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, done: dict[str, Values | None]) -> Values | None:
+def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, done: Done) -> Values | None:
     """What ``node`` gives where ``root`` is ``GRID``; None if that needs more. ``done`` has all by node name."""
     if node.name not in done:
         formula = None if node.domain else FORMULAS.get(node.op)
-        done[node.name] = None
+        done[node.name] = (node, None)
         fits = len(node.outputs) == 1 and len(node.inputs) >= (2 if node.op in BINARY else 1)
-        if formula is None or not fits or len(done) > LONGEST:
+        bends = sum(each.op in BENT for each, _ in done.values())
+        if formula is None or not fits or len(done) > LONGEST or bends > MOST_BENDS:
             return None
         operands: Operands = []
         for name in node.inputs:
@@ -108,11 +112,11 @@ def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, done: dict[str, Value
             if value is None or (node.op == "Clip" and operands and value.ndim):
                 return None
             operands.append(value)
-        done[node.name] = formula(node, operands)
-    return done[node.name]
+        done[node.name] = (node, formula(node, operands))
+    return done[node.name][1]
 
 
-def _operand(file: OnnxGraph, name: str, root: str, done: dict[str, Values | None]) -> Values | None:
+def _operand(file: OnnxGraph, name: str, root: str, done: Done) -> Values | None:
     """A single constant, NaN where the input is left out, or what another node gives."""
     constant, maker = file.constant(name), file.producers.get(name)
     if not name:

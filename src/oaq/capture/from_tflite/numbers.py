@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oaq.capture.from_tflite.builder import Builder, Stays
-from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator
+from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.errors import FormatError
 
 LONGEST_LIST = 64
@@ -43,8 +43,3 @@ def axis_of(operator: TfliteOperator, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise FormatError(f"{operator}: axis {axis} of a tensor of {rank} axes; the file is damaged")
     return axis % rank
-
-
-def is_given(operator: TfliteOperator, index: int) -> bool:
-    """Whether an optional input is there."""
-    return operator.given(index) != LEFT_OUT

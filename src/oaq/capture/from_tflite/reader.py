@@ -10,15 +10,17 @@ from __future__ import annotations
 import struct
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from oaq.capture.from_tflite.graph import LEFT_OUT, Array, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 
-if TYPE_CHECKING:
+try:
     import tflite
+except ImportError as error:  # pragma: no cover (the test environment has it)
+    raise FormatError("reading TFLite needs the package tflite: pip install 'oaq[tflite]'") from error
 
 LARGEST_FILE: Final = (1 << 31) - 1
 LARGEST_TENSOR: Final = 1 << 31
@@ -52,7 +54,7 @@ OPTIONS: Final = {
         "DepthwiseConv2DOptions",
         ("Padding", "StrideW", "StrideH", "FusedActivationFunction", "DilationWFactor", "DilationHFactor"),
     ),
-    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat", "KeepNumDims")),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat")),
     **dict.fromkeys(
         ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
         ("Pool2DOptions", ("Padding", "StrideW", "StrideH", "FilterWidth", "FilterHeight", "FusedActivationFunction")),
@@ -61,7 +63,6 @@ OPTIONS: Final = {
     "SUB": ("SubOptions", ("FusedActivationFunction",)),
     "MUL": ("MulOptions", ("FusedActivationFunction",)),
     "CONCATENATION": ("ConcatenationOptions", ("Axis", "FusedActivationFunction")),
-    "MEAN": ("ReducerOptions", ("KeepDims",)),
     "LEAKY_RELU": ("LeakyReluOptions", ("Alpha",)),
     "GELU": ("GeluOptions", ("Approximate",)),
     "STRIDED_SLICE": (
@@ -95,8 +96,6 @@ def read(path: str | Path) -> TfliteGraph:
 
 def decode(content: bytes, where: str = "model") -> TfliteGraph:
     """``read`` of bytes at hand."""
-    import tflite  # an extra: only this needs it
-
     if content[4:8] != b"TFL3":
         raise FormatError(f"{where}: is no TFLite file: bytes 4 to 8 are {content[4:8]!r}, not b'TFL3'")
     try:
@@ -172,8 +171,6 @@ class _Reading:
 
     def tensor(self, index: int, found: tflite.Tensor) -> TfliteTensor:
         """One tensor with its numbers, if it is a constant."""
-        import tflite
-
         name = self.text(found.Name()) or f"tensor {index}"
         where = f"tensor {index} ({name[:LONGEST_NAME]!r})"
         kind = _name_of(tflite.TensorType, found.Type())
@@ -224,8 +221,6 @@ class _Reading:
 
     def operator_kinds(self) -> list[str]:
         """What each operator code stands for."""
-        import tflite
-
         kinds = []
         for index in range(self.spend(self.model.OperatorCodesLength())):
             code = self.table(self.model.OperatorCodes(index), f"operator code {index}")
@@ -255,8 +250,6 @@ class _Reading:
         return tuple(found)
 
     def options(self, one: tflite.Operator, kind: str, what: str) -> dict[str, int | float]:
-        import tflite
-
         wanted = OPTIONS.get(kind)
         if wanted is None:
             return {}
