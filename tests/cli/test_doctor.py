@@ -109,6 +109,11 @@ def test_a_witness_breaks_the_first_layer(oaq, unsafe: Path, tmp_path: Path) -> 
     assert x.dtype == np.float32 and x.shape == (1, 4, 8, 8) and x.max() == pytest.approx(1.0)
 
 
+def test_a_negative_number_of_trials_is_refused(oaq, unsafe: Path) -> None:
+    code, _, err = oaq("witness", unsafe, "--isa", "avx2-acc32", "--at", "conv:0", "--trials", "-5")
+    assert code == 2 and "--trials -5" in err
+
+
 def test_other_peoples_files_run(oaq, native: None, unsafe: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
     code, out, _ = oaq("run", unsafe, "--input", tmp_path / "x.npy", "--json")
@@ -124,6 +129,7 @@ def test_other_peoples_files_run(oaq, native: None, unsafe: Path, tmp_path: Path
         (["unsafe.onnx", "--isa", "mmx"], "no register model is called 'mmx'"),
         (["unsafe.onnx", "--at", "conv:9"], "outputs 0 to 3"),
         (["unsafe.onnx", "--data", "nowhere"], "no such file or folder"),
+        (["unsafe.onnx", "--data", "unsafe.onnx", "--limit", "-1"], "--limit -1: at least one"),
         (["unsafe.onnx", "--html", "no/such/folder/page.html"], "page.html"),
     ],
 )

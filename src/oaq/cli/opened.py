@@ -57,7 +57,14 @@ class Opened:
         return preprocess(arguments, self.recorded, (shape[0], shape[1]) if len(shape) == 3 else (1, 1))
 
     def batches(self, place: Path, arguments: argparse.Namespace, limit: int | None = None) -> list[tuple[Path, Batch]]:
-        """Every readable file below ``place`` with its samples."""
+        """Every readable file below ``place`` with its samples, the first ``limit`` of them.
+
+        Raises:
+            FormatError: there is none, or one does not decode.
+            ProgramError: samples have another shape, or ``limit`` is less than one.
+        """
+        if limit is not None and limit < 1:
+            raise ProgramError(f"--limit {limit}: at least one file has to be read; leave the data out to read none")
         how = self.preprocess(arguments)
         return [(path, self.read(path, how)) for path in files(place)[:limit]]
 

@@ -109,6 +109,8 @@ def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
     program = model.opened.program
     node, output = place(arguments.at, {one.name: len(one.op.weight) for one in program.summing_nodes()})  # type: ignore[union-attr]
     (register,) = registers_named((arguments.isa,))
+    if arguments.trials < 0:
+        raise ProgramError(f"--trials {arguments.trials}: a number of inputs, 0 to try none but those of --data")
     data = []
     if arguments.data is not None:
         batches = model.opened.batches(arguments.data, arguments, arguments.limit)
