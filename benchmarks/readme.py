@@ -18,12 +18,25 @@ BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
 
 
 def block(folder: Path = RESULTS) -> str:
-    """What belongs between the markers: one table per machine, one column per network."""
+    """What belongs between the markers: a table per machine, a column per network; then whole networks beside peers."""
     made: dict[str, dict[str, Result]] = {}
     for path in sorted(folder.glob("demo_*.json")):
         result = load(path)
         made.setdefault(result.environment.cpu, {})[path.stem.removeprefix("demo_")] = result
-    return "\n".join(_machine(cpu, results) for cpu, results in made.items()) or "No result file yet.\n"
+    tables = [_machine(cpu, results) for cpu, results in made.items()]
+    tables += [_beside_peers(path.stem, load(path)) for path in sorted(folder.glob("*-[0-9]*t.json"))]
+    return "\n".join(tables) or "No result file yet.\n"
+
+
+def _beside_peers(name: str, result: Result) -> str:
+    """One network: time, and precision on the very sample that is timed."""
+    if result.latency is None:
+        return ""
+    network, threads = name.rpartition("-")[0], result.latency.threads
+    unit = f"batch {result.latency.batch}, {threads} thread{'s' if threads > 1 else ''}"
+    lines = [f"| {network}, {unit} | median ms | outputs |", "|---|---:|---|"]
+    lines += [f"| {_name(one)} | {one.median_ms:.2f} | {one.note} |" for one in result.latency.timings]
+    return f"{result.environment.cpu}. Made by `{result.command}`.\n\n" + "\n".join(lines) + "\n"
 
 
 def _machine(cpu: str, results: Mapping[str, Result]) -> str:
