@@ -166,7 +166,9 @@ BROKEN: list[tuple[Change, type[OaqError], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "kind", "message"), BROKEN, ids=lambda one: str(one)[:40])
+@pytest.mark.parametrize(
+    ("change", "kind", "message"), BROKEN, ids=[f"{index} {message[:40]}" for index, (*_, message) in enumerate(BROKEN)]
+)
 def test_a_broken_file_is_one_error_that_says_what_and_where(
     change: Change, kind: type[OaqError], message: str
 ) -> None:
