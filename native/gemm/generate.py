@@ -153,8 +153,12 @@ def tile_bytes(tile: Tile) -> int:
 
 
 def advance(tile: Tile) -> Iterator[str]:
-    """Move the pointers on by one step; the weights of the next tile start on their way to the second cache."""
-    yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
+    """Move the pointers on by one step; the weights of the next tile start on their way to the second cache.
+
+    Not for ymm: their loops have no instruction to spare.
+    """
+    if tile.bytes == 64:
+        yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
         yield f"addq $4, {base}"
