@@ -114,6 +114,15 @@ def test_a_negative_number_of_trials_is_refused(oaq, unsafe: Path) -> None:
     assert code == 2 and "--trials -5" in err
 
 
+def test_a_witness_of_another_tools_file_needs_no_register(oaq, unsafe: Path, tmp_path: Path) -> None:
+    code, out, _ = oaq("witness", unsafe, "--at", "conv:1", "--out", tmp_path / "x.npy")
+    assert code == 0 and "conv, output 1 on avx2-acc32" in out
+    assert np.load(tmp_path / "x.npy").dtype == np.float32
+    onnx.save(one_conv(64), path := tmp_path / "safe.onnx")
+    code, out, _ = oaq("witness", path, "--at", "conv:1")
+    assert code == 0 and "the greatest sum of weight times operand as loaded is 65280" in out
+
+
 def test_other_peoples_files_run(oaq, native: None, unsafe: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
     code, out, _ = oaq("run", unsafe, "--input", tmp_path / "x.npy", "--json")

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.capture.model_file import SUFFIXES
 from oaq.cli import images, say
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_model
+from oaq.doctor.diagnose import verdict
 from oaq.doctor.registers import registers_named
 from oaq.doctor.trigger import TRIALS, find_trigger
 from oaq.errors import NoKernel, ProgramError
@@ -22,6 +24,7 @@ from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
 from oaq.overflow.settle import settle
 from oaq.overflow.witness import Witness, witness
+from oaq.program import ops
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.report.doctor import trigger_document, trigger_lines
@@ -60,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npy",
         help="also write the layer's input that does it, uint8 (but see --isa)",
     )
-    parser.add_argument("--isa", metavar="NAME", help='registers as oaq doctor names them, or "N bits"')
+    parser.add_argument(
+        "--isa",
+        metavar="NAME",
+        help='registers as oaq doctor names them, or "N bits" (for files of other tools: the first that it can leave)',
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="with --isa: photos or arrays to try first")
     parser.add_argument("--limit", type=int, default=32, metavar="N", help="at most N files of --data (default 32)")
     parser.add_argument("--trials", type=int, default=TRIALS, metavar="N", help=f"inputs to try (default {TRIALS})")
@@ -88,6 +95,8 @@ def call(arguments: argparse.Namespace) -> int:
     """Find it and show it."""
     model = open_model(arguments.file)
     program = model.opened.program
+    if arguments.isa is None and arguments.file.suffix.lower() != SUFFIXES[0]:
+        arguments.isa = _unsafe_on(model, arguments.at)
     if arguments.isa is not None:
         return _trigger(model, arguments)
     program = settle(program).program
@@ -102,6 +111,19 @@ def call(arguments: argparse.Namespace) -> int:
         return 0
     say.words("\n".join(_lines(found, planned, arguments)))
     return 0
+
+
+def _unsafe_on(model: ModelFile, at: str) -> str | None:
+    """The first register that runtimes use unasked and that this output can leave; None if there is none."""
+    program = model.opened.program
+    node, output = place(at, {one.name: len(one.op.weight) for one in program.summing_nodes()})  # type: ignore[union-attr]
+    one = program.by_name[node]
+    assert isinstance(one.op, ops.Conv2d | ops.Linear)
+    for register in registers_named():
+        found = verdict(one.op, program.specs(one)[0], register, unsigned=node in model.unsigned)
+        if register.deployed and not found.safe[output]:
+            return register.name
+    return None
 
 
 def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
