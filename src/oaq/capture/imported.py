@@ -8,9 +8,9 @@ program and can be proved, while running the program takes those inputs too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from oaq.program.int_program import IntProgram
 
 Place = Literal["input", "inside", "output"]
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,36 @@ class Island:
     writes: tuple[str, ...]
     where: Place
     why: str = ""
+
+
+def connected(
+    operators: Sequence[T], reads: Callable[[T], Iterable[Hashable]], writes: Callable[[T], Iterable[Hashable]]
+) -> list[list[T]]:
+    """Operators in parts that share no tensor which one of them writes; parts and operators stay in order.
+
+    Args:
+        operators: in execution order.
+        reads: names of the tensors an operator reads.
+        writes: of those it writes, each by one operator only.
+    """
+    root = list(range(len(operators)))
+
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = root[root[index]]
+            index = root[index]
+        return index
+
+    writer = {name: index for index, one in enumerate(operators) for name in writes(one)}
+    for index, one in enumerate(operators):
+        for name in reads(one):
+            if name in writer:
+                first, second = sorted((find(index), find(writer[name])))
+                root[second] = first
+    parts: dict[int, list[T]] = {}
+    for index, one in enumerate(operators):
+        parts.setdefault(find(index), []).append(one)
+    return list(parts.values())
 
 
 @dataclass(frozen=True)

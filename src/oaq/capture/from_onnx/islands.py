@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.walk import Walk
-from oaq.capture.imported import Island, Place
+from oaq.capture.imported import Island, Place, connected
 
 
 @dataclass
@@ -40,7 +40,7 @@ def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[
     held = {name: names[number] for number, name in demand.outputs.items()}
     held |= {name: names[number] for name, number in _aliases(walk, demand).items()}
     found = []
-    for part in _connected(nodes):
+    for part in connected(nodes, lambda node: node.inputs, lambda node: filter(None, node.outputs)):
         written = dict.fromkeys(name for node in part for name in node.outputs if name)
         read = dict.fromkeys(name for node in part for name in node.inputs if name and name not in written)
         reads = tuple(dict.fromkeys(held[name] for name in read if name in held))
@@ -60,25 +60,3 @@ def _aliases(walk: Walk, demand: Demand) -> dict[str, int]:
         if view is not None and view.tensor in numbers:
             found[name] = view.tensor
     return found
-
-
-def _connected(nodes: Sequence[OnnxNode]) -> list[list[OnnxNode]]:
-    """Parts that share a tensor which one of their nodes writes."""
-    root = list(range(len(nodes)))
-
-    def find(index: int) -> int:
-        while root[index] != index:
-            root[index] = root[root[index]]
-            index = root[index]
-        return index
-
-    writer = {name: index for index, node in enumerate(nodes) for name in node.outputs if name}
-    for index, node in enumerate(nodes):
-        for name in node.inputs:
-            if name in writer:
-                first, second = sorted((find(index), find(writer[name])))
-                root[second] = first
-    parts: dict[int, list[OnnxNode]] = {}
-    for index, node in enumerate(nodes):
-        parts.setdefault(find(index), []).append(node)
-    return list(parts.values())

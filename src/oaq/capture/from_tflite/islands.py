@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator
-from oaq.capture.imported import Island, Place
+from oaq.capture.imported import Island, Place, connected
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ def find_islands(
         inputs: of the program, by name: the file's tensor.
     """
     found = []
-    for part in _connected(outside):
+    for part in connected(outside, lambda one: one.operator.inputs, lambda one: one.operator.outputs):
         written = {index for one in part for index in one.operator.outputs}
         read = dict.fromkeys(
             index
@@ -44,25 +44,3 @@ def find_islands(
         nodes = tuple((str(one.operator), one.operator.op) for one in part)
         found.append(Island(nodes, reads, writes, where, why))
     return tuple(found)
-
-
-def _connected(outside: Sequence[Outside]) -> list[list[Outside]]:
-    """Parts that share a tensor which one of their operators writes."""
-    root = list(range(len(outside)))
-
-    def find(index: int) -> int:
-        while root[index] != index:
-            root[index] = root[root[index]]
-            index = root[index]
-        return index
-
-    writer = {tensor: index for index, one in enumerate(outside) for tensor in one.operator.outputs}
-    for index, one in enumerate(outside):
-        for tensor in one.operator.inputs:
-            if tensor in writer:
-                first, second = sorted((find(index), find(writer[tensor])))
-                root[second] = first
-    parts: dict[int, list[Outside]] = {}
-    for index, one in enumerate(outside):
-        parts.setdefault(find(index), []).append(one)
-    return list(parts.values())
