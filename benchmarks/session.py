@@ -1,0 +1,140 @@
+"""What a session costs besides its time: loading, memory, batches, threads.
+
+    python -m benchmarks.session [efficientnet-lite0 mobilenet-v2 resnet18]
+
+Loading is ``oaq.load``, ``oaq.plan`` and ``oaq.Session`` (the independent check of the plan included), each in a
+process of its own, median of several. Memory is what a session adds to the resident peak of that process, beside the
+bound asked of it: weights, twice the largest pair of live activations, 8 MiB. Batch 8 and two threads are beside batch
+1 and one thread, in turns. Writes ``results/session.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+import oaq
+from benchmarks.harness import Result, save, stamp
+from oaq.cli import say
+from oaq.cli.images import Batches
+from oaq.program.int_program import IntProgram
+from oaq.program.ops import Conv2d, Linear
+from oaq.report.latency import interleave, pinned, turn
+from recipes.data.photos import calibration
+from recipes.networks import NETWORKS
+
+REPEATS = 5
+ROUNDS = 15
+MIB = 1 << 20
+Row = tuple[tuple[str, str], ...]
+
+
+def child(path: str) -> None:
+    """Load, plan, build, run once; say what each took."""
+    np.zeros(1).sum()
+    start = time.perf_counter()
+    program = oaq.load(path)
+    loaded = time.perf_counter()
+    plan = oaq.plan(program)
+    planned = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    session = oaq.Session(plan, threads=1)
+    built = time.perf_counter()
+    spec = program.tensors[program.inputs[0]]
+    session.run_integers(np.zeros((1, *spec.shape), np.uint8))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    answer = {"load": loaded - start, "plan": planned - loaded, "session": built - planned, "growth": after - before}
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def in_a_process(path: Path) -> dict[str, float]:
+    """``child`` in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.session", "--child", str(path)],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def allowed(program: IntProgram) -> int:
+    """Bytes a session may add: weights, twice the largest pair of tensors that live at once, 8 MiB."""
+    weights = sum(
+        node.op.weight.size + 4 * node.op.bias.size
+        for node in program.summing_nodes()
+        if isinstance(node.op, Conv2d | Linear)
+    )
+    sizes = {name: int(np.prod(spec.shape)) for name, spec in program.tensors.items()}
+    pair = max(sum(sizes[name] for name in {*node.inputs, node.output}) for node in program.nodes)
+    return weights + 2 * pair + 8 * MIB
+
+
+def throughput(program: IntProgram) -> dict[str, float]:
+    """Milliseconds per sample: batch 1, batch 8, and batch 1 on two threads."""
+    spec = program.tensors[program.inputs[0]]
+    x = np.random.default_rng(0).integers(0, 256, (8, *spec.shape)).astype(np.uint8)
+    plan = oaq.plan(program)
+    with pinned(2):
+        one, two = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
+        turns = {
+            "batch 1": turn(lambda: one.run_integers(x[:1])),
+            "batch 8": turn(lambda: one.run_integers(x)),
+            "2 threads": turn(lambda: two.run_integers(x[:1])),
+        }
+        found = interleave(turns, ROUNDS, 3, warm_up=2)
+    milliseconds = {name: median(values) * 1e3 for name, values in found.items()}
+    return {**milliseconds, "batch 8": milliseconds["batch 8"] / 8}
+
+
+def measure(name: str, folder: Path) -> Row:
+    """One network."""
+    network = NETWORKS[name]
+    with say.bar(name, None):
+        program = oaq.quantize(network.load(), Batches(calibration(16), network.preprocess, 8))
+        oaq.save(program, path := folder / f"{name}.oaq")
+        runs = [in_a_process(path) for _ in range(REPEATS)]
+        times = throughput(program)
+    seconds = {key: median(run[key] for run in runs) for key in runs[0]}
+    return (
+        ("network", name),
+        ("load ms", f"{seconds['load'] * 1e3:.0f}"),
+        ("plan ms", f"{seconds['plan'] * 1e3:.0f}"),
+        ("session ms", f"{seconds['session'] * 1e3:.0f}"),
+        ("resident growth MiB", f"{seconds['growth'] / MIB:.1f}"),
+        ("growth allowed MiB", f"{allowed(program) / MIB:.1f}"),
+        *((f"{key}, ms per sample", f"{value:.3f}") for key, value in times.items()),
+        ("2 threads, times faster", f"{times['batch 1'] / times['2 threads']:.2f}"),
+        ("batch 8, times faster", f"{times['batch 1'] / times['batch 8']:.2f}"),
+    )
+
+
+def main() -> None:
+    """Measure and write ``results/session.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2", "resnet18"])
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(given.child)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        rows = tuple(measure(name, Path(folder)) for name in given.networks)
+    say.words("\n".join(str(dict(row)) for row in rows))
+    save(Result("session", "python -m benchmarks.session", stamp(), rows=rows), "session")
+
+
+if __name__ == "__main__":
+    main()
