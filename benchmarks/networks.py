@@ -38,7 +38,7 @@ from oaq.ptq.quantize import quantize
 from oaq.report.comparison import Contender, compare, our_contenders, peer_contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
-from oaq.report.peers import Peer, onnxruntime_peer, openvino_peer, quantize_by_onnxruntime
+from oaq.report.peers import Peer, onnxruntime_peer, quantize_by_onnxruntime
 from oaq.report.text import latency_table, render
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
@@ -84,8 +84,8 @@ def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Late
             files = _files(subject, folder)
         expected = run_float(subject.net, subject.x)
         ours, _ = our_contenders(subject.plans, subject.x, threads, expected)
-        peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads, openvino)]
-        peers += _restricted(files, (subject.x, expected), threads, stack) if openvino else []
+        peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads)]
+        peers += _openvino(files, (subject.x, expected), threads, stack) if openvino else []
         baseline = next(one.name for one in peers if one.precision == "int8")
         return compare(
             [*ours, *peers],
@@ -107,30 +107,32 @@ def _files(subject: Subject, folder: Path) -> dict[str, Path]:
     return files
 
 
-def _peers(files: dict[str, Path], threads: int, openvino: bool) -> Iterator[Peer]:
+def _peers(files: dict[str, Path], threads: int) -> Iterator[Peer]:
     for precision, file in files.items():
         yield onnxruntime_peer(file, precision, threads)
-        if openvino:
-            yield openvino_peer(file, precision, threads)
 
 
-def _restricted(
+def _openvino(
     files: dict[str, Path], known: tuple[Batch, Batch], threads: int, stack: ExitStack
 ) -> Iterable[Contender]:
-    """OpenVINO int8 held to less than the CPU has: its sums may overflow there, so its precision is only noted."""
+    """OpenVINO as it is, and int8 held to less than the CPU has; each in a process of its own.
+
+    In one process its threads would get the CPUs that were free when it was first loaded. Held, its sums may overflow,
+    so its precision is only noted.
+    """
     x, expected = known
-    for most, isa in HELD.items():
-        environment = {"ONEDNN_MAX_CPU_ISA": most, "DNNL_MAX_CPU_ISA": most}
-        child = stack.enter_context(ProcessPeer(files["int8"], x, "openvino", "int8", threads, environment))
+    for precision, most in (("fp32", ""), ("int8", ""), *(("int8", most) for most in HELD)):
+        environment = {"ONEDNN_MAX_CPU_ISA": most, "DNNL_MAX_CPU_ISA": most} if most else {}
+        child = stack.enter_context(ProcessPeer(files[precision], x, "openvino", precision, threads, environment))
         yield Contender(
-            name=f"{child.name}, held to {most}",
+            name=f"{child.name}, held to {most}" if most else child.name,
             ours=False,
-            precision="int8",
-            isa=isa,
+            precision=precision,
+            isa=HELD.get(most, "best of the CPU"),
             take=child.take,
             outputs=lambda child=child: child.outputs().reshape(expected.shape),
             reference=expected,
-            least_sqnr_db=-20.0,
+            least_sqnr_db=-20.0 if most else 0.0,
             against="float",
         )
 
