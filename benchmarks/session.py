@@ -51,7 +51,7 @@ def child(path: str) -> None:
     session = oaq.Session(plan, threads=1)
     built = time.perf_counter()
     spec = program.tensors[program.inputs[0]]
-    session.run_integers(np.zeros((1, *spec.shape), np.uint8))
+    session.run_integers(np.full((1, *spec.shape), spec.range.lo, np.uint8))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     answer = {"load": loaded - start, "plan": planned - loaded, "session": built - planned, "growth": after - before}
     sys.stdout.write(json.dumps(answer) + "\n")
@@ -85,7 +85,7 @@ def allowed(program: IntProgram) -> int:
 def throughput(program: IntProgram) -> dict[str, float]:
     """Milliseconds per sample: batch 1, batch 8, and batch 1 on two threads."""
     spec = program.tensors[program.inputs[0]]
-    x = np.random.default_rng(0).integers(0, 256, (8, *spec.shape)).astype(np.uint8)
+    x = np.random.default_rng(0).integers(spec.range.lo, spec.range.hi + 1, (8, *spec.shape)).astype(np.uint8)
     plan = oaq.plan(program)
     with pinned(2):
         one, two = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
