@@ -24,19 +24,33 @@ def block(folder: Path = RESULTS) -> str:
         result = load(path)
         made.setdefault(result.environment.cpu, {})[path.stem.removeprefix("demo_")] = result
     tables = [_machine(cpu, results) for cpu, results in made.items()]
-    tables += [_beside_peers(path.stem, load(path)) for path in sorted(folder.glob("*-[0-9]*t.json"))]
+    beside: dict[tuple[str, int], dict[str, Result]] = {}
+    for path in sorted(folder.glob("*-[0-9]*t.json")):
+        result = load(path)
+        if result.latency is not None:
+            key = result.environment.cpu, result.latency.threads
+            beside.setdefault(key, {})[path.stem.rpartition("-")[0]] = result
+    tables += [_beside_peers(*key, results) for key, results in sorted(beside.items())]
     return "\n".join(tables) or "No result file yet.\n"
 
 
-def _beside_peers(name: str, result: Result) -> str:
-    """One network: time, and precision on the very sample that is timed."""
-    if result.latency is None:
-        return ""
-    network, threads = name.rpartition("-")[0], result.latency.threads
-    unit = f"batch {result.latency.batch}, {threads} thread{'s' if threads > 1 else ''}"
-    lines = [f"| {network}, {unit} | median ms | outputs |", "|---|---:|---|"]
-    lines += [f"| {_name(one)} | {one.median_ms:.2f} | {one.note} |" for one in result.latency.timings]
-    return f"{result.environment.cpu}. Made by `{result.command}`.\n\n" + "\n".join(lines) + "\n"
+def _beside_peers(cpu: str, threads: int, results: Mapping[str, Result]) -> str:
+    """Whole networks beside other runtimes: time, and precision on the very sample that is timed."""
+    columns = {
+        name: {
+            _name(one): f"{one.median_ms:.2f} ms, {one.note.rpartition('; ')[2].removesuffix(' against float')}"
+            for one in (result.latency.timings if result.latency else ())
+        }
+        for name, result in results.items()
+    }
+    lines = list(dict.fromkeys(line for column in columns.values() for line in column))
+    rows = [["", *columns], ["---", *("---:" for _ in columns)]]
+    rows += [[line, *(column.get(line, "-") for column in columns.values())] for line in lines]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    how = "python -m benchmarks.networks " + " ".join(results)
+    unit = f"{threads} thread{'s' if threads > 1 else ''}, batch 1"
+    said = "median time, and logit SQNR against float on the photo that is timed"
+    return f"{cpu}, {unit}: {said}. Made by `{how}`.\n\n{table}\n"
 
 
 def _machine(cpu: str, results: Mapping[str, Result]) -> str:

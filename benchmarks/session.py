@@ -3,9 +3,9 @@
     python -m benchmarks.session [efficientnet-lite0 mobilenet-v2 resnet18]
 
 Loading is ``oaq.load``, ``oaq.plan`` and ``oaq.Session`` (the independent check of the plan included), each in a
-process of its own, median of several. Memory is by how much a session's peak exceeds what was resident before it, beside the
-bound asked of it: weights, twice the largest pair of live activations, 8 MiB. Batch 8 and two threads are beside batch
-1 and one thread, in turns. Writes ``results/session.json``.
+process of its own, median of several. Memory is by how much a session's peak exceeds what was resident before it,
+beside the bound asked of it: weights, twice the largest pair of live activations, 8 MiB. Batch 8 and two threads are
+beside batch 1 and one thread, in turns. Writes ``results/session.json``.
 """
 
 from __future__ import annotations
