@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from oaq.capture.content import read_content
 from oaq.capture.from_onnx.attributes import described, integer
 from oaq.capture.from_onnx.fold import evaluate
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode, TensorType
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LARGEST_FILE: Final = (1 << 31) - 1
 """Bytes a protobuf may have."""
+TOO_LARGE: Final = "is larger than any protobuf; save its weights as external data"
 
 
 def read(
@@ -43,8 +45,8 @@ def read(
         FormatError: the file is missing, cut off, damaged or contradicts itself.
         UnsupportedOp: it holds something that is not read (subgraphs, open sizes, ...).
     """
-    content, where = _content(path), str(path)
-    return decode(content, where, Path(path).parent, input_shapes, dequantize=dequantize)
+    content = read_content(path, LARGEST_FILE, TOO_LARGE)
+    return decode(content, str(path), Path(path).parent, input_shapes, dequantize=dequantize)
 
 
 def declared_inputs(path: str | Path) -> dict[str, tuple[int | str, ...]]:
@@ -55,19 +57,8 @@ def declared_inputs(path: str | Path) -> dict[str, tuple[int | str, ...]]:
     """
     from oaq.capture.from_onnx import proto  # loads onnx
 
-    parts = proto.decode(_content(path), str(path), Path(path).parent)
+    parts = proto.decode(read_content(path, LARGEST_FILE, TOO_LARGE), str(path), Path(path).parent)
     return {name: dims for name, (_, dims) in parts.inputs.items()}
-
-
-def _content(path: str | Path) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > LARGEST_FILE:
-        raise FormatError(f"{path}: is larger than any protobuf; save its weights as external data")
-    return content
 
 
 def decode(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from oaq.capture.content import read_content
 from oaq.capture.from_tflite.graph import LEFT_OUT, Array, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 
@@ -83,15 +84,7 @@ def read(path: str | Path) -> TfliteGraph:
         FormatError: the file is missing, cut off, damaged or contradicts itself.
         UnsupportedOp: it is a TFLite file that is not read: of several subgraphs, or of another version.
     """
-    where = str(path)
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > LARGEST_FILE:
-        raise FormatError(f"{where}: is larger than any flatbuffer")
-    return decode(content, where)
+    return decode(read_content(path, LARGEST_FILE, "is larger than any flatbuffer"), str(path))
 
 
 def decode(content: bytes, where: str = "model") -> TfliteGraph:
