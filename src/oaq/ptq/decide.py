@@ -169,9 +169,9 @@ class Decider:
 
         Where that never happens, rounding to nearest, which kept the budget.
         """
-        asked = budget
+        asked, plain = budget, self.within(budget)
+        nearest = plain
         for _ in range(ATTEMPTS):
-            nearest = self.within(asked)
             bounds = {
                 layer.node.name: filled(
                     layer, nearest.fills[layer.node.name], self._steps(layer, nearest.params).range.hi
@@ -185,7 +185,8 @@ class Decider:
             if asked == 1.0:
                 break
             asked = max(1.0, asked - OVERSHOOT * (rounded.cost - budget))
-        return self.within(budget)
+            nearest = self.within(asked)
+        return plain
 
     def _uniform(self, uniform: Uniform) -> Decided:
         params = uniform_tensors(
