@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
-from benchmarks.held_openvino import outputs
+from benchmarks.held_peer import outputs
 from oaq.capture.model_file import import_model, stored_unsigned
 from oaq.cli import say
 from oaq.doctor import Diagnosis, diagnose

@@ -76,6 +76,13 @@ def float_network(rng: np.random.Generator) -> onnx.ModelProto:
     return model(nodes, {"x": ("batch", 3, SIDE, SIDE)}, ["y"], constants)
 
 
+def written(folder: Path) -> Path:
+    """The folder, with a file of every form in it."""
+    for name, content in every().items():
+        (folder / f"{name}.onnx").write_bytes(content)
+    return folder
+
+
 class Photos:
     """What onnxruntime.quantization calibrates on."""
 

@@ -47,10 +47,10 @@ def _beside_peers(cpu: str, threads: int, results: Mapping[str, Result]) -> str:
     rows = [["", *columns], ["---", *("---:" for _ in columns)]]
     rows += [[line, *(column.get(line, "-") for column in columns.values())] for line in lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    how = "python -m benchmarks.networks " + " ".join(results)
+    how = ", ".join(f"`{result.command}`" for result in results.values())
     unit = f"{threads} thread{'s' if threads > 1 else ''}, batch 1"
     said = "median time, and logit SQNR against float on the photo that is timed"
-    return f"{cpu}, {unit}: {said}. Made by `{how}`.\n\n{table}\n"
+    return f"{cpu}, {unit}: {said}. Made by {how}.\n\n{table}\n"
 
 
 def _machine(cpu: str, results: Mapping[str, Result]) -> str:

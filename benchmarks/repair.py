@@ -12,8 +12,6 @@ saturates. Logits are compared with the float network's, and with the same file'
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,12 +23,13 @@ from numpy.typing import NDArray
 
 from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
+from benchmarks.held_peer import outputs
 from oaq.capture.from_onnx import import_quantized
 from oaq.cli.images import Batches
 from oaq.doctor import diagnose
 from oaq.repair import Repaired, repair
 from oaq.report.agreement import sqnr_db
-from oaq.report.peers import onnxruntime_peer, openvino_peer, quantize_by_onnxruntime
+from oaq.report.peers import quantize_by_onnxruntime
 from recipes.data.photos import calibration, comparison, labelled, views
 from recipes.networks import NETWORKS, Network
 
@@ -42,7 +41,6 @@ RUNS = (
     ("openvino", "held to AVX2", "AVX2"),
     ("openvino", "held to AVX-512 without VNNI", "AVX512_CORE"),
 )
-PEERS = {"onnxruntime": onnxruntime_peer, "openvino": openvino_peer}
 Batch = NDArray[np.float32]
 Row = tuple[tuple[str, str], ...]
 
@@ -74,16 +72,6 @@ def summary(made: Repaired) -> str:
     )
 
 
-def logits(model: Path, runtime: str, isa: str, x: Batch, folder: Path) -> Batch:
-    """Of every view, in a process of its own: oneDNN reads ONEDNN_MAX_CPU_ISA once."""
-    given, answer = folder / "x.npy", folder / "y.npy"
-    np.save(given, x)
-    environment = {**os.environ, **({"ONEDNN_MAX_CPU_ISA": isa, "DNNL_MAX_CPU_ISA": isa} if isa else {})}
-    command = [sys.executable, "-m", "benchmarks.repair", "--child", runtime, str(model), str(given), str(answer)]
-    subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, check=True)
-    return np.load(answer)
-
-
 def rows(name: str) -> Iterator[Row]:
     """One line per file and machine."""
     net = NETWORKS[name]
@@ -99,7 +87,7 @@ def rows(name: str) -> Iterator[Row]:
             unsafe = len(diagnose(import_quantized(path).program, (ISA,)).unsafe(ISA))
             native: dict[str, Batch] = {}
             for runtime, machine, isa in RUNS:
-                y = logits(path, runtime, isa, x, folder)
+                y = outputs(path, x, isa, runtime=runtime, threads=2)
                 own = native.setdefault(runtime, y)
                 classes = y.argmax(axis=1)
                 row: Row = (
@@ -122,21 +110,11 @@ def rows(name: str) -> Iterator[Row]:
                 yield row
 
 
-def child(runtime: str, model: str, given: str, answer: str) -> None:
-    """One view at a time."""
-    peer, x = PEERS[runtime](Path(model), "int8", 2), np.load(given)
-    np.save(answer, np.concatenate([peer.run(x[index : index + 1]) for index in range(len(x))]))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Repair, run everywhere, write the result file."""
     parser = argparse.ArgumentParser("python -m benchmarks.repair", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
-    if given.child:
-        child(*given.child)
-        return 0
     command = " ".join(["python -m benchmarks.repair", *sys.argv[1:]])
     notes = (
         f"{VIEWS} views of each of {len(comparison())} photos that calibration never saw, against the float network; "

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.held_openvino import outputs
+from benchmarks.held_peer import outputs
 from benchmarks.saturating_pairs import LAYERS, ask, meeting
 from oaq.capture.from_onnx import import_quantized
 from oaq.cli import main

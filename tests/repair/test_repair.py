@@ -23,10 +23,7 @@ SHAPE = (3, onnx_files.SIDE, onnx_files.SIDE)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("forms")
-    for name, content in onnx_files.every().items():
-        (made / f"{name}.onnx").write_bytes(content)
-    return made
+    return onnx_files.written(tmp_path_factory.mktemp("forms"))
 
 
 def arrays(content: bytes) -> dict[str, np.ndarray]:

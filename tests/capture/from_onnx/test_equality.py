@@ -31,10 +31,7 @@ FEEDS = 6
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("forms")
-    for name, content in onnx_files.every().items():
-        (made / f"{name}.onnx").write_bytes(content)
-    return made
+    return onnx_files.written(tmp_path_factory.mktemp("forms"))
 
 
 def compared(path: Path, level: object, shape: tuple[int, ...] = (3, onnx_files.SIDE, onnx_files.SIDE)) -> Seen:
