@@ -71,22 +71,41 @@ def _check(
     found = digest(header, arrays)
     if certificate["program"] != found:
         notes.findings.append(Finding("", f"is for another program: {certificate['program']!s:.12} is not {found:.12}"))
-    taken: set[str] = set()
-    layers = _check_ranges(program, certificate, claims, notes, taken)
-    models = _models(certificate, registers, notes)
-    _check_nodes(certificate, claims, layers, models, (notes, taken))
-    left = sorted(set(claims) - taken)
+    state = _State(notes, claims)
+    _check_nodes(program, certificate, _models(certificate, registers, notes), state)
+    left = sorted(set(claims) - state.taken)
     if left:
         notes.findings.append(Finding("", f"holds arrays that claim nothing: {left[:3]}"))
     return notes.verdict()
 
 
-def _check_ranges(
-    program: Program, certificate: Mapping[str, Any], claims: Arrays, notes: Notes, taken: set[str]
-) -> dict[str, tuple[Layer, Sums]]:
-    """Derive every tensor's range in execution order; returns the layers met on the way."""
+class _State:
+    """Notes, the claims, and which of them have been compared."""
+
+    def __init__(self, notes: Notes, claims: Arrays) -> None:
+        self.notes = notes
+        self.claims = claims
+        self.taken: set[str] = set()
+        self.under: dict[str, list[str]] = {}
+        for key in claims:
+            self.under.setdefault(key.rpartition("/")[0], []).append(key)
+
+    def take(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """All claims ``prefix/NAME`` by name."""
+        keys = self.under.get(prefix, [])
+        self.taken.update(keys)
+        return {key.rpartition("/")[2]: self.claims[key] for key in keys}
+
+
+def _check_nodes(
+    program: Program, certificate: Mapping[str, Any], models: Mapping[str, Register], state: _State
+) -> None:
+    """Derive every tensor's range and every sum in execution order; one layer's at a time are held."""
     ranges = {name: declared(program.tensors[name]) for name in program.inputs}
-    layers: dict[str, tuple[Layer, Sums]] = {}
+    listed = _listed(program, certificate, state.notes)
+    tensors = [*program.inputs, *(node.output for node in program.nodes)]
+    if certificate["tensors"] != tensors:
+        state.notes.findings.append(Finding("", "does not list the tensors in the order they are written"))
     for node in program.nodes:
         inputs = [ranges[name] for name in node.inputs]
         specs, y = [program.tensors[name] for name in node.inputs], program.tensors[node.output]
@@ -95,46 +114,75 @@ def _check_ranges(
             continue
         one = layer(node, inputs[0], specs[0], y)
         sums = derive(one)
-        layers[node.name] = (one, sums)
-        notes.sums += len(sums.total)
+        state.notes.sums += len(sums.total)
         for what, output, low, high in leaves_s32(sums)[:8]:
-            notes.findings.append(
+            state.notes.findings.append(
                 Finding(node.name, f"output {output}: {what} reaches [{low}, {high}], outside 32 bits")
             )
-        pairs = [(int(low), int(high)) for low, high in sums.total]
-        ranges[node.output] = after_requantize(pairs, node, y, list(range(len(pairs))), len(pairs))
-    if certificate["tensors"] != list(ranges):
-        notes.findings.append(Finding("", "does not list the tensors in the order they are written"))
-        return layers
-    for index, (name, derived) in enumerate(ranges.items()):
-        notes.tensors += 1
-        _compare_range(name, derived, claims, f"ranges/{index}", (notes, taken))
-    return layers
+        channels = len(sums.total)
+        total = Range(sums.total[:, 0], sums.total[:, 1])
+        ranges[node.output] = after_requantize(total, node, y, np.arange(channels), channels)
+        if listed:
+            _check_node(*listed.pop(0), (one, sums), models, state)
+    if certificate["tensors"] == tensors:
+        for index, (name, derived) in enumerate(ranges.items()):
+            state.notes.tensors += 1
+            _compare_range(name, derived, f"ranges/{index}", state)
 
 
-def _compare_range(name: str, derived: Range, claims: Arrays, prefix: str, state: tuple[Notes, set[str]]) -> None:
+def _listed(program: Program, certificate: Mapping[str, Any], notes: Notes) -> list[tuple[int, list[Any]]]:
+    """Place and schedules of every summing node in order; none if the certificate lists others."""
+    listed = certificate["nodes"]
+    names = [node.name for node in program.nodes if node.kind in SUMMING]
+    if not isinstance(listed, list) or [item.get("node") for item in listed if isinstance(item, dict)] != names:
+        notes.findings.append(Finding("", f"does not list the {len(names)} summing nodes in order"))
+        return []
+    for item in listed:
+        if set(item) != {"node", "schedules"}:
+            raise FormatError(f"{item['node']}: a node of a certificate holds its name and its schedules")
+        if not isinstance(item["schedules"], list):
+            raise FormatError(f"{item['node']}: schedules is a list")
+    return [(index, item["schedules"]) for index, item in enumerate(listed)]
+
+
+def _check_node(
+    index: int,
+    planned: list[Any],
+    derived: tuple[Layer, Sums],
+    models: Mapping[str, Register],
+    state: _State,
+) -> None:
+    """Compare the sums and check the schedules that the certificate states of one layer."""
+    one, sums = derived
+    stated = state.take(f"sums/{index}")
+    for what in ("total", "raw", "raw_partial", "folded_bias"):
+        _compare(one.node, what, getattr(sums, what), stated.pop(what, None), state.notes)
+    if stated:
+        state.notes.findings.append(Finding(one.node, f"holds sums that claim nothing: {sorted(stated)[:3]}"))
+    for place, plan in enumerate(planned):
+        named = isinstance(plan, dict) and set(plan) == {"register", "tile_n"}
+        name, tile_n = (plan["register"], plan["tile_n"]) if named else (None, None)
+        if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
+            raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
+        check_schedule(one, (name, models[name]), tile_n, state.take(f"schedules/{index}/{place}"), state.notes)
+
+
+def _compare_range(name: str, derived: Range, prefix: str, state: _State) -> None:
+    stated = state.take(prefix)
     for end in ("lo", "hi"):
         found: NDArray[np.int64] = getattr(derived, end)
-        _compare(name, f"range {end}", found, claims, f"{prefix}/{end}", state=state)
+        _compare(name, f"range {end}", found, stated.pop(end, None), state.notes)
+    if stated:
+        state.notes.findings.append(Finding(name, f"holds ranges that claim nothing: {sorted(stated)[:3]}"))
 
 
-def _compare(
-    node: str,
-    what: str,
-    derived: NDArray[np.integer],
-    claims: Arrays,
-    key: str,
-    *,
-    state: tuple[Notes, set[str]],
-) -> None:
-    notes, taken = state
-    taken.add(key)
-    stated = claims.get(key)
+def _compare(node: str, what: str, derived: NDArray[np.integer], stated: NDArray[Any] | None, notes: Notes) -> None:
     if stated is None or not np.issubdtype(stated.dtype, np.integer) or stated.shape != derived.shape:
-        notes.findings.append(Finding(node, f"{what}: {derived.shape} integers expected under {key!r}"))
+        notes.findings.append(Finding(node, f"{what}: {derived.shape} integers expected"))
         return
-    wrong = np.argwhere(stated.astype(np.int64) != derived)
-    if len(wrong):
+    differ = stated.astype(np.int64) != derived
+    if differ.any():
+        wrong = np.argwhere(differ)
         at = tuple(int(index) for index in wrong[0])
         notes.findings.append(
             Finding(
@@ -161,35 +209,3 @@ def _models(
             notes.findings.append(Finding("", contradiction, register=name))
         models[name] = model
     return models
-
-
-def _check_nodes(
-    certificate: Mapping[str, Any],
-    claims: Arrays,
-    layers: Mapping[str, tuple[Layer, Sums]],
-    models: Mapping[str, Register],
-    state: tuple[Notes, set[str]],
-) -> None:
-    notes, taken = state
-    listed = certificate["nodes"]
-    if not isinstance(listed, list) or [item.get("node") for item in listed if isinstance(item, dict)] != list(layers):
-        notes.findings.append(Finding("", f"does not list the {len(layers)} summing nodes in order"))
-        return
-    for index, item in enumerate(listed):
-        if set(item) != {"node", "schedules"}:
-            raise FormatError(f"{item['node']}: a node of a certificate holds its name and its schedules")
-        one, sums = layers[item["node"]]
-        for what in ("total", "raw", "raw_partial", "folded_bias"):
-            _compare(one.node, what, getattr(sums, what), claims, f"sums/{index}/{what}", state=state)
-        planned = item.get("schedules")
-        if not isinstance(planned, list):
-            raise FormatError(f"{one.node}: schedules is a list")
-        for place, plan in enumerate(planned):
-            prefix = f"schedules/{index}/{place}/"
-            own = {key.removeprefix(prefix): value for key, value in claims.items() if key.startswith(prefix)}
-            taken.update(prefix + key for key in own)
-            named = isinstance(plan, dict) and set(plan) == {"register", "tile_n"}
-            name, tile_n = (plan["register"], plan["tile_n"]) if named else (None, None)
-            if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
-                raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
-            check_schedule(one, (name, models[name]), tile_n, own, notes)

@@ -64,8 +64,8 @@ class Node:
             raise FormatError(f"{self.name}: {key} is an integer, not {str(value)[:60]}")
         return value
 
-    def multipliers(self, count: int) -> tuple[list[float] | list[int], list[int] | None]:
-        """Its requantize multipliers and, for fixed point, shifts."""
+    def multipliers(self, count: int) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """Its requantize multipliers, float32 or int32, and, for the latter, shifts."""
         fixed = "requantize.shift" in self.arrays
         factors = self.array("requantize.multiplier", np.int32 if fixed else np.float32, 1)
         shifts = self.array("requantize.shift", np.int32, 1) if fixed else None
@@ -75,7 +75,7 @@ class Node:
             raise FormatError(f"{self.name}: multipliers are positive and finite")
         if shifts is not None and np.any((shifts < 1) | (shifts > 62)):
             raise FormatError(f"{self.name}: shifts are 1 to 62")
-        return factors.tolist(), None if shifts is None else shifts.tolist()
+        return factors, None if shifts is None else shifts.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def digest(header: Mapping[str, Any], arrays: Arrays) -> str:
     for name in sorted(arrays):
         value = arrays[name]
         state.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
-        state.update(np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes())
+        state.update(np.ascontiguousarray(value, value.dtype.newbyteorder("<")).data)
     return state.hexdigest()
 
 
@@ -123,9 +123,13 @@ def _parse(header: Any, arrays: Arrays) -> Program:  # noqa: ANN401  (parsed JSO
             )
         tensors[tensor.name] = tensor
     nodes, written = [], set(header["inputs"])
+    by_node: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, value in arrays.items():
+        begin, index, name = (*key.split("/", 2), "", "")[:3]
+        if begin == "nodes":
+            by_node.setdefault(index, {})[name] = value
     for index, item in enumerate(header["nodes"]):
-        prefix = f"nodes/{index}/"
-        own = {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+        own = by_node.get(str(index), {})
         node = Node(item["name"], item["op"], tuple(item["inputs"]), item["output"], item, own)
         if not node.inputs or not written.issuperset(node.inputs) or node.output in written:
             raise FormatError(f"{node.name}: reads what nothing wrote, or writes what is written")

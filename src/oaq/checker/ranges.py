@@ -1,16 +1,16 @@
-"""Ranges of tensors, derived channel by channel in Python integers."""
+"""Ranges of tensors, derived for all channels of one at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.checker.dyadics import add, requantize
 from oaq.checker.program import LARGEST, Node, Tensor
-from oaq.checker.rounding import add, requantize
 from oaq.errors import FormatError
 
 Ints = NDArray[np.int64]
@@ -23,36 +23,27 @@ class Range:
     lo: Ints
     hi: Ints
 
-    def pairs(self) -> list[tuple[int, int]]:
-        """As Python integers."""
-        return list(zip(self.lo.tolist(), self.hi.tolist(), strict=True))
-
-
-def of_pairs(pairs: list[tuple[int, int]]) -> Range:
-    """From Python integers."""
-    ends = np.array(pairs, np.int64).reshape(-1, 2)
-    return Range(ends[:, 0], ends[:, 1])
+    def less(self, zero: int) -> Range:
+        """With a zero point taken off."""
+        return Range(self.lo - zero, self.hi - zero)
 
 
 def declared(tensor: Tensor) -> Range:
     """What a program input is assumed to hold."""
-    return of_pairs([(tensor.lo, tensor.hi)] * tensor.shape[-1])
+    channels = tensor.shape[-1]
+    return Range(np.full(channels, tensor.lo, np.int64), np.full(channels, tensor.hi, np.int64))
 
 
-def after_requantize(sums: list[tuple[int, int]], node: Node, y: Tensor, which: list[int], count: int) -> Range:
+def after_requantize(sums: Range, node: Node, y: Tensor, which: Ints | int, count: int) -> Range:
     """Image of each channel's sums; channel c uses multiplier ``which[c]`` of ``count``."""
     factors, shifts = node.multipliers(count)
-    pairs = []
-    for (low, high), index in zip(sums, which, strict=True):
-        shift = None if shifts is None else shifts[index]
-        ends = [requantize(end, factors[index], shift) + y.zero for end in (low, high)]
-        pairs.append((clamp(ends[0], y), clamp(ends[1], y)))
-    return of_pairs(pairs)
+    factors, shifts = np.atleast_1d(factors[which]), None if shifts is None else np.atleast_1d(shifts[which])
+    return Range(*(_clamp(requantize(end, factors, shifts) + y.zero, y) for end in (sums.lo, sums.hi)))
 
 
-def clamp(value: int, y: Tensor) -> int:
+def _clamp(values: Ints, y: Tensor) -> Ints:
     """Into the effective range of ``y``."""
-    return y.lo if value < y.lo else y.hi if value > y.hi else value
+    return np.clip(values, y.lo, y.hi)
 
 
 def image(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
@@ -74,45 +65,44 @@ def _add(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Ran
     factors, shifts = node.multipliers(2)
     if shifts is not None and shifts[0] != shifts[1]:
         raise FormatError(f"{node.name}: two shifts")
-    shift = None if shifts is None else shifts[0]
-    pairs = []
-    for ends in zip(inputs[0].pairs(), inputs[1].pairs(), strict=True):
-        both = [
-            add(ends[0][end] - specs[0].zero, ends[1][end] - specs[1].zero, (factors[0], factors[1]), shift)
-            for end in (0, 1)
-        ]
-        pairs.append((clamp(both[0] + y.zero, y), clamp(both[1] + y.zero, y)))
-    return of_pairs(pairs)
+    if len(inputs) != 2 or len(inputs[0].lo) != len(inputs[1].lo):
+        raise FormatError(f"{node.name}: adds two tensors of as many channels")
+    a, b = (x.less(spec.zero) for x, spec in zip(inputs, specs, strict=True))
+    shift = None if shifts is None else int(shifts[0])
+    return Range(*(_clamp(add(*ends, factors, shift) + y.zero, y) for ends in ((a.lo, b.lo), (a.hi, b.hi))))
 
 
 def _mul(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
-    sums = []
-    for a, b in zip(inputs[0].pairs(), inputs[1].pairs(), strict=True):
-        corners = [(p - specs[0].zero) * (q - specs[1].zero) for p, q in product(a, b)]
-        sums.append((min(corners), max(corners)))
-    return after_requantize(sums, node, y, [0] * len(sums), 1)
+    if len(inputs) != 2 or len(inputs[0].lo) != len(inputs[1].lo):
+        raise FormatError(f"{node.name}: multiplies two tensors of as many channels")
+    a, b = (x.less(spec.zero) for x, spec in zip(inputs, specs, strict=True))
+    corners = np.stack([p * q for p, q in product((a.lo, a.hi), (b.lo, b.hi))])
+    return after_requantize(Range(corners.min(axis=0), corners.max(axis=0)), node, y, 0, 1)
 
 
 def _concat(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
-    sums, which = [], []
-    for index, (x, spec) in enumerate(zip(inputs, specs, strict=True)):
-        sums += [(low - spec.zero, high - spec.zero) for low, high in x.pairs()]
-        which += [index] * len(x.lo)
+    parts = [x.less(spec.zero) for x, spec in zip(inputs, specs, strict=True)]
+    which = np.repeat(np.arange(len(parts)), [len(part.lo) for part in parts])
+    sums = Range(np.concatenate([part.lo for part in parts]), np.concatenate([part.hi for part in parts]))
     return after_requantize(sums, node, y, which, len(inputs))
 
 
 def _lookup(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
-    table = node.array("table", np.uint8, 1).tolist()
+    table = node.array("table", np.uint8, 1).astype(np.int64)
     if len(table) != 256:
         raise FormatError(f"{node.name}: a table has 256 entries")
-    images = [[table[q] for q in range(low, high + 1)] for low, high in inputs[0].pairs()]
-    return of_pairs([(min(values), max(values)) for values in images])
+    ends, which = np.unique(np.stack([inputs[0].lo, inputs[0].hi], axis=1), axis=0, return_inverse=True)
+    images = [table[low : high + 1] for low, high in ends.tolist()]
+    reached = np.array([(image.min(), image.max()) for image in images])[which.reshape(-1)]
+    return Range(reached[:, 0], reached[:, 1])
 
 
 def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     kernel, stride = node.numbers("kernel", 2), node.numbers("stride", 2)
     top, bottom, left, right = node.numbers("padding", 4)
-    full = kernel[0] * kernel[1]
+    full, x = kernel[0] * kernel[1], inputs[0].less(specs[0].zero)
+    if full * 255 >= 1 << 31:
+        raise FormatError(f"{node.name}: a window of {full} positions has no 32-bit sum")
     counts = [
         _windows(specs[0].shape[axis], kernel[axis], stride[axis], before, after)
         for axis, before, after in ((0, top, bottom), (1, left, right))
@@ -120,11 +110,10 @@ def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -
     parts = []
     for inside in sorted({rows * columns for rows, columns in product(*counts)}):
         if inside:
-            sums = [(inside * (lo - specs[0].zero), inside * (hi - specs[0].zero)) for lo, hi in inputs[0].pairs()]
             divisor = full if node.fields.get("count_include_pad") is True else inside
-            parts.append(after_requantize(sums, node, y, [divisor - 1] * len(sums), full))
-    if not parts or full * 255 >= 1 << 31:
-        raise FormatError(f"{node.name}: a window of {full} positions has no 32-bit sum")
+            parts.append(after_requantize(_times(x, inside), node, y, divisor - 1, full))
+    if not parts:
+        raise FormatError(f"{node.name}: no window meets the image")
     return Range(np.min([part.lo for part in parts], axis=0), np.max([part.hi for part in parts], axis=0))
 
 
@@ -140,8 +129,12 @@ def _global_avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Te
     count = prod(specs[0].shape[:-1])
     if count * 255 >= 1 << 31:
         raise FormatError(f"{node.name}: {count} positions have no 32-bit sum")
-    sums = [(count * (lo - specs[0].zero), count * (hi - specs[0].zero)) for lo, hi in inputs[0].pairs()]
-    return after_requantize(sums, node, y, [0] * len(sums), 1)
+    return after_requantize(_times(inputs[0].less(specs[0].zero), count), node, y, 0, 1)
+
+
+def _times(x: Range, count: int) -> Range:
+    """Sums over ``count`` positions, less than 2**31 in magnitude."""
+    return Range(count * x.lo, count * x.hi)
 
 
 def _same(_node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
@@ -151,37 +144,34 @@ def _same(_node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) ->
 def _pad(node: Node, inputs: list[Range], specs: list[Tensor], _y: Tensor) -> Range:
     if not any(node.numbers("padding", 4)):
         return inputs[0]
-    return of_pairs([(min(lo, specs[0].zero), max(hi, specs[0].zero)) for lo, hi in inputs[0].pairs()])
+    return Range(np.minimum(inputs[0].lo, specs[0].zero), np.maximum(inputs[0].hi, specs[0].zero))
 
 
 def _slice(node: Node, inputs: list[Range], specs: list[Tensor], _y: Tensor) -> Range:
     rank = len(specs[0].shape)
     begin, end = node.numbers("begin", rank), node.numbers("end", rank)
-    return of_pairs(inputs[0].pairs()[begin[-1] : end[-1]])
+    channels = slice(begin[-1], end[-1])
+    return Range(inputs[0].lo[channels], inputs[0].hi[channels])
 
 
 def _reshape(_node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     if prod(specs[0].shape) != prod(y.shape):
         raise FormatError(f"{y.name}: {specs[0].shape} does not fill {y.shape}")
-    # Element e of memory has channel e mod C before and e mod C' after: both repeat with the longer of the two periods.
+    # Element e of memory has channel e mod C before and e mod C' after, and e runs over a multiple of both: channel c'
+    # meets exactly the channels c that are c' modulo the greatest common divisor.
     before, after = specs[0].shape[-1], y.shape[-1]
-    element = np.arange(int(np.lcm(before, after)))
-    lo, hi = np.full(after, 255, np.int64), np.zeros(after, np.int64)
-    np.minimum.at(lo, element % after, inputs[0].lo[element % before])
-    np.maximum.at(hi, element % after, inputs[0].hi[element % before])
-    return Range(lo, hi)
+    shared = gcd(before, after)
+    lo, hi = inputs[0].lo.reshape(-1, shared).min(axis=0), inputs[0].hi.reshape(-1, shared).max(axis=0)
+    return Range(np.tile(lo, after // shared), np.tile(hi, after // shared))
 
 
 def _depth_to_space(node: Node, inputs: list[Range], _specs: list[Tensor], y: Tensor) -> Range:
-    square, channels, x = node.number("block") ** 2, y.shape[-1], inputs[0].pairs()
+    square, channels, x = node.number("block") ** 2, y.shape[-1], inputs[0]
     order = node.fields.get("mode")
-    if square * channels != len(x) or order not in ("DCR", "CRD"):
-        raise FormatError(f"{node.name}: {len(x)} channels do not make {channels} in blocks of {square}")
-    found = []
-    for c in range(channels):
-        sources = [x[place * channels + c] if order == "DCR" else x[c * square + place] for place in range(square)]
-        found.append((min(lo for lo, _ in sources), max(hi for _, hi in sources)))
-    return of_pairs(found)
+    if square * channels != len(x.lo) or order not in ("DCR", "CRD"):
+        raise FormatError(f"{node.name}: {len(x.lo)} channels do not make {channels} in blocks of {square}")
+    shape, places = ((square, channels), 0) if order == "DCR" else ((channels, square), 1)
+    return Range(x.lo.reshape(shape).min(axis=places), x.hi.reshape(shape).max(axis=places))
 
 
 _RULES = {

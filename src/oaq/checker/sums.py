@@ -1,7 +1,7 @@
 """Sums of products, derived as centre and radius: 2 * w * x lies in w * (lo + hi) -+ |w| * (hi - lo) for x in [lo, hi].
 
-Every array is int64 (products int32 where they cannot leave it), and every magnitude is checked in Python integers
-before it is trusted.
+Every array is int64, or int32 where no sum can leave it (``narrowest``: decided in Python integers before anything is
+summed). Weights are widened a block at a time, so that memory does not grow with a layer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from oaq.errors import FormatError
 
 Integer = TypeVar("Integer", bound=np.integer)
 S32 = (-(2**31), 2**31 - 1)
+BLOCK = 1 << 15
+"""Weights worked on at once: their sums stay in a core's second cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,23 @@ class Sums:
     raw: Ints
     raw_partial: Ints
     folded_bias: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Lanes:
+    """What executed steps add, times two.
+
+    Attributes:
+        low: (lanes, tile_n, S) least of each lane.
+        high: (lanes, tile_n, S) most.
+        least: (S,) of any group of products; None where the register's groups need not fit.
+        most: likewise.
+    """
+
+    low: NDArray[np.signedinteger[Any]]
+    high: NDArray[np.signedinteger[Any]]
+    least: NDArray[np.signedinteger[Any]] | None
+    most: NDArray[np.signedinteger[Any]] | None
 
 
 def layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> Layer:
@@ -118,8 +137,9 @@ def _sees(starts: range, size: int, tap: int) -> set[bool]:
 def derive(of: Layer) -> Sums:
     """The 32-bit sums of a layer."""
     raw = _ends(of, of.lo, of.hi)
-    partial = _ends(of, np.minimum(of.lo, 0), np.maximum(of.hi, 0))
-    folded = of.bias - of.zero * of.weight.sum(axis=1, dtype=np.int64)
+    reach_zero = bool(np.all(of.lo <= 0)) and bool(np.all(of.hi >= 0))
+    partial = raw if reach_zero else _ends(of, np.minimum(of.lo, 0), np.maximum(of.hi, 0))
+    folded = of.bias - of.zero * _dot(of.weight, np.ones((1, of.weight.shape[1]), np.int64))
     return Sums(raw + folded[:, None], raw, partial, folded)
 
 
@@ -139,52 +159,83 @@ def leaves_s32(sums: Sums) -> list[tuple[str, int, int, int]]:
 
 
 def _ends(of: Layer, lo: Ints, hi: Ints) -> Ints:
-    rows = len(lo)
-    weight = of.weight.reshape(rows, -1, of.weight.shape[1]).astype(np.int64)
-    centre = np.matmul(weight, (lo + hi)[:, :, None])[:, :, 0].reshape(-1)
-    radius = np.matmul(np.abs(weight), (hi - lo)[:, :, None])[:, :, 0].reshape(-1)
+    centre, radius = _dot(of.weight, lo + hi), _dot(of.weight, hi - lo, magnitudes=True)
     return np.stack([(centre - radius) // 2, (centre + radius) // 2], axis=1)
 
 
-def tiles(of: Layer, values: NDArray[Integer], tile_n: int, step: int) -> NDArray[Integer]:
-    """(N, K) laid out as (T * Q, tile_n, step): tiles of outputs, then steps, zeros where there is nothing."""
-    outputs, terms = values.shape
-    per_group = outputs // of.tile_groups
-    per_tile = -(-per_group // tile_n)
-    steps = -(-terms // step)
-    if of.tile_groups * per_tile * tile_n * steps * step > 64 * values.size + (1 << 24):
-        raise FormatError(
-            f"{of.node}: tiles of {tile_n} outputs and steps of {step} do not suit weights {values.shape}"
-        )
-    result = np.zeros((of.tile_groups, per_tile, tile_n, steps * step), values.dtype)
-    for tile in range(per_tile):
-        rows = values.reshape(of.tile_groups, per_group, terms)[:, tile * tile_n : (tile + 1) * tile_n]
-        result[:, tile, : rows.shape[1], :terms] = rows
-    cut = result.reshape(-1, tile_n, steps, step)
-    return np.ascontiguousarray(np.moveaxis(cut, 2, 1)).reshape(-1, tile_n, step)
+def _dot(weight: NDArray[np.signedinteger[Any]], x: Ints, *, magnitudes: bool = False) -> Ints:
+    """(N,) sums of weight[n] * x[n // (N / R)], of |weight[n]| if asked for; x is (R, K) in [0, 510].
+
+    |weight| <= 255, so a sum is at most K * 255 * 510: below 2**31 for K <= 16512, and below 2**61 for what ``layer``
+    lets through.
+    """
+    outputs, terms = weight.shape
+    dtype = narrowest(terms * 255 * 510)
+    own, per_row = x.astype(dtype), outputs // len(x)
+    found = np.empty(outputs, np.int64)
+    rows = max(1, BLOCK // terms)
+    for begin in range(0, outputs, rows):
+        block = weight[begin : begin + rows].astype(dtype)
+        if magnitudes:
+            np.abs(block, out=block)
+        if len(x) == 1:
+            found[begin : begin + rows] = np.einsum("nk,k->n", block, own[0])
+        else:
+            found[begin : begin + rows] = np.einsum(
+                "nk,nk->n", block, own[np.arange(begin, begin + len(block)) // per_row]
+            )
+    return found
+
+
+def narrowest(reach: int) -> type[np.int32 | np.int64]:
+    """The type of sums of magnitude ``reach`` at most."""
+    return np.int32 if reach < 1 << 31 else np.int64
 
 
 def lane_ends(
-    packed: NDArray[np.int8], lo: Ints, hi: Ints, step_index: Ints, model: Register
-) -> tuple[Ints, Ints, Ints, Ints]:
-    """What each executed step adds: least and most of each lane (S, tile_n, lanes) and of any group (S,)."""
-    count, outputs, step = packed.shape
-    groups = step // model.group
-    shape = (count, outputs, groups, model.group)
-    weight = packed.astype(np.int32)
-    centre = (weight * (lo + hi).astype(np.int32)).reshape(shape).sum(axis=3, dtype=np.int64)
-    radius = (np.abs(weight) * (hi - lo).astype(np.int32)).reshape(shape).sum(axis=3, dtype=np.int64)
-    low, high = (centre - radius) // 2, (centre + radius) // 2
-    least, most = low.min(axis=(1, 2)), high.max(axis=(1, 2))
+    packed: NDArray[np.int8], lo: NDArray[Integer], hi: NDArray[Integer], step_index: Ints, model: Register
+) -> Lanes:
+    """What each of S executed steps adds.
+
+    Args:
+        packed: (S, tile_n, step).
+        lo: (step, 1 or tile_n, S) of a type that holds twice any lane of any run.
+        hi: likewise.
+        step_index: (S,) which step of the packed order of K each one is.
+        model: of the register.
+    """
+    weight = packed.transpose(2, 1, 0).astype(lo.dtype, order="C")
+    centre = _groups(weight * (lo + hi), model.group)
+    np.abs(weight, out=weight)
+    np.multiply(weight, hi - lo, out=weight)
+    radius = _groups(weight, model.group)
+    low, high = centre - radius, np.add(centre, radius, out=centre)
+    least = most = None
+    if model.groups_must_fit:
+        least, most = low.min(axis=(0, 1)), high.max(axis=(0, 1))
     if model.counts_partial_sums:
-        low, high = np.minimum(low, 0), np.maximum(high, 0)
-    lanes = [np.zeros((count, outputs, model.lanes), np.int64) for _ in range(2)]
-    first = step_index * step // model.group
-    for group in range(groups):
-        lane = (first + group) % model.lanes
-        for target, values in zip(lanes, (low, high), strict=True):
-            if (lane == lane[0]).all():
-                target[:, :, int(lane[0])] += values[:, :, group]
-            else:
-                target[np.arange(count), :, lane] += values[:, :, group]
-    return lanes[0], lanes[1], least, most
+        np.minimum(low, 0, out=low)
+        np.maximum(high, 0, out=high)
+    return Lanes(_lanes(low, step_index, model), _lanes(high, step_index, model), least, most)
+
+
+def _groups(products: NDArray[Integer], group: int) -> NDArray[Integer]:
+    """(step, ...) to (step / group, ...): sums of neighbours."""
+    if group == 1:
+        return products
+    return products.reshape(-1, group, *products.shape[1:]).sum(axis=1, dtype=products.dtype)
+
+
+def _lanes(groups: NDArray[Integer], step_index: Ints, model: Register) -> NDArray[Integer]:
+    """(groups, tile_n, S) to (lanes, tile_n, S): group g of the packed order of K is summed in lane g mod lanes."""
+    count = len(groups)
+    if count == model.lanes:
+        return groups
+    if count % model.lanes == 0:
+        return groups.reshape(-1, model.lanes, *groups.shape[1:]).sum(axis=0, dtype=groups.dtype)
+    lanes = np.zeros((model.lanes, *groups.shape[1:]), groups.dtype)
+    for group in range(count):
+        lane = (step_index * count + group) % model.lanes
+        for each in range(model.lanes):
+            lanes[each] += np.where(lane == each, groups[group], 0)
+    return lanes
