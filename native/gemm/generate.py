@@ -16,8 +16,8 @@ At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r
 bytes between rows, rdx the multipliers and rcx what is still to be added.
 
 What the loops reach on a Zen 4 core, L1-resident, is in docs/performance.md. Orders of instructions matter there: with
-zmm registers, both multiplications of a row come before both additions (212 GMAC/s; alternating: 171), with ymm
-registers they alternate (190 either way).
+zmm registers, a row is added around the multiplications of the next but one (204 GMAC/s every time; after its own: 194
+or 212 from run to run; alternating: 171), with ymm registers multiplications and additions alternate (188).
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ from tile import (
     row_address,
 )
 
+UNDER_WAY = 3
+"""Rows of a zmm step whose products wait at once to be added."""
+
 
 def load_bytes(tile: Tile) -> Iterator[str]:
     """A step's weights as they lie, into the first free registers."""
@@ -53,40 +56,61 @@ def load_bytes(tile: Tile) -> Iterator[str]:
         yield f"vmovdqu{'8' if tile.bytes == 64 else ''} {v * tile.bytes}(%rsi), {tile.free(v)}"
 
 
-def pair_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
+def pair_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpmaddubsw + vpaddw: two s16 lanes per output."""
-    if tile.bytes == 64:
+    if tile.bytes == 64 and not first:
         yield from pair_sums_wide(tile, row, x)
         return
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
-        into = tile.free(3) if v + 1 < tile.vectors else tile.free(2)
+        into = tile.product(row, v, first)
         yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
-        yield f"vpaddw {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+        if not first:
+            yield f"vpaddw {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
 
 
 def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """The same with registers enough to keep two rows apart."""
-    quad, into = tile.free(2 + row % 2), [tile.free(4 + row % 2 * 2 + v) for v in range(tile.vectors)]
+    """The same with registers for three rows under way: a row is added around the products of the next but one."""
+    earlier = wide_additions(tile, row - UNDER_WAY + 1) if row >= UNDER_WAY - 1 else []
+    quad = tile.free(2 + 2 * (row % UNDER_WAY))
     yield f"vpbroadcastd {x}, {quad}"
-    yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into[v]}" for v in range(tile.vectors))
-    yield from (f"vpaddw {into[v]}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v in range(tile.vectors))
+    yield from earlier[:1]
+    yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into}" for v, into in enumerate(wide_products(tile, row)))
+    yield from earlier[1:]
+    if row == tile.rows - 1:
+        for left in range(max(0, row - UNDER_WAY + 2), tile.rows):
+            yield from wide_additions(tile, left)
 
 
-def quad_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
+def wide_products(tile: Tile, row: int) -> list[str]:
+    """Where the products of a row wait; the last replaces the operand."""
+    quad, other = (tile.free(2 + 2 * (row % UNDER_WAY) + index) for index in (0, 1))
+    return [other, quad] if tile.vectors == 2 else [quad]
+
+
+def wide_additions(tile: Tile, row: int) -> list[str]:
+    """Of the waiting products of a row."""
+    products = wide_products(tile, row)
+    return [f"vpaddw {from_}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v, from_ in enumerate(products)]
+
+
+def quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpmaddubsw + vpmaddwd by ones + vpaddd: each pair leaves 16 bits at once."""
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
-        into = tile.free(3) if v + 1 < tile.vectors else tile.free(2)
+        into = tile.product(row, v, first)
         yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
         yield f"vpmaddwd {tile.free(4)}, {into}, {into}"
-        yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+        if not first:
+            yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
 
 
-def dot_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
+def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpdpbusd."""
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
+        if first:
+            yield f"vpxord {tile.acc(row, v)}, {tile.acc(row, v)}, {tile.acc(row, v)}"
         yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
 
 
@@ -98,7 +122,7 @@ def widen_x(tile: Tile) -> Iterator[str]:
         yield f"vpmovzxbw %xmm{index}, {tile.reg(index)}"
 
 
-def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
+def widened_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpmaddwd of widened operands: two s32 lanes per output, two registers per vector of outputs; all rows at once."""
     del x
     if row:
@@ -107,8 +131,10 @@ def widened_sums(tile: Tile, row: int, x: str) -> Iterator[str]:
     for part in range(tile.vectors * 2):
         yield f"vpmovsxbw {part * 16}(%rsi), {weight}"
         for each in range(tile.rows):
-            yield f"vpmaddwd {tile.reg(tile.how.rows * 4 + each)}, {weight}, {product}"
-            yield f"vpaddd {product}, {tile.acc(each, part)}, {tile.acc(each, part)}"
+            into = tile.acc(each, part) if first else product
+            yield f"vpmaddwd {tile.reg(tile.how.rows * 4 + each)}, {weight}, {into}"
+            if not first:
+                yield f"vpaddd {into}, {tile.acc(each, part)}, {tile.acc(each, part)}"
 
 
 def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
@@ -140,11 +166,16 @@ ROWS = (
 )
 
 
-def one_step(tile: Tile) -> Iterator[str]:
-    """The instructions of one step. Doing two per turn of the loop was no faster, and slower for short runs."""
+def one_step(tile: Tile, *, first: bool = False) -> Iterator[str]:
+    """The instructions of one step. Doing two per turn of the loop was no faster, and slower for short runs.
+
+    The first step of a segment begins the sums instead of adding to them: runs are short, so that counts.
+    """
     yield from tile.how.load(tile)
     for row in range(tile.rows):
-        yield from tile.how.step(tile, row, row_address(row, 0))
+        yield from tile.how.step(tile, row, row_address(row, 0), first)
+    yield from advance(tile)
+    yield "decq %rbx"
 
 
 def tile_bytes(tile: Tile) -> int:
@@ -165,7 +196,7 @@ def advance(tile: Tile) -> Iterator[str]:
 
 
 def start_segment(tile: Tile) -> Iterator[str]:
-    """Point at the segment's first operands; clear the accumulators."""
+    """Point at the segment's first operands; sum its first step."""
     yield "movslq (%rdx), %r9"
     yield f"addq {X}(%rdi), %r9"
     if tile.rows > 3:
@@ -173,10 +204,7 @@ def start_segment(tile: Tile) -> Iterator[str]:
         for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
             yield f"leaq ({before},%rbx), {base}"
     yield "movslq 4(%rdx), %rbx"
-    for row in range(tile.rows):
-        for index in range(tile.vectors * tile.how.accumulators):
-            acc = tile.acc(row, index)
-            yield f"vpxor{'d' if tile.bytes == 64 else ''} {acc}, {acc}, {acc}"
+    yield from one_step(tile, first=True)
 
 
 def ones(tile: Tile) -> Iterator[str]:
@@ -218,12 +246,12 @@ def function(tile: Tile) -> Iterator[str]:
         *ones(tile),
         "1:",
         *start_segment(tile),
+        "jz 3f",
         ".p2align 5",
         "2:",
         *one_step(tile),
-        *advance(tile),
-        "decq %rbx",
         "jnz 2b",
+        "3:",
         f"movq {SUMS}(%rdi), %rax",
         "cmpq $1, %rcx",
         "jne 5f",

@@ -20,7 +20,7 @@ class Arithmetic:
         name: of the table row, without "gemm_u8s8_".
         register: "ymm" or "zmm".
         rows: most rows of x a tile may have; registers decide.
-        step: instructions of one step on row ``r``, given its address; uses temporaries only.
+        step: instructions of one step on row ``r``, given its address and whether sums begin with it.
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
@@ -32,7 +32,7 @@ class Arithmetic:
     rows: int
     accumulators: int
     load: Callable[[Tile], Iterator[str]]
-    step: Callable[[Tile, int, str], Iterator[str]]
+    step: Callable[[Tile, int, str, bool], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]]
     ones: Literal["", "step", "spill"] = ""
 
@@ -61,6 +61,12 @@ class Tile:
     def sums(self, row: int, vector: int) -> str:
         """Where a spill leaves the s32 sums."""
         return self.acc(row, vector * self.how.accumulators)
+
+    def product(self, row: int, vector: int, first: bool) -> str:
+        """Where a product goes: the last vector's may replace the operand; the first of a sum is the sum."""
+        if first:
+            return self.acc(row, vector)
+        return self.free(3 if vector + 1 < self.vectors else 2)
 
     def free(self, index: int) -> str:
         """What the accumulators of the tallest tile leave."""
