@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.busy import Disturbance
 from oaq.program.atomic import write_atomically
 from oaq.report import codec
 from oaq.report.data import Environment, Latency
@@ -42,8 +43,14 @@ def stamp() -> Environment:
     return environment()
 
 
-def save(result: Result, name: str, folder: Path = RESULTS) -> Path:
-    """Write ``folder/name.json``, whole or not at all; returns the path."""
+def save(result: Result, name: str, folder: Path = RESULTS, disturbance: Disturbance | None = None) -> Path:
+    """Write ``folder/name.json``, whole or not at all; returns the path.
+
+    Raises:
+        BusyMachine: the timings were taken beside something else.
+    """
+    if disturbance is not None:
+        disturbance.require_quiet()
     path = folder / f"{name}.json"
     write_atomically(path, [(json.dumps(codec.encode(result), indent=1) + "\n").encode()])
     return path

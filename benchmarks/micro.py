@@ -1,0 +1,317 @@
+"""The inner loops alone: GMAC/s of every matrix row with operands in the first cache, beside what the ports allow.
+
+    python -m benchmarks.micro [--rounds 40]
+
+The kernels are those of the native module, called without a layer around them and leaving s32 sums, so that no epilogue
+is in the figures. The limit is the fastest of several hand-ordered loops of the same arithmetic
+(native/micro/limits.py), loads included, measured in the same turns; every one of them is in the result file. Builds
+what it needs into build/micro, checks every sum, then times; writes ``results/micro.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.busy import Watch
+from benchmarks.harness import Result, save, stamp
+from oaq.cli import say
+from oaq.errors import Mismatch
+from oaq.kernels.table import KernelRow, native_rows
+from oaq.report.latency import Turn, interleave, pinned, quartiles
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "build" / "micro"
+OPERAND_BYTES = 24 * 1024
+"""Of x and packed weights together: in the first cache of every CPU since 2008, with room to spare."""
+RUNS = (1, 2, 4, 8, 16, 32)
+"""Steps between spills, besides none."""
+WORK = 4_000_000
+"""Multiply-accumulates per timed call, at least: tens of microseconds."""
+WIDTH = 32 * 64
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One loop ready to be timed.
+
+    Attributes:
+        row: of the kernel table, whole name.
+        order: of a hand-ordered loop; "" for the kernel itself.
+        run: steps between spills; 0 for none.
+        macs: per call of ``seconds``.
+        seconds: runs it so often.
+        sums: what it has summed, (rows, tile_n), and what it should have.
+    """
+
+    row: str
+    order: str
+    run: int
+    macs: int
+    seconds: Callable[[], float]
+    sums: Callable[[], tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+    @property
+    def name(self) -> str:
+        """Unique."""
+        return f"{self.row}: {self.order or f'kernel, run {self.run}'}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """GMAC/s: median and quartiles."""
+
+    row: str
+    order: str
+    run: int
+    median: float
+    low: float
+    high: float
+
+
+class Native(Protocol):
+    """The module, as native/micro/module.cc describes it."""
+
+    def limits(self) -> list[tuple[str, str, int, int]]:
+        """(row, order, rows, tile_n) of every hand-ordered loop."""
+        ...
+
+    def most_rows(self, row: str) -> int:
+        """Rows of x of a row's tallest tile."""
+        ...
+
+    def time_kernel(
+        self,
+        row: str,
+        x: NDArray[np.uint8],
+        packed: NDArray[np.int8],
+        segments: NDArray[np.int32],
+        sums: NDArray[np.int32],
+        calls: int,
+    ) -> float:
+        """Seconds of ``calls`` calls; ``sums`` is (2 * rows, tile_n), the second half of it the bias."""
+        ...
+
+    def time_limit(
+        self,
+        index: int,
+        x: NDArray[np.uint8],
+        packed: NDArray[np.int8],
+        steps: int,
+        turns: int,
+        sums: NDArray[np.uint8],
+    ) -> float:
+        """Seconds of ``turns`` turns over all steps; ``sums`` gets the accumulators as they lie."""
+        ...
+
+    def time_cycles(self, count: int) -> float:
+        """Seconds of so many cycles."""
+        ...
+
+
+def module() -> Native:
+    """Build and load the native module of this benchmark."""
+    cmake = [str(Path(sys.executable).parent / "cmake")]
+    ninja = f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).parent / 'ninja'}"
+    configure = ["-S", str(ROOT), "-B", str(FOLDER), "-G", "Ninja", "-DOAQ_MICRO=ON", ninja]
+    for arguments in (
+        [*configure, f"-DPython_EXECUTABLE={sys.executable}"],
+        ["--build", str(FOLDER), "--target", "_micro"],
+    ):
+        done = subprocess.run([*cmake, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join([*cmake, *arguments])}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    (file,) = FOLDER.glob("_micro*.so")
+    spec = importlib.util.spec_from_file_location("_micro", file)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"{file} is no module")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return typing.cast(Native, loaded)
+
+
+def aligned(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """Zeros that begin on a cache line."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    return memory[first : first + size].view(kind).reshape(shape)
+
+
+def steps_for(rows: int, tile_n: int) -> int:
+    """The longest K, in steps: a power of two."""
+    return 1 << ((OPERAND_BYTES // (4 * (rows + tile_n))).bit_length() - 1)
+
+
+def operands(rows: int, tile_n: int) -> tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.int64]]:
+    """X, packed weights, their sums: so small that 16-bit lanes hold whatever run.
+
+    Rows of x lie 16 bytes further apart than they are long, or a power of two would put them into the same few places
+    of the cache.
+    """
+    rng, steps = np.random.default_rng(0), steps_for(rows, tile_n)
+    x = aligned((rows, 4 * steps + 16), np.uint8)
+    x[:] = rng.integers(0, 64, x.shape)
+    packed = aligned((steps * tile_n * 4,), np.int8)
+    packed[:] = rng.integers(-1, 2, packed.shape)
+    quads = x[:, : 4 * steps].astype(np.int64).reshape(rows, steps, 4)
+    weights = packed.astype(np.int64).reshape(steps, tile_n, 4)
+    return x, packed, np.einsum("rsk,snk->rn", quads, weights)
+
+
+def kernel(native: Native, row: KernelRow, run: int) -> Subject:
+    """The row's tallest tile with a spill after every ``run`` steps."""
+    rows = native.most_rows(row.name)
+    x, packed, wanted = operands(rows, row.tile_n)
+    steps = steps_for(rows, row.tile_n)
+    firsts = range(0, steps, run or steps)
+    segments = np.array([(4 * first, min(run or steps, steps - first)) for first in firsts], np.int32)
+    sums = aligned((2 * rows, row.tile_n), np.int32)
+    sums[rows:] = np.arange(row.tile_n) - 5
+    macs = rows * row.tile_n * steps * 4
+    calls = -(-WORK // macs)
+
+    def seconds() -> float:
+        return native.time_kernel(row.name, x, packed, segments, sums, calls)
+
+    def summed() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return sums[:rows].astype(np.int64), wanted + sums[rows:]
+
+    return Subject(row.name, "", run, macs * calls, seconds, summed)
+
+
+def limit(native: Native, index: int) -> Subject:
+    """A hand-ordered loop."""
+    row, order, rows, tile_n = native.limits()[index]
+    x, packed, wanted = operands(rows, tile_n)
+    steps = steps_for(rows, tile_n)
+    registers = aligned((WIDTH,), np.uint8)
+    macs = rows * tile_n * steps * 4
+    turns = -(-WORK // macs)
+
+    def seconds() -> float:
+        return native.time_limit(index, x, packed, steps, turns, registers)
+
+    def summed() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        native.time_limit(index, x, packed, steps, 1, registers)
+        lanes = 2 if row.endswith(("acc16", "exact")) else 1
+        kind = np.int16 if row.endswith("acc16") else np.int32
+        used = registers.view(kind)[: rows * tile_n * lanes].reshape(rows, tile_n, lanes)
+        return used.sum(axis=-1, dtype=np.int64), wanted
+
+    return Subject(row, order, 0, macs * turns, seconds, summed)
+
+
+def subjects(native: Native) -> list[Subject]:
+    """Every matrix row of this CPU that has a native loop, at every run length it can have; every limit of theirs."""
+    rows = [row for row in native_rows() if row.family == "gemm" and row.available and row.isa != "scalar"]
+    made = []
+    for row in rows:
+        if row.accumulator is None:
+            raise TypeError(f"{row.name} sums no products")
+        once = row.accumulator.is_exact or row.accumulator.max_run == 1
+        made += [kernel(native, row, run) for run in ((0,) if once else (0, *RUNS))]
+    known = {row.name for row in rows}
+    return made + [limit(native, index) for index, (row, *_) in enumerate(native.limits()) if row in known]
+
+
+def check(one: Subject) -> None:
+    """Compare every sum.
+
+    Raises:
+        Mismatch: one differs.
+    """
+    one.seconds()
+    got, wanted = one.sums()
+    if not np.array_equal(got, wanted):
+        raise Mismatch(f"{one.name}: {np.sum(got != wanted)} of {got.size} sums differ")
+
+
+def measure(made: Sequence[Subject], rounds: int) -> list[Point]:
+    """Check everybody, then time in turns."""
+    for one in made:
+        check(one)
+    turns: dict[str, Turn] = {one.name: lambda count, one=one: [one.seconds() for _ in range(count)] for one in made}
+    taken = interleave(turns, rounds, 3, warm_up=2, progress=lambda done: say.track(done, "loops"))
+    points = []
+    for one in made:
+        speeds = [one.macs / seconds * 1e-9 for seconds in taken[one.name]]
+        points.append(Point(one.row, one.order, one.run, median(speeds), *quartiles(speeds)))
+    return points
+
+
+def summary(points: Sequence[Point]) -> list[tuple[tuple[str, str], ...]]:
+    """A line per row: the limit, the kernel without a spill and with one every eight steps, and their ratios."""
+    lines = []
+    for row in dict.fromkeys(one.row for one in points):
+        best = max((one for one in points if one.row == row and one.order), key=lambda one: one.median)
+        runs = {one.run: one.median for one in points if one.row == row and not one.order}
+        line = {"row": row, "limit": f"{best.median:.1f}", "limit's order": best.order, "kernel": f"{runs[0]:.1f}"}
+        line["of the limit"] = f"{runs[0] / best.median:.3f}"
+        for run in sorted(set(runs) - {0}):
+            line[f"spill every {run}"] = f"{runs[run]:.1f}"
+        if 8 in runs:
+            line["spill every 8, of the limit"] = f"{runs[8] / best.median:.3f}"
+        lines.append(tuple(line.items()))
+    return lines
+
+
+def ratios(points: Sequence[Point]) -> list[tuple[str, str]]:
+    """16-bit sums against 32-bit sums, per instruction set: kernels, and what ports allow."""
+
+    def speed(row: str, order: bool) -> float:
+        return max((one.median for one in points if one.row == row and bool(one.order) == order), default=float("nan"))
+
+    found = []
+    for isa in ("avx2", "avx512bw"):
+        narrow, wide = f"gemm_u8s8_{isa}_acc16", f"gemm_u8s8_{isa}_acc32"
+        if any(one.row == narrow for one in points):
+            found.append((f"{isa}: acc16 / acc32", f"{speed(narrow, False) / speed(wide, False):.3f}"))
+            found.append((f"{isa}: acc16 / acc32, limits", f"{speed(narrow, True) / speed(wide, True):.3f}"))
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write the result file."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.micro", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=40)
+    given = parser.parse_args(arguments)
+    native = module()
+    with pinned(1) as cpus:
+        seen = Watch(cpus)
+        cycle = min(native.time_cycles(1_000_000) for _ in range(20)) / 1_000_000
+        points = measure(subjects(native), given.rounds)
+    busy = seen.disturbance([(one.high - one.low) / one.median for one in points])
+    lines = summary(points)
+    each = [
+        (
+            ("row", one.row),
+            ("order", one.order or "the kernel"),
+            ("run", str(one.run or "-")),
+            *((key, f"{getattr(one, key):.2f}") for key in ("median", "low", "high")),
+        )
+        for one in points
+    ]
+    facts = (("GHz", f"{1e-9 / cycle:.2f}"), *ratios(points))
+    say.words("\n".join([*(str(dict(line)) for line in lines), str(dict(facts)), busy.words]))
+    notes = ("GMAC/s", busy.words)
+    result = Result("micro", "python -m benchmarks.micro", stamp(), None, facts, (*lines, *each), notes)
+    say.words(str(save(result, "micro", disturbance=busy)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
