@@ -1,10 +1,10 @@
 r"""Accuracy of trained integers under narrow accumulators: one campaign, resumable, each cell stored as it is done.
 
-    python -m benchmarks.accuracy cifar10 --folder runs/cifar10 [--steps 200] [--minutes 60]
+    python -m benchmarks.accuracy cifar10 --folder runs/cifar10 [--minutes 60]
     python -m benchmarks.accuracy_table
 
 Every cell starts from the same float network, which the first call trains. A cell that is in the result file already is
-not run again, so the campaign can be stopped anywhere and widened later.
+not run again, so a campaign can be stopped anywhere and widened later; several processes may work at different ones.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,7 +35,7 @@ from oaq.ptq.quantize import quantize
 from oaq.ptq.uniform import Uniform
 from oaq.qat import Config, OverflowController, QatNetwork, Target, convert, targets, verdicts
 from recipes.data.labelled import Labelled, cifar10, fashion_mnist
-from recipes.models.small import SmallResNet, published_init
+from recipes.models.small import SmallMobileNet, SmallResNet, published_init
 from recipes.training import Stage, first_inputs, right, right_as_integers, train_float, train_integers
 
 ACCUMULATORS = {
@@ -49,10 +50,24 @@ ACCUMULATORS = {
 COUNTED_IN_LANES = 500
 """Test images: forming every lane takes many times as long as the network itself."""
 PRECISIONS = (8, 4)
-TRAINED = ("none", "oaq", "a2q", "a2q+", "proved")
+TRAINED: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "none": ("none", {}),
+    "oaq": ("oaq", {}),
+    "oaq, learned ranges": ("oaq", {"ranges": "learned"}),
+    "a2q": ("a2q", {}),
+    "a2q+": ("a2q+", {}),
+    "a2q+, adaptive": ("a2q+", {"adaptive": True}),
+    "proved, all steps": ("proved", {"adaptive": False}),
+    "proved": ("proved", {}),
+}
+"""Rows of the table: a method, and what of its config is not the default."""
 METHODS = (*TRAINED, "axe")
-HEADLINE = (("none", "32"), *((m, "16") for m in ("oaq", "a2q+", "proved")), ("proved", "lanes, runs of 8"))
-DATA = {"cifar10": cifar10, "fashion-mnist": fashion_mnist}
+PURE_ONLY = ("a2q", "a2q+", "a2q+, adaptive", "proved, all steps")
+HEADLINE = (
+    ("none", "32"),
+    *((method, "16") for method in ("oaq", "a2q+", "proved")),
+    *((method, "lanes, runs of 8") for method in ("oaq", "proved")),
+)
 Row = tuple[tuple[str, str], ...]
 
 
@@ -87,17 +102,38 @@ class Cell:
         return folder / "-".join(self.key).replace(", ", "_").replace(" ", "_")
 
 
-def cells() -> list[Cell]:
-    """The grid, most telling first; headline rows come with three seeds."""
-    headline = [Cell(bits, method, accumulator) for bits in PRECISIONS[::-1] for method, accumulator in HEADLINE]
+def grid() -> list[Cell]:
+    """Everything, most telling first; headline rows come with three seeds."""
+    headline = [
+        Cell(bits, method, accumulator, seed)
+        for seed in range(3)
+        for bits in PRECISIONS
+        for method, accumulator in HEADLINE
+    ]
     every = [
         Cell(bits, method, accumulator)
-        for accumulator, bits, method in product(ACCUMULATORS, PRECISIONS[::-1], METHODS)
+        for accumulator, bits, method in product(ACCUMULATORS, PRECISIONS, METHODS)
         if possible(method, accumulator)
     ]
-    telling = [one for one in every if one.bits == 4 or one.accumulator in ("16", "lanes, runs of 8")]
-    more = [Cell(one.bits, one.method, one.accumulator, seed) for seed in (1, 2) for one in headline]
-    return list(dict.fromkeys([*headline, *telling, *more, *every]))
+    return list(dict.fromkeys([*headline, *every]))
+
+
+def longer() -> list[Cell]:
+    """What is worth many steps: methods that are far from their end after a few."""
+    methods = ("proved", "a2q+", "a2q", "oaq, learned ranges")
+    narrow = [
+        Cell(bits, method, accumulator)
+        for accumulator in ("16", "12", "14")
+        for bits in PRECISIONS
+        for method in methods
+    ]
+    return [*(Cell(bits, "none", "32") for bits in PRECISIONS), *narrow]
+
+
+def depthwise() -> list[Cell]:
+    """What lanes do to a network of depthwise layers."""
+    asked = (("none", "32"), ("proved", "lanes, runs of 8"), ("oaq", "lanes, runs of 8"), ("axe", "lanes, runs of 8"))
+    return [Cell(8, method, accumulator) for method, accumulator in (*asked, ("proved", "lanes, runs of 16"))]
 
 
 def possible(method: str, accumulator: str) -> bool:
@@ -106,7 +142,46 @@ def possible(method: str, accumulator: str) -> bool:
         return method == "none"
     if method == "none":
         return False  # the baseline is looked at under every accumulator: see ``baseline_rows``
-    return not (method.startswith("a2q") and accumulator.startswith("lanes"))
+    return not (method in PURE_ONLY and accumulator.startswith("lanes"))
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One table.
+
+    Attributes:
+        data: training or test images.
+        network: the float one.
+        label: of its checkpoint; campaigns of one label share it.
+        cells: in the order in which they are run.
+        epochs: of the float network.
+        steps: of the optimizer in each cell, 128 images each; whole epochs if they are more than one.
+    """
+
+    data: Callable[[Any], Labelled]
+    network: Callable[[], nn.Module]
+    label: str
+    cells: Callable[[], list[Cell]]
+    epochs: int
+    steps: int
+
+
+def resnet20() -> nn.Module:
+    """ResNet-20 whose stem has stride 2: a quarter of the work of the published one."""
+    return SmallResNet(3, stem_stride=2)
+
+
+def resnet8() -> nn.Module:
+    """Three blocks, for images of one channel."""
+    return SmallResNet(1, channels=1, stem_stride=2)
+
+
+CAMPAIGNS = {
+    "cifar10": Campaign(cifar10, resnet20, "resnet20", grid, 20, 200),
+    "cifar10-longer": Campaign(cifar10, resnet20, "resnet20", longer, 20, 1170),
+    "cifar10-mobilenet": Campaign(cifar10, SmallMobileNet, "mobilenet", depthwise, 8, 390),
+    "fashion-mnist": Campaign(fashion_mnist, resnet8, "resnet8", grid, 10, 468),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +191,7 @@ class Bench:
     Attributes:
         graph: the float network.
         train, test: images.
-        folder: for checkpoints and programs.
+        folder: for the cells' checkpoints and programs.
         steps: of the optimizer in each cell.
         float_right: test images that the float network classifies right.
     """
@@ -129,23 +204,17 @@ class Bench:
     float_right: int
 
 
-def prepared(name: str, folder: Path, epochs: int, steps: int) -> Bench:
+def prepared(name: str, folder: Path) -> Bench:
     """Train the float network, or take it from the folder."""
-    train, test = DATA[name]("train"), DATA[name]("test")
-    net = network(name)
-    stage = Stage(epochs, 128, 0.1, 5e-4, warmup=390)
-    folder.mkdir(parents=True, exist_ok=True)
-    net = train_float(net, train, stage, folder / "float.ckpt", torch.device("cpu"))
-    graph = normalize(net, first_inputs(train, 1)[0], name)
-    return Bench(graph, train, test, folder, steps, right(net, test))
-
-
-def network(name: str) -> nn.Module:
-    """ResNet-20 whose stem has stride 2 for CIFAR-10 (a quarter of the work), ResNet-8 for Fashion-MNIST."""
+    asked = CAMPAIGNS[name]
+    train, test = asked.data("train"), asked.data("test")
     torch.manual_seed(0)
-    if name == "cifar10":
-        return published_init(SmallResNet(3, stem_stride=2))
-    return published_init(SmallResNet(1, channels=1, stem_stride=2))
+    net = published_init(asked.network())
+    stage = Stage(asked.epochs, 128, 0.1, 5e-4, warmup=390)
+    folder.mkdir(parents=True, exist_ok=True)
+    net = train_float(net, train, stage, folder / f"{asked.label}.ckpt", torch.device("cpu"))
+    graph = normalize(net, first_inputs(train, 1)[0], name)
+    return Bench(graph, train, test, folder / name, asked.steps, right(net, test))
 
 
 def run_cell(bench: Bench, cell: Cell) -> Iterator[Row]:
@@ -177,16 +246,12 @@ def run_cell(bench: Bench, cell: Cell) -> Iterator[Row]:
 def trained(bench: Bench, cell: Cell, folder: Path) -> QatNetwork:
     """A short training of the integers."""
     target = cell.target or Target("pure", 32)
-    config = Config(
-        cell.method,  # type: ignore[arg-type]
-        cell.bits,
-        cell.bits,
-        target,
-        count="register",
-        first_last_exempt=target.register == "pure",
-    )
-    source = bench.train.part(bench.steps * 128, cell.seed)
-    stage = Stage(1, 128, 3e-4, 1e-4, seed=cell.seed)
+    method, changes = TRAINED[cell.method]
+    exempt = target.register == "pure"
+    config = Config(method, cell.bits, cell.bits, target, "register", first_last_exempt=exempt, **changes)  # type: ignore[arg-type]
+    epochs = -(-bench.steps // (len(bench.train) // 128))
+    source = bench.train.part(bench.steps * 128 if epochs == 1 else len(bench.train), cell.seed)
+    stage = Stage(epochs, 128, 3e-4, 1e-4, seed=cell.seed)
     return train_integers(bench.graph, source, config, stage, folder, device=torch.device("cpu"), every=10)
 
 
@@ -270,21 +335,18 @@ def key_of(one: Row) -> tuple[str, ...]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing until the time is up."""
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__)
-    parser.add_argument("data", choices=sorted(DATA))
+    parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="checkpoints and programs")
-    parser.add_argument("--epochs", type=int, default=20, help="of the float network")
-    parser.add_argument("--steps", type=int, default=200, help="of each cell, 128 images each")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after that")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     end = time.monotonic() + 60 * given.minutes
-    bench = prepared(given.data, given.folder, given.epochs, given.steps)
+    bench = prepared(given.campaign, given.folder)
     say.words(f"float: {bench.float_right} of {len(bench.test)}")
-    command = f"python -m benchmarks.accuracy {given.data} --epochs {given.epochs} --steps {given.steps}"
-    for cell in cells():
-        rows = stored(given.data)
-        if cell.key in {key_of(one) for one in rows}:
+    command = f"python -m benchmarks.accuracy {given.campaign}"
+    for cell in CAMPAIGNS[given.campaign].cells():
+        if cell.key in {key_of(one) for one in stored(given.campaign)}:
             continue
         if time.monotonic() > end:
             break
@@ -297,8 +359,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     ("failed", " ".join(str(error).split())[:300]),
                 ),
             )
-        result = Result("accuracy", command, stamp(), facts=(("network", bench.graph.name),), rows=(*rows, *new))
-        save(result, file_name(given.data))
+        facts = (("network", CAMPAIGNS[given.campaign].label), ("steps", str(bench.steps)))
+        result = Result("accuracy", command, stamp(), facts=facts, rows=(*stored(given.campaign), *new))
+        save(result, file_name(given.campaign))
         for one in new:
             say.words("  ".join(value for _, value in one))
         sys.stdout.flush()

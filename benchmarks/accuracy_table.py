@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.accuracy import ACCUMULATORS, METHODS, PRECISIONS, file_name, possible
+from benchmarks.accuracy import ACCUMULATORS, CAMPAIGNS, METHODS, PRECISIONS, file_name
 from benchmarks.harness import RESULTS, Result, load
 from oaq.program.atomic import write_atomically
 
@@ -34,7 +35,7 @@ NOT_RUN = "not run"
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
-    """What belongs between the markers of one data set."""
+    """What belongs between the markers of one campaign."""
     path = folder / f"{file_name(name)}.json"
     if not path.exists():
         return "Not run.\n"
@@ -44,21 +45,28 @@ def block(name: str, folder: Path = RESULTS) -> str:
         cells.setdefault((one["precision"], one["accumulator"], one["method"]), []).append(one)
     times = _times(folder / f"{file_name(name)}_times.json")
     lines = [HEAD, tuple("---" if index < 3 else "---:" for index in range(len(HEAD)))]
-    for bits in PRECISIONS:
-        for accumulator in ACCUMULATORS:
-            for method in METHODS:
-                key = (f"W{bits}A{bits}", accumulator, method)
-                if method == "none" or possible(method, accumulator):
-                    lines.append((*key, *_shown(cells.get(key, []), times.get("-".join(key), "-"))))
+    lines += [(*key, *_shown(cells.get(key, []), times.get("-".join(key), "-"))) for key in _keys(name)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{_head(result, cells)}\n\n{table}\n"
+
+
+def _keys(name: str) -> list[tuple[str, str, str]]:
+    """Rows of the table in order; the baseline is looked at under every accumulator that the campaign knows."""
+    asked = {one.key[:3] for one in CAMPAIGNS[name].cells()}
+    asked |= {(precision, accumulator, "none") for precision, accumulator, _ in asked}
+    every = product((f"W{bits}A{bits}" for bits in PRECISIONS), ACCUMULATORS, METHODS)
+    return [key for key in every if key in asked]
 
 
 def _head(result: Result, cells: Mapping[tuple[str, str, str], Sequence[Mapping[str, str]]]) -> str:
     some = next((one for rows in cells.values() for one in rows if "float" in one), None)
     exact = "-" if some is None else f"{int(some['float']) / int(some['of']):.2%} of {some['of']} test images"
     versions = dict(result.environment.versions)
-    return f"Float network: {exact}. {result.environment.cpu}, torch {versions.get('torch', '?')}; `{result.command}`."
+    steps = dict(result.facts).get("steps", "?")
+    return (
+        f"Float network: {exact}. Each cell {steps} steps of 128 images. {result.environment.cpu}, torch "
+        f"{versions.get('torch', '?')}; `{result.command}`."
+    )
 
 
 def _shown(rows: Sequence[Mapping[str, str]], time: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 import oaq
-from benchmarks.accuracy import DATA, cells, file_name
+from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.harness import Result, save, stamp
 from oaq.cli import say
 from oaq.report.latency import Turn, interleave, pinned, turn
@@ -32,20 +32,20 @@ def turn_of(path: Path) -> Turn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time what lies in the folder."""
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy_times", description=__doc__)
-    parser.add_argument("data", choices=sorted(DATA))
+    parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
     given = parser.parse_args(arguments)
     with pinned(1):
         turns = {
             "-".join(one.key[:3]): turn_of(path)
-            for one in cells()
-            if one.seed == 0 and (path := one.place(given.folder) / "net.oaq").exists()
+            for one in CAMPAIGNS[given.campaign].cells()
+            if one.seed == 0 and (path := one.place(given.folder / given.campaign) / "net.oaq").exists()
         }
         seconds = interleave(turns, ROUNDS)
     facts = tuple((name, f"{median(found) * 1e3:.3f}") for name, found in seconds.items())
-    command = f"python -m benchmarks.accuracy_times {given.data}"
+    command = f"python -m benchmarks.accuracy_times {given.campaign}"
     result = Result("accuracy_times", command, stamp(), facts=facts, notes=("batch 1, 1 thread, AVX2 rows, medians",))
-    say.words(str(save(result, f"{file_name(given.data)}_times")))
+    say.words(str(save(result, f"{file_name(given.campaign)}_times")))
     return 0
 
 

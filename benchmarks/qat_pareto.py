@@ -1,6 +1,6 @@
 r"""Accuracy against planned cost: training that is asked for a speed, beside quantization after training with a budget.
 
-    python -m benchmarks.qat_pareto cifar10 --folder FOLDER [--steps 200]
+    python -m benchmarks.qat_pareto cifar10 --folder FOLDER
 
 Starts from the float network of ``benchmarks.accuracy`` in the same folder. Costs are of the AVX2 plan, predicted; with
 ``--time`` its rows are measured, too, side by side, one image, one thread. Points in the file are not made again.
@@ -17,7 +17,7 @@ from statistics import median
 import torch
 
 import oaq
-from benchmarks.accuracy import DATA, Bench, Row, prepared
+from benchmarks.accuracy import CAMPAIGNS, Bench, Row, prepared
 from benchmarks.accuracy_times import turn_of
 from benchmarks.harness import RESULTS, Result, load, save, stamp
 from oaq.cli import say
@@ -103,18 +103,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.qat_pareto", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", choices=sorted(DATA))
+    parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
-    parser.add_argument("--epochs", type=int, default=20, help="of the float network")
-    parser.add_argument("--steps", type=int, default=200, help="of each training, 128 images each")
     parser.add_argument("--time", action="store_true", help="measure, too: the machine has to be quiet")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    bench = prepared(given.data, given.folder, given.epochs, given.steps)
-    name = f"qat_pareto_{given.data.replace('-', '_')}"
+    bench = prepared(given.campaign, given.folder)
+    name = f"qat_pareto_{given.campaign.replace('-', '_')}"
     path = RESULTS / f"{name}.json"
     rows = load(path).rows if path.exists() else ()
-    command = f"python -m benchmarks.qat_pareto {given.data} --steps {given.steps}"
+    command = f"python -m benchmarks.qat_pareto {given.campaign}"
 
     def keep() -> None:
         facts = (("float", f"{bench.float_right / len(bench.test):.4f}"),)

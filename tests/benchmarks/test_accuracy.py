@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks import accuracy, accuracy_table
-from benchmarks.accuracy import Cell, cells
+from benchmarks.accuracy import CAMPAIGNS, Cell, grid
 from benchmarks.harness import Result, save, stamp
 from benchmarks.wrapped import wrapping
 from oaq.qat import Config, QatNetwork, Target, convert, prepare
@@ -58,7 +58,7 @@ def test_a_narrow_register_holds_what_its_bits_hold() -> None:
 
 
 def test_the_grid_repeats_nothing_and_holds_every_headline_with_three_seeds() -> None:
-    found = cells()
+    found = grid()
     assert len(found) == len(set(found)) == len({one.key for one in found})
     for bits in accuracy.PRECISIONS:
         for method, accumulator in accuracy.HEADLINE:
@@ -89,9 +89,10 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
         row("oaq", 0, 700, proved="3/20", overflows="5 in 1000", wrapped_top1="650"),
         failed,
     )
-    save(Result("accuracy", "the command", stamp(), rows=rows), "accuracy_cifar10", tmp_path)
+    facts = (("steps", "10"),)
+    save(Result("accuracy", "the command", stamp(), facts=facts, rows=rows), "accuracy_cifar10", tmp_path)
     text = accuracy_table.block("cifar10", tmp_path)
-    assert "Float network: 90.00% of 1000 test images." in text
+    assert "Float network: 90.00% of 1000 test images. Each cell 10 steps of 128 images." in text
     assert "| W4A4 | 16 | proved | 80.50 ± 0.50 | 2 | 25% | yes | 0 | 80.50 ± 0.50 | 1.600 | - |" in text
     assert "| W4A4 | 16 | oaq | 70.00 | 1 | 25% | 3 of 20 layers | 5 in 1000 | 65.00 | 1.500 | - |" in text
     assert "| W8A8 | 12 | proved | not run |" in text
@@ -101,11 +102,31 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
 
 def test_the_document_has_the_tables_of_the_files() -> None:
     text = accuracy_table.DOCUMENT.read_text(encoding="utf-8")
-    assert text.count(": begin -->") == len(accuracy.DATA)
+    assert {found["data"] for found in accuracy_table.MARKED.finditer(text)} == set(CAMPAIGNS)
     assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"
 
 
-@pytest.mark.parametrize("name", sorted(accuracy.DATA))
-def test_every_data_set_has_a_network(name: str) -> None:
-    channels, size = (3, 32) if name == "cifar10" else (1, 28)
-    assert accuracy.network(name).eval()(torch.zeros(2, channels, size, size)).shape == (2, 10)
+@pytest.mark.parametrize("name", sorted(CAMPAIGNS))
+def test_every_campaign_has_a_network_for_its_images_and_cells_that_can_be_trained(name: str) -> None:
+    asked = CAMPAIGNS[name]
+    channels, size = (3, 32) if name.startswith("cifar10") else (1, 28)
+    assert asked.network().eval()(torch.zeros(2, channels, size, size)).shape == (2, 10)
+    found = asked.cells()
+    assert len(found) == len({one.key for one in found})
+    for one in found:
+        assert one.target is None or accuracy.possible(one.method, one.accumulator)
+        if one.method in accuracy.TRAINED:
+            method, changes = accuracy.TRAINED[one.method]
+            Config(method, one.bits, one.bits, one.target or Target("pure", 32), **changes)  # type: ignore[arg-type]
+
+
+def test_a_table_has_the_cells_of_its_campaign_and_the_baseline_beside_them(tmp_path: Path) -> None:
+    save(Result("accuracy", "the command", stamp(), rows=()), "accuracy_cifar10_mobilenet", tmp_path)
+    rows = accuracy_table.block("cifar10-mobilenet", tmp_path).splitlines()[4:]
+    keys = [tuple(cell.strip() for cell in one.split("|")[1:4]) for one in rows]
+    eight, sixteen = "lanes, runs of 8", "lanes, runs of 16"
+    assert keys == [
+        ("W8A8", "32", "none"),
+        *(("W8A8", eight, method) for method in ("none", "oaq", "proved", "axe")),
+        *(("W8A8", sixteen, method) for method in ("none", "proved")),
+    ]

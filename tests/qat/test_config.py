@@ -47,6 +47,8 @@ def configs(draw: st.DrawFn) -> Config:
         draw(st.sampled_from(("mse", "minmax", "percentile"))),
         draw(st.booleans()),
         draw(st.floats(0, 1e6)),
+        draw(st.sampled_from((None, "learned") if method.startswith("a2q") else (None, "observed", "learned"))),
+        draw(st.none() | st.just(False)),
     )
 
 
@@ -84,6 +86,10 @@ def test_nothing_is_the_default_config() -> None:
         ("layers: [{weight_bits: 4}]", r"Config\.layers\[0\]: pattern must be given"),
         ("layers: [{pattern: '('}]", r"layers: '\(' is no regular expression"),
         ("layers: [{pattern: x, weight_bits: 1}]", "layers, 'x': weight_bits: 2 to 8 bits, not 1"),
+        ("ranges: seen", r"Config\.ranges is one of observed, learned, not 'seen'"),
+        ("method: a2q\ntarget: {register: pure}\nranges: observed", "a2q learns its scales together with its norms"),
+        ("method: oaq\nadaptive: true", r"accumulator that is promised \(proved, a2q, a2q\+\); oaq adapts its own"),
+        ("ranges: observed\nadaptive: true", "adaptive ranges are learned, and chosen for an accumulator"),
         ("method: a2q\ntarget: {register: avx2}", "a2q bounds the norm of all of K, so its target is a pure register"),
         ("- 1", "Config: keys and values are expected, not list"),
         ("a: [", "this is no YAML"),

@@ -12,7 +12,7 @@ from oaq.numerics.accumulator import AVX2_ACC16
 from oaq.overflow.bounds import weight_bound
 from oaq.ptq.target import Target, cell_sums, keeps, make_cells
 from oaq.qat.constrain import CellIndex, budgeted_round, norm_bounded, norm_limit, project
-from oaq.qat.gradients import replaced, round_through, scale_gradient, truncate_through
+from oaq.qat.gradients import replaced, round_through, truncate_through
 
 
 def rows(seed: int, shape: tuple[int, int], size: float, kind: str) -> torch.Tensor:
@@ -187,11 +187,3 @@ def test_rounding_truncating_and_replacing_are_straight_through() -> None:
         assert y.tolist() == wanted
         (gradient,) = torch.autograd.grad((y * weight).sum(), x)
         assert torch.equal(gradient, weight)
-
-
-def test_a_scaled_gradient_leaves_the_value_as_it_is() -> None:
-    x = torch.tensor(0.1, requires_grad=True)
-    y = scale_gradient(x, 1 / 3)
-    assert torch.equal(y, x)
-    (gradient,) = torch.autograd.grad(y * 6.0, x)
-    assert float(gradient) == pytest.approx(2.0)

@@ -224,7 +224,7 @@ def test_rules_by_name_change_single_layers() -> None:
         prepare(net_graph(), batch(), config("proved", layers=(LayerRule("nothing"),)))
 
 
-@pytest.mark.parametrize("what", ["weight", "bias", "scale"])
+@pytest.mark.parametrize("what", ["weight", "bias", "log_scale"])
 def test_parameters_that_are_no_longer_finite_are_named(what: str) -> None:
     network = prepare(net_graph(), batch(), config("none"))
     with torch.no_grad():
@@ -236,8 +236,8 @@ def test_parameters_that_are_no_longer_finite_are_named(what: str) -> None:
 def test_a_scale_of_a_tensor_that_is_no_longer_finite_is_named() -> None:
     network = prepare(net_graph(), batch(), config("none"))
     with torch.no_grad():
-        next(iter(network.quantizer.values())).scale.fill_(float("inf"))  # type: ignore[union-attr]
-    with pytest.raises(ProgramError, match=r"NaN or infinite in the integers of input\.scale"):
+        next(iter(network.quantizer.values())).log_scale.fill_(float("inf"))  # type: ignore[union-attr]
+    with pytest.raises(ProgramError, match=r"NaN or infinite in the integers of input\.log_scale"):
         convert(network)
 
 

@@ -96,9 +96,9 @@ def test_one_sum_beyond_the_register_is_one_overflow() -> None:
     network = prepare(net, x, Config("oaq-clip", target=Target("pure", 16), count="register"))
     with torch.no_grad():
         layer = network.layer["0"]
-        assert layer.scale is not None
+        assert layer.log_scale is not None
         layer.weight.copy_(torch.tensor([[33.0, 32.0, 32.0, 32.0], [32.0, 32.0, 32.0, 32.0]]))
-        layer.scale.fill_(1.0)
+        layer.log_scale.fill_(0.0)
     found = OverflowController(network, rate=1.0).count([x])["0"]
     assert (found.wrong, found.seen, found.most) == (1, 2, 255 * 129)
     assert 255 * 128 <= S16.hi < found.most

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,19 +26,19 @@ UP = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]])
 
 def quantizer(learned: bool = True) -> TensorQuantizer:
     params = TensorParams(Affine(0.5, 3), IntRange(0, 15))
-    return TensorQuantizer(params, (-1.5, 6.0), learned=learned, features=8)
+    return TensorQuantizer(params, (-1.5, 6.0), learned=learned)
 
 
 def test_a_learned_scale_has_the_gradient_of_lsq() -> None:
     one = quantizer()
     grid = one.grid()
     y = grid.rounded(real_inputs(X, grid)) * grid.scale
-    assert one.scale is not None
-    (found,) = torch.autograd.grad((y * UP).sum(), one.scale)
+    assert one.log_scale is not None
+    (found,) = torch.autograd.grad((y * UP).sum(), one.log_scale)
     steps = X / 0.5
     inside = (steps.round() >= -3) & (steps.round() <= 12)
     each = torch.where(inside, steps.round() - steps, steps.round().clamp(-3, 12))
-    assert float(found) == pytest.approx(float((each * UP).sum()) / (8 * 15) ** 0.5, rel=1e-6)
+    assert float(found) == pytest.approx(float((each * UP).sum()) * 0.5 * log(2.0), rel=1e-6)
 
 
 def test_what_is_clamped_feels_nothing_and_what_is_rounded_feels_everything() -> None:
@@ -77,15 +79,15 @@ def linear(method: str = "none", **changes: object) -> tuple[QatNetwork, Grid]:
 def test_the_scales_of_weights_have_the_gradient_of_lsq() -> None:
     network, grid = linear(weight_bits=4, first_last_bits=None)
     layer = network.layer["0"]
-    assert layer.scale is not None
+    assert layer.log_scale is not None
     with torch.no_grad():
-        layer.scale.copy_(torch.tensor([0.4, 0.1]))
+        layer.log_scale.copy_(torch.tensor([0.4, 0.1]).log2())
     numbers = layer.numbers(grid)
-    weight, scale = layer.weight.detach(), layer.scale.detach()[:, None]
-    (found,) = torch.autograd.grad((numbers.rows * numbers.scale[:, None] * UP).sum(), layer.scale)
+    weight, scale = layer.weight.detach(), numbers.scale.detach()[:, None]
+    (found,) = torch.autograd.grad((numbers.rows * numbers.scale[:, None] * UP).sum(), layer.log_scale)
     steps = weight / scale
     each = torch.where(steps.abs() <= 7, steps.round() - steps, steps.sign() * 7)
-    assert torch.allclose(found, (each * UP).sum(dim=1) / (8 * 7) ** 0.5, rtol=1e-5)
+    assert torch.allclose(found, (each * UP).sum(dim=1) * scale[:, 0] * log(2.0), rtol=1e-5)
 
 
 def test_inputs_weights_and_bias_have_those_of_the_real_layer() -> None:

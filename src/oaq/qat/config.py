@@ -24,9 +24,11 @@ METHODS: Final[Mapping[str, str]] = {
     "none": "learned scales only; overflows are whatever they are",
 }
 TRACKING: Final = ("oaq",)
-"""Methods whose scales follow observed ranges; the others learn theirs."""
+"""Methods whose scales follow observed ranges unless ``Config.ranges`` says otherwise; the others learn theirs."""
 NORMS: Final = ("a2q", "a2q+")
 """Methods that bound a norm of all of K."""
+PROMISING: Final = ("proved", *NORMS)
+"""Methods whose programs keep their accumulators, proved."""
 FEWEST_BITS: Final = 2
 DEFAULT_TARGET: Final = Target()
 T = TypeVar("T")
@@ -81,6 +83,10 @@ class Config:
         calibration: how ranges are chosen before training.
         equalize: bring channels of a tensor to like size first, where the network allows it.
         penalty: weight of the regulariser of "a2q" and "a2q+".
+        ranges: where scales come from. "observed": the largest values seen, as the paper has it, which wastes steps
+            below 8 bits; "learned": they are parameters; None: "observed" for "oaq", "learned" for all others.
+        adaptive: for methods that promise an accumulator: operands begin with fewer steps than ``activation_bits``
+            allows where that leaves less error in the sums: fewer steps buy larger weights. None: for "proved".
     """
 
     method: Method = "proved"
@@ -95,6 +101,8 @@ class Config:
     calibration: Calibration = "mse"
     equalize: bool = False
     penalty: float = 1e-3
+    ranges: Literal["observed", "learned"] | None = None
+    adaptive: bool | None = None
 
     def __post_init__(self) -> None:
         for value, known, what in (
@@ -102,9 +110,17 @@ class Config:
             (self.count, ("final", "register"), "count"),
             (self.batch_norm, ("fold", "reestimate"), "batch_norm"),
             (self.calibration, CALIBRATIONS, "calibration"),
+            (self.ranges, (None, "observed", "learned"), "ranges"),
         ):
             if value not in known:
-                raise ConfigError(f"{what} is one of {', '.join(known)}, not {value!r}")
+                raise ConfigError(f"{what} is one of {', '.join(map(str, known))}, not {value!r}")
+        if self.ranges == "observed" and self.method in NORMS:
+            raise ConfigError(f"{self.method} learns its scales together with its norms: leave ranges at None")
+        if self.adaptive and (self.method not in PROMISING or self.tracks):
+            raise ConfigError(
+                f"adaptive ranges are learned, and chosen for an accumulator that is promised "
+                f"({', '.join(PROMISING)}); {self.method} adapts its own or promises none"
+            )
         check_bits(self.weight_bits, "weight_bits")
         check_bits(self.activation_bits, "activation_bits")
         if self.first_last_bits is not None:
@@ -117,6 +133,16 @@ class Config:
                     f"{self.method} bounds the norm of all of K, so its target is a pure register without runs, not "
                     f"{target}; 16 pure bits hold every 16-bit lane too. Method 'proved' knows lanes and runs"
                 )
+
+    @property
+    def narrows(self) -> bool:
+        """True iff operands may begin with fewer steps than their bits allow."""
+        return self.method == "proved" and not self.tracks if self.adaptive is None else self.adaptive
+
+    @property
+    def tracks(self) -> bool:
+        """True iff scales follow observed ranges, False iff they are learned."""
+        return self.method in TRACKING if self.ranges is None else self.ranges == "observed"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import layers
 from oaq.ptq.registers import tile_of
 from oaq.ptq.target import Target
+from oaq.qat.config import PROMISING
 from oaq.qat.grid import Grid
 from oaq.qat.network import QatNetwork
 
@@ -69,7 +70,7 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
     if name is not None:
         graph = type(graph)(name, graph.inputs, graph.outputs, graph.shapes, graph.nodes, graph.metadata)
     program = lower(graph, tensors, chosen, "float32_half_even", notes)
-    if network.config.method in ("proved", "a2q", "a2q+"):
+    if network.config.method in PROMISING:
         failed = [one for one in verdicts(program, targets(network)) if not one.proved]
         if failed:
             said = "\n".join(f"{one.layer}: {one.target} asked for; {one.takes}" for one in failed)

@@ -13,17 +13,6 @@ EXACT_FLOAT32 = 1 << 24
 """Every integer of at most this magnitude is a float32."""
 
 
-class _ScaleGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, factor: float) -> torch.Tensor:  # noqa: ANN401
-        ctx.factor = factor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
-        return gradient[0] * ctx.factor, None
-
-
 class _Replace(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
@@ -42,11 +31,6 @@ def round_through(x: torch.Tensor) -> torch.Tensor:
 def truncate_through(x: torch.Tensor) -> torch.Tensor:
     """Round towards zero; the gradient passes unchanged."""
     return replaced(x, torch.trunc(x.detach()))
-
-
-def scale_gradient(x: torch.Tensor, factor: float) -> torch.Tensor:
-    """``x`` itself, bit for bit; its gradient is multiplied by ``factor``."""
-    return _ScaleGradient.apply(x, factor)  # type: ignore[return-value]
 
 
 def replaced(x: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

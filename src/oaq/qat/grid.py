@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log2
 from typing import Final
 
 import torch
@@ -14,7 +15,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.ptq.clip import affine_range
 from oaq.qat.distributed import greatest
-from oaq.qat.gradients import round_through, scale_gradient
+from oaq.qat.gradients import round_through
 
 EMA: Final = 0.9
 """How much of the range seen so far stays when a batch is seen."""
@@ -65,38 +66,45 @@ class TensorQuantizer(nn.Module):
     Args:
         params: to begin with; its effective range is [0, steps].
         ends: least and greatest real value seen, holding 0.
-        learned: the scale is a parameter with the gradients of LSQ (1902.08153); else scale and zero point follow a
-            moving average of the ends, and fewer steps mean a coarser scale.
-        features: elements of one sample, for the scale of the gradient.
+        learned: log2 of the scale is a parameter (1903.08066), with the straight-through gradient of LSQ (1902.08153);
+            else scale and zero point follow a moving average of the ends, and fewer steps mean a coarser scale.
     """
 
+    most_steps: torch.Tensor
     steps: torch.Tensor
     zero_point: torch.Tensor
     ends: torch.Tensor
 
-    def __init__(self, params: TensorParams, ends: tuple[float, float], *, learned: bool, features: int) -> None:
+    def __init__(self, params: TensorParams, ends: tuple[float, float], *, learned: bool) -> None:
         super().__init__()
-        self.learned, self.most_steps, self._features = learned, params.range.hi, features
+        self.register_buffer("most_steps", torch.tensor(params.range.hi))
         self.register_buffer("steps", torch.tensor(params.range.hi))
         self.register_buffer("zero_point", torch.tensor(params.affine.zero_point))
         self.register_buffer("ends", torch.tensor(ends, dtype=torch.float64))
-        self.scale = nn.Parameter(torch.tensor(params.affine.scale)) if learned else None
+        self.log_scale = nn.Parameter(torch.tensor(params.affine.scale).log2()) if learned else None
+
+    @torch.no_grad()
+    def begin(self, params: TensorParams) -> None:
+        """Begin anew with other integers; a learned scale only."""
+        assert self.log_scale is not None
+        self.most_steps.fill_(params.range.hi)
+        self.steps.fill_(params.range.hi)
+        self.zero_point.fill_(params.affine.zero_point)
+        self.log_scale.fill_(log2(params.affine.scale))
 
     def grid(self) -> Grid:
         """As it is now."""
         steps = int(self.steps)
-        if self.scale is None:
+        if self.log_scale is None:
             lo, hi = self.ends.tolist()
             params = affine_range(lo, hi, steps)
             scale = torch.tensor(params.affine.scale, device=self.ends.device)
             return Grid(scale, params.affine.zero_point, params.range)
-        factor = 1.0 / (self._features * steps) ** 0.5
-        scale = scale_gradient(self.scale, factor).abs().clamp_min(SMALLEST)
-        return Grid(scale, int(self.zero_point), IntRange(0, steps))
+        return Grid(torch.exp2(self.log_scale).clamp_min(SMALLEST), int(self.zero_point), IntRange(0, steps))
 
     def observe(self, real: torch.Tensor) -> None:
         """Follow the values of a batch (of every process)."""
-        if self.scale is None:
+        if self.log_scale is None:
             lo, hi = real.detach().aminmax()
             seen = greatest(torch.stack([-lo.clamp_max(0.0), hi.clamp_min(0.0)]).double())
             self.ends.mul_(EMA).add_(torch.stack([-seen[0], seen[1]]), alpha=1 - EMA)
@@ -108,6 +116,6 @@ class TensorQuantizer(nn.Module):
             return
         self.steps.fill_(steps)
         self.zero_point.fill_(min(max(round(int(self.zero_point) * steps / old), 0), steps))
-        if self.scale is not None:
+        if self.log_scale is not None:
             with torch.no_grad():
-                self.scale.mul_(old / steps)
+                self.log_scale.add_(log2(old / steps))

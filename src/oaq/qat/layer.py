@@ -14,11 +14,11 @@ from torch import nn
 
 from oaq.capture.graph import FloatConv2d, FloatLinear
 from oaq.ptq.target import MOST_BUDGET, Target, make_cells
-from oaq.qat.config import NORMS, TRACKING, Config, LayerSettings
+from oaq.qat.config import NORMS, Config, LayerSettings
 from oaq.qat.constrain import CellIndex, norm_bounded, norm_limit, projected_rows
 from oaq.qat.count import Overflows, count_layer
 from oaq.qat.distributed import processes, total_through
-from oaq.qat.gradients import EXACT_FLOAT32, round_through, scale_gradient
+from oaq.qat.gradients import EXACT_FLOAT32, round_through
 from oaq.qat.grid import SMALLEST, Grid
 
 LARGEST_BIAS: Final = 2.0**28
@@ -76,9 +76,8 @@ class QatLayer(nn.Module):
         self.weight = nn.Parameter(torch.tensor(op.weight))
         self.bias = nn.Parameter(torch.tensor(op.bias))
         outputs = len(op.weight)
-        tracking, norms = config.method in TRACKING, config.method in NORMS and self.target is not None
-        self.scale = None if tracking or norms else nn.Parameter(torch.ones(outputs))
-        self.log_scale = nn.Parameter(torch.zeros(outputs)) if norms else None
+        norms = config.method in NORMS and self.target is not None
+        self.log_scale = None if config.tracks else nn.Parameter(torch.zeros(outputs))
         self.log_norm = nn.Parameter(torch.zeros(outputs)) if norms else None
         self.normalizes = config.batch_norm == "reestimate" and isinstance(op, FloatConv2d)
         self.gain = nn.Parameter(torch.ones(outputs)) if self.normalizes else None
@@ -142,19 +141,14 @@ class QatLayer(nn.Module):
     def set_clip(self, clip: int) -> None:
         """Another largest magnitude; a learned scale keeps the real range."""
         with torch.no_grad():
-            if self.scale is not None:
-                self.scale.mul_(int(self.clip) / clip)
             if self.log_scale is not None:
                 self.log_scale.add_(float(np.log2(int(self.clip) / clip)))
         self.clip.fill_(clip)
 
     def weight_scale(self) -> torch.Tensor:
         """(N,) scale of the weights, before a large bias or a gain has its say."""
-        if self.scale is not None:
-            factor = 1.0 / (self.terms * int(self.clip)) ** 0.5
-            return scale_gradient(self.scale, factor).abs().clamp_min(SMALLEST)
         if self.log_scale is not None:
-            return torch.exp2(self.log_scale)
+            return torch.exp2(self.log_scale).clamp_min(SMALLEST)
         return (self.weight.detach().abs().flatten(1).amax(dim=1) / int(self.clip)).clamp_min(SMALLEST)
 
     def numbers(self, x: Grid) -> Numbers:

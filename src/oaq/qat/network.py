@@ -13,7 +13,7 @@ from oaq.capture.lower import same_affine_groups
 from oaq.capture.order import linear_order
 from oaq.errors import ProgramError
 from oaq.ptq.execute import layers, named_inputs
-from oaq.qat.config import TRACKING, Config, LayerSettings, settings
+from oaq.qat.config import Config, LayerSettings, settings
 from oaq.qat.grid import Grid, TensorQuantizer
 from oaq.qat.laws import bounded, in_steps, moved, moves, real_inputs
 from oaq.qat.layer import QatLayer
@@ -84,7 +84,7 @@ class QatNetwork(nn.Module):
     @property
     def tracks(self) -> bool:
         """True iff ranges follow the data."""
-        return self.config.method in TRACKING
+        return self.config.tracks
 
     def grids(self) -> dict[str, Grid]:
         """Of every tensor, as they are now."""
@@ -118,7 +118,7 @@ class QatNetwork(nn.Module):
                 layer.set_clip(narrowed(layer.most_clip, float(layer.alpha)))
             alpha = max((float(layer.alpha) for layer in readers), default=1.0)
             quantizer = self.quantizer[root]
-            quantizer.set_steps(narrowed(quantizer.most_steps, alpha))
+            quantizer.set_steps(narrowed(int(quantizer.most_steps), alpha))
 
     def _node(self, node: FloatNode, tensors: Tensors, grids: dict[str, Grid]) -> torch.Tensor:
         inputs = [tensors[name] for name in node.inputs]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -19,16 +18,16 @@ from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import layers, run_graph
 from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, observe
 from oaq.ptq.samples import Chunk, Reservoir, chunks
-from oaq.qat.config import NORMS, TRACKING, Config
-from oaq.qat.constrain import centred, norm_limit, project
+from oaq.qat.begin import begin, narrow_operands
+from oaq.qat.config import NORMS, PROMISING, Config
+from oaq.qat.constrain import norm_limit
 from oaq.qat.convert import layer_params
-from oaq.qat.grid import SMALLEST, TensorQuantizer
-from oaq.qat.layer import EPS, MOMENTUM, QatLayer
+from oaq.qat.grid import TensorQuantizer
+from oaq.qat.layer import EPS, MOMENTUM
 from oaq.qat.network import QatNetwork, roots_of, tensor_bits
 
-FINER: Final = tuple(2.0 ** (-step / 8) for step in range(9))
-COARSER: Final = tuple(2.0 ** (step / 4) for step in range(1, 25))
-"""Scales tried at the start, in parts of the one that lets the largest weight use the whole clip."""
+LOG_RATE: Final = 10.0
+"""Learning rate of logarithms of scales and norms, relative to that of weights."""
 
 
 def prepare(
@@ -74,12 +73,15 @@ def prepare(
     if config.equalize:
         balanced = equalize(graph, stats)
         graph, stats = balanced.graph, balanced.stats
-    network = QatNetwork(graph, config, _quantizers(graph, config, stats, kept))
+    histograms = {} if config.tracks else _histograms(graph, stats, kept)
+    network = QatNetwork(graph, config, _quantizers(graph, config, stats, histograms))
     _check_budgets(network)
+    if config.narrows:
+        narrow_operands(network, histograms)
     network.apply_alphas()
     grids = network.grids()
     for node, _ in layers(graph):
-        _start(network.layer[node.name], grids[node.inputs[0]].range.hi)
+        begin(network.layer[node.name], grids[node.inputs[0]].range.hi)
     _correct(network, kept)
     if config.batch_norm == "reestimate":
         _begin_statistics(network, kept)
@@ -107,14 +109,16 @@ def reestimate(network: QatNetwork, batches: Iterable[torch.Tensor | tuple[torch
 
 
 def parameter_groups(network: QatNetwork, lr: float, weight_decay: float = 0.0) -> list[dict[str, Any]]:
-    """Groups for any optimizer: weights decay; scales, norms, gains and biases do not."""
+    """Groups for any optimizer: weights decay; biases and gains do not, nor do scales and norms, which go faster.
+
+    Those are logarithms: a step of Adam changes each of them by the same part of itself, however small it is.
+    """
     weights = [layer.weight for layer in network.layer.values()]
-    chosen = {id(each) for each in weights}
+    logarithms = [each for name, each in network.named_parameters() if name.endswith(("log_scale", "log_norm"))]
+    chosen = {id(each) for each in (*weights, *logarithms)}
     rest = [each for each in network.parameters() if id(each) not in chosen]
-    return [
-        {"params": weights, "lr": lr, "weight_decay": weight_decay},
-        {"params": rest, "lr": lr, "weight_decay": 0.0},
-    ]
+    groups = ((weights, lr, weight_decay), (logarithms, lr * LOG_RATE, 0.0), (rest, lr, 0.0))
+    return [{"params": each, "lr": rate, "weight_decay": decay} for each, rate, decay in groups if each]
 
 
 def _check_rules(graph: FloatGraph, config: Config) -> None:
@@ -126,7 +130,7 @@ def _check_rules(graph: FloatGraph, config: Config) -> None:
 
 def _check_budgets(network: QatNetwork) -> None:
     """Refuse what no weights but zeros could meet."""
-    if network.config.method not in ("proved", *NORMS):
+    if network.config.method not in PROMISING:
         return
     grids, refused = network.grids(), []
     for node, _ in layers(network.graph):
@@ -147,27 +151,22 @@ def _check_budgets(network: QatNetwork) -> None:
 
 
 def _quantizers(
-    graph: FloatGraph, config: Config, stats: Mapping[str, ChannelStats], samples: list[Chunk]
+    graph: FloatGraph, config: Config, stats: Mapping[str, ChannelStats], histograms: Mapping[str, Histogram]
 ) -> dict[str, TensorQuantizer]:
-    roots, bits = roots_of(graph), tensor_bits(graph, config)
-    learned = config.method not in TRACKING
-    histograms = _histograms(graph, stats, list(bits), samples) if learned else {}
-    made = {}
-    for root, width in bits.items():
+    roots, learned, made = roots_of(graph), not config.tracks, {}
+    for root, width in tensor_bits(graph, config).items():
         group = [name for name, other in roots.items() if other == root]
         ends = min(0.0, *(stats[name].lo.min() for name in group)), max(0.0, *(stats[name].hi.max() for name in group))
         steps = (1 << width) - 1
         params = choose_clip(histograms[root], steps, config.calibration).params if learned else None
         params = params if params is not None else affine_range(float(ends[0]), float(ends[1]), steps)
-        made[root] = TensorQuantizer(
-            params, (float(ends[0]), float(ends[1])), learned=learned, features=prod(graph.shapes[root])
-        )
+        made[root] = TensorQuantizer(params, (float(ends[0]), float(ends[1])), learned=learned)
     return made
 
 
-def _histograms(
-    graph: FloatGraph, stats: Mapping[str, ChannelStats], roots: list[str], samples: list[Chunk]
-) -> dict[str, Histogram]:
+def _histograms(graph: FloatGraph, stats: Mapping[str, ChannelStats], samples: list[Chunk]) -> dict[str, Histogram]:
+    """Of every tensor that has integers of its own."""
+    roots = dict.fromkeys(roots_of(graph).values())
     builders = {root: HistogramBuilder(stats[root].lo.min(), stats[root].hi.max()) for root in roots}
 
     def note(name: str, value: torch.Tensor) -> torch.Tensor:
@@ -179,45 +178,6 @@ def _histograms(
         for chunk in samples:
             run_graph(graph, chunk, after=note, keep=())
     return {root: builder.build() for root, builder in builders.items()}
-
-
-@torch.no_grad()
-def _start(layer: QatLayer, x_hi: int) -> None:
-    """The scale of least error for each output, everything the method does to weights included.
-
-    For a2q+ the weights themselves are projected onto the l1 ball their integers may fill (2401.10432).
-    """
-    rows, clip = layer.float_rows(), int(layer.clip)
-    whole = (rows.abs().amax(dim=1) / clip).clamp_min(SMALLEST)
-    wanted = centred(layer.method, rows) if layer.log_norm is not None else rows
-    best = torch.full_like(whole, float("inf"))
-    scale, start = whole.clone(), wanted.clone()
-    for part in (1.0, *FINER[1:], *COARSER):
-        tried = whole * part
-        moved, norm = wanted, None
-        if layer.log_norm is not None and layer.target is not None:
-            moved = _into_ball(layer, wanted, tried, x_hi)
-            norm = moved.abs().sum(dim=1).clamp_min(SMALLEST)
-        steps = layer.integers(moved, tried, norm, x_hi)
-        error = (steps * tried[:, None] - wanted).square().sum(dim=1)
-        better = error < best
-        best, scale = torch.where(better, error, best), torch.where(better, tried, scale)
-        start[better] = moved[better]
-    if layer.scale is not None:
-        layer.scale.copy_(scale)
-    if layer.log_scale is not None and layer.log_norm is not None:
-        layer.log_scale.copy_(torch.log2(scale))
-        layer.log_norm.copy_(torch.log2(start.abs().sum(dim=1).clamp_min(SMALLEST)))
-        layer.weight.copy_(layer.unpacked(start))
-
-
-def _into_ball(layer: QatLayer, rows: torch.Tensor, scale: torch.Tensor, x_hi: int) -> torch.Tensor:
-    """Rows within the norm at this scale: projected for a2q+, shrunk by the quantizer itself for a2q."""
-    assert layer.target is not None
-    if layer.method != "a2q+":
-        return rows
-    half = norm_limit(layer.method, layer.target.bits, x_hi) / 2
-    return project(rows / scale[:, None], int(half), int(half)) * scale[:, None]
 
 
 @torch.no_grad()
