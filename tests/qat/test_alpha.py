@@ -164,12 +164,13 @@ def test_the_last_pass_needs_data() -> None:
         OverflowController(constructed(), rate=0.1).finish([])
 
 
-def test_exempt_layers_are_counted_and_left_alone() -> None:
+def test_exempt_layers_are_counted_in_their_32_bits_and_left_alone() -> None:
     network = constructed(layers=(LayerRule("0", exempt=True),))
     controller = OverflowController(network, every=1, rate=0.5)
     iterate(network, controller)
     states = controller.finish([X])
-    assert states[0].overflows > 0
+    assert (states[0].overflows, states[0].sums) == (0, 16)
+    assert controller.count([X])["0"].most > 32767
     assert alpha(network) == 1.0
 
 
@@ -207,6 +208,9 @@ def test_the_integer_clip_falls_by_one_and_gives_up_below_its_floor() -> None:
     assert int(layer.clip) == 127
     moving = {each.name for each in controller._moving()}
     assert name not in moving
+    fallen = controller.count([batch()])[name]
+    assert fallen.most > 32767
+    assert fallen.wrong == 0
     assert "0" not in moving  # reads the input
     assert not any(network.layer[each].depthwise for each in moving)
 

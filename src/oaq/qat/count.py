@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from oaq.capture.graph import FloatConv2d
-from oaq.numerics.formats import S16, signed
+from oaq.numerics.formats import S16, S32, signed
 from oaq.numerics.ranges import IntRange
 from oaq.qat.gradients import EXACT_FLOAT32
 from oaq.qat.grid import Grid
@@ -57,7 +57,8 @@ def count_layer(
     """Add one batch of one layer.
 
     Args:
-        layer: whose ``count_final`` and ``target`` say what is counted; exempt layers count final sums.
+        layer: whose ``count_final`` and ``target`` say what is counted; if it is exempt, or has fallen back, it sums in
+            32 bits.
         into: added to.
         x: centred integers it reads.
         rows: (N, K) integer weights in packed K order.
@@ -65,10 +66,11 @@ def count_layer(
     """
     grid, total = sums
     into.samples += len(x)
-    target = None if layer.count_final else layer.target
+    wide = layer.target is None or bool(layer.fallback)
+    target = None if layer.count_final or wide else layer.target
     if target is None or (target.register == "pure" and target.run is None):
         raw = total.double() + (rows.sum(dim=1).double() * grid.zero_point).reshape(-1, *(1,) * (total.ndim - 2))
-        into.add(raw, S16 if target is None else signed(target.bits))
+        into.add(raw, S32 if wide else S16 if target is None else signed(target.bits))
         return
     accumulator = target.accumulator(depthwise=layer.depthwise)
     exact = torch.float32 if float(rows.abs().sum(dim=1).max()) * grid.range.hi < EXACT_FLOAT32 else torch.float64

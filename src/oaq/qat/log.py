@@ -99,18 +99,19 @@ def plot(states: Sequence[LayerState], path: str | Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "oaq"
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 3, figsize=(13, 3.6))
-    for name in dict.fromkeys(one.layer for one in states):
+    figure, panels = pyplot.subplots(1, 3, figsize=(14, 3.6))
+    names = list(dict.fromkeys(one.layer for one in states))
+    for index, name in enumerate(names):
         own = [one for one in states if one.layer == name]
-        x = [one.iteration for one in own]
-        panels[0].plot(x, [one.alpha for one in own], label=name)
-        panels[1].plot(x, [one.weight_bits for one in own])
-        panels[2].plot(x, [one.overflows for one in own])
-    for panel, title in zip(panels, ("alpha", "effective bits of the weights", "overflows in a batch"), strict=True):
+        x, colour = [one.iteration for one in own], mpl.colormaps["viridis"](index / max(len(names) - 1, 1))
+        panels[0].plot(x, [one.alpha for one in own], color=colour, linewidth=1)
+        panels[1].plot(x, [one.operand_bits for one in own], color=colour, linewidth=1)
+        panels[2].plot(x, [one.overflows for one in own], color=colour, linewidth=1, label=name)
+    for panel, title in zip(panels, ("alpha", "effective bits of the operands", "overflows in a batch"), strict=True):
         panel.set(title=title, xlabel="iteration")
         panel.grid(alpha=0.3)
     panels[2].set_yscale("symlog")
-    panels[0].legend(fontsize=5, ncols=2)
+    panels[2].legend(fontsize=5, ncols=-(-len(names) // 24), loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.tight_layout()
     made = io.BytesIO()
     figure.savefig(made, format=Path(path).suffix.lstrip(".") or "svg", metadata={"Date": None})
