@@ -88,12 +88,17 @@ def row_cost(row: KernelRow) -> RowCost:
     return RowCost(1.75 * faster, 0.0) if row.accumulator.max_run == 1 else RowCost(faster, 1.2 * faster)
 
 
-def contract_holds(
-    row: KernelRow, weight: NDArray[np.signedinteger[Any]], x: tuple[NDArray[np.integer], NDArray[np.integer]]
-) -> bool:
-    """True iff the row accepts these operand ranges and weights (wide ones as the int8 parts it is given)."""
+def reach(
+    weight: NDArray[np.signedinteger[Any]], x: tuple[NDArray[np.integer], NDArray[np.integer]]
+) -> tuple[IntRange, IntRange]:
+    """What a row meets of a layer: its operands, and its weights (wide ones as the int8 parts they are given in)."""
     operands = IntRange(int(x[0].min()), int(x[1].max()))
-    weights = IntRange(S8.clamp(int(weight.min())), S8.clamp(int(weight.max())))
+    return operands, IntRange(S8.clamp(int(weight.min())), S8.clamp(int(weight.max())))
+
+
+def contract_holds(row: KernelRow, reached: tuple[IntRange, IntRange]) -> bool:
+    """True iff the row accepts these operands and weights (``reach``)."""
+    operands, weights = reached
     return row.x_range.contains(operands) and row.w_range.contains(weights)
 
 
@@ -149,10 +154,11 @@ def predict_layer_cost(
         NoKernel: no candidate, or none provable.
     """
     outputs, terms = weight.shape[0], weight.shape[1]
+    reached = reach(weight, x)
     best: LayerCost | None = None
     without = cost_without_spills(rows, weight.shape, groups, positions) if rows else 0.0
     for row in sorted(rows, key=lambda candidate: row_cost(candidate).quad):
-        if row.accumulator is None or not contract_holds(row, weight, x):
+        if row.accumulator is None or not contract_holds(row, reached):
             continue
         least = row_cost(row).quad * positions * outputs * terms / 4
         if best is not None and least >= best.cost:

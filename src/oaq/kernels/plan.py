@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
-from oaq.kernels.cost import contract_holds, cost_without_spills, row_cost, runs_cost
+from oaq.kernels.cost import contract_holds, cost_without_spills, reach, row_cost, runs_cost
 from oaq.kernels.packing import family, layout
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import NodeProof, Proof, Tier
-from oaq.overflow.spill import RunCount, Schedule, count_runs, schedule
+from oaq.overflow.spill import Cut, RunCount, Schedule, cut
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 
@@ -223,12 +223,14 @@ class _Choice:
 def _choose(node: Node, op: ops.Conv2d | ops.Linear, sums: NodeProof, candidates: Sequence[KernelRow]) -> _Choice:
     weight, groups = layout(op).weight, layout(op).tile_groups
     x = (sums.operands.lo, sums.operands.hi)
+    reached = reach(weight, x)
     costs: dict[str, float] = {}
     reasons: dict[str, str] = {}
     ranked = sorted(candidates, key=lambda row: row_cost(row).quad)
     best: KernelRow | None = None
+    taken: Cut | None = None
     for row in ranked:
-        if row.accumulator is None or not contract_holds(row, weight, x):
+        if row.accumulator is None or not contract_holds(row, reached):
             reasons[row.name] = f"takes operands {_show(row.x_range)} and weights {_show(row.w_range)}, not these"
             continue
         tiles = groups * -(-(weight.shape[0] // groups) // row.tile_n)
@@ -237,24 +239,23 @@ def _choose(node: Node, op: ops.Conv2d | ops.Linear, sums: NodeProof, candidates
         if best is not None and runs_cost(row, least, sums.positions) >= costs[best.name]:
             continue
         try:
-            runs = count_runs(weight, *x, row.accumulator, row.tile_n, groups=groups)
+            found = cut(weight, *x, row.accumulator, row.tile_n, groups=groups, where=node.name)
         except AccumulatorOverflow as error:
-            reasons[row.name] = str(error).splitlines()[0].replace("layer", node.name, 1)
+            reasons[row.name] = str(error).splitlines()[0]
             continue
-        costs[row.name] = runs_cost(row, runs, sums.positions)
-        reasons[row.name] = _expensive(row, runs)
+        costs[row.name] = runs_cost(row, found.count, sums.positions)
+        reasons[row.name] = _expensive(row, found.count)
         if best is None or costs[row.name] < costs[best.name]:
-            best = row
-    if best is None or best.accumulator is None:
+            best, taken = row, found
+    if best is None or taken is None:
         raise NoKernel(f"{node.name}: no row is proved: " + "; ".join(f"{n}: {why}" for n, why in reasons.items()))
     refused = tuple(
         Refusal(row.name, _refusal(reasons[row.name], costs.get(row.name), costs[best.name]))
         for row in ranked
         if row is not best and row.name in reasons and row_cost(row).quad < row_cost(best).quad
     )
-    plan_of = schedule(weight, *x, best.accumulator, best.tile_n, groups=groups, where=node.name)
     without = cost_without_spills(candidates, weight.shape, groups, sums.positions)
-    return _Choice(best, plan_of, costs[best.name], without, refused)
+    return _Choice(best, taken.schedule(), costs[best.name], without, refused)
 
 
 def _expensive(row: KernelRow, runs: RunCount) -> str:

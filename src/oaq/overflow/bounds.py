@@ -12,6 +12,7 @@ Derivations: ``docs/math/overflow.md``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,6 +22,8 @@ from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import ChannelRanges
 
 Ints = NDArray[np.integer]
+BLOCK: Final = 1 << 15
+"""Weights widened at once: so many products stay in a core's second cache, and memory does not grow with a layer."""
 
 
 def weight_bound(weight: Ints, x_lo: Ints, x_hi: Ints, *, partial: bool = True) -> ChannelRanges:
@@ -47,10 +50,20 @@ def weight_bound(weight: Ints, x_lo: Ints, x_hi: Ints, *, partial: bool = True) 
     weight, x_lo, x_hi = _checked(weight, x_lo, x_hi)
     if partial:
         x_lo, x_hi = np.minimum(x_lo, 0), np.maximum(x_hi, 0)
-    dtype = exact_dtype(weight, x_lo, x_hi, weight.shape[1])
-    up, down = np.maximum(weight, 0).astype(dtype), np.minimum(weight, 0).astype(dtype)
+    outputs, terms = weight.shape
+    dtype = exact_dtype(weight, x_lo, x_hi, terms)
     low, high = x_lo.astype(dtype), x_hi.astype(dtype)
-    return ChannelRanges(_dot(up, low) + _dot(down, high), _dot(up, high) + _dot(down, low))
+    ends = np.zeros((2, outputs), dtype)
+    rows = max(1, BLOCK // max(1, terms))
+    for begin in range(0, outputs, rows):
+        part = slice(begin, begin + rows)
+        block = weight[part].astype(dtype)
+        up, down = np.maximum(block, 0), np.minimum(block, 0)
+        least, most = (_of_outputs(x, part, outputs) for x in (low, high))
+        ends[:, part] = _dot(down, most), _dot(up, most)
+        if low.any():
+            ends[:, part] += _dot(up, least), _dot(down, least)
+    return ChannelRanges(ends[0], ends[1])
 
 
 def exact_dtype(weight: Ints, x_lo: Ints, x_hi: Ints, terms: int) -> DTypeLike:
@@ -76,11 +89,11 @@ class StepBounds:
     """What one inner step can add to each register; X steps of O outputs.
 
     Attributes:
-        lane_lo: (X, O, lanes) least the step adds to each lane: its sum for a wrapping lane, its least partial sum
+        lane_lo: (lanes, X, O) least the step adds to each lane: its sum for a wrapping lane, its least partial sum
             of groups for any other.
-        lane_hi: (X, O, lanes) the most.
-        group_lo: (X, O, step / group) least sum of each instruction's group.
-        group_hi: (X, O, step / group) the most.
+        lane_hi: (lanes, X, O) the most.
+        group_lo: (step / group, X, O) least sum of each instruction's group.
+        group_hi: (step / group, X, O) the most.
     """
 
     lane_lo: Ints
@@ -93,16 +106,23 @@ def step_bounds(weight: Ints, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, 
     """Bound what single steps add.
 
     Args:
-        weight: (X, O, step) weights of X steps of O outputs, of a type in which the sums are exact.
-        x_lo: (X, 1 or O, step) operand ranges, same type.
+        weight: (X, O, step) weights of X steps of O outputs.
+        x_lo: (X, 1 or O, step) operand ranges, of a type in which the sums are exact.
         x_hi: likewise.
         accumulator: the register model.
         index: (X,) which step of the packed K order each one is; says where lanes start when ``step`` is not a
             multiple of ``group * lanes``.
     """
-    at_lo, at_hi = weight * x_lo, weight * x_hi
-    group_lo = _neighbours(np.minimum(at_lo, at_hi), accumulator.group)
-    group_hi = _neighbours(np.maximum(at_lo, at_hi), accumulator.group)
+    count, outputs, step = weight.shape
+    group_lo, group_hi = np.empty((2, step // accumulator.group, count, outputs), x_lo.dtype)
+    rows = max(1, BLOCK // max(1, outputs * step))
+    for begin in range(0, count, rows):
+        part = slice(begin, begin + rows)
+        # Operands outermost: what is added up lies one after another.
+        w, low, high = (np.moveaxis(each[part], 2, 0).astype(x_lo.dtype, order="C") for each in (weight, x_lo, x_hi))
+        at_lo, at_hi = w * low, np.multiply(w, high, out=w)
+        group_lo[:, part] = _neighbours(np.minimum(at_lo, at_hi), accumulator.group)
+        group_hi[:, part] = _neighbours(np.maximum(at_lo, at_hi, out=at_hi), accumulator.group)
     into_lo, into_hi = group_lo, group_hi
     if accumulator.overflow != "wraps":
         into_lo, into_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
@@ -129,35 +149,33 @@ def place_in_lane(accumulator: Accumulator) -> NDArray[np.intp]:
 
 
 def _neighbours(values: Ints, count: int) -> Ints:
-    """Sums of ``count`` neighbours on the last axis; a loop over them beats NumPy's reduction of so short an axis."""
-    total = values[..., ::count]
-    for j in range(1, count):
-        total = total + values[..., j::count]
-    return total
+    """Sums of ``count`` neighbours on the first axis."""
+    if count == 1:
+        return values
+    return values.reshape(-1, count, *values.shape[1:]).sum(axis=1, dtype=values.dtype)
 
 
 def _into_lanes(groups: Ints, accumulator: Accumulator, index: NDArray[np.intp]) -> Ints:
-    steps, outputs, per_step = groups.shape
-    lanes = accumulator.lanes
+    per_step, lanes = len(groups), accumulator.lanes
+    if per_step == lanes:
+        return groups
     if per_step % lanes == 0:
-        if per_step == lanes:
-            return groups
-        total = groups[..., :lanes].copy()
-        for first in range(lanes, per_step, lanes):
-            total += groups[..., first : first + lanes]
-        return total
-    result = np.zeros((steps, outputs, lanes), groups.dtype)
-    rows = np.arange(steps)
+        return groups.reshape(-1, lanes, *groups.shape[1:]).sum(axis=0, dtype=groups.dtype)
+    result = np.zeros((lanes, *groups.shape[1:]), groups.dtype)
+    rows = np.arange(len(index))
     for j in range(per_step):
-        result[rows, :, (index * per_step + j) % lanes] += groups[:, :, j]
+        result[(index * per_step + j) % lanes, rows] += groups[j]
     return result
 
 
+def _of_outputs(x: Ints, part: slice, outputs: int) -> Ints:
+    """The rows of ranges that some outputs read: (1, K) if all read one, else (n, K)."""
+    return x if len(x) == 1 else x[np.arange(outputs)[part] // (outputs // len(x))]
+
+
 def _dot(weight: Ints, x: Ints) -> Ints:
-    if x.shape[0] == 1:
-        return weight @ x[0]
-    grouped = weight.reshape(x.shape[0], -1, weight.shape[1])
-    return np.einsum("rnk,rk->rn", grouped, x).reshape(-1)
+    """(n, K) with (1 or n, K): (n,)."""
+    return np.einsum("nk,k->n", weight, x[0]) if len(x) == 1 else np.einsum("nk,nk->n", weight, x)
 
 
 def _checked(weight: Ints, x_lo: Ints, x_hi: Ints) -> tuple[Ints, Ints, Ints]:
