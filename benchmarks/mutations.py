@@ -70,7 +70,8 @@ def loosen(path: Path) -> Loose:
         return Loose({name: part.content for name, part in parts.items()}, arrays, model)
     metadata, arrays = decode(path.read_bytes(), str(path))
     names = {("program" if key == "oaq" else key.removeprefix("part/")): key for key in metadata if key != CHECKSUM}
-    return Loose({name: json.loads(metadata[key]) for name, key in names.items()}, arrays)
+    documents = {name: json.loads(metadata[key]) for name, key in names.items()}
+    return Loose(documents, {name: array.copy() for name, array in arrays.items()})
 
 
 def rewrite(loose: Loose, path: Path) -> None:

@@ -60,8 +60,8 @@ def requantize(total: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32],
     """``rounding.requantize`` of each sum; |total| < 2**62. What is beyond 2**32 becomes some number beyond 2**32.
 
     Args:
-        total: (N,).
-        multiplier: (N,), or any shape that broadcasts.
+        total: of any shape.
+        multiplier: one that broadcasts to it.
         shift: likewise; None means float32_half_even.
     """
     if shift is None:
@@ -73,9 +73,9 @@ def requantize(total: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32],
     # |total| <= 2**31 and factor < 2**31 make less than 2**62; half of 2**shift adds at most 2**61.
     near = np.clip(total, -SUM, SUM)
     result = (near * factor + ((np.int64(1) << shift) >> 1)) >> shift
-    for at in np.nonzero(near != total)[0]:
-        far = rounding.requantize(int(total[at]), _one(factor, at), _one(shift, at))
-        result[at] = min(max(far, -FAR), FAR)
+    for at in map(tuple, np.argwhere(near != total)):
+        one, places = (int(np.broadcast_to(each, total.shape)[at]) for each in (factor, shift))
+        result[at] = min(max(rounding.requantize(int(total[at]), one, places), -FAR), FAR)
     return result
 
 
@@ -83,8 +83,8 @@ def add(a: Ints, b: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32], s
     """``rounding.add`` of each pair; |a|, |b| <= 255. What is beyond 2**32 becomes some number beyond 2**32.
 
     Args:
-        a: (N,) integers, zero points taken off.
-        b: likewise.
+        a: integers, zero points taken off.
+        b: likewise, of the same shape.
         multiplier: (2,), of a and of b.
         shift: of both; None means float32_half_even.
     """
@@ -100,11 +100,7 @@ def add(a: Ints, b: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32], s
     left_a, left_b = (np.minimum(e - least, 36) for e in (e_a, e_b))
     # At most 2**24 * 2**36 each, 2**61 together.
     result = to_integer(*to_float32(m_a * (np.int64(1) << left_a) + m_b * (np.int64(1) << left_b), least))
-    for at in np.nonzero(np.maximum(e_a, e_b) - least > 36)[0]:
+    for at in map(tuple, np.argwhere(np.maximum(e_a, e_b) - least > 36)):
         far = rounding.add(int(a[at]), int(b[at]), (float(multiplier[0]), float(multiplier[1])), None)
         result[at] = min(max(far, -FAR), FAR)
     return result
-
-
-def _one(values: Ints, at: np.intp) -> int:
-    return int(values[at if values.size > 1 else 0])

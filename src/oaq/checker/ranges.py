@@ -38,7 +38,8 @@ def after_requantize(sums: Range, node: Node, y: Tensor, which: Ints | int, coun
     """Image of each channel's sums; channel c uses multiplier ``which[c]`` of ``count``."""
     factors, shifts = node.multipliers(count)
     factors, shifts = np.atleast_1d(factors[which]), None if shifts is None else np.atleast_1d(shifts[which])
-    return Range(*(_clamp(requantize(end, factors, shifts) + y.zero, y) for end in (sums.lo, sums.hi)))
+    ends = requantize(np.stack([sums.lo, sums.hi]), factors, shifts) + y.zero
+    return Range(*_clamp(ends, y))
 
 
 def _clamp(values: Ints, y: Tensor) -> Ints:
@@ -69,7 +70,8 @@ def _add(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Ran
         raise FormatError(f"{node.name}: adds two tensors of as many channels")
     a, b = (x.less(spec.zero) for x, spec in zip(inputs, specs, strict=True))
     shift = None if shifts is None else int(shifts[0])
-    return Range(*(_clamp(add(*ends, factors, shift) + y.zero, y) for ends in ((a.lo, b.lo), (a.hi, b.hi))))
+    ends = add(np.stack([a.lo, a.hi]), np.stack([b.lo, b.hi]), factors, shift) + y.zero
+    return Range(*_clamp(ends, y))
 
 
 def _mul(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:

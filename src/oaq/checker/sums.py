@@ -20,8 +20,8 @@ from oaq.errors import FormatError
 
 Integer = TypeVar("Integer", bound=np.integer)
 S32 = (-(2**31), 2**31 - 1)
-BLOCK = 1 << 15
-"""Weights worked on at once: their sums stay in a core's second cache."""
+BLOCK = 1 << 17
+"""Weights worked on at once: 2 MiB of sums, few enough calls."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,55 +136,52 @@ def _sees(starts: range, size: int, tap: int) -> set[bool]:
 
 def derive(of: Layer) -> Sums:
     """The 32-bit sums of a layer."""
-    raw = _ends(of, of.lo, of.hi)
+    raw, weights = _ends(of, of.lo, of.hi)
     reach_zero = bool(np.all(of.lo <= 0)) and bool(np.all(of.hi >= 0))
-    partial = raw if reach_zero else _ends(of, np.minimum(of.lo, 0), np.maximum(of.hi, 0))
-    folded = of.bias - of.zero * _dot(of.weight, np.ones((1, of.weight.shape[1]), np.int64))
+    partial = raw if reach_zero else _ends(of, np.minimum(of.lo, 0), np.maximum(of.hi, 0))[0]
+    folded = of.bias - of.zero * weights
     return Sums(raw + folded[:, None], raw, partial, folded)
 
 
 def leaves_s32(sums: Sums) -> list[tuple[str, int, int, int]]:
     """What a kernel may hold that 32 bits may not: (what, output, least, most)."""
+    low, high = sums.raw_partial.T
     held = {
-        "the folded bias": np.stack([sums.folded_bias] * 2, axis=1),
-        "a partial sum": sums.raw_partial,
-        "a partial sum with bias": sums.raw_partial + sums.folded_bias[:, None],
+        "the folded bias": (sums.folded_bias, sums.folded_bias),
+        "a partial sum": (low, high),
+        "a partial sum with bias": (low + sums.folded_bias, high + sums.folded_bias),
     }
     wrong = []
-    for what, ends in held.items():
-        low, high = ends.min(axis=1), ends.max(axis=1)
-        for output in np.nonzero((low < S32[0]) | (high > S32[1]))[0]:
-            wrong.append((what, int(output), int(low[output]), int(high[output])))
+    for what, (least, most) in held.items():
+        for output in np.nonzero((least < S32[0]) | (most > S32[1]))[0]:
+            wrong.append((what, int(output), int(least[output]), int(most[output])))
     return wrong
 
 
-def _ends(of: Layer, lo: Ints, hi: Ints) -> Ints:
-    centre, radius = _dot(of.weight, lo + hi), _dot(of.weight, hi - lo, magnitudes=True)
-    return np.stack([(centre - radius) // 2, (centre + radius) // 2], axis=1)
+def _ends(of: Layer, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
+    """(N, 2) ends of sum w * x for x in [lo, hi], and (N,) sums of w.
 
-
-def _dot(weight: NDArray[np.signedinteger[Any]], x: Ints, *, magnitudes: bool = False) -> Ints:
-    """(N,) sums of weight[n] * x[n // (N / R)], of |weight[n]| if asked for; x is (R, K) in [0, 510].
-
-    |weight| <= 255, so a sum is at most K * 255 * 510: below 2**31 for K <= 16512, and below 2**61 for what ``layer``
-    lets through.
+    |w| <= 255 and 0 <= lo <= hi <= 255, so no sum exceeds K * 255 * 510: below 2**31 for K <= 16512, and below 2**61
+    for what ``layer`` lets through.
     """
-    outputs, terms = weight.shape
+    outputs, terms = of.weight.shape
     dtype = narrowest(terms * 255 * 510)
-    own, per_row = x.astype(dtype), outputs // len(x)
-    found = np.empty(outputs, np.int64)
+    about, reach = (lo + hi).astype(dtype), (hi - lo).astype(dtype)
+    centre, radius, weights = np.empty((3, outputs), np.int64)
     rows = max(1, BLOCK // terms)
     for begin in range(0, outputs, rows):
-        block = weight[begin : begin + rows].astype(dtype)
-        if magnitudes:
-            np.abs(block, out=block)
-        if len(x) == 1:
-            found[begin : begin + rows] = np.einsum("nk,k->n", block, own[0])
-        else:
-            found[begin : begin + rows] = np.einsum(
-                "nk,nk->n", block, own[np.arange(begin, begin + len(block)) // per_row]
-            )
-    return found
+        part = slice(begin, begin + rows)
+        block = of.weight[part].astype(dtype)
+        read = slice(None) if len(lo) == 1 else np.arange(outputs)[part] // (outputs // len(lo))
+        weights[part] = block.sum(axis=1, dtype=dtype)
+        centre[part] = _dot(block, about[read])
+        radius[part] = _dot(np.abs(block, out=block), reach[read])
+    return np.stack([(centre - radius) // 2, (centre + radius) // 2], axis=1), weights
+
+
+def _dot(weight: NDArray[Integer], x: NDArray[Integer]) -> NDArray[Integer]:
+    """(n, K) with (1 or n, K): (n,)."""
+    return np.einsum("nk,k->n", weight, x[0]) if len(x) == 1 else np.einsum("nk,nk->n", weight, x)
 
 
 def narrowest(reach: int) -> type[np.int32 | np.int64]:

@@ -22,8 +22,8 @@ from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import ChannelRanges
 
 Ints = NDArray[np.integer]
-BLOCK: Final = 1 << 15
-"""Weights widened at once: so many products stay in a core's second cache, and memory does not grow with a layer."""
+BLOCK: Final = 1 << 17
+"""Weights widened at once: few enough calls, and memory does not grow with a layer."""
 
 
 def weight_bound(weight: Ints, x_lo: Ints, x_hi: Ints, *, partial: bool = True) -> ChannelRanges:
@@ -54,14 +54,13 @@ def weight_bound(weight: Ints, x_lo: Ints, x_hi: Ints, *, partial: bool = True) 
     dtype = exact_dtype(weight, x_lo, x_hi, terms)
     low, high = x_lo.astype(dtype), x_hi.astype(dtype)
     ends = np.zeros((2, outputs), dtype)
-    rows = max(1, BLOCK // max(1, terms))
+    rows, from_zero = max(1, BLOCK // max(1, terms)), not low.any()
     for begin in range(0, outputs, rows):
         part = slice(begin, begin + rows)
-        block = weight[part].astype(dtype)
-        up, down = np.maximum(block, 0), np.minimum(block, 0)
+        up, down = (one(weight[part], 0).astype(dtype) for one in (np.maximum, np.minimum))
         least, most = (_of_outputs(x, part, outputs) for x in (low, high))
         ends[:, part] = _dot(down, most), _dot(up, most)
-        if low.any():
+        if not from_zero:
             ends[:, part] += _dot(up, least), _dot(down, least)
     return ChannelRanges(ends[0], ends[1])
 

@@ -86,7 +86,7 @@ def split(content: bytes, where: str) -> tuple[bytes, memoryview]:
 
 
 def decode(content: bytes, where: str) -> tuple[dict[str, str], Arrays]:
-    """Metadata and arrays (copies, aligned).
+    """Metadata and arrays: read-only views of ``content`` where they are aligned in it, else copies.
 
     Nothing is allocated before its size has been checked against the bytes that are there.
 
@@ -110,11 +110,11 @@ def decode(content: bytes, where: str) -> tuple[dict[str, str], Arrays]:
         raise FormatError(
             f"{where}: the arrays take {position} bytes, the file holds {len(data)}; it is cut off or edited"
         )
-    arrays = {
-        name: np.frombuffer(data[begin:end], dtype).reshape(shape).copy()
+    views = {
+        name: np.frombuffer(data[begin:end], dtype).reshape(shape)
         for name, (dtype, shape, begin, end) in entries.items()
     }
-    return metadata, arrays
+    return metadata, {name: view if view.flags.aligned else view.copy() for name, view in views.items()}
 
 
 def parse_json(text: bytes | str, where: str) -> Any:  # noqa: ANN401 (JSON is anything)
