@@ -10,8 +10,21 @@ from hypothesis import strategies as st
 from oaq.checker import rounding
 from oaq.checker.dyadics import add, dyadics, requantize, to_float32, to_integer
 
-SMALLEST, LARGEST = float(np.float32(2.0**-149)), float(np.finfo(np.float32).max)
-FACTORS = [SMALLEST, 2.0**-127, float(np.finfo(np.float32).tiny), 2.0**-31, 1e-3, 0.5, 1.0, 1.5, 3.0, 2.0**23, LARGEST]
+SMALLEST, THOUSANDTH = 2.0**-149, float(np.float32(1e-3))
+LARGEST = float(np.finfo(np.float32).max)
+FACTORS = [
+    SMALLEST,
+    2.0**-127,
+    float(np.finfo(np.float32).tiny),
+    2.0**-31,
+    THOUSANDTH,
+    0.5,
+    1.0,
+    1.5,
+    3.0,
+    2.0**23,
+    LARGEST,
+]
 SUMS = [0, 1, -1, 5, 2**24 - 1, 2**24 + 1, 2**24 + 3, -(2**24) - 1, 2**31 - 1, -(2**31), 2**31, -(2**32), 2**33 - 1]
 SUMS += [2**40 + 1, -(2**53) - 1, 2**61, -(2**61) + 1]
 NEAR = (-(1 << 32), 1 << 32)
