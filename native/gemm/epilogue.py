@@ -10,6 +10,8 @@ from tile import BASES, HI, LO, SCALE, Y_STRIDE, ZERO, Tile, Y, row_address
 
 def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
+    if tile.how.spill is None:
+        return
     if tile.how.ones == "spill":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
     for row in range(tile.rows):

@@ -101,16 +101,14 @@ def quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
         into = tile.product(row, v, first)
         yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
         yield f"vpmaddwd {tile.free(4)}, {into}, {into}"
-        if not first:
-            yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+        yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
 
 
 def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpdpbusd."""
+    del first
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
-        if first:
-            yield f"vpxord {tile.acc(row, v)}, {tile.acc(row, v)}, {tile.acc(row, v)}"
         yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
 
 
@@ -143,12 +141,6 @@ def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
     yield f"vpmaddwd {tile.free(0)}, {acc}, {acc}"
 
 
-def spill_none(tile: Tile, row: int, vector: int) -> Iterator[str]:
-    """Already s32 sums."""
-    del tile, row, vector
-    yield from ()
-
-
 def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
     """The two s32 lanes of each output added; vphaddd interleaves 128-bit halves, vpermq undoes it."""
     low, high = tile.acc(row, 2 * vector), tile.acc(row, 2 * vector + 1)
@@ -158,18 +150,19 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 ROWS = (
     Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, spill_none, ones="step"),
+    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, None, ones="step"),
     Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
     Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, spill_none, ones="step"),
-    Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, spill_none),
+    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, None),
 )
 
 
 def one_step(tile: Tile, *, first: bool = False) -> Iterator[str]:
     """The instructions of one step. Doing two per turn of the loop was no faster, and slower for short runs.
 
-    The first step of a segment begins the sums instead of adding to them: runs are short, so that counts.
+    The first step of a segment begins the sums instead of adding to them, unless they are s32 sums that go on from what
+    was there before: runs are short, so that counts.
     """
     yield from tile.how.load(tile)
     for row in range(tile.rows):
@@ -195,8 +188,28 @@ def advance(tile: Tile) -> Iterator[str]:
         yield f"addq $4, {base}"
 
 
+def earlier_sums(tile: Tile) -> Iterator[str]:
+    """Accumulators that hold s32 sums go on from the bias, or from what the segment before left in memory."""
+    suffix, copy = ("32", "vmovdqa32") if tile.bytes == 64 else ("", "vmovdqa")
+    yield f"movq {BIAS}(%rdi), %rbx"
+    yield f"cmpq {COUNT}(%rdi), %rcx"
+    yield "jne 3f"
+    for v in range(tile.vectors):
+        yield f"vmovdqu{suffix} {v * tile.bytes}(%rbx), {tile.acc(0, v)}"
+        yield from (f"{copy} {tile.acc(0, v)}, {tile.acc(row, v)}" for row in range(1, tile.rows))
+    yield "jmp 4f"
+    yield "3:"
+    yield f"movq {SUMS}(%rdi), %rbx"
+    for row in range(tile.rows):
+        for v in range(tile.vectors):
+            yield f"vmovdqu{suffix} {(row * 2 + v) * tile.bytes}(%rbx), {tile.acc(row, v)}"
+    yield "4:"
+
+
 def start_segment(tile: Tile) -> Iterator[str]:
-    """Point at the segment's first operands; sum its first step."""
+    """Point at the segment's first operands; begin its sums."""
+    if tile.how.spill is None:
+        yield from earlier_sums(tile)
     yield "movslq (%rdx), %r9"
     yield f"addq {X}(%rdi), %r9"
     if tile.rows > 3:
@@ -204,7 +217,9 @@ def start_segment(tile: Tile) -> Iterator[str]:
         for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
             yield f"leaq ({before},%rbx), {base}"
     yield "movslq 4(%rdx), %rbx"
-    yield from one_step(tile, first=True)
+    if tile.how.spill is not None:
+        yield from one_step(tile, first=True)
+        yield "jz 3f"
 
 
 def ones(tile: Tile) -> Iterator[str]:
@@ -246,7 +261,6 @@ def function(tile: Tile) -> Iterator[str]:
         *ones(tile),
         "1:",
         *start_segment(tile),
-        "jz 3f",
         ".p2align 5",
         "2:",
         *one_step(tile),

@@ -23,7 +23,8 @@ class Arithmetic:
         step: instructions of one step on row ``r``, given its address and whether sums begin with it.
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
-        spill: turns the accumulators of one (row, vector) into s32 sums in the first of them.
+        spill: turns the accumulators of one (row, vector) into s32 sums in the first of them; None where they are
+            such sums, which then go on from bias and earlier segments.
         ones: where s16 ones are needed.
     """
 
@@ -33,7 +34,7 @@ class Arithmetic:
     accumulators: int
     load: Callable[[Tile], Iterator[str]]
     step: Callable[[Tile, int, str, bool], Iterator[str]]
-    spill: Callable[[Tile, int, int], Iterator[str]]
+    spill: Callable[[Tile, int, int], Iterator[str]] | None
     ones: Literal["", "step", "spill"] = ""
 
 
