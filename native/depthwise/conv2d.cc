@@ -1,49 +1,66 @@
-// A depthwise convolution, a row of outputs of one tile of channels at a time.
+// A depthwise convolution, a line of outputs of one tile of channels at a time.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
 #include "base/aligned.h"
+#include "base/copy.h"
 #include "conv/conv.h"
 #include "depthwise/depthwise.h"
 
 namespace oaq {
 namespace {
 
+constexpr int kBandBytes = 256 * 1024;  // of input: it stays in the second cache while tile after tile is computed
+constexpr int kTilesPerThread = 4;      // with fewer, threads share rows instead
+
 int divided_up(int a, int b) { return (a + b - 1) / b; }
+
+// `count` pixels of `kBytes` each, `stride` bytes apart where they come from, one after another where they go.
+template <int kBytes>
+void copy_pixels(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to) {
+  for (int i = 0; i < count; ++i, from += stride, to += kBytes) std::memcpy(to, from, kBytes);
+}
 
 class Depthwise : public Step {
  public:
   explicit Depthwise(const ConvSpec& spec);
 
-  std::size_t scratch_bytes() const override { return table_bytes_ + pixels_bytes_ + sums_bytes_; }
+  std::size_t scratch_bytes() const override { return ring_bytes_ + pixels_bytes_ + results_bytes_; }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
  private:
+  struct Part {  // what one thread computes
+    int row_begin, row_end, tile_begin, tile_end;
+  };
+  Part part(int thread, int threads) const;
   int channel_at(int place) const;
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
-  void point(const std::uint8_t* x, int row, const std::uint8_t** columns) const;
-  void run_row(DepthwiseCall& call, const std::int32_t* taps, int channel, const std::uint8_t* const* columns,
-               const std::uint8_t** pixels) const;
+  bool in_order() const;
+  void gather(const std::uint8_t* x, int line, int channel, std::uint8_t* to) const;
+  void run_tile(DepthwiseCall& call, int tile, int row_begin, int row_end, std::uint8_t* arena,
+                std::uint8_t* scratch) const;
 
   const Row& row_;
   const DepthwiseKernel& kernel_;
   Place x_, y_;
   Window window_;
-  int steps_, tiles_, table_width_;
-  int first_inside_ = 0, end_inside_;
-  std::size_t table_bytes_, pixels_bytes_, sums_bytes_;
+  std::uint8_t zero_point_;
+  int steps_, tiles_;
+  int line_bytes_, ring_lines_, band_rows_;
+  std::size_t ring_bytes_, pixels_bytes_, results_bytes_;
+  bool needs_sums_;
   Schedule schedule_;
   AlignedVector<std::int8_t> weights_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n), laid out; so are the multipliers
   AlignedVector<float> scale_;
-  std::vector<std::int32_t> taps_;       // per executed step, as DepthwiseCall wants them
+  std::vector<std::int32_t> taps_;       // tap of each executed step's operands
   std::vector<std::int32_t> runs_;       // per segment
   std::vector<std::size_t> first_step_;  // executed step at which each tile starts
-  AlignedVector<std::uint8_t> outside_;  // a line of zero points
   Requant requant_;
+  DepthwiseSums square_;  // or null
 };
 
 Depthwise::Depthwise(const ConvSpec& spec)
@@ -52,15 +69,14 @@ Depthwise::Depthwise(const ConvSpec& spec)
       x_(spec.x),
       y_(spec.y),
       window_(spec.window),
+      zero_point_(static_cast<std::uint8_t>(spec.x_zero_point)),
       steps_(divided_up(spec.window.taps(), spec.row->sums.step)),
       tiles_(divided_up(spec.y.channels, spec.row->tile_n)),
-      table_width_(spec.x.width + spec.window.padding[2] + spec.window.padding[3]),
-      end_inside_(spec.y.width),
+      line_bytes_((spec.x.width + spec.window.padding[2] + spec.window.padding[3]) * spec.row->tile_n),
+      ring_lines_((spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1),
       schedule_(checked_schedule(spec, tiles_, steps_)),
       bias_(static_cast<std::size_t>(tiles_ * spec.row->tile_n), 0),
-      scale_(static_cast<std::size_t>(tiles_ * spec.row->tile_n), 1.0f),
-      outside_(static_cast<std::size_t>(table_width_) * static_cast<std::size_t>(spec.x.channels) + kSlack,
-               static_cast<std::uint8_t>(spec.x_zero_point)),
+      scale_(static_cast<std::size_t>(tiles_ * spec.row->tile_n), 0.5f),
       requant_(spec.multipliers, static_cast<std::size_t>(spec.y.channels), spec.y_zero_point, spec.clamp) {
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
@@ -76,18 +92,15 @@ Depthwise::Depthwise(const ConvSpec& spec)
   }
   lay_out_weights(spec);
   lay_out_taps();
-  for (int tap = 0; tap < window_.kernel[1]; ++tap) {  // outputs whose pixels all lie on the line, one after another
-    const int left = tap * window_.dilation[1] - window_.padding[2], stride = window_.stride[1];
-    first_inside_ = std::max(first_inside_, left < 0 ? divided_up(-left, stride) : 0);
-    const int last = x_.width - 1 - left;
-    end_inside_ = std::min(end_inside_, last < 0 ? 0 : last / stride + 1);
-  }
-  end_inside_ = std::max(end_inside_, first_inside_);
-  const auto pointers = static_cast<std::size_t>(window_.kernel[0]) * static_cast<std::size_t>(table_width_);
-  table_bytes_ = (pointers * sizeof(std::uint8_t*) + kLine - 1) / kLine * kLine;
-  pixels_bytes_ = (taps_.size() * sizeof(std::uint8_t*) + kLine - 1) / kLine * kLine;
-  const bool needs_sums = requant_.is_fixed() || !kernel_.lanes;
-  sums_bytes_ = needs_sums ? static_cast<std::size_t>(y_.width * row_.tile_n) * sizeof(std::int32_t) : 0;
+  const bool is_square = window_.kernel[0] == window_.kernel[1] && window_.dilation[1] == 1;
+  square_ = is_square && in_order() ? kernel_.square(window_.kernel[0]) : nullptr;
+  const int line = x_.width * x_.channels * window_.stride[0];
+  band_rows_ = std::max(1, (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
+  const auto whole_lines = [](std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
+  ring_bytes_ = whole_lines(static_cast<std::size_t>(ring_lines_) * static_cast<std::size_t>(line_bytes_) + kSlack);
+  pixels_bytes_ = whole_lines(std::max(taps_.size(), std::size_t{8}) * sizeof(std::uint8_t*));
+  needs_sums_ = !requant_.is_below_one() || !kernel_.lanes;
+  results_bytes_ = static_cast<std::size_t>(y_.width * row_.tile_n) * (needs_sums_ ? sizeof(std::int32_t) : 1);
 }
 
 // The channel, within its tile, whose s32 sum lies at `place`.
@@ -128,83 +141,117 @@ void Depthwise::lay_out_weights(const ConvSpec& spec) {
   }
 }
 
-// Which pixels each executed step reads, as places in the table that `point` fills. A tap that only fills up a step
-// reads the first tap's pixel, times zero.
+// Which taps each executed step reads. A tap that only fills up a step reads the first tap's pixel, times zero.
 void Depthwise::lay_out_taps() {
   for (const TileSchedule& tile : schedule_.tiles) {
     first_step_.push_back(taps_.size() / static_cast<std::size_t>(row_.sums.step));
     for (int segment = tile.first; segment < tile.first + tile.count; ++segment) {
       const std::int32_t* range = schedule_.segments.data() + 2 * segment;
       runs_.push_back(range[1]);
-      for (int k = range[0] * row_.sums.step; k < (range[0] + range[1]) * row_.sums.step; ++k) {
-        const int tap = k < window_.taps() ? k : 0;
-        taps_.push_back(tap / window_.kernel[1] * table_width_ + tap % window_.kernel[1] * window_.dilation[1]);
-      }
+      for (int k = range[0] * row_.sums.step; k < (range[0] + range[1]) * row_.sums.step; ++k)
+        taps_.push_back(k < window_.taps() ? k : 0);
     }
   }
 }
 
-// Fills the table of pixels under the window of one row of outputs.
-void Depthwise::point(const std::uint8_t* x, int row, const std::uint8_t** columns) const {
-  for (int tap = 0; tap < window_.kernel[0]; ++tap) {
-    const int line = row * window_.stride[0] - window_.padding[0] + tap * window_.dilation[0];
-    const bool inside = line >= 0 && line < x_.height;
-    const std::uint8_t* pixel = x + static_cast<std::ptrdiff_t>(line) * x_.width * x_.channels;
-    for (int column = -window_.padding[2]; column < x_.width + window_.padding[3]; ++column)
-      *columns++ = inside && column >= 0 && column < x_.width
-                       ? pixel + static_cast<std::ptrdiff_t>(column) * x_.channels
-                       : outside_.data() + static_cast<std::ptrdiff_t>(column + window_.padding[2]) * x_.channels;
+// Whether every tile executes each step once, first to last.
+bool Depthwise::in_order() const {
+  for (const TileSchedule& tile : schedule_.tiles) {
+    int next = 0;
+    for (int segment = tile.first; segment < tile.first + tile.count; ++segment) {
+      const std::int32_t* range = schedule_.segments.data() + 2 * segment;
+      if (range[0] != next) return false;
+      next += range[1];
+    }
+    if (next != steps_) return false;
   }
+  return true;
 }
 
-// One row of outputs of one tile: those whose window leaves the line one by one, the others together.
-void Depthwise::run_row(DepthwiseCall& call, const std::int32_t* taps, int channel, const std::uint8_t* const* columns,
-                        const std::uint8_t** pixels) const {
-  const DepthwiseCall row = call;
-  int steps = 0;
-  for (int run = 0; run < call.run_count; ++run) steps += call.runs[run];
-  for (int output = 0; output < y_.width; output += call.outputs) {
-    const bool inside = output >= first_inside_ && output < end_inside_;
-    call.outputs = inside ? end_inside_ - output : 1;
-    for (int tap = 0; tap < steps * row_.sums.step; ++tap)
-      pixels[tap] = columns[taps[tap] + output * window_.stride[1]] + channel;
-    call.y = row.y + output * row.y_stride;
-    if (row.sums) call.sums = row.sums + static_cast<std::ptrdiff_t>(output) * row_.tile_n;
-    kernel_.sums(call);
+Depthwise::Part Depthwise::part(int thread, int threads) const {
+  const auto cut = [&](int size, int t) { return static_cast<int>(std::int64_t{size} * t / threads); };
+  if (tiles_ >= threads * kTilesPerThread) return {0, y_.height, cut(tiles_, thread), cut(tiles_, thread + 1)};
+  return {cut(y_.height, thread), cut(y_.height, thread + 1), 0, tiles_};
+}
+
+// One line of the image, a tile of channels wide, zero points to both sides.
+void Depthwise::gather(const std::uint8_t* x, int line, int channel, std::uint8_t* to) const {
+  if (line < 0 || line >= x_.height) {
+    std::memset(to, zero_point_, static_cast<std::size_t>(line_bytes_));
+    return;
   }
-  call.sums = row.sums;
-  call.y = row.y;
+  const int left = window_.padding[2] * row_.tile_n, inside = x_.width * row_.tile_n;
+  std::memset(to, zero_point_, static_cast<std::size_t>(left));
+  std::memset(to + left + inside, zero_point_, static_cast<std::size_t>(line_bytes_ - left - inside));
+  const std::uint8_t* from = x + static_cast<std::ptrdiff_t>(line) * x_.width * x_.channels + channel;
+  if (row_.tile_n == 64)
+    copy_pixels<64>(from, x_.channels, x_.width, to + left);
+  else if (row_.tile_n == 32)
+    copy_pixels<32>(from, x_.channels, x_.width, to + left);
+  else
+    copy_pixels<8>(from, x_.channels, x_.width, to + left);
+}
+
+// A tile's lines are gathered as the window comes to them, into a ring that holds one window.
+void Depthwise::run_tile(DepthwiseCall& call, int tile, int row_begin, int row_end, std::uint8_t* arena,
+                         std::uint8_t* scratch) const {
+  const auto** pixels = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
+  const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
+  const int first = tile * row_.tile_n;
+  const int channels = std::min(row_.tile_n, y_.channels - first);
+  call.weights = weights_.data() + of.packed * static_cast<std::size_t>(kernel_.weight_bytes);
+  call.runs = runs_.data() + of.first;
+  call.run_count = of.count;
+  call.bias = bias_.data() + first;
+  call.scale = scale_.data() + first;
+  call.y_stride = channels < row_.tile_n ? row_.tile_n : y_.channels;
+  int steps = 0;
+  call.ends = 0;
+  for (int run = 0; run < of.count; ++run) {
+    steps += call.runs[run];
+    if (square_) call.ends |= std::int64_t{1} << (steps - 1);
+  }
+  std::uint8_t* results = channels < row_.tile_n ? scratch + ring_bytes_ + pixels_bytes_ : nullptr;
+  const std::int32_t* taps =
+      taps_.data() + first_step_[static_cast<std::size_t>(tile)] * static_cast<std::size_t>(row_.sums.step);
+  const auto slot = [&](int line) { return scratch + static_cast<std::ptrdiff_t>(line % ring_lines_) * line_bytes_; };
+  for (int row = row_begin, next = 0; row < row_end; ++row) {  // lines are counted from the first of the padding
+    const int top = row * window_.stride[0];
+    for (next = std::max(next, top); next < top + ring_lines_; ++next)
+      gather(arena + x_.offset, next - window_.padding[0], first, slot(next));
+    if (square_) {
+      for (int i = 0; i < window_.kernel[0]; ++i) pixels[i] = slot(top + i * window_.dilation[0]);
+    } else {
+      for (int i = 0; i < steps * row_.sums.step; ++i)
+        pixels[i] = slot(top + taps[i] / window_.kernel[1] * window_.dilation[0]) +
+                    taps[i] % window_.kernel[1] * window_.dilation[1] * row_.tile_n;
+    }
+    std::uint8_t* y = arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels + first;
+    call.y = results ? results : y;
+    (square_ ? square_ : kernel_.any)(&call);
+    if (call.sums)
+      store_one_by_one(requant_, call.sums, row_.tile_n, y_.width, channels, static_cast<std::size_t>(first), y,
+                       y_.channels);
+    else if (results)
+      for (int output = 0; output < y_.width; ++output, y += y_.channels)
+        copy_short(y, results + static_cast<std::ptrdiff_t>(output) * row_.tile_n, channels);
+  }
 }
 
 void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
-  const std::int64_t units = std::int64_t{y_.height} * tiles_;
-  auto** columns = reinterpret_cast<const std::uint8_t**>(scratch);
-  auto** pixels = reinterpret_cast<const std::uint8_t**>(scratch + table_bytes_);
+  const Part mine = part(thread, threads);
   DepthwiseCall call{};
-  call.x = pixels;
-  call.x_step = static_cast<std::ptrdiff_t>(window_.stride[1]) * x_.channels;
-  call.y_stride = y_.channels;
-  call.how = requant_.from(0);
-  call.sums = sums_bytes_ ? reinterpret_cast<std::int32_t*>(scratch + table_bytes_ + pixels_bytes_) : nullptr;
-  int pointed = -1;
-  for (std::int64_t unit = units * thread / threads; unit < units * (thread + 1) / threads; ++unit) {
-    const int row = static_cast<int>(unit / tiles_), tile = static_cast<int>(unit % tiles_);
-    if (row != pointed) point(arena + x_.offset, row, columns), pointed = row;
-    const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
-    const int first = tile * row_.tile_n;
-    call.channels = std::min(row_.tile_n, y_.channels - first);
-    call.weights = weights_.data() + of.packed * static_cast<std::size_t>(kernel_.weight_bytes);
-    call.runs = runs_.data() + of.first;
-    call.run_count = of.count;
-    call.bias = bias_.data() + first;
-    call.scale = scale_.data() + first;
-    call.y = arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels + first;
-    const std::size_t step = first_step_[static_cast<std::size_t>(tile)];
-    run_row(call, taps_.data() + step * static_cast<std::size_t>(row_.sums.step), first, columns, pixels);
-    if (call.sums)
-      store_one_by_one(requant_, call.sums, row_.tile_n, y_.width, call.channels, static_cast<std::size_t>(first),
-                       call.y, call.y_stride);
-  }
+  call.x = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
+  call.x_step = static_cast<std::ptrdiff_t>(window_.stride[1]) * row_.tile_n;
+  call.outputs = y_.width;
+  const FloatRequant how = requant_.from(0);
+  call.zero = how.zero;
+  call.lo = how.clamp_lo;
+  call.hi = how.clamp_hi;
+  call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + ring_bytes_ + pixels_bytes_) : nullptr;
+  for (int row = mine.row_begin; row < mine.row_end; row += band_rows_)
+    for (int tile = mine.tile_begin; tile < mine.tile_end; ++tile)
+      run_tile(call, tile, row, std::min(row + band_rows_, mine.row_end), arena, scratch);
 }
 
 }  // namespace

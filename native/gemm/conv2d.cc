@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/aligned.h"
+#include "base/copy.h"
 #include "conv/conv.h"
 #include "conv/patches.h"
 #include "gemm/gemm.h"
@@ -13,7 +14,7 @@
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 16 * 1024;       // of operands: with a tile of weights they stay in the first cache
+constexpr int kBlockBytes = 16 * 1024;        // of operands: with a tile of weights they stay in the first cache
 constexpr int kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
 constexpr std::size_t kFewWeights = 128 * 1024;
 constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
@@ -54,22 +55,6 @@ class Conv2d : public Step {
 };
 
 int divided_up(int a, int b) { return (a + b - 1) / b; }
-
-// Exactly `columns` bytes, without the call that a copy of unknown size is: in pieces that may overlap.
-template <int kPiece>
-void copy_pieces(std::uint8_t* to, const std::uint8_t* from, int columns) {
-  for (int at = 0; at + kPiece < columns; at += kPiece) std::memcpy(to + at, from + at, kPiece);
-  std::memcpy(to + columns - kPiece, from + columns - kPiece, kPiece);
-}
-
-void copy_columns(std::uint8_t* to, const std::uint8_t* from, int columns) {
-  if (columns >= 16)
-    copy_pieces<16>(to, from, columns);
-  else if (columns >= 4)
-    copy_pieces<4>(to, from, columns);
-  else
-    copy_pieces<1>(to, from, columns);
-}
 
 Conv2d::Conv2d(const ConvSpec& spec)
     : row_(*spec.row),
@@ -178,8 +163,8 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::size_t channel, i
   }
   if (whole) return;
   for (int row = 0; row < block.rows; ++row)
-    copy_columns(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
-                 results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, columns);
+    copy_short(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
+               results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, columns);
 }
 
 // The same where the kernel leaves s32 sums.
