@@ -90,6 +90,11 @@ inline void write(const Sums& sums, std::int32_t* to) {
 
 }  // namespace
 
+void copy_pixels_avx2(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to) {
+  for (int i = 0; i < count; ++i, from += stride, to += Sums::kTile)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
+}
+
 void depthwise_avx2_acc16(const DepthwiseCall* call) { any_window<Pairs>(*call); }
 void depthwise_avx2_exact(const DepthwiseCall* call) { any_window<WidePairs>(*call); }
 

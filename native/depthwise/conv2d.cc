@@ -17,12 +17,6 @@ constexpr int kTilesPerThread = 4;      // with fewer, threads share rows instea
 
 int divided_up(int a, int b) { return (a + b - 1) / b; }
 
-// `count` pixels of `kBytes` each, `stride` bytes apart where they come from, one after another where they go.
-template <int kBytes>
-void copy_pixels(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to) {
-  for (int i = 0; i < count; ++i, from += stride, to += kBytes) std::memcpy(to, from, kBytes);
-}
-
 class Depthwise : public Step {
  public:
   explicit Depthwise(const ConvSpec& spec);
@@ -174,22 +168,13 @@ Depthwise::Part Depthwise::part(int thread, int threads) const {
   return {cut(y_.height, thread), cut(y_.height, thread + 1), 0, tiles_};
 }
 
-// One line of the image, a tile of channels wide, zero points to both sides.
+// One line of the image, a tile of channels wide, between the zero points to both sides.
 void Depthwise::gather(const std::uint8_t* x, int line, int channel, std::uint8_t* to) const {
-  if (line < 0 || line >= x_.height) {
+  if (line < 0 || line >= x_.height)
     std::memset(to, zero_point_, static_cast<std::size_t>(line_bytes_));
-    return;
-  }
-  const int left = window_.padding[2] * row_.tile_n, inside = x_.width * row_.tile_n;
-  std::memset(to, zero_point_, static_cast<std::size_t>(left));
-  std::memset(to + left + inside, zero_point_, static_cast<std::size_t>(line_bytes_ - left - inside));
-  const std::uint8_t* from = x + static_cast<std::ptrdiff_t>(line) * x_.width * x_.channels + channel;
-  if (row_.tile_n == 64)
-    copy_pixels<64>(from, x_.channels, x_.width, to + left);
-  else if (row_.tile_n == 32)
-    copy_pixels<32>(from, x_.channels, x_.width, to + left);
   else
-    copy_pixels<8>(from, x_.channels, x_.width, to + left);
+    kernel_.copy(x + static_cast<std::ptrdiff_t>(line) * x_.width * x_.channels + channel, x_.channels, x_.width,
+                 to + window_.padding[2] * row_.tile_n);
 }
 
 // A tile's lines are gathered as the window comes to them, into a ring that holds one window.
@@ -240,6 +225,7 @@ void Depthwise::run_tile(DepthwiseCall& call, int tile, int row_begin, int row_e
 
 void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
   const Part mine = part(thread, threads);
+  std::memset(scratch, zero_point_, ring_bytes_);  // what lies beside the image stays so
   DepthwiseCall call{};
   call.x = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
   call.x_step = static_cast<std::ptrdiff_t>(window_.stride[1]) * row_.tile_n;

@@ -37,9 +37,13 @@ struct DepthwiseCall {
 static_assert(offsetof(DepthwiseCall, sums) == 72 && offsetof(DepthwiseCall, hi) == 88);
 using DepthwiseSums = void (*)(const DepthwiseCall*);
 
+// Pixels of a tile, `stride` bytes apart where they come from, one after another where they go.
+using CopyPixels = void (*)(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
+
 struct DepthwiseKernel {
-  int lanes;            // s32 lanes of a register; 0: channels in their own order
-  int weight_bytes;     // 1, or 2 where weights are widened beforehand
+  int lanes;         // s32 lanes of a register; 0: channels in their own order
+  int weight_bytes;  // 1, or 2 where weights are widened beforehand
+  CopyPixels copy;
   DepthwiseSums any;    // whatever the window and the order of its steps
   DepthwiseSums three;  // 3x3 and 5x5 windows, not dilated, whose steps are executed once each, in order; or null
   DepthwiseSums five;
@@ -50,6 +54,8 @@ struct DepthwiseKernel {
 // Throws std::invalid_argument for a row without one.
 const DepthwiseKernel& depthwise_kernel(const Row& row);
 
+void copy_pixels_avx2(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
+void copy_pixels_avx512(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
 void depthwise_avx2_acc16(const DepthwiseCall* call);
 void depthwise_avx2_exact(const DepthwiseCall* call);
 void depthwise_avx512bw_acc16(const DepthwiseCall* call);
