@@ -37,25 +37,50 @@ class Pool : public Step {
   Window window_;
 };
 
+void raise_to(std::uint8_t* __restrict y, const std::uint8_t* __restrict x, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = std::max(y[i], x[i]);
+}
+
+// The maximum over the lines of a window, for the whole line at once; then over the pixels of that.
 class MaxPool : public Pool {
  public:
   MaxPool(const Place& x, const Place& y, const Window& window, Clamp clamp) : Pool(x, y, window), clamp_(clamp) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
-    const auto lo = static_cast<std::uint8_t>(clamp_.lo), hi = static_cast<std::uint8_t>(clamp_.hi);
-    const auto channels = static_cast<std::size_t>(y_.channels);
-    for (std::int64_t position = share.begin; position < share.end; ++position) {
-      std::uint8_t* y = arena + y_.offset + static_cast<std::size_t>(position) * channels;
-      std::memset(y, lo, channels);
-      under_window(arena + x_.offset, position, [&](const std::uint8_t* x) {
-        for (std::size_t c = 0; c < channels; ++c) y[c] = std::max(y[c], x[c]);
-      });
-      for (std::size_t c = 0; c < channels; ++c) y[c] = std::min(y[c], hi);
+  std::size_t scratch_bytes() const override { return lines(line_bytes()); }
+
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
+    const Share share(y_.height, thread, threads);
+    for (int row = static_cast<int>(share.begin); row < static_cast<int>(share.end); ++row) {
+      over_lines(arena + x_.offset, row, scratch);
+      over_pixels(scratch, arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels);
     }
   }
 
  private:
+  std::size_t line_bytes() const { return static_cast<std::size_t>(x_.width) * static_cast<std::size_t>(x_.channels); }
+
+  void over_lines(const std::uint8_t* x, int row, std::uint8_t* most) const {
+    std::memset(most, clamp_.lo, line_bytes());
+    for (int i = 0; i < window_.kernel[0]; ++i) {
+      const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
+      if (line >= 0 && line < x_.height)
+        raise_to(most, x + static_cast<std::size_t>(line) * line_bytes(), line_bytes());
+    }
+  }
+
+  void over_pixels(const std::uint8_t* most, std::uint8_t* y) const {
+    const auto channels = static_cast<std::size_t>(x_.channels);
+    const auto hi = static_cast<std::uint8_t>(clamp_.hi);
+    for (int column = 0; column < y_.width; ++column, y += channels) {
+      std::memset(y, clamp_.lo, channels);
+      for (int j = 0; j < window_.kernel[1]; ++j) {
+        const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
+        if (place >= 0 && place < x_.width) raise_to(y, most + static_cast<std::size_t>(place) * channels, channels);
+      }
+      for (std::size_t c = 0; c < channels; ++c) y[c] = std::min(y[c], hi);
+    }
+  }
+
   Clamp clamp_;
 };
 
