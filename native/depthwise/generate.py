@@ -206,8 +206,9 @@ def sum_runs(line: Line) -> Iterator[str]:
 
 
 def requantized(line: Line, output: int) -> Iterator[str]:
-    """As u8 to y. Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the
-    clamp keeps.
+    """As u8 to y.
+
+    Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
     """
     sums = [line.sum(output, j) for j in range(4)]
     for j, each in enumerate(sums):
