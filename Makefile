@@ -13,6 +13,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 PYTHON ?= python3
 VENV := .venv
+BENCH_VENV := .venv-bench
 PY := $(VENV)/bin/python
 STEP := @.ci/step
 CONSTRAINTS := requirements/constraints.txt
@@ -23,6 +24,7 @@ PY_DIRS := src tests recipes benchmarks native
 
 NET ?= efficientnet-lite0
 MODEL_ARGUMENTS ?=
+BENCHMARKS ?=
 
 .PHONY: help demo test build check format format-check lint types layers tests bench clean distclean env env-dev
 
@@ -89,18 +91,18 @@ layers: $(VENV)/.dev ## import-linter: imports point down
 tests: $(VENV)/.dev ## unit, property, end-to-end tests and doctests
 	$(STEP) --last "tests" $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-bench: $(VENV)/.bench ## time oaq beside its peers; results go to benchmarks/results
-	@$(PY) -m benchmarks.kernels
-	@$(PY) -m benchmarks.onnxruntime_equality
-	@$(PY) -m benchmarks.networks
+# The peers have an environment of their own: what they need never reaches the one that is tested.
+bench: ## time oaq beside its peers in .venv-bench; writes benchmarks/results, the tables and the picture of README.md
+	@$(MAKE) VENV=$(BENCH_VENV) $(BENCH_VENV)/.bench
+	@$(BENCH_VENV)/bin/python -m benchmarks $(BENCHMARKS)
 
 clean: ## remove what was built, keep .venv
 	rm -rf build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests recipes benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench
+	rm -f $(VENV)/.demo $(VENV)/.dev $(BENCH_VENV)/.demo $(BENCH_VENV)/.bench
 
-distclean: clean ## remove .venv too
-	rm -rf $(VENV)
+distclean: clean ## remove .venv and .venv-bench too
+	rm -rf $(VENV) $(BENCH_VENV)
 
 , := ,
 

@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.busy import Watch
 from benchmarks.harness import Result, save, stamp
 from oaq import reference
 from oaq.errors import Mismatch
@@ -142,14 +143,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", default="kernels", help="name of the file in benchmarks/results")
     given = parser.parse_args(arguments)
-    with pinned(1):
+    with pinned(1) as cpus:
+        watch = Watch(cpus)
         made = points(native_rows(), given.rounds)
+        disturbance = watch.disturbance([(p.high_ns - p.low_ns) / p.median_ns for p in made])
     rows = tuple(
         tuple((key, f"{value:.4g}" if isinstance(value, float) else str(value)) for key, value in pairs)
         for pairs in ((*dataclasses.asdict(p).items(), ("gmacs", p.gmacs)) for p in made)
     )
-    result = Result("kernels", "python -m benchmarks.kernels", stamp(), rows=rows)
-    sys.stdout.write(f"{table(made)}\n{save(result, given.out)}\n")
+    result = Result("kernels", "python -m benchmarks.kernels", stamp(), rows=rows, notes=(disturbance.words,))
+    sys.stdout.write(f"{table(made)}\n{disturbance.words}\n")
+    sys.stdout.write(f"{save(result, given.out, disturbance=disturbance)}\n")
     return 0
 
 

@@ -13,6 +13,7 @@ plan stand the same network's plans that leave 16 bits at every step (acc32) and
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
+from benchmarks.busy import BusyMachine, Disturbance, Watch
 from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.process_peer import ProcessPeer
@@ -65,6 +67,7 @@ class Subject:
         x: the batch that is timed: real inputs.
         calibration: batches the int8 peers are calibrated on, as ours was.
         kept: folder of the peers' files, read if they are there; None for a temporary one.
+        trained: False for random weights, where only speed means something.
     """
 
     name: str
@@ -73,10 +76,16 @@ class Subject:
     x: Batch
     calibration: Sequence[Batch]
     kept: Path | None = None
+    trained: bool = True
 
 
 def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Latency:
     """Check and time everybody, side by side."""
+    return watched(subject, threads, rounds, openvino)[0]
+
+
+def watched(subject: Subject, threads: int, rounds: int, openvino: bool) -> tuple[Latency, Disturbance]:
+    """The same, and what the machine did besides."""
     with ExitStack() as stack:
         folder = subject.kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cpus = stack.enter_context(pinned(threads))
@@ -87,7 +96,8 @@ def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Late
         peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads)]
         peers += _openvino(files, (subject.x, expected), threads, stack) if openvino else []
         baseline = next(one.name for one in peers if one.precision == "int8")
-        return compare(
+        watch = Watch(cpus)
+        latency = compare(
             [*ours, *peers],
             threads=threads,
             batch=len(subject.x),
@@ -96,6 +106,8 @@ def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Late
             pinned=cpus,
             progress=lambda done: say.track(done, f"{subject.name}, {threads} thread(s)"),
         )
+        spreads = [(one.high_ms - one.low_ms) / one.median_ms for one in latency.timings]
+        return latency, watch.disturbance(spreads)
 
 
 def _files(subject: Subject, folder: Path) -> dict[str, Path]:
@@ -154,7 +166,8 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
     batches = list(Batches(paths, how, 8))
     budget = {} if given.budget is ... else {"budget": given.budget}
     name = model if known is not None else model.rpartition(":")[2]
-    made = given.keep / f"{name}.oaq" if given.keep is not None else None
+    kept = given.keep / f"{name}-{digest(given)}" if given.keep is not None else None
+    made = kept / "ours.oaq" if kept is not None else None
     if made is not None and made.exists():
         program = oaq.load(made)
     else:
@@ -164,15 +177,31 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
             oaq.save(program, made)
     plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
-    kept = given.keep / name if given.keep is not None else None
-    return Subject(name, net, plans, np.concatenate(batches)[: given.batch], batches, kept)
+    trained = known is None or known.trained
+    return Subject(name, net, plans, np.concatenate(batches)[: given.batch], batches, kept, trained)
+
+
+def digest(given: argparse.Namespace) -> str:
+    """Of everything that decides what is prepared: the sources of quantizer, planner and networks, and the options."""
+    root = Path(__file__).parent.parent
+    options = ("calibrate", "limit", "budget", "size", "resize", "mean", "std", "interpolation")
+    seen = hashlib.sha256(repr([(name, getattr(given, name)) for name in options]).encode())
+    for path in sorted(each for folder in ("src/oaq", "recipes") for each in (root / folder).rglob("*.py")):
+        seen.update(path.read_bytes())
+    return seen.hexdigest()[:12]
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     """What the result file says about the network besides its timings."""
     program = next(iter(subject.plans.values())).program
     layers = len(list(program.summing_nodes()))
-    rows = [("network", subject.name), ("summing layers", str(layers)), ("input", str(subject.x.shape))]
+    weights = "trained" if subject.trained else "random"
+    rows = [
+        ("network", subject.name),
+        ("weights", weights),
+        ("summing layers", str(layers)),
+        ("input", str(subject.x.shape)),
+    ]
     for name, one in subject.plans.items():
         rows.append((f"{name}: predicted cost", f"{one.cost:.3f}"))
         rows.append((f"{name}: average run", f"{one.average_run:.2f}"))
@@ -196,18 +225,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="folder of prepared networks: read from it, or written to it"
     )
+    parser.add_argument("--prepare", action="store_true", help="only make what --keep keeps; time nothing")
     parser.add_argument("--no-openvino", action="store_true")
     images.add_arguments(parser)
     given = parser.parse_args(arguments)
     openvino = not given.no_openvino and find_spec("openvino") is not None
     command = " ".join(["python -m benchmarks.networks", *(sys.argv[1:] if arguments is None else arguments)])
+    refused = 0
     for model in given.models:
         subject = prepare(given, model)
+        if given.prepare:
+            if subject.kept is None:
+                parser.error("--prepare makes what --keep DIR keeps; name the folder")
+            _files(subject, subject.kept)
+            continue
         for threads in given.threads:
-            latency = measure(subject, threads, given.rounds, openvino)
-            path = save(Result("networks", command, stamp(), latency, facts(subject)), f"{subject.name}-{threads}t")
-            sys.stdout.write(f"{subject.name}\n{render([latency_table(latency)])}\n{path}\n\n")
-    return 0
+            latency, disturbance = watched(subject, threads, given.rounds, openvino)
+            result = Result("networks", command, stamp(), latency, facts(subject), notes=(disturbance.words,))
+            sys.stdout.write(f"{subject.name}\n{render([latency_table(latency)])}\n")
+            try:
+                path = save(result, f"{subject.name}-{threads}t", disturbance=disturbance)
+            except BusyMachine as busy:
+                refused += 1
+                say.warn(str(busy))
+            else:
+                sys.stdout.write(f"{path}\n\n")
+    return min(refused, 1)
 
 
 if __name__ == "__main__":

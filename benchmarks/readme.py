@@ -1,4 +1,4 @@
-"""The figures of README.md, written from the result files: ``python -m benchmarks.readme``.
+"""The figures and the picture of README.md, written from the result files: ``python -m benchmarks.readme``.
 
 Nothing is typed by hand between the two markers; a test compares.
 """
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, Result, load
+from benchmarks.plot import PICTURE, SAID
+from benchmarks.plot import main as draw
 from oaq.program.atomic import write_atomically
 from oaq.report.data import Timing
 
@@ -30,6 +32,8 @@ def block(folder: Path = RESULTS) -> str:
         if result.latency is not None:
             key = result.environment.cpu, result.latency.threads
             beside.setdefault(key, {})[path.stem.rpartition("-")[0]] = result
+    if beside:
+        tables.append(f"![{SAID}]({PICTURE.relative_to(README.parent).as_posix()})\n")
     tables += [_beside_peers(*key, results) for key, results in sorted(beside.items())]
     return "\n".join(tables) or "No result file yet.\n"
 
@@ -87,7 +91,8 @@ def replaced(text: str, content: str) -> str:
 
 
 def main() -> int:
-    """Rewrite README.md."""
+    """Rewrite the picture and README.md."""
+    draw()
     text = README.read_text(encoding="utf-8")
     write_atomically(README, [replaced(text, block()).encode()])
     return 0

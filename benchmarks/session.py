@@ -23,12 +23,13 @@ from statistics import median
 import numpy as np
 
 import oaq
+from benchmarks.busy import Disturbance, Watch
 from benchmarks.harness import Result, save, stamp
 from oaq.cli import say
 from oaq.cli.images import Batches
 from oaq.program.int_program import IntProgram
 from oaq.program.ops import Conv2d, Linear
-from oaq.report.latency import interleave, pinned, turn
+from oaq.report.latency import interleave, pinned, quartiles, turn
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
 
@@ -88,21 +89,24 @@ def allowed(program: IntProgram) -> int:
     return weights + 2 * pair + 8 * MIB
 
 
-def throughput(program: IntProgram) -> dict[str, float]:
-    """Milliseconds per sample: batch 1, batch 8, and batch 1 on two threads."""
+def throughput(program: IntProgram) -> tuple[dict[str, float], Disturbance]:
+    """Milliseconds per sample: batch 1, batch 8, and batch 1 on two threads; what the machine did besides."""
     spec = program.tensors[program.inputs[0]]
     x = np.random.default_rng(0).integers(spec.range.lo, spec.range.hi + 1, (8, *spec.shape)).astype(np.uint8)
     plan = oaq.plan(program)
-    with pinned(2):
+    with pinned(2) as cpus:
         one, two = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
         turns = {
             "batch 1": turn(lambda: one.run_integers(x[:1])),
             "batch 8": turn(lambda: one.run_integers(x)),
             "2 threads": turn(lambda: two.run_integers(x[:1])),
         }
+        watch = Watch(cpus)
         found = interleave(turns, ROUNDS, 3, warm_up=2)
+        ends = {name: quartiles(values) for name, values in found.items()}
+        disturbance = watch.disturbance([(high - low) / median(found[name]) for name, (low, high) in ends.items()])
     milliseconds = {name: median(values) * 1e3 for name, values in found.items()}
-    return {**milliseconds, "batch 8": milliseconds["batch 8"] / 8}
+    return {**milliseconds, "batch 8": milliseconds["batch 8"] / 8}, disturbance
 
 
 def measure(name: str, folder: Path) -> Row:
@@ -112,7 +116,8 @@ def measure(name: str, folder: Path) -> Row:
         program = oaq.quantize(network.load(), Batches(calibration(16), network.preprocess, 8))
         oaq.save(program, path := folder / f"{name}.oaq")
         runs = [in_a_process(path) for _ in range(REPEATS)]
-        times = throughput(program)
+        times, disturbance = throughput(program)
+    disturbance.require_quiet()
     seconds = {key: median(run[key] for run in runs) for key in runs[0]}
     return (
         ("network", name),
@@ -124,6 +129,7 @@ def measure(name: str, folder: Path) -> Row:
         *((f"{key}, ms per sample", f"{value:.3f}") for key, value in times.items()),
         ("2 threads, times faster", f"{times['batch 1'] / times['2 threads']:.2f}"),
         ("batch 8, times faster", f"{times['batch 1'] / times['batch 8']:.2f}"),
+        ("repeats", disturbance.words),
     )
 
 

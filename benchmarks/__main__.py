@@ -1,0 +1,57 @@
+"""Every speed benchmark, then the figures and the picture of README.md: ``python -m benchmarks`` (``make bench``).
+
+Each compares outputs with the reference before it times anything and takes turns with its peers. A benchmark whose
+run was disturbed keeps its old result file; the others go on, and the exit code is 1.
+
+    python -m benchmarks [--prepare] [micro kernels networks session]
+
+``--prepare`` only quantizes and exports the networks (minutes of work that need no quiet machine), into build/bench.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+from benchmarks import readme
+from oaq.cli import say
+
+KEEP = "build/bench"
+STEPS: dict[str, tuple[str, ...]] = {
+    "micro": (),
+    "kernels": (),
+    "networks": ("--keep", KEEP),
+    "session": (),
+}
+"""Module and arguments, in the order in which they run; each in a process of its own."""
+
+
+def run(step: str, *further: str) -> bool:
+    """Whether a benchmark ended well."""
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{step}", *STEPS[step], *further], check=False)
+    say.words(f"{step}: {time.monotonic() - start:.0f} s, exit code {done.returncode}\n")
+    return not done.returncode
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("steps", nargs="*", choices=[[], *STEPS], metavar="BENCHMARK", help=", ".join(STEPS))
+    parser.add_argument("--prepare", action="store_true", help="only quantize and export the networks")
+    given = parser.parse_args()
+    if given.prepare:
+        return 0 if run("networks", "--prepare") else 1
+    failed = [step for step in given.steps or STEPS if not run(step)]
+    readme.main()
+    if failed:
+        say.warn(f"without a new result: {', '.join(failed)}; their last ones stand")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
