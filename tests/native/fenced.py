@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+import tests.native.conftest  # noqa: F401  the build under test
 from oaq.kernels.plan import Plan, plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize

@@ -18,6 +18,7 @@ from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime.build import build
 from oaq.runtime.memory import ALIGNMENT, Arena
+from tests.native.conftest import FOLDER, WANTED
 from tests.native.fenced import layers, others
 from tests.native.machine import SUMMING
 from tests.strategies import random_input
@@ -39,7 +40,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fenced(library: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # A sanitized run brings a malloc and a module of its own; this process has neither.
-    kept = {key: value for key, value in os.environ.items() if key != "OAQ_NATIVE_MODULE"}
+    sanitized = os.environ.get(WANTED) == "address"
+    kept = {key: value for key, value in os.environ.items() if key != FOLDER or not sanitized}
     return subprocess.run(
         [sys.executable, "-m", "tests.native.fenced", *arguments],
         env={**kept, "LD_PRELOAD": str(library)},
