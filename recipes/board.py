@@ -31,7 +31,7 @@ class Board:
     """
 
     def __init__(self, label: str, steps: int, events: Path | None = None, *, silent: bool = False) -> None:
-        self._silent = silent
+        self._silent, self._label, self._steps, self._done = silent, label, steps, 0
         self._live = self._progress = None
         if not silent:
             self._live, self._progress = _live(label, steps)
@@ -49,7 +49,10 @@ class Board:
             self._writer.close()
 
     def told(self, iteration: int, loss: float, rate: float) -> None:
-        """After a step."""
+        """After a step; off a terminal twenty lines in all."""
+        self._done += 1
+        if self._live is None and not self._silent and self._done % max(self._steps // 20, 1) == 0:
+            say.warn(f"{self._label}: step {self._done} of {self._steps}, loss {loss:.3f}")
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], advance=1, description=f"loss {loss:.3f}")
         if self._writer is not None:

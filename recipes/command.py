@@ -134,9 +134,7 @@ def run(given: argparse.Namespace, make: Callable[[], Task]) -> int:
 def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # noqa: ANN401
     program, wanted = convert(network), targets(network)
     oaq.save(program, out / "net.oaq", certificate_parts(program, wanted))
-    states = read_log(out / "layers.csv")
-    if states:
-        plot(states, out / "layers.svg")
+    _draw(out)
     said = verdicts(program, wanted)
     rows = tuple((one.layer, str(one.target or "-"), "proved" if one.proved else "no", one.takes) for one in said)
     say.tables([Table("accumulators", ("layer", "asked for", "proof", "has"), rows)])
@@ -146,6 +144,16 @@ def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # n
         f"float {exact} of {len(test)} right, integers {right_as_integers(program, test)}; planned cost "
         f"{planned.cost:.3f}, runs of {planned.average_run:.1f} steps; {out / 'net.oaq'}"
     )
+
+
+def _draw(out: Path) -> None:
+    """``layers.svg``; a picture that cannot be drawn does not undo a training."""
+    states = read_log(out / "layers.csv")
+    try:
+        if states:
+            plot(states, out / "layers.svg")
+    except FormatError as error:
+        say.warn(str(error))
 
 
 def main(given: argparse.Namespace, make: Callable[[], Task]) -> int:

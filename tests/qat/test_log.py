@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,13 @@ def test_the_plot_is_the_same_file_every_time(tmp_path: Path, ending: str) -> No
     for name in ("a", "b"):
         plot([*states(50), *states(100)], tmp_path / f"{name}.{ending}")
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(FormatError, match="plots need the package matplotlib: pip install matplotlib"):
+        plot(states(50), tmp_path / "a.svg")
+    assert not (tmp_path / "a.svg").exists()
 
 
 def test_nothing_to_plot_is_an_error(tmp_path: Path) -> None:

@@ -89,16 +89,17 @@ def plot(states: Sequence[LayerState], path: str | Path) -> None:
     """Alpha, effective bits and overflows of every layer over training, as an SVG or PNG file by its ending.
 
     Raises:
-        FormatError: there is nothing to plot, or the file cannot be written.
+        FormatError: there is nothing to plot, the file cannot be written, or matplotlib is not installed.
     """
     if not states:
         raise FormatError(f"{path}: the training log holds no counts to plot")
-    import matplotlib as mpl
-
+    try:
+        import matplotlib as mpl
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise FormatError(f"{path}: plots need the package matplotlib: pip install matplotlib") from error
     mpl.use("agg")
     mpl.rcParams["svg.hashsalt"] = "oaq"
-    from matplotlib import pyplot
-
     figure, panels = pyplot.subplots(1, 3, figsize=(14, 3.6))
     names = list(dict.fromkeys(one.layer for one in states))
     for index, name in enumerate(names):
