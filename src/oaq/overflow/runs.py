@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
-from oaq.overflow.bounds import StepBounds, group_is_bounded, place_in_lane, step_bounds
+from oaq.overflow.bounds import BLOCK, StepBounds, group_is_bounded, place_in_lane, step_bounds
 from oaq.overflow.tiled import Tiled
 from oaq.overflow.wide import restarts
 
@@ -23,11 +23,21 @@ Ints = NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which steps start a run (T, Q), how often each is issued (T, Q), which outputs are split (T, Q, tile_n)."""
+    """Where runs start, and what executed steps add.
+
+    Attributes:
+        starts: (T, Q) which steps start a run.
+        issues: (T, Q) how often each is issued.
+        split: (T, Q, tile_n) which outputs are split.
+        alone: what every step (T * Q of them) adds if it is issued once.
+        again: for each issue, what the steps that are split add by it; in their order.
+    """
 
     starts: NDArray[np.bool_]
     issues: NDArray[np.intp]
     split: NDArray[np.bool_]
+    alone: StepBounds
+    again: tuple[StepBounds, ...]
 
 
 def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool = False) -> Layout:
@@ -36,19 +46,18 @@ def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool =
     starts = restarts(tiled.weight) if later else np.zeros((tiles, steps), np.bool_)
     starts[:, 0] = True
     issues = np.ones((tiles, steps), np.intp)
-    if accumulator.is_exact and accumulator.max_run is None:
-        return Layout(starts, issues, np.zeros((tiles, steps, outputs), np.bool_))
     alone = tiled.bounds(accumulator)
+    if accumulator.is_exact and accumulator.max_run is None:
+        return Layout(starts, issues, np.zeros((tiles, steps, outputs), np.bool_), alone, ())
     split = _leaves(alone, accumulator).reshape(tiles, steps, outputs)
-    issues[split.any(axis=2)] = int(place_in_lane(accumulator).max()) + 1
-    first, last = _stacked(alone, tiles), None
-    if split.any():
-        first, last = _split_bounds(tiled, split, first, accumulator, where)
+    again = _split(tiled, split, accumulator, where) if split.any() else ()
+    issues[split.any(axis=2)] = max(1, len(again))
+    layout = Layout(starts, issues, split, alone, again)
     if accumulator.max_run == 1:
         starts[:] = True
     else:
-        _greedy(starts, first, last, accumulator)
-    return Layout(starts, issues, split)
+        _greedy(layout, accumulator)
+    return layout
 
 
 def _leaves(bounds: StepBounds, accumulator: Accumulator) -> NDArray[np.bool_]:
@@ -69,42 +78,21 @@ def _outside(lo: Ints, hi: Ints, register: IntRange) -> NDArray[np.bool_]:
     return np.any((lo < register.lo) | (hi > register.hi), axis=0)
 
 
-def _stacked(bounds: StepBounds, tiles: int) -> Ints:
-    """(Q, T, 2 * lanes * tile_n): per step and tile, the most of every lane, then minus the least."""
-    lanes, count, outputs = bounds.lane_hi.shape
-    ends = np.empty((count // tiles, tiles, 2, lanes, outputs), bounds.lane_hi.dtype)
-    for place, lane in enumerate((bounds.lane_hi, bounds.lane_lo)):
-        ends[:, :, place] = lane.reshape(lanes, tiles, -1, outputs).transpose(2, 1, 0, 3)
-    np.negative(ends[:, :, 1], out=ends[:, :, 1])
-    return ends.reshape(count // tiles, tiles, -1)
+def _split(tiled: Tiled, split: NDArray[np.bool_], accumulator: Accumulator, where: str) -> tuple[StepBounds, ...]:
+    """What each issue of each split step adds.
 
-
-def _split_bounds(
-    tiled: Tiled, split: NDArray[np.bool_], first: Ints, accumulator: Accumulator, where: str
-) -> tuple[Ints, _Last]:
-    """Replace what split steps add by what their first issue adds; return that and what their last issue adds."""
+    Raises:
+        AccumulatorOverflow: a single product leaves its register.
+    """
     tile, step = np.nonzero(split.any(axis=2))
-    place = place_in_lane(accumulator)
-    last = np.zeros((len(tile), first.shape[2]), first.dtype)
+    place, found = place_in_lane(accumulator), []
     for issue in range(int(place.max()) + 1):
         weight = issue_weight(tiled.weight[tile, step], split[tile, step], place, issue)
         bounds = step_bounds(weight, *tiled.operands(tile, step), accumulator, step)
         if _leaves(bounds, accumulator).any():
             _refuse(bounds, accumulator, where, (tiled.shape.first_outputs()[tile], step))
-        last = _stacked(bounds, 1)[:, 0]
-        if issue == 0:
-            first[step, tile] = last
-    order = np.full(split.shape[:2], -1, np.intp)
-    order[tile, step] = np.arange(len(tile))
-    return first, _Last(order, last)
-
-
-@dataclass(frozen=True, eq=False)
-class _Last:
-    """What the last issue of each split step adds: ``values[order[tile, step]]``; order is -1 where none is split."""
-
-    order: NDArray[np.intp]
-    values: Ints
+        found.append(bounds)
+    return tuple(found)
 
 
 def issue_weight(
@@ -115,27 +103,45 @@ def issue_weight(
     return np.where(kept, weight, np.int8(0))
 
 
-def _greedy(starts: NDArray[np.bool_], first: Ints, last: _Last | None, accumulator: Accumulator) -> None:
+def _greedy(layout: Layout, accumulator: Accumulator) -> None:
     """Mark where runs start: each goes on while every lane of every output of its tile fits."""
-    steps, tiles, columns = first.shape
-    register = accumulator.range
-    bounded = accumulator.overflow != "exact"
-    widest = int(np.iinfo(first.dtype).max)  # exact_dtype keeps every sum below half of it
-    limit = np.repeat(np.array([min(register.hi, widest), min(-register.lo, widest)], first.dtype), columns // 2)
-    run, length = first[0].copy(), np.ones(tiles, np.intp)
-    most = accumulator.max_run if accumulator.max_run is not None else steps
-    for q in range(steps):
-        if q:
-            grown = run + first[q]
-            fits = (grown <= limit).all(axis=1) if bounded else np.ones(tiles, np.bool_)
-            fits &= (length < most) & ~starts[:, q]
-            starts[:, q] = ~fits
-            run = np.where(fits[:, None], grown, first[q])
-            length = np.where(fits, length + 1, 1)
-        if last is not None:
-            again = np.nonzero(last.order[:, q] >= 0)[0]
-            run[again] = last.values[last.order[again, q]]
+    tiles, steps = layout.starts.shape
+    register, alone = accumulator.range, layout.alone
+    widest = int(np.iinfo(alone.lane_hi.dtype).max)  # exact_dtype keeps every sum below half of it
+    ends = [min(register.hi, widest), min(-register.lo, widest)]
+    limit = np.repeat(np.array(ends, alone.lane_hi.dtype), alone.lane_hi[:, 0].size)
+    run = np.zeros((tiles, len(limit)), alone.lane_hi.dtype)
+    grown, length = np.empty_like(run), np.zeros(tiles, np.intp)
+    order = np.cumsum(layout.issues.reshape(-1) > 1).reshape(tiles, steps) - 1
+    first, last = (_columns(layout.again[at], 1, slice(None))[:, 0] if layout.again else None for at in (0, -1))
+    chunk = max(1, BLOCK // run.size)
+    added = (one for begin in range(0, steps, chunk) for one in _columns(alone, tiles, slice(begin, begin + chunk)))
+    for q, adds in enumerate(added):
+        again = np.nonzero(layout.issues[:, q] > 1)[0] if layout.again else ()
+        starts = layout.starts[:, q]
+        if first is not None and len(again):
+            adds[again] = first[order[again, q]]
+        np.add(run, adds, out=grown)
+        if accumulator.overflow != "exact":
+            starts |= np.logical_or.reduce(grown > limit, axis=1)
+        if accumulator.max_run is not None:
+            starts |= length >= accumulator.max_run
+            length = np.where(starts, 1, length + 1)
+        np.copyto(grown, adds, where=starts[:, None])
+        run, grown = grown, run
+        if last is not None and len(again):
+            run[again] = last[order[again, q]]
             length[again] = 1
+
+
+def _columns(bounds: StepBounds, tiles: int, steps: slice) -> Ints:
+    """(Q', T, 2 * lanes * tile_n) of X = T * Q steps: the most of every lane, then minus the least."""
+    lanes, _, outputs = bounds.lane_hi.shape
+    hi, lo = (each.reshape(lanes, tiles, -1, outputs)[:, :, steps] for each in (bounds.lane_hi, bounds.lane_lo))
+    found = np.empty((hi.shape[2], tiles, 2, lanes, outputs), hi.dtype)
+    found[:, :, 0] = hi.transpose(2, 1, 0, 3)
+    np.negative(lo.transpose(2, 1, 0, 3), out=found[:, :, 1])
+    return found.reshape(len(found), tiles, -1)
 
 
 def _refuse(

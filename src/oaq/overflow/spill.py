@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
-from oaq.overflow.bounds import place_in_lane, step_bounds, weight_bound
+from oaq.overflow.bounds import place_in_lane, weight_bound
 from oaq.overflow.runs import Layout, issue_weight, lay_out
 from oaq.overflow.tiled import Shape, Tiled, shape_of, tile
 from oaq.overflow.wide import byte_parts, interleaved, trimmed
@@ -246,19 +246,40 @@ def _pack(tiled: Tiled, layout: Layout, accumulator: Accumulator) -> Schedule:
     begins = np.nonzero((issue > 0) | layout.starts[which, at])[0]
     counts = np.diff(begins, append=len(which))
     segments = np.stack([which[begins], at[begins], counts], axis=1).astype(np.int32)
-    packed = tiled.weight[which, at]
+    rows = which * steps + at
+    packed = tiled.weight.reshape(-1, *tiled.weight.shape[2:])[rows]
     again = np.nonzero(layout.issues[which, at] > 1)[0]
     place = place_in_lane(accumulator)
     for number in range(int(place.max()) + 1):
         here = again[issue[again] == number]
         packed[here] = issue_weight(packed[here], layout.split[which[here], at[here]], place, number)
-    bounds = step_bounds(packed, *tiled.operands(which, at), accumulator, at)
-    low, high = (
-        np.add.reduceat(lanes, begins, axis=1, dtype=lanes.dtype) for lanes in (bounds.lane_lo, bounds.lane_hi)
-    )
-    ends = np.stack([low.min(axis=(0, 2)), high.max(axis=(0, 2))], axis=1).astype(np.int64)
-    group = IntRange(int(bounds.group_lo.min()), int(bounds.group_hi.max()))
+    ends, group = _bounds(layout, rows, begins)
     for array in (segments, packed, ends):
         array.flags.writeable = False
     splits = int((layout.issues > 1).sum())
     return Schedule(accumulator, outputs, steps, segments, packed, ends, group, splits)
+
+
+def _bounds(layout: Layout, rows: NDArray[np.intp], begins: NDArray[np.intp]) -> tuple[NDArray[np.int64], IntRange]:
+    """Least and most of any lane of each run, and of any group.
+
+    Args:
+        layout: of the layer.
+        rows: (S,) which of the T * Q steps is executed.
+        begins: (R,) first executed step of each run.
+    """
+    alone, again = layout.alone, layout.again
+    split = np.nonzero(layout.issues.reshape(-1)[rows] > 1)[0]
+    once = layout.issues.reshape(-1) == 1
+    ends, groups = [], []
+    for least, end in ((True, "lo"), (False, "hi")):
+        lanes, of_groups = (getattr(alone, f"{what}_{end}") for what in ("lane", "group"))
+        if again:
+            lanes, of_groups = lanes[:, rows], of_groups[:, once]
+            for number, one in enumerate(again):
+                lanes[:, split[number :: len(again)]] = getattr(one, f"lane_{end}")
+        sums = np.add.reduceat(lanes, begins, axis=1, dtype=lanes.dtype)
+        ends.append(sums.min(axis=(0, 2)) if least else sums.max(axis=(0, 2)))
+        every = [each for each in (of_groups, *(getattr(one, f"group_{end}") for one in again)) if each.size]
+        groups.append(min(int(each.min()) for each in every) if least else max(int(each.max()) for each in every))
+    return np.stack(ends, axis=1).astype(np.int64), IntRange(*groups)
