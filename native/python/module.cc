@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "base/table.h"
+#include "gemm/gemm.h"
 #include "python/steps.h"
 #include "session/session.h"
 #include "steps/quantize.h"
@@ -30,6 +31,9 @@ nb::list kernel_table() {
     entry["family"] = text(row.family);
     entry["isa"] = text(name_of(row.isa));
     entry["tile_n"] = row.tile_n;
+    const bool gemm = row.family == "gemm";  // other families compute one position at a time, all of a tile
+    entry["tile_m"] = gemm ? gemm_kernel(row).most_rows : 1;
+    entry["parts"] = gemm ? gemm_kernel(row).parts : 1;
     entry["step"] = row.sums.step;
     entry["lanes"] = row.sums.lanes;
     entry["group"] = row.sums.group;

@@ -17,7 +17,9 @@ def entry(name: str, **changes: object) -> dict[str, Any]:
         "name": name,
         "family": family,
         "isa": isa,
-        "tile_n": 16 if isa == "avx2" else 32,
+        "tile_n": 16 if (family, isa) == ("gemm", "avx2") else 32,
+        "tile_m": 6 if family == "gemm" else 1,
+        "parts": 2 if family == "gemm" else 1,
         "step": 2 if family == "depthwise" else 4,
         "lanes": 1 if family == "depthwise" else 2,
         "group": 2,
@@ -34,12 +36,12 @@ def entry(name: str, **changes: object) -> dict[str, Any]:
 
 def elementwise(family: str, isa: str) -> dict[str, Any]:
     """A row that sums no products."""
-    return entry(f"x_u8_{isa}", **EXACT) | {"name": f"{family}_u8_{isa}", "family": family, "tile_n": 1}
+    return entry(f"x_u8_{isa}", **EXACT) | {"name": f"{family}_u8_{isa}", "family": family, "tile_n": 1, "tile_m": 1, "parts": 1}
 
 
 ENTRIES = (
-    entry("gemm_u8s8_scalar", tile_n=8, **EXACT),
-    entry("gemm_u8s8_avx2_exact", **EXACT),
+    entry("gemm_u8s8_scalar", tile_n=8, tile_m=4, parts=1, **EXACT),
+    entry("gemm_u8s8_avx2_exact", tile_m=2, **EXACT),
     entry("gemm_u8s8_avx2_acc32", max_run=1),
     entry("gemm_u8s8_avx2_acc16"),
     entry("gemm_u8s8_avx512bw_acc16"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,26 @@ from oaq.report.codec import encode
 from oaq.report.comparison import compare, our_contenders, peer_contender
 from oaq.report.data import Latency, NodeTime
 from oaq.report.environment import environment
+from oaq.report.explain import COLUMNS, explain, explained_table
 from oaq.report.latency import pinned
 from oaq.report.peers import Peer, onnxruntime_peer
 from oaq.report.profile import profile
-from oaq.report.text import Table, latency_table
+from oaq.report.text import latency_table
 
 HELP = "time a network here, on every instruction set"
-DESCRIPTION = """\
+DESCRIPTION = (
+    """\
 Time one plan per instruction set of this CPU, in turns within one run, after
 every output integer has been compared with the reference. --onnx adds ONNX
-Runtime on a file of the same network, float or int8."""
+Runtime on a file of the same network, float or int8.
+
+--explain adds one line per node, by the session's own clock:
+"""
+    + "\n".join(f"  {title:<10}  {meaning}" for title, meaning in COLUMNS)
+    + """
+and why each kernel was chosen. OAQ_COSTS says whose costs predict (oaq
+calibrate makes this CPU's own)."""
+)
 EXAMPLES = """\
 examples:
   oaq bench net.oaq
@@ -62,21 +73,25 @@ def call(arguments: argparse.Namespace) -> int:
     opened = open_whole(arguments.file)
     plans = plans_here(opened, arguments.isa)
     latency, profiles = measure(opened, plans, arguments)
+    explained = {
+        name: explain(plans[name], times, arguments.batch, arguments.threads) for name, times in profiles.items()
+    }
     if arguments.json:
         document: dict[str, object] = {"environment": encode(environment()), "latency": encode(latency)}
         if arguments.explain:
             document["plans"] = {name: one.to_json() for name, one in plans.items()}
-            document["profiles"] = {name: [encode(node) for node in nodes] for name, nodes in profiles.items()}
+            document["profiles"] = {name: [asdict(node) for node in nodes] for name, nodes in explained.items()}
         say.document(document)
         return 0
     stamp = environment()
     forced = f", OAQ_ISA={stamp.forced_isa}" if stamp.forced_isa else ""
     say.words(f"{opened.program.name} on {stamp.cpu}{forced}\n")
     say.tables([latency_table(latency)])
-    for name, nodes in profiles.items():
+    for name, nodes in explained.items():
         say.words("")
-        say.tables([profile_table(name, nodes)])
-        say.words("\n" + plans[name].explain())
+        say.tables([explained_table(name, nodes)])
+        costs = plans[name].costs
+        say.words(f"predicted by the costs of {costs.cpu if costs else 'nobody'}\n\n{plans[name].explain()}")
     return 0
 
 
@@ -141,21 +156,3 @@ def peers(models: Sequence[Path], threads: int) -> list[Peer]:
         name = peer.name if peer.name not in taken else f"{peer.name} ({model.name})"
         made.append(Peer(name, peer.precision, peer.isa, peer.run))
     return made
-
-
-def profile_table(name: str, nodes: Sequence[NodeTime]) -> Table:
-    """Time per node."""
-    total = sum(one.microseconds for one in nodes) or 1.0
-    rows = tuple(
-        (
-            one.name,
-            one.kind.replace("\u00d7", "x"),
-            one.row,
-            f"{one.microseconds:.0f}",
-            f"{100 * one.microseconds / total:.1f}",
-            f"{one.macs / one.microseconds / 1e3:.1f}" if one.macs and one.microseconds else "-",
-        )
-        for one in nodes
-    )
-    head = ("node", "operator", "kernel row", "us", "%", "GMAC/s")
-    return Table(f"{name}: {total / 1e3:.2f} ms by node", head, rows, frozenset({3, 4, 5}))

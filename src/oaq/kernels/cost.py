@@ -1,64 +1,140 @@
-"""What a layer costs on a row: predicted from steps and spills, in units of one 16-bit step without a spill.
+"""How long a network takes: work counted (``kernels.work``) times seconds measured (``CostTable``).
 
-The unit is what ``gemm_u8s8_avx2_acc16`` needs for one k-quad (four products) of one output inside a long run. The
-figures (``COSTS``) rank rows and schedules, and prove nothing.
+What comes out is a prediction for one sample on one thread. It ranks rows and schedules and gives budgets their
+meaning; it proves nothing, and no figure of it can make a plan wrong, only slower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, NoKernel
-from oaq.kernels.table import KernelRow
+from oaq.kernels.sixteen_bit import SIXTEEN_BIT
+from oaq.kernels.table import ISAS, KernelRow
+from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.spill import RunCount, count_runs
+from oaq.program import ops
+from oaq.program.int_program import IntProgram
 
 
 @dataclass(frozen=True)
-class RowCost:
-    """Cost of a row, per output.
+class CostTable:
+    """Seconds per unit of work on one CPU.
 
     Attributes:
-        quad: of four products.
-        spill: of one spill of one output.
+        cpu: whose.
+        cache: bytes of its second cache.
+        rows: by row name, by kind of work; a kind that is not there costs nothing.
+        error: by row name, median relative error of the fit on points it had not seen.
+        stamp: (key, value) about how the table was made: compiler, commit, date.
     """
 
-    quad: float
-    spill: float
+    cpu: str
+    cache: int
+    rows: Mapping[str, Mapping[str, float]]
+    error: Mapping[str, float]
+    stamp: tuple[tuple[str, str], ...] = ()
+
+    def of(self, row: KernelRow) -> Mapping[str, float]:
+        """The costs of ``row``; of the most similar row of its family if it was never timed.
+
+        Similar is: the same register first, then the nearest instruction set.
+
+        Raises:
+            NoKernel: no row of the family was timed.
+        """
+        if row.name in self.rows:
+            return self.rows[row.name]
+        like = [name for name in self.rows if name.rpartition("_u8")[0] == row.family]
+        if not like:
+            raise NoKernel(f"the costs of {self.cpu} know no {row.family} kernel; calibrate again (oaq calibrate)")
+        kind = row.name.rpartition("_")[2]
+        return self.rows[min(like, key=lambda name: (not name.endswith(f"_{kind}"), _apart(name, row.rank), name))]
+
+    def seconds(self, row: KernelRow, work: Work) -> float:
+        """What ``work`` takes on ``row``."""
+        costs = self.of(row)
+        return sum(costs.get(kind, 0.0) * count for kind, count in work.items())
 
 
-COSTS: Final[Mapping[str, RowCost]] = MappingProxyType(
-    {
-        # Measured by benchmarks/kernels.py on a Zen 4 core (results/kernels.json), where a quad of one output takes
-        # 24 ps on the first row. That row's speed at runs of 1, 2, 4, 8, 16 fits 1 / (1 + 1.27 / run) within 5 %.
-        "gemm_u8s8_avx2_acc16": RowCost(1.0, 1.27),
-        "gemm_u8s8_avx2_acc32": RowCost(1.55, 0.0),
-        "gemm_u8s8_avx2_exact": RowCost(2.75, 0.0),
-        "gemm_u8s8_avx512bw_acc16": RowCost(0.92, 1.0),
-        "gemm_u8s8_avx512bw_acc32": RowCost(1.45, 0.0),
-        "gemm_u8s8_vnni": RowCost(0.77, 0.0),
-        "gemm_u8s8_scalar": RowCost(62.0, 0.0),
-        # Depthwise rows load one operand per product: loads and interleaving, not sums, set their pace.
-        "depthwise_u8s8_avx2_acc16": RowCost(4.0, 1.7),
-        "depthwise_u8s8_avx2_exact": RowCost(6.0, 0.0),
-        "depthwise_u8s8_avx512bw_acc16": RowCost(3.2, 1.05),
-        "depthwise_u8s8_vnni": RowCost(3.6, 0.0),
-        "depthwise_u8s8_scalar": RowCost(120.0, 0.0),
-    }
-)
-"""Shipped figures by row name. Other CPUs have other ratios; none of them can make a plan wrong, only slower."""
+def _apart(name: str, rank: int) -> int:
+    """Between the instruction set in a row's name and a rank."""
+    found = [ISAS.index(word) for word in name.split("_") if word in ISAS]
+    return abs((found[0] if found else len(ISAS)) - rank)
 
-SIXTEEN_BIT: Final[Mapping[str, str]] = MappingProxyType(
-    {"gemm": "gemm_u8s8_avx2_acc16", "depthwise": "depthwise_u8s8_avx2_acc16"}
-)
-"""The rows whose cost without a spill is the measure of a network: budget 1.0."""
+
+@dataclass(frozen=True)
+class Predictor:
+    """Costs, beside what the network leaves in the caches."""
+
+    costs: CostTable
+    memory: Memory
+
+    def sums(self, row: KernelRow, site: Site, runs: RunCount, *, one_by_one: bool = False) -> float:
+        """Seconds of a Conv2d or Linear scheduled as ``runs``."""
+        return self.costs.seconds(row, sum_work(row, site, runs, self.memory, one_by_one=one_by_one))
+
+    def least(self, row: KernelRow, site: Site, terms: int, *, one_by_one: bool = False) -> float:
+        """The same if no sum of ``terms`` products needed a spill inside."""
+        return self.sums(row, site, one_run(row, site, terms), one_by_one=one_by_one)
+
+    def without_spills(self, family: str, site: Site, terms: int, *, one_by_one: bool = False) -> float:
+        """The same on the 16-bit AVX2 row: the layer's share of budget 1.0."""
+        return self.least(SIXTEEN_BIT[family], site, terms, one_by_one=one_by_one)
+
+    def other(self, row: KernelRow, op: ops.Op, x: Sequence[Shape], y: Shape) -> float:
+        """Seconds of a node that sums no products; none for a reshape."""
+        work = other_work(op, x, y, self.memory)
+        return self.costs.seconds(row, work) if work else 0.0
+
+
+def predictor(costs: CostTable, weights: int, largest: int) -> Predictor:
+    """For a network.
+
+    Args:
+        costs: of the CPU.
+        weights: bytes of all weights.
+        largest: bytes that the node with most inputs and outputs reads and writes.
+    """
+    return Predictor(costs, Memory(costs.cache, weights + largest > costs.cache))
+
+
+def memory_of(program: IntProgram, cache: int) -> Memory:
+    """What a program finds in a second cache of ``cache`` bytes."""
+    weights = sum(node.op.weight.size for node in program.nodes if isinstance(node.op, ops.Conv2d | ops.Linear))
+    touched = (sum(prod(program.tensors[name].shape) for name in (*node.inputs, node.output)) for node in program.nodes)
+    return Memory(cache, weights + max(touched, default=0) > cache)
+
+
+def predictor_of(program: IntProgram, costs: CostTable) -> Predictor:
+    """For a program."""
+    return Predictor(costs, memory_of(program, costs.cache))
+
+
+def limit(costs: CostTable, row: KernelRow) -> float | None:
+    """Multiply-accumulates per second if nothing but the inner loop of ``row`` took time; None if it sums nothing."""
+    if row.accumulator is None:
+        return None
+    own = costs.of(row)
+    step = own.get("steps", 0.0) + own.get("turns", 0.0) / row.tile_m
+    return row.tile_n / row.parts * row.accumulator.step / step if step else None
+
+
+def one_run(row: KernelRow, site: Site, terms: int) -> RunCount:
+    """The schedule of sums of ``terms`` products without a spill inside."""
+    if row.accumulator is None:
+        raise NoKernel(f"{row.name} sums no products")
+    groups = 1 if row.family == "depthwise" else site.groups
+    tiles, steps = groups * -(-(site.y[2] // groups) // row.tile_n), -(-terms // row.accumulator.step)
+    return RunCount(tiles, steps, tiles * (steps if row.accumulator.max_run == 1 else 1), tiles * steps)
 
 
 @dataclass(frozen=True)
@@ -67,7 +143,7 @@ class LayerCost:
 
     Attributes:
         row: its name.
-        cost: predicted, for all output positions of one sample.
+        cost: predicted seconds of one sample.
         without_spills: what the 16-bit row would cost with one run per tile: the layer's share of budget 1.0.
         average_run: steps per spill on that row.
     """
@@ -78,14 +154,16 @@ class LayerCost:
     average_run: float
 
 
-def row_cost(row: KernelRow) -> RowCost:
-    """The cost of ``row``: as shipped, or guessed from its register for a row that has no entry."""
-    if row.name in COSTS:
-        return COSTS[row.name]
-    faster = 0.6 ** max(row.rank - 1, 0) if row.rank else 40.0
-    if row.accumulator is None or row.accumulator.is_exact:
-        return RowCost(2.5 * faster, 0.0)
-    return RowCost(1.75 * faster, 0.0) if row.accumulator.max_run == 1 else RowCost(faster, 1.2 * faster)
+def relative(layers: Iterable[LayerCost], others: float) -> float:
+    """Predicted seconds of a network in parts of the same network without spills; 1.0 if there is nothing to run.
+
+    Args:
+        layers: of all its summing nodes.
+        others: seconds of all others, the same either way.
+    """
+    known = list(layers)
+    without = others + sum(one.without_spills for one in known)
+    return (others + sum(one.cost for one in known)) / without if without else 1.0
 
 
 def reach(
@@ -102,44 +180,12 @@ def contract_holds(row: KernelRow, reached: tuple[IntRange, IntRange]) -> bool:
     return row.x_range.contains(operands) and row.w_range.contains(weights)
 
 
-def runs_cost(row: KernelRow, runs: RunCount, positions: int) -> float:
-    """Predicted cost of a layer scheduled as ``runs``, over ``positions`` output positions."""
-    if row.accumulator is None:
-        raise NoKernel(f"{row.name} sums no products")
-    return _cost(row_cost(row), runs, (row.tile_n, row.accumulator.step), positions)
-
-
-def cost_without_spills(rows: Sequence[KernelRow], shape: tuple[int, ...], groups: int, positions: int) -> float:
-    """What a layer costs in 16-bit lanes with one run per tile: its share of budget 1.0.
-
-    Args:
-        rows: of one family; the 16-bit row among them gives tile and step.
-        shape: (N, K) of the weights, K not padded.
-        groups: groups that tiles must not span.
-        positions: output positions of one sample.
-    """
-    (outputs, terms), family = shape, rows[0].family
-    wanted = [row for row in rows if row.name == SIXTEEN_BIT[family]]
-    tile_n, step = 1, 4 if family == "gemm" else 2
-    if wanted and wanted[0].accumulator is not None:
-        tile_n, step = wanted[0].tile_n, wanted[0].accumulator.step
-    tiles, steps = groups * -(-(outputs // groups) // tile_n), -(-terms // step)
-    runs = RunCount(tiles, steps, tiles, tiles * steps)
-    return _cost(COSTS[SIXTEEN_BIT[family]], runs, (tile_n, step), positions)
-
-
-def _cost(cost: RowCost, runs: RunCount, tile: tuple[int, int], positions: int) -> float:
-    tile_n, step = tile
-    return positions * tile_n * (runs.issues * step / 4 * cost.quad + runs.segments * cost.spill)
-
-
 def predict_layer_cost(
     weight: NDArray[np.signedinteger[Any]],
     x: tuple[NDArray[np.integer], NDArray[np.integer]],
     rows: Sequence[KernelRow],
-    *,
-    groups: int = 1,
-    positions: int = 1,
+    site: Site,
+    time: Predictor,
 ) -> LayerCost:
     """The cheapest provable row for a layer, before its program exists.
 
@@ -147,29 +193,34 @@ def predict_layer_cost(
         weight: (N, K) int8 in packed K order.
         x: lower and upper ends of the operands as loaded, (K,) or (R, K) with R dividing N.
         rows: candidates of one family ("gemm" or "depthwise"), availability not asked.
-        groups: groups that tiles must not span; 1 for depthwise.
-        positions: output positions of one sample.
+        site: where the layer stands.
+        time: predicts.
 
     Raises:
         NoKernel: no candidate, or none provable.
     """
-    outputs, terms = weight.shape[0], weight.shape[1]
-    reached = reach(weight, x)
+    terms, reached = weight.shape[1], reach(weight, x)
     best: LayerCost | None = None
-    without = cost_without_spills(rows, weight.shape, groups, positions) if rows else 0.0
-    for row in sorted(rows, key=lambda candidate: row_cost(candidate).quad):
+    least = {row.name: time.least(row, site, terms) for row in rows}
+    for row in sorted(rows, key=lambda candidate: least[candidate.name]):
+        if best is not None and least[row.name] >= best.cost:
+            break
         if row.accumulator is None or not contract_holds(row, reached):
             continue
-        least = row_cost(row).quad * positions * outputs * terms / 4
-        if best is not None and least >= best.cost:
-            continue
+        groups = 1 if row.family == "depthwise" else site.groups
         try:
             runs = count_runs(weight, x[0], x[1], row.accumulator, row.tile_n, groups=groups)
         except AccumulatorOverflow:
             continue
-        cost = runs_cost(row, runs, positions)
+        cost = time.sums(row, site, runs)
         if best is None or cost < best.cost:
+            without = time.without_spills(row.family, site, terms)
             best = LayerCost(row.name, cost, without, runs.tiles * runs.steps / runs.segments)
     if best is None:
         raise NoKernel(f"no row of {[row.name for row in rows]} is proved for weights {weight.shape}")
     return best
+
+
+def runs_one_by_one(op: ops.Conv2d | ops.Linear) -> bool:
+    """Results of ``op`` are requantized by scalar code: fixed point, or a multiplier of 1 or more."""
+    return op.requantize.shift is not None or float(np.max(op.requantize.multiplier)) >= 1.0

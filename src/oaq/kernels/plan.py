@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
-from oaq.kernels.cost import contract_holds, cost_without_spills, reach, row_cost, runs_cost
+from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach, runs_one_by_one
+from oaq.kernels.cost_files import Wanted, costs_wanted
 from oaq.kernels.packing import family, layout
 from oaq.kernels.table import KernelRow, native_rows, rows_for
+from oaq.kernels.work import Site, site_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import NodeProof, Proof, Tier
@@ -42,8 +44,8 @@ class NodePlan:
         schedule: spill schedule and packed weights; None unless the node is a Conv2d or Linear.
         folded_bias: (N,) int32, bias - zx * sum(w): added to the raw sum of w * x as loaded; None likewise.
         proof: ranges of its operands and sums; None likewise.
-        cost: predicted, in 16-bit no-spill quads (``kernels.cost``); 0 for nodes without products.
-        cost_without_spills: the same for 16-bit lanes in one run per tile.
+        cost: predicted seconds of one sample on one thread (``kernels.cost``).
+        cost_without_spills: the same for 16-bit lanes in one run per tile; for a node without products, the same.
         refused: cheaper rows and why not.
     """
 
@@ -70,6 +72,7 @@ class Plan:
         nodes: in execution order, one per node of the program.
         isa: the best instruction set among the chosen rows.
         tier: the guarantee.
+        costs: what the rows were chosen by; None for a plan made by hand.
     """
 
     program: IntProgram
@@ -77,6 +80,7 @@ class Plan:
     nodes: tuple[NodePlan, ...]
     isa: str
     tier: Tier = "proved"
+    costs: CostTable | None = None
 
     def __getitem__(self, node: str) -> NodePlan:
         for planned in self.nodes:
@@ -86,9 +90,17 @@ class Plan:
 
     @property
     def cost(self) -> float:
-        """Predicted cost, as a multiple of the same network summed in 16 bits without a spill inside a sum."""
+        """Predicted seconds, as a multiple of the same network summed in 16 bits without a spill inside a sum.
+
+        Every node counts, those without products too.
+        """
         ideal = sum(node.cost_without_spills for node in self.nodes)
-        return sum(node.cost for node in self.nodes) / ideal if ideal else 1.0
+        return self.seconds / ideal if ideal else 1.0
+
+    @property
+    def seconds(self) -> float:
+        """Predicted for one sample on one thread of the CPU that ``costs`` names."""
+        return sum(node.cost for node in self.nodes)
 
     @property
     def average_run(self) -> float:
@@ -121,6 +133,8 @@ class Plan:
             "isa": self.isa,
             "tier": self.tier,
             "cost": self.cost,
+            "predicted_seconds": self.seconds,
+            "predicted_for": self.costs.cpu if self.costs else "",
             "average_run": self.average_run,
             "nodes": [_node_json(planned) for planned in self.nodes],
         }
@@ -133,6 +147,7 @@ def plan(
     proof: Proof | None = None,
     *,
     table: Sequence[KernelRow] | None = None,
+    costs: Wanted = None,
 ) -> Plan:
     """Choose a proved kernel for every node.
 
@@ -143,12 +158,17 @@ def plan(
         proof: of ``program``; made here if None.
         table: every row there is; None asks the native module, and keeps to what this CPU can run. A table given
             plans for another machine: availability is not asked, and ``OAQ_ISA`` is not read.
+        costs: what rows are chosen by: a cost table, a file of one, "shipped", or "calibrated" (this CPU's own, made
+            by ``oaq calibrate``). None asks ``OAQ_COSTS``, then takes the shipped one, so that a plan does not depend
+            on the machine that makes it.
 
     Raises:
         AccumulatorOverflow: the program's own 32-bit sums cannot be proved.
         ProgramError: ``proof`` is of another program.
         NoKernel: no row may compute a node, the instruction set is not there, or a forced row is unknown.
+        FormatError: there is no such cost table.
     """
+    known = costs_wanted(costs)
     proof = proof if proof is not None else analyze(program)
     if set(proof.ranges) != set(program.tensors) or proof.program != program.name:
         raise ProgramError(f"the proof is of {proof.program!r} and other tensors, not of {program.name!r}")
@@ -156,9 +176,10 @@ def plan(
     foreign = table is not None
     usable = everything if foreign and isa is None else rows_for(isa, everything, foreign=foreign)
     usable = _forced(usable, everything, rows)
-    nodes = tuple(_plan_node(program, node, proof, usable, everything) for node in program.nodes)
+    rules = _Rules(program, proof, usable, everything, predictor_of(program, known))
+    nodes = tuple(_plan_node(node, rules) for node in program.nodes)
     best = max((planned.row for planned in nodes), key=lambda row: row.rank).isa if nodes else "scalar"
-    return Plan(program, proof, nodes, best)
+    return Plan(program, proof, nodes, best, costs=known)
 
 
 def _forced(
@@ -177,24 +198,36 @@ def _forced(
     return tuple(row for row in usable if row.name in names or row.family not in families)
 
 
-def _plan_node(
-    program: IntProgram, node: Node, proof: Proof, usable: Sequence[KernelRow], everything: Sequence[KernelRow]
-) -> NodePlan:
-    kind = family(node.op)
-    candidates = [row for row in usable if row.family == kind]
+@dataclass(frozen=True, eq=False)
+class _Rules:
+    """What every node is planned by: the proof, the rows it may use, those there are, and what they cost."""
+
+    program: IntProgram
+    proof: Proof
+    usable: Sequence[KernelRow]
+    everything: Sequence[KernelRow]
+    time: Predictor
+
+
+def _plan_node(node: Node, rules: _Rules) -> NodePlan:
+    kind, program, proof = family(node.op), rules.program, rules.proof
+    candidates = [row for row in rules.usable if row.family == kind]
     if not candidates:
-        have = [row.name for row in everything if row.family == kind]
+        have = [row.name for row in rules.everything if row.family == kind]
         raise NoKernel(f"{node.name}: no {kind} kernel may be used here; the table has {have or 'none at all'}")
     y = program.tensors[node.output]
     zero_points = tuple(spec.affine.zero_point for spec in program.specs(node))
+    shapes = [spec.shape for spec in program.specs(node)]
     if not isinstance(node.op, ops.Conv2d | ops.Linear):
         row = max(candidates, key=lambda candidate: candidate.rank)
-        return NodePlan(node, row, zero_points, y.affine.zero_point, y.range)
-    chosen = _choose(node, node.op, proof[node.name], candidates)
+        cost = rules.time.other(row, node.op, shapes, y.shape)
+        return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, cost=cost, cost_without_spills=cost)
+    layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape), proof[node.name], rules.time)
+    chosen = _choose(layer, candidates)
     absent = tuple(
         Refusal(row.name, f"needs {row.isa}, which {'this plan leaves out' if row.available else 'this CPU lacks'}")
-        for row in everything
-        if row.family == kind and row not in usable and row_cost(row).quad < row_cost(chosen.row).quad
+        for row in rules.everything
+        if row.family == kind and row not in rules.usable and layer.least(row) < layer.least(chosen.row)
     )
     return NodePlan(
         node,
@@ -206,9 +239,31 @@ def _plan_node(
         proof[node.name].folded_bias,
         proof[node.name],
         chosen.cost,
-        chosen.without,
+        layer.without_spills(),
         chosen.refused + absent,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A summing node, where it stands, what is proved of it, and who predicts its seconds."""
+
+    node: Node
+    op: ops.Conv2d | ops.Linear
+    site: Site
+    sums: NodeProof
+    time: Predictor
+
+    def cost(self, row: KernelRow, runs: RunCount) -> float:
+        return self.time.sums(row, self.site, runs, one_by_one=runs_one_by_one(self.op))
+
+    def least(self, row: KernelRow) -> float:
+        terms = self.op.weight[0].size
+        return self.time.least(row, self.site, terms, one_by_one=runs_one_by_one(self.op))
+
+    def without_spills(self) -> float:
+        terms, kind = self.op.weight[0].size, family(self.op)
+        return self.time.without_spills(kind, self.site, terms, one_by_one=runs_one_by_one(self.op))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,46 +271,44 @@ class _Choice:
     row: KernelRow
     schedule: Schedule
     cost: float
-    without: float
     refused: tuple[Refusal, ...]
 
 
-def _choose(node: Node, op: ops.Conv2d | ops.Linear, sums: NodeProof, candidates: Sequence[KernelRow]) -> _Choice:
-    weight, groups = layout(op).weight, layout(op).tile_groups
-    x = (sums.operands.lo, sums.operands.hi)
+def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
+    weight, groups = layout(layer.op).weight, layout(layer.op).tile_groups
+    x = (layer.sums.operands.lo, layer.sums.operands.hi)
     reached = reach(weight, x)
     costs: dict[str, float] = {}
     reasons: dict[str, str] = {}
-    ranked = sorted(candidates, key=lambda row: row_cost(row).quad)
+    least = {row.name: layer.least(row) for row in candidates}
+    ranked = sorted(candidates, key=lambda row: least[row.name])
     best: KernelRow | None = None
     taken: Cut | None = None
     for row in ranked:
         if row.accumulator is None or not contract_holds(row, reached):
             reasons[row.name] = f"takes operands {_show(row.x_range)} and weights {_show(row.w_range)}, not these"
             continue
-        tiles = groups * -(-(weight.shape[0] // groups) // row.tile_n)
-        steps = -(-weight.shape[1] // row.accumulator.step)
-        least = RunCount(tiles, steps, tiles * (steps if row.accumulator.max_run == 1 else 1), tiles * steps)
-        if best is not None and runs_cost(row, least, sums.positions) >= costs[best.name]:
+        if best is not None and least[row.name] >= costs[best.name]:
             continue
         try:
-            found = cut(weight, *x, row.accumulator, row.tile_n, groups=groups, where=node.name)
+            found = cut(weight, *x, row.accumulator, row.tile_n, groups=groups, where=layer.node.name)
         except AccumulatorOverflow as error:
             reasons[row.name] = str(error).splitlines()[0]
             continue
-        costs[row.name] = runs_cost(row, found.count, sums.positions)
+        costs[row.name] = layer.cost(row, found.count)
         reasons[row.name] = _expensive(row, found.count)
         if best is None or costs[row.name] < costs[best.name]:
             best, taken = row, found
     if best is None or taken is None:
-        raise NoKernel(f"{node.name}: no row is proved: " + "; ".join(f"{n}: {why}" for n, why in reasons.items()))
+        raise NoKernel(
+            f"{layer.node.name}: no row is proved: " + "; ".join(f"{n}: {why}" for n, why in reasons.items())
+        )
     refused = tuple(
         Refusal(row.name, _refusal(reasons[row.name], costs.get(row.name), costs[best.name]))
         for row in ranked
-        if row is not best and row.name in reasons and row_cost(row).quad < row_cost(best).quad
+        if row is not best and row.name in reasons and least[row.name] < least[best.name]
     )
-    without = cost_without_spills(candidates, weight.shape, groups, sums.positions)
-    return _Choice(best, taken.schedule(), costs[best.name], without, refused)
+    return _Choice(best, taken.schedule(), costs[best.name], refused)
 
 
 def _expensive(row: KernelRow, runs: RunCount) -> str:
@@ -289,6 +342,7 @@ def _node_json(planned: NodePlan) -> dict[str, Any]:
         "op": type(planned.node.op).__name__,
         "row": planned.row.name,
         "isa": planned.row.isa,
+        "predicted_seconds": planned.cost,
         "refused": [{"row": refusal.row, "reason": refusal.reason} for refusal in planned.refused],
     }
     if planned.schedule is not None and planned.proof is not None:
@@ -303,7 +357,6 @@ def _node_json(planned: NodePlan) -> dict[str, Any]:
             "average_run": found.average_run,
             "lane_bound": [found.bound.lo, found.bound.hi],
             "group_bound": [found.group_bound.lo, found.group_bound.hi],
-            "cost": planned.cost,
             "relative_cost": planned.cost / planned.cost_without_spills,
             "sum": planned.proof.to_json(),
         }

@@ -37,6 +37,8 @@ class KernelRow:
         x_range: operands it accepts, as loaded.
         w_range: weights it accepts.
         available: this CPU has the instructions.
+        tile_m: positions computed together.
+        parts: a tile whose last outputs are missing may be computed in so many equal parts.
     """
 
     name: str
@@ -47,6 +49,8 @@ class KernelRow:
     x_range: IntRange
     w_range: IntRange
     available: bool
+    tile_m: int = 1
+    parts: int = 1
 
     @property
     def rank(self) -> int:
@@ -78,6 +82,8 @@ def row_from_native(entry: Mapping[str, Any]) -> KernelRow:
         IntRange(*(int(end) for end in entry["x_range"])),
         IntRange(*(int(end) for end in entry["w_range"])),
         bool(entry["available"]),
+        int(entry["tile_m"]),
+        int(entry["parts"]),
     )
 
 

@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
-from oaq.kernels.cost import predict_layer_cost
+from oaq.kernels.cost import Predictor, predict_layer_cost
+from oaq.kernels.work import Site
 from oaq.ptq.observe import Reals
 from oaq.ptq.registers import LANE_LIMIT, rows_of, tile_of
 from oaq.ptq.round import best_scale, fitted, lane_sums, packed_rows, rounding_error
+from oaq.ptq.times import layer_site
 
 SCALES: Final = tuple(float(2.0 ** (step / 2)) for step in range(15))
 """Weight scales, in multiples of the finest, at which a channel's error is known; between them it is interpolated."""
@@ -42,8 +44,8 @@ class Layer:
         heaviest: (N,) greatest sum of weights of one sign in one lane.
         errors: (N, S) error of each output at ``finest * SCALES``.
         share: (N,) each output's part of its layer's fill: that of its tile.
-        positions: output positions of one sample.
-        tile_groups: groups that tiles do not span.
+        site: where it stands.
+        time: predicts how long it takes.
     """
 
     node: FloatNode
@@ -54,8 +56,8 @@ class Layer:
     heaviest: Reals
     errors: Reals
     share: Reals
-    positions: int
-    tile_groups: int
+    site: Site
+    time: Predictor
 
     @property
     def depthwise(self) -> bool:
@@ -89,15 +91,16 @@ class Layer:
         return float(np.sum(self.errors[each, below] * (1 - part) + self.errors[each, below + 1] * part))
 
     def cost(self, fill: float, steps: int = REFERENCE_STEPS) -> float:
-        """Predicted cost of the cheapest provable row."""
+        """Predicted seconds of the cheapest provable row."""
         weight, _ = self.integers(fill, steps)
         ends = np.zeros(weight.shape[1], np.int64), np.full(weight.shape[1], steps, np.int64)
         rows = rows_of(depthwise=self.depthwise)
-        found = predict_layer_cost(weight, ends, rows, groups=self.tile_groups, positions=self.positions)
-        return found.cost
+        return predict_layer_cost(weight, ends, rows, self.site, self.time).cost
 
 
-def make_layer(graph: FloatGraph, node: FloatNode, op: FloatConv2d | FloatLinear, importance: Reals) -> Layer:
+def make_layer(
+    graph: FloatGraph, node: FloatNode, op: FloatConv2d | FloatLinear, importance: Reals, time: Predictor
+) -> Layer:
     """Everything about a layer that does not depend on what its neighbours get."""
     rows = packed_rows(op).astype(np.float64)
     finest = best_scale(rows, importance)
@@ -105,10 +108,8 @@ def make_layer(graph: FloatGraph, node: FloatNode, op: FloatConv2d | FloatLinear
     depthwise = isinstance(op, FloatConv2d) and op.is_depthwise()
     groups = op.groups if isinstance(op, FloatConv2d) and not depthwise else 1
     heaviest = np.maximum(lane_sums(rows, depthwise=depthwise), 1e-30)
-    shape = graph.shapes[node.output]
-    positions = shape[1] * shape[2] if len(shape) == 3 else 1
     share = tile_share(importance.sum(axis=1) * heaviest**2, groups, tile_of(depthwise=depthwise))
-    return Layer(node, op, rows, importance, finest, heaviest, errors, share, positions, groups)
+    return Layer(node, op, rows, importance, finest, heaviest, errors, share, layer_site(graph, node, op), time)
 
 
 def tile_share(worth: Reals, groups: int, tile_n: int) -> Reals:

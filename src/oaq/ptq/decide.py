@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from oaq.capture.graph import LayerParams, TensorParams
-from oaq.kernels.cost import predict_layer_cost
+from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
 from oaq.ptq.bound import Bound, coarsened
 from oaq.ptq.curves import Layer, make_layer
 from oaq.ptq.equalize import Equalized
@@ -24,6 +24,7 @@ from oaq.ptq.round import best_scale, unpacked
 from oaq.ptq.rounding import INFORMED, filled, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
 from oaq.ptq.sensitivity import measure_sensitivity
+from oaq.ptq.times import other_seconds, predictor_of_graph
 from oaq.ptq.uniform import Uniform, uniform_tensors
 
 LARGEST_BIAS: Final = 2.0**28
@@ -44,19 +45,13 @@ class LayerChoice:
         name: of the node.
         steps: integer range of the tensor it reads: its effective range is [0, steps].
         fill: most its fullest 16-bit lane could hold over all of K, in parts of the register; infinity: no limit.
-        cost: predicted, in the units of ``kernels.cost``.
-        without_spills: the same in one run per tile.
-        row: cheapest provable kernel row.
-        average_run: steps per spill on it.
+        predicted: what it costs on the cheapest provable kernel row.
     """
 
     name: str
     steps: int
     fill: float
-    cost: float
-    without_spills: float
-    row: str
-    average_run: float
+    predicted: LayerCost
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +63,7 @@ class Decided:
         fills: by node name; infinity for no limit.
         layers: by node name.
         costs: of every layer, in order.
+        others: predicted seconds of all other nodes.
         error: predicted noise at the outputs in parts of their power; of choices by hand, not a number.
     """
 
@@ -75,13 +71,13 @@ class Decided:
     fills: Mapping[str, float]
     layers: Mapping[str, LayerParams]
     costs: tuple[LayerChoice, ...]
+    others: float
     error: float
 
     @property
     def cost(self) -> float:
-        """As a multiple of 16-bit sums without a spill; a network without layers costs nothing."""
-        without = sum(one.without_spills for one in self.costs)
-        return sum(one.cost for one in self.costs) / without if without else 0.0
+        """Predicted time of the network, as a multiple of the same with 16-bit sums without a spill."""
+        return relative((one.predicted for one in self.costs), self.others)
 
 
 class Decider:
@@ -94,8 +90,11 @@ class Decider:
         self._graph, self._kept, self._roots, self._options = balanced.graph, kept, roots, options
         self._order = list(dict.fromkeys(roots[name] for name in balanced.graph.shapes))
         self._found = measure_sensitivity(balanced.graph, balanced.stats, self._order, kept)
+        time = predictor_of_graph(balanced.graph)
+        self._others = other_seconds(balanced.graph, time)
         self.layers = [
-            make_layer(balanced.graph, node, op, self._found.weights[node.name]) for node, op in layers(balanced.graph)
+            make_layer(balanced.graph, node, op, self._found.weights[node.name], time)
+            for node, op in layers(balanced.graph)
         ]
 
     def decide(self) -> Decided:
@@ -113,7 +112,7 @@ class Decider:
         best = self._nearest(search(self.candidates, self.no_spill * (1 + 1e-9)))
         low, high, allowed = 1.0, float("inf"), budget
         for _ in range(ATTEMPTS if budget > 1.0 else 0):
-            made = self._nearest(search(self.candidates, allowed * self.no_spill))
+            made = self._nearest(search(self.candidates, allowed * (self.no_spill + self._others) - self._others))
             if made.cost <= budget:
                 low = allowed
                 best = min(best, made, key=lambda each: each.error)
@@ -140,7 +139,7 @@ class Decider:
 
     @cached_property
     def no_spill(self) -> float:
-        """Least cost there is."""
+        """Least cost of all layers there is."""
         return sum(float(curve[0]) for curve in self._curves.values())
 
     @cached_property
@@ -162,7 +161,7 @@ class Decider:
             bound = filled(layer, fill, x.range.hi)
             chosen[layer.node.name], weight = _layer_params(layer, weight, scale, x, bound)
             costs.append(_cost(layer, weight, x, fill))
-        return Decided(choice.params, choice.fills, chosen, tuple(costs), choice.error)
+        return Decided(choice.params, choice.fills, chosen, tuple(costs), self._others, choice.error)
 
     def _rounded_within(self, budget: float | None) -> Decided:
         """The same with a rounding that looks at data; the search aims lower until even its cost is within the budget.
@@ -224,7 +223,7 @@ class Decider:
                 weight, scale = round_layer(layer.rows, scales[name], bounds[name], self._moments[name])
             chosen[name], weight = _layer_params(layer, weight, scale, x, bounds[name])
             costs.append(_cost(layer, weight, x, fills[name]))
-        return Decided(params, fills, chosen, tuple(costs), error)
+        return Decided(params, fills, chosen, tuple(costs), self._others, error)
 
 
 def _layer_params(
@@ -245,7 +244,5 @@ def _layer_params(
 def _cost(layer: Layer, weight: np.ndarray, x: TensorParams, fill: float) -> LayerChoice:
     ends = np.full(weight.shape[1], x.range.lo, np.int64), np.full(weight.shape[1], x.range.hi, np.int64)
     rows = rows_of(depthwise=layer.depthwise)
-    found = predict_layer_cost(weight, ends, rows, groups=layer.tile_groups, positions=layer.positions)
-    return LayerChoice(
-        layer.node.name, x.range.hi, fill, found.cost, found.without_spills, found.row, found.average_run
-    )
+    found = predict_layer_cost(weight, ends, rows, layer.site, layer.time)
+    return LayerChoice(layer.node.name, x.range.hi, fill, found)

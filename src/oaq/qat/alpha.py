@@ -20,7 +20,7 @@ import torch
 
 from oaq.errors import ConfigError, TrainingError
 from oaq.ptq.execute import layers
-from oaq.qat.cost import layer_costs
+from oaq.qat.cost import layer_costs, relative_cost
 from oaq.qat.count import Overflows
 from oaq.qat.distributed import greatest, total
 from oaq.qat.layer import QatLayer
@@ -251,7 +251,7 @@ class OverflowController:
         """Layers dearer than the target narrow, by the rule, as long as the whole is; cheaper ones widen."""
         assert self.speed is not None
         wanted = 1.0 / self.speed
-        spent = sum(one.cost for one in costs.values()) / sum(one.without_spills for one in costs.values())
+        spent = relative_cost(self.network, costs)
         for layer in self._moving():
             relative = costs[layer.name].cost / costs[layer.name].without_spills
             if spent > wanted and relative > wanted:
@@ -264,7 +264,7 @@ class OverflowController:
         assert self.speed is not None
         costs = layer_costs(self.network)
         for _ in range(20 * PASSES):
-            spent = sum(one.cost for one in costs.values()) / sum(one.without_spills for one in costs.values())
+            spent = relative_cost(self.network, costs)
             able = [layer for layer in self._moving() if float(layer.alpha) < MOST_ALPHA]
             if spent <= 1.0 / self.speed:
                 relative = {name: one.cost / one.without_spills for name, one in costs.items()}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from oaq.kernels.cpu import cpu_name
 from oaq.report.data import Environment
 
 PACKAGES: tuple[str, ...] = ("oaq", "numpy", "torch", "onnx", "onnxruntime", "openvino")
@@ -35,23 +36,6 @@ def environment(packages: Sequence[str] = PACKAGES) -> Environment:
         versions=tuple((name, version) for name in packages if (version := _version(name))),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The CPU's own name for itself, with family and model where the kernel tells (cloud names are vague)."""
-    fields: dict[str, str] = {}
-    try:
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, colon, value = line.partition(":")
-            if not colon and fields:
-                break
-            fields.setdefault(key.strip(), value.strip())
-    except OSError:
-        pass
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    if "cpu family" in fields and "model" in fields:
-        name += f" (family {fields['cpu family']}, model {fields['model']})"
-    return name
 
 
 def commit(folder: Path) -> str:

@@ -1,0 +1,125 @@
+"""Cases as programs that native sessions run and time, node by node.
+
+A case is never alone. In a network its input has just been written and its weights were last used one run ago; so in a
+course every case reads tensors that a lookup wrote right before it, and stands among enough others that their weights
+do not fit the second cache. Small courses, which do fit, show what the cache is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from oaq.calibration.cases import SPLIT_BITS, Case
+from oaq.kernels.packing import family, layout
+from oaq.kernels.plan import NodePlan, Plan
+from oaq.kernels.table import KernelRow
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.overflow.analyze import analyze
+from oaq.overflow.proof import Proof
+from oaq.overflow.spill import schedule
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.runtime import Session
+
+OPERANDS = IntRange(0, 15)
+"""So small that weights in [-1, 1] may be summed in 16 bits over more than 4000 products."""
+AFFINE = Affine(0.05)
+CASE = "case"
+"""What names of nodes begin with that are timed."""
+
+
+def program_of(cases: Sequence[Case], name: str = "course") -> IntProgram:
+    """One after the other: the lookups that write a case's inputs, then the case."""
+    tensors: dict[str, TensorSpec] = {}
+    nodes: list[Node] = []
+    inputs: list[str] = []
+
+    def tensor(label: str, shape: tuple[int, ...]) -> str:
+        tensors[label] = TensorSpec(label, shape, AFFINE, OPERANDS)
+        return label
+
+    copied = ops.Lookup(np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8))
+    for index, case in enumerate(cases):
+        x = []
+        for each, shape in enumerate(case.x):
+            inputs.append(tensor(f"in{index}.{each}", shape))
+            x.append(tensor(f"x{index}.{each}", shape))
+            nodes.append(Node(f"write{index}.{each}", copied, (inputs[-1],), x[-1]))
+        nodes.append(Node(f"{CASE}{index}", case.op, tuple(x), tensor(f"y{index}", case.y)))
+    return IntProgram(name, tuple(inputs), (nodes[-1].output,), tensors, tuple(nodes))
+
+
+def held(program: IntProgram, cases: Sequence[Case], row: KernelRow, others: Sequence[KernelRow]) -> Plan:
+    """The plan that computes every case by ``row``, spilling after at most the steps it asks for.
+
+    Args:
+        program: of ``cases``.
+        cases: all of the row's family.
+        row: that is timed.
+        others: one row for each other family there is.
+    """
+    proof = analyze(program)
+    runs = {f"{CASE}{index}": case.run for index, case in enumerate(cases)}
+    by_family = {one.family: one for one in others} | {row.family: row}
+    nodes = tuple(
+        _planned(program, node, by_family[family(node.op)], proof, runs.get(node.name)) for node in program.nodes
+    )
+    return Plan(program, proof, nodes, row.isa)
+
+
+def _planned(program: IntProgram, node: Node, row: KernelRow, proof: Proof, run: int | None) -> NodePlan:
+    y = program.tensors[node.output]
+    zero = tuple(spec.affine.zero_point for spec in program.specs(node))
+    if not isinstance(node.op, ops.Conv2d | ops.Linear) or row.accumulator is None:
+        return NodePlan(node, row, zero, y.affine.zero_point, y.range)
+    register = row.accumulator
+    if run is not None and register.max_run == 1:
+        register = replace(register, name=f"{register.name}, {SPLIT_BITS} bits", bits=SPLIT_BITS)
+    elif run is not None and not register.is_exact:
+        register = replace(register, name=f"{register.name}, runs of {run}", max_run=run)
+    sums, laid = proof[node.name], layout(node.op)
+    ends = sums.operands.lo, sums.operands.hi
+    found = schedule(laid.weight, *ends, register, row.tile_n, groups=laid.tile_groups, where=node.name)
+    narrowed = replace(row, accumulator=register)
+    return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, found, sums.folded_bias, sums)
+
+
+@dataclass(eq=False)
+class Course:
+    """A plan being timed."""
+
+    plan: Plan
+    session: Session
+    x: list[np.ndarray]
+    taken: list[list[int]]
+
+    def lap(self) -> None:
+        """Run once and note every node's time."""
+        self.session.run_integers(self.x)
+        for node, one in zip(self.taken, self.session.profile(), strict=True):
+            node.append(one.nanoseconds)
+
+    def seconds(self) -> Iterator[tuple[NodePlan, float]]:
+        """Every case, as planned, with the median of its times; never 0, however coarse the clock."""
+        for planned, taken in zip(self.plan.nodes, self.taken, strict=True):
+            if planned.node.name.startswith(CASE):
+                yield planned, max(float(np.median(taken)), 1.0) * 1e-9
+
+
+def open_course(plan: Plan) -> Course:
+    """A session on random integers; the first laps warm it up and are forgotten."""
+    rng = np.random.default_rng(0)
+    program = plan.program
+    x = [
+        rng.integers(0, OPERANDS.hi + 1, (1, *program.tensors[name].shape)).astype(np.uint8) for name in program.inputs
+    ]
+    course = Course(plan, Session(plan), x, [[] for _ in plan.nodes])
+    for _ in range(3):
+        course.lap()
+    for node in course.taken:
+        node.clear()
+    return course

@@ -1,0 +1,108 @@
+"""Synthetic nodes that sum no products, by family: a few sizes each, from ones that fit the first cache on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from oaq.calibration.cases import Case, requantize
+from oaq.kernels.work import Shape
+from oaq.program import ops
+from oaq.program.shapes import output_shape
+
+SHAPES: Final[tuple[Shape, ...]] = (
+    (7, 7, 32),
+    (7, 7, 160),
+    (7, 7, 1152),
+    (9, 13, 36),
+    (14, 14, 80),
+    (14, 14, 672),
+    (20, 20, 24),
+    (28, 28, 48),
+    (28, 28, 144),
+    (40, 40, 16),
+    (56, 56, 32),
+    (56, 56, 96),
+    (80, 80, 64),
+    (112, 112, 32),
+)
+WINDOWS: Final = ((2, 2, 0), (3, 2, 1), (3, 1, 1))
+"""(kernel, stride, padding) of pools."""
+
+
+def _add(x: Shape) -> list[Case]:
+    return [_case(ops.Add(requantize(2)), x, x)]
+
+
+def _mul(x: Shape) -> list[Case]:
+    op = ops.Mul(requantize(1))
+    return [_case(op, x, x), _case(op, x, (1, 1, x[2]))]
+
+
+def _concat(x: Shape) -> list[Case]:
+    other = (*x[:2], max(x[2] // 3, 1))
+    return [_case(ops.Concat(requantize(2)), x, other), _case(ops.Concat(requantize(3)), other, x, other)]
+
+
+def _max_pool(x: Shape) -> list[Case]:
+    return [_case(ops.MaxPool((k, k), (s, s), (p, p, p, p)), x) for k, s, p in WINDOWS]
+
+
+def _avg_pool(x: Shape) -> list[Case]:
+    return [_case(ops.AvgPool((k, k), (s, s), requantize(k * k), (p, p, p, p)), x) for k, s, p in WINDOWS]
+
+
+def _global_avg_pool(x: Shape) -> list[Case]:
+    return [_case(ops.GlobalAvgPool(requantize(1, 0.02)), x)]
+
+
+def _resize(x: Shape) -> list[Case]:
+    rows, columns = 2 * x[0], 2 * x[1]
+    return [_case(ops.Resize(rows, columns, mode), x) for mode in ("nearest", "bilinear")]
+
+
+def _depth_to_space(x: Shape) -> list[Case]:
+    return [_case(ops.DepthToSpace(2, mode), x) for mode in ("DCR", "CRD")]
+
+
+def _lookup(x: Shape) -> list[Case]:
+    return [_case(ops.Lookup(np.arange(256, dtype=np.uint8)), x)]
+
+
+def _pad(x: Shape) -> list[Case]:
+    return [_case(ops.Pad((1, 1, 1, 1)), x), _case(ops.Pad((0, 1, 0, 1)), x)]
+
+
+def _slice(x: Shape) -> list[Case]:
+    whole = tuple(x)
+    return [
+        _case(ops.Slice((0, 0, 0), (x[0], x[1], x[2] // 2)), x),
+        _case(ops.Slice((1, 1, 0), (x[0] - 1, x[1] - 1, whole[2])), x),
+    ]
+
+
+BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[Case]]]] = {
+    "add": _add,
+    "mul": _mul,
+    "concat": _concat,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "global_avg_pool": _global_avg_pool,
+    "resize": _resize,
+    "depth_to_space": _depth_to_space,
+    "lookup": _lookup,
+    "pad": _pad,
+    "slice": _slice,
+}
+"""Every family but "copy": a reshape shares memory and takes no time."""
+
+
+def other_cases(family: str) -> list[Case]:
+    """Of one family; none for those that never run."""
+    return [case for shape in SHAPES for case in BY_FAMILY[family](shape)] if family in BY_FAMILY else []
+
+
+def _case(op: ops.Op, *x: Shape) -> Case:
+    return Case(op, x, output_shape(op, x))

@@ -1,0 +1,229 @@
+"""What a node makes a kernel do: how often each thing that takes time happens, counted, not timed.
+
+``kernels.cost`` multiplies these counts with the seconds each takes on a row. A count names one mechanism of the
+native code, so that its seconds mean something:
+
+=========  ============================================================================================================
+steps      inner steps, per position and register of outputs (gemm) or tile of channels (depthwise)
+cut        the same again in depthwise layers whose tiles have several runs: they go through a loop
+turns      steps per group of positions: what a step costs besides its products, loading weights above all
+spills     narrow sums added into s32 and cleared, before the last run
+starts     runs begun, once per group of positions (gemm) or line of outputs (depthwise)
+outputs    registers of results that leave: bias, requantization, store
+one_by_one results requantized by scalar code: a multiplier of 1 or more, fixed point
+tails      tiles of which only a part exists, per position
+copies     16-byte pieces of operands gathered for windows inside the image
+taps       pixels of operands gathered one by one, at the border or for one group of several
+lines      lines of outputs (depthwise: per tile, and each output at the border of a line counts as one)
+weights    bytes of weights that come from beyond the second cache
+once       the same where each is used for one group of positions only: nothing hides their way
+far        bytes of inputs and outputs that the second cache does not hold all at once
+reads      bytes of operands brought to the first cache (depthwise), or read under every position of a window
+values     values written
+blends     values mixed of four (bilinear), or gathered from far apart (depth to space)
+places     pixels visited
+crossings  vector loads of operands that touch two cache lines, because pixels do not begin on one
+call       1
+=========  ============================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import gcd, prod
+from typing import Final
+
+from oaq.kernels.table import KernelRow
+from oaq.overflow.spill import RunCount
+from oaq.program import ops
+
+Work = Mapping[str, float]
+Shape = tuple[int, ...]
+KINDS: Final = (
+    *("steps", "cut", "turns", "spills", "starts", "outputs", "one_by_one", "tails", "copies", "taps", "lines"),
+    *("weights", "once", "far", "reads", "values", "blends", "places", "crossings", "call"),
+)
+"""Everything that is counted."""
+LINE = 64
+"""Bytes of a cache line."""
+CHUNK = 16
+"""Bytes that one copy of operands moves."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where a network finds its numbers.
+
+    Attributes:
+        cache: bytes of the second cache.
+        cold: what one run of the network touches does not fit it: weights come from beyond.
+    """
+
+    cache: int
+    cold: bool = False
+
+    def far(self, touched: int) -> dict[str, float]:
+        """Of a node that reads and writes so many bytes."""
+        return {"far": float(max(touched - self.cache, 0))}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a Conv2d or Linear stands: everything but its weights that decides how long it takes.
+
+    Attributes:
+        x: (H, W, C) of the input; a flat one is one pixel.
+        y: (H, W, N) of the output.
+        kernel: rows and columns of the window.
+        stride: likewise.
+        padding: top, bottom, left, right.
+        dilation: rows and columns.
+        groups: of the convolution.
+    """
+
+    x: tuple[int, int, int]
+    y: tuple[int, int, int]
+    kernel: ops.Pair = (1, 1)
+    stride: ops.Pair = (1, 1)
+    padding: ops.Padding = (0, 0, 0, 0)
+    dilation: ops.Pair = (1, 1)
+    groups: int = 1
+
+    @property
+    def positions(self) -> int:
+        """Of outputs, per sample."""
+        return self.y[0] * self.y[1]
+
+    @property
+    def is_direct(self) -> bool:
+        """The operands of a position lie in the input as kernels want them: nothing is gathered."""
+        return self.kernel == self.stride == (1, 1) and not any(self.padding)
+
+    @property
+    def inside(self) -> int:
+        """Output columns whose window does not leave the line."""
+        reach = (self.kernel[1] - 1) * self.dilation[1]
+        left, stride = self.padding[2], self.stride[1]
+        first = -(-left // stride)
+        end = min((self.x[1] - 1 - reach + left) // stride + 1, self.y[1])
+        return max(end - first, 0)
+
+
+def image(shape: Shape) -> tuple[int, int, int]:
+    """(H, W, C) of a tensor; a flat one is one pixel."""
+    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, prod(shape))
+
+
+def site_of(op: ops.Conv2d | ops.Linear, x: Shape, y: Shape) -> Site:
+    """Of a node, given the shapes of its input and output."""
+    if isinstance(op, ops.Linear):
+        return Site(image(x), image(y))
+    return Site(image(x), image(y), op.kernel, op.stride, op.padding, op.dilation, op.groups)
+
+
+def sum_work(
+    row: KernelRow, site: Site, runs: RunCount, memory: Memory, *, one_by_one: bool = False
+) -> dict[str, float]:
+    """Work of a Conv2d or Linear on one sample.
+
+    Args:
+        row: that computes it; of family "gemm" or "depthwise", with a register.
+        site: where the layer stands.
+        runs: of its schedule.
+        memory: what is near.
+        one_by_one: results are requantized by scalar code.
+    """
+    step = 1
+    if row.accumulator is not None:
+        step = row.accumulator.step
+        if row.accumulator.is_exact or row.accumulator.max_run == 1:
+            # Native code joins what follows one another; only a step issued again starts a run.
+            runs = replace(runs, segments=runs.tiles + runs.issues - runs.tiles * runs.steps)
+    made = _depthwise(row, site, runs) if row.family == "depthwise" else _gemm(row, site, runs)
+    if memory.cold:
+        once = row.family == "gemm" and site.positions <= row.tile_m
+        made["once" if once else "weights"] = float(runs.issues * row.tile_n * step)
+    if one_by_one:
+        made["one_by_one"] = float(prod(site.y))
+    return made | memory.far(prod(site.x) + prod(site.y)) | {"call": 1.0}
+
+
+def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
+    positions, per_group = site.positions, site.y[2] // site.groups
+    width = row.tile_n // row.parts
+    registers = site.groups * -(-per_group // width)
+    share = registers / runs.tiles  # of a tile's registers, the mean over tiles: the last may need fewer
+    groups = -(-positions // row.tile_m)
+    return {
+        "steps": positions * runs.issues * share,
+        "turns": groups * runs.issues * share,
+        "spills": positions * (runs.segments - runs.tiles) * share,
+        "starts": float(groups * runs.segments),
+        "outputs": float(positions * registers),
+        "tails": float(positions * site.groups * (per_group % width > 0)),
+        **_gathered(site),
+    }
+
+
+def _gathered(site: Site) -> dict[str, float]:
+    if site.is_direct:
+        return {}
+    rows, columns = site.kernel
+    together = site.groups == 1 and site.dilation[1] == 1
+    inside = site.y[0] * site.inside if together else 0
+    return {
+        "copies": float(inside * rows * -(-columns * site.x[2] // CHUNK)),
+        "taps": float((site.positions - inside) * site.groups * rows * columns),
+    }
+
+
+def _depthwise(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
+    positions = site.positions
+    return {
+        "steps": float(positions * runs.issues),
+        "cut": float(positions * runs.issues) if runs.segments > runs.tiles else 0.0,
+        "spills": float(positions * (runs.segments - runs.tiles)),
+        "outputs": float(positions * runs.tiles),
+        "lines": float(site.y[0] * runs.tiles * (1 + site.y[1] - site.inside)),
+        "places": float(site.y[0] * site.kernel[0] * (site.x[1] + site.padding[2] + site.padding[3])),
+        "reads": float(site.y[0] * site.kernel[0] * site.x[1] * site.x[2]),
+        "tails": float(positions * (site.y[2] % row.tile_n > 0)),
+        "crossings": positions * runs.issues * _crossing(site.x[2], row.tile_n),
+    }
+
+
+def _crossing(channels: int, load: int) -> float:
+    """Which part of loads of ``load`` bytes crosses a line, over pixels of ``channels`` bytes one after another."""
+    apart = gcd(channels, LINE)  # loads begin at multiples of this, equally often at each
+    return sum(start + load > LINE for start in range(0, LINE, apart)) * apart / LINE
+
+
+def other_work(op: ops.Op, x: Sequence[Shape], y: Shape, memory: Memory) -> dict[str, float]:
+    """Work of a node that sums no products, on one sample; nothing for a reshape, which is done by sharing memory.
+
+    Args:
+        op: its operator.
+        x: shapes of its inputs.
+        y: shape of its output.
+        memory: what is near.
+    """
+    if isinstance(op, ops.Reshape):
+        return {}
+    height, width, _ = image(y)
+    values, places, reads, blends = prod(y), height * width, prod(y), 0
+    match op:
+        case ops.MaxPool() | ops.AvgPool():
+            reads, places = values * prod(op.kernel), places * prod(op.kernel)
+        case ops.GlobalAvgPool():
+            reads, places = prod(x[0]), prod(image(x[0])[:2])
+        case ops.Resize():
+            blends = values if op.mode == "bilinear" else 0
+        case ops.DepthToSpace():
+            blends = values if op.mode == "CRD" else 0
+        case ops.Concat():
+            places *= len(x)
+        case ops.Pad():
+            places = height
+    counts = {"reads": reads, "values": values, "blends": blends, "places": places, "call": 1}
+    return {kind: float(count) for kind, count in counts.items()} | memory.far(sum(map(prod, x)) + prod(y))

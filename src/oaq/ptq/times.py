@@ -1,0 +1,93 @@
+"""How long a float graph will take once it is integers: where its layers stand, and what the rest of it costs.
+
+Predicted for the AVX2 rows that networks are quantized for (``kernels.sixteen_bit``).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Final
+
+import numpy as np
+
+from oaq.capture import graph as fg
+from oaq.kernels.cost import Predictor, predictor
+from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.packing import family
+from oaq.kernels.table import KernelRow
+from oaq.kernels.work import Shape, Site, image
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
+from oaq.program import ops
+
+WEIGHTLESS: Final = IntRange(0, 255)
+
+
+def predictor_of_graph(graph: fg.FloatGraph) -> Predictor:
+    """By the costs asked for (``OAQ_COSTS``), else the shipped ones."""
+    weights = sum(node.op.weight.size for node in graph.nodes if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear))
+    touched = (sum(prod(graph.shapes[name]) for name in (*node.inputs, node.output)) for node in graph.nodes)
+    return predictor(costs_wanted(), weights, max(touched, default=0))
+
+
+def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg.FloatLinear) -> Site:
+    """Where a layer stands."""
+    x, y = (image(channels_last(graph.shapes[name])) for name in (node.inputs[0], node.output))
+    if isinstance(op, fg.FloatLinear):
+        return Site(x, y)
+    kernel = op.weight.shape[2], op.weight.shape[3]
+    return Site(x, y, kernel, op.stride, op.padding, op.dilation, op.groups)
+
+
+def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:
+    """Of all nodes without products."""
+    return sum(
+        _seconds(graph, node, time) for node in graph.nodes if not isinstance(node.op, fg.FloatConv2d | fg.FloatLinear)
+    )
+
+
+def channels_last(shape: Shape) -> Shape:
+    """(C, H, W) as (H, W, C)."""
+    return (*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape)
+
+
+def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float:
+    y = channels_last(graph.shapes[node.output])
+    op = _integer_op(node.op, y, len(node.inputs))
+    isa = "avx2" if f"{family(op)}_u8_avx2" in time.costs.rows else "scalar"
+    row = KernelRow(f"{family(op)}_u8_{isa}", family(op), isa, 1, None, WEIGHTLESS, WEIGHTLESS, False)
+    return time.other(row, op, [channels_last(graph.shapes[name]) for name in node.inputs], y)
+
+
+def _integer_op(op: fg.FloatOp, y: Shape, inputs: int) -> ops.Op:
+    """What the operator becomes; its numbers do not matter here."""
+
+    def ones(count: int) -> Requantize:
+        return Requantize(np.ones(count, np.float32))
+
+    match op:
+        case fg.FloatAdd():
+            return ops.Add(ones(2))
+        case fg.FloatMul():
+            return ops.Mul(ones(1))
+        case fg.FloatConcat():
+            return ops.Concat(ones(inputs))
+        case fg.FloatMaxPool():
+            return ops.MaxPool(op.kernel, op.stride, op.padding, op.dilation)
+        case fg.FloatAvgPool():
+            return ops.AvgPool(op.kernel, op.stride, ones(prod(op.kernel)), op.padding, op.count_include_pad)
+        case fg.FloatGlobalAvgPool():
+            return ops.GlobalAvgPool(ones(1))
+        case fg.FloatFunction():
+            return ops.Lookup(np.zeros(256, np.uint8))
+        case fg.FloatReshape():
+            return ops.Reshape(y)
+        case fg.FloatPad():
+            return ops.Pad(op.padding)
+        case fg.FloatSlice():
+            return ops.Slice((0,) * len(y), y)
+        case fg.FloatResize():
+            return ops.Resize(op.height, op.width, op.mode)
+        case fg.FloatDepthToSpace():
+            return ops.DepthToSpace(op.block, op.mode)
+    raise TypeError(f"{type(op).__name__} sums products")
