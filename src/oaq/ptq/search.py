@@ -3,7 +3,9 @@
 Error is the sum of what rounding every tensor and every weight does at the outputs (``sensitivity``). A layer's
 cost depends on its fill only; its error on the fill and on the steps of the tensor it reads. So, for a price per unit
 of cost, each tensor with its readers is decided alone, and the price is found by bisection: the Lagrangian of a
-multiple-choice knapsack, optimal for the cost it ends at.
+multiple-choice knapsack, optimal for the cost it ends at. It ends below the budget wherever one layer's next step
+is a large one (a first spill in a layer of many positions); what is left then goes to single changes that fit, the one
+that helps most first.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ STEPS: Final = tuple(sorted({round(255 * 2.0 ** (-step / 4)) for step in range(1
 """Candidates for q_hi: 255 down to 16, four per bit."""
 FILL_CANDIDATES: Final = (*(float(2.0 ** (step / 4)) for step in range(-8, 33)), float("inf"))
 BISECTIONS: Final = 50
+Pick = tuple[int, tuple[int, ...]]
+"""Index of steps, and of each reader's fill."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,7 @@ class Candidates:
     layer_error: tuple[Reals, ...]
     layer_cost: tuple[Reals, ...]
 
-    def choose(self, price: float) -> tuple[int, tuple[int, ...]]:
+    def choose(self, price: float) -> Pick:
         """Indices of steps and of each reader's fill that cost least, error + price * cost."""
         total = self.error.copy()
         fills = []
@@ -55,6 +59,37 @@ class Candidates:
             total += both.min(axis=1)
         steps = int(total.argmin())
         return steps, tuple(int(fill[steps]) for fill in fills)
+
+    def cost(self, pick: Pick) -> float:
+        """Predicted, of all readers."""
+        return sum(float(cost[fill]) for cost, fill in zip(self.layer_cost, pick[1], strict=True))
+
+    def total_error(self, pick: Pick) -> float:
+        """Of the tensor and all readers."""
+        steps, fills = pick
+        readers = sum(float(error[steps, fill]) for error, fill in zip(self.layer_error, fills, strict=True))
+        return float(self.error[steps]) + readers
+
+    def improve(self, pick: Pick, allowed: float) -> tuple[float, Pick]:
+        """The change of steps and of one reader's fill that takes most off the error for at most ``allowed`` cost.
+
+        Returns:
+            what it takes off, 0 if nothing does, and what is chosen then.
+        """
+        now, fills = self.total_error(pick), pick[1]
+        best, found = 0.0, pick
+        for index, (own, cost) in enumerate(zip(self.layer_error, self.layer_cost, strict=True)):
+            others = self.error + sum(
+                error[:, fill]
+                for each, (error, fill) in enumerate(zip(self.layer_error, fills, strict=True))
+                if each != index
+            )
+            error = np.where(cost - cost[fills[index]] <= allowed, own, np.inf) + others[:, None]
+            steps, fill = np.unravel_index(int(error.argmin()), error.shape)
+            if now - float(error[steps, fill]) > best:
+                best = now - float(error[steps, fill])
+                found = int(steps), (*fills[:index], int(fill), *fills[index + 1 :])
+        return best, found
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,23 +151,39 @@ def search(candidates: Sequence[Candidates], budget: float) -> Choice:
 
     The least cost possible if even that is above the budget.
     """
-    free = _total(candidates, 0.0)
+    free = _at(candidates, 0.0)
     if free.cost <= budget:
         return free
     low, high = 0.0, 1.0
-    least = _total(candidates, float(2.0**60))
+    least = _at(candidates, float(2.0**60))
     if least.cost > budget:
         return least
     scale = max(free.error, 1e-12) / max(free.cost, 1e-12)
-    while _total(candidates, high * scale).cost > budget:
+    while _at(candidates, high * scale).cost > budget:
         low, high = high, high * 4
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if _total(candidates, middle * scale).cost > budget:
+        if _at(candidates, middle * scale).cost > budget:
             low = middle
         else:
             high = middle
-    return _total(candidates, high * scale)
+    picks = [one.choose(high * scale) for one in candidates]
+    _use_up(candidates, picks, budget)
+    return _choice(candidates, picks)
+
+
+def _use_up(candidates: Sequence[Candidates], picks: list[Pick], budget: float) -> None:
+    """Change one tensor's steps and one reader's fill at a time, the most helpful first, while the budget allows."""
+    left = budget - _choice(candidates, picks).cost
+    best = [one.improve(pick, left) for one, pick in zip(candidates, picks, strict=True)]
+    while best:
+        index = max(range(len(best)), key=lambda each: best[each][0])
+        gain, pick = best[index]
+        if gain <= 0:
+            return
+        left -= candidates[index].cost(pick) - candidates[index].cost(picks[index])
+        picks[index] = pick
+        best = [one.improve(pick, left) for one, pick in zip(candidates, picks, strict=True)]
 
 
 def whole(candidates: Sequence[Candidates]) -> Choice:
@@ -143,16 +194,17 @@ def whole(candidates: Sequence[Candidates]) -> Choice:
     return Choice(params, fills, error, sum(float(cost[-1]) for one in candidates for cost in one.layer_cost))
 
 
-def _total(candidates: Sequence[Candidates], price: float) -> Choice:
+def _at(candidates: Sequence[Candidates], price: float) -> Choice:
+    return _choice(candidates, [one.choose(price) for one in candidates])
+
+
+def _choice(candidates: Sequence[Candidates], picks: Sequence[Pick]) -> Choice:
     params: dict[str, TensorParams] = {}
     fills: dict[str, float] = {}
     error = cost = 0.0
-    for one in candidates:
-        steps, chosen = one.choose(price)
+    for one, (steps, chosen) in zip(candidates, picks, strict=True):
         params[one.root] = one.params[steps]
-        error += float(one.error[steps])
-        for layer, fill, errors, costs in zip(one.layers, chosen, one.layer_error, one.layer_cost, strict=True):
-            fills[layer.node.name] = FILL_CANDIDATES[fill]
-            error += float(errors[steps, fill])
-            cost += float(costs[fill])
+        error += one.total_error((steps, chosen))
+        cost += one.cost((steps, chosen))
+        fills |= {layer.node.name: FILL_CANDIDATES[fill] for layer, fill in zip(one.layers, chosen, strict=True)}
     return Choice(params, fills, error, cost)
