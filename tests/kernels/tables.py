@@ -36,7 +36,13 @@ def entry(name: str, **changes: object) -> dict[str, Any]:
 
 def elementwise(family: str, isa: str) -> dict[str, Any]:
     """A row that sums no products."""
-    return entry(f"x_u8_{isa}", **EXACT) | {"name": f"{family}_u8_{isa}", "family": family, "tile_n": 1, "tile_m": 1, "parts": 1}
+    return entry(f"x_u8_{isa}", **EXACT) | {
+        "name": f"{family}_u8_{isa}",
+        "family": family,
+        "tile_n": 1,
+        "tile_m": 1,
+        "parts": 1,
+    }
 
 
 ENTRIES = (

@@ -87,7 +87,9 @@ def test_predicted_costs_are_those_of_the_plan() -> None:
     program, report = quantize_with_report(net(), images(), Options(budget=1.2))
     made = {one.node.name: one for one in planned(program).nodes}
     for layer in report.layers:
-        assert made[layer.name].cost <= layer.cost * (1 + 1e-9)  # a proof may know narrower ranges than a tensor's
+        assert made[layer.name].cost <= layer.predicted.cost * (
+            1 + 1e-9
+        )  # a proof may know narrower ranges than a tensor's
     assert planned(program).cost == pytest.approx(report.cost, rel=0.1)
 
 
@@ -95,7 +97,8 @@ def test_the_registers_planned_for_are_those_of_the_native_rows() -> None:
     native = {row.name: row for row in native_rows()}
     for row in (*GEMM, *DEPTHWISE):
         there = native[row.name]
-        assert (there.tile_n, there.x_range, there.w_range) == (row.tile_n, row.x_range, row.w_range)
+        shape = (row.tile_n, row.tile_m, row.parts, row.x_range, row.w_range)
+        assert (there.tile_n, there.tile_m, there.parts, there.x_range, there.w_range) == shape
         wanted, found = row.accumulator, there.accumulator
         assert wanted is not None and found is not None
         assert (wanted.bits, wanted.overflow, wanted.step, wanted.group, wanted.group_overflow, wanted.lanes) == (

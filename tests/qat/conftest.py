@@ -1,4 +1,4 @@
-"""One thread: networks this small are slower with more, and far slower where machines are shared."""
+"""One thread: networks this small are slower with more, and far slower where machines are shared; fixed costs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
+from tests.ptq.conftest import made_up_costs
+
+__all__ = ["made_up_costs"]
 
 
 @pytest.fixture(autouse=True, scope="package")

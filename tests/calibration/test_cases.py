@@ -1,0 +1,116 @@
+"""What is timed: the same every time, of every family, held to the runs asked for, and equal to the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oaq import reference
+from oaq.calibration import calibrate
+from oaq.calibration.cases import LEAST, MOST, RUNS, Case, depthwise_cases, gemm_cases
+from oaq.calibration.course import held, open_course, program_of
+from oaq.calibration.measure import COLD_BYTES, cases_of, in_courses, work_of
+from oaq.calibration.other_cases import BY_FAMILY
+from oaq.errors import ConfigError
+from oaq.kernels.cost import memory_of
+from oaq.kernels.table import KernelRow, native_rows
+from oaq.kernels.work import KINDS, Memory
+from oaq.program import ops
+from oaq.report.build import macs
+
+HERE = [row for row in native_rows() if row.available]
+NARROW = [row for row in HERE if row.accumulator is not None and not row.accumulator.is_exact]
+
+
+def others(row: KernelRow) -> list[KernelRow]:
+    return sorted((one for one in HERE if one.family != row.family), key=lambda one: one.rank)
+
+
+def small(row: KernelRow, count: int = 4) -> list[Case]:
+    """The cheapest cases of a row, runs of every kind among them."""
+    return sorted(cases_of(row), key=lambda case: macs(case.op, case.y) or np.prod(case.y))[:count]
+
+
+@pytest.mark.parametrize("row", HERE, ids=lambda row: row.name)
+def test_the_same_cases_are_drawn_every_time(row: KernelRow) -> None:
+    first, again = cases_of(row), cases_of(row)
+    assert [(one.x, one.y, one.run) for one in first] == [(one.x, one.y, one.run) for one in again]
+    for one, other in zip(first, again, strict=True):
+        if isinstance(one.op, ops.Conv2d | ops.Linear):
+            assert np.array_equal(one.op.weight, other.op.weight)
+
+
+def test_every_family_that_takes_time_has_cases() -> None:
+    assert {row.family for row in HERE} - {"copy"} == {"gemm", "depthwise", *BY_FAMILY}
+    assert all(bool(cases_of(row)) == (row.family != "copy") for row in HERE)
+
+
+def test_layers_are_neither_tiny_nor_huge_and_of_every_kind() -> None:
+    row = next(one for one in NARROW if one.family == "gemm")
+    cases = gemm_cases(row)
+    counts = [macs(case.op, case.y) for case in cases]
+    assert min(counts) >= LEAST / 10
+    assert max(counts) <= MOST
+    assert {case.run for case in cases} == set(RUNS)
+    convolutions = [case.op for case in cases if isinstance(case.op, ops.Conv2d)]
+    assert {op.kernel[0] for op in convolutions} >= {1, 3, 5, 7}
+    assert any(op.groups > 1 for op in convolutions)
+    assert any(case.x[0][2] == 3 for case in cases if len(case.x[0]) == 3)
+    assert any(isinstance(case.op, ops.Linear) for case in cases)
+    assert {case.op.stride[0] for case in depthwise_cases(row)} == {1, 2}
+
+
+@pytest.mark.parametrize("row", NARROW, ids=lambda row: row.name)
+def test_runs_are_as_long_as_asked_for(row: KernelRow) -> None:
+    cases = [case for case in cases_of(row) if case.run is not None][:6]
+    plan = held(program_of(cases), cases, row, others(row))
+    for index, case in enumerate(cases):
+        found = plan[f"case{index}"].schedule
+        assert found is not None
+        if row.accumulator is not None and row.accumulator.max_run == 1:
+            split = -(-found.steps // case.run)  # every run-th step is issued twice
+            assert len(found.packed) == found.tiles * (found.steps + split)
+        else:
+            assert found.spills == found.tiles * -(-found.steps // case.run)
+
+
+@pytest.mark.parametrize("row", HERE, ids=lambda row: row.name)
+def test_what_is_timed_is_what_the_reference_computes(row: KernelRow) -> None:
+    cases = small(row)
+    if not cases:
+        assert row.family == "copy"
+        return
+    program = program_of(cases)
+    course = open_course(held(program, cases, row, others(row)))
+    tensors = reference.run(program, course.x).tensors
+    got = course.session.run_integers(course.x)
+    assert np.array_equal(got[0], tensors[program.outputs[0]])
+    course.lap()
+    timed = list(course.seconds())
+    assert len(timed) == len(cases)
+    assert all(taken > 0 for _, taken in timed)
+
+
+def test_work_is_counted_in_known_kinds() -> None:
+    for row in HERE:
+        cases = small(row)
+        if not cases:
+            continue
+        program = program_of(cases)
+        for planned in held(program, cases, row, others(row)).nodes:
+            work = work_of(planned, program, Memory(1 << 20))
+            assert set(work) <= set(KINDS)
+            assert all(count >= 0 for count in work.values())
+
+
+def test_courses_share_the_cases_and_do_not_fit_a_second_cache() -> None:
+    cases = gemm_cases(next(one for one in NARROW if one.family == "gemm"))
+    courses = in_courses(cases, COLD_BYTES)
+    assert len(courses) > 1
+    assert sorted(map(id, (case for course in courses for case in course))) == sorted(map(id, cases))
+    assert all(memory_of(program_of(course), 1 << 20).cold for course in courses)
+
+
+def test_no_rounds_are_no_calibration() -> None:
+    with pytest.raises(ConfigError, match="at least 1 round, not 0"):
+        calibrate(0)

@@ -1,0 +1,169 @@
+"""Predicted time: what is counted, that more work never costs less, and rows nobody has timed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oaq.errors import NoKernel
+from oaq.kernels import sixteen_bit
+from oaq.kernels.cost import CostTable, LayerCost, Predictor, limit, one_run, predict_layer_cost, relative
+from oaq.kernels.cost_files import shipped_costs
+from oaq.kernels.table import KernelRow
+from oaq.kernels.work import Memory, Site, other_work, sum_work
+from oaq.numerics.requantize import Requantize
+from oaq.overflow.spill import RunCount
+from oaq.program import ops
+from tests.kernels.tables import TABLE
+
+ROWS = {row.name: row for row in TABLE}
+ACC16 = ROWS["gemm_u8s8_avx2_acc16"]
+NEAR = Memory(1 << 20)
+POINTWISE = Site((28, 28, 64), (28, 28, 40))
+
+
+def time(memory: Memory = NEAR) -> Predictor:
+    return Predictor(shipped_costs(), memory)
+
+
+def test_a_pointwise_layer_is_counted_as_its_kernel_walks_it() -> None:
+    runs = one_run(ACC16, POINTWISE, 64)
+    assert runs == RunCount(3, 16, 3, 48)
+    work = sum_work(ACC16, POINTWISE, runs, NEAR)
+    assert work["steps"] == 784 * 5 * 16  # 40 outputs are five registers of eight
+    assert work["turns"] == 131 * 5 * 16  # 784 positions are 131 groups of six
+    assert work["outputs"] == 784 * 5
+    assert work["spills"] == work["tails"] == work["far"] == 0
+    assert "weights" not in work
+    assert "copies" not in work  # operands are read where they lie
+
+
+def test_windows_gather_their_operands_line_by_line_and_at_the_border_pixel_by_pixel() -> None:
+    site = Site((10, 10, 24), (10, 10, 16), (3, 3), (1, 1), (1, 1, 1, 1))
+    work = sum_work(ACC16, site, one_run(ACC16, site, 216), NEAR)
+    assert site.inside == 8
+    assert work["copies"] == 80 * 3 * 5  # 72 bytes a line are five pieces of sixteen
+    assert work["taps"] == 20 * 9
+    grouped = replace(site, groups=2)
+    assert sum_work(ACC16, grouped, one_run(ACC16, grouped, 108), NEAR)["taps"] == 100 * 2 * 9
+
+
+def test_weights_are_far_in_a_network_that_does_not_fit_the_cache() -> None:
+    cold = Memory(1 << 20, cold=True)
+    runs = one_run(ACC16, POINTWISE, 64)
+    assert sum_work(ACC16, POINTWISE, runs, cold)["weights"] == 48 * 16 * 4
+    linear = Site((1, 1, 64), (1, 1, 40))
+    assert sum_work(ACC16, linear, runs, cold)["once"] == 48 * 16 * 4
+
+
+def test_only_what_the_cache_cannot_hold_is_far() -> None:
+    add = ops.Add(Requantize(np.ones(2, np.float32)))
+    shape = (100, 100, 40)
+    assert other_work(add, [shape, shape], shape, Memory(1 << 20))["far"] == 3 * 400_000 - (1 << 20)
+    assert other_work(add, [shape, shape], shape, Memory(1 << 21))["far"] == 0
+
+
+def test_a_reshape_is_no_work() -> None:
+    assert other_work(ops.Reshape((8,)), [(2, 2, 2)], (8,), NEAR) == {}
+
+
+def test_loads_cross_lines_where_pixels_do_not_begin_on_one() -> None:
+    row = ROWS["depthwise_u8s8_avx2_acc16"]
+
+    def crossings(channels: int) -> float:
+        site = Site((4, 4, channels), (4, 4, channels), (3, 3), (1, 1), (1, 1, 1, 1), groups=channels)
+        work = sum_work(row, site, one_run(row, site, 9), NEAR)
+        return work["crossings"] / work["steps"]
+
+    assert [crossings(c) for c in (64, 96, 144, 40, 33)] == [0, 0, 0.25, 0.375, 31 / 64]
+
+
+def test_a_row_that_spills_at_every_step_is_interrupted_by_split_steps_only() -> None:
+    row = ROWS["gemm_u8s8_avx2_acc32"]
+    whole = RunCount(3, 16, 48, 48)
+    assert sum_work(row, POINTWISE, whole, NEAR)["spills"] == 0
+    split = RunCount(3, 16, 54, 54)
+    assert sum_work(row, POINTWISE, split, NEAR)["spills"] > 0
+
+
+@given(
+    st.sampled_from([row for row in TABLE if row.family in ("gemm", "depthwise")]),
+    st.integers(1, 40), st.integers(1, 40), st.integers(0, 40), st.integers(0, 40), st.booleans(),
+)  # fmt: skip
+def test_more_spills_and_more_steps_never_cost_less(
+    row: KernelRow, tiles: int, steps: int, spills: int, again: int, cold: bool
+) -> None:
+    site = Site((9, 9, 32), (9, 9, tiles * row.tile_n), (3, 3), (1, 1), (1, 1, 1, 1))
+    predict = time(Memory(1 << 16, cold))
+    few = RunCount(tiles, steps, tiles, tiles * steps)
+    more = replace(few, segments=few.segments + spills + again, issues=few.issues + again)
+    assert predict.sums(row, site, more) >= predict.sums(row, site, few) > 0
+
+
+def test_the_cheapest_provable_row_is_taken() -> None:
+    rows = sixteen_bit.GEMM
+    zeros, full = np.zeros(64, np.int64), np.full(64, 255, np.int64)
+    light = predict_layer_cost(np.ones((40, 64), np.int8), (zeros, full), rows, POINTWISE, time())
+    assert light.row == "gemm_u8s8_avx2_acc16"
+    assert light.cost == light.without_spills
+    assert light.average_run == 16
+    heavy = predict_layer_cost(np.full((40, 64), 127, np.int8), (zeros, full), rows, POINTWISE, time())
+    assert heavy.cost > light.cost
+    assert heavy.without_spills == light.without_spills
+
+
+def test_no_row_is_no_kernel() -> None:
+    ends = np.zeros(64, np.int64)
+    with pytest.raises(NoKernel, match="no row of"):
+        predict_layer_cost(np.ones((40, 64), np.int8), (ends, ends), (), POINTWISE, time())
+
+
+def test_a_network_is_measured_by_itself_without_spills() -> None:
+    layers = [LayerCost("a", 3.0, 2.0, 4.0), LayerCost("b", 1.0, 1.0, 9.0)]
+    assert relative(layers, 1.0) == 5.0 / 4.0
+    assert relative([], 0.0) == 1.0
+
+
+TIMED = CostTable(
+    "somebody's",
+    1 << 20,
+    {
+        "gemm_u8s8_avx2_acc16": {"steps": 1.0},
+        "gemm_u8s8_avx512bw_acc16": {"steps": 2.0, "turns": 6.0},
+        "gemm_u8s8_vnni": {"steps": 3.0},
+    },
+    {},
+)
+
+
+def test_a_row_nobody_timed_costs_what_the_most_similar_one_does() -> None:
+    def like(name: str, isa: str) -> dict[str, float]:
+        return dict(TIMED.of(replace(ACC16, name=name, isa=isa)))
+
+    assert like("gemm_u8s8_avx2_acc16", "avx2") == {"steps": 1.0}
+    assert like("gemm_u8s8_neon_acc16", "neon") == {"steps": 2.0, "turns": 6.0}  # unknown ISAs rank after all known
+    assert like("gemm_u8s8_scalar", "scalar") == {"steps": 1.0}
+    with pytest.raises(NoKernel, match="somebody's know no depthwise kernel; calibrate again"):
+        TIMED.of(ROWS["depthwise_u8s8_avx2_acc16"])
+
+
+def test_the_limit_of_a_row_is_that_of_its_inner_loop() -> None:
+    assert limit(TIMED, ACC16) == 8 * 4  # a register of eight outputs, four products each, per step
+    assert limit(TIMED, replace(ACC16, name="gemm_u8s8_avx512bw_acc16", tile_n=32, tile_m=12)) == 16 * 4 / 2.5
+    assert limit(TIMED, ROWS["add_u8_avx2"]) is None
+
+
+def test_every_native_row_was_timed_for_the_shipped_costs(native_names: list[str]) -> None:
+    assert set(native_names) - {"copy_u8_scalar"} <= set(shipped_costs().rows)
+
+
+@pytest.fixture
+def native_names() -> list[str]:
+    pytest.importorskip("oaq.kernels._native")
+    from oaq.kernels.table import native_rows
+
+    return [row.name for row in native_rows()]
