@@ -184,7 +184,9 @@ def rows_of(made: Sequence[Subject]) -> tuple[tuple[tuple[str, str], ...], ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, write the result file and the picture."""
-    parser = argparse.ArgumentParser("python -m benchmarks.cost_model", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.cost_model", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", default=list(DEFAULT), metavar="NETWORK", help=", ".join(DEFAULT))
     parser.add_argument("--costs", default="shipped", help="shipped, calibrated or a file (default: shipped)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="quantized networks: read from here, or written")

@@ -1,4 +1,4 @@
-"""Costs of a made-up CPU, in round numbers: tests of budgets must not change whenever the shipped costs are measured."""
+"""Costs of a made-up CPU, in round numbers: tests of budgets must not change with every calibration."""
 
 from __future__ import annotations
 
