@@ -71,15 +71,36 @@ def test_a_reshape_is_no_work() -> None:
     assert other_work(ops.Reshape((8,)), [(2, 2, 2)], (8,), NEAR) == {}
 
 
-def test_loads_cross_lines_where_pixels_do_not_begin_on_one() -> None:
+def test_pixels_touch_two_lines_where_they_do_not_begin_on_one() -> None:
     row = ROWS["depthwise_u8s8_avx2_acc16"]
 
     def crossings(channels: int) -> float:
         site = Site((4, 4, channels), (4, 4, channels), (3, 3), (1, 1), (1, 1, 1, 1), groups=channels)
         work = sum_work(row, site, one_run(row, site, 9), NEAR)
-        return work["crossings"] / work["steps"]
+        return work["crossings"] / work["copies"]
 
     assert [crossings(c) for c in (64, 96, 144, 40, 33)] == [0, 0, 0.25, 0.375, 31 / 64]
+
+
+def test_depthwise_layers_without_code_of_their_own_go_through_loops() -> None:
+    row = ROWS["depthwise_u8s8_avx2_acc16"]
+
+    def loops(side: int, dilation: int = 1, again: int = 0) -> float:
+        pad = dilation * (side // 2)
+        site = Site((12, 12, 32), (12, 12, 32), (side, side), (1, 1), (pad,) * 4, (dilation, dilation), 32)  # type: ignore[arg-type]
+        runs = one_run(row, site, side * side)
+        return sum_work(row, site, replace(runs, issues=runs.issues + again), NEAR)["loops"]
+
+    assert loops(3) == loops(5) == 0
+    assert loops(7) == 144 * 25
+    assert loops(3, dilation=2) == 144 * 5
+    assert loops(3, again=1) == 144 * 6
+
+
+def test_depthwise_lines_are_gathered_once() -> None:
+    row = ROWS["depthwise_u8s8_avx2_acc16"]
+    site = Site((12, 10, 64), (6, 5, 64), (3, 3), (2, 2), (1, 0, 1, 0), groups=64)
+    assert sum_work(row, site, one_run(row, site, 9), NEAR)["copies"] == 2 * 12 * 10
 
 
 def test_a_row_that_spills_at_every_step_is_interrupted_by_split_steps_only() -> None:

@@ -5,24 +5,25 @@ native code, so that its seconds mean something:
 
 =========  ============================================================================================================
 steps      inner steps, per position and register of outputs (gemm) or tile of channels (depthwise)
-cut        the same again in depthwise layers whose tiles have several runs: they go through a loop
+loops      the same again in depthwise layers that have no code of their own: other windows than 3x3 and 5x5, dilated
+           ones, split steps
 turns      steps per group of positions: what a step costs besides its products, loading weights above all
 spills     narrow sums added into s32 and cleared, before the last run
 starts     runs begun, once per group of positions (gemm) or line of outputs (depthwise)
 outputs    registers of results that leave: bias, requantization, store
 one_by_one results requantized by scalar code: a multiplier of 1 or more, fixed point
 tails      tiles of which only a part exists, per position
-copies     16-byte pieces of operands gathered for windows inside the image
+copies     pieces of operands gathered: 16 bytes of a window inside the image (gemm), a pixel of a tile (depthwise)
 taps       pixels of operands gathered one by one, at the border or for one group of several
-lines      lines of outputs (depthwise: per tile, and each output at the border of a line counts as one)
+lines      lines of outputs, per tile (depthwise)
 weights    bytes of weights that come from beyond the second cache
 once       the same where each is used for one group of positions only: nothing hides their way
 far        bytes of inputs and outputs that the second cache does not hold all at once
-reads      bytes of operands brought to the first cache (depthwise), or read under every position of a window
+reads      values read, under every position of a window
 values     values written
 blends     values mixed of four (bilinear), or gathered from far apart (depth to space)
 places     pixels visited
-crossings  vector loads of operands that touch two cache lines, because pixels do not begin on one
+crossings  pixels gathered (depthwise) that touch two cache lines, because they do not begin on one
 call       1
 =========  ============================================================================================================
 """
@@ -41,12 +42,14 @@ from oaq.program import ops
 Work = Mapping[str, float]
 Shape = tuple[int, ...]
 KINDS: Final = (
-    *("steps", "cut", "turns", "spills", "starts", "outputs", "one_by_one", "tails", "copies", "taps", "lines"),
+    *("steps", "loops", "turns", "spills", "starts", "outputs", "one_by_one", "tails", "copies", "taps", "lines"),
     *("weights", "once", "far", "reads", "values", "blends", "places", "crossings", "call"),
 )
 """Everything that is counted."""
 LINE = 64
 """Bytes of a cache line."""
+STRAIGHT = ((3, 3), (5, 5))
+"""Windows whose depthwise steps are written out one after another."""
 CHUNK = 16
 """Bytes that one copy of operands moves."""
 
@@ -180,16 +183,18 @@ def _gathered(site: Site) -> dict[str, float]:
 
 def _depthwise(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     positions = site.positions
+    own = site.kernel in STRAIGHT and site.dilation == (1, 1) and runs.issues == runs.tiles * runs.steps
+    lines = (site.y[0] - 1) * site.stride[0] + (site.kernel[0] - 1) * site.dilation[0] + 1
+    copies = runs.tiles * min(lines, site.x[0]) * site.x[1]
     return {
         "steps": float(positions * runs.issues),
-        "cut": float(positions * runs.issues) if runs.segments > runs.tiles else 0.0,
+        "loops": 0.0 if own else float(positions * runs.issues),
         "spills": float(positions * (runs.segments - runs.tiles)),
         "outputs": float(positions * runs.tiles),
-        "lines": float(site.y[0] * runs.tiles * (1 + site.y[1] - site.inside)),
-        "places": float(site.y[0] * site.kernel[0] * (site.x[1] + site.padding[2] + site.padding[3])),
-        "reads": float(site.y[0] * site.kernel[0] * site.x[1] * site.x[2]),
+        "lines": float(site.y[0] * runs.tiles),
         "tails": float(positions * (site.y[2] % row.tile_n > 0)),
-        "crossings": positions * runs.issues * _crossing(site.x[2], row.tile_n),
+        "copies": float(copies),
+        "crossings": copies * _crossing(site.x[2], row.tile_n),
     }
 
 
