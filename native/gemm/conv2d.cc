@@ -122,6 +122,7 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   call.hi = how.clamp_hi;
   call.zero = how.zero;
   call.lo = how.clamp_lo;
+  call.whole = how.zero == 0 && how.clamp_lo == 0 && how.clamp_hi == 255;
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const int first = (tile - group * group_tiles_) * row_.tile_n;
