@@ -9,27 +9,35 @@ namespace oaq {
 namespace {
 
 constexpr int kChunk = 16;
-static_assert(kChunk <= static_cast<int>(kSlack));
-
-// Copies `bytes` and up to 15 more, without the call that a copy of unknown size is. What is written too much lies
-// where the next line goes, or between two positions.
-inline void copy_over(std::uint8_t* to, const std::uint8_t* from, int bytes) {
-  for (int at = 0; at < bytes; at += kChunk) std::memcpy(to + at, from + at, kChunk);
-}
+static_assert(kChunk <= kCopySlack && kCopySlack <= static_cast<int>(kSlack));
 
 }  // namespace
 
-Patches::Patches(const Window& window, const Place& x, const Place& y, int groups, int step, int zero_point)
+// Without the call that a copy of unknown size is. What is written too much lies where the next line goes, or between
+// two positions.
+void copy_lines(const LineCopies& lines) {
+  const std::uint8_t* from = lines.from;
+  std::uint8_t* to = lines.to;
+  for (int i = 0; i < lines.count; ++i, from += lines.from_stride, to += lines.to_stride)
+    for (int at = 0; at < lines.bytes; at += kChunk) std::memcpy(to + at, from + at, kChunk);
+}
+
+Patches::Patches(const Window& window, const Place& x, const Place& y, int groups, const Row& row, int zero_point)
     : window_(window),
       height_(x.height),
       width_(x.width),
       channels_(x.channels),
       group_channels_(x.channels / groups),
       y_width_(y.width),
-      zero_point_(static_cast<std::uint8_t>(zero_point)) {
+      zero_point_(static_cast<std::uint8_t>(zero_point)),
+      copy_(copy_lines) {
+#ifdef OAQ_X86
+  if (row.isa != Isa::kScalar) copy_ = copy_lines_avx2;  // every other one has AVX2
+#endif
+  const int step = row.sums.step;
   const int k = window.taps() * group_channels_;
   bytes_ = (k + step - 1) / step * step;
-  stride_ = static_cast<std::size_t>(bytes_ + kChunk);
+  stride_ = static_cast<std::size_t>(bytes_ + kCopySlack);
   const bool every = window.stride[0] == 1 && window.stride[1] == 1;
   const int* padding = window.padding;
   // Neighbours in the window are neighbours in memory only if the group has all channels.
@@ -71,7 +79,7 @@ void Patches::gather_inside(const std::uint8_t* x, int row, int column, int coun
       continue;
     }
     const std::uint8_t* from = x + (static_cast<std::ptrdiff_t>(line) * width_ + first) * channels_;
-    for (int i = 0; i < count; ++i, at += stride_, from += x_step) copy_over(at, from, line_bytes);
+    copy_({from, x_step, at, static_cast<std::ptrdiff_t>(stride_), count, line_bytes});
   }
 }
 

@@ -5,12 +5,13 @@
 #include <cstdint>
 
 #include "conv/conv.h"
+#include "conv/copy_lines.h"
 
 namespace oaq {
 
 class Patches {
  public:
-  Patches(const Window& window, const Place& x, const Place& y, int groups, int step, int zero_point);
+  Patches(const Window& window, const Place& x, const Place& y, int groups, const Row& row, int zero_point);
 
   // Bytes of one position: K, filled up to a whole step.
   int bytes() const { return bytes_; }
@@ -40,6 +41,7 @@ class Patches {
   int first_inside_, end_inside_;  // outputs of a line whose taps are neighbours that all lie on the line
   std::size_t stride_;
   std::uint8_t zero_point_;
+  CopyLines copy_;
   bool direct_;
 };
 

@@ -61,7 +61,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
       kernel_(gemm_kernel(*spec.row)),
       x_(spec.x),
       y_(spec.y),
-      patches_(spec.window, spec.x, spec.y, spec.groups, spec.row->sums.step, spec.x_zero_point),
+      patches_(spec.window, spec.x, spec.y, spec.groups, *spec.row, spec.x_zero_point),
       groups_(spec.groups),
       outputs_(spec.y.channels / spec.groups),
       group_tiles_(divided_up(spec.y.channels / spec.groups, spec.row->tile_n)),
