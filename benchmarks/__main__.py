@@ -3,7 +3,7 @@
 Each compares outputs with the reference before it times anything and takes turns with its peers. A benchmark whose
 run was disturbed keeps its old result file; the others go on, and the exit code is 1.
 
-    python -m benchmarks [--prepare] [micro kernels networks session]
+    python -m benchmarks [--prepare] [micro kernels networks litert session]
 
 ``--prepare`` only quantizes and exports the networks (minutes of work that need no quiet machine), into build/bench.
 """
@@ -23,6 +23,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "micro": (),
     "kernels": (),
     "networks": ("--keep", KEEP),
+    "litert": (),
     "session": (),
 }
 """Module and arguments, in the order in which they run; each in a process of its own."""

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.child import child
-from oaq.report.peers import onnxruntime_peer, openvino_peer
+from benchmarks.peers import RUNTIMES
 
 Batch = NDArray[np.float32]
-PEERS = {"onnxruntime": onnxruntime_peer, "openvino": openvino_peer}
 
 
 def outputs(model: Path, x: Batch, isa: str = "", *, runtime: str = "openvino", threads: int = 1) -> Batch:
@@ -26,7 +25,7 @@ def outputs(model: Path, x: Batch, isa: str = "", *, runtime: str = "openvino", 
         model: ONNX file that takes one sample at a time.
         x: (N, C, H, W).
         isa: for oneDNN: "AVX2", "AVX512_CORE"; "" does not hold it.
-        runtime: one of ``PEERS``.
+        runtime: one of ``RUNTIMES``.
         threads: of the runtime.
 
     Raises:
@@ -44,5 +43,5 @@ def outputs(model: Path, x: Batch, isa: str = "", *, runtime: str = "openvino", 
 
 if __name__ == "__main__":
     name, path, inputs, where, count = sys.argv[1:]
-    peer = PEERS[name](Path(path), "int8", int(count))
+    peer = RUNTIMES[name](Path(path), "int8", int(count))
     np.save(where, np.concatenate([peer.run(sample[None]) for sample in np.load(inputs)]))

@@ -106,8 +106,7 @@ def watched(subject: Subject, threads: int, rounds: int, openvino: bool) -> tupl
             pinned=cpus,
             progress=lambda done: say.track(done, f"{subject.name}, {threads} thread(s)"),
         )
-        spreads = [(one.high_ms - one.low_ms) / one.median_ms for one in latency.timings]
-        return latency, watch.disturbance(spreads)
+        return latency, watch.disturbance([one.spread for one in latency.timings])
 
 
 def _files(subject: Subject, folder: Path) -> dict[str, Path]:

@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.peers import RUNTIMES
 from oaq.report.latency import turn
-from oaq.report.peers import Peer, onnxruntime_peer, openvino_peer
+from oaq.report.peers import Peer
 
 
 class ProcessPeer:
@@ -29,7 +30,7 @@ class ProcessPeer:
     def __init__(
         self,
         model: Path,
-        x: NDArray[np.float32],
+        x: NDArray[np.generic],
         runtime: str,
         precision: str,
         threads: int,
@@ -90,7 +91,7 @@ class ProcessPeer:
         return json.loads(line)["answer"]
 
 
-def serve(peer: Peer, x: NDArray[np.float32]) -> None:
+def serve(peer: Peer, x: NDArray[Any]) -> None:
     """Answer requests until the parent closes the pipe. Only JSON goes to the real standard output."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a runtime that prints does not garble the protocol
@@ -110,5 +111,4 @@ def serve(peer: Peer, x: NDArray[np.float32]) -> None:
 
 if __name__ == "__main__":
     model, given, runtime, precision, threads = sys.argv[1:]
-    make = {"onnxruntime": onnxruntime_peer, "openvino": openvino_peer}[runtime]
-    serve(make(Path(model), precision, int(threads)), np.load(given))
+    serve(RUNTIMES[runtime](Path(model), precision, int(threads)), np.load(given))

@@ -41,10 +41,7 @@ def block(folder: Path = RESULTS) -> str:
 def _beside_peers(cpu: str, threads: int, results: Mapping[str, Result]) -> str:
     """Whole networks beside other runtimes: time, and precision on the very sample that is timed."""
     columns = {
-        name: {
-            _name(one): f"{one.median_ms:.2f} ms, {one.note.rpartition('; ')[2].removesuffix(' against float')}"
-            for one in (result.latency.timings if result.latency else ())
-        }
+        name: {_name(one): _timed(one) for one in (result.latency.timings if result.latency else ())}
         for name, result in results.items()
     }
     lines = list(dict.fromkeys(line for column in columns.values() for line in column))
@@ -53,8 +50,13 @@ def _beside_peers(cpu: str, threads: int, results: Mapping[str, Result]) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     how = ", ".join(f"`{result.command}`" for result in results.values())
     unit = f"{threads} thread{'s' if threads > 1 else ''}, batch 1"
-    said = "median time, and logit SQNR against float on the photo that is timed"
+    said = "median time, and logit SQNR against float, if there is a float network, on the photo that is timed"
     return f"{cpu}, {unit}: {said}. Made by {how}.\n\n{table}\n"
+
+
+def _timed(one: Timing) -> str:
+    precision, against, _ = one.note.rpartition("; ")[2].partition(" against float")
+    return f"{one.median_ms:.2f} ms, {precision}" if against else f"{one.median_ms:.2f} ms"
 
 
 def _machine(cpu: str, results: Mapping[str, Result]) -> str:

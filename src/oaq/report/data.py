@@ -253,6 +253,11 @@ class Timing:
     repeats: int
     note: str = ""
 
+    @property
+    def spread(self) -> float:
+        """By how much repeats disagree: the interquartile range over the median."""
+        return (self.high_ms - self.low_ms) / self.median_ms
+
 
 @dataclass(frozen=True)
 class Latency:
