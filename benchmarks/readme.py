@@ -1,5 +1,7 @@
 """The figures and the picture of README.md, written from the result files: ``python -m benchmarks.readme``.
 
+It writes the tables of docs/performance.md as well, so that one command brings documents up to date.
+
 Nothing is typed by hand between the two markers; a test compares.
 """
 
@@ -10,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, Result, load
+from benchmarks.performance_table import main as tabulate
 from benchmarks.plot import PICTURE, SAID
 from benchmarks.plot import main as draw
 from oaq.program.atomic import write_atomically
@@ -93,8 +96,9 @@ def replaced(text: str, content: str) -> str:
 
 
 def main() -> int:
-    """Rewrite the picture and README.md."""
+    """Rewrite the picture, the tables of docs/performance.md and README.md."""
     draw()
+    tabulate()
     text = README.read_text(encoding="utf-8")
     write_atomically(README, [replaced(text, block()).encode()])
     return 0

@@ -1,0 +1,123 @@
+"""The tables of docs/performance.md, written from the result files: ``python -m benchmarks.performance_table``.
+
+Nothing is typed by hand between the markers; a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.harness import RESULTS, Result, load
+from oaq.program.atomic import write_atomically
+from oaq.report.data import Latency
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+MARKED = re.compile(r"(<!-- (?P<name>[a-z0-9-]+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
+LONGEST = 64
+"""The run of results/kernels.json that stands for no spill at all: the layer's whole K."""
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """In Markdown; every column but the first to the right."""
+    rows = [head, ["---", *("---:" for _ in head[1:])], *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _stamp(name: str, result: Result) -> str:
+    env = result.environment
+    said = f"; {result.notes[-1]}" if result.notes else ""
+    return f"`benchmarks/results/{name}.json`: {env.cpu}, {env.compiler.split(' Release')[0]}{said}."
+
+
+def loops(folder: Path) -> str:
+    """Every matrix row: what ports allow, the loop alone, the loop in a layer."""
+    micro, kernels = load(folder / "micro.json"), load(folder / "kernels.json")
+    layers = {(one["row"], one["run"]): float(one["gmacs"]) for one in map(dict, kernels.rows)}
+    lines = []
+    for one in map(dict, micro.rows):
+        if "limit" not in one:
+            continue
+        row, spilled = one["row"], one.get("spill every 8")
+        whole = layers.get((row, str(LONGEST)), layers.get((row, "0")))
+        eight = layers.get((row, "8"))
+        lines.append(
+            (
+                f"`{row}`",
+                one["limit"],
+                f"{one['kernel']} ({float(one['of the limit']):.2f})",
+                f"{spilled} ({float(one['spill every 8, of the limit']):.2f})" if spilled else "does not spill",
+                "-" if whole is None else f"{whole:.0f}",
+                "-" if eight is None else f"{eight:.0f}",
+            )
+        )
+    head = ("row", "port limit", "loop (of the limit)", "spill every 8 quads", "layer", "layer, spill every 8")
+    facts = "; ".join(f"{name} {value}" for name, value in micro.facts)
+    return f"{table(head, lines)}\n{facts}. {_stamp('micro', micro)} {_stamp('kernels', kernels)}\n"
+
+
+def networks(folder: Path) -> str:
+    """How many times as fast we are, per network."""
+    lines = []
+    for path in sorted(folder.glob("*-[0-9]t.json")):
+        result = load(path)
+        if result.latency is not None and result.benchmark == "networks":
+            name, _, threads = path.stem.rpartition("-")
+            lines.append((name, threads.removesuffix("t"), *_ratios(result.latency)))
+    head = (
+        "network",
+        "threads",
+        "the faster of OpenVINO and ONNX Runtime, int8, natively",
+        "OpenVINO held to AVX512_CORE, ours on AVX-512BW",
+        "OpenVINO held to AVX2, ours on AVX2",
+        "our own 32-bit sums, AVX2",
+        "our own exact sums, AVX2",
+    )
+    return table(head, lines)
+
+
+def _ratios(latency: Latency) -> list[str]:
+    times = {one.name: one.median_ms for one in latency.timings}
+    held = {one.isa: one.median_ms for one in latency.timings if not one.ours and ", held to " in one.name}
+    int8 = [one for one in latency.timings if not one.ours and one.precision == "int8" and ", held to" not in one.name]
+    pairs = (
+        (min((one.median_ms for one in int8), default=None), "oaq vnni"),
+        (held.get("avx512bw"), "oaq avx512bw"),
+        (held.get("avx2"), "oaq avx2"),
+        (times.get("oaq avx2, 32-bit sums"), "oaq avx2"),
+        (times.get("oaq avx2, exact"), "oaq avx2"),
+    )
+    return ["-" if other is None or name not in times else f"{other / times[name]:.2f}" for other, name in pairs]
+
+
+def compilers(folder: Path) -> str:
+    """Clang beside GCC, row by row."""
+    result = load(folder / "compilers.json")
+    rows = [dict(row) for row in result.rows]
+    head = ("row", *(key for key in rows[0] if key != "row"))
+    lines = [(f"`{row['row'].removesuffix(', run -')}`", *(row[key] for key in head[1:])) for row in rows]
+    return f"{table(head, lines)}\n{_stamp('compilers', result)}\n"
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {"loops": loops, "compilers": compilers, "networks": networks}
+
+
+def replaced(text: str, folder: Path = RESULTS) -> str:
+    """``text`` with every marked block written anew.
+
+    Raises:
+        KeyError: there is no such block.
+    """
+    return MARKED.sub(lambda found: found[1] + BLOCKS[found["name"]](folder) + found[3], text)
+
+
+def main() -> int:
+    """Rewrite docs/performance.md."""
+    write_atomically(DOCUMENT, [replaced(DOCUMENT.read_text(encoding="utf-8")).encode()])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
