@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from oaq.errors import OaqError
 
 OTHERS, STOLEN, SPREAD = 0.03, 0.01, 0.10
 """More than this is evidently busy: shares of the CPUs' time, and the interquartile range over the median of the
 executor in the middle. A tick is 10 ms, so shares of runs of a second or more are known to about 1 %."""
+TRIES = 3
 BUSY_FIELDS = (0, 1, 2, 5, 6)
 """Of a CPU's line in /proc/stat: user, nice, system, irq, softirq."""
 STEAL_FIELD = 7
+T = TypeVar("T")
 
 
 class BusyMachine(OaqError):
@@ -53,14 +56,19 @@ class Disturbance:
         ]
         return f"repeats disagree by {middle:.1%} (quartiles, median executor; at most {most:.1%}); {'; '.join(shares)}"
 
+    @property
+    def quiet(self) -> bool:
+        """Whether figures of this run may be written."""
+        alone = (self.others or 0.0) <= OTHERS and (self.stolen or 0.0) <= STOLEN
+        return alone and median(self.spreads) <= SPREAD
+
     def require_quiet(self) -> None:
         """Nothing if the machine was quiet.
 
         Raises:
             BusyMachine: it was not.
         """
-        disturbed = (self.others or 0.0) > OTHERS or (self.stolen or 0.0) > STOLEN
-        if disturbed or median(self.spreads) > SPREAD:
+        if not self.quiet:
             raise BusyMachine(
                 f"the machine was busy: {self.words}; "
                 f"at most {SPREAD:.0%}, {OTHERS:.0%} and {STOLEN:.0%} are accepted. "
@@ -115,3 +123,13 @@ def _living(parent: int) -> Iterator[int]:
         if int(fields[1]) == parent:
             yield sum(int(field) for field in fields[11:15])
             yield from _living(int(path.parent.name))
+
+
+def until_quiet(measure: Callable[[], tuple[T, Disturbance]], tries: int = TRIES) -> tuple[T, Disturbance]:
+    """The first undisturbed of at most ``tries`` runs, else the last one."""
+    made, disturbance = measure()
+    for _ in range(tries - 1):
+        if disturbance.quiet:
+            break
+        made, disturbance = measure()
+    return made, disturbance

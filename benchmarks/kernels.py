@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.busy import Watch
+from benchmarks.busy import Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save, stamp
 from oaq import reference
 from oaq.errors import Mismatch
@@ -143,10 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", default="kernels", help="name of the file in benchmarks/results")
     given = parser.parse_args(arguments)
-    with pinned(1) as cpus:
+
+    def measured() -> tuple[list[Point], Disturbance]:
         watch = Watch(cpus)
         made = points(native_rows(), given.rounds)
-        disturbance = watch.disturbance([(p.high_ns - p.low_ns) / p.median_ns for p in made])
+        return made, watch.disturbance([(p.high_ns - p.low_ns) / p.median_ns for p in made])
+
+    with pinned(1) as cpus:
+        made, disturbance = until_quiet(measured)
     rows = tuple(
         tuple((key, f"{value:.4g}" if isinstance(value, float) else str(value)) for key, value in pairs)
         for pairs in ((*dataclasses.asdict(p).items(), ("gmacs", p.gmacs)) for p in made)

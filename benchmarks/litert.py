@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.busy import BusyMachine, Disturbance, Watch
+from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save, stamp
 from benchmarks.networks import WIDE
 from benchmarks.process_peer import ProcessPeer
@@ -104,16 +104,20 @@ def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbanc
         cpus = stack.enter_context(pinned(threads))
         contenders = [ours(name, one, x, law, threads) for name, one in plans.items()]
         contenders.append(theirs(model, imported, x, law, threads, stack))
-        watch = Watch(cpus)
-        latency = compare(
-            contenders,
-            threads=threads,
-            rounds=rounds,
-            baseline=contenders[-1].name,
-            pinned=cpus,
-            progress=lambda done: say.track(done, f"{model.stem}, {threads} thread(s)"),
-        )
-        return latency, watch.disturbance([one.spread for one in latency.timings])
+
+        def measured() -> tuple[Latency, Disturbance]:
+            watch = Watch(cpus)
+            latency = compare(
+                contenders,
+                threads=threads,
+                rounds=rounds,
+                baseline=contenders[-1].name,
+                pinned=cpus,
+                progress=lambda done: say.track(done, f"{model.stem}, {threads} thread(s)"),
+            )
+            return latency, watch.disturbance([one.spread for one in latency.timings])
+
+        return until_quiet(measured)
 
 
 def main() -> int:

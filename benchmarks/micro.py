@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.busy import Watch
+from benchmarks.busy import Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save, stamp
 from oaq.cli import say
 from oaq.errors import Mismatch
@@ -292,11 +292,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=40)
     given = parser.parse_args(arguments)
     native = module()
+
+    def measured() -> tuple[list[Point], Disturbance]:
+        watch = Watch(cpus)
+        made = measure(subjects(native), given.rounds)
+        return made, watch.disturbance([(one.high - one.low) / one.median for one in made])
+
     with pinned(1) as cpus:
-        seen = Watch(cpus)
         cycle = min(native.time_cycles(1_000_000) for _ in range(20)) / 1_000_000
-        points = measure(subjects(native), given.rounds)
-    busy = seen.disturbance([(one.high - one.low) / one.median for one in points])
+        points, busy = until_quiet(measured)
     lines = summary(points)
     each = [
         (

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.busy import BusyMachine, Disturbance, Watch
+from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
 from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.process_peer import ProcessPeer
@@ -96,17 +96,21 @@ def watched(subject: Subject, threads: int, rounds: int, openvino: bool) -> tupl
         peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads)]
         peers += _openvino(files, (subject.x, expected), threads, stack) if openvino else []
         baseline = next(one.name for one in peers if one.precision == "int8")
-        watch = Watch(cpus)
-        latency = compare(
-            [*ours, *peers],
-            threads=threads,
-            batch=len(subject.x),
-            rounds=rounds,
-            baseline=baseline,
-            pinned=cpus,
-            progress=lambda done: say.track(done, f"{subject.name}, {threads} thread(s)"),
-        )
-        return latency, watch.disturbance([one.spread for one in latency.timings])
+
+        def measured() -> tuple[Latency, Disturbance]:
+            watch = Watch(cpus)
+            latency = compare(
+                [*ours, *peers],
+                threads=threads,
+                batch=len(subject.x),
+                rounds=rounds,
+                baseline=baseline,
+                pinned=cpus,
+                progress=lambda done: say.track(done, f"{subject.name}, {threads} thread(s)"),
+            )
+            return latency, watch.disturbance([one.spread for one in latency.timings])
+
+        return until_quiet(measured)
 
 
 def _files(subject: Subject, folder: Path) -> dict[str, Path]:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from benchmarks import busy, harness
-from benchmarks.busy import OTHERS, SPREAD, STOLEN, BusyMachine, Disturbance, Watch
+from benchmarks.busy import OTHERS, SPREAD, STOLEN, BusyMachine, Disturbance, Watch, until_quiet
 from tests.report import samples
 
 QUIET = Disturbance(others=OTHERS, stolen=STOLEN, spreads=(0.01, SPREAD, 0.9), seconds=1.0)
@@ -37,6 +37,18 @@ def test_a_run_at_every_limit_is_quiet_and_one_noisy_executor_is_no_disturbance(
 def test_one_step_beyond_a_limit_is_busy(disturbed: Disturbance) -> None:
     with pytest.raises(BusyMachine, match="Nothing was written; run again when nothing else runs"):
         disturbed.require_quiet()
+
+
+@pytest.mark.parametrize(("disturbed", "kept"), [(0, 0), (2, 2), (9, 2)])
+def test_a_disturbed_run_is_tried_again_and_then_given_up(disturbed: int, kept: int) -> None:
+    runs = iter(range(10))
+
+    def measure() -> tuple[int, Disturbance]:
+        index = next(runs)
+        return index, Disturbance(0.5 if index < disturbed else 0.0, 0.0, (0.0,), 1.0)
+
+    made, seen = until_quiet(measure, tries=3)
+    assert (made, seen.quiet) == (kept, disturbed < 3)
 
 
 def test_the_words_say_by_how_much_repeats_disagree_and_who_took_the_cpu() -> None:
