@@ -46,7 +46,10 @@ def test_windows_gather_their_operands_line_by_line_and_at_the_border_pixel_by_p
     site = Site((10, 10, 24), (10, 10, 16), (3, 3), (1, 1), (1, 1, 1, 1))
     work = sum_work(ACC16, site, one_run(ACC16, site, 216), NEAR)
     assert site.inside == 8
-    assert work["copies"] == 80 * 3 * 5  # 72 bytes a line are five pieces of sixteen
+    assert work["lines"] == 80 * 3
+    assert work["copies"] == 80 * 3 * 3  # 72 bytes a line are three pieces of thirty-two, five of sixteen
+    scalar = ROWS["gemm_u8s8_scalar"]
+    assert sum_work(scalar, site, one_run(scalar, site, 216), NEAR)["copies"] == 80 * 3 * 5
     assert work["taps"] == 20 * 9
     grouped = replace(site, groups=2)
     assert sum_work(ACC16, grouped, one_run(ACC16, grouped, 108), NEAR)["taps"] == 100 * 2 * 9

@@ -13,9 +13,9 @@ starts     runs begun, once per group of positions (gemm) or line of outputs (de
 outputs    registers of results that leave: bias, requantization, store
 one_by_one results requantized by scalar code: a multiplier of 1 or more, fixed point
 tails      tiles of which only a part exists, per position
-copies     pieces of operands gathered: 16 bytes of a window inside the image (gemm), a pixel of a tile (depthwise)
+copies     pieces of operands gathered: 32 bytes of a window inside the image (gemm), a pixel of a tile (depthwise)
 taps       pixels of operands gathered one by one, at the border or for one group of several
-lines      lines of outputs, per tile (depthwise)
+lines      lines of windows gathered (gemm), lines of outputs per tile (depthwise)
 weights    bytes of weights that come from beyond the second cache
 once       the same where each is used for one group of positions only: nothing hides their way
 far        bytes of inputs and outputs that the second cache does not hold all at once
@@ -50,7 +50,7 @@ LINE = 64
 """Bytes of a cache line."""
 STRAIGHT = ((3, 3), (5, 5))
 """Windows whose depthwise steps are written out one after another."""
-CHUNK = 16
+SCALAR_CHUNK, CHUNK = 16, 32
 """Bytes that one copy of operands moves."""
 
 
@@ -165,18 +165,20 @@ def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
         "starts": float(groups * runs.segments),
         "outputs": float(positions * registers),
         "tails": float(positions * site.groups * (per_group % width > 0)),
-        **_gathered(site),
+        **_gathered(row, site),
     }
 
 
-def _gathered(site: Site) -> dict[str, float]:
+def _gathered(row: KernelRow, site: Site) -> dict[str, float]:
     if site.is_direct:
         return {}
     rows, columns = site.kernel
+    chunk = SCALAR_CHUNK if row.isa == "scalar" else CHUNK
     together = site.groups == 1 and site.dilation[1] == 1
     inside = site.y[0] * site.inside if together else 0
     return {
-        "copies": float(inside * rows * -(-columns * site.x[2] // CHUNK)),
+        "lines": float(inside * rows),
+        "copies": float(inside * rows * -(-columns * site.x[2] // chunk)),
         "taps": float((site.positions - inside) * site.groups * rows * columns),
     }
 
