@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from oaq import reference
-from oaq.calibration import calibrate
+from oaq.calibration import calibrate, measure
 from oaq.calibration.cases import LEAST, MOST, RUNS, Case, depthwise_cases, gemm_cases
 from oaq.calibration.course import held, open_course, program_of
 from oaq.calibration.measure import COLD_BYTES, cases_of, in_courses, work_of
 from oaq.calibration.other_cases import BY_FAMILY
 from oaq.errors import ConfigError
 from oaq.kernels.cost import memory_of
+from oaq.kernels.cost_files import load_costs, save_costs
+from oaq.kernels.cpu import cpu_name
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.kernels.work import KINDS, Memory
 from oaq.program import ops
@@ -109,6 +114,29 @@ def test_courses_share_the_cases_and_do_not_fit_a_second_cache() -> None:
     assert len(courses) > 1
     assert sorted(map(id, (case for course in courses for case in course))) == sorted(map(id, cases))
     assert all(memory_of(program_of(course), 1 << 20).cold for course in courses)
+
+
+def test_a_calibration_covers_its_rows_and_is_a_table_that_plans_can_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    families = ("lookup", "add", "depthwise")
+    rows = [row for row in HERE if row.family in families and (row.family != "depthwise" or row.isa == "scalar")]
+    monkeypatch.setattr(measure, "native_rows", lambda: tuple(rows))
+    steps: list[str] = []
+
+    def watch(items: Iterable[int], label: str) -> Iterable[int]:
+        steps.append(label)
+        return items
+
+    found = calibrate(1, watch)
+    assert steps == ["prepare", "measure"]
+    assert set(found.table.rows) == set(found.fits) == {row.name for row in rows}
+    assert all(cost > 0 for costs in found.table.rows.values() for cost in costs.values())
+    assert all(found.table.rows.values())
+    assert found.table.cpu == cpu_name()
+    assert {"date", "commit", "compiler"} <= dict(found.table.stamp).keys()
+    save_costs(found.table, tmp_path / "costs.json")
+    assert load_costs(tmp_path / "costs.json").rows.keys() == found.table.rows.keys()
 
 
 def test_no_rounds_are_no_calibration() -> None:
