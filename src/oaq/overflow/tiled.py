@@ -98,9 +98,12 @@ class Tiled:
 
     def bounds(self, accumulator: Accumulator) -> StepBounds:
         """Of every (tile, step), flattened to X = T * Q."""
-        tile, step = np.divmod(np.arange(self.tiles * self.steps), self.steps)
+        size = (self.tiles, self.steps)
         weight = self.weight.reshape(-1, *self.weight.shape[2:])
-        return step_bounds(weight, *self.operands(tile, step), accumulator, step)
+        low, high = (
+            np.broadcast_to(x, (*size, *x.shape[2:])).reshape(-1, *x.shape[2:]) for x in (self.x_lo, self.x_hi)
+        )
+        return step_bounds(weight, low, high, accumulator, np.tile(np.arange(self.steps), self.tiles))
 
 
 def shape_of(weight: Ints, x_lo: Ints, x_hi: Ints, step: int, tile: tuple[int, int]) -> Shape:
