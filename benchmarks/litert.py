@@ -18,42 +18,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
-from benchmarks.harness import Result, save, stamp
+from benchmarks.busy import Disturbance
+from benchmarks.harness import Result, stamp
 from benchmarks.networks import WIDE
 from benchmarks.process_peer import ProcessPeer
+from benchmarks.side_by_side import timed, written
 from benchmarks.tflite_equality import as_held, prepared, runs, with_every_output
 from oaq import reference
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import Imported
-from oaq.cli import say
-from oaq.kernels.plan import Plan, plan
+from oaq.kernels.plan import plan
 from oaq.kernels.table import cpu_isas
 from oaq.overflow.settle import settle
-from oaq.report.comparison import Contender, compare
+from oaq.report.comparison import Contender, session_contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned, turn
-from oaq.report.text import latency_table, render
 from oaq.runtime import Session
 from recipes.data.quantized import efficientnet_lite3
 
 Integers = NDArray[np.uint8]
-
-
-def ours(name: str, one: Plan, x: Integers, law: Integers, threads: int) -> Contender:
-    """A plan as a session."""
-    session = Session(one, threads=threads)
-    return Contender(
-        name=name,
-        ours=True,
-        precision="int8",
-        isa=one.isa,
-        take=turn(lambda: session.run_integers(x)),
-        outputs=lambda: session.run_integers(x)[0],
-        reference=law,
-        least_sqnr_db=None,
-        against="the integer reference",
-    )
 
 
 def theirs(model: Path, imported: Imported, x: Integers, law: Integers, threads: int, stack: ExitStack) -> Contender:
@@ -102,22 +85,13 @@ def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbanc
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
     with ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))
-        contenders = [ours(name, one, x, law, threads) for name, one in plans.items()]
+        contenders = []
+        for name, one in plans.items():
+            session = Session(one, threads=threads)
+            take = turn(lambda session=session: session.run_integers(x))
+            contenders.append(session_contender(name, session, take, ((x,), law)))
         contenders.append(theirs(model, imported, x, law, threads, stack))
-
-        def measured() -> tuple[Latency, Disturbance]:
-            watch = Watch(cpus)
-            latency = compare(
-                contenders,
-                threads=threads,
-                rounds=rounds,
-                baseline=contenders[-1].name,
-                pinned=cpus,
-                progress=lambda done: say.track(done, f"{model.stem}, {threads} thread(s)"),
-            )
-            return latency, watch.disturbance([one.spread for one in latency.timings])
-
-        return until_quiet(measured)
+        return timed(contenders, model.stem, threads=threads, rounds=rounds, baseline=contenders[-1].name, pinned=cpus)
 
 
 def main() -> int:
@@ -133,15 +107,10 @@ def main() -> int:
     refused = 0
     for threads in given.threads:
         latency, disturbance = measure(model, threads, given.rounds)
-        say.words(render([latency_table(latency)]))
         facts = (("network", model.name), ("weights", "the vendor's integers"))
         command = " ".join(["python -m benchmarks.litert", *sys.argv[1:]])
         result = Result("litert", command, stamp(), latency, facts, notes=(disturbance.words,))
-        try:
-            say.words(str(save(result, f"{model.stem.replace('_', '-')}-{threads}t", disturbance=disturbance)))
-        except BusyMachine as busy:
-            refused += 1
-            say.warn(str(busy))
+        refused += not written(result, f"{model.stem.replace('_', '-')}-{threads}t", disturbance)
     return min(refused, 1)
 
 

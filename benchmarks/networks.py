@@ -27,21 +27,21 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
+from benchmarks.busy import Disturbance
 from benchmarks.float_onnx import export_float, run_float
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, stamp
 from benchmarks.process_peer import ProcessPeer
+from benchmarks.side_by_side import timed, written
 from oaq.cli import images, models, say
 from oaq.cli.images import Batches
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
 from oaq.ptq.quantize import quantize
-from oaq.report.comparison import Contender, compare, our_contenders, peer_contender
+from oaq.report.comparison import Contender, our_contenders, peer_contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
 from oaq.report.peers import Peer, onnxruntime_peer, quantize_by_onnxruntime
-from oaq.report.text import latency_table, render
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
 
@@ -96,21 +96,15 @@ def watched(subject: Subject, threads: int, rounds: int, openvino: bool) -> tupl
         peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads)]
         peers += _openvino(files, (subject.x, expected), threads, stack) if openvino else []
         baseline = next(one.name for one in peers if one.precision == "int8")
-
-        def measured() -> tuple[Latency, Disturbance]:
-            watch = Watch(cpus)
-            latency = compare(
-                [*ours, *peers],
-                threads=threads,
-                batch=len(subject.x),
-                rounds=rounds,
-                baseline=baseline,
-                pinned=cpus,
-                progress=lambda done: say.track(done, f"{subject.name}, {threads} thread(s)"),
-            )
-            return latency, watch.disturbance([one.spread for one in latency.timings])
-
-        return until_quiet(measured)
+        return timed(
+            [*ours, *peers],
+            subject.name,
+            threads=threads,
+            rounds=rounds,
+            baseline=baseline,
+            pinned=cpus,
+            batch=len(subject.x),
+        )
 
 
 def _files(subject: Subject, folder: Path) -> dict[str, Path]:
@@ -245,14 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for threads in given.threads:
             latency, disturbance = watched(subject, threads, given.rounds, openvino)
             result = Result("networks", command, stamp(), latency, facts(subject), notes=(disturbance.words,))
-            sys.stdout.write(f"{subject.name}\n{render([latency_table(latency)])}\n")
-            try:
-                path = save(result, f"{subject.name}-{threads}t", disturbance=disturbance)
-            except BusyMachine as busy:
-                refused += 1
-                say.warn(str(busy))
-            else:
-                sys.stdout.write(f"{path}\n\n")
+            refused += not written(result, f"{subject.name}-{threads}t", disturbance)
     return min(refused, 1)
 
 

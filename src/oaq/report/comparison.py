@@ -142,13 +142,27 @@ def _session(
     known: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> Contender:
     session = Session(plan, threads=threads)
+    return session_contender(name, session, turn(lambda: session.run(x)), known)
+
+
+def session_contender(
+    name: str, session: Session, take: Turn, known: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
+) -> Contender:
+    """A session, checked integer by integer.
+
+    Args:
+        name: unique in the comparison.
+        session: prepared.
+        take: its turn.
+        known: the program's input integers, and the reference's first output for them.
+    """
     integers, law = known
     return Contender(
         name=name,
         ours=True,
         precision="int8",
-        isa=plan.isa,
-        take=turn(lambda: session.run(x)),
+        isa=session.plan.isa,
+        take=take,
         outputs=lambda: session.run_integers(integers)[0],
         reference=law,
         least_sqnr_db=None,

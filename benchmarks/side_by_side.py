@@ -1,0 +1,65 @@
+"""Contenders timed in turns while the machine is watched, and what comes of it written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
+from benchmarks.harness import Result, save
+from oaq.cli import say
+from oaq.report.comparison import Contender, compare
+from oaq.report.data import Latency
+from oaq.report.text import latency_table, render
+
+
+def timed(
+    contenders: Sequence[Contender],
+    name: str,
+    *,
+    threads: int,
+    rounds: int,
+    baseline: str,
+    pinned: tuple[int, ...],
+    batch: int = 1,
+) -> tuple[Latency, Disturbance]:
+    """Check and time everybody; tried again if the machine was busy.
+
+    Args:
+        contenders: prepared.
+        name: of what they compute, for the progress bar.
+        threads: of each.
+        rounds: counted.
+        baseline: name of the contender that ratios refer to.
+        pinned: CPUs this process is bound to.
+        batch: samples per call.
+
+    Raises:
+        Mismatch: a contender computes something else.
+    """
+
+    def once() -> tuple[Latency, Disturbance]:
+        watch = Watch(pinned)
+        latency = compare(
+            contenders,
+            threads=threads,
+            batch=batch,
+            rounds=rounds,
+            baseline=baseline,
+            pinned=pinned,
+            progress=lambda done: say.track(done, f"{name}, {threads} thread(s)"),
+        )
+        return latency, watch.disturbance([one.spread for one in latency.timings])
+
+    return until_quiet(once)
+
+
+def written(result: Result, name: str, disturbance: Disturbance) -> bool:
+    """Print the timings and write ``results/name.json``; False, and a warning, if the run was disturbed."""
+    if result.latency is not None:
+        say.words(f"{name}\n{render([latency_table(result.latency)])}")
+    try:
+        say.words(f"{save(result, name, disturbance=disturbance)}\n")
+    except BusyMachine as busy:
+        say.warn(str(busy))
+        return False
+    return True
