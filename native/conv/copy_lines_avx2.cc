@@ -4,7 +4,8 @@
 
 namespace oaq {
 
-void copy_lines_avx2(const LineCopies& lines) {
+void copy_lines_avx2(const LineCopies& given) {
+  const LineCopies lines = given;  // a copy, so that stores are known not to change it
   const std::uint8_t* from = lines.from;
   std::uint8_t* to = lines.to;
   for (int i = 0; i < lines.count; ++i, from += lines.from_stride, to += lines.to_stride)

@@ -15,7 +15,8 @@ static_assert(kChunk <= kCopySlack && kCopySlack <= static_cast<int>(kSlack));
 
 // Without the call that a copy of unknown size is. What is written too much lies where the next line goes, or between
 // two positions.
-void copy_lines(const LineCopies& lines) {
+void copy_lines(const LineCopies& given) {
+  const LineCopies lines = given;  // a copy, so that stores are known not to change it
   const std::uint8_t* from = lines.from;
   std::uint8_t* to = lines.to;
   for (int i = 0; i < lines.count; ++i, from += lines.from_stride, to += lines.to_stride)
