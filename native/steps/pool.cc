@@ -41,43 +41,61 @@ void raise_to(std::uint8_t* __restrict y, const std::uint8_t* __restrict x, std:
   for (std::size_t i = 0; i < count; ++i) y[i] = std::max(y[i], x[i]);
 }
 
-// The maximum over the lines of a window, for the whole line at once; then over the pixels of that.
+// The largest of what lies at each of `count` places, value by value; 0 where there is none. Three are read at once:
+// nearly every pool has three lines of three pixels.
+void largest(const std::uint8_t* const* x, int count, std::size_t bytes, std::uint8_t* __restrict y) {
+  if (!count) {
+    std::memset(y, 0, bytes);
+    return;
+  }
+  const std::uint8_t *a = x[0], *b = x[count > 1 ? 1 : 0], *c = x[count > 2 ? 2 : 0];
+  for (std::size_t i = 0; i < bytes; ++i) y[i] = std::max(std::max(a[i], b[i]), c[i]);
+  for (int place = 3; place < count; ++place) raise_to(y, x[place], bytes);
+}
+
+// The largest over the lines of a window, for the whole line at once; then over the pixels of that.
 class MaxPool : public Pool {
  public:
   MaxPool(const Place& x, const Place& y, const Window& window, Clamp clamp) : Pool(x, y, window), clamp_(clamp) {}
 
-  std::size_t scratch_bytes() const override { return lines(line_bytes()); }
+  std::size_t scratch_bytes() const override { return lines(line_bytes()) + lines(places_bytes()); }
 
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
     const Share share(y_.height, thread, threads);
+    auto** places = reinterpret_cast<const std::uint8_t**>(scratch + lines(line_bytes()));
     for (int row = static_cast<int>(share.begin); row < static_cast<int>(share.end); ++row) {
-      over_lines(arena + x_.offset, row, scratch);
-      over_pixels(scratch, arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels);
+      over_lines(arena + x_.offset, row, places, scratch);
+      over_pixels(scratch, places, arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels);
     }
   }
 
  private:
   std::size_t line_bytes() const { return static_cast<std::size_t>(x_.width) * static_cast<std::size_t>(x_.channels); }
-
-  void over_lines(const std::uint8_t* x, int row, std::uint8_t* most) const {
-    std::memset(most, clamp_.lo, line_bytes());
-    for (int i = 0; i < window_.kernel[0]; ++i) {
-      const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
-      if (line >= 0 && line < x_.height)
-        raise_to(most, x + static_cast<std::size_t>(line) * line_bytes(), line_bytes());
-    }
+  std::size_t places_bytes() const {
+    return static_cast<std::size_t>(std::max(window_.kernel[0], window_.kernel[1])) * sizeof(std::uint8_t*);
   }
 
-  void over_pixels(const std::uint8_t* most, std::uint8_t* y) const {
+  void over_lines(const std::uint8_t* x, int row, const std::uint8_t** places, std::uint8_t* most) const {
+    int count = 0;
+    for (int i = 0; i < window_.kernel[0]; ++i) {
+      const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
+      if (line >= 0 && line < x_.height) places[count++] = x + static_cast<std::size_t>(line) * line_bytes();
+    }
+    largest(places, count, line_bytes(), most);
+  }
+
+  void over_pixels(const std::uint8_t* most, const std::uint8_t** places, std::uint8_t* y) const {
     const auto channels = static_cast<std::size_t>(x_.channels);
-    const auto hi = static_cast<std::uint8_t>(clamp_.hi);
+    const auto lo = static_cast<std::uint8_t>(clamp_.lo), hi = static_cast<std::uint8_t>(clamp_.hi);
     for (int column = 0; column < y_.width; ++column, y += channels) {
-      std::memset(y, clamp_.lo, channels);
+      int count = 0;
       for (int j = 0; j < window_.kernel[1]; ++j) {
         const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
-        if (place >= 0 && place < x_.width) raise_to(y, most + static_cast<std::size_t>(place) * channels, channels);
+        if (place >= 0 && place < x_.width) places[count++] = most + static_cast<std::size_t>(place) * channels;
       }
-      for (std::size_t c = 0; c < channels; ++c) y[c] = std::min(y[c], hi);
+      largest(places, count, channels, y);
+      if (lo != 0 || hi != 255)
+        for (std::size_t c = 0; c < channels; ++c) y[c] = std::clamp(y[c], lo, hi);
     }
   }
 
