@@ -17,18 +17,20 @@ std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t c
                      std::uint8_t* y) {
   const __m256 a_scale = _mm256_set1_ps(how.a_scale), b_scale = _mm256_set1_ps(how.b_scale);
   const __m256i a_zero = _mm256_set1_epi32(how.a_zero), b_zero = _mm256_set1_epi32(how.b_zero);
-  const __m256 hi = _mm256_set1_ps(how.hi);
-  const __m128i zero = _mm_set1_epi16(static_cast<short>(how.zero));
-  const __m128i lo = _mm_set1_epi8(static_cast<char>(how.clamp_lo));
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(how.zero));
+  const __m256i lo = _mm256_set1_epi8(static_cast<char>(how.clamp_lo));
+  const __m256i hi = _mm256_set1_epi8(static_cast<char>(how.clamp_hi));
+  // Packing works within 128-bit lanes: dword 2 i of the result has the eights' first halves, 2 i + 1 their second.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const auto eight = [&](std::size_t at) {
-    const __m256 sum = _mm256_add_ps(real(a + at, a_zero, a_scale), real(b + at, b_zero, b_scale));
-    const __m256i whole = _mm256_cvtps_epi32(_mm256_min_ps(sum, hi));
-    return _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    return _mm256_cvtps_epi32(_mm256_add_ps(real(a + at, a_zero, a_scale), real(b + at, b_zero, b_scale)));
   };
   std::size_t at = 0;
-  for (; at + 16 <= count; at += 16) {
-    const __m128i low = _mm_adds_epi16(eight(at), zero), high = _mm_adds_epi16(eight(at + 8), zero);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(y + at), _mm_max_epu8(_mm_packus_epi16(low, high), lo));
+  for (; at + 32 <= count; at += 32) {
+    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(eight(at), eight(at + 8)), zero);
+    const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(eight(at + 16), eight(at + 24)), zero);
+    const __m256i bytes = _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(low, high), lo), hi);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + at), _mm256_permutevar8x32_epi32(bytes, order));
   }
   return at;
 }

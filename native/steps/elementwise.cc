@@ -9,21 +9,23 @@
 namespace oaq {
 namespace {
 
+constexpr float kLargestScale = 1 << 21;  // two products of it and an operand's 255 fit s32
+
 class Add : public Step {
  public:
   Add(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
-      : a_(a), b_(b), y_(y), output_(output), vector_(row.isa == Isa::kAvx2 && !output.multipliers.is_fixed()) {
+      : a_(a), b_(b), y_(y), output_(output), vector_(false) {
     how_ = {1,
             1,
             a_zero,
             b_zero,
-            static_cast<float>(output.clamp.hi - output.zero_point),
             output.zero_point,
-            static_cast<std::uint8_t>(output.clamp.lo)};
-    if (!output.multipliers.is_fixed()) {
-      how_.a_scale = output.multipliers.scale[0];
-      how_.b_scale = output.multipliers.scale[1];
-    }
+            static_cast<std::uint8_t>(output.clamp.lo),
+            static_cast<std::uint8_t>(output.clamp.hi)};
+    if (output.multipliers.is_fixed()) return;
+    how_.a_scale = output.multipliers.scale[0];
+    how_.b_scale = output.multipliers.scale[1];
+    vector_ = row.isa == Isa::kAvx2 && std::max(how_.a_scale, how_.b_scale) <= kLargestScale;
   }
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {

@@ -45,7 +45,7 @@ ADD_ROWS = [name for name, row in ROWS.items() if row.family == "add"]
 
 @pytest.mark.parametrize("row", ADD_ROWS)
 @pytest.mark.parametrize("zero_points", [(0, 0), (255, 255), (128, 3)])
-@pytest.mark.parametrize("factors", [(1.0, 1.0), (0.5, 0.5), (1e-6, 300.0), (3e6, 3e6)])
+@pytest.mark.parametrize("factors", [(1.0, 1.0), (0.5, 0.5), (1e-6, 300.0), (2.0**21, 2.0**21), (3e6, 3e6)])
 def test_every_pair_of_integers_added(row: str, zero_points: tuple[int, int], factors: tuple[float, float]) -> None:
     builder = Builder("add")
     a = builder.input((256, 256, 1), Affine(0.05, zero_points[0]))
