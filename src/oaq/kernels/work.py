@@ -220,7 +220,9 @@ def other_work(op: ops.Op, x: Sequence[Shape], y: Shape, memory: Memory) -> dict
     height, width, _ = image(y)
     values, places, reads, blends = prod(y), height * width, prod(y), 0
     match op:
-        case ops.MaxPool() | ops.AvgPool():
+        case ops.MaxPool():  # lines over one another, then pixels beside one another
+            reads = height * op.kernel[0] * prod(image(x[0])[1:]) + values * op.kernel[1]
+        case ops.AvgPool():
             reads, places = values * prod(op.kernel), places * prod(op.kernel)
         case ops.GlobalAvgPool():
             reads, places = prod(x[0]), prod(image(x[0])[:2])
