@@ -25,6 +25,8 @@ STEPS: Final = tuple(sorted({round(255 * 2.0 ** (-step / 4)) for step in range(1
 """Candidates for q_hi: 255 down to 16, four per bit."""
 FILL_CANDIDATES: Final = (*(float(2.0 ** (step / 4)) for step in range(-8, 33)), float("inf"))
 BISECTIONS: Final = 50
+ROUNDING: Final = 1e-9
+"""Part of an error below which a difference may be one of summation order."""
 Pick = tuple[int, tuple[int, ...]]
 """Index of steps, and of each reader's fill."""
 
@@ -74,10 +76,11 @@ class Candidates:
         """The change of steps and of one reader's fill that takes most off the error for at most ``allowed`` cost.
 
         Returns:
-            what it takes off, 0 if nothing does, and what is chosen then.
+            what it takes off, 0 if nothing does, and what is chosen then. What rounding alone could take off is
+            nothing: sums of the same errors differ with their order, and a search that follows them does not end.
         """
         now, fills = self.total_error(pick), pick[1]
-        best, found = 0.0, pick
+        best, found = ROUNDING * now, pick
         for index, (own, cost) in enumerate(zip(self.layer_error, self.layer_cost, strict=True)):
             others = self.error + sum(
                 error[:, fill]
@@ -89,7 +92,7 @@ class Candidates:
             if now - float(error[steps, fill]) > best:
                 best = now - float(error[steps, fill])
                 found = int(steps), (*fills[:index], int(fill), *fills[index + 1 :])
-        return best, found
+        return best if found is not pick else 0.0, found
 
 
 @dataclass(frozen=True, eq=False)
