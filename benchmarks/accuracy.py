@@ -121,6 +121,7 @@ def grid() -> list[Cell]:
         for accumulator, bits, method in product(("32", "16", "12", *ACCUMULATORS), PRECISIONS, METHODS)
         if possible(method, accumulator) and (method not in SOME or (bits, accumulator) in SOME[method])
     ]
+    every.sort(key=lambda one: one.method in SOME or one.method == "a2q")
     twice = 2 * len(PRECISIONS) * len(HEADLINE)
     return list(dict.fromkeys([*headline[:twice], *every, *headline]))
 

@@ -158,7 +158,7 @@ def train_integers(
     controller = OverflowController(network, optimizer, every=every, freeze_at=steps * 3 // 4, rate=0.5, speed=speed)
     run = Run(_wrapped(network, device), optimizer, F.cross_entropy, _epochs(source, stage, device), controller)
     folder.mkdir(parents=True, exist_ok=True)
-    _fit(run, source, stage, folder / "integers.ckpt", config.method, log=folder / "layers.csv")
+    _fit(run, source, stage, folder / "integers.ckpt", "integers", log=folder / "layers.csv")
     inputs = [x.to(device) for x in calibration]
     reestimate(network, inputs)
     if controller.moves:
