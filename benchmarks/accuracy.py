@@ -290,7 +290,6 @@ def row(
         overflows, wrapped = observed(bench, found, wanted, cell.target)
     weights = [node.op.weight for node in program.summing_nodes()]  # type: ignore[union-attr]
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
-    planned = oaq.plan(program, "avx2")
     return (
         *zip(("precision", "accumulator", "method", "seed"), cell.key, strict=True),
         ("top1", str(top1)),
@@ -300,8 +299,6 @@ def row(
         ("overflows", overflows),
         ("wrapped_top1", wrapped),
         ("most_bits", str(max(analyze(program)[one.layer].bits for one in said))),
-        ("cost", f"{planned.cost:.4f}"),
-        ("average_run", f"{planned.average_run:.2f}"),
     )
 
 

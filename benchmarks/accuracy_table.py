@@ -45,7 +45,7 @@ def block(name: str, folder: Path = RESULTS) -> str:
         cells.setdefault((one["precision"], one["accumulator"], one["method"]), []).append(one)
     times = _times(folder / f"{file_name(name)}_times.json")
     lines = [HEAD, tuple("---" if index < 3 else "---:" for index in range(len(HEAD)))]
-    lines += [(*key, *_shown(cells.get(key, []), times.get("-".join(key), "-"))) for key in _keys(name)]
+    lines += [(*key, *_shown(cells.get(key, []), times.get("-".join(key), ("-", "-")))) for key in _keys(name)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{_head(result, cells)}\n\n{table}\n"
 
@@ -69,8 +69,8 @@ def _head(result: Result, cells: Mapping[tuple[str, str, str], Sequence[Mapping[
     )
 
 
-def _shown(rows: Sequence[Mapping[str, str]], time: str) -> tuple[str, ...]:
-    """The columns of one cell after its key."""
+def _shown(rows: Sequence[Mapping[str, str]], times: tuple[str, str]) -> tuple[str, ...]:
+    """The columns of one cell after its key; ``times``: predicted and measured."""
     if not rows:
         return (NOT_RUN, *("",) * (len(HEAD) - 4))
     done = [one for one in rows if "failed" not in one]
@@ -84,8 +84,7 @@ def _shown(rows: Sequence[Mapping[str, str]], time: str) -> tuple[str, ...]:
         _proved(done),
         first["overflows"],
         _wrapped(done),
-        f"{mean(float(one['cost']) for one in done):.3f}",
-        time,
+        *times,
     )
 
 
@@ -109,8 +108,10 @@ def _spread(values: Sequence[float]) -> str:
     return f"{100 * mean(values):.2f} ± {50 * (max(values) - min(values)):.2f}"
 
 
-def _times(path: Path) -> dict[str, str]:
-    return dict(load(path).facts) if path.exists() else {}
+def _times(path: Path) -> dict[str, tuple[str, str]]:
+    """Predicted cost and measured milliseconds of each cell."""
+    rows = map(dict, load(path).rows if path.exists() else ())
+    return {one["cell"]: (f"{float(one['cost']):.3f}", one["ms"]) for one in rows}
 
 
 def replaced(text: str, folder: Path = RESULTS) -> str:

@@ -1,4 +1,4 @@
-"""Milliseconds of the campaign's programs on AVX2: ``python -m benchmarks.accuracy_times cifar10 --folder FOLDER``."""
+"""A campaign's programs on AVX2, timed and predicted: ``python -m benchmarks.accuracy_times cifar10 --folder DIR``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from oaq.runtime.session import Session
 ROUNDS = 20
 
 
-def turn_of(path: Path) -> Turn:
-    """One image through the plan for AVX2, whatever this CPU has beyond it."""
-    program = oaq.load(path)
-    session = Session(oaq.plan(program, "avx2"), threads=1)
+def turn_of(plan: oaq.Plan) -> Turn:
+    """One image through the plan."""
+    session, program = Session(plan, threads=1), plan.program
     shape = program.tensors[program.inputs[0]].shape
     x = np.random.default_rng(0).random((1, shape[-1], *shape[:-1]), np.float32)
     return turn(lambda: session.run(x))
@@ -35,16 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
     given = parser.parse_args(arguments)
+    plans = {
+        "-".join(one.key[:3]): oaq.plan(oaq.load(path), "avx2")
+        for one in CAMPAIGNS[given.campaign].cells()
+        if one.seed == 0 and (path := one.place(given.folder / given.campaign) / "net.oaq").exists()
+    }
     with pinned(1):
-        turns = {
-            "-".join(one.key[:3]): turn_of(path)
-            for one in CAMPAIGNS[given.campaign].cells()
-            if one.seed == 0 and (path := one.place(given.folder / given.campaign) / "net.oaq").exists()
-        }
-        seconds = interleave(turns, ROUNDS)
-    facts = tuple((name, f"{median(found) * 1e3:.3f}") for name, found in seconds.items())
+        seconds = interleave({name: turn_of(one) for name, one in plans.items()}, ROUNDS)
+    rows = tuple(
+        (
+            ("cell", name),
+            ("ms", f"{median(found) * 1e3:.3f}"),
+            ("cost", f"{plans[name].cost:.4f}"),
+            ("average_run", f"{plans[name].average_run:.2f}"),
+        )
+        for name, found in seconds.items()
+    )
     command = f"python -m benchmarks.accuracy_times {given.campaign}"
-    result = Result("accuracy_times", command, stamp(), facts=facts, notes=("batch 1, 1 thread, AVX2 rows, medians",))
+    result = Result("accuracy_times", command, stamp(), rows=rows, notes=("batch 1, 1 thread, AVX2 rows, medians",))
     say.words(str(save(result, f"{file_name(given.campaign)}_times")))
     return 0
 

@@ -76,7 +76,7 @@ def row(method: str, seed: int, top1: int, **changes: str) -> accuracy.Row:
     values = {
         "precision": "W4A4", "accumulator": "16", "method": method, "seed": str(seed), "top1": str(top1), "of": "1000",
         "sparsity": "0.25", "proved": "20/20", "overflows": "0", "wrapped_top1": str(top1), "most_bits": "16",
-        "cost": "1.5", "average_run": "8.0", "steps": "10", "float": "900", "seconds": "1",
+        "steps": "10", "float": "900", "seconds": "1",
     }  # fmt: skip
     return tuple({**values, **changes}.items())
 
@@ -85,16 +85,18 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
     failed = (("precision", "W4A4"), ("accumulator", "14"), ("method", "a2q"), ("seed", "0"), ("failed", "no | room"))
     rows = (
         row("proved", 0, 800),
-        row("proved", 1, 810, cost="1.7"),
+        row("proved", 1, 810),
         row("oaq", 0, 700, proved="3/20", overflows="5 in 1000", wrapped_top1="650"),
         failed,
     )
     facts = (("steps", "10"),)
     save(Result("accuracy", "the command", stamp(), facts=facts, rows=rows), "accuracy_cifar10", tmp_path)
+    timed = (("cell", "W4A4-16-proved"), ("ms", "0.125"), ("cost", "1.6004"), ("average_run", "8.0"))
+    save(Result("accuracy_times", "the command", stamp(), rows=(timed,)), "accuracy_cifar10_times", tmp_path)
     text = accuracy_table.block("cifar10", tmp_path)
     assert "Float network: 90.00% of 1000 test images. Each cell 10 steps of 128 images." in text
-    assert "| W4A4 | 16 | proved | 80.50 ± 0.50 | 2 | 25% | yes | 0 | 80.50 ± 0.50 | 1.600 | - |" in text
-    assert "| W4A4 | 16 | oaq | 70.00 | 1 | 25% | 3 of 20 layers | 5 in 1000 | 65.00 | 1.500 | - |" in text
+    assert "| W4A4 | 16 | proved | 80.50 ± 0.50 | 2 | 25% | yes | 0 | 80.50 ± 0.50 | 1.600 | 0.125 |" in text
+    assert "| W4A4 | 16 | oaq | 70.00 | 1 | 25% | 3 of 20 layers | 5 in 1000 | 65.00 | - | - |" in text
     assert "| W8A8 | 12 | proved | not run |" in text
     assert "| W4A4 | 14 | a2q | refused: no / room |" in text
     assert accuracy_table.block("fashion-mnist", tmp_path) == "Not run.\n"
