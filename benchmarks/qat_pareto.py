@@ -58,7 +58,8 @@ def place(bench: Bench, kind: str, asked: str) -> Path:
 def timed(bench: Bench, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows with milliseconds, measured side by side."""
     with pinned(1):
-        turns = {one: turn_of(place(bench, dict(one)["what"], dict(one)["asked"])) for one in map(_untimed, rows)}
+        files = {one: place(bench, dict(one)["what"], dict(one)["asked"]) for one in map(_untimed, rows)}
+        turns = {one: turn_of(oaq.plan(oaq.load(file), "avx2")) for one, file in files.items()}
         seconds = interleave({str(index): one for index, one in enumerate(turns.values())}, ROUNDS)
     return tuple(
         (*one, ("ms", f"{median(found) * 1e3:.4f}")) for one, found in zip(turns, seconds.values(), strict=True)
