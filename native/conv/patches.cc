@@ -13,14 +13,17 @@ static_assert(kChunk <= kCopySlack && kCopySlack <= static_cast<int>(kSlack));
 
 }  // namespace
 
-// Without the call that a copy of unknown size is. What is written too much lies where the next line goes, or between
-// two positions.
-void copy_lines(const LineCopies& given) {
-  const LineCopies lines = given;  // a copy, so that stores are known not to change it
-  const std::uint8_t* from = lines.from;
-  std::uint8_t* to = lines.to;
-  for (int i = 0; i < lines.count; ++i, from += lines.from_stride, to += lines.to_stride)
-    for (int at = 0; at < lines.bytes; at += kChunk) std::memcpy(to + at, from + at, kChunk);
+// Without the call that a copy of unknown size is.
+void copy_windows(const WindowCopies& given) {
+  const WindowCopies all = given;  // a copy, so that stores are known not to change it
+  const std::uint8_t* window = all.from;
+  std::uint8_t* to_window = all.to;
+  for (int i = 0; i < all.count; ++i, window += all.from_window, to_window += all.to_window) {
+    const std::uint8_t* from = window;
+    std::uint8_t* to = to_window;
+    for (int line = 0; line < all.lines; ++line, from += all.from_line, to += all.bytes)
+      for (int at = 0; at < all.bytes; at += kChunk) std::memcpy(to + at, from + at, kChunk);
+  }
 }
 
 Patches::Patches(const Window& window, const Place& x, const Place& y, int groups, const Row& row, int zero_point)
@@ -31,9 +34,9 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, int group
       group_channels_(x.channels / groups),
       y_width_(y.width),
       zero_point_(static_cast<std::uint8_t>(zero_point)),
-      copy_(copy_lines) {
+      copy_(copy_windows) {
 #ifdef OAQ_X86
-  if (row.isa != Isa::kScalar) copy_ = copy_lines_avx2;  // every other one has AVX2
+  if (row.isa != Isa::kScalar) copy_ = copy_windows_avx2;  // every other one has AVX2
 #endif
   const int step = row.sums.step;
   const int k = window.taps() * group_channels_;
@@ -42,10 +45,10 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, int group
   const bool every = window.stride[0] == 1 && window.stride[1] == 1;
   const int* padding = window.padding;
   // Neighbours in the window are neighbours in memory only if the group has all channels.
-  const bool together = window.dilation[1] == 1 && group_channels_ == channels_;
+  together_ = window.dilation[1] == 1 && group_channels_ == channels_;
   const int left = window.padding[2], stride = window.stride[1], room = x.width + left - window.kernel[1];
-  first_inside_ = together ? (left + stride - 1) / stride : y.width;
-  end_inside_ = together && room >= 0 ? std::min(room / stride + 1, y.width) : 0;
+  first_inside_ = together_ ? (left + stride - 1) / stride : y.width;
+  end_inside_ = together_ && room >= 0 ? std::min(room / stride + 1, y.width) : 0;
   direct_ = window.taps() == 1 && every && !(padding[0] || padding[1] || padding[2] || padding[3]);
 }
 
@@ -67,33 +70,53 @@ void Patches::gather(const std::uint8_t* x, int position, int count, int group, 
   }
 }
 
-// Neighbouring outputs whose window lies inside the line: each line of it is one copy.
+// Neighbouring outputs whose window lies inside every line that it meets: lines above and below the tensor are set, all
+// others copied.
 void Patches::gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const {
-  const int line_bytes = window_.kernel[1] * channels_;
-  const std::ptrdiff_t x_step = static_cast<std::ptrdiff_t>(window_.stride[1]) * channels_;
-  const int first = column * window_.stride[1] - window_.padding[2];
-  for (int tap = 0; tap < window_.kernel[0]; ++tap, to += line_bytes) {
-    const int line = row * window_.stride[0] - window_.padding[0] + tap * window_.dilation[0];
-    std::uint8_t* at = to;
-    if (line < 0 || line >= height_) {
-      for (int i = 0; i < count; ++i, at += stride_) std::memset(at, zero_point_, static_cast<std::size_t>(line_bytes));
-      continue;
-    }
-    const std::uint8_t* from = x + (static_cast<std::ptrdiff_t>(line) * width_ + first) * channels_;
-    copy_({from, x_step, at, static_cast<std::ptrdiff_t>(stride_), count, line_bytes});
-  }
+  const int bytes = window_.kernel[1] * channels_, top = row * window_.stride[0] - window_.padding[0];
+  const auto [begin, end] = taps_inside(top, 0, height_);
+  const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(width_) * channels_;
+  const std::ptrdiff_t first = top + static_cast<std::ptrdiff_t>(begin) * window_.dilation[0];
+  const std::ptrdiff_t place = column * window_.stride[1] - window_.padding[2];
+  const auto windows = static_cast<std::ptrdiff_t>(stride_);
+  set_lines(to, count, 0, begin, bytes);
+  if (begin < end)
+    copy_({x + first * line + place * channels_, static_cast<std::ptrdiff_t>(window_.stride[1]) * channels_,
+           line * window_.dilation[0], to + begin * bytes, windows, count, end - begin, bytes});
+  set_lines(to, count, end, window_.kernel[0], bytes);
 }
 
+// Of `count` windows, the lines of some taps: the zero point.
+void Patches::set_lines(std::uint8_t* to, int count, int begin, int end, int bytes) const {
+  if (begin >= end) return;
+  const auto size = static_cast<std::size_t>((end - begin) * bytes);
+  for (int i = 0; i < count; ++i, to += stride_) std::memset(to + begin * bytes, zero_point_, size);
+}
+
+// The taps of axis 0 or 1 that meet [0, size) in a window that starts at `first`; both are one past the last if none
+// does.
+Patches::Taps Patches::taps_inside(int first, int axis, int size) const {
+  const int kernel = window_.kernel[axis], dilation = window_.dilation[axis];
+  const int before = first < 0 ? (-first + dilation - 1) / dilation : 0;
+  const int reached = first < size ? (size - first + dilation - 1) / dilation : 0;
+  const int begin = std::min(before, kernel);
+  return {begin, std::clamp(reached, begin, kernel)};
+}
+
+// One window that leaves the lines: of each, what lies on the tensor is copied, and the rest set.
 void Patches::gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const {
-  const auto bytes = static_cast<std::size_t>(group_channels_);
-  for (int i = 0; i < window_.kernel[0]; ++i) {
-    const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
-    for (int j = 0; j < window_.kernel[1]; ++j, to += bytes) {
-      const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
-      if (line < 0 || line >= height_ || place < 0 || place >= width_)
-        std::memset(to, zero_point_, bytes);
-      else
-        std::memcpy(to, x + (static_cast<std::ptrdiff_t>(line) * width_ + place) * channels_, bytes);
+  const int top = row * window_.stride[0] - window_.padding[0];
+  const int left = column * window_.stride[1] - window_.padding[2];
+  const int bytes = window_.kernel[1] * group_channels_;
+  const Taps lines = taps_inside(top, 0, height_), places = taps_inside(left, 1, width_);
+  std::memset(to, zero_point_, static_cast<std::size_t>(window_.kernel[0] * bytes));
+  const int run = together_ ? places.end - places.begin : 1;  // taps of one copy
+  const auto size = static_cast<std::size_t>(run * group_channels_);
+  for (int i = lines.begin; i < lines.end; ++i) {
+    const std::ptrdiff_t line = top + static_cast<std::ptrdiff_t>(i) * window_.dilation[0];
+    for (int j = places.begin; j < places.end; j += run) {
+      const std::ptrdiff_t place = left + static_cast<std::ptrdiff_t>(j) * window_.dilation[1];
+      std::memcpy(to + i * bytes + j * group_channels_, x + (line * width_ + place) * channels_, size);
     }
   }
 }

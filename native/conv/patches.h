@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "conv/conv.h"
-#include "conv/copy_lines.h"
+#include "conv/copy_windows.h"
 
 namespace oaq {
 
@@ -33,15 +33,21 @@ class Patches {
   void gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const;
 
  private:
+  struct Taps {
+    int begin, end;
+  };
   void gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const;
   void gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const;
+  void set_lines(std::uint8_t* to, int count, int begin, int end, int bytes) const;
+  Taps taps_inside(int first, int axis, int size) const;
 
   Window window_;
   int height_, width_, channels_, group_channels_, y_width_, bytes_;
   int first_inside_, end_inside_;  // outputs of a line whose taps are neighbours that all lie on the line
   std::size_t stride_;
   std::uint8_t zero_point_;
-  CopyLines copy_;
+  CopyWindows copy_;
+  bool together_;  // the taps of a line are neighbours in memory
   bool direct_;
 };
 

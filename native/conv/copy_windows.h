@@ -1,0 +1,29 @@
+// Copies of whole windows, line by line.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace oaq {
+
+// Bytes that a copy may read and write past its end.
+constexpr int kCopySlack = 32;
+
+// `count` windows of `lines` lines of `bytes` each. What is written past a line, up to kCopySlack - 1 bytes, lies where
+// the next line goes or, after the last one, between two windows.
+struct WindowCopies {
+  const std::uint8_t* from;
+  std::ptrdiff_t from_window;  // bytes from one window to the next
+  std::ptrdiff_t from_line;
+  std::uint8_t* to;
+  std::ptrdiff_t to_window;
+  int count;
+  int lines;
+  int bytes;  // of a line, and from one to the next in `to`
+};
+using CopyWindows = void (*)(const WindowCopies&);
+
+void copy_windows(const WindowCopies& windows);
+void copy_windows_avx2(const WindowCopies& windows);
+
+}  // namespace oaq
