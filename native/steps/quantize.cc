@@ -3,25 +3,23 @@
 #include <algorithm>
 #include <cstring>
 
+#include "steps/quantize_block.h"
+
 namespace oaq {
 namespace {
 
-constexpr std::int64_t kBlock = 256;
-constexpr float kHalfEven = 12582912.0f;  // 1.5 * 2^23: adding it rounds anything in [-2^22, 2^22] to an integer
+constexpr std::int64_t kBlock = kQuantizeBlock;
 
-// Plain loops over arrays of known size, which every compiler makes vector code of. Returns how many are NaN.
+#ifdef OAQ_X86
+const bool kWide = __builtin_cpu_supports("avx2");
+#else
+constexpr bool kWide = false;
+int quantize_block_avx2(const float*, const InputScale&, std::uint8_t*) { return 0; }
+void interleave_three_avx2(const std::uint8_t (*)[kBlock], std::uint8_t*) {}
+#endif
+
 int quantize_block(const float* real, const InputScale& how, std::uint8_t* q) {
-  const float lo = static_cast<float>(how.clamp.lo - how.zero_point);
-  const float hi = static_cast<float>(how.clamp.hi - how.zero_point);
-  int missing = 0;
-  for (std::int64_t i = 0; i < kBlock; ++i) missing += real[i] != real[i];
-  for (std::int64_t i = 0; i < kBlock; ++i) {
-    const float steps = real[i] / how.scale;
-    const float above = steps > lo ? steps : lo;  // NaN becomes lo
-    const float kept = above < hi ? above : hi;
-    q[i] = static_cast<std::uint8_t>(static_cast<int>(kept + kHalfEven - kHalfEven) + how.zero_point);
-  }
-  return missing;
+  return kWide ? quantize_block_avx2(real, how, q) : quantized_block(real, how, q);
 }
 
 // One block of one channel, `count` of it real.
@@ -34,6 +32,7 @@ int quantize_some(const float* real, std::int64_t count, const InputScale& how, 
 
 // Images: three bytes leave as four, of which the next pixel overwrites one; the last pixel's leave one by one.
 void interleave_three(const std::uint8_t (*blocks)[kBlock], std::int64_t count, std::uint8_t* q) {
+  if (kWide && count == kBlock) return interleave_three_avx2(blocks, q);
   for (std::int64_t i = 0; i + 1 < count; ++i) {
     const std::uint8_t pixel[4] = {blocks[0][i], blocks[1][i], blocks[2][i], 0};
     std::memcpy(q + 3 * i, pixel, sizeof pixel);
