@@ -19,13 +19,20 @@ struct Place {
 };
 
 // Threads share a step: thread t of T computes its own part of the output and writes nothing else. Steps are immutable
-// once built, so any number of threads may run one; what they need to write down meanwhile lies in their own scratch.
+// while they run, so any number of threads may run one; what they need to write down meanwhile lies in their own
+// scratch.
 class Step {
  public:
   Step() = default;
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
   virtual ~Step() = default;
+
+  // Bytes of weights, which a session keeps beside those of its other steps.
+  virtual std::size_t weight_bytes() const { return 0; }
+
+  // Before the first run: moves the weights to so many bytes at `to`, aligned to 64, which outlive the step.
+  virtual void move_weights(std::uint8_t* to) { static_cast<void>(to); }
 
   // Bytes of scratch memory each thread needs, aligned to 64.
   virtual std::size_t scratch_bytes() const { return 0; }

@@ -24,6 +24,8 @@ class Conv2d : public Step {
  public:
   explicit Conv2d(const ConvSpec& spec);
 
+  std::size_t weight_bytes() const override { return packed_.size(); }
+  void move_weights(std::uint8_t* to) override;
   std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + block_bytes_; }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
@@ -49,7 +51,8 @@ class Conv2d : public Step {
   int groups_, outputs_, group_tiles_, block_rows_;
   std::size_t sums_bytes_, results_bytes_, block_bytes_;
   Schedule schedule_;
-  AlignedVector<std::int8_t> packed_;
+  AlignedVector<std::int8_t> packed_;  // empty once they are moved
+  const std::int8_t* weights_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
   Requant requant_;
 };
@@ -67,6 +70,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
       group_tiles_(divided_up(spec.y.channels / spec.groups, spec.row->tile_n)),
       schedule_(checked_schedule(spec, spec.groups * group_tiles_, patches_.bytes() / spec.row->sums.step)),
       packed_(spec.packed.begin(), spec.packed.end()),
+      weights_(packed_.data()),
       bias_(static_cast<std::size_t>(spec.groups * group_tiles_ * spec.row->tile_n), 0),
       requant_(spec.multipliers, static_cast<std::size_t>(spec.y.channels), spec.y_zero_point, spec.clamp) {
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
@@ -81,6 +85,12 @@ Conv2d::Conv2d(const ConvSpec& spec)
   sums_bytes_ = static_cast<std::size_t>(most * row_.tile_n) * sizeof(std::int32_t);
   results_bytes_ = static_cast<std::size_t>(block_rows_ * row_.tile_n);
   block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
+}
+
+void Conv2d::move_weights(std::uint8_t* to) {
+  std::memcpy(to, packed_.data(), packed_.size());
+  weights_ = reinterpret_cast<const std::int8_t*>(to);
+  packed_ = {};
 }
 
 Conv2d::Part Conv2d::part(int thread, int threads) const {
@@ -122,14 +132,14 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   call.hi = how.clamp_hi;
   call.zero = how.zero;
   call.lo = how.clamp_lo;
-  call.whole = how.zero == 0 && how.clamp_lo == 0 && how.clamp_hi == 255;
+  call.from_zero = how.zero == 0 && how.clamp_lo == 0;
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const int first = (tile - group * group_tiles_) * row_.tile_n;
     const int columns = std::min(row_.tile_n, outputs_ - first);
     const auto channel = static_cast<std::size_t>(group * outputs_ + first);
     call.stride = block.x_stride;
-    call.packed = packed_.data() + of.packed;
+    call.packed = weights_ + of.packed;
     call.next = kAhead;
     if (block.rows > kernel_.most_rows && tile + 1 < end)
       call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);

@@ -54,10 +54,26 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
   for (const Place& place : outputs) check(place);
   inputs_ = inputs;
   outputs_ = outputs;
+  gather_weights();
   nanoseconds_.assign(steps_.size(), 0);
   scratch_bytes_ = (scratch_bytes_ + kSlack + kLine - 1) / kLine * kLine;
   scratch_.resize(scratch_bytes_ * static_cast<std::size_t>(threads_.count()));
   finished_ = true;
+}
+
+// Weights are most of what a run reads: together they fit few pages.
+void Session::gather_weights() {
+  const auto room = [](const std::unique_ptr<Step>& step) {
+    return (step->weight_bytes() + kLine - 1) / kLine * kLine;
+  };
+  std::size_t bytes = 0;
+  for (const auto& step : steps_) bytes += room(step);
+  std::uint8_t* to = weights_.emplace(bytes).data();
+  for (const auto& step : steps_) {
+    const std::size_t taken = room(step);
+    step->move_weights(to);
+    to += taken;
+  }
 }
 
 void Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,

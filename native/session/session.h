@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/aligned.h"
@@ -41,7 +42,10 @@ class Session {
  private:
   void run_steps(int thread, int threads);
 
+  void gather_weights();
+
   Arena arena_;
+  std::optional<Arena> weights_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Place> inputs_, outputs_;
   std::vector<std::int64_t> nanoseconds_;
