@@ -12,6 +12,8 @@ struct Sums {
   static constexpr int kTile = 32;
   __m256i a, b, c, d;
 
+  static void store(__m256i bytes, std::uint8_t* y) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), bytes); }
+
   static Sums biased(const std::int32_t* bias) {
     return {load(bias), load(bias + 8), load(bias + 16), load(bias + 24)};
   }
@@ -38,13 +40,23 @@ struct Pairs {
     state = {_mm256_add_epi16(state.low, more.low), _mm256_add_epi16(state.high, more.high)};
   }
 
-  // s16 lanes to s32 and added: interleaving a value with itself and shifting extends its sign, within 128-bit lanes.
+  // Even lanes times one and their neighbours times zero; odd lanes shifted.
   static void spill(Sums& sums, const State& state) {
-    const __m256i low = state.low, high = state.high;
-    sums.a = _mm256_add_epi32(sums.a, _mm256_srai_epi32(_mm256_unpacklo_epi16(low, low), 16));
-    sums.b = _mm256_add_epi32(sums.b, _mm256_srai_epi32(_mm256_unpackhi_epi16(low, low), 16));
-    sums.c = _mm256_add_epi32(sums.c, _mm256_srai_epi32(_mm256_unpacklo_epi16(high, high), 16));
-    sums.d = _mm256_add_epi32(sums.d, _mm256_srai_epi32(_mm256_unpackhi_epi16(high, high), 16));
+    const __m256i even = _mm256_set1_epi32(1);
+    sums.a = _mm256_add_epi32(sums.a, _mm256_madd_epi16(state.low, even));
+    sums.b = _mm256_add_epi32(sums.b, _mm256_srai_epi32(state.low, 16));
+    sums.c = _mm256_add_epi32(sums.c, _mm256_madd_epi16(state.high, even));
+    sums.d = _mm256_add_epi32(sums.d, _mm256_srai_epi32(state.high, 16));
+  }
+
+  static __m256i in_order(__m256i bytes) {
+    const __m128i order = _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
+  }
+
+  static Sums in_order(const Sums& sums) {
+    return {_mm256_unpacklo_epi32(sums.a, sums.b), _mm256_unpackhi_epi32(sums.a, sums.b),
+            _mm256_unpacklo_epi32(sums.c, sums.d), _mm256_unpackhi_epi32(sums.c, sums.d)};
   }
 };
 
@@ -62,6 +74,9 @@ struct WidePairs {
     sums.c = _mm256_add_epi32(sums.c, _mm256_madd_epi16(_mm256_unpacklo_epi8(high, none), load(weights + 64)));
     sums.d = _mm256_add_epi32(sums.d, _mm256_madd_epi16(_mm256_unpackhi_epi8(high, none), load(weights + 96)));
   }
+
+  static __m256i in_order(__m256i bytes) { return bytes; }
+  static const Sums& in_order(const Sums& sums) { return sums; }
 };
 
 inline __m256i scaled(__m256i sums, const float* scale) {
@@ -69,14 +84,13 @@ inline __m256i scaled(__m256i sums, const float* scale) {
 }
 
 // Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
-inline void store(const DepthwiseCall& call, const Sums& sums, std::uint8_t* y) {
+inline __m256i packed(const DepthwiseCall& call, const Sums& sums) {
   const __m256i zero = _mm256_set1_epi16(static_cast<short>(call.zero));
   const __m256i low = _mm256_packs_epi32(scaled(sums.a, call.scale), scaled(sums.b, call.scale + 8));
   const __m256i high = _mm256_packs_epi32(scaled(sums.c, call.scale + 16), scaled(sums.d, call.scale + 24));
   __m256i bytes = _mm256_packus_epi16(_mm256_adds_epi16(low, zero), _mm256_adds_epi16(high, zero));
   bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(static_cast<char>(call.lo)));
-  bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(call.hi)));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), bytes);
+  return _mm256_min_epu8(bytes, _mm256_set1_epi8(static_cast<char>(call.hi)));
 }
 
 // The s32 sums in the order of channels.

@@ -30,11 +30,21 @@ struct Pairs {
 
   // As in avx2.cc.
   static void spill(Sums& sums, const State& state) {
-    const __m512i low = state.low, high = state.high;
-    sums.a = _mm512_add_epi32(sums.a, _mm512_srai_epi32(_mm512_unpacklo_epi16(low, low), 16));
-    sums.b = _mm512_add_epi32(sums.b, _mm512_srai_epi32(_mm512_unpackhi_epi16(low, low), 16));
-    sums.c = _mm512_add_epi32(sums.c, _mm512_srai_epi32(_mm512_unpacklo_epi16(high, high), 16));
-    sums.d = _mm512_add_epi32(sums.d, _mm512_srai_epi32(_mm512_unpackhi_epi16(high, high), 16));
+    const __m512i even = _mm512_set1_epi32(1);
+    sums.a = _mm512_add_epi32(sums.a, _mm512_madd_epi16(state.low, even));
+    sums.b = _mm512_add_epi32(sums.b, _mm512_srai_epi32(state.low, 16));
+    sums.c = _mm512_add_epi32(sums.c, _mm512_madd_epi16(state.high, even));
+    sums.d = _mm512_add_epi32(sums.d, _mm512_srai_epi32(state.high, 16));
+  }
+
+  static __m512i in_order(__m512i bytes) {
+    const __m128i order = _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(order));
+  }
+
+  static Sums in_order(const Sums& sums) {
+    return {_mm512_unpacklo_epi32(sums.a, sums.b), _mm512_unpackhi_epi32(sums.a, sums.b),
+            _mm512_unpacklo_epi32(sums.c, sums.d), _mm512_unpackhi_epi32(sums.c, sums.d)};
   }
 };
 

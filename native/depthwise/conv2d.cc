@@ -101,7 +101,7 @@ Depthwise::Depthwise(const ConvSpec& spec)
 int Depthwise::channel_at(int place) const {
   if (!kernel_.lanes) return place;
   const int j = place / kernel_.lanes, lane = place % kernel_.lanes;
-  return 16 * (lane / 4) + 4 * j + lane % 4;
+  return 16 * (lane / 4) + (kernel_.is_narrow ? 8 * (j / 2) + 2 * (lane % 4) + j % 2 : 4 * j + lane % 4);
 }
 
 // From (steps, tile_n, taps) to the order in which interleaved operands meet them.
@@ -110,7 +110,7 @@ void Depthwise::lay_out_weights(const ConvSpec& spec) {
   const auto step_values = static_cast<std::size_t>(tile * taps);
   weights_.resize(spec.packed.size() * static_cast<std::size_t>(kernel_.weight_bytes));
   // Pairs of bytes: eight channels of a lane in each of two registers; everything else: four in each of four.
-  const int together = kernel_.lanes && taps == 2 && kernel_.weight_bytes == 1 ? 8 : 4;
+  const int together = kernel_.is_narrow ? 8 : 4;
   const int lanes = kernel_.lanes / 4;
   for (std::size_t step = 0; step < spec.packed.size(); step += step_values) {
     std::size_t to = step;
@@ -234,6 +234,7 @@ void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int 
   call.zero = how.zero;
   call.lo = how.clamp_lo;
   call.hi = how.clamp_hi;
+  call.from_zero = how.zero == 0 && how.clamp_lo == 0;
   call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + ring_bytes_ + pixels_bytes_) : nullptr;
   for (int row = mine.row_begin; row < mine.row_end; row += band_rows_)
     for (int tile = mine.tile_begin; tile < mine.tile_end; ++tile)

@@ -2,8 +2,9 @@
 //
 // Operands of a tile of channels are gathered, padding included, into lines of `tile_n` bytes a pixel, so that every
 // window is regular. Vector code interleaves the operands of a step's taps within 128-bit lanes. Channel 16 h + 4 j + i
-// of a tile so comes to lie in lane 4 h + i of the j-th register of s32 sums; weights, bias and multipliers are laid
-// out to match when the step is built, and the packing to bytes undoes it. What overflows how is declared in
+// of a tile so comes to lie in lane 4 h + i of the j-th register of s32 sums; where sums had 16 bits, even and odd
+// lanes go to registers of their own, and it is channel 16 h + 8 (j / 2) + 2 i + j % 2. Weights, bias and multipliers
+// are laid out to match when the step is built, and the packing to bytes undoes it. What overflows how is declared in
 // base/table.h: vpmaddubsw **saturates**, vpaddw **wraps**, vpmaddwd and vpdpbusd are **exact**.
 #pragma once
 
@@ -33,8 +34,10 @@ struct DepthwiseCall {
   std::int32_t hi;
   std::int32_t run_count;    // > 0
   const std::int32_t* runs;  // steps of each segment
+  std::int32_t from_zero;    // 1 where zero and lo are 0, which packing sees to
 };
-static_assert(offsetof(DepthwiseCall, sums) == 72 && offsetof(DepthwiseCall, hi) == 88);
+static_assert(offsetof(DepthwiseCall, sums) == 72 && offsetof(DepthwiseCall, hi) == 88 &&
+              offsetof(DepthwiseCall, from_zero) == 104);
 using DepthwiseSums = void (*)(const DepthwiseCall*);
 
 // Pixels of a tile, `stride` bytes apart where they come from, one after another where they go.
@@ -42,6 +45,7 @@ using CopyPixels = void (*)(const std::uint8_t* from, std::ptrdiff_t stride, int
 
 struct DepthwiseKernel {
   int lanes;         // s32 lanes of a register; 0: channels in their own order
+  bool is_narrow;    // sums have 16 bits until they are spilled
   int weight_bytes;  // 1, or 2 where weights are widened beforehand
   CopyPixels copy;
   DepthwiseSums any;    // whatever the window and the order of its steps

@@ -8,7 +8,8 @@ or not); here every register has a name. Registers of all functions:
 
     rdi  bits of the steps that a spill follows       rsi  weights     rdx  y        rcx  outputs left
     r8 to r12  lines of the window, moving along      rax  x_step      r14  bytes between outputs of y
-    rbx  bias    r13  multipliers    r15  where s32 sums go instead, or 0    rsp  s32 sums between two spills
+    rbx  bias    r13  multipliers    rsp  s32 sums between two spills
+    r15  where s32 sums go instead; or 0; or 1 where zero point and lowest value are 0
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 X, X_STEP, OUTPUTS, WEIGHTS, ENDS, BIAS, SCALE, Y, Y_STRIDE, SUMS, ZERO = range(0, 88, 8)
-LO, HI = ZERO + 4, ZERO + 8
+LO, HI, FROM_ZERO = ZERO + 4, ZERO + 8, 104
 LINES = ("%r8", "%r9", "%r10", "%r11", "%r12")
 
 
@@ -90,7 +91,7 @@ class Line:
         return f"{column * self.bytes or ''}({LINES[row]}{',%rax' if output else ''})"
 
 
-ZERO_POINT, LOWEST, HIGHEST, NOTHING = 13, 14, 15, 12
+ZERO_POINT, LOWEST, HIGHEST, NOTHING, EVEN = 13, 14, 15, 12, 12
 
 
 def pair_sums(line: Line, step: int, first: bool) -> Iterator[str]:
@@ -157,11 +158,11 @@ ROWS = (
 
 
 def widened(line: Line, output: int) -> Iterator[str]:
-    """An output's s16 sums as s32: interleaving a value with itself and shifting extends its sign."""
-    for j in range(4):
-        half, to = line.narrow(output, j // 2), line.sum(output, j)
-        yield f"vpunpck{'lh'[j % 2]}wd {half}, {half}, {to}"
-        yield f"vpsrad $16, {to}, {to}"
+    """An output's s16 sums as s32: even ones times one and their neighbours times zero; odd ones shifted."""
+    for j in range(0, 4, 2):
+        half = line.narrow(output, j // 2)
+        yield f"vpmaddwd {line.reg(EVEN)}, {half}, {line.sum(output, j)}"
+        yield f"vpsrad $16, {half}, {line.sum(output, j + 1)}"
 
 
 def kept(line: Line, output: int, j: int) -> str:
@@ -205,8 +206,8 @@ def sum_runs(line: Line) -> Iterator[str]:
     yield from (line.move(kept(line, output, j), line.sum(output, j)) for output, j in places)
 
 
-def requantized(line: Line, output: int) -> Iterator[str]:
-    """As u8 to y.
+def requantized(line: Line, output: int, from_zero: bool) -> Iterator[str]:
+    """As u8 to y; ``from_zero``: zero point and lowest value are 0, where packing saturates anyway.
 
     Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
     """
@@ -217,15 +218,25 @@ def requantized(line: Line, output: int) -> Iterator[str]:
         yield f"vcvtps2dq {each}, {each}"
     for first in (0, 2):
         yield f"vpackssdw {sums[first + 1]}, {sums[first]}, {sums[first]}"
-        yield f"vpaddsw {line.reg(ZERO_POINT)}, {sums[first]}, {sums[first]}"
+        if not from_zero:
+            yield f"vpaddsw {line.reg(ZERO_POINT)}, {sums[first]}, {sums[first]}"
     yield f"vpackuswb {sums[2]}, {sums[0]}, {sums[0]}"
-    yield f"vpmaxub {line.reg(LOWEST)}, {sums[0]}, {sums[0]}"
+    if not from_zero:
+        yield f"vpmaxub {line.reg(LOWEST)}, {sums[0]}, {sums[0]}"
     yield f"vpminub {line.reg(HIGHEST)}, {sums[0]}, {sums[0]}"
+    if line.how.is_narrow:
+        yield f"vpshufb oaq_depthwise_order(%rip), {sums[0]}, {sums[0]}"
     yield line.move(sums[0], f"(%rdx{',%r14' if output else ''})")
 
 
 def as_sums(line: Line, output: int) -> Iterator[str]:
-    """The s32 sums in the order of channels: each 128-bit part holds four neighbours."""
+    """The s32 sums in the order of channels: each 128-bit part holds four neighbours, once even and odd ones meet."""
+    if line.how.is_narrow:
+        for j in range(0, 4, 2):
+            even, odd, free = line.sum(output, j), line.sum(output, j + 1), line.reg(0)
+            yield f"vpunpckldq {odd}, {even}, {free}"
+            yield f"vpunpckhdq {odd}, {even}, {odd}"
+            yield f"vmovdqa{'64' if line.bytes == 64 else ''} {free}, {even}"
     for j in range(4):
         whole = line.sum(output, j)
         quarter = f"%xmm{whole[4:]}"
@@ -242,10 +253,15 @@ def as_sums(line: Line, output: int) -> Iterator[str]:
 def together(line: Line, runs: bool) -> Iterator[str]:
     """Neighbours, from their windows to where they go; then on to the next."""
     yield from (sum_runs if runs else sum_window)(line)
-    yield "testq %r15, %r15"
-    yield "jnz 4f"
+    yield "cmpq $1, %r15"
+    yield "ja 4f"
+    yield "jb 3f"
     for output in range(line.outputs):
-        yield from requantized(line, output)
+        yield from requantized(line, output, True)
+    yield "jmp 5f"
+    yield "3:"
+    for output in range(line.outputs):
+        yield from requantized(line, output, False)
     yield "jmp 5f"
     yield "4:"
     for output in range(line.outputs):
@@ -288,11 +304,18 @@ def function(how: Arithmetic, side: int) -> Iterator[str]:
         yield f"vpbroadcast{register} {place}(%rdi), {line.reg(constant)}"
     if how.step is wide_pair_sums:
         yield line.clear(line.reg(NOTHING))
+    if how.is_narrow:
+        yield f"vpbroadcastd oaq_depthwise_even(%rip), {line.reg(EVEN)}"
     yield f"movq {X}(%rdi), %rdx"
     yield from (f"movq {8 * index}(%rdx), {each}" for index, each in enumerate(LINES[:side]))
     places = ((X_STEP, "rax"), (OUTPUTS, "rcx"), (WEIGHTS, "rsi"), (BIAS, "rbx"), (SCALE, "r13"), (Y, "rdx"))
-    for place, register in (*places, (Y_STRIDE, "r14"), (SUMS, "r15"), (ENDS, "rdi")):
+    for place, register in (*places, (Y_STRIDE, "r14"), (SUMS, "r15")):
         yield f"movq {place}(%rdi), %{register}"
+    yield "testq %r15, %r15"
+    yield "jnz 1f"
+    yield f"movl {FROM_ZERO}(%rdi), %r15d"
+    yield "1:"
+    yield f"movq {ENDS}(%rdi), %rdi"
     if how.is_narrow:
         yield f"cmpl ${1 << (line.steps - 1)}, %edi"
         yield "jne 2f"
@@ -317,6 +340,9 @@ def main() -> None:
     for how in ROWS:
         for side in (3, 5):
             lines += function(how, side)
+    order = ", ".join(str(8 * half + 4 * (i % 2) + i // 2) for half in range(2) for i in range(8))
+    lines += [".section .rodata", ".p2align 6", f"oaq_depthwise_order: .rept 4\n.byte {order}\n.endr"]
+    lines.append("oaq_depthwise_even: .short 1, 0")
     lines.append('.section .note.GNU-stack,"",@progbits')
     Path(sys.argv[1]).write_text("\n".join(lines) + "\n")
 

@@ -49,17 +49,17 @@ struct Entry {
 };
 
 constexpr Entry kKernels[] = {
-    {"depthwise_u8s8_scalar", {0, 1, copy_pixels, scalar_sums, nullptr, nullptr}},
+    {"depthwise_u8s8_scalar", {0, false, 1, copy_pixels, scalar_sums, nullptr, nullptr}},
 #ifdef OAQ_X86
     {"depthwise_u8s8_avx2_acc16",
-     {8, 1, copy_pixels_avx2, depthwise_avx2_acc16, oaq_depthwise_avx2_acc16_3x3, oaq_depthwise_avx2_acc16_5x5}},
+     {8, true, 1, copy_pixels_avx2, depthwise_avx2_acc16, oaq_depthwise_avx2_acc16_3x3, oaq_depthwise_avx2_acc16_5x5}},
     {"depthwise_u8s8_avx2_exact",
-     {8, 2, copy_pixels_avx2, depthwise_avx2_exact, oaq_depthwise_avx2_exact_3x3, oaq_depthwise_avx2_exact_5x5}},
+     {8, false, 2, copy_pixels_avx2, depthwise_avx2_exact, oaq_depthwise_avx2_exact_3x3, oaq_depthwise_avx2_exact_5x5}},
     {"depthwise_u8s8_avx512bw_acc16",
-     {16, 1, copy_pixels_avx512, depthwise_avx512bw_acc16, oaq_depthwise_avx512bw_acc16_3x3,
+     {16, true, 1, copy_pixels_avx512, depthwise_avx512bw_acc16, oaq_depthwise_avx512bw_acc16_3x3,
       oaq_depthwise_avx512bw_acc16_5x5}},
     {"depthwise_u8s8_vnni",
-     {16, 1, copy_pixels_avx512, depthwise_vnni, oaq_depthwise_vnni_3x3, oaq_depthwise_vnni_5x5}},
+     {16, false, 1, copy_pixels_avx512, depthwise_vnni, oaq_depthwise_vnni_3x3, oaq_depthwise_vnni_5x5}},
 #endif
 };
 

@@ -2,9 +2,11 @@
 // generated loops (generate.py). Included by files built for one
 // instruction set; everything is in an unnamed namespace, so that each has its own. A file says what its arithmetic is:
 //
-//   Sums      s32 sums of a tile of channels; biased(bias), store(call, sums, y) and write(sums, to) are known of it
+//   Sums      s32 sums of a tile of channels; biased(bias), store(bytes, y), packed(call, sums) and write(sums, to), of
+//             sums four by four in 128-bit parts, are known of it
 //   Rule      kTaps: taps of a step; add(state, x, weights): one step into State
 //             State: Sums; or narrower sums, which none() clears, and spill(sums, state) adds to Sums
+//             in_order(bytes), in_order(sums): from the order of Sums to that of channels
 #pragma once
 
 #include <type_traits>
@@ -29,12 +31,12 @@ inline const std::int8_t* weights_of(const DepthwiseCall& call, int step) {
   return static_cast<const std::int8_t*>(call.weights) + static_cast<std::ptrdiff_t>(step) * Rule::kStepBytes;
 }
 
-template <typename Sums>
-inline void put(const DepthwiseCall& call, int output, const Sums& sums) {
+template <typename Rule>
+inline void put(const DepthwiseCall& call, int output, const typename Rule::Sums& sums) {
   if (call.sums)
-    write(sums, call.sums + static_cast<std::ptrdiff_t>(output) * Sums::kTile);
+    write(Rule::in_order(sums), call.sums + static_cast<std::ptrdiff_t>(output) * Rule::Sums::kTile);
   else
-    store(call, sums, call.y + output * call.y_stride);
+    Rule::Sums::store(Rule::in_order(packed(call, sums)), call.y + output * call.y_stride);
 }
 
 // Any window, and steps in any order.
@@ -56,7 +58,7 @@ inline void any_window(const DepthwiseCall& call) {
       }
       if constexpr (kSpills<Rule>) Rule::spill(sums, state);
     }
-    put(own, output, sums);
+    put<Rule>(own, output, sums);
   }
 }
 

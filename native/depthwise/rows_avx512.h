@@ -15,6 +15,8 @@ struct Sums {
   static constexpr int kTile = 64;
   __m512i a, b, c, d;
 
+  static void store(__m512i bytes, std::uint8_t* y) { _mm512_storeu_si512(y, bytes); }
+
   static Sums biased(const std::int32_t* bias) {
     return {load(bias), load(bias + 16), load(bias + 32), load(bias + 48)};
   }
@@ -25,14 +27,13 @@ inline __m512i scaled(__m512i sums, const float* scale) {
 }
 
 // Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
-inline void store(const DepthwiseCall& call, const Sums& sums, std::uint8_t* y) {
+inline __m512i packed(const DepthwiseCall& call, const Sums& sums) {
   const __m512i zero = _mm512_set1_epi16(static_cast<short>(call.zero));
   const __m512i low = _mm512_packs_epi32(scaled(sums.a, call.scale), scaled(sums.b, call.scale + 16));
   const __m512i high = _mm512_packs_epi32(scaled(sums.c, call.scale + 32), scaled(sums.d, call.scale + 48));
   __m512i bytes = _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
   bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(static_cast<char>(call.lo)));
-  bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(call.hi)));
-  _mm512_storeu_si512(y, bytes);
+  return _mm512_min_epu8(bytes, _mm512_set1_epi8(static_cast<char>(call.hi)));
 }
 
 // The s32 sums in the order of channels.

@@ -22,6 +22,9 @@ struct Quads {
     sums.c = _mm512_dpbusd_epi32(sums.c, _mm512_unpacklo_epi16(high01, high23), load(weights + 128));
     sums.d = _mm512_dpbusd_epi32(sums.d, _mm512_unpackhi_epi16(high01, high23), load(weights + 192));
   }
+
+  static __m512i in_order(__m512i bytes) { return bytes; }
+  static const Sums& in_order(const Sums& sums) { return sums; }
 };
 
 }  // namespace

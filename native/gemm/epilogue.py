@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tile import BASES, HI, LO, SCALE, WHOLE, Y_STRIDE, ZERO, Tile, Y, row_address
+from tile import BASES, FROM_ZERO, HI, LO, SCALE, Y_STRIDE, ZERO, Tile, Y, row_address
 
 
 def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
@@ -36,20 +36,20 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
             yield f"leaq ({before},%rbx), {base}"
     zero, low, high, order = (tile.free(index) for index in range(4))
     yield f"vmovdqu{'32' if tile.bytes == 64 else ''} oaq_order{tile.bytes}(%rip), {order}"
-    yield f"cmpl $0, {WHOLE}(%rdi)"
+    yield f"vpbroadcastb {HI}(%rdi), {high}"
+    yield f"cmpl $0, {FROM_ZERO}(%rdi)"
     yield "je 3f"
-    yield from results(tile, is_whole=True)
+    yield from results(tile, from_zero=True)
     yield "jmp 4f"
     yield "3:"
     yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
     yield f"vpbroadcastb {LO}(%rdi), {low}"
-    yield f"vpbroadcastb {HI}(%rdi), {high}"
-    yield from results(tile, is_whole=False)
+    yield from results(tile, from_zero=False)
     yield "4:"
 
 
-def results(tile: Tile, is_whole: bool) -> Iterator[str]:
-    """All bytes of the tile; ``is_whole``: zero point 0 and no clamp, so that packing is all it takes."""
+def results(tile: Tile, from_zero: bool) -> Iterator[str]:
+    """All bytes of the tile; ``from_zero``: zero point and lowest value are 0, where packing saturates anyway."""
     places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
     for first in range(0, len(places), 4):
         four = places[first : first + 4]
@@ -58,23 +58,23 @@ def results(tile: Tile, is_whole: bool) -> Iterator[str]:
             yield f"vcvtdq2ps {sums}, {sums}"
             yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
             yield f"vcvtps2dq {sums}, {sums}"
-        yield from packed(tile, [tile.sums(row, v) for row, v in four], is_whole)
+        yield from packed(tile, [tile.sums(row, v) for row, v in four], from_zero)
         yield from stored(tile, four)
 
 
-def packed(tile: Tile, sums: list[str], is_whole: bool) -> Iterator[str]:
+def packed(tile: Tile, sums: list[str], from_zero: bool) -> Iterator[str]:
     """Up to four registers of s32 as bytes in the first, one quarter each: packing works within 128-bit lanes."""
     zero, low, high, order = (tile.free(index) for index in range(4))
     into = sums[0]
     for first in range(0, len(sums), 2):
         one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
         yield f"vpackssdw {other}, {one}, {one}"
-        if not is_whole:
+        if not from_zero:
             yield f"vpaddsw {zero}, {one}, {one}"
     yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
-    if not is_whole:
+    if not from_zero:
         yield f"vpmaxub {low}, {into}, {into}"
-        yield f"vpminub {high}, {into}, {into}"
+    yield f"vpminub {high}, {into}, {into}"
     yield f"vpermd {into}, {order}, {into}"
 
 

@@ -29,8 +29,8 @@ struct GemmCall {
   std::int32_t hi;      // the clamp
   std::int32_t zero;
   std::int32_t lo;
-  std::int32_t whole;  // 1 where zero is 0 and the clamp [0, 255]
-  std::int64_t next;   // bytes from `packed` to weights that are wanted soon; any number is safe
+  std::int32_t from_zero;  // 1 where zero and lo are 0, which packing sees to
+  std::int64_t next;       // bytes from `packed` to weights that are wanted soon; any number is safe
 };
 static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104);
 using GemmSums = void (*)(GemmCall*);

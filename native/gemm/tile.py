@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
-HI, ZERO, LO, WHOLE = range(88, 104, 4)
+HI, ZERO, LO, FROM_ZERO = range(88, 104, 4)
 NEXT = 104
 BASES = ("%r9", "%r10", "%r11", "%rax")
 
