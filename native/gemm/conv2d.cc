@@ -14,7 +14,7 @@
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 16 * 1024;        // of operands: with a tile of weights they stay in the first cache
+constexpr int kBlockBytes = 64 * 1024;        // of operands, which stay in the second cache
 constexpr int kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
 constexpr std::size_t kFewWeights = 128 * 1024;
 constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once

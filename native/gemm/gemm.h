@@ -30,7 +30,8 @@ struct GemmCall {
   std::int32_t zero;
   std::int32_t lo;
   std::int32_t from_zero;  // 1 where zero and lo are 0, which packing sees to
-  std::int64_t next;       // bytes from `packed` to weights that are wanted soon; any number is safe
+  std::int64_t next;       // bytes from `packed` to weights that are wanted soon; any number is safe. Where groups are
+                           // many, some loops also ask for what lies behind: the weights of later tiles and layers
 };
 static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104);
 using GemmSums = void (*)(GemmCall*);

@@ -10,7 +10,7 @@ assembles the same bytes. Registers of all functions:
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k
     rdx  segments          rbx  steps left in this segment
-    rcx  segments left                     rbp  bytes to the next tile's weights
+    rcx  segments left                     rbp  bytes to the next tile's weights, or where they are
 
 At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
 bytes between rows, rdx the multipliers and rcx what is still to be added.
@@ -149,7 +149,7 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 
 ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill", fetches="segment"),
     Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, None, ones="step"),
     Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
     Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
@@ -177,11 +177,8 @@ def tile_bytes(tile: Tile) -> int:
 
 
 def advance(tile: Tile) -> Iterator[str]:
-    """Move the pointers on by one step; the weights of the next tile start on their way to the second cache.
-
-    Not for ymm: their loops have no instruction to spare.
-    """
-    if tile.bytes == 64:
+    """Move the pointers on by one step."""
+    if tile.how.fetches == "step":
         yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
@@ -208,6 +205,9 @@ def earlier_sums(tile: Tile) -> Iterator[str]:
 
 def start_segment(tile: Tile) -> Iterator[str]:
     """Point at the segment's first operands; begin its sums."""
+    if tile.how.fetches == "segment":
+        yield "prefetcht1 (%rbp)"
+        yield "addq $64, %rbp"
     if tile.how.spill is None:
         yield from earlier_sums(tile)
     yield "movslq (%rdx), %r9"
@@ -253,6 +253,7 @@ def function(tile: Tile) -> Iterator[str]:
         "pushq %rbx",
         "pushq %rbp",
         f"movq {NEXT}(%rdi), %rbp",
+        *([f"addq {PACKED}(%rdi), %rbp"] if tile.how.fetches == "segment" else []),
         "0:",
         f"movq {PACKED}(%rdi), %rsi",
         f"movq {SEGMENTS}(%rdi), %rdx",
