@@ -9,17 +9,19 @@ namespace oaq {
 // Bytes that a copy may read and write past its end.
 constexpr int kCopySlack = 32;
 
-// `count` windows of `lines` lines of `bytes` each. What is written past a line, up to kCopySlack - 1 bytes, lies where
-// the next line goes or, after the last one, between two windows.
+// `count` windows of `lines` lines of `taps` taps of `bytes` each. What is written past a tap, up to kCopySlack - 1
+// bytes, lies where the next one goes or, after the last one, between two windows.
 struct WindowCopies {
   const std::uint8_t* from;
   std::ptrdiff_t from_window;  // bytes from one window to the next
   std::ptrdiff_t from_line;
+  std::ptrdiff_t from_tap;
   std::uint8_t* to;
   std::ptrdiff_t to_window;
   int count;
   int lines;
-  int bytes;  // of a line, and from one to the next in `to`
+  int taps;   // 1 where all of a line lie together
+  int bytes;  // of a tap, and from one to the next in `to`
 };
 using CopyWindows = void (*)(const WindowCopies&);
 

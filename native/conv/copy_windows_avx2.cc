@@ -1,21 +1,20 @@
 #include <immintrin.h>
 
-#include "conv/copy_windows.h"
+#include "conv/copy_loop.h"
 
 namespace oaq {
+namespace {
 
-void copy_windows_avx2(const WindowCopies& given) {
-  const WindowCopies all = given;  // a copy, so that stores are known not to change it
-  const std::uint8_t* window = all.from;
-  std::uint8_t* to_window = all.to;
-  for (int i = 0; i < all.count; ++i, window += all.from_window, to_window += all.to_window) {
-    const std::uint8_t* from = window;
-    std::uint8_t* to = to_window;
-    for (int line = 0; line < all.lines; ++line, from += all.from_line, to += all.bytes)
-      for (int at = 0; at < all.bytes; at += kCopySlack)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at),
-                            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at)));
+struct Piece {
+  static constexpr int kBytes = 32;
+  static void copy(std::uint8_t* to, const std::uint8_t* from) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }
-}
+};
+static_assert(Piece::kBytes <= kCopySlack);
+
+}  // namespace
+
+void copy_windows_avx2(const WindowCopies& windows) { copy_all<Piece>(windows); }
 
 }  // namespace oaq

@@ -4,27 +4,20 @@
 #include <cstring>
 
 #include "base/aligned.h"
+#include "conv/copy_loop.h"
 
 namespace oaq {
 namespace {
 
-constexpr int kChunk = 16;
-static_assert(kChunk <= kCopySlack && kCopySlack <= static_cast<int>(kSlack));
+struct Piece {
+  static constexpr int kBytes = 16;
+  static void copy(std::uint8_t* to, const std::uint8_t* from) { std::memcpy(to, from, kBytes); }
+};
+static_assert(Piece::kBytes <= kCopySlack && kCopySlack <= static_cast<int>(kSlack));
 
 }  // namespace
 
-// Without the call that a copy of unknown size is.
-void copy_windows(const WindowCopies& given) {
-  const WindowCopies all = given;  // a copy, so that stores are known not to change it
-  const std::uint8_t* window = all.from;
-  std::uint8_t* to_window = all.to;
-  for (int i = 0; i < all.count; ++i, window += all.from_window, to_window += all.to_window) {
-    const std::uint8_t* from = window;
-    std::uint8_t* to = to_window;
-    for (int line = 0; line < all.lines; ++line, from += all.from_line, to += all.bytes)
-      for (int at = 0; at < all.bytes; at += kChunk) std::memcpy(to + at, from + at, kChunk);
-  }
-}
+void copy_windows(const WindowCopies& windows) { copy_all<Piece>(windows); }
 
 Patches::Patches(const Window& window, const Place& x, const Place& y, int groups, const Row& row, int zero_point)
     : window_(window),
@@ -46,9 +39,10 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, int group
   const int* padding = window.padding;
   // Neighbours in the window are neighbours in memory only if the group has all channels.
   together_ = window.dilation[1] == 1 && group_channels_ == channels_;
-  const int left = window.padding[2], stride = window.stride[1], room = x.width + left - window.kernel[1];
-  first_inside_ = together_ ? (left + stride - 1) / stride : y.width;
-  end_inside_ = together_ && room >= 0 ? std::min(room / stride + 1, y.width) : 0;
+  const int left = window.padding[2], stride = window.stride[1];
+  const int room = x.width + left - (window.kernel[1] - 1) * window.dilation[1] - 1;
+  first_inside_ = (left + stride - 1) / stride;
+  end_inside_ = room >= 0 ? std::min(room / stride + 1, y.width) : 0;
   direct_ = window.taps() == 1 && every && !(padding[0] || padding[1] || padding[2] || padding[3]);
 }
 
@@ -73,7 +67,8 @@ void Patches::gather(const std::uint8_t* x, int position, int count, int group, 
 // Neighbouring outputs whose window lies inside every line that it meets: lines above and below the tensor are set, all
 // others copied.
 void Patches::gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const {
-  const int bytes = window_.kernel[1] * channels_, top = row * window_.stride[0] - window_.padding[0];
+  const int taps = window_.kernel[1], bytes = taps * group_channels_,
+            top = row * window_.stride[0] - window_.padding[0];
   const auto [begin, end] = taps_inside(top, 0, height_);
   const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(width_) * channels_;
   const std::ptrdiff_t first = top + static_cast<std::ptrdiff_t>(begin) * window_.dilation[0];
@@ -81,8 +76,16 @@ void Patches::gather_inside(const std::uint8_t* x, int row, int column, int coun
   const auto windows = static_cast<std::ptrdiff_t>(stride_);
   set_lines(to, count, 0, begin, bytes);
   if (begin < end)
-    copy_({x + first * line + place * channels_, static_cast<std::ptrdiff_t>(window_.stride[1]) * channels_,
-           line * window_.dilation[0], to + begin * bytes, windows, count, end - begin, bytes});
+    copy_({.from = x + first * line + place * channels_,
+           .from_window = static_cast<std::ptrdiff_t>(window_.stride[1]) * channels_,
+           .from_line = line * window_.dilation[0],
+           .from_tap = static_cast<std::ptrdiff_t>(window_.dilation[1]) * channels_,
+           .to = to + begin * bytes,
+           .to_window = windows,
+           .count = count,
+           .lines = end - begin,
+           .taps = together_ ? 1 : taps,
+           .bytes = together_ ? bytes : group_channels_});
   set_lines(to, count, end, window_.kernel[0], bytes);
 }
 

@@ -43,7 +43,7 @@ class Patches {
 
   Window window_;
   int height_, width_, channels_, group_channels_, y_width_, bytes_;
-  int first_inside_, end_inside_;  // outputs of a line whose taps are neighbours that all lie on the line
+  int first_inside_, end_inside_;  // outputs of a line whose taps all lie on it
   std::size_t stride_;
   std::uint8_t zero_point_;
   CopyWindows copy_;
