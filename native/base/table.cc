@@ -98,7 +98,8 @@ std::string_view name_of(Overflow overflow) {
 // GCC's and Clang's builtin asks the CPU and, through XGETBV, whether the operating system keeps the wide registers.
 bool runs(Isa isa) {
 #ifdef OAQ_X86
-  const bool avx2 = __builtin_cpu_supports("avx2");
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");  // no CPU has one without the other
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   switch (isa) {

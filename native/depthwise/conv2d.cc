@@ -8,6 +8,7 @@
 #include "base/copy.h"
 #include "conv/conv.h"
 #include "depthwise/depthwise.h"
+#include "requantize/as_floats.h"
 
 namespace oaq {
 namespace {
@@ -30,6 +31,7 @@ class Depthwise : public Step {
   };
   Part part(int thread, int threads) const;
   int channel_at(int place) const;
+  void make_floats(const std::vector<std::int64_t>& reaches);
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
   bool in_order() const;
@@ -48,13 +50,14 @@ class Depthwise : public Step {
   bool needs_sums_;
   Schedule schedule_;
   AlignedVector<std::int8_t> weights_;
-  AlignedVector<std::int32_t> bias_;  // (tiles, tile_n), laid out; so are the multipliers
-  AlignedVector<float> scale_;
+  AlignedVector<std::int32_t> bias_;     // (tiles, tile_n), laid out; so are the multipliers
+  AlignedVector<float> scale_;           // (tiles, 2, tile_n): what floats need added beside them
   std::vector<std::int32_t> taps_;       // tap of each executed step's operands
   std::vector<std::int32_t> runs_;       // per segment
   std::vector<std::size_t> first_step_;  // executed step at which each tile starts
   Requant requant_;
-  DepthwiseSums square_;  // or null
+  DepthwiseSums square_;         // or null
+  std::vector<char> as_floats_;  // per tile
 };
 
 Depthwise::Depthwise(const ConvSpec& spec)
@@ -70,7 +73,7 @@ Depthwise::Depthwise(const ConvSpec& spec)
       ring_lines_((spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1),
       schedule_(checked_schedule(spec, tiles_, steps_)),
       bias_(static_cast<std::size_t>(tiles_ * spec.row->tile_n), 0),
-      scale_(static_cast<std::size_t>(tiles_ * spec.row->tile_n), 0.5f),
+      scale_(static_cast<std::size_t>(2 * tiles_ * spec.row->tile_n), 0.5f),
       requant_(spec.multipliers, static_cast<std::size_t>(spec.y.channels), spec.y_zero_point, spec.clamp) {
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
@@ -81,13 +84,18 @@ Depthwise::Depthwise(const ConvSpec& spec)
       if (channel >= y_.channels) continue;
       const auto to = static_cast<std::size_t>(tile * row_.tile_n + place), from = static_cast<std::size_t>(channel);
       bias_[to] = spec.bias[from];
-      if (!requant_.is_fixed()) scale_[to] = *requant_.from(from).scale;
+      if (requant_.is_fixed()) continue;
+      float* scale = scale_.data() + to + static_cast<std::size_t>(tile * row_.tile_n);
+      scale[0] = *requant_.from(from).scale;
+      scale[row_.tile_n] = -kFloatValue * scale[0];
     }
   }
   lay_out_weights(spec);
   lay_out_taps();
   const bool is_square = window_.kernel[0] == window_.kernel[1] && window_.dilation[1] == 1;
   square_ = is_square && in_order() ? kernel_.square(window_.kernel[0]) : nullptr;
+  as_floats_.assign(schedule_.tiles.size(), 0);
+  if (square_ && requant_.starts_from_zero()) make_floats(reaches(spec, schedule_));
   const int line = x_.width * x_.channels * window_.stride[0];
   band_rows_ = std::max(1, (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
   const auto whole_lines = [](std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
@@ -102,6 +110,20 @@ int Depthwise::channel_at(int place) const {
   if (!kernel_.lanes) return place;
   const int j = place / kernel_.lanes, lane = place % kernel_.lanes;
   return 16 * (lane / 4) + (kernel_.is_narrow ? 8 * (j / 2) + 2 * (lane % 4) + j % 2 : 4 * j + lane % 4);
+}
+
+// Of every tile whose outputs all allow it.
+void Depthwise::make_floats(const std::vector<std::int64_t>& reaches) {
+  std::vector<std::int32_t> made(static_cast<std::size_t>(row_.tile_n));
+  for (std::size_t tile = 0; tile < as_floats_.size(); ++tile) {
+    std::int32_t* bias = bias_.data() + tile * made.size();
+    for (std::size_t place = 0; place < made.size(); ++place) {
+      const auto channel = static_cast<std::size_t>(channel_at(static_cast<int>(place)));
+      made[place] = float_bias(bias[place], reaches[tile * made.size() + channel]);
+    }
+    as_floats_[tile] = std::find(made.begin(), made.end(), 0) == made.end();
+    if (as_floats_[tile]) std::copy(made.begin(), made.end(), bias);
+  }
 }
 
 // From (steps, tile_n, taps) to the order in which interleaved operands meet them.
@@ -188,7 +210,8 @@ void Depthwise::run_tile(DepthwiseCall& call, int tile, int row_begin, int row_e
   call.runs = runs_.data() + of.first;
   call.run_count = of.count;
   call.bias = bias_.data() + first;
-  call.scale = scale_.data() + first;
+  call.scale = scale_.data() + 2 * first;
+  call.as_floats = as_floats_[static_cast<std::size_t>(tile)];
   call.y_stride = channels < row_.tile_n ? row_.tile_n : y_.channels;
   int steps = 0;
   call.ends = 0;
@@ -234,7 +257,6 @@ void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int 
   call.zero = how.zero;
   call.lo = how.clamp_lo;
   call.hi = how.clamp_hi;
-  call.from_zero = how.zero == 0 && how.clamp_lo == 0;
   call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + ring_bytes_ + pixels_bytes_) : nullptr;
   for (int row = mine.row_begin; row < mine.row_end; row += band_rows_)
     for (int tile = mine.tile_begin; tile < mine.tile_end; ++tile)

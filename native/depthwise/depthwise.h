@@ -25,7 +25,7 @@ struct DepthwiseCall {
   const void* weights;       // in execution order, laid out for the kernel
   std::int64_t ends;         // of a square window: a bit for every step that ends a segment
   const std::int32_t* bias;  // laid out
-  const float* scale;        // laid out, each below 1; unused where sums are asked for
+  const float* scale;        // laid out, each below 1, then what floats need added; unused where sums are asked for
   std::uint8_t* y;           // whole tiles are written, whatever channels there are
   std::int64_t y_stride;
   std::int32_t* sums;  // (outputs, tile_n) in the order of channels instead of y, or null
@@ -34,10 +34,10 @@ struct DepthwiseCall {
   std::int32_t hi;
   std::int32_t run_count;    // > 0
   const std::int32_t* runs;  // steps of each segment
-  std::int32_t from_zero;    // 1 where zero and lo are 0, which packing sees to
+  std::int32_t as_floats;    // 1 where sums, by their bias, are the bits of floats: requantize/as_floats.h
 };
 static_assert(offsetof(DepthwiseCall, sums) == 72 && offsetof(DepthwiseCall, hi) == 88 &&
-              offsetof(DepthwiseCall, from_zero) == 104);
+              offsetof(DepthwiseCall, as_floats) == 104);
 using DepthwiseSums = void (*)(const DepthwiseCall*);
 
 // Pixels of a tile, `stride` bytes apart where they come from, one after another where they go.

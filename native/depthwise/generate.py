@@ -9,7 +9,7 @@ or not); here every register has a name. Registers of all functions:
     rdi  bits of the steps that a spill follows       rsi  weights     rdx  y        rcx  outputs left
     r8 to r12  lines of the window, moving along      rax  x_step      r14  bytes between outputs of y
     rbx  bias    r13  multipliers    rsp  s32 sums between two spills
-    r15  where s32 sums go instead; or 0; or 1 where zero point and lowest value are 0
+    r15  where s32 sums go instead; or 0; or 1 where sums are the bits of floats (requantize/as_floats.h)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 X, X_STEP, OUTPUTS, WEIGHTS, ENDS, BIAS, SCALE, Y, Y_STRIDE, SUMS, ZERO = range(0, 88, 8)
-LO, HI, FROM_ZERO = ZERO + 4, ZERO + 8, 104
+LO, HI, AS_FLOATS = ZERO + 4, ZERO + 8, 104
 LINES = ("%r8", "%r9", "%r10", "%r11", "%r12")
 
 
@@ -206,22 +206,32 @@ def sum_runs(line: Line) -> Iterator[str]:
     yield from (line.move(kept(line, output, j), line.sum(output, j)) for output, j in places)
 
 
-def requantized(line: Line, output: int, from_zero: bool) -> Iterator[str]:
-    """As u8 to y; ``from_zero``: zero point and lowest value are 0, where packing saturates anyway.
+def products_of_floats(line: Line) -> Iterator[str]:
+    """Sums that are floats already times their multipliers, which serve all outputs at once."""
+    for j in range(4):
+        scale = line.reg(ZERO_POINT)
+        yield line.move(f"{j * line.bytes}(%r13)", scale)
+        for output in range(line.outputs):
+            yield f"vfmadd213ps {(4 + j) * line.bytes}(%r13), {scale}, {line.sum(output, j)}"
+
+
+def requantized(line: Line, output: int, as_floats: bool) -> Iterator[str]:
+    """As u8 to y; ``as_floats``: zero point and lowest value are 0, where packing saturates anyway.
 
     Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
     """
     sums = [line.sum(output, j) for j in range(4)]
     for j, each in enumerate(sums):
-        yield f"vcvtdq2ps {each}, {each}"
-        yield f"vmulps {j * line.bytes}(%r13), {each}, {each}"
+        if not as_floats:
+            yield f"vcvtdq2ps {each}, {each}"
+            yield f"vmulps {j * line.bytes}(%r13), {each}, {each}"
         yield f"vcvtps2dq {each}, {each}"
     for first in (0, 2):
         yield f"vpackssdw {sums[first + 1]}, {sums[first]}, {sums[first]}"
-        if not from_zero:
+        if not as_floats:
             yield f"vpaddsw {line.reg(ZERO_POINT)}, {sums[first]}, {sums[first]}"
     yield f"vpackuswb {sums[2]}, {sums[0]}, {sums[0]}"
-    if not from_zero:
+    if not as_floats:
         yield f"vpmaxub {line.reg(LOWEST)}, {sums[0]}, {sums[0]}"
     yield f"vpminub {line.reg(HIGHEST)}, {sums[0]}, {sums[0]}"
     if line.how.is_narrow:
@@ -256,6 +266,7 @@ def together(line: Line, runs: bool) -> Iterator[str]:
     yield "cmpq $1, %r15"
     yield "ja 4f"
     yield "jb 3f"
+    yield from products_of_floats(line)
     for output in range(line.outputs):
         yield from requantized(line, output, True)
     yield "jmp 5f"
@@ -313,7 +324,7 @@ def function(how: Arithmetic, side: int) -> Iterator[str]:
         yield f"movq {place}(%rdi), %{register}"
     yield "testq %r15, %r15"
     yield "jnz 1f"
-    yield f"movl {FROM_ZERO}(%rdi), %r15d"
+    yield f"movl {AS_FLOATS}(%rdi), %r15d"
     yield "1:"
     yield f"movq {ENDS}(%rdi), %rdi"
     if how.is_narrow:

@@ -10,6 +10,7 @@
 #include "conv/conv.h"
 #include "conv/patches.h"
 #include "gemm/gemm.h"
+#include "requantize/as_floats.h"
 
 namespace oaq {
 namespace {
@@ -39,6 +40,7 @@ class Conv2d : public Step {
     std::uint8_t* y;
     int rows;
   };
+  void make_floats(const std::vector<std::int64_t>& reaches);
   Part part(int thread, int threads) const;
   void run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const;
   void run_tile(GemmCall& call, const Block& block, std::size_t channel, int columns, std::uint8_t* results) const;
@@ -54,6 +56,8 @@ class Conv2d : public Step {
   AlignedVector<std::int8_t> packed_;  // empty once they are moved
   const std::int8_t* weights_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
+  AlignedVector<float> addend_;       // likewise, if any tile's sums are floats
+  std::vector<char> as_floats_;       // per tile
   Requant requant_;
 };
 
@@ -79,12 +83,32 @@ Conv2d::Conv2d(const ConvSpec& spec)
   for (std::size_t i = 0; i + 1 < schedule_.segments.size(); i += 2) schedule_.segments[i] *= row_.sums.step;
   for (int group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
+  as_floats_.assign(schedule_.tiles.size(), 0);
+  if (kernel_.requantizes && requant_.starts_from_zero()) make_floats(reaches(spec, schedule_));
   const int most = kernel_.most_rows;
   const int bytes = packed_.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
   block_rows_ = std::clamp(bytes / patches_.bytes() / most, 1, 16) * most;
   sums_bytes_ = static_cast<std::size_t>(most * row_.tile_n) * sizeof(std::int32_t);
   results_bytes_ = static_cast<std::size_t>(block_rows_ * row_.tile_n);
   block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
+}
+
+// Of every tile whose outputs all allow it.
+void Conv2d::make_floats(const std::vector<std::int64_t>& reaches) {
+  const auto tile_n = static_cast<std::size_t>(row_.tile_n);
+  addend_.assign(bias_.size(), 0.0f);
+  for (int channel = 0; channel < y_.channels; ++channel) {
+    const int group = channel / outputs_, place = group * group_tiles_ * row_.tile_n + channel % outputs_;
+    addend_[static_cast<std::size_t>(place)] = -kFloatValue * *requant_.from(static_cast<std::size_t>(channel)).scale;
+  }
+  for (std::size_t tile = 0; tile < as_floats_.size(); ++tile) {
+    std::int32_t* bias = bias_.data() + tile * tile_n;
+    const std::int64_t* reach = reaches.data() + tile * tile_n;
+    std::vector<std::int32_t> made(tile_n);
+    std::transform(bias, bias + tile_n, reach, made.begin(), float_bias);
+    as_floats_[tile] = std::find(made.begin(), made.end(), 0) == made.end();
+    if (as_floats_[tile]) std::copy(made.begin(), made.end(), bias);
+  }
 }
 
 void Conv2d::move_weights(std::uint8_t* to) {
@@ -132,7 +156,6 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   call.hi = how.clamp_hi;
   call.zero = how.zero;
   call.lo = how.clamp_lo;
-  call.from_zero = how.zero == 0 && how.clamp_lo == 0;
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const int first = (tile - group * group_tiles_) * row_.tile_n;
@@ -147,6 +170,8 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
     call.segment_count = of.count;
     call.bias = bias_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
     call.scale = how.scale + channel;
+    call.as_floats = as_floats_[static_cast<std::size_t>(tile)];
+    call.addend = call.as_floats ? addend_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n : nullptr;
     if (kernel_.requantizes && requant_.is_below_one())
       run_tile(call, block, channel, columns, scratch + sums_bytes_);
     else

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tile import BASES, FROM_ZERO, HI, LO, SCALE, Y_STRIDE, ZERO, Tile, Y, row_address
+from tile import ADDEND, AS_FLOATS, BASES, HI, LO, SCALE, Y_STRIDE, ZERO, Tile, Y, row_address
 
 
 def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
@@ -24,7 +24,8 @@ def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
 def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     """Requantize in registers and store u8: float32(sums) * scale rounded half to even, zero point, clamp.
 
-    Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
+    Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps. Where
+    sums are the bits of floats already (requantize/as_floats.h), one instruction leaves the same product.
     """
     yield from added_sums(tile, addend, row_bytes)
     yield f"movq {SCALE}(%rdi), %rdx"
@@ -37,42 +38,48 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     zero, low, high, order = (tile.free(index) for index in range(4))
     yield f"vmovdqu{'32' if tile.bytes == 64 else ''} oaq_order{tile.bytes}(%rip), {order}"
     yield f"vpbroadcastb {HI}(%rdi), {high}"
-    yield f"cmpl $0, {FROM_ZERO}(%rdi)"
+    yield f"cmpl $0, {AS_FLOATS}(%rdi)"
     yield "je 3f"
-    yield from results(tile, from_zero=True)
+    yield f"movq {ADDEND}(%rdi), %rsi"
+    for v in range(tile.vectors):
+        yield f"vmovups {v * tile.bytes}(%rdx), {tile.free(v)}"
+    yield from results(tile, as_floats=True)
     yield "jmp 4f"
     yield "3:"
     yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
     yield f"vpbroadcastb {LO}(%rdi), {low}"
-    yield from results(tile, from_zero=False)
+    yield from results(tile, as_floats=False)
     yield "4:"
 
 
-def results(tile: Tile, from_zero: bool) -> Iterator[str]:
-    """All bytes of the tile; ``from_zero``: zero point and lowest value are 0, where packing saturates anyway."""
+def results(tile: Tile, as_floats: bool) -> Iterator[str]:
+    """All bytes of the tile; ``as_floats``: zero point and lowest value are 0, where packing saturates anyway."""
     places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
     for first in range(0, len(places), 4):
         four = places[first : first + 4]
         for row, v in four:
             sums = tile.sums(row, v)
-            yield f"vcvtdq2ps {sums}, {sums}"
-            yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
+            if as_floats:
+                yield f"vfmadd213ps {v * tile.bytes}(%rsi), {tile.free(v)}, {sums}"
+            else:
+                yield f"vcvtdq2ps {sums}, {sums}"
+                yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
             yield f"vcvtps2dq {sums}, {sums}"
-        yield from packed(tile, [tile.sums(row, v) for row, v in four], from_zero)
+        yield from packed(tile, [tile.sums(row, v) for row, v in four], as_floats)
         yield from stored(tile, four)
 
 
-def packed(tile: Tile, sums: list[str], from_zero: bool) -> Iterator[str]:
+def packed(tile: Tile, sums: list[str], as_floats: bool) -> Iterator[str]:
     """Up to four registers of s32 as bytes in the first, one quarter each: packing works within 128-bit lanes."""
     zero, low, high, order = (tile.free(index) for index in range(4))
     into = sums[0]
     for first in range(0, len(sums), 2):
         one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
         yield f"vpackssdw {other}, {one}, {one}"
-        if not from_zero:
+        if not as_floats:
             yield f"vpaddsw {zero}, {one}, {one}"
     yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
-    if not from_zero:
+    if not as_floats:
         yield f"vpmaxub {low}, {into}, {into}"
     yield f"vpminub {high}, {into}, {into}"
     yield f"vpermd {into}, {order}, {into}"

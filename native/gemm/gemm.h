@@ -29,11 +29,13 @@ struct GemmCall {
   std::int32_t hi;      // the clamp
   std::int32_t zero;
   std::int32_t lo;
-  std::int32_t from_zero;  // 1 where zero and lo are 0, which packing sees to
+  std::int32_t as_floats;  // 1 where sums, by their bias, are the bits of floats: requantize/as_floats.h
   std::int64_t next;       // bytes from `packed` to weights that are wanted soon; any number is safe. Where groups are
                            // many, some loops also ask for what lies behind: the weights of later tiles and layers
+  const float* addend;     // (tile_n), if as_floats
 };
-static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104);
+static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104 &&
+              offsetof(GemmCall, addend) == 112);
 using GemmSums = void (*)(GemmCall*);
 
 // The functions of one table row. `sums[part - 1][rows - 1]` computes the first `part / parts` of a tile's outputs.

@@ -13,7 +13,7 @@ assembles the same bytes. Registers of all functions:
     rcx  segments left                     rbp  bytes to the next tile's weights, or where they are
 
 At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
-bytes between rows, rdx the multipliers and rcx what is still to be added.
+bytes between rows, rdx the multipliers, rcx what is still to be added and rsi what floats need added.
 
 What the loops reach on a Zen 4 core, L1-resident, is in docs/performance.md. Orders of instructions matter there: with
 zmm registers, a row is added around the multiplications of the next but one (204 GMAC/s every time; after its own: 194

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
-HI, ZERO, LO, FROM_ZERO = range(88, 104, 4)
-NEXT = 104
+HI, ZERO, LO, AS_FLOATS = range(88, 104, 4)
+NEXT, ADDEND = 104, 112
 BASES = ("%r9", "%r10", "%r11", "%rax")
 
 

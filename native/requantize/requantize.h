@@ -35,6 +35,8 @@ class Requant {
   bool is_fixed() const { return !multiplier_.empty(); }
   // Whether it is float32_half_even by multipliers below 1, so that every s32 sum times its multiplier fits s32.
   bool is_below_one() const { return below_one_; }
+  // The same where zero point and lowest output are 0 besides.
+  bool starts_from_zero() const { return below_one_ && zero_ == 0 && clamp_.lo == 0; }
   FloatRequant from(std::size_t channel) const;
   std::uint8_t apply(std::int32_t sum, std::size_t channel) const;
 
