@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <new>
 #include <vector>
 
 namespace oaq {
@@ -13,16 +12,18 @@ inline constexpr std::size_t kLine = 64;
 // touch has so many to spare.
 inline constexpr std::size_t kSlack = 64;
 
+// Large ones are mapped one by one, so that freeing one gives its memory back at once. Throws std::bad_alloc.
+void* allocate_lines(std::size_t bytes);
+void free_lines(void* pointer, std::size_t bytes);
+
 template <typename T>
 struct LineAllocator {
   using value_type = T;
   LineAllocator() = default;
   template <typename U>
   LineAllocator(const LineAllocator<U>&) {}  // NOLINT: allocators convert
-  T* allocate(std::size_t count) {
-    return static_cast<T*>(::operator new(count * sizeof(T) + kSlack, std::align_val_t{kLine}));
-  }
-  void deallocate(T* pointer, std::size_t) { ::operator delete(pointer, std::align_val_t{kLine}); }
+  T* allocate(std::size_t count) { return static_cast<T*>(allocate_lines(count * sizeof(T) + kSlack)); }
+  void deallocate(T* pointer, std::size_t count) { free_lines(pointer, count * sizeof(T) + kSlack); }
   bool operator==(const LineAllocator&) const { return true; }
 };
 

@@ -114,7 +114,7 @@ void Conv2d::make_floats(const std::vector<std::int64_t>& reaches) {
 void Conv2d::move_weights(std::uint8_t* to) {
   std::memcpy(to, packed_.data(), packed_.size());
   weights_ = reinterpret_cast<const std::int8_t*>(to);
-  packed_ = {};
+  AlignedVector<std::int8_t>().swap(packed_);  // assigned an empty one, it would keep its memory
 }
 
 Conv2d::Part Conv2d::part(int thread, int threads) const {
