@@ -9,6 +9,7 @@
 #include "conv/conv.h"
 #include "depthwise/depthwise.h"
 #include "requantize/as_floats.h"
+#include "requantize/in_words.h"
 
 namespace oaq {
 namespace {
@@ -31,7 +32,8 @@ class Depthwise : public Step {
   };
   Part part(int thread, int threads) const;
   int channel_at(int place) const;
-  void make_floats(const std::vector<std::int64_t>& reaches);
+  void choose_ways(const ConvSpec& spec);
+  bool is_one_run(int tile) const;
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
   bool in_order() const;
@@ -56,8 +58,9 @@ class Depthwise : public Step {
   std::vector<std::int32_t> runs_;       // per segment
   std::vector<std::size_t> first_step_;  // executed step at which each tile starts
   Requant requant_;
-  DepthwiseSums square_;         // or null
-  std::vector<char> as_floats_;  // per tile
+  DepthwiseSums square_;               // or null
+  AlignedVector<std::int16_t> words_;  // (tiles, 2, tile_n), laid out: multipliers and biases of words
+  std::vector<Way> ways_;              // per tile
 };
 
 Depthwise::Depthwise(const ConvSpec& spec)
@@ -94,8 +97,8 @@ Depthwise::Depthwise(const ConvSpec& spec)
   lay_out_taps();
   const bool is_square = window_.kernel[0] == window_.kernel[1] && window_.dilation[1] == 1;
   square_ = is_square && in_order() ? kernel_.square(window_.kernel[0]) : nullptr;
-  as_floats_.assign(schedule_.tiles.size(), 0);
-  if (square_ && requant_.starts_from_zero()) make_floats(reaches(spec, schedule_));
+  ways_.assign(schedule_.tiles.size(), Way::kGeneral);
+  if (square_ && requant_.starts_from_zero()) choose_ways(spec);
   const int line = x_.width * x_.channels * window_.stride[0];
   band_rows_ = std::max(1, (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
   const auto whole_lines = [](std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
@@ -112,17 +115,36 @@ int Depthwise::channel_at(int place) const {
   return 16 * (lane / 4) + (kernel_.is_narrow ? 8 * (j / 2) + 2 * (lane % 4) + j % 2 : 4 * j + lane % 4);
 }
 
-// Of every tile whose outputs all allow it.
-void Depthwise::make_floats(const std::vector<std::int64_t>& reaches) {
-  std::vector<std::int32_t> made(static_cast<std::size_t>(row_.tile_n));
-  for (std::size_t tile = 0; tile < as_floats_.size(); ++tile) {
-    std::int32_t* bias = bias_.data() + tile * made.size();
-    for (std::size_t place = 0; place < made.size(); ++place) {
-      const auto channel = static_cast<std::size_t>(channel_at(static_cast<int>(place)));
-      made[place] = float_bias(bias[place], reaches[tile * made.size() + channel]);
+// Whether a tile's sums leave their register only once.
+bool Depthwise::is_one_run(int tile) const { return schedule_.tiles[static_cast<std::size_t>(tile)].count == 1; }
+
+void Depthwise::choose_ways(const ConvSpec& spec) {
+  const auto tile_n = static_cast<std::size_t>(row_.tile_n);
+  const std::vector<std::int64_t> all = reaches(spec, schedule_);
+  words_.assign(2 * bias_.size(), 0);
+  std::vector<std::int32_t> bias(tile_n);
+  for (std::size_t tile = 0; tile < ways_.size(); ++tile) {
+    const std::size_t first = tile * tile_n, columns = std::min(tile_n, spec.bias.size() - first);
+    std::fill(bias.begin(), bias.end(), 0);
+    std::copy_n(spec.bias.begin() + static_cast<std::ptrdiff_t>(first), columns, bias.begin());
+    const TileSums sums{first, columns, bias, {all.data() + first, tile_n}};
+    const auto words = word_multipliers(requant_, sums);
+    const bool fits = std::all_of(bias.begin(), bias.end(), [](std::int32_t each) { return each <= kMostWord; });
+    if (!words.empty() && (!kernel_.is_narrow || (fits && is_one_run(static_cast<int>(tile))))) {
+      ways_[tile] = Way::kWords;
+      std::int16_t* to = words_.data() + 2 * first;
+      for (std::size_t at = 0; at < tile_n; ++at) {
+        const std::size_t half = at * 2 / tile_n, lane = at % (tile_n / 2);
+        const std::size_t channel = lane / 8 * 16 + half * 8 + lane % 8;
+        to[at] = words[channel];
+        // A bias below s16 leaves nothing above 0, whatever is added; so does the least one.
+        to[tile_n + at] = static_cast<std::int16_t>(std::max<std::int32_t>(bias[channel], -kMostWord - 1));
+      }
+    } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
+      ways_[tile] = Way::kFloats;
+      for (std::size_t place = 0; place < tile_n; ++place)
+        bias_[first + place] = floats[static_cast<std::size_t>(channel_at(static_cast<int>(place)))];
     }
-    as_floats_[tile] = std::find(made.begin(), made.end(), 0) == made.end();
-    if (as_floats_[tile]) std::copy(made.begin(), made.end(), bias);
   }
 }
 
@@ -211,7 +233,8 @@ void Depthwise::run_tile(DepthwiseCall& call, int tile, int row_begin, int row_e
   call.run_count = of.count;
   call.bias = bias_.data() + first;
   call.scale = scale_.data() + 2 * first;
-  call.as_floats = as_floats_[static_cast<std::size_t>(tile)];
+  call.way = ways_[static_cast<std::size_t>(tile)];
+  call.words = call.way == Way::kWords ? words_.data() + 2 * first : nullptr;
   call.y_stride = channels < row_.tile_n ? row_.tile_n : y_.channels;
   int steps = 0;
   call.ends = 0;

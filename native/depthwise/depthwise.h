@@ -3,8 +3,9 @@
 // Operands of a tile of channels are gathered, padding included, into lines of `tile_n` bytes a pixel, so that every
 // window is regular. Vector code interleaves the operands of a step's taps within 128-bit lanes. Channel 16 h + 4 j + i
 // of a tile so comes to lie in lane 4 h + i of the j-th register of s32 sums; where sums had 16 bits, even and odd
-// lanes go to registers of their own, and it is channel 16 h + 8 (j / 2) + 2 i + j % 2. Weights, bias and multipliers
-// are laid out to match when the step is built, and the packing to bytes undoes it. What overflows how is declared in
+// lanes go to registers of their own, and it is channel 16 h + 8 (j / 2) + 2 i + j % 2. Registers of s16 sums, and of
+// s32 sums packed to words, hold channel 16 h + 8 r + i in lane 8 h + i of the r-th. Weights, bias and multipliers are
+// laid out to match when the step is built, and the packing to bytes undoes it. What overflows how is declared in
 // base/table.h: vpmaddubsw **saturates**, vpaddw **wraps**, vpmaddwd and vpdpbusd are **exact**.
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <cstdint>
 
 #include "base/table.h"
+#include "requantize/ways.h"
 
 namespace oaq {
 
@@ -34,10 +36,11 @@ struct DepthwiseCall {
   std::int32_t hi;
   std::int32_t run_count;    // > 0
   const std::int32_t* runs;  // steps of each segment
-  std::int32_t as_floats;    // 1 where sums, by their bias, are the bits of floats: requantize/as_floats.h
+  Way way;
+  const std::int16_t* words;  // for words, laid out: multipliers, then biases
 };
 static_assert(offsetof(DepthwiseCall, sums) == 72 && offsetof(DepthwiseCall, hi) == 88 &&
-              offsetof(DepthwiseCall, as_floats) == 104);
+              offsetof(DepthwiseCall, way) == 104 && offsetof(DepthwiseCall, words) == 112);
 using DepthwiseSums = void (*)(const DepthwiseCall*);
 
 // Pixels of a tile, `stride` bytes apart where they come from, one after another where they go.

@@ -8,8 +8,8 @@ or not); here every register has a name. Registers of all functions:
 
     rdi  bits of the steps that a spill follows       rsi  weights     rdx  y        rcx  outputs left
     r8 to r12  lines of the window, moving along      rax  x_step      r14  bytes between outputs of y
-    rbx  bias    r13  multipliers    rsp  s32 sums between two spills
-    r15  where s32 sums go instead; or 0; or 1 where sums are the bits of floats (requantize/as_floats.h)
+    rbx  bias    r13  multipliers, those of words in their way    rsp  s32 sums between two spills
+    r15  where s32 sums go instead, or the way to bytes (requantize/ways.h)
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 X, X_STEP, OUTPUTS, WEIGHTS, ENDS, BIAS, SCALE, Y, Y_STRIDE, SUMS, ZERO = range(0, 88, 8)
-LO, HI, AS_FLOATS = ZERO + 4, ZERO + 8, 104
+LO, HI, WAY, WORDS = ZERO + 4, ZERO + 8, 104, 112
+FLOATS, IN_WORDS = 1, 2
+"""Ways from sums to bytes that are not the general one: native/requantize/ways.h."""
 LINES = ("%r8", "%r9", "%r10", "%r11", "%r12")
 
 
@@ -171,18 +173,20 @@ def kept(line: Line, output: int, j: int) -> str:
 
 
 def sum_window(line: Line) -> Iterator[str]:
-    """All steps in one run, to s32 sums, bias included."""
-    places = [(output, j) for output in range(line.outputs) for j in range(4)]
+    """All steps in one run: to s16 sums where they are narrow, else to s32 sums with their bias."""
     if not line.how.is_narrow:
-        yield from (line.move(f"{j * line.bytes}(%rbx)", line.sum(output, j)) for output, j in places)
+        for output in range(line.outputs):
+            yield from (line.move(f"{j * line.bytes}(%rbx)", line.sum(output, j)) for j in range(4))
     for step in range(line.steps):
         yield from line.how.step(line, step, step == 0)
-    if line.how.is_narrow:
-        for output in range(line.outputs):
-            yield from widened(line, output)
-        yield from (
-            f"vpaddd {j * line.bytes}(%rbx), {line.sum(output, j)}, {line.sum(output, j)}" for output, j in places
-        )
+
+
+def widened_window(line: Line) -> Iterator[str]:
+    """The narrow sums of one run as s32, bias added."""
+    for output in range(line.outputs):
+        yield from widened(line, output)
+    for output in range(line.outputs):
+        yield from (f"vpaddd {j * line.bytes}(%rbx), {line.sum(output, j)}, {line.sum(output, j)}" for j in range(4))
 
 
 def sum_runs(line: Line) -> Iterator[str]:
@@ -239,6 +243,23 @@ def requantized(line: Line, output: int, as_floats: bool) -> Iterator[str]:
     yield line.move(sums[0], f"(%rdx{',%r14' if output else ''})")
 
 
+def in_words(line: Line, output: int) -> Iterator[str]:
+    """As u8 to y in 16 bits: a saturated sum with its bias times a multiplier of 2^-15, rounded half up."""
+    if line.how.is_narrow:
+        halves = [line.narrow(output, half) for half in range(2)]
+        for half, words in enumerate(halves):
+            yield f"vpaddsw {(2 + half) * line.bytes}(%r13), {words}, {words}"
+    else:
+        halves = [line.sum(output, j) for j in (0, 2)]
+        for half, words in enumerate(halves):
+            yield f"vpackssdw {line.sum(output, 2 * half + 1)}, {words}, {words}"
+    for half, words in enumerate(halves):
+        yield f"vpmulhrsw {half * line.bytes}(%r13), {words}, {words}"
+    yield f"vpackuswb {halves[1]}, {halves[0]}, {halves[0]}"
+    yield f"vpminub {line.reg(HIGHEST)}, {halves[0]}, {halves[0]}"
+    yield line.move(halves[0], f"(%rdx{',%r14' if output else ''})")
+
+
 def as_sums(line: Line, output: int) -> Iterator[str]:
     """The s32 sums in the order of channels: each 128-bit part holds four neighbours, once even and odd ones meet."""
     if line.how.is_narrow:
@@ -262,21 +283,27 @@ def as_sums(line: Line, output: int) -> Iterator[str]:
 
 def together(line: Line, runs: bool) -> Iterator[str]:
     """Neighbours, from their windows to where they go; then on to the next."""
+    outputs = range(line.outputs)
     yield from (sum_runs if runs else sum_window)(line)
-    yield "cmpq $1, %r15"
+    if not runs:  # what was spilled is never in words
+        yield f"cmpq ${IN_WORDS}, %r15"
+        yield "jne 10f"
+        yield from (each for output in outputs for each in in_words(line, output))
+        yield "jmp 5f"
+        yield "10:"
+        if line.how.is_narrow:
+            yield from widened_window(line)
+    yield f"cmpq ${FLOATS}, %r15"
     yield "ja 4f"
     yield "jb 3f"
     yield from products_of_floats(line)
-    for output in range(line.outputs):
-        yield from requantized(line, output, True)
+    yield from (each for output in outputs for each in requantized(line, output, True))
     yield "jmp 5f"
     yield "3:"
-    for output in range(line.outputs):
-        yield from requantized(line, output, False)
+    yield from (each for output in outputs for each in requantized(line, output, False))
     yield "jmp 5f"
     yield "4:"
-    for output in range(line.outputs):
-        yield from as_sums(line, output)
+    yield from (each for output in outputs for each in as_sums(line, output))
     yield f"addq ${line.outputs * line.bytes * 4}, %r15"
     yield "5:"
     for moving, by in (*((each, "%rax") for each in LINES[: line.side]), ("%rdx", "%r14")):
@@ -324,7 +351,10 @@ def function(how: Arithmetic, side: int) -> Iterator[str]:
         yield f"movq {place}(%rdi), %{register}"
     yield "testq %r15, %r15"
     yield "jnz 1f"
-    yield f"movl {AS_FLOATS}(%rdi), %r15d"
+    yield f"movl {WAY}(%rdi), %r15d"
+    yield f"cmpl ${IN_WORDS}, %r15d"
+    yield "jne 1f"
+    yield f"movq {WORDS}(%rdi), %r13"
     yield "1:"
     yield f"movq {ENDS}(%rdi), %rdi"
     if how.is_narrow:

@@ -40,7 +40,8 @@ class Conv2d : public Step {
     std::uint8_t* y;
     int rows;
   };
-  void make_floats(const std::vector<std::int64_t>& reaches);
+  void choose_ways(const std::vector<std::int64_t>& reaches);
+  int columns_of(int tile) const;
   Part part(int thread, int threads) const;
   void run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const;
   void run_tile(GemmCall& call, const Block& block, std::size_t channel, int columns, std::uint8_t* results) const;
@@ -56,8 +57,9 @@ class Conv2d : public Step {
   AlignedVector<std::int8_t> packed_;  // empty once they are moved
   const std::int8_t* weights_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
-  AlignedVector<float> addend_;       // likewise, if any tile's sums are floats
-  std::vector<char> as_floats_;       // per tile
+  AlignedVector<float> addend_;       // likewise, for floats
+  AlignedVector<std::int16_t> words_;
+  std::vector<Way> ways_;  // per tile
   Requant requant_;
 };
 
@@ -83,8 +85,8 @@ Conv2d::Conv2d(const ConvSpec& spec)
   for (std::size_t i = 0; i + 1 < schedule_.segments.size(); i += 2) schedule_.segments[i] *= row_.sums.step;
   for (int group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
-  as_floats_.assign(schedule_.tiles.size(), 0);
-  if (kernel_.requantizes && requant_.starts_from_zero()) make_floats(reaches(spec, schedule_));
+  ways_.assign(schedule_.tiles.size(), Way::kGeneral);
+  if (kernel_.requantizes && requant_.starts_from_zero()) choose_ways(reaches(spec, schedule_));
   const int most = kernel_.most_rows;
   const int bytes = packed_.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
   block_rows_ = std::clamp(bytes / patches_.bytes() / most, 1, 16) * most;
@@ -93,21 +95,31 @@ Conv2d::Conv2d(const ConvSpec& spec)
   block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
 }
 
-// Of every tile whose outputs all allow it.
-void Conv2d::make_floats(const std::vector<std::int64_t>& reaches) {
+// Outputs of a tile that exist.
+int Conv2d::columns_of(int tile) const { return std::min(row_.tile_n, outputs_ - tile % group_tiles_ * row_.tile_n); }
+
+void Conv2d::choose_ways(const std::vector<std::int64_t>& reaches) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   addend_.assign(bias_.size(), 0.0f);
-  for (int channel = 0; channel < y_.channels; ++channel) {
-    const int group = channel / outputs_, place = group * group_tiles_ * row_.tile_n + channel % outputs_;
-    addend_[static_cast<std::size_t>(place)] = -kFloatValue * *requant_.from(static_cast<std::size_t>(channel)).scale;
-  }
-  for (std::size_t tile = 0; tile < as_floats_.size(); ++tile) {
-    std::int32_t* bias = bias_.data() + tile * tile_n;
-    const std::int64_t* reach = reaches.data() + tile * tile_n;
-    std::vector<std::int32_t> made(tile_n);
-    std::transform(bias, bias + tile_n, reach, made.begin(), float_bias);
-    as_floats_[tile] = std::find(made.begin(), made.end(), 0) == made.end();
-    if (as_floats_[tile]) std::copy(made.begin(), made.end(), bias);
+  words_.assign(bias_.size(), 0);
+  for (std::size_t i = 0; i < ways_.size(); ++i) {
+    const int tile = static_cast<int>(i), columns = columns_of(tile);
+    const auto channel = static_cast<std::size_t>(tile / group_tiles_ * outputs_ + tile % group_tiles_ * row_.tile_n);
+    const std::size_t first = i * tile_n;
+    const TileSums sums{
+        channel, static_cast<std::size_t>(columns), {bias_.data() + first, tile_n}, {reaches.data() + first, tile_n}};
+    if (const auto words = word_multipliers(requant_, sums); !words.empty()) {
+      ways_[i] = Way::kWords;
+      // Two registers packed into one: four of the first, four of the second, in every 128 bits. They are the vectors
+      // of one position, or those of two.
+      const std::size_t half = columns * kernel_.parts > row_.tile_n ? tile_n / 2 : 0;
+      for (std::size_t at = 0; at < tile_n; ++at) words_[first + at] = words[at / 8 * 4 + at % 4 + at / 4 % 2 * half];
+    } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
+      ways_[i] = Way::kFloats;
+      std::copy(floats.begin(), floats.end(), bias_.begin() + static_cast<std::ptrdiff_t>(first));
+      for (std::size_t at = 0; at < sums.columns; ++at)
+        addend_[first + at] = -kFloatValue * *requant_.from(channel + at).scale;
+    }
   }
 }
 
@@ -159,7 +171,7 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const int first = (tile - group * group_tiles_) * row_.tile_n;
-    const int columns = std::min(row_.tile_n, outputs_ - first);
+    const int columns = columns_of(tile);
     const auto channel = static_cast<std::size_t>(group * outputs_ + first);
     call.stride = block.x_stride;
     call.packed = weights_ + of.packed;
@@ -168,10 +180,12 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
       call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);
     call.segments = schedule_.segments.data() + 2 * of.first;
     call.segment_count = of.count;
-    call.bias = bias_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
+    const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
+    call.bias = bias_.data() + place;
     call.scale = how.scale + channel;
-    call.as_floats = as_floats_[static_cast<std::size_t>(tile)];
-    call.addend = call.as_floats ? addend_.data() + static_cast<std::ptrdiff_t>(tile) * row_.tile_n : nullptr;
+    call.way = ways_[static_cast<std::size_t>(tile)];
+    call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
+    call.words = call.way == Way::kWords ? words_.data() + place : nullptr;
     if (kernel_.requantizes && requant_.is_below_one())
       run_tile(call, block, channel, columns, scratch + sums_bytes_);
     else

@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tile import ADDEND, AS_FLOATS, BASES, HI, LO, SCALE, Y_STRIDE, ZERO, Tile, Y, row_address
+from tile import (
+    ADDEND,
+    BASES,
+    FLOATS,
+    GENERAL,
+    HI,
+    IN_WORDS,
+    LO,
+    SCALE,
+    WAY,
+    WORDS,
+    Y_STRIDE,
+    ZERO,
+    Tile,
+    Y,
+    row_address,
+)
 
 
 def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
@@ -25,7 +41,8 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     """Requantize in registers and store u8: float32(sums) * scale rounded half to even, zero point, clamp.
 
     Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps. Where
-    sums are the bits of floats already (requantize/as_floats.h), one instruction leaves the same product.
+    sums are the bits of floats already (requantize/as_floats.h), one instruction leaves the same product; where 16 bits
+    do (requantize/in_words.h), one for two registers is all there is.
     """
     yield from added_sums(tile, addend, row_bytes)
     yield f"movq {SCALE}(%rdi), %rdx"
@@ -36,50 +53,66 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
         for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
             yield f"leaq ({before},%rbx), {base}"
     zero, low, high, order = (tile.free(index) for index in range(4))
-    yield f"vmovdqu{'32' if tile.bytes == 64 else ''} oaq_order{tile.bytes}(%rip), {order}"
+    move = f"vmovdqu{'32' if tile.bytes == 64 else ''}"
+    yield f"{move} oaq_order{tile.bytes}(%rip), {order}"
     yield f"vpbroadcastb {HI}(%rdi), {high}"
-    yield f"cmpl $0, {AS_FLOATS}(%rdi)"
-    yield "je 3f"
+    yield f"cmpl ${FLOATS}, {WAY}(%rdi)"
+    yield "jb 31f"
+    yield "ja 32f"
     yield f"movq {ADDEND}(%rdi), %rsi"
     for v in range(tile.vectors):
         yield f"vmovups {v * tile.bytes}(%rdx), {tile.free(v)}"
-    yield from results(tile, as_floats=True)
-    yield "jmp 4f"
-    yield "3:"
+    yield from results(tile, FLOATS)
+    yield "jmp 33f"
+    yield "32:"
+    yield f"movq {WORDS}(%rdi), %rsi"
+    yield f"{move} (%rsi), {tile.free(0)}"
+    yield from results(tile, IN_WORDS)
+    yield "jmp 33f"
+    yield "31:"
     yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
     yield f"vpbroadcastb {LO}(%rdi), {low}"
-    yield from results(tile, as_floats=False)
-    yield "4:"
+    yield from results(tile, GENERAL)
+    yield "33:"
 
 
-def results(tile: Tile, as_floats: bool) -> Iterator[str]:
-    """All bytes of the tile; ``as_floats``: zero point and lowest value are 0, where packing saturates anyway."""
+def results(tile: Tile, way: int) -> Iterator[str]:
+    """All bytes of the tile. But for the general way zero point and lowest value are 0, where packing saturates."""
     places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
     for first in range(0, len(places), 4):
         four = places[first : first + 4]
         for row, v in four:
-            sums = tile.sums(row, v)
-            if as_floats:
-                yield f"vfmadd213ps {v * tile.bytes}(%rsi), {tile.free(v)}, {sums}"
-            else:
-                yield f"vcvtdq2ps {sums}, {sums}"
-                yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
-            yield f"vcvtps2dq {sums}, {sums}"
-        yield from packed(tile, [tile.sums(row, v) for row, v in four], as_floats)
+            yield from product(tile, row, v, way)
+        yield from packed(tile, [tile.sums(row, v) for row, v in four], way)
         yield from stored(tile, four)
 
 
-def packed(tile: Tile, sums: list[str], as_floats: bool) -> Iterator[str]:
+def product(tile: Tile, row: int, v: int, way: int) -> Iterator[str]:
+    """Sums times their multipliers, as s32; words are multiplied once they are packed."""
+    sums = tile.sums(row, v)
+    if way == IN_WORDS:
+        return
+    if way == FLOATS:
+        yield f"vfmadd213ps {v * tile.bytes}(%rsi), {tile.free(v)}, {sums}"
+    else:
+        yield f"vcvtdq2ps {sums}, {sums}"
+        yield f"vmulps {v * tile.bytes}(%rdx), {sums}, {sums}"
+    yield f"vcvtps2dq {sums}, {sums}"
+
+
+def packed(tile: Tile, sums: list[str], way: int) -> Iterator[str]:
     """Up to four registers of s32 as bytes in the first, one quarter each: packing works within 128-bit lanes."""
     zero, low, high, order = (tile.free(index) for index in range(4))
     into = sums[0]
     for first in range(0, len(sums), 2):
         one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
         yield f"vpackssdw {other}, {one}, {one}"
-        if not as_floats:
+        if way == IN_WORDS:
+            yield f"vpmulhrsw {tile.free(0)}, {one}, {one}"
+        if way == GENERAL:
             yield f"vpaddsw {zero}, {one}, {one}"
     yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
-    if not as_floats:
+    if way == GENERAL:
         yield f"vpmaxub {low}, {into}, {into}"
     yield f"vpminub {high}, {into}, {into}"
     yield f"vpermd {into}, {order}, {into}"

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "base/table.h"
+#include "requantize/ways.h"
 
 namespace oaq {
 
@@ -29,13 +30,14 @@ struct GemmCall {
   std::int32_t hi;      // the clamp
   std::int32_t zero;
   std::int32_t lo;
-  std::int32_t as_floats;  // 1 where sums, by their bias, are the bits of floats: requantize/as_floats.h
-  std::int64_t next;       // bytes from `packed` to weights that are wanted soon; any number is safe. Where groups are
-                           // many, some loops also ask for what lies behind: the weights of later tiles and layers
-  const float* addend;     // (tile_n), if as_floats
+  Way way;
+  std::int64_t next;    // bytes from `packed` to weights that are wanted soon; any number is safe. Where groups are
+                        // many, some loops also ask for what lies behind: the weights of later tiles and layers
+  const float* addend;  // (tile_n), for floats
+  const std::int16_t* words;  // (tile_n), for words: multipliers in the order in which two registers are packed
 };
 static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104 &&
-              offsetof(GemmCall, addend) == 112);
+              offsetof(GemmCall, addend) == 112 && offsetof(GemmCall, words) == 120);
 using GemmSums = void (*)(GemmCall*);
 
 // The functions of one table row. `sums[part - 1][rows - 1]` computes the first `part / parts` of a tile's outputs.

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
-HI, ZERO, LO, AS_FLOATS = range(88, 104, 4)
-NEXT, ADDEND = 104, 112
+HI, ZERO, LO, WAY = range(88, 104, 4)
+NEXT, ADDEND, WORDS = 104, 112, 120
+GENERAL, FLOATS, IN_WORDS = range(3)
+"""Ways from sums to bytes: native/requantize/ways.h."""
 BASES = ("%r9", "%r10", "%r11", "%rax")
 
 

@@ -14,6 +14,7 @@
 #include "base/table.h"
 #include "gemm/gemm.h"
 #include "python/steps.h"
+#include "requantize/in_words.h"
 #include "session/session.h"
 #include "steps/quantize.h"
 
@@ -138,6 +139,13 @@ NB_MODULE(_native, module) {
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
              nb::arg("zero_point"), nb::arg("clamp"),
              "Real values to integers, channels made innermost; False if one is NaN.");
+  module.def(
+      "word_multiplier",
+      [](float scale, int hi) {
+        check_output(0, {0, hi});
+        return word_multiplier(scale, hi);
+      },
+      nb::arg("scale"), nb::arg("hi"), "In parts of 2^-15, if results leave in 16 bits; else 0.");
   nb::class_<Session> session(module, "Session", "A network ready to run: steps in order, one arena, threads.");
   session.def(nb::init<std::size_t, int>(), nb::arg("arena_bytes"), nb::arg("threads"));
   define_steps(session);

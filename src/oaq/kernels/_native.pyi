@@ -24,6 +24,9 @@ def quantize(
 ) -> bool:
     """Real values to integers, channels made innermost; False if one is NaN."""
 
+def word_multiplier(scale: float, hi: int) -> int:
+    """In parts of 2^-15, if results leave in 16 bits; else 0."""
+
 class Session:
     """A network ready to run: steps in order, one arena, threads."""
 

@@ -1,0 +1,66 @@
+"""Requantization in 16 bits: when one instruction computes what ``float32_half_even`` says, exactly.
+
+vpmulhrsw of a sum t and a multiplier m, both s16, is (t * m + 2**14) >> 15: t times m * 2**-15, rounded half up. Where
+a layer's multiplier is such a number and its outputs start from zero (zero point and lowest value 0), that is the same
+integer as clamp(round_half_even(float32(t) * multiplier)):
+
+* results below 2**8 are exact in float32 before they are rounded, for then t * m < 2**23; larger ones are clamped;
+* a result halfway between two integers needs t * m to be an odd multiple of 2**14. Such sums are few, and a multiplier
+  is a *word* only if each of them below the clamp has an even integer above it, where half up and half even agree;
+* negative results leave 0 either way.
+
+A sum that leaves s16 is saturated: below to a result of 0, which is right; above to the result of 2**15 - 1, which has
+to be the highest value of the clamp, unless the sum can never go there. ``native/requantize/in_words.h`` decides by the
+same rules what the kernels do; no plan and no proof depends on it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHIFT: Final = 15
+MOST: Final = (1 << SHIFT) - 1
+"""Largest sum, and largest word."""
+Words = NDArray[np.int64]
+
+
+@lru_cache(maxsize=256)
+def words(hi: int) -> Words:
+    """Every word for outputs in [0, hi], ascending.
+
+    Args:
+        hi: of the clamp, 0..255.
+    """
+    all_of_them = np.arange(1, MOST + 1, dtype=np.int64)
+    even = all_of_them & -all_of_them  # the largest power of two that divides it
+    odd, halfway = all_of_them // even, (1 << (SHIFT - 1)) // np.minimum(even, 1 << (SHIFT - 1))
+    fits = np.ones(len(odd), np.bool_)
+    for times in range(1, 2 * hi, 2):  # sums with a halfway result of times * odd / 2
+        counts = (times * halfway <= MOST) & (times * odd < 2 * hi)
+        fits &= ~counts | (times * odd % 4 == 3)
+    found = all_of_them[fits]
+    found.flags.writeable = False
+    return found
+
+
+def words_of(multiplier: NDArray[np.float32], hi: int) -> Words:
+    """(N,) the word that each multiplier is, for outputs in [0, hi]; 0 where it is none."""
+    wanted = multiplier.astype(np.float64) * (1 << SHIFT)
+    known = words(hi)
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return np.where(known[at] == wanted, known[at], 0)
+
+
+def least_saturating(hi: int) -> int:
+    """The least multiplier, in parts of 2**15, at which sums that are saturated above leave ``hi``."""
+    return -(-((hi << SHIFT) - (1 << (SHIFT - 1))) // MOST)
+
+
+def allows_words(multiplier: NDArray[np.float32], hi: int, most: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(N,): outputs in [0, hi] of sums up to ``most`` may be requantized in 16 bits."""
+    found = words_of(multiplier, hi)
+    return (found > 0) & ((found >= least_saturating(hi)) | (most <= MOST))
