@@ -16,9 +16,10 @@ from oaq.calibration.course import Course, held, open_course, program_of
 from oaq.calibration.fit import Fit, fit
 from oaq.calibration.other_cases import other_cases
 from oaq.errors import ConfigError
-from oaq.kernels.cost import CostTable, memory_of, runs_one_by_one
+from oaq.kernels.cost import CostTable, memory_of
 from oaq.kernels.cpu import second_cache
 from oaq.kernels.plan import NodePlan
+from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.kernels.work import Memory, Work, other_work, site_of, sum_work
 from oaq.overflow.spill import RunCount
@@ -122,10 +123,11 @@ def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
     op, found = planned.node.op, planned.schedule
     x = [program.tensors[name].shape for name in planned.node.inputs]
     y = program.tensors[planned.node.output].shape
-    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None:
+    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None or planned.folded_bias is None:
         return other_work(op, x, y, memory)
     runs = RunCount(found.tiles, found.steps, found.spills, len(found.packed))
-    return sum_work(planned.row, site_of(op, x[0], y), runs, memory, one_by_one=runs_one_by_one(op))
+    words = words_share(op, program.tensors[planned.node.output], planned.folded_bias)
+    return sum_work(planned.row, site_of(op, x[0], y, words), runs, memory, one_by_one=runs_one_by_one(op))
 
 
 def _table(fits: Mapping[str, Fit], cache: int) -> CostTable:

@@ -219,8 +219,3 @@ def predict_layer_cost(
     if best is None:
         raise NoKernel(f"no row of {[row.name for row in rows]} is proved for weights {weight.shape}")
     return best
-
-
-def runs_one_by_one(op: ops.Conv2d | ops.Linear) -> bool:
-    """Results of ``op`` are requantized by scalar code: fixed point, or a multiplier of 1 or more."""
-    return op.requantize.shift is not None or float(np.max(op.requantize.multiplier)) >= 1.0

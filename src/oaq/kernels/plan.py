@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
-from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach, runs_one_by_one
+from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import Wanted, costs_wanted
 from oaq.kernels.packing import family, layout
+from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.kernels.work import Site, site_of
 from oaq.numerics.ranges import IntRange
@@ -222,7 +223,8 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         row = max(candidates, key=lambda candidate: candidate.rank)
         cost = rules.time.other(row, node.op, shapes, y.shape)
         return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, cost=cost, cost_without_spills=cost)
-    layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape), proof[node.name], rules.time)
+    words = words_share(node.op, y, proof[node.name].folded_bias)
+    layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
     chosen = _choose(layer, candidates)
     absent = tuple(
         Refusal(row.name, f"needs {row.isa}, which {'this plan leaves out' if row.available else 'this CPU lacks'}")

@@ -11,6 +11,7 @@ turns      steps per group of positions: what a step costs besides its products,
 spills     narrow sums added into s32 and cleared, before the last run
 starts     runs begun, once per group of positions (gemm) or line of outputs (depthwise)
 outputs    registers of results that leave: bias, requantization, store
+words      the same in 16 bits (``numerics.words``)
 one_by_one results requantized by scalar code: a multiplier of 1 or more, fixed point
 tails      tiles of which only a part exists, per position
 copies     pieces of operands gathered: 32 bytes of a window inside the image (gemm), a pixel of a tile (depthwise)
@@ -42,8 +43,8 @@ from oaq.program import ops
 Work = Mapping[str, float]
 Shape = tuple[int, ...]
 KINDS: Final = (
-    *("steps", "loops", "turns", "spills", "starts", "outputs", "one_by_one", "tails", "copies", "taps", "lines"),
-    *("weights", "once", "far", "reads", "values", "blends", "places", "crossings", "call"),
+    *("steps", "loops", "turns", "spills", "starts", "outputs", "words", "one_by_one", "tails", "copies", "taps"),
+    *("lines", "weights", "once", "far", "reads", "values", "blends", "places", "crossings", "call"),
 )
 """Everything that is counted."""
 LINE = 64
@@ -83,6 +84,7 @@ class Site:
         padding: top, bottom, left, right.
         dilation: rows and columns.
         groups: of the convolution.
+        words: part of the results that is requantized in 16 bits.
     """
 
     x: tuple[int, int, int]
@@ -92,6 +94,7 @@ class Site:
     padding: ops.Padding = (0, 0, 0, 0)
     dilation: ops.Pair = (1, 1)
     groups: int = 1
+    words: float = 0.0
 
     @property
     def positions(self) -> int:
@@ -118,11 +121,11 @@ def image(shape: Shape) -> tuple[int, int, int]:
     return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, prod(shape))
 
 
-def site_of(op: ops.Conv2d | ops.Linear, x: Shape, y: Shape) -> Site:
-    """Of a node, given the shapes of its input and output."""
+def site_of(op: ops.Conv2d | ops.Linear, x: Shape, y: Shape, words: float = 0.0) -> Site:
+    """Of a node, given the shapes of its input and output, and the part of its results that leaves in 16 bits."""
     if isinstance(op, ops.Linear):
-        return Site(image(x), image(y))
-    return Site(image(x), image(y), op.kernel, op.stride, op.padding, op.dilation, op.groups)
+        return Site(image(x), image(y), words=words)
+    return Site(image(x), image(y), op.kernel, op.stride, op.padding, op.dilation, op.groups, words)
 
 
 def sum_work(
@@ -163,10 +166,14 @@ def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
         "turns": groups * runs.issues * share,
         "spills": positions * (runs.segments - runs.tiles) * share,
         "starts": float(groups * runs.segments),
-        "outputs": float(positions * registers),
+        **_leaving(positions * registers, site.words),
         "tails": float(positions * site.groups * (per_group % width > 0)),
         **_gathered(row, site),
     }
+
+
+def _leaving(registers: int, words: float) -> dict[str, float]:
+    return {"outputs": registers * (1.0 - words), "words": registers * words}
 
 
 def _gathered(row: KernelRow, site: Site) -> dict[str, float]:
@@ -188,11 +195,13 @@ def _depthwise(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     own = site.kernel in STRAIGHT and site.dilation == (1, 1) and runs.issues == runs.tiles * runs.steps
     lines = (site.y[0] - 1) * site.stride[0] + (site.kernel[0] - 1) * site.dilation[0] + 1
     copies = runs.tiles * min(lines, site.x[0]) * site.x[1]
+    is_narrow = row.accumulator is not None and row.accumulator.bits < 32
+    is_spilled = (is_narrow and runs.segments > runs.tiles) or not own  # such sums leave as floats
     return {
         "steps": float(positions * runs.issues),
         "loops": 0.0 if own else float(positions * runs.issues),
         "spills": float(positions * (runs.segments - runs.tiles)),
-        "outputs": float(positions * runs.tiles),
+        **_leaving(positions * runs.tiles, 0.0 if is_spilled else site.words),
         "lines": float(site.y[0] * runs.tiles),
         "tails": float(positions * (site.y[2] % row.tile_n > 0)),
         "copies": float(copies),

@@ -1,0 +1,46 @@
+"""How the results of a layer leave its registers: by scalar code, in floats, or in 16 bits. Only time depends on it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.numerics.formats import U8
+from oaq.numerics.words import allows_words
+from oaq.program import ops
+from oaq.program.int_program import TensorSpec
+
+TILE: Final = 16
+"""Outputs that leave together, about: all of them have to allow 16 bits."""
+
+
+def runs_one_by_one(op: ops.Conv2d | ops.Linear) -> bool:
+    """Results of ``op`` are requantized by scalar code: fixed point, or a multiplier of 1 or more."""
+    return op.requantize.shift is not None or float(np.max(op.requantize.multiplier)) >= 1.0
+
+
+def words_share(op: ops.Conv2d | ops.Linear, y: TensorSpec, folded_bias: NDArray[np.integer]) -> float:
+    """Part of the results of ``op`` that vector code requantizes in 16 bits (``numerics.words``).
+
+    Args:
+        op: the layer.
+        y: what it writes.
+        folded_bias: (N,) what is added to the raw sums of operands as loaded.
+    """
+    if runs_one_by_one(op) or y.affine.zero_point or y.range.lo:
+        return 0.0
+    multiplier = np.broadcast_to(np.asarray(op.requantize.multiplier, np.float32), len(op.weight))
+    return share_allowed(op.weight.reshape(len(op.weight), -1), multiplier, y.range.hi, folded_bias)
+
+
+def share_allowed(
+    weight: NDArray[np.signedinteger[Any]], multiplier: NDArray[np.float32], hi: int, folded_bias: NDArray[np.integer]
+) -> float:
+    """The same of (N, K) weights and (N,) multipliers whose outputs lie in [0, hi]."""
+    magnitudes = np.abs(weight.astype(np.int64)).sum(axis=1)
+    allowed = allows_words(multiplier, hi, folded_bias.astype(np.int64) + U8.hi * magnitudes)
+    starts = np.arange(0, len(weight), TILE)
+    sizes = np.diff(np.append(starts, len(weight)))
+    return float((sizes * np.logical_and.reduceat(allowed, starts)).sum() / len(weight))
