@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,6 @@ from oaq.errors import CalibrationError, ConfigError
 from oaq.numerics.formats import signed
 from oaq.program.int_program import IntProgram
 from oaq.program.ops import Conv2d, Linear
-from oaq.ptq.adaround import learned_rounding
 from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.execute import apply_op, layers
 from oaq.ptq.feedback import error_feedback, soft_threshold
@@ -24,14 +21,20 @@ from oaq.ptq.moments import DAMPING, measure_moments, operands, sum_errors
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize, quantize_with_report
 from oaq.ptq.round import packed_rows, whole_scale
+from oaq.ptq.rounding import INFORMED
 from oaq.ptq.samples import chunks
 from oaq.ptq.target import Target, cell_sums, make_cells
 from oaq.ptq.uniform import Uniform
 from tests.ptq.nets import images, net
 from tests.ptq.test_parts import graph
 
-Rounder = Callable[..., tuple[np.ndarray, np.ndarray]]
-ROUNDERS = [error_feedback, learned_rounding]
+
+def rounded(
+    how: str, rows: np.ndarray, scale: np.ndarray, kept: Bound, moments: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As ``quantize`` does where no scale has to move."""
+    weight, found = INFORMED[how].begin(rows, scale, kept, moments)
+    return (INFORMED[how].at(rows, found, kept, moments) if INFORMED[how].is_last else weight), found
 
 
 def correlated(generator: np.random.Generator, groups: int, terms: int) -> np.ndarray:
@@ -104,14 +107,14 @@ def _inputs_of(one: FloatGraph, name: str) -> list[torch.Tensor]:
     return [chunk[name] for chunk in values]
 
 
-@pytest.mark.parametrize("rounder", ROUNDERS)
+@pytest.mark.parametrize("how", INFORMED)
 @pytest.mark.parametrize("target", [Target("pure"), Target("avx2"), Target("avx2", run=2), Target("neon")])
-def test_a_bound_is_kept_exactly_and_nothing_gets_worse(rounder: Rounder, target: Target) -> None:
+def test_a_bound_is_kept_exactly_and_nothing_gets_worse(how: str, target: Target) -> None:
     generator = np.random.default_rng(2)
     for most in (0, 1, 40, 300, 1 << 20):
         rows, moments = generator.normal(size=(6, 22)), correlated(generator, 1, 22)
         kept = bound(6, 22, most, target)
-        weight, scale = rounder(rows, whole_scale(rows), kept, moments)
+        weight, scale = rounded(how, rows, whole_scale(rows), kept, moments)
         assert kept.kept(weight).all()
         plain, coarse = coarsened(rows, whole_scale(rows), kept)
         best = sum_errors(plain * coarse[:, None] - rows, moments)
@@ -135,15 +138,29 @@ def test_error_feedback_keeps_any_bound(
     assert max(up.max(), down.max()) <= most and np.abs(weight).max() <= clip
 
 
-@pytest.mark.parametrize("rounder", ROUNDERS)
-def test_looking_at_correlated_operands_pays(rounder: Rounder) -> None:
+@pytest.mark.parametrize("how", INFORMED)
+def test_looking_at_correlated_operands_pays(how: str) -> None:
     generator = np.random.default_rng(3)
     rows, moments = generator.normal(size=(16, 64)), correlated(generator, 1, 64)
     kept = bound(16, 64, 1 << 20, clip=7)
     scale = whole_scale(rows, 7)
     plain = sum_errors(clipped(rows, scale, 7) * scale[:, None] - rows, moments)
-    weight, scale = rounder(rows, scale, kept, moments)
+    weight, scale = rounded(how, rows, scale, kept, moments)
     assert sum_errors(weight * scale[:, None] - rows, moments).sum() < 0.5 * plain.sum()
+
+
+@pytest.mark.parametrize("how", INFORMED)
+@pytest.mark.parametrize("most", [0, 40, 1 << 20])
+def test_weights_at_a_coarser_scale_keep_the_bound_and_are_no_worse_than_the_nearest(how: str, most: int) -> None:
+    generator = np.random.default_rng(5)
+    rows, moments = generator.normal(size=(8, 24)), correlated(generator, 1, 24)
+    kept = bound(8, 24, most)
+    _, scale = INFORMED[how].begin(rows, whole_scale(rows), kept, moments)
+    scale = scale * 1.013
+    weight, plain = INFORMED[how].at(rows, scale, kept, moments), clipped(rows, scale, 127)
+    assert kept.kept(weight).all()
+    errors = [sum_errors(each * scale[:, None] - rows, moments) for each in (weight, plain)]
+    assert (errors[0] <= errors[1] * (1 + 1e-12))[kept.kept(plain)].all()
 
 
 def test_the_soft_threshold_is_the_projection_onto_the_budget() -> None:

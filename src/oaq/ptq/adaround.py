@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oaq.ptq.bound import Bound, coarsened
+from oaq.ptq.bound import Bound, clipped
 from oaq.ptq.moments import Reals, sum_errors
 
 ITERATIONS: Final = 400
@@ -29,18 +29,18 @@ WEIGHT: Final = 1.0
 """Of the regulariser against the error, which is in parts of what rounding to nearest has."""
 
 
-def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> tuple[NDArray[np.int8], Reals]:
-    """Round a layer; no output is worse than with ``coarsened``, and every one keeps ``bound``.
+def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+    """(N, K) weights at scales at which rounding to nearest keeps ``bound``; no output is worse than with that.
 
-    Arguments and result as ``feedback.error_feedback``.
+    Arguments as ``feedback.error_feedback``.
     """
-    best, scale = coarsened(rows, scale, bound)
+    best = clipped(rows, scale, bound.clip)
     least = sum_errors(best * scale[:, None] - rows, moments)
     weight = _within(_learn(rows / scale[:, None], best, scale, bound, moments), rows / scale[:, None], bound)
     error = sum_errors(weight * scale[:, None] - rows, moments)
     better = (error < least) & bound.kept(weight)
     best[better] = weight[better]
-    return best, scale
+    return best
 
 
 def _learn(steps: Reals, nearest: NDArray[np.int8], scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from oaq.capture.graph import LayerParams, TensorParams
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
-from oaq.ptq.bound import Bound, coarsened
+from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.curves import Layer, make_layer
 from oaq.ptq.equalize import Equalized
 from oaq.ptq.execute import layers
@@ -26,7 +27,10 @@ from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, sear
 from oaq.ptq.sensitivity import measure_sensitivity
 from oaq.ptq.times import other_seconds, predictor_of_graph
 from oaq.ptq.uniform import Uniform, uniform_tensors
+from oaq.ptq.words import Ends, ends, share, words_scale
 
+Again: TypeAlias = Callable[[Reals], NDArray[np.int8]]
+"""Weights, rounded at these scales."""
 LARGEST_BIAS: Final = 2.0**28
 """Of an output whose weights are nearly nothing beside its bias: its weight scale grows until the bias fits."""
 ATTEMPTS: Final = 8
@@ -159,14 +163,16 @@ class Decider:
             x, fill = self._steps(layer, choice.params), choice.fills[layer.node.name]
             weight, scale = layer.integers(fill, x.range.hi)
             bound = filled(layer, fill, x.range.hi)
-            chosen[layer.node.name], weight = _layer_params(layer, weight, scale, x, bound)
-            costs.append(_cost(layer, weight, x, fill))
+            between = self._ends(layer, choice.params)
+            made, weight = _layer_params(layer, weight, scale, between, bound)
+            chosen[layer.node.name] = made
+            costs.append(_cost(layer, weight, made, between, fill))
         return Decided(choice.params, choice.fills, chosen, tuple(costs), self._others, choice.error)
 
     def _rounded_within(self, budget: float | None) -> Decided:
         """The same with a rounding that looks at data; the search aims lower until even its cost is within the budget.
 
-        Where that never happens, rounding to nearest, which kept the budget.
+        Where that never happens, rounding to nearest, which kept the budget, or came as near to it as there is.
         """
         asked, plain = budget, self.within(budget)
         nearest = plain
@@ -179,7 +185,7 @@ class Decider:
             }
             scales = {layer.node.name: layer.finest for layer in self.layers}
             rounded = self._rounded(nearest.params, nearest.fills, scales, bounds, nearest.error)
-            if budget is None or asked is None or rounded.cost <= budget:
+            if budget is None or asked is None or rounded.cost <= max(budget, plain.cost * (1 + 1e-9)):
                 return rounded
             if asked == 1.0:
                 break
@@ -215,34 +221,54 @@ class Decider:
     ) -> Decided:
         chosen, costs = {}, []
         for layer in self.layers:
-            name, x = layer.node.name, self._steps(layer, params)
+            name = layer.node.name
+            bound, between = bounds[name], self._ends(layer, params)
             if self._options.rounding == "nearest":
-                weight, scale = coarsened(layer.rows, scales[name], bounds[name])
+                weight, scale = coarsened(layer.rows, scales[name], bound)
+                chosen[name], weight = _layer_params(layer, weight, scale, between, bound)
             else:
-                round_layer = INFORMED[self._options.rounding]
-                weight, scale = round_layer(layer.rows, scales[name], bounds[name], self._moments[name])
-            chosen[name], weight = _layer_params(layer, weight, scale, x, bounds[name])
-            costs.append(_cost(layer, weight, x, fills[name]))
+                chosen[name], weight = self._informed(layer, scales[name], between, bound)
+            costs.append(_cost(layer, weight, chosen[name], between, fills[name]))
         return Decided(params, fills, chosen, tuple(costs), self._others, error)
+
+    def _ends(self, layer: Layer, params: Mapping[str, TensorParams]) -> Ends:
+        return ends(
+            layer.node, self._steps(layer, params), params[self._roots[layer.node.output]], self._options.requantize
+        )
+
+    def _informed(self, layer: Layer, scale: Reals, between: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
+        """By a rounding that looks at data."""
+        how, moments = INFORMED[self._options.rounding], self._moments[layer.node.name]
+        weight, scale = how.begin(layer.rows, scale, bound, moments)
+        if how.is_last:
+            found = _layer_params(layer, weight, scale, between, bound)[0].weight_scale.astype(np.float64)
+            weight, scale = how.at(layer.rows, found, bound, moments), found
+        return _layer_params(
+            layer, weight, scale, between, bound, lambda settled: how.at(layer.rows, settled, bound, moments)
+        )
 
 
 def _layer_params(
-    layer: Layer, weight: np.ndarray, scale: Reals, x: TensorParams, bound: Bound
+    layer: Layer, weight: np.ndarray, scale: Reals, between: Ends, bound: Bound, again: Again | None = None
 ) -> tuple[LayerParams, np.ndarray]:
-    """Weights, their scale, and the bias at the scale of the sums; and the (N, K) integers in packed K order."""
-    bias = layer.op.bias.astype(np.float64)
+    """Weights, their scale, and the bias at the scale of the sums; and the (N, K) integers in packed K order.
+
+    Scales may grow, for a bias that has to fit or to the next multiplier that 16 bits hold; weights are then rounded
+    ``again``, all of them, to nearest if there is nothing for it.
+    """
+    bias, s_x = layer.op.bias.astype(np.float64), between.x.affine.scale
     scale = scale.astype(np.float32).astype(np.float64)
-    least = np.abs(bias) / (x.affine.scale * LARGEST_BIAS)
-    if (small := scale < least).any():
-        weight, scale = weight.copy(), np.where(small, least, scale)
-        weight[small], scale[small] = coarsened(layer.rows[small], scale[small], bound.of(small))
-        scale = scale.astype(np.float32).astype(np.float64)
-    steps = np.rint(bias / (x.affine.scale * scale)).astype(np.int32)
-    return LayerParams(unpacked(weight, layer.op), scale.astype(np.float32), steps), weight  # type: ignore[arg-type]
+    least = (np.abs(bias) / (s_x * LARGEST_BIAS)).astype(np.float32).astype(np.float64)
+    settled = words_scale(layer.rows, weight, np.maximum(scale, least), bias, between)
+    if (moved := settled > scale).any():
+        rounded = clipped(layer.rows, settled, bound.clip) if again is None else again(settled)
+        weight = np.where(moved[:, None], rounded, weight)
+    steps = np.rint(bias / (s_x * settled)).astype(np.int32)
+    return LayerParams(unpacked(weight, layer.op), settled.astype(np.float32), steps), weight  # type: ignore[arg-type]
 
 
-def _cost(layer: Layer, weight: np.ndarray, x: TensorParams, fill: float) -> LayerChoice:
-    ends = np.full(weight.shape[1], x.range.lo, np.int64), np.full(weight.shape[1], x.range.hi, np.int64)
-    rows = rows_of(depthwise=layer.depthwise)
-    found = predict_layer_cost(weight, ends, rows, layer.site, layer.time)
-    return LayerChoice(layer.node.name, x.range.hi, fill, found)
+def _cost(layer: Layer, weight: np.ndarray, chosen: LayerParams, between: Ends, fill: float) -> LayerChoice:
+    x = between.x.range
+    ends_of_x = np.full(weight.shape[1], x.lo, np.int64), np.full(weight.shape[1], x.hi, np.int64)
+    rows, site = rows_of(depthwise=layer.depthwise), replace(layer.site, words=share(weight, chosen, between))
+    return LayerChoice(layer.node.name, x.hi, fill, predict_layer_cost(weight, ends_of_x, rows, site, layer.time))

@@ -9,16 +9,19 @@ construction.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.ptq.bound import Bound, coarsened
+from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.moments import Reals, group_rows, sum_errors
 
 TRIALS: Final = 5
 """Scales tried for every output, from the finest to the one that needs no budget."""
+BLOCK: Final = 32
+"""Operands whose errors are passed on together."""
 Integers = NDArray[np.int64]
 
 
@@ -37,14 +40,26 @@ def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> t
     best, coarse = coarsened(rows, scale, bound)
     best_scale = coarse.copy()
     least = sum_errors(best * best_scale[:, None] - rows, moments)
-    spread = np.log(coarse / scale)
+    spread, feedback = np.log(coarse / scale), _feedback(moments)
     for trial in np.linspace(1.0, 0.0, TRIALS if spread.max() > 0 else 1):
         tried = scale * np.exp(spread * trial)
-        weight = _fed_back(rows / tried[:, None], bound, moments)
+        weight = _fed_back(rows / tried[:, None], bound, feedback)
         error = sum_errors(weight * tried[:, None] - rows, moments)
         better = (error < least) & bound.kept(weight)
         best[better], best_scale[better], least[better] = weight[better], tried[better], error[better]
     return best, best_scale
+
+
+def fed_back_at(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+    """(N, K) weights at these scales, within ``bound``: with error feedback, or to nearest where that is better.
+
+    Arguments as ``error_feedback``.
+    """
+    weight, plain = _fed_back(rows / scale[:, None], bound, _feedback(moments)), clipped(rows, scale, bound.clip)
+    errors = [sum_errors(each * scale[:, None] - rows, moments) for each in (weight, plain)]
+    better = bound.kept(plain) & ((errors[1] < errors[0]) | ~bound.kept(weight))
+    weight[better] = plain[better]
+    return weight
 
 
 def soft_threshold(steps: Reals, bound: Bound) -> Reals:
@@ -71,30 +86,49 @@ def _ball(part: Reals, budget: Reals) -> Reals:
     return np.where(part.sum(axis=2) > budget, np.maximum(theta, 0.0), 0.0)
 
 
-def _fed_back(steps: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
-    """(N, K) integers for weights in steps of their scale: every group in the order of its operands' variance."""
-    groups, terms = len(moments), steps.shape[1]
+@dataclass(frozen=True, eq=False)
+class _Feedback:
+    """Where the error of each weight should go.
+
+    Attributes:
+        order: (G, K) operands by their variance, the largest first.
+        factor: (G, K, K) upper Cholesky factor of the inverse covariance, in that order.
+    """
+
+    order: Integers
+    factor: Reals
+
+
+def _feedback(moments: Reals) -> _Feedback:
     order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
+    ordered = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None, :], 2)
+    lower = np.linalg.cholesky(np.linalg.inv(ordered))
+    return _Feedback(order, np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float64))
+
+
+def _fed_back(steps: Reals, bound: Bound, feedback: _Feedback) -> NDArray[np.int8]:
+    """(N, K) integers for weights in steps of their scale.
+
+    Errors reach the weights of their own block at once, those of later blocks together, by one product of matrices.
+    """
+    order, factor = feedback.order, feedback.factor
+    groups, terms = order.shape
     moved = np.take_along_axis(group_rows(steps, groups), order[:, None, :], axis=2)
     theta = np.take_along_axis(group_rows(soft_threshold(steps, bound), groups), order[:, None, :], axis=2)
-    factor = _feedback(np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None, :], 2))
     left = _Left(bound, groups)
-    result = np.zeros(moved.shape, np.int64)
-    for k in range(terms):
-        now = moved[:, :, k]
-        wanted = np.sign(now) * np.maximum(np.abs(now) - theta[:, :, k], 0.0)
-        chosen = left.take(np.rint(wanted).astype(np.int64), order[:, k])
-        result[:, :, k] = chosen
-        error = (now - chosen) / factor[:, None, k, k]
-        moved[:, :, k + 1 :] -= error[:, :, None] * factor[:, None, k, k + 1 :]
+    result, errors = np.zeros(moved.shape, np.int64), np.zeros(moved.shape)
+    for start in range(0, terms, BLOCK):
+        end = min(start + BLOCK, terms)
+        for k in range(start, end):
+            now = moved[:, :, k]
+            wanted = np.sign(now) * np.maximum(np.abs(now) - theta[:, :, k], 0.0)
+            chosen = left.take(np.rint(wanted).astype(np.int64), order[:, k])
+            result[:, :, k] = chosen
+            errors[:, :, k] = error = (now - chosen) / factor[:, None, k, k]
+            moved[:, :, k + 1 : end] -= error[:, :, None] * factor[:, None, k, k + 1 : end]
+        moved[:, :, end:] -= errors[:, :, start:end] @ factor[:, start:end, end:]
     back = np.argsort(order, axis=1)
     return np.take_along_axis(result, back[:, None, :], axis=2).reshape(steps.shape).astype(np.int8)
-
-
-def _feedback(moments: Reals) -> Reals:
-    """(G, K, K) upper Cholesky factor of the inverse: its row k says where the error of weight k should go."""
-    lower = np.linalg.cholesky(np.linalg.inv(moments))
-    return np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float64)
 
 
 class _Left:

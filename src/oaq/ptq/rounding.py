@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -10,18 +11,36 @@ from numpy.typing import NDArray
 
 from oaq.numerics.formats import S8_WEIGHT
 from oaq.ptq.adaround import learned_rounding
-from oaq.ptq.bound import Bound
+from oaq.ptq.bound import Bound, coarsened
 from oaq.ptq.curves import Layer
-from oaq.ptq.feedback import error_feedback
+from oaq.ptq.feedback import error_feedback, fed_back_at
 from oaq.ptq.moments import Reals
 from oaq.ptq.registers import LANE_LIMIT
 from oaq.ptq.target import MOST_BUDGET, Target, make_cells
 
 Rounding = Literal["nearest", "axe", "adaround"]
 ROUNDINGS: Final[tuple[Rounding, ...]] = ("nearest", "axe", "adaround")
-Rounder = Callable[[Reals, Reals, Bound, Reals], tuple[NDArray[np.int8], Reals]]
-INFORMED: Final[Mapping[str, Rounder]] = {"axe": error_feedback, "adaround": learned_rounding}
-"""Roundings that look at data: (rows, scale, bound, moments) to weights and the scale they have."""
+
+
+@dataclass(frozen=True)
+class Informed:
+    """A rounding that looks at data; all functions take (rows, scale, bound, moments).
+
+    Attributes:
+        begin: weights and the scales at which they keep their bound, from the finest.
+        at: weights at given scales, none finer than where ``begin`` ends.
+        is_last: weights come from ``at``; those of ``begin`` only find scales.
+    """
+
+    begin: Callable[[Reals, Reals, Bound, Reals], tuple[NDArray[np.int8], Reals]]
+    at: Callable[[Reals, Reals, Bound, Reals], NDArray[np.int8]]
+    is_last: bool
+
+
+INFORMED: Final[Mapping[str, Informed]] = {
+    "axe": Informed(error_feedback, fed_back_at, is_last=False),
+    "adaround": Informed(lambda rows, scale, bound, _: coarsened(rows, scale, bound), learned_rounding, is_last=True),
+}
 
 
 def filled(layer: Layer, fill: float, steps: int) -> Bound:

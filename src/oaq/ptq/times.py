@@ -31,12 +31,13 @@ def predictor_of_graph(graph: fg.FloatGraph) -> Predictor:
 
 
 def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg.FloatLinear) -> Site:
-    """Where a layer stands."""
+    """Where a layer stands; what is never below zero is taken to leave in 16 bits (``ptq.words`` sees to it)."""
     x, y = (image(channels_last(graph.shapes[name])) for name in (node.inputs[0], node.output))
+    words = float(node.clamp is not None and node.clamp[0] == 0.0)
     if isinstance(op, fg.FloatLinear):
-        return Site(x, y)
+        return Site(x, y, words=words)
     kernel = op.weight.shape[2], op.weight.shape[3]
-    return Site(x, y, kernel, op.stride, op.padding, op.dilation, op.groups)
+    return Site(x, y, kernel, op.stride, op.padding, op.dilation, op.groups, words)
 
 
 def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:

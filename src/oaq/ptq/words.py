@@ -1,0 +1,114 @@
+"""Weight scales a little coarser, so that results can be requantized in 16 bits (``numerics.words``).
+
+A layer's multiplier is s_x * s_w / s_y, and s_w is free: the next word above it is at most 1.6 % away, mostly less than
+0.4 %. Outputs whose multiplier is so small that a saturated sum would be wrong are brought up to the least one that is
+not, if that is not far; a tile of outputs needs all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.graph import FloatNode, LayerParams, TensorParams
+from oaq.capture.lower import clamp_range
+from oaq.kernels.results import share_allowed
+from oaq.numerics.formats import U8
+from oaq.numerics.requantize import Semantics
+from oaq.numerics.words import MOST, SHIFT, least_saturating, words
+from oaq.ptq.observe import Reals
+
+FARTHEST: Final = 2.0
+"""Most by which a scale is made coarser to keep saturated sums right."""
+ENOUGH: Final = 0.75
+"""Part of a layer's outputs that must be near a word for the rest to be brought to one."""
+NOTHING: Final = 0.25
+"""Steps of the output: weights that can move it by less may become zero."""
+ATTEMPTS: Final = 6
+"""Words tried until one is what float32 arithmetic makes of some scale."""
+ULPS: Final = 4
+"""Neighbouring floats tried for each."""
+SLACK: Final = 1e-6
+"""By what a multiplier computed in float64 may miss the one of float32 arithmetic, generously."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The tensors a layer stands between.
+
+    Attributes:
+        x: what it reads.
+        y: what it writes, narrowed by its clamp.
+        semantics: of the program.
+    """
+
+    x: TensorParams
+    y: TensorParams
+    semantics: Semantics
+
+    @property
+    def allow_words(self) -> bool:
+        """Zero point and lowest value of the output are 0, and multipliers are floats."""
+        zero = self.y.affine.zero_point == self.y.range.lo == 0 < self.y.range.hi
+        return zero and self.semantics == "float32_half_even"
+
+
+def ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics) -> Ends:
+    """Of a layer whose tensors have these integers."""
+    bounds = y.range if node.clamp is None else clamp_range(node.clamp, y, node.name)
+    return Ends(x, TensorParams(y.affine, bounds), semantics)
+
+
+def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals, between: Ends) -> Reals:
+    """(N,) weight scales, never finer, at which as many multipliers as possible are words; the same where none is.
+
+    Args:
+        rows: (N, K) float weights.
+        weight: (N, K) what they are rounded to.
+        scale: (N,) at this scale.
+        bias: (N,) float.
+        between: the tensors.
+    """
+    if not between.allow_words:
+        return scale
+    s_x, s_y, hi = between.x.affine.scale, between.y.affine.scale, between.y.range.hi
+    wanted = scale * s_x / s_y * (1 << SHIFT)
+    magnitude = np.abs(weight.astype(np.int64)).sum(axis=1)
+    folded = bias / (s_x * scale) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
+    safe = (wanted >= least_saturating(hi)) | (folded + U8.hi * magnitude <= MOST)
+    if np.mean(safe & (wanted <= MOST)) < ENOUGH:
+        return scale
+    raised = np.maximum(wanted, least_saturating(hi))
+    moves = np.abs(rows).sum(axis=1) * between.x.range.hi * s_x / s_y
+    near = safe | (raised <= wanted * FARTHEST) | (moves < NOTHING)
+    return _scales(np.where(safe, wanted, np.where(near, raised, np.inf)), scale, between)
+
+
+def share(weight: NDArray[np.int8], chosen: LayerParams, between: Ends) -> float:
+    """Part of the results that 16 bits requantize, of (N, K) integers in packed K order."""
+    s_x, s_y = np.float32(between.x.affine.scale), np.float32(between.y.affine.scale)
+    multiplier = (s_x * chosen.weight_scale) / s_y
+    if not between.allow_words or multiplier.max() >= 1.0:
+        return 0.0
+    folded = chosen.bias.astype(np.int64) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
+    return share_allowed(weight, multiplier, between.y.range.hi, folded)
+
+
+def _scales(wanted: Reals, scale: Reals, between: Ends) -> Reals:
+    """Of the least words from ``wanted`` on that a float32 scale makes; ``scale`` where there is none."""
+    s_x, s_y = np.float32(between.x.affine.scale), np.float32(between.y.affine.scale)
+    known = words(between.y.range.hi)
+    first = np.searchsorted(known, wanted * (1 - SLACK))
+    result, left = scale.copy(), first < len(known)
+    for attempt in range(ATTEMPTS):
+        word = known[np.minimum(first + attempt, len(known) - 1)] / np.float32(1 << SHIFT)
+        target = word.astype(np.float32)
+        tried = (target.astype(np.float64) * float(s_y) / float(s_x)).astype(np.float32)
+        for _ in range(ULPS):
+            made = left & ((s_x * tried) / s_y == target) & (tried >= scale)
+            result[made], left = tried[made], left & ~made
+            tried = np.nextafter(tried, np.where((s_x * tried) / s_y < target, np.float32(np.inf), np.float32(0)))
+    return result
