@@ -1,7 +1,6 @@
 #include "conv/conv.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -69,16 +68,18 @@ Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps) {
   return result;
 }
 
-std::vector<std::int64_t> reaches(const ConvSpec& spec, const Schedule& schedule) {
+std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {
   const auto tile_n = static_cast<std::size_t>(spec.row->tile_n), step = static_cast<std::size_t>(spec.row->sums.step);
-  std::vector<std::int64_t> found(schedule.tiles.size() * tile_n, 0);
+  std::vector<Reach> found(schedule.tiles.size() * tile_n, {0, 0});
   for (std::size_t tile = 0; tile < schedule.tiles.size(); ++tile) {
     const bool is_last = tile + 1 == schedule.tiles.size();
     const std::size_t end = is_last ? spec.packed.size() : schedule.tiles[tile + 1].packed;
     for (std::size_t at = schedule.tiles[tile].packed; at < end; at += tile_n * step)
       for (std::size_t n = 0; n < tile_n; ++n)
-        for (std::size_t k = 0; k < step; ++k)
-          found[tile * tile_n + n] += kU8.hi * std::abs(int{spec.packed[at + n * step + k]});
+        for (std::size_t k = 0; k < step; ++k) {
+          const std::int64_t most = std::int64_t{kU8.hi} * spec.packed[at + n * step + k];
+          (most > 0 ? found[tile * tile_n + n].up : found[tile * tile_n + n].down) += most;
+        }
   }
   return found;
 }

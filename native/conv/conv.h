@@ -7,6 +7,7 @@
 
 #include "base/table.h"
 #include "requantize/requantize.h"
+#include "requantize/ways.h"
 #include "step.h"
 
 namespace oaq {
@@ -56,8 +57,8 @@ void check_window(const Window& window, const Place& x, const Place& y);
 // every step or cannot overflow anyway. Throws std::invalid_argument.
 Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps);
 
-// How far, to both sides, operands can move the sum of each output from its bias: (tiles, tile_n).
-std::vector<std::int64_t> reaches(const ConvSpec& spec, const Schedule& schedule);
+// How far operands can move the sum of each output from its bias: (tiles, tile_n).
+std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule);
 
 // Throws std::invalid_argument: anything that does not fit together.
 std::unique_ptr<Step> make_conv2d(const ConvSpec& spec);

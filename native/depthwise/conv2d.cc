@@ -120,7 +120,7 @@ bool Depthwise::is_one_run(int tile) const { return schedule_.tiles[static_cast<
 
 void Depthwise::choose_ways(const ConvSpec& spec) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
-  const std::vector<std::int64_t> all = reaches(spec, schedule_);
+  const std::vector<Reach> all = reaches(spec, schedule_);
   words_.assign(2 * bias_.size(), 0);
   std::vector<std::int32_t> bias(tile_n);
   for (std::size_t tile = 0; tile < ways_.size(); ++tile) {

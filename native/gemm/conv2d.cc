@@ -40,7 +40,7 @@ class Conv2d : public Step {
     std::uint8_t* y;
     int rows;
   };
-  void choose_ways(const std::vector<std::int64_t>& reaches);
+  void choose_ways(const std::vector<Reach>& reaches);
   int columns_of(int tile) const;
   Part part(int thread, int threads) const;
   void run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const;
@@ -98,7 +98,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
 // Outputs of a tile that exist.
 int Conv2d::columns_of(int tile) const { return std::min(row_.tile_n, outputs_ - tile % group_tiles_ * row_.tile_n); }
 
-void Conv2d::choose_ways(const std::vector<std::int64_t>& reaches) {
+void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   addend_.assign(bias_.size(), 0.0f);
   words_.assign(bias_.size(), 0);

@@ -14,12 +14,12 @@ namespace oaq {
 inline constexpr std::int32_t kFloatBits = 0x4b000000;  // 2^23
 inline constexpr float kFloatValue = 8388608.0f;
 
-// The bias that makes floats of sums of a bias and something in [-reach, reach]; 0 if none does. Sums that are never
-// above 0 leave a 0 whatever they are, so those may be moved up.
-inline std::int32_t float_bias(std::int32_t bias, std::int64_t reach) {
+// The bias that makes floats of sums of a bias and something in [down, up]; 0 if none does. Sums that are never above 0
+// leave a 0 whatever they are, so those may be moved up.
+inline std::int32_t float_bias(std::int32_t bias, std::int64_t down, std::int64_t up) {
   constexpr std::int64_t kEnd = std::int64_t{1} << 23;
-  const std::int64_t kept = bias < -reach - 1 ? -reach - 1 : bias;
-  return kept - reach > -kEnd && kept + reach < kEnd ? kFloatBits + static_cast<std::int32_t>(kept) : 0;
+  const std::int64_t kept = bias < -up - 1 ? -up - 1 : bias;
+  return kept + down > -kEnd && kept + up < kEnd ? kFloatBits + static_cast<std::int32_t>(kept) : 0;
 }
 
 }  // namespace oaq

@@ -13,7 +13,7 @@ std::vector<std::int16_t> word_multipliers(const Requant& requant, const TileSum
   for (std::size_t i = 0; i < tile.columns; ++i) {
     const FloatRequant how = requant.from(tile.channel + i);
     made[i] = word_multiplier(*how.scale, how.clamp_hi);
-    if (!made[i] || !word_holds(made[i], how.clamp_hi, tile.bias[i] + tile.reach[i])) return {};
+    if (!made[i] || !word_holds(made[i], how.clamp_hi, tile.bias[i] + tile.reach[i].up)) return {};
   }
   return made;
 }
@@ -21,7 +21,8 @@ std::vector<std::int16_t> word_multipliers(const Requant& requant, const TileSum
 std::vector<std::int32_t> float_biases(const Requant& requant, const TileSums& tile) {
   if (!requant.starts_from_zero()) return {};
   std::vector<std::int32_t> made(tile.bias.size());
-  std::transform(tile.bias.begin(), tile.bias.end(), tile.reach.begin(), made.begin(), float_bias);
+  std::transform(tile.bias.begin(), tile.bias.end(), tile.reach.begin(), made.begin(),
+                 [](std::int32_t bias, const Reach& reach) { return float_bias(bias, reach.down, reach.up); });
   return std::find(made.begin(), made.end(), 0) == made.end() ? made : std::vector<std::int32_t>{};
 }
 

@@ -17,12 +17,18 @@ enum class Way : std::int32_t {
   kWords = 2,   // in 16 bits: requantize/in_words.h
 };
 
+// How far operands can move a sum from its bias.
+struct Reach {
+  std::int64_t down;  // <= 0
+  std::int64_t up;
+};
+
 // Outputs of one tile, in the order of channels.
 struct TileSums {
   std::size_t channel;  // of the first
   std::size_t columns;  // how many there are; a tile may have room for more
   std::span<const std::int32_t> bias;
-  std::span<const std::int64_t> reach;  // how far, to both sides, operands can move a sum from its bias
+  std::span<const Reach> reach;
 };
 
 // The multipliers of requantize/in_words.h, 0 where there is no output; empty if an output does not allow them.

@@ -39,8 +39,12 @@ def share_allowed(
     weight: NDArray[np.signedinteger[Any]], multiplier: NDArray[np.float32], hi: int, folded_bias: NDArray[np.integer]
 ) -> float:
     """The same of (N, K) weights and (N,) multipliers whose outputs lie in [0, hi]."""
-    magnitudes = np.abs(weight.astype(np.int64)).sum(axis=1)
-    allowed = allows_words(multiplier, hi, folded_bias.astype(np.int64) + U8.hi * magnitudes)
+    allowed = allows_words(multiplier, hi, folded_bias.astype(np.int64) + greatest_sum(weight))
     starts = np.arange(0, len(weight), TILE)
     sizes = np.diff(np.append(starts, len(weight)))
     return float((sizes * np.logical_and.reduceat(allowed, starts)).sum() / len(weight))
+
+
+def greatest_sum(weight: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
+    """(N,) what operands of 8 bits can make of (N, K) weights at most: all that native code knows of its operands."""
+    return U8.hi * np.maximum(weight.astype(np.int64), 0).sum(axis=1)

@@ -2,7 +2,8 @@
 
 A layer's multiplier is s_x * s_w / s_y, and s_w is free: the next word above it is at most 1.6 % away, mostly less than
 0.4 %. Outputs whose multiplier is so small that a saturated sum would be wrong are brought up to the least one that is
-not, if that is not far; a tile of outputs needs all of them.
+not, if that is not far, or if what rounding weights so coarsely does to the output is less than rounding the output
+does anyway: so it is wherever few products are summed, as in depthwise layers. A tile of outputs needs all of them.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import clamp_range
-from oaq.kernels.results import share_allowed
-from oaq.numerics.formats import U8
+from oaq.kernels.results import greatest_sum, share_allowed
 from oaq.numerics.requantize import Semantics
 from oaq.numerics.words import MOST, SHIFT, least_saturating, words
 from oaq.ptq.observe import Reals
 
 FARTHEST: Final = 2.0
 """Most by which a scale is made coarser to keep saturated sums right."""
+TYPICAL: Final = 1 / 3
+"""Root mean square of operands, in parts of the largest, as a guess."""
+QUIET: Final = 0.25
+"""Noise of rounded weights, in steps of the output, below which any scale will do: rounding the output has 0.29."""
 ENOUGH: Final = 0.75
 """Part of a layer's outputs that must be near a word for the rest to be brought to one."""
 NOTHING: Final = 0.25
@@ -76,14 +80,15 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
         return scale
     s_x, s_y, hi = between.x.affine.scale, between.y.affine.scale, between.y.range.hi
     wanted = scale * s_x / s_y * (1 << SHIFT)
-    magnitude = np.abs(weight.astype(np.int64)).sum(axis=1)
     folded = bias / (s_x * scale) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
-    safe = (wanted >= least_saturating(hi)) | (folded + U8.hi * magnitude <= MOST)
-    if np.mean(safe & (wanted <= MOST)) < ENOUGH:
-        return scale
+    safe = (wanted >= least_saturating(hi)) | (folded + greatest_sum(weight) <= MOST)
     raised = np.maximum(wanted, least_saturating(hi))
+    noise = raised / (1 << SHIFT) * between.x.range.hi * TYPICAL * np.sqrt(rows.shape[1] / 12)
+    near = safe | (noise < QUIET)
+    if np.mean(near & (wanted <= MOST)) < ENOUGH:
+        return scale
     moves = np.abs(rows).sum(axis=1) * between.x.range.hi * s_x / s_y
-    near = safe | (raised <= wanted * FARTHEST) | (moves < NOTHING)
+    near |= (raised <= wanted * FARTHEST) | (moves < NOTHING)
     return _scales(np.where(safe, wanted, np.where(near, raised, np.inf)), scale, between)
 
 
