@@ -117,7 +117,9 @@ def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, 
     Raises:
         TrainingError, FormatError: see ``oaq.qat.fit``.
     """
-    net.to(device, memory_format=torch.channels_last if device.type == "cuda" else torch.preserve_format)
+    net.to(device)
+    if device.type == "cuda":
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(net.parameters(), stage.lr, 0.9, weight_decay=stage.weight_decay, nesterov=True)
     run = Run(_wrapped(net, device), optimizer, F.cross_entropy, _epochs(source, stage, device))
     _fit(run, source, stage, checkpoint, "float")

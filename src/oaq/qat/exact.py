@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.autograd.function import once_differentiable
 
 from oaq.capture.graph import FloatConv2d
 
@@ -49,20 +48,18 @@ class _Convolved(torch.autograd.Function):
         return total.transpose(0, 1).reshape(len(x), height, width, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:  # noqa: ANN401
-        (x, weight), op = ctx.saved_tensors, ctx.op
+    def backward(ctx: Any, *gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:  # noqa: ANN401
+        (x, weight), op, wanted = ctx.saved_tensors, ctx.op, gradient[0].dtype
         top, bottom, left, right = op.padding
         symmetric = (top, left) == (bottom, right)
         wide = x if symmetric else F.pad(x, (left, right, top, bottom))
         padding = [top, left] if symmetric else [0, 0]
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient.float(), wide, weight, None, list(op.stride), padding, list(op.dilation), False, [0, 0],
+            gradient[0].float(), wide, weight, None, list(op.stride), padding, list(op.dilation), False, [0, 0],
             op.groups, [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False],
         )  # fmt: skip
         if of_x is not None and not symmetric:
             of_x = of_x[:, :, top : top + x.shape[2], left : left + x.shape[3]]
-        wanted = gradient.dtype
         return None if of_x is None else of_x.to(wanted), None if of_weight is None else of_weight.to(wanted), None
 
 
