@@ -12,9 +12,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 
 import oaq
+from benchmarks.accuracy_cells import ACCUMULATORS, TRAINED, Cell, depthwise, grid, longer, published
 from benchmarks.harness import RESULTS, Result, load, save, stamp
 from benchmarks.wrapped import wrapping
 from oaq.capture.from_torch import normalize
@@ -34,121 +34,15 @@ from oaq.ptq.execute import layers
 from oaq.ptq.quantize import quantize
 from oaq.ptq.uniform import Uniform
 from oaq.qat import Config, OverflowController, QatNetwork, Target, convert, targets, verdicts
+from recipes.cifar10 import resnet18
 from recipes.data.labelled import Labelled, cifar10, fashion_mnist
 from recipes.models.small import SmallMobileNet, SmallResNet, published_init
 from recipes.training import Stage, first_inputs, right, right_as_integers, train_float, train_integers
 
-ACCUMULATORS = {
-    "32": None,
-    "16": Target("pure", 16),
-    "14": Target("pure", 14),
-    "12": Target("pure", 12),
-    "lanes, runs of 8": Target("avx2", 16, 8),
-    "lanes, runs of 16": Target("avx2", 16, 16),
-}
-"""Pure accumulators exempt the first and the last layer, whose operands have 8 bits, from the narrow register."""
 COUNTED_IN_LANES = 500
 """Test images: forming every lane takes many times as long as the network itself."""
-PRECISIONS = (8, 4)
-TRAINED: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "none": ("none", {}),
-    "oaq": ("oaq", {}),
-    "oaq, learned ranges": ("oaq", {"ranges": "learned"}),
-    "a2q": ("a2q", {}),
-    "a2q+": ("a2q+", {}),
-    "a2q+, adaptive": ("a2q+", {"adaptive": True}),
-    "proved, all steps": ("proved", {"adaptive": False}),
-    "proved": ("proved", {}),
-}
-"""Rows of the table: a method, and what of its config is not the default."""
-METHODS = (*TRAINED, "axe")
-PURE_ONLY = ("a2q", "a2q+", "a2q+, adaptive", "proved, all steps")
-SOME = {
-    "oaq, learned ranges": ((8, "16"), (4, "16"), (4, "12"), (4, "lanes, runs of 8")),
-    "a2q+, adaptive": ((8, "16"), (8, "12"), (4, "12")),
-    "proved, all steps": ((8, "16"), (8, "14"), (8, "12"), (4, "12")),
-}
-"""Variants that are tried where they should matter."""
-HEADLINE = (
-    ("none", "32"),
-    *((method, "16") for method in ("oaq", "a2q+", "proved")),
-    *((method, "lanes, runs of 8") for method in ("oaq", "proved")),
-)
+CPU = torch.device("cpu")
 Row = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training, or one rounding.
-
-    Attributes:
-        bits: of weights and operands.
-        method: of ``METHODS``.
-        accumulator: key of ``ACCUMULATORS``.
-        seed: of order and augmentation.
-    """
-
-    bits: int
-    method: str
-    accumulator: str
-    seed: int = 0
-
-    @property
-    def target(self) -> Target | None:
-        """What is to be kept."""
-        return ACCUMULATORS[self.accumulator]
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What tells its row from others."""
-        return (f"W{self.bits}A{self.bits}", self.accumulator, self.method, str(self.seed))
-
-    def place(self, folder: Path) -> Path:
-        """Where its files go."""
-        return folder / "-".join(self.key).replace(", ", "_").replace(" ", "_")
-
-
-def grid() -> list[Cell]:
-    """Everything, most telling first; headline rows come with three seeds."""
-    headline = [
-        Cell(bits, method, accumulator, seed)
-        for seed in range(3)
-        for bits in PRECISIONS
-        for method, accumulator in HEADLINE
-    ]
-    every = [
-        Cell(bits, method, accumulator)
-        for accumulator, bits, method in product(("32", "16", "12", *ACCUMULATORS), PRECISIONS, METHODS)
-        if possible(method, accumulator) and (method not in SOME or (bits, accumulator) in SOME[method])
-    ]
-    every.sort(key=lambda one: one.method in SOME or one.method == "a2q")
-    twice = 2 * len(PRECISIONS) * len(HEADLINE)
-    return list(dict.fromkeys([*headline[:twice], *every, *headline]))
-
-
-def longer() -> list[Cell]:
-    """What is worth many steps: methods that are far from their end after a few; most telling first."""
-    found = [Cell(bits, *one) for bits, one in product((4, 8), (("none", "32"),))]
-    for (bits, accumulator), method in product(((4, "12"), (8, "16")), ("a2q+", "proved")):
-        found.append(Cell(bits, method, accumulator))
-    methods = ("proved", "a2q+", "a2q", "oaq, learned ranges")
-    rest = product(("16", "12", "14"), PRECISIONS, methods)
-    return list(dict.fromkeys([*found, *(Cell(bits, method, accumulator) for accumulator, bits, method in rest)]))
-
-
-def depthwise() -> list[Cell]:
-    """What lanes do to a network of depthwise layers."""
-    asked = (("none", "32"), ("proved", "lanes, runs of 8"), ("oaq", "lanes, runs of 8"), ("axe", "lanes, runs of 8"))
-    return [Cell(8, method, accumulator) for method, accumulator in (*asked, ("proved", "lanes, runs of 16"))]
-
-
-def possible(method: str, accumulator: str) -> bool:
-    """Whether the method can be asked for that accumulator, and is not the same as another cell."""
-    if ACCUMULATORS[accumulator] is None:
-        return method == "none"
-    if method == "none":
-        return False  # the baseline is looked at under every accumulator: see ``baseline_rows``
-    return not (method in PURE_ONLY and accumulator.startswith("lanes"))
 
 
 @dataclass(frozen=True)
@@ -191,6 +85,7 @@ CAMPAIGNS = {
     "cifar10": Campaign(cifar10, resnet20, "resnet20", grid, 20, 200),
     "cifar10-longer": Campaign(cifar10, resnet20, "resnet20", longer, 20, 1170),
     "cifar10-mobilenet": Campaign(cifar10, mobilenet, "mobilenet", depthwise, 5, 200),
+    "cifar10-resnet18": Campaign(cifar10, resnet18, "resnet18", published, 30, 1170),
     "fashion-mnist": Campaign(fashion_mnist, resnet8, "resnet8", grid, 10, 468),
 }
 
@@ -205,6 +100,7 @@ class Bench:
         folder: for the cells' checkpoints and programs.
         steps: of the optimizer in each cell.
         float_right: test images that the float network classifies right.
+        device: where cells are trained; their integers run natively on the CPU.
     """
 
     graph: FloatGraph
@@ -213,19 +109,21 @@ class Bench:
     folder: Path
     steps: int
     float_right: int
+    device: torch.device = CPU
 
 
-def prepared(name: str, folder: Path) -> Bench:
+def prepared(name: str, folder: Path, device: torch.device = CPU) -> Bench:
     """Train the float network, or take it from the folder."""
     asked = CAMPAIGNS[name]
-    train, test = asked.data("train"), asked.data("test")
+    train, test = asked.data("train").to(device), asked.data("test")
     torch.manual_seed(0)
     net = published_init(asked.network())
-    stage = Stage(asked.epochs, 128, 0.1, 5e-4, warmup=390)
+    stage = Stage(asked.epochs, 128, 0.1, 5e-4, warmup=390, bf16=device.type == "cuda")
     folder.mkdir(parents=True, exist_ok=True)
-    net = train_float(net, train, stage, folder / f"{asked.label}.ckpt", torch.device("cpu"))
+    net = train_float(net, train, stage, folder / f"{asked.label}.ckpt", device)
     graph = normalize(net, first_inputs(train, 1)[0], name)
-    return Bench(graph, train, test, folder / name, asked.steps, right(net, test))
+    found = right(net.to(device), test.to(device))
+    return Bench(graph, train, test, folder / name, asked.steps, found, device)
 
 
 def run_cell(bench: Bench, cell: Cell) -> Iterator[Row]:
@@ -264,7 +162,7 @@ def trained(bench: Bench, cell: Cell, folder: Path) -> QatNetwork:
     source = bench.train.part(bench.steps * 128 if epochs == 1 else len(bench.train), cell.seed)
     stage = Stage(epochs, 128, 3e-4, 1e-4, seed=cell.seed)
     every = 10 if method == "oaq" else bench.steps  # where nothing moves, counting only takes time
-    return train_integers(bench.graph, source, config, stage, folder, device=torch.device("cpu"), every=every)
+    return train_integers(bench.graph, source, config, stage, folder, device=bench.device, every=every)
 
 
 def row(
@@ -316,12 +214,18 @@ def observed(
         layer._cells = None
     pure = target is not None and target.register == "pure"
     seen = bench.test if pure else bench.test.first(COUNTED_IN_LANES)
-    counts = OverflowController(found, rate=1.0).count(x for x, _ in seen.batches(250))
+    found.to(bench.device)
+    counts = OverflowController(found, rate=1.0).count(x for x, _ in seen.to(bench.device).batches(250))
     overflows = f"{sum(one.wrong for name, one in counts.items() if wanted[name] is not None)} in {len(seen)}"
     if target is None or not pure:
         return overflows, "-"
     with wrapping(found.eval(), {name: target.bits for name, one in wanted.items() if one is not None}):
-        return overflows, str(right(found, bench.test))  # type: ignore[arg-type]
+        return overflows, str(right(found, bench.test.to(bench.device)))  # type: ignore[arg-type]
+
+
+def trained_on(device: torch.device) -> Row:
+    """A fact for the result file where that was a GPU."""
+    return (("device", torch.cuda.get_device_name(device)),) if device.type == "cuda" else ()
 
 
 def stored(name: str) -> tuple[Row, ...]:
@@ -348,12 +252,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="checkpoints and programs")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after that")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", type=torch.device, default="cpu", help="where to train: cpu, cuda")
     given = parser.parse_args(arguments)
     torch.set_num_threads(given.threads)
     end = time.monotonic() + 60 * given.minutes
-    bench = prepared(given.campaign, given.folder)
+    bench = prepared(given.campaign, given.folder, given.device)
     say.words(f"float: {bench.float_right} of {len(bench.test)}")
-    command = f"python -m benchmarks.accuracy {given.campaign}"
+    command = f"python -m benchmarks.accuracy {given.campaign}" + (
+        "" if given.device.type == "cpu" else " --device cuda"
+    )
     for cell in CAMPAIGNS[given.campaign].cells():
         if cell.key in {key_of(one) for one in stored(given.campaign)}:
             continue
@@ -368,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     ("failed", " ".join(str(error).split())[:300]),
                 ),
             )
-        facts = (("network", CAMPAIGNS[given.campaign].label), ("steps", str(bench.steps)))
+        facts = (("network", CAMPAIGNS[given.campaign].label), ("steps", str(bench.steps)), *trained_on(given.device))
         result = Result("accuracy", command, stamp(), facts=facts, rows=(*stored(given.campaign), *new))
         save(result, file_name(given.campaign))
         for one in new:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.accuracy import Cell, prepared, trained
+from benchmarks.accuracy import prepared, trained
+from benchmarks.accuracy_cells import Cell
 from benchmarks.harness import RESULTS
 from oaq.qat import plot, read_log
 

@@ -12,7 +12,8 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.accuracy import ACCUMULATORS, CAMPAIGNS, METHODS, PRECISIONS, file_name
+from benchmarks.accuracy import CAMPAIGNS, file_name
+from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, load
 from oaq.program.atomic import write_atomically
 
@@ -62,10 +63,11 @@ def _head(result: Result, cells: Mapping[tuple[str, str, str], Sequence[Mapping[
     some = next((one for rows in cells.values() for one in rows if "float" in one), None)
     exact = "-" if some is None else f"{int(some['float']) / int(some['of']):.2%} of {some['of']} test images"
     versions = dict(result.environment.versions)
-    steps = dict(result.facts).get("steps", "?")
+    facts = dict(result.facts)
+    gpu = f", trained on one {facts['device']}" if "device" in facts else ""
     return (
-        f"Float network: {exact}. Each cell {steps} steps of 128 images. {result.environment.cpu}, torch "
-        f"{versions.get('torch', '?')}; `{result.command}`."
+        f"Float network: {exact}. Each cell {facts.get('steps', '?')} steps of 128 images. {result.environment.cpu}"
+        f"{gpu}, torch {versions.get('torch', '?')}; `{result.command}`."
     )
 
 

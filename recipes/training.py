@@ -118,6 +118,8 @@ def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, 
         TrainingError, FormatError: see ``oaq.qat.fit``.
     """
     net.to(device)
+    if device.type == "cuda":
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(net.parameters(), stage.lr, 0.9, weight_decay=stage.weight_decay, nesterov=True)
     run = Run(_wrapped(net, device), optimizer, F.cross_entropy, _epochs(source, stage, device))
     _fit(run, source, stage, checkpoint, "float")
@@ -151,7 +153,7 @@ def train_integers(
         ConfigError, TrainingError, FormatError: see ``prepare``, ``fit`` and ``OverflowController.finish``.
     """
     calibration = first_inputs(source, 512)
-    network = prepare(net, calibration[0][:1], config, calibration=calibration).to(device)
+    network = prepare(net, calibration[0][:1], config, calibration=calibration, device=device).to(device)
     # Adam: folded batch norms leave weights of very unlike size, on which plain SGD diverges at any useful rate
     optimizer = torch.optim.AdamW(parameter_groups(network, stage.lr, stage.weight_decay), stage.lr)
     steps = steps_of(source, stage)
@@ -169,10 +171,10 @@ def train_integers(
 
 
 def first_inputs(source: Source, count: int) -> list[torch.Tensor]:
-    """The first ``count`` images without labels, in batches of 128."""
+    """The first ``count`` images without labels, in batches of 128, on the CPU."""
     found: list[torch.Tensor] = []
     for x, _ in source.batches(128):
-        found.append(x[: count - sum(map(len, found))])
+        found.append(x[: count - sum(map(len, found))].cpu())
         if sum(map(len, found)) == count:
             break
     return found

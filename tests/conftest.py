@@ -12,7 +12,11 @@ settings.load_profile("oaq")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which kernels this machine could not test."""
+    """Say loudly which kernels this machine could not test, and that it trained on no GPU."""
+    skipped = [one.nodeid for one in terminalreporter.stats.get("skipped", []) if "test_cuda.py" in one.nodeid]
+    if skipped:
+        terminalreporter.section("training on CUDA NOT RUN: there is no such GPU here", red=True, bold=True)
+        terminalreporter.write_line(f"{len(skipped)} tests of tests/qat/test_cuda.py")
     try:
         table = importlib.import_module("oaq.kernels._native").kernel_table()
     except ImportError as error:

@@ -60,14 +60,22 @@ class Labelled:
         """The first ``count``, or all if None."""
         return Labelled(self.pixels[:count], self.labels[:count], self.mean, self.std)
 
+    def to(self, device: torch.device) -> Labelled:
+        """The same images there, so that cutting, mirroring and normalizing are the device's work."""
+        return Labelled(self.pixels.to(device), self.labels.to(device), self.mean, self.std)
+
     def part(self, count: int, seed: int) -> Labelled:
         """``count`` chosen at random by the seed; all if there are no more."""
-        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count]
+        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(self.pixels.device)
         return Labelled(self.pixels[chosen], self.labels[chosen], self.mean, self.std)
 
     def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(n, C, H, W) float32 of mean 0 and deviation 1."""
+        """(n, C, H, W) float32 of mean 0 and deviation 1: the CPU's floats on every device."""
         channel = (-1, 1, 1)
+        if pixels.device.type != "cpu":  # where a division by 255 may be a product: the 256 quotients are looked up
+            every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, -1).expand(1, len(self.mean), 1, 256)
+            table = self.normalized(every)[0, :, 0].to(pixels.device)
+            return table[torch.arange(len(table), device=pixels.device).reshape(channel), pixels.long()]
         return (pixels / 255 - torch.tensor(self.mean).reshape(channel)) / torch.tensor(self.std).reshape(channel)
 
     def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -95,19 +103,20 @@ class Labelled:
             flips = torch.rand(size, generator=generator) < 0.5
             if index < skip:
                 continue
-            own = slice(rank, None, processes)
-            pixels = shifted(self.pixels[chosen[own]], moves[:, own], flips[own])
-            yield self.normalized(pixels), self.labels[chosen[own]]
+            own, device = slice(rank, None, processes), self.pixels.device
+            taken = chosen[own].to(device)
+            pixels = shifted(self.pixels[taken], moves[:, own].to(device), flips[own].to(device))
+            yield self.normalized(pixels), self.labels[taken]
 
 
 def shifted(pixels: torch.Tensor, moves: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
     """(n, C, H, W) cut out of a frame of 4 zeros at (2, n) offsets 0..8, mirrored where (n,) ``flips``."""
     height, width = pixels.shape[2:]
-    wide = F.pad(pixels, (4, 4, 4, 4))
-    rows = moves[0][:, None] + torch.arange(height)
-    columns = moves[1][:, None] + torch.arange(width)
+    wide, device = F.pad(pixels, (4, 4, 4, 4)), pixels.device
+    rows = moves[0][:, None] + torch.arange(height, device=device)
+    columns = moves[1][:, None] + torch.arange(width, device=device)
     columns = torch.where(flips[:, None], columns.flip(1), columns)
-    index = torch.arange(len(pixels))[:, None, None]
+    index = torch.arange(len(pixels), device=device)[:, None, None]
     return wide.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import accuracy, accuracy_table
-from benchmarks.accuracy import CAMPAIGNS, Cell, grid
+from benchmarks import accuracy, accuracy_cells, accuracy_table
+from benchmarks.accuracy import CAMPAIGNS
+from benchmarks.accuracy_cells import Cell, grid
 from benchmarks.harness import Result, save, stamp
 from benchmarks.wrapped import wrapping
 from oaq.qat import Config, QatNetwork, Target, convert, prepare
@@ -60,8 +61,8 @@ def test_a_narrow_register_holds_what_its_bits_hold() -> None:
 def test_the_grid_repeats_nothing_and_holds_every_headline_with_three_seeds() -> None:
     found = grid()
     assert len(found) == len(set(found)) == len({one.key for one in found})
-    for bits in accuracy.PRECISIONS:
-        for method, accumulator in accuracy.HEADLINE:
+    for bits in accuracy_cells.PRECISIONS:
+        for method, accumulator in accuracy_cells.HEADLINE:
             assert {
                 one.seed for one in found if (one.bits, one.method, one.accumulator) == (bits, method, accumulator)
             } == {
@@ -116,9 +117,9 @@ def test_every_campaign_has_a_network_for_its_images_and_cells_that_can_be_train
     found = asked.cells()
     assert len(found) == len({one.key for one in found})
     for one in found:
-        assert one.target is None or accuracy.possible(one.method, one.accumulator)
-        if one.method in accuracy.TRAINED:
-            method, changes = accuracy.TRAINED[one.method]
+        assert one.target is None or accuracy_cells.possible(one.method, one.accumulator)
+        if one.method in accuracy_cells.TRAINED:
+            method, changes = accuracy_cells.TRAINED[one.method]
             Config(method, one.bits, one.bits, one.target or Target("pure", 32), **changes)  # type: ignore[arg-type]
 
 

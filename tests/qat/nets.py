@@ -110,7 +110,7 @@ def differences(network: QatNetwork, program: IntProgram, x: torch.Tensor) -> li
     network.eval()
     with torch.no_grad():
         mine, grids = network.run({network.graph.inputs[0]: x}, keep=True)
-    found = run(program, to_integers(program, x.numpy())).tensors
+    found = run(program, to_integers(program, x.cpu().numpy())).tensors
     assert set(found) == set(mine)
     for name in mine:
         image = flattened_image(network.graph, name)
@@ -121,7 +121,7 @@ def differences(network: QatNetwork, program: IntProgram, x: torch.Tensor) -> li
 
 def raw(centred: torch.Tensor, grid: object) -> NDArray[np.int64]:
     """Integers as the program lays them out."""
-    values = (centred + grid.zero_point).detach().numpy()  # type: ignore[attr-defined]
+    values = (centred + grid.zero_point).detach().cpu().numpy()  # type: ignore[attr-defined]
     assert np.array_equal(values, np.rint(values))
     return (np.moveaxis(values, 1, -1) if values.ndim == 4 else values).astype(np.int64)
 

@@ -20,6 +20,8 @@ from oaq.qat.network import QatNetwork
 
 SCHEMA: Final = 1
 KEYS: Final = {"schema", "identity", "position", "network", "optimizer", "controller", "random", "extra"}
+CUDA_RANDOM: Final = "cuda_random"
+"""Key of the state of the GPU's generator, where the network is on one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def save_checkpoint(
         "random": torch.get_rng_state(),
         "extra": extra or {},
     }
+    device = _device(network)
+    if device.type == "cuda":
+        content[CUDA_RANDOM] = torch.cuda.get_rng_state(device)
     made = io.BytesIO()
     torch.save(content, made)
     write_atomically(path, [made.getvalue()])
@@ -116,9 +121,16 @@ def load_checkpoint(
         except (ValueError, KeyError) as error:
             raise TrainingError(f"{path}: the checkpoint is of another optimizer: {error}") from error
         torch.set_rng_state(content["random"])
+        device = _device(network)
+        if device.type == "cuda" and CUDA_RANDOM in content:
+            torch.cuda.set_rng_state(content[CUDA_RANDOM], device)
     if controller is not None and content["controller"] is not None:
         controller.load_state_dict(content["controller"])
     return Position(**content["position"]), content["extra"]
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next((each.device for each in network.parameters()), torch.device("cpu"))
 
 
 def _shape(tensors: dict[str, torch.Tensor], name: str) -> object:
@@ -133,6 +145,6 @@ def _read(path: Path) -> dict[str, Any]:
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise FormatError(f"{path}: is no checkpoint, or is damaged: {said[0]}") from error
-    if not isinstance(content, dict) or set(content) != KEYS or content["schema"] != SCHEMA:
+    if not isinstance(content, dict) or set(content) - {CUDA_RANDOM} != KEYS or content["schema"] != SCHEMA:
         raise FormatError(f"{path}: is no checkpoint of schema {SCHEMA}")
     return content

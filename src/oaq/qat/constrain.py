@@ -78,6 +78,10 @@ def _threshold(part: torch.Tensor, budget: int) -> tuple[torch.Tensor, torch.Ten
     theta = part.new_zeros(len(part), 1)
     cut = part.sum(dim=1, keepdim=True) > budget
     over = cut[:, 0].nonzero()[:, 0]
+    if len(over) == 1 and over.device.type == "cuda":
+        over = over.repeat(
+            2
+        )  # a GPU adds up a single row in an order that varies; of several, each in one that does not
     if len(over):
         ordered = part[over].sort(dim=1, descending=True).values
         total = ordered.cumsum(dim=1) - budget

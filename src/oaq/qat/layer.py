@@ -18,6 +18,7 @@ from oaq.qat.config import NORMS, Config, LayerSettings
 from oaq.qat.constrain import CellIndex, norm_bounded, norm_limit, projected_rows
 from oaq.qat.count import Overflows, count_layer
 from oaq.qat.distributed import processes, total_through
+from oaq.qat.exact import convolved
 from oaq.qat.gradients import EXACT_FLOAT32, round_through
 from oaq.qat.grid import SMALLEST, Grid
 
@@ -182,6 +183,8 @@ class QatLayer(nn.Module):
 
     def sums(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Products of integers summed exactly: by algorithms that form no other numbers (no Winograd, no FFT)."""
+        if x.device.type == "cuda" and isinstance(self.op, FloatConv2d) and not self.depthwise:
+            return convolved(x, weight, self.op)  # without cuDNN, torch would go through the batch image by image
         with ExitStack() as stack:
             stack.enter_context(torch.backends.nnpack.flags(enabled=False))
             if x.device.type == "cuda":

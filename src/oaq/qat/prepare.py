@@ -37,6 +37,7 @@ def prepare(
     *,
     calibration: Iterable[Any] | None = None,
     name: str | None = None,
+    device: torch.device | str = "cpu",
 ) -> QatNetwork:
     """A module that trains a network's integers.
 
@@ -46,6 +47,7 @@ def prepare(
         config: how to train; None is ``Config()``.
         calibration: batches to choose the first ranges on, as for ``oaq.quantize``; None takes ``example``.
         name: of the program; None takes the module's class.
+        device: where the first scales are searched for; the network comes back on the CPU.
 
     Returns:
         a module that gives nearly what ``model`` gives; ``oaq.qat.convert`` makes its program at any time.
@@ -76,12 +78,14 @@ def prepare(
     histograms = {} if config.tracks else _histograms(graph, stats, kept)
     network = QatNetwork(graph, config, _quantizers(graph, config, stats, histograms))
     _check_budgets(network)
+    network.to(device)
     if config.narrows:
         narrow_operands(network, histograms)
     network.apply_alphas()
     grids = network.grids()
     for node, _ in layers(graph):
         begin(network.layer[node.name], grids[node.inputs[0]].range.hi)
+    network.cpu()
     _correct(network, kept)
     if config.batch_norm == "reestimate":
         _begin_statistics(network, kept)
