@@ -79,9 +79,8 @@ def _threshold(part: torch.Tensor, budget: int) -> tuple[torch.Tensor, torch.Ten
     cut = part.sum(dim=1, keepdim=True) > budget
     over = cut[:, 0].nonzero()[:, 0]
     if len(over) == 1 and over.device.type == "cuda":
-        over = over.repeat(
-            2
-        )  # a GPU adds up a single row in an order that varies; of several, each in one that does not
+        # a GPU adds up a single row in an order that varies; of several, each in one that does not
+        over = over.repeat(2)
     if len(over):
         ordered = part[over].sort(dim=1, descending=True).values
         total = ordered.cumsum(dim=1) - budget
