@@ -14,9 +14,9 @@ from oaq.checker import check
 from oaq.errors import NoKernel, ProgramError
 from oaq.kernels import table as table_of_kernels
 from oaq.kernels.cost import predict_layer_cost, predictor_of
-from oaq.kernels.cost_files import shipped_costs
 from oaq.kernels.packing import layout
 from oaq.kernels.plan import Plan, plan
+from oaq.kernels.results import words_share
 from oaq.kernels.work import site_of
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
@@ -160,8 +160,12 @@ def test_a_layers_predicted_cost_is_what_its_plan_costs() -> None:
             rows = [row for row in TABLE if row.family == family and row.isa in ("scalar", "avx2")]
             laid = layout(one.node.op)
             x = (one.proof.operands.lo, one.proof.operands.hi)
-            site = site_of(one.node.op, *(program.tensors[t].shape for t in (one.node.inputs[0], one.node.output)))
-            time = predictor_of(program, shipped_costs())
+            assert one.folded_bias is not None
+            x_spec, y_spec = (program.tensors[name] for name in (one.node.inputs[0], one.node.output))
+            words = words_share(one.node.op, y_spec, one.folded_bias)
+            site = site_of(one.node.op, x_spec.shape, y_spec.shape, words)
+            assert found.costs is not None
+            time = predictor_of(program, found.costs)
             cost = predict_layer_cost(laid.weight, x, rows, site, time)
             assert (cost.row, cost.cost, cost.without_spills) == (one.row.name, one.cost, one.cost_without_spills)
 

@@ -16,7 +16,7 @@ from oaq.program.int_program import IntProgram
 from oaq.program.ops import Conv2d, Linear
 from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.execute import apply_op, layers
-from oaq.ptq.feedback import error_feedback, soft_threshold
+from oaq.ptq.feedback import error_feedback, fed_back_at, feedback_gain, soft_threshold
 from oaq.ptq.moments import DAMPING, measure_moments, operands, sum_errors
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize, quantize_with_report
@@ -163,6 +163,18 @@ def test_weights_at_a_coarser_scale_keep_the_bound_and_are_no_worse_than_the_nea
     assert (errors[0] <= errors[1] * (1 + 1e-12))[kept.kept(plain)].all()
 
 
+def test_the_gain_of_feedback_is_what_it_reaches_without_budgets() -> None:
+    generator = np.random.default_rng(6)
+    rows, moments = generator.normal(size=(64, 48)), correlated(generator, 1, 48)
+    kept, scale = bound(64, 48, 1 << 20), whole_scale(rows)
+    errors = [
+        sum_errors(each * scale[:, None] - rows, moments).sum()
+        for each in (fed_back_at(rows, scale, kept, moments), clipped(rows, scale, 127))
+    ]
+    assert feedback_gain(moments) == pytest.approx(errors[0] / errors[1], rel=0.1)
+    assert feedback_gain(np.eye(7)[None]) == pytest.approx(1.0)
+
+
 def test_the_soft_threshold_is_the_projection_onto_the_budget() -> None:
     generator = np.random.default_rng(4)
     steps = generator.normal(size=(5, 12)) * 10
@@ -220,7 +232,7 @@ def test_roundings_that_look_at_data_keep_the_budget(rounding: str, budget: floa
 
 
 def test_what_cannot_be_asked_for_is_refused() -> None:
-    with pytest.raises(CalibrationError, match="nearest, axe, adaround"):
+    with pytest.raises(CalibrationError, match="axe, adaround, nearest"):
         Options(rounding="stochastic")  # type: ignore[arg-type]
     with pytest.raises(CalibrationError, match="weight_bits: 2 to 8"):
         Uniform(9)

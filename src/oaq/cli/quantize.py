@@ -67,10 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rounding",
-        choices=("nearest", "axe", "adaround"),
-        default="nearest",
-        help="of weights: to nearest, with error feedback inside the accumulators' budgets, or learned; the latter two "
-        "are more exact and take longer (default nearest)",
+        choices=("axe", "adaround", "nearest"),
+        default="axe",
+        help="of weights: with error feedback inside the accumulators' budgets, learned (takes longer), or to nearest, "
+        "which looks at no data (default axe)",
     )
     parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"

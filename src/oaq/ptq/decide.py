@@ -17,6 +17,7 @@ from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.curves import Layer, make_layer
 from oaq.ptq.equalize import Equalized
 from oaq.ptq.execute import layers
+from oaq.ptq.feedback import feedback_gain
 from oaq.ptq.moments import measure_moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
@@ -137,6 +138,7 @@ class Decider:
                 [layer for layer in self.layers if self._roots[layer.node.inputs[0]] == root],
                 self._curves,
                 self._options.calibration,
+                self._gains,
             )
             for root in self._order
         ]
@@ -153,6 +155,13 @@ class Decider:
     @cached_property
     def _moments(self) -> dict[str, Reals]:
         return measure_moments(self._graph, self._kept)
+
+    @cached_property
+    def _gains(self) -> dict[str, float] | None:
+        """By node name: roundings that look at data leave less of an error, where operands explain each other."""
+        if self._options.rounding == "nearest":
+            return None
+        return {name: feedback_gain(moments) for name, moments in self._moments.items()}
 
     def _steps(self, layer: Layer, params: Mapping[str, TensorParams]) -> TensorParams:
         return params[self._roots[layer.node.inputs[0]]]

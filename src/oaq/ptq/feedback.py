@@ -50,6 +50,16 @@ def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> t
     return best, best_scale
 
 
+def feedback_gain(moments: Reals) -> float:
+    """Mean squared error of the sums after error feedback, in parts of that after rounding to nearest, to be expected.
+
+    Every weight is off by a random part of a step either way. To nearest, that counts with the variance of its operand;
+    with feedback, with what of it the operands after it do not explain. Budgets are not thought of.
+    """
+    factor = np.einsum("gkk->gk", _feedback(moments).factor)
+    return float((1.0 / factor**2).sum() / np.einsum("gkk->", moments))
+
+
 def fed_back_at(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
     """(N, K) weights at these scales, within ``bound``: with error feedback, or to nearest where that is better.
 

@@ -11,8 +11,8 @@ from oaq.ptq.clip import CALIBRATIONS, Calibration
 from oaq.ptq.rounding import ROUNDINGS, Rounding
 from oaq.ptq.uniform import Uniform
 
-DEFAULT_BUDGET: Final = 1.1
-"""Below it the error of EfficientNet-Lite0 begins to rise steeply: docs/decisions/0011, in the unit of 0019."""
+DEFAULT_BUDGET: Final = 1.03
+"""Below it the error of networks begins to rise steeply: docs/decisions/0011, in the unit of 0019."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Options:
         calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
         equalize: bring the channels of a tensor to like size first, where the network allows it.
         correct_bias: take back what rounding weights does to the mean of each channel.
-        rounding: of weights: "nearest", "axe" (error feedback inside the budgets of the accumulators) or "adaround"
-            (learned); the latter two look at data and take longer.
+        rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
+            longer) or "nearest", which looks at no data.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
         requantize: the semantics of the program.
     """
@@ -35,7 +35,7 @@ class Options:
     calibration: Calibration = "mse"
     equalize: bool = True
     correct_bias: bool = True
-    rounding: Rounding = "nearest"
+    rounding: Rounding = "axe"
     uniform: Uniform | None = None
     requantize: Semantics = "float32_half_even"
 

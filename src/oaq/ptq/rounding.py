@@ -19,7 +19,7 @@ from oaq.ptq.registers import LANE_LIMIT
 from oaq.ptq.target import MOST_BUDGET, Target, make_cells
 
 Rounding = Literal["nearest", "axe", "adaround"]
-ROUNDINGS: Final[tuple[Rounding, ...]] = ("nearest", "axe", "adaround")
+ROUNDINGS: Final[tuple[Rounding, ...]] = ("axe", "adaround", "nearest")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,12 @@ class Choice:
 
 
 def make_candidates(
-    root: str, histogram: Histogram, readers: Sequence[Layer], costs: Mapping[str, Reals], calibration: Calibration
+    root: str,
+    histogram: Histogram,
+    readers: Sequence[Layer],
+    costs: Mapping[str, Reals],
+    calibration: Calibration,
+    gains: Mapping[str, float] | None = None,
 ) -> Candidates:
     """Tabulate errors and costs of one tensor and its readers.
 
@@ -123,10 +128,13 @@ def make_candidates(
         readers: layers that read it.
         costs: by node name, (Z,) over ``FILL_CANDIDATES``.
         calibration: how ranges are chosen.
+        gains: by node name, the part of the error of rounding to nearest that is left; all of it if None.
     """
     clips = [choose_clip(histogram, steps, calibration) for steps in STEPS]
     errors = tuple(
-        np.array([[layer.error(fill, steps) for fill in FILL_CANDIDATES] for steps in STEPS]) for layer in readers
+        np.array([[layer.error(fill, steps) for fill in FILL_CANDIDATES] for steps in STEPS])
+        * (gains[layer.node.name] if gains else 1.0)
+        for layer in readers
     )
     return Candidates(
         root,
