@@ -47,4 +47,4 @@ def share_allowed(
 
 def greatest_sum(weight: NDArray[np.signedinteger[Any]]) -> NDArray[np.int64]:
     """(N,) what operands of 8 bits can make of (N, K) weights at most: all that native code knows of its operands."""
-    return U8.hi * np.maximum(weight.astype(np.int64), 0).sum(axis=1)
+    return U8.hi * np.maximum(weight, 0).sum(axis=1, dtype=np.int64)

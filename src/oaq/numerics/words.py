@@ -22,6 +22,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.numerics.formats import U8
+
 SHIFT: Final = 15
 MOST: Final = (1 << SHIFT) - 1
 """Largest sum, and largest word."""
@@ -36,13 +38,7 @@ def words(hi: int) -> Words:
         hi: of the clamp, 0..255.
     """
     all_of_them = np.arange(1, MOST + 1, dtype=np.int64)
-    even = all_of_them & -all_of_them  # the largest power of two that divides it
-    odd, halfway = all_of_them // even, (1 << (SHIFT - 1)) // np.minimum(even, 1 << (SHIFT - 1))
-    fits = np.ones(len(odd), np.bool_)
-    for times in range(1, 2 * hi, 2):  # sums with a halfway result of times * odd / 2
-        counts = (times * halfway <= MOST) & (times * odd < 2 * hi)
-        fits &= ~counts | (times * odd % 4 == 3)
-    found = all_of_them[fits]
+    found = all_of_them[_are_words(all_of_them, hi)]
     found.flags.writeable = False
     return found
 
@@ -50,9 +46,20 @@ def words(hi: int) -> Words:
 def words_of(multiplier: NDArray[np.float32], hi: int) -> Words:
     """(N,) the word that each multiplier is, for outputs in [0, hi]; 0 where it is none."""
     wanted = multiplier.astype(np.float64) * (1 << SHIFT)
-    known = words(hi)
-    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return np.where(known[at] == wanted, known[at], 0)
+    whole = np.clip(wanted, 1, MOST).astype(np.int64)
+    return np.where((whole == wanted) & _are_words(whole, hi), whole, 0)
+
+
+def _are_words(multiplier: Words, hi: int) -> NDArray[np.bool_]:
+    """Halfway results are times * odd / 2, of sums times * halfway, for times = 1, 3, 5 and so on.
+
+    Those with times * odd = 1 modulo 4 have an odd integer above them. The first is that of times = 1 or of times = 3, if
+    there is such a sum; it has to lie beyond the clamp.
+    """
+    even = multiplier & -multiplier  # the largest power of two that divides it
+    odd, halfway = multiplier // even, (1 << (SHIFT - 1)) // even
+    first_wrong = np.where(odd % 4 == 1, odd, np.where(3 * halfway <= MOST, 3 * odd, 2 * U8.hi + 1))
+    return first_wrong >= 2 * hi
 
 
 def least_saturating(hi: int) -> int:

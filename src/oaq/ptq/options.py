@@ -11,7 +11,7 @@ from oaq.ptq.clip import CALIBRATIONS, Calibration
 from oaq.ptq.rounding import ROUNDINGS, Rounding
 from oaq.ptq.uniform import Uniform
 
-DEFAULT_BUDGET: Final = 1.03
+DEFAULT_BUDGET: Final = 1.02
 """Below it the error of networks begins to rise steeply: docs/decisions/0011, in the unit of 0019."""
 
 

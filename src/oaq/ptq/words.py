@@ -27,12 +27,14 @@ TYPICAL: Final = 1 / 3
 """Root mean square of operands, in parts of the largest, as a guess."""
 QUIET: Final = 0.25
 """Noise of rounded weights, in steps of the output, below which any scale will do: rounding the output has 0.29."""
-ENOUGH: Final = 0.75
+ENOUGH: Final = 0.5
 """Part of a layer's outputs that must be near a word for the rest to be brought to one."""
 NOTHING: Final = 0.25
 """Steps of the output: weights that can move it by less may become zero."""
-ATTEMPTS: Final = 6
-"""Words tried until one is what float32 arithmetic makes of some scale."""
+ATTEMPTS: Final = 24
+"""Words tried until one is what float32 arithmetic makes of some scale: about one in three is."""
+MARGIN: Final = 1024
+"""What the correction of a bias may yet add to a sum, out of 2**15."""
 ULPS: Final = 4
 """Neighbouring floats tried for each."""
 SLACK: Final = 1e-6
@@ -81,7 +83,7 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     s_x, s_y, hi = between.x.affine.scale, between.y.affine.scale, between.y.range.hi
     wanted = scale * s_x / s_y * (1 << SHIFT)
     folded = bias / (s_x * scale) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
-    safe = (wanted >= least_saturating(hi)) | (folded + greatest_sum(weight) <= MOST)
+    safe = (wanted >= least_saturating(hi)) | (folded + greatest_sum(weight) <= MOST - MARGIN)
     raised = np.maximum(wanted, least_saturating(hi))
     noise = raised / (1 << SHIFT) * between.x.range.hi * TYPICAL * np.sqrt(rows.shape[1] / 12)
     near = safe | (noise < QUIET)
