@@ -138,7 +138,7 @@ class Decider:
                 [layer for layer in self.layers if self._roots[layer.node.inputs[0]] == root],
                 self._curves,
                 self._options.calibration,
-                self._gains,
+                gains=self._gains,
             )
             for root in self._order
         ]
@@ -253,12 +253,12 @@ class Decider:
             found = _layer_params(layer, weight, scale, between, bound)[0].weight_scale.astype(np.float64)
             weight, scale = how.at(layer.rows, found, bound, moments), found
         return _layer_params(
-            layer, weight, scale, between, bound, lambda settled: how.at(layer.rows, settled, bound, moments)
+            layer, weight, scale, between, bound, again=lambda settled: how.at(layer.rows, settled, bound, moments)
         )
 
 
 def _layer_params(
-    layer: Layer, weight: np.ndarray, scale: Reals, between: Ends, bound: Bound, again: Again | None = None
+    layer: Layer, weight: np.ndarray, scale: Reals, between: Ends, bound: Bound, *, again: Again | None = None
 ) -> tuple[LayerParams, np.ndarray]:
     """Weights, their scale, and the bias at the scale of the sums; and the (N, K) integers in packed K order.
 

@@ -118,6 +118,7 @@ def make_candidates(
     readers: Sequence[Layer],
     costs: Mapping[str, Reals],
     calibration: Calibration,
+    *,
     gains: Mapping[str, float] | None = None,
 ) -> Candidates:
     """Tabulate errors and costs of one tensor and its readers.
