@@ -53,8 +53,8 @@ def words_of(multiplier: NDArray[np.float32], hi: int) -> Words:
 def _are_words(multiplier: Words, hi: int) -> NDArray[np.bool_]:
     """Halfway results are times * odd / 2, of sums times * halfway, for times = 1, 3, 5 and so on.
 
-    Those with times * odd = 1 modulo 4 have an odd integer above them. The first is that of times = 1, or of times = 3 if
-    there is such a sum; it has to lie beyond the clamp.
+    Those with times * odd = 1 modulo 4 have an odd integer above them. The first is that of times = 1, or of times = 3
+    if there is such a sum; it has to lie beyond the clamp.
     """
     even = multiplier & -multiplier  # the largest power of two that divides it
     odd, halfway = multiplier // even, (1 << (SHIFT - 1)) // even
