@@ -33,7 +33,6 @@ class Depthwise : public Step {
   Part part(int thread, int threads) const;
   int channel_at(int place) const;
   void choose_ways(const ConvSpec& spec);
-  bool is_one_run(int tile) const;
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
   bool in_order() const;
@@ -115,9 +114,6 @@ int Depthwise::channel_at(int place) const {
   return 16 * (lane / 4) + (kernel_.is_narrow ? 8 * (j / 2) + 2 * (lane % 4) + j % 2 : 4 * j + lane % 4);
 }
 
-// Whether a tile's sums leave their register only once.
-bool Depthwise::is_one_run(int tile) const { return schedule_.tiles[static_cast<std::size_t>(tile)].count == 1; }
-
 void Depthwise::choose_ways(const ConvSpec& spec) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   const std::vector<Reach> all = reaches(spec, schedule_);
@@ -130,7 +126,8 @@ void Depthwise::choose_ways(const ConvSpec& spec) {
     const TileSums sums{first, columns, bias, {all.data() + first, tile_n}};
     const auto words = word_multipliers(requant_, sums);
     const bool fits = std::all_of(bias.begin(), bias.end(), [](std::int32_t each) { return each <= kMostWord; });
-    if (!words.empty() && (!kernel_.is_narrow || (fits && is_one_run(static_cast<int>(tile))))) {
+    const bool is_one_run = schedule_.tiles[tile].count == 1;  // sums leave their register only once
+    if (!words.empty() && (!kernel_.is_narrow || (fits && is_one_run))) {
       ways_[tile] = Way::kWords;
       std::int16_t* to = words_.data() + 2 * first;
       for (std::size_t at = 0; at < tile_n; ++at) {

@@ -18,6 +18,7 @@ from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
 from oaq.capture.order import linear_order, nhwc_order
 from oaq.errors import ProgramError, UnsupportedOp
+from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node, TensorSpec
@@ -158,7 +159,9 @@ class _Lowering:
                 f"{node.name}: weight, weight_scale and bias have the shapes {wanted}, ({outputs},) and ({outputs},), "
                 f"those chosen have {found[0]}, {found[1]} and {found[2]}"
             )
-        requantize = self.multipliers((s_x * chosen.weight_scale.astype(np.float32)) / s_y, node.name)
+        requantize = self.multipliers(
+            layer_multipliers(float(s_x), chosen.weight_scale.astype(np.float32), float(s_y)), node.name
+        )
         if isinstance(op, fg.FloatConv2d):
             weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
             return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)

@@ -1,9 +1,10 @@
 """Weight scales a little coarser, so that results can be requantized in 16 bits (``numerics.words``).
 
-A layer's multiplier is s_x * s_w / s_y, and s_w is free: the next word above it is at most 1.6 % away, mostly less than
-0.4 %. Outputs whose multiplier is so small that a saturated sum would be wrong are brought up to the least one that is
-not, if that is not far, or if what rounding weights so coarsely does to the output is less than rounding the output
-does anyway: so it is wherever few products are summed, as in depthwise layers. A tile of outputs needs all of them.
+A layer's multiplier is s_x * s_w / s_y, and s_w is free: the next word that float32 arithmetic makes of some scale is
+0.3 % away in the median, 0.01 % where a multiplier is at least 1 / 64. Outputs whose multiplier is so small that a
+saturated sum would be wrong are brought up to the least one that is not, if that is not far, or if what rounding
+weights so coarsely does to the output is less than rounding the output does anyway: so it is wherever few products are
+summed, as in depthwise layers. A tile of outputs needs all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from oaq.capture.graph import FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import clamp_range
 from oaq.kernels.results import greatest_sum, share_allowed
+from oaq.numerics.multipliers import layer_multipliers, weight_scales
 from oaq.numerics.requantize import Semantics
 from oaq.numerics.words import MOST, SHIFT, least_saturating, words
 from oaq.ptq.observe import Reals
@@ -35,8 +37,6 @@ ATTEMPTS: Final = 24
 """Words tried until one is what float32 arithmetic makes of some scale: about one in three is."""
 MARGIN: Final = 1024
 """What the correction of a bias may yet add to a sum, out of 2**15."""
-ULPS: Final = 4
-"""Neighbouring floats tried for each."""
 SLACK: Final = 1e-6
 """By what a multiplier computed in float64 may miss the one of float32 arithmetic, generously."""
 
@@ -96,8 +96,7 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
 
 def share(weight: NDArray[np.int8], chosen: LayerParams, between: Ends) -> float:
     """Part of the results that 16 bits requantize, of (N, K) integers in packed K order."""
-    s_x, s_y = np.float32(between.x.affine.scale), np.float32(between.y.affine.scale)
-    multiplier = (s_x * chosen.weight_scale) / s_y
+    multiplier = layer_multipliers(between.x.affine.scale, chosen.weight_scale, between.y.affine.scale)
     if not between.allow_words or multiplier.max() >= 1.0:
         return 0.0
     folded = chosen.bias.astype(np.int64) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
@@ -106,16 +105,14 @@ def share(weight: NDArray[np.int8], chosen: LayerParams, between: Ends) -> float
 
 def _scales(wanted: Reals, scale: Reals, between: Ends) -> Reals:
     """Of the least words from ``wanted`` on that a float32 scale makes; ``scale`` where there is none."""
-    s_x, s_y = np.float32(between.x.affine.scale), np.float32(between.y.affine.scale)
     known = words(between.y.range.hi)
     first = np.searchsorted(known, wanted * (1 - SLACK))
     result, left = scale.copy(), first < len(known)
     for attempt in range(ATTEMPTS):
         word = known[np.minimum(first + attempt, len(known) - 1)] / np.float32(1 << SHIFT)
-        target = word.astype(np.float32)
-        tried = (target.astype(np.float64) * float(s_y) / float(s_x)).astype(np.float32)
-        for _ in range(ULPS):
-            made = left & ((s_x * tried) / s_y == target) & (tried >= scale)
-            result[made], left = tried[made], left & ~made
-            tried = np.nextafter(tried, np.where((s_x * tried) / s_y < target, np.float32(np.inf), np.float32(0)))
+        tried, found = weight_scales(
+            word.astype(np.float32), between.x.affine.scale, between.y.affine.scale, least=scale
+        )
+        made = left & found
+        result[made], left = tried[made], left & ~made
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ def layer_costs(network: QatNetwork, only: Collection[str] | None = None) -> dic
         layer, grid = network.layer[node.name], grids[node.inputs[0]]
         rows = exact_integers(layer.numbers(grid).rows).astype(np.int8)
         ends = np.full(rows.shape[1], grid.range.lo, np.int64), np.full(rows.shape[1], grid.range.hi, np.int64)
-        site = layer_site(network.graph, node, op)
+        site = replace(layer_site(network.graph, node, op), words=0.0)  # training moves no scale to a word
         found[node.name] = predict_layer_cost(rows, ends, rows_of(depthwise=layer.depthwise), site, time)
     return found
 

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import UnsupportedOp
+from oaq.numerics import multipliers
 
-REACH: Final = 8
-"""Neighbouring float32 tried on each side. Two roundings move the quotient by less than two of its own steps."""
 FLOAT_TOLERANCE: Final = 2.0**-20
 """Relative; for operators whose rescaling other runtimes do in their own float order anyway (Add, pools, ...)."""
 
@@ -29,15 +28,7 @@ def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Fl
     Raises:
         UnsupportedOp: one has none; the message names ``where`` and the output.
     """
-    x, y = np.float32(s_x), np.float32(s_y)
-    ideal = (multiplier.astype(np.float64) * float(y) / float(x)).astype(np.float32)
-    found, result = np.zeros(len(ideal), bool), ideal.copy()
-    for distance in sorted(range(-REACH, REACH + 1), key=abs):
-        candidate = _neighbour(ideal, distance)
-        with np.errstate(all="ignore"):
-            fits = (candidate > 0) & np.isfinite(candidate) & (x * candidate / y == multiplier) & ~found
-        result[fits] = candidate[fits]
-        found |= fits
+    result, found = multipliers.weight_scales(multiplier, s_x, s_y)
     if not found.all():
         n = int(np.argmin(found))
         raise UnsupportedOp(
@@ -61,8 +52,3 @@ def check_ratio(multiplier: Numbers, wanted: NDArray[np.floating], where: str) -
             f"{where}: multiplier {n} is {float(multiplier[n])!r}, the tensors' scales give "
             f"{float(wanted.ravel()[n])!r}; ONNX has only the scales"
         )
-
-
-def _neighbour(values: Floats, distance: int) -> Floats:
-    """The float32 ``distance`` steps away; positive floats are ordered as their bits are."""
-    return (values.view(np.int32) + np.int32(distance)).view(np.float32)
