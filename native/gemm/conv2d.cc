@@ -210,6 +210,7 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::size_t channel, i
     kernel_.shape(part, rows)(&call);
     call.x += rows * call.stride;  // a kernel leaves them at its last group
     call.y += rows * call.y_stride;
+    call.next = 0;  // its first group has asked for them
   }
   if (whole) return;
   for (int row = 0; row < block.rows; ++row)

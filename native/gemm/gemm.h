@@ -31,8 +31,8 @@ struct GemmCall {
   std::int32_t zero;
   std::int32_t lo;
   Way way;
-  std::int64_t next;    // bytes from `packed` to weights that are wanted soon; any number is safe. Where groups are
-                        // many, some loops also ask for what lies behind: the weights of later tiles and layers
+  std::int64_t next;    // bytes from `packed` to weights that are wanted soon, fetched by the first group of rows;
+                        // any number is safe, 0 is none
   const float* addend;  // (tile_n), for floats
   const std::int16_t* words;  // (tile_n), for words: multipliers in the order in which two registers are packed
 };

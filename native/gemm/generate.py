@@ -10,7 +10,10 @@ assembles the same bytes. Registers of all functions:
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k
     rdx  segments          rbx  steps left in this segment
-    rcx  segments left                     rbp  bytes to the next tile's weights, or where they are
+    rcx  segments left                     rbp  bytes to weights that are wanted soon; 0: none are fetched
+
+Every tile's weights are on their way to the second cache while the first group of rows of the tile before is summed, a
+line or two in every step, by a loop of its own: the AVX2 loop has no instruction to spare and takes 5 % longer.
 
 At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
 bytes between rows, rdx the multipliers, rcx what is still to be added and rsi what floats need added.
@@ -149,7 +152,7 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 
 ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill", fetches="segment"),
+    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
     Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, None, ones="step"),
     Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
     Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
@@ -158,7 +161,7 @@ ROWS = (
 )
 
 
-def one_step(tile: Tile, *, first: bool = False) -> Iterator[str]:
+def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Iterator[str]:
     """The instructions of one step. Doing two per turn of the loop was no faster, and slower for short runs.
 
     The first step of a segment begins the sums instead of adding to them, unless they are s32 sums that go on from what
@@ -167,6 +170,8 @@ def one_step(tile: Tile, *, first: bool = False) -> Iterator[str]:
     yield from tile.how.load(tile)
     for row in range(tile.rows):
         yield from tile.how.step(tile, row, row_address(row, 0), first)
+    if fetches:
+        yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield from advance(tile)
     yield "decq %rbx"
 
@@ -178,8 +183,6 @@ def tile_bytes(tile: Tile) -> int:
 
 def advance(tile: Tile) -> Iterator[str]:
     """Move the pointers on by one step."""
-    if tile.how.fetches == "step":
-        yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
         yield f"addq $4, {base}"
@@ -205,9 +208,6 @@ def earlier_sums(tile: Tile) -> Iterator[str]:
 
 def start_segment(tile: Tile) -> Iterator[str]:
     """Point at the segment's first operands; begin its sums."""
-    if tile.how.fetches == "segment":
-        yield "prefetcht1 (%rbp)"
-        yield "addq $64, %rbp"
     if tile.how.spill is None:
         yield from earlier_sums(tile)
     yield "movslq (%rdx), %r9"
@@ -218,7 +218,7 @@ def start_segment(tile: Tile) -> Iterator[str]:
             yield f"leaq ({before},%rbx), {base}"
     yield "movslq 4(%rdx), %rbx"
     if tile.how.spill is not None:
-        yield from one_step(tile, first=True)
+        yield from one_step(tile, first=True, fetches=True)
         yield "jz 3f"
 
 
@@ -253,7 +253,6 @@ def function(tile: Tile) -> Iterator[str]:
         "pushq %rbx",
         "pushq %rbp",
         f"movq {NEXT}(%rdi), %rbp",
-        *([f"addq {PACKED}(%rdi), %rbp"] if tile.how.fetches == "segment" else []),
         "0:",
         f"movq {PACKED}(%rdi), %rsi",
         f"movq {SEGMENTS}(%rdi), %rdx",
@@ -262,6 +261,8 @@ def function(tile: Tile) -> Iterator[str]:
         *ones(tile),
         "1:",
         *start_segment(tile),
+        "testq %rbp, %rbp",
+        "jnz 10f",
         ".p2align 5",
         "2:",
         *one_step(tile),
@@ -296,7 +297,13 @@ def function(tile: Tile) -> Iterator[str]:
         f"decq {GROUPS}(%rdi)",
         "jz 9f",
         *next_group(tile),
+        "xorl %ebp, %ebp",
         "jmp 0b",
+        ".p2align 5",
+        "10:",
+        *one_step(tile, fetches=True),
+        "jnz 10b",
+        "jmp 3b",
         "9:",
         "vzeroupper",
         "popq %rbp",

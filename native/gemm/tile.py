@@ -28,8 +28,6 @@ class Arithmetic:
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them; None where they are
             such sums, which then go on from bias and earlier segments.
         ones: where s16 ones are needed.
-        fetches: when weights of the next tile start on their way to the second cache: a step's in every step or, in
-            loops that have no instruction to spare, a line at the beginning of every segment.
     """
 
     name: str
@@ -40,7 +38,6 @@ class Arithmetic:
     step: Callable[[Tile, int, str, bool], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]] | None
     ones: Literal["", "step", "spill"] = ""
-    fetches: Literal["step", "segment"] = "step"
 
 
 @dataclass(frozen=True)
