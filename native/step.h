@@ -1,8 +1,10 @@
 // One node of a plan made ready to run: what the session calls, whatever the operator.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace oaq {
 
@@ -16,6 +18,12 @@ struct Place {
   std::size_t bytes() const {
     return static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
   }
+};
+
+// What a step chose where several ways lead to the same integers; only time depends on it.
+struct Choices {
+  std::string_view operands;         // of sums: "direct", "in lines", "gathered"; else empty
+  std::array<std::int32_t, 3> ways;  // tiles that leave by each `Way`; 0 if it sums nothing
 };
 
 // Threads share a step: thread t of T computes its own part of the output and writes nothing else. Steps are immutable
@@ -36,6 +44,8 @@ class Step {
 
   // Bytes of scratch memory each thread needs, aligned to 64.
   virtual std::size_t scratch_bytes() const { return 0; }
+
+  virtual Choices choices() const { return {}; }
 
   virtual void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const = 0;
 };

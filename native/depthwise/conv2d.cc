@@ -24,6 +24,7 @@ class Depthwise : public Step {
   explicit Depthwise(const ConvSpec& spec);
 
   std::size_t scratch_bytes() const override { return ring_bytes_ + pixels_bytes_ + results_bytes_; }
+  Choices choices() const override { return {"gathered", counted(ways_)}; }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
  private:

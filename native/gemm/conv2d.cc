@@ -8,18 +8,14 @@
 #include "base/aligned.h"
 #include "base/copy.h"
 #include "conv/conv.h"
-#include "conv/patches.h"
 #include "gemm/gemm.h"
+#include "gemm/operands.h"
 #include "requantize/as_floats.h"
 
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 64 * 1024;        // of operands, which stay in the second cache
-constexpr int kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
-constexpr std::size_t kFewWeights = 128 * 1024;
 constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
-constexpr int kFewPositions = 8;       // per thread: with fewer, threads share outputs instead
 
 class Conv2d : public Step {
  public:
@@ -27,34 +23,35 @@ class Conv2d : public Step {
 
   std::size_t weight_bytes() const override { return packed_.size(); }
   void move_weights(std::uint8_t* to) override;
-  std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + block_bytes_; }
+  std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + operands_.scratch_bytes(); }
+  Choices choices() const override { return {operands_.name(), counted(ways_)}; }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
  private:
   struct Part {  // what one thread computes
-    int row_begin, row_end, tile_begin, tile_end;
+    int unit_begin, unit_end, tile_begin, tile_end;
   };
-  struct Block {  // a few positions: operands of one group, results of all channels
-    const std::uint8_t* x;
-    std::ptrdiff_t x_stride;
-    std::uint8_t* y;
-    int rows;
+  struct Tile {  // outputs of one tile, where there are some
+    std::size_t channel;
+    int columns;
   };
   void choose_ways(const std::vector<Reach>& reaches);
   int columns_of(int tile) const;
   Part part(int thread, int threads) const;
-  void run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const;
-  void run_tile(GemmCall& call, const Block& block, std::size_t channel, int columns, std::uint8_t* results) const;
-  void sum_tile(GemmCall& call, const Block& block, std::size_t channel, int columns) const;
+  void run_block(const Block& block, std::uint8_t* y, int group, const Part& part, std::uint8_t* scratch) const;
+  void run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, std::uint8_t* results) const;
+  void sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const;
 
   const Row& row_;
   const GemmKernel& kernel_;
   Place x_, y_;
-  Patches patches_;
-  int groups_, outputs_, group_tiles_, block_rows_;
-  std::size_t sums_bytes_, results_bytes_, block_bytes_;
+  Operands operands_;
+  int groups_, outputs_, group_tiles_;
+  std::size_t sums_bytes_, results_bytes_;
   Schedule schedule_;
-  AlignedVector<std::int8_t> packed_;  // empty once they are moved
+  std::vector<Piece> pieces_;
+  std::vector<std::size_t> first_piece_;  // of each tile; at last, how many there are
+  AlignedVector<std::int8_t> packed_;     // empty once they are moved
   const std::int8_t* weights_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
   AlignedVector<float> addend_;       // likewise, for floats
@@ -70,11 +67,11 @@ Conv2d::Conv2d(const ConvSpec& spec)
       kernel_(gemm_kernel(*spec.row)),
       x_(spec.x),
       y_(spec.y),
-      patches_(spec.window, spec.x, spec.y, spec.groups, *spec.row, spec.x_zero_point),
+      operands_(spec, kernel_.most_rows),
       groups_(spec.groups),
       outputs_(spec.y.channels / spec.groups),
       group_tiles_(divided_up(spec.y.channels / spec.groups, spec.row->tile_n)),
-      schedule_(checked_schedule(spec, spec.groups * group_tiles_, patches_.bytes() / spec.row->sums.step)),
+      schedule_(checked_schedule(spec, spec.groups * group_tiles_, operands_.bytes() / spec.row->sums.step)),
       packed_(spec.packed.begin(), spec.packed.end()),
       weights_(packed_.data()),
       bias_(static_cast<std::size_t>(spec.groups * group_tiles_ * spec.row->tile_n), 0),
@@ -82,17 +79,22 @@ Conv2d::Conv2d(const ConvSpec& spec)
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
                                 " outputs");
-  for (std::size_t i = 0; i + 1 < schedule_.segments.size(); i += 2) schedule_.segments[i] *= row_.sums.step;
+  for (const TileSchedule& tile : schedule_.tiles) {
+    first_piece_.push_back(pieces_.size());
+    for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {
+      const std::int32_t* segment = schedule_.segments.data() + i;
+      const After after = i == 2 * tile.first ? After::kBegin : After::kAdd;
+      operands_.add_pieces(segment[0] * row_.sums.step, segment[1], after, pieces_);
+    }
+  }
+  first_piece_.push_back(pieces_.size());
   for (int group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
   if (kernel_.requantizes && requant_.starts_from_zero()) choose_ways(reaches(spec, schedule_));
-  const int most = kernel_.most_rows;
-  const int bytes = packed_.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
-  block_rows_ = std::clamp(bytes / patches_.bytes() / most, 1, 16) * most;
-  sums_bytes_ = static_cast<std::size_t>(most * row_.tile_n) * sizeof(std::int32_t);
-  results_bytes_ = static_cast<std::size_t>(block_rows_ * row_.tile_n);
-  block_bytes_ = patches_.direct() ? 0 : static_cast<std::size_t>(block_rows_) * patches_.stride() + kSlack;
+  sums_bytes_ = static_cast<std::size_t>(kernel_.most_rows * row_.tile_n) * sizeof(std::int32_t);
+  results_bytes_ = static_cast<std::size_t>(operands_.block_units() * operands_.unit() * row_.tile_n);
+  results_bytes_ = (results_bytes_ + kLine - 1) / kLine * kLine;
 }
 
 // Outputs of a tile that exist.
@@ -130,36 +132,25 @@ void Conv2d::move_weights(std::uint8_t* to) {
 }
 
 Conv2d::Part Conv2d::part(int thread, int threads) const {
-  const int positions = y_.height * y_.width, tiles = groups_ * group_tiles_;
+  const int units = operands_.units(), tiles = groups_ * group_tiles_;
   const auto cut = [&](int size, int t) { return static_cast<int>(std::int64_t{size} * t / threads); };
-  if (positions >= threads * kFewPositions) return {cut(positions, thread), cut(positions, thread + 1), 0, tiles};
-  return {0, positions, cut(tiles, thread), cut(tiles, thread + 1)};
+  if (operands_.serve(threads)) return {cut(units, thread), cut(units, thread + 1), 0, tiles};
+  return {0, units, cut(tiles, thread), cut(tiles, thread + 1)};
 }
 
 void Conv2d::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
   const Part mine = part(thread, threads);
-  if (mine.row_begin == mine.row_end || mine.tile_begin == mine.tile_end) return;
-  std::uint8_t* gathered = scratch + sums_bytes_ + results_bytes_;
-  const std::uint8_t* x = arena + x_.offset;
-  Block block{};
-  for (int row = mine.row_begin; row < mine.row_end; row += block_rows_) {
-    block.rows = std::min(block_rows_, mine.row_end - row);
-    block.y = arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.channels;
-    for (int group = mine.tile_begin / group_tiles_; group * group_tiles_ < mine.tile_end; ++group) {
-      if (patches_.direct()) {
-        block.x = patches_.first(x, row, group);
-        block.x_stride = x_.channels;
-      } else {
-        patches_.gather(x, row, block.rows, group, gathered);
-        block.x = gathered;
-        block.x_stride = static_cast<std::ptrdiff_t>(patches_.stride());
-      }
-      run_block(block, group, mine, scratch);
-    }
+  if (mine.unit_begin == mine.unit_end || mine.tile_begin == mine.tile_end) return;
+  for (int unit = mine.unit_begin; unit < mine.unit_end; unit += operands_.block_units()) {
+    const int count = std::min(operands_.block_units(), mine.unit_end - unit);
+    std::uint8_t* y = arena + y_.offset + std::ptrdiff_t{unit} * operands_.unit() * y_.channels;
+    for (int group = mine.tile_begin / group_tiles_; group * group_tiles_ < mine.tile_end; ++group)
+      run_block(operands_.block(arena + x_.offset, unit, count, group, scratch + sums_bytes_ + results_bytes_), y,
+                group, mine, scratch);
   }
 }
 
-void Conv2d::run_block(const Block& block, int group, const Part& part, std::uint8_t* scratch) const {
+void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Part& part, std::uint8_t* scratch) const {
   const int begin = std::max(part.tile_begin, group * group_tiles_);
   const int end = std::min(part.tile_end, (group + 1) * group_tiles_);
   const FloatRequant how = requant_.from(0);
@@ -171,65 +162,71 @@ void Conv2d::run_block(const Block& block, int group, const Part& part, std::uin
   for (int tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const int first = (tile - group * group_tiles_) * row_.tile_n;
-    const int columns = columns_of(tile);
-    const auto channel = static_cast<std::size_t>(group * outputs_ + first);
-    call.stride = block.x_stride;
+    const Tile made{static_cast<std::size_t>(group * outputs_ + first), columns_of(tile)};
+    call.stride = block.stride;
     call.packed = weights_ + of.packed;
     call.next = kAhead;
-    if (block.rows > kernel_.most_rows && tile + 1 < end)
+    if (block.lines * block.columns > kernel_.most_rows && tile + 1 < end)
       call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);
-    call.segments = schedule_.segments.data() + 2 * of.first;
-    call.segment_count = of.count;
+    const std::size_t first_piece = first_piece_[static_cast<std::size_t>(tile)];
+    call.pieces = pieces_.data() + first_piece;
+    call.piece_count = static_cast<std::int64_t>(first_piece_[static_cast<std::size_t>(tile) + 1] - first_piece);
     const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
     call.bias = bias_.data() + place;
-    call.scale = how.scale + channel;
+    call.scale = how.scale + made.channel;
     call.way = ways_[static_cast<std::size_t>(tile)];
     call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
     call.words = call.way == Way::kWords ? words_.data() + place : nullptr;
     if (kernel_.requantizes && requant_.is_below_one())
-      run_tile(call, block, channel, columns, scratch + sums_bytes_);
+      run_tile(call, block, y, made, scratch + sums_bytes_);
     else
-      sum_tile(call, block, channel, columns);
+      sum_tile(call, block, y, made);
   }
 }
 
-// One tile of outputs at all rows of a block, in groups of equal height or one less: one row alone would waste
-// registers.
-void Conv2d::run_tile(GemmCall& call, const Block& block, std::size_t channel, int columns,
+// One tile of outputs at all positions of a block, every line in groups of equal height or one less: one row alone
+// would waste registers.
+void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile,
                       std::uint8_t* results) const {
-  const int part = divided_up(columns * kernel_.parts, row_.tile_n);
-  const bool whole = columns * kernel_.parts == part * row_.tile_n;  // else kernels write more than exists
-  call.x = block.x;
-  call.y = whole ? block.y + channel : results;
+  const int part = divided_up(tile.columns * kernel_.parts, row_.tile_n);
+  const bool whole = tile.columns * kernel_.parts == part * row_.tile_n;  // else kernels write more than exists
+  std::uint8_t* to = whole ? y + tile.channel : results;
   call.y_stride = whole ? y_.channels : row_.tile_n;
-  const int groups = divided_up(block.rows, kernel_.most_rows), height = block.rows / groups;
-  const int taller = block.rows % groups;
+  const int groups = divided_up(block.columns, kernel_.most_rows), height = block.columns / groups;
+  const int taller = block.columns % groups;
+  int column = 0;
   for (const auto& [rows, count] : {std::pair{height + 1, taller}, std::pair{height, groups - taller}}) {
     if (!count) continue;
-    call.groups = count;
+    call.x = block.x + column * block.stride;
+    call.y = to + column * call.y_stride;
+    call.groups = call.line_groups = count;
+    call.lines = block.lines;
+    call.x_jump = block.line - (count - 1) * rows * block.stride;
+    call.y_jump = (block.columns - (count - 1) * rows) * call.y_stride;
     kernel_.shape(part, rows)(&call);
-    call.x += rows * call.stride;  // a kernel leaves them at its last group
-    call.y += rows * call.y_stride;
+    column += count * rows;
     call.next = 0;  // its first group has asked for them
   }
   if (whole) return;
-  for (int row = 0; row < block.rows; ++row)
-    copy_short(block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel,
-               results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, columns);
+  for (int row = 0; row < block.lines * block.columns; ++row)
+    copy_short(y + static_cast<std::ptrdiff_t>(row) * y_.channels + tile.channel,
+               results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, tile.columns);
 }
 
 // The same where the kernel leaves s32 sums.
-void Conv2d::sum_tile(GemmCall& call, const Block& block, std::size_t channel, int columns) const {
-  const int part = divided_up(columns * kernel_.parts, row_.tile_n);
+void Conv2d::sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const {
+  const int part = divided_up(tile.columns * kernel_.parts, row_.tile_n);
   call.y = nullptr;
-  for (int row = 0; row < block.rows; row += kernel_.most_rows) {
-    const int rows = std::min(kernel_.most_rows, block.rows - row);
-    call.x = block.x + row * block.x_stride;
-    call.groups = 1;
-    kernel_.shape(part, rows)(&call);
-    store_one_by_one(requant_, call.sums, row_.tile_n, rows, columns, channel,
-                     block.y + static_cast<std::ptrdiff_t>(row) * y_.channels + channel, y_.channels);
-  }
+  for (int line = 0; line < block.lines; ++line)
+    for (int row = 0; row < block.columns; row += kernel_.most_rows) {
+      const int rows = std::min(kernel_.most_rows, block.columns - row);
+      call.x = block.x + line * block.line + row * block.stride;
+      call.groups = call.lines = 1;
+      kernel_.shape(part, rows)(&call);
+      const std::ptrdiff_t position = std::ptrdiff_t{line} * block.columns + row;
+      store_one_by_one(requant_, call.sums, row_.tile_n, rows, tile.columns, tile.channel,
+                       y + position * y_.channels + tile.channel, y_.channels);
+    }
 }
 
 }  // namespace

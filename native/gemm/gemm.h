@@ -1,9 +1,9 @@
 // Matrix rows: sums of one tile of outputs at a few positions.
 //
-// A position's operands lie one after another in memory, in packed K order; positions lie `stride` bytes apart. Packed
-// weights are (steps, tile_n, 4) bytes in execution order. What each row's register does is declared in base/table.h:
-// the pair sum of vpmaddubsw **saturates** at s16, vpaddw **wraps**, vpmaddwd, vpaddd and vpdpbusd are **exact** on
-// operands in the rows' ranges.
+// A position's operands lie in pieces, in packed K order, at the same places from where each position begins; positions
+// lie `stride` bytes apart. Packed weights are (steps, tile_n, 4) bytes in execution order. What each row's register
+// does is declared in base/table.h: the pair sum of vpmaddubsw **saturates** at s16, vpaddw **wraps**, vpmaddwd, vpaddd
+// and vpdpbusd are **exact** on operands in the rows' ranges.
 #pragma once
 
 #include <cstddef>
@@ -14,19 +14,33 @@
 
 namespace oaq {
 
+// What becomes of a run's sums after a piece. Known to generate.py by their numbers.
+enum class After : std::int32_t {
+  kAdd = 0,    // they are added to what is in memory
+  kGoOn = 1,   // the run goes on in the next piece
+  kBegin = 2,  // of the first run: they are added to the bias
+};
+
+// Steps on operands that lie one after another.
+struct Piece {
+  std::int32_t first;  // bytes from where a position begins
+  std::int32_t steps;  // > 0
+  After after;
+};
+
 // Offsets of the members are known to generate.py.
 struct GemmCall {
   const std::uint8_t* x;  // moved on by every group of rows
   std::int64_t stride;
   const std::int8_t* packed;
-  const std::int32_t* segments;  // (first byte of k, steps) each
-  std::int64_t segment_count;    // > 0
-  std::int32_t* sums;            // (rows, tile_n): what is summed so far
-  const std::int32_t* bias;      // (tile_n)
-  std::uint8_t* y;               // where u8 results go, moved on likewise; null: s32 sums stay in `sums`
+  const Piece* pieces;
+  std::int64_t piece_count;  // > 0
+  std::int32_t* sums;        // (rows, tile_n): what is summed so far
+  const std::int32_t* bias;  // (tile_n)
+  std::uint8_t* y;           // where u8 results go, moved on likewise; null: s32 sums stay in `sums`
   std::int64_t y_stride;
   const float* scale;   // (tile_n), each below 1
-  std::int64_t groups;  // of rows, one after another; 1 if y is null; 0 on return
+  std::int64_t groups;  // of rows in a line of positions; 1, in one line, if y is null
   std::int32_t hi;      // the clamp
   std::int32_t zero;
   std::int32_t lo;
@@ -35,9 +49,14 @@ struct GemmCall {
                         // any number is safe, 0 is none
   const float* addend;  // (tile_n), for floats
   const std::int16_t* words;  // (tile_n), for words: multipliers in the order in which two registers are packed
+  std::int64_t line_groups;   // `groups` again, for the lines after the first
+  std::int64_t lines;         // of positions; 0 on return
+  std::int64_t x_jump;        // added to x and y between a line's last group and the next line's first
+  std::int64_t y_jump;
 };
 static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104 &&
-              offsetof(GemmCall, addend) == 112 && offsetof(GemmCall, words) == 120);
+              offsetof(GemmCall, addend) == 112 && offsetof(GemmCall, words) == 120 &&
+              offsetof(GemmCall, y_jump) == 152 && sizeof(Piece) == 12);
 using GemmSums = void (*)(GemmCall*);
 
 // The functions of one table row. `sums[part - 1][rows - 1]` computes the first `part / parts` of a tile's outputs.

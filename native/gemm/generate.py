@@ -2,15 +2,15 @@
 
     python generate.py gemm_x86.S
 
-Each function computes ``rows x (vectors * outputs per vector)`` outputs of one tile, segment by segment, for as many
+Each function computes ``rows x (vectors * outputs per vector)`` outputs of one tile, run by run of pieces, for as many
 groups of rows as ``GemmCall`` in gemm.h asks for, and requantizes them where they are, in registers. Compilers move
 accumulators of such loops to memory (GCC 12 loses a third); here every register has a name, and every compiler
 assembles the same bytes. Registers of all functions:
 
     rdi  the call          r8   bytes from one row of x to the next
     rsi  packed weights    r9, r10, r11, rax   x at rows 0, 3, 6, 9, moving along k
-    rdx  segments          rbx  steps left in this segment
-    rcx  segments left                     rbp  bytes to weights that are wanted soon; 0: none are fetched
+    rdx  pieces            rbx  steps left in this piece
+    rcx  runs left                         rbp  bytes to weights that are wanted soon; 0: none are fetched
 
 Every tile's weights are on their way to the second cache while the first group of rows of the tile before is summed, a
 line or two in every step, by a loop of its own: the AVX2 loop has no instruction to spare and takes 5 % longer.
@@ -32,15 +32,24 @@ from pathlib import Path
 
 from epilogue import added_sums, finish
 from tile import (
+    ADD,
     BASES,
     BIAS,
     COUNT,
+    GO_ON,
     GROUPS,
+    LINE_GROUPS,
+    LINES,
     NEXT,
     PACKED,
-    SEGMENTS,
+    PIECE_AFTER,
+    PIECE_BYTES,
+    PIECE_STEPS,
+    PIECES,
     STRIDE,
     SUMS,
+    X_JUMP,
+    Y_JUMP,
     Y_STRIDE,
     Arithmetic,
     Tile,
@@ -164,7 +173,7 @@ ROWS = (
 def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Iterator[str]:
     """The instructions of one step. Doing two per turn of the loop was no faster, and slower for short runs.
 
-    The first step of a segment begins the sums instead of adding to them, unless they are s32 sums that go on from what
+    The first step of a run begins the sums instead of adding to them, unless they are s32 sums that go on from what
     was there before: runs are short, so that counts.
     """
     yield from tile.how.load(tile)
@@ -189,7 +198,7 @@ def advance(tile: Tile) -> Iterator[str]:
 
 
 def earlier_sums(tile: Tile) -> Iterator[str]:
-    """Accumulators that hold s32 sums go on from the bias, or from what the segment before left in memory."""
+    """Accumulators that hold s32 sums go on from the bias, or from what the run before left in memory."""
     suffix, copy = ("32", "vmovdqa32") if tile.bytes == 64 else ("", "vmovdqa")
     yield f"movq {BIAS}(%rdi), %rbx"
     yield f"cmpq {COUNT}(%rdi), %rcx"
@@ -206,20 +215,25 @@ def earlier_sums(tile: Tile) -> Iterator[str]:
     yield "4:"
 
 
-def start_segment(tile: Tile) -> Iterator[str]:
-    """Point at the segment's first operands; begin its sums."""
+def start_run(tile: Tile) -> Iterator[str]:
+    """Begin its sums, with the first step of its first piece where sums are narrow."""
     if tile.how.spill is None:
         yield from earlier_sums(tile)
+    yield from start_piece(tile)
+    if tile.how.spill is not None:
+        yield from one_step(tile, first=True, fetches=True)
+        yield "jz 3f"
+
+
+def start_piece(tile: Tile) -> Iterator[str]:
+    """Point at its first operands."""
     yield "movslq (%rdx), %r9"
     yield f"addq {X}(%rdi), %r9"
     if tile.rows > 3:
         yield "leaq (%r8,%r8,2), %rbx"
         for before, base in pairwise(BASES[: -(-tile.rows // 3)]):
             yield f"leaq ({before},%rbx), {base}"
-    yield "movslq 4(%rdx), %rbx"
-    if tile.how.spill is not None:
-        yield from one_step(tile, first=True, fetches=True)
-        yield "jz 3f"
+    yield f"movslq {PIECE_STEPS}(%rdx), %rbx"
 
 
 def ones(tile: Tile) -> Iterator[str]:
@@ -245,8 +259,17 @@ def next_group(tile: Tile) -> Iterator[str]:
         yield f"addq %rax, {place}(%rdi)"
 
 
+def next_line() -> Iterator[str]:
+    """The same from the last group of a line to the first of the next."""
+    yield f"movq {LINE_GROUPS}(%rdi), %rax"
+    yield f"movq %rax, {GROUPS}(%rdi)"
+    for place, jump in ((X, X_JUMP), (Y, Y_JUMP)):
+        yield f"movq {jump}(%rdi), %rax"
+        yield f"addq %rax, {place}(%rdi)"
+
+
 def function(tile: Tile) -> Iterator[str]:
-    """The whole function: for each group of rows and segment clear, sum, spill or finish."""
+    """The whole function: for each group of rows and run begin, sum piece by piece, spill or finish."""
     name, row_bytes = symbol(tile), 2 * tile.bytes
     yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
     body = [
@@ -255,12 +278,12 @@ def function(tile: Tile) -> Iterator[str]:
         f"movq {NEXT}(%rdi), %rbp",
         "0:",
         f"movq {PACKED}(%rdi), %rsi",
-        f"movq {SEGMENTS}(%rdi), %rdx",
+        f"movq {PIECES}(%rdi), %rdx",
         f"movq {COUNT}(%rdi), %rcx",
         f"movq {STRIDE}(%rdi), %r8",
         *ones(tile),
         "1:",
-        *start_segment(tile),
+        *start_run(tile),
         "testq %rbp, %rbp",
         "jnz 10f",
         ".p2align 5",
@@ -273,29 +296,30 @@ def function(tile: Tile) -> Iterator[str]:
         "jne 5f",
         f"cmpq $0, {Y}(%rdi)",
         "je 5f",
-        f"movq {BIAS}(%rdi), %rcx",  # the last segment
-        f"cmpq $1, {COUNT}(%rdi)",
-        "jne 6f",
+        f"movq {BIAS}(%rdi), %rcx",  # the last run
+        f"cmpl ${ADD}, {PIECE_AFTER}(%rdx)",
+        "je 6f",
         *finish(tile, "%rcx", 0),
         "jmp 8f",
         "6:",
         *finish(tile, "%rax", row_bytes),
         "jmp 8f",
         "5:",
+        f"cmpl ${GO_ON}, {PIECE_AFTER}(%rdx)",
+        "jb 6f",
+        "je 12f",
         f"movq {BIAS}(%rdi), %rbx",
-        f"cmpq {COUNT}(%rdi), %rcx",
-        "jne 6f",
         *spill(tile, "%rbx", 0),
         "jmp 7f",
         "6:",
         *spill(tile, "%rax", row_bytes),
         "7:",
-        "addq $8, %rdx",
+        f"addq ${PIECE_BYTES}, %rdx",
         "decq %rcx",
         "jnz 1b",
         "8:",
         f"decq {GROUPS}(%rdi)",
-        "jz 9f",
+        "jz 13f",
         *next_group(tile),
         "xorl %ebp, %ebp",
         "jmp 0b",
@@ -304,6 +328,20 @@ def function(tile: Tile) -> Iterator[str]:
         *one_step(tile, fetches=True),
         "jnz 10b",
         "jmp 3b",
+        ".p2align 4",
+        "12:",
+        f"addq ${PIECE_BYTES}, %rdx",
+        "decq %rcx",
+        *start_piece(tile),
+        "testq %rbp, %rbp",
+        "jnz 10b",
+        "jmp 2b",
+        "13:",
+        f"decq {LINES}(%rdi)",
+        "jz 9f",
+        *next_line(),
+        "xorl %ebp, %ebp",
+        "jmp 0b",
         "9:",
         "vzeroupper",
         "popq %rbp",

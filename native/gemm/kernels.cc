@@ -26,9 +26,10 @@ void scalar_sums(GemmCall* call) {
     std::int32_t* sums = call->sums + row * kScalarTile;
     for (int n = 0; n < kScalarTile; ++n) sums[n] = call->bias[n];
     const std::int8_t* w = call->packed;
-    for (std::int64_t segment = 0; segment < call->segment_count; ++segment) {
-      const std::uint8_t* x = call->x + row * call->stride + call->segments[2 * segment];
-      for (std::int32_t step = call->segments[2 * segment + 1]; step > 0; --step, x += 4)
+    const Piece* piece = call->pieces;
+    for (std::int64_t left = call->piece_count; left > 0; --left, ++piece) {
+      const std::uint8_t* x = call->x + row * call->stride + piece->first;
+      for (std::int32_t step = piece->steps; step > 0; --step, x += 4)
         for (int n = 0; n < kScalarTile; ++n, w += 4) sums[n] += x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3];
     }
   }

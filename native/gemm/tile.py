@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-X, STRIDE, PACKED, SEGMENTS, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
+X, STRIDE, PACKED, PIECES, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
 HI, ZERO, LO, WAY = range(88, 104, 4)
 NEXT, ADDEND, WORDS = 104, 112, 120
+LINE_GROUPS, LINES, X_JUMP, Y_JUMP = range(128, 160, 8)
+PIECE_STEPS, PIECE_AFTER, PIECE_BYTES = 4, 8, 12
+ADD, GO_ON, BEGIN = range(3)
+"""After a piece: native/gemm/gemm.h."""
 GENERAL, FLOATS, IN_WORDS = range(3)
 """Ways from sums to bytes: native/requantize/ways.h."""
 BASES = ("%r9", "%r10", "%r11", "%rax")
@@ -26,7 +30,7 @@ class Arithmetic:
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them; None where they are
-            such sums, which then go on from bias and earlier segments.
+            such sums, which then go on from bias and earlier runs.
         ones: where s16 ones are needed.
     """
 

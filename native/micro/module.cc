@@ -9,6 +9,7 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "base/table.h"
 #include "gemm/gemm.h"
@@ -75,12 +76,14 @@ double time_kernel(const std::string& name, const Operands& x, const Packed& pac
           "x of the kernel's rows; sums of twice as many, tile_n each: the second half is their bias");
   require(segments.shape(0) > 0 && segments.shape(1) == 2, "segments of (first byte of k, steps)");
   std::size_t steps = 0;
+  std::vector<Piece> pieces;
   for (std::size_t i = 0; i < segments.shape(0); ++i) {
     const std::int32_t first = segments(i, 0), count = segments(i, 1);
     require(first >= 0 && count > 0 && first % 4 == 0 &&
                 static_cast<std::size_t>(first) + 4 * static_cast<std::size_t>(count) <= x.shape(1),
             "segments within x");
     steps += static_cast<std::size_t>(count);
+    pieces.push_back({first, count, i ? After::kAdd : After::kBegin});
   }
   require(packed.shape(0) == steps * tile * 4, "packed weights of (steps, tile_n, 4)");
   return seconds([&] {
@@ -89,11 +92,11 @@ double time_kernel(const std::string& name, const Operands& x, const Packed& pac
       call.x = x.data();
       call.stride = static_cast<std::int64_t>(x.shape(1));
       call.packed = packed.data();
-      call.segments = segments.data();
-      call.segment_count = static_cast<std::int64_t>(segments.shape(0));
+      call.pieces = pieces.data();
+      call.piece_count = static_cast<std::int64_t>(pieces.size());
       call.sums = sums.data();
       call.bias = sums.data() + rows * tile;
-      call.groups = 1;
+      call.groups = call.lines = 1;
       kernel.shape(kernel.parts, kernel.most_rows)(&call);
     }
   });

@@ -157,5 +157,13 @@ NB_MODULE(_native, module) {
       nb::arg("inputs"), nb::arg("outputs"), "No more steps; names the tensors that callers fill and read.");
   session.def("run", &run, nb::arg("inputs").noconvert(), nb::arg("outputs").noconvert(),
               "Run a batch: u8 arrays (batch, ...), inputs read, outputs written.");
+  session.def(
+      "choices",
+      [](const Session& self) {
+        std::vector<std::pair<std::string, std::array<std::int32_t, 3>>> made;
+        for (const Choices& one : self.choices()) made.emplace_back(one.operands, one.ways);
+        return made;
+      },
+      "Of each step: how it finds operands; tiles that leave by each way.");
   session.def("profile", &Session::profile, "Nanoseconds of each step in the last run.");
 }

@@ -7,6 +7,12 @@
 
 namespace oaq {
 
+std::array<std::int32_t, 3> counted(const std::vector<Way>& ways) {
+  std::array<std::int32_t, 3> tiles{};
+  for (const Way way : ways) ++tiles[static_cast<std::size_t>(way)];
+  return tiles;
+}
+
 std::vector<std::int16_t> word_multipliers(const Requant& requant, const TileSums& tile) {
   if (!requant.starts_from_zero()) return {};
   std::vector<std::int16_t> made(tile.bias.size(), 0);

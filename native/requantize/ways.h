@@ -1,6 +1,7 @@
 // How the sums of a tile become bytes: the quickest way that all its outputs allow.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,9 @@ enum class Way : std::int32_t {
   kFloats = 1,  // sums, by their bias, are the bits of floats: requantize/as_floats.h
   kWords = 2,   // in 16 bits: requantize/in_words.h
 };
+
+// How many tiles leave each way.
+std::array<std::int32_t, 3> counted(const std::vector<Way>& ways);
 
 // How far operands can move a sum from its bias.
 struct Reach {

@@ -61,6 +61,12 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
   finished_ = true;
 }
 
+std::vector<Choices> Session::choices() const {
+  std::vector<Choices> made;
+  for (const auto& step : steps_) made.push_back(step->choices());
+  return made;
+}
+
 // Weights are most of what a run reads: together they fit few pages.
 void Session::gather_weights() {
   const auto room = [](const std::unique_ptr<Step>& step) {

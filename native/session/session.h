@@ -36,6 +36,8 @@ class Session {
   const std::vector<Place>& outputs() const { return outputs_; }
   bool finished() const { return finished_; }
 
+  std::vector<Choices> choices() const;
+
   // Nanoseconds of each step in the last run, all samples together.
   const std::vector<std::int64_t>& profile() const { return nanoseconds_; }
 

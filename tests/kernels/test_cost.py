@@ -43,16 +43,28 @@ def test_a_pointwise_layer_is_counted_as_its_kernel_walks_it() -> None:
 
 
 def test_windows_gather_their_operands_line_by_line_and_at_the_border_pixel_by_pixel() -> None:
-    site = Site((10, 10, 24), (10, 10, 16), (3, 3), (1, 1), (1, 1, 1, 1))
-    work = sum_work(ACC16, site, one_run(ACC16, site, 216), NEAR)
+    site = Site((10, 10, 22), (10, 10, 16), (3, 3), (1, 1), (1, 1, 1, 1))
+    work = sum_work(ACC16, site, one_run(ACC16, site, 198), NEAR)
     assert site.inside == 8
     assert work["lines"] == 80 * 3
-    assert work["copies"] == 80 * 3 * 3  # 72 bytes a line are three pieces of thirty-two, five of sixteen
+    assert work["copies"] == 80 * 3 * 3  # 66 bytes a line are three pieces of thirty-two, five of sixteen
     scalar = ROWS["gemm_u8s8_scalar"]
-    assert sum_work(scalar, site, one_run(scalar, site, 216), NEAR)["copies"] == 80 * 3 * 5
+    assert sum_work(scalar, site, one_run(scalar, site, 198), NEAR)["copies"] == 80 * 3 * 5
     assert work["taps"] == 20 * 9
     grouped = replace(site, groups=2)
-    assert sum_work(ACC16, grouped, one_run(ACC16, grouped, 108), NEAR)["taps"] == 100 * 2 * 9
+    assert sum_work(ACC16, grouped, one_run(ACC16, grouped, 99), NEAR)["taps"] == 100 * 2 * 9
+
+
+def test_windows_of_whole_steps_are_read_in_lines() -> None:
+    site = Site((10, 10, 24), (10, 10, 16), (3, 3), (1, 1), (1, 1, 1, 1))
+    work = sum_work(ACC16, site, one_run(ACC16, site, 216), NEAR)
+    assert work["moves"] == 12 * 10 * 24 / 32
+    assert "copies" not in work
+    assert work["turns"] == 10 * 2 * 54 * 2  # two groups of five in each line
+    unpadded = replace(site, x=(12, 12, 24), padding=(0, 0, 0, 0))
+    assert "moves" not in sum_work(ACC16, unpadded, one_run(ACC16, unpadded, 216), NEAR)
+    narrow = replace(site, x=(10, 9, 24), y=(10, 9, 16))  # groups of four and five waste too much
+    assert "copies" in sum_work(ACC16, narrow, one_run(ACC16, narrow, 216), NEAR)
 
 
 def test_weights_are_far_in_a_network_that_does_not_fit_the_cache() -> None:

@@ -52,6 +52,8 @@ def layers(row: str) -> Iterator[IntProgram]:
     yield layer(ROWS[row], 17, 6, kernel=(2, 3), stride=(2, 1), dilation=(1, 2), size=(7, 9))
     yield layer(ROWS[row], 17, 6, kernel=(3, 2), semantics="fixed_point", size=(7, 5))
     if gemm:
+        yield layer(ROWS[row], 33, 4, kind="extreme", kernel=(3, 3), padding=(1, 0, 0, 2), size=(5, 24))
+        yield layer(ROWS[row], 17, 8, kernel=(2, 1), stride=(1, 2), size=(4, 48))
         yield layer(ROWS[row], 36, 5, groups=2, kernel=(3, 3), padding=(1, 1, 1, 1))
         yield vector(1000, 37)
 

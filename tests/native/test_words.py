@@ -14,6 +14,7 @@ from oaq.numerics.requantize import Requantize
 from oaq.numerics.words import MOST, least_saturating, words, words_of
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.runtime import Session
 from tests.native.machine import ROWS, SUMMING, check, compare, held
 
 HIGHEST = (3, 64, 107, 255)
@@ -57,6 +58,20 @@ def test_saturating_words_whatever_the_sum(row: str, hi: int, odd: int) -> None:
     one = program(ROWS[row].family == "depthwise", hi, pairs + pairs[:odd])
     for x in inputs(one):
         check(one, (x,), row)
+
+
+@pytest.mark.parametrize("row", SUMMING)
+def test_the_way_is_taken_where_all_outputs_of_a_tile_allow_it(row: str) -> None:
+    """All integers are right either way; this is about time."""
+    is_scalar = ROWS[row].isa == "scalar"
+
+    def ways(pairs: list[tuple[int, int]]) -> tuple[int, int, int]:
+        (chosen,) = Session(plan(program(ROWS[row].family == "depthwise", 255, pairs), rows=[row])).choices()
+        return chosen.general, chosen.as_floats, chosen.in_words
+
+    tiles = 128 // ROWS[row].tile_n
+    assert ways([(0, 1639)] * 128) == ((tiles, 0, 0) if is_scalar else (0, 0, tiles))
+    assert ways([(0, 1639)] * 127 + [(0, 2048)]) == ((tiles, 0, 0) if is_scalar else (0, 1, tiles - 1))
 
 
 @pytest.mark.parametrize("row", SUMMING)

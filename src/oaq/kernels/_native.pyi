@@ -205,5 +205,8 @@ class Session:
     ) -> None:
         """Run a batch: u8 arrays (batch, ...), inputs read, outputs written."""
 
+    def choices(self) -> list[tuple[str, list[int]]]:
+        """Of each step: how it finds operands; tiles that leave by each way."""
+
     def profile(self) -> list[int]:
         """Nanoseconds of each step in the last run."""

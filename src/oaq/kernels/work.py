@@ -15,6 +15,7 @@ words      the same in 16 bits (``numerics.words``)
 one_by_one results requantized by scalar code: a multiplier of 1 or more, fixed point
 tails      tiles of which only a part exists, per position
 copies     pieces of operands gathered: 32 bytes of a window inside the image (gemm), a pixel of a tile (depthwise)
+moves      32 bytes of lines copied, with the zero point around them, in which windows are read as they lie
 taps       pixels of operands gathered one by one, at the border or for one group of several
 lines      lines of windows gathered (gemm), lines of outputs per tile (depthwise)
 weights    bytes of weights that come from beyond the second cache
@@ -43,7 +44,20 @@ from oaq.program import ops
 Work = Mapping[str, float]
 Shape = tuple[int, ...]
 KINDS: Final = (
-    *("steps", "loops", "turns", "spills", "starts", "outputs", "words", "one_by_one", "tails", "copies", "taps"),
+    *(
+        "steps",
+        "loops",
+        "turns",
+        "spills",
+        "starts",
+        "outputs",
+        "words",
+        "one_by_one",
+        "tails",
+        "copies",
+        "taps",
+        "moves",
+    ),
     *("lines", "weights", "once", "far", "reads", "values", "blends", "places", "crossings", "call"),
 )
 """Everything that is counted."""
@@ -116,6 +130,14 @@ class Site:
         return max(end - first, 0)
 
 
+def lies_in_lines(row: KernelRow, site: Site) -> bool:
+    """Whether ``row`` reads windows as they lie, in lines with the zero point around them: as native code decides."""
+    step = row.accumulator.step if row.accumulator is not None else 1
+    whole_steps = site.groups == 1 and site.dilation[1] == 1 and site.kernel[1] * site.x[2] % step == 0
+    width = site.y[1]
+    return not site.is_direct and whole_steps and 4 * (width // -(-width // row.tile_m)) >= 3 * row.tile_m
+
+
 def image(shape: Shape) -> tuple[int, int, int]:
     """(H, W, C) of a tensor; a flat one is one pixel."""
     return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, prod(shape))
@@ -160,7 +182,8 @@ def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     width = row.tile_n // row.parts
     registers = site.groups * -(-per_group // width)
     share = registers / runs.tiles  # of a tile's registers, the mean over tiles: the last may need fewer
-    groups = -(-positions // row.tile_m)
+    lines, columns = site.y[:2] if lies_in_lines(row, site) else (1, positions)
+    groups = lines * -(-columns // row.tile_m)
     return {
         "steps": positions * runs.issues * share,
         "turns": groups * runs.issues * share,
@@ -180,6 +203,9 @@ def _gathered(row: KernelRow, site: Site) -> dict[str, float]:
     if site.is_direct:
         return {}
     rows, columns = site.kernel
+    if lies_in_lines(row, site):
+        height = (site.y[0] - 1) * site.stride[0] + (rows - 1) * site.dilation[0] + 1
+        return {"moves": height * prod(site.x[1:]) / CHUNK} if any(site.padding) else {}
     chunk = SCALAR_CHUNK if row.isa == "scalar" else CHUNK
     together = site.groups == 1 and site.dilation[1] == 1
     inside = site.y[0] * site.inside if together else 0

@@ -30,6 +30,25 @@ class NodeTime:
     nanoseconds: int
 
 
+@dataclass(frozen=True)
+class NodeChoices:
+    """What native code chose for a node where several ways lead to the same integers; only time depends on it.
+
+    Attributes:
+        node: its name.
+        operands: of a Conv2d or Linear: "direct" from the input, "in lines" of it, or "gathered"; else empty.
+        general: tiles of outputs requantized by the general code.
+        as_floats: tiles whose sums are the bits of floats.
+        in_words: tiles requantized in 16 bits (``oaq.numerics.words``).
+    """
+
+    node: str
+    operands: str
+    general: int
+    as_floats: int
+    in_words: int
+
+
 class Session:
     """Runs one plan, any number of times, on batches of any size.
 
@@ -96,6 +115,14 @@ class Session:
         return tuple(
             NodeTime(one.node.name, one.row.name, 0 if one.node.name in self.arena.in_place else int(next(times)))
             for one in self.plan.nodes
+        )
+
+    def choices(self) -> tuple[NodeChoices, ...]:
+        """How each node finds its operands and how its results leave; nodes that only rename memory are left out."""
+        computed = [one.node.name for one in self.plan.nodes if one.node.name not in self.arena.in_place]
+        return tuple(
+            NodeChoices(name, operands, *tiles)
+            for name, (operands, tiles) in zip(computed, self._native.choices(), strict=True)
         )
 
     def _run(self, inputs: Sequence[Images]) -> tuple[Images, ...]:

@@ -1,0 +1,111 @@
+"""Windows that are read in lines of the input: pieces of a run, line after line, block after block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oaq.kernels.plan import plan
+from oaq.kernels.work import lies_in_lines, site_of
+from oaq.program import ops
+from oaq.program.int_program import IntProgram
+from oaq.runtime import Session
+from tests.native.machine import ROWS, SUMMING, check, compare, held, layer
+from tests.strategies import INPUT_KINDS, random_input
+
+GEMM = [name for name in SUMMING if ROWS[name].family == "gemm"]
+WIDTH = 24
+"""Groups of positions of every row divide it."""
+SAME = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
+GEOMETRY = [
+    SAME,
+    {"kernel": (3, 3), "padding": (0, 1, 0, 1), "stride": (2, 2), "size": (7, 2 * WIDTH)},
+    {"kernel": (5, 3), "padding": (3, 0, 2, 0), "dilation": (2, 1), "size": (8, WIDTH)},
+    {"kernel": (2, 2), "size": (6, WIDTH + 1)},
+    {"kernel": (1, 1), "stride": (3, 2), "size": (7, 2 * WIDTH)},
+    {"kernel": (1, 2), "padding": (0, 0, 1, 0), "zero_point": 255, "size": (4, WIDTH)},
+]
+
+
+def windows(row: str, outputs: int = 37, channels: int = 8, **geometry: object) -> IntProgram:
+    return layer(ROWS[row], outputs, channels, **{"size": (5, WIDTH), **geometry})
+
+
+def inputs(program: IntProgram, kind: str) -> tuple[np.ndarray, ...]:
+    spec = program.tensors[program.inputs[0]]
+    return (random_input(np.random.default_rng(7), (2, *spec.shape), spec.range, kind),)
+
+
+def found(row: str, program: IntProgram) -> str:
+    """Where native code finds the operands; the cost model has to know."""
+    (chosen,) = Session(plan(program, rows=[row])).choices()
+    (node,) = program.nodes
+    assert isinstance(node.op, ops.Conv2d)
+    site = site_of(node.op, program.tensors[node.inputs[0]].shape, program.tensors[node.output].shape)
+    assert lies_in_lines(ROWS[row], site) == (chosen.operands == "in lines")
+    return chosen.operands
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("semantics", ["float32_half_even", "fixed_point"])
+@pytest.mark.parametrize("geometry", GEOMETRY)
+def test_windows(row: str, semantics: str, geometry: dict[str, object]) -> None:
+    program = windows(row, semantics=semantics, kind="extreme", **geometry)
+    assert found(row, program) == "in lines"
+    for kind in ("hi", "random"):
+        check(program, inputs(program, kind), row)
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
+@pytest.mark.parametrize("steps", [1, 2, 5, 6, 7, 100])
+def test_runs_end_anywhere_in_a_line(row: str, kind: str, steps: int) -> None:
+    """A line of the window is six steps here: runs end before it, with it, behind it, and go on over several."""
+    program = windows(row, kind="small", **SAME)
+    compare(held(plan(program, rows=[row]), steps), inputs(program, kind))
+
+
+@pytest.mark.parametrize("row", GEMM)
+def test_steps_that_are_split(row: str) -> None:
+    program = windows(row, kind="wide", **SAME)
+    for kind in INPUT_KINDS:
+        check(program, inputs(program, kind), row)
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_more_lines_than_a_block_has(row: str, threads: int) -> None:
+    program = windows(row, 20, 128, size=(29, WIDTH), **SAME)
+    assert found(row, program) == "in lines"
+    check(program, inputs(program, "random"), row, threads)
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("threads", [2, 5])
+def test_more_threads_than_lines(row: str, threads: int) -> None:
+    program = windows(row, 70, size=(1, WIDTH), **SAME)
+    check(program, inputs(program, "random"), row, threads)
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("width", range(1, 30))
+def test_every_width(row: str, width: int) -> None:
+    program = windows(row, 9, 4, size=(3, width), **SAME)
+    found(row, program)
+    check(program, inputs(program, "random"), row)
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize(
+    ("channels", "geometry", "operands"),
+    [
+        (8, {"size": (3, 5)}, "direct"),
+        (5, SAME, "gathered"),
+        (8, {**SAME, "groups": 2}, "gathered"),
+        (8, {"kernel": (3, 3), "dilation": (1, 2), "size": (5, WIDTH + 4)}, "gathered"),
+    ],
+)
+def test_what_does_not_lie_in_lines(row: str, channels: int, geometry: dict[str, object], operands: str) -> None:
+    program = windows(row, 36, channels, **geometry)
+    assert found(row, program) == operands
+    check(program, inputs(program, "random"), row)
