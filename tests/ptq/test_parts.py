@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from oaq.capture.from_torch import normalize
-from oaq.capture.graph import FloatGraph, LayerParams
+from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
 from oaq.capture.lower import same_affine_groups
+from oaq.numerics.affine import Affine
+from oaq.numerics.multipliers import weight_scales
 from oaq.numerics.ranges import IntRange
+from oaq.numerics.words import words
 from oaq.ptq.bias import correct_biases, dequantized
-from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded
+from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded, uneven
 from oaq.ptq.decide import Decider
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import apply_op, layers, run_graph
@@ -210,3 +213,19 @@ def test_bias_correction_without_samples_changes_nothing() -> None:
     tensors = {name: decided.params[root] for name, root in roots.items()}
     unchanged = correct_biases(one, [], tensors, decided.layers)
     assert all((unchanged[name].bias == decided.layers[name].bias).all() for name in decided.layers)
+
+
+@pytest.mark.parametrize("s_y", [3 / 64, 3 / 32, 1 / 16, float(np.nextafter(np.float32(3 / 64), 1))])
+def test_a_scale_that_is_round_grows_so_that_neighbouring_words_can_be_made(s_y: float) -> None:
+    wanted = words(128)
+    wanted = (wanted[(wanted >= 200) & (wanted < 4000)] / 32768).astype(np.float32)
+
+    def longest_gap(scale: float) -> int:
+        _, made = weight_scales(wanted, 1.5 / 38, scale)
+        return int(np.diff(np.flatnonzero(np.concatenate([[True], made, [True]]))).max())
+
+    grown = uneven(TensorParams(Affine(s_y), IntRange(0, 128)))
+    assert s_y < grown.affine.scale < s_y * 1.001
+    assert longest_gap(grown.affine.scale) < 20
+    assert uneven(grown) == grown
+    assert longest_gap(3 / 64) > 100

@@ -15,19 +15,22 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.words import least_saturating, words_of
 from oaq.overflow.analyze import analyze
 from oaq.ptq.quantize import quantize
-from oaq.ptq.round import nearest
-from oaq.ptq.words import FARTHEST, Ends, words_scale
+from oaq.ptq.round import nearest, rounding_error
+from oaq.ptq.words import DEAREST, Ends, Prices, words_scale
 from tests.ptq.nets import images, net
 
 X, Y = TensorParams(Affine(0.0231, 3), U8), TensorParams(Affine(0.0472), IntRange(0, 107))
-BETWEEN = Ends(X, Y, "float32_half_even")
+FREE = Prices(np.zeros(1), 0.0, 1)
+BETWEEN = Ends(X, Y, "float32_half_even", FREE)
 UNIT = X.affine.scale / Y.affine.scale * 32768
 
 
-def moved(scale: np.ndarray, between: Ends = BETWEEN, size: float = 60.0, bias: float = 0.0) -> np.ndarray:
+def moved(scale: np.ndarray, between: Ends = BETWEEN, size: float = 60.0, prices: Prices = FREE) -> np.ndarray:
     """Scales of outputs of 20 weights as large as ``size`` steps."""
     rows = np.random.default_rng(0).uniform(-1, 1, (len(scale), 20)) * (scale * size)[:, None]
-    return words_scale(rows, nearest(rows, scale), scale, np.full(len(scale), bias), between)
+    prices = dataclasses.replace(prices, importance=np.broadcast_to(prices.importance, rows.shape))
+    between = dataclasses.replace(between, prices=prices)
+    return words_scale(rows, nearest(rows, scale), scale, np.zeros(len(scale)), between)
 
 
 def multipliers(scale: np.ndarray) -> np.ndarray:
@@ -48,27 +51,49 @@ def test_what_is_a_word_already_stays() -> None:
     np.testing.assert_array_equal(moved(found), found)
 
 
-def test_small_multipliers_are_raised_unless_that_is_far_or_their_sums_are_small() -> None:
-    least = least_saturating(107)
-    near, far = least / FARTHEST * 1.05, least / FARTHEST * 0.9
-    most = np.full(40, 4 * least)
-    found = moved(np.append(most, [near, far]) / UNIT, size=126.0) * UNIT
-    assert found[-2] >= least * (1 - 1e-6)
-    assert found[-1] == pytest.approx(far, rel=1e-9)
-    small = moved(np.append(most, far) / UNIT, size=3.0) * UNIT  # no sum of such weights leaves 16 bits
-    assert far <= small[-1] < far * 1.1
-    assert words_of(multipliers(small / UNIT), 107)[-1] > 0
+LEAST = least_saturating(107)
 
 
-def test_outputs_whose_weights_are_nothing_get_any_word() -> None:
-    scale = np.append(np.full(10, 2000.0), 1e-6) / UNIT
-    rows = np.append(
-        np.random.default_rng(0).uniform(-1, 1, (10, 20)) * scale[:10, None] * 60, np.full((1, 20), 1e-12), 0
-    )
-    found = words_scale(
-        rows, nearest(rows, scale), scale, np.append(np.zeros(10), 1e6 * scale[-1] * X.affine.scale), BETWEEN
-    )
-    assert words_of(multipliers(found), 107)[-1] >= least_saturating(107)
+def test_small_multipliers_are_raised_where_that_costs_the_network_nothing() -> None:
+    scale = np.geomspace(LEAST / 50, LEAST * 4, 40) / UNIT
+    found = moved(scale, size=126.0)
+    assert (words_of(multipliers(found), 107) >= LEAST).mean() > 0.9
+    assert (found >= scale).all()
+
+
+def test_small_multipliers_stay_where_nothing_may_be_lost() -> None:
+    scale = np.append(np.full(4, 4.0), np.full(4, 0.4)) * LEAST / UNIT
+    found = moved(scale, size=126.0, prices=Prices(np.ones(1), 0.0, 4))
+    assert (words_of(multipliers(found), 107) >= LEAST)[:4].all()
+    np.testing.assert_array_equal(found[4:], scale[4:])
+
+
+def test_small_multipliers_whose_sums_never_leave_16_bits_become_words_as_they_are() -> None:
+    scale = np.full(8, 0.4 * LEAST) / UNIT
+    found = moved(scale, size=3.0, prices=Prices(np.ones(1), 0.0, 4))
+    assert (words_of(multipliers(found), 107) > 0).all()
+    assert (found < scale * 1.1).all()
+
+
+def test_the_cheapest_tiles_are_raised_first_and_whole() -> None:
+    """One output of a tile is no use; what a tile costs is what all its outputs lose."""
+    scale = np.append(np.full(8, 0.5), np.full(8, 0.9)) * LEAST / UNIT
+    rows = np.random.default_rng(0).uniform(-1, 1, (16, 20)) * (scale * 126.0)[:, None]
+    importance, raised = np.ones(rows.shape), np.full(16, LEAST) / UNIT
+    cost = np.maximum(rounding_error(rows, raised, importance) - rounding_error(rows, scale, importance), 0.0)
+    assert cost[8:].sum() < cost[:8].sum()
+
+    def raises(budget: float) -> list[bool]:
+        prices = Prices(importance, budget / DEAREST / Y.affine.scale**2, 8)
+        found = words_scale(
+            rows, nearest(rows, scale), scale, np.zeros(16), dataclasses.replace(BETWEEN, prices=prices)
+        )
+        return [bool((found[tile] > scale[tile]).any()) for tile in (slice(8), slice(8, 16))]
+
+    assert raises(cost[8:].sum() * 0.99) == [False, False]
+    assert raises(cost[8:].sum() * 1.01) == [False, True]
+    assert raises(cost.sum() * 0.99) == [False, True]
+    assert raises(cost.sum() * 1.01) == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +107,6 @@ def test_outputs_whose_weights_are_nothing_get_any_word() -> None:
 def test_nothing_moves_where_words_do_not_apply(between: Ends) -> None:
     scale = np.geomspace(400, 30000, 50) / UNIT
     np.testing.assert_array_equal(moved(scale, between), scale)
-
-
-def test_nothing_moves_in_a_layer_of_small_multipliers() -> None:
-    scale = np.append(np.full(40, 20.0), np.full(10, 2000.0)) / UNIT
-    np.testing.assert_array_equal(moved(scale, size=126.0), scale)
 
 
 def test_layers_of_a_quantized_network_leave_in_16_bits() -> None:

@@ -22,6 +22,12 @@ SMALLEST: Final = 1e-6
 """Least real range of a tensor: one that is always zero still needs a scale."""
 
 
+UNEVEN: Final = 1.0001
+"""By what a round scale grows."""
+DIGITS: Final = 12
+"""Last bits of a scale: near a multiple of 2**DIGITS it is round."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """A choice for one tensor, and its squared error summed over the histogram's weight."""
@@ -45,6 +51,19 @@ def affine_range(lo: float, hi: float, steps: int) -> TensorParams:
     return TensorParams(Affine(scale, zero_point), IntRange(0, steps))
 
 
+def uneven(params: TensorParams) -> TensorParams:
+    """The same with a scale that is not round.
+
+    Where s_y is 3 / 64, say, products s_x * s_w that give some multiplier after division by it lie on a coarse grid,
+    and hundreds of neighbouring words (``numerics.words``) may be none that float32 arithmetic makes.
+    """
+    affine, last = params.affine, 1 << DIGITS
+    bits = int(np.float32(affine.scale).view(np.int32))
+    if last // 8 <= bits % last <= last - last // 8:
+        return params
+    return TensorParams(Affine(affine.scale * UNEVEN, affine.zero_point), params.range)
+
+
 def choose_clip(histogram: Histogram, steps: int, calibration: Calibration) -> Clip:
     """The best affine map with ``steps`` steps.
 
@@ -61,7 +80,7 @@ def choose_clip(histogram: Histogram, steps: int, calibration: Calibration) -> C
     values, weight = histogram.centres(), histogram.weight
     best: Clip | None = None
     for part in parts:
-        params = affine_range(lo * part, hi * part, steps)
+        params = uneven(affine_range(lo * part, hi * part, steps))
         error = float(np.dot(weight, (rounded(values, params) - values) ** 2))
         if best is None or error < best.error:
             best = Clip(params, error)

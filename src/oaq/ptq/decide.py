@@ -21,14 +21,14 @@ from oaq.ptq.feedback import feedback_gain
 from oaq.ptq.moments import measure_moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
-from oaq.ptq.registers import rows_of
+from oaq.ptq.registers import rows_of, tile_of
 from oaq.ptq.round import best_scale, unpacked
 from oaq.ptq.rounding import INFORMED, filled, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
 from oaq.ptq.sensitivity import measure_sensitivity
 from oaq.ptq.times import other_seconds, predictor_of_graph
 from oaq.ptq.uniform import Uniform, uniform_tensors
-from oaq.ptq.words import Ends, ends, share, words_scale
+from oaq.ptq.words import Ends, Prices, ends, share, words_scale
 
 Again: TypeAlias = Callable[[Reals], NDArray[np.int8]]
 """Weights, rounded at these scales."""
@@ -241,9 +241,11 @@ class Decider:
         return Decided(params, fills, chosen, tuple(costs), self._others, error)
 
     def _ends(self, layer: Layer, params: Mapping[str, TensorParams]) -> Ends:
-        return ends(
-            layer.node, self._steps(layer, params), params[self._roots[layer.node.output]], self._options.requantize
-        )
+        root = self._roots[layer.node.output]
+        for_speed = self._options.budget is not None and self._options.uniform is None
+        rounding = float(self._found.tensors[root].weight.sum()) / 12 if for_speed else 0.0
+        prices = Prices(layer.importance, rounding, tile_of(depthwise=layer.depthwise))
+        return ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
 
     def _informed(self, layer: Layer, scale: Reals, between: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
         """By a rounding that looks at data."""

@@ -2,9 +2,8 @@
 
 A layer's multiplier is s_x * s_w / s_y, and s_w is free: the next word that float32 arithmetic makes of some scale is
 0.3 % away in the median, 0.01 % where a multiplier is at least 1 / 64. Outputs whose multiplier is so small that a
-saturated sum would be wrong are brought up to the least one that is not, if that is not far, or if what rounding
-weights so coarsely does to the output is less than rounding the output does anyway: so it is wherever few products are
-summed, as in depthwise layers. A tile of outputs needs all of them.
+saturated sum would be wrong can be brought up to the least one that is not. That costs precision, and is only done
+where the network loses much less by it than by rounding the layer's outputs; a tile of outputs needs all of them.
 """
 
 from __future__ import annotations
@@ -22,23 +21,31 @@ from oaq.numerics.multipliers import layer_multipliers, weight_scales
 from oaq.numerics.requantize import Semantics
 from oaq.numerics.words import MOST, SHIFT, least_saturating, words
 from oaq.ptq.observe import Reals
+from oaq.ptq.round import rounding_error
 
-FARTHEST: Final = 2.0
-"""Most by which a scale is made coarser to keep saturated sums right."""
-TYPICAL: Final = 1 / 3
-"""Root mean square of operands, in parts of the largest, as a guess."""
-QUIET: Final = 0.25
-"""Noise of rounded weights, in steps of the output, below which any scale will do: rounding the output has 0.29."""
-ENOUGH: Final = 0.5
-"""Part of a layer's outputs that must be near a word for the rest to be brought to one."""
-NOTHING: Final = 0.25
-"""Steps of the output: weights that can move it by less may become zero."""
+DEAREST: Final = 0.3
+"""What coarser weights of a layer may cost, in parts of what rounding its outputs costs."""
 ATTEMPTS: Final = 24
 """Words tried until one is what float32 arithmetic makes of some scale: about one in three is."""
 MARGIN: Final = 1024
 """What the correction of a bias may yet add to a sum, out of 2**15."""
 SLACK: Final = 1e-6
 """By what a multiplier computed in float64 may miss the one of float32 arithmetic, generously."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What errors of a layer cost the network.
+
+    Attributes:
+        importance: (N, K) a squared error of each weight.
+        rounding: all outputs rounded to steps of 1.0; it grows with the square of the step. 0 if nothing may be lost.
+        tile: outputs that leave together.
+    """
+
+    importance: Reals
+    rounding: float
+    tile: int
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,13 @@ class Ends:
         x: what it reads.
         y: what it writes, narrowed by its clamp.
         semantics: of the program.
+        prices: of errors between them.
     """
 
     x: TensorParams
     y: TensorParams
     semantics: Semantics
+    prices: Prices
 
     @property
     def allow_words(self) -> bool:
@@ -62,10 +71,10 @@ class Ends:
         return zero and self.semantics == "float32_half_even"
 
 
-def ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics) -> Ends:
+def ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics, prices: Prices) -> Ends:
     """Of a layer whose tensors have these integers."""
     bounds = y.range if node.clamp is None else clamp_range(node.clamp, y, node.name)
-    return Ends(x, TensorParams(y.affine, bounds), semantics)
+    return Ends(x, TensorParams(y.affine, bounds), semantics, prices)
 
 
 def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals, between: Ends) -> Reals:
@@ -80,18 +89,32 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     """
     if not between.allow_words:
         return scale
+    prices = between.prices
     s_x, s_y, hi = between.x.affine.scale, between.y.affine.scale, between.y.range.hi
-    wanted = scale * s_x / s_y * (1 << SHIFT)
+    unit = s_x / s_y * (1 << SHIFT)
+    wanted = scale * unit
     folded = bias / (s_x * scale) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
-    safe = (wanted >= least_saturating(hi)) | (folded + greatest_sum(weight) <= MOST - MARGIN)
-    raised = np.maximum(wanted, least_saturating(hi))
-    noise = raised / (1 << SHIFT) * between.x.range.hi * TYPICAL * np.sqrt(rows.shape[1] / 12)
-    near = safe | (noise < QUIET)
-    if np.mean(near & (wanted <= MOST)) < ENOUGH:
-        return scale
-    moves = np.abs(rows).sum(axis=1) * between.x.range.hi * s_x / s_y
-    near |= (raised <= wanted * FARTHEST) | (moves < NOTHING)
-    return _scales(np.where(safe, wanted, np.where(near, raised, np.inf)), scale, between)
+    least = least_saturating(hi)
+    safe = (wanted >= least) | (folded + greatest_sum(weight) <= MOST - MARGIN)
+    settled = np.where(safe, wanted, least)
+    cost = np.where(safe, 0.0, _rounded(rows, settled / unit, prices) - _rounded(rows, scale, prices))
+    cost[wanted > MOST] = np.inf
+    allowed = _cheapest(np.maximum(cost, 0.0), prices.tile, DEAREST * prices.rounding * s_y**2)
+    return _scales(np.where(allowed, settled, np.inf), scale, between)
+
+
+def _rounded(rows: Reals, scale: Reals, prices: Prices) -> Reals:
+    return rounding_error(rows, scale, prices.importance)
+
+
+def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
+    """(N,): the output is of one of the cheapest tiles, which together cost no more than ``most``."""
+    starts = np.arange(0, len(cost), tile)
+    tiles = np.add.reduceat(cost, starts)
+    order = np.argsort(tiles, kind="stable")
+    allowed = np.zeros(len(tiles), bool)
+    allowed[order] = np.cumsum(tiles[order]) <= most
+    return allowed.repeat(tile)[: len(cost)]
 
 
 def share(weight: NDArray[np.int8], chosen: LayerParams, between: Ends) -> float:
