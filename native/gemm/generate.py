@@ -13,7 +13,7 @@ assembles the same bytes. Registers of all functions:
     rcx  runs left                         rbp  bytes to weights that are wanted soon; 0: none are fetched
 
 Every tile's weights are on their way to the second cache while the first group of rows of the tile before is summed, a
-line or two in every step, by a loop of its own: the AVX2 loop has no instruction to spare and takes 5 % longer.
+line or two in every step; with ymm registers by a loop of its own, for it takes 5 % longer.
 
 At a spill rax is where sums go and rbx the bias; when results leave, r9, r10, r11, rax are y at rows 0, 3, 6, 9, r8 the
 bytes between rows, rdx the multipliers, rcx what is still to be added and rsi what floats need added.
@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from arithmetic import ROWS
 from epilogue import added_sums, finish
 from tile import (
     ADD,
@@ -56,117 +57,6 @@ from tile import (
     X,
     Y,
     row_address,
-)
-
-UNDER_WAY = 3
-"""Rows of a zmm step whose products wait at once to be added."""
-
-
-def load_bytes(tile: Tile) -> Iterator[str]:
-    """A step's weights as they lie, into the first free registers."""
-    for v in range(tile.vectors):
-        yield f"vmovdqu{'8' if tile.bytes == 64 else ''} {v * tile.bytes}(%rsi), {tile.free(v)}"
-
-
-def pair_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
-    """Vpmaddubsw + vpaddw: two s16 lanes per output."""
-    if tile.bytes == 64 and not first:
-        yield from pair_sums_wide(tile, row, x)
-        return
-    yield f"vpbroadcastd {x}, {tile.free(2)}"
-    for v in range(tile.vectors):
-        into = tile.product(row, v, first)
-        yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
-        if not first:
-            yield f"vpaddw {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
-
-
-def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """The same with registers for three rows under way: a row is added around the products of the next but one."""
-    earlier = wide_additions(tile, row - UNDER_WAY + 1) if row >= UNDER_WAY - 1 else []
-    quad = tile.free(2 + 2 * (row % UNDER_WAY))
-    yield f"vpbroadcastd {x}, {quad}"
-    yield from earlier[:1]
-    yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into}" for v, into in enumerate(wide_products(tile, row)))
-    yield from earlier[1:]
-    if row == tile.rows - 1:
-        for left in range(max(0, row - UNDER_WAY + 2), tile.rows):
-            yield from wide_additions(tile, left)
-
-
-def wide_products(tile: Tile, row: int) -> list[str]:
-    """Where the products of a row wait; the last replaces the operand."""
-    quad, other = (tile.free(2 + 2 * (row % UNDER_WAY) + index) for index in (0, 1))
-    return [other, quad] if tile.vectors == 2 else [quad]
-
-
-def wide_additions(tile: Tile, row: int) -> list[str]:
-    """Of the waiting products of a row."""
-    products = wide_products(tile, row)
-    return [f"vpaddw {from_}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v, from_ in enumerate(products)]
-
-
-def quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
-    """Vpmaddubsw + vpmaddwd by ones + vpaddd: each pair leaves 16 bits at once."""
-    yield f"vpbroadcastd {x}, {tile.free(2)}"
-    for v in range(tile.vectors):
-        into = tile.product(row, v, first)
-        yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
-        yield f"vpmaddwd {tile.free(4)}, {into}, {into}"
-        yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
-
-
-def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
-    """Vpdpbusd."""
-    del first
-    yield f"vpbroadcastd {x}, {tile.free(2)}"
-    for v in range(tile.vectors):
-        yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
-
-
-def widen_x(tile: Tile) -> Iterator[str]:
-    """The quads of all rows as s16, each in its own free register; weights are widened where they are used."""
-    for row in range(tile.rows):
-        index = tile.how.rows * 4 + row
-        yield f"vpbroadcastd {row_address(row, 0)}, %xmm{index}"
-        yield f"vpmovzxbw %xmm{index}, {tile.reg(index)}"
-
-
-def widened_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
-    """Vpmaddwd of widened operands: two s32 lanes per output, two registers per vector of outputs; all rows at once."""
-    del x
-    if row:
-        return
-    weight, product = tile.reg(14), tile.reg(15)
-    for part in range(tile.vectors * 2):
-        yield f"vpmovsxbw {part * 16}(%rsi), {weight}"
-        for each in range(tile.rows):
-            into = tile.acc(each, part) if first else product
-            yield f"vpmaddwd {tile.reg(tile.how.rows * 4 + each)}, {weight}, {into}"
-            if not first:
-                yield f"vpaddd {into}, {tile.acc(each, part)}, {tile.acc(each, part)}"
-
-
-def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
-    """The two s16 lanes of each output added as s32, exactly."""
-    acc = tile.acc(row, vector)
-    yield f"vpmaddwd {tile.free(0)}, {acc}, {acc}"
-
-
-def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
-    """The two s32 lanes of each output added; vphaddd interleaves 128-bit halves, vpermq undoes it."""
-    low, high = tile.acc(row, 2 * vector), tile.acc(row, 2 * vector + 1)
-    yield f"vphaddd {high}, {low}, {low}"
-    yield f"vpermq $0xd8, {low}, {low}"
-
-
-ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, None, ones="step"),
-    Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
-    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, None, ones="step"),
-    Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, None),
 )
 
 
@@ -268,6 +158,31 @@ def next_line() -> Iterator[str]:
         yield f"addq %rax, {place}(%rdi)"
 
 
+def two_loops(tile: Tile) -> bool:
+    """The loop that fetches weights is another one: with ymm registers every instruction of a step counts.
+
+    With zmm registers fetching costs nothing, and 16-bit sums are 2 % faster so: later groups ask for what is there.
+    """
+    return tile.bytes == 32
+
+
+def other_loop(tile: Tile, label: str = "10f") -> Iterator[str]:
+    """Go there while weights are fetched."""
+    if two_loops(tile):
+        yield "testq %rbp, %rbp"
+        yield f"jnz {label}"
+
+
+def fetching_loop(tile: Tile) -> Iterator[str]:
+    """The same steps."""
+    if two_loops(tile):
+        yield ".p2align 5"
+        yield "10:"
+        yield from one_step(tile, fetches=True)
+        yield "jnz 10b"
+        yield "jmp 3b"
+
+
 def function(tile: Tile) -> Iterator[str]:
     """The whole function: for each group of rows and run begin, sum piece by piece, spill or finish."""
     name, row_bytes = symbol(tile), 2 * tile.bytes
@@ -284,11 +199,10 @@ def function(tile: Tile) -> Iterator[str]:
         *ones(tile),
         "1:",
         *start_run(tile),
-        "testq %rbp, %rbp",
-        "jnz 10f",
+        *other_loop(tile),
         ".p2align 5",
         "2:",
-        *one_step(tile),
+        *one_step(tile, fetches=not two_loops(tile)),
         "jnz 2b",
         "3:",
         f"movq {SUMS}(%rdi), %rax",
@@ -323,18 +237,13 @@ def function(tile: Tile) -> Iterator[str]:
         *next_group(tile),
         "xorl %ebp, %ebp",
         "jmp 0b",
-        ".p2align 5",
-        "10:",
-        *one_step(tile, fetches=True),
-        "jnz 10b",
-        "jmp 3b",
+        *fetching_loop(tile),
         ".p2align 4",
         "12:",
         f"addq ${PIECE_BYTES}, %rdx",
         "decq %rcx",
         *start_piece(tile),
-        "testq %rbp, %rbp",
-        "jnz 10b",
+        *other_loop(tile, "10b"),
         "jmp 2b",
         "13:",
         f"decq {LINES}(%rdi)",

@@ -1,0 +1,118 @@
+"""How each x86 matrix row sums: the instructions of one step on one row of x, and how sums leave narrow registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tile import Arithmetic, Tile, row_address
+
+UNDER_WAY = 3
+"""Rows of a zmm step whose products wait at once to be added."""
+
+
+def load_bytes(tile: Tile) -> Iterator[str]:
+    """A step's weights as they lie, into the first free registers."""
+    for v in range(tile.vectors):
+        yield f"vmovdqu{'8' if tile.bytes == 64 else ''} {v * tile.bytes}(%rsi), {tile.free(v)}"
+
+
+def pair_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
+    """Vpmaddubsw + vpaddw: two s16 lanes per output."""
+    if tile.bytes == 64 and not first:
+        yield from pair_sums_wide(tile, row, x)
+        return
+    yield f"vpbroadcastd {x}, {tile.free(2)}"
+    for v in range(tile.vectors):
+        into = tile.product(row, v, first)
+        yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
+        if not first:
+            yield f"vpaddw {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+
+
+def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
+    """The same with registers for three rows under way: a row is added around the products of the next but one."""
+    earlier = wide_additions(tile, row - UNDER_WAY + 1) if row >= UNDER_WAY - 1 else []
+    quad = tile.free(2 + 2 * (row % UNDER_WAY))
+    yield f"vpbroadcastd {x}, {quad}"
+    yield from earlier[:1]
+    yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into}" for v, into in enumerate(wide_products(tile, row)))
+    yield from earlier[1:]
+    if row == tile.rows - 1:
+        for left in range(max(0, row - UNDER_WAY + 2), tile.rows):
+            yield from wide_additions(tile, left)
+
+
+def wide_products(tile: Tile, row: int) -> list[str]:
+    """Where the products of a row wait; the last replaces the operand."""
+    quad, other = (tile.free(2 + 2 * (row % UNDER_WAY) + index) for index in (0, 1))
+    return [other, quad] if tile.vectors == 2 else [quad]
+
+
+def wide_additions(tile: Tile, row: int) -> list[str]:
+    """Of the waiting products of a row."""
+    products = wide_products(tile, row)
+    return [f"vpaddw {from_}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v, from_ in enumerate(products)]
+
+
+def quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
+    """Vpmaddubsw + vpmaddwd by ones + vpaddd: each pair leaves 16 bits at once."""
+    yield f"vpbroadcastd {x}, {tile.free(2)}"
+    for v in range(tile.vectors):
+        into = tile.product(row, v, first)
+        yield f"vpmaddubsw {tile.free(v)}, {tile.free(2)}, {into}"
+        yield f"vpmaddwd {tile.free(4)}, {into}, {into}"
+        yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+
+
+def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
+    """Vpdpbusd."""
+    del first
+    yield f"vpbroadcastd {x}, {tile.free(2)}"
+    for v in range(tile.vectors):
+        yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
+
+
+def widen_x(tile: Tile) -> Iterator[str]:
+    """The quads of all rows as s16, each in its own free register; weights are widened where they are used."""
+    for row in range(tile.rows):
+        index = tile.how.rows * 4 + row
+        yield f"vpbroadcastd {row_address(row, 0)}, %xmm{index}"
+        yield f"vpmovzxbw %xmm{index}, {tile.reg(index)}"
+
+
+def widened_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
+    """Vpmaddwd of widened operands: two s32 lanes per output, two registers per vector of outputs; all rows at once."""
+    del x
+    if row:
+        return
+    weight, product = tile.reg(14), tile.reg(15)
+    for part in range(tile.vectors * 2):
+        yield f"vpmovsxbw {part * 16}(%rsi), {weight}"
+        for each in range(tile.rows):
+            into = tile.acc(each, part) if first else product
+            yield f"vpmaddwd {tile.reg(tile.how.rows * 4 + each)}, {weight}, {into}"
+            if not first:
+                yield f"vpaddd {into}, {tile.acc(each, part)}, {tile.acc(each, part)}"
+
+
+def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
+    """The two s16 lanes of each output added as s32, exactly."""
+    acc = tile.acc(row, vector)
+    yield f"vpmaddwd {tile.free(0)}, {acc}, {acc}"
+
+
+def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
+    """The two s32 lanes of each output added; vphaddd interleaves 128-bit halves, vpermq undoes it."""
+    low, high = tile.acc(row, 2 * vector), tile.acc(row, 2 * vector + 1)
+    yield f"vphaddd {high}, {low}, {low}"
+    yield f"vpermq $0xd8, {low}, {low}"
+
+
+ROWS = (
+    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
+    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, None),
+)
