@@ -13,6 +13,7 @@ from oaq.kernels.plan import Plan, plan
 from oaq.report.build import kind, macs
 from oaq.report.data import NodeTime
 from oaq.report.explain import COLUMNS, explain, explained_table
+from oaq.report.profile import profile
 from tests.kernels.tables import TABLE
 from tests.kernels.test_plan import network
 
@@ -61,6 +62,27 @@ def test_batches_take_longer_and_threads_may_do_more() -> None:
 def test_rows_that_never_spill_show_no_spills() -> None:
     found = plan(network(127), "avx2", ["gemm_u8s8_avx2_acc32", "depthwise_u8s8_avx2_exact"], table=TABLE)
     assert all(one.spills is None and one.run is None for one in explain(found, timed(found, 1.0), 1, 1))
+
+
+def test_what_native_code_chose_is_shown() -> None:
+    found = plan(network(20), "avx2", table=TABLE, costs="shipped")
+    conv, depthwise, add = timed(found, 10.0)
+    times = [
+        replace(conv, operands="direct", in_words=0.25),
+        replace(depthwise, operands="gathered", in_words=1.0),
+        add,
+    ]
+    shown = explained_table("oaq avx2", explain(found, times, 1, 1))
+    assert [row[-2:] for row in shown.rows] == [("direct", "25 %"), ("gathered", "100 %"), ("-", "-"), ("", "")]
+
+
+def test_a_profile_says_what_native_code_chose() -> None:
+    found = plan(network(20), "scalar")
+    x = np.zeros((1, *found.program.tensors[found.program.inputs[0]].shape), np.uint8)
+    conv, depthwise, add = profile(found, x, 1, repeats=1)
+    assert (conv.operands, conv.in_words) == ("direct", 0.0)
+    assert depthwise.in_words == 0.0
+    assert (add.operands, add.in_words) == ("", None)
 
 
 def test_the_table_has_a_line_per_node_and_one_for_all() -> None:

@@ -299,6 +299,8 @@ class NodeTime:
         row: kernel row.
         microseconds: of one run, median over repeats.
         macs: multiply-accumulates per run, 0 if it has none.
+        operands: where native code found them: "direct", "in lines" or "gathered"; empty if it sums nothing.
+        in_words: part of the tiles whose results left in 16 bits; None likewise.
     """
 
     name: str
@@ -306,6 +308,8 @@ class NodeTime:
     row: str
     microseconds: float
     macs: int = 0
+    operands: str = ""
+    in_words: float | None = None
 
 
 @dataclass(frozen=True)

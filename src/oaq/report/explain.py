@@ -28,6 +28,8 @@ COLUMNS = (
         "how often the sum of one output leaves its narrow lanes; - for a row that has none, or spills at every step",
     ),
     ("run", "steps between two spills, on average"),
+    ("operands", "where sums find them: direct or in lines of the input, or gathered, a copy for every position"),
+    ("16 bits", "percent of tiles whose results leave in 16 bits, which is quicker; the integers are the same"),
 )
 """Title and meaning of every column."""
 
@@ -47,6 +49,8 @@ class Explained:
         of_limit: ``gmacs`` over what the row's inner loop alone would do on the threads that ran; None likewise.
         spills: per output; None for a row that never spills or always does.
         run: average steps between spills; None likewise.
+        operands: where they are found; empty without products.
+        in_words: part of the tiles whose results leave in 16 bits; None without products.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Explained:
     of_limit: float | None
     spills: float | None
     run: float | None
+    operands: str
+    in_words: float | None
 
 
 def explain(plan: Plan, times: Sequence[NodeTime], batch: int, threads: int) -> tuple[Explained, ...]:
@@ -93,6 +99,8 @@ def _explained(plan: Plan, planned: NodePlan, one: NodeTime, run: tuple[float, i
         gmacs * 1e9 / (most * threads) if gmacs is not None and most else None,
         found.spills / found.tiles if spills and found is not None else None,
         found.average_run if spills and found is not None else None,
+        one.operands,
+        one.in_words,
     )
 
 
@@ -110,12 +118,14 @@ def explained_table(name: str, nodes: Sequence[Explained]) -> Table:
             "-" if one.of_limit is None else f"{100 * one.of_limit:.0f} %",
             _text(one.spills, 1),
             _text(one.run, 1),
+            one.operands or "-",
+            "-" if one.in_words is None else f"{100 * one.in_words:.0f} %",
         )
         for one in nodes
     ]
     whole = sum(one.microseconds for one in nodes)
     known = [one.predicted for one in nodes if one.predicted is not None]
-    rows.append(("all", "", "", f"{whole:.1f}", "100.0", f"{sum(known):.1f}" if known else "-", "", "", "", ""))
+    rows.append(("all", "", "", f"{whole:.1f}", "100.0", f"{sum(known):.1f}" if known else "-", *[""] * 6))
     return Table(
         f"{name}, by node", tuple(title for title, _ in COLUMNS), tuple(rows), frozenset(range(3, len(COLUMNS)))
     )
