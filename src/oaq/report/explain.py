@@ -125,7 +125,7 @@ def explained_table(name: str, nodes: Sequence[Explained]) -> Table:
     ]
     whole = sum(one.microseconds for one in nodes)
     known = [one.predicted for one in nodes if one.predicted is not None]
-    rows.append(("all", "", "", f"{whole:.1f}", "100.0", f"{sum(known):.1f}" if known else "-", *[""] * 6))
+    rows.append(("all", "", "", f"{whole:.1f}", "100.0", f"{sum(known):.1f}" if known else "-", "", "", "", "", "", ""))
     return Table(
         f"{name}, by node", tuple(title for title, _ in COLUMNS), tuple(rows), frozenset(range(3, len(COLUMNS)))
     )
