@@ -13,7 +13,6 @@ from oaq.report.data import (
     Execution,
     Latency,
     Layer,
-    NodeTime,
     Observed,
     Refusal,
     ReportData,
@@ -21,6 +20,7 @@ from oaq.report.data import (
     Timing,
     Verification,
 )
+from oaq.report.node_time import NodeTime
 
 ENVIRONMENT = Environment(
     cpu="Example CPU (family 25, model 17)",

@@ -11,8 +11,8 @@ from oaq.kernels.cost import limit
 from oaq.kernels.cost_files import shipped_costs
 from oaq.kernels.plan import Plan, plan
 from oaq.report.build import kind, macs
-from oaq.report.data import NodeTime
 from oaq.report.explain import COLUMNS, explain, explained_table
+from oaq.report.node_time import NodeTime
 from oaq.report.profile import profile
 from tests.kernels.tables import TABLE
 from tests.kernels.test_plan import network

@@ -19,10 +19,11 @@ from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
 from oaq.report.codec import encode
 from oaq.report.comparison import compare, our_contenders, peer_contender
-from oaq.report.data import Latency, NodeTime
+from oaq.report.data import Latency
 from oaq.report.environment import environment
 from oaq.report.explain import COLUMNS, explain, explained_table
 from oaq.report.latency import pinned
+from oaq.report.node_time import NodeTime
 from oaq.report.peers import Peer, onnxruntime_peer
 from oaq.report.profile import profile
 from oaq.report.text import latency_table

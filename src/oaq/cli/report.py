@@ -13,8 +13,9 @@ from oaq.cli.opened import Opened
 from oaq.kernels.plan import Plan, plan
 from oaq.program.atomic import write_atomically
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
-from oaq.report.data import Latency, NodeTime
+from oaq.report.data import Latency
 from oaq.report.evidence import lanes_of, observe
+from oaq.report.node_time import NodeTime
 from oaq.report.text import headline, tables
 from oaq.runtime.values import to_integers
 

@@ -15,8 +15,9 @@ from oaq.overflow.bounds import weight_bound
 from oaq.overflow.proof import NodeProof
 from oaq.program import ops
 from oaq.report import data
-from oaq.report.data import Evidence, Execution, Latency, Layer, NodeTime, ReportData, Verification
+from oaq.report.data import Evidence, Execution, Latency, Layer, ReportData, Verification
 from oaq.report.environment import environment
+from oaq.report.node_time import NodeTime
 from oaq.verify.report import Executor, Report
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
+from oaq.report.node_time import NodeTime
 
 SCHEMA = 1
 """Version of the JSON form."""
@@ -287,29 +288,6 @@ class Latency:
             if timing.name == name:
                 return timing
         raise KeyError(name)
-
-
-@dataclass(frozen=True)
-class NodeTime:
-    """Time spent in one node of a session. Measured.
-
-    Attributes:
-        name: node name.
-        kind: operator.
-        row: kernel row.
-        microseconds: of one run, median over repeats.
-        macs: multiply-accumulates per run, 0 if it has none.
-        operands: where native code found them: "direct", "in lines" or "gathered"; empty if it sums nothing.
-        in_words: part of the tiles whose results left in 16 bits; None likewise.
-    """
-
-    name: str
-    kind: str
-    row: str
-    microseconds: float
-    macs: int = 0
-    operands: str = ""
-    in_words: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from oaq.kernels.cost import limit
 from oaq.kernels.plan import NodePlan, Plan
-from oaq.report.data import NodeTime
+from oaq.report.node_time import NodeTime
 from oaq.report.text import Table
 
 COLUMNS = (

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oaq.kernels.plan import Plan
 from oaq.report.build import kind, macs
-from oaq.report.data import NodeTime
+from oaq.report.node_time import NodeTime
 from oaq.runtime import Session
 from oaq.runtime.session import NodeChoices
 
