@@ -4,8 +4,8 @@ CLANG := build/clang
 
 .PHONY: native stub sanitize clang-check
 
-# The installed module is the one that is imported, wherever pip has put it.
-native: $(VENV)/.demo ## rebuild the native module where it is installed, without pip
+# The installed module is the one that is imported, wherever pip has put it; `make env` has to have been there once.
+native: $(VENV)/.build-tools ## rebuild the native module where it is installed, without pip
 	$(STEP) "configure native code" $(VENV)/bin/cmake -S . -B build/native -G Ninja -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
 	$(STEP) "build native code" $(VENV)/bin/cmake --build build/native
 	@install -m 755 build/native/_native*.so "$$($(PY) -c 'from importlib.util import find_spec; print(find_spec("oaq.kernels._native").origin)')"

@@ -1,6 +1,7 @@
 #include "gemm/operands.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/aligned.h"
 
@@ -10,7 +11,8 @@ namespace {
 constexpr int kBlockBytes = 64 * 1024;        // of operands, which stay in the second cache
 constexpr int kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
 constexpr std::size_t kFewWeights = 128 * 1024;
-constexpr int kMostGroups = 16;  // of rows, in a gathered block
+constexpr int kMostGroups = 16;                                                 // of rows, in a gathered block
+constexpr std::ptrdiff_t kFarthest = std::numeric_limits<std::int32_t>::max();  // bytes to a piece
 
 // Whether windows can be read where they are: what a line of one sees lies together and makes whole steps, and lines of
 // outputs divide into groups of rows that are tall enough.
@@ -35,11 +37,12 @@ Operands::Operands(const ConvSpec& spec, int most_rows)
   const int bytes = spec.packed.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
   block_units_ = std::clamp(bytes / patches_.bytes() / most_rows, 1, kMostGroups) * most_rows;
   if (patches_.direct()) return;
-  if (!allows_lines(spec, most_rows)) {
+  if (allows_lines(spec, most_rows)) lines_.emplace(spec.window, spec.x, spec.x_zero_point);
+  if (lines_ && lines_->bytes(1) > kFarthest) lines_.reset();
+  if (!lines_) {
     scratch_bytes_ = static_cast<std::size_t>(block_units_) * patches_.stride() + kSlack;
     return;
   }
-  lines_.emplace(spec.window, spec.x, spec.x_zero_point);
   line_step_ = lines_->line_bytes() * spec.window.dilation[0];
   block_units_ = 1;
   while (block_units_ < height_ && lines_->bytes(block_units_ + 1) <= bytes) ++block_units_;

@@ -1,8 +1,9 @@
 // Where matrix kernels find the operands of a convolution, in the cheapest of three ways:
 //
-//   direct    in the tensor: a 1x1 window that visits every position
-//   in lines  in the tensor's lines, between copies of the zero point: what a line of the window sees lies together
-//   there gathered  copied for every position, which costs 3 to 6 % of a layer with a 3x3 window
+// * direct: in the tensor, under a 1x1 window that visits every position;
+// * in lines: in the tensor's lines, between copies of the zero point, where what a line of the window sees lies
+//   together;
+// * gathered: copied for every position, which costs 3 to 6 % of a layer with a 3x3 window.
 #pragma once
 
 #include <cstddef>

@@ -75,6 +75,16 @@ def test_small_multipliers_whose_sums_never_leave_16_bits_become_words_as_they_a
     assert (found < scale * 1.1).all()
 
 
+def test_outputs_whose_weights_are_nothing_get_any_word() -> None:
+    scale = np.append(np.full(10, 2000.0), 1e-6) / UNIT
+    rows = np.random.default_rng(0).uniform(-1, 1, (11, 20)) * scale[:, None] * 60
+    rows[10] = 1e-12
+    bias = np.append(np.zeros(10), 1e6 * scale[-1] * X.affine.scale)
+    between = dataclasses.replace(BETWEEN, prices=Prices(np.ones(rows.shape), 1e-12, 11))
+    found = words_scale(rows, nearest(rows, scale), scale, bias, between)
+    assert words_of(multipliers(found), 107)[-1] >= LEAST
+
+
 def test_the_cheapest_tiles_are_raised_first_and_whole() -> None:
     """One output of a tile is no use; what a tile costs is what all its outputs lose."""
     scale = np.append(np.full(8, 0.5), np.full(8, 0.9)) * LEAST / UNIT

@@ -97,14 +97,11 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     least = least_saturating(hi)
     safe = (wanted >= least) | (folded + greatest_sum(weight) <= MOST - MARGIN)
     settled = np.where(safe, wanted, least)
-    cost = np.where(safe, 0.0, _rounded(rows, settled / unit, prices) - _rounded(rows, scale, prices))
+    finer, coarser = (rounding_error(rows, each, prices.importance) for each in (scale, settled / unit))
+    cost = np.where(safe, 0.0, coarser - finer)
     cost[wanted > MOST] = np.inf
     allowed = _cheapest(np.maximum(cost, 0.0), prices.tile, DEAREST * prices.rounding * s_y**2)
     return _scales(np.where(allowed, settled, np.inf), scale, between)
-
-
-def _rounded(rows: Reals, scale: Reals, prices: Prices) -> Reals:
-    return rounding_error(rows, scale, prices.importance)
 
 
 def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
