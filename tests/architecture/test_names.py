@@ -1,0 +1,125 @@
+"""Names are nouns of the field, docstrings stand alone: counted, and not allowed to grow."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architecture import names
+from tests.architecture.names import Tally
+
+ALLOWED_SHARE = 0.01
+"""Of a package's bindings; a package below it needs no ceiling."""
+
+CEILINGS: dict[str, tuple[int, int]] = {
+    "oaq/calibration": (35, 4),
+    "oaq/capture": (372, 60),
+    "oaq/checker": (105, 17),
+    "oaq/cli": (88, 3),
+    "oaq/doctor": (92, 2),
+    "oaq/export": (14, 0),
+    "oaq/kernels": (41, 7),
+    "oaq/numerics": (13, 1),
+    "oaq/overflow": (70, 7),
+    "oaq/program": (19, 3),
+    "oaq/ptq": (127, 26),
+    "oaq/qat": (127, 10),
+    "oaq/reference": (9, 1),
+    "oaq/repair": (83, 7),
+    "oaq/report": (171, 4),
+    "oaq/runtime": (11, 1),
+    "oaq/seal": (4, 2),
+    "oaq/verify": (27, 1),
+    "benchmarks": (385, 18),
+    "recipes": (76, 3),
+    "native": (44, 13),
+}
+"""Bindings in dialect and unclear docstrings by package, as many as there were: lower them, never raise them."""
+
+MOST_SECOND_MEANINGS = 33
+"""Definitions of `names.TWO_MEANINGS` in src beyond the first of each."""
+
+PACKAGES = names.packages()
+TALLIES = {package: names.tally(paths) for package, paths in PACKAGES.items()}
+
+
+def say_where(package: str, tally: Tally) -> str:
+    return f"{package}: {tally}; see python -m tests.architecture.names src/{package}"
+
+
+def test_every_ceiling_is_for_a_package_that_exists() -> None:
+    assert not CEILINGS.keys() - PACKAGES.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_say_what_their_values_are(package: str) -> None:
+    tally = TALLIES[package]
+    ceiling, _ = CEILINGS.get(package, (0, 0))
+    assert tally.share < ALLOWED_SHARE or tally.dialect <= ceiling, say_where(package, tally)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_docstrings_stand_alone(package: str) -> None:
+    tally = TALLIES[package]
+    _, ceiling = CEILINGS.get(package, (0, 0))
+    assert tally.docstrings <= ceiling, say_where(package, tally)
+
+
+def test_class_names_have_one_meaning() -> None:
+    source = [path for package, paths in PACKAGES.items() if package.startswith("oaq") for path in paths]
+    counts = names.repeated_definitions(source)
+    assert sum(counts.values()) - len(counts) <= MOST_SECOND_MEANINGS, counts
+
+
+@pytest.mark.parametrize(
+    ("source", "dialect"),
+    [
+        ("found = 1", ["found"]),
+        ("_found = 1", ["_found"]),
+        ("def f(one, *others, **rest): pass", ["one", "others", "rest"]),
+        ("[each for each in x]", ["each"]),
+        ("for a, (given, b) in x: pass", ["given"]),
+        ("class A:\n    wanted: int\n    def kept(self):\n        self.seen = 1", ["kept", "seen", "wanted"]),
+        ("match x:\n    case A(n=what) | [*rest] | {'k': how}: pass", ["how", "rest", "what"]),
+        ("try: pass\nexcept E as what: pass", ["what"]),
+        ("with f() as made: pass", ["made"]),
+        ("if (found := f()): pass", ["found"]),
+        ("g(lambda one: one)", ["one"]),
+        ("left = 1", ["left"]),
+        ("left, right = 1, 2", []),
+        ("packed = folded = proved = founded = layer = 1", []),
+        ("found.x = 1\nx[found] = 2\nprint(given)", []),
+    ],
+)
+def test_every_kind_of_binding_is_counted(source: str, dialect: list[str]) -> None:
+    assert sorted(name.name for name in names.bindings(source) if name.is_dialect) == dialect
+
+
+def test_a_name_is_counted_once_per_scope() -> None:
+    source = "one = 1\none = 2\ndef f():\n    one = 3\n    return [one for one in x]"
+    assert sum(name.is_dialect for name in names.bindings(source)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "unclear"),
+    [
+        ("Of what it holds.", True),
+        ("By number.", True),
+        ("The same of rows.", True),
+        ("That cover K.", True),
+        ("Whether somebody proved it.", True),
+        ("Smallest value the register holds.", False),
+        ("Bypass of the cache.", False),
+        ("The samest thing.", False),
+    ],
+)
+def test_docstrings_that_need_the_name_above_them_are_counted(text: str, unclear: bool) -> None:
+    assert bool(names.unclear_docstrings(f'def f():\n    """{text}"""')) is unclear
+    assert bool(names.unclear_docstrings(f'class A:\n    x: int\n    """{text}"""')) is unclear
+
+
+def test_classes_and_aliases_are_definitions() -> None:
+    assert names.definitions("class Run: pass\nShape = tuple[int, ...]\nLayout: object = int") == [
+        "Run",
+        "Shape",
+        "Layout",
+    ]
