@@ -16,7 +16,7 @@ import sys
 import time
 
 from benchmarks import readme
-from oaq.cli import say
+from oaq.terminal import say
 
 KEEP = "build/bench"
 STEPS: dict[str, tuple[str, ...]] = {

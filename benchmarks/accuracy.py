@@ -26,7 +26,6 @@ from benchmarks.harness import RESULTS, Result, load, save, stamp
 from benchmarks.wrapped import wrapping
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph
-from oaq.cli import say
 from oaq.errors import OaqError
 from oaq.overflow.analyze import analyze
 from oaq.program.int_program import IntProgram
@@ -34,6 +33,7 @@ from oaq.ptq.execute import layers
 from oaq.ptq.quantize import quantize
 from oaq.ptq.uniform import Uniform
 from oaq.qat import Config, OverflowController, QatNetwork, Target, convert, targets, verdicts
+from oaq.terminal import say
 from recipes.cifar10 import resnet18
 from recipes.data.labelled import Labelled, cifar10, fashion_mnist
 from recipes.models.small import SmallMobileNet, SmallResNet, published_init

@@ -13,9 +13,9 @@ import numpy as np
 import oaq
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.harness import Result, save, stamp
-from oaq.cli import say
 from oaq.report.latency import Turn, interleave, pinned, turn
 from oaq.runtime.session import Session
+from oaq.terminal import say
 
 ROUNDS = 20
 

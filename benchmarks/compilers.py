@@ -19,8 +19,8 @@ from benchmarks.busy import Watch
 from benchmarks.child import child
 from benchmarks.harness import Result, save, stamp
 from benchmarks.native_module import load_native
-from oaq.cli import say
 from oaq.report.latency import pinned, quartiles
+from oaq.terminal import say
 
 TURNS, ROUNDS = 6, 8
 RUNS = (4, 64)

@@ -20,15 +20,15 @@ import numpy as np
 import oaq
 from benchmarks.harness import RESULTS, Result, save, stamp
 from benchmarks.unseen_networks import UNSEEN
-from oaq.cli import say
-from oaq.cli.images import Batches
+from oaq.data.batches import Batches
 from oaq.kernels.cost import CostTable
 from oaq.kernels.cost_files import costs_wanted
 from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
 from oaq.report.latency import pinned
 from oaq.report.profile import profile
-from oaq.report.text import Table, render
+from oaq.terminal import say
+from oaq.terminal.table import Table, render
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
 

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from benchmarks.harness import Result, save, stamp
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatConv2d, FloatGraph
-from oaq.cli import say
 from oaq.qat import Config, QatNetwork, Target, layer, parameter_groups, prepare
+from oaq.terminal import say
 from recipes.cifar10 import resnet18
 from recipes.models.small import published_init
 

@@ -20,11 +20,11 @@ from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.held_peer import outputs
 from oaq.capture.model_file import import_model, stored_unsigned
-from oaq.cli import say
 from oaq.doctor import Diagnosis, diagnose
 from oaq.report.agreement import sqnr_db
 from oaq.report.peers import quantize_by_onnxruntime
 from oaq.runtime.values import to_integers
+from oaq.terminal import say
 from recipes.demo import load_data
 from recipes.networks import NETWORKS
 

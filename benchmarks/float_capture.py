@@ -24,11 +24,11 @@ from benchmarks.float_onnx import export_float
 from benchmarks.harness import Result, save, stamp
 from oaq.capture import from_float_onnx, from_torch
 from oaq.capture.graph import FloatGraph
-from oaq.cli import say
-from oaq.cli.images import Batches
+from oaq.data.batches import Batches
 from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import float_outputs
 from oaq.ptq.quantize import quantize
+from oaq.terminal import say
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS, Network
 

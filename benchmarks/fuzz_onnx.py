@@ -32,9 +32,9 @@ from benchmarks.harness import Result, save, stamp
 from benchmarks.onnx_files import every, with_function
 from oaq.capture.from_onnx import decode, import_graph
 from oaq.capture.imported import Imported, weight_from_file, weight_to_file
-from oaq.cli import say
 from oaq.errors import OaqError
 from oaq.program import ops
+from oaq.terminal import say
 
 FILES: Final = 100_000
 CHUNK: Final = 250

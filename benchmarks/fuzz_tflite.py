@@ -20,7 +20,7 @@ from benchmarks.tflite_files import network
 from benchmarks.tflite_operators import CASES, operator
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import Imported
-from oaq.cli import say
+from oaq.terminal import say
 
 EXTREMES: Final = (0, 1, 2, 3, 4, 8, 127, 128, 255, 256, 32767, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 """What a word is set to besides its neighbours in value."""

@@ -24,9 +24,9 @@ from benchmarks.float_onnx import export_float
 from benchmarks.harness import Result, save, stamp
 from oaq.capture.from_onnx import import_quantized
 from oaq.capture.imported import Imported, TensorSource
-from oaq.cli import say
 from oaq.program import ops
 from oaq.reference import compute
+from oaq.terminal import say
 from recipes.demo import load_data
 from recipes.networks import NETWORKS
 

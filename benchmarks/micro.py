@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save, stamp
-from oaq.cli import say
 from oaq.errors import Mismatch
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.report.latency import Turn, interleave, pinned, quartiles
+from oaq.terminal import say
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "micro"

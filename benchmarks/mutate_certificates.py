@@ -24,8 +24,8 @@ from torch import nn
 import oaq
 from benchmarks.harness import Result, save, stamp
 from benchmarks.mutations import judge, mutated
-from oaq.cli import say
 from oaq.program.plain import fingerprint
+from oaq.terminal import say
 from oaq.verify.sealed import read_sealed
 
 SIDE = 24

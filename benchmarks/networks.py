@@ -32,8 +32,8 @@ from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, stamp
 from benchmarks.process_peer import ProcessPeer
 from benchmarks.side_by_side import timed, written
-from oaq.cli import images, models, say
-from oaq.cli.images import Batches
+from oaq.cli import images, models
+from oaq.data.batches import Batches, files
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
@@ -42,6 +42,7 @@ from oaq.report.comparison import Contender, our_contenders, peer_contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
 from oaq.report.peers import Peer, onnxruntime_peer, quantize_by_onnxruntime
+from oaq.terminal import say
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
 
@@ -155,7 +156,7 @@ def prepare(given: argparse.Namespace, model: str) -> Subject:
         net, how = models.load(model), images.preprocess(given, None, (224, 224))
         if isinstance(net, Path):
             raise FormatError(f"{model}: peers get their float file from a torch module; give FILE.py:NAME")
-        paths = images.files(given.calibrate)[: given.limit]
+        paths = files(given.calibrate)[: given.limit]
     else:
         raise FormatError(
             f"{model!r} is none of {', '.join(NETWORKS)}; for a network of yours, give --calibrate DIR too"

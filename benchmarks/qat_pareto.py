@@ -20,11 +20,11 @@ import oaq
 from benchmarks.accuracy import CAMPAIGNS, Bench, Row, prepared
 from benchmarks.accuracy_times import turn_of
 from benchmarks.harness import RESULTS, Result, load, save, stamp
-from oaq.cli import say
 from oaq.program.int_program import IntProgram
 from oaq.ptq.quantize import quantize
 from oaq.qat import Config, convert
 from oaq.report.latency import interleave, pinned
+from oaq.terminal import say
 from recipes.training import Stage, first_inputs, right_as_integers, train_integers
 
 SPEEDS = (None, 0.55, 0.65, 0.75, 0.85, 0.95)

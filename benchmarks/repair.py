@@ -25,7 +25,7 @@ from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.held_peer import outputs
 from oaq.capture.from_onnx import import_quantized
-from oaq.cli.images import Batches
+from oaq.data.batches import Batches
 from oaq.doctor import diagnose
 from oaq.repair import Repaired, repair
 from oaq.report.agreement import sqnr_db

@@ -25,11 +25,11 @@ import numpy as np
 import oaq
 from benchmarks.busy import Disturbance, Watch
 from benchmarks.harness import Result, save, stamp
-from oaq.cli import say
-from oaq.cli.images import Batches
+from oaq.data.batches import Batches
 from oaq.program.int_program import IntProgram
 from oaq.program.ops import Conv2d, Linear
 from oaq.report.latency import interleave, pinned, quartiles, turn
+from oaq.terminal import say
 from recipes.data.photos import calibration
 from recipes.networks import NETWORKS
 

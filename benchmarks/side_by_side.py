@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save
-from oaq.cli import say
 from oaq.report.comparison import Contender, compare
 from oaq.report.data import Latency
-from oaq.report.text import latency_table, render
+from oaq.report.text import latency_table
+from oaq.terminal import say
+from oaq.terminal.table import render
 
 
 def timed(

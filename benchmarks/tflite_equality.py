@@ -22,12 +22,12 @@ from benchmarks.harness import Result, save, stamp
 from benchmarks.import_equality import Seen
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import Imported
-from oaq.cli import say
 from oaq.kernels.plan import plan
 from oaq.numerics.requantize import Semantics
 from oaq.overflow.settle import settle
 from oaq.reference import compute
 from oaq.runtime import Session
+from oaq.terminal import say
 from recipes.data.photos import labelled
 from recipes.data.quantized import efficientnet_lite3
 

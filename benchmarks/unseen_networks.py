@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from oaq.cli.images import Preprocess
+from oaq.data.preprocess import Preprocess
 from recipes.networks import Network
 
 

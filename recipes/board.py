@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from oaq.cli import say
 from oaq.qat import LayerState
 from oaq.qat.log import TABLE_HEADER, table
-from oaq.report.text import Table
+from oaq.terminal import say
+from oaq.terminal.table import Table
 
 
 def overflow_table(states: Sequence[LayerState]) -> Table:

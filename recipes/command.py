@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import oaq
-from oaq.cli import say
 from oaq.errors import FormatError
 from oaq.program.atomic import write_atomically
 from oaq.qat import (
@@ -28,7 +27,8 @@ from oaq.qat import (
     verdicts,
 )
 from oaq.qat.distributed import is_first
-from oaq.report.text import Table
+from oaq.terminal import say
+from oaq.terminal.table import Table
 from recipes.training import Source, Stage, right, right_as_integers, together, train_float, train_integers
 
 

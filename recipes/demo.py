@@ -31,9 +31,8 @@ from benchmarks.harness import Result, stamp
 from benchmarks.harness import save as save_result
 from benchmarks.networks import Subject, measure
 from oaq import reference
-from oaq.cli import say
-from oaq.cli.images import KEY, Batch, Batches, read
-from oaq.cli.opened import EVIDENCE, evidence_part
+from oaq.data.batches import Batch, Batches, read
+from oaq.data.preprocess import KEY
 from oaq.errors import OaqError
 from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
@@ -46,8 +45,11 @@ from oaq.report.agreement import compare
 from oaq.report.build import verification
 from oaq.report.data import Agreement
 from oaq.report.evidence import lanes_of, layer_sqnr, observe
-from oaq.report.text import Table, execution_table, headline, latency_table
+from oaq.report.evidence_part import EVIDENCE, evidence_part
+from oaq.report.text import execution_table, headline, latency_table
 from oaq.runtime.values import to_integers
+from oaq.terminal import say
+from oaq.terminal.table import Table
 from recipes.data import photos
 from recipes.networks import NETWORKS, Network
 

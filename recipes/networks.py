@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from oaq.cli.images import Preprocess
+from oaq.data.preprocess import Preprocess
 from oaq.errors import OaqError
 from recipes.data.packages import Package, unpack
 from recipes.models.efficientnet_lite import efficientnet_lite0, efficientnet_lite1

@@ -21,7 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 import oaq
 from oaq.capture.graph import FloatGraph
-from oaq.cli import say
 from oaq.program.int_program import IntProgram
 from oaq.qat import (
     Config,
@@ -39,6 +38,7 @@ from oaq.qat import (
     resume,
 )
 from oaq.qat.distributed import is_first, processes
+from oaq.terminal import say
 from recipes.board import Board, overflow_table
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from oaq.cli.images import PHOTOS, Preprocess, read
+from oaq.data.batches import PHOTOS, read
+from oaq.data.preprocess import Preprocess
 from oaq.errors import FormatError, OaqError
 
 LEAST_AREA = 0.35

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from oaq.cli import say
 from oaq.errors import OaqError
+from oaq.terminal import say
 
 CACHE_VARIABLE = "OAQ_CACHE"
 

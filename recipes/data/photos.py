@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from oaq.cli.images import Batch, Preprocess, read
+from oaq.data.batches import Batch, read
+from oaq.data.preprocess import Preprocess
 from recipes.data.packages import Package, members, unpack
 
 FOOLBOX = Package(

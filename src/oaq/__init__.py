@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oaq import export
+from oaq import data, export
 from oaq.capture.model_file import import_model
 from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
@@ -62,6 +62,7 @@ __all__ = [
     "UnsupportedOp",
     "__version__",
     "analyze",
+    "data",
     "diagnose",
     "export",
     "import_model",

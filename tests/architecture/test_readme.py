@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import oaq
@@ -20,6 +21,10 @@ def section(title: str) -> str:
     return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
+def example() -> str:
+    return section("From Python").partition("```python\n")[2].partition("```")[0]
+
+
 def documented_names() -> set[str]:
     rows = [line for line in section("The public surface").splitlines() if line.startswith("| `")]
     names = [name for row in rows for name in re.findall(r"`([A-Za-z_]+)`", row.split("|")[1])]
@@ -32,9 +37,29 @@ def test_the_documented_names_are_the_public_ones() -> None:
 
 
 def test_the_example_is_at_most_twenty_lines_of_python() -> None:
-    code = section("From Python").partition("```python\n")[2].partition("```")[0]
+    code = example()
     compile(code, "README.md", "exec")
     assert 0 < len(code.splitlines()) <= 20
+
+
+def test_the_example_runs_on_a_small_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    images = pytest.importorskip("PIL.Image")
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
+        images.fromarray(pixels).save(tmp_path / "photos" / f"{index}.png")
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, stride=16), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    monkeypatch.chdir(tmp_path)
+    scope = {"net": net.eval()}
+    exec(compile(example(), "README.md", "exec"), scope)  # the document's own code
+    assert oaq.load("net.oaq").name
+    assert (tmp_path / "net.onnx").exists()
+    assert scope["y"].shape == (3, 4)
 
 
 def test_every_verb_of_the_command_line_is_listed() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from oaq.cli import main
-from oaq.cli.opened import EVIDENCE, evidence_part
 from oaq.errors import NoKernel
 from oaq.kernels.table import cpu_isas
 from oaq.report.data import Agreement, Evidence
+from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.seal.parts import save
 from tests.report import small
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oaq.errors import FormatError
-from oaq.program.files import CHECKSUM, NO_CHECKSUM, decode_archive
+from oaq.program.files import CHECKSUM, NO_CHECKSUM, decode_archive, save
 from oaq.program.safetensors import decode
 from tests.strategies import Builder, conv2d
 
@@ -57,7 +57,7 @@ def _sample() -> bytes:
     builder.add(conv2d(np.random.default_rng(0), (1, 1, 1, 1)), [x], name="conv")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "p.oaq"
-        builder.finish().save(path)
+        save(builder.finish(), path)
         return path.read_bytes()
 
 

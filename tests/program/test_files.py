@@ -58,7 +58,7 @@ def test_a_program_of_every_operator_survives_its_file(operator: str, tmp_path_f
     @given(programs_with_inputs((operator,), max_nodes=2))
     def check(case: tuple[IntProgram, tuple[np.ndarray, ...]]) -> None:
         program, inputs = case
-        program.save(path)
+        save(program, path)
         loaded = load(path)
         same(program, loaded)
         assert fingerprint(loaded) == fingerprint(program)
@@ -105,7 +105,7 @@ def test_the_safetensors_package_reads_our_files_and_we_read_its(stored: Path, t
 
 def test_the_same_program_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        tiny().save(tmp_path / name)
+        save(tiny(), tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -280,7 +280,7 @@ def test_a_missing_file_is_one_format_error(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     for bad in (tmp_path / "missing" / "p.oaq", Path("/proc/oaq-test.oaq"), tmp_path):
         with pytest.raises(FormatError, match=r"cannot be written: .* Nothing was changed"):
-            tiny().save(bad)
+            save(tiny(), bad)
     assert list(tmp_path.iterdir()) == []
     assert not list(tmp_path.parent.glob(".*.tmp"))
 
@@ -291,7 +291,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(stored: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(FormatError, match="cannot be written: File too large"):
-            tiny().save(stored)
+            save(tiny(), stored)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert stored.read_bytes() == before
@@ -308,7 +308,7 @@ def test_a_rename_that_fails_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(FormatError, match="Read-only file system"):
-        tiny().save(stored)
+        save(tiny(), stored)
     assert stored.read_bytes() == before
     assert list(stored.parent.iterdir()) == [stored]
 

@@ -5,6 +5,7 @@ Fetches three packages through the cache (about 160 MB once); where they cannot 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 import oaq
 from benchmarks.float_onnx import run_float
-from oaq.cli.images import Batches, read
+from oaq.data.batches import Batches, read
 from oaq.kernels.table import cpu_isas, native_rows
 from oaq.report.agreement import compare
 from recipes.data.photos import calibration, labelled
@@ -92,7 +93,17 @@ def test_the_file_proves_itself_again(made: Made, tmp_path: Path) -> None:
 def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = text.partition("## From Python")[2].partition("```python\n")[2].partition("```")[0]
-    code = code.replace("calibration(64)", "calibration(8)").replace('"net.', f'"{tmp_path}/net.')
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    (tmp_path / "photos").mkdir()
+    for path in calibration(8):
+        (tmp_path / "photos" / path.name).symlink_to(path)
+    code = f"from recipes.networks import NETWORKS\nnet = NETWORKS['efficientnet-lite0'].load()\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert {path.name for path in tmp_path.iterdir()} == {"net.oaq", "net.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == {"net.oaq", "net.onnx", "photos"}

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from oaq.cli.images import Preprocess, read
+from oaq.data.batches import read
+from oaq.data.preprocess import Preprocess
 from oaq.errors import FormatError
 from recipes.data.folders import FolderError, Photos, classes_of, photos_below
 

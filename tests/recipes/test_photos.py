@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oaq.cli.images import Preprocess, read
+from oaq.data.batches import read
+from oaq.data.preprocess import Preprocess
 from oaq.errors import FormatError
 from recipes.data import photos
 from recipes.networks import NETWORKS

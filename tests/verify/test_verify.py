@@ -243,7 +243,7 @@ def test_a_saved_file_proves_itself_again_from_the_file_alone(tmp_path: Path) ->
 
 def test_a_file_without_a_certificate_is_proved_here_and_says_so(tmp_path: Path) -> None:
     with simulated_machine():
-        network().save(tmp_path / "bare.oaq")
+        save_file(network(), tmp_path / "bare.oaq")
         report = oaq.verify_file(tmp_path / "bare.oaq")
     assert report.is_safe
     assert report.certificate.startswith("none in the file; proved here: ")
@@ -280,7 +280,7 @@ def test_an_edited_certificate_program_or_signature_is_unsafe(tmp_path: Path) ->
 
 def test_a_damaged_file_is_one_format_error(tmp_path: Path) -> None:
     path = tmp_path / "net.oaq"
-    network().save(path)
+    save_file(network(), path)
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(FormatError, match="cut off"):
         oaq.verify_file(path)
@@ -296,6 +296,6 @@ def test_a_program_that_cannot_be_proved_is_not_sealed(tmp_path: Path) -> None:
     with pytest.raises(AccumulatorOverflow, match="fc"):
         oaq.save(builder.finish(), tmp_path / "p.oaq")
     assert not (tmp_path / "p.oaq").exists()
-    builder.finish().save(tmp_path / "p.oaq")
+    save_file(builder.finish(), tmp_path / "p.oaq")
     assert not oaq.verify_file(tmp_path / "p.oaq").is_safe
     assert read(tmp_path / "p.oaq").parts == {}

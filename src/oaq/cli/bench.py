@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import say
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
@@ -27,6 +26,7 @@ from oaq.report.node_time import NodeTime
 from oaq.report.peers import Peer, onnxruntime_peer
 from oaq.report.profile import profile
 from oaq.report.text import latency_table
+from oaq.terminal import say
 
 HELP = "time a network here, on every instruction set"
 DESCRIPTION = (

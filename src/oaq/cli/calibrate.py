@@ -9,11 +9,11 @@ import numpy as np
 
 from oaq.calibration import Calibration, calibrate
 from oaq.calibration.measure import ROUNDS
-from oaq.cli import say
 from oaq.kernels.cost import limit
 from oaq.kernels.cost_files import COSTS_VARIABLE, file_to_write, save_costs, to_json
 from oaq.kernels.table import native_rows
-from oaq.report.text import Table
+from oaq.terminal import say
+from oaq.terminal.table import Table
 
 HELP = "measure this CPU, so that plans can be made for it"
 DESCRIPTION = f"""\

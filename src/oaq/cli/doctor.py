@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import images, say
+from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_model
 from oaq.cli.witness import place
@@ -19,6 +19,7 @@ from oaq.program.atomic import write_atomically
 from oaq.report.doctor import headlines, layer_tables, output_table
 from oaq.report.html.doctor import render
 from oaq.runtime.values import to_integers
+from oaq.terminal import say
 
 HELP = "say where an existing int8 model overflows, and prove where it does not"
 DESCRIPTION = """\

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from oaq.cli import say
 from oaq.cli.opened import open_file
 from oaq.export import onnx
+from oaq.terminal import say
 
 HELP = "write the network as ONNX (QDQ) for other runtimes"
 DESCRIPTION = """\

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from oaq.cli import say
 from oaq.errors import NoKernel
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.report import words
 from oaq.report.codec import encode
 from oaq.report.environment import environment
-from oaq.report.text import Table
+from oaq.terminal import say
+from oaq.terminal.table import Table
 
 HELP = "say what this machine and this build can run"
 DESCRIPTION = "Instruction sets of this CPU, kernel rows of this build, compiler, versions."

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from oaq.capture.imported import Imported
 from oaq.capture.model_file import SUFFIXES, import_model, stored_unsigned
-from oaq.cli import say
 from oaq.cli.opened import Opened, open_file, opened
 from oaq.errors import UnsupportedOp
 from oaq.overflow.settle import settle
+from oaq.terminal import say
 
 HELP = "an .oaq file, or an .onnx or .tflite file of 8-bit integers"
 

@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from oaq.cli.images import Batch, Preprocess, check_shape, files, preprocess, read
+from oaq.cli.images import preprocess
+from oaq.data.batches import Batch, check_shape, files, read
+from oaq.data.preprocess import Preprocess
 from oaq.errors import ProgramError
 from oaq.program.files import Part
 from oaq.program.files import read as read_archive
 from oaq.program.int_program import IntProgram
-from oaq.report.codec import decode, encode
 from oaq.report.data import Evidence
+from oaq.report.evidence_part import stored_evidence
 from oaq.runtime.values import caller_layout
-
-EVIDENCE = "evidence"
-"""Name of the part of an ``.oaq`` file that holds what was seen when it was made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,19 +84,13 @@ def opened(path: Path, program: IntProgram, parts: Mapping[str, Part]) -> Opened
     Raises:
         FormatError: the evidence among its parts is none.
     """
-    part = parts.get(EVIDENCE)
     return Opened(
         path=path,
         program=program,
         parts=parts,
-        evidence=None if part is None else decode(Evidence, part.content, f"{path}: {EVIDENCE}"),
+        evidence=stored_evidence(parts, str(path)),
         recorded=Preprocess.from_metadata(program.metadata),
     )
-
-
-def evidence_part(evidence: Evidence) -> Part:
-    """For ``program.files.save``."""
-    return Part(encode(evidence))
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:

@@ -12,18 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from oaq.capture.graph import FloatGraph
-from oaq.cli import images, models, say
-from oaq.cli.images import KEY, Batch, Batches, Preprocess
-from oaq.cli.opened import EVIDENCE, evidence_part
+from oaq.cli import images, models
 from oaq.cli.report import show
+from oaq.data.batches import Batch, Batches, files, read
+from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import CalibrationError, FormatError, NoKernel
 from oaq.kernels.plan import plan
 from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
 from oaq.report.data import Agreement
+from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.runtime import Session
 from oaq.seal.parts import save
+from oaq.terminal import say
 
 if typing.TYPE_CHECKING:
     import torch
@@ -109,13 +111,13 @@ def _check_out(path: Path) -> None:
 
 def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:
     given = models.load(arguments.model)
-    paths = images.files(arguments.calibrate)[: max(arguments.limit, 0)]
+    paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
     if not paths or arguments.batch < 1:
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
     how = images.preprocess(arguments, None, models.photo_size(given))
     if not isinstance(given, Path):
         return given, how, Batches(paths, how, arguments.batch)
-    graph = models.capture(given, images.read(paths[0], how).shape[1:])
+    graph = models.capture(given, read(paths[0], how).shape[1:])
     last = graph.is_channels_last(graph.inputs[0])
     return graph, how, Batches(paths, how, arguments.batch, channels_last=last)
 

@@ -8,12 +8,13 @@ from math import isinf
 from pathlib import Path
 
 from oaq.capture.model_file import SUFFIXES
-from oaq.cli import images, say
-from oaq.cli.images import Batch
+from oaq.cli import images
 from oaq.cli.model_file import open_model
+from oaq.data.batches import Batch
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.repair import Repaired, repair
-from oaq.report.text import Table
+from oaq.terminal import say
+from oaq.terminal.table import Table
 
 HELP = "change only what overflows in an existing int8 model, and prove the result"
 DESCRIPTION = """\

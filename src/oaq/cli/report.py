@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from oaq.cli import bench, images, say
+from oaq.cli import bench, images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
@@ -18,6 +18,7 @@ from oaq.report.evidence import lanes_of, observe
 from oaq.report.node_time import NodeTime
 from oaq.report.text import headline, tables
 from oaq.runtime.values import to_integers
+from oaq.terminal import say
 
 HELP = "show what is proved, planned, observed and measured"
 DESCRIPTION = """\

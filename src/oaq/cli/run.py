@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from oaq.cli import images, say
-from oaq.cli.images import Batch
+from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened, add_execution
+from oaq.data.batches import Batch
 from oaq.errors import FormatError
 from oaq.kernels.plan import plan
 from oaq.program.atomic import write_atomically
 from oaq.runtime import Session
+from oaq.terminal import say
 
 HELP = "run photos or arrays through a network"
 DESCRIPTION = """\

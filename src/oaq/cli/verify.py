@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from oaq.cli import images, say
+from oaq.cli import images
 from oaq.cli.opened import Opened, opened
 from oaq.report.environment import environment
+from oaq.terminal import say
 from oaq.verify.report import Report
 from oaq.verify.run import verify, verify_sealed
 from oaq.verify.sealed import read_sealed

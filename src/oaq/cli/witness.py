@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.capture.model_file import SUFFIXES
-from oaq.cli import images, say
+from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_model
 from oaq.doctor.diagnose import verdict
@@ -29,6 +29,7 @@ from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.report.doctor import trigger_document, trigger_lines
 from oaq.runtime.values import caller_layout, to_integers
+from oaq.terminal import say
 
 HELP = "show the operands that drive a sum to its bound, or a register out of its range"
 DESCRIPTION = """\

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from pathlib import Path
 from types import MappingProxyType
 
 from oaq.errors import ProgramError
@@ -130,16 +129,6 @@ class IntProgram:
     def specs(self, node: Node) -> tuple[TensorSpec, ...]:
         """The tensors ``node`` reads."""
         return tuple(self.tensors[name] for name in node.inputs)
-
-    def save(self, path: str | Path) -> None:
-        """Write the program to an ``.oaq`` file, whole or not at all; ``oaq.load`` reads it back.
-
-        Raises:
-            FormatError: ``path`` cannot be written.
-        """
-        from oaq.program.files import save  # files needs this class first
-
-        save(self, path)
 
     def summing_nodes(self) -> Iterator[Node]:
         """The nodes whose sums need an accumulator schedule: Conv2d and Linear."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from oaq.doctor import Diagnosis, LayerDiagnosis, Verdict
 from oaq.doctor.diagnosis import advice, sentence
 from oaq.doctor.trigger import Trigger
-from oaq.report.text import Table
+from oaq.terminal.table import Table
 
 
 def headlines(found: Diagnosis, model: str) -> list[str]:

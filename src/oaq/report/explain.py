@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from oaq.kernels.cost import limit
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.report.node_time import NodeTime
-from oaq.report.text import Table
+from oaq.terminal.table import Table
 
 COLUMNS = (
     ("node", "its name"),

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from oaq.cli import say
-from oaq.report.text import Table
+from oaq.terminal import say
+from oaq.terminal.table import Table
 
 
 class Terminal(io.StringIO):

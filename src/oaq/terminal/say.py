@@ -1,4 +1,4 @@
-"""Words out: text or one JSON document, and progress bars where somebody watches."""
+"""Print text, tables or one JSON document; draw progress bars on terminals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
-from oaq.report.text import Table, render
+from oaq.terminal.table import Table, render
 
 T = TypeVar("T")
 

@@ -1,0 +1,39 @@
+"""One ``.npy`` or ``.npz`` file to float32 samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import FormatError
+
+
+def read_array(path: Path) -> NDArray[np.float32]:
+    """The samples of one file as they are: (n, ...) float32.
+
+    Raises:
+        FormatError: the file does not decode, or holds anything but one array of numbers.
+    """
+    try:
+        arrays = _arrays(path)
+    except Exception as error:  # numpy lets zipfile's, zlib's and tokenize's errors through
+        raise FormatError(f"{path}: is not a readable NumPy file: {error}") from error
+    if len(arrays) != 1:
+        raise FormatError(f"{path}: holds {len(arrays)} arrays ({', '.join(arrays)}); one is expected")
+    (array,) = arrays.values()
+    if array.ndim not in (1, 2, 3, 4) or array.size == 0 or array.dtype.kind not in "fiu":
+        raise FormatError(
+            f"{path}: a sample is numbers of shape (C, H, W) or (n, C, H, W), not {array.dtype} {array.shape}"
+        )
+    return np.ascontiguousarray(array if array.ndim in (2, 4) else array[None], np.float32)
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    with path.open("rb") as file:  # numpy leaves a file it opened itself open when it does not decode
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            return {"": loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
