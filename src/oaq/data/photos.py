@@ -40,9 +40,9 @@ def _fit(photo, preprocess: Preprocess, kernel):  # noqa: ANN001, ANN202  (Pillo
     if preprocess.resize is None:
         scale = max(columns / photo.width, rows / photo.height)
         width, height = columns / scale, rows / scale
-        left, top = (photo.width - width) / 2, (photo.height - height) / 2
-        return photo.resize((columns, rows), kernel, box=(left, top, left + width, top + height))
+        x0, y0 = (photo.width - width) / 2, (photo.height - height) / 2
+        return photo.resize((columns, rows), kernel, box=(x0, y0, x0 + width, y0 + height))
     scale = preprocess.resize / min(photo.size)
     sized = photo.resize((max(columns, round(photo.width * scale)), max(rows, round(photo.height * scale))), kernel)
-    left, top = (sized.width - columns) // 2, (sized.height - rows) // 2
-    return sized.crop((left, top, left + columns, top + rows))
+    x0, y0 = (sized.width - columns) // 2, (sized.height - rows) // 2
+    return sized.crop((x0, y0, x0 + columns, y0 + rows))

@@ -18,24 +18,24 @@ def words(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def tables(shown: Sequence[Table]) -> None:
+def tables(listed: Sequence[Table]) -> None:
     """Print tables: drawn by rich on a terminal that has it, plain text everywhere else."""
     if sys.stdout.isatty():
         try:
             from rich.console import Console
-            from rich.table import Table as Drawn
+            from rich.table import Table as RichTable
         except ImportError:
             pass
         else:
-            for table in shown:
-                drawn = Drawn(title=table.title, title_justify="left", title_style="bold")
+            for table in listed:
+                rich_table = RichTable(title=table.title, title_justify="left", title_style="bold")
                 for index, title in enumerate(table.head):
-                    drawn.add_column(title, justify="right" if index in table.right else "left", overflow="fold")
+                    rich_table.add_column(title, justify="right" if index in table.right else "left", overflow="fold")
                 for row in table.rows:
-                    drawn.add_row(*map(_escaped, row))
-                Console().print(drawn)
+                    rich_table.add_row(*map(_escaped, row))
+                Console().print(rich_table)
             return
-    words(render(shown))
+    words(render(listed))
 
 
 def _escaped(cell: str) -> str:
@@ -79,12 +79,12 @@ def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _plain(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    done = 0
+    count = 0
 
     def step(steps: int) -> None:
-        nonlocal done
-        done += steps
-        sys.stderr.write(f"\r{label}: {done}{f' of {total}' if total else ''} ")
+        nonlocal count
+        count += steps
+        sys.stderr.write(f"\r{label}: {count}{f' of {total}' if total else ''} ")
         sys.stderr.flush()
 
     try:
