@@ -18,7 +18,7 @@ def words(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def tables(listed: Sequence[Table]) -> None:
+def tables(sequence: Sequence[Table]) -> None:
     """Print tables: drawn by rich on a terminal that has it, plain text everywhere else."""
     if sys.stdout.isatty():
         try:
@@ -27,7 +27,7 @@ def tables(listed: Sequence[Table]) -> None:
         except ImportError:
             pass
         else:
-            for table in listed:
+            for table in sequence:
                 rich_table = RichTable(title=table.title, title_justify="left", title_style="bold")
                 for index, title in enumerate(table.head):
                     rich_table.add_column(title, justify="right" if index in table.right else "left", overflow="fold")
@@ -35,7 +35,7 @@ def tables(listed: Sequence[Table]) -> None:
                     rich_table.add_row(*map(_escaped, row))
                 Console().print(rich_table)
             return
-    words(render(listed))
+    words(render(sequence))
 
 
 def _escaped(cell: str) -> str:
