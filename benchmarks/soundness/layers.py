@@ -88,8 +88,7 @@ def max_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     if len(shape) != 3:
         return None
     window = _window(draws.choose, shape, dilated=draws.choose.random() < 0.5)
-    reach = [(size - 1) * step + 1 for size, step in zip(window["kernel"], window["dilation"], strict=True)]
-    window["padding"] = [min(pad, reach[index // 2] - 1) for index, pad in enumerate(window["padding"])]
+    window["padding"] = [min(pad, window["kernel"][index // 2] - 1) for index, pad in enumerate(window["padding"])]
     result = _windows(shape, window, window["kernel"])
     return _moved(draws, draft, x, {"op": "MaxPool", **window}, result) if result else None
 

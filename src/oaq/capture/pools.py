@@ -26,8 +26,8 @@ def why_no_integers(windows: Windows, size: Pair, count: Pair) -> str | None:
     if not wider_than_padding(kernel, padding):
         return f"padding {padding} that reaches the size of the kernel {kernel}; pad first, then pool"
     for axis, before in ((0, padding[0]), (1, padding[2])):
-        held = inputs_per_window(size[axis], count[axis], (kernel[axis], stride[axis], dilation[axis], before))
-        if min(held) == 0:
+        inputs = inputs_per_window(size[axis], count[axis], (kernel[axis], stride[axis], dilation[axis], before))
+        if min(inputs) == 0:
             return (
                 f"windows that step over the whole image of {size}: their result is minus infinity, no integer's value"
             )

@@ -133,9 +133,8 @@ def _max_pool(op: ops.MaxPool, x: ChannelRanges, spec: TensorSpec, y: TensorSpec
     rows, columns = inputs_per_axis(op, (spec.shape[0], spec.shape[1]))
     if min(*rows, *columns, 1) > 0:
         return x
-    nothing = ChannelRanges.constant(IntRange(y.range.lo, y.range.lo), len(x))
-    some_hold_inputs = max(rows) > 0 and max(columns) > 0
-    return _hull(x, nothing) if some_hold_inputs else nothing
+    least = ChannelRanges.constant(IntRange(y.range.lo, y.range.lo), len(x))
+    return _hull(x, least) if max(rows) > 0 and max(columns) > 0 else least
 
 
 def _window_sum(node: Node, x: ChannelRanges, spec: TensorSpec, inside: int, full: int) -> ChannelRanges:
