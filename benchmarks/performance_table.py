@@ -16,6 +16,16 @@ from oaq.report.data import Latency
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 MARKED = re.compile(r"(<!-- (?P<name>[a-z0-9-]+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
+LOOP_TARGETS = (
+    ("gemm_u8s8_avx2_acc16", "of the limit", "loop", 0.92),
+    ("gemm_u8s8_avx2_acc16", "spill every 8, of the limit", "loop with a spill every 8 quads", 0.82),
+    ("gemm_u8s8_avx512bw_acc16", "of the limit", "loop", 0.90),
+    ("gemm_u8s8_vnni", "of the limit", "loop", 0.90),
+)
+"""(row, key of results/micro.json, words, least share of the port limit)."""
+RATIO_TARGET = 1.65
+NETWORK_TARGETS = {"efficientnet-lite0": (2.0, 1.35), "mobilenet-v2": (2.0, 1.35), "resnet18": (1.6, 1.5)}
+"""Least (speed over OpenVINO's held to AVX2, speed over our own 32-bit sums), one thread, by network."""
 LONGEST = 64
 """The run of results/kernels.json that stands for no spill at all: the layer's whole K."""
 
@@ -65,7 +75,8 @@ def networks(folder: Path) -> str:
         result = load(path)
         if result.latency is not None and result.benchmark == "networks":
             name, _, threads = path.stem.rpartition("-")
-            lines.append((name, threads.removesuffix("t"), *_ratios(result.latency)))
+            ratios = ("-" if ratio is None else f"{ratio:.2f}" for ratio in _ratios(result.latency))
+            lines.append((name, threads.removesuffix("t"), *ratios))
     head = (
         "network",
         "threads",
@@ -78,7 +89,8 @@ def networks(folder: Path) -> str:
     return table(head, lines)
 
 
-def _ratios(latency: Latency) -> list[str]:
+def _ratios(latency: Latency) -> list[float | None]:
+    """Speeds of oaq over those of the five executors of the table, in its order; None where one was not run."""
     times = {one.name: one.median_ms for one in latency.timings}
     held = {one.isa: one.median_ms for one in latency.timings if not one.ours and ", held to " in one.name}
     int8 = [one for one in latency.timings if not one.ours and one.precision == "int8" and ", held to" not in one.name]
@@ -89,7 +101,7 @@ def _ratios(latency: Latency) -> list[str]:
         (times.get("oaq avx2, 32-bit sums"), "oaq avx2"),
         (times.get("oaq avx2, exact"), "oaq avx2"),
     )
-    return ["-" if other is None or name not in times else f"{other / times[name]:.2f}" for other, name in pairs]
+    return [None if peer is None or name not in times else peer / times[name] for peer, name in pairs]
 
 
 def compilers(folder: Path) -> str:
@@ -101,7 +113,35 @@ def compilers(folder: Path) -> str:
     return f"{table(head, lines)}\n{_stamp('compilers', result)}\n"
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"loops": loops, "compilers": compilers, "networks": networks}
+def targets(folder: Path) -> str:
+    """Every target beside its figure: met or missed."""
+    micro = {row["row"]: row for row in map(dict, load(folder / "micro.json").rows) if "limit" in row}
+    facts = dict(load(folder / "micro.json").facts)
+    lines = []
+    for row, key, name, target in LOOP_TARGETS:
+        lines.append(_target(f"`{row}`: {name}, of the port limit", target, float(micro[row][key])))
+    lines.append(_target("16-bit against 32-bit loops, AVX2", RATIO_TARGET, float(facts["avx2: acc16 / acc32"])))
+    for network, (against_openvino, against_wide) in NETWORK_TARGETS.items():
+        latency = load(folder / f"{network}-1t.json").latency
+        if latency is not None:
+            ratios = _ratios(latency)
+            lines.append(_target(f"{network}: times OpenVINO's speed, both on AVX2", against_openvino, ratios[2]))
+            lines.append(_target(f"{network}: times our 32-bit sums, AVX2", against_wide, ratios[3]))
+    return table(("target, one thread", "at least", "measured", ""), lines)
+
+
+def _target(name: str, target: float, measured: float | None) -> tuple[str, str, str, str]:
+    if measured is None:
+        return name, f"{target:.2f}", "-", "not run"
+    return name, f"{target:.2f}", f"{measured:.3f}", "met" if measured >= target else "**missed**"
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "targets": targets,
+    "loops": loops,
+    "compilers": compilers,
+    "networks": networks,
+}
 
 
 def replaced(text: str, folder: Path = RESULTS) -> str:
