@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/isa.h"
+
 namespace oaq {
 
 // Where a tensor of one sample lies in the arena: (height, width, channels), channels innermost, one byte each.
@@ -46,6 +48,9 @@ class Step {
   virtual std::size_t scratch_bytes() const { return 0; }
 
   virtual Choices choices() const { return {}; }
+
+  // The instruction sets it uses, for what threads must do around a run (base/isa.h).
+  virtual Isas isas() const { return bit(Isa::kScalar); }
 
   virtual void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const = 0;
 };

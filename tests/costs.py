@@ -6,7 +6,9 @@ from pathlib import Path
 
 from oaq.kernels.cost import CostTable
 from oaq.kernels.cost_files import save_costs
+from oaq.kernels.facts import facts_of
 from oaq.kernels.packing import FAMILIES
+from tests.kernels.tables import TABLE
 
 PICO = 1e-12
 
@@ -39,6 +41,7 @@ MADE_UP = CostTable(
         },
     },
     {},
+    facts={row.name: facts_of(row) for row in TABLE},
 )
 
 

@@ -11,61 +11,65 @@ namespace {
 
 constexpr Register kNone{32, Overflow::kExact, 1, 1, Overflow::kExact, 1, 0};
 
-constexpr Row elementwise(std::string_view name, std::string_view family, Isa isa = Isa::kScalar) {
-  return {name, family, isa, 1, kNone, kU8, kS8};
-}
-
 constexpr std::array kRows = {
-    Row{"gemm_u8s8_scalar", "gemm", Isa::kScalar, 8, kQuads, kU8, kS8},
-    Row{"depthwise_u8s8_scalar", "depthwise", Isa::kScalar, 8, kTapPairs, kU8, kS8},
-#ifdef OAQ_X86
-    Row{"gemm_u8s8_avx2_exact", "gemm", Isa::kAvx2, 16, kQuads, kU8, kS8},
-    Row{"gemm_u8s8_avx2_acc32", "gemm", Isa::kAvx2, 16, kPairs32, kU8, kS8},
-    Row{"gemm_u8s8_avx2_acc16", "gemm", Isa::kAvx2, 16, kPairs16, kU8, kS8},
-    Row{"gemm_u8s8_avx512bw_acc32", "gemm", Isa::kAvx512bw, 32, kPairs32, kU8, kS8},
-    Row{"gemm_u8s8_avx512bw_acc16", "gemm", Isa::kAvx512bw, 32, kPairs16, kU8, kS8},
-    Row{"gemm_u8s8_vnni", "gemm", Isa::kVnni, 32, kQuads, kU8, kS8},
-    Row{"depthwise_u8s8_avx2_exact", "depthwise", Isa::kAvx2, 32, kTapPairs, kU8, kS8},
-    Row{"depthwise_u8s8_avx2_acc16", "depthwise", Isa::kAvx2, 32, kTaps16, kU8, kS8},
-    Row{"depthwise_u8s8_avx512bw_acc16", "depthwise", Isa::kAvx512bw, 64, kTaps16, kU8, kS8},
-    Row{"depthwise_u8s8_vnni", "depthwise", Isa::kVnni, 64, kTapQuads, kU8, kS8},
-    elementwise("add_u8_avx2", "add", Isa::kAvx2),
-#endif
-    elementwise("add_u8_scalar", "add"),
-    elementwise("mul_u8_scalar", "mul"),
-    elementwise("concat_u8_scalar", "concat"),
-    elementwise("max_pool_u8_scalar", "max_pool"),
-    elementwise("avg_pool_u8_scalar", "avg_pool"),
-    elementwise("global_avg_pool_u8_scalar", "global_avg_pool"),
-    elementwise("resize_u8_scalar", "resize"),
-    elementwise("depth_to_space_u8_scalar", "depth_to_space"),
-    elementwise("lookup_u8_scalar", "lookup"),
-    elementwise("copy_u8_scalar", "copy"),
-    elementwise("pad_u8_scalar", "pad"),
-    elementwise("slice_u8_scalar", "slice"),
+#define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) \
+  Row{#name, "gemm", Isa::isa, sums, x, kS8, leaving, m, n, parts},
+#define DEPTHWISE(name, isa, sums, x, leaving, n, weight_bytes, copy, functions, squares) \
+  Row{#name, "depthwise", Isa::isa, sums, x, kS8, leaving, 1, n, 1},
+#define ADD(name, isa, function) Row{#name, "add", Isa::isa, kNone, kRawU8, kS8, kBytesInOrder, 1, 1, 1},
+#define OTHER(name, family, isa) Row{#name, #family, Isa::isa, kNone, kRawU8, kS8, kBytesInOrder, 1, 1, 1},
+#include "rows.inc"
 };
 
-// One product fits the 16-bit register of every row, so every step can be proved, split if need be: a row is never
-// without a schedule. Two products do not always fit, so no row may sum a pair without one.
-static_assert(max_terms(16, kU8, kS8) == 1);
-// A split step holds one product per pair; two lanes of them spilled together fit s32 by far.
-static_assert(2 * max_product(kU8, kS8) <= largest(32) && 2 * min_product(kU8, kS8) >= smallest(32));
-// vpmaddwd on two s16 lanes of the spill cannot overflow: each is at most 2^15 in magnitude.
-static_assert(2 * smallest(16) >= smallest(32));
-// vpmaddwd and vpdpbusd (no saturation) on widened operands: a step's own sum fits s32.
-static_assert(max_terms(32, kU8, kS8) >= 4);
-
+// What holds of a row's register for certain.
+//
+// * A u8 less its shift lies in the range of operands, unless the range says that fewer values are taken.
+// * Groups fill a step, and every lane gets equally many groups of it, so that each output's lanes are spilled
+// together.
+// * One product fits a narrow register and a narrow group: then every step can be proved, split if need be, and a layer
+// is
+//   never without a schedule.
+// * The lanes of one step that is split, a product in each group, fit s32 when they are added.
+// * Narrow lanes spilled together fit s32.
+// * In a register that is never left by declaration, one step's products fit s32.
 constexpr bool consistent(const Row& row) {
   const Register& r = row.sums;
-  if (row.tile_n < 1 || r.step < 1 || r.step % r.group || r.lanes < 1) return false;
-  if (r.bits < 32) return r.group == 2 && r.step == r.group * r.lanes;  // every lane takes one pair per step
-  return r.overflow == Overflow::kExact;
+  if (row.tile_m < 1 || row.tile_n < 1 || row.parts < 1 || row.tile_n % row.parts) return false;
+  if (row.x.range.lo < kU8.lo - row.x.shift || row.x.range.hi > kU8.hi - row.x.shift) return false;
+  if (r.step < 1 || r.group < 1 || r.lanes < 1 || r.step % (r.group * r.lanes) || r.max_run < 0) return false;
+  if (r.bits == 32) return r.overflow == Overflow::kExact && max_terms(32, row.x.range, row.w) >= r.step;
+  return r.bits >= 2 && r.bits < 32 && max_terms(r.bits, row.x.range, row.w) >= 1 &&
+         max_terms(32, row.x.range, row.w) >= r.step / r.group && r.lanes * smallest(r.bits) >= smallest(32);
 }
 static_assert([] {
   for (const Row& row : kRows)
     if (!consistent(row)) return false;
   return true;
 }());
+
+// Rows that are not compiled in here but must not be refused: eight lanes of smlal, one lane of k.
+static_assert(consistent({"",
+                          "",
+                          Isa::kScalar,
+                          {16, Overflow::kWraps, 16, 1, Overflow::kExact, 8, 0},
+                          kShiftedS8,
+                          kS8,
+                          kBytesInOrder,
+                          4,
+                          16,
+                          1}));
+static_assert(consistent({"",
+                          "",
+                          Isa::kScalar,
+                          {24, Overflow::kSaturates, 1, 1, Overflow::kExact, 1, 0},
+                          kSevenBit,
+                          kS8,
+                          kBytesInOrder,
+                          1,
+                          1,
+                          1}));
+// Two products do not always fit s16: a pair that saturates may not be taken for exact.
+static_assert(max_terms(16, kU8, kS8) == 1);
 
 }  // namespace
 
@@ -85,37 +89,9 @@ const Row& usable_row(std::string_view name, std::string_view family) {
   throw std::invalid_argument("there is no row " + std::string(name));
 }
 
-std::string_view name_of(Isa isa) {
-  constexpr std::array<std::string_view, 4> names = {"scalar", "avx2", "avx512bw", "vnni"};
-  return names[static_cast<std::size_t>(isa)];
-}
-
 std::string_view name_of(Overflow overflow) {
   constexpr std::array<std::string_view, 3> names = {"exact", "saturates", "wraps"};
   return names[static_cast<std::size_t>(overflow)];
-}
-
-// GCC's and Clang's builtin asks the CPU and, through XGETBV, whether the operating system keeps the wide registers.
-bool runs(Isa isa) {
-#ifdef OAQ_X86
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");  // no CPU has one without the other
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  switch (isa) {
-    case Isa::kScalar:
-      return true;
-    case Isa::kAvx2:
-      return avx2;
-    case Isa::kAvx512bw:
-      return avx512;
-    case Isa::kVnni:
-      return avx512 && __builtin_cpu_supports("avx512vnni");
-  }
-  return false;
-#else
-  return isa == Isa::kScalar;
-#endif
 }
 
 }  // namespace oaq

@@ -6,9 +6,11 @@
 #include <span>
 #include <string_view>
 
+#include "base/isa.h"
+#include "base/order.h"
+
 namespace oaq {
 
-enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512bw, kVnni };
 enum class Overflow : std::uint8_t { kExact, kSaturates, kWraps };
 
 struct Range {
@@ -30,18 +32,32 @@ struct Register {
   int max_run;
 };
 
+// What a row multiplies of a u8 in memory: u8 - shift. All its operands, as multiplied, lie in `range`.
+struct Operand {
+  int shift;
+  Range range;
+};
+
+// One line of rows.inc.
 struct Row {
   std::string_view name;
   std::string_view family;
   Isa isa;
-  int tile_n;  // outputs that share a schedule
   Register sums;
-  Range x;
+  Operand x;
   Range w;
+  Leaving leaving;
+  int tile_m;  // positions computed together
+  int tile_n;  // outputs that share a schedule
+  int parts;   // a tile whose last outputs are missing may be computed in so many equal parts
 };
 
 inline constexpr Range kU8{0, 255};
 inline constexpr Range kS8{-128, 127};
+
+inline constexpr Operand kRawU8{0, kU8};
+inline constexpr Operand kShiftedS8{128, kS8};
+inline constexpr Operand kSevenBit{0, {0, 127}};
 
 inline constexpr Register kPairs16{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 0};
 inline constexpr Register kPairs32{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 1};
@@ -56,10 +72,6 @@ std::span<const Row> rows();
 // The row of that name, which this CPU can run and which belongs to that family; throws std::invalid_argument.
 const Row& usable_row(std::string_view name, std::string_view family);
 
-std::string_view name_of(Isa isa);
 std::string_view name_of(Overflow overflow);
-
-// Whether this CPU, and the operating system, run an instruction set.
-bool runs(Isa isa);
 
 }  // namespace oaq

@@ -70,18 +70,21 @@ Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps) {
 
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {
   const auto tile_n = static_cast<std::size_t>(spec.row->tile_n), step = static_cast<std::size_t>(spec.row->sums.step);
-  std::vector<Reach> found(schedule.tiles.size() * tile_n, {0, 0});
+  const Range x{kU8.lo - spec.row->x.shift, kU8.hi - spec.row->x.shift};
+  std::vector<Reach> moved(schedule.tiles.size() * tile_n, {0, 0});
   for (std::size_t tile = 0; tile < schedule.tiles.size(); ++tile) {
     const bool is_last = tile + 1 == schedule.tiles.size();
     const std::size_t end = is_last ? spec.packed.size() : schedule.tiles[tile + 1].packed;
     for (std::size_t at = schedule.tiles[tile].packed; at < end; at += tile_n * step)
       for (std::size_t n = 0; n < tile_n; ++n)
         for (std::size_t k = 0; k < step; ++k) {
-          const std::int64_t most = std::int64_t{kU8.hi} * spec.packed[at + n * step + k];
-          (most > 0 ? found[tile * tile_n + n].up : found[tile * tile_n + n].down) += most;
+          const std::int64_t w = spec.packed[at + n * step + k];
+          Reach& reach = moved[tile * tile_n + n];
+          reach.up += std::max(w * x.lo, w * x.hi);
+          reach.down += std::min(w * x.lo, w * x.hi);
         }
   }
-  return found;
+  return moved;
 }
 
 }  // namespace oaq

@@ -29,7 +29,7 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, int group
       zero_point_(static_cast<std::uint8_t>(zero_point)),
       copy_(copy_windows) {
 #ifdef OAQ_X86
-  if (row.isa != Isa::kScalar) copy_ = copy_windows_avx2;  // every other one has AVX2
+  if (included_in(row.isa) & bit(Isa::kAvx2)) copy_ = copy_windows_avx2;
 #endif
   const int step = row.sums.step;
   const int k = window.taps() * group_channels_;

@@ -25,6 +25,7 @@ class Depthwise : public Step {
 
   std::size_t scratch_bytes() const override { return ring_bytes_ + pixels_bytes_ + results_bytes_; }
   Choices choices() const override { return {"gathered", counted(ways_)}; }
+  Isas isas() const override { return included_in(row_.isa); }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
  private:
@@ -32,7 +33,6 @@ class Depthwise : public Step {
     int row_begin, row_end, tile_begin, tile_end;
   };
   Part part(int thread, int threads) const;
-  int channel_at(int place) const;
   void choose_ways(const ConvSpec& spec);
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
@@ -83,7 +83,7 @@ Depthwise::Depthwise(const ConvSpec& spec)
                                 " channels");
   for (int tile = 0; tile < tiles_; ++tile) {
     for (int place = 0; place < row_.tile_n; ++place) {
-      const int channel = tile * row_.tile_n + channel_at(place);
+      const int channel = tile * row_.tile_n + sum_channel(row_, place);
       if (channel >= y_.channels) continue;
       const auto to = static_cast<std::size_t>(tile * row_.tile_n + place), from = static_cast<std::size_t>(channel);
       bias_[to] = spec.bias[from];
@@ -104,20 +104,14 @@ Depthwise::Depthwise(const ConvSpec& spec)
   const auto whole_lines = [](std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
   ring_bytes_ = whole_lines(static_cast<std::size_t>(ring_lines_) * static_cast<std::size_t>(line_bytes_) + kSlack);
   pixels_bytes_ = whole_lines(std::max(taps_.size(), std::size_t{8}) * sizeof(std::uint8_t*));
-  needs_sums_ = !requant_.is_below_one() || !kernel_.lanes;
+  needs_sums_ = !requant_.is_below_one() || !row_.leaving.as_bytes;
   results_bytes_ = static_cast<std::size_t>(y_.width * row_.tile_n) * (needs_sums_ ? sizeof(std::int32_t) : 1);
-}
-
-// The channel, within its tile, whose s32 sum lies at `place`.
-int Depthwise::channel_at(int place) const {
-  if (!kernel_.lanes) return place;
-  const int j = place / kernel_.lanes, lane = place % kernel_.lanes;
-  return 16 * (lane / 4) + (kernel_.is_narrow ? 8 * (j / 2) + 2 * (lane % 4) + j % 2 : 4 * j + lane % 4);
 }
 
 void Depthwise::choose_ways(const ConvSpec& spec) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   const std::vector<Reach> all = reaches(spec, schedule_);
+  const bool is_narrow = row_.sums.bits < 32;
   words_.assign(2 * bias_.size(), 0);
   std::vector<std::int32_t> bias(tile_n);
   for (std::size_t tile = 0; tile < ways_.size(); ++tile) {
@@ -128,12 +122,11 @@ void Depthwise::choose_ways(const ConvSpec& spec) {
     const auto words = word_multipliers(requant_, sums);
     const bool fits = std::all_of(bias.begin(), bias.end(), [](std::int32_t each) { return each <= kMostWord; });
     const bool is_one_run = schedule_.tiles[tile].count == 1;  // sums leave their register only once
-    if (!words.empty() && (!kernel_.is_narrow || (fits && is_one_run))) {
+    if (!words.empty() && (!is_narrow || (fits && is_one_run))) {
       ways_[tile] = Way::kWords;
       std::int16_t* to = words_.data() + 2 * first;
       for (std::size_t at = 0; at < tile_n; ++at) {
-        const std::size_t half = at * 2 / tile_n, lane = at % (tile_n / 2);
-        const std::size_t channel = lane / 8 * 16 + half * 8 + lane % 8;
+        const auto channel = static_cast<std::size_t>(word_channel(row_, static_cast<int>(at)));
         to[at] = words[channel];
         // A bias below s16 leaves nothing above 0, whatever is added; so does the least one.
         to[tile_n + at] = static_cast<std::int16_t>(std::max<std::int32_t>(bias[channel], -kMostWord - 1));
@@ -141,7 +134,7 @@ void Depthwise::choose_ways(const ConvSpec& spec) {
     } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
       ways_[tile] = Way::kFloats;
       for (std::size_t place = 0; place < tile_n; ++place)
-        bias_[first + place] = floats[static_cast<std::size_t>(channel_at(static_cast<int>(place)))];
+        bias_[first + place] = floats[static_cast<std::size_t>(sum_channel(row_, static_cast<int>(place)))];
     }
   }
 }
@@ -151,12 +144,10 @@ void Depthwise::lay_out_weights(const ConvSpec& spec) {
   const int taps = row_.sums.step, tile = row_.tile_n;
   const auto step_values = static_cast<std::size_t>(tile * taps);
   weights_.resize(spec.packed.size() * static_cast<std::size_t>(kernel_.weight_bytes));
-  // Pairs of bytes: eight channels of a lane in each of two registers; everything else: four in each of four.
-  const int together = kernel_.is_narrow ? 8 : 4;
-  const int lanes = kernel_.lanes / 4;
   for (std::size_t step = 0; step < spec.packed.size(); step += step_values) {
     std::size_t to = step;
-    const auto put = [&](int channel) {
+    for (int place = 0; place < tile; ++place) {
+      const int channel = weight_channel(row_, place);
       for (int tap = 0; tap < taps; ++tap, ++to) {
         const std::int8_t weight = spec.packed[step + static_cast<std::size_t>(channel * taps + tap)];
         if (kernel_.weight_bytes == 1) {
@@ -166,14 +157,7 @@ void Depthwise::lay_out_weights(const ConvSpec& spec) {
           std::memcpy(weights_.data() + 2 * to, &wide, sizeof wide);
         }
       }
-    };
-    if (!kernel_.lanes) {
-      for (int channel = 0; channel < tile; ++channel) put(channel);
-      continue;
     }
-    for (int part = 0; part < 16 / together; ++part)
-      for (int lane = 0; lane < lanes; ++lane)
-        for (int i = 0; i < together; ++i) put(16 * lane + together * part + i);
   }
 }
 

@@ -1,12 +1,9 @@
 // Depthwise rows: one output per channel, taps summed in steps of two or four.
 //
 // Operands of a tile of channels are gathered, padding included, into lines of `tile_n` bytes a pixel, so that every
-// window is regular. Vector code interleaves the operands of a step's taps within 128-bit lanes. Channel 16 h + 4 j + i
-// of a tile so comes to lie in lane 4 h + i of the j-th register of s32 sums; where sums had 16 bits, even and odd
-// lanes go to registers of their own, and it is channel 16 h + 8 (j / 2) + 2 i + j % 2. Registers of s16 sums, and of
-// s32 sums packed to words, hold channel 16 h + 8 r + i in lane 8 h + i of the r-th. Weights, bias and multipliers are
-// laid out to match when the step is built, and the packing to bytes undoes it. What overflows how is declared in
-// base/table.h: vpmaddubsw **saturates**, vpaddw **wraps**, vpmaddwd and vpdpbusd are **exact**.
+// window is regular. Weights, bias and multipliers are laid out when the step is built, in the order in which the row
+// says that channels lie in its registers (base/order.h). What overflows how is declared by the row's register in
+// rows.inc: vpmaddubsw **saturates**, vpaddw **wraps**, vpmaddwd and vpdpbusd are **exact**.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +14,8 @@
 
 namespace oaq {
 
-// A line of outputs of one tile of channels. Offsets of the members are known to generate.py.
+// A line of outputs of one tile of channels. Generated loops know where members begin: kernels.cc includes the
+// generator's own word for each, as checks.
 struct DepthwiseCall {
   // For the first output: of a square window the first pixel on each of its lines, which the others follow; of any
   // window the pixel under each tap of each step, in execution order.
@@ -39,16 +37,12 @@ struct DepthwiseCall {
   Way way;
   const std::int16_t* words;  // for words, laid out: multipliers, then biases
 };
-static_assert(offsetof(DepthwiseCall, sums) == 72 && offsetof(DepthwiseCall, hi) == 88 &&
-              offsetof(DepthwiseCall, way) == 104 && offsetof(DepthwiseCall, words) == 112);
 using DepthwiseSums = void (*)(const DepthwiseCall*);
 
 // Pixels of a tile, `stride` bytes apart where they come from, one after another where they go.
 using CopyPixels = void (*)(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
 
 struct DepthwiseKernel {
-  int lanes;         // s32 lanes of a register; 0: channels in their own order
-  bool is_narrow;    // sums have 16 bits until they are spilled
   int weight_bytes;  // 1, or 2 where weights are widened beforehand
   CopyPixels copy;
   DepthwiseSums any;    // whatever the window and the order of its steps
@@ -60,12 +54,5 @@ struct DepthwiseKernel {
 
 // Throws std::invalid_argument for a row without one.
 const DepthwiseKernel& depthwise_kernel(const Row& row);
-
-void copy_pixels_avx2(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
-void copy_pixels_avx512(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
-void depthwise_avx2_acc16(const DepthwiseCall* call);
-void depthwise_avx2_exact(const DepthwiseCall* call);
-void depthwise_avx512bw_acc16(const DepthwiseCall* call);
-void depthwise_vnni(const DepthwiseCall* call);
 
 }  // namespace oaq

@@ -25,6 +25,7 @@ class Conv2d : public Step {
   void move_weights(std::uint8_t* to) override;
   std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + operands_.scratch_bytes(); }
   Choices choices() const override { return {operands_.name(), counted(ways_)}; }
+  Isas isas() const override { return included_in(row_.isa); }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
  private:
@@ -67,7 +68,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
       kernel_(gemm_kernel(*spec.row)),
       x_(spec.x),
       y_(spec.y),
-      operands_(spec, kernel_.most_rows),
+      operands_(spec),
       groups_(spec.groups),
       outputs_(spec.y.channels / spec.groups),
       group_tiles_(divided_up(spec.y.channels / spec.groups, spec.row->tile_n)),
@@ -91,8 +92,8 @@ Conv2d::Conv2d(const ConvSpec& spec)
   for (int group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
-  if (kernel_.requantizes && requant_.starts_from_zero()) choose_ways(reaches(spec, schedule_));
-  sums_bytes_ = static_cast<std::size_t>(kernel_.most_rows * row_.tile_n) * sizeof(std::int32_t);
+  if (row_.leaving.as_bytes && requant_.starts_from_zero()) choose_ways(reaches(spec, schedule_));
+  sums_bytes_ = static_cast<std::size_t>(row_.tile_m * row_.tile_n) * sizeof(std::int32_t);
   results_bytes_ = static_cast<std::size_t>(operands_.block_units() * operands_.unit() * row_.tile_n);
   results_bytes_ = (results_bytes_ + kLine - 1) / kLine * kLine;
 }
@@ -112,10 +113,9 @@ void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
         channel, static_cast<std::size_t>(columns), {bias_.data() + first, tile_n}, {reaches.data() + first, tile_n}};
     if (const auto words = word_multipliers(requant_, sums); !words.empty()) {
       ways_[i] = Way::kWords;
-      // Two registers packed into one: four of the first, four of the second, in every 128 bits. They are the vectors
-      // of one position, or those of two.
-      const std::size_t half = columns * kernel_.parts > row_.tile_n ? tile_n / 2 : 0;
-      for (std::size_t at = 0; at < tile_n; ++at) words_[first + at] = words[at / 8 * 4 + at % 4 + at / 4 % 2 * half];
+      const bool whole = columns * row_.parts > row_.tile_n;
+      for (int at = 0; at < row_.tile_n; ++at)
+        words_[first + static_cast<std::size_t>(at)] = words[static_cast<std::size_t>(word_output(row_, at, whole))];
     } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
       ways_[i] = Way::kFloats;
       std::copy(floats.begin(), floats.end(), bias_.begin() + static_cast<std::ptrdiff_t>(first));
@@ -166,7 +166,7 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Par
     call.stride = block.stride;
     call.packed = weights_ + of.packed;
     call.next = kAhead;
-    if (block.lines * block.columns > kernel_.most_rows && tile + 1 < end)
+    if (block.lines * block.columns > row_.tile_m && tile + 1 < end)
       call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);
     const std::size_t first_piece = first_piece_[static_cast<std::size_t>(tile)];
     call.pieces = pieces_.data() + first_piece;
@@ -177,7 +177,7 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Par
     call.way = ways_[static_cast<std::size_t>(tile)];
     call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
     call.words = call.way == Way::kWords ? words_.data() + place : nullptr;
-    if (kernel_.requantizes && requant_.is_below_one())
+    if (row_.leaving.as_bytes && requant_.is_below_one())
       run_tile(call, block, y, made, scratch + sums_bytes_);
     else
       sum_tile(call, block, y, made);
@@ -188,11 +188,11 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Par
 // would waste registers.
 void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile,
                       std::uint8_t* results) const {
-  const int part = divided_up(tile.columns * kernel_.parts, row_.tile_n);
-  const bool whole = tile.columns * kernel_.parts == part * row_.tile_n;  // else kernels write more than exists
+  const int part = divided_up(tile.columns * row_.parts, row_.tile_n);
+  const bool whole = tile.columns * row_.parts == part * row_.tile_n;  // else kernels write more than exists
   std::uint8_t* to = whole ? y + tile.channel : results;
   call.y_stride = whole ? y_.channels : row_.tile_n;
-  const int groups = divided_up(block.columns, kernel_.most_rows), height = block.columns / groups;
+  const int groups = divided_up(block.columns, row_.tile_m), height = block.columns / groups;
   const int taller = block.columns % groups;
   int column = 0;
   for (const auto& [rows, count] : {std::pair{height + 1, taller}, std::pair{height, groups - taller}}) {
@@ -215,11 +215,11 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const
 
 // The same where the kernel leaves s32 sums.
 void Conv2d::sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const {
-  const int part = divided_up(tile.columns * kernel_.parts, row_.tile_n);
+  const int part = divided_up(tile.columns * row_.parts, row_.tile_n);
   call.y = nullptr;
   for (int line = 0; line < block.lines; ++line)
-    for (int row = 0; row < block.columns; row += kernel_.most_rows) {
-      const int rows = std::min(kernel_.most_rows, block.columns - row);
+    for (int row = 0; row < block.columns; row += row_.tile_m) {
+      const int rows = std::min(row_.tile_m, block.columns - row);
       call.x = block.x + line * block.line + row * block.stride;
       call.groups = call.lines = 1;
       kernel_.shape(part, rows)(&call);

@@ -14,7 +14,7 @@
 
 namespace oaq {
 
-// What becomes of a run's sums after a piece. Known to generate.py by their numbers.
+// What becomes of a run's sums after a piece. Generated loops know the numbers; kernels.cc checks them.
 enum class After : std::int32_t {
   kAdd = 0,    // they are added to what is in memory
   kGoOn = 1,   // the run goes on in the next piece
@@ -28,7 +28,7 @@ struct Piece {
   After after;
 };
 
-// Offsets of the members are known to generate.py.
+// Generated loops know where members begin: kernels.cc includes the generator's own word for each, as checks.
 struct GemmCall {
   const std::uint8_t* x;  // moved on by every group of rows
   std::int64_t stride;
@@ -54,20 +54,20 @@ struct GemmCall {
   std::int64_t x_jump;        // added to x and y between a line's last group and the next line's first
   std::int64_t y_jump;
 };
-static_assert(offsetof(GemmCall, y) == 56 && offsetof(GemmCall, hi) == 88 && offsetof(GemmCall, next) == 104 &&
-              offsetof(GemmCall, addend) == 112 && offsetof(GemmCall, words) == 120 &&
-              offsetof(GemmCall, y_jump) == 152 && sizeof(Piece) == 12);
 using GemmSums = void (*)(GemmCall*);
 
 // The functions of one table row. `sums[part - 1][rows - 1]` computes the first `part / parts` of a tile's outputs.
 struct GemmKernel {
   int most_rows;
-  int parts;
-  bool requantizes;  // float32_half_even, into `y`
   const GemmSums* sums;
 
   GemmSums shape(int part, int rows) const { return sums[(part - 1) * most_rows + rows - 1]; }
 };
+
+// The array of a row's functions. Its symbol carries its size, so that C++ and a generator that disagree do not link.
+#define OAQ_GEMM_FUNCTIONS(functions, m, parts) oaq_gemm_##functions##_shapes_##m##x##parts
+#define OAQ_DECLARE_GEMM(functions, m, parts) \
+  extern "C" [[gnu::visibility("hidden")]] const oaq::GemmSums OAQ_GEMM_FUNCTIONS(functions, m, parts)[(m) * (parts)]
 
 // Throws std::invalid_argument for a row without one.
 const GemmKernel& gemm_kernel(const Row& row);

@@ -16,17 +16,17 @@ constexpr std::ptrdiff_t kFarthest = std::numeric_limits<std::int32_t>::max();  
 
 // Whether windows can be read where they are: what a line of one sees lies together and makes whole steps, and lines of
 // outputs divide into groups of rows that are tall enough.
-bool allows_lines(const ConvSpec& spec, int most_rows) {
+bool allows_lines(const ConvSpec& spec) {
   const Window& window = spec.window;
   const bool together = spec.groups == 1 && window.dilation[1] == 1;
-  const int groups = (spec.y.width + most_rows - 1) / most_rows;
+  const int tile_m = spec.row->tile_m, groups = (spec.y.width + tile_m - 1) / tile_m;
   return together && window.kernel[1] * spec.x.channels % spec.row->sums.step == 0 &&
-         4 * (spec.y.width / groups) >= 3 * most_rows;
+         4 * (spec.y.width / groups) >= 3 * tile_m;
 }
 
 }  // namespace
 
-Operands::Operands(const ConvSpec& spec, int most_rows)
+Operands::Operands(const ConvSpec& spec)
     : patches_(spec.window, spec.x, spec.y, spec.groups, *spec.row, spec.x_zero_point),
       height_(spec.y.height),
       width_(spec.y.width),
@@ -35,9 +35,9 @@ Operands::Operands(const ConvSpec& spec, int most_rows)
       stride_(spec.window.stride[1]),
       line_bytes_(spec.window.kernel[1] * spec.x.channels) {
   const int bytes = spec.packed.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
-  block_units_ = std::clamp(bytes / patches_.bytes() / most_rows, 1, kMostGroups) * most_rows;
+  block_units_ = std::clamp(bytes / patches_.bytes() / spec.row->tile_m, 1, kMostGroups) * spec.row->tile_m;
   if (patches_.direct()) return;
-  if (allows_lines(spec, most_rows)) lines_.emplace(spec.window, spec.x, spec.x_zero_point);
+  if (allows_lines(spec)) lines_.emplace(spec.window, spec.x, spec.x_zero_point);
   if (lines_ && lines_->bytes(1) > kFarthest) lines_.reset();
   if (!lines_) {
     scratch_bytes_ = static_cast<std::size_t>(block_units_) * patches_.stride() + kSlack;

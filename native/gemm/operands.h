@@ -30,7 +30,7 @@ struct Block {
 
 class Operands {
  public:
-  Operands(const ConvSpec& spec, int most_rows);
+  explicit Operands(const ConvSpec& spec);
 
   // Which of the three ways it is.
   std::string_view name() const { return lines_ ? "in lines" : patches_.direct() ? "direct" : "gathered"; }

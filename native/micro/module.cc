@@ -63,14 +63,14 @@ nb::list limits() {
   return made;
 }
 
-int most_rows(const std::string& row) { return gemm_kernel(usable_row(row, "gemm")).most_rows; }
+int most_rows(const std::string& row) { return usable_row(row, "gemm").tile_m; }
 
 // `calls` calls of a row's tallest tile; sums of the last stay in `sums`.
 double time_kernel(const std::string& name, const Operands& x, const Packed& packed, const Segments& segments,
                    const Sums& sums, std::int64_t calls) {
   const Row& row = usable_row(name, "gemm");
   const GemmKernel& kernel = gemm_kernel(row);
-  const auto rows = static_cast<std::size_t>(kernel.most_rows), tile = static_cast<std::size_t>(row.tile_n);
+  const auto rows = static_cast<std::size_t>(row.tile_m), tile = static_cast<std::size_t>(row.tile_n);
   require(calls > 0, "a call at least");
   require(x.shape(0) == rows && sums.shape(0) == 2 * rows && sums.shape(1) == tile,
           "x of the kernel's rows; sums of twice as many, tile_n each: the second half is their bias");
@@ -97,7 +97,7 @@ double time_kernel(const std::string& name, const Operands& x, const Packed& pac
       call.sums = sums.data();
       call.bias = sums.data() + rows * tile;
       call.groups = call.lines = 1;
-      kernel.shape(kernel.parts, kernel.most_rows)(&call);
+      kernel.shape(row.parts, row.tile_m)(&call);
     }
   });
 }

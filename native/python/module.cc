@@ -12,7 +12,6 @@
 #include <variant>
 
 #include "base/table.h"
-#include "gemm/gemm.h"
 #include "python/steps.h"
 #include "requantize/in_words.h"
 #include "session/session.h"
@@ -23,6 +22,13 @@ namespace nb = nanobind;
 namespace oaq::python {
 namespace {
 
+nb::tuple names_of(Isas isas) {
+  nb::list names;
+  for (const InstructionSet& set : instruction_sets())
+    if (isas & bit(set.isa)) names.append(nb::str(set.name.data(), set.name.size()));
+  return nb::tuple(names);
+}
+
 nb::list kernel_table() {
   nb::list table;
   for (const Row& row : rows()) {
@@ -32,9 +38,9 @@ nb::list kernel_table() {
     entry["family"] = text(row.family);
     entry["isa"] = text(name_of(row.isa));
     entry["tile_n"] = row.tile_n;
-    const bool gemm = row.family == "gemm";  // other families compute one position at a time, all of a tile
-    entry["tile_m"] = gemm ? gemm_kernel(row).most_rows : 1;
-    entry["parts"] = gemm ? gemm_kernel(row).parts : 1;
+    entry["includes"] = names_of(included_in(row.isa) & ~bit(row.isa));
+    entry["tile_m"] = row.tile_m;
+    entry["parts"] = row.parts;
     entry["step"] = row.sums.step;
     entry["lanes"] = row.sums.lanes;
     entry["group"] = row.sums.group;
@@ -42,7 +48,8 @@ nb::list kernel_table() {
     entry["overflow"] = text(name_of(row.sums.overflow));
     entry["group_overflow"] = text(name_of(row.sums.group_overflow));
     entry["max_run"] = row.sums.max_run ? nb::cast(row.sums.max_run) : nb::none();
-    entry["x_range"] = nb::make_tuple(row.x.lo, row.x.hi);
+    entry["shift"] = row.x.shift;
+    entry["x_range"] = nb::make_tuple(row.x.range.lo, row.x.range.hi);
     entry["w_range"] = nb::make_tuple(row.w.lo, row.w.hi);
     entry["available"] = runs(row.isa);
     table.append(entry);
@@ -52,8 +59,8 @@ nb::list kernel_table() {
 
 std::vector<std::string> cpu_isas() {
   std::vector<std::string> names;
-  for (Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512bw, Isa::kVnni})
-    if (runs(isa)) names.emplace_back(name_of(isa));
+  for (const InstructionSet& set : instruction_sets())
+    if (runs(set.isa)) names.emplace_back(set.name);
   return names;
 }
 
@@ -134,7 +141,7 @@ NB_MODULE(_native, module) {
   using namespace oaq::python;
   module.doc() = "Native kernels of oaq.";
   module.def("kernel_table", &kernel_table, "Every row compiled in: its contract, and whether this CPU runs it.");
-  module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, ascending.");
+  module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, each after those that it includes.");
   module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
              nb::arg("zero_point"), nb::arg("clamp"),

@@ -45,6 +45,7 @@ void Session::check(const Place& place) const {
 void Session::add(std::unique_ptr<Step> step) {
   if (finished_) throw std::invalid_argument("the session is finished; no step can be added");
   scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes());
+  isas_ |= step->isas();
   steps_.push_back(std::move(step));
 }
 
@@ -102,6 +103,7 @@ void Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& in
 
 void Session::run_steps(int thread, int threads) {
   using Clock = std::chrono::steady_clock;
+  const ThreadState state(isas_);
   std::uint8_t* scratch = scratch_.data() + scratch_bytes_ * static_cast<std::size_t>(thread);
   Clock::time_point start = Clock::now();
   for (std::size_t i = 0; i < steps_.size(); ++i) {

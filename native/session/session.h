@@ -53,6 +53,7 @@ class Session {
   std::vector<std::int64_t> nanoseconds_;
   AlignedVector<std::uint8_t> scratch_;
   std::size_t scratch_bytes_ = 0;
+  Isas isas_ = 0;  // of all steps
   bool finished_ = false;
   Threads threads_;
 };

@@ -3,18 +3,38 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "steps/add_avx2.h"
+#include "steps/add.h"
 #include "steps/steps.h"
 
 namespace oaq {
 namespace {
+
+struct AddEntry {
+  std::string_view row;
+  AddVectors vectors;
+};
+
+constexpr AddEntry kAdds[] = {
+#define ADD(name, isa, function) {#name, function},
+#define GEMM(...)
+#define DEPTHWISE(...)
+#define OTHER(...)
+#include "rows.inc"
+};
+
+// Null for a row that adds one by one.
+AddVectors add_vectors(const Row& row) {
+  for (const AddEntry& entry : kAdds)
+    if (entry.row == row.name) return entry.vectors;
+  throw std::invalid_argument("no kernel adds by " + std::string(row.name));
+}
 
 constexpr float kLargestScale = 1 << 21;  // two products of it and an operand's 255 fit s32
 
 class Add : public Step {
  public:
   Add(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
-      : a_(a), b_(b), y_(y), output_(output), vector_(false) {
+      : a_(a), b_(b), y_(y), output_(output) {
     how_ = {1,
             1,
             a_zero,
@@ -25,7 +45,7 @@ class Add : public Step {
     if (output.multipliers.is_fixed()) return;
     how_.a_scale = output.multipliers.scale[0];
     how_.b_scale = output.multipliers.scale[1];
-    vector_ = row.isa == Isa::kAvx2 && std::max(how_.a_scale, how_.b_scale) <= kLargestScale;
+    if (std::max(how_.a_scale, how_.b_scale) <= kLargestScale) vectors_ = add_vectors(row);
   }
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
@@ -33,10 +53,7 @@ class Add : public Step {
     const std::uint8_t *a = arena + a_.offset + share.begin, *b = arena + b_.offset + share.begin;
     std::uint8_t* y = arena + y_.offset + share.begin;
     const auto count = static_cast<std::size_t>(share.end - share.begin);
-    std::size_t done = 0;
-#ifdef OAQ_X86
-    if (vector_) done = add_avx2(a, b, count, how_, y);
-#endif
+    std::size_t done = vectors_ ? vectors_(a, b, count, how_, y) : 0;
     for (; done < count; ++done) y[done] = one(a[done] - how_.a_zero, b[done] - how_.b_zero);
   }
 
@@ -57,7 +74,7 @@ class Add : public Step {
 
   Place a_, b_, y_;
   Output output_;
-  bool vector_;
+  AddVectors vectors_ = nullptr;
   AddNumbers how_;
 };
 

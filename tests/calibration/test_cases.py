@@ -18,7 +18,7 @@ from oaq.errors import ConfigError
 from oaq.kernels.cost import memory_of
 from oaq.kernels.cost_files import load_costs, save_costs
 from oaq.kernels.cpu import cpu_name
-from oaq.kernels.table import KernelRow, native_rows
+from oaq.kernels.table import KernelRow, ascending, native_rows
 from oaq.kernels.work import KINDS, Memory
 from oaq.program import ops
 from oaq.report.build import macs
@@ -28,7 +28,7 @@ NARROW = [row for row in HERE if row.accumulator is not None and not row.accumul
 
 
 def others(row: KernelRow) -> list[KernelRow]:
-    return sorted((one for one in HERE if one.family != row.family), key=lambda one: one.rank)
+    return ascending(one for one in HERE if one.family != row.family)
 
 
 def small(row: KernelRow, count: int = 4) -> list[Case]:

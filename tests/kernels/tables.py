@@ -7,6 +7,8 @@ from typing import Any
 from oaq.kernels.packing import FAMILIES
 from oaq.kernels.table import KernelRow, row_from_native
 
+LINE = ("scalar", "avx2", "avx512bw", "vnni")
+"""Each of these instruction sets includes those before it."""
 EXACT = {"bits": 32, "overflow": "exact", "group": 1, "group_overflow": "exact", "lanes": 1}
 
 
@@ -30,6 +32,8 @@ def entry(name: str, **changes: object) -> dict[str, Any]:
         "x_range": (0, 255),
         "w_range": (-128, 127),
         "available": isa != "avx512bw",
+        "includes": LINE[: LINE.index(isa)],
+        "shift": 0,
         **changes,
     }
 

@@ -13,12 +13,13 @@ from oaq.errors import NoKernel
 from oaq.kernels import sixteen_bit
 from oaq.kernels.cost import CostTable, LayerCost, Predictor, limit, one_run, predict_layer_cost, relative
 from oaq.kernels.cost_files import shipped_costs
+from oaq.kernels.facts import facts_of
 from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Memory, Site, other_work, sum_work
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.spill import RunCount
 from oaq.program import ops
-from tests.kernels.tables import TABLE
+from tests.kernels.tables import LINE, TABLE
 
 ROWS = {row.name: row for row in TABLE}
 ACC16 = ROWS["gemm_u8s8_avx2_acc16"]
@@ -173,16 +174,20 @@ TIMED = CostTable(
         "gemm_u8s8_vnni": {"steps": 3.0},
     },
     {},
+    facts={name: facts_of(row) for name, row in ROWS.items()},
 )
 
 
 def test_a_row_nobody_timed_costs_what_the_most_similar_one_does() -> None:
-    def like(name: str, isa: str) -> dict[str, float]:
-        return dict(TIMED.of(replace(ACC16, name=name, isa=isa)))
+    def like(row: KernelRow) -> dict[str, float]:
+        return dict(TIMED.of(row))
 
-    assert like("gemm_u8s8_avx2_acc16", "avx2") == {"steps": 1.0}
-    assert like("gemm_u8s8_neon_acc16", "neon") == {"steps": 2.0, "turns": 6.0}  # unknown ISAs rank after all known
-    assert like("gemm_u8s8_scalar", "scalar") == {"steps": 1.0}
+    assert like(ACC16) == {"steps": 1.0}
+    neon = replace(ACC16, name="any name", isa="neon", includes=frozenset({"scalar"}))
+    assert like(neon) == {"steps": 1.0}  # spills alike, and two instruction sets differ
+    amx = replace(ROWS["gemm_u8s8_vnni"], name="other", isa="amx", includes=frozenset({*LINE}))
+    assert like(amx) == {"steps": 3.0}
+    assert like(ROWS["gemm_u8s8_scalar"]) == {"steps": 3.0}  # the only one timed that never spills
     with pytest.raises(NoKernel, match="somebody's know no depthwise kernel; calibrate again"):
         TIMED.of(ROWS["depthwise_u8s8_avx2_acc16"])
 

@@ -18,9 +18,10 @@ from oaq.calibration.other_cases import other_cases
 from oaq.errors import ConfigError
 from oaq.kernels.cost import CostTable, memory_of
 from oaq.kernels.cpu import second_cache
+from oaq.kernels.facts import facts_of
 from oaq.kernels.plan import NodePlan
 from oaq.kernels.results import runs_one_by_one, words_share
-from oaq.kernels.table import KernelRow, native_rows
+from oaq.kernels.table import KernelRow, ascending, native_rows
 from oaq.kernels.work import Memory, Work, other_work, site_of, sum_work
 from oaq.overflow.spill import RunCount
 from oaq.program import ops
@@ -100,7 +101,7 @@ def _bytes(case: Case) -> int:
 
 
 def _courses(row: KernelRow, rows: Sequence[KernelRow]) -> Iterator[Course]:
-    others = sorted((one for one in rows if one.family != row.family), key=lambda one: one.rank)
+    others = ascending(one for one in rows if one.family != row.family)
     cases = cases_of(row)
     small = [case for case in cases[::WARM_SHARE] if _bytes(case) <= WARM_BYTES]
     for own in in_courses(cases, COLD_BYTES) + in_courses(small, WARM_BYTES):
@@ -134,4 +135,5 @@ def _table(fits: Mapping[str, Fit], cache: int) -> CostTable:
     here = environment()
     stamp = (("date", here.date), ("commit", here.commit), ("compiler", here.compiler), ("system", here.system))
     costs = {name: one.cost for name, one in fits.items()}
-    return CostTable(here.cpu, cache, costs, {name: one.median_error for name, one in fits.items()}, stamp)
+    facts = {row.name: facts_of(row) for row in native_rows() if row.name in fits}
+    return CostTable(here.cpu, cache, costs, {name: one.median_error for name, one in fits.items()}, stamp, facts)

@@ -62,8 +62,19 @@ KNOWN: Final[Mapping[str, Register]] = {
 """By name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; the same on tap pairs; smlal + smlal2; smull + smlal2."""
 
 
-EXACT: Final = ("_exact", "_vnni", "_scalar", "exact-s32")
-"""Ends of the names of rows that sum in s32 only; the 32-bit total covers them, whatever their step."""
+EXACT: Final = frozenset(
+    {
+        "gemm_u8s8_scalar",
+        "gemm_u8s8_avx2_exact",
+        "gemm_u8s8_vnni",
+        "depthwise_u8s8_scalar",
+        "depthwise_u8s8_avx2_exact",
+        "depthwise_u8s8_vnni",
+        "exact-s32",
+    }
+)
+"""Registers of s32 only, by whole name: scalar code, vpmaddwd on widened operands, vpdpbusd. The 32-bit total covers
+them, whatever their step; a name that is not here is trusted for nothing."""
 
 
 def register(plain: object, name: str) -> Register:
@@ -116,4 +127,4 @@ def contradicts(name: str, model: Register) -> str | None:
 
 
 def _is_exact(name: str, model: Register) -> bool:
-    return name.endswith(EXACT) and model.overflow == model.group_overflow == "exact"
+    return name in EXACT and model.overflow == model.group_overflow == "exact"

@@ -10,7 +10,7 @@ def kernel_table() -> list:
     """Every row compiled in: its contract, and whether this CPU runs it."""
 
 def cpu_isas() -> list[str]:
-    """The instruction sets this CPU runs, ascending."""
+    """The instruction sets this CPU runs, each after those that it includes."""
 
 def build_info() -> dict:
     """Compiler, flags and sanitizer of this module."""

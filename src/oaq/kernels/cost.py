@@ -7,7 +7,7 @@ meaning; it proves nothing, and no figure of it can make a plan wrong, only slow
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, NoKernel
+from oaq.kernels.facts import RowFacts, facts_of
 from oaq.kernels.sixteen_bit import SIXTEEN_BIT
-from oaq.kernels.table import ISAS, KernelRow
+from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
@@ -35,6 +36,7 @@ class CostTable:
         rows: by row name, by kind of work; a kind that is not there costs nothing.
         error: by row name, median relative error of the fit on points it had not seen.
         stamp: (key, value) about how the table was made: compiler, commit, date.
+        facts: by row name, what a row that was not timed is compared with.
     """
 
     cpu: str
@@ -42,33 +44,28 @@ class CostTable:
     rows: Mapping[str, Mapping[str, float]]
     error: Mapping[str, float]
     stamp: tuple[tuple[str, str], ...] = ()
+    facts: Mapping[str, RowFacts] = field(default_factory=dict)
 
     def of(self, row: KernelRow) -> Mapping[str, float]:
         """The costs of ``row``; of the most similar row of its family if it was never timed.
 
-        Similar is: the same register first, then the nearest instruction set.
+        Similar is: a register spilled alike first, then the nearest instruction set (``facts``).
 
         Raises:
             NoKernel: no row of the family was timed.
         """
         if row.name in self.rows:
             return self.rows[row.name]
-        like = [name for name in self.rows if name.rpartition("_u8")[0] == row.family]
-        if not like:
+        timed = [name for name, facts in self.facts.items() if facts.family == row.family and name in self.rows]
+        if not timed:
             raise NoKernel(f"the costs of {self.cpu} know no {row.family} kernel; calibrate again (oaq calibrate)")
-        kind = row.name.rpartition("_")[2]
-        return self.rows[min(like, key=lambda name: (not name.endswith(f"_{kind}"), _apart(name, row.rank), name))]
+        own = facts_of(row)
+        return self.rows[min(timed, key=lambda name: (*own.distance(self.facts[name]), name))]
 
     def seconds(self, row: KernelRow, work: Work) -> float:
         """What ``work`` takes on ``row``."""
         costs = self.of(row)
         return sum(costs.get(kind, 0.0) * count for kind, count in work.items())
-
-
-def _apart(name: str, rank: int) -> int:
-    """Between the instruction set in a row's name and a rank."""
-    found = [ISAS.index(word) for word in name.split("_") if word in ISAS]
-    return abs((found[0] if found else len(ISAS)) - rank)
 
 
 @dataclass(frozen=True)

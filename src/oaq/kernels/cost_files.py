@@ -19,6 +19,7 @@ from typing import Any, Final
 from oaq.errors import FormatError
 from oaq.kernels.cost import CostTable
 from oaq.kernels.cpu import cpu_name
+from oaq.kernels.facts import facts_from_json, facts_to_json
 from oaq.kernels.work import KINDS
 from oaq.program.atomic import write_atomically
 
@@ -115,6 +116,7 @@ def to_json(table: CostTable) -> dict[str, Any]:
         "cache_bytes": table.cache,
         "stamp": dict(table.stamp),
         "median_error": error,
+        "rows": {name: facts_to_json(facts) for name, facts in sorted(table.facts.items())},
         "seconds": rows,
     }
 
@@ -158,4 +160,10 @@ def parse_costs(text: str, where: str) -> CostTable:
         raise refuse(f"'cache_bytes' is {cache_bytes}")
     stamp = tuple((str(key), str(value)) for key, value in take(document, "stamp", dict).items())
     error = numbers(take(document, "median_error", dict), "median_error")
-    return CostTable(take(document, "cpu", str), cache_bytes, made, error, stamp)
+    # Tables of earlier versions name their rows only; those are the shipped ones.
+    plain = take(document, "rows", dict) if "rows" in document else None
+    facts = shipped_costs().facts if plain is None else {name: facts_from_json(row) for name, row in plain.items()}
+    told = {name: row for name, row in facts.items() if row is not None}
+    if len(told) != len(facts):
+        raise refuse("'rows' gives family, isa, includes and spills of each row")
+    return CostTable(take(document, "cpu", str), cache_bytes, made, error, stamp, told)

@@ -14,7 +14,7 @@ from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of,
 from oaq.kernels.cost_files import Wanted, costs_wanted
 from oaq.kernels.packing import family, layout
 from oaq.kernels.results import runs_one_by_one, words_share
-from oaq.kernels.table import KernelRow, native_rows, rows_for
+from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for
 from oaq.kernels.work import Site, site_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
@@ -71,7 +71,7 @@ class Plan:
         program: what is run.
         proof: why it is safe.
         nodes: in execution order, one per node of the program.
-        isa: the best instruction set among the chosen rows.
+        isa: the best instruction set among the chosen rows; several that do not include one another are joined by "+".
         tier: the guarantee.
         costs: what the rows were chosen by; None for a plan made by hand.
     """
@@ -179,7 +179,7 @@ def plan(
     usable = _forced(usable, everything, rows)
     rules = _Rules(program, proof, usable, everything, predictor_of(program, known))
     nodes = tuple(_plan_node(node, rules) for node in program.nodes)
-    best = max((planned.row for planned in nodes), key=lambda row: row.rank).isa if nodes else "scalar"
+    best = best_isa([planned.row for planned in nodes])
     return Plan(program, proof, nodes, best, costs=known)
 
 
@@ -220,7 +220,7 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
     zero_points = tuple(spec.affine.zero_point for spec in program.specs(node))
     shapes = [spec.shape for spec in program.specs(node)]
     if not isinstance(node.op, ops.Conv2d | ops.Linear):
-        row = max(candidates, key=lambda candidate: candidate.rank)
+        row = best_row(candidates)
         cost = rules.time.other(row, node.op, shapes, y.shape)
         return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, cost=cost, cost_without_spills=cost)
     words = words_share(node.op, y, proof[node.name].folded_bias)

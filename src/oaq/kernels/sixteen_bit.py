@@ -13,28 +13,29 @@ from typing import Final
 
 from oaq.kernels.table import KernelRow
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, EXACT_S32, Accumulator
-from oaq.numerics.ranges import IntRange
+from oaq.numerics.formats import S8, U8
 
 TILE: Final = 16
 DEPTHWISE_TILE: Final = 32
+INCLUDES: Final = frozenset({"scalar"})
 
 
-def _row(name: str, accumulator: Accumulator, tile_m: int = 1) -> KernelRow:
-    family = name.split("_")[0]
-    tile, parts = (TILE, 2) if family == "gemm" else (DEPTHWISE_TILE, 1)
-    return KernelRow(
-        name, family, "avx2", tile, accumulator, IntRange(0, 255), IntRange(-128, 127), False, tile_m, parts
-    )
+def _gemm(name: str, accumulator: Accumulator, tile_m: int) -> KernelRow:
+    return KernelRow(name, "gemm", "avx2", TILE, accumulator, U8, S8, False, tile_m, 2, INCLUDES)
+
+
+def _depthwise(name: str, accumulator: Accumulator) -> KernelRow:
+    return KernelRow(name, "depthwise", "avx2", DEPTHWISE_TILE, accumulator, U8, S8, False, 1, 1, INCLUDES)
 
 
 GEMM: Final = (
-    _row("gemm_u8s8_avx2_acc16", AVX2_ACC16, 6),
-    _row("gemm_u8s8_avx2_acc32", AVX2_ACC32, 5),
-    _row("gemm_u8s8_avx2_exact", EXACT_S32, 2),
+    _gemm("gemm_u8s8_avx2_acc16", AVX2_ACC16, 6),
+    _gemm("gemm_u8s8_avx2_acc32", AVX2_ACC32, 5),
+    _gemm("gemm_u8s8_avx2_exact", EXACT_S32, 2),
 )
 DEPTHWISE: Final = (
-    _row("depthwise_u8s8_avx2_acc16", DEPTHWISE_ACC16),
-    _row("depthwise_u8s8_avx2_exact", replace(EXACT_S32, step=DEPTHWISE_ACC16.step)),
+    _depthwise("depthwise_u8s8_avx2_acc16", DEPTHWISE_ACC16),
+    _depthwise("depthwise_u8s8_avx2_exact", replace(EXACT_S32, step=DEPTHWISE_ACC16.step)),
 )
 SIXTEEN_BIT: Final[Mapping[str, KernelRow]] = MappingProxyType({"gemm": GEMM[0], "depthwise": DEPTHWISE[0]})
 """The rows whose seconds without a spill are the measure of a network: budget 1.0."""

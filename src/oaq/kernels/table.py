@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,8 +16,6 @@ from oaq.errors import NoKernel
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 
-ISAS: Final = ("scalar", "avx2", "avx512bw", "vnni")
-"""Instruction sets, each of which includes those before it."""
 ISA_VARIABLE: Final = "OAQ_ISA"
 SUMMING: Final = ("gemm", "depthwise")
 """Families whose rows sum products in a declared register."""
@@ -34,9 +32,11 @@ class KernelRow:
         tile_n: outputs that share a schedule.
         accumulator: the register its inner loop sums in; None where nothing narrower than s32 is summed and no
             weights are read.
-        x_range: operands it accepts, as loaded.
+        x_range: operands it accepts, as it multiplies them.
         w_range: weights it accepts.
         available: this CPU has the instructions.
+        includes: the other instruction sets that come with ``isa``, whatever includes them in turn.
+        shift: what it subtracts from a u8 in memory: it multiplies u8 - shift. 0 for raw u8, 128 for s8.
         tile_m: positions computed together.
         parts: a tile whose last outputs are missing may be computed in so many equal parts.
     """
@@ -51,11 +51,8 @@ class KernelRow:
     available: bool
     tile_m: int = 1
     parts: int = 1
-
-    @property
-    def rank(self) -> int:
-        """Position of its instruction set; unknown ones rank after all known."""
-        return ISAS.index(self.isa) if self.isa in ISAS else len(ISAS)
+    includes: frozenset[str] = frozenset()
+    shift: int = 0
 
 
 def row_from_native(entry: Mapping[str, Any]) -> KernelRow:
@@ -84,6 +81,8 @@ def row_from_native(entry: Mapping[str, Any]) -> KernelRow:
         bool(entry["available"]),
         int(entry["tile_m"]),
         int(entry["parts"]),
+        frozenset(entry["includes"]),
+        int(entry["shift"]),
     )
 
 
@@ -97,7 +96,7 @@ def native_rows() -> tuple[KernelRow, ...]:
 
 
 def cpu_isas() -> tuple[str, ...]:
-    """The instruction sets this CPU runs, ascending.
+    """The instruction sets this CPU runs, each after those that it includes.
 
     Raises:
         NoKernel: the native module is not built.
@@ -120,21 +119,46 @@ def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = Fal
     usable = tuple(row for row in table if foreign or row.available)
     if asked is None:
         return usable
-    known = sorted({row.isa for row in table}, key=_rank)
-    if asked not in known:
-        raise NoKernel(f"there are kernels for {', '.join(known)}; none for {asked!r}")
-    if asked not in {row.isa for row in usable}:
-        have = sorted({row.isa for row in usable}, key=_rank)
+    names = isas_of(table)
+    if asked not in names:
+        raise NoKernel(f"there are kernels for {', '.join(names)}; none for {asked!r}")
+    if asked not in isas_of(usable):
         source = "isa" if isa is not None else ISA_VARIABLE
         raise NoKernel(
-            f"{source} asks for {asked}, which this CPU lacks: it runs {', '.join(have)}. Choose one of those; to plan "
-            "for another machine, pass its table"
+            f"{source} asks for {asked}, which this CPU lacks: it runs {', '.join(isas_of(usable))}. Choose one of "
+            "those; to plan for another machine, pass its table"
         )
-    return tuple(row for row in usable if row.isa == asked or (row.isa in ISAS and _rank(row.isa) <= _rank(asked)))
+    allowed = {asked}.union(*(row.includes for row in usable if row.isa == asked))
+    return tuple(row for row in usable if row.isa in allowed)
 
 
-def _rank(isa: str) -> int:
-    return ISAS.index(isa) if isa in ISAS else len(ISAS)
+def isas_of(table: Iterable[KernelRow]) -> tuple[str, ...]:
+    """The instruction sets of the rows, by name, each after those that it includes."""
+    included = {row.isa: row.includes for row in table}
+    return tuple(sorted(included, key=lambda isa: (len(included[isa]), isa)))
+
+
+def ascending(rows: Iterable[KernelRow]) -> list[KernelRow]:
+    """The rows, each after all whose instruction set its own includes; otherwise in their order."""
+    return sorted(rows, key=lambda row: len(row.includes))
+
+
+def best_row(rows: Sequence[KernelRow]) -> KernelRow:
+    """The first of the rows whose instruction set no other row's includes.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    if not rows:
+        raise ValueError("there are no rows to choose from")
+    included = frozenset[str]().union(*(row.includes for row in rows))
+    return next(row for row in rows if row.isa not in included)
+
+
+def best_isa(rows: Sequence[KernelRow]) -> str:
+    """The instruction sets that no other row's includes, joined by "+"; "scalar" for no rows."""
+    included = frozenset[str]().union(*(row.includes for row in rows))
+    return "+".join(sorted({row.isa for row in rows} - included)) or "scalar"
 
 
 def _native() -> Any:  # noqa: ANN401  (the module has no type before it is built)

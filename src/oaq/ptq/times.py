@@ -13,7 +13,9 @@ import numpy as np
 from oaq.capture import graph as fg
 from oaq.kernels.cost import Predictor, predictor
 from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.facts import best_of_family
 from oaq.kernels.packing import family
+from oaq.kernels.sixteen_bit import INCLUDES
 from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Shape, Site, image
 from oaq.numerics.ranges import IntRange
@@ -55,8 +57,11 @@ def channels_last(shape: Shape) -> Shape:
 def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float:
     y = channels_last(graph.shapes[node.output])
     op = _integer_op(node.op, y, len(node.inputs))
-    isa = "avx2" if f"{family(op)}_u8_avx2" in time.costs.rows else "scalar"
-    row = KernelRow(f"{family(op)}_u8_{isa}", family(op), isa, 1, None, WEIGHTLESS, WEIGHTLESS, False)
+    kind, isas = family(op), {"avx2", *INCLUDES}
+    name = best_of_family(time.costs.facts, kind, isas)
+    if name is None:  # nothing timed: reshapes take no time, anything else is refused by the predictor
+        name = kind
+    row = KernelRow(name, kind, "avx2", 1, None, WEIGHTLESS, WEIGHTLESS, False, includes=INCLUDES)
     return time.other(row, op, [channels_last(graph.shapes[name]) for name in node.inputs], y)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from oaq.errors import OaqError
 from oaq.kernels.packing import family
 from oaq.kernels.plan import Plan, plan
-from oaq.kernels.table import ISAS, KernelRow
+from oaq.kernels.table import KernelRow, isas_of
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
@@ -60,7 +60,7 @@ class Attempt:
 
 def isa_attempts(case: Case, isas: Sequence[str], threads: Sequence[int], table: Sequence[KernelRow]) -> list[Attempt]:
     """The plan for each instruction set, as it would run, outputs compared; on a difference, every node."""
-    known = [isa for isa in ISAS if any(row.isa == isa for row in table)]
+    known = isas_of(table)
     found = [
         Attempt(Executor(f"isa {isa}", False, f"there are kernels for {', '.join(known)}"))
         for isa in isas

@@ -1,6 +1,11 @@
-#include "steps/add_avx2.h"
-
+// Add on AVX2.
+//
+//   terms   8 x float32   (a - a_zero) * a_scale    each product rounded once, half to even
+//   sums    8 x s32       rounded half to even       exact: scales are so small that no sum leaves s32
+//   bytes   32 x u8       packed through s16         **saturates** twice, which changes nothing that the clamp keeps
 #include <immintrin.h>
+
+#include "steps/add.h"
 
 namespace oaq {
 namespace {

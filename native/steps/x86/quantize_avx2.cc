@@ -1,3 +1,5 @@
+// Rounding of inputs on AVX2: the compiler vectorizes the block, 8 x float32 at a time, with the operations of
+// quantize_block.h in their order, so that every integer is the scalar one. Images are interleaved 16 pixels at a time.
 #include <immintrin.h>
 
 #include "steps/quantize_block.h"

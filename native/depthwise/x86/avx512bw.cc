@@ -1,8 +1,14 @@
+// Depthwise row on AVX-512BW, 64 channels at a time, any window (x86/lines.h). Registers, per tile:
+//
+//   low, high   32 x s16   pairs of taps, summed over the pairs of a run
+//                          vpmaddubsw  **saturates**  contract: |pair| proved < 2^15
+//                          vpaddw      **wraps**      contract: a run's final lane proved in s16
+//   a, b, c, d  16 x s32   lanes spilled and added to the bias: vpmaddwd, vpsrad, vpaddd  **exact**
 #include <immintrin.h>
 
 #include "depthwise/depthwise.h"
-#include "depthwise/lines.h"
-#include "depthwise/rows_avx512.h"
+#include "depthwise/x86/lines.h"
+#include "depthwise/x86/rows_avx512.h"
 
 namespace oaq {
 namespace {

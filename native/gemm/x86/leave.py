@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tile import (
+from gemm.x86.tile import (
     ADDEND,
     BASES,
     FLOATS,
@@ -26,14 +26,14 @@ from tile import (
 
 def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
-    if tile.how.spill is None:
+    if tile.arithmetic.spill is None:
         return
-    if tile.how.ones == "spill":
+    if tile.arithmetic.ones == "spill":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
     for row in range(tile.rows):
         for v in range(tile.vectors):
             sums = tile.sums(row, v)
-            yield from tile.how.spill(tile, row, v)
+            yield from tile.arithmetic.spill(tile, row, v)
             yield f"vpaddd {row * row_bytes + v * tile.bytes}({addend}), {sums}, {sums}"
 
 

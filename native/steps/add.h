@@ -1,3 +1,4 @@
+// Add as vector rows compute it: the numbers they are given, and their functions.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,11 @@ struct AddNumbers {
   std::uint8_t clamp_lo, clamp_hi;
 };
 
-// Whole vectors of 32; returns how many values it did.
+// Adds whole vectors; returns how many values it did.
+using AddVectors = std::size_t (*)(const std::uint8_t* a, const std::uint8_t* b, std::size_t count,
+                                   const AddNumbers& how, std::uint8_t* y);
+
+// For a CPU with AVX2: 32 at a time.
 std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& how,
                      std::uint8_t* y);
 

@@ -1,4 +1,7 @@
-"""What the generated loops share: offsets in a call, the arithmetic of a row, a register shape and its addresses."""
+"""What the generated loops share: offsets in a call, the arithmetic of a row, a register shape and its addresses.
+
+The build compares every offset and number written here with gemm.h and ways.h (``checks`` in generate.py).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,54 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from rows import rows
+
+TABLE = rows("GEMM")
+"""Lines of rows.inc."""
 X, STRIDE, PACKED, PIECES, COUNT, SUMS, BIAS, Y, Y_STRIDE, SCALE, GROUPS = range(0, 88, 8)
 HI, ZERO, LO, WAY = range(88, 104, 4)
 NEXT, ADDEND, WORDS = 104, 112, 120
 LINE_GROUPS, LINES, X_JUMP, Y_JUMP = range(128, 160, 8)
+CALL = {
+    "x": X,
+    "stride": STRIDE,
+    "packed": PACKED,
+    "pieces": PIECES,
+    "piece_count": COUNT,
+    "sums": SUMS,
+    "bias": BIAS,
+    "y": Y,
+    "y_stride": Y_STRIDE,
+    "scale": SCALE,
+    "groups": GROUPS,
+    "hi": HI,
+    "zero": ZERO,
+    "lo": LO,
+    "way": WAY,
+    "next": NEXT,
+    "addend": ADDEND,
+    "words": WORDS,
+    "line_groups": LINE_GROUPS,
+    "lines": LINES,
+    "x_jump": X_JUMP,
+    "y_jump": Y_JUMP,
+}
+"""Where the members of GemmCall begin."""
 PIECE_STEPS, PIECE_AFTER, PIECE_BYTES = 4, 8, 12
+PIECE = {"first": 0, "steps": PIECE_STEPS, "after": PIECE_AFTER}
+"""Where the members of Piece begin."""
 ADD, GO_ON, BEGIN = range(3)
-"""After a piece: native/gemm/gemm.h."""
 GENERAL, FLOATS, IN_WORDS = range(3)
-"""Ways from sums to bytes: native/requantize/ways.h."""
+NUMBERS = {
+    "After::kAdd": ADD,
+    "After::kGoOn": GO_ON,
+    "After::kBegin": BEGIN,
+    "Way::kGeneral": GENERAL,
+    "Way::kFloats": FLOATS,
+    "Way::kWords": IN_WORDS,
+    "sizeof(Piece)": PIECE_BYTES,
+}
+"""After a piece; ways from sums to bytes."""
 BASES = ("%r9", "%r10", "%r11", "%rax")
 
 
@@ -23,9 +65,8 @@ class Arithmetic:
     """How one step of a row is summed.
 
     Attributes:
-        name: of the table row, without "gemm_u8s8_".
+        functions: stem of the row's functions in rows.inc.
         register: "ymm" or "zmm".
-        rows: most rows of x a tile may have; registers decide.
         step: instructions of one step on row ``r``, given its address and whether sums begin with it.
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
@@ -34,40 +75,44 @@ class Arithmetic:
         ones: where s16 ones are needed.
     """
 
-    name: str
+    functions: str
     register: str
-    rows: int
     accumulators: int
     load: Callable[[Tile], Iterator[str]]
     step: Callable[[Tile, int, str, bool], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]] | None
     ones: Literal["", "step", "spill"] = ""
 
+    @property
+    def rows(self) -> int:
+        """Most rows of x a tile may have; registers decide, and rows.inc says it."""
+        return int(TABLE[self.functions]["m"])
+
 
 @dataclass(frozen=True)
 class Tile:
     """One register shape: rows of x by vectors of outputs."""
 
-    how: Arithmetic
+    arithmetic: Arithmetic
     rows: int
     vectors: int
 
     @property
     def bytes(self) -> int:
         """Of one register."""
-        return 32 if self.how.register == "ymm" else 64
+        return 32 if self.arithmetic.register == "ymm" else 64
 
     def reg(self, index: int) -> str:
         """By number."""
-        return f"%{self.how.register}{index}"
+        return f"%{self.arithmetic.register}{index}"
 
     def acc(self, row: int, index: int) -> str:
         """The accumulators come first."""
-        return self.reg(row * self.vectors * self.how.accumulators + index)
+        return self.reg(row * self.vectors * self.arithmetic.accumulators + index)
 
     def sums(self, row: int, vector: int) -> str:
         """Where a spill leaves the s32 sums."""
-        return self.acc(row, vector * self.how.accumulators)
+        return self.acc(row, vector * self.arithmetic.accumulators)
 
     def product(self, row: int, vector: int, first: bool) -> str:
         """Where a product goes: the last vector's may replace the operand; the first of a sum is the sum."""
@@ -77,7 +122,7 @@ class Tile:
 
     def free(self, index: int) -> str:
         """What the accumulators of the tallest tile leave."""
-        return self.reg(self.how.rows * 2 * self.how.accumulators + index)
+        return self.reg(self.arithmetic.rows * 2 * self.arithmetic.accumulators + index)
 
 
 def row_address(row: int, k: int) -> str:

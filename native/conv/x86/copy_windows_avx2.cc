@@ -1,3 +1,4 @@
+// Copies of windows on AVX2, 32 bytes at a time. Nothing is computed.
 #include <immintrin.h>
 
 #include "conv/copy_loop.h"

@@ -1,7 +1,14 @@
+// Depthwise rows on AVX2, 32 channels at a time, any window (x86/lines.h). Registers, per tile:
+//
+//   acc16   low, high   16 x s16   a[2t] * b[2t] + a[2t+1] * b[2t+1], summed over the pairs of a run
+//                                  vpmaddubsw  **saturates**  contract: |pair| proved < 2^15
+//                                  vpaddw      **wraps**      contract: a run's final lane proved in s16
+//   sums    a, b, c, d  8 x s32    lanes spilled and added to the bias: vpmaddwd, vpsrad, vpaddd  **exact**
+//   exact   a, b, c, d  8 x s32    pairs of operands widened to s16: vpmaddwd, vpaddd             **exact**
 #include <immintrin.h>
 
 #include "depthwise/depthwise.h"
-#include "depthwise/lines.h"
+#include "depthwise/x86/lines.h"
 
 namespace oaq {
 namespace {

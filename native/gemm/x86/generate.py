@@ -1,6 +1,6 @@
 """Write the inner loops of the x86 matrix rows: one template per arithmetic, for every register shape.
 
-    python generate.py gemm_x86.S
+    cd native && python -m gemm.x86.generate gemm_x86.S gemm_checks.inc
 
 Each function computes ``rows x (vectors * outputs per vector)`` outputs of one tile, run by run of pieces, for as many
 groups of rows as ``GemmCall`` in gemm.h asks for, and requantizes them where they are, in registers. Compilers move
@@ -30,25 +30,29 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from arithmetic import ROWS
-from epilogue import added_sums, finish
-from tile import (
+from gemm.x86.leave import added_sums, finish
+from gemm.x86.step import ROWS
+from gemm.x86.tile import (
     ADD,
     BASES,
     BIAS,
+    CALL,
     COUNT,
     GO_ON,
     GROUPS,
     LINE_GROUPS,
     LINES,
     NEXT,
+    NUMBERS,
     PACKED,
+    PIECE,
     PIECE_AFTER,
     PIECE_BYTES,
     PIECE_STEPS,
     PIECES,
     STRIDE,
     SUMS,
+    TABLE,
     X_JUMP,
     Y_JUMP,
     Y_STRIDE,
@@ -58,6 +62,7 @@ from tile import (
     Y,
     row_address,
 )
+from rows import offset_checks, value_checks
 
 
 def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Iterator[str]:
@@ -66,9 +71,9 @@ def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Itera
     The first step of a run begins the sums instead of adding to them, unless they are s32 sums that go on from what
     was there before: runs are short, so that counts.
     """
-    yield from tile.how.load(tile)
+    yield from tile.arithmetic.load(tile)
     for row in range(tile.rows):
-        yield from tile.how.step(tile, row, row_address(row, 0), first)
+        yield from tile.arithmetic.step(tile, row, row_address(row, 0), first)
     if fetches:
         yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield from advance(tile)
@@ -107,10 +112,10 @@ def earlier_sums(tile: Tile) -> Iterator[str]:
 
 def start_run(tile: Tile) -> Iterator[str]:
     """Begin its sums, with the first step of its first piece where sums are narrow."""
-    if tile.how.spill is None:
+    if tile.arithmetic.spill is None:
         yield from earlier_sums(tile)
     yield from start_piece(tile)
-    if tile.how.spill is not None:
+    if tile.arithmetic.spill is not None:
         yield from one_step(tile, first=True, fetches=True)
         yield "jz 3f"
 
@@ -128,7 +133,7 @@ def start_piece(tile: Tile) -> Iterator[str]:
 
 def ones(tile: Tile) -> Iterator[str]:
     """s16 ones in every lane, where a step needs them."""
-    if tile.how.ones == "step":
+    if tile.arithmetic.ones == "step":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(4)}"
 
 
@@ -263,33 +268,43 @@ def function(tile: Tile) -> Iterator[str]:
 
 def symbol(tile: Tile) -> str:
     """Of the function of one register shape."""
-    return f"oaq_gemm_{tile.how.name}_{tile.rows}x{tile.vectors}"
+    return f"oaq_gemm_{tile.arithmetic.functions}_{tile.rows}x{tile.vectors}"
 
 
-def table(how: Arithmetic) -> Iterator[str]:
-    """The row's functions: [vectors - 1][rows - 1]."""
-    name = f"oaq_gemm_{how.name}"
-    shapes = [symbol(Tile(how, rows, vectors)) for vectors in (1, 2) for rows in range(1, how.rows + 1)]
+def table(arithmetic: Arithmetic) -> Iterator[str]:
+    """The row's functions, [vectors - 1][rows - 1]; the symbol carries how many: gemm.h."""
+    shapes = [symbol(Tile(arithmetic, rows, vectors)) for vectors in (1, 2) for rows in range(1, arithmetic.rows + 1)]
+    name = f"oaq_gemm_{arithmetic.functions}_shapes_{arithmetic.rows}x2"
     yield f".p2align 3\n.hidden {name}\n.globl {name}\n.type {name}, @object\n.size {name}, {8 * len(shapes)}\n{name}:"
     yield from (f".quad {each}" for each in shapes)
 
 
+def checks() -> str:
+    """C++ that does not compile where gemm.h, ways.h or rows.inc is not what these loops take them to be."""
+    return offset_checks("GemmCall", CALL) + offset_checks("Piece", PIECE) + value_checks(NUMBERS)
+
+
 def main() -> None:
-    """Write the file named on the command line."""
+    """Write the two files named on the command line."""
+    for arithmetic in ROWS:
+        outputs, row = 2 * Tile(arithmetic, 1, 2).bytes // 4, TABLE[arithmetic.functions]
+        if (int(row["n"]), int(row["parts"])) != (outputs, 2):
+            raise SystemExit(f"rows.inc: {row['name']}: tiles of its loops are {outputs} outputs in 2 parts")
     lines = ["# Written by native/gemm/generate.py; not to be edited.", ".text"]
-    for how in ROWS:
+    for arithmetic in ROWS:
         for vectors in (1, 2):
-            for rows in range(1, how.rows + 1):
-                lines += function(Tile(how, rows, vectors))
+            for rows in range(1, arithmetic.rows + 1):
+                lines += function(Tile(arithmetic, rows, vectors))
     lines += [".section .rodata", ".p2align 6"]
     for lanes in (4, 2):  # quarter i of the result is dword i of every 128-bit lane
         order = (lane * 4 + quarter for quarter in range(4) for lane in range(lanes))
         lines.append(f"oaq_order{16 * lanes}: .long {', '.join(map(str, order))}")
     lines += ["oaq_ones: .short 1", '.section .data.rel.ro,"aw"']
-    for how in ROWS:
-        lines += table(how)
+    for arithmetic in ROWS:
+        lines += table(arithmetic)
     lines.append('.section .note.GNU-stack,"",@progbits')
     Path(sys.argv[1]).write_text("\n".join(lines) + "\n")
+    Path(sys.argv[2]).write_text(checks())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
+// Depthwise row on AVX-512 VNNI, 64 channels at a time, any window (x86/lines.h). Registers, per tile:
+//
+//   a, b, c, d  16 x s32   four taps at a time: vpdpbusd  **exact**  contract: totals proved in s32
 #include <immintrin.h>
 
 #include "depthwise/depthwise.h"
-#include "depthwise/lines.h"
-#include "depthwise/rows_avx512.h"
+#include "depthwise/x86/lines.h"
+#include "depthwise/x86/rows_avx512.h"
 
 namespace oaq {
 namespace {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tile import Arithmetic, Tile, row_address
+from gemm.x86.tile import Arithmetic, Tile, row_address
 
 UNDER_WAY = 3
 """Rows of a zmm step whose products wait at once to be added."""
@@ -75,7 +75,7 @@ def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
 def widen_x(tile: Tile) -> Iterator[str]:
     """The quads of all rows as s16, each in its own free register; weights are widened where they are used."""
     for row in range(tile.rows):
-        index = tile.how.rows * 4 + row
+        index = tile.arithmetic.rows * 4 + row
         yield f"vpbroadcastd {row_address(row, 0)}, %xmm{index}"
         yield f"vpmovzxbw %xmm{index}, {tile.reg(index)}"
 
@@ -90,7 +90,7 @@ def widened_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
         yield f"vpmovsxbw {part * 16}(%rsi), {weight}"
         for each in range(tile.rows):
             into = tile.acc(each, part) if first else product
-            yield f"vpmaddwd {tile.reg(tile.how.rows * 4 + each)}, {weight}, {into}"
+            yield f"vpmaddwd {tile.reg(tile.arithmetic.rows * 4 + each)}, {weight}, {into}"
             if not first:
                 yield f"vpaddd {into}, {tile.acc(each, part)}, {tile.acc(each, part)}"
 
@@ -109,10 +109,10 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 
 ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 6, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx2_acc32", "ymm", 5, 1, load_bytes, quad_sums, None, ones="step"),
-    Arithmetic("avx2_exact", "ymm", 2, 2, widen_x, widened_sums, spill_lanes),
-    Arithmetic("avx512bw_acc16", "zmm", 12, 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx512bw_acc32", "zmm", 12, 1, load_bytes, quad_sums, None, ones="step"),
-    Arithmetic("vnni", "zmm", 12, 1, load_bytes, dot_sums, None),
+    Arithmetic("avx2_acc16", "ymm", 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx2_acc32", "ymm", 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("avx2_exact", "ymm", 2, widen_x, widened_sums, spill_lanes),
+    Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
+    Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("vnni", "zmm", 1, load_bytes, dot_sums, None),
 )
