@@ -82,7 +82,7 @@ class Memory:
     cold: bool = False
 
     def far(self, touched: int) -> dict[str, float]:
-        """Of a node that reads and writes so many bytes."""
+        """Count the bytes a node touches beyond what the cache holds."""
         return {"far": float(max(touched - self.cache, 0))}
 
 
@@ -112,7 +112,7 @@ class Site:
 
     @property
     def positions(self) -> int:
-        """Of outputs, per sample."""
+        """Output positions of one sample."""
         return self.y[0] * self.y[1]
 
     @property
@@ -144,7 +144,7 @@ def image(shape: Shape) -> tuple[int, int, int]:
 
 
 def site_of(op: ops.Conv2d | ops.Linear, x: Shape, y: Shape, words: float = 0.0) -> Site:
-    """Of a node, given the shapes of its input and output, and the part of its results that leaves in 16 bits."""
+    """Describe a node from the shapes of its input and output, and the part of its results that leaves in 16 bits."""
     if isinstance(op, ops.Linear):
         return Site(image(x), image(y), words=words)
     return Site(image(x), image(y), op.kernel, op.stride, op.padding, op.dilation, op.groups, words)
