@@ -312,6 +312,10 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "permute": (lambda x: x.permute(0, 2, 3, 1), "permute"),
     "unequal windows": (nn.AdaptiveAvgPool2d(4), "unequal"),
     "channel shuffle": (lambda x: x.view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8), "5|shape"),
+    "max pools that step over the image": (
+        lambda x: F.max_pool2d(x[:, :, :1, :1], 2, 1, padding=1, dilation=2),
+        "step over the whole image of \\(1, 1\\): their result is minus infinity",
+    ),
     "pools that leave the image": (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode"),
     "a constant by x": (lambda x: 1.0 / x, "reciprocal|divided by"),
     "rounded division": (lambda x: x.div(0.5, rounding_mode="floor"), "rounding_mode='floor'"),

@@ -14,6 +14,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.program import ops
 from oaq.program.int_program import IntProgram
+from oaq.reference import run
 from tests.native.machine import ROWS, check, compare
 from tests.strategies import OPERATORS, Builder, programs_with_inputs
 
@@ -43,9 +44,15 @@ def test_whole_programs_on_every_instruction_set(isa: str) -> None:
 ADD_ROWS = [name for name, row in ROWS.items() if row.family == "add"]
 
 
+BEYOND_S32 = ((5e6, 5e6), (2.0**31, 1.0), (2.0**119, 2.0**119))
+"""Sums that leave s32 before they are clamped: the vector code must not be asked for them."""
+
+
 @pytest.mark.parametrize("row", ADD_ROWS)
 @pytest.mark.parametrize("zero_points", [(0, 0), (255, 255), (128, 3)])
-@pytest.mark.parametrize("factors", [(1.0, 1.0), (0.5, 0.5), (1e-6, 300.0), (2.0**21, 2.0**21), (3e6, 3e6)])
+@pytest.mark.parametrize(
+    "factors", [(1.0, 1.0), (0.5, 0.5), (1e-6, 300.0), (2.0**21, 2.0**21), (3e6, 3e6), *BEYOND_S32]
+)
 def test_every_pair_of_integers_added(row: str, zero_points: tuple[int, int], factors: tuple[float, float]) -> None:
     builder = Builder("add")
     a = builder.input((256, 256, 1), Affine(0.05, zero_points[0]))
@@ -69,3 +76,21 @@ def test_requantization_at_the_ends_of_s32() -> None:
     program = builder.finish()
     for isa in cpu_isas():
         compare(plan(program, isa), (np.array([[0] * 40, [255] * 40], np.uint8),))
+
+
+@pytest.mark.parametrize("lo", [0, 1, 55, 255])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (3, 1), (2, 4)])
+def test_a_max_pool_window_without_input_gives_the_least_of_its_tensor(size: tuple[int, int], lo: int) -> None:
+    empty = 0
+    for kernel, dilation in ((2, 2), (2, 3), (3, 3), (2, 5)):
+        if min(size) + 2 < (kernel - 1) * dilation + 1:
+            continue
+        builder = Builder("pool")
+        x = builder.input((*size, 37), Affine(1.0, lo), IntRange(lo, 255))
+        y = builder.add(ops.MaxPool((kernel, kernel), (1, 1), (1,) * 4, (dilation, dilation)), [x])
+        program = builder.finish()
+        image = np.full((1, *size, 37), 255, np.uint8)
+        compare(plan(program), (image,), 2)
+        empty += int((run(program, [image]).outputs[0] == lo).any() and lo < 255)
+        assert program.outputs == (y,)
+    assert empty or lo == 255

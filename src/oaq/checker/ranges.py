@@ -127,6 +127,37 @@ def _windows(size: int, kernel: int, stride: int, before: int, after: int) -> se
     return {max(0, min(start + kernel, size) - max(start, 0)) for start in starts}
 
 
+def _max_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
+    """The largest of what lies under each window, the least integer of ``y`` where nothing does."""
+    kernel, stride, dilation = (node.numbers(key, 2) for key in ("kernel", "stride", "dilation"))
+    top, bottom, left, right = node.numbers("padding", 4)
+    down, across = (
+        _meets(specs[0].shape[axis], (kernel[axis], stride[axis], dilation[axis]), around, y.shape[axis])
+        for axis, around in ((0, (top, bottom)), (1, (left, right)))
+    )
+    lo, hi = inputs[0].lo, inputs[0].hi
+    if not (down.any() and across.any()):
+        lo = hi = np.full_like(lo, y.lo)
+    elif not (down.all() and across.all()):
+        lo, hi = np.minimum(lo, y.lo), np.maximum(hi, y.lo)
+    return Range(*_clamp(np.stack([lo, hi]), y))
+
+
+def _meets(size: int, window: tuple[int, int, int], around: tuple[int, int], count: int) -> NDArray[np.bool_]:
+    """(count,) whether each window along an axis has a tap on the image.
+
+    The first tap that is not before the image either lies on it, or none does.
+    """
+    kernel, stride, dilation = window
+    if min(window) < 1 or min(around) < 0 or max(*window, *around) > LARGEST:
+        raise FormatError(f"a window {window} with padding {around} is none")
+    start = np.arange(-around[0], size + around[1] - (kernel - 1) * dilation, stride, dtype=np.int64)
+    if len(start) != count:
+        raise FormatError(f"{len(start)} windows along an axis, declared {count}")
+    tap = np.where(start < 0, (dilation - 1 - start) // dilation, 0)
+    return (tap < kernel) & (start + tap * dilation < size)
+
+
 def _global_avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     count = prod(specs[0].shape[:-1])
     if count * 255 >= 1 << 31:
@@ -183,7 +214,7 @@ _RULES = {
     "Lookup": _lookup,
     "AvgPool": _avg_pool,
     "GlobalAvgPool": _global_avg_pool,
-    "MaxPool": _same,
+    "MaxPool": _max_pool,
     "Resize": _same,
     "Pad": _pad,
     "Slice": _slice,

@@ -1,7 +1,8 @@
 """From the ranges of a node's inputs to the ranges of its output, channel by channel.
 
 Every operator is monotone in each input integer (multipliers are positive, roundings and clamps are monotone), so the
-ends of a range map to the ends of its image; Lookup and Mul, which are not, take the extremes of their true images.
+ends of a range map to the ends of its image; Lookup and Mul, which are not, take the extremes of their true images. A
+window is asked what it holds before anything is said of it: a maximum of nothing is no maximum.
 Derivation: ``docs/math/overflow.md``, section 4.
 """
 
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, UnsupportedOp
 from oaq.numerics.formats import S32
-from oaq.numerics.ranges import ChannelRanges
+from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.numerics.rounding import round_half_even, rounding_shift
 from oaq.program import ops
 from oaq.program.int_program import Node, TensorSpec
-from oaq.program.shapes import window_count
+from oaq.program.shapes import inputs_per_window, window_count
 
 Ranges = Sequence[ChannelRanges]
 Specs = Sequence[TensorSpec]
@@ -62,6 +63,8 @@ def output_ranges(node: Node, inputs: Ranges, specs: Specs, y: TensorSpec) -> Ch
         case ops.GlobalAvgPool():
             count = specs[0].shape[0] * specs[0].shape[1]
             return requantized(_window_sum(node, x, specs[0], count, count), op.requantize, y)
+        case ops.MaxPool():
+            return _max_pool(op, x, specs[0], y)
         case _:
             return _moved(node, x, specs[0], y)
 
@@ -103,7 +106,8 @@ def _concat(op: ops.Concat, inputs: Ranges, specs: Specs, y: TensorSpec) -> Chan
 def _avg_pool(node: Node, op: ops.AvgPool, x: ChannelRanges, spec: TensorSpec, y: TensorSpec) -> ChannelRanges:
     full = op.kernel[0] * op.kernel[1]
     whole: ChannelRanges | None = None
-    for inside in positions_inside(op, (spec.shape[0], spec.shape[1])):
+    rows, columns = inputs_per_axis(op, (spec.shape[0], spec.shape[1]))
+    for inside in sorted({down * across for down in set(rows) for across in set(columns)} - {0}):
         count = full if op.count_include_pad else inside
         total = _window_sum(node, x, spec, inside, full)
         part = requantized(total, single(op.requantize, count - 1), y)
@@ -113,15 +117,24 @@ def _avg_pool(node: Node, op: ops.AvgPool, x: ChannelRanges, spec: TensorSpec, y
     return whole
 
 
-def positions_inside(op: ops.AvgPool, size: tuple[int, int]) -> list[int]:
-    """Every number of image positions a window of the pool can cover."""
-    counts = window_count(size, op.kernel, op.stride, op.padding, (1, 1))
-    per_axis = []
-    for axis, before in ((0, op.padding[0]), (1, op.padding[2])):
-        first = np.arange(counts[axis]) * op.stride[axis] - before
-        covered = np.minimum(first + op.kernel[axis], size[axis]) - np.maximum(first, 0)
-        per_axis.append(np.unique(covered))
-    return sorted({int(rows) * int(columns) for rows in per_axis[0] for columns in per_axis[1]} - {0})
+def inputs_per_axis(op: ops.AvgPool | ops.MaxPool, size: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """How many rows of the image each row of windows holds, and how many columns each column of them."""
+    dilation = op.dilation if isinstance(op, ops.MaxPool) else (1, 1)
+    counts = window_count(size, op.kernel, op.stride, op.padding, dilation)
+    rows, columns = (
+        inputs_per_window(size[axis], counts[axis], (op.kernel[axis], op.stride[axis], dilation[axis], before))
+        for axis, before in ((0, op.padding[0]), (1, op.padding[2]))
+    )
+    return rows, columns
+
+
+def _max_pool(op: ops.MaxPool, x: ChannelRanges, spec: TensorSpec, y: TensorSpec) -> ChannelRanges:
+    """A window that holds inputs stays between the least and the greatest; one that holds none is the least of y."""
+    rows, columns = inputs_per_axis(op, (spec.shape[0], spec.shape[1]))
+    if min(*rows, *columns, 1) > 0:
+        return x
+    least = ChannelRanges.constant(IntRange(y.range.lo, y.range.lo), len(x))
+    return _hull(x, least) if max(rows) > 0 and max(columns) > 0 else least
 
 
 def _window_sum(node: Node, x: ChannelRanges, spec: TensorSpec, inside: int, full: int) -> ChannelRanges:
@@ -137,8 +150,8 @@ def _window_sum(node: Node, x: ChannelRanges, spec: TensorSpec, inside: int, ful
 def _moved(node: Node, x: ChannelRanges, spec: TensorSpec, y: TensorSpec) -> ChannelRanges:
     op = node.op
     match op:
-        case ops.MaxPool() | ops.Resize():
-            # A maximum, or a convex combination rounded to nearest, stays between the least and the greatest.
+        case ops.Resize():
+            # One input, or a convex combination of four rounded to nearest, stays between the least and the greatest.
             return x
         case ops.DepthToSpace():
             axis = 0 if op.mode == "DCR" else 1

@@ -25,6 +25,9 @@ Padding = tuple[int, int, int, int]
 LARGEST_WINDOW = 32767
 """Kernel sizes, strides, paddings and dilations stay within this: beyond it is a damaged file, not a network."""
 
+LARGEST_ADDEND = 2.0**119
+"""Most that a float32 multiplier of Add can be, so that neither product nor their sum is infinite."""
+
 
 @dataclass(frozen=True, eq=False)
 class Conv2d:
@@ -96,6 +99,7 @@ class Add:
 
     def __post_init__(self) -> None:
         _check_count("Add", self.requantize, 2)
+        _check_finite_sum(self.requantize)
         shift = self.requantize.shift
         if shift is not None and shift[0] != shift[1]:
             raise ProgramError(f"Add: the two shifts are one number, not {int(shift[0])} and {int(shift[1])}")
@@ -127,7 +131,12 @@ class Concat:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The largest integer under the window; padded positions never win. Input and output share one affine map."""
+    """The largest integer under the window; padded positions never win. Input and output share one affine map.
+
+    A window whose taps all miss the input (a dilated one can step over it) yields the least integer of the output's
+    effective range: the largest of nothing, clamped. Padding is less than the kernel on every side, as ONNX Runtime
+    and torch demand (``docs/decisions/0022-a-maximum-of-nothing.md``).
+    """
 
     kernel: Pair
     stride: Pair
@@ -136,7 +145,7 @@ class MaxPool:
 
     def __post_init__(self) -> None:
         _check_window("MaxPool", self.kernel, self.stride, self.padding, self.dilation)
-        _check_pool_padding("MaxPool", self.kernel, self.padding, self.dilation)
+        _check_pool_padding("MaxPool", self.kernel, self.padding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +165,7 @@ class AvgPool:
 
     def __post_init__(self) -> None:
         _check_window("AvgPool", self.kernel, self.stride, self.padding, (1, 1))
-        _check_pool_padding("AvgPool", self.kernel, self.padding, (1, 1))
+        _check_pool_padding("AvgPool", self.kernel, self.padding)
         _check_count("AvgPool", self.requantize, self.kernel[0] * self.kernel[1])
 
 
@@ -301,6 +310,16 @@ def _freeze_weights(op: Conv2d | Linear, ndim: int) -> None:
     _check_count(name, op.requantize, outputs)
 
 
+def _check_finite_sum(requantize: Requantize) -> None:
+    """255 * 2**119 twice stays below the largest float32; further out, infinity less infinity would be no number."""
+    largest = float(requantize.multiplier.max())
+    if requantize.shift is None and largest > LARGEST_ADDEND:
+        raise ProgramError(
+            f"Add: a multiplier of {largest:.6g} is beyond {LARGEST_ADDEND:.6g}: two such products have no float32 "
+            "sum. The scales of its tensors are damaged"
+        )
+
+
 def _check_count(name: str, requantize: Requantize, count: int) -> None:
     if len(requantize) != count:
         raise ProgramError(f"{name}: needs {count} requantize multipliers, has {len(requantize)}")
@@ -315,7 +334,10 @@ def _check_window(name: str, kernel: tuple[int, ...], stride: Pair, padding: Pad
         )
 
 
-def _check_pool_padding(name: str, kernel: Pair, padding: Padding, dilation: Pair) -> None:
-    reach = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True))
-    if max(padding[:2]) >= reach[0] or max(padding[2:]) >= reach[1]:
-        raise ProgramError(f"{name}: padding {padding} is as wide as the window {reach}; a window would hold no input")
+def _check_pool_padding(name: str, kernel: Pair, padding: Padding) -> None:
+    """Refuse what ONNX Runtime and torch refuse, dilated or not. An undilated window then always meets the input."""
+    if max(padding[:2]) >= kernel[0] or max(padding[2:]) >= kernel[1]:
+        raise ProgramError(
+            f"{name}: padding {padding} reaches the size of the kernel {kernel}; ONNX Runtime and torch refuse it too. "
+            "Pad first, then pool"
+        )

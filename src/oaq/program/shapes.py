@@ -53,6 +53,19 @@ def window_count(
     return rows, columns
 
 
+def inputs_per_window(size: int, count: int, taps: tuple[int, int, int, int]) -> list[int]:
+    """How many positions of the input each of ``count`` windows holds along one axis; 0 is a window without input.
+
+    Args:
+        size: of the axis.
+        count: of windows.
+        taps: kernel, stride, dilation of the window along the axis, and the padding before the input.
+    """
+    kernel, stride, dilation, before = taps
+    starts = range(-before, count * stride - before, stride)
+    return [max(0, min(kernel, -((start - size) // dilation)) - max(0, -(start // dilation))) for start in starts]
+
+
 def _conv2d(op: ops.Conv2d, x: Shape) -> Shape:
     height, width, channels = _image(op, x)
     outputs, _, _, per_group = op.weight.shape

@@ -15,7 +15,8 @@ from oaq.reference.elementwise import single
 def max_pool(op: ops.MaxPool, x: NDArray[np.uint8], y: TensorSpec) -> NDArray[np.int64]:
     """The largest integer under each window; a padded position never wins.
 
-    A window that holds no input at all (dilation can do that) yields the least integer of ``y.range``.
+    A window that holds no input at all (dilation can do that) yields the least integer of ``y.range``: what ONNX
+    Runtime computes for integers and, by way of the least float, for QDQ files.
     """
     below_every_integer = -1
     largest = np.int64(below_every_integer)

@@ -170,6 +170,7 @@ POOLS = {
     "MaxPool": [
         {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1]},
         {"kernel_shape": [2, 2], "dilations": [2, 2]},
+        {"kernel_shape": [2, 1], "dilations": [7, 1], "pads": [1, 0, 1, 0]},  # steps over all six rows
     ],
     "AveragePool": [
         {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1},
@@ -257,6 +258,11 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         [node("Resize", ["r", "", "", "sizes"], "f", mode="cubic")],
         {"sizes": np.array([2, 6, 9, 5])},
         "it resizes by cubic, half_pixel; bilinear with half_pixel is known",
+    ),
+    "a dilated window that hangs over the image": (
+        [node("MaxPool", ["r"], "f", kernel_shape=[2, 2], dilations=[4, 2], strides=[3, 1], ceil_mode=1)],
+        {},
+        "its padding (0, 2, 0, 0) reaches the size of its kernel (2, 2)",
     ),
     "a softmax": ([node("Softmax", ["r"], "f", axis=1)], {}, "oaq has no integer operator for Softmax"),
 }

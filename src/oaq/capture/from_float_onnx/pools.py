@@ -15,6 +15,7 @@ from oaq.capture.graph import (
     FloatMaxPool,
     FloatResize,
 )
+from oaq.capture.pools import why_no_integers
 from oaq.program.ops import LARGEST_WINDOW, Padding, Pair
 
 Shape = tuple[int, ...]
@@ -26,6 +27,10 @@ def max_pool(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, "its indices are wanted; oaq gives the values only")
     tensor, found = _windows(build, node)
     op = FloatMaxPool(_pair(found.kernel), _pair(found.stride), _around(found), _pair(found.dilation))
+    size = _pair(build.shapes[tensor][1:])
+    flaw = why_no_integers((op.kernel, op.stride, op.padding, op.dilation), size, _pair(found.count))
+    if flaw is not None:
+        raise unsupported(node, flaw)
     build.emit(op, (tensor,), (build.shapes[tensor][0], *found.count), node)
 
 

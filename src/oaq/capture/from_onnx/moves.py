@@ -17,6 +17,7 @@ from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged, extended
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.windows import window
+from oaq.capture.pools import wider_than_padding
 from oaq.numerics.ranges import IntRange
 from oaq.program import ops
 
@@ -186,7 +187,10 @@ def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops
         raise Stays("it is no pool of images")
     found = window(node, view.shape[1:])
     padding = (found.before[0], found.after[0], found.before[1], found.after[1])
-    return ops.MaxPool(_pair(found.kernel), _pair(found.stride), padding, _pair(found.dilation))
+    kernel = _pair(found.kernel)
+    if not wider_than_padding(kernel, padding):
+        raise Stays(f"its padding {padding} reaches the size of its kernel {kernel}")
+    return ops.MaxPool(kernel, _pair(found.stride), padding, _pair(found.dilation))
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

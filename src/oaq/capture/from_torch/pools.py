@@ -18,6 +18,7 @@ from oaq.capture.graph import (
     FloatReshape,
     FloatResize,
 )
+from oaq.capture.pools import why_no_integers
 
 
 def max_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -32,6 +33,9 @@ def max_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
         for axis in (0, 1)
     ]  # fmt: skip
     around = (padding[0], padding[0] + missing[0], padding[1], padding[1] + missing[1])
+    flaw = why_no_integers((kernel, stride, around, dilation), (shape[1], shape[2]), (result[1], result[2]))
+    if flaw is not None:
+        raise unsupported(node, flaw)
     return build.emit(FloatMaxPool(kernel, stride, around, dilation), (tensor,), result, node)
 
 

@@ -1,0 +1,232 @@
+"""The integers every operator computes, from its plain form.
+
+The laws are those of docs/glossary.md and of the operators' definitions. Sums are int64: a sum of K products of a
+weight in [-255, 255] and an integer in [-255, 255] is below 2**16 * K, and no drawn K reaches 2**40. Fixed point:
+|sum * multiplier| <= 2**62 and half a step is at most 2**61, so their sum fits int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.soundness import float32
+from benchmarks.soundness.windows import gathered, reads_input, window_axes
+
+Ints = NDArray[np.int64]
+Plain = Mapping[str, Any]
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Undefined(Exception):
+    """The law gives no integer: float32 makes infinity minus infinity of it."""
+
+
+@dataclass
+class Edges:
+    """How often a computation met an edge.
+
+    Attributes:
+        ties: results exactly halfway between two integers.
+        empty_windows: windows of a maximum that hold no input.
+        partly_padded: windows that hold input and padding.
+    """
+
+    ties: int = 0
+    empty_windows: int = 0
+    partly_padded: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A node with what it needs.
+
+    Attributes:
+        node: plain.
+        arrays: of the node, by field.
+        inputs: plain tensors it reads.
+        output: plain tensor it writes.
+        edges: counted here.
+    """
+
+    node: Plain
+    arrays: Arrays
+    inputs: Sequence[Plain]
+    output: Plain
+    edges: Edges = field(default_factory=Edges)
+
+
+def sums(step: Step, x: Ints) -> Ints:
+    """Conv2d and Linear: (batch, ..., N) bias + sum of weight * (x - zx); padding adds nothing."""
+    weight, bias = step.arrays["weight"].astype(np.int64), step.arrays["bias"].astype(np.int64)
+    zero = step.inputs[0]["zero_point"]
+    if step.node["op"] == "Linear":
+        return (x - zero) @ weight.T + bias
+    taps = loaded(step, x) - zero
+    _, groups, terms = taps.shape
+    by_group = weight.reshape(groups, -1, terms)
+    total = np.matmul(taps.transpose(1, 0, 2), by_group.transpose(0, 2, 1)).transpose(1, 0, 2)
+    return total.reshape(len(x), *step.output["shape"][:2], -1) + bias
+
+
+def loaded(step: Step, x: Ints) -> Ints:
+    """(batch * OH * OW, groups, K) operands of a sum as loaded, the zero point where a window leaves the image."""
+    if step.node["op"] == "Linear":
+        return x[:, None, :]
+    weight, groups = step.arrays["weight"], step.node["groups"]
+    axes = window_axes(step.node, (weight.shape[1], weight.shape[2]), (x.shape[1], x.shape[2]))
+    taps = gathered(x, axes, step.inputs[0]["zero_point"])
+    batch, rows, columns, height, width, channels = taps.shape
+    by_group = taps.reshape(batch * rows * columns, height * width, groups, channels // groups)
+    return by_group.transpose(0, 2, 1, 3).reshape(batch * rows * columns, groups, -1)
+
+
+def requantized(step: Step, total: Ints, multipliers: slice | int | Ints = slice(None)) -> Ints:
+    """clamp(round(total * multiplier) + zy), by the multipliers ``multipliers``, broadcast over the last axis."""
+    multiplier = np.atleast_1d(step.arrays["requantize.multiplier"][multipliers])
+    if "requantize.shift" not in step.arrays:
+        scaled = float32.product(float32.of_integers(total), float32.of_float32(multiplier))
+        nearest, ties = float32.to_integers(scaled)
+        step.edges.ties += ties
+        return _clamped(step, nearest)
+    shift = np.atleast_1d(step.arrays["requantize.shift"][multipliers]).astype(np.int64)
+    return _clamped(step, _shifted(step, total * multiplier.astype(np.int64), shift))
+
+
+def computed(step: Step, x: Sequence[Ints]) -> Ints:
+    """Every operator but Conv2d and Linear: (batch, ...) integers."""
+    node, zeros = step.node, [tensor["zero_point"] for tensor in step.inputs]
+    match node["op"]:
+        case "Add":
+            return _add(step, x[0] - zeros[0], x[1] - zeros[1])
+        case "Mul":
+            a, b = x[0] - zeros[0], x[1] - zeros[1]
+            b = b if a.shape == b.shape else b.reshape(len(b), 1, 1, -1)
+            return requantized(step, a * b)
+        case "Concat":
+            parts = [requantized(step, values - zero, i) for i, (values, zero) in enumerate(zip(x, zeros, strict=True))]
+            return np.concatenate(parts, axis=-1)
+        case "MaxPool":
+            return _max_pool(step, x[0])
+        case "AvgPool":
+            return _avg_pool(step, x[0] - zeros[0])
+        case "GlobalAvgPool":
+            return requantized(step, (x[0] - zeros[0]).sum(axis=(1, 2), keepdims=True))
+        case "Lookup":
+            return step.arrays["table"].astype(np.int64)[x[0]]
+        case "Resize":
+            return _resize(step, x[0])
+    return _moved(step, x[0])
+
+
+def _clamped(step: Step, nearest: Ints) -> Ints:
+    lo, hi = step.output["range"]
+    return np.clip(nearest + step.output["zero_point"], lo, hi)
+
+
+def _shifted(step: Step, product: Ints, shift: Ints) -> Ints:
+    """floor(product / 2**shift + 1/2)."""
+    half = np.int64(1) << (shift - 1)
+    step.edges.ties += int((product - ((product >> shift) << shift) == half).sum())
+    return (product + half) >> shift
+
+
+def _add(step: Step, a: Ints, b: Ints) -> Ints:
+    multiplier = step.arrays["requantize.multiplier"]
+    if "requantize.shift" in step.arrays:
+        scaled = a * np.int64(multiplier[0]) + b * np.int64(multiplier[1])
+        return _clamped(step, _shifted(step, scaled, step.arrays["requantize.shift"][:1].astype(np.int64)))
+    of_a, of_b = (
+        float32.product(float32.of_integers(values), float32.of_float32(multiplier[index : index + 1]))
+        for index, values in enumerate((a, b))
+    )
+    if np.any(of_a.is_infinite() & of_b.is_infinite() & (np.sign(a) != np.sign(b))):
+        raise Undefined(f"{step.node['name']}: infinity minus infinity, of multipliers {multiplier.tolist()}")
+    nearest, ties = float32.to_integers(float32.total(of_a, of_b))
+    step.edges.ties += ties
+    return _clamped(step, nearest)
+
+
+def _max_pool(step: Step, x: Ints) -> Ints:
+    """The largest integer each window holds; of a window that holds none the least integer of the output tensor."""
+    axes = window_axes(step.node, step.node["kernel"], (x.shape[1], x.shape[2]))
+    inside = reads_input(axes)
+    step.edges.empty_windows += int((~inside.any(axis=(2, 3))).sum())
+    step.edges.partly_padded += int((inside.any(axis=(2, 3)) & ~inside.all(axis=(2, 3))).sum())
+    lo, hi = step.output["range"]
+    return np.clip(gathered(x, axes, -1).max(axis=(3, 4)), lo, hi)
+
+
+def _avg_pool(step: Step, x: Ints) -> Ints:
+    """Sums of windows, each by the multiplier of the number of elements it averages."""
+    node = step.node
+    axes = window_axes(node, node["kernel"], (x.shape[1], x.shape[2]))
+    inside = reads_input(axes)
+    total = gathered(x, axes, 0).sum(axis=(3, 4))
+    count = inside.sum(axis=(2, 3))
+    step.edges.partly_padded += int((count < node["kernel"][0] * node["kernel"][1]).sum())
+    if node["count_include_pad"]:
+        count = np.full_like(count, node["kernel"][0] * node["kernel"][1])
+    return requantized(step, total, (count - 1)[None, :, :, None])
+
+
+def _resize(step: Step, x: Ints) -> Ints:
+    height, width = step.node["height"], step.node["width"]
+    if step.node["mode"] == "nearest":
+        rows = [row * x.shape[1] // height for row in range(height)]
+        columns = [column * x.shape[2] // width for column in range(width)]
+        return x[:, rows][:, :, columns]
+    rows, columns = _bilinear(x.shape[1], height), _bilinear(x.shape[2], width)
+    mixed = np.einsum("ih,bhwc->biwc", rows, x)
+    return (np.einsum("jw,biwc->bijc", columns, mixed) + (1 << 21)) >> 22
+
+
+def _bilinear(size: int, outputs: int) -> Ints:
+    """(outputs, size) weights in parts of 2**11: half-pixel centres, ties of the weight upwards, edges repeated."""
+    weights = np.zeros((outputs, size), np.int64)
+    for output in range(outputs):
+        numerator, denominator = (2 * output + 1) * size - outputs, 2 * outputs
+        first, remainder = divmod(numerator, denominator)
+        second = (remainder * 4096 + denominator) // (2 * denominator)
+        weights[output, min(max(first, 0), size - 1)] += 2048 - second
+        weights[output, min(max(first + 1, 0), size - 1)] += second
+    return weights
+
+
+def _moved(step: Step, x: Ints) -> Ints:
+    node = step.node
+    match node["op"]:
+        case "Reshape":
+            return x.reshape(len(x), *node["shape"])
+        case "Pad":
+            top, bottom, left, right = node["padding"]
+            batch, height, width, channels = x.shape
+            y = np.full((batch, top + height + bottom, left + width + right, channels), step.inputs[0]["zero_point"])
+            y[:, top : top + height, left : left + width] = x
+            return y
+        case "Slice":
+            return x[(slice(None), *(slice(b, e) for b, e in zip(node["begin"], node["end"], strict=True)))]
+        case "DepthToSpace":
+            return _depth_to_space(node, x)
+    raise Undefined(f"no law for {node['op']}")
+
+
+def _depth_to_space(node: Plain, x: Ints) -> Ints:
+    batch, height, width, channels = x.shape
+    block = node["block"]
+    channels_out = channels // block**2
+    y = np.empty((batch, height * block, width * block, channels_out), np.int64)
+    for row in range(block):
+        for column in range(block):
+            place = row * block + column
+            part = (
+                x[..., place * channels_out : (place + 1) * channels_out]
+                if node["mode"] == "DCR"
+                else x[..., place :: block**2]
+            )
+            y[:, row::block, column::block] = part
+    return y

@@ -1,0 +1,291 @@
+"""Append one node of each kind to a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from benchmarks.soundness.draft import Draft, Plain, Shape
+from benchmarks.soundness.numbers import Draws, bias, interval, multipliers, weights, zero_point
+
+Append = Callable[[Draws, Draft, str], str | None]
+"""(random numbers, draft, tensor to read) to the tensor written; None where the kind does not fit."""
+OUTPUTS: Final = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33, 40, 48, 63, 64, 65)
+"""Numbers of outputs around the tiles of 8, 16, 32 and 64."""
+PRODUCTS: Final = 150_000
+"""Most products of one layer and sample: programs stay small."""
+ELEMENTS: Final = 3_000
+"""Most integers of one tensor and sample."""
+
+
+def conv2d(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A convolution, in groups now and then."""
+    shape = draft.shape(x)
+    if len(shape) != 3:
+        return None
+    choose = draws.choose
+    groups = choose.choice([g for g in range(1, shape[2] + 1) if shape[2] % g == 0]) if choose.random() < 0.4 else 1
+    outputs = groups * choose.choice((1, 1, 2, 3)) if groups > 1 else _outputs(choose)
+    return _convolution(draws, draft, x, (groups, outputs))
+
+
+def depthwise(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A convolution with one channel per group."""
+    shape = draft.shape(x)
+    return _convolution(draws, draft, x, (shape[2], shape[2])) if len(shape) == 3 else None
+
+
+def linear(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A matrix product; an image is flattened first."""
+    shape = draft.shape(x)
+    if len(shape) == 3:
+        x = _reshape(draft, x, (shape[0] * shape[1] * shape[2],))
+    terms = draft.shape(x)[0]
+    outputs = min(_outputs(draws.choose), max(1, PRODUCTS // terms))
+    weight = weights(draws, (outputs, terms))
+    return _summed(draws, draft, x, ({"op": "Linear"}, weight, (outputs,)))
+
+
+def add(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A sum of two tensors of one shape."""
+    partner = _partner(draws, draft, x, [draft.shape(x)])
+    numbers = multipliers(draws, [0.5, 0.5])
+    if draws.fixed:
+        numbers["requantize.shift"][1] = numbers["requantize.shift"][0]
+    inputs = [x, partner] if draws.choose.random() < 0.5 else [partner, x]
+    return draft.node({"op": "Add"}, numbers, inputs, _written(draws, draft, draft.shape(x)))
+
+
+def mul(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A product, of whole tensors or channel by channel."""
+    shape = draft.shape(x)
+    shapes = [shape, (shape[2],), (1, 1, shape[2])] if len(shape) == 3 else [shape]
+    partner = _partner(draws, draft, x, [draws.choose.choice(shapes)])
+    numbers = multipliers(draws, [1 / 128])
+    return draft.node({"op": "Mul"}, numbers, [x, partner], _written(draws, draft, shape))
+
+
+def concat(draws: Draws, draft: Draft, x: str) -> str | None:
+    """One to three tensors side by side."""
+    shape = draft.shape(x)
+    inputs = [x]
+    for _ in range(draws.choose.randrange(3)):
+        channels = draws.choose.choice((1, 2, 5, shape[-1]))
+        inputs.append(_partner(draws, draft, x, [(*shape[:-1], channels)]))
+    draws.choose.shuffle(inputs)
+    channels = sum(draft.shape(name)[-1] for name in inputs)
+    numbers = multipliers(draws, [1.0] * len(inputs))
+    return draft.node({"op": "Concat"}, numbers, inputs, _written(draws, draft, (*shape[:-1], channels)))
+
+
+def max_pool(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A maximum; with dilation and padding some windows hold no input."""
+    shape = draft.shape(x)
+    if len(shape) != 3:
+        return None
+    window = _window(draws.choose, shape, dilated=draws.choose.random() < 0.5)
+    window["padding"] = [min(pad, window["kernel"][index // 2] - 1) for index, pad in enumerate(window["padding"])]
+    result = _windows(shape, window, window["kernel"])
+    return _moved(draws, draft, x, {"op": "MaxPool", **window}, result) if result else None
+
+
+def avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A mean, over the window or over what of it lies inside."""
+    shape = draft.shape(x)
+    if len(shape) != 3:
+        return None
+    window = _window(draws.choose, shape, dilated=False)
+    kernel = window["kernel"]
+    window["padding"] = [min(pad, kernel[index // 2] - 1) for index, pad in enumerate(window["padding"])]
+    result = _windows(shape, window, kernel)
+    if not result:
+        return None
+    del window["dilation"]
+    numbers = multipliers(draws, [1 / count for count in range(1, kernel[0] * kernel[1] + 1)])
+    fields = {"op": "AvgPool", **window, "count_include_pad": draws.choose.random() < 0.5}
+    return draft.node(fields, numbers, [x], _written(draws, draft, result))
+
+
+def global_avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A mean over rows and columns."""
+    shape = draft.shape(x)
+    if len(shape) != 3:
+        return None
+    numbers = multipliers(draws, [1 / (shape[0] * shape[1])])
+    return draft.node({"op": "GlobalAvgPool"}, numbers, [x], _written(draws, draft, (1, 1, shape[2])))
+
+
+def resize(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Nearest or bilinear."""
+    shape = draft.shape(x)
+    if len(shape) != 3:
+        return None
+    height, width = (draws.choose.choice((1, 2, 3, size, 2 * size, 3 * size + 1)) for size in shape[:2])
+    if height * width * shape[2] > ELEMENTS:
+        return None
+    fields = {"op": "Resize", "height": height, "width": width, "mode": draws.choose.choice(("nearest", "bilinear"))}
+    return _moved(draws, draft, x, fields, (height, width, shape[2]))
+
+
+def depth_to_space(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Channels to pixels."""
+    shape = draft.shape(x)
+    blocks = [block for block in (1, 2, 3) if len(shape) == 3 and shape[2] % block**2 == 0]
+    if not blocks:
+        return None
+    block = blocks[-1]
+    fields = {"op": "DepthToSpace", "block": block, "mode": draws.choose.choice(("DCR", "CRD"))}
+    return _moved(draws, draft, x, fields, (shape[0] * block, shape[1] * block, shape[2] // block**2))
+
+
+def lookup(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A table: random, falling, or with an outlier where no input leads."""
+    ends = interval(draws.choose)
+    table = draws.bulk.integers(ends[0], ends[1] + 1, 256)
+    if draws.choose.random() < 0.3:
+        table = np.sort(table)[::-1].copy()
+    lo, hi = draft.range_of(x)
+    table[:lo], table[hi + 1 :] = draws.choose.randrange(256), draws.choose.randrange(256)
+    output = draft.tensor(draft.shape(x), ends, zero_point(draws.choose, ends))
+    return draft.node({"op": "Lookup"}, {"table": table.astype(np.uint8)}, [x], output)
+
+
+def reshape(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Flat, or another image of the same integers."""
+    shape = draft.shape(x)
+    count = int(np.prod(shape))
+    divisors = [size for size in range(1, min(count, 64) + 1) if count % size == 0]
+    channels = draws.choose.choice(divisors)
+    positions = count // channels
+    height = draws.choose.choice([size for size in range(1, min(positions, 64) + 1) if positions % size == 0])
+    return _reshape(draft, x, draws.choose.choice([(count,), (height, positions // height, channels)]))
+
+
+def pad(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Zero points around an image."""
+    shape = draft.shape(x)
+    if len(shape) != 3:
+        return None
+    padding = [draws.choose.choice((0, 0, 1, 2)) for _ in range(4)]
+    result = (shape[0] + padding[0] + padding[1], shape[1] + padding[2] + padding[3], shape[2])
+    return _moved(draws, draft, x, {"op": "Pad", "padding": padding}, result) if np.prod(result) <= ELEMENTS else None
+
+
+def cut(draws: Draws, draft: Draft, x: str) -> str | None:
+    """A part on every axis."""
+    begin, end = [], []
+    for size in draft.shape(x):
+        first = draws.choose.randrange(size) if draws.choose.random() < 0.5 else 0
+        begin.append(first)
+        end.append(draws.choose.randint(first + 1, size))
+    fields = {"op": "Slice", "begin": begin, "end": end}
+    return _moved(draws, draft, x, fields, tuple(e - b for b, e in zip(begin, end, strict=True)))
+
+
+KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
+    {
+        "Conv2d": (conv2d, 8),
+        "Depthwise": (depthwise, 6),
+        "Linear": (linear, 3),
+        "Add": (add, 3),
+        "Mul": (mul, 2),
+        "Concat": (concat, 2),
+        "MaxPool": (max_pool, 3),
+        "AvgPool": (avg_pool, 2),
+        "GlobalAvgPool": (global_avg_pool, 1),
+        "Resize": (resize, 2),
+        "DepthToSpace": (depth_to_space, 2),
+        "Lookup": (lookup, 2),
+        "Reshape": (reshape, 1),
+        "Pad": (pad, 2),
+        "Slice": (cut, 2),
+    }
+)
+"""How each kind is appended, and how often."""
+
+
+def _outputs(choose: Random) -> int:
+    return choose.randint(1, 9) if choose.random() < 0.8 else choose.choice(OUTPUTS)
+
+
+def _window(choose: Random, shape: Shape, *, dilated: bool) -> Plain:
+    sizes = (1, 2, 3) if choose.random() < 0.9 else (1, 4, 5, 7)
+    steps = (1, 1, 2, 3) if choose.random() < 0.9 else (4, 5, 9)
+    pads = (0, 0, 1, 2) if choose.random() < 0.9 else (0, 3, 4, 6)
+    window: Plain = {
+        "kernel": [choose.choice(sizes), choose.choice(sizes)],
+        "stride": [choose.choice(steps), choose.choice(steps)],
+        "padding": [choose.choice(pads) for _ in range(4)],
+        "dilation": [choose.choice((1, 2, 3)), choose.choice((1, 2, 3))] if dilated else [1, 1],
+    }
+    if choose.random() < 0.25:
+        window["padding"] = [0, 0, 0, 0]
+    for axis in (0, 1):
+        size = shape[axis] + sum(window["padding"][2 * axis : 2 * axis + 2])
+        window["kernel"][axis] = min(window["kernel"][axis], 1 + (size - 1) // window["dilation"][axis])
+    return window
+
+
+def _windows(shape: Shape, window: Plain, kernel: list[int]) -> Shape | None:
+    """(OH, OW, C); None if candidates is no window or candidates are too many."""
+    result = []
+    for axis in (0, 1):
+        size = shape[axis] + sum(window["padding"][2 * axis : 2 * axis + 2])
+        result.append((size - (kernel[axis] - 1) * window["dilation"][axis] - 1) // window["stride"][axis] + 1)
+    fits = min(result) >= 1 and result[0] * result[1] * shape[2] <= ELEMENTS
+    return (result[0], result[1], shape[2]) if fits else None
+
+
+def _convolution(draws: Draws, draft: Draft, x: str, channels: tuple[int, int]) -> str | None:
+    shape, (groups, outputs) = draft.shape(x), channels
+    window = _window(draws.choose, shape, dilated=draws.choose.random() < 0.3)
+    kernel = window.pop("kernel")
+    result = _windows((shape[0], shape[1], outputs), window, kernel)
+    terms = kernel[0] * kernel[1] * shape[2] // groups
+    if not result or result[0] * result[1] * outputs * terms > PRODUCTS:
+        return None
+    weight = weights(draws, (outputs, *kernel, shape[2] // groups))
+    return _summed(draws, draft, x, ({"op": "Conv2d", **window, "groups": groups}, weight, result))
+
+
+def _summed(draws: Draws, draft: Draft, x: str, layer: tuple[Plain, np.ndarray, Shape]) -> str:
+    fields, weight, shape = layer
+    rows = weight.reshape(len(weight), -1).astype(np.int64)
+    zero, ends = draft.zero_of(x), draft.range_of(x)
+    own_bias = bias(draws, rows, (min(ends[0], zero), max(ends[1], zero)), zero)
+    span = max(ends[1] - ends[0], 1)
+    reach = np.abs(rows).sum(axis=1) * span + np.abs(own_bias.astype(np.int64)) + 1
+    numbers = multipliers(draws, 300.0 / reach)
+    output = _written(draws, draft, shape)
+    return draft.node(fields, {"weight": weight, "bias": own_bias, **numbers}, [x], output)
+
+
+def _written(draws: Draws, draft: Draft, shape: Shape) -> str:
+    ends = interval(draws.choose)
+    return draft.tensor(shape, ends, zero_point(draws.choose, ends))
+
+
+def _moved(draws: Draws, draft: Draft, x: str, fields: Plain, shape: Shape) -> str:
+    """A node that moves integers: its output shares the zero point and holds the range, which may be wider."""
+    lo, hi = draft.range_of(x)
+    if draws.choose.random() < 0.3:
+        lo, hi = draws.choose.choice((0, lo)), draws.choose.choice((255, hi))
+    return draft.node(fields, {}, [x], draft.tensor(shape, (lo, hi), draft.zero_of(x)))
+
+
+def _reshape(draft: Draft, x: str, shape: Shape) -> str:
+    output = draft.tensor(shape, draft.range_of(x), draft.zero_of(x))
+    return draft.node({"op": "Reshape", "shape": list(shape)}, {}, [x], output)
+
+
+def _partner(draws: Draws, draft: Draft, x: str, shapes: list[Shape]) -> str:
+    """A tensor of one of ``shapes``: one that is candidates, ``x`` too, or a new input."""
+    candidates = [name for name in draft.tensors if draft.shape(name) in shapes]
+    if candidates and draws.choose.random() < 0.6:
+        return draws.choose.choice(candidates)
+    ends = interval(draws.choose)
+    return draft.input(shapes[0], ends, zero_point(draws.choose, ends))
