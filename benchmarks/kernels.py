@@ -28,6 +28,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
+from oaq.overflow.forms import in_form
 from oaq.overflow.spill import schedule
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node, TensorSpec
@@ -82,7 +83,8 @@ def held(program: IntProgram, row: KernelRow, run: int | None) -> Plan:
     if not isinstance(node.op, ops.Conv2d) or row.accumulator is None:
         raise TypeError(f"{row.name} sums no products")
     register = row.accumulator if run is None else dataclasses.replace(row.accumulator, max_run=run)
-    sums, laid = proof["layer"], layout(node.op)
+    laid = layout(node.op)
+    sums = in_form(proof["layer"], laid.weight, row.shift)
     found = schedule(
         laid.weight, sums.operands.lo, sums.operands.hi, register, row.tile_n, groups=laid.tile_groups, where=row.name
     )

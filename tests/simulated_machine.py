@@ -117,13 +117,14 @@ class Session:
         packed, segments, bias, requant, zx, zy, clamp = sums
         kernel, stride, padding, dilation = geometry
         count, spans = groups
-        outputs, model = y[1][2], row_from_native(next(one for one in ENTRIES if one["name"] == row)).accumulator
+        forced = row_from_native(next(entry for entry in ENTRIES if entry["name"] == row))
+        outputs, model = y[1][2], forced.accumulator
         assert model is not None
         weight = np.zeros((outputs, *kernel, x[1][2] // count), np.int8)
         seen = ops.Conv2d(weight, np.zeros(outputs, np.int32), _requantize(requant), stride, padding, dilation, count)
 
         def step(arena: np.ndarray) -> None:
-            operands = packed_operands(seen, _read(arena, x)[None], zx, model.step)
+            operands = packed_operands(seen, _read(arena, x)[None], zx, model.step, forced.shift)
             total = simulate(model, operands, segments, packed, outputs, tiles_span_groups=spans).sums + bias
             result = _requantize(requant).apply(total, zy, IntRange(*clamp))
             self._store(arena, row, y, result.astype(np.uint8).reshape(y[1]))

@@ -199,7 +199,8 @@ def test_the_limit_of_a_row_is_that_of_its_inner_loop() -> None:
 
 
 def test_every_native_row_was_timed_for_the_shipped_costs(native_names: list[str]) -> None:
-    assert set(native_names) - {"copy_u8_scalar"} <= set(shipped_costs().rows)
+    untimed = {"copy_u8_scalar", "gemm_s8s8_scalar", "depthwise_s8s8_scalar"}  # never chosen unless forced
+    assert set(native_names) - untimed <= set(shipped_costs().rows)
 
 
 @pytest.fixture

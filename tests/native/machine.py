@@ -61,6 +61,7 @@ def held(planned: Plan, steps: int) -> Plan:
             groups=laid.tile_groups,
             where=one.node.name,
         )
+        made = dataclasses.replace(made, operand=one.row.operand)
         nodes.append(dataclasses.replace(one, schedule=made, row=dataclasses.replace(one.row, accumulator=shorter)))
     return dataclasses.replace(planned, nodes=tuple(nodes))
 

@@ -223,6 +223,6 @@ def test_the_smallest_weight_is_summed_exactly(row: dict[str, Any]) -> None:
     given_x = rng.choice(np.array([0, 255], np.uint8), (1, *x[1]))
     got = np.zeros((1, *y[1]), np.uint8)
     one.run([given_x], [got])
-    sums = given_x.astype(np.int64).sum(-1, keepdims=True) * -128
+    sums = (given_x.astype(np.int64) - row["shift"]).sum(-1, keepdims=True) * -128
     wanted = np.clip(np.rint(sums * 2.0**-9) + 200, 0, 255)
     np.testing.assert_array_equal(got, np.broadcast_to(wanted, got.shape))

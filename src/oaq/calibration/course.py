@@ -19,6 +19,7 @@ from oaq.kernels.table import KernelRow
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
+from oaq.overflow.forms import in_form
 from oaq.overflow.proof import Proof
 from oaq.overflow.spill import schedule
 from oaq.program import ops
@@ -81,10 +82,11 @@ def _planned(program: IntProgram, node: Node, row: KernelRow, proof: Proof, run:
         register = replace(register, name=f"{register.name}, {SPLIT_BITS} bits", bits=SPLIT_BITS)
     elif run is not None and not register.is_exact:
         register = replace(register, name=f"{register.name}, runs of {run}", max_run=run)
-    sums, laid = proof[node.name], layout(node.op)
+    laid = layout(node.op)
+    sums = in_form(proof[node.name], laid.weight, row.shift)
     ends = sums.operands.lo, sums.operands.hi
     found = schedule(laid.weight, *ends, register, row.tile_n, groups=laid.tile_groups, where=node.name)
-    narrowed = replace(row, accumulator=register)
+    found, narrowed = replace(found, operand=row.operand), replace(row, accumulator=register)
     return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, found, sums.folded_bias, sums)
 
 

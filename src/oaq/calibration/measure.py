@@ -124,10 +124,11 @@ def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
     op, found = planned.node.op, planned.schedule
     x = [program.tensors[name].shape for name in planned.node.inputs]
     y = program.tensors[planned.node.output].shape
-    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None or planned.folded_bias is None:
+    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None or planned.proof is None:
         return other_work(op, x, y, memory)
     runs = RunCount(found.tiles, found.steps, found.spills, len(found.packed))
-    words = words_share(op, program.tensors[planned.node.output], planned.folded_bias)
+    raw_bias = planned.proof.folded_bias - planned.proof.shift * op.weight.reshape(len(op.weight), -1).sum(axis=1)
+    words = words_share(op, program.tensors[planned.node.output], raw_bias)
     return sum_work(planned.row, site_of(op, x[0], y, words), runs, memory, one_by_one=runs_one_by_one(op))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.checker.forms import as_multiplied
 from oaq.checker.program import Arrays, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
 from oaq.checker.registers import Register, contradicts, register, trusted
@@ -160,11 +161,12 @@ def _check_node(
     if stated:
         state.notes.findings.append(Finding(one.node, f"holds sums that claim nothing: {sorted(stated)[:3]}"))
     for place, plan in enumerate(planned):
-        named = isinstance(plan, dict) and set(plan) == {"register", "tile_n"}
+        named = isinstance(plan, dict) and set(plan) - {"operand"} == {"register", "tile_n"}
         name, tile_n = (plan["register"], plan["tile_n"]) if named else (None, None)
         if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
             raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
-        check_schedule(one, (name, models[name]), tile_n, state.take(f"schedules/{index}/{place}"), state.notes)
+        multiplied = as_multiplied(one, plan["operand"], state.notes) if "operand" in plan else one
+        check_schedule(multiplied, (name, models[name]), tile_n, state.take(f"schedules/{index}/{place}"), state.notes)
 
 
 def _compare_range(name: str, derived: Range, prefix: str, state: _State) -> None:

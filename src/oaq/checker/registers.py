@@ -65,9 +65,11 @@ KNOWN: Final[Mapping[str, Register]] = {
 EXACT: Final = frozenset(
     {
         "gemm_u8s8_scalar",
+        "gemm_s8s8_scalar",
         "gemm_u8s8_avx2_exact",
         "gemm_u8s8_vnni",
         "depthwise_u8s8_scalar",
+        "depthwise_s8s8_scalar",
         "depthwise_u8s8_avx2_exact",
         "depthwise_u8s8_vnni",
         "exact-s32",

@@ -196,17 +196,18 @@ def predict_layer_cost(
     Raises:
         NoKernel: no candidate, or none provable.
     """
-    terms, reached = weight.shape[1], reach(weight, x)
+    terms = weight.shape[1]
     best: LayerCost | None = None
     least = {row.name: time.least(row, site, terms) for row in rows}
     for row in sorted(rows, key=lambda candidate: least[candidate.name]):
         if best is not None and least[row.name] >= best.cost:
             break
-        if row.accumulator is None or not contract_holds(row, reached):
+        ends = (x[0] - row.shift, x[1] - row.shift)
+        if row.accumulator is None or not contract_holds(row, reach(weight, ends)):
             continue
         groups = 1 if row.family == "depthwise" else site.groups
         try:
-            runs = count_runs(weight, x[0], x[1], row.accumulator, row.tile_n, groups=groups)
+            runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=groups)
         except AccumulatorOverflow:
             continue
         cost = time.sums(row, site, runs)

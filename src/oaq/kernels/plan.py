@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_f
 from oaq.kernels.work import Site, site_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
+from oaq.overflow.forms import in_form
 from oaq.overflow.proof import NodeProof, Proof, Tier
 from oaq.overflow.spill import Cut, RunCount, Schedule, cut
 from oaq.program import ops
@@ -43,8 +44,9 @@ class NodePlan:
         y_zero_point: zero point of the output.
         clamp: effective range of the output.
         schedule: spill schedule and packed weights; None unless the node is a Conv2d or Linear.
-        folded_bias: (N,) int32, bias - zx * sum(w): added to the raw sum of w * x as loaded; None likewise.
-        proof: ranges of its operands and sums; None likewise.
+        folded_bias: (N,) int32, bias - (zx - shift) * sum(w): added to the sum of w * x as the row multiplies; None
+            likewise.
+        proof: ranges of its operands and sums in the form of the row; None likewise.
         cost: predicted seconds of one sample on one thread (``kernels.cost``).
         cost_without_spills: the same for 16-bit lanes in one run per tile; for a node without products, the same.
         refused: cheaper rows and why not.
@@ -238,8 +240,8 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         y.affine.zero_point,
         y.range,
         chosen.schedule,
-        proof[node.name].folded_bias,
-        proof[node.name],
+        chosen.sums.folded_bias,
+        chosen.sums,
         chosen.cost,
         layer.without_spills(),
         chosen.refused + absent,
@@ -272,22 +274,27 @@ class _Layer:
 class _Choice:
     row: KernelRow
     schedule: Schedule
+    sums: NodeProof
     cost: float
     refused: tuple[Refusal, ...]
 
 
 def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
     weight, groups = layout(layer.op).weight, layout(layer.op).tile_groups
-    x = (layer.sums.operands.lo, layer.sums.operands.hi)
-    reached = reach(weight, x)
     costs: dict[str, float] = {}
     reasons: dict[str, str] = {}
     least = {row.name: layer.least(row) for row in candidates}
     ranked = sorted(candidates, key=lambda row: least[row.name])
     best: KernelRow | None = None
-    taken: Cut | None = None
+    taken: tuple[Cut, NodeProof] | None = None
     for row in ranked:
-        if row.accumulator is None or not contract_holds(row, reached):
+        try:
+            sums = in_form(layer.sums, weight, row.shift)
+        except AccumulatorOverflow as error:
+            reasons[row.name] = str(error).splitlines()[0]
+            continue
+        x = (sums.operands.lo, sums.operands.hi)
+        if row.accumulator is None or not contract_holds(row, reach(weight, x)):
             reasons[row.name] = f"takes operands {_show(row.x_range)} and weights {_show(row.w_range)}, not these"
             continue
         if best is not None and least[row.name] >= costs[best.name]:
@@ -300,7 +307,7 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
         costs[row.name] = layer.cost(row, found.count)
         reasons[row.name] = _expensive(row, found.count)
         if best is None or costs[row.name] < costs[best.name]:
-            best, taken = row, found
+            best, taken = row, (found, sums)
     if best is None or taken is None:
         raise NoKernel(
             f"{layer.node.name}: no row is proved: " + "; ".join(f"{n}: {why}" for n, why in reasons.items())
@@ -310,7 +317,8 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
         for row in ranked
         if row is not best and row.name in reasons and least[row.name] < least[best.name]
     )
-    return _Choice(best, taken.schedule(), costs[best.name], refused)
+    schedule = replace(taken[0].schedule(), operand=best.operand)
+    return _Choice(best, schedule, taken[1], costs[best.name], refused)
 
 
 def _expensive(row: KernelRow, runs: RunCount) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from oaq.errors import NoKernel
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 
 ISA_VARIABLE: Final = "OAQ_ISA"
@@ -53,6 +54,12 @@ class KernelRow:
     parts: int = 1
     includes: frozenset[str] = frozenset()
     shift: int = 0
+
+    @property
+    def operand(self) -> tuple[int, int, int] | None:
+        """(shift, least, most) of what it multiplies; None for raw u8."""
+        raw = self.shift == 0 and self.x_range == U8
+        return None if raw else (self.shift, self.x_range.lo, self.x_range.hi)
 
 
 def row_from_native(entry: Mapping[str, Any]) -> KernelRow:

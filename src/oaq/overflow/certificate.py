@@ -37,7 +37,8 @@ class Certificate:
     Attributes:
         content: JSON-able: ``schema`` version, ``tier``, ``program`` (its sha256, ``program.plain.fingerprint``),
             ``assumptions``, ``tensors`` (names, in the order of the range arrays), ``registers`` (models by name),
-            ``nodes`` (for each Conv2d and Linear its name and its schedules: register, tile_n), ``signature`` (free for
+            ``nodes`` (for each Conv2d and Linear its name and its schedules: register, tile_n, and ``operand``: [shift,
+            least, most] where a kernel multiplies u8 - shift), ``signature`` (free for
             a hash of outputs on known inputs; null if none).
         arrays: ``ranges/T/lo|hi`` (C,) uint8 of tensor T; ``sums/I/total|raw|raw_partial`` (N, 2) int64 and
             ``sums/I/folded_bias`` (N,) int32 of node I of ``nodes``; of its schedule J ``schedules/I/J/segments``
@@ -89,7 +90,7 @@ def certify(
         nodes.append(
             {
                 "node": name,
-                "schedules": [{"register": plan.accumulator.name, "tile_n": plan.tile_n} for plan in planned],
+                "schedules": [_schedule_header(plan) for plan in planned],
             }
         )
     content = {
@@ -142,6 +143,13 @@ def from_parts(content: object, arrays: Mapping[str, NDArray[Any]]) -> Certifica
 
 def _pairs(ranges: ChannelRanges) -> NDArray[np.int64]:
     return np.stack([ranges.lo, ranges.hi], axis=1)
+
+
+def _schedule_header(schedule: Schedule) -> dict[str, Any]:
+    header: dict[str, Any] = {"register": schedule.accumulator.name, "tile_n": schedule.tile_n}
+    if schedule.operand is not None:
+        header["operand"] = list(schedule.operand)
+    return header
 
 
 def _schedule_arrays(schedule: Schedule, packed: bool) -> Arrays:

@@ -38,6 +38,7 @@ class NodeProof:
         raw_partial: (N,) the same for every partial sum in every order: whatever s32 a kernel holds on the way.
         folded_bias: (N,) int32, bias - zx * sum w: what turns ``raw`` into ``total``.
         positions: output positions of one sample that compute this sum (OH * OW, or 1).
+        shift: what kernels subtract from a u8 before they multiply it (``overflow.forms``); ``analyze`` proves 0.
     """
 
     node: str
@@ -47,6 +48,7 @@ class NodeProof:
     raw_partial: ChannelRanges
     folded_bias: NDArray[np.int32]
     positions: int
+    shift: int = 0
 
     @property
     def bits(self) -> int:

@@ -48,6 +48,8 @@ class Schedule:
             for a saturating or exact register). Lanes of padding hold 0.
         group_bound: least and most of any single instruction's group.
         splits: how many (tile, step) had to be issued more than once, as split or as wide.
+        operand: (shift, least, most) of the kernel's operand form if it is not raw u8: it multiplies u8 - shift, which
+            lies in [least, most] (``overflow.forms``).
     """
 
     accumulator: Accumulator
@@ -58,6 +60,12 @@ class Schedule:
     bounds: NDArray[np.int64]
     group_bound: IntRange
     splits: int
+    operand: tuple[int, int, int] | None = None
+
+    @property
+    def shift(self) -> int:
+        """What is subtracted from a u8 before it is multiplied."""
+        return self.operand[0] if self.operand is not None else 0
 
     @property
     def tiles(self) -> int:

@@ -91,12 +91,16 @@ def witness(
     weight = found.op.weight.reshape(len(sums.total), -1)[output].astype(np.int64)
     low, high = _row(sums.operands, output, len(sums.total))
     if schedule is not None:
-        segment, lane, weight = _heaviest(found.op, schedule, (output, segment, lane), (low, high), end)
+        ends = (low - schedule.shift, high - schedule.shift)
+        segment, lane, weight = _heaviest(found.op, schedule, (output, segment, lane), ends, end)
     push_up = (weight > 0) == (end == "hi")
     operands = np.where(push_up, high, low)
     bound = int(weight @ operands)
     tensor, position, reached = _place(found, (weight, operands), proof, program.specs(found)[0], (output, end))
-    return Witness(node, output, end, segment, lane, operands.astype(np.uint8), bound, tensor, position, reached)
+    moved = schedule.shift * int(weight.sum()) if schedule is not None else 0  # its kernel multiplies u8 - shift
+    return Witness(
+        node, output, end, segment, lane, operands.astype(np.uint8), bound - moved, tensor, position, reached - moved
+    )
 
 
 def segment_weight(schedule: Schedule, tile_output: int, segment: int, lane: int, terms: int) -> Ints:

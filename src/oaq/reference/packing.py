@@ -15,7 +15,9 @@ from oaq.reference.conv2d import taps
 from oaq.reference.matmul import matmul
 
 
-def packed_operands(op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_point: int, step: int) -> NDArray[np.uint8]:
+def packed_operands(
+    op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_point: int, step: int, shift: int = 0
+) -> NDArray[np.integer]:
     """The operands as loaded: raw integers, ``zero_point`` at padded positions of the image.
 
     Args:
@@ -23,9 +25,11 @@ def packed_operands(op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_poin
         x: (batch, H, W, C) or (batch, K).
         zero_point: of ``x``.
         step: the padding of K at the end is to a multiple of this.
+        shift: what the kernel subtracts from each before it multiplies.
 
     Returns:
-        (groups, M, K padded) uint8, M = batch * OH * OW counted in that order; the padding of K holds 0.
+        (groups, M, K padded) uint8, int16 for a shift; M = batch * OH * OW counted in that order; the padding of K
+        holds 0.
     """
     if isinstance(op, ops.Linear):
         rows = x[None]
@@ -34,6 +38,8 @@ def packed_operands(op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_poin
         batch, height, width, window, channels = seen.shape
         grouped = seen.reshape(batch * height * width, window, op.groups, channels // op.groups)
         rows = grouped.transpose(2, 0, 1, 3).reshape(op.groups, batch * height * width, -1)
+    if shift:
+        return _pad_last(rows.astype(np.int16) - np.int16(shift), step)
     return _pad_last(rows, step).astype(np.uint8)
 
 
