@@ -26,7 +26,7 @@ NET ?= efficientnet-lite0
 MODEL_ARGUMENTS ?=
 BENCHMARKS ?=
 
-.PHONY: help demo test build check format format-check lint types layers tests bench clean distclean env env-dev
+.PHONY: help demo test build check format format-check lint types layers tests order bench clean distclean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ layers: $(VENV)/.dev ## import-linter: imports point down
 
 tests: $(VENV)/.dev ## unit, property, end-to-end tests and doctests
 	$(STEP) --last "tests" $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup
+
+order: $(VENV)/.dev ## every folder of tests alone, then all of them in a shuffled order: no test depends on another
+	@$(PY) -m tests.order
 
 # The peers have an environment of their own: what they need never reaches the one that is tested.
 bench: ## time oaq beside its peers in .venv-bench; writes benchmarks/results, the tables and the picture of README.md

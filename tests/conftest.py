@@ -3,12 +3,56 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 settings.register_profile("oaq", deadline=None, print_blob=True)
 settings.load_profile("oaq")
+
+
+SET_BY_OTHERS = ("PYTEST_", "TORCH")
+"""Prefixes of variables that pytest sets for each test, and torch on first use."""
+
+
+def process_state() -> dict[str, object]:
+    """What a module could leave behind that would change a later one."""
+    state: dict[str, object] = {
+        f"environment variable {key}": value for key, value in os.environ.items() if not key.startswith(SET_BY_OTHERS)
+    }
+    torch = sys.modules.get("torch")
+    return state | {
+        "folder": str(Path.cwd()),
+        "numpy's floating point errors": str(np.geterr()),
+        "native module": id(sys.modules["oaq.kernels._native"]) if "oaq.kernels._native" in sys.modules else None,
+        "warning filters": len(warnings.filters),
+        "threads of torch": torch.get_num_threads() if torch is not None else None,
+    }
+
+
+def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """What differs, except what was loaded for the first time."""
+    loaded_late = ("native module", "threads of torch")
+    return [
+        f"{key}: {before.get(key)!r}, now {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not (key in loaded_late and before.get(key) is None)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a module that leaves the process another than it was: a later one would pass, or fail, by its order."""
+    before = process_state()
+    yield
+    differences = changes(before, process_state())
+    assert not differences, f"{request.node.nodeid} leaves behind: {'; '.join(differences)}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -74,6 +74,17 @@ def test_the_environment_asks_unless_the_caller_does(monkeypatch: pytest.MonkeyP
         costs_wanted()
 
 
+def test_the_shipped_costs_choose_as_they_do_whatever_the_environment_asks_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    by_name = plan(network(1), "avx2", table=TABLE, costs="shipped")
+    assert by_name.costs is shipped_costs()
+    assert rows_of(by_name)[0] == "gemm_u8s8_avx2_acc16"
+    monkeypatch.setenv("OAQ_COSTS", str(written(tmp_path, slow_16_bits())))
+    assert plan(network(1), "avx2", table=TABLE, costs="shipped").to_json() == by_name.to_json()
+    assert rows_of(plan(network(1), "avx2", table=TABLE))[0] != "gemm_u8s8_avx2_acc16"
+
+
 def test_costs_go_into_a_file_and_come_back(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "costs.json"
     save_costs(shipped_costs(), path)

@@ -12,7 +12,7 @@ from tests.ptq.conftest import made_up_costs
 __all__ = ["made_up_costs"]
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -26,6 +26,7 @@ from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.seal.parts import sealed_parts
 from oaq.verify.sealed import read_sealed
+from tests import costs
 from tests.simulated_machine import simulated_machine
 from tests.strategies import Builder, conv2d, linear, ratios
 
@@ -212,8 +213,9 @@ def test_a_forgery_with_every_checksum_made_anew_is_caught_by_the_proof(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bounds", ["as they would be", "as they may be"])
 def test_a_run_too_long_for_its_register_is_caught_whatever_bound_is_stated(
-    tmp_path: Path, kind: str, bounds: str
+    tmp_path: Path, kind: str, bounds: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OAQ_COSTS", str(costs.write(tmp_path)))  # by which 16-bit sums pay for this layer
     builder, path = Builder("long"), tmp_path / f"long.{kind}"
     builder.add(linear(np.random.default_rng(0), (8, 900), kind="small"), [builder.input((900,))], name="fc")
     with simulated_machine():
