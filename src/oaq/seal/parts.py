@@ -64,13 +64,13 @@ def certificate(program: IntProgram, table: Sequence[KernelRow] | None = None) -
 
 
 def _schedules(proof: Proof, plans: Sequence[Plan]) -> dict[str, list[Schedule]]:
-    """By node, one schedule per register and tile width."""
-    found: dict[str, dict[tuple[str, int], Schedule]] = {name: {} for name in proof.nodes}
-    for made in plans:
-        for one in made.nodes:
-            if one.schedule is not None:
-                found[one.node.name][one.schedule.accumulator.name, one.schedule.tile_n] = one.schedule
-    return {name: list(schedules.values()) for name, schedules in found.items()}
+    """Schedules of every node, one per register and tile width."""
+    by_node: dict[str, dict[tuple[str, int], Schedule]] = {name: {} for name in proof.nodes}
+    for node_plans in plans:
+        for node in node_plans.nodes:
+            if node.schedule is not None:
+                by_node[node.node.name][node.schedule.accumulator.name, node.schedule.tile_n] = node.schedule
+    return {name: list(schedules.values()) for name, schedules in by_node.items()}
 
 
 def _rows() -> tuple[KernelRow, ...]:

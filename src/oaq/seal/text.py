@@ -1,4 +1,4 @@
-"""Parts as one text, for files of other formats that have room for strings only.
+"""A text of all parts of a program, for file formats that have room for strings only.
 
 JSON with exactly these keys: ``version``; ``model``, the sha256 of every other byte of the file; ``sha256``, of this
 very text with zeros in its place; ``parts``, of each its ``content`` and its ``arrays``: dtype, shape, and bytes
@@ -84,7 +84,7 @@ def from_text(text: str, where: str) -> tuple[str, dict[str, Part]]:
 
 def _packed(array: NDArray[Any]) -> dict[str, object]:
     dtype = array.dtype.newbyteorder("<")
-    names = {each: name for name, each in DTYPES.items()}
+    names = {dtype: name for name, dtype in DTYPES.items()}
     if dtype not in names:
         raise FormatError(f"an array of {array.dtype} cannot be stored")
     data = zlib.compress(np.ascontiguousarray(array, dtype).tobytes(), 6)
