@@ -30,6 +30,6 @@ def onnx(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None
     """
     from oaq.export.onnx_qdq.model import save  # loads onnx
 
-    given = dict(parts or {})
-    made = {} if {CERTIFICATE, SIGNATURE} <= set(given) else sealed_parts(program)
-    save(program, path, {**made, **given})
+    supplied = dict(parts or {})
+    sealed = {} if {CERTIFICATE, SIGNATURE} <= set(supplied) else sealed_parts(program)
+    save(program, path, {**sealed, **supplied})

@@ -72,8 +72,8 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
         producer_name="oaq",
     )
     if parts is not None:
-        rest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        helper.set_model_props(model, {KEY: to_text({PROGRAM: _program(program), **parts}, rest)})
+        digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+        helper.set_model_props(model, {KEY: to_text({PROGRAM: _program(program), **parts}, digest)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -81,12 +81,12 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
 def _program(program: IntProgram) -> Part:
     """The program's header, and of its arrays those that the graph leaves to scales: other arrays are its constants."""
     header, arrays = to_plain(program)
-    kept = {}
+    multipliers = {}
     for index, node in enumerate(program.nodes):
         key = f"nodes/{index}/requantize.multiplier"
         if key in arrays and not isinstance(node.op, ops.Conv2d | ops.Linear):
-            kept[key] = arrays[key]
-    return Part(header, kept)
+            multipliers[key] = arrays[key]
+    return Part(header, multipliers)
 
 
 def _value(spec: TensorSpec, name: str, kind: int) -> onnx.ValueInfoProto:

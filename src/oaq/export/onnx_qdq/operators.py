@@ -101,8 +101,8 @@ def _stored_weights(node: Node, op: ops.Conv2d | ops.Linear) -> tuple[NDArray[An
 
 def _joining(graph: Graph, node: Node, specs: tuple[TensorSpec, ...], y: TensorSpec) -> None:
     scales = np.array([spec.affine.scale for spec in specs], np.float64)
-    wanted = scales.prod(keepdims=True) if isinstance(node.op, ops.Mul) else scales
-    _check_ratio(node, wanted / y.affine.scale)
+    ratio_scales = scales.prod(keepdims=True) if isinstance(node.op, ops.Mul) else scales
+    _check_ratio(node, ratio_scales / y.affine.scale)
     real = [graph.dequantize(spec.name) for spec in specs]
     if isinstance(node.op, ops.Mul) and len(specs[1].shape) < len(specs[0].shape):
         axes = graph.shared("axes 2, 3", "axes_2_3", np.array([2, 3], np.int64))
@@ -132,13 +132,13 @@ def _pool(graph: Graph, node: Node, x: TensorSpec, y: TensorSpec) -> None:
         graph.quantize(result, y.name)
 
 
-def _check_ratio(node: Node, wanted: np.ndarray) -> None:
+def _check_ratio(node: Node, ratio: np.ndarray) -> None:
     requantize = node.op.requantize  # type: ignore[union-attr]
     if requantize.shift is not None:
         raise UnsupportedOp(
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
         )
-    check_ratio(requantize.multiplier, wanted, node.name)
+    check_ratio(requantize.multiplier, ratio, node.name)
 
 
 def _lookup(graph: Graph, node: Node, op: ops.Lookup) -> None:
@@ -153,8 +153,8 @@ def _reshape(graph: Graph, node: Node, x: TensorSpec, y: TensorSpec) -> None:
     if len(x.shape) == 3 and x.shape[:2] != (1, 1):
         real = graph.value("Transpose", [real], f"{node.name}.nhwc", perm=NCHW_TO_NHWC)
     back = len(y.shape) == 3 and y.shape[:2] != (1, 1)
-    wanted = y.shape if back or len(y.shape) == 1 else (y.shape[2], 1, 1)
-    shape = graph.constant(f"{node.name}.shape", np.array([-1, *wanted], np.int64))
+    target = y.shape if back or len(y.shape) == 1 else (y.shape[2], 1, 1)
+    shape = graph.constant(f"{node.name}.shape", np.array([-1, *target], np.int64))
     real = graph.value("Reshape", [real, shape], f"{node.name}.reshaped")
     if back:
         real = graph.value("Transpose", [real], f"{node.name}.nchw", perm=NHWC_TO_NCHW)
@@ -163,28 +163,30 @@ def _reshape(graph: Graph, node: Node, x: TensorSpec, y: TensorSpec) -> None:
 
 def _resize(graph: Graph, node: Node, op: ops.Resize, x: TensorSpec) -> None:
     real, name = graph.dequantize(x.name), node.name
-    if op.mode == "nearest" and not (_lands(x.shape[0], op.height) and _lands(x.shape[1], op.width)):
-        for axis, size, wanted in ((2, x.shape[0], op.height), (3, x.shape[1], op.width)):
-            index = graph.constant(f"{name}.axis{axis}", np.arange(wanted, dtype=np.int64) * size // wanted)
+    if op.mode == "nearest" and not (
+        _is_integer_grid(x.shape[0], op.height) and _is_integer_grid(x.shape[1], op.width)
+    ):
+        for axis, size, resized in ((2, x.shape[0], op.height), (3, x.shape[1], op.width)):
+            index = graph.constant(f"{name}.axis{axis}", np.arange(resized, dtype=np.int64) * size // resized)
             real = graph.value("Gather", [real, index], f"{name}.gathered{axis}", axis=axis)
     else:
         batch = graph.value("Shape", [real], f"{name}.batch", start=0, end=1)
-        rest = graph.constant(f"{name}.rest", np.array([x.shape[2], op.height, op.width], np.int64))
-        sizes = graph.value("Concat", [batch, rest], f"{name}.sizes", axis=0)
-        how = (
+        image = graph.constant(f"{name}.rest", np.array([x.shape[2], op.height, op.width], np.int64))
+        sizes = graph.value("Concat", [batch, image], f"{name}.sizes", axis=0)
+        attributes = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if op.mode == "nearest"
             else {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         )
-        real = graph.value("Resize", [real, "", "", sizes], name, **how)
+        real = graph.value("Resize", [real, "", "", sizes], name, **attributes)
     graph.quantize(real, node.output, clip=False)
 
 
-def _lands(size: int, wanted: int) -> bool:
+def _is_integer_grid(size: int, resized: int) -> bool:
     """Whether ONNX's float32 coordinates fall on the pixels that integers give."""
-    scale = np.float32(wanted) / np.float32(size)
-    place = np.floor(np.arange(wanted, dtype=np.float32) / scale).astype(np.int64)
-    return bool(np.array_equal(place, np.arange(wanted) * size // wanted))
+    scale = np.float32(resized) / np.float32(size)
+    place = np.floor(np.arange(resized, dtype=np.float32) / scale).astype(np.int64)
+    return bool(np.array_equal(place, np.arange(resized) * size // resized))
 
 
 def _movement(graph: Graph, node: Node) -> None:

@@ -28,9 +28,9 @@ def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Fl
     Raises:
         UnsupportedOp: one has none; the message names ``where`` and the output.
     """
-    result, found = multipliers.weight_scales(multiplier, s_x, s_y)
-    if not found.all():
-        n = int(np.argmin(found))
+    result, exists = multipliers.weight_scales(multiplier, s_x, s_y)
+    if not exists.all():
+        n = int(np.argmin(exists))
         raise UnsupportedOp(
             f"{where}, output {n}: no weight scale s_w gives the multiplier {float(multiplier[n])!r} "
             f"as (s_x * s_w) / s_y in float32, with s_x = {s_x!r}, s_y = {s_y!r}; "
@@ -39,16 +39,16 @@ def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Fl
     return result
 
 
-def check_ratio(multiplier: Numbers, wanted: NDArray[np.floating], where: str) -> None:
+def check_ratio(multiplier: Numbers, ratio: NDArray[np.floating], where: str) -> None:
     """Refuse a multiplier that the tensors' scales do not imply.
 
     Raises:
         UnsupportedOp: it differs by more than the rounding of its computation.
     """
-    relative = np.abs(multiplier.astype(np.float64) / wanted.astype(np.float64) - 1.0)
+    relative = np.abs(multiplier.astype(np.float64) / ratio.astype(np.float64) - 1.0)
     if not np.all(relative <= FLOAT_TOLERANCE):
         n = int(np.argmax(relative))
         raise UnsupportedOp(
             f"{where}: multiplier {n} is {float(multiplier[n])!r}, the tensors' scales give "
-            f"{float(wanted.ravel()[n])!r}; ONNX has only the scales"
+            f"{float(ratio.ravel()[n])!r}; ONNX has only the scales"
         )
