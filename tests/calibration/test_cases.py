@@ -11,7 +11,7 @@ import pytest
 from oaq import reference
 from oaq.calibration import calibrate, measure
 from oaq.calibration.cases import LEAST, MOST, RUNS, Case, depthwise_cases, gemm_cases
-from oaq.calibration.course import held, open_course, program_of
+from oaq.calibration.course import open_course, plan_cases, program_of
 from oaq.calibration.measure import COLD_BYTES, cases_of, in_courses, work_of
 from oaq.calibration.other_cases import BY_FAMILY
 from oaq.errors import ConfigError
@@ -68,7 +68,7 @@ def test_layers_are_neither_tiny_nor_huge_and_of_every_kind() -> None:
 @pytest.mark.parametrize("row", NARROW, ids=lambda row: row.name)
 def test_runs_are_as_long_as_asked_for(row: KernelRow) -> None:
     cases = [case for case in cases_of(row) if case.run is not None][:6]
-    plan = held(program_of(cases), cases, row, others(row))
+    plan = plan_cases(program_of(cases), cases, row, others(row))
     for index, case in enumerate(cases):
         found = plan[f"case{index}"].schedule
         assert found is not None
@@ -86,7 +86,7 @@ def test_what_is_timed_is_what_the_reference_computes(row: KernelRow) -> None:
         assert row.family == "copy"
         return
     program = program_of(cases)
-    course = open_course(held(program, cases, row, others(row)))
+    course = open_course(plan_cases(program, cases, row, others(row)))
     tensors = reference.run(program, course.x).tensors
     got = course.session.run_integers(course.x)
     assert np.array_equal(got[0], tensors[program.outputs[0]])
@@ -102,7 +102,7 @@ def test_work_is_counted_in_known_kinds() -> None:
         if not cases:
             continue
         program = program_of(cases)
-        for planned in held(program, cases, row, others(row)).nodes:
+        for planned in plan_cases(program, cases, row, others(row)).nodes:
             work = work_of(planned, program, Memory(1 << 20))
             assert set(work) <= set(KINDS)
             assert all(count >= 0 for count in work.values())

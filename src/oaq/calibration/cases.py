@@ -62,11 +62,11 @@ class _Draw:
 
     def size(self, low: int, high: int, multiple: int = 1) -> int:
         """A multiple of ``multiple`` in [low, high], even on a logarithmic scale."""
-        drawn = float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
-        return max(round(drawn / multiple), 1) * multiple
+        value = float(np.exp(self._rng.uniform(np.log(low), np.log(high))))
+        return max(round(value / multiple), 1) * multiple
 
     def channels(self, low: int, high: int) -> int:
-        """The same, a multiple of 4, 8, 16, 32 or 64."""
+        """A number of channels in [low, high]: a multiple of 4, 8, 16, 32 or 64."""
         return self.size(low, high, self.one_of(4, 8, 16, 32, 64))
 
     def one_of(self, *choices: int) -> int:
@@ -86,29 +86,29 @@ def requantize(count: int, multiplier: float = MULTIPLIER) -> Requantize:
 def gemm_cases(row: KernelRow) -> list[Case]:
     """Pointwise layers, windows, first layers, groups, linear layers: K short and long, few and many positions."""
     draw, fewer = _Draw(), 100 if row.isa == "scalar" else 1
-    made: list[Case] = []
+    cases: list[Case] = []
     kinds = [_pointwise] * 40 + [_window] * 20 + [_first] * 8 + [_grouped] * 4 + [_linear] * 12
     for index, kind in enumerate(kinds):
         case = _within(draw, kind, RUNS[index % len(RUNS)], fewer)
-        made.append(_with_splits(case, row) if row.accumulator and row.accumulator.max_run == 1 else case)
+        cases.append(_with_splits(case, row) if row.accumulator and row.accumulator.max_run == 1 else case)
     slow = [_within(draw, _pointwise, None, max(fewer, 10)) for _ in range(3)]
     return (
-        made
-        + _in_words(made)
-        + [replace(one, op=replace(one.op, requantize=requantize(one.y[-1], 1.5))) for one in slow]
+        cases
+        + _in_words(cases)
+        + [replace(case, op=replace(case.op, requantize=requantize(case.y[-1], 1.5))) for case in slow]
     )
 
 
 def depthwise_cases(row: KernelRow) -> list[Case]:
     """Windows of 3, 5 and 7, strides 1 and 2."""
     draw, fewer = _Draw(), 100 if row.isa == "scalar" else 4
-    made = [_within(draw, _depthwise, RUNS[index % len(RUNS)], fewer) for index in range(60)]
-    return made + _in_words(made)
+    cases = [_within(draw, _depthwise, RUNS[index % len(RUNS)], fewer) for index in range(60)]
+    return cases + _in_words(cases)
 
 
 def _in_words(cases: list[Case]) -> list[Case]:
-    """Some of them, their results in 16 bits: what that saves is small beside what differs between any other two."""
-    return [replace(one, op=replace(one.op, requantize=requantize(one.y[-1], WORD))) for one in cases[::IN_WORDS]]
+    """Every ``IN_WORDS``-th case, its results in 16 bits: the saving is small beside differences between cases."""
+    return [replace(case, op=replace(case.op, requantize=requantize(case.y[-1], WORD))) for case in cases[::IN_WORDS]]
 
 
 def _with_splits(case: Case, row: KernelRow) -> Case:
@@ -120,8 +120,8 @@ def _with_splits(case: Case, row: KernelRow) -> Case:
         return case
     weight = case.op.weight.copy()
     rows = weight.reshape(len(weight), -1)
-    every = case.run * row.accumulator.step
-    for k in range(0, rows.shape[1] - 1, every):
+    period = case.run * row.accumulator.step
+    for k in range(0, rows.shape[1] - 1, period):
         rows[:: row.tile_n, k : k + 2] = LARGE
     return replace(case, op=replace(case.op, weight=weight))
 
@@ -136,13 +136,13 @@ def _within(draw: _Draw, kind: Kind, run: int | None, fewer: int) -> Case:
 
 def _conv(draw: _Draw, weight: tuple[int, int, int, int], stride: int = 1, groups: int = 1) -> ops.Conv2d:
     outputs, rows, columns, _ = weight
-    up, left = (rows - 1) // 2, (columns - 1) // 2
+    top, side = (rows - 1) // 2, (columns - 1) // 2
     return ops.Conv2d(
         draw.weights(*weight),
         np.zeros(outputs, np.int32),
         requantize(outputs),
         stride=(stride, stride),
-        padding=(up, up, left, left),
+        padding=(top, top, side, side),
         groups=groups,
     )
 
@@ -170,9 +170,9 @@ def _first(draw: _Draw) -> tuple[ops.Conv2d, Shape]:
 
 
 def _grouped(draw: _Draw) -> tuple[ops.Conv2d, Shape]:
-    groups, each, height = draw.one_of(2, 4, 8), draw.size(8, 48, 8), draw.size(6, 40)
-    weight = (groups * each, 3, 3, each)
-    return _conv(draw, weight, 1, groups), (height, height, groups * each)
+    groups, per_group, height = draw.one_of(2, 4, 8), draw.size(8, 48, 8), draw.size(6, 40)
+    weight = (groups * per_group, 3, 3, per_group)
+    return _conv(draw, weight, 1, groups), (height, height, groups * per_group)
 
 
 def _linear(draw: _Draw) -> tuple[ops.Linear, Shape]:

@@ -46,26 +46,26 @@ def program_of(cases: Sequence[Case], name: str = "course") -> IntProgram:
     copied = ops.Lookup(np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8))
     for index, case in enumerate(cases):
         x = []
-        for each, shape in enumerate(case.x):
-            inputs.append(tensor(f"in{index}.{each}", shape))
-            x.append(tensor(f"x{index}.{each}", shape))
-            nodes.append(Node(f"write{index}.{each}", copied, (inputs[-1],), x[-1]))
+        for place, shape in enumerate(case.x):
+            inputs.append(tensor(f"in{index}.{place}", shape))
+            x.append(tensor(f"x{index}.{place}", shape))
+            nodes.append(Node(f"write{index}.{place}", copied, (inputs[-1],), x[-1]))
         nodes.append(Node(f"{CASE}{index}", case.op, tuple(x), tensor(f"y{index}", case.y)))
     return IntProgram(name, tuple(inputs), (nodes[-1].output,), tensors, tuple(nodes))
 
 
-def held(program: IntProgram, cases: Sequence[Case], row: KernelRow, others: Sequence[KernelRow]) -> Plan:
+def plan_cases(program: IntProgram, cases: Sequence[Case], row: KernelRow, other_rows: Sequence[KernelRow]) -> Plan:
     """The plan that computes every case by ``row``, spilling after at most the steps it asks for.
 
     Args:
         program: of ``cases``.
         cases: all of the row's family.
         row: that is timed.
-        others: one row for each other family there is.
+        other_rows: one row for each other family there is.
     """
     proof = analyze(program)
     runs = {f"{CASE}{index}": case.run for index, case in enumerate(cases)}
-    by_family = {one.family: one for one in others} | {row.family: row}
+    by_family = {other_row.family: other_row for other_row in other_rows} | {row.family: row}
     nodes = tuple(
         _planned(program, node, by_family[family(node.op)], proof, runs.get(node.name)) for node in program.nodes
     )
@@ -82,12 +82,12 @@ def _planned(program: IntProgram, node: Node, row: KernelRow, proof: Proof, run:
         register = replace(register, name=f"{register.name}, {SPLIT_BITS} bits", bits=SPLIT_BITS)
     elif run is not None and not register.is_exact:
         register = replace(register, name=f"{register.name}, runs of {run}", max_run=run)
-    laid = layout(node.op)
-    sums = in_form(proof[node.name], laid.weight, row.shift)
+    packing = layout(node.op)
+    sums = in_form(proof[node.name], packing.weight, row.shift)
     ends = sums.operands.lo, sums.operands.hi
-    found = schedule(laid.weight, *ends, register, row.tile_n, groups=laid.tile_groups, where=node.name)
-    found, narrowed = replace(found, operand=row.operand), replace(row, accumulator=register)
-    return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, found, sums.folded_bias, sums)
+    runs = schedule(packing.weight, *ends, register, row.tile_n, groups=packing.tile_groups, where=node.name)
+    runs, narrowed = replace(runs, operand=row.operand), replace(row, accumulator=register)
+    return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, runs, sums.folded_bias, sums)
 
 
 @dataclass(eq=False)
@@ -97,19 +97,19 @@ class Course:
     plan: Plan
     session: Session
     x: list[np.ndarray]
-    taken: list[list[int]]
+    nanoseconds: list[list[int]]
 
     def lap(self) -> None:
         """Run once and note every node's time."""
         self.session.run_integers(self.x)
-        for node, one in zip(self.taken, self.session.profile(), strict=True):
-            node.append(one.nanoseconds)
+        for node, node_time in zip(self.nanoseconds, self.session.profile(), strict=True):
+            node.append(node_time.nanoseconds)
 
     def seconds(self) -> Iterator[tuple[NodePlan, float]]:
         """Every case, as planned, with the median of its times; never 0, however coarse the clock."""
-        for planned, taken in zip(self.plan.nodes, self.taken, strict=True):
+        for planned, times in zip(self.plan.nodes, self.nanoseconds, strict=True):
             if planned.node.name.startswith(CASE):
-                yield planned, max(float(np.median(taken)), 1.0) * 1e-9
+                yield planned, max(float(np.median(times)), 1.0) * 1e-9
 
 
 def open_course(plan: Plan) -> Course:
@@ -122,6 +122,6 @@ def open_course(plan: Plan) -> Course:
     course = Course(plan, Session(plan), x, [[] for _ in plan.nodes])
     for _ in range(3):
         course.lap()
-    for node in course.taken:
+    for node in course.nanoseconds:
         node.clear()
     return course

@@ -48,17 +48,24 @@ def fit(work: Sequence[Mapping[str, float]], seconds: Sequence[float]) -> Fit:
         work: of every point, counts by kind.
         seconds: measured, > 0.
     """
-    kinds = sorted({kind for one in work for kind, count in one.items() if count})
-    counts = np.array([[one.get(kind, 0.0) for kind in kinds] for one in work], np.float64)
-    taken = np.asarray(seconds, np.float64)
-    fold = np.arange(len(taken)) % min(FOLDS, len(taken))
-    error = np.zeros(len(taken))
-    for each in range(int(fold.max(initial=0)) + 1):
-        seen = fold != each if fold.any() else fold == each
-        cost = _robust(counts[seen], taken[seen])
-        error[fold == each] = counts[fold == each] @ cost / taken[fold == each] - 1
-    cost = _robust(counts, taken)
-    return Fit({kind: float(one) for kind, one in zip(kinds, cost, strict=True) if one > 0}, error)
+    kinds = sorted({kind for point in work for kind, count in point.items() if count})
+    counts = np.array([[point.get(kind, 0.0) for kind in kinds] for point in work], np.float64)
+    measured = np.asarray(seconds, np.float64)
+    fold = np.arange(len(measured)) % min(FOLDS, len(measured))
+    error = np.zeros(len(measured))
+    for held_out in range(int(fold.max(initial=0)) + 1):
+        training = fold != held_out if fold.any() else fold == held_out
+        cost = _robust(counts[training], measured[training])
+        error[fold == held_out] = counts[fold == held_out] @ cost / measured[fold == held_out] - 1
+    cost = _robust(counts, measured)
+    return Fit(
+        {
+            kind: float(seconds_per_unit)
+            for kind, seconds_per_unit in zip(kinds, cost, strict=True)
+            if seconds_per_unit > 0
+        },
+        error,
+    )
 
 
 def _robust(counts: Reals, seconds: Reals) -> Reals:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from oaq.calibration.cases import SEED, Case, depthwise_cases, gemm_cases
-from oaq.calibration.course import Course, held, open_course, program_of
+from oaq.calibration.course import Course, open_course, plan_cases, program_of
 from oaq.calibration.fit import Fit, fit
 from oaq.calibration.other_cases import other_cases
 from oaq.errors import ConfigError
@@ -35,14 +35,14 @@ LAPS: Final = 3
 COLD_BYTES: Final = 4 << 20
 """Weights and inputs of a course that does not fit a second cache, and does fit a third: as networks are."""
 WARM_BYTES: Final = 192 << 10
-"""Of one that fits a second cache with all its tensors."""
+"""Weights and inputs of a course that fits a second cache with all its tensors."""
 WARM_SHARE: Final = 4
 """One case of so many is also run in such a course."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found.
+    """A fitted cost table.
 
     Attributes:
         table: the costs.
@@ -77,7 +77,7 @@ def calibrate(
                 course.session.run_integers(course.x)
                 for _ in range(LAPS):
                     course.lap()
-    fits = {row.name: _fit(own, cache) for row, own in zip(rows, courses, strict=True)}
+    fits = {row.name: _fit(row_courses, cache) for row, row_courses in zip(rows, courses, strict=True)}
     return Calibration(_table(fits, cache), MappingProxyType(fits))
 
 
@@ -101,11 +101,11 @@ def _bytes(case: Case) -> int:
 
 
 def _courses(row: KernelRow, rows: Sequence[KernelRow]) -> Iterator[Course]:
-    others = ascending(one for one in rows if one.family != row.family)
+    other_rows = ascending(other_row for other_row in rows if other_row.family != row.family)
     cases = cases_of(row)
     small = [case for case in cases[::WARM_SHARE] if _bytes(case) <= WARM_BYTES]
-    for own in in_courses(cases, COLD_BYTES) + in_courses(small, WARM_BYTES):
-        yield open_course(held(program_of(own), own, row, others))
+    for batch in in_courses(cases, COLD_BYTES) + in_courses(small, WARM_BYTES):
+        yield open_course(plan_cases(program_of(batch), batch, row, other_rows))
 
 
 def _fit(courses: Sequence[Course], cache: int) -> Fit:
@@ -113,28 +113,35 @@ def _fit(courses: Sequence[Course], cache: int) -> Fit:
     seconds: list[float] = []
     for course in courses:
         memory = memory_of(course.plan.program, cache)
-        for planned, taken in course.seconds():
+        for planned, duration in course.seconds():
             work.append(work_of(planned, course.plan.program, memory))
-            seconds.append(taken)
+            seconds.append(duration)
     return fit(work, seconds)
 
 
 def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
-    """Of one node as planned."""
-    op, found = planned.node.op, planned.schedule
+    """Operation counts of one node as planned."""
+    op, schedule = planned.node.op, planned.schedule
     x = [program.tensors[name].shape for name in planned.node.inputs]
     y = program.tensors[planned.node.output].shape
-    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None or planned.proof is None:
+    if not isinstance(op, ops.Conv2d | ops.Linear) or schedule is None or planned.proof is None:
         return other_work(op, x, y, memory)
-    runs = RunCount(found.tiles, found.steps, found.spills, len(found.packed))
+    runs = RunCount(schedule.tiles, schedule.steps, schedule.spills, len(schedule.packed))
     raw_bias = planned.proof.folded_bias - planned.proof.shift * op.weight.reshape(len(op.weight), -1).sum(axis=1)
     words = words_share(op, program.tensors[planned.node.output], raw_bias)
     return sum_work(planned.row, site_of(op, x[0], y, words), runs, memory, one_by_one=runs_one_by_one(op))
 
 
 def _table(fits: Mapping[str, Fit], cache: int) -> CostTable:
-    here = environment()
-    stamp = (("date", here.date), ("commit", here.commit), ("compiler", here.compiler), ("system", here.system))
-    costs = {name: one.cost for name, one in fits.items()}
+    machine = environment()
+    stamp = (
+        ("date", machine.date),
+        ("commit", machine.commit),
+        ("compiler", machine.compiler),
+        ("system", machine.system),
+    )
+    costs = {name: fitted.cost for name, fitted in fits.items()}
     facts = {row.name: facts_of(row) for row in native_rows() if row.name in fits}
-    return CostTable(here.cpu, cache, costs, {name: one.median_error for name, one in fits.items()}, stamp, facts)
+    return CostTable(
+        machine.cpu, cache, costs, {name: fitted.median_error for name, fitted in fits.items()}, stamp, facts
+    )

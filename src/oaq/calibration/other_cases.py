@@ -42,8 +42,8 @@ def _mul(x: Shape) -> list[Case]:
 
 
 def _concat(x: Shape) -> list[Case]:
-    other = (*x[:2], max(x[2] // 3, 1))
-    return [_case(ops.Concat(requantize(2)), x, other), _case(ops.Concat(requantize(3)), other, x, other)]
+    narrow = (*x[:2], max(x[2] // 3, 1))
+    return [_case(ops.Concat(requantize(2)), x, narrow), _case(ops.Concat(requantize(3)), narrow, x, narrow)]
 
 
 def _max_pool(x: Shape) -> list[Case]:
@@ -76,10 +76,10 @@ def _pad(x: Shape) -> list[Case]:
 
 
 def _slice(x: Shape) -> list[Case]:
-    whole = tuple(x)
+    size = tuple(x)
     return [
         _case(ops.Slice((0, 0, 0), (x[0], x[1], x[2] // 2)), x),
-        _case(ops.Slice((1, 1, 0), (x[0] - 1, x[1] - 1, whole[2])), x),
+        _case(ops.Slice((1, 1, 0), (x[0] - 1, x[1] - 1, size[2])), x),
     ]
 
 
@@ -100,7 +100,7 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[Case]]]] = {
 
 
 def other_cases(family: str) -> list[Case]:
-    """Of one family; none for those that never run."""
+    """Cases of one family; none for families that never run."""
     return [case for shape in SHAPES for case in BY_FAMILY[family](shape)] if family in BY_FAMILY else []
 
 
