@@ -4,7 +4,7 @@ JSON with exactly these keys: ``version``; ``model``, the sha256 of every other 
 very text with zeros in its place; ``parts``, of each its ``content`` and its ``arrays``: dtype, shape, and bytes
 (little-endian, deflated, base64).
 
-Both hashes find accidents. What stops somebody who computes them again is the certificate and its independent checker.
+Both hashes find accidents. What stops a forger who computes them again is the certificate and its independent checker.
 """
 
 from __future__ import annotations
