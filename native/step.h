@@ -13,13 +13,12 @@ namespace oaq {
 // Where a tensor of one sample lies in the arena: (height, width, channels), channels innermost, one byte each.
 struct Place {
   std::size_t offset;
-  int height;
-  int width;
-  int channels;
+  std::int64_t height;  // in 64 bits, as all that is computed from them: base/sizes.h
+  std::int64_t width;
+  std::int64_t channels;
 
-  std::size_t bytes() const {
-    return static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
-  }
+  // Of a place inside an arena, so it fits.
+  std::size_t bytes() const { return static_cast<std::size_t>(height * width * channels); }
 };
 
 // What a step chose where several ways lead to the same integers; only time depends on it.

@@ -83,6 +83,9 @@ class Session:
     def slice(self, row, x, y, begin, end) -> None:
         self._reference(row, ops.Slice(begin, end), [x], y)
 
+    def memory(self) -> list[tuple[int, int]]:
+        return [(0, 0) for _ in self.steps]
+
     def finish(self, inputs: list[Place], outputs: list[Place]) -> None:
         self.inputs, self.outputs = inputs, outputs
 

@@ -7,19 +7,25 @@
 namespace oaq {
 namespace {
 
-constexpr int kMost = 1 << 24;  // of any size, so that no product of two overflows what holds it
+constexpr std::int64_t kMost = 1 << 24;      // of an axis of a tensor that a window slides along
+constexpr std::int64_t kMostWindow = 32767;  // kernel, stride, padding, dilation, as oaq.program has it
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
-std::string text(int value) { return std::to_string(value); }
+std::string text(std::int64_t value) { return std::to_string(value); }
 
-void check_axis(const char* axis, int size, int out, int kernel, int stride, int dilation, int before, int after) {
+void check_axis(const char* axis, const Window& window, int at, std::int64_t size, std::int64_t out) {
   const std::string name(axis);
-  for (int value : {size, out, kernel, stride, dilation})
+  const std::int64_t kernel = window.kernel[at], stride = window.stride[at], dilation = window.dilation[at];
+  const std::int64_t before = window.padding[2 * at], after = window.padding[2 * at + 1];
+  for (std::int64_t value : {size, out})
     if (value < 1 || value > kMost) refuse(name + ": " + text(value) + " is not a size in [1, 2^24]");
-  if (before < 0 || after < 0 || before > kMost || after > kMost) refuse(name + ": padding is outside [0, 2^24]");
-  const std::int64_t reach = std::int64_t{kernel - 1} * dilation + 1;
-  const std::int64_t room = std::int64_t{size} + before + after - reach;
+  for (std::int64_t value : {kernel, stride, dilation})
+    if (value < 1 || value > kMostWindow) refuse(name + ": " + text(value) + " is not a size in [1, 32767]");
+  for (std::int64_t value : {before, after})
+    if (value < 0 || value > kMostWindow) refuse(name + ": a padding of " + text(value) + " is not in [0, 32767]");
+  const std::int64_t reach = (kernel - 1) * dilation + 1;
+  const std::int64_t room = size + before + after - reach;
   if (room < 0 || room / stride + 1 != out)
     refuse(name + ": a window of " + text(kernel) + " on " + text(size) + " does not give " + text(out));
 }
@@ -29,13 +35,11 @@ bool never_narrow(const Register& sums) { return sums.overflow == Overflow::kExa
 }  // namespace
 
 void check_window(const Window& window, const Place& x, const Place& y) {
-  check_axis("height", x.height, y.height, window.kernel[0], window.stride[0], window.dilation[0], window.padding[0],
-             window.padding[1]);
-  check_axis("width", x.width, y.width, window.kernel[1], window.stride[1], window.dilation[1], window.padding[2],
-             window.padding[3]);
+  check_axis("height", window, 0, x.height, y.height);
+  check_axis("width", window, 1, x.width, y.width);
 }
 
-Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps) {
+Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t steps) {
   const Register& sums = spec.row->sums;
   const auto step_bytes = static_cast<std::size_t>(spec.row->tile_n) * static_cast<std::size_t>(sums.step);
   Schedule result;

@@ -14,12 +14,12 @@ namespace oaq {
 
 // Of a convolution or a pool: [0] along height, [1] along width.
 struct Window {
-  int kernel[2];
-  int stride[2];
-  int padding[4];  // top, bottom, left, right
-  int dilation[2];
+  std::int64_t kernel[2];
+  std::int64_t stride[2];
+  std::int64_t padding[4];  // top, bottom, left, right
+  std::int64_t dilation[2];
 
-  int taps() const { return kernel[0] * kernel[1]; }
+  std::int64_t taps() const { return kernel[0] * kernel[1]; }
 };
 
 struct ConvSpec {
@@ -27,7 +27,7 @@ struct ConvSpec {
   Place x;
   Place y;
   Window window;
-  int groups;                          // depthwise: as many as channels
+  std::int64_t groups;                 // depthwise: as many as channels
   std::vector<std::int8_t> packed;     // (steps, tile_n, step)
   std::vector<std::int32_t> segments;  // (tile, start, count) each, in steps
   std::vector<std::int32_t> bias;      // folded: bias - zx * sum(w)
@@ -55,7 +55,7 @@ void check_window(const Window& window, const Place& x, const Place& y);
 
 // Checks a schedule and regroups it by tile. Neighbouring segments become one where the row's register is spilled in
 // every step or cannot overflow anyway. Throws std::invalid_argument.
-Schedule checked_schedule(const ConvSpec& spec, int tiles, int steps);
+Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t steps);
 
 // How far operands can move the sum of each output from its bias: (tiles, tile_n).
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule);

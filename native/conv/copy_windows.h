@@ -18,10 +18,10 @@ struct WindowCopies {
   std::ptrdiff_t from_tap;
   std::uint8_t* to;
   std::ptrdiff_t to_window;
-  int count;
-  int lines;
-  int taps;   // 1 where all of a line lie together
-  int bytes;  // of a tap, and from one to the next in `to`
+  std::int64_t count;
+  std::int64_t lines;
+  std::int64_t taps;   // 1 where all of a line lie together
+  std::int64_t bytes;  // of a tap, and from one to the next in `to`
 };
 using CopyWindows = void (*)(const WindowCopies&);
 

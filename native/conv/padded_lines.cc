@@ -10,19 +10,20 @@ PaddedLines::PaddedLines(const Window& window, const Place& x, int zero_point)
       reach_((window.kernel[0] - 1) * window.dilation[0] + 1),
       top_(window.padding[0]),
       bottom_(window.padding[1]),
-      inside_(static_cast<std::ptrdiff_t>(x.width) * x.channels),
-      left_(static_cast<std::ptrdiff_t>(window.padding[2]) * x.channels),
-      right_(static_cast<std::ptrdiff_t>(window.padding[3]) * x.channels),
+      inside_(x.width * x.channels),
+      left_(window.padding[2] * x.channels),
+      right_(window.padding[3] * x.channels),
       zero_point_(static_cast<std::uint8_t>(zero_point)) {}
 
-const std::uint8_t* PaddedLines::lines(const std::uint8_t* x, int row, int outputs, std::uint8_t* to) const {
+const std::uint8_t* PaddedLines::lines(const std::uint8_t* x, std::int64_t row, std::int64_t outputs,
+                                       std::uint8_t* to) const {
   if (direct()) return x + row * step_bytes();
   const auto set = [this](std::uint8_t* at, std::ptrdiff_t size) {
     std::memset(at, zero_point_, static_cast<std::size_t>(size));
   };
   std::uint8_t* at = to;
-  const int first = row * stride_ - top_;
-  for (int line = first; line < first + (outputs - 1) * stride_ + reach_; ++line, at += line_bytes()) {
+  const std::int64_t first = row * stride_ - top_;
+  for (std::int64_t line = first; line < first + (outputs - 1) * stride_ + reach_; ++line, at += line_bytes()) {
     if (line < 0 || line >= height_) {
       set(at, line_bytes());
       continue;

@@ -22,13 +22,13 @@ class PaddedLines {
   std::ptrdiff_t step_bytes() const { return stride_ * line_bytes(); }
 
   // Bytes of all that so many lines of outputs see.
-  std::ptrdiff_t bytes(int outputs) const { return ((outputs - 1) * stride_ + reach_) * line_bytes(); }
+  std::ptrdiff_t bytes(std::int64_t outputs) const { return ((outputs - 1) * stride_ + reach_) * line_bytes(); }
 
   // What `outputs` lines of outputs from `row` on see: in the tensor, if that is direct, else copied to `to`.
-  const std::uint8_t* lines(const std::uint8_t* x, int row, int outputs, std::uint8_t* to) const;
+  const std::uint8_t* lines(const std::uint8_t* x, std::int64_t row, std::int64_t outputs, std::uint8_t* to) const;
 
  private:
-  int height_, stride_, reach_, top_, bottom_;
+  std::int64_t height_, stride_, reach_, top_, bottom_;
   std::ptrdiff_t inside_, left_, right_;  // bytes of a line
   std::uint8_t zero_point_;
 };

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <stdexcept>
 
 #include "base/aligned.h"
+#include "base/sizes.h"
 #include "conv/copy_loop.h"
 
 namespace oaq {
@@ -19,7 +22,8 @@ static_assert(Piece::kBytes <= kCopySlack && kCopySlack <= static_cast<int>(kSla
 
 void copy_windows(const WindowCopies& windows) { copy_all<Piece>(windows); }
 
-Patches::Patches(const Window& window, const Place& x, const Place& y, int groups, const Row& row, int zero_point)
+Patches::Patches(const Window& window, const Place& x, const Place& y, std::int64_t groups, const Row& row,
+                 int zero_point)
     : window_(window),
       height_(x.height),
       width_(x.width),
@@ -32,25 +36,26 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, int group
   if (included_in(row.isa) & bit(Isa::kAvx2)) copy_ = copy_windows_avx2;
 #endif
   const int step = row.sums.step;
-  const int k = window.taps() * group_channels_;
-  bytes_ = (k + step - 1) / step * step;
+  bytes_ = divided_up(window.taps() * group_channels_, step) * step;
+  if (bytes_ > std::numeric_limits<std::int32_t>::max()) throw std::invalid_argument("a window of 2^31 bytes or more");
   stride_ = static_cast<std::size_t>(bytes_ + kCopySlack);
   const bool every = window.stride[0] == 1 && window.stride[1] == 1;
-  const int* padding = window.padding;
+  const std::int64_t* padding = window.padding;
   // Neighbours in the window are neighbours in memory only if the group has all channels.
   together_ = window.dilation[1] == 1 && group_channels_ == channels_;
-  const int left = window.padding[2], stride = window.stride[1];
-  const int room = x.width + left - (window.kernel[1] - 1) * window.dilation[1] - 1;
+  const std::int64_t left = window.padding[2], stride = window.stride[1];
+  const std::int64_t room = x.width + left - (window.kernel[1] - 1) * window.dilation[1] - 1;
   first_inside_ = (left + stride - 1) / stride;
   end_inside_ = room >= 0 ? std::min(room / stride + 1, y.width) : 0;
   direct_ = window.taps() == 1 && every && !(padding[0] || padding[1] || padding[2] || padding[3]);
 }
 
-void Patches::gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const {
+void Patches::gather(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::int64_t group,
+                     std::uint8_t* to) const {
   x += group * group_channels_;
-  int row = position / y_width_, column = position % y_width_;
+  std::int64_t row = position / y_width_, column = position % y_width_;
   while (count > 0) {
-    int now = 1;
+    std::int64_t now = 1;
     if (column >= first_inside_ && column < end_inside_) {
       now = std::min(count, end_inside_ - column);
       gather_inside(x, row, column, now, to);
@@ -66,59 +71,61 @@ void Patches::gather(const std::uint8_t* x, int position, int count, int group, 
 
 // Neighbouring outputs whose window lies inside every line that it meets: lines above and below the tensor are set, all
 // others copied.
-void Patches::gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const {
-  const int taps = window_.kernel[1], bytes = taps * group_channels_,
-            top = row * window_.stride[0] - window_.padding[0];
+void Patches::gather_inside(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::int64_t count,
+                            std::uint8_t* to) const {
+  const std::int64_t taps = window_.kernel[1], bytes = taps * group_channels_,
+                     top = row * window_.stride[0] - window_.padding[0];
   const auto [begin, end] = taps_inside(top, 0, height_);
-  const std::ptrdiff_t line = static_cast<std::ptrdiff_t>(width_) * channels_;
-  const std::ptrdiff_t first = top + static_cast<std::ptrdiff_t>(begin) * window_.dilation[0];
+  const std::ptrdiff_t line = width_ * channels_;
+  const std::ptrdiff_t first = top + begin * window_.dilation[0];
   const std::ptrdiff_t place = column * window_.stride[1] - window_.padding[2];
   const auto windows = static_cast<std::ptrdiff_t>(stride_);
-  set_lines(to, count, 0, begin, bytes);
+  set_lines(to, count, {0, begin}, bytes);
   if (begin < end)
     copy_({.from = x + first * line + place * channels_,
-           .from_window = static_cast<std::ptrdiff_t>(window_.stride[1]) * channels_,
+           .from_window = window_.stride[1] * channels_,
            .from_line = line * window_.dilation[0],
-           .from_tap = static_cast<std::ptrdiff_t>(window_.dilation[1]) * channels_,
+           .from_tap = window_.dilation[1] * channels_,
            .to = to + begin * bytes,
            .to_window = windows,
            .count = count,
            .lines = end - begin,
            .taps = together_ ? 1 : taps,
            .bytes = together_ ? bytes : group_channels_});
-  set_lines(to, count, end, window_.kernel[0], bytes);
+  set_lines(to, count, {end, window_.kernel[0]}, bytes);
 }
 
 // Of `count` windows, the lines of some taps: the zero point.
-void Patches::set_lines(std::uint8_t* to, int count, int begin, int end, int bytes) const {
+void Patches::set_lines(std::uint8_t* to, std::int64_t count, const Taps& taps, std::int64_t bytes) const {
+  const auto [begin, end] = taps;
   if (begin >= end) return;
   const auto size = static_cast<std::size_t>((end - begin) * bytes);
-  for (int i = 0; i < count; ++i, to += stride_) std::memset(to + begin * bytes, zero_point_, size);
+  for (std::int64_t i = 0; i < count; ++i, to += stride_) std::memset(to + begin * bytes, zero_point_, size);
 }
 
 // The taps of axis 0 or 1 that meet [0, size) in a window that starts at `first`; both are one past the last if none
 // does.
-Patches::Taps Patches::taps_inside(int first, int axis, int size) const {
-  const int kernel = window_.kernel[axis], dilation = window_.dilation[axis];
-  const int before = first < 0 ? (-first + dilation - 1) / dilation : 0;
-  const int reached = first < size ? (size - first + dilation - 1) / dilation : 0;
-  const int begin = std::min(before, kernel);
+Patches::Taps Patches::taps_inside(std::int64_t first, int axis, std::int64_t size) const {
+  const std::int64_t kernel = window_.kernel[axis], dilation = window_.dilation[axis];
+  const std::int64_t before = first < 0 ? (-first + dilation - 1) / dilation : 0;
+  const std::int64_t reached = first < size ? (size - first + dilation - 1) / dilation : 0;
+  const std::int64_t begin = std::min(before, kernel);
   return {begin, std::clamp(reached, begin, kernel)};
 }
 
 // One window that leaves the lines: of each, what lies on the tensor is copied, and the rest set.
-void Patches::gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const {
-  const int top = row * window_.stride[0] - window_.padding[0];
-  const int left = column * window_.stride[1] - window_.padding[2];
-  const int bytes = window_.kernel[1] * group_channels_;
+void Patches::gather_one(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const {
+  const std::int64_t top = row * window_.stride[0] - window_.padding[0];
+  const std::int64_t left = column * window_.stride[1] - window_.padding[2];
+  const std::int64_t bytes = window_.kernel[1] * group_channels_;
   const Taps lines = taps_inside(top, 0, height_), places = taps_inside(left, 1, width_);
   std::memset(to, zero_point_, static_cast<std::size_t>(window_.kernel[0] * bytes));
-  const int run = together_ ? places.end - places.begin : 1;  // taps of one copy
+  const std::int64_t run = together_ ? places.end - places.begin : 1;  // taps of one copy
   const auto size = static_cast<std::size_t>(run * group_channels_);
-  for (int i = lines.begin; i < lines.end; ++i) {
-    const std::ptrdiff_t line = top + static_cast<std::ptrdiff_t>(i) * window_.dilation[0];
-    for (int j = places.begin; j < places.end; j += run) {
-      const std::ptrdiff_t place = left + static_cast<std::ptrdiff_t>(j) * window_.dilation[1];
+  for (std::int64_t i = lines.begin; i < lines.end; ++i) {
+    const std::ptrdiff_t line = top + i * window_.dilation[0];
+    for (std::int64_t j = places.begin; j < places.end; j += run) {
+      const std::ptrdiff_t place = left + j * window_.dilation[1];
       std::memcpy(to + i * bytes + j * group_channels_, x + (line * width_ + place) * channels_, size);
     }
   }

@@ -11,10 +11,10 @@ namespace oaq {
 
 class Patches {
  public:
-  Patches(const Window& window, const Place& x, const Place& y, int groups, const Row& row, int zero_point);
+  Patches(const Window& window, const Place& x, const Place& y, std::int64_t groups, const Row& row, int zero_point);
 
   // Bytes of one position: K, filled up to a whole step.
-  int bytes() const { return bytes_; }
+  std::int64_t bytes() const { return bytes_; }
 
   // Bytes from one gathered position to the next.
   std::size_t stride() const { return stride_; }
@@ -24,26 +24,28 @@ class Patches {
   bool direct() const { return direct_; }
 
   // Of a direct one: the operands of a position.
-  const std::uint8_t* first(const std::uint8_t* x, int position, int group) const {
-    return x + static_cast<std::ptrdiff_t>(position) * channels_ + group * group_channels_;
+  const std::uint8_t* first(const std::uint8_t* x, std::int64_t position, std::int64_t group) const {
+    return x + position * channels_ + group * group_channels_;
   }
 
   // Copies the operands of `count` positions; where the window leaves the tensor they are the zero point. What fills up
   // the last step is left as it is: its weights are zero.
-  void gather(const std::uint8_t* x, int position, int count, int group, std::uint8_t* to) const;
+  void gather(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::int64_t group,
+              std::uint8_t* to) const;
 
  private:
   struct Taps {
-    int begin, end;
+    std::int64_t begin, end;
   };
-  void gather_inside(const std::uint8_t* x, int row, int column, int count, std::uint8_t* to) const;
-  void gather_one(const std::uint8_t* x, int row, int column, std::uint8_t* to) const;
-  void set_lines(std::uint8_t* to, int count, int begin, int end, int bytes) const;
-  Taps taps_inside(int first, int axis, int size) const;
+  void gather_inside(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::int64_t count,
+                     std::uint8_t* to) const;
+  void gather_one(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const;
+  void set_lines(std::uint8_t* to, std::int64_t count, const Taps& taps, std::int64_t bytes) const;
+  Taps taps_inside(std::int64_t first, int axis, std::int64_t size) const;
 
   Window window_;
-  int height_, width_, channels_, group_channels_, y_width_, bytes_;
-  int first_inside_, end_inside_;  // outputs of a line whose taps all lie on it
+  std::int64_t height_, width_, channels_, group_channels_, y_width_, bytes_;
+  std::int64_t first_inside_, end_inside_;  // outputs of a line whose taps all lie on it
   std::size_t stride_;
   std::uint8_t zero_point_;
   CopyWindows copy_;

@@ -6,6 +6,7 @@
 
 #include "base/aligned.h"
 #include "base/copy.h"
+#include "base/sizes.h"
 #include "conv/conv.h"
 #include "depthwise/depthwise.h"
 #include "requantize/as_floats.h"
@@ -14,10 +15,9 @@
 namespace oaq {
 namespace {
 
-constexpr int kBandBytes = 256 * 1024;  // of input: it stays in the second cache while tile after tile is computed
-constexpr int kTilesPerThread = 4;      // with fewer, threads share rows instead
-
-int divided_up(int a, int b) { return (a + b - 1) / b; }
+constexpr std::int64_t kBandBytes =
+    256 * 1024;                     // of input: it stays in the second cache while tile after tile is computed
+constexpr int kTilesPerThread = 4;  // with fewer, threads share rows instead
 
 class Depthwise : public Step {
  public:
@@ -30,24 +30,23 @@ class Depthwise : public Step {
 
  private:
   struct Part {  // what one thread computes
-    int row_begin, row_end, tile_begin, tile_end;
+    std::int64_t row_begin, row_end, tile_begin, tile_end;
   };
   Part part(int thread, int threads) const;
   void choose_ways(const ConvSpec& spec);
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
   bool in_order() const;
-  void gather(const std::uint8_t* x, int line, int channel, std::uint8_t* to) const;
-  void run_tile(DepthwiseCall& call, int tile, int row_begin, int row_end, std::uint8_t* arena,
-                std::uint8_t* scratch) const;
+  void gather(const std::uint8_t* x, std::int64_t line, std::int64_t channel, std::uint8_t* to) const;
+  void run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* arena, std::uint8_t* scratch) const;
 
   const Row& row_;
   const DepthwiseKernel& kernel_;
   Place x_, y_;
   Window window_;
   std::uint8_t zero_point_;
-  int steps_, tiles_;
-  int line_bytes_, ring_lines_, band_rows_;
+  std::int64_t steps_, tiles_;
+  std::int64_t line_bytes_, ring_lines_, band_rows_;
   std::size_t ring_bytes_, pixels_bytes_, results_bytes_;
   bool needs_sums_;
   Schedule schedule_;
@@ -75,15 +74,15 @@ Depthwise::Depthwise(const ConvSpec& spec)
       line_bytes_((spec.x.width + spec.window.padding[2] + spec.window.padding[3]) * spec.row->tile_n),
       ring_lines_((spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1),
       schedule_(checked_schedule(spec, tiles_, steps_)),
-      bias_(static_cast<std::size_t>(tiles_ * spec.row->tile_n), 0),
-      scale_(static_cast<std::size_t>(2 * tiles_ * spec.row->tile_n), 0.5f),
+      bias_(bytes_of({tiles_, spec.row->tile_n}), 0),
+      scale_(bytes_of({2, tiles_, spec.row->tile_n}), 0.5f),
       requant_(spec.multipliers, static_cast<std::size_t>(spec.y.channels), spec.y_zero_point, spec.clamp) {
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
                                 " channels");
-  for (int tile = 0; tile < tiles_; ++tile) {
+  for (std::int64_t tile = 0; tile < tiles_; ++tile) {
     for (int place = 0; place < row_.tile_n; ++place) {
-      const int channel = tile * row_.tile_n + sum_channel(row_, place);
+      const std::int64_t channel = tile * row_.tile_n + sum_channel(row_, place);
       if (channel >= y_.channels) continue;
       const auto to = static_cast<std::size_t>(tile * row_.tile_n + place), from = static_cast<std::size_t>(channel);
       bias_[to] = spec.bias[from];
@@ -96,16 +95,17 @@ Depthwise::Depthwise(const ConvSpec& spec)
   lay_out_weights(spec);
   lay_out_taps();
   const bool is_square = window_.kernel[0] == window_.kernel[1] && window_.dilation[1] == 1;
-  square_ = is_square && in_order() ? kernel_.square(window_.kernel[0]) : nullptr;
+  square_ = is_square && in_order() ? kernel_.square(static_cast<int>(window_.kernel[0])) : nullptr;
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
   if (square_ && requant_.starts_from_zero()) choose_ways(spec);
-  const int line = x_.width * x_.channels * window_.stride[0];
-  band_rows_ = std::max(1, (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
+  const std::int64_t line = x_.width * x_.channels * window_.stride[0];
+  band_rows_ =
+      std::max<std::int64_t>(1, (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
   const auto whole_lines = [](std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
-  ring_bytes_ = whole_lines(static_cast<std::size_t>(ring_lines_) * static_cast<std::size_t>(line_bytes_) + kSlack);
+  ring_bytes_ = whole_lines(bytes_of({ring_lines_, line_bytes_}) + kSlack);
   pixels_bytes_ = whole_lines(std::max(taps_.size(), std::size_t{8}) * sizeof(std::uint8_t*));
   needs_sums_ = !requant_.is_below_one() || !row_.leaving.as_bytes;
-  results_bytes_ = static_cast<std::size_t>(y_.width * row_.tile_n) * (needs_sums_ ? sizeof(std::int32_t) : 1);
+  results_bytes_ = bytes_of({y_.width, row_.tile_n, needs_sums_ ? std::int64_t{sizeof(std::int32_t)} : 1});
 }
 
 void Depthwise::choose_ways(const ConvSpec& spec) {
@@ -168,8 +168,9 @@ void Depthwise::lay_out_taps() {
     for (int segment = tile.first; segment < tile.first + tile.count; ++segment) {
       const std::int32_t* range = schedule_.segments.data() + 2 * segment;
       runs_.push_back(range[1]);
-      for (int k = range[0] * row_.sums.step; k < (range[0] + range[1]) * row_.sums.step; ++k)
-        taps_.push_back(k < window_.taps() ? k : 0);
+      for (std::int64_t k = std::int64_t{range[0]} * row_.sums.step, end = k + std::int64_t{range[1]} * row_.sums.step;
+           k < end; ++k)
+        taps_.push_back(k < window_.taps() ? static_cast<std::int32_t>(k) : 0);
     }
   }
 }
@@ -189,27 +190,27 @@ bool Depthwise::in_order() const {
 }
 
 Depthwise::Part Depthwise::part(int thread, int threads) const {
-  const auto cut = [&](int size, int t) { return static_cast<int>(std::int64_t{size} * t / threads); };
+  const auto cut = [&](std::int64_t size, int t) { return size * t / threads; };
   if (tiles_ >= threads * kTilesPerThread) return {0, y_.height, cut(tiles_, thread), cut(tiles_, thread + 1)};
   return {cut(y_.height, thread), cut(y_.height, thread + 1), 0, tiles_};
 }
 
 // One line of the image, a tile of channels wide, between the zero points to both sides.
-void Depthwise::gather(const std::uint8_t* x, int line, int channel, std::uint8_t* to) const {
+void Depthwise::gather(const std::uint8_t* x, std::int64_t line, std::int64_t channel, std::uint8_t* to) const {
   if (line < 0 || line >= x_.height)
     std::memset(to, zero_point_, static_cast<std::size_t>(line_bytes_));
   else
-    kernel_.copy(x + static_cast<std::ptrdiff_t>(line) * x_.width * x_.channels + channel, x_.channels, x_.width,
+    kernel_.copy(x + line * x_.width * x_.channels + channel, x_.channels, x_.width,
                  to + window_.padding[2] * row_.tile_n);
 }
 
 // A tile's lines are gathered as the window comes to them, into a ring that holds one window.
-void Depthwise::run_tile(DepthwiseCall& call, int tile, int row_begin, int row_end, std::uint8_t* arena,
-                         std::uint8_t* scratch) const {
+void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* arena, std::uint8_t* scratch) const {
+  const std::int64_t tile = part.tile_begin;
   const auto** pixels = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
   const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
-  const int first = tile * row_.tile_n;
-  const int channels = std::min(row_.tile_n, y_.channels - first);
+  const std::int64_t first = tile * row_.tile_n;
+  const auto channels = static_cast<int>(std::min<std::int64_t>(row_.tile_n, y_.channels - first));
   call.weights = weights_.data() + of.packed * static_cast<std::size_t>(kernel_.weight_bytes);
   call.runs = runs_.data() + of.first;
   call.run_count = of.count;
@@ -227,27 +228,28 @@ void Depthwise::run_tile(DepthwiseCall& call, int tile, int row_begin, int row_e
   std::uint8_t* results = channels < row_.tile_n ? scratch + ring_bytes_ + pixels_bytes_ : nullptr;
   const std::int32_t* taps =
       taps_.data() + first_step_[static_cast<std::size_t>(tile)] * static_cast<std::size_t>(row_.sums.step);
-  const auto slot = [&](int line) { return scratch + static_cast<std::ptrdiff_t>(line % ring_lines_) * line_bytes_; };
-  for (int row = row_begin, next = 0; row < row_end; ++row) {  // lines are counted from the first of the padding
-    const int top = row * window_.stride[0];
+  const auto slot = [&](std::int64_t line) { return scratch + line % ring_lines_ * line_bytes_; };
+  for (std::int64_t row = part.row_begin, next = 0; row < part.row_end;
+       ++row) {  // lines are counted from the first of the padding
+    const std::int64_t top = row * window_.stride[0];
     for (next = std::max(next, top); next < top + ring_lines_; ++next)
       gather(arena + x_.offset, next - window_.padding[0], first, slot(next));
     if (square_) {
-      for (int i = 0; i < window_.kernel[0]; ++i) pixels[i] = slot(top + i * window_.dilation[0]);
+      for (std::int64_t i = 0; i < window_.kernel[0]; ++i) pixels[i] = slot(top + i * window_.dilation[0]);
     } else {
       for (int i = 0; i < steps * row_.sums.step; ++i)
         pixels[i] = slot(top + taps[i] / window_.kernel[1] * window_.dilation[0]) +
                     taps[i] % window_.kernel[1] * window_.dilation[1] * row_.tile_n;
     }
-    std::uint8_t* y = arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels + first;
+    std::uint8_t* y = arena + y_.offset + row * y_.width * y_.channels + first;
     call.y = results ? results : y;
     (square_ ? square_ : kernel_.any)(&call);
     if (call.sums)
       store_one_by_one(requant_, call.sums, row_.tile_n, y_.width, channels, static_cast<std::size_t>(first), y,
                        y_.channels);
     else if (results)
-      for (int output = 0; output < y_.width; ++output, y += y_.channels)
-        copy_short(y, results + static_cast<std::ptrdiff_t>(output) * row_.tile_n, channels);
+      for (std::int64_t output = 0; output < y_.width; ++output, y += y_.channels)
+        copy_short(y, results + output * row_.tile_n, channels);
   }
 }
 
@@ -256,16 +258,16 @@ void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int 
   std::memset(scratch, zero_point_, ring_bytes_);  // what lies beside the image stays so
   DepthwiseCall call{};
   call.x = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
-  call.x_step = static_cast<std::ptrdiff_t>(window_.stride[1]) * row_.tile_n;
+  call.x_step = window_.stride[1] * row_.tile_n;
   call.outputs = y_.width;
   const FloatRequant how = requant_.from(0);
   call.zero = how.zero;
   call.lo = how.clamp_lo;
   call.hi = how.clamp_hi;
   call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + ring_bytes_ + pixels_bytes_) : nullptr;
-  for (int row = mine.row_begin; row < mine.row_end; row += band_rows_)
-    for (int tile = mine.tile_begin; tile < mine.tile_end; ++tile)
-      run_tile(call, tile, row, std::min(row + band_rows_, mine.row_end), arena, scratch);
+  for (std::int64_t row = mine.row_begin; row < mine.row_end; row += band_rows_)
+    for (std::int64_t tile = mine.tile_begin; tile < mine.tile_end; ++tile)
+      run_tile(call, {row, std::min(row + band_rows_, mine.row_end), tile, tile + 1}, arena, scratch);
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ struct DepthwiseCall {
 using DepthwiseSums = void (*)(const DepthwiseCall*);
 
 // Pixels of a tile, `stride` bytes apart where they come from, one after another where they go.
-using CopyPixels = void (*)(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to);
+using CopyPixels = void (*)(const std::uint8_t* from, std::ptrdiff_t stride, std::int64_t count, std::uint8_t* to);
 
 struct DepthwiseKernel {
   int weight_bytes;  // 1, or 2 where weights are widened beforehand

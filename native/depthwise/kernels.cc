@@ -16,8 +16,8 @@
 
 namespace oaq {
 
-#define DEPTHWISE(name, isa, sums, x, leaving, n, weight_bytes, copy, functions, squares)                \
-  void copy_pixels_##copy(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to); \
+#define DEPTHWISE(name, isa, sums, x, leaving, n, weight_bytes, copy, functions, squares)                         \
+  void copy_pixels_##copy(const std::uint8_t* from, std::ptrdiff_t stride, std::int64_t count, std::uint8_t* to); \
   void depthwise_##functions(const DepthwiseCall* call);
 #define GEMM(...)
 #define ADD(...)

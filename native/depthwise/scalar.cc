@@ -40,8 +40,8 @@ void sum_taps(const DepthwiseCall* call) {
 
 }  // namespace
 
-void copy_pixels_scalar(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to) {
-  for (int i = 0; i < count; ++i, from += stride, to += kTile) std::memcpy(to, from, kTile);
+void copy_pixels_scalar(const std::uint8_t* from, std::ptrdiff_t stride, std::int64_t count, std::uint8_t* to) {
+  for (std::int64_t i = 0; i < count; ++i, from += stride, to += kTile) std::memcpy(to, from, kTile);
 }
 
 void depthwise_scalar(const DepthwiseCall* call) { sum_taps<Raw>(call); }

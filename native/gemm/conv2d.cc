@@ -7,6 +7,7 @@
 
 #include "base/aligned.h"
 #include "base/copy.h"
+#include "base/sizes.h"
 #include "conv/conv.h"
 #include "gemm/gemm.h"
 #include "gemm/operands.h"
@@ -30,16 +31,17 @@ class Conv2d : public Step {
 
  private:
   struct Part {  // what one thread computes
-    int unit_begin, unit_end, tile_begin, tile_end;
+    std::int64_t unit_begin, unit_end, tile_begin, tile_end;
   };
   struct Tile {  // outputs of one tile, where there are some
     std::size_t channel;
-    int columns;
+    std::int64_t columns;
   };
   void choose_ways(const std::vector<Reach>& reaches);
-  int columns_of(int tile) const;
+  std::int64_t columns_of(std::int64_t tile) const;
   Part part(int thread, int threads) const;
-  void run_block(const Block& block, std::uint8_t* y, int group, const Part& part, std::uint8_t* scratch) const;
+  void run_block(const Block& block, std::uint8_t* y, std::int64_t group, const Part& part,
+                 std::uint8_t* scratch) const;
   void run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, std::uint8_t* results) const;
   void sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const;
 
@@ -47,7 +49,7 @@ class Conv2d : public Step {
   const GemmKernel& kernel_;
   Place x_, y_;
   Operands operands_;
-  int groups_, outputs_, group_tiles_;
+  std::int64_t groups_, outputs_, group_tiles_;
   std::size_t sums_bytes_, results_bytes_;
   Schedule schedule_;
   std::vector<Piece> pieces_;
@@ -61,8 +63,6 @@ class Conv2d : public Step {
   Requant requant_;
 };
 
-int divided_up(int a, int b) { return (a + b - 1) / b; }
-
 Conv2d::Conv2d(const ConvSpec& spec)
     : row_(*spec.row),
       kernel_(gemm_kernel(*spec.row)),
@@ -75,7 +75,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
       schedule_(checked_schedule(spec, spec.groups * group_tiles_, operands_.bytes() / spec.row->sums.step)),
       packed_(spec.packed.begin(), spec.packed.end()),
       weights_(packed_.data()),
-      bias_(static_cast<std::size_t>(spec.groups * group_tiles_ * spec.row->tile_n), 0),
+      bias_(bytes_of({spec.groups, group_tiles_, spec.row->tile_n}), 0),
       requant_(spec.multipliers, static_cast<std::size_t>(spec.y.channels), spec.y_zero_point, spec.clamp) {
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
@@ -89,24 +89,26 @@ Conv2d::Conv2d(const ConvSpec& spec)
     }
   }
   first_piece_.push_back(pieces_.size());
-  for (int group = 0; group < groups_; ++group)
+  for (std::int64_t group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
   if (row_.leaving.as_bytes && requant_.starts_from_zero()) choose_ways(reaches(spec, schedule_));
   sums_bytes_ = static_cast<std::size_t>(row_.tile_m * row_.tile_n) * sizeof(std::int32_t);
-  results_bytes_ = static_cast<std::size_t>(operands_.block_units() * operands_.unit() * row_.tile_n);
+  results_bytes_ = bytes_of({operands_.block_units(), operands_.unit(), row_.tile_n});
   results_bytes_ = (results_bytes_ + kLine - 1) / kLine * kLine;
 }
 
 // Outputs of a tile that exist.
-int Conv2d::columns_of(int tile) const { return std::min(row_.tile_n, outputs_ - tile % group_tiles_ * row_.tile_n); }
+std::int64_t Conv2d::columns_of(std::int64_t tile) const {
+  return std::min<std::int64_t>(row_.tile_n, outputs_ - tile % group_tiles_ * row_.tile_n);
+}
 
 void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   addend_.assign(bias_.size(), 0.0f);
   words_.assign(bias_.size(), 0);
   for (std::size_t i = 0; i < ways_.size(); ++i) {
-    const int tile = static_cast<int>(i), columns = columns_of(tile);
+    const auto tile = static_cast<std::int64_t>(i), columns = columns_of(tile);
     const auto channel = static_cast<std::size_t>(tile / group_tiles_ * outputs_ + tile % group_tiles_ * row_.tile_n);
     const std::size_t first = i * tile_n;
     const TileSums sums{
@@ -132,8 +134,8 @@ void Conv2d::move_weights(std::uint8_t* to) {
 }
 
 Conv2d::Part Conv2d::part(int thread, int threads) const {
-  const int units = operands_.units(), tiles = groups_ * group_tiles_;
-  const auto cut = [&](int size, int t) { return static_cast<int>(std::int64_t{size} * t / threads); };
+  const std::int64_t units = operands_.units(), tiles = groups_ * group_tiles_;
+  const auto cut = [&](std::int64_t size, int t) { return size * t / threads; };
   if (operands_.serve(threads)) return {cut(units, thread), cut(units, thread + 1), 0, tiles};
   return {0, units, cut(tiles, thread), cut(tiles, thread + 1)};
 }
@@ -141,27 +143,28 @@ Conv2d::Part Conv2d::part(int thread, int threads) const {
 void Conv2d::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
   const Part mine = part(thread, threads);
   if (mine.unit_begin == mine.unit_end || mine.tile_begin == mine.tile_end) return;
-  for (int unit = mine.unit_begin; unit < mine.unit_end; unit += operands_.block_units()) {
-    const int count = std::min(operands_.block_units(), mine.unit_end - unit);
-    std::uint8_t* y = arena + y_.offset + std::ptrdiff_t{unit} * operands_.unit() * y_.channels;
-    for (int group = mine.tile_begin / group_tiles_; group * group_tiles_ < mine.tile_end; ++group)
+  for (std::int64_t unit = mine.unit_begin; unit < mine.unit_end; unit += operands_.block_units()) {
+    const std::int64_t count = std::min(operands_.block_units(), mine.unit_end - unit);
+    std::uint8_t* y = arena + y_.offset + unit * operands_.unit() * y_.channels;
+    for (std::int64_t group = mine.tile_begin / group_tiles_; group * group_tiles_ < mine.tile_end; ++group)
       run_block(operands_.block(arena + x_.offset, unit, count, group, scratch + sums_bytes_ + results_bytes_), y,
                 group, mine, scratch);
   }
 }
 
-void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Part& part, std::uint8_t* scratch) const {
-  const int begin = std::max(part.tile_begin, group * group_tiles_);
-  const int end = std::min(part.tile_end, (group + 1) * group_tiles_);
+void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, const Part& part,
+                       std::uint8_t* scratch) const {
+  const std::int64_t begin = std::max(part.tile_begin, group * group_tiles_);
+  const std::int64_t end = std::min(part.tile_end, (group + 1) * group_tiles_);
   const FloatRequant how = requant_.from(0);
   GemmCall call{};
   call.sums = reinterpret_cast<std::int32_t*>(scratch);
   call.hi = how.clamp_hi;
   call.zero = how.zero;
   call.lo = how.clamp_lo;
-  for (int tile = begin; tile < end; ++tile) {
+  for (std::int64_t tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
-    const int first = (tile - group * group_tiles_) * row_.tile_n;
+    const std::int64_t first = (tile - group * group_tiles_) * row_.tile_n;
     const Tile made{static_cast<std::size_t>(group * outputs_ + first), columns_of(tile)};
     call.stride = block.stride;
     call.packed = weights_ + of.packed;
@@ -171,7 +174,7 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Par
     const std::size_t first_piece = first_piece_[static_cast<std::size_t>(tile)];
     call.pieces = pieces_.data() + first_piece;
     call.piece_count = static_cast<std::int64_t>(first_piece_[static_cast<std::size_t>(tile) + 1] - first_piece);
-    const std::ptrdiff_t place = static_cast<std::ptrdiff_t>(tile) * row_.tile_n;
+    const std::ptrdiff_t place = tile * row_.tile_n;
     call.bias = bias_.data() + place;
     call.scale = how.scale + made.channel;
     call.way = ways_[static_cast<std::size_t>(tile)];
@@ -188,13 +191,13 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, int group, const Par
 // would waste registers.
 void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile,
                       std::uint8_t* results) const {
-  const int part = divided_up(tile.columns * row_.parts, row_.tile_n);
+  const auto part = static_cast<int>(divided_up(tile.columns * row_.parts, row_.tile_n));
   const bool whole = tile.columns * row_.parts == part * row_.tile_n;  // else kernels write more than exists
   std::uint8_t* to = whole ? y + tile.channel : results;
   call.y_stride = whole ? y_.channels : row_.tile_n;
-  const int groups = divided_up(block.columns, row_.tile_m), height = block.columns / groups;
-  const int taller = block.columns % groups;
-  int column = 0;
+  const std::int64_t groups = divided_up(block.columns, row_.tile_m), height = block.columns / groups;
+  const std::int64_t taller = block.columns % groups;
+  std::int64_t column = 0;
   for (const auto& [rows, count] : {std::pair{height + 1, taller}, std::pair{height, groups - taller}}) {
     if (!count) continue;
     call.x = block.x + column * block.stride;
@@ -203,27 +206,26 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const
     call.lines = block.lines;
     call.x_jump = block.line - (count - 1) * rows * block.stride;
     call.y_jump = (block.columns - (count - 1) * rows) * call.y_stride;
-    kernel_.shape(part, rows)(&call);
+    kernel_.shape(part, static_cast<int>(rows))(&call);
     column += count * rows;
     call.next = 0;  // its first group has asked for them
   }
   if (whole) return;
-  for (int row = 0; row < block.lines * block.columns; ++row)
-    copy_short(y + static_cast<std::ptrdiff_t>(row) * y_.channels + tile.channel,
-               results + static_cast<std::ptrdiff_t>(row) * row_.tile_n, tile.columns);
+  for (std::int64_t row = 0; row < block.lines * block.columns; ++row)
+    copy_short(y + row * y_.channels + tile.channel, results + row * row_.tile_n, static_cast<int>(tile.columns));
 }
 
 // The same where the kernel leaves s32 sums.
 void Conv2d::sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const {
-  const int part = divided_up(tile.columns * row_.parts, row_.tile_n);
+  const auto part = static_cast<int>(divided_up(tile.columns * row_.parts, row_.tile_n));
   call.y = nullptr;
-  for (int line = 0; line < block.lines; ++line)
-    for (int row = 0; row < block.columns; row += row_.tile_m) {
-      const int rows = std::min(row_.tile_m, block.columns - row);
+  for (std::int64_t line = 0; line < block.lines; ++line)
+    for (std::int64_t row = 0; row < block.columns; row += row_.tile_m) {
+      const std::int64_t rows = std::min<std::int64_t>(row_.tile_m, block.columns - row);
       call.x = block.x + line * block.line + row * block.stride;
       call.groups = call.lines = 1;
-      kernel_.shape(part, rows)(&call);
-      const std::ptrdiff_t position = std::ptrdiff_t{line} * block.columns + row;
+      kernel_.shape(part, static_cast<int>(rows))(&call);
+      const std::ptrdiff_t position = line * block.columns + row;
       store_one_by_one(requant_, call.sums, row_.tile_n, rows, tile.columns, tile.channel,
                        y + position * y_.channels + tile.channel, y_.channels);
     }

@@ -4,22 +4,24 @@
 #include <limits>
 
 #include "base/aligned.h"
+#include "base/sizes.h"
 
 namespace oaq {
 namespace {
 
-constexpr int kBlockBytes = 64 * 1024;        // of operands, which stay in the second cache
-constexpr int kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
+constexpr std::int64_t kBlockBytes = 64 * 1024;        // of operands, which stay in the second cache
+constexpr std::int64_t kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
 constexpr std::size_t kFewWeights = 128 * 1024;
-constexpr int kMostGroups = 16;                                                 // of rows, in a gathered block
-constexpr std::ptrdiff_t kFarthest = std::numeric_limits<std::int32_t>::max();  // bytes to a piece
+constexpr std::int64_t kMostGroups = 16;                                      // of rows, in a gathered block
+constexpr std::int64_t kFarthest = std::numeric_limits<std::int32_t>::max();  // bytes to a piece
+constexpr std::int64_t kMostCopied = 64 << 20;  // bytes of lines copied at once; beyond, gathering takes less memory
 
 // Whether windows can be read where they are: what a line of one sees lies together and makes whole steps, and lines of
 // outputs divide into groups of rows that are tall enough.
 bool allows_lines(const ConvSpec& spec) {
   const Window& window = spec.window;
   const bool together = spec.groups == 1 && window.dilation[1] == 1;
-  const int tile_m = spec.row->tile_m, groups = (spec.y.width + tile_m - 1) / tile_m;
+  const std::int64_t tile_m = spec.row->tile_m, groups = divided_up(spec.y.width, tile_m);
   return together && window.kernel[1] * spec.x.channels % spec.row->sums.step == 0 &&
          4 * (spec.y.width / groups) >= 3 * tile_m;
 }
@@ -34,13 +36,15 @@ Operands::Operands(const ConvSpec& spec)
       channels_(spec.x.channels),
       stride_(spec.window.stride[1]),
       line_bytes_(spec.window.kernel[1] * spec.x.channels) {
-  const int bytes = spec.packed.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
-  block_units_ = std::clamp(bytes / patches_.bytes() / spec.row->tile_m, 1, kMostGroups) * spec.row->tile_m;
+  const std::int64_t bytes = spec.packed.size() > kFewWeights ? kLargeBlockBytes : kBlockBytes;
+  block_units_ =
+      std::clamp<std::int64_t>(bytes / patches_.bytes() / spec.row->tile_m, 1, kMostGroups) * spec.row->tile_m;
   if (patches_.direct()) return;
   if (allows_lines(spec)) lines_.emplace(spec.window, spec.x, spec.x_zero_point);
-  if (lines_ && lines_->bytes(1) > kFarthest) lines_.reset();
+  if (lines_ && (lines_->line_bytes() > kFarthest || lines_->bytes(1) > (lines_->direct() ? kFarthest : kMostCopied)))
+    lines_.reset();
   if (!lines_) {
-    scratch_bytes_ = static_cast<std::size_t>(block_units_) * patches_.stride() + kSlack;
+    scratch_bytes_ = bytes_of({block_units_, static_cast<std::int64_t>(patches_.stride())}) + kSlack;
     return;
   }
   line_step_ = lines_->line_bytes() * spec.window.dilation[0];
@@ -49,22 +53,22 @@ Operands::Operands(const ConvSpec& spec)
   if (!lines_->direct()) scratch_bytes_ = static_cast<std::size_t>(lines_->bytes(block_units_)) + kSlack;
 }
 
-void Operands::add_pieces(int first, int steps, After after, std::vector<Piece>& to) const {
-  for (int left = steps; left > 0;) {
-    const int line = lines_ ? first / line_bytes_ : 0;
-    const int most = lines_ ? ((line + 1) * line_bytes_ - first) / step_ : left;
-    const int now = std::min(left, most);
+void Operands::add_pieces(std::int64_t first, std::int64_t steps, After after, std::vector<Piece>& to) const {
+  for (std::int64_t left = steps; left > 0;) {
+    const std::int64_t line = lines_ ? first / line_bytes_ : 0;
+    const std::int64_t most = lines_ ? ((line + 1) * line_bytes_ - first) / step_ : left;
+    const std::int64_t now = std::min(left, most);
     left -= now;
-    const auto before = static_cast<std::int32_t>(line * (line_step_ - line_bytes_));
-    to.push_back({before + first, now, left > 0 ? After::kGoOn : after});
+    const std::int64_t before = line * (line_step_ - line_bytes_);
+    to.push_back(
+        {static_cast<std::int32_t>(before + first), static_cast<std::int32_t>(now), left > 0 ? After::kGoOn : after});
     first += now * step_;
   }
 }
 
-Block Operands::block(const std::uint8_t* x, int unit, int count, int group, std::uint8_t* scratch) const {
-  if (lines_)
-    return {lines_->lines(x, unit, count, scratch), std::ptrdiff_t{stride_} * channels_, lines_->step_bytes(), count,
-            width_};
+Block Operands::block(const std::uint8_t* x, std::int64_t unit, std::int64_t count, std::int64_t group,
+                      std::uint8_t* scratch) const {
+  if (lines_) return {lines_->lines(x, unit, count, scratch), stride_ * channels_, lines_->step_bytes(), count, width_};
   if (patches_.direct()) return {patches_.first(x, unit, group), channels_, 0, 1, count};
   patches_.gather(x, unit, count, group, scratch);
   return {scratch, static_cast<std::ptrdiff_t>(patches_.stride()), 0, 1, count};

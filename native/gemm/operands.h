@@ -24,8 +24,8 @@ struct Block {
   const std::uint8_t* x;  // of the first
   std::ptrdiff_t stride;  // bytes from one position to the next
   std::ptrdiff_t line;    // from one line to the next
-  int lines;
-  int columns;
+  std::int64_t lines;
+  std::int64_t columns;
 };
 
 class Operands {
@@ -36,12 +36,12 @@ class Operands {
   std::string_view name() const { return lines_ ? "in lines" : patches_.direct() ? "direct" : "gathered"; }
 
   // Bytes of k of one position, filled up to a whole step.
-  int bytes() const { return patches_.bytes(); }
+  std::int64_t bytes() const { return patches_.bytes(); }
 
   // Positions come in units: lines of outputs where operands lie in lines, else one by one.
-  int units() const { return lines_ ? height_ : height_ * width_; }
-  int unit() const { return lines_ ? width_ : 1; }
-  int block_units() const { return block_units_; }
+  std::int64_t units() const { return lines_ ? height_ : height_ * width_; }
+  std::int64_t unit() const { return lines_ ? width_ : 1; }
+  std::int64_t block_units() const { return block_units_; }
 
   // Whether so many threads all get enough units.
   bool serve(int threads) const { return units() >= threads * (lines_ ? 1 : kFewPositions); }
@@ -50,18 +50,19 @@ class Operands {
   std::size_t scratch_bytes() const { return scratch_bytes_; }
 
   // Adds a run of `steps` steps from byte `first` of k on, in pieces that lie together.
-  void add_pieces(int first, int steps, After after, std::vector<Piece>& to) const;
+  void add_pieces(std::int64_t first, std::int64_t steps, After after, std::vector<Piece>& to) const;
 
   // `count` units from `unit` on, at most block_units().
-  Block block(const std::uint8_t* x, int unit, int count, int group, std::uint8_t* scratch) const;
+  Block block(const std::uint8_t* x, std::int64_t unit, std::int64_t count, std::int64_t group,
+              std::uint8_t* scratch) const;
 
  private:
   static constexpr int kFewPositions = 8;  // per thread: with fewer, threads share outputs instead
 
   Patches patches_;
   std::optional<PaddedLines> lines_;
-  int height_, width_, step_, channels_, stride_, block_units_;
-  int line_bytes_;  // of k, in one line of the window
+  std::int64_t height_, width_, step_, channels_, stride_, block_units_;
+  std::int64_t line_bytes_;  // of k, in one line of the window
   std::ptrdiff_t line_step_ = 0;
   std::size_t scratch_bytes_ = 0;
 };

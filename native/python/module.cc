@@ -162,6 +162,8 @@ NB_MODULE(_native, module) {
         self.finish(places(self, inputs), places(self, outputs));
       },
       nb::arg("inputs"), nb::arg("outputs"), "No more steps; names the tensors that callers fill and read.");
+  session.def("memory", &Session::memory, "Of each step: bytes of weights, bytes of scratch in every thread.");
+  session.def_prop_ro("threads", &Session::threads);
   session.def("run", &run, nb::arg("inputs").noconvert(), nb::arg("outputs").noconvert(),
               "Run a batch: u8 arrays (batch, ...), inputs read, outputs written.");
   session.def(

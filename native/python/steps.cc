@@ -51,8 +51,9 @@ Window window(const Pair& kernel, const Pair& stride, const Four& padding, const
 }
 
 ConvSpec conv_spec(const Session& self, const Row& row, const PyPlace& x, const PyPlace& y, const Window& how,
-                   int groups, const Packed& packed, const Segments& segments, const Vector<std::int32_t>& bias,
-                   const PyMultipliers& requant, int x_zero_point, int y_zero_point, const Pair& clamp) {
+                   std::int64_t groups, const Packed& packed, const Segments& segments,
+                   const Vector<std::int32_t>& bias, const PyMultipliers& requant, int x_zero_point, int y_zero_point,
+                   const Pair& clamp) {
   if (packed.shape(1) != static_cast<std::size_t>(row.tile_n) ||
       packed.shape(2) != static_cast<std::size_t>(row.sums.step))
     refuse("packed weights are (steps, " + std::to_string(row.tile_n) + ", " + std::to_string(row.sums.step) + ")");

@@ -14,7 +14,8 @@
 
 namespace oaq::python {
 
-using PyPlace = std::tuple<std::size_t, std::tuple<int, int, int>>;  // (offset, (height, width, channels))
+using PyPlace = std::tuple<std::size_t, std::tuple<std::int64_t, std::int64_t, std::int64_t>>;  // (offset, (height,
+                                                                                                // width, channels))
 
 template <typename T>
 using Vector = nanobind::ndarray<const T, nanobind::ndim<1>, nanobind::c_contig, nanobind::device::cpu>;

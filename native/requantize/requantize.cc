@@ -81,10 +81,10 @@ std::uint8_t Requant::apply(std::int32_t sum, std::size_t channel) const {
   return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::lrintf(kept)) + zero_);
 }
 
-void store_one_by_one(const Requant& requant, const std::int32_t* sums, int sums_stride, int rows, int columns,
-                      std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride) {
-  for (int row = 0; row < rows; ++row)
-    for (int column = 0; column < columns; ++column)
+void store_one_by_one(const Requant& requant, const std::int32_t* sums, std::int64_t sums_stride, std::int64_t rows,
+                      std::int64_t columns, std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride) {
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t column = 0; column < columns; ++column)
       y[row * y_stride + column] =
           requant.apply(sums[row * sums_stride + column], channel + static_cast<std::size_t>(column));
 }

@@ -55,7 +55,7 @@ void check_output(int zero_point, Clamp clamp);
 void check_zero_point(int zero_point);
 
 // Requantizes sums of shape (rows, columns), `sums_stride` values apart, from `channel` on, one value at a time.
-void store_one_by_one(const Requant& requant, const std::int32_t* sums, int sums_stride, int rows, int columns,
-                      std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride);
+void store_one_by_one(const Requant& requant, const std::int32_t* sums, std::int64_t sums_stride, std::int64_t rows,
+                      std::int64_t columns, std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride);
 
 }  // namespace oaq

@@ -6,14 +6,17 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/sizes.h"
+
 namespace oaq {
 namespace {
 
-constexpr std::size_t kMostBytes = std::size_t{1} << 40;
+constexpr std::int64_t kMostTensor = (std::int64_t{1} << 31) - 1;  // bytes, as oaq.program has it
 constexpr int kMostThreads = 256;
 
 std::size_t checked_bytes(std::size_t bytes) {
-  if (bytes > kMostBytes) throw std::invalid_argument("an arena of " + std::to_string(bytes) + " bytes is too large");
+  if (bytes > static_cast<std::size_t>(kMostBytes))
+    throw std::invalid_argument("an arena of " + std::to_string(bytes) + " bytes is too large");
   return bytes;
 }
 
@@ -33,10 +36,9 @@ void Session::check(const Place& place) const {
     throw std::invalid_argument("a tensor of shape (" + std::to_string(place.height) + ", " +
                                 std::to_string(place.width) + ", " + std::to_string(place.channels) + ") is empty");
   const std::size_t room = arena_.bytes();
-  const auto height = static_cast<std::size_t>(place.height), width = static_cast<std::size_t>(place.width),
-             channels = static_cast<std::size_t>(place.channels);
-  const bool fits = place.offset <= room && height <= room && width <= room / height &&
-                    channels <= room / (height * width) && place.bytes() <= room - place.offset;
+  const bool is_tensor = place.height <= kMostTensor && place.width <= kMostTensor / place.height &&
+                         place.channels <= kMostTensor / (place.height * place.width);
+  const bool fits = is_tensor && place.offset <= room && place.bytes() <= room - place.offset;
   if (!fits)
     throw std::invalid_argument("a tensor at " + std::to_string(place.offset) + " leaves the arena of " +
                                 std::to_string(room) + " bytes");
@@ -60,6 +62,12 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
   scratch_bytes_ = (scratch_bytes_ + kSlack + kLine - 1) / kLine * kLine;
   scratch_.resize(scratch_bytes_ * static_cast<std::size_t>(threads_.count()));
   finished_ = true;
+}
+
+std::vector<std::pair<std::size_t, std::size_t>> Session::memory() const {
+  std::vector<std::pair<std::size_t, std::size_t>> needs;
+  for (const auto& step : steps_) needs.emplace_back(step->weight_bytes(), step->scratch_bytes());
+  return needs;
 }
 
 std::vector<Choices> Session::choices() const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/aligned.h"
@@ -35,6 +36,10 @@ class Session {
   const std::vector<Place>& inputs() const { return inputs_; }
   const std::vector<Place>& outputs() const { return outputs_; }
   bool finished() const { return finished_; }
+
+  // Bytes of weights, and of scratch in every thread, that each step needs; the most scratch counts for all of them.
+  std::vector<std::pair<std::size_t, std::size_t>> memory() const;
+  int threads() const { return threads_.count(); }
 
   std::vector<Choices> choices() const;
 

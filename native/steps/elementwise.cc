@@ -90,7 +90,7 @@ class Mul : public Step {
         requant_(output.multipliers, 1, output.zero_point, output.clamp) {}
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const Share share(y_.height * y_.width, thread, threads);
     const std::int64_t channels = y_.channels;
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const std::uint8_t* a = arena + a_.offset + position * channels;
@@ -124,12 +124,12 @@ class Concat : public Step {
   }
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const Share share(y_.height * y_.width, thread, threads);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       std::uint8_t* y = arena + y_.offset + position * y_.channels;
       for (std::size_t i = 0; i < x_.size(); ++i) {
         const std::uint8_t* x = arena + x_[i].offset + position * x_[i].channels;
-        for (int c = 0; c < x_[i].channels; ++c) *y++ = tables_[i][x[c]];
+        for (std::int64_t c = 0; c < x_[i].channels; ++c) *y++ = tables_[i][x[c]];
       }
     }
   }

@@ -56,7 +56,7 @@ class Slice : public Step {
   Slice(const Place& x, const Place& y, const std::array<int, 3>& begin) : x_(x), y_(y), begin_(begin) {}
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const Share share(y_.height * y_.width, thread, threads);
     const auto channels = static_cast<std::size_t>(y_.channels);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const std::int64_t row = position / y_.width + begin_[0], column = position % y_.width + begin_[1];
@@ -76,15 +76,14 @@ class DepthToSpace : public Step {
       : x_(x), y_(y), block_(block), channels_first_(channels_first) {}
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const Share share(y_.height * y_.width, thread, threads);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const std::int64_t row = position / y_.width, column = position % y_.width;
-      const std::uint8_t* x =
-          arena + x_.offset + (row / block_ * x_.width + column / block_) * std::int64_t{x_.channels};
+      const std::uint8_t* x = arena + x_.offset + (row / block_ * x_.width + column / block_) * x_.channels;
       const std::int64_t cell = row % block_ * block_ + column % block_;
       std::uint8_t* y = arena + y_.offset + position * y_.channels;
-      for (int c = 0; c < y_.channels; ++c)
-        y[c] = channels_first_ ? x[std::int64_t{c} * block_ * block_ + cell] : x[cell * y_.channels + c];
+      for (std::int64_t c = 0; c < y_.channels; ++c)
+        y[c] = channels_first_ ? x[c * block_ * block_ + cell] : x[cell * y_.channels + c];
     }
   }
 
@@ -104,8 +103,8 @@ std::unique_ptr<Step> make_copy(const Place& x, const Place& y) {
 std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point) {
   for (int side : padding)
     if (side < 0) refuse("padding is negative");
-  const std::int64_t height = std::int64_t{x.height} + padding[0] + padding[1];
-  const std::int64_t width = std::int64_t{x.width} + padding[2] + padding[3];
+  const std::int64_t height = x.height + padding[0] + padding[1];
+  const std::int64_t width = x.width + padding[2] + padding[3];
   if (height != y.height || width != y.width || x.channels != y.channels)
     refuse("the padding does not give the output");
   check_zero_point(zero_point);
@@ -114,7 +113,7 @@ std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<
 
 std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
                                  const std::array<int, 3>& end) {
-  const std::array<int, 3> from = {x.height, x.width, x.channels}, to = {y.height, y.width, y.channels};
+  const std::array<std::int64_t, 3> from = {x.height, x.width, x.channels}, to = {y.height, y.width, y.channels};
   for (std::size_t axis = 0; axis < 3; ++axis)
     if (begin[axis] < 0 || end[axis] > from[axis] || begin[axis] >= end[axis] || end[axis] - begin[axis] != to[axis])
       refuse("the slice leaves the input or does not give the output");

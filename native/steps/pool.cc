@@ -20,17 +20,17 @@ class Pool : public Step {
   // lie on the tensor or on its padding.
   template <typename Visit>
   int under_window(const std::uint8_t* x, std::int64_t position, Visit visit) const {
-    const int row = static_cast<int>(position / y_.width), column = static_cast<int>(position % y_.width);
-    for (int i = 0; i < window_.kernel[0]; ++i) {
-      const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
+    const std::int64_t row = position / y_.width, column = position % y_.width;
+    for (std::int64_t i = 0; i < window_.kernel[0]; ++i) {
+      const std::int64_t line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
       if (line < 0 || line >= x_.height) continue;
-      for (int j = 0; j < window_.kernel[1]; ++j) {
-        const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
+      for (std::int64_t j = 0; j < window_.kernel[1]; ++j) {
+        const std::int64_t place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
         if (place < 0 || place >= x_.width) continue;
-        visit(x + (static_cast<std::ptrdiff_t>(line) * x_.width + place) * x_.channels);
+        visit(x + (line * x_.width + place) * x_.channels);
       }
     }
-    return window_.taps();
+    return static_cast<int>(window_.taps());
   }
 
   Place x_, y_;
@@ -63,9 +63,9 @@ class MaxPool : public Pool {
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
     const Share share(y_.height, thread, threads);
     auto** places = reinterpret_cast<const std::uint8_t**>(scratch + lines(line_bytes()));
-    for (int row = static_cast<int>(share.begin); row < static_cast<int>(share.end); ++row) {
+    for (std::int64_t row = share.begin; row < share.end; ++row) {
       over_lines(arena + x_.offset, row, places, scratch);
-      over_pixels(scratch, places, arena + y_.offset + static_cast<std::ptrdiff_t>(row) * y_.width * y_.channels);
+      over_pixels(scratch, places, arena + y_.offset + row * y_.width * y_.channels);
     }
   }
 
@@ -75,10 +75,10 @@ class MaxPool : public Pool {
     return static_cast<std::size_t>(std::max(window_.kernel[0], window_.kernel[1])) * sizeof(std::uint8_t*);
   }
 
-  void over_lines(const std::uint8_t* x, int row, const std::uint8_t** places, std::uint8_t* most) const {
+  void over_lines(const std::uint8_t* x, std::int64_t row, const std::uint8_t** places, std::uint8_t* most) const {
     int count = 0;
-    for (int i = 0; i < window_.kernel[0]; ++i) {
-      const int line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
+    for (std::int64_t i = 0; i < window_.kernel[0]; ++i) {
+      const std::int64_t line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
       if (line >= 0 && line < x_.height) places[count++] = x + static_cast<std::size_t>(line) * line_bytes();
     }
     largest(places, count, line_bytes(), most);
@@ -87,10 +87,10 @@ class MaxPool : public Pool {
   void over_pixels(const std::uint8_t* most, const std::uint8_t** places, std::uint8_t* y) const {
     const auto channels = static_cast<std::size_t>(x_.channels);
     const auto lo = static_cast<std::uint8_t>(clamp_.lo), hi = static_cast<std::uint8_t>(clamp_.hi);
-    for (int column = 0; column < y_.width; ++column, y += channels) {
+    for (std::int64_t column = 0; column < y_.width; ++column, y += channels) {
       int count = 0;
-      for (int j = 0; j < window_.kernel[1]; ++j) {
-        const int place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
+      for (std::int64_t j = 0; j < window_.kernel[1]; ++j) {
+        const std::int64_t place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
         if (place >= 0 && place < x_.width) places[count++] = most + static_cast<std::size_t>(place) * channels;
       }
       largest(places, count, channels, y);
@@ -116,7 +116,7 @@ class AvgPool : public Pool {
   }
 
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const Share share(y_.height * y_.width, thread, threads);
     auto* sums = reinterpret_cast<std::int32_t*>(scratch);
     const auto channels = static_cast<std::size_t>(y_.channels);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
@@ -152,10 +152,10 @@ class GlobalAvgPool : public Step {
     const Share share(y_.channels, thread, threads);
     auto* sums = reinterpret_cast<std::int32_t*>(scratch);
     const auto count = static_cast<std::size_t>(share.end - share.begin);
-    const int pixels = x_.height * x_.width;
+    const auto pixels = static_cast<std::int32_t>(x_.height * x_.width);  // at most kMostSummed
     std::fill_n(sums, count, 0);
     for (int pixel = 0; pixel < pixels; ++pixel) {
-      const std::uint8_t* x = arena + x_.offset + static_cast<std::ptrdiff_t>(pixel) * x_.channels + share.begin;
+      const std::uint8_t* x = arena + x_.offset + pixel * x_.channels + share.begin;
       for (std::size_t c = 0; c < count; ++c) sums[c] += x[c];
     }
     std::uint8_t* y = arena + y_.offset + share.begin;
@@ -171,7 +171,7 @@ class GlobalAvgPool : public Step {
 void check_pool(const Place& x, const Place& y, const Window& window) {
   check_window(window, x, y);
   if (x.channels != y.channels) refuse("input and output differ in channels");
-  if (std::int64_t{window.kernel[0]} * window.kernel[1] > kMostSummed) refuse("the window is too large for s32 sums");
+  if (window.taps() > kMostSummed) refuse("the window is too large for s32 sums");
 }
 
 }  // namespace
@@ -193,7 +193,7 @@ std::unique_ptr<Step> make_avg_pool(const Place& x, const Place& y, const Window
 
 std::unique_ptr<Step> make_global_avg_pool(const Place& x, const Place& y, int zero_point, const Output& output) {
   if (x.channels != y.channels || y.height != 1 || y.width != 1) refuse("the output is one value per channel");
-  if (std::int64_t{x.height} * x.width > kMostSummed) refuse("the image is too large for s32 sums");
+  if (x.height * x.width > kMostSummed) refuse("the image is too large for s32 sums");
   check_zero_point(zero_point);
   return std::make_unique<GlobalAvgPool>(x, y, zero_point, output);
 }

@@ -12,28 +12,29 @@ constexpr int kOne = 1 << kWeightBits;
 
 // Where one output reads an axis: two inputs and the weight of the second.
 struct Tap {
-  int first, second, weight;
+  std::int64_t first, second;
+  int weight;
 };
 
 std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0); }
 
-std::vector<Tap> bilinear_taps(int size, int wanted) {
+std::vector<Tap> bilinear_taps(std::int64_t size, std::int64_t wanted) {
   std::vector<Tap> taps;
   for (std::int64_t i = 0; i < wanted; ++i) {
-    const std::int64_t numerator = (2 * i + 1) * size - wanted, denominator = 2 * std::int64_t{wanted};
+    const std::int64_t numerator = (2 * i + 1) * size - wanted, denominator = 2 * wanted;
     const std::int64_t first = floor_divide(numerator, denominator);
     const std::int64_t rest = numerator - first * denominator;
     const std::int64_t weight = ((rest << (kWeightBits + 1)) + denominator) / (2 * denominator);
-    const auto on_axis = [&](std::int64_t j) { return static_cast<int>(std::clamp<std::int64_t>(j, 0, size - 1)); };
+    const auto on_axis = [&](std::int64_t j) { return std::clamp<std::int64_t>(j, 0, size - 1); };
     taps.push_back({on_axis(first), on_axis(first + 1), static_cast<int>(weight)});
   }
   return taps;
 }
 
-std::vector<Tap> nearest_taps(int size, int wanted) {
+std::vector<Tap> nearest_taps(std::int64_t size, std::int64_t wanted) {
   std::vector<Tap> taps;
   for (std::int64_t i = 0; i < wanted; ++i) {
-    const int first = static_cast<int>(i * size / wanted);
+    const std::int64_t first = i * size / wanted;
     taps.push_back({first, first, 0});
   }
   return taps;
@@ -48,10 +49,10 @@ class Resize : public Step {
   }
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(std::int64_t{y_.height} * y_.width, thread, threads);
+    const Share share(y_.height * y_.width, thread, threads);
     const std::uint8_t* x = arena + x_.offset;
-    const auto pixel = [&](int row, int column) {
-      return x + (static_cast<std::ptrdiff_t>(row) * x_.width + column) * x_.channels;
+    const auto pixel = [&](std::int64_t row, std::int64_t column) {
+      return x + (row * x_.width + column) * x_.channels;
     };
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const Tap& row = rows_[static_cast<std::size_t>(position / y_.width)];
@@ -65,7 +66,7 @@ class Resize : public Step {
       const std::uint8_t *right = pixel(row.first, column.second), *below = pixel(row.second, column.first),
                          *across = pixel(row.second, column.second);
       const int up = kOne - row.weight, left = kOne - column.weight;
-      for (int c = 0; c < y_.channels; ++c) {
+      for (std::int64_t c = 0; c < y_.channels; ++c) {
         const int top = corner[c] * left + right[c] * column.weight;
         const int bottom = below[c] * left + across[c] * column.weight;
         const int mixed = top * up + bottom * row.weight;  // at most 255 * 2^22

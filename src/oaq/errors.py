@@ -31,6 +31,10 @@ class NoKernel(OaqError):
     """No kernel row that may be used here computes this node."""
 
 
+class MemoryLimit(OaqError):
+    """Running would take more memory than it may, or than there is."""
+
+
 class Mismatch(OaqError):
     """Two executors that must agree bit for bit do not."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -226,3 +229,32 @@ def test_the_smallest_weight_is_summed_exactly(row: dict[str, Any]) -> None:
     sums = (given_x.astype(np.int64) - row["shift"]).sum(-1, keepdims=True) * -128
     wanted = np.clip(np.rint(sums * 2.0**-9) + 200, 0, 255)
     np.testing.assert_array_equal(got, np.broadcast_to(wanted, got.shape))
+
+
+SHORT_OF_MEMORY = """
+import resource
+import numpy as np
+import oaq
+from oaq.kernels.plan import plan
+from oaq.numerics.affine import Affine
+from oaq.program import ops
+from tests.strategies import Builder
+
+builder = Builder("large")
+x = builder.input((1, 30000, 30000), Affine(0.05, 3))
+builder.add(ops.Pad((0, 0, 1, 1)), [x], Affine(0.05, 3))
+planned = plan(builder.finish())
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+try:
+    oaq.Session(planned)
+except oaq.MemoryLimit as error:
+    print(error)
+"""
+
+
+def test_memory_that_is_not_there_is_an_error_of_ours_with_the_right_advice() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert "there is not enough memory for a session of 1 threads" in done.stdout, done.stderr[-2000:]
+    assert "ulimit -v" in done.stdout

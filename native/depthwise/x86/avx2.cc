@@ -111,8 +111,8 @@ inline void write(const Sums& sums, std::int32_t* to) {
 
 }  // namespace
 
-void copy_pixels_avx2(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to) {
-  for (int i = 0; i < count; ++i, from += stride, to += Sums::kTile)
+void copy_pixels_avx2(const std::uint8_t* from, std::ptrdiff_t stride, std::int64_t count, std::uint8_t* to) {
+  for (std::int64_t i = 0; i < count; ++i, from += stride, to += Sums::kTile)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load(from));
 }
 

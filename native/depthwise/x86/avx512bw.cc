@@ -56,8 +56,8 @@ struct Pairs {
 
 }  // namespace
 
-void copy_pixels_avx512(const std::uint8_t* from, std::ptrdiff_t stride, int count, std::uint8_t* to) {
-  for (int i = 0; i < count; ++i, from += stride, to += Sums::kTile) _mm512_storeu_si512(to, load(from));
+void copy_pixels_avx512(const std::uint8_t* from, std::ptrdiff_t stride, std::int64_t count, std::uint8_t* to) {
+  for (std::int64_t i = 0; i < count; ++i, from += stride, to += Sums::kTile) _mm512_storeu_si512(to, load(from));
 }
 
 void depthwise_avx512bw_acc16(const DepthwiseCall* call) { any_window<Pairs>(*call); }

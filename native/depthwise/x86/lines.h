@@ -32,9 +32,9 @@ inline const std::int8_t* weights_of(const DepthwiseCall& call, int step) {
 }
 
 template <typename Rule>
-inline void put(const DepthwiseCall& call, int output, const typename Rule::Sums& sums) {
+inline void put(const DepthwiseCall& call, std::int64_t output, const typename Rule::Sums& sums) {
   if (call.sums)
-    write(Rule::in_order(sums), call.sums + static_cast<std::ptrdiff_t>(output) * Rule::Sums::kTile);
+    write(Rule::in_order(sums), call.sums + output * Rule::Sums::kTile);
   else
     Rule::Sums::store(Rule::in_order(packed(call, sums)), call.y + output * call.y_stride);
 }
@@ -43,7 +43,7 @@ inline void put(const DepthwiseCall& call, int output, const typename Rule::Sums
 template <typename Rule>
 inline void any_window(const DepthwiseCall& call) {
   const DepthwiseCall own = call;  // a copy, so that stores to y are known not to change it
-  for (int output = 0; output < own.outputs; ++output) {
+  for (std::int64_t output = 0; output < own.outputs; ++output) {
     auto sums = Rule::Sums::biased(own.bias);
     for (int run = 0, step = 0; run < own.run_count; ++run) {
       [[maybe_unused]] typename Rule::State state;

@@ -198,6 +198,11 @@ class Session:
     ) -> None:
         """No more steps; names the tensors that callers fill and read."""
 
+    def memory(self) -> list[tuple[int, int]]:
+        """Of each step: bytes of weights, bytes of scratch in every thread."""
+
+    @property
+    def threads(self) -> int: ...
     def run(
         self,
         inputs: Sequence[Annotated[NDArray[numpy.uint8], dict(order="C", device="cpu", writable=False)]],

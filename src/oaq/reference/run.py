@@ -16,6 +16,7 @@ from oaq.program.int_program import IntProgram, Node, TensorSpec
 from oaq.reference import elementwise, movement, pool
 from oaq.reference.conv2d import conv2d
 from oaq.reference.matmul import linear
+from oaq.reference.memory import require_node_memory
 
 Images = NDArray[np.uint8]
 SAMPLES_AT_ONCE = 4
@@ -121,6 +122,7 @@ def _run_samples(
     tensors, sums = dict(given), {}
     for node in program.nodes:
         inputs = [tensors[name] for name in node.inputs]
+        require_node_memory(node, program.specs(node), program.tensors[node.output], len(inputs[0]))
         y, acc = compute(node, inputs, program.specs(node), program.tensors[node.output])
         tensors[node.output] = y
         if acc is not None:

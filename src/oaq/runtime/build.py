@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from oaq.errors import NoKernel
+from oaq.errors import MemoryLimit, NoKernel
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.requantize import Requantize
 from oaq.program import ops
 from oaq.program.int_program import IntProgram
+from oaq.program.memory import memory_limit, require_memory, show_bytes
 from oaq.runtime.memory import Arena
 
 Native = Any
@@ -23,13 +24,27 @@ Place = tuple[int, tuple[int, int, int]]
 MODULE = "oaq.kernels._native"
 
 
-def build(plan: Plan, arena: Arena, threads: int) -> Native:
-    """A native session that runs ``plan`` in ``arena``.
+def build(plan: Plan, arena: Arena, threads: int, limit: int | None = None) -> Native:
+    """A native session that runs ``plan`` in ``arena``, in at most ``limit`` bytes (None: see ``memory_limit``).
 
     Raises:
         NoKernel: the native module is not built, or refuses a node: this CPU lacks a row's instructions, or a number
             is outside what the row takes.
+        MemoryLimit: more memory is needed than allowed, or than there is.
     """
+    allowed = memory_limit(limit)
+    require_memory(arena.size, allowed, f"{plan.program.name}: one sample's tensors")
+    try:
+        return _build(plan, arena, threads, allowed)
+    except MemoryError as error:
+        raise MemoryLimit(
+            f"{plan.program.name}: there is not enough memory for a session of {threads} threads; its tensors take "
+            f"{arena.size} bytes ({show_bytes(arena.size)}). Free some, lift the process's own limit (ulimit -v), or "
+            "run it with fewer threads"
+        ) from error
+
+
+def _build(plan: Plan, arena: Arena, threads: int, limit: int) -> Native:
     try:
         module = importlib.import_module(MODULE)
     except ImportError as error:
@@ -50,10 +65,28 @@ def build(plan: Plan, arena: Arena, threads: int) -> Native:
             )
         except ValueError as error:
             raise NoKernel(f"{planned.node.name}: the row {planned.row.name} refuses it: {error}") from error
+    _check_memory(native, plan, arena, limit)
     native.finish(
         [tensors.place(name) for name in plan.program.inputs], [tensors.place(n) for n in plan.program.outputs]
     )
     return native
+
+
+def _check_memory(native: Native, plan: Plan, arena: Arena, limit: int) -> None:
+    """Compare all that running takes with ``limit``, before it is taken."""
+    needs = native.memory()
+    if not needs:
+        return
+    weights, scratch = (sum(step[0] for step in needs), max(step[1] for step in needs))
+    computed = [planned.node for planned in plan.nodes if planned.node.name not in arena.in_place]
+    hungriest = next(node for node, step in zip(computed, needs, strict=True) if step[1] == scratch)
+    require_memory(
+        arena.size + weights + scratch * native.threads,
+        limit,
+        f"{plan.program.name}: a session of {native.threads} threads ({show_bytes(arena.size)} of tensors, "
+        f"{show_bytes(weights)} of weights, and in each thread {show_bytes(scratch)} of scratch, which the "
+        f"{type(hungriest.op).__name__} {hungriest.name!r} takes)",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,9 @@ from oaq.program.int_program import IntProgram
 
 ALIGNMENT: Final = 64
 """Bytes: a cache line and the widest vector."""
+SLACK: Final = 64
+"""Bytes behind each tensor that belong to it alone. Vector loads read up to so many past a tensor's end and discard
+them; in a neighbour's bytes that would be a data race with the thread that writes the neighbour."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,9 @@ class Arena:
 
     Attributes:
         size: bytes, a multiple of ``ALIGNMENT``.
-        offsets: of every tensor, multiples of ``ALIGNMENT``. Tensors that live at the same time do not overlap, except
-            a reshape's result, which *is* its input's storage.
+        offsets: of every tensor, multiples of ``ALIGNMENT``. Tensors that live at the same time do not overlap, nor
+            does any overlap the ``SLACK`` bytes behind another, except a reshape's result, which *is* its input's
+            storage.
         in_place: names of the nodes that so have nothing to do.
     """
 
@@ -71,7 +75,7 @@ def _blocks(program: IntProgram) -> tuple[list[_Block], dict[str, _Block], set[s
     in_place: set[str] = set()
 
     def new(name: str, time: int) -> None:
-        size = prod(program.tensors[name].shape)
+        size = prod(program.tensors[name].shape) + SLACK
         owner[name] = _Block(-(-size // ALIGNMENT) * ALIGNMENT, time, time)
         blocks.append(owner[name])
 

@@ -62,18 +62,23 @@ class Session:
         verdict: of the checker; None for an ``observed`` plan.
     """
 
-    def __init__(self, plan: Plan, threads: int = 1, *, accept_observed: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, threads: int = 1, *, accept_observed: bool = False, memory_limit: int | None = None
+    ) -> None:
         """Check the proof, plan the memory, pack the weights.
 
         Args:
             plan: from ``oaq.plan``.
             threads: 1 to 256.
             accept_observed: run a plan whose sums were only seen to fit on data.
+            memory_limit: most bytes for tensors, weights and scratch; None asks ``OAQ_MEMORY_LIMIT``, then takes 4 GiB
+                or half of this machine's memory, whichever is less.
 
         Raises:
             AccumulatorOverflow: the plan is not proved, or its proof does not hold.
             ProgramError: ``threads`` is out of range.
             NoKernel: the native module is not built, or this CPU cannot run a row of the plan.
+            MemoryLimit: more memory is needed than ``memory_limit`` allows, or than there is.
         """
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
             raise ProgramError(f"threads is 1 to 256, not {threads!r}")
@@ -81,7 +86,7 @@ class Session:
         self.threads = threads
         self.verdict = require_safe(plan, accept_observed=accept_observed)
         self.arena = plan_memory(plan.program)
-        self._native = build(plan, self.arena, threads)
+        self._native = build(plan, self.arena, threads, memory_limit)
         self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
 
     def run(self, x: Arrays) -> Floats | tuple[Floats, ...]:
