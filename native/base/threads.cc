@@ -1,5 +1,11 @@
 #include "base/threads.h"
 
+#include <unistd.h>
+
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
 #ifdef OAQ_X86
 #include <immintrin.h>
 #endif
@@ -29,20 +35,53 @@ void wait_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old
 
 }  // namespace
 
-Threads::Threads(int count) : count_(count) {
-  helpers_.reserve(static_cast<std::size_t>(count - 1));
-  for (int thread = 1; thread < count; ++thread) helpers_.emplace_back([this, thread] { serve(thread); });
-}
+Threads::Threads(int count) : count_(count) { start(); }
 
 Threads::~Threads() {
+  if (process_ == getpid())
+    stop();
+  else
+    abandon();
+}
+
+void Threads::start() {
+  process_ = getpid();
+  helpers_ = std::make_unique<std::vector<std::thread>>();
+  helpers_->reserve(static_cast<std::size_t>(count_ - 1));
+  try {
+    for (int thread = 1; thread < count_; ++thread) helpers_->emplace_back([this, thread] { serve(thread); });
+  } catch (const std::system_error& error) {
+    const std::size_t started = helpers_->size() + 1;
+    stop();
+    throw std::runtime_error("only " + std::to_string(started) + " of " + std::to_string(count_) +
+                             " threads can be started: " + error.what());
+  }
+}
+
+void Threads::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   started_.fetch_add(1, std::memory_order_release);
   started_.notify_all();
-  for (std::thread& helper : helpers_) helper.join();
+  for (std::thread& helper : *helpers_) helper.join();
+  helpers_->clear();
+}
+
+// In a forked child: the helpers are not there, so their handles can be neither joined nor detached. They are leaked.
+// The counters are as the parent left them, perhaps in the middle of a run.
+void Threads::abandon() {
+  static_cast<void>(helpers_.release());
+  started_.store(0, std::memory_order_relaxed);
+  arrived_.store(0, std::memory_order_relaxed);
+  passed_.store(0, std::memory_order_relaxed);
+  stopping_.store(false, std::memory_order_relaxed);
 }
 
 void Threads::run(Function function, void* context) {
   if (count_ > 1) {
+    if (process_ != getpid()) {
+      abandon();
+      start();
+    }
     function_ = function;
     context_ = context;
     started_.fetch_add(1, std::memory_order_release);

@@ -7,6 +7,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
+#include <unistd.h>
 
 #include <stdexcept>
 #include <variant>
@@ -99,6 +100,36 @@ std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Pl
   return batch;
 }
 
+// The interpreter's lock, given up while this lives. Once the interpreter ends, a daemon thread that asks for the lock
+// is ended by an exception that no C++ frame may let through; such a thread sleeps until the process is gone.
+class WithoutLock {
+ public:
+  WithoutLock() : state_(PyEval_SaveThread()) {}
+  WithoutLock(const WithoutLock&) = delete;
+  WithoutLock& operator=(const WithoutLock&) = delete;
+  ~WithoutLock() { take(); }
+
+  // Whether the caller's thread has a signal to answer (Ctrl-C); its exception is then set.
+  bool is_interrupted() {
+    take();
+    const bool interrupted = PyErr_CheckSignals() != 0;
+    state_ = PyEval_SaveThread();
+    return interrupted;
+  }
+
+ private:
+  void take() {
+#if PY_VERSION_HEX >= 0x030D0000
+    while (Py_IsFinalizing()) ::pause();
+#else
+    while (_Py_IsFinalizing()) ::pause();
+#endif
+    PyEval_RestoreThread(state_);
+  }
+
+  PyThreadState* state_;
+};
+
 void run(Session& session, const std::vector<Image>& inputs, const std::vector<Result>& outputs) {
   if (!session.finished()) throw std::invalid_argument("finish() has not been called");
   const std::int64_t batch = batch_of_all(inputs, session.inputs(), "inputs");
@@ -108,8 +139,13 @@ void run(Session& session, const std::vector<Image>& inputs, const std::vector<R
   std::vector<std::uint8_t*> to;
   for (const Image& input : inputs) from.push_back(input.data());
   for (const Result& output : outputs) to.push_back(output.data());
-  nb::gil_scoped_release without_lock;
-  session.run(batch, from, to);
+  const auto stop = [](void* lock) { return static_cast<WithoutLock*>(lock)->is_interrupted(); };
+  bool finished = true;
+  {
+    WithoutLock lock;
+    finished = session.run(batch, from, to, stop, &lock);
+  }
+  if (!finished) throw nb::python_error();
 }
 
 using Real = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
@@ -123,7 +159,7 @@ bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_poi
   const InputScale how{scale, zero_point, {clamp[0], clamp[1]}};
   check_output(zero_point, how.clamp);
   if (!(scale > 0.0f)) throw std::invalid_argument("the scale is not positive");
-  nb::gil_scoped_release without_lock;
+  WithoutLock lock;
   bool whole = true;
   for (std::size_t sample = 0; sample < batch; ++sample) {
     const std::size_t at = sample * channels * pixels;
@@ -139,6 +175,7 @@ bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_poi
 NB_MODULE(_native, module) {
   using namespace oaq;
   using namespace oaq::python;
+  nb::set_leak_warnings(false);  // sessions of daemon threads live until the process ends
   module.doc() = "Native kernels of oaq.";
   module.def("kernel_table", &kernel_table, "Every row compiled in: its contract, and whether this CPU runs it.");
   module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, each after those that it includes.");

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kMostTensor = (std::int64_t{1} << 31) - 1;  // bytes, as oaq.program has it
 constexpr int kMostThreads = 256;
+constexpr std::chrono::milliseconds kAskEvery{50};
 
 std::size_t checked_bytes(std::size_t bytes) {
   if (bytes > static_cast<std::size_t>(kMostBytes))
@@ -91,11 +92,17 @@ void Session::gather_weights() {
   }
 }
 
-void Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
-                  const std::vector<std::uint8_t*>& outputs) {
+bool Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
+                  const std::vector<std::uint8_t*>& outputs, bool (*stop)(void*), void* context) {
   if (!finished_) throw std::logic_error("the session is not finished");
   std::fill(nanoseconds_.begin(), nanoseconds_.end(), 0);
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point asked = Clock::now();
   for (std::int64_t sample = 0; sample < batch; ++sample) {
+    if (stop && sample && Clock::now() - asked >= kAskEvery) {
+      if (stop(context)) return false;
+      asked = Clock::now();
+    }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const std::size_t bytes = inputs_[i].bytes();
       std::memcpy(arena_.data() + inputs_[i].offset, inputs[i] + static_cast<std::size_t>(sample) * bytes, bytes);
@@ -107,6 +114,7 @@ void Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& in
       std::memcpy(outputs[i] + static_cast<std::size_t>(sample) * bytes, arena_.data() + outputs_[i].offset, bytes);
     }
   }
+  return true;
 }
 
 void Session::run_steps(int thread, int threads) {

@@ -29,9 +29,10 @@ class Session {
   void finish(const std::vector<Place>& inputs, const std::vector<Place>& outputs);
 
   // Runs `batch` samples; inputs and outputs as given to `finish`, samples one after another. Allocates nothing.
-  // Throws std::logic_error before `finish`.
-  void run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
-           const std::vector<std::uint8_t*>& outputs);
+  // Throws std::logic_error before `finish`. Between samples, and no more often than every 50 milliseconds, it asks
+  // `stop(context)` whether to go on, and returns false if not: what outputs hold is then of no use.
+  bool run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
+           const std::vector<std::uint8_t*>& outputs, bool (*stop)(void*) = nullptr, void* context = nullptr);
 
   const std::vector<Place>& inputs() const { return inputs_; }
   const std::vector<Place>& outputs() const { return outputs_; }

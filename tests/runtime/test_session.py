@@ -124,3 +124,39 @@ def test_without_the_native_module_the_error_says_what_to_do() -> None:
         made = plan(small())
     with no_native_module(), pytest.raises(NoKernel, match="make build"):
         Session(made)
+
+
+@pytest.mark.parametrize("value", [None, 3, "net.oaq"])
+def test_anything_but_a_plan_is_refused_with_what_is_needed(value: object) -> None:
+    with pytest.raises(ProgramError, match=f"Session takes a Plan, not {type(value).__name__}; make one by oaq.plan"):
+        Session(value)  # type: ignore[arg-type]
+    with pytest.raises(ProgramError, match=f"plan takes an IntProgram .*, not {type(value).__name__}"):
+        plan(value)  # type: ignore[arg-type]
+    with pytest.raises(ProgramError, match="Session takes a Plan, not IntProgram"):
+        Session(small())  # type: ignore[arg-type]
+
+
+def test_one_row_may_be_forced_by_its_name_alone() -> None:
+    with simulated_machine():
+        assert plan(small(), rows="gemm_u8s8_avx2_acc16")["conv"].row.name == "gemm_u8s8_avx2_acc16"
+        with pytest.raises(NoKernel, match="there is no row 'gemm_u8s8_x87'"):
+            plan(small(), rows="gemm_u8s8_x87")
+
+
+def test_a_masked_array_is_refused_as_its_mask_would_be_ignored() -> None:
+    with simulated_machine():
+        session = Session(plan(small("NHWC")))
+        for array in (np.zeros((1, 4, 5, 3), np.uint8), np.zeros((1, 4, 5, 3), np.float32)):
+            with pytest.raises(ProgramError, match=r"is a masked array.*filled"):
+                session.run(np.ma.masked_array(array, mask=array == 1))
+
+
+def test_infinities_saturate_as_every_value_beyond_the_range_does() -> None:
+    """As QuantizeLinear of ONNX; only a NaN has no integer."""
+    program = small("NHWC")
+    spec = program.tensors["t0"]
+    real = np.full((1, 4, 5, 3), 1e30, np.float32)
+    for sign, end in ((1, spec.range.hi), (-1, spec.range.lo)):
+        for value in (np.inf, 1e30):
+            q = spec.affine.quantize(np.full_like(real, sign * value), spec.range)
+            assert (q == end).all()

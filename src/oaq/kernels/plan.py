@@ -23,6 +23,7 @@ from oaq.overflow.proof import NodeProof, Proof, Tier
 from oaq.overflow.spill import Cut, RunCount, Schedule, cut
 from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
+from oaq.program.pickling import flatten, rebuild
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class Plan:
     tier: Tier = "proved"
     costs: CostTable | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy by the constructor."""
+        return rebuild, (flatten(self),)
+
     def __getitem__(self, node: str) -> NodePlan:
         for planned in self.nodes:
             if planned.node.name == node:
@@ -146,7 +151,7 @@ class Plan:
 def plan(
     program: IntProgram,
     isa: str | None = None,
-    rows: Sequence[str] | None = None,
+    rows: str | Sequence[str] | None = None,
     proof: Proof | None = None,
     *,
     table: Sequence[KernelRow] | None = None,
@@ -157,7 +162,7 @@ def plan(
     Args:
         program: what to run.
         isa: best instruction set to use; None asks ``OAQ_ISA``, then takes the best of this CPU.
-        rows: names of rows to force: a family that one of them computes may use no other row.
+        rows: names of rows to force, or one name: a family that one of them computes may use no other row.
         proof: of ``program``; made here if None.
         table: every row there is; None asks the native module, and keeps to what this CPU can run. A table given
             plans for another machine: availability is not asked, and ``OAQ_ISA`` is not read.
@@ -167,10 +172,15 @@ def plan(
 
     Raises:
         AccumulatorOverflow: the program's own 32-bit sums cannot be proved.
-        ProgramError: ``proof`` is of another program.
+        ProgramError: ``program`` is something else, or ``proof`` is of another one.
         NoKernel: no row may compute a node, the instruction set is not there, or a forced row is unknown.
         FormatError: there is no such cost table.
     """
+    if not isinstance(program, IntProgram):
+        raise ProgramError(
+            f"plan takes an IntProgram (from oaq.load, oaq.import_model or oaq.quantize), not {type(program).__name__}"
+        )
+    rows = (rows,) if isinstance(rows, str) else rows
     known = costs_wanted(costs)
     proof = proof if proof is not None else analyze(program)
     if set(proof.ranges) != set(program.tensors) or proof.program != program.name:

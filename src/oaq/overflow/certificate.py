@@ -20,6 +20,7 @@ from oaq.numerics.ranges import ChannelRanges
 from oaq.overflow.proof import Proof
 from oaq.overflow.spill import Schedule, split_rows
 from oaq.program.int_program import IntProgram
+from oaq.program.pickling import flatten, rebuild
 from oaq.program.plain import fingerprint
 
 SCHEMA: Final = 1
@@ -53,6 +54,10 @@ class Certificate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", MappingProxyType(dict(self.content)))
         object.__setattr__(self, "arrays", MappingProxyType(dict(self.arrays)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy by the constructor."""
+        return rebuild, (flatten(self),)
 
 
 def certify(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.overflow.operands import Operands
+from oaq.program.pickling import flatten, rebuild
 
 Tier = Literal["proved", "observed"]
 
@@ -102,6 +103,10 @@ class Proof:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy by the constructor."""
+        return rebuild, (flatten(self),)
 
     def __getitem__(self, node: str) -> NodeProof:
         return self.nodes[node]

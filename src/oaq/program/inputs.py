@@ -39,6 +39,7 @@ def checked(program: IntProgram, arrays: Sequence[NDArray[Any]]) -> tuple[NDArra
     """
     for name, array in zip(program.inputs, arrays, strict=True):
         spec = program.tensors[name]
+        refuse_mask(name, array)
         if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] != spec.shape:
             raise ProgramError(f"input {name!r}: takes uint8 (batch, {show(spec.shape)}), got {describe(array)}")
         if array.size and (int(array.min()) < spec.range.lo or int(array.max()) > spec.range.hi):
@@ -50,6 +51,18 @@ def checked(program: IntProgram, arrays: Sequence[NDArray[Any]]) -> tuple[NDArra
     if len(batches) > 1:
         raise ProgramError(f"{program.name}: the inputs have different batch sizes {sorted(batches)}")
     return tuple(np.ascontiguousarray(array) for array in arrays)
+
+
+def refuse_mask(name: str, array: object) -> None:
+    """Refuse a masked array: the values under its mask would be computed with as if they were not masked.
+
+    Raises:
+        ProgramError: ``array``, of the input ``name``, has a mask.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise ProgramError(
+            f"input {name!r}: is a masked array, and a mask has no meaning here; fill it (array.filled(value)) first"
+        )
 
 
 def describe(array: object) -> str:

@@ -14,6 +14,7 @@ from oaq.numerics.formats import S32, U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.program import ops
+from oaq.program.pickling import flatten, rebuild
 from oaq.program.shapes import Shape, output_shape
 
 LARGEST_TENSOR = 1 << 31
@@ -98,6 +99,10 @@ class IntProgram:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
         self.validate()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy by the constructor."""
+        return rebuild, (flatten(self),)
 
     def validate(self) -> None:
         """Check every invariant; called by the constructor and after loading.

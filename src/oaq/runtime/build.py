@@ -36,6 +36,8 @@ def build(plan: Plan, arena: Arena, threads: int, limit: int | None = None) -> N
     require_memory(arena.size, allowed, f"{plan.program.name}: one sample's tensors")
     try:
         return _build(plan, arena, threads, allowed)
+    except RuntimeError as error:  # of the system, which starts no more threads
+        raise MemoryLimit(f"{plan.program.name}: {error}. Give fewer threads") from error
     except MemoryError as error:
         raise MemoryLimit(
             f"{plan.program.name}: there is not enough memory for a session of {threads} threads; its tensors take "

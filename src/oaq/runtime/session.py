@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,18 +79,30 @@ class Session:
 
         Raises:
             AccumulatorOverflow: the plan is not proved, or its proof does not hold.
-            ProgramError: ``threads`` is out of range.
+            ProgramError: ``plan`` is something else, or ``threads`` is out of range.
             NoKernel: the native module is not built, or this CPU cannot run a row of the plan.
             MemoryLimit: more memory is needed than ``memory_limit`` allows, or than there is.
         """
-        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256:
+        if not isinstance(plan, Plan):
+            raise ProgramError(
+                f"Session takes a Plan, not {type(plan).__name__}; make one by oaq.plan(program), which proves it"
+            )
+        is_whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
+        if not is_whole or not 1 <= threads <= 256:
             raise ProgramError(f"threads is 1 to 256, not {threads!r}")
+        threads = int(threads)
         self.plan = plan
+        self._options = {"accept_observed": accept_observed, "memory_limit": memory_limit}
         self.threads = threads
         self.verdict = require_safe(plan, accept_observed=accept_observed)
         self.arena = plan_memory(plan.program)
         self._native = build(plan, self.arena, threads, memory_limit)
         self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
+        _SESSIONS.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy as the plan: the new session has its own memory, and the proof is checked again."""
+        return _open, (self.plan, self.threads, self._options)
 
     def run(self, x: Arrays) -> Floats | tuple[Floats, ...]:
         """Real values in, real values out.
@@ -118,13 +133,15 @@ class Session:
         """How long each node took in the last run; nodes that only rename memory took nothing."""
         times = iter(self._native.profile())
         return tuple(
-            NodeTime(one.node.name, one.row.name, 0 if one.node.name in self.arena.in_place else int(next(times)))
-            for one in self.plan.nodes
+            NodeTime(
+                planned.node.name, planned.row.name, 0 if planned.node.name in self.arena.in_place else int(next(times))
+            )
+            for planned in self.plan.nodes
         )
 
     def choices(self) -> tuple[NodeChoices, ...]:
         """How each node finds its operands and how its results leave; nodes that only rename memory are left out."""
-        computed = [one.node.name for one in self.plan.nodes if one.node.name not in self.arena.in_place]
+        computed = [planned.node.name for planned in self.plan.nodes if planned.node.name not in self.arena.in_place]
         return tuple(
             NodeChoices(name, operands, *tiles)
             for name, (operands, tiles) in zip(computed, self._native.choices(), strict=True)
@@ -138,3 +155,22 @@ class Session:
             with self._one_at_a_time:
                 self._native.run(list(inputs), outputs)
         return tuple(outputs)
+
+
+def _open(plan: Plan, threads: int, options: dict[str, Any]) -> Session:
+    return Session(plan, threads, **options)
+
+
+def _free_locks() -> None:
+    """Let a forked child run the sessions of its parent, though another thread may have been running one.
+
+    That thread does not exist in the child, so it would never unlock them.
+    """
+    for session in _SESSIONS:
+        session._one_at_a_time = threading.Lock()
+
+
+_SESSIONS: weakref.WeakSet[Session] = weakref.WeakSet()
+"""Every session of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)

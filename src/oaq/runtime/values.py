@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
-from oaq.program.inputs import Arrays, checked, describe, named, show
+from oaq.program.inputs import Arrays, checked, describe, named, refuse_mask, show
 from oaq.program.int_program import IntProgram, TensorSpec
 
 Quantizer = Callable[[TensorSpec, NDArray[np.float32], bool], NDArray[np.uint8] | None]
@@ -88,6 +88,7 @@ def to_floats(program: IntProgram, outputs: Sequence[NDArray[np.uint8]]) -> tupl
 def _quantize(spec: TensorSpec, real: NDArray[Any], layout: str, quantizer: Quantizer) -> NDArray[np.uint8]:
     channels_first = len(spec.shape) == 3 and layout == "NCHW"
     wanted = (spec.shape[2], *spec.shape[:2]) if channels_first else spec.shape
+    refuse_mask(spec.name, real)
     if not isinstance(real, np.ndarray) or real.dtype != np.float32 or real.shape[1:] != wanted:
         kind = f" in {layout} order" if len(spec.shape) == 3 else ""
         raise ProgramError(
