@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from typing import Final
 
 import numpy as np
 
+from benchmarks.fuzz.tflite_bytes import break_tflite
 from benchmarks.fuzz_onnx import FILES, SECONDS, WHERE, judge
 from benchmarks.harness import Result, save, stamp
 from benchmarks.tflite_files import network
@@ -21,9 +21,6 @@ from benchmarks.tflite_operators import CASES, operator
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import Imported
 from oaq.terminal import say
-
-EXTREMES: Final = (0, 1, 2, 3, 4, 8, 127, 128, 255, 256, 32767, 65536, 2**31 - 1, 2**31, 2**32 - 1)
-"""What a word is set to besides its neighbours in value."""
 
 
 def unbroken() -> list[bytes]:
@@ -39,33 +36,7 @@ def load(content: bytes) -> Imported:
 def broken(files: list[bytes], seed: int, index: int) -> bytes:
     """File number ``index``."""
     rng = np.random.default_rng([seed, index])
-    content = bytearray(files[int(rng.integers(len(files)))])
-    for _ in range(int(rng.integers(1, 5))):
-        _break(content, files, rng)
-    return bytes(content)
-
-
-def _break(content: bytearray, files: list[bytes], rng: np.random.Generator) -> None:
-    if len(content) < 16:
-        return
-    place = int(rng.integers(0, len(content) - 8)) // 4 * 4
-    match int(rng.integers(6)):
-        case 0:
-            content[place + int(rng.integers(4))] ^= 1 << int(rng.integers(8))
-        case 1:
-            content[place : place + 4] = int(rng.choice(EXTREMES)).to_bytes(4, "little")
-        case 2:
-            now = int.from_bytes(content[place : place + 4], "little")
-            content[place : place + 4] = ((now + int(rng.integers(-8, 9))) % 2**32).to_bytes(4, "little")
-        case 3:
-            del content[place : place + int(rng.integers(1, 64))]
-        case 4:
-            other = files[int(rng.integers(len(files)))]
-            start = int(rng.integers(0, len(other) - 8)) // 4 * 4
-            length = 4 * int(rng.integers(1, 16))
-            content[place : place + length] = other[start : start + length]
-        case _:
-            del content[place:]
+    return break_tflite(files, rng)
 
 
 def main() -> int:

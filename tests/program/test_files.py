@@ -139,6 +139,7 @@ def edits() -> Iterator[tuple[str, object, str]]:
     yield "tensors.0.shape", [2, 2], "a shape is"
     yield "tensors.0.scale", 0.1, "the scale is a float32"
     yield "tensors.0.scale", "1", "the scale is a float32"
+    yield "tensors.0.scale", 1e300, "the scale is a float32"
     yield "tensors.0.scale", -1.0, "positive and finite"
     yield "tensors.0.zero_point", True, "an integer expected"
     yield "tensors.0.zero_point", 300, "outside the effective range"

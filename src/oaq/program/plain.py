@@ -171,13 +171,18 @@ def _tensor(item: object, where: str) -> TensorSpec:
     name = _text(plain["name"], f"{where}: tensor name")
     here = f"{where}: tensor {name!r}"
     scale = plain["scale"]
-    if type(scale) is not float or float(np.float32(scale)) != scale:
+    if type(scale) is not float or not _is_float32(scale):
         raise FormatError(f"{here}: the scale is a float32, not {str(scale)[:40]}")
     ends = _ints(plain["range"], f"{here}: range")
     if len(ends) != 2:
         raise FormatError(f"{here}: a range has two ends, not {len(ends)}")
     affine = Affine(scale, _int(plain["zero_point"], f"{here}: zero_point"))
     return TensorSpec(name, _ints(plain["shape"], f"{here}: shape"), affine, IntRange(*ends))
+
+
+def _is_float32(value: float) -> bool:
+    with np.errstate(over="ignore"):  # one too large for float32 becomes infinity, hence differs
+        return float(np.float32(value)) == value
 
 
 def _node(item: object, index: int, taken: _Taken, where: str) -> Node:

@@ -1,0 +1,83 @@
+"""Unbroken files to break: small ones of every form and operator, written once into a folder and read from there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.program.safetensors import decode
+
+SUFFIXES: Final = (".oaq", ".onnx", ".tflite")
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """An ``.oaq`` file taken apart.
+
+    Attributes:
+        documents: the JSON text of the program and of each part, by metadata key; the checksum is left out.
+        arrays: by name.
+    """
+
+    documents: dict[str, str]
+    arrays: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """Every unbroken file by its suffix, in name order, and the ``.oaq`` files taken apart."""
+
+    files: dict[str, list[bytes]]
+    opened: list[Opened]
+
+
+def write_seeds(folder: Path) -> None:
+    """Write the files, if ``folder`` does not hold them yet. Needs onnxruntime and ai-edge-litert."""
+    if (folder / "complete").exists():
+        return
+    from benchmarks.onnx_files import every
+    from benchmarks.tflite_files import network
+    from benchmarks.tflite_operators import CASES, operator
+
+    folder.mkdir(parents=True, exist_ok=True)
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # onnxruntime's tools give advice about networks for use
+    files = {f"{name}.onnx".replace(" ", "_"): content for name, content in every().items()}
+    logging.getLogger().setLevel(level)
+    files |= {"network_s8.tflite": network(0, np.int8), "network_u8.tflite": network(1, np.uint8)}
+    files |= {f"{name.replace(' ', '_')}.tflite": operator(name) for name in CASES}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        _write_oaq(folder / name)
+    (folder / "complete").write_text("")
+
+
+def _write_oaq(path: Path) -> None:
+    """Write the program of an ONNX or TFLite file beside it as ``.oaq``, and as ONNX with a certificate."""
+    import oaq
+    from oaq.overflow.settle import settle
+
+    program = settle(oaq.import_model(path).program).program
+    oaq.save(program, path.with_suffix(f"{path.suffix}.oaq"))
+    try:
+        oaq.export.onnx(program, path.with_suffix(f"{path.suffix}.own.onnx"))
+    except oaq.UnsupportedOp:
+        return  # not every program has an ONNX form
+
+
+def read_seeds(folder: Path) -> Seeds:
+    """Read what ``write_seeds`` wrote."""
+    files = {suffix: [path.read_bytes() for path in sorted(folder.glob(f"*{suffix}"))] for suffix in SUFFIXES}
+    return Seeds(files, [_opened(content) for content in files[".oaq"]])
+
+
+def _opened(content: bytes) -> Opened:
+    metadata, arrays = decode(content, "seed")
+    documents = {key: json.dumps(json.loads(text)) for key, text in metadata.items() if key != "sha256"}
+    return Opened(documents, arrays)
