@@ -1,0 +1,65 @@
+"""Where to split: the element whose relaxation is worth most at the corner that reaches the bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from oaq.robust.dual import Relaxed
+from oaq.robust.network import Lookups, Sums
+from oaq.robust.objective import Bounded, bound_at
+from oaq.robust.staircase import Ints, Reals
+
+
+@dataclass(frozen=True)
+class Split:
+    """acc <= threshold - 1 on one side, acc >= threshold on the other; layer -1 is the input."""
+
+    layer: int
+    element: int
+    threshold: int
+
+
+def choose(relaxed: Relaxed, bounded: Bounded) -> list[Split]:
+    """One split per row: where the averaged maxima (``Bounded.mean``) are farthest from any true run, times v."""
+    value, _, _ = bound_at(relaxed, bounded.objectives, bounded.multipliers)
+    rows = len(bounded.bound)
+    best = np.full(rows, 1e-9)
+    splits: list[Split | None] = [None] * rows
+    at_row = np.arange(rows)
+    for at, mean in bounded.mean.items():
+        layer, ends = relaxed.network.layers[at], relaxed.ranges.accumulators[at]
+        v = None if at < 0 else value.slopes[layer.output]
+        if not isinstance(layer, Sums | Lookups) or ends is None or v is None:
+            continue
+        lo, hi = (np.broadcast_to(end, v.shape) for end in ends)
+        acc = np.clip(np.rint(mean[:, 0]).astype(np.int64), lo, hi)
+        true = np.where(v >= 0, layer.steps.largest(acc), layer.steps.least(acc))
+        gap = np.where(lo < hi, v * (mean[:, 1] - true), -1.0)
+        element = gap.argmax(axis=1)
+        better = np.flatnonzero(gap[at_row, element] > best)
+        picked = element[better]
+        low, high, near = (part[better, picked] for part in (lo, hi, acc))
+        thresholds = _threshold(layer, near, picked, low, high)
+        for row, place, threshold in zip(better, picked, thresholds, strict=True):
+            splits[row] = Split(at, int(place), int(threshold))
+            best[row] = gap[row, place]
+    return [_input_split(relaxed, value.slopes[0], row) if cut is None else cut for row, cut in enumerate(splits)]
+
+
+def _threshold(layer: Sums | Lookups, acc: Ints, element: Ints, lo: Ints, hi: Ints) -> Ints:
+    """The lower clamp where it is undecided, else the threshold nearest to ``acc``, else the middle."""
+    near = layer.steps.threshold_near(acc, element, lo, hi)
+    if isinstance(layer, Sums):
+        clamp = layer.steps.may[layer.steps.classes[element], 1]
+        near = np.where((clamp > lo) & (clamp <= hi), clamp, near)
+    return np.where((near > lo) & (near <= hi), near, (lo + hi + 1) >> 1)
+
+
+def _input_split(relaxed: Relaxed, slopes: Reals | None, row: int) -> Split:
+    """The input whose range moves the bound most, cut in the middle."""
+    lo, hi = (end[row if len(end) > 1 else 0] for end in relaxed.ranges.tensors[0])
+    weight = np.abs(slopes[row]) if slopes is not None else np.zeros(len(lo))
+    element = int(((hi - lo) * (weight + 1e-6 * (1.0 + weight.max()))).argmax())
+    return Split(-1, element, int(lo[element] + hi[element] + 1) >> 1)

@@ -1,0 +1,147 @@
+"""What has to be impossible: one or more cases for every pair of outputs whose order decides the property."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from oaq.robust.network import Network, Sums
+from oaq.robust.objective import Objectives
+from oaq.robust.ranges import Ranges
+from oaq.robust.staircase import FAR, Ints
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The violation value[up] >= value[down] + theta, values centred; with ``sums`` of accumulators instead.
+
+    Attributes:
+        up, down: (layer, element), of ``Sums`` layers whose relation is exact.
+        theta: least excess.
+        sums: compare accumulators.
+        rival: output element for people: which class wins, or which output differs.
+    """
+
+    up: tuple[int, int]
+    down: tuple[int, int]
+    theta: int
+    sums: bool = False
+    rival: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Some of the corners of a pair.
+
+    Attributes:
+        pair: of which.
+        first, last: centred values of ``down`` that the case covers; (0, 0) for sums.
+        floor: (Q,) least accumulator of ``up`` at each corner.
+        ceiling: (Q,) greatest accumulator of ``down``.
+        free: whether both weights are free; otherwise ``share`` stays.
+        share: first weight on ``up``.
+    """
+
+    pair: Pair
+    first: int
+    last: int
+    floor: Ints
+    ceiling: Ints
+    free: bool
+    share: float
+
+
+def against(layer_elements: tuple[int, Ints], label: int, sums: bool = False) -> tuple[Pair, ...]:
+    """Pairs of argmax with the first maximum: output j before ``label`` wins a tie, one after it does not.
+
+    Args:
+        layer_elements: of the output tensor, from ``network.elements``.
+        label: flat index of the output that has to win.
+        sums: compare last accumulators, not integers.
+    """
+    layer, elements = layer_elements
+    return tuple(
+        Pair((layer, int(element)), (layer, int(elements[label])), int(rival > label), sums, rival)
+        for rival, element in enumerate(elements)
+        if rival != label
+    )
+
+
+def cases_of(network: Network, ranges: Ranges, pair: Pair) -> tuple[Case, ...]:
+    """Cases that cover the pair over ``ranges``; empty if the ranges alone exclude it."""
+    (lo_up, hi_up), (lo_down, hi_down) = (_range(ranges, place) for place in (pair.up, pair.down))
+    if pair.sums:
+        if hi_up - lo_down < pair.theta:
+            return ()
+        return (Case(pair, 0, 0, np.array([pair.theta]), np.array([0]), False, 1.0),)
+    values, floor, ceiling = corners(network, pair)
+    possible = (floor <= hi_up) & (ceiling >= lo_down)
+    values, floor, ceiling = values[possible], np.maximum(floor[possible], lo_up), np.minimum(ceiling[possible], hi_down)
+    if not len(values):
+        return ()
+    loose_up, loose_down = floor == lo_up, ceiling == hi_down
+    groups = [
+        (loose_up, 0.0),
+        (~loose_up & ~loose_down, 0.5),
+        (~loose_up & loose_down, 1.0),
+    ]
+    made = []
+    for chosen, share in groups:
+        if chosen.any():
+            kept = _undominated(floor[chosen], ceiling[chosen])
+            first, last = int(values[chosen][0]), int(values[chosen][-1])
+            made.append(Case(pair, first, last, floor[chosen][kept], ceiling[chosen][kept], share == 0.5, share))
+    return tuple(made)
+
+
+def corners(network: Network, pair: Pair) -> tuple[Ints, Ints, Ints]:
+    """Every value of ``down`` with the least accumulator of ``up`` and the greatest of ``down`` that go with it."""
+    up, down = network.layers[pair.up[0]], network.layers[pair.down[0]]
+    assert isinstance(up, Sums)
+    assert isinstance(down, Sums)
+    above = up.steps.may[up.steps.classes[pair.up[1]]]
+    below = down.steps.may[down.steps.classes[pair.down[1]]]
+    values = np.arange(down.steps.low, down.steps.high + 1)
+    at = values + pair.theta - up.steps.low
+    floor = np.where(at <= 0, -FAR, np.where(at >= len(above) - 1, FAR, above[np.clip(at, 0, len(above) - 1)]))
+    return values, floor, below[1:] - 1
+
+
+def _range(ranges: Ranges, place: tuple[int, int]) -> tuple[int, int]:
+    ends = ranges.accumulators[place[0]]
+    assert ends is not None
+    return int(ends[0][0, place[1]]), int(ends[1][0, place[1]])
+
+
+def _undominated(floor: Ints, ceiling: Ints) -> Ints:
+    """Corners (both ascending) that no other contains: of equal floors the last, of equal ceilings the first."""
+    kept = np.ones(len(floor), bool)
+    kept[:-1] &= floor[:-1] < floor[1:]
+    chosen = np.flatnonzero(kept)
+    first = np.ones(len(chosen), bool)
+    first[1:] = ceiling[chosen][1:] > ceiling[chosen][:-1]
+    return chosen[first]
+
+
+def objectives(cases: Sequence[Case]) -> Objectives:
+    """Cases as a batch. All of them compare the same two layers."""
+    longest = max(len(case.floor) for case in cases)
+    padded = [
+        (np.concatenate([part, np.full(longest - len(part), part[-1])]) for part in (case.floor, case.ceiling))
+        for case in cases
+    ]
+    floor, ceiling = (np.array(side, np.float64) for side in zip(*padded, strict=True))
+    pairs = [case.pair for case in cases]
+    return Objectives(
+        up=pairs[0].up[0],
+        down=pairs[0].down[0],
+        up_element=np.array([pair.up[1] for pair in pairs]),
+        down_element=np.array([pair.down[1] for pair in pairs]),
+        floor=floor,
+        ceiling=ceiling,
+        free=np.array([case.free for case in cases]),
+        share=np.array([case.share for case in cases]),
+        both=pairs[0].sums,
+    )

@@ -1,0 +1,77 @@
+"""A lookup table as a relation: the convex hull of its graph over a range, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.robust.staircase import Ints, Points
+
+Corner = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """y = values[x - low], integers centred on both sides; any function.
+
+    Attributes:
+        values: (n,) int64.
+        low: least x.
+    """
+
+    values: Ints
+    low: int
+    _hulls: dict[Corner, tuple[list[Corner], list[Corner]]] = field(default_factory=dict)
+
+    def points(self, lo: Ints, hi: Ints) -> Points:
+        """Corners of the hull over each range; ``lo`` and ``hi`` are (B, K)."""
+        pairs, at = np.unique(np.stack([lo.ravel(), hi.ravel()], 1), axis=0, return_inverse=True)
+        hulls = [self._hull(int(first), int(last)) for first, last in pairs]
+        above, below = (_padded([hull[side] for hull in hulls], at.ravel(), lo.shape) for side in (0, 1))
+        return Points(above, below, np.zeros(lo.shape))
+
+    def image(self, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
+        """Least and greatest value over each range."""
+        points = self.points(lo, hi)
+        return points.below[1].min(axis=0).astype(np.int64), points.above[1].max(axis=0).astype(np.int64)
+
+    def largest(self, acc: Ints) -> Ints:
+        """The value at each x."""
+        return self.values[acc - self.low]
+
+    least = largest
+
+    def threshold_near(self, acc: Ints, element: Ints, lo: Ints, hi: Ints) -> Ints:
+        """Where to cut (lo, hi]: at ``acc``, or after it where that is ``lo``."""
+        del element
+        return np.clip(acc, np.minimum(lo + 1, hi), hi)
+
+    def _hull(self, lo: int, hi: int) -> tuple[list[Corner], list[Corner]]:
+        key = (lo, hi)
+        if key not in self._hulls:
+            graph = [(x, int(self.values[x - self.low])) for x in range(lo, hi + 1)]
+            self._hulls[key] = (_chain(graph, 1), _chain(graph, -1))
+        return self._hulls[key]
+
+
+def _chain(graph: list[Corner], side: int) -> list[Corner]:
+    """The upper (1) or lower (-1) hull of points in order of x."""
+    hull: list[Corner] = []
+    for x, y in graph:
+        while len(hull) > 1:
+            (x0, y0), (x1, y1) = hull[-2:]
+            if side * ((y1 - y0) * (x - x1) - (y - y1) * (x1 - x0)) > 0:
+                break
+            hull.pop()
+        hull.append((x, y))
+    return hull
+
+
+def _padded(chains: list[list[Corner]], at: Ints, shape: tuple[int, ...]) -> tuple[NDArray, NDArray]:
+    longest = max(map(len, chains))
+    full = np.array([chain + [chain[-1]] * (longest - len(chain)) for chain in chains], np.float64)
+    taken = full[at].reshape(*shape, longest, 2)
+    moved = np.moveaxis(taken, -2, 0)
+    return np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
