@@ -34,7 +34,7 @@ def margin(network: Network, ran: Trace, pair: Pair) -> Ints:
 
 
 def attack(network: Network, box: Range, pairs: Sequence[Pair], steps: int, seed: int = 0) -> Ints | None:
-    """An input of the box that violates a pair, or None. Nothing depends on time; the seed is fixed.
+    """An input of the box (1, inputs) that violates a pair, or None. Nothing depends on time; the seed is fixed.
 
     Args:
         network: what is attacked.
@@ -53,7 +53,7 @@ def attack(network: Network, box: Range, pairs: Sequence[Pair], steps: int, seed
             ran = trace(network, x)
             hit = violated(network, ran, pairs)
             if (hit >= 0).any():
-                return x[int(np.argmax(hit >= 0))]
+                return x[int(np.argmax(hit >= 0))][None]
             slope = _backward(network, ran, chosen, slope_outside)
             moves = (slope != 0) & (rng.random(x.shape) < keep)
             after = np.where(moves, np.where(slope > 0, hi, lo), x)
@@ -63,7 +63,7 @@ def attack(network: Network, box: Range, pairs: Sequence[Pair], steps: int, seed
         ran = trace(network, x)
         hit = violated(network, ran, pairs)
         if (hit >= 0).any():
-            return x[int(np.argmax(hit >= 0))]
+            return x[int(np.argmax(hit >= 0))][None]
     return None
 
 

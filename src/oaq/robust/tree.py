@@ -29,7 +29,8 @@ BATCH = 24
 """Leaves split at once."""
 INPUT = -1
 """Layer number of a split of an input element."""
-Empty = None
+BITS = 20
+"""Multipliers are integers of 2**-BITS."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +193,7 @@ def _children(search: Search, leaves: list[Open]) -> list[Open]:
             starts.append(leaf.bounded)
     _, ranges, relaxed = _placed(search, paths)
     for row in np.flatnonzero(ranges.empty):
-        search.trees[owners[row][0]].leaves[owners[row][1]] = Empty
+        search.trees[owners[row][0]].leaves[owners[row][1]] = None
     rows = np.flatnonzero(~ranges.empty)
     if not len(rows):
         return []
@@ -247,7 +248,7 @@ def _close(
         return np.arange(len(bounded.bound))
     closed = np.zeros(len(bounded.bound), bool)
     chosen = bounded.take(hopeful)
-    proof = exact(_taken(relaxed, hopeful), chosen)
+    proof = exact(_taken(relaxed, hopeful), chosen, BITS)
     for at, row in enumerate(hopeful):
         if proof.bound[at] < 0:
             closed[row] = True

@@ -1,0 +1,234 @@
+"""``robustness``: attack, ranges, bounds, tree, enumeration, in the order in which they are cheap."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import ConfigError
+from oaq.program.int_program import IntProgram
+from oaq.reference.run import run
+from oaq.robust import certificate as certificates
+from oaq.robust import tree
+from oaq.robust.attack import attack
+from oaq.robust.cases import Pair, against, cases_of
+from oaq.robust.certificate import Certificate, RangeClaim
+from oaq.robust.lower import lower
+from oaq.robust.narrow import narrowed
+from oaq.robust.network import Network, elements
+from oaq.robust.ranges import Limits, Range, intervals
+from oaq.robust.region import Region, ball
+from oaq.robust.tree import Search, Setting
+from oaq.robust.verdict import OpenCase, Robustness
+
+SECONDS = 10.0
+THOROUGH_SECONDS = 60.0
+ATTACK_STEPS = 30
+FEW = 1 << 10
+"""A box of at most this many inputs is run whole before anything else."""
+MANY = 1 << 22
+"""A box of at most this many inputs may be run whole when all else is undecided."""
+AT_ONCE = 256
+_LOWERED: OrderedDict[int, tuple[IntProgram, Network]] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a query is decided.
+
+    Attributes:
+        seconds: of search; a limit makes an answer undecided, never proved.
+        nodes: splits.
+        sums: compare the last accumulators, not the u8 outputs.
+        enumerate: run boxes of at most ``MANY`` inputs whole where bounds do not decide.
+        certify: keep what makes the answer checkable.
+        find: looks for a violating input of a box once the tree is spent (``milp.find``); None for nobody.
+    """
+
+    seconds: float = SECONDS
+    nodes: int = 1_000_000
+    sums: bool = False
+    enumerate: bool = True
+    certify: bool = True
+    find: Callable[[Network, Range, Sequence[Pair]], NDArray[np.int64] | None] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A set and what must hold on it."""
+
+    program: IntProgram
+    network: Network
+    region: Region
+    label: int
+    pairs: tuple[Pair, ...]
+    options: Options
+
+
+def robustness(
+    program: IntProgram,
+    x: NDArray[np.uint8],
+    region: Region | int,
+    options: Options | None = None,
+) -> Robustness:
+    """Whether every input of a set around ``x`` gets the label that ``x`` gets: the first greatest output.
+
+    Args:
+        program: of one input and one output.
+        x: one sample, uint8, in the program's own layout.
+        region: a set around ``x``, or the radius of a ball in integer steps.
+        options: effort and law.
+
+    Returns:
+        robust (with a certificate), refuted (with an input that the reference ran), or undecided with the best bounds.
+
+    Raises:
+        ConfigError: the program has several inputs or outputs, or ``region`` surrounds another input.
+        ProgramError: ``x`` is not an input of ``program``.
+    """
+    begin = monotonic()
+    region = ball(program, x, region) if isinstance(region, int | np.integer) else region
+    if not np.array_equal(region.centre, x):
+        raise ConfigError("the set surrounds another input; make it around the x that is asked about")
+    query = _query(program, region, options or Options())
+    answer = _decide(query, begin)
+    return replace(answer, seconds=monotonic() - begin)
+
+
+def _query(program: IntProgram, region: Region, options: Options) -> Query:
+    network = lowered(program)
+    label, sums = labels(program, region.centre[None], options.sums)[0], options.sums
+    pairs = against(elements(network, network.outputs[0]), label, sums)
+    if sums and network.names[pairs[0].up[0]] == "":
+        raise ConfigError(f"{program.name}: its outputs are not requantized sums, so there are none to compare")
+    return Query(program, network, region, label, pairs, options)
+
+
+def lowered(program: IntProgram) -> Network:
+    """``lower`` of one program, remembered for the last few."""
+    key = id(program)
+    if key not in _LOWERED or _LOWERED[key][0] is not program:
+        _LOWERED[key] = (program, lower([program]))
+        while len(_LOWERED) > 4:
+            _LOWERED.popitem(last=False)
+    return _LOWERED[key][1]
+
+
+def labels(program: IntProgram, x: NDArray[np.uint8], sums: bool = False) -> list[int]:
+    """The first greatest output of each sample, by the reference."""
+    ran = run(program, x, accumulators=sums)
+    values = ran.outputs[0]
+    if sums:
+        network = lowered(program)
+        layer, element = elements(network, network.outputs[0])
+        acc = ran.accumulators.get(network.names[layer])
+        if acc is None:
+            raise ConfigError(f"{program.name}: its outputs are not sums of a Conv2d or Linear; compare u8 outputs")
+        values = acc.reshape(len(x), -1)[:, element]
+    return [int(label) for label in values.reshape(len(x), -1).argmax(axis=1)]
+
+
+def _decide(query: Query, begin: float) -> Robustness:
+    region, options = query.region, query.options
+    if region.inputs is not None or region.count <= FEW:
+        if options.enumerate or region.inputs is not None:
+            return _enumerate(query)
+    network = query.network
+    zero = network.zeros[0]
+    box: Range = tuple(end.reshape(1, -1).astype(np.int64) - zero for end in (region.lo, region.hi))  # type: ignore[assignment]
+    deadline = begin + options.seconds
+    search, claims, stage = _search(query, box, deadline)
+    if search.witness is None and search.open and options.enumerate and region.count <= MANY:
+        return _enumerate(query)
+    if search.witness is None and search.open and options.find is not None:
+        search.witness = options.find(network, box, query.pairs)
+        stage = "milp"
+    if search.witness is not None:
+        return _refute(query, (search.witness[0] + zero).astype(np.uint8).reshape(region.lo.shape), stage, search.nodes)
+    if search.open:
+        open_cases = sorted({(leaf.bound, search.trees[leaf.tree].case.pair.rival) for leaf in search.open}, reverse=True)
+        best: dict[int, float] = {}
+        for bound, rival in open_cases:
+            best.setdefault(rival, bound)
+        shown = tuple(OpenCase(rival, bound) for rival, bound in best.items())
+        return Robustness("undecided", query.label, open=shown, nodes=search.nodes)
+    made = _certify(query, search, claims) if options.certify else None
+    return Robustness("robust", query.label, stage=stage, nodes=search.nodes, certificate=made)
+
+
+def _search(query: Query, box: Range, deadline: float) -> tuple[Search, list[RangeClaim], str]:
+    """From cheap to dear; returns when a stage has decided."""
+    network, pairs = query.network, query.pairs
+    needed = network.needed(network.outputs)
+    limits: Limits = {}
+    claims: list[RangeClaim] = []
+    for narrow in (False, True):
+        if narrow:
+            limits, claims = narrowed(network, box, needed, pairs[0].up[0], deadline)
+            if not claims:
+                break
+        setting = Setting(network, box, limits, pairs, needed)
+        ranges = intervals(network, box, limits, needed)
+        cases = [case for pair in pairs for case in cases_of(network, ranges, pair)]
+        search = tree.root(setting, ranges, cases)
+        if not search.open:
+            return search, claims, "bound" if cases else "ranges"
+        if not narrow:
+            search.witness = attack(network, box, pairs, ATTACK_STEPS)
+            if search.witness is not None:
+                return search, claims, "attack"
+    tree.refine(search, ranges, deadline)
+    if search.is_closed or search.witness is not None:
+        return search, claims, "bound"
+    tree.split(search, deadline, query.options.nodes)
+    return search, claims, "tree"
+
+
+def _refute(query: Query, witness: NDArray[np.uint8], stage: str, nodes: int) -> Robustness:
+    """Only what the reference confirms counts."""
+    label = labels(query.program, witness[None], query.options.sums)[0]
+    if label == query.label:
+        raise AssertionError(f"{query.program.name}: the search's integers are not the reference's; please report this")
+    parts = certificates.common(query.program, query.region, query.label, query.options.sums, "refuted")
+    proof = certificates.refuted(parts, witness, label)
+    return Robustness("refuted", query.label, witness, label, stage=stage, nodes=nodes, certificate=proof)
+
+
+def _certify(query: Query, search: Search, claims: Sequence[RangeClaim]) -> Certificate:
+    parts = certificates.common(query.program, query.region, query.label, query.options.sums, "proved")
+    return certificates.proved(parts, search.trees, claims, tree.BITS)
+
+
+def _enumerate(query: Query) -> Robustness:
+    """Run every member on the reference."""
+    for some in members(query.region, AT_ONCE):
+        called = labels(query.program, some, query.options.sums)
+        wrong = [at for at, label in enumerate(called) if label != query.label]
+        if wrong:
+            return _refute(query, some[wrong[0]], "enumeration", 0)
+    parts = certificates.common(query.program, query.region, query.label, query.options.sums, "proved")
+    proof = certificates.enumerated(parts)
+    return Robustness("robust", query.label, stage="enumeration", certificate=proof)
+
+
+def members(region: Region, batch: int):  # noqa: ANN201
+    """Every input of a set, (n, ...) uint8, n at most ``batch``."""
+    if region.inputs is not None:
+        for begin in range(0, len(region.inputs), batch):
+            yield region.inputs[begin : begin + batch]
+        return
+    lo, hi = region.lo.ravel().astype(np.int64), region.hi.ravel().astype(np.int64)
+    free = np.flatnonzero(lo < hi)
+    widths = (hi - lo + 1)[free]
+    for begin in range(0, region.count, batch):
+        number = np.arange(begin, min(begin + batch, region.count))
+        rows = np.repeat(lo[None], len(number), axis=0)
+        for element, width in zip(free, widths, strict=True):
+            rows[:, element] += number % width
+            number = number // width
+        yield rows.astype(np.uint8).reshape(-1, *region.lo.shape)
