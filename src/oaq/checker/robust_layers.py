@@ -1,0 +1,230 @@
+"""A program for the checker of robustness: one layer per node, in its own few kinds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from oaq.checker import dyadics
+from oaq.checker.program import Node, Program, Tensor
+from oaq.checker.robust_maps import (
+    Ints,
+    Terms,
+    conv_terms,
+    global_terms,
+    identity_terms,
+    joined_terms,
+    linear_terms,
+    max_windows,
+    moved_from,
+    pool_terms,
+    resize_terms,
+    size_of,
+)
+from oaq.checker.robust_steps import Entries, Steps, requantize_steps, shifted_steps
+from oaq.errors import FormatError
+
+Ends = tuple[Ints, Ints]
+
+
+@dataclass(frozen=True, eq=False)
+class Summing:
+    """acc = sum of terms of each operand + bias; y by ``steps``; ``image`` narrows y from the operands' ends."""
+
+    inputs: tuple[int, ...]
+    terms: tuple[Terms, ...]
+    bias: Ints
+    steps: Steps
+    image: Callable[[list[Ends]], Ends] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """y = table[x]."""
+
+    inputs: tuple[int, ...]
+    entries: Entries
+
+
+@dataclass(frozen=True, eq=False)
+class Moving:
+    """y[k] = x[source[k]], 0 where that is negative."""
+
+    inputs: tuple[int, ...]
+    source: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Largest:
+    """y[k] = max of x[windows[k]]; negative entries stand for ``least``."""
+
+    inputs: tuple[int, ...]
+    windows: Ints
+    least: int
+
+
+@dataclass(frozen=True, eq=False)
+class Within:
+    """y somewhere in its image."""
+
+    inputs: tuple[int, ...]
+    image: Callable[[list[Ends]], Ends]
+
+
+Layer = Summing | Reading | Moving | Largest | Within
+
+
+@dataclass(frozen=True, eq=False)
+class Layered:
+    """Layers in order; layer i writes tensor i + 1; tensor 0 is the input.
+
+    Attributes:
+        layers: one per node, and perhaps an identity at the end, so that sums decide the output.
+        sizes: of tensors.
+        zeros: zero points.
+        output: tensor of the output.
+        limits: of the input.
+    """
+
+    layers: tuple[Layer, ...]
+    sizes: tuple[int, ...]
+    zeros: tuple[int, ...]
+    output: int
+    limits: tuple[int, int]
+
+
+def layered(program: Program, outputs: list[str]) -> Layered:
+    """Read every node.
+
+    Raises:
+        FormatError: several inputs or outputs, or an operator this checker does not know.
+    """
+    if len(program.inputs) != 1 or len(outputs) != 1 or outputs[0] not in program.tensors:
+        raise FormatError("robustness is of programs of one input and one output")
+    x = program.tensors[program.inputs[0]]
+    number = {x.name: 0}
+    layers: list[Layer] = []
+    sizes, zeros = [size_of(x)], [x.zero]
+    for node in program.nodes:
+        y = program.tensors[node.output]
+        layers.append(_layer(program, node, tuple(number[name] for name in node.inputs), y))
+        number[node.output] = len(sizes)
+        sizes.append(size_of(y))
+        zeros.append(y.zero)
+    output = number[outputs[0]]
+    if decided_by(layers, output, sizes)[0] < 0:
+        y = program.tensors[outputs[0]]
+        values = np.arange(y.lo - y.zero, y.hi - y.zero + 1)[None]
+        first, last = values.copy(), values.copy()
+        first[0, 0], last[0, -1] = -(1 << 44), 1 << 44
+        steps = Steps(int(values[0, 0]), first, last, np.zeros(size_of(y), np.int64))
+        layers.append(Summing((output,), (identity_terms(size_of(y)),), np.zeros(size_of(y), np.int64), steps))
+        output = len(sizes)
+        sizes.append(size_of(y))
+        zeros.append(y.zero)
+    return Layered(tuple(layers), tuple(sizes), tuple(zeros), output, (x.lo, x.hi))
+
+
+def decided_by(layers: list[Layer] | tuple[Layer, ...], tensor: int, sizes: list[int] | tuple[int, ...]) -> tuple[int, Ints]:
+    """The summing layer behind a tensor, moves looked through, and its element for each of the tensor's; or -1."""
+    element = np.arange(sizes[tensor])
+    while tensor > 0:
+        layer = layers[tensor - 1]
+        if isinstance(layer, Summing) and layer.image is None:
+            return tensor - 1, element
+        if not isinstance(layer, Moving) or (layer.source[element] < 0).any():
+            break
+        element, tensor = layer.source[element], layer.inputs[0]
+    return -1, element
+
+
+def _layer(program: Program, node: Node, inputs: tuple[int, ...], y: Tensor) -> Layer:
+    specs = [program.tensors[name] for name in node.inputs]
+    x, size = specs[0], size_of(y)
+    channel = np.arange(size) % y.shape[-1]
+    match node.kind:
+        case "Linear" | "Conv2d":
+            terms = linear_terms(node) if node.kind == "Linear" else conv_terms(node, x, y)
+            bias = node.array("bias", np.int32, 1).astype(np.int64)
+            if terms.outputs != size or terms.inputs != size_of(x) or len(bias) != y.shape[-1]:
+                raise FormatError(f"{node.name}: its arrays do not fit its tensors")
+            return Summing(inputs, (terms,), bias[channel], requantize_steps(node, y, channel, y.shape[-1]))
+        case "AvgPool":
+            terms, counts = pool_terms(node, x, y)
+            kernel = node.numbers("kernel", 2)
+            steps = requantize_steps(node, y, counts - 1, kernel[0] * kernel[1])
+            return Summing(inputs, (terms,), np.zeros(size, np.int64), steps)
+        case "GlobalAvgPool":
+            steps = requantize_steps(node, y, np.zeros(size, np.int64), 1)
+            return Summing(inputs, (global_terms(x),), np.zeros(size, np.int64), steps)
+        case "Concat":
+            parts, owner = joined_terms(program, node, y)
+            steps = requantize_steps(node, y, owner, len(parts))
+            return Summing(inputs, tuple(parts), np.zeros(size, np.int64), steps)
+        case "Add":
+            return _added(node, specs, y, inputs)
+        case "Mul":
+            return Within(inputs, _product_image(node, specs, y))
+        case "Lookup":
+            values = node.array("table", np.uint8, 1).astype(np.int64)[x.lo : x.hi + 1] - y.zero
+            return Reading(inputs, Entries(x.lo - x.zero, values))
+        case "MaxPool":
+            return Largest(inputs, max_windows(node, x, y), y.lo - y.zero)
+        case "Resize" if node.fields.get("mode") == "bilinear":
+            return Summing(inputs, (resize_terms(x, y),), np.zeros(size, np.int64), shifted_steps(22, y, size))
+        case _:
+            return Moving(inputs, moved_from(node, x, y))
+
+
+def _added(node: Node, specs: list[Tensor], y: Tensor, inputs: tuple[int, ...]) -> Layer:
+    """A fixed-point sum is exact. A float32 one is within three roundings of its exact multipliers, which are in turn
+    within half of the integers taken for them.
+    """
+    factors, shifts = node.multipliers(2)
+    size = size_of(y)
+
+    def law(a: Ints, b: Ints) -> Ints:
+        shift = None if shifts is None else int(shifts[0])
+        return np.clip(dyadics.add(a, b, factors, shift), y.lo - y.zero, y.hi - y.zero)
+
+    def image(ends: list[Ends]) -> Ends:
+        (a_lo, a_hi), (b_lo, b_hi) = ends
+        return law(a_lo, b_lo), law(a_hi, b_hi)
+
+    zero = np.zeros(size, np.int64)
+    if shifts is not None:
+        if shifts[0] != shifts[1]:
+            raise FormatError(f"{node.name}: two shifts that differ")
+        terms = tuple(identity_terms(size, int(factor)) for factor in factors)
+        return Summing(inputs, terms, zero, shifted_steps(int(shifts[0]), y, size))
+    exact = [float(factor) for factor in factors]
+    shift = 22 - math.frexp(max(exact))[1]
+    if not 1 <= shift <= 60:
+        return Within(inputs, image)
+    whole = [round(factor * 2.0**shift) for factor in exact]
+    reach = [max(spec.zero - spec.lo, spec.hi - spec.zero) for spec in specs]
+    largest = sum((factor + 1) * far for factor, far in zip(whole, reach, strict=True))
+    width = (sum(reach) + 1) // 2 + (3 * largest) // (1 << 24) + 2
+    terms = tuple(identity_terms(size, factor) for factor in whole)
+    return Summing(inputs, terms, zero, shifted_steps(shift, y, size, width), image)
+
+
+def _product_image(node: Node, specs: list[Tensor], y: Tensor) -> Callable[[list[Ends]], Ends]:
+    factors, shifts = node.multipliers(1)
+    channels = specs[0].shape[-1]
+
+    def image(ends: list[Ends]) -> Ends:
+        a, b = ends
+        if a[0].shape[1] != b[0].shape[1]:
+            b = (b[0][:, np.arange(a[0].shape[1]) % channels], b[1][:, np.arange(a[0].shape[1]) % channels])
+        corners = np.stack([one * other for one, other in product(a, b)])
+        acc = np.stack([corners.min(axis=0), corners.max(axis=0)])
+        y_ends = dyadics.requantize(acc, factors, None if shifts is None else shifts)
+        y_ends = np.clip(y_ends, y.lo - y.zero, y.hi - y.zero)
+        return y_ends[0], y_ends[1]
+
+    return image
