@@ -19,6 +19,8 @@ from oaq.errors import FormatError
 MOST_BITS = 30
 BATCH = 32
 WIDE = 1 << 61
+INPUT, CORNERS = -1, -2
+"""Layer numbers of splits of an input element, and of a case's corners by value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,7 @@ class _Case:
     layer: int
     up: int
     down: int
+    value: list[int]
     floor: list[int]
     ceiling: list[int]
     sums: bool
@@ -142,12 +145,13 @@ class _Rows:
             raise FormatError(f"a case against output {rival}")
         up, down = int(self.element[rival]), int(self.element[label])
         if self.sums:
-            return _Case(self.layer, up, down, [1 if rival > label else 0], [0], True)
+            return _Case(self.layer, up, down, [0], [1 if rival > label else 0], [0], True)
         first = max(says["first"], self.steps.low)
         last = min(says["last"], self.steps.low + self.steps.first.shape[1] - 1)
-        corners = [self.corner(rival, label, value) for value in range(first, last + 1)]
-        kept = [corner for corner in corners if corner is not None]
-        return _Case(self.layer, up, down, [floor for floor, _ in kept], [ceiling for _, ceiling in kept], False)
+        corners = {value: self.corner(rival, label, value) for value in range(first, last + 1)}
+        possible = {value: corner for value, corner in corners.items() if corner is not None}
+        floor, ceiling = ([corner[side] for corner in possible.values()] for side in (0, 1))
+        return _Case(self.layer, up, down, list(possible), floor, ceiling, False)
 
 
 def _claimed_ranges(
@@ -229,7 +233,7 @@ def _walk(splits: Ints, network: Layered) -> Iterator[tuple[int, list[tuple[int,
         if left == -1:
             yield node, path
             continue
-        size = network.sizes[0] if layer == -1 else _accumulators(network, layer)
+        size = network.sizes[0] if layer == INPUT else 1 if layer == CORNERS else _accumulators(network, layer)
         if not 0 <= element < size or left <= node or right <= node:
             raise FormatError(f"split {node}: element {element} of layer {layer}, children {left} and {right}")
         stack += [(left, [*path, (layer, element, threshold, False)]), (right, [*path, (layer, element, threshold, True)])]
@@ -254,6 +258,8 @@ def _check_leaves(
     cut = {layer: (np.repeat(lo, count, axis=0), np.repeat(hi, count, axis=0)) for layer, (lo, hi) in limits.items()}
     for row, (_, path) in enumerate(pending):
         for layer, element, threshold, above in path:
+            if layer == CORNERS:
+                continue
             if layer >= 0 and layer not in cut:
                 wide = np.full((count, _accumulators(network, layer)), WIDE, np.int64)
                 cut[layer] = (-wide, wide)
@@ -281,13 +287,20 @@ def _check_leaves(
     _keep(reached, alive)
     values = bound(network, reached, {case.layer: top}, {layer: mu[chosen] for layer, mu in mus.items()})
     for row, value in enumerate(values):
-        support = max(
+        supports = [
             int(down[row]) * ceiling - int(up[row]) * floor
-            for floor, ceiling in zip(case.floor, case.ceiling, strict=True)
-        )
-        if value + support >= 0:
+            for at_value, floor, ceiling in zip(case.value, case.floor, case.ceiling, strict=True)
+            if _keeps(pending[alive[row]][1], at_value)
+        ]
+        support = max(supports, default=None)
+        if support is not None and value + support >= 0:
             return f"leaf {pending[alive[row]][0]} reaches {value + support}, not less than 0 (scale 2**{bits})"
     return None
+
+
+def _keeps(path: list[tuple[int, int, int, bool]], value: int) -> bool:
+    """Whether a corner of that value is on the path's side of every split of corners."""
+    return all((value >= threshold) == above for layer, _, threshold, above in path if layer == CORNERS)
 
 
 def _keep(reached: Reached, alive: list[int]) -> None:

@@ -12,9 +12,15 @@ from oaq.robust.objective import Bounded, bound_at
 from oaq.robust.staircase import Ints, Reals
 
 
+INPUT = -1
+"""Layer number of a split of an input element."""
+CORNERS = -2
+"""Layer number of a split of a case's corners, by the value that each stands for."""
+
+
 @dataclass(frozen=True)
 class Split:
-    """acc <= threshold - 1 on one side, acc >= threshold on the other; layer -1 is the input."""
+    """acc <= threshold - 1 on one side, acc >= threshold on the other."""
 
     layer: int
     element: int
@@ -22,7 +28,10 @@ class Split:
 
 
 def choose(relaxed: Relaxed, bounded: Bounded) -> list[Split]:
-    """One split per row: where the averaged maxima (``Bounded.mean``) are farthest from any true run, times v."""
+    """One split per row: where no relation has a gap, of the corners (the threshold is the caller's), else of an input.
+
+    The element taken is that where the averaged maxima (``Bounded.mean``) are farthest from any true run, times v.
+    """
     value, _, _ = bound_at(relaxed, bounded.objectives, bounded.multipliers)
     rows = len(bounded.bound)
     best = np.full(rows, 1e-9)
@@ -45,7 +54,12 @@ def choose(relaxed: Relaxed, bounded: Bounded) -> list[Split]:
         for row, place, threshold in zip(better, picked, thresholds, strict=True):
             splits[row] = Split(at, int(place), int(threshold))
             best[row] = gap[row, place]
-    return [_input_split(relaxed, value.slopes[0], row) if cut is None else cut for row, cut in enumerate(splits)]
+    for row in range(rows):
+        if splits[row] is None:
+            several = len(np.unique(bounded.objectives.floor[row])) > 1
+            corners = Split(CORNERS, 0, 0)
+            splits[row] = corners if several else _input_split(relaxed, value.slopes[0], row)
+    return [cut for cut in splits if cut is not None]
 
 
 def _threshold(layer: Sums | Lookups, acc: Ints, element: Ints, lo: Ints, hi: Ints) -> Ints:
@@ -62,4 +76,4 @@ def _input_split(relaxed: Relaxed, slopes: Reals | None, row: int) -> Split:
     lo, hi = (end[row if len(end) > 1 else 0] for end in relaxed.ranges.tensors[0])
     weight = np.abs(slopes[row]) if slopes is not None else np.zeros(len(lo))
     element = int(((hi - lo) * (weight + 1e-6 * (1.0 + weight.max()))).argmax())
-    return Split(-1, element, int(lo[element] + hi[element] + 1) >> 1)
+    return Split(INPUT, element, int(lo[element] + hi[element] + 1) >> 1)

@@ -38,6 +38,7 @@ class Case:
     Attributes:
         pair: of which.
         first, last: centred values of ``down`` that the case covers; (0, 0) for sums.
+        values: (Q,) value of each corner.
         floor: (Q,) least accumulator of ``up`` at each corner.
         ceiling: (Q,) greatest accumulator of ``down``.
         free: whether both weights are free; otherwise ``share`` stays.
@@ -47,6 +48,7 @@ class Case:
     pair: Pair
     first: int
     last: int
+    values: Ints
     floor: Ints
     ceiling: Ints
     free: bool
@@ -75,7 +77,7 @@ def cases_of(network: Network, ranges: Ranges, pair: Pair) -> tuple[Case, ...]:
     if pair.sums:
         if hi_up - lo_down < pair.theta:
             return ()
-        return (Case(pair, 0, 0, np.array([pair.theta]), np.array([0]), False, 1.0),)
+        return (Case(pair, 0, 0, np.zeros(1, np.int64), np.array([pair.theta]), np.array([0]), False, 1.0),)
     values, floor, ceiling = corners(network, pair)
     possible = (floor <= hi_up) & (ceiling >= lo_down)
     values, floor, ceiling = values[possible], np.maximum(floor[possible], lo_up), np.minimum(ceiling[possible], hi_down)
@@ -87,13 +89,12 @@ def cases_of(network: Network, ranges: Ranges, pair: Pair) -> tuple[Case, ...]:
         (~loose_up & ~loose_down, 0.5),
         (~loose_up & loose_down, 1.0),
     ]
-    made = []
+    cases = []
     for chosen, share in groups:
         if chosen.any():
-            kept = _undominated(floor[chosen], ceiling[chosen])
-            first, last = int(values[chosen][0]), int(values[chosen][-1])
-            made.append(Case(pair, first, last, floor[chosen][kept], ceiling[chosen][kept], share == 0.5, share))
-    return tuple(made)
+            parts = (values[chosen], floor[chosen], ceiling[chosen])
+            cases.append(Case(pair, int(parts[0][0]), int(parts[0][-1]), *parts, share == 0.5, share))
+    return tuple(cases)
 
 
 def corners(network: Network, pair: Pair) -> tuple[Ints, Ints, Ints]:
@@ -125,12 +126,21 @@ def _undominated(floor: Ints, ceiling: Ints) -> Ints:
     return chosen[first]
 
 
+def corners_between(case: Case, first: int, last: int) -> tuple[Ints, Ints]:
+    """Floor and ceiling of the case's corners of values first..last, without those that another one contains."""
+    inside = (case.values >= first) & (case.values <= last)
+    floor, ceiling = case.floor[inside], case.ceiling[inside]
+    chosen = _undominated(floor, ceiling)
+    return floor[chosen], ceiling[chosen]
+
+
 def objectives(cases: Sequence[Case]) -> Objectives:
     """Cases as a batch. All of them compare the same two layers."""
-    longest = max(len(case.floor) for case in cases)
+    pruned = [corners_between(case, case.first, case.last) for case in cases]
+    longest = max(len(floor) for floor, _ in pruned)
     padded = [
-        (np.concatenate([part, np.full(longest - len(part), part[-1])]) for part in (case.floor, case.ceiling))
-        for case in cases
+        [np.concatenate([part, np.full(longest - len(part), part[-1])]) for part in corner_lists]
+        for corner_lists in pruned
     ]
     floor, ceiling = (np.array(side, np.float64) for side in zip(*padded, strict=True))
     pairs = [case.pair for case in cases]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from oaq.robust.staircase import Ints, Points, Reals
 Multipliers = dict[int, Reals]
 """By layer: (B, K) for ``Sums`` and ``Lookups``, (B, K * taps) for ``Maxima``."""
 EXACT = 2.0**53
+STAIRCASE_CORNERS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,11 +283,12 @@ def _edge(points: Points, v: Reals) -> Reals:
     y = np.where(up, points.above[1], points.below[1])
     middle = 0.5 * (acc[0] + acc[-1])
     best, slope = np.full(v.shape, -np.inf), np.zeros(v.shape)
-    for first in range(len(acc)):
-        for last in range(first + 1, len(acc)):
-            run = acc[last] - acc[first]
-            rate = (y[last] - y[first]) / np.maximum(run, 1.0)
-            height = np.where(up, 1.0, -1.0) * (y[first] + rate * (middle - acc[first]))
-            better = (run > 0) & (acc[first] <= middle) & (middle <= acc[last]) & (height > best)
-            best, slope = np.where(better, height, best), np.where(better, rate, slope)
+    few = len(acc) <= STAIRCASE_CORNERS  # a table's corners are a hull in order: neighbours are its edges
+    pairs = combinations(range(len(acc)), 2) if few else pairwise(range(len(acc)))
+    for first, last in pairs:
+        run = acc[last] - acc[first]
+        rate = (y[last] - y[first]) / np.maximum(run, 1.0)
+        height = np.where(up, 1.0, -1.0) * (y[first] + rate * (middle - acc[first]))
+        better = (run > 0) & (acc[first] <= middle) & (middle <= acc[last]) & (height > best)
+        best, slope = np.where(better, height, best), np.where(better, rate, slope)
     return slope

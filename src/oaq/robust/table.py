@@ -29,7 +29,8 @@ class Table:
         """Corners of the hull over each range; ``lo`` and ``hi`` are (B, K)."""
         pairs, at = np.unique(np.stack([lo.ravel(), hi.ravel()], 1), axis=0, return_inverse=True)
         hulls = [self._hull(int(first), int(last)) for first, last in pairs]
-        above, below = (_padded([hull[side] for hull in hulls], at.ravel(), lo.shape) for side in (0, 1))
+        longest = max(len(chain) for hull in hulls for chain in hull)
+        above, below = (_padded([hull[side] for hull in hulls], longest, at.ravel(), lo.shape) for side in (0, 1))
         return Points(above, below, np.zeros(lo.shape))
 
     def image(self, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
@@ -69,8 +70,7 @@ def _chain(graph: list[Corner], side: int) -> list[Corner]:
     return hull
 
 
-def _padded(chains: list[list[Corner]], at: Ints, shape: tuple[int, ...]) -> tuple[NDArray, NDArray]:
-    longest = max(map(len, chains))
+def _padded(chains: list[list[Corner]], longest: int, at: Ints, shape: tuple[int, ...]) -> tuple[NDArray, NDArray]:
     full = np.array([chain + [chain[-1]] * (longest - len(chain)) for chain in chains], np.float64)
     taken = full[at].reshape(*shape, longest, 2)
     moved = np.moveaxis(taken, -2, 0)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import numpy as np
 
 from oaq.robust.attack import violated
-from oaq.robust.branch import Split, choose
-from oaq.robust.cases import Case, Pair, objectives
+from oaq.robust.branch import CORNERS, INPUT, Split, choose
+from oaq.robust.cases import Case, Pair, corners_between, objectives
 from oaq.robust.dual import Relaxed, relax
 from oaq.robust.network import Network, trace
 from oaq.robust.objective import Bounded, Objectives, Proved, exact, first_bound, improve
@@ -27,8 +27,6 @@ ROOT_STAGES = (0, 10, 30, 80)
 CHILD_ITERATIONS = 60
 BATCH = 24
 """Leaves split at once."""
-INPUT = -1
-"""Layer number of a split of an input element."""
 BITS = 20
 """Multipliers are integers of 2**-BITS."""
 
@@ -178,20 +176,21 @@ def split(search: Search, deadline: float, most: int) -> None:
 
 def _children(search: Search, leaves: list[Open]) -> list[Open]:
     setting = search.setting
-    paths, ranges, relaxed = _placed(search, [leaf.path for leaf in leaves])
+    relaxed = relax(setting.network, under(setting, [leaf.path for leaf in leaves]), setting.needed)
     splits = choose(relaxed, _stacked([leaf.bounded for leaf in leaves]))
     search.nodes += len(leaves)
     paths, owners, starts = [], [], []
-    for leaf, cut in zip(leaves, splits, strict=True):
+    for leaf, split_found in zip(leaves, splits, strict=True):
         tree = search.trees[leaf.tree]
+        cut = _at_middle_corner(tree.case, leaf.path) if split_found.layer == CORNERS else split_found
         left = len(tree.splits)
         tree.splits[leaf.node] = (cut.layer, cut.element, cut.threshold, left, left + 1)
         tree.splits += [(0, 0, 0, -1, -1)] * 2
         for side in (False, True):
             paths.append((*leaf.path, (cut, side)))
             owners.append((leaf.tree, left + side))
-            starts.append(leaf.bounded)
-    _, ranges, relaxed = _placed(search, paths)
+            starts.append(_with_corners(leaf.bounded, tree.case, paths[-1]) if cut.layer == CORNERS else leaf.bounded)
+    ranges = under(setting, paths)
     for row in np.flatnonzero(ranges.empty):
         search.trees[owners[row][0]].leaves[owners[row][1]] = None
     rows = np.flatnonzero(~ranges.empty)
@@ -205,11 +204,25 @@ def _children(search: Search, leaves: list[Open]) -> list[Open]:
     return [Open(*owners[rows[at]], paths[rows[at]], bounded.take(np.array([at]))) for at in alive]
 
 
-def _placed(search: Search, paths: Sequence[tuple[tuple[Split, bool], ...]]) -> tuple[None, Ranges, Relaxed]:
-    """Ranges and corners under each path's splits."""
-    setting = search.setting
-    ranges = under(setting, paths)
-    return None, ranges, relax(setting.network, ranges, setting.needed)
+def _values(case: Case, path: Sequence[tuple[Split, bool]]) -> tuple[int, int]:
+    """First and last value whose corners a path leaves."""
+    first, last = case.first, case.last
+    for cut, above in path:
+        if cut.layer == CORNERS:
+            first, last = (max(first, cut.threshold), last) if above else (first, min(last, cut.threshold - 1))
+    return first, last
+
+
+def _at_middle_corner(case: Case, path: Sequence[tuple[Split, bool]]) -> Split:
+    first, last = _values(case, path)
+    values = case.values[(case.values >= first) & (case.values <= last)]
+    return Split(CORNERS, 0, int(values[len(values) // 2]))
+
+
+def _with_corners(bounded: Bounded, case: Case, path: Sequence[tuple[Split, bool]]) -> Bounded:
+    floor, ceiling = corners_between(case, *_values(case, path))
+    ends = {"floor": floor[None].astype(np.float64), "ceiling": ceiling[None].astype(np.float64)}
+    return replace(bounded, objectives=replace(bounded.objectives, **ends))
 
 
 def under(setting: Setting, paths: Sequence[tuple[tuple[Split, bool], ...]]) -> Ranges:
@@ -219,6 +232,8 @@ def under(setting: Setting, paths: Sequence[tuple[tuple[Split, bool], ...]]) -> 
     limits = {at: (np.repeat(lo, rows, axis=0), np.repeat(hi, rows, axis=0)) for at, (lo, hi) in setting.limits.items()}
     for row, path in enumerate(paths):
         for cut, above in path:
+            if cut.layer == CORNERS:
+                continue
             if cut.layer == INPUT:
                 ends = box
             else:

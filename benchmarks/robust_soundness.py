@@ -1,0 +1,231 @@
+r"""Verdicts of ``oaq.robust`` beside exhaustive enumeration: random small programs, every input of every set run.
+
+    python -m benchmarks.robust_soundness [--programs 100000] [--seed 1] [--processes 2]
+
+Programs of one to three nodes of every operator, both requantize laws, sets of at most 4,096 inputs, u8 outputs or last
+sums. Truth comes from the oracle of ``benchmarks.soundness``, which shares no code with oaq. A difference is a "robust"
+with a counterexample, a "refuted" without one, a witness outside its set, or a certificate that ``oaq.checker`` does
+not accept. Enumeration is switched off, so that bounds and trees decide. Writes ``results/robust_soundness.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Result, save, stamp
+from benchmarks.soundness.draft import Draft, Plain
+from benchmarks.soundness.draw import CHANCES, NAMES
+from benchmarks.soundness.laws import Undefined
+from benchmarks.soundness.layers import KINDS
+from benchmarks.soundness.numbers import Draws, interval, zero_point
+from benchmarks.soundness.oracle import run as oracle_run
+from oaq.checker.robust import check_robustness
+from oaq.errors import ConfigError, OaqError
+from oaq.program.plain import from_plain
+from oaq.robust import Options, box, robustness
+
+MOST_INPUTS = 4096
+MOST_ELEMENTS = 40
+SHAPES = ((1,), (2,), (3,), (4,), (6,), (2, 2, 1), (2, 1, 2), (3, 3, 1), (2, 2, 2), (1, 4, 1), (3, 2, 1))
+BATCH = 250
+SECONDS = 20.0
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A program in plain form, and a box of inputs around one."""
+
+    header: Plain
+    arrays: dict[str, NDArray[Any]]
+    x: NDArray[np.uint8]
+    lo: NDArray[np.uint8]
+    hi: NDArray[np.uint8]
+    sums: bool
+
+
+def draw(seed: int, index: int) -> Subject | None:
+    """A subject, always the same; None where the draw has no property to decide."""
+    choose = Random(f"robust/{seed}/{index}")
+    draws = Draws(choose, np.random.default_rng(choose.getrandbits(64)), choose.random() < 0.5)
+    draft = Draft(draws.fixed)
+    ends = interval(choose)
+    current = draft.input(choose.choice(SHAPES), ends, zero_point(choose, ends))
+    kinds = choose.choices(NAMES, CHANCES, k=choose.choice((1, 2, 2, 3)))
+    if choose.random() < 0.7:
+        kinds[-1] = "Linear"
+    for kind in kinds:
+        for _ in range(6):
+            held = (dict(draft.tensors), list(draft.nodes), dict(draft.arrays), list(draft.inputs))
+            written = KINDS[kind][0](draws, draft, current)
+            if written is not None and len(draft.inputs) == 1 and _small(draft):
+                current = written
+                break
+            draft.tensors, draft.nodes, draft.arrays, draft.inputs = held
+    if not draft.nodes or np.prod(draft.shape(current)) < 2:
+        return None
+    x, lo, hi = _box(choose, draft, None)
+    subject = Subject(draft.header([current]), draft.arrays, x, lo, hi, choose.random() < 0.2)
+    return _at_an_edge(choose, draft, subject) if choose.random() < 0.8 else subject
+
+
+def _at_an_edge(choose: Random, draft: Draft, subject: Subject) -> Subject:
+    """The subject with a box that ends near where the label changes, if some input of a few has another label."""
+    least, most = draft.range_of(draft.inputs[0])
+    pixels = [[choose.randint(least, most) for _ in range(subject.x.size)] for _ in range(64)]
+    some = np.array(pixels, np.uint8).reshape(-1, *subject.x.shape)
+    last = next(node for node in subject.header["nodes"] if node["output"] == subject.header["outputs"][0])
+    if subject.sums and last["op"] not in ("Linear", "Conv2d"):
+        return subject
+    try:
+        labels = truth(subject, some)
+    except Undefined:
+        return subject
+    rare = min(set(labels.tolist()), key=labels.tolist().count)
+    others, rares = some[labels != rare], some[labels == rare]
+    if not len(others):
+        return subject
+    x, other = rares[0].astype(np.int64), others[0].astype(np.int64)
+    for _ in range(12):  # bisect between two labels
+        middle = (x + other) // 2
+        if truth(subject, middle[None].astype(np.uint8))[0] == rare:
+            x = middle
+        else:
+            other = middle
+    near, lo, hi = _box(choose, draft, x.ravel().tolist())
+    return replace(subject, x=near, lo=lo, hi=hi)
+
+
+def _small(draft: Draft) -> bool:
+    return all(np.prod(draft.shape(name)) <= MOST_ELEMENTS for name in draft.tensors)
+
+
+def _box(choose: Random, draft: Draft, centre: list[int] | None) -> tuple[NDArray[np.uint8], ...]:
+    """An input (the one given, or any), and ends around it with at most ``MOST_INPUTS`` inputs between them."""
+    shape, (least, most) = draft.shape(draft.inputs[0]), draft.range_of(draft.inputs[0])
+    size = int(np.prod(shape))
+    x = centre or [choose.randint(least, most) for _ in range(size)]
+    lo, hi, count = list(x), list(x), 1
+    for element in choose.sample(range(size), min(size, choose.randint(1, 6))):
+        width = choose.choice((2, 3, 4, 8, 17, 64, 256))
+        down = choose.randint(0, width - 1)
+        first, last = max(least, x[element] - down), min(most, x[element] - down + width - 1)
+        if count * (last - first + 1) <= MOST_INPUTS:
+            lo[element], hi[element], count = first, last, count * (last - first + 1)
+    return tuple(np.array(end, np.uint8).reshape(shape) for end in (x, lo, hi))
+
+
+def inputs_of(subject: Subject) -> NDArray[np.uint8]:
+    """Every input of the box, (n, ...)."""
+    spans = [range(int(lo), int(hi) + 1) for lo, hi in zip(subject.lo.ravel(), subject.hi.ravel(), strict=True)]
+    return np.array(list(itertools.product(*spans)), np.uint8).reshape(-1, *subject.x.shape)
+
+
+def truth(subject: Subject, x: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The first greatest output (or last sum) of each input, by the oracle."""
+    ran = oracle_run(subject.header, subject.arrays, {subject.header["inputs"][0]: x})
+    name = subject.header["outputs"][0]
+    if subject.sums:
+        node = next(node for node in subject.header["nodes"] if node["output"] == name)
+        return ran.sums[node["name"]].reshape(len(x), -1).argmax(axis=1)
+    return ran.tensors[name].reshape(len(x), -1).argmax(axis=1)
+
+
+def examine(subject: Subject) -> tuple[str, str]:
+    """(how it was decided, what is wrong or "")."""
+    last = next(node for node in subject.header["nodes"] if node["output"] == subject.header["outputs"][0])
+    if subject.sums and last["op"] not in ("Linear", "Conv2d"):
+        return "no sums", ""
+    members = inputs_of(subject)
+    try:
+        program = from_plain(subject.header, subject.arrays)
+        labels = truth(subject, members)
+        label = int(truth(subject, subject.x[None])[0])
+        region = box(program, subject.x, subject.lo, subject.hi)
+        options = Options(seconds=SECONDS, sums=subject.sums, enumerate=False)
+        answer = robustness(program, subject.x, region, options)
+    except (Undefined, ConfigError):
+        return "not defined", ""
+    except OaqError as error:
+        return f"refused: {type(error).__name__}", ""
+    how = f"{answer.state}: {answer.stage}"
+    is_robust = bool((labels == label).all())
+    if answer.label != label:
+        return how, f"label {answer.label}, not {label}"
+    if answer.state == "robust" and not is_robust:
+        return how, "called robust, but an input is called otherwise"
+    if answer.witness is not None:
+        inside = bool((subject.lo <= answer.witness).all() and (answer.witness <= subject.hi).all())
+        if is_robust or not inside or truth(subject, answer.witness[None])[0] == label:
+            return how, "its witness refutes nothing"
+    if answer.certificate is not None:
+        proof = answer.certificate
+        verdict = check_robustness(subject.header, subject.arrays, proof.header, proof.arrays)
+        if not verdict.safe:
+            return how, f"the checker refuses its certificate: {verdict.findings[0]}"
+    return how, ""
+
+
+def examine_range(job: tuple[int, int, int]) -> tuple[Counter[str], list[str]]:
+    """Subjects first..last of a seed."""
+    seed, first, last = job
+    counts: Counter[str] = Counter()
+    wrong = []
+    for index in range(first, last):
+        subject = draw(seed, index)
+        how, fault = ("nothing to decide", "") if subject is None else examine(subject)
+        counts[how] += 1
+        if fault:
+            wrong.append(f"{seed}/{index}: {how}: {fault}")
+    return counts, wrong
+
+
+def campaign(seed: int, programs: int, processes: int) -> tuple[Counter[str], list[str]]:
+    """Until ``programs`` subjects have been decided, beyond those with nothing to decide."""
+    counts: Counter[str] = Counter()
+    wrong: list[str] = []
+    jobs: Iterator[tuple[int, int, int]] = ((seed, first, first + BATCH) for first in itertools.count(0, BATCH))
+    with get_context("spawn").Pool(processes) as pool:
+        while decided(counts) < programs:
+            for part, faults in pool.imap(examine_range, list(itertools.islice(jobs, processes * 4))):
+                counts += part
+                wrong += faults
+            sys.stdout.write(f"{decided(counts)} decided, {len(wrong)} differences\n")
+            sys.stdout.flush()
+    return counts, wrong
+
+
+def decided(counts: Counter[str]) -> int:
+    """Subjects with a verdict."""
+    return sum(count for how, count in counts.items() if ":" in how and not how.startswith("refused"))
+
+
+def main() -> int:
+    """Run, write, say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--programs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    counts, wrong = campaign(arguments.seed, arguments.programs, arguments.processes)
+    facts = (("programs decided", str(decided(counts))), ("differences", str(len(wrong))), ("seed", str(arguments.seed)))
+    rows = tuple((("decided by", how), ("programs", str(count))) for how, count in sorted(counts.items()))
+    notes = (*wrong[:20], "truth: every input run by benchmarks.soundness.oracle; every certificate checked")
+    command = f"python -m benchmarks.robust_soundness --programs {arguments.programs} --seed {arguments.seed}"
+    path = save(Result("robust_soundness", command, stamp(), facts=facts, rows=rows, notes=notes), "robust_soundness")
+    sys.stdout.write(f"{path}: {dict(counts)}\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
