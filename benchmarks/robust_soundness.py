@@ -38,8 +38,8 @@ from oaq.robust import Options, box, robustness
 MOST_INPUTS = 4096
 MOST_ELEMENTS = 40
 SHAPES = ((1,), (2,), (3,), (4,), (6,), (2, 2, 1), (2, 1, 2), (3, 3, 1), (2, 2, 2), (1, 4, 1), (3, 2, 1))
-BATCH = 250
-SECONDS = 20.0
+BATCH = 100
+SECONDS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +66,12 @@ def draw(seed: int, index: int) -> Subject | None:
         kinds[-1] = "Linear"
     for kind in kinds:
         for _ in range(6):
-            held = (dict(draft.tensors), list(draft.nodes), dict(draft.arrays), list(draft.inputs))
+            before = (dict(draft.tensors), list(draft.nodes), dict(draft.arrays), list(draft.inputs))
             written = KINDS[kind][0](draws, draft, current)
             if written is not None and len(draft.inputs) == 1 and _small(draft):
                 current = written
                 break
-            draft.tensors, draft.nodes, draft.arrays, draft.inputs = held
+            draft.tensors, draft.nodes, draft.arrays, draft.inputs = before
     if not draft.nodes or np.prod(draft.shape(current)) < 2:
         return None
     x, lo, hi = _box(choose, draft, None)
@@ -83,27 +83,27 @@ def _at_an_edge(choose: Random, draft: Draft, subject: Subject) -> Subject:
     """The subject with a box that ends near where the label changes, if some input of a few has another label."""
     least, most = draft.range_of(draft.inputs[0])
     pixels = [[choose.randint(least, most) for _ in range(subject.x.size)] for _ in range(64)]
-    some = np.array(pixels, np.uint8).reshape(-1, *subject.x.shape)
+    samples = np.array(pixels, np.uint8).reshape(-1, *subject.x.shape)
     last = next(node for node in subject.header["nodes"] if node["output"] == subject.header["outputs"][0])
     if subject.sums and last["op"] not in ("Linear", "Conv2d"):
         return subject
     try:
-        labels = truth(subject, some)
+        labels = truth(subject, samples)
     except Undefined:
         return subject
     rare = min(set(labels.tolist()), key=labels.tolist().count)
-    others, rares = some[labels != rare], some[labels == rare]
-    if not len(others):
+    of_other_labels, rares = samples[labels != rare], samples[labels == rare]
+    if not len(of_other_labels):
         return subject
-    x, other = rares[0].astype(np.int64), others[0].astype(np.int64)
+    x, far_side = rares[0].astype(np.int64), of_other_labels[0].astype(np.int64)
     for _ in range(12):  # bisect between two labels
-        middle = (x + other) // 2
+        middle = (x + far_side) // 2
         if truth(subject, middle[None].astype(np.uint8))[0] == rare:
             x = middle
         else:
-            other = middle
-    near, lo, hi = _box(choose, draft, x.ravel().tolist())
-    return replace(subject, x=near, lo=lo, hi=hi)
+            far_side = middle
+    x, lo, hi = _box(choose, draft, x.ravel().tolist())
+    return replace(subject, x=x, lo=lo, hi=hi)
 
 
 def _small(draft: Draft) -> bool:
@@ -133,12 +133,12 @@ def inputs_of(subject: Subject) -> NDArray[np.uint8]:
 
 def truth(subject: Subject, x: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The first greatest output (or last sum) of each input, by the oracle."""
-    ran = oracle_run(subject.header, subject.arrays, {subject.header["inputs"][0]: x})
+    outcome = oracle_run(subject.header, subject.arrays, {subject.header["inputs"][0]: x})
     name = subject.header["outputs"][0]
     if subject.sums:
         node = next(node for node in subject.header["nodes"] if node["output"] == name)
-        return ran.sums[node["name"]].reshape(len(x), -1).argmax(axis=1)
-    return ran.tensors[name].reshape(len(x), -1).argmax(axis=1)
+        return outcome.sums[node["name"]].reshape(len(x), -1).argmax(axis=1)
+    return outcome.tensors[name].reshape(len(x), -1).argmax(axis=1)
 
 
 def examine(subject: Subject) -> tuple[str, str]:
@@ -158,22 +158,22 @@ def examine(subject: Subject) -> tuple[str, str]:
         return "not defined", ""
     except OaqError as error:
         return f"refused: {type(error).__name__}", ""
-    how = f"{answer.state}: {answer.stage}"
+    decision = f"{answer.state}: {answer.stage}"
     is_robust = bool((labels == label).all())
     if answer.label != label:
-        return how, f"label {answer.label}, not {label}"
+        return decision, f"label {answer.label}, not {label}"
     if answer.state == "robust" and not is_robust:
-        return how, "called robust, but an input is called otherwise"
+        return decision, "called robust, but an input is called otherwise"
     if answer.witness is not None:
         inside = bool((subject.lo <= answer.witness).all() and (answer.witness <= subject.hi).all())
         if is_robust or not inside or truth(subject, answer.witness[None])[0] == label:
-            return how, "its witness refutes nothing"
+            return decision, "its witness refutes nothing"
     if answer.certificate is not None:
         proof = answer.certificate
         verdict = check_robustness(subject.header, subject.arrays, proof.header, proof.arrays)
         if not verdict.safe:
-            return how, f"the checker refuses its certificate: {verdict.findings[0]}"
-    return how, ""
+            return decision, f"the checker refuses its certificate: {verdict.findings[0]}"
+    return decision, ""
 
 
 def examine_range(job: tuple[int, int, int]) -> tuple[Counter[str], list[str]]:
@@ -183,10 +183,10 @@ def examine_range(job: tuple[int, int, int]) -> tuple[Counter[str], list[str]]:
     wrong = []
     for index in range(first, last):
         subject = draw(seed, index)
-        how, fault = ("nothing to decide", "") if subject is None else examine(subject)
-        counts[how] += 1
+        decision, fault = ("nothing to decide", "") if subject is None else examine(subject)
+        counts[decision] += 1
         if fault:
-            wrong.append(f"{seed}/{index}: {how}: {fault}")
+            wrong.append(f"{seed}/{index}: {decision}: {fault}")
     return counts, wrong
 
 
@@ -197,7 +197,7 @@ def campaign(seed: int, programs: int, processes: int) -> tuple[Counter[str], li
     jobs: Iterator[tuple[int, int, int]] = ((seed, first, first + BATCH) for first in itertools.count(0, BATCH))
     with get_context("spawn").Pool(processes) as pool:
         while decided(counts) < programs:
-            for part, faults in pool.imap(examine_range, list(itertools.islice(jobs, processes * 4))):
+            for part, faults in pool.imap(examine_range, list(itertools.islice(jobs, processes * 24))):
                 counts += part
                 wrong += faults
             sys.stdout.write(f"{decided(counts)} decided, {len(wrong)} differences\n")
@@ -207,7 +207,7 @@ def campaign(seed: int, programs: int, processes: int) -> tuple[Counter[str], li
 
 def decided(counts: Counter[str]) -> int:
     """Subjects with a verdict."""
-    return sum(count for how, count in counts.items() if ":" in how and not how.startswith("refused"))
+    return sum(count for decision, count in counts.items() if ":" in decision and not decision.startswith("refused"))
 
 
 def main() -> int:
@@ -218,8 +218,12 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     counts, wrong = campaign(arguments.seed, arguments.programs, arguments.processes)
-    facts = (("programs decided", str(decided(counts))), ("differences", str(len(wrong))), ("seed", str(arguments.seed)))
-    rows = tuple((("decided by", how), ("programs", str(count))) for how, count in sorted(counts.items()))
+    facts = (
+        ("programs decided", str(decided(counts))),
+        ("differences", str(len(wrong))),
+        ("seed", str(arguments.seed)),
+    )
+    rows = tuple((("decided by", decision), ("programs", str(count))) for decision, count in sorted(counts.items()))
     notes = (*wrong[:20], "truth: every input run by benchmarks.soundness.oracle; every certificate checked")
     command = f"python -m benchmarks.robust_soundness --programs {arguments.programs} --seed {arguments.seed}"
     path = save(Result("robust_soundness", command, stamp(), facts=facts, rows=rows, notes=notes), "robust_soundness")

@@ -36,6 +36,7 @@ from oaq.overflow.witness import witness
 from oaq.program.files import load
 from oaq.program.int_program import IntProgram
 from oaq.report.build import build_report as report
+from oaq.robust.prove import robustness
 from oaq.runtime.session import Session
 from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
@@ -73,6 +74,8 @@ __all__ = [
     "qat",
     "quantize",
     "report",
+    "robust",
+    "robustness",
     "save",
     "verify",
     "verify_file",

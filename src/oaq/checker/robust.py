@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.program import Arrays, digest, parse
-from oaq.checker.robust_bounds import Reached, bound
+from oaq.checker.robust_bounds import Spans, bound
 from oaq.checker.robust_cases import Claims, check_cases
 from oaq.checker.robust_layers import Layered, Reading, Summing, decided_by, layered
 from oaq.checker.robust_maps import Ints
@@ -53,10 +53,8 @@ def check_robustness(
     return Verdict(tuple(Finding("", finding) for finding in findings))
 
 
-def _check(
-    header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays
-) -> list[str]:
-    if certificate.get("schema") != SCHEMA or certificate.get("kind") != "robustness" or not KEYS <= set(certificate):
+def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays) -> list[str]:
+    if certificate.get("schema") != SCHEMA or certificate.get("kind") != "robustness" or not set(certificate) >= KEYS:
         raise FormatError(f"not a certificate of robustness of schema {SCHEMA}")
     if certificate["sha256"] != _digest(certificate, claims):
         return ["has been edited: its own digest does not fit"]
@@ -109,24 +107,24 @@ def _row(claims: Arrays, name: str, network: Layered) -> Ints:
 
 
 def _members(
-    says: Mapping[str, Any], claims: Arrays, network: Layered, x: Ints, used: set[str]
+    claim: Mapping[str, Any], claims: Arrays, network: Layered, x: Ints, used: set[str]
 ) -> tuple[Ints, Ints] | Ints:
     """The set: a box, or the rows of a list; a ball is what its radius says."""
-    if says["kind"] == "list":
+    if claim["kind"] == "list":
         used.add("set/inputs")
         return _row(claims, "set/inputs", network)
     used |= {"set/lo", "set/hi"}
     lo, hi = (_row(claims, name, network) for name in ("set/lo", "set/hi"))
     if len(lo) != 1 or len(hi) != 1 or (lo > x).any() or (x > hi).any():
         raise FormatError("the box does not hold the input")
-    if says["kind"] == "ball":
-        radius, (least, most) = says["radius"], (end - network.zeros[0] for end in network.limits)
-        if type(radius) is not int or says["norm"] != "inf":
+    if claim["kind"] == "ball":
+        radius, (least, most) = claim["radius"], (end - network.zeros[0] for end in network.limits)
+        if type(radius) is not int or claim["norm"] != "inf":
             raise FormatError("a ball has a whole radius in the inf norm")
         if (lo != np.maximum(x - radius, least)).any() or (hi != np.minimum(x + radius, most)).any():
             raise FormatError(f"the box is not the ball of radius {radius}")
-    elif says["kind"] != "box":
-        raise FormatError(f"knows no set {str(says['kind'])[:40]!r}")
+    elif claim["kind"] != "box":
+        raise FormatError(f"knows no set {str(claim['kind'])[:40]!r}")
     return lo, hi
 
 
@@ -135,13 +133,13 @@ def _labels(network: Layered, x: Ints, sums: bool) -> list[int]:
     called: list[int] = []
     layer, element = decided_by(network.layers, network.output, network.sizes)
     for begin in range(0, len(x), AT_ONCE):
-        some = x[begin : begin + AT_ONCE]
-        reached = Reached(network, (some, some), {}, len(network.layers) - 1)
-        for at, ends in enumerate(reached.tensors):
+        part = x[begin : begin + AT_ONCE]
+        span = Spans(network, (part, part), {}, len(network.layers) - 1)
+        for at, ends in enumerate(span.tensors):
             exact = at == 0 or not isinstance(network.layers[at - 1], Summing | Reading) or (ends[0] == ends[1]).all()
             if not exact:
                 raise FormatError(f"layer {at - 1}: one input gives two values")
-        values = reached.accumulators[layer][0][:, element] if sums else reached.tensors[network.output][0]
+        values = span.accumulators[layer][0][:, element] if sums else span.tensors[network.output][0]
         called += [int(label) for label in values.argmax(axis=1)]
     return called
 
@@ -170,17 +168,19 @@ def _check_witness(
     return []
 
 
-def _check_all(certificate: Mapping[str, Any], members: tuple[Ints, Ints] | Ints, network: Layered, sums: bool) -> list[str]:
+def _check_all(
+    certificate: Mapping[str, Any], members: tuple[Ints, Ints] | Ints, network: Layered, sums: bool
+) -> list[str]:
     if set(certificate) != KEYS | {"proof"}:
         return ["has other fields than an enumeration"]
-    for some in _every(members):
-        called = _labels(network, some, sums)
+    for part in _all_inputs(members):
+        called = _labels(network, part, sums)
         if any(label != certificate["label"] for label in called):
             return [f"an input of the set is called {next(label for label in called if label != certificate['label'])}"]
     return []
 
 
-def _every(members: tuple[Ints, Ints] | Ints) -> Any:  # noqa: ANN401 (an iterator of arrays)
+def _all_inputs(members: tuple[Ints, Ints] | Ints) -> Any:  # noqa: ANN401 (an iterator of arrays)
     """Rows of a list, or every input of a box, mixed radix."""
     if not isinstance(members, tuple):
         yield members
@@ -194,10 +194,10 @@ def _every(members: tuple[Ints, Ints] | Ints) -> Any:  # noqa: ANN401 (an iterat
         raise FormatError(f"a set of {count} inputs is too many to run")
     free = [at for at, width in enumerate(widths) if width > 1]
     for begin in range(0, count, 1024):
-        rest: NDArray[np.int64] = np.arange(begin, min(begin + 1024, count))
-        rows = np.repeat(lo[None], len(rest), axis=0)
+        remainder: NDArray[np.int64] = np.arange(begin, min(begin + 1024, count))
+        rows = np.repeat(lo[None], len(remainder), axis=0)
         for at in free:
-            rest, digit = np.divmod(rest, widths[at])
+            remainder, digit = np.divmod(remainder, widths[at])
             rows[:, at] += digit
         yield rows
 

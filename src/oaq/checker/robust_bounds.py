@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.robust_layers import Ends, Largest, Layered, Moving, Reading, Summing
+from oaq.checker.robust_layers import Box, Largest, Layered, Moving, Reading, Summing
 from oaq.checker.robust_maps import Ints
 from oaq.errors import FormatError
 
-Limits = Mapping[int, Ends]
+Limits = Mapping[int, Box]
 ROOM = 1 << 62
 
 
-class Reached:
-    """Ends of every tensor and accumulator over boxes, a row each.
+class Spans:
+    """Box of every tensor and accumulator over boxes, a row each.
 
     Attributes:
         tensors: by tensor.
@@ -24,10 +24,10 @@ class Reached:
         empty: (B,): no input satisfies the limits.
     """
 
-    def __init__(self, network: Layered, box: Ends, limits: Limits, last: int) -> None:
+    def __init__(self, network: Layered, box: Box, limits: Limits, last: int) -> None:
         """Layers up to and including ``last``."""
-        self.tensors: list[Ends] = [box]
-        self.accumulators: dict[int, Ends] = {}
+        self.tensors: list[Box] = [box]
+        self.accumulators: dict[int, Box] = {}
         self.empty: NDArray[np.bool_] = (box[0] > box[1]).any(axis=1)
         for at, layer in enumerate(network.layers[: last + 1]):
             operands = [self.tensors[tensor] for tensor in layer.inputs]
@@ -48,14 +48,14 @@ class Reached:
                 y = layer.image(operands)
             self.tensors.append(self._sane((y[0], y[1])))
 
-    def _sane(self, ends: Ends) -> Ends:
+    def _sane(self, ends: Box) -> Box:
         """Rows with crossed ends hold nothing; made straight so that the rest can be computed."""
         self.empty = self.empty | (ends[0] > ends[1]).any(axis=1)
         return np.minimum(ends[0], ends[1]), ends[1]
 
 
-def sums(layer: Summing, operands: list[Ends]) -> Ends:
-    """Ends of accumulators from ends of operands."""
+def sums(layer: Summing, operands: list[Box]) -> Box:
+    """Box of accumulators from ends of operands."""
     least = most = layer.bias[None, :]
     for terms, (lo, hi) in zip(layer.terms, operands, strict=True):
         down, up = terms.ends(lo, hi)
@@ -67,19 +67,19 @@ def _windows(layer: Largest, x: Ints) -> Ints:
     return np.where(layer.windows >= 0, x[:, layer.windows], layer.least)
 
 
-def bound(network: Layered, reached: Reached, tops: Mapping[int, Ints], mus: Mapping[int, Ints]) -> list[int]:
+def bound(network: Layered, span: Spans, tops: Mapping[int, Ints], mus: Mapping[int, Ints]) -> list[int]:
     """The greatest value of the objective, by any multipliers: one exact integer per row.
 
     Args:
         network: what is bounded.
-        reached: ranges, as many rows as objectives.
+        span: ranges, as many rows as objectives.
         tops: weights of the objective on accumulators, by layer, (B, K).
         mus: multipliers by layer; a layer without any counts with 0.
 
     Raises:
         FormatError: multipliers so large that 64 bits might not hold a sum.
     """
-    rows = len(reached.empty)
+    rows = len(span.empty)
     total = [0] * rows
     slopes: dict[int, Ints] = {}
     for at in range(max(tops), -1, -1):
@@ -88,7 +88,7 @@ def bound(network: Layered, reached: Reached, tops: Mapping[int, Ints], mus: Map
         mu = np.zeros((rows, network.sizes[at + 1]), np.int64)
         if v is not None and isinstance(layer, Summing | Reading):
             mu = mus.get(at, mu)
-            ends = reached.accumulators[at]
+            ends = span.accumulators[at]
             relation = layer.steps if isinstance(layer, Summing) else layer.entries
             _require_room(v, mu, ends)
             _count(total, relation.gain(v, mu, *ends))
@@ -106,14 +106,14 @@ def bound(network: Layered, reached: Reached, tops: Mapping[int, Ints], mus: Map
         elif v is not None and isinstance(layer, Moving):
             _pile(slopes, layer.inputs[0], _back(v, layer.source, network.sizes[layer.inputs[0]]))
         elif v is not None and isinstance(layer, Largest):
-            _maximum(network, reached, (at, v, mus.get(at)), (total, slopes))
+            _maximum(network, span, (at, v, mus.get(at)), (total, slopes))
         elif v is not None:
-            lo, hi = reached.tensors[at + 1]
+            lo, hi = span.tensors[at + 1]
             _require_room(v, v, (lo, hi))
             _count(total, np.maximum(v * lo, v * hi))
     v = slopes.pop(0, None)
     if v is not None:
-        lo, hi = reached.tensors[0]
+        lo, hi = span.tensors[0]
         _require_room(v, v, (lo, hi))
         _count(total, np.maximum(v * lo, v * hi))
     return total
@@ -121,30 +121,30 @@ def bound(network: Layered, reached: Reached, tops: Mapping[int, Ints], mus: Map
 
 def _maximum(
     network: Layered,
-    reached: Reached,
+    span: Spans,
     part: tuple[int, Ints, Ints | None],
-    into: tuple[list[int], dict[int, Ints]],
+    sinks: tuple[list[int], dict[int, Ints]],
 ) -> None:
-    """v * max x - sum mu_i x_i over boxes: the greatest over who is the maximum, or, for v < 0, max x >= each x_i.
+    """V * max x - sum mu_i x_i over boxes: the greatest over who is the maximum, or, for v < 0, max x >= each x_i.
 
     For v < 0 the operand of greatest lower end stands for the maximum.
     """
     at, v, mu = part
     layer = network.layers[at]
     assert isinstance(layer, Largest)
-    lo, hi = (_windows(layer, end) for end in reached.tensors[layer.inputs[0]])
+    lo, hi = (_windows(layer, end) for end in span.tensors[layer.inputs[0]])
     weights = np.zeros(lo.shape[1:], np.int64)[None] if mu is None else mu.reshape(-1, *layer.windows.shape)
     weights = np.broadcast_to(weights * (layer.windows >= 0), (len(v), *layer.windows.shape))
     _require_room(v, weights, (lo, hi))
     plain = np.maximum(-weights * lo, -weights * hi)
     lifted = np.maximum((v[..., None] - weights) * lo, (v[..., None] - weights) * hi)
-    rest = plain.sum(axis=2)[..., None] - plain
-    whole = lifted + rest
-    chosen = np.broadcast_to(lo.argmax(axis=2)[..., None], (*v.shape, 1))
-    sunk = np.take_along_axis(whole, chosen, 2)[..., 0]
-    _count(into[0], np.where(v >= 0, whole.max(axis=2), sunk))
+    remainder = plain.sum(axis=2)[..., None] - plain
+    totals = lifted + remainder
+    leader = np.broadcast_to(lo.argmax(axis=2)[..., None], (*v.shape, 1))
+    sunk = np.take_along_axis(totals, leader, 2)[..., 0]
+    _count(sinks[0], np.where(v >= 0, totals.max(axis=2), sunk))
     flat = weights.reshape(len(v), -1)
-    _pile(into[1], layer.inputs[0], _back(flat, layer.windows.ravel(), network.sizes[layer.inputs[0]]))
+    _pile(sinks[1], layer.inputs[0], _back(flat, layer.windows.ravel(), network.sizes[layer.inputs[0]]))
 
 
 def _back(v: Ints, source: Ints, size: int) -> Ints:
@@ -171,9 +171,9 @@ def _count(total: list[int], terms: Ints) -> None:
         total[row] += sum(int(value) for value in terms[row])
 
 
-def _require_room(v: Ints, mu: Ints, ends: Ends) -> None:
-    far = max(int(np.abs(end).max(initial=0)) for end in ends)
-    _require(int(np.abs(v).max(initial=0)) * 512 + int(np.abs(mu).max(initial=0)) * max(far, 512))
+def _require_room(v: Ints, mu: Ints, ends: Box) -> None:
+    extent = max(int(np.abs(end).max(initial=0)) for end in ends)
+    _require(int(np.abs(v).max(initial=0)) * 512 + int(np.abs(mu).max(initial=0)) * max(extent, 512))
 
 
 def _require(size: int) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.program import Arrays
-from oaq.checker.robust_bounds import Reached, bound
-from oaq.checker.robust_layers import Ends, Layered, Reading, Summing, decided_by
+from oaq.checker.robust_bounds import Spans, bound
+from oaq.checker.robust_layers import Box, Layered, Reading, Summing, decided_by
 from oaq.checker.robust_maps import Ints
 from oaq.checker.robust_steps import Steps
 from oaq.errors import FormatError
@@ -20,7 +20,7 @@ MOST_BITS = 30
 BATCH = 32
 WIDE = 1 << 61
 INPUT, CORNERS = -1, -2
-"""Layer numbers of splits of an input element, and of a case's corners by value."""
+"""Operation numbers of splits of an input element, and of a case's corners by value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +41,19 @@ class Claims:
         return value.astype(np.int64)
 
     def multipliers(self, place: str, network: Layered, rows: int) -> dict[int, Ints]:
-        """By layer, (rows, K)."""
-        found = {}
+        """Multipliers by layer, (rows, K)."""
+        by_layer = {}
         for name in sorted(self.arrays):
             if name.startswith(f"{place}/mu/"):
                 layer = int(name.rpartition("/")[2])
                 value = self.take(name, 2)
                 if not 0 <= layer < len(network.layers) or value.shape[0] != rows or name != f"{place}/mu/{layer}":
                     raise FormatError(f"{name}: does not fit a layer and {rows} rows")
-                found[layer] = value
-        return found
+                by_layer[layer] = value
+        return by_layer
 
 
-def check_cases(claims: Claims, network: Layered, box: Ends, sums: bool) -> list[str]:
+def check_cases(claims: Claims, network: Layered, box: Box, sums: bool) -> list[str]:
     """Every case of every other output.
 
     Returns:
@@ -69,14 +69,14 @@ def check_cases(claims: Claims, network: Layered, box: Ends, sums: bool) -> list
     if wrong:
         return wrong
     layer, element = decided_by(network.layers, network.output, network.sizes)
-    reached = Reached(network, box, limits, len(network.layers) - 1)
+    span = Spans(network, box, limits, len(network.layers) - 1)
     label = header["label"]
     covered: dict[int, list[tuple[int, int]]] = {}
     for case in header["cases"]:
         if set(case) != {"against", "first", "last"} or any(type(value) is not int for value in case.values()):
             raise FormatError("a case names an output and two values")
         covered.setdefault(case["against"], []).append((case["first"], case["last"]))
-    rows = _Rows(network, layer, element, reached, sums)
+    rows = _Rows(network, layer, element, span, sums)
     for rival in range(len(element)):
         if rival != label:
             missing = rows.uncovered(rival, label, covered.get(rival, []))
@@ -105,12 +105,12 @@ class _Case:
 class _Rows:
     """Corners of every rival from the output layer's own steps."""
 
-    def __init__(self, network: Layered, layer: int, element: Ints, reached: Reached, sums: bool) -> None:
+    def __init__(self, network: Layered, layer: int, element: Ints, span: Spans, sums: bool) -> None:
         self.layer, self.element, self.sums = layer, element, sums
         summing = network.layers[layer]
         assert isinstance(summing, Summing)
         self.steps: Steps = summing.steps
-        self.lo, self.hi = (end[0] for end in reached.accumulators[layer])
+        self.lo, self.hi = (end[0] for end in span.accumulators[layer])
 
     def corner(self, rival: int, label: int, value: int) -> tuple[int, int] | None:
         """Least accumulator of the rival and greatest of the label with y_label = value and the rival winning."""
@@ -138,46 +138,44 @@ class _Rows:
                 return int(value)
         return None
 
-    def case(self, says: Mapping[str, int], label: int) -> _Case:
+    def case(self, claim: Mapping[str, int], label: int) -> _Case:
         """The corners that a case covers."""
-        rival = says["against"]
+        rival = claim["against"]
         if not 0 <= rival < len(self.element) or rival == label:
             raise FormatError(f"a case against output {rival}")
         up, down = int(self.element[rival]), int(self.element[label])
         if self.sums:
             return _Case(self.layer, up, down, [0], [1 if rival > label else 0], [0], True)
-        first = max(says["first"], self.steps.low)
-        last = min(says["last"], self.steps.low + self.steps.first.shape[1] - 1)
+        first = max(claim["first"], self.steps.low)
+        last = min(claim["last"], self.steps.low + self.steps.first.shape[1] - 1)
         corners = {value: self.corner(rival, label, value) for value in range(first, last + 1)}
         possible = {value: corner for value, corner in corners.items() if corner is not None}
         floor, ceiling = ([corner[side] for corner in possible.values()] for side in (0, 1))
         return _Case(self.layer, up, down, list(possible), floor, ceiling, False)
 
 
-def _claimed_ranges(
-    claims: Claims, network: Layered, box: Ends, bits: int
-) -> tuple[dict[int, Ends], list[str]]:
-    """Ends that multipliers narrow, each checked on those before it."""
-    limits: dict[int, Ends] = {}
-    for at, says in enumerate(claims.header["ranges"]):
-        place, layer = f"ranges/{at}", says["layer"]
-        if set(says) != {"layer"} or type(layer) is not int or not 0 <= layer < len(network.layers) or layer in limits:
+def _claimed_ranges(claims: Claims, network: Layered, box: Box, bits: int) -> tuple[dict[int, Box], list[str]]:
+    """Box that multipliers narrow, each checked on those before it."""
+    limits: dict[int, Box] = {}
+    for at, claim in enumerate(claims.header["ranges"]):
+        place, layer = f"ranges/{at}", claim["layer"]
+        if set(claim) != {"layer"} or type(layer) is not int or not 0 <= layer < len(network.layers) or layer in limits:
             raise FormatError(f"{place}: names no layer, or one twice")
         summing = network.layers[layer]
         if not isinstance(summing, Summing):
             raise FormatError(f"{place}: layer {layer} sums nothing")
         element, upper, end = (claims.take(f"{place}/{name}", 1) for name in ("element", "upper", "end"))
         mus = claims.multipliers(place, network, len(element))
-        reached = Reached(network, box, limits, layer)
-        lo, hi = (ends[0].copy() for ends in reached.accumulators[layer])
+        span = Spans(network, box, limits, layer)
+        lo, hi = (ends[0].copy() for ends in span.accumulators[layer])
         for begin in range(0, len(element), BATCH):
             rows = slice(begin, begin + BATCH)
             count = len(element[rows])
             sign = np.where(upper[rows] != 0, 1, -1)
             top = np.zeros((count, network.sizes[layer + 1]), np.int64)
             top[np.arange(count), element[rows]] = sign << bits
-            some = {low: mu[rows] for low, mu in mus.items()}
-            bounds = bound(network, _repeated(network, box, limits, (count, layer)), {layer: top}, some)
+            part = {low: mu[rows] for low, mu in mus.items()}
+            bounds = bound(network, _repeated(network, box, limits, (count, layer)), {layer: top}, part)
             for row, value in enumerate(bounds):
                 claimed = int(sign[row]) * int(end[rows][row])
                 if value >> bits > claimed:
@@ -188,14 +186,14 @@ def _claimed_ranges(
     return limits, []
 
 
-def _repeated(network: Layered, box: Ends, limits: Mapping[int, Ends], size: tuple[int, int]) -> Reached:
+def _repeated(network: Layered, box: Box, limits: Mapping[int, Box], size: tuple[int, int]) -> Spans:
     rows, last = size
     many = (np.repeat(box[0], rows, axis=0), np.repeat(box[1], rows, axis=0))
-    return Reached(network, many, limits, last)
+    return Spans(network, many, limits, last)
 
 
 def _check_tree(
-    claims: Claims, setting: tuple[Layered, Ends, Mapping[int, Ends], int], case: _Case, place: str
+    claims: Claims, setting: tuple[Layered, Box, Mapping[int, Box], int], case: _Case, place: str
 ) -> str | None:
     network, box, limits, bits = setting
     splits = claims.take(f"{place}/splits", 2)
@@ -223,11 +221,11 @@ def _check_tree(
 def _walk(splits: Ints, network: Layered) -> Iterator[tuple[int, list[tuple[int, int, int, bool]]]]:
     """Every leaf with the splits that lead to it; each node is reached once."""
     stack: list[tuple[int, list[tuple[int, int, int, bool]]]] = [(0, [])]
-    reached = 0
+    span = 0
     while stack:
         node, path = stack.pop()
-        reached += 1
-        if not 0 <= node < len(splits) or reached > len(splits):
+        span += 1
+        if not 0 <= node < len(splits) or span > len(splits):
             raise FormatError("a tree's children lie in its table, each below one parent")
         layer, element, threshold, left, right = (int(value) for value in splits[node])
         if left == -1:
@@ -236,7 +234,10 @@ def _walk(splits: Ints, network: Layered) -> Iterator[tuple[int, list[tuple[int,
         size = network.sizes[0] if layer == INPUT else 1 if layer == CORNERS else _accumulators(network, layer)
         if not 0 <= element < size or left <= node or right <= node:
             raise FormatError(f"split {node}: element {element} of layer {layer}, children {left} and {right}")
-        stack += [(left, [*path, (layer, element, threshold, False)]), (right, [*path, (layer, element, threshold, True)])]
+        stack += [
+            (left, [*path, (layer, element, threshold, False)]),
+            (right, [*path, (layer, element, threshold, True)]),
+        ]
 
 
 def _accumulators(network: Layered, layer: int) -> int:
@@ -247,12 +248,54 @@ def _accumulators(network: Layered, layer: int) -> int:
 
 def _check_leaves(
     pending: list[tuple[int, list[tuple[int, int, int, bool]]]],
-    setting: tuple[Layered, Ends, Mapping[int, Ends], int],
+    setting: tuple[Layered, Box, Mapping[int, Box], int],
     case: _Case,
-    held: tuple[Mapping[int, int], Ints, Mapping[int, Ints]],
+    proofs: tuple[Mapping[int, int], Ints, Mapping[int, Ints]],
 ) -> str | None:
     network, box, limits, bits = setting
-    row_of, weights, mus = held
+    row_of, weights, mus = proofs
+    count = len(pending)
+    ends, cut = _cut(pending, (network, box, limits))
+    span = Spans(network, ends, cut, len(network.layers) - 1)
+    alive = [row for row in range(count) if not span.empty[row]]
+    if any(pending[row][0] not in row_of for row in alive):
+        return "a leaf that is not empty has no multipliers"
+    if not alive or not case.floor:
+        return None
+    rows = np.array([row_of[pending[row][0]] for row in alive])
+    up, down = weights[rows, 0], weights[rows, 1]
+    if (
+        (up < 0).any()
+        or (down < 0).any()
+        or (up + down == 0).any()
+        or max(int(up.max()), int(down.max())) > 1 << MOST_BITS
+    ):
+        raise FormatError("weights are not negative, not both 0 and at most 2**30")
+    if case.sums and (up != down).any():
+        raise FormatError("sums are compared with one weight")
+    top = np.zeros((len(alive), network.sizes[case.layer + 1]), np.int64)
+    at = np.arange(len(alive))
+    np.add.at(top, (at, np.full(len(alive), case.up)), up)
+    np.add.at(top, (at, np.full(len(alive), case.down)), -down)
+    _keep(span, alive)
+    values = bound(network, span, {case.layer: top}, {layer: mu[rows] for layer, mu in mus.items()})
+    for row, value in enumerate(values):
+        supports = [
+            int(down[row]) * ceiling - int(up[row]) * floor
+            for at_value, floor, ceiling in zip(case.value, case.floor, case.ceiling, strict=True)
+            if _keeps(pending[alive[row]][1], at_value)
+        ]
+        support = max(supports, default=None)
+        if support is not None and value + support >= 0:
+            return f"leaf {pending[alive[row]][0]} reaches {value + support}, not less than 0 (scale 2**{bits})"
+    return None
+
+
+def _cut(
+    pending: list[tuple[int, list[tuple[int, int, int, bool]]]], setting: tuple[Layered, Box, Mapping[int, Box]]
+) -> tuple[Box, dict[int, Box]]:
+    """Box and limits of each leaf, cut by its path."""
+    network, box, limits = setting
     count = len(pending)
     ends = (np.repeat(box[0], count, axis=0), np.repeat(box[1], count, axis=0))
     cut = {layer: (np.repeat(lo, count, axis=0), np.repeat(hi, count, axis=0)) for layer, (lo, hi) in limits.items()}
@@ -268,34 +311,7 @@ def _check_leaves(
                 lo[row, element] = max(int(lo[row, element]), threshold)
             else:
                 hi[row, element] = min(int(hi[row, element]), threshold - 1)
-    reached = Reached(network, ends, cut, len(network.layers) - 1)
-    alive = [row for row in range(count) if not reached.empty[row]]
-    if any(pending[row][0] not in row_of for row in alive):
-        return "a leaf that is not empty has no multipliers"
-    if not alive or not case.floor:
-        return None
-    chosen = np.array([row_of[pending[row][0]] for row in alive])
-    up, down = weights[chosen, 0], weights[chosen, 1]
-    if (up < 0).any() or (down < 0).any() or (up + down == 0).any() or max(int(up.max()), int(down.max())) > 1 << MOST_BITS:
-        raise FormatError("weights are not negative, not both 0 and at most 2**30")
-    if case.sums and (up != down).any():
-        raise FormatError("sums are compared with one weight")
-    top = np.zeros((len(alive), network.sizes[case.layer + 1]), np.int64)
-    at = np.arange(len(alive))
-    np.add.at(top, (at, np.full(len(alive), case.up)), up)
-    np.add.at(top, (at, np.full(len(alive), case.down)), -down)
-    _keep(reached, alive)
-    values = bound(network, reached, {case.layer: top}, {layer: mu[chosen] for layer, mu in mus.items()})
-    for row, value in enumerate(values):
-        supports = [
-            int(down[row]) * ceiling - int(up[row]) * floor
-            for at_value, floor, ceiling in zip(case.value, case.floor, case.ceiling, strict=True)
-            if _keeps(pending[alive[row]][1], at_value)
-        ]
-        support = max(supports, default=None)
-        if support is not None and value + support >= 0:
-            return f"leaf {pending[alive[row]][0]} reaches {value + support}, not less than 0 (scale 2**{bits})"
-    return None
+    return ends, cut
 
 
 def _keeps(path: list[tuple[int, int, int, bool]], value: int) -> bool:
@@ -303,7 +319,7 @@ def _keeps(path: list[tuple[int, int, int, bool]], value: int) -> bool:
     return all((value >= threshold) == above for layer, _, threshold, above in path if layer == CORNERS)
 
 
-def _keep(reached: Reached, alive: list[int]) -> None:
-    reached.tensors = [(lo[alive], hi[alive]) for lo, hi in reached.tensors]
-    reached.accumulators = {layer: (lo[alive], hi[alive]) for layer, (lo, hi) in reached.accumulators.items()}
-    reached.empty = reached.empty[alive]
+def _keep(span: Spans, alive: list[int]) -> None:
+    span.tensors = [(lo[alive], hi[alive]) for lo, hi in span.tensors]
+    span.accumulators = {layer: (lo[alive], hi[alive]) for layer, (lo, hi) in span.accumulators.items()}
+    span.empty = span.empty[alive]

@@ -28,7 +28,7 @@ from oaq.checker.robust_maps import (
 from oaq.checker.robust_steps import Entries, Steps, requantize_steps, shifted_steps
 from oaq.errors import FormatError
 
-Ends = tuple[Ints, Ints]
+Box = tuple[Ints, Ints]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Summing:
     terms: tuple[Terms, ...]
     bias: Ints
     steps: Steps
-    image: Callable[[list[Ends]], Ends] | None = None
+    image: Callable[[list[Box]], Box] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,10 @@ class Within:
     """y somewhere in its image."""
 
     inputs: tuple[int, ...]
-    image: Callable[[list[Ends]], Ends]
+    image: Callable[[list[Box]], Box]
 
 
-Layer = Summing | Reading | Moving | Largest | Within
+Operation = Summing | Reading | Moving | Largest | Within
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Layered:
         limits: of the input.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Operation, ...]
     sizes: tuple[int, ...]
     zeros: tuple[int, ...]
     output: int
@@ -107,7 +107,7 @@ def layered(program: Program, outputs: list[str]) -> Layered:
         raise FormatError("robustness is of programs of one input and one output")
     x = program.tensors[program.inputs[0]]
     number = {x.name: 0}
-    layers: list[Layer] = []
+    layers: list[Operation] = []
     sizes, zeros = [size_of(x)], [x.zero]
     for node in program.nodes:
         y = program.tensors[node.output]
@@ -129,7 +129,9 @@ def layered(program: Program, outputs: list[str]) -> Layered:
     return Layered(tuple(layers), tuple(sizes), tuple(zeros), output, (x.lo, x.hi))
 
 
-def decided_by(layers: list[Layer] | tuple[Layer, ...], tensor: int, sizes: list[int] | tuple[int, ...]) -> tuple[int, Ints]:
+def decided_by(
+    layers: list[Operation] | tuple[Operation, ...], tensor: int, sizes: list[int] | tuple[int, ...]
+) -> tuple[int, Ints]:
     """The summing layer behind a tensor, moves looked through, and its element for each of the tensor's; or -1."""
     element = np.arange(sizes[tensor])
     while tensor > 0:
@@ -142,7 +144,7 @@ def decided_by(layers: list[Layer] | tuple[Layer, ...], tensor: int, sizes: list
     return -1, element
 
 
-def _layer(program: Program, node: Node, inputs: tuple[int, ...], y: Tensor) -> Layer:
+def _layer(program: Program, node: Node, inputs: tuple[int, ...], y: Tensor) -> Operation:
     specs = [program.tensors[name] for name in node.inputs]
     x, size = specs[0], size_of(y)
     channel = np.arange(size) % y.shape[-1]
@@ -180,9 +182,11 @@ def _layer(program: Program, node: Node, inputs: tuple[int, ...], y: Tensor) -> 
             return Moving(inputs, moved_from(node, x, y))
 
 
-def _added(node: Node, specs: list[Tensor], y: Tensor, inputs: tuple[int, ...]) -> Layer:
-    """A fixed-point sum is exact. A float32 one is within three roundings of its exact multipliers, which are in turn
-    within half of the integers taken for them.
+def _added(node: Node, specs: list[Tensor], y: Tensor, inputs: tuple[int, ...]) -> Operation:
+    """Relate the sum of two tensors to its result.
+
+    A fixed-point sum is exact. A float32 sum is within three roundings of its exact multipliers, and those are within
+    half of the integers that stand for them.
     """
     factors, shifts = node.multipliers(2)
     size = size_of(y)
@@ -191,7 +195,7 @@ def _added(node: Node, specs: list[Tensor], y: Tensor, inputs: tuple[int, ...]) 
         shift = None if shifts is None else int(shifts[0])
         return np.clip(dyadics.add(a, b, factors, shift), y.lo - y.zero, y.hi - y.zero)
 
-    def image(ends: list[Ends]) -> Ends:
+    def image(ends: list[Box]) -> Box:
         (a_lo, a_hi), (b_lo, b_hi) = ends
         return law(a_lo, b_lo), law(a_hi, b_hi)
 
@@ -205,23 +209,23 @@ def _added(node: Node, specs: list[Tensor], y: Tensor, inputs: tuple[int, ...]) 
     shift = 22 - math.frexp(max(exact))[1]
     if not 1 <= shift <= 60:
         return Within(inputs, image)
-    whole = [round(factor * 2.0**shift) for factor in exact]
+    factors_rounded = [round(factor * 2.0**shift) for factor in exact]
     reach = [max(spec.zero - spec.lo, spec.hi - spec.zero) for spec in specs]
-    largest = sum((factor + 1) * far for factor, far in zip(whole, reach, strict=True))
+    largest = sum((factor + 1) * extent for factor, extent in zip(factors_rounded, reach, strict=True))
     width = (sum(reach) + 1) // 2 + (3 * largest) // (1 << 24) + 2
-    terms = tuple(identity_terms(size, factor) for factor in whole)
+    terms = tuple(identity_terms(size, factor) for factor in factors_rounded)
     return Summing(inputs, terms, zero, shifted_steps(shift, y, size, width), image)
 
 
-def _product_image(node: Node, specs: list[Tensor], y: Tensor) -> Callable[[list[Ends]], Ends]:
+def _product_image(node: Node, specs: list[Tensor], y: Tensor) -> Callable[[list[Box]], Box]:
     factors, shifts = node.multipliers(1)
     channels = specs[0].shape[-1]
 
-    def image(ends: list[Ends]) -> Ends:
+    def image(ends: list[Box]) -> Box:
         a, b = ends
         if a[0].shape[1] != b[0].shape[1]:
             b = (b[0][:, np.arange(a[0].shape[1]) % channels], b[1][:, np.arange(a[0].shape[1]) % channels])
-        corners = np.stack([one * other for one, other in product(a, b)])
+        corners = np.stack([a_end * b_end for a_end, b_end in product(a, b)])
         acc = np.stack([corners.min(axis=0), corners.max(axis=0)])
         y_ends = dyadics.requantize(acc, factors, None if shifts is None else shifts)
         y_ends = np.clip(y_ends, y.lo - y.zero, y.hi - y.zero)

@@ -83,7 +83,7 @@ def _ordered(output: NDArray, source: NDArray, weight: NDArray, outputs: int, in
 
 
 def linear_terms(node: Node) -> Terms:
-    """Of a Linear: every weight."""
+    """Terms of a Linear: its weights."""
     weight = node.array("weight", np.int8, 2, np.int16)
     output, source = np.indices(weight.shape)
     return _ordered(output.ravel(), source.ravel(), weight.ravel(), *weight.shape)
@@ -104,7 +104,7 @@ def window_terms(node: Node, x: Tensor, y: Tensor, kernel: tuple[int, int]) -> l
 
 
 def conv_terms(node: Node, x: Tensor, y: Tensor) -> Terms:
-    """Of a Conv2d: a term per output position, tap inside the image, output and channel of its group."""
+    """Terms of a Conv2d: a term per output position, tap inside the image, output and channel of its group."""
     weight = node.array("weight", np.int8, 4, np.int16)
     outputs, height, width, per_group = weight.shape
     groups = node.number("groups")
@@ -123,7 +123,7 @@ def conv_terms(node: Node, x: Tensor, y: Tensor) -> Terms:
 
 
 def pool_terms(node: Node, x: Tensor, y: Tensor) -> tuple[Terms, Ints]:
-    """Of an AvgPool: a term of 1 per tap inside the image, and how many elements each output averages."""
+    """Terms of an AvgPool: a term of 1 per tap inside the image, and how many elements each output averages."""
     kernel = node.numbers("kernel", 2)
     channels = np.arange(x.shape[2])
     parts = [
@@ -140,13 +140,13 @@ def pool_terms(node: Node, x: Tensor, y: Tensor) -> tuple[Terms, Ints]:
 
 
 def global_terms(x: Tensor) -> Terms:
-    """Of a GlobalAvgPool: every position of a channel."""
+    """Terms of a GlobalAvgPool: every position of a channel."""
     source = np.arange(size_of(x))
     return _ordered(source % x.shape[-1], source, np.ones(len(source), np.int64), x.shape[-1], size_of(x))
 
 
 def resize_terms(x: Tensor, y: Tensor) -> Terms:
-    """Of a bilinear Resize: four products of weights in 2**-11 on each axis."""
+    """Terms of a bilinear Resize: four products of weights in 2**-11 on each axis."""
     axes = []
     for size, count in zip(x.shape[:2], y.shape[:2], strict=True):
         reads = []
@@ -170,7 +170,7 @@ def resize_terms(x: Tensor, y: Tensor) -> Terms:
 
 
 def joined_terms(program: Program, node: Node, y: Tensor) -> tuple[list[Terms], Ints]:
-    """Of a Concat: each input's selection, and which input each output element comes from."""
+    """Terms of a Concat: each input's selection, and which input each output element comes from."""
     owner = np.zeros(size_of(y), np.int64)
     start, parts = 0, []
     for at, name in enumerate(node.inputs):
@@ -190,7 +190,7 @@ def identity_terms(size: int, factor: int = 1) -> Terms:
 
 
 def max_windows(node: Node, x: Tensor, y: Tensor) -> Ints:
-    """Of a MaxPool: (outputs, taps) input elements, -1 outside the image."""
+    """Windows of a MaxPool: (outputs, taps) input elements, -1 outside the image."""
     kernel = node.numbers("kernel", 2)
     index = np.full((size_of(y), kernel[0] * kernel[1]), -1, np.int64)
     channels = np.arange(x.shape[2])
@@ -202,7 +202,7 @@ def max_windows(node: Node, x: Tensor, y: Tensor) -> Ints:
 
 
 def moved_from(node: Node, x: Tensor, y: Tensor) -> Ints:
-    """Of an operator that moves integers: which input element each output element is; -1 for padding."""
+    """Sources of an operator that moves integers: which input element each output element is; -1 for padding."""
     index = np.arange(size_of(x)).reshape(x.shape)
     match node.kind:
         case "Reshape":

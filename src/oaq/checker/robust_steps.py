@@ -57,21 +57,21 @@ class Steps:
         result = np.empty_like(v)
         for row in range(v.shape[0]):
             can = self._can(lo[row], hi[row])
-            left = np.maximum(self.first[self.owner], lo[row][:, None])
-            right = np.minimum(self.last[self.owner], hi[row][:, None])
-            end = np.where((mu[row] > 0)[:, None], left, right)
+            begin = np.maximum(self.first[self.owner], lo[row][:, None])
+            stop = np.minimum(self.last[self.owner], hi[row][:, None])
+            end = np.where((mu[row] > 0)[:, None], begin, stop)
             worth = v[row][:, None] * self.values - mu[row][:, None] * end
             result[row] = np.where(can, worth, -LARGE_BUT_EXACT).max(axis=1)
         return result
 
     def _can(self, lo: Ints, hi: Ints) -> NDArray[np.bool_]:
         """(K, Q): whether some accumulator of lo..hi can yield each value."""
-        left = np.maximum(self.first[self.owner], lo[:, None])
-        return left <= np.minimum(self.last[self.owner], hi[:, None])
+        begin = np.maximum(self.first[self.owner], lo[:, None])
+        return begin <= np.minimum(self.last[self.owner], hi[:, None])
 
 
 def requantize_steps(node: Node, y: Tensor, owner: Ints, count: int) -> Steps:
-    """Of a requantizer, by bisection with the checker's own arithmetic.
+    """Steps of a requantizer, by bisection with the checker's own arithmetic.
 
     Args:
         node: holds the multipliers.
@@ -90,20 +90,20 @@ def requantize_steps(node: Node, y: Tensor, owner: Ints, count: int) -> Steps:
 def _exact(at_least: Callable[[Ints, Ints], NDArray[np.bool_]], count: int, y: Tensor, owner: Ints) -> Steps:
     values = np.arange(y.lo - y.zero, y.hi - y.zero + 1)
     goals = np.broadcast_to(values[1:], (count, len(values) - 1))
-    below, reached = np.full(goals.shape, -SUMS - 1, np.int64), np.full(goals.shape, SUMS, np.int64)
-    while (reached - below > 1).any():
-        middle = (below + reached) // 2
+    below, enough_at = np.full(goals.shape, -SUMS - 1, np.int64), np.full(goals.shape, SUMS, np.int64)
+    while (enough_at - below > 1).any():
+        middle = (below + enough_at) // 2
         enough = at_least(np.clip(middle, -SUMS, SUMS - 1), goals)
-        apart = reached - below > 1
-        below, reached = np.where(apart & ~enough, middle, below), np.where(apart & enough, middle, reached)
-    first = np.where(reached >= SUMS, FAR, np.where(reached <= -SUMS, -FAR, reached))
+        is_apart = enough_at - below > 1
+        below, enough_at = np.where(is_apart & ~enough, middle, below), np.where(is_apart & enough, middle, enough_at)
+    first = np.where(enough_at >= SUMS, FAR, np.where(enough_at <= -SUMS, -FAR, enough_at))
     edge = np.full((count, 1), FAR, np.int64)
     first = np.concatenate([-edge, first], axis=1)
     return Steps(int(values[0]), first, np.concatenate([first[:, 1:] - 1, edge], axis=1), owner)
 
 
 def shifted_steps(shift: int, y: Tensor, size: int, width: int = 0) -> Steps:
-    """Of (acc + 2**(shift - 1)) >> shift where acc is known to within ``width``."""
+    """Steps of (acc + 2**(shift - 1)) >> shift where acc is known to within ``width``."""
     low, high = y.lo - y.zero, y.hi - y.zero
     edges = [min(max((value << shift) - (1 << (shift - 1)), -FAR), FAR) for value in range(low + 1, high + 1)]
     first = np.array([[-FAR, *(edge - width for edge in edges)]], np.int64)
@@ -123,7 +123,10 @@ class Entries:
         least, most = np.full(lo.shape, 1 << 20), np.full(lo.shape, -(1 << 20))
         for at, value in enumerate(self.values):
             inside = (lo <= self.low + at) & (self.low + at <= hi)
-            least, most = np.where(inside, np.minimum(least, value), least), np.where(inside, np.maximum(most, value), most)
+            least, most = (
+                np.where(inside, np.minimum(least, value), least),
+                np.where(inside, np.maximum(most, value), most),
+            )
         return least, most
 
     def gain(self, v: Ints, mu: Ints, lo: Ints, hi: Ints) -> Ints:

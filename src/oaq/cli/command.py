@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from oaq.cli import bench, calibrate, doctor, export, info, quantize, repair, report, run, verify, witness
+from oaq.cli import bench, calibrate, doctor, export, info, quantize, repair, report, robust, run, verify, witness
 from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
 
 SAFE, UNSAFE, BAD_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
@@ -34,12 +34,13 @@ Overflow-aware quantization: 8-bit networks whose 16-bit sums are proved never t
 """
 
 EPILOG = """\
-exit codes: 0 safe, 1 unsafe (a sum can overflow, or two executors disagree), 2 usage or bad input.
+exit codes: 0 safe, 1 unsafe (a sum can overflow, or two executors disagree), 2 usage or bad input;
+oaq robust: 0 proved, 1 a counterexample, 3 undecided.
 OAQ_ISA=scalar|avx2|avx512bw|vnni forces one instruction set; OAQ_COSTS=calibrated|FILE plans by other costs than
 those shipped. Every verb has --json for machines.
 """
 
-VERBS = (quantize, doctor, repair, verify, run, bench, calibrate, report, witness, export, info)
+VERBS = (quantize, doctor, repair, verify, run, bench, calibrate, report, witness, robust, export, info)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from oaq.robust.cases import Pair
-from oaq.robust.network import Layer, Lookups, Maxima, Moves, Network, Sums, Trace, trace
+from oaq.robust.network import Lookups, Maxima, Moves, Network, Operation, Sums, Trace, trace
 from oaq.robust.ranges import Range
 from oaq.robust.staircase import Ints, Reals
 
@@ -15,19 +15,19 @@ RIVALS = 6
 """Rivals attacked at once: those nearest to winning at the centre."""
 
 
-def violated(network: Network, ran: Trace, pairs: Sequence[Pair]) -> Ints:
+def violated(network: Network, outcome: Trace, pairs: Sequence[Pair]) -> Ints:
     """(B,): the first pair that each row violates; -1 for none."""
-    result = np.full(len(ran.tensors[0]), -1)
+    result = np.full(len(outcome.tensors[0]), -1)
     for at in range(len(pairs) - 1, -1, -1):
-        result[margin(network, ran, pairs[at]) >= pairs[at].theta] = at
+        result[margin(network, outcome, pairs[at]) >= pairs[at].theta] = at
     return result
 
 
-def margin(network: Network, ran: Trace, pair: Pair) -> Ints:
+def margin(network: Network, outcome: Trace, pair: Pair) -> Ints:
     """(B,): value up less value down; in accumulators if the pair compares those."""
     sides = []
     for layer_at, element in (pair.up, pair.down):
-        values = ran.accumulators[layer_at] if pair.sums else ran.tensors[network.layers[layer_at].output]
+        values = outcome.accumulators[layer_at] if pair.sums else outcome.tensors[network.layers[layer_at].output]
         assert values is not None
         sides.append(values[:, element])
     return sides[0] - sides[1]
@@ -46,57 +46,57 @@ def attack(network: Network, box: Range, pairs: Sequence[Pair], steps: int, seed
     rng = np.random.default_rng(seed)
     lo, hi = box
     centre = (lo + hi) >> 1
-    chosen = _nearest(network, centre, pairs)
+    attacked = _nearest(network, centre, pairs)
     for slope_outside, keep in ((0.0, 1.0), (0.1, 1.0), (0.1, 0.7)):
-        x = np.repeat(centre, len(chosen), axis=0)
+        x = np.repeat(centre, len(attacked), axis=0)
         for _ in range(steps):
-            ran = trace(network, x)
-            hit = violated(network, ran, pairs)
+            outcome = trace(network, x)
+            hit = violated(network, outcome, pairs)
             if (hit >= 0).any():
                 return x[int(np.argmax(hit >= 0))][None]
-            slope = _backward(network, ran, chosen, slope_outside)
+            slope = _backward(network, outcome, attacked, slope_outside)
             moves = (slope != 0) & (rng.random(x.shape) < keep)
             after = np.where(moves, np.where(slope > 0, hi, lo), x)
             if np.array_equal(after, x):
                 break
             x = after
-        ran = trace(network, x)
-        hit = violated(network, ran, pairs)
+        outcome = trace(network, x)
+        hit = violated(network, outcome, pairs)
         if (hit >= 0).any():
             return x[int(np.argmax(hit >= 0))][None]
     return None
 
 
 def _nearest(network: Network, centre: Ints, pairs: Sequence[Pair]) -> list[Pair]:
-    ran = trace(network, centre)
-    size = [_distance(network, ran, pair) for pair in pairs]
+    outcome = trace(network, centre)
+    size = [_distance(network, outcome, pair) for pair in pairs]
     return [pairs[at] for at in np.argsort(np.negative(size), kind="stable")[:RIVALS]]
 
 
-def _distance(network: Network, ran: Trace, pair: Pair) -> float:
+def _distance(network: Network, outcome: Trace, pair: Pair) -> float:
     """Margin in accumulators at the scales of the two outputs: integers saturate, sums do not."""
     sides = []
     for layer_at, element in (pair.up, pair.down):
-        acc = ran.accumulators[layer_at]
+        acc = outcome.accumulators[layer_at]
         assert acc is not None
         sides.append(float(acc[0, element]) * _scale(network.layers[layer_at], element, pair.sums))
     return sides[0] - sides[1]
 
 
-def _scale(layer: Layer, element: int, sums: bool) -> float:
+def _scale(layer: Operation, element: int, sums: bool) -> float:
     return 1.0 if sums or not isinstance(layer, Sums) else _multiplier(layer)[element]
 
 
 def _multiplier(layer: Sums) -> Reals:
     """(K,): value steps per accumulator step, from the outer thresholds of each class."""
-    inner = layer.steps.may[:, 1:-1]
+    inner = layer.steps.possible_from[:, 1:-1]
     if not inner.shape[1]:
         return np.zeros(len(layer.steps.classes))
     rise = np.maximum(inner[:, -1] - inner[:, 0], 1)
     return (max(inner.shape[1] - 1, 1) / rise)[layer.steps.classes]
 
 
-def _backward(network: Network, ran: Trace, pairs: Sequence[Pair], outside: float) -> Reals:
+def _backward(network: Network, outcome: Trace, pairs: Sequence[Pair], outside: float) -> Reals:
     """The slope of each row's own margin at the input."""
     rows = len(pairs)
     slopes: dict[int, Reals] = {}
@@ -111,7 +111,7 @@ def _backward(network: Network, ran: Trace, pairs: Sequence[Pair], outside: floa
         slope = tops.get(at)
         v = slopes.pop(layer.output, None)
         if v is not None and isinstance(layer, Sums):
-            acc, value = ran.accumulators[at], ran.tensors[layer.output]
+            acc, value = outcome.accumulators[at], outcome.tensors[layer.output]
             assert acc is not None
             inside = (value > layer.steps.low) & (value < layer.steps.high)
             passed = v * _multiplier(layer) * np.where(inside, 1.0, outside)
@@ -122,15 +122,17 @@ def _backward(network: Network, ran: Trace, pairs: Sequence[Pair], outside: floa
                     slopes[tensor] = slopes.get(tensor, 0.0) + linear.transposed(slope)
         elif v is not None:
             tensor = layer.inputs[0]
-            slopes[tensor] = slopes.get(tensor, 0.0) + _through(layer, ran, v, network.sizes[tensor])
+            slopes[tensor] = slopes.get(tensor, 0.0) + _through(layer, outcome, v, network.sizes[tensor])
     return slopes.get(0, np.zeros((rows, network.sizes[0])))
 
 
-def _through(layer: Layer, ran: Trace, v: Reals, size: int) -> Reals:
-    x = ran.tensors[layer.inputs[0]]
+def _through(layer: Operation, outcome: Trace, v: Reals, size: int) -> Reals:
+    x = outcome.tensors[layer.inputs[0]]
     match layer:
         case Lookups():
-            after, before = (np.clip(x + move, layer.steps.low, layer.steps.low + len(layer.steps.values) - 1) for move in (4, -4))
+            after, before = (
+                np.clip(x + move, layer.steps.low, layer.steps.low + len(layer.steps.values) - 1) for move in (4, -4)
+            )
             rise = layer.steps.largest(after) - layer.steps.largest(before)
             return v * rise / np.maximum(after - before, 1)
         case Moves():

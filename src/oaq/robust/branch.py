@@ -11,11 +11,10 @@ from oaq.robust.network import Lookups, Sums
 from oaq.robust.objective import Bounded, bound_at
 from oaq.robust.staircase import Ints, Reals
 
-
 INPUT = -1
-"""Layer number of a split of an input element."""
+"""Operation number of a split of an input element."""
 CORNERS = -2
-"""Layer number of a split of a case's corners, by the value that each stands for."""
+"""Operation number of a split of a case's corners, by the value that each stands for."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ def choose(relaxed: Relaxed, bounded: Bounded) -> list[Split]:
         element = gap.argmax(axis=1)
         better = np.flatnonzero(gap[at_row, element] > best)
         picked = element[better]
-        low, high, near = (part[better, picked] for part in (lo, hi, acc))
-        thresholds = _threshold(layer, near, picked, low, high)
+        low, high, nearest = (part[better, picked] for part in (lo, hi, acc))
+        thresholds = _threshold(layer, nearest, picked, low, high)
         for row, place, threshold in zip(better, picked, thresholds, strict=True):
             splits[row] = Split(at, int(place), int(threshold))
             best[row] = gap[row, place]
@@ -64,11 +63,11 @@ def choose(relaxed: Relaxed, bounded: Bounded) -> list[Split]:
 
 def _threshold(layer: Sums | Lookups, acc: Ints, element: Ints, lo: Ints, hi: Ints) -> Ints:
     """The lower clamp where it is undecided, else the threshold nearest to ``acc``, else the middle."""
-    near = layer.steps.threshold_near(acc, element, lo, hi)
+    nearest = layer.steps.threshold_near(acc, element, lo, hi)
     if isinstance(layer, Sums):
-        clamp = layer.steps.may[layer.steps.classes[element], 1]
-        near = np.where((clamp > lo) & (clamp <= hi), clamp, near)
-    return np.where((near > lo) & (near <= hi), near, (lo + hi + 1) >> 1)
+        clamp = layer.steps.possible_from[layer.steps.classes[element], 1]
+        nearest = np.where((clamp > lo) & (clamp <= hi), clamp, nearest)
+    return np.where((nearest > lo) & (nearest <= hi), nearest, (lo + hi + 1) >> 1)
 
 
 def _input_split(relaxed: Relaxed, slopes: Reals | None, row: int) -> Split:

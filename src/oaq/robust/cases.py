@@ -32,7 +32,7 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class ViolationCase:
     """Some of the corners of a pair.
 
     Attributes:
@@ -71,16 +71,20 @@ def against(layer_elements: tuple[int, Ints], label: int, sums: bool = False) ->
     )
 
 
-def cases_of(network: Network, ranges: Ranges, pair: Pair) -> tuple[Case, ...]:
+def cases_of(network: Network, ranges: Ranges, pair: Pair) -> tuple[ViolationCase, ...]:
     """Cases that cover the pair over ``ranges``; empty if the ranges alone exclude it."""
     (lo_up, hi_up), (lo_down, hi_down) = (_range(ranges, place) for place in (pair.up, pair.down))
     if pair.sums:
         if hi_up - lo_down < pair.theta:
             return ()
-        return (Case(pair, 0, 0, np.zeros(1, np.int64), np.array([pair.theta]), np.array([0]), False, 1.0),)
+        return (ViolationCase(pair, 0, 0, np.zeros(1, np.int64), np.array([pair.theta]), np.array([0]), False, 1.0),)
     values, floor, ceiling = corners(network, pair)
-    possible = (floor <= hi_up) & (ceiling >= lo_down)
-    values, floor, ceiling = values[possible], np.maximum(floor[possible], lo_up), np.minimum(ceiling[possible], hi_down)
+    feasible = (floor <= hi_up) & (ceiling >= lo_down)
+    values, floor, ceiling = (
+        values[feasible],
+        np.maximum(floor[feasible], lo_up),
+        np.minimum(ceiling[feasible], hi_down),
+    )
     if not len(values):
         return ()
     loose_up, loose_down = floor == lo_up, ceiling == hi_down
@@ -90,10 +94,10 @@ def cases_of(network: Network, ranges: Ranges, pair: Pair) -> tuple[Case, ...]:
         (~loose_up & loose_down, 1.0),
     ]
     cases = []
-    for chosen, share in groups:
-        if chosen.any():
-            parts = (values[chosen], floor[chosen], ceiling[chosen])
-            cases.append(Case(pair, int(parts[0][0]), int(parts[0][-1]), *parts, share == 0.5, share))
+    for picked, share in groups:
+        if picked.any():
+            parts = (values[picked], floor[picked], ceiling[picked])
+            cases.append(ViolationCase(pair, int(parts[0][0]), int(parts[0][-1]), *parts, share == 0.5, share))
     return tuple(cases)
 
 
@@ -102,8 +106,8 @@ def corners(network: Network, pair: Pair) -> tuple[Ints, Ints, Ints]:
     up, down = network.layers[pair.up[0]], network.layers[pair.down[0]]
     assert isinstance(up, Sums)
     assert isinstance(down, Sums)
-    above = up.steps.may[up.steps.classes[pair.up[1]]]
-    below = down.steps.may[down.steps.classes[pair.down[1]]]
+    above = up.steps.possible_from[up.steps.classes[pair.up[1]]]
+    below = down.steps.possible_from[down.steps.classes[pair.down[1]]]
     values = np.arange(down.steps.low, down.steps.high + 1)
     at = values + pair.theta - up.steps.low
     floor = np.where(at <= 0, -FAR, np.where(at >= len(above) - 1, FAR, above[np.clip(at, 0, len(above) - 1)]))
@@ -118,23 +122,23 @@ def _range(ranges: Ranges, place: tuple[int, int]) -> tuple[int, int]:
 
 def _undominated(floor: Ints, ceiling: Ints) -> Ints:
     """Corners (both ascending) that no other contains: of equal floors the last, of equal ceilings the first."""
-    kept = np.ones(len(floor), bool)
-    kept[:-1] &= floor[:-1] < floor[1:]
-    chosen = np.flatnonzero(kept)
-    first = np.ones(len(chosen), bool)
-    first[1:] = ceiling[chosen][1:] > ceiling[chosen][:-1]
-    return chosen[first]
+    keeps = np.ones(len(floor), bool)
+    keeps[:-1] &= floor[:-1] < floor[1:]
+    picked = np.flatnonzero(keeps)
+    first = np.ones(len(picked), bool)
+    first[1:] = ceiling[picked][1:] > ceiling[picked][:-1]
+    return picked[first]
 
 
-def corners_between(case: Case, first: int, last: int) -> tuple[Ints, Ints]:
+def corners_between(case: ViolationCase, first: int, last: int) -> tuple[Ints, Ints]:
     """Floor and ceiling of the case's corners of values first..last, without those that another one contains."""
     inside = (case.values >= first) & (case.values <= last)
     floor, ceiling = case.floor[inside], case.ceiling[inside]
-    chosen = _undominated(floor, ceiling)
-    return floor[chosen], ceiling[chosen]
+    picked = _undominated(floor, ceiling)
+    return floor[picked], ceiling[picked]
 
 
-def objectives(cases: Sequence[Case]) -> Objectives:
+def objectives(cases: Sequence[ViolationCase]) -> Objectives:
     """Cases as a batch. All of them compare the same two layers."""
     pruned = [corners_between(case, case.first, case.last) for case in cases]
     longest = max(len(floor) for floor, _ in pruned)
@@ -153,5 +157,5 @@ def objectives(cases: Sequence[Case]) -> Objectives:
         ceiling=ceiling,
         free=np.array([case.free for case in cases]),
         share=np.array([case.share for case in cases]),
-        both=pairs[0].sums,
+        tied=pairs[0].sums,
     )

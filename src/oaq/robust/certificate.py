@@ -83,7 +83,9 @@ class RangeClaim:
     multipliers: Mapping[int, NDArray[np.int64]]
 
 
-def common(program: IntProgram, region: Region, label: int, sums: bool, tier: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def common(
+    program: IntProgram, region: Region, label: int, sums: bool, tier: str
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The part that every certificate has."""
     arrays: dict[str, NDArray[Any]] = {"input": region.centre.ravel()}
     if region.inputs is None:
@@ -97,12 +99,14 @@ def common(program: IntProgram, region: Region, label: int, sums: bool, tier: st
         "program": fingerprint(program),
         "law": LAWS[sums],
         "label": label,
-        "set": dict(region.says),
+        "set": dict(region.description),
     }
     return header, arrays
 
 
-def refuted(parts: tuple[dict[str, Any], dict[str, NDArray[Any]]], witness: NDArray[np.uint8], label: int) -> Certificate:
+def refuted(
+    parts: tuple[dict[str, Any], dict[str, NDArray[Any]]], witness: NDArray[np.uint8], label: int
+) -> Certificate:
     """A set with an input that the network calls otherwise."""
     header, arrays = parts
     header |= {"witness_label": label}
@@ -130,26 +134,28 @@ def proved(
         bits: multipliers are integers of 2**-bits.
     """
     header, arrays = parts
-    listed = []
+    case_list = []
     for at, tree in enumerate(trees):
         place = f"cases/{at}"
         case = tree.case
-        listed.append({"against": case.pair.rival, "first": case.first, "last": case.last})
+        case_list.append({"against": case.pair.rival, "first": case.first, "last": case.last})
         arrays[f"{place}/splits"] = np.array(tree.splits, np.int64)
         leaves = sorted(tree.leaves)
         weighed = [leaf for leaf in leaves if tree.leaves[leaf] is not None]
         arrays[f"{place}/leaves"] = np.array(weighed, np.int32)
-        held = [tree.leaves[leaf] for leaf in weighed]
-        arrays[f"{place}/weights"] = np.array([[leaf.lam, leaf.rest] for leaf in held if leaf], np.int64).reshape(-1, 2)
-        for layer in held[0].multipliers if held and held[0] else ():
-            rows = np.stack([leaf.multipliers[layer] for leaf in held if leaf])
+        closings = [tree.leaves[leaf] for leaf in weighed]
+        arrays[f"{place}/weights"] = np.array(
+            [[leaf.up_weight, leaf.down_weight] for leaf in closings if leaf], np.int64
+        ).reshape(-1, 2)
+        for layer in closings[0].multipliers if closings and closings[0] else ():
+            rows = np.stack([leaf.multipliers[layer] for leaf in closings if leaf])
             arrays[f"{place}/mu/{layer}"] = _narrow(rows)
     for at, claim in enumerate(claims):
         place = f"ranges/{at}"
         arrays |= {f"{place}/element": claim.element, f"{place}/upper": claim.upper, f"{place}/end": claim.end}
         arrays |= {f"{place}/mu/{layer}": _narrow(mu) for layer, mu in claim.multipliers.items()}
     ranges = [{"layer": claim.layer} for claim in claims]
-    return sealed({**header, "proof": "multipliers", "bits": bits, "cases": listed, "ranges": ranges}, dict(arrays))
+    return sealed({**header, "proof": "multipliers", "bits": bits, "cases": case_list, "ranges": ranges}, dict(arrays))
 
 
 def sealed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Certificate:

@@ -22,7 +22,7 @@ from oaq.robust.ranges import Ranges
 from oaq.robust.staircase import Ints, Points, Reals
 
 Multipliers = dict[int, Reals]
-"""By layer: (B, K) for ``Sums`` and ``Lookups``, (B, K * taps) for ``Maxima``."""
+"""Multipliers by layer: (B, K) for ``Sums`` and ``Lookups``, (B, K * taps) for ``Maxima``."""
 EXACT = 2.0**53
 STAIRCASE_CORNERS = 4
 
@@ -80,9 +80,7 @@ def relax(network: Network, ranges: Ranges, needed: frozenset[int]) -> Relaxed:
 
 def _clipped(points: Points, y: tuple[Ints, Ints]) -> Points:
     """Values beyond the image of the operator's own law cannot occur."""
-    above, below = (
-        (ends[0], np.clip(ends[1], y[0], y[1]).astype(np.float64)) for ends in (points.above, points.below)
-    )
+    above, below = ((ends[0], np.clip(ends[1], y[0], y[1]).astype(np.float64)) for ends in (points.above, points.below))
     return Points(above, below, points.slack)
 
 
@@ -164,11 +162,11 @@ def _maximum(relaxed: Relaxed, at: int, v: Reals, mu: Reals) -> tuple[Reals, ...
     raised = (v[..., None] - mu) * np.where(v[..., None] > mu, high, low)
     sunk = low.argmax(axis=-1)[..., None]
     rises = raised - worth
-    chosen = np.where(v[..., None] >= 0, rises.argmax(axis=-1)[..., None], sunk)
-    chosen_x = np.take_along_axis(np.where(v[..., None] > mu, high, low), chosen, -1)
-    total = worth.sum(axis=-1) + np.take_along_axis(rises, chosen, -1)[..., 0]
+    selected = np.where(v[..., None] >= 0, rises.argmax(axis=-1)[..., None], sunk)
+    chosen_x = np.take_along_axis(np.where(v[..., None] > mu, high, low), selected, -1)
+    total = worth.sum(axis=-1) + np.take_along_axis(rises, selected, -1)[..., 0]
     star = alone.copy()
-    np.put_along_axis(star, chosen, chosen_x, -1)
+    np.put_along_axis(star, selected, chosen_x, -1)
     back = _moved_back(mu.reshape(mu.shape[0], -1), layer.index.ravel(), network.sizes[layer.inputs[0]])
     return star.reshape(star.shape[0], -1), chosen_x[..., 0], total, back
 
@@ -193,7 +191,7 @@ def _pile(slopes: list[Reals | None], tensor: int, v: Reals) -> None:
 
 
 def gradient(relaxed: Relaxed, value: Value) -> Multipliers:
-    """dD / dmu of every layer: the accumulators that the maxima below imply, less those of its own maximum."""
+    """DD / dmu of every layer: the accumulators that the maxima below imply, less those of its own maximum."""
     network = relaxed.network
     values = list(value.values)
     values[0] = value.corner
@@ -233,7 +231,7 @@ def start(relaxed: Relaxed, tops: Multipliers, rows: int) -> Multipliers:
     """First multipliers: v times the slope of the hull's edge above the middle of each range."""
     network = relaxed.network
     slopes: list[Reals | None] = [None] * len(network.sizes)
-    chosen: Multipliers = {}
+    selected: Multipliers = {}
     for at in sorted(relaxed.needed, reverse=True):
         layer = network.layers[at]
         v = slopes[layer.output]
@@ -241,22 +239,22 @@ def start(relaxed: Relaxed, tops: Multipliers, rows: int) -> Multipliers:
             case Sums():
                 mu = np.zeros((rows, network.sizes[layer.output]))
                 if v is not None:
-                    mu = chosen[at] = v * _edge(relaxed.points[at], v)
+                    mu = selected[at] = v * _edge(relaxed.points[at], v)
                 mu = mu + tops[at] if at in tops else mu
                 for tensor, linear in zip(layer.inputs, layer.maps, strict=True):
                     _pile(slopes, tensor, linear.transposed(mu))
             case Lookups() if v is not None:
-                chosen[at] = v * _edge(relaxed.points[at], v)
-                _pile(slopes, layer.inputs[0], chosen[at])
+                selected[at] = v * _edge(relaxed.points[at], v)
+                _pile(slopes, layer.inputs[0], selected[at])
             case Moves() if v is not None:
                 _pile(slopes, layer.inputs[0], _moved_back(v, layer.index, network.sizes[layer.inputs[0]]))
             case Maxima() if v is not None:
-                chosen[at] = _leader(relaxed, layer, v)
-                back = _moved_back(chosen[at], layer.index.ravel(), network.sizes[layer.inputs[0]])
+                selected[at] = _leader(relaxed, layer, v)
+                back = _moved_back(selected[at], layer.index.ravel(), network.sizes[layer.inputs[0]])
                 _pile(slopes, layer.inputs[0], back)
             case _:
                 pass
-    return chosen
+    return selected
 
 
 def _leader(relaxed: Relaxed, layer: Maxima, v: Reals) -> Reals:
@@ -265,9 +263,9 @@ def _leader(relaxed: Relaxed, layer: Maxima, v: Reals) -> Reals:
     inside = layer.index >= 0
     low, high = (np.where(inside, end[:, layer.index], layer.least - 1) for end in (lo, hi))
     leader = low.argmax(axis=-1)[..., None]
-    others = high.copy()
-    np.put_along_axis(others, leader, layer.least - 1, -1)
-    wins = np.take_along_axis(low, leader, -1)[..., 0] >= others.max(axis=-1)
+    competitors = high.copy()
+    np.put_along_axis(competitors, leader, layer.least - 1, -1)
+    wins = np.take_along_axis(low, leader, -1)[..., 0] >= competitors.max(axis=-1)
     mu = np.zeros((v.shape[0], *layer.index.shape))
     weight = np.where((v < 0) | wins, v, 0.0)[..., None]
     np.put_along_axis(mu, np.broadcast_to(leader, (v.shape[0], *leader.shape[1:])), weight, -1)
@@ -275,9 +273,7 @@ def _leader(relaxed: Relaxed, layer: Maxima, v: Reals) -> Reals:
 
 
 def _edge(points: Points, v: Reals) -> Reals:
-    """Slope of the hull above (v > 0) or below the middle of the range: of the chords from corner to corner, that over
-    the middle that lies outermost.
-    """
+    """Slope of the hull above (v > 0) or below the middle of the range: that of the outermost chord over it."""
     up = v >= 0
     acc = np.where(up, points.above[0], points.below[0])
     y = np.where(up, points.above[1], points.below[1])

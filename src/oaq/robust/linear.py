@@ -183,8 +183,8 @@ class Convolved:
         top, bottom, left, right = self.windows.padding
         around = ((top, bottom), (left, right))
         counts = [
-            (size + sum(pads) - (kernel - 1) * apart - 1) // step + 1
-            for size, pads, kernel, apart, step in zip(
+            (size + sum(pads) - (kernel - 1) * spacing - 1) // step + 1
+            for size, pads, kernel, spacing, step in zip(
                 self.size, around, self.windows.kernel, self.windows.dilation, self.windows.stride, strict=True
             )
         ]
@@ -244,6 +244,6 @@ class Convolved:
 
 
 def compact(gathered: Gathered) -> LinearMap:
-    """The same map as a matrix where it is small and not as sparse as a selection."""
+    """Choose a matrix where it is small and not as sparse as a selection."""
     small = gathered.inputs * gathered.outputs <= DENSE_ENTRIES
     return gathered.matrix() if small and gathered.index.shape[1] > 4 else gathered

@@ -16,7 +16,7 @@ from oaq.program.int_program import IntProgram, Node, TensorSpec
 from oaq.reference.movement import WEIGHT_BITS, bilinear_axis
 from oaq.reference.run import compute
 from oaq.robust.linear import Convolved, Dense, Gathered, LinearMap, compact
-from oaq.robust.network import Law, Layer, Lookups, Maxima, Moves, Network, Products, Sums, elements, flat_size
+from oaq.robust.network import Law, Lookups, Maxima, Moves, Network, Operation, Products, Sums, elements, flat_size
 from oaq.robust.staircase import Ints, Staircase, of_requantize, of_shift
 from oaq.robust.table import Table
 from oaq.robust.windows import OUTSIDE, Geometry, grouped, per_channel, positions
@@ -39,11 +39,11 @@ def lower(programs: Sequence[IntProgram]) -> Network:
                 f"{program.name}: has {len(program.inputs)} inputs and {len(program.outputs)} outputs; robustness is "
                 "decided for networks of one input and one output"
             )
-        x, other = (one.tensors[one.inputs[0]] for one in (first, program))
-        if (x.shape, x.affine.zero_point, x.range) != (other.shape, other.affine.zero_point, other.range):
-            raise ConfigError(f"{program.name}: its input {other} is not the input {x} of {first.name}")
+        x, its_input = (checked.tensors[checked.inputs[0]] for checked in (first, program))
+        if (x.shape, x.affine.zero_point, x.range) != (its_input.shape, its_input.affine.zero_point, its_input.range):
+            raise ConfigError(f"{program.name}: its input {its_input} is not the input {x} of {first.name}")
     spec = first.tensors[first.inputs[0]]
-    layers: list[Layer] = []
+    layers: list[Operation] = []
     names, sizes, zeros, outputs = [], [flat_size(spec.shape)], [spec.affine.zero_point], []
     for program in programs:
         index = {program.inputs[0]: 0}
@@ -78,11 +78,16 @@ def _with_decided_outputs(network: Network, programs: Sequence[IntProgram]) -> N
         zeros.append(zero)
         names.append("")
     return replace(
-        network, layers=tuple(layers), sizes=tuple(sizes), zeros=tuple(zeros), outputs=tuple(outputs), names=tuple(names)
+        network,
+        layers=tuple(layers),
+        sizes=tuple(sizes),
+        zeros=tuple(zeros),
+        outputs=tuple(outputs),
+        names=tuple(names),
     )
 
 
-def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int) -> Layer:
+def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int) -> Operation:
     specs, y = program.specs(node), program.tensors[node.output]
     match node.op:
         case ops.Conv2d() | ops.Linear() | ops.AvgPool() | ops.GlobalAvgPool():
@@ -123,7 +128,9 @@ def _summed(
             bias, classes = op.bias.astype(np.float64), np.arange(size)
         case ops.Conv2d():
             linear = _convolution(op, x)
-            bias, classes = (np.tile(row, size // y.channels) for row in (op.bias.astype(np.float64), np.arange(y.channels)))
+            bias, classes = (
+                np.tile(row, size // y.channels) for row in (op.bias.astype(np.float64), np.arange(y.channels))
+            )
         case ops.GlobalAvgPool():
             index = np.arange(flat_size(x.shape)).reshape(-1, x.channels).T
             linear = compact(Gathered(index, np.ones(index.shape), flat_size(x.shape)))
@@ -146,9 +153,7 @@ def _convolution(op: ops.Conv2d, x: TensorSpec) -> LinearMap:
     return compact(Gathered(*grouped(places, op.weight, op.groups), flat_size(x.shape)))
 
 
-def _concat(
-    op: ops.Concat, specs: Sequence[TensorSpec], y: TensorSpec, ends: tuple[tuple[int, ...], int]
-) -> Sums:
+def _concat(op: ops.Concat, specs: Sequence[TensorSpec], y: TensorSpec, ends: tuple[tuple[int, ...], int]) -> Sums:
     size, start, maps = flat_size(y.shape), 0, []
     classes = np.zeros(y.shape, np.int64)
     for at, spec in enumerate(specs):
@@ -162,7 +167,7 @@ def _concat(
     return Sums(*ends, tuple(maps), np.zeros(size), steps)
 
 
-def _add(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int) -> Layer:
+def _add(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int) -> Operation:
     """Fixed point is exact. A float32 sum is off by at most three roundings: that widens every threshold."""
     specs, y = program.specs(node), program.tensors[node.output]
     op = node.op
@@ -195,10 +200,8 @@ def _rounded_sum(
     if not 1 <= shift <= 60:
         return [], None
     factors = [round(value * 2.0**shift) for value in multipliers]
-    reach = [
-        max(spec.affine.zero_point - spec.range.lo, spec.range.hi - spec.affine.zero_point) for spec in specs
-    ]
-    size = sum((factor + 1) * far for factor, far in zip(factors, reach, strict=True))
+    reach = [max(spec.affine.zero_point - spec.range.lo, spec.range.hi - spec.affine.zero_point) for spec in specs]
+    size = sum((factor + 1) * extent for factor, extent in zip(factors, reach, strict=True))
     width = sum(reach) // 2 + 2 + (3 * size >> 24) + 1
     return factors, of_shift(shift, target[1], target[0], width)
 
@@ -207,11 +210,11 @@ def _resize(op: ops.Resize, x: TensorSpec, y: TensorSpec, ends: tuple[tuple[int,
     """Four taps whose weights sum to 2**22."""
     height, width, channels = x.shape
     axes = [bilinear_axis(size, count) for size, count in ((height, op.height), (width, op.width))]
-    one = 1 << WEIGHT_BITS
+    full = 1 << WEIGHT_BITS
     (row_first, row_second, row_weight), (column_first, column_second, column_weight) = axes
     places, factors = [], []
-    for row, down in ((row_first, one - row_weight), (row_second, row_weight)):
-        for column, across in ((column_first, one - column_weight), (column_second, column_weight)):
+    for row, down in ((row_first, full - row_weight), (row_second, row_weight)):
+        for column, across in ((column_first, full - column_weight), (column_second, column_weight)):
             places.append((row[:, None] * width + column[None, :]).ravel())
             factors.append((down[:, None] * across[None, :]).ravel())
     index = per_channel(np.stack(places, 1), channels)
@@ -233,6 +236,8 @@ def _move_index(node: Node, x: TensorSpec, y: TensorSpec) -> Ints:
 
 
 def _digit(node: Node, x: TensorSpec, y: TensorSpec, digits: NDArray[np.int64]) -> Ints:
-    plain = [replace(spec, affine=replace(spec.affine, zero_point=0), range=type(spec.range)(0, 255)) for spec in (x, y)]
+    plain = [
+        replace(spec, affine=replace(spec.affine, zero_point=0), range=type(spec.range)(0, 255)) for spec in (x, y)
+    ]
     image = digits.astype(np.uint8).reshape(1, *x.shape)
     return compute(node, [image], plain[:1], plain[1])[0].reshape(-1).astype(np.int64)

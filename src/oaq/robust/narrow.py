@@ -93,26 +93,28 @@ def _better_ends(relaxed, bounded: Bounded, place, ends) -> list[RangeClaim]:  #
     (at, element, upper), (lo, hi) = place, ends
     proof = exact(relaxed, bounded)
     scale = 1 << proof.bits
-    chosen = []
+    improvements = []
     for row in np.flatnonzero(np.isfinite(proof.bound)):
         bound = int(proof.bound[row]) // scale  # rounds down: an upper end may, being an integer
         index = element[row]
         if upper[row] and bound < hi[0, index]:
             hi[0, index] = bound
-            chosen.append((row, bound))
+            improvements.append((row, bound))
         elif not upper[row] and -bound > lo[0, index]:
             lo[0, index] = -bound
-            chosen.append((row, -bound))
-    if not chosen:
+            improvements.append((row, -bound))
+    if not improvements:
         return []
-    rows = np.array([row for row, _ in chosen])
+    rows = np.array([row for row, _ in improvements])
     mus = {layer: mu[rows].astype(np.int64) for layer, mu in proof.multipliers.items()}
-    values = np.array([end for _, end in chosen], np.int64)
+    values = np.array([end for _, end in improvements], np.int64)
     return [RangeClaim(at, element[rows].astype(np.int32), upper[rows], values, mus)]
 
 
 def _joined(parts: list[RangeClaim]) -> RangeClaim:
     first = parts[0]
     mus = {layer: np.concatenate([part.multipliers[layer] for part in parts]) for layer in first.multipliers}
-    element, upper, end = (np.concatenate([getattr(part, name) for part in parts]) for name in ("element", "upper", "end"))
+    element, upper, end = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("element", "upper", "end")
+    )
     return RangeClaim(first.layer, element, upper, end, mus)

@@ -93,7 +93,7 @@ class Products:
     law: Law
 
 
-Layer = Sums | Lookups | Moves | Maxima | Products
+Operation = Sums | Lookups | Moves | Maxima | Products
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ class Network:
         limits: least and greatest integer of the input.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Operation, ...]
     sizes: tuple[int, ...]
     zeros: tuple[int, ...]
     outputs: tuple[int, ...]

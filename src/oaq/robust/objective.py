@@ -1,7 +1,7 @@
 """What is maximised over a set: weights on two accumulators under the corners of a case, or one accumulator alone.
 
 A *case* says that the network errs: value ``up`` is at least value ``down`` plus ``theta``. In accumulators that is a
-union of quadrants, one per value q of ``down``: acc_up >= A[q] and acc_down <= B[q]. For weights (lam, rest) >= 0 on the
+union of quadrants, one per value q: acc_up >= A[q] and acc_down <= B[q]. For weights (lam, rest) >= 0 on the
 two, D = max (lam * acc_up - rest * acc_down) + max_q (rest * B[q] - lam * A[q]) is not negative if the case can happen.
 """
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from oaq.robust.dual import EXACT, Multipliers, Relaxed, Value, evaluate, gradient, start
 from oaq.robust.network import Lookups, Sums
 from oaq.robust.staircase import Ints, Reals
-
 
 MEMORY = 0.08
 """Weight of the latest maxima in their average."""
@@ -32,8 +31,8 @@ class Objectives:
         floor: (B, Q) corners A; unused ones repeat others.
         ceiling: (B, Q) corners B.
         free: (B,): whether the two weights may differ from ``share``.
-        share: (B,) in [0, 1]: weight on ``up``; ``down`` has the rest. With ``both``, each has 1.
-        both: one weight for both accumulators (a difference of sums), or one accumulator alone.
+        share: (B,) in [0, 1]: weight on ``up``; ``down`` has the rest. With ``tied``, each has 1.
+        tied: one weight for both accumulators (a difference of sums), or one accumulator alone.
     """
 
     up: int
@@ -44,7 +43,7 @@ class Objectives:
     ceiling: Reals
     free: NDArray[np.bool_]
     share: Reals
-    both: bool = False
+    tied: bool = False
 
     @property
     def rows(self) -> int:
@@ -58,22 +57,25 @@ class Objectives:
 
     def weights(self, scale: float = 1.0) -> tuple[Reals, Reals]:
         """Weights on ``up`` and on ``down``, times ``scale`` and rounded if that is not 1."""
-        if self.both:
-            ones = np.full(self.rows, scale)
-            return ones, ones
-        lam = self.share * scale if scale == 1.0 else np.rint(self.share * scale)
-        return lam, scale - lam
+        if self.tied:
+            unit = np.full(self.rows, scale)
+            return unit, unit
+        up_weight = self.share * scale if scale == 1.0 else np.rint(self.share * scale)
+        return up_weight, scale - up_weight
 
-    def support(self, lam: Reals, rest: Reals) -> tuple[Reals, Ints]:
-        """max over the corners of rest * B - lam * A, and which corner."""
-        worth = rest[:, None] * self.ceiling - lam[:, None] * self.floor
+    def support(self, up_weight: Reals, down_weight: Reals) -> tuple[Reals, Ints]:
+        """Max over the corners of rest * B - lam * A, and which corner."""
+        worth = down_weight[:, None] * self.ceiling - up_weight[:, None] * self.floor
         best = worth.argmax(axis=1)
         return worth[np.arange(self.rows), best], best
 
-    def tops(self, relaxed: Relaxed, lam: Reals, rest: Reals) -> Multipliers:
+    def tops(self, relaxed: Relaxed, up_weight: Reals, down_weight: Reals) -> Multipliers:
         """The objective's weights by layer."""
         at, result = np.arange(self.rows), {}
-        for layer, element, weight in ((self.up, self.up_element, lam), (self.down, self.down_element, -rest)):
+        for layer, element, weight in (
+            (self.up, self.up_element, up_weight),
+            (self.down, self.down_element, -down_weight),
+        ):
             if layer >= 0:
                 size = relaxed.network.sizes[relaxed.network.layers[layer].output]
                 top = result.setdefault(layer, np.zeros((self.rows, size)))
@@ -107,20 +109,22 @@ class Bounded:
         return Bounded(self.objectives.take(choice), mus, self.bound[choice], self.corner[choice], mean)
 
 
-def bound_at(relaxed: Relaxed, objectives: Objectives, multipliers: Multipliers, scale: float = 1.0) -> tuple[Value, Reals, Ints]:
+def bound_at(
+    relaxed: Relaxed, objectives: Objectives, multipliers: Multipliers, scale: float = 1.0
+) -> tuple[Value, Reals, Ints]:
     """The value at some multipliers, D, and the corner of each case at which it is reached."""
-    lam, rest = objectives.weights(scale)
-    value = evaluate(relaxed, objectives.tops(relaxed, lam, rest), multipliers, objectives.rows)
-    support, corner = objectives.support(lam, rest)
+    up_weight, down_weight = objectives.weights(scale)
+    value = evaluate(relaxed, objectives.tops(relaxed, up_weight, down_weight), multipliers, objectives.rows)
+    support, corner = objectives.support(up_weight, down_weight)
     return value, value.bound + support, corner
 
 
 def first_bound(relaxed: Relaxed, objectives: Objectives) -> Bounded:
     """The bound at the first multipliers."""
-    lam, rest = objectives.weights()
-    chosen = start(relaxed, objectives.tops(relaxed, lam, rest), objectives.rows)
-    value, bound, _ = bound_at(relaxed, objectives, chosen)
-    return Bounded(objectives, chosen, bound, value.corner, _maxima(relaxed, value))
+    up_weight, down_weight = objectives.weights()
+    first_multipliers = start(relaxed, objectives.tops(relaxed, up_weight, down_weight), objectives.rows)
+    value, bound, _ = bound_at(relaxed, objectives, first_multipliers)
+    return Bounded(objectives, first_multipliers, bound, value.corner, _maxima(relaxed, value))
 
 
 def _maxima(relaxed: Relaxed, value: Value) -> Multipliers:
@@ -169,8 +173,8 @@ def improve(relaxed: Relaxed, bounded: Bounded, iterations: int, rates: tuple[fl
     best = bounded
     objectives, mus = bounded.objectives, dict(bounded.multipliers)
     adams = {at: _Adam(_typical(mu), np.zeros_like(mu), np.zeros_like(mu)) for at, mu in mus.items()}
-    ones = np.ones(objectives.rows)
-    share_adam = _Adam(ones, np.zeros(objectives.rows), np.zeros(objectives.rows))
+    unit = np.ones(objectives.rows)
+    share_adam = _Adam(unit, np.zeros(objectives.rows), np.zeros(objectives.rows))
     rows = np.arange(objectives.rows)
     mean: Multipliers = {}
     for iteration in range(iterations + 1):
@@ -204,13 +208,13 @@ def _share_slope(relaxed: Relaxed, objectives: Objectives, value: Value) -> Real
             layer = relaxed.network.layers[layer_at]
             acc = layer.bias[None, :]  # type: ignore[union-attr]
             for tensor, linear in zip(layer.inputs, layer.maps, strict=True):  # type: ignore[union-attr]
-                acc = acc + linear.forward(_known(values[tensor], relaxed, tensor))
+                acc = acc + linear.forward(_midpoints(values[tensor], relaxed, tensor))
             sums[layer_at] = np.broadcast_to(acc, (objectives.rows, acc.shape[1]))
         total += sums[layer_at][at, element]
     return total
 
 
-def _known(values: NDArray | None, relaxed: Relaxed, tensor: int) -> Reals:
+def _midpoints(values: NDArray | None, relaxed: Relaxed, tensor: int) -> Reals:
     if values is not None:
         return values
     lo, hi = relaxed.ranges.tensors[tensor]
@@ -253,8 +257,8 @@ class Proved:
     """
 
     bound: Reals
-    lam: Reals
-    rest: Reals
+    up_weight: Reals
+    down_weight: Reals
     multipliers: Multipliers
     bits: int
 
@@ -267,11 +271,11 @@ def exact(relaxed: Relaxed, bounded: Bounded, bits: int = 20) -> Proved:
     scale = 2.0**bits
     mus = {at: np.rint(mu * scale) for at, mu in bounded.multipliers.items()}
     value, bound, _ = bound_at(relaxed, bounded.objectives, mus, scale)
-    lam, rest = bounded.objectives.weights(scale)
-    largest = value.size + lam * np.abs(bounded.objectives.floor).max(axis=1)
-    largest = largest + rest * np.abs(bounded.objectives.ceiling).max(axis=1)
+    up_weight, down_weight = bounded.objectives.weights(scale)
+    largest = value.size + up_weight * np.abs(bounded.objectives.floor).max(axis=1)
+    largest = largest + down_weight * np.abs(bounded.objectives.ceiling).max(axis=1)
     for at, mu in mus.items():
         layer = relaxed.network.layers[at]
         for linear in getattr(layer, "maps", ()):
             largest = np.maximum(largest, linear.spread(np.abs(mu)).max(axis=1))
-    return Proved(np.where(largest < EXACT, bound, np.inf), lam, rest, mus, bits)
+    return Proved(np.where(largest < EXACT, bound, np.inf), up_weight, down_weight, mus, bits)

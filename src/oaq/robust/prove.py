@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 
@@ -47,7 +47,6 @@ class Options:
         sums: compare the last accumulators, not the u8 outputs.
         enumerate: run boxes of at most ``MANY`` inputs whole where bounds do not decide.
         certify: keep what makes the answer checkable.
-        find: looks for a violating input of a box once the tree is spent (``milp.find``); None for nobody.
     """
 
     seconds: float = SECONDS
@@ -55,7 +54,6 @@ class Options:
     sums: bool = False
     enumerate: bool = True
     certify: bool = True
-    find: Callable[[Network, Range, Sequence[Pair]], NDArray[np.int64] | None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,12 +119,12 @@ def lowered(program: IntProgram) -> Network:
 
 def labels(program: IntProgram, x: NDArray[np.uint8], sums: bool = False) -> list[int]:
     """The first greatest output of each sample, by the reference."""
-    ran = run(program, x, accumulators=sums)
-    values = ran.outputs[0]
+    outcome = run(program, x, accumulators=sums)
+    values = outcome.outputs[0]
     if sums:
         network = lowered(program)
         layer, element = elements(network, network.outputs[0])
-        acc = ran.accumulators.get(network.names[layer])
+        acc = outcome.accumulators.get(network.names[layer])
         if acc is None:
             raise ConfigError(f"{program.name}: its outputs are not sums of a Conv2d or Linear; compare u8 outputs")
         values = acc.reshape(len(x), -1)[:, element]
@@ -135,9 +133,8 @@ def labels(program: IntProgram, x: NDArray[np.uint8], sums: bool = False) -> lis
 
 def _decide(query: Query, begin: float) -> Robustness:
     region, options = query.region, query.options
-    if region.inputs is not None or region.count <= FEW:
-        if options.enumerate or region.inputs is not None:
-            return _enumerate(query)
+    if region.inputs is not None or (options.enumerate and region.count <= FEW):
+        return _enumerate(query)
     network = query.network
     zero = network.zeros[0]
     box: Range = tuple(end.reshape(1, -1).astype(np.int64) - zero for end in (region.lo, region.hi))  # type: ignore[assignment]
@@ -145,20 +142,21 @@ def _decide(query: Query, begin: float) -> Robustness:
     search, claims, stage = _search(query, box, deadline)
     if search.witness is None and search.open and options.enumerate and region.count <= MANY:
         return _enumerate(query)
-    if search.witness is None and search.open and options.find is not None:
-        search.witness = options.find(network, box, query.pairs)
-        stage = "milp"
     if search.witness is not None:
         return _refute(query, (search.witness[0] + zero).astype(np.uint8).reshape(region.lo.shape), stage, search.nodes)
     if search.open:
-        open_cases = sorted({(leaf.bound, search.trees[leaf.tree].case.pair.rival) for leaf in search.open}, reverse=True)
-        best: dict[int, float] = {}
-        for bound, rival in open_cases:
-            best.setdefault(rival, bound)
-        shown = tuple(OpenCase(rival, bound) for rival, bound in best.items())
-        return Robustness("undecided", query.label, open=shown, nodes=search.nodes)
-    made = _certify(query, search, claims) if options.certify else None
-    return Robustness("robust", query.label, stage=stage, nodes=search.nodes, certificate=made)
+        return Robustness("undecided", query.label, open=_open_cases(search), nodes=search.nodes)
+    proof = _certify(query, search, claims) if options.certify else None
+    return Robustness("robust", query.label, stage=stage, nodes=search.nodes, certificate=proof)
+
+
+def _open_cases(search: Search) -> tuple[OpenCase, ...]:
+    """Greatest bound of each rival, greatest first."""
+    best: dict[int, float] = {}
+    for leaf in search.open:
+        rival = search.trees[leaf.tree].case.pair.rival
+        best[rival] = max(best.get(rival, leaf.bound), leaf.bound)
+    return tuple(OpenCase(rival, best[rival]) for rival in sorted(best, key=lambda rival: -best[rival]))
 
 
 def _search(query: Query, box: Range, deadline: float) -> tuple[Search, list[RangeClaim], str]:
@@ -206,17 +204,17 @@ def _certify(query: Query, search: Search, claims: Sequence[RangeClaim]) -> Cert
 
 def _enumerate(query: Query) -> Robustness:
     """Run every member on the reference."""
-    for some in members(query.region, AT_ONCE):
-        called = labels(query.program, some, query.options.sums)
+    for batch_of_inputs in members(query.region, AT_ONCE):
+        called = labels(query.program, batch_of_inputs, query.options.sums)
         wrong = [at for at, label in enumerate(called) if label != query.label]
         if wrong:
-            return _refute(query, some[wrong[0]], "enumeration", 0)
+            return _refute(query, batch_of_inputs[wrong[0]], "enumeration", 0)
     parts = certificates.common(query.program, query.region, query.label, query.options.sums, "proved")
     proof = certificates.enumerated(parts)
     return Robustness("robust", query.label, stage="enumeration", certificate=proof)
 
 
-def members(region: Region, batch: int):  # noqa: ANN201
+def members(region: Region, batch: int) -> Iterator[NDArray[np.uint8]]:
     """Every input of a set, (n, ...) uint8, n at most ``batch``."""
     if region.inputs is not None:
         for begin in range(0, len(region.inputs), batch):

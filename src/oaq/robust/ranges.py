@@ -13,11 +13,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.robust.network import Layer, Lookups, Maxima, Moves, Network, Products, Range, Sums, greatest, moved
+from oaq.robust.network import Lookups, Maxima, Moves, Network, Operation, Products, Range, Sums, greatest, moved
 from oaq.robust.staircase import Ints
 
 Limits = Mapping[int, Range]
-"""By layer: what its accumulators are known to stay within, each (B or 1, K)."""
+"""Known ends by layer: what its accumulators are known to stay within, each (B or 1, K)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,9 @@ class Ranges:
         return Ranges([(lo[choice], hi[choice]) for lo, hi in self.tensors], picked, self.empty[choice])
 
 
-def intervals(network: Network, box: Range, limits: Limits | None = None, needed: frozenset[int] | None = None) -> Ranges:
+def intervals(
+    network: Network, box: Range, limits: Limits | None = None, needed: frozenset[int] | None = None
+) -> Ranges:
     """Ranges over boxes of centred inputs.
 
     Args:
@@ -75,7 +77,7 @@ def _proper(ends: Range) -> Range:
     return np.minimum(ends[0], ends[1]), ends[1]
 
 
-def _accumulated(layer: Layer, tensors: Sequence[Range]) -> Range | None:
+def _accumulated(layer: Operation, tensors: Sequence[Range]) -> Range | None:
     match layer:
         case Sums():
             return interval_sums(layer, tensors)
@@ -95,7 +97,7 @@ def interval_sums(layer: Sums, tensors: Sequence[Range]) -> Range:
     return np.rint(centre - radius).astype(np.int64), np.rint(centre + radius).astype(np.int64)
 
 
-def image(layer: Layer, acc: Range | None, operands: Sequence[Range]) -> Range:
+def image(layer: Operation, acc: Range | None, operands: Sequence[Range]) -> Range:
     """The integers a layer can write. Monotone operators by their own law at the ends."""
     match layer:
         case Sums():

@@ -25,14 +25,14 @@ class Region:
         centre: the input that the set surrounds.
         lo, hi: ends of the smallest box around the set.
         inputs: (n, ...) every member, for a list; None for a box, all of whose integers are members.
-        says: what the set is, for people and certificates: JSON-able.
+        description: what the set is, for people and certificates: JSON-able.
     """
 
     centre: Image
     lo: Image
     hi: Image
     inputs: Image | None
-    says: Mapping[str, Any]
+    description: Mapping[str, Any]
 
     @property
     def count(self) -> int:
@@ -70,7 +70,9 @@ def real_ball(program: IntProgram, real: NDArray[np.float32], radius: float) -> 
     """
     spec = program.tensors[program.inputs[0]]
     wide = np.asarray(real, np.float64)
-    ends = [spec.affine.quantize(part.astype(np.float32)[None], spec.range)[0] for part in (wide - radius, wide + radius)]
+    ends = [
+        spec.affine.quantize(part.astype(np.float32)[None], spec.range)[0] for part in (wide - radius, wide + radius)
+    ]
     centre = spec.affine.quantize(np.asarray(real, np.float32)[None], spec.range)[0]
     _reach(program, centre)
     return _box(centre, ends[0], ends[1], {"kind": "box", "real_radius": float(radius)})
@@ -116,7 +118,7 @@ def brightness(program: IntProgram, x: Image, steps: int) -> Region:
     """``x`` made darker or brighter by 0 to ``steps`` integer steps, each clipped to the effective range."""
     reach = _reach(program, x)
     moved = [np.clip(x.astype(np.int64) + move, reach.lo, reach.hi) for move in range(-steps, steps + 1)]
-    return listed(program, x, np.stack(moved).astype(np.uint8), {"kind": "list", "brightness": int(steps)})
+    return input_list(program, x, np.stack(moved).astype(np.uint8), {"kind": "list", "brightness": int(steps)})
 
 
 def contrast(program: IntProgram, x: Image, percents: Sequence[int]) -> Region:
@@ -124,17 +126,17 @@ def contrast(program: IntProgram, x: Image, percents: Sequence[int]) -> Region:
     reach, zero = _reach(program, x), program.tensors[program.inputs[0]].affine.zero_point
     away = x.astype(np.int64) - zero
     scaled = [np.clip(zero + (away * percent + 50) // 100, reach.lo, reach.hi) for percent in (100, *percents)]
-    says = {"kind": "list", "contrast": [int(percent) for percent in percents]}
-    return listed(program, x, np.stack(scaled).astype(np.uint8), says)
+    description = {"kind": "list", "contrast": [int(percent) for percent in percents]}
+    return input_list(program, x, np.stack(scaled).astype(np.uint8), description)
 
 
-def listed(program: IntProgram, x: Image, inputs: Image, says: Mapping[str, Any] | None = None) -> Region:
+def input_list(program: IntProgram, x: Image, inputs: Image, description: Mapping[str, Any] | None = None) -> Region:
     """Exactly these inputs, (n, ...) uint8, n >= 1."""
     _reach(program, x)
     if not len(inputs):
         raise ConfigError("a list of inputs holds at least one")
     checked(program, (inputs,))
-    return Region(x, inputs.min(axis=0), inputs.max(axis=0), inputs, says or {"kind": "list"})
+    return Region(x, inputs.min(axis=0), inputs.max(axis=0), inputs, description or {"kind": "list"})
 
 
 def _reach(program: IntProgram, x: Image) -> IntRange:
@@ -144,5 +146,5 @@ def _reach(program: IntProgram, x: Image) -> IntRange:
     return program.tensors[program.inputs[0]].range
 
 
-def _box(x: Image, lo: NDArray, hi: NDArray, says: Mapping[str, Any]) -> Region:
-    return Region(x, lo.astype(np.uint8), hi.astype(np.uint8), None, says)
+def _box(x: Image, lo: NDArray, hi: NDArray, description: Mapping[str, Any]) -> Region:
+    return Region(x, lo.astype(np.uint8), hi.astype(np.uint8), None, description)

@@ -47,67 +47,76 @@ class Staircase:
     """Thresholds per class of elements, and each element's class. Values are centred: integer less zero point.
 
     Attributes:
-        may: (C, Q + 1): least accumulator at which value ``low + i`` or more is possible; may[:, 0] = -FAR,
-            may[:, Q] = FAR.
-        must: likewise: least accumulator at which ``low + i`` or more is certain. Equal to ``may`` but for Add in
-            float32, whose sum is rounded.
+        possible_from: (C, Q + 1): least accumulator at which value ``low + i`` or more is possible; the first is -FAR,
+            the last FAR.
+        certain_from: likewise, where ``low + i`` or more is certain. Equal to ``possible_from`` but for Add in float32,
+            whose sum is rounded.
         low: least value.
         classes: (K,) row of each element.
     """
 
-    may: Ints
-    must: Ints
+    possible_from: Ints
+    certain_from: Ints
     low: int
     classes: Ints
 
     @cached_property
     def _above(self) -> Ints:
-        return _attained(self.may)
+        return _attained(self.possible_from)
 
     @cached_property
     def _below(self) -> Ints:
-        return _attained_before(self.must)
+        return _attained_before(self.certain_from)
 
     @cached_property
     def _slack(self) -> Ints:
-        return np.maximum(_sag(self.may), _sag(self.must))
+        return np.maximum(_sag(self.possible_from), _sag(self.certain_from))
 
     @property
     def high(self) -> int:
         """Greatest value."""
-        return self.low + self.may.shape[1] - 2
+        return self.low + self.possible_from.shape[1] - 2
 
     def largest(self, acc: Ints) -> Ints:
         """Greatest value possible at each accumulator: (B, K) to (B, K)."""
-        return self._count(self.may, acc) + self.low
+        return self._count(self.possible_from, acc) + self.low
 
     def least(self, acc: Ints) -> Ints:
         """Least value possible at each accumulator: (B, K) to (B, K)."""
-        return self._count(self.must, acc) + self.low
+        return self._count(self.certain_from, acc) + self.low
 
     def _count(self, thresholds: Ints, acc: Ints) -> Ints:
         """Number of thresholds at or below, less one: a binary search in each element's row."""
         low, high = np.zeros(acc.shape, np.int64), np.full(acc.shape, thresholds.shape[1] - 1)
         for _ in range(int(thresholds.shape[1]).bit_length()):
             middle = (low + high) >> 1
-            reached = thresholds[self.classes, middle] <= acc
-            low, high = np.where(reached, middle, low), np.where(reached, high, middle)
+            is_reached = thresholds[self.classes, middle] <= acc
+            low, high = np.where(is_reached, middle, low), np.where(is_reached, high, middle)
         return low
 
     def points(self, lo: Ints, hi: Ints) -> Points:
         """Corners over the accumulators ``lo`` to ``hi``, each (B, K)."""
         row = self.classes
-        first, last = self._count(self.may, lo), self._count(self.may, hi)
+        first, last = self._count(self.possible_from, lo), self._count(self.possible_from, hi)
         inner = first < last
         after = np.minimum(first + 1, last)
-        above_acc = [lo, np.where(inner, self.may[row, after], lo), np.where(inner, self.may[row, last], lo), hi]
+        above_acc = [
+            lo,
+            np.where(inner, self.possible_from[row, after], lo),
+            np.where(inner, self.possible_from[row, last], lo),
+            hi,
+        ]
         above = [first, np.where(inner, self._above[row, after], first), np.where(inner, last, first), last]
         slack = np.where(last - first > 2, self._slack[row], 0)
-        if self.must is not self.may:
-            first, last = self._count(self.must, lo), self._count(self.must, hi)
+        if self.certain_from is not self.possible_from:
+            first, last = self._count(self.certain_from, lo), self._count(self.certain_from, hi)
             inner = first < last
             after = np.minimum(first + 1, last)
-        below_acc = [lo, np.where(inner, self.must[row, after] - 1, lo), np.where(inner, self.must[row, last] - 1, lo)]
+        below_acc = [
+            lo,
+            np.where(inner, self.certain_from[row, after] - 1, lo),
+            np.where(inner, self.certain_from[row, last] - 1, lo),
+        ]
         below = [first, first, np.where(inner, self._below[row, last], first), last]
         return Points(
             (np.stack(above_acc).astype(np.float64), np.stack(above).astype(np.float64) + self.low),
@@ -117,7 +126,7 @@ class Staircase:
 
     def threshold_near(self, acc: Ints, element: Ints, lo: Ints, hi: Ints) -> Ints:
         """For each element the threshold in (lo, hi] nearest to ``acc``; ``lo`` where there is none. All (B,)."""
-        rows = self.may[self.classes[element]]
+        rows = self.possible_from[self.classes[element]]
         inside = (rows > lo[:, None]) & (rows <= hi[:, None])
         distance = np.where(inside, np.abs(rows - acc[:, None]), np.iinfo(np.int64).max)
         best = distance.argmin(axis=1)
@@ -141,8 +150,8 @@ def thresholds(value: Callable[[Ints], Ints], count: int, clamp: tuple[int, int]
     high = np.full_like(low, REACH)
     for _ in range(REACH.bit_length() + 1):
         middle = (low + high) >> 1
-        reached = value(middle) >= goals
-        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+        is_reached = value(middle) >= goals
+        low, high = np.where(is_reached, low, middle), np.where(is_reached, middle, high)
     inner = np.where(high >= REACH, FAR, np.where(high <= -REACH, -FAR, high))
     ends = np.full((count, 1), FAR, np.int64)
     return np.concatenate([-ends, inner, ends], axis=1)
@@ -180,8 +189,8 @@ def _attained(table: Ints) -> Ints:
     count = table.shape[1] - 1
     at = np.arange(count)[None, :].repeat(table.shape[0], 0)
     for index in range(count - 2, -1, -1):
-        same = table[:, index] == table[:, index + 1]
-        at[:, index] = np.where(same, at[:, index + 1], index)
+        is_equal = table[:, index] == table[:, index + 1]
+        at[:, index] = np.where(is_equal, at[:, index + 1], index)
     return at
 
 
@@ -190,8 +199,8 @@ def _attained_before(table: Ints) -> Ints:
     count = table.shape[1] - 1
     at = np.maximum(np.arange(count) - 1, 0)[None, :].repeat(table.shape[0], 0)
     for index in range(1, count):
-        same = table[:, index] == table[:, index - 1]
-        at[:, index] = np.where(same, at[:, index - 1], index - 1)
+        is_equal = table[:, index] == table[:, index - 1]
+        at[:, index] = np.where(is_equal, at[:, index - 1], index - 1)
     return at
 
 

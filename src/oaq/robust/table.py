@@ -72,6 +72,6 @@ def _chain(graph: list[Corner], side: int) -> list[Corner]:
 
 def _padded(chains: list[list[Corner]], longest: int, at: Ints, shape: tuple[int, ...]) -> tuple[NDArray, NDArray]:
     full = np.array([chain + [chain[-1]] * (longest - len(chain)) for chain in chains], np.float64)
-    taken = full[at].reshape(*shape, longest, 2)
-    moved = np.moveaxis(taken, -2, 0)
+    gathered = full[at].reshape(*shape, longest, 2)
+    moved = np.moveaxis(gathered, -2, 0)
     return np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])

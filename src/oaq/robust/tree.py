@@ -15,7 +15,7 @@ import numpy as np
 
 from oaq.robust.attack import violated
 from oaq.robust.branch import CORNERS, INPUT, Split, choose
-from oaq.robust.cases import Case, Pair, corners_between, objectives
+from oaq.robust.cases import Pair, ViolationCase, corners_between, objectives
 from oaq.robust.dual import Relaxed, relax
 from oaq.robust.network import Network, trace
 from oaq.robust.objective import Bounded, Objectives, Proved, exact, first_bound, improve
@@ -35,8 +35,8 @@ BITS = 20
 class Leaf:
     """How a leaf is closed: integer multipliers and the bound they give, or nothing if its limits contradict."""
 
-    lam: int
-    rest: int
+    up_weight: int
+    down_weight: int
     multipliers: dict[int, Reals]
     bound: int
     bits: int
@@ -52,7 +52,7 @@ class Tree:
         leaves: by node: ``None`` where the limits contradict each other.
     """
 
-    case: Case
+    case: ViolationCase
     splits: list[tuple[int, int, int, int, int]] = field(default_factory=lambda: [(0, 0, 0, -1, -1)])
     leaves: dict[int, Leaf | None] = field(default_factory=dict)
 
@@ -128,7 +128,7 @@ class Search:
             self.witness = x[int(np.argmax(hit >= 0))][None]
 
 
-def root(setting: Setting, ranges: Ranges, cases: Sequence[Case]) -> Search:
+def root(setting: Setting, ranges: Ranges, cases: Sequence[ViolationCase]) -> Search:
     """Close what the first multipliers close.
 
     Args:
@@ -167,8 +167,8 @@ def split(search: Search, deadline: float, most: int) -> None:
     heapq.heapify(heap)
     count = len(heap)
     while heap and search.witness is None and monotonic() < deadline and search.nodes < most:
-        taken = [heapq.heappop(heap)[2] for _ in range(min(BATCH, len(heap)))]
-        for child in _children(search, taken):
+        worst = [heapq.heappop(heap)[2] for _ in range(min(BATCH, len(heap)))]
+        for child in _children(search, worst):
             heapq.heappush(heap, (-child.bound, count, child))
             count += 1
     search.open = [leaf for _, _, leaf in heap]
@@ -183,12 +183,12 @@ def _children(search: Search, leaves: list[Open]) -> list[Open]:
     for leaf, split_found in zip(leaves, splits, strict=True):
         tree = search.trees[leaf.tree]
         cut = _at_middle_corner(tree.case, leaf.path) if split_found.layer == CORNERS else split_found
-        left = len(tree.splits)
-        tree.splits[leaf.node] = (cut.layer, cut.element, cut.threshold, left, left + 1)
+        first_child = len(tree.splits)
+        tree.splits[leaf.node] = (cut.layer, cut.element, cut.threshold, first_child, first_child + 1)
         tree.splits += [(0, 0, 0, -1, -1)] * 2
         for side in (False, True):
             paths.append((*leaf.path, (cut, side)))
-            owners.append((leaf.tree, left + side))
+            owners.append((leaf.tree, first_child + side))
             starts.append(_with_corners(leaf.bounded, tree.case, paths[-1]) if cut.layer == CORNERS else leaf.bounded)
     ranges = under(setting, paths)
     for row in np.flatnonzero(ranges.empty):
@@ -198,13 +198,15 @@ def _children(search: Search, leaves: list[Open]) -> list[Open]:
         return []
     relaxed = relax(setting.network, ranges.rows(rows), setting.needed)
     bounded = improve(relaxed, _stacked([starts[row] for row in rows]), CHILD_ITERATIONS, (0.05, 0.003))
-    alive = _close(search, relaxed, bounded, np.array([owners[row][0] for row in rows]), [owners[row][1] for row in rows])
+    alive = _close(
+        search, relaxed, bounded, np.array([owners[row][0] for row in rows]), [owners[row][1] for row in rows]
+    )
     if len(alive):
         search.replay(np.concatenate([bounded.corner[alive], np.rint(bounded.mean[INPUT][alive])]))
     return [Open(*owners[rows[at]], paths[rows[at]], bounded.take(np.array([at]))) for at in alive]
 
 
-def _values(case: Case, path: Sequence[tuple[Split, bool]]) -> tuple[int, int]:
+def _values(case: ViolationCase, path: Sequence[tuple[Split, bool]]) -> tuple[int, int]:
     """First and last value whose corners a path leaves."""
     first, last = case.first, case.last
     for cut, above in path:
@@ -213,13 +215,13 @@ def _values(case: Case, path: Sequence[tuple[Split, bool]]) -> tuple[int, int]:
     return first, last
 
 
-def _at_middle_corner(case: Case, path: Sequence[tuple[Split, bool]]) -> Split:
+def _at_middle_corner(case: ViolationCase, path: Sequence[tuple[Split, bool]]) -> Split:
     first, last = _values(case, path)
     values = case.values[(case.values >= first) & (case.values <= last)]
     return Split(CORNERS, 0, int(values[len(values) // 2]))
 
 
-def _with_corners(bounded: Bounded, case: Case, path: Sequence[tuple[Split, bool]]) -> Bounded:
+def _with_corners(bounded: Bounded, case: ViolationCase, path: Sequence[tuple[Split, bool]]) -> Bounded:
     floor, ceiling = corners_between(case, *_values(case, path))
     ends = {"floor": floor[None].astype(np.float64), "ceiling": ceiling[None].astype(np.float64)}
     return replace(bounded, objectives=replace(bounded.objectives, **ends))
@@ -234,10 +236,7 @@ def under(setting: Setting, paths: Sequence[tuple[tuple[Split, bool], ...]]) -> 
         for cut, above in path:
             if cut.layer == CORNERS:
                 continue
-            if cut.layer == INPUT:
-                ends = box
-            else:
-                ends = limits.setdefault(cut.layer, _wide(setting.network, cut.layer, rows))
+            ends = box if cut.layer == INPUT else limits.setdefault(cut.layer, _wide(setting.network, cut.layer, rows))
             if above:
                 ends[0][row, cut.element] = max(ends[0][row, cut.element], cut.threshold)
             else:
@@ -254,16 +253,14 @@ def _accumulators(network: Network, at: int) -> int:
     return network.sizes[network.layers[at].output]
 
 
-def _close(
-    search: Search, relaxed: Relaxed, bounded: Bounded, trees: Ints, nodes: Sequence[int] | None = None
-) -> Ints:
+def _close(search: Search, relaxed: Relaxed, bounded: Bounded, trees: Ints, nodes: Sequence[int] | None = None) -> Ints:
     """Record rows whose exact integer bound is negative; return the others."""
     hopeful = np.flatnonzero(bounded.bound < 0)
     if not len(hopeful):
         return np.arange(len(bounded.bound))
     closed = np.zeros(len(bounded.bound), bool)
-    chosen = bounded.take(hopeful)
-    proof = exact(_taken(relaxed, hopeful), chosen, BITS)
+    hopes = bounded.take(hopeful)
+    proof = exact(_selected_rows(relaxed, hopeful), hopes, BITS)
     for at, row in enumerate(hopeful):
         if proof.bound[at] < 0:
             closed[row] = True
@@ -275,10 +272,10 @@ def _close(
 def leaf_of(proof: Proved, row: int) -> Leaf:
     """One row of exact multipliers."""
     mus = {layer: mu[row].astype(np.int64) for layer, mu in proof.multipliers.items()}
-    return Leaf(int(proof.lam[row]), int(proof.rest[row]), mus, int(proof.bound[row]), proof.bits)
+    return Leaf(int(proof.up_weight[row]), int(proof.down_weight[row]), mus, int(proof.bound[row]), proof.bits)
 
 
-def _taken(relaxed: Relaxed, rows: Ints) -> Relaxed:
+def _selected_rows(relaxed: Relaxed, rows: Ints) -> Relaxed:
     """The chosen rows, where the set has a row for each; itself where one serves all."""
     if len(relaxed.ranges.empty) == 1:
         return relaxed
@@ -310,7 +307,7 @@ def _stacked(rows: Sequence[Bounded]) -> Bounded:
         ceiling=corners("ceiling"),
         free=joined("free").astype(bool),
         share=joined("share"),
-        both=first.objectives.both,
+        tied=first.objectives.tied,
     )
     mus = {at: np.concatenate([row.multipliers[at] for row in rows]) for at in first.multipliers}
     bound, corner = (np.concatenate([getattr(row, name) for row in rows]) for name in ("bound", "corner"))

@@ -38,7 +38,7 @@ class Robustness:
         witness: an input of the set, one sample's shape; None unless refuted.
         witness_label: what the network says there.
         open: cases left, greatest bound first.
-        stage: what decided: "ranges", "bound", "attack", "tree", "enumeration", "milp"; or "limit".
+        stage: what decided: "ranges", "bound", "attack", "tree", "enumeration"; or "limit".
         nodes: splits.
         seconds: of the search, without checking.
         certificate: None while undecided.

@@ -22,18 +22,18 @@ class Geometry:
     dilation: tuple[int, int] = (1, 1)
 
 
-def axis_positions(size: int, kernel: int, step: int, before: int, after: int, dilation: int) -> Index:
-    """(windows, kernel): the row (or column) under each tap of each window, ``OUTSIDE`` where it is padding."""
-    count = (size + before + after - (kernel - 1) * dilation - 1) // step + 1
-    places = np.arange(count)[:, None] * step - before + np.arange(kernel)[None, :] * dilation
+def axis_positions(size: int, windows: Geometry, axis: int) -> Index:
+    """(windows, kernel): the row (axis 0) or column (1) under each tap of each window, ``OUTSIDE`` where padded."""
+    kernel, step, spacing = windows.kernel[axis], windows.stride[axis], windows.dilation[axis]
+    before, after = windows.padding[2 * axis : 2 * axis + 2]
+    count = (size + before + after - (kernel - 1) * spacing - 1) // step + 1
+    places = np.arange(count)[:, None] * step - before + np.arange(kernel)[None, :] * spacing
     return np.where((places >= 0) & (places < size), places, OUTSIDE)
 
 
 def positions(size: tuple[int, int], windows: Geometry) -> Index:
     """(OH * OW, KH * KW): the flat position row * W + column under each tap, ``OUTSIDE`` where it is padding."""
-    top, bottom, left, right = windows.padding
-    rows = axis_positions(size[0], windows.kernel[0], windows.stride[0], top, bottom, windows.dilation[0])
-    columns = axis_positions(size[1], windows.kernel[1], windows.stride[1], left, right, windows.dilation[1])
+    rows, columns = (axis_positions(size[axis], windows, axis) for axis in (0, 1))
     flat = rows[:, None, :, None] * size[1] + columns[None, :, None, :]
     outside = (rows[:, None, :, None] < 0) | (columns[None, :, None, :] < 0)
     return np.where(outside, OUTSIDE, flat).reshape(rows.shape[0] * columns.shape[0], -1)

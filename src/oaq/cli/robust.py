@@ -1,0 +1,189 @@
+"""``oaq robust``: whether a network's answer can change inside a set of inputs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.cli import images
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import open_whole
+from oaq.cli.opened import Opened
+from oaq.errors import ConfigError
+from oaq.program.atomic import write_atomically
+from oaq.program.int_program import IntProgram
+from oaq.report.html.robust import render
+from oaq.report.robust import Asked, answer_table, headline
+from oaq.robust import (
+    Options,
+    Region,
+    ball,
+    brightness,
+    contrast,
+    largest_radius,
+    load_certificate,
+    patch,
+    robustness,
+)
+from oaq.robust.certificate import SUFFIX
+from oaq.robust.prove import SECONDS, THOROUGH_SECONDS
+from oaq.runtime.values import to_integers
+from oaq.terminal import say
+from oaq.verify.robustness import verify_certificate
+
+HELP = "prove that no input of a set changes a network's answer, or show one that does"
+DESCRIPTION = """\
+For each input and a set around it: robust (proved for every input of the set,
+with a certificate), refuted (an input of the set that gets another label, run
+by the reference), or undecided (with the bound that was reached). Radii are in
+integer steps of the network's input. --check reads certificates again without
+any search."""
+EXAMPLES = """\
+examples:
+  oaq robust net.oaq --input digits/ --radius 2
+  oaq robust net.oaq --input digit.npy --patch 10:14,10:14 --out certificates/
+  oaq robust net.oaq --input digits/ --largest --lines answers.jsonl
+  oaq robust net.oaq --check certificates/digit-0.robust.oaq
+
+exit code 0: all proved; 1: a counterexample, or a certificate that does not hold; 2: bad input; 3: undecided."""
+ROBUST, REFUTED, UNDECIDED = 0, 1, 3
+MOST_RADIUS = 255
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE --input --radius ... or FILE --check."""
+    parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
+    parser.add_argument("--input", type=Path, metavar="PATH", help="a photo, .npy, .npz, or a folder of them")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N files of --input")
+    sets = parser.add_argument_group("the set around each input (one of them)")
+    sets.add_argument("--radius", type=int, metavar="N", help="every element may move by N steps")
+    sets.add_argument(
+        "--patch", type=_patch, metavar="R0:R1,C0:C1", help="any values inside a rectangle (--radius limits)"
+    )
+    sets.add_argument("--brightness", type=int, metavar="N", help="all elements together by -N to N steps")
+    sets.add_argument(
+        "--contrast", type=_percents, metavar="P,P,...", help="distance from zero times these percentages"
+    )
+    sets.add_argument("--largest", action="store_true", help="bisect: the largest radius that is proved")
+    parser.add_argument("--on", choices=("outputs", "sums"), default="outputs", help="compare u8 outputs or last sums")
+    parser.add_argument("--seconds", type=float, metavar="S", help=f"per set (default {SECONDS:g})")
+    parser.add_argument("--thorough", action="store_true", help=f"{THOROUGH_SECONDS:g} seconds per set")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"write certificates, INPUT-SAMPLE{SUFFIX}")
+    parser.add_argument("--lines", type=Path, metavar="FILE.jsonl", help="write one JSON line per set")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="also write a self-contained page")
+    parser.add_argument("--check", type=Path, nargs="+", metavar="CERT", help="check certificates instead")
+    images.add_arguments(parser)
+
+
+def call(arguments: argparse.Namespace) -> int:
+    """Ask, print, write; or check."""
+    opened = open_whole(arguments.file)
+    if arguments.check:
+        return _check(opened.program, arguments.check, arguments.json)
+    _require_question(arguments)
+    questions = list(say.track(_questions(opened, arguments), "robust"))
+    if arguments.lines is not None:
+        write_atomically(arguments.lines, [(json.dumps(_line(question)) + "\n").encode() for question in questions])
+    if arguments.html is not None:
+        write_atomically(arguments.html, [render(opened.program.name, questions).encode()])
+    if arguments.json:
+        say.document({"file": str(arguments.file), "sets": [_line(question) for question in questions]})
+    else:
+        say.tables([answer_table(questions)])
+        say.words(headline(questions))
+    states = {question.answer.state for question in questions}
+    return REFUTED if "refuted" in states else UNDECIDED if "undecided" in states else ROBUST
+
+
+def _require_question(arguments: argparse.Namespace) -> None:
+    if arguments.input is None:
+        raise ConfigError("nothing to ask about: give --input PATH and a set, such as --radius 2; or --check CERT")
+    names = ("patch", "brightness", "contrast")
+    sets_chosen = [name for name in names if getattr(arguments, name) is not None] + ["largest"] * arguments.largest
+    if len(sets_chosen) > 1 or (not sets_chosen and arguments.radius is None):
+        raise ConfigError(
+            f"one set at a time: --radius, --patch, --brightness, --contrast or --largest, not {sets_chosen}"
+        )
+    if arguments.seconds is not None and not arguments.seconds > 0:
+        raise ConfigError(f"--seconds {arguments.seconds}: a search takes more than 0 seconds")
+
+
+def _questions(opened: Opened, arguments: argparse.Namespace) -> Iterator[Asked]:
+    options = _options(arguments)
+    program = opened.program
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    for path, batch in opened.batches(arguments.input, arguments, arguments.limit):
+        for at, x in enumerate(to_integers(program, batch)[0]):
+            name = path.name if len(batch) == 1 else f"{path.name}:{at}"
+            question = _ask(program, x, (name, arguments, options))
+            if arguments.out is not None and question.answer.certificate is not None:
+                question.answer.certificate.save(arguments.out / f"{path.stem}-{at}{SUFFIX}")
+            yield question
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    seconds = arguments.seconds or (THOROUGH_SECONDS if arguments.thorough else SECONDS)
+    return Options(seconds=seconds, sums=arguments.on == "sums")
+
+
+def _ask(program: IntProgram, x: NDArray[np.uint8], context: tuple[str, argparse.Namespace, Options]) -> Asked:
+    name, arguments, options = context
+    if arguments.largest:
+        largest = largest_radius(program, x, arguments.radius or MOST_RADIUS, options)
+        answer = largest.proof if largest.obstacle is None else largest.obstacle
+        return Asked(name, f"radius {largest.proved} proved, {largest.unproved or 'none'} not", answer, largest.proved)
+    region, words = _region(program, x, arguments)
+    return Asked(name, words, robustness(program, x, region, options))
+
+
+def _region(program: IntProgram, x: NDArray[np.uint8], arguments: argparse.Namespace) -> tuple[Region, str]:
+    if arguments.patch is not None:
+        rows, columns = arguments.patch
+        radius = MOST_RADIUS if arguments.radius is None else arguments.radius
+        return patch(program, x, rows, columns, radius), f"patch rows {rows}, columns {columns}, radius {radius}"
+    if arguments.brightness is not None:
+        return brightness(program, x, arguments.brightness), f"brightness {arguments.brightness}"
+    if arguments.contrast is not None:
+        return contrast(program, x, arguments.contrast), f"contrast {arguments.contrast} %"
+    return ball(program, x, arguments.radius), f"radius {arguments.radius}"
+
+
+def _line(question: Asked) -> dict[str, object]:
+    radius = {} if question.radius is None else {"largest_proved": question.radius}
+    return {"input": question.name, "set": question.region, **radius, **question.answer.to_json()}
+
+
+def _check(program: IntProgram, paths: Sequence[Path], as_json: bool) -> int:
+    results = []
+    for path in paths:
+        certificate = load_certificate(path)
+        verdict = verify_certificate(program, certificate.header, certificate.arrays)
+        tier = str(certificate.header.get("tier"))
+        results.append(
+            {"certificate": str(path), "holds": verdict.safe, "tier": tier, "set": certificate.header["set"]}
+        )
+        results[-1]["findings"] = [str(finding) for finding in verdict.findings]
+        if not as_json:
+            say.words(f"{path}: {f'holds: {tier}' if verdict.safe else 'does NOT hold: ' + results[-1]['findings'][0]}")
+    if as_json:
+        say.document({"certificates": results})
+    fine = all(result["holds"] and result["tier"] == "proved" for result in results)
+    return ROBUST if fine else REFUTED
+
+
+def _patch(text: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    rows, _, columns = text.partition(",")
+    first, last = (tuple(int(end) for end in axis.split(":")) for axis in (rows, columns))
+    if len(first) != 2 or len(last) != 2:
+        raise ValueError(text)
+    return (first[0], first[1]), (last[0], last[1])
+
+
+def _percents(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]

@@ -1,0 +1,27 @@
+"""Ask the independent checker about a certificate of robustness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from oaq.checker.robust import check_robustness
+from oaq.checker.verdict import Verdict
+from oaq.program.int_program import IntProgram
+from oaq.program.plain import to_plain
+
+
+def verify_certificate(program: IntProgram, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Verdict:
+    """Derive a certificate again from the program: set, label, ranges, cases, every leaf; no solver.
+
+    Args:
+        program: which it is about.
+        header: of the certificate.
+        arrays: likewise.
+
+    Raises:
+        FormatError: the data is not a certificate.
+    """
+    return check_robustness(*to_plain(program), header, arrays)

@@ -1,0 +1,45 @@
+"""Small programs for the tests of ``oaq.robust``."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize, Semantics
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+
+
+def perceptron(
+    seed: int = 0,
+    sizes: tuple[int, ...] = (6, 8, 5),
+    semantics: Semantics = "fixed_point",
+    reach: IntRange | None = None,
+) -> IntProgram:
+    """Linear layers of random weights whose results use most of their range."""
+    rng = np.random.default_rng(seed)
+    ends = reach or IntRange(0, 255)
+    tensors = {"x": TensorSpec("x", (sizes[0],), Affine(0.01, 0))}
+    nodes, before = [], "x"
+    for at, (inputs, outputs) in enumerate(pairwise(sizes)):
+        weight = rng.integers(-40, 41, (outputs, inputs)).astype(np.int8)
+        bias = rng.integers(-2000, 2000, outputs).astype(np.int32)
+        ratio = np.full(outputs, 1 / (20 * inputs**0.5), np.float32)
+        zero = ends.lo if at < len(sizes) - 2 else (ends.lo + ends.hi) // 2
+        name = f"y{at}"
+        tensors[name] = TensorSpec(name, (outputs,), Affine(0.01, zero), ends)
+        nodes.append(
+            Node(f"fc{at}", ops.Linear(weight, bias, Requantize.from_scales(ratio, semantics)), (before,), name)
+        )
+        before = name
+    return IntProgram("perceptron", ("x",), (before,), tensors, tuple(nodes), semantics)
+
+
+def centre(program: IntProgram, seed: int = 0) -> NDArray[np.uint8]:
+    """A random input."""
+    spec = program.tensors[program.inputs[0]]
+    return np.random.default_rng(seed).integers(20, 236, spec.shape).astype(np.uint8)
