@@ -28,7 +28,7 @@ class Spans:
         """Layers up to and including ``last``."""
         self.tensors: list[Box] = [box]
         self.accumulators: dict[int, Box] = {}
-        self.empty: NDArray[np.bool_] = (box[0] > box[1]).any(axis=1)
+        self.empty: NDArray[np.bool_] = np.asarray((box[0] > box[1]).any(axis=1))
         for at, layer in enumerate(network.layers[: last + 1]):
             operands = [self.tensors[tensor] for tensor in layer.inputs]
             if isinstance(layer, Summing | Reading):

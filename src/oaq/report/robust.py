@@ -40,7 +40,9 @@ def answer_table(questions: Sequence[Asked]) -> Table:
         )
         for question in questions
     )
-    return Table("Every input of each set", ("input", "set", "state", "label", "how", "seconds"), rows, right=(3, 5))
+    return Table(
+        "Every input of each set", ("input", "set", "state", "label", "how", "seconds"), rows, right=frozenset({3, 5})
+    )
 
 
 def sentence(answer: Robustness) -> str:

@@ -168,7 +168,7 @@ def sealed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Cer
     return Certificate({**header, "sha256": state.hexdigest()}, arrays)
 
 
-def _narrow(values: NDArray[np.int64]) -> NDArray[Any]:
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     """int32 where that holds them."""
     fits = not values.size or int(np.abs(values).max()) < 1 << 31
     return values.astype(np.int32 if fits else np.int64)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.robust.windows import Geometry, Index
 
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 DENSE_ENTRIES = 1 << 21
 """A map of at most this many entries is a matrix: 16 MiB."""
 

@@ -128,9 +128,8 @@ def _summed(
             bias, classes = op.bias.astype(np.float64), np.arange(size)
         case ops.Conv2d():
             linear = _convolution(op, x)
-            bias, classes = (
-                np.tile(row, size // y.channels) for row in (op.bias.astype(np.float64), np.arange(y.channels))
-            )
+            bias = np.tile(op.bias.astype(np.float64), size // y.channels)
+            classes = np.tile(np.arange(y.channels), size // y.channels)
         case ops.GlobalAvgPool():
             index = np.arange(flat_size(x.shape)).reshape(-1, x.channels).T
             linear = compact(Gathered(index, np.ones(index.shape), flat_size(x.shape)))

@@ -111,7 +111,7 @@ class Law:
             for rows, spec in zip(operands, specs, strict=True)
         ]
         values, _ = compute(self.node, images, specs, y)
-        return values.reshape(len(values), -1).astype(np.int64) - y.affine.zero_point
+        return values.reshape(len(values), flat_size(y.shape)).astype(np.int64) - y.affine.zero_point
 
 
 @dataclass(frozen=True, eq=False)

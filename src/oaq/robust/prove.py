@@ -21,7 +21,7 @@ from oaq.robust.certificate import Certificate, RangeClaim
 from oaq.robust.lower import lower
 from oaq.robust.narrow import narrowed
 from oaq.robust.network import Network, elements
-from oaq.robust.ranges import Limits, Range, intervals
+from oaq.robust.ranges import Limits, Range, Ranges, intervals
 from oaq.robust.region import Region, ball
 from oaq.robust.tree import Search, Setting
 from oaq.robust.verdict import OpenCase, Robustness
@@ -165,26 +165,28 @@ def _search(query: Query, box: Range, deadline: float) -> tuple[Search, list[Ran
     needed = network.needed(network.outputs)
     limits: Limits = {}
     claims: list[RangeClaim] = []
-    for narrow in (False, True):
-        if narrow:
-            limits, claims = narrowed(network, box, needed, pairs[0].up[0], deadline)
-            if not claims:
-                break
-        setting = Setting(network, box, limits, pairs, needed)
-        ranges = intervals(network, box, limits, needed)
-        cases = [case for pair in pairs for case in cases_of(network, ranges, pair)]
-        search = tree.root(setting, ranges, cases)
-        if not search.open:
-            return search, claims, "bound" if cases else "ranges"
-        if not narrow:
-            search.witness = attack(network, box, pairs, ATTACK_STEPS)
-            if search.witness is not None:
-                return search, claims, "attack"
+    search, ranges = _root(network, box, limits, pairs)
+    if not search.open:
+        return search, claims, "bound" if search.trees else "ranges"
+    search.witness = attack(network, box, pairs, ATTACK_STEPS)
+    if search.witness is not None:
+        return search, claims, "attack"
+    limits, claims = narrowed(network, box, needed, pairs[0].up[0], deadline)
+    if claims:
+        search, ranges = _root(network, box, limits, pairs)
     tree.refine(search, ranges, deadline)
     if search.is_closed or search.witness is not None:
         return search, claims, "bound"
     tree.split(search, deadline, query.options.nodes)
     return search, claims, "tree"
+
+
+def _root(network: Network, box: Range, limits: Limits, pairs: Sequence[Pair]) -> tuple[Search, Ranges]:
+    """What the first multipliers close, and the ranges it rests on."""
+    needed = network.needed(network.outputs)
+    ranges = intervals(network, box, limits, needed)
+    cases = [case for pair in pairs for case in cases_of(network, ranges, pair)]
+    return tree.root(Setting(network, box, limits, pairs, needed), ranges, cases), ranges
 
 
 def _refute(query: Query, witness: NDArray[np.uint8], stage: str, nodes: int) -> Robustness:

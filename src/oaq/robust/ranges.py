@@ -52,7 +52,7 @@ def intervals(
         needed: layers to compute; None for all. Others keep no range.
     """
     limits = limits or {}
-    empty = (box[0] > box[1]).any(axis=1)
+    empty: NDArray[np.bool_] = np.asarray((box[0] > box[1]).any(axis=1))
     tensors: list[Range] = [_proper(box)]
     accumulators: list[Range | None] = []
     for at, layer in enumerate(network.layers):

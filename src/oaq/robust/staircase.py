@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 
 Ints = NDArray[np.int64]
-Reals = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 FAR = 1 << 45
 """Magnitude of a threshold that no accumulator reaches; beyond any sum here, exact in float64."""
 REACH = 1 << 31

@@ -123,6 +123,8 @@ class Search:
         """Keep the first corner that violates a pair."""
         network = self.setting.network
         x = corners.astype(np.int64)
+        if not len(x):
+            return
         hit = violated(network, trace(network, x), self.setting.pairs)
         if (hit >= 0).any():
             self.witness = x[int(np.argmax(hit >= 0))][None]
@@ -179,7 +181,8 @@ def _children(search: Search, leaves: list[Open]) -> list[Open]:
     relaxed = relax(setting.network, under(setting, [leaf.path for leaf in leaves]), setting.needed)
     splits = choose(relaxed, _stacked([leaf.bounded for leaf in leaves]))
     search.nodes += len(leaves)
-    paths, owners, starts = [], [], []
+    paths, starts = [], []
+    owners: list[tuple[int, int]] = []
     for leaf, split_found in zip(leaves, splits, strict=True):
         tree = search.trees[leaf.tree]
         cut = _at_middle_corner(tree.case, leaf.path) if split_found.layer == CORNERS else split_found
@@ -203,7 +206,10 @@ def _children(search: Search, leaves: list[Open]) -> list[Open]:
     )
     if len(alive):
         search.replay(np.concatenate([bounded.corner[alive], np.rint(bounded.mean[INPUT][alive])]))
-    return [Open(*owners[rows[at]], paths[rows[at]], bounded.take(np.array([at]))) for at in alive]
+    return [
+        Open(owners[int(rows[at])][0], owners[int(rows[at])][1], paths[int(rows[at])], bounded.take(np.array([at])))
+        for at in alive
+    ]
 
 
 def _values(case: ViolationCase, path: Sequence[tuple[Split, bool]]) -> tuple[int, int]:
@@ -264,7 +270,7 @@ def _close(search: Search, relaxed: Relaxed, bounded: Bounded, trees: Ints, node
     for at, row in enumerate(hopeful):
         if proof.bound[at] < 0:
             closed[row] = True
-            node = 0 if nodes is None else nodes[row]
+            node = 0 if nodes is None else nodes[int(row)]
             search.trees[int(trees[row])].leaves[node] = leaf_of(proof, at)
     return np.flatnonzero(~closed)
 

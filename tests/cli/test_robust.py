@@ -1,0 +1,110 @@
+"""``oaq robust``: sets, exit codes, certificates, pages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oaq.program.files import save
+from oaq.robust import Options, largest_radius
+from tests.robust.networks import centre, perceptron
+
+PROGRAM = perceptron(2)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    save(PROGRAM, tmp_path / "net.oaq")
+    folder = tmp_path / "digits"
+    folder.mkdir()
+    for seed in range(3):
+        np.save(
+            folder / f"digit{seed}.npy", PROGRAM.tensors["x"].affine.scale * centre(PROGRAM, seed).astype(np.float32)
+        )
+    return tmp_path / "net.oaq"
+
+
+def test_a_proved_set_is_exit_code_0_and_its_certificate_can_be_checked(oaq, net: Path, tmp_path: Path) -> None:
+    code, out, err = oaq(
+        "robust", net, "--input", tmp_path / "digits", "--radius", 0, "--out", tmp_path / "certificates"
+    )
+    assert (code, err) == (0, "")
+    assert "3 sets: 3 robust, 0 refuted, 0 undecided" in out
+    proofs = sorted((tmp_path / "certificates").iterdir())
+    assert [path.name for path in proofs] == [f"digit{seed}-0.robust.oaq" for seed in range(3)]
+    code, out, err = oaq("robust", net, "--check", *proofs)
+    assert (code, err) == (0, "")
+    assert out.count("holds: proved") == 3
+
+
+def test_a_counterexample_is_exit_code_1(oaq, net: Path, tmp_path: Path) -> None:
+    lines, page = tmp_path / "answers.jsonl", tmp_path / "page.html"
+    arguments = ("--radius", 200, "--lines", lines, "--html", page, "--out", tmp_path / "out")
+    code, out, _ = oaq("robust", net, "--input", tmp_path / "digits", *arguments)
+    assert code == 1
+    assert "an input of the set is called" in out
+    answers = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [answer["input"] for answer in answers] == ["digit0.npy", "digit1.npy", "digit2.npy"]
+    assert "refuted" in {answer["state"] for answer in answers}
+    assert "<td>refuted</td>" in page.read_text()
+    refutation = next(path for path in sorted((tmp_path / "out").iterdir()) if b"refuted" in path.read_bytes())
+    code, out, _ = oaq("robust", net, "--check", refutation)
+    assert code == 1
+    assert "holds: refuted" in out
+
+
+def test_a_limit_is_exit_code_3(oaq, tmp_path: Path) -> None:
+    hard = perceptron(0, (24, 24, 16, 10))
+    save(hard, tmp_path / "hard.oaq")
+    np.save(tmp_path / "x.npy", 0.01 * centre(hard, 1).astype(np.float32))
+    code, out, _ = oaq(
+        "robust", tmp_path / "hard.oaq", "--input", tmp_path / "x.npy", "--radius", 1, "--seconds", 0.01, "--json"
+    )
+    assert code == 3
+    answer = json.loads(out)["sets"][0]
+    assert answer["state"] == "undecided"
+    assert answer["open"][0]["bound"] >= 0
+
+
+def test_other_sets_and_the_largest_radius(oaq, net: Path, tmp_path: Path) -> None:
+    x = tmp_path / "digits" / "digit2.npy"
+    assert oaq("robust", net, "--input", x, "--brightness", 3)[0] in (0, 1)
+    assert oaq("robust", net, "--input", x, "--contrast", "90,110", "--on", "sums")[0] in (0, 1)
+    code, out, _ = oaq("robust", net, "--input", x, "--largest", "--json")
+    answer = json.loads(out)["sets"][0]
+    assert answer["largest_proved"] == largest_radius(PROGRAM, centre(PROGRAM, 2), options=Options()).proved
+    assert code == (1 if answer["state"] == "refuted" else 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "nothing to ask about"),
+        (("--input", "digits"), "one set at a time"),
+        (("--input", "digits", "--brightness", 1, "--largest"), "one set at a time"),
+        (("--input", "digits", "--patch", "0:1,0:1"), "not a rectangle"),
+        (("--input", "digits", "--radius", "-1"), "a distance is at least 0"),
+        (("--input", "digits", "--radius", 1, "--seconds", 0), "more than 0 seconds"),
+        (("--check", "net.oaq"), "not a certificate of robustness"),
+        (("--input", "nowhere", "--radius", 1), "no such file"),
+    ],
+)
+def test_bad_input_is_exit_code_2(oaq, net: Path, arguments, sentence: str, monkeypatch) -> None:
+    monkeypatch.chdir(net.parent)
+    code, _, err = oaq("robust", net, *arguments)
+    assert code == 2
+    assert sentence in err
+
+
+def test_a_changed_certificate_is_exit_code_1(oaq, net: Path, tmp_path: Path) -> None:
+    oaq("robust", net, "--input", tmp_path / "digits" / "digit2.npy", "--radius", 1, "--out", tmp_path)
+    path = tmp_path / "digit2-0.robust.oaq"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    code, out, _ = oaq("robust", net, "--check", path)
+    assert code == 1
+    assert "does NOT hold" in out
