@@ -110,7 +110,7 @@ def child(programs: int, *, slack: bool) -> tuple[int, tuple[int, ...], str]:
 
 def main() -> int:
     """1 if there is a race."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="look for data races of native code")
     parser.add_argument("--programs", type=int, default=0, help="how many to draw; 120, and a result file, if none")
     parser.add_argument("--without-slack", action="store_true", help="lay tensors side by side")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
