@@ -189,7 +189,7 @@ def cut(draws: Draws, draft: Draft, x: str) -> str | None:
 KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
     {
         "Conv2d": (conv2d, 8),
-        "Depthwise": (depthwise, 6),
+        "Depthwise": (depthwise, 9),
         "Linear": (linear, 3),
         "Add": (add, 3),
         "Mul": (mul, 2),

@@ -50,12 +50,28 @@ def judged(header: Plain, arrays: Mapping[str, NDArray[Any]], message: str) -> J
     return "no input of one window does"
 
 
-def _partial_sums(step: Step, weight: Ints) -> list[tuple[int, int]]:
-    """Least and most partial sum of every window, the image free inside its range."""
-    lo, hi = step.inputs[0]["range"]
+def may_leave(header: Plain, arrays: Mapping[str, NDArray[Any]], name: str, shift: int) -> bool:
+    """A 32-bit sum of some output of a node can leave 32 bits where operands are u8 - shift.
+
+    Operands are free inside the range that the input tensor declares, which holds whatever is proved of it.
+    """
+    step = next(step for step in steps_of(header, arrays) if step.node["name"] == name)
+    for weight, bias in zip(step.arrays["weight"].astype(np.int64), step.arrays["bias"].tolist(), strict=True):
+        folded = bias - (step.inputs[0]["zero_point"] - shift) * int(weight.sum())
+        for least, most in _partial_sums(step, weight, shift):
+            if any(start + least < S32[0] or start + most > S32[1] for start in (0, folded)):
+                return True
+        if not S32[0] <= folded <= S32[1]:
+            return True
+    return False
+
+
+def _partial_sums(step: Step, weight: Ints, shift: int = 0) -> list[tuple[int, int]]:
+    """Least and most partial sum of every window, the image free inside its range, operands less ``shift``."""
+    lo, hi = (end - shift for end in step.inputs[0]["range"])
     if step.node["op"] == "Linear":
         return [_extremes(weight, lo, hi)]
-    zero, size = step.inputs[0]["zero_point"], step.inputs[0]["shape"]
+    zero, size = step.inputs[0]["zero_point"] - shift, step.inputs[0]["shape"]
     rows, columns = window_axes(step.node, (weight.shape[0], weight.shape[1]), (size[0], size[1]))
     extremes = []
     for row in np.unique(rows.inside, axis=0):

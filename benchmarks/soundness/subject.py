@@ -15,9 +15,9 @@ from benchmarks.soundness.draw import Drawn, draw
 from benchmarks.soundness.inputs import draw_inputs
 from benchmarks.soundness.laws import Ints, Step, loaded
 from benchmarks.soundness.oracle import Truth
-from benchmarks.soundness.refusals import judged, kind_of, lawless
+from benchmarks.soundness.refusals import judged, kind_of, lawless, may_leave
 from benchmarks.soundness.registers import PlainSchedule, broken_rules
-from oaq.errors import AccumulatorOverflow, OaqError
+from oaq.errors import AccumulatorOverflow, NoKernel, OaqError
 from oaq.kernels.plan import NodePlan, Plan, plan
 from oaq.kernels.table import KernelRow, cpu_isas, native_rows
 from oaq.overflow.analyze import analyze
@@ -176,6 +176,9 @@ def _executed(
         try:
             planned = plan(program, isa or isas[-1], rows or None, proof, costs="shipped")
             session = Session(planned, threads)
+        except NoKernel as error:
+            yield from _refused_rows(sample, rows, str(error), counts)
+            continue
         except OaqError as error:
             yield f"{executor_name}: not planned or not opened: {error}"
             continue
@@ -184,6 +187,18 @@ def _executed(
         results = session.run_integers(tuple(inputs[name] for name in program.inputs))
         yield from _outputs(program, results, truth, executor_name, counts)
         yield from _schedules(sample, planned, truth, executor_name, counts)
+
+
+def _refused_rows(sample: Drawn, rows: Sequence[str], message: str, counts: Counter[str]) -> Iterator[str]:
+    """Only rows that subtract from operands may refuse what is proved of raw ones, and only for 32 bits."""
+    node = message.partition(":")[0]
+    shifts = [row.shift for row in native_rows() if row.name in rows and row.shift and row.name in message]
+    if not shifts or "a 32-bit sum can reach" not in message:
+        yield f"{' + '.join(rows)}: not planned: {message}"
+    elif not all(may_leave(sample.header, sample.arrays, node, shift) for shift in shifts):
+        yield f"{' + '.join(rows)}: wrongly refused: {message}"
+    else:
+        counts["forced rows rightly refused: less 128, a sum can leave 32 bits"] += 1
 
 
 @dataclass(frozen=True)
