@@ -94,3 +94,27 @@ def test_a_max_pool_window_without_input_gives_the_least_of_its_tensor(size: tup
         empty += int((run(program, [image]).outputs[0] == lo).any() and lo < 255)
         assert program.outputs == (y,)
     assert empty or lo == 255
+
+
+@pytest.mark.parametrize("shift", [1, 2, 8, 22])
+@pytest.mark.parametrize("zero_point", [0, 100, 255])
+def test_fixed_point_ties_are_rounded_up_for_either_sign(shift: int, zero_point: int) -> None:
+    """Every x times an odd multiple of half a step: each odd difference is an exact tie."""
+    half = 1 << (shift - 1)
+    builder = Builder("ties", semantics="fixed_point")
+    x = builder.input((16, 16, 1), Affine(1.0, 128))
+    rule = Requantize(np.array([half], np.int32), np.array([shift], np.int32))
+    pair = Requantize(np.array([half, 2 * half], np.int32), np.array([shift, shift], np.int32))
+    layer = ops.Conv2d(np.ones((1, 1, 1, 1), np.int8), np.zeros(1, np.int32), rule)
+    for op, inputs in (
+        (layer, [x]),
+        (ops.Add(pair), [x, x]),
+        (ops.Concat(rule), [x]),
+        (ops.GlobalAvgPool(rule), [x]),
+        (ops.AvgPool((1, 1), (1, 1), rule), [x]),
+    ):
+        builder.add(op, inputs, Affine(1.0, zero_point))
+    program = builder.finish()
+    image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    for isa in cpu_isas():
+        compare(plan(program, isa), (image,))

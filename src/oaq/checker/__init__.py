@@ -7,6 +7,7 @@ in its own way, and says what does not hold. It imports numpy, the standard libr
 from __future__ import annotations
 
 from oaq.checker.check import check
+from oaq.checker.execution import check_execution
 from oaq.checker.verdict import Finding, Verdict
 
-__all__ = ["Finding", "Verdict", "check"]
+__all__ = ["Finding", "Verdict", "check", "check_execution"]

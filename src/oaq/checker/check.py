@@ -20,6 +20,18 @@ from oaq.errors import FormatError
 SCHEMA = 1
 KEYS = {"schema", "tier", "program", "assumptions", "tensors", "registers", "nodes", "signature"}
 SUMMING = ("Conv2d", "Linear")
+ASSUMPTIONS = frozenset(
+    {
+        "every integer of a program input lies in the effective range the program declares for it (the session checks)",
+        "operands of a layer may take any values of their proved ranges, independently of each other",
+        "kernels load raw integers, the zero point at padded positions, and add bias - zero_point * sum(weights) in "
+        "s32",
+        "each register behaves as its kernel row declares (exact, wraps, saturates), as the instruction manuals say",
+        "float32 arithmetic is IEEE 754, round to nearest even, and is not contracted to fused multiply-add",
+    }
+)
+"""What this checker takes for granted; a certificate that does not say so, or says more, is another promise."""
+LAYOUTS = ("NCHW", "NHWC")
 
 
 def check(
@@ -67,6 +79,12 @@ def _check(
     assumptions = certificate["assumptions"]
     if not isinstance(assumptions, list) or not all(isinstance(one, str) for one in assumptions):
         raise FormatError("a certificate's assumptions are sentences")
+    if set(assumptions) != ASSUMPTIONS:
+        missing, more = sorted(ASSUMPTIONS - set(assumptions)), sorted(set(assumptions) - ASSUMPTIONS)
+        notes.findings.append(Finding("", f"its assumptions lack {missing[:2]} and add {more[:2]}"))
+    layout = (header.get("metadata") or {}).get("input_layout", "NHWC")
+    if layout not in LAYOUTS:
+        notes.findings.append(Finding("", f"declares input_layout {layout!r:.60}, which is neither NCHW nor NHWC"))
     if certificate["tier"] != "proved":
         notes.findings.append(Finding("", f"its tier is {certificate['tier']!r}, not 'proved'"))
     found = digest(header, arrays)

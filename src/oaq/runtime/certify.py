@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
+from typing import Any
 
-from oaq.checker import Verdict, check
+from oaq.checker import Verdict, check, check_execution
 from oaq.errors import AccumulatorOverflow
 from oaq.kernels.plan import Plan
 from oaq.overflow.certificate import Certificate, certify, register_model, to_parts
+from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
+from oaq.runtime.memory import Arena, plan_memory
 
-_VERDICTS: weakref.WeakKeyDictionary[Plan, Verdict] = weakref.WeakKeyDictionary()
+_VERDICTS: weakref.WeakKeyDictionary[Plan, tuple[Arena, Verdict]] = weakref.WeakKeyDictionary()
 """Plans are immutable, so each is checked once however many sessions it gets."""
 
 
@@ -20,28 +24,63 @@ def certificate_of(plan: Plan) -> Certificate:
     return certify(plan.program, plan.proof, schedules, packed=True)
 
 
-def check_plan(plan: Plan) -> Verdict:
+def execution_of(plan: Plan, arena: Arena) -> dict[str, Any]:
+    """What kernels are handed beside weights, as plain data; see ``checker.check_execution``."""
+    nodes = to_plain(_executed(plan))[0]["nodes"]
+    return {
+        "nodes": [
+            {
+                "node": plain,
+                "x_zero_points": list(planned.x_zero_points),
+                "y_zero_point": planned.y_zero_point,
+                "clamp": [planned.clamp.lo, planned.clamp.hi],
+                "shift": planned.row.shift,
+                "folded_bias": planned.folded_bias,
+            }
+            for plain, planned in zip(nodes, plan.nodes, strict=True)
+        ],
+        "arena": {"size": arena.size, "offsets": dict(arena.offsets), "in_place": sorted(arena.in_place)},
+    }
+
+
+def _executed(plan: Plan) -> IntProgram:
+    """The program of the plan's own nodes: the same object unless they are others."""
+    nodes = tuple(planned.node for planned in plan.nodes)
+    return plan.program if nodes == plan.program.nodes else replace(plan.program, nodes=nodes)
+
+
+def check_plan(plan: Plan, arena: Arena | None = None) -> Verdict:
     """What the checker says of ``plan``; register models are those of the rows that will run.
 
     Args:
         plan: with tier "proved".
+        arena: where its tensors will lie; None is where ``plan_memory`` lays them.
+
+    Raises:
+        ProgramError: the plan's nodes are not those of a program.
     """
-    if plan not in _VERDICTS:
+    arena = arena if arena is not None else plan_memory(plan.program)
+    if plan not in _VERDICTS or _VERDICTS[plan][0] != arena:
         registers = {
             one.row.accumulator.name: register_model(one.row.accumulator)
             for one in plan.nodes
             if one.row.accumulator is not None
         }
         content, claims = to_parts(certificate_of(plan))
-        _VERDICTS[plan] = check(*to_plain(plan.program), content, claims, registers=registers)
-    return _VERDICTS[plan]
+        header, arrays = to_plain(plan.program)
+        verdict = check(header, arrays, content, claims, registers=registers)
+        executed = to_plain(_executed(plan))[1]
+        differences = check_execution(header, arrays, execution_of(plan, arena), executed)
+        _VERDICTS[plan] = arena, replace(verdict, findings=verdict.findings + differences)
+    return _VERDICTS[plan][1]
 
 
-def require_safe(plan: Plan, *, accept_observed: bool = False) -> Verdict | None:
+def require_safe(plan: Plan, arena: Arena | None = None, *, accept_observed: bool = False) -> Verdict | None:
     """Let ``plan`` pass, or refuse it.
 
     Args:
         plan: to be run.
+        arena: where its tensors will lie; None is where ``plan_memory`` lays them.
         accept_observed: let a plan pass whose sums were only observed to fit, unproved.
 
     Returns:
@@ -57,7 +96,7 @@ def require_safe(plan: Plan, *, accept_observed: bool = False) -> Verdict | None
             f"{plan.program.name}: this plan's sums were {plan.tier} to fit, not proved: some input may overflow. "
             "Plan it again for a proof, or ask for it by name: Session(plan, accept_observed=True)"
         )
-    verdict = check_plan(plan)
+    verdict = check_plan(plan, arena)
     if not verdict.safe:
         found = "\n".join(str(finding) for finding in verdict.findings[:5])
         raise AccumulatorOverflow(

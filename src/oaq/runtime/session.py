@@ -94,8 +94,8 @@ class Session:
         self.plan = plan
         self._options = {"accept_observed": accept_observed, "memory_limit": memory_limit}
         self.threads = threads
-        self.verdict = require_safe(plan, accept_observed=accept_observed)
         self.arena = plan_memory(plan.program)
+        self.verdict = require_safe(plan, self.arena, accept_observed=accept_observed)
         self._native = build(plan, self.arena, threads, memory_limit)
         self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
         _SESSIONS.add(self)
