@@ -61,8 +61,8 @@ def _check_operators(
         return [Finding("", f"runs other operators than the program's {len(names)}: {names[:3]}...")]
     differ = sorted(set(arrays) ^ set(executed))
     for key in set(arrays) & set(executed):
-        stated, value = arrays[key], executed[key]
-        if stated is not value and (stated.dtype != value.dtype or not np.array_equal(stated, value)):
+        source, value = arrays[key], executed[key]
+        if source is not value and (source.dtype != value.dtype or not np.array_equal(source, value)):
             differ.append(key)
     return [Finding("", f"runs with another array {key} than the program's") for key in differ[:8]]
 
@@ -137,8 +137,8 @@ def _check_arena(program: Program, arena: Mapping[str, Any], outputs: list[str])
         Finding(name, "is overwritten by another input") for name in program.inputs if name not in lying.intact
     ]
     for node in program.nodes:
-        lost = [name for name in node.inputs if name not in lying.intact]
-        findings += [Finding(node.name, f"reads {name!r}, whose bytes have been overwritten") for name in lost]
+        missing = [name for name in node.inputs if name not in lying.intact]
+        findings += [Finding(node.name, f"reads {name!r}, whose bytes have been overwritten") for name in missing]
         if node.name in in_place:
             in_place.discard(node.name)
             if node.kind != "Reshape" or lying.place(node.output) != lying.place(node.inputs[0]):
@@ -146,8 +146,8 @@ def _check_arena(program: Program, arena: Mapping[str, Any], outputs: list[str])
             lying.rename(node.output)
             continue
         lying.write(node.output)
-        lost = [name for name in node.inputs if name not in lying.intact]
-        findings += [Finding(node.name, f"writes over {name!r} while it reads it") for name in lost]
+        missing = [name for name in node.inputs if name not in lying.intact]
+        findings += [Finding(node.name, f"writes over {name!r} while it reads it") for name in missing]
     findings += [
         Finding(name, "is an output whose bytes are overwritten") for name in outputs if name not in lying.intact
     ]
