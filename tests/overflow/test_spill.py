@@ -229,3 +229,10 @@ def test_minus_128_is_a_weight_like_any_other_and_its_pairs_are_split() -> None:
     assert plan.splits == 1  # -128 * 255 * 2 leaves 16 bits, -128 * 255 = -32640 does not
     assert plan.packed.tolist() == [[[-128, 0, -128, 0]], [[0, 0, 0, -128]]]
     assert plan.bounds.tolist() == [[-32640, 0], [-32640, 0]]
+
+
+def test_the_bound_of_a_schedule_is_the_least_and_the_most_of_its_segments() -> None:
+    weight = np.array([[127] * 8 + [-128] * 8], np.int8)
+    plan = schedule(weight, np.zeros(16, np.int64), np.full(16, 100), AVX2_ACC16, 16)
+    assert plan.bounds.tolist() == [[0, 25400], [-25600, 25400], [-25600, 0]]
+    assert (plan.bound.lo, plan.bound.hi) == (-25600, 25400)

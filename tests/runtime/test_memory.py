@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from oaq.numerics.affine import Affine
 from oaq.program import ops
 from oaq.program.int_program import IntProgram
-from oaq.runtime.memory import ALIGNMENT, SLACK, plan_memory
+from oaq.runtime.memory import ALIGNMENT, SLACK, _best_gap, plan_memory
 from tests.strategies import Builder, conv2d, programs
 
 
@@ -66,3 +66,8 @@ def test_a_chain_of_equal_tensors_needs_two_blocks() -> None:
     for _ in range(6):
         x = builder.add(conv2d(np.random.default_rng(0), (8, 1, 1, 8)), [x])
     assert plan_memory(builder.finish()).size == 2 * (512 + SLACK)
+
+
+def test_of_gaps_that_hold_a_block_the_smallest_is_taken_not_the_first() -> None:
+    taken = [(0, 64), (256, 320), (384, 448)]  # gaps of 192 and 64 bytes
+    assert [_best_gap(taken, size) for size in (64, 128, 192, 256)] == [320, 64, 64, 448]
