@@ -11,6 +11,10 @@ from benchmarks.mutants.edit import Edit
 from benchmarks.mutants.native_edits import native_edits
 from benchmarks.mutants.python_edits import python_edits
 
+NATIVE: Final = tuple(
+    f"tests/native/test_{name}.py" for name in ("steps", "rows", "session", "words", "lines", "weights")
+)
+"""Tests of native code, without those that build it once more."""
 GUARDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (
         "src/oaq/numerics",
@@ -22,11 +26,11 @@ GUARDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("src/oaq/kernels/plan.py", ("tests/kernels", "tests/report", "tests/verify/test_verify.py")),
     ("src/oaq/kernels/packing.py", ("tests/kernels", "tests/runtime")),
     ("src/oaq/runtime", ("tests/runtime", "tests/native/test_session.py", "tests/checker")),
-    ("native/requantize", ("tests/native",)),
-    ("native/steps", ("tests/native",)),
-    ("native/gemm", ("tests/native",)),
-    ("native/depthwise", ("tests/native",)),
-    ("native/conv", ("tests/native",)),
+    ("native/requantize", NATIVE),
+    ("native/steps", NATIVE),
+    ("native/gemm", NATIVE),
+    ("native/depthwise", NATIVE),
+    ("native/conv", NATIVE),
 )
 """Folder or file, and the tests that should notice a defect in it, the most likely first."""
 LEFT_OUT: Final = ("onnx_", "protobuf", "__init__", "generate.py")
