@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save, stamp
+from oaq import operators as ops
 from oaq import reference
 from oaq.errors import Mismatch
 from oaq.kernels.plan import plan
@@ -27,8 +28,8 @@ from oaq.kernels.table import cpu_isas
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.report.latency import pinned, quartiles
 from oaq.runtime import Session
 

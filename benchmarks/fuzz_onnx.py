@@ -30,10 +30,10 @@ import numpy as np
 from benchmarks.file_mutations import mutate, pick
 from benchmarks.harness import Result, save, stamp
 from benchmarks.onnx_files import every, with_function
+from oaq import operators as ops
 from oaq.capture.from_onnx import decode, import_graph
 from oaq.capture.imported import Imported, weight_from_file, weight_to_file
 from oaq.errors import OaqError
-from oaq.program import ops
 from oaq.terminal import say
 
 FILES: Final = 100_000
@@ -105,7 +105,7 @@ def contradiction(imported: Imported) -> str:
         return f"sources of {sorted(imported.sources)} for layers {sorted(layers)}"
     for name, source in imported.sources.items():
         op = layers[name].op
-        assert isinstance(op, ops.Conv2d | ops.Linear)
+        assert isinstance(op, ops.Products)
         if (source.input, source.output) != (layers[name].inputs[0], layers[name].output):
             return f"{name}: reads and writes {layers[name]}, its source says {source.input}, {source.output}"
         stored = weight_to_file(source, op.weight)

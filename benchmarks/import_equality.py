@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from benchmarks.float_onnx import export_float
 from benchmarks.harness import Result, save, stamp
+from oaq import operators as ops
 from oaq.capture.from_onnx import import_quantized
 from oaq.capture.imported import Imported, TensorSource
-from oaq.program import ops
 from oaq.reference import compute
 from oaq.terminal import say
 from recipes.demo import load_data
@@ -124,7 +124,7 @@ def _compare(imported: Imported, got: Mapping[str, Array], seen: Seen, computed_
         if isinstance(node.op, ops.SAME_AFFINE) and is_float_kind(unseen.get(node.inputs[0], "")):
             kind = unseen[node.inputs[0]]
         if node.output in values:
-            sums = isinstance(node.op, ops.Conv2d | ops.Linear)
+            sums = isinstance(node.op, ops.Products)
             if sums and computed_by.get(imported.tensors[node.output].name) == "QuantizeLinear":
                 kind += IN_FLOAT
             seen.add(kind, law, values[node.output])

@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, save, stamp
+from oaq import operators as ops
 from oaq import reference
 from oaq.errors import Mismatch
-from oaq.kernels.packing import layout
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
+from oaq.operators import TensorSpec
 from oaq.overflow.analyze import analyze
 from oaq.overflow.forms import in_form
 from oaq.overflow.spill import schedule
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.report.build import macs
 from oaq.report.latency import pinned, quartiles
 from oaq.runtime import Session
@@ -83,10 +83,10 @@ def held(program: IntProgram, row: KernelRow, run: int | None) -> Plan:
     if not isinstance(node.op, ops.Conv2d) or row.accumulator is None:
         raise TypeError(f"{row.name} sums no products")
     register = row.accumulator if run is None else dataclasses.replace(row.accumulator, max_run=run)
-    laid = layout(node.op)
-    sums = in_form(proof["layer"], laid.weight, row.shift)
+    laid = node.products
+    sums = in_form(proof["layer"], laid.rows, row.shift)
     found = schedule(
-        laid.weight, sums.operands.lo, sums.operands.hi, register, row.tile_n, groups=laid.tile_groups, where=row.name
+        laid.rows, sums.operands.lo, sums.operands.hi, register, row.tile_n, groups=laid.tile_groups, where=row.name
     )
     narrowed = dataclasses.replace(row, accumulator=register)
     planned = NodePlan(node, narrowed, (0,), 128, program.tensors["y"].range, found, sums.folded_bias, sums)
@@ -122,7 +122,7 @@ def points(rows: Iterable[KernelRow], rounds: int, runs: Sequence[int] = RUNS) -
         shape = program.tensors["x"].shape
         x = np.random.default_rng(1).integers(0, 128, (1, *shape)).astype(np.uint8)
         once = row.accumulator.is_exact or row.accumulator.max_run == 1
-        steps = -(-layout(program.nodes[0].op).weight.shape[1] // row.accumulator.step)  # type: ignore[arg-type]
+        steps = -(-program.nodes[0].products.rows.shape[1] // row.accumulator.step)  # type: ignore[arg-type]
         for run in (None,) if once else [length for length in runs if length <= steps]:
             made.append(measure(program, row, run, x, rounds))
     return made

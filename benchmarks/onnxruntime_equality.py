@@ -17,11 +17,12 @@ import numpy as np
 import onnxruntime
 
 from benchmarks.harness import Result, save, stamp
+from oaq import operators as ops
 from oaq.export.onnx_qdq.model import build
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.reference import compute
 
 TRIALS = 60

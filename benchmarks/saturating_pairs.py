@@ -31,14 +31,14 @@ from numpy.typing import NDArray
 
 from benchmarks.child import child
 from benchmarks.harness import Result, save, stamp
+from oaq import operators as ops
 from oaq.doctor.registers import Order, RegisterModel
 from oaq.doctor.sums import is_depthwise, lay
 from oaq.numerics.accumulator import AVX2_ACC32
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
-from oaq.program.shapes import output_shape
+from oaq.operators import TensorSpec, output_shape
+from oaq.program.int_program import IntProgram, Node
 
 Pair = tuple[int, int]
 Run = Callable[[IntProgram], tuple[NDArray[np.floating], str]]
@@ -168,7 +168,7 @@ def meeting(layer: Layer, order: Order) -> set[Pair]:
     """The pairs that share a register of vpmaddubsw if products stand in ``order``."""
     (_, program), *_ = layer.programs()
     op = program.nodes[0].op
-    assert isinstance(op, ops.Conv2d | ops.Linear)
+    assert isinstance(op, ops.Products)
     model = RegisterModel("pairs", AVX2_ACC32, AVX2_ACC32, (order,), "", "")
     groups = np.sort(lay(op, program.tensors["x"], model, order).place.reshape(-1, 2), axis=1)
     return {(int(a), int(b)) for a, b in groups if a >= 0}
@@ -217,7 +217,7 @@ def torch_run(engine: str) -> Run:
 
     def run(program: IntProgram) -> tuple[NDArray[np.floating], str]:
         op = program.nodes[0].op
-        assert isinstance(op, ops.Conv2d | ops.Linear)
+        assert isinstance(op, ops.Products)
         weight = torch.from_numpy(op.weight.transpose(0, 3, 1, 2).copy() if op.weight.ndim == 4 else op.weight.copy())
         if op.weight.ndim == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)

@@ -27,7 +27,6 @@ from benchmarks.busy import Disturbance, Watch
 from benchmarks.harness import Result, save, stamp
 from oaq.data.batches import Batches
 from oaq.program.int_program import IntProgram
-from oaq.program.ops import Conv2d, Linear
 from oaq.report.latency import interleave, pinned, quartiles, turn
 from oaq.terminal import say
 from recipes.data.photos import calibration
@@ -79,11 +78,7 @@ def in_a_process(path: Path) -> dict[str, float]:
 
 def allowed(program: IntProgram) -> int:
     """Bytes a session may add: weights, twice the largest pair of tensors that live at once, 8 MiB."""
-    weights = sum(
-        node.op.weight.size + 4 * node.op.bias.size
-        for node in program.summing_nodes()
-        if isinstance(node.op, Conv2d | Linear)
-    )
+    weights = sum(node.products.weight.size + 4 * node.products.bias.size for node in program.summing_nodes())
     sizes = {name: int(np.prod(spec.shape)) for name, spec in program.tensors.items()}
     pair = max(sum(sizes[name] for name in {*node.inputs, node.output}) for node in program.nodes)
     return weights + 2 * pair + 8 * MIB

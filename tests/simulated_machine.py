@@ -16,12 +16,13 @@ from unittest import mock
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.kernels.table import row_from_native
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import Node
 from oaq.reference import compute, packed_operands, simulate
 from tests.kernels.tables import ENTRIES
 

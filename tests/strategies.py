@@ -16,13 +16,13 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
-from oaq.program.shapes import output_shape
+from oaq.operators import TensorSpec, output_shape
+from oaq.program.int_program import IntProgram, Node
 from tests.weights import WEIGHT_KINDS, random_weight
 
 OPERATORS: tuple[str, ...] = (
@@ -42,7 +42,7 @@ OPERATORS: tuple[str, ...] = (
     "Pad",
     "Slice",
 )
-"""Every operator of ``program.ops``; "Depthwise" is the Conv2d whose groups equal its channels."""
+"""Every operator of ``operators.table``; "Depthwise" is the Conv2d whose groups equal its channels."""
 
 Limits = tuple[int, Sequence[str]]
 """Most channels of a layer, kinds of weights."""
@@ -137,7 +137,7 @@ class Builder:
     ) -> str:
         """Apply ``op``; returns the name of its result. Movement operators keep their input's map and range."""
         specs = [self.tensors[each] for each in inputs]
-        if isinstance(op, ops.SAME_AFFINE):
+        if ops.rules_of(op).same_affine:
             affine, reach = specs[0].affine, specs[0].range
         shape = output_shape(op, [spec.shape for spec in specs])
         output = self._tensor(shape, affine or Affine(0.05, reach.clamp(128)), reach)

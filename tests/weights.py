@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oaq.program.ops import Weights
+from oaq.operators import Weights
 
 NARROW_KINDS = ("uniform", "extreme", "small", "sparse", "positive", "minus-128")
 """Kinds of int8 weights."""

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oaq.checker
+from oaq import operators as ops
 from oaq.checker import Verdict, check
 from oaq.checker.rounding import add, requantize
 from oaq.errors import FormatError, OaqError
@@ -25,7 +26,7 @@ from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import certify, from_parts, to_parts
 from oaq.overflow.spill import Schedule, schedule
-from oaq.program import files, ops
+from oaq.program import files
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from tests.strategies import Builder, conv2d, linear, programs
@@ -38,7 +39,7 @@ def scheduled(program: IntProgram, registers: tuple[Accumulator, ...], tile_n: i
     proof, found = analyze(program), {}
     for node in program.summing_nodes():
         op, x = node.op, proof[node.name].operands
-        assert isinstance(op, ops.Conv2d | ops.Linear)
+        assert isinstance(op, ops.Products)
         depthwise = isinstance(op, ops.Conv2d) and op.is_depthwise()
         groups = op.groups if isinstance(op, ops.Conv2d) and not depthwise else 1
         weight = op.weight.reshape(len(op.weight), -1)

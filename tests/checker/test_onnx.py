@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
+from oaq import operators as ops
 from oaq.checker.onnx_model import OnnxModel, metadata, read
 from oaq.checker.onnx_qdq import arrays_of, float_defined
 from oaq.checker.protobuf import MESSAGES, fields
@@ -20,7 +21,6 @@ from oaq.export.onnx_qdq.model import build
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from tests.strategies import OPERATORS, Builder, conv2d, linear, programs, ratios
@@ -45,7 +45,7 @@ def network() -> IntProgram:
 def stored(program: IntProgram) -> dict[str, np.ndarray]:
     """The arrays a graph has no place for."""
     _, arrays = to_plain(program)
-    sums = [f"nodes/{i}/" for i, node in enumerate(program.nodes) if isinstance(node.op, ops.Conv2d | ops.Linear)]
+    sums = [f"nodes/{i}/" for i, node in enumerate(program.nodes) if isinstance(node.op, ops.Products)]
     return {k: v for k, v in arrays.items() if k.endswith("multiplier") and not k.startswith(tuple(sums))}
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.doctor.diagnose import diagnose, kind, verdict
 from oaq.doctor.registers import REGISTERS, RegisterModel, registers_named
 from oaq.errors import AccumulatorOverflow
@@ -14,8 +15,8 @@ from oaq.numerics.accumulator import pure
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram
 from tests.report import small
 from tests.strategies import Builder, conv2d, linear
 

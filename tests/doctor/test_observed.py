@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq import reference
 from oaq.doctor.diagnose import diagnose
 from oaq.doctor.observed import Observer, true_sums, watches
@@ -15,14 +16,13 @@ from oaq.doctor.sums import laid_out
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from tests.strategies import Builder, conv2d, linear, programs_with_inputs, random_input
 
 NAMES = ("avx2-acc32", "avx2-fbgemm", "avx2-acc16", "neon-acc16", "wasm-relaxed-i7", "14 bits", "12 bits")
 
 
-def one_layer(op: ops.Conv2d | ops.Linear, shape: tuple[int, ...], zero: int = 0) -> IntProgram:
+def one_layer(op: ops.Products, shape: tuple[int, ...], zero: int = 0) -> IntProgram:
     builder = Builder()
     builder.add(op, [builder.input(shape, Affine(0.05, zero))], Affine(0.1, 128), U8, "layer")
     return builder.finish(input_layout="NCHW")
@@ -36,7 +36,7 @@ def test_every_watched_sum_is_the_one_the_loops_give(
     program, inputs = case
     (node,) = program.summing_nodes()
     op, spec = node.op, program.specs(node)[0]
-    assert isinstance(op, ops.Conv2d | ops.Linear)
+    assert isinstance(op, ops.Products)
     (model,) = registers_named((name,))
     x = inputs[0][:1]
     operands = reference.packed_operands(op, x, spec.affine.zero_point, 1).astype(np.int64) - model.shift

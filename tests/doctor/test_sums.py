@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.doctor.registers import REGISTERS, RegisterModel, registers_named
 from oaq.doctor.sums import Laid, laid_out, lane_members, lay, orders_of, reach
 from oaq.numerics.accumulator import (
@@ -25,8 +26,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8, WIDE_WEIGHT
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import TensorSpec
+from oaq.operators import TensorSpec
 from oaq.reference import simulate
 
 TINY = IntRange(0, 2)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq import reference
 from oaq.doctor import diagnose, registers_named
 from oaq.doctor.trigger import find_trigger
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 
 (ACC32,) = registers_named(("avx2-acc32",))
 SIZE = 6

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
 from oaq.export import onnx as export_onnx
 from oaq.export.onnx_qdq.model import build
@@ -19,7 +20,6 @@ from oaq.export.onnx_qdq.scales import weight_scales
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.plain import fingerprint

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.errors import NoKernel
 from oaq.kernels import sixteen_bit
 from oaq.kernels.cost import CostTable, LayerCost, Predictor, limit, one_run, predict_layer_cost, relative
@@ -18,7 +19,6 @@ from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Memory, Site, other_work, sum_work
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.spill import RunCount
-from oaq.program import ops
 from tests.kernels.tables import LINE, TABLE
 
 ROWS = {row.name: row for row in TABLE}

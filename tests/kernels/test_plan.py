@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from oaq import operators as ops
 from oaq.checker import check
 from oaq.errors import NoKernel, ProgramError
 from oaq.kernels import table as table_of_kernels
 from oaq.kernels.cost import predict_layer_cost, predictor_of
-from oaq.kernels.packing import layout
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.results import words_share
 from oaq.kernels.work import site_of
@@ -23,7 +23,6 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import Certificate, certify, to_parts
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from tests.kernels.tables import ENTRIES, TABLE
@@ -158,7 +157,7 @@ def test_a_layers_predicted_cost_is_what_its_plan_costs() -> None:
             assert isinstance(one.node.op, ops.Conv2d)
             assert one.proof is not None
             rows = [row for row in TABLE if row.family == family and row.isa in ("scalar", "avx2")]
-            laid = layout(one.node.op)
+            laid = one.node.products
             x = (one.proof.operands.lo, one.proof.operands.hi)
             assert one.folded_bias is not None
             x_spec, y_spec = (program.tensors[name] for name in (one.node.inputs[0], one.node.output))
@@ -166,7 +165,7 @@ def test_a_layers_predicted_cost_is_what_its_plan_costs() -> None:
             site = site_of(one.node.op, x_spec.shape, y_spec.shape, words)
             assert found.costs is not None
             time = predictor_of(program, found.costs)
-            cost = predict_layer_cost(laid.weight, x, rows, site, time)
+            cost = predict_layer_cost(laid.rows, x, rows, site, time)
             assert (cost.row, cost.cost, cost.without_spills) == (one.row.name, one.cost, one.cost_without_spills)
 
 

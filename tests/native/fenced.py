@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import numpy as np
 
 import tests.native.conftest  # noqa: F401  the build under test
+from oaq import operators as ops
 from oaq.kernels.plan import Plan, plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime.build import build

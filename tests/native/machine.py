@@ -7,13 +7,12 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.kernels.packing import layout
+from oaq import operators as ops
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.spill import schedule
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime import Session
@@ -42,18 +41,13 @@ def held(planned: Plan, steps: int) -> Plan:
     nodes = []
     for one in planned.nodes:
         register = one.row.accumulator
-        if (
-            one.proof is None
-            or register is None
-            or register.is_exact
-            or not isinstance(one.node.op, ops.Conv2d | ops.Linear)
-        ):
+        if one.proof is None or register is None or register.is_exact or not isinstance(one.node.op, ops.Products):
             nodes.append(one)
             continue
         shorter = dataclasses.replace(register, max_run=min(steps, register.max_run or steps))
-        laid = layout(one.node.op)
+        laid = one.node.products
         made = schedule(
-            laid.weight,
+            laid.rows,
             one.proof.operands.lo,
             one.proof.operands.hi,
             shorter,

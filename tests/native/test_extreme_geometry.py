@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.errors import MemoryLimit
 from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
 from tests.native.machine import ROWS, SUMMING, check, compare, layer

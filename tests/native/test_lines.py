@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.kernels.plan import plan
 from oaq.kernels.work import lies_in_lines, site_of
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
 from tests.native.machine import ROWS, SUMMING, check, compare, held, layer

@@ -237,7 +237,7 @@ import numpy as np
 import oaq
 from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
-from oaq.program import ops
+from oaq import operators as ops
 from tests.strategies import Builder
 
 builder = Builder("large")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.kernels.plan import plan
 from oaq.kernels.table import cpu_isas
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from tests.native.machine import ROWS, check, compare

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import oaq
+from oaq import operators as ops
 from oaq.kernels.table import native_rows
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from tests.strategies import Builder, conv2d, linear
 

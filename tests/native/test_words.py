@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.kernels import _native
 from oaq.kernels.plan import plan
 from oaq.kernels.results import words_share
@@ -12,8 +13,8 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.numerics.words import MOST, least_saturating, words, words_of
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.runtime import Session
 from tests.native.machine import ROWS, SUMMING, check, compare, held
 

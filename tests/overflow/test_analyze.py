@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, NEON_ACC16, Accumulator
 from oaq.numerics.affine import Affine
@@ -17,7 +18,6 @@ from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
 from oaq.overflow.operands import operands_as_loaded, window_reach
 from oaq.overflow.spill import schedule
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import packed_operands, run, simulate
 from tests.strategies import Builder, conv2d, programs_with_inputs
@@ -56,10 +56,10 @@ def test_every_schedule_is_exact_in_the_bit_true_register(case: tuple[IntProgram
     proof, seen = analyze(program), run(program, inputs)
     for node in program.summing_nodes():
         op, sums = node.op, proof[node.name]
-        assert isinstance(op, ops.Conv2d | ops.Linear)
+        assert isinstance(op, ops.Products)
         depthwise = isinstance(op, ops.Conv2d) and op.is_depthwise()
         groups = op.groups if isinstance(op, ops.Conv2d) and not depthwise else 1
-        weight = op.weight.reshape(op.weight.shape[0], -1)
+        weight = op.rows
         registers = [DEPTHWISE_ACC16] if depthwise else [AVX2_ACC16, AVX2_ACC32, NEON_ACC16]
         registers.append(Accumulator("saturating", 17, "saturates", step=2))
         zero = program.specs(node)[0].affine.zero_point
@@ -89,11 +89,11 @@ def test_operands_lie_in_their_proved_ranges_padding_included() -> None:
 
 def test_a_tap_is_padding_only_where_some_window_says_so() -> None:
     op = conv2d(np.random.default_rng(0), (1, 3, 3, 1), padding=(1, 0, 0, 0))
-    pads, sees = window_reach(op, (5, 5))
+    pads, sees = window_reach(op.window, (5, 5))
     assert pads.tolist() == [[True] * 3, [False] * 3, [False] * 3]
     assert sees.all()
     only = conv2d(np.random.default_rng(0), (1, 3, 1, 1), padding=(1, 1, 0, 0))
-    pads, sees = window_reach(only, (1, 1))
+    pads, sees = window_reach(only.window, (1, 1))
     assert sees[:, 0].tolist() == [False, True, False]
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.checker import check
 from oaq.errors import AccumulatorOverflow, FormatError
-from oaq.kernels.packing import layout
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import KernelRow
 from oaq.numerics.accumulator import NEON_ACC16, NEON_MLAL_PAIR
@@ -20,7 +20,6 @@ from oaq.numerics.formats import S8, U8
 from oaq.numerics.ranges import IntRange
 from oaq.overflow import analyze
 from oaq.overflow.forms import in_form
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from oaq.reference import packed_operands, run, simulate
@@ -77,7 +76,7 @@ def test_the_total_is_the_same_in_every_form_and_only_parts_move() -> None:
     sums = analyze(case)["conv"]
     op = case.by_name["conv"].op
     assert isinstance(op, ops.Conv2d)
-    weight = layout(op).weight
+    weight = op.rows
     shifted = in_form(sums, weight, 128)
     assert np.array_equal(shifted.raw.lo + shifted.folded_bias, sums.total.lo)
     assert np.array_equal(shifted.raw.hi + shifted.folded_bias, sums.total.hi)

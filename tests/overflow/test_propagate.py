@@ -7,12 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.overflow.analyze import analyze
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from tests.strategies import Builder, conv2d

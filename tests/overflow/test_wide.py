@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, EXACT_S32, Accumulator, pure
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
 from oaq.overflow.spill import Schedule, count_runs, schedule, split_rows
 from oaq.overflow.wide import byte_parts
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference.register import simulate
 from tests.overflow.test_spill import REGISTERS, extremes, unpacked

@@ -10,14 +10,14 @@ import pytest
 
 import oaq
 import oaq.kernels.table
+from oaq import operators as ops
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
+from oaq.operators.windows import inputs_per_window
 from oaq.overflow.analyze import analyze
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
-from oaq.program.shapes import inputs_per_window
 from oaq.reference import run
 from tests.strategies import Builder
 

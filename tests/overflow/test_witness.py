@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from oaq import operators as ops
 from oaq.errors import ProgramError
 from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, pure
 from oaq.numerics.affine import Affine
@@ -13,7 +14,6 @@ from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
 from oaq.overflow.spill import schedule
 from oaq.overflow.witness import witness
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import compute, lanes, packed_operands, simulate
 from tests.strategies import Builder, conv2d, linear, programs_with_inputs

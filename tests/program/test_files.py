@@ -16,10 +16,12 @@ import safetensors.numpy
 from hypothesis import given, settings
 
 from oaq.errors import FormatError, OaqError
+from oaq.operators import OPERATORS
+from oaq.operators.fields import stored_fields
 from oaq.program import files, plain
 from oaq.program.files import Part, decode_archive, load, read, save
 from oaq.program.int_program import IntProgram
-from oaq.program.plain import FIELDS, OPERATORS, fingerprint, from_plain, to_plain
+from oaq.program.plain import fingerprint, from_plain, to_plain
 from oaq.program.safetensors import decode, encode
 from oaq.reference import run
 from tests.strategies import OPERATORS as KINDS
@@ -69,7 +71,8 @@ def test_a_program_of_every_operator_survives_its_file(operator: str, tmp_path_f
 
 
 def test_every_field_of_every_operator_has_a_way_to_be_stored() -> None:
-    assert {field.name for op in OPERATORS.values() for field in fields(op)} == set(FIELDS)
+    for rules in OPERATORS.values():
+        assert list(stored_fields(rules.value)) == [field.name for field in fields(rules.value)]
     assert set(OPERATORS) == {"Conv2d" if kind == "Depthwise" else kind for kind in KINDS}
 
 
@@ -136,7 +139,7 @@ def edits() -> Iterator[tuple[str, object, str]]:
     yield "inputs", "t0", "a list expected"
     yield "tensors.0.shape", [-1, 2, 1], "all >= 1"
     yield "tensors.0.shape", [10**12, 10**12, 1], "the limit is"
-    yield "tensors.0.shape", [2, 2], "a shape is"
+    yield "tensors.0.shape", [2, 0], "a shape is"
     yield "tensors.0.scale", 0.1, "the scale is a float32"
     yield "tensors.0.scale", "1", "the scale is a float32"
     yield "tensors.0.scale", 1e300, "the scale is a float32"

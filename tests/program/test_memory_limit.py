@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.errors import ConfigError, MemoryLimit
 from oaq.numerics.affine import Affine
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.program.memory import memory_limit, require_memory, show_bytes
 from oaq.reference import run

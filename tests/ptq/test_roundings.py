@@ -12,8 +12,8 @@ from torch import nn
 from oaq.capture.graph import FloatConv2d, FloatGraph
 from oaq.errors import CalibrationError, ConfigError
 from oaq.numerics.formats import signed
+from oaq.operators import Conv2d, Linear
 from oaq.program.int_program import IntProgram
-from oaq.program.ops import Conv2d, Linear
 from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.execute import apply_op, layers
 from oaq.ptq.feedback import error_feedback, fed_back_at, feedback_gain, soft_threshold

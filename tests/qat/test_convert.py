@@ -13,7 +13,6 @@ from torch import nn
 
 import oaq
 from oaq.errors import AccumulatorOverflow, ConfigError, ProgramError
-from oaq.kernels.packing import layout
 from oaq.kernels.plan import plan
 from oaq.overflow.analyze import analyze
 from oaq.ptq.target import Target, keeps, make_cells
@@ -143,11 +142,11 @@ def test_every_layer_is_proved_in_lanes_and_runs(target: Target) -> None:
     program = convert(network)
     proof = analyze(program)
     for node in program.summing_nodes():
-        laid, sums = layout(node.op), proof[node.name]  # type: ignore[arg-type]
+        laid, sums = node.products, proof[node.name]
         depthwise = node.name == "depthwise"
-        cells = make_cells(laid.weight.shape[1], target, depthwise=depthwise)
+        cells = make_cells(laid.rows.shape[1], target, depthwise=depthwise)
         budgets = target.budgets(int(sums.operands.hi.max()))
-        assert keeps(laid.weight, cells, budgets).all(), node.name
+        assert keeps(laid.rows, cells, budgets).all(), node.name
     assert all(one.proved for one in verdicts(program, targets(network)))
     if target.register == "avx2":
         for planned in plan(program, "avx2").nodes:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from oaq import operators as ops
 from oaq.numerics.formats import S16
-from oaq.program import ops
 from oaq.ptq.target import Target
 from oaq.qat import Config, OverflowController, convert, prepare
 from oaq.reference import run
@@ -34,7 +34,7 @@ def expected(controller: OverflowController, x: torch.Tensor) -> dict[str, tuple
     found = {}
     for node in program.summing_nodes():
         op, given, zero = node.op, tensors[node.inputs[0]].astype(np.uint8), program.specs(node)[0].affine.zero_point
-        assert isinstance(op, ops.Conv2d | ops.Linear)
+        assert isinstance(op, ops.Products)
         layer = network.layer[node.name]
         target = Target("pure", 16) if layer.count_final or layer.target is None else layer.target
         accumulator = target.accumulator(depthwise=layer.depthwise)
@@ -51,7 +51,7 @@ def expected(controller: OverflowController, x: torch.Tensor) -> dict[str, tuple
     return found
 
 
-def pairs(op: ops.Conv2d | ops.Linear, x: np.ndarray, zero_point: int, step: int) -> int:
+def pairs(op: ops.Products, x: np.ndarray, zero_point: int, step: int) -> int:
     operands = packed_operands(op, x, zero_point, step).astype(np.int64)
     weight = packed_weights(op, step).astype(np.int64).reshape(operands.shape[0], -1, operands.shape[2])
     products = np.einsum("gmk,gnk->gmnk", operands, weight)

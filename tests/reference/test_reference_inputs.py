@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from tests.strategies import Builder

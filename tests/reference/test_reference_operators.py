@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from oaq import operators as ops
+from oaq.numerics.matmul import matmul
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
+from oaq.operators.resize import bilinear_axis
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference import run
-from oaq.reference.matmul import matmul
-from oaq.reference.movement import bilinear_axis
 from tests.strategies import OPERATORS, programs_with_inputs
 
 

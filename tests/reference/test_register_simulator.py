@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.errors import ProgramError
 from oaq.numerics.accumulator import (
     AVX2_ACC16,
@@ -17,7 +18,6 @@ from oaq.numerics.accumulator import (
     Accumulator,
     pure,
 )
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import lanes, packed_operands, packed_weights, run, simulate
 from tests.strategies import programs_with_inputs
@@ -135,7 +135,7 @@ def test_packed_operands_and_weights_sum_to_the_operators_accumulators(
     (node,) = program.nodes
     op, zx = node.op, program.specs(node)[0].affine.zero_point
     assert isinstance(op, ops.Conv2d)
-    folded = op.bias - zx * op.weight.reshape(op.weight.shape[0], -1).astype(np.int64).sum(axis=1)
+    folded = op.bias - zx * op.rows.astype(np.int64).sum(axis=1)
     acc = run(program, x, accumulators=True).accumulators[node.name].reshape(-1, op.weight.shape[0])
     np.testing.assert_array_equal(lanes(op, x, zx, model).sum(axis=-1) + folded, acc)
     operands, weight = packed_operands(op, x, zx, model.step), packed_weights(op, model.step)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.doctor import REGISTERS, RegisterModel, registers_named
 from oaq.doctor.diagnose import verdict
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import TensorSpec
+from oaq.operators import TensorSpec
 from oaq.repair.limits import limits_of
 
 NARROW = [one for one in REGISTERS if not one.accumulator.is_exact and one.operands.hi == 255]

@@ -7,7 +7,7 @@ import pytest
 
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.program.int_program import TensorSpec
+from oaq.operators import TensorSpec
 from oaq.repair.metric import DAMPING, assumed, measured
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.kernels.table import KernelRow
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, EXACT_S32
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S8_WEIGHT, U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from tests.strategies import Builder, conv2d, linear
 

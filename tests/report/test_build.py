@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq import reference
 from oaq.kernels.plan import plan
 from oaq.numerics.accumulator import AVX2_ACC16, Accumulator
 from oaq.overflow.analyze import analyze
-from oaq.program import ops
 from oaq.report import build_report, from_json, to_json, to_text
 from oaq.report.build import kind, macs, unspilled
 from oaq.report.data import Evidence, is_proved

@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 from hypothesis import given, settings
 
+from oaq import operators as ops
 from oaq.numerics.affine import Affine
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.runtime.memory import ALIGNMENT, SLACK, _best_gap, plan_memory
 from tests.strategies import Builder, conv2d, programs

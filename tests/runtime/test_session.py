@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime import Session

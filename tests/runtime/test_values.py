@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 from oaq.program.inputs import checked
 from oaq.program.int_program import IntProgram
 from oaq.runtime.values import by_affine, by_native, to_floats, to_integers

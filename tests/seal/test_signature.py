@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.errors import FormatError
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import from_plain, to_plain

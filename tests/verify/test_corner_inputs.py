@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 from oaq.verify.inputs import corner_inputs
 from tests.strategies import Builder
 

@@ -15,12 +15,12 @@ from onnx import helper, numpy_helper
 
 import oaq
 from benchmarks.mutations import Loose, judge, loosen, mutated, rewrite
+from oaq import operators as ops
 from oaq.errors import FormatError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.certificate import PART
-from oaq.program import ops
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint

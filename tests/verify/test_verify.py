@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 import oaq
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, FormatError, Mismatch
 from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
@@ -18,7 +19,6 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART
-from oaq.program import ops
 from oaq.program.files import Part, read
 from oaq.program.files import save as save_file
 from oaq.program.int_program import IntProgram
@@ -140,7 +140,7 @@ def test_witnesses_reach_the_bounds_that_the_schedule_states() -> None:
             if schedule is None:
                 continue
             op = planned.node.op
-            assert isinstance(op, ops.Conv2d | ops.Linear)
+            assert isinstance(op, ops.Products)
             tensors = layer_witnesses(program, proof, planned)
             zero = planned.x_zero_points[0]
             for column, end, which in ((0, "lo", np.min), (1, "hi", np.max)):

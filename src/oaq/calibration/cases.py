@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Shape
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.shapes import output_shape
+from oaq.operators import output_shape
 
 RUNS: Final = (None, 1, 2, None, 3, 4, 6, None, 8, 12, 16, None)
 """Steps between spills, taken in turn; None: as many as there are."""
@@ -33,7 +33,7 @@ SEED: Final = 16
 LARGE: Final = 127
 SPLIT_BITS: Final = 12
 """A register of so many bits holds one product of a large weight and a largest operand of a course, but not two."""
-Kind = Callable[["_Draw"], tuple[ops.Conv2d | ops.Linear, Shape]]
+Kind = Callable[["_Draw"], tuple[ops.Products, Shape]]
 """Draws one layer and the shape of its input."""
 
 

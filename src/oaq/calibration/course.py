@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.calibration.cases import SPLIT_BITS, Case
-from oaq.kernels.packing import family, layout
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.kernels.table import KernelRow
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
+from oaq.operators import TensorSpec
 from oaq.overflow.analyze import analyze
 from oaq.overflow.forms import in_form
 from oaq.overflow.proof import Proof
 from oaq.overflow.spill import schedule
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.runtime import Session
 
 OPERANDS = IntRange(0, 15)
@@ -67,7 +67,7 @@ def plan_cases(program: IntProgram, cases: Sequence[Case], row: KernelRow, other
     runs = {f"{CASE}{index}": case.run for index, case in enumerate(cases)}
     by_family = {other_row.family: other_row for other_row in other_rows} | {row.family: row}
     nodes = tuple(
-        _planned(program, node, by_family[family(node.op)], proof, runs.get(node.name)) for node in program.nodes
+        _planned(program, node, by_family[ops.family_of(node.op)], proof, runs.get(node.name)) for node in program.nodes
     )
     return Plan(program, proof, nodes, row.isa)
 
@@ -75,17 +75,17 @@ def plan_cases(program: IntProgram, cases: Sequence[Case], row: KernelRow, other
 def _planned(program: IntProgram, node: Node, row: KernelRow, proof: Proof, run: int | None) -> NodePlan:
     y = program.tensors[node.output]
     zero = tuple(spec.affine.zero_point for spec in program.specs(node))
-    if not isinstance(node.op, ops.Conv2d | ops.Linear) or row.accumulator is None:
+    if not isinstance(node.op, ops.Products) or row.accumulator is None:
         return NodePlan(node, row, zero, y.affine.zero_point, y.range)
     register = row.accumulator
     if run is not None and register.max_run == 1:
         register = replace(register, name=f"{register.name}, {SPLIT_BITS} bits", bits=SPLIT_BITS)
     elif run is not None and not register.is_exact:
         register = replace(register, name=f"{register.name}, runs of {run}", max_run=run)
-    packing = layout(node.op)
-    sums = in_form(proof[node.name], packing.weight, row.shift)
+    packing = node.products
+    sums = in_form(proof[node.name], packing.rows, row.shift)
     ends = sums.operands.lo, sums.operands.hi
-    runs = schedule(packing.weight, *ends, register, row.tile_n, groups=packing.tile_groups, where=node.name)
+    runs = schedule(packing.rows, *ends, register, row.tile_n, groups=packing.tile_groups, where=node.name)
     runs, narrowed = replace(runs, operand=row.operand), replace(row, accumulator=register)
     return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, runs, sums.folded_bias, sums)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.calibration.cases import SEED, Case, depthwise_cases, gemm_cases
 from oaq.calibration.course import Course, open_course, plan_cases, program_of
 from oaq.calibration.fit import Fit, fit
@@ -24,7 +25,6 @@ from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, ascending, native_rows
 from oaq.kernels.work import Memory, Work, other_work, site_of, sum_work
 from oaq.overflow.spill import RunCount
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.report.environment import environment
 from oaq.report.latency import pinned
@@ -96,7 +96,7 @@ def in_courses(cases: Sequence[Case], most: int) -> list[list[Case]]:
 
 
 def _bytes(case: Case) -> int:
-    weights = case.op.weight.size if isinstance(case.op, ops.Conv2d | ops.Linear) else 0
+    weights = case.op.weight.size if isinstance(case.op, ops.Products) else 0
     return weights + sum(map(prod, case.x))
 
 
@@ -124,7 +124,7 @@ def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
     op, schedule = planned.node.op, planned.schedule
     x = [program.tensors[name].shape for name in planned.node.inputs]
     y = program.tensors[planned.node.output].shape
-    if not isinstance(op, ops.Conv2d | ops.Linear) or schedule is None or planned.proof is None:
+    if not isinstance(op, ops.Products) or schedule is None or planned.proof is None:
         return other_work(op, x, y, memory)
     runs = RunCount(schedule.tiles, schedule.steps, schedule.spills, len(schedule.packed))
     raw_bias = planned.proof.folded_bias - planned.proof.shift * op.weight.reshape(len(op.weight), -1).sum(axis=1)

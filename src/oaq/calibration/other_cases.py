@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.calibration.cases import Case, requantize
 from oaq.kernels.work import Shape
-from oaq.program import ops
-from oaq.program.shapes import output_shape
+from oaq.operators import output_shape
 
 SHAPES: Final[tuple[Shape, ...]] = (
     (7, 7, 32),

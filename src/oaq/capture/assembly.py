@@ -31,7 +31,7 @@ from oaq.capture.graph import (
     FloatPad,
 )
 from oaq.errors import ProgramError, UnsupportedOp
-from oaq.program.ops import LARGEST_WINDOW, Padding
+from oaq.operators import LARGEST_WINDOW, Padding
 
 CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
 """Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""

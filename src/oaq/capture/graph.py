@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.program.ops import Padding, Pair
+from oaq.operators import Padding, Pair
 
 FloatArray = NDArray[np.float32]
 FloatClamp = tuple[float | None, float | None]
@@ -130,7 +130,7 @@ class FloatResize:
 
 @dataclass(frozen=True)
 class FloatDepthToSpace:
-    """Pixel shuffle by ``block``; mode as in ``program.ops.DepthToSpace``."""
+    """Pixel shuffle by ``block``; mode as in ``operators.DepthToSpace``."""
 
     block: int
     mode: Literal["DCR", "CRD"] = "CRD"

@@ -14,14 +14,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
 from oaq.capture.order import linear_order, nhwc_order
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.requantize import Requantize, Semantics
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 
 SAME_AFFINE: Final = (
     fg.FloatMaxPool,
@@ -145,7 +146,7 @@ class _Lowering:
                 op = self.movement(node)
         return Node(node.name, op, node.inputs, node.output)
 
-    def layer(self, node: FloatNode) -> ops.Conv2d | ops.Linear:
+    def layer(self, node: FloatNode) -> ops.Products:
         """Convolution or linear layer."""
         if node.name not in self.layers:
             raise ProgramError(f"{node.name}: no weights were chosen for it")

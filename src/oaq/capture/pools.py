@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from oaq.program.ops import Padding, Pair
-from oaq.program.shapes import inputs_per_window
+from oaq.operators import Padding, Pair
+from oaq.operators.windows import inputs_per_window
 
 Windows = tuple[Pair, Pair, Padding, Pair]
 """Kernel, stride, padding and dilation of a pool."""

@@ -24,7 +24,6 @@ from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
 from oaq.overflow.settle import settle
 from oaq.overflow.witness import Witness, witness
-from oaq.program import ops
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.report.doctor import trigger_document, trigger_lines
@@ -117,11 +116,10 @@ def call(arguments: argparse.Namespace) -> int:
 def _unsafe_on(model: ModelFile, at: str) -> str | None:
     """The first register that runtimes use unasked and that this output can leave; None if there is none."""
     program = model.opened.program
-    node, output = place(at, {one.name: len(one.op.weight) for one in program.summing_nodes()})  # type: ignore[union-attr]
+    node, output = place(at, {one.name: one.products.outputs for one in program.summing_nodes()})
     one = program.by_name[node]
-    assert isinstance(one.op, ops.Conv2d | ops.Linear)
     for register in registers_named():
-        found = verdict(one.op, program.specs(one)[0], register, unsigned=node in model.unsigned)
+        found = verdict(one.products, program.specs(one)[0], register, unsigned=node in model.unsigned)
         if register.deployed and not found.safe[output]:
             return register.name
     return None
@@ -130,7 +128,7 @@ def _unsafe_on(model: ModelFile, at: str) -> str | None:
 def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
     """An input that drives a register out of its range."""
     program = model.opened.program
-    node, output = place(arguments.at, {one.name: len(one.op.weight) for one in program.summing_nodes()})  # type: ignore[union-attr]
+    node, output = place(arguments.at, {one.name: one.products.outputs for one in program.summing_nodes()})
     (register,) = registers_named((arguments.isa,))
     if arguments.trials < 0:
         raise ProgramError(f"--trials {arguments.trials}: a number of inputs, 0 to try none but those of --data")

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, Verdict
 from oaq.doctor.observed import Observer, Samples
 from oaq.doctor.registers import RegisterModel, registers_named
 from oaq.doctor.sums import Laid, laid_out, reach, signed_bits, widened
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram
 
 Registers = Sequence[str | RegisterModel]
 
@@ -45,13 +46,11 @@ def diagnose(
         observer.run(data)
     layers = []
     for node in program.summing_nodes():
-        assert isinstance(node.op, ops.Conv2d | ops.Linear)
-        spec = program.specs(node)[0]
-        verdicts = {one.name: verdict(node.op, spec, one, unsigned=node.name in unsigned) for one in models}
+        op, spec = node.products, program.specs(node)[0]
+        verdicts = {one.name: verdict(op, spec, one, unsigned=node.name in unsigned) for one in models}
         if observer is not None:
             verdicts = {name: replace(one, seen=observer.seen(node.name, name)) for name, one in verdicts.items()}
-        terms = int(np.prod(node.op.weight.shape[1:]))
-        layers.append(LayerDiagnosis(node.name, kind(node.op), len(node.op.weight), terms, verdicts))
+        layers.append(LayerDiagnosis(node.name, kind(op), op.outputs, op.terms, verdicts))
     deciding = tuple(one.name for one in models if one.deployed or registers)
     samples = observer.samples if observer is not None else 0
     return Diagnosis(program.name, models, deciding, tuple(layers), samples, tuple(islands), tuple(notes))
@@ -64,7 +63,7 @@ def chosen(registers: Registers) -> tuple[RegisterModel, ...]:
     return tuple(one if isinstance(one, RegisterModel) else registers_named((one,))[0] for one in registers)
 
 
-def verdict(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Verdict:
+def verdict(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Verdict:
     """One layer on one model, for every input.
 
     Args:
@@ -93,14 +92,14 @@ def verdict(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel,
     )
 
 
-def kind(op: ops.Conv2d | ops.Linear) -> str:
+def kind(op: ops.Products) -> str:
     """The operator in words."""
-    if isinstance(op, ops.Linear):
-        return "Linear"
-    size = f"{op.kernel[0]}x{op.kernel[1]}"
+    if op.window is None:
+        return type(op).__name__
+    size = "x".join(map(str, op.window.kernel))
     if op.is_depthwise():
         return f"Depthwise {size}"
-    return f"Conv2d {size}" + (f", {op.groups} groups" if op.groups > 1 else "")
+    return f"{type(op).__name__} {size}" + (f", {op.channel_groups} groups" if op.channel_groups > 1 else "")
 
 
 def _undefined(laid: Laid, model: RegisterModel) -> str:

@@ -13,14 +13,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq import reference
 from oaq.doctor.diagnosis import Seen
 from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import Cells, Laid, laid_out, reach
-from oaq.program import ops
+from oaq.numerics.matmul import matmul
 from oaq.program.inputs import Arrays
 from oaq.program.int_program import IntProgram, Node
-from oaq.reference.matmul import matmul
 
 Ints = NDArray[np.int64]
 Samples = Iterable[Arrays]
@@ -72,7 +72,7 @@ def watches(laid: Sequence[Laid]) -> tuple[Watch, ...]:
 
 
 def true_sums(
-    watch: Watch, op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_point: int
+    watch: Watch, op: ops.Products, x: NDArray[np.uint8], zero_point: int
 ) -> Iterator[tuple[NDArray[np.intp], Ints, Ints]]:
     """What each watched register is really asked to hold at every position.
 
@@ -102,11 +102,10 @@ class Observer:
         self._program = program
         self._seen: dict[tuple[str, str], _Tally] = {}
         for node in program.summing_nodes():
-            op, spec = node.op, program.specs(node)[0]
-            assert isinstance(op, ops.Conv2d | ops.Linear)
+            op, spec = node.products, program.specs(node)[0]
             for model in models:
                 laid = laid_out(op, spec, model, unsigned=node.name in unsigned)
-                self._seen[node.name, model.name] = _Tally(watches(laid), len(op.weight))
+                self._seen[node.name, model.name] = _Tally(watches(laid), op.outputs)
         self.samples = 0
 
     def run(self, data: Samples) -> None:
@@ -127,8 +126,7 @@ class Observer:
         return self._seen[node, model].seen()
 
     def _watch(self, node: Node, x: NDArray[np.uint8]) -> None:
-        op, zero_point = node.op, self._program.specs(node)[0].affine.zero_point
-        assert isinstance(op, ops.Conv2d | ops.Linear)
+        op, zero_point = node.products, self._program.specs(node)[0].affine.zero_point
         for (name, _), tally in self._seen.items():
             if name == node.name:
                 tally.begin()

@@ -13,14 +13,15 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.doctor.registers import Order, RegisterModel
 from oaq.numerics.accumulator import EXACT_S32, Accumulator
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
+from oaq.operators import TensorSpec
+from oaq.operators.tensor import as_image
+from oaq.operators.windows import window_reach
 from oaq.overflow.bounds import exact_dtype, group_is_bounded
-from oaq.overflow.operands import window_reach
-from oaq.program import ops
-from oaq.program.int_program import TensorSpec
 
 Ints = NDArray[np.int64]
 Kind = Literal["group", "lane"]
@@ -90,24 +91,19 @@ class Reach:
     runs: Ints
 
 
-def is_depthwise(op: ops.Conv2d | ops.Linear) -> bool:
-    """One channel per group and one output per channel."""
-    return isinstance(op, ops.Conv2d) and op.is_depthwise()
-
-
-def orders_of(op: ops.Conv2d | ops.Linear, model: RegisterModel) -> tuple[Order, ...]:
+def orders_of(op: ops.Products, model: RegisterModel) -> tuple[Order, ...]:
     """The orders in which kernels of ``model`` may sum this layer, those in which the same products meet left out."""
     orders = list(model.orders)
-    if op.weight.shape[-1] == 1 and not is_depthwise(op):
+    if op.group_channels == 1 and not op.is_depthwise():
         orders += model.single_channel
-    one = model.of(is_depthwise(op))
+    one = model.of(op.is_depthwise())
     seen: dict[bytes, Order] = {}
     for order in orders:
         seen.setdefault(_meeting(_padded(_places(op, order), one), one), order)
     return tuple(seen.values())
 
 
-def widened(op: ops.Conv2d | ops.Linear, model: RegisterModel, unsigned: bool = False) -> str:
+def widened(op: ops.Products, model: RegisterModel, unsigned: bool = False) -> str:
     """Why the instruction cannot multiply these weights, so that kernels widen them and sum in s32; "" if it can."""
     low, high = int(op.weight.min()), int(op.weight.max())
     if low not in model.weights or high not in model.weights:
@@ -117,9 +113,7 @@ def widened(op: ops.Conv2d | ops.Linear, model: RegisterModel, unsigned: bool = 
     return ""
 
 
-def laid_out(
-    op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False
-) -> tuple[Laid, ...]:
+def laid_out(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> tuple[Laid, ...]:
     """A layer in every order in which kernels of ``model`` may sum it; one if they widen first.
 
     Args:
@@ -130,24 +124,24 @@ def laid_out(
     """
     if widened(op, model, unsigned):
         return (lay(op, spec, replace(model, accumulator=EXACT_S32, depthwise=EXACT_S32), model.orders[0]),)
-    if model.of(is_depthwise(op)).is_exact:
+    if model.of(op.is_depthwise()).is_exact:
         return (lay(op, spec, model, model.orders[0]),)
     return tuple(lay(op, spec, model, order) for order in orders_of(op, model))
 
 
-def lay(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, order: Order) -> Laid:
+def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) -> Laid:
     """Weights and operand ranges of a layer that reads ``spec``, in ``order``.
 
     Operands may be any integer that the tensor's writer can leave there (its effective range: another runtime rounds in
     its own way, so nothing narrower is sure); at padded positions also what loads as 0.
     """
-    one = model.of(is_depthwise(op))
-    weight = op.weight.reshape(op.weight.shape[0], -1).astype(np.int64)
+    one = model.of(op.is_depthwise())
+    weight = op.rows.astype(np.int64)
     lo = np.full(weight.shape[1], spec.range.lo, np.int64)
     hi = np.full(weight.shape[1], spec.range.hi, np.int64)
-    if isinstance(op, ops.Conv2d):
-        pads, _ = window_reach(op, (spec.shape[0], spec.shape[1]))
-        padded = np.repeat(pads.reshape(-1), op.weight.shape[-1])
+    if op.window is not None:
+        pads, _ = window_reach(op.window, spec.shape[:-1])
+        padded = np.repeat(pads.reshape(-1), op.group_channels)
         lo[padded], hi[padded] = min(spec.range.lo, model.shift), max(spec.range.hi, model.shift)
     place = _padded(_places(op, order), one)
     real = place >= 0
@@ -247,9 +241,10 @@ def _lane_cells(one: Accumulator, lanes: NDArray[np.intp], groups: tuple[Ints, I
     return Cells("lane", members, low, high, ~_fits(low, high, one))
 
 
-def _places(op: ops.Conv2d | ops.Linear, order: Order) -> NDArray[np.intp]:
-    """(K',) the k of (row, column, channel) at each place, -1 for gaps."""
-    window = op.weight.shape[1:] if isinstance(op, ops.Conv2d) else (1, 1, op.weight.shape[1])
+def _places(op: ops.Products, order: Order) -> NDArray[np.intp]:
+    """(K',) the k of (row, column, channel) at each place, -1 for gaps; further axes of a window count as rows."""
+    kernel = op.window.kernel if op.window is not None else ()
+    window = as_image((*kernel, op.group_channels))
     k = np.arange(int(np.prod(window)), dtype=np.intp).reshape(window)
     match order:
         case "flat":

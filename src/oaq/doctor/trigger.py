@@ -15,6 +15,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq import reference
 from oaq.doctor.diagnose import verdict
 from oaq.doctor.observed import Watch, true_sums, watches
@@ -22,12 +23,12 @@ from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import laid_out
 from oaq.errors import NoKernel, ProgramError
 from oaq.kernels.plan import plan
+from oaq.operators import TensorSpec
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
 from oaq.overflow.settle import settle
 from oaq.overflow.witness import End, witness
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.runtime import Session
 
 U8s = NDArray[np.uint8]
@@ -116,10 +117,10 @@ def find_trigger(
 
 def _watched(
     program: IntProgram, at: tuple[str, int], model: RegisterModel, unsigned: bool
-) -> tuple[Node, list[Watch], ops.Conv2d | ops.Linear]:
+) -> tuple[Node, list[Watch], ops.Products]:
     name, output = at
     node = program.by_name.get(name)
-    if node is None or not isinstance(node.op, ops.Conv2d | ops.Linear) or not 0 <= output < len(node.op.weight):
+    if node is None or not isinstance(node.op, ops.Products) or not 0 <= output < len(node.op.weight):
         raise ProgramError(f"{program.name} has no output {output} of a layer {name!r}")
     laid = laid_out(node.op, program.specs(node)[0], model, unsigned=unsigned)
     mine = []
@@ -138,7 +139,7 @@ def _of_the_layer(
     program: IntProgram,
     proof: Proof,
     at: tuple[str, int],
-    layer: tuple[list[Watch], ops.Conv2d | ops.Linear, TensorSpec],
+    layer: tuple[list[Watch], ops.Products, TensorSpec],
 ) -> U8s:
     """The end, least or greatest sum, whose operands go further beyond a register."""
     ends: tuple[End, End] = ("hi", "lo")
@@ -147,7 +148,7 @@ def _of_the_layer(
     return found[int(np.argmax(beyond))]
 
 
-def _beyond(watched: list[Watch], op: ops.Conv2d | ops.Linear, spec: TensorSpec, tensor: U8s) -> int:
+def _beyond(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8s) -> int:
     """By how much any register is left, or how far it stays inside (negative)."""
     most = -(1 << 62)
     for watch in watched:
@@ -157,9 +158,7 @@ def _beyond(watched: list[Watch], op: ops.Conv2d | ops.Linear, spec: TensorSpec,
     return most
 
 
-def _measured(
-    watched: list[Watch], op: ops.Conv2d | ops.Linear, spec: TensorSpec, tensor: U8s
-) -> tuple[int, int, int | None]:
+def _measured(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8s) -> tuple[int, int, int | None]:
     """(sum furthest out, output position, what saturation takes there)."""
     furthest, best = -(1 << 62), (0, 0)
     for watch in watched:
@@ -195,9 +194,7 @@ def _to_network(program: IntProgram, node: Node, tensor: U8s) -> U8s | None:
 class _Search:
     """Inputs of the network, and what they do to one layer."""
 
-    def __init__(
-        self, program: IntProgram, node: Node, layer: tuple[list[Watch], ops.Conv2d | ops.Linear, TensorSpec]
-    ) -> None:
+    def __init__(self, program: IntProgram, node: Node, layer: tuple[list[Watch], ops.Products, TensorSpec]) -> None:
         self._layer, self._spec = layer, program.tensors[program.inputs[0]]
         self._run = _upto(program, node.inputs[0])
         self.tried = 0

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel
 from oaq.kernels.facts import RowFacts, facts_of
 from oaq.kernels.sixteen_bit import SIXTEEN_BIT
@@ -22,7 +23,6 @@ from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.spill import RunCount, count_runs
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 
 
@@ -106,7 +106,7 @@ def predictor(costs: CostTable, weights: int, largest: int) -> Predictor:
 
 def memory_of(program: IntProgram, cache: int) -> Memory:
     """What a program finds in a second cache of ``cache`` bytes."""
-    weights = sum(node.op.weight.size for node in program.nodes if isinstance(node.op, ops.Conv2d | ops.Linear))
+    weights = sum(node.op.weight.size for node in program.nodes if isinstance(node.op, ops.Products))
     touched = (sum(prod(program.tensors[name].shape) for name in (*node.inputs, node.output)) for node in program.nodes)
     return Memory(cache, weights + max(touched, default=0) > cache)
 

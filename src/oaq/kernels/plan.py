@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import Wanted, costs_wanted
-from oaq.kernels.packing import family, layout
 from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for
 from oaq.kernels.work import Site, site_of
@@ -21,7 +21,6 @@ from oaq.overflow.analyze import analyze
 from oaq.overflow.forms import in_form
 from oaq.overflow.proof import NodeProof, Proof, Tier
 from oaq.overflow.spill import Cut, RunCount, Schedule, cut
-from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.pickling import flatten, rebuild
 
@@ -223,7 +222,7 @@ class _Rules:
 
 
 def _plan_node(node: Node, rules: _Rules) -> NodePlan:
-    kind, program, proof = family(node.op), rules.program, rules.proof
+    kind, program, proof = ops.family_of(node.op), rules.program, rules.proof
     candidates = [row for row in rules.usable if row.family == kind]
     if not candidates:
         have = [row.name for row in rules.everything if row.family == kind]
@@ -231,7 +230,7 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
     y = program.tensors[node.output]
     zero_points = tuple(spec.affine.zero_point for spec in program.specs(node))
     shapes = [spec.shape for spec in program.specs(node)]
-    if not isinstance(node.op, ops.Conv2d | ops.Linear):
+    if not isinstance(node.op, ops.Products):
         row = best_row(candidates)
         cost = rules.time.other(row, node.op, shapes, y.shape)
         return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, cost=cost, cost_without_spills=cost)
@@ -263,7 +262,7 @@ class _Layer:
     """A summing node, where it stands, what is proved of it, and who predicts its seconds."""
 
     node: Node
-    op: ops.Conv2d | ops.Linear
+    op: ops.Products
     site: Site
     sums: NodeProof
     time: Predictor
@@ -272,11 +271,11 @@ class _Layer:
         return self.time.sums(row, self.site, runs, one_by_one=runs_one_by_one(self.op))
 
     def least(self, row: KernelRow) -> float:
-        terms = self.op.weight[0].size
+        terms = self.op.terms
         return self.time.least(row, self.site, terms, one_by_one=runs_one_by_one(self.op))
 
     def without_spills(self) -> float:
-        terms, kind = self.op.weight[0].size, family(self.op)
+        terms, kind = self.op.terms, ops.family_of(self.op)
         return self.time.without_spills(kind, self.site, terms, one_by_one=runs_one_by_one(self.op))
 
 
@@ -290,7 +289,7 @@ class _Choice:
 
 
 def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
-    weight, groups = layout(layer.op).weight, layout(layer.op).tile_groups
+    weight, groups = layer.op.rows, layer.op.tile_groups
     costs: dict[str, float] = {}
     reasons: dict[str, str] = {}
     least = {row.name: layer.least(row) for row in candidates}

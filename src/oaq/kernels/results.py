@@ -7,21 +7,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.numerics.formats import U8
 from oaq.numerics.words import allows_words
-from oaq.program import ops
-from oaq.program.int_program import TensorSpec
+from oaq.operators import TensorSpec
 
 TILE: Final = 16
 """Outputs that leave together, about: all of them have to allow 16 bits."""
 
 
-def runs_one_by_one(op: ops.Conv2d | ops.Linear) -> bool:
+def runs_one_by_one(op: ops.Products) -> bool:
     """Results of ``op`` are requantized by scalar code: fixed point, or a multiplier of 1 or more."""
     return op.requantize.shift is not None or float(np.max(op.requantize.multiplier)) >= 1.0
 
 
-def words_share(op: ops.Conv2d | ops.Linear, y: TensorSpec, folded_bias: NDArray[np.integer]) -> float:
+def words_share(op: ops.Products, y: TensorSpec, folded_bias: NDArray[np.integer]) -> float:
     """Part of the results of ``op`` that vector code requantizes in 16 bits (``numerics.words``).
 
     Args:
@@ -31,8 +31,8 @@ def words_share(op: ops.Conv2d | ops.Linear, y: TensorSpec, folded_bias: NDArray
     """
     if runs_one_by_one(op) or y.affine.zero_point or y.range.lo:
         return 0.0
-    multiplier = np.broadcast_to(np.asarray(op.requantize.multiplier, np.float32), len(op.weight))
-    return share_allowed(op.weight.reshape(len(op.weight), -1), multiplier, y.range.hi, folded_bias)
+    multiplier = np.broadcast_to(np.asarray(op.requantize.multiplier, np.float32), op.outputs)
+    return share_allowed(op.rows, multiplier, y.range.hi, folded_bias)
 
 
 def share_allowed(

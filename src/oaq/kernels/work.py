@@ -37,9 +37,10 @@ from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Final
 
+from oaq import operators as ops
 from oaq.kernels.table import KernelRow
+from oaq.operators.tensor import as_image
 from oaq.overflow.spill import RunCount
-from oaq.program import ops
 
 Work = Mapping[str, float]
 Shape = tuple[int, ...]
@@ -103,10 +104,10 @@ class Site:
 
     x: tuple[int, int, int]
     y: tuple[int, int, int]
-    kernel: ops.Pair = (1, 1)
-    stride: ops.Pair = (1, 1)
-    padding: ops.Padding = (0, 0, 0, 0)
-    dilation: ops.Pair = (1, 1)
+    kernel: tuple[int, ...] = (1, 1)
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+    dilation: tuple[int, ...] = (1, 1)
     groups: int = 1
     words: float = 0.0
 
@@ -138,16 +139,21 @@ def lies_in_lines(row: KernelRow, site: Site) -> bool:
     return not site.is_direct and whole_steps and 4 * (width // -(-width // row.tile_m)) >= 3 * row.tile_m
 
 
-def image(shape: Shape) -> tuple[int, int, int]:
-    """(H, W, C) of a tensor; a flat one is one pixel."""
-    return (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, prod(shape))
-
-
-def site_of(op: ops.Conv2d | ops.Linear, x: Shape, y: Shape, words: float = 0.0) -> Site:
+def site_of(op: ops.Products, x: Shape, y: Shape, words: float = 0.0) -> Site:
     """Describe a node from the shapes of its input and output, and the part of its results that leaves in 16 bits."""
-    if isinstance(op, ops.Linear):
-        return Site(image(x), image(y), words=words)
-    return Site(image(x), image(y), op.kernel, op.stride, op.padding, op.dilation, op.groups, words)
+    if op.window is None:
+        return Site(as_image(x), as_image(y), words=words)
+    window = op.window.over_image()
+    return Site(
+        as_image(x),
+        as_image(y),
+        window.kernel,
+        window.stride,
+        window.padding,
+        window.dilation,
+        op.channel_groups,
+        words,
+    )
 
 
 def sum_work(
@@ -250,24 +256,8 @@ def other_work(op: ops.Op, x: Sequence[Shape], y: Shape, memory: Memory) -> dict
         y: shape of its output.
         memory: what is near.
     """
-    if isinstance(op, ops.Reshape):
-        return {}
-    height, width, _ = image(y)
-    values, places, reads, blends = prod(y), height * width, prod(y), 0
-    match op:
-        case ops.MaxPool():  # lines over one another, then pixels beside one another
-            reads = height * op.kernel[0] * prod(image(x[0])[1:]) + values * op.kernel[1]
-        case ops.AvgPool():
-            reads, places = values * prod(op.kernel), places * prod(op.kernel)
-        case ops.GlobalAvgPool():
-            reads, places = prod(x[0]), prod(image(x[0])[:2])
-        case ops.Resize():
-            blends = values if op.mode == "bilinear" else 0
-        case ops.DepthToSpace():
-            blends = values if op.mode == "CRD" else 0
-        case ops.Concat():
-            places *= len(x)
-        case ops.Pad():
-            places = height
-    counts = {"reads": reads, "values": values, "blends": blends, "places": places, "call": 1}
-    return {kind: float(count) for kind, count in counts.items()} | memory.far(sum(map(prod, x)) + prod(y))
+    rule = ops.rules_of(op).work
+    if rule is None:
+        raise TypeError(f"{type(op).__name__} sums products: its work depends on the row (sum_work)")
+    counts = rule(op, x, y)
+    return dict(counts) | memory.far(sum(map(prod, x)) + prod(y)) if counts else {}

@@ -97,6 +97,14 @@ class ChannelRanges:
         """Every channel's range, widened to hold ``value``."""
         return ChannelRanges(np.minimum(self.lo, value), np.maximum(self.hi, value))
 
+    def union(self, ranges: ChannelRanges) -> ChannelRanges:
+        """The smallest ranges that hold both, channel by channel."""
+        return ChannelRanges(np.minimum(self.lo, ranges.lo), np.maximum(self.hi, ranges.hi))
+
+    def less(self, zero_point: int) -> ChannelRanges:
+        """Every end less a zero point."""
+        return ChannelRanges(self.lo - zero_point, self.hi - zero_point)
+
     def whole(self) -> IntRange:
         """The smallest single range that holds every channel."""
         return IntRange(int(self.lo.min()), int(self.hi.max()))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.numerics.ranges import IntRange
+from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.rounding import round_half_even, rounding_shift
 
 Semantics = Literal["float32_half_even", "fixed_point"]
@@ -70,6 +70,15 @@ class Requantize:
             return cls(ratio)
         pairs = [_fixed_point(float(r)) for r in ratio]
         return cls(np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int32))
+
+    def single(self, index: int) -> Requantize:
+        """The ``index``-th multiplier alone, so that it applies to every channel."""
+        shift = None if self.shift is None else self.shift[index : index + 1]
+        return Requantize(self.multiplier[index : index + 1], shift)
+
+    def image(self, sums: ChannelRanges, zero_point: int, clamp: IntRange) -> ChannelRanges:
+        """The image of sums under ``apply``: exact at both ends, monotone between."""
+        return ChannelRanges(self.apply(sums.lo, zero_point, clamp), self.apply(sums.hi, zero_point, clamp))
 
     def apply(self, acc: NDArray[np.integer], zero_point: int, clamp: IntRange) -> NDArray[np.int64]:
         """Requantize sums whose last axis is the N outputs.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.errors import AccumulatorOverflow
+from oaq.errors import AccumulatorOverflow, UnsupportedOp
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import ChannelRanges
+from oaq.operators import Products, TensorSpec, rules_of
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.operands import operands_as_loaded
 from oaq.overflow.proof import NodeProof, Proof
-from oaq.overflow.propagate import output_ranges, requantized
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.program.int_program import IntProgram, Node
 
 
 def analyze(program: IntProgram) -> Proof:
@@ -36,27 +36,46 @@ def analyze(program: IntProgram) -> Proof:
     for node in program.nodes:
         inputs = [ranges[name] for name in node.inputs]
         specs, y = program.specs(node), program.tensors[node.output]
-        if isinstance(node.op, ops.Conv2d | ops.Linear):
+        if isinstance(node.op, Products):
             proof = prove_sums(node, inputs[0], specs[0], prod(y.shape[:-1]))
             nodes[node.name] = proof
-            ranges[node.output] = requantized(proof.total, node.op.requantize, y)
+            ranges[node.output] = node.op.requantize.image(proof.total, y.affine.zero_point, y.range)
         else:
-            ranges[node.output] = output_ranges(node, inputs, specs, y)
+            ranges[node.output] = image(node, inputs, specs, y)
     return Proof(program.name, ranges, nodes)
 
 
+def image(node: Node, inputs: Sequence[ChannelRanges], specs: Sequence[TensorSpec], y: TensorSpec) -> ChannelRanges:
+    """What each channel of the output can hold; for every operator that sums no products.
+
+    Args:
+        node: whose operator it is.
+        inputs: ranges of its inputs.
+        specs: their tensors.
+        y: the output's tensor.
+
+    Raises:
+        AccumulatorOverflow: a pool's window is so large that its sum leaves s32.
+        UnsupportedOp: the operator sums products.
+    """
+    rule = rules_of(node.op).image
+    if rule is None:
+        raise UnsupportedOp(f"{node.name}: {type(node.op).__name__} sums products, which prove_sums bounds")
+    return rule(node.op, inputs, specs, y, node.name)
+
+
 def prove_sums(node: Node, x: ChannelRanges, spec: TensorSpec, positions: int) -> NodeProof:
-    """Prove the sums of one Conv2d or Linear whose input channels lie in ``x``.
+    """Prove the sums of one node that sums products and whose input channels lie in ``x``.
 
     Raises:
         AccumulatorOverflow: see ``analyze``.
-        TypeError: the node is neither.
+        TypeError: the node sums no products.
     """
     op = node.op
-    if not isinstance(op, ops.Conv2d | ops.Linear):
+    if not isinstance(op, Products):
         raise TypeError(f"{node.name}: {type(op).__name__} has no sum of products")
     operands = operands_as_loaded(op, x, spec)
-    weight = op.weight.reshape(op.weight.shape[0], -1)
+    weight = op.rows
     raw = weight_bound(weight, operands.lo, operands.hi, partial=False)
     partial = raw if operands.contain_zero() else weight_bound(weight, operands.lo, operands.hi, partial=True)
     folded = op.bias.astype(np.int64) - spec.affine.zero_point * weight.sum(axis=1, dtype=np.int64)

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import ChannelRanges
+from oaq.operators import TensorSpec
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.operands import operands_as_loaded
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.program.int_program import IntProgram
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ def settle(program: IntProgram) -> Settled:
     """
     nodes, moved = list(program.nodes), dict[str, tuple[int, ...]]()
     for index, node in enumerate(program.nodes):
-        if not isinstance(node.op, ops.Conv2d | ops.Linear):
+        if not isinstance(node.op, ops.Products):
             continue
         shift = _shifts(node.op, program.specs(node)[0], program.tensors[node.output])
         if shift.any():
@@ -56,10 +57,10 @@ def settle(program: IntProgram) -> Settled:
     return Settled(replace(program, nodes=tuple(nodes)) if moved else program, moved)
 
 
-def _shifts(op: ops.Conv2d | ops.Linear, x: TensorSpec, y: TensorSpec) -> NDArray[np.int64]:
+def _shifts(op: ops.Products, x: TensorSpec, y: TensorSpec) -> NDArray[np.int64]:
     """(N,) what to add to each bias; 0 where nothing has to be or nothing may be."""
     operands = operands_as_loaded(op, ChannelRanges.constant(x.range, x.channels), x)
-    weight = op.weight.reshape(op.weight.shape[0], -1)
+    weight = op.rows
     raw = weight_bound(weight, operands.lo, operands.hi, partial=False)
     partial = weight_bound(weight, operands.lo, operands.hi, partial=True)
     folded = op.bias.astype(np.int64) - x.affine.zero_point * weight.sum(axis=1, dtype=np.int64)

@@ -7,6 +7,7 @@ convolution it is laid into a tensor of the node's input shape, so that one outp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
 from oaq.numerics.ranges import ChannelRanges
+from oaq.operators import Products, TensorSpec, Window
+from oaq.operators.windows import outer, taps_inside
 from oaq.overflow.operands import Operands
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import Schedule
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
-from oaq.program.shapes import window_count
+from oaq.program.int_program import IntProgram, Node
 
 End = Literal["lo", "hi"]
 Ints = NDArray[np.int64]
@@ -38,7 +39,8 @@ class Witness:
         operands: (K,) uint8 as loaded, packed order, inside the proved ranges.
         bound: the proved end of that sum.
         tensor: uint8 of the node's input shape, inside the proved ranges.
-        position: (row, column) of the output that multiplies ``operands``; (0, 0) for a Linear.
+        position: index along each axis before the channels, (row, column) of an image, of the output that multiplies
+            ``operands``; zeros for a Linear.
         reached: the sum ``tensor`` gives there. Equal to ``bound`` unless only a mixture of image and padding that no
             single position sees would reach it, which needs a zero point outside the proved range of a channel.
     """
@@ -51,7 +53,7 @@ class Witness:
     operands: NDArray[np.uint8]
     bound: int
     tensor: NDArray[np.uint8]
-    position: tuple[int, int]
+    position: tuple[int, ...]
     reached: int
 
 
@@ -83,12 +85,12 @@ def witness(
         ProgramError: there is no such node, output, segment or lane.
     """
     found = program.by_name.get(node)
-    if found is None or node not in proof.nodes or not isinstance(found.op, ops.Conv2d | ops.Linear):
+    if found is None or node not in proof.nodes or not isinstance(found.op, Products):
         raise ProgramError(f"{program.name} has no Conv2d or Linear called {node!r}; it has {', '.join(proof.nodes)}")
     sums = proof[node]
     if not 0 <= output < len(sums.total):
         raise ProgramError(f"{node} has outputs 0 to {len(sums.total) - 1}, not {output}")
-    weight = found.op.weight.reshape(len(sums.total), -1)[output].astype(np.int64)
+    weight = found.op.rows[output].astype(np.int64)
     low, high = _row(sums.operands, output, len(sums.total))
     if schedule is not None:
         ends = (low - schedule.shift, high - schedule.shift)
@@ -121,7 +123,7 @@ def _row(operands: Operands, output: int, outputs: int) -> tuple[Ints, Ints]:
 
 
 def _heaviest(
-    op: ops.Conv2d | ops.Linear,
+    op: Products,
     schedule: Schedule,
     which: tuple[int, int | None, int | None],
     x: tuple[Ints, Ints],
@@ -129,9 +131,7 @@ def _heaviest(
 ) -> tuple[int, int, Ints]:
     """The segment and lane asked for, or the heaviest of them: (segment, lane, weights)."""
     output, segment, lane = which
-    outputs = op.weight.shape[0]
-    groups = op.groups if isinstance(op, ops.Conv2d) and not op.is_depthwise() else 1
-    per_group = outputs // groups
+    per_group = op.outputs // op.tile_groups
     within = output % per_group
     tile = output // per_group * -(-per_group // schedule.tile_n) + within // schedule.tile_n
     segments = np.nonzero(schedule.segments[:, 0] == tile)[0].tolist()
@@ -154,65 +154,61 @@ def _heaviest(
 
 def _place(
     node: Node, sum_of: tuple[Ints, Ints], proof: Proof, spec: TensorSpec, which: tuple[int, End]
-) -> tuple[NDArray[np.uint8], tuple[int, int], int]:
+) -> tuple[NDArray[np.uint8], tuple[int, ...], int]:
     """The tensor, the output position and the sum reached there."""
-    op, ranges = node.op, proof.ranges[node.inputs[0]]
+    op, ranges = node.products, proof.ranges[node.inputs[0]]
     weight, operands = sum_of
-    if not isinstance(op, ops.Conv2d):
-        return operands.astype(np.uint8), (0, 0), int(weight @ operands)
+    if op.window is None:
+        tensor = np.broadcast_to(operands.astype(np.uint8), spec.shape).copy()
+        return tensor, (0,) * max(len(spec.shape) - 1, 2), int(weight @ operands)
     output, end = which
     channels = _channels(op, output)
-    zero = spec.affine.zero_point
-    inside_range = np.clip(operands.reshape(*op.kernel, -1), ranges.lo[channels], ranges.hi[channels])
-    patterns = [_patterns(op, spec, axis) for axis in (0, 1)]
-    best: tuple[int, tuple[int, int], NDArray[np.bool_]] | None = None
-    for row, rows in patterns[0]:
-        for column, columns in patterns[1]:
-            sees = (rows[:, None] & columns[None])[:, :, None]
-            loaded = np.where(sees, inside_range, zero)
-            reach = int(weight @ loaded.reshape(-1)) * (1 if end == "hi" else -1)
-            if best is None or reach > best[0]:
-                best = (reach, (row, column), np.broadcast_to(sees[:, :, 0], op.kernel))
+    inside_range = np.clip(operands.reshape(*op.window.kernel, -1), ranges.lo[channels], ranges.hi[channels])
+    best: tuple[int, tuple[int, ...], NDArray[np.bool_]] | None = None
+    for pattern in product(*(_patterns(op.window, spec, axis) for axis in range(op.window.rank))):
+        sees = outer(np.logical_and, [inside for _, inside in pattern])
+        loaded = np.where(sees[..., None], inside_range, spec.affine.zero_point)
+        reach = int(weight @ loaded.reshape(-1)) * (1 if end == "hi" else -1)
+        if best is None or reach > best[0]:
+            best = (reach, tuple(index for index, _ in pattern), sees)
     if best is None:
         raise ProgramError(f"{node.name}: has no output position")
     reach, position, sees = best
-    tensor = _fill(op, ranges, spec, position, (inside_range, sees, channels))
+    tensor = _fill(op.window, ranges, spec, position, (inside_range, sees, channels))
     return tensor, position, reach if end == "hi" else -reach
 
 
-def _channels(op: ops.Conv2d, output: int) -> slice:
-    per_group = op.weight.shape[3]
-    group = output // (op.weight.shape[0] // op.groups)
-    return slice(group * per_group, (group + 1) * per_group)
+def _channels(op: Products, output: int) -> slice:
+    group = output // (op.outputs // op.channel_groups)
+    return slice(group * op.group_channels, (group + 1) * op.group_channels)
 
 
-def _patterns(op: ops.Conv2d, spec: TensorSpec, axis: int) -> list[tuple[int, NDArray[np.bool_]]]:
-    """One output coordinate per different set of taps that lie inside the image, with that set."""
-    count = window_count((spec.shape[0], spec.shape[1]), op.kernel, op.stride, op.padding, op.dilation)[axis]
-    tap = np.arange(op.kernel[axis]) * op.dilation[axis] - op.padding[2 * axis]
-    position = np.arange(count)[:, None] * op.stride[axis] + tap
-    inside = (position >= 0) & (position < spec.shape[axis])
+def _patterns(window: Window, spec: TensorSpec, axis: int) -> list[tuple[int, NDArray[np.bool_]]]:
+    """One output coordinate per different set of taps that lie inside the input, with that set."""
+    inside = taps_inside(window, spec.shape[:-1], axis)
     _, first = np.unique(inside, axis=0, return_index=True)
     return [(int(index), inside[index]) for index in first]
 
 
 def _fill(
-    op: ops.Conv2d,
+    window: Window,
     ranges: ChannelRanges,
     spec: TensorSpec,
-    position: tuple[int, int],
+    position: tuple[int, ...],
     patch: tuple[Ints, NDArray[np.bool_], slice],
 ) -> NDArray[np.uint8]:
     """The patch at its place, the integer nearest to the zero point everywhere else."""
     values, sees, channels = patch
     rest = np.clip(spec.affine.zero_point, ranges.lo, ranges.hi)
     tensor = np.broadcast_to(rest, spec.shape).astype(np.uint8)
-    for row in range(op.kernel[0]):
-        for column in range(op.kernel[1]):
-            if sees[row, column]:
-                y = position[0] * op.stride[0] + row * op.dilation[0] - op.padding[0]
-                x = position[1] * op.stride[1] + column * op.dilation[1] - op.padding[2]
-                tensor[y, x, channels] = values[row, column]
+    for tap in np.argwhere(sees).tolist():
+        place = [
+            output * stride + index * step - before
+            for output, stride, index, step, before in zip(
+                position, window.stride, tap, window.dilation, window.padding[::2], strict=True
+            )
+        ]
+        tensor[(*place, channels)] = values[tuple(tap)]
     return tensor
 
 

@@ -5,57 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
 from types import MappingProxyType
 
 from oaq.errors import ProgramError
-from oaq.numerics.affine import Affine
-from oaq.numerics.formats import S32, U8
-from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Semantics
-from oaq.program import ops
+from oaq.operators import Op, Products, TensorSpec, output_shape, rules_of
 from oaq.program.pickling import flatten, rebuild
-from oaq.program.shapes import Shape, output_shape
-
-LARGEST_TENSOR = 1 << 31
-"""One sample's tensor holds fewer integers than this, so that 32 bits index it."""
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A u8 tensor: its shape, what its integers mean, which of them can occur.
-
-    Attributes:
-        name: unique in the program.
-        shape: of one sample, NHWC: (H, W, C) or (C,), all >= 1.
-        affine: real = scale * (q - zero_point).
-        range: effective range, inside [0, 255], holding the zero point; whoever writes the tensor clamps to it.
-    """
-
-    name: str
-    shape: Shape
-    affine: Affine
-    range: IntRange = U8
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ProgramError("a tensor needs a name")
-        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            raise ProgramError(f"{self.name}: a shape is (H, W, C) or (C,), all >= 1, not {self.shape}")
-        if prod(self.shape) >= LARGEST_TENSOR:
-            raise ProgramError(f"{self.name}: {self.shape} holds {prod(self.shape)} integers; the limit is 2**31 - 1")
-        if not U8.contains(self.range):
-            raise ProgramError(f"{self.name}: the effective range {self.range} leaves u8")
-        if self.affine.zero_point not in self.range:
-            raise ProgramError(
-                f"{self.name}: zero point {self.affine.zero_point} lies outside the effective range {self.range}, "
-                "so 0.0 (and padding) could not be stored"
-            )
-
-    @property
-    def channels(self) -> int:
-        """Size of the last axis."""
-        return self.shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +18,20 @@ class Node:
     """One operator applied: which tensors it reads, which single tensor it writes."""
 
     name: str
-    op: ops.Op
+    op: Op
     inputs: tuple[str, ...]
     output: str
+
+    @property
+    def products(self) -> Products:
+        """The operator, as one that sums products.
+
+        Raises:
+            ProgramError: it sums none.
+        """
+        if not isinstance(self.op, Products):
+            raise ProgramError(f"{self.name}: {type(self.op).__name__} sums no products")
+        return self.op
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +102,8 @@ class IntProgram:
         return tuple(self.tensors[name] for name in node.inputs)
 
     def summing_nodes(self) -> Iterator[Node]:
-        """The nodes whose sums need an accumulator schedule: Conv2d and Linear."""
-        return (node for node in self.nodes if isinstance(node.op, ops.Conv2d | ops.Linear))
+        """The nodes whose sums need an accumulator schedule: operators that sum products, Conv2d and Linear."""
+        return (node for node in self.nodes if isinstance(node.op, Products))
 
 
 def _check_names(program: IntProgram) -> None:
@@ -173,12 +139,14 @@ def _check_node(program: IntProgram, node: Node, written: set[str]) -> None:
     requantize = getattr(node.op, "requantize", None)
     if requantize is not None and requantize.semantics != program.requantize:
         raise ProgramError(f"{where}: requantizes by {requantize.semantics}, the program by {program.requantize}")
-    if isinstance(node.op, ops.SAME_AFFINE):
+    rules = rules_of(node.op)
+    if rules.same_affine:
         _check_movement(where, inputs[0], output)
-    if isinstance(node.op, ops.Lookup):
-        _check_table(where, node.op, inputs[0], output)
-    if isinstance(node.op, ops.Conv2d | ops.Linear):
-        _check_total(where, node.op, inputs[0])
+    if rules.check is not None:
+        try:
+            rules.check(node.op, inputs, output)
+        except ProgramError as error:
+            raise ProgramError(f"{where}: {error}") from error
 
 
 def _check_movement(where: str, x: TensorSpec, y: TensorSpec) -> None:
@@ -188,19 +156,3 @@ def _check_movement(where: str, x: TensorSpec, y: TensorSpec) -> None:
         )
     if not y.range.contains(x.range):
         raise ProgramError(f"{where}: moves integers of {x.range} into {y.range}, which does not hold them")
-
-
-def _check_table(where: str, op: ops.Lookup, x: TensorSpec, y: TensorSpec) -> None:
-    reached = op.table[x.range.lo : x.range.hi + 1]
-    if int(reached.min()) < y.range.lo or int(reached.max()) > y.range.hi:
-        raise ProgramError(
-            f"{where}: the table maps {x.range} to integers {reached.min()}..{reached.max()}, outside {y.range}"
-        )
-
-
-def _check_total(where: str, op: ops.Conv2d | ops.Linear, x: TensorSpec) -> None:
-    """The s32 total by its crudest bound, so that every later sum may trust 32 (and the reference 64) bits."""
-    terms = op.weight[0].size
-    reach = max(abs(x.range.lo - x.affine.zero_point), abs(x.range.hi - x.affine.zero_point), x.range.hi)
-    if terms * reach * 255 >= 1 << 62:
-        raise ProgramError(f"{where}: {terms} terms of size {reach * 255} are beyond {S32} and any proof here")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,32 +18,11 @@ from oaq.errors import FormatError, ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import OPERATORS, TensorSpec
+from oaq.operators.fields import stored_fields
+from oaq.program.int_program import IntProgram, Node
 
 VERSION: Final = 1
-OPERATORS: Final[Mapping[str, type]] = {op.__name__: op for op in get_args(ops.Op)}
-FIELDS: Final[Mapping[str, str]] = {
-    "weight": "array",
-    "bias": "array",
-    "table": "array",
-    "requantize": "requantize",
-    "kernel": "ints",
-    "stride": "ints",
-    "padding": "ints",
-    "dilation": "ints",
-    "shape": "ints",
-    "begin": "ints",
-    "end": "ints",
-    "groups": "int",
-    "height": "int",
-    "width": "int",
-    "block": "int",
-    "count_include_pad": "bool",
-    "mode": "str",
-}
-"""How each field of an operator is stored: as an array of its own, or inside the header."""
-
 Header = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 
@@ -55,10 +33,10 @@ def to_plain(program: IntProgram) -> tuple[Header, Arrays]:
     nodes = []
     for index, node in enumerate(program.nodes):
         plain: Header = {"op": type(node.op).__name__}
-        for field in fields(node.op):
-            value = getattr(node.op, field.name)
-            key = f"nodes/{index}/{field.name}"
-            match FIELDS[field.name]:
+        for name, form in stored_fields(type(node.op)).items():
+            value = getattr(node.op, name)
+            key = f"nodes/{index}/{name}"
+            match form:
                 case "array":
                     arrays[key] = value
                 case "requantize":
@@ -66,11 +44,11 @@ def to_plain(program: IntProgram) -> tuple[Header, Arrays]:
                     if value.shift is not None:
                         arrays[f"{key}.shift"] = value.shift
                 case "ints":
-                    plain[field.name] = [int(item) for item in value]
+                    plain[name] = [int(item) for item in value]
                 case "int":
-                    plain[field.name] = int(value)
+                    plain[name] = int(value)
                 case _:
-                    plain[field.name] = value
+                    plain[name] = value
         nodes.append({"name": node.name, "inputs": list(node.inputs), "output": node.output, **plain})
     header = {
         "version": VERSION,
@@ -189,15 +167,15 @@ def _node(item: object, index: int, taken: _Taken, where: str) -> Node:
     kind = item.get("op") if isinstance(item, dict) else item
     if not isinstance(kind, str) or kind not in OPERATORS:
         raise FormatError(f"{where}: node {index} is of unknown kind {str(kind)[:40]!r}")
-    operator = OPERATORS[kind]
-    names = [field.name for field in fields(operator)]
-    inside = [name for name in names if FIELDS[name] not in ("array", "requantize")]
+    operator = OPERATORS[kind].value
+    forms = stored_fields(operator)
+    inside = [name for name, form in forms.items() if form not in ("array", "requantize")]
     here = f"{where}: node {index}"
     plain = _object(item, ("name", "inputs", "output", "op", *inside), here)
     values: dict[str, Any] = {}
-    for name in names:
+    for name, form in forms.items():
         key = f"nodes/{index}/{name}"
-        match FIELDS[name]:
+        match form:
             case "array":
                 values[name] = taken.take(key)
             case "requantize":
@@ -211,12 +189,12 @@ def _node(item: object, index: int, taken: _Taken, where: str) -> Node:
                 values[name] = _bool(plain[name], f"{here}: {name}")
             case _:
                 values[name] = _text(plain[name], f"{here}: {name}")
-    made = operator(**values)
-    if "weight" in values and made.weight.dtype != values["weight"].dtype:
-        raise FormatError(f"{here}: its weights fit {made.weight.dtype}, so they are not stored as int16")
+    op = operator(**values)
+    if "weight" in values and op.weight.dtype != values["weight"].dtype:
+        raise FormatError(f"{here}: its weights fit {op.weight.dtype}, so they are not stored as int16")
     return Node(
         _text(plain["name"], f"{here}: name"),
-        made,
+        op,
         _texts(plain["inputs"], f"{here}: inputs"),
         _text(plain["output"], f"{here}: output"),
     )

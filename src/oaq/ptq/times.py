@@ -10,17 +10,17 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture import graph as fg
 from oaq.kernels.cost import Predictor, predictor
 from oaq.kernels.cost_files import costs_wanted
 from oaq.kernels.facts import best_of_family
-from oaq.kernels.packing import family
 from oaq.kernels.sixteen_bit import INCLUDES
 from oaq.kernels.table import KernelRow
-from oaq.kernels.work import Shape, Site, image
+from oaq.kernels.work import Shape, Site
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
+from oaq.operators.tensor import as_image
 
 WEIGHTLESS: Final = IntRange(0, 255)
 
@@ -34,7 +34,7 @@ def predictor_of_graph(graph: fg.FloatGraph) -> Predictor:
 
 def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg.FloatLinear) -> Site:
     """Where a layer stands; what is never below zero is taken to leave in 16 bits (``ptq.words`` sees to it)."""
-    x, y = (image(channels_last(graph.shapes[name])) for name in (node.inputs[0], node.output))
+    x, y = (as_image(channels_last(graph.shapes[name])) for name in (node.inputs[0], node.output))
     words = float(node.clamp is not None and node.clamp[0] == 0.0)
     if isinstance(op, fg.FloatLinear):
         return Site(x, y, words=words)
@@ -57,7 +57,7 @@ def channels_last(shape: Shape) -> Shape:
 def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float:
     y = channels_last(graph.shapes[node.output])
     op = _integer_op(node.op, y, len(node.inputs))
-    kind, isas = family(op), {"avx2", *INCLUDES}
+    kind, isas = ops.family_of(op), {"avx2", *INCLUDES}
     name = best_of_family(time.costs.facts, kind, isas)
     if name is None:  # nothing timed: reshapes take no time, anything else is refused by the predictor
         name = kind

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from oaq import operators as ops
 from oaq.capture.graph import FloatNode, LayerParams
 from oaq.capture.lower import lower
 from oaq.errors import AccumulatorOverflow, ProgramError
-from oaq.kernels.packing import layout
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART, certify, to_parts
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import Schedule, schedule
-from oaq.program import ops
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import layers
@@ -141,7 +140,7 @@ def verdicts(program: IntProgram, wanted: Mapping[str, Target | None], proof: Pr
             found.append(Verdict(node.name, None, True, f"exempt, sums in 32 bits; {takes}"))
             continue
         try:
-            made = _schedule(node.op, sums, target, node.name)
+            made = _schedule(node.products, sums, target, node.name)
         except AccumulatorOverflow as error:
             found.append(Verdict(node.name, target, False, f"{takes}; {str(error).splitlines()[0]}"))
             continue
@@ -153,18 +152,16 @@ def verdicts(program: IntProgram, wanted: Mapping[str, Target | None], proof: Pr
     return found
 
 
-def _schedule(op: ops.Op, sums: NodeProof, target: Target, where: str) -> Schedule:
-    assert isinstance(op, ops.Conv2d | ops.Linear)
-    laid = layout(op)
-    depthwise = isinstance(op, ops.Conv2d) and op.is_depthwise()
+def _schedule(op: ops.Products, sums: NodeProof, target: Target, where: str) -> Schedule:
+    depthwise = op.is_depthwise()
     accumulator = target.accumulator(depthwise=depthwise)
     return schedule(
-        laid.weight,
+        op.rows,
         sums.operands.lo,
         sums.operands.hi,
         accumulator,
         tile_of(depthwise=depthwise),
-        groups=laid.tile_groups,
+        groups=op.tile_groups,
         where=where,
     )
 
@@ -182,5 +179,5 @@ def certificate_parts(program: IntProgram, wanted: Mapping[str, Target | None]) 
     for node in program.summing_nodes():
         target = wanted.get(node.name)
         if target is not None:
-            schedules[node.name] = [_schedule(node.op, proof[node.name], target, node.name)]
+            schedules[node.name] = [_schedule(node.products, proof[node.name], target, node.name)]
     return {PART: Part(*to_parts(certify(program, proof, schedules)))}

@@ -18,10 +18,10 @@ from oaq.capture import graph as fg
 from oaq.capture.graph import FloatNode
 from oaq.capture.lower import FUNCTIONS, SAME_AFFINE
 from oaq.errors import UnsupportedOp
+from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
 from oaq.ptq.execute import apply_op
 from oaq.qat.gradients import EXACT_FLOAT32, replaced
 from oaq.qat.grid import Grid
-from oaq.reference.movement import WEIGHT_BITS, bilinear_axis
 
 
 def moves(node: FloatNode) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Final
 
-from oaq.program.int_program import Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import Node
 from oaq.program.memory import memory_limit, require_memory
 
 WIDE: Final = 8

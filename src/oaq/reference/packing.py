@@ -10,46 +10,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.accumulator import Accumulator
-from oaq.program import ops
-from oaq.reference.conv2d import taps
-from oaq.reference.matmul import matmul
+from oaq.numerics.matmul import matmul
+from oaq.operators import Products
+from oaq.operators.windows import taps
 
 
 def packed_operands(
-    op: ops.Conv2d | ops.Linear, x: NDArray[np.uint8], zero_point: int, step: int, shift: int = 0
+    op: Products, x: NDArray[np.uint8], zero_point: int, step: int, shift: int = 0
 ) -> NDArray[np.integer]:
     """The operands as loaded: raw integers, ``zero_point`` at padded positions of the image.
 
     Args:
         op: the layer.
-        x: (batch, H, W, C) or (batch, K).
+        x: (batch, ..., C).
         zero_point: of ``x``.
         step: the padding of K at the end is to a multiple of this.
         shift: what the kernel subtracts from each before it multiplies.
 
     Returns:
-        (groups, M, K padded) uint8, int16 for a shift; M = batch * OH * OW counted in that order; the padding of K
-        holds 0.
+        (groups, M, K padded) uint8, int16 for a shift; M = batch times output positions, counted in that order; the
+        padding of K holds 0.
     """
-    if isinstance(op, ops.Linear):
-        rows = x[None]
-    else:
-        seen = np.stack([tap for _, _, tap in taps(x.astype(np.int64), op, outside=zero_point)], axis=3)
-        batch, height, width, window, channels = seen.shape
-        grouped = seen.reshape(batch * height * width, window, op.groups, channels // op.groups)
-        rows = grouped.transpose(2, 0, 1, 3).reshape(op.groups, batch * height * width, -1)
+    window, groups = op.window, op.channel_groups
+    values = x.astype(np.int64)
+    operands = [values] if window is None else [tap for _, tap in taps(values, window, outside=zero_point)]
+    positions = operands[0][..., 0].size
+    grouped = np.stack([tap.reshape(positions, groups, -1) for tap in operands], axis=2)
+    rows = np.moveaxis(grouped, 1, 0).reshape(groups, positions, -1)
     if shift:
         return _pad_last(rows.astype(np.int16) - np.int16(shift), step)
     return _pad_last(rows, step).astype(np.uint8)
 
 
-def packed_weights(op: ops.Conv2d | ops.Linear, step: int) -> NDArray[np.int8]:
+def packed_weights(op: Products, step: int) -> NDArray[np.int8]:
     """(N, K padded) int8: each output's weights in packed order, zeros at the end."""
-    return _pad_last(op.weight.reshape(op.weight.shape[0], -1), step)
+    return _pad_last(op.rows, step)
 
 
 def lanes(
-    op: ops.Conv2d | ops.Linear,
+    op: Products,
     x: NDArray[np.uint8],
     zero_point: int,
     accumulator: Accumulator,
@@ -59,13 +58,13 @@ def lanes(
 
     Args:
         op: the layer.
-        x: (batch, H, W, C) or (batch, K).
+        x: (batch, ..., C).
         zero_point: of ``x``.
         accumulator: which products share a lane.
         steps: (start, count), the run to sum; None is all of K.
 
     Returns:
-        (M, N, lanes) int64, M = batch * OH * OW.
+        (M, N, lanes) int64, M = batch times output positions.
     """
     operands = packed_operands(op, x, zero_point, accumulator.step)
     weight = packed_weights(op, accumulator.step)

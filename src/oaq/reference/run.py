@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.errors import AccumulatorOverflow, ProgramError
+from oaq.errors import AccumulatorOverflow
 from oaq.numerics.formats import S32
-from oaq.program import ops
+from oaq.operators import Products, TensorSpec, rules_of
 from oaq.program.inputs import Arrays, checked, named
-from oaq.program.int_program import IntProgram, Node, TensorSpec
-from oaq.reference import elementwise, movement, pool
-from oaq.reference.conv2d import conv2d
-from oaq.reference.matmul import linear
+from oaq.program.int_program import IntProgram, Node
 from oaq.reference.memory import require_node_memory
 
 Images = NDArray[np.uint8]
@@ -30,7 +27,7 @@ class Run:
     Attributes:
         outputs: (batch, ...) uint8 per program output, in the program's order.
         tensors: (batch, ...) uint8 for every tensor, the inputs included.
-        accumulators: (batch, ..., N) int32 exact sums of every Conv2d and Linear node (bias included); empty unless
+        accumulators: (batch, ..., N) int32 exact sums of every node that sums products (bias included); empty unless
             asked for.
     """
 
@@ -67,53 +64,17 @@ def run(program: IntProgram, x: Arrays, accumulators: bool = False) -> Run:
 def compute(
     node: Node, inputs: Sequence[Images], specs: Sequence[TensorSpec], y: TensorSpec
 ) -> tuple[Images, NDArray[np.int32] | None]:
-    """One node: its result and, for Conv2d and Linear, its exact sums.
+    """One node: its result and, for an operator that sums products, its exact sums.
 
     Raises:
         AccumulatorOverflow: a sum leaves s32 on these inputs.
     """
     op = node.op
-    if isinstance(op, ops.Conv2d | ops.Linear):
-        law = (
-            conv2d(op, inputs[0], specs[0].affine)
-            if isinstance(op, ops.Conv2d)
-            else linear(op, inputs[0], specs[0].affine)
-        )
-        sums = _check_s32(node, law)
-        return op.requantize.apply(sums, y.affine.zero_point, y.range).astype(np.uint8), sums
-    return _without_sums(op, inputs, specs, y).astype(np.uint8), None
-
-
-def _without_sums(
-    op: ops.Op, inputs: Sequence[Images], specs: Sequence[TensorSpec], y: TensorSpec
-) -> NDArray[np.int64]:
-    x, affine = inputs[0], specs[0].affine
-    match op:
-        case ops.Add():
-            return elementwise.add(op, inputs, specs, y)
-        case ops.Mul():
-            return elementwise.mul(op, inputs, specs, y)
-        case ops.Concat():
-            return elementwise.concat(op, inputs, specs, y)
-        case ops.Lookup():
-            return elementwise.lookup(op, x)
-        case ops.MaxPool():
-            return pool.max_pool(op, x, y)
-        case ops.AvgPool():
-            return pool.avg_pool(op, x, affine, y)
-        case ops.GlobalAvgPool():
-            return pool.global_avg_pool(op, x, affine, y)
-        case ops.Resize():
-            return movement.resize(op, x)
-        case ops.DepthToSpace():
-            return movement.depth_to_space(op, x)
-        case ops.Reshape():
-            return movement.reshape(op, x)
-        case ops.Pad():
-            return movement.pad(op, x, affine.zero_point)
-        case ops.Slice():
-            return movement.slice_(op, x)
-    raise ProgramError(f"{type(op).__name__} is not an operator of an IntProgram")
+    result = rules_of(op).law(op, inputs, specs, y)
+    if not isinstance(op, Products):
+        return result.astype(np.uint8), None
+    sums = _check_s32(node, result)
+    return op.requantize.apply(sums, y.affine.zero_point, y.range).astype(np.uint8), sums
 
 
 def _run_samples(

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import Laid, laid_out, reach
-from oaq.program import ops
-from oaq.program.int_program import TensorSpec
+from oaq.operators import TensorSpec
 
 Ints = NDArray[np.int64]
 ENDS = (1, -1)
@@ -103,7 +103,7 @@ def gathered(values: NDArray, family: Family, none: float = 0) -> NDArray:
     return padded[:, family.members]
 
 
-def limits_of(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Limits:
+def limits_of(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Limits:
     """The budgets of a layer that reads ``spec`` on ``model``, in every order the model knows.
 
     Args:
@@ -113,8 +113,7 @@ def limits_of(op: ops.Conv2d | ops.Linear, spec: TensorSpec, model: RegisterMode
         unsigned: its file stores the weights as u8.
     """
     laid = laid_out(op, spec, model, unsigned=unsigned)
-    weight = op.weight.reshape(len(op.weight), -1)
-    terms = weight.shape[1]
+    weight, terms = op.rows, op.terms
     first = laid[0]
     up, down = np.zeros(terms, np.int64), np.zeros(terms, np.int64)
     real = first.place >= 0

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from oaq import reference
 from oaq.capture.imported import Imported
 from oaq.errors import CalibrationError, OaqError
-from oaq.program import ops
 from oaq.program.int_program import Node
 
 if TYPE_CHECKING:
@@ -71,8 +70,7 @@ def _operands(imported: Imported, node: Node, values: Mapping[str, NDArray[Any]]
     axes = [0, *(source.axes or ())]
     axes += [axis for axis in range(integers.ndim) if axis not in axes]  # of size 1, where an image became a vector
     x = integers.transpose(axes).reshape(len(integers), *spec.shape).astype(np.uint8)
-    assert isinstance(node.op, ops.Conv2d | ops.Linear)
-    return reference.packed_operands(node.op, x, spec.affine.zero_point, 1)
+    return reference.packed_operands(node.products, x, spec.affine.zero_point, 1)
 
 
 def _runs(file: OnnxFile, names: Sequence[str], data: Iterable[Batch]) -> Iterator[dict[str, NDArray[Any]]]:

@@ -17,14 +17,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_onnx import OnnxGraph, decode, import_graph
 from oaq.capture.imported import Imported
 from oaq.capture.model_file import stored_unsigned
 from oaq.doctor import Diagnosis, RegisterModel, diagnose, registers_named
 from oaq.doctor.diagnosis import sentence
 from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
-from oaq.program import ops
-from oaq.program.int_program import Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import Node
 from oaq.repair.layer import Change, change
 from oaq.repair.limits import limits_of
 from oaq.repair.metric import Metric, assumed, measured
@@ -123,7 +124,7 @@ def _changed(
     outputs, model, spreads = how
     op, spec = _layer(node, imported)
     source = imported.sources[node.name]
-    weight = op.weight.reshape(len(op.weight), -1).astype(np.int64)
+    weight = op.rows.astype(np.int64)
     metric: Metric = assumed(spec, weight.shape[1])
     if seen is not None:
         metric = measured(seen, spec.affine.zero_point, centred=source.bias is not None)
@@ -139,9 +140,8 @@ def _steps(node: Node, imported: Imported) -> NDArray[np.float64]:
     return op.requantize.multiplier.astype(np.float64) * imported.program.tensors[node.output].affine.scale
 
 
-def _layer(node: Node, imported: Imported) -> tuple[ops.Conv2d | ops.Linear, TensorSpec]:
-    assert isinstance(node.op, ops.Conv2d | ops.Linear)
-    return node.op, imported.program.specs(node)[0]
+def _layer(node: Node, imported: Imported) -> tuple[ops.Products, TensorSpec]:
+    return node.products, imported.program.specs(node)[0]
 
 
 def _reread(
@@ -166,18 +166,17 @@ def _proved(new: Imported, old: Imported, changes: Mapping[str, Change], model: 
 
 
 def _is_meant(new: Node, old: Node, made: Change | None) -> bool:
-    assert isinstance(new.op, ops.Conv2d | ops.Linear) and isinstance(old.op, ops.Conv2d | ops.Linear)
-    weight = old.op.weight if made is None else made.weight.reshape(old.op.weight.shape)
-    if new.op.weight.shape != weight.shape or not np.array_equal(new.op.weight, weight):
+    written, source = new.products, old.products
+    weight = source.weight if made is None else made.weight.reshape(source.weight.shape)
+    if written.weight.shape != weight.shape or not np.array_equal(written.weight, weight):
         return False
     kept = np.setdiff1d(np.arange(len(weight)), [] if made is None else made.outputs)
-    return np.array_equal(new.op.bias[kept], old.op.bias[kept])
+    return np.array_equal(written.bias[kept], source.bias[kept])
 
 
 def _summary(node: Node, made: Change, data: bool) -> LayerRepair:
-    assert isinstance(node.op, ops.Conv2d | ops.Linear)
     outputs, terms = made.weight.shape
-    old = node.op.weight.reshape(outputs, terms)
+    old = node.products.rows
     return LayerRepair(
         node.name,
         outputs,

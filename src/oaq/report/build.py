@@ -7,13 +7,12 @@ from math import prod
 
 import numpy as np
 
-from oaq.kernels.packing import layout
+from oaq import operators as ops
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.proof import NodeProof
-from oaq.program import ops
 from oaq.report import data
 from oaq.report.data import Evidence, Execution, Latency, Layer, ReportData, Verification
 from oaq.report.environment import environment
@@ -78,7 +77,7 @@ def _execution(one: Executor) -> Execution:
 
 def _layer(planned: NodePlan, plan: Plan, seen: Evidence) -> Layer:
     op, found, proof = planned.node.op, planned.schedule, planned.proof
-    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None or proof is None:
+    if not isinstance(op, ops.Products) or found is None or proof is None:
         raise TypeError(f"{planned.node.name}: sums no products")
     x, y = plan.program.tensors[planned.node.inputs[0]], plan.program.tensors[planned.node.output]
     exact = found.accumulator.is_exact
@@ -122,9 +121,9 @@ def _schedule(planned: NodePlan) -> data.Schedule | None:
     )
 
 
-def unspilled(op: ops.Conv2d | ops.Linear, proof: NodeProof, accumulator: Accumulator) -> IntRange:
+def unspilled(op: ops.Products, proof: NodeProof, accumulator: Accumulator) -> IntRange:
     """Hull of every lane of every output if all of K were summed without a spill. Exact integers."""
-    weight = layout(op).weight
+    weight = op.rows
     lane = np.array([accumulator.lane(k) for k in range(weight.shape[1])])
     partial = accumulator.overflow == "saturates"
     hulls = [
@@ -160,6 +159,6 @@ def kind(op: ops.Op) -> str:
 
 def macs(op: ops.Op, output: tuple[int, ...]) -> int:
     """Multiply-accumulates of one sample; 0 for operators without products."""
-    if not isinstance(op, ops.Conv2d | ops.Linear):
+    if not isinstance(op, ops.Products):
         return 0
     return prod(output) * op.weight[0].size

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq import reference
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.ranges import IntRange
+from oaq.operators import TensorSpec
 from oaq.overflow.count import count_overflows
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.reference import packed_operands
 from oaq.report.agreement import sqnr_db
 from oaq.report.data import Observed
@@ -70,10 +71,10 @@ def lanes_of(plan: Plan) -> dict[str, LaneCount]:
 
 def _lane_count(planned: NodePlan, plan: Plan) -> LaneCount:
     op, found = planned.node.op, planned.schedule
-    if not isinstance(op, ops.Conv2d | ops.Linear) or found is None:
+    if not isinstance(op, ops.Products) or found is None:
         raise TypeError(f"{planned.node.name}: sums no products")
     zero = plan.program.specs(planned.node)[0].affine.zero_point
-    spans = isinstance(op, ops.Conv2d) and op.is_depthwise()
+    spans = op.is_depthwise()
 
     def count(node: Node, x: Images) -> IntRange:
         operands = packed_operands(op, x, zero, found.accumulator.step)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.errors import MemoryLimit, NoKernel
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
+from oaq.operators import Window
+from oaq.operators.tensor import as_image
 from oaq.program.int_program import IntProgram
 from oaq.program.memory import memory_limit, require_memory, show_bytes
 from oaq.runtime.memory import Arena
@@ -22,6 +23,8 @@ Native = Any
 Place = tuple[int, tuple[int, int, int]]
 """Offset in the arena and (H, W, C); a flat tensor is an image of one pixel."""
 MODULE = "oaq.kernels._native"
+POINT = Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
+"""What an operator without a window reads at each position."""
 
 
 def build(plan: Plan, arena: Arena, threads: int, limit: int | None = None) -> Native:
@@ -99,9 +102,7 @@ class _Tensors:
     arena: Arena
 
     def place(self, name: str) -> Place:
-        shape = self.program.tensors[name].shape
-        image = (shape[0], shape[1], shape[2]) if len(shape) == 3 else (1, 1, prod(shape))
-        return self.arena.offsets[name], image
+        return self.arena.offsets[name], as_image(self.program.tensors[name].shape)
 
 
 def _requant(requantize: Requantize) -> Any:  # noqa: ANN401 (either form native code takes)
@@ -113,7 +114,7 @@ def _add(native: Native, planned: NodePlan, x: list[Place], y: Place) -> None:
     op, row, clamp = planned.node.op, planned.row.name, (planned.clamp.lo, planned.clamp.hi)
     zx, zy = planned.x_zero_points, planned.y_zero_point
     match op:
-        case ops.Conv2d() | ops.Linear():
+        case ops.Products():
             _add_sums(native, op, planned, x[0], y)
         case ops.Add():
             native.add(row, x[0], x[1], y, _requant(op.requantize), zx[0], zx[1], zy, clamp)
@@ -122,17 +123,19 @@ def _add(native: Native, planned: NodePlan, x: list[Place], y: Place) -> None:
         case ops.Concat():
             native.concat(row, x, y, _requant(op.requantize), list(zx), zy, clamp)
         case ops.MaxPool():
-            native.max_pool(row, x[0], y, op.kernel, op.stride, op.padding, op.dilation, clamp)
+            window = op.window.over_image()
+            native.max_pool(row, x[0], y, window.kernel, window.stride, window.padding, window.dilation, clamp)
         case ops.AvgPool():
-            window = (op.kernel, op.stride, op.padding, op.count_include_pad)
-            native.avg_pool(row, x[0], y, *window, _requant(op.requantize), zx[0], zy, clamp)
+            window = op.window.over_image()
+            geometry = (window.kernel, window.stride, window.padding, op.count_include_pad)
+            native.avg_pool(row, x[0], y, *geometry, _requant(op.requantize), zx[0], zy, clamp)
         case ops.GlobalAvgPool():
             native.global_avg_pool(row, x[0], y, _requant(op.requantize), zx[0], zy, clamp)
         case _:
             _add_movement(native, planned, x[0], y)
 
 
-def _add_sums(native: Native, op: ops.Conv2d | ops.Linear, planned: NodePlan, x: Place, y: Place) -> None:
+def _add_sums(native: Native, op: ops.Products, planned: NodePlan, x: Place, y: Place) -> None:
     schedule, bias = planned.schedule, planned.folded_bias
     if schedule is None or bias is None:
         raise NoKernel(f"{planned.node.name}: the plan has no schedule for it")
@@ -145,13 +148,12 @@ def _add_sums(native: Native, op: ops.Conv2d | ops.Linear, planned: NodePlan, x:
         planned.y_zero_point,
         (planned.clamp.lo, planned.clamp.hi),
     )
-    row = planned.row.name
-    if isinstance(op, ops.Linear):
-        native.conv2d(row, x, y, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 1, *sums)
-    elif planned.row.family == "depthwise":
-        native.depthwise(row, x, y, op.kernel, op.stride, op.padding, op.dilation, *sums)
+    row, window = planned.row.name, POINT if op.window is None else op.window.over_image()
+    if planned.row.family == "depthwise":
+        native.depthwise(row, x, y, window.kernel, window.stride, window.padding, window.dilation, *sums)
     else:
-        native.conv2d(row, x, y, op.kernel, op.stride, op.padding, op.dilation, op.groups, *sums)
+        geometry = (window.kernel, window.stride, window.padding, window.dilation, op.channel_groups)
+        native.conv2d(row, x, y, *geometry, *sums)
 
 
 def _add_movement(native: Native, planned: NodePlan, x: Place, y: Place) -> None:
@@ -164,7 +166,7 @@ def _add_movement(native: Native, planned: NodePlan, x: Place, y: Place) -> None
         case ops.DepthToSpace():
             native.depth_to_space(row, x, y, op.block, op.mode)
         case ops.Pad():
-            native.pad(row, x, y, op.padding, planned.x_zero_points[0])
+            native.pad(row, x, y, (0, 0) * (2 - len(op.padding) // 2) + op.padding, planned.x_zero_points[0])
         case ops.Slice():
             missing = 3 - len(op.begin)
             native.slice(row, x, y, (0,) * missing + op.begin, (1,) * missing + op.end)

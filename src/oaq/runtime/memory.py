@@ -8,7 +8,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Final
 
-from oaq.program import ops
+from oaq import operators as ops
 from oaq.program.int_program import IntProgram
 
 ALIGNMENT: Final = 64

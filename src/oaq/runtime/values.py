@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
+from oaq.operators import TensorSpec
 from oaq.program.inputs import Arrays, checked, describe, named, refuse_mask, show
-from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.program.int_program import IntProgram
 
 Quantizer = Callable[[TensorSpec, NDArray[np.float32], bool], NDArray[np.uint8] | None]
 """(spec, contiguous floats of whole samples, channels first) to NHWC integers; None if a value is NaN."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oaq.errors import OaqError
-from oaq.kernels.packing import family
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import KernelRow, isas_of
+from oaq.operators import family_of
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
@@ -81,7 +81,7 @@ def row_attempts(case: Case, table: Sequence[KernelRow]) -> list[Attempt]:
     """Each row forced on every node of its family; every integer of every node is compared."""
     seen = all_tensors(case.program)
     tapped = Case(seen, case.proof, case.inputs, case.expected, case.witnesses)
-    families = {family(node.op) for node in case.program.nodes}
+    families = {family_of(node.op) for node in case.program.nodes}
     found: list[Attempt] = []
     for row in table:
         name = f"row {row.name}"

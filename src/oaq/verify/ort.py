@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.errors import NoKernel, OaqError
 from oaq.kernels.table import cpu_isas
-from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference import compute
 from oaq.seal.inputs import Inputs

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import Schedule
 from oaq.overflow.witness import witness
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.reference import compute
 from oaq.runtime.build import build
@@ -56,7 +56,7 @@ def layer_witnesses(program: IntProgram, proof: Proof, planned: NodePlan) -> NDA
         ("hi", int(schedule.bounds[:, 1].argmax())),
     )
     for end, segment in fullest:
-        output = fullest_output(node.op, sums, schedule, segment, end)
+        output = fullest_output(node.products, sums, schedule, segment, end)
         lane = witness(program, proof, node.name, output, end, schedule=schedule, segment=segment)
         tensors.append(lane.tensor)
     shape, ranges = program.specs(node)[0].shape, proof.ranges[node.inputs[0]]
@@ -64,14 +64,12 @@ def layer_witnesses(program: IntProgram, proof: Proof, planned: NodePlan) -> NDA
     return np.ascontiguousarray(np.stack(tensors))
 
 
-def fullest_output(op: ops.Op, sums: NodeProof, schedule: Schedule, segment: int, end: End) -> int:
+def fullest_output(op: ops.Products, sums: NodeProof, schedule: Schedule, segment: int, end: End) -> int:
     """The output whose lane comes nearest to the wanted end in one segment."""
-    assert isinstance(op, ops.Conv2d | ops.Linear)
     tile, start, count = schedule.segments[segment].tolist()
     first = int(schedule.segments[:segment, 2].sum())
     step, outputs = schedule.accumulator.step, len(sums.total)
-    groups = op.groups if isinstance(op, ops.Conv2d) and not op.is_depthwise() else 1
-    per_group = outputs // groups
+    per_group = outputs // op.tile_groups
     group, within = divmod(tile, -(-per_group // schedule.tile_n))
     begin = group * per_group + within * schedule.tile_n
     used = np.arange(begin, min(begin + schedule.tile_n, (group + 1) * per_group))

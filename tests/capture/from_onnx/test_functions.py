@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 from benchmarks.import_equality import compare_with_onnxruntime
+from oaq import operators as ops
 from oaq.capture.from_onnx import curves, import_quantized
 from oaq.capture.from_onnx.values import LONGEST_RUN
-from oaq.program import ops
 from tests.capture.from_onnx.files import MICROSOFT, model, node
 
 CONSTANTS = {

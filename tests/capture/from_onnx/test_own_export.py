@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import oaq
+from oaq import operators as ops
 from oaq.capture.from_onnx import decode, import_graph, import_quantized
 from oaq.capture.imported import weight_from_file
 from oaq.export.onnx_qdq.model import build
@@ -16,8 +17,8 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 from oaq.program.plain import fingerprint
 
 S = 0.1

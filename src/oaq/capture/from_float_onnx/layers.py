@@ -10,7 +10,7 @@ from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.graph import FloatConv2d, FloatLinear
-from oaq.program.ops import Padding
+from oaq.operators import Padding
 
 
 def convolution(build: Builder, node: OnnxNode) -> None:

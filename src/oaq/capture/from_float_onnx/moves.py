@@ -7,7 +7,7 @@ from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.graph import FloatConcat, FloatPad, FloatSlice
-from oaq.program.ops import LARGEST_WINDOW
+from oaq.operators import LARGEST_WINDOW
 
 Shape = tuple[int, ...]
 

@@ -16,7 +16,7 @@ from oaq.capture.graph import (
     FloatResize,
 )
 from oaq.capture.pools import why_no_integers
-from oaq.program.ops import LARGEST_WINDOW, Padding, Pair
+from oaq.operators import LARGEST_WINDOW, Padding, Pair
 
 Shape = tuple[int, ...]
 

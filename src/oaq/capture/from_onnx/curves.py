@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integer, real, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.sums import Sums
@@ -22,7 +23,6 @@ from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, Value,
 from oaq.capture.from_onnx.walk import Walk, clamped
 from oaq.capture.from_onnx.weights import real_constant, stored
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 
 Curve = NDArray[np.float32]
 Wide = NDArray[np.float64]
@@ -216,7 +216,7 @@ def _narrowed(walk: Walk, node: OnnxNode, view: View, reach: IntRange) -> View:
     only = walk.readers.get(node.given(0), 0) == 1 and node.given(0) not in walk.graph.outputs and not tensor.readers
     zero = tensor.affine.zero_point
     new = IntRange(max(reach.lo, tensor.range.lo), max(min(reach.hi, tensor.range.hi), max(reach.lo, tensor.range.lo)))
-    clampable = writer is None or not isinstance(writer.op, (*ops.SAME_AFFINE, ops.Lookup))
+    clampable = writer is None or not (ops.rules_of(writer.op).same_affine or isinstance(writer.op, ops.Lookup))
     pooled = writer is not None and isinstance(writer.op, ops.MaxPool)
     if pooled and writer is not None:
         clampable = new.contains(walk.draft.tensors[writer.inputs[0]].range)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.imported import TensorSource
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
-from oaq.program.int_program import Node, TensorSpec
-from oaq.program.shapes import output_shape
+from oaq.operators import TensorSpec, output_shape
+from oaq.program.int_program import Node
 
 Shape = tuple[int, ...]
 
@@ -84,7 +84,7 @@ class Draft:
         """
         shape = output_shape(op, [self.tensors[number].shape for number in inputs])
         made = replace(like, shape=shape, name="", readers=0)
-        if isinstance(op, ops.SAME_AFFINE):
+        if ops.rules_of(op).same_affine:
             source = self.tensors[inputs[0]]
             made.affine, made.range, made.is_stated = source.affine, source.range, source.is_stated
         number = self.tensor(made)

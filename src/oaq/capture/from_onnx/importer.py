@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from oaq import operators as ops
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
 from oaq.capture.from_onnx.draft import Draft, DraftNode, arrangement
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
@@ -24,7 +25,6 @@ from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stay
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Imported, Island
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 
 Rule = Callable[[Walk, OnnxNode], None]
@@ -193,7 +193,7 @@ def _inputs_behind(walk: Walk, number: int, seen: set[int]) -> list[int]:
 def _assembled(walk: Walk, demand: Demand) -> Imported:
     graph, draft = walk.graph, walk.draft
     nodes = _needed(walk, demand.outputs)
-    if not any(isinstance(node.op, ops.Conv2d | ops.Linear) for node in nodes):
+    if not any(isinstance(node.op, ops.Products) for node in nodes):
         first = next(iter(walk.why.values()), "its numbers are floats throughout")
         raise UnsupportedOp(f"holds no layer of 8-bit integers: {first}. For a float network: oaq quantize")
     restore_names(graph, draft)

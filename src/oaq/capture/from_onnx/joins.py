@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
@@ -19,7 +20,6 @@ from oaq.capture.from_onnx.moves import inputs_of
 from oaq.capture.from_onnx.values import Pending, Stays, View, arranged, settled
 from oaq.capture.from_onnx.walk import Walk, multipliers
 from oaq.capture.from_onnx.windows import window
-from oaq.program import ops
 
 IMAGE: Final = (1, 2, 0)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.draft import program_shape
 from oaq.capture.from_onnx.graph import Array, OnnxNode
@@ -26,7 +27,6 @@ from oaq.capture.from_onnx.weights import (
 )
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.imported import Ints, StoredArray
-from oaq.program import ops
 
 NO_PLACES: Final = (None, None)
 AS_LOADED: Final = (

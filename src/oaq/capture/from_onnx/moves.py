@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.draft import arrangement, full
@@ -19,7 +20,6 @@ from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.pools import wider_than_padding
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 
 COUNTED: Final = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 """Operators that only count axes in another way."""

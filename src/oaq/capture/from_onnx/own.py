@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.draft import Draft, DraftNode
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
-from oaq.program import ops
 
 PRODUCER: Final = "oaq"
 INTEGERS: Final = "_q"

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.moves import moved
 from oaq.capture.from_onnx.scales import pairs
@@ -15,7 +16,6 @@ from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stay
 from oaq.capture.from_onnx.walk import EIGHT_BITS, Walk, constant_meaning
 from oaq.capture.from_onnx.weights import quant_numbers, quant_range
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 
 KEEPS_MEANING: Final = (
     *("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool", "Pad", "Slice", "Clip", "Relu"),
@@ -121,7 +121,7 @@ def fake_quantize(walk: Walk, node: OnnxNode) -> None:
     tensor = walk.draft.tensors[view.tensor]
     if not reach.contains(tensor.range):
         writer = walk.draft.writer(view.tensor)
-        fresh = not tensor.readers and not (writer and isinstance(writer.op, ops.SAME_AFFINE))
+        fresh = not tensor.readers and not (writer and ops.rules_of(writer.op).same_affine)
         narrowed = IntRange(max(reach.lo, tensor.range.lo), min(reach.hi, tensor.range.hi))
         table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
         if fresh and writer is not None and isinstance(writer.op, ops.Lookup):

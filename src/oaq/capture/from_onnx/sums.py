@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.draft import Draft
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.values import Meaning, Stays
@@ -21,10 +22,9 @@ from oaq.capture.imported import Ints, LayerSource, StoredArray
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S32, WIDE_WEIGHT
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 
 Floats = NDArray[np.float32]
-Make = Callable[[NDArray[np.int16], NDArray[np.int32], Requantize], ops.Conv2d | ops.Linear]
+Make = Callable[[NDArray[np.int16], NDArray[np.int32], Requantize], ops.Products]
 SAME_BIAS_SCALE: Final = 0.01
 """A bias whose scale agrees with s_x * s_w this well is taken integer by integer: so does ONNX Runtime (measured: up to
 2.6 %; beyond, it computes the layer in float), and so does every runtime that has no scale for biases at all."""
@@ -113,7 +113,7 @@ class Sums:
         steps = self.bias_real / self.unit.astype(np.float64)
         return bool(np.any(np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(np.abs(steps), 1.0)))
 
-    def operator(self, s_y: float) -> ops.Conv2d | ops.Linear:
+    def operator(self, s_y: float) -> ops.Products:
         """For an output of scale ``s_y``.
 
         Raises:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.draft import Draft, arrangement, program_shape
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.numerics.affine import Affine
-from oaq.program import ops
 
 SIGNED: int = 128
 """What is added to signed integers to make them u8."""

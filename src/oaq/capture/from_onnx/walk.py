@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integers
 from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, program_shape
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
@@ -35,7 +36,6 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
 
 if TYPE_CHECKING:
     from oaq.capture.imported import LayerSource

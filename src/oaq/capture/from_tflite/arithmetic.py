@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, scales_of
 from oaq.capture.from_tflite.functions import apply
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
@@ -12,7 +13,6 @@ from oaq.capture.from_tflite.multipliers import requantize, requantize_sum
 from oaq.capture.from_tflite.numbers import axis_of
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
-from oaq.program import ops
 
 
 def add(build: Builder, operator: TfliteOperator) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import activation_range
 from oaq.capture.imported import LayerSource, TensorSource
@@ -20,9 +21,8 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Semantics
-from oaq.program import ops
-from oaq.program.int_program import Node, TensorSpec
-from oaq.program.shapes import Shape, output_shape
+from oaq.operators import Shape, TensorSpec, output_shape
+from oaq.program.int_program import Node
 
 OFFSETS: Final = {"UINT8": 0, "INT8": 128}
 """What is added to the file's integers, by element type."""
@@ -136,7 +136,7 @@ class Builder:
             FormatError: the inputs do not fit ``op``.
         """
         given = [self.specs[each] for each in inputs]
-        if isinstance(op, ops.SAME_AFFINE):
+        if ops.rules_of(op).same_affine:
             clamp = given[0].range
             if affine != given[0].affine:
                 raise Stays(f"moves integers of {given[0].affine} into {affine}, which changes what they mean")

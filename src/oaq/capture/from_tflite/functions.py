@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Builder, Stays, activation_map
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import BOUNDS, RELU, RELU6, RELU_N1_TO_1, clamp_range, round_away
@@ -19,7 +20,6 @@ from oaq.capture.lower import FUNCTIONS
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 Handler = Callable[[Builder, TfliteOperator], None]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from oaq import operators as ops
 from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools
 from oaq.capture.from_tflite.builder import OFFSETS, Builder, Stays
 from oaq.capture.from_tflite.functions import Handler
@@ -15,7 +16,6 @@ from oaq.capture.from_tflite.reader import decode, read
 from oaq.capture.imported import Imported
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
 from oaq.numerics.requantize import SEMANTICS, Semantics
-from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -133,7 +133,7 @@ def _assemble(build: Builder, outside: list[Outside], edges: Mapping[int, int]) 
     held = dict.fromkeys(build.values[index] for index in wanted if index in build.values)
     outputs = [name for name in held if name in build.nodes]
     nodes = _needed(build, outputs)
-    if not any(isinstance(node.op, ops.Conv2d | ops.Linear) for node in nodes):
+    if not any(isinstance(node.op, ops.Products) for node in nodes):
         why = next((f"{one.operator}: {one.why}" for one in outside if one.why), "its numbers are floats throughout")
         raise UnsupportedOp(f"holds no layer of 8-bit integers: {why}. For a float network: oaq quantize, from ONNX")
     read_names = {name for node in nodes for name in node.inputs}
@@ -156,7 +156,7 @@ def _with_what_follows(build: Builder, outside: list[Outside]) -> list[Outside]:
     """Operators on integers that no layer computes, behind those outside: they stay there too."""
     summed = set[str]()
     for node in build.nodes.values():
-        if isinstance(node.op, ops.Conv2d | ops.Linear) or summed.intersection(node.inputs):
+        if isinstance(node.op, ops.Products) or summed.intersection(node.inputs):
             summed.add(node.output)
     useful = {name for node in _needed(build, list(summed)) for name in (*node.inputs, node.output)}
     idle = {index for index, name in build.values.items() if name not in useful}

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_shape, scales_of
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import requantize
@@ -15,8 +16,7 @@ from oaq.capture.imported import LayerSource, StoredArray
 from oaq.errors import FormatError, ProgramError
 from oaq.numerics.formats import U8
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.ops import LARGEST_WINDOW, Padding, Pair
+from oaq.operators import LARGEST_WINDOW, Padding, Pair
 
 SAME, VALID = 0, 1
 WEIGHTS = ("INT8", "UINT8", "INT4")

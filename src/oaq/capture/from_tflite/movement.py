@@ -7,12 +7,12 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_axes, sample_shape
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.numbers import axis_of, integers_of
 from oaq.errors import FormatError
-from oaq.program import ops
-from oaq.program.ops import LARGEST_WINDOW
+from oaq.operators import LARGEST_WINDOW
 
 Ends = list[tuple[int, int]]
 """[begin, end) on every axis of a tensor of the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_shape
 from oaq.capture.from_tflite.functions import clamp_into
 from oaq.capture.from_tflite.graph import TfliteOperator
@@ -12,8 +13,7 @@ from oaq.capture.from_tflite.multipliers import requantize_mean
 from oaq.capture.from_tflite.numbers import axes_of
 from oaq.errors import FormatError
 from oaq.numerics.formats import U8
-from oaq.program import ops
-from oaq.program.ops import Padding, Pair
+from oaq.operators import Padding, Pair
 
 LARGEST_WINDOW = 1 << 16
 """Elements that one average is of: it has a multiplier for every number of them up to that."""

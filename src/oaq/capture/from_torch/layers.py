@@ -10,7 +10,7 @@ from torch import fx
 from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, narrowed
 from oaq.capture.from_torch.builder import Builder, base_name, sample_shape, site, unsupported, vector_shape
 from oaq.capture.graph import FloatConv2d, FloatLinear
-from oaq.program.ops import Padding, Pair
+from oaq.operators import Padding, Pair
 
 Arguments = dict[str, Any]
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from oaq.numerics.formats import U8
-from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram
 
 
 class Graph:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from oaq import operators as ops
 from oaq.errors import FormatError
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.operators import emit
-from oaq.program import ops
+from oaq.operators import TensorSpec
 from oaq.program.atomic import write_atomically
 from oaq.program.files import Part
-from oaq.program.int_program import IntProgram, TensorSpec
+from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from oaq.seal.text import KEY, PROGRAM, to_text
 
@@ -84,7 +85,7 @@ def _program(program: IntProgram) -> Part:
     multipliers = {}
     for index, node in enumerate(program.nodes):
         key = f"nodes/{index}/requantize.multiplier"
-        if key in arrays and not isinstance(node.op, ops.Conv2d | ops.Linear):
+        if key in arrays and not isinstance(node.op, ops.Products):
             multipliers[key] = arrays[key]
     return Part(header, multipliers)
 

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from oaq import operators as ops
 from oaq.errors import UnsupportedOp
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.scales import check_ratio, weight_scales
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
-from oaq.program import ops
-from oaq.program.int_program import Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import Node
 
 NHWC_TO_NCHW = [0, 3, 1, 2]
 NCHW_TO_NHWC = [0, 2, 3, 1]
@@ -77,7 +78,7 @@ def _linear(graph: Graph, node: Node, op: ops.Linear, x: TensorSpec, y: TensorSp
     graph.quantize(graph.value("Gemm", inputs, node.name), y.name)
 
 
-def _weight_scales(node: Node, op: ops.Conv2d | ops.Linear, x: TensorSpec, y: TensorSpec) -> np.ndarray:
+def _weight_scales(node: Node, op: ops.Products, x: TensorSpec, y: TensorSpec) -> np.ndarray:
     if op.requantize.shift is not None:
         raise UnsupportedOp(
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
@@ -85,7 +86,7 @@ def _weight_scales(node: Node, op: ops.Conv2d | ops.Linear, x: TensorSpec, y: Te
     return weight_scales(op.requantize.multiplier, x.affine.scale, y.affine.scale, node.name)
 
 
-def _stored_weights(node: Node, op: ops.Conv2d | ops.Linear) -> tuple[NDArray[Any], int]:
+def _stored_weights(node: Node, op: ops.Products) -> tuple[NDArray[Any], int]:
     """The weights as ONNX stores them, and their zero point: int8 and 0, or where int8 does not do, uint8."""
     if op.weight.dtype == np.int8:
         return op.weight, 0

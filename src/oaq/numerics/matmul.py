@@ -1,12 +1,9 @@
-"""Exact integer matrix products, and the Linear operator."""
+"""Exact integer matrix products."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from oaq.numerics.affine import Affine
-from oaq.program import ops
 
 LARGEST_EXACT = 1 << 53
 """Every integer of magnitude up to 2**53 is a float64; 2**53 + 1 is not."""
@@ -31,20 +28,6 @@ def matmul(x: NDArray[np.integer], w: NDArray[np.integer]) -> NDArray[np.int64]:
     if terms * _largest(x) * _largest(w) < LARGEST_EXACT:
         return (x.astype(np.float64) @ np.swapaxes(w, -1, -2).astype(np.float64)).astype(np.int64)
     return x.astype(np.int64) @ np.swapaxes(w, -1, -2).astype(np.int64)
-
-
-def linear(op: ops.Linear, x: NDArray[np.uint8], affine: Affine) -> NDArray[np.int64]:
-    """acc[n] = bias[n] + sum_k weight[n, k] * (x[k] - zx).
-
-    Args:
-        op: N outputs of K inputs.
-        x: (batch, K) integers.
-        affine: of ``x``.
-
-    Returns:
-        (batch, N) exact sums.
-    """
-    return matmul(x.astype(np.int64) - affine.zero_point, op.weight) + op.bias.astype(np.int64)
 
 
 def _largest(values: NDArray[np.integer]) -> int:

@@ -1,0 +1,136 @@
+"""AvgPool: the mean under a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import AccumulatorOverflow, UnsupportedOp
+from oaq.numerics.formats import S32
+from oaq.numerics.ranges import ChannelRanges
+from oaq.numerics.requantize import Requantize, Semantics
+from oaq.operators.checks import check_count
+from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work
+from oaq.operators.tensor import Shape, TensorSpec
+from oaq.operators.windows import Window, check_pool_padding, check_window, positions_inside, taps
+
+
+@dataclass(frozen=True, eq=False)
+class AvgPool(Op):
+    """acc = sum over the window of (x - zx), padded positions adding 0; y = requantize[count - 1](acc).
+
+    ``count`` is the number of elements averaged over: the whole window if ``count_include_pad``, else the positions of
+    the window that lie inside the input. ``requantize`` holds a multiplier s_x / s_y / count for every count = 1, 2,
+    ..., size of the window. ``padding`` empty: none.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    requantize: Requantize
+    padding: tuple[int, ...] = ()
+    count_include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "padding", tuple(self.padding) or (0, 0) * len(self.kernel))
+        check_window("AvgPool", self.window)
+        check_pool_padding("AvgPool", self.window)
+        check_count("AvgPool", self.requantize, self.window.size)
+
+    @property
+    def window(self) -> Window:
+        """Where integers are read."""
+        return Window(self.kernel, self.stride, self.padding, (1,) * len(self.kernel))
+
+
+def shape(op: AvgPool, inputs: Sequence[Shape]) -> Shape:
+    """(spatial axes..., C) to (windows..., C)."""
+    return op.window.output_shape("AvgPool", inputs[0], inputs[0][-1])
+
+
+def averaged(op: AvgPool, size: Shape) -> NDArray[np.int64]:
+    """(windows...) how many elements each window over ``size`` is averaged over."""
+    inside = np.ones((1, *size, 1), np.int64)
+    total = np.int64(0)
+    for _, tap in taps(inside, op.window, outside=1 if op.count_include_pad else 0):
+        total = total + tap
+    return np.asarray(total)[0, ..., 0]
+
+
+def law(op: AvgPool, inputs: Arrays, specs: Specs, y: TensorSpec) -> NDArray[np.int64]:
+    """(batch, windows..., C): each sum, requantized with the multiplier of the number of elements it averages."""
+    x = inputs[0].astype(np.int64) - specs[0].affine.zero_point
+    sums = np.zeros((), np.int64)
+    for _, tap in taps(x, op.window, outside=0):
+        sums = sums + tap
+    counts = averaged(op, x.shape[1:-1])
+    result = np.empty_like(sums)
+    for count in np.unique(counts):
+        places = counts == count
+        requantize = op.requantize.single(int(count) - 1)
+        result[:, places] = requantize.apply(sums[:, places], y.affine.zero_point, y.range)
+    return result
+
+
+def image(op: AvgPool, inputs: Ranges, specs: Specs, y: TensorSpec, where: str) -> ChannelRanges:
+    """The images of the sums over every number of input positions that a window can cover."""
+    full, hull = op.window.size, None
+    check_sum(full, where)
+    x = inputs[0].less(specs[0].affine.zero_point)
+    for inside in positions_inside(op.window, specs[0].shape[:-1]):
+        count = full if op.count_include_pad else inside
+        sums = ChannelRanges(inside * x.lo, inside * x.hi)
+        part = op.requantize.single(count - 1).image(sums, y.affine.zero_point, y.range)
+        hull = part if hull is None else hull.union(part)
+    if hull is None:
+        raise UnsupportedOp(f"{where}: AvgPool has no output position")
+    return hull
+
+
+def check_sum(positions: int, where: str) -> None:
+    """Require that a raw sum over so many positions fits 32 bits.
+
+    Raises:
+        AccumulatorOverflow: it does not.
+    """
+    if positions * 255 > S32.hi:
+        raise AccumulatorOverflow(
+            f"{where}: a window of {positions} positions can sum to {positions * 255}, which leaves s32; pool in two "
+            "stages"
+        )
+
+
+def work(op: AvgPool, _x: Sequence[Shape], y: Shape) -> Work:
+    """Every value of the window is read at every place."""
+    counts, size = pointwise_work(y), op.window.size
+    return counts | {"reads": counts["values"] * size, "places": counts["places"] * size}
+
+
+def cases(semantics: Semantics) -> tuple[Case, ...]:
+    """Padding counted and not, and a line of one axis."""
+
+    def mean(kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], count: bool) -> AvgPool:
+        ratios = 1 / np.arange(1, np.prod(kernel) + 1, dtype=np.float32)
+        return AvgPool(kernel, stride, Requantize.from_scales(ratios, semantics), padding, count)
+
+    return (
+        Case(mean((1, 1), (1, 1), (), True), ((1, 1, 1),)),
+        Case(mean((3, 2), (2, 1), (1, 2, 0, 1), True), ((6, 5, 3),)),
+        Case(mean((3, 2), (2, 1), (1, 2, 0, 1), False), ((6, 5, 3),)),
+        Case(mean((3,), (2,), (1, 0), False), ((8, 3),)),
+    )
+
+
+RULES = Rules(
+    AvgPool,
+    arity=1,
+    shape=shape,
+    law=law,
+    image=image,
+    family="avg_pool",
+    work=work,
+    cases=cases,
+    float_defined=ALWAYS,
+)
