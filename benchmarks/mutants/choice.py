@@ -24,7 +24,6 @@ GUARDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("src/oaq/overflow", ("tests/overflow", "tests/checker", "tests/kernels", "tests/verify/test_corner_inputs.py")),
     ("src/oaq/checker", ("tests/checker", "tests/runtime", "tests/verify/test_sealed_files.py")),
     ("src/oaq/kernels/plan.py", ("tests/kernels", "tests/report", "tests/verify/test_verify.py")),
-    ("src/oaq/kernels/packing.py", ("tests/kernels", "tests/runtime")),
     ("src/oaq/runtime", ("tests/runtime", "tests/native/test_session.py", "tests/checker")),
     ("native/requantize", NATIVE),
     ("native/steps", NATIVE),

@@ -7,11 +7,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize, Semantics
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 
 
 def perceptron(

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.errors import ConfigError, UnsupportedOp
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
-from oaq.reference.movement import WEIGHT_BITS, bilinear_axis
+from oaq.operators import TensorSpec
+from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
+from oaq.program.int_program import IntProgram, Node
 from oaq.reference.run import compute
 from oaq.robust.linear import Convolved, Dense, Gathered, LinearMap, compact
 from oaq.robust.network import Law, Lookups, Maxima, Moves, Network, Operation, Products, Sums, elements, flat_size
@@ -90,7 +91,7 @@ def _with_decided_outputs(network: Network, programs: Sequence[IntProgram]) -> N
 def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int) -> Operation:
     specs, y = program.specs(node), program.tensors[node.output]
     match node.op:
-        case ops.Conv2d() | ops.Linear() | ops.AvgPool() | ops.GlobalAvgPool():
+        case ops.Products() | ops.AvgPool() | ops.GlobalAvgPool():
             return _summed(node.op, specs[0], y, (inputs, output))
         case ops.Concat():
             return _concat(node.op, specs, y, (inputs, output))
@@ -114,7 +115,7 @@ def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int
 
 
 def _summed(
-    op: ops.Conv2d | ops.Linear | ops.AvgPool | ops.GlobalAvgPool,
+    op: ops.Products | ops.AvgPool | ops.GlobalAvgPool,
     x: TensorSpec,
     y: TensorSpec,
     ends: tuple[tuple[int, ...], int],
