@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import oaq
+from oaq import operators as ops
 from oaq.checker import check
 from oaq.errors import AccumulatorOverflow
 from oaq.kernels.plan import NodePlan, Plan
@@ -17,7 +18,6 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.certificate import to_parts
-from oaq.program import ops
 from oaq.program.plain import to_plain
 from oaq.runtime.certify import certificate_of, check_plan, require_safe
 from oaq.runtime.memory import Arena, plan_memory

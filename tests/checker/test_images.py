@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.checker.program import parse
 from oaq.checker.ranges import Range, after_requantize, image
 from oaq.checker.sums import derive, layer
@@ -16,7 +17,6 @@ from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.overflow.analyze import prove_sums
 from oaq.overflow.propagate import output_ranges, requantized
-from oaq.program import ops
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from oaq.reference import compute
@@ -61,7 +61,7 @@ def compare(program: IntProgram, ends: list[Ends], *, tight: bool = True) -> Non
     checked, tensors = plain.nodes[-1], [plain.tensors[name] for name in plain.nodes[-1].inputs]
     ours = [Range(*np.array(channels, np.int64).T) for channels in ends]
     target = plain.tensors[checked.output]
-    if isinstance(node.op, ops.Conv2d | ops.Linear):
+    if isinstance(node.op, ops.Products):
         analyzed = requantized(prove_sums(node, inputs[0], specs[0], 1).total, node.op.requantize, y)
         total = derive(layer(checked, ours[0], tensors[0], target)).total
         count = len(total)
@@ -81,7 +81,7 @@ def single(
     """One operator of one input."""
     builder = Builder(semantics=rule)
     x = builder.input(shape, Affine(1.0, zero))
-    if isinstance(op, ops.SAME_AFFINE):
+    if ops.rules_of(op).same_affine:
         builder.add(op, [x], Affine(1.0, zero), IntRange(0, 255))
     else:
         builder.add(op, [x], Affine(1.0, target[0]), IntRange(*target[1]))
