@@ -121,7 +121,7 @@ def _compare(imported: Imported, got: Mapping[str, Array], seen: Seen, computed_
             continue
         law, _ = compute(node, [known[name] for name in node.inputs], program.specs(node), program.tensors[node.output])
         kind = type(node.op).__name__
-        if isinstance(node.op, ops.SAME_AFFINE) and is_float_kind(unseen.get(node.inputs[0], "")):
+        if ops.rules_of(node.op).same_affine and is_float_kind(unseen.get(node.inputs[0], "")):
             kind = unseen[node.inputs[0]]
         if node.output in values:
             sums = isinstance(node.op, ops.Products)

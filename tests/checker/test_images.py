@@ -15,8 +15,7 @@ from oaq.checker.sums import derive, layer
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
-from oaq.overflow.analyze import prove_sums
-from oaq.overflow.propagate import output_ranges, requantized
+from oaq.overflow.analyze import output_ranges, prove_sums
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from oaq.reference import compute
@@ -62,7 +61,8 @@ def compare(program: IntProgram, ends: list[Ends], *, tight: bool = True) -> Non
     ours = [Range(*np.array(channels, np.int64).T) for channels in ends]
     target = plain.tensors[checked.output]
     if isinstance(node.op, ops.Products):
-        analyzed = requantized(prove_sums(node, inputs[0], specs[0], 1).total, node.op.requantize, y)
+        sums = prove_sums(node, inputs[0], specs[0], 1).total
+        analyzed = node.products.requantize.image(sums, y.affine.zero_point, y.range)
         total = derive(layer(checked, ours[0], tensors[0], target)).total
         count = len(total)
         derived = after_requantize(Range(total[:, 0], total[:, 1]), checked, target, np.arange(count), count)

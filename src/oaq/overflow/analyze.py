@@ -41,11 +41,13 @@ def analyze(program: IntProgram) -> Proof:
             nodes[node.name] = proof
             ranges[node.output] = node.op.requantize.image(proof.total, y.affine.zero_point, y.range)
         else:
-            ranges[node.output] = image(node, inputs, specs, y)
+            ranges[node.output] = output_ranges(node, inputs, specs, y)
     return Proof(program.name, ranges, nodes)
 
 
-def image(node: Node, inputs: Sequence[ChannelRanges], specs: Sequence[TensorSpec], y: TensorSpec) -> ChannelRanges:
+def output_ranges(
+    node: Node, inputs: Sequence[ChannelRanges], specs: Sequence[TensorSpec], y: TensorSpec
+) -> ChannelRanges:
     """What each channel of the output can hold; for every operator that sums no products.
 
     Args:
