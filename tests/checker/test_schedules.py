@@ -187,9 +187,9 @@ def test_tiles_hold_every_weight_once_and_zeros(
     blocks = list(cut.blocks())
     assert [first for first, _ in blocks] == [0, *(last for _, last in blocks[:-1])]
     assert blocks[-1][1] == cut.tiles == groups * -(-outputs // 4)
-    laid = np.concatenate([cut.laid(weight, *block) for block in blocks]).reshape(groups, -1, 4, 4, 2)
+    by_step = np.concatenate([cut.cut(weight, *block) for block in blocks]).reshape(groups, -1, 4, 4, 2)
     for group in range(groups):
-        whole = laid[group].transpose(0, 2, 1, 3).reshape(-1, 8)
+        whole = by_step[group].transpose(0, 2, 1, 3).reshape(-1, 8)
         assert np.array_equal(whole[:outputs, :7], weight[group * outputs : (group + 1) * outputs])
         assert not whole[outputs:].any()
         assert not whole[:, 7:].any()

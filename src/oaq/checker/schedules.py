@@ -88,8 +88,8 @@ def _blocks(tiling: Tiling, segments: Ints, begins: Ints, held: Stated) -> Itera
         row = int(begins[begin]) if begin < len(begins) else len(held.split_of)
         within = np.arange(int(count.sum())) - np.repeat(begins[begin:end] - row, count)
         at = np.repeat((tile - first) * tiling.steps + start, count) + within
-        weight = tiling.laid(tiling.of.weight, first, last)
-        operands = (tiling.operands(end, first, last) for end in (tiling.of.lo, tiling.of.hi))
+        weight = tiling.cut(tiling.layer.weight, first, last)
+        operands = (tiling.operands(ends, first, last) for ends in (tiling.layer.lo, tiling.layer.hi))
         yield Block(tiling, (first, last), row, at, held, weight, *operands)
 
 

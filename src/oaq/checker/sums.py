@@ -224,15 +224,26 @@ def _groups(products: NDArray[Integer], group: int) -> NDArray[Integer]:
 
 
 def _lanes(groups: NDArray[Integer], step_index: Ints, model: Register) -> NDArray[Integer]:
-    """(groups, tile_n, S) to (lanes, tile_n, S): group g of the packed order of K is summed in lane g mod lanes."""
-    count = len(groups)
-    if count == model.lanes:
-        return groups
-    if count % model.lanes == 0:
-        return groups.reshape(-1, model.lanes, *groups.shape[1:]).sum(axis=0, dtype=groups.dtype)
-    lanes = np.zeros((model.lanes, *groups.shape[1:]), groups.dtype)
-    for group in range(count):
-        lane = (step_index * count + group) % model.lanes
-        for each in range(model.lanes):
-            lanes[each] += np.where(lane == each, groups[group], 0)
-    return lanes
+    """(groups, tile_n, S) to (lanes, tile_n, S): every group is added to its lane."""
+    by_phase = lane_table(model)
+    rows, row_of_phase = np.unique(by_phase, axis=0, return_inverse=True)
+    sums = np.zeros((model.lanes, *groups.shape[1:]), groups.dtype)
+    if len(rows) == 1:
+        for group, lane in enumerate(rows[0]):
+            sums[lane] += groups[group]
+        return sums
+    row_of = row_of_phase.reshape(-1)[step_index % model.lanes]
+    for row, lanes in enumerate(rows):
+        columns = np.nonzero(row_of == row)[0]
+        for group, lane in enumerate(lanes):
+            sums[lane][:, columns] += groups[group][:, columns]
+    return sums
+
+
+def lane_table(model: Register) -> Ints:
+    """Lane of every group of a step, from the packed place k of its first product: (lanes, step / group).
+
+    Row f is that of the steps f, f + lanes, f + 2 * lanes...: as many steps hold a multiple of ``lanes`` groups.
+    """
+    first_product = np.arange(model.lanes * model.step)[:: model.group]
+    return (first_product // model.group % model.lanes).reshape(model.lanes, -1)

@@ -1,4 +1,14 @@
-"""How kernels cut a layer: tiles of outputs, steps of K. One block of tiles at a time."""
+"""How kernels cut a layer: tiles of outputs, steps of K. One block of tiles at a time.
+
+The route is slow and obvious on purpose, and another one than the planner's, which pads, views and transposes whole
+arrays: here every (output n, operand k) gets its place by index arithmetic. With N / G outputs per group,
+
+    tile = (n // (N / G)) * tiles per group + n % (N / G) // tile_n        slot = n % (N / G) % tile_n
+    step = k // step length                                                place = k % step length
+
+and its weight is written there, into zeros. A slip in one of the two routes is a difference that the comparison finds
+(``tests/checker/test_slips.py`` seeds slips in both).
+"""
 
 from __future__ import annotations
 
@@ -21,29 +31,34 @@ class Tiling:
     """Tiles of ``tile_n`` outputs that do not span groups, the last of each group padded; steps of ``step`` products.
 
     Attributes:
-        of: the layer.
+        layer: what is cut.
         tile_n: outputs per tile.
         step: products per step.
     """
 
-    of: Layer
+    layer: Layer
     tile_n: int
     step: int
 
     @property
     def steps(self) -> int:
-        """That cover K."""
-        return -(-self.of.weight.shape[1] // self.step)
+        """Steps that cover K."""
+        return -(-self.layer.weight.shape[1] // self.step)
 
     @property
-    def per_group(self) -> int:
+    def outputs_per_group(self) -> int:
+        """N / G, outputs that tiles cut together."""
+        return len(self.layer.weight) // self.layer.tile_groups
+
+    @property
+    def tiles_per_group(self) -> int:
         """Tiles of one group."""
-        return -(-(len(self.of.weight) // self.of.tile_groups) // self.tile_n)
+        return -(-self.outputs_per_group // self.tile_n)
 
     @property
     def tiles(self) -> int:
-        """Of the layer."""
-        return self.of.tile_groups * self.per_group
+        """Tiles of the layer."""
+        return self.layer.tile_groups * self.tiles_per_group
 
     def require_sane(self) -> None:
         """Refuse tiles and steps that make much more of a layer than it is.
@@ -52,10 +67,10 @@ class Tiling:
             FormatError: what a hostile file would have this checker work through.
         """
         size = self.tiles * self.tile_n * self.steps * self.step
-        if size > 64 * self.of.weight.size + (1 << 24):
+        if size > 64 * self.layer.weight.size + (1 << 24):
             raise FormatError(
-                f"{self.of.node}: tiles of {self.tile_n} outputs and steps of {self.step} do not suit weights "
-                f"{self.of.weight.shape}"
+                f"{self.layer.node}: tiles of {self.tile_n} outputs and steps of {self.step} do not suit weights "
+                f"{self.layer.weight.shape}"
             )
 
     def blocks(self) -> Iterator[tuple[int, int]]:
@@ -63,30 +78,47 @@ class Tiling:
         many = max(1, BLOCK // (self.tile_n * self.steps * self.step))
         return ((first, min(first + many, self.tiles)) for first in range(0, self.tiles, many))
 
-    def laid(self, values: NDArray[Integer], first: int, last: int) -> NDArray[Integer]:
-        """(N, K) of tiles first..last-1 as (T * Q, tile_n, step): tiles, then steps, zeros where there is nothing."""
-        outputs, terms = len(values) // self.of.tile_groups, values.shape[1]
-        padded = np.zeros(((last - first) * self.tile_n, self.steps * self.step), values.dtype)
-        for group in range(first // self.per_group, (last - 1) // self.per_group + 1):
-            begins = group * self.per_group
-            begin = (max(first, begins) - begins) * self.tile_n
-            end = min((min(last, begins + self.per_group) - begins) * self.tile_n, outputs)
-            to = (max(first, begins) - first) * self.tile_n
-            padded[to : to + end - begin, :terms] = values[group * outputs + begin : group * outputs + end]
-        whole_steps = padded.view(f"V{self.step * values.itemsize}").reshape(-1, self.tile_n, self.steps)
-        return np.ascontiguousarray(whole_steps.swapaxes(1, 2)).view(values.dtype).reshape(-1, self.tile_n, self.step)
+    def places(self) -> tuple[Ints, Ints]:
+        """Tile (N,) and slot in it (N,) of every output."""
+        group, within = np.divmod(np.arange(len(self.layer.weight)), self.outputs_per_group)
+        return group * self.tiles_per_group + within // self.tile_n, within % self.tile_n
 
-    def operands(self, end: Ints, first: int, last: int) -> Ints:
-        """Operand ends of tiles first..last-1: (T * Q, 1 or tile_n, step), zeros where there is nothing.
+    def cut(self, values: NDArray[Integer], first: int, last: int) -> NDArray[Integer]:
+        """Values by step of tiles first..last-1, zeros where there is nothing.
 
         Args:
-            end: (R, K), ``lo`` or ``hi`` of the layer.
+            values: (N, K), or (R, K) of which output n has row n // (N / R).
+            first: of the tiles.
+            last: one more than the last tile.
+
+        Returns:
+            (T * Q, tile_n, step), tile by tile.
+        """
+        tile, slot = self.places()
+        outputs = np.nonzero((first <= tile) & (tile < last))[0]
+        tile, slot = tile[outputs] - first, slot[outputs]
+        rows = values[outputs // (len(self.layer.weight) // len(values))]
+        cut = np.zeros((last - first, self.steps, self.tile_n, self.step), values.dtype)
+        for place in range(self.step):
+            column = rows[:, place :: self.step]  # operand ``place`` of each step that has one
+            cut[tile, : column.shape[1], slot, place] = column
+        return cut.reshape(-1, self.tile_n, self.step)
+
+    def operands(self, ends: Ints, first: int, last: int) -> Ints:
+        """Operand ends by step of tiles first..last-1: (T * Q, 1 or tile_n, step), zeros where there is nothing.
+
+        Args:
+            ends: (R, K), ``lo`` or ``hi`` of the layer.
             first: of the tiles.
             last: one more than the last tile.
         """
-        if len(end) != self.of.tile_groups:  # depthwise: every output has its own
-            return self.laid(end, first, last)
-        groups = np.arange(first, last) // self.per_group
-        padded = np.zeros((int(groups[-1]) + 1 - int(groups[0]), self.steps * self.step), end.dtype)
-        padded[:, : end.shape[1]] = end[groups[0] : groups[-1] + 1]
-        return padded[groups - groups[0]].reshape(-1, 1, self.step)
+        if len(ends) not in (1, self.layer.tile_groups):  # outputs of one tile read several rows
+            return self.cut(ends, first, last)
+        group = np.arange(first, last) // self.tiles_per_group
+        first_output = group * self.outputs_per_group  # any output of the group reads its row
+        row = first_output // (len(self.layer.weight) // len(ends))
+        cut = np.zeros((last - first, self.steps, self.step), ends.dtype)
+        for place in range(self.step):
+            column = ends[:, place :: self.step]
+            cut[:, : column.shape[1], place] = column[row]
+        return cut.reshape(-1, 1, self.step)
