@@ -23,7 +23,6 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "oaq/qat": (127, 10),
     "oaq/reference": (9, 1),
     "oaq/repair": (83, 7),
-    "oaq/report": (171, 4),
     "oaq/runtime": (11, 1),
     "oaq/verify": (27, 1),
     "benchmarks": (385, 18),
@@ -32,7 +31,7 @@ CEILINGS: dict[str, tuple[int, int]] = {
 }
 """Bindings in dialect and unclear docstrings by package, as many as there were: lower them, never raise them."""
 
-MOST_SECOND_MEANINGS = 33
+MOST_SECOND_MEANINGS = 29
 """Definitions of `names.TWO_MEANINGS` in src beyond the first of each."""
 
 PACKAGES = names.packages()

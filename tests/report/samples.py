@@ -12,15 +12,15 @@ from oaq.report.data import (
     Environment,
     Execution,
     Latency,
-    Layer,
+    LayerFacts,
     Observed,
     Refusal,
     ReportData,
-    Schedule,
+    ScheduleFacts,
     Timing,
     Verification,
 )
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 
 ENVIRONMENT = Environment(
     cpu="Example CPU (family 25, model 17)",
@@ -35,7 +35,7 @@ ENVIRONMENT = Environment(
 )
 
 
-def layer(index: int, rng: random.Random) -> Layer:
+def layer(index: int, rng: random.Random) -> LayerFacts:
     """One plausible layer."""
     depthwise = index % 3 == 1
     exact = index % 17 == 16
@@ -45,7 +45,7 @@ def layer(index: int, rng: random.Random) -> Layer:
     lane = rng.randint(20000, 32767)
     runs = rng.randint(1, 40)
     kind = "depthwise 3\u00d73" if depthwise else "conv 1\u00d71"
-    return Layer(
+    return LayerFacts(
         name=f"blocks.{index // 3}.{('expand', 'depthwise', 'project')[index % 3]}",
         kind=kind,
         input_shape=(28, 28, channels),
@@ -62,7 +62,7 @@ def layer(index: int, rng: random.Random) -> Layer:
             total=IntRange(-lane * 9, lane * 11),
             unspilled=None if exact else IntRange(-lane * runs // 3, lane * runs // 2),
         ),
-        schedule=None if exact else Schedule(runs * 8, 8 + index % 5, 1, runs, index % 4, 4),
+        schedule=None if exact else ScheduleFacts(runs * 8, 8 + index % 5, 1, runs, index % 4, 4),
         cost=float(channels),
         refused=(
             Refusal("gemm_u8s8_avx2_acc16", "run 1.0 costs more than acc32: 41 against 37", 41.0),
@@ -116,7 +116,7 @@ def full(layers: int = 50) -> ReportData:
             baseline="onnxruntime int8",
             pinned=(0, 1),
         ),
-        profile=tuple(NodeTime(one.name, one.kind, one.row, 100.0 + i, one.macs) for i, one in enumerate(made)),
+        profile=tuple(NodeProfile(one.name, one.kind, one.row, 100.0 + i, one.macs) for i, one in enumerate(made)),
         seconds=(("analyze and plan", 0.84), ("quantize", 31.0)),
         notes=("Made-up numbers for tests.",),
     )

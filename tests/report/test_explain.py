@@ -12,15 +12,15 @@ from oaq.kernels.cost_files import shipped_costs
 from oaq.kernels.plan import Plan, plan
 from oaq.report.build import kind, macs
 from oaq.report.explain import COLUMNS, explain, explained_table
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 from oaq.report.profile import profile
 from tests.kernels.tables import TABLE
 from tests.kernels.test_plan import network
 
 
-def timed(found: Plan, microseconds: float) -> list[NodeTime]:
+def timed(found: Plan, microseconds: float) -> list[NodeProfile]:
     return [
-        NodeTime(
+        NodeProfile(
             one.node.name,
             kind(one.node.op),
             one.row.name,

@@ -22,7 +22,7 @@ from oaq.report.data import Latency
 from oaq.report.environment import environment
 from oaq.report.explain import COLUMNS, explain, explained_table
 from oaq.report.latency import pinned
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 from oaq.report.peers import Peer, onnxruntime_peer
 from oaq.report.profile import profile
 from oaq.report.text import latency_table
@@ -108,7 +108,7 @@ def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
 
 def measure(
     opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace
-) -> tuple[Latency, dict[str, tuple[NodeTime, ...]]]:
+) -> tuple[Latency, dict[str, tuple[NodeProfile, ...]]]:
     """Time every plan and every peer side by side; profile the plans where asked."""
     if min(arguments.threads, arguments.batch, arguments.rounds) < 1:
         raise FormatError("--threads, --batch and --rounds are at least 1")

@@ -15,7 +15,7 @@ from oaq.program.atomic import write_atomically
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.data import Latency
 from oaq.report.evidence import lanes_of, observe
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 from oaq.report.text import headline, tables
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
@@ -69,7 +69,7 @@ def _observed(opened: Opened, planned: Plan, evidence: Evidence, arguments: argp
 
 def _measured(
     opened: Opened, planned: Plan, arguments: argparse.Namespace
-) -> tuple[Latency | None, tuple[NodeTime, ...]]:
+) -> tuple[Latency | None, tuple[NodeProfile, ...]]:
     if not arguments.latency:
         return None, ()
     arguments.explain = True

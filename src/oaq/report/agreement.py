@@ -77,6 +77,6 @@ def compare(
 def _sample(x: Real, y: Real, count: int) -> tuple[tuple[float, float], ...]:
     """Evenly spaced by rank of ``x``, so that the tails (the logits that decide) are there."""
     order = np.argsort(x, axis=None)
-    chosen = order[np.unique(np.linspace(0, order.size - 1, min(count, order.size)).round().astype(np.int64))]
-    pairs = zip(x.reshape(-1)[chosen], y.reshape(-1)[chosen], strict=True)
+    sampled = order[np.unique(np.linspace(0, order.size - 1, min(count, order.size)).round().astype(np.int64))]
+    pairs = zip(x.reshape(-1)[sampled], y.reshape(-1)[sampled], strict=True)
     return tuple((round(float(a), 4), round(float(b), 4)) for a, b in pairs)

@@ -14,9 +14,9 @@ from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.proof import NodeProof
 from oaq.report import data
-from oaq.report.data import Evidence, Execution, Latency, Layer, ReportData, Verification
+from oaq.report.data import Evidence, Execution, Latency, LayerFacts, ReportData, Verification
 from oaq.report.environment import environment
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 from oaq.verify.report import Executor, Report
 
 
@@ -25,7 +25,7 @@ def build_report(
     evidence: Evidence | None = None,
     *,
     latency: Latency | None = None,
-    profile: Sequence[NodeTime] = (),
+    profile: Sequence[NodeProfile] = (),
     verification: Verification | None = None,
 ) -> ReportData:
     """Gather a report.
@@ -37,51 +37,53 @@ def build_report(
         profile: time per node, likewise.
         verification: executors compared with the reference.
     """
-    seen = evidence or Evidence()
+    facts = evidence or Evidence()
     return ReportData(
         name=plan.program.name,
         tier=plan.tier,
         assumptions=plan.proof.assumptions,
         isa=plan.isa,
         environment=environment(),
-        layers=tuple(_layer(one, plan, seen) for one in plan.nodes if one.schedule is not None),
+        layers=tuple(_layer(planned, plan, facts) for planned in plan.nodes if planned.schedule is not None),
         average_run=plan.average_run or None,
-        budget=seen.budget,
+        budget=facts.budget,
         relative_cost=plan.cost,
         verification=verification,
-        agreement=seen.agreement,
+        agreement=facts.agreement,
         latency=latency,
         profile=tuple(profile),
-        seconds=seen.seconds,
-        notes=seen.notes,
+        seconds=facts.seconds,
+        notes=facts.notes,
     )
 
 
-def verification(found: Report) -> Verification:
+def verification(results: Report) -> Verification:
     """The values of a report from what ``verify`` found."""
     return Verification(
-        proved=found.proved[0],
-        layers=found.proved[1],
-        certificate=found.certificate,
-        signature=found.signature,
-        samples=tuple(found.samples.items()),
-        executions=tuple(_execution(one) for one in found.executors),
-        unsafe=found.unsafe,
+        proved=results.proved[0],
+        layers=results.proved[1],
+        certificate=results.certificate,
+        signature=results.signature,
+        samples=tuple(results.samples.items()),
+        executions=tuple(_execution(executor) for executor in results.executors),
+        unsafe=results.unsafe,
     )
 
 
-def _execution(one: Executor) -> Execution:
-    said = [one.reason, "" if one.first is None else str(one.first), *one.notes]
-    return Execution(one.name, one.ran, one.compared, one.mismatches, "; ".join(part for part in said if part))
+def _execution(executor: Executor) -> Execution:
+    remarks = [executor.reason, "" if executor.first is None else str(executor.first), *executor.notes]
+    return Execution(
+        executor.name, executor.ran, executor.compared, executor.mismatches, "; ".join(part for part in remarks if part)
+    )
 
 
-def _layer(planned: NodePlan, plan: Plan, seen: Evidence) -> Layer:
-    op, found, proof = planned.node.op, planned.schedule, planned.proof
-    if not isinstance(op, ops.Products) or found is None or proof is None:
+def _layer(planned: NodePlan, plan: Plan, evidence: Evidence) -> LayerFacts:
+    op, schedule, proof = planned.node.op, planned.schedule, planned.proof
+    if not isinstance(op, ops.Products) or schedule is None or proof is None:
         raise TypeError(f"{planned.node.name}: sums no products")
     x, y = plan.program.tensors[planned.node.inputs[0]], plan.program.tensors[planned.node.output]
-    exact = found.accumulator.is_exact
-    return Layer(
+    exact = schedule.accumulator.is_exact
+    return LayerFacts(
         name=planned.node.name,
         kind=kind(op),
         input_shape=x.shape,
@@ -90,34 +92,34 @@ def _layer(planned: NodePlan, plan: Plan, seen: Evidence) -> Layer:
         macs=macs(op, y.shape),
         weight=IntRange(int(op.weight.min()), int(op.weight.max())),
         activation=x.range,
-        accumulator=found.accumulator,
+        accumulator=schedule.accumulator,
         row=planned.row.name,
         isa=planned.row.isa,
         bounds=data.Bounds(
-            lane=None if exact else found.bound,
+            lane=None if exact else schedule.bound,
             total=proof.total.whole(),
-            unspilled=None if exact else unspilled(op, proof, found.accumulator),
+            unspilled=None if exact else unspilled(op, proof, schedule.accumulator),
         ),
         schedule=None if exact else _schedule(planned),
         cost=planned.cost,
-        refused=tuple(data.Refusal(one.row, one.reason) for one in planned.refused),
-        observed=dict(seen.observed).get(planned.node.name),
-        sqnr_db=dict(seen.sqnr_db).get(planned.node.name),
+        refused=tuple(data.Refusal(refusal.row, refusal.reason) for refusal in planned.refused),
+        observed=dict(evidence.observed).get(planned.node.name),
+        sqnr_db=dict(evidence.sqnr_db).get(planned.node.name),
     )
 
 
-def _schedule(planned: NodePlan) -> data.Schedule | None:
-    found = planned.schedule
-    if found is None:
+def _schedule(planned: NodePlan) -> data.ScheduleFacts | None:
+    schedule = planned.schedule
+    if schedule is None:
         return None
-    runs = found.segments[:, 2]
-    return data.Schedule(
-        steps=found.tiles * found.steps,
-        segments=found.spills,
+    runs = schedule.segments[:, 2]
+    return data.ScheduleFacts(
+        steps=schedule.tiles * schedule.steps,
+        segments=schedule.spills,
         shortest=int(runs.min()),
         longest=int(runs.max()),
-        splits=found.splits,
-        tiles=found.tiles,
+        splits=schedule.splits,
+        tiles=schedule.tiles,
     )
 
 
@@ -128,14 +130,14 @@ def unspilled(op: ops.Products, proof: NodeProof, accumulator: Accumulator) -> I
     partial = accumulator.overflow == "saturates"
     hulls = [
         weight_bound(
-            weight[:, lane == one],
-            proof.operands.lo[:, lane == one],
-            proof.operands.hi[:, lane == one],
+            weight[:, lane == lane_index],
+            proof.operands.lo[:, lane == lane_index],
+            proof.operands.hi[:, lane == lane_index],
             partial=partial,
         ).whole()
-        for one in np.unique(lane)
+        for lane_index in np.unique(lane)
     ]
-    return IntRange(min(one.lo for one in hulls), max(one.hi for one in hulls))
+    return IntRange(min(hull.lo for hull in hulls), max(hull.hi for hull in hulls))
 
 
 def kind(op: ops.Op) -> str:

@@ -71,29 +71,29 @@ def encode(value: object) -> Json:
     raise TypeError(f"a report holds plain values, not {type(value).__name__}: {value!r}")
 
 
-def decode(wanted: type[T], value: Json, where: str) -> T:
-    """Build ``wanted`` from JSON values.
+def decode(kind: type[T], value: Json, where: str) -> T:
+    """Build ``kind`` from JSON values.
 
     Raises:
         FormatError: the value is of another shape; the message names the place.
     """
-    return typing.cast(T, _decode(wanted, value, where))
+    return typing.cast(T, _decode(kind, value, where))
 
 
-def _decode(wanted: object, value: Json, where: str) -> object:
-    origin = typing.get_origin(wanted)
+def _decode(annotation: object, value: Json, where: str) -> object:
+    origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
-        inner = [kind for kind in typing.get_args(wanted) if kind is not type(None)]
+        inner = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
         return None if value is None else _decode(inner[0], value, where)
     if origin is typing.Literal:
-        if value not in typing.get_args(wanted):
-            raise FormatError(f"{where}: is one of {typing.get_args(wanted)}, not {value!r}")
+        if value not in typing.get_args(annotation):
+            raise FormatError(f"{where}: is one of {typing.get_args(annotation)}, not {value!r}")
         return value
     if origin is tuple:
-        return _decode_tuple(typing.get_args(wanted), value, where)
-    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        return _decode_dataclass(wanted, value, where)
-    return _decode_scalar(wanted, value, where)
+        return _decode_tuple(typing.get_args(annotation), value, where)
+    if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
+        return _decode_dataclass(annotation, value, where)
+    return _decode_scalar(annotation, value, where)
 
 
 def _decode_tuple(kinds: tuple[object, ...], value: Json, where: str) -> tuple[object, ...]:
@@ -106,26 +106,26 @@ def _decode_tuple(kinds: tuple[object, ...], value: Json, where: str) -> tuple[o
     return tuple(_decode(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
 
 
-def _decode_dataclass(wanted: type, value: Json, where: str) -> object:
+def _decode_dataclass(kind: type, value: Json, where: str) -> object:
     if not isinstance(value, dict):
         raise FormatError(f"{where}: is an object, not {value!r}")
-    hints = _hints(wanted)
+    hints = _hints(kind)
     if set(hints) != set(value):
         missing, extra = sorted(set(hints) - set(value)), sorted(set(value) - set(hints))
         raise FormatError(f"{where}: missing keys {missing}, unknown keys {extra}")
     try:
-        return wanted(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
+        return kind(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})
     except (TypeError, ValueError) as error:
         raise FormatError(f"{where}: {error}") from error
 
 
-def _decode_scalar(wanted: object, value: Json, where: str) -> object:
-    if wanted is float and value in ("inf", "-inf"):
+def _decode_scalar(annotation: object, value: Json, where: str) -> object:
+    if annotation is float and value in ("inf", "-inf"):
         return float(typing.cast(str, value))
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(wanted, type) or type(value) is not wanted:
-        raise FormatError(f"{where}: is a {getattr(wanted, '__name__', wanted)}, not {value!r}")
+    if not isinstance(annotation, type) or type(value) is not annotation:
+        raise FormatError(f"{where}: is a {getattr(annotation, '__name__', annotation)}, not {value!r}")
     return value
 
 

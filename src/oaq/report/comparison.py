@@ -62,22 +62,22 @@ def check(contender: Contender) -> str:
     Raises:
         Mismatch: they differ (by more than ``least_sqnr_db`` allows); nothing may be timed then.
     """
-    got, wanted = contender.outputs(), contender.reference
-    if got.shape != wanted.shape:
-        raise Mismatch(f"{contender.name}: outputs of shape {got.shape}, {contender.against} has {wanted.shape}")
+    outputs, expected = contender.outputs(), contender.reference
+    if outputs.shape != expected.shape:
+        raise Mismatch(f"{contender.name}: outputs of shape {outputs.shape}, {contender.against} has {expected.shape}")
     if contender.least_sqnr_db is None:
-        differing = int(np.sum(got != wanted))
+        differing = int(np.sum(outputs != expected))
         if differing:
-            raise Mismatch(f"{contender.name}: {differing} of {got.size} outputs differ from {contender.against}")
+            raise Mismatch(f"{contender.name}: {differing} of {outputs.size} outputs differ from {contender.against}")
         return f"equal to {contender.against}"
-    reached = sqnr_db(wanted.astype(np.float64), got.astype(np.float64))
-    if reached < contender.least_sqnr_db:
+    sqnr = sqnr_db(expected.astype(np.float64), outputs.astype(np.float64))
+    if sqnr < contender.least_sqnr_db:
         raise Mismatch(
-            f"{contender.name}: SQNR {reached:.1f} dB against {contender.against}, needs {contender.least_sqnr_db:g}"
+            f"{contender.name}: SQNR {sqnr:.1f} dB against {contender.against}, needs {contender.least_sqnr_db:g}"
         )
-    if math.isinf(reached):
+    if math.isinf(sqnr):
         return f"equal to {contender.against}"
-    return f"{reached:.1f} dB against {contender.against}"
+    return f"{sqnr:.1f} dB against {contender.against}"
 
 
 def compare(
@@ -97,16 +97,22 @@ def compare(
         Mismatch: a contender computes something else.
         ValueError: two contenders share a name.
     """
-    names = [one.name for one in contenders]
+    names = [contender.name for contender in contenders]
     if len(set(names)) != len(names):
         raise ValueError(f"contenders need names of their own: {names}")
-    notes = {one.name: "; ".join(filter(None, (check(one), one.also))) for one in contenders}
-    seconds = interleave({one.name: one.take for one in contenders}, rounds, calls, warm_up=2, progress=progress)
+    notes = {contender.name: "; ".join(filter(None, (check(contender), contender.also))) for contender in contenders}
+    seconds = interleave(
+        {contender.name: contender.take for contender in contenders}, rounds, calls, warm_up=2, progress=progress
+    )
     timings = tuple(
         timing(
-            one.name, seconds[one.name], Timing(one.name, one.ours, one.precision, one.isa, 0, 0, 0, 0, notes[one.name])
+            contender.name,
+            seconds[contender.name],
+            Timing(
+                contender.name, contender.ours, contender.precision, contender.isa, 0, 0, 0, 0, notes[contender.name]
+            ),
         )
-        for one in contenders
+        for contender in contenders
     )
     return Latency(timings, batch, threads, baseline, pinned)
 
@@ -130,8 +136,8 @@ def our_contenders(
     law = reference.run(program, integers).outputs
     outputs = to_floats(program, law)[0]
     also = "" if real is None else f"{sqnr_db(real, outputs):.1f} dB against float"
-    made = [_session(name, plan, x, threads, (integers, law[0])) for name, plan in plans.items()]
-    return [replace(one, also=also) for one in made], outputs
+    sessions = [_session(name, plan, x, threads, (integers, law[0])) for name, plan in plans.items()]
+    return [replace(session, also=also) for session in sessions], outputs
 
 
 def _session(
@@ -139,14 +145,14 @@ def _session(
     plan: Plan,
     x: NDArray[np.float32],
     threads: int,
-    known: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]],
+    check_values: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> Contender:
     session = Session(plan, threads=threads)
-    return session_contender(name, session, turn(lambda: session.run(x)), known)
+    return session_contender(name, session, turn(lambda: session.run(x)), check_values)
 
 
 def session_contender(
-    name: str, session: Session, take: Turn, known: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
+    name: str, session: Session, take: Turn, check_values: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
 ) -> Contender:
     """A session, checked integer by integer.
 
@@ -154,9 +160,9 @@ def session_contender(
         name: unique in the comparison.
         session: prepared.
         take: its turn.
-        known: the program's input integers, and the reference's first output for them.
+        check_values: the program's input integers, and the reference's first output for them.
     """
-    integers, law = known
+    integers, law = check_values
     return Contender(
         name=name,
         ours=True,

@@ -2,7 +2,7 @@
 
 Four kinds of statement never share a field: what is *proved* (holds for every input), *observed* (counted or
 computed on given data), *measured* (timed on a machine) and *predicted* (the planner's cost model). A part that
-nobody supplied is ``None`` or empty and its section is left out; nothing is ever filled in.
+was not supplied is ``None`` or empty and its section is left out; nothing is ever filled in.
 
 ``codec.to_json`` and ``codec.from_json`` carry these values to a file and back without loss.
 """
@@ -16,7 +16,7 @@ from typing import Literal
 
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 
 SCHEMA = 1
 """Version of the JSON form."""
@@ -40,7 +40,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ScheduleFacts:
     """How the sums of one layer are cut into runs, counted over all tiles of outputs.
 
     Attributes:
@@ -98,7 +98,7 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerFacts:
     """One summing layer (convolution or linear) as planned.
 
     Attributes:
@@ -131,7 +131,7 @@ class Layer:
     row: str
     isa: str
     bounds: Bounds
-    schedule: Schedule | None = None
+    schedule: ScheduleFacts | None = None
     cost: float | None = None
     refused: tuple[Refusal, ...] = ()
     observed: Observed | None = None
@@ -181,12 +181,12 @@ class Verification:
     @property
     def mismatches(self) -> int:
         """Integers that differ, over all executors."""
-        return sum(one.mismatches for one in self.executions)
+        return sum(execution.mismatches for execution in self.executions)
 
     @property
     def integers(self) -> int:
         """Integers compared, over all executors."""
-        return sum(one.integers for one in self.executions)
+        return sum(execution.integers for execution in self.executions)
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """By how much repeats disagree: the interquartile range over the median."""
+        """Interquartile range over the median: how far repeats disagree."""
         return (self.high_ms - self.low_ms) / self.median_ms
 
 
@@ -342,14 +342,14 @@ class ReportData:
     assumptions: tuple[str, ...]
     isa: str
     environment: Environment
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerFacts, ...]
     average_run: float | None = None
     budget: float | None = None
     relative_cost: float | None = None
     verification: Verification | None = None
     agreement: Agreement | None = None
     latency: Latency | None = None
-    profile: tuple[NodeTime, ...] = ()
+    profile: tuple[NodeProfile, ...] = ()
     seconds: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
     schema: int = field(default=SCHEMA)
@@ -360,7 +360,7 @@ class ReportData:
         return sum(is_proved(layer) for layer in self.layers)
 
 
-def is_proved(layer: Layer) -> bool:
+def is_proved(layer: LayerFacts) -> bool:
     """True iff the layer's bounds lie inside its registers."""
     narrow = layer.bounds.lane is None or layer.accumulator.range.contains(layer.bounds.lane)
     return narrow and layer.bounds.total.signed_bits <= 32
@@ -377,5 +377,5 @@ def effective_bits(used: IntRange) -> float:
 
 def mean(values: Iterable[float]) -> float | None:
     """The arithmetic mean; None of nothing."""
-    listed = list(values)
-    return sum(listed) / len(listed) if listed else None
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else None

@@ -10,63 +10,67 @@ from oaq.doctor.trigger import Trigger
 from oaq.terminal.table import Table
 
 
-def headlines(found: Diagnosis, model: str) -> list[str]:
+def headlines(diagnosis: Diagnosis, model: str) -> list[str]:
     """What a reader came for: safe or not, where worst, what to do.
 
     Args:
-        found: the diagnosis.
+        diagnosis: the diagnosis.
         model: the file, for the commands that are proposed.
     """
-    lines = [f"{found.program}: {'SAFE' if found.is_safe else 'UNSAFE'}, decided by {', '.join(found.deciding)}"]
-    total = len(found.layers)
-    for register in found.registers:
-        name, bad = register.name, found.unsafe(register.name)
-        shown = "" if name in found.deciding else " (does not decide)"
+    lines = [
+        f"{diagnosis.program}: {'SAFE' if diagnosis.is_safe else 'UNSAFE'}, decided by {', '.join(diagnosis.deciding)}"
+    ]
+    total = len(diagnosis.layers)
+    for register in diagnosis.registers:
+        name, bad = register.name, diagnosis.unsafe(register.name)
+        suffix = "" if name in diagnosis.deciding else " (does not decide)"
         if not bad:
-            lines.append(f"  {name}: proved for {total} of {total} layers, for every input{shown}")
+            lines.append(f"  {name}: proved for {total} of {total} layers, for every input{suffix}")
             continue
-        lines.append(f"  {name}: {len(bad)} of {total} layers are not safe{shown}; worst:")
+        lines.append(f"  {name}: {len(bad)} of {total} layers are not safe{suffix}; worst:")
         lines.append(f"    {sentence(bad[0], name)}")
-        lines += [f"    observed: {_seen(found, name)}"] if found.samples else []
-    first = next((name for name in found.deciding if found.unsafe(name)), None)
+        lines += [f"    observed: {_overflow_sentence(diagnosis, name)}"] if diagnosis.samples else []
+    first = next((name for name in diagnosis.deciding if diagnosis.unsafe(name)), None)
     if first is not None:
-        lines.append(f"  {advice(found.unsafe(first)[0], first, model)}")
-    lines += [f"  stays in float: {one}" for one in found.islands]
-    lines += [f"  note: {one}" for one in found.notes]
+        lines.append(f"  {advice(diagnosis.unsafe(first)[0], first, model)}")
+    lines += [f"  stays in float: {island}" for island in diagnosis.islands]
+    lines += [f"  note: {note}" for note in diagnosis.notes]
     return lines
 
 
-def _seen(found: Diagnosis, name: str) -> str:
-    seen = [(layer, layer.verdicts[name].seen) for layer in found.layers]
-    hit = [(layer, one) for layer, one in seen if one is not None and one.overflows.any()]
+def _overflow_sentence(diagnosis: Diagnosis, name: str) -> str:
+    watched = [(layer, layer.verdicts[name].seen) for layer in diagnosis.layers]
+    hit = [(layer, sums) for layer, sums in watched if sums is not None and sums.overflows.any()]
     if not hit:
-        return f"no register was left on {found.samples} samples; another input may"
-    total = sum(int(one.overflows.sum()) for _, one in hit)
-    layer, one = max(hit, key=lambda each: int(each[1].overflows.sum()))
+        return f"no register was left on {diagnosis.samples} samples; another input may"
+    total = sum(int(sums.overflows.sum()) for _, sums in hit)
+    layer, worst = max(hit, key=lambda pair: int(pair[1].overflows.sum()))
     return (
-        f"{total} sums left their register on {found.samples} samples, in {len(hit)} layers; most in {layer.node} "
-        f"({int(one.overflows.sum())})"
+        f"{total} sums left their register on {diagnosis.samples} samples, in {len(hit)} layers; most in {layer.node} "
+        f"({int(worst.overflows.sum())})"
     )
 
 
-def layer_tables(found: Diagnosis) -> list[Table]:
+def layer_tables(diagnosis: Diagnosis) -> list[Table]:
     """Every layer on every register; with data, a second table of what was seen."""
-    names = [one.name for one in found.registers]
+    names = [register.name for register in diagnosis.registers]
     head = ("layer", "kind", "K", *names)
     rows = tuple(
         (layer.node, layer.kind, str(layer.terms), *(_cell(layer, layer.verdicts[name]) for name in names))
-        for layer in found.layers
+        for layer in diagnosis.layers
     )
     title = "For every input: ok, or outputs that are unsafe and the bits they need"
     result = [Table(title, head, rows, frozenset({2}))]
-    if found.samples:
-        seen = tuple(
-            (layer.node, *(_seen_cell(layer.verdicts[name]) for name in names))
-            for layer in found.layers
+    if diagnosis.samples:
+        observations = tuple(
+            (layer.node, *(_observed_cell(layer.verdicts[name]) for name in names))
+            for layer in diagnosis.layers
             if any(not layer.verdicts[name].is_safe for name in names)
         )
-        title = f"Observed on {found.samples} samples (no proof): sums that left their register, and how far sums went"
-        result.append(Table(title, ("layer", *names), seen))
+        title = (
+            f"Observed on {diagnosis.samples} samples (no proof): sums that left their register, and how far sums went"
+        )
+        result.append(Table(title, ("layer", *names), observations))
     return result
 
 
@@ -78,82 +82,82 @@ def _cell(layer: LayerDiagnosis, verdict: Verdict) -> str:
     return f"{len(verdict.unsafe)}/{layer.outputs} {int(verdict.bits.max())}b"
 
 
-def _seen_cell(verdict: Verdict) -> str:
+def _observed_cell(verdict: Verdict) -> str:
     if verdict.is_safe or verdict.seen is None:
         return "proved"
-    reached = verdict.seen.reached
-    return f"{int(verdict.seen.overflows.sum())}, [{reached.lo}, {reached.hi}]"
+    extremes = verdict.seen.reached
+    return f"{int(verdict.seen.overflows.sum())}, [{extremes.lo}, {extremes.hi}]"
 
 
-def output_table(found: Diagnosis, node: str, output: int) -> Table:
+def output_table(diagnosis: Diagnosis, node: str, output: int) -> Table:
     """One output of one layer, register by register."""
-    layer = found[node]
+    layer = diagnosis[node]
     rows = []
-    for name, one in layer.verdicts.items():
-        runs = int(one.runs[output])
-        seen = "" if one.seen is None else f"{int(one.seen.overflows[output])} overflows"
+    for name, verdict in layer.verdicts.items():
+        runs = int(verdict.runs[output])
+        overflows = "" if verdict.seen is None else f"{int(verdict.seen.overflows[output])} overflows"
         rows.append(
             (
                 name,
-                "safe" if one.safe[output] else "unsafe",
-                str(int(one.bits[output])),
-                f"[{int(one.lo[output])}, {int(one.hi[output])}]",
+                "safe" if verdict.safe[output] else "unsafe",
+                str(int(verdict.bits[output])),
+                f"[{int(verdict.lo[output])}, {int(verdict.hi[output])}]",
                 "no number of spills helps" if runs < 0 else f"{runs} runs",
-                seen,
+                overflows,
             )
         )
     head = ("register", "for every input", "bits needed", "asked to hold", "enough spills", "observed")
     return Table(f"{node}, output {output}", head, tuple(rows), frozenset({2}))
 
 
-def trigger_lines(found: Trigger, out: Path | None) -> list[str]:
+def trigger_lines(trigger: Trigger, out: Path | None) -> list[str]:
     """What drives a register out, and whether an input of the whole network does."""
-    low, high = found.limit
+    low, high = trigger.limit
+    place = f"{trigger.node}, output {trigger.output} on {trigger.register}"
     lines = [
-        f"{found.node}, output {found.output} on {found.register}: a register of [{low}, {high}] is asked to hold "
-        f"{found.reached}",
-        f"  by this layer input: uint8 {found.tensor.shape}, at output position {found.position}",
+        f"{place}: a register of [{low}, {high}] is asked to hold {trigger.reached}",
+        f"  by this layer input: uint8 {trigger.tensor.shape}, at output position {trigger.position}",
     ]
-    if not found.leaves:
+    if not trigger.leaves:
         lines[0] = (
-            f"{found.node}, output {found.output} on {found.register}: with the ranges proved for every channel its "
-            f"registers reach {found.reached} of [{low}, {high}] at most; the bound of oaq doctor takes the whole range"
+            f"{place}: with the ranges proved for every channel its registers reach {trigger.reached} of "
+            f"[{low}, {high}] at most; the bound of oaq doctor takes the whole range"
         )
-    if found.lost is not None and found.leaves:
-        wrong = "low" if found.lost > 0 else "high"
-        lines.append(f"  where registers saturate, the sum comes out {abs(found.lost)} too {wrong}")
-    match found.how:
+    if trigger.lost is not None and trigger.leaves:
+        wrong = "low" if trigger.lost > 0 else "high"
+        lines.append(f"  where registers saturate, the sum comes out {abs(trigger.lost)} too {wrong}")
+    match trigger.how:
         case "built":
             lines.append("  an input of the whole network does exactly that: the layer reads nothing else")
         case "data":
-            lines.append(f"  observed: an input of the data given asks a register to hold {found.network_reached}")
+            lines.append(f"  observed: an input of the data given asks a register to hold {trigger.network_reached}")
         case "search":
             lines.append(
-                f"  found by search, {found.trials} inputs: one asks a register to hold {found.network_reached}"
+                f"  found by search, {trigger.trials} inputs: one asks a register to hold {trigger.network_reached}"
             )
         case "not found":
-            nearest = "" if found.network_reached is None else f"; the nearest came to {found.network_reached}"
+            nearest = "" if trigger.network_reached is None else f"; the nearest came to {trigger.network_reached}"
             lines.append(
-                f"  no input of the whole network was found in {found.trials} tried{nearest}. That proves nothing: "
+                f"  no input of the whole network was found in {trigger.trials} tried{nearest}. That proves nothing: "
                 "another may do it"
             )
     if out is not None:
-        which = "layer's input, uint8" if found.network is None else "network's input, float32"
-        lines.append(f"  {out}: the {which}")
+        kind = "layer's input, uint8" if trigger.network is None else "network's input, float32"
+        lines.append(f"  {out}: the {kind}")
     return lines
 
 
-def trigger_document(found: Trigger) -> dict[str, object]:
-    """The same as plain values."""
+def trigger_document(trigger: Trigger) -> dict[str, object]:
+    """A trigger as plain values, for JSON."""
     return {
-        "node": found.node,
-        "output": found.output,
-        "register": found.register,
-        "limit": list(found.limit),
-        "reached": found.reached,
-        "position": found.position,
-        "lost": found.lost,
-        "network_input": found.how,
-        "network_reached": found.network_reached,
-        "trials": found.trials,
+        "node": trigger.node,
+        "output": trigger.output,
+        "register": trigger.register,
+        "limit": list(trigger.limit),
+        "reached": trigger.reached,
+        "position": trigger.position,
+        "lost": trigger.lost,
+        "network_input": trigger.how,
+        "network_reached": trigger.network_reached,
+        "trials": trigger.trials,
     }

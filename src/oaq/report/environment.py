@@ -43,12 +43,12 @@ def commit(folder: Path) -> str:
 
     def git(*arguments: str) -> str:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
             )
         except (OSError, subprocess.TimeoutExpired):
             return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
+        return process.stdout.strip() if process.returncode == 0 else ""
 
     if not git("ls-files", "--error-unmatch", str(Path(__file__))):
         return ""  # installed below some other project's checkout: its commit says nothing about us

@@ -25,7 +25,7 @@ LaneCount = Callable[[Node, Images], IntRange]
 
 
 @dataclass
-class _Seen:
+class _LayerSums:
     """Running hulls and counts of one layer."""
 
     totals: list[IntRange] = field(default_factory=list)
@@ -48,37 +48,37 @@ def observe(
     Returns:
         By node name; empty if there was no image.
     """
-    seen = {node.name: _Seen() for node in program.summing_nodes()}
+    sums = {node.name: _LayerSums() for node in program.summing_nodes()}
     images = 0
     for x in batches:
         run = reference.run(program, x, accumulators=True)
         images += len(x)
         for node in program.summing_nodes():
-            _note(seen[node.name], run.accumulators[node.name], run.tensors[node.output], program.tensors[node.output])
+            _note(sums[node.name], run.accumulators[node.name], run.tensors[node.output], program.tensors[node.output])
             if lanes is not None and node.name in lanes:
-                seen[node.name].lanes.append(lanes[node.name](node, run.tensors[node.inputs[0]]))
-    return {name: _observed(one, images) for name, one in seen.items()} if images else {}
+                sums[node.name].lanes.append(lanes[node.name](node, run.tensors[node.inputs[0]]))
+    return {name: _observed(layer_sums, images) for name, layer_sums in sums.items()} if images else {}
 
 
 def lanes_of(plan: Plan) -> dict[str, LaneCount]:
     """How to watch the narrow registers of every layer of ``plan`` that has any, in the order they will run."""
     return {
-        one.node.name: _lane_count(one, plan)
-        for one in plan.nodes
-        if one.schedule is not None and not one.schedule.accumulator.is_exact
+        planned.node.name: _lane_count(planned, plan)
+        for planned in plan.nodes
+        if planned.schedule is not None and not planned.schedule.accumulator.is_exact
     }
 
 
 def _lane_count(planned: NodePlan, plan: Plan) -> LaneCount:
-    op, found = planned.node.op, planned.schedule
-    if not isinstance(op, ops.Products) or found is None:
+    op, schedule = planned.node.op, planned.schedule
+    if not isinstance(op, ops.Products) or schedule is None:
         raise TypeError(f"{planned.node.name}: sums no products")
     zero = plan.program.specs(planned.node)[0].affine.zero_point
     spans = op.is_depthwise()
 
     def count(node: Node, x: Images) -> IntRange:
-        operands = packed_operands(op, x, zero, found.accumulator.step)
-        return count_overflows(found, operands, op.weight.shape[0], tiles_span_groups=spans).reached
+        operands = packed_operands(op, x, zero, schedule.accumulator.step)
+        return count_overflows(schedule, operands, op.weight.shape[0], tiles_span_groups=spans).reached
 
     return count
 
@@ -100,25 +100,25 @@ def layer_sqnr(
     }
 
 
-def _note(seen: _Seen, sums: NDArray[np.int32], y: Images, spec: TensorSpec) -> None:
-    seen.totals.append(IntRange(int(sums.min()), int(sums.max())))
-    seen.low += int(np.count_nonzero(y == spec.range.lo))
-    seen.high += int(np.count_nonzero(y == spec.range.hi))
-    seen.outputs += y.size
+def _note(layer_sums: _LayerSums, sums: NDArray[np.int32], y: Images, spec: TensorSpec) -> None:
+    layer_sums.totals.append(IntRange(int(sums.min()), int(sums.max())))
+    layer_sums.low += int(np.count_nonzero(y == spec.range.lo))
+    layer_sums.high += int(np.count_nonzero(y == spec.range.hi))
+    layer_sums.outputs += y.size
 
 
-def _observed(seen: _Seen, images: int) -> Observed:
+def _observed(sums: _LayerSums, images: int) -> Observed:
     return Observed(
         images=images,
-        total=_hull(seen.totals),
-        lane=_hull(seen.lanes) if seen.lanes else None,
-        at_low=seen.low / seen.outputs,
-        at_high=seen.high / seen.outputs,
+        total=_hull(sums.totals),
+        lane=_hull(sums.lanes) if sums.lanes else None,
+        at_low=sums.low / sums.outputs,
+        at_high=sums.high / sums.outputs,
     )
 
 
 def _hull(ranges: list[IntRange]) -> IntRange:
-    whole = ranges[0]
-    for one in ranges[1:]:
-        whole = whole.hull(one)
-    return whole
+    hull = ranges[0]
+    for other_range in ranges[1:]:
+        hull = hull.hull(other_range)
+    return hull

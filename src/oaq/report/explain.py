@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from oaq.kernels.cost import limit
 from oaq.kernels.plan import NodePlan, Plan
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 from oaq.terminal.table import Table
 
 COLUMNS = (
@@ -67,7 +67,7 @@ class Explained:
     in_words: float | None
 
 
-def explain(plan: Plan, times: Sequence[NodeTime], batch: int, threads: int) -> tuple[Explained, ...]:
+def explain(plan: Plan, times: Sequence[NodeProfile], batch: int, threads: int) -> tuple[Explained, ...]:
     """Put the times of a session beside its plan.
 
     Args:
@@ -76,31 +76,32 @@ def explain(plan: Plan, times: Sequence[NodeTime], batch: int, threads: int) -> 
         batch: samples per run.
         threads: of the session.
     """
-    whole = sum(one.microseconds for one in times) or 1.0
+    total = sum(node_time.microseconds for node_time in times) or 1.0
     return tuple(
-        _explained(plan, planned, one, (whole, batch, threads)) for planned, one in zip(plan.nodes, times, strict=True)
+        _explained(plan, planned, node_time, (total, batch, threads))
+        for planned, node_time in zip(plan.nodes, times, strict=True)
     )
 
 
-def _explained(plan: Plan, planned: NodePlan, one: NodeTime, run: tuple[float, int, int]) -> Explained:
-    whole, batch, threads = run
-    gmacs = one.macs / one.microseconds / 1e3 if one.macs and one.microseconds else None
+def _explained(plan: Plan, planned: NodePlan, node_time: NodeProfile, run: tuple[float, int, int]) -> Explained:
+    total, batch, threads = run
+    gmacs = node_time.macs / node_time.microseconds / 1e3 if node_time.macs and node_time.microseconds else None
     most = limit(plan.costs, planned.row) if plan.costs is not None else None
-    found = planned.schedule
-    spills = found is not None and not found.accumulator.is_exact and found.accumulator.max_run != 1
+    schedule = planned.schedule
+    spills = schedule is not None and not schedule.accumulator.is_exact and schedule.accumulator.max_run != 1
     return Explained(
-        one.name,
-        one.kind,
-        one.row,
-        one.microseconds,
-        one.microseconds / whole,
+        node_time.name,
+        node_time.kind,
+        node_time.row,
+        node_time.microseconds,
+        node_time.microseconds / total,
         planned.cost * batch * 1e6 if plan.costs is not None else None,
         gmacs,
         gmacs * 1e9 / (most * threads) if gmacs is not None and most else None,
-        found.spills / found.tiles if spills and found is not None else None,
-        found.average_run if spills and found is not None else None,
-        one.operands,
-        one.in_words,
+        schedule.spills / schedule.tiles if spills and schedule is not None else None,
+        schedule.average_run if spills and schedule is not None else None,
+        node_time.operands,
+        node_time.in_words,
     )
 
 
@@ -108,24 +109,39 @@ def explained_table(name: str, nodes: Sequence[Explained]) -> Table:
     """One line per node, and one for all."""
     rows = [
         (
-            one.name,
-            one.kind.replace("\u00d7", "x"),
-            one.row,
-            f"{one.microseconds:.1f}",
-            f"{100 * one.share:.1f}",
-            _text(one.predicted, 1),
-            _text(one.gmacs, 1),
-            "-" if one.of_limit is None else f"{100 * one.of_limit:.0f} %",
-            _text(one.spills, 1),
-            _text(one.run, 1),
-            one.operands or "-",
-            "-" if one.in_words is None else f"{100 * one.in_words:.0f} %",
+            node.name,
+            node.kind.replace("\u00d7", "x"),
+            node.row,
+            f"{node.microseconds:.1f}",
+            f"{100 * node.share:.1f}",
+            _text(node.predicted, 1),
+            _text(node.gmacs, 1),
+            "-" if node.of_limit is None else f"{100 * node.of_limit:.0f} %",
+            _text(node.spills, 1),
+            _text(node.run, 1),
+            node.operands or "-",
+            "-" if node.in_words is None else f"{100 * node.in_words:.0f} %",
         )
-        for one in nodes
+        for node in nodes
     ]
-    whole = sum(one.microseconds for one in nodes)
-    known = [one.predicted for one in nodes if one.predicted is not None]
-    rows.append(("all", "", "", f"{whole:.1f}", "100.0", f"{sum(known):.1f}" if known else "-", "", "", "", "", "", ""))
+    total = sum(node.microseconds for node in nodes)
+    predictions = [node.predicted for node in nodes if node.predicted is not None]
+    rows.append(
+        (
+            "all",
+            "",
+            "",
+            f"{total:.1f}",
+            "100.0",
+            f"{sum(predictions):.1f}" if predictions else "-",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+        )
+    )
     return Table(
         f"{name}, by node", tuple(title for title, _ in COLUMNS), tuple(rows), frozenset(range(3, len(COLUMNS)))
     )

@@ -61,9 +61,9 @@ def interleave(
     for index in progress(range(-warm_up, rounds)):
         shift = index % len(names) if names else 0
         for name in names[shift:] + names[:shift]:
-            taken = turns[name](calls)
+            durations = turns[name](calls)
             if index >= 0:
-                seconds[name] += taken
+                seconds[name] += durations
     return seconds
 
 
@@ -105,9 +105,9 @@ def pinned(threads: int) -> Iterator[tuple[int, ...]]:
         yield ()
         return
     before = os.sched_getaffinity(0)
-    chosen = tuple(sorted(before)[:threads])
+    cpus = tuple(sorted(before)[:threads])
     try:
-        os.sched_setaffinity(0, chosen)
-        yield chosen
+        os.sched_setaffinity(0, cpus)
+        yield cpus
     finally:
         os.sched_setaffinity(0, before)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-Batch = NDArray[np.float32]
+FloatBatch = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +31,14 @@ class Peer:
     name: str
     precision: str
     isa: str
-    run: Callable[[Batch], Batch]
+    run: Callable[[FloatBatch], FloatBatch]
 
 
 def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
     """ONNX Runtime on the CPU with all graph optimisations, ``threads`` threads inside an operator.
 
-    Its threads spin while it runs, as they do by default, and stop when it ends: they would take the CPU from whoever
-    has the next turn.
+    Its threads spin while it runs, as they do by default, and stop when it ends: they would take the CPU from the
+    executor that has the next turn.
     """
     import onnxruntime
 
@@ -50,8 +50,8 @@ def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def run(x: Batch) -> Batch:
-        return typing.cast(Batch, session.run(None, {name: x})[0])
+    def run(x: FloatBatch) -> FloatBatch:
+        return typing.cast(FloatBatch, session.run(None, {name: x})[0])
 
     return Peer(f"onnxruntime {onnxruntime.__version__} {precision}", precision, "best of the CPU", run)
 
@@ -70,14 +70,16 @@ def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
     compiled = core.compile_model(core.read_model(str(model)), "CPU", settings)
     request = compiled.create_infer_request()
 
-    def run(x: Batch) -> Batch:
+    def run(x: FloatBatch) -> FloatBatch:
         return np.array(request.infer([x], share_inputs=True)[compiled.output(0)])
 
     version = openvino.__version__.split("-")[0]
     return Peer(f"openvino {version} {precision}", precision, "best of the CPU", run)
 
 
-def quantize_by_onnxruntime(model: Path, out: Path, batches: Iterable[Batch], *, reduce_range: bool = False) -> None:
+def quantize_by_onnxruntime(
+    model: Path, out: Path, batches: Iterable[FloatBatch], *, reduce_range: bool = False
+) -> None:
     """int8 the way ONNX Runtime's documentation advises for x86: shape inference, then static QDQ quantization, U8S8.
 
     Weights have a scale per channel. The function's own defaults (S8S8, one scale per tensor) are slower on x86 and
@@ -97,9 +99,9 @@ def quantize_by_onnxruntime(model: Path, out: Path, batches: Iterable[Batch], *,
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.samples: Iterator[Batch] = (batch[i : i + 1] for batch in batches for i in range(len(batch)))
+            self.samples: Iterator[FloatBatch] = (batch[i : i + 1] for batch in batches for i in range(len(batch)))
 
-        def get_next(self) -> dict[str, Batch]:
+        def get_next(self) -> dict[str, FloatBatch]:
             sample = next(self.samples, None)
             return {} if sample is None else {name: sample}  # nothing ends the calibration
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from oaq.kernels.plan import Plan
 from oaq.report.build import kind, macs
-from oaq.report.node_time import NodeTime
+from oaq.report.node_profile import NodeProfile
 from oaq.runtime import Session
 from oaq.runtime.session import NodeChoices
 
 
 def profile(
     plan: Plan, x: NDArray[np.float32] | NDArray[np.uint8], threads: int, repeats: int = 10
-) -> tuple[NodeTime, ...]:
+) -> tuple[NodeProfile, ...]:
     """The median time of every node over ``repeats`` runs of ``x``, after two to warm up.
 
     Args:
@@ -27,26 +27,26 @@ def profile(
         repeats: runs counted.
     """
     session = Session(plan, threads)
-    seen: dict[str, list[int]] = {one.node.name: [] for one in plan.nodes}
+    nanoseconds: dict[str, list[int]] = {planned.node.name: [] for planned in plan.nodes}
     for index in range(-2, repeats):
         session.run(x)
-        for one in session.profile():
+        for node_time in session.profile():
             if index >= 0:
-                seen[one.node].append(one.nanoseconds)
-    choices = {one.node: one for one in session.choices()}
+                nanoseconds[node_time.node].append(node_time.nanoseconds)
+    choices = {choice.node: choice for choice in session.choices()}
     return tuple(
-        NodeTime(
-            name=one.node.name,
-            kind=kind(one.node.op),
-            row=one.row.name,
-            microseconds=median(seen[one.node.name]) / 1e3,
-            macs=len(x) * macs(one.node.op, plan.program.tensors[one.node.output].shape),
-            **_chosen(choices.get(one.node.name)),
+        NodeProfile(
+            name=planned.node.name,
+            kind=kind(planned.node.op),
+            row=planned.row.name,
+            microseconds=median(nanoseconds[planned.node.name]) / 1e3,
+            macs=len(x) * macs(planned.node.op, plan.program.tensors[planned.node.output].shape),
+            **_choice_fields(choices.get(planned.node.name)),
         )
-        for one in plan.nodes
+        for planned in plan.nodes
     )
 
 
-def _chosen(one: NodeChoices | None) -> dict[str, Any]:
-    tiles = one.general + one.as_floats + one.in_words if one is not None else 0
-    return {"operands": one.operands, "in_words": one.in_words / tiles} if one is not None and tiles else {}
+def _choice_fields(choices: NodeChoices | None) -> dict[str, Any]:
+    tiles = choices.general + choices.as_floats + choices.in_words if choices is not None else 0
+    return {"operands": choices.operands, "in_words": choices.in_words / tiles} if choices is not None and tiles else {}

@@ -23,25 +23,31 @@ def summary(data: ReportData) -> Table:
     rows = [("layers proved", f"{data.proved_layers} of {len(data.layers)}", "proved")]
     if data.average_run is not None:
         rows.append(("average run", f"{data.average_run:.1f} steps", "proved"))
-    weight = mean(effective_bits(one.weight) for one in data.layers)
-    activation = mean(effective_bits(one.activation) for one in data.layers)
+    weight = mean(effective_bits(layer.weight) for layer in data.layers)
+    activation = mean(effective_bits(layer.activation) for layer in data.layers)
     if weight is not None and activation is not None:
         rows.append(("effective bits, weights / activations", f"{weight:.1f} / {activation:.1f}", "proved"))
     if data.relative_cost is not None:
         allowed = "" if data.budget is None else f" (budget {data.budget:g})"
         rows.append(("cost, 16-bit sums without spills being 1", f"{data.relative_cost:.2f}{allowed}", "predicted"))
     if data.agreement is not None:
-        seen = data.agreement
-        rows.append(("same class first as float", f"{seen.top1_agree} of {seen.images} images", "observed"))
-        rows.append(("logit SQNR against float", f"{seen.logit_sqnr_db:.1f} dB", "observed"))
-        if seen.top1_float is not None:
-            rows.append(("float network right", f"{seen.top1_float} of {seen.images}", "observed"))
-        if seen.top1_int is not None:
-            rows.append(("integer network right", f"{seen.top1_int} of {seen.images}", "observed"))
+        agreement = data.agreement
+        rows.append(("same class first as float", f"{agreement.top1_agree} of {agreement.images} images", "observed"))
+        rows.append(("logit SQNR against float", f"{agreement.logit_sqnr_db:.1f} dB", "observed"))
+        if agreement.top1_float is not None:
+            rows.append(("float network right", f"{agreement.top1_float} of {agreement.images}", "observed"))
+        if agreement.top1_int is not None:
+            rows.append(("integer network right", f"{agreement.top1_int} of {agreement.images}", "observed"))
     if data.verification is not None:
-        found = data.verification
-        rows.append(("integers that differ from the reference", f"{found.mismatches} of {found.integers}", "observed"))
-    rows += [(f"time to {what}", f"{seconds:.2f} s", "measured") for what, seconds in data.seconds]
+        verification = data.verification
+        rows.append(
+            (
+                "integers that differ from the reference",
+                f"{verification.mismatches} of {verification.integers}",
+                "observed",
+            )
+        )
+    rows += [(f"time to {stage}", f"{seconds:.2f} s", "measured") for stage, seconds in data.seconds]
     return Table("Summary", ("", "value", "kind"), tuple(rows))
 
 
@@ -73,16 +79,16 @@ def latency_table(timed: Latency) -> Table:
     base = None if timed.baseline is None else timed.by_name(timed.baseline).median_ms
     rows = tuple(
         (
-            one.name,
-            one.precision,
-            one.isa,
-            f"{one.median_ms:.2f}",
-            f"{one.low_ms:.2f}..{one.high_ms:.2f}",
-            str(one.repeats),
-            "-" if base is None else f"{base / one.median_ms:.2f}x",
-            one.note,
+            timing.name,
+            timing.precision,
+            timing.isa,
+            f"{timing.median_ms:.2f}",
+            f"{timing.low_ms:.2f}..{timing.high_ms:.2f}",
+            str(timing.repeats),
+            "-" if base is None else f"{base / timing.median_ms:.2f}x",
+            timing.note,
         )
-        for one in timed.timings
+        for timing in timed.timings
     )
     pins = f", bound to CPU {', '.join(map(str, timed.pinned))}" if timed.pinned else ""
     title = f"Latency, {timed.threads} thread{'s' if timed.threads != 1 else ''}, batch {timed.batch}{pins}"
@@ -91,16 +97,16 @@ def latency_table(timed: Latency) -> Table:
     return Table(title, head, rows, frozenset({3, 4, 5, 6}))
 
 
-def execution_table(found: Verification) -> Table:
+def execution_table(verification: Verification) -> Table:
     """One line per executor compared with the reference; those that did not run in capitals."""
     rows = tuple(
         (
-            one.name,
-            str(one.integers) if one.ran else "-",
-            str(one.mismatches) if one.ran else "NOT RUN HERE",
-            one.note,
+            execution.name,
+            str(execution.integers) if execution.ran else "-",
+            str(execution.mismatches) if execution.ran else "NOT RUN HERE",
+            execution.note,
         )
-        for one in found.executions
+        for execution in verification.executions
     )
     head = ("executor", "integers", "different", "note")
     return Table("Every executor against the reference", head, rows, frozenset({1, 2}))
@@ -108,14 +114,14 @@ def execution_table(found: Verification) -> Table:
 
 def tables(data: ReportData, *, layers: bool = True) -> list[Table]:
     """Every table the report has data for."""
-    made = [summary(data)]
+    parts = [summary(data)]
     if layers and data.layers:
-        made.append(layer_table(data))
+        parts.append(layer_table(data))
     if data.verification is not None:
-        made.append(execution_table(data.verification))
+        parts.append(execution_table(data.verification))
     if data.latency is not None:
-        made.append(latency_table(data.latency))
-    return made
+        parts.append(latency_table(data.latency))
+    return parts
 
 
 def to_text(data: ReportData, *, layers: bool = True) -> str:

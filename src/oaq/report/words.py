@@ -7,7 +7,7 @@ from math import log2
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import IntRange
-from oaq.report.data import Layer, Schedule, effective_bits
+from oaq.report.data import LayerFacts, ScheduleFacts, effective_bits
 
 THIN = "\u202f"
 
@@ -77,14 +77,14 @@ def register(accumulator: Accumulator) -> str:
     return text
 
 
-def run_length(schedule: Schedule | None) -> str:
+def run_length(schedule: ScheduleFacts | None) -> str:
     """Average run, "-" if nothing is spilled."""
     if schedule is None:
         return "\u2013"
     return f"{schedule.average_run:.1f}" if schedule.average_run < 100 else f"{schedule.average_run:.0f}"
 
 
-def narrow_share(layer: Layer) -> float:
+def narrow_share(layer: LayerFacts) -> float:
     """Share of the register that the proved bound uses: the narrow lane's, or the s32 total's for an exact row."""
     if layer.bounds.lane is not None:
         return share(layer.bounds.lane, layer.accumulator.range)
@@ -97,12 +97,12 @@ def percent(value: float) -> str:
     >>> percent(0.99999), percent(1.0), percent(0.0123), percent(2.5), percent(1e-6), percent(0.0)
     ('99.9 %', '100 %', '1.2 %', '250 %', '<0.1 %', '0 %')
     """
-    of = value * 100
-    if of < 0.05:
-        return "<0.1 %" if of > 0 else "0 %"
-    if 99.9 < of < 100:
+    percentage = value * 100
+    if percentage < 0.05:
+        return "<0.1 %" if percentage > 0 else "0 %"
+    if 99.9 < percentage < 100:
         return "99.9 %"
-    return f"{of:.0f} %" if of >= 99.95 else f"{of:.1f} %"
+    return f"{percentage:.0f} %" if percentage >= 99.95 else f"{percentage:.1f} %"
 
 
 def log_place(value: float, lowest: float, highest: float) -> float:

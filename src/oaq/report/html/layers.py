@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from oaq.numerics.formats import S32
 from oaq.report import words
-from oaq.report.data import Layer, ReportData, is_proved
+from oaq.report.data import LayerFacts, ReportData, is_proved
 from oaq.report.html.markup import Raw, chip, facts, section, table, text
 
 LOWEST = 1 / 64
@@ -32,7 +32,7 @@ def layers(data: ReportData) -> str:
     head = "".join(f'<div class="{style}">{text(title)}</div>' for title, style in COLUMNS)
     lines = "".join(_layer(index, layer, highest, data) for index, layer in enumerate(data.layers, 1))
     body = _legend(data) + f'<div class="layers"><div class="row head">{head}</div>{lines}</div>'
-    kinds = "proved observed" if any(one.observed or one.sqnr_db is not None for one in data.layers) else "proved"
+    kinds = "proved observed" if any(layer.observed or layer.sqnr_db is not None for layer in data.layers) else "proved"
     lead = (
         "Where every sum can go, against the register that holds it. Green is proved for every possible input. "
         "Open a layer for its numbers and for the kernels that were refused."
@@ -40,11 +40,13 @@ def layers(data: ReportData) -> str:
     return section("Layers and headroom", kinds, lead, body, "layers")
 
 
-def _highest(layers: Sequence[Layer]) -> float:
+def _highest(layers: Sequence[LayerFacts]) -> float:
     bare = [
-        words.share(one.bounds.unspilled, one.accumulator.range) for one in layers if one.bounds.unspilled is not None
+        words.share(layer.bounds.unspilled, layer.accumulator.range)
+        for layer in layers
+        if layer.bounds.unspilled is not None
     ]
-    return max(2.0, *(2 * share for share in bare), *(words.narrow_share(one) for one in layers))
+    return max(2.0, *(2 * share for share in bare), *(words.narrow_share(layer) for layer in layers))
 
 
 def _legend(data: ReportData) -> str:
@@ -52,9 +54,9 @@ def _legend(data: ReportData) -> str:
         ('<i class="fill" style="width:70%"></i>', "proved bound, as scheduled (log scale)"),
         ('<i class="full" style="left:50%"></i>', "register full"),
     ]
-    if any(one.bounds.unspilled is not None for one in data.layers):
+    if any(layer.bounds.unspilled is not None for layer in data.layers):
         items.append(('<i class="bare" style="left:50%"></i>', "proved bound if nothing were spilled"))
-    if any(one.observed is not None for one in data.layers):
+    if any(layer.observed is not None for layer in data.layers):
         items.append(('<i class="seen" style="left:50%"></i>', "largest seen on the images (not a proof)"))
     return (
         '<div class="legend">'
@@ -63,7 +65,7 @@ def _legend(data: ReportData) -> str:
     )
 
 
-def _layer(index: int, layer: Layer, highest: float, data: ReportData) -> str:
+def _layer(index: int, layer: LayerFacts, highest: float, data: ReportData) -> str:
     schedule = layer.schedule
     spills = "0" if schedule is None else words.integer(schedule.segments)
     if schedule is not None and schedule.splits:
@@ -91,25 +93,25 @@ def _layer(index: int, layer: Layer, highest: float, data: ReportData) -> str:
     return f"<details><summary class=row>{line}</summary><div class=body>{_details(layer, data)}</div></details>"
 
 
-def gauge(layer: Layer, highest: float) -> str:
+def gauge(layer: LayerFacts, highest: float) -> str:
     """One bar: proved, full mark, unspilled, seen."""
     share = words.narrow_share(layer)
-    over = " over" if share > 1 else ""
+    modifier = " over" if share > 1 else ""
     marks = [
         f'<i class="beyond" style="left:{_place(1.0, highest)}"></i>',
-        f'<i class="fill{over}" style="width:{_place(share, highest)}"></i>',
+        f'<i class="fill{modifier}" style="width:{_place(share, highest)}"></i>',
     ]
     if layer.bounds.unspilled is not None:
         bare = words.share(layer.bounds.unspilled, layer.accumulator.range)
         marks.append(f'<i class="bare" style="left:{_place(bare, highest)}"></i>')
-    seen = _seen_share(layer)
-    if seen is not None:
-        marks.append(f'<i class="seen" style="left:{_place(seen, highest)}"></i>')
+    observed_share = _observed_share(layer)
+    if observed_share is not None:
+        marks.append(f'<i class="seen" style="left:{_place(observed_share, highest)}"></i>')
     marks.append(f'<i class="full" style="left:{_place(1.0, highest)}"></i>')
     return f'<div class="gauge" title="{words.percent(share)} of the register">{"".join(marks)}</div>'
 
 
-def _seen_share(layer: Layer) -> float | None:
+def _observed_share(layer: LayerFacts) -> float | None:
     if layer.observed is None:
         return None
     if layer.bounds.lane is None:
@@ -121,7 +123,7 @@ def _place(share: float, highest: float) -> str:
     return f"{words.log_place(share, LOWEST, highest) * 100:.1f}%"
 
 
-def _details(layer: Layer, data: ReportData) -> str:
+def _details(layer: LayerFacts, data: ReportData) -> str:
     bounds, schedule = layer.bounds, layer.schedule
     proved: list[tuple[str, object]] = [("register", words.register(layer.accumulator))]
     if bounds.lane is not None:
@@ -146,32 +148,31 @@ def _details(layer: Layer, data: ReportData) -> str:
             )
         )
     if layer.cost is not None:
-        total = sum(one.cost or 0.0 for one in data.layers)
+        total = sum(row_layer.cost or 0.0 for row_layer in data.layers)
         plan.append(("cost", f"{words.percent(layer.cost / total) if total else '-'} of the predicted total"))
     blocks = [f"<div><h3>{chip('proved')}</h3>{facts(proved)}</div>", f"<div><h3>Plan</h3>{facts(plan)}</div>"]
     if layer.observed is not None:
-        blocks.append(
-            f"<div><h3>{chip('observed', f'observed on {layer.observed.images} images')}</h3>{_seen(layer)}</div>"
-        )
+        heading = chip("observed", f"observed on {layer.observed.images} images")
+        blocks.append(f"<div><h3>{heading}</h3>{_observed_facts(layer)}</div>")
     refused = ""
     if layer.refused:
-        rows = [(Raw(f"<code>{text(one.row)}</code>"), one.reason) for one in layer.refused]
+        rows = [(Raw(f"<code>{text(refusal.row)}</code>"), refusal.reason) for refusal in layer.refused]
         refused = "<h3>Rows not taken</h3>" + table(("Kernel row", "Why"), rows)
     return f'<div class="facts">{"".join(blocks)}</div>{refused}'
 
 
-def _seen(layer: Layer) -> str:
-    seen = layer.observed
-    if seen is None:
+def _observed_facts(layer: LayerFacts) -> str:
+    observed = layer.observed
+    if observed is None:
         return ""
     pairs: list[tuple[str, object]] = []
-    if seen.lane is not None:
-        pairs.append(("worst lane", words.interval(seen.lane)))
-    pairs.append(("s32 total", words.interval(seen.total)))
+    if observed.lane is not None:
+        pairs.append(("worst lane", words.interval(observed.lane)))
+    pairs.append(("s32 total", words.interval(observed.total)))
     pairs.append(
         (
             "outputs clamped",
-            f"{words.percent(seen.at_low)} at the low end, {words.percent(seen.at_high)} at the high end",
+            f"{words.percent(observed.at_low)} at the low end, {words.percent(observed.at_high)} at the high end",
         )
     )
     return facts(pairs)

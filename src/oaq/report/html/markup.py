@@ -20,7 +20,7 @@ def chip(kind: str, label: str = "") -> str:
 
 def section(title: str, kind: str, lead: str, body: str, anchor: str) -> str:
     """A card: heading, chips (space-separated kinds), one sentence, content."""
-    chips = " ".join(chip(one) for one in kind.split())
+    chips = " ".join(chip(word) for word in kind.split())
     return (
         f'<section id="{anchor}"><h2>{text(title)} {chips}</h2>'
         + (f'<p class="lead">{text(lead)}</p>' if lead else "")
@@ -39,9 +39,9 @@ def table(
         numbers: columns aligned right.
         ours: rows drawn bold.
     """
-    mine = set(ours)
+    bold = set(ours)
     cells = ["".join(_cell("td", cell, i in numbers) for i, cell in enumerate(row)) for row in rows]
-    body = "".join(f"<tr{' class=ours' if i in mine else ''}>{row}</tr>" for i, row in enumerate(cells))
+    body = "".join(f"<tr{' class=ours' if i in bold else ''}>{row}</tr>" for i, row in enumerate(cells))
     titles = "".join(_cell("th", title, i in numbers) for i, title in enumerate(head))
     return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
 

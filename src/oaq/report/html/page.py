@@ -37,9 +37,9 @@ def render(data: ReportData) -> str:
         sections.stamp(data),
         sections.glossary(),
     ]
-    over = f'<div class="over">oaq report \u00b7 {text(data.environment.date)}</div>'
-    head = f"<header>{over}<h1>{text(data.name)}</h1></header>"
-    figures = f'<div class="tiles">{"".join(_tile(*one) for one in tiles(data))}</div>'
+    kicker = f'<div class="over">oaq report \u00b7 {text(data.environment.date)}</div>'
+    head = f"<header>{kicker}<h1>{text(data.name)}</h1></header>"
+    figures = f'<div class="tiles">{"".join(_tile(*tile) for tile in tiles(data))}</div>'
     body = head + verdict(data) + figures + _navigation(parts) + "".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -50,8 +50,8 @@ def render(data: ReportData) -> str:
 
 
 def _navigation(parts: list[str]) -> str:
-    found = (re.match(r'<section id="(\w+)"><h2>([^<]*?) ?<', part) for part in parts)
-    return "<nav>" + "".join(f'<a href="#{one[1]}">{one[2]}</a>' for one in found if one) + "</nav>"
+    headings = (re.match(r'<section id="(\w+)"><h2>([^<]*?) ?<', part) for part in parts)
+    return "<nav>" + "".join(f'<a href="#{heading[1]}">{heading[2]}</a>' for heading in headings if heading) + "</nav>"
 
 
 def verdict(data: ReportData) -> str:
@@ -66,53 +66,57 @@ def verdict(data: ReportData) -> str:
         kind, headline = "", "Proved: no sum can leave its register, whatever the input."
     else:
         kind, headline = "bad", f"Not proved: {total - proved} of {total} layers can overflow."
-    found = data.verification
-    if found is not None and (found.mismatches or found.unsafe):
+    verification = data.verification
+    if verification is not None and (verification.mismatches or verification.unsafe):
         kind = "bad"
-        headline += f" But verification failed: {words.integer(found.mismatches)} integers differ between executors."
+        headline += (
+            f" But verification failed: {words.integer(verification.mismatches)} integers differ between executors."
+        )
     detail = f"{proved} of {total} layers proved for kernels of {data.isa}."
     return f'<div class="banner {kind}"><strong>{text(headline)}</strong><span class="over">{text(detail)}</span></div>'
 
 
 def tiles(data: ReportData) -> list[tuple[str, str, str, str]]:
     """Key figures: (kind, value, unit, what)."""
-    shown = [("proved", str(data.proved_layers), f"/ {len(data.layers)}", "layers whose every sum fits its register")]
+    figures = [("proved", str(data.proved_layers), f"/ {len(data.layers)}", "layers whose every sum fits its register")]
     if data.average_run is not None:
-        shown.append(("proved", f"{data.average_run:.1f}", "steps", "average run between two spills"))
-    weight = mean(effective_bits(one.weight) for one in data.layers)
-    activation = mean(effective_bits(one.activation) for one in data.layers)
+        figures.append(("proved", f"{data.average_run:.1f}", "steps", "average run between two spills"))
+    weight = mean(effective_bits(layer.weight) for layer in data.layers)
+    activation = mean(effective_bits(layer.activation) for layer in data.layers)
     if weight is not None and activation is not None:
-        shown.append(("proved", f"{weight:.1f} / {activation:.1f}", "", "effective bits, weights / activations"))
+        figures.append(("proved", f"{weight:.1f} / {activation:.1f}", "", "effective bits, weights / activations"))
     if data.relative_cost is not None:
         allowed = "" if data.budget is None else f" (budget {data.budget:g})"
-        shown.append(
+        figures.append(
             ("predicted", f"{data.relative_cost:.2f}", "\u00d7", f"cost of 16-bit sums without spills{allowed}")
         )
     if data.agreement is not None:
-        seen = data.agreement
-        shown.append(("observed", str(seen.top1_agree), f"/ {seen.images}", "images where float and integers agree"))
-        shown.append(("observed", f"{seen.logit_sqnr_db:.1f}", "dB", "logit SQNR against float"))
-    shown += _latency_tile(data)
+        agreement = data.agreement
+        figures.append(
+            ("observed", str(agreement.top1_agree), f"/ {agreement.images}", "images where float and integers agree")
+        )
+        figures.append(("observed", f"{agreement.logit_sqnr_db:.1f}", "dB", "logit SQNR against float"))
+    figures += _latency_tile(data)
     if data.verification is not None:
-        what = f"of {words.short(data.verification.integers)} integers differ from the reference, over all executors"
-        shown.append(("observed", words.integer(data.verification.mismatches), "", what))
-    return shown
+        caption = f"of {words.short(data.verification.integers)} integers differ from the reference, over all executors"
+        figures.append(("observed", words.integer(data.verification.mismatches), "", caption))
+    return figures
 
 
 def _latency_tile(data: ReportData) -> list[tuple[str, str, str, str]]:
     if data.latency is None or not data.latency.timings:
         return []
-    ours = [one for one in data.latency.timings if one.ours]
-    if not ours:
+    timings = [timing for timing in data.latency.timings if timing.ours]
+    if not timings:
         return []
-    best = min(ours, key=lambda one: one.median_ms)
-    what = f"per call, {best.isa}, {data.latency.threads} thread{'s' if data.latency.threads != 1 else ''}"
+    best = min(timings, key=lambda timing: timing.median_ms)
+    caption = f"per call, {best.isa}, {data.latency.threads} thread{'s' if data.latency.threads != 1 else ''}"
     if data.latency.baseline is not None and data.latency.baseline != best.name:
         ratio = data.latency.by_name(data.latency.baseline).median_ms / best.median_ms
-        what += f"; {ratio:.2f}\u00d7 the speed of {data.latency.baseline}"
-    return [("measured", words.milliseconds(best.median_ms), "ms", what)]
+        caption += f"; {ratio:.2f}\u00d7 the speed of {data.latency.baseline}"
+    return [("measured", words.milliseconds(best.median_ms), "ms", caption)]
 
 
-def _tile(kind: str, value: str, unit: str, what: str) -> str:
+def _tile(kind: str, value: str, unit: str, caption: str) -> str:
     small = f" <small>{text(unit)}</small>" if unit else ""
-    return f'<div class="tile">{chip(kind)}<b>{text(value)}{small}</b><span class="what">{text(what)}</span></div>'
+    return f'<div class="tile">{chip(kind)}<b>{text(value)}{small}</b><span class="what">{text(caption)}</span></div>'

@@ -18,8 +18,8 @@ KINDS = (
 def guarantee(data: ReportData) -> str:
     """What is promised, and on what it rests."""
     legend = '<dl class="kinds">' + "".join(f"<dt>{chip(k)}</dt><dd>{text(v)}</dd>" for k, v in KINDS) + "</dl>"
-    rests = "".join(f"<li>{text(one[:1].upper() + one[1:])}.</li>" for one in data.assumptions)
-    notes = "".join(f"<li>{text(one)}</li>" for one in data.notes)
+    rests = "".join(f"<li>{text(assumption[:1].upper() + assumption[1:])}.</li>" for assumption in data.assumptions)
+    notes = "".join(f"<li>{text(note)}</li>" for note in data.notes)
     body = (
         f"<p>Four kinds of statement appear below and are never mixed:</p>{legend}"
         + (f"<h3>Tier \u201c{text(data.tier)}\u201d rests on</h3><ul>{rests}</ul>" if rests else "")
@@ -40,14 +40,14 @@ def charts(data: ReportData) -> str:
             [("weights", "first"), ("activations", "second")],
             svg.by_layer(
                 [
-                    svg.Series("weights", "first", [effective_bits(one.weight) for one in data.layers], "line"),
+                    svg.Series("weights", "first", [effective_bits(layer.weight) for layer in data.layers], "line"),
                     svg.Series(
-                        "activations", "second", [effective_bits(one.activation) for one in data.layers], "line"
+                        "activations", "second", [effective_bits(layer.activation) for layer in data.layers], "line"
                     ),
                 ],
                 names,
                 "bits",
-                floor=min(4.0, *(effective_bits(r) for one in data.layers for r in (one.weight, one.activation))),
+                floor=min(4.0, *(effective_bits(r) for layer in data.layers for r in (layer.weight, layer.activation))),
             ),
         ),
         _figure(
@@ -57,7 +57,9 @@ def charts(data: ReportData) -> str:
             svg.by_layer(
                 [
                     svg.Series(
-                        "run", "proved", [one.schedule.average_run if one.schedule else None for one in data.layers]
+                        "run",
+                        "proved",
+                        [layer.schedule.average_run if layer.schedule else None for layer in data.layers],
                     )
                 ],
                 names,
@@ -70,7 +72,9 @@ def charts(data: ReportData) -> str:
             "SQNR against float",
             "dB at each layer's output, observed",
             [],
-            svg.by_layer([svg.Series("SQNR", "observed", [one.sqnr_db for one in data.layers], "line")], names, "dB"),
+            svg.by_layer(
+                [svg.Series("SQNR", "observed", [layer.sqnr_db for layer in data.layers], "line")], names, "dB"
+            ),
         ),
         _figure("Predicted cost", "share of the total, percent", [], _cost(data, names)),
     ]
@@ -79,39 +83,39 @@ def charts(data: ReportData) -> str:
 
 
 def _cost(data: ReportData, names: list[str]) -> str:
-    total = sum(one.cost or 0.0 for one in data.layers)
+    total = sum(layer.cost or 0.0 for layer in data.layers)
     if not total:
         return ""
-    shares = [None if one.cost is None else 100 * one.cost / total for one in data.layers]
+    shares = [None if layer.cost is None else 100 * layer.cost / total for layer in data.layers]
     return svg.by_layer([svg.Series("cost", "predicted", shares)], names, "%")
 
 
-def _figure(title: str, about: str, keys: list[tuple[str, str]], drawing: str) -> str:
+def _figure(title: str, caption: str, keys: list[tuple[str, str]], drawing: str) -> str:
     if not drawing:
         return ""
     marks = " ".join(f'<span class="chip {kind}">{text(name)}</span>' for name, kind in keys)
-    return f"<figure><figcaption>{text(title)} {marks} <span>{text(about)}</span></figcaption>{drawing}</figure>"
+    return f"<figure><figcaption>{text(title)} {marks} <span>{text(caption)}</span></figcaption>{drawing}</figure>"
 
 
 def agreement(data: ReportData) -> str:
     """Float network against integer network."""
-    seen = data.agreement
-    if seen is None:
+    scores = data.agreement
+    if scores is None:
         return ""
     rows: list[tuple[str, object]] = [
-        ("images", words.integer(seen.images)),
-        ("same class first", f"{seen.top1_agree} of {seen.images}"),
-        ("logit SQNR", f"{seen.logit_sqnr_db:.1f} dB"),
+        ("images", words.integer(scores.images)),
+        ("same class first", f"{scores.top1_agree} of {scores.images}"),
+        ("logit SQNR", f"{scores.logit_sqnr_db:.1f} dB"),
     ]
-    if seen.top1_float is not None:
-        rows.append(("float network right", f"{seen.top1_float} of {seen.images}"))
-    if seen.top1_int is not None:
-        rows.append(("integer network right", f"{seen.top1_int} of {seen.images}"))
+    if scores.top1_float is not None:
+        rows.append(("float network right", f"{scores.top1_float} of {scores.images}"))
+    if scores.top1_int is not None:
+        rows.append(("integer network right", f"{scores.top1_int} of {scores.images}"))
     few = ""
-    if seen.images < 100:
+    if scores.images < 100:
         warning = "So few images cannot resolve small differences in accuracy: read agreement and SQNR first."
         few = f"<p class=lead>{warning}</p>"
-    plot = svg.scatter(seen.points, "float output", "integer output")
+    plot = svg.scatter(scores.points, "float output", "integer output")
     words_ = f"<div>{facts(rows, 'stamp')}<p></p>{few}</div>"
     body = f'<div class="split">{words_}<figure>{plot}</figure></div>' if plot else words_
     lead = "The same images through the float network and through the integers."
@@ -123,49 +127,50 @@ def latency(data: ReportData) -> str:
     timed = data.latency
     if timed is None or not timed.timings:
         return ""
-    longest = max(one.high_ms for one in timed.timings) * 1.04
-    bars = "".join(_bar(one, timed, longest) for one in timed.timings)
+    longest = max(timing.high_ms for timing in timed.timings) * 1.04
+    bars = "".join(_bar(timing, timed, longest) for timing in timed.timings)
     ratio = _ratio_lead(timed)
     rows = [
         (
-            one.name,
-            one.precision,
-            one.isa,
-            f"{one.median_ms:.2f}",
-            f"{one.low_ms:.2f} to {one.high_ms:.2f}",
-            one.repeats,
-            _times(timed, one) or "\u2013",
-            one.note,
+            timing.name,
+            timing.precision,
+            timing.isa,
+            f"{timing.median_ms:.2f}",
+            f"{timing.low_ms:.2f} to {timing.high_ms:.2f}",
+            timing.repeats,
+            _times(timed, timing) or "\u2013",
+            timing.note,
         )
-        for one in timed.timings
+        for timing in timed.timings
     ]
     head = ("Executor", "Type", "ISA", "Median ms", "Quartiles", "Calls", _ratio_head(timed), "Outputs and notes")
     where = f"{timed.threads} thread{'s' if timed.threads != 1 else ''}, batch {timed.batch}"
     if timed.pinned:
         where += f", bound to CPU {', '.join(map(str, timed.pinned))}"
     lead = f"Milliseconds per call, {where}; turns interleaved in one run; whiskers span the quartiles. {ratio}"
-    mine = [i for i, one in enumerate(timed.timings) if one.ours]
-    body = f'<div class="bars">{bars}</div>' + table(head, rows, numbers=(3, 4, 5, 6), ours=mine)
+    own_rows = [i for i, timing in enumerate(timed.timings) if timing.ours]
+    body = f'<div class="bars">{bars}</div>' + table(head, rows, numbers=(3, 4, 5, 6), ours=own_rows)
     return section("Latency", "measured", lead, body, "latency")
 
 
-def _bar(one: Timing, timed: Latency, longest: float) -> str:
-    at, low, high = (100 * v / longest for v in (one.median_ms, one.low_ms, one.high_ms))
-    ratio = _times(timed, one)
+def _bar(timing: Timing, timed: Latency, longest: float) -> str:
+    at, low, high = (100 * v / longest for v in (timing.median_ms, timing.low_ms, timing.high_ms))
+    ratio = _times(timed, timing)
     return (
-        f'<div{" class=ours" if one.ours else ""}><div class="who">{text(one.name)}<small>{text(one.precision)}, '
-        f'{text(one.isa)}</small></div><div class="track"><i class="fill" style="width:{at:.2f}%"></i>'
+        f'<div{" class=ours" if timing.ours else ""}><div class="who">{text(timing.name)}'
+        f"<small>{text(timing.precision)}, {text(timing.isa)}</small></div>"
+        f'<div class="track"><i class="fill" style="width:{at:.2f}%"></i>'
         f'<i class="whisker" style="left:{low:.2f}%;width:{max(high - low, 0):.2f}%"></i></div>'
-        f'<div class="value">{words.milliseconds(one.median_ms)} ms'
-        + (f" <small>{ratio}</small>" if ratio and one.name != timed.baseline else "")
+        f'<div class="value">{words.milliseconds(timing.median_ms)} ms'
+        + (f" <small>{ratio}</small>" if ratio and timing.name != timed.baseline else "")
         + "</div></div>"
     )
 
 
-def _times(timed: Latency, one: Timing) -> str:
+def _times(timed: Latency, timing: Timing) -> str:
     if timed.baseline is None:
         return ""
-    return f"{timed.by_name(timed.baseline).median_ms / one.median_ms:.2f}\u00d7"
+    return f"{timed.by_name(timed.baseline).median_ms / timing.median_ms:.2f}\u00d7"
 
 
 def _ratio_head(timed: Latency) -> str:
@@ -180,18 +185,18 @@ def profile(data: ReportData) -> str:
     """Where the time goes."""
     if not data.profile:
         return ""
-    total = sum(one.microseconds for one in data.profile) or 1.0
-    slowest = sorted(data.profile, key=lambda one: -one.microseconds)[:15]
+    total = sum(node.microseconds for node in data.profile) or 1.0
+    slowest = sorted(data.profile, key=lambda node: -node.microseconds)[:15]
     rows = [
         (
-            one.name,
-            one.kind,
-            Raw(f"<code>{text(one.row)}</code>"),
-            f"{one.microseconds:.0f}",
-            words.percent(one.microseconds / total),
-            f"{one.macs / one.microseconds / 1e3:.1f}" if one.macs and one.microseconds else "\u2013",
+            node.name,
+            node.kind,
+            Raw(f"<code>{text(node.row)}</code>"),
+            f"{node.microseconds:.0f}",
+            words.percent(node.microseconds / total),
+            f"{node.macs / node.microseconds / 1e3:.1f}" if node.macs and node.microseconds else "\u2013",
         )
-        for one in slowest
+        for node in slowest
     ]
     lead = f"The {len(rows)} slowest of {len(data.profile)} nodes; {total / 1e3:.2f} ms in all."
     head = ("Node", "Operator", "Kernel row", "\u00b5s", "Share", "GMAC/s")
@@ -200,25 +205,25 @@ def profile(data: ReportData) -> str:
 
 def exactness(data: ReportData) -> str:
     """Which executors computed the same integers as the reference."""
-    found = data.verification
-    if found is None:
+    results = data.verification
+    if results is None:
         return ""
     rows = [
         (
-            one.name,
-            words.integer(one.integers) if one.ran else "\u2013",
-            Raw(chip("bad", "not run here")) if not one.ran else _difference(one.mismatches),
-            one.note,
+            execution.name,
+            words.integer(execution.integers) if execution.ran else "\u2013",
+            Raw(chip("bad", "not run here")) if not execution.ran else _difference(execution.mismatches),
+            execution.note,
         )
-        for one in found.executions
+        for execution in results.executions
     ]
     pairs: list[tuple[str, object]] = [
-        ("layers proved", f"{found.proved} of {found.layers}"),
-        ("certificate", found.certificate),
-        ("inputs", ", ".join(f"{count} {origin}" for origin, count in found.samples if count) or "none"),
-        ("signature", Raw(f"<code>{text(found.signature)}</code>")),
+        ("layers proved", f"{results.proved} of {results.layers}"),
+        ("certificate", results.certificate),
+        ("inputs", ", ".join(f"{count} {origin}" for origin, count in results.samples if count) or "none"),
+        ("signature", Raw(f"<code>{text(results.signature)}</code>")),
     ]
-    unsafe = "".join(f"<li>{text(one)}</li>" for one in found.unsafe)
+    unsafe = "".join(f"<li>{text(reason)}</li>" for reason in results.unsafe)
     body = (
         (f"<h3>{chip('bad', 'unsafe')}</h3><ul>{unsafe}</ul>" if unsafe else "")
         + facts(pairs, "stamp")
@@ -250,7 +255,7 @@ def stamp(data: ReportData) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in at.versions)),
         ("date", at.date),
     ]
-    pairs += [(f"time to {what}", f"{seconds:.2f} s") for what, seconds in data.seconds]
+    pairs += [(f"time to {stage}", f"{seconds:.2f} s") for stage, seconds in data.seconds]
     return section("Where this comes from", "", "", facts(pairs, "stamp"), "stamp")
 
 

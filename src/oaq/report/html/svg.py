@@ -59,22 +59,22 @@ def by_layer(
         log: a log2 value axis.
         floor: lower end of the axis; None takes it from the values.
     """
-    known = [v for s in series for v in s.values if v is not None and math.isfinite(v)]
-    if not known:
+    values = [v for s in series for v in s.values if v is not None and math.isfinite(v)]
+    if not values:
         return ""
-    width, height, left, bottom = 480.0, 190.0, 42.0, 26.0
-    lo = min(known) if floor is None else floor
-    hi = max(max(known), lo * 2 if log else lo + 1e-9)
+    width, height, margin, bottom = 480.0, 190.0, 42.0, 26.0
+    lo = min(values) if floor is None else floor
+    hi = max(max(values), lo * 2 if log else lo + 1e-9)
     y = Axis(lo, hi * (1.3 if log else 1.06) if hi > 0 else lo + 1, height - bottom, 10, log)
-    slot = (width - left - 6) / len(labels)
-    parts = [_grid(y, left, width)]
+    slot = (width - margin - 6) / len(labels)
+    parts = [_grid(y, margin, width)]
     parts += [
-        f'<text x="{left + slot * (i + 0.5):.1f}" y="{height - 6}" text-anchor="middle">{i + 1}</text>'
-        for i in _every(len(labels))
+        f'<text x="{margin + slot * (i + 0.5):.1f}" y="{height - 6}" text-anchor="middle">{i + 1}</text>'
+        for i in _numbered_positions(len(labels))
     ]
-    for index, one in enumerate(series):
+    for index, curve in enumerate(series):
         parts.append(
-            _draw(one, labels, unit, y, place=(left, slot), turn=(index, sum(s.style == "bars" for s in series)))
+            _draw(curve, labels, unit, y, place=(margin, slot), turn=(index, sum(s.style == "bars" for s in series)))
         )
     title = ", ".join(s.name for s in series)
     return _svg(width, height, f"{title} by layer", "".join(parts))
@@ -84,18 +84,18 @@ def scatter(points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> 
     """Points against the diagonal, both axes alike."""
     if not points:
         return ""
-    size, left, bottom = 400.0, 46.0, 42.0
+    size, margin, bottom = 400.0, 46.0, 42.0
     lo = min(min(p) for p in points)
     hi = max(max(p) for p in points)
     pad = (hi - lo or 1.0) * 0.04
-    x = Axis(lo - pad, hi + pad, left, size - 6)
+    x = Axis(lo - pad, hi + pad, margin, size - 6)
     y = Axis(lo - pad, hi + pad, size - bottom, 6)
-    parts = [_grid(y, left, size)]
+    parts = [_grid(y, margin, size)]
     for tick in x.ticks():
         parts.append(f'<text x="{x(tick):.1f}" y="{size - bottom + 17}" text-anchor="middle">{_number(tick)}</text>')
     parts.append(f'<line class="diagonal" x1="{x(x.lo)}" y1="{y(y.lo)}" x2="{x(x.hi)}" y2="{y(y.hi)}"/>')
     parts += [f'<circle class="dot observed" cx="{x(a):.1f}" cy="{y(b):.1f}" r="2.6"/>' for a, b in points]
-    parts.append(f'<text x="{(left + size) / 2}" y="{size - 5}" text-anchor="middle">{escape(x_name)}</text>')
+    parts.append(f'<text x="{(margin + size) / 2}" y="{size - 5}" text-anchor="middle">{escape(x_name)}</text>')
     middle = (size - bottom) / 2
     parts.append(
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">{escape(y_name)}</text>'
@@ -104,28 +104,28 @@ def scatter(points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> 
 
 
 def _draw(
-    one: Series, labels: Sequence[str], unit: str, y: Axis, *, place: tuple[float, float], turn: tuple[int, int]
+    curve: Series, labels: Sequence[str], unit: str, y: Axis, *, place: tuple[float, float], turn: tuple[int, int]
 ) -> str:
-    left, slot = place
+    margin, slot = place
     index, bars = turn
     marks = []
     path: list[str] = []
-    for i, value in enumerate(one.values):
+    for i, value in enumerate(curve.values):
         if value is None or not math.isfinite(value):
             continue
-        centre, top = left + slot * (i + 0.5), y(value)
-        tip = f"<title>{i + 1} {escape(labels[i])}: {escape(one.name)} {_number(value)} {escape(unit)}</title>"
-        if one.style == "bars":
+        centre, top = margin + slot * (i + 0.5), y(value)
+        tip = f"<title>{i + 1} {escape(labels[i])}: {escape(curve.name)} {_number(value)} {escape(unit)}</title>"
+        if curve.style == "bars":
             thick = slot * 0.76 / bars
             begin = centre - slot * 0.38 + thick * index
             marks.append(
-                f'<rect class="bar {one.kind}" x="{begin:.2f}" y="{top:.2f}" width="{max(thick - 0.5, 0.6):.2f}" '
+                f'<rect class="bar {curve.kind}" x="{begin:.2f}" y="{top:.2f}" width="{max(thick - 0.5, 0.6):.2f}" '
                 f'height="{max(y.start - top, 1):.2f}" rx="1">{tip}</rect>'
             )
             continue
         path.append(f"{'L' if path else 'M'}{centre:.1f} {top:.1f}")
-        marks.append(f'<circle class="{one.kind}" cx="{centre:.1f}" cy="{top:.1f}" r="2.2">{tip}</circle>')
-    line = f'<path class="path {one.kind}" d="{"".join(path)}"/>' if one.style == "line" and path else ""
+        marks.append(f'<circle class="{curve.kind}" cx="{centre:.1f}" cy="{top:.1f}" r="2.2">{tip}</circle>')
+    line = f'<path class="path {curve.kind}" d="{"".join(path)}"/>' if curve.style == "line" and path else ""
     return line + "".join(marks)
 
 
@@ -141,15 +141,15 @@ def _svg(width: float, height: float, title: str, body: str) -> str:
     return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">{body}</svg>'
 
 
-def _every(count: int) -> list[int]:
+def _numbered_positions(count: int) -> list[int]:
     """Positions to number below an axis: the first, then every 5th, 10th, ..., at most about a dozen."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if count / s <= 12)
     first = [0] if step > 2 else []
     return first + list(range(step - 1, count, step))
 
 
-def _steps(lo: float, hi: float, wanted: int, least: float = 0.0) -> list[float]:
-    raw = (hi - lo) / wanted
+def _steps(lo: float, hi: float, intervals: int, least: float = 0.0) -> list[float]:
+    raw = (hi - lo) / intervals
     if raw <= 0:
         return [lo]
     power = 10.0 ** math.floor(math.log10(raw))

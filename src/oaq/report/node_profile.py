@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class NodeTime:
+class NodeProfile:
     """Time spent in one node of a session. Measured.
 
     Attributes:
