@@ -33,25 +33,25 @@ class Comparison:
         return Comparison(self.compared + other.compared, self.mismatches + other.mismatches, self.first or other.first)
 
 
-def compare(program: IntProgram, expected: Tensors, got: Tensors, sample: int = 0) -> Comparison:
-    """Compare every tensor in ``got``, in the order the program writes them.
+def compare(program: IntProgram, expected: Tensors, actual: Tensors, sample: int = 0) -> Comparison:
+    """Compare every tensor in ``actual``, in the order the program writes them.
 
     Args:
         program: says which node writes which tensor.
         expected: the reference's.
-        got: uint8, shaped alike.
+        actual: uint8, shaped alike.
         sample: number of the first sample, for messages about a part of a batch.
     """
     result = Comparison()
     written = [(node.name, node.output) for node in program.nodes]
     for node, name in [*((f"input {name}", name) for name in program.inputs), *written]:
-        if name in got:
-            result = result.plus(_compare(node, expected[name], got[name], sample))
+        if name in actual:
+            result = result.plus(_compare(node, expected[name], actual[name], sample))
     return result
 
 
 def all_tensors(program: IntProgram) -> IntProgram:
-    """The same program with the result of every node as an output, so that nothing stays unseen."""
+    """``program`` with the result of every node as an output, so that every tensor can be compared."""
     outputs = dict.fromkeys((*program.outputs, *(node.output for node in program.nodes)))
     return replace(program, outputs=tuple(outputs))
 
@@ -63,11 +63,11 @@ def in_parts(arrays: Iterable[NDArray[np.uint8]], size: int) -> Iterable[tuple[i
         yield start, tuple(array[start : start + size] for array in arrays)
 
 
-def _compare(node: str, expected: NDArray[np.uint8], got: NDArray[np.uint8], sample: int) -> Comparison:
-    wrong = expected != got
+def _compare(node: str, expected: NDArray[np.uint8], actual: NDArray[np.uint8], sample: int) -> Comparison:
+    wrong = expected != actual
     count = int(np.count_nonzero(wrong))
     if not count:
         return Comparison(expected.size)
     at = tuple(int(index) for index in np.argwhere(wrong)[0])
-    first = Difference(node, (at[0] + sample, *at[1:]), int(expected[at]), int(got[at]), count, expected.size)
+    first = Difference(node, (at[0] + sample, *at[1:]), int(expected[at]), int(actual[at]), count, expected.size)
     return Comparison(expected.size, count, first)

@@ -60,38 +60,40 @@ class Attempt:
 
 def isa_attempts(case: Case, isas: Sequence[str], threads: Sequence[int], table: Sequence[KernelRow]) -> list[Attempt]:
     """The plan for each instruction set, as it would run, outputs compared; on a difference, every node."""
-    known = isas_of(table)
-    found = [
-        Attempt(Executor(f"isa {isa}", False, f"there are kernels for {', '.join(known)}"))
+    supported = isas_of(table)
+    attempts = [
+        Attempt(Executor(f"isa {isa}", False, f"there are kernels for {', '.join(supported)}"))
         for isa in isas
-        if isa not in known
+        if isa not in supported
     ]
-    for isa in known:
+    for isa in supported:
         for count in threads:
             name = f"isa {isa}, {count} thread{'s' if count > 1 else ''}"
             if isa not in isas:
                 reason = "this CPU lacks it" if not _available(isa, table) else "left out by the caller"
-                found.append(Attempt(Executor(name, False, reason)))
+                attempts.append(Attempt(Executor(name, False, reason)))
                 continue
-            found.append(_attempt(name, case, lambda isa=isa: plan(case.program, isa, proof=case.proof), count))
-    return found
+            attempts.append(_attempt(name, case, lambda isa=isa: plan(case.program, isa, proof=case.proof), count))
+    return attempts
 
 
 def row_attempts(case: Case, table: Sequence[KernelRow]) -> list[Attempt]:
     """Each row forced on every node of its family; every integer of every node is compared."""
-    seen = all_tensors(case.program)
-    tapped = Case(seen, case.proof, case.inputs, case.expected, case.witnesses)
+    all_outputs = all_tensors(case.program)
+    tapped = Case(all_outputs, case.proof, case.inputs, case.expected, case.witnesses)
     families = {family_of(node.op) for node in case.program.nodes}
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     for row in table:
         name = f"row {row.name}"
         if row.family not in families:
-            found.append(Attempt(Executor(name, False, f"the program has no {row.family} node")))
+            attempts.append(Attempt(Executor(name, False, f"the program has no {row.family} node")))
         elif not row.available:
-            found.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
+            attempts.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
         else:
-            found.append(_attempt(name, tapped, lambda row=row: plan(seen, rows=[row.name], proof=case.proof), 1))
-    return found
+            attempts.append(
+                _attempt(name, tapped, lambda row=row: plan(all_outputs, rows=[row.name], proof=case.proof), 1)
+            )
+    return attempts
 
 
 def _available(isa: str, table: Sequence[KernelRow]) -> bool:
@@ -100,19 +102,19 @@ def _available(isa: str, table: Sequence[KernelRow]) -> bool:
 
 def _attempt(name: str, case: Case, make: Callable[[], Plan], threads: int) -> Attempt:
     try:
-        made = make()
+        planned = make()
     except OaqError as error:
         return Attempt(Executor(name, False, str(error).splitlines()[0]))
-    verdict = check_plan(made)
+    verdict = check_plan(planned)
     if not verdict.safe:
         reason = f"{name}: the independent checker refuses the plan: {verdict.findings[0]}"
         return Attempt(Executor(name, False, "its proof does not hold"), unsafe=reason)
-    result = _outputs(Session(made, threads), case)
+    result = _outputs(Session(planned, threads), case)
     if result.mismatches and set(case.program.outputs) != set(all_tensors(case.program).outputs):
-        result = Comparison(result.compared, result.mismatches, _locate(case, made, threads).first or result.first)
+        result = Comparison(result.compared, result.mismatches, _locate(case, planned, threads).first or result.first)
     count = 0
     if case.witnesses:
-        count, driven = run_witnesses(made, case.proof, threads)
+        count, driven = run_witnesses(planned, case.proof, threads)
         result = result.plus(driven)
     return Attempt(
         Executor(name, True, "", result.compared, result.mismatches, result.first),
@@ -124,14 +126,14 @@ def _attempt(name: str, case: Case, make: Callable[[], Plan], threads: int) -> A
 def _outputs(session: Session, case: Case) -> Comparison:
     result = Comparison()
     for start, part in in_parts(case.inputs, SAMPLES_AT_ONCE):
-        got = dict(zip(session.plan.program.outputs, session.run_integers(part), strict=True))
-        expected = {tensor: case.expected[tensor][start : start + len(part[0])] for tensor in got}
-        result = result.plus(compare(case.program, expected, got, start))
+        actual = dict(zip(session.plan.program.outputs, session.run_integers(part), strict=True))
+        expected = {tensor: case.expected[tensor][start : start + len(part[0])] for tensor in actual}
+        result = result.plus(compare(case.program, expected, actual, start))
     return result
 
 
-def _locate(case: Case, made: Plan, threads: int) -> Comparison:
+def _locate(case: Case, planned: Plan, threads: int) -> Comparison:
     """Run the same rows once more with every tensor as an output, to find the first node that differs."""
-    seen = all_tensors(case.program)
-    tapped = Plan(seen, made.proof, made.nodes, made.isa, made.tier)
-    return _outputs(Session(tapped, threads), Case(seen, case.proof, case.inputs, case.expected))
+    all_outputs = all_tensors(case.program)
+    tapped = Plan(all_outputs, planned.proof, planned.nodes, planned.isa, planned.tier)
+    return _outputs(Session(tapped, threads), Case(all_outputs, case.proof, case.inputs, case.expected))

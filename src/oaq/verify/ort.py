@@ -55,9 +55,9 @@ def onnxruntime_executor(program: IntProgram, inputs: Inputs, expected: Tensors)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     result, steps, end = Comparison(), Counter[str](), Comparison()
     for start, part in in_parts(inputs, SAMPLES_AT_ONCE):
-        got = _tensors(session, program, part, taps)
-        result = result.plus(_nodes(program, got, start, steps))
-        outputs = {name: got[name] for name in program.outputs}
+        actual = _tensors(session, program, part, taps)
+        result = result.plus(_nodes(program, actual, start, steps))
+        outputs = {name: actual[name] for name in program.outputs}
         stop = start + len(part[0])
         end = end.plus(compare(program, {name: expected[name][start:stop] for name in outputs}, outputs, start))
     return Executor(
@@ -89,13 +89,15 @@ def _tensors(session: Any, program: IntProgram, part: Inputs, taps: list[str]) -
     }
 
 
-def _nodes(program: IntProgram, got: Mapping[str, NDArray[np.uint8]], start: int, steps: Counter[str]) -> Comparison:
+def _nodes(program: IntProgram, actual: Mapping[str, NDArray[np.uint8]], start: int, steps: Counter[str]) -> Comparison:
     result = Comparison()
     for node in program.nodes:
-        law, _ = compute(node, [got[name] for name in node.inputs], program.specs(node), program.tensors[node.output])
-        distance = np.abs(law.astype(np.int16) - got[node.output])
+        law, _ = compute(
+            node, [actual[name] for name in node.inputs], program.specs(node), program.tensors[node.output]
+        )
+        distance = np.abs(law.astype(np.int16) - actual[node.output])
         allowed = ALLOWED if is_float_defined(node.op) else 0
-        result = result.plus(_judge(node, law, got[node.output], distance > allowed, start))
+        result = result.plus(_judge(node, law, actual[node.output], distance > allowed, start))
         if allowed:
             kind = type(node.op).__name__
             steps[f"{kind} integers"] += distance.size
@@ -104,21 +106,21 @@ def _nodes(program: IntProgram, got: Mapping[str, NDArray[np.uint8]], start: int
 
 
 def _judge(
-    node: Node, law: NDArray[np.uint8], got: NDArray[np.uint8], wrong: NDArray[np.bool_], start: int
+    node: Node, law: NDArray[np.uint8], actual: NDArray[np.uint8], wrong: NDArray[np.bool_], start: int
 ) -> Comparison:
     count = int(np.count_nonzero(wrong))
     if not count:
         return Comparison(law.size)
     at = tuple(int(index) for index in np.argwhere(wrong)[0])
-    first = Difference(node.name, (at[0] + start, *at[1:]), int(law[at]), int(got[at]), count, law.size)
+    first = Difference(node.name, (at[0] + start, *at[1:]), int(law[at]), int(actual[at]), count, law.size)
     return Comparison(law.size, count, first)
 
 
 def _notes(steps: Counter[str], end: Comparison) -> tuple[str, ...]:
     notes = []
     for key, total in sorted(steps.items()):
-        kind, what = key.split()
-        if what == "integers":
+        kind, unit = key.split()
+        if unit == "integers":
             notes.append(
                 f"{kind}: {steps[f'{kind} off']} of {total} integers differ by one step (rounded in another order)"
             )

@@ -103,15 +103,15 @@ class Report:
         if self.is_safe:
             return
         wrong = [
-            f"{one.name}: {one.mismatches} integers differ; {one.first or ''}"
-            for one in self.executors
-            if one.mismatches
+            f"{executor.name}: {executor.mismatches} integers differ; {executor.first or ''}"
+            for executor in self.executors
+            if executor.mismatches
         ]
         raise Mismatch(f"{self.program} is not safe:\n" + "\n".join([*self.unsafe, *wrong]))
 
     def table(self) -> str:
         """For people: one line per executor, those that did not run in capitals."""
-        width = max((len(one.name) for one in self.executors), default=0)
+        width = max((len(executor.name) for executor in self.executors), default=0)
         proved, nodes = self.proved
         lines = [
             f"{self.program}: {'safe' if self.is_safe else 'UNSAFE'}, {proved} of {nodes} layers proved, "
@@ -121,13 +121,13 @@ class Report:
             f"signature: {self.signature}",
             *self.unsafe,
         ]
-        for one in self.executors:
-            if not one.ran:
-                lines.append(f"{one.name:<{width}}  {LOUD}: {one.reason}")
+        for executor in self.executors:
+            if not executor.ran:
+                lines.append(f"{executor.name:<{width}}  {LOUD}: {executor.reason}")
                 continue
-            verdict = "equal" if not one.mismatches else f"{one.mismatches} DIFFER; {one.first or ''}"
-            lines.append(f"{one.name:<{width}}  {one.compared:>12,} integers  {verdict}")
-            lines += [f"{'':<{width}}  note: {note}" for note in one.notes]
+            verdict = "equal" if not executor.mismatches else f"{executor.mismatches} DIFFER; {executor.first or ''}"
+            lines.append(f"{executor.name:<{width}}  {executor.compared:>12,} integers  {verdict}")
+            lines += [f"{'':<{width}}  note: {note}" for note in executor.notes]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

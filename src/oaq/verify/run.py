@@ -66,19 +66,19 @@ def verify(
     Raises:
         ProgramError: ``inputs`` do not fit the program.
     """
-    given, samples = _inputs(program, inputs)
+    all_inputs, samples = _inputs(program, inputs)
     summing = len(list(program.summing_nodes()))
     identity = fingerprint(program)
     try:
         proof = analyze(program)
-        expected = run(program, given).tensors
+        expected = run(program, all_inputs).tensors
     except AccumulatorOverflow as error:
         return Report(program.name, identity, "", samples, (0, summing), "none: not proved", (), (str(error),))
-    case = Case(program, proof, given, expected, witnesses)
+    case = Case(program, proof, all_inputs, expected, witnesses)
     attempts = _native(case, isas, threads, rows)
     executors = [attempt.executor for attempt in attempts]
     if onnx:
-        executors.append(onnxruntime_executor(program, given, expected))
+        executors.append(onnxruntime_executor(program, all_inputs, expected))
     samples["witnesses"] = sum(attempt.witnesses for attempt in attempts)
     return Report(
         program.name,
@@ -104,30 +104,32 @@ def verify_file(path: str | Path, isas: Sequence[str] | None = None) -> Report:
         isas: None is all this CPU has.
 
     Raises:
-        FormatError: the file is missing, cut off or edited, or holds no program of oaq's.
+        FormatError: the file is missing, cut off or edited, or does not hold a program of oaq.
     """
     return verify_sealed(read_sealed(path), isas)
 
 
 def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
     """``verify_file`` of a file that has been read."""
-    said, unsafe = _check_certificate(sealed)
+    conclusion, unsafe = _check_certificate(sealed)
     program = sealed.program
     if sealed.float_defined:
-        said += f"; nodes that ONNX leaves to float, where others may be one step off: {len(sealed.float_defined)}"
+        conclusion += (
+            f"; nodes that ONNX leaves to float, where others may be one step off: {len(sealed.float_defined)}"
+        )
     summing = len(list(program.summing_nodes()))
     try:
         signature = model_signature(program)
     except AccumulatorOverflow as error:  # then nothing computes it: its sums leave s32 on the fixed input itself
         unsafe.append(str(error))
-        return Report(program.name, fingerprint(program), "", {}, (0, summing), said, (), tuple(unsafe))
+        return Report(program.name, fingerprint(program), "", {}, (0, summing), conclusion, (), tuple(unsafe))
     if SIGNATURE in sealed.parts:
         stored, samples = stored_signature(sealed.parts[SIGNATURE])
         computed = signature if samples == SAMPLES else model_signature(program, None, samples)
         if stored != computed:
             unsafe.append(f"the file's signature is {stored[:12]}..., the reference computes {computed[:12]}...")
     else:
-        said += "; the file holds no signature to compare"
+        conclusion += "; the file does not hold a signature to compare"
     executors = tuple(_signed(program, signature, isa) for isa in _isas(isas)) or (
         Executor("native", False, BUILT_FROM_NOTHING),
     )
@@ -137,7 +139,7 @@ def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
         signature,
         {"fixed random": SAMPLES},
         (0 if unsafe else summing, summing),
-        said,
+        conclusion,
         executors,
         tuple(unsafe),
     )
@@ -157,8 +159,8 @@ def _native(case: Case, isas: Sequence[str] | None, threads: Sequence[int], rows
         have = cpu_isas()
     except NoKernel as error:
         return [Attempt(Executor("native", False, str(error).splitlines()[0]))]
-    found = isa_attempts(case, have if isas is None else isas, threads, table)
-    return [*found, *(row_attempts(case, table) if rows else [])]
+    attempts = isa_attempts(case, have if isas is None else isas, threads, table)
+    return [*attempts, *(row_attempts(case, table) if rows else [])]
 
 
 def _check_certificate(sealed: Sealed) -> tuple[str, list[str]]:
@@ -206,6 +208,6 @@ def _signed(program: IntProgram, signature: str, isa: str) -> Executor:
     except (NoKernel, AccumulatorOverflow) as error:
         return Executor(name, False, str(error).splitlines()[0])
     count = sum(SAMPLES * int(np.prod(program.tensors[output].shape)) for output in program.outputs)
-    found = model_signature(program, session.run_integers)
-    notes = () if found == signature else (f"computes {found[:12]}..., the reference {signature[:12]}...",)
-    return Executor(name, True, "", count, 0 if found == signature else count, None, notes)
+    computed = model_signature(program, session.run_integers)
+    notes = () if computed == signature else (f"computes {computed[:12]}..., the reference {signature[:12]}...",)
+    return Executor(name, True, "", count, 0 if computed == signature else count, None, notes)

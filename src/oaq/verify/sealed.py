@@ -42,8 +42,8 @@ def read_sealed(path: str | Path) -> Sealed:
     """Read ``path``; a name that ends in .onnx is an ONNX file.
 
     Raises:
-        FormatError: it is missing, cut off or edited, holds no program of oaq's, or (ONNX) its graph is not the one
-            that its certificate is about.
+        FormatError: it is missing, cut off or edited, does not hold a program of oaq, or (ONNX) its graph is not the
+            one that its certificate is about.
     """
     content, where = content_of(path), str(path)
     if Path(path).suffix.lower() == ".onnx":
@@ -59,11 +59,11 @@ def _from_onnx(content: bytes, where: str) -> Sealed:
             f"{where}: is an ONNX file without a certificate, so there is nothing to prove again. "
             f"oaq doctor {where} says what can be proved about it; oaq export writes files that carry a certificate"
         )
-    rest, parts = from_text(text, f"{where}: certificate")
+    digest, parts = from_text(text, f"{where}: certificate")
     model = read_model(content, where)
-    if rest != model.rest:
+    if digest != model.rest:
         raise FormatError(
-            f"{where}: its certificate is of a file with sha256 {rest[:12]}..., this one's is {model.rest[:12]}...; "
+            f"{where}: its certificate is of a file with sha256 {digest[:12]}..., this one's is {model.rest[:12]}...; "
             "it has been edited or damaged. Fetch or export it again"
         )
     stored = parts.pop(PROGRAM, None)

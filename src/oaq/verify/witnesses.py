@@ -83,7 +83,7 @@ def fullest_output(op: ops.Products, sums: NodeProof, schedule: Schedule, segmen
     pick = np.maximum if end == "hi" else np.minimum
     reach = pick(weight * low, weight * high)
     lane = (np.arange(span.start, span.stop) // schedule.accumulator.group) % schedule.accumulator.lanes
-    lanes = np.stack([reach[:, lane == one].sum(axis=1) for one in range(schedule.accumulator.lanes)], axis=1)
+    lanes = np.stack([reach[:, lane == index].sum(axis=1) for index in range(schedule.accumulator.lanes)], axis=1)
     best = lanes.max(axis=1).argmax() if end == "hi" else lanes.min(axis=1).argmin()
     return int(used[best])
 
@@ -93,7 +93,7 @@ def _run_layer(plan: Plan, planned: NodePlan, tensors: NDArray[np.uint8], thread
     specs = {name: program.tensors[name] for name in (node.inputs[0], node.output)}
     alone = replace(program, inputs=node.inputs, outputs=(node.output,), tensors=specs, nodes=(node,))
     native = build(replace(plan, program=alone, nodes=(planned,)), plan_memory(alone), threads)
-    got = np.empty((len(tensors), *specs[node.output].shape), np.uint8)
-    native.run([tensors], [got])
+    actual = np.empty((len(tensors), *specs[node.output].shape), np.uint8)
+    native.run([tensors], [actual])
     expected, _ = compute(node, [tensors], program.specs(node), specs[node.output])
-    return compare(alone, {node.output: expected}, {node.output: got})
+    return compare(alone, {node.output: expected}, {node.output: actual})
