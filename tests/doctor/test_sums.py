@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oaq import operators as ops
 from oaq.doctor.registers import REGISTERS, RegisterModel, registers_named
-from oaq.doctor.sums import Laid, laid_out, lane_members, lay, orders_of, reach
+from oaq.doctor.sums import OrderedLayer, laid_out, lane_members, lay, orders_of, reach
 from oaq.numerics.accumulator import (
     AVX2_ACC16,
     AVX2_ACC32,
@@ -54,7 +54,7 @@ def flat(terms: int, reach: IntRange = U8, zero: int = 0) -> TensorSpec:
     return TensorSpec("x", (terms,), Affine(1.0, zero), reach)
 
 
-def every_register(laid: Laid, x: np.ndarray) -> list[int]:
+def every_register(laid: OrderedLayer, x: np.ndarray) -> list[int]:
     """What each register that has to fit is asked to hold for operands ``x`` (K',), computed product by product."""
     one, held = laid.accumulator, []
     for weight, start in zip(laid.weight, laid.start, strict=True):
@@ -136,7 +136,7 @@ def test_safe_is_what_the_simulated_register_does_at_the_worst_inputs(one: Accum
     np.testing.assert_array_equal(~wrong, found.safe)
 
 
-def is_exact(laid: Laid, output: int, x: np.ndarray) -> bool:
+def is_exact(laid: OrderedLayer, output: int, x: np.ndarray) -> bool:
     """Whether the simulated hardware gets this output's sum right, or at least every lane it spills."""
     steps = len(x) // laid.accumulator.step
     run = laid.accumulator.max_run or steps

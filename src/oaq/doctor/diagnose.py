@@ -11,7 +11,7 @@ from oaq import operators as ops
 from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, Verdict
 from oaq.doctor.observed import Observer, Samples
 from oaq.doctor.registers import RegisterModel, registers_named
-from oaq.doctor.sums import Laid, laid_out, reach, signed_bits, widened
+from oaq.doctor.sums import OrderedLayer, laid_out, reach, signed_bits, widened
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram
 
@@ -40,27 +40,32 @@ def diagnose(
     Raises:
         ProgramError: no such register, or ``data`` do not fit the program.
     """
-    models = chosen(registers)
+    models = register_models(registers)
     observer = Observer(program, models, unsigned) if data is not None else None
     if observer is not None and data is not None:
         observer.run(data)
     layers = []
     for node in program.summing_nodes():
         op, spec = node.products, program.specs(node)[0]
-        verdicts = {one.name: verdict(op, spec, one, unsigned=node.name in unsigned) for one in models}
+        verdicts = {model.name: verdict(op, spec, model, unsigned=node.name in unsigned) for model in models}
         if observer is not None:
-            verdicts = {name: replace(one, seen=observer.seen(node.name, name)) for name, one in verdicts.items()}
+            verdicts = {
+                name: replace(layer_verdict, seen=observer.observations(node.name, name))
+                for name, layer_verdict in verdicts.items()
+            }
         layers.append(LayerDiagnosis(node.name, kind(op), op.outputs, op.terms, verdicts))
-    deciding = tuple(one.name for one in models if one.deployed or registers)
+    deciding = tuple(model.name for model in models if model.deployed or registers)
     samples = observer.samples if observer is not None else 0
     return Diagnosis(program.name, models, deciding, tuple(layers), samples, tuple(islands), tuple(notes))
 
 
-def chosen(registers: Registers) -> tuple[RegisterModel, ...]:
+def register_models(registers: Registers) -> tuple[RegisterModel, ...]:
     """Names and models as models; all there are if none is given."""
     if not registers:
         return registers_named()
-    return tuple(one if isinstance(one, RegisterModel) else registers_named((one,))[0] for one in registers)
+    return tuple(
+        register if isinstance(register, RegisterModel) else registers_named((register,))[0] for register in registers
+    )
 
 
 def verdict(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Verdict:
@@ -72,22 +77,25 @@ def verdict(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigne
         model: the registers.
         unsigned: its file stores the weights as u8.
     """
-    laid = laid_out(op, spec, model, unsigned=unsigned)
-    found = [reach(one) for one in laid]
-    lo = np.minimum.reduce([one.lo for one in found])
-    hi = np.maximum.reduce([one.hi for one in found])
-    safe = np.logical_and.reduce([one.safe for one in found])
-    runs = np.stack([one.runs for one in found])
-    why = _undefined(laid[0], model)
+    layers = laid_out(op, spec, model, unsigned=unsigned)
+    reaches = [reach(layer) for layer in layers]
+    lo = np.minimum.reduce([layer_reach.lo for layer_reach in reaches])
+    hi = np.maximum.reduce([layer_reach.hi for layer_reach in reaches])
+    safe = np.logical_and.reduce([layer_reach.safe for layer_reach in reaches])
+    runs = np.stack([layer_reach.runs for layer_reach in reaches])
+    reason = _undefined(layers[0], model)
     return Verdict(
-        laid[0].accumulator.range,
+        layers[0].accumulator.range,
         lo,
         hi,
-        np.zeros_like(safe) if why else safe,
+        np.zeros_like(safe) if reason else safe,
         signed_bits(lo, hi),
         np.where((runs < 0).any(axis=0), -1, runs.max(axis=0)),
-        {one.order: int(np.count_nonzero(~reached.safe)) for one, reached in zip(laid, found, strict=True)},
-        why,
+        {
+            layer.order: int(np.count_nonzero(~layer_reach.safe))
+            for layer, layer_reach in zip(layers, reaches, strict=True)
+        },
+        reason,
         widened(op, model, unsigned),
     )
 
@@ -102,12 +110,12 @@ def kind(op: ops.Products) -> str:
     return f"{type(op).__name__} {size}" + (f", {op.channel_groups} groups" if op.channel_groups > 1 else "")
 
 
-def _undefined(laid: Laid, model: RegisterModel) -> str:
+def _undefined(layer: OrderedLayer, model: RegisterModel) -> str:
     """Why the instruction itself is not defined on these operands."""
-    if laid.accumulator.is_exact:
+    if layer.accumulator.is_exact:
         return ""
-    real = laid.place >= 0
-    lo, hi = int(laid.lo[real].min(initial=0)), int(laid.hi[real].max(initial=0))
+    real = layer.place >= 0
+    lo, hi = int(layer.lo[real].min(initial=0)), int(layer.hi[real].max(initial=0))
     if lo + model.shift in model.operands and hi + model.shift in model.operands:
         return ""
     return f"operands reach {hi + model.shift}, the instruction takes {model.operands.lo}..{model.operands.hi}"

@@ -175,8 +175,8 @@ class Diagnosis:
 
     def unsafe(self, register: str) -> tuple[LayerDiagnosis, ...]:
         """The layers that register is not proved for, worst first: most bits, then the largest part of outputs."""
-        found = [layer for layer in self.layers if not layer.verdicts[register].is_safe]
-        return tuple(sorted(found, key=lambda layer: _badness(layer.verdicts[register]), reverse=True))
+        unsafe_layers = [layer for layer in self.layers if not layer.verdicts[register].is_safe]
+        return tuple(sorted(unsafe_layers, key=lambda layer: _badness(layer.verdicts[register]), reverse=True))
 
     def raise_if_unsafe(self) -> None:
         """Turn the worst layer into an error.
@@ -196,8 +196,12 @@ class Diagnosis:
             "safe": self.is_safe,
             "deciding": list(self.deciding),
             "registers": [
-                {**one.to_json(), "safe": not self.unsafe(one.name), "unsafe_layers": len(self.unsafe(one.name))}
-                for one in self.registers
+                {
+                    **register.to_json(),
+                    "safe": not self.unsafe(register.name),
+                    "unsafe_layers": len(self.unsafe(register.name)),
+                }
+                for register in self.registers
             ],
             "samples": self.samples,
             "islands": list(self.islands),
@@ -208,7 +212,7 @@ class Diagnosis:
                     "kind": layer.kind,
                     "outputs": layer.outputs,
                     "terms": layer.terms,
-                    "verdicts": {name: one.to_json() for name, one in layer.verdicts.items()},
+                    "verdicts": {name: verdict.to_json() for name, verdict in layer.verdicts.items()},
                 }
                 for layer in self.layers
             ],
@@ -217,30 +221,30 @@ class Diagnosis:
 
 def sentence(layer: LayerDiagnosis, register: str) -> str:
     """What, where, which numbers."""
-    found = layer.verdicts[register]
-    if found.is_safe:
+    verdict = layer.verdicts[register]
+    if verdict.is_safe:
         return f"{layer.node}: safe on {register} for every input"
-    if found.why:
-        return f"{layer.node}: unsafe on {register}: {found.why}"
-    at = found.worst
+    if verdict.why:
+        return f"{layer.node}: unsafe on {register}: {verdict.why}"
+    at = verdict.worst
     return (
-        f"{layer.node}: {len(found.unsafe)} of {layer.outputs} outputs are unsafe on {register}; output {at} needs "
-        f"{found.bits[at]} bits: a register of [{found.register.lo}, {found.register.hi}] can be asked to hold "
-        f"[{found.lo[at]}, {found.hi[at]}]"
+        f"{layer.node}: {len(verdict.unsafe)} of {layer.outputs} outputs are unsafe on {register}; output {at} needs "
+        f"{verdict.bits[at]} bits: a register of [{verdict.register.lo}, {verdict.register.hi}] can be asked to hold "
+        f"[{verdict.lo[at]}, {verdict.hi[at]}]"
     )
 
 
 def advice(layer: LayerDiagnosis, register: str, model: str = "MODEL") -> str:
     """What to do about an unsafe layer, as commands on the file ``model``; only those that can help."""
-    found = layer.verdicts[register]
-    if found.why:
+    verdict = layer.verdicts[register]
+    if verdict.why:
         return "Activations of fewer bits are defined there: quantize again with a narrower range"
-    file, name, place = shlex.quote(model), shlex.quote(register), shlex.quote(f"{layer.node}:{found.worst}")
+    file, name, place = shlex.quote(model), shlex.quote(register), shlex.quote(f"{layer.node}:{verdict.worst}")
     show = f"Show an input that does it: oaq witness {file} --isa {name} --at {place}"
-    if found.register == S32 or model.lower().endswith((".oaq", ".tflite")):
+    if verdict.register == S32 or model.lower().endswith((".oaq", ".tflite")):
         return show
     return f"{show}; change the weights so that it cannot: oaq repair {file} --isa {name} --out FIXED.onnx"
 
 
-def _badness(found: Verdict) -> tuple[int, float]:
-    return int(found.bits.max()), float(np.mean(~found.safe))
+def _badness(verdict: Verdict) -> tuple[int, float]:
+    return int(verdict.bits.max()), float(np.mean(~verdict.safe))

@@ -17,7 +17,7 @@ from oaq import operators as ops
 from oaq import reference
 from oaq.doctor.diagnosis import Seen
 from oaq.doctor.registers import RegisterModel
-from oaq.doctor.sums import Cells, Laid, laid_out, reach
+from oaq.doctor.sums import Cells, OrderedLayer, laid_out, reach
 from oaq.numerics.matmul import matmul
 from oaq.program.inputs import Arrays
 from oaq.program.int_program import IntProgram, Node
@@ -36,13 +36,13 @@ class Watch:
     """Registers of one layer that are not proved.
 
     Attributes:
-        laid: the layer in the order of a kernel.
+        layer: the layer in the order of a kernel.
         cells: registers of one kind.
         outputs: (U,) the output of each watched register.
         cell: (U,) its row of ``cells.members``.
     """
 
-    laid: Laid
+    layer: OrderedLayer
     cells: Cells
     outputs: NDArray[np.intp]
     cell: NDArray[np.intp]
@@ -50,25 +50,25 @@ class Watch:
     def k(self, cell: NDArray[np.intp]) -> NDArray[np.intp]:
         """(..., width) which products of (row, column, channel) meet in these registers; -1 is none."""
         members = self.cells.members[cell]
-        return np.where(members >= 0, self.laid.place[members], -1)
+        return np.where(members >= 0, self.layer.place[members], -1)
 
 
-def watches(laid: Sequence[Laid]) -> tuple[Watch, ...]:
+def watches(layers: Sequence[OrderedLayer]) -> tuple[Watch, ...]:
     """Every register of a layer that some input can leave; one that two orders share once."""
-    found, known = [], set[tuple[int, bytes]]()
-    for one in laid:
-        for cells in reach(one).cells:
+    result, shared = [], set[tuple[int, bytes]]()
+    for layer in layers:
+        for cells in reach(layer).cells:
             outputs, cell = np.nonzero(cells.outside)
-            watch = Watch(one, cells, outputs, cell)
-            if len(laid) > 1 and len(outputs):
+            watch = Watch(layer, cells, outputs, cell)
+            if len(layers) > 1 and len(outputs):
                 products = np.sort(watch.k(cell), axis=1)
                 keys = [(n, k.tobytes()) for n, k in zip(outputs.tolist(), products, strict=True)]
-                new = np.array([key not in known for key in keys])
-                known.update(keys)
-                watch = Watch(one, cells, outputs[new], cell[new])
+                new = np.array([key not in shared for key in keys])
+                shared.update(keys)
+                watch = Watch(layer, cells, outputs[new], cell[new])
             if len(watch.outputs):
-                found.append(watch)
-    return tuple(found)
+                result.append(watch)
+    return tuple(result)
 
 
 def true_sums(
@@ -87,7 +87,7 @@ def true_sums(
         register must hold partial sums: over all orders of its groups, or before and after the bias.
     """
     operands = np.ascontiguousarray(reference.packed_operands(op, x, zero_point, 1).swapaxes(1, 2))
-    wide = watch.cells.members.shape[1] > NARROW and watch.laid.accumulator.overflow != "saturates"
+    wide = watch.cells.members.shape[1] > NARROW and watch.layer.accumulator.overflow != "saturates"
     yield from _in_products(watch, operands) if wide else _one_by_one(watch, operands)
 
 
@@ -100,12 +100,12 @@ class Observer:
 
     def __init__(self, program: IntProgram, models: Sequence[RegisterModel], unsigned: Collection[str] = ()) -> None:
         self._program = program
-        self._seen: dict[tuple[str, str], _Tally] = {}
+        self._tallies: dict[tuple[str, str], _Tally] = {}
         for node in program.summing_nodes():
             op, spec = node.products, program.specs(node)[0]
             for model in models:
-                laid = laid_out(op, spec, model, unsigned=node.name in unsigned)
-                self._seen[node.name, model.name] = _Tally(watches(laid), op.outputs)
+                layers = laid_out(op, spec, model, unsigned=node.name in unsigned)
+                self._tallies[node.name, model.name] = _Tally(watches(layers), op.outputs)
         self.samples = 0
 
     def run(self, data: Samples) -> None:
@@ -121,25 +121,25 @@ class Observer:
                     self._watch(node, run.tensors[node.inputs[0]][sample : sample + 1])
                 self.samples += 1
 
-    def seen(self, node: str, model: str) -> Seen:
+    def observations(self, node: str, model: str) -> Seen:
         """What was counted so far."""
-        return self._seen[node, model].seen()
+        return self._tallies[node, model].value()
 
     def _watch(self, node: Node, x: NDArray[np.uint8]) -> None:
         op, zero_point = node.products, self._program.specs(node)[0].affine.zero_point
-        for (name, _), tally in self._seen.items():
+        for (name, _), tally in self._tallies.items():
             if name == node.name:
                 tally.begin()
                 for watch in tally.watches:
-                    for which, low, high in true_sums(watch, op, x, zero_point):
-                        tally.add(watch, which, (low, high), self.samples)
+                    for indices, low, high in true_sums(watch, op, x, zero_point):
+                        tally.add(watch, indices, (low, high), self.samples)
 
 
 class _Tally:
     """Running counts of one layer on one model."""
 
-    def __init__(self, found: tuple[Watch, ...], outputs: int) -> None:
-        self.watches = found
+    def __init__(self, watches: tuple[Watch, ...], outputs: int) -> None:
+        self.watches = watches
         self._lo, self._hi, self._overflows = (np.zeros(outputs, np.int64) for _ in range(3))
         self._by_sample: list[int] = []
         self._watched, self._worst = 0, (-(1 << 62), (0, 0))
@@ -148,21 +148,21 @@ class _Tally:
         """The next sample."""
         self._by_sample.append(0)
 
-    def add(self, watch: Watch, which: NDArray[np.intp], ends: tuple[Ints, Ints], sample: int) -> None:
+    def add(self, watch: Watch, indices: NDArray[np.intp], ends: tuple[Ints, Ints], sample: int) -> None:
         """Sums of some watched registers at all positions of one sample."""
         low, high = ends
-        register, outputs = watch.laid.accumulator.range, watch.outputs[which]
+        register, outputs = watch.layer.accumulator.range, watch.outputs[indices]
         np.minimum.at(self._lo, outputs, low.min(axis=1))
         np.maximum.at(self._hi, outputs, high.max(axis=1))
-        left = np.count_nonzero((low < register.lo) | (high > register.hi), axis=1)
-        np.add.at(self._overflows, outputs, left)
-        self._by_sample[-1] += int(left.sum())
+        outside = np.count_nonzero((low < register.lo) | (high > register.hi), axis=1)
+        np.add.at(self._overflows, outputs, outside)
+        self._by_sample[-1] += int(outside.sum())
         self._watched += low.size
-        beyond = np.maximum(high.max(axis=1) - register.hi, register.lo - low.min(axis=1))
-        furthest = int(np.argmax(beyond))
-        self._worst = max(self._worst, (int(beyond[furthest]), (sample, int(outputs[furthest]))))
+        excess = np.maximum(high.max(axis=1) - register.hi, register.lo - low.min(axis=1))
+        furthest = int(np.argmax(excess))
+        self._worst = max(self._worst, (int(excess[furthest]), (sample, int(outputs[furthest]))))
 
-    def seen(self) -> Seen:
+    def value(self) -> Seen:
         """As a value."""
         return Seen(
             self._lo.copy(),
@@ -176,42 +176,42 @@ class _Tally:
 
 def _one_by_one(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], Ints, Ints]]:
     """``operands`` is (groups, K, M)."""
-    laid, one = watch.laid, watch.laid.accumulator
-    per_group = len(laid.weight) // len(operands)
+    layer, register = watch.layer, watch.layer.accumulator
+    per_group = len(layer.weight) // len(operands)
     width = watch.cells.members.shape[1]
     dtype = np.int32 if width < 1 << 14 else np.int64
     step = max(1, AT_ONCE // (width * operands.shape[2]))
     for first in range(0, len(watch.outputs), step):
-        which = np.arange(first, min(first + step, len(watch.outputs)))
+        indices = np.arange(first, min(first + step, len(watch.outputs)))
         outputs, members, k = (
-            watch.outputs[which, None],
-            watch.cells.members[watch.cell[which]],
-            watch.k(watch.cell[which]),
+            watch.outputs[indices, None],
+            watch.cells.members[watch.cell[indices]],
+            watch.k(watch.cell[indices]),
         )
-        weight = np.where(k >= 0, laid.weight[outputs, members], 0).astype(dtype)
-        products = (operands[outputs // per_group, k].astype(dtype) - dtype(laid.shift)) * weight[..., None]
-        groups = products.reshape(len(which), -1, one.group, operands.shape[2]).sum(axis=2, dtype=np.int64)
-        if one.overflow == "saturates":
-            yield which, np.minimum(groups, 0).sum(axis=1), np.maximum(groups, 0).sum(axis=1)
+        weight = np.where(k >= 0, layer.weight[outputs, members], 0).astype(dtype)
+        products = (operands[outputs // per_group, k].astype(dtype) - dtype(layer.shift)) * weight[..., None]
+        groups = products.reshape(len(indices), -1, register.group, operands.shape[2]).sum(axis=2, dtype=np.int64)
+        if register.overflow == "saturates":
+            yield indices, np.minimum(groups, 0).sum(axis=1), np.maximum(groups, 0).sum(axis=1)
         else:
-            yield which, *_with_bias(groups.sum(axis=1), watch, which)
+            yield indices, *_with_bias(groups.sum(axis=1), watch, indices)
 
 
 def _in_products(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], Ints, Ints]]:
-    laid = watch.laid
-    group_of = watch.outputs // (len(laid.weight) // len(operands))
+    layer = watch.layer
+    group_of = watch.outputs // (len(layer.weight) // len(operands))
     for cell in np.unique(watch.cell):
         members, k = watch.cells.members[cell], watch.k(cell)
         members, k = members[k >= 0], k[k >= 0]
         for group in np.unique(group_of[watch.cell == cell]):
-            which = np.nonzero((watch.cell == cell) & (group_of == group))[0]
-            x = operands[group, k].astype(np.int64) - laid.shift
-            sums = matmul(laid.weight[watch.outputs[which]][:, members], x.T)
-            yield which, *_with_bias(sums, watch, which)
+            indices = np.nonzero((watch.cell == cell) & (group_of == group))[0]
+            x = operands[group, k].astype(np.int64) - layer.shift
+            sums = matmul(layer.weight[watch.outputs[indices]][:, members], x.T)
+            yield indices, *_with_bias(sums, watch, indices)
 
 
-def _with_bias(sums: Ints, watch: Watch, which: NDArray[np.intp]) -> tuple[Ints, Ints]:
-    if not watch.laid.accumulator.is_exact:
+def _with_bias(sums: Ints, watch: Watch, indices: NDArray[np.intp]) -> tuple[Ints, Ints]:
+    if not watch.layer.accumulator.is_exact:
         return sums, sums
-    biased = sums + watch.laid.start[watch.outputs[which], None]
+    biased = sums + watch.layer.start[watch.outputs[indices], None]
     return np.minimum(sums, biased), np.maximum(sums, biased)

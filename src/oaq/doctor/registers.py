@@ -1,6 +1,6 @@
 """The register models a model file may meet in the world: which products whose kernels sum together, as data.
 
-A file of weights does not say in which order somebody's kernel sums them. Each entry says which orders it assumes, and
+A file of weights does not say in which order a kernel sums them. Each entry says which orders it assumes, and
 whether that was tried: ``benchmarks/saturating_pairs.py`` gives every pair of products of small layers an output of its
 own and looks which of them a runtime saturates; ``tests/doctor/test_openvino.py`` repeats that for OpenVINO.
 """
@@ -67,22 +67,22 @@ class RegisterModel:
     deployed: bool = False
     checked: str = ""
 
-    def of(self, is_depthwise: bool) -> Accumulator:
+    def summing(self, is_depthwise: bool) -> Accumulator:
         """The register that sums this kind of layer."""
         return self.depthwise if is_depthwise else self.accumulator
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for reports."""
-        one = self.accumulator
+        register = self.accumulator
         return {
             "name": self.name,
-            "bits": one.bits,
-            "overflow": one.overflow,
-            "group": one.group,
-            "group_overflow": one.group_overflow,
-            "lanes": one.lanes,
-            "max_run": one.max_run,
-            "depthwise": "as convolutions" if self.depthwise == one else self.depthwise.name,
+            "bits": register.bits,
+            "overflow": register.overflow,
+            "group": register.group,
+            "group_overflow": register.group_overflow,
+            "lanes": register.lanes,
+            "max_run": register.max_run,
+            "depthwise": "as convolutions" if self.depthwise == register else self.depthwise.name,
             "orders": list(self.orders),
             "orders_single_channel": list(self.single_channel),
             "shift": self.shift,
@@ -192,15 +192,15 @@ def registers_named(names: Sequence[str] = ()) -> tuple[RegisterModel, ...]:
     """
     if not names:
         return REGISTERS
-    known = {one.name: one for one in REGISTERS}
-    return tuple(known[name] if name in known else _whole_sum(name) for name in dict.fromkeys(names))
+    by_name = {model.name: model for model in REGISTERS}
+    return tuple(by_name[name] if name in by_name else _whole_sum(name) for name in dict.fromkeys(names))
 
 
 def _whole_sum(name: str) -> RegisterModel:
     match = WHOLE_SUM.fullmatch(name.strip().lower())
     if match is None or not 2 <= int(match[1]) <= 32:
-        known = ", ".join(one.name for one in REGISTERS)
-        raise ProgramError(f"no register model is called {name!r}; there are {known}, and N bits (2 to 32)")
+        names = ", ".join(model.name for model in REGISTERS)
+        raise ProgramError(f"no register model is called {name!r}; there are {names}, and N bits (2 to 32)")
     register = pure(int(match[1]))
     return RegisterModel(
         register.name,

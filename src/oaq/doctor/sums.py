@@ -32,7 +32,7 @@ AT_ONCE: Final = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
-class Laid:
+class OrderedLayer:
     """One layer in a kernel's order.
 
     Attributes:
@@ -96,11 +96,11 @@ def orders_of(op: ops.Products, model: RegisterModel) -> tuple[Order, ...]:
     orders = list(model.orders)
     if op.group_channels == 1 and not op.is_depthwise():
         orders += model.single_channel
-    one = model.of(op.is_depthwise())
-    seen: dict[bytes, Order] = {}
+    register = model.summing(op.is_depthwise())
+    distinct: dict[bytes, Order] = {}
     for order in orders:
-        seen.setdefault(_meeting(_padded(_places(op, order), one), one), order)
-    return tuple(seen.values())
+        distinct.setdefault(_meeting(_padded(_places(op, order), register), register), order)
+    return tuple(distinct.values())
 
 
 def widened(op: ops.Products, model: RegisterModel, unsigned: bool = False) -> str:
@@ -113,7 +113,9 @@ def widened(op: ops.Products, model: RegisterModel, unsigned: bool = False) -> s
     return ""
 
 
-def laid_out(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> tuple[Laid, ...]:
+def laid_out(
+    op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False
+) -> tuple[OrderedLayer, ...]:
     """A layer in every order in which kernels of ``model`` may sum it; one if they widen first.
 
     Args:
@@ -124,18 +126,18 @@ def laid_out(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsign
     """
     if widened(op, model, unsigned):
         return (lay(op, spec, replace(model, accumulator=EXACT_S32, depthwise=EXACT_S32), model.orders[0]),)
-    if model.of(op.is_depthwise()).is_exact:
+    if model.summing(op.is_depthwise()).is_exact:
         return (lay(op, spec, model, model.orders[0]),)
     return tuple(lay(op, spec, model, order) for order in orders_of(op, model))
 
 
-def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) -> Laid:
+def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) -> OrderedLayer:
     """Weights and operand ranges of a layer that reads ``spec``, in ``order``.
 
     Operands may be any integer that the tensor's writer can leave there (its effective range: another runtime rounds in
     its own way, so nothing narrower is sure); at padded positions also what loads as 0.
     """
-    one = model.of(op.is_depthwise())
+    register = model.summing(op.is_depthwise())
     weight = op.rows.astype(np.int64)
     lo = np.full(weight.shape[1], spec.range.lo, np.int64)
     hi = np.full(weight.shape[1], spec.range.hi, np.int64)
@@ -143,10 +145,10 @@ def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) 
         pads, _ = window_reach(op.window, spec.shape[:-1])
         padded = np.repeat(pads.reshape(-1), op.group_channels)
         lo[padded], hi[padded] = min(spec.range.lo, model.shift), max(spec.range.hi, model.shift)
-    place = _padded(_places(op, order), one)
+    place = _padded(_places(op, order), register)
     real = place >= 0
-    return Laid(
-        one,
+    return OrderedLayer(
+        register,
         order,
         place,
         np.where(real, weight[:, place], 0),
@@ -157,19 +159,19 @@ def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) 
     )
 
 
-def reach(laid: Laid) -> Reach:
+def reach(layer: OrderedLayer) -> Reach:
     """Bound every register of every output for every input."""
-    outputs, terms = laid.weight.shape
-    exact_dtype(laid.weight, laid.lo, laid.hi, max(terms, 1))  # refuses what int64 could not hold
+    outputs, terms = layer.weight.shape
+    exact_dtype(layer.weight, layer.lo, layer.hi, max(terms, 1))  # refuses what int64 could not hold
     rows = max(1, AT_ONCE // terms)
-    parts = [_reach(laid, slice(first, first + rows)) for first in range(0, outputs, rows)]
+    parts = [_reach(layer, slice(first, first + rows)) for first in range(0, outputs, rows)]
     cells = tuple(
         Cells(
             kind[0].kind,
             kind[0].members,
-            np.concatenate([one.lo for one in kind]),
-            np.concatenate([one.hi for one in kind]),
-            np.concatenate([one.outside for one in kind]),
+            np.concatenate([part_cells.lo for part_cells in kind]),
+            np.concatenate([part_cells.hi for part_cells in kind]),
+            np.concatenate([part_cells.outside for part_cells in kind]),
         )
         for kind in zip(*(part.cells for part in parts), strict=True)
     )
@@ -184,7 +186,7 @@ def signed_bits(lo: Ints, hi: Ints) -> Ints:
     return np.array([IntRange(int(a), int(b)).signed_bits for a, b in zip(lo, hi, strict=True)], np.int64)
 
 
-def lane_members(one: Accumulator, terms: int) -> NDArray[np.intp]:
+def lane_members(register: Accumulator, terms: int) -> NDArray[np.intp]:
     """(Q, width) groups that every lane sums between two spills, run after run, as indices of groups; -1 is none.
 
     >>> from oaq.numerics.accumulator import AVX2_ACC16, NEON_MLAL_PAIR
@@ -193,9 +195,13 @@ def lane_members(one: Accumulator, terms: int) -> NDArray[np.intp]:
     >>> lane_members(NEON_MLAL_PAIR, 16).tolist()[0]
     [0, 8]
     """
-    groups = np.arange(terms // one.group)
-    run = np.zeros_like(groups) if one.max_run is None else groups * one.group // (one.step * one.max_run)
-    cell = run * one.lanes + groups % one.lanes
+    groups = np.arange(terms // register.group)
+    run = (
+        np.zeros_like(groups)
+        if register.max_run is None
+        else groups * register.group // (register.step * register.max_run)
+    )
+    cell = run * register.lanes + groups % register.lanes
     used, index, count = np.unique(cell, return_inverse=True, return_counts=True)
     members = np.full((len(used), int(count.max())), -1, np.intp)
     order = np.argsort(index, kind="stable")
@@ -204,41 +210,41 @@ def lane_members(one: Accumulator, terms: int) -> NDArray[np.intp]:
     return members
 
 
-def _reach(laid: Laid, rows: slice) -> Reach:
-    one, weight = laid.accumulator, laid.weight[rows]
-    at_lo, at_hi = weight * laid.lo, weight * laid.hi
+def _reach(layer: OrderedLayer, rows: slice) -> Reach:
+    register, weight = layer.accumulator, layer.weight[rows]
+    at_lo, at_hi = weight * layer.lo, weight * layer.hi
     group_lo, group_hi = (
-        end.reshape(len(weight), -1, one.group).sum(axis=2)
+        end.reshape(len(weight), -1, register.group).sum(axis=2)
         for end in (np.minimum(at_lo, at_hi), np.maximum(at_lo, at_hi))
     )
     cells = []
-    if group_is_bounded(one):
-        members = np.arange(weight.shape[1], dtype=np.intp).reshape(-1, one.group)
-        cells.append(Cells("group", members, group_lo, group_hi, ~_fits(group_lo, group_hi, one)))
-    if one.overflow != "wraps":  # any order, so any subset
+    if group_is_bounded(register):
+        members = np.arange(weight.shape[1], dtype=np.intp).reshape(-1, register.group)
+        cells.append(Cells("group", members, group_lo, group_hi, ~_fits(group_lo, group_hi, register)))
+    if register.overflow != "wraps":  # any order, so any subset
         group_lo, group_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
-    lanes = lane_members(one, weight.shape[1])
-    if not cells or lanes.shape[1] > 1 or one.overflow != "wraps":
-        cells.append(_lane_cells(one, lanes, (group_lo, group_hi), laid.start[rows]))
+    lanes = lane_members(register, weight.shape[1])
+    if not cells or lanes.shape[1] > 1 or register.overflow != "wraps":
+        cells.append(_lane_cells(register, lanes, (group_lo, group_hi), layer.start[rows]))
     lo = np.minimum.reduce([cell.lo.min(axis=1) for cell in cells])
     hi = np.maximum.reduce([cell.hi.max(axis=1) for cell in cells])
     safe = ~np.logical_or.reduce([cell.outside.any(axis=1) for cell in cells])
     runs = np.where(safe, 1, -1)
-    if one.max_run is None and not one.is_exact:
+    if register.max_run is None and not register.is_exact:
         alone = np.ones(len(weight), np.bool_)
         for cell in cells:
             alone &= ~cell.outside.any(axis=1) | (cell.kind == "lane")
-        runs = np.where(alone, _runs(group_lo, group_hi, one), -1)
+        runs = np.where(alone, _runs(group_lo, group_hi, register), -1)
     return Reach(lo, hi, safe, tuple(cells), runs)
 
 
-def _lane_cells(one: Accumulator, lanes: NDArray[np.intp], groups: tuple[Ints, Ints], start: Ints) -> Cells:
+def _lane_cells(register: Accumulator, lanes: NDArray[np.intp], groups: tuple[Ints, Ints], start: Ints) -> Cells:
     low, high = (np.where(lanes >= 0, end[:, lanes], 0).sum(axis=2) for end in groups)
-    if one.is_exact:  # from zero, or from the bias
+    if register.is_exact:  # from zero, or from the bias
         low, high = np.minimum(low, low + start[:, None]), np.maximum(high, high + start[:, None])
-    each = np.arange(one.group)
-    members = np.where(lanes[..., None] >= 0, lanes[..., None] * one.group + each, -1).reshape(len(lanes), -1)
-    return Cells("lane", members, low, high, ~_fits(low, high, one))
+    member = np.arange(register.group)
+    members = np.where(lanes[..., None] >= 0, lanes[..., None] * register.group + member, -1).reshape(len(lanes), -1)
+    return Cells("lane", members, low, high, ~_fits(low, high, register))
 
 
 def _places(op: ops.Products, order: Order) -> NDArray[np.intp]:
@@ -259,38 +265,38 @@ def _places(op: ops.Products, order: Order) -> NDArray[np.intp]:
     return filled.reshape(-1)
 
 
-def _padded(place: NDArray[np.intp], one: Accumulator) -> NDArray[np.intp]:
-    return np.pad(place, (0, -len(place) % lcm(one.step, one.group * one.lanes)), constant_values=-1)
+def _padded(place: NDArray[np.intp], register: Accumulator) -> NDArray[np.intp]:
+    return np.pad(place, (0, -len(place) % lcm(register.step, register.group * register.lanes)), constant_values=-1)
 
 
-def _meeting(place: NDArray[np.intp], one: Accumulator) -> bytes:
+def _meeting(place: NDArray[np.intp], register: Accumulator) -> bytes:
     """Which products meet in a group and in a lane, whatever the order of groups and lanes."""
-    groups = np.sort(place.reshape(-1, one.group), axis=1)
-    lanes = lane_members(one, len(place))
+    groups = np.sort(place.reshape(-1, register.group), axis=1)
+    lanes = lane_members(register, len(place))
     joined = np.where(lanes[..., None] >= 0, groups[lanes], -1).reshape(len(lanes), -1)
     used = (np.sort(rows[(rows >= 0).any(axis=1)], axis=1) for rows in (groups, joined))
     return b"".join(np.unique(rows, axis=0).tobytes() for rows in used)
 
 
-def _fits(lo: Ints, hi: Ints, one: Accumulator) -> NDArray[np.bool_]:
-    return (lo >= one.range.lo) & (hi <= one.range.hi)
+def _fits(lo: Ints, hi: Ints, register: Accumulator) -> NDArray[np.bool_]:
+    return (lo >= register.range.lo) & (hi <= register.range.hi)
 
 
-def _runs(group_lo: Ints, group_hi: Ints, one: Accumulator) -> Ints:
+def _runs(group_lo: Ints, group_hi: Ints, register: Accumulator) -> Ints:
     """Greedy longest runs, every output for itself; -1 where one step alone does not fit."""
     outputs = len(group_lo)
-    per_step = one.step // one.group
-    run = np.zeros((2, outputs, one.lanes), np.int64)
+    per_step = register.step // register.group
+    run = np.zeros((2, outputs, register.lanes), np.int64)
     count = np.ones(outputs, np.int64)
     alone = np.ones(outputs, np.bool_)
     for first in range(0, group_lo.shape[1], per_step):
         added = np.zeros_like(run)
         for group in range(first, first + per_step):
-            added[0, :, group % one.lanes] += group_lo[:, group]
-            added[1, :, group % one.lanes] += group_hi[:, group]
-        alone &= _fits(added[0], added[1], one).all(axis=1)
-        grown = run + added
-        fits: NDArray[np.bool_] = np.all(_fits(grown[0], grown[1], one), axis=1)
+            added[0, :, group % register.lanes] += group_lo[:, group]
+            added[1, :, group % register.lanes] += group_hi[:, group]
+        alone &= _fits(added[0], added[1], register).all(axis=1)
+        total = run + added
+        fits: NDArray[np.bool_] = np.all(_fits(total[0], total[1], register), axis=1)
         count += ~fits
-        run = np.where(fits[None, :, None], grown, added)
+        run = np.where(fits[None, :, None], total, added)
     return np.where(alone, count, -1)

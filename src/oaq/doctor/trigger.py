@@ -102,17 +102,17 @@ def find_trigger(
     node, watched, op = _watched(program, at, model, unsigned)
     spec, running = program.specs(node)[0], settle(program).program
     tensor = _of_the_layer(running, analyze(running), at, (watched, op, spec))
-    reached, position, lost = _measured(watched, op, spec, tensor)
-    limit = watched[0].laid.accumulator.range
-    made = Trigger(
-        node.name, at[1], model.name, (limit.lo, limit.hi), tensor, reached, position, lost, None, None, "not found", 0
+    extreme, position, loss = _measured(watched, op, spec, tensor)
+    limit = watched[0].layer.accumulator.range
+    trigger = Trigger(
+        node.name, at[1], model.name, (limit.lo, limit.hi), tensor, extreme, position, loss, None, None, "not found", 0
     )
     back = _to_network(program, node, tensor)
     if back is not None:
-        return replace(made, network=back, network_reached=reached, how="built")
+        return replace(trigger, network=back, network_reached=extreme, how="built")
     if len(program.inputs) != 1:
-        return made
-    return _Search(running, node, (watched, op, spec)).run(made, data, trials, progress)
+        return trigger
+    return _Search(running, node, (watched, op, spec)).run(trigger, data, trials, progress)
 
 
 def _watched(
@@ -122,17 +122,17 @@ def _watched(
     node = program.by_name.get(name)
     if node is None or not isinstance(node.op, ops.Products) or not 0 <= output < len(node.op.weight):
         raise ProgramError(f"{program.name} has no output {output} of a layer {name!r}")
-    laid = laid_out(node.op, program.specs(node)[0], model, unsigned=unsigned)
-    mine = []
-    for watch in watches(laid):
-        chosen = watch.outputs == output
-        if chosen.any():
-            mine.append(replace(watch, outputs=watch.outputs[chosen], cell=watch.cell[chosen]))
-    if not mine and (why := verdict(node.op, program.specs(node)[0], model, unsigned=unsigned).why):
-        raise ProgramError(f"{name} on {model.name}: {why}: every sum is undefined there, whatever it is")
-    if not mine:
+    layers = laid_out(node.op, program.specs(node)[0], model, unsigned=unsigned)
+    output_watches = []
+    for watch in watches(layers):
+        of_output = watch.outputs == output
+        if of_output.any():
+            output_watches.append(replace(watch, outputs=watch.outputs[of_output], cell=watch.cell[of_output]))
+    if not output_watches and (reason := verdict(node.op, program.specs(node)[0], model, unsigned=unsigned).why):
+        raise ProgramError(f"{name} on {model.name}: {reason}: every sum is undefined there, whatever it is")
+    if not output_watches:
         raise ProgramError(f"{name}, output {output}: proved safe on {model.name}; no input drives it out")
-    return node, mine, node.op
+    return node, output_watches, node.op
 
 
 def _of_the_layer(
@@ -143,16 +143,16 @@ def _of_the_layer(
 ) -> U8s:
     """The end, least or greatest sum, whose operands go further beyond a register."""
     ends: tuple[End, End] = ("hi", "lo")
-    found = [witness(program, proof, *at, end).tensor[None] for end in ends]
-    beyond = [_beyond(*layer, tensor) for tensor in found]
-    return found[int(np.argmax(beyond))]
+    tensors = [witness(program, proof, *at, end).tensor[None] for end in ends]
+    excesses = [_excess(*layer, tensor) for tensor in tensors]
+    return tensors[int(np.argmax(excesses))]
 
 
-def _beyond(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8s) -> int:
-    """By how much any register is left, or how far it stays inside (negative)."""
+def _excess(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8s) -> int:
+    """Largest distance of a sum beyond its register, or, negative, how far all stay inside."""
     most = -(1 << 62)
     for watch in watched:
-        register = watch.laid.accumulator.range
+        register = watch.layer.accumulator.range
         for _, low, high in true_sums(watch, op, tensor, spec.affine.zero_point):
             most = max(most, int(high.max()) - register.hi, register.lo - int(low.min()))
     return most
@@ -162,26 +162,26 @@ def _measured(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: 
     """(sum furthest out, output position, what saturation takes there)."""
     furthest, best = -(1 << 62), (0, 0)
     for watch in watched:
-        register = watch.laid.accumulator.range
+        register = watch.layer.accumulator.range
         for _, low, high in true_sums(watch, op, tensor, spec.affine.zero_point):
-            for sums, beyond in ((high, high - register.hi), (low, register.lo - low)):
-                row, position = np.unravel_index(int(np.argmax(beyond)), beyond.shape)
-                if int(beyond[row, position]) > furthest:
-                    furthest, best = int(beyond[row, position]), (int(sums[row, position]), int(position))
+            for sums, excess in ((high, high - register.hi), (low, register.lo - low)):
+                row, position = np.unravel_index(int(np.argmax(excess)), excess.shape)
+                if int(excess[row, position]) > furthest:
+                    furthest, best = int(excess[row, position]), (int(sums[row, position]), int(position))
     first = watched[0]
-    if first.laid.accumulator.group_overflow != "saturates" or first.cells.kind != "group":
+    if first.layer.accumulator.group_overflow != "saturates" or first.cells.kind != "group":
         return *best, None
-    register, lost = first.laid.accumulator.range, 0
+    register, loss = first.layer.accumulator.range, 0
     for _, low, high in true_sums(first, op, tensor, spec.affine.zero_point):
-        lost += int(np.maximum(high[:, best[1]] - register.hi, 0).sum())
-        lost -= int(np.maximum(register.lo - low[:, best[1]], 0).sum())
-    return *best, lost
+        loss += int(np.maximum(high[:, best[1]] - register.hi, 0).sum())
+        loss -= int(np.maximum(register.lo - low[:, best[1]], 0).sum())
+    return *best, loss
 
 
 def _to_network(program: IntProgram, node: Node, tensor: U8s) -> U8s | None:
     """The network's input that gives the layer ``tensor``, where nothing but reshapes lies between."""
     name = node.inputs[0]
-    writers = {one.output: one for one in program.nodes}
+    writers = {writer_node.output: writer_node for writer_node in program.nodes}
     while name in writers:
         writer = writers[name]
         if not isinstance(writer.op, ops.Reshape):
@@ -197,46 +197,46 @@ class _Search:
     def __init__(self, program: IntProgram, node: Node, layer: tuple[list[Watch], ops.Products, TensorSpec]) -> None:
         self._layer, self._spec = layer, program.tensors[program.inputs[0]]
         self._run = _upto(program, node.inputs[0])
-        self.tried = 0
+        self.trials_done = 0
 
     def score(self, x: U8s) -> int:
         """How far one input drives a register beyond its range."""
-        self.tried += 1
-        return _beyond(*self._layer, self._run(x))
+        self.trials_done += 1
+        return _excess(*self._layer, self._run(x))
 
-    def run(self, made: Trigger, data: Iterable[U8s], trials: int, progress: Callable[[], None] | None) -> Trigger:
+    def run(self, trigger: Trigger, data: Iterable[U8s], trials: int, progress: Callable[[], None] | None) -> Trigger:
         """Data, then changes of the nearest."""
         best, nearest = -(1 << 62), None
-        how: How = "data"
-        for given, x in self._candidates(data):
-            if best > 0 and not given:
+        source: How = "data"
+        for from_data, x in self._candidates(data):
+            if best > 0 and not from_data:
                 break
-            found = self.score(x)
+            score = self.score(x)
             if progress is not None:
                 progress()
-            if found > best:
-                best, nearest = found, x
-                how = "data" if given else "search"
+            if score > best:
+                best, nearest = score, x
+                source = "data" if from_data else "search"
         rng = np.random.default_rng(0)
         for _ in range(trials if best <= 0 else 0):
             assert nearest is not None
-            how = "search"
+            source = "search"
             x = _changed(nearest, self._spec, rng)
-            found = self.score(x)
+            score = self.score(x)
             if progress is not None:
                 progress()
-            if found >= best:
-                best, nearest = found, x
+            if score >= best:
+                best, nearest = score, x
             if best > 0:
                 break
         assert nearest is not None
-        reached, _, _ = _measured(*self._layer, self._run(nearest))
+        extreme, _, _ = _measured(*self._layer, self._run(nearest))
         return replace(
-            made,
+            trigger,
             network=nearest if best > 0 else None,
-            network_reached=reached,
-            how=how if best > 0 else "not found",
-            trials=self.tried,
+            network_reached=extreme,
+            how=source if best > 0 else "not found",
+            trials=self.trials_done,
         )
 
     def _candidates(self, data: Iterable[U8s]) -> Iterator[tuple[bool, U8s]]:
@@ -254,17 +254,17 @@ class _Search:
 
 def _upto(program: IntProgram, name: str) -> Callable[[U8s], U8s]:
     """Runs the network as far as one tensor: natively where that can be done."""
-    needed, kept = {name}, list[Node]()
+    needed, nodes = {name}, list[Node]()
     for node in reversed(program.nodes):
         if node.output in needed:
-            kept.append(node)
+            nodes.append(node)
             needed.update(node.inputs)
     part = IntProgram(
         f"{program.name}, up to {name}",
         program.inputs,
         (name,),
         {key: spec for key, spec in program.tensors.items() if key in needed or key in program.inputs},
-        tuple(reversed(kept)),
+        tuple(reversed(nodes)),
         program.requantize,
         program.metadata,
     )
