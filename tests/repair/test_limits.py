@@ -43,7 +43,7 @@ def layers(draw: st.DrawFn) -> tuple[ops.Conv2d, TensorSpec]:
 @given(layers(), st.sampled_from([*NARROW, *registers_named(("14 bits", "20 bits"))]))
 def test_weights_that_keep_their_limits_are_safe(layer: tuple[ops.Conv2d, TensorSpec], model: RegisterModel) -> None:
     op, spec = layer
-    kept = limits_of(op, spec, model).kept(op.weight.reshape(12, -1).astype(np.int64))
+    kept = limits_of(op, spec, model).holds(op.weight.reshape(12, -1).astype(np.int64))
     safe = verdict(op, spec, model).safe
     assert np.all(safe[kept])
     if spec.range.lo == 0 or model.shift:  # operands that may be 0: partial sums and whole ones have the same bound
@@ -53,7 +53,7 @@ def test_weights_that_keep_their_limits_are_safe(layer: tuple[ops.Conv2d, Tensor
 def test_a_pair_of_full_range_operands_holds_128_steps_at_both_ends() -> None:
     op = conv(np.array([[127, 1], [127, 2], [-127, -1], [-127, -2], [127, -127]]).reshape(5, 1, 1, 2))
     limits = limits_of(op, image(2, IntRange(0, 255), 0), registers_named(("avx2-acc32",))[0])
-    assert limits.kept(op.weight.reshape(5, -1).astype(np.int64)).tolist() == [True, False, True, False, True]
+    assert limits.holds(op.weight.reshape(5, -1).astype(np.int64)).tolist() == [True, False, True, False, True]
 
 
 def test_orders_that_pair_other_products_are_kept_at_once() -> None:
@@ -63,7 +63,7 @@ def test_orders_that_pair_other_products_are_kept_at_once() -> None:
     op = conv(weight)
     limits = limits_of(op, image(3, IntRange(0, 255), 0), registers_named(("avx2-acc32",))[0])
     assert len(limits.families) == 2
-    assert not limits.kept(op.weight.reshape(2, -1).astype(np.int64)).any()
+    assert not limits.holds(op.weight.reshape(2, -1).astype(np.int64)).any()
 
 
 @pytest.mark.parametrize(("name", "groups"), [("vnni", 1), ("avx2-acc32", 6)])
@@ -71,4 +71,4 @@ def test_exact_registers_limit_nothing(name: str, groups: int) -> None:
     op = conv(np.full((6, 3, 3, 6 // groups), 127), groups)
     limits = limits_of(op, image(6, IntRange(0, 255), 0), registers_named((name,))[0])
     assert limits.is_idle
-    assert limits.kept(op.weight.reshape(6, -1).astype(np.int64)).all()
+    assert limits.holds(op.weight.reshape(6, -1).astype(np.int64)).all()

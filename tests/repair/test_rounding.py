@@ -76,7 +76,7 @@ def test_whatever_the_registers_what_is_fitted_keeps_its_limits(
 ) -> None:
     weight, limits, metric = layer
     found = fitted(weight, limits, metric, rescales=rescales)
-    assert limits.kept(found.weight).all()
+    assert limits.holds(found.weight).all()
     assert np.all(found.factor >= 1) and (rescales or np.all(found.factor == 1))
     error = found.weight * found.factor[:, None] - weight
     np.testing.assert_allclose(found.error, metric.errors(error))
@@ -108,7 +108,7 @@ def test_balancing_never_makes_an_error_larger(layer: tuple[np.ndarray, Limits, 
     steps = weight / 1.37
     with_it = rounded(steps, limits, metric)
     without = rounded(steps, limits, metric.independent())
-    assert limits.kept(with_it).all() and limits.kept(without).all()
+    assert limits.holds(with_it).all() and limits.holds(without).all()
     before, after = (metric.errors(one - steps) for one in (without, with_it))
     assert np.all(after <= before * (1 + 1e-9) + 1e-9)
 

@@ -53,28 +53,30 @@ def fitted(weight: Ints, limits: Limits, metric: Metric, *, rescales: bool) -> F
     for first in range(0, len(weight), rows):
         part = slice(first, first + rows)
         parts.append(_fitted(weight[part].astype(np.float64), limits, metric.rows(part), rescales))
-    return Fitted(*(np.concatenate([getattr(one, name) for one in parts]) for name in ("weight", "factor", "error")))
+    return Fitted(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("weight", "factor", "error")))
 
 
-def _fitted(wanted: Reals, limits: Limits, metric: Metric, rescales: bool) -> Fitted:
+def _fitted(real_weight: Reals, limits: Limits, metric: Metric, rescales: bool) -> Fitted:
     count = SCALES if rescales else 1
-    spread = np.log(limits.needed(wanted) * MARGIN)
+    spread = np.log(limits.needed(real_weight) * MARGIN)
     factors = np.exp(np.linspace(0.0, 1.0, count)[:, None] * spread)
-    finalists = np.zeros((1, len(wanted)), np.intp)
+    finalists = np.zeros((1, len(real_weight)), np.intp)
     if count > FINALISTS:
         still = metric.independent()
-        tried = np.stack([still.errors(_trial(wanted, each, limits, still)[1]) for each in factors])
-        finalists = np.sort(np.argsort(tried, axis=0, kind="stable")[:FINALISTS], axis=0)
-    best = Fitted(np.zeros(wanted.shape, np.int64), np.ones(len(wanted)), np.full(len(wanted), np.inf))
-    for each in finalists:
-        factor = factors[each, np.arange(len(wanted))]
-        weight, error = _trial(wanted, factor, limits, metric)
-        cost = np.where(limits.kept(weight), metric.errors(error), np.inf)
+        trial_errors = np.stack(
+            [still.errors(_trial(real_weight, trial_factor, limits, still)[1]) for trial_factor in factors]
+        )
+        finalists = np.sort(np.argsort(trial_errors, axis=0, kind="stable")[:FINALISTS], axis=0)
+    best = Fitted(np.zeros(real_weight.shape, np.int64), np.ones(len(real_weight)), np.full(len(real_weight), np.inf))
+    for candidate in finalists:
+        factor = factors[candidate, np.arange(len(real_weight))]
+        weight, error = _trial(real_weight, factor, limits, metric)
+        cost = np.where(limits.holds(weight), metric.errors(error), np.inf)
         better = cost < best.error
         best.weight[better], best.factor[better], best.error[better] = weight[better], factor[better], cost[better]
     return best
 
 
-def _trial(wanted: Reals, factor: Reals, limits: Limits, metric: Metric) -> tuple[Ints, Reals]:
-    weight = rounded(wanted / factor[:, None], limits, metric)
-    return weight, weight * factor[:, None] - wanted
+def _trial(real_weight: Reals, factor: Reals, limits: Limits, metric: Metric) -> tuple[Ints, Reals]:
+    weight = rounded(real_weight / factor[:, None], limits, metric)
+    return weight, weight * factor[:, None] - real_weight

@@ -21,7 +21,7 @@ SEVEN_BITS: Final = 64 / 127
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Of one layer.
+    """New weights, scales and bias shifts of one layer.
 
     Attributes:
         outputs: (U,) that are changed.
@@ -61,27 +61,27 @@ def change(
         metric: of its operands.
         rescales: outputs may have scales of their own.
     """
-    found = fitted(weight[outputs], limits, metric.of(outputs, len(weight)), rescales=rescales)
+    nearest = fitted(weight[outputs], limits, metric.for_outputs(outputs, len(weight)), rescales=rescales)
     new = weight.copy()
-    new[outputs] = found.weight
-    grown = scales.copy()
-    grown[outputs] = (scales[outputs].astype(np.float64) * found.factor).astype(np.float32)
-    factor = grown[outputs].astype(np.float64) / scales[outputs].astype(np.float64)
+    new[outputs] = nearest.weight
+    new_scales = scales.copy()
+    new_scales[outputs] = (scales[outputs].astype(np.float64) * nearest.factor).astype(np.float32)
+    factor = new_scales[outputs].astype(np.float64) / scales[outputs].astype(np.float64)
     error = np.zeros(weight.shape)
-    error[outputs] = found.weight * factor[:, None] - weight[outputs]
-    every = metric.of(np.arange(len(weight)), len(weight))
+    error[outputs] = nearest.weight * factor[:, None] - weight[outputs]
+    all_rows = metric.for_outputs(np.arange(len(weight)), len(weight))
     shift = np.zeros(len(outputs))
-    if every.mean is not None:
-        shift = -(every.mean[outputs] * error[outputs]).sum(axis=1)
+    if all_rows.mean is not None:
+        shift = -(all_rows.mean[outputs] * error[outputs]).sum(axis=1)
     coarse = np.rint(weight * SEVEN_BITS) / SEVEN_BITS - weight
     return Change(
         outputs,
         new,
         factor,
-        grown,
+        new_scales,
         shift,
-        _sqnr(weight, error, scales, every),
-        _sqnr(weight, coarse, scales, every),
+        _sqnr(weight, error, scales, all_rows),
+        _sqnr(weight, coarse, scales, all_rows),
     )
 
 

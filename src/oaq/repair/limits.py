@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.doctor.registers import RegisterModel
-from oaq.doctor.sums import Laid, laid_out, reach
+from oaq.doctor.sums import OrderedLayer, laid_out, reach
 from oaq.operators import TensorSpec
 
 Ints = NDArray[np.int64]
@@ -67,7 +67,7 @@ class Limits:
         return not self.families
 
     def budget(self, end: int) -> int:
-        """Of one of ``ENDS``."""
+        """Most that may be asked of one of ``ENDS``, >= 0."""
         return self.high if end > 0 else self.low
 
     def costs(self, weight: NDArray[np.number], end: int) -> Ints:
@@ -76,24 +76,24 @@ class Limits:
 
     def loads(self, weight: Ints, family: Family, end: int) -> Ints:
         """(N, Q) what (N, K) weights ask of an end of every register."""
-        asked = self.costs(weight, end) * np.abs(weight)
-        return gathered(asked, family).sum(axis=2)
+        load = self.costs(weight, end) * np.abs(weight)
+        return gathered(load, family).sum(axis=2)
 
-    def kept(self, weight: Ints) -> NDArray[np.bool_]:
+    def holds(self, weight: Ints) -> NDArray[np.bool_]:
         """(N,) every register of the output holds what it can be asked for, and every weight is one that may be."""
-        kept = np.all((weight >= self.least) & (weight <= self.most), axis=1)
+        holds = np.all((weight >= self.least) & (weight <= self.most), axis=1)
         for family in self.families:
             for end in ENDS:
-                kept &= np.all(self.loads(weight, family, end) <= self.budget(end), axis=1)
-        return kept
+                holds &= np.all(self.loads(weight, family, end) <= self.budget(end), axis=1)
+        return holds
 
     def needed(self, steps: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N,) by what (N, K) real weights must be divided for their registers to hold them; at least 1."""
         ratio = np.ones(len(steps))
         for family in self.families:
             for end in ENDS:
-                asked = gathered(self.costs(steps, end) * np.abs(steps), family).sum(axis=2)
-                ratio = np.maximum(ratio, asked.max(axis=1, initial=0.0) / max(self.budget(end), 1))
+                load = gathered(self.costs(steps, end) * np.abs(steps), family).sum(axis=2)
+                ratio = np.maximum(ratio, load.max(axis=1, initial=0.0) / max(self.budget(end), 1))
         return ratio
 
 
@@ -112,28 +112,28 @@ def limits_of(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsig
         model: the registers.
         unsigned: its file stores the weights as u8.
     """
-    laid = laid_out(op, spec, model, unsigned=unsigned)
+    layers = laid_out(op, spec, model, unsigned=unsigned)
     weight, terms = op.rows, op.terms
-    first = laid[0]
+    first = layers[0]
     up, down = np.zeros(terms, np.int64), np.zeros(terms, np.int64)
     real = first.place >= 0
     up[first.place[real]] = np.maximum(first.hi[real], 0)
     down[first.place[real]] = np.maximum(-first.lo[real], 0)
-    narrow = () if first.accumulator.is_exact else laid
+    narrow = () if first.accumulator.is_exact else layers
     least, most = int(weight.min(initial=0)), int(weight.max(initial=0))
     register = first.accumulator.range
     return Limits(_families(narrow, terms), up, down, register.hi, -register.lo, least, most)
 
 
-def _families(laid: Sequence[Laid], terms: int) -> tuple[Family, ...]:
-    found: dict[tuple[tuple[int, ...], bytes], Family] = {}
-    for one in laid:
-        for cells in reach(one).cells:
-            members = np.where(cells.members >= 0, one.place[cells.members], -1)
+def _families(layers: Sequence[OrderedLayer], terms: int) -> tuple[Family, ...]:
+    families: dict[tuple[tuple[int, ...], bytes], Family] = {}
+    for layer in layers:
+        for cells in reach(layer).cells:
+            members = np.where(cells.members >= 0, layer.place[cells.members], -1)
             members = np.where(members >= 0, members, terms)
             members = np.sort(members[(members < terms).any(axis=1)], axis=1)
             place = np.zeros(terms + 1, np.intp)
             place[members.reshape(-1)] = np.arange(members.size)
             key = members.shape, np.unique(members, axis=0).tobytes()
-            found.setdefault(key, Family(members, place[:terms]))
-    return tuple(found.values())
+            families.setdefault(key, Family(members, place[:terms]))
+    return tuple(families.values())

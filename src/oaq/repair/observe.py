@@ -20,17 +20,19 @@ from oaq.program.int_program import Node
 if TYPE_CHECKING:
     from oaq.repair.onnx_file import OnnxFile
 
-Batch = NDArray[Any] | Mapping[str, NDArray[Any]]
+SampleBatch = NDArray[Any] | Mapping[str, NDArray[Any]]
 """Samples as the file takes them, (n, ...): of its only input, or of each by name."""
-Seen = NDArray[np.uint8]
+ObservedOperands = NDArray[np.uint8]
 POSITIONS: Final = 64
 """Output positions looked at per sample, evenly spaced: neighbours tell little new."""
 
 
-def observed(file: OnnxFile, imported: Imported, nodes: Sequence[Node], data: Iterable[Batch]) -> dict[str, Seen]:
+def observed(
+    file: OnnxFile, imported: Imported, nodes: Sequence[Node], data: Iterable[SampleBatch]
+) -> dict[str, ObservedOperands]:
     """Operands of ``nodes`` over ``data``, by node: (G, P, K) u8 integers at P output positions.
 
-    A node whose input the file has no tensor of is left out.
+    A node whose input is not a tensor of the file is left out.
 
     Args:
         file: a copy of its own to run; it gets further outputs.
@@ -42,24 +44,24 @@ def observed(file: OnnxFile, imported: Imported, nodes: Sequence[Node], data: It
         CalibrationError: there are no samples, they do not fit the file, or ONNX Runtime cannot run it.
     """
     tensors = {node.name: imported.tensors.get(node.inputs[0]) for node in nodes}
-    seen = [node for node in nodes if (source := tensors[node.name]) is not None and source.axes is not None]
-    names = sorted({imported.tensors[node.inputs[0]].name for node in seen})
+    traced = [node for node in nodes if (source := tensors[node.name]) is not None and source.axes is not None]
+    names = sorted({imported.tensors[node.inputs[0]].name for node in traced})
     if not names:
         return {}
     file.watch(names)
-    found: dict[str, list[Seen]] = {node.name: [] for node in seen}
+    by_node: dict[str, list[ObservedOperands]] = {node.name: [] for node in traced}
     count = 0
     for values in _runs(file, names, data):
         count += 1
-        for node in seen:
+        for node in traced:
             operands = _operands(imported, node, values)
-            found[node.name].append(operands[:, :: -(-operands.shape[1] // POSITIONS)])
+            by_node[node.name].append(operands[:, :: -(-operands.shape[1] // POSITIONS)])
     if not count:
         raise CalibrationError("there are no samples to look at")
-    return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
+    return {name: np.concatenate(parts, axis=1) for name, parts in by_node.items()}
 
 
-def _operands(imported: Imported, node: Node, values: Mapping[str, NDArray[Any]]) -> Seen:
+def _operands(imported: Imported, node: Node, values: Mapping[str, NDArray[Any]]) -> ObservedOperands:
     """(G, M, K) what a layer multiplies, as the program's integers."""
     spec, source = imported.program.tensors[node.inputs[0]], imported.tensors[node.inputs[0]]
     value = values[source.name]
@@ -73,7 +75,7 @@ def _operands(imported: Imported, node: Node, values: Mapping[str, NDArray[Any]]
     return reference.packed_operands(node.products, x, spec.affine.zero_point, 1)
 
 
-def _runs(file: OnnxFile, names: Sequence[str], data: Iterable[Batch]) -> Iterator[dict[str, NDArray[Any]]]:
+def _runs(file: OnnxFile, names: Sequence[str], data: Iterable[SampleBatch]) -> Iterator[dict[str, NDArray[Any]]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -84,20 +86,20 @@ def _runs(file: OnnxFile, names: Sequence[str], data: Iterable[Batch]) -> Iterat
         session = onnxruntime.InferenceSession(file.content(), options, providers=["CPUExecutionProvider"])
         inputs = session.get_inputs()
         for batch in data:
-            for sample in _samples(batch, [one.name for one in inputs], inputs[0].shape[0]):
+            for sample in _samples(batch, [graph_input.name for graph_input in inputs], inputs[0].shape[0]):
                 yield dict(zip(names, session.run(list(names), sample), strict=True))  # type: ignore[arg-type]
     except OaqError:
         raise
     except Exception as error:  # onnxruntime raises whatever its kernels raise
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CalibrationError(f"ONNX Runtime cannot run the file on these samples: {said}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CalibrationError(f"ONNX Runtime cannot run the file on these samples: {reason}") from error
 
 
-def _samples(batch: Batch, inputs: Sequence[str], size: int | str | None) -> Iterator[dict[str, NDArray[Any]]]:
-    given = dict(batch) if isinstance(batch, Mapping) else {inputs[0]: batch}
-    if set(given) != set(inputs):
-        raise CalibrationError(f"the file takes {', '.join(inputs)}; the samples are {', '.join(given) or 'none'}")
+def _samples(batch: SampleBatch, inputs: Sequence[str], size: int | str | None) -> Iterator[dict[str, NDArray[Any]]]:
+    arrays = dict(batch) if isinstance(batch, Mapping) else {inputs[0]: batch}
+    if set(arrays) != set(inputs):
+        raise CalibrationError(f"the file takes {', '.join(inputs)}; the samples are {', '.join(arrays) or 'none'}")
     at_once = size if isinstance(size, int) else 1
-    count = min(len(value) for value in given.values())
+    count = min(len(value) for value in arrays.values())
     for first in range(0, count - at_once + 1, at_once):
-        yield {name: np.ascontiguousarray(value[first : first + at_once]) for name, value in given.items()}
+        yield {name: np.ascontiguousarray(value[first : first + at_once]) for name, value in arrays.items()}

@@ -1,6 +1,6 @@
 """An ONNX file in which constants are replaced and everything else stays as it is.
 
-A constant that something else reads too is not touched: whoever wants another value gets a constant of its own.
+A constant that something else reads too is not touched: a layer that needs another value gets a constant of its own.
 """
 
 from __future__ import annotations
@@ -43,18 +43,25 @@ class OnnxFile:
                 f"{graph.where}: calls functions of its own; write them out first (onnx.inliner) and repair that file"
             )
         self._graph, self._nodes = graph, list(self.model.graph.node)
-        self._holders: dict[str, TensorProto] = {each.name: each for each in self.model.graph.initializer}
+        self._holders: dict[str, TensorProto] = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self._producer: dict[str, int] = {}
         self._readers: dict[str, set[int]] = {}
         for index, node in enumerate(self._nodes):
             self._producer.update(dict.fromkeys(filter(None, node.output), index))
             for name in filter(None, node.input):
                 self._readers.setdefault(name, set()).add(index)
-            value = next((one.t for one in node.attribute if node.op_type == "Constant" and one.name == "value"), None)
+            value = next(
+                (
+                    attribute.t
+                    for attribute in node.attribute
+                    if node.op_type == "Constant" and attribute.name == "value"
+                ),
+                None,
+            )
             if value is not None:
                 self._holders[node.output[0]] = value
-        self._results = {each.name for each in self.model.graph.output}
-        self._own: dict[str, int] = {_name(node): index for index, node in enumerate(self._nodes)}
+        self._results = {output.name for output in self.model.graph.output}
+        self._index_of: dict[str, int] = {_name(node): index for index, node in enumerate(self._nodes)}
 
     def constant(self, name: str) -> Array:
         """The value of a constant as the file (or a computation on its constants) has it."""
@@ -67,17 +74,17 @@ class OnnxFile:
 
     def replace(self, name: str, value: Array, nodes: Collection[str]) -> None:
         """Give the layer made of ``nodes`` another value for a constant, of the same type."""
-        own = self._private({self._own[node] for node in nodes if node in self._own})
+        layer_nodes = self._private({self._index_of[node] for node in nodes if node in self._index_of})
         holder = self._holders.get(name)
-        if holder is not None and self._readers.get(name, set()) <= own and name not in self._results:
+        if holder is not None and self._readers.get(name, set()) <= layer_nodes and name not in self._results:
             self._fill(holder, value)
             return
         fresh = self._fresh(name, value, holder.data_type if holder else helper.np_dtype_to_tensor_dtype(value.dtype))
-        for index in self._readers.get(name, set()) & own:
+        for index in self._readers.get(name, set()) & layer_nodes:
             inputs = self._nodes[index].input
-            inputs[:] = [fresh if each == name else each for each in inputs]
+            inputs[:] = [fresh if operand == name else operand for operand in inputs]
             self._readers.setdefault(fresh, set()).add(index)
-        self._readers[name] = self._readers.get(name, set()) - own
+        self._readers[name] = self._readers.get(name, set()) - layer_nodes
 
     def spread(self, name: str, value: Array, nodes: Collection[str], place: tuple[int, int]) -> None:
         """``replace`` one scale for all by (N,) of them; the zero points beside it are spread too.
@@ -88,32 +95,32 @@ class OnnxFile:
             nodes: that the layer is made of.
             place: axis of the scaled tensor along which its outputs lie, and how many axes it has.
         """
-        own = self._private({self._own[node] for node in nodes if node in self._own})
+        layer_nodes = self._private({self._index_of[node] for node in nodes if node in self._index_of})
         axis, rank = place
         shape: tuple[int, ...] = value.shape
-        for index in sorted(self._readers.get(name, set()) & own):
+        for index in sorted(self._readers.get(name, set()) & layer_nodes):
             node = self._nodes[index]
             slot = list(node.input).index(name)
             if node.domain in QONNX:
-                shape = tuple(len(value) if each == axis else 1 for each in range(rank))
+                shape = tuple(len(value) if position == axis else 1 for position in range(rank))
             elif node.op_type in ("DequantizeLinear", "QuantizeLinear"):
-                kept = [one for one in node.attribute if one.name != "axis"]
+                attributes = [attribute for attribute in node.attribute if attribute.name != "axis"]
                 del node.attribute[:]
-                node.attribute.extend([*kept, helper.make_attribute("axis", axis)])
+                node.attribute.extend([*attributes, helper.make_attribute("axis", axis)])
             zero = node.input[slot + 1] if slot + 1 < len(node.input) else ""
             if zero:
                 point = self.constant(zero)
-                each = np.full(shape, point.reshape(-1)[0], point.dtype)
-                node.input[slot + 1] = self._fresh(zero, each, helper.np_dtype_to_tensor_dtype(point.dtype))
+                points = np.full(shape, point.reshape(-1)[0], point.dtype)
+                node.input[slot + 1] = self._fresh(zero, points, helper.np_dtype_to_tensor_dtype(point.dtype))
         self.replace(name, value.reshape(shape), nodes)
 
     def drop_certificate(self) -> bool:
         """Take out a certificate of oaq: it is about other weights. Says whether there was one."""
-        kept = [each for each in self.model.metadata_props if each.key != KEY]
-        if len(kept) == len(self.model.metadata_props):
+        entries = [entry for entry in self.model.metadata_props if entry.key != KEY]
+        if len(entries) == len(self.model.metadata_props):
             return False
         del self.model.metadata_props[:]
-        self.model.metadata_props.extend(kept)
+        self.model.metadata_props.extend(entries)
         return True
 
     def watch(self, names: Iterable[str]) -> None:
@@ -135,25 +142,25 @@ class OnnxFile:
         fresh = f"{name}_repaired"
         while fresh in self._holders or fresh in self._producer:
             fresh += "_"
-        made = self.model.graph.initializer.add()
-        made.name, made.data_type = fresh, kind
-        self._fill(made, value)
-        self._holders[fresh] = made
+        tensor = self.model.graph.initializer.add()
+        tensor.name, tensor.data_type = fresh, kind
+        self._fill(tensor, value)
+        self._holders[fresh] = tensor
         return fresh
 
-    def _private(self, own: set[int]) -> set[int]:
-        """``own`` and the nodes that compute constants for nobody else."""
-        found = set(own)
-        waiting = [name for index in own for name in self._nodes[index].input]
-        while waiting:
-            index = self._producer.get(waiting.pop())
-            if index is None or index in found or not self._is_constant(index):
+    def _private(self, layer_nodes: set[int]) -> set[int]:
+        """``layer_nodes`` and the nodes that compute constants for those only."""
+        closure = set(layer_nodes)
+        pending = [name for index in layer_nodes for name in self._nodes[index].input]
+        while pending:
+            index = self._producer.get(pending.pop())
+            if index is None or index in closure or not self._is_constant(index):
                 continue
             results = [name for name in self._nodes[index].output if name]
-            if all(self._readers.get(name, set()) <= found and name not in self._results for name in results):
-                found.add(index)
-                waiting += self._nodes[index].input
-        return found
+            if all(self._readers.get(name, set()) <= closure and name not in self._results for name in results):
+                closure.add(index)
+                pending += self._nodes[index].input
+        return closure
 
     def _is_constant(self, index: int) -> bool:
         return all(name in self._graph.folded or name in self._holders for name in self._nodes[index].output if name)
@@ -161,8 +168,8 @@ class OnnxFile:
     @staticmethod
     def _fill(holder: TensorProto, value: Array) -> None:
         name, documented = holder.name, holder.doc_string
-        wanted = helper.tensor_dtype_to_np_dtype(holder.data_type)
-        holder.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, wanted), name))
+        dtype = helper.tensor_dtype_to_np_dtype(holder.data_type)
+        holder.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
         if documented:
             holder.doc_string = documented
 
@@ -171,7 +178,7 @@ def uses_other_files(content: bytes) -> bool:
     """Whether a model keeps constants beside itself."""
     model = onnx.ModelProto()
     model.ParseFromString(content)
-    return any(external_data_helper.uses_external_data(each) for each in model.graph.initializer)
+    return any(external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer)
 
 
 def _name(node: onnx.NodeProto) -> str:

@@ -29,7 +29,7 @@ from oaq.program.int_program import Node
 from oaq.repair.layer import Change, change
 from oaq.repair.limits import limits_of
 from oaq.repair.metric import Metric, assumed, measured
-from oaq.repair.observe import Batch, Seen, observed
+from oaq.repair.observe import ObservedOperands, SampleBatch, observed
 from oaq.repair.repaired import LayerRepair, Repaired
 from oaq.repair.stored import write_layer
 
@@ -41,7 +41,7 @@ STALE: Final = "its certificate was about other weights and is left out"
 def repair(
     path: str | Path,
     isa: str | RegisterModel = "avx2-acc32",
-    data: Iterable[Batch] | None = None,
+    data: Iterable[SampleBatch] | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Repaired:
     """Make a quantized ONNX file safe on a register model, for every input, changing its unsafe outputs only.
@@ -71,17 +71,17 @@ def repair(
     if not unsafe:
         return Repaired(content, (), before, before, imported.notes, outside)
     _refuse(unsafe, imported, before, model)
-    seen = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
-    file, how = OnnxFile(content, graph), (model, graph.opset >= SCALE_PER_AXIS)
+    operands = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
+    file, target = OnnxFile(content, graph), (model, graph.opset >= SCALE_PER_AXIS)
     changes = {}
     for node in unsafe:
         outputs = before[node.name].verdicts[model.name].unsafe
-        changes[node.name] = _changed(node, imported, (outputs, *how), seen.get(node.name))
+        changes[node.name] = _changed(node, imported, (outputs, *target), operands.get(node.name))
         write_layer(file, imported.sources[node.name], changes[node.name], _steps(node, imported))
     notes = [*imported.notes, *([STALE] if file.drop_certificate() else [])]
     content = file.content()
     after = _proved(_reread(content, graph, folder, input_shapes), imported, changes, model)
-    layers = tuple(_summary(node, changes[node.name], node.name in seen) for node in unsafe)
+    layers = tuple(_summary(node, changes[node.name], node.name in operands) for node in unsafe)
     return Repaired(content, layers, before, after, tuple(notes), outside)
 
 
@@ -102,8 +102,8 @@ def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model
     for name, source in imported.sources.items():
         users.setdefault(source.weight.name, []).append(name)
     for node in unsafe:
-        found = before[node.name].verdicts[model.name]
-        if found.why or limits_of(*_layer(node, imported), model).is_idle:
+        layer_verdict = before[node.name].verdicts[model.name]
+        if layer_verdict.why or limits_of(*_layer(node, imported), model).is_idle:
             raise AccumulatorOverflow(f"{sentence(before[node.name], model.name)}. No other weights would mend that")
         if node.name not in imported.sources:
             raise UnsupportedOp(
@@ -118,20 +118,23 @@ def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model
 
 
 def _changed(
-    node: Node, imported: Imported, how: tuple[NDArray[np.int64], RegisterModel, bool], seen: Seen | None
+    node: Node,
+    imported: Imported,
+    task: tuple[NDArray[np.int64], RegisterModel, bool],
+    operands: ObservedOperands | None,
 ) -> Change:
-    """``how``: which outputs, on which registers, and whether one scale for all may become one for each output."""
-    outputs, model, spreads = how
+    """``task``: which outputs, on which registers, and whether one scale for all may become one for each output."""
+    outputs, model, spreads = task
     op, spec = _layer(node, imported)
     source = imported.sources[node.name]
     weight = op.rows.astype(np.int64)
     metric: Metric = assumed(spec, weight.shape[1])
-    if seen is not None:
-        metric = measured(seen, spec.affine.zero_point, centred=source.bias is not None)
+    if operands is not None:
+        metric = measured(operands, spec.affine.zero_point, centred=source.bias is not None)
     limits = limits_of(op, spec, model, unsigned=source.weight.dtype == "uint8")
     rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1 or spreads)
-    made = change(weight, outputs.astype(np.intp), source.scales, limits, metric, rescales=rescales)
-    return made if source.bias is not None else replace(made, shift=np.zeros(len(made.outputs)))
+    layer_change = change(weight, outputs.astype(np.intp), source.scales, limits, metric, rescales=rescales)
+    return layer_change if source.bias is not None else replace(layer_change, shift=np.zeros(len(layer_change.outputs)))
 
 
 def _steps(node: Node, imported: Imported) -> NDArray[np.float64]:
@@ -154,8 +157,8 @@ def _proved(new: Imported, old: Imported, changes: Mapping[str, Change], model: 
     """The doctor's word on the new file, once it is known to hold what was meant and nothing else."""
     layers = {node.name: node for node in new.program.summing_nodes()}
     for node in old.program.summing_nodes():
-        made = changes.get(node.name)
-        if node.name not in layers or not _is_meant(layers[node.name], node, made):
+        layer_change = changes.get(node.name)
+        if node.name not in layers or not _is_meant(layers[node.name], node, layer_change):
             raise UnsupportedOp(
                 f"{node.name}: read again, the repaired file holds other integers than were written; its constants are "
                 "shared in a way that oaq does not see. Give every layer its own weights, scale and bias first"
@@ -165,26 +168,26 @@ def _proved(new: Imported, old: Imported, changes: Mapping[str, Change], model: 
     return after
 
 
-def _is_meant(new: Node, old: Node, made: Change | None) -> bool:
+def _is_meant(new: Node, old: Node, layer_change: Change | None) -> bool:
     written, source = new.products, old.products
-    weight = source.weight if made is None else made.weight.reshape(source.weight.shape)
+    weight = source.weight if layer_change is None else layer_change.weight.reshape(source.weight.shape)
     if written.weight.shape != weight.shape or not np.array_equal(written.weight, weight):
         return False
-    kept = np.setdiff1d(np.arange(len(weight)), [] if made is None else made.outputs)
-    return np.array_equal(written.bias[kept], source.bias[kept])
+    unchanged = np.setdiff1d(np.arange(len(weight)), [] if layer_change is None else layer_change.outputs)
+    return np.array_equal(written.bias[unchanged], source.bias[unchanged])
 
 
-def _summary(node: Node, made: Change, data: bool) -> LayerRepair:
-    outputs, terms = made.weight.shape
+def _summary(node: Node, layer_change: Change, data: bool) -> LayerRepair:
+    outputs, terms = layer_change.weight.shape
     old = node.products.rows
     return LayerRepair(
         node.name,
         outputs,
         terms,
-        made.outputs,
-        made.factor,
-        int(np.count_nonzero(made.weight != old)),
-        made.sqnr,
-        made.sqnr_seven_bits,
+        layer_change.outputs,
+        layer_change.factor,
+        int(np.count_nonzero(layer_change.weight != old)),
+        layer_change.sqnr,
+        layer_change.sqnr_seven_bits,
         data,
     )

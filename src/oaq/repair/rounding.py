@@ -34,10 +34,10 @@ def rounded(steps: Reals, limits: Limits, metric: Metric) -> Ints:
         metric: one row per output, or one for all.
     """
     weight = np.clip(np.rint(steps), limits.least, limits.most).astype(np.int64)
-    own = np.broadcast_to(metric.own, steps.shape)
+    variance = np.broadcast_to(metric.variance, steps.shape)
     for family in limits.families:
         for end in ENDS:
-            _shrink(weight, steps, own, (limits, family, end))
+            _shrink(weight, steps, variance, (limits, family, end))
     if np.any(metric.common):
         for _ in range(ROUNDS):
             if not _balance(weight, steps, limits, metric):
@@ -45,7 +45,7 @@ def rounded(steps: Reals, limits: Limits, metric: Metric) -> Ints:
     return weight
 
 
-def _shrink(weight: Ints, steps: Reals, own: Reals, where: tuple[Limits, Family, int]) -> None:
+def _shrink(weight: Ints, steps: Reals, variance: Reals, where: tuple[Limits, Family, int]) -> None:
     """Bring the registers of one family that ask too much of one end to their budget, in place."""
     limits, family, end = where
     budget = limits.budget(end)
@@ -56,53 +56,57 @@ def _shrink(weight: Ints, steps: Reals, own: Reals, where: tuple[Limits, Family,
     real = k < weight.shape[1]
     k = np.where(real, k, 0)
     at = output[:, None], k
-    now = np.where(real, weight[at], 0)
-    wanted = np.where(now >= 0, steps[at], -steps[at])
-    cost = np.where(now * end >= 0, limits.up[k], limits.down[k])
-    magnitude = shrunk(np.abs(now), np.where(real, wanted, 0.0), np.where(real, cost, 0), own[at], budget)
+    current = np.where(real, weight[at], 0)
+    target = np.where(current >= 0, steps[at], -steps[at])
+    cost = np.where(current * end >= 0, limits.up[k], limits.down[k])
+    magnitude = shrunk(np.abs(current), np.where(real, target, 0.0), np.where(real, cost, 0), variance[at], budget)
     row, column = np.nonzero(real)
-    weight[output[row], k[row, column]] = (np.sign(now) * magnitude)[row, column]
+    weight[output[row], k[row, column]] = (np.sign(current) * magnitude)[row, column]
 
 
-def shrunk(now: Ints, wanted: Reals, cost: Ints, own: Reals, budget: int) -> Ints:
+def shrunk(current: Ints, target: Reals, cost: Ints, variance: Reals, budget: int) -> Ints:
     """Magnitudes of the members of registers that ask too much.
 
     Args:
-        now: (R, width) magnitudes; the costs of each row add up to more than ``budget``.
-        wanted: (R, width) the real numbers they were rounded from.
+        current: (R, width) magnitudes; the costs of each row add up to more than ``budget``.
+        target: (R, width) the real numbers they were rounded from.
         cost: (R, width) of one step of each.
-        own: (R, width) what a squared error of each costs.
+        variance: (R, width) what a squared error of each costs.
         budget: of a register.
 
     Returns:
-        (R, width) integers in [0, ``now``] whose costs add up to at most ``budget``.
+        (R, width) integers in [0, ``current``] whose costs add up to at most ``budget``.
     """
     uniform = int(cost.max())
     if np.all((cost == uniform) | (cost == 0)):  # the largest sum of whole steps, not of costs, is the exact budget
         budget, cost = budget // uniform, (cost > 0).astype(np.int64)
-    taken = cost > 0
-    m = np.where(taken, np.clip(wanted, 0.0, now), 0.0)
-    weighing = cost / own
-    order = np.argsort(-np.divide(m, weighing, out=np.zeros_like(m), where=taken), axis=1, kind="stable")
-    asked = np.cumsum(np.take_along_axis(m * cost, order, 1), axis=1) - budget
+    active = cost > 0
+    m = np.where(active, np.clip(target, 0.0, current), 0.0)
+    weighing = cost / variance
+    order = np.argsort(-np.divide(m, weighing, out=np.zeros_like(m), where=active), axis=1, kind="stable")
+    excess = np.cumsum(np.take_along_axis(m * cost, order, 1), axis=1) - budget
     slope = np.cumsum(np.take_along_axis(cost * weighing, order, 1), axis=1)
     # theta over the first j members is greatest where all of them, and only they, stay above zero
-    theta = np.max(np.divide(asked, slope, out=np.zeros_like(asked), where=slope > 0), axis=1, keepdims=True)
-    kept = np.maximum(m - np.maximum(theta, 0.0) * weighing, 0.0)
-    floor = np.where(taken, np.minimum(np.floor(np.maximum(kept - SLIVER, 0.0)).astype(np.int64), now), now)
-    gain = own * (2.0 * (wanted - floor) - 1.0)
-    left = budget - (floor * cost).sum(axis=1, keepdims=True)
-    grows = taken & (floor < now) & (gain > 0)
-    return floor + _within(np.where(grows, gain / np.maximum(cost, 1), -np.inf), np.where(grows, cost, 0), left, grows)
+    theta = np.max(np.divide(excess, slope, out=np.zeros_like(excess), where=slope > 0), axis=1, keepdims=True)
+    projected = np.maximum(m - np.maximum(theta, 0.0) * weighing, 0.0)
+    floor = np.where(
+        active, np.minimum(np.floor(np.maximum(projected - SLIVER, 0.0)).astype(np.int64), current), current
+    )
+    gain = variance * (2.0 * (target - floor) - 1.0)
+    remaining = budget - (floor * cost).sum(axis=1, keepdims=True)
+    grows = active & (floor < current) & (gain > 0)
+    return floor + _within(
+        np.where(grows, gain / np.maximum(cost, 1), -np.inf), np.where(grows, cost, 0), remaining, grows
+    )
 
 
-def _within(merit: Reals, cost: Ints, left: Ints, wanted: NDArray[np.bool_]) -> Ints:
-    """(R, width) 1 for the members that may grow by a step: best first, as long as what is ``left`` pays for them."""
+def _within(merit: Reals, cost: Ints, remaining: Ints, growing: NDArray[np.bool_]) -> Ints:
+    """(R, width) 1 for the members that may grow by a step: best first, while ``remaining`` pays for them."""
     order = np.argsort(-merit, axis=1, kind="stable")
-    paid = np.cumsum(np.take_along_axis(cost, order, 1), axis=1) <= left
-    may = np.empty_like(paid)
-    np.put_along_axis(may, order, paid, axis=1)
-    return (may & wanted).astype(np.int64)
+    paid = np.cumsum(np.take_along_axis(cost, order, 1), axis=1) <= remaining
+    affordable = np.empty_like(paid)
+    np.put_along_axis(affordable, order, paid, axis=1)
+    return (affordable & growing).astype(np.int64)
 
 
 def _balance(weight: Ints, steps: Reals, limits: Limits, metric: Metric) -> bool:
@@ -113,24 +117,24 @@ def _balance(weight: Ints, steps: Reals, limits: Limits, metric: Metric) -> bool
     """
     error = weight - steps
     common = np.broadcast_to(metric.common, steps.shape)
-    own = np.broadcast_to(metric.own, steps.shape)
+    variance = np.broadcast_to(metric.variance, steps.shape)
     off = (common * error).sum(axis=1, keepdims=True)
     move = -np.sign(common * off).astype(np.int64)
-    price = own * (1.0 + 2.0 * move * error)
+    price = variance * (1.0 + 2.0 * move * error)
     merit = np.abs(common) / np.maximum(price, 2.0**-100)
-    may = (move != 0) & (weight + move >= limits.least) & (weight + move <= limits.most)
-    may &= _room(weight, move, np.where(may, merit, 0.0), limits)
-    order = np.argsort(np.where(may, -merit, np.inf), axis=1, kind="stable")
-    spent = np.cumsum(np.take_along_axis(np.where(may, price, 0.0), order, 1), axis=1)
-    moved = np.cumsum(np.take_along_axis(np.where(may, np.abs(common), 0.0), order, 1), axis=1)
+    allowed = (move != 0) & (weight + move >= limits.least) & (weight + move <= limits.most)
+    allowed &= _room(weight, move, np.where(allowed, merit, 0.0), limits)
+    order = np.argsort(np.where(allowed, -merit, np.inf), axis=1, kind="stable")
+    spent = np.cumsum(np.take_along_axis(np.where(allowed, price, 0.0), order, 1), axis=1)
+    moved = np.cumsum(np.take_along_axis(np.where(allowed, np.abs(common), 0.0), order, 1), axis=1)
     total = spent + (np.abs(off) - moved) ** 2
     best = np.argmin(total, axis=1)
     better = total[np.arange(len(best)), best] < off[:, 0] ** 2 * (1.0 - 1e-9)
-    chosen = np.zeros_like(may)
-    np.put_along_axis(chosen, order, np.arange(weight.shape[1]) <= best[:, None], axis=1)
-    chosen &= may & better[:, None]
-    weight += np.where(chosen, move, 0)
-    return bool(chosen.any())
+    moves = np.zeros_like(allowed)
+    np.put_along_axis(moves, order, np.arange(weight.shape[1]) <= best[:, None], axis=1)
+    moves &= allowed & better[:, None]
+    weight += np.where(moves, move, 0)
+    return bool(moves.any())
 
 
 def _room(weight: Ints, move: Ints, merit: Reals, limits: Limits) -> NDArray[np.bool_]:
@@ -141,10 +145,10 @@ def _room(weight: Ints, move: Ints, merit: Reals, limits: Limits) -> NDArray[np.
     for family in limits.families:
         for end in ENDS:
             cost = np.where(grows & (merit > 0), np.where(after * end >= 0, limits.up, limits.down), 0)
-            left = limits.budget(end) - limits.loads(weight, family, end)
+            remaining = limits.budget(end) - limits.loads(weight, family, end)
             order = np.argsort(-gathered(merit, family), axis=2, kind="stable")
-            paid = np.cumsum(np.take_along_axis(gathered(cost, family), order, 2), axis=2) <= left[:, :, None]
-            may = np.empty_like(paid)
-            np.put_along_axis(may, order, paid, axis=2)
-            allowed &= may.reshape(len(weight), -1)[:, family.place]
+            paid = np.cumsum(np.take_along_axis(gathered(cost, family), order, 2), axis=2) <= remaining[:, :, None]
+            affordable = np.empty_like(paid)
+            np.put_along_axis(affordable, order, paid, axis=2)
+            allowed &= affordable.reshape(len(weight), -1)[:, family.place]
     return allowed | ~grows
