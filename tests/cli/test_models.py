@@ -51,9 +51,9 @@ def test_everything_else_is_one_clear_error(net, tmp_path):
     (tmp_path / "broken.py").write_text("def make(:\n")
     (tmp_path / "bad.pt2").write_bytes(b"nonsense")
     cases = {
-        str(net): "names no model: write FILE.py:NAME",
-        f"{net}:": "names no model",
-        f"{net}:other": "defines no 'other'",
+        str(net): "does not name a model: write FILE.py:NAME",
+        f"{net}:": "does not name a model",
+        f"{net}:other": "does not define 'other'",
         f"{net}:number": "is a int, not a torch.nn.Module",
         f"{tmp_path}/none.py:make": "none.py: no such file",
         f"{tmp_path}/broken.py:make": "broken.py: line 1: ",

@@ -58,10 +58,10 @@ def test_what_cannot_be_quantized_is_one_clear_line_and_leaves_no_file(oaq, work
     np.save(work / "nan" / "x.npy", np.full((3, 16, 16), np.nan, np.float32))
     for arguments, words in (
         ((f"{work}/cli_net.py:unsupported", "--calibrate", data, "--out", out), "instance_norm"),
-        ((model, "--calibrate", work / "empty", "--out", out), "holds no photo and no array"),
+        ((model, "--calibrate", work / "empty", "--out", out), "holds neither a photo nor an array"),
         ((model, "--calibrate", work / "nan", "--out", out), "NaN"),
         ((model, "--calibrate", work / "none", "--out", out), "no such file or folder"),
-        ((model, "--calibrate", data, "--out", work / "no" / "net.oaq"), "is no folder that can be written to"),
+        ((model, "--calibrate", data, "--out", work / "no" / "net.oaq"), "is not a writable folder"),
         ((model, "--calibrate", data, "--out", out, "--limit", 0), "--limit 0"),
     ):
         code, _, err = oaq("quantize", *arguments)

@@ -83,7 +83,7 @@ def test_folders_are_walked_in_name_order_and_other_files_ignored(tmp_path):
 
 
 def test_an_empty_folder_and_a_missing_one_are_told_apart(tmp_path):
-    with pytest.raises(CalibrationError, match="holds no photo and no array"):
+    with pytest.raises(CalibrationError, match="holds neither a photo nor an array"):
         files(tmp_path)
     with pytest.raises(FormatError, match="no such file or folder"):
         files(tmp_path / "none")

@@ -80,7 +80,7 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.json:
         document: dict[str, object] = {"environment": encode(environment()), "latency": encode(latency)}
         if arguments.explain:
-            document["plans"] = {name: one.to_json() for name, one in plans.items()}
+            document["plans"] = {name: planned.to_json() for name, planned in plans.items()}
             document["profiles"] = {name: [asdict(node) for node in nodes] for name, nodes in explained.items()}
         say.document(document)
         return 0
@@ -92,18 +92,19 @@ def call(arguments: argparse.Namespace) -> int:
         say.words("")
         say.tables([explained_table(name, nodes)])
         costs = plans[name].costs
-        say.words(f"predicted by the costs of {costs.cpu if costs else 'nobody'}\n\n{plans[name].explain()}")
+        predictor = f"predicted by the costs of {costs.cpu}" if costs else "no costs to predict with"
+        say.words(f"{predictor}\n\n{plans[name].explain()}")
     return 0
 
 
 def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
     """A plan per instruction set asked for, or per one this CPU has; equal plans once."""
-    made: dict[str, Plan] = {}
+    plans: dict[str, Plan] = {}
     vector = [isa for isa in cpu_isas() if isa != "scalar"]  # scalar rows are for checking, not for speed
     for isa in isas or ([None] if environment().forced_isa else vector or ["scalar"]):
-        one = plan(opened.program, isa)
-        made.setdefault(f"oaq {one.isa}", one)
-    return made
+        planned = plan(opened.program, isa)
+        plans.setdefault(f"oaq {planned.isa}", planned)
+    return plans
 
 
 def measure(
@@ -122,12 +123,12 @@ def measure(
             threads=arguments.threads,
             batch=arguments.batch,
             rounds=arguments.rounds,
-            baseline=next((one.name for one in contenders if not one.ours), None),
+            baseline=next((contender.name for contender in contenders if not contender.ours), None),
             pinned=cpus,
             progress=lambda rounds: say.track(rounds, "bench"),
         )
         explained = plans if getattr(arguments, "explain", False) else {}
-        return latency, {name: profile(one, x, arguments.threads) for name, one in explained.items()}
+        return latency, {name: profile(planned, x, arguments.threads) for name, planned in explained.items()}
 
 
 def sample(opened: Opened, batch: int) -> NDArray[np.float32]:
@@ -140,7 +141,7 @@ def sample(opened: Opened, batch: int) -> NDArray[np.float32]:
 
 def peers(models: Sequence[Path], threads: int) -> list[Peer]:
     """ONNX Runtime on every file."""
-    made = []
+    result = []
     for model in models:
         try:
             content = model.read_bytes()
@@ -153,7 +154,7 @@ def peers(models: Sequence[Path], threads: int) -> list[Peer]:
             raise
         except Exception as error:  # onnxruntime raises its own kinds
             raise FormatError(f"{model}: ONNX Runtime does not load it: {error}") from error
-        taken = {one.name for one in made}
-        name = peer.name if peer.name not in taken else f"{peer.name} ({model.name})"
-        made.append(Peer(name, peer.precision, peer.isa, peer.run))
-    return made
+        names = {other_peer.name for other_peer in result}
+        name = peer.name if peer.name not in names else f"{peer.name} ({model.name})"
+        result.append(Peer(name, peer.precision, peer.isa, peer.run))
+    return result

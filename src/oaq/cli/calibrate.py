@@ -45,36 +45,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Measure, fit, write, say how well it fits."""
     path = arguments.out if arguments.out is not None else file_to_write()
-    found = calibrate(arguments.rounds, say.track)
-    save_costs(found.table, path)
+    calibration = calibrate(arguments.rounds, say.track)
+    save_costs(calibration.table, path)
     if arguments.json:
         quality = {
             row: {"points": points, "median": median, "nine in ten": most}
-            for row, points, median, most in _quality(found)
+            for row, points, median, most in _quality(calibration)
         }
-        say.document({"file": str(path), "costs": to_json(found.table), "error": quality})
+        say.document({"file": str(path), "costs": to_json(calibration.table), "error": quality})
         return 0
-    say.words(f"{found.table.cpu}, second cache of {found.table.cache >> 10} KiB\n")
-    say.tables([table(found)])
+    say.words(f"{calibration.table.cpu}, second cache of {calibration.table.cache >> 10} KiB\n")
+    say.tables([table(calibration)])
     say.words(f"\n{path}\nUse it: {COSTS_VARIABLE}=calibrated" if arguments.out is None else f"\n{path}")
     return 0
 
 
-def table(found: Calibration) -> Table:
+def table(calibration: Calibration) -> Table:
     """Per row: how well the fit predicts points it has not seen, and what its inner loop does in the long run."""
-    limits = {row.name: limit(found.table, row) for row in native_rows() if row.name in found.fits}
+    limits = {row.name: limit(calibration.table, row) for row in native_rows() if row.name in calibration.fits}
     rows = tuple(
         (row, str(points), f"{100 * median:.1f} %", f"{100 * most:.1f} %", _giga(limits[row]))
-        for row, points, median, most in _quality(found)
+        for row, points, median, most in _quality(calibration)
     )
     head = ("kernel row", "layers", "median error", "nine in ten below", "limit, GMAC/s")
     return Table("Seconds fitted, error on layers left out of the fit", head, rows, frozenset({1, 2, 3, 4}))
 
 
-def _quality(found: Calibration) -> list[tuple[str, int, float, float]]:
+def _quality(calibration: Calibration) -> list[tuple[str, int, float, float]]:
     return [
         (row, len(fit.error), fit.median_error, float(np.quantile(np.abs(fit.error), 0.9)))
-        for row, fit in found.fits.items()
+        for row, fit in calibration.fits.items()
     ]
 
 

@@ -51,17 +51,17 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="store_true", help="print the version and stop")
     verbs = root.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb in VERBS:
-        one = verbs.add_parser(
+        subparser = verbs.add_parser(
             verb.__name__.rpartition(".")[2],
             help=verb.HELP,
             description=verb.DESCRIPTION,
             epilog=verb.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        verb.add_arguments(one)
-        one.add_argument("--json", action="store_true", help="print one JSON document instead of words")
-        one.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
-        one.set_defaults(call=verb.call)
+        verb.add_arguments(subparser)
+        subparser.add_argument("--json", action="store_true", help="print one JSON document instead of words")
+        subparser.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
+        subparser.set_defaults(call=verb.call)
     return root
 
 

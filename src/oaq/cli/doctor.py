@@ -60,7 +60,7 @@ def call(arguments: argparse.Namespace) -> int:
     program, data = model.opened.program, None
     if arguments.data is not None:
         data = _data(model, arguments)
-    found = diagnose(
+    diagnosis = diagnose(
         program,
         arguments.isa,
         data,
@@ -68,14 +68,16 @@ def call(arguments: argparse.Namespace) -> int:
         islands=model.islands,
         notes=model.imported.notes,
     )
-    chosen = None if arguments.at is None else place(arguments.at, {one.node: one.outputs for one in found.layers})
+    spot = (
+        None if arguments.at is None else place(arguments.at, {layer.node: layer.outputs for layer in diagnosis.layers})
+    )
     if arguments.html is not None:
-        write_atomically(arguments.html, [render(found).encode()])
+        write_atomically(arguments.html, [render(diagnosis).encode()])
     if arguments.json:
-        say.document({"file": str(arguments.file), **found.to_json()})
+        say.document({"file": str(arguments.file), **diagnosis.to_json()})
     else:
-        _print(found, chosen, arguments)
-    return 0 if found.is_safe else 1
+        _print(diagnosis, spot, arguments)
+    return 0 if diagnosis.is_safe else 1
 
 
 def _data(model: ModelFile, arguments: argparse.Namespace) -> Iterator[tuple[NDArray[np.uint8], ...]]:
@@ -83,15 +85,15 @@ def _data(model: ModelFile, arguments: argparse.Namespace) -> Iterator[tuple[NDA
         raise ProgramError(
             f"{arguments.file}: {model.islands[0]}; without them --data cannot be run. What is proved needs no data"
         )
-    given = model.opened.batches(arguments.data, arguments, arguments.limit)
-    return (to_integers(model.opened.program, batch) for _, batch in say.track(given, "observe"))
+    batches = model.opened.batches(arguments.data, arguments, arguments.limit)
+    return (to_integers(model.opened.program, batch) for _, batch in say.track(batches, "observe"))
 
 
-def _print(found: Diagnosis, chosen: tuple[str, int] | None, arguments: argparse.Namespace) -> None:
-    say.words("\n".join(headlines(found, str(arguments.file))) + "\n")
-    say.tables(layer_tables(found))
-    if chosen is not None:
+def _print(diagnosis: Diagnosis, spot: tuple[str, int] | None, arguments: argparse.Namespace) -> None:
+    say.words("\n".join(headlines(diagnosis, str(arguments.file))) + "\n")
+    say.tables(layer_tables(diagnosis))
+    if spot is not None:
         say.words("")
-        say.tables([output_table(found, *chosen)])
+        say.tables([output_table(diagnosis, *spot)])
     if arguments.html is not None:
         say.words(f"\n{arguments.html}")

@@ -26,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def preprocess(arguments: argparse.Namespace, recorded: Preprocess | None, size: tuple[int, int]) -> Preprocess:
     """Flags over what the file recorded over defaults."""
     base = recorded or Preprocess(size)
-    given = {
+    overrides = {
         name: getattr(arguments, name)
         for name in ("size", "resize", "mean", "std", "interpolation")
         if getattr(arguments, name) is not None
     }
-    return Preprocess(**{**asdict(base), **given})
+    return Preprocess(**{**asdict(base), **overrides})
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -36,10 +36,10 @@ class ModelFile:
     def islands(self) -> tuple[str, ...]:
         """The parts that stay in float, one line each."""
         return tuple(
-            f"{len(one.nodes)} float operators ({', '.join(dict.fromkeys(kind for _, kind in one.nodes[:6]))}) "
-            f"{'before' if one.where == 'input' else 'after' if one.where == 'output' else 'inside'} the integers"
-            + (f": {one.why}" if one.why else "")
-            for one in self.imported.islands
+            f"{len(island.nodes)} float operators ({', '.join(dict.fromkeys(kind for _, kind in island.nodes[:6]))}) "
+            f"{'before' if island.where == 'input' else 'after' if island.where == 'output' else 'inside'} the integers"
+            + (f": {island.why}" if island.why else "")
+            for island in self.imported.islands
         )
 
 
@@ -48,11 +48,11 @@ def open_model(path: Path) -> ModelFile:
 
     Raises:
         FormatError: it is missing, damaged, edited, or called otherwise.
-        UnsupportedOp: it holds no layer of 8-bit integers.
+        UnsupportedOp: it does not hold a layer of 8-bit integers.
     """
     if path.suffix.lower() == SUFFIXES[0]:
-        found = open_file(path)
-        return ModelFile(found, Imported(found.program, (), (), {}))
+        opened_file = open_file(path)
+        return ModelFile(opened_file, Imported(opened_file.program, (), (), {}))
     imported = import_model(path)
     return ModelFile(opened(path, replace(imported.program, name=path.stem), {}), imported)
 
@@ -63,17 +63,17 @@ def open_whole(path: Path) -> Opened:
     Raises:
         UnsupportedOp: float operators inside the network compute some of its integers.
     """
-    found = open_model(path)
-    if not found.imported.is_whole:
+    model = open_model(path)
+    if not model.imported.is_whole:
         raise UnsupportedOp(
-            f"{path}: {found.islands[0]}; its integers cannot be run without them. oaq doctor looks at every layer all "
+            f"{path}: {model.islands[0]}; its integers cannot be run without them. oaq doctor looks at every layer all "
             "the same"
         )
-    settled = settle(found.opened.program)
+    settled = settle(model.opened.program)
     if settled.outputs:
-        shown = ", ".join(f"{name}:{output}" for name, outputs in settled.outputs.items() for output in outputs)
+        spots = ", ".join(f"{name}:{output}" for name, outputs in settled.outputs.items() for output in outputs)
         say.warn(
-            f"{path}: sums of {shown} can leave 32 bits, where other kernels wrap; their results are the same for "
+            f"{path}: sums of {spots} can leave 32 bits, where other kernels wrap; their results are the same for "
             "every input, so a bias inside 32 bits gives them too and is taken"
         )
-    return replace(found.opened, program=settled.program)
+    return replace(model.opened, program=settled.program)

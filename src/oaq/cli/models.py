@@ -28,7 +28,7 @@ def load(spec: str) -> torch.nn.Module | Path:
     """The module that ``spec`` names, in eval mode; the path of an ONNX file, which ``capture`` reads.
 
     Raises:
-        FormatError: there is no such file, module or name, or it is no ``torch.nn.Module``.
+        FormatError: there is no such file, module or name, or it is not a ``torch.nn.Module``.
         ModuleNotFoundError: torch is not installed.
     """
     import torch
@@ -41,20 +41,22 @@ def load(spec: str) -> torch.nn.Module | Path:
         return _load_exported(Path(spec))
     place, colon, name = spec.rpartition(":")
     if not colon or not name:
-        raise FormatError(f"{spec!r} names no model: write {HELP}")
+        raise FormatError(f"{spec!r} does not name a model: write {HELP}")
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     try:
-        found = getattr(module, name)
+        attribute = getattr(module, name)
     except AttributeError as error:
-        raise FormatError(f"{place}: defines no {name!r}") from error
-    made = found() if callable(found) and not isinstance(found, torch.nn.Module) else found
-    if not isinstance(made, torch.nn.Module):
-        raise FormatError(f"{spec}: is a {type(made).__name__}, not a torch.nn.Module or a callable that returns one")
-    return made.eval()
+        raise FormatError(f"{place}: does not define {name!r}") from error
+    network = attribute() if callable(attribute) and not isinstance(attribute, torch.nn.Module) else attribute
+    if not isinstance(network, torch.nn.Module):
+        raise FormatError(
+            f"{spec}: is a {type(network).__name__}, not a torch.nn.Module or a callable that returns one"
+        )
+    return network.eval()
 
 
 def photo_size(net: torch.nn.Module | Path) -> tuple[int, int]:
-    """Rows and columns that a network takes: an ONNX file may say it; 224 x 224 if nobody does."""
+    """Rows and columns that a network takes: an ONNX file may say it, otherwise 224 x 224."""
     if isinstance(net, Path):
         from oaq.capture.from_onnx import declared_inputs
 
@@ -94,20 +96,20 @@ def capture(path: Path, sample: Sequence[int]) -> FloatGraph:
 
 def _fits(sample: Sequence[int], sizes: Sequence[int | str]) -> bool:
     pairs = zip(sample, sizes, strict=False)
-    return len(sample) == len(sizes) and all(isinstance(size, str) or size == given for given, size in pairs)
+    return len(sample) == len(sizes) and all(isinstance(size, str) or size == extent for extent, size in pairs)
 
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
-    found = importlib.util.spec_from_file_location(path.stem, path)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
         raise FormatError(f"{path}: is not a Python file")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except SyntaxError as error:
         raise FormatError(f"{path}: line {error.lineno}: {error.msg}") from error
     finally:

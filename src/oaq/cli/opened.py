@@ -31,14 +31,14 @@ class Opened:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one sample as the caller gives it: (C, H, W), (H, W, C) or (C,)."""
+        """Shape of one sample as the caller gives it: (C, H, W), (H, W, C) or (C,)."""
         if len(self.program.inputs) != 1:
             raise ProgramError(f"{self.path}: takes {len(self.program.inputs)} inputs; this verb feeds one")
         shape = self.program.tensors[self.program.inputs[0]].shape
         channels_first = caller_layout(self.program) == "NCHW"
         return (shape[2], shape[0], shape[1]) if channels_first and len(shape) == 3 else shape
 
-    def read(self, path: Path, how: Preprocess) -> Batch:
+    def read(self, path: Path, preprocessing: Preprocess) -> Batch:
         """Samples of one file, in the shape the program takes.
 
         Raises:
@@ -46,7 +46,7 @@ class Opened:
             ProgramError: its samples have another shape.
         """
         image = len(self.input_shape) == 3
-        batch = read(path, how, channels_last=image and caller_layout(self.program) == "NHWC")
+        batch = read(path, preprocessing, channels_last=image and caller_layout(self.program) == "NHWC")
         check_shape(batch, self.input_shape, path)
         return batch
 
@@ -64,8 +64,8 @@ class Opened:
         """
         if limit is not None and limit < 1:
             raise ProgramError(f"--limit {limit}: at least one file has to be read; leave the data out to read none")
-        how = self.preprocess(arguments)
-        return [(path, self.read(path, how)) for path in files(place)[:limit]]
+        preprocessing = self.preprocess(arguments)
+        return [(path, self.read(path, preprocessing)) for path in files(place)[:limit]]
 
 
 def open_file(path: Path) -> Opened:

@@ -86,9 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     _check_out(arguments.out)
-    net, how, batches = _network_and_data(arguments)
+    net, preprocessing, batches = _network_and_data(arguments)
     start = time.perf_counter()
-    program = _quantize(net, batches, arguments, how)
+    program = _quantize(net, batches, arguments, preprocessing)
     evidence = Evidence(
         agreement=_agreement(net, program, batches),
         budget=None if arguments.budget in (..., None) else arguments.budget,
@@ -106,30 +106,30 @@ def call(arguments: argparse.Namespace) -> int:
 def _check_out(path: Path) -> None:
     """Before minutes of work, not after."""
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise FormatError(f"--out {path}: {path.parent} is no folder that can be written to")
+        raise FormatError(f"--out {path}: {path.parent} is not a writable folder")
 
 
 def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:
-    given = models.load(arguments.model)
+    model = models.load(arguments.model)
     paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
     if not paths or arguments.batch < 1:
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
-    how = images.preprocess(arguments, None, models.photo_size(given))
-    if not isinstance(given, Path):
-        return given, how, Batches(paths, how, arguments.batch)
-    graph = models.capture(given, read(paths[0], how).shape[1:])
+    preprocessing = images.preprocess(arguments, None, models.photo_size(model))
+    if not isinstance(model, Path):
+        return model, preprocessing, Batches(paths, preprocessing, arguments.batch)
+    graph = models.capture(model, read(paths[0], preprocessing).shape[1:])
     last = graph.is_channels_last(graph.inputs[0])
-    return graph, how, Batches(paths, how, arguments.batch, channels_last=last)
+    return graph, preprocessing, Batches(paths, preprocessing, arguments.batch, channels_last=last)
 
 
-def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, how: Preprocess) -> IntProgram:
+def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, preprocessing: Preprocess) -> IntProgram:
     from oaq.ptq.quantize import quantize
 
-    given = {"rounding": arguments.rounding} | ({} if arguments.budget is ... else {"budget": arguments.budget})
+    options = {"rounding": arguments.rounding} | ({} if arguments.budget is ... else {"budget": arguments.budget})
     read = list(say.track(batches, "read"))
     with say.bar("quantize", None):
-        program = quantize(net, read, **given)
-    metadata = {**program.metadata, KEY: how.to_json(), "source": arguments.model}
+        program = quantize(net, read, **options)
+    metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
     return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
 
 

@@ -54,14 +54,14 @@ def call(arguments: argparse.Namespace) -> int:
             "file is to be converted first"
         )
     data = None if arguments.data is None else _data(arguments)
-    found = repair(arguments.file, arguments.isa, data)
-    found.save(arguments.out)
+    repaired = repair(arguments.file, arguments.isa, data)
+    repaired.save(arguments.out)
     if arguments.json:
-        say.document({"file": str(arguments.file), "out": str(arguments.out), **found.to_json()})
+        say.document({"file": str(arguments.file), "out": str(arguments.out), **repaired.to_json()})
         return 0
-    say.words("\n".join(_headlines(found, arguments)) + ("" if found.was_safe else "\n"))
-    if not found.was_safe:
-        say.tables([_table(found)])
+    say.words("\n".join(_headlines(repaired, arguments)) + ("" if repaired.was_safe else "\n"))
+    if not repaired.was_safe:
+        say.tables([_table(repaired)])
     return 0
 
 
@@ -69,45 +69,46 @@ def _data(arguments: argparse.Namespace) -> Iterator[Batch]:
     model = open_model(arguments.file)
     if len(model.opened.program.inputs) != 1 or not model.imported.is_whole:
         raise ProgramError(f"{arguments.file}: --data needs a model of one input that is quantized first; leave it out")
-    given = model.opened.batches(arguments.data, arguments, arguments.limit)
-    return (batch for _, batch in say.track(given, "observe"))
+    batches = model.opened.batches(arguments.data, arguments, arguments.limit)
+    return (batch for _, batch in say.track(batches, "observe"))
 
 
-def _headlines(found: Repaired, arguments: argparse.Namespace) -> list[str]:
-    name, total = found.before.deciding[0], len(found.before.layers)
-    if found.was_safe:
+def _headlines(repaired: Repaired, arguments: argparse.Namespace) -> list[str]:
+    name, total = repaired.before.deciding[0], len(repaired.before.layers)
+    if repaired.was_safe:
         lines = [f"{arguments.file}: proved safe on {name} as it is: {total} of {total} layers, for every input"]
         lines.append(f"{arguments.out}: an identical copy")
     else:
-        changed = sum(len(one.changed) for one in found.layers)
-        rounded = sum(one.rounded for one in found.layers)
-        weights = sum(one.weights_changed for one in found.layers)
-        every = sum(one.outputs * one.terms for one in found.layers)
+        changed = sum(len(layer.changed) for layer in repaired.layers)
+        rounded = sum(layer.rounded for layer in repaired.layers)
+        weights = sum(layer.weights_changed for layer in repaired.layers)
+        total_weights = sum(layer.outputs * layer.terms for layer in repaired.layers)
+        outputs = sum(layer.outputs for layer in repaired.before.layers)
         lines = [
-            f"{arguments.file}: {len(found.layers)} of {total} layers were unsafe on {name}",
+            f"{arguments.file}: {len(repaired.layers)} of {total} layers were unsafe on {name}",
             f"{arguments.out}: proved safe on {name}, {total} of {total} layers, for every input",
-            f"  changed {changed} of {sum(one.outputs for one in found.before.layers)} outputs: {rounded} rounded "
-            f"again, {changed - rounded} on a coarser scale; {weights} of the {every} weights of these layers",
+            f"  changed {changed} of {outputs} outputs: {rounded} rounded "
+            f"again, {changed - rounded} on a coarser scale; {weights} of the {total_weights} weights of these layers",
         ]
-    return lines + [f"  note: {one}" for one in found.notes]
+    return lines + [f"  note: {note}" for note in repaired.notes]
 
 
-def _table(found: Repaired) -> Table:
-    measured = any(one.measured for one in found.layers)
+def _table(repaired: Repaired) -> Table:
+    measured = any(layer.measured for layer in repaired.layers)
     return Table(
         f"SQNR of each layer's sums, dB, {'on --data' if measured else 'predicted from operand ranges'}",
         ("layer", "outputs", "changed", "rounded", "rescaled", "repaired", "7 bits everywhere"),
         tuple(
             (
-                one.node,
-                str(one.outputs),
-                str(len(one.changed)),
-                str(one.rounded),
-                str(one.rescaled),
-                _decibels(one.sqnr),
-                _decibels(one.sqnr_seven_bits),
+                layer.node,
+                str(layer.outputs),
+                str(len(layer.changed)),
+                str(layer.rounded),
+                str(layer.rescaled),
+                _decibels(layer.sqnr),
+                _decibels(layer.sqnr_seven_bits),
             )
-            for one in found.layers
+            for layer in repaired.layers
         ),
         frozenset(range(1, 7)),
     )

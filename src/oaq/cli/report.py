@@ -60,11 +60,11 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def _observed(opened: Opened, planned: Plan, evidence: Evidence, arguments: argparse.Namespace) -> Evidence:
-    given = opened.batches(arguments.images, arguments, arguments.limit)
-    batches = (to_integers(opened.program, batch)[0] for _, batch in say.track(given, "observe"))
-    seen = observe(opened.program, batches, lanes_of(planned))
-    note = f"Sums per layer were observed on {sum(len(b) for _, b in given)} samples of {arguments.images}."
-    return dataclasses.replace(evidence, observed=tuple(seen.items()), notes=(*evidence.notes, note))
+    samples = opened.batches(arguments.images, arguments, arguments.limit)
+    batches = (to_integers(opened.program, batch)[0] for _, batch in say.track(samples, "observe"))
+    observed = observe(opened.program, batches, lanes_of(planned))
+    note = f"Sums per layer were observed on {sum(len(b) for _, b in samples)} samples of {arguments.images}."
+    return dataclasses.replace(evidence, observed=tuple(observed.items()), notes=(*evidence.notes, note))
 
 
 def _measured(

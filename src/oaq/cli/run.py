@@ -52,9 +52,9 @@ def call(arguments: argparse.Namespace) -> int:
     opened = open_whole(arguments.file)
     names = _labels(arguments.labels)
     session = Session(plan(opened.program, arguments.isa), threads=arguments.threads)
-    given = opened.batches(arguments.input, arguments)
+    samples = opened.batches(arguments.input, arguments)
     results: list[tuple[str, Batch]] = []
-    for path, batch in say.track(given, "run"):
+    for path, batch in say.track(samples, "run"):
         results += [(_title(path, i, len(batch)), row) for i, row in enumerate(_outputs(session, batch))]
     if arguments.save is not None:
         _save(arguments.save, np.stack([row for _, row in results]))

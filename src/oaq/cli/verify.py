@@ -51,39 +51,39 @@ def call(arguments: argparse.Namespace) -> int:
     """Check, run, print."""
     with say.bar("certificate and signature", None):
         sealed = read_sealed(arguments.file)
-        found = {"file": verify_sealed(sealed, arguments.isa)}
-    if not arguments.quick and found["file"].is_safe:
-        given = _given(opened(arguments.file, sealed.program, sealed.parts), arguments)
+        reports = {"file": verify_sealed(sealed, arguments.isa)}
+    if not arguments.quick and reports["file"].is_safe:
+        inputs = _inputs(opened(arguments.file, sealed.program, sealed.parts), arguments)
         with say.bar("every executor against the reference", None):
-            found["executors"] = verify(sealed.program, given, arguments.isa, onnx=not arguments.no_onnx)
-    safe = all(one.is_safe for one in found.values())
+            reports["executors"] = verify(sealed.program, inputs, arguments.isa, onnx=not arguments.no_onnx)
+    safe = all(report.is_safe for report in reports.values())
     if arguments.json:
         forced = environment().forced_isa
-        say.document({"safe": safe, "OAQ_ISA": forced, **{name: one.to_json() for name, one in found.items()}})
+        say.document({"safe": safe, "OAQ_ISA": forced, **{name: report.to_json() for name, report in reports.items()}})
     else:
-        say.words("\n\n".join([conclusion(found, safe), *(one.table() for one in found.values())]))
+        say.words("\n\n".join([conclusion(reports, safe), *(report.table() for report in reports.values())]))
     return 0 if safe else 1
 
 
-def conclusion(found: dict[str, Report], safe: bool) -> str:
+def conclusion(reports: dict[str, Report], safe: bool) -> str:
     """The sentences a reader came for."""
-    file = found["file"]
+    file = reports["file"]
     proved, layers = file.proved
     forced = environment().forced_isa
     lines = [f"{file.program}: {'SAFE' if safe else 'UNSAFE'}" + (f" (OAQ_ISA={forced})" if forced else "")]
     lines.append(f"proved for {proved} of {layers} layers, for every input")
-    executors = [one for report in found.values() for one in report.executors]
-    ran = [one for one in executors if one.ran]
-    compared, wrong = sum(one.compared for one in ran), sum(one.mismatches for one in ran)
-    if ran:
-        lines.append(f"{len(ran)} executors ran here: {wrong} of {compared} integers differ from the reference")
-    absent = sorted({one.name for one in executors if not one.ran})
+    executors = [executor for report in reports.values() for executor in report.executors]
+    executed = [executor for executor in executors if executor.ran]
+    compared, wrong = sum(executor.compared for executor in executed), sum(executor.mismatches for executor in executed)
+    if executed:
+        lines.append(f"{len(executed)} executors ran here: {wrong} of {compared} integers differ from the reference")
+    absent = sorted({executor.name for executor in executors if not executor.ran})
     if absent:
         lines.append(f"NOT RUN HERE, so nothing is shown about: {'; '.join(absent)}")
     return "\n".join(lines)
 
 
-def _given(file: Opened, arguments: argparse.Namespace) -> np.ndarray | None:
+def _inputs(file: Opened, arguments: argparse.Namespace) -> np.ndarray | None:
     if arguments.input is None:
         return None
     return np.concatenate([batch for _, batch in file.batches(arguments.input, arguments, arguments.limit)])

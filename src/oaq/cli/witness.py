@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_arguments(parser)
 
 
-def place(text: str, known: dict[str, int]) -> tuple[str, int]:
+def place(text: str, outputs_of: dict[str, int]) -> tuple[str, int]:
     """``NODE:OUT`` against the layers there are.
 
     Raises:
@@ -82,12 +82,12 @@ def place(text: str, known: dict[str, int]) -> tuple[str, int]:
     """
     node, colon, output = text.rpartition(":")
     if not colon or not output.isdecimal():
-        raise ProgramError(f"--at {text!r}: write NODE:OUT, for example {next(iter(known), 'conv1')}:0")
-    if node not in known:
-        near = [name for name in known if node in name][:5] or list(known)[:5]
-        raise ProgramError(f"--at {text!r}: no layer is called {node!r}; there are {', '.join(near)}, ...")
-    if int(output) >= known[node]:
-        raise ProgramError(f"--at {text!r}: {node} has the outputs 0 to {known[node] - 1}")
+        raise ProgramError(f"--at {text!r}: write NODE:OUT, for example {next(iter(outputs_of), 'conv1')}:0")
+    if node not in outputs_of:
+        candidates = [name for name in outputs_of if node in name][:5] or list(outputs_of)[:5]
+        raise ProgramError(f"--at {text!r}: no layer is called {node!r}; there are {', '.join(candidates)}, ...")
+    if int(output) >= outputs_of[node]:
+        raise ProgramError(f"--at {text!r}: {node} has the outputs 0 to {outputs_of[node] - 1}")
     return node, int(output)
 
 
@@ -102,25 +102,25 @@ def call(arguments: argparse.Namespace) -> int:
     program = settle(program).program
     proof = analyze(program)
     node, output = place(arguments.at, {name: len(sums.total) for name, sums in proof.nodes.items()})
-    found = witness(program, proof, node, output, "lo" if arguments.low else "hi")
+    worst = witness(program, proof, node, output, "lo" if arguments.low else "hi")
     planned = _planned(program, proof, node)
     if arguments.out is not None:
-        _save(arguments.out, found.tensor)
+        _save(arguments.out, worst.tensor)
     if arguments.json:
-        say.document(_document(found, planned))
+        say.document(_document(worst, planned))
         return 0
-    say.words("\n".join(_lines(found, planned, arguments)))
+    say.words("\n".join(_lines(worst, planned, arguments)))
     return 0
 
 
 def _unsafe_on(model: ModelFile, at: str) -> str | None:
     """The first register that runtimes use unasked and that this output can leave; None if there is none."""
     program = model.opened.program
-    node, output = place(at, {one.name: one.products.outputs for one in program.summing_nodes()})
-    one = program.by_name[node]
+    node, output = place(at, {layer.name: layer.products.outputs for layer in program.summing_nodes()})
+    layer = program.by_name[node]
     for register in registers_named():
-        found = verdict(one.products, program.specs(one)[0], register, unsigned=node in model.unsigned)
-        if register.deployed and not found.safe[output]:
+        layer_verdict = verdict(layer.products, program.specs(layer)[0], register, unsigned=node in model.unsigned)
+        if register.deployed and not layer_verdict.safe[output]:
             return register.name
     return None
 
@@ -128,7 +128,7 @@ def _unsafe_on(model: ModelFile, at: str) -> str | None:
 def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
     """An input that drives a register out of its range."""
     program = model.opened.program
-    node, output = place(arguments.at, {one.name: one.products.outputs for one in program.summing_nodes()})
+    node, output = place(arguments.at, {layer.name: layer.products.outputs for layer in program.summing_nodes()})
     (register,) = registers_named((arguments.isa,))
     if arguments.trials < 0:
         raise ProgramError(f"--trials {arguments.trials}: a number of inputs, 0 to try none but those of --data")
@@ -137,7 +137,7 @@ def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
         batches = model.opened.batches(arguments.data, arguments, arguments.limit)
         data = [to_integers(program, batch)[0] for _, batch in batches]
     with say.bar("search", None) as step:
-        found = find_trigger(
+        trigger = find_trigger(
             program,
             (node, output),
             register,
@@ -147,11 +147,11 @@ def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
             progress=lambda: step(1),
         )
     if arguments.out is not None:
-        _save(arguments.out, found.tensor if found.network is None else as_floats(program, found.network))
+        _save(arguments.out, trigger.tensor if trigger.network is None else as_floats(program, trigger.network))
     if arguments.json:
-        say.document(trigger_document(found))
+        say.document(trigger_document(trigger))
     else:
-        say.words("\n".join(trigger_lines(found, arguments.out)))
+        say.words("\n".join(trigger_lines(trigger, arguments.out)))
     return 0
 
 
@@ -170,15 +170,15 @@ def _planned(program: IntProgram, proof: Proof, node: str) -> NodePlan | None:
         return None
 
 
-def _lines(found: Witness, planned: NodePlan | None, arguments: argparse.Namespace) -> list[str]:
-    end = "least" if found.end == "lo" else "greatest"
-    bits = IntRange(min(found.bound, 0), max(found.bound, 0)).signed_bits
-    operands = ", ".join(map(str, found.operands[:12].tolist())) + (", ..." if len(found.operands) > 12 else "")
+def _lines(worst: Witness, planned: NodePlan | None, arguments: argparse.Namespace) -> list[str]:
+    end = "least" if worst.end == "lo" else "greatest"
+    bits = IntRange(min(worst.bound, 0), max(worst.bound, 0)).signed_bits
+    operands = ", ".join(map(str, worst.operands[:12].tolist())) + (", ..." if len(worst.operands) > 12 else "")
     lines = [
-        f"{found.node}, output {found.output}: the {end} sum of weight times operand as loaded is {found.bound}",
-        f"  it needs {bits} bits in one register; 16 bits end at {S16.lo if found.end == 'lo' else S16.hi}",
+        f"{worst.node}, output {worst.output}: the {end} sum of weight times operand as loaded is {worst.bound}",
+        f"  it needs {bits} bits in one register; 16 bits end at {S16.lo if worst.end == 'lo' else S16.hi}",
         f"  reached by the operands, in packed order: {operands}",
-        f"  at output position {found.position}, the sum there is {found.reached}",
+        f"  at output position {worst.position}, the sum there is {worst.reached}",
     ]
     if planned is not None and planned.schedule is not None:
         run = planned.schedule
@@ -187,19 +187,19 @@ def _lines(found: Witness, planned: NodePlan | None, arguments: argparse.Namespa
             f"leaves [{run.bound.lo}, {run.bound.hi}]"
         )
     if arguments.out is not None:
-        lines.append(f"  the layer's input that does it: {arguments.out}, uint8 {found.tensor.shape}")
+        lines.append(f"  the layer's input that does it: {arguments.out}, uint8 {worst.tensor.shape}")
     return lines
 
 
-def _document(found: Witness, planned: NodePlan | None) -> dict[str, object]:
+def _document(worst: Witness, planned: NodePlan | None) -> dict[str, object]:
     document: dict[str, object] = {
-        "node": found.node,
-        "output": found.output,
-        "end": found.end,
-        "bound": found.bound,
-        "reached": found.reached,
-        "position": list(found.position),
-        "operands": found.operands.tolist(),
+        "node": worst.node,
+        "output": worst.output,
+        "end": worst.end,
+        "bound": worst.bound,
+        "reached": worst.reached,
+        "position": list(worst.position),
+        "operands": worst.operands.tolist(),
     }
     if planned is not None and planned.schedule is not None:
         bound = planned.schedule.bound

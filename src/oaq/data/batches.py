@@ -35,7 +35,7 @@ def files(place: str | Path) -> list[Path]:
     paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     if not paths:
         raise CalibrationError(
-            f"{place}: holds no photo and no array (looked for {' '.join(sorted(suffixes))}, folders included)"
+            f"{place}: holds neither a photo nor an array (looked for {' '.join(sorted(suffixes))}, folders included)"
         )
     return paths
 

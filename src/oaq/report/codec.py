@@ -47,7 +47,7 @@ def load(path: Path) -> ReportData:
     """Read a report written by ``to_json``.
 
     Raises:
-        FormatError: the file cannot be read or is no report.
+        FormatError: the file cannot be read or is not a report.
     """
     try:
         text = path.read_text(encoding="utf-8")
