@@ -31,7 +31,7 @@ class Board:
     """
 
     def __init__(self, label: str, steps: int, events: Path | None = None, *, silent: bool = False) -> None:
-        self._silent, self._label, self._steps, self._done = silent, label, steps, 0
+        self._silent, self._label, self._steps, self._steps_done = silent, label, steps, 0
         self._live = self._progress = None
         if not silent:
             self._live, self._progress = _live(label, steps)
@@ -50,9 +50,9 @@ class Board:
 
     def told(self, iteration: int, loss: float, rate: float) -> None:
         """After a step; off a terminal twenty lines in all."""
-        self._done += 1
-        if self._live is None and not self._silent and self._done % max(self._steps // 20, 1) == 0:
-            say.warn(f"{self._label}: step {self._done} of {self._steps}, loss {loss:.3f}")
+        self._steps_done += 1
+        if self._live is None and not self._silent and self._steps_done % max(self._steps // 20, 1) == 0:
+            say.warn(f"{self._label}: step {self._steps_done} of {self._steps}, loss {loss:.3f}")
         if self._progress is not None:
             self._progress.update(self._progress.task_ids[0], advance=1, description=f"loss {loss:.3f}")
         if self._writer is not None:
@@ -61,15 +61,15 @@ class Board:
 
     def counted(self, states: Sequence[LayerState]) -> None:
         """After a count."""
-        wrong, alpha = sum(one.overflows for one in states), max(one.alpha for one in states)
+        wrong, alpha = sum(state.overflows for state in states), max(state.alpha for state in states)
         if self._live is not None:
-            self._live.update(_drawn(self._progress, overflow_table(states)))
+            self._live.update(_rendered(self._progress, overflow_table(states)))
         elif not self._silent:
             say.warn(f"iteration {states[0].iteration}: {wrong} overflows, largest alpha {alpha:.2f}")
         if self._writer is not None:
-            for one in states:
-                self._writer.add_scalar(f"alpha/{one.layer}", one.alpha, one.iteration)
-                self._writer.add_scalar(f"overflows/{one.layer}", one.overflows, one.iteration)
+            for state in states:
+                self._writer.add_scalar(f"alpha/{state.layer}", state.alpha, state.iteration)
+                self._writer.add_scalar(f"overflows/{state.layer}", state.overflows, state.iteration)
 
 
 def _live(label: str, steps: int) -> tuple[Any, Any]:
@@ -94,16 +94,16 @@ def _live(label: str, steps: int) -> tuple[Any, Any]:
     return Live(progress, console=Console(stderr=True), refresh_per_second=4), progress
 
 
-def _drawn(progress: Any, found: Table) -> Any:  # noqa: ANN401 (rich is optional)
+def _rendered(progress: Any, table: Table) -> Any:  # noqa: ANN401 (rich is optional)
     from rich.console import Group
     from rich.table import Table as Drawn
 
-    drawn = Drawn(title=found.title)
-    for title in found.head:
-        drawn.add_column(title, overflow="fold")
-    for row in found.rows:
-        drawn.add_row(*row)
-    return Group(drawn, progress)
+    rich_table = Drawn(title=table.title)
+    for title in table.head:
+        rich_table.add_column(title, overflow="fold")
+    for row in table.rows:
+        rich_table.add_row(*row)
+    return Group(rich_table, progress)
 
 
 def _writer(folder: Path) -> Any:  # noqa: ANN401 (tensorboard is optional)

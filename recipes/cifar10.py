@@ -48,17 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command.parser("cifar10", __doc__, tuple(NETWORKS))
     parser.add_argument("--full", action="store_true", help=f"{FULL_FLOAT} and {FULL_INTEGERS} epochs")
     parser.add_argument("--images", type=int, help="train on the first so many only")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     floating, integers = FLOAT, INTEGERS
-    if given.full:
+    if flags.full:
         floating, integers = replace(FLOAT, epochs=FULL_FLOAT), replace(INTEGERS, epochs=FULL_INTEGERS, batch=256)
-    floating, integers = command.stages(given, floating, integers)
+    floating, integers = command.stages(flags, floating, integers)
 
     def make() -> command.Task:
-        train, test = cifar10("train").first(given.images), cifar10("test").first(given.images)
-        return command.Task(published_init(NETWORKS[given.network]()), train, test, floating, integers)
+        train, test = cifar10("train").first(flags.images), cifar10("test").first(flags.images)
+        return command.Task(published_init(NETWORKS[flags.network]()), train, test, floating, integers)
 
-    return command.main(given, make)
+    return command.main(flags, make)
 
 
 if __name__ == "__main__":

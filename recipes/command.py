@@ -51,92 +51,99 @@ class Task:
 
 def parser(module: str, description: str | None, networks: tuple[str, ...]) -> argparse.ArgumentParser:
     """Options that all recipes have."""
-    made = argparse.ArgumentParser(
+    options = argparse.ArgumentParser(
         f"python -m recipes.{module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--network", choices=networks, default=networks[0])
-    made.add_argument("--out", type=Path, default=Path("runs") / module, help="folder for everything that is written")
-    made.add_argument("--config", type=Path, help="oaq.qat.Config as YAML; the options below change it")
-    made.add_argument("--method", choices=sorted(METHODS), help="; ".join(f"{k}: {v}" for k, v in METHODS.items()))
-    made.add_argument("--bits", type=int, help="of weights and operands")
-    made.add_argument("--register", help="pure, avx2 or neon")
-    made.add_argument("--register-bits", type=int, help="of a pure register")
-    made.add_argument("--run", type=int, help="inner steps between two spills; 0: all of K")
-    made.add_argument("--speed", type=float, help="steer towards this part of the speed of 16-bit sums without spills")
-    made.add_argument("--epochs", type=int, help="of the integers")
-    made.add_argument("--float-epochs", type=int)
-    made.add_argument("--batch", type=int)
-    made.add_argument("--accumulate", type=int, default=1, help="batches per step of the optimizer")
-    made.add_argument("--bf16", action="store_true", help="autocast; integers stay exact")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--threads", type=int, help="of torch; default: its own choice")
-    return made
+    options.add_argument("--network", choices=networks, default=networks[0])
+    options.add_argument(
+        "--out", type=Path, default=Path("runs") / module, help="folder for everything that is written"
+    )
+    options.add_argument("--config", type=Path, help="oaq.qat.Config as YAML; the options below change it")
+    options.add_argument("--method", choices=sorted(METHODS), help="; ".join(f"{k}: {v}" for k, v in METHODS.items()))
+    options.add_argument("--bits", type=int, help="of weights and operands")
+    options.add_argument("--register", help="pure, avx2 or neon")
+    options.add_argument("--register-bits", type=int, help="of a pure register")
+    options.add_argument("--run", type=int, help="inner steps between two spills; 0: all of K")
+    options.add_argument(
+        "--speed", type=float, help="steer towards this part of the speed of 16-bit sums without spills"
+    )
+    options.add_argument("--epochs", type=int, help="of the integers")
+    options.add_argument("--float-epochs", type=int)
+    options.add_argument("--batch", type=int)
+    options.add_argument("--accumulate", type=int, default=1, help="batches per step of the optimizer")
+    options.add_argument("--bf16", action="store_true", help="autocast; integers stay exact")
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--threads", type=int, help="of torch; default: its own choice")
+    return options
 
 
-def config_of(given: argparse.Namespace) -> Config:
+def config_of(flags: argparse.Namespace) -> Config:
     """The settings asked for.
 
     Raises:
         ConfigError, FormatError: they are none.
     """
     config = Config()
-    if given.config is not None:
+    if flags.config is not None:
         try:
-            config = from_yaml(given.config.read_text(encoding="utf-8"), Config)
+            config = from_yaml(flags.config.read_text(encoding="utf-8"), Config)
         except (OSError, UnicodeDecodeError) as error:
-            raise FormatError(f"{given.config}: the settings cannot be read: {error}") from error
-    target: dict[str, Any] = {"register": given.register, "bits": given.register_bits, "run": given.run}
+            raise FormatError(f"{flags.config}: the settings cannot be read: {error}") from error
+    target: dict[str, Any] = {"register": flags.register, "bits": flags.register_bits, "run": flags.run}
     target = {name: value for name, value in target.items() if value is not None}
     if target.get("run") == 0:
         target["run"] = None
-    changes: dict[str, Any] = {"method": given.method, "weight_bits": given.bits, "activation_bits": given.bits}
+    changes: dict[str, Any] = {"method": flags.method, "weight_bits": flags.bits, "activation_bits": flags.bits}
     changes = {name: value for name, value in changes.items() if value is not None}
-    if given.method in ("a2q", "a2q+"):
+    if flags.method in ("a2q", "a2q+"):
         target = {"register": "pure", **target}
     return replace(config, **changes, target=replace(config.target, **target) if target else config.target)
 
 
-def stages(given: argparse.Namespace, floating: Stage, integers: Stage) -> tuple[Stage, Stage]:
+def stages(flags: argparse.Namespace, floating: Stage, integers: Stage) -> tuple[Stage, Stage]:
     """The recipe's stages with what was asked for on the command line."""
-    both = {"seed": given.seed, "accumulate": given.accumulate, "bf16": given.bf16}
-    both |= {} if given.batch is None else {"batch": given.batch}
-    epochs = given.float_epochs or floating.epochs, given.epochs or integers.epochs
-    return replace(floating, epochs=epochs[0], **both), replace(integers, epochs=epochs[1], **both)
+    shared = {"seed": flags.seed, "accumulate": flags.accumulate, "bf16": flags.bf16}
+    shared |= {} if flags.batch is None else {"batch": flags.batch}
+    epochs = flags.float_epochs or floating.epochs, flags.epochs or integers.epochs
+    return replace(floating, epochs=epochs[0], **shared), replace(integers, epochs=epochs[1], **shared)
 
 
-def run(given: argparse.Namespace, make: Callable[[], Task]) -> int:
+def run(flags: argparse.Namespace, make: Callable[[], Task]) -> int:
     """Both stages, then the program: written, proved, tested.
 
     Raises:
         OaqError: see ``train_integers`` and ``convert``.
     """
-    config, out = config_of(given), given.out
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    config, out = config_of(flags), flags.out
+    if flags.threads:
+        torch.set_num_threads(flags.threads)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FormatError(f"{out}: cannot be made: {error.strerror}. Choose another --out") from error
     with together() as device:
-        torch.manual_seed(given.seed)
+        torch.manual_seed(flags.seed)
         task = make()
         if is_first():
             write_atomically(out / "config.yaml", [to_yaml(config).encode()])
         net = task.net.eval()
         if task.floating is not None:
             net = train_float(net, task.train, task.floating, out / "float.ckpt", device)
-        network = train_integers(net, task.train, config, task.integers, out, device=device, speed=given.speed)
+        network = train_integers(net, task.train, config, task.integers, out, device=device, speed=flags.speed)
         if is_first():
             _finish(network, net, task.test, out)
     return 0
 
 
 def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # noqa: ANN401
-    program, wanted = convert(network), targets(network)
-    oaq.save(program, out / "net.oaq", certificate_parts(program, wanted))
+    program, requested = convert(network), targets(network)
+    oaq.save(program, out / "net.oaq", certificate_parts(program, requested))
     _draw(out)
-    said = verdicts(program, wanted)
-    rows = tuple((one.layer, str(one.target or "-"), "proved" if one.proved else "no", one.takes) for one in said)
+    outcomes = verdicts(program, requested)
+    rows = tuple(
+        (outcome.layer, str(outcome.target or "-"), "proved" if outcome.proved else "no", outcome.takes)
+        for outcome in outcomes
+    )
     say.tables([Table("accumulators", ("layer", "asked for", "proof", "has"), rows)])
     exact = right(net, test)
     planned = oaq.plan(program)
@@ -156,10 +163,10 @@ def _draw(out: Path) -> None:
         say.warn(str(error))
 
 
-def main(given: argparse.Namespace, make: Callable[[], Task]) -> int:
+def main(flags: argparse.Namespace, make: Callable[[], Task]) -> int:
     """``run`` with errors as one line and exit code 1."""
     try:
-        return run(given, make)
+        return run(flags, make)
     except oaq.OaqError as error:
         say.warn(str(error))
         return 1

@@ -97,8 +97,8 @@ def load_data(network: Network, images: int) -> Data:
     labelled = photos.labelled()
     return Data(
         calibration=list(say.track(calibration, "decode photos to calibrate on")),
-        test=np.concatenate([read(one.path, network.preprocess) for one in labelled]),
-        labels=np.array([one.label for one in labelled]),
+        test=np.concatenate([read(photo.path, network.preprocess) for photo in labelled]),
+        labels=np.array([photo.label for photo in labelled]),
         views=np.concatenate(
             [
                 photos.views(path, network.preprocess)
@@ -123,34 +123,34 @@ def agreement(net: torch.nn.Module, session: oaq.Session, data: Data, *, trained
 
 
 def quantize(
-    net: torch.nn.Module, network: Network, data: Data, given: argparse.Namespace
+    net: torch.nn.Module, network: Network, data: Data, flags: argparse.Namespace
 ) -> tuple[IntProgram, QuantizeReport]:
     """oaq.quantize, what it did, and how photos are prepared noted in the program."""
-    options = Options() if given.budget is ... else Options(budget=given.budget)
-    program, did = quantize_with_report(net, data.calibration, options)
+    options = Options() if flags.budget is ... else Options(budget=flags.budget)
+    program, quantized = quantize_with_report(net, data.calibration, options)
     metadata = {**program.metadata, KEY: network.preprocess.to_json(), "source": f"recipes.networks, {network.name}"}
-    return dataclasses.replace(program, name=network.name, metadata=metadata), did
+    return dataclasses.replace(program, name=network.name, metadata=metadata), quantized
 
 
 def layers_beside_float(
-    program: IntProgram, did: QuantizeReport, x: Batch, integers: NDArray[np.uint8]
+    program: IntProgram, quantized: QuantizeReport, x: Batch, integers: NDArray[np.uint8]
 ) -> dict[str, float]:
     """Decibels at every layer's output."""
-    return layer_sqnr(program, reference.run(program, integers).tensors, float_values(did.graph, x))
+    return layer_sqnr(program, reference.run(program, integers).tensors, float_values(quantized.graph, x))
 
 
-def run(network: Network, given: argparse.Namespace) -> int:
+def run(network: Network, flags: argparse.Namespace) -> int:
     """The whole path; returns the exit code."""
     steps = Steps()
-    folder = given.out / network.name
+    folder = flags.out / network.name
     folder.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written to is said now, not in two minutes
     say.words(f"{network.name}, on {stamp().cpu}\n")
     with steps.step("fetch and load the weights", has_bars=True):
         net = network.load()
     with steps.step("fetch and decode the photos", has_bars=True):
-        data = load_data(network, given.images)
+        data = load_data(network, flags.images)
     with steps.step(f"quantize on {sum(map(len, data.calibration))} photos"):
-        program, did = quantize(net, network, data, given)
+        program, quantized = quantize(net, network, data, flags)
     with steps.step("analyze"):
         proof = oaq.analyze(program)
     with steps.step("plan"):
@@ -161,18 +161,18 @@ def run(network: Network, given: argparse.Namespace) -> int:
         labelled, unseen = agreement(net, session, data, trained=network.trained)
     with steps.step("watch the registers of every layer"):
         integers = to_integers(program, data.test[:OBSERVED])[0]
-        seen = observe(program, [integers], lanes_of(plan))
-        noise = layers_beside_float(program, did, data.test[:OBSERVED], integers)
+        observed = observe(program, [integers], lanes_of(plan))
+        noise = layers_beside_float(program, quantized, data.test[:OBSERVED], integers)
     with steps.step("verify every executor here against the reference"):
-        found = oaq.verify(program, data.test)
+        verified = oaq.verify(program, data.test)
     with steps.step("time, beside ONNX Runtime", has_bars=True):
         subject = Subject(network.name, net, plans, data.test[:1], data.calibration)
-        timed = measure(subject, given.threads, given.rounds, openvino=False)
+        timed = measure(subject, flags.threads, flags.rounds, openvino=False)
     evidence = Evidence(
         agreement=labelled,
-        observed=tuple(seen.items()),
+        observed=tuple(observed.items()),
         sqnr_db=tuple(noise.items()),
-        budget=None if given.budget is ... else given.budget,
+        budget=None if flags.budget is ... else flags.budget,
         seconds=tuple(steps.seconds),
         notes=(
             "Agreement: the 20 labelled photos, none of which was calibrated on.",
@@ -181,14 +181,14 @@ def run(network: Network, given: argparse.Namespace) -> int:
             *(() if network.trained else ("The weights are random: classes mean nothing.",)),
         ),
     )
-    report = build_report(plan, evidence, latency=timed, verification=verification(found))
+    report = build_report(plan, evidence, latency=timed, verification=verification(verified))
     write(folder, program, report, evidence)
     figures = figures_of(network, report, plans, unseen)
-    save_result(result(network, given, report, figures), "result", folder)
-    if given.record:
-        save_result(result(network, given, report, figures), f"demo_{network.name}")
+    save_result(result(network, flags, report, figures), "result", folder)
+    if flags.record:
+        save_result(result(network, flags, report, figures), f"demo_{network.name}")
     show(report, figures, folder)
-    return 0 if found.is_safe and report.proved_layers == len(report.layers) else 1
+    return 0 if verified.is_safe and report.proved_layers == len(report.layers) else 1
 
 
 def write(folder: Path, program: IntProgram, report: ReportData, evidence: Evidence) -> None:
@@ -202,19 +202,19 @@ def figures_of(
     network: Network, report: ReportData, plans: dict[str, Plan], unseen: Agreement
 ) -> tuple[tuple[str, str], ...]:
     """The lines of the final table, (what, figure)."""
-    seen, found = report.agreement, report.verification
+    scores, checks = report.agreement, report.verification
     lines = [("layers proved, for every input", f"{report.proved_layers} of {len(report.layers)}")]
-    if found is not None:
-        lines.append(("integers that differ, all executors", f"{found.mismatches} of {found.integers:,}"))
+    if checks is not None:
+        lines.append(("integers that differ, all executors", f"{checks.mismatches} of {checks.integers:,}"))
     for name, plan in plans.items():
         spills = f", average run {plan.average_run:.1f} quads" if plan.average_run else ""
         lines.append((f"{name}: predicted cost", f"{plan.cost:.2f}{spills}"))
-    if seen is not None and network.trained:
+    if scores is not None and network.trained:
         lines.append(
-            ("labelled photos right, float / integers", f"{seen.top1_float} / {seen.top1_int} of {seen.images}")
+            ("labelled photos right, float / integers", f"{scores.top1_float} / {scores.top1_int} of {scores.images}")
         )
-    if seen is not None:
-        lines.append(("logit SQNR on the labelled photos", f"{seen.logit_sqnr_db:.1f} dB"))
+    if scores is not None:
+        lines.append(("logit SQNR on the labelled photos", f"{scores.logit_sqnr_db:.1f} dB"))
     lines.append((f"same class first on {unseen.images} unseen views", f"{unseen.top1_agree}"))
     lines.append((f"logit SQNR on {unseen.images} unseen views", f"{unseen.logit_sqnr_db:.1f} dB"))
     seconds = dict(report.seconds)
@@ -223,28 +223,28 @@ def figures_of(
 
 
 def result(
-    network: Network, given: argparse.Namespace, report: ReportData, figures: tuple[tuple[str, str], ...]
+    network: Network, flags: argparse.Namespace, report: ReportData, figures: tuple[tuple[str, str], ...]
 ) -> Result:
     """The figures with the command and the machine that made them."""
     command = f"python -m recipes.demo {network.name}"
-    if given.budget is not ...:
-        command += f" --budget {'none' if given.budget is None else given.budget}"
-    if given.threads != 1:
-        command += f" --threads {given.threads}"
+    if flags.budget is not ...:
+        command += f" --budget {'none' if flags.budget is None else flags.budget}"
+    if flags.threads != 1:
+        command += f" --threads {flags.threads}"
     rows = tuple((("step", name), ("seconds", f"{seconds:.3f}")) for name, seconds in report.seconds)
     return Result("demo", command, report.environment, report.latency, figures, rows, report.notes)
 
 
 def show(report: ReportData, figures: tuple[tuple[str, str], ...], folder: Path) -> None:
     """The table."""
-    made = []
+    tables = []
     if report.verification is not None:
-        made.append(execution_table(report.verification))
+        tables.append(execution_table(report.verification))
     if report.latency is not None:
-        made.append(latency_table(report.latency))
-    made.append(Table(report.name, ("", "figure"), figures, frozenset({1})))
+        tables.append(latency_table(report.latency))
+    tables.append(Table(report.name, ("", "figure"), figures, frozenset({1})))
     say.words(f"\n{headline(report)}\n")
-    say.tables(made)
+    say.tables(tables)
     say.words(f"\n{folder / 'report.html'}")
 
 
@@ -266,9 +266,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of timing (default 20)")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     try:
-        return run(NETWORKS[given.network], given)
+        return run(NETWORKS[flags.network], flags)
     except OaqError as error:
         sys.stderr.write(f"demo: {error}\n")
         return 1 if isinstance(error, oaq.AccumulatorOverflow | oaq.Mismatch) else 2

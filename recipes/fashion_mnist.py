@@ -24,15 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train; 1 if something was wrong with what was asked for."""
     parser = command.parser("fashion_mnist", __doc__, ("resnet8",))
     parser.add_argument("--images", type=int, help="train on the first so many only")
-    given = parser.parse_args(arguments)
-    floating, integers = command.stages(given, FLOAT, INTEGERS)
+    flags = parser.parse_args(arguments)
+    floating, integers = command.stages(flags, FLOAT, INTEGERS)
 
     def make() -> command.Task:
         net = published_init(SmallResNet(1, channels=1, stem_stride=2))
-        train, test = fashion_mnist("train").first(given.images), fashion_mnist("test").first(given.images)
+        train, test = fashion_mnist("train").first(flags.images), fashion_mnist("test").first(flags.images)
         return command.Task(net, train, test, floating, integers)
 
-    return command.main(given, make)
+    return command.main(flags, make)
 
 
 if __name__ == "__main__":

@@ -33,26 +33,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds train/ and val/")
     parser.add_argument("--pretrained", action="store_true", help="start from published weights")
     parser.add_argument("--workers", type=int, default=4, help="processes that read photos")
-    given = parser.parse_args(arguments)
-    floating, integers = command.stages(given, FLOAT, INTEGERS)
+    flags = parser.parse_args(arguments)
+    floating, integers = command.stages(flags, FLOAT, INTEGERS)
 
     def make() -> command.Task:
-        network, classes = NETWORKS[given.network], classes_of(given.data / "train")
-        if given.pretrained and not network.trained:
-            raise ConfigError(f"there are no published weights of {given.network}; leave --pretrained out")
+        network, classes = NETWORKS[flags.network], classes_of(flags.data / "train")
+        if flags.pretrained and not network.trained:
+            raise ConfigError(f"there are no published weights of {flags.network}; leave --pretrained out")
         count = max(classes.values()) + 1
-        if count > PUBLISHED and given.network != "resnet18":
-            raise ConfigError(f"{given.network} tells {PUBLISHED} classes apart, {given.data} holds {count}")
-        if given.pretrained:
+        if count > PUBLISHED and flags.network != "resnet18":
+            raise ConfigError(f"{flags.network} tells {PUBLISHED} classes apart, {flags.data} holds {count}")
+        if flags.pretrained:
             net = network.load()
         else:
-            net = resnet18(given.seed, count) if given.network == "resnet18" else network.make()
+            net = resnet18(flags.seed, count) if flags.network == "resnet18" else network.make()
         train, test = (
-            photos_below(given.data / part, classes, network.preprocess, given.workers) for part in ("train", "val")
+            photos_below(flags.data / part, classes, network.preprocess, flags.workers) for part in ("train", "val")
         )
-        return command.Task(net, train, test, None if given.pretrained else floating, integers)
+        return command.Task(net, train, test, None if flags.pretrained else floating, integers)
 
-    return command.main(given, make)
+    return command.main(flags, make)
 
 
 if __name__ == "__main__":

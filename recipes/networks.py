@@ -68,8 +68,10 @@ def load_weights(net: nn.Module, path: Path) -> None:
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no such file") from error
     except Exception as error:  # torch raises its own, zipfile's and pickle's errors here
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise WeightsError(f"{path}: is no state dictionary of {type(net).__name__}: {' '.join(said[:3])}") from error
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise WeightsError(
+            f"{path}: is not a state dictionary of {type(net).__name__}: {' '.join(reason[:3])}"
+        ) from error
     for name, tensor in net.state_dict().items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds values that are not finite; the file is damaged")
@@ -100,8 +102,8 @@ LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 IMAGENET = Preprocess((224, 224), 256)
 
 NETWORKS = {
-    one.name: one
-    for one in (
+    network.name: network
+    for network in (
         Network(
             "efficientnet-lite0",
             efficientnet_lite0,

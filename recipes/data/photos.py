@@ -92,15 +92,15 @@ def labelled() -> list[Labelled]:
 
 def calibration(count: int = 64) -> list[Path]:
     """Photos to calibrate on, at most ``count``: every k-th, so that fewer are still of every kind."""
-    found = _from(MVTB, "mvtbdata/images/", CALIBRATION_MVTB) + _from(SCIKIT_IMAGE, "skimage/data/", CALIBRATION_SCIKIT)
-    chosen = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
-    return [found[index] for index in chosen]
+    paths = _from(MVTB, "mvtbdata/images/", CALIBRATION_MVTB) + _from(SCIKIT_IMAGE, "skimage/data/", CALIBRATION_SCIKIT)
+    indices = np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)
+    return [paths[index] for index in indices]
 
 
 def comparison() -> list[Path]:
     """Photos that calibration never sees: the labelled ones first, then others."""
     mvtb = _from(MVTB, "mvtbdata/images/", COMPARISON_MVTB)
-    return [one.path for one in labelled()] + mvtb + _from(SCIKIT_IMAGE, "skimage/data/", COMPARISON_SCIKIT)
+    return [photo.path for photo in labelled()] + mvtb + _from(SCIKIT_IMAGE, "skimage/data/", COMPARISON_SCIKIT)
 
 
 def _from(package: Package, folder: str, names: tuple[str, ...]) -> list[Path]:
@@ -108,15 +108,15 @@ def _from(package: Package, folder: str, names: tuple[str, ...]) -> list[Path]:
     return [paths[folder + name] for name in names]
 
 
-def views(path: Path, how: Preprocess) -> Batch:
-    """Five views of one photo, (5, 3, H, W): the centre that ``how`` asks for, and the corners of what surrounds it.
+def views(path: Path, preprocess: Preprocess) -> Batch:
+    """Five views of one photo, (5, 3, H, W): the centre as ``preprocess`` cuts it, and the corners around it.
 
     Raises:
         FormatError: the photo does not decode.
     """
-    rows, columns = how.size
-    side = how.resize or max(how.size)
-    whole = read(path, dataclasses.replace(how, size=(side, side), resize=side))[0]
+    rows, columns = preprocess.size
+    side = preprocess.resize or max(preprocess.size)
+    scaled = read(path, dataclasses.replace(preprocess, size=(side, side), resize=side))[0]
     down, right = side - rows, side - columns
     places = [(down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right)]
-    return np.stack([whole[:, top : top + rows, left : left + columns] for top, left in places])
+    return np.stack([scaled[:, top : top + rows, column : column + columns] for top, column in places])

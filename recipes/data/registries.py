@@ -44,10 +44,12 @@ def _run(package: Package, command: list[str], folder: Path) -> None:
     by_hand = f"or put {package.file} into {cache() / 'archives'} by hand"
     if shutil.which(command[0]) is None:
         raise FetchError(f"{package}: {command[0]} is needed to fetch it and is not installed; install it, {by_hand}")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).strip().splitlines()[-2:]) or f"exit code {done.returncode}"
-        raise FetchError(f"{package}: {command[0]} cannot fetch it: {said}. Check the network, {by_hand}")
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if process.returncode:
+        reason = (
+            " ".join((process.stderr or process.stdout).strip().splitlines()[-2:]) or f"exit code {process.returncode}"
+        )
+        raise FetchError(f"{package}: {command[0]} cannot fetch it: {reason}. Check the network, {by_hand}")
 
 
 def tar_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -69,7 +71,7 @@ def deb_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
     with _readable(archive):
         data = _ar_member(archive.read_bytes(), "data.tar.xz")
         if data is None:
-            raise FetchError(f"{archive}: holds no data.tar.xz, so it is no Debian package of a kind read here")
+            raise FetchError(f"{archive}: does not hold data.tar.xz, so it is not a Debian package of a kind read here")
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as opened:
             return {name: _member(opened, f"./{name}", archive) for name in names}
 
@@ -92,7 +94,7 @@ def _member(opened: tarfile.TarFile, name: str, archive: Path) -> bytes:
     except KeyError:
         file = None
     if file is None:
-        raise FetchError(f"{archive}: holds no file {name}; it is not laid out as expected")
+        raise FetchError(f"{archive}: does not hold a file {name}; it is not laid out as expected")
     return file.read()
 
 

@@ -26,14 +26,14 @@ class SmallResNet(nn.Module):
         self.conv = nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        made: list[nn.Module] = []
+        layers: list[nn.Module] = []
         inputs = width
         for stage in range(3):
             for block in range(blocks):
                 outputs = width << stage
-                made.append(BasicBlock(inputs, outputs, 2 if stage and not block else 1))
+                layers.append(BasicBlock(inputs, outputs, 2 if stage and not block else 1))
                 inputs = outputs
-        self.blocks = nn.Sequential(*made)
+        self.blocks = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(inputs, classes)
 
@@ -77,15 +77,15 @@ class SmallMobileNet(nn.Module):
 
     def __init__(self, *, channels: int = 3, stem_stride: int = 1, classes: int = 10) -> None:
         super().__init__()
-        made: list[nn.Module] = []
+        layers: list[nn.Module] = []
         inputs = 16
         for outputs, stride in ((24, 2), (24, 1), (40, 2), (40, 1), (80, 2), (80, 1)):
-            made.append(InvertedResidual(inputs, outputs, stride, 4))
+            layers.append(InvertedResidual(inputs, outputs, stride, 4))
             inputs = outputs
         self.stem = nn.Sequential(
             nn.Conv2d(channels, 16, 3, stem_stride, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(inplace=True)
         )
-        self.blocks = nn.Sequential(*made)
+        self.blocks = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Conv2d(inputs, 256, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU6(inplace=True))
         self.pool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(256, classes)

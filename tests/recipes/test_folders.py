@@ -86,10 +86,10 @@ def test_a_photo_that_does_not_decode_is_named(place: Path, workers: int) -> Non
 def test_what_is_no_folder_of_folders_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no such folder; the layout is none/CLASS/PHOTO"):
         classes_of(tmp_path / "none")
-    with pytest.raises(FolderError, match="holds no folders"):
+    with pytest.raises(FolderError, match="does not hold folders"):
         classes_of(tmp_path)
     (tmp_path / "a").mkdir()
-    with pytest.raises(FolderError, match="holds no photo"):
+    with pytest.raises(FolderError, match="does not hold a photo"):
         photos(tmp_path)
     photo(tmp_path / "b" / "x.png", 0)
     with pytest.raises(FolderError, match="b are not among the classes of the training photos"):

@@ -61,7 +61,7 @@ def test_cifar_images_come_out_as_they_went_in(cached: Path, monkeypatch: pytest
     found = labelled.cifar10("test")
     assert np.array_equal(found.pixels.numpy().transpose(0, 2, 3, 1), pixels)
     assert found.labels.tolist() == [3, 0, 9]
-    with pytest.raises(FetchError, match=r"holds no file package/data_batch_1\.png"):
+    with pytest.raises(FetchError, match=r"does not hold a file package/data_batch_1\.png"):
         labelled.cifar10("train")
 
 
@@ -103,7 +103,7 @@ def test_archives_that_were_cut_off_are_refused(tmp_path: Path, size: int) -> No
     path, noise = tmp_path / "cut", np.random.default_rng(0).bytes(2000)
     for data, read in ((deb({"./a": noise}), deb_members), (tar({"a": noise}, "gz"), tar_members)):
         path.write_bytes(data[:size])
-        with pytest.raises(FetchError, match=r"(is not a readable archive|holds no data\.tar\.xz|holds no file a)"):
+        with pytest.raises(FetchError, match=r"is not a readable archive|does not hold (data\.tar\.xz|a file a)"):
             read(path, ["a"])
 
 

@@ -81,9 +81,9 @@ def test_weights_load_into_the_network_they_are_of(saved: Path) -> None:
 
 
 def test_weights_of_another_network_are_one_error(saved: Path) -> None:
-    with pytest.raises(WeightsError, match=r"weights\.pth: is no state dictionary of MobileNetV2: .*size mismatch"):
+    with pytest.raises(WeightsError, match=r"weights\.pth: is not a state dictionary of MobileNetV2: .*size mismatch"):
         load_weights(MobileNetV2(11), saved)
-    with pytest.raises(WeightsError, match="is no state dictionary of ResNet18"):
+    with pytest.raises(WeightsError, match="is not a state dictionary of ResNet18"):
         load_weights(resnet18(), saved)
 
 
@@ -91,7 +91,7 @@ def test_missing_and_truncated_weights_are_one_error(saved: Path, tmp_path: Path
     with pytest.raises(WeightsError, match="no such file"):
         load_weights(MobileNetV2(10), tmp_path / "none.pth")
     saved.write_bytes(saved.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="is no state dictionary of MobileNetV2"):
+    with pytest.raises(WeightsError, match="is not a state dictionary of MobileNetV2"):
         load_weights(MobileNetV2(10), saved)
 
 
