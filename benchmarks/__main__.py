@@ -32,9 +32,9 @@ STEPS: dict[str, tuple[str, ...]] = {
 def run(step: str, *further: str) -> bool:
     """Whether a benchmark ended well."""
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", f"benchmarks.{step}", *STEPS[step], *further], check=False)
-    say.words(f"{step}: {time.monotonic() - start:.0f} s, exit code {done.returncode}\n")
-    return not done.returncode
+    process = subprocess.run([sys.executable, "-m", f"benchmarks.{step}", *STEPS[step], *further], check=False)
+    say.words(f"{step}: {time.monotonic() - start:.0f} s, exit code {process.returncode}\n")
+    return not process.returncode
 
 
 def main() -> int:
@@ -44,10 +44,10 @@ def main() -> int:
     )
     parser.add_argument("steps", nargs="*", choices=[[], *STEPS], metavar="BENCHMARK", help=", ".join(STEPS))
     parser.add_argument("--prepare", action="store_true", help="only quantize and export the networks")
-    given = parser.parse_args()
-    if given.prepare:
+    flags = parser.parse_args()
+    if flags.prepare:
         return 0 if run("networks", "--prepare") else 1
-    failed = [step for step in given.steps or STEPS if not run(step)]
+    failed = [step for step in flags.steps or STEPS if not run(step)]
     readme.main()
     if failed:
         say.warn(f"without a new result: {', '.join(failed)}; their last ones stand")

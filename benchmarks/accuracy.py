@@ -114,16 +114,16 @@ class Bench:
 
 def prepared(name: str, folder: Path, device: torch.device = CPU) -> Bench:
     """Train the float network, or take it from the folder."""
-    asked = CAMPAIGNS[name]
-    train, test = asked.data("train").to(device), asked.data("test")
+    campaign = CAMPAIGNS[name]
+    train, test = campaign.data("train").to(device), campaign.data("test")
     torch.manual_seed(0)
-    net = published_init(asked.network())
-    stage = Stage(asked.epochs, 128, 0.1, 5e-4, warmup=390, bf16=device.type == "cuda")
+    net = published_init(campaign.network())
+    stage = Stage(campaign.epochs, 128, 0.1, 5e-4, warmup=390, bf16=device.type == "cuda")
     folder.mkdir(parents=True, exist_ok=True)
-    net = train_float(net, train, stage, folder / f"{asked.label}.ckpt", device)
+    net = train_float(net, train, stage, folder / f"{campaign.label}.ckpt", device)
     graph = normalize(net, first_inputs(train, 1)[0], name)
-    found = right(net.to(device), test.to(device))
-    return Bench(graph, train, test, folder / name, asked.steps, found, device)
+    float_right = right(net.to(device), test.to(device))
+    return Bench(graph, train, test, folder / name, campaign.steps, float_right, device)
 
 
 def run_cell(bench: Bench, cell: Cell) -> Iterator[Row]:
@@ -134,22 +134,22 @@ def run_cell(bench: Bench, cell: Cell) -> Iterator[Row]:
         uniform = Uniform(cell.bits, cell.bits, cell.target)
         calibration = [x.numpy() for x in first_inputs(bench.train, 512)]
         program = quantize(bench.graph, calibration, rounding="axe", uniform=uniform)
-        found: QatNetwork | None = None
-        wanted = {node.name: cell.target for node in program.summing_nodes()}
+        network: QatNetwork | None = None
+        requested = {node.name: cell.target for node in program.summing_nodes()}
     else:
-        found = trained(bench, cell, folder)
-        program, wanted = convert(found), targets(found)
+        network = trained(bench, cell, folder)
+        program, requested = convert(network), targets(network)
     folder.mkdir(parents=True, exist_ok=True)
     oaq.save(program, folder / "net.oaq")
     top1 = right_as_integers(program, bench.test)
-    steps = "0" if found is None else str(bench.steps)
+    steps = "0" if network is None else str(bench.steps)
     facts = (("steps", steps), ("float", str(bench.float_right)), ("seconds", f"{time.monotonic() - start:.0f}"))
-    if cell.method == "none" and found is not None:
+    if cell.method == "none" and network is not None:
         for accumulator in ACCUMULATORS if cell.seed == 0 else (cell.accumulator,):
-            one = Cell(cell.bits, "none", accumulator, cell.seed)
-            yield row(bench, one, program, found, top1=top1) + facts
+            observed_cell = Cell(cell.bits, "none", accumulator, cell.seed)
+            yield row(bench, observed_cell, program, network, top1=top1) + facts
     else:
-        yield row(bench, cell, program, found, top1=top1, wanted=wanted) + facts
+        yield row(bench, cell, program, network, top1=top1, requested=requested) + facts
 
 
 def trained(bench: Bench, cell: Cell, folder: Path) -> QatNetwork:
@@ -161,31 +161,31 @@ def trained(bench: Bench, cell: Cell, folder: Path) -> QatNetwork:
     epochs = -(-bench.steps // (len(bench.train) // 128))
     source = bench.train.part(bench.steps * 128 if epochs == 1 else len(bench.train), cell.seed)
     stage = Stage(epochs, 128, 3e-4, 1e-4, seed=cell.seed)
-    every = 10 if method == "oaq" else bench.steps  # where nothing moves, counting only takes time
-    return train_integers(bench.graph, source, config, stage, folder, device=bench.device, every=every)
+    count_every = 10 if method == "oaq" else bench.steps  # where nothing moves, counting only takes time
+    return train_integers(bench.graph, source, config, stage, folder, device=bench.device, every=count_every)
 
 
 def row(
     bench: Bench,
     cell: Cell,
     program: IntProgram,
-    found: QatNetwork | None,
+    network: QatNetwork | None,
     *,
     top1: int,
-    wanted: dict[str, Target | None] | None = None,
+    requested: dict[str, Target | None] | None = None,
 ) -> Row:
     """What is known of one program under one accumulator."""
     ends = end_layers(bench.graph)
     exempt = cell.target is None or cell.target.register == "pure"
-    wanted = wanted or {
+    requested = requested or {
         node.name: None if exempt and node.name in ends else cell.target for node in program.summing_nodes()
     }
-    said = verdicts(program, wanted)
-    asked = [one for one in said if one.target is not None]
-    proved = sum(one.proved for one in asked)
+    outcomes = verdicts(program, requested)
+    targeted = [outcome for outcome in outcomes if outcome.target is not None]
+    proved = sum(outcome.proved for outcome in targeted)
     overflows, wrapped = "0", str(top1)
-    if found is not None and asked and proved < len(asked):
-        overflows, wrapped = observed(bench, found, wanted, cell.target)
+    if network is not None and targeted and proved < len(targeted):
+        overflows, wrapped = observed(bench, network, requested, cell.target)
     weights = [node.op.weight for node in program.summing_nodes()]  # type: ignore[union-attr]
     zeros = sum(int((w == 0).sum()) for w in weights) / sum(w.size for w in weights)
     return (
@@ -193,10 +193,10 @@ def row(
         ("top1", str(top1)),
         ("of", str(len(bench.test))),
         ("sparsity", f"{zeros:.3f}"),
-        ("proved", f"{proved}/{len(asked)}"),
+        ("proved", f"{proved}/{len(targeted)}"),
         ("overflows", overflows),
         ("wrapped_top1", wrapped),
-        ("most_bits", str(max(analyze(program)[one.layer].bits for one in said))),
+        ("most_bits", str(max(analyze(program)[outcome.layer].bits for outcome in outcomes))),
     )
 
 
@@ -206,21 +206,24 @@ def end_layers(graph: FloatGraph) -> set[str]:
 
 
 def observed(
-    bench: Bench, found: QatNetwork, wanted: dict[str, Target | None], target: Target | None
+    bench: Bench, network: QatNetwork, requested: dict[str, Target | None], target: Target | None
 ) -> tuple[str, str]:
     """Overflows on all test images, and top-1 with registers that wrap (pure registers only)."""
-    for name, layer in found.layer.items():
-        layer.target, layer.count_final = wanted[name], False
+    for name, layer in network.layer.items():
+        layer.target, layer.count_final = requested[name], False
         layer._cells = None
     pure = target is not None and target.register == "pure"
-    seen = bench.test if pure else bench.test.first(COUNTED_IN_LANES)
-    found.to(bench.device)
-    counts = OverflowController(found, rate=1.0).count(x for x, _ in seen.to(bench.device).batches(250))
-    overflows = f"{sum(one.wrong for name, one in counts.items() if wanted[name] is not None)} in {len(seen)}"
+    images = bench.test if pure else bench.test.first(COUNTED_IN_LANES)
+    network.to(bench.device)
+    counts = OverflowController(network, rate=1.0).count(x for x, _ in images.to(bench.device).batches(250))
+    overflows = f"{sum(count.wrong for name, count in counts.items() if requested[name] is not None)} in {len(images)}"
     if target is None or not pure:
         return overflows, "-"
-    with wrapping(found.eval(), {name: target.bits for name, one in wanted.items() if one is not None}):
-        return overflows, str(right(found, bench.test.to(bench.device)))  # type: ignore[arg-type]
+    with wrapping(
+        network.eval(),
+        {name: target.bits for name, target_of_layer in requested.items() if target_of_layer is not None},
+    ):
+        return overflows, str(right(network, bench.test.to(bench.device)))  # type: ignore[arg-type]
 
 
 def trained_on(device: torch.device) -> Row:
@@ -235,14 +238,14 @@ def stored(name: str) -> tuple[Row, ...]:
 
 
 def file_name(name: str) -> str:
-    """Of the result file."""
+    """Name of the result file, without its suffix."""
     return f"accuracy_{name.replace('-', '_')}"
 
 
-def key_of(one: Row) -> tuple[str, ...]:
+def key_of(result_row: Row) -> tuple[str, ...]:
     """As ``Cell.key``."""
-    found = dict(one)
-    return tuple(found[name] for name in ("precision", "accumulator", "method", "seed"))
+    columns = dict(result_row)
+    return tuple(columns[name] for name in ("precision", "accumulator", "method", "seed"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -253,16 +256,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after that")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", type=torch.device, default="cpu", help="where to train: cpu, cuda")
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
-    end = time.monotonic() + 60 * given.minutes
-    bench = prepared(given.campaign, given.folder, given.device)
+    flags = parser.parse_args(arguments)
+    torch.set_num_threads(flags.threads)
+    end = time.monotonic() + 60 * flags.minutes
+    bench = prepared(flags.campaign, flags.folder, flags.device)
     say.words(f"float: {bench.float_right} of {len(bench.test)}")
-    command = f"python -m benchmarks.accuracy {given.campaign}" + (
-        "" if given.device.type == "cpu" else " --device cuda"
+    command = f"python -m benchmarks.accuracy {flags.campaign}" + (
+        "" if flags.device.type == "cpu" else " --device cuda"
     )
-    for cell in CAMPAIGNS[given.campaign].cells():
-        if cell.key in {key_of(one) for one in stored(given.campaign)}:
+    for cell in CAMPAIGNS[flags.campaign].cells():
+        if cell.key in {key_of(result_row) for result_row in stored(flags.campaign)}:
             continue
         if time.monotonic() > end:
             break
@@ -275,11 +278,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     ("failed", " ".join(str(error).split())[:300]),
                 ),
             )
-        facts = (("network", CAMPAIGNS[given.campaign].label), ("steps", str(bench.steps)), *trained_on(given.device))
-        result = Result("accuracy", command, stamp(), facts=facts, rows=(*stored(given.campaign), *new))
-        save(result, file_name(given.campaign))
-        for one in new:
-            say.words("  ".join(value for _, value in one))
+        facts = (("network", CAMPAIGNS[flags.campaign].label), ("steps", str(bench.steps)), *trained_on(flags.device))
+        result = Result("accuracy", command, stamp(), facts=facts, rows=(*stored(flags.campaign), *new))
+        save(result, file_name(flags.campaign))
+        for result_row in new:
+            say.words("  ".join(value for _, value in result_row))
         sys.stdout.flush()
     return 0
 

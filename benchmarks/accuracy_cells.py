@@ -85,39 +85,44 @@ def grid() -> list[Cell]:
         for bits in PRECISIONS
         for method, accumulator in HEADLINE
     ]
-    every = [
+    all_cells = [
         Cell(bits, method, accumulator)
         for accumulator, bits, method in product(("32", "16", "12", *ACCUMULATORS), PRECISIONS, METHODS)
         if possible(method, accumulator) and (method not in SOME or (bits, accumulator) in SOME[method])
     ]
-    every.sort(key=lambda one: one.method in SOME or one.method == "a2q")
-    twice = 2 * len(PRECISIONS) * len(HEADLINE)
-    return list(dict.fromkeys([*headline[:twice], *every, *headline]))
+    all_cells.sort(key=lambda cell: cell.method in SOME or cell.method == "a2q")
+    two_seeds = 2 * len(PRECISIONS) * len(HEADLINE)
+    return list(dict.fromkeys([*headline[:two_seeds], *all_cells, *headline]))
 
 
 def longer() -> list[Cell]:
     """What is worth many steps: methods that are far from their end after a few; most telling first."""
-    found = [Cell(bits, *one) for bits, one in product((4, 8), (("none", "32"),))]
+    cells = [Cell(bits, *method_and_register) for bits, method_and_register in product((4, 8), (("none", "32"),))]
     for (bits, accumulator), method in product(((4, "12"), (8, "16")), ("a2q+", "proved")):
-        found.append(Cell(bits, method, accumulator))
+        cells.append(Cell(bits, method, accumulator))
     methods = ("proved", "a2q+", "a2q", "oaq, learned ranges")
-    rest = product(("16", "12", "14"), PRECISIONS, methods)
-    return list(dict.fromkeys([*found, *(Cell(bits, method, accumulator) for accumulator, bits, method in rest)]))
+    remaining = product(("16", "12", "14"), PRECISIONS, methods)
+    return list(dict.fromkeys([*cells, *(Cell(bits, method, accumulator) for accumulator, bits, method in remaining)]))
 
 
 def depthwise() -> list[Cell]:
     """What lanes do to a network of depthwise layers."""
-    asked = (("none", "32"), ("proved", "lanes, runs of 8"), ("oaq", "lanes, runs of 8"), ("axe", "lanes, runs of 8"))
-    return [Cell(8, method, accumulator) for method, accumulator in (*asked, ("proved", "lanes, runs of 16"))]
+    contrasts = (
+        ("none", "32"),
+        ("proved", "lanes, runs of 8"),
+        ("oaq", "lanes, runs of 8"),
+        ("axe", "lanes, runs of 8"),
+    )
+    return [Cell(8, method, accumulator) for method, accumulator in (*contrasts, ("proved", "lanes, runs of 16"))]
 
 
 def published() -> list[Cell]:
     """What the literature has figures for (ResNet-18, W4A4: METHODS of 2401.10432), after 8 bits and beside lanes."""
-    eight = [Cell(8, *one) for one in (("none", "32"), ("proved", "16"))]
+    eight = [Cell(8, *method_and_register) for method_and_register in (("none", "32"), ("proved", "16"))]
     four = [Cell(4, "none", "32"), *(Cell(4, "proved", bits) for bits in ("16", "14", "12"))]
-    found = [*eight, *four, *(Cell(4, "a2q+", bits) for bits in ("16", "14"))]
-    found += [Cell(bits, "proved", "lanes, runs of 8") for bits in PRECISIONS]
-    return [*found, Cell(4, "a2q+", "12"), Cell(8, "proved", "14"), Cell(8, "proved", "12"), Cell(8, "a2q+", "16")]
+    cells = [*eight, *four, *(Cell(4, "a2q+", bits) for bits in ("16", "14"))]
+    cells += [Cell(bits, "proved", "lanes, runs of 8") for bits in PRECISIONS]
+    return [*cells, Cell(4, "a2q+", "12"), Cell(8, "proved", "14"), Cell(8, "proved", "12"), Cell(8, "a2q+", "16")]
 
 
 def possible(method: str, accumulator: str) -> bool:

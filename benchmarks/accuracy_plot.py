@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train that cell, or go on with it, and draw what its log holds."""
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy_plot", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    folder = given.folder / "plot"
-    trained(prepared(CAMPAIGN, given.folder), CELL, folder)
+    folder = flags.folder / "plot"
+    trained(prepared(CAMPAIGN, flags.folder), CELL, folder)
     plot(read_log(folder / "layers.csv"), RESULTS / f"alphas_{CAMPAIGN}.svg")
     return 0
 

@@ -42,26 +42,28 @@ def block(name: str, folder: Path = RESULTS) -> str:
         return "Not run.\n"
     result = load(path)
     cells: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
-    for one in map(dict, result.rows):
-        cells.setdefault((one["precision"], one["accumulator"], one["method"]), []).append(one)
+    for row in map(dict, result.rows):
+        cells.setdefault((row["precision"], row["accumulator"], row["method"]), []).append(row)
     times = _times(folder / f"{file_name(name)}_times.json")
     lines = [HEAD, tuple("---" if index < 3 else "---:" for index in range(len(HEAD)))]
-    lines += [(*key, *_shown(cells.get(key, []), times.get("-".join(key), ("-", "-")))) for key in _keys(name)]
+    lines += [(*key, *_columns(cells.get(key, []), times.get("-".join(key), ("-", "-")))) for key in _keys(name)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{_head(result, cells)}\n\n{table}\n"
 
 
 def _keys(name: str) -> list[tuple[str, str, str]]:
     """Rows of the table in order; the baseline is looked at under every accumulator that the campaign knows."""
-    asked = {one.key[:3] for one in CAMPAIGNS[name].cells()}
-    asked |= {(precision, accumulator, "none") for precision, accumulator, _ in asked}
-    every = product((f"W{bits}A{bits}" for bits in PRECISIONS), ACCUMULATORS, METHODS)
-    return [key for key in every if key in asked]
+    keys = {cell.key[:3] for cell in CAMPAIGNS[name].cells()}
+    keys |= {(precision, accumulator, "none") for precision, accumulator, _ in keys}
+    ordered = product((f"W{bits}A{bits}" for bits in PRECISIONS), ACCUMULATORS, METHODS)
+    return [key for key in ordered if key in keys]
 
 
 def _head(result: Result, cells: Mapping[tuple[str, str, str], Sequence[Mapping[str, str]]]) -> str:
-    some = next((one for rows in cells.values() for one in rows if "float" in one), None)
-    exact = "-" if some is None else f"{int(some['float']) / int(some['of']):.2%} of {some['of']} test images"
+    example = next((row for rows in cells.values() for row in rows if "float" in row), None)
+    exact = (
+        "-" if example is None else f"{int(example['float']) / int(example['of']):.2%} of {example['of']} test images"
+    )
     versions = dict(result.environment.versions)
     facts = dict(result.facts)
     gpu = f", trained on one {facts['device']}" if "device" in facts else ""
@@ -71,36 +73,36 @@ def _head(result: Result, cells: Mapping[tuple[str, str, str], Sequence[Mapping[
     )
 
 
-def _shown(rows: Sequence[Mapping[str, str]], times: tuple[str, str]) -> tuple[str, ...]:
+def _columns(rows: Sequence[Mapping[str, str]], times: tuple[str, str]) -> tuple[str, ...]:
     """The columns of one cell after its key; ``times``: predicted and measured."""
     if not rows:
         return (NOT_RUN, *("",) * (len(HEAD) - 4))
-    done = [one for one in rows if "failed" not in one]
-    if not done:
+    finished = [row for row in rows if "failed" not in row]
+    if not finished:
         return (f"refused: {rows[0]['failed'][:80].replace('|', '/')}", *("",) * (len(HEAD) - 4))
-    first = done[0]
+    first = finished[0]
     return (
-        _spread([int(one["top1"]) / int(one["of"]) for one in done]),
-        str(len(done)),
-        f"{mean(float(one['sparsity']) for one in done):.0%}",
-        _proved(done),
+        _spread([int(row["top1"]) / int(row["of"]) for row in finished]),
+        str(len(finished)),
+        f"{mean(float(row['sparsity']) for row in finished):.0%}",
+        _proved(finished),
         first["overflows"],
-        _wrapped(done),
+        _wrapped(finished),
         *times,
     )
 
 
 def _proved(rows: Sequence[Mapping[str, str]]) -> str:
     """Layers proved of those asked for, the worst of all seeds; 32 bits are proved or no program is made."""
-    worst = min((one["proved"] for one in rows), key=lambda text: int(text.partition("/")[0]))
-    number, _, of = worst.partition("/")
-    return "yes" if number == of else f"{number} of {of} layers"
+    worst = min((row["proved"] for row in rows), key=lambda text: int(text.partition("/")[0]))
+    number, _, total = worst.partition("/")
+    return "yes" if number == total else f"{number} of {total} layers"
 
 
 def _wrapped(rows: Sequence[Mapping[str, str]]) -> str:
-    if any(one["wrapped_top1"] == "-" for one in rows):
+    if any(row["wrapped_top1"] == "-" for row in rows):
         return "-"
-    return _spread([int(one["wrapped_top1"]) / int(one["of"]) for one in rows])
+    return _spread([int(row["wrapped_top1"]) / int(row["of"]) for row in rows])
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -113,12 +115,12 @@ def _spread(values: Sequence[float]) -> str:
 def _times(path: Path) -> dict[str, tuple[str, str]]:
     """Predicted cost and measured milliseconds of each cell."""
     rows = map(dict, load(path).rows if path.exists() else ())
-    return {one["cell"]: (f"{float(one['cost']):.3f}", one["ms"]) for one in rows}
+    return {row["cell"]: (f"{float(row['cost']):.3f}", row["ms"]) for row in rows}
 
 
 def replaced(text: str, folder: Path = RESULTS) -> str:
     """The document with the tables of the files."""
-    return MARKED.sub(lambda found: found[1] + block(found["data"], folder) + found[3], text)
+    return MARKED.sub(lambda match: match[1] + block(match["data"], folder) + match[3], text)
 
 
 def main() -> int:

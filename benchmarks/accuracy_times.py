@@ -33,26 +33,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy_times", description=__doc__)
     parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     plans = {
-        "-".join(one.key[:3]): oaq.plan(oaq.load(path), "avx2")
-        for one in CAMPAIGNS[given.campaign].cells()
-        if one.seed == 0 and (path := one.place(given.folder / given.campaign) / "net.oaq").exists()
+        "-".join(cell.key[:3]): oaq.plan(oaq.load(path), "avx2")
+        for cell in CAMPAIGNS[flags.campaign].cells()
+        if cell.seed == 0 and (path := cell.place(flags.folder / flags.campaign) / "net.oaq").exists()
     }
     with pinned(1):
-        seconds = interleave({name: turn_of(one) for name, one in plans.items()}, ROUNDS)
+        seconds = interleave({name: turn_of(planned) for name, planned in plans.items()}, ROUNDS)
     rows = tuple(
         (
             ("cell", name),
-            ("ms", f"{median(found) * 1e3:.3f}"),
+            ("ms", f"{median(times) * 1e3:.3f}"),
             ("cost", f"{plans[name].cost:.4f}"),
             ("average_run", f"{plans[name].average_run:.2f}"),
         )
-        for name, found in seconds.items()
+        for name, times in seconds.items()
     )
-    command = f"python -m benchmarks.accuracy_times {given.campaign}"
+    command = f"python -m benchmarks.accuracy_times {flags.campaign}"
     result = Result("accuracy_times", command, stamp(), rows=rows, notes=("batch 1, 1 thread, AVX2 rows, medians",))
-    say.words(str(save(result, f"{file_name(given.campaign)}_times")))
+    say.words(str(save(result, f"{file_name(flags.campaign)}_times")))
     return 0
 
 

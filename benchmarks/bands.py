@@ -95,52 +95,52 @@ def measured(block: Block, isa: str, rounds: int) -> tuple[Row, float]:
     Raises:
         Mismatch: a session computes other integers than the reference.
     """
-    made = [program(block, lines) for lines in (block.side, block.band)]
+    programs = [program(block, lines) for lines in (block.side, block.band)]
     x = np.random.default_rng(1).integers(0, 128, (1, block.side, block.side, block.channels)).astype(np.uint8)
     inputs = [x, np.ascontiguousarray(x[:, : block.band])]
-    sessions = [Session(plan(one, isa)) for one in made]
-    for one, session, given in zip(made, sessions, inputs, strict=True):
-        if not np.array_equal(session.run_integers(given)[0], reference.run(one, given).outputs[0]):
-            raise Mismatch(f"{block.name}, {isa}, {one.name}: other integers than the reference")
+    sessions = [Session(plan(whole_or_band, isa)) for whole_or_band in programs]
+    for whole_or_band, session, integers in zip(programs, sessions, inputs, strict=True):
+        if not np.array_equal(session.run_integers(integers)[0], reference.run(whole_or_band, integers).outputs[0]):
+            raise Mismatch(f"{block.name}, {isa}, {whole_or_band.name}: other integers than the reference")
     bands = block.side // block.band
-    taken: list[list[float]] = [[], []]
+    microseconds: list[list[float]] = [[], []]
     for _ in range(rounds):
         for index, session in enumerate(sessions):
             for repeat in range(1 + (bands if index else 1) * 4):
                 session.run_integers(inputs[index])
                 if repeat:  # the first finds the caches full of the other's
-                    taken[index].append(sum(node.nanoseconds for node in session.profile()) / 1e3)
-    whole, band = median(taken[0]), median(taken[1]) * bands
-    low, high = quartiles(taken[0])
+                    microseconds[index].append(sum(node.nanoseconds for node in session.profile()) / 1e3)
+    whole_time, band = median(microseconds[0]), median(microseconds[1]) * bands
+    low, high = quartiles(microseconds[0])
     row = (
         ("block", block.name),
         ("isa", isa),
-        ("whole us", f"{whole:.1f}"),
+        ("whole us", f"{whole_time:.1f}"),
         ("bands", str(bands)),
         ("in bands us", f"{band:.1f}"),
-        ("bands / whole", f"{band / whole:.3f}"),
+        ("bands / whole", f"{band / whole_time:.3f}"),
     )
-    return row, (high - low) / whole
+    return row, (high - low) / whole_time
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every block on every instruction set, print, write the result file."""
     parser = argparse.ArgumentParser("python -m benchmarks.bands", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     isas = [isa for isa in cpu_isas() if isa != "scalar"]
 
-    def once() -> tuple[list[tuple[Row, float]], Disturbance]:
+    def measure_all() -> tuple[list[tuple[Row, float]], Disturbance]:
         watch = Watch(cpus)
-        made = [measured(block, isa, given.rounds) for block in BLOCKS for isa in isas]
-        return made, watch.disturbance([spread for _, spread in made])
+        rows = [measured(block, isa, flags.rounds) for block in BLOCKS for isa in isas]
+        return rows, watch.disturbance([spread for _, spread in rows])
 
     with pinned(1) as cpus:
-        made, disturbance = until_quiet(once)
-    for row, _ in made:
+        rows, disturbance = until_quiet(measure_all)
+    for row, _ in rows:
         sys.stdout.write(", ".join(f"{name} {value}" for name, value in row) + "\n")
     command = "python -m benchmarks.bands"
-    result = Result("bands", command, stamp(), rows=tuple(row for row, _ in made), notes=(disturbance.words,))
+    result = Result("bands", command, stamp(), rows=tuple(row for row, _ in rows), notes=(disturbance.words,))
     sys.stdout.write(f"{disturbance.words}\n{save(result, 'bands', disturbance=disturbance)}\n")
     return 0
 

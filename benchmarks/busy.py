@@ -22,7 +22,7 @@ OTHERS, STOLEN, SPREAD = 0.03, 0.01, 0.10
 executor in the middle. A tick is 10 ms, so shares of runs of a second or more are known to about 1 %."""
 TRIES = 3
 BUSY_FIELDS = (0, 1, 2, 5, 6)
-"""Of a CPU's line in /proc/stat: user, nice, system, irq, softirq."""
+"""Positions in a CPU's line in /proc/stat: user, nice, system, irq, softirq."""
 STEAL_FIELD = 7
 T = TypeVar("T")
 
@@ -81,26 +81,26 @@ class Watch:
 
     def __init__(self, cpus: Sequence[int]) -> None:
         self._cpus = tuple(cpus)
-        self._start = self._now()
+        self._start = self._reading()
 
     def disturbance(self, spreads: Sequence[float]) -> Disturbance:
-        """Of the time since then."""
-        now = self._now()
-        wall, busy, stolen, ours = (after - before for after, before in zip(now, self._start, strict=True))
+        """Shares of the time since the watch was made."""
+        current = self._reading()
+        wall, busy, stolen, own_time = (after - before for after, before in zip(current, self._start, strict=True))
         if not self._cpus:
             return Disturbance(None, None, tuple(spreads), wall)
-        whole = wall * len(self._cpus)
-        return Disturbance(max(0.0, busy - ours) / whole, stolen / whole, tuple(spreads), wall)
+        available = wall * len(self._cpus)
+        return Disturbance(max(0.0, busy - own_time) / available, stolen / available, tuple(spreads), wall)
 
-    def _now(self) -> tuple[float, float, float, float]:
+    def _reading(self) -> tuple[float, float, float, float]:
         """Seconds: by the clock; that the CPUs were busy; that were stolen; that we used."""
         tick = os.sysconf("SC_CLK_TCK")
         busy = stolen = 0
         if self._cpus:
-            wanted = {f"cpu{index}" for index in self._cpus}
+            names = {f"cpu{index}" for index in self._cpus}
             for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
                 name, *fields = line.split()
-                if name in wanted:
+                if name in names:
                     busy += sum(int(fields[index]) for index in BUSY_FIELDS)
                     stolen += int(fields[STEAL_FIELD])
         return time.perf_counter(), busy / tick, stolen / tick, family_seconds()
@@ -127,9 +127,9 @@ def _living(parent: int) -> Iterator[int]:
 
 def until_quiet(measure: Callable[[], tuple[T, Disturbance]], tries: int = TRIES) -> tuple[T, Disturbance]:
     """The first undisturbed of at most ``tries`` runs, else the last one."""
-    made, disturbance = measure()
+    measurement, disturbance = measure()
     for _ in range(tries - 1):
         if disturbance.quiet:
             break
-        made, disturbance = measure()
-    return made, disturbance
+        measurement, disturbance = measure()
+    return measurement, disturbance

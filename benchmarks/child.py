@@ -20,7 +20,7 @@ def child(arguments: Sequence[str], environment: Mapping[str, str], python: Sequ
     Raises:
         RuntimeError: it ended otherwise than well.
     """
-    done = subprocess.run(
+    process = subprocess.run(
         [*python, "-m", *arguments],
         env={**os.environ, **environment},
         cwd=Path(__file__).parent.parent,
@@ -28,6 +28,6 @@ def child(arguments: Sequence[str], environment: Mapping[str, str], python: Sequ
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"{arguments[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return done.stdout
+    if process.returncode:
+        raise RuntimeError(f"{arguments[0]} ended with {process.returncode}:\n{process.stderr[-2000:]}")
+    return process.stdout

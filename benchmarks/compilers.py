@@ -1,4 +1,4 @@
-"""The same sources by two compilers: is what the other one builds as fast?
+"""One set of sources, two compilers: is what the other compiler builds as fast?
 
     python -m benchmarks.compilers FOLDER       (make clang-check builds it, and runs the native tests on it first)
 
@@ -36,24 +36,24 @@ def speeds(folder: str) -> dict[str, float]:
     from oaq.kernels.table import native_rows
 
     with pinned(1):
-        made = points(native_rows(), ROUNDS, RUNS)
+        timed = points(native_rows(), ROUNDS, RUNS)
     name = built or _native.build_info()["compiler"]
-    return {name: 0.0, **{f"{one.row}, run {one.run or '-'}": one.gmacs for one in made}}
+    return {name: 0.0, **{f"{point.row}, run {point.run or '-'}": point.gmacs for point in timed}}
 
 
 def measure(folder: Path) -> tuple[list[str], dict[str, list[tuple[float, float]]]]:
     """The two compilers, ours first; for every row (installed, other) of each turn."""
-    taken: dict[str, list[tuple[float, float]]] = {}
+    pairs: dict[str, list[tuple[float, float]]] = {}
     names: list[str] = []
     for _ in range(TURNS):
-        both = [
+        builds = [
             json.loads(child(["benchmarks.compilers", "--child", where], {"OMP_NUM_THREADS": "1"}))
             for where in (INSTALLED, str(folder.resolve()))
         ]
-        names = [next(iter(one)) for one in both]
-        for row in list(both[0])[1:]:
-            taken.setdefault(row, []).append((both[0][row], both[1][row]))
-    return names, taken
+        names = [next(iter(build)) for build in builds]
+        for row in list(builds[0])[1:]:
+            pairs.setdefault(row, []).append((builds[0][row], builds[1][row]))
+    return names, pairs
 
 
 def main() -> int:
@@ -63,16 +63,16 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, nargs="?", help="of a CMake build by another compiler")
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        say.words(json.dumps(speeds(given.child)))
+    flags = parser.parse_args()
+    if flags.child:
+        say.words(json.dumps(speeds(flags.child)))
         return 0
-    if given.folder is None:
+    if flags.folder is None:
         parser.error("name the folder of the other build")
     with pinned(1) as cpus:
         watch = Watch(cpus)
-        names, taken = measure(given.folder)
-    ratios = {row: [other / ours for ours, other in pairs] for row, pairs in taken.items()}
+        names, turns = measure(flags.folder)
+    ratios = {row: [second / first for first, second in pairs] for row, pairs in turns.items()}
     spreads = [(high - low) / median(ratios[row]) for row in ratios for low, high in [quartiles(ratios[row])]]
     disturbance = watch.disturbance(spreads)
     rows = tuple(
@@ -82,7 +82,7 @@ def main() -> int:
             (f"{names[1]}, GMAC/s", f"{median(other for _, other in pairs):.1f}"),
             ("ratio", f"{median(ratios[row]):.3f}"),
         )
-        for row, pairs in taken.items()
+        for row, pairs in turns.items()
     )
     say.words("\n".join(str(dict(row)) for row in rows) + f"\n{disturbance.words}")
     facts = tuple(zip(("installed", "other"), names, strict=True))

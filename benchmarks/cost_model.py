@@ -64,30 +64,30 @@ class Subject:
     @property
     def whole_error(self) -> float:
         """Relative, of the sum of all nodes."""
-        return sum(one.predicted for one in self.points) / sum(one.measured for one in self.points) - 1
+        return sum(point.predicted for point in self.points) / sum(point.measured for point in self.points) - 1
 
     @property
     def errors(self) -> list[float]:
         """Absolute relative errors of nodes that take at least ``LEAST_NS``."""
-        return [abs(one.error) for one in self.points if one.measured * 1e9 >= LEAST_NS]
+        return [abs(point.error) for point in self.points if point.measured * 1e9 >= LEAST_NS]
 
 
 def program_of(name: str, keep: Path | None) -> tuple[oaq.IntProgram, np.ndarray]:
     """A network quantized to the default budget, and one photo as it wants it."""
     network = NETWORKS.get(name) or UNSEEN[name]
     batches = list(Batches(calibration(16 if name in UNSEEN else 64), network.preprocess, 8))
-    kept = keep / f"{name}.oaq" if keep is not None else None
-    if kept is not None and kept.exists():
-        return oaq.load(kept), batches[0][:1]
+    file = keep / f"{name}.oaq" if keep is not None else None
+    if file is not None and file.exists():
+        return oaq.load(file), batches[0][:1]
     program = oaq.quantize(network.load(), batches)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        oaq.save(program, kept)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        oaq.save(program, file)
     return program, batches[0][:1]
 
 
 def plans(program: oaq.IntProgram, costs: CostTable) -> Iterator[tuple[str, Plan]]:
-    """By name: one per instruction set here, and 32-bit sums."""
+    """Plans by name: one per instruction set here, and 32-bit sums."""
     for isa in cpu_isas():
         if isa != "scalar":
             yield isa, oaq.plan(program, isa, costs=costs)
@@ -102,33 +102,33 @@ def subjects(name: str, costs: CostTable, keep: Path | None, repeats: int) -> It
         for label, plan in plans(program, costs):
             times = profile(plan, x, 1, repeats)
             points = [
-                Point(one.name, one.row, planned.cost, one.microseconds * 1e-6)
-                for planned, one in zip(plan.nodes, times, strict=True)
-                if one.microseconds
+                Point(node_time.name, node_time.row, planned.cost, node_time.microseconds * 1e-6)
+                for planned, node_time in zip(plan.nodes, times, strict=True)
+                if node_time.microseconds
             ]
             yield Subject(name, label, tuple(points))
 
 
-def table(made: Sequence[Subject]) -> str:
+def table(subjects: Sequence[Subject]) -> str:
     """One line per plan."""
     rows = tuple(
         (
-            one.network,
-            one.plan,
-            f"{1e3 * sum(p.measured for p in one.points):.2f}",
-            f"{1e3 * sum(p.predicted for p in one.points):.2f}",
-            f"{100 * one.whole_error:+.1f} %",
-            f"{100 * median(one.errors):.1f} %",
-            f"{100 * float(np.quantile(one.errors, 0.9)):.1f} %",
-            str(len(one.errors)),
+            subject.network,
+            subject.plan,
+            f"{1e3 * sum(p.measured for p in subject.points):.2f}",
+            f"{1e3 * sum(p.predicted for p in subject.points):.2f}",
+            f"{100 * subject.whole_error:+.1f} %",
+            f"{100 * median(subject.errors):.1f} %",
+            f"{100 * float(np.quantile(subject.errors, 0.9)):.1f} %",
+            str(len(subject.errors)),
         )
-        for one in made
+        for subject in subjects
     )
     head = ("network", "plan", "measured ms", "predicted ms", "whole", "median node", "nine in ten below", "nodes")
     return render([Table("Predicted against measured", head, rows, frozenset(range(2, 8)))])
 
 
-def draw(made: Sequence[Subject], path: Path) -> None:
+def draw(subjects: Sequence[Subject], path: Path) -> None:
     """Every node as a point, one panel per network."""
     import matplotlib as mpl
 
@@ -136,13 +136,13 @@ def draw(made: Sequence[Subject], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "oaq"
     from matplotlib import pyplot
 
-    names = list(dict.fromkeys(one.network for one in made))
+    names = list(dict.fromkeys(subject.network for subject in subjects))
     figure, panels = pyplot.subplots(1, len(names), figsize=(3.4 * len(names), 3.6), squeeze=False, sharey=True)
     for panel, name in zip(panels[0], names, strict=True):
-        for own in (one for one in made if one.network == name):
-            seen = [p for p in own.points if p.measured * 1e9 >= LEAST_NS]
-            x, y = [1e6 * p.measured for p in seen], [1e6 * p.predicted for p in seen]
-            panel.plot(x, y, ".", markersize=4, label=own.plan, alpha=0.7)
+        for panel_subject in (subject for subject in subjects if subject.network == name):
+            timed = [p for p in panel_subject.points if p.measured * 1e9 >= LEAST_NS]
+            x, y = [1e6 * p.measured for p in timed], [1e6 * p.predicted for p in timed]
+            panel.plot(x, y, ".", markersize=4, label=panel_subject.plan, alpha=0.7)
         ends = np.array([1.0, 2000.0])
         panel.plot(ends, ends, "k-", linewidth=0.6)
         panel.fill_between(ends, ends * 0.85, ends * 1.15, color="k", alpha=0.08, linewidth=0)
@@ -154,30 +154,30 @@ def draw(made: Sequence[Subject], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def rows_of(made: Sequence[Subject]) -> tuple[tuple[tuple[str, str], ...], ...]:
+def rows_of(subjects: Sequence[Subject]) -> tuple[tuple[tuple[str, str], ...], ...]:
     """A summary per plan, then every node of every plan."""
     summary = [
         (
-            ("network", one.network),
-            ("plan", one.plan),
-            ("measured_ms", f"{1e3 * sum(p.measured for p in one.points):.4f}"),
-            ("predicted_ms", f"{1e3 * sum(p.predicted for p in one.points):.4f}"),
-            ("whole_error", f"{one.whole_error:.4f}"),
-            ("median_node_error", f"{median(one.errors):.4f}"),
+            ("network", subject.network),
+            ("plan", subject.plan),
+            ("measured_ms", f"{1e3 * sum(p.measured for p in subject.points):.4f}"),
+            ("predicted_ms", f"{1e3 * sum(p.predicted for p in subject.points):.4f}"),
+            ("whole_error", f"{subject.whole_error:.4f}"),
+            ("median_node_error", f"{median(subject.errors):.4f}"),
         )
-        for one in made
+        for subject in subjects
     ]
     nodes = [
         (
-            ("network", one.network),
-            ("plan", one.plan),
+            ("network", subject.network),
+            ("plan", subject.plan),
             ("node", p.node),
             ("row", p.row),
             ("measured_us", f"{1e6 * p.measured:.2f}"),
             ("predicted_us", f"{1e6 * p.predicted:.2f}"),
         )
-        for one in made
-        for p in one.points
+        for subject in subjects
+        for p in subject.points
     ]
     return (*summary, *nodes)
 
@@ -192,16 +192,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="quantized networks: read from here, or written")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--out", default="cost_model", help="name of the files in benchmarks/results")
-    given = parser.parse_args(arguments)
-    costs = costs_wanted(given.costs)
-    made: list[Subject] = []
-    for name in say.track(given.networks, "networks"):
-        made += subjects(name, costs, given.keep, given.repeats)
+    flags = parser.parse_args(arguments)
+    costs = costs_wanted(flags.costs)
+    measured: list[Subject] = []
+    for name in say.track(flags.networks, "networks"):
+        measured += subjects(name, costs, flags.keep, flags.repeats)
     facts = (("costs of", costs.cpu), *costs.stamp)
-    result = Result("cost_model", "python -m benchmarks.cost_model", stamp(), facts=facts, rows=rows_of(made))
-    path = save(result, given.out)
-    draw(made, RESULTS / f"{given.out}.svg")
-    say.words(f"{table(made)}\n{path}")
+    result = Result("cost_model", "python -m benchmarks.cost_model", stamp(), facts=facts, rows=rows_of(measured))
+    path = save(result, flags.out)
+    draw(measured, RESULTS / f"{flags.out}.svg")
+    say.words(f"{table(measured)}\n{path}")
     return 0
 
 

@@ -32,13 +32,13 @@ Row = tuple[tuple[str, str], ...]
 
 def milliseconds(step: Callable[[], object], steps: int = STEPS) -> str:
     """Median of one step, to its end on the GPU."""
-    found = []
+    times = []
     for _ in range(WARM + steps):
         start = time.perf_counter()
         step()
         torch.cuda.synchronize()
-        found.append(time.perf_counter() - start)
-    return f"{1e3 * median(found[WARM:]):.2f}"
+        times.append(time.perf_counter() - start)
+    return f"{1e3 * median(times[WARM:]):.2f}"
 
 
 def float_step(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
@@ -80,27 +80,27 @@ def image_by_image() -> Iterator[None]:
         with torch.backends.cudnn.flags(enabled=False):
             return F.conv2d(x, weight, None, op.stride, (op.padding[0], op.padding[2]), op.dilation, op.groups)
 
-    kept, layer.convolved = layer.convolved, convolved
+    original, layer.convolved = layer.convolved, convolved
     try:
         yield
     finally:
-        layer.convolved = kept
+        layer.convolved = original
 
 
 def rows_of(graph: FloatGraph, x: torch.Tensor, y: torch.Tensor) -> Iterator[Row]:
     """One row for each cell."""
-    there = x.to(CUDA)
+    on_gpu = x.to(CUDA)
     for method, bits, accumulator in CELLS:
         target = Target("pure", accumulator)
         config = Config(method, bits, bits, target, "register", first_last_exempt=True)  # type: ignore[arg-type]
         start = time.monotonic()
         network = prepare(graph, x[:1], config, calibration=[x], device=CUDA).to(CUDA)
         prepared = f"{time.monotonic() - start:.1f}"
-        step = integer_step(network.train(), there, y)
+        step = integer_step(network.train(), on_gpu, y)
         name = f"{method} W{bits}A{bits} {accumulator}"
         row: Row = (("step", name), ("ms", milliseconds(step)), ("prepare_s", prepared))
         with torch.no_grad():
-            row += (("forward_ms", milliseconds(lambda one=network: one(there))),)
+            row += (("forward_ms", milliseconds(lambda net=network: net(on_gpu))),)
         if (method, bits) == ("none", 4):
             with image_by_image():
                 row += (("image_by_image_ms", milliseconds(step, 3)),)

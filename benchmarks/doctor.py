@@ -33,12 +33,12 @@ PHOTOS = 20
 Row = tuple[tuple[str, str], ...]
 
 
-def layer_rows(network: str, found: Diagnosis) -> Iterator[Row]:
+def layer_rows(network: str, diagnosis: Diagnosis) -> Iterator[Row]:
     """One line per layer that is not proved."""
-    for layer in found.unsafe(REGISTER):
+    for layer in diagnosis.unsafe(REGISTER):
         verdict = layer.verdicts[REGISTER]
-        seen = verdict.seen
-        assert seen is not None
+        observed = verdict.seen
+        assert observed is not None
         yield (
             ("network", network),
             ("layer", layer.node),
@@ -46,9 +46,9 @@ def layer_rows(network: str, found: Diagnosis) -> Iterator[Row]:
             ("outputs", str(layer.outputs)),
             ("outputs not proved", str(len(verdict.unsafe))),
             ("bits needed", str(int(verdict.bits.max()))),
-            ("outputs seen to overflow", str(int((seen.overflows > 0).sum()))),
-            ("overflows seen", str(int(seen.overflows.sum()))),
-            ("photos that did it", str(int((seen.by_sample > 0).sum()))),
+            ("outputs seen to overflow", str(int((observed.overflows > 0).sum()))),
+            ("overflows seen", str(int(observed.overflows.sum()))),
+            ("photos that did it", str(int((observed.by_sample > 0).sum()))),
         )
 
 
@@ -64,19 +64,22 @@ def examine(name: str) -> tuple[list[Row], list[tuple[str, str]]]:
         quantize_by_onnxruntime(plain, quantized, data.calibration)
         imported = import_model(quantized)
         batches = (to_integers(imported.program, photo[None]) for photo in say.track(photos, name))
-        found = diagnose(imported.program, [REGISTER], batches, unsigned=stored_unsigned(imported))
-        native, held = outputs(quantized, photos), outputs(quantized, photos, "AVX2")
-    bad = found.unsafe(REGISTER)
-    seen = [layer.verdicts[REGISTER].seen for layer in bad]
-    broken = np.sum([one.by_sample for one in seen if one is not None], axis=0)
+        diagnosis = diagnose(imported.program, [REGISTER], batches, unsigned=stored_unsigned(imported))
+        native, with_avx2 = outputs(quantized, photos), outputs(quantized, photos, "AVX2")
+    bad = diagnosis.unsafe(REGISTER)
+    observations = [layer.verdicts[REGISTER].seen for layer in bad]
+    broken = np.sum([observed.by_sample for observed in observations if observed is not None], axis=0)
     facts = [
-        (f"{name}: layers not proved on {REGISTER}", f"{len(bad)} of {len(found.layers)}"),
-        (f"{name}: layers seen to overflow", str(sum(bool(one and one.overflows.any()) for one in seen))),
+        (f"{name}: layers not proved on {REGISTER}", f"{len(bad)} of {len(diagnosis.layers)}"),
+        (
+            f"{name}: layers seen to overflow",
+            str(sum(bool(observed and observed.overflows.any()) for observed in observations)),
+        ),
         (f"{name}: photos with an overflow", f"{int((broken > 0).sum())} of {len(photos)}"),
         (f"{name}: OpenVINO on this CPU, logit SQNR dB", f"{sqnr_db(exact, native):.1f}"),
-        (f"{name}: OpenVINO held to AVX2, logit SQNR dB", f"{sqnr_db(exact, held):.1f}"),
+        (f"{name}: OpenVINO held to AVX2, logit SQNR dB", f"{sqnr_db(exact, with_avx2):.1f}"),
     ]
-    return list(layer_rows(name, found)), facts
+    return list(layer_rows(name, diagnosis)), facts
 
 
 def main() -> None:
@@ -86,10 +89,10 @@ def main() -> None:
     rows: list[Row] = []
     facts: list[tuple[str, str]] = []
     for name in parser.parse_args().networks:
-        more, about = examine(name)
+        more, figures = examine(name)
         rows += more
-        facts += about
-        say.words("\n".join(f"{key}: {value}" for key, value in about))
+        facts += figures
+        say.words("\n".join(f"{key}: {value}" for key, value in figures))
     save(
         Result("doctor", "python -m benchmarks.doctor", stamp(), facts=tuple(facts), rows=tuple(rows)),
         "doctor",

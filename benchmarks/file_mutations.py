@@ -23,7 +23,7 @@ REALS: Final = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
 Generator = np.random.Generator
 
 
-def mutate(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
+def mutate(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
     """``content`` changed once, or with falling probability up to ``MOST_EDITS`` times; one file in five by bytes only.
 
     Few edits go deepest: most files with many are refused before anything looks at their meaning.
@@ -31,7 +31,7 @@ def mutate(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
     edits = min(int(rng.geometric(0.6)), MOST_EDITS)
     if rng.random() < 0.2:
         for _ in range(edits):
-            content = pick(rng, BYTES)(content, others, rng)
+            content = pick(rng, BYTES)(content, corpus, rng)
         return content
     model = onnx.ModelProto.FromString(content)
     for _ in range(edits):
@@ -47,7 +47,7 @@ def pick(rng: Generator, choices: Sequence[Any]) -> Any:  # noqa: ANN401 (of wha
     return choices[int(rng.integers(len(choices)))]
 
 
-def _flip(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
+def _flip(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
     changed = bytearray(content)
     for _ in range(int(rng.integers(1, 9))):
         if changed:
@@ -55,29 +55,29 @@ def _flip(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
     return bytes(changed)
 
 
-def _overwrite(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
+def _overwrite(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
     begin, length = int(rng.integers(len(content) + 1)), int(rng.integers(1, 17))
-    put = pick(rng, (b"\x00" * length, b"\xff" * length, rng.bytes(length)))
-    return content[:begin] + put + content[begin + length :]
+    filler = pick(rng, (b"\x00" * length, b"\xff" * length, rng.bytes(length)))
+    return content[:begin] + filler + content[begin + length :]
 
 
-def _cut(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
+def _cut(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
     return content[: int(rng.integers(len(content) + 1))]
 
 
-def _remove(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
+def _remove(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
     begin = int(rng.integers(len(content) + 1))
     return content[:begin] + content[begin + int(rng.integers(1, 65)) :]
 
 
-def _repeat(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
+def _repeat(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
     begin, length = int(rng.integers(len(content) + 1)), int(rng.integers(1, 257))
     return content[:begin] + content[begin : begin + length] + content[begin:]
 
 
-def _splice(content: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
-    other = pick(rng, others)
-    return content[: int(rng.integers(len(content) + 1))] + other[int(rng.integers(len(other) + 1)) :]
+def _splice(content: bytes, corpus: Sequence[bytes], rng: Generator) -> bytes:
+    donor = pick(rng, corpus)
+    return content[: int(rng.integers(len(content) + 1))] + donor[int(rng.integers(len(donor) + 1)) :]
 
 
 BYTES: Final[Sequence[Callable[[bytes, Sequence[bytes], Generator], bytes]]] = (
@@ -87,14 +87,14 @@ BYTES: Final[Sequence[Callable[[bytes, Sequence[bytes], Generator], bytes]]] = (
 
 def _messages(message: Message) -> list[Message]:
     """The message and all inside it."""
-    found, waiting = [], [message]
-    while waiting:
-        one = waiting.pop()
-        found.append(one)
-        for field, value in one.ListFields():
+    messages, pending = [], [message]
+    while pending:
+        current = pending.pop()
+        messages.append(current)
+        for field, value in current.ListFields():
             if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
-                waiting += value if _many(field) else [value]
-    return found
+                pending += value if _many(field) else [value]
+    return messages
 
 
 def _many(field: FieldDescriptor) -> bool:
@@ -132,11 +132,11 @@ def _edit_list(values: Any, field: FieldDescriptor, rng: Generator) -> None:  # 
     elif action == 2 and not is_message:
         values[at] = _hostile(field, rng)
     else:
-        kept = [type(one).FromString(one.SerializeToString()) if is_message else one for one in values]
-        other = int(rng.integers(len(kept)))
-        kept[at], kept[other] = kept[other], kept[at]
+        copies = [type(value).FromString(value.SerializeToString()) if is_message else value for value in values]
+        partner = int(rng.integers(len(copies)))
+        copies[at], copies[partner] = copies[partner], copies[at]
         del values[:]
-        values.extend(kept)
+        values.extend(copies)
 
 
 def _hostile(field: FieldDescriptor, rng: Generator) -> int | float | str | bytes | bool:
@@ -150,15 +150,15 @@ def _hostile(field: FieldDescriptor, rng: Generator) -> int | float | str | byte
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return bool(rng.integers(2))
     if kind == FieldDescriptor.CPPTYPE_ENUM:
-        known = field.enum_type
-        return int(pick(rng, [one.number for one in known.values])) if known else 0
+        enumeration = field.enum_type
+        return int(pick(rng, [value.number for value in enumeration.values])) if enumeration else 0
     if field.type == FieldDescriptor.TYPE_BYTES:
         return rng.bytes(int(rng.integers(0, 33)))
     return str(pick(rng, TEXT))
 
 
 def _names(graph: onnx.GraphProto) -> list[str]:
-    names = {one.name for one in (*graph.input, *graph.initializer)}
+    names = {value.name for value in (*graph.input, *graph.initializer)}
     return sorted(names | {name for node in graph.node for name in node.output}) or [""]
 
 
@@ -187,20 +187,22 @@ def _nodes(model: onnx.ModelProto, rng: Generator) -> None:
     nodes = model.graph.node
     if not nodes:
         return
-    at, other = (int(rng.integers(len(nodes))) for _ in range(2))
+    at, donor = (int(rng.integers(len(nodes))) for _ in range(2))
     action = int(rng.integers(5))
     if action == 0:
         del nodes[at]
     elif action == 1:
         nodes.append(nodes[at])
     elif action == 2:
-        nodes[at].op_type, nodes[at].domain = nodes[other].op_type, nodes[other].domain
+        nodes[at].op_type, nodes[at].domain = nodes[donor].op_type, nodes[donor].domain
     elif action == 3:
-        kept = onnx.NodeProto.FromString(nodes[at].SerializeToString())
+        moved = onnx.NodeProto.FromString(nodes[at].SerializeToString())
         del nodes[at]
-        nodes.append(kept)
+        nodes.append(moved)
     else:
-        attributes = [onnx.AttributeProto.FromString(one.SerializeToString()) for one in nodes[other].attribute]
+        attributes = [
+            onnx.AttributeProto.FromString(attribute.SerializeToString()) for attribute in nodes[donor].attribute
+        ]
         del nodes[at].attribute[:]
         nodes[at].attribute.extend(attributes)
 
@@ -224,7 +226,7 @@ def _tensor(model: onnx.ModelProto, rng: Generator) -> None:
             entry = tensor.external_data.add()
             entry.key, entry.value = key, value
     else:
-        tensor.name = pick(rng, [one.name for one in tensors])
+        tensor.name = pick(rng, [entry.name for entry in tensors])
 
 
 def _numbers(model: onnx.ModelProto, rng: Generator) -> None:
@@ -251,7 +253,7 @@ def _numbers(model: onnx.ModelProto, rng: Generator) -> None:
 
 def _sizes(model: onnx.ModelProto, rng: Generator) -> None:
     """An input of another size, open, or of another rank."""
-    inputs = [one for one in model.graph.input if one.type.tensor_type.shape.dim]
+    inputs = [value for value in model.graph.input if value.type.tensor_type.shape.dim]
     if not inputs:
         return
     dims = pick(rng, inputs).type.tensor_type.shape.dim

@@ -53,10 +53,10 @@ class Difference:
 
     def add(self, a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
         """Two arrays of one shape."""
-        apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
-        self.numbers += apart.size
-        self.differ += int(np.count_nonzero(apart))
-        self.farthest = max(self.farthest, float(apart.max(initial=0)) / float(np.abs(b).max(initial=1e-30)))
+        distance = np.abs(a.astype(np.float64) - b.astype(np.float64))
+        self.numbers += distance.size
+        self.differ += int(np.count_nonzero(distance))
+        self.farthest = max(self.farthest, float(distance.max(initial=0)) / float(np.abs(b).max(initial=1e-30)))
 
 
 def compare_graphs(a: FloatGraph, b: FloatGraph) -> Difference:
@@ -65,27 +65,27 @@ def compare_graphs(a: FloatGraph, b: FloatGraph) -> Difference:
     Raises:
         ValueError: operators, geometry or clamps differ.
     """
-    found = Difference()
+    difference = Difference()
     for x, y in zip(a.nodes, b.nodes, strict=True):
         if type(x.op) is not type(y.op) or x.clamp != y.clamp:
             raise ValueError(f"{x.name} is {type(x.op).__name__}, {y.name} is {type(y.op).__name__}")
         for key, value in vars(x.op).items():
-            other = getattr(y.op, key)
+            partner = getattr(y.op, key)
             if isinstance(value, np.ndarray):
-                found.add(value, other)
-            elif value != other:
-                raise ValueError(f"{x.name}: {key} is {value} in one graph and {other} in the other")
-    return found
+                difference.add(value, partner)
+            elif value != partner:
+                raise ValueError(f"{x.name}: {key} is {value} in one graph and {partner} in the other")
+    return difference
 
 
 def compare_programs(a: IntProgram, b: IntProgram) -> Difference:
     """Weights and biases, as integers, of two programs of one structure."""
-    found = Difference()
+    difference = Difference()
     for x, y in zip(a.nodes, b.nodes, strict=True):
         for key in ("weight", "bias"):
             if hasattr(x.op, key):
-                found.add(getattr(x.op, key), getattr(y.op, key))
-    return found
+                difference.add(getattr(x.op, key), getattr(y.op, key))
+    return difference
 
 
 def measure(network: Network, folder: Path, *, programs: bool) -> list[tuple[tuple[str, str], ...]]:
@@ -93,25 +93,25 @@ def measure(network: Network, folder: Path, *, programs: bool) -> list[tuple[tup
     net = network.load()
     data = list(Batches(calibration(PHOTOS), network.preprocess, 8))
     x = np.ascontiguousarray(data[0][:1])
-    ours = from_torch.normalize(net, torch.from_numpy(x))
+    captured = from_torch.normalize(net, torch.from_numpy(x))
     rows = []
-    for how, whole in (("batch norms kept", True), ("torch's default", False)):
+    for export, keeps_norms in (("batch norms kept", True), ("torch's default", False)):
         path = folder / "net.onnx"
-        export_float(net, x, path, whole=whole)
+        export_float(net, x, path, whole=keeps_norms)
         graph = from_float_onnx.normalize(path)
-        found = compare_graphs(graph, ours)
-        (wanted,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
-        apart = np.abs(float_outputs(graph, x)[0] - wanted).max() / np.abs(wanted).max()  # type: ignore[operator]
+        difference = compare_graphs(graph, captured)
+        (expected,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+        distance = np.abs(float_outputs(graph, x)[0] - expected).max() / np.abs(expected).max()  # type: ignore[operator]
         row = [
             ("network", network.name),
-            ("exported", how),
-            ("floats", str(found.numbers)),
-            ("differ from torch's", str(found.differ)),
-            ("farthest, of the array's largest", f"{found.farthest:.1e}"),
-            ("outputs against ONNX Runtime, of the largest", f"{apart:.1e}"),
+            ("exported", export),
+            ("floats", str(difference.numbers)),
+            ("differ from torch's", str(difference.differ)),
+            ("farthest, of the array's largest", f"{difference.farthest:.1e}"),
+            ("outputs against ONNX Runtime, of the largest", f"{distance:.1e}"),
         ]
-        if programs and found.differ:
-            integers = compare_programs(quantize(graph, data), quantize(ours, data))
+        if programs and difference.differ:
+            integers = compare_programs(quantize(graph, data), quantize(captured, data))
             row += [("integers", str(integers.numbers)), ("differ from those of torch's", str(integers.differ))]
         rows.append(tuple(row))
     return rows
@@ -122,14 +122,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)} (default: two)")
     parser.add_argument("--programs", action="store_true", help="quantize too, minutes per network")
-    given = parser.parse_args()
+    flags = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in given.networks or DEFAULT:
-            rows += measure(NETWORKS[name], Path(folder), programs=given.programs)
+        for name in flags.networks or DEFAULT:
+            rows += measure(NETWORKS[name], Path(folder), programs=flags.programs)
     for row in rows:
         say.words(", ".join(f"{key} {value}" for key, value in row))
-    flag = " --programs" if given.programs else ""
+    flag = " --programs" if flags.programs else ""
     save(
         Result("float_capture", f"python -m benchmarks.float_capture{flag}", stamp(), rows=tuple(rows)), "float_capture"
     )

@@ -20,9 +20,9 @@ def export_float(net: torch.nn.Module, x: NDArray[np.float32], path: Path, *, wh
     The exporter talks on standard output; that is kept off a benchmark's own output.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, loudly
-    how: dict[str, Any] = {"dynamo": True, "external_data": False}
+    options: dict[str, Any] = {"dynamo": True, "external_data": False}
     if whole:
-        how = {"dynamo": False, "do_constant_folding": False, "training": torch.onnx.TrainingMode.PRESERVE}
+        options = {"dynamo": False, "do_constant_folding": False, "training": torch.onnx.TrainingMode.PRESERVE}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -31,7 +31,7 @@ def export_float(net: torch.nn.Module, x: NDArray[np.float32], path: Path, *, wh
             str(path),
             input_names=["x"],
             output_names=["y"],
-            **how,
+            **options,
         )
 
 

@@ -32,10 +32,10 @@ def outputs(model: Path, x: Batch, isa: str = "", *, runtime: str = "openvino", 
         RuntimeError: the child ended otherwise than well.
     """
     with tempfile.TemporaryDirectory() as folder:
-        given, result = Path(folder) / "x.npy", Path(folder) / "y.npy"
-        np.save(given, x)
+        input_file, result = Path(folder) / "x.npy", Path(folder) / "y.npy"
+        np.save(input_file, x)
         child(
-            ["benchmarks.held_peer", runtime, str(model), str(given), str(result), str(threads)],
+            ["benchmarks.held_peer", runtime, str(model), str(input_file), str(result), str(threads)],
             {"ONEDNN_MAX_CPU_ISA": isa, "DNNL_MAX_CPU_ISA": isa} if isa else {},
         )
         return np.load(result)

@@ -55,9 +55,9 @@ class Seen:
     most: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, None] = field(default_factory=dict)
 
-    def add(self, kind: str, law: NDArray[np.uint8], got: NDArray[np.uint8]) -> None:
+    def add(self, kind: str, law: NDArray[np.uint8], actual: NDArray[np.uint8]) -> None:
         """One tensor."""
-        steps = np.abs(law.astype(np.int16) - got.astype(np.int16))
+        steps = np.abs(law.astype(np.int16) - actual.astype(np.int16))
         self.integers[kind] = self.integers.get(kind, 0) + steps.size
         self.differ[kind] = self.differ.get(kind, 0) + int(np.count_nonzero(steps))
         self.most[kind] = max(self.most.get(kind, 0), int(steps.max(initial=0)))
@@ -91,13 +91,13 @@ def compare_with_onnxruntime(
         feeds: by the file's inputs, one after the other.
         level: of graph optimisation; None is all.
     """
-    model, seen = onnx.load(path), Seen()
+    model, comparison = onnx.load(path), Seen()
     names = _eight_bit_tensors(model, imported)
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
-        for got in _runs(model, names, feeds, level, optimized):
-            _compare(imported, got, seen, _computed_by(optimized))
-    return seen
+        for tensors in _runs(model, names, feeds, level, optimized):
+            _compare(imported, tensors, comparison, _computed_by(optimized))
+    return comparison
 
 
 def _computed_by(optimized: Path) -> dict[str, str]:
@@ -106,20 +106,24 @@ def _computed_by(optimized: Path) -> dict[str, str]:
     return {name: node.op_type for node in graph.node for name in node.output}
 
 
-def _compare(imported: Imported, got: Mapping[str, Array], seen: Seen, computed_by: Mapping[str, str]) -> None:
+def _compare(
+    imported: Imported, tensors: Mapping[str, Array], comparison: Seen, computed_by: Mapping[str, str]
+) -> None:
     program = imported.program
     values = {
-        name: _as_program(got[source.name], source, program.tensors[name].shape)
+        name: _as_program(tensors[source.name], source, program.tensors[name].shape)
         for name, source in imported.tensors.items()
-        if source.name in got and (source.axes is not None or got[source.name].ndim == ROWS)
+        if source.name in tensors and (source.axes is not None or tensors[source.name].ndim == ROWS)
     }
-    known = {name: values[name] for name in program.inputs if name in values}
+    inputs = {name: values[name] for name in program.inputs if name in values}
     unseen: dict[str, str] = {}  # the operator that a tensor comes from which the file has under no name of its own
     for node in program.nodes:
-        if any(name not in known for name in node.inputs):
-            seen.skipped[node.name] = None
+        if any(name not in inputs for name in node.inputs):
+            comparison.skipped[node.name] = None
             continue
-        law, _ = compute(node, [known[name] for name in node.inputs], program.specs(node), program.tensors[node.output])
+        law, _ = compute(
+            node, [inputs[name] for name in node.inputs], program.specs(node), program.tensors[node.output]
+        )
         kind = type(node.op).__name__
         if ops.rules_of(node.op).same_affine and is_float_kind(unseen.get(node.inputs[0], "")):
             kind = unseen[node.inputs[0]]
@@ -127,44 +131,47 @@ def _compare(imported: Imported, got: Mapping[str, Array], seen: Seen, computed_
             sums = isinstance(node.op, ops.Products)
             if sums and computed_by.get(imported.tensors[node.output].name) == "QuantizeLinear":
                 kind += IN_FLOAT
-            seen.add(kind, law, values[node.output])
+            comparison.add(kind, law, values[node.output])
         else:
-            seen.skipped[node.name] = None
+            comparison.skipped[node.name] = None
             unseen[node.output] = kind
-        known[node.output] = values.get(node.output, law)
+        inputs[node.output] = values.get(node.output, law)
 
 
 def _eight_bit_tensors(model: onnx.ModelProto, imported: Imported) -> list[str]:
     """Names of the file's integer tensors that the program has too."""
-    wanted = {source.name for source in imported.tensors.values()}
+    names = {source.name for source in imported.tensors.values()}
     types = _types(model)
-    return [name for name in dict.fromkeys(_written(model)) if name in wanted and types.get(name) in EIGHT_BITS]
+    return [name for name in dict.fromkeys(_written(model)) if name in names and types.get(name) in EIGHT_BITS]
 
 
 def _written(model: onnx.ModelProto) -> list[str]:
-    return [*(one.name for one in model.graph.input), *(name for node in model.graph.node for name in node.output)]
+    return [
+        *(value_info.name for value_info in model.graph.input),
+        *(name for node in model.graph.node for name in node.output),
+    ]
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
     """Element types: of QuantizeLinear and QLinear operators from their zero points, of movers from what they move."""
-    constants = {one.name: one.data_type for one in model.graph.initializer}
+    constants = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = node.attribute[0].t.data_type
-    found = {one.name: one.type.tensor_type.elem_type for one in model.graph.input}
+    element_types = {value_info.name: value_info.type.tensor_type.elem_type for value_info in model.graph.input}
     zero = {"QLinearConv": 7, "QLinearMatMul": 7, "QLinearAdd": 7, "QLinearMul": 7, "QGemm": 8, "QLinearConcat": 1}
     for node in model.graph.node:
         if node.op_type == "QuantizeLinear" or node.op_type.startswith(("QLinear", "QGemm")):
             place = zero.get(node.op_type, 2 if node.op_type == "QuantizeLinear" else 4)
-            given = node.input[place] if len(node.input) > place else ""
-            if node.op_type == "QGemm" and not given:
+            zero_point = node.input[place] if len(node.input) > place else ""
+            if node.op_type == "QGemm" and not zero_point:
                 continue
-            found[node.output[0]] = constants.get(given, onnx.TensorProto.UINT8)
+            element_types[node.output[0]] = constants.get(zero_point, onnx.TensorProto.UINT8)
         elif node.op_type in ("MaxPool", "Transpose", "Reshape", "Flatten", "Clip", "Relu", "Slice", "Pad", "Gather"):
-            source = constants.get(node.input[0], found.get(node.input[0], 0))
+            source = constants.get(node.input[0], element_types.get(node.input[0], 0))
             if source in EIGHT_BITS:
-                found[node.output[0]] = source
-    return found
+                element_types[node.output[0]] = source
+    return element_types
 
 
 def _runs(
@@ -176,7 +183,7 @@ def _runs(
 ) -> Iterator[dict[str, Array]]:
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
-    present = {one.name for one in (*tapped.graph.output, *tapped.graph.input)}
+    present = {value_info.name for value_info in (*tapped.graph.output, *tapped.graph.input)}
     types = _types(model)
     for name in names:
         if name not in present:
@@ -187,13 +194,13 @@ def _runs(
     options.log_severity_level = 3
     options.optimized_model_filepath = str(optimized)
     session = onnxruntime.InferenceSession(tapped.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    inputs = {one.name for one in session.get_inputs()}
-    wanted = [name for name in names if name not in inputs]
+    inputs = {graph_input.name for graph_input in session.get_inputs()}
+    fetched = [name for name in names if name not in inputs]
     for feed in feeds:
-        found = session.run(wanted, dict(feed)) if wanted else []
-        got: dict[str, Array] = {name: np.asarray(feed[name]) for name in names if name in inputs}
-        got.update((name, np.asarray(value)) for name, value in zip(wanted, found, strict=True))
-        yield got
+        results = session.run(fetched, dict(feed)) if fetched else []
+        tensors: dict[str, Array] = {name: np.asarray(feed[name]) for name in names if name in inputs}
+        tensors.update((name, np.asarray(value)) for name, value in zip(fetched, results, strict=True))
+        yield tensors
 
 
 def _as_program(value: Array, source: TensorSource, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -212,11 +219,11 @@ def quantized_files(folder: Path, float_model: Path, photos: Sequence[Array]) ->
 
         def __init__(self) -> None:
             name = onnx.load(float_model).graph.input[0].name
-            self._left = iter([{name: photo[None]} for photo in photos])
+            self._photos = iter([{name: photo[None]} for photo in photos])
 
         def get_next(self) -> dict[str, Array]:
             """An empty dictionary ends the calibration as None does."""
-            return next(self._left, {})
+            return next(self._photos, {})
 
     forms = {
         "QDQ U8S8 per channel": (QuantFormat.QDQ, QuantType.QUInt8, QuantType.QInt8, True),
@@ -227,7 +234,7 @@ def quantized_files(folder: Path, float_model: Path, photos: Sequence[Array]) ->
         "QOperator U8U8 per tensor": (QuantFormat.QOperator, QuantType.QUInt8, QuantType.QUInt8, False),
         "QOperator S8S8 per tensor": (QuantFormat.QOperator, QuantType.QInt8, QuantType.QInt8, False),
     }
-    found = {}
+    files = {}
     for name, (form, activations, weights, per_channel) in forms.items():
         path = folder / f"{name}.onnx"
         quantize_static(
@@ -239,8 +246,8 @@ def quantized_files(folder: Path, float_model: Path, photos: Sequence[Array]) ->
             weight_type=weights,
             per_channel=per_channel,
         )
-        found[name] = path
-    return found
+        files[name] = path
+    return files
 
 
 def main() -> None:
@@ -257,20 +264,22 @@ def main() -> None:
             export_float(network.load(), photos[:1], float_model)
             for form, path in say.track(list(quantized_files(Path(folder), float_model, list(photos)).items()), name):
                 imported = import_quantized(path)
-                seen = compare_with_onnxruntime(path, imported, [{"x": photo[None]} for photo in data.views[:PHOTOS]])
+                comparison = compare_with_onnxruntime(
+                    path, imported, [{"x": photo[None]} for photo in data.views[:PHOTOS]]
+                )
                 rows += [
                     (
                         ("network", name),
                         ("form", form),
                         ("operator", kind),
-                        ("integers", str(seen.integers[kind])),
-                        ("differ", str(seen.differ[kind])),
-                        ("most steps", str(seen.most[kind])),
+                        ("integers", str(comparison.integers[kind])),
+                        ("differ", str(comparison.differ[kind])),
+                        ("most steps", str(comparison.most[kind])),
                     )
-                    for kind in sorted(seen.integers)
+                    for kind in sorted(comparison.integers)
                 ]
-                if not seen.exact:
-                    raise SystemExit(f"{name}, {form}: {seen}")
+                if not comparison.exact:
+                    raise SystemExit(f"{name}, {form}: {comparison}")
     save(
         Result(
             "import_equality",

@@ -76,20 +76,26 @@ def layer(family: str, seed: int = 0) -> IntProgram:
     return IntProgram(family, ("x",), ("y",), {"x": x, "y": y}, (Node("layer", op, ("x",), "y"),))
 
 
-def held(program: IntProgram, row: KernelRow, run: int | None) -> Plan:
+def plan_with_run(program: IntProgram, row: KernelRow, run: int | None) -> Plan:
     """The plan that computes ``program`` by ``row`` with a spill after at most ``run`` steps."""
     node = program.nodes[0]
     proof = analyze(program)
     if not isinstance(node.op, ops.Conv2d) or row.accumulator is None:
         raise TypeError(f"{row.name} sums no products")
     register = row.accumulator if run is None else dataclasses.replace(row.accumulator, max_run=run)
-    laid = node.products
-    sums = in_form(proof["layer"], laid.rows, row.shift)
-    found = schedule(
-        laid.rows, sums.operands.lo, sums.operands.hi, register, row.tile_n, groups=laid.tile_groups, where=row.name
+    products = node.products
+    sums = in_form(proof["layer"], products.rows, row.shift)
+    cut = schedule(
+        products.rows,
+        sums.operands.lo,
+        sums.operands.hi,
+        register,
+        row.tile_n,
+        groups=products.tile_groups,
+        where=row.name,
     )
     narrowed = dataclasses.replace(row, accumulator=register)
-    planned = NodePlan(node, narrowed, (0,), 128, program.tensors["y"].range, found, sums.folded_bias, sums)
+    planned = NodePlan(node, narrowed, (0,), 128, program.tensors["y"].range, cut, sums.folded_bias, sums)
     return Plan(program, proof, (planned,), row.isa)
 
 
@@ -99,40 +105,40 @@ def measure(program: IntProgram, row: KernelRow, run: int | None, x: NDArray[np.
     Raises:
         Mismatch: the row computes other integers.
     """
-    session = Session(held(program, row, run))
-    got, wanted = session.run_integers(x)[0], reference.run(program, x).outputs[0]
-    if not np.array_equal(got, wanted):
-        raise Mismatch(f"{row.name}, run {run}: {np.sum(got != wanted)} of {got.size} integers differ")
-    taken = []
+    session = Session(plan_with_run(program, row, run))
+    actual, expected = session.run_integers(x)[0], reference.run(program, x).outputs[0]
+    if not np.array_equal(actual, expected):
+        raise Mismatch(f"{row.name}, run {run}: {np.sum(actual != expected)} of {actual.size} integers differ")
+    times = []
     for index in range(-3, rounds):
         session.run_integers(x)
         if index >= 0:
-            taken.append(float(session.profile()[0].nanoseconds))
-    low, high = quartiles(taken)
-    return Point(row.name, run or 0, macs(program.nodes[0].op, program.tensors["y"].shape), median(taken), low, high)
+            times.append(float(session.profile()[0].nanoseconds))
+    low, high = quartiles(times)
+    return Point(row.name, run or 0, macs(program.nodes[0].op, program.tensors["y"].shape), median(times), low, high)
 
 
 def points(rows: Iterable[KernelRow], rounds: int, runs: Sequence[int] = RUNS) -> list[Point]:
     """Every row at every run length it can have; rows that never spill once (run 0)."""
-    made = []
+    result = []
     for row in rows:
         if row.family not in SIZES or not row.available or row.accumulator is None:
             continue
         program = layer(row.family)
         shape = program.tensors["x"].shape
         x = np.random.default_rng(1).integers(0, 128, (1, *shape)).astype(np.uint8)
-        once = row.accumulator.is_exact or row.accumulator.max_run == 1
+        never_spills = row.accumulator.is_exact or row.accumulator.max_run == 1
         steps = -(-program.nodes[0].products.rows.shape[1] // row.accumulator.step)  # type: ignore[arg-type]
-        for run in (None,) if once else [length for length in runs if length <= steps]:
-            made.append(measure(program, row, run, x, rounds))
-    return made
+        for run in (None,) if never_spills else [length for length in runs if length <= steps]:
+            result.append(measure(program, row, run, x, rounds))
+    return result
 
 
-def table(made: Sequence[Point]) -> str:
+def table(results: Sequence[Point]) -> str:
     """Text: speed, and speed relative to the same row's fastest run."""
-    best = {row: max(p.gmacs for p in made if p.row == row) for row in {p.row for p in made}}
+    best = {row: max(p.gmacs for p in results if p.row == row) for row in {p.row for p in results}}
     lines = [f"{'kernel row':<32} {'run':>4} {'GMAC/s':>8} {'quartiles':>17} {'of its best':>12}"]
-    for p in made:
+    for p in results:
         ends = f"{p.macs / p.high_ns:.1f}..{p.macs / p.low_ns:.1f}"
         run = str(p.run) if p.run else "-"
         lines.append(f"{p.row:<32} {run:>4} {p.gmacs:>8.1f} {ends:>17} {p.gmacs / best[p.row]:>12.2f}")
@@ -144,22 +150,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", default="kernels", help="name of the file in benchmarks/results")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
 
     def measured() -> tuple[list[Point], Disturbance]:
         watch = Watch(cpus)
-        made = points(native_rows(), given.rounds)
-        return made, watch.disturbance([(p.high_ns - p.low_ns) / p.median_ns for p in made])
+        result = points(native_rows(), flags.rounds)
+        return result, watch.disturbance([(p.high_ns - p.low_ns) / p.median_ns for p in result])
 
     with pinned(1) as cpus:
-        made, disturbance = until_quiet(measured)
+        results, disturbance = until_quiet(measured)
     rows = tuple(
         tuple((key, f"{value:.4g}" if isinstance(value, float) else str(value)) for key, value in pairs)
-        for pairs in ((*dataclasses.asdict(p).items(), ("gmacs", p.gmacs)) for p in made)
+        for pairs in ((*dataclasses.asdict(p).items(), ("gmacs", p.gmacs)) for p in results)
     )
     result = Result("kernels", "python -m benchmarks.kernels", stamp(), rows=rows, notes=(disturbance.words,))
-    sys.stdout.write(f"{table(made)}\n{disturbance.words}\n")
-    sys.stdout.write(f"{save(result, given.out, disturbance=disturbance)}\n")
+    sys.stdout.write(f"{table(results)}\n{disturbance.words}\n")
+    sys.stdout.write(f"{save(result, flags.out, disturbance=disturbance)}\n")
     return 0
 
 

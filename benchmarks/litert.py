@@ -1,4 +1,4 @@
-"""The same integers: a vendor's int8 TFLite file in LiteRT with XNNPACK, and in a ``Session``, side by side.
+"""One set of integers, two engines: a vendor's int8 TFLite file in LiteRT with XNNPACK, and in a ``Session``.
 
     python -m benchmarks.litert [MODEL.tflite --threads 1 2 --rounds 20]
 
@@ -43,13 +43,13 @@ def theirs(model: Path, imported: Imported, x: Integers, law: Integers, threads:
     """LiteRT in a process of its own; the integers that are compared come from a copy with every tensor an output."""
     program = imported.program
     source = imported.tensors[program.outputs[0]].name
-    given = x.astype(np.int16) - imported.tensors[program.inputs[0]].offset
-    child = stack.enter_context(ProcessPeer(model, given.astype(_kind(model)), "litert", "int8", threads, {}))
+    integers = x.astype(np.int16) - imported.tensors[program.inputs[0]].offset
+    child = stack.enter_context(ProcessPeer(model, integers.astype(_kind(model)), "litert", "int8", threads, {}))
 
     def outputs() -> Integers:
         content = with_every_output(model.read_bytes(), [source])
-        (got,) = runs(content, "AUTO", [source], [given])
-        return as_held(imported, got)[program.outputs[0]]
+        (held_out,) = runs(content, "AUTO", [source], [integers])
+        return as_held(imported, held_out)[program.outputs[0]]
 
     return Contender(
         name=child.name,
@@ -65,17 +65,17 @@ def theirs(model: Path, imported: Imported, x: Integers, law: Integers, threads:
 
 
 def _kind(model: Path) -> type[np.generic]:
-    """Of the file's input."""
+    """Element type of the file's input."""
     from ai_edge_litert import interpreter as litert
 
     return litert.Interpreter(model_path=str(model)).get_input_details()[0]["dtype"]
 
 
 def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbance]:
-    """Check and time everybody, side by side.
+    """Check and time every contender, side by side.
 
     Raises:
-        Mismatch: somebody's integers are not the reference's.
+        Mismatch: the integers of a contender are not the reference's.
     """
     imported = import_tflite(model)
     program = settle(imported.program).program
@@ -86,8 +86,8 @@ def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbanc
     with ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))
         contenders = []
-        for name, one in plans.items():
-            session = Session(one, threads=threads)
+        for name, planned in plans.items():
+            session = Session(planned, threads=threads)
             take = turn(lambda session=session: session.run_integers(x))
             contenders.append(session_contender(name, session, take, ((x,), law)))
         contenders.append(theirs(model, imported, x, law, threads, stack))
@@ -102,11 +102,11 @@ def main() -> int:
     parser.add_argument("model", type=Path, nargs="?", help="a .tflite file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=20)
-    given = parser.parse_args()
-    model = given.model or efficientnet_lite3()
+    flags = parser.parse_args()
+    model = flags.model or efficientnet_lite3()
     refused = 0
-    for threads in given.threads:
-        latency, disturbance = measure(model, threads, given.rounds)
+    for threads in flags.threads:
+        latency, disturbance = measure(model, threads, flags.rounds)
         facts = (("network", model.name), ("weights", "the vendor's integers"))
         command = " ".join(["python -m benchmarks.litert", *sys.argv[1:]])
         result = Result("litert", command, stamp(), latency, facts, notes=(disturbance.words,))

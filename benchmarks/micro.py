@@ -35,7 +35,7 @@ from oaq.terminal import say
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "micro"
 OPERAND_BYTES = 24 * 1024
-"""Of x and packed weights together: in the first cache of every CPU since 2008, with room to spare."""
+"""Bytes of x and packed weights together: in the first cache of every CPU since 2008, with room to spare."""
 RUNS = (1, 2, 4, 8, 16, 32)
 """Steps between spills, besides none."""
 WORK = 4_000_000
@@ -130,13 +130,13 @@ def module() -> Native:
         [*configure, f"-DPython_EXECUTABLE={sys.executable}"],
         ["--build", str(FOLDER), "--target", "_micro"],
     ):
-        done = subprocess.run([*cmake, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join([*cmake, *arguments])}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        process = subprocess.run([*cmake, *arguments], capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise RuntimeError(f"{' '.join([*cmake, *arguments])}:\n{process.stdout[-2000:]}{process.stderr[-2000:]}")
     (file,) = FOLDER.glob("_micro*.so")
     spec = importlib.util.spec_from_file_location("_micro", file)
     if spec is None or spec.loader is None:
-        raise RuntimeError(f"{file} is no module")
+        raise RuntimeError(f"{file} is not a module")
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return typing.cast(Native, loaded)
@@ -174,7 +174,7 @@ def operands(rows: int, tile_n: int) -> tuple[NDArray[np.uint8], NDArray[np.int8
 def kernel(native: Native, row: KernelRow, run: int) -> Subject:
     """The row's tallest tile with a spill after every ``run`` steps."""
     rows = native.most_rows(row.name)
-    x, packed, wanted = operands(rows, row.tile_n)
+    x, packed, expected = operands(rows, row.tile_n)
     steps = steps_for(rows, row.tile_n)
     firsts = range(0, steps, run or steps)
     segments = np.array([(4 * first, min(run or steps, steps - first)) for first in firsts], np.int32)
@@ -187,7 +187,7 @@ def kernel(native: Native, row: KernelRow, run: int) -> Subject:
         return native.time_kernel(row.name, x, packed, segments, sums, calls)
 
     def summed() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return sums[:rows].astype(np.int64), wanted + sums[rows:]
+        return sums[:rows].astype(np.int64), expected + sums[rows:]
 
     return Subject(row.name, "", run, macs * calls, seconds, summed)
 
@@ -195,7 +195,7 @@ def kernel(native: Native, row: KernelRow, run: int) -> Subject:
 def limit(native: Native, index: int) -> Subject:
     """A hand-ordered loop."""
     row, order, rows, tile_n = native.limits()[index]
-    x, packed, wanted = operands(rows, tile_n)
+    x, packed, expected = operands(rows, tile_n)
     steps = steps_for(rows, tile_n)
     registers = aligned((WIDTH,), np.uint8)
     macs = rows * tile_n * steps * 4
@@ -209,7 +209,7 @@ def limit(native: Native, index: int) -> Subject:
         lanes = 2 if row.endswith(("acc16", "exact")) else 1
         kind = np.int16 if row.endswith("acc16") else np.int32
         used = registers.view(kind)[: rows * tile_n * lanes].reshape(rows, tile_n, lanes)
-        return used.sum(axis=-1, dtype=np.int64), wanted
+        return used.sum(axis=-1, dtype=np.int64), expected
 
     return Subject(row, order, 0, macs * turns, seconds, summed)
 
@@ -217,47 +217,49 @@ def limit(native: Native, index: int) -> Subject:
 def subjects(native: Native) -> list[Subject]:
     """Every matrix row of this CPU that has a native loop, at every run length it can have; every limit of theirs."""
     rows = [row for row in native_rows() if row.family == "gemm" and row.available and row.isa != "scalar"]
-    made = []
+    result = []
     for row in rows:
         if row.accumulator is None:
             raise TypeError(f"{row.name} sums no products")
-        once = row.accumulator.is_exact or row.accumulator.max_run == 1
-        made += [kernel(native, row, run) for run in ((0,) if once else (0, *RUNS))]
-    known = {row.name for row in rows}
-    return made + [limit(native, index) for index, (row, *_) in enumerate(native.limits()) if row in known]
+        never_spills = row.accumulator.is_exact or row.accumulator.max_run == 1
+        result += [kernel(native, row, run) for run in ((0,) if never_spills else (0, *RUNS))]
+    names = {row.name for row in rows}
+    return result + [limit(native, index) for index, (row, *_) in enumerate(native.limits()) if row in names]
 
 
-def check(one: Subject) -> None:
+def check(subject: Subject) -> None:
     """Compare every sum.
 
     Raises:
         Mismatch: one differs.
     """
-    one.seconds()
-    got, wanted = one.sums()
-    if not np.array_equal(got, wanted):
-        raise Mismatch(f"{one.name}: {np.sum(got != wanted)} of {got.size} sums differ")
+    subject.seconds()
+    actual, expected = subject.sums()
+    if not np.array_equal(actual, expected):
+        raise Mismatch(f"{subject.name}: {np.sum(actual != expected)} of {actual.size} sums differ")
 
 
-def measure(made: Sequence[Subject], rounds: int) -> list[Point]:
-    """Check everybody, then time in turns."""
-    for one in made:
-        check(one)
-    turns: dict[str, Turn] = {one.name: lambda count, one=one: [one.seconds() for _ in range(count)] for one in made}
-    taken = interleave(turns, rounds, 3, warm_up=2, progress=lambda done: say.track(done, "loops"))
+def measure(loops: Sequence[Subject], rounds: int) -> list[Point]:
+    """Check every loop, then time in turns."""
+    for loop in loops:
+        check(loop)
+    turns: dict[str, Turn] = {
+        subject.name: lambda count, subject=subject: [subject.seconds() for _ in range(count)] for subject in loops
+    }
+    times = interleave(turns, rounds, 3, warm_up=2, progress=lambda rounds_run: say.track(rounds_run, "loops"))
     points = []
-    for one in made:
-        speeds = [one.macs / seconds * 1e-9 for seconds in taken[one.name]]
-        points.append(Point(one.row, one.order, one.run, median(speeds), *quartiles(speeds)))
+    for loop in loops:
+        speeds = [loop.macs / seconds * 1e-9 for seconds in times[loop.name]]
+        points.append(Point(loop.row, loop.order, loop.run, median(speeds), *quartiles(speeds)))
     return points
 
 
 def summary(points: Sequence[Point]) -> list[tuple[tuple[str, str], ...]]:
     """A line per row: the limit, the kernel without a spill and with one every eight steps, and their ratios."""
     lines = []
-    for row in dict.fromkeys(one.row for one in points):
-        best = max((one for one in points if one.row == row and one.order), key=lambda one: one.high)
-        runs = {one.run: one.median for one in points if one.row == row and not one.order}
+    for row in dict.fromkeys(point.row for point in points):
+        best = max((point for point in points if point.row == row and point.order), key=lambda point: point.high)
+        runs = {point.run: point.median for point in points if point.row == row and not point.order}
         line = {"row": row, "limit": f"{best.high:.1f}", "limit's order": best.order, "kernel": f"{runs[0]:.1f}"}
         line["of the limit"] = f"{runs[0] / best.high:.3f}"
         for run in sorted(set(runs) - {0}):
@@ -272,16 +274,16 @@ def ratios(points: Sequence[Point]) -> list[tuple[str, str]]:
     """16-bit sums against 32-bit sums, per instruction set: kernels, and what ports allow."""
 
     def speed(row: str, order: bool) -> float:
-        found = (one for one in points if one.row == row and bool(one.order) == order)
-        return max((one.high if order else one.median for one in found), default=float("nan"))
+        candidates = (point for point in points if point.row == row and bool(point.order) == order)
+        return max((point.high if order else point.median for point in candidates), default=float("nan"))
 
-    found = []
+    figures = []
     for isa in ("avx2", "avx512bw"):
         narrow, wide = f"gemm_u8s8_{isa}_acc16", f"gemm_u8s8_{isa}_acc32"
-        if any(one.row == narrow for one in points):
-            found.append((f"{isa}: acc16 / acc32", f"{speed(narrow, False) / speed(wide, False):.3f}"))
-            found.append((f"{isa}: acc16 / acc32, limits", f"{speed(narrow, True) / speed(wide, True):.3f}"))
-    return found
+        if any(point.row == narrow for point in points):
+            figures.append((f"{isa}: acc16 / acc32", f"{speed(narrow, False) / speed(wide, False):.3f}"))
+            figures.append((f"{isa}: acc16 / acc32, limits", f"{speed(narrow, True) / speed(wide, True):.3f}"))
+    return figures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -290,31 +292,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python -m benchmarks.micro", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=40)
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     native = module()
 
     def measured() -> tuple[list[Point], Disturbance]:
         watch = Watch(cpus)
-        made = measure(subjects(native), given.rounds)
-        return made, watch.disturbance([(one.high - one.low) / one.median for one in made])
+        result = measure(subjects(native), flags.rounds)
+        return result, watch.disturbance([(point.high - point.low) / point.median for point in result])
 
     with pinned(1) as cpus:
         cycle = min(native.time_cycles(1_000_000) for _ in range(20)) / 1_000_000
         points, busy = until_quiet(measured)
     lines = summary(points)
-    each = [
+    point_rows = [
         (
-            ("row", one.row),
-            ("order", one.order or "the kernel"),
-            ("run", str(one.run or "-")),
-            *((key, f"{getattr(one, key):.2f}") for key in ("median", "low", "high")),
+            ("row", point.row),
+            ("order", point.order or "the kernel"),
+            ("run", str(point.run or "-")),
+            *((key, f"{getattr(point, key):.2f}") for key in ("median", "low", "high")),
         )
-        for one in points
+        for point in points
     ]
     facts = (("GHz", f"{1e-9 / cycle:.2f}"), *ratios(points))
     say.words("\n".join([*(str(dict(line)) for line in lines), str(dict(facts)), busy.words]))
     notes = ("GMAC/s", busy.words)
-    result = Result("micro", "python -m benchmarks.micro", stamp(), None, facts, (*lines, *each), notes)
+    result = Result("micro", "python -m benchmarks.micro", stamp(), None, facts, (*lines, *point_rows), notes)
     say.words(str(save(result, "micro", disturbance=busy)))
     return 0
 

@@ -58,7 +58,7 @@ class Every(nn.Module):
         return self.head(x.flatten(1))
 
 
-def made(folder: Path) -> list[Path]:
+def small_files(folder: Path) -> list[Path]:
     """The small network as both kinds of file."""
     torch.manual_seed(0)
     program = oaq.quantize(Every().eval(), [torch.randn(8, 3, SIDE, SIDE) for _ in range(4)])
@@ -75,7 +75,10 @@ def computed(path: Path) -> list[bytes] | None:
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         rng = np.random.default_rng(0)
-        feed = {one.name: rng.normal(0, 1, (2, *one.shape[1:])).astype(np.float32) for one in session.get_inputs()}
+        feed = {
+            graph_input.name: rng.normal(0, 1, (2, *graph_input.shape[1:])).astype(np.float32)
+            for graph_input in session.get_inputs()
+        }
         return [np.asarray(value).tobytes() for value in session.run(None, feed)]
     except Exception:  # whatever its C++ raises: then nothing is computed
         return None
@@ -104,17 +107,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="sealed files (default: the small network)")
     parser.add_argument("--edits", type=int, default=5000, help="of each file")
-    given = parser.parse_args()
+    flags = parser.parse_args()
     rows, missed = [], 0
     with tempfile.TemporaryDirectory() as folder:
-        for path in given.files or made(Path(folder)):
-            outcomes, patterns = edit(path, given.edits, seed=len(rows))
+        for path in flags.files or small_files(Path(folder)):
+            outcomes, patterns = edit(path, flags.edits, seed=len(rows))
             missed += outcomes["MISSED"]
-            line = {"file": path.name, "edits": str(given.edits)}
+            line = {"file": path.name, "edits": str(flags.edits)}
             line |= {name: str(outcomes[name]) for name in ("refused", "unsafe", "harmless", "MISSED")}
             say.words("  ".join(f"{name} {value}" for name, value in line.items()))
             rows.append((*line.items(), *((name, str(number)) for name, number in sorted(patterns.items()))))
-    if not given.files:
+    if not flags.files:
         notes = ("refused: an error on reading; unsafe: a claim that does not hold; harmless: see the module.",)
         command = "python -m benchmarks.mutate_certificates"
         save(Result("mutate_certificates", command, stamp(), rows=tuple(rows), notes=notes), "mutate_certificates")

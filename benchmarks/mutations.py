@@ -1,4 +1,4 @@
-"""Files as somebody with every tool and bad intentions writes them: one field edited, then every checksum made anew.
+"""Files as an attacker with every tool writes them: one field edited, then every checksum made anew.
 
 A file is taken apart into JSON documents, arrays and (ONNX) protobuf fields. Every leaf of these is a *place*; places
 that differ in numbers only (``certificate.nodes.3.node`` and ``certificate.nodes.4.node``) share a *pattern*, and an
@@ -77,17 +77,21 @@ def loosen(path: Path) -> Loose:
 def rewrite(loose: Loose, path: Path) -> None:
     """Put a file together, with checksums that fit."""
     if loose.model is None:
-        metadata = {JSON_KEY.get(name, f"part/{name}"): json.dumps(one) for name, one in loose.documents.items()}
+        metadata = {
+            JSON_KEY.get(name, f"part/{name}"): json.dumps(document) for name, document in loose.documents.items()
+        }
         head, data = encode({**metadata, CHECKSUM: NO_CHECKSUM}, loose.arrays)
         digest = hashlib.sha256(b"".join([head, *data])).hexdigest()
         blank, filled = (f'"{CHECKSUM}":"{value}"'.encode() for value in (NO_CHECKSUM, digest))
         path.write_bytes(b"".join([head.replace(blank, filled), *data]))
         return
-    parts = {name: Part(one, _own(loose.arrays, f"part/{name}/")) for name, one in loose.documents.items()}
+    parts = {
+        name: Part(document, _arrays_of(loose.arrays, f"part/{name}/")) for name, document in loose.documents.items()
+    }
     model = onnx.ModelProto()
     model.CopyFrom(loose.model)
-    rest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    onnx.helper.set_model_props(model, {KEY: to_text(parts, rest)})
+    file_digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    onnx.helper.set_model_props(model, {KEY: to_text(parts, file_digest)})
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -118,8 +122,8 @@ def mutate(loose: Loose, rng: np.random.Generator) -> str:
     elif isinstance(place.holder[place.key], list | dict):
         _edit_container(place.holder[place.key], rng)
     else:
-        others = [one.holder[one.key] for one in similar]
-        place.holder[place.key] = _other(place.holder[place.key], others, rng)
+        values = [peer_place.holder[peer_place.key] for peer_place in similar]
+        place.holder[place.key] = _another_value(place.holder[place.key], values, rng)
     return pattern
 
 
@@ -207,9 +211,9 @@ def _edit_container(value: Any, rng: np.random.Generator) -> None:  # noqa: ANN4
         value[0], value[at] = value[at], value[0]
 
 
-def _other(value: Any, others: list[Any], rng: np.random.Generator) -> Any:  # noqa: ANN401 (parsed JSON)
+def _another_value(value: Any, candidates: list[Any], rng: np.random.Generator) -> Any:  # noqa: ANN401 (parsed JSON)
     """Another value, of the same type where there is one; often one that stands at a place like this."""
-    different = [one for one in others if one != value]
+    different = [candidate for candidate in candidates if candidate != value]
     if different and rng.random() < 0.4:
         return different[rng.integers(len(different))]
     match value:
@@ -240,14 +244,20 @@ def _edit_message(place: Place, similar: list[Place], rng: np.random.Generator) 
         at = int(rng.integers(len(value)))
         setattr(message, field.name, value[:at] + bytes([value[at] ^ 1 << int(rng.integers(8))]) + value[at + 1 :])
     elif field.enum_type is not None:
-        setattr(message, field.name, rng.choice([one.number for one in field.enum_type.values if one.number != value]))
+        setattr(
+            message,
+            field.name,
+            rng.choice([member.number for member in field.enum_type.values if member.number != value]),
+        )
     elif isinstance(value, str | int | float):
-        new = _other(value, [getattr(one.holder, field.name) for one in similar], rng)
+        new = _another_value(value, [getattr(peer_place.holder, field.name) for peer_place in similar], rng)
         setattr(message, field.name, new % ((1 << 31) - 1) if isinstance(new, int) else new)
     else:
         at = int(rng.integers(len(value)))
         if isinstance(value[at], str | int | float) and rng.random() < 0.7:
-            new = _other(value[at], [one for each in similar for one in getattr(each.holder, field.name)], rng)
+            new = _another_value(
+                value[at], [item for peer_place in similar for item in getattr(peer_place.holder, field.name)], rng
+            )
             value[at] = new
         elif rng.random() < 0.5 or isinstance(value[at], str | int | float):
             del value[at]
@@ -255,5 +265,5 @@ def _edit_message(place: Place, similar: list[Place], rng: np.random.Generator) 
             value.add().CopyFrom(value[at])
 
 
-def _own(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+def _arrays_of(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

@@ -27,7 +27,7 @@ def load_native(folder: Path, wanted: str) -> dict[str, str]:
         raise RuntimeError(f"{NAME} is loaded already; {folder} comes too late")
     spec = importlib.util.spec_from_file_location(NAME, files[0])
     if spec is None or spec.loader is None:
-        raise RuntimeError(f"{files[0]} is no module")
+        raise RuntimeError(f"{files[0]} is not a module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = module
     spec.loader.exec_module(module)

@@ -53,7 +53,7 @@ WIDE = {
     "oaq avx2, 32-bit sums": ("gemm_u8s8_avx2_acc32", "depthwise_u8s8_avx2_exact"),
     "oaq avx2, exact": ("gemm_u8s8_avx2_exact", "depthwise_u8s8_avx2_exact"),
 }
-"""The same network without 16-bit sums: what they are worth."""
+"""Rows of plans without 16-bit sums: what those sums are worth."""
 Batch = NDArray[np.float32]
 
 
@@ -86,19 +86,19 @@ def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Late
 
 
 def watched(subject: Subject, threads: int, rounds: int, openvino: bool) -> tuple[Latency, Disturbance]:
-    """The same, and what the machine did besides."""
+    """Timings of a subject and its peers, and what the machine did besides."""
     with ExitStack() as stack:
         folder = subject.kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cpus = stack.enter_context(pinned(threads))
         with say.bar("ONNX Runtime: export and calibrate", None):
             files = _files(subject, folder)
         expected = run_float(subject.net, subject.x)
-        ours, _ = our_contenders(subject.plans, subject.x, threads, expected)
-        peers = [peer_contender(one, subject.x, expected, "float", 0.0) for one in _peers(files, threads)]
+        sessions, _ = our_contenders(subject.plans, subject.x, threads, expected)
+        peers = [peer_contender(peer, subject.x, expected, "float", 0.0) for peer in _peers(files, threads)]
         peers += _openvino(files, (subject.x, expected), threads, stack) if openvino else []
-        baseline = next(one.name for one in peers if one.precision == "int8")
+        baseline = next(peer.name for peer in peers if peer.precision == "int8")
         return timed(
-            [*ours, *peers],
+            [*sessions, *peers],
             subject.name,
             threads=threads,
             rounds=rounds,
@@ -123,14 +123,14 @@ def _peers(files: dict[str, Path], threads: int) -> Iterator[Peer]:
 
 
 def _openvino(
-    files: dict[str, Path], known: tuple[Batch, Batch], threads: int, stack: ExitStack
+    files: dict[str, Path], sample: tuple[Batch, Batch], threads: int, stack: ExitStack
 ) -> Iterable[Contender]:
     """OpenVINO as it is, and int8 held to less than the CPU has; each in a process of its own.
 
     In one process its threads would get the CPUs that were free when it was first loaded. Held, its sums may overflow,
     so its precision is only noted.
     """
-    x, expected = known
+    x, expected = sample
     for precision, most in (("fp32", ""), ("int8", ""), *(("int8", most) for most in HELD)):
         environment = {"ONEDNN_MAX_CPU_ISA": most, "DNNL_MAX_CPU_ISA": most} if most else {}
         child = stack.enter_context(ProcessPeer(files[precision], x, "openvino", precision, threads, environment))
@@ -147,46 +147,46 @@ def _openvino(
         )
 
 
-def prepare(given: argparse.Namespace, model: str) -> Subject:
+def prepare(flags: argparse.Namespace, model: str) -> Subject:
     """Load, quantize, plan."""
-    known = NETWORKS.get(model)
-    if known is not None:
-        net, how, paths = known.load(), known.preprocess, calibration(given.limit)
-    elif given.calibrate is not None:
-        net, how = models.load(model), images.preprocess(given, None, (224, 224))
+    network = NETWORKS.get(model)
+    if network is not None:
+        net, preprocessing, paths = network.load(), network.preprocess, calibration(flags.limit)
+    elif flags.calibrate is not None:
+        net, preprocessing = models.load(model), images.preprocess(flags, None, (224, 224))
         if isinstance(net, Path):
             raise FormatError(f"{model}: peers get their float file from a torch module; give FILE.py:NAME")
-        paths = files(given.calibrate)[: given.limit]
+        paths = files(flags.calibrate)[: flags.limit]
     else:
         raise FormatError(
             f"{model!r} is none of {', '.join(NETWORKS)}; for a network of yours, give --calibrate DIR too"
         )
-    batches = list(Batches(paths, how, 8))
-    budget = {} if given.budget is ... else {"budget": given.budget}
-    name = model if known is not None else model.rpartition(":")[2]
-    kept = given.keep / f"{name}-{digest(given)}" if given.keep is not None else None
-    made = kept / "ours.oaq" if kept is not None else None
-    if made is not None and made.exists():
-        program = oaq.load(made)
+    batches = list(Batches(paths, preprocessing, 8))
+    budget = {} if flags.budget is ... else {"budget": flags.budget}
+    name = model if network is not None else model.rpartition(":")[2]
+    folder = flags.keep / f"{name}-{digest(flags)}" if flags.keep is not None else None
+    file = folder / "ours.oaq" if folder is not None else None
+    if file is not None and file.exists():
+        program = oaq.load(file)
     else:
         program = quantize(net, batches, **budget)
-        if made is not None:
-            made.parent.mkdir(parents=True, exist_ok=True)
-            oaq.save(program, made)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            oaq.save(program, file)
     plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
-    trained = known is None or known.trained
-    return Subject(name, net, plans, np.concatenate(batches)[: given.batch], batches, kept, trained)
+    trained = network is None or network.trained
+    return Subject(name, net, plans, np.concatenate(batches)[: flags.batch], batches, folder, trained)
 
 
-def digest(given: argparse.Namespace) -> str:
-    """Of everything that decides what is prepared: the sources of quantizer, planner and networks, and the options."""
+def digest(flags: argparse.Namespace) -> str:
+    """Digest of all that decides what is prepared: sources of quantizer, planner and networks, and the options."""
     root = Path(__file__).parent.parent
     options = ("calibrate", "limit", "budget", "size", "resize", "mean", "std", "interpolation")
-    seen = hashlib.sha256(repr([(name, getattr(given, name)) for name in options]).encode())
-    for path in sorted(each for folder in ("src/oaq", "recipes") for each in (root / folder).rglob("*.py")):
-        seen.update(path.read_bytes())
-    return seen.hexdigest()[:12]
+    content = hashlib.sha256(repr([(name, getattr(flags, name)) for name in options]).encode())
+    for path in sorted(path for folder in ("src/oaq", "recipes") for path in (root / folder).rglob("*.py")):
+        content.update(path.read_bytes())
+    return content.hexdigest()[:12]
 
 
 def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
@@ -200,9 +200,9 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
         ("summing layers", str(layers)),
         ("input", str(subject.x.shape)),
     ]
-    for name, one in subject.plans.items():
-        rows.append((f"{name}: predicted cost", f"{one.cost:.3f}"))
-        rows.append((f"{name}: average run", f"{one.average_run:.2f}"))
+    for name, planned in subject.plans.items():
+        rows.append((f"{name}: predicted cost", f"{planned.cost:.3f}"))
+        rows.append((f"{name}: average run", f"{planned.average_run:.2f}"))
     return tuple(rows)
 
 
@@ -226,19 +226,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prepare", action="store_true", help="only make what --keep keeps; time nothing")
     parser.add_argument("--no-openvino", action="store_true")
     images.add_arguments(parser)
-    given = parser.parse_args(arguments)
-    openvino = not given.no_openvino and find_spec("openvino") is not None
+    flags = parser.parse_args(arguments)
+    openvino = not flags.no_openvino and find_spec("openvino") is not None
     command = " ".join(["python -m benchmarks.networks", *(sys.argv[1:] if arguments is None else arguments)])
     refused = 0
-    for model in given.models:
-        subject = prepare(given, model)
-        if given.prepare:
+    for model in flags.models:
+        subject = prepare(flags, model)
+        if flags.prepare:
             if subject.kept is None:
                 parser.error("--prepare makes what --keep DIR keeps; name the folder")
             _files(subject, subject.kept)
             continue
-        for threads in given.threads:
-            latency, disturbance = watched(subject, threads, given.rounds, openvino)
+        for threads in flags.threads:
+            latency, disturbance = watched(subject, threads, flags.rounds, openvino)
             result = Result("networks", command, stamp(), latency, facts(subject), notes=(disturbance.words,))
             refused += not written(result, f"{subject.name}-{threads}t", disturbance)
     return min(refused, 1)

@@ -87,31 +87,31 @@ class Photos:
     """What onnxruntime.quantization calibrates on."""
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, ...] = (3, SIDE, SIDE)) -> None:
-        self._left = [{"x": rng.normal(0, 1, (1, *shape)).astype(np.float32)} for _ in range(4)]
+        self._batches = [{"x": rng.normal(0, 1, (1, *shape)).astype(np.float32)} for _ in range(4)]
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """One batch; None when there are no more."""
-        return self._left.pop() if self._left else None
+        return self._batches.pop() if self._batches else None
 
 
-def static(made: onnx.ModelProto, rng: np.random.Generator, **options: Any) -> bytes:  # noqa: ANN401 (their options)
+def static(float_model: onnx.ModelProto, rng: np.random.Generator, **options: Any) -> bytes:  # noqa: ANN401 (their options)
     """What ``onnxruntime.quantization.quantize_static`` makes of a float model."""
     from onnxruntime import quantization
 
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(made, before)
+        onnx.save(float_model, before)
         quantization.quantize_static(str(before), str(after), cast(Any, Photos(rng)), **options)
         return after.read_bytes()
 
 
-def dynamic(made: onnx.ModelProto) -> bytes:
+def dynamic(float_model: onnx.ModelProto) -> bytes:
     """What ``onnxruntime.quantization.quantize_dynamic`` makes of a float model."""
     from onnxruntime import quantization
 
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(made, before)
+        onnx.save(float_model, before)
         quantization.quantize_dynamic(str(before), str(after), op_types_to_quantize=["Conv", "Gemm", "MatMul"])
         return after.read_bytes()
 
@@ -121,21 +121,21 @@ def from_onnxruntime(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     from onnxruntime.quantization import QuantFormat, QuantType
 
     u8, s8 = QuantType.QUInt8, QuantType.QInt8
-    made = float_network(rng)
+    float_model = float_network(rng)
     for name, form in (("QDQ", QuantFormat.QDQ), ("QOperator", QuantFormat.QOperator)):
         for kinds in ((u8, s8), (u8, u8), (s8, s8)):
             for per_channel in (False, True):
-                shown = "".join("U8" if kind == u8 else "S8" for kind in kinds)
+                types = "".join("U8" if kind == u8 else "S8" for kind in kinds)
                 file = static(
-                    made,
+                    float_model,
                     rng,
                     quant_format=form,
                     activation_type=kinds[0],
                     weight_type=kinds[1],
                     per_channel=per_channel,
                 )
-                yield f"{name} {shown} {'per channel' if per_channel else 'per tensor'}", file
-    yield "dynamic", dynamic(made)
+                yield f"{name} {types} {'per channel' if per_channel else 'per tensor'}", file
+    yield "dynamic", dynamic(float_model)
 
 
 def moving() -> onnx.ModelProto:
@@ -232,9 +232,9 @@ def with_function() -> onnx.ModelProto:
         "w": np.eye(4, dtype=np.int8) * 100,
         "ws": np.array(0.01, np.float32),
     }
-    made = model(nodes, {"x": ("n", 4)}, ["y"], constants)
-    made.functions.append(layer)
-    return made
+    result = model(nodes, {"x": ("n", 4)}, ["y"], constants)
+    result.functions.append(layer)
+    return result
 
 
 BY_HAND: Final[Mapping[str, Callable[[], onnx.ModelProto]]] = {

@@ -67,7 +67,9 @@ def add(rng: np.random.Generator, *, ties: bool = False) -> Case:
     a, b, fill, zero = draw(rng)
     s_y = scale(max(a.scale, b.scale) / fill)
     if ties:
-        a, b = (Affine(2.0 ** -int(k), one.zero_point) for k, one in zip(rng.integers(2, 6, 2), (a, b), strict=True))
+        a, b = (
+            Affine(2.0 ** -int(k), affine.zero_point) for k, affine in zip(rng.integers(2, 6, 2), (a, b), strict=True)
+        )
         s_y = 2.0 ** -int(rng.integers(1, 5))
     op = ops.Add(ratio(a.scale, b.scale, over=s_y))
     return program(op, [((256, 256, 1), a), ((256, 256, 1), b)], ((256, 256, 1), Affine(s_y, zero))), (A, B)
@@ -156,10 +158,10 @@ def distance(case: Case, level: object) -> np.ndarray:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     real = [net.tensors[name].affine.dequantize(x) for name, x in zip(net.inputs, inputs, strict=True)]
     feed = {name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) for name, x in zip(net.inputs, real, strict=True)}
-    (got,) = session.run(None, feed)[1:]
+    (result,) = session.run(None, feed)[1:]
     node = net.nodes[0]
     law, _ = compute(node, inputs, net.specs(node), net.tensors["y"])
-    return np.abs(law.astype(np.int16) - np.asarray(got).transpose(0, 2, 3, 1))
+    return np.abs(law.astype(np.int16) - np.asarray(result).transpose(0, 2, 3, 1))
 
 
 def main() -> None:
@@ -167,14 +169,18 @@ def main() -> None:
     rows = []
     for name, make in CASES.items():
         for label, level in LEVELS.items():
-            rng, seen = np.random.default_rng(0), Counter[str]()
+            rng, counts_seen = np.random.default_rng(0), Counter[str]()
             most = 0
             for _ in range(TRIALS):
                 steps = distance(make(rng), level)
-                seen["integers"] += steps.size
-                seen["differ"] += int(np.count_nonzero(steps))
+                counts_seen["integers"] += steps.size
+                counts_seen["differ"] += int(np.count_nonzero(steps))
                 most = max(most, int(steps.max()))
-            counts = (("integers", str(seen["integers"])), ("differ", str(seen["differ"])), ("most steps", str(most)))
+            counts = (
+                ("integers", str(counts_seen["integers"])),
+                ("differ", str(counts_seen["differ"])),
+                ("most steps", str(most)),
+            )
             rows.append((("operator", name), ("graph", label), *counts))
     save(
         Result(

@@ -21,12 +21,12 @@ def litert_peer(model: Path, precision: str, threads: int) -> Peer:
 
     interpreter: Any = litert.Interpreter(model_path=str(model), num_threads=threads)
     interpreter.allocate_tensors()
-    (given,), made = interpreter.get_input_details(), interpreter.get_output_details()[0]
+    (input_details,), output_details = interpreter.get_input_details(), interpreter.get_output_details()[0]
 
     def run(x: NDArray[Any]) -> NDArray[np.float32]:
-        interpreter.set_tensor(given["index"], x)
+        interpreter.set_tensor(input_details["index"], x)
         interpreter.invoke()
-        return interpreter.get_tensor(made["index"])
+        return interpreter.get_tensor(output_details["index"])
 
     return Peer(f"litert {metadata.version('ai-edge-litert')} {precision}", precision, "best of the CPU", run)
 

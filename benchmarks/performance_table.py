@@ -38,28 +38,28 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _stamp(name: str, result: Result) -> str:
     env = result.environment
-    said = f"; {result.notes[-1]}" if result.notes else ""
-    return f"`benchmarks/results/{name}.json`: {env.cpu}, {env.compiler.split(' Release')[0]}{said}."
+    remark = f"; {result.notes[-1]}" if result.notes else ""
+    return f"`benchmarks/results/{name}.json`: {env.cpu}, {env.compiler.split(' Release')[0]}{remark}."
 
 
 def loops(folder: Path) -> str:
     """Every matrix row: what ports allow, the loop alone, the loop in a layer."""
     micro, kernels = load(folder / "micro.json"), load(folder / "kernels.json")
-    layers = {(one["row"], one["run"]): float(one["gmacs"]) for one in map(dict, kernels.rows)}
+    layers = {(row["row"], row["run"]): float(row["gmacs"]) for row in map(dict, kernels.rows)}
     lines = []
-    for one in map(dict, micro.rows):
-        if "limit" not in one:
+    for loop in map(dict, micro.rows):
+        if "limit" not in loop:
             continue
-        row, spilled = one["row"], one.get("spill every 8")
-        whole = layers.get((row, str(LONGEST)), layers.get((row, "0")))
+        row, spilled = loop["row"], loop.get("spill every 8")
+        full_run = layers.get((row, str(LONGEST)), layers.get((row, "0")))
         eight = layers.get((row, "8"))
         lines.append(
             (
                 f"`{row}`",
-                one["limit"],
-                f"{one['kernel']} ({float(one['of the limit']):.2f})",
-                f"{spilled} ({float(one['spill every 8, of the limit']):.2f})" if spilled else "does not spill",
-                "-" if whole is None else f"{whole:.0f}",
+                loop["limit"],
+                f"{loop['kernel']} ({float(loop['of the limit']):.2f})",
+                f"{spilled} ({float(loop['spill every 8, of the limit']):.2f})" if spilled else "does not spill",
+                "-" if full_run is None else f"{full_run:.0f}",
                 "-" if eight is None else f"{eight:.0f}",
             )
         )
@@ -91,13 +91,19 @@ def networks(folder: Path) -> str:
 
 def _ratios(latency: Latency) -> list[float | None]:
     """Speeds of oaq over those of the five executors of the table, in its order; None where one was not run."""
-    times = {one.name: one.median_ms for one in latency.timings}
-    held = {one.isa: one.median_ms for one in latency.timings if not one.ours and ", held to " in one.name}
-    int8 = [one for one in latency.timings if not one.ours and one.precision == "int8" and ", held to" not in one.name]
+    times = {timing.name: timing.median_ms for timing in latency.timings}
+    by_isa = {
+        timing.isa: timing.median_ms for timing in latency.timings if not timing.ours and ", held to " in timing.name
+    }
+    int8 = [
+        timing
+        for timing in latency.timings
+        if not timing.ours and timing.precision == "int8" and ", held to" not in timing.name
+    ]
     pairs = (
-        (min((one.median_ms for one in int8), default=None), "oaq vnni"),
-        (held.get("avx512bw"), "oaq avx512bw"),
-        (held.get("avx2"), "oaq avx2"),
+        (min((timing.median_ms for timing in int8), default=None), "oaq vnni"),
+        (by_isa.get("avx512bw"), "oaq avx512bw"),
+        (by_isa.get("avx2"), "oaq avx2"),
         (times.get("oaq avx2, 32-bit sums"), "oaq avx2"),
         (times.get("oaq avx2, exact"), "oaq avx2"),
     )
@@ -150,7 +156,7 @@ def replaced(text: str, folder: Path = RESULTS) -> str:
     Raises:
         KeyError: there is no such block.
     """
-    return MARKED.sub(lambda found: found[1] + BLOCKS[found["name"]](folder) + found[3], text)
+    return MARKED.sub(lambda match: match[1] + BLOCKS[match["name"]](folder) + match[3], text)
 
 
 def main() -> int:

@@ -64,7 +64,7 @@ class Panel:
 
 
 def panels(results: Sequence[tuple[str, Latency]]) -> list[Panel]:
-    """What is fair to compare: on AVX2 and AVX-512BW peers held to that instruction set; natively everybody.
+    """What is fair to compare: on AVX2 and AVX-512BW peers held to that instruction set; natively all.
 
     Args:
         results: (network, its latency).
@@ -74,42 +74,44 @@ def panels(results: Sequence[tuple[str, Latency]]) -> list[Panel]:
         "avx512bw": "AVX-512BW without VNNI: against OpenVINO held to it",
         "vnni": "Whatever the CPU has (here VNNI): against int8 peers, and against the fastest float",
     }
-    made = []
+    result = []
     for isa, title in titles.items():
         groups = [(name, tuple(_bars(latency, isa))) for name, latency in results]
         if any(bars for _, bars in groups):
-            made.append(Panel(title, tuple((name, bars) for name, bars in groups if bars)))
-    return made
+            result.append(Panel(title, tuple((name, bars) for name, bars in groups if bars)))
+    return result
 
 
 def _bars(latency: Latency, isa: str) -> Iterator[Bar]:
-    ours = next((one for one in latency.timings if one.name == f"oaq {isa}"), None)
-    if ours is None:
+    our_timing = next((timing for timing in latency.timings if timing.name == f"oaq {isa}"), None)
+    if our_timing is None:
         return
-    others = [one for one in latency.timings if not one.ours]
-    native = [one for one in others if HELD not in one.name]
+    peer_timings = [timing for timing in latency.timings if not timing.ours]
+    native = [timing for timing in peer_timings if HELD not in timing.name]
     if isa == "vnni":
-        shown = [one for one in native if one.precision == "int8"]
-        shown += sorted((one for one in native if one.precision == "fp32"), key=lambda one: one.median_ms)[:1]
+        selected = [timing for timing in native if timing.precision == "int8"]
+        selected += sorted(
+            (timing for timing in native if timing.precision == "fp32"), key=lambda timing: timing.median_ms
+        )[:1]
     else:
-        shown = [one for one in others if HELD in one.name and one.isa == isa]
-    shown += [one for one in latency.timings if one.ours and one.name.startswith(f"oaq {isa}, ")]
-    for one in shown:
-        yield Bar(_label(one), one.median_ms / ours.median_ms, one.ours)
+        selected = [timing for timing in peer_timings if HELD in timing.name and timing.isa == isa]
+    selected += [timing for timing in latency.timings if timing.ours and timing.name.startswith(f"oaq {isa}, ")]
+    for timing in selected:
+        yield Bar(_label(timing), timing.median_ms / our_timing.median_ms, timing.ours)
 
 
-def _label(one: Timing) -> str:
-    if one.ours:
-        return f"our {one.name.partition(', ')[2].removesuffix(' sums')} sums"
-    return one.name.partition(HELD)[0]
+def _label(timing: Timing) -> str:
+    if timing.ours:
+        return f"our {timing.name.partition(', ')[2].removesuffix(' sums')} sums"
+    return timing.name.partition(HELD)[0]
 
 
-def drawn(shown: Sequence[Panel], caption: str) -> str:
+def svg_of(panels_shown: Sequence[Panel], caption: str) -> str:
     """The picture as SVG."""
-    most = max(bar.ratio for panel in shown for _, bars in panel.groups for bar in bars)
+    most = max(bar.ratio for panel in panels_shown for _, bars in panel.groups for bar in bars)
     unit = (WIDTH - LEFT - RIGHT) / max(most, 1.5)
     body, top = [], 8
-    for panel in shown:
+    for panel in panels_shown:
         height = sum(len(bars) * BAR + GAP for _, bars in panel.groups)
         body.append(_text(0, top + 18, panel.title, "title"))
         top += HEAD
@@ -142,13 +144,13 @@ def _text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> s
 def picture(folder: Path = RESULTS, threads: int = 1) -> str | None:
     """The picture of the networks measured with ``threads``; None if there is no result file."""
     results = [(path, load(path)) for path in sorted(folder.glob(f"*-{threads}t.json"))]
-    timed = [(_network(one, path), one.latency) for path, one in results if one.latency is not None]
+    timed = [(_network(stored, path), stored.latency) for path, stored in results if stored.latency is not None]
     if not timed:
         return None
-    cpus = ", ".join(dict.fromkeys(one.environment.cpu for _, one in results))
+    cpus = ", ".join(dict.fromkeys(result.environment.cpu for _, result in results))
     unit = f"{threads} thread{'s' if threads > 1 else ''}"
     caption = f"Their median time over ours, {unit}, batch 1, in turns in one run; above 1 oaq is faster. {cpus}."
-    return drawn(panels(timed), caption)
+    return svg_of(panels(timed), caption)
 
 
 def _network(result: Result, path: Path) -> str:
@@ -158,10 +160,10 @@ def _network(result: Result, path: Path) -> str:
 
 def main() -> int:
     """Write the picture."""
-    made = picture()
-    if made is not None:
+    svg = picture()
+    if svg is not None:
         PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(PICTURE, [made.encode()])
+        write_atomically(PICTURE, [svg.encode()])
     return 0
 
 

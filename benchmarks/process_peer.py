@@ -37,14 +37,14 @@ class ProcessPeer:
         environment: Mapping[str, str],
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
-        given = Path(self._folder.name) / "x.npy"
-        np.save(given, x)
+        input_file = Path(self._folder.name) / "x.npy"
+        np.save(input_file, x)
         command = [
             sys.executable,
             "-m",
             "benchmarks.process_peer",
             str(model),
-            str(given),
+            str(input_file),
             runtime,
             precision,
             str(threads),
@@ -110,5 +110,5 @@ def serve(peer: Peer, x: NDArray[Any]) -> None:
 
 
 if __name__ == "__main__":
-    model, given, runtime, precision, threads = sys.argv[1:]
-    serve(RUNTIMES[runtime](Path(model), precision, int(threads)), np.load(given))
+    model, input_path, runtime, precision, threads = sys.argv[1:]
+    serve(RUNTIMES[runtime](Path(model), precision, int(threads)), np.load(input_path))

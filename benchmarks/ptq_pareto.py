@@ -42,30 +42,33 @@ Row = tuple[tuple[str, str], ...]
 
 def plain(graph: FloatGraph, data: Data, weight_bits: int, bits: int) -> IntProgram:
     """Round to nearest at the ranges seen."""
-    stats, tensors, chosen = observe(graph, chunks(graph, data.calibration)), dict[str, TensorParams](), {}
+    stats, tensors, parameters = observe(graph, chunks(graph, data.calibration)), dict[str, TensorParams](), {}
     for group in same_affine_groups(graph):
         ends = min(stats[name].lo.min() for name in group), max(stats[name].hi.max() for name in group)
         tensors |= dict.fromkeys(group, affine_range(*ends, (1 << bits) - 1))
     for node, op in layers(graph):
         rows = packed_rows(op).astype(np.float64)
         step = tensors[node.inputs[0]].affine.scale
-        whole = whole_scale(rows) * 127 / ((1 << (weight_bits - 1)) - 1)
-        scale = np.maximum(whole, np.abs(op.bias) / (step * 2.0**28)).astype(np.float32)
+        full_scale = whole_scale(rows) * 127 / ((1 << (weight_bits - 1)) - 1)
+        scale = np.maximum(full_scale, np.abs(op.bias) / (step * 2.0**28)).astype(np.float32)
         weight = unpacked(nearest(rows, scale.astype(np.float64)), op)
         bias = np.rint(op.bias / (step * scale.astype(np.float64))).astype(np.int32)
-        chosen[node.name] = LayerParams(weight, scale, bias)  # type: ignore[arg-type]
-    return lower(graph, tensors, chosen)
+        parameters[node.name] = LayerParams(weight, scale, bias)  # type: ignore[arg-type]
+    return lower(graph, tensors, parameters)
 
 
-def point(what: str, program: IntProgram, data: Data, exact: np.ndarray, trained: bool) -> Row:
+def point(label: str, program: IntProgram, data: Data, exact: np.ndarray, trained: bool) -> Row:
     """Everything about one program."""
     planned = oaq.plan(program, "avx2")
     session = oaq.Session(oaq.plan(program), threads=2)
-    got = np.concatenate([np.asarray(session.run(x)) for x in np.array_split(data.views, 20)])
+    logits = np.concatenate([np.asarray(session.run(x)) for x in np.array_split(data.views, 20)])
     count = 5 * len(data.test)
-    labelled, unseen = compare(exact[:count:5], got[:count:5], data.labels if trained else None), compare(exact, got)
+    labelled, unseen = (
+        compare(exact[:count:5], logits[:count:5], data.labels if trained else None),
+        compare(exact, logits),
+    )
     return (
-        ("what", what),
+        ("what", label),
         ("cost", f"{planned.cost:.4f}"),
         ("average_run", f"{planned.average_run:.2f}"),
         ("labelled_right", str(labelled.top1_int)),
@@ -84,8 +87,8 @@ def points(name: str) -> Iterator[Row]:
     graph = normalize(net, torch.from_numpy(data.test[:1]), name)
     for budget in say.track(BUDGETS, f"{name}, budgets"):
         program = quantize(graph, data.calibration, budget=budget)
-        what = "budget none" if budget is None else f"budget {budget:g}"
-        yield (("network", name), *point(what, program, data, exact, network.trained))
+        label = "budget none" if budget is None else f"budget {budget:g}"
+        yield (("network", name), *point(label, program, data, exact, network.trained))
     for weights, bits in say.track(PLAIN, f"{name}, plain rounding"):
         program = plain(graph, data, weights, bits)
         yield (("network", name), *point(f"plain W{weights}A{bits}", program, data, exact, network.trained))
@@ -103,10 +106,15 @@ def draw(rows: Sequence[Row], path: str) -> None:
     figure, panels = pyplot.subplots(1, len(names), figsize=(5 * len(names), 3.6), squeeze=False, sharey=True)
     for panel, name in zip(panels[0], names, strict=True):
         for kind, label, style in (("budget", "oaq", "o-"), ("plain", "plain rounding", "s--")):
-            own = [dict(row) for row in rows if dict(row)["network"] == name and dict(row)["what"].startswith(kind)]
-            own.sort(key=lambda row: float(row["cost"]))
+            points_of_kind = [
+                dict(row) for row in rows if dict(row)["network"] == name and dict(row)["what"].startswith(kind)
+            ]
+            points_of_kind.sort(key=lambda row: float(row["cost"]))
             panel.plot(
-                [float(row["cost"]) for row in own], [float(row["unseen_sqnr_db"]) for row in own], style, label=label
+                [float(row["cost"]) for row in points_of_kind],
+                [float(row["unseen_sqnr_db"]) for row in points_of_kind],
+                style,
+                label=label,
             )
         panel.set(title=name, xlabel="predicted cost (16-bit sums without a spill = 1)")
         panel.grid(alpha=0.3)
@@ -121,15 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.ptq_pareto", description=__doc__)
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
     parser.add_argument("--out", default="ptq_pareto", help="name of the files in benchmarks/results")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     rows = []
-    for name in given.networks:
+    for name in flags.networks:
         for row in points(name):
             rows.append(row)
             say.words("  ".join(value for _, value in row))
     result = Result("ptq_pareto", "python -m benchmarks.ptq_pareto", stamp(), rows=tuple(rows))
-    say.words(str(save(result, given.out)))
-    draw(rows, str(RESULTS / f"{given.out}.svg"))
+    say.words(str(save(result, flags.out)))
+    draw(rows, str(RESULTS / f"{flags.out}.svg"))
     return 0
 
 

@@ -33,10 +33,10 @@ TRAINED, ROUNDED = "trained for a speed", "after training, with a budget"
 ROUNDS = 20
 
 
-def programs(bench: Bench, done: set[tuple[str, str]]) -> Iterator[tuple[str, str, IntProgram]]:
+def programs(bench: Bench, finished: set[tuple[str, str]]) -> Iterator[tuple[str, str, IntProgram]]:
     """What is missing: (kind, asked for, program), made one at a time."""
     for speed in SPEEDS:
-        if (TRAINED, str(speed)) not in done:
+        if (TRAINED, str(speed)) not in finished:
             folder = bench.folder / f"speed-{speed}"
             stage = Stage(1, 128, 3e-4, 1e-4)
             source = bench.train.part(bench.steps * 128, 0)
@@ -46,23 +46,23 @@ def programs(bench: Bench, done: set[tuple[str, str]]) -> Iterator[tuple[str, st
             yield TRAINED, str(speed), convert(network)
     calibration = [x.numpy() for x in first_inputs(bench.train, 512)]
     for budget in BUDGETS:
-        if (ROUNDED, str(budget)) not in done:
+        if (ROUNDED, str(budget)) not in finished:
             yield ROUNDED, str(budget), quantize(bench.graph, calibration, budget=budget)
 
 
-def place(bench: Bench, kind: str, asked: str) -> Path:
-    """Of a program's file."""
-    return bench.folder / f"pareto-{'qat' if kind == TRAINED else 'ptq'}-{asked}.oaq"
+def place(bench: Bench, kind: str, request: str) -> Path:
+    """Path of a program's file."""
+    return bench.folder / f"pareto-{'qat' if kind == TRAINED else 'ptq'}-{request}.oaq"
 
 
 def timed(bench: Bench, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows with milliseconds, measured side by side."""
     with pinned(1):
-        files = {one: place(bench, dict(one)["what"], dict(one)["asked"]) for one in map(_untimed, rows)}
-        turns = {one: turn_of(oaq.plan(oaq.load(file), "avx2")) for one, file in files.items()}
-        seconds = interleave({str(index): one for index, one in enumerate(turns.values())}, ROUNDS)
+        files = {row: place(bench, dict(row)["what"], dict(row)["asked"]) for row in map(_untimed, rows)}
+        turns = {row: turn_of(oaq.plan(oaq.load(file), "avx2")) for row, file in files.items()}
+        seconds = interleave({str(index): turn for index, turn in enumerate(turns.values())}, ROUNDS)
     return tuple(
-        (*one, ("ms", f"{median(found) * 1e3:.4f}")) for one, found in zip(turns, seconds.values(), strict=True)
+        (*row, ("ms", f"{median(times) * 1e3:.4f}")) for row, times in zip(turns, seconds.values(), strict=True)
     )
 
 
@@ -84,11 +84,11 @@ def draw(rows: Sequence[Row], exact: float, path: Path) -> None:
         (("cost", "predicted cost (16-bit sums without a spill = 1)"), ("ms", "measured, ms per image, AVX2")),
         strict=True,
     ):
-        for what, style in ((TRAINED, "o-"), (ROUNDED, "s--")):
-            own = sorted(
-                (float(dict(row)[field]), 100 * float(dict(row)["top1"])) for row in rows if dict(row)["what"] == what
+        for kind, style in ((TRAINED, "o-"), (ROUNDED, "s--")):
+            curve = sorted(
+                (float(dict(row)[field]), 100 * float(dict(row)["top1"])) for row in rows if dict(row)["what"] == kind
             )
-            panel.plot([x for x, _ in own], [y for _, y in own], style, label=what)
+            panel.plot([x for x, _ in curve], [y for _, y in curve], style, label=kind)
         panel.axhline(100 * exact, color="grey", linewidth=0.8, label="float")
         panel.set(xlabel=label)
         panel.grid(alpha=0.3)
@@ -107,27 +107,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
     parser.add_argument("--time", action="store_true", help="measure, too: the machine has to be quiet")
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    bench = prepared(given.campaign, given.folder)
-    name = f"qat_pareto_{given.campaign.replace('-', '_')}"
+    bench = prepared(flags.campaign, flags.folder)
+    name = f"qat_pareto_{flags.campaign.replace('-', '_')}"
     path = RESULTS / f"{name}.json"
     rows = load(path).rows if path.exists() else ()
-    command = f"python -m benchmarks.qat_pareto {given.campaign}"
+    command = f"python -m benchmarks.qat_pareto {flags.campaign}"
 
     def keep() -> None:
         facts = (("float", f"{bench.float_right / len(bench.test):.4f}"),)
         save(Result("qat_pareto", command, stamp(), facts=facts, rows=rows), name)
 
-    for kind, asked, program in programs(bench, {(dict(one)["what"], dict(one)["asked"]) for one in rows}):
-        oaq.save(program, place(bench, kind, asked))
+    for kind, request, program in programs(bench, {(dict(row)["what"], dict(row)["asked"]) for row in rows}):
+        oaq.save(program, place(bench, kind, request))
         top1 = right_as_integers(program, bench.test) / len(bench.test)
         planned = oaq.plan(program, "avx2")
-        new = (("what", kind), ("asked", asked), ("top1", f"{top1:.4f}"), ("cost", f"{planned.cost:.4f}"))
+        new = (("what", kind), ("asked", request), ("top1", f"{top1:.4f}"), ("cost", f"{planned.cost:.4f}"))
         rows = (*rows, (*new, ("average_run", f"{planned.average_run:.2f}")))
         say.words("  ".join(value for _, value in rows[-1]))
         keep()
-    if given.time:
+    if flags.time:
         rows = timed(bench, rows)
         keep()
         draw(rows, bench.float_right / len(bench.test), path.with_suffix(".svg"))

@@ -24,42 +24,42 @@ BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
 
 def block(folder: Path = RESULTS) -> str:
     """What belongs between the markers: a table per machine, a column per network; then whole networks beside peers."""
-    made: dict[str, dict[str, Result]] = {}
+    by_cpu: dict[str, dict[str, Result]] = {}
     for path in sorted(folder.glob("demo_*.json")):
         result = load(path)
-        made.setdefault(result.environment.cpu, {})[path.stem.removeprefix("demo_")] = result
-    tables = [_machine(cpu, results) for cpu, results in made.items()]
-    beside: dict[tuple[str, int], dict[str, Result]] = {}
+        by_cpu.setdefault(result.environment.cpu, {})[path.stem.removeprefix("demo_")] = result
+    tables = [_machine(cpu, results) for cpu, results in by_cpu.items()]
+    by_peers: dict[tuple[str, int], dict[str, Result]] = {}
     for path in sorted(folder.glob("*-[0-9]*t.json")):
         result = load(path)
         if result.latency is not None:
             key = result.environment.cpu, result.latency.threads
-            beside.setdefault(key, {})[path.stem.rpartition("-")[0]] = result
-    if beside:
+            by_peers.setdefault(key, {})[path.stem.rpartition("-")[0]] = result
+    if by_peers:
         tables.append(f"![{SAID}]({PICTURE.relative_to(README.parent).as_posix()})\n")
-    tables += [_beside_peers(*key, results) for key, results in sorted(beside.items())]
+    tables += [_beside_peers(*key, results) for key, results in sorted(by_peers.items())]
     return "\n".join(tables) or "No result file yet.\n"
 
 
 def _beside_peers(cpu: str, threads: int, results: Mapping[str, Result]) -> str:
     """Whole networks beside other runtimes: time, and precision on the very sample that is timed."""
     columns = {
-        name: {_name(one): _timed(one) for one in (result.latency.timings if result.latency else ())}
+        name: {_name(timing): _timed(timing) for timing in (result.latency.timings if result.latency else ())}
         for name, result in results.items()
     }
     lines = list(dict.fromkeys(line for column in columns.values() for line in column))
     rows = [["", *columns], ["---", *("---:" for _ in columns)]]
     rows += [[line, *(column.get(line, "-") for column in columns.values())] for line in lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    how = ", ".join(f"`{result.command}`" for result in results.values())
+    commands = ", ".join(f"`{result.command}`" for result in results.values())
     unit = f"{threads} thread{'s' if threads > 1 else ''}, batch 1"
-    said = "median time, and logit SQNR against float, if there is a float network, on the photo that is timed"
-    return f"{cpu}, {unit}: {said}. Made by {how}.\n\n{table}\n"
+    columns_note = "median time, and logit SQNR against float, if there is a float network, on the photo that is timed"
+    return f"{cpu}, {unit}: {columns_note}. Made by {commands}.\n\n{table}\n"
 
 
-def _timed(one: Timing) -> str:
-    precision, against, _ = one.note.rpartition("; ")[2].partition(" against float")
-    return f"{one.median_ms:.2f} ms, {precision}" if against else f"{one.median_ms:.2f} ms"
+def _timed(timing: Timing) -> str:
+    precision, against, _ = timing.note.rpartition("; ")[2].partition(" against float")
+    return f"{timing.median_ms:.2f} ms, {precision}" if against else f"{timing.median_ms:.2f} ms"
 
 
 def _machine(cpu: str, results: Mapping[str, Result]) -> str:
@@ -68,10 +68,10 @@ def _machine(cpu: str, results: Mapping[str, Result]) -> str:
     rows = [["", *columns], ["---", *("---:" for _ in columns)]]
     rows += [[line, *(column.get(line, "-") for column in columns.values())] for line in lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    some = next(iter(results.values()))
-    versions = ", ".join(f"{name} {version}" for name, version in some.environment.versions if name != "oaq")
-    how = ", ".join(f"`{result.command}`" for result in results.values())
-    return f"{cpu}; {some.environment.compiler}; {versions}. Made by {how}, with `--record`.\n\n{table}\n"
+    example = next(iter(results.values()))
+    versions = ", ".join(f"{name} {version}" for name, version in example.environment.versions if name != "oaq")
+    commands = ", ".join(f"`{result.command}`" for result in results.values())
+    return f"{cpu}; {example.environment.compiler}; {versions}. Made by {commands}, with `--record`.\n\n{table}\n"
 
 
 def _timings(result: Result) -> dict[str, str]:
@@ -79,17 +79,17 @@ def _timings(result: Result) -> dict[str, str]:
         return {}
     threads = result.latency.threads
     unit = f"batch {result.latency.batch}, {threads} thread{'s' if threads > 1 else ''}"
-    return {f"{_name(one)}: {unit}": f"{one.median_ms:.2f} ms" for one in result.latency.timings}
+    return {f"{_name(timing)}: {unit}": f"{timing.median_ms:.2f} ms" for timing in result.latency.timings}
 
 
-def _name(one: Timing) -> str:
-    return f"**{one.name}**" if one.ours else one.name
+def _name(timing: Timing) -> str:
+    return f"**{timing.name}**" if timing.ours else timing.name
 
 
 def replaced(text: str, content: str) -> str:
     """``text`` with ``content`` between the markers."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, remainder = text.partition(BEGIN)
+    _, end, after = remainder.partition(END)
     if not begin or not end:
         raise ValueError(f"{README.name} lacks the markers {BEGIN.strip()} and {END}")
     return f"{before}{begin}{content}{end}{after}"

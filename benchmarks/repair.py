@@ -1,4 +1,4 @@
-r"""What repairing an int8 file costs, beside what ``reduce_range`` costs: real networks, photos nobody calibrated on.
+r"""What repairing an int8 file costs, beside what ``reduce_range`` costs: real networks, photos of no calibration.
 
     python -m benchmarks.repair [efficientnet-lite0 mobilenet-v2]
 
@@ -49,26 +49,26 @@ def files(net: Network, module: torch.nn.Module, folder: Path) -> dict[str, Path
     """The four files, by name."""
     photos = list(Batches(calibration(), net.preprocess, 8))
     export_float(module, photos[0][:1], folder / "float.onnx")
-    found = {name: folder / f"{name.replace(' ', '-')}.onnx" for name in ("original", "reduce_range")}
-    for name, path in found.items():
+    paths = {name: folder / f"{name.replace(' ', '-')}.onnx" for name in ("original", "reduce_range")}
+    for name, path in paths.items():
         quantize_by_onnxruntime(folder / "float.onnx", path, photos, reduce_range=name == "reduce_range")
     for name, data in (("repaired", None), ("repaired with data", photos)):
-        made = repair(found["original"], ISA, data)
-        found[name] = folder / f"{name.replace(' ', '-')}.onnx"
-        made.save(found[name])
-        sys.stdout.write(f"{net.name}, {name}: {summary(made)}\n")
-    return found
+        repaired = repair(paths["original"], ISA, data)
+        paths[name] = folder / f"{name.replace(' ', '-')}.onnx"
+        repaired.save(paths[name])
+        sys.stdout.write(f"{net.name}, {name}: {summary(repaired)}\n")
+    return paths
 
 
-def summary(made: Repaired) -> str:
+def summary(repaired: Repaired) -> str:
     """What was changed."""
-    outputs = sum(len(one.changed) for one in made.layers)
-    rounded = sum(one.rounded for one in made.layers)
-    weights = sum(one.weights_changed for one in made.layers)
+    total = sum(layer.outputs for layer in repaired.before.layers)
+    outputs = sum(len(layer.changed) for layer in repaired.layers)
+    rounded = sum(layer.rounded for layer in repaired.layers)
+    weights = sum(layer.weights_changed for layer in repaired.layers)
     return (
-        f"{len(made.layers)} of {len(made.before.layers)} layers, {outputs} of "
-        f"{sum(one.outputs for one in made.before.layers)} outputs ({rounded} rounded again, {outputs - rounded} "
-        f"rescaled), {weights} weights"
+        f"{len(repaired.layers)} of {len(repaired.before.layers)} layers, {outputs} of {total} outputs "
+        f"({rounded} rounded again, {outputs - rounded} rescaled), {weights} weights"
     )
 
 
@@ -78,17 +78,17 @@ def rows(name: str) -> Iterator[Row]:
     module = net.load()
     photos = comparison()
     x = np.concatenate([views(photo, net.preprocess) for photo in photos])
-    right = np.array([one.label for one in labelled()])
+    right = np.array([photo.label for photo in labelled()])
     plain = slice(0, len(right) * VIEWS, VIEWS)
     expected = np.concatenate([run_float(module, x[first : first + 8]) for first in range(0, len(x), 8)])
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         for file, path in files(net, module, folder).items():
             unsafe = len(diagnose(import_quantized(path).program, (ISA,)).unsafe(ISA))
             native: dict[str, Batch] = {}
             for runtime, machine, isa in RUNS:
                 y = outputs(path, x, isa, runtime=runtime, threads=2)
-                own = native.setdefault(runtime, y)
+                reference_logits = native.setdefault(runtime, y)
                 classes = y.argmax(axis=1)
                 row: Row = (
                     ("network", name),
@@ -102,7 +102,7 @@ def rows(name: str) -> Iterator[Row]:
                     ("labelled right", f"{np.sum(classes[plain] == right)} of {len(right)}"),
                     (
                         "equal to its logits on this CPU",
-                        "yes" if np.array_equal(own, y) else f"{sqnr_db(own, y):.2f} dB",
+                        "yes" if np.array_equal(reference_logits, y) else f"{sqnr_db(reference_logits, y):.2f} dB",
                     ),
                 )
                 sys.stdout.write("  ".join(value for _, value in row) + "\n")
@@ -114,17 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Repair, run everywhere, write the result file."""
     parser = argparse.ArgumentParser("python -m benchmarks.repair", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
-    given = parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
     command = " ".join(["python -m benchmarks.repair", *sys.argv[1:]])
     notes = (
         f"{VIEWS} views of each of {len(comparison())} photos that calibration never saw, against the float network; "
         "labelled photos are the first 20, one view each",
         f"repaired for {ISA}: every pair of products proved to fit 16 bits, per tap and over the window",
     )
-    found: tuple[Row, ...] = ()
-    for name in given.networks:
-        found += tuple(rows(name))
-        sys.stdout.write(f"{save(Result('repair', command, stamp(), rows=found, notes=notes), 'repair')}\n")
+    result_rows: tuple[Row, ...] = ()
+    for name in flags.networks:
+        result_rows += tuple(rows(name))
+        sys.stdout.write(f"{save(Result('repair', command, stamp(), rows=result_rows, notes=notes), 'repair')}\n")
     return 0
 
 

@@ -44,7 +44,7 @@ Pair = tuple[int, int]
 Run = Callable[[IntProgram], tuple[NDArray[np.floating], str]]
 """One layer on the input of all 255s: (1, ...) real results and the name of the kernel, if the runtime tells."""
 STEP = 1 / 270
-"""Of the output: 64770 becomes 240, 32767 becomes 121."""
+"""Step of the output: 64770 becomes 240, 32767 becomes 121."""
 BETWEEN = 200
 ORDERS: tuple[Order, ...] = ("taps", "flat", "rows", "columns")
 
@@ -122,7 +122,10 @@ class Layer:
                 self.groups,
             )
             shape = (self.side, self.side, self.channels)
-        x, y = (TensorSpec(name, one, Affine(1.0, 0)) for name, one in (("x", shape), ("y", output_shape(op, [shape]))))
+        x, y = (
+            TensorSpec(name, dimensions, Affine(1.0, 0))
+            for name, dimensions in (("x", shape), ("y", output_shape(op, [shape])))
+        )
         return IntProgram("pairs", ("x",), ("y",), {"x": x, "y": y}, (Node("layer", op, ("x",), "y"),))
 
 
@@ -155,13 +158,13 @@ LAYERS = (
 
 def saturated(layer: Layer, run: Run) -> tuple[set[Pair], str]:
     """The pairs that do not come out exactly in the middle of the image, and the kernels that computed them."""
-    found, kernels = set[Pair](), set[str]()
+    pairs_found, kernels = set[Pair](), set[str]()
     for pairs, program in layer.programs():
         y, kernel = run(program)
         middle = y[0] if y.ndim == 2 else y[0, :, y.shape[2] // 2, y.shape[3] // 2]
-        found |= {pair for pair, value in zip(pairs, middle.tolist(), strict=True) if value < BETWEEN}
+        pairs_found |= {pair for pair, value in zip(pairs, middle.tolist(), strict=True) if value < BETWEEN}
         kernels.add(kernel)
-    return found, ", ".join(sorted(kernels))
+    return pairs_found, ", ".join(sorted(kernels))
 
 
 def meeting(layer: Layer, order: Order) -> set[Pair]:
@@ -191,8 +194,8 @@ def openvino_run(program: IntProgram) -> tuple[NDArray[np.floating], str]:
         y = np.array(compiled(_input(program))[0])
         kinds = {}
         for node in compiled.get_runtime_model().get_ordered_ops():
-            about = node.get_rt_info()
-            kinds[about["layerType"].astype(str)] = about["primitiveType"].astype(str)
+            runtime_info = node.get_rt_info()
+            kinds[runtime_info["layerType"].astype(str)] = runtime_info["primitiveType"].astype(str)
         del compiled
     return y, next((kinds[name] for name in ("Convolution", "FullyConnected", "MatMul") if name in kinds), "")
 
@@ -247,7 +250,7 @@ HELD = {"AVX2": "AVX2", "AVX-512 without VNNI": "AVX512_CORE"}
 
 def ask(runtime: str, layers: Sequence[Layer], isa: str = "", emulator: str = "") -> list[tuple[set[Pair], str]]:
     """``saturated`` of every layer in a process of its own, held to ``isa`` or under an emulator."""
-    chosen = json.dumps([LAYERS.index(layer) for layer in layers])
+    indices = json.dumps([LAYERS.index(layer) for layer in layers])
     environment = {"OMP_NUM_THREADS": "1"}
     if isa:
         environment["ONEDNN_MAX_CPU_ISA"] = isa
@@ -255,7 +258,7 @@ def ask(runtime: str, layers: Sequence[Layer], isa: str = "", emulator: str = ""
     if emulator:  # an emulator runs the interpreter itself, so the virtual environment is passed by name
         python = [*shlex.split(emulator), str(Path(sys.executable).resolve())]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    printed = child(["benchmarks.saturating_pairs", "--child", runtime, "--layers", chosen], environment, python)
+    printed = child(["benchmarks.saturating_pairs", "--child", runtime, "--layers", indices], environment, python)
     answers = json.loads(printed.splitlines()[-1])
     return [({(a, b) for a, b in pairs}, kernel) for pairs, kernel in answers]
 
@@ -284,17 +287,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--emulator", default="", help="a command that runs programs as on a CPU without VNNI")
     parser.add_argument("--child", choices=sorted(RUNTIMES), help=argparse.SUPPRESS)
     parser.add_argument("--layers", type=json.loads, default=[], help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.child:
-        run = RUNTIMES[given.child]()
-        found = [saturated(LAYERS[index], run) for index in given.layers]
-        sys.stdout.write("\n" + json.dumps([(sorted(pairs), kernel) for pairs, kernel in found]) + "\n")
+    flags = parser.parse_args(arguments)
+    if flags.child:
+        run = RUNTIMES[flags.child]()
+        results = [saturated(LAYERS[index], run) for index in flags.layers]
+        sys.stdout.write("\n" + json.dumps([(sorted(pairs), kernel) for pairs, kernel in results]) + "\n")
         return 0
     lines = []
     for runtime in RUNTIMES:
         lines += rows(runtime, "this CPU")
-        if given.emulator:
-            lines += rows(runtime, given.emulator, emulator=given.emulator)
+        if flags.emulator:
+            lines += rows(runtime, flags.emulator, emulator=flags.emulator)
     for machine, isa in HELD.items():
         lines += rows("openvino", f"held to {machine}", isa)
     command = " ".join(["python -m benchmarks.saturating_pairs", *sys.argv[1:]])

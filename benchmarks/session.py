@@ -65,7 +65,7 @@ def _status(field: str) -> int:
 
 def in_a_process(path: Path) -> dict[str, float]:
     """``child`` in a fresh interpreter."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "benchmarks.session", "--child", str(path)],
         cwd=Path(__file__).parent.parent,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -73,7 +73,7 @@ def in_a_process(path: Path) -> dict[str, float]:
         text=True,
         check=True,
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(process.stdout.splitlines()[-1])
 
 
 def allowed(program: IntProgram) -> int:
@@ -90,17 +90,17 @@ def throughput(program: IntProgram) -> tuple[dict[str, float], Disturbance]:
     x = np.random.default_rng(0).integers(spec.range.lo, spec.range.hi + 1, (8, *spec.shape)).astype(np.uint8)
     plan = oaq.plan(program)
     with pinned(2) as cpus:
-        one, two = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
+        single, double = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
         turns = {
-            "batch 1": turn(lambda: one.run_integers(x[:1])),
-            "batch 8": turn(lambda: one.run_integers(x)),
-            "2 threads": turn(lambda: two.run_integers(x[:1])),
+            "batch 1": turn(lambda: single.run_integers(x[:1])),
+            "batch 8": turn(lambda: single.run_integers(x)),
+            "2 threads": turn(lambda: double.run_integers(x[:1])),
         }
         watch = Watch(cpus)
-        found = interleave(turns, ROUNDS, 3, warm_up=2)
-        ends = {name: quartiles(values) for name, values in found.items()}
-        disturbance = watch.disturbance([(high - low) / median(found[name]) for name, (low, high) in ends.items()])
-    milliseconds = {name: median(values) * 1e3 for name, values in found.items()}
+        seconds = interleave(turns, ROUNDS, 3, warm_up=2)
+        ends = {name: quartiles(values) for name, values in seconds.items()}
+        disturbance = watch.disturbance([(high - low) / median(seconds[name]) for name, (low, high) in ends.items()])
+    milliseconds = {name: median(values) * 1e3 for name, values in seconds.items()}
     return {**milliseconds, "batch 8": milliseconds["batch 8"] / 8}, disturbance
 
 
@@ -133,12 +133,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2", "resnet18"])
     parser.add_argument("--child", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        child(given.child)
+    flags = parser.parse_args()
+    if flags.child:
+        child(flags.child)
         return
     with tempfile.TemporaryDirectory() as folder:
-        rows = tuple(measure(name, Path(folder)) for name in given.networks)
+        rows = tuple(measure(name, Path(folder)) for name in flags.networks)
     say.words("\n".join(str(dict(row)) for row in rows))
     save(Result("session", "python -m benchmarks.session", stamp(), rows=rows), "session")
 

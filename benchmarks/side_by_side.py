@@ -23,7 +23,7 @@ def timed(
     pinned: tuple[int, ...],
     batch: int = 1,
 ) -> tuple[Latency, Disturbance]:
-    """Check and time everybody; tried again if the machine was busy.
+    """Check and time every contender; tried again if the machine was busy.
 
     Args:
         contenders: prepared.
@@ -38,7 +38,7 @@ def timed(
         Mismatch: a contender computes something else.
     """
 
-    def once() -> tuple[Latency, Disturbance]:
+    def measure() -> tuple[Latency, Disturbance]:
         watch = Watch(pinned)
         latency = compare(
             contenders,
@@ -47,11 +47,11 @@ def timed(
             rounds=rounds,
             baseline=baseline,
             pinned=pinned,
-            progress=lambda done: say.track(done, f"{name}, {threads} thread(s)"),
+            progress=lambda rounds_run: say.track(rounds_run, f"{name}, {threads} thread(s)"),
         )
-        return latency, watch.disturbance([one.spread for one in latency.timings])
+        return latency, watch.disturbance([timing.spread for timing in latency.timings])
 
-    return until_quiet(once)
+    return until_quiet(measure)
 
 
 def written(result: Result, name: str, disturbance: Disturbance) -> bool:

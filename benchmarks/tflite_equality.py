@@ -46,15 +46,15 @@ NOTES = (
 )
 
 
-def with_every_output(content: bytes, wanted: Sequence[str]) -> bytes:
-    """The same model with further tensors as outputs."""
+def with_every_output(content: bytes, names: Sequence[str]) -> bytes:
+    """``content`` with further tensors as outputs."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     graph = model.subgraphs[0]
-    known = {tensor.name.decode(): index for index, tensor in enumerate(graph.tensors)}
-    further = (known[name] for name in wanted if name in known)
+    by_name = {tensor.name.decode(): index for index, tensor in enumerate(graph.tensors)}
+    further = (by_name[name] for name in names if name in by_name)
     graph.outputs = list(dict.fromkeys([*map(int, graph.outputs), *further]))
     model.signatureDefs = []
     builder = flatbuffers.Builder(1 << 20)
@@ -69,45 +69,45 @@ def runs(content: bytes, resolver: str, names: Sequence[str], photos: Sequence[A
     kernels = getattr(litert.OpResolverType, resolver)
     interpreter: Any = litert.Interpreter(model_content=content, experimental_op_resolver_type=kernels, num_threads=1)
     interpreter.allocate_tensors()
-    (given,) = interpreter.get_input_details()
-    index = {one["name"]: one["index"] for one in interpreter.get_tensor_details()}
+    (input_details,) = interpreter.get_input_details()
+    index = {details["name"]: details["index"] for details in interpreter.get_tensor_details()}
     for photo in photos:
-        interpreter.set_tensor(given["index"], photo.astype(given["dtype"]))
+        interpreter.set_tensor(input_details["index"], photo.astype(input_details["dtype"]))
         interpreter.invoke()
         yield {name: np.array(interpreter.get_tensor(index[name])) for name in names if name in index}
 
 
-def as_held(imported: Imported, got: Mapping[str, Array]) -> dict[str, Array]:
+def as_held(imported: Imported, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """LiteRT's integers as the program holds them, (1, *shape) uint8, by the program's names."""
     return {
-        name: (got[source.name].astype(np.int16) + source.offset)
+        name: (tensors[source.name].astype(np.int16) + source.offset)
         .astype(np.uint8)
-        .reshape(len(got[source.name]), *imported.program.tensors[name].shape)
+        .reshape(len(tensors[source.name]), *imported.program.tensors[name].shape)
         for name, source in imported.tensors.items()
-        if source.name in got
+        if source.name in tensors
     }
 
 
-def compare(imported: Imported, got: Mapping[str, Array], seen: Seen) -> None:
+def compare(imported: Imported, tensors: Mapping[str, Array], comparison: Seen) -> None:
     """Each node of the program on what LiteRT had."""
-    program, values = imported.program, as_held(imported, got)
-    known = {name: values[name] for name in program.inputs}
+    program, values = imported.program, as_held(imported, tensors)
+    computed = {name: values[name] for name in program.inputs}
     for node in program.nodes:
-        given = [known[name] for name in node.inputs]
-        law, _ = compute(node, given, program.specs(node), program.tensors[node.output])
+        inputs = [computed[name] for name in node.inputs]
+        law, _ = compute(node, inputs, program.specs(node), program.tensors[node.output])
         if node.output in values:
-            seen.add(type(node.op).__name__, law, values[node.output])
+            comparison.add(type(node.op).__name__, law, values[node.output])
         else:
-            seen.skipped[node.name] = None
-        known[node.output] = values.get(node.output, law)
+            comparison.skipped[node.name] = None
+        computed[node.output] = values.get(node.output, law)
 
 
-def compare_whole(session: Session, imported: Imported, got: Mapping[str, Array], seen: Seen) -> None:
+def compare_whole(session: Session, imported: Imported, tensors: Mapping[str, Array], comparison: Seen) -> None:
     """The program's outputs, computed in native code from its inputs alone."""
-    program, values = imported.program, as_held(imported, got)
+    program, values = imported.program, as_held(imported, tensors)
     computed = session.run_integers(tuple(values[name] for name in program.inputs))
-    for name, ours in zip(program.outputs, computed, strict=True):
-        seen.add(WHOLE, ours, values[name])
+    for name, result in zip(program.outputs, computed, strict=True):
+        comparison.add(WHOLE, result, values[name])
 
 
 def prepared(model: Path, count: int) -> list[Array]:
@@ -116,52 +116,52 @@ def prepared(model: Path, count: int) -> list[Array]:
 
     spec = next(iter(import_tflite(model).program.tensors.values()))
     size = (spec.shape[1], spec.shape[0])
-    found = []
-    for one in labelled()[:count]:
-        photo = Image.open(one.path).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    integers = []
+    for photo_file in labelled()[:count]:
+        photo = Image.open(photo_file.path).convert("RGB").resize(size, Image.Resampling.BICUBIC)
         real = (np.asarray(photo, np.float32) - 127.0) / 128.0
-        found.append(spec.affine.quantize(real, spec.range)[None])
-    return found
+        integers.append(spec.affine.quantize(real, spec.range)[None])
+    return integers
 
 
 def measured(model: Path, resolver: str, semantics: Semantics, photos: Sequence[Array]) -> Seen:
     """All photos with one kind of kernels."""
-    imported, seen = import_tflite(model, requantize=semantics), Seen()
+    imported, comparison = import_tflite(model, requantize=semantics), Seen()
     names = sorted({source.name for source in imported.tensors.values()})
     content = with_every_output(model.read_bytes(), names)
     offset = imported.tensors[imported.program.inputs[0]].offset
     files = [photo.astype(np.int16) - offset for photo in photos]
     session = Session(plan(settle(imported.program).program))
-    for got in say.track(runs(content, resolver, names, files), resolver, len(files)):
-        compare(imported, got, seen)
-        compare_whole(session, imported, got, seen)
-    return seen
+    for tensors in say.track(runs(content, resolver, names, files), resolver, len(files)):
+        compare(imported, tensors, comparison)
+        compare_whole(session, imported, tensors, comparison)
+    return comparison
 
 
 def main() -> None:
     """Measure and write ``results/tflite_equality.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="a .tflite file")
-    given = parser.parse_args().model
-    model = given or efficientnet_lite3()
+    model_path = parser.parse_args().model
+    model = model_path or efficientnet_lite3()
     rows, photos = [], prepared(model, PHOTOS)
     for kernels, (resolver, semantics) in KERNELS.items():
-        seen = measured(model, resolver, semantics, photos)
+        comparison = measured(model, resolver, semantics, photos)
         rows += [
             (
                 ("kernels", kernels),
                 ("semantics", semantics),
                 ("operator", kind),
-                ("integers", str(seen.integers[kind])),
-                ("differ", str(seen.differ[kind])),
-                ("most steps", str(seen.most[kind])),
+                ("integers", str(comparison.integers[kind])),
+                ("differ", str(comparison.differ[kind])),
+                ("most steps", str(comparison.most[kind])),
             )
-            for kind in sorted(seen.integers)
+            for kind in sorted(comparison.integers)
         ]
-        say.words("\n".join(str(dict(row)) for row in rows[-len(seen.integers) :]))
-        say.words(f"skipped: {list(seen.skipped)}")
+        say.words("\n".join(str(dict(row)) for row in rows[-len(comparison.integers) :]))
+        say.words(f"skipped: {list(comparison.skipped)}")
     facts = (("model", model.name), ("photos", str(len(photos))))
-    command = "python -m benchmarks.tflite_equality" + (f" {model.name}" if given else "")
+    command = "python -m benchmarks.tflite_equality" + (f" {model.name}" if model_path else "")
     save(Result("tflite_equality", command, stamp(), facts=facts, rows=tuple(rows), notes=NOTES), "tflite_equality")
 
 

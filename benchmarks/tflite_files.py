@@ -21,13 +21,13 @@ class Model:
     """A model while it is written; tensors by index."""
 
     def __init__(self) -> None:
-        self.made: Any = schema.ModelT()
-        self.made.version = 3
-        self.made.buffers = [schema.BufferT()]
-        self.made.operatorCodes = []
+        self.model: Any = schema.ModelT()
+        self.model.version = 3
+        self.model.buffers = [schema.BufferT()]
+        self.model.operatorCodes = []
         self.graph: Any = schema.SubGraphT()
         self.graph.name, self.graph.tensors, self.graph.operators = b"net", [], []
-        self.made.subgraphs = [self.graph]
+        self.model.subgraphs = [self.graph]
 
     def tensor(
         self,
@@ -41,48 +41,48 @@ class Model:
         data: NDArray[Any] | None = None,
     ) -> int:
         """Append a tensor; ``data`` makes it a constant."""
-        one: Any = schema.TensorT()
-        one.name, one.shape, one.type, one.buffer = name.encode(), list(shape), KINDS[np.dtype(kind)], 0
+        entry: Any = schema.TensorT()
+        entry.name, entry.shape, entry.type, entry.buffer = name.encode(), list(shape), KINDS[np.dtype(kind)], 0
         if scale:
             quantization: Any = schema.QuantizationParametersT()
             quantization.scale, quantization.zeroPoint = list(scale), list(zero or [0] * len(scale))
             quantization.quantizedDimension = axis
-            one.quantization = quantization
+            entry.quantization = quantization
         if data is not None:
             buffer: Any = schema.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(data, kind).tobytes(), np.uint8)
-            self.made.buffers.append(buffer)
-            one.buffer = len(self.made.buffers) - 1
-        self.graph.tensors.append(one)
+            self.model.buffers.append(buffer)
+            entry.buffer = len(self.model.buffers) - 1
+        self.graph.tensors.append(entry)
         return len(self.graph.tensors) - 1
 
     def operator(
         self, code: int, inputs: Sequence[int], outputs: Sequence[int], options: tuple[int, Any] | None = None
     ) -> None:
         """Append an operator with the options (their type, their values)."""
-        known: Any = schema.OperatorCodeT()
-        known.builtinCode, known.deprecatedBuiltinCode, known.version = code, min(code, 127), 1
-        self.made.operatorCodes.append(known)
-        one: Any = schema.OperatorT()
-        one.opcodeIndex, one.inputs, one.outputs = len(self.made.operatorCodes) - 1, list(inputs), list(outputs)
+        code_entry: Any = schema.OperatorCodeT()
+        code_entry.builtinCode, code_entry.deprecatedBuiltinCode, code_entry.version = code, min(code, 127), 1
+        self.model.operatorCodes.append(code_entry)
+        entry: Any = schema.OperatorT()
+        entry.opcodeIndex, entry.inputs, entry.outputs = len(self.model.operatorCodes) - 1, list(inputs), list(outputs)
         if options is not None:
-            one.builtinOptionsType, one.builtinOptions = options
-        self.graph.operators.append(one)
+            entry.builtinOptionsType, entry.builtinOptions = options
+        self.graph.operators.append(entry)
 
     def content(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The file."""
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
         builder = flatbuffers.Builder(1 << 12)
-        builder.Finish(self.made.Pack(builder), b"TFL3")
+        builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
 
 def filled(kind: type[T], **values: float) -> T:
     """An option table."""
-    one = kind()
+    table = kind()
     for name, value in values.items():
-        setattr(one, name, value)
-    return one
+        setattr(table, name, value)
+    return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Weights:
         else:
             scales, zeros = self.rng.uniform(0.005, 0.02, count).tolist(), [0] * count
             data = self.rng.integers(-127, 128, shape)
-        steps, bias = [x_scale * one for one in scales], self.rng.integers(-500, 500, count)
+        steps, bias = [x_scale * weight_scale for weight_scale in scales], self.rng.integers(-500, 500, count)
         return (
             self.net.tensor(name, shape, self.kind, scale=scales, zero=zeros, axis=axis, data=data),
             self.net.tensor(f"{name}.b", (count,), np.int32, scale=steps, data=bias),

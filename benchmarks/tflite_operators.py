@@ -15,7 +15,7 @@ LIKE: Final = (1, 9, 9, 4)
 HALF: Final = (1, 5, 5, 4)
 WINDOW: Final[Mapping[str, int]] = {"padding": 0, "strideH": 2, "strideW": 2, "filterHeight": 3, "filterWidth": 3}
 STEP, ZERO = 0.05, 110
-"""Of what the operators read."""
+"""Scale of what the operators read."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,16 @@ def operator(name: str, kind: type[np.integer] = np.int8) -> bytes:
     case, net = CASES[name], Model()
     weights, at = Weights(net, kind, np.random.default_rng(0)), int(np.iinfo(kind).min)
     x = net.tensor("x", (1, 9, 9, 3), kind, scale=[0.02], zero=[at + 100])
-    given = [_convolution(net, weights, each, x, at) for each in ("c", "d")[: 1 + case.second]]
+    operands = [_convolution(net, weights, convolution, x, at) for convolution in ("c", "d")[: 1 + case.second]]
     if case.constant:
         numbers = np.array(case.constant, np.int32)
-        given.append(net.tensor("numbers", numbers.shape, np.int32, data=numbers))
+        operands.append(net.tensor("numbers", numbers.shape, np.int32, data=numbers))
     y = net.tensor("y", case.shape, kind, scale=[case.step], zero=[at + case.zero])
     table = None
     if case.options:
         values = filled(getattr(schema, f"{case.options}T"), **case.values)
         table = (getattr(schema.BuiltinOptions, case.options), values)
-    net.operator(getattr(schema.BuiltinOperator, case.code), given, [y], table)
+    net.operator(getattr(schema.BuiltinOperator, case.code), operands, [y], table)
     return net.content([x], [y])
 
 

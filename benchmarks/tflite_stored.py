@@ -40,10 +40,10 @@ def store(name: str, content: bytes, kind: type[np.integer], seed: int) -> None:
     ends, rng = np.iinfo(kind), np.random.default_rng(seed)
     photos = list(rng.integers(ends.min, ends.max + 1, (NOISE, 1, 9, 9, 3)))
     photos += [np.full((1, 9, 9, 3), end) for end in (ends.min, ends.max)]
-    found = list(runs(with_every_output(content, names), "AUTO", names, photos))
+    results = list(runs(with_every_output(content, names), "AUTO", names, photos))
     (FOLDER / f"{name}.tflite").write_bytes(content)
-    held = {each: np.concatenate([one[each] for one in found]) for each in found[0]}
-    np.savez_compressed(FOLDER / f"{name}.npz", **held)  # type: ignore[arg-type]
+    arrays = {tensor: np.concatenate([result[tensor] for result in results]) for tensor in results[0]}
+    np.savez_compressed(FOLDER / f"{name}.npz", **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_peers_stand_only_beside_our_plan_for_the_instruction_set_they_are_held_
 
 
 def test_where_we_are_slower_the_bar_says_so() -> None:
-    picture = ElementTree.fromstring(plot.drawn(plot.panels([("a < b", latency())]), "caption"))
+    picture = ElementTree.fromstring(plot.svg_of(plot.panels([("a < b", latency())]), "caption"))
     kinds = [one.get("class") for one in picture.iter("{http://www.w3.org/2000/svg}rect")]
     assert kinds.count("slower") == 1
     assert "0.50  ort int8" in [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")]

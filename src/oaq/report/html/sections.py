@@ -33,6 +33,7 @@ def charts(data: ReportData) -> str:
     names = [layer.name for layer in data.layers]
     if not names:
         return ""
+    runs = [layer.schedule.average_run if layer.schedule else None for layer in data.layers]
     figures = [
         _figure(
             "Effective bits",
@@ -55,13 +56,7 @@ def charts(data: ReportData) -> str:
             "steps between two spills, average per layer, log scale",
             [],
             svg.by_layer(
-                [
-                    svg.Series(
-                        "run",
-                        "proved",
-                        [layer.schedule.average_run if layer.schedule else None for layer in data.layers],
-                    )
-                ],
+                [svg.Series("run", "proved", runs)],
                 names,
                 "steps",
                 log=True,
