@@ -24,7 +24,7 @@ from oaq.program.files import save as save_file
 from oaq.program.int_program import IntProgram
 from oaq.reference import lanes
 from oaq.seal.parts import sealed_parts
-from oaq.verify.native import Case, isa_attempts
+from oaq.verify.native import Workload, isa_attempts
 from oaq.verify.report import Report
 from oaq.verify.witnesses import fullest_output, layer_witnesses, run_witnesses
 from tests.kernels.tables import ENTRIES, TABLE
@@ -170,7 +170,7 @@ def test_a_kernel_that_only_overflows_on_its_worst_input_is_caught_by_the_witnes
         proof = analyze(program)
         expected = oaq.reference.run(program, x).tensors
         for witnesses in (False, True):
-            case = Case(program, proof, (x,), expected, witnesses)
+            case = Workload(program, proof, (x,), expected, witnesses)
             mismatches = sum(one.executor.mismatches for one in isa_attempts(case, ["vnni"], [1], TABLE))
             assert (mismatches > 0) == witnesses
 

@@ -23,7 +23,7 @@ SAMPLES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Workload:
     """One program, inputs for it, and what the reference makes of them.
 
     Attributes:
@@ -58,7 +58,9 @@ class Attempt:
     checked: str = ""
 
 
-def isa_attempts(case: Case, isas: Sequence[str], threads: Sequence[int], table: Sequence[KernelRow]) -> list[Attempt]:
+def isa_attempts(
+    workload: Workload, isas: Sequence[str], threads: Sequence[int], table: Sequence[KernelRow]
+) -> list[Attempt]:
     """The plan for each instruction set, as it would run, outputs compared; on a difference, every node."""
     supported = isas_of(table)
     attempts = [
@@ -73,15 +75,17 @@ def isa_attempts(case: Case, isas: Sequence[str], threads: Sequence[int], table:
                 reason = "this CPU lacks it" if not _available(isa, table) else "left out by the caller"
                 attempts.append(Attempt(Executor(name, False, reason)))
                 continue
-            attempts.append(_attempt(name, case, lambda isa=isa: plan(case.program, isa, proof=case.proof), count))
+            attempts.append(
+                _attempt(name, workload, lambda isa=isa: plan(workload.program, isa, proof=workload.proof), count)
+            )
     return attempts
 
 
-def row_attempts(case: Case, table: Sequence[KernelRow]) -> list[Attempt]:
+def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt]:
     """Each row forced on every node of its family; every integer of every node is compared."""
-    all_outputs = all_tensors(case.program)
-    tapped = Case(all_outputs, case.proof, case.inputs, case.expected, case.witnesses)
-    families = {family_of(node.op) for node in case.program.nodes}
+    all_outputs = all_tensors(workload.program)
+    tapped = Workload(all_outputs, workload.proof, workload.inputs, workload.expected, workload.witnesses)
+    families = {family_of(node.op) for node in workload.program.nodes}
     attempts: list[Attempt] = []
     for row in table:
         name = f"row {row.name}"
@@ -91,7 +95,7 @@ def row_attempts(case: Case, table: Sequence[KernelRow]) -> list[Attempt]:
             attempts.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
         else:
             attempts.append(
-                _attempt(name, tapped, lambda row=row: plan(all_outputs, rows=[row.name], proof=case.proof), 1)
+                _attempt(name, tapped, lambda row=row: plan(all_outputs, rows=[row.name], proof=workload.proof), 1)
             )
     return attempts
 
@@ -100,7 +104,7 @@ def _available(isa: str, table: Sequence[KernelRow]) -> bool:
     return any(row.isa == isa and row.available for row in table)
 
 
-def _attempt(name: str, case: Case, make: Callable[[], Plan], threads: int) -> Attempt:
+def _attempt(name: str, workload: Workload, make: Callable[[], Plan], threads: int) -> Attempt:
     try:
         planned = make()
     except OaqError as error:
@@ -109,12 +113,14 @@ def _attempt(name: str, case: Case, make: Callable[[], Plan], threads: int) -> A
     if not verdict.safe:
         reason = f"{name}: the independent checker refuses the plan: {verdict.findings[0]}"
         return Attempt(Executor(name, False, "its proof does not hold"), unsafe=reason)
-    result = _outputs(Session(planned, threads), case)
-    if result.mismatches and set(case.program.outputs) != set(all_tensors(case.program).outputs):
-        result = Comparison(result.compared, result.mismatches, _locate(case, planned, threads).first or result.first)
+    result = _outputs(Session(planned, threads), workload)
+    if result.mismatches and set(workload.program.outputs) != set(all_tensors(workload.program).outputs):
+        result = Comparison(
+            result.compared, result.mismatches, _locate(workload, planned, threads).first or result.first
+        )
     count = 0
-    if case.witnesses:
-        count, driven = run_witnesses(planned, case.proof, threads)
+    if workload.witnesses:
+        count, driven = run_witnesses(planned, workload.proof, threads)
         result = result.plus(driven)
     return Attempt(
         Executor(name, True, "", result.compared, result.mismatches, result.first),
@@ -123,17 +129,17 @@ def _attempt(name: str, case: Case, make: Callable[[], Plan], threads: int) -> A
     )
 
 
-def _outputs(session: Session, case: Case) -> Comparison:
+def _outputs(session: Session, workload: Workload) -> Comparison:
     result = Comparison()
-    for start, part in in_parts(case.inputs, SAMPLES_AT_ONCE):
+    for start, part in in_parts(workload.inputs, SAMPLES_AT_ONCE):
         actual = dict(zip(session.plan.program.outputs, session.run_integers(part), strict=True))
-        expected = {tensor: case.expected[tensor][start : start + len(part[0])] for tensor in actual}
-        result = result.plus(compare(case.program, expected, actual, start))
+        expected = {tensor: workload.expected[tensor][start : start + len(part[0])] for tensor in actual}
+        result = result.plus(compare(workload.program, expected, actual, start))
     return result
 
 
-def _locate(case: Case, planned: Plan, threads: int) -> Comparison:
+def _locate(workload: Workload, planned: Plan, threads: int) -> Comparison:
     """Run the same rows once more with every tensor as an output, to find the first node that differs."""
-    all_outputs = all_tensors(case.program)
+    all_outputs = all_tensors(workload.program)
     tapped = Plan(all_outputs, planned.proof, planned.nodes, planned.isa, planned.tier)
-    return _outputs(Session(tapped, threads), Case(all_outputs, case.proof, case.inputs, case.expected))
+    return _outputs(Session(tapped, threads), Workload(all_outputs, workload.proof, workload.inputs, workload.expected))

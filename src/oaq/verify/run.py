@@ -26,7 +26,7 @@ from oaq.seal.parts import certificate
 from oaq.seal.signature import PART as SIGNATURE
 from oaq.seal.signature import SAMPLES, model_signature, stored_signature
 from oaq.verify.inputs import corner_inputs
-from oaq.verify.native import Attempt, Case, isa_attempts, row_attempts
+from oaq.verify.native import Attempt, Workload, isa_attempts, row_attempts
 from oaq.verify.ort import onnxruntime_executor
 from oaq.verify.report import Executor, Report
 from oaq.verify.sealed import Sealed, read_sealed
@@ -74,8 +74,8 @@ def verify(
         expected = run(program, all_inputs).tensors
     except AccumulatorOverflow as error:
         return Report(program.name, identity, "", samples, (0, summing), "none: not proved", (), (str(error),))
-    case = Case(program, proof, all_inputs, expected, witnesses)
-    attempts = _native(case, isas, threads, rows)
+    workload = Workload(program, proof, all_inputs, expected, witnesses)
+    attempts = _native(workload, isas, threads, rows)
     executors = [attempt.executor for attempt in attempts]
     if onnx:
         executors.append(onnxruntime_executor(program, all_inputs, expected))
@@ -153,14 +153,14 @@ def _inputs(program: IntProgram, inputs: Arrays | None) -> tuple[Inputs, dict[st
     return joined, {origin: len(arrays[0]) for origin, arrays in parts.items()}
 
 
-def _native(case: Case, isas: Sequence[str] | None, threads: Sequence[int], rows: bool) -> list[Attempt]:
+def _native(workload: Workload, isas: Sequence[str] | None, threads: Sequence[int], rows: bool) -> list[Attempt]:
     try:
         table: tuple[KernelRow, ...] = native_rows()
         have = cpu_isas()
     except NoKernel as error:
         return [Attempt(Executor("native", False, str(error).splitlines()[0]))]
-    attempts = isa_attempts(case, have if isas is None else isas, threads, table)
-    return [*attempts, *(row_attempts(case, table) if rows else [])]
+    attempts = isa_attempts(workload, have if isas is None else isas, threads, table)
+    return [*attempts, *(row_attempts(workload, table) if rows else [])]
 
 
 def _check_certificate(sealed: Sealed) -> tuple[str, list[str]]:
