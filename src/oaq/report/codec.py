@@ -57,11 +57,13 @@ def load(path: Path) -> ReportData:
 
 
 def encode(value: object) -> Json:
-    """A frozen dataclass, tuple or scalar as JSON values."""
+    """A frozen dataclass, tuple, frozen set (sorted) or scalar as JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [encode(item) for item in value]
+    if isinstance(value, frozenset):
+        return [encode(item) for item in sorted(value)]
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             raise ValueError("a report holds no NaN")
