@@ -33,7 +33,7 @@ from benchmarks.child import child
 from benchmarks.harness import Result, save, stamp
 from oaq import operators as ops
 from oaq.doctor.registers import Order, RegisterModel
-from oaq.doctor.sums import is_depthwise, lay
+from oaq.doctor.sums import lay
 from oaq.numerics.accumulator import AVX2_ACC32
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
@@ -271,7 +271,7 @@ def rows(runtime: str, machine: str, isa: str = "", emulator: str = "") -> Itera
         yield (
             ("runtime", runtime),
             ("machine", machine),
-            ("layer", ("depthwise " if isinstance(op, ops.Conv2d) and is_depthwise(op) else "") + str(layer)),
+            ("layer", ("depthwise " if isinstance(op, ops.Conv2d) and op.is_depthwise() else "") + str(layer)),
             ("kernel", kernel),
             ("pairs", str(len(layer.pairs))),
             ("saturated", str(len(pairs))),

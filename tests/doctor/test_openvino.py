@@ -18,7 +18,6 @@ from oaq import operators as ops
 from oaq.capture.from_onnx import import_quantized
 from oaq.cli import main
 from oaq.doctor import diagnose, registers_named
-from oaq.doctor.sums import is_depthwise
 from tests.cli.test_doctor import one_conv
 
 pytestmark = pytest.mark.skipif(
@@ -37,7 +36,7 @@ def test_exactly_the_pairs_of_one_known_order_saturate() -> None:
         (_, program), *_ = layer.programs()
         op = program.nodes[0].op
         assert isinstance(op, ops.Products)
-        if is_depthwise(op):
+        if op.is_depthwise():
             assert not pairs, kernel
         else:
             assert pairs in [meeting(layer, order) for order in model.orders], (str(layer), kernel, sorted(pairs))
