@@ -9,6 +9,10 @@ namespace oaq {
 // Bytes that a copy may read and write past its end.
 constexpr int kCopySlack = 32;
 
+// Bytes that one copy moves: on any CPU, and on AVX2.
+constexpr int kCopyBytes = 16;
+constexpr int kCopyBytesAvx2 = 32;
+
 // `count` windows of `lines` lines of `taps` taps of `bytes` each. What is written past a tap, up to kCopySlack - 1
 // bytes, lies where the next one goes or, after the last one, between two windows.
 struct WindowCopies {

@@ -13,14 +13,25 @@ namespace oaq {
 namespace {
 
 struct Piece {
-  static constexpr int kBytes = 16;
+  static constexpr int kBytes = kCopyBytes;
   static void copy(std::uint8_t* to, const std::uint8_t* from) { std::memcpy(to, from, kBytes); }
 };
+
+bool copies_wide(const Row& row) { return (included_in(row.isa) & bit(Isa::kAvx2)) != 0; }
+
 static_assert(Piece::kBytes <= kCopySlack && kCopySlack <= static_cast<int>(kSlack));
 
 }  // namespace
 
 void copy_windows(const WindowCopies& windows) { copy_all<Piece>(windows); }
+
+bool is_direct(const Window& window) {
+  const std::int64_t* padding = window.padding;
+  return window.taps() == 1 && window.stride[0] == 1 && window.stride[1] == 1 &&
+         !(padding[0] || padding[1] || padding[2] || padding[3]);
+}
+
+int copy_bytes(const Row& row) { return copies_wide(row) ? kCopyBytesAvx2 : kCopyBytes; }
 
 Patches::Patches(const Window& window, const Place& x, const Place& y, std::int64_t groups, const Row& row,
                  int zero_point)
@@ -33,21 +44,19 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, std::int6
       zero_point_(static_cast<std::uint8_t>(zero_point)),
       copy_(copy_windows) {
 #ifdef OAQ_X86
-  if (included_in(row.isa) & bit(Isa::kAvx2)) copy_ = copy_windows_avx2;
+  if (copies_wide(row)) copy_ = copy_windows_avx2;
 #endif
   const int step = row.sums.step;
   bytes_ = divided_up(window.taps() * group_channels_, step) * step;
   if (bytes_ > std::numeric_limits<std::int32_t>::max()) throw std::invalid_argument("a window of 2^31 bytes or more");
   stride_ = static_cast<std::size_t>(bytes_ + kCopySlack);
-  const bool every = window.stride[0] == 1 && window.stride[1] == 1;
-  const std::int64_t* padding = window.padding;
   // Neighbours in the window are neighbours in memory only if the group has all channels.
   together_ = window.dilation[1] == 1 && group_channels_ == channels_;
   const std::int64_t left = window.padding[2], stride = window.stride[1];
   const std::int64_t room = x.width + left - (window.kernel[1] - 1) * window.dilation[1] - 1;
   first_inside_ = (left + stride - 1) / stride;
   end_inside_ = room >= 0 ? std::min(room / stride + 1, y.width) : 0;
-  direct_ = window.taps() == 1 && every && !(padding[0] || padding[1] || padding[2] || padding[3]);
+  direct_ = is_direct(window);
 }
 
 void Patches::gather(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::int64_t group,

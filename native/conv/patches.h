@@ -9,6 +9,12 @@
 
 namespace oaq {
 
+// Operands lie in the tensor as kernels want them: a 1x1 window that visits every position.
+bool is_direct(const Window& window);
+
+// Bytes that one copy of operands moves for a row.
+int copy_bytes(const Row& row);
+
 class Patches {
  public:
   Patches(const Window& window, const Place& x, const Place& y, std::int64_t groups, const Row& row, int zero_point);

@@ -16,17 +16,18 @@ constexpr std::int64_t kMostGroups = 16;                                      //
 constexpr std::int64_t kFarthest = std::numeric_limits<std::int32_t>::max();  // bytes to a piece
 constexpr std::int64_t kMostCopied = 64 << 20;  // bytes of lines copied at once; beyond, gathering takes less memory
 
-// Whether windows can be read where they are: what a line of one sees lies together and makes whole steps, and lines of
-// outputs divide into groups of rows that are tall enough.
-bool allows_lines(const ConvSpec& spec) {
-  const Window& window = spec.window;
-  const bool together = spec.groups == 1 && window.dilation[1] == 1;
-  const std::int64_t tile_m = spec.row->tile_m, groups = divided_up(spec.y.width, tile_m);
-  return together && window.kernel[1] * spec.x.channels % spec.row->sums.step == 0 &&
-         4 * (spec.y.width / groups) >= 3 * tile_m;
-}
-
 }  // namespace
+
+// Windows are read where they are if what a line of one sees lies together and makes whole steps, lines of outputs
+// divide into groups of rows that are tall enough, and no piece is too far or too large to copy.
+bool reads_lines(const Row& row, const Window& window, const Place& x, const Place& y, std::int64_t groups) {
+  const bool together = groups == 1 && window.dilation[1] == 1 && !is_direct(window);
+  const std::int64_t tile_m = row.tile_m, row_groups = divided_up(y.width, tile_m);
+  if (!together || window.kernel[1] * x.channels % row.sums.step != 0 || 4 * (y.width / row_groups) < 3 * tile_m)
+    return false;
+  const PaddedLines lines(window, x, 0);
+  return lines.line_bytes() <= kFarthest && lines.bytes(1) <= (lines.direct() ? kFarthest : kMostCopied);
+}
 
 Operands::Operands(const ConvSpec& spec)
     : patches_(spec.window, spec.x, spec.y, spec.groups, *spec.row, spec.x_zero_point),
@@ -40,9 +41,8 @@ Operands::Operands(const ConvSpec& spec)
   block_units_ =
       std::clamp<std::int64_t>(bytes / patches_.bytes() / spec.row->tile_m, 1, kMostGroups) * spec.row->tile_m;
   if (patches_.direct()) return;
-  if (allows_lines(spec)) lines_.emplace(spec.window, spec.x, spec.x_zero_point);
-  if (lines_ && (lines_->line_bytes() > kFarthest || lines_->bytes(1) > (lines_->direct() ? kFarthest : kMostCopied)))
-    lines_.reset();
+  if (reads_lines(*spec.row, spec.window, spec.x, spec.y, spec.groups))
+    lines_.emplace(spec.window, spec.x, spec.x_zero_point);
   if (!lines_) {
     scratch_bytes_ = bytes_of({block_units_, static_cast<std::int64_t>(patches_.stride())}) + kSlack;
     return;

@@ -28,6 +28,9 @@ struct Block {
   std::int64_t columns;
 };
 
+// Whether a row reads the windows of a convolution in lines. The cost model of plans asks it too.
+bool reads_lines(const Row& row, const Window& window, const Place& x, const Place& y, std::int64_t groups);
+
 class Operands {
  public:
   explicit Operands(const ConvSpec& spec);

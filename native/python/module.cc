@@ -4,6 +4,7 @@
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
@@ -12,7 +13,12 @@
 #include <stdexcept>
 #include <variant>
 
+#include "base/sizes.h"
 #include "base/table.h"
+#include "conv/conv.h"
+#include "conv/patches.h"
+#include "depthwise/depthwise.h"
+#include "gemm/operands.h"
 #include "python/steps.h"
 #include "requantize/in_words.h"
 #include "session/session.h"
@@ -52,6 +58,11 @@ nb::list kernel_table() {
     entry["shift"] = row.x.shift;
     entry["x_range"] = nb::make_tuple(row.x.range.lo, row.x.range.hi);
     entry["w_range"] = nb::make_tuple(row.w.lo, row.w.hi);
+    entry["copy_bytes"] = copy_bytes(row);
+    nb::list squares;
+    for (const int side : {3, 5})
+      if (row.family == "depthwise" && depthwise_kernel(row).square(side)) squares.append(side);
+    entry["squares"] = nb::tuple(squares);
     entry["available"] = runs(row.isa);
     table.append(entry);
   }
@@ -63,6 +74,30 @@ std::vector<std::string> cpu_isas() {
   for (const InstructionSet& set : instruction_sets())
     if (runs(set.isa)) names.emplace_back(set.name);
   return names;
+}
+
+using PySizes = std::array<std::int64_t, 3>;
+
+// Whether a matrix row reads the windows of a convolution in lines; not what native code would refuse to build.
+bool row_reads_lines(std::string_view name, const PySizes& x, const PySizes& y, std::array<std::int64_t, 2> kernel,
+                     std::array<std::int64_t, 2> stride, std::array<std::int64_t, 4> padding,
+                     std::array<std::int64_t, 2> dilation, std::int64_t groups) {
+  const Window window{{kernel[0], kernel[1]},
+                      {stride[0], stride[1]},
+                      {padding[0], padding[1], padding[2], padding[3]},
+                      {dilation[0], dilation[1]}};
+  const Place from{0, x[0], x[1], x[2]}, to{0, y[0], y[1], y[2]};
+  for (const Row& row : rows()) {
+    if (row.name != name || row.family != "gemm") continue;
+    try {
+      check_window(window, from, to);
+      bytes_of({x[0], x[1], x[2]});
+    } catch (const std::invalid_argument&) {
+      return false;
+    }
+    return x[2] > 0 && reads_lines(row, window, from, to, groups);
+  }
+  throw std::invalid_argument("there is no matrix row " + std::string(name));
 }
 
 nb::dict build_info() {
@@ -179,6 +214,10 @@ NB_MODULE(_native, module) {
   module.doc() = "Native kernels of oaq.";
   module.def("kernel_table", &kernel_table, "Every row compiled in: its contract, and whether this CPU runs it.");
   module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, each after those that it includes.");
+  module.def(
+      "reads_lines", &row_reads_lines, nb::arg("row"), nb::arg("x"), nb::arg("y"), nb::arg("kernel"), nb::arg("stride"),
+      nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
+      "Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels).");
   module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
              nb::arg("zero_point"), nb::arg("clamp"),

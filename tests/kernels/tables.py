@@ -36,6 +36,8 @@ def entry(name: str, **changes: object) -> dict[str, Any]:
         "available": isa != "avx512bw",
         "includes": LINE[: LINE.index(isa)],
         "shift": 0,
+        "copy_bytes": 16 if isa == "scalar" else 32,
+        "squares": (3, 5) if family == "depthwise" and isa != "scalar" else (),
         **changes,
     }
 

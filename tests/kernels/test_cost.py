@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from oaq import operators as ops
 from oaq.errors import NoKernel
-from oaq.kernels import sixteen_bit
 from oaq.kernels.cost import CostTable, LayerCost, Predictor, limit, one_run, predict_layer_cost, relative
 from oaq.kernels.cost_files import shipped_costs
 from oaq.kernels.facts import facts_of
 from oaq.kernels.table import KernelRow
+from oaq.kernels.targets import AVX2
 from oaq.kernels.work import Memory, Site, other_work, sum_work
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.spill import RunCount
@@ -142,7 +142,7 @@ def test_more_spills_and_more_steps_never_cost_less(
 
 
 def test_the_cheapest_provable_row_is_taken() -> None:
-    rows = sixteen_bit.GEMM
+    rows = AVX2.rows_of("gemm")
     zeros, full = np.zeros(64, np.int64), np.full(64, 255, np.int64)
     light = predict_layer_cost(np.ones((40, 64), np.int8), (zeros, full), rows, POINTWISE, time())
     assert light.row == "gemm_u8s8_avx2_acc16"

@@ -12,6 +12,8 @@ from torch import nn
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
 from oaq.capture.lower import same_affine_groups
+from oaq.kernels.table import KernelRow
+from oaq.kernels.targets import TARGETS
 from oaq.numerics.affine import Affine
 from oaq.numerics.multipliers import weight_scales
 from oaq.numerics.ranges import IntRange
@@ -21,14 +23,17 @@ from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded, uneve
 from oaq.ptq.decide import Decider
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import apply_op, layers, run_graph
+from oaq.ptq.lanes import load_of
 from oaq.ptq.observe import HistogramBuilder, observe
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import _root
-from oaq.ptq.round import fitted, lane_sums, nearest, packed_rows, unpacked, whole_scale
+from oaq.ptq.round import fitted, nearest, packed_rows, unpacked, whole_scale
 from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.search import search, whole
 from oaq.ptq.sensitivity import measure_sensitivity
 from tests.ptq.nets import images, net
+
+MEASURES = [TARGETS[name].measure(family) for name in TARGETS for family in ("gemm", "depthwise")]
 
 
 def graph(act: type[nn.Module] = nn.ReLU6) -> FloatGraph:
@@ -122,18 +127,22 @@ def test_a_clip_is_no_worse_than_its_neighbours_and_minmax_cuts_nothing(calibrat
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 30), st.booleans(), st.integers(0, 2**31), st.integers(20, 400))
-def test_fitted_weights_fit(outputs: int, terms: int, depthwise: bool, seed: int, limit: int) -> None:
-    rows = np.random.default_rng(seed).normal(0, 1, (outputs, terms))
-    weight, scale = fitted(rows, whole_scale(rows), np.full(outputs, limit), depthwise=depthwise)
-    assert (lane_sums(weight.astype(np.int64), depthwise=depthwise) <= limit).all()
+@given(st.integers(1, 9), st.integers(1, 30), st.sampled_from(MEASURES), st.integers(0, 2**31), st.integers(20, 400))
+def test_fitted_weights_fit(outputs: int, terms: int, measure: KernelRow, seed: int, limit: int) -> None:
+    rows, load = np.random.default_rng(seed).normal(0, 1, (outputs, terms)), load_of(measure, 255)
+    limit *= max(load.own, load.other)
+    weight, scale = fitted(rows, whole_scale(rows), np.full(outputs, limit), load)
+    assert (load.of(weight.astype(np.int64)) <= limit).all()
     np.testing.assert_array_equal(weight, nearest(rows, scale))
 
 
 def test_lane_sums_are_those_of_the_register() -> None:
     rows = np.array([[1, 2, -3, 4, 5, -6, 7, 8, 9]])
-    assert lane_sums(rows, depthwise=False).tolist() == [max(1 + 2 + 5 + 9, 6, 4 + 7 + 8, 3)]
-    assert lane_sums(rows, depthwise=True).tolist() == [36]
+    sums = {row.name: load_of(row, 255).of(rows).tolist() for row in MEASURES}
+    assert sums["gemm_u8s8_avx2_acc16"] == [max(1 + 2 + 5 + 9, 6, 4 + 7 + 8, 3)]
+    assert sums["depthwise_u8s8_avx2_acc16"] == [36]
+    assert sums["gemm_s8s8_neon_acc16"] == [128 * (1 + 9)]  # k modulo 8: lane 0 holds the first and the last
+    assert sums["depthwise_s8s8_neon_acc16"] == [128 * 36 + 127 * 9]
 
 
 def test_packing_weights_is_undone() -> None:

@@ -13,13 +13,11 @@ from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatConv2d
 from oaq.errors import CalibrationError
 from oaq.kernels.plan import Plan, plan
-from oaq.kernels.table import native_rows
 from oaq.overflow.analyze import analyze
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.ptq.options import DEFAULT_BUDGET, Options
 from oaq.ptq.quantize import QuantizeReport, quantize, quantize_with_report
-from oaq.ptq.registers import DEPTHWISE, GEMM
 from oaq.reference import run
 from oaq.runtime.values import to_floats, to_integers
 from tests.ptq.nets import images, net, sqnr
@@ -102,19 +100,6 @@ def test_predicted_costs_are_those_of_the_plan() -> None:
             1 + 1e-9
         )  # a proof may know narrower ranges than a tensor's
     assert planned(program).cost == pytest.approx(report.cost, rel=0.1)
-
-
-def test_the_registers_planned_for_are_those_of_the_native_rows() -> None:
-    native = {row.name: row for row in native_rows()}
-    for row in (*GEMM, *DEPTHWISE):
-        there = native[row.name]
-        shape = (row.tile_n, row.tile_m, row.parts, row.x_range, row.w_range)
-        assert (there.tile_n, there.tile_m, there.parts, there.x_range, there.w_range) == shape
-        wanted, found = row.accumulator, there.accumulator
-        assert wanted is not None and found is not None
-        assert (wanted.bits, wanted.overflow, wanted.step, wanted.group, wanted.group_overflow, wanted.lanes) == (
-            found.bits, found.overflow, found.step, found.group, found.group_overflow, found.lanes,
-        )  # fmt: skip
 
 
 def test_dead_channels_keep_their_bias() -> None:

@@ -7,7 +7,7 @@ namespace oaq {
 namespace {
 
 struct Piece {
-  static constexpr int kBytes = 32;
+  static constexpr int kBytes = kCopyBytesAvx2;
   static void copy(std::uint8_t* to, const std::uint8_t* from) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   }

@@ -45,6 +45,9 @@ class Register:
 _QUAD_16 = Register(16, "wraps", 4, 2, "saturates", 2, None)
 _QUAD_32 = Register(16, "wraps", 4, 2, "saturates", 2, 1)
 _TAPS_16 = Register(16, "wraps", 2, 2, "saturates", 1, None)
+_SIXTEEN_16 = Register(16, "wraps", 16, 1, "exact", 8, None)
+_SIXTEEN_PAIR = Register(16, "wraps", 16, 1, "exact", 8, 1)
+_TAP_16 = Register(16, "wraps", 1, 1, "exact", 1, None)
 
 KNOWN: Final[Mapping[str, Register]] = {
     "gemm_u8s8_avx2_acc16": _QUAD_16,
@@ -53,13 +56,18 @@ KNOWN: Final[Mapping[str, Register]] = {
     "gemm_u8s8_avx512bw_acc32": _QUAD_32,
     "depthwise_u8s8_avx2_acc16": _TAPS_16,
     "depthwise_u8s8_avx512bw_acc16": _TAPS_16,
+    "gemm_s8s8_neon_acc16": _SIXTEEN_16,
+    "gemm_s8s8_neon_acc32": _SIXTEEN_PAIR,
+    "depthwise_s8s8_neon_acc16": _TAP_16,
     "avx2-acc16": _QUAD_16,
     "avx2-acc32": _QUAD_32,
     "depthwise-acc16": _TAPS_16,
-    "neon-acc16": Register(16, "wraps", 16, 1, "exact", 8, None),
-    "neon-mlal-pair": Register(16, "wraps", 16, 1, "exact", 8, 1),
+    "neon-acc16": _SIXTEEN_16,
+    "neon-mlal-pair": _SIXTEEN_PAIR,
+    "neon-depthwise-acc16": _TAP_16,
 }
-"""By name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; the same on tap pairs; smlal + smlal2; smull + smlal2."""
+"""By name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; the same on tap pairs; smlal + smlal2; smull + smlal2; smlal on
+a tap."""
 
 
 EXACT: Final = frozenset(
@@ -68,6 +76,8 @@ EXACT: Final = frozenset(
         "gemm_s8s8_scalar",
         "gemm_u8s8_avx2_exact",
         "gemm_u8s8_vnni",
+        "gemm_s8s8_neon_exact",
+        "depthwise_s8s8_neon_exact",
         "depthwise_u8s8_scalar",
         "depthwise_s8s8_scalar",
         "depthwise_u8s8_avx2_exact",

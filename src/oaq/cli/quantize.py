@@ -18,6 +18,7 @@ from oaq.data.batches import Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import CalibrationError, FormatError, NoKernel
 from oaq.kernels.plan import plan
+from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
@@ -43,6 +44,7 @@ examples:
   oaq quantize net.py:make --calibrate photos/ --out net.oaq
   oaq quantize net.onnx --calibrate photos/ --mean 0.5 --std 0.5 --out net.oaq
   oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
+  oaq quantize net.onnx --calibrate photos/ --target neon --out net.oaq
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
 
 exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
@@ -66,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="predicted cost allowed, 1.0 being 16-bit sums without a spill; 'none' keeps 8 bits everywhere (default: "
         "give up precision only where it pays)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=tuple(TARGETS),
+        default=DEFAULT_TARGET,
+        help="instruction set that the budget is counted on, whatever machine quantizes; on vnni a budget buys nothing "
+        "and every layer keeps 8 bits (default %(default)s)",
     )
     parser.add_argument(
         "--rounding",
@@ -123,9 +132,13 @@ def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preproces
 
 
 def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, preprocessing: Preprocess) -> IntProgram:
+    from oaq.ptq.options import Options
     from oaq.ptq.quantize import quantize
 
-    options = {"rounding": arguments.rounding} | ({} if arguments.budget is ... else {"budget": arguments.budget})
+    budget = {} if arguments.budget is ... else {"budget": arguments.budget}
+    options = {"rounding": arguments.rounding, "target": arguments.target} | budget
+    if note := Options(**options).note:
+        say.warn(note)
     read = list(say.track(batches, "read"))
     with say.bar("quantize", None):
         program = quantize(net, read, **options)

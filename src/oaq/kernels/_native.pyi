@@ -12,6 +12,18 @@ def kernel_table() -> list:
 def cpu_isas() -> list[str]:
     """The instruction sets this CPU runs, each after those that it includes."""
 
+def reads_lines(
+    row: str,
+    x: Sequence[int],
+    y: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> bool:
+    """Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels)."""
+
 def build_info() -> dict:
     """Compiler, flags and sanitizer of this module."""
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel
 from oaq.kernels.facts import RowFacts, facts_of
-from oaq.kernels.sixteen_bit import SIXTEEN_BIT
 from oaq.kernels.table import KernelRow
+from oaq.kernels.targets import AVX2, KernelTarget
 from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
@@ -70,10 +70,17 @@ class CostTable:
 
 @dataclass(frozen=True)
 class Predictor:
-    """Costs, beside what the network leaves in the caches."""
+    """Costs, beside what the network leaves in the caches.
+
+    Attributes:
+        costs: seconds per unit of work.
+        memory: what is near.
+        target: whose rows without a spill are budget 1.0.
+    """
 
     costs: CostTable
     memory: Memory
+    target: KernelTarget = AVX2
 
     def sums(self, row: KernelRow, site: Site, runs: RunCount, *, one_by_one: bool = False) -> float:
         """Seconds of a Conv2d or Linear scheduled as ``runs``."""
@@ -84,8 +91,8 @@ class Predictor:
         return self.sums(row, site, one_run(row, site, terms), one_by_one=one_by_one)
 
     def without_spills(self, family: str, site: Site, terms: int, *, one_by_one: bool = False) -> float:
-        """The same on the 16-bit AVX2 row: the layer's share of budget 1.0."""
-        return self.least(SIXTEEN_BIT[family], site, terms, one_by_one=one_by_one)
+        """The same on the measure of the target (16-bit lanes on AVX2): the layer's share of budget 1.0."""
+        return self.least(self.target.measure(family), site, terms, one_by_one=one_by_one)
 
     def other(self, row: KernelRow, op: ops.Op, x: Sequence[Shape], y: Shape) -> float:
         """Seconds of a node that sums no products; none for a reshape."""
@@ -93,15 +100,16 @@ class Predictor:
         return self.costs.seconds(row, work) if work else 0.0
 
 
-def predictor(costs: CostTable, weights: int, largest: int) -> Predictor:
+def predictor(costs: CostTable, weights: int, largest: int, target: KernelTarget = AVX2) -> Predictor:
     """For a network.
 
     Args:
         costs: of the CPU.
         weights: bytes of all weights.
         largest: bytes that the node with most inputs and outputs reads and writes.
+        target: whose rows without a spill are budget 1.0.
     """
-    return Predictor(costs, Memory(costs.cache, weights + largest > costs.cache))
+    return Predictor(costs, Memory(costs.cache, weights + largest > costs.cache), target)
 
 
 def memory_of(program: IntProgram, cache: int) -> Memory:
@@ -111,9 +119,9 @@ def memory_of(program: IntProgram, cache: int) -> Memory:
     return Memory(cache, weights + max(touched, default=0) > cache)
 
 
-def predictor_of(program: IntProgram, costs: CostTable) -> Predictor:
+def predictor_of(program: IntProgram, costs: CostTable, target: KernelTarget = AVX2) -> Predictor:
     """For a program."""
-    return Predictor(costs, memory_of(program, costs.cache))
+    return Predictor(costs, memory_of(program, costs.cache), target)
 
 
 def limit(costs: CostTable, row: KernelRow) -> float | None:

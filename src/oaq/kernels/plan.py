@@ -14,7 +14,8 @@ from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import Wanted, costs_wanted
 from oaq.kernels.results import runs_one_by_one, words_share
-from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for
+from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for, without_twins
+from oaq.kernels.targets import target_named, target_of
 from oaq.kernels.work import Site, site_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
@@ -48,7 +49,8 @@ class NodePlan:
             likewise.
         proof: ranges of its operands and sums in the form of the row; None likewise.
         cost: predicted seconds of one sample on one thread (``kernels.cost``).
-        cost_without_spills: the same for 16-bit lanes in one run per tile; for a node without products, the same.
+        cost_without_spills: the same for 16-bit lanes in one run per tile (the measure of the table's target); for a
+            node without products, the same.
         refused: cheaper rows and why not.
     """
 
@@ -153,7 +155,7 @@ def plan(
     rows: str | Sequence[str] | None = None,
     proof: Proof | None = None,
     *,
-    table: Sequence[KernelRow] | None = None,
+    table: Sequence[KernelRow] | str | None = None,
     costs: Wanted = None,
 ) -> Plan:
     """Choose a proved kernel for every node.
@@ -164,7 +166,8 @@ def plan(
         rows: names of rows to force, or one name: a family that one of them computes may use no other row.
         proof: of ``program``; made here if None.
         table: every row there is; None asks the native module, and keeps to what this CPU can run. A table given
-            plans for another machine: availability is not asked, and ``OAQ_ISA`` is not read.
+            plans for another machine: availability is not asked, and ``OAQ_ISA`` is not read. The name of a
+            quantization target ("neon") stands for its rows.
         costs: what rows are chosen by: a cost table, a file of one, "shipped", or "calibrated" (this CPU's own, made
             by ``oaq calibrate``). None asks ``OAQ_COSTS``, then takes the shipped one, so that a plan does not depend
             on the machine that makes it.
@@ -184,11 +187,12 @@ def plan(
     proof = proof if proof is not None else analyze(program)
     if set(proof.ranges) != set(program.tensors) or proof.program != program.name:
         raise ProgramError(f"the proof is of {proof.program!r} and other tensors, not of {program.name!r}")
-    everything = tuple(table) if table is not None else native_rows()
     foreign = table is not None
+    listed = target_named(table).table if isinstance(table, str) else table
+    everything = without_twins(listed if listed is not None else native_rows(), rows or ())
     usable = everything if foreign and isa is None else rows_for(isa, everything, foreign=foreign)
     usable = _forced(usable, everything, rows)
-    rules = _Rules(program, proof, usable, everything, predictor_of(program, known))
+    rules = _Rules(program, proof, usable, everything, predictor_of(program, known, target_of(everything)))
     nodes = tuple(_plan_node(node, rules) for node in program.nodes)
     best = best_isa([planned.row for planned in nodes])
     return Plan(program, proof, nodes, best, costs=known)
@@ -331,7 +335,8 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
 
 
 def _expensive(row: KernelRow, runs: RunCount) -> str:
-    unit = "k-quads" if row.accumulator is not None and row.accumulator.step == 4 else "tap pairs"
+    step = row.accumulator.step if row.accumulator is not None else 1
+    unit = {4: "k-quads", 2: "tap pairs"}.get(step, f"steps of {step}")
     again = runs.issues - runs.tiles * runs.steps
     text = f"proved runs average {runs.tiles * runs.steps / runs.segments:.1f} {unit}"
     return f"{text}, {again} steps more than the {runs.tiles * runs.steps} there are (split or wide)" if again else text

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import ModuleType
 from typing import Any, Final
 
 from oaq.errors import NoKernel
@@ -18,6 +21,7 @@ from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 
 ISA_VARIABLE: Final = "OAQ_ISA"
+NATIVE: Final = "oaq.kernels._native"
 SUMMING: Final = ("gemm", "depthwise")
 """Families whose rows sum products in a declared register."""
 
@@ -38,6 +42,8 @@ class KernelRow:
         available: this CPU has the instructions.
         includes: the other instruction sets that come with ``isa``, whatever includes them in turn.
         shift: what it subtracts from a u8 in memory: it multiplies u8 - shift. 0 for raw u8, 128 for s8.
+        copy_bytes: bytes that one copy moves where it gathers operands.
+        squares: sides of the square windows, not dilated, that a depthwise row has code of its own for.
         tile_m: positions computed together.
         parts: a tile whose last outputs are missing may be computed in so many equal parts.
     """
@@ -54,6 +60,8 @@ class KernelRow:
     parts: int = 1
     includes: frozenset[str] = frozenset()
     shift: int = 0
+    copy_bytes: int = 32
+    squares: tuple[int, ...] = ()
 
     @property
     def operand(self) -> tuple[int, int, int] | None:
@@ -90,6 +98,8 @@ def row_from_native(entry: Mapping[str, Any]) -> KernelRow:
         int(entry["parts"]),
         frozenset(entry["includes"]),
         int(entry["shift"]),
+        int(entry["copy_bytes"]),
+        tuple(entry["squares"]),
     )
 
 
@@ -100,6 +110,21 @@ def native_rows() -> tuple[KernelRow, ...]:
         NoKernel: the native module is not built.
     """
     return tuple(row_from_native(entry) for entry in _native().kernel_table())
+
+
+def native_matrix_row(row: KernelRow) -> Any | None:  # noqa: ANN401  (a module without a type)
+    """The native module, if it is loaded and has this matrix row; None for a row of another table."""
+    module = sys.modules.get(NATIVE)
+    if module is None or row.accumulator is None or not hasattr(module, "reads_lines"):
+        return None
+    return module if _matrix_rows(module).get(row.name) == (row.tile_m, row.accumulator.step) else None
+
+
+@lru_cache(maxsize=4)
+def _matrix_rows(module: ModuleType) -> Mapping[str, tuple[int, int]]:
+    """Positions of a tile and operands of a step, by name."""
+    entries = (entry for entry in module.kernel_table() if entry["family"] == "gemm")
+    return {entry["name"]: (entry["tile_m"], entry["step"]) for entry in entries}
 
 
 def cpu_isas() -> tuple[str, ...]:
@@ -139,6 +164,30 @@ def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = Fal
     return tuple(row for row in usable if row.isa in allowed)
 
 
+def without_twins(table: Iterable[KernelRow], named: Collection[str] = ()) -> tuple[KernelRow, ...]:
+    """The rows to choose among: all but those that differ from another row in the form of their operands only.
+
+    Where a row sums in s32, a shift of its operands lets it prove nothing more: the row on raw u8 does what it does,
+    and a timing that says otherwise is noise. A row of narrow lanes is never left out, since its runs depend on the
+    shift.
+
+    Args:
+        table: every row.
+        named: names of rows that stay: those that a caller forces.
+    """
+    rows = tuple(table)
+    raw = {_but_for_operands(row) for row in rows if row.operand is None}
+    return tuple(row for row in rows if row.operand is None or row.name in named or _but_for_operands(row) not in raw)
+
+
+def _but_for_operands(row: KernelRow) -> object:
+    """What rows share that differ in the form of their operands only; the row itself if its lanes are narrow."""
+    register = row.accumulator
+    if register is None or not register.is_exact:
+        return row
+    return replace(row, name="", accumulator=replace(register, name="exact"), x_range=U8, shift=0)
+
+
 def isas_of(table: Iterable[KernelRow]) -> tuple[str, ...]:
     """The instruction sets of the rows, by name, each after those that it includes."""
     included = {row.isa: row.includes for row in table}
@@ -170,7 +219,7 @@ def best_isa(rows: Sequence[KernelRow]) -> str:
 
 def _native() -> Any:  # noqa: ANN401  (the module has no type before it is built)
     try:
-        return importlib.import_module("oaq.kernels._native")
+        return importlib.import_module(NATIVE)
     except ImportError as error:
         raise NoKernel(
             f"the native module is not built or does not load: {error}. Run `make build`, or install the wheel"

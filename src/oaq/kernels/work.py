@@ -5,8 +5,8 @@ native code, so that its seconds mean something:
 
 =========  ============================================================================================================
 steps      inner steps, per position and register of outputs (gemm) or tile of channels (depthwise)
-loops      the same again in depthwise layers that have no code of their own: other windows than 3x3 and 5x5, dilated
-           ones, split steps
+loops      the same again in depthwise layers that have no code of their own on a row that has some: windows other
+           than its squares, dilated ones, split steps
 turns      steps per group of positions: what a step costs besides its products, loading weights above all
 spills     narrow sums added into s32 and cleared, before the last run
 starts     runs begun, once per group of positions (gemm) or line of outputs (depthwise)
@@ -14,7 +14,8 @@ outputs    registers of results that leave: bias, requantization, store
 words      the same in 16 bits (``numerics.words``)
 one_by_one results requantized by scalar code: a multiplier of 1 or more, fixed point
 tails      tiles of which only a part exists, per position
-copies     pieces of operands gathered: 32 bytes of a window inside the image (gemm), a pixel of a tile (depthwise)
+copies     pieces of operands gathered: what one copy of the row moves of a window inside the image (gemm), a pixel of
+           a tile (depthwise)
 moves      32 bytes of lines copied, with the zero point around them, in which windows are read as they lie
 taps       pixels of operands gathered one by one, at the border or for one group of several
 lines      lines of windows gathered (gemm), lines of outputs per tile (depthwise)
@@ -38,7 +39,7 @@ from math import gcd, prod
 from typing import Final
 
 from oaq import operators as ops
-from oaq.kernels.table import KernelRow
+from oaq.kernels.table import KernelRow, native_matrix_row
 from oaq.operators.tensor import as_image
 from oaq.overflow.spill import RunCount
 
@@ -64,10 +65,8 @@ KINDS: Final = (
 """Everything that is counted."""
 LINE = 64
 """Bytes of a cache line."""
-STRAIGHT = ((3, 3), (5, 5))
-"""Windows whose depthwise steps are written out one after another."""
-SCALAR_CHUNK, CHUNK = 16, 32
-"""Bytes that one copy of operands moves."""
+MOVE = 32
+"""Bytes of lines that are counted as one move."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,22 @@ class Site:
 
 
 def lies_in_lines(row: KernelRow, site: Site) -> bool:
-    """Whether ``row`` reads windows as they lie, in lines with the zero point around them: as native code decides."""
+    """Whether ``row`` reads windows as they lie, in lines with the zero point around them.
+
+    Native code decides it for its own rows and is asked; any other row is expected to decide like them.
+    """
+    module = native_matrix_row(row)
+    if module is None:
+        return expected_in_lines(row, site)
+    geometry = (site.kernel, site.stride, site.padding, site.dilation)
+    return module.reads_lines(row.name, site.x, site.y, *geometry, site.groups)
+
+
+def expected_in_lines(row: KernelRow, site: Site) -> bool:
+    """Whether a row that is not compiled in (a foreign table, a quantization target) is taken to read in lines.
+
+    Windows lie together and make whole steps, and groups of positions are at least three quarters full.
+    """
     step = row.accumulator.step if row.accumulator is not None else 1
     whole_steps = site.groups == 1 and site.dilation[1] == 1 and site.kernel[1] * site.x[2] % step == 0
     width = site.y[1]
@@ -211,20 +225,20 @@ def _gathered(row: KernelRow, site: Site) -> dict[str, float]:
     rows, columns = site.kernel
     if lies_in_lines(row, site):
         height = (site.y[0] - 1) * site.stride[0] + (rows - 1) * site.dilation[0] + 1
-        return {"moves": height * prod(site.x[1:]) / CHUNK} if any(site.padding) else {}
-    chunk = SCALAR_CHUNK if row.isa == "scalar" else CHUNK
+        return {"moves": height * prod(site.x[1:]) / MOVE} if any(site.padding) else {}
     together = site.groups == 1 and site.dilation[1] == 1
     inside = site.y[0] * site.inside if together else 0
     return {
         "lines": float(inside * rows),
-        "copies": float(inside * rows * -(-columns * site.x[2] // chunk)),
+        "copies": float(inside * rows * -(-columns * site.x[2] // row.copy_bytes)),
         "taps": float((site.positions - inside) * site.groups * rows * columns),
     }
 
 
 def _depthwise(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     positions = site.positions
-    own = site.kernel in STRAIGHT and site.dilation == (1, 1) and runs.issues == runs.tiles * runs.steps
+    is_square = site.kernel[0] == site.kernel[1] and site.kernel[0] in row.squares and site.dilation == (1, 1)
+    own = not row.squares or (is_square and runs.issues == runs.tiles * runs.steps)
     lines = (site.y[0] - 1) * site.stride[0] + (site.kernel[0] - 1) * site.dilation[0] + 1
     copies = runs.tiles * min(lines, site.x[0]) * site.x[1]
     is_narrow = row.accumulator is not None and row.accumulator.bits < 32

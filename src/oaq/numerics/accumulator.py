@@ -84,6 +84,9 @@ NEON_ACC16: Final = Accumulator("neon-acc16", 16, "wraps", step=16, lanes=8)
 NEON_MLAL_PAIR: Final = Accumulator("neon-mlal-pair", 16, "wraps", step=16, lanes=8, max_run=1)
 """smull + smlal2 + sadalp: a lane holds the products k and k + 8."""
 
+NEON_DEPTHWISE_ACC16: Final = Accumulator("neon-depthwise-acc16", 16, "wraps")
+"""smlal, a tap at a time: one 16-bit lane per channel; spill by saddw."""
+
 
 def pure(bits: int, overflow: Overflow = "wraps") -> Accumulator:
     """One ``bits``-bit register that sums all of K: FPGA, custom hardware, the paper's whole-sum check."""

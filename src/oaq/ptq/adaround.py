@@ -76,6 +76,7 @@ class _Charge:
 
     def __init__(self, bound: Bound) -> None:
         self._index = torch.from_numpy(bound.cells.index)
+        self._own, self._other = bound.own, bound.other
         self._budgets = [
             (sign, torch.tensor(budget[:, None], dtype=torch.float32))
             for sign, budget in ((1.0, bound.up), (-1.0, bound.down))
@@ -87,7 +88,10 @@ class _Charge:
         cells = padded[:, self._index]
         total = weight.new_zeros(())
         for sign, budget in self._budgets:
-            over = torch.relu(torch.relu(cells * sign).sum(dim=2) - budget) / budget.clamp_min(1.0)
+            load = self._own * torch.relu(cells * sign).sum(dim=2)
+            if self._other:
+                load = load + self._other * torch.relu(-cells * sign).sum(dim=2)
+            over = torch.relu(load - budget) / budget.clamp_min(1.0)
             total = total + over.square().sum() * len(self._index)
         return total
 
@@ -104,9 +108,12 @@ def _within(weight: NDArray[np.int8], steps: Reals, bound: Bound) -> NDArray[np.
         for cell in index:
             members = cell[cell < bound.cells.terms]
             for sign, budget in ((1, bound.up[output]), (-1, bound.down[output])):
-                signed = result[output, members] * sign
-                excess = int(np.maximum(signed, 0).sum() - budget)
-                candidates = members[(signed > 0) & (away[output, members] > 0)]
-                first = candidates[np.argsort(-away[output, candidates], kind="stable")][: max(excess, 0)]
-                result[output, first] -= sign
+                signs = np.sign(result[output, members]) * sign
+                each = np.where(signs > 0, bound.own, np.where(signs < 0, bound.other, 0))  # load of a step
+                excess = int((each * np.abs(result[output, members])).sum() - budget)
+                useful = (each > 0) & (away[output, members] > 0)
+                order = np.argsort(-away[output, members[useful]], kind="stable")
+                count = int(np.searchsorted(np.cumsum(each[useful][order]), excess)) + 1 if excess > 0 else 0
+                first = members[useful][order][:count]
+                result[output, first] -= np.sign(result[output, first])
     return result.astype(np.int8)

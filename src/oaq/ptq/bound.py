@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,22 +23,28 @@ class Bound:
     Attributes:
         clip: weights lie in [-clip, clip].
         cells: which operands share a register.
-        up: (N,) most that the positive weights of any cell of an output may sum to.
-        down: (N,) the same for its negative weights, negated.
+        up: (N,) most that a cell of an output may hold: ``own`` times the sum of its positive weights and ``other``
+            times that of its negative ones, negated.
+        down: (N,) the same with signs exchanged.
+        own: 1 for raw operands; see ``ptq.lanes``.
+        other: 0 for raw operands: signs have a budget each.
     """
 
     clip: int
     cells: Cells
     up: Integers
     down: Integers
+    own: int = 1
+    other: int = 0
 
     def of(self, outputs: slice | NDArray[np.bool_]) -> Bound:
         """The same of some outputs."""
-        return Bound(self.clip, self.cells, self.up[outputs], self.down[outputs])
+        return replace(self, up=self.up[outputs], down=self.down[outputs])
 
     def kept(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(N,): the exact test, on (N, K) integers."""
-        up, down = cell_sums(weight, self.cells)
+        positive, negative = cell_sums(weight, self.cells)
+        up, down = self.own * positive + self.other * negative, self.own * negative + self.other * positive
         fits = (up.max(axis=1) <= self.up) & (down.max(axis=1) <= self.down)
         return fits & (np.abs(weight.astype(np.int64)).max(axis=1) <= self.clip)
 

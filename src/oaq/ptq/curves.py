@@ -1,9 +1,10 @@
 """What a layer's precision costs and what it is worth, as functions of how full its lanes are.
 
 The *fill* of an output is the greatest sum one of its 16-bit lanes could reach over all of K, in parts of what a lane
-holds: at fill 1 no spill is needed, at fill 8 about eight runs are. Fill is (integer range of the activations) x
-(integer weights), so halving either halves it. All outputs of a tile share their spills, so a tile has one fill: its
-heavier outputs get a coarser weight scale until they fit it, its lighter ones keep their 127.
+holds: at fill 1 no spill is needed, at fill 8 about eight runs are. On raw u8 operands fill is (integer range of the
+activations) x (integer weights), so halving either halves it; ``ptq.lanes`` has other forms. All outputs of a tile
+share their spills, so a tile has one fill: its heavier outputs get a coarser weight scale until they fit it, its
+lighter ones keep their 127.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
 from oaq.kernels.cost import Predictor, predict_layer_cost
+from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Site
+from oaq.ptq.lanes import Load, Rows, lane_signs, load_of
 from oaq.ptq.observe import Reals
-from oaq.ptq.registers import LANE_LIMIT, rows_of, tile_of
-from oaq.ptq.round import best_scale, fitted, lane_sums, packed_rows, rounding_error
+from oaq.ptq.round import best_scale, fitted, packed_rows, rounding_error
 from oaq.ptq.times import layer_site
 
 SCALES: Final = tuple(float(2.0 ** (step / 2)) for step in range(15))
@@ -29,6 +31,8 @@ FILLS: Final = tuple(float(2.0 ** (step / 2)) for step in range(-4, 17))
 """Fills whose cost is known: at the first, 1 / SPREAD, no tile needs a spill."""
 REFERENCE_STEPS: Final = 255
 """Activation range for which costs are counted; at equal fill they hardly depend on it."""
+LIGHTEST: Final = 1e-30
+"""Least load of an output: a channel without weights has one too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Layer:
         rows: (N, K) float weights in packed K order.
         importance: (N, K) what a squared error of each weight costs.
         finest: (N,) weight scale that a layer without limits gets.
-        heaviest: (N,) greatest sum of weights of one sign in one lane.
+        signs: (N, lanes) sums of the positive weights of each lane, and of the negative ones negated.
         errors: (N, S) error of each output at ``finest * SCALES``.
         share: (N,) each output's part of its layer's fill: that of its tile.
         site: where it stands.
@@ -53,7 +57,7 @@ class Layer:
     rows: Reals
     importance: Reals
     finest: Reals
-    heaviest: Reals
+    signs: tuple[Rows, Rows]
     errors: Reals
     share: Reals
     site: Site
@@ -64,6 +68,20 @@ class Layer:
         """Which family computes it."""
         return isinstance(self.op, FloatConv2d) and self.op.is_depthwise()
 
+    @property
+    def rows_to_take(self) -> tuple[KernelRow, ...]:
+        """The rows of the target that may compute it."""
+        return self.time.target.rows_of(_family(self.op))
+
+    @property
+    def measure(self) -> KernelRow:
+        """The row of the target whose lanes are filled, and whose tile shares a fill."""
+        return self.time.target.measure(_family(self.op))
+
+    def load(self, steps: int) -> Load:
+        """How its weights load those lanes by operands in [0, ``steps``]."""
+        return load_of(self.measure, steps)
+
     def scale(self, fill: float, steps: int) -> Reals:
         """(N,) weight scale at which every output's fill is at most its tile's.
 
@@ -73,14 +91,15 @@ class Layer:
         """
         if not np.isfinite(fill):
             return self.finest
-        most = np.maximum(fill * self.share, 1.0) * (LANE_LIMIT // steps)
-        return np.maximum(self.finest, self.heaviest / most)
+        load = self.load(steps)
+        most = np.maximum(fill * self.share, 1.0) * load.limit
+        return np.maximum(self.finest, np.maximum(load.greatest(self.signs), LIGHTEST) / most)
 
     def integers(self, fill: float, steps: int) -> tuple[np.ndarray, Reals]:
         """(N, K) int8 weights and their (N,) scale at a fill; at fill 1 every lane provably needs no spill."""
-        scale = self.scale(fill, steps)
-        limit = np.where(fill * self.share <= 1.0 + 1e-9, LANE_LIMIT // steps, np.iinfo(np.int32).max)
-        return fitted(self.rows, scale, limit, depthwise=self.depthwise)
+        scale, load = self.scale(fill, steps), self.load(steps)
+        limit = np.where(fill * self.share <= 1.0 + 1e-9, load.limit, np.iinfo(np.int64).max)
+        return fitted(self.rows, scale, limit, load)
 
     def error(self, fill: float, steps: int) -> float:
         """What rounding its weights costs."""
@@ -94,8 +113,7 @@ class Layer:
         """Predicted seconds of the cheapest provable row."""
         weight, _ = self.integers(fill, steps)
         ends = np.zeros(weight.shape[1], np.int64), np.full(weight.shape[1], steps, np.int64)
-        rows = rows_of(depthwise=self.depthwise)
-        return predict_layer_cost(weight, ends, rows, self.site, self.time).cost
+        return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time).cost
 
 
 def make_layer(
@@ -107,9 +125,16 @@ def make_layer(
     errors = np.stack([rounding_error(rows, finest * part, importance) for part in SCALES], axis=1)
     depthwise = isinstance(op, FloatConv2d) and op.is_depthwise()
     groups = op.groups if isinstance(op, FloatConv2d) and not depthwise else 1
-    heaviest = np.maximum(lane_sums(rows, depthwise=depthwise), 1e-30)
-    share = tile_share(importance.sum(axis=1) * heaviest**2, groups, tile_of(depthwise=depthwise))
-    return Layer(node, op, rows, importance, finest, heaviest, errors, share, layer_site(graph, node, op), time)
+    measure = time.target.measure(_family(op))
+    load = load_of(measure, REFERENCE_STEPS)
+    signs = lane_signs(rows, load.accumulator)
+    heaviest = np.maximum(load.greatest(signs), LIGHTEST)
+    share = tile_share(importance.sum(axis=1) * heaviest**2, groups, measure.tile_n)
+    return Layer(node, op, rows, importance, finest, signs, errors, share, layer_site(graph, node, op), time)
+
+
+def _family(op: FloatConv2d | FloatLinear) -> str:
+    return "depthwise" if isinstance(op, FloatConv2d) and op.is_depthwise() else "gemm"
 
 
 def tile_share(worth: Reals, groups: int, tile_n: int) -> Reals:

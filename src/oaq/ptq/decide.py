@@ -21,7 +21,6 @@ from oaq.ptq.feedback import feedback_gain
 from oaq.ptq.moments import measure_moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
-from oaq.ptq.registers import rows_of, tile_of
 from oaq.ptq.round import best_scale, unpacked
 from oaq.ptq.rounding import INFORMED, filled, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
@@ -95,7 +94,8 @@ class Decider:
         self._graph, self._kept, self._roots, self._options = balanced.graph, kept, roots, options
         self._order = list(dict.fromkeys(roots[name] for name in balanced.graph.shapes))
         self._found = measure_sensitivity(balanced.graph, balanced.stats, self._order, kept)
-        time = predictor_of_graph(balanced.graph)
+        self._budget = options.allowed
+        time = predictor_of_graph(balanced.graph, options.kernels)
         self._others = other_seconds(balanced.graph, time)
         self.layers = [
             make_layer(balanced.graph, node, op, self._found.weights[node.name], time)
@@ -107,8 +107,8 @@ class Decider:
         if self._options.uniform is not None:
             return self._uniform(self._options.uniform)
         if self._options.rounding == "nearest":
-            return self.within(self._options.budget)
-        return self._rounded_within(self._options.budget)
+            return self.within(self._budget)
+        return self._rounded_within(self._budget)
 
     def within(self, budget: float | None) -> Decided:
         """The best choice whose real cost, counted on its integers rounded to nearest, is within the budget."""
@@ -242,9 +242,9 @@ class Decider:
 
     def _ends(self, layer: Layer, params: Mapping[str, TensorParams]) -> Ends:
         root = self._roots[layer.node.output]
-        for_speed = self._options.budget is not None and self._options.uniform is None
+        for_speed = self._budget is not None and self._options.uniform is None
         rounding = float(self._found.tensors[root].weight.sum()) / 12 if for_speed else 0.0
-        prices = Prices(layer.importance, rounding, tile_of(depthwise=layer.depthwise))
+        prices = Prices(layer.importance, rounding, layer.measure.tile_n)
         return ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
 
     def _informed(self, layer: Layer, scale: Reals, between: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
@@ -281,5 +281,6 @@ def _layer_params(
 def _cost(layer: Layer, weight: np.ndarray, chosen: LayerParams, between: Ends, fill: float) -> LayerChoice:
     x = between.x.range
     ends_of_x = np.full(weight.shape[1], x.lo, np.int64), np.full(weight.shape[1], x.hi, np.int64)
-    rows, site = rows_of(depthwise=layer.depthwise), replace(layer.site, words=share(weight, chosen, between))
-    return LayerChoice(layer.node.name, x.hi, fill, predict_layer_cost(weight, ends_of_x, rows, site, layer.time))
+    site = replace(layer.site, words=share(weight, chosen, between))
+    predicted = predict_layer_cost(weight, ends_of_x, layer.rows_to_take, site, layer.time)
+    return LayerChoice(layer.node.name, x.hi, fill, predicted)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oaq.errors import CalibrationError
+from oaq.kernels.targets import DEFAULT_TARGET, TARGETS, KernelTarget
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.ptq.clip import CALIBRATIONS, Calibration
 from oaq.ptq.rounding import ROUNDINGS, Rounding
@@ -29,6 +30,9 @@ class Options:
             longer) or "nearest", which looks at no data.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
         requantize: the semantics of the program.
+        target: the instruction set whose rows the budget is counted on, by name: "avx2", "avx512bw", "vnni" or "neon",
+            whatever machine quantizes. On "vnni", sums of 32 bits cost nothing: a budget buys nothing there, and every
+            layer keeps 8 bits.
     """
 
     budget: float | None = DEFAULT_BUDGET
@@ -38,6 +42,7 @@ class Options:
     rounding: Rounding = "axe"
     uniform: Uniform | None = None
     requantize: Semantics = "float32_half_even"
+    target: str = DEFAULT_TARGET
 
     def __post_init__(self) -> None:
         if self.budget is not None and not (1.0 <= self.budget < float("inf")):
@@ -51,3 +56,22 @@ class Options:
             raise CalibrationError(f"rounding is one of {', '.join(ROUNDINGS)}, not {self.rounding!r}")
         if self.requantize not in SEMANTICS:
             raise CalibrationError(f"requantize is one of {', '.join(SEMANTICS)}, not {self.requantize!r}")
+        if self.target not in TARGETS:
+            raise CalibrationError(f"target is one of {', '.join(TARGETS)}, not {self.target!r}")
+
+    @property
+    def kernels(self) -> KernelTarget:
+        """The rows the network is quantized for."""
+        return TARGETS[self.target]
+
+    @property
+    def allowed(self) -> float | None:
+        """The budget that counts: None where narrow sums are no faster, so that a budget buys nothing."""
+        return self.budget if self.kernels.is_narrow else None
+
+    @property
+    def note(self) -> str | None:
+        """What the caller of a budget should know: that it buys nothing."""
+        if self.kernels.is_narrow:
+            return None
+        return f"target {self.target} sums in 32 bits at no cost: a budget buys nothing, every layer keeps 8 bits"

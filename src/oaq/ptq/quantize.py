@@ -10,6 +10,7 @@ import torch
 
 from oaq.capture.graph import FloatGraph
 from oaq.capture.lower import check_order, lower, same_affine_groups
+from oaq.kernels.targets import DEFAULT_TARGET
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
 from oaq.ptq.decide import Decider, LayerChoice
@@ -62,7 +63,7 @@ def quantize(
         name: of the program; None takes the module's class or the file's own name for it.
         progress: called with a word for what has begun.
         **options: ``budget``, ``calibration``, ``equalize``, ``correct_bias``, ``rounding``, ``uniform``,
-            ``requantize``: see ``Options``.
+            ``requantize``, ``target``: see ``Options``.
 
     Returns:
         A program whose integers are decided; ``analyze`` proves its sums, ``plan`` picks kernels.
@@ -90,6 +91,8 @@ def quantize_with_report(
     """``quantize``, and what it did; arguments and errors as there."""
     options = options or Options()
     say = progress or (lambda _: None)
+    if options.note:
+        say(options.note)
     graph, batches = graph_of(model, calibration_batches, example, name)
     check_order(graph)
     say("observe the float network")
@@ -120,7 +123,8 @@ def _root(graph: FloatGraph, group: frozenset[str]) -> str:
 
 def _metadata(options: Options, samples: int) -> dict[str, str]:
     if options.uniform is None:
-        how = f"budget {'none' if options.budget is None else f'{options.budget:g}'}"
+        how = f"budget {'none' if options.allowed is None else f'{options.allowed:g}'}"
     else:
         how = str(options.uniform)
-    return {"quantized": f"{how}, {options.rounding}, {options.calibration}, {samples} samples"}
+    suited = "" if options.target == DEFAULT_TARGET else f", for {options.target}"
+    return {"quantized": f"{how}, {options.rounding}, {options.calibration}, {samples} samples{suited}"}

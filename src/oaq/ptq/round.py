@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatConv2d, FloatLinear
 from oaq.numerics.formats import S8_WEIGHT
+from oaq.ptq.lanes import Load
 
 Reals = NDArray[np.float64]
-Rows = NDArray[np.floating] | NDArray[np.integer]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets the largest integer stand for."""
 COARSER: Final = 1.01
@@ -62,40 +62,23 @@ def best_scale(rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi) -> Real
     return whole * np.array(SHRINK)[errors.argmin(axis=0)]
 
 
-def lane_sums(rows: Rows, *, depthwise: bool) -> Reals:
-    """(N,) greatest sum of weights of one sign that one lane of the 16-bit rows collects over all of K.
-
-    Lanes are those of ``registers``: operands 0, 1 and 2, 3 of each k-quad, or all taps of a channel.
-    """
-    return np.max([part.sum(axis=(1, 3)).max(axis=1) for part in _signs(rows, depthwise=depthwise)], axis=0)
-
-
 def fitted(
-    rows: NDArray[np.floating], scale: Reals, limit: NDArray[np.integer], *, depthwise: bool
+    rows: NDArray[np.floating], scale: Reals, limit: NDArray[np.integer], load: Load
 ) -> tuple[NDArray[np.int8], Reals]:
-    """Round to nearest, then coarsen the scale of outputs whose lane sums still exceed their limit.
+    """Round to nearest, then coarsen the scale of outputs whose lanes are still loaded beyond their limit.
 
     Args:
         rows: (N, K) in packed K order.
         scale: (N,) to start from.
-        limit: (N,) most that ``lane_sums`` of the integers may be.
-        depthwise: which lanes.
+        limit: (N,) most that the load of the integers may be.
+        load: of the lanes.
 
     Returns:
         (N, K) weights and the (N,) scale they have.
     """
     scale = scale.copy()
     weight = nearest(rows, scale)
-    while (over := lane_sums(weight.astype(np.int64), depthwise=depthwise) > limit).any():
+    while (over := load.of(weight.astype(np.int64)) > limit).any():
         scale[over] *= COARSER
         weight[over] = nearest(rows[over], scale[over])
     return weight, scale
-
-
-def _signs(rows: Rows, *, depthwise: bool) -> tuple[Rows, Rows]:
-    """(N, Q, lanes, 2) or (N, K, 1, 1): positive parts, and negative parts negated."""
-    if depthwise:
-        lanes = rows.reshape(len(rows), -1, 1, 1)
-    else:
-        lanes = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).reshape(len(rows), -1, 2, 2)
-    return np.maximum(lanes, 0), np.maximum(-lanes, 0)

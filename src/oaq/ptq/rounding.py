@@ -15,8 +15,7 @@ from oaq.ptq.bound import Bound, coarsened
 from oaq.ptq.curves import Layer
 from oaq.ptq.feedback import error_feedback, fed_back_at
 from oaq.ptq.moments import Reals
-from oaq.ptq.registers import LANE_LIMIT
-from oaq.ptq.target import MOST_BUDGET, Target, make_cells
+from oaq.ptq.target import MOST_BUDGET, Target, cells_of, make_cells
 
 Rounding = Literal["nearest", "axe", "adaround"]
 ROUNDINGS: Final[tuple[Rounding, ...]] = ("axe", "adaround", "nearest")
@@ -44,17 +43,18 @@ INFORMED: Final[Mapping[str, Informed]] = {
 
 
 def filled(layer: Layer, fill: float, steps: int) -> Bound:
-    """What a layer keeps when the search gave it a fill: the lanes of the 16-bit rows over all of K.
+    """What a layer keeps when the search gave it a fill: the lanes of its target's measure over all of K.
 
     Args:
         layer: as the search sees it.
         fill: of the layer; infinity for no limit.
         steps: integer range of the activations.
     """
-    most = np.minimum(np.maximum(fill * layer.share, 1.0) * (LANE_LIMIT // steps), MOST_BUDGET)
-    budget = np.floor(most).astype(np.int64)
-    cells = make_cells(layer.rows.shape[1], Target("avx2"), depthwise=layer.depthwise)
-    return Bound(S8_WEIGHT.hi, cells, budget, budget)
+    load = layer.load(steps)
+    enough = MOST_BUDGET * max(load.own, load.other)
+    budget = np.floor(np.minimum(np.maximum(fill * layer.share, 1.0) * load.limit, enough)).astype(np.int64)
+    cells = cells_of(layer.rows.shape[1], load.accumulator)
+    return Bound(S8_WEIGHT.hi, cells, budget, budget, load.own, load.other)
 
 
 def targeted(layer: Layer, bits: int, target: Target | None, steps: int) -> Bound:

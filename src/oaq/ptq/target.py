@@ -97,9 +97,13 @@ class Cells:
 
 def make_cells(terms: int, target: Target, *, depthwise: bool) -> Cells:
     """The cells of a layer with K = ``terms``."""
-    accumulator = target.accumulator(depthwise=depthwise)
+    return cells_of(terms, target.accumulator(depthwise=depthwise), target.run)
+
+
+def cells_of(terms: int, accumulator: Accumulator, run: int | None = None) -> Cells:
+    """The cells of ``terms`` products on a register that is spilled after every ``run`` steps, or never."""
     k = np.arange(terms, dtype=np.int64)
-    segment = np.zeros_like(k) if target.run is None else k // (accumulator.step * target.run)
+    segment = np.zeros_like(k) if run is None else k // (accumulator.step * run)
     cell = segment * accumulator.lanes + (k // accumulator.group) % accumulator.lanes
     _, cell = np.unique(cell, return_inverse=True)
     width = int(np.bincount(cell).max())

@@ -1,6 +1,6 @@
 """How long a float graph will take once it is integers: where its layers stand, and what the rest of it costs.
 
-Predicted for the AVX2 rows that networks are quantized for (``kernels.sixteen_bit``).
+Predicted for the rows of a quantization target (``kernels.targets``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from oaq.capture import graph as fg
 from oaq.kernels.cost import Predictor, predictor
 from oaq.kernels.cost_files import costs_wanted
 from oaq.kernels.facts import best_of_family
-from oaq.kernels.sixteen_bit import INCLUDES
 from oaq.kernels.table import KernelRow
+from oaq.kernels.targets import AVX2, KernelTarget
 from oaq.kernels.work import Shape, Site
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
@@ -25,11 +25,11 @@ from oaq.operators.tensor import as_image
 WEIGHTLESS: Final = IntRange(0, 255)
 
 
-def predictor_of_graph(graph: fg.FloatGraph) -> Predictor:
+def predictor_of_graph(graph: fg.FloatGraph, target: KernelTarget = AVX2) -> Predictor:
     """By the costs asked for (``OAQ_COSTS``), else the shipped ones."""
     weights = sum(node.op.weight.size for node in graph.nodes if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear))
     touched = (sum(prod(graph.shapes[name]) for name in (*node.inputs, node.output)) for node in graph.nodes)
-    return predictor(costs_wanted(), weights, max(touched, default=0))
+    return predictor(costs_wanted(), weights, max(touched, default=0), target)
 
 
 def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg.FloatLinear) -> Site:
@@ -57,11 +57,12 @@ def channels_last(shape: Shape) -> Shape:
 def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float:
     y = channels_last(graph.shapes[node.output])
     op = _integer_op(node.op, y, len(node.inputs))
-    kind, isas = ops.family_of(op), {"avx2", *INCLUDES}
-    name = best_of_family(time.costs.facts, kind, isas)
+    kind, target = ops.family_of(op), time.target
+    name = best_of_family(time.costs.facts, kind, target.isas)
     if name is None:  # nothing timed: reshapes take no time, anything else is refused by the predictor
         name = kind
-    row = KernelRow(name, kind, "avx2", 1, None, WEIGHTLESS, WEIGHTLESS, False, includes=INCLUDES)
+    isa, includes = target.summing[0].isa, target.summing[0].includes
+    row = KernelRow(name, kind, isa, 1, None, WEIGHTLESS, WEIGHTLESS, False, includes=includes)
     return time.other(row, op, [channels_last(graph.shapes[name]) for name in node.inputs], y)
 
 

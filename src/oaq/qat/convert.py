@@ -12,6 +12,7 @@ from oaq import operators as ops
 from oaq.capture.graph import FloatNode, LayerParams
 from oaq.capture.lower import lower
 from oaq.errors import AccumulatorOverflow, ProgramError
+from oaq.kernels.targets import AVX2
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART, certify, to_parts
 from oaq.overflow.proof import NodeProof, Proof
@@ -19,7 +20,6 @@ from oaq.overflow.spill import Schedule, schedule
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import layers
-from oaq.ptq.registers import tile_of
 from oaq.ptq.target import Target
 from oaq.qat.config import PROMISING
 from oaq.qat.grid import Grid
@@ -160,7 +160,7 @@ def _schedule(op: ops.Products, sums: NodeProof, target: Target, where: str) -> 
         sums.operands.lo,
         sums.operands.hi,
         accumulator,
-        tile_of(depthwise=depthwise),
+        AVX2.measure("depthwise" if depthwise else "gemm").tile_n,
         groups=op.tile_groups,
         where=where,
     )

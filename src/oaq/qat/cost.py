@@ -10,7 +10,6 @@ import torch
 
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
 from oaq.ptq.execute import layers
-from oaq.ptq.registers import rows_of
 from oaq.ptq.times import layer_site, other_seconds, predictor_of_graph
 from oaq.qat.constrain import exact_integers
 from oaq.qat.network import QatNetwork
@@ -27,7 +26,8 @@ def layer_costs(network: QatNetwork, only: Collection[str] | None = None) -> dic
         rows = exact_integers(layer.numbers(grid).rows).astype(np.int8)
         ends = np.full(rows.shape[1], grid.range.lo, np.int64), np.full(rows.shape[1], grid.range.hi, np.int64)
         site = replace(layer_site(network.graph, node, op), words=0.0)  # training moves no scale to a word
-        found[node.name] = predict_layer_cost(rows, ends, rows_of(depthwise=layer.depthwise), site, time)
+        family = "depthwise" if layer.depthwise else "gemm"
+        found[node.name] = predict_layer_cost(rows, ends, time.target.rows_of(family), site, time)
     return found
 
 

@@ -1,0 +1,191 @@
+"""Quantization targets: the rows that networks are quantized for, known without the native module.
+
+The same network quantized for the same target on two machines is the same program, so nothing here may depend on the
+machine. ``tests/kernels/test_targets.py`` compares every row that is compiled in with the native table; the rows of a
+target that is not compiled in (neon on x86) are a foreign table, and cost what the rows most like them cost
+(``kernels.facts``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from oaq.errors import NoKernel
+from oaq.kernels.table import KernelRow
+from oaq.numerics.accumulator import (
+    AVX2_ACC16,
+    AVX2_ACC32,
+    DEPTHWISE_ACC16,
+    EXACT_S32,
+    NEON_ACC16,
+    NEON_DEPTHWISE_ACC16,
+    NEON_MLAL_PAIR,
+    Accumulator,
+)
+from oaq.numerics.formats import S8, U8
+
+DEFAULT_TARGET: Final = "avx2"
+WITHOUT_SUMS: Final = (
+    "add",
+    "mul",
+    "concat",
+    "max_pool",
+    "avg_pool",
+    "global_avg_pool",
+    "resize",
+    "depth_to_space",
+    "lookup",
+    "copy",
+    "pad",
+    "slice",
+)
+"""Families whose rows sum no products; scalar code computes each of them on any CPU."""
+
+
+@dataclass(frozen=True, eq=False)
+class KernelTarget:
+    """An instruction set that networks are quantized for.
+
+    Attributes:
+        name: how ``oaq.quantize(target=...)`` calls it.
+        summing: rows a layer may take; the first of each family is the measure: budget 1.0 is the network on these
+            rows without a spill inside a sum, and outputs that share its tile share a fill.
+        others: rows of the remaining families.
+    """
+
+    name: str
+    summing: tuple[KernelRow, ...]
+    others: tuple[KernelRow, ...]
+
+    @property
+    def table(self) -> tuple[KernelRow, ...]:
+        """Every row, for ``oaq.plan(program, table=...)``: a plan for another machine."""
+        return self.summing + self.others
+
+    def rows_of(self, family: str) -> tuple[KernelRow, ...]:
+        """The rows that a layer of ``family`` ("gemm" or "depthwise") may take."""
+        return tuple(row for row in self.summing if row.family == family)
+
+    def measure(self, family: str) -> KernelRow:
+        """The row of ``family`` whose seconds without a spill are the measure of a layer."""
+        return self.rows_of(family)[0]
+
+    @property
+    def isas(self) -> frozenset[str]:
+        """The instruction sets of its rows."""
+        first = self.summing[0]
+        return first.includes | {first.isa}
+
+    @property
+    def is_narrow(self) -> bool:
+        """Narrower sums are faster here; where they are not, a budget buys nothing and every layer keeps 8 bits."""
+        return any(row.accumulator is not None and not row.accumulator.is_exact for row in self.summing)
+
+
+def _x86(family: str, isa: str, trick: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
+    """A row on raw u8 operands with a tile of (positions, outputs)."""
+    name = f"{family}_u8s8_{isa}{trick}"
+    squares = (3, 5) if family == "depthwise" else ()
+    parts = 2 if family == "gemm" else 1
+    facts = {"tile_m": tile[0], "parts": parts, "includes": X86[isa], "squares": squares}
+    return KernelRow(name, family, isa, tile[1], replace(register, name=name), U8, S8, False, **facts)
+
+
+def _neon(family: str, trick: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
+    """A row on s8 operands, u8 - 128 in memory, with a tile of (positions, outputs)."""
+    name = f"{family}_s8s8_neon{trick}"
+    facts = {"tile_m": tile[0], "includes": frozenset({"scalar"}), "shift": 128, "copy_bytes": 16}
+    return KernelRow(name, family, "neon", tile[1], replace(register, name=name), S8, S8, False, **facts)
+
+
+def _scalar(family: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
+    name = f"{family}_u8s8_scalar"
+    facts = {"tile_m": tile[0], "copy_bytes": 16}
+    return KernelRow(name, family, "scalar", tile[1], replace(register, name=name), U8, S8, False, **facts)
+
+
+def _without_sums(family: str, isa: str, includes: frozenset[str] = frozenset()) -> KernelRow:
+    wide = {"copy_bytes": 32 if includes else 16}
+    return KernelRow(f"{family}_u8_{isa}", family, isa, 1, None, U8, S8, False, includes=includes, **wide)
+
+
+X86: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "avx2": frozenset({"scalar"}),
+        "avx512bw": frozenset({"scalar", "avx2"}),
+        "vnni": frozenset({"scalar", "avx2", "avx512bw"}),
+    }
+)
+"""What each instruction set includes."""
+TAPS_EXACT: Final = replace(EXACT_S32, step=2)
+AVX2_ROWS: Final = (
+    _x86("gemm", "avx2", "_acc16", AVX2_ACC16, (6, 16)),
+    _x86("gemm", "avx2", "_acc32", AVX2_ACC32, (5, 16)),
+    _x86("gemm", "avx2", "_exact", EXACT_S32, (2, 16)),
+    _x86("depthwise", "avx2", "_acc16", DEPTHWISE_ACC16, (1, 32)),
+    _x86("depthwise", "avx2", "_exact", TAPS_EXACT, (1, 32)),
+)
+AVX512_ROWS: Final = (
+    _x86("gemm", "avx512bw", "_acc16", AVX2_ACC16, (12, 32)),
+    _x86("gemm", "avx512bw", "_acc32", AVX2_ACC32, (12, 32)),
+    _x86("depthwise", "avx512bw", "_acc16", DEPTHWISE_ACC16, (1, 64)),
+)
+VNNI_ROWS: Final = (
+    _x86("gemm", "vnni", "", EXACT_S32, (12, 32)),
+    _x86("depthwise", "vnni", "", EXACT_S32, (1, 64)),
+)
+NEON_ROWS: Final = (
+    _neon("gemm", "_acc16", NEON_ACC16, (4, 4)),
+    _neon("gemm", "_acc32", NEON_MLAL_PAIR, (4, 4)),
+    _neon("gemm", "_exact", replace(EXACT_S32, step=16), (4, 4)),
+    _neon("depthwise", "_acc16", NEON_DEPTHWISE_ACC16, (1, 16)),
+    _neon("depthwise", "_exact", replace(EXACT_S32, step=1), (1, 16)),
+)
+"""No such kernel is written yet. Sixteen sums of eight lanes, and what feeds them, fit NEON's 32 registers."""
+SCALAR_OTHERS: Final = tuple(_without_sums(family, "scalar") for family in WITHOUT_SUMS)
+SCALAR_ROWS: Final = (
+    _scalar("gemm", EXACT_S32, (4, 8)),
+    _scalar("depthwise", TAPS_EXACT, (1, 8)),
+    *SCALAR_OTHERS,
+)
+X86_OTHERS: Final = (_without_sums("add", "avx2", X86["avx2"]), *SCALAR_ROWS)
+
+AVX2: Final = KernelTarget("avx2", AVX2_ROWS, X86_OTHERS)
+TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            AVX2,
+            KernelTarget("avx512bw", AVX512_ROWS + AVX2_ROWS, X86_OTHERS),
+            KernelTarget("vnni", VNNI_ROWS, X86_OTHERS),
+            KernelTarget("neon", NEON_ROWS, SCALAR_ROWS),
+        )
+    }
+)
+"""By name, the default first."""
+
+
+def target_named(name: str) -> KernelTarget:
+    """The target of that name.
+
+    Raises:
+        NoKernel: there is none; the message names those there are.
+    """
+    if name not in TARGETS:
+        raise NoKernel(f"there is no quantization target {name!r}; there are {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def target_of(table: Iterable[KernelRow]) -> KernelTarget:
+    """The first target whose measures are all in ``table``; AVX2's if there is none."""
+    names = {row.name for row in table}
+    measured = (target for target in TARGETS.values() if _measures(target.summing) <= names)
+    return next(measured, AVX2)
+
+
+def _measures(summing: Sequence[KernelRow]) -> set[str]:
+    first = {row.family: row.name for row in reversed(summing)}
+    return set(first.values())
