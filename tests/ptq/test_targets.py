@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.errors import CalibrationError
 from oaq.kernels.plan import NodePlan, plan
 from oaq.kernels.targets import TARGETS
 from oaq.overflow.spill import count_runs
-from oaq import operators as ops
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bound import Bound
 from oaq.ptq.lanes import load_of
