@@ -130,7 +130,7 @@ def test_a_clip_is_no_worse_than_its_neighbours_and_minmax_cuts_nothing(calibrat
 @given(st.integers(1, 9), st.integers(1, 30), st.sampled_from(MEASURES), st.integers(0, 2**31), st.integers(20, 400))
 def test_fitted_weights_fit(outputs: int, terms: int, measure: KernelRow, seed: int, limit: int) -> None:
     rows, load = np.random.default_rng(seed).normal(0, 1, (outputs, terms)), load_of(measure, 255)
-    limit *= max(load.own, load.other)
+    limit *= max(load.same_sign, load.other_sign)
     weight, scale = fitted(rows, whole_scale(rows), np.full(outputs, limit), load)
     assert (load.of(weight.astype(np.int64)) <= limit).all()
     np.testing.assert_array_equal(weight, nearest(rows, scale))

@@ -87,7 +87,7 @@ def test_roundings_keep_coupled_budgets(rounding: str, steps: int) -> None:
     assert row.accumulator is not None
     load = load_of(row, steps)
     budget = np.full(outputs, load.limit, np.int64)
-    kept = Bound(127, cells_of(terms, row.accumulator), budget, budget, load.own, load.other)
+    kept = Bound(127, cells_of(terms, row.accumulator), budget, budget, load.same_sign, load.other_sign)
     scale = np.abs(rows).max(axis=1) / 127
     weight, found = INFORMED[rounding].begin(rows, scale, kept, moments)
     if INFORMED[rounding].is_last:

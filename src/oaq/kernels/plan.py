@@ -188,8 +188,8 @@ def plan(
     if set(proof.ranges) != set(program.tensors) or proof.program != program.name:
         raise ProgramError(f"the proof is of {proof.program!r} and other tensors, not of {program.name!r}")
     foreign = table is not None
-    listed = target_named(table).table if isinstance(table, str) else table
-    everything = without_twins(listed if listed is not None else native_rows(), rows or ())
+    foreign_rows = target_named(table).table if isinstance(table, str) else table
+    everything = without_twins(native_rows() if foreign_rows is None else foreign_rows, rows or ())
     usable = everything if foreign and isa is None else rows_for(isa, everything, foreign=foreign)
     usable = _forced(usable, everything, rows)
     rules = _Rules(program, proof, usable, everything, predictor_of(program, known, target_of(everything)))

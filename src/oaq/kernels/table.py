@@ -164,7 +164,7 @@ def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = Fal
     return tuple(row for row in usable if row.isa in allowed)
 
 
-def without_twins(table: Iterable[KernelRow], named: Collection[str] = ()) -> tuple[KernelRow, ...]:
+def without_twins(table: Iterable[KernelRow], forced: Collection[str] = ()) -> tuple[KernelRow, ...]:
     """The rows to choose among: all but those that differ from another row in the form of their operands only.
 
     Where a row sums in s32, a shift of its operands lets it prove nothing more: the row on raw u8 does what it does,
@@ -173,11 +173,11 @@ def without_twins(table: Iterable[KernelRow], named: Collection[str] = ()) -> tu
 
     Args:
         table: every row.
-        named: names of rows that stay: those that a caller forces.
+        forced: names of rows that stay.
     """
     rows = tuple(table)
     raw = {_but_for_operands(row) for row in rows if row.operand is None}
-    return tuple(row for row in rows if row.operand is None or row.name in named or _but_for_operands(row) not in raw)
+    return tuple(row for row in rows if row.operand is None or row.name in forced or _but_for_operands(row) not in raw)
 
 
 def _but_for_operands(row: KernelRow) -> object:

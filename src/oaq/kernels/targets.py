@@ -53,17 +53,17 @@ class KernelTarget:
         name: how ``oaq.quantize(target=...)`` calls it.
         summing: rows a layer may take; the first of each family is the measure: budget 1.0 is the network on these
             rows without a spill inside a sum, and outputs that share its tile share a fill.
-        others: rows of the remaining families.
+        sumless: rows of the families that sum no products.
     """
 
     name: str
     summing: tuple[KernelRow, ...]
-    others: tuple[KernelRow, ...]
+    sumless: tuple[KernelRow, ...]
 
     @property
     def table(self) -> tuple[KernelRow, ...]:
         """Every row, for ``oaq.plan(program, table=...)``: a plan for another machine."""
-        return self.summing + self.others
+        return self.summing + self.sumless
 
     def rows_of(self, family: str) -> tuple[KernelRow, ...]:
         """The rows that a layer of ``family`` ("gemm" or "depthwise") may take."""

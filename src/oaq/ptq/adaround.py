@@ -76,7 +76,7 @@ class _Charge:
 
     def __init__(self, bound: Bound) -> None:
         self._index = torch.from_numpy(bound.cells.index)
-        self._own, self._other = bound.own, bound.other
+        self._same_sign, self._other_sign = bound.same_sign, bound.other_sign
         self._budgets = [
             (sign, torch.tensor(budget[:, None], dtype=torch.float32))
             for sign, budget in ((1.0, bound.up), (-1.0, bound.down))
@@ -88,9 +88,9 @@ class _Charge:
         cells = padded[:, self._index]
         total = weight.new_zeros(())
         for sign, budget in self._budgets:
-            load = self._own * torch.relu(cells * sign).sum(dim=2)
-            if self._other:
-                load = load + self._other * torch.relu(-cells * sign).sum(dim=2)
+            load = self._same_sign * torch.relu(cells * sign).sum(dim=2)
+            if self._other_sign:
+                load = load + self._other_sign * torch.relu(-cells * sign).sum(dim=2)
             over = torch.relu(load - budget) / budget.clamp_min(1.0)
             total = total + over.square().sum() * len(self._index)
         return total
@@ -109,11 +109,13 @@ def _within(weight: NDArray[np.int8], steps: Reals, bound: Bound) -> NDArray[np.
             members = cell[cell < bound.cells.terms]
             for sign, budget in ((1, bound.up[output]), (-1, bound.down[output])):
                 signs = np.sign(result[output, members]) * sign
-                each = np.where(signs > 0, bound.own, np.where(signs < 0, bound.other, 0))  # load of a step
-                excess = int((each * np.abs(result[output, members])).sum() - budget)
-                useful = (each > 0) & (away[output, members] > 0)
+                per_step = np.where(
+                    signs > 0, bound.same_sign, np.where(signs < 0, bound.other_sign, 0)
+                )  # load of a step
+                excess = int((per_step * np.abs(result[output, members])).sum() - budget)
+                useful = (per_step > 0) & (away[output, members] > 0)
                 order = np.argsort(-away[output, members[useful]], kind="stable")
-                count = int(np.searchsorted(np.cumsum(each[useful][order]), excess)) + 1 if excess > 0 else 0
+                count = int(np.searchsorted(np.cumsum(per_step[useful][order]), excess)) + 1 if excess > 0 else 0
                 first = members[useful][order][:count]
                 result[output, first] -= np.sign(result[output, first])
     return result.astype(np.int8)

@@ -23,19 +23,19 @@ class Bound:
     Attributes:
         clip: weights lie in [-clip, clip].
         cells: which operands share a register.
-        up: (N,) most that a cell of an output may hold: ``own`` times the sum of its positive weights and ``other``
-            times that of its negative ones, negated.
+        up: (N,) most that a cell of an output may hold: ``same_sign`` times the sum of its positive weights and
+            ``other_sign`` times that of its negative ones, negated.
         down: (N,) the same with signs exchanged.
-        own: 1 for raw operands; see ``ptq.lanes``.
-        other: 0 for raw operands: signs have a budget each.
+        same_sign: 1 for raw operands; see ``ptq.lanes``.
+        other_sign: 0 for raw operands: signs have a budget each.
     """
 
     clip: int
     cells: Cells
     up: Integers
     down: Integers
-    own: int = 1
-    other: int = 0
+    same_sign: int = 1
+    other_sign: int = 0
 
     def of(self, outputs: slice | NDArray[np.bool_]) -> Bound:
         """The same of some outputs."""
@@ -44,7 +44,10 @@ class Bound:
     def kept(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(N,): the exact test, on (N, K) integers."""
         positive, negative = cell_sums(weight, self.cells)
-        up, down = self.own * positive + self.other * negative, self.own * negative + self.other * positive
+        up, down = (
+            self.same_sign * positive + self.other_sign * negative,
+            self.same_sign * negative + self.other_sign * positive,
+        )
         fits = (up.max(axis=1) <= self.up) & (down.max(axis=1) <= self.down)
         return fits & (np.abs(weight.astype(np.int64)).max(axis=1) <= self.clip)
 

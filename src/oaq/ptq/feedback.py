@@ -77,12 +77,12 @@ def soft_threshold(steps: Reals, bound: Bound) -> Reals:
 
     Euclidean projection of (N, K) ``steps`` (weights in steps of their scale) onto the budgets; zero where they hold.
     Where the budgets of the signs are coupled, the projection is onto their sum, which bounds the l1 norm of the cell:
-    (own + other) * (P + N) <= up + down. What that leaves to do is done as integers are chosen.
+    (same_sign + other_sign) * (P + N) <= up + down. What that leaves to do is done as integers are chosen.
     """
     padded = np.concatenate([steps, np.zeros((len(steps), 1))], axis=1)
     cells = padded[:, bound.cells.index]
-    if bound.other:
-        norm = (bound.up + bound.down)[:, None] / (bound.own + bound.other)
+    if bound.other_sign:
+        norm = (bound.up + bound.down)[:, None] / (bound.same_sign + bound.other_sign)
         theta = np.repeat(_ball(np.abs(cells), norm)[:, :, None], cells.shape[2], axis=2)
         return theta.reshape(len(steps), -1)[:, bound.cells.place]
     theta = np.zeros_like(cells)
@@ -152,7 +152,7 @@ class _Left:
 
     def __init__(self, bound: Bound, groups: int) -> None:
         cells = len(bound.cells.index)
-        self._own, self._other = bound.own, bound.other
+        self._same_sign, self._other_sign = bound.same_sign, bound.other_sign
         self._clip, self._cell = bound.clip, bound.cells.place // bound.cells.index.shape[1]
         self._up, self._down = (
             np.repeat(budget.reshape(groups, -1)[:, :, None], cells, axis=2) for budget in (bound.up, bound.down)
@@ -165,13 +165,13 @@ class _Left:
         up, down = self._up[group, :, cell], self._down[group, :, cell]
         chosen = np.clip(wanted, -self._room(down, up), self._room(up, down))
         positive, negative = np.maximum(chosen, 0), np.maximum(-chosen, 0)
-        self._up[group, :, cell] -= self._own * positive + self._other * negative
-        self._down[group, :, cell] -= self._own * negative + self._other * positive
+        self._up[group, :, cell] -= self._same_sign * positive + self._other_sign * negative
+        self._down[group, :, cell] -= self._same_sign * negative + self._other_sign * positive
         return chosen
 
-    def _room(self, own: Integers, other: Integers) -> Integers:
+    def _room(self, budget: Integers, opposite: Integers) -> Integers:
         """Largest magnitude of a weight, from what is left of its own sign's budget and of the other's."""
-        room = np.full_like(own, self._clip)
-        if self._own > 0:
-            room = np.minimum(room, own // self._own)
-        return np.minimum(room, other // self._other) if self._other else room
+        room = np.full_like(budget, self._clip)
+        if self._same_sign > 0:
+            room = np.minimum(room, budget // self._same_sign)
+        return np.minimum(room, opposite // self._other_sign) if self._other_sign else room

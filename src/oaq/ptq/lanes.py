@@ -5,7 +5,9 @@ in a lane and negative ones of sum -N, its sum is at most P * (steps - s) + N * 
 -(P * s + N * (steps - s)). A run ends where the next step may leave the lane, so not only the whole sum has to stay in
 [-limit, limit] but what is summed before it: operands count as [-s, max(steps - s, 0)], and a lane holds every sum iff
 
-    own * P + other * N <= limit        own * N + other * P <= limit        own = max(steps - s, 0), other = s
+    same_sign * P + other_sign * N <= limit        same_sign * N + other_sign * P <= limit
+
+with same_sign = max(steps - s, 0) and other_sign = s.
 
 For raw u8 (s = 0) that is P <= limit // steps and N <= limit // steps: two budgets that have nothing to do with each
 other. For s8 (s = 128) they are coupled: with 255 steps nearly the l1 norm of the lane counts. With 128 steps or fewer
@@ -32,14 +34,14 @@ class Load:
 
     Attributes:
         accumulator: the register.
-        own: counts the weights of the sign whose end is bounded.
-        other: counts those of the other sign; 0 for raw u8 operands.
+        same_sign: counts the weights of the sign whose end is bounded.
+        other_sign: counts those of the other sign; 0 for raw u8 operands.
         limit: most that the load of a lane may be; one more at the lower end is not used.
     """
 
     accumulator: Accumulator
-    own: int
-    other: int
+    same_sign: int
+    other_sign: int
     limit: int
 
     def greatest(self, signs: tuple[Rows, Rows]) -> Reals:
@@ -49,9 +51,9 @@ class Load:
             signs: (N, lanes) sums of the positive weights of each lane, and of the negative ones negated.
         """
         up, down = signs
-        if not self.other:
-            return np.maximum(self.own * up.max(axis=1), self.own * down.max(axis=1))
-        loads = self.own * up + self.other * down, self.own * down + self.other * up
+        if not self.other_sign:
+            return np.maximum(self.same_sign * up.max(axis=1), self.same_sign * down.max(axis=1))
+        loads = self.same_sign * up + self.other_sign * down, self.same_sign * down + self.other_sign * up
         return np.maximum(loads[0].max(axis=1), loads[1].max(axis=1))
 
     def of(self, rows: Rows) -> Reals:

@@ -51,10 +51,10 @@ def filled(layer: Layer, fill: float, steps: int) -> Bound:
         steps: integer range of the activations.
     """
     load = layer.load(steps)
-    enough = MOST_BUDGET * max(load.own, load.other)
+    enough = MOST_BUDGET * max(load.same_sign, load.other_sign)
     budget = np.floor(np.minimum(np.maximum(fill * layer.share, 1.0) * load.limit, enough)).astype(np.int64)
     cells = cells_of(layer.rows.shape[1], load.accumulator)
-    return Bound(S8_WEIGHT.hi, cells, budget, budget, load.own, load.other)
+    return Bound(S8_WEIGHT.hi, cells, budget, budget, load.same_sign, load.other_sign)
 
 
 def targeted(layer: Layer, bits: int, target: Target | None, steps: int) -> Bound:
