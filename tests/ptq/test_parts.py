@@ -132,13 +132,13 @@ def test_fitted_weights_fit(outputs: int, terms: int, measure: KernelRow, seed: 
     rows, load = np.random.default_rng(seed).normal(0, 1, (outputs, terms)), load_of(measure, 255)
     limit *= max(load.same_sign, load.other_sign)
     weight, scale = fitted(rows, whole_scale(rows), np.full(outputs, limit), load)
-    assert (load.of(weight.astype(np.int64)) <= limit).all()
+    assert (load.of_weights(weight.astype(np.int64)) <= limit).all()
     np.testing.assert_array_equal(weight, nearest(rows, scale))
 
 
 def test_lane_sums_are_those_of_the_register() -> None:
     rows = np.array([[1, 2, -3, 4, 5, -6, 7, 8, 9]])
-    sums = {row.name: load_of(row, 255).of(rows).tolist() for row in MEASURES}
+    sums = {row.name: load_of(row, 255).of_weights(rows).tolist() for row in MEASURES}
     assert sums["gemm_u8s8_avx2_acc16"] == [max(1 + 2 + 5 + 9, 6, 4 + 7 + 8, 3)]
     assert sums["depthwise_u8s8_avx2_acc16"] == [36]
     assert sums["gemm_s8s8_neon_acc16"] == [128 * (1 + 9)]  # k modulo 8: lane 0 holds the first and the last

@@ -55,7 +55,7 @@ def test_a_load_is_the_most_that_any_operands_make_of_a_lane(row, steps: int, te
         ]
     ).max(axis=0)
     unit = 1 if row.shift else steps
-    np.testing.assert_array_equal(load.of(weight) * unit, reach)
+    np.testing.assert_array_equal(load.of_weights(weight) * unit, reach)
 
 
 @pytest.mark.parametrize("family", ["gemm", "depthwise"])
@@ -70,7 +70,7 @@ def test_weights_at_the_limit_need_no_spill(family: str, steps: int) -> None:
         weight = np.zeros((1, 400), np.int8)
         places = np.arange(0, 400, register.lanes)[:50]
         weight[0, places] = np.resize(signs, len(places))
-        while load.of(weight.astype(np.int64))[0] <= load.limit:
+        while load.of_weights(weight.astype(np.int64))[0] <= load.limit:
             last = weight.copy()
             weight[0, places] += np.resize(signs, len(places)).astype(np.int8) * (np.arange(len(places)) < 4)
         fits = count_runs(last, *ends, register, row.tile_n)
@@ -93,8 +93,8 @@ def test_roundings_keep_coupled_budgets(rounding: str, steps: int) -> None:
     if INFORMED[rounding].is_last:
         weight = INFORMED[rounding].at(rows, found, kept, moments)
     assert kept.kept(weight).all()
-    assert (load.of(weight.astype(np.int64)) <= load.limit).all()
-    assert (load.of(weight.astype(np.int64)) > 0.8 * load.limit).any(), "budgets are used"
+    assert (load.of_weights(weight.astype(np.int64)) <= load.limit).all()
+    assert (load.of_weights(weight.astype(np.int64)) > 0.8 * load.limit).any(), "budgets are used"
     ends = np.full(terms, -128, np.int64), np.full(terms, steps - 128, np.int64)
     runs = count_runs(weight, *ends, row.accumulator, row.tile_n)
     assert runs.segments == runs.tiles

@@ -56,7 +56,7 @@ class Load:
         loads = self.same_sign * up + self.other_sign * down, self.same_sign * down + self.other_sign * up
         return np.maximum(loads[0].max(axis=1), loads[1].max(axis=1))
 
-    def of(self, rows: Rows) -> Reals:
+    def of_weights(self, rows: Rows) -> Reals:
         """(N,) load of the fullest lane over all of K, of (N, K) weights in packed K order."""
         return self.greatest(lane_signs(rows, self.accumulator))
 

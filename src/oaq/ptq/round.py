@@ -78,7 +78,7 @@ def fitted(
     """
     scale = scale.copy()
     weight = nearest(rows, scale)
-    while (over := load.of(weight.astype(np.int64)) > limit).any():
+    while (over := load.of_weights(weight.astype(np.int64)) > limit).any():
         scale[over] *= COARSER
         weight[over] = nearest(rows[over], scale[over])
     return weight, scale
