@@ -103,13 +103,13 @@ def _neon(family: str, trick: str, register: Accumulator, tile: tuple[int, int])
 
 def _scalar(family: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
     name = f"{family}_u8s8_scalar"
-    facts = {"tile_m": tile[0], "copy_bytes": 16}
-    return KernelRow(name, family, "scalar", tile[1], replace(register, name=name), U8, S8, False, **facts)
+    sums = replace(register, name=name)
+    return KernelRow(name, family, "scalar", tile[1], sums, U8, S8, False, tile_m=tile[0], copy_bytes=16)
 
 
 def _without_sums(family: str, isa: str, includes: frozenset[str] = frozenset()) -> KernelRow:
-    wide = {"copy_bytes": 32 if includes else 16}
-    return KernelRow(f"{family}_u8_{isa}", family, isa, 1, None, U8, S8, False, includes=includes, **wide)
+    copied = 32 if includes else 16
+    return KernelRow(f"{family}_u8_{isa}", family, isa, 1, None, U8, S8, False, includes=includes, copy_bytes=copied)
 
 
 X86: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
