@@ -114,6 +114,8 @@ def call(arguments: argparse.Namespace) -> int:
 
 def _check_out(path: Path) -> None:
     """Before minutes of work, not after."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return  # a device or a pipe
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise FormatError(f"--out {path}: {path.parent} is not a writable folder")
 
