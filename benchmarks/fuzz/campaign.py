@@ -127,6 +127,7 @@ class Worker:
 
 def _environment(campaign: Campaign) -> dict[str, str]:
     environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONWARNINGS": "error::RuntimeWarning"}
+    environment["OAQ_MEMORY_LIMIT"] = "512M"  # half of what a file may raise the peak by
     if campaign.native is not None:
         compiler = os.environ.get("CXX", "c++")
         libraries = [

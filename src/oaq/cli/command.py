@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from oaq.cli import bench, calibrate, doctor, export, info, quantize, repair, report, robust, run, verify, witness
 from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
+from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.table import check_isa_variable
+from oaq.program.memory import memory_limit
 
 SAFE, UNSAFE, BAD_INPUT, DEFECT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 70, 130, 141
 
@@ -35,7 +38,7 @@ Overflow-aware quantization: 8-bit networks whose 16-bit sums are proved never t
 
 EPILOG = """\
 exit codes: 0 safe, 1 unsafe (a sum can overflow, or two executors disagree), 2 usage or bad input,
-3 undecided (robust only).
+3 undecided (robust; verify, if an executor that is here failed to run).
 OAQ_ISA=scalar|avx2|avx512bw|vnni forces one instruction set; OAQ_COSTS=calibrated|FILE plans by other costs than
 those shipped. Every verb has --json for machines.
 """
@@ -92,6 +95,7 @@ def _main(arguments: argparse.Namespace) -> int:
         parser().print_help()
         return BAD_INPUT
     try:
+        _check_environment(arguments.verb)
         return arguments.call(arguments)
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError):
@@ -99,6 +103,18 @@ def _main(arguments: argparse.Namespace) -> int:
         if arguments.debug:
             traceback.print_exc()
         return _code(error)
+
+
+def _check_environment(verb: str) -> None:
+    """Refuse mistyped variables before anything is done by them, whatever the verb.
+
+    Raises:
+        NoKernel, ConfigError, FormatError: OAQ_ISA, OAQ_MEMORY_LIMIT or OAQ_COSTS is not what it can be.
+    """
+    check_isa_variable()
+    memory_limit()
+    if verb != "calibrate":  # which may be about to write the file that OAQ_COSTS names
+        costs_wanted(None)
 
 
 def _code(error: BaseException) -> int:
@@ -115,7 +131,11 @@ def _code(error: BaseException) -> int:
             extra = EXTRAS[package]
             return _complain(f"this needs {package}, which is not installed: pip install 'oaq[{extra}]'", BAD_INPUT)
         case MemoryError():
-            return _complain("out of memory: give smaller batches or fewer images", BAD_INPUT)
+            return _complain(
+                "out of memory: the network, a batch or a photo needs more than this machine gives; a smaller --batch "
+                "or --limit helps only if it is the data",
+                BAD_INPUT,
+            )
         case OSError() if error.errno == errno.ENOSPC:
             return _complain(f"the disk is full: {error.filename or 'output'}", BAD_INPUT)
         case OSError() if error.filename is not None:

@@ -31,7 +31,11 @@ examples:
   oaq verify net.oaq --input photos/ --json
   oaq verify net.onnx --quick
 
-exit code 0: proved, and every executor that ran agrees in every integer; 1: not; 2: no readable file of oaq's."""
+exit code 0: proved, and every executor that ran agrees in every integer; 1: not; 2: no readable file of oaq's;
+3: proved, but an executor that is here could not be run, so nothing is known about it."""
+
+INCOMPLETE = 3
+"""Exit code where nothing is unsafe and something that should have run did not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,20 +61,23 @@ def call(arguments: argparse.Namespace) -> int:
         with say.bar("every executor against the reference", None):
             reports["executors"] = verify(sealed.program, inputs, arguments.isa, onnx=not arguments.no_onnx)
     safe = all(report.is_safe for report in reports.values())
+    complete = all(report.is_complete for report in reports.values())
     if arguments.json:
-        forced = environment().forced_isa
-        say.document({"safe": safe, "OAQ_ISA": forced, **{name: report.to_json() for name, report in reports.items()}})
+        absent = {executor.name: executor.reason for report in reports.values() for executor in report.not_run}
+        verdicts = {"safe": safe, "complete": complete, "OAQ_ISA": environment().forced_isa, "not_run": absent}
+        say.document({**verdicts, **{name: report.to_json() for name, report in reports.items()}})
     else:
-        say.words("\n\n".join([conclusion(reports, safe), *(report.table() for report in reports.values())]))
-    return 0 if safe else 1
+        say.words("\n\n".join([conclusion(reports, safe, complete), *(report.table() for report in reports.values())]))
+    return 1 if not safe else 0 if complete else INCOMPLETE
 
 
-def conclusion(reports: dict[str, Report], safe: bool) -> str:
+def conclusion(reports: dict[str, Report], safe: bool, complete: bool) -> str:
     """The sentences a reader came for."""
     file = reports["file"]
     proved, layers = file.proved
     forced = environment().forced_isa
-    lines = [f"{file.program}: {'SAFE' if safe else 'UNSAFE'}" + (f" (OAQ_ISA={forced})" if forced else "")]
+    verdict = "UNSAFE" if not safe else "SAFE" if complete else "INCOMPLETE: an executor that is here failed to run"
+    lines = [f"{file.program}: {verdict}" + (f" (OAQ_ISA={forced} does not limit this)" if forced else "")]
     lines.append(f"proved for {proved} of {layers} layers, for every input")
     executors = [executor for report in reports.values() for executor in report.executors]
     executed = [executor for executor in executors if executor.ran]

@@ -147,15 +147,15 @@ def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = Fal
     Raises:
         NoKernel: no such instruction set in the table, or this CPU lacks it.
     """
+    source = "isa" if isa is not None else ISA_VARIABLE
     asked = isa if isa is not None else os.environ.get(ISA_VARIABLE) or None
     usable = tuple(row for row in table if foreign or row.available)
     if asked is None:
         return usable
     names = isas_of(table)
     if asked not in names:
-        raise NoKernel(f"there are kernels for {', '.join(names)}; none for {asked!r}")
+        raise NoKernel(f"{source} asks for {asked!r}: there are kernels for {', '.join(names)}; none for that")
     if asked not in isas_of(usable):
-        source = "isa" if isa is not None else ISA_VARIABLE
         raise NoKernel(
             f"{source} asks for {asked}, which this CPU lacks: it runs {', '.join(isas_of(usable))}. Choose one of "
             "those; to plan for another machine, pass its table"
@@ -186,6 +186,21 @@ def _but_for_operands(row: KernelRow) -> object:
     if register is None or not register.is_exact:
         return row
     return replace(row, name="", accumulator=replace(register, name="exact"), x_range=U8, shift=0)
+
+
+def check_isa_variable() -> None:
+    """Refuse a value of ``OAQ_ISA`` that no plan here can follow, before anything is done by it.
+
+    Raises:
+        NoKernel: it names no instruction set, or one that this CPU lacks.
+    """
+    if not os.environ.get(ISA_VARIABLE):
+        return
+    try:
+        table = native_rows()
+    except NoKernel:
+        return  # without native code there is nothing to plan
+    rows_for(None, table)
 
 
 def isas_of(table: Iterable[KernelRow]) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def _refusal(path: Path, error: OSError) -> FormatError:
 
 
 def _destination(path: Path) -> tuple[int | None, Path | None]:
-    """A descriptor of this process that the path names, if it names one; the regular file to make or replace, if any."""
+    """The descriptor of this process that the path names, or the regular file to make or replace; else two Nones."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -124,8 +124,8 @@ def _replace(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that dead processes of this machine left in ``folder``; what cannot be removed stays.
 
-    Only regular files of our own naming are touched, and only if their process does not exist. Another machine may share
-    the folder: files of another host name are left alone.
+    Only regular files of our own naming are touched, and only if their process does not exist. Another machine may
+    share the folder: files of another host name are left alone.
     """
     with contextlib.suppress(OSError):
         for entry in list(os.scandir(folder)):

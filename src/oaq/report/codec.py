@@ -70,6 +70,8 @@ def encode(value: object) -> Json:
         return "inf" if value > 0 else "-inf"
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, frozenset):
+        return sorted(encode(item) for item in value)
     raise TypeError(f"a report holds plain values, not {type(value).__name__}: {value!r}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from oaq.errors import OaqError
+from oaq.errors import AccumulatorOverflow, MemoryLimit, NoKernel
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import KernelRow, isas_of
 from oaq.operators import family_of
@@ -87,6 +87,7 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
     tapped = Workload(all_outputs, workload.proof, workload.inputs, workload.expected, workload.witnesses)
     families = {family_of(node.op) for node in workload.program.nodes}
     attempts: list[Attempt] = []
+    available = [row for row in table if row.available]
     for row in table:
         name = f"row {row.name}"
         if row.family not in families:
@@ -94,10 +95,13 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
         elif not row.available:
             attempts.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
         else:
-            attempts.append(
-                _attempt(name, tapped, lambda row=row: plan(all_outputs, rows=[row.name], proof=workload.proof), 1)
-            )
+            attempts.append(_attempt(name, tapped, lambda row=row: _forced(tapped, row, available), 1))
     return attempts
+
+
+def _forced(workload: Workload, row: KernelRow, available: Sequence[KernelRow]) -> Plan:
+    """A plan by one row. It is given its table, so that OAQ_ISA, which is about plans, hides no row that can run."""
+    return plan(workload.program, rows=[row.name], proof=workload.proof, table=available)
 
 
 def _available(isa: str, table: Sequence[KernelRow]) -> bool:
@@ -107,13 +111,17 @@ def _available(isa: str, table: Sequence[KernelRow]) -> bool:
 def _attempt(name: str, workload: Workload, make: Callable[[], Plan], threads: int) -> Attempt:
     try:
         planned = make()
-    except OaqError as error:
+    except (NoKernel, AccumulatorOverflow) as error:  # no plan can hold it, so none can be run by mistake
         return Attempt(Executor(name, False, str(error).splitlines()[0]))
     verdict = check_plan(planned)
     if not verdict.safe:
         reason = f"{name}: the independent checker refuses the plan: {verdict.findings[0]}"
         return Attempt(Executor(name, False, "its proof does not hold"), unsafe=reason)
-    result = _outputs(Session(planned, threads), workload)
+    try:
+        session = Session(planned, threads)
+    except MemoryLimit as error:
+        return Attempt(Executor(name, False, str(error).splitlines()[0], failed=True))
+    result = _outputs(session, workload)
     if result.mismatches and set(workload.program.outputs) != set(all_tensors(workload.program).outputs):
         result = Comparison(
             result.compared, result.mismatches, _locate(workload, planned, threads).first or result.first

@@ -52,10 +52,18 @@ def onnxruntime_executor(program: IntProgram, inputs: Inputs, expected: Tensors)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own, derived from Exception only
+        reason = f"ONNX Runtime does not load the exported file: {_first_line(error)}"
+        return Executor(NAME, False, reason, failed=True)
     result, steps, end = Comparison(), Counter[str](), Comparison()
     for start, part in in_parts(inputs, SAMPLES_AT_ONCE):
-        actual = _tensors(session, program, part, taps)
+        try:
+            actual = _tensors(session, program, part, taps)
+        except Exception as error:
+            reason = f"ONNX Runtime loads the exported file and fails to run it: {_first_line(error)}"
+            return Executor(NAME, False, reason, failed=True)
         result = result.plus(_nodes(program, actual, start, steps))
         outputs = {name: actual[name] for name in program.outputs}
         stop = start + len(part[0])
@@ -69,6 +77,10 @@ def onnxruntime_executor(program: IntProgram, inputs: Inputs, expected: Tensors)
         result.first,
         _notes(steps, end),
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def is_float_defined(op: ops.Op) -> bool:

@@ -49,6 +49,7 @@ class Executor:
         mismatches: integers that differ.
         first: where it first differs, if it does and that could be found.
         notes: what is known, measured and bounded besides (float-defined operators of another runtime).
+        failed: it is here and should have run, but could not.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Executor:
     mismatches: int = 0
     first: Difference | None = None
     notes: tuple[str, ...] = ()
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,28 @@ class Report:
         """Proved, and every executor that ran agrees with the reference in every integer."""
         return not self.unsafe and not self.mismatches
 
+    @property
+    def not_run(self) -> tuple[Executor, ...]:
+        """Executors of which nothing is known."""
+        return tuple(executor for executor in self.executors if not executor.ran)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every executor that should have run did: what was not run never counts as safe."""
+        return not any(executor.failed for executor in self.executors)
+
     def raise_if_unsafe(self) -> None:
-        """Raise unless ``is_safe``.
+        """Raise unless ``is_safe`` and ``is_complete``.
 
         Raises:
-            Mismatch: the message names the reasons and the first differing node of each executor.
+            Mismatch: the message names the reasons and the first differing node of each executor, or the executors that
+                should have run and could not.
         """
-        if self.is_safe:
+        if self.is_safe and self.is_complete:
             return
+        if self.is_safe:
+            failures = [f"{executor.name}: {executor.reason}" for executor in self.executors if executor.failed]
+            raise Mismatch(f"{self.program}: nothing is known about executors that failed:\n" + "\n".join(failures))
         wrong = [
             f"{executor.name}: {executor.mismatches} integers differ; {executor.first or ''}"
             for executor in self.executors
@@ -109,12 +125,17 @@ class Report:
         ]
         raise Mismatch(f"{self.program} is not safe:\n" + "\n".join([*self.unsafe, *wrong]))
 
+    def _verdict(self) -> str:
+        if not self.is_safe:
+            return "UNSAFE"
+        return "safe" if self.is_complete else "INCOMPLETE"
+
     def table(self) -> str:
         """For people: one line per executor, those that did not run in capitals."""
         width = max((len(executor.name) for executor in self.executors), default=0)
         proved, nodes = self.proved
         lines = [
-            f"{self.program}: {'safe' if self.is_safe else 'UNSAFE'}, {proved} of {nodes} layers proved, "
+            f"{self.program}: {self._verdict()}, {proved} of {nodes} layers proved, "
             f"{self.mismatches} mismatching integers",
             f"inputs: {', '.join(f'{count} {origin}' for origin, count in self.samples.items() if count) or 'none'}",
             f"certificate: {self.certificate}",
@@ -132,4 +153,4 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the derived verdicts."""
-        return {**asdict(self), "mismatches": self.mismatches, "safe": self.is_safe}
+        return {**asdict(self), "mismatches": self.mismatches, "safe": self.is_safe, "complete": self.is_complete}

@@ -10,7 +10,7 @@ import numpy as np
 from oaq.checker import check
 from oaq.errors import AccumulatorOverflow, FormatError, NoKernel
 from oaq.kernels.plan import plan
-from oaq.kernels.table import KernelRow, cpu_isas, native_rows
+from oaq.kernels.table import KernelRow, check_isa_variable, cpu_isas, native_rows
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART as CERTIFICATE
 from oaq.overflow.certificate import register_model, to_parts
@@ -65,7 +65,9 @@ def verify(
 
     Raises:
         ProgramError: ``inputs`` do not fit the program.
+        NoKernel: ``OAQ_ISA`` names no instruction set of this CPU. (A valid one does not limit what is verified.)
     """
+    check_isa_variable()
     all_inputs, samples = _inputs(program, inputs)
     summing = len(list(program.summing_nodes()))
     identity = fingerprint(program)
@@ -111,6 +113,7 @@ def verify_file(path: str | Path, isas: Sequence[str] | None = None) -> Report:
 
 def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
     """``verify_file`` of a file that has been read."""
+    check_isa_variable()
     conclusion, unsafe = _check_certificate(sealed)
     program = sealed.program
     if sealed.float_defined:
