@@ -137,7 +137,8 @@ def _window(
             padding = [reach[0] // 2, reach[0] - 1 - reach[0] // 2, reach[1] // 2, reach[1] - 1 - reach[1] // 2]
         sizes = [x[0] + padding[0] + padding[1], x[1] + padding[2] + padding[3]]
         counts = [(sizes[axis] - reach[axis]) // stride[axis] + 1 for axis in range(2)]
-        if min(counts) >= 1 and counts[0] * counts[1] < limit:
+        slow = counts[0] * reach[0] * (x[1] + padding[2] + padding[3]) * x[2] > WORK  # lines copied for every row
+        if min(counts) >= 1 and counts[0] * counts[1] < limit and not slow:
             return {"stride": list(stride), "padding": padding, "dilation": list(dilation)}, (counts[0], counts[1])
     stride = [max(x[axis] - kernel[axis], 1) for axis in range(2)]  # two windows, or one, or none
     counts = [(x[axis] - kernel[axis]) // stride[axis] + 1 for axis in range(2)]

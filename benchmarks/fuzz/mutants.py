@@ -113,17 +113,12 @@ def _broken_array(array: np.ndarray[Any, Any], rng: Generator) -> np.ndarray[Any
                 ends = np.iinfo(array.dtype)
                 array.reshape(-1)[places] = min(max(int(_pick(rng, WHOLE)), int(ends.min)), int(ends.max))
         return array
-    choices = [
-        array[:0],
-        array[:1],
-        array.reshape(-1),
-        array[None],
-        np.concatenate([array, array]) if array.ndim else array,
-    ]
-    changed = _pick(
-        rng, [*choices, array.astype(_pick(rng, ("int8", "uint8", "int16", "int32", "float32")), casting="unsafe")]
-    )
-    return np.ascontiguousarray(changed)
+    repeated = np.concatenate([array, array]) if array.ndim else array
+    dtype = _pick(rng, ("int8", "uint8", "int16", "int32", "float32"))
+    with np.errstate(all="ignore"):
+        converted = array.astype(dtype, casting="unsafe")
+    choices = [array[:0], array[:1], array.reshape(-1), array[None], repeated, converted]
+    return np.ascontiguousarray(_pick(rng, choices))
 
 
 def _onnx(seeds: Seeds, rng: Generator, kind: str) -> Mutant:

@@ -6,9 +6,14 @@ do next, and is fit to be shown to a user as it is. Anything else that escapes i
 
 from __future__ import annotations
 
+from oaq.escape import escape_message
+
 
 class OaqError(Exception):
-    """Base of every error raised on purpose."""
+    """Base of every error raised on purpose. Its text can be shown as it is: names from files in it are escaped."""
+
+    def __str__(self) -> str:
+        return escape_message(super().__str__())
 
 
 class FormatError(OaqError):

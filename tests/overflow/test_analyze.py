@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from oaq import operators as ops
-from oaq.errors import AccumulatorOverflow
+from oaq.errors import AccumulatorOverflow, MemoryLimit
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, NEON_ACC16, Accumulator
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
@@ -175,3 +176,12 @@ def test_a_proof_is_plain_data_for_reports() -> None:
     assert plain["nodes"][0]["total"] == [0, 7655]
     assert plain["nodes"][0]["bits"] == 14
     assert len(plain["assumptions"]) == len(proof.assumptions) > 0
+
+
+def test_more_channels_than_memory_are_refused_before_any_is_taken() -> None:
+    program = one(ops.Reshape((65536 * 20000,)), (65536, 20000, 1))
+    tracemalloc.start()
+    with pytest.raises(MemoryLimit, match=r"proving 1310720001 channels needs 83886080064 bytes"):
+        analyze(program)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()

@@ -14,6 +14,7 @@ from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
 from oaq.errors import FormatError
+from oaq.escape import escape_name
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
 from oaq.report.codec import encode
@@ -86,7 +87,7 @@ def call(arguments: argparse.Namespace) -> int:
         return 0
     stamp = environment()
     forced = f", OAQ_ISA={stamp.forced_isa}" if stamp.forced_isa else ""
-    say.words(f"{opened.program.name} on {stamp.cpu}{forced}\n")
+    say.words(f"{escape_name(opened.program.name)} on {stamp.cpu}{forced}\n")
     say.tables([latency_table(latency)])
     for name, nodes in explained.items():
         say.words("")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from oaq.cli import bench, calibrate, doctor, export, info, quantize, repair, report, robust, run, verify, witness
 from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
+from oaq.escape import escape_message
 from oaq.kernels.cost_files import costs_wanted
 from oaq.kernels.table import check_isa_variable
 from oaq.program.memory import memory_limit
@@ -146,7 +147,8 @@ def _code(error: BaseException) -> int:
 
 
 def _complain(line: str, code: int) -> int:
-    sys.stderr.write(f"oaq: {line}\n")
+    text = escape_message(line).replace("\n", "\n  ")  # only a line of ours begins at the margin
+    sys.stderr.write(f"oaq: {text}\n")
     return code
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from oaq.cli.opened import open_file
+from oaq.escape import escape_name
 from oaq.export import onnx
 from oaq.terminal import say
 
@@ -31,5 +32,5 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say.document({"program": opened.program.name, "onnx": str(arguments.out), "bytes": size})
     else:
-        say.words(f"{opened.program.name}: {arguments.out}, {size / 1e6:.1f} MB, ONNX QDQ")
+        say.words(f"{escape_name(opened.program.name)}: {arguments.out}, {size / 1e6:.1f} MB, ONNX QDQ")
     return 0

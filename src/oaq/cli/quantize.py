@@ -198,7 +198,7 @@ def _say(program: IntProgram, data: ReportData | None, arguments: argparse.Names
             say.words(f"{arguments.out}: {layers} layers, 32-bit sums proved; no native kernels here to plan for")
         return
     if arguments.json:
-        say.words(to_json(data))
+        say.json_text(to_json(data))
         return
     show(data)
     say.words(f"\n{arguments.out}")

@@ -12,6 +12,7 @@ from oaq.cli import images
 from oaq.cli.model_file import open_model
 from oaq.data.batches import Batch
 from oaq.errors import ProgramError, UnsupportedOp
+from oaq.escape import escape_lines
 from oaq.repair import Repaired, repair
 from oaq.terminal import say
 from oaq.terminal.table import Table
@@ -59,7 +60,7 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say.document({"file": str(arguments.file), "out": str(arguments.out), **repaired.to_json()})
         return 0
-    say.words("\n".join(_headlines(repaired, arguments)) + ("" if repaired.was_safe else "\n"))
+    say.words(escape_lines(_headlines(repaired, arguments)) + ("" if repaired.was_safe else "\n"))
     if not repaired.was_safe:
         say.tables([_table(repaired)])
     return 0

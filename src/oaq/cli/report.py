@@ -81,7 +81,7 @@ def _measured(
 def _write(data: ReportData, arguments: argparse.Namespace) -> None:
     if arguments.out is None:
         if arguments.json:
-            say.words(to_json(data))
+            say.json_text(to_json(data))
         else:
             show(data)
         return
@@ -90,7 +90,7 @@ def _write(data: ReportData, arguments: argparse.Namespace) -> None:
     else:
         to_html(data, arguments.out)
     if arguments.json:
-        say.words(to_json(data))
+        say.json_text(to_json(data))
     else:
         show(data, layers=False)
         say.words(f"\n{arguments.out}")

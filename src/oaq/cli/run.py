@@ -13,6 +13,7 @@ from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened, add_execution
 from oaq.data.batches import Batch
 from oaq.errors import FormatError
+from oaq.escape import escape_name, escape_text
 from oaq.kernels.plan import plan
 from oaq.program.atomic import write_atomically
 from oaq.runtime import Session
@@ -61,11 +62,12 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say.document(_document(opened, session.plan.isa, results, arguments.top, names))
         return 0
-    say.words(f"{opened.program.name}, {session.plan.tier} for {session.plan.isa}, {arguments.threads} thread(s)")
+    planned, name = session.plan, escape_name(opened.program.name)
+    say.words(f"{name}, {planned.tier} for {planned.isa}, {arguments.threads} thread(s)")
     for title, row in results:
-        say.words(title)
+        say.words(escape_text(title))
         for index, value in _largest(row, arguments.top):
-            say.words(f"  {value:10.4f}  {index:5d}  {_name(names, index)}".rstrip())
+            say.words(f"  {value:10.4f}  {index:5d}  {escape_text(_name(names, index))}".rstrip())
     return 0
 
 

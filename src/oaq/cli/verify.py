@@ -9,6 +9,7 @@ import numpy as np
 
 from oaq.cli import images
 from oaq.cli.opened import Opened, opened
+from oaq.escape import escape_lines
 from oaq.report.environment import environment
 from oaq.terminal import say
 from oaq.verify.report import Report
@@ -87,7 +88,7 @@ def conclusion(reports: dict[str, Report], safe: bool, complete: bool) -> str:
     absent = sorted({executor.name for executor in executors if not executor.ran})
     if absent:
         lines.append(f"NOT RUN HERE, so nothing is shown about: {'; '.join(absent)}")
-    return "\n".join(lines)
+    return escape_lines(lines)
 
 
 def _inputs(file: Opened, arguments: argparse.Namespace) -> np.ndarray | None:

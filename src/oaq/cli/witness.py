@@ -17,6 +17,7 @@ from oaq.doctor.diagnose import verdict
 from oaq.doctor.registers import registers_named
 from oaq.doctor.trigger import TRIALS, find_trigger
 from oaq.errors import NoKernel, ProgramError
+from oaq.escape import escape_lines
 from oaq.kernels.plan import NodePlan, plan
 from oaq.numerics.formats import S16
 from oaq.numerics.ranges import IntRange
@@ -109,7 +110,7 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say.document(_document(worst, planned))
         return 0
-    say.words("\n".join(_lines(worst, planned, arguments)))
+    say.words(escape_lines(_lines(worst, planned, arguments)))
     return 0
 
 

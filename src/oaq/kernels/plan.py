@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
+from oaq.escape import escape_lines, escape_name
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import Wanted, costs_wanted
 from oaq.kernels.results import runs_one_by_one, words_share
@@ -129,11 +130,13 @@ class Plan:
     def explain(self) -> str:
         """A table: for each node its row, its spills, and why each cheaper row was refused."""
         lines = [f"{self.program.name}: {self.tier} for {self.isa}, predicted cost {self.cost:.2f}"]
-        width = max(len(planned.node.name) for planned in self.nodes) if self.nodes else 0
+        width = max(len(escape_name(planned.node.name)) for planned in self.nodes) if self.nodes else 0
         for planned in self.nodes:
-            lines.append(f"{planned.node.name:<{width}}  {planned.row.name:<30}  {_sums(planned)}".rstrip())
+            lines.append(
+                f"{escape_name(planned.node.name):<{width}}  {planned.row.name:<30}  {_sums(planned)}".rstrip()
+            )
             lines += [f"{'':<{width}}    not {refusal.row}: {refusal.reason}" for refusal in planned.refused]
-        return "\n".join(lines)
+        return escape_lines(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers for reports."""

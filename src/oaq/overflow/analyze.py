@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from oaq.overflow.bounds import weight_bound
 from oaq.overflow.operands import operands_as_loaded
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.program.int_program import IntProgram, Node
+from oaq.program.memory import memory_limit, require_memory
+
+BYTES_PER_CHANNEL: Final = 64
+"""Two int64 ends, and what an operator holds besides while it computes them: measured at 50."""
 
 
 def analyze(program: IntProgram) -> Proof:
@@ -27,7 +32,10 @@ def analyze(program: IntProgram) -> Proof:
     Raises:
         AccumulatorOverflow: an s32 a kernel holds (a raw partial sum, the folded bias, the total) can overflow; the
             message names the node, the output and the range.
+        MemoryLimit: the ranges of all channels take more memory than ``OAQ_MEMORY_LIMIT`` allows.
     """
+    channels = sum(spec.channels for spec in program.tensors.values())
+    require_memory(channels * BYTES_PER_CHANNEL, memory_limit(), f"{program.name}: proving {channels} channels")
     ranges = {
         name: ChannelRanges.constant(program.tensors[name].range, program.tensors[name].channels)
         for name in program.inputs

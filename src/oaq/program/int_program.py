@@ -84,6 +84,7 @@ class IntProgram:
             if key != spec.name:
                 raise ProgramError(f"tensor {spec.name!r} is filed under {key!r}")
         _check_names(self)
+        _check_text(self)
         written = set(self.inputs)
         for node in self.nodes:
             _check_node(self, node, written)
@@ -104,6 +105,18 @@ class IntProgram:
     def summing_nodes(self) -> Iterator[Node]:
         """The nodes whose sums need an accumulator schedule: operators that sum products, Conv2d and Linear."""
         return (node for node in self.nodes if isinstance(node.op, Products))
+
+
+def _check_text(program: IntProgram) -> None:
+    """Names and free text are text: a lone half of a surrogate pair cannot be written to any file, or hashed."""
+    nodes = (name for node in program.nodes for name in (node.name, *node.inputs, node.output))
+    for text in (program.name, *program.tensors, *nodes, *program.metadata, *program.metadata.values()):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ProgramError(
+                f"{text!r}: is not Unicode text (a lone surrogate at letter {error.start}); rename it"
+            ) from error
 
 
 def _check_names(program: IntProgram) -> None:

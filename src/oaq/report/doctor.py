@@ -7,6 +7,7 @@ from pathlib import Path
 from oaq.doctor import Diagnosis, LayerDiagnosis, Verdict
 from oaq.doctor.diagnosis import advice, sentence
 from oaq.doctor.trigger import Trigger
+from oaq.escape import escape_text
 from oaq.terminal.table import Table
 
 
@@ -35,7 +36,7 @@ def headlines(diagnosis: Diagnosis, model: str) -> list[str]:
         lines.append(f"  {advice(diagnosis.unsafe(first)[0], first, model)}")
     lines += [f"  stays in float: {island}" for island in diagnosis.islands]
     lines += [f"  note: {note}" for note in diagnosis.notes]
-    return lines
+    return [escape_text(line) for line in lines]
 
 
 def _overflow_sentence(diagnosis: Diagnosis, name: str) -> str:
@@ -144,7 +145,7 @@ def trigger_lines(trigger: Trigger, out: Path | None) -> list[str]:
     if out is not None:
         kind = "layer's input, uint8" if trigger.network is None else "network's input, float32"
         lines.append(f"  {out}: the {kind}")
-    return lines
+    return [escape_text(line) for line in lines]
 
 
 def trigger_document(trigger: Trigger) -> dict[str, object]:

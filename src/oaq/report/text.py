@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oaq.escape import escape_name
 from oaq.report import words
 from oaq.report.data import Latency, ReportData, Verification, effective_bits, is_proved, mean
 from oaq.terminal.table import Table, render
@@ -9,13 +10,14 @@ from oaq.terminal.table import Table, render
 
 def headline(data: ReportData) -> str:
     """One line: what is guaranteed, for how many layers, under which instruction set."""
+    name = escape_name(data.name)
     total, proved = len(data.layers), data.proved_layers
     where = f"under every {data.isa} kernel chosen"
     if data.tier == "observed":
-        return f"{data.name}: OBSERVED only: no overflow was counted on the data given; another input may overflow"
+        return f"{name}: OBSERVED only: no overflow was counted on the data given; another input may overflow"
     if proved < total:
-        return f"{data.name}: NOT PROVED: {total - proved} of {total} layers can overflow {where}"
-    return f"{data.name}: proved for {proved} of {total} layers {where}: no sum can overflow, whatever the input"
+        return f"{name}: NOT PROVED: {total - proved} of {total} layers can overflow {where}"
+    return f"{name}: proved for {proved} of {total} layers {where}: no sum can overflow, whatever the input"
 
 
 def summary(data: ReportData) -> Table:

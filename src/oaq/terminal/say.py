@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
+from oaq.escape import MOST_OF_A_MESSAGE, escape_name, escape_text
 from oaq.terminal.table import Table, render
 
 T = TypeVar("T")
 
 
 def words(text: str) -> None:
-    """Print text."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    """Print text; lines that hold names from files come from ``oaq.escape.escape_lines``, this is a second defence."""
+    lines = text.removesuffix("\n").split("\n")
+    sys.stdout.write("\n".join(escape_text(line, MOST_OF_A_MESSAGE) for line in lines) + "\n")
 
 
 def tables(sequence: Sequence[Table]) -> None:
@@ -28,7 +30,7 @@ def tables(sequence: Sequence[Table]) -> None:
             pass
         else:
             for table in sequence:
-                rich_table = RichTable(title=table.title, title_justify="left", title_style="bold")
+                rich_table = RichTable(title=_escaped(table.title), title_justify="left", title_style="bold")
                 for index, title in enumerate(table.head):
                     rich_table.add_column(title, justify="right" if index in table.right else "left", overflow="fold")
                 for row in table.rows:
@@ -39,7 +41,12 @@ def tables(sequence: Sequence[Table]) -> None:
 
 
 def _escaped(cell: str) -> str:
-    return cell.replace("[", r"\[")
+    return escape_name(cell).replace("[", r"\[")
+
+
+def json_text(text: str) -> None:
+    """Print a JSON document as it was written: JSON in ASCII needs no escaping, and none of it may be left out."""
+    sys.stdout.write(text.removesuffix("\n") + "\n")
 
 
 def document(value: object) -> None:
@@ -49,7 +56,7 @@ def document(value: object) -> None:
 
 def warn(text: str) -> None:
     """One line on standard error."""
-    sys.stderr.write(f"oaq: {text}\n")
+    sys.stderr.write(f"oaq: {escape_text(text)}\n")
 
 
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

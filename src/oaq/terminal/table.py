@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from oaq.escape import escape_name, escape_text
+
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: right-aligned columns are listed by index."""
+    """A table of text: right-aligned columns are listed by index. Cells may hold any text; it is escaped when drawn."""
 
     title: str
     head: tuple[str, ...]
@@ -22,7 +24,7 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _plain(table: Table) -> str:
-    lines = [table.head, *table.rows]
+    lines = [tuple(map(escape_name, line)) for line in (table.head, *table.rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.head))]
 
     def written(line: tuple[str, ...]) -> str:
@@ -32,4 +34,4 @@ def _plain(table: Table) -> str:
         return "  ".join(cells).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([table.title, written(table.head), rule, *map(written, table.rows)])
+    return "\n".join([escape_text(table.title), written(lines[0]), rule, *map(written, lines[1:])])

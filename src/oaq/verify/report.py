@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from oaq.errors import Mismatch
+from oaq.escape import escape_lines
 
 LOUD = "NOT RUN"
 
@@ -149,7 +150,7 @@ class Report:
             verdict = "equal" if not executor.mismatches else f"{executor.mismatches} DIFFER; {executor.first or ''}"
             lines.append(f"{executor.name:<{width}}  {executor.compared:>12,} integers  {verdict}")
             lines += [f"{'':<{width}}  note: {note}" for note in executor.notes]
-        return "\n".join(lines)
+        return escape_lines(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the derived verdicts."""

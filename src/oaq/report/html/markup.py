@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from oaq.escape import escape_text
+
 CHIPS = ("proved", "observed", "measured", "predicted")
 
 
 def text(value: object) -> str:
     """A value as escaped text."""
-    return escape(str(value), quote=True)
+    return escape(escape_text(value), quote=True)
 
 
 def chip(kind: str, label: str = "") -> str:

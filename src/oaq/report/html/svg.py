@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from oaq.report.html.markup import text
 
 Kind = str
 """Which statement a mark makes, and so its colour: proved, observed, measured, predicted; first, second make none."""
@@ -95,10 +96,10 @@ def scatter(points: Sequence[tuple[float, float]], x_name: str, y_name: str) -> 
         parts.append(f'<text x="{x(tick):.1f}" y="{size - bottom + 17}" text-anchor="middle">{_number(tick)}</text>')
     parts.append(f'<line class="diagonal" x1="{x(x.lo)}" y1="{y(y.lo)}" x2="{x(x.hi)}" y2="{y(y.hi)}"/>')
     parts += [f'<circle class="dot observed" cx="{x(a):.1f}" cy="{y(b):.1f}" r="2.6"/>' for a, b in points]
-    parts.append(f'<text x="{(margin + size) / 2}" y="{size - 5}" text-anchor="middle">{escape(x_name)}</text>')
+    parts.append(f'<text x="{(margin + size) / 2}" y="{size - 5}" text-anchor="middle">{text(x_name)}</text>')
     middle = (size - bottom) / 2
     parts.append(
-        f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">{escape(y_name)}</text>'
+        f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">{text(y_name)}</text>'
     )
     return _svg(size, size, f"{y_name} against {x_name}", "".join(parts))
 
@@ -114,7 +115,7 @@ def _draw(
         if value is None or not math.isfinite(value):
             continue
         centre, top = margin + slot * (i + 0.5), y(value)
-        tip = f"<title>{i + 1} {escape(labels[i])}: {escape(curve.name)} {_number(value)} {escape(unit)}</title>"
+        tip = f"<title>{i + 1} {text(labels[i])}: {text(curve.name)} {_number(value)} {text(unit)}</title>"
         if curve.style == "bars":
             thick = slot * 0.76 / bars
             begin = centre - slot * 0.38 + thick * index
@@ -138,7 +139,7 @@ def _grid(y: Axis, left: float, right: float) -> str:
 
 
 def _svg(width: float, height: float, title: str, body: str) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">{body}</svg>'
+    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{text(title)}">{body}</svg>'
 
 
 def _numbered_positions(count: int) -> list[int]:
