@@ -15,7 +15,10 @@ from oaq.errors import FormatError
 
 Arrays = Mapping[str, NDArray[Any]]
 LARGEST = 1 << 20
-"""Of any axis of a tensor: what a hostile file may make this checker work through."""
+"""Largest size of any axis of a tensor: what a hostile file may make this checker work through."""
+
+MOST_AXES = 8
+"""Axes of one sample, channels last."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def _parse(header: Any, arrays: Arrays) -> Program:  # noqa: ANN401  (parsed JSO
         tensor = Tensor(item["name"], shape, _integer(item["zero_point"]), lo, hi)
         if (
             not 0 <= lo <= tensor.zero <= hi <= 255
-            or len(shape) not in (1, 3)
+            or not 1 <= len(shape) <= MOST_AXES
             or not 1 <= min(shape) <= max(shape) <= LARGEST
         ):
             raise FormatError(

@@ -100,17 +100,14 @@ def _lookup(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -
 
 
 def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
-    kernel, stride = node.numbers("kernel", 2), node.numbers("stride", 2)
-    top, bottom, left, right = node.numbers("padding", 4)
-    full, x = kernel[0] * kernel[1], inputs[0].less(specs[0].zero)
+    axes = _axes(node, specs[0], y)
+    kernel, stride, padding = node.numbers("kernel", axes), node.numbers("stride", axes), _sides(node, axes)
+    full, x = prod(kernel), inputs[0].less(specs[0].zero)
     if full * 255 >= 1 << 31:
         raise FormatError(f"{node.name}: a window of {full} positions has no 32-bit sum")
-    counts = [
-        _windows(specs[0].shape[axis], kernel[axis], stride[axis], before, after)
-        for axis, before, after in ((0, top, bottom), (1, left, right))
-    ]
+    counts = [_windows(specs[0].shape[axis], kernel[axis], stride[axis], *padding[axis]) for axis in range(axes)]
     parts = []
-    for inside in sorted({rows * columns for rows, columns in product(*counts)}):
+    for inside in sorted({prod(covered) for covered in product(*counts)}):
         if inside:
             divisor = full if node.fields.get("count_include_pad") is True else inside
             parts.append(after_requantize(_times(x, inside), node, y, divisor - 1, full))
@@ -129,18 +126,32 @@ def _windows(size: int, kernel: int, stride: int, before: int, after: int) -> se
 
 def _max_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     """The largest of what lies under each window, the least integer of ``y`` where nothing does."""
-    kernel, stride, dilation = (node.numbers(key, 2) for key in ("kernel", "stride", "dilation"))
-    top, bottom, left, right = node.numbers("padding", 4)
-    down, across = (
+    axes = _axes(node, specs[0], y)
+    kernel, stride, dilation = (node.numbers(key, axes) for key in ("kernel", "stride", "dilation"))
+    meets = [
         _meets(specs[0].shape[axis], (kernel[axis], stride[axis], dilation[axis]), around, y.shape[axis])
-        for axis, around in ((0, (top, bottom)), (1, (left, right)))
-    )
+        for axis, around in enumerate(_sides(node, axes))
+    ]
     lo, hi = inputs[0].lo, inputs[0].hi
-    if not (down.any() and across.any()):
+    if not all(axis.any() for axis in meets):
         lo = hi = np.full_like(lo, y.lo)
-    elif not (down.all() and across.all()):
+    elif not all(axis.all() for axis in meets):
         lo, hi = np.minimum(lo, y.lo), np.maximum(hi, y.lo)
     return Range(*_clamp(np.stack([lo, hi]), y))
+
+
+def _axes(node: Node, x: Tensor, y: Tensor) -> int:
+    """How many axes a window slides over: all of its input but the channels, 1 to 3."""
+    axes = len(x.shape) - 1
+    if not 1 <= axes <= 3 or len(y.shape) != len(x.shape):
+        raise FormatError(f"{node.name}: a window over {axes} axes of {x.shape}, declared {y.shape}")
+    return axes
+
+
+def _sides(node: Node, axes: int) -> list[tuple[int, int]]:
+    """Padding (before, after) of each axis."""
+    padding = node.numbers("padding", 2 * axes)
+    return list(zip(padding[::2], padding[1::2], strict=True))
 
 
 def _meets(size: int, window: tuple[int, int, int], around: tuple[int, int], count: int) -> NDArray[np.bool_]:
@@ -175,7 +186,7 @@ def _same(_node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) ->
 
 
 def _pad(node: Node, inputs: list[Range], specs: list[Tensor], _y: Tensor) -> Range:
-    if not any(node.numbers("padding", 4)):
+    if not any(node.numbers("padding", 2 * len(specs[0].shape) - 2)):
         return inputs[0]
     return Range(np.minimum(inputs[0].lo, specs[0].zero), np.maximum(inputs[0].hi, specs[0].zero))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,7 +82,7 @@ def layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> Layer:
         FormatError: its arrays, its input and its output do not fit each other, or a weight leaves [-255, 255].
     """
     convolution = node.kind == "Conv2d"
-    weight = node.array("weight", np.int8, 4 if convolution else 2, np.int16)
+    weight = node.array("weight", np.int8, len(spec.shape) + 1 if convolution else 2, np.int16)
     bias = node.array("bias", np.int32, 1)
     if weight.size == 0 or len(bias) != len(weight) or len(weight) != y.shape[-1] or not _is_weight(weight):
         raise FormatError(f"{node.name}: weights of shape {weight.shape} from {weight.min(initial=0)} do not fit")
@@ -103,12 +104,15 @@ def _is_weight(weight: NDArray[Integer]) -> bool:
 
 
 def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tuple[Ints, Ints]:
-    kernel = node.arrays["weight"].shape[1:3]
-    stride, dilation, padding = node.numbers("stride", 2), node.numbers("dilation", 2), node.numbers("padding", 4)
+    kernel, axes = node.arrays["weight"].shape[1:-1], len(spec.shape) - 1
+    stride, dilation = node.numbers("stride", axes), node.numbers("dilation", axes)
+    padding = node.numbers("padding", 2 * axes)
+    if not 1 <= axes <= 3 or len(y.shape) != axes + 1:
+        raise FormatError(f"{node.name}: a window over {axes} axes of {spec.shape}, declared {y.shape}")
     if min(*stride, *dilation) < 1 or min(padding) < 0:
         raise FormatError(f"{node.name}: stride {stride}, dilation {dilation}, padding {padding}")
     seen: list[list[set[bool]]] = []
-    for axis in (0, 1):
+    for axis in range(axes):
         size, before, after = spec.shape[axis], padding[2 * axis], padding[2 * axis + 1]
         starts = range(-before, size + after - (kernel[axis] - 1) * dilation[axis], stride[axis])
         if len(starts) != y.shape[axis]:
@@ -116,15 +120,14 @@ def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tup
         seen.append([_sees(starts, size, tap * dilation[axis]) for tap in range(kernel[axis])])
     lo, hi = x.lo.reshape(groups, -1), x.hi.reshape(groups, -1)
     ends: tuple[list[Ints], list[Ints]] = ([], [])
-    for rows in seen[0]:
-        for columns in seen[1]:
-            low, high = lo, hi
-            if False in rows or False in columns:
-                low, high = np.minimum(lo, spec.zero), np.maximum(hi, spec.zero)
-            if True not in rows or True not in columns:
-                low = high = np.full_like(lo, spec.zero)
-            ends[0].append(low)
-            ends[1].append(high)
+    for tap in product(*seen):
+        low, high = lo, hi
+        if any(False in axis for axis in tap):
+            low, high = np.minimum(lo, spec.zero), np.maximum(hi, spec.zero)
+        if any(True not in axis for axis in tap):
+            low = high = np.full_like(lo, spec.zero)
+        ends[0].append(low)
+        ends[1].append(high)
     return np.concatenate(ends[0], axis=1), np.concatenate(ends[1], axis=1)
 
 

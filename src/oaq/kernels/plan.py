@@ -230,6 +230,9 @@ class _Rules:
 
 def _plan_node(node: Node, rules: _Rules) -> NodePlan:
     kind, program, proof = ops.family_of(node.op), rules.program, rules.proof
+    reason = ops.rules_of(node.op).no_native(node.op, [spec.shape for spec in program.specs(node)])
+    if reason:
+        raise NoKernel(f"{node.name}: {reason}. The reference runs it: oaq.reference.run")
     candidates = [row for row in rules.usable if row.family == kind]
     if not candidates:
         have = [row.name for row in rules.everything if row.family == kind]

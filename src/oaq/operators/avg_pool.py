@@ -15,7 +15,7 @@ from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators.checks import check_count
 from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work
 from oaq.operators.tensor import Shape, TensorSpec
-from oaq.operators.windows import Window, check_pool_padding, check_window, positions_inside, taps
+from oaq.operators.windows import Window, check_pool_padding, check_window, no_native_window, positions_inside, taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def cases(semantics: Semantics) -> tuple[Case, ...]:
     """Padding counted and not, and a line of one axis."""
 
     def mean(kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], count: bool) -> AvgPool:
-        ratios = 1 / np.arange(1, np.prod(kernel) + 1, dtype=np.float32)
+        ratios = np.float32(1) / np.arange(1, np.prod(kernel) + 1, dtype=np.float32)
         return AvgPool(kernel, stride, Requantize.from_scales(ratios, semantics), padding, count)
 
     return (
@@ -120,6 +120,7 @@ def cases(semantics: Semantics) -> tuple[Case, ...]:
         Case(mean((3, 2), (2, 1), (1, 2, 0, 1), True), ((6, 5, 3),)),
         Case(mean((3, 2), (2, 1), (1, 2, 0, 1), False), ((6, 5, 3),)),
         Case(mean((3,), (2,), (1, 0), False), ((8, 3),)),
+        Case(mean((2, 1, 3), (1, 2, 1), (1, 0, 0, 0, 2, 2), False), ((3, 4, 2, 2),)),
     )
 
 
@@ -133,4 +134,5 @@ RULES = Rules(
     work=work,
     cases=cases,
     float_defined=ALWAYS,
+    no_native=lambda op, _inputs: no_native_window(op.window),
 )

@@ -14,7 +14,7 @@ from oaq.numerics.requantize import Semantics
 from oaq.operators.operator import Arrays, Case, Rules, Specs
 from oaq.operators.products import Products, check_total, freeze, sample, sample_weight
 from oaq.operators.tensor import Shape, TensorSpec
-from oaq.operators.windows import Window, check_rank, check_window, taps
+from oaq.operators.windows import Window, check_rank, check_window, no_native_window, taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def law(op: Conv2d, inputs: Arrays, specs: Specs, _y: TensorSpec) -> NDArray[np.
 
 
 def cases(semantics: Semantics) -> tuple[Case, ...]:
-    """One pixel, grouped, depthwise, dilated, and a line of one axis."""
+    """One pixel, grouped, depthwise, dilated, a line of one axis, a volume of three."""
     values = []
     for kernel_shape, x, geometry in (
         ((3, 1, 1, 2), (1, 1, 2), {}),
@@ -105,6 +105,7 @@ def cases(semantics: Semantics) -> tuple[Case, ...]:
         ((5, 3, 3, 1), (6, 4, 5), {"padding": (1, 1, 1, 1), "groups": 5}),
         ((4, 2, 3, 3), (7, 7, 3), {"dilation": (2, 3), "padding": (0, 1, 2, 0)}),
         ((4, 3, 3), (9, 3), {"stride": (2,), "padding": (1, 2)}),
+        ((3, 2, 1, 3, 2), (4, 3, 5, 2), {"stride": (1, 2, 1), "padding": (1, 0, 0, 0, 0, 2), "dilation": (2, 1, 1)}),
     ):
         weight = sample_weight(kernel_shape)
         values.append(Case(Conv2d(weight, *sample(weight, semantics), **geometry), (x,)))
@@ -121,4 +122,5 @@ RULES = Rules(
     work=None,
     cases=cases,
     check=check_total,
+    no_native=lambda op, _inputs: no_native_window(op.window),
 )

@@ -13,7 +13,7 @@ from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import Semantics
 from oaq.operators.operator import Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work
 from oaq.operators.tensor import Shape, TensorSpec, as_image
-from oaq.operators.windows import Window, check_pool_padding, check_window, inputs_along, taps
+from oaq.operators.windows import Window, check_pool_padding, check_window, inputs_along, no_native_window, taps
 
 BELOW_EVERY_INTEGER = -1
 
@@ -80,9 +80,19 @@ def cases(_semantics: Semantics) -> tuple[Case, ...]:
         Case(MaxPool((3, 2), (2, 1), (1, 1, 0, 1)), ((6, 5, 3),)),
         Case(MaxPool((2, 2), (1, 1), (1, 1, 1, 1), (3, 3)), ((2, 2, 4),)),
         Case(MaxPool((3,), (2,), (1, 0)), ((8, 3),)),
+        Case(MaxPool((2, 1, 3), (1, 2, 1), (1, 0, 0, 0, 2, 2)), ((3, 4, 2, 2),)),
     )
 
 
 RULES = Rules(
-    MaxPool, arity=1, shape=shape, law=law, image=image, family="max_pool", work=work, cases=cases, same_affine=True
+    MaxPool,
+    arity=1,
+    shape=shape,
+    law=law,
+    image=image,
+    family="max_pool",
+    work=work,
+    cases=cases,
+    same_affine=True,
+    no_native=lambda op, _inputs: no_native_window(op.window),
 )

@@ -60,6 +60,7 @@ class Rules(Generic[T]):
         cases: sample values for a requantize semantics; the smallest first.
         same_affine: True iff it moves or selects integers, so that input and output share one affine map.
         float_defined: whether runtimes that compute on floats may round its results to a neighbouring integer.
+        no_native: why no native row computes the value on inputs of these shapes, or "" where rows exist.
         check: what a program must satisfy beyond shapes (value, specs of the inputs, spec of the output); raises
             ProgramError.
     """
@@ -74,6 +75,7 @@ class Rules(Generic[T]):
     cases: Callable[[Semantics], tuple[Case, ...]]
     same_affine: bool = False
     float_defined: Callable[[T], bool] = lambda _op: False
+    no_native: Callable[[T, Sequence[Shape]], str] = lambda _op, _inputs: ""
     check: Callable[[T, Specs, TensorSpec], None] | None = None
 
     @property

@@ -62,7 +62,21 @@ def cases(_semantics: Semantics) -> tuple[Case, ...]:
         Case(Pad((0, 1, 0, 0)), ((1, 1, 1),)),
         Case(Pad((2, 0, 1, 3)), ((3, 4, 2),)),
         Case(Pad((1, 2)), ((5, 3),)),
+        Case(Pad((1, 2, 0, 0, 0, 1)), ((2, 3, 2, 4),)),
     )
 
 
-RULES = Rules(Pad, arity=1, shape=shape, law=law, image=image, family="pad", work=work, cases=cases, same_affine=True)
+RULES = Rules(
+    Pad,
+    arity=1,
+    shape=shape,
+    law=law,
+    image=image,
+    family="pad",
+    work=work,
+    cases=cases,
+    same_affine=True,
+    no_native=lambda op, _inputs: (
+        f"it pads {len(op.padding) // 2} axes; native rows pad one or two" if len(op.padding) > 4 else ""
+    ),
+)

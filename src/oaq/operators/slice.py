@@ -50,6 +50,7 @@ def cases(_semantics: Semantics) -> tuple[Case, ...]:
         Case(Slice((0,), (1,)), ((1,),)),
         Case(Slice((0, 1, 2), (2, 3, 5)), ((3, 4, 6),)),
         Case(Slice((2, 0), (5, 3)), ((6, 3),)),
+        Case(Slice((1, 0, 2, 0), (2, 3, 4, 1)), ((2, 3, 4, 2),)),
     )
 
 
@@ -63,4 +64,7 @@ RULES = Rules(
     work=lambda _op, _x, y: pointwise_work(y),
     cases=cases,
     same_affine=True,
+    no_native=lambda _op, inputs: (
+        f"it cuts {inputs[0]} along {len(inputs[0])} axes; native rows cut three at most" if len(inputs[0]) > 3 else ""
+    ),
 )

@@ -85,6 +85,13 @@ class Window:
         return Window(unit + self.kernel, unit + self.stride, zeros + self.padding, unit + self.dilation)
 
 
+def no_native_window(window: Window) -> str:
+    """Why no native row slides ``window``; "" where rows exist."""
+    if window.rank <= 2:
+        return ""
+    return f"its window {window.kernel} slides over {window.rank} axes; native rows slide over one or two"
+
+
 AXES = ("needs a channel axis only", "needs a (L, C) input", "needs a (H, W, C) input", "needs a (D, H, W, C) input")
 
 
@@ -164,8 +171,8 @@ def window_reach(window: Window, size: Shape) -> tuple[NDArray[np.bool_], NDArra
     """Per tap, (kernel): does it read padding at some output position, does it read the input at some position."""
     inside = [taps_inside(window, size, axis) for axis in range(window.rank)]
     return (
-        outer(np.logical_or, [(~part).any(axis=0) for part in inside]),
-        outer(np.logical_and, [part.any(axis=0) for part in inside]),
+        outer(np.logical_or, [np.asarray((~part).any(axis=0)) for part in inside]),
+        outer(np.logical_and, [np.asarray(part.any(axis=0)) for part in inside]),
     )
 
 

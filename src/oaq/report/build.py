@@ -150,12 +150,11 @@ def kind(op: ops.Op) -> str:
         return "linear"
     if not isinstance(op, ops.Conv2d):
         return type(op).__name__
-    rows, columns = op.kernel
-    text = f"{'depthwise' if op.is_depthwise() else 'conv'} {rows}\u00d7{columns}"
-    if op.stride != (1, 1):
-        text += f" /{op.stride[0]}" if op.stride[0] == op.stride[1] else f" /{op.stride[0]},{op.stride[1]}"
-    if op.dilation != (1, 1):
-        text += f", dilation {op.dilation[0]},{op.dilation[1]}"
+    text = f"{'depthwise' if op.is_depthwise() else 'conv'} " + "\u00d7".join(map(str, op.kernel))
+    if max(op.stride) > 1:
+        text += f" /{op.stride[0]}" if len(set(op.stride)) == 1 else f" /{','.join(map(str, op.stride))}"
+    if max(op.dilation) > 1:
+        text += f", dilation {','.join(map(str, op.dilation))}"
     return text if op.groups == 1 or op.is_depthwise() else f"{text}, {op.groups} groups"
 
 

@@ -48,6 +48,9 @@ def lower(programs: Sequence[IntProgram]) -> Network:
     names, sizes, zeros, outputs = [], [flat_size(spec.shape)], [spec.affine.zero_point], []
     for program in programs:
         index = {program.inputs[0]: 0}
+        for tensor in program.tensors.values():
+            if len(tensor.shape) not in (1, 3):
+                raise UnsupportedOp(f"{tensor.name}: is {tensor.shape}; robustness takes (C,) and (H, W, C) tensors")
         for node in program.nodes:
             y = program.tensors[node.output]
             index[node.output] = len(sizes)

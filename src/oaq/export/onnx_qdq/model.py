@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from oaq import operators as ops
-from oaq.errors import FormatError
+from oaq.errors import FormatError, UnsupportedOp
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.operators import emit
 from oaq.operators import TensorSpec
@@ -50,6 +50,11 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
     Raises:
         UnsupportedOp: ONNX cannot say what a node computes.
     """
+    for spec in program.tensors.values():
+        if len(spec.shape) not in (1, 3):
+            raise UnsupportedOp(
+                f"{spec.name}: is {spec.shape}; ONNX files are written of (C,) and (H, W, C) tensors only"
+            )
     graph = Graph(program)
     for name in program.inputs:
         graph.quantize(name, name)

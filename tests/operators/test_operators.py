@@ -1,0 +1,156 @@
+"""Every operator of the table: its sample cases through law, image, file, checker, plan and session, of any rank."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oaq import operators as ops
+from oaq.errors import NoKernel, UnsupportedOp
+from oaq.export.onnx_qdq import build as export
+from oaq.kernels.plan import plan
+from oaq.numerics.affine import Affine
+from oaq.numerics.requantize import SEMANTICS, Semantics
+from oaq.operators.operator import AnyRules, Case
+from oaq.operators.products import sample, sample_weight
+from oaq.overflow.analyze import analyze
+from oaq.overflow.witness import witness
+from oaq.program.files import load, save
+from oaq.program.int_program import IntProgram
+from oaq.program.plain import fingerprint
+from oaq.reference import packed_operands, run
+from oaq.runtime import Session
+from tests.simulated_machine import simulated_machine
+from tests.strategies import INPUT_KINDS, Builder, random_input
+
+CASES = [
+    pytest.param(rules, case, semantics, id=f"{name}-{index}-{semantics}")
+    for name, rules in ops.OPERATORS.items()
+    for semantics in SEMANTICS
+    for index, case in enumerate(rules.cases(semantics))
+]
+every_case = pytest.mark.parametrize(("rules", "case", "semantics"), CASES)
+
+
+def program_of(case: Case, semantics: Semantics) -> IntProgram:
+    builder = Builder("case", semantics)
+    names = [builder.input(shape, Affine(0.05, zero)) for shape, zero in zip(case.shapes, (100, 7, 255), strict=False)]
+    builder.add(case.op, names, Affine(0.05, 90), name="node")
+    return builder.finish()
+
+
+def inputs_of(program: IntProgram) -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(3)
+    specs = [program.tensors[name] for name in program.inputs]
+    return [[random_input(rng, (2, *spec.shape), spec.range, kind) for spec in specs] for kind in INPUT_KINDS]
+
+
+@every_case
+def test_law_stays_in_the_image_and_files_hold_the_operator(
+    rules: AnyRules, case: Case, semantics: Semantics, tmp_path: Path
+) -> None:
+    program = program_of(case, semantics)
+    y = program.tensors[program.outputs[0]]
+    assert y.shape == ops.output_shape(case.op, case.shapes)
+    ranges = analyze(program).ranges[y.name]
+    for x in inputs_of(program):
+        result = run(program, x).outputs[0]
+        assert np.all((result >= ranges.lo) & (result <= ranges.hi))
+    save(program, tmp_path / "case.oaq")
+    assert fingerprint(load(tmp_path / "case.oaq")) == fingerprint(program)
+
+
+@every_case
+def test_sessions_compute_the_law_or_name_why_no_row_does(rules: AnyRules, case: Case, semantics: Semantics) -> None:
+    program = program_of(case, semantics)
+    reason = rules.no_native(case.op, case.shapes)
+    with simulated_machine():
+        if reason:
+            with pytest.raises(NoKernel, match="axes; native rows"):
+                plan(program)
+            return
+        session = Session(plan(program))  # the checker derives the certificate again
+        for x in inputs_of(program):
+            np.testing.assert_array_equal(session.run_integers(x)[0], run(program, x).outputs[0])
+
+
+@every_case
+def test_exports_refuse_other_ranks_than_onnx_files_are_written_of(
+    rules: AnyRules, case: Case, semantics: Semantics
+) -> None:
+    program = program_of(case, semantics)
+    if any(len(spec.shape) not in (1, 3) for spec in program.tensors.values()):
+        with pytest.raises(UnsupportedOp, match=r"\(C,\) and \(H, W, C\) tensors only"):
+            export(program)
+
+
+def brute_force(op: ops.Conv2d, x: np.ndarray, zero: int) -> np.ndarray:
+    """Sums of one sample, index by index."""
+    window, size = op.window, x.shape[:-1]
+    counts = window.counts(size)
+    sums = np.zeros((*counts, op.outputs), np.int64)
+    for place in product(*map(range, counts)):
+        for output in range(op.outputs):
+            group = output // (op.outputs // op.groups)
+            total = int(op.bias[output])
+            for tap in product(*map(range, op.kernel)):
+                at = [
+                    p * s + t * d - before
+                    for p, s, t, d, before in zip(place, op.stride, tap, op.dilation, op.padding[::2], strict=True)
+                ]
+                if all(0 <= index < length for index, length in zip(at, size, strict=True)):
+                    channels = slice(group * op.group_channels, (group + 1) * op.group_channels)
+                    operands = x[(*at, channels)].astype(np.int64) - zero
+                    total += int(op.weight[(output, *tap)].astype(np.int64) @ operands)
+            sums[(*place, output)] = total
+    return sums
+
+
+@pytest.mark.parametrize("index", range(len(ops.OPERATORS["Conv2d"].cases("float32_half_even"))))
+def test_convolutions_of_every_rank_equal_sums_taken_index_by_index(index: int) -> None:
+    case = ops.OPERATORS["Conv2d"].cases("float32_half_even")[index]
+    program = program_of(case, "float32_half_even")
+    x = random_input(np.random.default_rng(0), (1, *case.shapes[0]), program.tensors["t0"].range)
+    assert isinstance(case.op, ops.Conv2d)
+    sums = run(program, x, accumulators=True).accumulators["node"][0]
+    np.testing.assert_array_equal(sums, brute_force(case.op, x[0], 100))
+    operands = packed_operands(case.op, x, 100, 1).astype(np.int64)
+    rows = case.op.rows.reshape(case.op.groups, -1, case.op.terms).astype(np.int64)
+    raw = np.einsum("gmk,gnk->mgn", operands, rows).reshape(*sums.shape)
+    np.testing.assert_array_equal(raw + analyze(program)["node"].folded_bias, sums)
+
+
+@pytest.mark.parametrize("name", ["Conv2d", "Linear"])
+def test_witnesses_reach_the_bounds_of_sums_of_every_rank(name: str) -> None:
+    for case in ops.OPERATORS[name].cases("float32_half_even"):
+        program = program_of(case, "float32_half_even")
+        proof = analyze(program)
+        found = witness(program, proof, "node", 0, "hi")
+        accumulators = run(program, found.tensor[None], accumulators=True).accumulators["node"][0]
+        position = found.position[: accumulators.ndim - 1]
+        assert int(accumulators[(*position, 0)]) == found.reached + int(proof["node"].folded_bias[0])
+
+
+def test_a_line_and_an_image_of_one_row_are_one_convolution() -> None:
+    weight = sample_weight((4, 3, 5))
+    bias, requantize = sample(weight, "float32_half_even")
+    line = ops.Conv2d(weight, bias, requantize, (2,), (1, 1), (2,))
+    image = ops.Conv2d(weight[:, None], bias, requantize, (1, 2), (0, 0, 1, 1), (1, 2))
+    x = np.random.default_rng(1).integers(0, 256, (3, 11, 5)).astype(np.uint8)
+    results = [
+        run(program_of(Case(op, (shape,)), "float32_half_even"), x.reshape(3, *shape)).outputs[0].reshape(3, -1)
+        for op, shape in ((line, (11, 5)), (image, (1, 11, 5)))
+    ]
+    np.testing.assert_array_equal(*results)
+
+
+def test_tokens_are_rows_of_one_matrix() -> None:
+    weight = sample_weight((6, 8))
+    op = ops.Linear(weight, *sample(weight, "float32_half_even"))
+    x = np.random.default_rng(1).integers(0, 256, (2, 5, 8)).astype(np.uint8)
+    tokens = run(program_of(Case(op, ((5, 8),)), "float32_half_even"), x).outputs[0]
+    vectors = run(program_of(Case(op, ((8,),)), "float32_half_even"), x.reshape(10, 8)).outputs[0]
+    np.testing.assert_array_equal(tokens.reshape(10, 6), vectors)
