@@ -24,10 +24,10 @@ from oaq.errors import AccumulatorOverflow
 from oaq.kernels.table import native_rows
 from oaq.numerics.accumulator import AVX2_ACC16, NEON_ACC16, Accumulator
 from oaq.numerics.affine import Affine
+from oaq.numerics.cells import TileShape
 from oaq.numerics.ranges import IntRange
 from oaq.overflow import bounds
 from oaq.overflow.spill import schedule
-from oaq.overflow.tiled import Shape
 from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
 from tests.checker.test_schedules import REGISTERS, claims_of, layer_of, register_of
@@ -112,12 +112,12 @@ def is_refused(case: Case, of: Layer, *, packed: bool = True) -> bool:
 
 # --- the planner's side -----------------------------------------------------------------------------------------------
 
-Lay = Callable[[Shape, np.ndarray], np.ndarray]
-LAY: Final[Lay] = Shape.lay
+Lay = Callable[[TileShape, np.ndarray], np.ndarray]
+LAY: Final[Lay] = TileShape.lay
 
 
 def planned_lanes(lane: LaneOf) -> Callable[..., np.ndarray]:
-    """``bounds._into_lanes`` by another map."""
+    """``bounds.sum_into_lanes`` by another map."""
 
     def into_lanes(groups: np.ndarray, accumulator: Accumulator, index: np.ndarray) -> np.ndarray:
         lanes = np.zeros((accumulator.lanes, *groups.shape[1:]), groups.dtype)
@@ -129,21 +129,21 @@ def planned_lanes(lane: LaneOf) -> Callable[..., np.ndarray]:
     return into_lanes
 
 
-def planned_tile_shifted(shape: Shape, values: np.ndarray) -> np.ndarray:
+def planned_tile_shifted(shape: TileShape, values: np.ndarray) -> np.ndarray:
     """Every tile in the place of the one before."""
     return np.roll(LAY(shape, values), -1, axis=0)
 
 
-def planned_without_padding(shape: Shape, values: np.ndarray) -> np.ndarray:
+def planned_without_padding(shape: TileShape, values: np.ndarray) -> np.ndarray:
     """Ones where there is nothing."""
     return np.where(LAY(shape, np.ones_like(values)) == 0, 1, LAY(shape, values)).astype(values.dtype)
 
 
-def planned_ragged_tile(shape: Shape, values: np.ndarray) -> np.ndarray:
+def planned_ragged_tile(shape: TileShape, values: np.ndarray) -> np.ndarray:
     """Groups follow each other without a gap."""
     whole = np.zeros((shape.tiles * shape.tile_n, values.shape[1]), values.dtype)
     whole[: len(values)] = values
-    return LAY(Shape(len(whole), shape.terms, shape.step, shape.tile_n, 1), whole)
+    return LAY(TileShape(len(whole), shape.terms, shape.step, shape.tile_n, 1), whole)
 
 
 # --- the checker's side -----------------------------------------------------------------------------------------------
@@ -188,16 +188,16 @@ class Slip:
 
 def _lane_slip(side: str, lane: LaneOf) -> Slip:
     if side == "planner":
-        return Slip(bounds, "_into_lanes", planned_lanes(lane), lambda case: case.meets_others(lane))
+        return Slip(bounds, "sum_into_lanes", planned_lanes(lane), lambda case: case.meets_others(lane))
     return Slip(sums, "lane_table", checked_lanes(lane), lambda case: case.meets_others(lane))
 
 
 SLIPS: Final = {
     "planner: two lanes swapped": _lane_slip("planner", lane_swapped),
     "planner: lane by k": _lane_slip("planner", lane_by_k),
-    "planner: a tile shifted": Slip(Shape, "lay", planned_tile_shifted, lambda case: True),
-    "planner: padding dropped": Slip(Shape, "lay", planned_without_padding, lambda case: case.is_padded),
-    "planner: tile of a ragged group": Slip(Shape, "lay", planned_ragged_tile, lambda case: case.is_ragged),
+    "planner: a tile shifted": Slip(TileShape, "lay", planned_tile_shifted, lambda case: True),
+    "planner: padding dropped": Slip(TileShape, "lay", planned_without_padding, lambda case: case.is_padded),
+    "planner: tile of a ragged group": Slip(TileShape, "lay", planned_ragged_tile, lambda case: case.is_ragged),
     "checker: two lanes swapped": _lane_slip("checker", lane_swapped),
     "checker: lane by k": _lane_slip("checker", lane_by_k),
     "checker: a tile shifted": Slip(Tiling, "places", checked_tile_shifted, lambda case: True),

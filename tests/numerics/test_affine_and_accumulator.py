@@ -16,6 +16,7 @@ from oaq.numerics.accumulator import (
     pure,
 )
 from oaq.numerics.affine import Affine
+from oaq.numerics.cells import lane_of
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 
@@ -51,9 +52,9 @@ def test_a_scale_is_stored_as_the_float32_it_will_be_read_as() -> None:
 
 
 def test_lanes_of_each_model_are_those_of_its_instructions() -> None:
-    assert [AVX2_ACC16.lane(k) for k in range(8)] == [0, 0, 1, 1, 0, 0, 1, 1]
-    assert [DEPTHWISE_ACC16.lane(k) for k in range(4)] == [0, 0, 0, 0]
-    assert [NEON_ACC16.lane(k) for k in range(17)] == [*range(8), *range(8), 0]
+    assert [lane_of(AVX2_ACC16, k) for k in range(8)] == [0, 0, 1, 1, 0, 0, 1, 1]
+    assert [lane_of(DEPTHWISE_ACC16, k) for k in range(4)] == [0, 0, 0, 0]
+    assert [lane_of(NEON_ACC16, k) for k in range(17)] == [*range(8), *range(8), 0]
     assert (AVX2_ACC32.max_run, NEON_MLAL_PAIR.max_run) == (1, 1)
     assert EXACT_S32.is_exact
     assert not AVX2_ACC16.is_exact

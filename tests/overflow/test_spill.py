@@ -21,6 +21,7 @@ from oaq.numerics.accumulator import (
     Accumulator,
     pure,
 )
+from oaq.numerics.cells import lane_of
 from oaq.overflow.spill import Schedule, count_runs, schedule
 from oaq.reference.register import simulate
 
@@ -118,7 +119,9 @@ def test_greedy_needs_as_few_segments_as_any_schedule(seed: int, register: Accum
         part = slice(first * register.step, last * register.step)
         for row in weight[:, part].astype(int):
             products = row * hi[part]
-            lanes = [products[[register.lane(k) == lane for k in range(len(row))]] for lane in range(register.lanes)]
+            lanes = [
+                products[[lane_of(register, k) == lane for k in range(len(row))]] for lane in range(register.lanes)
+            ]
             if any(
                 lane[lane > 0].sum() > register.range.hi or lane[lane < 0].sum() < register.range.lo for lane in lanes
             ):

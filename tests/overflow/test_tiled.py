@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import TileShape, lane_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow import bounds
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.spill import Schedule, schedule
-from oaq.overflow.tiled import Shape, shape_of
+from oaq.overflow.tiled import shape_of
 from tests.overflow.test_spill import REGISTERS, case
 
 BLOCKS = [1, 24, 1 << 15]
@@ -24,7 +25,7 @@ BLOCKS = [1, 24, 1 << 15]
 def test_tiles_hold_every_weight_once_and_zeros(
     outputs: int, groups: int, tile_n: int, terms: int, step: int, dtype: type
 ) -> None:
-    shape = Shape(outputs, terms, step, tile_n, groups)
+    shape = TileShape(outputs, terms, step, tile_n, groups)
     values = np.random.default_rng(0).integers(1, 100, (outputs, terms)).astype(dtype)
     laid = shape.lay(values)
     assert laid.shape == (shape.tiles, shape.steps, tile_n, step)
@@ -32,13 +33,13 @@ def test_tiles_hold_every_weight_once_and_zeros(
     expected = np.zeros_like(laid)
     per_group = outputs // groups
     for n, k in product(range(outputs), range(terms)):
-        tile = n // per_group * shape.per_group + n % per_group // tile_n
+        tile = n // per_group * shape.tiles_per_group + n % per_group // tile_n
         expected[tile, k // step, n % per_group % tile_n, k % step] = values[n, k]
         assert shape.first_outputs()[tile] == n - n % per_group % tile_n
     assert np.array_equal(laid, expected)
     assert shape.is_padded == (laid.size != values.size)
     ends = np.arange(1, outputs + 1)
-    by_tile = shape.tile_of(ends)
+    by_tile = shape.by_tile(ends)
     assert sorted(by_tile[by_tile > 0].tolist()) == ends.tolist()
     assert by_tile.size == shape.tiles * tile_n
 
@@ -85,7 +86,7 @@ def defined(plan: Schedule, lo: np.ndarray, hi: np.ndarray, outputs: int) -> tup
                     low, high = low + min(w * x[0], w * x[1]), high + max(w * x[0], w * x[1])
                 groups += [low, high]
                 partial = register.overflow != "wraps"
-                sums[register.lane(k)] += (min(low, 0), max(high, 0)) if partial else (low, high)
+                sums[lane_of(register, k)] += (min(low, 0), max(high, 0)) if partial else (low, high)
             ends += sums.reshape(-1).tolist()
         found.append([min(ends), max(ends)])
         row += count

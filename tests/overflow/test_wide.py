@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, EXACT_S32, Accumulator, pure
+from oaq.numerics.cells import lane_of
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
 from oaq.overflow.spill import Schedule, count_runs, schedule, split_rows
@@ -142,7 +143,7 @@ def test_every_segments_bound_is_what_its_own_weights_reach(seed: int, kind: str
         k = np.arange(start * register.step, (start + count) * register.step)
         packed = plan.packed[at : at + count].astype(int).transpose(1, 0, 2).reshape(2, -1)
         at += count
-        lane = np.array([register.lane(int(one)) for one in k])
+        lane = np.array([lane_of(register, int(one)) for one in k])
         ends = np.sort(np.stack([packed * low[k], packed * high[k]]), axis=0)
         if register.overflow == "wraps":
             sums = [ends[:, :, lane == one].sum(axis=2) for one in range(register.lanes)]

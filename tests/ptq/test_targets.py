@@ -11,6 +11,7 @@ from oaq import operators as ops
 from oaq.errors import CalibrationError
 from oaq.kernels.plan import NodePlan, plan
 from oaq.kernels.targets import TARGETS
+from oaq.numerics.cells import lane_of
 from oaq.overflow.spill import count_runs
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bound import Bound
@@ -45,7 +46,7 @@ def test_a_load_is_the_most_that_any_operands_make_of_a_lane(row, steps: int, te
     rng = np.random.default_rng(seed)
     weight = rng.integers(-127, 128, (3, terms))
     load, register = load_of(row, steps), row.accumulator
-    lanes = np.array([register.lane(k) if register.lanes > 1 else 0 for k in range(terms)])
+    lanes = np.array([lane_of(register, k) if register.lanes > 1 else 0 for k in range(terms)])
     lo, hi = -row.shift, max(steps - row.shift, 0)
     reach = np.stack(
         [

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oaq.numerics.accumulator import AVX2_ACC16
+from oaq.numerics.cells import lane_of
 from oaq.overflow.bounds import weight_bound
 from oaq.ptq.target import Target, cell_sums, keeps, make_cells
 from oaq.qat.constrain import CellIndex, budgeted_round, norm_bounded, norm_limit, project
@@ -154,7 +155,7 @@ def test_every_product_is_in_one_cell_and_cells_are_the_lanes_of_the_register(
     assert np.array_equal(held, np.arange(terms))
     for cell in cells.index:
         own = cell[cell < terms]
-        assert len({model.lane(int(k)) for k in own}) == 1
+        assert len({lane_of(model, int(k)) for k in own}) == 1
         assert run is None or len({int(k) // (model.step * run) for k in own}) == 1
     x = torch.arange(1.0, 3 * terms + 1).reshape(3, terms)
     index = CellIndex(cells, x.device)

@@ -11,6 +11,7 @@ from oaq import operators as ops
 from oaq import reference
 from oaq.kernels.plan import plan
 from oaq.numerics.accumulator import AVX2_ACC16, Accumulator
+from oaq.numerics.cells import lane_of
 from oaq.overflow.analyze import analyze
 from oaq.report import build_report, from_json, to_json, to_text
 from oaq.report.build import kind, macs, unspilled
@@ -67,7 +68,7 @@ def _brute_force(weight: np.ndarray, lo: np.ndarray, hi: np.ndarray, register: A
     lows, highs = [], []
     for output in weight.tolist():
         for lane in range(register.lanes):
-            terms = [(w * lo[k], w * hi[k]) for k, w in enumerate(output) if register.lane(k) == lane]
+            terms = [(w * lo[k], w * hi[k]) for k, w in enumerate(output) if lane_of(register, k) == lane]
             lows.append(sum(min(t) for t in terms))
             highs.append(sum(max(t) for t in terms))
     return int(min(lows)), int(max(highs))

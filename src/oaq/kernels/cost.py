@@ -20,6 +20,7 @@ from oaq.kernels.facts import RowFacts, facts_of
 from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
 from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
+from oaq.numerics.cells import TileShape
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.spill import RunCount, count_runs
@@ -138,8 +139,9 @@ def one_run(row: KernelRow, site: Site, terms: int) -> RunCount:
     if row.accumulator is None:
         raise NoKernel(f"{row.name} sums no products")
     groups = 1 if row.family == "depthwise" else site.groups
-    tiles, steps = groups * -(-(site.y[2] // groups) // row.tile_n), -(-terms // row.accumulator.step)
-    return RunCount(tiles, steps, tiles * (steps if row.accumulator.max_run == 1 else 1), tiles * steps)
+    shape = TileShape(site.y[2], terms, row.accumulator.step, row.tile_n, groups)
+    executed = shape.tiles * shape.steps
+    return RunCount(shape.tiles, shape.steps, executed if row.accumulator.max_run == 1 else shape.tiles, executed)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ class Accumulator:
 
     One inner *step* consumes ``step`` consecutive operands k. Operands come in *groups* of ``group`` consecutive k
     whose products one instruction sums (2 for vpmaddubsw); what leaves the group's ``bits`` there does
-    ``group_overflow``. Group sums are then added into one of ``lanes`` registers, ``lane(k) = (k // group) % lanes``,
-    of ``bits`` bits with behaviour ``overflow``. A *run* is the number of steps between two spills; after a run every
-    lane is added into s32.
+    ``group_overflow``. Group sums are then added in turn into ``lanes`` registers (``cells.lane_of``) of ``bits`` bits
+    with behaviour ``overflow``. A *run* is the number of steps between two spills; after a run every lane is added
+    into s32.
 
     Attributes:
         name: how reports call it.
@@ -63,10 +63,6 @@ class Accumulator:
     def is_exact(self) -> bool:
         """True iff nothing narrower than s32 is ever summed."""
         return self.overflow == "exact" and self.group_overflow == "exact"
-
-    def lane(self, k: int) -> int:
-        """Which lane operand ``k`` of the packed order is summed in."""
-        return (k // self.group) % self.lanes
 
 
 AVX2_ACC16: Final = Accumulator("avx2-acc16", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2)

@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import sum_into_lanes
 from oaq.numerics.ranges import ChannelRanges
 
 Ints = NDArray[np.integer]
@@ -125,9 +126,8 @@ def step_bounds(weight: Ints, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, 
     into_lo, into_hi = group_lo, group_hi
     if accumulator.overflow != "wraps":
         into_lo, into_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
-    return StepBounds(
-        _into_lanes(into_lo, accumulator, index), _into_lanes(into_hi, accumulator, index), group_lo, group_hi
-    )
+    lane_lo, lane_hi = (sum_into_lanes(ends, accumulator, index) for ends in (into_lo, into_hi))
+    return StepBounds(lane_lo, lane_hi, group_lo, group_hi)
 
 
 def group_is_bounded(accumulator: Accumulator) -> bool:
@@ -141,30 +141,11 @@ def group_is_bounded(accumulator: Accumulator) -> bool:
     return accumulator.group_overflow == "wraps" and accumulator.overflow != "wraps"
 
 
-def place_in_lane(accumulator: Accumulator) -> NDArray[np.intp]:
-    """(step,): how many earlier operands of the same step share operand j's lane (for the first step)."""
-    lanes = [accumulator.lane(j) for j in range(accumulator.step)]
-    return np.array([lanes[:j].count(lane) for j, lane in enumerate(lanes)], np.intp)
-
-
 def _neighbours(values: Ints, count: int) -> Ints:
     """Sums of ``count`` neighbours on the first axis."""
     if count == 1:
         return values
     return values.reshape(-1, count, *values.shape[1:]).sum(axis=1, dtype=values.dtype)
-
-
-def _into_lanes(groups: Ints, accumulator: Accumulator, index: NDArray[np.intp]) -> Ints:
-    per_step, lanes = len(groups), accumulator.lanes
-    if per_step == lanes:
-        return groups
-    if per_step % lanes == 0:
-        return groups.reshape(-1, lanes, *groups.shape[1:]).sum(axis=0, dtype=groups.dtype)
-    result = np.zeros((lanes, *groups.shape[1:]), groups.dtype)
-    rows = np.arange(len(index))
-    for j in range(per_step):
-        result[(index * per_step + j) % lanes, rows] += groups[j]
-    return result
 
 
 def _of_outputs(x: Ints, part: slice, outputs: int) -> Ints:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import lane_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import exact_dtype, group_is_bounded
 from oaq.overflow.spill import Schedule
@@ -56,35 +57,36 @@ def count_overflows(found: Schedule, operands: Ints, outputs: int, *, tiles_span
     Raises:
         ProgramError: the operands do not fit the schedule.
     """
-    accumulator, tile_n, step = found.accumulator, found.tile_n, found.accumulator.step
+    accumulator, step = found.accumulator, found.accumulator.step
     groups, samples, terms = operands.shape
     if terms != found.steps * step or outputs % groups or (tiles_span_groups and groups != outputs):
         raise ProgramError(f"operands {operands.shape} do not fit {found.steps} steps of {accumulator.name}")
     operands = operands.astype(exact_dtype(found.packed, operands, operands, terms))
     ends = (int(operands.min(initial=0)), int(operands.max(initial=0)))
-    per_group = outputs if tiles_span_groups else outputs // groups
-    tiles_per_group = -(-per_group // tile_n)
+    shape = found.shape(outputs, 1 if tiles_span_groups else groups)
     total, position = _Total(), 0
     for tile, start, count in found.segments.tolist():
-        group, within = divmod(tile, tiles_per_group)
-        used = min(tile_n, per_group - within * tile_n)
+        own_outputs = shape.outputs_of(tile)
+        used = len(own_outputs)
         weight = found.packed[position : position + count, :used].astype(operands.dtype)
         weight = np.ascontiguousarray(weight.transpose(1, 0, 2)).reshape(used, count * step)
         position += count
         if tiles_span_groups:
-            x = operands[within * tile_n : within * tile_n + used, :, start * step : (start + count) * step]
+            rows = slice(own_outputs.start, own_outputs.stop)
         else:
-            x = operands[group : group + 1, :, start * step : (start + count) * step]
-        lane_of = (np.arange(start * step, (start + count) * step) // accumulator.group) % accumulator.lanes
+            group = own_outputs.start // shape.outputs_per_group
+            rows = slice(group, group + 1)
+        x = operands[rows, :, start * step : (start + count) * step]
+        lane = lane_of(accumulator, np.arange(start * step, (start + count) * step))
         if accumulator.overflow == "wraps" and _groups_fit(weight, ends, accumulator):
-            for lane in range(accumulator.lanes):
-                own = lane_of == lane
+            for n in range(accumulator.lanes):
+                own = lane == n
                 held = np.einsum("omk,ok->mo" if tiles_span_groups else "zmk,ok->mo", x[..., own], weight[:, own])
                 total.add(held, held, accumulator)
             continue
         at_once = max(1, AT_ONCE // weight.size)
         for first in range(0, samples, at_once):
-            _count_moments(np.moveaxis(x[:, first : first + at_once], 0, 1), weight, lane_of, (accumulator, total))
+            _count_moments(np.moveaxis(x[:, first : first + at_once], 0, 1), weight, lane, (accumulator, total))
     return Count(total.groups, total.lanes, total.spilled, IntRange(total.least, total.most))
 
 
@@ -114,7 +116,7 @@ def _groups_fit(weight: Ints, ends: tuple[int, int], accumulator: Accumulator) -
     return accumulator.range.lo <= int(low.min()) and int(high.max()) <= accumulator.range.hi
 
 
-def _count_moments(x: Ints, weight: Ints, lane_of: NDArray[np.intp], state: tuple[Accumulator, _Total]) -> None:
+def _count_moments(x: Ints, weight: Ints, lane: Ints, state: tuple[Accumulator, _Total]) -> None:
     """Count group by group: x (M, 1 or O, k), weight (O, k)."""
     accumulator, total = state
     register, group = accumulator.range, accumulator.group
@@ -122,8 +124,8 @@ def _count_moments(x: Ints, weight: Ints, lane_of: NDArray[np.intp], state: tupl
     sums = sum(products[..., j::group] for j in range(1, group)) + products[..., ::group]
     if group_is_bounded(accumulator):
         total.groups += int(((sums < register.lo) | (sums > register.hi)).sum())
-    for lane in range(accumulator.lanes):
-        own = sums[..., lane_of[::group] == lane]
+    for n in range(accumulator.lanes):
+        own = sums[..., lane[::group] == n]
         if accumulator.overflow == "wraps":
             held = own.sum(axis=2)
             total.add(held, held, accumulator)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import place_in_lane
 from oaq.numerics.ranges import IntRange
-from oaq.overflow.bounds import BLOCK, StepBounds, group_is_bounded, place_in_lane, step_bounds
+from oaq.overflow.bounds import BLOCK, StepBounds, group_is_bounded, step_bounds
 from oaq.overflow.tiled import Tiled
 from oaq.overflow.wide import restarts
 

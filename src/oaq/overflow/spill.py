@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import TileShape, place_in_lane
 from oaq.numerics.ranges import IntRange
-from oaq.overflow.bounds import place_in_lane, weight_bound
+from oaq.overflow.bounds import weight_bound
 from oaq.overflow.runs import Layout, issue_weight, lay_out
-from oaq.overflow.tiled import Shape, Tiled, shape_of, tile
+from oaq.overflow.tiled import Tiled, shape_of, tile
 from oaq.overflow.wide import byte_parts, interleaved, trimmed
 
 Ints = NDArray[np.integer]
@@ -81,6 +82,11 @@ class Schedule:
     def average_run(self) -> float:
         """Steps per spill; for reports, not for proofs."""
         return self.tiles * self.steps / self.spills
+
+    def shape(self, outputs: int, groups: int) -> TileShape:
+        """How it cuts N ``outputs`` in ``groups`` that tiles do not span, and K with its padding."""
+        step = self.accumulator.step
+        return TileShape(outputs, self.steps * step, step, self.tile_n, groups)
 
     @property
     def bound(self) -> IntRange:
@@ -196,7 +202,7 @@ def count_runs(
 
 
 def _passes(
-    parts: list[NDArray[np.int8]], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, how: tuple[Shape, str]
+    parts: list[NDArray[np.int8]], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, how: tuple[TileShape, str]
 ) -> Schedule:
     """The schedule of weights wider than a byte: that of each part, one after the other."""
     shape, where = how
@@ -224,12 +230,12 @@ def _merge(passes: list[Schedule]) -> Schedule:
     return replace(whole, splits=int((np.bincount(_executed(whole)) > 1).sum()))
 
 
-def _whole(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, shape: Shape) -> Schedule:
+def _whole(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, shape: TileShape) -> Schedule:
     """One run per tile on an exact register that takes products one by one: its partial sums are the layer's own."""
     segments = np.zeros((shape.tiles, 3), np.int32)
     segments[:, 0], segments[:, 2] = np.arange(shape.tiles), shape.steps
     sums = weight_bound(weight, x_lo, x_hi, partial=True)
-    ends = np.stack([shape.tile_of(sums.lo).min(axis=1), shape.tile_of(sums.hi).max(axis=1)], axis=1)
+    ends = np.stack([shape.by_tile(sums.lo).min(axis=1), shape.by_tile(sums.hi).max(axis=1)], axis=1)
     packed = np.asarray(shape.lay(weight), np.int8).reshape(-1, shape.tile_n, shape.step)
     group = _largest_products(weight, x_lo, x_hi)
     group = group.hull(IntRange(0, 0)) if shape.is_padded else group

@@ -8,75 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import TileShape
 from oaq.overflow.bounds import StepBounds, exact_dtype, step_bounds
 
 Ints = NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How a layer is cut.
-
-    Attributes:
-        outputs: N.
-        terms: K.
-        step: operands per step.
-        tile_n: outputs per tile.
-        groups: groups of outputs that tiles do not span.
-    """
-
-    outputs: int
-    terms: int
-    step: int
-    tile_n: int
-    groups: int
-
-    @property
-    def steps(self) -> int:
-        """That cover K."""
-        return -(-self.terms // self.step)
-
-    @property
-    def per_group(self) -> int:
-        """Tiles of one group."""
-        return -(-(self.outputs // self.groups) // self.tile_n)
-
-    @property
-    def tiles(self) -> int:
-        """Of the layer."""
-        return self.groups * self.per_group
-
-    @property
-    def is_padded(self) -> bool:
-        """True iff some output or operand of a tile is none of the layer's."""
-        return self.tiles * self.tile_n != self.outputs or self.steps * self.step != self.terms
-
-    def lay(self, values: Ints) -> Ints:
-        """(N, K) to (T, Q, tile_n, step), contiguous."""
-        whole = np.zeros((self.groups, self.per_group * self.tile_n, self.steps * self.step), values.dtype)
-        whole[:, : self.outputs // self.groups, : self.terms] = values.reshape(self.groups, -1, self.terms)
-        # A step's operands move as one: four times as fast as one by one.
-        by_step = whole.view(f"V{self.step * values.itemsize}").reshape(self.tiles, self.tile_n, self.steps)
-        laid = np.ascontiguousarray(by_step.swapaxes(1, 2)).view(values.dtype)
-        return laid.reshape(self.tiles, self.steps, self.tile_n, self.step)
-
-    def tile_of(self, by_output: NDArray[np.integer]) -> NDArray[np.integer]:
-        """(N,) to (T, tile_n), zeros for missing outputs."""
-        whole = np.zeros((self.groups, self.per_group * self.tile_n), by_output.dtype)
-        whole[:, : self.outputs // self.groups] = by_output.reshape(self.groups, -1)
-        return whole.reshape(self.tiles, self.tile_n)
-
-    def first_outputs(self) -> NDArray[np.intp]:
-        """(T,) of each tile."""
-        tile = np.arange(self.tiles)
-        return tile // self.per_group * (self.outputs // self.groups) + tile % self.per_group * self.tile_n
 
 
 @dataclass(frozen=True, eq=False)
 class Tiled:
     """Weights (T, Q, tile_n, step) int8 and their operand ranges (1 or T, Q, 1 or tile_n, step), in an exact type."""
 
-    shape: Shape
+    shape: TileShape
     weight: NDArray[np.int8]
     x_lo: Ints
     x_hi: Ints
@@ -106,7 +48,7 @@ class Tiled:
         return step_bounds(weight, low, high, accumulator, np.tile(np.arange(self.steps), self.tiles))
 
 
-def shape_of(weight: Ints, x_lo: Ints, x_hi: Ints, step: int, tile: tuple[int, int]) -> Shape:
+def shape_of(weight: Ints, x_lo: Ints, x_hi: Ints, step: int, tile: tuple[int, int]) -> TileShape:
     """How (N, K) weights with (R, K) ranges are cut into (outputs per tile, groups).
 
     Raises:
@@ -115,15 +57,15 @@ def shape_of(weight: Ints, x_lo: Ints, x_hi: Ints, step: int, tile: tuple[int, i
     (outputs, terms), (tile_n, groups) = weight.shape, tile
     if x_lo.shape != x_hi.shape or x_lo.shape[1] != terms or outputs % x_lo.shape[0] or outputs % groups:
         raise ValueError(f"weights {weight.shape} in {groups} groups do not fit ranges {x_lo.shape}, {x_hi.shape}")
-    return Shape(outputs, terms, step, tile_n, groups)
+    return TileShape(outputs, terms, step, tile_n, groups)
 
 
-def tile(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, shape: Shape) -> Tiled:
+def tile(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, shape: TileShape) -> Tiled:
     """Cut (N, K) weights and their (R, K) ranges."""
     dtype = exact_dtype(weight, x_lo, x_hi, shape.terms)
     rows = x_lo.shape[0]
     if rows in (1, shape.groups):  # every output of a tile reads one row
-        own, times = Shape(rows, shape.terms, shape.step, 1, rows), 1 if rows == 1 else shape.per_group
+        own, times = TileShape(rows, shape.terms, shape.step, 1, rows), 1 if rows == 1 else shape.tiles_per_group
         laid = [np.repeat(own.lay(ends.astype(dtype)), times, axis=0) for ends in (x_lo, x_hi)]
     else:
         laid = [shape.lay(np.repeat(ends.astype(dtype), shape.outputs // rows, axis=0)) for ends in (x_lo, x_hi)]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
+from oaq.numerics.cells import lane_of
 from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import Products, TensorSpec, Window
 from oaq.operators.windows import outer, taps_inside
@@ -113,8 +114,7 @@ def segment_weight(schedule: Schedule, tile_output: int, segment: int, lane: int
     weight = np.zeros(schedule.steps * step, np.int64)
     span = np.arange(start * step, (start + count) * step)
     weight[span] = schedule.packed[first : first + count, tile_output].reshape(-1)
-    lanes = (np.arange(len(weight)) // schedule.accumulator.group) % schedule.accumulator.lanes
-    return np.where(lanes == lane, weight, 0)[:terms]
+    return np.where(lane_of(schedule.accumulator, np.arange(len(weight))) == lane, weight, 0)[:terms]
 
 
 def _row(operands: Operands, output: int, outputs: int) -> tuple[Ints, Ints]:
@@ -131,9 +131,7 @@ def _heaviest(
 ) -> tuple[int, int, Ints]:
     """The segment and lane asked for, or the heaviest of them: (segment, lane, weights)."""
     output, segment, lane = which
-    per_group = op.outputs // op.tile_groups
-    within = output % per_group
-    tile = output // per_group * -(-per_group // schedule.tile_n) + within // schedule.tile_n
+    tile, slot = schedule.shape(op.outputs, op.tile_groups).place_of(output)
     segments = np.nonzero(schedule.segments[:, 0] == tile)[0].tolist()
     if segment is not None and segment not in segments:
         raise ProgramError(f"output {output} is in tile {tile}, whose segments are {segments}, not {segment}")
@@ -142,7 +140,7 @@ def _heaviest(
     best: tuple[int, int, int, Ints] | None = None
     for row in segments if segment is None else [segment]:
         for one in range(schedule.accumulator.lanes) if lane is None else [lane]:
-            weight = segment_weight(schedule, within % schedule.tile_n, row, one, len(x[0]))
+            weight = segment_weight(schedule, slot, row, one, len(x[0]))
             chosen = np.where((weight > 0) == (end == "hi"), x[1], x[0])
             reach = int(weight @ chosen) * (1 if end == "hi" else -1)
             if best is None or reach > best[0]:

@@ -74,7 +74,7 @@ def lane_signs(rows: Rows, accumulator: Accumulator) -> tuple[Rows, Rows]:
 
     Args:
         rows: (N, K) in packed K order.
-        accumulator: whose lanes; ``lane(k) = (k // group) % lanes``.
+        accumulator: whose lanes; see ``numerics.cells.lane_of``.
     """
     lanes = accumulator.lanes
     group = accumulator.group if lanes > 1 else 1

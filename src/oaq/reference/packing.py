@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import lane_of
 from oaq.numerics.matmul import matmul
 from oaq.operators import Products
 from oaq.operators.windows import taps
@@ -71,7 +72,7 @@ def lanes(
     weight = weight.reshape(operands.shape[0], -1, weight.shape[-1])
     start, count = steps if steps is not None else (0, weight.shape[-1] // accumulator.step)
     k = np.arange(start * accumulator.step, (start + count) * accumulator.step)
-    lane = (k // accumulator.group) % accumulator.lanes
+    lane = lane_of(accumulator, k)
     sums = [matmul(operands[..., k[lane == n]], weight[..., k[lane == n]]) for n in range(accumulator.lanes)]
     groups, samples, outputs = sums[0].shape
     return np.stack(sums, axis=-1).transpose(1, 0, 2, 3).reshape(samples, groups * outputs, accumulator.lanes)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
 from oaq.numerics.accumulator import Accumulator, Overflow
+from oaq.numerics.cells import TileShape, lane_of
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import IntRange
 
@@ -72,21 +73,17 @@ def simulate(
     segments = np.asarray(segments, np.int64)
     _check(accumulator, operands, segments, packed)
     groups, samples, _ = operands.shape
-    tile_n = packed.shape[1]
-    per_group = outputs if tiles_span_groups else outputs // groups
-    tiles_per_group = -(-per_group // tile_n)
+    shape = TileShape(outputs, operands.shape[2], accumulator.step, packed.shape[1], 1 if tiles_span_groups else groups)
     results = [np.zeros((samples, outputs), np.int64) for _ in range(6)]
     position = 0
     for tile, start, count in segments.tolist():
-        group, within = divmod(tile, tiles_per_group)
-        first = within * tile_n
-        used = min(tile_n, per_group - first)
-        own = operands[first : first + used] if tiles_span_groups else operands[group][None]
-        columns = slice(group * per_group + first, group * per_group + first + used)
+        tile_outputs = shape.outputs_of(tile)
+        columns = slice(tile_outputs.start, tile_outputs.stop)
+        own = operands[columns] if tiles_span_groups else operands[columns.start // shape.outputs_per_group][None]
         _segment(
             accumulator,
             np.moveaxis(own, 0, 1).astype(np.int64),
-            packed[position : position + count, :used].astype(np.int64),
+            packed[position : position + count, : len(tile_outputs)].astype(np.int64),
             start,
             [result[:, columns] for result in results],
         )
@@ -116,7 +113,7 @@ def _segment(accumulator: Accumulator, x: Ints, weights: Ints, start: int, resul
             exact += products
             held = fit(products, register, accumulator.group_overflow)
             group_overflows += _left(products, register, accumulator.group_overflow)
-            lane = accumulator.lane(k)
+            lane = lane_of(accumulator, k)
             should[:, :, lane] += products
             total = lanes[:, :, lane] + held
             lane_overflows += _left(total, register, accumulator.overflow)

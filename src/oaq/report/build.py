@@ -10,6 +10,7 @@ import numpy as np
 from oaq import operators as ops
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.cells import lane_of
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.proof import NodeProof
@@ -126,7 +127,7 @@ def _schedule(planned: NodePlan) -> data.ScheduleFacts | None:
 def unspilled(op: ops.Products, proof: NodeProof, accumulator: Accumulator) -> IntRange:
     """Hull of every lane of every output if all of K were summed without a spill. Exact integers."""
     weight = op.rows
-    lane = np.array([accumulator.lane(k) for k in range(weight.shape[1])])
+    lane = lane_of(accumulator, np.arange(weight.shape[1]))
     partial = accumulator.overflow == "saturates"
     hulls = [
         weight_bound(

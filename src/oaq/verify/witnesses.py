@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.kernels.plan import NodePlan, Plan
+from oaq.numerics.cells import lane_of
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import Schedule
 from oaq.overflow.witness import witness
@@ -69,10 +70,7 @@ def fullest_output(op: ops.Products, sums: NodeProof, schedule: Schedule, segmen
     tile, start, count = schedule.segments[segment].tolist()
     first = int(schedule.segments[:segment, 2].sum())
     step, outputs = schedule.accumulator.step, len(sums.total)
-    per_group = outputs // op.tile_groups
-    group, within = divmod(tile, -(-per_group // schedule.tile_n))
-    begin = group * per_group + within * schedule.tile_n
-    used = np.arange(begin, min(begin + schedule.tile_n, (group + 1) * per_group))
+    used = np.array(schedule.shape(outputs, op.tile_groups).outputs_of(tile))
     weight = (
         schedule.packed[first : first + count, : len(used)].astype(np.int64).transpose(1, 0, 2).reshape(len(used), -1)
     )
@@ -82,8 +80,8 @@ def fullest_output(op: ops.Products, sums: NodeProof, schedule: Schedule, segmen
     low, high = (np.pad(x, ((0, 0), (0, pad)))[rows, span] for x in (sums.operands.lo, sums.operands.hi))
     pick = np.maximum if end == "hi" else np.minimum
     reach = pick(weight * low, weight * high)
-    lane = (np.arange(span.start, span.stop) // schedule.accumulator.group) % schedule.accumulator.lanes
-    lanes = np.stack([reach[:, lane == index].sum(axis=1) for index in range(schedule.accumulator.lanes)], axis=1)
+    lane = lane_of(schedule.accumulator, np.arange(span.start, span.stop))
+    lanes = np.stack([reach[:, lane == n].sum(axis=1) for n in range(schedule.accumulator.lanes)], axis=1)
     best = lanes.max(axis=1).argmax() if end == "hi" else lanes.min(axis=1).argmin()
     return int(used[best])
 
