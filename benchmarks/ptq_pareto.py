@@ -21,13 +21,13 @@ from benchmarks.harness import RESULTS, Result, save, stamp
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
 from oaq.capture.lower import lower, same_affine_groups
+from oaq.choose.round import nearest, packed_rows, unpacked, whole_scale
 from oaq.program.int_program import IntProgram
 from oaq.ptq.clip import affine_range
 from oaq.ptq.execute import layers
 from oaq.ptq.observe import observe
 from oaq.ptq.options import DEFAULT_BUDGET
 from oaq.ptq.quantize import quantize
-from oaq.ptq.round import nearest, packed_rows, unpacked, whole_scale
 from oaq.ptq.samples import chunks
 from oaq.report.agreement import compare
 from oaq.terminal import say

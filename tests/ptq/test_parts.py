@@ -12,6 +12,7 @@ from torch import nn
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
 from oaq.capture.lower import same_affine_groups
+from oaq.choose.round import fitted, nearest, packed_rows, unpacked, whole_scale
 from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import TARGETS
 from oaq.numerics.affine import Affine
@@ -27,7 +28,6 @@ from oaq.ptq.lanes import load_of
 from oaq.ptq.observe import HistogramBuilder, observe
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import _root
-from oaq.ptq.round import fitted, nearest, packed_rows, unpacked, whole_scale
 from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.search import search, whole
 from oaq.ptq.sensitivity import measure_sensitivity

@@ -10,20 +10,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 from oaq.capture.graph import FloatConv2d, FloatGraph
+from oaq.choose.bound import Bound, clipped, coarsened
+from oaq.choose.covariance import sum_errors
+from oaq.choose.feedback import error_feedback, fed_back_at, feedback_gain, soft_threshold
+from oaq.choose.round import packed_rows, whole_scale
+from oaq.choose.target import Target, cell_sums, make_cells
 from oaq.errors import CalibrationError, ConfigError
 from oaq.numerics.formats import signed
 from oaq.operators import Conv2d, Linear
 from oaq.program.int_program import IntProgram
-from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.execute import apply_op, layers
-from oaq.ptq.feedback import error_feedback, fed_back_at, feedback_gain, soft_threshold
-from oaq.ptq.moments import DAMPING, measure_moments, operands, sum_errors
+from oaq.ptq.moments import DAMPING, measure_moments, operands
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize, quantize_with_report
-from oaq.ptq.round import packed_rows, whole_scale
 from oaq.ptq.rounding import INFORMED
 from oaq.ptq.samples import chunks
-from oaq.ptq.target import Target, cell_sums, make_cells
 from oaq.ptq.uniform import Uniform
 from tests.ptq.nets import images, net
 from tests.ptq.test_parts import graph

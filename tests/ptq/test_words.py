@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oaq.capture.graph import TensorParams
+from oaq.choose.round import nearest, rounding_error
 from oaq.kernels.results import words_share
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
@@ -15,7 +16,6 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.words import least_saturating, words_of
 from oaq.overflow.analyze import analyze
 from oaq.ptq.quantize import quantize
-from oaq.ptq.round import nearest, rounding_error
 from oaq.ptq.words import DEAREST, Ends, Prices, words_scale
 from tests.ptq.nets import images, net
 

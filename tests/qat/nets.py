@@ -13,8 +13,8 @@ from torch import nn
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph
 from oaq.capture.order import flattened_image, nhwc_order
+from oaq.choose.target import Target
 from oaq.program.int_program import IntProgram
-from oaq.ptq.target import Target
 from oaq.qat import METHODS, Config, QatNetwork
 from oaq.reference import run
 from oaq.runtime.values import to_integers

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from oaq.choose.target import Target
 from oaq.errors import ConfigError, TrainingError
-from oaq.ptq.target import Target
 from oaq.qat import Config, LayerRule, LayerState, OverflowController, QatNetwork, convert, planned_cost, prepare
 from oaq.qat.network import MOST_ALPHA
 from tests.qat.nets import batch, config, differences, net_graph

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaq.choose.target import Target
 from oaq.errors import ConfigError
-from oaq.ptq.target import Target
 from oaq.qat import METHODS, Config, LayerRule, from_yaml, to_yaml
 from oaq.qat.config import Method, settings
 

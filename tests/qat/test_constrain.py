@@ -8,10 +8,10 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from oaq.choose.target import Target, cell_sums, keeps, make_cells
 from oaq.numerics.accumulator import AVX2_ACC16
 from oaq.numerics.cells import lane_of
 from oaq.overflow.bounds import weight_bound
-from oaq.ptq.target import Target, cell_sums, keeps, make_cells
 from oaq.qat.constrain import CellIndex, budgeted_round, norm_bounded, norm_limit, project
 from oaq.qat.gradients import replaced, round_through, truncate_through
 

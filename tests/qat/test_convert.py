@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import oaq
+from oaq.choose.target import Target, keeps, make_cells
 from oaq.errors import AccumulatorOverflow, ConfigError, ProgramError
 from oaq.kernels.plan import plan
 from oaq.overflow.analyze import analyze
-from oaq.ptq.target import Target, keeps, make_cells
 from oaq.qat import Config, LayerRule, convert, prepare, reestimate, targets, verdicts
 from oaq.qat.convert import certificate_parts
 from oaq.verify import verify, verify_file

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from oaq import operators as ops
+from oaq.choose.target import Target
 from oaq.numerics.formats import S16
-from oaq.ptq.target import Target
 from oaq.qat import Config, OverflowController, convert, prepare
 from oaq.reference import run
 from oaq.reference.packing import lanes, packed_operands, packed_weights

@@ -13,7 +13,7 @@ from torch import nn
 
 import oaq
 from oaq.capture.graph import FloatConv2d
-from oaq.ptq.target import Target
+from oaq.choose.target import Target
 from oaq.qat import Config, Loop, OverflowController, Run, convert, fit, parameter_groups, prepare, resume, targets
 from oaq.qat.constrain import CellIndex, projected_rows
 from oaq.qat.exact import convolved

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from oaq.capture.graph import TensorParams
+from oaq.choose.target import Target
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.ptq.target import Target
 from oaq.qat import QatNetwork, constrain, prepare
 from oaq.qat.constrain import norm_bounded
 from oaq.qat.grid import Grid, TensorQuantizer

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from oaq.ptq.target import Target
+from oaq.choose.target import Target
 from oaq.qat import (
     LayerRule,
     OverflowController,

@@ -67,12 +67,14 @@ def plan_cases(program: IntProgram, cases: Sequence[Case], row: KernelRow, other
     runs = {f"{CASE}{index}": case.run for index, case in enumerate(cases)}
     by_family = {other_row.family: other_row for other_row in other_rows} | {row.family: row}
     nodes = tuple(
-        _planned(program, node, by_family[ops.family_of(node.op)], proof, runs.get(node.name)) for node in program.nodes
+        planned_with_runs(program, node, by_family[ops.family_of(node.op)], proof, runs.get(node.name))
+        for node in program.nodes
     )
     return Plan(program, proof, nodes, row.isa)
 
 
-def _planned(program: IntProgram, node: Node, row: KernelRow, proof: Proof, run: int | None) -> NodePlan:
+def planned_with_runs(program: IntProgram, node: Node, row: KernelRow, proof: Proof, run: int | None) -> NodePlan:
+    """One node computed by ``row``, spilling after at most ``run`` steps; None: as few spills as there are."""
     y = program.tensors[node.output]
     zero = tuple(spec.affine.zero_point for spec in program.specs(node))
     if not isinstance(node.op, ops.Products) or row.accumulator is None:

@@ -9,7 +9,21 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from oaq.cli import bench, calibrate, doctor, export, info, quantize, repair, report, robust, run, verify, witness
+from oaq.cli import (
+    bench,
+    calibrate,
+    doctor,
+    export,
+    info,
+    quantize,
+    repair,
+    report,
+    robust,
+    run,
+    tune,
+    verify,
+    witness,
+)
 from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
 from oaq.escape import escape_message
 from oaq.kernels.cost_files import costs_wanted
@@ -44,7 +58,7 @@ OAQ_ISA=scalar|avx2|avx512bw|vnni forces one instruction set; OAQ_COSTS=calibrat
 those shipped. Every verb has --json for machines.
 """
 
-VERBS = (quantize, doctor, repair, verify, run, bench, calibrate, report, witness, robust, export, info)
+VERBS = (quantize, tune, doctor, repair, verify, run, bench, calibrate, report, witness, robust, export, info)
 
 
 def parser() -> argparse.ArgumentParser:

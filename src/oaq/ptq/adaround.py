@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oaq.ptq.bound import Bound, clipped
-from oaq.ptq.moments import Reals, sum_errors
+from oaq.choose.bound import Bound, clipped
+from oaq.choose.covariance import Reals, sum_errors
 
 ITERATIONS: Final = 400
 RATE: Final = 3e-2

@@ -15,12 +15,12 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
+from oaq.choose.round import best_scale, fitted, packed_rows, rounding_error
 from oaq.kernels.cost import Predictor, predict_layer_cost
 from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Site
 from oaq.ptq.lanes import Load, Rows, lane_signs, load_of
 from oaq.ptq.observe import Reals
-from oaq.ptq.round import best_scale, fitted, packed_rows, rounding_error
 from oaq.ptq.times import layer_site
 
 SCALES: Final = tuple(float(2.0 ** (step / 2)) for step in range(15))

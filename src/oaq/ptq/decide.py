@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from oaq.capture.graph import LayerParams, TensorParams
+from oaq.choose.bound import Bound, clipped, coarsened
+from oaq.choose.feedback import feedback_gain
+from oaq.choose.round import best_scale, unpacked
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
-from oaq.ptq.bound import Bound, clipped, coarsened
 from oaq.ptq.curves import Layer, make_layer
 from oaq.ptq.equalize import Equalized
 from oaq.ptq.execute import layers
-from oaq.ptq.feedback import feedback_gain
 from oaq.ptq.moments import measure_moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
-from oaq.ptq.round import best_scale, unpacked
 from oaq.ptq.rounding import INFORMED, filled, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
 from oaq.ptq.sensitivity import measure_sensitivity

@@ -93,19 +93,3 @@ class _Moments:
         eye = np.eye(found.shape[1])
         damped = found + (DAMPING * variance)[:, None, None] * eye
         return np.where((variance > 0)[:, None, None], damped, eye)
-
-
-def group_rows(rows: Reals, groups: int) -> Reals:
-    """(N, K) to (G, N / G, K)."""
-    return rows.reshape(groups, -1, rows.shape[1])
-
-
-def sum_errors(error: Reals, moments: Reals) -> Reals:
-    """(N,) mean squared error of the sums of each output, its mean taken away.
-
-    Args:
-        error: (N, K) of its weights.
-        moments: (G, K, K).
-    """
-    grouped = group_rows(error, len(moments))
-    return np.einsum("gnk,gnk->gn", grouped @ moments, grouped).reshape(-1)

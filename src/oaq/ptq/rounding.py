@@ -9,13 +9,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.choose.bound import Bound, coarsened
+from oaq.choose.covariance import Reals
+from oaq.choose.feedback import error_feedback, fed_back_at
+from oaq.choose.target import MOST_BUDGET, Target, cells_of, make_cells
 from oaq.numerics.formats import S8_WEIGHT
 from oaq.ptq.adaround import learned_rounding
-from oaq.ptq.bound import Bound, coarsened
 from oaq.ptq.curves import Layer
-from oaq.ptq.feedback import error_feedback, fed_back_at
-from oaq.ptq.moments import Reals
-from oaq.ptq.target import MOST_BUDGET, Target, cells_of, make_cells
 
 Rounding = Literal["nearest", "axe", "adaround"]
 ROUNDINGS: Final[tuple[Rounding, ...]] = ("axe", "adaround", "nearest")

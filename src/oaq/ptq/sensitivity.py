@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear
+from oaq.choose.round import packed_rows
 from oaq.ptq.execute import layers, run_graph, tensors_of
 from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, Reals
-from oaq.ptq.round import packed_rows
 from oaq.ptq.samples import Chunk
 
 SEED = 20200527

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from oaq.capture.graph import FloatGraph, TensorParams
+from oaq.choose.target import Target
 from oaq.errors import CalibrationError
 from oaq.ptq.clip import Calibration, choose_clip
 from oaq.ptq.curves import Layer
 from oaq.ptq.observe import Histogram
-from oaq.ptq.target import Target
 
 FEWEST_BITS: Final = 2
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import clamp_range
+from oaq.choose.round import rounding_error
 from oaq.kernels.results import greatest_sum, share_allowed
 from oaq.numerics.multipliers import layer_multipliers, weight_scales
 from oaq.numerics.requantize import Semantics
 from oaq.numerics.words import MOST, SHIFT, least_saturating, words
 from oaq.ptq.observe import Reals
-from oaq.ptq.round import rounding_error
 
 DEAREST: Final = 0.3
 """What coarser weights of a layer may cost, in parts of what rounding its outputs costs."""

@@ -6,7 +6,7 @@ integers its forward pass used. ``OverflowController`` moves ranges by the paper
 
 from __future__ import annotations
 
-from oaq.ptq.target import Target
+from oaq.choose.target import Target
 from oaq.qat.alpha import LayerState, OverflowController
 from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
 from oaq.qat.config import METHODS, Config, LayerRule, from_yaml, to_yaml

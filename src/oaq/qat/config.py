@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar, cast
 
+from oaq.choose.target import Target
 from oaq.errors import ConfigError
 from oaq.ptq.clip import CALIBRATIONS, Calibration
-from oaq.ptq.target import Target
 
 Method = Literal["oaq", "oaq-clip", "a2q", "a2q+", "proved", "none"]
 METHODS: Final[Mapping[str, str]] = {

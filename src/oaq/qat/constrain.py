@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from oaq.ptq.target import Cells
+from oaq.choose.target import Cells
 from oaq.qat.gradients import replaced, truncate_through
 
 MARGIN: Final = 1.0 - 2.0**-30

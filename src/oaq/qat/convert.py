@@ -11,6 +11,7 @@ import torch
 from oaq import operators as ops
 from oaq.capture.graph import FloatNode, LayerParams
 from oaq.capture.lower import lower
+from oaq.choose.target import Target
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.kernels.targets import AVX2
 from oaq.overflow.analyze import analyze
@@ -20,7 +21,6 @@ from oaq.overflow.spill import Schedule, schedule
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import layers
-from oaq.ptq.target import Target
 from oaq.qat.config import PROMISING
 from oaq.qat.grid import Grid
 from oaq.qat.network import QatNetwork

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from oaq.capture.graph import FloatConv2d, FloatLinear
-from oaq.ptq.target import MOST_BUDGET, Target, make_cells
+from oaq.choose.target import MOST_BUDGET, Target, make_cells
 from oaq.qat.config import NORMS, Config, LayerSettings
 from oaq.qat.constrain import CellIndex, norm_bounded, norm_limit, projected_rows
 from oaq.qat.count import Overflows, count_layer

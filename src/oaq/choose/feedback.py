@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.ptq.bound import Bound, clipped, coarsened
-from oaq.ptq.moments import Reals, group_rows, sum_errors
+from oaq.choose.bound import Bound, clipped, coarsened
+from oaq.choose.covariance import Reals, group_rows, sum_errors
 
 TRIALS: Final = 5
 """Scales tried for every output, from the finest to the one that needs no budget."""

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.ptq.target import Cells, cell_sums
+from oaq.choose.target import Cells, cell_sums
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -1,0 +1,184 @@
+"""The best few choices as programs: built, proved, run and timed. Predictions propose, integers decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.errors import AccumulatorOverflow, ProgramError
+from oaq.kernels.plan import Plan, plan
+from oaq.program.int_program import IntProgram
+from oaq.report.latency import pinned
+from oaq.runtime.session import Session
+from oaq.tune.effects import Masks
+from oaq.tune.facts import Facts, Progress
+from oaq.tune.layers import FILLS
+from oaq.tune.problem import Solution
+from oaq.tune.rebuild import LayerWeights, rebuilt, word_growth
+from oaq.tune.timing import without_spills
+
+Integers = NDArray[np.uint8]
+ROUNDS = 9
+LAPS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A choice as a program.
+
+    Attributes:
+        solution: what was predicted.
+        steps: by group that changed.
+        fills: by layer that changed.
+        program: what it became.
+        noise: at the outputs, in parts of the power of the program that was given.
+        nodes: by instruction set, median seconds of every node, by name.
+    """
+
+    solution: Solution
+    steps: Mapping[str, int]
+    fills: Mapping[str, float]
+    program: IntProgram
+    noise: float
+    nodes: tuple[Mapping[str, float], ...]
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """Seconds of one sample on one thread, by instruction set: the sum of the nodes' medians."""
+        return tuple(sum(nodes.values()) for nodes in self.nodes)
+
+
+class Builder:
+    """Builds programs from choices; the weights of a layer are rounded once per fill and steps."""
+
+    def __init__(self, facts: Facts, masks: Masks) -> None:
+        self._facts, self._masks = facts, masks
+        self._group_of = {name: group for group, readers in facts.readers.items() for name in readers}
+        self._ops = {node.name: node.op for node in facts.program.summing_nodes()}
+        self._rounded: dict[tuple[str, float, int], LayerWeights] = {}
+
+    @property
+    def program(self) -> IntProgram:
+        """The program that was given."""
+        return self._facts.program
+
+    def choice(self, solution: Solution) -> tuple[dict[str, int], dict[str, float]]:
+        """Steps by changed group, fill by changed layer."""
+        steps: dict[str, int] = {}
+        fills: dict[str, float] = {}
+        for (group, readers), (step, picked) in zip(self._facts.readers.items(), solution.picks, strict=True):
+            candidates = self._facts.steps_of(group)
+            if step:
+                steps[group] = candidates[step]
+            for name, fill in zip(readers, picked, strict=True):
+                if fill < len(FILLS):
+                    fills[name] = FILLS[fill]
+        return steps, fills
+
+    def build(self, steps: Mapping[str, int], fills: Mapping[str, float], metadata: Mapping[str, str]) -> IntProgram:
+        """The program with these steps and fills.
+
+        Raises:
+            ProgramError: a multiplier or a bias cannot be held.
+        """
+        weights = {name: self._rounded_within(name, fill, self._count(name, steps)) for name, fill in fills.items()}
+        draft = rebuilt(self.program, steps, weights, metadata)
+        changed = {node.name: node for node in draft.summing_nodes() if node.op is not self._ops[node.name]}
+        for name, node in changed.items():
+            factor = word_growth(node.op.requantize, draft.tensors[node.inputs[0]], draft.tensors[node.output])
+            if factor.max() > 1.0:
+                own = weights.get(name)
+                step = factor if own is None else own.step * factor
+                fill = fills.get(name, float("inf"))
+                weights[name] = self._facts.layers[name].fed_back_at(step, fill, self._count(name, steps))
+        return rebuilt(self.program, steps, weights, metadata)
+
+    def _count(self, name: str, steps: Mapping[str, int]) -> int:
+        """Steps of the tensor that a layer reads."""
+        group = self._group_of[name]
+        return steps.get(group, self._facts.spans[group])
+
+    def _rounded_within(self, name: str, fill: float, count: int) -> LayerWeights:
+        key = (name, fill, count)
+        if key not in self._rounded:
+            self._rounded[key] = self._facts.layers[name].fed_back(fill, count)
+        return self._rounded[key]
+
+    def noise_of(self, program: IntProgram) -> float:
+        """Noise at the outputs beside the program that was given."""
+        return self._masks.noise_of_program(program)
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """Candidates and what they are compared with, timed in one interleaved run.
+
+    Attributes:
+        candidates: those that could be built and proved.
+        before: seconds of the given program, by instruction set.
+        ideal: seconds of the same network without a spill.
+    """
+
+    candidates: tuple[Candidate, ...]
+    before: tuple[float, ...]
+    ideal: tuple[float, ...]
+
+
+def candidates_of(
+    solutions: Sequence[Solution], builder: Builder, isas: Sequence[str], x: Sequence[Integers], progress: Progress
+) -> Timed:
+    """Build every choice that can be built and proved, and time all of them side by side."""
+    built: list[tuple[Solution, dict[str, int], dict[str, float], IntProgram]] = []
+    for index in progress(range(len(solutions)), "build candidates"):
+        steps, fills = builder.choice(solutions[index])
+        try:
+            program = builder.build(steps, fills, {})
+            plan(program, isas[0])
+        except (ProgramError, AccumulatorOverflow):
+            continue
+        built.append((solutions[index], steps, fills, program))
+    given = builder.program
+    shadows = [without_spills(given, isa) for isa in isas]
+    plans = [shadows, *([plan(program, isa) for isa in isas] for program in (given, *(row[-1] for row in built)))]
+    ideal, before, *seconds = timed(plans, x, progress)
+    candidates = [
+        Candidate(solution, steps, fills, program, builder.noise_of(program), own)
+        for (solution, steps, fills, program), own in zip(built, seconds, strict=True)
+    ]
+    total = [tuple(sum(nodes.values()) for nodes in own) for own in (before, ideal)]
+    return Timed(tuple(candidates), *total)
+
+
+def timed(
+    plans: Sequence[Sequence[Plan]], x: Sequence[Integers], progress: Progress
+) -> list[tuple[dict[str, float], ...]]:
+    """Median seconds of every node, one sample, one thread, by row and column of ``plans``; interleaved."""
+    samples = [[_clipped(own.program, x) for own in row] for row in plans]
+    with pinned(1):
+        sessions = [[Session(own) for own in row] for row in plans]
+        laps: list[list[list[list[int]]]] = [[[] for _ in row] for row in plans]
+        for _ in progress(range(ROUNDS), "time candidates"):
+            for own, taken, inputs in zip(sessions, laps, samples, strict=True):
+                for session, nanoseconds, sample in zip(own, taken, inputs, strict=True):
+                    session.run_integers(sample)
+                    for _ in range(LAPS):
+                        session.run_integers(sample)
+                        nanoseconds.append([time.nanoseconds for time in session.profile()])
+    return [
+        tuple(_medians(plan, nanoseconds) for plan, nanoseconds in zip(row, own, strict=True))
+        for row, own in zip(plans, laps, strict=True)
+    ]
+
+
+def _medians(plan: Plan, nanoseconds: Sequence[Sequence[int]]) -> dict[str, float]:
+    medians = np.median(np.array(nanoseconds), axis=0) * 1e-9
+    return {planned.node.name: float(seconds) for planned, seconds in zip(plan.nodes, medians, strict=True)}
+
+
+def _clipped(program: IntProgram, x: Sequence[Integers]) -> list[Integers]:
+    """One sample inside the ranges that a program declares for its inputs."""
+    specs = [program.tensors[name] for name in program.inputs]
+    return [np.clip(value[:1], spec.range.lo, spec.range.hi) for spec, value in zip(specs, x, strict=True)]

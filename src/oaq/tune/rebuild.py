@@ -1,0 +1,253 @@
+"""The same network with other integers: fewer steps for some tensors, other weights for some layers.
+
+Everything is derived from the integers of a program, no float network is needed. Real values are measured in the
+steps of the program that is given: where a tensor's scale grows by a factor, the multipliers of its writers shrink by
+it, those of its readers grow, biases and tables are made anew. What is not changed keeps its integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.lower import with_one_shift
+from oaq.errors import ProgramError
+from oaq.numerics.affine import Affine
+from oaq.numerics.formats import S32
+from oaq.numerics.multipliers import weight_scales
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
+from oaq.numerics.words import SHIFT, least_saturating, words
+from oaq.program import ops
+from oaq.program.int_program import IntProgram, Node, TensorSpec
+
+Reals = NDArray[np.float64]
+NEAR: Final = 0.004
+"""How far a multiplier may be moved, in parts of itself: -48 dB of the layer's output."""
+FAR: Final = 1.03
+"""Most by which weights are coarsened so that a multiplier becomes a word."""
+SLACK: Final = 1e-6
+"""By what a multiplier computed in float64 may miss the one of float32 arithmetic."""
+MOST_NEIGHBOURS: Final = 24
+"""Words tried above a multiplier: about one in three is what float32 arithmetic makes of some scale."""
+NEIGHBOURS: Final = 4
+"""Words tried on each side."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWeights:
+    """New weights of a layer.
+
+    Attributes:
+        weight: (N, K) integers in packed K order.
+        step: (N,) what one step of a new weight is in steps of the old one.
+        shift: (N,) added to each bias, in old steps of the sum: what rounding did to its mean, taken back.
+    """
+
+    weight: NDArray[np.int8]
+    step: Reals
+    shift: Reals | None = None
+
+
+def affine_groups(program: IntProgram) -> dict[str, str]:
+    """By tensor, the first written of the tensors that share its affine map because only moves lie between them."""
+    root = {name: name for name in program.inputs}
+    for node in program.nodes:
+        root[node.output] = root[node.inputs[0]] if isinstance(node.op, ops.SAME_AFFINE) else node.output
+    return root
+
+
+def group_range(program: IntProgram, members: list[str]) -> IntRange:
+    """Least and greatest integer of any tensor of a group."""
+    ranges = [program.tensors[name].range for name in members]
+    return IntRange(min(r.lo for r in ranges), max(r.hi for r in ranges))
+
+
+def narrowed(spec: TensorSpec, whole: IntRange, steps: int) -> tuple[Affine, IntRange]:
+    """The affine map that spreads ``whole`` over [0, steps], and the range of ``spec`` in it.
+
+    Args:
+        spec: a tensor of the group.
+        whole: of the group.
+        steps: fewer than ``whole`` has.
+    """
+    scale, zero = spec.affine.scale, spec.affine.zero_point
+    low, high = scale * (whole.lo - zero), scale * (whole.hi - zero)
+    step = (high - low) / steps
+    zero_point = min(max(round(-low / step), 0), steps)
+    if 0 < zero_point < steps:  # rounding moved one end inwards
+        step = max(-low / zero_point, high / (steps - zero_point))
+    affine = Affine(step, zero_point)
+    ends = [
+        min(max(round((end - zero) * scale / affine.scale) + zero_point, 0), steps)
+        for end in (spec.range.lo, spec.range.hi)
+    ]
+    return affine, IntRange(min(ends[0], zero_point), max(ends[1], zero_point))
+
+
+def rebuilt(
+    program: IntProgram, steps: Mapping[str, int], weights: Mapping[str, LayerWeights], metadata: Mapping[str, str]
+) -> IntProgram:
+    """``program`` with other integers.
+
+    Args:
+        program: whose integers are the real values.
+        steps: by first tensor of a group (``affine_groups``); groups that are not named keep their map.
+        weights: by node; layers that are not named keep theirs.
+        metadata: added to the program's own.
+
+    Raises:
+        ProgramError: a multiplier leaves what its semantics can hold, or a bias cannot be held.
+    """
+    return _Rebuild(program, steps, weights).program(metadata)
+
+
+class _Rebuild:
+    """One program with its changes; a method per kind of operator."""
+
+    def __init__(self, program: IntProgram, steps: Mapping[str, int], weights: Mapping[str, LayerWeights]) -> None:
+        self._program, self._weights = program, weights
+        roots = affine_groups(program)
+        members: dict[str, list[str]] = {}
+        for name, root in roots.items():
+            members.setdefault(root, []).append(name)
+        self._specs: dict[str, TensorSpec] = dict(program.tensors)
+        for root, count in steps.items():
+            whole = group_range(program, members[root])
+            if count >= whole.steps:
+                continue
+            for name in members[root]:
+                affine, bounds = narrowed(program.tensors[name], whole, count)
+                self._specs[name] = replace(program.tensors[name], affine=affine, range=bounds)
+
+    def program(self, metadata: Mapping[str, str]) -> IntProgram:
+        nodes = tuple(replace(node, op=self._op(node)) for node in self._program.nodes)
+        notes = {**self._program.metadata, **metadata}
+        return replace(self._program, tensors=self._specs, nodes=nodes, metadata=notes)
+
+    def _growth(self, name: str) -> float:
+        """New scale of a tensor in parts of the old one."""
+        return self._specs[name].affine.scale / self._program.tensors[name].affine.scale
+
+    def _op(self, node: Node) -> Any:  # noqa: ANN401 (any operator; the same as the node's)
+        op = node.op
+        names = (*node.inputs, node.output)
+        if node.name not in self._weights and all(self._specs[name] is self._program.tensors[name] for name in names):
+            return op
+        if isinstance(op, ops.Conv2d | ops.Linear):
+            return self._layer(node, op)
+        if isinstance(op, ops.Lookup):
+            return ops.Lookup(self._table(node, op))
+        requantize = getattr(op, "requantize", None)
+        if requantize is None:
+            return op
+        out = self._growth(node.output)
+        if isinstance(op, ops.Mul):
+            factors = np.array([self._growth(node.inputs[0]) * self._growth(node.inputs[1]) / out])
+        elif isinstance(op, ops.Add | ops.Concat):
+            factors = np.array([self._growth(name) / out for name in node.inputs])
+        else:
+            factors = np.full(len(requantize), self._growth(node.inputs[0]) / out)
+        changed = self._scaled(node, requantize, factors)
+        return replace(op, requantize=with_one_shift(changed) if isinstance(op, ops.Add) else changed)
+
+    def _scaled(self, node: Node, requantize: Requantize, factors: Reals) -> Requantize:
+        real = real_multipliers(requantize) * factors
+        try:
+            return Requantize.from_scales(real.astype(np.float32), requantize.semantics)
+        except ValueError as error:
+            raise ProgramError(f"{node.name}: {error}") from error
+
+    def _layer(self, node: Node, op: ops.Conv2d | ops.Linear) -> ops.Conv2d | ops.Linear:
+        chosen = self._weights.get(node.name)
+        step = np.ones(len(op.weight)) if chosen is None else chosen.step
+        weight = op.weight if chosen is None else chosen.weight.reshape(op.weight.shape)
+        read, written = self._growth(node.inputs[0]), self._growth(node.output)
+        shift = 0.0 if chosen is None or chosen.shift is None else chosen.shift
+        bias = np.rint((op.bias.astype(np.float64) + shift) / (read * step))
+        if np.abs(bias).max(initial=0.0) > S32.hi:
+            raise ProgramError(f"{node.name}: a bias of {np.abs(bias).max():.0f} steps leaves 32 bits")
+        requantize = self._scaled(node, op.requantize, read * step / written)
+        requantize = self._near_words(node, requantize)
+        return replace(op, weight=weight, bias=bias.astype(np.int32), requantize=requantize)
+
+    def _near_words(self, node: Node, requantize: Requantize) -> Requantize:
+        """Multipliers that 16 bits can requantize (``numerics.words``) where one is near enough."""
+        x, y = self._specs[node.inputs[0]], self._specs[node.output]
+        if requantize.shift is not None or y.affine.zero_point or y.range.lo or not y.range.hi:
+            return requantize
+        if float(requantize.multiplier.max()) >= 1.0:
+            return requantize
+        return Requantize(nearest_words(np.asarray(requantize.multiplier, np.float32), x.affine, y.affine, y.range.hi))
+
+    def _table(self, node: Node, op: ops.Lookup) -> NDArray[np.uint8]:
+        """The table of the same function between tensors of other steps."""
+        old_x, old_y = self._program.tensors[node.inputs[0]], self._program.tensors[node.output]
+        new_x, new_y = self._specs[node.inputs[0]], self._specs[node.output]
+        real = (np.arange(256) - new_x.affine.zero_point) * self._growth(node.inputs[0])
+        at = np.clip(np.rint(real) + old_x.affine.zero_point, old_x.range.lo, old_x.range.hi).astype(np.int64)
+        values = op.table[at].astype(np.float64) - old_y.affine.zero_point
+        steps = np.rint(values / self._growth(node.output)) + new_y.affine.zero_point
+        return np.clip(steps, new_y.range.lo, new_y.range.hi).astype(np.uint8)
+
+
+def real_multipliers(requantize: Requantize) -> Reals:
+    """(N,) the real numbers that multipliers stand for."""
+    values = requantize.multiplier.astype(np.float64)
+    return values if requantize.shift is None else values * 2.0 ** -requantize.shift.astype(np.float64)
+
+
+def nearest_words(multiplier: NDArray[np.float32], x: Affine, y: Affine, hi: int) -> NDArray[np.float32]:
+    """(N,) multipliers moved to the nearest word that float32 arithmetic makes of some weight scale.
+
+    Args:
+        multiplier: (N,) below 1.
+        x: map of the layer's input.
+        y: map of its output.
+        hi: highest integer of the output.
+
+    Returns:
+        The same where no such word lies within ``NEAR`` of it, or where its sums would saturate too early.
+    """
+    usable = words(hi)
+    result = multiplier.copy()
+    open_ = multiplier * np.float32(1 << SHIFT) >= least_saturating(hi)
+    above = np.searchsorted(usable, multiplier.astype(np.float64) * (1 << SHIFT))
+    for distance in range(NEIGHBOURS):
+        for place in (above - 1 - distance, above + distance):
+            inside = open_ & (place >= 0) & (place < len(usable))
+            word = (usable[np.clip(place, 0, len(usable) - 1)] / (1 << SHIFT)).astype(np.float32)
+            inside &= np.abs(word - multiplier) <= NEAR * multiplier
+            _, makes = weight_scales(word, x.scale, y.scale)
+            result[inside & makes] = word[inside & makes]
+            open_ &= ~(inside & makes)
+    return result
+
+
+def word_growth(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Reals:
+    """(N,) by what multipliers have to grow to be words that some weight scale makes; 1 where none is near above.
+
+    Args:
+        requantize: of a layer.
+        x: tensor that it reads.
+        y: tensor that it writes.
+    """
+    multiplier = real_multipliers(requantize)
+    growth = np.ones(len(multiplier))
+    if requantize.shift is not None or y.affine.zero_point or y.range.lo or not y.range.hi or multiplier.max() >= 1.0:
+        return growth
+    usable = words(y.range.hi)
+    open_ = multiplier * (1 << SHIFT) >= least_saturating(y.range.hi)
+    above = np.searchsorted(usable, multiplier * (1 << SHIFT) * (1 - SLACK))
+    for distance in range(MOST_NEIGHBOURS):
+        place = above + distance
+        word = (usable[np.minimum(place, len(usable) - 1)] / (1 << SHIFT)).astype(np.float32)
+        _, makes = weight_scales(word, x.affine.scale, y.affine.scale)
+        taken = open_ & makes & (place < len(usable)) & (word <= multiplier * FAR)
+        growth[taken] = np.maximum(word[taken] / multiplier[taken], 1.0)
+        open_ &= ~taken
+    return growth

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import oaq
+from oaq.cli import main
+from oaq.errors import ConfigError, FormatError
+from oaq.kernels.table import cpu_isas
+from oaq.tune import Goal, Record, Tuned, load_record, tune
+from oaq.tune.effects import power_law, rounding_error
+from oaq.tune.synthetic import synthetic_integers
+from tests.tune.nets import small_network, small_samples
+
+pytestmark = pytest.mark.skipif("avx2" not in cpu_isas(), reason="NOT RUN: this CPU has no AVX2 to tune for")
+
+
+@pytest.fixture(scope="module")
+def tuned() -> Tuned:
+    return tune(small_network(), Goal(("avx2",), 1.5), [small_samples()])
+
+
+def test_the_result_is_proved_and_every_executor_agrees(tuned: Tuned, tmp_path: Path) -> None:
+    assert tuned.chosen is not None
+    oaq.save(tuned.program, tmp_path / "tuned.oaq")
+    oaq.verify(tuned.program).raise_if_unsafe()
+    assert "tuned" in tuned.program.metadata
+
+
+def test_inputs_and_outputs_keep_their_meaning(tuned: Tuned) -> None:
+    before = small_network()
+    for name in (*before.inputs, *before.outputs):
+        assert tuned.program.tensors[name] == before.tensors[name]
+
+
+def test_the_measured_noise_is_that_of_the_outputs(tuned: Tuned) -> None:
+    before, x = small_network(), small_samples()
+    a, b = (np.asarray(oaq.Session(oaq.plan(program)).run(x), np.float64) for program in (before, tuned.program))
+    assert tuned.chosen is not None
+    assert ((a - b) ** 2).sum() / (a**2).sum() == pytest.approx(tuned.chosen.noise)
+
+
+def test_a_record_read_back_is_the_same_and_measures_nothing_again(tuned: Tuned, tmp_path: Path) -> None:
+    tuned.record.save(tmp_path / "record.json")
+    record = load_record(tmp_path / "record.json")
+    assert record.digest == tuned.record.digest
+    again = tune(small_network(), Goal(("avx2",), 1.5), [small_samples()], record=record)
+    predicted = [candidate.solution.picks for candidate in tuned.candidates[: len(again.candidates)]]
+    assert [candidate.solution.picks for candidate in again.candidates[: len(predicted)]] == predicted
+
+
+def test_a_record_of_another_program_or_instruction_set_is_refused(tuned: Tuned) -> None:
+    other = replace(small_network(), name="other")
+    with pytest.raises(ConfigError, match="another program"):
+        tune(other, Goal(("avx2",), 1.5), [small_samples()], record=tuned.record)
+    with pytest.raises(ConfigError, match="not of"):
+        tune(small_network(), Goal(("scalar",), 1.5), [small_samples()], record=tuned.record)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["{", "[]", '{"format": "other"}', '{"format": "oaq tuning 1"}'],
+)
+def test_what_is_not_a_record_is_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(damage)
+    with pytest.raises(FormatError, match="not a record"):
+        load_record(path)
+
+
+def test_negative_and_infinite_numbers_are_refused(tuned: Tuned, tmp_path: Path) -> None:
+    document = tuned.record.to_json()
+    node = next(iter(document["layers"]))
+    for number in (-1.0, float("inf")):
+        document["layers"][node]["factor"] = number
+        (tmp_path / "record.json").write_text(json.dumps(document))
+        with pytest.raises(FormatError, match="negative or not finite"):
+            load_record(tmp_path / "record.json")
+
+
+def test_a_goal_out_of_reach_says_what_the_least_is() -> None:
+    with pytest.raises(ConfigError, match=r"the least is avx2 [0-9.]+ ms"):
+        tune(small_network(), Goal(("avx2",), None, seconds=1e-9), [small_samples()])
+
+
+@pytest.mark.skipif("vnni" not in cpu_isas(), reason="NOT RUN: this CPU has no VNNI")
+def test_where_sums_are_exact_nothing_is_gained_and_the_program_stays() -> None:
+    program = small_network()
+    result = tune(program, Goal(("vnni",), 1.5), [small_samples()])
+    assert result.program is program
+    assert result.chosen is None
+    assert "save less than" in result.notes[0]
+
+
+@pytest.mark.parametrize("goal", [{"isas": ()}, {"budget": 0.5}, {"seconds": -1.0}])
+def test_goals_that_mean_nothing_are_refused(goal: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        Goal(**goal)  # type: ignore[arg-type]
+
+
+def test_synthetic_inputs_are_the_same_every_time_and_use_the_range() -> None:
+    spec = small_network().tensors["x"]
+    first, second = synthetic_integers(spec, 4), synthetic_integers(spec, 4)
+    assert np.array_equal(first, second)
+    assert first.shape == (4, *spec.shape)
+    assert np.ptp(first.astype(int)) > 200
+
+
+def test_power_laws_go_through_what_was_measured() -> None:
+    law = power_law([(1.0, 0.01), (4.0, 0.04)])
+    assert law.exponent == pytest.approx(1.0)
+    assert law.effect(2.0) == pytest.approx(0.02)
+    assert law.effect(0.0) == 0.0
+
+
+def test_rounding_error_is_that_of_every_integer() -> None:
+    counts = np.zeros(256, np.int64)
+    counts[[0, 1, 2, 255]] = 1
+    expected = np.mean([(round(v / 3) * 3 - v) ** 2 for v in (0, 1, 2, 255)])
+    assert rounding_error(counts, 255, 85) == pytest.approx(expected)
+    assert rounding_error(counts, 255, 255) == 0.0
+
+
+def test_the_command_writes_a_proved_file_and_says_what_it_brought(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    oaq.save(small_network(), tmp_path / "net.oaq")
+    out, record = tmp_path / "tuned.oaq", tmp_path / "record.json"
+    arguments = ["tune", str(tmp_path / "net.oaq"), "--out", str(out), "--budget", "1.5", "--record", str(record)]
+    assert main(arguments) == 0
+    assert "dB to the integers of net.oaq" in capsys.readouterr().out
+    assert main(["verify", str(out), "--quick"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["gained"] is True
+    assert document["record"] == load_record(record).digest
+
+
+def test_energy_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    oaq.save(small_network(), tmp_path / "net.oaq")
+    assert main(["tune", str(tmp_path / "net.oaq"), "--out", str(tmp_path / "t.oaq"), "--joules", "1"]) == 2
+    assert "not measurable here" in capsys.readouterr().err
+    assert not (tmp_path / "t.oaq").exists()
+
+
+def test_tuning_loads_no_training_framework() -> None:
+    code = "import sys, oaq.tune; sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_records_are_values(tuned: Tuned) -> None:
+    assert isinstance(tuned.record, Record)
+    assert tuned.record.timings[0].isa == "avx2"
