@@ -12,6 +12,7 @@ from torch import nn
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
 from oaq.capture.lower import same_affine_groups
+from oaq.choose.lanes import load_of
 from oaq.choose.round import fitted, nearest, packed_rows, unpacked, whole_scale
 from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import TARGETS
@@ -24,7 +25,6 @@ from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded, uneve
 from oaq.ptq.decide import Decider
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import apply_op, layers, run_graph
-from oaq.ptq.lanes import load_of
 from oaq.ptq.observe import HistogramBuilder, observe
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import _root

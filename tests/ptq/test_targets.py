@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oaq import operators as ops
+from oaq.choose.bound import Bound
+from oaq.choose.lanes import load_of
+from oaq.choose.target import cells_of
 from oaq.errors import CalibrationError
 from oaq.kernels.plan import NodePlan, plan
 from oaq.kernels.targets import TARGETS
 from oaq.numerics.cells import lane_of
 from oaq.overflow.spill import count_runs
 from oaq.program.int_program import IntProgram
-from oaq.ptq.bound import Bound
-from oaq.ptq.lanes import load_of
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize, quantize_with_report
 from oaq.ptq.rounding import INFORMED
-from oaq.ptq.target import cells_of
 from oaq.reference import packed_operands, run, simulate
 from oaq.runtime.certify import check_plan
 from oaq.runtime.values import to_integers

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 
 SIZE = 16
 

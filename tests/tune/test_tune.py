@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from oaq.kernels.table import cpu_isas
 from oaq.tune import Goal, Record, Tuned, load_record, tune
 from oaq.tune.effects import power_law, rounding_error
 from oaq.tune.synthetic import synthetic_integers
+from oaq.tune.timing import Line, Timings, measure
 from tests.tune.nets import small_network, small_samples
 
 pytestmark = pytest.mark.skipif("avx2" not in cpu_isas(), reason="NOT RUN: this CPU has no AVX2 to tune for")
@@ -89,10 +91,17 @@ def test_a_goal_out_of_reach_says_what_the_least_is() -> None:
         tune(small_network(), Goal(("avx2",), None, seconds=1e-9), [small_samples()])
 
 
-@pytest.mark.skipif("vnni" not in cpu_isas(), reason="NOT RUN: this CPU has no VNNI")
-def test_where_sums_are_exact_nothing_is_gained_and_the_program_stays() -> None:
+def test_where_narrower_integers_gain_nothing_the_program_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     program = small_network()
-    result = tune(program, Goal(("vnni",), 1.5), [small_samples()])
+    measured = measure(program, "avx2", rounds=1)
+    exact = {
+        node: {row: Line(1e-5, 0.0, 0.0) for row in rows if row.endswith("_exact")}
+        for node, rows in measured.lines.items()
+    }
+    monkeypatch.setattr(
+        importlib.import_module("oaq.tune.tune"), "measure", lambda *_, **__: Timings("avx2", exact, measured.others)
+    )
+    result = tune(program, Goal(("avx2",), 1.5), [small_samples()])
     assert result.program is program
     assert result.chosen is None
     assert "save less than" in result.notes[0]

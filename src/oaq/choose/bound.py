@@ -26,7 +26,7 @@ class Bound:
         up: (N,) most that a cell of an output may hold: ``same_sign`` times the sum of its positive weights and
             ``other_sign`` times that of its negative ones, negated.
         down: (N,) the same with signs exchanged.
-        same_sign: 1 for raw operands; see ``ptq.lanes``.
+        same_sign: 1 for raw operands; see ``choose.lanes``.
         other_sign: 0 for raw operands: signs have a budget each.
     """
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.choose.lanes import Load
 from oaq.numerics.formats import S8_WEIGHT
-from oaq.ptq.lanes import Load
 
 Reals = NDArray[np.float64]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))

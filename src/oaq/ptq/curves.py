@@ -2,7 +2,7 @@
 
 The *fill* of an output is the greatest sum one of its 16-bit lanes could reach over all of K, in parts of what a lane
 holds: at fill 1 no spill is needed, at fill 8 about eight runs are. On raw u8 operands fill is (integer range of the
-activations) x (integer weights), so halving either halves it; ``ptq.lanes`` has other forms. All outputs of a tile
+activations) x (integer weights), so halving either halves it; ``choose.lanes`` has other forms. All outputs of a tile
 share their spills, so a tile has one fill: its heavier outputs get a coarser weight scale until they fit it, its
 lighter ones keep their 127.
 """
@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
+from oaq.choose.lanes import Load, Rows, lane_signs, load_of
 from oaq.choose.round import best_scale, fitted, packed_rows, rounding_error
 from oaq.kernels.cost import Predictor, predict_layer_cost
 from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Site
-from oaq.ptq.lanes import Load, Rows, lane_signs, load_of
 from oaq.ptq.observe import Reals
 from oaq.ptq.times import layer_site
 

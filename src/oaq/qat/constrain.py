@@ -1,8 +1,8 @@
 """Weights that keep a budget: projection, budgeted rounding, and the two norm constraints of the literature.
 
 Rows here are (N, K) weights divided by their scale, in packed K order; budgets are whole numbers per cell
-(``ptq.target``). Whatever floats do on the way, the integers that come out keep their budgets: sums of integers below
-2**24 are exact in float32, and the last step looks at them.
+(``choose.target``). Whatever floats do on the way, the integers that come out keep their budgets: sums of integers
+below 2**24 are exact in float32, and the last step looks at them.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.choose.feedback import feedback_gain
 from oaq.kernels.cost import predictor_of
 from oaq.kernels.cost_files import costs_wanted
-from oaq.kernels.packing import family
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.kernels.work import site_of
 from oaq.program.int_program import IntProgram, Node
@@ -94,7 +94,7 @@ def gather(program: IntProgram, x: Sequence[Integers], threads: int, progress: P
 
 def _layer(program: IntProgram, node: Node, span: int, x: Integers) -> TuneLayer:
     moments = operand_moments(program, node, x)
-    row = next(row for row in native_rows() if row.family == family(node.op) and row.isa != "scalar")
+    row = next(row for row in native_rows() if row.family == ops.family_of(node.op) and row.isa != "scalar")
     return tune_layer(node, moments, span, row.tile_n, output_weight(node.op))
 
 

@@ -14,17 +14,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.choose.bound import Bound
 from oaq.choose.feedback import error_feedback, fed_back_at
-from oaq.choose.round import fitted, lane_sums
+from oaq.choose.lanes import Load
+from oaq.choose.round import fitted
 from oaq.choose.target import MOST_BUDGET, Target, make_cells
 from oaq.kernels.cost import Predictor, predict_layer_cost
-from oaq.kernels.packing import family, layout
 from oaq.kernels.table import KernelRow
 from oaq.kernels.work import Site
+from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16
 from oaq.numerics.formats import S8_WEIGHT, signed
 from oaq.overflow.spill import RunCount, count_runs
-from oaq.program import ops
 from oaq.program.int_program import Node
 from oaq.tune.observe import Moments
 from oaq.tune.rebuild import LayerWeights
@@ -77,7 +78,13 @@ class TuneLayer:
     @property
     def integers(self) -> NDArray[np.signedinteger[Any]]:
         """(N, K) the weights as they are."""
-        return layout(self.node.op).weight
+        assert isinstance(self.node.op, ops.Products)  # only summing nodes become layers
+        return self.node.op.rows
+
+    @property
+    def load(self) -> Load:
+        """How its weights load the lanes of the 16-bit rows: each sign by itself."""
+        return _load(depthwise=self.depthwise)
 
     def limits(self, fill: float, steps: int) -> Reals:
         """(N,) most that a lane's weights of one sign may sum to."""
@@ -90,7 +97,7 @@ class TuneLayer:
     def nearest(self, fill: float, steps: int) -> LayerWeights:
         """Weights rounded to nearest within a fill."""
         limit = np.floor(self.limits(fill, steps)).astype(np.int64)
-        weight, step = fitted(self.rows, self.step(fill, steps), limit, depthwise=self.depthwise)
+        weight, step = fitted(self.rows, self.step(fill, steps), limit, self.load)
         return LayerWeights(weight, step)
 
     def fed_back(self, fill: float, steps: int) -> LayerWeights:
@@ -139,15 +146,14 @@ def tune_layer(node: Node, moments: Moments, span: int, tile_n: int, output_weig
         output_weight: (N,) squared steps of the output per squared step of each sum.
     """
     op = node.op
-    assert isinstance(op, ops.Conv2d | ops.Linear)
-    laid = layout(op)
-    rows = laid.weight.astype(np.float64)
-    depthwise = family(op) == "depthwise"
+    assert isinstance(op, ops.Products)
+    rows = op.rows.astype(np.float64)
+    depthwise = ops.family_of(op) == "depthwise"
     variance = np.einsum("gkk->gk", moments.covariance)
     importance = np.repeat(variance, len(rows) // len(variance), axis=0) * output_weight[:, None]
-    heaviest = np.maximum(lane_sums(rows, depthwise=depthwise), 1e-30)
+    heaviest = np.maximum(_load(depthwise=depthwise).of_weights(rows), 1e-30)
     worth = importance.sum(axis=1) * heaviest**2
-    share = _tile_share(worth, laid.tile_groups, tile_n)
+    share = _tile_share(worth, op.tile_groups, tile_n)
     errors = np.stack(
         [(importance * (np.rint(rows / part) * part - rows) ** 2).sum(axis=1) for part in COARSER], axis=1
     )
@@ -155,7 +161,7 @@ def tune_layer(node: Node, moments: Moments, span: int, tile_n: int, output_weig
         node,
         rows,
         depthwise,
-        laid.tile_groups,
+        op.tile_groups,
         moments.covariance,
         moments.mean,
         errors,
@@ -164,6 +170,10 @@ def tune_layer(node: Node, moments: Moments, span: int, tile_n: int, output_weig
         share,
         span,
     )
+
+
+def _load(*, depthwise: bool) -> Load:
+    return Load(DEPTHWISE_ACC16 if depthwise else AVX2_ACC16, 1, 0, LANE_LIMIT)
 
 
 def _tile_share(worth: Reals, groups: int, tile_n: int) -> Reals:

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.kernels.plan import plan
-from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 from oaq.runtime.session import Session
 from oaq.tune.rebuild import real_multipliers
@@ -102,21 +102,22 @@ def operand_rows(program: IntProgram, node: Node, x: Integers) -> Iterator[Reals
     op, spec = node.op, program.tensors[node.inputs[0]]
     zero = spec.affine.zero_point
     for sample in x:
-        if isinstance(op, ops.Linear):
+        if not isinstance(op, ops.Conv2d):
             yield (sample.astype(np.float64) - zero).reshape(1, -1, sample.shape[-1])
             continue
-        top, bottom, left, right = op.padding
-        image = np.pad(sample, ((top, bottom), (left, right), (0, 0)), constant_values=zero)
-        kernel, dilation, stride = op.kernel, op.dilation, op.stride
-        reach = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True))
-        windows = np.lib.stride_tricks.sliding_window_view(image, reach, axis=(0, 1))
-        windows = windows[:: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
-        rows, columns = windows.shape[:2]
-        every = max(1, rows * columns // POSITIONS)
-        row, column = np.divmod(np.arange(0, rows * columns, every), columns)
-        chosen = windows[row, column].astype(np.float64) - zero  # (P, C, KH, KW)
-        split = chosen.reshape(len(row), op.groups, -1, *kernel)
-        yield split.transpose(1, 0, 3, 4, 2).reshape(op.groups, len(row), -1)
+        axes = tuple(range(sample.ndim - 1))
+        padding = [tuple(op.padding[2 * axis : 2 * axis + 2]) for axis in axes]
+        image = np.pad(sample, [*padding, (0, 0)], constant_values=zero)
+        reach = tuple((size - 1) * step + 1 for size, step in zip(op.kernel, op.dilation, strict=True))
+        windows = np.lib.stride_tricks.sliding_window_view(image, reach, axis=axes)
+        taken = (*(slice(None, None, step) for step in op.stride), slice(None))
+        windows = windows[(*taken, *(slice(None, None, step) for step in op.dilation))]
+        positions = windows.shape[: len(axes)]
+        count = int(np.prod(positions))
+        at = np.unravel_index(np.arange(0, count, max(1, count // POSITIONS)), positions)
+        chosen = windows[at].astype(np.float64) - zero  # (P, C, *kernel)
+        split = chosen.reshape(len(chosen), op.groups, -1, int(np.prod(op.kernel)))
+        yield split.transpose(1, 0, 3, 2).reshape(op.groups, len(chosen), -1)
 
 
 def noise(reference: Sequence[Integers], other: Sequence[Integers], programs: tuple[IntProgram, IntProgram]) -> float:
@@ -132,6 +133,6 @@ def noise(reference: Sequence[Integers], other: Sequence[Integers], programs: tu
     return difference / power if power else 0.0
 
 
-def output_weight(op: ops.Conv2d | ops.Linear) -> Reals:
+def output_weight(op: ops.Products) -> Reals:
     """(N,) what one step of each sum is in steps of the output, squared."""
     return real_multipliers(op.requantize) ** 2

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.lower import with_one_shift
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
@@ -22,8 +23,8 @@ from oaq.numerics.multipliers import weight_scales
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.numerics.words import SHIFT, least_saturating, words
-from oaq.program import ops
-from oaq.program.int_program import IntProgram, Node, TensorSpec
+from oaq.operators import TensorSpec
+from oaq.program.int_program import IntProgram, Node
 
 Reals = NDArray[np.float64]
 NEAR: Final = 0.004
@@ -57,7 +58,7 @@ def affine_groups(program: IntProgram) -> dict[str, str]:
     """By tensor, the first written of the tensors that share its affine map because only moves lie between them."""
     root = {name: name for name in program.inputs}
     for node in program.nodes:
-        root[node.output] = root[node.inputs[0]] if isinstance(node.op, ops.SAME_AFFINE) else node.output
+        root[node.output] = root[node.inputs[0]] if ops.rules_of(node.op).same_affine else node.output
     return root
 
 
@@ -138,7 +139,7 @@ class _Rebuild:
         names = (*node.inputs, node.output)
         if node.name not in self._weights and all(self._specs[name] is self._program.tensors[name] for name in names):
             return op
-        if isinstance(op, ops.Conv2d | ops.Linear):
+        if isinstance(op, ops.Products):
             return self._layer(node, op)
         if isinstance(op, ops.Lookup):
             return ops.Lookup(self._table(node, op))
@@ -162,7 +163,7 @@ class _Rebuild:
         except ValueError as error:
             raise ProgramError(f"{node.name}: {error}") from error
 
-    def _layer(self, node: Node, op: ops.Conv2d | ops.Linear) -> ops.Conv2d | ops.Linear:
+    def _layer(self, node: Node, op: ops.Products) -> ops.Products:
         chosen = self._weights.get(node.name)
         step = np.ones(len(op.weight)) if chosen is None else chosen.step
         weight = op.weight if chosen is None else chosen.weight.reshape(op.weight.shape)

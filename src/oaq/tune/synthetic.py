@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.program.int_program import TensorSpec
+from oaq.operators import TensorSpec
 
 Reals = NDArray[np.float64]
 SEED: Final = 7

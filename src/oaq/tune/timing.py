@@ -14,16 +14,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.calibration.course import planned_with_runs
 from oaq.errors import NoKernel
-from oaq.kernels.packing import family
 from oaq.kernels.plan import Plan
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.overflow.analyze import analyze
-from oaq.program import ops
 from oaq.program.int_program import IntProgram, Node
 from oaq.report.latency import pinned
 from oaq.runtime.session import Session
@@ -100,7 +99,7 @@ def measure(
         narrow = any(row.accumulator is not None and _is_narrow(row) for row in rows.values())
         for run in RUNS if narrow else (None,):
             nodes = tuple(
-                planned_with_runs(shadowed, node, rows[family(node.op)], proof, run if _sums(node) else None)
+                planned_with_runs(shadowed, node, rows[ops.family_of(node.op)], proof, run if _sums(node) else None)
                 for node in shadowed.nodes
             )
             plans.append((Plan(shadowed, proof, nodes, isa), run))
@@ -118,7 +117,9 @@ def without_spills(program: IntProgram, isa: str) -> Plan:
     proof = analyze(shadowed)
     rows = _row_sets(rows_for(isa, native_rows()), program)
     narrow = next((own for own in reversed(rows) if any(_is_narrow(row) for row in own.values())), rows[-1])
-    nodes = tuple(planned_with_runs(shadowed, node, narrow[family(node.op)], proof, None) for node in shadowed.nodes)
+    nodes = tuple(
+        planned_with_runs(shadowed, node, narrow[ops.family_of(node.op)], proof, None) for node in shadowed.nodes
+    )
     return Plan(shadowed, proof, nodes, isa)
 
 
@@ -132,7 +133,7 @@ def shadow(program: IntProgram) -> IntProgram:
 
 def _small(node: Node, program: IntProgram, rng: np.random.Generator) -> Any:  # noqa: ANN401 (any operator)
     op = node.op
-    if isinstance(op, ops.Conv2d | ops.Linear):
+    if isinstance(op, ops.Products):
         y = program.tensors[node.output]
         leaves_in_words = y.affine.zero_point == y.range.lo == 0
         multiplier = MULTIPLIER if leaves_in_words else SLOW_MULTIPLIER
@@ -153,7 +154,7 @@ def _multipliers(count: int, value: float) -> Requantize:
 
 
 def _sums(node: Node) -> bool:
-    return isinstance(node.op, ops.Conv2d | ops.Linear)
+    return isinstance(node.op, ops.Products)
 
 
 def _is_narrow(row: KernelRow) -> bool:
@@ -163,7 +164,7 @@ def _is_narrow(row: KernelRow) -> bool:
 
 def _row_sets(usable: Sequence[KernelRow], program: IntProgram) -> list[dict[str, KernelRow]]:
     """Rows by family, so that every row of every family is in some set; the i-th set takes the i-th row of each."""
-    families = list(dict.fromkeys(family(node.op) for node in program.nodes))
+    families = list(dict.fromkeys(ops.family_of(node.op) for node in program.nodes))
     by_family = {name: [row for row in usable if row.family == name and row.isa != "scalar"] for name in families}
     for name, rows in by_family.items():
         if not rows:

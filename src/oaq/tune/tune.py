@@ -39,7 +39,7 @@ DISTANCE: Final = 3
 """Groups whose steps differ between any two of them."""
 CORRECTIONS: Final = 2
 """Searches repeated with budgets lowered by how far the best candidate overshot."""
-NOTHING: Final = 0.005
+NOTHING: Final = 0.02
 """Part of the time that narrower integers have to save at least."""
 TOLERANCE: Final = 0.005
 """By what measured seconds may exceed a budget: noise of the clock."""
