@@ -131,12 +131,17 @@ def _table(tuned: Tuned) -> Table:
     return Table("candidates, built, proved and measured", head, tuple(rows), frozenset(range(1, len(head))))
 
 
+def _finite(noise: float) -> float | None:
+    """Decibels; None where there is no noise."""
+    return decibels(noise) if noise > 0 else None
+
+
 def to_json(tuned: Tuned) -> dict[str, Any]:
     """Plain numbers."""
     return {
         "isas": list(tuned.goal.isas),
         "gained": tuned.chosen is not None,
-        "sqnr_db": None if tuned.chosen is None else tuned.sqnr,
+        "sqnr_db": None if tuned.chosen is None else _finite(tuned.chosen.noise),
         "seconds_before": list(tuned.before),
         "seconds": None if tuned.chosen is None else list(tuned.chosen.seconds),
         "seconds_without_spills": list(tuned.ideal),
@@ -145,8 +150,8 @@ def to_json(tuned: Tuned) -> dict[str, Any]:
         "fills": {} if tuned.chosen is None else dict(tuned.chosen.fills),
         "candidates": [
             {
-                "predicted_db": decibels(candidate.solution.error),
-                "sqnr_db": decibels(candidate.noise),
+                "predicted_db": _finite(candidate.solution.error),
+                "sqnr_db": _finite(candidate.noise),
                 "seconds": list(candidate.seconds),
             }
             for candidate in tuned.candidates
