@@ -51,7 +51,7 @@ class Candidate:
         return tuple(sum(nodes.values()) for nodes in self.nodes)
 
 
-class Builder:
+class ProgramBuilder:
     """Builds programs from choices; the weights of a layer are rounded once per fill and steps."""
 
     def __init__(self, facts: Facts, masks: Masks) -> None:
@@ -128,7 +128,11 @@ class Timed:
 
 
 def candidates_of(
-    solutions: Sequence[Solution], builder: Builder, isas: Sequence[str], x: Sequence[Integers], progress: Progress
+    solutions: Sequence[Solution],
+    builder: ProgramBuilder,
+    isas: Sequence[str],
+    x: Sequence[Integers],
+    progress: Progress,
 ) -> Timed:
     """Build every choice that can be built and proved, and time all of them side by side."""
     built: list[tuple[Solution, dict[str, int], dict[str, float], IntProgram]] = []

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ConfigError, ProgramError
 from oaq.program.int_program import IntProgram
-from oaq.tune.decide import Builder, Candidate, Timed, candidates_of
+from oaq.tune.decide import ProgramBuilder, Candidate, Timed, candidates_of
 from oaq.tune.effects import Masks, group_laws, layer_laws
 from oaq.tune.facts import Facts, Progress, costs_of, gather, groups_of, stands_of
 from oaq.tune.problem import Group, Limits, Solution
@@ -147,7 +147,7 @@ def tune(
     if search.nothing_to_gain():
         note = f"narrower integers save less than {NOTHING:.1%} on {', '.join(goal.isas)}: sums are exact there"
         return Tuned(program, goal, None, (), (), ideal, made, data is None, (note,))
-    return _decided(search, facts, masks, made, x, data is None, progress)
+    return _decided(search, facts, masks, record=made, x=x, progress=progress)
 
 
 def _laws(facts: Facts, masks: Masks, progress: Progress):  # noqa: ANN202
@@ -249,15 +249,9 @@ class _Search:
 
 
 def _decided(
-    search: _Search,
-    facts: Facts,
-    masks: Masks,
-    record: Record,
-    x: Sequence[Integers],
-    synthetic: bool,
-    progress: Progress,
+    search: _Search, facts: Facts, masks: Masks, *, record: Record, x: Sequence[Integers], progress: Progress
 ) -> Tuned:
-    builder, goal = Builder(facts, masks), search.goal
+    builder, goal = ProgramBuilder(facts, masks), search.goal
     runs: list[Timed] = []
     for attempt in range(1 + CORRECTIONS):
         try:
@@ -278,14 +272,20 @@ def _decided(
     candidates = [candidate for run in runs for candidate in run.candidates]
     holding = [candidate for candidate in candidates if _holds(candidate, search)]
     notes = [] if holding else ["no candidate kept the budgets when it was timed; the nearest is taken"]
-    if synthetic:
+    if record.synthetic:
         notes.append("no data were given: effects were measured on synthetic inputs, so the choice is rougher")
     chosen = _best(holding or candidates, search)
-    program = replace(
-        chosen.program, metadata={**chosen.program.metadata, **_metadata(goal, record, chosen, synthetic)}
-    )
+    program = replace(chosen.program, metadata={**chosen.program.metadata, **_metadata(goal, record, chosen)})
     return Tuned(
-        program, goal, chosen, tuple(candidates), runs[-1].before, runs[-1].ideal, record, synthetic, tuple(notes)
+        program,
+        goal,
+        chosen,
+        tuple(candidates),
+        runs[-1].before,
+        runs[-1].ideal,
+        record,
+        record.synthetic,
+        tuple(notes),
     )
 
 
@@ -315,13 +315,13 @@ def _overshoot(candidates: Sequence[Candidate], search: _Search) -> list[float]:
     ]
 
 
-def _metadata(goal: Goal, record: Record, chosen: Candidate, synthetic: bool) -> dict[str, str]:
+def _metadata(goal: Goal, record: Record, chosen: Candidate) -> dict[str, str]:
     asked = (
         f"sqnr {goal.sqnr:g} dB"
         if goal.sqnr is not None
         else (f"{goal.seconds:g} s" if goal.seconds is not None else f"budget {goal.budget:g}")
     )
     return {
-        "tuned": f"{asked} on {', '.join(goal.isas)}, {'synthetic inputs' if synthetic else 'data'}, "
+        "tuned": f"{asked} on {', '.join(goal.isas)}, {'synthetic inputs' if record.synthetic else 'data'}, "
         f"gap {chosen.solution.gap:.2%}, record {record.digest[:16]}"
     }
