@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ConfigError, ProgramError
 from oaq.program.int_program import IntProgram
-from oaq.tune.decide import ProgramBuilder, Candidate, Timed, candidates_of
+from oaq.tune.decide import Candidate, ProgramBuilder, Timed, candidates_of
 from oaq.tune.effects import Masks, group_laws, layer_laws
 from oaq.tune.facts import Facts, Progress, costs_of, gather, groups_of, stands_of
 from oaq.tune.problem import Group, Limits, Solution
