@@ -12,13 +12,14 @@ lies inside one cell, so its own sum is bounded by the same budgets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ConfigError
+from oaq.numerics import cells as register_cells
 from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, NEON_ACC16, Accumulator, pure
 from oaq.numerics.formats import signed
 
@@ -102,18 +103,9 @@ def make_cells(terms: int, target: Target, *, depthwise: bool) -> Cells:
 
 def cells_of(terms: int, accumulator: Accumulator, run: int | None = None) -> Cells:
     """The cells of ``terms`` products on a register that is spilled after every ``run`` steps, or never."""
-    k = np.arange(terms, dtype=np.int64)
-    segment = np.zeros_like(k) if run is None else k // (accumulator.step * run)
-    cell = segment * accumulator.lanes + (k // accumulator.group) % accumulator.lanes
-    _, cell = np.unique(cell, return_inverse=True)
-    width = int(np.bincount(cell).max())
-    order = np.argsort(cell, kind="stable")
-    first = np.cumsum(np.bincount(cell)) - np.bincount(cell)
-    within = np.empty(terms, np.int64)
-    within[order] = np.arange(terms) - first[cell[order]]
-    index = np.full((int(cell.max()) + 1, width), terms, np.int64)
-    index[cell, within] = k
-    return Cells(index, cell * width + within, terms)
+    shared = register_cells.cells_of(replace(accumulator, max_run=None), terms, run)
+    index = np.where(shared.members < 0, terms, shared.members).astype(np.int64)
+    return Cells(index, shared.place.astype(np.int64), terms)
 
 
 def cell_sums(rows: NDArray[np.integer], cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

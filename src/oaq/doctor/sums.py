@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.doctor.registers import Order, RegisterModel
 from oaq.numerics.accumulator import EXACT_S32, Accumulator
+from oaq.numerics.cells import cells_of, lane_of
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
 from oaq.operators import TensorSpec
@@ -195,19 +196,7 @@ def lane_members(register: Accumulator, terms: int) -> NDArray[np.intp]:
     >>> lane_members(NEON_MLAL_PAIR, 16).tolist()[0]
     [0, 8]
     """
-    groups = np.arange(terms // register.group)
-    run = (
-        np.zeros_like(groups)
-        if register.max_run is None
-        else groups * register.group // (register.step * register.max_run)
-    )
-    cell = run * register.lanes + groups % register.lanes
-    used, index, count = np.unique(cell, return_inverse=True, return_counts=True)
-    members = np.full((len(used), int(count.max())), -1, np.intp)
-    order = np.argsort(index, kind="stable")
-    column = np.arange(len(groups)) - np.repeat(np.cumsum(count) - count, count)
-    members[index[order], column] = groups[order]
-    return members
+    return cells_of(register, terms).members[:, :: register.group] // register.group
 
 
 def _reach(layer: OrderedLayer, rows: slice) -> Reach:
@@ -292,8 +281,9 @@ def _runs(group_lo: Ints, group_hi: Ints, register: Accumulator) -> Ints:
     for first in range(0, group_lo.shape[1], per_step):
         added = np.zeros_like(run)
         for group in range(first, first + per_step):
-            added[0, :, group % register.lanes] += group_lo[:, group]
-            added[1, :, group % register.lanes] += group_hi[:, group]
+            lane = lane_of(register, group * register.group)
+            added[0, :, lane] += group_lo[:, group]
+            added[1, :, lane] += group_hi[:, group]
         alone &= _fits(added[0], added[1], register).all(axis=1)
         total = run + added
         fits: NDArray[np.bool_] = np.all(_fits(total[0], total[1], register), axis=1)
