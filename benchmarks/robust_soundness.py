@@ -1,29 +1,33 @@
 r"""Verdicts of ``oaq.robust`` beside exhaustive enumeration: random small programs, every input of every set run.
 
-    python -m benchmarks.robust_soundness [--programs 100000] [--seed 1] [--processes 2]
+    python -m benchmarks.robust_soundness [--programs 100000] [--seed 1] [--processes 2] [--out FILE]
 
 Programs of one to three nodes of every operator, both requantize laws, sets of at most 4,096 inputs, u8 outputs or last
 sums. Truth comes from the oracle of ``benchmarks.soundness``, which shares no code with oaq. A difference is a "robust"
 with a counterexample, a "refuted" without one, a witness outside its set, or a certificate that ``oaq.checker`` does
-not accept. Enumeration is switched off, so that bounds and trees decide. Writes ``results/robust_soundness.json``.
+not accept. Enumeration is switched off, so that bounds and trees decide. Writes ``results/robust_soundness.json``, the
+checkpoint too: the same command goes on where it ended, as long as the code that decides is the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib
 import itertools
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import RESULTS, Result, load, save, stamp
 from benchmarks.soundness.draft import Draft, Plain
 from benchmarks.soundness.draw import CHANCES, NAMES
 from benchmarks.soundness.laws import Undefined
@@ -33,6 +37,7 @@ from benchmarks.soundness.oracle import run as oracle_run
 from oaq.checker.robust import check_robustness
 from oaq.errors import ConfigError, OaqError
 from oaq.program.plain import from_plain
+from oaq.report.data import Environment
 from oaq.robust import Options, box, robustness
 
 MOST_INPUTS = 4096
@@ -190,24 +195,91 @@ def examine_range(job: tuple[int, int, int]) -> tuple[Counter[str], list[str]]:
     return counts, wrong
 
 
-def campaign(seed: int, programs: int, processes: int) -> tuple[Counter[str], list[str]]:
-    """Until ``programs`` subjects have been decided, beyond those with nothing to decide."""
-    counts: Counter[str] = Counter()
-    wrong: list[str] = []
-    jobs: Iterator[tuple[int, int, int]] = ((seed, first, first + BATCH) for first in itertools.count(0, BATCH))
+@dataclass(frozen=True)
+class Progress:
+    """What has been examined.
+
+    Attributes:
+        code: digest of everything that decides, draws or checks.
+        seed: of the programs.
+        drawn: programs 0 to ``drawn`` - 1 of the seed are counted.
+        counts: by decision.
+        wrong: differences.
+    """
+
+    code: str
+    seed: int
+    drawn: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: tuple[str, ...] = ()
+
+
+def code_digest() -> str:
+    """sha256 of what verdicts, certificates, checks and draws depend on."""
+    package = Path(str(importlib.import_module("oaq").__path__[0]))
+    folders = [package / name for name in ("robust", "checker", "numerics", "program", "reference", "operators")]
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for folder in [*folders, Path(__file__).parent / "soundness"]:
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def campaign(begun: Progress, programs: int, processes: int, path: Path) -> Progress:
+    """Go on until ``programs`` subjects have been decided, beyond those with nothing to decide; saves every batch."""
+    progress, environment = begun, stamp()  # of the code that runs, not of a later commit
+    firsts: Iterator[int] = itertools.count(begun.drawn, BATCH)
     with get_context("spawn").Pool(processes) as pool:
-        while decided(counts) < programs:
-            for part, faults in pool.imap(examine_range, list(itertools.islice(jobs, processes * 24))):
-                counts += part
-                wrong += faults
-            sys.stdout.write(f"{decided(counts)} decided, {len(wrong)} differences\n")
+        while decided(progress.counts) < programs:
+            jobs = [(begun.seed, first, first + BATCH) for first in itertools.islice(firsts, processes * 8)]
+            for part, faults in pool.imap(examine_range, jobs):
+                counts, wrong = progress.counts + part, (*progress.wrong, *faults)
+                progress = replace(progress, drawn=progress.drawn + BATCH, counts=counts, wrong=wrong)
+                write(progress, path, environment)
+            sys.stdout.write(f"{decided(progress.counts)} decided, {len(progress.wrong)} differences\n")
             sys.stdout.flush()
-    return counts, wrong
+    return progress
+
+
+def write(progress: Progress, path: Path, environment: Environment) -> None:
+    """The result so far."""
+    facts = (
+        ("programs decided", str(decided(progress.counts))),
+        ("differences", str(len(progress.wrong))),
+        ("programs drawn", str(progress.drawn)),
+        ("seed", str(progress.seed)),
+        ("code", progress.code),
+    )
+    rows = [(("decided by", decision), ("programs", str(n))) for decision, n in sorted(progress.counts.items())]
+    rows += [(("difference", sentence),) for sentence in progress.wrong]
+    notes = ("truth: every input run by benchmarks.soundness.oracle; every certificate checked",)
+    command = f"python -m benchmarks.robust_soundness --programs {decided(progress.counts)} --seed {progress.seed}"
+    result = Result(path.stem, command, environment, facts=facts, rows=tuple(rows), notes=notes)
+    save(result, path.stem, path.parent)
+
+
+def resumed(path: Path, seed: int) -> Progress:
+    """The progress that a file holds; none where there is no file.
+
+    Raises:
+        ConfigError: it counts what other code decided, or programs of another seed.
+    """
+    start = Progress(code_digest(), seed)
+    if not path.exists():
+        return start
+    result = load(path)
+    facts = dict(result.facts)
+    if (facts.get("code"), facts.get("seed")) != (start.code, str(seed)):
+        raise ConfigError(f"{path}: counts verdicts of other code or another seed; move it away to begin anew")
+    rows = [dict(row) for row in result.rows]
+    counts = Counter({row["decided by"]: int(row["programs"]) for row in rows if "decided by" in row})
+    wrong = tuple(row["difference"] for row in rows if "difference" in row)
+    return replace(start, drawn=int(facts["programs drawn"]), counts=counts, wrong=wrong)
 
 
 def decided(counts: Counter[str]) -> int:
-    """Subjects with a verdict."""
-    return sum(count for decision, count in counts.items() if ":" in decision and not decision.startswith("refused"))
+    """Subjects called robust or refuted."""
+    return sum(count for decision, count in counts.items() if decision.startswith(("robust:", "refuted:")))
 
 
 def main() -> int:
@@ -216,19 +288,12 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS / "robust_soundness.json", help="result and checkpoint")
     arguments = parser.parse_args()
-    counts, wrong = campaign(arguments.seed, arguments.programs, arguments.processes)
-    facts = (
-        ("programs decided", str(decided(counts))),
-        ("differences", str(len(wrong))),
-        ("seed", str(arguments.seed)),
-    )
-    rows = tuple((("decided by", decision), ("programs", str(count))) for decision, count in sorted(counts.items()))
-    notes = (*wrong[:20], "truth: every input run by benchmarks.soundness.oracle; every certificate checked")
-    command = f"python -m benchmarks.robust_soundness --programs {arguments.programs} --seed {arguments.seed}"
-    path = save(Result("robust_soundness", command, stamp(), facts=facts, rows=rows, notes=notes), "robust_soundness")
-    sys.stdout.write(f"{path}: {dict(counts)}\n")
-    return 1 if wrong else 0
+    begun = resumed(arguments.out, arguments.seed)
+    progress = campaign(begun, arguments.programs, arguments.processes, arguments.out)
+    sys.stdout.write(f"{arguments.out}: {dict(progress.counts)}\n")
+    return 1 if progress.wrong else 0
 
 
 if __name__ == "__main__":
