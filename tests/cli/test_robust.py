@@ -108,3 +108,22 @@ def test_a_changed_certificate_is_exit_code_1(oaq, net: Path, tmp_path: Path) ->
     code, out, _ = oaq("robust", net, "--check", path)
     assert code == 1
     assert "does NOT hold" in out
+
+
+def test_a_report_shows_certificates_that_hold_and_refuses_others(oaq, net: Path, tmp_path: Path) -> None:
+    for radius in (0, 200):
+        folder = tmp_path / f"radius{radius}"
+        oaq("robust", net, "--input", tmp_path / "digits", "--radius", radius, "--out", folder)
+    proofs = [*sorted((tmp_path / "radius0").iterdir()), *sorted((tmp_path / "radius200").iterdir())]
+    _, out, err = oaq("report", net, "--out", tmp_path / "page.html", "--robust", *proofs)
+    assert err == ""
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<td>robust</td>") >= 3
+    assert "<td>refuted</td>" in page
+    assert "ball: norm inf, radius 200" in page
+    assert "Certificates of robustness, checked" in out
+    save(perceptron(3), tmp_path / "other.oaq")
+    code, _, err = oaq("report", tmp_path / "other.oaq", "--robust", proofs[0])
+    assert code == 2
+    assert "is for another program" in err
+    assert "make another with" in err

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from oaq.cli import bench, images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
+from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.program.atomic import write_atomically
+from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.data import Latency
 from oaq.report.evidence import lanes_of, observe
 from oaq.report.node_profile import NodeProfile
+from oaq.report.robust import Asked, certificate_table, checked_certificate
 from oaq.report.text import headline, tables
+from oaq.robust import load_certificate
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
+from oaq.verify.robustness import verify_certificate
 
 HELP = "show what is proved, planned, observed and measured"
 DESCRIPTION = """\
@@ -30,6 +36,7 @@ examples:
   oaq report net.oaq                                     tables in the terminal
   oaq report net.oaq --out report.html                   one self-contained page
   oaq report net.oaq --out report.html --images photos/  with the sums seen on photos
+  oaq report net.oaq --out report.html --robust certificates/*.robust.oaq
   oaq report net.oaq --out report.html --latency --onnx float.onnx --onnx int8.onnx"""
 
 
@@ -41,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="photos or arrays to observe sums on")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="at most N files of --images (default 8)")
+    parser.add_argument(
+        "--robust",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CERT",
+        help="certificates of robustness to check and show",
+    )
     parser.add_argument("--latency", action="store_true", help="time it here, on every instruction set")
     bench.add_timing(parser)
     images.add_arguments(parser)
@@ -55,7 +70,7 @@ def call(arguments: argparse.Namespace) -> int:
         evidence = _observed(opened, planned, evidence, arguments)
     latency, profile = _measured(opened, planned, arguments)
     data = build_report(planned, evidence, latency=latency, profile=profile)
-    _write(data, arguments)
+    _write(data, arguments, [_checked(opened.program, path) for path in arguments.robust])
     return 0 if data.proved_layers == len(data.layers) else 1
 
 
@@ -78,21 +93,34 @@ def _measured(
     return latency, profiles.get(f"oaq {planned.isa}", ())
 
 
-def _write(data: ReportData, arguments: argparse.Namespace) -> None:
-    if arguments.out is None:
-        if arguments.json:
-            say.json_text(to_json(data))
-        else:
-            show(data)
-        return
-    if arguments.out.suffix == ".json":
+def _checked(program: IntProgram, path: Path) -> Asked:
+    """A certificate of robustness as a line of the report.
+
+    Raises:
+        FormatError: it is not one, or does not hold for this program.
+    """
+    certificate = load_certificate(path)
+    verdict = verify_certificate(program, certificate.header, certificate.arrays)
+    if not verdict.safe:
+        raise FormatError(
+            f"{path}: does not hold: {verdict.findings[0]}. A report shows certificates that hold; make another with "
+            "`oaq robust --out`, or leave it out"
+        )
+    return checked_certificate(path.name, certificate.header)
+
+
+def _write(data: ReportData, arguments: argparse.Namespace, certificates: Sequence[Asked]) -> None:
+    if arguments.out is not None and arguments.out.suffix == ".json":
         write_atomically(arguments.out, [to_json(data).encode()])
-    else:
-        to_html(data, arguments.out)
+    elif arguments.out is not None:
+        to_html(data, arguments.out, certificates)
     if arguments.json:
         say.json_text(to_json(data))
-    else:
-        show(data, layers=False)
+        return
+    show(data, layers=arguments.out is None)
+    if certificates:
+        say.tables([certificate_table(certificates)])
+    if arguments.out is not None:
         say.words(f"\n{arguments.out}")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from oaq.robust.verdict import Robustness
 from oaq.terminal.table import Table
@@ -61,3 +62,30 @@ def headline(questions: Sequence[Asked]) -> str:
     states = [question.answer.state for question in questions]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("robust", "refuted", "undecided"))
     return f"{len(questions)} sets: {counts}; median {median(question.answer.seconds for question in questions):.3f} s"
+
+
+def checked_certificate(name: str, header: Mapping[str, Any]) -> Asked:
+    """The line of a certificate that the checker has accepted: what it claims, not how it was found.
+
+    Args:
+        name: of its file.
+        header: of the certificate.
+    """
+    if header["tier"] == "refuted":
+        answer = Robustness("refuted", header["label"], witness_label=header["witness_label"], stage="its certificate")
+    else:
+        answer = Robustness("robust", header["label"], stage=header["proof"])
+    claim = {key: value for key, value in header["set"].items() if key != "kind"}
+    details = ", ".join(f"{key} {value}" for key, value in claim.items())
+    return Asked(name, f"{header['set']['kind']}{f': {details}' if details else ''}", answer)
+
+
+def certificate_table(certificates: Sequence[Asked]) -> Table:
+    """A line per certificate that holds."""
+    rows = tuple(
+        (line.name, line.region, line.answer.state, str(line.answer.label), sentence(line.answer))
+        for line in certificates
+    )
+    return Table(
+        "Certificates of robustness, checked", ("certificate", "set", "state", "label", "how"), rows, frozenset({3})
+    )

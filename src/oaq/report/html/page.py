@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -12,18 +13,25 @@ from oaq.report.data import ReportData, effective_bits, mean
 from oaq.report.html import sections
 from oaq.report.html.layers import layers
 from oaq.report.html.markup import chip, text
+from oaq.report.html.robust import CHECKED, robust_section
+from oaq.report.robust import Asked
 
 
-def to_html(data: ReportData, path: Path) -> None:
+def to_html(data: ReportData, path: Path, certificates: Sequence[Asked] = ()) -> None:
     """Write the report as one HTML file, whole or not at all.
+
+    Args:
+        data: the report.
+        path: of the file.
+        certificates: of robustness, those that the checker accepted.
 
     Raises:
         FormatError: the file cannot be written.
     """
-    write_atomically(path, [render(data).encode()])
+    write_atomically(path, [render(data, certificates).encode()])
 
 
-def render(data: ReportData) -> str:
+def render(data: ReportData, certificates: Sequence[Asked] = ()) -> str:
     """The report as HTML text."""
     style = resources.files("oaq.report.html").joinpath("style.css").read_text(encoding="utf-8")
     parts = [
@@ -34,6 +42,7 @@ def render(data: ReportData) -> str:
         layers(data),
         sections.profile(data),
         sections.exactness(data),
+        *([robust_section(certificates, CHECKED)] if certificates else []),
         sections.stamp(data),
         sections.glossary(),
     ]

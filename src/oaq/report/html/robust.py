@@ -11,13 +11,24 @@ from oaq.report.robust import Asked, headline, sentence
 CHIP = {"robust": "proved", "refuted": "observed", "undecided": ""}
 
 
-def robust_section(questions: Sequence[Asked]) -> str:
-    """A card with a line per set; any page may hold it."""
+CHECKED = (
+    "Certificates that the independent checker has derived again from this program while the page was written, without "
+    "a search or a solver. Robust holds for every input of the set; refuted names an input that was run."
+)
+
+
+def robust_section(questions: Sequence[Asked], lead: str = "") -> str:
+    """A card with a line per set; any page may hold it.
+
+    Args:
+        questions: a line each.
+        lead: the sentences above the table; those of a search if empty.
+    """
     rows = [
         (question.name, question.region, question.answer.state, question.answer.label, sentence(question.answer))
         for question in questions
     ]
-    lead = (
+    lead = lead or (
         f"{headline(questions)}. Robust is proved for every input of the set and can be checked without the search; "
         "refuted names an input that was run; undecided is neither."
     )
