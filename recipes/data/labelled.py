@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -153,10 +154,31 @@ def fashion_mnist(part: Part) -> Labelled:
     """
     stem = "usr/share/datasets/fashion-mnist/" + ("train" if part == "train" else "t10k")
     names = f"{stem}-images-idx3-ubyte.gz", f"{stem}-labels-idx1-ubyte.gz"
-    members = deb_members(fetch(FASHION_MNIST, apt_download), names)
-    pixels = _idx(gzip.decompress(members[names[0]]), IDX_IMAGES)[:, None]
-    labels = _idx(gzip.decompress(members[names[1]]), IDX_LABELS).astype(np.int64)
-    return _checked(pixels, labels, (0.2860,), (0.3530,))
+    contents = deb_members(fetch(FASHION_MNIST, apt_download), names)
+    return _grey(*(gzip.decompress(contents[name]) for name in names))
+
+
+def fashion_mnist_of(folder: Path, part: Part) -> Labelled:
+    """The same images from a folder with the IDX files, plain or gzipped.
+
+    Raises:
+        FetchError: a file is missing or damaged.
+    """
+    stem, contents = "train" if part == "train" else "t10k", []
+    for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+        path = next((path for path in sorted(folder.glob(f"{stem}-{kind}*")) if path.is_file()), None)
+        if path is None:
+            raise FetchError(f"{folder}: holds no {stem}-{kind}, plain or .gz")
+        try:
+            contents.append(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+        except (OSError, EOFError) as error:
+            raise FetchError(f"{path}: cannot be read: {error}") from error
+    return _grey(*contents)
+
+
+def _grey(images: bytes, classes: bytes) -> Labelled:
+    labels = _idx(classes, IDX_LABELS).astype(np.int64)
+    return _checked(_idx(images, IDX_IMAGES)[:, None], labels, (0.2860,), (0.3530,))
 
 
 def _idx(data: bytes, magic: int) -> NDArray[np.uint8]:
