@@ -202,14 +202,14 @@ class Progress:
     Attributes:
         code: digest of everything that decides, draws or checks.
         seed: of the programs.
-        drawn: programs 0 to ``drawn`` - 1 of the seed are counted.
+        examined: programs 0 to ``examined`` - 1 of the seed are counted.
         counts: by decision.
         wrong: differences.
     """
 
     code: str
     seed: int
-    drawn: int = 0
+    examined: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     wrong: tuple[str, ...] = ()
 
@@ -228,13 +228,13 @@ def code_digest() -> str:
 def campaign(begun: Progress, programs: int, processes: int, path: Path) -> Progress:
     """Go on until ``programs`` subjects have been decided, beyond those with nothing to decide; saves every batch."""
     progress, environment = begun, stamp()  # of the code that runs, not of a later commit
-    firsts: Iterator[int] = itertools.count(begun.drawn, BATCH)
+    firsts: Iterator[int] = itertools.count(begun.examined, BATCH)
     with get_context("spawn").Pool(processes) as pool:
         while decided(progress.counts) < programs:
             jobs = [(begun.seed, first, first + BATCH) for first in itertools.islice(firsts, processes * 8)]
             for part, faults in pool.imap(examine_range, jobs):
                 counts, wrong = progress.counts + part, (*progress.wrong, *faults)
-                progress = replace(progress, drawn=progress.drawn + BATCH, counts=counts, wrong=wrong)
+                progress = replace(progress, examined=progress.examined + BATCH, counts=counts, wrong=wrong)
                 write(progress, path, environment)
             sys.stdout.write(f"{decided(progress.counts)} decided, {len(progress.wrong)} differences\n")
             sys.stdout.flush()
@@ -246,7 +246,7 @@ def write(progress: Progress, path: Path, environment: Environment) -> None:
     facts = (
         ("programs decided", str(decided(progress.counts))),
         ("differences", str(len(progress.wrong))),
-        ("programs drawn", str(progress.drawn)),
+        ("programs examined", str(progress.examined)),
         ("seed", str(progress.seed)),
         ("code", progress.code),
     )
@@ -274,7 +274,7 @@ def resumed(path: Path, seed: int) -> Progress:
     rows = [dict(row) for row in result.rows]
     counts = Counter({row["decided by"]: int(row["programs"]) for row in rows if "decided by" in row})
     wrong = tuple(row["difference"] for row in rows if "difference" in row)
-    return replace(start, drawn=int(facts["programs drawn"]), counts=counts, wrong=wrong)
+    return replace(start, examined=int(facts["programs examined"]), counts=counts, wrong=wrong)
 
 
 def decided(counts: Counter[str]) -> int:

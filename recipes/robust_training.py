@@ -89,7 +89,9 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def asked(options: argparse.Namespace, programs: dict[str, oaq.IntProgram], test: Labelled) -> list[dict[str, Any]]:
+def answers_of(
+    options: argparse.Namespace, programs: dict[str, oaq.IntProgram], test: Labelled
+) -> list[dict[str, Any]]:
     """One line per network, image and radius; lines that an earlier run wrote are kept."""
     path = options.out / "answers.jsonl"
     lines = _lines(path)
@@ -164,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read = fashion_mnist if options.data is None else lambda part: fashion_mnist_of(options.data, part)
         train, test = read("train").first(options.images), read("test")
         programs = trained(options, train)
-        lines = asked(options, programs, test)
+        lines = answers_of(options, programs, test)
         say.tables([comparison(lines, options.radius)])
         for name, program in programs.items():
             say.words(f"{name}: {right_as_integers(program, test)} of {len(test)} right")
