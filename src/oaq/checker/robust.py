@@ -56,7 +56,7 @@ def check_robustness(
 def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays) -> list[str]:
     if certificate.get("schema") != SCHEMA or certificate.get("kind") != "robustness" or not set(certificate) >= KEYS:
         raise FormatError(f"not a certificate of robustness of schema {SCHEMA}")
-    if certificate["sha256"] != _digest(certificate, claims):
+    if certificate["sha256"] != seal_of(certificate, claims):
         return ["has been edited: its own digest does not fit"]
     if certificate["program"] != digest(header, arrays):
         return ["is for another program"]
@@ -65,11 +65,11 @@ def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, 
     network = layered(parse(header, arrays), list(header["outputs"]))
     sums = certificate["law"] == SUMS
     used = {"input"}
-    x = _row(claims, "input", network)
+    x = centred_row(claims, "input", network)
     label = certificate["label"]
     if type(label) is not int or label != _labels(network, x, sums)[0]:
         return [f"the input is not called {label}"]
-    members = _members(certificate["set"], claims, network, x, used)
+    members = members_of(certificate["set"], claims, network, x, used)
     match certificate["tier"], certificate.get("proof"):
         case "refuted", None:
             wrong = _check_witness(certificate, claims, network, (members, sums), used)
@@ -86,7 +86,7 @@ def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, 
     return wrong
 
 
-def _digest(certificate: Mapping[str, Any], claims: Arrays) -> str:
+def seal_of(certificate: Mapping[str, Any], claims: Arrays) -> str:
     plain = {key: value for key, value in certificate.items() if key != "sha256"}
     state = hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(claims):
@@ -96,7 +96,7 @@ def _digest(certificate: Mapping[str, Any], claims: Arrays) -> str:
     return state.hexdigest()
 
 
-def _row(claims: Arrays, name: str, network: Layered) -> Ints:
+def centred_row(claims: Arrays, name: str, network: Layered) -> Ints:
     """A u8 input of the program's size and range, centred: (1, inputs)."""
     value = claims[name]
     if value.dtype != np.uint8 or value.shape[-1] != network.sizes[0] or value.ndim > 2 or not value.size:
@@ -106,15 +106,15 @@ def _row(claims: Arrays, name: str, network: Layered) -> Ints:
     return value.reshape(-1, network.sizes[0]).astype(np.int64) - network.zeros[0]
 
 
-def _members(
+def members_of(
     claim: Mapping[str, Any], claims: Arrays, network: Layered, x: Ints, used: set[str]
 ) -> tuple[Ints, Ints] | Ints:
     """The set: a box, or the rows of a list; a ball is what its radius says."""
     if claim["kind"] == "list":
         used.add("set/inputs")
-        return _row(claims, "set/inputs", network)
+        return centred_row(claims, "set/inputs", network)
     used |= {"set/lo", "set/hi"}
-    lo, hi = (_row(claims, name, network) for name in ("set/lo", "set/hi"))
+    lo, hi = (centred_row(claims, name, network) for name in ("set/lo", "set/hi"))
     if len(lo) != 1 or len(hi) != 1 or (lo > x).any() or (x > hi).any():
         raise FormatError("the box does not hold the input")
     if claim["kind"] == "ball":
@@ -155,7 +155,7 @@ def _check_witness(
         return ["has other fields than a refutation"]
     members, sums = where
     used.add("witness")
-    witness = _row(claims, "witness", network)
+    witness = centred_row(claims, "witness", network)
     if isinstance(members, tuple):
         inside = bool((members[0] <= witness).all() and (witness <= members[1]).all())
     else:

@@ -65,7 +65,7 @@ def check_cases(claims: Claims, network: Layered, box: Box, sums: bool) -> list[
     bits = header["bits"]
     if type(bits) is not int or not 0 <= bits <= MOST_BITS:
         raise FormatError(f"multipliers are integers of 2**-0 to 2**-{MOST_BITS}, not 2**-{str(bits)[:20]}")
-    limits, wrong = _claimed_ranges(claims, network, box, bits)
+    limits, wrong = claimed_ranges(claims, network, box, bits)
     if wrong:
         return wrong
     layer, element = decided_by(network.layers, network.output, network.sizes)
@@ -154,7 +154,7 @@ class _Rows:
         return _Case(self.layer, up, down, list(possible), floor, ceiling, False)
 
 
-def _claimed_ranges(claims: Claims, network: Layered, box: Box, bits: int) -> tuple[dict[int, Box], list[str]]:
+def claimed_ranges(claims: Claims, network: Layered, box: Box, bits: int) -> tuple[dict[int, Box], list[str]]:
     """Box that multipliers narrow, each checked on those before it."""
     limits: dict[int, Box] = {}
     for at, claim in enumerate(claims.header["ranges"]):

@@ -14,10 +14,11 @@ from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_model
 from oaq.cli.witness import place
 from oaq.doctor import Diagnosis, diagnose
-from oaq.errors import ProgramError
+from oaq.errors import ConfigError, ProgramError
 from oaq.program.atomic import write_atomically
 from oaq.report.doctor import headlines, layer_tables, output_table
 from oaq.report.html.doctor import render
+from oaq.robust import Region, ball
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
 
@@ -36,6 +37,7 @@ examples:
   oaq doctor model.onnx
   oaq doctor model.onnx --isa avx2-acc32 --isa vnni --json
   oaq doctor model.tflite --data photos/ --html doctor.html
+  oaq doctor net.oaq --on-set digit.npy --radius 2          only inputs near this one
   oaq doctor model.onnx --isa "20 bits" --at layer3.conv:17
 
 exit code 0: safe for every input on every register asked about; 1: not; 2: the file cannot be read."""
@@ -49,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays: how near they come")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="at most N files of --data (default 8)")
+    parser.add_argument(
+        "--on-set", type=Path, metavar="PATH", help="ask about inputs near this one only; with --radius"
+    )
+    parser.add_argument("--radius", type=int, metavar="N", help="of the set: every element may move by N steps")
     parser.add_argument("--at", metavar="NODE:OUT", help="also the figures of one output of one layer")
     parser.add_argument("--html", type=Path, metavar="OUT.html", help="also write a self-contained page")
     images.add_arguments(parser)
@@ -67,6 +73,7 @@ def call(arguments: argparse.Namespace) -> int:
         unsigned=model.unsigned,
         islands=model.islands,
         notes=model.imported.notes,
+        region=_region(model, arguments),
     )
     spot = (
         None if arguments.at is None else place(arguments.at, {layer.node: layer.outputs for layer in diagnosis.layers})
@@ -87,6 +94,27 @@ def _data(model: ModelFile, arguments: argparse.Namespace) -> Iterator[tuple[NDA
         )
     batches = model.opened.batches(arguments.data, arguments, arguments.limit)
     return (to_integers(model.opened.program, batch) for _, batch in say.track(batches, "observe"))
+
+
+def _region(model: ModelFile, arguments: argparse.Namespace) -> Region | None:
+    """The set around the one sample of ``--on-set``; None is every input.
+
+    Raises:
+        ConfigError: one of the two options is missing, or there are several samples.
+        ProgramError: parts of the model stay in float.
+    """
+    if arguments.on_set is None and arguments.radius is None:
+        return None
+    if arguments.on_set is None or arguments.radius is None:
+        raise ConfigError("a set is an input and a distance: give both --on-set PATH and --radius N")
+    if not model.imported.is_whole:
+        raise ProgramError(f"{arguments.file}: {model.islands[0]}; a set is of the inputs of a whole program")
+    program = model.opened.program
+    batches = model.opened.batches(arguments.on_set, arguments, None)
+    samples = [x for _, batch in batches for x in to_integers(program, batch)[0]]
+    if len(samples) != 1:
+        raise ConfigError(f"{arguments.on_set}: holds {len(samples)} samples; a set surrounds one")
+    return ball(program, samples[0], arguments.radius)
 
 
 def _print(diagnosis: Diagnosis, spot: tuple[str, int] | None, arguments: argparse.Namespace) -> None:

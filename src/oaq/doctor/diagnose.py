@@ -12,8 +12,11 @@ from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, Verdict
 from oaq.doctor.observed import Observer, Samples
 from oaq.doctor.registers import RegisterModel, registers_named
 from oaq.doctor.sums import OrderedLayer, laid_out, reach, signed_bits, widened
+from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram
+from oaq.robust.conditional import conditional_ranges
+from oaq.robust.region import Region
 
 Registers = Sequence[str | RegisterModel]
 
@@ -26,8 +29,9 @@ def diagnose(
     unsigned: Collection[str] = (),
     islands: Sequence[str] = (),
     notes: Sequence[str] = (),
+    region: Region | None = None,
 ) -> Diagnosis:
-    """Say for every layer, output and register model whether it is exact for every input.
+    """Say for every layer, output and register model whether it is exact for every input, or every input of a set.
 
     Args:
         program: any integers; nothing needs to be proved about them.
@@ -36,18 +40,24 @@ def diagnose(
         unsigned: layers whose file stores their weights as u8.
         islands: parts of the model that stay in float.
         notes: kept for the reader.
+        region: a set of inputs: then nothing is said about others. Ranges are those of the program's own integers (a
+            runtime that rounds otherwise may leave them), channel by channel over all positions.
 
     Raises:
         ProgramError: no such register, or ``data`` do not fit the program.
+        ConfigError: with ``region``, the program has several inputs or outputs.
     """
     models = register_models(registers)
+    narrower = {} if region is None else conditional_ranges(program, region).tensors
     observer = Observer(program, models, unsigned) if data is not None else None
     if observer is not None and data is not None:
         observer.run(data)
     layers = []
     for node in program.summing_nodes():
         op, spec = node.products, program.specs(node)[0]
-        verdicts = {model.name: verdict(op, spec, model, unsigned=node.name in unsigned) for model in models}
+        within = narrower.get(spec.name)
+        as_u8 = node.name in unsigned
+        verdicts = {model.name: verdict(op, spec, model, unsigned=as_u8, within=within) for model in models}
         if observer is not None:
             verdicts = {
                 name: replace(layer_verdict, seen=observer.observations(node.name, name))
@@ -56,7 +66,8 @@ def diagnose(
         layers.append(LayerDiagnosis(node.name, kind(op), op.outputs, op.terms, verdicts))
     deciding = tuple(model.name for model in models if model.deployed or registers)
     samples = observer.samples if observer is not None else 0
-    return Diagnosis(program.name, models, deciding, tuple(layers), samples, tuple(islands), tuple(notes))
+    condition = "" if region is None else region.words
+    return Diagnosis(program.name, models, deciding, tuple(layers), samples, tuple(islands), tuple(notes), condition)
 
 
 def register_models(registers: Registers) -> tuple[RegisterModel, ...]:
@@ -68,7 +79,14 @@ def register_models(registers: Registers) -> tuple[RegisterModel, ...]:
     )
 
 
-def verdict(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Verdict:
+def verdict(
+    op: ops.Products,
+    spec: TensorSpec,
+    model: RegisterModel,
+    *,
+    unsigned: bool = False,
+    within: ChannelRanges | None = None,
+) -> Verdict:
     """One layer on one model, for every input.
 
     Args:
@@ -76,8 +94,9 @@ def verdict(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigne
         spec: the tensor it reads.
         model: the registers.
         unsigned: its file stores the weights as u8.
+        within: what each channel of that tensor holds, if more is narrower than its effective range.
     """
-    layers = laid_out(op, spec, model, unsigned=unsigned)
+    layers = laid_out(op, spec, model, unsigned=unsigned, within=within)
     reaches = [reach(layer) for layer in layers]
     lo = np.minimum.reduce([layer_reach.lo for layer_reach in reaches])
     hi = np.maximum.reduce([layer_reach.hi for layer_reach in reaches])

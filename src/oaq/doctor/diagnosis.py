@@ -152,6 +152,7 @@ class Diagnosis:
         samples: how many samples of data were run; 0 is none.
         islands: parts of the model that stay in float: nothing is said about them.
         notes: what else a reader should know.
+        condition: the set of inputs that was asked about, in words; "" is every input.
     """
 
     program: str
@@ -161,6 +162,12 @@ class Diagnosis:
     samples: int = 0
     islands: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    condition: str = ""
+
+    @property
+    def covered(self) -> str:
+        """For which inputs a verdict is proved."""
+        return f"every input of the set ({self.condition})" if self.condition else "every input"
 
     def __getitem__(self, node: str) -> LayerDiagnosis:
         for layer in self.layers:
@@ -186,13 +193,15 @@ class Diagnosis:
         """
         for name in self.deciding:
             for layer in self.unsafe(name):
-                raise AccumulatorOverflow(f"{sentence(layer, name)}.\n{advice(layer, name)}")
+                hint = f"Asked about {self.covered}" if self.condition else advice(layer, name)
+                raise AccumulatorOverflow(f"{sentence(layer, name)}.\n{hint}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; ``schema`` says which version."""
         return {
             "schema": SCHEMA,
             "program": self.program,
+            **({"set": self.condition} if self.condition else {}),
             "safe": self.is_safe,
             "deciding": list(self.deciding),
             "registers": [

@@ -18,11 +18,12 @@ from oaq.doctor.registers import Order, RegisterModel
 from oaq.numerics.accumulator import EXACT_S32, Accumulator
 from oaq.numerics.cells import cells_of, lane_of
 from oaq.numerics.formats import S8
-from oaq.numerics.ranges import IntRange
+from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.operators import TensorSpec
 from oaq.operators.tensor import as_image
 from oaq.operators.windows import window_reach
 from oaq.overflow.bounds import exact_dtype, group_is_bounded
+from oaq.overflow.operands import operands_as_loaded
 
 Ints = NDArray[np.int64]
 Kind = Literal["group", "lane"]
@@ -115,7 +116,12 @@ def widened(op: ops.Products, model: RegisterModel, unsigned: bool = False) -> s
 
 
 def laid_out(
-    op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False
+    op: ops.Products,
+    spec: TensorSpec,
+    model: RegisterModel,
+    *,
+    unsigned: bool = False,
+    within: ChannelRanges | None = None,
 ) -> tuple[OrderedLayer, ...]:
     """A layer in every order in which kernels of ``model`` may sum it; one if they widen first.
 
@@ -124,28 +130,32 @@ def laid_out(
         spec: the tensor it reads.
         model: the registers.
         unsigned: its file stores the weights as u8.
+        within: what each channel of that tensor holds, if more is known than its effective range.
     """
     if widened(op, model, unsigned):
-        return (lay(op, spec, replace(model, accumulator=EXACT_S32, depthwise=EXACT_S32), model.orders[0]),)
+        exact = replace(model, accumulator=EXACT_S32, depthwise=EXACT_S32)
+        return (lay(op, spec, exact, model.orders[0], within),)
     if model.summing(op.is_depthwise()).is_exact:
-        return (lay(op, spec, model, model.orders[0]),)
-    return tuple(lay(op, spec, model, order) for order in orders_of(op, model))
+        return (lay(op, spec, model, model.orders[0], within),)
+    return tuple(lay(op, spec, model, order, within) for order in orders_of(op, model))
 
 
-def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) -> OrderedLayer:
+def lay(
+    op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order, within: ChannelRanges | None = None
+) -> OrderedLayer:
     """Weights and operand ranges of a layer that reads ``spec``, in ``order``.
 
     Operands may be any integer that the tensor's writer can leave there (its effective range: another runtime rounds in
-    its own way, so nothing narrower is sure); at padded positions also what loads as 0.
+    its own way, so nothing narrower is sure); at padded positions also what loads as 0. With ``within`` they are what
+    each channel holds, and the zero point where the window reads padding.
     """
     register = model.summing(op.is_depthwise())
     weight = op.rows.astype(np.int64)
-    lo = np.full(weight.shape[1], spec.range.lo, np.int64)
-    hi = np.full(weight.shape[1], spec.range.hi, np.int64)
+    lo, hi = _loaded(op, spec, within)
     if op.window is not None:
         pads, _ = window_reach(op.window, spec.shape[:-1])
         padded = np.repeat(pads.reshape(-1), op.group_channels)
-        lo[padded], hi[padded] = min(spec.range.lo, model.shift), max(spec.range.hi, model.shift)
+        lo[padded], hi[padded] = np.minimum(lo[padded], model.shift), np.maximum(hi[padded], model.shift)
     place = _padded(_places(op, order), register)
     real = place >= 0
     return OrderedLayer(
@@ -158,6 +168,15 @@ def lay(op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order) 
         op.bias.astype(np.int64) - (spec.affine.zero_point - model.shift) * weight.sum(axis=1),
         model.shift,
     )
+
+
+def _loaded(op: ops.Products, spec: TensorSpec, within: ChannelRanges | None) -> tuple[Ints, Ints]:
+    """(K,) ends of every operand as u8, over all groups of channels."""
+    terms = op.rows.shape[1]
+    if within is None:
+        return np.full(terms, spec.range.lo, np.int64), np.full(terms, spec.range.hi, np.int64)
+    operands = operands_as_loaded(op, within, spec)
+    return operands.lo.min(axis=0), operands.hi.max(axis=0)
 
 
 def reach(layer: OrderedLayer) -> Reach:

@@ -26,13 +26,13 @@ def headlines(diagnosis: Diagnosis, model: str) -> list[str]:
         name, bad = register.name, diagnosis.unsafe(register.name)
         suffix = "" if name in diagnosis.deciding else " (does not decide)"
         if not bad:
-            lines.append(f"  {name}: proved for {total} of {total} layers, for every input{suffix}")
+            lines.append(f"  {name}: proved for {total} of {total} layers, for {diagnosis.covered}{suffix}")
             continue
         lines.append(f"  {name}: {len(bad)} of {total} layers are not safe{suffix}; worst:")
         lines.append(f"    {sentence(bad[0], name)}")
         lines += [f"    observed: {_overflow_sentence(diagnosis, name)}"] if diagnosis.samples else []
     first = next((name for name in diagnosis.deciding if diagnosis.unsafe(name)), None)
-    if first is not None:
+    if first is not None and not diagnosis.condition:
         lines.append(f"  {advice(diagnosis.unsafe(first)[0], first, model)}")
     lines += [f"  stays in float: {island}" for island in diagnosis.islands]
     lines += [f"  note: {note}" for note in diagnosis.notes]
@@ -60,7 +60,7 @@ def layer_tables(diagnosis: Diagnosis) -> list[Table]:
         (layer.node, layer.kind, str(layer.terms), *(_cell(layer, layer.verdicts[name]) for name in names))
         for layer in diagnosis.layers
     )
-    title = "For every input: ok, or outputs that are unsafe and the bits they need"
+    title = f"For {diagnosis.covered}: ok, or outputs that are unsafe and the bits they need"
     result = [Table(title, head, rows, frozenset({2}))]
     if diagnosis.samples:
         observations = tuple(
@@ -107,7 +107,7 @@ def output_table(diagnosis: Diagnosis, node: str, output: int) -> Table:
                 overflows,
             )
         )
-    head = ("register", "for every input", "bits needed", "asked to hold", "enough spills", "observed")
+    head = ("register", f"for {diagnosis.covered}", "bits needed", "asked to hold", "enough spills", "observed")
     return Table(f"{node}, output {output}", head, tuple(rows), frozenset({2}))
 
 

@@ -29,6 +29,7 @@ from oaq.robust.tree import Tree
 SCHEMA: Final = 1
 KEY: Final = "oaq.robustness"
 SUFFIX: Final = ".robust.oaq"
+RANGES: Final = "conditional ranges"
 LAWS: Final = {False: "argmax, first maximum, u8 outputs", True: "argmax, first maximum, last sums"}
 
 
@@ -150,12 +151,38 @@ def proved(
         for layer in closings[0].multipliers if closings and closings[0] else ():
             rows = np.stack([leaf.multipliers[layer] for leaf in closings if leaf])
             arrays[f"{place}/mu/{layer}"] = _narrow(rows)
+    ranges = _range_parts(claims, arrays)
+    return sealed({**header, "proof": "multipliers", "bits": bits, "cases": case_list, "ranges": ranges}, dict(arrays))
+
+
+def of_ranges(
+    program: IntProgram,
+    region: Region,
+    claims: Sequence[RangeClaim],
+    ends: Mapping[str, NDArray[np.int64]],
+    bits: int,
+) -> Certificate:
+    """What every tensor and sum can be on a set.
+
+    Args:
+        program: which it is about.
+        region: the set.
+        claims: narrowed ranges, in the order in which they follow from each other.
+        ends: by name, ``tensors/N/lo`` and ``sums/N/lo`` with their ``hi``.
+        bits: multipliers are integers of 2**-bits.
+    """
+    header, arrays = common(program, region, 0, False, "proved")
+    header = {key: header[key] for key in ("schema", "tier", "program", "set")} | {"kind": RANGES, "bits": bits}
+    return sealed({**header, "ranges": _range_parts(claims, arrays)}, {**arrays, **ends})
+
+
+def _range_parts(claims: Sequence[RangeClaim], arrays: dict[str, NDArray[Any]]) -> list[dict[str, int]]:
+    """Put the arrays of narrowed ranges into ``arrays``; their part of the header."""
     for at, claim in enumerate(claims):
         place = f"ranges/{at}"
         arrays |= {f"{place}/element": claim.element, f"{place}/upper": claim.upper, f"{place}/end": claim.end}
         arrays |= {f"{place}/mu/{layer}": _narrow(mu) for layer, mu in claim.multipliers.items()}
-    ranges = [{"layer": claim.layer} for claim in claims]
-    return sealed({**header, "proof": "multipliers", "bits": bits, "cases": case_list, "ranges": ranges}, dict(arrays))
+    return [{"layer": claim.layer} for claim in claims]
 
 
 def sealed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Certificate:

@@ -7,18 +7,20 @@ much, and are worth nothing outside the set.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 import numpy as np
 
 from oaq.numerics.ranges import ChannelRanges
 from oaq.program.int_program import IntProgram
+from oaq.robust.certificate import Certificate, of_ranges
 from oaq.robust.narrow import narrowed
 from oaq.robust.network import Network
 from oaq.robust.prove import lowered
 from oaq.robust.ranges import Range, intervals
 from oaq.robust.region import Region
+from oaq.robust.tree import BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +30,12 @@ class ConditionalRanges:
     Attributes:
         tensors: of each tensor, channel by channel over all positions: what its integers can be, zero point included.
         sums: of each summing node (Conv2d, Linear), output by output over all positions: what its totals can be.
+        certificate: ``oaq.checker.robust_ranges`` derives both from it again.
     """
 
     tensors: Mapping[str, ChannelRanges]
     sums: Mapping[str, ChannelRanges]
+    certificate: Certificate = field(repr=False)
 
     def overflowing(self, bits: int) -> Mapping[str, tuple[int, ...]]:
         """Outputs, by node, whose totals can leave a two's complement register of ``bits`` bits on the set."""
@@ -56,14 +60,18 @@ def conditional_ranges(program: IntProgram, region: Region, seconds: float = 10.
         end.reshape(1, -1).astype(np.int64) - network.zeros[0] for end in (region.lo, region.hi)
     )
     needed = frozenset(range(len(network.layers)))
-    limits, _ = narrowed(network, box, needed, -1, monotonic() + seconds)
+    limits, claims = narrowed(network, box, needed, -1, monotonic() + seconds)
     ranges = intervals(network, box, limits, needed)
     names = (program.inputs[0], *(node.output for node in program.nodes))
     tensors = {
         name: _by_channel(ranges.tensors[at], program.tensors[name].channels, network.zeros[at])
         for at, name in enumerate(names)
     }
-    return ConditionalRanges(tensors, _sums(program, network, ranges.accumulators))
+    totals = _sums(program, network, ranges.accumulators)
+    ends = {f"tensors/{at}": tensors[name] for at, name in enumerate(names)}
+    ends |= {f"sums/{at}": totals[name] for at, name in enumerate(network.names) if name in totals}
+    arrays = {f"{place}/{end}": getattr(value, end) for place, value in ends.items() for end in ("lo", "hi")}
+    return ConditionalRanges(tensors, totals, of_ranges(program, region, claims, arrays, BITS))
 
 
 def _sums(program: IntProgram, network: Network, accumulators: list[Range | None]) -> dict[str, ChannelRanges]:

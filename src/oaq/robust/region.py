@@ -43,6 +43,12 @@ class Region:
         widths = self.hi.astype(object) - self.lo + 1
         return (1 << 63) - 1 if bits > 62 else int(np.prod(widths))
 
+    @property
+    def words(self) -> str:
+        """The set for people: its kind and what it is made from."""
+        details = ", ".join(f"{key} {value}" for key, value in self.description.items() if key != "kind")
+        return f"{self.description['kind']}: {details}" if details else str(self.description["kind"])
+
 
 def ball(program: IntProgram, x: Image, radius: int) -> Region:
     """Every input that differs from ``x`` by at most ``radius`` steps in each element, inside the effective range.

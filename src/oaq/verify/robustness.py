@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from oaq.checker.robust import check_robustness
+from oaq.checker.robust_ranges import KIND, check_conditional_ranges
 from oaq.checker.verdict import Verdict
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
@@ -15,6 +16,8 @@ from oaq.program.plain import to_plain
 
 def verify_certificate(program: IntProgram, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Verdict:
     """Derive a certificate again from the program: set, label, ranges, cases, every leaf; no solver.
+
+    A certificate of conditional ranges is derived likewise.
 
     Args:
         program: which it is about.
@@ -24,4 +27,5 @@ def verify_certificate(program: IntProgram, header: Mapping[str, Any], arrays: M
     Raises:
         FormatError: the data is not a certificate.
     """
-    return check_robustness(*to_plain(program), header, arrays)
+    check = check_conditional_ranges if header.get("kind") == KIND else check_robustness
+    return check(*to_plain(program), header, arrays)

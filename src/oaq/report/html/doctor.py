@@ -42,7 +42,7 @@ def _verdict(diagnosis: Diagnosis) -> str:
     for register in diagnosis.registers:
         bad = diagnosis.unsafe(register.name)
         decides = "decides" if register.name in diagnosis.deciding else ""
-        finding = "every layer, every input" if not bad else sentence(bad[0], register.name)
+        finding = f"every layer, {diagnosis.covered}" if not bad else sentence(bad[0], register.name)
         rows.append((register.name, f"{len(diagnosis.layers) - len(bad)} of {len(diagnosis.layers)}", decides, finding))
     head = ("Registers", "Layers proved", "", "Worst layer")
     lead = (
@@ -59,7 +59,10 @@ def _grid(diagnosis: Diagnosis) -> str:
     head = "<th>Layer</th><th>Kind</th>" + "".join(f"<th class=grid>{text(name)}</th>" for name in names)
     rows = "".join(_row(layer, names) for layer in diagnosis.layers)
     body = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    lead = "Outputs that some input can make wrong, and the bits the worst of them needs. Green: none, for every input."
+    lead = (
+        "Outputs that some input can make wrong, and the bits the worst of them needs. Green: none, for "
+        f"{diagnosis.covered}."
+    )
     return section("Layers", "proved", lead, body, "layers")
 
 

@@ -1,0 +1,109 @@
+"""Derive a certificate of conditional ranges again: what every tensor and every sum can be on a set of inputs.
+
+The claim: for every input of the set, each channel of each tensor and each output's total stays inside the ends that
+the certificate holds. The checker narrows ranges by the certificate's multipliers, each checked on those before it, and
+compares what follows with the ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from oaq.checker.program import Arrays, Program, digest, parse
+from oaq.checker.robust import SCHEMA, centred_row, members_of, seal_of
+from oaq.checker.robust_bounds import Spans
+from oaq.checker.robust_cases import MOST_BITS, Claims, claimed_ranges
+from oaq.checker.robust_layers import Box, Layered, layered
+from oaq.checker.verdict import Finding, Verdict
+from oaq.errors import FormatError
+
+KIND: Final = "conditional ranges"
+KEYS: Final = {"schema", "kind", "tier", "program", "set", "bits", "ranges", "sha256"}
+SUMMED: Final = ("Conv2d", "ConvTranspose2d", "Linear")
+"""Kinds of nodes whose totals the certificate holds."""
+
+
+def check_conditional_ranges(
+    header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays
+) -> Verdict:
+    """Re-derive ranges on a set from the program alone.
+
+    Args:
+        header: of the program (``program.plain`` describes it).
+        arrays: of the program.
+        certificate: its header, as parsed from JSON.
+        claims: its arrays.
+
+    Returns:
+        safe if every end holds; else what does not.
+
+    Raises:
+        FormatError: the data is not a program or not such a certificate.
+    """
+    try:
+        findings = _check(header, arrays, certificate, claims)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise FormatError(f"the program or its certificate is malformed: {type(error).__name__}: {error}") from error
+    return Verdict(tuple(Finding("", finding) for finding in findings))
+
+
+def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays) -> list[str]:
+    if set(certificate) != KEYS or certificate["schema"] != SCHEMA or certificate["kind"] != KIND:
+        raise FormatError(f"not a certificate of conditional ranges of schema {SCHEMA}")
+    if certificate["sha256"] != seal_of(certificate, claims):
+        return ["has been edited: its own digest does not fit"]
+    if certificate["program"] != digest(header, arrays):
+        return ["is for another program"]
+    bits = certificate["bits"]
+    if certificate["tier"] != "proved" or type(bits) is not int or not 0 <= bits <= MOST_BITS:
+        return [
+            f"proves by multipliers of 2**-0 to 2**-{MOST_BITS}, not {certificate['tier']!r} by 2**-{str(bits)[:20]}"
+        ]
+    program = parse(header, arrays)
+    network = layered(program, list(header["outputs"]))
+    used = {"input"}
+    members = members_of(certificate["set"], claims, network, centred_row(claims, "input", network), used)
+    box = members if isinstance(members, tuple) else (members.min(axis=0)[None], members.max(axis=0)[None])
+    known = Claims(certificate, claims, used, KEYS)
+    limits, findings = claimed_ranges(known, network, box, bits)
+    if not findings:
+        findings = _compare(known, program, network, Spans(network, box, limits, len(network.layers) - 1))
+    if not findings and set(claims) - used:
+        findings.append(f"holds arrays that claim nothing: {sorted(set(claims) - used)[:3]}")
+    return findings
+
+
+def _compare(claims: Claims, program: Program, network: Layered, span: Spans) -> list[str]:
+    """Ends of every tensor and of every sum beside what follows from the set."""
+    names = (program.inputs[0], *(node.output for node in program.nodes))
+    for at, name in enumerate(names):
+        channels = program.tensors[name].shape[-1]
+        fault = _outside(claims, f"tensors/{at}", _channels(span.tensors[at], channels, network.zeros[at]))
+        if fault is None and at and program.nodes[at - 1].kind in SUMMED:
+            fault = _outside(claims, f"sums/{at - 1}", _channels(span.accumulators[at - 1], channels, 0))
+        if fault is not None:
+            return [f"{name}: {fault}"]
+    return []
+
+
+def _channels(ends: Box, channels: int, zero: int) -> Box:
+    lo, hi = (end[0].reshape(-1, channels) + zero for end in ends)
+    return lo.min(axis=0), hi.max(axis=0)
+
+
+def _outside(claims: Claims, place: str, derived: Box) -> str | None:
+    """What reaches beyond the claimed ends."""
+    lo, hi = (claims.take(f"{place}/{end}", 1) for end in ("lo", "hi"))
+    if lo.shape != derived[0].shape or hi.shape != derived[1].shape:
+        raise FormatError(f"{place}: ends of {len(derived[0])} channels, not {lo.shape} and {hi.shape}")
+    beyond = np.flatnonzero((derived[0] < lo) | (derived[1] > hi))
+    if not len(beyond):
+        return None
+    at = int(beyond[0])
+    return (
+        f"{place}, channel {at}: can be [{int(derived[0][at])}, {int(derived[1][at])}], beyond "
+        f"[{int(lo[at])}, {int(hi[at])}]"
+    )
