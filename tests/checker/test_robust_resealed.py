@@ -28,7 +28,7 @@ PROGRAM = perceptron(11, (4, 12, 10, 5))
 PLAIN = to_plain(PROGRAM)
 X = centre(PROGRAM)
 BOUNDS = Options(enumerate=False)
-MOST_ELEMENTS = 8
+MOST_ELEMENTS = 4
 """Elements changed of each array; an array of at most this many is changed in all of them."""
 
 
