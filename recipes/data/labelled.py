@@ -159,7 +159,7 @@ def fashion_mnist(part: Part) -> Labelled:
 
 
 def fashion_mnist_of(folder: Path, part: Part) -> Labelled:
-    """The same images from a folder with the IDX files, plain or gzipped.
+    """Read Fashion-MNIST from a folder with its IDX files, plain or gzipped.
 
     Raises:
         FetchError: a file is missing or damaged.
