@@ -2,7 +2,6 @@
 
     python -m benchmarks.races                     # build for ThreadSanitizer, run, write results/races.json
     python -m benchmarks.races --programs 20       # fewer, nothing is written
-    python -m benchmarks.races --without-slack     # tensors side by side: what the check has to find
 
 Programs come from ``benchmarks.soundness``, by seed and index. Each runs on every instruction set of this CPU, with one
 caller and with three that each have a session; results are compared with one thread's. Generated assembly is not
@@ -40,7 +39,7 @@ def build() -> None:
         subprocess.run([tools / "cmake", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def run_all(programs: int, *, slack: bool) -> None:
+def run_all(programs: int) -> None:
     """Run the programs in this process, whose native module is the one of ``build``, and print how many ran."""
     load_native(BUILD, "thread")
     from benchmarks.soundness.draw import draw
@@ -49,10 +48,8 @@ def run_all(programs: int, *, slack: bool) -> None:
     from oaq.kernels.plan import Plan, plan
     from oaq.kernels.table import cpu_isas
     from oaq.program.plain import from_plain
-    from oaq.runtime import Session, memory
+    from oaq.runtime import Session
 
-    if not slack:
-        memory.SLACK = 0  # type: ignore[misc]
     accepted = sessions = runs = 0
 
     def compare(planned: Plan, x: dict[str, np.ndarray], threads: int) -> int:
@@ -83,7 +80,7 @@ def run_all(programs: int, *, slack: bool) -> None:
     sys.stdout.write(f"{accepted} programs, {sessions} sessions, {runs} runs\n")
 
 
-def child(programs: int, *, slack: bool) -> tuple[int, tuple[int, ...], str]:
+def child(programs: int) -> tuple[int, tuple[int, ...], str]:
     """Run them under ThreadSanitizer, in a process of its own.
 
     Returns:
@@ -100,7 +97,6 @@ def child(programs: int, *, slack: bool) -> tuple[int, tuple[int, ...], str]:
         "TSAN_OPTIONS": "halt_on_error=0 exitcode=0 report_signal_unsafe=0",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    command += [] if slack else ["--without-slack"]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     stamp = STAMP.search(done.stdout)
     if stamp is None:
@@ -112,24 +108,21 @@ def main() -> int:
     """1 if there is a race."""
     parser = argparse.ArgumentParser(description="look for data races of native code")
     parser.add_argument("--programs", type=int, default=0, help="how many to draw; 120, and a result file, if none")
-    parser.add_argument("--without-slack", action="store_true", help="lay tensors side by side")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     programs = options.programs or 120
     if options.inside:
-        run_all(programs, slack=not options.without_slack)
+        run_all(programs)
         return 0
     build()
-    reports, counts, words = child(programs, slack=not options.without_slack)
+    reports, counts, words = child(programs)
     sys.stdout.write(f"{reports} reports by ThreadSanitizer in {counts[0]} programs, {counts[1]} sessions, ")
     sys.stdout.write(f"{counts[2]} runs\n{words[:6000] if reports else ''}")
-    if not options.programs and not options.without_slack:
+    if not options.programs:
         from benchmarks.harness import Result, save, stamp
 
-        without, _, _ = child(40, slack=False)
         facts = zip(("reports", "programs", "sessions", "runs"), map(str, (reports, *counts)), strict=True)
-        seeded = ("reports in 40 programs whose tensors lie side by side", str(without))
-        save(Result("races", "python -m benchmarks.races", stamp(), facts=(*facts, seeded)), "races")
+        save(Result("races", "python -m benchmarks.races", stamp(), facts=tuple(facts)), "races")
     return int(reports > 0)
 
 

@@ -1,4 +1,4 @@
-"""A native module in Python: the same calls, with sums in simulated registers, and faults on request.
+"""A native module in Python: it reads a plan's bytes, with sums in simulated registers, and faults on request.
 
 It runs what a plan hands to native code, weight by packed weight, in the registers the rows declare, and computes
 everything else by the reference. So plans, schedules, memory and ``verify`` are tested where nothing is compiled, and a
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -20,123 +21,134 @@ from oaq import operators as ops
 from oaq.kernels.table import row_from_native
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
+from oaq.operators.tensor import as_image
 from oaq.program.int_program import Node
 from oaq.reference import compute, packed_operands, simulate
+from oaq.runtime.plan_bytes import PlacedTensor, Step
+from oaq.runtime.step_fields import STEP_KINDS
 from tests.kernels.tables import ENTRIES
+from tests.plan_reader import decode
 
-Place = tuple[int, tuple[int, int, int]]
 NAME = "oaq.kernels._native"
 ABSENT = object()
+SUMMING = ("gemm", "depthwise")
 Fault = Callable[[str, np.ndarray], np.ndarray]
 """(row, result) to what a broken kernel makes of it."""
 
 
+class PlanError(ValueError):
+    """The module's own; nothing here raises it."""
+
+
+class MemoryExceeded(MemoryError):
+    """The module's own; nothing here raises it."""
+
+
 class Session:
-    """The builder calls of ``oaq.kernels._native.Session``, by position and name as ``runtime.build`` makes them."""
+    """``oaq.kernels._native.Session``: a plan's bytes, run."""
 
     fault: Fault | None = None
 
-    def __init__(self, arena_bytes: int, threads: int) -> None:
-        self.arena_bytes, self.threads = arena_bytes, threads
-        self.steps: list[Callable[[np.ndarray], None]] = []
-        self.inputs: list[Place] = []
-        self.outputs: list[Place] = []
-
-    def conv2d(self, row, x, y, kernel, stride, padding, dilation, groups, *sums) -> None:
-        self._sums(row, x, y, (kernel, stride, padding, dilation), (groups, False), sums)
-
-    def depthwise(self, row, x, y, kernel, stride, padding, dilation, *sums) -> None:
-        self._sums(row, x, y, (kernel, stride, padding, dilation), (x[1][2], True), sums)
-
-    def add(self, row, a, b, y, requant, za, zb, zy, clamp) -> None:
-        self._reference(row, ops.Add(_requantize(requant)), [a, b], y, ([za, zb], zy, clamp))
-
-    def mul(self, row, a, b, y, requant, za, zb, zy, clamp) -> None:
-        self._reference(row, ops.Mul(_requantize(requant)), [a, b], y, ([za, zb], zy, clamp))
-
-    def concat(self, row, x, y, requant, zx, zy, clamp) -> None:
-        self._reference(row, ops.Concat(_requantize(requant)), x, y, (zx, zy, clamp))
-
-    def max_pool(self, row, x, y, kernel, stride, padding, dilation, clamp) -> None:
-        self._reference(row, ops.MaxPool(kernel, stride, padding, dilation), [x], y, ([clamp[0]], clamp[0], clamp))
-
-    def avg_pool(self, row, x, y, kernel, stride, padding, include, requant, zx, zy, clamp) -> None:
-        op = ops.AvgPool(kernel, stride, _requantize(requant), padding, include)
-        self._reference(row, op, [x], y, ([zx], zy, clamp))
-
-    def global_avg_pool(self, row, x, y, requant, zx, zy, clamp) -> None:
-        self._reference(row, ops.GlobalAvgPool(_requantize(requant)), [x], y, ([zx], zy, clamp))
-
-    def lookup(self, row, x, y, table) -> None:
-        self._reference(row, ops.Lookup(table), [x], y)
-
-    def resize(self, row, x, y, mode) -> None:
-        self._reference(row, ops.Resize(y[1][0], y[1][1], mode), [x], y)
-
-    def depth_to_space(self, row, x, y, block, mode) -> None:
-        self._reference(row, ops.DepthToSpace(block, mode), [x], y)
-
-    def pad(self, row, x, y, padding, zx) -> None:
-        self._reference(row, ops.Pad(padding), [x], y, ([zx], zx, (0, 255)))
-
-    def slice(self, row, x, y, begin, end) -> None:
-        self._reference(row, ops.Slice(begin, end), [x], y)
-
-    def memory(self) -> list[tuple[int, int]]:
-        return [(0, 0) for _ in self.steps]
-
-    def finish(self, inputs: list[Place], outputs: list[Place]) -> None:
-        self.inputs, self.outputs = inputs, outputs
+    def __init__(self, plan: bytes, threads: int, memory_limit: int) -> None:
+        self.threads = threads
+        self.plan = decode(plan)
+        self.steps = [self._sums(step) if step.family in SUMMING else self._reference(step) for step in self.plan.steps]
 
     def run(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
         for sample in range(len(inputs[0])):
-            arena = np.full(self.arena_bytes, 0xA5, np.uint8)  # what is read before it is written is seen
-            for place, array in zip(self.inputs, inputs, strict=True):
-                _write(arena, place, array[sample])
+            arena = np.full(self.plan.arena, 0xA5, np.uint8)  # what is read before it is written is seen
+            for number, array in zip(self.plan.inputs, inputs, strict=True):
+                _write(arena, self.plan.tensors[number], array[sample])
             for step in self.steps:
                 step(arena)
-            for place, array in zip(self.outputs, outputs, strict=True):
-                array[sample] = _read(arena, place).reshape(array.shape[1:])
+            for number, array in zip(self.plan.outputs, outputs, strict=True):
+                array[sample] = _read(arena, self.plan.tensors[number])
 
     def profile(self) -> list[int]:
         return list(range(1, len(self.steps) + 1))
 
-    def _reference(
-        self, row: str, op: ops.Op, x: list[Place], y: Place, numbers: tuple = ([0, 0, 0], 0, (0, 255))
-    ) -> None:
-        zx, zy, clamp = numbers
-        specs = [TensorSpec(f"x{i}", p[1], Affine(1.0, zx[i]), IntRange(0, 255)) for i, p in enumerate(x)]
-        spec = TensorSpec("y", y[1], Affine(1.0, zy), IntRange(*clamp))
-        node = Node(row, op, tuple(one.name for one in specs), "y")
+    def _reference(self, step: Step) -> Callable[[np.ndarray], None]:
+        fields, y = _fields(step), self.plan.tensors[step.output]
+        x = [self.plan.tensors[number] for number in step.inputs]
+        op, zero_points = _operator(step.family, fields, y)
+        lo, hi = fields.get("clamp", (0, 255))
+        zy = fields.get("y_zero_point", zero_points[0])
+        specs = [
+            TensorSpec(f"x{i}", as_image(tensor.shape), Affine(1.0, zero_points[i]), IntRange(0, 255))
+            for i, tensor in enumerate(x)
+        ]
+        spec = TensorSpec(
+            "y", as_image(y.shape), Affine(1.0, lo if step.family == "max_pool" else zy), IntRange(lo, hi)
+        )
+        node = Node(step.row, op, tuple(one.name for one in specs), "y")
 
-        def step(arena: np.ndarray) -> None:
-            result, _ = compute(node, [_read(arena, place)[None] for place in x], specs, spec)
-            self._store(arena, row, y, result[0])
+        def run(arena: np.ndarray) -> None:
+            result, _ = compute(
+                node, [_read(arena, tensor).reshape(1, *as_image(tensor.shape)) for tensor in x], specs, spec
+            )
+            self._store(arena, step.row, y, result[0])
 
-        self.steps.append(step)
+        return run
 
-    def _sums(self, row: str, x: Place, y: Place, geometry: tuple, groups: tuple[int, bool], sums: tuple) -> None:
-        packed, segments, bias, requant, zx, zy, clamp = sums
-        kernel, stride, padding, dilation = geometry
-        count, spans = groups
-        forced = row_from_native(next(entry for entry in ENTRIES if entry["name"] == row))
-        outputs, model = y[1][2], forced.accumulator
+    def _sums(self, step: Step) -> Callable[[np.ndarray], None]:
+        fields = _fields(step)
+        x, y = self.plan.tensors[step.inputs[0]], self.plan.tensors[step.output]
+        row = row_from_native(next(entry for entry in ENTRIES if entry["name"] == step.row))
+        outputs, model = y.shape[-1], row.accumulator
         assert model is not None
-        weight = np.zeros((outputs, *kernel, x[1][2] // count), np.int8)
-        seen = ops.Conv2d(weight, np.zeros(outputs, np.int32), _requantize(requant), stride, padding, dilation, count)
+        packed = fields["packed"].reshape(-1, row.tile_n, model.step)
+        segments = fields["segments"].reshape(-1, 3)
+        weight = np.zeros((outputs, *fields["kernel"], as_image(x.shape)[2] // fields["groups"]), np.int8)
+        window = (fields["stride"], fields["padding"], fields["dilation"], fields["groups"])
+        op = ops.Conv2d(weight, np.zeros(outputs, np.int32), fields["requant"], *window)
 
-        def step(arena: np.ndarray) -> None:
-            operands = packed_operands(seen, _read(arena, x)[None], zx, model.step, forced.shift)
-            total = simulate(model, operands, segments, packed, outputs, tiles_span_groups=spans).sums + bias
-            result = _requantize(requant).apply(total, zy, IntRange(*clamp))
-            self._store(arena, row, y, result.astype(np.uint8).reshape(y[1]))
+        def run(arena: np.ndarray) -> None:
+            image = _read(arena, x).reshape(1, *as_image(x.shape))
+            operands = packed_operands(op, image, fields["x_zero_point"], model.step, row.shift)
+            spans = step.family == "depthwise"
+            total = simulate(model, operands, segments, packed, outputs, tiles_span_groups=spans).sums + fields["bias"]
+            result = fields["requant"].apply(total, fields["y_zero_point"], IntRange(*fields["clamp"]))
+            self._store(arena, step.row, y, result.astype(np.uint8).reshape(y.shape))
 
-        self.steps.append(step)
+        return run
 
-    def _store(self, arena: np.ndarray, row: str, y: Place, result: np.ndarray) -> None:
+    def _store(self, arena: np.ndarray, row: str, y: PlacedTensor, result: np.ndarray) -> None:
         _write(arena, y, result if Session.fault is None else Session.fault(row, result))
+
+
+def _fields(step: Step) -> dict[str, Any]:
+    names = [field.name for field in STEP_KINDS[step.family].fields]
+    return dict(zip(names, step.values, strict=True))
+
+
+def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops.Op, list[int]]:
+    """The operator whose reference computes a step, and the zero points of its inputs."""
+    requant: Any = fields.get("requant")
+    zero: int = fields.get("x_zero_point", 0)
+    window: Any = (fields.get("kernel"), fields.get("stride"))
+    match family:
+        case "add" | "mul":
+            return (ops.Add if family == "add" else ops.Mul)(requant), list(fields["zero_points"])
+        case "concat":
+            return ops.Concat(requant), fields["zero_points"].tolist()
+        case "max_pool":
+            return ops.MaxPool(*window, fields["padding"], fields["dilation"]), [fields["clamp"][0]]
+        case "avg_pool":
+            return ops.AvgPool(*window, requant, fields["padding"], bool(fields["count_include_pad"])), [zero]
+        case "global_avg_pool":
+            return ops.GlobalAvgPool(requant), [zero]
+        case "lookup":
+            return ops.Lookup(fields["table"]), [0]
+        case "resize":
+            return ops.Resize(*as_image(y.shape)[:2], "bilinear" if fields["bilinear"] else "nearest"), [0]
+        case "depth_to_space":
+            return ops.DepthToSpace(fields["block"], "CRD" if fields["channels_first"] else "DCR"), [0]
+        case "pad":
+            return ops.Pad(fields["padding"]), [fields["zero_point"]]
+        case "slice":
+            return ops.Slice(fields["begin"], fields["end"]), [0]
+    raise AssertionError(family)
 
 
 @contextmanager
@@ -144,6 +156,7 @@ def simulated_machine(fault: Fault | None = None) -> Iterator[None]:
     """Let ``oaq.kernels._native`` be this module, with ``fault`` in its kernels."""
     module = ModuleType(NAME)
     module.Session = Session  # type: ignore[attr-defined]
+    module.PlanError, module.MemoryExceeded = PlanError, MemoryExceeded  # type: ignore[attr-defined]
     module.quantize = _quantize  # type: ignore[attr-defined]
     module.kernel_table = lambda: list(ENTRIES)  # type: ignore[attr-defined]
     module.cpu_isas = lambda: ["scalar", "avx2", "vnni"]  # type: ignore[attr-defined]
@@ -179,15 +192,9 @@ def _quantize(real: np.ndarray, q: np.ndarray, scale: float, zero_point: int, cl
     return True
 
 
-def _requantize(requant: Any) -> Requantize:
-    return Requantize(*requant) if isinstance(requant, tuple) else Requantize(requant)
+def _read(arena: np.ndarray, tensor: PlacedTensor) -> np.ndarray:
+    return arena[tensor.offset : tensor.offset + prod(tensor.shape)].reshape(tensor.shape).copy()
 
 
-def _read(arena: np.ndarray, place: Place) -> np.ndarray:
-    offset, shape = place
-    return arena[offset : offset + int(np.prod(shape))].reshape(shape).copy()
-
-
-def _write(arena: np.ndarray, place: Place, value: np.ndarray) -> None:
-    offset, shape = place
-    arena[offset : offset + int(np.prod(shape))] = value.reshape(-1)
+def _write(arena: np.ndarray, tensor: PlacedTensor, value: np.ndarray) -> None:
+    arena[tensor.offset : tensor.offset + prod(tensor.shape)] = value.reshape(-1)

@@ -48,7 +48,7 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
   for (std::size_t at = 0; at < spec.segments.size(); at += 3) {
     const std::int32_t tile = spec.segments[at], start = spec.segments[at + 1], count = spec.segments[at + 2];
     const int last = static_cast<int>(result.tiles.size()) - 1;
-    if (tile != last && tile != last + 1) refuse("segments are not in the order of tiles");
+    if (tile < 0 || (tile != last && tile != last + 1)) refuse("segments are not in the order of tiles");
     if (tile >= tiles) refuse("there are " + text(tiles) + " tiles; a segment is of tile " + text(tile));
     if (count < 1 || start < 0 || start > steps - count)
       refuse("segment [" + text(start) + ", +" + text(count) + ") leaves the " + text(steps) + " steps");

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/table.h"
@@ -27,10 +28,10 @@ struct ConvSpec {
   Place x;
   Place y;
   Window window;
-  std::int64_t groups;                 // depthwise: as many as channels
-  std::vector<std::int8_t> packed;     // (steps, tile_n, step)
-  std::vector<std::int32_t> segments;  // (tile, start, count) each, in steps
-  std::vector<std::int32_t> bias;      // folded: bias - zx * sum(w)
+  std::int64_t groups;                  // depthwise: as many as channels
+  std::span<const std::int8_t> packed;  // (steps, tile_n, step); the caller's, and copied
+  std::vector<std::int32_t> segments;   // (tile, start, count) each, in steps
+  std::vector<std::int32_t> bias;       // folded: bias - zx * sum(w)
   Multipliers multipliers;
   int x_zero_point;
   int y_zero_point;

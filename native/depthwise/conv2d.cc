@@ -9,6 +9,7 @@
 #include "base/sizes.h"
 #include "conv/conv.h"
 #include "depthwise/depthwise.h"
+#include "plan/read_conv.h"
 #include "requantize/as_floats.h"
 #include "requantize/in_words.h"
 
@@ -280,5 +281,7 @@ std::unique_ptr<Step> make_depthwise(const ConvSpec& spec) {
                                 std::to_string(spec.y.channels) + " out");
   return std::make_unique<Depthwise>(spec);
 }
+
+std::unique_ptr<Step> parse_depthwise(StepRecord& record) { return make_depthwise(read_conv(record)); }
 
 }  // namespace oaq

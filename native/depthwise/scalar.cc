@@ -6,6 +6,7 @@
 // They leave sums, in the order of channels; the driver requantizes them.
 #include <cstring>
 
+#include "base/wrap.h"
 #include "depthwise/depthwise.h"
 
 namespace oaq {
@@ -32,7 +33,8 @@ void sum_taps(const DepthwiseCall* call) {
       for (int step = 0; step < call->runs[run]; ++step, x += 2, w += 2 * kTile) {
         const std::uint8_t* a = x[0] + output * call->x_step;
         const std::uint8_t* b = x[1] + output * call->x_step;
-        for (int c = 0; c < kTile; ++c) sums[c] += X::of(a[c]) * w[2 * c] + X::of(b[c]) * w[2 * c + 1];
+        for (int c = 0; c < kTile; ++c)
+          sums[c] = wrapping_sum(sums[c], X::of(a[c]) * w[2 * c] + X::of(b[c]) * w[2 * c + 1]);
       }
     }
   }

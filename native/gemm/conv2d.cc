@@ -11,6 +11,7 @@
 #include "conv/conv.h"
 #include "gemm/gemm.h"
 #include "gemm/operands.h"
+#include "plan/read_conv.h"
 #include "requantize/as_floats.h"
 
 namespace oaq {
@@ -242,5 +243,7 @@ std::unique_ptr<Step> make_conv2d(const ConvSpec& spec) {
                                 " channels");
   return std::make_unique<Conv2d>(spec);
 }
+
+std::unique_ptr<Step> parse_gemm(StepRecord& record) { return make_conv2d(read_conv(record)); }
 
 }  // namespace oaq

@@ -4,6 +4,7 @@
 //   sums   s32, (rows, tile_n) in memory   sum of x[k] * w[k], all of K   **exact**: proved in s32
 //
 // They leave sums, in the order of outputs; the driver requantizes them.
+#include "base/wrap.h"
 #include "gemm/gemm.h"
 
 namespace oaq {
@@ -30,7 +31,8 @@ void sums(GemmCall* call) {
       const std::uint8_t* x = call->x + row * call->stride + piece->first;
       for (std::int32_t step = piece->steps; step > 0; --step, x += 4)
         for (int n = 0; n < kTile; ++n, w += 4)
-          sums[n] += X::of(x[0]) * w[0] + X::of(x[1]) * w[1] + X::of(x[2]) * w[2] + X::of(x[3]) * w[3];
+          sums[n] =
+              wrapping_sum(sums[n], X::of(x[0]) * w[0] + X::of(x[1]) * w[1] + X::of(x[2]) * w[2] + X::of(x[3]) * w[3]);
     }
   }
 }

@@ -5,13 +5,11 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 #include <unistd.h>
 
+#include <array>
 #include <stdexcept>
-#include <variant>
 
 #include "base/sizes.h"
 #include "base/table.h"
@@ -19,9 +17,8 @@
 #include "conv/patches.h"
 #include "depthwise/depthwise.h"
 #include "gemm/operands.h"
-#include "python/steps.h"
+#include "plan/load.h"
 #include "requantize/in_words.h"
-#include "session/session.h"
 #include "steps/quantize.h"
 
 namespace nb = nanobind;
@@ -165,8 +162,22 @@ class WithoutLock {
   PyThreadState* state_;
 };
 
-void run(Session& session, const std::vector<Image>& inputs, const std::vector<Result>& outputs) {
-  if (!session.finished()) throw std::invalid_argument("finish() has not been called");
+// A plan that was loaded; what callers hand over is checked against its tensors.
+class PlanSession {
+ public:
+  PlanSession(const nb::bytes& plan, int threads, std::size_t memory_limit)
+      : plan_(load_plan({static_cast<const std::uint8_t*>(plan.data()), plan.size()}, threads, memory_limit)) {}
+
+  Session& session() { return *plan_.session; }
+  const Session& session() const { return *plan_.session; }
+  std::array<std::size_t, 3> memory() const { return {plan_.arena, plan_.weights, plan_.scratch}; }
+
+ private:
+  LoadedPlan plan_;
+};
+
+void run(PlanSession& self, const std::vector<Image>& inputs, const std::vector<Result>& outputs) {
+  Session& session = self.session();
   const std::int64_t batch = batch_of_all(inputs, session.inputs(), "inputs");
   if (batch_of_all(outputs, session.outputs(), "outputs") != batch)
     throw std::invalid_argument("inputs and outputs differ in their batch");
@@ -229,26 +240,26 @@ NB_MODULE(_native, module) {
         return word_multiplier(scale, hi);
       },
       nb::arg("scale"), nb::arg("hi"), "In parts of 2^-15, if results leave in 16 bits; else 0.");
-  nb::class_<Session> session(module, "Session", "A network ready to run: steps in order, one arena, threads.");
-  session.def(nb::init<std::size_t, int>(), nb::arg("arena_bytes"), nb::arg("threads"));
-  define_steps(session);
-  session.def(
-      "finish",
-      [](Session& self, const std::vector<PyPlace>& inputs, const std::vector<PyPlace>& outputs) {
-        self.finish(places(self, inputs), places(self, outputs));
-      },
-      nb::arg("inputs"), nb::arg("outputs"), "No more steps; names the tensors that callers fill and read.");
-  session.def("memory", &Session::memory, "Of each step: bytes of weights, bytes of scratch in every thread.");
-  session.def_prop_ro("threads", &Session::threads);
+  nb::exception<PlanError>(module, "PlanError", PyExc_ValueError);
+  nb::exception<MemoryExceeded>(module, "MemoryExceeded", PyExc_MemoryError);
+  nb::class_<PlanSession> session(module, "Session", "A plan's bytes, loaded and ready to run.");
+  session.def(nb::init<const nb::bytes&, int, std::size_t>(), nb::arg("plan"), nb::arg("threads"),
+              nb::arg("memory_limit"));
+  session.def_prop_ro("threads", [](const PlanSession& self) { return self.session().threads(); });
   session.def("run", &run, nb::arg("inputs").noconvert(), nb::arg("outputs").noconvert(),
               "Run a batch: u8 arrays (batch, ...), inputs read, outputs written.");
   session.def(
       "choices",
-      [](const Session& self) {
-        std::vector<std::pair<std::string, std::array<std::int32_t, 3>>> made;
-        for (const Choices& one : self.choices()) made.emplace_back(one.operands, one.ways);
-        return made;
+      [](const PlanSession& self) {
+        std::vector<std::pair<std::string, std::array<std::int32_t, 3>>> result;
+        for (const Choices& choice : self.session().choices()) result.emplace_back(choice.operands, choice.ways);
+        return result;
       },
       "Of each step: how it finds operands; tiles that leave by each way.");
-  session.def("profile", &Session::profile, "Nanoseconds of each step in the last run.");
+  session.def(
+      "memory", [](const PlanSession& self) { return self.memory(); },
+      "Bytes of tensors, of weights, and of scratch in every thread.");
+  session.def(
+      "profile", [](const PlanSession& self) { return self.session().profile(); },
+      "Nanoseconds of each step in the last run.");
 }

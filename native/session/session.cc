@@ -11,8 +11,6 @@
 namespace oaq {
 namespace {
 
-constexpr std::int64_t kMostTensor = (std::int64_t{1} << 31) - 1;  // bytes, as oaq.program has it
-constexpr int kMostThreads = 256;
 constexpr std::chrono::milliseconds kAskEvery{50};
 
 std::size_t checked_bytes(std::size_t bytes) {
@@ -32,19 +30,6 @@ int checked_threads(int threads) {
 Session::Session(std::size_t arena_bytes, int threads)
     : arena_(checked_bytes(arena_bytes)), threads_(checked_threads(threads)) {}
 
-void Session::check(const Place& place) const {
-  if (place.height < 1 || place.width < 1 || place.channels < 1)
-    throw std::invalid_argument("a tensor of shape (" + std::to_string(place.height) + ", " +
-                                std::to_string(place.width) + ", " + std::to_string(place.channels) + ") is empty");
-  const std::size_t room = arena_.bytes();
-  const bool is_tensor = place.height <= kMostTensor && place.width <= kMostTensor / place.height &&
-                         place.channels <= kMostTensor / (place.height * place.width);
-  const bool fits = is_tensor && place.offset <= room && place.bytes() <= room - place.offset;
-  if (!fits)
-    throw std::invalid_argument("a tensor at " + std::to_string(place.offset) + " leaves the arena of " +
-                                std::to_string(room) + " bytes");
-}
-
 void Session::add(std::unique_ptr<Step> step) {
   if (finished_) throw std::invalid_argument("the session is finished; no step can be added");
   scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes());
@@ -54,8 +39,6 @@ void Session::add(std::unique_ptr<Step> step) {
 
 void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>& outputs) {
   if (finished_) throw std::invalid_argument("the session is finished already");
-  for (const Place& place : inputs) check(place);
-  for (const Place& place : outputs) check(place);
   inputs_ = inputs;
   outputs_ = outputs;
   gather_weights();
@@ -63,12 +46,6 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
   scratch_bytes_ = (scratch_bytes_ + kSlack + kLine - 1) / kLine * kLine;
   scratch_.resize(scratch_bytes_ * static_cast<std::size_t>(threads_.count()));
   finished_ = true;
-}
-
-std::vector<std::pair<std::size_t, std::size_t>> Session::memory() const {
-  std::vector<std::pair<std::size_t, std::size_t>> needs;
-  for (const auto& step : steps_) needs.emplace_back(step->weight_bytes(), step->scratch_bytes());
-  return needs;
 }
 
 std::vector<Choices> Session::choices() const {
@@ -92,8 +69,8 @@ void Session::gather_weights() {
   }
 }
 
-bool Session::run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
-                  const std::vector<std::uint8_t*>& outputs, bool (*stop)(void*), void* context) {
+bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> inputs,
+                  std::span<std::uint8_t* const> outputs, bool (*stop)(void*), void* context) {
   if (!finished_) throw std::logic_error("the session is not finished");
   std::fill(nanoseconds_.begin(), nanoseconds_.end(), 0);
   using Clock = std::chrono::steady_clock;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <utility>
+#include <span>
 #include <vector>
 
 #include "base/aligned.h"
@@ -14,32 +14,29 @@
 
 namespace oaq {
 
+inline constexpr int kMostThreads = 256;
+
 class Session {
  public:
   // Throws std::invalid_argument: more than 2^40 bytes, or threads outside [1, 256].
   Session(std::size_t arena_bytes, int threads);
 
-  // Throws std::invalid_argument: the tensor is empty or leaves the arena.
-  void check(const Place& place) const;
-
   // Appends a step. Throws std::invalid_argument after `finish`.
   void add(std::unique_ptr<Step> step);
 
-  // No more steps; names the tensors that callers fill and read.
+  // No more steps; names the tensors that callers fill and read, which lie inside the arena.
   void finish(const std::vector<Place>& inputs, const std::vector<Place>& outputs);
 
   // Runs `batch` samples; inputs and outputs as given to `finish`, samples one after another. Allocates nothing.
   // Throws std::logic_error before `finish`. Between samples, and no more often than every 50 milliseconds, it asks
   // `stop(context)` whether to go on, and returns false if not: what outputs hold is then of no use.
-  bool run(std::int64_t batch, const std::vector<const std::uint8_t*>& inputs,
-           const std::vector<std::uint8_t*>& outputs, bool (*stop)(void*) = nullptr, void* context = nullptr);
+  bool run(std::int64_t batch, std::span<const std::uint8_t* const> inputs, std::span<std::uint8_t* const> outputs,
+           bool (*stop)(void*) = nullptr, void* context = nullptr);
 
   const std::vector<Place>& inputs() const { return inputs_; }
   const std::vector<Place>& outputs() const { return outputs_; }
   bool finished() const { return finished_; }
 
-  // Bytes of weights, and of scratch in every thread, that each step needs; the most scratch counts for all of them.
-  std::vector<std::pair<std::size_t, std::size_t>> memory() const;
   int threads() const { return threads_.count(); }
 
   std::vector<Choices> choices() const;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "plan/read.h"
 #include "steps/add.h"
 #include "steps/steps.h"
 
@@ -203,6 +204,27 @@ std::unique_ptr<Step> make_lookup(const Place& x, const Place& y, const std::vec
   if (table.size() != 256) refuse("a table has 256 entries, not " + std::to_string(table.size()));
   if (x.bytes() != y.bytes()) refuse("input and output differ in size");
   return std::make_unique<Lookup>(x, y, table);
+}
+
+std::unique_ptr<Step> parse_add(StepRecord& record) {
+  record.require_inputs(2);
+  const auto [a_zero, b_zero] = record.fields.ints<2>();
+  return make_add(record.row, record.x[0], record.x[1], record.y, a_zero, b_zero, record.fields.output());
+}
+
+std::unique_ptr<Step> parse_mul(StepRecord& record) {
+  record.require_inputs(2);
+  const auto [a_zero, b_zero] = record.fields.ints<2>();
+  return make_mul(record.x[0], record.x[1], record.y, a_zero, b_zero, record.fields.output());
+}
+
+std::unique_ptr<Step> parse_concat(StepRecord& record) {
+  const std::vector<std::int32_t> zero_points = record.fields.numbers<std::int32_t>();
+  return make_concat(record.x, record.y, zero_points, record.fields.output());
+}
+
+std::unique_ptr<Step> parse_lookup(StepRecord& record) {
+  return make_lookup(record.input(), record.y, record.fields.numbers<std::uint8_t>());
 }
 
 }  // namespace oaq

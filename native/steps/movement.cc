@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "plan/read.h"
 #include "steps/steps.h"
 
 namespace oaq {
@@ -127,6 +128,23 @@ std::unique_ptr<Step> make_depth_to_space(const Place& x, const Place& y, int bl
   if (x.height * b != y.height || x.width * b != y.width || y.channels * b * b != x.channels)
     refuse("blocks of " + std::to_string(block) + " do not give the output");
   return std::make_unique<DepthToSpace>(x, y, block, mode == "CRD");
+}
+
+std::unique_ptr<Step> parse_copy(StepRecord& record) { return make_copy(record.input(), record.y); }
+
+std::unique_ptr<Step> parse_pad(StepRecord& record) {
+  const auto padding = record.fields.ints<4>();
+  return make_pad(record.input(), record.y, padding, record.fields.i32());
+}
+
+std::unique_ptr<Step> parse_slice(StepRecord& record) {
+  const auto begin = record.fields.ints<3>();
+  return make_slice(record.input(), record.y, begin, record.fields.ints<3>());
+}
+
+std::unique_ptr<Step> parse_depth_to_space(StepRecord& record) {
+  const auto [block, channels_first] = record.fields.ints<2>();
+  return make_depth_to_space(record.input(), record.y, block, channels_first ? "CRD" : "DCR");
 }
 
 }  // namespace oaq

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "base/aligned.h"
+#include "base/sizes.h"
+#include "plan/read.h"
 #include "steps/steps.h"
 
 namespace oaq {
@@ -21,16 +23,23 @@ class Pool : public Step {
   template <typename Visit>
   int under_window(const std::uint8_t* x, std::int64_t position, Visit visit) const {
     const std::int64_t row = position / y_.width, column = position % y_.width;
-    for (std::int64_t i = 0; i < window_.kernel[0]; ++i) {
-      const std::int64_t line = row * window_.stride[0] - window_.padding[0] + i * window_.dilation[0];
-      if (line < 0 || line >= x_.height) continue;
-      for (std::int64_t j = 0; j < window_.kernel[1]; ++j) {
-        const std::int64_t place = column * window_.stride[1] - window_.padding[2] + j * window_.dilation[1];
-        if (place < 0 || place >= x_.width) continue;
+    const std::int64_t top = row * window_.stride[0] - window_.padding[0];
+    const std::int64_t left = column * window_.stride[1] - window_.padding[2];
+    for (std::int64_t i = before(top, 0); i < window_.kernel[0]; ++i) {
+      const std::int64_t line = top + i * window_.dilation[0];
+      if (line >= x_.height) break;
+      for (std::int64_t j = before(left, 1); j < window_.kernel[1]; ++j) {
+        const std::int64_t place = left + j * window_.dilation[1];
+        if (place >= x_.width) break;
         visit(x + (line * x_.width + place) * x_.channels);
       }
     }
     return static_cast<int>(window_.taps());
+  }
+
+  // How many taps of an axis lie before the tensor, under a window that starts at `first`.
+  std::int64_t before(std::int64_t first, int axis) const {
+    return first < 0 ? divided_up(-first, window_.dilation[axis]) : 0;
   }
 
   Place x_, y_;
@@ -196,6 +205,22 @@ std::unique_ptr<Step> make_global_avg_pool(const Place& x, const Place& y, int z
   if (x.height * x.width > kMostSummed) refuse("the image is too large for s32 sums");
   check_zero_point(zero_point);
   return std::make_unique<GlobalAvgPool>(x, y, zero_point, output);
+}
+
+std::unique_ptr<Step> parse_max_pool(StepRecord& record) {
+  const Window window = record.fields.window();
+  return make_max_pool(record.input(), record.y, window, record.fields.clamp());
+}
+
+std::unique_ptr<Step> parse_avg_pool(StepRecord& record) {
+  const Window window = record.fields.window();
+  const auto [count_include_pad, zero_point] = record.fields.ints<2>();
+  return make_avg_pool(record.input(), record.y, window, count_include_pad != 0, zero_point, record.fields.output());
+}
+
+std::unique_ptr<Step> parse_global_avg_pool(StepRecord& record) {
+  const int zero_point = record.fields.i32();
+  return make_global_avg_pool(record.input(), record.y, zero_point, record.fields.output());
 }
 
 }  // namespace oaq

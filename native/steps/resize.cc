@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/sizes.h"
+#include "plan/read.h"
 #include "steps/steps.h"
 
 namespace oaq {
@@ -87,6 +89,13 @@ std::unique_ptr<Step> make_resize(const Place& x, const Place& y, const std::str
   if (mode != "nearest" && mode != "bilinear") refuse("mode " + mode + " is neither nearest nor bilinear");
   if (x.channels != y.channels) refuse("input and output differ in channels");
   return std::make_unique<Resize>(x, y, mode == "nearest");
+}
+
+std::unique_ptr<Step> parse_resize(StepRecord& record) {
+  const bool nearest = record.fields.i32() == 0;
+  const Place& y = record.y;
+  record.memory.take(bytes_of({y.height + y.width, 2 * std::int64_t{sizeof(Tap)}}), "the tables of a resize");
+  return make_resize(record.input(), y, nearest ? "nearest" : "bilinear");
 }
 
 }  // namespace oaq

@@ -115,7 +115,7 @@ def test_what_would_take_gigabytes_is_refused_before_they_are_taken(row: str) ->
     if ROWS[row].family == "gemm":  # gathers each position by itself, so it takes little; only the reference pads
         Session(plan(program, rows=[row]), threads=2)
     else:
-        with pytest.raises(MemoryLimit, match=r"GiB of scratch, which the Conv2d 'n0' takes.*more than the limit"):
+        with pytest.raises(MemoryLimit, match=r"GiB of scratch, which 'n0' takes.*more than the limit"):
             Session(plan(program, rows=[row]), threads=2)
 
 

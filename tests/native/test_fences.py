@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime.build import build
 from oaq.runtime.memory import ALIGNMENT, Arena
+from oaq.runtime.plan_bytes import PlacedTensor, encode
 from tests.native.conftest import FOLDER, WANTED
 from tests.native.fenced import layers, others
 from tests.native.machine import SUMMING
+from tests.plan_reader import decode
 from tests.strategies import random_input
 
 GAP = 3 * ALIGNMENT
@@ -70,26 +73,38 @@ def test_a_single_byte_outside_a_block_ends_the_process(library: Path, side: str
 class Watched:
     """A native session whose arena holds canaries: bytes that belong to no tensor, filled and read back by ``run``."""
 
-    def __init__(self, size: int, threads: int) -> None:
-        self.native: Any = SESSION(size, threads)
-        self.size = size
+    hidden = 0
+    """Rows of the first output that the canaries take for theirs."""
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.native, name)
-
-    def finish(self, inputs: list[Any], outputs: list[Any]) -> None:
-        tensors = sorted({(offset, offset + prod(shape)) for offset, shape in [*inputs, *outputs]})
-        edges = [0, *(edge for tensor in tensors for edge in tensor), self.size]
-        self.gaps = [(start, (1, 1, stop - start)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
-        self.native.finish([*inputs, *self.gaps], [*outputs, *self.gaps, *inputs])
+    def __init__(self, plan: bytes, threads: int, memory_limit: int) -> None:
+        contents = decode(plan)
+        named = [contents.tensors[number] for number in (*contents.inputs, *contents.outputs)]
+        sizes = [prod(tensor.shape) for tensor in named]
+        sizes[len(contents.inputs)] -= self.hidden * prod(named[len(contents.inputs)].shape[1:])
+        tensors = sorted((tensor.offset, tensor.offset + size) for tensor, size in zip(named, sizes, strict=True))
+        edges = [0, *(edge for tensor in tensors for edge in tensor), contents.arena]
+        gaps = [
+            PlacedTensor("gap", (stop - start,), start, 1.0, 0, 0, 255)
+            for start, stop in zip(edges[::2], edges[1::2], strict=True)
+        ]
+        first = len(contents.tensors)
+        numbers = tuple(range(first, first + len(gaps)))
+        self.gaps = [gap.shape for gap in gaps]
+        watched = replace(
+            contents,
+            tensors=(*contents.tensors, *gaps),
+            inputs=(*contents.inputs, *numbers),
+            outputs=(*contents.outputs, *numbers, *contents.inputs),
+        )
+        self.native: Any = SESSION(encode(watched), threads, memory_limit)
 
     def run(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
         """As the session does; then every byte of the arena that is no output must be what it was."""
         rng, batch = np.random.default_rng(9), len(inputs[0])
-        canaries = [rng.integers(0, 256, (batch, *shape), np.uint8) for _, shape in self.gaps]
-        found, kept = [np.empty_like(one) for one in canaries], [np.empty_like(one) for one in inputs]
-        self.native.run([*inputs, *canaries], [*outputs, *found, *kept])
-        for one, other in zip([*canaries, *inputs], [*found, *kept], strict=True):
+        canaries = [rng.integers(0, 256, (batch, *shape), np.uint8) for shape in self.gaps]
+        after, unchanged = [np.empty_like(one) for one in canaries], [np.empty_like(one) for one in inputs]
+        self.native.run([*inputs, *canaries], [*outputs, *after, *unchanged])
+        for one, other in zip([*canaries, *inputs], [*after, *unchanged], strict=True):
             np.testing.assert_array_equal(one, other)
 
 
@@ -140,12 +155,10 @@ def test_a_stray_write_is_seen_by_the_canaries(monkeypatch: pytest.MonkeyPatch) 
     planned = plan(program, rows=["lookup_u8_scalar"])
 
     class Blind(Watched):
-        def finish(self, inputs: list[Any], outputs: list[Any]) -> None:
-            offset, (height, width, channels) = outputs[0]
-            super().finish(inputs, [(offset, (height - 1, width, channels))])
+        hidden = 1
 
     monkeypatch.setattr(_native, "Session", Blind)
     native = build(planned, spread(program), 1)
     x = [np.full((1, *program.tensors[name].shape), 9, np.uint8) for name in program.inputs]
     with pytest.raises(AssertionError, match="not equal"):
-        native.run(x, [np.empty((1, 4, 7, 3), np.uint8)])
+        native.run(x, [np.empty((1, 5, 7, 3), np.uint8)])

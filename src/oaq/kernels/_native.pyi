@@ -39,180 +39,16 @@ def quantize(
 def word_multiplier(scale: float, hi: int) -> int:
     """In parts of 2^-15, if results leave in 16 bits; else 0."""
 
+class PlanError(ValueError):
+    pass
+
+class MemoryExceeded(MemoryError):
+    pass
+
 class Session:
-    """A network ready to run: steps in order, one arena, threads."""
+    """A plan's bytes, loaded and ready to run."""
 
-    def __init__(self, arena_bytes: int, threads: int) -> None: ...
-    def conv2d(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        groups: int,
-        packed: Annotated[NDArray[numpy.int8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
-        segments: Annotated[NDArray[numpy.int32], dict(shape=(None, 3), order="C", device="cpu", writable=False)],
-        bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        x_zero_point: int,
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def depthwise(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        packed: Annotated[NDArray[numpy.int8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
-        segments: Annotated[NDArray[numpy.int32], dict(shape=(None, 3), order="C", device="cpu", writable=False)],
-        bias: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        x_zero_point: int,
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def add(
-        self,
-        row: str,
-        a: tuple[int, tuple[int, int, int]],
-        b: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        a_zero_point: int,
-        b_zero_point: int,
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def mul(
-        self,
-        row: str,
-        a: tuple[int, tuple[int, int, int]],
-        b: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        a_zero_point: int,
-        b_zero_point: int,
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def concat(
-        self,
-        row: str,
-        x: Sequence[tuple[int, tuple[int, int, int]]],
-        y: tuple[int, tuple[int, int, int]],
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        x_zero_points: Sequence[int],
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def lookup(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        table: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    ) -> None: ...
-    def max_pool(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        dilation: Sequence[int],
-        clamp: Sequence[int],
-    ) -> None: ...
-    def avg_pool(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[int],
-        count_include_pad: bool,
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        x_zero_point: int,
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def global_avg_pool(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        requant: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)]
-        | tuple[
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-            Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        ],
-        x_zero_point: int,
-        y_zero_point: int,
-        clamp: Sequence[int],
-    ) -> None: ...
-    def copy(self, row: str, x: tuple[int, tuple[int, int, int]], y: tuple[int, tuple[int, int, int]]) -> None: ...
-    def pad(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        padding: Sequence[int],
-        zero_point: int,
-    ) -> None: ...
-    def slice(
-        self,
-        row: str,
-        x: tuple[int, tuple[int, int, int]],
-        y: tuple[int, tuple[int, int, int]],
-        begin: Sequence[int],
-        end: Sequence[int],
-    ) -> None: ...
-    def resize(
-        self, row: str, x: tuple[int, tuple[int, int, int]], y: tuple[int, tuple[int, int, int]], mode: str
-    ) -> None: ...
-    def depth_to_space(
-        self, row: str, x: tuple[int, tuple[int, int, int]], y: tuple[int, tuple[int, int, int]], block: int, mode: str
-    ) -> None: ...
-    def finish(
-        self, inputs: Sequence[tuple[int, tuple[int, int, int]]], outputs: Sequence[tuple[int, tuple[int, int, int]]]
-    ) -> None:
-        """No more steps; names the tensors that callers fill and read."""
-
-    def memory(self) -> list[tuple[int, int]]:
-        """Of each step: bytes of weights, bytes of scratch in every thread."""
-
+    def __init__(self, plan: bytes, threads: int, memory_limit: int) -> None: ...
     @property
     def threads(self) -> int: ...
     def run(
@@ -224,6 +60,9 @@ class Session:
 
     def choices(self) -> list[tuple[str, list[int]]]:
         """Of each step: how it finds operands; tiles that leave by each way."""
+
+    def memory(self) -> list[int]:
+        """Bytes of tensors, of weights, and of scratch in every thread."""
 
     def profile(self) -> list[int]:
         """Nanoseconds of each step in the last run."""

@@ -18,6 +18,7 @@ from oaq.program.inputs import Arrays, checked, named
 from oaq.runtime.build import build
 from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
+from oaq.runtime.plan_bytes import plan_bytes
 from oaq.runtime.values import by_native, to_floats, to_integers
 
 Images = NDArray[np.uint8]
@@ -128,6 +129,13 @@ class Session:
         """
         program = self.plan.program
         return self._run(checked(program, named(program, x)))
+
+    def to_bytes(self) -> bytes:
+        """The plan in the format of ``docs/plan-format.md``, which liboaq.so (``oaq.h``) loads without Python.
+
+        Its proof was checked when this session was opened; what loads the bytes does not prove it again.
+        """
+        return plan_bytes(self.plan, self.arena)
 
     def profile(self) -> tuple[NodeTime, ...]:
         """How long each node took in the last run; nodes that only rename memory took nothing."""

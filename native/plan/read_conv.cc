@@ -1,0 +1,25 @@
+#include "plan/read_conv.h"
+
+namespace oaq {
+
+ConvSpec read_conv(StepRecord& record) {
+  Cursor& fields = record.fields;
+  ConvSpec spec{};
+  spec.row = &record.row;
+  spec.x = record.input();
+  spec.y = record.y;
+  spec.window = fields.window();
+  spec.groups = fields.i32();
+  spec.x_zero_point = fields.i32();
+  const std::span<const std::uint8_t> packed = fields.array();
+  spec.packed = {reinterpret_cast<const std::int8_t*>(packed.data()), packed.size()};
+  spec.segments = fields.numbers<std::int32_t>();
+  spec.bias = fields.numbers<std::int32_t>();
+  Output output = fields.output();
+  spec.multipliers = std::move(output.multipliers);
+  spec.y_zero_point = output.zero_point;
+  spec.clamp = output.clamp;
+  return spec;
+}
+
+}  // namespace oaq

@@ -1,0 +1,158 @@
+"""The fields of each kind of step in a plan's bytes: one table, which writer, tests and documents share.
+
+Native code reads the same fields in the same order: ``native/steps/steps.inc`` names the function of each code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq import operators as ops
+from oaq.errors import NoKernel
+from oaq.kernels.plan import NodePlan
+from oaq.numerics.requantize import Requantize
+
+Kind = Literal["i32", "int8", "int32", "uint8", "multipliers"]
+"""Numbers in the record itself, an array of a type, or the multipliers of ``Requantize``."""
+Value = int | tuple[int, ...] | NDArray[Any] | Requantize
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a record.
+
+    Attributes:
+        name: for people and tests; it is not in the bytes.
+        kind: how it is written.
+        count: numbers, where ``kind`` is "i32".
+    """
+
+    name: str
+    kind: Kind = "i32"
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class StepKind:
+    """What a kernel family's steps hold.
+
+    Attributes:
+        code: of the family in the bytes; never changed, never used again.
+        fields: in the order of the bytes.
+        values: one per field, of a planned node.
+    """
+
+    code: int
+    fields: tuple[Field, ...]
+    values: Callable[[NodePlan], tuple[Value, ...]]
+
+
+WINDOW: Final = (
+    Field("kernel", count=2),
+    Field("stride", count=2),
+    Field("padding", count=4),
+    Field("dilation", count=2),
+)
+CLAMP: Final = Field("clamp", count=2)
+OUTPUT: Final = (Field("requant", "multipliers"), Field("y_zero_point"), CLAMP)
+PAIR: Final = (Field("zero_points", count=2), *OUTPUT)
+SUMS: Final = (
+    *WINDOW,
+    Field("groups"),
+    Field("x_zero_point"),
+    Field("packed", "int8"),
+    Field("segments", "int32"),
+    Field("bias", "int32"),
+    *OUTPUT,
+)
+POINT: Final = ops.Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
+"""The window of an operator without one."""
+
+
+def _op(planned: NodePlan) -> Any:  # noqa: ANN401
+    return planned.node.op
+
+
+def _output(planned: NodePlan, requantize: Requantize) -> tuple[Value, ...]:
+    return requantize, planned.y_zero_point, _clamp(planned)
+
+
+def _clamp(planned: NodePlan) -> tuple[int, int]:
+    return planned.clamp.lo, planned.clamp.hi
+
+
+def _window(window: ops.Window) -> tuple[tuple[int, ...], ...]:
+    """Kernel, stride, padding and dilation over two axes."""
+    image = window.over_image()
+    return image.kernel, image.stride, image.padding, image.dilation
+
+
+def _sums(planned: NodePlan) -> tuple[Value, ...]:
+    op, schedule, bias = _op(planned), planned.schedule, planned.folded_bias
+    if not isinstance(op, ops.Products) or schedule is None or bias is None:
+        raise NoKernel(f"{planned.node.name}: the plan has no schedule for it")
+    window = _window(POINT if op.window is None else op.window)
+    arrays = (schedule.packed, schedule.segments, bias)
+    return (*window, op.channel_groups, planned.x_zero_points[0], *arrays, *_output(planned, op.requantize))
+
+
+def _pair(planned: NodePlan) -> tuple[Value, ...]:
+    return (planned.x_zero_points, *_output(planned, _op(planned).requantize))
+
+
+def _concat(planned: NodePlan) -> tuple[Value, ...]:
+    return (np.array(planned.x_zero_points, np.int32), *_output(planned, _op(planned).requantize))
+
+
+def _avg_pool(planned: NodePlan) -> tuple[Value, ...]:
+    op = _op(planned)
+    return (*_window(op.window), int(op.count_include_pad), planned.x_zero_points[0], *_output(planned, op.requantize))
+
+
+def _slice(planned: NodePlan) -> tuple[Value, ...]:
+    op = _op(planned)
+    return _front(0, op.begin, 3), _front(1, op.end, 3)
+
+
+def _front(filler: int, numbers: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """``numbers`` with those of missing leading axes before them."""
+    return (filler,) * (count - len(numbers)) + numbers
+
+
+STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
+    {
+        "gemm": StepKind(1, SUMS, _sums),
+        "depthwise": StepKind(2, SUMS, _sums),
+        "add": StepKind(3, PAIR, _pair),
+        "mul": StepKind(4, PAIR, _pair),
+        "concat": StepKind(5, (Field("zero_points", "int32"), *OUTPUT), _concat),
+        "lookup": StepKind(6, (Field("table", "uint8"),), lambda planned: (_op(planned).table,)),
+        "max_pool": StepKind(7, (*WINDOW, CLAMP), lambda planned: (*_window(_op(planned).window), _clamp(planned))),
+        "avg_pool": StepKind(8, (*WINDOW, Field("count_include_pad"), Field("x_zero_point"), *OUTPUT), _avg_pool),
+        "global_avg_pool": StepKind(
+            9,
+            (Field("x_zero_point"), *OUTPUT),
+            lambda planned: (planned.x_zero_points[0], *_output(planned, _op(planned).requantize)),
+        ),
+        "copy": StepKind(10, (), lambda _: ()),
+        "pad": StepKind(
+            11,
+            (Field("padding", count=4), Field("zero_point")),
+            lambda planned: (_front(0, _op(planned).padding, 4), planned.x_zero_points[0]),
+        ),
+        "slice": StepKind(12, (Field("begin", count=3), Field("end", count=3)), _slice),
+        "resize": StepKind(13, (Field("bilinear"),), lambda planned: (int(_op(planned).mode == "bilinear"),)),
+        "depth_to_space": StepKind(
+            14,
+            (Field("block"), Field("channels_first")),
+            lambda planned: (_op(planned).block, int(_op(planned).mode == "CRD")),
+        ),
+    }
+)
+"""Kinds of steps, keyed by kernel family."""
