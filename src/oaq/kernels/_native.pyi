@@ -22,7 +22,9 @@ def reads_lines(
     dilation: Sequence[int],
     groups: int,
 ) -> bool:
-    """Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels)."""
+    """
+    Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels).
+    """
 
 def build_info() -> dict:
     """Compiler, flags and sanitizer of this module."""
