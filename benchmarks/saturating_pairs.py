@@ -232,6 +232,8 @@ def torch_run(engine: str) -> Run:
         calls = torch.ops.quantized
         if isinstance(op, ops.Linear):
             return calls.linear(x, calls.linear_prepack(w, None), 1.0, 0).dequantize().numpy(), ""
+        if not isinstance(op, ops.Conv2d):
+            raise TypeError(f"{type(op).__name__} is neither a linear layer nor a convolution")
         geometry = [list(op.stride), [op.padding[0], op.padding[2]], list(op.dilation), op.groups]
         return calls.conv2d(x, calls.conv2d_prepack(w, None, *geometry), 1.0, 0).dequantize().numpy(), ""
 

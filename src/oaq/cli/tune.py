@@ -72,11 +72,11 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.data is not None:
         batches = [batch for _, batch in opened.batches(arguments.data, arguments, arguments.limit)]
         data = to_integers(opened.program, np.concatenate(batches), by_native)
-    stored = arguments.record is not None and arguments.record.exists()
-    record = load_record(arguments.record) if stored else None
+    path: Path | None = arguments.record
+    record = load_record(path) if path is not None and path.exists() else None
     tuned = tune(opened.program, goal, data, record=record, threads=arguments.threads, progress=say.track)
-    if arguments.record is not None and not stored:
-        tuned.record.save(arguments.record)
+    if path is not None and record is None:
+        tuned.record.save(path)
     if tuned.chosen is not None:
         save(tuned.program, arguments.out)
     if arguments.json:

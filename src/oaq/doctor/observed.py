@@ -86,7 +86,7 @@ def true_sums(
         (which of the watched, (U', M) least, (U', M) most), M output positions. Least and most differ only where a
         register must hold partial sums: over all orders of its groups, or before and after the bias.
     """
-    operands = np.ascontiguousarray(reference.packed_operands(op, x, zero_point, 1).swapaxes(1, 2))
+    operands = np.ascontiguousarray(reference.packed_operands(op, x, zero_point, 1).swapaxes(1, 2), np.uint8)
     wide = watch.cells.members.shape[1] > NARROW and watch.layer.accumulator.overflow != "saturates"
     yield from _in_products(watch, operands) if wide else _one_by_one(watch, operands)
 

@@ -72,7 +72,7 @@ def _operands(imported: Imported, node: Node, values: Mapping[str, NDArray[Any]]
     axes = [0, *(source.axes or ())]
     axes += [axis for axis in range(integers.ndim) if axis not in axes]  # of size 1, where an image became a vector
     x = integers.transpose(axes).reshape(len(integers), *spec.shape).astype(np.uint8)
-    return reference.packed_operands(node.products, x, spec.affine.zero_point, 1)
+    return np.asarray(reference.packed_operands(node.products, x, spec.affine.zero_point, 1), np.uint8)
 
 
 def _runs(file: OnnxFile, names: Sequence[str], data: Iterable[SampleBatch]) -> Iterator[dict[str, NDArray[Any]]]:

@@ -71,7 +71,7 @@ def encode(value: object) -> Json:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, frozenset):
-        return sorted(encode(item) for item in value)
+        return sorted((encode(item) for item in value), key=str)
     raise TypeError(f"a report holds plain values, not {type(value).__name__}: {value!r}")
 
 

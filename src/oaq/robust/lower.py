@@ -142,6 +142,8 @@ def _summed(
             index = per_channel(places, x.channels)
             linear = compact(Gathered(index, (index >= 0).astype(np.float64), flat_size(x.shape)))
             classes = (index.shape[1] if op.count_include_pad else (index >= 0).sum(axis=1)) - 1 + classes
+        case _:
+            raise UnsupportedOp(f"robustness knows no linear map for {type(op).__name__}")
     steps = of_requantize(op.requantize, classes, y.affine.zero_point, y.range)
     return Sums(*ends, (linear,), bias, steps)
 

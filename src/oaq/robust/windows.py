@@ -16,10 +16,10 @@ OUTSIDE = -1
 class Geometry:
     """Where the windows of an operator lie; see ``Conv2d`` for the fields."""
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int] = (1, 1)
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...] = (1, 1)
 
 
 def axis_positions(size: int, windows: Geometry, axis: int) -> Index:

@@ -88,7 +88,7 @@ class ProgramBuilder:
         draft = rebuilt(self.program, steps, weights, metadata)
         changed = {node.name: node for node in draft.summing_nodes() if node.op is not self._ops[node.name]}
         for name, node in changed.items():
-            factor = word_growth(node.op.requantize, draft.tensors[node.inputs[0]], draft.tensors[node.output])
+            factor = word_growth(node.products.requantize, draft.tensors[node.inputs[0]], draft.tensors[node.output])
             if factor.max() > 1.0:
                 own = weights.get(name)
                 step = factor if own is None else own.step * factor

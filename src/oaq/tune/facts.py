@@ -95,7 +95,7 @@ def gather(program: IntProgram, x: Sequence[Integers], threads: int, progress: P
 def _layer(program: IntProgram, node: Node, span: int, x: Integers) -> TuneLayer:
     moments = operand_moments(program, node, x)
     row = next(row for row in native_rows() if row.family == ops.family_of(node.op) and row.isa != "scalar")
-    return tune_layer(node, moments, span, row.tile_n, output_weight(node.op))
+    return tune_layer(node, moments, span, row.tile_n, output_weight(node.products))
 
 
 def stands_of(facts: Facts, timings: Sequence[Timings]) -> dict[str, tuple[Stand, ...]]:
@@ -104,7 +104,7 @@ def stands_of(facts: Facts, timings: Sequence[Timings]) -> dict[str, tuple[Stand
     stands = {}
     for name, layer in facts.layers.items():
         node = layer.node
-        site = site_of(node.op, program.tensors[node.inputs[0]].shape, program.tensors[node.output].shape, 1.0)
+        site = site_of(node.products, program.tensors[node.inputs[0]].shape, program.tensors[node.output].shape, 1.0)
         stands[name] = tuple(Stand(_rows(layer, each), site, planner, each) for each in timings)
     return stands
 

@@ -154,7 +154,9 @@ class _Rebuild:
         else:
             factors = np.full(len(requantize), self._growth(node.inputs[0]) / out)
         changed = self._scaled(node, requantize, factors)
-        return replace(op, requantize=with_one_shift(changed) if isinstance(op, ops.Add) else changed)
+        values: Any = {"requantize": with_one_shift(changed) if isinstance(op, ops.Add) else changed}
+        source: Any = op
+        return replace(source, **values)
 
     def _scaled(self, node: Node, requantize: Requantize, factors: Reals) -> Requantize:
         real = real_multipliers(requantize) * factors

@@ -80,9 +80,10 @@ def _by_highs(groups: Sequence[Group], limits: Limits, avoid: Sequence[Solution]
         lower.append(-np.inf)
         upper.append(float(len(groups) - distance))
     scale = float(np.abs(objective).max()) or 1.0
+    ends: Any = (np.array(lower), np.array(upper))  # SciPy's types know a single number only
     answer = milp(
         objective / scale,
-        constraints=LinearConstraint(_sparse(rows), np.array(lower), np.array(upper)),
+        constraints=LinearConstraint(_sparse(rows), *ends),
         integrality=np.ones(len(objective)),
         bounds=Bounds(0, 1),
         options={"mip_rel_gap": RELATIVE_GAP, "node_limit": NODES},

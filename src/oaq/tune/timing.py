@@ -146,7 +146,10 @@ def _small(node: Node, program: IntProgram, rng: np.random.Generator) -> Any:  #
     if isinstance(op, ops.Lookup):
         return ops.Lookup(np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8))
     requantize = getattr(op, "requantize", None)
-    return op if requantize is None else replace(op, requantize=_multipliers(len(requantize), SLOW_MULTIPLIER))
+    if requantize is None:
+        return op
+    source: Any = op
+    return replace(source, requantize=_multipliers(len(requantize), SLOW_MULTIPLIER))
 
 
 def _multipliers(count: int, value: float) -> Requantize:
