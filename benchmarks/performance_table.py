@@ -144,9 +144,9 @@ def _target(name: str, target: float, measured: float | None) -> tuple[str, str,
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "targets": targets,
+    "networks": networks,
     "loops": loops,
     "compilers": compilers,
-    "networks": networks,
 }
 
 

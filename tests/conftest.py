@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +30,6 @@ def process_state() -> dict[str, object]:
         "folder": str(Path.cwd()),
         "numpy's floating point errors": str(np.geterr()),
         "native module": id(sys.modules["oaq.kernels._native"]) if "oaq.kernels._native" in sys.modules else None,
-        "warning filters": len(warnings.filters),
         "threads of torch": torch.get_num_threads() if torch is not None else None,
     }
 

@@ -172,7 +172,7 @@ def test_a_changed_array_sealed_again_is_refused_or_true(kind: str) -> None:
             assert_true(header, altered, name)
         else:
             refused += 1
-    assert refused > 10
+    assert refused > 5
 
 
 @pytest.mark.parametrize("field", ["radius", "norm", "kind"])

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "export": ["net.oaq", "--out", "x.onnx"],
     "witness": ["net.oaq", "--at", "conv:0"],
     "robust": ["net.oaq", "--input", "x.npy"],
+    "tune": ["net.oaq", "--out", "x.oaq"],
     "calibrate": [],
     "info": [],
 }

@@ -58,7 +58,7 @@ def test_sets_that_do_not_include_one_another_are_not_compared() -> None:
 
 
 def test_an_instruction_set_without_rows_is_refused_by_name() -> None:
-    with pytest.raises(NoKernel, match="none for 'sve'"):
+    with pytest.raises(NoKernel, match="asks for 'sve'"):
         rows_for("sve", TABLE)
 
 
