@@ -142,7 +142,7 @@ def tune(
     laws = record.laws if record else _laws(facts, masks, progress)
     costs = costs_of(facts, stands_of(facts, timings), progress)
     ideal = tuple(_ideal(each) for each in timings)
-    made = Record.of(program, timings, laws, synthetic=data is None)
+    made = record or Record.of(program, timings, laws, synthetic=data is None)
     search = _Search(goal, facts, costs, made)
     if search.nothing_to_gain():
         note = f"narrower integers save less than {NOTHING:.1%} on {', '.join(goal.isas)}: sums are exact there"
