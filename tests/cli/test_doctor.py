@@ -62,40 +62,40 @@ def test_an_unsafe_model_is_said_to_be(oaq, unsafe: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("isa", ["avx2-acc32", "15 bits"])
 def test_the_commands_that_are_proposed_do_what_they_say(oaq, unsafe: Path, tmp_path: Path, isa: str) -> None:
-    _, out, _ = oaq("doctor", unsafe, "--isa", isa)
+    _, out, _ = oaq("doctor", unsafe, "--registers", isa)
     (line,) = [line for line in out.splitlines() if "oaq witness" in line]
     shown, repaired = (shlex.split(part.partition("oaq ")[2]) for part in line.split("; "))
     code, said, _ = oaq(*shown)
     assert code == 0 and "an input of the whole network does exactly that" in said
     repaired[repaired.index("FIXED.onnx")] = str(tmp_path / "fixed.onnx")
     assert oaq(*repaired)[0] == 0
-    assert oaq("doctor", tmp_path / "fixed.onnx", "--isa", isa)[0] == 0
+    assert oaq("doctor", tmp_path / "fixed.onnx", "--registers", isa)[0] == 0
 
 
 def test_an_instruction_that_is_undefined_has_no_witness(oaq, tmp_path: Path) -> None:
     onnx.save(one_conv(1), path := tmp_path / "small.onnx")
-    code, out, _ = oaq("doctor", path, "--isa", "wasm-relaxed-i7")
+    code, out, _ = oaq("doctor", path, "--registers", "wasm-relaxed-i7")
     assert code == 1 and "operands reach 255" in out and "fewer bits" in out and "oaq witness" not in out
-    code, _, err = oaq("witness", path, "--isa", "wasm-relaxed-i7", "--at", "conv:0")
+    code, _, err = oaq("witness", path, "--registers", "wasm-relaxed-i7", "--at", "conv:0")
     assert code == 2 and "operands reach 255" in err and "proved" not in err
 
 
 def test_a_safe_model_is_said_to_be(oaq, tmp_path: Path) -> None:
     onnx.save(one_conv(64), path := tmp_path / "safe.onnx")
-    code, out, _ = oaq("doctor", path, "--isa", "avx2-acc32", "--json")
+    code, out, _ = oaq("doctor", path, "--registers", "avx2-acc32", "--json")
     document = json.loads(out)
     assert code == 0 and document["safe"] and document["deciding"] == ["avx2-acc32"]
     assert document["layers"][0]["verdicts"]["avx2-acc32"]["bits"] == [16] * 4
 
 
 def test_our_own_files_are_diagnosed_too(oaq, sealed: Path) -> None:
-    code, out, _ = oaq("doctor", sealed, "--isa", "vnni")
+    code, out, _ = oaq("doctor", sealed, "--registers", "vnni")
     assert code == 0 and "SAFE, decided by vnni" in out
 
 
 def test_data_are_evidence_and_one_output_is_shown(oaq, unsafe: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "bright.npy", np.ones((2, 4, 8, 8), np.float32))
-    code, out, _ = oaq("doctor", unsafe, "--isa", "avx2-acc32", "--data", tmp_path, "--at", "conv:3")
+    code, out, _ = oaq("doctor", unsafe, "--registers", "avx2-acc32", "--data", tmp_path, "--at", "conv:3")
     assert code == 1
     assert "observed: 1024 sums left their register on 2 samples" in out
     assert "conv, output 3" in out and "[0, 64770]" in out
@@ -103,14 +103,14 @@ def test_data_are_evidence_and_one_output_is_shown(oaq, unsafe: Path, tmp_path: 
 
 def test_a_witness_breaks_the_first_layer(oaq, unsafe: Path, tmp_path: Path) -> None:
     out_file = tmp_path / "breaks.npy"
-    code, out, _ = oaq("witness", unsafe, "--isa", "avx2-acc32", "--at", "conv:0", "--out", out_file)
+    code, out, _ = oaq("witness", unsafe, "--registers", "avx2-acc32", "--at", "conv:0", "--out", out_file)
     assert code == 0 and "asked to hold 64770" in out and "an input of the whole network" in out
     x = np.load(out_file)
     assert x.dtype == np.float32 and x.shape == (1, 4, 8, 8) and x.max() == pytest.approx(1.0)
 
 
 def test_a_negative_number_of_trials_is_refused(oaq, unsafe: Path) -> None:
-    code, _, err = oaq("witness", unsafe, "--isa", "avx2-acc32", "--at", "conv:0", "--trials", "-5")
+    code, _, err = oaq("witness", unsafe, "--registers", "avx2-acc32", "--at", "conv:0", "--trials", "-5")
     assert code == 2 and "--trials -5" in err
 
 
@@ -135,7 +135,7 @@ def test_other_peoples_files_run(oaq, native: None, unsafe: Path, tmp_path: Path
     [
         (["missing.onnx"], "cannot be read"),
         (["net.pth"], "a file called .oaq, .onnx, .tflite"),
-        (["unsafe.onnx", "--isa", "mmx"], "no register model is called 'mmx'"),
+        (["unsafe.onnx", "--registers", "mmx"], "no register model is called 'mmx'"),
         (["unsafe.onnx", "--at", "conv:9"], "outputs 0 to 3"),
         (["unsafe.onnx", "--data", "nowhere"], "no such file or folder"),
         (["unsafe.onnx", "--data", "unsafe.onnx", "--limit", "-1"], "--limit -1: at least one"),
@@ -151,13 +151,13 @@ def test_what_is_wrong_is_said_once(oaq, unsafe: Path, arguments: list[str], say
 def test_a_bias_at_the_end_of_32_bits_is_told_of_and_runs(oaq, native: None, tmp_path: Path) -> None:
     """A channel that is switched off: ONNX Runtime wraps there, the exact sum is far below zero."""
     onnx.save(one_conv(-127, bias=-(1 << 31)), path := tmp_path / "off.onnx")
-    code, out, _ = oaq("doctor", path, "--isa", "vnni")
+    code, out, _ = oaq("doctor", path, "--registers", "vnni")
     assert code == 1 and "needs 33 bits" in out and "oaq repair" not in out
     np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
     code, _, err = oaq("run", path, "--input", tmp_path / "x.npy", "--save", tmp_path / "y.npy")
     assert code == 0 and "sums of conv:0, conv:1, conv:2, conv:3 can leave 32 bits" in err
     assert not np.load(tmp_path / "y.npy").any()
-    code, out, _ = oaq("witness", path, "--isa", "vnni", "--at", "conv:1")
+    code, out, _ = oaq("witness", path, "--registers", "vnni", "--at", "conv:1")
     assert (
         code == 0 and f"asked to hold {-(1 << 31) - 4 * 127 * 255}" in out and "whole network does exactly that" in out
     )
@@ -174,7 +174,7 @@ def test_an_island_inside_is_named_and_not_run(oaq, tmp_path: Path) -> None:
     graph.node.append(node("DequantizeLinear", ["zq", "s_y", "z_y"], "z"))
     graph.output[0].name = "z"
     onnx.save(made, path := tmp_path / "island.onnx")
-    code, out, _ = oaq("doctor", path, "--isa", "vnni")
+    code, out, _ = oaq("doctor", path, "--registers", "vnni")
     assert code == 0 and "Softmax" in out and "inside the integers" in out
     np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
     code, _, err = oaq("run", path, "--input", tmp_path / "x.npy")

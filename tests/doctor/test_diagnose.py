@@ -55,7 +55,8 @@ def test_the_worst_layer_comes_first_and_is_the_error() -> None:
 
 def test_the_error_says_what_to_do_next() -> None:
     with pytest.raises(
-        AccumulatorOverflow, match=r"oaq witness MODEL --isa 12-bit --at \w+:\d+; .*oaq repair MODEL --isa 12-bit"
+        AccumulatorOverflow,
+        match=r"witness MODEL --registers 12-bit --at \w+:\d+; .* repair MODEL --registers 12-bit",
     ):
         diagnose(small.program(), ("12 bits",)).raise_if_unsafe()
 

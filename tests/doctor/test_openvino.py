@@ -45,7 +45,10 @@ def test_exactly_the_pairs_of_one_known_order_saturate() -> None:
 
 def test_the_witness_makes_openvino_print_a_wrong_value(tmp_path: Path) -> None:
     onnx.save(one_conv(), path := tmp_path / "unsafe.onnx")
-    assert main(["witness", str(path), "--isa", "avx2-acc32", "--at", "conv:0", "--out", str(tmp_path / "x.npy")]) == 0
+    assert (
+        main(["witness", str(path), "--registers", "avx2-acc32", "--at", "conv:0", "--out", str(tmp_path / "x.npy")])
+        == 0
+    )
     x = np.load(tmp_path / "x.npy")
     exact = np.full((1, 4, 8, 8), 4.0)  # four products of 1.0 * 1.0
     held = outputs(path, x, "AVX2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from itertools import pairwise
 
 import numpy as np
@@ -179,3 +181,11 @@ def test_data_that_cannot_be_used_is_refused(batches: object, says: str) -> None
 def test_options_out_of_range_are_refused(options: dict[str, object], says: str) -> None:
     with pytest.raises(CalibrationError, match=says):
         quantize(net(), images(), **options)
+
+
+def test_the_keywords_of_quantize_are_the_fields_of_options_with_their_defaults() -> None:
+    parameters = inspect.signature(quantize).parameters
+    keywords = {name: each.default for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY}
+    assert {name: keywords[name] for name in keywords if name not in ("example", "name", "progress")} == {
+        field.name: field.default for field in dataclasses.fields(Options)
+    }

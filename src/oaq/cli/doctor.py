@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_model
+from oaq.cli.registers import add_registers
 from oaq.cli.witness import place
 from oaq.doctor import Diagnosis, diagnose
 from oaq.errors import ConfigError, ProgramError
@@ -29,26 +30,24 @@ safe for every input, or not. Nothing is run for that. Files may come from any
 tool: ONNX in QDQ or QOperator form, TFLite, .oaq. With --data also how near
 real inputs came, which proves nothing about others.
 
-Without --isa the registers that runtimes use unasked decide: avx2-acc32,
+Without --registers the registers that runtimes use unasked decide: avx2-acc32,
 avx512bw, vnni, neon-mlal-pair; the others are shown. "20 bits" is one register
 that sums all of K."""
 EXAMPLES = """\
 examples:
   oaq doctor model.onnx
-  oaq doctor model.onnx --isa avx2-acc32 --isa vnni --json
+  oaq doctor model.onnx --registers avx2-acc32 --registers vnni --json
   oaq doctor model.tflite --data photos/ --html doctor.html
   oaq doctor net.oaq --on-set digit.npy --radius 2          only inputs near this one
-  oaq doctor model.onnx --isa "20 bits" --at layer3.conv:17
+  oaq doctor model.onnx --registers "20 bits" --at layer3.conv:17
 
 exit code 0: safe for every input on every register asked about; 1: not; 2: the file cannot be read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL --isa --data --at --html ..."""
+    """MODEL --registers --data --at --html ..."""
     parser.add_argument("file", type=Path, metavar="MODEL", help=MODEL_HELP)
-    parser.add_argument(
-        "--isa", action="append", default=[], metavar="NAME", help='registers, or "N bits"; repeat for several'
-    )
+    add_registers(parser, 'registers, or "N bits"; repeat for several', several=True)
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays: how near they come")
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="at most N files of --data (default 8)")
     parser.add_argument(
@@ -68,7 +67,7 @@ def call(arguments: argparse.Namespace) -> int:
         data = _data(model, arguments)
     diagnosis = diagnose(
         program,
-        arguments.isa,
+        arguments.registers,
         data,
         unsigned=model.unsigned,
         islands=model.islands,

@@ -10,6 +10,7 @@ from pathlib import Path
 from oaq.capture.model_file import SUFFIXES
 from oaq.cli import images
 from oaq.cli.model_file import open_model
+from oaq.cli.registers import add_registers
 from oaq.data.batches import Batch
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.escape import escape_lines
@@ -29,19 +30,17 @@ where they matter least, and biases take back what they do to the mean. What is
 proved does not depend on them. A model that is safe already is copied."""
 EXAMPLES = """\
 examples:
-  oaq repair model.onnx --isa avx2-acc32 --out fixed.onnx
+  oaq repair model.onnx --registers avx2-acc32 --out fixed.onnx
   oaq repair model.onnx --data photos/ --out fixed.onnx --json
 
 exit code 0: OUT.onnx is proved safe; 1: no weights would be, nothing is written; 2: the file cannot be read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL --isa --out --data ..."""
+    """MODEL --registers --out --data ..."""
     parser.add_argument("file", type=Path, metavar="MODEL", help="an .onnx file of 8-bit integers")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT.onnx", help="where to write")
-    parser.add_argument(
-        "--isa", default="avx2-acc32", metavar="NAME", help='registers, or "N bits"; default avx2-acc32'
-    )
+    add_registers(parser, 'registers, or "N bits"; default avx2-acc32', default="avx2-acc32")
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays: which errors matter")
     parser.add_argument("--limit", type=int, default=32, metavar="N", help="at most N files of --data (default 32)")
     images.add_arguments(parser)
@@ -55,7 +54,7 @@ def call(arguments: argparse.Namespace) -> int:
             "file is to be converted first"
         )
     data = None if arguments.data is None else _data(arguments)
-    repaired = repair(arguments.file, arguments.isa, data)
+    repaired = repair(arguments.file, arguments.registers, data)
     repaired.save(arguments.out)
     if arguments.json:
         say.document({"file": str(arguments.file), "out": str(arguments.out), **repaired.to_json()})

@@ -13,6 +13,7 @@ from oaq.capture.model_file import SUFFIXES
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_model
+from oaq.cli.registers import add_registers
 from oaq.doctor.diagnose import verdict
 from oaq.doctor.registers import registers_named
 from oaq.doctor.trigger import TRIALS, find_trigger
@@ -38,7 +39,7 @@ the bound is tight. Every integer of it lies in its proved range. Whether some
 photo drives the network there is another question, and no proof needs its
 answer.
 
-With --isa the registers of other people's kernels: an input that drives one of
+With --registers the registers of other people's kernels: an input that drives one of
 them out of its range. It is an input of the whole network where the layer reads
 that; for deeper layers inputs are tried, those of --data first, and whether one
 was found is said. --out writes it: float32 as the network takes it, or, if none
@@ -47,8 +48,8 @@ EXAMPLES = """\
 examples:
   oaq witness net.oaq --at features.3.conv:37
   oaq witness net.oaq --at features.3.conv:37 --low --out worst.npy
-  oaq witness model.onnx --isa avx2-acc32 --at conv1:0 --out breaks.npy
-  oaq witness model.onnx --isa avx2-acc32 --at layer3.conv:17 --data photos/ --out breaks.npy"""
+  oaq witness model.onnx --registers avx2-acc32 --at conv1:0 --out breaks.npy
+  oaq witness model.onnx --registers avx2-acc32 --at layer3.conv:17 --data photos/ --out breaks.npy"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,14 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE.npy",
-        help="also write the layer's input that does it, uint8 (but see --isa)",
+        help="also write the layer's input that does it, uint8 (but see --registers)",
     )
-    parser.add_argument(
-        "--isa",
-        metavar="NAME",
-        help='registers as oaq doctor names them, or "N bits" (for files of other tools: the first that it can leave)',
+    add_registers(
+        parser,
+        'registers as oaq doctor names them, or "N bits" (for files of other tools: the first that it can leave)',
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="with --isa: photos or arrays to try first")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="with --registers: photos or arrays to try first")
     parser.add_argument("--limit", type=int, default=32, metavar="N", help="at most N files of --data (default 32)")
     parser.add_argument("--trials", type=int, default=TRIALS, metavar="N", help=f"inputs to try (default {TRIALS})")
     images.add_arguments(parser)
@@ -96,9 +96,9 @@ def call(arguments: argparse.Namespace) -> int:
     """Find it and show it."""
     model = open_model(arguments.file)
     program = model.opened.program
-    if arguments.isa is None and arguments.file.suffix.lower() != SUFFIXES[0]:
-        arguments.isa = _unsafe_on(model, arguments.at)
-    if arguments.isa is not None:
+    if arguments.registers is None and arguments.file.suffix.lower() != SUFFIXES[0]:
+        arguments.registers = _unsafe_on(model, arguments.at)
+    if arguments.registers is not None:
         return _trigger(model, arguments)
     program = settle(program).program
     proof = analyze(program)
@@ -130,7 +130,7 @@ def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
     """An input that drives a register out of its range."""
     program = model.opened.program
     node, output = place(arguments.at, {layer.name: layer.products.outputs for layer in program.summing_nodes()})
-    (register,) = registers_named((arguments.isa,))
+    (register,) = registers_named((arguments.registers,))
     if arguments.trials < 0:
         raise ProgramError(f"--trials {arguments.trials}: a number of inputs, 0 to try none but those of --data")
     data = []

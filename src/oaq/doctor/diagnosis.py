@@ -249,10 +249,10 @@ def advice(layer: LayerDiagnosis, register: str, model: str = "MODEL") -> str:
     if verdict.why:
         return "Activations of fewer bits are defined there: quantize again with a narrower range"
     file, name, place = shlex.quote(model), shlex.quote(register), shlex.quote(f"{layer.node}:{verdict.worst}")
-    show = f"Show an input that does it: oaq witness {file} --isa {name} --at {place}"
+    show = f"Show an input that does it: oaq witness {file} --registers {name} --at {place}"
     if verdict.register == S32 or model.lower().endswith((".oaq", ".tflite")):
         return show
-    return f"{show}; change the weights so that it cannot: oaq repair {file} --isa {name} --out FIXED.onnx"
+    return f"{show}; change the weights so that it cannot: oaq repair {file} --registers {name} --out FIXED.onnx"
 
 
 def _badness(verdict: Verdict) -> tuple[int, float]:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import torch
 
 from oaq.capture.graph import FloatGraph
 from oaq.capture.lower import check_order, lower, same_affine_groups
 from oaq.kernels.targets import DEFAULT_TARGET
+from oaq.numerics.requantize import Semantics
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
+from oaq.ptq.clip import Calibration
 from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
 from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
 from oaq.ptq.options import Options
+from oaq.ptq.rounding import Rounding
 from oaq.ptq.samples import Reservoir, chunks
+from oaq.ptq.uniform import Uniform
 
 Progress: TypeAlias = Callable[[str], None]
+DEFAULTS: Final = Options()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,14 @@ def quantize(
     example: torch.Tensor | None = None,
     name: str | None = None,
     progress: Progress | None = None,
-    **options: Any,  # noqa: ANN401 (those of Options, which checks them)
+    budget: float | None = DEFAULTS.budget,
+    calibration: Calibration = DEFAULTS.calibration,
+    equalize: bool = DEFAULTS.equalize,
+    correct_bias: bool = DEFAULTS.correct_bias,
+    rounding: Rounding = DEFAULTS.rounding,
+    uniform: Uniform | None = DEFAULTS.uniform,
+    requantize: Semantics = DEFAULTS.requantize,
+    target: str = DEFAULTS.target,
 ) -> IntProgram:
     """Quantize a trained network.
 
@@ -62,8 +74,16 @@ def quantize(
         example: an input to capture a module with; None takes the first sample.
         name: of the program; None takes the module's class or the file's own name for it.
         progress: called with a word for what has begun.
-        **options: ``budget``, ``calibration``, ``equalize``, ``correct_bias``, ``rounding``, ``uniform``,
-            ``requantize``, ``target``: see ``Options``.
+        budget: predicted cost allowed, as a multiple of the same network summed in 16 bits without any spill; 1.0: no
+            spill at all; None: every layer W8A8 whatever it costs.
+        calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
+        equalize: bring the channels of a tensor to like size first, where the network allows it.
+        correct_bias: take back what rounding weights does to the mean of each channel.
+        rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
+            longer) or "nearest", which looks at no data.
+        uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
+        requantize: the semantics of the program, "float32_half_even" or "fixed_point".
+        target: the instruction set whose rows the budget is counted on: "avx2", "avx512bw", "vnni" or "neon".
 
     Returns:
         A program whose integers are decided; ``analyze`` proves its sums, ``plan`` picks kernels.
@@ -74,9 +94,17 @@ def quantize(
         FormatError: the file is missing or damaged.
         ProgramError: weights are NaN or infinite.
     """
-    return quantize_with_report(
-        model, calibration_batches, Options(**options), example=example, name=name, progress=progress
-    )[0]
+    options = Options(
+        budget=budget,
+        calibration=calibration,
+        equalize=equalize,
+        correct_bias=correct_bias,
+        rounding=rounding,
+        uniform=uniform,
+        requantize=requantize,
+        target=target,
+    )
+    return quantize_with_report(model, calibration_batches, options, example=example, name=name, progress=progress)[0]
 
 
 def quantize_with_report(

@@ -40,7 +40,7 @@ STALE: Final = "its certificate was about other weights and is left out"
 
 def repair(
     path: str | Path,
-    isa: str | RegisterModel = "avx2-acc32",
+    registers: str | RegisterModel = "avx2-acc32",
     data: Iterable[SampleBatch] | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Repaired:
@@ -48,7 +48,7 @@ def repair(
 
     Args:
         path: of the file, in any form ``capture.from_onnx`` reads.
-        isa: a register model of ``oaq.doctor``, by name; "N bits" is one register for all of K.
+        registers: a register model of ``oaq.doctor``, by name; "N bits" is one register for all of K.
         data: samples as the file takes them, in batches. They decide which errors matter most, and let biases take
             back what new weights do to the mean. Safety never depends on them.
         input_shapes: by input, for files that leave more open than the batch.
@@ -61,7 +61,7 @@ def repair(
     """
     from oaq.repair.onnx_file import OnnxFile, uses_other_files  # loads onnx
 
-    model = isa if isinstance(isa, RegisterModel) else registers_named((isa,))[0]
+    model = registers if isinstance(registers, RegisterModel) else registers_named((registers,))[0]
     content, folder = _read(Path(path))
     graph = decode(content, str(path), folder, input_shapes)
     imported = import_graph(graph)
