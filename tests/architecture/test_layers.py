@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 LINTER = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
 
 
-def contracts() -> list[dict[str, object]]:
+def contracts() -> list[dict[str, Any]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return settings["tool"]["importlinter"]["contracts"]
 
@@ -33,16 +34,39 @@ def test_the_tree_keeps_every_contract() -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_every_package_of_oaq_has_a_place_in_the_layers() -> None:
-    layers = next(one for one in contracts() if one["id"] == "layers")["layers"]
-    assert isinstance(layers, list)
-    placed = {name.strip(" ()") for layer in layers for name in layer.split("|")}
-    found = {
+def contract(name: str) -> dict[str, Any]:
+    return next(entry for entry in contracts() if entry["id"] == name)
+
+
+def packages() -> set[str]:
+    """Names directly below ``oaq``: packages and single files."""
+    return {
         path.stem if path.is_file() else path.name
         for path in (ROOT / "src" / "oaq").iterdir()
         if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").exists()
     }
-    assert found - placed == {"checker"}, "a new package needs a layer in pyproject.toml and in ARCHITECTURE.md"
+
+
+def named(modules: list[str]) -> set[str]:
+    return {module.split(".")[1] for module in modules if module.startswith("oaq.")}
+
+
+def test_every_package_of_oaq_has_a_place_in_the_layers() -> None:
+    placed = {name.strip(" ()") for layer in contract("layers")["layers"] for name in layer.split("|")}
+    assert packages() - placed == {"checker"}, "a new package needs a layer in pyproject.toml and in ARCHITECTURE.md"
+
+
+def test_every_package_is_kept_apart_from_the_checker_or_is_one_that_consults_it() -> None:
+    apart = named(contract("checker-users")["source_modules"] + contract("checker-direct-users")["source_modules"])
+    assert packages() - apart == {"checker", "runtime", "verify", "cli"}
+
+
+def test_the_checker_may_import_errors_and_no_other_package() -> None:
+    assert packages() - named(contract("checker")["forbidden_modules"]) == {"checker", "errors", "escape"}
+
+
+def test_every_package_that_is_not_said_to_load_torch_is_said_not_to() -> None:
+    assert packages() - named(contract("torch")["source_modules"]) == {"qat", "ptq", "cli"}
 
 
 @pytest.mark.parametrize(
