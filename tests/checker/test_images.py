@@ -11,7 +11,7 @@ import pytest
 from oaq import operators as ops
 from oaq.checker.program import parse
 from oaq.checker.ranges import Range, after_requantize, image
-from oaq.checker.sums import derive, layer
+from oaq.checker.sums import derive, summing_layer
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
@@ -63,7 +63,7 @@ def compare(program: IntProgram, ends: list[Ends], *, tight: bool = True) -> Non
     if isinstance(node.op, ops.Products):
         sums = prove_sums(node, inputs[0], specs[0], 1).total
         analyzed = node.products.requantize.image(sums, y.affine.zero_point, y.range)
-        total = derive(layer(checked, ours[0], tensors[0], target)).total
+        total = derive(summing_layer(checked, ours[0], tensors[0], target)).total
         count = len(total)
         derived = after_requantize(Range(total[:, 0], total[:, 1]), checked, target, np.arange(count), count)
     else:

@@ -15,7 +15,7 @@ from oaq import operators as ops
 from oaq.checker.onnx_model import OnnxModel, metadata, read
 from oaq.checker.onnx_qdq import arrays_of, float_defined
 from oaq.checker.protobuf import MESSAGES, fields
-from oaq.checker.rounding import dyadic, is_normal, over, times
+from oaq.checker.rounding import divide, dyadic, is_normal, times
 from oaq.errors import FormatError, UnsupportedOp
 from oaq.export.onnx_qdq.model import build
 from oaq.numerics.affine import Affine
@@ -252,14 +252,14 @@ def test_damaged_bytes_end_in_one_error_or_a_model(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x08", "begins no number"),
-        (b"\x08" + b"\xff" * 10 + b"\x01", "begins no number"),
+        (b"\x08", "no varint at byte"),
+        (b"\x08" + b"\xff" * 10 + b"\x01", "no varint at byte"),
         (b"\x3a\x05ab", "leaves the file"),
         (b"\x00\x00", "leaves the file"),
-        (b"\x0b", "begins no field"),
+        (b"\x0b", "no field at byte"),
         (b"\x08\x01\x08\x01", "holds ir_version twice"),
         (b"\x0a\x00", "is int, not of wire type 2"),
-        (b"\x12\x01\xff", "is no text"),
+        (b"\x12\x01\xff", "is not valid UTF-8"),
         (b"\xa2\x01\x00", "is none that oaq writes"),
         (b"", "is written in"),
     ],
@@ -286,11 +286,11 @@ def test_two_certificates_are_refused() -> None:
 
 def test_the_hash_of_the_rest_leaves_our_entry_out_and_nothing_else() -> None:
     model = build(network())
-    bare = read_back(model).rest
+    bare = read_back(model).digest
     helper.set_model_props(model, {"oaq": "x"})
-    assert read_back(model).rest == bare
+    assert read_back(model).digest == bare
     helper.set_model_props(model, {"oaq": "y", "other": "x"})
-    assert read_back(model).rest != bare
+    assert read_back(model).digest != bare
 
 
 def test_every_message_the_reader_knows_is_onnxs_own() -> None:
@@ -315,7 +315,7 @@ positive = st.floats(np.float32(2.0**-60), np.float32(2.0**60), width=32)
 @settings(max_examples=500)
 @given(positive, positive, positive)
 def test_products_and_quotients_in_integers_are_float32s(a: float, b: float, c: float) -> None:
-    product, quotient = times(dyadic(a), dyadic(b)), over(times(dyadic(a), dyadic(b)), dyadic(c))
+    product, quotient = times(dyadic(a), dyadic(b)), divide(times(dyadic(a), dyadic(b)), dyadic(c))
     theirs = np.float32(a) * np.float32(b)
     assert np.ldexp(float(product[0]), product[1]) == theirs
     assert not is_normal(quotient) or np.ldexp(float(quotient[0]), quotient[1]) == theirs / np.float32(c)

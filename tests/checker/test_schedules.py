@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oaq.checker import executed, sums, tiling
 from oaq.checker.registers import Register
 from oaq.checker.schedules import check_schedule
-from oaq.checker.sums import Layer, derive
+from oaq.checker.sums import SummingLayer, derive
 from oaq.checker.tiling import Tiling
 from oaq.checker.verdict import Notes
 from oaq.numerics.accumulator import (
@@ -47,15 +47,15 @@ def register_of(accumulator: Accumulator) -> Register:
     return Register(**plain)
 
 
-def layer_of(weight: np.ndarray, lo: np.ndarray, hi: np.ndarray, groups: int = 1, zero: int = 3) -> Layer:
+def layer_of(weight: np.ndarray, lo: np.ndarray, hi: np.ndarray, groups: int = 1, zero: int = 3) -> SummingLayer:
     """A layer with biases at the ends of int32 and between."""
     bias = np.resize(np.array([0, 2**31 - 1, -(2**31), 77]), len(weight)).astype(np.int64)
-    return Layer(
+    return SummingLayer(
         "layer", weight, np.atleast_2d(lo).astype(np.int64), np.atleast_2d(hi).astype(np.int64), bias, zero, groups
     )
 
 
-def drawn(rng: np.random.Generator, outputs: int, terms: int, rows: int, kind: str) -> Layer:
+def drawn(rng: np.random.Generator, outputs: int, terms: int, rows: int, kind: str) -> SummingLayer:
     """Weights at the ends of their type, or anything; operands that may exclude zero."""
     reach = 256 if kind == "wide" else 128
     weight = rng.integers(-reach + 1, reach, (outputs, terms)).astype(np.int16 if kind == "wide" else np.int8)
@@ -105,7 +105,7 @@ def test_sums_beyond_32_bits_are_exact() -> None:
         assert derive(of).raw.tolist() == [[-255 * 255 * count, 0]]
 
 
-def run_ends(of: Layer, plan: Schedule) -> Pairs:
+def run_ends(of: SummingLayer, plan: Schedule) -> Pairs:
     """Least and most of any lane of any output of each run, product by product."""
     model, found, row = plan.accumulator, [], 0
     groups = model.step // model.group

@@ -17,7 +17,7 @@ import oaq
 from oaq.checker import sums
 from oaq.checker.registers import Register
 from oaq.checker.schedules import check_schedule
-from oaq.checker.sums import Layer
+from oaq.checker.sums import SummingLayer
 from oaq.checker.tiling import Tiling
 from oaq.checker.verdict import Notes
 from oaq.errors import AccumulatorOverflow
@@ -91,7 +91,7 @@ class Case:
         )
 
 
-def layer_in(case: Case, seed: int) -> Layer:
+def layer_in(case: Case, seed: int) -> SummingLayer:
     """Weights none of which is 0, operands that let runs have several steps."""
     rng = np.random.default_rng(seed)
     outputs, terms = case.groups * case.per_group, TERMS[case.accumulator.step]
@@ -100,7 +100,7 @@ def layer_in(case: Case, seed: int) -> Layer:
     return layer_of(weight, ends[0], ends[1], case.groups)
 
 
-def is_refused(case: Case, of: Layer, *, packed: bool = True) -> bool:
+def is_refused(case: Case, of: SummingLayer, *, packed: bool = True) -> bool:
     """Plan the layer, check the plan."""
     plan = schedule(of.weight, of.lo, of.hi, case.accumulator, TILE_N, groups=case.groups)
     claims, notes = claims_of(plan, plan.bounds), Notes()

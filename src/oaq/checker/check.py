@@ -13,7 +13,7 @@ from oaq.checker.program import Arrays, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
 from oaq.checker.registers import Register, contradicts, register, trusted
 from oaq.checker.schedules import check_schedule
-from oaq.checker.sums import Layer, Sums, derive, layer, leaves_s32
+from oaq.checker.sums import SummingLayer, Sums, derive, leaves_s32, summing_layer
 from oaq.checker.verdict import Finding, Notes, Verdict
 from oaq.errors import FormatError
 
@@ -50,8 +50,8 @@ def check(
         certificate: its header, as parsed from JSON (``overflow.certificate`` describes it).
         claims: its arrays.
         registers: models by name, of the rows that will run. One that allows more than the register this checker knows
-            by that name is a finding; names nobody knows are taken from here, or from the certificate itself, and then
-            listed under ``assumed``.
+            by that name is a finding. Names the checker does not know are taken from here, or from the certificate
+            itself, and then listed under ``assumed``.
 
     Returns:
         safe, or every claim that does not hold.
@@ -77,7 +77,7 @@ def _check(
     if certificate.get("schema") != SCHEMA or set(certificate) != KEYS:
         raise FormatError(f"not a certificate of schema {SCHEMA}")
     assumptions = certificate["assumptions"]
-    if not isinstance(assumptions, list) or not all(isinstance(one, str) for one in assumptions):
+    if not isinstance(assumptions, list) or not all(isinstance(sentence, str) for sentence in assumptions):
         raise FormatError("a certificate's assumptions are sentences")
     if set(assumptions) != ASSUMPTIONS:
         missing, more = sorted(ASSUMPTIONS - set(assumptions)), sorted(set(assumptions) - ASSUMPTIONS)
@@ -87,14 +87,16 @@ def _check(
         notes.findings.append(Finding("", f"declares input_layout {layout!r:.60}, which is neither NCHW nor NHWC"))
     if certificate["tier"] != "proved":
         notes.findings.append(Finding("", f"its tier is {certificate['tier']!r}, not 'proved'"))
-    found = digest(header, arrays)
-    if certificate["program"] != found:
-        notes.findings.append(Finding("", f"is for another program: {certificate['program']!s:.12} is not {found:.12}"))
+    identity = digest(header, arrays)
+    if certificate["program"] != identity:
+        notes.findings.append(
+            Finding("", f"is for another program: {certificate['program']!s:.12} is not {identity:.12}")
+        )
     state = _State(notes, claims)
     _check_nodes(program, certificate, _models(certificate, registers, notes), state)
-    left = sorted(set(claims) - state.taken)
-    if left:
-        notes.findings.append(Finding("", f"holds arrays that claim nothing: {left[:3]}"))
+    unclaimed = sorted(set(claims) - state.compared)
+    if unclaimed:
+        notes.findings.append(Finding("", f"holds arrays that claim nothing: {unclaimed[:3]}"))
     return notes.verdict()
 
 
@@ -104,7 +106,7 @@ class _State:
     def __init__(self, notes: Notes, claims: Arrays) -> None:
         self.notes = notes
         self.claims = claims
-        self.taken: set[str] = set()
+        self.compared: set[str] = set()
         self.under: dict[str, list[str]] = {}
         for key in claims:
             self.under.setdefault(key.rpartition("/")[0], []).append(key)
@@ -112,7 +114,7 @@ class _State:
     def take(self, prefix: str) -> dict[str, NDArray[Any]]:
         """All claims ``prefix/NAME`` by name."""
         keys = self.under.get(prefix, [])
-        self.taken.update(keys)
+        self.compared.update(keys)
         return {key.rpartition("/")[2]: self.claims[key] for key in keys}
 
 
@@ -121,7 +123,7 @@ def _check_nodes(
 ) -> None:
     """Derive every tensor's range and every sum in execution order; one layer's at a time are held."""
     ranges = {name: declared(program.tensors[name]) for name in program.inputs}
-    listed = _listed(program, certificate, state.notes)
+    schedules = _schedules_of(program, certificate, state.notes)
     tensors = [*program.inputs, *(node.output for node in program.nodes)]
     if certificate["tensors"] != tensors:
         state.notes.findings.append(Finding("", "does not list the tensors in the order they are written"))
@@ -131,82 +133,85 @@ def _check_nodes(
         if node.kind not in SUMMING:
             ranges[node.output] = image(node, inputs, specs, y)
             continue
-        one = layer(node, inputs[0], specs[0], y)
-        sums = derive(one)
+        layer = summing_layer(node, inputs[0], specs[0], y)
+        sums = derive(layer)
         state.notes.sums += len(sums.total)
-        for what, output, low, high in leaves_s32(sums)[:8]:
+        for quantity, output, low, high in leaves_s32(sums)[:8]:
             state.notes.findings.append(
-                Finding(node.name, f"output {output}: {what} reaches [{low}, {high}], outside 32 bits")
+                Finding(node.name, f"output {output}: {quantity} reaches [{low}, {high}], outside 32 bits")
             )
         channels = len(sums.total)
         total = Range(sums.total[:, 0], sums.total[:, 1])
         ranges[node.output] = after_requantize(total, node, y, np.arange(channels), channels)
-        if listed:
-            _check_node(*listed.pop(0), (one, sums), models, state)
+        if schedules:
+            _check_node(*schedules.pop(0), (layer, sums), models, state)
     if certificate["tensors"] == tensors:
         for index, (name, derived) in enumerate(ranges.items()):
             state.notes.tensors += 1
             _compare_range(name, derived, f"ranges/{index}", state)
 
 
-def _listed(program: Program, certificate: Mapping[str, Any], notes: Notes) -> list[tuple[int, list[Any]]]:
-    """Place and schedules of every summing node in order; none if the certificate lists others."""
-    listed = certificate["nodes"]
+def _schedules_of(program: Program, certificate: Mapping[str, Any], notes: Notes) -> list[tuple[int, list[Any]]]:
+    """Index and schedules of every summing node in order; none if the certificate lists other nodes."""
+    items = certificate["nodes"]
     names = [node.name for node in program.nodes if node.kind in SUMMING]
-    if not isinstance(listed, list) or [item.get("node") for item in listed if isinstance(item, dict)] != names:
+    if not isinstance(items, list) or [item.get("node") for item in items if isinstance(item, dict)] != names:
         notes.findings.append(Finding("", f"does not list the {len(names)} summing nodes in order"))
         return []
-    for item in listed:
+    for item in items:
         if set(item) != {"node", "schedules"}:
             raise FormatError(f"{item['node']}: a node of a certificate holds its name and its schedules")
         if not isinstance(item["schedules"], list):
             raise FormatError(f"{item['node']}: schedules is a list")
-    return [(index, item["schedules"]) for index, item in enumerate(listed)]
+    return [(index, item["schedules"]) for index, item in enumerate(items)]
 
 
 def _check_node(
     index: int,
     planned: list[Any],
-    derived: tuple[Layer, Sums],
+    derived: tuple[SummingLayer, Sums],
     models: Mapping[str, Register],
     state: _State,
 ) -> None:
     """Compare the sums and check the schedules that the certificate states of one layer."""
-    one, sums = derived
-    stated = state.take(f"sums/{index}")
-    for what in ("total", "raw", "raw_partial", "folded_bias"):
-        _compare(one.node, what, getattr(sums, what), stated.pop(what, None), state.notes)
-    if stated:
-        state.notes.findings.append(Finding(one.node, f"holds sums that claim nothing: {sorted(stated)[:3]}"))
+    layer, sums = derived
+    claimed = state.take(f"sums/{index}")
+    for quantity in ("total", "raw", "raw_partial", "folded_bias"):
+        _compare(layer.node, quantity, getattr(sums, quantity), claimed.pop(quantity, None), state.notes)
+    if claimed:
+        state.notes.findings.append(Finding(layer.node, f"holds sums that claim nothing: {sorted(claimed)[:3]}"))
     for place, plan in enumerate(planned):
-        named = isinstance(plan, dict) and set(plan) - {"operand"} == {"register", "tile_n"}
-        name, tile_n = (plan["register"], plan["tile_n"]) if named else (None, None)
+        is_schedule = isinstance(plan, dict) and set(plan) - {"operand"} == {"register", "tile_n"}
+        name, tile_n = (plan["register"], plan["tile_n"]) if is_schedule else (None, None)
         if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
-            raise FormatError(f"{one.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
-        multiplied = as_multiplied(one, plan["operand"], state.notes) if "operand" in plan else one
+            raise FormatError(f"{layer.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
+        multiplied = as_multiplied(layer, plan["operand"], state.notes) if "operand" in plan else layer
         check_schedule(multiplied, (name, models[name]), tile_n, state.take(f"schedules/{index}/{place}"), state.notes)
 
 
 def _compare_range(name: str, derived: Range, prefix: str, state: _State) -> None:
-    stated = state.take(prefix)
+    claimed = state.take(prefix)
     for end in ("lo", "hi"):
-        found: NDArray[np.int64] = getattr(derived, end)
-        _compare(name, f"range {end}", found, stated.pop(end, None), state.notes)
-    if stated:
-        state.notes.findings.append(Finding(name, f"holds ranges that claim nothing: {sorted(stated)[:3]}"))
+        end_values: NDArray[np.int64] = getattr(derived, end)
+        _compare(name, f"range {end}", end_values, claimed.pop(end, None), state.notes)
+    if claimed:
+        state.notes.findings.append(Finding(name, f"holds ranges that claim nothing: {sorted(claimed)[:3]}"))
 
 
-def _compare(node: str, what: str, derived: NDArray[np.integer], stated: NDArray[Any] | None, notes: Notes) -> None:
-    if stated is None or not np.issubdtype(stated.dtype, np.integer) or stated.shape != derived.shape:
-        notes.findings.append(Finding(node, f"{what}: {derived.shape} integers expected"))
+def _compare(
+    node: str, quantity: str, derived: NDArray[np.integer], claimed: NDArray[Any] | None, notes: Notes
+) -> None:
+    if claimed is None or not np.issubdtype(claimed.dtype, np.integer) or claimed.shape != derived.shape:
+        notes.findings.append(Finding(node, f"{quantity}: {derived.shape} integers expected"))
         return
-    differ = stated.astype(np.int64) != derived
+    differ = claimed.astype(np.int64) != derived
     if differ.any():
         wrong = np.argwhere(differ)
         at = tuple(int(index) for index in wrong[0])
         notes.findings.append(
             Finding(
-                node, f"{what} at {at} is stated {int(stated[at])}, derived {int(derived[at])} ({len(wrong)} differ)"
+                node,
+                f"{quantity} at {at} is stated {int(claimed[at])}, derived {int(derived[at])} ({len(wrong)} differ)",
             )
         )
 
@@ -218,12 +223,12 @@ def _models(
         raise FormatError("a certificate's registers are models by name")
     models = {}
     for name, plain in certificate["registers"].items():
-        stated = register(plain, name)
-        model, assumption = trusted(name, stated, registers)
+        claimed = register(plain, name)
+        model, assumption = trusted(name, claimed, registers)
         if assumption is not None:
             notes.assumed.append(assumption)
-        if model != stated:
-            notes.findings.append(Finding("", f"states {stated}, the register is {model}", register=name))
+        if model != claimed:
+            notes.findings.append(Finding("", f"states {claimed}, the register is {model}", register=name))
         contradiction = contradicts(name, model)
         if contradiction is not None:
             notes.findings.append(Finding("", contradiction, register=name))

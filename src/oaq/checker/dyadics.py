@@ -71,11 +71,11 @@ def requantize(total: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32],
         return to_integer(*to_float32(m * factor, e + exponent))
     factor = multiplier.astype(np.int64)
     # |total| <= 2**31 and factor < 2**31 make less than 2**62; half of 2**shift adds at most 2**61.
-    near = np.clip(total, -SUM, SUM)
-    result = (near * factor + ((np.int64(1) << shift) >> 1)) >> shift
-    for at in map(tuple, np.argwhere(near != total)):
-        one, places = (int(np.broadcast_to(each, total.shape)[at]) for each in (factor, shift))
-        result[at] = min(max(rounding.requantize(int(total[at]), one, places), -FAR), FAR)
+    clipped = np.clip(total, -SUM, SUM)
+    result = (clipped * factor + ((np.int64(1) << shift) >> 1)) >> shift
+    for at in map(tuple, np.argwhere(clipped != total)):
+        unclipped_factor, places = (int(np.broadcast_to(array, total.shape)[at]) for array in (factor, shift))
+        result[at] = min(max(rounding.requantize(int(total[at]), unclipped_factor, places), -FAR), FAR)
     return result
 
 
@@ -101,6 +101,6 @@ def add(a: Ints, b: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32], s
     # At most 2**24 * 2**36 each, 2**61 together.
     result = to_integer(*to_float32(m_a * (np.int64(1) << left_a) + m_b * (np.int64(1) << left_b), least))
     for at in map(tuple, np.argwhere(np.maximum(e_a, e_b) - least > 36)):
-        far = rounding.add(int(a[at]), int(b[at]), (float(multiplier[0]), float(multiplier[1])), None)
-        result[at] = min(max(far, -FAR), FAR)
+        wide = rounding.add(int(a[at]), int(b[at]), (float(multiplier[0]), float(multiplier[1])), None)
+        result[at] = min(max(wide, -FAR), FAR)
     return result

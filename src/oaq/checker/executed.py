@@ -23,7 +23,7 @@ KEYS = frozenset({"segments", "bounds", "split_at", "split_weight", "packed"})
 
 
 @dataclass(frozen=True, eq=False)
-class Stated:
+class Claimed:
     """What a schedule states of its S executed steps.
 
     Attributes:
@@ -37,7 +37,7 @@ class Stated:
     packed: Bytes | None
 
 
-def stated(claims: Arrays, tiling: Tiling, count: int) -> Stated | str:
+def read_claims(claims: Arrays, tiling: Tiling, count: int) -> Claimed | str:
     """Read the claims on ``count`` executed steps; a sentence if they are malformed."""
     split_at, split, packed = claims.get("split_at"), claims.get("split_weight"), claims.get("packed")
     if set(claims) - KEYS or split_at is None or split is None or split_at.dtype != np.int32 or split_at.ndim != 1:
@@ -51,7 +51,7 @@ def stated(claims: Arrays, tiling: Tiling, count: int) -> Stated | str:
         return f"packed weights are int8 {(count, *shape)}"
     split_of = np.full(count, -1, np.int32)
     split_of[split_at] = np.arange(len(split_at))
-    return Stated(split_of, split, packed)
+    return Claimed(split_of, split, packed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Block:
         tiles: the first of them, and one more than the last.
         row: the first executed step of theirs, counted over the layer.
         at: which step each executes, as (tile - first tile) * steps + step.
-        stated: of the whole layer.
+        claimed: of the whole layer.
         weight: (T * Q, tile_n, step), the program's weights by tile and step.
         lo: (T * Q, 1 or tile_n, step), least of their operands.
         hi: most.
@@ -73,13 +73,13 @@ class Block:
     tiles: tuple[int, int]
     row: int
     at: Ints
-    stated: Stated
+    claimed: Claimed
     weight: NDArray[np.signedinteger[Any]]
     lo: Ints
     hi: Ints
 
     def chunks(self) -> list[slice]:
-        """Of ``at``, about ``BLOCK`` weights each."""
+        """Slices of ``at`` of about ``BLOCK`` weights each."""
         rows = max(1, BLOCK // (self.tiling.tile_n * self.tiling.step))
         return [slice(begin, begin + rows) for begin in range(0, len(self.at), rows)]
 
@@ -89,13 +89,13 @@ class Block:
         # What no int8 holds must be stated as split, or the law finds it missing.
         weight = self.weight if self.weight.dtype == np.int8 else np.clip(self.weight, -128, 127).astype(np.int8)
         in_order = len(at) == len(weight) and np.array_equal(at, np.arange(len(at)))
-        found = weight if in_order else weight[at]
-        split_of = self.stated.split_of[self.row : self.row + len(self.at)][rows]
+        weights = weight if in_order else weight[at]
+        split_of = self.claimed.split_of[self.row : self.row + len(self.at)][rows]
         replaced = np.nonzero(split_of >= 0)[0]
         if len(replaced):
-            found = found.copy() if in_order else found
-            found[replaced] = self.stated.split[split_of[replaced]]
-        return found
+            weights = weights.copy() if in_order else weights
+            weights[replaced] = self.claimed.split[split_of[replaced]]
+        return weights
 
     def lanes(self, executed: Bytes, rows: slice, register: Register) -> Lanes:
         """What some of the steps add.
@@ -116,20 +116,20 @@ class Block:
         """
         steps = self.tiling.steps
         times = np.bincount(self.at, minlength=len(self.weight))
-        other = times != 1
-        other[self.at[self.stated.split_of[self.row : self.row + len(self.at)] >= 0]] = True
+        summed = times != 1
+        summed[self.at[self.claimed.split_of[self.row : self.row + len(self.at)] >= 0]] = True
         if self.weight.dtype != np.int8:
-            other[:] = True
-        if not other.any():
+            summed[:] = True
+        if not summed.any():
             return
-        rows = np.nonzero(other[self.at])[0]
+        rows = np.nonzero(summed[self.at])[0]
         rows = rows[np.argsort(self.at[rows], kind="stable")]
         sums = np.zeros(self.weight.shape, narrowest(128 * len(rows)))
         if len(rows):
             at = self.at[rows]
-            begins = np.nonzero(np.diff(at, prepend=-1))[0]
-            sums[at[begins]] = np.add.reduceat(self.executed(rows), begins, axis=0, dtype=sums.dtype)
-        wrong = np.argwhere((sums != self.weight) & other[:, None, None])
+            starts = np.nonzero(np.diff(at, prepend=-1))[0]
+            sums[at[starts]] = np.add.reduceat(self.executed(rows), starts, axis=0, dtype=sums.dtype)
+        wrong = np.argwhere((sums != self.weight) & summed[:, None, None])
         for row, output, k in wrong[:REPORTED]:
             find(
                 f"step {row % steps}, output {output} of the tile, operand {k}: executed weights sum to "
@@ -143,22 +143,22 @@ class Runs:
     """Sums over runs, from steps that come in chunks.
 
     Attributes:
-        begins: (R,) first executed step of each run, ascending.
+        starts: (R,) first executed step of each run, ascending.
         ends: (R, 2) twice the least and the most of any lane of any output: those of the runs that are complete.
     """
 
-    begins: Ints
+    starts: Ints
     ends: Ints
     _low: NDArray[np.signedinteger[Any]] | None = None
     _high: NDArray[np.signedinteger[Any]] | None = None
 
     def add(self, lanes: Lanes, row: int) -> None:
         """The executed steps from ``row`` on, which follow the ones added before."""
-        first = int(np.searchsorted(self.begins, row, side="right")) - 1
-        last = int(np.searchsorted(self.begins, row + lanes.low.shape[2], side="left"))
-        begins = np.maximum(self.begins[first:last] - row, 0)
-        goes_on = int(self.begins[first]) < row
-        low, high = (np.add.reduceat(each, begins, axis=2, dtype=each.dtype) for each in (lanes.low, lanes.high))
+        first = int(np.searchsorted(self.starts, row, side="right")) - 1
+        last = int(np.searchsorted(self.starts, row + lanes.low.shape[2], side="left"))
+        starts = np.maximum(self.starts[first:last] - row, 0)
+        goes_on = int(self.starts[first]) < row
+        low, high = (np.add.reduceat(ends, starts, axis=2, dtype=ends.dtype) for ends in (lanes.low, lanes.high))
         if goes_on and self._low is not None and self._high is not None:
             low[:, :, 0] += self._low
             high[:, :, 0] += self._high

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from oaq.checker.sums import Layer, derive, leaves_s32
+from oaq.checker.sums import SummingLayer, derive, leaves_s32
 from oaq.checker.verdict import Finding, Notes
 from oaq.errors import FormatError
 
 
-def as_multiplied(layer: Layer, operand: object, notes: Notes) -> Layer:
+def as_multiplied(layer: SummingLayer, operand: object, notes: Notes) -> SummingLayer:
     """The layer whose integers and zero point are all ``shift`` lower, which is the same sum in other words.
 
     Args:

@@ -26,9 +26,9 @@ DTYPES: Final[Mapping[int, np.dtype]] = {
     6: np.dtype("<i4"),
     7: np.dtype("<i8"),
 }
-"""By ``TensorProto.DataType``."""
+"""dtypes by ``TensorProto.DataType``."""
 ATTRIBUTES: Final[Mapping[int, tuple[str, int | str]]] = {2: ("i", 0), 3: ("s", ""), 7: ("ints", "")}
-"""By ``AttributeProto.AttributeType``: the field that holds the value, and what its absence means."""
+"""The field that holds the value, and what its absence means, by ``AttributeProto.AttributeType``."""
 
 Attribute = int | str | tuple[int, ...]
 Dims = tuple[int | str, ...]
@@ -54,7 +54,7 @@ class OnnxModel:
         inputs: sizes of each input; all are float32. A text where the file leaves a size open.
         outputs: likewise.
         metadata: ``metadata_props``.
-        rest: sha256 (hex) of the file without its entry ``KEY``.
+        digest: sha256 (hex) of the file without its entry ``KEY``.
     """
 
     nodes: tuple[OnnxNode, ...]
@@ -62,24 +62,24 @@ class OnnxModel:
     inputs: Mapping[str, Dims]
     outputs: Mapping[str, Dims]
     metadata: Mapping[str, str]
-    rest: str
+    digest: str
 
 
 def metadata(content: bytes, where: str) -> dict[str, str]:
-    """``metadata_props`` of any ONNX file, whoever wrote it.
+    """``metadata_props`` of any ONNX file, written by oaq or not.
 
     Raises:
-        FormatError: it is no protobuf; ``where`` begins every message.
+        FormatError: it is not a protobuf; ``where`` begins every message.
     """
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for number, _, value, _, _ in fields(memoryview(content), where):
         if number == METADATA_PROPS and isinstance(value, memoryview):
             entry = parse(value, "StringStringEntryProto", f"{where}: metadata_props")
             key = entry.get("key", "")
-            if key == KEY and key in found:
+            if key == KEY and key in entries:
                 raise FormatError(f"{where}: holds two certificates; it has been edited. Export it again")
-            found[key] = entry.get("value", "")
-    return found
+            entries[key] = entry.get("value", "")
+    return entries
 
 
 def read(content: bytes, where: str) -> OnnxModel:
@@ -96,7 +96,7 @@ def read(content: bytes, where: str) -> OnnxModel:
 
 def _read(content: bytes, where: str) -> OnnxModel:
     model = parse(memoryview(content), "ModelProto", where)
-    opsets = [(one.get("domain", ""), one.get("version")) for one in model["opset_import"]]
+    opsets = [(opset.get("domain", ""), opset.get("version")) for opset in model["opset_import"]]
     if opsets != [("", OPSET)]:
         raise FormatError(f"{where}: is written in {opsets}, not in ONNX's operators of version {OPSET}")
     graph = model["graph"]
@@ -111,10 +111,10 @@ def _read(content: bytes, where: str) -> OnnxModel:
     written = [*constants, *inputs, *(node.output for node in nodes)]
     if len(set(written)) != len(written) or "" in written:
         raise FormatError(f"{where}: a name is written twice, or is empty")
-    return OnnxModel(nodes, constants, inputs, outputs, metadata(content, where), _rest(content, where))
+    return OnnxModel(nodes, constants, inputs, outputs, metadata(content, where), _digest_without_key(content, where))
 
 
-def _rest(content: bytes, where: str) -> str:
+def _digest_without_key(content: bytes, where: str) -> str:
     """sha256 of all bytes but those of our own entry."""
     state, view, end_of_kept = hashlib.sha256(), memoryview(content), 0
     for number, _, value, begin, end in fields(view, where):
@@ -131,40 +131,40 @@ def _array(tensor: Mapping[str, Any], where: str) -> NDArray[Any]:
     dtype, shape, data = DTYPES.get(tensor.get("data_type", 0)), tuple(tensor["dims"]), tensor.get("raw_data", b"")
     if dtype is None or any(size < 0 for size in shape) or prod(shape) * dtype.itemsize != len(data):
         raise FormatError(
-            f"{where}: {len(data)} bytes of type {tensor.get('data_type')} and shape {shape[:8]} are no constant that "
-            "oaq writes"
+            f"{where}: {len(data)} bytes of type {tensor.get('data_type')} and shape {shape[:8]} are not a constant "
+            "that oaq writes"
         )
     return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _ends(values: list[dict[str, Any]], where: str) -> dict[str, Dims]:
-    found: dict[str, Dims] = {}
+    sizes: dict[str, Dims] = {}
     for value in values:
         name, tensor = value["name"], value["type"]["tensor_type"]
-        if name in found or tensor["elem_type"] != FLOAT:
+        if name in sizes or tensor["elem_type"] != FLOAT:
             raise FormatError(f"{where} {name!r}: occurs twice, or is not float32")
-        found[name] = tuple(dim.get("dim_value", dim.get("dim_param", "")) for dim in tensor["shape"]["dim"])
-    return found
+        sizes[name] = tuple(dim.get("dim_value", dim.get("dim_param", "")) for dim in tensor["shape"]["dim"])
+    return sizes
 
 
 def _node(node: Mapping[str, Any], where: str) -> OnnxNode:
     kind, outputs = node["op_type"], node["output"]
-    here = f"{where}: node {node.get('name', '')!r} ({kind})"
+    place = f"{where}: node {node.get('name', '')!r} ({kind})"
     if len(outputs) != 1 or node.get("domain", ""):
-        raise FormatError(f"{here}: writes {len(outputs)} values, or is not ONNX's own")
+        raise FormatError(f"{place}: writes {len(outputs)} values, or is not ONNX's own")
     attributes: dict[str, Attribute] = {}
     for attribute in node["attribute"]:
         name = attribute["name"]
         if name in attributes:
-            raise FormatError(f"{here}: has {name!r} twice")
-        attributes[name] = _attribute(attribute, f"{here}: {name!r}")
+            raise FormatError(f"{place}: has {name!r} twice")
+        attributes[name] = _attribute(attribute, f"{place}: {name!r}")
     return OnnxNode(kind, tuple(node["input"]), outputs[0], attributes)
 
 
 def _attribute(attribute: Mapping[str, Any], where: str) -> Attribute:
-    held = {key for key in ("i", "s", "ints") if attribute.get(key, []) != []}
+    filled = {key for key in ("i", "s", "ints") if attribute.get(key, []) != []}
     key, absent = ATTRIBUTES.get(attribute["type"], ("", ""))
-    if not key or not held <= {key}:
-        raise FormatError(f"{where}: an attribute of type {attribute['type']} that holds {sorted(held)}")
+    if not key or not filled <= {key}:
+        raise FormatError(f"{where}: an attribute of type {attribute['type']} that holds {sorted(filled)}")
     value = attribute.get(key, absent)
     return tuple(value) if key == "ints" else value

@@ -69,24 +69,24 @@ def _arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, wher
     written = [replay.dequantize(f"output {name}", name) for name in outputs]
     if written != list(model.outputs) or replay.position != len(model.nodes):
         raise replay.refuse("outputs", f"{list(model.outputs)[:4]} are not what the last nodes write")
-    if any(got != name for got, name in zip(written, outputs, strict=True) if name not in program.inputs):
+    if any(actual != name for actual, name in zip(written, outputs, strict=True) if name not in program.inputs):
         raise replay.refuse("outputs", f"are called {written[:4]}, not {outputs[:4]}")
     _check_ends(replay, "output", dict(zip(outputs, model.outputs.values(), strict=True)), tuple(outputs))
-    left = sorted(set(stored) - set(replay.arrays))
-    if left:
-        raise replay.refuse("the certificate", f"holds arrays that no node uses: {left[:3]}")
+    unread = sorted(set(stored) - set(replay.arrays))
+    if unread:
+        raise replay.refuse("the certificate", f"holds arrays that no node uses: {unread[:3]}")
     return replay.arrays
 
 
-def _check_ends(replay: Replay, what: str, found: Mapping[str, Dims], wanted: tuple[str, ...]) -> None:
+def _check_ends(replay: Replay, end: str, sizes: Mapping[str, Dims], names: tuple[str, ...]) -> None:
     program: Program = replay.program
-    if tuple(found) != tuple(wanted):
-        raise replay.refuse(f"{what}s", f"are {list(found)[:4]}, not {list(wanted)[:4]}")
-    for name, dims in found.items():
+    if tuple(sizes) != tuple(names):
+        raise replay.refuse(f"{end}s", f"are {list(sizes)[:4]}, not {list(names)[:4]}")
+    for name, dims in sizes.items():
         shape = program.tensors[name].shape
         shape = shape if len(shape) == 1 else (shape[2], *shape[:2])
         if len(dims) != len(shape) + 1 or dims[1:] != shape or not isinstance(dims[0], str):
-            raise replay.refuse(f"{what} {name}", f"is of shape {dims}, not (batch, {shape})")
+            raise replay.refuse(f"{end} {name}", f"is of shape {dims}, not (batch, {shape})")
 
 
 def _scale(value: object, where: str) -> np.float32:

@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from oaq.checker.onnx_model import Attribute, OnnxModel
 from oaq.checker.program import Arrays, Node, Program, Tensor
-from oaq.checker.rounding import Dyadic, dyadic, is_normal, over, times
+from oaq.checker.rounding import Dyadic, divide, dyadic, is_normal, times
 from oaq.errors import FormatError
 
 NHWC_TO_NCHW, NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Constant:
     """A constant whose values the program takes from the graph."""
 
     ndim: int
     dtypes: tuple[type[np.generic], ...]
 
 
-Expected = str | NDArray[Any] | Wanted
-"""Of an input: this value, this constant, or a constant of this kind."""
+Expected = str | NDArray[Any] | Constant
+"""What an input has to be: this value, this constant, or a constant of this kind."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Replay:
         scales: of each tensor, float32.
         stored: arrays that a graph does not hold.
         where: begins every message.
-        arrays: of the program, found so far.
+        arrays: of the program, as far as they have been read.
         u8: name in the graph of each tensor written so far.
         position: of the next node.
     """
@@ -54,64 +54,66 @@ class Replay:
     u8: dict[str, str] = field(default_factory=dict)
     position: int = 0
 
-    def refuse(self, what: str, message: str) -> FormatError:
-        """The graph is not the program's."""
+    def refuse(self, subject: str, message: str) -> FormatError:
+        """The error that says that the graph is not the program's."""
         return FormatError(
-            f"{self.where}: {what}: {message}. The graph is not the one its certificate is about; export it again"
+            f"{self.where}: {subject}: {message}. The graph is not the one its certificate is about; export it again"
         )
 
-    def take(self, what: str, kind: str, inputs: Sequence[Expected], **attributes: Attribute) -> tuple[str, list[Any]]:
-        """The next node: its result, and the constants that were wanted of it.
+    def take(
+        self, subject: str, kind: str, inputs: Sequence[Expected], **attributes: Attribute
+    ) -> tuple[str, list[Any]]:
+        """The next node: its result, and the values of its inputs that are a ``Constant``.
 
         Raises:
-            FormatError: the next node differs in anything; the message begins with ``what``.
+            FormatError: the next node differs in anything; the message begins with ``subject``.
         """
         if self.position == len(self.model.nodes):
-            raise self.refuse(what, f"ends before its {kind}")
+            raise self.refuse(subject, f"ends before its {kind}")
         node = self.model.nodes[self.position]
         self.position += 1
         if (node.kind, dict(node.attributes), len(node.inputs)) != (kind, attributes, len(inputs)):
             raise self.refuse(
-                what,
+                subject,
                 f"has {node.kind} {dict(node.attributes)} of {len(node.inputs)} inputs where {kind} {attributes} of "
                 f"{len(inputs)} belongs",
             )
-        found = []
+        constants = []
         for name, expected in zip(node.inputs, inputs, strict=True):
             if isinstance(expected, str):
                 if name != expected:
-                    raise self.refuse(what, f"{kind} reads {name!r} where {expected!r} belongs")
+                    raise self.refuse(subject, f"{kind} reads {name!r} where {expected!r} belongs")
                 continue
-            value = self._constant(name, expected, f"{what}: {kind}")
-            found += [value] if isinstance(expected, Wanted) else []
-        return node.output, found
+            value = self._constant(name, expected, f"{subject}: {kind}")
+            constants += [value] if isinstance(expected, Constant) else []
+        return node.output, constants
 
-    def _constant(self, name: str, expected: NDArray[Any] | Wanted, what: str) -> NDArray[Any]:
+    def _constant(self, name: str, expected: NDArray[Any] | Constant, subject: str) -> NDArray[Any]:
         value = self.model.constants.get(name)
         if value is None:
-            raise self.refuse(what, f"reads {name!r}, which is no constant")
-        if isinstance(expected, Wanted):
+            raise self.refuse(subject, f"reads {name!r}, which is not a constant")
+        if isinstance(expected, Constant):
             if value.ndim != expected.ndim or value.dtype.type not in expected.dtypes:
-                raise self.refuse(what, f"{name!r} is {value.dtype} of shape {value.shape}")
+                raise self.refuse(subject, f"{name!r} is {value.dtype} of shape {value.shape}")
         elif (value.dtype, value.shape) != (expected.dtype, expected.shape) or value.tobytes() != expected.tobytes():
-            raise self.refuse(what, f"{name!r} holds {_some(value)}, not {_some(expected)}")
+            raise self.refuse(subject, f"{name!r} holds {_excerpt(value)}, not {_excerpt(expected)}")
         return value
 
-    def quantize(self, what: str, real: str, tensor: str, *, clip: bool = True) -> None:
+    def quantize(self, subject: str, real: str, tensor: str, *, clip: bool = True) -> None:
         """QuantizeLinear into ``tensor``, and the Clip to its range where there is one."""
         spec = self.program.tensors[tensor]
-        output, _ = self.take(what, "QuantizeLinear", [real, *self._affine(spec)])
+        output, _ = self.take(subject, "QuantizeLinear", [real, *self._affine(spec)])
         if clip and (spec.lo, spec.hi) != (0, 255):
-            output, _ = self.take(what, "Clip", [output, np.array(spec.lo, np.uint8), np.array(spec.hi, np.uint8)])
+            output, _ = self.take(subject, "Clip", [output, np.array(spec.lo, np.uint8), np.array(spec.hi, np.uint8)])
         self.u8[tensor] = output
 
-    def dequantize(self, what: str, tensor: str) -> str:
+    def dequantize(self, subject: str, tensor: str) -> str:
         """The real values of ``tensor``."""
         spec = self.program.tensors[tensor]
-        return self.take(what, "DequantizeLinear", [self.u8[tensor], *self._affine(spec)])[0]
+        return self.take(subject, "DequantizeLinear", [self.u8[tensor], *self._affine(spec)])[0]
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        """Of a sample, NHWC."""
+        """Shape of one sample, channels last."""
         return self.program.tensors[tensor].shape
 
     def moves(self, node: Node) -> None:
@@ -120,11 +122,11 @@ class Replay:
         if self.scales[x.name] != self.scales[y.name] or x.zero != y.zero or not y.lo <= x.lo <= x.hi <= y.hi:
             raise self.refuse(node.name, f"{node.kind} changes the scale, the zero point or the range")
 
-    def put(self, node: Node, key: str, value: NDArray[Any]) -> None:
-        """One of the program's arrays."""
+    def store(self, node: Node, key: str, value: NDArray[Any]) -> None:
+        """Keep one of the program's arrays."""
         self.arrays[f"nodes/{self.program.nodes.index(node)}/{key}"] = np.ascontiguousarray(value)
 
-    def kept(self, node: Node) -> NDArray[np.float32]:
+    def stored_multipliers(self, node: Node) -> NDArray[np.float32]:
         """Multipliers of a node whose rescaling the graph leaves to scales alone."""
         key = f"nodes/{self.program.nodes.index(node)}/requantize.multiplier"
         value = self.stored.get(key)
@@ -146,17 +148,19 @@ class Replay:
         x, y = self.ratio(node.inputs[0]), self.ratio(node.output)
         if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
             raise self.refuse(node.name, "a scale of its weights is not positive")
-        products = [times(x, dyadic(one)) for one in scale.tolist()]
-        quotients = [over(product, y) for product in products]
+        products = [times(x, dyadic(weight_scale)) for weight_scale in scale.tolist()]
+        quotients = [divide(product, y) for product in products]
         if not all(map(is_normal, products)) or not all(map(is_normal, quotients)):
-            raise self.refuse(node.name, "a multiplier is no normal float32")
-        sums, factors = (np.array([math.ldexp(*one) for one in many], np.float32) for many in (products, quotients))
+            raise self.refuse(node.name, "a multiplier is not a normal float32")
+        sums, factors = (
+            np.array([math.ldexp(*number) for number in many], np.float32) for many in (products, quotients)
+        )
         return sums, factors
 
     def _affine(self, spec: Tensor) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         return np.array(self.scales[spec.name], np.float32), np.array(spec.zero, np.uint8)
 
 
-def _some(value: NDArray[Any]) -> str:
+def _excerpt(value: NDArray[Any]) -> str:
     """A constant for a message."""
     return f"{value.dtype} {value.ravel()[:6].tolist()}{' ...' if value.size > 6 else ''} of shape {value.shape}"

@@ -1,4 +1,4 @@
-"""Of each operator the nodes that stand for it in QDQ form, as ONNX's own documents define them."""
+"""The nodes that stand for each operator in QDQ form, as ONNX's own documents define them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.onnx_replay import NCHW_TO_NHWC, NHWC_TO_NCHW, Replay, Wanted
+from oaq.checker.onnx_replay import NCHW_TO_NHWC, NHWC_TO_NCHW, Constant, Replay
 from oaq.checker.program import Node
 from oaq.errors import FormatError
 
 INT32: Final = 6
-"""Of ``TensorProto.DataType``."""
+"""Number of int32 in ``TensorProto.DataType``."""
 TOLERANCE: Final = Fraction(1, 2**20)
 """Relative; of a multiplier from what the scales give, where runtimes rescale in float in an order of their own."""
 
@@ -35,7 +35,7 @@ def replay_node(replay: Replay, node: Node) -> None:
 def _conv2d(replay: Replay, node: Node) -> None:
     top, bottom, left, right = node.numbers("padding", 4)
     real, weight, bias = _layer(replay, node, 0, 4)
-    replay.put(node, "weight", weight.transpose(NCHW_TO_NHWC))
+    replay.store(node, "weight", weight.transpose(NCHW_TO_NHWC))
     attributes = {
         "kernel_shape": weight.shape[2:],
         "strides": node.numbers("stride", 2),
@@ -49,7 +49,7 @@ def _conv2d(replay: Replay, node: Node) -> None:
 
 def _linear(replay: Replay, node: Node) -> None:
     real, weight, bias = _layer(replay, node, 1, 2)
-    replay.put(node, "weight", weight.T)
+    replay.store(node, "weight", weight.T)
     result, _ = replay.take(node.name, "Gemm", [real, *bias])
     replay.quantize(node.name, result, node.output)
 
@@ -57,26 +57,26 @@ def _linear(replay: Replay, node: Node) -> None:
 def _layer(replay: Replay, node: Node, axis: int, ndim: int) -> tuple[str, NDArray[np.integer], list[str]]:
     """Input, weights less their zero point as int8 (int16 where int8 does not do), names of weights and bias."""
     real = replay.dequantize(node.name, node.inputs[0])
-    kinds = (Wanted(ndim, (np.int8, np.uint8)), Wanted(1, (np.float32,)), Wanted(1, (np.int8, np.uint8)))
+    kinds = (Constant(ndim, (np.int8, np.uint8)), Constant(1, (np.float32,)), Constant(1, (np.int8, np.uint8)))
     name, (stored, scale, zero) = replay.take(f"{node.name}: weight", "DequantizeLinear", kinds, axis=axis)
     if not len(scale) == len(zero) == stored.shape[axis] or zero.dtype != stored.dtype:
         raise replay.refuse(node.name, f"{len(scale)} scales for weights of shape {stored.shape}")
-    along = [-1 if index == axis else 1 for index in range(ndim)]
-    weight = stored.astype(np.int16) - zero.astype(np.int16).reshape(along)
+    along_axis = [-1 if index == axis else 1 for index in range(ndim)]
+    weight = stored.astype(np.int16) - zero.astype(np.int16).reshape(along_axis)
     if weight.size and -128 <= int(weight.min()) <= int(weight.max()) <= 127:
         weight = weight.astype(np.int8)
     sums, factors = replay.multipliers(node, scale)
-    replay.put(node, "requantize.multiplier", factors)
-    kinds = (Wanted(1, (np.int32,)), sums, np.zeros(len(sums), np.int32))
+    replay.store(node, "requantize.multiplier", factors)
+    kinds = (Constant(1, (np.int32,)), sums, np.zeros(len(sums), np.int32))
     bias, (values,) = replay.take(f"{node.name}: bias", "DequantizeLinear", kinds, axis=0)
-    replay.put(node, "bias", values)
+    replay.store(node, "bias", values)
     return real, weight, [name, bias]
 
 
 def _joining(replay: Replay, node: Node) -> None:
     ratios = [_scale(replay, name) for name in node.inputs]
-    wanted = [ratios[0] * ratios[1]] if node.kind == "Mul" else ratios
-    _check_ratios(replay, node, len(wanted), wanted)
+    expected = [ratios[0] * ratios[1]] if node.kind == "Mul" else ratios
+    _check_ratios(replay, node, len(expected), expected)
     real = [replay.dequantize(node.name, name) for name in node.inputs]
     shapes = [replay.shape(name) for name in node.inputs]
     if node.kind == "Mul" and len(shapes[1]) < len(shapes[0]):
@@ -90,14 +90,14 @@ def _scale(replay: Replay, tensor: str) -> Fraction:
     return Fraction(float(replay.scales[tensor]))
 
 
-def _check_ratios(replay: Replay, node: Node, count: int, wanted: Iterable[Fraction]) -> None:
-    """The ``count`` multipliers kept beside the graph are those its scales stand for."""
-    found, y = replay.kept(node).tolist(), _scale(replay, node.output)
-    if len(found) != count:
-        raise replay.refuse(node.name, f"{count} multipliers belong here, not {len(found)}")
-    for multiplier, one in zip(found, wanted, strict=True):
-        if abs(Fraction(multiplier) * y / one - 1) > TOLERANCE:
-            raise replay.refuse(node.name, f"the multiplier {multiplier!r} is not {float(one / y)!r}")
+def _check_ratios(replay: Replay, node: Node, count: int, expected: Iterable[Fraction]) -> None:
+    """Refuse multipliers stored beside the graph that are not the ``count`` its scales stand for."""
+    stored, y = replay.stored_multipliers(node).tolist(), _scale(replay, node.output)
+    if len(stored) != count:
+        raise replay.refuse(node.name, f"{count} multipliers belong here, not {len(stored)}")
+    for multiplier, ratio in zip(stored, expected, strict=True):
+        if abs(Fraction(multiplier) * y / ratio - 1) > TOLERANCE:
+            raise replay.refuse(node.name, f"the multiplier {multiplier!r} is not {float(ratio / y)!r}")
 
 
 def _max_pool(replay: Replay, node: Node) -> None:
@@ -111,8 +111,8 @@ def _max_pool(replay: Replay, node: Node) -> None:
 
 def _avg_pool(replay: Replay, node: Node) -> None:
     real, window = replay.dequantize(node.name, node.inputs[0]), _window(node)
-    one, size = _scale(replay, node.inputs[0]), prod(node.numbers("kernel", 2))
-    _check_ratios(replay, node, size, (one / count for count in range(1, size + 1)))
+    x_scale, size = _scale(replay, node.inputs[0]), prod(node.numbers("kernel", 2))
+    _check_ratios(replay, node, size, (x_scale / count for count in range(1, size + 1)))
     include = node.fields.get("count_include_pad")
     if type(include) is not bool:
         raise replay.refuse(node.name, f"count_include_pad is {str(include)[:40]}")
@@ -135,8 +135,8 @@ def _global_avg_pool(replay: Replay, node: Node) -> None:
 
 def _lookup(replay: Replay, node: Node) -> None:
     index, _ = replay.take(node.name, "Cast", [replay.u8[node.inputs[0]]], to=INT32)
-    result, (table,) = replay.take(node.name, "Gather", [Wanted(1, (np.uint8,)), index], axis=0)
-    replay.put(node, "table", table)
+    result, (table,) = replay.take(node.name, "Gather", [Constant(1, (np.uint8,)), index], axis=0)
+    replay.store(node, "table", table)
     replay.u8[node.output] = result
 
 
@@ -147,8 +147,8 @@ def _reshape(replay: Replay, node: Node) -> None:
     if len(x) == 3 and x[:2] != (1, 1):
         real, _ = replay.take(node.name, "Transpose", [real], perm=NCHW_TO_NHWC)
     back = len(y) == 3 and y[:2] != (1, 1)
-    wanted = y if back or len(y) == 1 else (y[2], 1, 1)
-    real, _ = replay.take(node.name, "Reshape", [real, np.array([-1, *wanted], np.int64)])
+    target = y if back or len(y) == 1 else (y[2], 1, 1)
+    real, _ = replay.take(node.name, "Reshape", [real, np.array([-1, *target], np.int64)])
     if back:
         real, _ = replay.take(node.name, "Transpose", [real], perm=NHWC_TO_NCHW)
     replay.quantize(node.name, real, node.output, clip=False)
@@ -160,25 +160,25 @@ def _resize(replay: Replay, node: Node) -> None:
     x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
     if y != (node.number("height"), node.number("width"), x[2]) or mode not in ("nearest", "bilinear"):
         raise replay.refuse(node.name, f"does not resize {x} to {y} by {str(mode)[:20]}")
-    if mode == "nearest" and not all(map(_lands, x[:2], y[:2])):
-        for axis, size, wanted in ((2, x[0], y[0]), (3, x[1], y[1])):
-            index = np.array([place * size // wanted for place in range(wanted)], np.int64)
+    if mode == "nearest" and not all(map(_floors_alike, x[:2], y[:2])):
+        for axis, size, target in ((2, x[0], y[0]), (3, x[1], y[1])):
+            index = np.array([place * size // target for place in range(target)], np.int64)
             real, _ = replay.take(node.name, "Gather", [real, index], axis=axis)
     else:
         batch, _ = replay.take(node.name, "Shape", [real], start=0, end=1)
         sizes, _ = replay.take(node.name, "Concat", [batch, np.array([x[2], *y[:2]], np.int64)], axis=0)
-        how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         if mode == "nearest":
-            how = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        real, _ = replay.take(node.name, "Resize", [real, "", "", sizes], **how)
+            attributes = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        real, _ = replay.take(node.name, "Resize", [real, "", "", sizes], **attributes)
     replay.quantize(node.name, real, node.output, clip=False)
 
 
-def _lands(size: int, wanted: int) -> bool:
-    """Whether floor(place / float32(wanted / size)), as ONNX computes it in float32, is place * size // wanted."""
-    scale = np.float32(wanted) / np.float32(size)
-    places = np.floor(np.arange(wanted, dtype=np.float32) / scale).tolist()
-    return all(int(place) == index * size // wanted for index, place in enumerate(places))
+def _floors_alike(size: int, target: int) -> bool:
+    """Whether floor(place / float32(target / size)), as ONNX computes it in float32, is place * size // target."""
+    scale = np.float32(target) / np.float32(size)
+    places = np.floor(np.arange(target, dtype=np.float32) / scale).tolist()
+    return all(int(place) == index * size // target for index, place in enumerate(places))
 
 
 def _depth_to_space(replay: Replay, node: Node) -> None:
@@ -197,7 +197,7 @@ def _slice(replay: Replay, node: Node) -> None:
     rank = len(replay.shape(node.inputs[0]))
     axes = (2, 3, 1) if rank == 3 else (1,)
     ends = (node.numbers("begin", rank), node.numbers("end", rank), axes)
-    _moved(replay, node, "Slice", [np.array(one, np.int64) for one in ends])
+    _moved(replay, node, "Slice", [np.array(numbers, np.int64) for numbers in ends])
 
 
 def _moved(replay: Replay, node: Node, kind: str, constants: list[NDArray[np.int64]], **attributes: int | str) -> None:

@@ -44,13 +44,13 @@ class Node:
     arrays: Arrays
 
     def array(
-        self, key: str, dtype: type[np.generic], ndim: int, other: type[np.generic] | None = None
+        self, key: str, dtype: type[np.generic], ndim: int, wider: type[np.generic] | None = None
     ) -> NDArray[Any]:
-        """One of its arrays, of that type (or the other) and rank."""
+        """One of its arrays, of ``dtype`` (or ``wider``) and of rank ``ndim``."""
         value = self.arrays.get(key)
-        if value is None or value.dtype not in (dtype, other or dtype) or value.ndim != ndim:
-            got = "nothing" if value is None else f"{value.dtype} of shape {value.shape}"
-            raise FormatError(f"{self.name}: {key} is {ndim}-d {np.dtype(dtype).name}, not {got}")
+        if value is None or value.dtype not in (dtype, wider or dtype) or value.ndim != ndim:
+            actual = "nothing" if value is None else f"{value.dtype} of shape {value.shape}"
+            raise FormatError(f"{self.name}: {key} is {ndim}-d {np.dtype(dtype).name}, not {actual}")
         return value
 
     def numbers(self, key: str, count: int) -> tuple[int, ...]:
@@ -122,7 +122,7 @@ def _parse(header: Any, arrays: Arrays) -> Program:  # noqa: ANN401  (parsed JSO
             or not 1 <= min(shape) <= max(shape) <= LARGEST
         ):
             raise FormatError(
-                f"{tensor.name}: shape {shape}, zero point {tensor.zero}, range [{lo}, {hi}] is no u8 tensor"
+                f"{tensor.name}: shape {shape}, zero point {tensor.zero}, range [{lo}, {hi}] is not a u8 tensor"
             )
         tensors[tensor.name] = tensor
     nodes, written = [], set(header["inputs"])
@@ -132,8 +132,8 @@ def _parse(header: Any, arrays: Arrays) -> Program:  # noqa: ANN401  (parsed JSO
         if begin == "nodes":
             by_node.setdefault(index, {})[name] = value
     for index, item in enumerate(header["nodes"]):
-        own = by_node.get(str(index), {})
-        node = Node(item["name"], item["op"], tuple(item["inputs"]), item["output"], item, own)
+        node_arrays = by_node.get(str(index), {})
+        node = Node(item["name"], item["op"], tuple(item["inputs"]), item["output"], item, node_arrays)
         if not node.inputs or not written.issuperset(node.inputs) or node.output in written:
             raise FormatError(f"{node.name}: reads what nothing wrote, or writes what is written")
         written.add(node.output)

@@ -1,7 +1,7 @@
-"""ONNX's protobufs as plain dictionaries, without the onnx package: the messages oaq writes, and nothing else.
+"""ONNX's protobufs as plain dictionaries, without the onnx package: the messages that oaq writes, and no others.
 
-A field that is not in ``MESSAGES`` is refused, and so is one that occurs twice though it is single: whoever runs the
-file would read it, or merge the two, and nothing would be known of the result.
+A field that is not in ``MESSAGES`` is refused, and so is a single field that occurs twice: a runtime would read it, or
+merge the two, and nothing would be known of the result.
 
 Sources: https://protobuf.dev/programming-guides/encoding and onnx.proto of ONNX 1.17.
 """
@@ -89,12 +89,12 @@ def parse(content: memoryview, message: str, where: str) -> dict[str, Any]:
     """One message as a dictionary: absent single fields are absent, repeated fields are lists.
 
     Raises:
-        FormatError: it is cut off, or holds a field that is not in ``MESSAGES``; ``where`` begins the text.
+        FormatError: it is truncated, or holds a field that is not in ``MESSAGES``; ``where`` begins the text.
     """
-    known = MESSAGES[message]
-    result: dict[str, Any] = {field.name: [] for field in known.values() if field.many}
+    by_number = MESSAGES[message]
+    result: dict[str, Any] = {field.name: [] for field in by_number.values() if field.many}
     for number, wire, raw, begin, _ in fields(content, where):
-        field = known.get(number)
+        field = by_number.get(number)
         if field is None:
             raise FormatError(f"{where}: field {number} of a {message}, at byte {begin}, is none that oaq writes")
         values = _values(raw, wire, field, f"{where}: {message}.{field.name}")
@@ -111,7 +111,7 @@ def fields(content: memoryview, where: str) -> Iterator[Raw]:
     """The fields of a message in the order they are written, unread.
 
     Raises:
-        FormatError: it is no protobuf, or cut off.
+        FormatError: it is not a protobuf, or truncated.
     """
     position = 0
     while position < len(content):
@@ -128,9 +128,9 @@ def fields(content: memoryview, where: str) -> Iterator[Raw]:
             value = content[position : position + size]
             position += size
         else:
-            raise FormatError(f"{where}: byte {begin} begins no field; it is damaged, or no ONNX file")
+            raise FormatError(f"{where}: no field at byte {begin}: the file is damaged or is not ONNX")
         if position > len(content) or not number:
-            raise FormatError(f"{where}: the field at byte {begin} leaves the file; it is cut off, or no ONNX file")
+            raise FormatError(f"{where}: the field at byte {begin} leaves the file: it is truncated or is not ONNX")
         yield number, wire, value, begin, position
 
 
@@ -148,7 +148,7 @@ def _values(raw: memoryview | int, wire: int, field: Field, where: str) -> list[
         try:
             return [bytes(raw).decode()]
         except UnicodeDecodeError as error:
-            raise FormatError(f"{where} is no text: {error}") from error
+            raise FormatError(f"{where} is not valid UTF-8: {error}") from error
     raise FormatError(f"{where}: is {field.kind}, not of wire type {wire}")
 
 
@@ -170,4 +170,4 @@ def _varint(content: memoryview, position: int, where: str) -> tuple[int, int]:
         value |= (byte & 127) << (7 * index)
         if byte < 128 and value < 1 << 64:
             return value, position + index + 1
-    raise FormatError(f"{where}: byte {position} begins no number; it is cut off, or no ONNX file")
+    raise FormatError(f"{where}: no varint at byte {position}: the file is truncated or is not ONNX")

@@ -34,10 +34,13 @@ def declared(tensor: Tensor) -> Range:
     return Range(np.full(channels, tensor.lo, np.int64), np.full(channels, tensor.hi, np.int64))
 
 
-def after_requantize(sums: Range, node: Node, y: Tensor, which: Ints | int, count: int) -> Range:
-    """Image of each channel's sums; channel c uses multiplier ``which[c]`` of ``count``."""
+def after_requantize(sums: Range, node: Node, y: Tensor, factor_index: Ints | int, count: int) -> Range:
+    """Image of each channel's sums; channel c uses multiplier ``factor_index[c]`` of ``count``."""
     factors, shifts = node.multipliers(count)
-    factors, shifts = np.atleast_1d(factors[which]), None if shifts is None else np.atleast_1d(shifts[which])
+    factors, shifts = (
+        np.atleast_1d(factors[factor_index]),
+        None if shifts is None else np.atleast_1d(shifts[factor_index]),
+    )
     ends = requantize(np.stack([sums.lo, sums.hi]), factors, shifts) + y.zero
     return Range(*_clamp(ends, y))
 
@@ -56,10 +59,10 @@ def image(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Ra
     rule = _RULES.get(node.kind)
     if rule is None:
         raise FormatError(f"{node.name}: the checker knows no operator {node.kind!r}")
-    found = rule(node, inputs, specs, y)
-    if len(found.lo) != y.shape[-1]:
-        raise FormatError(f"{node.name}: {len(found.lo)} channels for a tensor of shape {y.shape}")
-    return found
+    output_range = rule(node, inputs, specs, y)
+    if len(output_range.lo) != y.shape[-1]:
+        raise FormatError(f"{node.name}: {len(output_range.lo)} channels for a tensor of shape {y.shape}")
+    return output_range
 
 
 def _add(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
@@ -84,19 +87,19 @@ def _mul(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Ran
 
 def _concat(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     parts = [x.less(spec.zero) for x, spec in zip(inputs, specs, strict=True)]
-    which = np.repeat(np.arange(len(parts)), [len(part.lo) for part in parts])
+    factor_index = np.repeat(np.arange(len(parts)), [len(part.lo) for part in parts])
     sums = Range(np.concatenate([part.lo for part in parts]), np.concatenate([part.hi for part in parts]))
-    return after_requantize(sums, node, y, which, len(inputs))
+    return after_requantize(sums, node, y, factor_index, len(inputs))
 
 
 def _lookup(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
     table = node.array("table", np.uint8, 1).astype(np.int64)
     if len(table) != 256:
         raise FormatError(f"{node.name}: a table has 256 entries")
-    ends, which = np.unique(np.stack([inputs[0].lo, inputs[0].hi], axis=1), axis=0, return_inverse=True)
+    ends, pair_index = np.unique(np.stack([inputs[0].lo, inputs[0].hi], axis=1), axis=0, return_inverse=True)
     images = [table[low : high + 1] for low, high in ends.tolist()]
-    reached = np.array([(image.min(), image.max()) for image in images])[which.reshape(-1)]
-    return Range(reached[:, 0], reached[:, 1])
+    image_ends = np.array([(image.min(), image.max()) for image in images])[pair_index.reshape(-1)]
+    return Range(image_ends[:, 0], image_ends[:, 1])
 
 
 def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
@@ -181,7 +184,7 @@ def _times(x: Range, count: int) -> Range:
     return Range(count * x.lo, count * x.hi)
 
 
-def _same(_node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
+def _unchanged(_node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
     return inputs[0]
 
 
@@ -226,7 +229,7 @@ _RULES = {
     "AvgPool": _avg_pool,
     "GlobalAvgPool": _global_avg_pool,
     "MaxPool": _max_pool,
-    "Resize": _same,
+    "Resize": _unchanged,
     "Pad": _pad,
     "Slice": _slice,
     "Reshape": _reshape,

@@ -23,12 +23,12 @@ class Register:
 
     @property
     def least(self) -> int:
-        """Of what it holds."""
+        """Smallest value the register holds."""
         return -(2 ** (self.bits - 1))
 
     @property
     def most(self) -> int:
-        """Of what it holds."""
+        """Largest value the register holds."""
         return 2 ** (self.bits - 1) - 1
 
     @property
@@ -66,8 +66,8 @@ KNOWN: Final[Mapping[str, Register]] = {
     "neon-mlal-pair": _SIXTEEN_PAIR,
     "neon-depthwise-acc16": _TAP_16,
 }
-"""By name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; the same on tap pairs; smlal + smlal2; smull + smlal2; smlal on
-a tap."""
+"""Models by name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; vpmaddubsw + vpaddw on tap pairs; smlal + smlal2; smull +
+smlal2; smlal on a tap."""
 
 
 EXACT: Final = frozenset(
@@ -103,25 +103,25 @@ def register(plain: object, name: str) -> Register:
     fits = all(type(value) is int and 1 <= value <= 1024 for value in numbers) and plain["bits"] <= 32
     fits = fits and (run is None or (type(run) is int and run >= 1)) and plain["step"] % plain["group"] == 0
     if not fits or any(plain[key] not in ("wraps", "saturates", "exact") for key in ("overflow", "group_overflow")):
-        raise FormatError(f"register {name!r}: {plain} is no register model")
+        raise FormatError(f"register {name!r}: {plain} is not a register model")
     return Register(**plain)
 
 
-def trusted(name: str, stated: Register, table: Mapping[str, Mapping[str, Any]] | None) -> tuple[Register, str | None]:
+def trusted(name: str, claimed: Register, table: Mapping[str, Mapping[str, Any]] | None) -> tuple[Register, str | None]:
     """The model to check against: the caller's table first, then ``KNOWN``, else the certificate's own word.
 
     Returns:
-        the model, and a sentence if nobody but the caller or the certificate vouches for it.
+        the model, and a sentence if only the caller or the certificate vouches for it.
     """
     if table is not None and name in table:
-        found = register(dict(table[name]), name)
-        vouched = name in KNOWN or _is_exact(name, found)
-        return found, None if vouched else f"the register {name} is as its row declares: {found}"
+        model = register(dict(table[name]), name)
+        vouched = name in KNOWN or _is_exact(name, model)
+        return model, None if vouched else f"the register {name} is as its row declares: {model}"
     if name in KNOWN:
         return KNOWN[name], None
-    if _is_exact(name, stated):
-        return stated, None
-    return stated, f"the register {name} is as the certificate says: {stated}"
+    if _is_exact(name, claimed):
+        return claimed, None
+    return claimed, f"the register {name} is as the certificate says: {claimed}"
 
 
 def contradicts(name: str, model: Register) -> str | None:
@@ -129,13 +129,13 @@ def contradicts(name: str, model: Register) -> str | None:
 
     A row may ask for more spills than its register needs, and for nothing else.
     """
-    known = KNOWN.get(name)
-    if known is None or (
-        replace(model, max_run=known.max_run) == known
-        and (known.max_run is None or (model.max_run is not None and model.max_run <= known.max_run))
+    manual = KNOWN.get(name)
+    if manual is None or (
+        replace(model, max_run=manual.max_run) == manual
+        and (manual.max_run is None or (model.max_run is not None and model.max_run <= manual.max_run))
     ):
         return None
-    return f"its row declares {model}, by the instruction manuals it is {known}"
+    return f"its row declares {model}, by the instruction manuals it is {manual}"
 
 
 def _is_exact(name: str, model: Register) -> bool:

@@ -24,11 +24,11 @@ def to_float32(number: Dyadic) -> Dyadic:
     excess = abs(m).bit_length() - 24
     if excess <= 0:
         return number
-    kept, rest = divmod(abs(m), 1 << excess)
+    quotient, remainder = divmod(abs(m), 1 << excess)
     half = 1 << (excess - 1)
-    if rest > half or (rest == half and kept & 1):
-        kept += 1
-    return (kept if m > 0 else -kept), e + excess
+    if remainder > half or (remainder == half and quotient & 1):
+        quotient += 1
+    return (quotient if m > 0 else -quotient), e + excess
 
 
 def times(a: Dyadic, b: Dyadic) -> Dyadic:
@@ -42,11 +42,11 @@ def plus(a: Dyadic, b: Dyadic) -> Dyadic:
     return to_float32(((a[0] << (a[1] - least)) + (b[0] << (b[1] - least)), least))
 
 
-def over(a: Dyadic, b: Dyadic) -> Dyadic:
+def divide(a: Dyadic, b: Dyadic) -> Dyadic:
     """One float32 division by ``b`` > 0: a quotient of more than 24 bits whose last bit stands for the rest."""
     shift = max(0, 32 + b[0].bit_length() - a[0].bit_length())
-    whole, rest = divmod(abs(a[0]) << shift, b[0])
-    m = 2 * whole + (rest > 0)
+    quotient, remainder = divmod(abs(a[0]) << shift, b[0])
+    m = 2 * quotient + (remainder > 0)
     return to_float32((m if a[0] > 0 else -m, a[1] - b[1] - shift - 1))
 
 
@@ -60,9 +60,9 @@ def to_integer(number: Dyadic) -> int:
     m, e = number
     if e >= 0:
         return m << e
-    whole, rest = divmod(m, 1 << -e)
+    quotient, remainder = divmod(m, 1 << -e)
     half = 1 << (-e - 1)
-    return whole + 1 if rest > half or (rest == half and whole & 1) else whole
+    return quotient + 1 if remainder > half or (remainder == half and quotient & 1) else quotient
 
 
 def requantize(total: int, multiplier: float, shift: int | None) -> int:

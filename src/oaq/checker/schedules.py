@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from oaq.checker.executed import REPORTED, Block, Find, Runs, Stated, stated
+from oaq.checker.executed import REPORTED, Block, Claimed, Find, Runs, read_claims
 from oaq.checker.program import Arrays
 from oaq.checker.ranges import Ints
 from oaq.checker.registers import Register
-from oaq.checker.sums import Lanes, Layer
+from oaq.checker.sums import Lanes, SummingLayer
 from oaq.checker.tiling import Tiling
 from oaq.checker.verdict import Finding, Notes
 
 
-def check_schedule(of: Layer, model: tuple[str, Register], tile_n: int, claims: Arrays, notes: Notes) -> None:
-    """Check one schedule of ``of``, a block of tiles at a time; findings go to ``notes``.
+def check_schedule(layer: SummingLayer, model: tuple[str, Register], tile_n: int, claims: Arrays, notes: Notes) -> None:
+    """Check one schedule of ``layer``, a block of tiles at a time; findings go to ``notes``.
 
     Raises:
         FormatError: its tiles are much larger than the layer.
@@ -24,24 +24,24 @@ def check_schedule(of: Layer, model: tuple[str, Register], tile_n: int, claims: 
     name, register = model
 
     def find(message: str, tile: int | None = None, segment: int | None = None) -> None:
-        notes.findings.append(Finding(of.node, message, name, tile, segment))
+        notes.findings.append(Finding(layer.node, message, name, tile, segment))
 
-    tiling = Tiling(of, tile_n, register.step)
+    tiling = Tiling(layer, tile_n, register.step)
     tiling.require_sane()
     segments = _segments(claims, tiling.tiles, tiling.steps, register)
     if isinstance(segments, str):
         find(segments)
         return
-    held = stated(claims, tiling, int(segments[:, 2].sum()))
-    if isinstance(held, str):
-        find(held)
+    claimed = read_claims(claims, tiling, int(segments[:, 2].sum()))
+    if isinstance(claimed, str):
+        find(claimed)
         return
-    begins = np.cumsum(segments[:, 2]) - segments[:, 2]
-    runs, outside = Runs(begins, np.zeros((len(segments), 2), np.int64)), _Outside(register)
-    for block in _blocks(tiling, segments, begins, held):
+    starts = np.cumsum(segments[:, 2]) - segments[:, 2]
+    runs, outside = Runs(starts, np.zeros((len(segments), 2), np.int64)), _Outside(register)
+    for block in _blocks(tiling, segments, starts, claimed):
         for rows in block.chunks():
             executed, row = block.executed(rows), block.row + rows.start
-            if held.packed is not None and not np.array_equal(held.packed[row : row + len(executed)], executed):
+            if claimed.packed is not None and not np.array_equal(claimed.packed[row : row + len(executed)], executed):
                 find("packed weights are not those of the segments")
                 return
             lanes = block.lanes(executed, rows, register)
@@ -50,8 +50,8 @@ def check_schedule(of: Layer, model: tuple[str, Register], tile_n: int, claims: 
         block.check_law(find)
     notes.segments += len(segments)
     _check_runs(segments, runs.ends // 2, claims, register, find)
-    for row, least, most in outside.found[:REPORTED]:
-        segment = int(np.searchsorted(begins, row, side="right")) - 1
+    for row, least, most in outside.steps[:REPORTED]:
+        segment = int(np.searchsorted(starts, row, side="right")) - 1
         find(
             f"one instruction can reach [{least}, {most}], outside {register.bits} bits",
             int(segments[segment, 0]),
@@ -80,17 +80,17 @@ def _segments(claims: Arrays, tile_count: int, steps: int, register: Register) -
     return segments
 
 
-def _blocks(tiling: Tiling, segments: Ints, begins: Ints, held: Stated) -> Iterator[Block]:
+def _blocks(tiling: Tiling, segments: Ints, starts: Ints, claimed: Claimed) -> Iterator[Block]:
     """The layer, block by block: tiles that nothing executes included."""
     for first, last in tiling.blocks():
         begin, end = (int(place) for place in np.searchsorted(segments[:, 0], (first, last)))
         tile, start, count = segments[begin:end].T
-        row = int(begins[begin]) if begin < len(begins) else len(held.split_of)
-        within = np.arange(int(count.sum())) - np.repeat(begins[begin:end] - row, count)
+        row = int(starts[begin]) if begin < len(starts) else len(claimed.split_of)
+        within = np.arange(int(count.sum())) - np.repeat(starts[begin:end] - row, count)
         at = np.repeat((tile - first) * tiling.steps + start, count) + within
         weight = tiling.cut(tiling.layer.weight, first, last)
         operands = (tiling.operands(ends, first, last) for ends in (tiling.layer.lo, tiling.layer.hi))
-        yield Block(tiling, (first, last), row, at, held, weight, *operands)
+        yield Block(tiling, (first, last), row, at, claimed, weight, *operands)
 
 
 class _Outside:
@@ -98,24 +98,24 @@ class _Outside:
 
     def __init__(self, register: Register) -> None:
         self.register = register
-        self.found: list[tuple[int, int, int]] = []
+        self.steps: list[tuple[int, int, int]] = []
 
     def add(self, lanes: Lanes, row: int) -> None:
-        """Those of one chunk, which begins at ``row``."""
+        """Add those of one chunk, which begins at ``row``."""
         if lanes.least is None or lanes.most is None:
             return
         wrong = (lanes.least < 2 * self.register.least) | (lanes.most > 2 * self.register.most)
         for at in np.nonzero(wrong)[0][:REPORTED]:
-            self.found.append((row + int(at), int(lanes.least[at]) // 2, int(lanes.most[at]) // 2))
+            self.steps.append((row + int(at), int(lanes.least[at]) // 2, int(lanes.most[at]) // 2))
 
 
 def _check_runs(segments: Ints, ends: Ints, claims: Arrays, register: Register, find: Find) -> None:
-    stated = claims.get("bounds")
-    if stated is None or not np.issubdtype(stated.dtype, np.integer) or stated.shape != ends.shape:
+    claimed = claims.get("bounds")
+    if claimed is None or not np.issubdtype(claimed.dtype, np.integer) or claimed.shape != ends.shape:
         find(f"bounds are {ends.shape} integers")
         return
-    for row in np.nonzero((stated.astype(np.int64) != ends).any(axis=1))[0][:REPORTED]:
-        find(f"bound stated {stated[row].tolist()}, derived {ends[row].tolist()}", int(segments[row, 0]), int(row))
+    for row in np.nonzero((claimed.astype(np.int64) != ends).any(axis=1))[0][:REPORTED]:
+        find(f"bound stated {claimed[row].tolist()}, derived {ends[row].tolist()}", int(segments[row, 0]), int(row))
     if register.overflow == "exact":
         return
     for row in np.nonzero((ends[:, 0] < register.least) | (ends[:, 1] > register.most))[0][:REPORTED]:

@@ -26,7 +26,7 @@ BLOCK = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class SummingLayer:
     """One Conv2d or Linear as kernels see it.
 
     Attributes:
@@ -75,7 +75,7 @@ class Lanes:
     most: NDArray[np.signedinteger[Any]] | None
 
 
-def layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> Layer:
+def summing_layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> SummingLayer:
     """Read a Conv2d or Linear.
 
     Raises:
@@ -94,7 +94,7 @@ def layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> Layer:
     lo, hi = _operands(node, x, spec, y, groups) if convolution else (x.lo[None], x.hi[None])
     depthwise = convolution and 1 < groups == len(weight) and weight.shape[-1] == 1
     flat = weight.reshape(len(weight), -1)
-    return Layer(node.name, flat, lo, hi, bias.astype(np.int64), spec.zero, 1 if depthwise else groups)
+    return SummingLayer(node.name, flat, lo, hi, bias.astype(np.int64), spec.zero, 1 if depthwise else groups)
 
 
 def _is_weight(weight: NDArray[Integer]) -> bool:
@@ -111,16 +111,16 @@ def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tup
         raise FormatError(f"{node.name}: a window over {axes} axes of {spec.shape}, declared {y.shape}")
     if min(*stride, *dilation) < 1 or min(padding) < 0:
         raise FormatError(f"{node.name}: stride {stride}, dilation {dilation}, padding {padding}")
-    seen: list[list[set[bool]]] = []
+    reached_by_tap: list[list[set[bool]]] = []
     for axis in range(axes):
         size, before, after = spec.shape[axis], padding[2 * axis], padding[2 * axis + 1]
         starts = range(-before, size + after - (kernel[axis] - 1) * dilation[axis], stride[axis])
         if len(starts) != y.shape[axis]:
             raise FormatError(f"{node.name}: {len(starts)} windows along axis {axis}, declared {y.shape[axis]}")
-        seen.append([_sees(starts, size, tap * dilation[axis]) for tap in range(kernel[axis])])
+        reached_by_tap.append([_lies_inside(starts, size, tap * dilation[axis]) for tap in range(kernel[axis])])
     lo, hi = x.lo.reshape(groups, -1), x.hi.reshape(groups, -1)
     ends: tuple[list[Ints], list[Ints]] = ([], [])
-    for tap in product(*seen):
+    for tap in product(*reached_by_tap):
         low, high = lo, hi
         if any(False in axis for axis in tap):
             low, high = np.minimum(lo, spec.zero), np.maximum(hi, spec.zero)
@@ -131,53 +131,53 @@ def _operands(node: Node, x: Range, spec: Tensor, y: Tensor, groups: int) -> tup
     return np.concatenate(ends[0], axis=1), np.concatenate(ends[1], axis=1)
 
 
-def _sees(starts: range, size: int, tap: int) -> set[bool]:
+def _lies_inside(starts: range, size: int, tap: int) -> set[bool]:
     """Whether some window's tap lies inside the image, whether some lies outside."""
     inside = bisect_left(starts, size - tap) - bisect_left(starts, -tap)
-    return {found for found, count in ((True, inside), (False, len(starts) - inside)) if count}
+    return {is_inside for is_inside, count in ((True, inside), (False, len(starts) - inside)) if count}
 
 
-def derive(of: Layer) -> Sums:
+def derive(layer: SummingLayer) -> Sums:
     """The 32-bit sums of a layer."""
-    raw, weights = _ends(of, of.lo, of.hi)
-    reach_zero = bool(np.all(of.lo <= 0)) and bool(np.all(of.hi >= 0))
-    partial = raw if reach_zero else _ends(of, np.minimum(of.lo, 0), np.maximum(of.hi, 0))[0]
-    folded = of.bias - of.zero * weights
+    raw, weights = _ends(layer, layer.lo, layer.hi)
+    reach_zero = bool(np.all(layer.lo <= 0)) and bool(np.all(layer.hi >= 0))
+    partial = raw if reach_zero else _ends(layer, np.minimum(layer.lo, 0), np.maximum(layer.hi, 0))[0]
+    folded = layer.bias - layer.zero * weights
     return Sums(raw + folded[:, None], raw, partial, folded)
 
 
 def leaves_s32(sums: Sums) -> list[tuple[str, int, int, int]]:
     """What a kernel may hold that 32 bits may not: (what, output, least, most)."""
     low, high = sums.raw_partial.T
-    held = {
+    held_sums = {
         "the folded bias": (sums.folded_bias, sums.folded_bias),
         "a partial sum": (low, high),
         "a partial sum with bias": (low + sums.folded_bias, high + sums.folded_bias),
     }
     wrong = []
-    for what, (least, most) in held.items():
+    for quantity, (least, most) in held_sums.items():
         for output in np.nonzero((least < S32[0]) | (most > S32[1]))[0]:
-            wrong.append((what, int(output), int(least[output]), int(most[output])))
+            wrong.append((quantity, int(output), int(least[output]), int(most[output])))
     return wrong
 
 
-def _ends(of: Layer, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
+def _ends(layer: SummingLayer, lo: Ints, hi: Ints) -> tuple[Ints, Ints]:
     """(N, 2) ends of sum w * x for x in [lo, hi], and (N,) sums of w.
 
     |w| <= 255 and 0 <= lo <= hi <= 255, so no sum exceeds K * 255 * 510: below 2**31 for K <= 16512, and below 2**61
-    for what ``layer`` lets through.
+    for what ``summing_layer`` lets through.
     """
-    outputs, terms = of.weight.shape
+    outputs, terms = layer.weight.shape
     dtype = narrowest(terms * 255 * 510)
-    about, reach = (lo + hi).astype(dtype), (hi - lo).astype(dtype)
+    twice_centre, reach = (lo + hi).astype(dtype), (hi - lo).astype(dtype)
     centre, radius, weights = np.empty((3, outputs), np.int64)
     rows = max(1, BLOCK // terms)
     for begin in range(0, outputs, rows):
         part = slice(begin, begin + rows)
-        block = of.weight[part].astype(dtype)
+        block = layer.weight[part].astype(dtype)
         read = slice(None) if len(lo) == 1 else np.arange(outputs)[part] // (outputs // len(lo))
         weights[part] = block.sum(axis=1, dtype=dtype)
-        centre[part] = _dot(block, about[read])
+        centre[part] = _dot(block, twice_centre[read])
         radius[part] = _dot(np.abs(block, out=block), reach[read])
     return np.stack([(centre - radius) // 2, (centre + radius) // 2], axis=1), weights
 

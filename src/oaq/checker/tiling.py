@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.ranges import Ints
-from oaq.checker.sums import BLOCK, Layer
+from oaq.checker.sums import BLOCK, SummingLayer
 from oaq.errors import FormatError
 
 Integer = TypeVar("Integer", bound=np.integer)
@@ -36,7 +36,7 @@ class Tiling:
         step: products per step.
     """
 
-    layer: Layer
+    layer: SummingLayer
     tile_n: int
     step: int
 

@@ -26,7 +26,7 @@ class Finding:
 
     def __str__(self) -> str:
         place = [self.node] if self.node else []
-        place += [f"{what} {value}" for what, value in self._places() if value is not None]
+        place += [f"{name} {value}" for name, value in self._places() if value is not None]
         return f"{', '.join(place)}: {self.message}" if place else self.message
 
     def _places(self) -> list[tuple[str, object]]:

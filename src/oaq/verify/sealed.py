@@ -61,10 +61,10 @@ def _from_onnx(content: bytes, where: str) -> Sealed:
         )
     digest, parts = from_text(text, f"{where}: certificate")
     model = read_model(content, where)
-    if digest != model.rest:
+    if digest != model.digest:
         raise FormatError(
-            f"{where}: its certificate is of a file with sha256 {digest[:12]}..., this one's is {model.rest[:12]}...; "
-            "it has been edited or damaged. Fetch or export it again"
+            f"{where}: its certificate is of a file with sha256 {digest[:12]}..., this one's is "
+            f"{model.digest[:12]}...; it has been edited or damaged. Fetch or export it again"
         )
     stored = parts.pop(PROGRAM, None)
     if stored is None or not isinstance(stored.content, dict):
