@@ -42,7 +42,7 @@ OPERATORS: tuple[str, ...] = (
     "Pad",
     "Slice",
 )
-"""Every operator of ``operators.table``; "Depthwise" is the Conv2d whose groups equal its channels."""
+"""Every operator of the table (``oaq.operators.OPERATORS``); "Depthwise" is the Conv2d whose groups equal its channels."""
 
 Limits = tuple[int, Sequence[str]]
 """Most channels of a layer, kinds of weights."""

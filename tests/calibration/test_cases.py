@@ -14,7 +14,6 @@ from oaq.calibration import calibrate, measure
 from oaq.calibration.cases import LEAST, MOST, RUNS, Case, depthwise_cases, gemm_cases
 from oaq.calibration.course import open_course, plan_cases, program_of
 from oaq.calibration.measure import COLD_BYTES, cases_of, in_courses, work_of
-from oaq.calibration.other_cases import BY_FAMILY
 from oaq.errors import ConfigError
 from oaq.kernels.cost import memory_of
 from oaq.kernels.cost_files import load_costs, save_costs
@@ -46,7 +45,6 @@ def test_the_same_cases_are_drawn_every_time(row: KernelRow) -> None:
 
 
 def test_every_family_that_takes_time_has_cases() -> None:
-    assert {row.family for row in HERE} - {"copy"} == {"gemm", "depthwise", *BY_FAMILY}
     assert all(bool(cases_of(row)) == (row.family != "copy") for row in HERE)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel
 from oaq.kernels.facts import RowFacts, facts_of
-from oaq.kernels.table import KernelRow
+from oaq.kernels.table import SUMMING, KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
 from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
 from oaq.numerics.cells import TileShape
@@ -50,18 +50,33 @@ class CostTable:
     def of(self, row: KernelRow) -> Mapping[str, float]:
         """The costs of ``row``; of the most similar row of its family if it was never timed.
 
-        Similar is: a register spilled alike first, then the nearest instruction set (``facts``).
+        Similar is: a register spilled alike first, then the nearest instruction set (``facts``). A family that sums no
+        products and was never timed, an operator younger than the table, costs what the dearest of its kind costs.
 
         Raises:
-            NoKernel: no row of the family was timed.
+            NoKernel: no row was timed that could stand for it.
         """
         if row.name in self.rows:
             return self.rows[row.name]
         timed = [name for name, facts in self.facts.items() if facts.family == row.family and name in self.rows]
+        if not timed and row.family not in SUMMING:
+            return self._dearest(row)
         if not timed:
             raise NoKernel(f"the costs of {self.cpu} know no {row.family} kernel; calibrate again (oaq calibrate)")
         own = facts_of(row)
         return self.rows[min(timed, key=lambda name: (*own.distance(self.facts[name]), name))]
+
+    def _dearest(self, row: KernelRow) -> Mapping[str, float]:
+        """Of each kind of work the most that a timed row without products takes.
+
+        Raises:
+            NoKernel: no such row was timed.
+        """
+        others = [self.rows[name] for name, facts in self.facts.items() if not facts.spills and name in self.rows]
+        if not others:
+            raise NoKernel(f"the costs of {self.cpu} know no {row.family} kernel; calibrate again (oaq calibrate)")
+        kinds = {kind for costs in others for kind in costs}
+        return {kind: max(costs.get(kind, 0.0) for costs in others) for kind in sorted(kinds)}
 
     def seconds(self, row: KernelRow, work: Work) -> float:
         """What ``work`` takes on ``row``."""

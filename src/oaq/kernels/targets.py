@@ -26,21 +26,13 @@ from oaq.numerics.accumulator import (
     Accumulator,
 )
 from oaq.numerics.formats import S8, U8
+from oaq.operators import OPERATORS, Products
 
 DEFAULT_TARGET: Final = "avx2"
-WITHOUT_SUMS: Final = (
-    "add",
-    "mul",
-    "concat",
-    "max_pool",
-    "avg_pool",
-    "global_avg_pool",
-    "resize",
-    "depth_to_space",
-    "lookup",
-    "copy",
-    "pad",
-    "slice",
+WITHOUT_SUMS: Final = tuple(
+    rules.family
+    for rules in OPERATORS.values()
+    if isinstance(rules.family, str) and not issubclass(rules.value, Products)
 )
 """Families whose rows sum no products; scalar code computes each of them on any CPU."""
 

@@ -13,7 +13,7 @@ from oaq.numerics.ranges import ChannelRanges
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.numerics.rounding import round_half_even, rounding_shift
 from oaq.operators.checks import check_count, check_same_shapes
-from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, pointwise_work
+from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, pointwise_work, ratio_per_input
 from oaq.operators.tensor import Shape, TensorSpec
 
 LARGEST_ADDEND = 2.0**119
@@ -105,4 +105,6 @@ RULES = Rules(
     work=lambda _op, _x, y: pointwise_work(y),
     cases=cases,
     float_defined=ALWAYS,
+    ratios=ratio_per_input,
+    fit=one_shift,
 )

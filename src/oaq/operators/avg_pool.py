@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from oaq.numerics.formats import S32
 from oaq.numerics.ranges import ChannelRanges
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators.checks import check_count
-from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work
+from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Scales, Specs, Work, pointwise_work
 from oaq.operators.tensor import Shape, TensorSpec
 from oaq.operators.windows import Window, check_pool_padding, check_window, no_native_window, positions_inside, taps
 
@@ -89,6 +90,11 @@ def image(op: AvgPool, inputs: Ranges, specs: Specs, y: TensorSpec, where: str) 
     return hull
 
 
+def ratios(op: AvgPool, scales: Scales, y: np.floating[Any], _shapes: Sequence[Shape]) -> Scales:
+    """s_x / s_y / count for every count."""
+    return scales[0] / y / np.arange(1, op.window.size + 1, dtype=scales.dtype)
+
+
 def check_sum(positions: int, where: str) -> None:
     """Require that a raw sum over so many positions fits 32 bits.
 
@@ -134,5 +140,6 @@ RULES = Rules(
     work=work,
     cases=cases,
     float_defined=ALWAYS,
+    ratios=ratios,
     no_native=lambda op, _inputs: no_native_window(op.window),
 )

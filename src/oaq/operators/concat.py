@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oaq.errors import ProgramError
 from oaq.numerics.ranges import ChannelRanges
 from oaq.numerics.requantize import Requantize, Semantics
-from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work
+from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work, ratio_per_input
 from oaq.operators.tensor import Shape, TensorSpec
 
 
@@ -75,4 +75,5 @@ RULES = Rules(
     work=work,
     cases=cases,
     float_defined=ALWAYS,
+    ratios=ratio_per_input,
 )

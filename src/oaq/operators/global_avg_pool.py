@@ -76,4 +76,5 @@ RULES = Rules(
     work=work,
     cases=cases,
     float_defined=ALWAYS,
+    ratios=lambda _op, scales, y, shapes: scales / y / scales.dtype.type(prod(shapes[0][:-1])),
 )

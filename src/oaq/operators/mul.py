@@ -70,4 +70,5 @@ RULES = Rules(
     work=lambda _op, _x, y: pointwise_work(y),
     cases=cases,
     float_defined=ALWAYS,
+    ratios=lambda _op, scales, y, _shapes: scales[:1] * scales[1:] / y,
 )

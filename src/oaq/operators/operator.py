@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.ranges import ChannelRanges
-from oaq.numerics.requantize import Semantics
+from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators.tensor import Shape, TensorSpec
 
 Arrays = Sequence[NDArray[np.uint8]]
@@ -18,6 +18,9 @@ Arrays = Sequence[NDArray[np.uint8]]
 Specs = Sequence[TensorSpec]
 Ranges = Sequence[ChannelRanges]
 Work = Mapping[str, float]
+Scales = NDArray[np.floating[Any]]
+Ratios = Callable[[Any, Scales, np.floating[Any], Sequence[Shape]], Scales]
+"""(value, scales of the inputs, of the output, shapes of the inputs) to the real numbers that multipliers stand for."""
 
 
 class Op:
@@ -63,6 +66,10 @@ class Rules(Generic[T]):
         no_native: why no native row computes the value on inputs of these shapes, or "" where rows exist.
         check: what a program must satisfy beyond shapes (value, specs of the inputs, spec of the output); raises
             ProgramError.
+        ratios: the real numbers its multipliers stand for, in the type of the scales and in the order of operations of
+            ONNX Runtime, so that float32 scales give its float32 multipliers. None: it has no ``requantize`` or sums
+            products, whose weights have scales too.
+        fit: multipliers as its value takes them.
     """
 
     value: type[T]
@@ -77,6 +84,8 @@ class Rules(Generic[T]):
     float_defined: Callable[[T], bool] = lambda _op: False
     no_native: Callable[[T, Sequence[Shape]], str] = lambda _op, _inputs: ""
     check: Callable[[T, Specs, TensorSpec], None] | None = None
+    ratios: Ratios | None = None
+    fit: Callable[[Requantize], Requantize] = lambda requantize: requantize
 
     @property
     def name(self) -> str:
@@ -93,6 +102,12 @@ class Rules(Generic[T]):
 
 
 AnyRules = Rules[Any]
+
+
+def ratio_per_input(_op: object, scales: Scales, y: np.floating[Any], _shapes: Sequence[Shape]) -> Scales:
+    """One multiplier s_x / s_y for each input."""
+    return scales / y
+
 
 ALWAYS: Final[Callable[[Any], bool]] = lambda _op: True  # noqa: E731 (an answer, not a computation)
 

@@ -59,7 +59,7 @@ def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float
     op = _integer_op(node.op, y, len(node.inputs))
     kind, target = ops.family_of(op), time.target
     name = best_of_family(time.costs.facts, kind, target.isas)
-    if name is None:  # nothing timed: reshapes take no time, anything else is refused by the predictor
+    if name is None:  # nothing timed: reshapes take no time, an operator younger than the costs takes the dearest
         name = kind
     isa, includes = target.summing[0].isa, target.summing[0].includes
     row = KernelRow(name, kind, isa, 1, None, WEIGHTLESS, WEIGHTLESS, False, includes=includes)

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq import operators as ops
 from oaq.errors import NoKernel, OaqError
 from oaq.kernels.table import cpu_isas
+from oaq.operators import rules_of
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference import compute
 from oaq.seal.inputs import Inputs
@@ -83,12 +83,6 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def is_float_defined(op: ops.Op) -> bool:
-    """Whether other runtimes rescale this operator in a float order of their own."""
-    resized = isinstance(op, ops.Resize) and op.mode == "bilinear"
-    return resized or isinstance(op, ops.Add | ops.Mul | ops.Concat | ops.AvgPool | ops.GlobalAvgPool)
-
-
 def _tensors(session: Any, program: IntProgram, part: Inputs, taps: list[str]) -> dict[str, NDArray[np.uint8]]:  # noqa: ANN401
     feed = {}
     for name, x in zip(program.inputs, part, strict=True):
@@ -108,7 +102,7 @@ def _nodes(program: IntProgram, actual: Mapping[str, NDArray[np.uint8]], start: 
             node, [actual[name] for name in node.inputs], program.specs(node), program.tensors[node.output]
         )
         distance = np.abs(law.astype(np.int16) - actual[node.output])
-        allowed = ALLOWED if is_float_defined(node.op) else 0
+        allowed = ALLOWED if rules_of(node.op).float_defined(node.op) else 0
         result = result.plus(_judge(node, law, actual[node.output], distance > allowed, start))
         if allowed:
             kind = type(node.op).__name__
