@@ -7,6 +7,7 @@ kernel that is wrong can be had whenever a test needs one.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -124,31 +125,21 @@ def _fields(step: Step) -> dict[str, Any]:
 
 def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops.Op, list[int]]:
     """The operator whose reference computes a step, and the zero points of its inputs."""
-    requant: Any = fields.get("requant")
-    zero: int = fields.get("x_zero_point", 0)
-    window: Any = (fields.get("kernel"), fields.get("stride"))
+    rules = next(rules for rules in ops.OPERATORS.values() if rules.family == family)
+    values: dict[str, Any] = {"requantize": fields.get("requant"), **fields}
     match family:
-        case "add" | "mul":
-            return (ops.Add if family == "add" else ops.Mul)(requant), list(fields["zero_points"])
-        case "concat":
-            return ops.Concat(requant), fields["zero_points"].tolist()
-        case "max_pool":
-            return ops.MaxPool(*window, fields["padding"], fields["dilation"]), [fields["clamp"][0]]
         case "avg_pool":
-            return ops.AvgPool(*window, requant, fields["padding"], bool(fields["count_include_pad"])), [zero]
-        case "global_avg_pool":
-            return ops.GlobalAvgPool(requant), [zero]
-        case "lookup":
-            return ops.Lookup(fields["table"]), [0]
+            values["count_include_pad"] = bool(fields["count_include_pad"])
         case "resize":
-            return ops.Resize(*as_image(y.shape)[:2], "bilinear" if fields["bilinear"] else "nearest"), [0]
+            height, width, _ = as_image(y.shape)
+            values |= {"height": height, "width": width, "mode": "bilinear" if fields["bilinear"] else "nearest"}
         case "depth_to_space":
-            return ops.DepthToSpace(fields["block"], "CRD" if fields["channels_first"] else "DCR"), [0]
-        case "pad":
-            return ops.Pad(fields["padding"]), [fields["zero_point"]]
-        case "slice":
-            return ops.Slice(fields["begin"], fields["end"]), [0]
-    raise AssertionError(family)
+            values["mode"] = "CRD" if fields["channels_first"] else "DCR"
+    op = rules.value(**{field.name: values[field.name] for field in dataclasses.fields(rules.value)})
+    if family == "max_pool":
+        return op, [fields["clamp"][0]]
+    zero = fields.get("x_zero_point", fields.get("zero_point", 0))
+    return op, list(map(int, fields.get("zero_points", [zero])))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oaq import operators as ops
+from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
@@ -25,25 +26,15 @@ from oaq.operators import TensorSpec, output_shape
 from oaq.program.int_program import IntProgram, Node
 from tests.weights import WEIGHT_KINDS, random_weight
 
-OPERATORS: tuple[str, ...] = (
-    "Conv2d",
-    "Depthwise",
-    "Linear",
-    "Add",
-    "Mul",
-    "Concat",
-    "MaxPool",
-    "AvgPool",
-    "GlobalAvgPool",
-    "Resize",
-    "DepthToSpace",
-    "Lookup",
-    "Reshape",
-    "Pad",
-    "Slice",
-)
-"""Every operator of the table (``oaq.operators.OPERATORS``); "Depthwise" is the Conv2d whose groups equal its channels."""
+OPERATORS: tuple[str, ...] = ("Conv2d", "Depthwise", *(name for name in ops.OPERATORS if name != "Conv2d"))
+"""Every operator of the table; "Depthwise" is the Conv2d whose groups equal its channels.
 
+An operator without a drawing of its own here is drawn from its sample cases.
+"""
+
+
+IMAGES = ("Conv2d", "Depthwise", "MaxPool", "AvgPool", "GlobalAvgPool", "Resize", "Pad")
+"""Operators that are drawn on images only."""
 Limits = tuple[int, Sequence[str]]
 """Most channels of a layer, kinds of weights."""
 INPUT_KINDS = ("random", "lo", "hi", "alternating", "ends")
@@ -226,13 +217,26 @@ def programs_with_inputs(
 
 
 def _fits(kind: str, x: TensorSpec) -> bool:
-    if kind in ("Add", "Lookup", "Reshape", "Slice", "Concat"):
+    if kind in ("Add", "Mul", "Lookup", "Reshape", "Slice", "Concat"):
         return True
+    if kind in IMAGES:
+        return len(x.shape) == 3
     if kind == "Linear":
         return len(x.shape) == 1
     if kind == "DepthToSpace":
         return len(x.shape) == 3 and any(x.channels % block**2 == 0 for block in (2, 3))
-    return kind == "Mul" or len(x.shape) == 3
+    return sampled(kind, "float32_half_even", x.shape) is not None
+
+
+def sampled(kind: str, semantics: Semantics, shape: tuple[int, ...]) -> tuple[ops.Op, int] | None:
+    """The first sample value that takes tensors of one shape, and how many; None if there is none."""
+    for case in ops.OPERATORS[kind].cases(semantics):
+        try:
+            output_shape(case.op, [shape] * len(case.shapes))
+        except ProgramError:
+            continue
+        return case.op, len(case.shapes)
+    return None
 
 
 def _append(
@@ -259,8 +263,11 @@ def _append(
         case "Lookup":
             table = rng.integers(reach.lo, reach.hi + 1, 256).astype(np.uint8)
             return builder.add(ops.Lookup(table), [current], affine, reach)
-        case _:
+        case "Resize" | "DepthToSpace" | "Reshape" | "Pad" | "Slice":
             return builder.add(_draw_movement(draw, x, kind), [current])
+    sample = sampled(kind, rule, x.shape)
+    assert sample is not None, kind
+    return builder.add(sample[0], [current] * sample[1], affine, reach)
 
 
 def _draw_conv2d(
