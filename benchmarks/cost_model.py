@@ -22,7 +22,7 @@ from benchmarks.harness import RESULTS, Result, save, stamp
 from benchmarks.unseen_networks import UNSEEN
 from oaq.data.batches import Batches
 from oaq.kernels.cost import CostTable
-from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.cost_files import costs_from
 from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
 from oaq.report.latency import pinned
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--out", default="cost_model", help="name of the files in benchmarks/results")
     flags = parser.parse_args(arguments)
-    costs = costs_wanted(flags.costs)
+    costs = costs_from(flags.costs)
     measured: list[Subject] = []
     for name in say.track(flags.networks, "networks"):
         measured += subjects(name, costs, flags.keep, flags.repeats)

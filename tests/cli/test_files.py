@@ -91,7 +91,7 @@ def test_an_onnx_file_that_is_cut_edited_or_somebody_elses_is_one_clear_line(oaq
     theirs = onnx.load_from_string(whole)
     del theirs.metadata_props[:]
     for content, words in (
-        (whole[: len(whole) // 2], "cut off"),
+        (whole[: len(whole) // 2], "truncated"),
         (whole.replace(b"oaq", b"oak", 1), "has been edited or damaged"),
         (b"", "without a certificate, so there is nothing to prove again. oaq doctor"),
         (theirs.SerializeToString(), "without a certificate, so there is nothing to prove again. oaq doctor"),

@@ -180,7 +180,7 @@ TIMED = CostTable(
 
 def test_a_row_nobody_timed_costs_what_the_most_similar_one_does() -> None:
     def like(row: KernelRow) -> dict[str, float]:
-        return dict(TIMED.of(row))
+        return dict(TIMED.for_row(row))
 
     assert like(ACC16) == {"steps": 1.0}
     neon = replace(ACC16, name="any name", isa="neon", includes=frozenset({"scalar"}))
@@ -189,7 +189,7 @@ def test_a_row_nobody_timed_costs_what_the_most_similar_one_does() -> None:
     assert like(amx) == {"steps": 3.0}
     assert like(ROWS["gemm_u8s8_scalar"]) == {"steps": 3.0}  # the only one timed that never spills
     with pytest.raises(NoKernel, match="somebody's know no depthwise kernel; calibrate again"):
-        TIMED.of(ROWS["depthwise_u8s8_avx2_acc16"])
+        TIMED.for_row(ROWS["depthwise_u8s8_avx2_acc16"])
 
 
 def test_the_limit_of_a_row_is_that_of_its_inner_loop() -> None:

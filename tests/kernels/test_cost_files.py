@@ -12,7 +12,7 @@ from oaq.errors import FormatError
 from oaq.kernels import cost_files
 from oaq.kernels.cost_files import (
     calibrated_file,
-    costs_wanted,
+    costs_from,
     file_to_write,
     load_costs,
     save_costs,
@@ -56,7 +56,7 @@ def test_without_a_word_the_shipped_costs_are_used_even_where_the_cpu_was_calibr
     path = calibrated_file()
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(slow_16_bits()), encoding="utf-8")
-    assert costs_wanted() is shipped_costs()
+    assert costs_from() is shipped_costs()
     assert rows_of(plan(network(1), "avx2", table=TABLE))[0] == "gemm_u8s8_avx2_acc16"
     assert rows_of(plan(network(1), "avx2", table=TABLE, costs="calibrated"))[0] != "gemm_u8s8_avx2_acc16"
 
@@ -64,14 +64,14 @@ def test_without_a_word_the_shipped_costs_are_used_even_where_the_cpu_was_calibr
 def test_the_environment_asks_unless_the_caller_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = written(tmp_path, slow_16_bits())
     monkeypatch.setenv("OAQ_COSTS", str(path))
-    assert costs_wanted().cpu == "another"
+    assert costs_from().cpu == "another"
     found = plan(network(1), "avx2", table=TABLE)
     assert found.costs is not None
     assert found.costs.cpu == "another"
-    assert costs_wanted("shipped") is shipped_costs()
+    assert costs_from("shipped") is shipped_costs()
     monkeypatch.setenv("OAQ_COSTS", "calibrated")
     with pytest.raises(FormatError, match=r"was never calibrated. Run: oaq calibrate"):
-        costs_wanted()
+        costs_from()
 
 
 def test_the_shipped_costs_choose_as_they_do_whatever_the_environment_asks_for(
@@ -152,7 +152,7 @@ def test_a_file_that_says_what_cannot_be_is_refused(tmp_path: Path, changes: dic
 
 def test_a_file_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"none.json: cannot be read: No such file or directory. Make it with"):
-        costs_wanted(tmp_path / "none.json")
+        costs_from(tmp_path / "none.json")
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

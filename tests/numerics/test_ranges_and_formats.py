@@ -78,7 +78,7 @@ def test_channel_ranges_are_read_only_copies_with_lo_below_hi() -> None:
     lo[0] = 99
     assert list(ranges) == [IntRange(1, 5), IntRange(2, 2)]
     assert ranges[1] == IntRange(2, 2)
-    assert ranges.whole() == IntRange(1, 5)
+    assert ranges.envelope() == IntRange(1, 5)
     assert list(ranges.hull(3)) == [IntRange(1, 5), IntRange(2, 3)]
     assert len(ChannelRanges.constant(IntRange(0, 9), 7)) == 7
     with pytest.raises(ValueError, match="read-only"):

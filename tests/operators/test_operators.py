@@ -131,7 +131,7 @@ def test_witnesses_reach_the_bounds_of_sums_of_every_rank(name: str) -> None:
         found = witness(program, proof, "node", 0, "hi")
         accumulators = run(program, found.tensor[None], accumulators=True).accumulators["node"][0]
         position = found.position[: accumulators.ndim - 1]
-        assert int(accumulators[(*position, 0)]) == found.reached + int(proof["node"].folded_bias[0])
+        assert int(accumulators[(*position, 0)]) == found.tensor_sum + int(proof["node"].folded_bias[0])
 
 
 def test_a_line_and_an_image_of_one_row_are_one_convolution() -> None:

@@ -33,7 +33,7 @@ def test_counts_agree_with_the_simulator_where_a_schedule_is_too_long(register: 
     assert seen.spilled == 9 * outputs * register.lanes * plan.spills // plan.tiles
     inside = count_overflows(plan, operands % 16, outputs, tiles_span_groups=depthwise)
     assert inside.overflows == 0
-    assert plan.bound.contains(inside.reached)
+    assert plan.bound.contains(inside.lane_range)
 
 
 def test_a_saturating_lane_counts_once_however_often_it_is_left() -> None:
@@ -43,7 +43,7 @@ def test_a_saturating_lane_counts_once_however_often_it_is_left() -> None:
     operands = np.array([[[255, 255, 255, 255], [1, 1, 1, 1]]])
     seen = count_overflows(plan, operands, 1)
     held = simulate(register, operands, plan.segments, plan.packed, 1)
-    assert (seen.lanes, seen.spilled, seen.reached.hi) == (1, 2, 76500)
+    assert (seen.lanes, seen.spilled, seen.lane_range.hi) == (1, 2, 76500)
     assert (held.lane_overflows[:, 0] > 0).tolist() == [True, False]
 
 

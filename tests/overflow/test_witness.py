@@ -39,10 +39,10 @@ def test_total_witnesses_are_inputs_of_the_node_that_reach_what_they_say(
                 _, acc = compute(node, [found.tensor[None]], [spec], program.tensors[node.output])
                 assert acc is not None
                 at = acc[(0, *(found.position if acc.ndim == 4 else ()), output)]
-                assert int(at) == found.reached + int(sums.folded_bias[output])
+                assert int(at) == found.tensor_sum + int(sums.folded_bias[output])
                 zero = spec.affine.zero_point
                 if (ranges.lo <= zero).all() and (zero <= ranges.hi).all() and sees_all(node.op, spec.shape):
-                    assert found.reached == found.bound
+                    assert found.tensor_sum == found.bound
 
 
 def sees_all(op: ops.Op, shape: tuple[int, ...]) -> bool:
@@ -75,8 +75,8 @@ def test_segment_witnesses_reach_the_segments_bound_in_its_lane(depthwise: bool,
         for output in range(tile * 4, min(6, tile * 4 + 4)):
             for lane in range(register.lanes):
                 found = witness(program, proof, "n", output, end, schedule=plan, segment=segment, lane=lane)  # type: ignore[arg-type]
-                assert found.reached == found.bound
-                reached.append(found.reached)
+                assert found.tensor_sum == found.bound
+                reached.append(found.tensor_sum)
                 if plan.splits == 0:
                     sums = lanes(op, found.tensor[None], 7, register, (start, count))
                     row = found.position[0] * 5 + found.position[1]
@@ -116,7 +116,7 @@ def test_padding_that_no_position_can_combine_is_said_not_hidden() -> None:
     found = witness(program, analyze(program), "n", 0, "lo")
     # Every tap but the middle one reads padding somewhere; a corner reads it with five.
     assert found.bound == 8 * 40 + 50
-    assert found.reached == 5 * 40 + 4 * 50
+    assert found.tensor_sum == 5 * 40 + 4 * 50
 
 
 def test_a_witness_of_nothing_is_refused_by_name() -> None:

@@ -26,7 +26,7 @@ from oaq.cli import (
 )
 from oaq.errors import AccumulatorOverflow, Mismatch, OaqError
 from oaq.escape import escape_message
-from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.cost_files import costs_from
 from oaq.kernels.table import check_isa_variable
 from oaq.program.memory import memory_limit
 
@@ -129,7 +129,7 @@ def _check_environment(verb: str) -> None:
     check_isa_variable()
     memory_limit()
     if verb != "calibrate":  # which may be about to write the file that OAQ_COSTS names
-        costs_wanted(None)
+        costs_from(None)
 
 
 def _code(error: BaseException) -> int:

@@ -179,7 +179,7 @@ def _lines(worst: Witness, planned: NodePlan | None, arguments: argparse.Namespa
         f"{worst.node}, output {worst.output}: the {end} sum of weight times operand as loaded is {worst.bound}",
         f"  it needs {bits} bits in one register; 16 bits end at {S16.lo if worst.end == 'lo' else S16.hi}",
         f"  reached by the operands, in packed order: {operands}",
-        f"  at output position {worst.position}, the sum there is {worst.reached}",
+        f"  at output position {worst.position}, the sum there is {worst.tensor_sum}",
     ]
     if planned is not None and planned.schedule is not None:
         run = planned.schedule
@@ -198,7 +198,7 @@ def _document(worst: Witness, planned: NodePlan | None) -> dict[str, object]:
         "output": worst.output,
         "end": worst.end,
         "bound": worst.bound,
-        "reached": worst.reached,
+        "reached": worst.tensor_sum,
         "position": list(worst.position),
         "operands": worst.operands.tolist(),
     }

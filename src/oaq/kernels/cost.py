@@ -47,7 +47,7 @@ class CostTable:
     stamp: tuple[tuple[str, str], ...] = ()
     facts: Mapping[str, RowFacts] = field(default_factory=dict)
 
-    def of(self, row: KernelRow) -> Mapping[str, float]:
+    def for_row(self, row: KernelRow) -> Mapping[str, float]:
         """The costs of ``row``; of the most similar row of its family if it was never timed.
 
         Similar is: a register spilled alike first, then the nearest instruction set (``facts``). A family that sums no
@@ -63,8 +63,8 @@ class CostTable:
             return self._dearest(row)
         if not timed:
             raise NoKernel(f"the costs of {self.cpu} know no {row.family} kernel; calibrate again (oaq calibrate)")
-        own = facts_of(row)
-        return self.rows[min(timed, key=lambda name: (*own.distance(self.facts[name]), name))]
+        row_facts = facts_of(row)
+        return self.rows[min(timed, key=lambda name: (*row_facts.distance(self.facts[name]), name))]
 
     def _dearest(self, row: KernelRow) -> Mapping[str, float]:
         """Of each kind of work the most that a timed row without products takes.
@@ -80,7 +80,7 @@ class CostTable:
 
     def seconds(self, row: KernelRow, work: Work) -> float:
         """What ``work`` takes on ``row``."""
-        costs = self.of(row)
+        costs = self.for_row(row)
         return sum(costs.get(kind, 0.0) * count for kind, count in work.items())
 
 
@@ -103,14 +103,14 @@ class Predictor:
         return self.costs.seconds(row, sum_work(row, site, runs, self.memory, one_by_one=one_by_one))
 
     def least(self, row: KernelRow, site: Site, terms: int, *, one_by_one: bool = False) -> float:
-        """The same if no sum of ``terms`` products needed a spill inside."""
+        """Seconds of a layer on ``row`` if no sum of ``terms`` products needed a spill inside."""
         return self.sums(row, site, one_run(row, site, terms), one_by_one=one_by_one)
 
     def without_spills(self, family: str, site: Site, terms: int, *, one_by_one: bool = False) -> float:
-        """The same on the measure of the target (16-bit lanes on AVX2): the layer's share of budget 1.0."""
+        """Seconds of a layer on the target's measure (AVX2: 16-bit lanes), unspilled: its share of budget 1.0."""
         return self.least(self.target.measure(family), site, terms, one_by_one=one_by_one)
 
-    def other(self, row: KernelRow, op: ops.Op, x: Sequence[Shape], y: Shape) -> float:
+    def other_node(self, row: KernelRow, op: ops.Op, x: Sequence[Shape], y: Shape) -> float:
         """Seconds of a node that sums no products; none for a reshape."""
         work = other_work(op, x, y, self.memory)
         return self.costs.seconds(row, work) if work else 0.0
@@ -144,8 +144,8 @@ def limit(costs: CostTable, row: KernelRow) -> float | None:
     """Multiply-accumulates per second if nothing but the inner loop of ``row`` took time; None if it sums nothing."""
     if row.accumulator is None:
         return None
-    own = costs.of(row)
-    step = own.get("steps", 0.0) + own.get("turns", 0.0) / row.tile_m
+    row_costs = costs.for_row(row)
+    step = row_costs.get("steps", 0.0) + row_costs.get("turns", 0.0) / row.tile_m
     return row.tile_n / row.parts * row.accumulator.step / step if step else None
 
 
@@ -176,16 +176,16 @@ class LayerCost:
     average_run: float
 
 
-def relative(layers: Iterable[LayerCost], others: float) -> float:
+def relative(layers: Iterable[LayerCost], remaining: float) -> float:
     """Predicted seconds of a network in parts of the same network without spills; 1.0 if there is nothing to run.
 
     Args:
         layers: of all its summing nodes.
-        others: seconds of all others, the same either way.
+        remaining: seconds of all other nodes, the same either way.
     """
-    known = list(layers)
-    without = others + sum(one.without_spills for one in known)
-    return (others + sum(one.cost for one in known)) / without if without else 1.0
+    layer_costs = list(layers)
+    without = remaining + sum(layer.without_spills for layer in layer_costs)
+    return (remaining + sum(layer.cost for layer in layer_costs)) / without if without else 1.0
 
 
 def reach(
@@ -196,9 +196,9 @@ def reach(
     return operands, IntRange(S8.clamp(int(weight.min())), S8.clamp(int(weight.max())))
 
 
-def contract_holds(row: KernelRow, reached: tuple[IntRange, IntRange]) -> bool:
+def contract_holds(row: KernelRow, ranges: tuple[IntRange, IntRange]) -> bool:
     """True iff the row accepts these operands and weights (``reach``)."""
-    operands, weights = reached
+    operands, weights = ranges
     return row.x_range.contains(operands) and row.w_range.contains(weights)
 
 

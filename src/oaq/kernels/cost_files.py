@@ -1,6 +1,6 @@
-"""Cost tables as files: the one that ships with oaq, those that ``oaq calibrate`` writes, and which one is used.
+"""Cost tables as files: the one that ships with oaq, those that ``oaq calibrate`` writes, and which of them is used.
 
-A plan must not depend on the machine that makes it unless somebody says so: without a word the shipped table is used,
+A plan does not depend on the machine that makes it unless it is asked to: by default the shipped table is used,
 everywhere. ``OAQ_COSTS=calibrated``, or ``costs="calibrated"``, asks for this CPU's own; a path, for that file.
 """
 
@@ -28,27 +28,27 @@ SHIPPED, CALIBRATED = "shipped", "calibrated"
 FORMAT: Final = "oaq costs 1"
 DIGITS: Final = 5
 LARGEST_FILE: Final = 1 << 20
-Wanted = CostTable | Path | str | None
+CostSource = CostTable | Path | str | None
 """A table, a file of one, "shipped", "calibrated", or None: what ``OAQ_COSTS`` says, else "shipped"."""
 
 
-def costs_wanted(wanted: Wanted = None) -> CostTable:
-    """The table asked for.
+def costs_from(source: CostSource = None) -> CostTable:
+    """The table that ``source`` stands for.
 
     Raises:
         FormatError: there is no such file, or it is not a cost table.
     """
-    if isinstance(wanted, CostTable):
-        return wanted
-    asked = wanted if wanted is not None else os.environ.get(COSTS_VARIABLE) or SHIPPED
-    if asked == SHIPPED:
+    if isinstance(source, CostTable):
+        return source
+    source = source if source is not None else os.environ.get(COSTS_VARIABLE) or SHIPPED
+    if source == SHIPPED:
         return shipped_costs()
-    if asked == CALIBRATED:
+    if source == CALIBRATED:
         path = calibrated_file()
         if not path.exists():
             raise FormatError(f"{path}: this CPU ({cpu_name()}) was never calibrated. Run: oaq calibrate")
         return load_costs(path)
-    return load_costs(Path(asked))
+    return load_costs(Path(source))
 
 
 @cache
@@ -68,8 +68,8 @@ def calibrated_file() -> Path:
 
 def file_to_write() -> Path:
     """Where ``oaq calibrate`` writes: the path in ``OAQ_COSTS``, else this CPU's place in the cache."""
-    asked = os.environ.get(COSTS_VARIABLE)
-    return Path(asked) if asked and asked not in (SHIPPED, CALIBRATED) else calibrated_file()
+    variable = os.environ.get(COSTS_VARIABLE)
+    return Path(variable) if variable and variable not in (SHIPPED, CALIBRATED) else calibrated_file()
 
 
 def load_costs(path: str | Path) -> CostTable:
@@ -109,7 +109,7 @@ def to_json(table: CostTable) -> dict[str, Any]:
         name: {kind: float(f"{seconds:.{DIGITS}g}") for kind, seconds in sorted(costs.items())}
         for name, costs in sorted(table.rows.items())
     }
-    error = {name: float(f"{each:.3g}") for name, each in sorted(table.error.items())}
+    error = {name: float(f"{share:.3g}") for name, share in sorted(table.error.items())}
     return {
         "format": FORMAT,
         "cpu": table.cpu,
@@ -128,21 +128,21 @@ def parse_costs(text: str, where: str) -> CostTable:
         FormatError: it is not one; the message begins with ``where``.
     """
 
-    def refuse(what: str) -> FormatError:
-        return FormatError(f"{where}: is not a cost table: {what}. Make it again with: oaq calibrate")
+    def refuse(reason: str) -> FormatError:
+        return FormatError(f"{where}: is not a cost table: {reason}. Make it again with: oaq calibrate")
 
     def take(document: object, key: str, kind: type) -> Any:  # noqa: ANN401 (whatever ``kind`` is)
-        found = document.get(key) if isinstance(document, dict) else None
-        if not isinstance(found, kind) or isinstance(found, bool):
+        value = document.get(key) if isinstance(document, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise refuse(f"{key!r} is missing or no {kind.__name__}")
-        return found
+        return value
 
-    def numbers(given: Mapping[str, Any], place: str) -> dict[str, float]:
-        for key, value in given.items():
+    def numbers(costs: Mapping[str, Any], place: str) -> dict[str, float]:
+        for key, value in costs.items():
             good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
             if not good:
                 raise refuse(f"{place}, {key!r} is {value!r}, not a number >= 0")
-        return {key: float(value) for key, value in given.items()}
+        return {key: float(value) for key, value in costs.items()}
 
     try:
         document = json.loads(text)
@@ -151,8 +151,8 @@ def parse_costs(text: str, where: str) -> CostTable:
     if take(document, "format", str) != FORMAT:
         raise refuse(f"its format is {document['format']!r}, this oaq reads {FORMAT!r}")
     rows = take(document, "seconds", dict)
-    made = {name: numbers(take(rows, name, dict), name) for name in rows}
-    for name, costs in made.items():
+    seconds_by_row = {name: numbers(take(rows, name, dict), name) for name in rows}
+    for name, costs in seconds_by_row.items():
         if unknown := set(costs) - set(KINDS):
             raise refuse(f"{name} costs {', '.join(sorted(unknown))}, which oaq does not count")
     cache_bytes = take(document, "cache_bytes", int)
@@ -163,7 +163,7 @@ def parse_costs(text: str, where: str) -> CostTable:
     # Tables of earlier versions name their rows only; those are the shipped ones.
     plain = take(document, "rows", dict) if "rows" in document else None
     facts = shipped_costs().facts if plain is None else {name: facts_from_json(row) for name, row in plain.items()}
-    told = {name: row for name, row in facts.items() if row is not None}
-    if len(told) != len(facts):
+    timed_rows = {name: row for name, row in facts.items() if row is not None}
+    if len(timed_rows) != len(facts):
         raise refuse("'rows' gives family, isa, includes and spills of each row")
-    return CostTable(take(document, "cpu", str), cache_bytes, made, error, stamp, told)
+    return CostTable(take(document, "cpu", str), cache_bytes, seconds_by_row, error, stamp, timed_rows)

@@ -1,4 +1,4 @@
-"""What a cost table says of the rows it timed, so that a row nobody timed is compared by facts, not by its name."""
+"""What a cost table says of the rows it timed: an untimed row is compared with them by facts, not by name."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class RowFacts:
     includes: frozenset[str]
     spills: Spills
 
-    def distance(self, other: RowFacts) -> tuple[bool, int]:
+    def distance(self, row: RowFacts) -> tuple[bool, int]:
         """Rows that spill alike are nearer; then those whose instruction sets differ by fewer."""
-        return self.spills != other.spills, len((self.includes | {self.isa}) ^ (other.includes | {other.isa}))
+        return self.spills != row.spills, len((self.includes | {self.isa}) ^ (row.includes | {row.isa}))
 
 
 def facts_of(row: KernelRow) -> RowFacts:

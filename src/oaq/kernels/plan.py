@@ -13,7 +13,7 @@ from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.escape import escape_lines, escape_name
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
-from oaq.kernels.cost_files import Wanted, costs_wanted
+from oaq.kernels.cost_files import CostSource, costs_from
 from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for, without_twins
 from oaq.kernels.targets import target_named, target_of
@@ -159,7 +159,7 @@ def plan(
     proof: Proof | None = None,
     *,
     table: Sequence[KernelRow] | str | None = None,
-    costs: Wanted = None,
+    costs: CostSource = None,
 ) -> Plan:
     """Choose a proved kernel for every node.
 
@@ -186,23 +186,23 @@ def plan(
             f"plan takes an IntProgram (from oaq.load, oaq.import_model or oaq.quantize), not {type(program).__name__}"
         )
     rows = (rows,) if isinstance(rows, str) else rows
-    known = costs_wanted(costs)
+    cost_table = costs_from(costs)
     proof = proof if proof is not None else analyze(program)
     if set(proof.ranges) != set(program.tensors) or proof.program != program.name:
         raise ProgramError(f"the proof is of {proof.program!r} and other tensors, not of {program.name!r}")
     foreign = table is not None
     foreign_rows = target_named(table).table if isinstance(table, str) else table
-    everything = without_twins(native_rows() if foreign_rows is None else foreign_rows, rows or ())
-    usable = everything if foreign and isa is None else rows_for(isa, everything, foreign=foreign)
-    usable = _forced(usable, everything, rows)
-    rules = _Rules(program, proof, usable, everything, predictor_of(program, known, target_of(everything)))
+    all_rows = without_twins(native_rows() if foreign_rows is None else foreign_rows, rows or ())
+    usable = all_rows if foreign and isa is None else rows_for(isa, all_rows, foreign=foreign)
+    usable = _forced(usable, all_rows, rows)
+    rules = _Rules(program, proof, usable, all_rows, predictor_of(program, cost_table, target_of(all_rows)))
     nodes = tuple(_plan_node(node, rules) for node in program.nodes)
     best = best_isa([planned.row for planned in nodes])
-    return Plan(program, proof, nodes, best, costs=known)
+    return Plan(program, proof, nodes, best, costs=cost_table)
 
 
 def _forced(
-    usable: tuple[KernelRow, ...], everything: tuple[KernelRow, ...], names: Sequence[str] | None
+    usable: tuple[KernelRow, ...], all_rows: tuple[KernelRow, ...], names: Sequence[str] | None
 ) -> tuple[KernelRow, ...]:
     if not names:
         return usable
@@ -210,7 +210,7 @@ def _forced(
     for name in names:
         if name in by_name:
             continue
-        if name in {row.name for row in everything}:
+        if name in {row.name for row in all_rows}:
             raise NoKernel(f"the row {name} cannot be used here: this CPU, or the instruction set asked for, lacks it")
         raise NoKernel(f"there is no row {name!r}; there are {', '.join(sorted(by_name))}")
     families = {by_name[name].family for name in names}
@@ -224,7 +224,7 @@ class _Rules:
     program: IntProgram
     proof: Proof
     usable: Sequence[KernelRow]
-    everything: Sequence[KernelRow]
+    all_rows: Sequence[KernelRow]
     time: Predictor
 
 
@@ -235,35 +235,35 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         raise NoKernel(f"{node.name}: {reason}. The reference runs it: oaq.reference.run")
     candidates = [row for row in rules.usable if row.family == kind]
     if not candidates:
-        have = [row.name for row in rules.everything if row.family == kind]
+        have = [row.name for row in rules.all_rows if row.family == kind]
         raise NoKernel(f"{node.name}: no {kind} kernel may be used here; the table has {have or 'none at all'}")
     y = program.tensors[node.output]
     zero_points = tuple(spec.affine.zero_point for spec in program.specs(node))
     shapes = [spec.shape for spec in program.specs(node)]
     if not isinstance(node.op, ops.Products):
         row = best_row(candidates)
-        cost = rules.time.other(row, node.op, shapes, y.shape)
+        cost = rules.time.other_node(row, node.op, shapes, y.shape)
         return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, cost=cost, cost_without_spills=cost)
     words = words_share(node.op, y, proof[node.name].folded_bias)
     layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
-    chosen = _choose(layer, candidates)
+    choice = _choose(layer, candidates)
     absent = tuple(
         Refusal(row.name, f"needs {row.isa}, which {'this plan leaves out' if row.available else 'this CPU lacks'}")
-        for row in rules.everything
-        if row.family == kind and row not in rules.usable and layer.least(row) < layer.least(chosen.row)
+        for row in rules.all_rows
+        if row.family == kind and row not in rules.usable and layer.least(row) < layer.least(choice.row)
     )
     return NodePlan(
         node,
-        chosen.row,
+        choice.row,
         zero_points,
         y.affine.zero_point,
         y.range,
-        chosen.schedule,
-        chosen.sums.folded_bias,
-        chosen.sums,
-        chosen.cost,
+        choice.schedule,
+        choice.sums.folded_bias,
+        choice.sums,
+        choice.cost,
         layer.without_spills(),
-        chosen.refused + absent,
+        choice.refused + absent,
     )
 
 
@@ -305,7 +305,7 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
     least = {row.name: layer.least(row) for row in candidates}
     ranked = sorted(candidates, key=lambda row: least[row.name])
     best: KernelRow | None = None
-    taken: tuple[Cut, NodeProof] | None = None
+    cheapest: tuple[Cut, NodeProof] | None = None
     for row in ranked:
         try:
             sums = in_form(layer.sums, weight, row.shift)
@@ -319,51 +319,56 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
         if best is not None and least[row.name] >= costs[best.name]:
             continue
         try:
-            found = cut(weight, *x, row.accumulator, row.tile_n, groups=groups, where=layer.node.name)
+            runs = cut(weight, *x, row.accumulator, row.tile_n, groups=groups, where=layer.node.name)
         except AccumulatorOverflow as error:
             reasons[row.name] = str(error).splitlines()[0]
             continue
-        costs[row.name] = layer.cost(row, found.count)
-        reasons[row.name] = _expensive(row, found.count)
+        costs[row.name] = layer.cost(row, runs.count)
+        reasons[row.name] = _expensive(row, runs.count)
         if best is None or costs[row.name] < costs[best.name]:
-            best, taken = row, (found, sums)
-    if best is None or taken is None:
+            best, cheapest = row, (runs, sums)
+    if best is None or cheapest is None:
         raise NoKernel(
-            f"{layer.node.name}: no row is proved: " + "; ".join(f"{n}: {why}" for n, why in reasons.items())
+            f"{layer.node.name}: no row is proved: " + "; ".join(f"{n}: {reason}" for n, reason in reasons.items())
         )
     refused = tuple(
         Refusal(row.name, _refusal(reasons[row.name], costs.get(row.name), costs[best.name]))
         for row in ranked
         if row is not best and row.name in reasons and least[row.name] < least[best.name]
     )
-    schedule = replace(taken[0].schedule(), operand=best.operand)
-    return _Choice(best, schedule, taken[1], costs[best.name], refused)
+    schedule = replace(cheapest[0].schedule(), operand=best.operand)
+    return _Choice(best, schedule, cheapest[1], costs[best.name], refused)
 
 
 def _expensive(row: KernelRow, runs: RunCount) -> str:
     step = row.accumulator.step if row.accumulator is not None else 1
     unit = {4: "k-quads", 2: "tap pairs"}.get(step, f"steps of {step}")
-    again = runs.issues - runs.tiles * runs.steps
+    extra_steps = runs.issues - runs.tiles * runs.steps
     text = f"proved runs average {runs.tiles * runs.steps / runs.segments:.1f} {unit}"
-    return f"{text}, {again} steps more than the {runs.tiles * runs.steps} there are (split or wide)" if again else text
+    return (
+        f"{text}, {extra_steps} steps more than the {runs.tiles * runs.steps} there are (split or wide)"
+        if extra_steps
+        else text
+    )
 
 
-def _refusal(reason: str, cost: float | None, chosen: float) -> str:
-    return reason if cost is None else f"{reason}: predicted {cost / chosen:.2f} times the cost of the chosen row"
+def _refusal(reason: str, cost: float | None, least_cost: float) -> str:
+    return reason if cost is None else f"{reason}: predicted {cost / least_cost:.2f} times the cost of the chosen row"
 
 
-def _show(one: IntRange) -> str:
-    return f"[{one.lo}, {one.hi}]"
+def _show(interval: IntRange) -> str:
+    return f"[{interval.lo}, {interval.hi}]"
 
 
 def _sums(planned: NodePlan) -> str:
     if planned.schedule is None:
         return ""
-    found = planned.schedule
-    text = f"{found.tiles} tiles x {found.steps} steps, {found.spills} spills, average run {found.average_run:.1f}"
-    if found.splits:
-        text += f", {found.splits} steps split or wide"
-    return f"{text}, lanes {_show(found.bound)}"
+    schedule = planned.schedule
+    text = f"{schedule.tiles} tiles x {schedule.steps} steps, {schedule.spills} spills"
+    text += f", average run {schedule.average_run:.1f}"
+    if schedule.splits:
+        text += f", {schedule.splits} steps split or wide"
+    return f"{text}, lanes {_show(schedule.bound)}"
 
 
 def _node_json(planned: NodePlan) -> dict[str, Any]:
@@ -376,17 +381,17 @@ def _node_json(planned: NodePlan) -> dict[str, Any]:
         "refused": [{"row": refusal.row, "reason": refusal.reason} for refusal in planned.refused],
     }
     if planned.schedule is not None and planned.proof is not None:
-        found = planned.schedule
+        schedule = planned.schedule
         result |= {
-            "register": {"bits": found.accumulator.bits, "overflow": found.accumulator.overflow},
-            "tile_n": found.tile_n,
-            "tiles": found.tiles,
-            "steps": found.steps,
-            "spills": found.spills,
-            "splits": found.splits,
-            "average_run": found.average_run,
-            "lane_bound": [found.bound.lo, found.bound.hi],
-            "group_bound": [found.group_bound.lo, found.group_bound.hi],
+            "register": {"bits": schedule.accumulator.bits, "overflow": schedule.accumulator.overflow},
+            "tile_n": schedule.tile_n,
+            "tiles": schedule.tiles,
+            "steps": schedule.steps,
+            "spills": schedule.spills,
+            "splits": schedule.splits,
+            "average_run": schedule.average_run,
+            "lane_bound": [schedule.bound.lo, schedule.bound.hi],
+            "group_bound": [schedule.group_bound.lo, schedule.group_bound.hi],
             "relative_cost": planned.cost / planned.cost_without_spills,
             "sum": planned.proof.to_json(),
         }

@@ -38,7 +38,14 @@ def words_share(op: ops.Products, y: TensorSpec, folded_bias: NDArray[np.integer
 def share_allowed(
     weight: NDArray[np.signedinteger[Any]], multiplier: NDArray[np.float32], hi: int, folded_bias: NDArray[np.integer]
 ) -> float:
-    """The same of (N, K) weights and (N,) multipliers whose outputs lie in [0, hi]."""
+    """Share of outputs that 16 bits can requantize, from weights and multipliers.
+
+    Args:
+        weight: (N, K) integers.
+        multiplier: (N,).
+        hi: outputs lie in [0, hi].
+        folded_bias: (N,), what each sum starts from.
+    """
     allowed = allows_words(multiplier, hi, folded_bias.astype(np.int64) + greatest_sum(weight))
     starts = np.arange(0, len(weight), TILE)
     sizes = np.diff(np.append(starts, len(weight)))

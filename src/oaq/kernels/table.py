@@ -148,19 +148,19 @@ def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = Fal
         NoKernel: no such instruction set in the table, or this CPU lacks it.
     """
     source = "isa" if isa is not None else ISA_VARIABLE
-    asked = isa if isa is not None else os.environ.get(ISA_VARIABLE) or None
+    name = isa if isa is not None else os.environ.get(ISA_VARIABLE) or None
     usable = tuple(row for row in table if foreign or row.available)
-    if asked is None:
+    if name is None:
         return usable
     names = isas_of(table)
-    if asked not in names:
-        raise NoKernel(f"{source} asks for {asked!r}: there are kernels for {', '.join(names)}; none for that")
-    if asked not in isas_of(usable):
+    if name not in names:
+        raise NoKernel(f"{source} asks for {name!r}: there are kernels for {', '.join(names)}; none for that")
+    if name not in isas_of(usable):
         raise NoKernel(
-            f"{source} asks for {asked}, which this CPU lacks: it runs {', '.join(isas_of(usable))}. Choose one of "
+            f"{source} asks for {name}, which this CPU lacks: it runs {', '.join(isas_of(usable))}. Choose one of "
             "those; to plan for another machine, pass its table"
         )
-    allowed = {asked}.union(*(row.includes for row in usable if row.isa == asked))
+    allowed = {name}.union(*(row.includes for row in usable if row.isa == name))
     return tuple(row for row in usable if row.isa in allowed)
 
 

@@ -157,7 +157,7 @@ TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
         )
     }
 )
-"""By name, the default first."""
+"""Targets by name, the default first."""
 
 
 def target_named(name: str) -> KernelTarget:

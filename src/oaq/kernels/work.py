@@ -81,7 +81,7 @@ class Memory:
     cache: int
     cold: bool = False
 
-    def far(self, touched: int) -> dict[str, float]:
+    def beyond_cache(self, touched: int) -> dict[str, float]:
         """Count the bytes a node touches beyond what the cache holds."""
         return {"far": float(max(touched - self.cache, 0))}
 
@@ -124,9 +124,9 @@ class Site:
     def inside(self) -> int:
         """Output columns whose window does not leave the line."""
         reach = (self.kernel[1] - 1) * self.dilation[1]
-        left, stride = self.padding[2], self.stride[1]
-        first = -(-left // stride)
-        end = min((self.x[1] - 1 - reach + left) // stride + 1, self.y[1])
+        padding, stride = self.padding[2], self.stride[1]
+        first = -(-padding // stride)
+        end = min((self.x[1] - 1 - reach + padding) // stride + 1, self.y[1])
         return max(end - first, 0)
 
 
@@ -188,13 +188,13 @@ def sum_work(
         if row.accumulator.is_exact or row.accumulator.max_run == 1:
             # Native code joins what follows one another; only a step issued again starts a run.
             runs = replace(runs, segments=runs.tiles + runs.issues - runs.tiles * runs.steps)
-    made = _depthwise(row, site, runs) if row.family == "depthwise" else _gemm(row, site, runs)
+    counts = _depthwise(row, site, runs) if row.family == "depthwise" else _gemm(row, site, runs)
     if memory.cold:
-        once = row.family == "gemm" and site.positions <= row.tile_m
-        made["once" if once else "weights"] = float(runs.issues * row.tile_n * step)
+        read_once = row.family == "gemm" and site.positions <= row.tile_m
+        counts["once" if read_once else "weights"] = float(runs.issues * row.tile_n * step)
     if one_by_one:
-        made["one_by_one"] = float(prod(site.y))
-    return made | memory.far(prod(site.x) + prod(site.y)) | {"call": 1.0}
+        counts["one_by_one"] = float(prod(site.y))
+    return counts | memory.beyond_cache(prod(site.x) + prod(site.y)) | {"call": 1.0}
 
 
 def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
@@ -238,14 +238,14 @@ def _gathered(row: KernelRow, site: Site) -> dict[str, float]:
 def _depthwise(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     positions = site.positions
     is_square = site.kernel[0] == site.kernel[1] and site.kernel[0] in row.squares and site.dilation == (1, 1)
-    own = not row.squares or (is_square and runs.issues == runs.tiles * runs.steps)
+    is_unrolled = not row.squares or (is_square and runs.issues == runs.tiles * runs.steps)
     lines = (site.y[0] - 1) * site.stride[0] + (site.kernel[0] - 1) * site.dilation[0] + 1
     copies = runs.tiles * min(lines, site.x[0]) * site.x[1]
     is_narrow = row.accumulator is not None and row.accumulator.bits < 32
-    is_spilled = (is_narrow and runs.segments > runs.tiles) or not own  # such sums leave as floats
+    is_spilled = (is_narrow and runs.segments > runs.tiles) or not is_unrolled  # such sums leave as floats
     return {
         "steps": float(positions * runs.issues),
-        "loops": 0.0 if own else float(positions * runs.issues),
+        "loops": 0.0 if is_unrolled else float(positions * runs.issues),
         "spills": float(positions * (runs.segments - runs.tiles)),
         **_leaving(positions * runs.tiles, 0.0 if is_spilled else site.words),
         "lines": float(site.y[0] * runs.tiles),
@@ -257,8 +257,8 @@ def _depthwise(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
 
 def _crossing(channels: int, load: int) -> float:
     """Which part of loads of ``load`` bytes crosses a line, over pixels of ``channels`` bytes one after another."""
-    apart = gcd(channels, LINE)  # loads begin at multiples of this, equally often at each
-    return sum(start + load > LINE for start in range(0, LINE, apart)) * apart / LINE
+    pitch = gcd(channels, LINE)  # loads begin at multiples of this, equally often at each
+    return sum(start + load > LINE for start in range(0, LINE, pitch)) * pitch / LINE
 
 
 def other_work(op: ops.Op, x: Sequence[Shape], y: Shape, memory: Memory) -> dict[str, float]:
@@ -274,4 +274,4 @@ def other_work(op: ops.Op, x: Sequence[Shape], y: Shape, memory: Memory) -> dict
     if rule is None:
         raise TypeError(f"{type(op).__name__} sums products: its work depends on the row (sum_work)")
     counts = rule(op, x, y)
-    return dict(counts) | memory.far(sum(map(prod, x)) + prod(y)) if counts else {}
+    return dict(counts) | memory.beyond_cache(sum(map(prod, x)) + prod(y)) if counts else {}

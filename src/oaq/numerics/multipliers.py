@@ -36,15 +36,15 @@ def weight_scales(
         (N,) scales and (N,): there is one; where there is none, the quotient.
     """
     ideal = (multiplier.astype(np.float64) * float(np.float32(s_y)) / float(np.float32(s_x))).astype(np.float32)
-    found, result = np.zeros(len(ideal), np.bool_), ideal.copy()
+    exact, result = np.zeros(len(ideal), np.bool_), ideal.copy()
     for distance in sorted(range(-REACH, REACH + 1), key=abs):
         candidate = _neighbour(ideal, distance)
         with np.errstate(all="ignore"):
-            made = layer_multipliers(s_x, candidate, s_y) == multiplier
-            fits = made & (candidate > 0) & np.isfinite(candidate) & (candidate >= least) & ~found
+            reproduces = layer_multipliers(s_x, candidate, s_y) == multiplier
+            fits = reproduces & (candidate > 0) & np.isfinite(candidate) & (candidate >= least) & ~exact
         result[fits] = candidate[fits]
-        found |= fits
-    return result, found
+        exact |= fits
+    return result, exact
 
 
 def _neighbour(values: Floats, distance: int) -> Floats:

@@ -32,13 +32,13 @@ class IntRange:
     def __contains__(self, value: int) -> bool:
         return self.lo <= value <= self.hi
 
-    def contains(self, other: IntRange) -> bool:
-        """True iff every integer of ``other`` is one of ours."""
-        return self.lo <= other.lo and other.hi <= self.hi
+    def contains(self, inner: IntRange) -> bool:
+        """True iff every integer of ``inner`` is one of ours."""
+        return self.lo <= inner.lo and inner.hi <= self.hi
 
-    def hull(self, other: IntRange) -> IntRange:
+    def hull(self, neighbour: IntRange) -> IntRange:
         """The smallest range that holds both."""
-        return IntRange(min(self.lo, other.lo), max(self.hi, other.hi))
+        return IntRange(min(self.lo, neighbour.lo), max(self.hi, neighbour.hi))
 
     def clamp(self, value: int) -> int:
         """The member of this range nearest to ``value``."""
@@ -68,21 +68,21 @@ class ChannelRanges:
 
     def __post_init__(self) -> None:
         for name in ("lo", "hi"):
-            given = np.asarray(getattr(self, name))
-            if given.ndim != 1 or not np.issubdtype(given.dtype, np.integer):
+            array = np.asarray(getattr(self, name))
+            if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
                 raise TypeError(
-                    f"ChannelRanges.{name} is a 1-d integer array, not {given.dtype} of shape {given.shape}"
+                    f"ChannelRanges.{name} is a 1-d integer array, not {array.dtype} of shape {array.shape}"
                 )
-            ends = given.astype(np.int64)
+            ends = array.astype(np.int64)
             ends.flags.writeable = False
             object.__setattr__(self, name, ends)
         if self.lo.shape != self.hi.shape or bool(np.any(self.lo > self.hi)):
             raise ValueError("ChannelRanges needs lo <= hi, channel by channel")
 
     @classmethod
-    def constant(cls, one: IntRange, channels: int) -> ChannelRanges:
-        """The same range for every channel."""
-        return cls(np.full(channels, one.lo, np.int64), np.full(channels, one.hi, np.int64))
+    def constant(cls, interval: IntRange, channels: int) -> ChannelRanges:
+        """One interval for each of ``channels`` channels."""
+        return cls(np.full(channels, interval.lo, np.int64), np.full(channels, interval.hi, np.int64))
 
     def __len__(self) -> int:
         return len(self.lo)
@@ -105,6 +105,6 @@ class ChannelRanges:
         """Every end less a zero point."""
         return ChannelRanges(self.lo - zero_point, self.hi - zero_point)
 
-    def whole(self) -> IntRange:
+    def envelope(self) -> IntRange:
         """The smallest single range that holds every channel."""
         return IntRange(int(self.lo.min()), int(self.hi.max()))

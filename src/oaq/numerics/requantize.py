@@ -37,8 +37,8 @@ class Requantize:
     shift: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
-        wanted = np.float32 if self.shift is None else np.int32
-        multiplier = _frozen_copy(self.multiplier, wanted, "multiplier")
+        dtype = np.float32 if self.shift is None else np.int32
+        multiplier = _frozen_copy(self.multiplier, dtype, "multiplier")
         if not np.all(np.isfinite(multiplier)) or np.any(multiplier <= 0):
             raise ValueError("requantize multipliers are positive and finite")
         object.__setattr__(self, "multiplier", multiplier)
@@ -111,9 +111,9 @@ def _fixed_point(ratio: float) -> tuple[int, int]:
 
 
 def _frozen_copy(array: NDArray[np.generic], dtype: type[np.generic], name: str) -> NDArray[Any]:
-    given = np.asarray(array)
-    if given.ndim != 1 or given.dtype != dtype:
-        raise TypeError(f"{name} is (N,) {np.dtype(dtype).name}, not {given.dtype} of shape {given.shape}")
-    copy = given.copy()
+    original = np.asarray(array)
+    if original.ndim != 1 or original.dtype != dtype:
+        raise TypeError(f"{name} is (N,) {np.dtype(dtype).name}, not {original.dtype} of shape {original.shape}")
+    copy = original.copy()
     copy.flags.writeable = False
     return copy

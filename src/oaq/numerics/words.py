@@ -38,16 +38,16 @@ def words(hi: int) -> Words:
         hi: of the clamp, 0..255.
     """
     all_of_them = np.arange(1, MOST + 1, dtype=np.int64)
-    found = all_of_them[_are_words(all_of_them, hi)]
-    found.flags.writeable = False
-    return found
+    result = all_of_them[_are_words(all_of_them, hi)]
+    result.flags.writeable = False
+    return result
 
 
 def words_of(multiplier: NDArray[np.float32], hi: int) -> Words:
     """(N,) the word that each multiplier is, for outputs in [0, hi]; 0 where it is none."""
-    wanted = multiplier.astype(np.float64) * (1 << SHIFT)
-    whole = np.clip(wanted, 1, MOST).astype(np.int64)
-    return np.where((whole == wanted) & _are_words(whole, hi), whole, 0)
+    product = multiplier.astype(np.float64) * (1 << SHIFT)
+    candidate = np.clip(product, 1, MOST).astype(np.int64)
+    return np.where((candidate == product) & _are_words(candidate, hi), candidate, 0)
 
 
 def _are_words(multiplier: Words, hi: int) -> NDArray[np.bool_]:
@@ -69,5 +69,5 @@ def least_saturating(hi: int) -> int:
 
 def allows_words(multiplier: NDArray[np.float32], hi: int, most: NDArray[np.integer]) -> NDArray[np.bool_]:
     """(N,): outputs in [0, hi] of sums up to ``most`` may be requantized in 16 bits."""
-    found = words_of(multiplier, hi)
-    return (found > 0) & ((found >= least_saturating(hi)) | (most <= MOST))
+    word = words_of(multiplier, hi)
+    return (word > 0) & ((word >= least_saturating(hi)) | (most <= MOST))

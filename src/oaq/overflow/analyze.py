@@ -101,7 +101,7 @@ def prove_sums(node: Node, x: ChannelRanges, spec: TensorSpec, positions: int) -
     return NodeProof(node.name, operands, total, raw, partial, folded32, positions)
 
 
-def _require_s32(node: Node, what: str, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> None:
+def _require_s32(node: Node, quantity: str, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> None:
     wrong = (lo < S32.lo) | (hi > S32.hi)
     if not wrong.any():
         return
@@ -109,7 +109,7 @@ def _require_s32(node: Node, what: str, lo: NDArray[np.int64], hi: NDArray[np.in
     low, high = int(lo[output]), int(hi[output])
     bits = 1 + max(max(high, 0).bit_length(), (~low).bit_length() if low < 0 else 0)
     raise AccumulatorOverflow(
-        f"{node.name}, output {output}: the 32-bit sum needs {bits} bits: {what} can reach [{low}, {high}].\n"
+        f"{node.name}, output {output}: the 32-bit sum needs {bits} bits: {quantity} can reach [{low}, {high}].\n"
         "Scale the layer's weights or bias down, narrow its clips (oaq quantize --budget ...), or split the layer. "
         f"Show the input that reaches it: oaq witness MODEL --at {node.name}:{output}"
     )

@@ -58,7 +58,7 @@ def weight_bound(weight: Ints, x_lo: Ints, x_hi: Ints, *, partial: bool = True) 
     rows, from_zero = max(1, BLOCK // max(1, terms)), not low.any()
     for begin in range(0, outputs, rows):
         part = slice(begin, begin + rows)
-        up, down = (one(weight[part], 0).astype(dtype) for one in (np.maximum, np.minimum))
+        up, down = (extreme(weight[part], 0).astype(dtype) for extreme in (np.maximum, np.minimum))
         least, most = (_of_outputs(x, part, outputs) for x in (low, high))
         ends[:, part] = _dot(down, most), _dot(up, most)
         if not from_zero:
@@ -119,7 +119,7 @@ def step_bounds(weight: Ints, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, 
     for begin in range(0, count, rows):
         part = slice(begin, begin + rows)
         # Operands outermost: what is added up lies one after another.
-        w, low, high = (np.moveaxis(each[part], 2, 0).astype(x_lo.dtype, order="C") for each in (weight, x_lo, x_hi))
+        w, low, high = (np.moveaxis(array[part], 2, 0).astype(x_lo.dtype, order="C") for array in (weight, x_lo, x_hi))
         at_lo, at_hi = w * low, np.multiply(w, high, out=w)
         group_lo[:, part] = _neighbours(np.minimum(at_lo, at_hi), accumulator.group)
         group_hi[:, part] = _neighbours(np.maximum(at_lo, at_hi, out=at_hi), accumulator.group)

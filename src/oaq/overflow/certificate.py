@@ -1,4 +1,4 @@
-"""The certificate: everything a proof claims about a program, as plain data that somebody else can re-check.
+"""The certificate: everything a proof claims about a program, as plain data that can be derived again.
 
 It holds no argument, only claims: tensor ranges, sums, register models, segments with their bounds. ``oaq.checker``
 derives each again from the program alone, in its own way, and compares.
@@ -84,8 +84,8 @@ def certify(
         arrays[f"ranges/{index}/hi"] = proof.ranges[name].hi.astype(np.uint8)
     nodes = []
     for index, (name, sums) in enumerate(proof.nodes.items()):
-        for what in ("total", "raw", "raw_partial"):
-            arrays[f"sums/{index}/{what}"] = _pairs(getattr(sums, what))
+        for quantity in ("total", "raw", "raw_partial"):
+            arrays[f"sums/{index}/{quantity}"] = _pairs(getattr(sums, quantity))
         arrays[f"sums/{index}/folded_bias"] = sums.folded_bias
         planned = (schedules or {}).get(name, ())
         for place, schedule in enumerate(planned):

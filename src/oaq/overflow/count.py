@@ -31,13 +31,13 @@ class Count:
         lanes: spilled lanes whose true sum had left the register: at the spill if it wraps, at any moment if it
             saturates.
         spilled: lanes spilled altogether.
-        reached: least and most true sum any lane held at a spill (at any moment, unless it wraps).
+        lane_range: least and most true sum any lane held at a spill (at any moment, unless it wraps).
     """
 
     groups: int
     lanes: int
     spilled: int
-    reached: IntRange
+    lane_range: IntRange
 
     @property
     def overflows(self) -> int:
@@ -45,11 +45,11 @@ class Count:
         return self.groups + self.lanes
 
 
-def count_overflows(found: Schedule, operands: Ints, outputs: int, *, tiles_span_groups: bool = False) -> Count:
+def count_overflows(schedule: Schedule, operands: Ints, outputs: int, *, tiles_span_groups: bool = False) -> Count:
     """Count what leaves its register.
 
     Args:
-        found: the schedule, proved or not for these operands.
+        schedule: proved or not for these operands.
         operands: (groups, M, K padded) integers as loaded, in packed K order; M samples (positions of all images).
         outputs: N.
         tiles_span_groups: True for depthwise: tiles cut the N groups, each output reads its own group's operands.
@@ -57,18 +57,18 @@ def count_overflows(found: Schedule, operands: Ints, outputs: int, *, tiles_span
     Raises:
         ProgramError: the operands do not fit the schedule.
     """
-    accumulator, step = found.accumulator, found.accumulator.step
+    accumulator, step = schedule.accumulator, schedule.accumulator.step
     groups, samples, terms = operands.shape
-    if terms != found.steps * step or outputs % groups or (tiles_span_groups and groups != outputs):
-        raise ProgramError(f"operands {operands.shape} do not fit {found.steps} steps of {accumulator.name}")
-    operands = operands.astype(exact_dtype(found.packed, operands, operands, terms))
+    if terms != schedule.steps * step or outputs % groups or (tiles_span_groups and groups != outputs):
+        raise ProgramError(f"operands {operands.shape} do not fit {schedule.steps} steps of {accumulator.name}")
+    operands = operands.astype(exact_dtype(schedule.packed, operands, operands, terms))
     ends = (int(operands.min(initial=0)), int(operands.max(initial=0)))
-    shape = found.shape(outputs, 1 if tiles_span_groups else groups)
+    shape = schedule.shape(outputs, 1 if tiles_span_groups else groups)
     total, position = _Total(), 0
-    for tile, start, count in found.segments.tolist():
+    for tile, start, count in schedule.segments.tolist():
         own_outputs = shape.outputs_of(tile)
         used = len(own_outputs)
-        weight = found.packed[position : position + count, :used].astype(operands.dtype)
+        weight = schedule.packed[position : position + count, :used].astype(operands.dtype)
         weight = np.ascontiguousarray(weight.transpose(1, 0, 2)).reshape(used, count * step)
         position += count
         if tiles_span_groups:
@@ -80,9 +80,11 @@ def count_overflows(found: Schedule, operands: Ints, outputs: int, *, tiles_span
         lane = lane_of(accumulator, np.arange(start * step, (start + count) * step))
         if accumulator.overflow == "wraps" and _groups_fit(weight, ends, accumulator):
             for n in range(accumulator.lanes):
-                own = lane == n
-                held = np.einsum("omk,ok->mo" if tiles_span_groups else "zmk,ok->mo", x[..., own], weight[:, own])
-                total.add(held, held, accumulator)
+                in_lane = lane == n
+                lane_sums = np.einsum(
+                    "omk,ok->mo" if tiles_span_groups else "zmk,ok->mo", x[..., in_lane], weight[:, in_lane]
+                )
+                total.add(lane_sums, lane_sums, accumulator)
             continue
         at_once = max(1, AT_ONCE // weight.size)
         for first in range(0, samples, at_once):
@@ -125,10 +127,10 @@ def _count_moments(x: Ints, weight: Ints, lane: Ints, state: tuple[Accumulator, 
     if group_is_bounded(accumulator):
         total.groups += int(((sums < register.lo) | (sums > register.hi)).sum())
     for n in range(accumulator.lanes):
-        own = sums[..., lane[::group] == n]
+        lane_groups = sums[..., lane[::group] == n]
         if accumulator.overflow == "wraps":
-            held = own.sum(axis=2)
-            total.add(held, held, accumulator)
+            lane_sums = lane_groups.sum(axis=2)
+            total.add(lane_sums, lane_sums, accumulator)
         else:
-            running = own.cumsum(axis=2)
+            running = lane_groups.cumsum(axis=2)
             total.add(running.min(axis=2, initial=0), running.max(axis=2, initial=0), accumulator)

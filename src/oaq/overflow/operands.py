@@ -39,12 +39,12 @@ def operands_as_loaded(op: Products, x: ChannelRanges, spec: TensorSpec) -> Oper
     if op.window is None:
         return _frozen(x.lo.reshape(op.channel_groups, -1), x.hi.reshape(op.channel_groups, -1))
     zero = spec.affine.zero_point
-    pads, sees = window_reach(op.window, spec.shape[:-1])
+    pads, reads_image = window_reach(op.window, spec.shape[:-1])
     ends = []
     for end, merge in ((x.lo, np.minimum), (x.hi, np.maximum)):
         channels = end.reshape(op.channel_groups, 1, -1)
         taps = np.where(pads.reshape(1, -1, 1), merge(channels, zero), channels)
-        taps = np.where(sees.reshape(1, -1, 1), taps, zero)
+        taps = np.where(reads_image.reshape(1, -1, 1), taps, zero)
         ends.append(taps.reshape(op.channel_groups, -1))
     return _frozen(*ends)
 

@@ -54,12 +54,12 @@ class NodeProof:
     @property
     def bits(self) -> int:
         """Bits of the narrowest wrapping register that could sum all of K of any output without a spill."""
-        return self.raw.whole().signed_bits
+        return self.raw.envelope().signed_bits
 
     @property
     def total_bits(self) -> int:
         """Bits of the narrowest register that holds every total."""
-        return self.total.whole().signed_bits
+        return self.total.envelope().signed_bits
 
     @property
     def headroom_bits(self) -> int:
@@ -70,9 +70,9 @@ class NodeProof:
         """Plain numbers for reports."""
         return {
             "node": self.node,
-            "total": _ends(self.total.whole()),
-            "raw": _ends(self.raw.whole()),
-            "raw_partial": _ends(self.raw_partial.whole()),
+            "total": _ends(self.total.envelope()),
+            "raw": _ends(self.raw.envelope()),
+            "raw_partial": _ends(self.raw_partial.envelope()),
             "bits": self.bits,
             "total_bits": self.total_bits,
             "headroom_bits": self.headroom_bits,
@@ -117,11 +117,11 @@ class Proof:
             "program": self.program,
             "tier": self.tier,
             "assumptions": list(self.assumptions),
-            "tensors": {name: _ends(ranges.whole()) for name, ranges in self.ranges.items()},
+            "tensors": {name: _ends(ranges.envelope()) for name, ranges in self.ranges.items()},
             "nodes": [node.to_json() for node in self.nodes.values()],
             "register": _ends(S32),
         }
 
 
-def _ends(one: IntRange) -> list[int]:
-    return [one.lo, one.hi]
+def _ends(interval: IntRange) -> list[int]:
+    return [interval.lo, interval.hi]

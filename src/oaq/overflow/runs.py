@@ -31,14 +31,14 @@ class Layout:
         issues: (T, Q) how often each is issued.
         split: (T, Q, tile_n) which outputs are split.
         alone: what every step (T * Q of them) adds if it is issued once.
-        again: for each issue, what the steps that are split add by it; in their order.
+        by_issue: for each issue, what the steps that are split add by it; in their order.
     """
 
     starts: NDArray[np.bool_]
     issues: NDArray[np.intp]
     split: NDArray[np.bool_]
     alone: StepBounds
-    again: tuple[StepBounds, ...]
+    by_issue: tuple[StepBounds, ...]
 
 
 def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool = False) -> Layout:
@@ -51,9 +51,9 @@ def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool =
     if accumulator.is_exact and accumulator.max_run is None:
         return Layout(starts, issues, np.zeros((tiles, steps, outputs), np.bool_), alone, ())
     split = _leaves(alone, accumulator).reshape(tiles, steps, outputs)
-    again = _split(tiled, split, accumulator, where) if split.any() else ()
-    issues[split.any(axis=2)] = max(1, len(again))
-    layout = Layout(starts, issues, split, alone, again)
+    by_issue = _split(tiled, split, accumulator, where) if split.any() else ()
+    issues[split.any(axis=2)] = max(1, len(by_issue))
+    layout = Layout(starts, issues, split, alone, by_issue)
     if accumulator.max_run == 1:
         starts[:] = True
     else:
@@ -86,22 +86,22 @@ def _split(tiled: Tiled, split: NDArray[np.bool_], accumulator: Accumulator, whe
         AccumulatorOverflow: a single product leaves its register.
     """
     tile, step = np.nonzero(split.any(axis=2))
-    place, found = place_in_lane(accumulator), []
+    place, bounds_by_issue = place_in_lane(accumulator), []
     for issue in range(int(place.max()) + 1):
         weight = issue_weight(tiled.weight[tile, step], split[tile, step], place, issue)
         bounds = step_bounds(weight, *tiled.operands(tile, step), accumulator, step)
         if _leaves(bounds, accumulator).any():
             _refuse(bounds, accumulator, where, (tiled.shape.first_outputs()[tile], step))
-        found.append(bounds)
-    return tuple(found)
+        bounds_by_issue.append(bounds)
+    return tuple(bounds_by_issue)
 
 
 def issue_weight(
     weight: NDArray[np.int8], split: NDArray[np.bool_], place: NDArray[np.intp], issue: int
 ) -> NDArray[np.int8]:
     """(X, O, step) weights of one issue: split outputs keep the operands of that place, others all in issue 0."""
-    kept = np.where(split[:, :, None], place == issue, issue == 0)
-    return np.where(kept, weight, np.int8(0))
+    issued = np.where(split[:, :, None], place == issue, issue == 0)
+    return np.where(issued, weight, np.int8(0))
 
 
 def _greedy(layout: Layout, accumulator: Accumulator) -> None:
@@ -112,37 +112,39 @@ def _greedy(layout: Layout, accumulator: Accumulator) -> None:
     ends = [min(register.hi, widest), min(-register.lo, widest)]
     limit = np.repeat(np.array(ends, alone.lane_hi.dtype), alone.lane_hi[:, 0].size)
     run = np.zeros((tiles, len(limit)), alone.lane_hi.dtype)
-    grown, length = np.empty_like(run), np.zeros(tiles, np.intp)
+    extended, length = np.empty_like(run), np.zeros(tiles, np.intp)
     order = np.cumsum(layout.issues.reshape(-1) > 1).reshape(tiles, steps) - 1
-    first, last = (_columns(layout.again[at], 1, slice(None))[:, 0] if layout.again else None for at in (0, -1))
+    first, last = (_columns(layout.by_issue[at], 1, slice(None))[:, 0] if layout.by_issue else None for at in (0, -1))
     chunk = max(1, BLOCK // run.size)
-    added = (one for begin in range(0, steps, chunk) for one in _columns(alone, tiles, slice(begin, begin + chunk)))
+    added = (
+        column for begin in range(0, steps, chunk) for column in _columns(alone, tiles, slice(begin, begin + chunk))
+    )
     for q, adds in enumerate(added):
-        again = np.nonzero(layout.issues[:, q] > 1)[0] if layout.again else ()
+        reissued = np.nonzero(layout.issues[:, q] > 1)[0] if layout.by_issue else ()
         starts = layout.starts[:, q]
-        if first is not None and len(again):
-            adds[again] = first[order[again, q]]
-        np.add(run, adds, out=grown)
+        if first is not None and len(reissued):
+            adds[reissued] = first[order[reissued, q]]
+        np.add(run, adds, out=extended)
         if accumulator.overflow != "exact":
-            starts |= np.logical_or.reduce(grown > limit, axis=1)
+            starts |= np.logical_or.reduce(extended > limit, axis=1)
         if accumulator.max_run is not None:
             starts |= length >= accumulator.max_run
             length = np.where(starts, 1, length + 1)
-        np.copyto(grown, adds, where=starts[:, None])
-        run, grown = grown, run
-        if last is not None and len(again):
-            run[again] = last[order[again, q]]
-            length[again] = 1
+        np.copyto(extended, adds, where=starts[:, None])
+        run, extended = extended, run
+        if last is not None and len(reissued):
+            run[reissued] = last[order[reissued, q]]
+            length[reissued] = 1
 
 
 def _columns(bounds: StepBounds, tiles: int, steps: slice) -> Ints:
     """(Q', T, 2 * lanes * tile_n) of X = T * Q steps: the most of every lane, then minus the least."""
     lanes, _, outputs = bounds.lane_hi.shape
-    hi, lo = (each.reshape(lanes, tiles, -1, outputs)[:, :, steps] for each in (bounds.lane_hi, bounds.lane_lo))
-    found = np.empty((hi.shape[2], tiles, 2, lanes, outputs), hi.dtype)
-    found[:, :, 0] = hi.transpose(2, 1, 0, 3)
-    np.negative(lo.transpose(2, 1, 0, 3), out=found[:, :, 1])
-    return found.reshape(len(found), tiles, -1)
+    hi, lo = (ends.reshape(lanes, tiles, -1, outputs)[:, :, steps] for ends in (bounds.lane_hi, bounds.lane_lo))
+    columns = np.empty((hi.shape[2], tiles, 2, lanes, outputs), hi.dtype)
+    columns[:, :, 0] = hi.transpose(2, 1, 0, 3)
+    np.negative(lo.transpose(2, 1, 0, 3), out=columns[:, :, 1])
+    return columns.reshape(len(columns), tiles, -1)
 
 
 def _refuse(

@@ -169,11 +169,11 @@ def cut(
     parts = byte_parts(np.asarray(weight))
     shape = shape_of(parts[0], low, high, accumulator.step, (tile_n, groups))
     if len(parts) > 1:
-        found = _passes(parts, low, high, accumulator, (shape, where))
-        return Cut(RunCount(found.tiles, found.steps, found.spills, len(found.packed)), lambda: found)
+        merged = _passes(parts, low, high, accumulator, (shape, where))
+        return Cut(RunCount(merged.tiles, merged.steps, merged.spills, len(merged.packed)), lambda: merged)
     if accumulator.is_exact and accumulator.max_run is None and accumulator.group == accumulator.lanes == 1:
         count = RunCount(shape.tiles, shape.steps, shape.tiles, shape.tiles * shape.steps)
-        return Cut(count, partial(_whole, parts[0], low, high, accumulator, shape))
+        return Cut(count, partial(_one_run_per_tile, parts[0], low, high, accumulator, shape))
     tiled = tile(parts[0], low, high, shape)
     layout = lay_out(tiled, accumulator, where)
     issues = int(layout.issues.sum())
@@ -181,17 +181,17 @@ def cut(
     return Cut(RunCount(tiled.tiles, tiled.steps, segments, issues), partial(_pack, tiled, layout, accumulator))
 
 
-def split_rows(found: Schedule) -> NDArray[np.intp]:
+def split_rows(proved: Schedule) -> NDArray[np.intp]:
     """Which rows of ``packed`` belong to steps that are issued more than once."""
-    step = _executed(found)
+    step = _executed(proved)
     return np.nonzero(np.bincount(step)[step] > 1)[0]
 
 
-def _executed(found: Schedule) -> NDArray[np.intp]:
+def _executed(proved: Schedule) -> NDArray[np.intp]:
     """(S,): which step of which tile each row of ``packed`` belongs to, as tile * steps + step."""
-    tile, start, count = found.segments.astype(np.intp).T
-    within = np.arange(len(found.packed)) - (np.cumsum(count) - count).repeat(count)
-    return tile.repeat(count) * found.steps + start.repeat(count) + within
+    tile, start, count = proved.segments.astype(np.intp).T
+    within = np.arange(len(proved.packed)) - (np.cumsum(count) - count).repeat(count)
+    return tile.repeat(count) * proved.steps + start.repeat(count) + within
 
 
 def count_runs(
@@ -202,35 +202,37 @@ def count_runs(
 
 
 def _passes(
-    parts: list[NDArray[np.int8]], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, how: tuple[TileShape, str]
+    parts: list[NDArray[np.int8]], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, tiling: tuple[TileShape, str]
 ) -> Schedule:
     """The schedule of weights wider than a byte: that of each part, one after the other."""
-    shape, where = how
+    shape, where = tiling
     passes = []
     for index, part in enumerate(parts):
         tiled = tile(part, x_lo, x_hi, shape)
-        found = _pack(tiled, lay_out(tiled, accumulator, where, later=index > 0), accumulator)
+        proved = _pack(tiled, lay_out(tiled, accumulator, where, later=index > 0), accumulator)
         if index:
-            segments, kept, rows = trimmed(found.segments, found.packed)
-            found = replace(found, segments=segments, packed=found.packed[rows], bounds=found.bounds[kept])
-        passes.append(found)
+            segments, run_rows, rows = trimmed(proved.segments, proved.packed)
+            proved = replace(proved, segments=segments, packed=proved.packed[rows], bounds=proved.bounds[run_rows])
+        passes.append(proved)
     return _merge(passes)
 
 
 def _merge(passes: list[Schedule]) -> Schedule:
     """All passes as one schedule: a tile executes one after the other."""
-    by_segment, by_row = interleaved([found.segments for found in passes])
-    segments = np.concatenate([found.segments for found in passes])[by_segment]
-    packed = np.concatenate([found.packed for found in passes])[by_row]
-    bounds = np.concatenate([found.bounds for found in passes])[by_segment]
+    by_segment, by_row = interleaved([part.segments for part in passes])
+    segments = np.concatenate([part.segments for part in passes])[by_segment]
+    packed = np.concatenate([part.packed for part in passes])[by_row]
+    bounds = np.concatenate([part.bounds for part in passes])[by_segment]
     for array in (segments, packed, bounds):
         array.flags.writeable = False
-    group = reduce(IntRange.hull, (found.group_bound for found in passes))
-    whole = replace(passes[0], segments=segments, packed=packed, bounds=bounds, group_bound=group)
-    return replace(whole, splits=int((np.bincount(_executed(whole)) > 1).sum()))
+    group = reduce(IntRange.hull, (part.group_bound for part in passes))
+    merged = replace(passes[0], segments=segments, packed=packed, bounds=bounds, group_bound=group)
+    return replace(merged, splits=int((np.bincount(_executed(merged)) > 1).sum()))
 
 
-def _whole(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, shape: TileShape) -> Schedule:
+def _one_run_per_tile(
+    weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumulator, shape: TileShape
+) -> Schedule:
     """One run per tile on an exact register that takes products one by one: its partial sums are the layer's own."""
     segments = np.zeros((shape.tiles, 3), np.int32)
     segments[:, 0], segments[:, 2] = np.arange(shape.tiles), shape.steps
@@ -247,53 +249,59 @@ def _whole(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, accumulator: Accumu
 def _largest_products(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints) -> IntRange:
     """Least and most of any single product: at a corner of the extremes of its operand and of the weights it meets."""
     by_row = weight.reshape(len(x_lo), -1, weight.shape[1])
-    ends = [each.astype(np.int64) for each in (by_row.min(axis=1), by_row.max(axis=1))]
+    ends = [extremes.astype(np.int64) for extremes in (by_row.min(axis=1), by_row.max(axis=1))]
     corners = [w * x for w in ends for x in (x_lo.astype(np.int64), x_hi.astype(np.int64))]
-    return IntRange(min(int(one.min()) for one in corners), max(int(one.max()) for one in corners))
+    return IntRange(min(int(corner.min()) for corner in corners), max(int(corner.max()) for corner in corners))
 
 
 def _pack(tiled: Tiled, layout: Layout, accumulator: Accumulator) -> Schedule:
     tiles, steps, outputs, _ = tiled.weight.shape
-    which, at = (index.repeat(layout.issues.reshape(-1)) for index in np.divmod(np.arange(tiles * steps), steps))
+    tile_index, at = (index.repeat(layout.issues.reshape(-1)) for index in np.divmod(np.arange(tiles * steps), steps))
     first_of = np.cumsum(layout.issues.reshape(-1)) - layout.issues.reshape(-1)
-    issue = np.arange(len(which)) - first_of.repeat(layout.issues.reshape(-1))
-    begins = np.nonzero((issue > 0) | layout.starts[which, at])[0]
-    counts = np.diff(begins, append=len(which))
-    segments = np.stack([which[begins], at[begins], counts], axis=1).astype(np.int32)
-    rows = which * steps + at
+    issue = np.arange(len(tile_index)) - first_of.repeat(layout.issues.reshape(-1))
+    starts = np.nonzero((issue > 0) | layout.starts[tile_index, at])[0]
+    counts = np.diff(starts, append=len(tile_index))
+    segments = np.stack([tile_index[starts], at[starts], counts], axis=1).astype(np.int32)
+    rows = tile_index * steps + at
     packed = tiled.weight.reshape(-1, *tiled.weight.shape[2:])[rows]
-    again = np.nonzero(layout.issues[which, at] > 1)[0]
+    reissued = np.nonzero(layout.issues[tile_index, at] > 1)[0]
     place = place_in_lane(accumulator)
     for number in range(int(place.max()) + 1):
-        here = again[issue[again] == number]
-        packed[here] = issue_weight(packed[here], layout.split[which[here], at[here]], place, number)
-    ends, group = _bounds(layout, rows, begins)
+        issue_rows = reissued[issue[reissued] == number]
+        packed[issue_rows] = issue_weight(
+            packed[issue_rows], layout.split[tile_index[issue_rows], at[issue_rows]], place, number
+        )
+    ends, group = _bounds(layout, rows, starts)
     for array in (segments, packed, ends):
         array.flags.writeable = False
     splits = int((layout.issues > 1).sum())
     return Schedule(accumulator, outputs, steps, segments, packed, ends, group, splits)
 
 
-def _bounds(layout: Layout, rows: NDArray[np.intp], begins: NDArray[np.intp]) -> tuple[NDArray[np.int64], IntRange]:
+def _bounds(layout: Layout, rows: NDArray[np.intp], starts: NDArray[np.intp]) -> tuple[NDArray[np.int64], IntRange]:
     """Least and most of any lane of each run, and of any group.
 
     Args:
         layout: of the layer.
         rows: (S,) which of the T * Q steps is executed.
-        begins: (R,) first executed step of each run.
+        starts: (R,) first executed step of each run.
     """
-    alone, again = layout.alone, layout.again
+    alone, by_issue = layout.alone, layout.by_issue
     split = np.nonzero(layout.issues.reshape(-1)[rows] > 1)[0]
-    once = layout.issues.reshape(-1) == 1
+    issued_once = layout.issues.reshape(-1) == 1
     ends, groups = [], []
     for least, end in ((True, "lo"), (False, "hi")):
-        lanes, of_groups = (getattr(alone, f"{what}_{end}") for what in ("lane", "group"))
-        if again:
-            lanes, of_groups = lanes[:, rows], of_groups[:, once]
-            for number, one in enumerate(again):
-                lanes[:, split[number :: len(again)]] = getattr(one, f"lane_{end}")
-        sums = np.add.reduceat(lanes, begins, axis=1, dtype=lanes.dtype)
+        lanes, of_groups = (getattr(alone, f"{part}_{end}") for part in ("lane", "group"))
+        if by_issue:
+            lanes, of_groups = lanes[:, rows], of_groups[:, issued_once]
+            for number, bounds in enumerate(by_issue):
+                lanes[:, split[number :: len(by_issue)]] = getattr(bounds, f"lane_{end}")
+        sums = np.add.reduceat(lanes, starts, axis=1, dtype=lanes.dtype)
         ends.append(sums.min(axis=(0, 2)) if least else sums.max(axis=(0, 2)))
-        every = [each for each in (of_groups, *(getattr(one, f"group_{end}") for one in again)) if each.size]
-        groups.append(min(int(each.min()) for each in every) if least else max(int(each.max()) for each in every))
+        group_ends = [
+            array for array in (of_groups, *(getattr(bounds, f"group_{end}") for bounds in by_issue)) if array.size
+        ]
+        groups.append(
+            min(int(array.min()) for array in group_ends) if least else max(int(array.max()) for array in group_ends)
+        )
     return np.stack(ends, axis=1).astype(np.int64), IntRange(*groups)

@@ -25,12 +25,12 @@ class Tiled:
 
     @property
     def tiles(self) -> int:
-        """Of the layer."""
+        """Tiles of the layer."""
         return self.shape.tiles
 
     @property
     def steps(self) -> int:
-        """Of each tile."""
+        """Steps of each tile."""
         return self.shape.steps
 
     def operands(self, tile: NDArray[np.intp], step: NDArray[np.intp]) -> tuple[Ints, Ints]:
@@ -39,7 +39,7 @@ class Tiled:
         return low, high
 
     def bounds(self, accumulator: Accumulator) -> StepBounds:
-        """Of every (tile, step), flattened to X = T * Q."""
+        """What every (tile, step) adds, flattened to X = T * Q."""
         size = (self.tiles, self.steps)
         weight = self.weight.reshape(-1, *self.weight.shape[2:])
         low, high = (
@@ -65,8 +65,10 @@ def tile(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints, shape: TileShape) -> 
     dtype = exact_dtype(weight, x_lo, x_hi, shape.terms)
     rows = x_lo.shape[0]
     if rows in (1, shape.groups):  # every output of a tile reads one row
-        own, times = TileShape(rows, shape.terms, shape.step, 1, rows), 1 if rows == 1 else shape.tiles_per_group
-        laid = [np.repeat(own.lay(ends.astype(dtype)), times, axis=0) for ends in (x_lo, x_hi)]
+        row_shape, times = TileShape(rows, shape.terms, shape.step, 1, rows), 1 if rows == 1 else shape.tiles_per_group
+        ends_by_tile = [np.repeat(row_shape.lay(ends.astype(dtype)), times, axis=0) for ends in (x_lo, x_hi)]
     else:
-        laid = [shape.lay(np.repeat(ends.astype(dtype), shape.outputs // rows, axis=0)) for ends in (x_lo, x_hi)]
-    return Tiled(shape, np.asarray(shape.lay(weight), np.int8), laid[0], laid[1])
+        ends_by_tile = [
+            shape.lay(np.repeat(ends.astype(dtype), shape.outputs // rows, axis=0)) for ends in (x_lo, x_hi)
+        ]
+    return Tiled(shape, np.asarray(shape.lay(weight), np.int8), ends_by_tile[0], ends_by_tile[1])

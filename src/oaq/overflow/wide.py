@@ -36,10 +36,10 @@ def byte_parts(weight: Ints) -> list[NDArray[np.int8]]:
     low, high = int(weight.min(initial=0)), int(weight.max(initial=0))
     if weight.dtype != np.int16 or low < WIDE_WEIGHT.lo or high > WIDE_WEIGHT.hi:
         raise ValueError(f"weights are int8, or int16 in [-255, 255], not {weight.dtype} in [{low}, {high}]")
-    parts, rest = [], weight
-    while not parts or rest.any():
-        parts.append(np.clip(rest, S8.lo, S8.hi).astype(np.int8))
-        rest = rest - parts[-1]
+    parts, remainder = [], weight
+    while not parts or remainder.any():
+        parts.append(np.clip(remainder, S8.lo, S8.hi).astype(np.int8))
+        remainder = remainder - parts[-1]
     return parts
 
 
@@ -63,10 +63,10 @@ def trimmed(
     holds: NDArray[np.bool_] = np.any(packed, axis=(1, 2))
     first = np.minimum.reduceat(np.where(holds, row, len(row)), begin)
     last = np.maximum.reduceat(np.where(holds, row, -1), begin)
-    kept = np.nonzero(last >= 0)[0]
+    nonempty = np.nonzero(last >= 0)[0]
     inside = (row >= first.repeat(count)) & (row <= last.repeat(count))
-    left = np.stack([tile, start + first - begin, last - first + 1], axis=1)[kept].astype(np.int32)
-    return left, kept, np.nonzero(inside)[0]
+    shortened = np.stack([tile, start + first - begin, last - first + 1], axis=1)[nonempty].astype(np.int32)
+    return shortened, nonempty, np.nonzero(inside)[0]
 
 
 def interleaved(passes: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""The input that reaches a bound: a proof's other side, and what to show somebody who doubts it.
+"""The input that reaches a bound: a proof's other side, and what to show to a doubter.
 
 The operand vector takes, for every weight, the end of its operand's range that pushes the sum the wanted way. For a
 convolution it is laid into a tensor of the node's input shape, so that one output position multiplies exactly it.
@@ -42,8 +42,8 @@ class Witness:
         tensor: uint8 of the node's input shape, inside the proved ranges.
         position: index along each axis before the channels, (row, column) of an image, of the output that multiplies
             ``operands``; zeros for a Linear.
-        reached: the sum ``tensor`` gives there. Equal to ``bound`` unless only a mixture of image and padding that no
-            single position sees would reach it, which needs a zero point outside the proved range of a channel.
+        tensor_sum: the sum that ``tensor`` gives there. Equal to ``bound`` unless only a mixture of image and padding
+            that no single position sees would reach it, which needs a zero point outside the proved range of a channel.
     """
 
     node: str
@@ -55,7 +55,7 @@ class Witness:
     bound: int
     tensor: NDArray[np.uint8]
     position: tuple[int, ...]
-    reached: int
+    tensor_sum: int
 
 
 def witness(
@@ -79,30 +79,32 @@ def witness(
         end: which end of the sum.
         schedule: None drives the whole raw sum of w * x as loaded; otherwise one lane of one segment of it.
         segment: row of ``schedule.segments``, of the tile that holds ``output``; None takes the one that comes
-            nearest to the wanted end of its register.
+            nearest to that end of its register.
         lane: None takes the one that comes nearest.
 
     Raises:
         ProgramError: there is no such node, output, segment or lane.
     """
-    found = program.by_name.get(node)
-    if found is None or node not in proof.nodes or not isinstance(found.op, Products):
+    summing_node = program.by_name.get(node)
+    if summing_node is None or node not in proof.nodes or not isinstance(summing_node.op, Products):
         raise ProgramError(f"{program.name} has no Conv2d or Linear called {node!r}; it has {', '.join(proof.nodes)}")
     sums = proof[node]
     if not 0 <= output < len(sums.total):
         raise ProgramError(f"{node} has outputs 0 to {len(sums.total) - 1}, not {output}")
-    weight = found.op.rows[output].astype(np.int64)
+    weight = summing_node.op.rows[output].astype(np.int64)
     low, high = _row(sums.operands, output, len(sums.total))
     if schedule is not None:
         ends = (low - schedule.shift, high - schedule.shift)
-        segment, lane, weight = _heaviest(found.op, schedule, (output, segment, lane), ends, end)
+        segment, lane, weight = _heaviest(summing_node.op, schedule, (output, segment, lane), ends, end)
     push_up = (weight > 0) == (end == "hi")
     operands = np.where(push_up, high, low)
     bound = int(weight @ operands)
-    tensor, position, reached = _place(found, (weight, operands), proof, program.specs(found)[0], (output, end))
+    tensor, position, tensor_sum = _place(
+        summing_node, (weight, operands), proof, program.specs(summing_node)[0], (output, end)
+    )
     moved = schedule.shift * int(weight.sum()) if schedule is not None else 0  # its kernel multiplies u8 - shift
     return Witness(
-        node, output, end, segment, lane, operands.astype(np.uint8), bound - moved, tensor, position, reached - moved
+        node, output, end, segment, lane, operands.astype(np.uint8), bound - moved, tensor, position, tensor_sum - moved
     )
 
 
@@ -125,12 +127,12 @@ def _row(operands: Operands, output: int, outputs: int) -> tuple[Ints, Ints]:
 def _heaviest(
     op: Products,
     schedule: Schedule,
-    which: tuple[int, int | None, int | None],
+    address: tuple[int, int | None, int | None],
     x: tuple[Ints, Ints],
     end: End,
 ) -> tuple[int, int, Ints]:
     """The segment and lane asked for, or the heaviest of them: (segment, lane, weights)."""
-    output, segment, lane = which
+    output, segment, lane = address
     tile, slot = schedule.shape(op.outputs, op.tile_groups).place_of(output)
     segments = np.nonzero(schedule.segments[:, 0] == tile)[0].tolist()
     if segment is not None and segment not in segments:
@@ -139,40 +141,40 @@ def _heaviest(
         raise ProgramError(f"{schedule.accumulator.name} has {schedule.accumulator.lanes} lanes, not lane {lane}")
     best: tuple[int, int, int, Ints] | None = None
     for row in segments if segment is None else [segment]:
-        for one in range(schedule.accumulator.lanes) if lane is None else [lane]:
-            weight = segment_weight(schedule, slot, row, one, len(x[0]))
-            chosen = np.where((weight > 0) == (end == "hi"), x[1], x[0])
-            reach = int(weight @ chosen) * (1 if end == "hi" else -1)
+        for lane_index in range(schedule.accumulator.lanes) if lane is None else [lane]:
+            weight = segment_weight(schedule, slot, row, lane_index, len(x[0]))
+            corner = np.where((weight > 0) == (end == "hi"), x[1], x[0])
+            reach = int(weight @ corner) * (1 if end == "hi" else -1)
             if best is None or reach > best[0]:
-                best = (reach, row, one, weight)
+                best = (reach, row, lane_index, weight)
     if best is None:
         raise ProgramError(f"the schedule has no segment for output {output}")
     return best[1], best[2], best[3]
 
 
 def _place(
-    node: Node, sum_of: tuple[Ints, Ints], proof: Proof, spec: TensorSpec, which: tuple[int, End]
+    node: Node, sum_of: tuple[Ints, Ints], proof: Proof, spec: TensorSpec, goal: tuple[int, End]
 ) -> tuple[NDArray[np.uint8], tuple[int, ...], int]:
-    """The tensor, the output position and the sum reached there."""
+    """The tensor, the output position, and the sum that the tensor gives there."""
     op, ranges = node.products, proof.ranges[node.inputs[0]]
     weight, operands = sum_of
     if op.window is None:
         tensor = np.broadcast_to(operands.astype(np.uint8), spec.shape).copy()
         return tensor, (0,) * max(len(spec.shape) - 1, 2), int(weight @ operands)
-    output, end = which
+    output, end = goal
     channels = _channels(op, output)
     inside_range = np.clip(operands.reshape(*op.window.kernel, -1), ranges.lo[channels], ranges.hi[channels])
     best: tuple[int, tuple[int, ...], NDArray[np.bool_]] | None = None
     for pattern in product(*(_patterns(op.window, spec, axis) for axis in range(op.window.rank))):
-        sees = outer(np.logical_and, [inside for _, inside in pattern])
-        loaded = np.where(sees[..., None], inside_range, spec.affine.zero_point)
+        inside = outer(np.logical_and, [on_axis for _, on_axis in pattern])
+        loaded = np.where(inside[..., None], inside_range, spec.affine.zero_point)
         reach = int(weight @ loaded.reshape(-1)) * (1 if end == "hi" else -1)
         if best is None or reach > best[0]:
-            best = (reach, tuple(index for index, _ in pattern), sees)
+            best = (reach, tuple(index for index, _ in pattern), inside)
     if best is None:
         raise ProgramError(f"{node.name}: has no output position")
-    reach, position, sees = best
-    tensor = _fill(op.window, ranges, spec, position, (inside_range, sees, channels))
+    reach, position, inside = best
+    tensor = _fill(op.window, ranges, spec, position, (inside_range, inside, channels))
     return tensor, position, reach if end == "hi" else -reach
 
 
@@ -196,10 +198,10 @@ def _fill(
     patch: tuple[Ints, NDArray[np.bool_], slice],
 ) -> NDArray[np.uint8]:
     """The patch at its place, the integer nearest to the zero point everywhere else."""
-    values, sees, channels = patch
-    rest = np.clip(spec.affine.zero_point, ranges.lo, ranges.hi)
-    tensor = np.broadcast_to(rest, spec.shape).astype(np.uint8)
-    for tap in np.argwhere(sees).tolist():
+    values, inside, channels = patch
+    background = np.clip(spec.affine.zero_point, ranges.lo, ranges.hi)
+    tensor = np.broadcast_to(background, spec.shape).astype(np.uint8)
+    for tap in np.argwhere(inside).tolist():
         place = [
             output * stride + index * step - before
             for output, stride, index, step, before in zip(

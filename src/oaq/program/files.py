@@ -1,11 +1,11 @@
-"""The ``.oaq`` file: one safetensors file that holds a program and whatever has been proved about it.
+"""The ``.oaq`` file: one safetensors file that holds a program and what has been proved about it.
 
 ``__metadata__`` holds ``oaq`` (the program's header, JSON, versioned), ``part/NAME`` (the JSON of each further part: a
 certificate, a signature, ...) and ``sha256`` over every other byte of the file. Arrays of the program are named
 ``nodes/...``, those of a part ``part/NAME/...``. Any safetensors reader can open it.
 
-The checksum finds accidents. It does not stop somebody who edits a file and recomputes it: that is what the certificate
-and its independent checker are for.
+The checksum finds accidents. It does not stop an editor who computes it again: that is what the certificate and its
+independent checker are for.
 """
 
 from __future__ import annotations
@@ -96,15 +96,17 @@ def decode_archive(content: bytes, where: str) -> Archive:
     if PROGRAM not in metadata or CHECKSUM not in metadata:
         raise FormatError(f"{where}: is a safetensors file, but holds no oaq program")
     _check_digest(content, metadata[CHECKSUM], where)
-    own = {name: array for name, array in arrays.items() if not name.startswith(PART)}
-    program = from_plain(parse_json(metadata[PROGRAM], f"{where}: program header"), own, where)
-    parts, claimed = {}, len(own)
+    program_arrays = {name: array for name, array in arrays.items() if not name.startswith(PART)}
+    program = from_plain(parse_json(metadata[PROGRAM], f"{where}: program header"), program_arrays, where)
+    parts, claimed = {}, len(program_arrays)
     for key in metadata:
         if key.startswith(PART):
             prefix = f"{key}/"
-            held = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-            claimed += len(held)
-            parts[key.removeprefix(PART)] = Part(parse_json(metadata[key], f"{where}: {key}"), held)
+            part_arrays = {
+                name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
+            }
+            claimed += len(part_arrays)
+            parts[key.removeprefix(PART)] = Part(parse_json(metadata[key], f"{where}: {key}"), part_arrays)
         elif key not in (PROGRAM, CHECKSUM):
             raise FormatError(f"{where}: holds metadata {key[:40]!r}, which this oaq does not know")
     if claimed != len(arrays):
@@ -124,11 +126,11 @@ def content_of(path: str | Path) -> bytes:
         raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _json(content: object, what: str) -> str:
+def _json(content: object, subject: str) -> str:
     try:
         return json.dumps(content, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise FormatError(f"{what} cannot be stored as JSON: {error}") from error
+        raise FormatError(f"{subject} cannot be stored as JSON: {error}") from error
 
 
 def _digest(head: bytes, data: list[bytes]) -> str:

@@ -15,7 +15,7 @@ Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]
 """One array, or one per program input: in order, or by name."""
 
 
-def named(program: IntProgram, x: Arrays) -> tuple[NDArray[Any], ...]:
+def in_order(program: IntProgram, x: Arrays) -> tuple[NDArray[Any], ...]:
     """One array per input, in the program's order.
 
     Raises:

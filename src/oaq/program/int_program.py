@@ -120,14 +120,14 @@ def _check_text(program: IntProgram) -> None:
 
 
 def _check_names(program: IntProgram) -> None:
-    for what, names in (
+    for kind, names in (
         ("input", program.inputs),
         ("output", program.outputs),
         ("node", tuple(node.name for node in program.nodes)),
     ):
         if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ProgramError(f"{program.name}: two {what}s are called {twice!r}")
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise ProgramError(f"{program.name}: two {kind}s are called {repeated!r}")
     for name in (*program.inputs, *program.outputs):
         if name not in program.tensors:
             raise ProgramError(f"{program.name}: {name!r} is no tensor of the program")

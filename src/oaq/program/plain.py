@@ -80,7 +80,7 @@ def from_plain(header: object, arrays: Mapping[str, NDArray[Any]], where: str = 
         raise FormatError(
             f"{where}: is of format version {version!r}, this oaq reads {VERSION}; use the oaq that wrote it"
         )
-    taken = _Taken(dict(arrays), where)
+    unread = _Taken(dict(arrays), where)
     plain = _object(
         header,
         ("version", "name", "requantize", "inputs", "outputs", "tensors", "nodes", "metadata"),
@@ -89,10 +89,10 @@ def from_plain(header: object, arrays: Mapping[str, NDArray[Any]], where: str = 
     try:
         tensors = [_tensor(item, where) for item in _list(plain["tensors"], f"{where}: tensors")]
         nodes = [
-            _node(item, index, taken, where) for index, item in enumerate(_list(plain["nodes"], f"{where}: nodes"))
+            _node(item, index, unread, where) for index, item in enumerate(_list(plain["nodes"], f"{where}: nodes"))
         ]
-        if taken.arrays:
-            raise FormatError(f"{where}: holds arrays that no node uses: {sorted(taken.arrays)[:3]}")
+        if unread.arrays:
+            raise FormatError(f"{where}: holds arrays that no node uses: {sorted(unread.arrays)[:3]}")
         if len({spec.name for spec in tensors}) != len(tensors):
             raise FormatError(f"{where}: a tensor is declared twice")
         return IntProgram(
@@ -147,15 +147,15 @@ def _plain_tensor(spec: TensorSpec) -> Header:
 def _tensor(item: object, where: str) -> TensorSpec:
     plain = _object(item, ("name", "shape", "scale", "zero_point", "range"), f"{where}: tensor")
     name = _text(plain["name"], f"{where}: tensor name")
-    here = f"{where}: tensor {name!r}"
+    place = f"{where}: tensor {name!r}"
     scale = plain["scale"]
     if type(scale) is not float or not _is_float32(scale):
-        raise FormatError(f"{here}: the scale is a float32, not {str(scale)[:40]}")
-    ends = _ints(plain["range"], f"{here}: range")
+        raise FormatError(f"{place}: the scale is a float32, not {str(scale)[:40]}")
+    ends = _ints(plain["range"], f"{place}: range")
     if len(ends) != 2:
-        raise FormatError(f"{here}: a range has two ends, not {len(ends)}")
-    affine = Affine(scale, _int(plain["zero_point"], f"{here}: zero_point"))
-    return TensorSpec(name, _ints(plain["shape"], f"{here}: shape"), affine, IntRange(*ends))
+        raise FormatError(f"{place}: a range has two ends, not {len(ends)}")
+    affine = Affine(scale, _int(plain["zero_point"], f"{place}: zero_point"))
+    return TensorSpec(name, _ints(plain["shape"], f"{place}: shape"), affine, IntRange(*ends))
 
 
 def _is_float32(value: float) -> bool:
@@ -163,47 +163,47 @@ def _is_float32(value: float) -> bool:
         return float(np.float32(value)) == value
 
 
-def _node(item: object, index: int, taken: _Taken, where: str) -> Node:
+def _node(item: object, index: int, unread: _Taken, where: str) -> Node:
     kind = item.get("op") if isinstance(item, dict) else item
     if not isinstance(kind, str) or kind not in OPERATORS:
         raise FormatError(f"{where}: node {index} is of unknown kind {str(kind)[:40]!r}")
     operator = OPERATORS[kind].value
     forms = stored_fields(operator)
     inside = [name for name, form in forms.items() if form not in ("array", "requantize")]
-    here = f"{where}: node {index}"
-    plain = _object(item, ("name", "inputs", "output", "op", *inside), here)
+    place = f"{where}: node {index}"
+    plain = _object(item, ("name", "inputs", "output", "op", *inside), place)
     values: dict[str, Any] = {}
     for name, form in forms.items():
         key = f"nodes/{index}/{name}"
         match form:
             case "array":
-                values[name] = taken.take(key)
+                values[name] = unread.take(key)
             case "requantize":
-                shift = taken.take(f"{key}.shift") if f"{key}.shift" in taken.arrays else None
-                values[name] = Requantize(taken.take(f"{key}.multiplier"), shift)
+                shift = unread.take(f"{key}.shift") if f"{key}.shift" in unread.arrays else None
+                values[name] = Requantize(unread.take(f"{key}.multiplier"), shift)
             case "ints":
-                values[name] = _ints(plain[name], f"{here}: {name}")
+                values[name] = _ints(plain[name], f"{place}: {name}")
             case "int":
-                values[name] = _int(plain[name], f"{here}: {name}")
+                values[name] = _int(plain[name], f"{place}: {name}")
             case "bool":
-                values[name] = _bool(plain[name], f"{here}: {name}")
+                values[name] = _bool(plain[name], f"{place}: {name}")
             case _:
-                values[name] = _text(plain[name], f"{here}: {name}")
+                values[name] = _text(plain[name], f"{place}: {name}")
     op = operator(**values)
     if "weight" in values and op.weight.dtype != values["weight"].dtype:
-        raise FormatError(f"{here}: its weights fit {op.weight.dtype}, so they are not stored as int16")
+        raise FormatError(f"{place}: its weights fit {op.weight.dtype}, so they are not stored as int16")
     return Node(
-        _text(plain["name"], f"{here}: name"),
+        _text(plain["name"], f"{place}: name"),
         op,
-        _texts(plain["inputs"], f"{here}: inputs"),
-        _text(plain["output"], f"{here}: output"),
+        _texts(plain["inputs"], f"{place}: inputs"),
+        _text(plain["output"], f"{place}: output"),
     )
 
 
 def _object(value: object, keys: tuple[str, ...], where: str) -> Header:
     if not isinstance(value, dict) or set(value) != set(keys):
-        got = sorted(map(str, value))[:12] if isinstance(value, dict) else type(value).__name__
-        raise FormatError(f"{where}: needs exactly the keys {sorted(keys)}, has {got}")
+        actual = sorted(map(str, value))[:12] if isinstance(value, dict) else type(value).__name__
+        raise FormatError(f"{where}: needs exactly the keys {sorted(keys)}, has {actual}")
     return value
 
 

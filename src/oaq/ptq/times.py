@@ -13,7 +13,7 @@ import numpy as np
 from oaq import operators as ops
 from oaq.capture import graph as fg
 from oaq.kernels.cost import Predictor, predictor
-from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.cost_files import costs_from
 from oaq.kernels.facts import best_of_family
 from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
@@ -29,7 +29,7 @@ def predictor_of_graph(graph: fg.FloatGraph, target: KernelTarget = AVX2) -> Pre
     """By the costs asked for (``OAQ_COSTS``), else the shipped ones."""
     weights = sum(node.op.weight.size for node in graph.nodes if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear))
     touched = (sum(prod(graph.shapes[name]) for name in (*node.inputs, node.output)) for node in graph.nodes)
-    return predictor(costs_wanted(), weights, max(touched, default=0), target)
+    return predictor(costs_from(), weights, max(touched, default=0), target)
 
 
 def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg.FloatLinear) -> Site:
@@ -63,7 +63,7 @@ def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float
         name = kind
     isa, includes = target.summing[0].isa, target.summing[0].includes
     row = KernelRow(name, kind, isa, 1, None, WEIGHTLESS, WEIGHTLESS, False, includes=includes)
-    return time.other(row, op, [channels_last(graph.shapes[name]) for name in node.inputs], y)
+    return time.other_node(row, op, [channels_last(graph.shapes[name]) for name in node.inputs], y)
 
 
 def _integer_op(op: fg.FloatOp, y: Shape, inputs: int) -> ops.Op:

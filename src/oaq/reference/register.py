@@ -79,10 +79,12 @@ def simulate(
     for tile, start, count in segments.tolist():
         tile_outputs = shape.outputs_of(tile)
         columns = slice(tile_outputs.start, tile_outputs.stop)
-        own = operands[columns] if tiles_span_groups else operands[columns.start // shape.outputs_per_group][None]
+        group_operands = (
+            operands[columns] if tiles_span_groups else operands[columns.start // shape.outputs_per_group][None]
+        )
         _segment(
             accumulator,
-            np.moveaxis(own, 0, 1).astype(np.int64),
+            np.moveaxis(group_operands, 0, 1).astype(np.int64),
             packed[position : position + count, : len(tile_outputs)].astype(np.int64),
             start,
             [result[:, columns] for result in results],
@@ -111,20 +113,20 @@ def _segment(accumulator: Accumulator, x: Ints, weights: Ints, start: int, resul
             w = weight[:, k % step : k % step + group]
             products = (x[:, :, k : k + group] * w).sum(axis=-1)
             exact += products
-            held = fit(products, register, accumulator.group_overflow)
-            group_overflows += _left(products, register, accumulator.group_overflow)
+            group_sums = fit(products, register, accumulator.group_overflow)
+            group_overflows += _outside(products, register, accumulator.group_overflow)
             lane = lane_of(accumulator, k)
             should[:, :, lane] += products
-            total = lanes[:, :, lane] + held
-            lane_overflows += _left(total, register, accumulator.overflow)
+            total = lanes[:, :, lane] + group_sums
+            lane_overflows += _outside(total, register, accumulator.overflow)
             lanes[:, :, lane] = fit(total, register, accumulator.overflow)
     wrong_lanes += (lanes != should).sum(axis=-1)
     spilled = sums + lanes.sum(axis=-1)
-    total_overflows += _left(spilled, S32, "wraps")
+    total_overflows += _outside(spilled, S32, "wraps")
     sums[...] = fit(spilled, S32, "wraps")
 
 
-def _left(value: Ints, register: IntRange, overflow: Overflow) -> Ints:
+def _outside(value: Ints, register: IntRange, overflow: Overflow) -> Ints:
     if overflow == "exact":
         return np.zeros_like(value)
     return ((value < register.lo) | (value > register.hi)).astype(np.int64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.formats import S32
 from oaq.operators import Products, TensorSpec, rules_of
-from oaq.program.inputs import Arrays, checked, named
+from oaq.program.inputs import Arrays, checked, in_order
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference.memory import require_node_memory
 
@@ -48,10 +48,10 @@ def run(program: IntProgram, x: Arrays, accumulators: bool = False) -> Run:
         ProgramError: an input is missing or has another type, shape or range than the program declares.
         AccumulatorOverflow: a sum leaves s32 on this input.
     """
-    given = dict(zip(program.inputs, checked(program, named(program, x)), strict=True))
-    batch = next(iter(given.values())).shape[0]
+    inputs = dict(zip(program.inputs, checked(program, in_order(program, x)), strict=True))
+    batch = next(iter(inputs.values())).shape[0]
     parts = [
-        _run_samples(program, {name: value[start : start + SAMPLES_AT_ONCE] for name, value in given.items()})
+        _run_samples(program, {name: value[start : start + SAMPLES_AT_ONCE] for name, value in inputs.items()})
         for start in range(0, max(batch, 1), SAMPLES_AT_ONCE)
     ]
     tensors = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
@@ -78,9 +78,9 @@ def compute(
 
 
 def _run_samples(
-    program: IntProgram, given: Mapping[str, Images]
+    program: IntProgram, samples: Mapping[str, Images]
 ) -> tuple[dict[str, Images], dict[str, NDArray[np.int32]]]:
-    tensors, sums = dict(given), {}
+    tensors, sums = dict(samples), {}
     for node in program.nodes:
         inputs = [tensors[name] for name in node.inputs]
         require_node_memory(node, program.specs(node), program.tensors[node.output], len(inputs[0]))

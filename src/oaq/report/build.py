@@ -98,7 +98,7 @@ def _layer(planned: NodePlan, plan: Plan, evidence: Evidence) -> LayerFacts:
         isa=planned.row.isa,
         bounds=data.Bounds(
             lane=None if exact else schedule.bound,
-            total=proof.total.whole(),
+            total=proof.total.envelope(),
             unspilled=None if exact else unspilled(op, proof, schedule.accumulator),
         ),
         schedule=None if exact else _schedule(planned),
@@ -135,7 +135,7 @@ def unspilled(op: ops.Products, proof: NodeProof, accumulator: Accumulator) -> I
             proof.operands.lo[:, lane == lane_index],
             proof.operands.hi[:, lane == lane_index],
             partial=partial,
-        ).whole()
+        ).envelope()
         for lane_index in np.unique(lane)
     ]
     return IntRange(min(hull.lo for hull in hulls), max(hull.hi for hull in hulls))

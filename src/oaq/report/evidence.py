@@ -78,7 +78,7 @@ def _lane_count(planned: NodePlan, plan: Plan) -> LaneCount:
 
     def count(node: Node, x: Images) -> IntRange:
         operands = packed_operands(op, x, zero, schedule.accumulator.step)
-        return count_overflows(schedule, operands, op.weight.shape[0], tiles_span_groups=spans).reached
+        return count_overflows(schedule, operands, op.weight.shape[0], tiles_span_groups=spans).lane_range
 
     return count
 

@@ -20,7 +20,9 @@ _VERDICTS: weakref.WeakKeyDictionary[Plan, tuple[Arena, Verdict]] = weakref.Weak
 
 def certificate_of(plan: Plan) -> Certificate:
     """The claims of ``plan``, every weight as executed included."""
-    schedules = {one.node.name: (one.schedule,) for one in plan.nodes if one.schedule is not None}
+    schedules = {
+        node_plan.node.name: (node_plan.schedule,) for node_plan in plan.nodes if node_plan.schedule is not None
+    }
     return certify(plan.program, plan.proof, schedules, packed=True)
 
 
@@ -62,9 +64,9 @@ def check_plan(plan: Plan, arena: Arena | None = None) -> Verdict:
     arena = arena if arena is not None else plan_memory(plan.program)
     if plan not in _VERDICTS or _VERDICTS[plan][0] != arena:
         registers = {
-            one.row.accumulator.name: register_model(one.row.accumulator)
-            for one in plan.nodes
-            if one.row.accumulator is not None
+            node_plan.row.accumulator.name: register_model(node_plan.row.accumulator)
+            for node_plan in plan.nodes
+            if node_plan.row.accumulator is not None
         }
         content, claims = to_parts(certificate_of(plan))
         header, arrays = to_plain(plan.program)
@@ -98,9 +100,9 @@ def require_safe(plan: Plan, arena: Arena | None = None, *, accept_observed: boo
         )
     verdict = check_plan(plan, arena)
     if not verdict.safe:
-        found = "\n".join(str(finding) for finding in verdict.findings[:5])
+        findings = "\n".join(str(finding) for finding in verdict.findings[:5])
         raise AccumulatorOverflow(
             f"{plan.program.name}: the independent checker finds {len(verdict.findings)} claims of this plan "
-            f"that do not hold; it is not run:\n{found}"
+            f"that do not hold; it is not run:\n{findings}"
         )
     return verdict

@@ -53,13 +53,13 @@ def plan_memory(program: IntProgram) -> Arena:
     blocks, owner, in_place = _blocks(program)
     placed: list[tuple[_Block, int]] = []
     offsets: dict[int, int] = {}
-    for block in sorted(blocks, key=lambda each: (-each.size, each.first)):
-        taken = sorted(
-            (offset, offset + other.size)
-            for other, offset in placed
-            if other.first <= block.last and block.first <= other.last
+    for block in sorted(blocks, key=lambda block: (-block.size, block.first)):
+        occupied = sorted(
+            (offset, offset + neighbour.size)
+            for neighbour, offset in placed
+            if neighbour.first <= block.last and block.first <= neighbour.last
         )
-        offset = _best_gap(taken, block.size)
+        offset = _best_gap(occupied, block.size)
         placed.append((block, offset))
         offsets[id(block)] = offset
     size = max((offset + block.size for block, offset in placed), default=0)
@@ -94,11 +94,11 @@ def _blocks(program: IntProgram) -> tuple[list[_Block], dict[str, _Block], set[s
     return blocks, owner, in_place
 
 
-def _best_gap(taken: list[tuple[int, int]], size: int) -> int:
-    """The start of the smallest gap between ``taken`` that holds ``size``, or the end of all."""
+def _best_gap(occupied: list[tuple[int, int]], size: int) -> int:
+    """The start of the smallest gap between ``occupied`` intervals that holds ``size``, or the end of all."""
     best: tuple[int, int] | None = None
     end = 0
-    for begin, stop in taken:
+    for begin, stop in occupied:
         room = begin - end
         if room >= size and (best is None or room < best[0]):
             best = (room, end)

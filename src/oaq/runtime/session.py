@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
 from oaq.kernels.plan import Plan
-from oaq.program.inputs import Arrays, checked, named
+from oaq.program.inputs import Arrays, checked, in_order
 from oaq.runtime.build import build
 from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
@@ -128,7 +128,7 @@ class Session:
             ProgramError: shape, type or integers do not fit.
         """
         program = self.plan.program
-        return self._run(checked(program, named(program, x)))
+        return self._run(checked(program, in_order(program, x)))
 
     def to_bytes(self) -> bytes:
         """The plan in the format of ``docs/plan-format.md``, which liboaq.so (``oaq.h``) loads without Python.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.choose.feedback import feedback_gain
 from oaq.kernels.cost import predictor_of
-from oaq.kernels.cost_files import costs_wanted
+from oaq.kernels.cost_files import costs_from
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.kernels.work import site_of
 from oaq.program.int_program import IntProgram, Node
@@ -100,7 +100,7 @@ def _layer(program: IntProgram, node: Node, span: int, x: Integers) -> TuneLayer
 
 def stands_of(facts: Facts, timings: Sequence[Timings]) -> dict[str, tuple[Stand, ...]]:
     """By layer, where it stands on each instruction set."""
-    program, planner = facts.program, predictor_of(facts.program, costs_wanted())
+    program, planner = facts.program, predictor_of(facts.program, costs_from())
     stands = {}
     for name, layer in facts.layers.items():
         node = layer.node
