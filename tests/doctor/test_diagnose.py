@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oaq import operators as ops
-from oaq.doctor.diagnose import diagnose, kind, verdict
+from oaq.doctor.diagnose import diagnose, layer_kind, verdict
 from oaq.doctor.registers import REGISTERS, RegisterModel, registers_named
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.accumulator import pure
@@ -119,8 +119,8 @@ def test_everything_found_is_plain_json() -> None:
 
 def test_operators_in_words() -> None:
     rng = np.random.default_rng(0)
-    assert kind(linear(rng, (2, 3))) == "Linear"
-    assert kind(conv2d(rng, (4, 3, 1, 2), groups=2)) == "Conv2d 3x1, 2 groups"
+    assert layer_kind(linear(rng, (2, 3))) == "Linear"
+    assert layer_kind(conv2d(rng, (4, 3, 1, 2), groups=2)) == "Conv2d 3x1, 2 groups"
 
 
 def test_a_program_without_sums_is_safe() -> None:

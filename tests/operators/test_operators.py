@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oaq import operators as ops
+from oaq.checker.onnx_rules import is_float_defined
 from oaq.errors import NoKernel, UnsupportedOp
 from oaq.export.onnx_qdq import build as export
 from oaq.kernels.plan import plan
@@ -20,7 +21,7 @@ from oaq.overflow.analyze import analyze
 from oaq.overflow.witness import witness
 from oaq.program.files import load, save
 from oaq.program.int_program import IntProgram
-from oaq.program.plain import fingerprint
+from oaq.program.plain import fingerprint, to_plain
 from oaq.reference import packed_operands, run
 from oaq.runtime import Session
 from tests.simulated_machine import simulated_machine
@@ -85,6 +86,12 @@ def test_exports_refuse_other_ranks_than_onnx_files_are_written_of(
     if any(len(spec.shape) not in (1, 3) for spec in program.tensors.values()):
         with pytest.raises(UnsupportedOp, match=r"\(C,\) and \(H, W, C\) tensors only"):
             export(program)
+
+
+@every_case
+def test_the_checker_has_the_same_operators_rounded_in_float(rules: AnyRules, case: Case, semantics: Semantics) -> None:
+    header, _ = to_plain(program_of(case, semantics))
+    assert is_float_defined(header["nodes"][0]) == rules.float_defined(case.op)
 
 
 def brute_force(op: ops.Conv2d, x: np.ndarray, zero: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oaq.checker.onnx_model import Dims, OnnxModel
 from oaq.checker.onnx_replay import Replay
-from oaq.checker.onnx_rules import FLOAT_DEFINED, replay_node
+from oaq.checker.onnx_rules import is_float_defined, replay_node
 from oaq.checker.program import Arrays, Program, parse
 from oaq.errors import FormatError
 
@@ -45,11 +45,7 @@ def arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, where
 
 def float_defined(header: Mapping[str, Any]) -> list[str]:
     """Names of nodes that another runtime may round to a neighbour of the program's integer."""
-    return [
-        str(node["name"])
-        for node in header["nodes"]
-        if node["op"] in FLOAT_DEFINED or (node["op"] == "Resize" and node.get("mode") == "bilinear")
-    ]
+    return [str(node["name"]) for node in header["nodes"] if is_float_defined(node)]
 
 
 def _arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, where: str) -> dict[str, NDArray[Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from math import prod
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,11 @@ def replay_node(replay: Replay, node: Node) -> None:
     if rule is None:
         raise FormatError(f"{replay.where}: {node.name}: the checker knows no operator {node.kind!r}")
     rule(replay, node)
+
+
+def is_float_defined(plain: Mapping[str, Any]) -> bool:
+    """Whether ONNX defines a node, in its plain form, in float: runtimes may round it to a neighbouring integer."""
+    return plain["op"] in FLOAT_DEFINED or (plain["op"] == "Resize" and plain.get("mode") == "bilinear")
 
 
 def _conv2d(replay: Replay, node: Node) -> None:
@@ -224,4 +229,4 @@ _RULES = {
     "Slice": _slice,
 }
 FLOAT_DEFINED: Final = ("Add", "Mul", "Concat", "AvgPool", "GlobalAvgPool")
-"""Kinds that ONNX defines in float: runtimes may round them to a neighbour of the program's integer."""
+"""Kinds that ONNX defines in float whatever their fields are; a bilinear resize is one too."""

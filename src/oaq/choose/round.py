@@ -19,6 +19,8 @@ SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets the largest integer stand for."""
 COARSER: Final = 1.01
 """By what a scale grows while its output does not fit."""
+LARGEST_BIAS: Final = 2.0**28
+"""Largest bias in steps: where weights are nearly nothing beside it, their scale grows until it fits."""
 SMALLEST: Final = 1e-12
 """Least weight scale: a channel without weights still needs one."""
 

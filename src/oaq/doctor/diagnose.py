@@ -63,7 +63,7 @@ def diagnose(
                 name: replace(layer_verdict, seen=observer.observations(node.name, name))
                 for name, layer_verdict in verdicts.items()
             }
-        layers.append(LayerDiagnosis(node.name, kind(op), op.outputs, op.terms, verdicts))
+        layers.append(LayerDiagnosis(node.name, layer_kind(op), op.outputs, op.terms, verdicts))
     deciding = tuple(model.name for model in models if model.deployed or registers)
     samples = observer.samples if observer is not None else 0
     condition = "" if region is None else region.words
@@ -119,7 +119,7 @@ def verdict(
     )
 
 
-def kind(op: ops.Products) -> str:
+def layer_kind(op: ops.Products) -> str:
     """The operator in words."""
     if op.window is None:
         return type(op).__name__

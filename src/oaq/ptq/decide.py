@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from oaq.capture.graph import LayerParams, TensorParams
 from oaq.choose.bound import Bound, clipped, coarsened
 from oaq.choose.feedback import feedback_gain
-from oaq.choose.round import best_scale, unpacked
+from oaq.choose.round import LARGEST_BIAS, best_scale, unpacked
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
 from oaq.ptq.curves import Layer, make_layer
 from oaq.ptq.equalize import Equalized
@@ -31,8 +31,6 @@ from oaq.ptq.words import Ends, Prices, ends, share, words_scale
 
 Again: TypeAlias = Callable[[Reals], NDArray[np.int8]]
 """Weights, rounded at these scales."""
-LARGEST_BIAS: Final = 2.0**28
-"""Of an output whose weights are nearly nothing beside its bias: its weight scale grows until the bias fits."""
 ATTEMPTS: Final = 8
 """At most so often is the search repeated with a budget corrected by what the plan really costs."""
 CLOSE: Final = 0.02

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.choose.round import LARGEST_BIAS
 from oaq.choose.target import MOST_BUDGET, Target, make_cells
 from oaq.qat.config import NORMS, Config, LayerSettings
 from oaq.qat.constrain import CellIndex, norm_bounded, norm_limit, projected_rows
@@ -22,8 +23,6 @@ from oaq.qat.exact import convolved
 from oaq.qat.gradients import EXACT_FLOAT32, round_through
 from oaq.qat.grid import SMALLEST, Grid
 
-LARGEST_BIAS: Final = 2.0**28
-"""Of an output whose weights are nearly nothing beside its bias: its scale grows until the bias fits."""
 EPS: Final = 1e-5
 MOMENTUM: Final = 0.1
 

@@ -147,20 +147,20 @@ def kind(op: ops.Op) -> str:
     >>> kind(ops.MaxPool((2, 2), (2, 2)))
     'MaxPool'
     """
-    if isinstance(op, ops.Linear):
-        return "linear"
-    if not isinstance(op, ops.Conv2d):
+    if not isinstance(op, ops.Products):
         return type(op).__name__
-    text = f"{'depthwise' if op.is_depthwise() else 'conv'} " + "\u00d7".join(map(str, op.kernel))
-    if max(op.stride) > 1:
-        text += f" /{op.stride[0]}" if len(set(op.stride)) == 1 else f" /{','.join(map(str, op.stride))}"
-    if max(op.dilation) > 1:
-        text += f", dilation {','.join(map(str, op.dilation))}"
-    return text if op.groups == 1 or op.is_depthwise() else f"{text}, {op.groups} groups"
+    if (window := op.window) is None:
+        return type(op).__name__.lower()
+    text = f"{'depthwise' if op.is_depthwise() else 'conv'} " + "\u00d7".join(map(str, window.kernel))
+    if max(window.stride) > 1:
+        text += f" /{window.stride[0]}" if len(set(window.stride)) == 1 else f" /{','.join(map(str, window.stride))}"
+    if max(window.dilation) > 1:
+        text += f", dilation {','.join(map(str, window.dilation))}"
+    return text if op.channel_groups == 1 or op.is_depthwise() else f"{text}, {op.channel_groups} groups"
 
 
 def macs(op: ops.Op, output: tuple[int, ...]) -> int:
     """Multiply-accumulates of one sample; 0 for operators without products."""
     if not isinstance(op, ops.Products):
         return 0
-    return prod(output) * op.weight[0].size
+    return prod(output) * op.terms

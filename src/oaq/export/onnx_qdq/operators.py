@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,27 +28,14 @@ def emit(graph: Graph, node: Node) -> None:
     Raises:
         UnsupportedOp: ONNX cannot say what it computes; the message names the node.
     """
-    specs, y = graph.program.specs(node), graph.program.tensors[node.output]
-    match node.op:
-        case ops.Conv2d():
-            _conv2d(graph, node, node.op, specs[0], y)
-        case ops.Linear():
-            _linear(graph, node, node.op, specs[0], y)
-        case ops.Add() | ops.Mul() | ops.Concat():
-            _joining(graph, node, specs, y)
-        case ops.AvgPool() | ops.GlobalAvgPool() | ops.MaxPool():
-            _pool(graph, node, specs[0], y)
-        case ops.Lookup():
-            _lookup(graph, node, node.op)
-        case ops.Reshape():
-            _reshape(graph, node, specs[0], y)
-        case ops.Resize():
-            _resize(graph, node, node.op, specs[0])
-        case _:
-            _movement(graph, node)
+    rule = RULES.get(ops.rules_of(node.op).name)
+    if rule is None:
+        raise UnsupportedOp(f"{node.name}: ONNX export knows no {type(node.op).__name__}")
+    rule(graph, node, node.op)
 
 
-def _conv2d(graph: Graph, node: Node, op: ops.Conv2d, x: TensorSpec, y: TensorSpec) -> None:
+def _conv2d(graph: Graph, node: Node, op: ops.Conv2d) -> None:
+    (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
     scale, (weight, zero) = _weight_scales(node, op, x, y), _stored_weights(node, op)
     top, bottom, left, right = op.padding
     inputs = [
@@ -68,7 +56,8 @@ def _conv2d(graph: Graph, node: Node, op: ops.Conv2d, x: TensorSpec, y: TensorSp
     graph.quantize(real, y.name)
 
 
-def _linear(graph: Graph, node: Node, op: ops.Linear, x: TensorSpec, y: TensorSpec) -> None:
+def _linear(graph: Graph, node: Node, op: ops.Linear) -> None:
+    (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
     scale, (weight, zero) = _weight_scales(node, op, x, y), _stored_weights(node, op)
     inputs = [
         graph.dequantize(x.name),
@@ -100,46 +89,66 @@ def _stored_weights(node: Node, op: ops.Products) -> tuple[NDArray[Any], int]:
     return (op.weight + zero).astype(np.uint8), zero
 
 
-def _joining(graph: Graph, node: Node, specs: tuple[TensorSpec, ...], y: TensorSpec) -> None:
-    scales = np.array([spec.affine.scale for spec in specs], np.float64)
-    ratio_scales = scales.prod(keepdims=True) if isinstance(node.op, ops.Mul) else scales
-    _check_ratio(node, ratio_scales / y.affine.scale)
+def _add(graph: Graph, node: Node, _op: ops.Add) -> None:
+    _requantized(graph, node, "Add", [graph.dequantize(name) for name in node.inputs])
+
+
+def _mul(graph: Graph, node: Node, _op: ops.Mul) -> None:
+    specs = graph.program.specs(node)
     real = [graph.dequantize(spec.name) for spec in specs]
-    if isinstance(node.op, ops.Mul) and len(specs[1].shape) < len(specs[0].shape):
+    if len(specs[1].shape) < len(specs[0].shape):
         axes = graph.shared("axes 2, 3", "axes_2_3", np.array([2, 3], np.int64))
         real[1] = graph.value("Unsqueeze", [real[1], axes], f"{node.name}.image")
-    attributes = {"axis": 1} if isinstance(node.op, ops.Concat) else {}
-    graph.quantize(graph.value(type(node.op).__name__, real, node.name, **attributes), y.name)
+    _requantized(graph, node, "Mul", real)
 
 
-def _pool(graph: Graph, node: Node, x: TensorSpec, y: TensorSpec) -> None:
-    op, real = node.op, graph.dequantize(x.name)
-    ratio = x.affine.scale / y.affine.scale
-    if isinstance(op, ops.GlobalAvgPool):
-        _check_ratio(node, np.array([ratio / (x.shape[0] * x.shape[1])]))
-        graph.quantize(graph.value("GlobalAveragePool", [real], node.name), y.name)
-        return
-    assert isinstance(op, ops.AvgPool | ops.MaxPool)
-    top, bottom, left, right = op.padding
-    window = {"kernel_shape": list(op.kernel), "strides": list(op.stride), "pads": [top, left, bottom, right]}
-    if isinstance(op, ops.MaxPool):
-        result = graph.value("MaxPool", [real], node.name, dilations=list(op.dilation), **window)
-        may_hold_no_input = max(op.dilation) > 1 and max(op.padding) > 0
-        graph.quantize(result, y.name, clip=may_hold_no_input)
-    else:
-        _check_ratio(node, ratio / np.arange(1, op.kernel[0] * op.kernel[1] + 1))
-        include = int(op.count_include_pad)
-        result = graph.value("AveragePool", [real], node.name, count_include_pad=include, **window)
-        graph.quantize(result, y.name)
+def _concat(graph: Graph, node: Node, _op: ops.Concat) -> None:
+    _requantized(graph, node, "Concat", [graph.dequantize(name) for name in node.inputs], axis=1)
 
 
-def _check_ratio(node: Node, ratio: np.ndarray) -> None:
-    requantize = node.op.requantize  # type: ignore[union-attr]
-    if requantize.shift is not None:
+def _avg_pool(graph: Graph, node: Node, op: ops.AvgPool) -> None:
+    real, include = graph.dequantize(node.inputs[0]), int(op.count_include_pad)
+    _requantized(graph, node, "AveragePool", [real], count_include_pad=include, **_window(op.window))
+
+
+def _global_avg_pool(graph: Graph, node: Node, _op: ops.GlobalAvgPool) -> None:
+    _requantized(graph, node, "GlobalAveragePool", [graph.dequantize(node.inputs[0])])
+
+
+def _requantized(graph: Graph, node: Node, operator: str, real: list[str], **attributes: Any) -> None:  # noqa: ANN401 (ONNX's own)
+    """One ONNX operator on real values, its result quantized: the tensors' scales must stand for the multipliers."""
+    _check_ratios(graph, node)
+    graph.quantize(graph.value(operator, real, node.name, **attributes), node.output)
+
+
+def _check_ratios(graph: Graph, node: Node) -> None:
+    op: Any = node.op
+    if op.requantize.shift is not None:
         raise UnsupportedOp(
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
         )
-    check_ratio(requantize.multiplier, ratio, node.name)
+    specs, y = graph.program.specs(node), graph.program.tensors[node.output]
+    ratios = ops.rules_of(op).ratios
+    if ratios is None:
+        raise UnsupportedOp(f"{node.name}: {type(op).__name__} has no rule for what its multipliers stand for")
+    scales = np.array([spec.affine.scale for spec in specs], np.float64)
+    check_ratio(
+        op.requantize.multiplier,
+        ratios(op, scales, np.float64(y.affine.scale), [spec.shape for spec in specs]),
+        node.name,
+    )
+
+
+def _max_pool(graph: Graph, node: Node, op: ops.MaxPool) -> None:
+    real = graph.dequantize(node.inputs[0])
+    result = graph.value("MaxPool", [real], node.name, dilations=list(op.dilation), **_window(op.window))
+    may_hold_no_input = max(op.dilation) > 1 and max(op.padding) > 0
+    graph.quantize(result, node.output, clip=may_hold_no_input)
+
+
+def _window(window: ops.Window) -> dict[str, list[int]]:
+    pads = [*window.padding[::2], *window.padding[1::2]]
+    return {"kernel_shape": list(window.kernel), "strides": list(window.stride), "pads": pads}
 
 
 def _lookup(graph: Graph, node: Node, op: ops.Lookup) -> None:
@@ -148,8 +157,9 @@ def _lookup(graph: Graph, node: Node, op: ops.Lookup) -> None:
     graph.node("Gather", [graph.constant(f"{node.name}.table", op.table), index], graph.u8[node.output], axis=0)
 
 
-def _reshape(graph: Graph, node: Node, x: TensorSpec, y: TensorSpec) -> None:
+def _reshape(graph: Graph, node: Node, _op: ops.Reshape) -> None:
     """Our order is NHWC, ONNX's NCHW: go there and back unless the image is one pixel, where both agree."""
+    (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
     real = graph.dequantize(x.name)
     if len(x.shape) == 3 and x.shape[:2] != (1, 1):
         real = graph.value("Transpose", [real], f"{node.name}.nhwc", perm=NCHW_TO_NHWC)
@@ -162,8 +172,9 @@ def _reshape(graph: Graph, node: Node, x: TensorSpec, y: TensorSpec) -> None:
     graph.quantize(real, y.name, clip=False)
 
 
-def _resize(graph: Graph, node: Node, op: ops.Resize, x: TensorSpec) -> None:
-    real, name = graph.dequantize(x.name), node.name
+def _resize(graph: Graph, node: Node, op: ops.Resize) -> None:
+    (x,), name = graph.program.specs(node), node.name
+    real = graph.dequantize(x.name)
     if op.mode == "nearest" and not (
         _is_integer_grid(x.shape[0], op.height) and _is_integer_grid(x.shape[1], op.width)
     ):
@@ -190,20 +201,42 @@ def _is_integer_grid(size: int, resized: int) -> bool:
     return bool(np.array_equal(place, np.arange(resized) * size // resized))
 
 
-def _movement(graph: Graph, node: Node) -> None:
-    op, real, name = node.op, graph.dequantize(node.inputs[0]), node.name
-    match op:
-        case ops.DepthToSpace():
-            real = graph.value("DepthToSpace", [real], name, blocksize=op.block, mode=op.mode)
-        case ops.Pad():
-            top, bottom, left, right = op.padding
-            pads = graph.constant(f"{node.name}.pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-            real = graph.value("Pad", [real, pads], name, mode="constant")
-        case ops.Slice():
-            axes = np.array([2, 3, 1] if len(op.begin) == 3 else [1], np.int64)
-            ends = [np.array(op.begin, np.int64), np.array(op.end, np.int64), axes]
-            names = [f"{node.name}.{end}" for end in ("begin", "end", "axes")]
-            real = graph.value("Slice", [real, *map(graph.constant, names, ends)], name)
-        case _:
-            raise UnsupportedOp(f"{node.name}: ONNX export knows no {type(op).__name__}")
+def _depth_to_space(graph: Graph, node: Node, op: ops.DepthToSpace) -> None:
+    real = graph.dequantize(node.inputs[0])
+    real = graph.value("DepthToSpace", [real], node.name, blocksize=op.block, mode=op.mode)
     graph.quantize(real, node.output, clip=False)
+
+
+def _pad(graph: Graph, node: Node, op: ops.Pad) -> None:
+    real = graph.dequantize(node.inputs[0])
+    pads = np.array([0, 0, *op.padding[::2], 0, 0, *op.padding[1::2]], np.int64)
+    real = graph.value("Pad", [real, graph.constant(f"{node.name}.pads", pads)], node.name, mode="constant")
+    graph.quantize(real, node.output, clip=False)
+
+
+def _slice(graph: Graph, node: Node, op: ops.Slice) -> None:
+    real = graph.dequantize(node.inputs[0])
+    axes = np.array([2, 3, 1] if len(op.begin) == 3 else [1], np.int64)
+    ends = [np.array(op.begin, np.int64), np.array(op.end, np.int64), axes]
+    names = [f"{node.name}.{end}" for end in ("begin", "end", "axes")]
+    real = graph.value("Slice", [real, *map(graph.constant, names, ends)], node.name)
+    graph.quantize(real, node.output, clip=False)
+
+
+RULES: Final[Mapping[str, Callable[[Graph, Node, Any], None]]] = {
+    "Conv2d": _conv2d,
+    "Linear": _linear,
+    "Add": _add,
+    "Mul": _mul,
+    "Concat": _concat,
+    "MaxPool": _max_pool,
+    "AvgPool": _avg_pool,
+    "GlobalAvgPool": _global_avg_pool,
+    "Lookup": _lookup,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "DepthToSpace": _depth_to_space,
+    "Pad": _pad,
+    "Slice": _slice,
+}
+"""What each operator is written as."""
