@@ -21,16 +21,19 @@ FACTORS: Final = (1, 1, 1, 2, 3, 7, 64, 255, 256, 1000, 4000, 4096, 16384, 32766
 """Strides, dilations and paddings."""
 LENGTHS: Final = (1, 1, 2, 3, 5, 8, 31, 64, 129, 1000, 4096, 32768, 65536, 131072, 1 << 20)
 CHANNELS: Final = (1, 1, 2, 3, 4, 8, 8, 15, 16, 17, 32, 33, 256, 1000)
-LARGEST: Final = 1 << 22
+LARGEST: Final = 1 << 19
 """Integers of a tensor, in most draws."""
-WORK: Final = 1 << 26
-"""Products or comparisons of a node: how large it may be without being slow."""
+WORK: Final = 1 << 22
+"""Products or comparisons of a node, in most draws: sanitized code makes a few hundred million of them in a second."""
+MORE: Final = (0.06, 0.03)
+"""Shares of draws in which tensors and work are 32 times as large, and in which only memory limits a tensor."""
 
 
 def extreme_program(rng: Generator) -> tuple[Header, Arrays]:
     """A header and arrays, as ``oaq.program.plain`` describes them."""
     kind = str(rng.choice(KINDS))
-    limit = LARGEST if rng.random() < 0.97 else 1 << 31
+    share = float(rng.random())
+    limit = 1 << 31 if share < MORE[1] else 32 * LARGEST if share < sum(MORE) else LARGEST
     x = _image(rng, limit)
     node, y, arrays, x = _node(rng, kind, x, limit)
     moves_only = kind in ("MaxPool", "Resize", "DepthToSpace", "Reshape", "Pad", "Slice")
@@ -90,7 +93,8 @@ def _node(rng: Generator, kind: str, x: Shape, limit: int) -> tuple[Header, Shap
             mode = str(rng.choice(("DCR", "CRD")))
             return {"op": kind, "inputs": ["x"], "block": block, "mode": mode}, y, {}, x
         case "Linear":
-            terms, outputs = int(rng.choice((1, 3, 64, 4096, 66311, 70000))), int(rng.choice((1, 2, 17)))
+            terms = int(rng.choice((66311, 70000) if limit > LARGEST else (1, 3, 64, 511, 4096)))
+            outputs = int(rng.choice((1, 2, 17)))
             arrays = _sums(rng, (outputs, terms))
             return {"op": kind, "inputs": ["x"]}, (outputs,), arrays, (terms,)
         case _:
@@ -137,8 +141,7 @@ def _window(
             padding = [reach[0] // 2, reach[0] - 1 - reach[0] // 2, reach[1] // 2, reach[1] - 1 - reach[1] // 2]
         sizes = [x[0] + padding[0] + padding[1], x[1] + padding[2] + padding[3]]
         counts = [(sizes[axis] - reach[axis]) // stride[axis] + 1 for axis in range(2)]
-        slow = counts[0] * reach[0] * (x[1] + padding[2] + padding[3]) * x[2] > WORK  # lines copied for every row
-        if min(counts) >= 1 and counts[0] * counts[1] < limit and not slow:
+        if min(counts) >= 1 and counts[0] * counts[1] < limit:
             return {"stride": list(stride), "padding": padding, "dilation": list(dilation)}, (counts[0], counts[1])
     stride = [max(x[axis] - kernel[axis], 1) for axis in range(2)]  # two windows, or one, or none
     counts = [(x[axis] - kernel[axis]) // stride[axis] + 1 for axis in range(2)]
@@ -147,7 +150,8 @@ def _window(
 
 def _most_windows(limit: int, kernel: tuple[int, int], products: int, outputs: int) -> int:
     """Windows that neither make a tensor of more than ``limit`` integers nor take long."""
-    return max(min(limit // outputs, WORK // (kernel[0] * kernel[1] * products)), 2)
+    work = WORK if limit == LARGEST else 32 * WORK
+    return max(min(limit // outputs, work // (kernel[0] * kernel[1] * products)), 2)
 
 
 def _sums(rng: Generator, shape: Shape) -> Arrays:

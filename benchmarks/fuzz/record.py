@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.fuzz.campaign import Campaign, State
-from benchmarks.fuzz.stages import LARGE, SECONDS, VERIFIED
+from benchmarks.fuzz.stages import LARGE, SECONDS, SMALL, VERIFIED
 from benchmarks.fuzz.worker import MEMORY
 from benchmarks.harness import Result, save, stamp
 
@@ -32,7 +32,8 @@ def write_result(campaign: Campaign, state: State) -> Path:
     )
     notes = (
         f"limits: {SECONDS:.0f} s of CPU time, {MEMORY >> 20} MiB more at the peak, for each file",
-        f"every {VERIFIED}th file that ran was verified too; more than {LARGE:,} integers in tensors: opened, not run",
+        f"every {VERIFIED}th file was verified too if it ran and holds fewer than {SMALL:,} integers in tensors",
+        f"programs of more than {LARGE:,} integers in tensors: opened, not run",
         "native code built with AddressSanitizer and UndefinedBehaviorSanitizer; the first report ends the process",
     )
     command = (

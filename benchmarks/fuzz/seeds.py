@@ -31,7 +31,7 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """Every unbroken file by its suffix, in name order, and the ``.oaq`` files taken apart."""
+    """Every unbroken file by its suffix, the smallest first, and the ``.oaq`` files taken apart."""
 
     files: dict[str, list[bytes]]
     opened: list[Opened]
@@ -73,7 +73,12 @@ def _write_oaq(path: Path) -> None:
 
 def read_seeds(folder: Path) -> Seeds:
     """Read what ``write_seeds`` wrote."""
-    files = {suffix: [path.read_bytes() for path in sorted(folder.glob(f"*{suffix}"))] for suffix in SUFFIXES}
+    files = {
+        suffix: sorted(
+            (path.read_bytes() for path in folder.glob(f"*{suffix}")), key=lambda content: (len(content), content)
+        )
+        for suffix in SUFFIXES
+    }
     return Seeds(files, [_opened(content) for content in files[".oaq"]])
 
 

@@ -31,8 +31,10 @@ STAGES: Final = ("read", "loaded", "planned", "opened", "run", "verified")
 LARGE: Final = 1 << 24
 """Integers of all tensors of a program that is run; a larger one is opened, which needs no tensor."""
 WHERE: Final = "broken"
-VERIFIED: Final = 24
-"""Every so many-th file that was run is also verified."""
+VERIFIED: Final = 200
+"""Every so many-th file, if it was run and is small, is also verified."""
+SMALL: Final = 1 << 14
+"""Integers of all tensors of a program that is verified: the reference takes its time."""
 
 
 class TooSlow(BaseException):
@@ -88,11 +90,12 @@ def _pass_through(mutant: Mutant, index: int, reach: Callable[[str], None]) -> N
     reach("planned")
     session = oaq.Session(plan, threads=1 + index % 7 // 6)
     reach("opened")
-    if sum(prod(spec.shape) for spec in program.tensors.values()) > LARGE:
+    size = sum(prod(spec.shape) for spec in program.tensors.values())
+    if size > LARGE:
         return
     session.run_integers(_inputs(program, index))
     reach("run")
-    if index % VERIFIED == 0 and sum(prod(spec.shape) for spec in program.tensors.values()) < LARGE >> 8:
+    if index % VERIFIED == 0 and size < SMALL:
         oaq.verify(program, onnx=False, threads=(1,)).table()
         _verify_file(mutant)
         reach("verified")
@@ -120,7 +123,7 @@ def _verify_file(mutant: Mutant) -> None:
 def _inputs(program: IntProgram, index: int) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], ...]:
     rng = np.random.default_rng(index)
     specs = [program.tensors[name] for name in program.inputs]
-    return tuple(rng.integers(s.range.lo, s.range.hi + 1, (1, *s.shape)).astype(np.uint8) for s in specs)
+    return tuple(rng.integers(s.range.lo, s.range.hi, (1, *s.shape), np.uint8, endpoint=True) for s in specs)
 
 
 def _unclear(text: str) -> str:

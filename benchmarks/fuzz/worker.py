@@ -17,7 +17,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-CHUNK: Final = 200
+CHUNK: Final = 500
+"""Files between two lines."""
 MEMORY: Final = 1 << 30
 """Bytes by which one file may raise the peak of the process."""
 

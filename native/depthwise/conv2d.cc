@@ -24,7 +24,7 @@ class Depthwise : public Step {
  public:
   explicit Depthwise(const ConvSpec& spec);
 
-  std::size_t scratch_bytes() const override { return ring_bytes_ + pixels_bytes_ + results_bytes_; }
+  std::size_t scratch_bytes() const override { return lines_bytes_ + pixels_bytes_ + results_bytes_; }
   Choices choices() const override { return {"gathered", counted(ways_)}; }
   Isas isas() const override { return included_in(row_.isa); }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
@@ -38,7 +38,9 @@ class Depthwise : public Step {
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
   bool in_order() const;
+  bool is_inside(std::int64_t line) const { return line >= 0 && line < x_.height; }
   void gather(const std::uint8_t* x, std::int64_t line, std::int64_t channel, std::uint8_t* to) const;
+  void point_at(const std::uint8_t* const* lines, std::int64_t tile, const std::uint8_t** pixels) const;
   void run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* arena, std::uint8_t* scratch) const;
 
   const Row& row_;
@@ -47,8 +49,9 @@ class Depthwise : public Step {
   Window window_;
   std::uint8_t zero_point_;
   std::int64_t steps_, tiles_;
-  std::int64_t line_bytes_, ring_lines_, band_rows_;
-  std::size_t ring_bytes_, pixels_bytes_, results_bytes_;
+  std::int64_t line_bytes_, reach_, ring_lines_, band_rows_;
+  bool keeps_lines_;  // for windows below
+  std::size_t lines_bytes_, pixels_bytes_, results_bytes_;
   bool needs_sums_;
   Schedule schedule_;
   AlignedVector<std::int8_t> weights_;
@@ -73,7 +76,7 @@ Depthwise::Depthwise(const ConvSpec& spec)
       steps_(divided_up(spec.window.taps(), spec.row->sums.step)),
       tiles_(divided_up(spec.y.channels, spec.row->tile_n)),
       line_bytes_((spec.x.width + spec.window.padding[2] + spec.window.padding[3]) * spec.row->tile_n),
-      ring_lines_((spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1),
+      reach_((spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1),
       schedule_(checked_schedule(spec, tiles_, steps_)),
       bias_(bytes_of({tiles_, spec.row->tile_n}), 0),
       scale_(bytes_of({2, tiles_, spec.row->tile_n}), 0.5f),
@@ -99,12 +102,16 @@ Depthwise::Depthwise(const ConvSpec& spec)
   square_ = is_square && in_order() ? kernel_.square(static_cast<int>(window_.kernel[0])) : nullptr;
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
   if (square_ && requant_.starts_from_zero()) choose_ways(spec);
+  // Wide gaps between taps are not gathered where that is more than gathering every window's own lines.
+  keeps_lines_ = (y_.height - 1) * window_.stride[0] + reach_ <= y_.height * window_.kernel[0];
+  ring_lines_ = std::min(keeps_lines_ ? reach_ : window_.kernel[0], x_.height);
   const std::int64_t line = x_.width * x_.channels * window_.stride[0];
-  band_rows_ =
-      std::max<std::int64_t>(1, (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
+  band_rows_ = std::max(divided_up(ring_lines_, window_.stride[0]),  // fewer would gather most lines again and again
+                        (kBandBytes - (ring_lines_ - window_.stride[0]) * x_.width * x_.channels) / line);
   const auto whole_lines = [](std::size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; };
-  ring_bytes_ = whole_lines(bytes_of({ring_lines_, line_bytes_}) + kSlack);
-  pixels_bytes_ = whole_lines(std::max(taps_.size(), std::size_t{8}) * sizeof(std::uint8_t*));
+  lines_bytes_ = whole_lines(bytes_of({ring_lines_ + 1, line_bytes_}) + kSlack);
+  pixels_bytes_ = whole_lines((std::max(taps_.size(), std::size_t{8}) + static_cast<std::size_t>(window_.kernel[0])) *
+                              sizeof(std::uint8_t*));
   needs_sums_ = !requant_.is_below_one() || !row_.leaving.as_bytes;
   results_bytes_ = bytes_of({y_.width, row_.tile_n, needs_sums_ ? std::int64_t{sizeof(std::int32_t)} : 1});
 }
@@ -198,17 +205,28 @@ Depthwise::Part Depthwise::part(int thread, int threads) const {
 
 // One line of the image, a tile of channels wide, between the zero points to both sides.
 void Depthwise::gather(const std::uint8_t* x, std::int64_t line, std::int64_t channel, std::uint8_t* to) const {
-  if (line < 0 || line >= x_.height)
-    std::memset(to, zero_point_, static_cast<std::size_t>(line_bytes_));
-  else
-    kernel_.copy(x + line * x_.width * x_.channels + channel, x_.channels, x_.width,
-                 to + window_.padding[2] * row_.tile_n);
+  kernel_.copy(x + line * x_.width * x_.channels + channel, x_.channels, x_.width,
+               to + window_.padding[2] * row_.tile_n);
 }
 
-// A tile's lines are gathered as the window comes to them, into a ring that holds one window.
+// The first output's pixels: on each line of a square window, else under each tap of each step.
+void Depthwise::point_at(const std::uint8_t* const* lines, std::int64_t tile, const std::uint8_t** pixels) const {
+  if (square_) {
+    std::copy_n(lines, window_.kernel[0], pixels);
+    return;
+  }
+  const auto at = static_cast<std::size_t>(tile), step = static_cast<std::size_t>(row_.sums.step);
+  const std::size_t end = at + 1 < first_step_.size() ? first_step_[at + 1] * step : taps_.size();
+  for (std::size_t i = first_step_[at] * step; i < end; ++i)
+    *pixels++ = lines[taps_[i] / window_.kernel[1]] + taps_[i] % window_.kernel[1] * window_.dilation[1] * row_.tile_n;
+}
+
+// A tile's lines are gathered as the window comes to them, into a ring that holds one window; what lies above or below
+// the image is one line of zero points behind the ring.
 void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* arena, std::uint8_t* scratch) const {
   const std::int64_t tile = part.tile_begin;
-  const auto** pixels = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
+  const auto** pixels = reinterpret_cast<const std::uint8_t**>(scratch + lines_bytes_);
+  const auto** lines = pixels + std::max(taps_.size(), std::size_t{8});
   const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
   const std::int64_t first = tile * row_.tile_n;
   const auto channels = static_cast<int>(std::min<std::int64_t>(row_.tile_n, y_.channels - first));
@@ -226,22 +244,23 @@ void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* ar
     steps += call.runs[run];
     if (square_) call.ends |= std::int64_t{1} << (steps - 1);
   }
-  std::uint8_t* results = channels < row_.tile_n ? scratch + ring_bytes_ + pixels_bytes_ : nullptr;
-  const std::int32_t* taps =
-      taps_.data() + first_step_[static_cast<std::size_t>(tile)] * static_cast<std::size_t>(row_.sums.step);
-  const auto slot = [&](std::int64_t line) { return scratch + line % ring_lines_ * line_bytes_; };
-  for (std::int64_t row = part.row_begin, next = 0; row < part.row_end;
-       ++row) {  // lines are counted from the first of the padding
-    const std::int64_t top = row * window_.stride[0];
-    for (next = std::max(next, top); next < top + ring_lines_; ++next)
-      gather(arena + x_.offset, next - window_.padding[0], first, slot(next));
-    if (square_) {
-      for (std::int64_t i = 0; i < window_.kernel[0]; ++i) pixels[i] = slot(top + i * window_.dilation[0]);
-    } else {
-      for (int i = 0; i < steps * row_.sums.step; ++i)
-        pixels[i] = slot(top + taps[i] / window_.kernel[1] * window_.dilation[0]) +
-                    taps[i] % window_.kernel[1] * window_.dilation[1] * row_.tile_n;
+  std::uint8_t* results = channels < row_.tile_n ? scratch + lines_bytes_ + pixels_bytes_ : nullptr;
+  const std::uint8_t *x = arena + x_.offset, *blank = scratch + ring_lines_ * line_bytes_;
+  const bool all_lines = ring_lines_ < window_.kernel[0];  // of the image have a place
+  for (std::int64_t row = part.row_begin, next = 0; row < part.row_end; ++row) {
+    const std::int64_t top = row * window_.stride[0] - window_.padding[0];
+    if (keeps_lines_)
+      for (next = std::max({next, top, std::int64_t{0}}); next < std::min(top + reach_, x_.height); ++next)
+        gather(x, next, first, scratch + next % ring_lines_ * line_bytes_);
+    for (std::int64_t i = 0; i < window_.kernel[0]; ++i) {
+      const std::int64_t line = top + i * window_.dilation[0];
+      lines[i] = blank;
+      if (!is_inside(line)) continue;
+      std::uint8_t* slot = scratch + (keeps_lines_ || all_lines ? line % ring_lines_ : i) * line_bytes_;
+      if (!keeps_lines_) gather(x, line, first, slot);
+      lines[i] = slot;
     }
+    point_at(lines, tile, pixels);
     std::uint8_t* y = arena + y_.offset + row * y_.width * y_.channels + first;
     call.y = results ? results : y;
     (square_ ? square_ : kernel_.any)(&call);
@@ -256,16 +275,16 @@ void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* ar
 
 void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
   const Part mine = part(thread, threads);
-  std::memset(scratch, zero_point_, ring_bytes_);  // what lies beside the image stays so
+  std::memset(scratch, zero_point_, lines_bytes_);  // what lies beside the image stays so
   DepthwiseCall call{};
-  call.x = reinterpret_cast<const std::uint8_t**>(scratch + ring_bytes_);
+  call.x = reinterpret_cast<const std::uint8_t**>(scratch + lines_bytes_);
   call.x_step = window_.stride[1] * row_.tile_n;
   call.outputs = y_.width;
   const FloatRequant how = requant_.from(0);
   call.zero = how.zero;
   call.lo = how.clamp_lo;
   call.hi = how.clamp_hi;
-  call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + ring_bytes_ + pixels_bytes_) : nullptr;
+  call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + lines_bytes_ + pixels_bytes_) : nullptr;
   for (std::int64_t row = mine.row_begin; row < mine.row_end; row += band_rows_)
     for (std::int64_t tile = mine.tile_begin; tile < mine.tile_end; ++tile)
       run_tile(call, {row, std::min(row + band_rows_, mine.row_end), tile, tile + 1}, arena, scratch);

@@ -46,6 +46,28 @@ GEOMETRIES: dict[str, dict[str, object]] = {
         "padding": (300, 300, 300, 300),
         "dilation": (599, 599),
     },
+    "gaps that no window reads": {
+        "size": (40, 5),
+        "kernel": (3, 2),
+        "padding": (5, 9, 1, 1),
+        "dilation": (13, 1),
+        "stride": (7, 1),
+    },
+    "a window taller than the image": {"size": (2, 3), "kernel": (7, 1), "padding": (3, 3, 0, 0)},
+    "a taller window with gaps": {
+        "size": (2, 3),
+        "kernel": (5, 1),
+        "padding": (36, 36, 0, 0),
+        "dilation": (9, 1),
+        "stride": (20, 1),
+    },
+    "gaps between lines that windows below read": {"size": (90, 2000), "kernel": (3, 1), "dilation": (4, 1)},
+    "gaps so wide that a cache holds few windows": {
+        "size": (400, 1000),
+        "kernel": (2, 1),
+        "padding": (60, 0, 0, 0),
+        "dilation": (200, 1),
+    },
 }
 
 
@@ -109,9 +131,9 @@ def test_every_other_operator(program: IntProgram) -> None:
 
 @pytest.mark.parametrize("row", SUMMING)
 def test_what_would_take_gigabytes_is_refused_before_they_are_taken(row: str) -> None:
-    """A file of kilobytes; the reference says no as well."""
-    far = {"kernel": (2, 2), "padding": (FAR, FAR, FAR, FAR), "dilation": (FAR, FAR), "stride": (FAR, FAR)}
-    program = layer(ROWS[row], 8, 8, size=(1, 1), **far)
+    """A file of kilobytes, whose window holds every line of the image at once, each between two wide paddings."""
+    far = {"kernel": (6000, 1), "padding": (0, 0, FAR, FAR), "dilation": (1, 1), "stride": (FAR, FAR)}
+    program = layer(ROWS[row], 8, 8, size=(6000, 1), **far)
     if ROWS[row].family == "gemm":  # gathers each position by itself, so it takes little; only the reference pads
         Session(plan(program, rows=[row]), threads=2)
     else:

@@ -14,8 +14,9 @@ from oaq.errors import AccumulatorOverflow, MemoryLimit
 from oaq.numerics.accumulator import AVX2_ACC16, AVX2_ACC32, DEPTHWISE_ACC16, NEON_ACC16, Accumulator
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
-from oaq.numerics.ranges import IntRange
+from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import Requantize
+from oaq.operators import TensorSpec, rules_of
 from oaq.overflow.analyze import analyze
 from oaq.overflow.operands import operands_as_loaded, window_reach
 from oaq.overflow.spill import schedule
@@ -185,3 +186,37 @@ def test_more_channels_than_memory_are_refused_before_any_is_taken() -> None:
         analyze(program)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ((6,), (2, 3)),
+        ((2, 3), (6,)),
+        ((5, 6, 4), (3, 40)),
+        ((7, 12), (4, 21)),
+        ((3, 70000), (70000, 3)),
+        ((9,), (9, 1)),
+    ],
+)
+def test_a_reshaped_channel_holds_what_the_channels_it_takes_integers_from_hold(
+    x: tuple[int, ...], y: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(sum(x))
+    lo = rng.integers(0, 120, x[-1])
+    ranges = ChannelRanges(lo, lo + rng.integers(0, 120, x[-1]))
+    specs = [TensorSpec(name, shape, Affine(0.05, 0), U8) for name, shape in (("x", x), ("y", y))]
+    image = rules_of(ops.Reshape(y)).image(ops.Reshape(y), [ranges], specs[:1], specs[1], "n")
+    taken = np.broadcast_to(np.arange(x[-1]), x).reshape(y)
+    for channel in range(y[-1]) if y[-1] < 100 else rng.integers(y[-1], size=20):
+        sources = taken[..., channel].reshape(-1)
+        assert image[int(channel)] == IntRange(int(ranges.lo[sources].min()), int(ranges.hi[sources].max()))
+
+
+def test_a_tensor_of_gigabytes_is_proved_in_the_memory_of_its_channels() -> None:
+    program = one(ops.Reshape((1, 262144000, 1)), (64, 4096, 1000))
+    tracemalloc.start()
+    analyze(program)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20

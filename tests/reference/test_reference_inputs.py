@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oaq import operators as ops
-from oaq.errors import AccumulatorOverflow, ProgramError
+from oaq.errors import AccumulatorOverflow, MemoryLimit, ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
@@ -50,3 +50,16 @@ def test_a_sum_that_leaves_s32_is_an_error_not_a_wrap() -> None:
     assert run(program, np.zeros((1, 1), np.uint8), accumulators=True).accumulators["fc"][0, 0] == 2**31 - 1
     with pytest.raises(AccumulatorOverflow, match=r"fc: the exact sum reaches .*2147483774.*leaves s32"):
         run(program, np.ones((1, 1), np.uint8))
+
+
+def test_an_enlarged_image_that_is_small_again_is_counted_before_it_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """(2, 4096, 2) to (4096, 5, 2): all 4096 columns of all rows lie between."""
+    builder = Builder()
+    x = builder.input((2, 4096, 2), Affine(0.05, 0))
+    builder.add(ops.Resize(4096, 5, "bilinear"), [x], Affine(0.05, 0), name="resized")
+    program = builder.finish()
+    monkeypatch.setenv("OAQ_MEMORY_LIMIT", "512M")
+    with pytest.raises(MemoryLimit, match=r"resized: the reference needs"):
+        run(program, np.zeros((4, 2, 4096, 2), np.uint8))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import lcm, prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from oaq.numerics.ranges import ChannelRanges
 from oaq.numerics.requantize import Semantics
 from oaq.operators.operator import Arrays, Case, Op, Ranges, Rules, Specs
 from oaq.operators.tensor import LARGEST_RANK, Shape, TensorSpec
+
+STRETCH: Final = 1 << 16
+"""Integers whose channels are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,20 @@ def law(op: Reshape, inputs: Arrays, _specs: Specs, _y: TensorSpec) -> NDArray[n
 
 
 def image(_op: Reshape, inputs: Ranges, specs: Specs, y: TensorSpec, _where: str) -> ChannelRanges:
-    """Each output channel holds what the input channels it takes integers from hold."""
-    x = inputs[0]
-    lo, hi = (np.broadcast_to(end, specs[0].shape).reshape(-1, y.channels) for end in (x.lo, x.hi))
-    return ChannelRanges(lo.min(axis=0), hi.max(axis=0))
+    """Each output channel holds what the input channels it takes integers from hold.
+
+    Which those are repeats after as many integers as both numbers of channels divide; of these a stretch at a time is
+    looked at, so that memory stays in proportion to channels, whatever the size of the tensor.
+    """
+    x, channels = inputs[0], y.channels
+    lo, hi = np.full(channels, 255, np.int64), np.zeros(channels, np.int64)
+    rows, stretch = lcm(specs[0].channels, channels) // channels, max(STRETCH // channels, 1)
+    for first in range(0, rows, stretch):
+        row = np.arange(first, min(first + stretch, rows), dtype=np.int64)[:, None]
+        source = (row * channels + np.arange(channels)) % specs[0].channels
+        np.minimum(lo, x.lo[source].min(axis=0), out=lo)
+        np.maximum(hi, x.hi[source].max(axis=0), out=hi)
+    return ChannelRanges(lo, hi)
 
 
 def cases(_semantics: Semantics) -> tuple[Case, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Final
 
-from oaq.operators import TensorSpec
+from oaq.operators import Resize, TensorSpec
 from oaq.program.int_program import Node
 from oaq.program.memory import memory_limit, require_memory
 
@@ -17,7 +17,7 @@ COPIES: Final = 3
 
 
 def require_node_memory(node: Node, inputs: Sequence[TensorSpec], y: TensorSpec, batch: int) -> None:
-    """Refuse a node whose inputs, padded, and result do not fit the memory limit.
+    """Refuse a node whose inputs, padded, what lies between, and result do not fit the memory limit.
 
     Args:
         node: of a program.
@@ -35,4 +35,6 @@ def require_node_memory(node: Node, inputs: Sequence[TensorSpec], y: TensorSpec,
         sides = [before + after for before, after in zip(padding[::2], padding[1::2], strict=True)]
         sides += [0] * (len(sizes) - len(sides))
         elements += channels * prod(size + side for size, side in zip(sizes, sides, strict=False))
+    if isinstance(node.op, Resize) and node.op.mode == "bilinear":
+        elements += 2 * prod(y.shape) // y.shape[1] * inputs[0].shape[1]  # all rows, before columns are; two weighed
     require_memory(COPIES * WIDE * batch * elements, memory_limit(), f"{node.name}: the reference")
