@@ -51,7 +51,7 @@ def _beside_peers(cpu: str, threads: int, results: Mapping[str, Result]) -> str:
     rows = [["", *columns], ["---", *("---:" for _ in columns)]]
     rows += [[line, *(column.get(line, "-") for column in columns.values())] for line in lines]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    commands = ", ".join(f"`{result.command}`" for result in results.values())
+    commands = ", ".join(dict.fromkeys(f"`{result.command}`" for result in results.values()))
     unit = f"{threads} thread{'s' if threads > 1 else ''}, batch 1"
     columns_note = "median time, and logit SQNR against float, if there is a float network, on the photo that is timed"
     return f"{cpu}, {unit}: {columns_note}. Made by {commands}.\n\n{table}\n"
@@ -70,7 +70,7 @@ def _machine(cpu: str, results: Mapping[str, Result]) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     example = next(iter(results.values()))
     versions = ", ".join(f"{name} {version}" for name, version in example.environment.versions if name != "oaq")
-    commands = ", ".join(f"`{result.command}`" for result in results.values())
+    commands = ", ".join(dict.fromkeys(f"`{result.command}`" for result in results.values()))
     return f"{cpu}; {example.environment.compiler}; {versions}. Made by {commands}, with `--record`.\n\n{table}\n"
 
 

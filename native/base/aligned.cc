@@ -1,3 +1,4 @@
+// Memory whose first byte is on a cache line: from the heap, and from pages of its own where it is large.
 #include "base/aligned.h"
 
 #include <sys/mman.h>

@@ -1,3 +1,4 @@
+// What this CPU runs, and what each instruction set includes. One entry per set; nothing is computed.
 #include "base/isa.h"
 
 #include <array>

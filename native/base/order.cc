@@ -1,3 +1,4 @@
+// The orders of base/order.h as formulas: which output or channel lies at each place of a register. Integers only.
 #include "base/order.h"
 
 #include "base/table.h"
@@ -11,9 +12,9 @@ bool is_narrow(const Row& row) { return row.sums.bits < 32; }
 }  // namespace
 
 // kUnpacked128: packing two registers into one puts four of the first and four of the second into every 128 bits.
-int word_output(const Row& row, int place, bool whole) {
+int word_output(const Row& row, int place, bool is_full) {
   if (is_plain(row)) return place;
-  const int half = whole ? row.tile_n / 2 : 0;
+  const int half = is_full ? row.tile_n / 2 : 0;
   return place / 8 * 4 + place % 4 + place / 4 % 2 * half;
 }
 
@@ -38,9 +39,9 @@ int word_channel(const Row& row, int place) {
 // bytes are multiplied, four in each of four where wider operands are.
 int weight_channel(const Row& row, int place) {
   if (is_plain(row)) return place;
-  const int together = is_narrow(row) ? 8 : 4, parts = row.tile_n / 16;
-  const int in_register = together * parts, lane = place % in_register;
-  return 16 * (lane / together) + together * (place / in_register) + lane % together;
+  const int neighbours = is_narrow(row) ? 8 : 4, parts = row.tile_n / 16;
+  const int in_register = neighbours * parts, lane = place % in_register;
+  return 16 * (lane / neighbours) + neighbours * (place / in_register) + lane % neighbours;
 }
 
 }  // namespace oaq

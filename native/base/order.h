@@ -26,7 +26,7 @@ inline constexpr Leaving kBytesUnpacked{LaneOrder::kUnpacked128, true};
 
 // Matrix rows: the output of a tile, counted from the first, whose 16-bit multiplier lies at `place` of (tile_n). Two
 // registers of sums are packed into one; they are vectors of one position if `whole`, else of two positions.
-int word_output(const Row& row, int place, bool whole);
+int word_output(const Row& row, int place, bool is_full);
 
 // Depthwise rows: the channel of a tile whose s32 sum, bias and multiplier lie at `place` of (tile_n).
 int sum_channel(const Row& row, int place);

@@ -1,3 +1,4 @@
+// The table of rows, expanded from rows.inc, and the conditions that every row meets, checked while it is compiled.
 #include "base/table.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// The pool: helpers watch a counter, run their part when it moves, and sleep when it stays. Nothing is computed here.
 #include "base/threads.h"
 
 #include <unistd.h>
@@ -104,8 +105,8 @@ void Threads::wait_for_all() {
 }
 
 void Threads::serve(int thread) {
-  for (std::uint32_t seen = 0;; ++seen) {
-    wait_while_equal(started_, seen);
+  for (std::uint32_t round = 0;; ++round) {
+    wait_while_equal(started_, round);
     if (stopping_.load(std::memory_order_relaxed)) return;
     function_(context_, thread, count_);
     wait_for_all();

@@ -1,3 +1,5 @@
+// Checks of a convolution: sizes in 64 bits, segments against tiles and steps, weights against the row's range; and how
+// far any operand can move each output's sum, exactly, in s64.
 #include "conv/conv.h"
 
 #include <algorithm>
@@ -10,7 +12,7 @@ namespace {
 constexpr std::int64_t kMost = 1 << 24;      // of an axis of a tensor that a window slides along
 constexpr std::int64_t kMostWindow = 32767;  // kernel, stride, padding, dilation, as oaq.program has it
 
-[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 std::string text(std::int64_t value) { return std::to_string(value); }
 
@@ -75,7 +77,7 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {
   const auto tile_n = static_cast<std::size_t>(spec.row->tile_n), step = static_cast<std::size_t>(spec.row->sums.step);
   const Range x{kU8.lo - spec.row->x.shift, kU8.hi - spec.row->x.shift};
-  std::vector<Reach> moved(schedule.tiles.size() * tile_n, {0, 0});
+  std::vector<Reach> by_output(schedule.tiles.size() * tile_n, {0, 0});
   for (std::size_t tile = 0; tile < schedule.tiles.size(); ++tile) {
     const bool is_last = tile + 1 == schedule.tiles.size();
     const std::size_t end = is_last ? spec.packed.size() : schedule.tiles[tile + 1].packed;
@@ -83,12 +85,12 @@ std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {
       for (std::size_t n = 0; n < tile_n; ++n)
         for (std::size_t k = 0; k < step; ++k) {
           const std::int64_t w = spec.packed[at + n * step + k];
-          Reach& reach = moved[tile * tile_n + n];
+          Reach& reach = by_output[tile * tile_n + n];
           reach.up += std::max(w * x.lo, w * x.hi);
           reach.down += std::min(w * x.lo, w * x.hi);
         }
   }
-  return moved;
+  return by_output;
 }
 
 }  // namespace oaq

@@ -1,3 +1,4 @@
+// Copies lines of a tensor between runs of the zero point. Nothing is computed.
 #include "conv/padded_lines.h"
 
 #include <cstring>

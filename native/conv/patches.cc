@@ -1,3 +1,4 @@
+// Gathers windows: copies what lies on the tensor, sets the zero point elsewhere. Nothing is computed.
 #include "conv/patches.h"
 
 #include <algorithm>
@@ -51,7 +52,7 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, std::int6
   if (bytes_ > std::numeric_limits<std::int32_t>::max()) throw std::invalid_argument("a window of 2^31 bytes or more");
   stride_ = static_cast<std::size_t>(bytes_ + kCopySlack);
   // Neighbours in the window are neighbours in memory only if the group has all channels.
-  together_ = window.dilation[1] == 1 && group_channels_ == channels_;
+  is_contiguous_ = window.dilation[1] == 1 && group_channels_ == channels_;
   const std::int64_t left = window.padding[2], stride = window.stride[1];
   const std::int64_t room = x.width + left - (window.kernel[1] - 1) * window.dilation[1] - 1;
   first_inside_ = (left + stride - 1) / stride;
@@ -64,16 +65,16 @@ void Patches::gather(const std::uint8_t* x, std::int64_t position, std::int64_t 
   x += group * group_channels_;
   std::int64_t row = position / y_width_, column = position % y_width_;
   while (count > 0) {
-    std::int64_t now = 1;
+    std::int64_t neighbours = 1;
     if (column >= first_inside_ && column < end_inside_) {
-      now = std::min(count, end_inside_ - column);
-      gather_inside(x, row, column, now, to);
+      neighbours = std::min(count, end_inside_ - column);
+      gather_inside(x, row, column, neighbours, to);
     } else {
-      gather_one(x, row, column, to);
+      gather_window(x, row, column, to);
     }
-    to += static_cast<std::size_t>(now) * stride_;
-    count -= now;
-    column += now;
+    to += static_cast<std::size_t>(neighbours) * stride_;
+    count -= neighbours;
+    column += neighbours;
     if (column == y_width_) column = 0, ++row;
   }
 }
@@ -99,8 +100,8 @@ void Patches::gather_inside(const std::uint8_t* x, std::int64_t row, std::int64_
            .to_window = windows,
            .count = count,
            .lines = end - begin,
-           .taps = together_ ? 1 : taps,
-           .bytes = together_ ? bytes : group_channels_});
+           .taps = is_contiguous_ ? 1 : taps,
+           .bytes = is_contiguous_ ? bytes : group_channels_});
   set_lines(to, count, {end, window_.kernel[0]}, bytes);
 }
 
@@ -123,13 +124,13 @@ Patches::Taps Patches::taps_inside(std::int64_t first, int axis, std::int64_t si
 }
 
 // One window that leaves the lines: of each, what lies on the tensor is copied, and the rest set.
-void Patches::gather_one(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const {
+void Patches::gather_window(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const {
   const std::int64_t top = row * window_.stride[0] - window_.padding[0];
   const std::int64_t left = column * window_.stride[1] - window_.padding[2];
   const std::int64_t bytes = window_.kernel[1] * group_channels_;
   const Taps lines = taps_inside(top, 0, height_), places = taps_inside(left, 1, width_);
   std::memset(to, zero_point_, static_cast<std::size_t>(window_.kernel[0] * bytes));
-  const std::int64_t run = together_ ? places.end - places.begin : 1;  // taps of one copy
+  const std::int64_t run = is_contiguous_ ? places.end - places.begin : 1;  // taps of one copy
   const auto size = static_cast<std::size_t>(run * group_channels_);
   for (std::int64_t i = lines.begin; i < lines.end; ++i) {
     const std::ptrdiff_t line = top + i * window_.dilation[0];

@@ -45,7 +45,7 @@ class Patches {
   };
   void gather_inside(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::int64_t count,
                      std::uint8_t* to) const;
-  void gather_one(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const;
+  void gather_window(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const;
   void set_lines(std::uint8_t* to, std::int64_t count, const Taps& taps, std::int64_t bytes) const;
   Taps taps_inside(std::int64_t first, int axis, std::int64_t size) const;
 
@@ -55,7 +55,7 @@ class Patches {
   std::size_t stride_;
   std::uint8_t zero_point_;
   CopyWindows copy_;
-  bool together_;  // the taps of a line are neighbours in memory
+  bool is_contiguous_;  // the taps of a line are neighbours in memory
   bool direct_;
 };
 

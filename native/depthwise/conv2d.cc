@@ -1,4 +1,7 @@
 // A depthwise convolution, a line of outputs of one tile of channels at a time.
+//
+// Sums are made by the row's functions (depthwise.h says in which registers). This file gathers operands, computes
+// offsets in 64 bits, and requantizes by scalar code what those functions leave as s32.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -25,7 +28,7 @@ class Depthwise : public Step {
   explicit Depthwise(const ConvSpec& spec);
 
   std::size_t scratch_bytes() const override { return lines_bytes_ + pixels_bytes_ + results_bytes_; }
-  Choices choices() const override { return {"gathered", counted(ways_)}; }
+  Choices choices() const override { return {"gathered", count_ways(ways_)}; }
   Isas isas() const override { return included_in(row_.isa); }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
@@ -128,7 +131,7 @@ void Depthwise::choose_ways(const ConvSpec& spec) {
     std::copy_n(spec.bias.begin() + static_cast<std::ptrdiff_t>(first), columns, bias.begin());
     const TileSums sums{first, columns, bias, {all.data() + first, tile_n}};
     const auto words = word_multipliers(requant_, sums);
-    const bool fits = std::all_of(bias.begin(), bias.end(), [](std::int32_t each) { return each <= kMostWord; });
+    const bool fits = std::all_of(bias.begin(), bias.end(), [](std::int32_t value) { return value <= kMostWord; });
     const bool is_one_run = schedule_.tiles[tile].count == 1;  // sums leave their register only once
     if (!words.empty() && (!is_narrow || (fits && is_one_run))) {
       ways_[tile] = Way::kWords;
@@ -280,10 +283,10 @@ void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int 
   call.x = reinterpret_cast<const std::uint8_t**>(scratch + lines_bytes_);
   call.x_step = window_.stride[1] * row_.tile_n;
   call.outputs = y_.width;
-  const FloatRequant how = requant_.from(0);
-  call.zero = how.zero;
-  call.lo = how.clamp_lo;
-  call.hi = how.clamp_hi;
+  const FloatRequant requant = requant_.from(0);
+  call.zero = requant.zero;
+  call.lo = requant.clamp_lo;
+  call.hi = requant.clamp_hi;
   call.sums = needs_sums_ ? reinterpret_cast<std::int32_t*>(scratch + lines_bytes_ + pixels_bytes_) : nullptr;
   for (std::int64_t row = mine.row_begin; row < mine.row_end; row += band_rows_)
     for (std::int64_t tile = mine.tile_begin; tile < mine.tile_end; ++tile)

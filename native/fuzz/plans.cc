@@ -188,8 +188,8 @@ int main(int count, char** arguments) {
   const std::uint64_t seed = std::strtoull(arguments[2], nullptr, 10);
   const std::uint64_t cases = is_replay ? 1 : std::strtoull(arguments[1], nullptr, 10);
   for (std::uint64_t i = 0; i < cases; ++i) {
-    const std::uint64_t own = is_replay ? seed : (seed << 32) + i;
-    try_case(plans, own, counts);
+    const std::uint64_t case_seed = is_replay ? seed : (seed << 32) + i;
+    try_case(plans, case_seed, counts);
     if (i % 10000 == 9999) std::fprintf(stderr, "%" PRIu64 " cases\n", i + 1);
   }
   std::printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", counts.loaded, counts.refused, counts.exceeded,

@@ -1,4 +1,7 @@
 // A convolution as products of matrices: positions by outputs, a block of positions at a time.
+//
+// Sums are made by the row's kernels (gemm.h says in which registers). This file computes offsets only, in 64 bits, and
+// requantizes by scalar code what kernels leave as s32.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -26,7 +29,7 @@ class Conv2d : public Step {
   std::size_t weight_bytes() const override { return packed_.size(); }
   void move_weights(std::uint8_t* to) override;
   std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + operands_.scratch_bytes(); }
-  Choices choices() const override { return {operands_.name(), counted(ways_)}; }
+  Choices choices() const override { return {operands_.name(), count_ways(ways_)}; }
   Isas isas() const override { return included_in(row_.isa); }
   void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
 
@@ -116,9 +119,9 @@ void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
         channel, static_cast<std::size_t>(columns), {bias_.data() + first, tile_n}, {reaches.data() + first, tile_n}};
     if (const auto words = word_multipliers(requant_, sums); !words.empty()) {
       ways_[i] = Way::kWords;
-      const bool whole = columns * row_.parts > row_.tile_n;
+      const bool is_full = columns * row_.parts > row_.tile_n;
       for (int at = 0; at < row_.tile_n; ++at)
-        words_[first + static_cast<std::size_t>(at)] = words[static_cast<std::size_t>(word_output(row_, at, whole))];
+        words_[first + static_cast<std::size_t>(at)] = words[static_cast<std::size_t>(word_output(row_, at, is_full))];
     } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
       ways_[i] = Way::kFloats;
       std::copy(floats.begin(), floats.end(), bias_.begin() + static_cast<std::ptrdiff_t>(first));
@@ -157,16 +160,16 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, 
                        std::uint8_t* scratch) const {
   const std::int64_t begin = std::max(part.tile_begin, group * group_tiles_);
   const std::int64_t end = std::min(part.tile_end, (group + 1) * group_tiles_);
-  const FloatRequant how = requant_.from(0);
+  const FloatRequant requant = requant_.from(0);
   GemmCall call{};
   call.sums = reinterpret_cast<std::int32_t*>(scratch);
-  call.hi = how.clamp_hi;
-  call.zero = how.zero;
-  call.lo = how.clamp_lo;
+  call.hi = requant.clamp_hi;
+  call.zero = requant.zero;
+  call.lo = requant.clamp_lo;
   for (std::int64_t tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const std::int64_t first = (tile - group * group_tiles_) * row_.tile_n;
-    const Tile made{static_cast<std::size_t>(group * outputs_ + first), columns_of(tile)};
+    const Tile outputs{static_cast<std::size_t>(group * outputs_ + first), columns_of(tile)};
     call.stride = block.stride;
     call.packed = weights_ + of.packed;
     call.next = kAhead;
@@ -177,14 +180,14 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, 
     call.piece_count = static_cast<std::int64_t>(first_piece_[static_cast<std::size_t>(tile) + 1] - first_piece);
     const std::ptrdiff_t place = tile * row_.tile_n;
     call.bias = bias_.data() + place;
-    call.scale = how.scale + made.channel;
+    call.scale = requant.scale + outputs.channel;
     call.way = ways_[static_cast<std::size_t>(tile)];
     call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
     call.words = call.way == Way::kWords ? words_.data() + place : nullptr;
     if (row_.leaving.as_bytes && requant_.is_below_one())
-      run_tile(call, block, y, made, scratch + sums_bytes_);
+      run_tile(call, block, y, outputs, scratch + sums_bytes_);
     else
-      sum_tile(call, block, y, made);
+      sum_tile(call, block, y, outputs);
   }
 }
 
@@ -193,9 +196,9 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, 
 void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile,
                       std::uint8_t* results) const {
   const auto part = static_cast<int>(divided_up(tile.columns * row_.parts, row_.tile_n));
-  const bool whole = tile.columns * row_.parts == part * row_.tile_n;  // else kernels write more than exists
-  std::uint8_t* to = whole ? y + tile.channel : results;
-  call.y_stride = whole ? y_.channels : row_.tile_n;
+  const bool is_full = tile.columns * row_.parts == part * row_.tile_n;  // else kernels write more than exists
+  std::uint8_t* to = is_full ? y + tile.channel : results;
+  call.y_stride = is_full ? y_.channels : row_.tile_n;
   const std::int64_t groups = divided_up(block.columns, row_.tile_m), height = block.columns / groups;
   const std::int64_t taller = block.columns % groups;
   std::int64_t column = 0;
@@ -211,7 +214,7 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const
     column += count * rows;
     call.next = 0;  // its first group has asked for them
   }
-  if (whole) return;
+  if (is_full) return;
   for (std::int64_t row = 0; row < block.lines * block.columns; ++row)
     copy_short(y + row * y_.channels + tile.channel, results + row * row_.tile_n, static_cast<int>(tile.columns));
 }

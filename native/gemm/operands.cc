@@ -1,3 +1,4 @@
+// Chooses between the three ways of operands.h, and says where a block of positions finds its pieces. Offsets only.
 #include "gemm/operands.h"
 
 #include <algorithm>
@@ -21,9 +22,9 @@ constexpr std::int64_t kMostCopied = 64 << 20;  // bytes of lines copied at once
 // Windows are read where they are if what a line of one sees lies together and makes whole steps, lines of outputs
 // divide into groups of rows that are tall enough, and no piece is too far or too large to copy.
 bool reads_lines(const Row& row, const Window& window, const Place& x, const Place& y, std::int64_t groups) {
-  const bool together = groups == 1 && window.dilation[1] == 1 && !is_direct(window);
+  const bool is_contiguous = groups == 1 && window.dilation[1] == 1 && !is_direct(window);
   const std::int64_t tile_m = row.tile_m, row_groups = divided_up(y.width, tile_m);
-  if (!together || window.kernel[1] * x.channels % row.sums.step != 0 || 4 * (y.width / row_groups) < 3 * tile_m)
+  if (!is_contiguous || window.kernel[1] * x.channels % row.sums.step != 0 || 4 * (y.width / row_groups) < 3 * tile_m)
     return false;
   const PaddedLines lines(window, x, 0);
   return lines.line_bytes() <= kFarthest && lines.bytes(1) <= (lines.direct() ? kFarthest : kMostCopied);
@@ -54,15 +55,15 @@ Operands::Operands(const ConvSpec& spec)
 }
 
 void Operands::add_pieces(std::int64_t first, std::int64_t steps, After after, std::vector<Piece>& to) const {
-  for (std::int64_t left = steps; left > 0;) {
+  for (std::int64_t remaining = steps; remaining > 0;) {
     const std::int64_t line = lines_ ? first / line_bytes_ : 0;
-    const std::int64_t most = lines_ ? ((line + 1) * line_bytes_ - first) / step_ : left;
-    const std::int64_t now = std::min(left, most);
-    left -= now;
+    const std::int64_t most = lines_ ? ((line + 1) * line_bytes_ - first) / step_ : remaining;
+    const std::int64_t piece = std::min(remaining, most);
+    remaining -= piece;
     const std::int64_t before = line * (line_step_ - line_bytes_);
-    to.push_back(
-        {static_cast<std::int32_t>(before + first), static_cast<std::int32_t>(now), left > 0 ? After::kGoOn : after});
-    first += now * step_;
+    to.push_back({static_cast<std::int32_t>(before + first), static_cast<std::int32_t>(piece),
+                  remaining > 0 ? After::kGoOn : after});
+    first += piece * step_;
   }
 }
 

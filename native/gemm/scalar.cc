@@ -27,7 +27,7 @@ void sums(GemmCall* call) {
     for (int n = 0; n < kTile; ++n) sums[n] = call->bias[n];
     const std::int8_t* w = call->packed;
     const Piece* piece = call->pieces;
-    for (std::int64_t left = call->piece_count; left > 0; --left, ++piece) {
+    for (std::int64_t remaining = call->piece_count; remaining > 0; --remaining, ++piece) {
       const std::uint8_t* x = call->x + row * call->stride + piece->first;
       for (std::int32_t step = piece->steps; step > 0; --step, x += 4)
         for (int n = 0; n < kTile; ++n, w += 4)

@@ -50,11 +50,11 @@ class Loop:
 
     @property
     def bytes(self) -> int:
-        """Of one register."""
+        """Bytes of one register."""
         return 64 if self.wide else 32
 
     def reg(self, index: int) -> str:
-        """By number."""
+        """The name of register ``index``."""
         return f"%{'z' if self.wide else 'y'}mm{index}"
 
     def acc(self, row: int, vector: int) -> str:
@@ -66,7 +66,7 @@ class Loop:
         return self.reg(2 * self.rows + index)
 
     @property
-    def ones(self) -> str:
+    def s16_ones(self) -> str:
         """The last register, where a row needs s16 ones."""
         return self.reg(31 if self.wide else 15)
 
@@ -94,7 +94,7 @@ def quads(loop: Loop, row: int, temporaries: tuple[str, str], x: str) -> tuple[l
     """Vpmaddubsw, vpmaddwd by ones; vpaddd."""
     products, additions = pairs(loop, row, temporaries, x)
     for v, into in enumerate(temporaries[::-1]):
-        products[v].append(f"vpmaddwd {loop.ones}, {into}, {into}")
+        products[v].append(f"vpmaddwd {loop.s16_ones}, {into}, {into}")
     return products, [addition.replace("vpaddw", "vpaddd") for addition in additions]
 
 
@@ -118,7 +118,7 @@ def step(loop: Loop, index: int) -> Iterator[str]:
     move = "vmovdqu8" if loop.wide else "vmovdqu"
     for v in (0, 1):
         yield f"{move} {(2 * index + v) * loop.bytes}(%rdi), {loop.free(v)}"
-    waiting: list[list[str]] = []
+    delayed: list[list[str]] = []
     for row in range(loop.rows):
         slot = row % loop.under_way
         temporaries = loop.free(2 + 2 * slot), loop.free(3 + 2 * slot)
@@ -127,10 +127,10 @@ def step(loop: Loop, index: int) -> Iterator[str]:
         if loop.under_way == 1 and loop.place == "alternating":
             yield from (*first, *additions[:1], *second, *additions[1:])
             continue
-        waiting.append(additions)
-        earlier = waiting.pop(0) if len(waiting) == loop.under_way else []
+        delayed.append(additions)
+        earlier = delayed.pop(0) if len(delayed) == loop.under_way else []
         yield from (*first, *earlier, *second) if loop.place == "inside" else (*first, *second, *earlier)
-    for additions in waiting:
+    for additions in delayed:
         yield from additions
 
 
@@ -144,7 +144,7 @@ def exact_step(loop: Loop, index: int) -> Iterator[str]:
         products = [f"vpmaddwd %ymm{8 + row}, %ymm15, %ymm{13 + row}" for row in range(loop.rows)]
         additions = [f"vpaddd %ymm{13 + row}, %ymm{4 * row + part}, %ymm{4 * row + part}" for row in range(loop.rows)]
         if loop.place == "alternating":
-            yield from (each for both in zip(products, additions, strict=True) for each in both)
+            yield from (instruction for pair in zip(products, additions, strict=True) for instruction in pair)
         else:
             yield from (*products, *additions)
 
@@ -183,11 +183,11 @@ def function(loop: Loop, name: str) -> Iterator[str]:
     exact = loop.row.endswith("exact")
     accumulators, bases = loop.rows * (4 if exact else 2), BASES[: -(-loop.rows // 3)]
     yield f".p2align 6\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
-    yield from (f"pushq {each}" for each in SAVED)
+    yield from (f"pushq {register}" for register in SAVED)
     for index in range(accumulators):
         yield f"vpxor{'d' if loop.wide else ''} {loop.reg(index)}, {loop.reg(index)}, {loop.reg(index)}"
     if loop.row.endswith("acc32"):
-        yield f"vpbroadcastw oaq_limit_ones(%rip), {loop.ones}"
+        yield f"vpbroadcastw oaq_limit_ones(%rip), {loop.s16_ones}"
     yield "movq %rdi, %r12\n1:\nmovq %rdx, %rdi\nmovq %r12, %r10\nleaq (%rsi,%rsi,2), %rbp"
     yield from (f"leaq ({before},%rbp), {base}" for before, base in pairwise(bases))
     yield "movq %rcx, %rbp\n.p2align 6\n2:"
@@ -199,7 +199,7 @@ def function(loop: Loop, name: str) -> Iterator[str]:
     for index in range(accumulators):
         yield f"vmovdqu{'8' if loop.wide else ''} {loop.reg(index)}, {index * loop.bytes}(%r9)"
     yield "vzeroupper"
-    yield from (f"popq {each}" for each in reversed(SAVED))
+    yield from (f"popq {register}" for register in reversed(SAVED))
     yield f"ret\n.size {name}, .-{name}"
 
 

@@ -45,8 +45,8 @@ using Segments = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::
 using Sums = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bytes = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-void require(bool holds, const char* what) {
-  if (!holds) throw std::invalid_argument(what);
+void require(bool holds, const char* requirement) {
+  if (!holds) throw std::invalid_argument(requirement);
 }
 
 template <typename Work>
@@ -57,10 +57,10 @@ double seconds(const Work& work) {
 }
 
 nb::list limits() {
-  nb::list made;
+  nb::list loops;
   for (const Loop& loop : kLoops)
-    made.append(nb::make_tuple(std::string(loop.row), std::string(loop.name), loop.rows, loop.tile_n));
-  return made;
+    loops.append(nb::make_tuple(std::string(loop.row), std::string(loop.name), loop.rows, loop.tile_n));
+  return loops;
 }
 
 int most_rows(const std::string& row) { return usable_row(row, "gemm").tile_m; }
@@ -121,8 +121,8 @@ double time_limit(std::size_t index, const Operands& x, const Packed& packed, st
 double time_cycles(std::int64_t count) {
   require(count > 0, "a cycle at least");
   return seconds([&] {
-    std::int64_t left = count;
-    asm volatile("1: decq %0\n\tjnz 1b" : "+r"(left));
+    std::int64_t remaining = count;
+    asm volatile("1: decq %0\n\tjnz 1b" : "+r"(remaining));
   });
 }
 

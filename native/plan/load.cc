@@ -1,3 +1,5 @@
+// Reads a whole plan: header, tensors, steps, ends. Every size is compared with the bytes that are there and with the
+// limit on memory before anything is allocated; sums of sizes are computed in 64 bits and cannot wrap.
 #include "plan/load.h"
 
 #include <algorithm>
@@ -186,11 +188,11 @@ void require_room(const Needs& needs, std::size_t arena, std::size_t threads, st
   const bool fits =
       arena <= limit && needs.weights <= limit - arena && needs.scratch <= (limit - arena - needs.weights) / threads;
   if (fits) return;
-  const std::size_t whole = arena + needs.weights + needs.scratch * threads;
-  std::string most = needs.scratch ? ", which '" + needs.hungriest + "' takes" : "";
+  const std::size_t total = arena + needs.weights + needs.scratch * threads;
+  std::string largest = needs.scratch ? ", which '" + needs.hungriest + "' takes" : "";
   throw MemoryExceeded("a session of " + text(threads) + " threads (" + show(arena) + " of tensors, " +
                        show(needs.weights) + " of weights, and in each thread " + show(needs.scratch) + " of scratch" +
-                       most + ") needs " + text(whole) + " bytes (" + show(whole) + "), more than the limit of " +
+                       largest + ") needs " + text(total) + " bytes (" + show(total) + "), more than the limit of " +
                        text(limit) + " (" + show(limit) + ")");
 }
 

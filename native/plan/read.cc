@@ -1,3 +1,4 @@
+// The readers of plan/read.h: each takes its bytes only after it has compared their number with what remains.
 #include "plan/read.h"
 
 #include "base/aligned.h"
@@ -6,7 +7,7 @@ namespace oaq {
 namespace {
 
 // How many bytes continue a character that starts with this one; -1: none starts so.
-int continued(std::uint8_t first) {
+int continuation_bytes(std::uint8_t first) {
   if (first >= 0x01 && first <= 0x7F) return 0;
   if (first >= 0xC2 && first <= 0xDF) return 1;
   if (first >= 0xE0 && first <= 0xEF) return 2;
@@ -17,7 +18,7 @@ int continued(std::uint8_t first) {
 bool is_text(std::span<const std::uint8_t> bytes) {
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     const std::uint8_t first = bytes[at];
-    const int more = continued(first);
+    const int more = continuation_bytes(first);
     if (more < 0 || static_cast<std::size_t>(more) >= bytes.size() - at) return false;
     for (int i = 1; i <= more; ++i) {
       const std::uint8_t next = bytes[++at];

@@ -1,3 +1,4 @@
+// The fields of a convolution, in the order of src/oaq/runtime/step_fields.py.
 #include "plan/read_conv.h"
 
 namespace oaq {

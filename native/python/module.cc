@@ -110,24 +110,24 @@ using Result = nb::ndarray<std::uint8_t, nb::c_contig, nb::device::cpu>;
 
 // The batch of an array that holds whole samples of `place`.
 template <typename Array>
-std::int64_t batch_of(const Array& array, const Place& place, const char* what) {
+std::int64_t batch_of(const Array& array, const Place& place, const char* role) {
   const std::size_t bytes = place.bytes();
   if (array.ndim() < 1 || array.size() != array.shape(0) * bytes)
-    throw std::invalid_argument(std::string(what) + ": an array of (batch, ...) with " + std::to_string(bytes) +
+    throw std::invalid_argument(std::string(role) + ": an array of (batch, ...) with " + std::to_string(bytes) +
                                 " values per sample is needed");
   return static_cast<std::int64_t>(array.shape(0));
 }
 
 template <typename Array>
-std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Place>& places, const char* what) {
+std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Place>& places, const char* role) {
   if (arrays.size() != places.size())
-    throw std::invalid_argument(std::to_string(places.size()) + " " + what + " are needed, not " +
+    throw std::invalid_argument(std::to_string(places.size()) + " " + role + " are needed, not " +
                                 std::to_string(arrays.size()));
   std::int64_t batch = 0;
   for (std::size_t i = 0; i < arrays.size(); ++i) {
-    const std::int64_t each = batch_of(arrays[i], places[i], what);
-    if (i && each != batch) throw std::invalid_argument(std::string(what) + " differ in their batch");
-    batch = each;
+    const std::int64_t samples = batch_of(arrays[i], places[i], role);
+    if (i && samples != batch) throw std::invalid_argument(std::string(role) + " differ in their batch");
+    batch = samples;
   }
   return batch;
 }
@@ -202,17 +202,17 @@ bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_poi
   if (q.shape(0) != batch || q.shape(1) != pixels || q.shape(2) != channels)
     throw std::invalid_argument("real is (batch, channels, pixels), q is (batch, pixels, channels)");
   if (channels > (std::size_t{1} << 24)) throw std::invalid_argument("there are more than 2^24 channels");
-  const InputScale how{scale, zero_point, {clamp[0], clamp[1]}};
-  check_output(zero_point, how.clamp);
+  const InputScale numbers{scale, zero_point, {clamp[0], clamp[1]}};
+  check_output(zero_point, numbers.clamp);
   if (!(scale > 0.0f)) throw std::invalid_argument("the scale is not positive");
   WithoutLock lock;
-  bool whole = true;
+  bool is_complete = true;
   for (std::size_t sample = 0; sample < batch; ++sample) {
     const std::size_t at = sample * channels * pixels;
-    whole &=
-        quantize(real.data() + at, static_cast<int>(channels), static_cast<std::int64_t>(pixels), how, q.data() + at);
+    is_complete &= quantize(real.data() + at, static_cast<int>(channels), static_cast<std::int64_t>(pixels), numbers,
+                            q.data() + at);
   }
-  return whole;
+  return is_complete;
 }
 
 }  // namespace

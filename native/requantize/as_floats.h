@@ -18,8 +18,8 @@ inline constexpr float kFloatValue = 8388608.0f;
 // leave a 0 whatever they are, so those may be moved up.
 inline std::int32_t float_bias(std::int32_t bias, std::int64_t down, std::int64_t up) {
   constexpr std::int64_t kEnd = std::int64_t{1} << 23;
-  const std::int64_t kept = bias < -up - 1 ? -up - 1 : bias;
-  return kept + down > -kEnd && kept + up < kEnd ? kFloatBits + static_cast<std::int32_t>(kept) : 0;
+  const std::int64_t start = bias < -up - 1 ? -up - 1 : bias;
+  return start + down > -kEnd && start + up < kEnd ? kFloatBits + static_cast<std::int32_t>(start) : 0;
 }
 
 }  // namespace oaq

@@ -21,10 +21,10 @@ inline constexpr std::int32_t kMostWord = (1 << kWordShift) - 1;
 
 // m where `scale` is m * 2^-15 and halfway results in [0, hi] all have an even integer above them; else 0.
 inline std::int16_t word_multiplier(float scale, int hi) {
-  const float wanted = scale * static_cast<float>(1 << kWordShift);
-  if (!(wanted >= 1.0f && wanted <= static_cast<float>(kMostWord))) return 0;
-  const auto multiplier = static_cast<std::int16_t>(wanted);
-  if (static_cast<float>(multiplier) != wanted) return 0;
+  const float scaled = scale * static_cast<float>(1 << kWordShift);
+  if (!(scaled >= 1.0f && scaled <= static_cast<float>(kMostWord))) return 0;
+  const auto multiplier = static_cast<std::int16_t>(scaled);
+  if (static_cast<float>(multiplier) != scaled) return 0;
   int odd = multiplier, halfway = 1 << (kWordShift - 1);  // the least sum with a halfway result, which is odd / 2
   for (; odd % 2 == 0; odd /= 2) halfway /= 2;
   for (int times = 1; times * halfway <= kMostWord && times * odd < 2 * hi; times += 2)

@@ -1,3 +1,7 @@
+// Requantization by scalar code, which is also what every vector way is compared with.
+//
+//   float32_half_even   float32(sum) * scale, one rounding each, clamped as floats, then rounded half to even
+//   fixed point         (sum * multiplier + 2^(shift - 1)) >> shift in s64   **exact**: below 2^62 + 2^61
 #include "requantize/requantize.h"
 
 #include <algorithm>
@@ -11,14 +15,14 @@ namespace {
 constexpr std::size_t kRoom = 64;  // the widest tile
 
 template <typename T>
-std::vector<T> spread(const std::vector<T>& given, std::size_t count, T filler) {
-  std::vector<T> result(given);
-  if (result.size() == 1) result.resize(count, given.front());
+std::vector<T> spread(const std::vector<T>& values, std::size_t count, T filler) {
+  std::vector<T> result(values);
+  if (result.size() == 1) result.resize(count, values.front());
   result.resize(count + kRoom, filler);
   return result;
 }
 
-[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 }  // namespace
 
@@ -32,32 +36,32 @@ void check_output(int zero_point, Clamp clamp) {
     refuse("clamp [" + std::to_string(clamp.lo) + ", " + std::to_string(clamp.hi) + "] is not a range in [0, 255]");
 }
 
-void check_multipliers(const Multipliers& given, std::size_t count) {
-  const std::size_t size = given.size();
+void check_multipliers(const Multipliers& multipliers, std::size_t count) {
+  const std::size_t size = multipliers.size();
   if (size != count && size != 1)
     refuse(std::to_string(size) + " multipliers for " + std::to_string(count) + " channels");
-  for (float scale : given.scale)
+  for (float scale : multipliers.scale)
     if (!std::isfinite(scale) || scale <= 0.0f) refuse("a multiplier is not finite and positive");
-  if (!given.is_fixed()) return;
-  if (given.shift.size() != given.multiplier.size()) refuse("multipliers and shifts differ in number");
-  for (std::int32_t multiplier : given.multiplier)
+  if (!multipliers.is_fixed()) return;
+  if (multipliers.shift.size() != multipliers.multiplier.size()) refuse("multipliers and shifts differ in number");
+  for (std::int32_t multiplier : multipliers.multiplier)
     if (multiplier <= 0) refuse("fixed-point multiplier " + std::to_string(multiplier) + " is not positive");
-  for (std::int32_t shift : given.shift)
+  for (std::int32_t shift : multipliers.shift)
     if (shift < 1 || shift > 62) refuse("shift " + std::to_string(shift) + " is outside [1, 62]");
 }
 
-Requant::Requant(const Multipliers& given, std::size_t count, int zero_point, Clamp clamp)
+Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_point, Clamp clamp)
     : zero_(zero_point),
       clamp_(clamp),
-      below_one_(!given.is_fixed() &&
-                 std::all_of(given.scale.begin(), given.scale.end(), [](float scale) { return scale < 1.0f; })) {
-  check_multipliers(given, count);
+      below_one_(!multipliers.is_fixed() && std::all_of(multipliers.scale.begin(), multipliers.scale.end(),
+                                                        [](float scale) { return scale < 1.0f; })) {
+  check_multipliers(multipliers, count);
   check_output(zero_point, clamp);
-  if (given.is_fixed()) {
-    multiplier_ = spread(given.multiplier, count, 1);
-    shift_ = spread(given.shift, count, 1);
+  if (multipliers.is_fixed()) {
+    multiplier_ = spread(multipliers.multiplier, count, 1);
+    shift_ = spread(multipliers.shift, count, 1);
   } else {
-    scale_ = spread(given.scale, count, 1.0f);
+    scale_ = spread(multipliers.scale, count, 1.0f);
   }
 }
 
@@ -77,8 +81,9 @@ std::uint8_t Requant::apply(std::int32_t sum, std::size_t channel) const {
     return static_cast<std::uint8_t>(std::clamp<std::int64_t>(rounded + zero_, clamp_.lo, clamp_.hi));
   }
   const float scaled = static_cast<float>(sum) * scale_[channel];
-  const float kept = std::clamp(scaled, static_cast<float>(clamp_.lo - zero_), static_cast<float>(clamp_.hi - zero_));
-  return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::lrintf(kept)) + zero_);
+  const float clamped =
+      std::clamp(scaled, static_cast<float>(clamp_.lo - zero_), static_cast<float>(clamp_.hi - zero_));
+  return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::lrintf(clamped)) + zero_);
 }
 
 void store_one_by_one(const Requant& requant, const std::int32_t* sums, std::int64_t sums_stride, std::int64_t rows,

@@ -30,7 +30,7 @@ class Requant {
  public:
   // Throws std::invalid_argument: sizes, multipliers that are not finite and positive, shifts outside [1, 62], a zero
   // point or clamp outside [0, 255].
-  Requant(const Multipliers& given, std::size_t count, int zero_point, Clamp clamp);
+  Requant(const Multipliers& multipliers, std::size_t count, int zero_point, Clamp clamp);
 
   bool is_fixed() const { return !multiplier_.empty(); }
   // Whether it is float32_half_even by multipliers below 1, so that every s32 sum times its multiplier fits s32.
@@ -50,7 +50,7 @@ class Requant {
 };
 
 // Throws std::invalid_argument.
-void check_multipliers(const Multipliers& given, std::size_t count);
+void check_multipliers(const Multipliers& multipliers, std::size_t count);
 void check_output(int zero_point, Clamp clamp);
 void check_zero_point(int zero_point);
 

@@ -19,7 +19,7 @@ enum class Way : std::int32_t {
 };
 
 // How many tiles leave each way.
-std::array<std::int32_t, 3> counted(const std::vector<Way>& ways);
+std::array<std::int32_t, 3> count_ways(const std::vector<Way>& ways);
 
 // How far operands can move a sum from its bias.
 struct Reach {

@@ -1,3 +1,4 @@
+// Maps the arena between two pages without access, so that a step outside it ends the process. Nothing is computed.
 #include "session/arena.h"
 
 #include <sys/mman.h>

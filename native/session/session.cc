@@ -1,3 +1,4 @@
+// Copies inputs in and outputs out, and runs the steps of each sample on all threads. No arithmetic on tensors.
 #include "session/session.h"
 
 #include <algorithm>
@@ -49,9 +50,9 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
 }
 
 std::vector<Choices> Session::choices() const {
-  std::vector<Choices> made;
-  for (const auto& step : steps_) made.push_back(step->choices());
-  return made;
+  std::vector<Choices> result;
+  for (const auto& step : steps_) result.push_back(step->choices());
+  return result;
 }
 
 // Weights are most of what a run reads: together they fit few pages.
@@ -63,9 +64,9 @@ void Session::gather_weights() {
   for (const auto& step : steps_) bytes += room(step);
   std::uint8_t* to = weights_.emplace(bytes).data();
   for (const auto& step : steps_) {
-    const std::size_t taken = room(step);
+    const std::size_t bytes_of_step = room(step);
     step->move_weights(to);
-    to += taken;
+    to += bytes_of_step;
   }
 }
 
@@ -74,11 +75,11 @@ bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> input
   if (!finished_) throw std::logic_error("the session is not finished");
   std::fill(nanoseconds_.begin(), nanoseconds_.end(), 0);
   using Clock = std::chrono::steady_clock;
-  Clock::time_point asked = Clock::now();
+  Clock::time_point last_asked = Clock::now();
   for (std::int64_t sample = 0; sample < batch; ++sample) {
-    if (stop && sample && Clock::now() - asked >= kAskEvery) {
+    if (stop && sample && Clock::now() - last_asked >= kAskEvery) {
       if (stop(context)) return false;
-      asked = Clock::now();
+      last_asked = Clock::now();
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const std::size_t bytes = inputs_[i].bytes();

@@ -17,10 +17,10 @@ struct AddNumbers {
 
 // Adds whole vectors; returns how many values it did.
 using AddVectors = std::size_t (*)(const std::uint8_t* a, const std::uint8_t* b, std::size_t count,
-                                   const AddNumbers& how, std::uint8_t* y);
+                                   const AddNumbers& numbers, std::uint8_t* y);
 
 // For a CPU with AVX2: 32 at a time.
-std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& how,
+std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                      std::uint8_t* y);
 
 }  // namespace oaq

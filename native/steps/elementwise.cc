@@ -1,4 +1,8 @@
-// Add, Mul, Concat, Lookup.
+// Add, Mul, Concat, Lookup, one integer at a time; Add also by vectors (steps/add.h).
+//
+//   Add       float32 terms, one rounding each, or s64 in fixed point
+//   Mul       s32 product of two u8 less their zero points   **exact**: below 2^16
+//   Concat, Lookup   a requantization, a table of 256
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -36,17 +40,17 @@ class Add : public Step {
  public:
   Add(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
       : a_(a), b_(b), y_(y), output_(output) {
-    how_ = {1,
-            1,
-            a_zero,
-            b_zero,
-            output.zero_point,
-            static_cast<std::uint8_t>(output.clamp.lo),
-            static_cast<std::uint8_t>(output.clamp.hi)};
+    numbers_ = {1,
+                1,
+                a_zero,
+                b_zero,
+                output.zero_point,
+                static_cast<std::uint8_t>(output.clamp.lo),
+                static_cast<std::uint8_t>(output.clamp.hi)};
     if (output.multipliers.is_fixed()) return;
-    how_.a_scale = output.multipliers.scale[0];
-    how_.b_scale = output.multipliers.scale[1];
-    if (std::max(how_.a_scale, how_.b_scale) <= kLargestScale) vectors_ = add_vectors(row);
+    numbers_.a_scale = output.multipliers.scale[0];
+    numbers_.b_scale = output.multipliers.scale[1];
+    if (std::max(numbers_.a_scale, numbers_.b_scale) <= kLargestScale) vectors_ = add_vectors(row);
   }
 
   void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
@@ -54,12 +58,12 @@ class Add : public Step {
     const std::uint8_t *a = arena + a_.offset + share.begin, *b = arena + b_.offset + share.begin;
     std::uint8_t* y = arena + y_.offset + share.begin;
     const auto count = static_cast<std::size_t>(share.end - share.begin);
-    std::size_t done = vectors_ ? vectors_(a, b, count, how_, y) : 0;
-    for (; done < count; ++done) y[done] = one(a[done] - how_.a_zero, b[done] - how_.b_zero);
+    std::size_t done = vectors_ ? vectors_(a, b, count, numbers_, y) : 0;
+    for (; done < count; ++done) y[done] = add_pair(a[done] - numbers_.a_zero, b[done] - numbers_.b_zero);
   }
 
  private:
-  std::uint8_t one(int a, int b) const {
+  std::uint8_t add_pair(int a, int b) const {
     const auto [lo, hi] = output_.clamp;
     const int zero = output_.zero_point;
     const Multipliers& by = output_.multipliers;
@@ -69,14 +73,14 @@ class Add : public Step {
       return static_cast<std::uint8_t>(std::clamp<std::int64_t>(((sum + half) >> by.shift[0]) + zero, lo, hi));
     }
     const float left = static_cast<float>(a) * by.scale[0], right = static_cast<float>(b) * by.scale[1];
-    const float kept = std::clamp(left + right, static_cast<float>(lo - zero), static_cast<float>(hi - zero));
-    return static_cast<std::uint8_t>(static_cast<int>(std::lrintf(kept)) + zero);
+    const float clamped = std::clamp(left + right, static_cast<float>(lo - zero), static_cast<float>(hi - zero));
+    return static_cast<std::uint8_t>(static_cast<int>(std::lrintf(clamped)) + zero);
   }
 
   Place a_, b_, y_;
   Output output_;
   AddVectors vectors_ = nullptr;
-  AddNumbers how_;
+  AddNumbers numbers_;
 };
 
 class Mul : public Step {
@@ -159,7 +163,7 @@ class Lookup : public Step {
 
 }  // namespace
 
-void refuse(const std::string& what) { throw std::invalid_argument(what); }
+void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 bool same_shape(const Place& a, const Place& b) {
   return a.height == b.height && a.width == b.width && a.channels == b.channels;
@@ -190,9 +194,10 @@ std::unique_ptr<Step> make_mul(const Place& a, const Place& b, const Place& y, i
 std::unique_ptr<Step> make_concat(const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points,
                                   const Output& output) {
   std::int64_t channels = 0;
-  for (const Place& one : x) {
-    if (one.height != y.height || one.width != y.width) refuse("an input differs from the output in height or width");
-    channels += one.channels;
+  for (const Place& input : x) {
+    if (input.height != y.height || input.width != y.width)
+      refuse("an input differs from the output in height or width");
+    channels += input.channels;
   }
   if (x.empty() || channels != y.channels) refuse("the channels of the inputs are not those of the output");
   if (zero_points.size() != x.size()) refuse("one zero point per input is needed");

@@ -1,4 +1,4 @@
-// Copy, Pad, Slice, DepthToSpace: integers elsewhere, none changed.
+// Copy, Pad, Slice, DepthToSpace: integers are moved, and none is changed. Nothing is computed.
 #include <algorithm>
 #include <cstring>
 

@@ -1,4 +1,7 @@
 // MaxPool, AvgPool, GlobalAvgPool. Sums run along channels, so that compilers use whole registers.
+//
+//   maxima   u8    **exact**
+//   sums     s32   of at most 2^23 values of at most 255   **exact**: refused beyond (kMostSummed)
 #include <algorithm>
 #include <cstring>
 
@@ -130,15 +133,15 @@ class AvgPool : public Pool {
     const auto channels = static_cast<std::size_t>(y_.channels);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       std::fill_n(sums, channels, 0);
-      int seen = 0;
+      int inside = 0;
       const int taps = under_window(arena + x_.offset, position, [&](const std::uint8_t* x) {
         for (std::size_t c = 0; c < channels; ++c) sums[c] += x[c];
-        ++seen;
+        ++inside;
       });
-      const int count = count_include_pad_ ? taps : seen;
+      const int count = count_include_pad_ ? taps : inside;
       std::uint8_t* y = arena + y_.offset + static_cast<std::size_t>(position) * channels;
       for (std::size_t c = 0; c < channels; ++c)
-        y[c] = requant_.apply(sums[c] - seen * zero_point_, static_cast<std::size_t>(std::max(count - 1, 0)));
+        y[c] = requant_.apply(sums[c] - inside * zero_point_, static_cast<std::size_t>(std::max(count - 1, 0)));
     }
   }
 

@@ -1,3 +1,4 @@
+// Inputs in blocks of pixels, channel by channel; by AVX2 where the CPU has it. The formula is in quantize_block.h.
 #include "steps/quantize.h"
 
 #include <algorithm>
@@ -18,16 +19,16 @@ int quantize_block_avx2(const float*, const InputScale&, std::uint8_t*) { return
 void interleave_three_avx2(const std::uint8_t (*)[kBlock], std::uint8_t*) {}
 #endif
 
-int quantize_block(const float* real, const InputScale& how, std::uint8_t* q) {
-  return kWide ? quantize_block_avx2(real, how, q) : quantized_block(real, how, q);
+int quantize_block(const float* real, const InputScale& numbers, std::uint8_t* q) {
+  return kWide ? quantize_block_avx2(real, numbers, q) : quantized_block(real, numbers, q);
 }
 
 // One block of one channel, `count` of it real.
-int quantize_some(const float* real, std::int64_t count, const InputScale& how, std::uint8_t* q) {
-  if (count == kBlock) return quantize_block(real, how, q);
+int quantize_some(const float* real, std::int64_t count, const InputScale& numbers, std::uint8_t* q) {
+  if (count == kBlock) return quantize_block(real, numbers, q);
   float padded[kBlock];
   std::fill(std::copy_n(real, count, padded), padded + kBlock, 0.0f);
-  return quantize_block(padded, how, q);
+  return quantize_block(padded, numbers, q);
 }
 
 // Images: three bytes leave as four, of which the next pixel overwrites one; the last pixel's leave one by one.
@@ -42,7 +43,7 @@ void interleave_three(const std::uint8_t (*blocks)[kBlock], std::int64_t count, 
 
 }  // namespace
 
-bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& how, std::uint8_t* q) {
+bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& numbers, std::uint8_t* q) {
   int missing = 0;
   std::uint8_t blocks[3][kBlock];
   for (std::int64_t first = 0; first < pixels; first += kBlock) {
@@ -50,12 +51,12 @@ bool quantize(const float* real, int channels, std::int64_t pixels, const InputS
     std::uint8_t* to = q + first * channels;
     if (channels == 3) {
       for (int channel = 0; channel < 3; ++channel)
-        missing += quantize_some(real + channel * pixels + first, count, how, blocks[channel]);
+        missing += quantize_some(real + channel * pixels + first, count, numbers, blocks[channel]);
       interleave_three(blocks, count, to);
       continue;
     }
     for (int channel = 0; channel < channels; ++channel) {
-      missing += quantize_some(real + channel * pixels + first, count, how, blocks[0]);
+      missing += quantize_some(real + channel * pixels + first, count, numbers, blocks[0]);
       for (std::int64_t i = 0; i < count; ++i) to[i * channels + channel] = blocks[0][i];
     }
   }

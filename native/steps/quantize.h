@@ -17,10 +17,10 @@ struct InputScale {
 constexpr int kQuantizeBlock = 256;
 
 // For a CPU with AVX2. A block of values: returns how many are NaN. Three channels of a block of pixels to pixels.
-int quantize_block_avx2(const float* real, const InputScale& how, std::uint8_t* q);
+int quantize_block_avx2(const float* real, const InputScale& numbers, std::uint8_t* q);
 void interleave_three_avx2(const std::uint8_t (*blocks)[kQuantizeBlock], std::uint8_t* q);
 
 // From (channels, pixels) to (pixels, channels). Returns false, having written something, if a value is NaN.
-bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& how, std::uint8_t* q);
+bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& numbers, std::uint8_t* q);
 
 }  // namespace oaq

@@ -13,17 +13,17 @@ namespace {
 constexpr float kHalfEven = 12582912.0f;  // 1.5 * 2^23: adding it rounds anything in [-2^22, 2^22] to an integer
 
 // Returns how many are NaN.
-inline int quantized_block(const float* real, const InputScale& given, std::uint8_t* q) {
-  const InputScale how = given;  // a copy, so that stores to q are known not to change it
-  const float lo = static_cast<float>(how.clamp.lo - how.zero_point);
-  const float hi = static_cast<float>(how.clamp.hi - how.zero_point);
+inline int quantized_block(const float* real, const InputScale& numbers, std::uint8_t* q) {
+  const InputScale local = numbers;  // a copy, so that stores to q are known not to change it
+  const float lo = static_cast<float>(local.clamp.lo - local.zero_point);
+  const float hi = static_cast<float>(local.clamp.hi - local.zero_point);
   int missing = 0;
   for (int i = 0; i < kQuantizeBlock; ++i) missing += real[i] != real[i];
   for (int i = 0; i < kQuantizeBlock; ++i) {
-    const float steps = real[i] / how.scale;
+    const float steps = real[i] / local.scale;
     const float above = steps > lo ? steps : lo;  // NaN becomes lo
-    const float kept = above < hi ? above : hi;
-    q[i] = static_cast<std::uint8_t>(static_cast<int>(kept + kHalfEven - kHalfEven) + how.zero_point);
+    const float clamped = above < hi ? above : hi;
+    q[i] = static_cast<std::uint8_t>(static_cast<int>(clamped + kHalfEven - kHalfEven) + local.zero_point);
   }
   return missing;
 }

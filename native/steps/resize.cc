@@ -1,4 +1,7 @@
-// Resize: nearest, and bilinear with half-pixel centres in exact integers, as reference/movement.py defines it.
+// Resize: nearest, and bilinear with half-pixel centres, as operators/resize.py defines it.
+//
+//   weights   11 bits each, two per axis
+//   sums      s32   of u8 times two weights, below 2^30   **exact**
 #include <algorithm>
 #include <cstring>
 
@@ -20,23 +23,23 @@ struct Tap {
 
 std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0); }
 
-std::vector<Tap> bilinear_taps(std::int64_t size, std::int64_t wanted) {
+std::vector<Tap> bilinear_taps(std::int64_t size, std::int64_t target) {
   std::vector<Tap> taps;
-  for (std::int64_t i = 0; i < wanted; ++i) {
-    const std::int64_t numerator = (2 * i + 1) * size - wanted, denominator = 2 * wanted;
+  for (std::int64_t i = 0; i < target; ++i) {
+    const std::int64_t numerator = (2 * i + 1) * size - target, denominator = 2 * target;
     const std::int64_t first = floor_divide(numerator, denominator);
-    const std::int64_t rest = numerator - first * denominator;
-    const std::int64_t weight = ((rest << (kWeightBits + 1)) + denominator) / (2 * denominator);
+    const std::int64_t remainder = numerator - first * denominator;
+    const std::int64_t weight = ((remainder << (kWeightBits + 1)) + denominator) / (2 * denominator);
     const auto on_axis = [&](std::int64_t j) { return std::clamp<std::int64_t>(j, 0, size - 1); };
     taps.push_back({on_axis(first), on_axis(first + 1), static_cast<int>(weight)});
   }
   return taps;
 }
 
-std::vector<Tap> nearest_taps(std::int64_t size, std::int64_t wanted) {
+std::vector<Tap> nearest_taps(std::int64_t size, std::int64_t target) {
   std::vector<Tap> taps;
-  for (std::int64_t i = 0; i < wanted; ++i) {
-    const std::int64_t first = i * size / wanted;
+  for (std::int64_t i = 0; i < target; ++i) {
+    const std::int64_t first = i * size / target;
     taps.push_back({first, first, 0});
   }
   return taps;

@@ -46,7 +46,7 @@ std::unique_ptr<Step> make_resize(const Place& x, const Place& y, const std::str
 std::unique_ptr<Step> make_depth_to_space(const Place& x, const Place& y, int block, const std::string& mode);
 
 // Shared by the factories.
-[[noreturn]] void refuse(const std::string& what);
+[[noreturn]] void refuse(const std::string& message);
 bool same_shape(const Place& a, const Place& b);
 
 // The part [begin, end) of `size` things that one thread of `threads` does.

@@ -37,9 +37,9 @@ struct Pairs {
   static State none() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 
   static State products(const Taps<Pairs>& x, const std::int8_t* weights) {
-    const __m256i one = load(x[0]), other = load(x[1]);
-    return {_mm256_maddubs_epi16(_mm256_unpacklo_epi8(one, other), load(weights)),
-            _mm256_maddubs_epi16(_mm256_unpackhi_epi8(one, other), load(weights + 32))};
+    const __m256i even = load(x[0]), odd = load(x[1]);
+    return {_mm256_maddubs_epi16(_mm256_unpacklo_epi8(even, odd), load(weights)),
+            _mm256_maddubs_epi16(_mm256_unpackhi_epi8(even, odd), load(weights + 32))};
   }
 
   static void add(State& state, const Taps<Pairs>& x, const std::int8_t* weights) {
@@ -74,12 +74,12 @@ struct WidePairs {
   static constexpr int kTaps = 2, kStepBytes = 128;
 
   static void add(Sums& sums, const Taps<WidePairs>& x, const std::int8_t* weights) {
-    const __m256i one = load(x[0]), other = load(x[1]), none = _mm256_setzero_si256();
-    const __m256i low = _mm256_unpacklo_epi8(one, other), high = _mm256_unpackhi_epi8(one, other);
-    sums.a = _mm256_add_epi32(sums.a, _mm256_madd_epi16(_mm256_unpacklo_epi8(low, none), load(weights)));
-    sums.b = _mm256_add_epi32(sums.b, _mm256_madd_epi16(_mm256_unpackhi_epi8(low, none), load(weights + 32)));
-    sums.c = _mm256_add_epi32(sums.c, _mm256_madd_epi16(_mm256_unpacklo_epi8(high, none), load(weights + 64)));
-    sums.d = _mm256_add_epi32(sums.d, _mm256_madd_epi16(_mm256_unpackhi_epi8(high, none), load(weights + 96)));
+    const __m256i even = load(x[0]), odd = load(x[1]), zero = _mm256_setzero_si256();
+    const __m256i low = _mm256_unpacklo_epi8(even, odd), high = _mm256_unpackhi_epi8(even, odd);
+    sums.a = _mm256_add_epi32(sums.a, _mm256_madd_epi16(_mm256_unpacklo_epi8(low, zero), load(weights)));
+    sums.b = _mm256_add_epi32(sums.b, _mm256_madd_epi16(_mm256_unpackhi_epi8(low, zero), load(weights + 32)));
+    sums.c = _mm256_add_epi32(sums.c, _mm256_madd_epi16(_mm256_unpacklo_epi8(high, zero), load(weights + 64)));
+    sums.d = _mm256_add_epi32(sums.d, _mm256_madd_epi16(_mm256_unpackhi_epi8(high, zero), load(weights + 96)));
   }
 
   static __m256i in_order(__m256i bytes) { return bytes; }

@@ -24,9 +24,9 @@ struct Pairs {
   static State none() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
 
   static State products(const Taps<Pairs>& x, const std::int8_t* weights) {
-    const __m512i one = load(x[0]), other = load(x[1]);
-    return {_mm512_maddubs_epi16(_mm512_unpacklo_epi8(one, other), load(weights)),
-            _mm512_maddubs_epi16(_mm512_unpackhi_epi8(one, other), load(weights + 64))};
+    const __m512i even = load(x[0]), odd = load(x[1]);
+    return {_mm512_maddubs_epi16(_mm512_unpacklo_epi8(even, odd), load(weights)),
+            _mm512_maddubs_epi16(_mm512_unpackhi_epi8(even, odd), load(weights + 64))};
   }
 
   static void add(State& state, const Taps<Pairs>& x, const std::int8_t* weights) {

@@ -31,7 +31,6 @@ from depthwise.x86.line import (
     LINES,
     LO,
     LOWEST,
-    NOTHING,
     NUMBERS,
     OUTPUTS,
     SCALE,
@@ -43,6 +42,7 @@ from depthwise.x86.line import (
     Y_STRIDE,
     ZERO,
     ZERO_POINT,
+    ZEROS,
     Arithmetic,
     Line,
     X,
@@ -52,7 +52,7 @@ from depthwise.x86.step import ROWS, wide_pair_sums
 from rows import offset_checks, rows, value_checks
 
 
-def kept(line: Line, output: int, j: int) -> str:
+def spilled_sum(line: Line, output: int, j: int) -> str:
     """Where s32 sums lie between two spills."""
     return f"{(output * 4 + j) * line.bytes}(%rsp)"
 
@@ -75,11 +75,11 @@ def widened_window(line: Line) -> Iterator[str]:
 
 
 def sum_runs(line: Line) -> Iterator[str]:
-    """The same in several runs: a spill wherever the bit of a step is set."""
+    """Sum the window in several runs: a spill wherever the bit of a step is set."""
     places = [(output, j) for output in range(line.outputs) for j in range(4)]
     for output, j in places:
         yield line.move(f"{j * line.bytes}(%rbx)", line.reg(4))
-        yield line.move(line.reg(4), kept(line, output, j))
+        yield line.move(line.reg(4), spilled_sum(line, output, j))
     yield from (line.clear(line.reg(index)) for index in range(2 * line.outputs))
     for step in range(line.steps):
         yield from line.arithmetic.step(line, step, False)
@@ -88,11 +88,11 @@ def sum_runs(line: Line) -> Iterator[str]:
         for output in range(line.outputs):
             yield from widened(line, output)
         for output, j in places:
-            yield f"vpaddd {kept(line, output, j)}, {line.sum(output, j)}, {line.sum(output, j)}"
-            yield line.move(line.sum(output, j), kept(line, output, j))
+            yield f"vpaddd {spilled_sum(line, output, j)}, {line.sum(output, j)}, {line.sum(output, j)}"
+            yield line.move(line.sum(output, j), spilled_sum(line, output, j))
         yield from (line.clear(line.reg(index)) for index in range(2 * line.outputs))
         yield f"3{step:02}:"
-    yield from (line.move(kept(line, output, j), line.sum(output, j)) for output, j in places)
+    yield from (line.move(spilled_sum(line, output, j), line.sum(output, j)) for output, j in places)
 
 
 def together(line: Line, runs: bool) -> Iterator[str]:
@@ -102,7 +102,7 @@ def together(line: Line, runs: bool) -> Iterator[str]:
     if not runs:  # what was spilled is never in words
         yield f"cmpq ${IN_WORDS}, %r15"
         yield "jne 10f"
-        yield from (each for output in outputs for each in in_words(line, output))
+        yield from (instruction for output in outputs for instruction in in_words(line, output))
         yield "jmp 5f"
         yield "10:"
         if line.arithmetic.is_narrow:
@@ -111,17 +111,17 @@ def together(line: Line, runs: bool) -> Iterator[str]:
     yield "ja 4f"
     yield "jb 3f"
     yield from products_of_floats(line)
-    yield from (each for output in outputs for each in requantized(line, output, True))
+    yield from (instruction for output in outputs for instruction in requantized(line, output, True))
     yield "jmp 5f"
     yield "3:"
-    yield from (each for output in outputs for each in requantized(line, output, False))
+    yield from (instruction for output in outputs for instruction in requantized(line, output, False))
     yield "jmp 5f"
     yield "4:"
-    yield from (each for output in outputs for each in as_sums(line, output))
+    yield from (instruction for output in outputs for instruction in as_sums(line, output))
     yield f"addq ${line.outputs * line.bytes * 4}, %r15"
     yield "5:"
-    for moving, by in (*((each, "%rax") for each in LINES[: line.side]), ("%rdx", "%r14")):
-        yield f"leaq ({moving},{by}{',2' if line.outputs == 2 else ''}), {moving}"
+    for moving, stride in (*((pointer, "%rax") for pointer in LINES[: line.side]), ("%rdx", "%r14")):
+        yield f"leaq ({moving},{stride}{',2' if line.outputs == 2 else ''}), {moving}"
 
 
 def whole_line(arithmetic: Arithmetic, side: int, runs: bool) -> Iterator[str]:
@@ -147,7 +147,7 @@ def function(arithmetic: Arithmetic, side: int) -> Iterator[str]:
     """A line of outputs."""
     name, line = f"oaq_depthwise_{arithmetic.functions}_{side}x{side}", Line(arithmetic, side, 2)
     yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
-    yield from (f"pushq {each}" for each in SAVED)
+    yield from (f"pushq {register}" for register in SAVED)
     yield "movq %rsp, %rbp"
     if arithmetic.is_narrow:
         yield f"subq ${8 * line.bytes}, %rsp"
@@ -155,11 +155,11 @@ def function(arithmetic: Arithmetic, side: int) -> Iterator[str]:
     for register, constant, place in (("w", ZERO_POINT, ZERO), ("b", LOWEST, LO), ("b", HIGHEST, HI)):
         yield f"vpbroadcast{register} {place}(%rdi), {line.reg(constant)}"
     if arithmetic.step is wide_pair_sums:
-        yield line.clear(line.reg(NOTHING))
+        yield line.clear(line.reg(ZEROS))
     if arithmetic.is_narrow:
         yield f"vpbroadcastd oaq_depthwise_even(%rip), {line.reg(EVEN)}"
     yield f"movq {X}(%rdi), %rdx"
-    yield from (f"movq {8 * index}(%rdx), {each}" for index, each in enumerate(LINES[:side]))
+    yield from (f"movq {8 * index}(%rdx), {pointer}" for index, pointer in enumerate(LINES[:side]))
     places = ((X_STEP, "rax"), (OUTPUTS, "rcx"), (WEIGHTS, "rsi"), (BIAS, "rbx"), (SCALE, "r13"), (Y, "rdx"))
     for place, register in (*places, (Y_STRIDE, "r14"), (SUMS, "r15")):
         yield f"movq {place}(%rdi), %{register}"
@@ -184,7 +184,7 @@ def function(arithmetic: Arithmetic, side: int) -> Iterator[str]:
         yield "8:"
     yield "vzeroupper"
     yield "movq %rbp, %rsp"
-    yield from (f"popq {each}" for each in reversed(SAVED))
+    yield from (f"popq {register}" for register in reversed(SAVED))
     yield "ret"
     yield f".size {name}, .-{name}"
 

@@ -1,4 +1,8 @@
-"""How sums leave their registers: widened, requantized to bytes in three ways, or as s32 in the order of channels."""
+"""How sums leave their registers: widened, requantized to bytes in three ways, or as s32 in the order of channels.
+
+Widening s16 lanes to s32 is **exact** (vpmaddwd by ones and zeros, vpsrad). The ways to u8 are those of
+requantize/ways.h; packing **saturates** twice, which changes nothing that the clamp keeps.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +34,11 @@ def requantized(line: Line, output: int, as_floats: bool) -> Iterator[str]:
     Multipliers are below 1, so the product fits s32; packing saturates twice and changes nothing the clamp keeps.
     """
     sums = [line.sum(output, j) for j in range(4)]
-    for j, each in enumerate(sums):
+    for j, register in enumerate(sums):
         if not as_floats:
-            yield f"vcvtdq2ps {each}, {each}"
-            yield f"vmulps {j * line.bytes}(%r13), {each}, {each}"
-        yield f"vcvtps2dq {each}, {each}"
+            yield f"vcvtdq2ps {register}, {register}"
+            yield f"vmulps {j * line.bytes}(%r13), {register}, {register}"
+        yield f"vcvtps2dq {register}, {register}"
     for first in (0, 2):
         yield f"vpackssdw {sums[first + 1]}, {sums[first]}, {sums[first]}"
         if not as_floats:
@@ -74,13 +78,13 @@ def as_sums(line: Line, output: int) -> Iterator[str]:
             yield f"vpunpckhdq {odd}, {even}, {odd}"
             yield f"vmovdqa{'64' if line.bytes == 64 else ''} {free}, {even}"
     for j in range(4):
-        whole = line.sum(output, j)
-        quarter = f"%xmm{whole[4:]}"
+        register = line.sum(output, j)
+        quarter = f"%xmm{register[4:]}"
         for part in range(line.bytes // 16):
             to = f"{output * line.bytes * 4 + (16 * part + 4 * j) * 4}(%r15)"
             if part == 0:
                 yield f"vmovdqu {quarter}, {to}"
             elif line.bytes == 64:
-                yield f"vextracti32x4 ${part}, {whole}, {to}"
+                yield f"vextracti32x4 ${part}, {register}, {to}"
             else:
-                yield f"vextracti128 $1, {whole}, {to}"
+                yield f"vextracti128 $1, {register}, {to}"

@@ -67,16 +67,16 @@ class Line:
 
     @property
     def bytes(self) -> int:
-        """Of one register, and of one pixel of a tile."""
+        """Bytes of one register, and of one pixel of a tile."""
         return 32 if self.arithmetic.register == "ymm" else 64
 
     @property
     def steps(self) -> int:
-        """Of the window."""
+        """Steps of the window."""
         return -(-self.side * self.side // self.arithmetic.taps)
 
     def reg(self, index: int) -> str:
-        """By number."""
+        """The name of register ``index``."""
         return f"%{self.arithmetic.register}{index}"
 
     def sum(self, output: int, j: int) -> str:
@@ -101,4 +101,4 @@ class Line:
         return f"{column * self.bytes or ''}({LINES[row]}{',%rax' if output else ''})"
 
 
-ZERO_POINT, LOWEST, HIGHEST, NOTHING, EVEN = 13, 14, 15, 12, 12
+ZERO_POINT, LOWEST, HIGHEST, ZEROS, EVEN = 13, 14, 15, 12, 12

@@ -42,23 +42,24 @@ inline void put(const DepthwiseCall& call, std::int64_t output, const typename R
 // Any window, and steps in any order.
 template <typename Rule>
 inline void any_window(const DepthwiseCall& call) {
-  const DepthwiseCall own = call;  // a copy, so that stores to y are known not to change it
-  for (std::int64_t output = 0; output < own.outputs; ++output) {
-    auto sums = Rule::Sums::biased(own.bias);
-    for (int run = 0, step = 0; run < own.run_count; ++run) {
+  const DepthwiseCall local = call;  // a copy, so that stores to y are known not to change it
+  for (std::int64_t output = 0; output < local.outputs; ++output) {
+    auto sums = Rule::Sums::biased(local.bias);
+    for (int run = 0, step = 0; run < local.run_count; ++run) {
       [[maybe_unused]] typename Rule::State state;
       if constexpr (kSpills<Rule>) state = Rule::none();
-      for (const int end = step + own.runs[run]; step < end; ++step) {
+      for (const int end = step + local.runs[run]; step < end; ++step) {
         Taps<Rule> x;
-        for (int tap = 0; tap < Rule::kTaps; ++tap) x.at[tap] = own.x[Rule::kTaps * step + tap] + output * own.x_step;
+        for (int tap = 0; tap < Rule::kTaps; ++tap)
+          x.at[tap] = local.x[Rule::kTaps * step + tap] + output * local.x_step;
         if constexpr (kSpills<Rule>)
-          Rule::add(state, x, weights_of<Rule>(own, step));
+          Rule::add(state, x, weights_of<Rule>(local, step));
         else
-          Rule::add(sums, x, weights_of<Rule>(own, step));
+          Rule::add(sums, x, weights_of<Rule>(local, step));
       }
       if constexpr (kSpills<Rule>) Rule::spill(sums, state);
     }
-    put<Rule>(own, output, sums);
+    put<Rule>(local, output, sums);
   }
 }
 

@@ -1,5 +1,6 @@
-// What the AVX-512 depthwise rows share: s32 sums of 64 channels, and how they leave. Included by files built for
-// AVX-512 only; everything is in an unnamed namespace, so that each has its own.
+// What the AVX-512 depthwise rows share: 4 x 16 s32 sums of 64 channels, **exact** because totals are proved in s32,
+// and how they leave: through float32, or packed, which **saturates** twice and changes nothing that the clamp keeps.
+// Included by files built for AVX-512 only; everything is in an unnamed namespace, so that each has its own.
 #pragma once
 
 #include <immintrin.h>

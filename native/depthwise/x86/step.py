@@ -1,10 +1,21 @@
-"""How each x86 depthwise row sums: the instructions of one step on neighbouring outputs."""
+"""How each x86 depthwise row sums: the instructions of one step on neighbouring outputs.
+
+Registers per output pixel:
+
+=====  ==========================================================================================
+acc16  2 registers of s16: sums of two taps, vpmaddubsw **saturates**, proved to fit; vpaddw **wraps**, runs proved
+exact  4 registers of s32: two taps widened to s16, vpmaddwd, vpaddd **exact**
+vnni   4 registers of s32: four taps, vpdpbusd **exact**
+=====  ==========================================================================================
+
+32-bit sums are **exact** because totals are proved in s32.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from depthwise.x86.line import NOTHING, Arithmetic, Line
+from depthwise.x86.line import ZEROS, Arithmetic, Line
 
 
 def pair_sums(line: Line, step: int, first: bool) -> Iterator[str]:
@@ -13,12 +24,12 @@ def pair_sums(line: Line, step: int, first: bool) -> Iterator[str]:
     for half in range(2):
         yield line.move(f"{step * line.arithmetic.step_bytes + half * line.bytes}(%rsi)", weights[half])
     for output in range(line.outputs):
-        one, other, low = line.reg(6), line.reg(7), line.reg(8)
-        yield line.move(line.pixel(output, 2 * step), one)
-        yield line.move(line.pixel(output, 2 * step + 1), other)
-        yield f"vpunpcklbw {other}, {one}, {low}"
-        yield f"vpunpckhbw {other}, {one}, {one}"
-        for half, operands in enumerate((low, one)):
+        even, odd, low = line.reg(6), line.reg(7), line.reg(8)
+        yield line.move(line.pixel(output, 2 * step), even)
+        yield line.move(line.pixel(output, 2 * step + 1), odd)
+        yield f"vpunpcklbw {odd}, {even}, {low}"
+        yield f"vpunpckhbw {odd}, {even}, {even}"
+        for half, operands in enumerate((low, even)):
             into = line.narrow(output, half) if first else operands
             yield f"vpmaddubsw {weights[half]}, {operands}, {into}"
             if not first:
@@ -28,16 +39,16 @@ def pair_sums(line: Line, step: int, first: bool) -> Iterator[str]:
 def wide_pair_sums(line: Line, step: int, first: bool) -> Iterator[str]:
     """Interleave two taps and widen them; vpmaddwd + vpaddd."""
     del first
-    nothing = line.reg(NOTHING)
+    zeros = line.reg(ZEROS)
     for output in range(line.outputs):
-        one, other, low, high = (line.reg(index) for index in (8, 9, 10, 11))
-        yield line.move(line.pixel(output, 2 * step), one)
-        yield line.move(line.pixel(output, 2 * step + 1), other)
-        yield f"vpunpcklbw {other}, {one}, {low}"
-        yield f"vpunpckhbw {other}, {one}, {high}"
-        for j, (half, which) in enumerate(((low, "l"), (low, "h"), (high, "l"), (high, "h"))):
-            into = one if j % 2 == 0 else other
-            yield f"vpunpck{which}bw {nothing}, {half}, {into}"
+        even, odd, low, high = (line.reg(index) for index in (8, 9, 10, 11))
+        yield line.move(line.pixel(output, 2 * step), even)
+        yield line.move(line.pixel(output, 2 * step + 1), odd)
+        yield f"vpunpcklbw {odd}, {even}, {low}"
+        yield f"vpunpckhbw {odd}, {even}, {high}"
+        for j, (half, half_name) in enumerate(((low, "l"), (low, "h"), (high, "l"), (high, "h"))):
+            into = even if j % 2 == 0 else odd
+            yield f"vpunpck{half_name}bw {zeros}, {half}, {into}"
             yield f"vpmaddwd {step * line.arithmetic.step_bytes + j * line.bytes}(%rsi), {into}, {into}"
             yield f"vpaddd {into}, {line.sum(output, j)}, {line.sum(output, j)}"
 
@@ -52,14 +63,14 @@ def quad_sums(line: Line, step: int, first: bool) -> Iterator[str]:
         x = [line.reg(16 + tap) for tap in range(4)]
         for tap in range(4):
             yield line.move(line.pixel(output, 4 * step + tap), x[tap])
-        for half, which in enumerate("lh"):
-            one, other, both = line.reg(20 + half * 2), line.reg(21 + half * 2), line.reg(28)
-            yield f"vpunpck{which}bw {x[1]}, {x[0]}, {one}"
-            yield f"vpunpck{which}bw {x[3]}, {x[2]}, {other}"
+        for half, half_name in enumerate("lh"):
+            lower, upper, quad = line.reg(20 + half * 2), line.reg(21 + half * 2), line.reg(28)
+            yield f"vpunpck{half_name}bw {x[1]}, {x[0]}, {lower}"
+            yield f"vpunpck{half_name}bw {x[3]}, {x[2]}, {upper}"
             for part, lane in enumerate("lh"):
                 j = half * 2 + part
-                yield f"vpunpck{lane}wd {other}, {one}, {both}"
-                yield f"vpdpbusd {weights[j]}, {both}, {line.sum(output, j)}"
+                yield f"vpunpck{lane}wd {upper}, {lower}, {quad}"
+                yield f"vpdpbusd {weights[j]}, {quad}, {line.sum(output, j)}"
 
 
 ROWS = (

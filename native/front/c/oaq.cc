@@ -1,3 +1,5 @@
+// oaq.h over plan/load.h and session/session.h: checks arguments, calls, turns exceptions into codes and a text. No
+// arithmetic.
 #include "front/c/oaq.h"
 
 #include <algorithm>

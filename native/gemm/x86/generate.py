@@ -131,9 +131,9 @@ def start_piece(tile: Tile) -> Iterator[str]:
     yield f"movslq {PIECE_STEPS}(%rdx), %rbx"
 
 
-def ones(tile: Tile) -> Iterator[str]:
+def broadcast_ones(tile: Tile) -> Iterator[str]:
     """s16 ones in every lane, where a step needs them."""
-    if tile.arithmetic.ones == "step":
+    if tile.arithmetic.s16_ones == "step":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(4)}"
 
 
@@ -155,7 +155,7 @@ def next_group(tile: Tile) -> Iterator[str]:
 
 
 def next_line() -> Iterator[str]:
-    """The same from the last group of a line to the first of the next."""
+    """Move from the last group of a line to the first of the next."""
     yield f"movq {LINE_GROUPS}(%rdi), %rax"
     yield f"movq %rax, {GROUPS}(%rdi)"
     for place, jump in ((X, X_JUMP), (Y, Y_JUMP)):
@@ -179,7 +179,7 @@ def other_loop(tile: Tile, label: str = "10f") -> Iterator[str]:
 
 
 def fetching_loop(tile: Tile) -> Iterator[str]:
-    """The same steps."""
+    """Repeat the steps while they also fetch the weights that come next."""
     if two_loops(tile):
         yield ".p2align 5"
         yield "10:"
@@ -201,7 +201,7 @@ def function(tile: Tile) -> Iterator[str]:
         f"movq {PIECES}(%rdi), %rdx",
         f"movq {COUNT}(%rdi), %rcx",
         f"movq {STRIDE}(%rdi), %r8",
-        *ones(tile),
+        *broadcast_ones(tile),
         "1:",
         *start_run(tile),
         *other_loop(tile),
@@ -267,7 +267,7 @@ def function(tile: Tile) -> Iterator[str]:
 
 
 def symbol(tile: Tile) -> str:
-    """Of the function of one register shape."""
+    """Name of the function of one register shape."""
     return f"oaq_gemm_{tile.arithmetic.functions}_{tile.rows}x{tile.vectors}"
 
 
@@ -276,7 +276,7 @@ def table(arithmetic: Arithmetic) -> Iterator[str]:
     shapes = [symbol(Tile(arithmetic, rows, vectors)) for vectors in (1, 2) for rows in range(1, arithmetic.rows + 1)]
     name = f"oaq_gemm_{arithmetic.functions}_shapes_{arithmetic.rows}x2"
     yield f".p2align 3\n.hidden {name}\n.globl {name}\n.type {name}, @object\n.size {name}, {8 * len(shapes)}\n{name}:"
-    yield from (f".quad {each}" for each in shapes)
+    yield from (f".quad {shape}" for shape in shapes)
 
 
 def checks() -> str:

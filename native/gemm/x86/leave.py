@@ -1,4 +1,9 @@
-"""How a tile's sums leave its registers as bytes: requantized, packed, stored."""
+"""How a tile's sums leave its registers as bytes: requantized, packed, stored.
+
+s32 sums become u8 in one of three ways (requantize/ways.h): through float32, one rounding each; as the bits of floats,
+by one fused instruction; in 16 bits, by vpmulhrsw. Packing **saturates** twice, which changes nothing that the clamp
+keeps.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,7 @@ def added_sums(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     """Spill every accumulator and add what was summed before: rows of ``row_bytes`` at ``addend``."""
     if tile.arithmetic.spill is None:
         return
-    if tile.arithmetic.ones == "spill":
+    if tile.arithmetic.s16_ones == "spill":
         yield f"vpbroadcastw oaq_ones(%rip), {tile.free(0)}"
     for row in range(tile.rows):
         for v in range(tile.vectors):
@@ -105,12 +110,12 @@ def packed(tile: Tile, sums: list[str], way: int) -> Iterator[str]:
     zero, low, high, order = (tile.free(index) for index in range(4))
     into = sums[0]
     for first in range(0, len(sums), 2):
-        one, other = sums[first], sums[min(first + 1, len(sums) - 1)]
-        yield f"vpackssdw {other}, {one}, {one}"
+        lower, upper = sums[first], sums[min(first + 1, len(sums) - 1)]
+        yield f"vpackssdw {upper}, {lower}, {lower}"
         if way == IN_WORDS:
-            yield f"vpmulhrsw {tile.free(0)}, {one}, {one}"
+            yield f"vpmulhrsw {tile.free(0)}, {lower}, {lower}"
         if way == GENERAL:
-            yield f"vpaddsw {zero}, {one}, {one}"
+            yield f"vpaddsw {zero}, {lower}, {lower}"
     yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
     if way == GENERAL:
         yield f"vpmaxub {low}, {into}, {into}"
@@ -121,18 +126,18 @@ def packed(tile: Tile, sums: list[str], way: int) -> Iterator[str]:
 def stored(tile: Tile, places: list[tuple[int, int]]) -> Iterator[str]:
     """The quarters of the first place's register to their rows, two of one row at once."""
     index, move = tile.sums(*places[0])[4:], "vmovdqu8" if tile.bytes == 64 else "vmovdqu"
-    whole, half, quarter = (f"%{kind}mm{index}" for kind in "zyx")
+    zmm, half, quarter = (f"%{kind}mm{index}" for kind in "zyx")
     for i in range(0, len(places), tile.vectors):
         to = row_address(places[i][0], 0)
         match (tile.bytes, tile.vectors, i):
             case (64, 2, 0):
                 yield f"{move} {half}, {to}"
             case (64, 2, _):
-                yield f"vextracti64x4 $1, {whole}, {to}"
+                yield f"vextracti64x4 $1, {zmm}, {to}"
             case (64, 1, 0):
                 yield f"{move} {quarter}, {to}"
             case (64, 1, _):
-                yield f"vextracti32x4 ${i}, {whole}, {to}"
+                yield f"vextracti32x4 ${i}, {zmm}, {to}"
             case (_, 2, 0):
                 yield f"{move} {quarter}, {to}"
             case (_, 2, _):

@@ -1,4 +1,17 @@
-"""How each x86 matrix row sums: the instructions of one step on one row of x, and how sums leave narrow registers."""
+"""How each x86 matrix row sums: the instructions of one step on one row of x, and how sums leave narrow registers.
+
+Registers per output, four products of a step:
+
+=====  ==========================================================================================
+acc16  2 x s16: pair sums, vpmaddubsw **saturates**, proved to fit; vpaddw **wraps**, runs proved to fit
+       at a spill 1 x s32: vpmaddwd by ones, **exact**
+acc32  pair sums in s16, vpmaddubsw **saturates**, proved to fit; 1 x s32: vpmaddwd by ones, vpaddd **exact**
+exact  2 x s32: operands widened to s16, vpmaddwd, vpaddd **exact**; vphaddd joins them
+vnni   1 x s32: vpdpbusd **exact**
+=====  ==========================================================================================
+
+32-bit sums are **exact** because totals are proved in s32.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +43,7 @@ def pair_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
 
 
 def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
-    """The same with registers for three rows under way: a row is added around the products of the next but one."""
+    """``pair_sums`` with registers for three rows under way: a row is added around the products of the next but one."""
     earlier = wide_additions(tile, row - UNDER_WAY + 1) if row >= UNDER_WAY - 1 else []
     quad = tile.free(2 + 2 * (row % UNDER_WAY))
     yield f"vpbroadcastd {x}, {quad}"
@@ -38,18 +51,18 @@ def pair_sums_wide(tile: Tile, row: int, x: str) -> Iterator[str]:
     yield from (f"vpmaddubsw {tile.free(v)}, {quad}, {into}" for v, into in enumerate(wide_products(tile, row)))
     yield from earlier[1:]
     if row == tile.rows - 1:
-        for left in range(max(0, row - UNDER_WAY + 2), tile.rows):
-            yield from wide_additions(tile, left)
+        for pending in range(max(0, row - UNDER_WAY + 2), tile.rows):
+            yield from wide_additions(tile, pending)
 
 
 def wide_products(tile: Tile, row: int) -> list[str]:
     """Where the products of a row wait; the last replaces the operand."""
-    quad, other = (tile.free(2 + 2 * (row % UNDER_WAY) + index) for index in (0, 1))
-    return [other, quad] if tile.vectors == 2 else [quad]
+    quad, product = (tile.free(2 + 2 * (row % UNDER_WAY) + index) for index in (0, 1))
+    return [product, quad] if tile.vectors == 2 else [quad]
 
 
 def wide_additions(tile: Tile, row: int) -> list[str]:
-    """Of the waiting products of a row."""
+    """Additions of the waiting products of a row."""
     products = wide_products(tile, row)
     return [f"vpaddw {from_}, {tile.acc(row, v)}, {tile.acc(row, v)}" for v, from_ in enumerate(products)]
 
@@ -88,11 +101,11 @@ def widened_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     weight, product = tile.reg(14), tile.reg(15)
     for part in range(tile.vectors * 2):
         yield f"vpmovsxbw {part * 16}(%rsi), {weight}"
-        for each in range(tile.rows):
-            into = tile.acc(each, part) if first else product
-            yield f"vpmaddwd {tile.reg(tile.arithmetic.rows * 4 + each)}, {weight}, {into}"
+        for row_of_x in range(tile.rows):
+            into = tile.acc(row_of_x, part) if first else product
+            yield f"vpmaddwd {tile.reg(tile.arithmetic.rows * 4 + row_of_x)}, {weight}, {into}"
             if not first:
-                yield f"vpaddd {into}, {tile.acc(each, part)}, {tile.acc(each, part)}"
+                yield f"vpaddd {into}, {tile.acc(row_of_x, part)}, {tile.acc(row_of_x, part)}"
 
 
 def spill_pairs(tile: Tile, row: int, vector: int) -> Iterator[str]:
@@ -109,10 +122,10 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 
 
 ROWS = (
-    Arithmetic("avx2_acc16", "ymm", 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx2_acc32", "ymm", 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("avx2_acc16", "ymm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
+    Arithmetic("avx2_acc32", "ymm", 1, load_bytes, quad_sums, None, s16_ones="step"),
     Arithmetic("avx2_exact", "ymm", 2, widen_x, widened_sums, spill_lanes),
-    Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, ones="spill"),
-    Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, ones="step"),
+    Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
+    Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, s16_ones="step"),
     Arithmetic("vnni", "zmm", 1, load_bytes, dot_sums, None),
 )

@@ -72,7 +72,7 @@ class Arithmetic:
         accumulators: per row and vector of outputs.
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them; None where they are
             such sums, which then go on from bias and earlier runs.
-        ones: where s16 ones are needed.
+        s16_ones: where s16 ones are needed.
     """
 
     functions: str
@@ -81,7 +81,7 @@ class Arithmetic:
     load: Callable[[Tile], Iterator[str]]
     step: Callable[[Tile, int, str, bool], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]] | None
-    ones: Literal["", "step", "spill"] = ""
+    s16_ones: Literal["", "step", "spill"] = ""
 
     @property
     def rows(self) -> int:
@@ -99,11 +99,11 @@ class Tile:
 
     @property
     def bytes(self) -> int:
-        """Of one register."""
+        """Bytes of one register."""
         return 32 if self.arithmetic.register == "ymm" else 64
 
     def reg(self, index: int) -> str:
-        """By number."""
+        """The name of register ``index``."""
         return f"%{self.arithmetic.register}{index}"
 
     def acc(self, row: int, index: int) -> str:

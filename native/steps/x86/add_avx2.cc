@@ -18,13 +18,13 @@ inline __m256 real(const std::uint8_t* x, __m256i zero, __m256 scale) {
 
 }  // namespace
 
-std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& how,
+std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                      std::uint8_t* y) {
-  const __m256 a_scale = _mm256_set1_ps(how.a_scale), b_scale = _mm256_set1_ps(how.b_scale);
-  const __m256i a_zero = _mm256_set1_epi32(how.a_zero), b_zero = _mm256_set1_epi32(how.b_zero);
-  const __m256i zero = _mm256_set1_epi16(static_cast<short>(how.zero));
-  const __m256i lo = _mm256_set1_epi8(static_cast<char>(how.clamp_lo));
-  const __m256i hi = _mm256_set1_epi8(static_cast<char>(how.clamp_hi));
+  const __m256 a_scale = _mm256_set1_ps(numbers.a_scale), b_scale = _mm256_set1_ps(numbers.b_scale);
+  const __m256i a_zero = _mm256_set1_epi32(numbers.a_zero), b_zero = _mm256_set1_epi32(numbers.b_zero);
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(numbers.zero));
+  const __m256i lo = _mm256_set1_epi8(static_cast<char>(numbers.clamp_lo));
+  const __m256i hi = _mm256_set1_epi8(static_cast<char>(numbers.clamp_hi));
   // Packing works within 128-bit lanes: dword 2 i of the result has the eights' first halves, 2 i + 1 their second.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const auto eight = [&](std::size_t at) {

@@ -23,8 +23,8 @@ constexpr Order kOrder;
 
 }  // namespace
 
-int quantize_block_avx2(const float* real, const InputScale& how, std::uint8_t* q) {
-  return quantized_block(real, how, q);
+int quantize_block_avx2(const float* real, const InputScale& numbers, std::uint8_t* q) {
+  return quantized_block(real, numbers, q);
 }
 
 void interleave_three_avx2(const std::uint8_t (*blocks)[kQuantizeBlock], std::uint8_t* q) {

@@ -1,4 +1,4 @@
-"""What a node makes a kernel do: how often each thing that takes time happens, counted, not timed.
+"""Operation counts per node: the inputs of the cost model.
 
 ``kernels.cost`` multiplies these counts with the seconds each takes on a row. A count names one mechanism of the
 native code, so that its seconds mean something:
