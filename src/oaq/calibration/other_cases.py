@@ -100,8 +100,8 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[Case]]]] = {
 
 def other_cases(family: str) -> list[Case]:
     """Cases of one family; none for "copy": a reshape shares memory and takes no time."""
-    drawn = BY_FAMILY.get(family, lambda x: _sampled(family, x))
-    return [case for shape in SHAPES for case in drawn(shape)]
+    cases_at = BY_FAMILY.get(family, lambda x: _sampled(family, x))
+    return [case for shape in SHAPES for case in cases_at(shape)]
 
 
 def _sampled(family: str, x: Shape) -> list[Case]:

@@ -67,16 +67,16 @@ class CostTable:
         return self.rows[min(timed, key=lambda name: (*row_facts.distance(self.facts[name]), name))]
 
     def _dearest(self, row: KernelRow) -> Mapping[str, float]:
-        """Of each kind of work the most that a timed row without products takes.
+        """Most that a timed row without products takes, by kind of work.
 
         Raises:
             NoKernel: no such row was timed.
         """
-        others = [self.rows[name] for name, facts in self.facts.items() if not facts.spills and name in self.rows]
-        if not others:
+        timed = [self.rows[name] for name, facts in self.facts.items() if not facts.spills and name in self.rows]
+        if not timed:
             raise NoKernel(f"the costs of {self.cpu} know no {row.family} kernel; calibrate again (oaq calibrate)")
-        kinds = {kind for costs in others for kind in costs}
-        return {kind: max(costs.get(kind, 0.0) for costs in others) for kind in sorted(kinds)}
+        kinds = {kind for costs in timed for kind in costs}
+        return {kind: max(costs.get(kind, 0.0) for costs in timed) for kind in sorted(kinds)}
 
     def seconds(self, row: KernelRow, work: Work) -> float:
         """What ``work`` takes on ``row``."""
