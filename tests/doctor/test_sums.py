@@ -124,8 +124,8 @@ def test_safe_is_what_the_simulated_register_does_at_the_worst_inputs(one: Accum
     laid = lay(linear(weight), flat(weight.shape[1]), model(one, shift=shift), "flat")
     found = reach(laid)
     wrong = np.zeros(3, np.bool_)
-    for cells in found.cells:
-        for members in cells.members:
+    for bounds in found.registers:
+        for members in bounds.cells.members:
             inside = members[members >= 0]
             for n in range(3):
                 for push in (1, -1):
@@ -207,7 +207,7 @@ def test_large_layers_are_bounded_in_parts_and_come_to_the_same(monkeypatch: pyt
     parts = reach(laid)
     for name in ("lo", "hi", "safe", "runs"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
-    np.testing.assert_array_equal(whole.cells[1].outside, parts.cells[1].outside)
+    np.testing.assert_array_equal(whole.registers[1].outside, parts.registers[1].outside)
 
 
 def test_runs_are_the_fewest_that_fit_and_none_where_one_instruction_does_not() -> None:

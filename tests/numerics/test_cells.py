@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+import itertools
 
 import numpy as np
 import pytest
@@ -17,7 +17,16 @@ from oaq.numerics.accumulator import (
     Accumulator,
     pure,
 )
-from oaq.numerics.cells import TileShape, cells_of, lane_of, place_in_lane, sum_into_lanes
+from oaq.numerics.cells import (
+    TileShape,
+    cells_from,
+    cells_of,
+    lane_of,
+    meeting,
+    place_in_lane,
+    renumbered,
+    sum_into_lanes,
+)
 
 REGISTERS = (
     AVX2_ACC16,
@@ -43,7 +52,7 @@ def test_two_products_share_a_cell_iff_they_share_a_lane_between_two_spills(
     steps = run if run is not None else register.max_run if register.max_run is not None else terms
     spill_and_lane = [(k // register.step // steps, k // register.group % register.lanes) for k in range(terms)]
     cell = cells.place // cells.members.shape[1]
-    for a, b in product(range(terms), repeat=2):
+    for a, b in itertools.product(range(terms), repeat=2):
         assert (cell[a] == cell[b]) == (spill_and_lane[a] == spill_and_lane[b])
     assert [spill_and_lane[first] for first in cells.members[:, 0]] == sorted(set(spill_and_lane))
     assert cells.terms == terms
@@ -65,12 +74,44 @@ def test_members_ascend_and_scatter_undoes_gather(register: Accumulator, terms: 
 
 
 @named
+@pytest.mark.parametrize("terms", [1, 5, 48])
+def test_cell_of_is_the_register_that_lists_a_product(register: Accumulator, terms: int) -> None:
+    cells = cells_of(register, terms)
+    assert [k in cells.members[cell] for k, cell in enumerate(cells.cell_of.tolist())] == [True] * terms
+
+
+@named
+@pytest.mark.parametrize("terms", [1, 5, 48])
+def test_products_that_move_keep_their_registers_and_padding_vanishes(register: Accumulator, terms: int) -> None:
+    padded = terms + 7
+    product = np.full(padded, -1)
+    product[np.sort(np.random.default_rng(terms).permutation(padded)[:terms])] = np.arange(terms)[::-1]
+    cells = cells_of(register, padded)
+    moved = renumbered(cells, product, terms)
+    place_of = {k: place for place, k in enumerate(product.tolist()) if k >= 0}
+    for a, b in itertools.product(range(terms), repeat=2):
+        meets = cells.cell_of[place_of[a]] == cells.cell_of[place_of[b]]
+        assert (moved.cell_of[a] == moved.cell_of[b]) == meets
+    assert np.array_equal(np.sort(moved.members[moved.members >= 0]), np.arange(terms))
+    for members in moved.members.tolist():
+        real = [k for k in members if k >= 0]
+        assert real and members == sorted(real) + [-1] * (len(members) - len(real))
+
+
+def test_registers_in_another_order_are_the_same_meeting_and_other_registers_are_not() -> None:
+    first = cells_from(np.array([[0, 1], [2, 3]]), 4)
+    assert meeting(first) == meeting(cells_from(np.array([[2, 3], [0, 1]]), 4))
+    assert meeting(first) != meeting(cells_from(np.array([[0, 2], [1, 3]]), 4))
+    assert meeting(first) != meeting(cells_from(np.array([[0, 1, 2, 3]]), 4))
+
+
+@named
 def test_groups_are_added_into_the_lane_of_their_first_product(register: Accumulator) -> None:
     rng = np.random.default_rng(1)
     index = rng.integers(0, 40, 9)
     groups = rng.integers(-50, 50, (register.step // register.group, len(index), 2))
     expected = np.zeros((register.lanes, len(index), 2), np.int64)
-    for group, (row, step) in product(range(len(groups)), enumerate(index.tolist())):
+    for group, (row, step) in itertools.product(range(len(groups)), enumerate(index.tolist())):
         expected[lane_of(register, step * register.step + group * register.group), row] += groups[group, row]
     assert np.array_equal(sum_into_lanes(groups, register, index), expected)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oaq import operators as ops
 from oaq.choose.bound import Bound
 from oaq.choose.lanes import load_of
-from oaq.choose.target import cells_of
+from oaq.choose.target import unspilled
 from oaq.errors import CalibrationError
 from oaq.kernels.plan import NodePlan, plan
 from oaq.kernels.targets import TARGETS
@@ -88,7 +88,7 @@ def test_roundings_keep_coupled_budgets(rounding: str, steps: int) -> None:
     assert row.accumulator is not None
     load = load_of(row, steps)
     budget = np.full(outputs, load.limit, np.int64)
-    kept = Bound(127, cells_of(terms, row.accumulator), budget, budget, load.same_sign, load.other_sign)
+    kept = Bound(127, unspilled(row.accumulator, terms), budget, budget, load.same_sign, load.other_sign)
     scale = np.abs(rows).max(axis=1) / 127
     weight, found = INFORMED[rounding].begin(rows, scale, kept, moments)
     if INFORMED[rounding].is_last:

@@ -12,7 +12,8 @@ from oaq.choose.target import Target, cell_sums, keeps, make_cells
 from oaq.numerics.accumulator import AVX2_ACC16
 from oaq.numerics.cells import lane_of
 from oaq.overflow.bounds import weight_bound
-from oaq.qat.constrain import CellIndex, budgeted_round, norm_bounded, norm_limit, project
+from oaq.ptq.device_cells import on_device
+from oaq.qat.constrain import budgeted_round, norm_bounded, norm_limit, project
 from oaq.qat.gradients import replaced, round_through, truncate_through
 
 
@@ -151,15 +152,14 @@ def test_every_product_is_in_one_cell_and_cells_are_the_lanes_of_the_register(
     target = Target(register, 16, run)  # type: ignore[arg-type]
     cells = make_cells(terms, target, depthwise=depthwise)
     model = target.accumulator(depthwise=depthwise)
-    held = np.sort(cells.index[cells.index < terms])
-    assert np.array_equal(held, np.arange(terms))
-    for cell in cells.index:
-        own = cell[cell < terms]
+    assert np.array_equal(np.sort(cells.members[cells.members >= 0]), np.arange(terms))
+    for cell in cells.members:
+        own = cell[cell >= 0]
         assert len({lane_of(model, int(k)) for k in own}) == 1
         assert run is None or len({int(k) // (model.step * run) for k in own}) == 1
     x = torch.arange(1.0, 3 * terms + 1).reshape(3, terms)
-    index = CellIndex(cells, x.device)
-    assert torch.equal(index.scatter(index.gather(x), 3), x)
+    tensors = on_device(cells, x.device)
+    assert torch.equal(tensors.scatter(tensors.gather(x)), x)
     up, down = cell_sums(x.numpy().astype(np.int64), cells)
     assert np.array_equal(up.sum(axis=1), x.sum(dim=1).numpy().astype(np.int64))
     assert not down.any()

@@ -14,8 +14,10 @@ from torch import nn
 import oaq
 from oaq.capture.graph import FloatConv2d
 from oaq.choose.target import Target
+from oaq.numerics.cells import cells_from
+from oaq.ptq.device_cells import on_device
 from oaq.qat import Config, Loop, OverflowController, Run, convert, fit, parameter_groups, prepare, resume, targets
-from oaq.qat.constrain import CellIndex, projected_rows
+from oaq.qat.constrain import projected_rows
 from oaq.qat.exact import convolved
 from oaq.qat.gradients import EXACT_FLOAT32
 from recipes.data.labelled import Labelled
@@ -144,8 +146,7 @@ def test_a_projection_gives_the_same_integers_every_time(over: int) -> None:
     rows = 0.3 * torch.randn(40, 20000, generator=generator)
     rows[:over] *= 20
     rows = rows.to(CUDA)
-    whole = type("Whole", (), {"index": np.arange(20000)[None], "place": np.arange(20000)})()
-    cells = CellIndex(whole, CUDA)  # type: ignore[arg-type]
+    cells = on_device(cells_from(np.arange(20000)[None], 20000), CUDA)
     found = [projected_rows(rows, cells, (9000, 9000)) for _ in range(20)]
     assert all(torch.equal(one, found[0]) for one in found)
     assert float(torch.relu(found[0]).sum(dim=1).max()) <= 9000

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.choose.target import Cells, cell_sums
+from oaq.choose.target import cell_sums
+from oaq.numerics.cells import Cells
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -79,21 +79,20 @@ def soft_threshold(steps: Reals, bound: Bound) -> Reals:
     Where the budgets of the signs are coupled, the projection is onto their sum, which bounds the l1 norm of the cell:
     (same_sign + other_sign) * (P + N) <= up + down. What that leaves to do is done as integers are chosen.
     """
-    padded = np.concatenate([steps, np.zeros((len(steps), 1))], axis=1)
-    cells = padded[:, bound.cells.index]
+    gathered = bound.cells.gather(steps)
     if bound.other_sign:
         norm = (bound.up + bound.down)[:, None] / (bound.same_sign + bound.other_sign)
-        theta = np.repeat(_ball(np.abs(cells), norm)[:, :, None], cells.shape[2], axis=2)
-        return theta.reshape(len(steps), -1)[:, bound.cells.place]
-    theta = np.zeros_like(cells)
+        theta = np.repeat(_ball(np.abs(gathered), norm)[:, :, None], gathered.shape[2], axis=2)
+        return bound.cells.scatter(theta)
+    theta = np.zeros_like(gathered)
     for sign, budget in ((1.0, bound.up), (-1.0, bound.down)):
-        part = np.maximum(cells * sign, 0.0)
-        theta += np.where(cells * sign > 0, _ball(part, budget[:, None].astype(np.float64))[:, :, None], 0.0)
-    return theta.reshape(len(steps), -1)[:, bound.cells.place]
+        part = np.maximum(gathered * sign, 0.0)
+        theta += np.where(gathered * sign > 0, _ball(part, budget[:, None].astype(np.float64))[:, :, None], 0.0)
+    return bound.cells.scatter(theta)
 
 
 def _ball(part: Reals, budget: Reals) -> Reals:
-    """(N, C) threshold of each (N, C, W) cell of magnitudes whose sum may be (N, 1) ``budget``."""
+    """(N, Q) threshold of each (N, Q, width) cell of magnitudes whose sum may be (N, 1) ``budget``."""
     ordered = -np.sort(-part, axis=2)
     over = np.cumsum(ordered, axis=2) - budget[:, :, None]
     count = np.arange(1, part.shape[2] + 1)
@@ -131,14 +130,14 @@ def _fed_back(steps: Reals, bound: Bound, feedback: _Feedback) -> NDArray[np.int
     groups, terms = order.shape
     moved = np.take_along_axis(group_rows(steps, groups), order[:, None, :], axis=2)
     theta = np.take_along_axis(group_rows(soft_threshold(steps, bound), groups), order[:, None, :], axis=2)
-    left = _Left(bound, groups)
+    remaining = _Remaining(bound, groups)
     result, errors = np.zeros(moved.shape, np.int64), np.zeros(moved.shape)
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):
             now = moved[:, :, k]
             wanted = np.sign(now) * np.maximum(np.abs(now) - theta[:, :, k], 0.0)
-            chosen = left.take(np.rint(wanted).astype(np.int64), order[:, k])
+            chosen = remaining.take(np.rint(wanted).astype(np.int64), order[:, k])
             result[:, :, k] = chosen
             errors[:, :, k] = error = (now - chosen) / factor[:, None, k, k]
             moved[:, :, k + 1 : end] -= error[:, :, None] * factor[:, None, k, k + 1 : end]
@@ -147,15 +146,15 @@ def _fed_back(steps: Reals, bound: Bound, feedback: _Feedback) -> NDArray[np.int
     return np.take_along_axis(result, back[:, None, :], axis=2).reshape(steps.shape).astype(np.int8)
 
 
-class _Left:
+class _Remaining:
     """What budgets still allow."""
 
     def __init__(self, bound: Bound, groups: int) -> None:
-        cells = len(bound.cells.index)
         self._same_sign, self._other_sign = bound.same_sign, bound.other_sign
-        self._clip, self._cell = bound.clip, bound.cells.place // bound.cells.index.shape[1]
+        self._clip, self._cell = bound.clip, bound.cells.cell_of
         self._up, self._down = (
-            np.repeat(budget.reshape(groups, -1)[:, :, None], cells, axis=2) for budget in (bound.up, bound.down)
+            np.repeat(budget.reshape(groups, -1)[:, :, None], len(bound.cells.members), axis=2)
+            for budget in (bound.up, bound.down)
         )
 
     def take(self, wanted: Integers, which: Integers) -> Integers:

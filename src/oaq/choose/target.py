@@ -12,15 +12,15 @@ lies inside one cell, so its own sum is bounded by the same budgets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ConfigError
-from oaq.numerics import cells as register_cells
 from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, NEON_ACC16, Accumulator, pure
+from oaq.numerics.cells import Cells, cells_of
 from oaq.numerics.formats import signed
 
 Register = Literal["pure", "avx2", "neon"]
@@ -81,42 +81,25 @@ MOST_BUDGET: Final = 1 << 23
 """Budgets stop here, where no row of 8-bit weights of provable length goes and float32 still holds every integer."""
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Which operands share a register.
-
-    Attributes:
-        index: (C, W) int64: position in packed K order of each operand of each cell; ``terms`` where a cell is shorter.
-        place: (K,) int64: where operand k stands in the flattened (C, W).
-        terms: K.
-    """
-
-    index: NDArray[np.int64]
-    place: NDArray[np.int64]
-    terms: int
-
-
 def make_cells(terms: int, target: Target, *, depthwise: bool) -> Cells:
     """The cells of a layer with K = ``terms``."""
-    return cells_of(terms, target.accumulator(depthwise=depthwise), target.run)
+    accumulator = target.accumulator(depthwise=depthwise)
+    return unspilled(accumulator, terms) if target.run is None else cells_of(accumulator, terms, target.run)
 
 
-def cells_of(terms: int, accumulator: Accumulator, run: int | None = None) -> Cells:
-    """The cells of ``terms`` products on a register that is spilled after every ``run`` steps, or never."""
-    shared = register_cells.cells_of(replace(accumulator, max_run=None), terms, run)
-    index = np.where(shared.members < 0, terms, shared.members).astype(np.int64)
-    return Cells(index, shared.place.astype(np.int64), terms)
+def unspilled(accumulator: Accumulator, terms: int) -> Cells:
+    """The cells of K = ``terms`` on a register that is not spilled, even if a kernel must: K steps hold all of K."""
+    return cells_of(accumulator, terms, run=terms)
 
 
 def cell_sums(rows: NDArray[np.integer], cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(N, C) exact sums of the positive weights of every cell, and of the negative ones negated.
+    """(N, Q) exact sums of the positive weights of every cell, and of the negative ones negated.
 
     Args:
         rows: (N, K) integers in packed K order.
         cells: of the layer.
     """
-    padded = np.concatenate([rows.astype(np.int64), np.zeros((len(rows), 1), np.int64)], axis=1)
-    values = padded[:, cells.index]
+    values = cells.gather(rows.astype(np.int64))
     return np.maximum(values, 0).sum(axis=2), np.maximum(-values, 0).sum(axis=2)
 
 

@@ -17,7 +17,7 @@ from oaq import operators as ops
 from oaq import reference
 from oaq.doctor.diagnosis import Seen
 from oaq.doctor.registers import RegisterModel
-from oaq.doctor.sums import Cells, OrderedLayer, laid_out, reach
+from oaq.doctor.sums import CellBounds, OrderedLayer, laid_out, reach
 from oaq.numerics.matmul import matmul
 from oaq.program.inputs import Arrays
 from oaq.program.int_program import IntProgram, Node
@@ -37,19 +37,24 @@ class Watch:
 
     Attributes:
         layer: the layer in the order of a kernel.
-        cells: registers of one kind.
+        bounds: registers of one kind.
         outputs: (U,) the output of each watched register.
-        cell: (U,) its row of ``cells.members``.
+        cell: (U,) its row of ``members``.
     """
 
     layer: OrderedLayer
-    cells: Cells
+    bounds: CellBounds
     outputs: NDArray[np.intp]
     cell: NDArray[np.intp]
 
+    @property
+    def members(self) -> NDArray[np.intp]:
+        """(Q, width) places of the layer that each register of the kind sums; -1 is none."""
+        return self.bounds.cells.members
+
     def k(self, cell: NDArray[np.intp]) -> NDArray[np.intp]:
         """(..., width) which products of (row, column, channel) meet in these registers; -1 is none."""
-        members = self.cells.members[cell]
+        members = self.members[cell]
         return np.where(members >= 0, self.layer.place[members], -1)
 
 
@@ -57,15 +62,15 @@ def watches(layers: Sequence[OrderedLayer]) -> tuple[Watch, ...]:
     """Every register of a layer that some input can leave; one that two orders share once."""
     result, shared = [], set[tuple[int, bytes]]()
     for layer in layers:
-        for cells in reach(layer).cells:
-            outputs, cell = np.nonzero(cells.outside)
-            watch = Watch(layer, cells, outputs, cell)
+        for bounds in reach(layer).registers:
+            outputs, cell = np.nonzero(bounds.outside)
+            watch = Watch(layer, bounds, outputs, cell)
             if len(layers) > 1 and len(outputs):
                 products = np.sort(watch.k(cell), axis=1)
                 keys = [(n, k.tobytes()) for n, k in zip(outputs.tolist(), products, strict=True)]
                 new = np.array([key not in shared for key in keys])
                 shared.update(keys)
-                watch = Watch(layer, cells, outputs[new], cell[new])
+                watch = Watch(layer, bounds, outputs[new], cell[new])
             if len(watch.outputs):
                 result.append(watch)
     return tuple(result)
@@ -87,7 +92,7 @@ def true_sums(
         register must hold partial sums: over all orders of its groups, or before and after the bias.
     """
     operands = np.ascontiguousarray(reference.packed_operands(op, x, zero_point, 1).swapaxes(1, 2), np.uint8)
-    wide = watch.cells.members.shape[1] > NARROW and watch.layer.accumulator.overflow != "saturates"
+    wide = watch.members.shape[1] > NARROW and watch.layer.accumulator.overflow != "saturates"
     yield from _in_products(watch, operands) if wide else _one_by_one(watch, operands)
 
 
@@ -178,14 +183,14 @@ def _one_by_one(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[NDA
     """``operands`` is (groups, K, M)."""
     layer, register = watch.layer, watch.layer.accumulator
     per_group = len(layer.weight) // len(operands)
-    width = watch.cells.members.shape[1]
+    width = watch.members.shape[1]
     dtype = np.int32 if width < 1 << 14 else np.int64
     step = max(1, AT_ONCE // (width * operands.shape[2]))
     for first in range(0, len(watch.outputs), step):
         indices = np.arange(first, min(first + step, len(watch.outputs)))
         outputs, members, k = (
             watch.outputs[indices, None],
-            watch.cells.members[watch.cell[indices]],
+            watch.members[watch.cell[indices]],
             watch.k(watch.cell[indices]),
         )
         weight = np.where(k >= 0, layer.weight[outputs, members], 0).astype(dtype)
@@ -201,7 +206,7 @@ def _in_products(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[ND
     layer = watch.layer
     group_of = watch.outputs // (len(layer.weight) // len(operands))
     for cell in np.unique(watch.cell):
-        members, k = watch.cells.members[cell], watch.k(cell)
+        members, k = watch.members[cell], watch.k(cell)
         members, k = members[k >= 0], k[k >= 0]
         for group in np.unique(group_of[watch.cell == cell]):
             indices = np.nonzero((watch.cell == cell) & (group_of == group))[0]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.doctor.registers import Order, RegisterModel
 from oaq.numerics.accumulator import EXACT_S32, Accumulator
-from oaq.numerics.cells import cells_of, lane_of
+from oaq.numerics.cells import Cells, cells_from, cells_of, lane_of, meeting, renumbered
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.operators import TensorSpec
@@ -58,18 +58,18 @@ class OrderedLayer:
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class CellBounds:
     """Registers of one kind, for every output.
 
     Attributes:
         kind: "group": one instruction's own sum; "lane": what is spilled.
-        members: (Q, width) places summed in each; -1 is none.
+        cells: which places of the layer each of the Q registers sums.
         lo, hi: (N, Q) least and most it can be asked to hold.
         outside: (N, Q) that leaves the register for some input.
     """
 
     kind: Kind
-    members: NDArray[np.intp]
+    cells: Cells
     lo: Ints
     hi: Ints
     outside: NDArray[np.bool_]
@@ -82,14 +82,14 @@ class Reach:
     Attributes:
         lo, hi: (N,) least and most of any register of that output.
         safe: (N,) all of them hold what they are asked to.
-        cells: the registers: groups where one instruction's own sum has to fit, then lanes unless they hold one group.
+        registers: groups where one instruction's own sum has to fit, then lanes unless they hold one group.
         runs: (N,) fewest runs into which all of K must be cut so that lanes fit; 1 is none cut; -1: no cut helps.
     """
 
     lo: Ints
     hi: Ints
     safe: NDArray[np.bool_]
-    cells: tuple[Cells, ...]
+    registers: tuple[CellBounds, ...]
     runs: Ints
 
 
@@ -185,25 +185,30 @@ def reach(layer: OrderedLayer) -> Reach:
     exact_dtype(layer.weight, layer.lo, layer.hi, max(terms, 1))  # refuses what int64 could not hold
     rows = max(1, AT_ONCE // terms)
     parts = [_reach(layer, slice(first, first + rows)) for first in range(0, outputs, rows)]
-    cells = tuple(
-        Cells(
-            kind[0].kind,
-            kind[0].members,
-            np.concatenate([part_cells.lo for part_cells in kind]),
-            np.concatenate([part_cells.hi for part_cells in kind]),
-            np.concatenate([part_cells.outside for part_cells in kind]),
+    registers = tuple(
+        CellBounds(
+            bounds[0].kind,
+            bounds[0].cells,
+            np.concatenate([part.lo for part in bounds]),
+            np.concatenate([part.hi for part in bounds]),
+            np.concatenate([part.outside for part in bounds]),
         )
-        for kind in zip(*(part.cells for part in parts), strict=True)
+        for bounds in zip(*(part.registers for part in parts), strict=True)
     )
     lo, hi, safe, runs = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("lo", "hi", "safe", "runs")
     )
-    return Reach(lo, hi, safe, cells, runs)
+    return Reach(lo, hi, safe, registers, runs)
 
 
 def signed_bits(lo: Ints, hi: Ints) -> Ints:
     """(N,) bits of the narrowest two's complement register that holds [lo, hi], each."""
     return np.array([IntRange(int(a), int(b)).signed_bits for a, b in zip(lo, hi, strict=True)], np.int64)
+
+
+def group_cells(register: Accumulator, terms: int) -> Cells:
+    """What each instruction sums by itself: groups of neighbours; ``terms`` is a multiple of the group."""
+    return cells_from(np.arange(terms, dtype=np.intp).reshape(-1, register.group), terms)
 
 
 def lane_members(register: Accumulator, terms: int) -> NDArray[np.intp]:
@@ -225,34 +230,33 @@ def _reach(layer: OrderedLayer, rows: slice) -> Reach:
         end.reshape(len(weight), -1, register.group).sum(axis=2)
         for end in (np.minimum(at_lo, at_hi), np.maximum(at_lo, at_hi))
     )
-    cells = []
+    registers = []
     if group_is_bounded(register):
-        members = np.arange(weight.shape[1], dtype=np.intp).reshape(-1, register.group)
-        cells.append(Cells("group", members, group_lo, group_hi, ~_fits(group_lo, group_hi, register)))
+        cells = group_cells(register, weight.shape[1])
+        registers.append(CellBounds("group", cells, group_lo, group_hi, ~_fits(group_lo, group_hi, register)))
     if register.overflow != "wraps":  # any order, so any subset
         group_lo, group_hi = np.minimum(group_lo, 0), np.maximum(group_hi, 0)
     lanes = lane_members(register, weight.shape[1])
-    if not cells or lanes.shape[1] > 1 or register.overflow != "wraps":
-        cells.append(_lane_cells(register, lanes, (group_lo, group_hi), layer.start[rows]))
-    lo = np.minimum.reduce([cell.lo.min(axis=1) for cell in cells])
-    hi = np.maximum.reduce([cell.hi.max(axis=1) for cell in cells])
-    safe = ~np.logical_or.reduce([cell.outside.any(axis=1) for cell in cells])
+    if not registers or lanes.shape[1] > 1 or register.overflow != "wraps":
+        registers.append(_lane_bounds(register, lanes, (group_lo, group_hi), layer.start[rows]))
+    lo = np.minimum.reduce([bounds.lo.min(axis=1) for bounds in registers])
+    hi = np.maximum.reduce([bounds.hi.max(axis=1) for bounds in registers])
+    safe = ~np.logical_or.reduce([bounds.outside.any(axis=1) for bounds in registers])
     runs = np.where(safe, 1, -1)
     if register.max_run is None and not register.is_exact:
         alone = np.ones(len(weight), np.bool_)
-        for cell in cells:
-            alone &= ~cell.outside.any(axis=1) | (cell.kind == "lane")
+        for bounds in registers:
+            alone &= ~bounds.outside.any(axis=1) | (bounds.kind == "lane")
         runs = np.where(alone, _runs(group_lo, group_hi, register), -1)
-    return Reach(lo, hi, safe, tuple(cells), runs)
+    return Reach(lo, hi, safe, tuple(registers), runs)
 
 
-def _lane_cells(register: Accumulator, lanes: NDArray[np.intp], groups: tuple[Ints, Ints], start: Ints) -> Cells:
+def _lane_bounds(register: Accumulator, lanes: NDArray[np.intp], groups: tuple[Ints, Ints], start: Ints) -> CellBounds:
     low, high = (np.where(lanes >= 0, end[:, lanes], 0).sum(axis=2) for end in groups)
     if register.is_exact:  # from zero, or from the bias
         low, high = np.minimum(low, low + start[:, None]), np.maximum(high, high + start[:, None])
-    member = np.arange(register.group)
-    members = np.where(lanes[..., None] >= 0, lanes[..., None] * register.group + member, -1).reshape(len(lanes), -1)
-    return Cells("lane", members, low, high, ~_fits(low, high, register))
+    cells = cells_of(register, groups[0].shape[1] * register.group)
+    return CellBounds("lane", cells, low, high, ~_fits(low, high, register))
 
 
 def _places(op: ops.Products, order: Order) -> NDArray[np.intp]:
@@ -279,11 +283,9 @@ def _padded(place: NDArray[np.intp], register: Accumulator) -> NDArray[np.intp]:
 
 def _meeting(place: NDArray[np.intp], register: Accumulator) -> bytes:
     """Which products meet in a group and in a lane, whatever the order of groups and lanes."""
-    groups = np.sort(place.reshape(-1, register.group), axis=1)
-    lanes = lane_members(register, len(place))
-    joined = np.where(lanes[..., None] >= 0, groups[lanes], -1).reshape(len(lanes), -1)
-    used = (np.sort(rows[(rows >= 0).any(axis=1)], axis=1) for rows in (groups, joined))
-    return b"".join(np.unique(rows, axis=0).tobytes() for rows in used)
+    terms = int(place.max()) + 1
+    kinds = group_cells(register, len(place)), cells_of(register, len(place))
+    return b"".join(meeting(renumbered(cells, place, terms)) for cells in kinds)
 
 
 def _fits(lo: Ints, hi: Ints, register: Accumulator) -> NDArray[np.bool_]:

@@ -169,7 +169,7 @@ def _measured(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: 
                 if int(excess[row, position]) > furthest:
                     furthest, best = int(excess[row, position]), (int(sums[row, position]), int(position))
     first = watched[0]
-    if first.layer.accumulator.group_overflow != "saturates" or first.cells.kind != "group":
+    if first.layer.accumulator.group_overflow != "saturates" or first.bounds.kind != "group":
         return *best, None
     register, loss = first.layer.accumulator.range, 0
     for _, low, high in true_sums(first, op, tensor, spec.affine.zero_point):

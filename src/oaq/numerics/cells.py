@@ -80,6 +80,11 @@ class Cells:
         """K, how many products there are."""
         return len(self.place)
 
+    @property
+    def cell_of(self) -> NDArray[np.intp]:
+        """(K,) which of the Q registers sums k."""
+        return self.place // self.members.shape[1]
+
     def gather(self, values: NDArray[Any], none: float = 0) -> NDArray[Any]:
         """(N, K) by register, (N, Q, width): ``none`` where a register sums fewer."""
         padded = np.concatenate([values, np.full((len(values), 1), none, values.dtype)], axis=1)
@@ -88,6 +93,40 @@ class Cells:
     def scatter(self, values: NDArray[Any]) -> NDArray[Any]:
         """(N, Q, width) by product, (N, K): the inverse of ``gather``."""
         return values.reshape(len(values), -1)[:, self.place]
+
+
+def cells_from(members: NDArray[np.intp], terms: int) -> Cells:
+    """Registers with these members.
+
+    Args:
+        members: (Q, width) each of 0 .. ``terms`` - 1 once, ascending in a row; -1 where a register sums fewer.
+        terms: K.
+    """
+    place = np.zeros(terms + 1, np.intp)
+    place[members.reshape(-1)] = np.arange(members.size)
+    return Cells(members, place[:terms])
+
+
+def renumbered(cells: Cells, product: NDArray[np.intp], terms: int) -> Cells:
+    """Registers of a padded or permuted layer in terms of the products themselves; those without a product left out.
+
+    Args:
+        cells: of P places.
+        product: (P,) which of 0 .. ``terms`` - 1 stands at each place, every one once; -1 is padding.
+        terms: K, at most P.
+
+    >>> pairs = cells_from(np.array([[0, 1], [2, 3], [4, 5]]), 6)
+    >>> renumbered(pairs, np.array([2, 0, 1, -1, -1, -1]), 3).members.tolist()
+    [[0, 2], [1, -1]]
+    """
+    members = np.where(cells.members >= 0, product[cells.members], -1)
+    members = np.sort(np.where(members >= 0, members, terms)[(members >= 0).any(axis=1)], axis=1)
+    return cells_from(np.where(members < terms, members, -1), terms)
+
+
+def meeting(cells: Cells) -> bytes:
+    """Which products meet in a register, whatever the order of the registers, as a key of a dictionary."""
+    return np.array(cells.members.shape).tobytes() + np.unique(cells.members, axis=0).tobytes()
 
 
 def cells_of(accumulator: Accumulator, terms: int, run: int | None = None) -> Cells:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from oaq.choose.bound import Bound, clipped
 from oaq.choose.covariance import Reals, sum_errors
+from oaq.ptq.device_cells import on_device
 
 ITERATIONS: Final = 400
 RATE: Final = 3e-2
@@ -75,7 +76,7 @@ class _Charge:
     """What sums of cells are over budget, in parts of it, squared."""
 
     def __init__(self, bound: Bound) -> None:
-        self._index = torch.from_numpy(bound.cells.index)
+        self._cells = on_device(bound.cells, "cpu")
         self._same_sign, self._other_sign = bound.same_sign, bound.other_sign
         self._budgets = [
             (sign, torch.tensor(budget[:, None], dtype=torch.float32))
@@ -83,16 +84,15 @@ class _Charge:
         ]
 
     def __call__(self, weight: torch.Tensor) -> torch.Tensor:
-        """Of (N, K) weights in steps."""
-        padded = torch.cat([weight, weight.new_zeros(len(weight), 1)], dim=1)
-        cells = padded[:, self._index]
+        """Charge for (N, K) weights in steps."""
+        gathered = self._cells.gather(weight)
         total = weight.new_zeros(())
         for sign, budget in self._budgets:
-            load = self._same_sign * torch.relu(cells * sign).sum(dim=2)
+            load = self._same_sign * torch.relu(gathered * sign).sum(dim=2)
             if self._other_sign:
-                load = load + self._other_sign * torch.relu(-cells * sign).sum(dim=2)
+                load = load + self._other_sign * torch.relu(-gathered * sign).sum(dim=2)
             over = torch.relu(load - budget) / budget.clamp_min(1.0)
-            total = total + over.square().sum() * len(self._index)
+            total = total + over.square().sum() * len(self._cells.members)
         return total
 
 
@@ -103,10 +103,9 @@ def _within(weight: NDArray[np.int8], steps: Reals, bound: Bound) -> NDArray[np.
     """
     result = weight.astype(np.int64)
     away = np.sign(result) * (result - steps)  # how much of the magnitude is rounding
-    index = bound.cells.index
     for output in np.flatnonzero(~bound.kept(weight)):
-        for cell in index:
-            members = cell[cell < bound.cells.terms]
+        for cell in bound.cells.members:
+            members = cell[cell >= 0]
             for sign, budget in ((1, bound.up[output]), (-1, bound.down[output])):
                 signs = np.sign(result[output, members]) * sign
                 per_step = np.where(

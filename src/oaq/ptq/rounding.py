@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oaq.choose.bound import Bound, coarsened
 from oaq.choose.covariance import Reals
 from oaq.choose.feedback import error_feedback, fed_back_at
-from oaq.choose.target import MOST_BUDGET, Target, cells_of, make_cells
+from oaq.choose.target import MOST_BUDGET, Target, make_cells, unspilled
 from oaq.numerics.formats import S8_WEIGHT
 from oaq.ptq.adaround import learned_rounding
 from oaq.ptq.curves import Layer
@@ -53,7 +53,7 @@ def filled(layer: Layer, fill: float, steps: int) -> Bound:
     load = layer.load(steps)
     enough = MOST_BUDGET * max(load.same_sign, load.other_sign)
     budget = np.floor(np.minimum(np.maximum(fill * layer.share, 1.0) * load.limit, enough)).astype(np.int64)
-    cells = cells_of(layer.rows.shape[1], load.accumulator)
+    cells = unspilled(load.accumulator, layer.rows.shape[1])
     return Bound(S8_WEIGHT.hi, cells, budget, budget, load.same_sign, load.other_sign)
 
 

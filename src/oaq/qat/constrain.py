@@ -12,29 +12,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from oaq.choose.target import Cells
+from oaq.ptq.device_cells import DeviceCells
 from oaq.qat.gradients import replaced, truncate_through
 
 MARGIN: Final = 1.0 - 2.0**-30
 """Of a float64 norm: K roundings of 2**-53 each stay far below it, so truncated weights keep the exact bound."""
 TINY: Final = 1e-30
-
-
-class CellIndex:
-    """``Cells`` on a device: gathers rows into cells and scatters them back."""
-
-    def __init__(self, cells: Cells, device: torch.device) -> None:
-        self.index = torch.from_numpy(cells.index).to(device)
-        self.place = torch.from_numpy(cells.place).to(device)
-
-    def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """(N, K) to (N * C, W), zeros where a cell is shorter."""
-        padded = torch.cat([rows, rows.new_zeros(len(rows), 1)], dim=1)
-        return padded[:, self.index].flatten(0, 1)
-
-    def scatter(self, cells: torch.Tensor, outputs: int) -> torch.Tensor:
-        """(N * C, W) to (N, K)."""
-        return cells.reshape(outputs, -1)[:, self.place]
 
 
 class _Project(torch.autograd.Function):
@@ -163,10 +146,11 @@ def centred(method: str, rows: torch.Tensor) -> torch.Tensor:
     return rows - rows.mean(dim=1, keepdim=True) if method == "a2q+" else rows
 
 
-def projected_rows(rows: torch.Tensor, cells: CellIndex, budgets: tuple[int, int]) -> torch.Tensor:
+def projected_rows(rows: torch.Tensor, cells: DeviceCells, budgets: tuple[int, int]) -> torch.Tensor:
     """(N, K) real weights in steps to integers that keep every cell's budgets; differentiable."""
     gathered = cells.gather(rows)
-    return cells.scatter(budgeted_round(project(gathered, *budgets), *budgets), len(rows))
+    integers = budgeted_round(project(gathered.flatten(0, 1), *budgets), *budgets)
+    return cells.scatter(integers.reshape(gathered.shape))
 
 
 def exact_integers(rows: torch.Tensor) -> np.ndarray:

@@ -79,8 +79,8 @@ def count_layer(
         groups = operands.shape[0]
         per_group = weight.reshape(groups, -1, weight.shape[1])
         operands = operands.to(exact)
-        for cell in layer.cells.index:
-            own = cell[cell < weight.shape[1]]
+        for cell in layer.cells.members:
+            own = cell[cell >= 0]
             lane = operands[:, :, own] @ per_group[:, :, own].mT
             into.add(lane, accumulator.range)
         if accumulator.group_overflow == "saturates":

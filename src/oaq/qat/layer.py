@@ -15,8 +15,9 @@ from torch import nn
 from oaq.capture.graph import FloatConv2d, FloatLinear
 from oaq.choose.round import LARGEST_BIAS
 from oaq.choose.target import MOST_BUDGET, Target, make_cells
+from oaq.ptq.device_cells import DeviceCells, on_device
 from oaq.qat.config import NORMS, Config, LayerSettings
-from oaq.qat.constrain import CellIndex, norm_bounded, norm_limit, projected_rows
+from oaq.qat.constrain import norm_bounded, norm_limit, projected_rows
 from oaq.qat.count import Overflows, count_layer
 from oaq.qat.distributed import processes, total_through
 from oaq.qat.exact import convolved
@@ -90,7 +91,7 @@ class QatLayer(nn.Module):
         self.counted: Overflows | None = None  # a controller puts one here to have the next batches counted
         self._order = None if order is None else torch.from_numpy(order.astype(np.int64))
         self._inverse = None if self._order is None else torch.argsort(self._order)
-        self._cells: CellIndex | None = None
+        self._cells: DeviceCells | None = None
 
     @property
     def terms(self) -> int:
@@ -98,12 +99,12 @@ class QatLayer(nn.Module):
         return self.weight[0].numel()
 
     @property
-    def cells(self) -> CellIndex:
+    def cells(self) -> DeviceCells:
         """Which products share a register, on the device of the weights; needs a target."""
         assert self.target is not None
-        if self._cells is None or self._cells.index.device != self.weight.device:
-            found = make_cells(self.terms, self.target, depthwise=self.depthwise)
-            self._cells = CellIndex(found, self.weight.device)
+        if self._cells is None or self._cells.place.device != self.weight.device:
+            cells = make_cells(self.terms, self.target, depthwise=self.depthwise)
+            self._cells = on_device(cells, self.weight.device)
         return self._cells
 
     def float_rows(self) -> torch.Tensor:

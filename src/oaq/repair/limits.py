@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import OrderedLayer, laid_out, reach
+from oaq.numerics.cells import Cells, meeting, renumbered
 from oaq.operators import TensorSpec
 
 Ints = NDArray[np.int64]
@@ -29,31 +30,18 @@ ENDS = (1, -1)
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
-    """Registers of one kind, no product in two of them.
-
-    Attributes:
-        members: (Q, width) which k of (row, column, channel) each register sums; K is none.
-        place: (K,) where k stands in the flattened (Q, width).
-    """
-
-    members: NDArray[np.intp]
-    place: NDArray[np.intp]
-
-
-@dataclass(frozen=True, eq=False)
 class Limits:
     """Budgets of every output of a layer.
 
     Attributes:
-        families: of registers; none if nothing narrow is summed.
+        families: registers of one kind each, by k of (row, column, channel); none if nothing narrow is summed.
         up: (K,) what one step of magnitude asks of the end that weight and operand drive together: max(hi, 0).
         down: (K,) of the other end: max(-lo, 0).
         high: most that may be asked of the high end; ``low``: of the low end.
         least, most: of any weight.
     """
 
-    families: tuple[Family, ...]
+    families: tuple[Cells, ...]
     up: Ints
     down: Ints
     high: int
@@ -74,10 +62,10 @@ class Limits:
         """(N, K) what one step of each weight's magnitude asks of an end; a weight of 0 counts as positive."""
         return np.where(weight * end >= 0, self.up, self.down)
 
-    def loads(self, weight: Ints, family: Family, end: int) -> Ints:
+    def loads(self, weight: Ints, family: Cells, end: int) -> Ints:
         """(N, Q) what (N, K) weights ask of an end of every register."""
         load = self.costs(weight, end) * np.abs(weight)
-        return gathered(load, family).sum(axis=2)
+        return family.gather(load).sum(axis=2)
 
     def holds(self, weight: Ints) -> NDArray[np.bool_]:
         """(N,) every register of the output holds what it can be asked for, and every weight is one that may be."""
@@ -92,15 +80,9 @@ class Limits:
         ratio = np.ones(len(steps))
         for family in self.families:
             for end in ENDS:
-                load = gathered(self.costs(steps, end) * np.abs(steps), family).sum(axis=2)
+                load = family.gather(self.costs(steps, end) * np.abs(steps)).sum(axis=2)
                 ratio = np.maximum(ratio, load.max(axis=1, initial=0.0) / max(self.budget(end), 1))
         return ratio
-
-
-def gathered(values: NDArray, family: Family, none: float = 0) -> NDArray:
-    """(N, Q, width) of (N, K), ``none`` where a register has fewer members."""
-    padded = np.concatenate([values, np.full((len(values), 1), none, values.dtype)], axis=1)
-    return padded[:, family.members]
 
 
 def limits_of(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsigned: bool = False) -> Limits:
@@ -125,15 +107,10 @@ def limits_of(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsig
     return Limits(_families(narrow, terms), up, down, register.hi, -register.lo, least, most)
 
 
-def _families(layers: Sequence[OrderedLayer], terms: int) -> tuple[Family, ...]:
-    families: dict[tuple[tuple[int, ...], bytes], Family] = {}
+def _families(layers: Sequence[OrderedLayer], terms: int) -> tuple[Cells, ...]:
+    families: dict[bytes, Cells] = {}
     for layer in layers:
-        for cells in reach(layer).cells:
-            members = np.where(cells.members >= 0, layer.place[cells.members], -1)
-            members = np.where(members >= 0, members, terms)
-            members = np.sort(members[(members < terms).any(axis=1)], axis=1)
-            place = np.zeros(terms + 1, np.intp)
-            place[members.reshape(-1)] = np.arange(members.size)
-            key = members.shape, np.unique(members, axis=0).tobytes()
-            families.setdefault(key, Family(members, place[:terms]))
+        for bounds in reach(layer).registers:
+            family = renumbered(bounds.cells, layer.place, terms)
+            families.setdefault(meeting(family), family)
     return tuple(families.values())

@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.repair.limits import ENDS, Family, Limits, gathered
+from oaq.numerics.cells import Cells
+from oaq.repair.limits import ENDS, Limits
 from oaq.repair.metric import Metric
 
 Ints = NDArray[np.int64]
@@ -45,7 +46,7 @@ def rounded(steps: Reals, limits: Limits, metric: Metric) -> Ints:
     return weight
 
 
-def _shrink(weight: Ints, steps: Reals, variance: Reals, where: tuple[Limits, Family, int]) -> None:
+def _shrink(weight: Ints, steps: Reals, variance: Reals, where: tuple[Limits, Cells, int]) -> None:
     """Bring the registers of one family that ask too much of one end to their budget, in place."""
     limits, family, end = where
     budget = limits.budget(end)
@@ -53,7 +54,7 @@ def _shrink(weight: Ints, steps: Reals, variance: Reals, where: tuple[Limits, Fa
     if not len(output):
         return
     k = family.members[register]
-    real = k < weight.shape[1]
+    real = k >= 0
     k = np.where(real, k, 0)
     at = output[:, None], k
     current = np.where(real, weight[at], 0)
@@ -146,9 +147,9 @@ def _room(weight: Ints, move: Ints, merit: Reals, limits: Limits) -> NDArray[np.
         for end in ENDS:
             cost = np.where(grows & (merit > 0), np.where(after * end >= 0, limits.up, limits.down), 0)
             remaining = limits.budget(end) - limits.loads(weight, family, end)
-            order = np.argsort(-gathered(merit, family), axis=2, kind="stable")
-            paid = np.cumsum(np.take_along_axis(gathered(cost, family), order, 2), axis=2) <= remaining[:, :, None]
+            order = np.argsort(-family.gather(merit), axis=2, kind="stable")
+            paid = np.cumsum(np.take_along_axis(family.gather(cost), order, 2), axis=2) <= remaining[:, :, None]
             affordable = np.empty_like(paid)
             np.put_along_axis(affordable, order, paid, axis=2)
-            allowed &= affordable.reshape(len(weight), -1)[:, family.place]
+            allowed &= family.scatter(affordable)
     return allowed | ~grows
