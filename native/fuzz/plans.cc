@@ -1,8 +1,10 @@
 // Plans with hostile bytes: mutates real ones, loads what comes out, and runs what loads. Built for AddressSanitizer
 // and UndefinedBehaviorSanitizer, which end the process at the first access or value that is not allowed.
 //
-//   fuzz_plans CASES SEED PLAN...      prints: loaded refused exceeded ran
-//   fuzz_plans replay SEED PLAN...     one case, by its own seed, which a failing run prints
+//   fuzz_plans FIRST COUNT SEED PLAN...    cases FIRST to FIRST + COUNT - 1; prints how many loaded, were
+//                                        refused, exceeded the limit, ran, and milliseconds of CPU
+//
+// Case i of a seed is a function of both and of the plans. A failing run prints i: FIRST i, COUNT 1 replays it.
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <new>
@@ -27,8 +30,12 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 using Random = std::mt19937_64;
 
-constexpr std::size_t kHeader = 64, kChecked = 16, kLimit = std::size_t{4} << 20;
-constexpr unsigned kSeconds = 120;  // for one case: a session that never ends is a fault too
+constexpr std::size_t kHeader = 64, kChecked = 16;
+// Of memory, in bytes. Little is enough for most plans, and quick to run; some cases may take more.
+constexpr std::size_t kLimit = std::size_t{128} << 10, kLargeLimit = std::size_t{4} << 20;
+constexpr std::uint64_t kOneInLarge = 8;     // cases with the large limit
+constexpr std::uint64_t kOneInThreads = 16;  // cases with three threads, which take longest to start
+constexpr unsigned kSeconds = 120;           // for one case: a session that never ends is a fault too
 constexpr std::uint32_t kNumbers[] = {0,          1,           2,           3,           4,
                                       8,          9,           16,          31,          32,
                                       62,         63,          64,          127,         128,
@@ -41,12 +48,12 @@ struct Counts {
   std::uint64_t loaded = 0, refused = 0, exceeded = 0, ran = 0;
 };
 
-std::uint64_t case_seed = 0;
+std::uint64_t case_number = 0;
 
 extern "C" void say_case(int) {
   char line[80];
   const int size =
-      std::snprintf(line, sizeof line, "case %" PRIu64 " takes more than %u seconds\n", case_seed, kSeconds);
+      std::snprintf(line, sizeof line, "case %" PRIu64 " takes more than %u seconds\n", case_number, kSeconds);
   static_cast<void>(!::write(2, line, static_cast<std::size_t>(size)));
   std::_Exit(3);
 }
@@ -130,7 +137,10 @@ void run(oaq::LoadedPlan& plan, Random& random) {
   std::vector<std::uint8_t*> to;
   for (const std::uint32_t index : plan.inputs) {
     Bytes& values = inputs.emplace_back(2 * plan.tensors[index].bytes);
-    for (std::uint8_t& value : values) value = static_cast<std::uint8_t>(random());
+    for (std::size_t at = 0; at < values.size(); at += sizeof(std::uint64_t)) {
+      const std::uint64_t eight = random();
+      std::memcpy(values.data() + at, &eight, std::min(sizeof eight, values.size() - at));
+    }
   }
   for (const std::uint32_t index : plan.outputs) outputs.emplace_back(2 * plan.tensors[index].bytes);
   for (const Bytes& values : inputs) from.push_back(values.data());
@@ -139,20 +149,20 @@ void run(oaq::LoadedPlan& plan, Random& random) {
 }
 
 void try_case(const std::vector<Bytes>& plans, std::uint64_t seed, Counts& counts) {
-  case_seed = seed;
-  Random random(seed);
+  Random random((seed << 32) + case_number);
   const Bytes& original = plans[below(random, plans.size())];
   Bytes plan = original;
   mutate(plan, random);
   const Bytes exact(plan);  // no room behind it
+  const std::size_t limit = random() % kOneInLarge ? kLimit : kLargeLimit;
   ::alarm(kSeconds);
   try {
-    oaq::LoadedPlan loaded = oaq::load_plan(exact, random() % 8 ? 1 : 3, kLimit);
+    oaq::LoadedPlan loaded = oaq::load_plan(exact, random() % kOneInThreads ? 1 : 3, limit);
     ++counts.loaded;
     std::size_t callers = 0;
     for (const auto* list : {&loaded.inputs, &loaded.outputs})
       for (const std::uint32_t index : *list) callers += loaded.tensors[index].bytes;
-    if (callers > kLimit) return;
+    if (callers > limit) return;
     run(loaded, random);
     ++counts.ran;
   } catch (const oaq::PlanError&) {
@@ -173,26 +183,23 @@ Bytes read_file(const char* path) {
 }  // namespace
 
 // The sanitizer's last words name the case.
-extern "C" void __asan_on_error() { std::fprintf(stderr, "case %" PRIu64 "\n", case_seed); }
+extern "C" void __asan_on_error() { std::fprintf(stderr, "case %" PRIu64 "\n", case_number); }
 
 int main(int count, char** arguments) {
-  if (count < 4) {
-    std::fprintf(stderr, "fuzz_plans CASES|replay SEED PLAN...\n");
+  if (count < 5) {
+    std::fprintf(stderr, "fuzz_plans FIRST COUNT SEED PLAN...\n");
     return 2;
   }
   static_cast<void>(::signal(SIGALRM, say_case));
   std::vector<Bytes> plans;
-  for (int i = 3; i < count; ++i) plans.push_back(read_file(arguments[i]));
+  for (int i = 4; i < count; ++i) plans.push_back(read_file(arguments[i]));
   Counts counts;
-  const bool is_replay = !std::strcmp(arguments[1], "replay");
-  const std::uint64_t seed = std::strtoull(arguments[2], nullptr, 10);
-  const std::uint64_t cases = is_replay ? 1 : std::strtoull(arguments[1], nullptr, 10);
-  for (std::uint64_t i = 0; i < cases; ++i) {
-    const std::uint64_t case_seed = is_replay ? seed : (seed << 32) + i;
-    try_case(plans, case_seed, counts);
-    if (i % 10000 == 9999) std::fprintf(stderr, "%" PRIu64 " cases\n", i + 1);
-  }
-  std::printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", counts.loaded, counts.refused, counts.exceeded,
-              counts.ran);
+  const std::uint64_t first = std::strtoull(arguments[1], nullptr, 10);
+  const std::uint64_t cases = std::strtoull(arguments[2], nullptr, 10);
+  const std::uint64_t seed = std::strtoull(arguments[3], nullptr, 10);
+  for (case_number = first; case_number < first + cases; ++case_number) try_case(plans, seed, counts);
+  const auto milliseconds = static_cast<std::uint64_t>(std::clock()) / (CLOCKS_PER_SEC / 1000);
+  std::printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", counts.loaded, counts.refused,
+              counts.exceeded, counts.ran, milliseconds);
   return 0;
 }
