@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.held_peer import outputs
 from oaq.capture.model_file import import_model, stored_unsigned
@@ -26,6 +25,7 @@ from oaq.report.peers import quantize_by_onnxruntime
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
 from recipes.demo import load_data
+from recipes.float_onnx import export_float, run_float
 from recipes.networks import NETWORKS
 
 REGISTER = "avx2-acc32"

@@ -20,7 +20,6 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.float_onnx import export_float
 from benchmarks.harness import Result, save, stamp
 from oaq.capture import from_float_onnx, from_torch
 from oaq.capture.graph import FloatGraph
@@ -30,6 +29,7 @@ from oaq.ptq.execute import float_outputs
 from oaq.ptq.quantize import quantize
 from oaq.terminal import say
 from recipes.data.photos import calibration
+from recipes.float_onnx import export_float
 from recipes.networks import NETWORKS, Network
 
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2")

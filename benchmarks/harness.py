@@ -1,46 +1,15 @@
-"""Stamped result files. ``oaq.report.comparison`` compares and times; a benchmark says what, and writes it down."""
+"""Result files of benchmarks: a benchmark says what is compared, ``oaq.report.comparison`` does it, this writes it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.busy import Disturbance
-from oaq.program.atomic import write_atomically
-from oaq.report import codec
-from oaq.report.data import Environment, Latency
-from oaq.report.environment import environment
+from recipes.result_file import Result, load, stamp, write
+
+__all__ = ["RESULTS", "Result", "load", "save", "stamp"]
 
 RESULTS = Path(__file__).parent / "results"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a benchmark file holds.
-
-    Attributes:
-        benchmark: which program made it.
-        command: how to make it again.
-        environment: stamp.
-        latency: the timings; None for a benchmark of another kind.
-        facts: (name, value) about the subject: MACs, layers, average run, predicted cost.
-        rows: further figures, one dictionary-like tuple of pairs per line.
-        notes: what a reader must know.
-    """
-
-    benchmark: str
-    command: str
-    environment: Environment
-    latency: Latency | None = None
-    facts: tuple[tuple[str, str], ...] = ()
-    rows: tuple[tuple[tuple[str, str], ...], ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-
-def stamp() -> Environment:
-    """The environment that goes into every result file."""
-    return environment()
 
 
 def save(result: Result, name: str, folder: Path = RESULTS, disturbance: Disturbance | None = None) -> Path:
@@ -51,15 +20,4 @@ def save(result: Result, name: str, folder: Path = RESULTS, disturbance: Disturb
     """
     if disturbance is not None:
         disturbance.require_quiet()
-    path = folder / f"{name}.json"
-    write_atomically(path, [(json.dumps(codec.encode(result), indent=1) + "\n").encode()])
-    return path
-
-
-def load(path: Path) -> Result:
-    """Read a result file.
-
-    Raises:
-        FormatError: it is not one.
-    """
-    return codec.decode(Result, json.loads(path.read_text(encoding="utf-8")), str(path))
+    return write(result, folder / f"{name}.json")

@@ -20,7 +20,6 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from benchmarks.float_onnx import export_float
 from benchmarks.harness import Result, save, stamp
 from oaq import operators as ops
 from oaq.capture.from_onnx import import_quantized
@@ -28,6 +27,7 @@ from oaq.capture.imported import Imported, TensorSource
 from oaq.reference import compute
 from oaq.terminal import say
 from recipes.demo import load_data
+from recipes.float_onnx import export_float
 from recipes.networks import NETWORKS
 
 Array = NDArray[np.generic]

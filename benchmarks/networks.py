@@ -16,7 +16,7 @@ import argparse
 import hashlib
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 import oaq
 from benchmarks.busy import Disturbance
-from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, stamp
 from benchmarks.process_peer import ProcessPeer
 from benchmarks.side_by_side import timed, written
@@ -38,12 +37,13 @@ from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
 from oaq.ptq.quantize import quantize
-from oaq.report.comparison import Contender, our_contenders, peer_contender
+from oaq.report.comparison import Contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
-from oaq.report.peers import Peer, onnxruntime_peer, quantize_by_onnxruntime
 from oaq.terminal import say
+from recipes.beside_onnxruntime import baseline_of, contenders, onnx_files
 from recipes.data.photos import calibration
+from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
 
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2", "resnet18")
@@ -80,46 +80,25 @@ class Subject:
     trained: bool = True
 
 
-def measure(subject: Subject, threads: int, rounds: int, openvino: bool) -> Latency:
-    """Check and time everybody, side by side."""
-    return watched(subject, threads, rounds, openvino)[0]
-
-
 def watched(subject: Subject, threads: int, rounds: int, openvino: bool) -> tuple[Latency, Disturbance]:
     """Timings of a subject and its peers, and what the machine did besides."""
     with ExitStack() as stack:
         folder = subject.kept or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cpus = stack.enter_context(pinned(threads))
         with say.bar("ONNX Runtime: export and calibrate", None):
-            files = _files(subject, folder)
-        expected = run_float(subject.net, subject.x)
-        sessions, _ = our_contenders(subject.plans, subject.x, threads, expected)
-        peers = [peer_contender(peer, subject.x, expected, "float", 0.0) for peer in _peers(files, threads)]
-        peers += _openvino(files, (subject.x, expected), threads, stack) if openvino else []
-        baseline = next(peer.name for peer in peers if peer.precision == "int8")
+            files = onnx_files(subject.net, subject.x, subject.calibration, folder)
+        everyone = contenders(subject.net, subject.plans, subject.x, files, threads)
+        if openvino:
+            everyone += _openvino(files, (subject.x, run_float(subject.net, subject.x)), threads, stack)
         return timed(
-            [*sessions, *peers],
+            everyone,
             subject.name,
             threads=threads,
             rounds=rounds,
-            baseline=baseline,
+            baseline=baseline_of(everyone),
             pinned=cpus,
             batch=len(subject.x),
         )
-
-
-def _files(subject: Subject, folder: Path) -> dict[str, Path]:
-    files = {"fp32": folder / "float.onnx", "int8": folder / "int8.onnx"}
-    if not all(file.exists() for file in files.values()):
-        folder.mkdir(parents=True, exist_ok=True)
-        export_float(subject.net, subject.x, files["fp32"])
-        quantize_by_onnxruntime(files["fp32"], files["int8"], subject.calibration)
-    return files
-
-
-def _peers(files: dict[str, Path], threads: int) -> Iterator[Peer]:
-    for precision, file in files.items():
-        yield onnxruntime_peer(file, precision, threads)
 
 
 def _openvino(
@@ -235,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if flags.prepare:
             if subject.kept is None:
                 parser.error("--prepare makes what --keep DIR keeps; name the folder")
-            _files(subject, subject.kept)
+            onnx_files(subject.net, subject.x, subject.calibration, subject.kept)
             continue
         for threads in flags.threads:
             latency, disturbance = watched(subject, threads, flags.rounds, openvino)

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 import oaq
-from benchmarks.float_onnx import run_float
 from benchmarks.harness import RESULTS, Result, save, stamp
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
@@ -32,6 +31,7 @@ from oaq.ptq.samples import chunks
 from oaq.report.agreement import compare
 from oaq.terminal import say
 from recipes.demo import Data, load_data
+from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
 
 BUDGETS = (1.0, 1.05, DEFAULT_BUDGET, 1.15, 1.25, 1.4, 1.6, None)

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.float_onnx import export_float, run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.held_peer import outputs
 from oaq.capture.from_onnx import import_quantized
@@ -31,6 +30,7 @@ from oaq.repair import Repaired, repair
 from oaq.report.agreement import sqnr_db
 from oaq.report.peers import quantize_by_onnxruntime
 from recipes.data.photos import calibration, comparison, labelled, views
+from recipes.float_onnx import export_float, run_float
 from recipes.networks import NETWORKS, Network
 
 ISA = "avx2-acc32"

@@ -26,10 +26,6 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.float_onnx import run_float
-from benchmarks.harness import Result, stamp
-from benchmarks.harness import save as save_result
-from benchmarks.networks import Subject, measure
 from oaq import reference
 from oaq.data.batches import Batch, Batches, read
 from oaq.data.preprocess import KEY
@@ -50,10 +46,15 @@ from oaq.report.text import execution_table, headline, latency_table
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
 from oaq.terminal.table import Table
+from recipes import beside_onnxruntime, result_file
 from recipes.data import photos
+from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS, Network
+from recipes.result_file import Result, stamp
 
 BATCH = 8
+RECORDED = Path(__file__).parents[1] / "benchmarks" / "results"
+"""Where --record puts the figures of README.md."""
 OBSERVED = 4
 """Photos on which every register of every layer is watched: the reference is slow."""
 
@@ -166,8 +167,8 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     with steps.step("verify every executor here against the reference"):
         verified = oaq.verify(program, data.test)
     with steps.step("time, beside ONNX Runtime", has_bars=True):
-        subject = Subject(network.name, net, plans, data.test[:1], data.calibration)
-        timed = measure(subject, flags.threads, flags.rounds, openvino=False)
+        sample = data.test[:1], data.calibration
+        timed = beside_onnxruntime.measure(net, plans, sample, threads=flags.threads, rounds=flags.rounds)
     evidence = Evidence(
         agreement=labelled,
         observed=tuple(observed.items()),
@@ -184,9 +185,10 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     report = build_report(plan, evidence, latency=timed, verification=verification(verified))
     write(folder, program, report, evidence)
     figures = figures_of(network, report, plans, unseen)
-    save_result(result(network, flags, report, figures), "result", folder)
+    written = result(network, flags, report, figures)
+    result_file.write(written, folder / "result.json")
     if flags.record:
-        save_result(result(network, flags, report, figures), f"demo_{network.name}")
+        result_file.write(written, RECORDED / f"demo_{network.name}.json")
     show(report, figures, folder)
     return 0 if verified.is_safe and report.proved_layers == len(report.layers) else 1
 

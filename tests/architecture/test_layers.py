@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import shutil
 import subprocess
@@ -67,6 +68,29 @@ def test_the_checker_may_import_errors_and_no_other_package() -> None:
 
 def test_every_package_that_is_not_said_to_load_torch_is_said_not_to() -> None:
     assert packages() - named(contract("torch")["source_modules"]) == {"qat", "ptq", "cli"}
+
+
+def top_imports(path: Path) -> set[str]:
+    """First words of every import of a file, those inside functions included."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("folder", "others"),
+    [("src", {"recipes", "benchmarks", "tests"}), ("recipes", {"benchmarks", "tests"}), ("benchmarks", {"tests"})],
+)
+def test_folders_import_one_way_tests_benchmarks_recipes_src(folder: str, others: set[str]) -> None:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert any("oaq" in top_imports(path) for path in paths)
+    assert [
+        f"{path.relative_to(ROOT)}: {top_imports(path) & others}" for path in paths if top_imports(path) & others
+    ] == []
 
 
 @pytest.mark.parametrize(

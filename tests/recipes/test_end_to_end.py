@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.float_onnx import run_float
 from oaq.data.batches import Batches, read
 from oaq.kernels.table import cpu_isas, native_rows
 from oaq.report.agreement import compare
 from recipes.data.photos import calibration, labelled
+from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("end_to_end")]

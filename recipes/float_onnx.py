@@ -1,4 +1,4 @@
-"""The float network as an ONNX file, for peers that read nothing else. Needs torch and onnxscript."""
+"""The float network: its outputs, and an ONNX file for runtimes that read nothing else. Needs torch and onnxscript."""
 
 from __future__ import annotations
 
