@@ -4,8 +4,8 @@ A *program* of integers goes in. ``analyze`` proves where its sums can go. ``pla
 for which that proof holds. ``Session`` executes them. ``verify`` checks every executor against one reference.
 ``quantize`` shapes the numbers so that the plan needs few spills: precision buys speed, never correctness.
 
-This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize`` and ``qat`` load
-torch, ``export.onnx`` loads onnx, when they are called for.
+This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize``, ``ptq`` and ``qat``
+load torch, ``export.onnx`` and ``repair.repair`` load onnx, when they are called for.
 """
 
 from __future__ import annotations
@@ -32,17 +32,19 @@ from oaq.errors import (
 from oaq.kernels.plan import Plan, plan
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
+from oaq.overflow.settle import settle
 from oaq.overflow.witness import witness
 from oaq.program.files import load
 from oaq.program.int_program import IntProgram
 from oaq.report.build import build_report as report
 from oaq.robust.prove import robustness
+from oaq.runtime.c_front import include_dir, library_dir
 from oaq.runtime.session import Session
 from oaq.seal.parts import save
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
-    from oaq import qat
+    from oaq import ptq, qat, repair
     from oaq.ptq.quantize import quantize
 
     __version__: str
@@ -69,14 +71,19 @@ __all__ = [
     "diagnose",
     "export",
     "import_model",
+    "include_dir",
+    "library_dir",
     "load",
     "plan",
+    "ptq",
     "qat",
     "quantize",
+    "repair",
     "report",
     "robust",
     "robustness",
     "save",
+    "settle",
     "verify",
     "verify_file",
     "witness",
@@ -89,8 +96,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from oaq.ptq.quantize import quantize
 
         return quantize
-    if name == "qat":
-        return import_module("oaq.qat")
+    if name in ("ptq", "qat", "repair"):
+        return import_module(f"oaq.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 

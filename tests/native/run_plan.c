@@ -1,5 +1,6 @@
 /* Runs a plan by oaq.h alone: run_plan PLAN BATCH INPUTS OUTPUTS. Prints what the header says of inputs and outputs, then
- * how many blocks of memory oaq_run allocated. INPUTS holds all inputs one after another, OUTPUTS likewise. */
+ * how many blocks of memory oaq_run allocated; they are counted with COUNT_BLOCKS, which needs a sanitizer. INPUTS holds
+ * all inputs one after another, OUTPUTS likewise. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,14 +8,16 @@
 
 #define MOST 64
 
-int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
-                                              void (*on_free)(const volatile void*));
-
 /* Threads that are only just starting allocate what the system gives each; so the first run is counted in this thread
  * and the second in all of them. */
 static _Thread_local int is_caller = 0;
 static int is_running = 0;
 static long blocks = 0;
+
+/* Only a sanitizer's allocator says when it is called. */
+#ifdef COUNT_BLOCKS
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
+                                              void (*on_free)(const volatile void*));
 
 static void on_malloc(const volatile void* block, size_t size) {
   (void)block;
@@ -23,6 +26,7 @@ static void on_malloc(const volatile void* block, size_t size) {
 }
 
 static void on_free(const volatile void* block) { (void)block; }
+#endif
 
 static unsigned char* read_file(const char* path, size_t* size) {
   FILE* file = fopen(path, "rb");
@@ -87,7 +91,9 @@ int main(int count, char** arguments) {
     at += batch * tensor.bytes;
   }
   if (oaq_describe_output(session, oaq_output_count(session), &tensor) != OAQ_BAD_ARGUMENT) return 2;
+#ifdef COUNT_BLOCKS
   __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
+#endif
   is_caller = 1;
   if (oaq_run(session, inputs, outputs, batch) != OAQ_OK) return fail("run");
   is_running = 1;

@@ -1,0 +1,37 @@
+"""Where an installed oaq keeps what a program in C needs: ``oaq.h`` and ``liboaq.so`` (docs/plan-format.md)."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from oaq.errors import FormatError
+
+
+def include_dir() -> Path:
+    """Folder of ``oaq.h``, for the compiler's ``-I``.
+
+    Raises:
+        FormatError: oaq is not installed, or was built without its C front.
+    """
+    return _folder_of("include", "oaq.h")
+
+
+def library_dir() -> Path:
+    """Folder of ``liboaq.so``, for the linker's ``-L`` and ``-Wl,-rpath,``.
+
+    Raises:
+        FormatError: oaq is not installed, or was built without its C front.
+    """
+    return _folder_of("lib", "liboaq.so")
+
+
+def _folder_of(folder: str, name: str) -> Path:
+    # Asked of the installation: an editable one keeps built files elsewhere than sources.
+    try:
+        path = Path(str(distribution("oaq").locate_file(f"oaq/{folder}")))
+    except PackageNotFoundError as error:
+        raise FormatError(f"{name} comes with an installed oaq, and none is: pip install oaq") from error
+    if not (path / name).is_file():
+        raise FormatError(f"{path / name} is not there: this oaq was built without OAQ_C; install a wheel")
+    return path
