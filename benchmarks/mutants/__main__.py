@@ -2,10 +2,13 @@
 
     python -m benchmarks.mutants --count 320 --processes 2
     python -m benchmarks.mutants --survivors                 what survived, with its lines
+    python -m benchmarks.mutants --again                     survivors once more, after tests were added
+    python -m benchmarks.mutants --seeded                    the defects of ``seeded.py``, into a result of their own
 
-Mutants are picked evenly over files and kinds by a seed, each tried in a copy of the source: first some hundred
-programs against the oracle of ``benchmarks.soundness``, then the tests of the package it is in. The file given by --out
-is the checkpoint too. ``equivalent.json`` lists mutants that change no result, with the reason; they are not counted.
+Mutants are picked evenly over files and kinds by a seed, each tried in a copy of the source: first programs against the
+oracle of ``benchmarks.soundness``, then those tests of its package that enter the function it is in, the fastest first,
+then more programs. What tests enter is recorded once, without a defect (build/mutants). The file given by --out is the
+checkpoint too. ``equivalent.json`` lists mutants that change no result, with the reason; they are not counted.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from typing import Any, Final
 from benchmarks.harness import RESULTS, stamp
 from benchmarks.mutants.choice import edits, in_turn
 from benchmarks.mutants.edit import Edit
-from benchmarks.mutants.tree import NOT_COMPILED, SURVIVED, Tree, configure, copied, require_unharmed, try_out
+from benchmarks.mutants.seeded import seeded_edits
+from benchmarks.mutants.tree import NOT_COMPILED, SURVIVED, Tree, copied, require_unharmed, try_out
 from oaq.program.atomic import write_atomically
 from oaq.report import codec
 from oaq.terminal import say
@@ -42,16 +46,19 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS / "mutants.json")
+    parser.add_argument("--out", type=Path, help="the result, by default benchmarks/results/mutants.json")
     parser.add_argument("--only", help="mutants of files whose path holds this text")
     parser.add_argument("--again", action="store_true", help="try survivors once more, after tests were added")
     parser.add_argument("--survivors", action="store_true", help="only print what survived")
+    parser.add_argument("--seeded", action="store_true", help="the defects listed by hand, all of them")
     options = parser.parse_args()
+    options.out = options.out or RESULTS / ("seeded_defects.json" if options.seeded else "mutants.json")
     entries = _checkpoint(options.out)
     if not options.survivors:
         if options.again:
             entries = {name: entry for name, entry in entries.items() if entry["outcome"] != SURVIVED}
-        picked = [mutant for mutant in in_turn(edits(ROOT), options.seed) if (options.only or "") in mutant.path]
+        every = seeded_edits(ROOT) if options.seeded else in_turn(edits(ROOT), options.seed)
+        picked = [mutant for mutant in every if (options.only or "") in mutant.path]
         _try_all(picked, options, entries)
     return _summary(entries)
 
@@ -65,9 +72,8 @@ def _try_all(picked: list[Edit], options: argparse.Namespace, entries: dict[str,
     with tempfile.TemporaryDirectory(prefix="oaq-mutants-") as folder:
         for number in range(options.processes):
             tree = copied(ROOT, Path(folder) / str(number))
-            configure(tree)
             if not number:
-                require_unharmed(tree)
+                require_unharmed(tree, native=False)
             trees.put(tree)
         with ThreadPoolExecutor(options.processes) as pool:
             while count < options.count and untried:
@@ -112,7 +118,8 @@ def _equivalent() -> dict[str, str]:
 def _write(options: argparse.Namespace, entries: dict[str, Entry]) -> None:
     content = {
         "benchmark": "mutants",
-        "command": f"python -m benchmarks.mutants --count {options.count} --seed {options.seed}",
+        "command": "python -m benchmarks.mutants "
+        + ("--seeded" if options.seeded else f"--count {options.count} --seed {options.seed}"),
         "environment": codec.encode(stamp()),
         **_figures(entries),
         "mutants": sorted(entries.values(), key=lambda entry: (entry["path"], entry["line"], entry["name"])),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,14 @@ GUARDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("native/conv", NATIVE),
 )
 """Folder or file, and the tests that should notice a defect in it, the most likely first."""
+FAMILIES: Final = {
+    "gemm": ("gemm", "conv"),
+    "conv": ("conv", "lines"),
+    "depthwise": ("depthwise",),
+    "steps": ("steps",),
+    "requantize": ("words", "requantize", "multiplier"),
+}
+"""Words in names of tests, by folder of native code."""
 LEFT_OUT: Final = ("onnx_", "protobuf", "__init__", "generate.py")
 """Files of these packages that decide no proof of a program and no integer."""
 
@@ -39,6 +48,13 @@ LEFT_OUT: Final = ("onnx_", "protobuf", "__init__", "generate.py")
 def guards_of(path: str) -> tuple[str, ...]:
     """Tests that should notice a defect in ``path``."""
     return next(tests for prefix, tests in GUARDS if path.startswith(prefix))
+
+
+def likely(path: str) -> Callable[[str], bool]:
+    """Whether a test, by its name, is about ``path``: it holds the file's name, or its family's."""
+    name = Path(path)
+    words = {name.stem, *FAMILIES.get(name.parts[1], ())} if path.startswith("native") else {name.stem}
+    return lambda test: any(word in test for word in words)
 
 
 def edits(root: Path) -> list[Edit]:

@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from benchmarks.mutants.choice import GUARDS, guards_of
+from benchmarks.mutants.choice import guards_of, likely
 from benchmarks.mutants.edit import Edit
+from benchmarks.mutants.recorded import NOTHING, Recorded, entering_tests, recorded, rounds
 
 PARTS: Final = ("src", "native", "tests", "benchmarks", "recipes", "docs", "CMakeLists.txt", "pyproject.toml")
-QUICK_SECONDS: Final = 120
-TESTS_SECONDS: Final = 900
-"""Limits on a busy machine; a mutant that takes longer is killed: it hangs."""
+CACHE: Final = Path(__file__).parents[2] / "build" / "mutants"
+"""Records of what tests do, from run to run."""
+FIRST, LAST = (0, 70), (70, 250)
+"""Programs examined before all tests, and after them."""
+PROGRAM_SECONDS: Final = 60
+TEST_SECONDS: Final = 300
+RECORD_SECONDS: Final = 1800
+"""Limits of CPU time; what takes longer hangs."""
 NOT_COMPILED: Final = "does not compile"
 SURVIVED: Final = "survived"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tree:
     """A copy of the repository.
 
     Attributes:
         root: of the copy.
         build: folder in which its native code is built.
+        runner: the warm process of ``benchmarks.mutants.runner`` in it.
+        records: what tests do, by place and by whether they run on the copy's own native module.
     """
 
     root: Path
     build: Path
+    runner: subprocess.Popen[str]
+    records: dict[tuple[str, bool], Recorded] = field(default_factory=dict)
+
+    def ask(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The outcome of a job of ``benchmarks.mutants.runner``."""
+        assert self.runner.stdin is not None
+        assert self.runner.stdout is not None
+        self.runner.stdin.write(json.dumps(job) + "\n")
+        self.runner.stdin.flush()
+        return json.loads(self.runner.stdout.readline())
 
 
 def copied(source: Path, to: Path) -> Tree:
@@ -49,17 +67,17 @@ def copied(source: Path, to: Path) -> Tree:
             shutil.copy(origin, copy)
     native = Path(str(importlib.import_module("oaq.kernels._native").__file__))
     shutil.copy(native, to / "tree" / "src" / "oaq" / "kernels" / native.name)
-    return Tree(to / "tree", to / "build")
+    return Tree(to / "tree", to / "build", _runner(to / "tree"))
 
 
 def configure(tree: Tree) -> None:
-    """Build the copy's native code once, so that a mutant builds what it touches only.
+    """Build the copy's native code once, hardly optimized, so that a mutant builds what it touches only.
 
     Raises:
         RuntimeError: it does not build.
     """
     cmake, ninja = (str(Path(sys.executable).parent / name) for name in ("cmake", "ninja"))
-    command = [cmake, "-S", str(tree.root), "-B", str(tree.build), "-G", "Ninja"]
+    command = [cmake, "-S", str(tree.root), "-B", str(tree.build), "-G", "Ninja", "-DCMAKE_CXX_FLAGS_RELEASE=-O1"]
     command += [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
     for step in (command, _building(tree)):
         process = subprocess.run(step, capture_output=True, text=True, check=False)
@@ -67,91 +85,85 @@ def configure(tree: Tree) -> None:
             raise RuntimeError(f"{step}: {process.stdout[-2000:]}{process.stderr[-2000:]}")
 
 
-def require_unharmed(tree: Tree) -> None:
-    """Without a defect every test passes in the copy, on both native modules, or nothing can be said of any mutant.
+def require_unharmed(tree: Tree, *, native: bool) -> None:
+    """Without a defect no program differs, or nothing can be said of any mutant.
+
+    Tests that fail without a defect are left out of the records.
 
     Raises:
-        RuntimeError: one does not.
+        RuntimeError: one does.
     """
-    for native in (False, True):
-        places = [prefix for prefix, _ in GUARDS if prefix.startswith("native") == native]
-        tests = sorted({name for place in places for name in guards_of(place)})
-        for command in (_quick(tree, native=native), *(_tests(name) for name in tests if (tree.root / name).exists())):
-            if _run(tree, command, TESTS_SECONDS, _module(tree, native=native)):
-                raise RuntimeError(f"{' '.join(command)} fails in {tree.root} before any defect is seeded")
-
-
-def _quick(tree: Tree, *, native: bool) -> list[str]:
-    return [*_python(), "-m", "benchmarks.mutants.quick", *([str(tree.build)] if native else [])]
-
-
-def _tests(name: str) -> list[str]:
-    return [*_python(), "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", name]
-
-
-def _module(tree: Tree, *, native: bool) -> dict[str, str]:
-    """Tests of native code run on the copy's own build."""
-    return {"OAQ_NATIVE_MODULE": str(tree.build)} if native else {}
+    for programs in (FIRST, LAST):
+        failed = _examined(tree, programs, native=native)
+        if failed:
+            raise RuntimeError(f"{failed} in {tree.root} before any defect is seeded")
 
 
 def try_out(tree: Tree, mutant: Edit) -> str:
     """What becomes of a mutant: "killed by ...", "survived" or "does not compile"."""
     path = tree.root / mutant.path
     content = path.read_bytes()
-    path.write_bytes(mutant.applied(content))
     native = mutant.path.startswith("native")
+    if native and not tree.build.exists():
+        configure(tree)
+        require_unharmed(tree, native=True)
+    records = _records(tree, mutant.path, native=native)
+    path.write_bytes(mutant.applied(content))
     try:
-        if native and _run(tree, _building(tree), TESTS_SECONDS):
+        if native and subprocess.run(_building(tree), capture_output=True, check=False).returncode:
             return NOT_COMPILED
-        code = _run(tree, _quick(tree, native=native), QUICK_SECONDS)
-        if code:
-            return _killed("programs against the oracle", code)
-        for tests in guards_of(mutant.path):
-            if not (tree.root / tests).exists():
-                continue
-            code = _run(tree, _tests(tests), TESTS_SECONDS, _module(tree, native=native))
-            if code:
-                return _killed(tests, code)
-        return SURVIVED
+        failed = _examined(tree, FIRST, native=native)
+        tests = list(records.seconds) if native else entering_tests(records, mutant.path, content, mutant.line)
+        for names in () if failed else rounds(records, tests, likely(mutant.path)):
+            job = {"do": "tests", "names": names, "build": _build(tree, native=native), "cpu": TEST_SECONDS}
+            failed = tree.ask(job)["failed"]
+            if failed:
+                break
+        failed = failed or _examined(tree, LAST, native=native)
+        return f"killed by {failed}" if failed else SURVIVED
     finally:
         path.write_bytes(content)
 
 
-def _killed(tests: str, code: int) -> str:
-    return f"killed by {tests}" + (", which it made hang" if code == -signal.SIGALRM else "")
+def _examined(tree: Tree, programs: tuple[int, int], *, native: bool) -> str:
+    job = {"do": "programs", "first": programs[0], "last": programs[1], "cpu": PROGRAM_SECONDS}
+    return tree.ask(job | {"build": _build(tree, native=native)})["failed"]
 
 
-def _python() -> list[str]:
-    """Without site's ``.pth`` files, so that the installed oaq does not stand before the copy."""
-    return [sys.executable, "-S"]
+def _records(tree: Tree, path: str, *, native: bool) -> Recorded:
+    """What the tests that guard a file do."""
+    result = NOTHING
+    for place in guards_of(path):
+        if not (tree.root / place).exists():
+            continue
+        key = place, native
+        if key not in tree.records:
+            job = {"do": "record", "build": _build(tree, native=native), "cpu": RECORD_SECONDS}
+            cache = CACHE / ("native" if native else "python")
+            tree.records[key] = recorded(place, tree.root, cache, lambda name: tree.ask({**job, "place": name}))  # noqa: B023
+        result = result.merged(tree.records[key])
+    return result
+
+
+def _build(tree: Tree, *, native: bool) -> str:
+    """Tests of native code run on the copy's own build."""
+    return str(tree.build) if native else ""
 
 
 def _building(tree: Tree) -> list[str]:
     return [str(Path(sys.executable).parent / "cmake"), "--build", str(tree.build)]
 
 
-def _run(tree: Tree, command: list[str], seconds: int, more: dict[str, str] | None = None) -> int:
-    """Exit code; -SIGALRM if it took too long."""
-    paths = (tree.root / "src", tree.root, sysconfig.get_paths()["purelib"])
+def _runner(root: Path) -> subprocess.Popen[str]:
+    """Without site's ``.pth`` files, so that the installed oaq does not stand before the copy."""
+    paths = (root / "src", root, sysconfig.get_paths()["purelib"])
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("OAQ_")}
-    environment = {
-        **inherited,
-        "PYTHONPATH": ":".join(map(str, paths)),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OAQ_NATIVE_WANTED": "",
-        **(more or {}),
-    }
-    process = subprocess.Popen(
-        command,
-        cwd=tree.root,
+    environment = {**inherited, "PYTHONPATH": ":".join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-S", "-m", "benchmarks.mutants.runner"],
+        cwd=root,
         env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return -signal.SIGALRM
