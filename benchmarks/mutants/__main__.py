@@ -57,8 +57,8 @@ def main() -> int:
     if not options.survivors:
         if options.again:
             entries = {name: entry for name, entry in entries.items() if entry["outcome"] != SURVIVED}
-        every = seeded_edits(ROOT) if options.seeded else in_turn(edits(ROOT), options.seed)
-        picked = [mutant for mutant in every if (options.only or "") in mutant.path]
+        mutants = seeded_edits(ROOT) if options.seeded else in_turn(edits(ROOT), options.seed)
+        picked = [mutant for mutant in mutants if (options.only or "") in mutant.path]
         _try_all(picked, options, entries)
     return _summary(entries)
 

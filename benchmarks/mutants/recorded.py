@@ -29,12 +29,12 @@ class Recorded:
     seconds: dict[str, float]
     functions: dict[str, list[str]]
 
-    def merged(self, other: Recorded) -> Recorded:
-        """Both."""
+    def merged(self, more: Recorded) -> Recorded:
+        """Both records as one."""
         functions = dict(self.functions)
-        for name, tests in other.functions.items():
+        for name, tests in more.functions.items():
             functions[name] = [*functions.get(name, []), *tests]
-        return Recorded(self.seconds | other.seconds, functions)
+        return Recorded(self.seconds | more.seconds, functions)
 
 
 NOTHING: Final = Recorded({}, {})
@@ -93,7 +93,7 @@ def entering_tests(records: Recorded, path: str, source: bytes, line: int) -> li
     begin = function_at(source, line)
     tests = records.functions.get(f"{path}:{begin}", [])
     if not tests:
-        tests = [test for name, some in records.functions.items() if name.startswith(f"{path}:") for test in some]
+        tests = [test for name, all_of in records.functions.items() if name.startswith(f"{path}:") for test in all_of]
     return list(dict.fromkeys(tests)) or list(records.seconds)
 
 
@@ -111,7 +111,7 @@ def rounds(records: Recorded, tests: Iterable[str], likely: Callable[[str], bool
 
 
 def _by_module(names: list[str]) -> list[str]:
-    """The same tests, those of a module together: fixtures of a module are made once."""
+    """Tests of a module together: its fixtures are made once."""
     return [name for _, group in groupby(sorted(names, key=_module), _module) for name in group]
 
 

@@ -70,9 +70,9 @@ def _waited(child: int) -> int | None:
         if ended:
             return status
         fields = Path(f"/proc/{child}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        now = sum(map(int, fields[11:15]))
-        if now != used:
-            used, moved = now, time.monotonic()
+        ticks = sum(map(int, fields[11:15]))
+        if ticks != used:
+            used, moved = ticks, time.monotonic()
         if time.monotonic() - moved > STANDSTILL:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
