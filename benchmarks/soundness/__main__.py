@@ -4,9 +4,10 @@
     python -m benchmarks.soundness --seed 1 --only 4711     program 4711 of that seed alone, what differs, if anything
 
 Program ``i`` is a function of (seed, i). Of each are compared: every tensor with its proved range, every sum with its
-proved total, every schedule in simulated registers, and every output integer of one instruction set and two forced
-rows, which take turns. The file given by --out is the checkpoint too: the same command goes on where it ended, as long
-as neither oaq nor the oracle has changed. Ends with 1 if anything differs, and writes that program beside the result.
+proved total, every schedule in simulated registers, and every output integer of one executor: an instruction set or a
+set of forced rows, which take turns. The file given by --out is the checkpoint too: the same command goes on where it
+ended, as long as neither oaq nor the oracle has changed. Ends with 1 if anything differs, and writes that program
+beside the result.
 """
 
 from __future__ import annotations

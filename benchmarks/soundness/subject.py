@@ -28,6 +28,8 @@ from oaq.runtime.session import Session
 
 POSITIONS: Final = 12
 """Windows of a layer that are executed in simulated registers; kernels execute all of them."""
+EXECUTORS: Final = 3
+"""Of so many neighbouring programs, one is planned for an instruction set and the others for forced rows."""
 THREADED: Final = 50
 """One program in so many runs on two threads as well."""
 
@@ -160,33 +162,33 @@ def _executed(
     machine: Executors,
     counts: Counter[str],
 ) -> Iterator[str]:
-    """Plan for one instruction set and two sets of forced rows, in turn; check schedules and every output."""
+    """Plan for one instruction set or one set of forced rows, in turn; check schedules and every output."""
     program, proof, truth = subject
     inputs, index = inputs_and_index
     isas, families = machine.isas, {node.family for node in _families(program, machine)}
-    wishes: list[tuple[str | None, tuple[str, ...]]] = [(isas[index % len(isas)], ())]
-    for turn in (2 * index, 2 * index + 1):
-        rows = tuple(
-            family_rows[turn % len(family_rows)] for family, family_rows in machine.rows.items() if family in families
-        )
-        wishes += [(None, rows)] if rows else []
+    turn, place = divmod(index, EXECUTORS)
+    force = turn * (EXECUTORS - 1) + place - 1
+    rows = tuple(
+        family_rows[force % len(family_rows)] for family, family_rows in machine.rows.items() if family in families
+    )
+    isa = None if rows and place else isas[turn % len(isas)]
     threads = 2 if index % THREADED == 0 else 1
-    for isa, rows in dict.fromkeys(wishes):
-        executor_name = isa or " + ".join(rows)
-        try:
-            planned = plan(program, isa or isas[-1], rows or None, proof, costs="shipped")
-            session = Session(planned, threads)
-        except NoKernel as error:
-            yield from _refused_rows(sample, rows, str(error), counts)
-            continue
-        except OaqError as error:
-            yield f"{executor_name}: not planned or not opened: {error}"
-            continue
-        for executor in [isa] if isa else rows:
-            counts[f"executor: {executor}"] += 1
-        results = session.run_integers(tuple(inputs[name] for name in program.inputs))
-        yield from _outputs(program, results, truth, executor_name, counts)
-        yield from _schedules(sample, planned, truth, executor_name, counts)
+    executor_name = isa or " + ".join(rows)
+    forced = None if isa else rows
+    try:
+        planned = plan(program, isa, forced, proof, costs="shipped")
+        session = Session(planned, threads)
+    except NoKernel as error:
+        yield from _refused_rows(sample, forced or (), str(error), counts)
+        return
+    except OaqError as error:
+        yield f"{executor_name}: not planned or not opened: {error}"
+        return
+    for executor in [isa] if isa else rows:
+        counts[f"executor: {executor}"] += 1
+    results = session.run_integers(tuple(inputs[name] for name in program.inputs))
+    yield from _outputs(program, results, truth, executor_name, counts)
+    yield from _schedules(sample, planned, truth, executor_name, counts)
 
 
 def _refused_rows(sample: Drawn, rows: Sequence[str], message: str, counts: Counter[str]) -> Iterator[str]:
