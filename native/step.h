@@ -27,9 +27,13 @@ struct Choices {
   std::array<std::int32_t, 3> ways;  // tiles that leave by each `Way`; 0 if it sums nothing
 };
 
-// Threads share a step: thread t of T computes its own part of the output and writes nothing else. Steps are immutable
-// while they run, so any number of threads may run one; what they need to write down meanwhile lies in their own
-// scratch.
+// In how many chunks so many threads should compute what takes one of them about so long. A chunk is waited for at the
+// end of a step, so it should be short; but each costs a microsecond, and may read again what others have read.
+int chunks_of(double nanoseconds, int threads);
+
+// Threads share a step: chunk c of C is a part of the output of its own, whatever C is, and nothing else is written.
+// Steps are immutable while they run, so any number of threads may run one; what they need to write down meanwhile lies
+// in their own scratch.
 class Step {
  public:
   Step() = default;
@@ -51,7 +55,10 @@ class Step {
   // The instruction sets it uses, for what threads must do around a run (base/isa.h).
   virtual Isas isas() const { return bit(Isa::kScalar); }
 
-  virtual void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const = 0;
+  // In how many chunks so many threads should compute it: a chunk should last a few microseconds at least.
+  virtual int chunks(int threads) const = 0;
+
+  virtual void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const = 0;
 };
 
 }  // namespace oaq

@@ -1,8 +1,9 @@
-// The pool: helpers watch a counter, run their part when it moves, and sleep when it stays. Nothing is computed here.
 #include "base/threads.h"
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -14,9 +15,17 @@
 namespace oaq {
 namespace {
 
-// A step of a network takes microseconds; a sleeping thread takes longer to wake. So threads watch for this many turns
-// before they sleep.
-constexpr int kTurns = 4000;
+// A stage takes microseconds; a sleeping thread takes longer to wake. So threads watch for this many turns first.
+constexpr int kTurns = 2000;
+
+// A run is a bad one if the caller has waited for the others for more than this share of it: then they have done less
+// than it did, and cost more than they brought.
+constexpr int kShare = 3;
+
+// After a bad run the caller computes alone for so many times what it has waited, twice as long after each further one:
+// trying again costs a small share of the time however long a neighbour stays. After so many good runs, half as long.
+constexpr int kLeastAlone = 8, kMostAlone = 128, kGoodRuns = 64;
+constexpr std::chrono::milliseconds kLongestAlone{250};
 
 void pause() {
 #ifdef OAQ_X86
@@ -26,15 +35,25 @@ void pause() {
 #endif
 }
 
-void wait_while_equal(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+// Whether the value changed within that many turns.
+bool changes(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
   for (int turn = 0; turn < kTurns; ++turn) {
-    if (value.load(std::memory_order_acquire) != old) return;
+    if (value.load(std::memory_order_acquire) != old) return true;
     pause();
   }
-  while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
+  return false;
 }
 
 }  // namespace
+
+std::uint64_t Threads::packed(std::uint32_t stage, int chunks) {
+  return std::uint64_t{stage} << 32 | static_cast<std::uint64_t>(chunks) << 16;
+}
+
+Threads::Claim Threads::unpacked(std::uint64_t word) {
+  return {static_cast<std::uint32_t>(word >> 32), static_cast<std::uint16_t>(word >> 16),
+          static_cast<std::uint16_t>(word)};
+}
 
 Threads::Threads(int count) : count_(count) { start(); }
 
@@ -61,55 +80,111 @@ void Threads::start() {
 
 void Threads::stop() {
   stopping_.store(true, std::memory_order_relaxed);
-  started_.fetch_add(1, std::memory_order_release);
-  started_.notify_all();
+  opened_.fetch_add(1, std::memory_order_release);
+  opened_.notify_all();
   for (std::thread& helper : *helpers_) helper.join();
   helpers_->clear();
 }
 
 // In a forked child: the helpers are not there, so their handles can be neither joined nor detached. They are leaked.
-// The counters are as the parent left them, perhaps in the middle of a run.
+// The words are as the parent left them, perhaps in the middle of a run.
 void Threads::abandon() {
   static_cast<void>(helpers_.release());
-  started_.store(0, std::memory_order_relaxed);
-  arrived_.store(0, std::memory_order_relaxed);
-  passed_.store(0, std::memory_order_relaxed);
+  claims_.store(0, std::memory_order_relaxed);
+  unfinished_.store(0, std::memory_order_relaxed);
+  opened_.store(0, std::memory_order_relaxed);
   stopping_.store(false, std::memory_order_relaxed);
 }
 
-void Threads::run(Function function, void* context) {
-  if (count_ > 1) {
-    if (process_ != getpid()) {
-      abandon();
-      start();
-    }
-    function_ = function;
-    context_ = context;
-    started_.fetch_add(1, std::memory_order_release);
-    started_.notify_all();
+void Threads::run(Work& work) {
+  if (count_ > 1 && process_ != getpid()) {
+    abandon();
+    start();
   }
-  function(context, 0, count_);
-  wait_for_all();
+  if (!work.stages()) return;
+  if (count_ == 1 || (patience_ && Clock::now() < alone_until_)) return run_alone(work);
+  const ThreadState state(work.isas());
+  work_ = &work;
+  first_ = unpacked(claims_.load(std::memory_order_relaxed)).stage + 1;
+  const std::uint32_t end = first_ + work.stages();
+  const Clock::time_point start = Clock::now();
+  open(first_, work.chunks(0));
+  Clock::duration waited{};
+  for (Claim chunk{first_, 0, 0}; chunk.stage != end;) {
+    if (claim(chunk))
+      compute(chunk, 0);
+    else if (chunk.stage != end)
+      waited += wait_for_stage(chunk.stage);
+  }
+  choose_company(Clock::now() - start, waited);
 }
 
-void Threads::wait_for_all() {
-  if (count_ == 1) return;
-  const std::uint32_t barrier = passed_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    passed_.fetch_add(1, std::memory_order_release);
-    passed_.notify_all();
+void Threads::run_alone(Work& work) {
+  const ThreadState state(work.isas());
+  for (std::uint32_t stage = 0; stage < work.stages(); ++stage) {
+    work.compute(stage, 0, 1, 0);
+    work.complete(stage);
+  }
+}
+
+// Claims a chunk if there is one; says in any case which stage is open.
+bool Threads::claim(Claim& to) {
+  to = unpacked(claims_.load(std::memory_order_acquire));
+  if (!to.is_chunk()) return false;
+  to = unpacked(claims_.fetch_add(1, std::memory_order_acq_rel));
+  return to.is_chunk();
+}
+
+void Threads::compute(const Claim& chunk, int thread) {
+  Work& work = *work_;
+  const std::uint32_t stage = chunk.stage - first_;
+  work.compute(stage, chunk.next, chunk.chunks, thread);
+  if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  work.complete(stage);
+  const bool is_last = stage + 1 == work.stages();
+  open(chunk.stage + 1, is_last ? 0 : work.chunks(stage + 1));  // if it is the last, `work` may end here
+}
+
+void Threads::open(std::uint32_t stage, int chunks) {
+  unfinished_.store(chunks, std::memory_order_relaxed);
+  claims_.store(packed(stage, chunks), std::memory_order_release);
+  opened_.fetch_add(1, std::memory_order_release);
+  opened_.notify_all();
+}
+
+// Returns when the stage is no longer open, with the time that took.
+Threads::Clock::duration Threads::wait_for_stage(std::uint32_t stage) {
+  const Clock::time_point start = Clock::now();
+  for (;;) {
+    const std::uint32_t opened = opened_.load(std::memory_order_acquire);
+    if (unpacked(claims_.load(std::memory_order_acquire)).stage != stage) return Clock::now() - start;
+    if (!changes(opened_, opened)) opened_.wait(opened, std::memory_order_acquire);
+  }
+}
+
+// Whether the next runs are computed with the others or alone.
+void Threads::choose_company(Clock::duration run, Clock::duration waited) {
+  if (kShare * waited <= run) {
+    if (++good_runs_ % kGoodRuns == 0) patience_ /= 2;
     return;
   }
-  wait_while_equal(passed_, barrier);
+  good_runs_ = 0;
+  patience_ = patience_ < kLeastAlone ? kLeastAlone : std::min(2 * patience_, kMostAlone);
+  alone_until_ = Clock::now() + std::min<Clock::duration>(patience_ * waited, kLongestAlone);
 }
 
 void Threads::serve(int thread) {
-  for (std::uint32_t round = 0;; ++round) {
-    wait_while_equal(started_, round);
-    if (stopping_.load(std::memory_order_relaxed)) return;
-    function_(context_, thread, count_);
-    wait_for_all();
+  std::optional<ThreadState> state;  // while there are stages to compute
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const std::uint32_t opened = opened_.load(std::memory_order_acquire);
+    if (Claim chunk{}; claim(chunk)) {
+      if (!state) state.emplace(work_->isas());
+      compute(chunk, thread);
+      continue;
+    }
+    if (changes(opened_, opened)) continue;
+    state.reset();
+    if (!stopping_.load(std::memory_order_relaxed)) opened_.wait(opened, std::memory_order_acquire);
   }
 }
 

@@ -1,21 +1,51 @@
-// A pool of threads that run the same function together, one part each.
+// A pool of threads that compute the stages of a run together, chunk by chunk.
+//
+// Nobody is assigned a chunk: a thread claims the next one when it is free, so that one thread computes everything if
+// the others get no CPU. A stage begins when all chunks of the one before are computed. What is waited for is a chunk
+// under way, never a thread; and if even that takes much of a run, because threads lose their CPUs in the middle of
+// chunks or share one CPU, the caller computes alone for a while.
 //
 // A process that forks keeps the memory of its threads, not the threads: a child starts its own before its first run.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "base/isa.h"
+
 namespace oaq {
+
+inline constexpr int kMostChunks = 4096;  // of a stage
+
+// What is computed in one run. Functions must not throw.
+class Work {
+ public:
+  Work() = default;
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+  virtual ~Work() = default;
+
+  virtual std::uint32_t stages() const = 0;
+
+  // Chunks of a stage, 1 to kMostChunks, in which several threads compute it.
+  virtual int chunks(std::uint32_t stage) const = 0;
+
+  // One chunk of `chunks`; which thread computes it changes no result. A thread computes one chunk at a time.
+  virtual void compute(std::uint32_t stage, int chunk, int chunks, int thread) = 0;
+
+  // All chunks of the stage are computed, and none of the next is begun. Called by one thread at a time.
+  virtual void complete(std::uint32_t stage) = 0;
+
+  // The instruction sets it uses.
+  virtual Isas isas() const = 0;
+};
 
 class Threads {
  public:
-  // What the threads run: `run(context, thread, threads)`; must not throw.
-  using Function = void (*)(void* context, int thread, int threads);
-
   // Throws std::runtime_error: the system does not start so many.
   explicit Threads(int count);
   Threads(const Threads&) = delete;
@@ -24,28 +54,48 @@ class Threads {
 
   int count() const { return count_; }
 
-  // Runs the function on every thread, this one included, and returns when all have finished. Neither locks nor
-  // allocates, but for the first run of a forked child, which may throw as the constructor does. One caller at a time.
-  void run(Function function, void* context);
-
-  // To be called inside a function that `run` runs, by every thread: returns when all have called it.
-  void wait_for_all();
+  // Computes all stages in order. Neither locks nor allocates, but for the first run of a forked child, which may throw
+  // as the constructor does. One caller at a time.
+  void run(Work& work);
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  // What may be claimed, in one word, so that a claim needs nothing else: the stage, counted over all runs; how many
+  // chunks it has, 0 between runs; the next of them. More may be asked for than there are.
+  struct Claim {
+    std::uint32_t stage;
+    std::uint16_t chunks;
+    std::uint16_t next;
+    bool is_chunk() const { return next < chunks; }
+  };
+  static std::uint64_t packed(std::uint32_t stage, int chunks);
+  static Claim unpacked(std::uint64_t word);
+
   void start();
   void stop();
   void abandon();
   void serve(int thread);
+  void run_alone(Work& work);
+  bool claim(Claim& to);
+  void compute(const Claim& chunk, int thread);
+  void open(std::uint32_t stage, int chunks);
+  Clock::duration wait_for_stage(std::uint32_t stage);
+  void choose_company(Clock::duration run, Clock::duration waited);
 
   const int count_;
-  Function function_ = nullptr;
-  void* context_ = nullptr;
-  alignas(64) std::atomic<std::uint32_t> started_{0};  // runs begun; waited on between runs
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<std::uint32_t> passed_{0};  // barriers passed
+  // Of the run under way; read by those who hold a chunk of it.
+  Work* work_ = nullptr;
+  std::uint32_t first_ = 0;
+  alignas(64) std::atomic<std::uint64_t> claims_{0};
+  alignas(64) std::atomic<int> unfinished_{0};        // chunks of the open stage
+  alignas(64) std::atomic<std::uint32_t> opened_{0};  // stages ever opened or ended: what idle threads watch
   std::atomic<bool> stopping_{false};
   std::unique_ptr<std::vector<std::thread>> helpers_;
   int process_;  // that the helpers are threads of
+  // Of the caller: until when it computes alone, for how many times the last wait, and how many runs went well since.
+  Clock::time_point alone_until_{};
+  int patience_ = 0, good_runs_ = 0;
 };
 
 }  // namespace oaq

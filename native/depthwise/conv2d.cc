@@ -20,8 +20,10 @@ namespace oaq {
 namespace {
 
 constexpr std::int64_t kBandBytes =
-    256 * 1024;                     // of input: it stays in the second cache while tile after tile is computed
-constexpr int kTilesPerThread = 4;  // with fewer, threads share rows instead
+    256 * 1024;                    // of input: it stays in the second cache while tile after tile is computed
+constexpr int kTilesPerChunk = 4;  // with fewer, chunks are of rows instead
+// Products in a nanosecond of one thread, about.
+constexpr double kVectorProducts = 16, kScalarProducts = 0.5;
 
 class Depthwise : public Step {
  public:
@@ -30,13 +32,15 @@ class Depthwise : public Step {
   std::size_t scratch_bytes() const override { return lines_bytes_ + pixels_bytes_ + results_bytes_; }
   Choices choices() const override { return {"gathered", count_ways(ways_)}; }
   Isas isas() const override { return included_in(row_.isa); }
-  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
+  int chunks(int threads) const override;
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override;
 
  private:
-  struct Part {  // what one thread computes
+  struct Part {  // what one chunk computes
     std::int64_t row_begin, row_end, tile_begin, tile_end;
   };
-  Part part(int thread, int threads) const;
+  Part part(int chunk, int chunks) const;
+  bool shares_tiles(int chunks) const { return tiles_ >= std::int64_t{chunks} * kTilesPerChunk; }
   void choose_ways(const ConvSpec& spec);
   void lay_out_weights(const ConvSpec& spec);
   void lay_out_taps();
@@ -200,10 +204,19 @@ bool Depthwise::in_order() const {
   return true;
 }
 
-Depthwise::Part Depthwise::part(int thread, int threads) const {
-  const auto cut = [&](std::int64_t size, int t) { return size * t / threads; };
-  if (tiles_ >= threads * kTilesPerThread) return {0, y_.height, cut(tiles_, thread), cut(tiles_, thread + 1)};
-  return {cut(y_.height, thread), cut(y_.height, thread + 1), 0, tiles_};
+// Chunks of rows gather the lines again that the window shares, so rows are not cut thin.
+int Depthwise::chunks(int threads) const {
+  const double products = static_cast<double>(y_.bytes()) * static_cast<double>(window_.taps());
+  const double nanoseconds = products / (row_.isa == Isa::kScalar ? kScalarProducts : kVectorProducts);
+  for (int chunks = chunks_of(nanoseconds, threads); chunks > threads; chunks -= threads)
+    if (shares_tiles(chunks) || y_.height / chunks >= 2 * window_.kernel[0]) return chunks;
+  return chunks_of(nanoseconds, threads) == 1 ? 1 : threads;
+}
+
+Depthwise::Part Depthwise::part(int chunk, int chunks) const {
+  const auto cut = [&](std::int64_t size, int c) { return size * c / chunks; };
+  if (shares_tiles(chunks)) return {0, y_.height, cut(tiles_, chunk), cut(tiles_, chunk + 1)};
+  return {cut(y_.height, chunk), cut(y_.height, chunk + 1), 0, tiles_};
 }
 
 // One line of the image, a tile of channels wide, between the zero points to both sides.
@@ -276,8 +289,8 @@ void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* ar
   }
 }
 
-void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
-  const Part mine = part(thread, threads);
+void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const {
+  const Part mine = part(chunk, chunks);
   std::memset(scratch, zero_point_, lines_bytes_);  // what lies beside the image stays so
   DepthwiseCall call{};
   call.x = reinterpret_cast<const std::uint8_t**>(scratch + lines_bytes_);

@@ -20,6 +20,8 @@
 namespace oaq {
 namespace {
 
+// A nanosecond of one thread, about: products of a row of vectors and of scalar code, bytes of weights from the caches.
+constexpr double kVectorProducts = 64, kScalarProducts = 2, kStreamedBytes = 30;
 constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
 
 class Conv2d : public Step {
@@ -31,10 +33,11 @@ class Conv2d : public Step {
   std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + operands_.scratch_bytes(); }
   Choices choices() const override { return {operands_.name(), count_ways(ways_)}; }
   Isas isas() const override { return included_in(row_.isa); }
-  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override;
+  int chunks(int threads) const override;
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override;
 
  private:
-  struct Part {  // what one thread computes
+  struct Part {  // what one chunk computes
     std::int64_t unit_begin, unit_end, tile_begin, tile_end;
   };
   struct Tile {  // outputs of one tile, where there are some
@@ -43,7 +46,7 @@ class Conv2d : public Step {
   };
   void choose_ways(const std::vector<Reach>& reaches);
   std::int64_t columns_of(std::int64_t tile) const;
-  Part part(int thread, int threads) const;
+  Part part(int chunk, int chunks) const;
   void run_block(const Block& block, std::uint8_t* y, std::int64_t group, const Part& part,
                  std::uint8_t* scratch) const;
   void run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, std::uint8_t* results) const;
@@ -54,7 +57,7 @@ class Conv2d : public Step {
   Place x_, y_;
   Operands operands_;
   std::int64_t groups_, outputs_, group_tiles_;
-  std::size_t sums_bytes_, results_bytes_;
+  std::size_t weight_bytes_, sums_bytes_, results_bytes_;
   Schedule schedule_;
   std::vector<Piece> pieces_;
   std::vector<std::size_t> first_piece_;  // of each tile; at last, how many there are
@@ -76,6 +79,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
       groups_(spec.groups),
       outputs_(spec.y.channels / spec.groups),
       group_tiles_(divided_up(spec.y.channels / spec.groups, spec.row->tile_n)),
+      weight_bytes_(spec.packed.size()),
       schedule_(checked_schedule(spec, spec.groups * group_tiles_, operands_.bytes() / spec.row->sums.step)),
       packed_(spec.packed.begin(), spec.packed.end()),
       weights_(packed_.data()),
@@ -137,15 +141,26 @@ void Conv2d::move_weights(std::uint8_t* to) {
   AlignedVector<std::int8_t>().swap(packed_);  // assigned an empty one, it would keep its memory
 }
 
-Conv2d::Part Conv2d::part(int thread, int threads) const {
-  const std::int64_t units = operands_.units(), tiles = groups_ * group_tiles_;
-  const auto cut = [&](std::int64_t size, int t) { return size * t / threads; };
-  if (operands_.serve(threads)) return {cut(units, thread), cut(units, thread + 1), 0, tiles};
-  return {0, units, cut(tiles, thread), cut(tiles, thread + 1)};
+// Chunks of positions read all weights, each once; chunks of outputs prepare all operands, unless they lie ready.
+int Conv2d::chunks(int threads) const {
+  const double products = static_cast<double>(y_.bytes()) * static_cast<double>(operands_.bytes());
+  const double nanoseconds = products / (row_.isa == Isa::kScalar ? kScalarProducts : kVectorProducts);
+  for (int chunks = chunks_of(nanoseconds, threads); chunks > threads; chunks -= threads) {
+    const double weights = static_cast<double>(weight_bytes_) * chunks / kStreamedBytes;
+    if (operands_.serve(chunks) ? weights < nanoseconds / 10 : operands_.name() == "direct") return chunks;
+  }
+  return chunks_of(nanoseconds, threads) == 1 ? 1 : threads;
 }
 
-void Conv2d::run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const {
-  const Part mine = part(thread, threads);
+Conv2d::Part Conv2d::part(int chunk, int chunks) const {
+  const std::int64_t units = operands_.units(), tiles = groups_ * group_tiles_;
+  const auto cut = [&](std::int64_t size, int c) { return size * c / chunks; };
+  if (operands_.serve(chunks)) return {cut(units, chunk), cut(units, chunk + 1), 0, tiles};
+  return {0, units, cut(tiles, chunk), cut(tiles, chunk + 1)};
+}
+
+void Conv2d::run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const {
+  const Part mine = part(chunk, chunks);
   if (mine.unit_begin == mine.unit_end || mine.tile_begin == mine.tile_end) return;
   for (std::int64_t unit = mine.unit_begin; unit < mine.unit_end; unit += operands_.block_units()) {
     const std::int64_t count = std::min(operands_.block_units(), mine.unit_end - unit);

@@ -28,6 +28,13 @@ int checked_threads(int threads) {
 
 }  // namespace
 
+int chunks_of(double nanoseconds, int threads) {
+  constexpr double kOneThread = 4'000, kChunk = 50'000;
+  constexpr int kMostPerThread = 16;
+  if (threads == 1 || nanoseconds < kOneThread) return 1;
+  return threads * static_cast<int>(std::clamp(nanoseconds / threads / kChunk, 1.0, double{kMostPerThread}));
+}
+
 Session::Session(std::size_t arena_bytes, int threads)
     : arena_(checked_bytes(arena_bytes)), threads_(checked_threads(threads)) {}
 
@@ -44,6 +51,7 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
   outputs_ = outputs;
   gather_weights();
   nanoseconds_.assign(steps_.size(), 0);
+  for (const auto& step : steps_) chunks_.push_back(std::clamp(step->chunks(threads_.count()), 1, kMostChunks));
   scratch_bytes_ = (scratch_bytes_ + kSlack + kLine - 1) / kLine * kLine;
   scratch_.resize(scratch_bytes_ * static_cast<std::size_t>(threads_.count()));
   finished_ = true;
@@ -85,8 +93,8 @@ bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> input
       const std::size_t bytes = inputs_[i].bytes();
       std::memcpy(arena_.data() + inputs_[i].offset, inputs[i] + static_cast<std::size_t>(sample) * bytes, bytes);
     }
-    threads_.run([](void* self, int thread, int threads) { static_cast<Session*>(self)->run_steps(thread, threads); },
-                 this);
+    completed_ = Clock::now();
+    threads_.run(*this);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       const std::size_t bytes = outputs_[i].bytes();
       std::memcpy(outputs[i] + static_cast<std::size_t>(sample) * bytes, arena_.data() + outputs_[i].offset, bytes);
@@ -95,19 +103,15 @@ bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> input
   return true;
 }
 
-void Session::run_steps(int thread, int threads) {
-  using Clock = std::chrono::steady_clock;
-  const ThreadState state(isas_);
+void Session::compute(std::uint32_t stage, int chunk, int chunks, int thread) {
   std::uint8_t* scratch = scratch_.data() + scratch_bytes_ * static_cast<std::size_t>(thread);
-  Clock::time_point start = Clock::now();
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
-    steps_[i]->run(arena_.data(), scratch, thread, threads);
-    threads_.wait_for_all();
-    if (thread) continue;
-    const Clock::time_point end = Clock::now();
-    nanoseconds_[i] += std::chrono::duration_cast<std::chrono::nanoseconds>(end - start).count();
-    start = end;
-  }
+  steps_[stage]->run(arena_.data(), scratch, chunk, chunks);
+}
+
+void Session::complete(std::uint32_t stage) {
+  const auto now = std::chrono::steady_clock::now();
+  nanoseconds_[stage] += std::chrono::duration_cast<std::chrono::nanoseconds>(now - completed_).count();
+  completed_ = now;
 }
 
 }  // namespace oaq

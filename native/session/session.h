@@ -1,6 +1,7 @@
 // A network ready to run: steps in order, one arena, a pool of threads.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -16,7 +17,7 @@ namespace oaq {
 
 inline constexpr int kMostThreads = 256;
 
-class Session {
+class Session : private Work {
  public:
   // Throws std::invalid_argument: more than 2^40 bytes, or threads outside [1, 256].
   Session(std::size_t arena_bytes, int threads);
@@ -45,7 +46,11 @@ class Session {
   const std::vector<std::int64_t>& profile() const { return nanoseconds_; }
 
  private:
-  void run_steps(int thread, int threads);
+  std::uint32_t stages() const override { return static_cast<std::uint32_t>(steps_.size()); }
+  int chunks(std::uint32_t stage) const override { return chunks_[stage]; }
+  void compute(std::uint32_t stage, int chunk, int chunks, int thread) override;
+  void complete(std::uint32_t stage) override;
+  Isas isas() const override { return isas_; }
 
   void gather_weights();
 
@@ -53,7 +58,9 @@ class Session {
   std::optional<Arena> weights_;
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Place> inputs_, outputs_;
+  std::vector<int> chunks_;  // of each step
   std::vector<std::int64_t> nanoseconds_;
+  std::chrono::steady_clock::time_point completed_{};  // the step before
   AlignedVector<std::uint8_t> scratch_;
   std::size_t scratch_bytes_ = 0;
   Isas isas_ = 0;  // of all steps

@@ -53,8 +53,10 @@ class Add : public Step {
     if (std::max(numbers_.a_scale, numbers_.b_scale) <= kLargestScale) vectors_ = add_vectors(row);
   }
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(static_cast<std::int64_t>(y_.bytes()), thread, threads);
+  int chunks(int threads) const override { return chunks_of(0.1 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(static_cast<std::int64_t>(y_.bytes()), chunk, chunks);
     const std::uint8_t *a = arena + a_.offset + share.begin, *b = arena + b_.offset + share.begin;
     std::uint8_t* y = arena + y_.offset + share.begin;
     const auto count = static_cast<std::size_t>(share.end - share.begin);
@@ -94,8 +96,10 @@ class Mul : public Step {
         per_channel_(!same_shape(a, b)),
         requant_(output.multipliers, 1, output.zero_point, output.clamp) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(y_.height * y_.width, thread, threads);
+  int chunks(int threads) const override { return chunks_of(2 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(y_.height * y_.width, chunk, chunks);
     const std::int64_t channels = y_.channels;
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const std::uint8_t* a = arena + a_.offset + position * channels;
@@ -128,8 +132,10 @@ class Concat : public Step {
     for (std::size_t i = 0; i < x.size(); ++i) tables_.push_back(table_of(requant, i, zero_points[i]));
   }
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(y_.height * y_.width, thread, threads);
+  int chunks(int threads) const override { return chunks_of(1 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(y_.height * y_.width, chunk, chunks);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       std::uint8_t* y = arena + y_.offset + position * y_.channels;
       for (std::size_t i = 0; i < x_.size(); ++i) {
@@ -149,8 +155,10 @@ class Lookup : public Step {
  public:
   Lookup(const Place& x, const Place& y, const std::vector<std::uint8_t>& table) : x_(x), y_(y), table_(table) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(static_cast<std::int64_t>(y_.bytes()), thread, threads);
+  int chunks(int threads) const override { return chunks_of(0.5 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(static_cast<std::int64_t>(y_.bytes()), chunk, chunks);
     const std::uint8_t* x = arena + x_.offset;
     std::uint8_t* y = arena + y_.offset;
     for (std::int64_t i = share.begin; i < share.end; ++i) y[i] = table_[x[i]];

@@ -12,8 +12,10 @@ class Copy : public Step {
  public:
   Copy(const Place& x, const Place& y) : x_(x), y_(y) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(static_cast<std::int64_t>(y_.bytes()), thread, threads);
+  int chunks(int threads) const override { return chunks_of(0.05 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(static_cast<std::int64_t>(y_.bytes()), chunk, chunks);
     std::memmove(arena + y_.offset + share.begin, arena + x_.offset + share.begin,
                  static_cast<std::size_t>(share.end - share.begin));
   }
@@ -27,8 +29,10 @@ class Pad : public Step {
   Pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point)
       : x_(x), y_(y), padding_(padding), zero_point_(zero_point) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(y_.height, thread, threads);
+  int chunks(int threads) const override { return chunks_of(0.1 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(y_.height, chunk, chunks);
     const auto channels = static_cast<std::size_t>(y_.channels), width = static_cast<std::size_t>(y_.width);
     const auto left = static_cast<std::size_t>(padding_[2]) * channels;
     const auto right = static_cast<std::size_t>(padding_[3]) * channels;
@@ -56,8 +60,10 @@ class Slice : public Step {
  public:
   Slice(const Place& x, const Place& y, const std::array<int, 3>& begin) : x_(x), y_(y), begin_(begin) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(y_.height * y_.width, thread, threads);
+  int chunks(int threads) const override { return chunks_of(0.2 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(y_.height * y_.width, chunk, chunks);
     const auto channels = static_cast<std::size_t>(y_.channels);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const std::int64_t row = position / y_.width + begin_[0], column = position % y_.width + begin_[1];
@@ -76,8 +82,10 @@ class DepthToSpace : public Step {
   DepthToSpace(const Place& x, const Place& y, int block, bool channels_first)
       : x_(x), y_(y), block_(block), channels_first_(channels_first) {}
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(y_.height * y_.width, thread, threads);
+  int chunks(int threads) const override { return chunks_of(1 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(y_.height * y_.width, chunk, chunks);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
       const std::int64_t row = position / y_.width, column = position % y_.width;
       const std::uint8_t* x = arena + x_.offset + (row / block_ * x_.width + column / block_) * x_.channels;

@@ -72,8 +72,12 @@ class MaxPool : public Pool {
 
   std::size_t scratch_bytes() const override { return lines(line_bytes()) + lines(places_bytes()); }
 
-  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
-    const Share share(y_.height, thread, threads);
+  int chunks(int threads) const override {
+    return chunks_of(0.1 * static_cast<double>(window_.taps()) * static_cast<double>(y_.bytes()), threads);
+  }
+
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override {
+    const Share share(y_.height, chunk, chunks);
     auto** places = reinterpret_cast<const std::uint8_t**>(scratch + lines(line_bytes()));
     for (std::int64_t row = share.begin; row < share.end; ++row) {
       over_lines(arena + x_.offset, row, places, scratch);
@@ -127,8 +131,12 @@ class AvgPool : public Pool {
     return lines(static_cast<std::size_t>(y_.channels) * sizeof(std::int32_t));
   }
 
-  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
-    const Share share(y_.height * y_.width, thread, threads);
+  int chunks(int threads) const override {
+    return chunks_of((2.0 + 0.3 * static_cast<double>(window_.taps())) * static_cast<double>(y_.bytes()), threads);
+  }
+
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override {
+    const Share share(y_.height * y_.width, chunk, chunks);
     auto* sums = reinterpret_cast<std::int32_t*>(scratch);
     const auto channels = static_cast<std::size_t>(y_.channels);
     for (std::int64_t position = share.begin; position < share.end; ++position) {
@@ -160,8 +168,10 @@ class GlobalAvgPool : public Step {
     return lines(static_cast<std::size_t>(y_.channels) * sizeof(std::int32_t));
   }
 
-  void run(std::uint8_t* arena, std::uint8_t* scratch, int thread, int threads) const override {
-    const Share share(y_.channels, thread, threads);
+  int chunks(int threads) const override { return chunks_of(0.2 * static_cast<double>(x_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override {
+    const Share share(y_.channels, chunk, chunks);
     auto* sums = reinterpret_cast<std::int32_t*>(scratch);
     const auto count = static_cast<std::size_t>(share.end - share.begin);
     const auto pixels = static_cast<std::int32_t>(x_.height * x_.width);  // at most kMostSummed

@@ -53,8 +53,10 @@ class Resize : public Step {
     columns_ = taps(x.width, y.width);
   }
 
-  void run(std::uint8_t* arena, std::uint8_t*, int thread, int threads) const override {
-    const Share share(y_.height * y_.width, thread, threads);
+  int chunks(int threads) const override { return chunks_of(2 * static_cast<double>(y_.bytes()), threads); }
+
+  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+    const Share share(y_.height * y_.width, chunk, chunks);
     const std::uint8_t* x = arena + x_.offset;
     const auto pixel = [&](std::int64_t row, std::int64_t column) {
       return x + (row * x_.width + column) * x_.channels;

@@ -49,11 +49,10 @@ std::unique_ptr<Step> make_depth_to_space(const Place& x, const Place& y, int bl
 [[noreturn]] void refuse(const std::string& message);
 bool same_shape(const Place& a, const Place& b);
 
-// The part [begin, end) of `size` things that one thread of `threads` does.
+// The part [begin, end) of `size` things that is one chunk of `chunks`.
 struct Share {
   std::int64_t begin, end;
-  Share(std::int64_t size, int thread, int threads)
-      : begin(size * thread / threads), end(size * (thread + 1) / threads) {}
+  Share(std::int64_t size, int chunk, int chunks) : begin(size * chunk / chunks), end(size * (chunk + 1) / chunks) {}
 };
 
 }  // namespace oaq

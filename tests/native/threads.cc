@@ -1,0 +1,71 @@
+// Runs stages of chunks on a pool and prints "right" if each chunk was computed once, after the stage before it.
+#include "base/threads.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+namespace {
+
+class Counted : public oaq::Work {
+ public:
+  Counted(std::vector<int> chunks, bool stalls) : chunks_(std::move(chunks)), stalls_(stalls), times_(chunks_.size()) {
+    for (std::size_t i = 0; i < times_.size(); ++i) times_[i] = std::vector<std::atomic<int>>(oaq::kMostChunks);
+  }
+
+  std::uint32_t stages() const override { return static_cast<std::uint32_t>(chunks_.size()); }
+  int chunks(std::uint32_t stage) const override { return chunks_[stage]; }
+
+  void compute(std::uint32_t stage, int chunk, int chunks, int thread) override {
+    if (stage != completed_ || chunk >= chunks || in_use_[thread].exchange(true)) right = false;
+    if (chunks != chunks_[stage] && chunks != 1) right = false;
+    if (stalls_ && thread && chunk % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (times_[stage][static_cast<std::size_t>(chunk)].fetch_add(1) != runs) right = false;
+    computed_ += chunks == 1 ? chunks_[stage] : 1;
+    in_use_[thread] = false;
+  }
+
+  void complete(std::uint32_t stage) override {
+    if (stage != completed_ || computed_ != chunks_[stage]) right = false;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(chunks_[stage]); ++i) times_[stage][i] = runs + 1;
+    computed_ = 0;
+    ++completed_;
+  }
+
+  oaq::Isas isas() const override { return oaq::bit(oaq::Isa::kScalar); }
+
+  void end_run() {
+    if (completed_ != stages()) right = false;
+    completed_ = 0;
+    ++runs;
+  }
+
+  std::atomic<bool> right{true};
+  int runs = 0;
+
+ private:
+  std::vector<int> chunks_;
+  bool stalls_;
+  std::vector<std::vector<std::atomic<int>>> times_;
+  std::atomic<std::uint32_t> completed_{0};
+  std::atomic<int> computed_{0};
+  std::atomic<bool> in_use_[256]{};
+};
+
+}  // namespace
+
+int main(int, char** arguments) {
+  const int threads = std::atoi(arguments[1]), runs = std::atoi(arguments[2]);
+  const bool stalls = std::atoi(arguments[3]) != 0;
+  oaq::Threads pool(threads);
+  Counted uneven({1, 1, 7, 1, 64, 3, 1, 2, oaq::kMostChunks, 1}, stalls), one({1}, stalls), none({}, stalls);
+  for (int run = 0; run < runs; ++run)
+    for (Counted* work : {&uneven, &one, &none}) {
+      pool.run(*work);
+      work->end_run();
+    }
+  std::puts(uneven.right && one.right && none.right ? "right" : "wrong");
+  return 0;
+}
