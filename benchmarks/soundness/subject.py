@@ -29,7 +29,7 @@ from oaq.runtime.session import Session
 POSITIONS: Final = 12
 """Windows of a layer that are executed in simulated registers; kernels execute all of them."""
 EXECUTORS: Final = 3
-"""Of so many neighbouring programs, one is planned for an instruction set and the others for forced rows."""
+"""Programs in a group: the first is planned for an instruction set, the others for forced rows."""
 THREADED: Final = 50
 """One program in so many runs on two threads as well."""
 
