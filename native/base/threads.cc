@@ -1,4 +1,4 @@
-// The pool: threads claim chunks of the stages of a run, watch for the next stage, then sleep. Nothing is computed here.
+// The pool: threads claim chunks of the stages of a run, watch for the next stage, then sleep. Nothing is computed.
 #include "base/threads.h"
 
 #include <unistd.h>
