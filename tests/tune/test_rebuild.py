@@ -6,9 +6,22 @@ from hypothesis import given, settings
 
 import oaq
 from oaq import reference
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
 from oaq.numerics.words import words_of
+from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram
-from oaq.tune.rebuild import LayerWeights, affine_groups, group_range, nearest_words, real_multipliers, rebuilt
+from oaq.tune.rebuild import (
+    LayerWeights,
+    affine_groups,
+    group_range,
+    nearest_words,
+    real_multipliers,
+    rebuilt,
+    takes_words,
+    word_growth,
+)
 from tests.strategies import programs_with_inputs
 
 Drawn = tuple[IntProgram, tuple[np.ndarray, ...]]
@@ -74,15 +87,35 @@ def test_weights_twice_as_coarse_halve_and_their_multipliers_double() -> None:
     assert np.array_equal(new.bias, np.rint(op.bias / 2.0))
 
 
-def test_multipliers_move_to_words_only_where_one_is_near() -> None:
-    from oaq.numerics.affine import Affine
+def _specs(hi: int = 255) -> tuple[TensorSpec, TensorSpec]:
+    return TensorSpec("x", (4,), Affine(0.0231)), TensorSpec("y", (300,), Affine(0.0471), IntRange(0, hi))
 
+
+def test_multipliers_move_to_words_only_where_one_is_near() -> None:
     multiplier = np.geomspace(0.002, 0.9, 300).astype(np.float32)
-    moved = nearest_words(multiplier, Affine(0.0231), Affine(0.0471), 255)
-    assert np.all(np.abs(moved - multiplier) <= 0.004 * multiplier)
+    moved = np.asarray(nearest_words(Requantize(multiplier), *_specs()).multiplier)
+    assert np.all(np.abs(moved - multiplier) <= 0.0041 * multiplier)
     changed = moved != multiplier
     assert changed.sum() > 100
     assert np.all(words_of(moved[changed], 255) > 0)
+
+
+def test_multipliers_grow_by_three_parts_in_a_hundred_at_most_to_become_words() -> None:
+    multiplier = np.geomspace(0.002, 0.9, 300).astype(np.float32)
+    growth = word_growth(Requantize(multiplier), *_specs())
+    assert np.all((growth >= 1.0) & (growth <= 1.0301))
+    grown = growth > 1.0
+    assert grown.sum() > 100
+    assert np.all(words_of((multiplier[grown] * growth[grown]).astype(np.float32), 255) > 0)
+
+
+@pytest.mark.parametrize(("lo", "zero", "hi"), [(0, 3, 255), (1, 1, 255), (0, 0, 0)])
+def test_outputs_that_do_not_start_at_zero_take_no_words(lo: int, zero: int, hi: int) -> None:
+    requantize = Requantize(np.full(4, 0.5, np.float32))
+    spec = TensorSpec("y", (4,), Affine(0.5, zero), IntRange(lo, hi))
+    assert not takes_words(requantize, spec)
+    assert takes_words(requantize, _specs()[1])
+    assert not takes_words(Requantize(np.array([0.5, 1.0], np.float32)), _specs()[1])
 
 
 @pytest.mark.parametrize("steps", [200, 90, 20])

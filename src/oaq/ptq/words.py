@@ -17,20 +17,17 @@ from numpy.typing import NDArray
 from oaq.capture.graph import FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import clamp_range
 from oaq.choose.round import rounding_error
+from oaq.choose.words import search_words
 from oaq.kernels.results import greatest_sum, share_allowed
-from oaq.numerics.multipliers import layer_multipliers, weight_scales
+from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.requantize import Semantics
-from oaq.numerics.words import MOST, SHIFT, least_saturating, words
+from oaq.numerics.words import MOST, SHIFT, least_saturating
 from oaq.ptq.observe import Reals
 
 DEAREST: Final = 0.3
 """What coarser weights of a layer may cost, in parts of what rounding its outputs costs."""
-ATTEMPTS: Final = 24
-"""Words tried until one is what float32 arithmetic makes of some scale: about one in three is."""
 MARGIN: Final = 1024
 """What the correction of a bias may yet add to a sum, out of 2**15."""
-SLACK: Final = 1e-6
-"""By what a multiplier computed in float64 may miss the one of float32 arithmetic, generously."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +98,9 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     cost = np.where(safe, 0.0, coarser - finer)
     cost[wanted > MOST] = np.inf
     allowed = _cheapest(np.maximum(cost, 0.0), prices.tile, DEAREST * prices.rounding * s_y**2)
-    return _scales(np.where(allowed, settled, np.inf), scale, between)
+    target = np.where(allowed, settled, np.inf) / (1 << SHIFT)
+    near = search_words(target, hi, (s_x, s_y), finest=scale)
+    return np.where(near.exists, near.scale, scale)
 
 
 def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
@@ -121,18 +120,3 @@ def share(weight: NDArray[np.int8], chosen: LayerParams, between: Ends) -> float
         return 0.0
     folded = chosen.bias.astype(np.int64) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
     return share_allowed(weight, multiplier, between.y.range.hi, folded)
-
-
-def _scales(wanted: Reals, scale: Reals, between: Ends) -> Reals:
-    """Of the least words from ``wanted`` on that a float32 scale makes; ``scale`` where there is none."""
-    known = words(between.y.range.hi)
-    first = np.searchsorted(known, wanted * (1 - SLACK))
-    result, left = scale.copy(), first < len(known)
-    for attempt in range(ATTEMPTS):
-        word = known[np.minimum(first + attempt, len(known) - 1)] / np.float32(1 << SHIFT)
-        tried, found = weight_scales(
-            word.astype(np.float32), between.x.affine.scale, between.y.affine.scale, least=scale
-        )
-        made = left & found
-        result[made], left = tried[made], left & ~made
-    return result

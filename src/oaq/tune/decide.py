@@ -17,7 +17,7 @@ from oaq.tune.effects import Masks
 from oaq.tune.facts import Facts, Progress
 from oaq.tune.layers import FILLS
 from oaq.tune.problem import Solution
-from oaq.tune.rebuild import LayerWeights, rebuilt, word_growth
+from oaq.tune.rebuild import LayerWeights, rebuilt, takes_words, word_growth
 from oaq.tune.timing import without_spills
 
 Integers = NDArray[np.uint8]
@@ -88,7 +88,10 @@ class ProgramBuilder:
         draft = rebuilt(self.program, steps, weights, metadata)
         changed = {node.name: node for node in draft.summing_nodes() if node.op is not self._ops[node.name]}
         for name, node in changed.items():
-            factor = word_growth(node.products.requantize, draft.tensors[node.inputs[0]], draft.tensors[node.output])
+            requantize, x, y = node.products.requantize, draft.tensors[node.inputs[0]], draft.tensors[node.output]
+            if not takes_words(requantize, y):
+                continue
+            factor = word_growth(requantize, x, y)
             if factor.max() > 1.0:
                 own = weights.get(name)
                 step = factor if own is None else own.step * factor

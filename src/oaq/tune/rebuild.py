@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture.lower import with_one_shift
+from oaq.choose.words import NEAREST, search_words
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S32
-from oaq.numerics.multipliers import weight_scales
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.numerics.words import SHIFT, least_saturating, words
+from oaq.numerics.words import SHIFT, least_saturating
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram, Node
 
@@ -31,12 +31,6 @@ NEAR: Final = 0.004
 """How far a multiplier may be moved, in parts of itself: -48 dB of the layer's output."""
 FAR: Final = 1.03
 """Most by which weights are coarsened so that a multiplier becomes a word."""
-SLACK: Final = 1e-6
-"""By what a multiplier computed in float64 may miss the one of float32 arithmetic."""
-MOST_NEIGHBOURS: Final = 24
-"""Words tried above a multiplier: about one in three is what float32 arithmetic makes of some scale."""
-NEIGHBOURS: Final = 4
-"""Words tried on each side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +175,7 @@ class _Rebuild:
     def _near_words(self, node: Node, requantize: Requantize) -> Requantize:
         """Multipliers that 16 bits can requantize (``numerics.words``) where one is near enough."""
         x, y = self._specs[node.inputs[0]], self._specs[node.output]
-        if requantize.shift is not None or y.affine.zero_point or y.range.lo or not y.range.hi:
-            return requantize
-        if float(requantize.multiplier.max()) >= 1.0:
-            return requantize
-        return Requantize(nearest_words(np.asarray(requantize.multiplier, np.float32), x.affine, y.affine, y.range.hi))
+        return nearest_words(requantize, x, y) if takes_words(requantize, y) else requantize
 
     def _table(self, node: Node, op: ops.Lookup) -> NDArray[np.uint8]:
         """The table of the same function between tensors of other steps."""
@@ -204,53 +194,41 @@ def real_multipliers(requantize: Requantize) -> Reals:
     return values if requantize.shift is None else values * 2.0 ** -requantize.shift.astype(np.float64)
 
 
-def nearest_words(multiplier: NDArray[np.float32], x: Affine, y: Affine, hi: int) -> NDArray[np.float32]:
-    """(N,) multipliers moved to the nearest word that float32 arithmetic makes of some weight scale.
+def takes_words(requantize: Requantize, y: TensorSpec) -> bool:
+    """Whether a layer that writes ``y`` may be requantized in 16 bits, were its multipliers words."""
+    starts_at_zero = y.affine.zero_point == y.range.lo == 0 < y.range.hi
+    return requantize.shift is None and starts_at_zero and float(requantize.multiplier.max()) < 1.0
+
+
+def nearest_words(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Requantize:
+    """Multipliers moved to a word within ``NEAR`` of them; the same where none is, or where sums saturate too early.
 
     Args:
-        multiplier: (N,) below 1.
-        x: map of the layer's input.
-        y: map of its output.
-        hi: highest integer of the output.
-
-    Returns:
-        The same where no such word lies within ``NEAR`` of it, or where its sums would saturate too early.
+        requantize: of a layer that ``takes_words``.
+        x: tensor that it reads.
+        y: tensor that it writes.
     """
-    usable = words(hi)
-    result = multiplier.copy()
-    open_ = multiplier * np.float32(1 << SHIFT) >= least_saturating(hi)
-    above = np.searchsorted(usable, multiplier.astype(np.float64) * (1 << SHIFT))
-    for distance in range(NEIGHBOURS):
-        for place in (above - 1 - distance, above + distance):
-            inside = open_ & (place >= 0) & (place < len(usable))
-            word = (usable[np.clip(place, 0, len(usable) - 1)] / (1 << SHIFT)).astype(np.float32)
-            inside &= np.abs(word - multiplier) <= NEAR * multiplier
-            _, makes = weight_scales(word, x.scale, y.scale)
-            result[inside & makes] = word[inside & makes]
-            open_ &= ~(inside & makes)
-    return result
+    multiplier = np.asarray(requantize.multiplier, np.float32)
+    reach = (multiplier * (1 - NEAR), multiplier * (1 + NEAR))
+    near = search_words(_open(multiplier, y), y.range.hi, (x.affine.scale, y.affine.scale), NEAREST, reach=reach)
+    return Requantize(np.where(near.exists, near.multiplier, multiplier))
 
 
 def word_growth(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Reals:
-    """(N,) by what multipliers have to grow to be words that some weight scale makes; 1 where none is near above.
+    """(N,) by what multipliers have to grow to be words, at most ``FAR``; 1 where none is near above.
 
     Args:
-        requantize: of a layer.
+        requantize: of a layer that ``takes_words``.
         x: tensor that it reads.
         y: tensor that it writes.
     """
     multiplier = real_multipliers(requantize)
-    growth = np.ones(len(multiplier))
-    if requantize.shift is not None or y.affine.zero_point or y.range.lo or not y.range.hi or multiplier.max() >= 1.0:
-        return growth
-    usable = words(y.range.hi)
-    open_ = multiplier * (1 << SHIFT) >= least_saturating(y.range.hi)
-    above = np.searchsorted(usable, multiplier * (1 << SHIFT) * (1 - SLACK))
-    for distance in range(MOST_NEIGHBOURS):
-        place = above + distance
-        word = (usable[np.minimum(place, len(usable) - 1)] / (1 << SHIFT)).astype(np.float32)
-        _, makes = weight_scales(word, x.affine.scale, y.affine.scale)
-        taken = open_ & makes & (place < len(usable)) & (word <= multiplier * FAR)
-        growth[taken] = np.maximum(word[taken] / multiplier[taken], 1.0)
-        open_ &= ~taken
-    return growth
+    scales = (x.affine.scale, y.affine.scale)
+    above = search_words(_open(multiplier, y), y.range.hi, scales, reach=(0.0, multiplier * FAR))
+    return np.where(above.exists, np.maximum(above.multiplier / multiplier, 1.0), 1.0)
+
+
+def _open(multiplier: NDArray[np.floating[Any]], y: TensorSpec) -> Reals:
+    """(N,) multipliers that may become words; infinity where a saturated sum would not reach the highest integer."""
+    early = multiplier.astype(np.float64) * (1 << SHIFT) < least_saturating(y.range.hi)
+    return np.where(early, np.inf, multiplier.astype(np.float64))
