@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.robust.windows import Geometry, Index
+from oaq.operators.windows import Window
+from oaq.robust.windows import Index
 
 Reals = NDArray[np.floating[Any]]
 DENSE_ENTRIES = 1 << 21
@@ -160,12 +161,12 @@ class Convolved:
     Attributes:
         weight: (N, KH, KW, C).
         size: rows, columns of the input.
-        windows: where the windows lie.
+        window: that slides over them.
     """
 
     weight: Reals
     size: tuple[int, int]
-    windows: Geometry
+    window: Window
 
     @property
     def inputs(self) -> int:
@@ -180,14 +181,7 @@ class Convolved:
 
     @cached_property
     def _counts(self) -> tuple[int, int]:
-        top, bottom, left, right = self.windows.padding
-        around = ((top, bottom), (left, right))
-        counts = [
-            (size + sum(pads) - (kernel - 1) * spacing - 1) // step + 1
-            for size, pads, kernel, spacing, step in zip(
-                self.size, around, self.windows.kernel, self.windows.dilation, self.windows.stride, strict=True
-            )
-        ]
+        counts = self.window.counts(self.size)
         return counts[0], counts[1]
 
     @cached_property
@@ -212,7 +206,7 @@ class Convolved:
 
     def _taps(self) -> list[tuple[int, int, slice, slice]]:
         rows, columns = self._counts
-        (down, across), (apart_rows, apart_columns) = self.windows.stride, self.windows.dilation
+        (down, across), (apart_rows, apart_columns) = self.window.stride, self.window.dilation
         return [
             (
                 row,
@@ -220,12 +214,12 @@ class Convolved:
                 slice(row * apart_rows, row * apart_rows + (rows - 1) * down + 1, down),
                 slice(column * apart_columns, column * apart_columns + (columns - 1) * across + 1, across),
             )
-            for row in range(self.windows.kernel[0])
-            for column in range(self.windows.kernel[1])
+            for row in range(self.window.kernel[0])
+            for column in range(self.window.kernel[1])
         ]
 
     def _sums(self, x: Reals, weight: Reals) -> Reals:
-        top, bottom, left, right = self.windows.padding
+        top, bottom, left, right = self.window.padding
         image = x.reshape(-1, *self.size, self.weight.shape[3])
         image = np.pad(image, ((0, 0), (top, bottom), (left, right), (0, 0)))
         total = np.zeros((x.shape[0], *self._counts, self.weight.shape[0]))
@@ -234,7 +228,7 @@ class Convolved:
         return total.reshape(x.shape[0], -1)
 
     def _back(self, v: Reals, weight: Reals) -> Reals:
-        top, bottom, left, right = self.windows.padding
+        top, bottom, left, right = self.window.padding
         sums = v.reshape(-1, *self._counts, self.weight.shape[0])
         height, width = self.size
         image = np.zeros((v.shape[0], height + top + bottom, width + left + right, self.weight.shape[3]))

@@ -20,7 +20,7 @@ from oaq.robust.linear import Convolved, Dense, Gathered, LinearMap, compact
 from oaq.robust.network import Law, Lookups, Maxima, Moves, Network, Operation, Products, Sums, elements, flat_size
 from oaq.robust.staircase import Ints, Staircase, of_requantize, of_shift
 from oaq.robust.table import Table
-from oaq.robust.windows import OUTSIDE, Geometry, grouped, per_channel, positions
+from oaq.robust.windows import OUTSIDE, grouped, per_channel, positions
 
 SUM_BITS = 22
 """Bits kept of the multipliers of a float32 Add; the rest widens its thresholds."""
@@ -106,9 +106,8 @@ def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int
             x = specs[0]
             table = node.op.table[x.range.lo : x.range.hi + 1].astype(np.int64) - y.affine.zero_point
             return Lookups(inputs, output, Table(table, x.range.lo - x.affine.zero_point))
-        case ops.MaxPool(dilation=dilation):
-            windows = Geometry(node.op.kernel, node.op.stride, node.op.padding, dilation)
-            index = per_channel(positions(specs[0].shape[:2], windows), specs[0].channels)  # type: ignore[arg-type]
+        case ops.MaxPool():
+            index = per_channel(positions(specs[0].shape[:2], node.op.window), specs[0].channels)
             return Maxima(inputs, output, index, y.range.lo - y.affine.zero_point)
         case ops.Resize(mode="bilinear"):
             return _resize(node.op, specs[0], y, (inputs, output))
@@ -138,8 +137,7 @@ def _summed(
             index = np.arange(flat_size(x.shape)).reshape(-1, x.channels).T
             linear = compact(Gathered(index, np.ones(index.shape), flat_size(x.shape)))
         case ops.AvgPool():
-            places = positions(x.shape[:2], Geometry(op.kernel, op.stride, op.padding))  # type: ignore[arg-type]
-            index = per_channel(places, x.channels)
+            index = per_channel(positions(x.shape[:2], op.window), x.channels)
             linear = compact(Gathered(index, (index >= 0).astype(np.float64), flat_size(x.shape)))
             classes = (index.shape[1] if op.count_include_pad else (index >= 0).sum(axis=1)) - 1 + classes
         case _:
@@ -149,12 +147,11 @@ def _summed(
 
 
 def _convolution(op: ops.Conv2d, x: TensorSpec) -> LinearMap:
-    windows = Geometry(op.kernel, op.stride, op.padding, op.dilation)
     size: tuple[int, int] = x.shape[:2]  # type: ignore[assignment]
-    places = positions(size, windows)
+    places = positions(size, op.window)
     small = len(places) * op.weight.shape[0] * flat_size(x.shape) <= 1 << 19
     if op.groups == 1 and not small:
-        return Convolved(op.weight.astype(np.float64), size, windows)
+        return Convolved(op.weight.astype(np.float64), size, op.window)
     return compact(Gathered(*grouped(places, op.weight, op.groups), flat_size(x.shape)))
 
 

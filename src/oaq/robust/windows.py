@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from oaq.operators.windows import Window, taps_inside
 
 Index = NDArray[np.int64]
 OUTSIDE = -1
 """Index of a padded position."""
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """Where the windows of an operator lie; see ``Conv2d`` for the fields."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...] = (1, 1)
+def axis_positions(size: tuple[int, ...], window: Window, axis: int) -> Index:
+    """(windows, kernel): the position along an axis under each tap of each window, ``OUTSIDE`` where padded."""
+    inside = taps_inside(window, size, axis)
+    first = np.arange(len(inside))[:, None] * window.stride[axis] - window.padding[2 * axis]
+    return np.where(inside, first + np.arange(window.kernel[axis])[None, :] * window.dilation[axis], OUTSIDE)
 
 
-def axis_positions(size: int, windows: Geometry, axis: int) -> Index:
-    """(windows, kernel): the row (axis 0) or column (1) under each tap of each window, ``OUTSIDE`` where padded."""
-    kernel, step, spacing = windows.kernel[axis], windows.stride[axis], windows.dilation[axis]
-    before, after = windows.padding[2 * axis : 2 * axis + 2]
-    count = (size + before + after - (kernel - 1) * spacing - 1) // step + 1
-    places = np.arange(count)[:, None] * step - before + np.arange(kernel)[None, :] * spacing
-    return np.where((places >= 0) & (places < size), places, OUTSIDE)
-
-
-def positions(size: tuple[int, int], windows: Geometry) -> Index:
+def positions(size: tuple[int, ...], window: Window) -> Index:
     """(OH * OW, KH * KW): the flat position row * W + column under each tap, ``OUTSIDE`` where it is padding."""
-    rows, columns = (axis_positions(size[axis], windows, axis) for axis in (0, 1))
+    rows, columns = (axis_positions(size, window, axis) for axis in (0, 1))
     flat = rows[:, None, :, None] * size[1] + columns[None, :, None, :]
     outside = (rows[:, None, :, None] < 0) | (columns[None, :, None, :] < 0)
     return np.where(outside, OUTSIDE, flat).reshape(rows.shape[0] * columns.shape[0], -1)
