@@ -129,6 +129,7 @@ def main() -> int:
         rows.append((("image", str(at)), *row))
         _write(options, digest, rows)
         sys.stdout.write(f"{rows[-1]}\n")
+        sys.stdout.flush()  # a run that is ended from outside shows how far it came
     return 0
 
 

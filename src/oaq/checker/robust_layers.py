@@ -86,47 +86,66 @@ class Layered:
         layers: one per node, and perhaps an identity at the end, so that sums decide the output.
         sizes: of tensors.
         zeros: zero points.
-        output: tensor of the output.
+        outputs: tensors of the outputs, one for each program.
         limits: of the input.
     """
 
     layers: tuple[Operation, ...]
     sizes: tuple[int, ...]
     zeros: tuple[int, ...]
-    output: int
+    outputs: tuple[int, ...]
     limits: tuple[int, int]
 
+    @property
+    def output(self) -> int:
+        """Tensor of the first program's output."""
+        return self.outputs[0]
 
-def layered(program: Program, outputs: list[str]) -> Layered:
-    """Read every node.
+
+def layered(*programs: tuple[Program, list[str]]) -> Layered:
+    """Read every node of programs that share one input.
+
+    Args:
+        *programs: each with the names of its outputs.
 
     Raises:
-        FormatError: several inputs or outputs, or an operator this checker does not know.
+        FormatError: several inputs or outputs, inputs that differ, or an operator this checker does not know.
     """
-    if len(program.inputs) != 1 or len(outputs) != 1 or outputs[0] not in program.tensors:
-        raise FormatError("robustness is of programs of one input and one output")
-    x = program.tensors[program.inputs[0]]
-    number = {x.name: 0}
+    first = programs[0][0].tensors[programs[0][0].inputs[0]]
     layers: list[Operation] = []
-    sizes, zeros = [size_of(x)], [x.zero]
-    for node in program.nodes:
-        y = program.tensors[node.output]
-        layers.append(_layer(program, node, tuple(number[name] for name in node.inputs), y))
-        number[node.output] = len(sizes)
-        sizes.append(size_of(y))
-        zeros.append(y.zero)
-    output = number[outputs[0]]
-    if decided_by(layers, output, sizes)[0] < 0:
-        y = program.tensors[outputs[0]]
-        values = np.arange(y.lo - y.zero, y.hi - y.zero + 1)[None]
-        first, last = values.copy(), values.copy()
-        first[0, 0], last[0, -1] = -(1 << 44), 1 << 44
-        steps = Steps(int(values[0, 0]), first, last, np.zeros(size_of(y), np.int64))
-        layers.append(Summing((output,), (identity_terms(size_of(y)),), np.zeros(size_of(y), np.int64), steps))
-        output = len(sizes)
-        sizes.append(size_of(y))
-        zeros.append(y.zero)
-    return Layered(tuple(layers), tuple(sizes), tuple(zeros), output, (x.lo, x.hi))
+    sizes, zeros, outputs = [size_of(first)], [first.zero], list[tuple[int, Tensor]]()
+    for program, names in programs:
+        if len(program.inputs) != 1 or len(names) != 1 or names[0] not in program.tensors:
+            raise FormatError("proofs about sets are of programs of one input and one output")
+        x = program.tensors[program.inputs[0]]
+        if (x.shape, x.zero, x.lo, x.hi) != (first.shape, first.zero, first.lo, first.hi):
+            raise FormatError("the programs read inputs of different shape, zero point or range")
+        number = {x.name: 0}
+        for node in program.nodes:
+            y = program.tensors[node.output]
+            layers.append(_layer(program, node, tuple(number[name] for name in node.inputs), y))
+            number[node.output] = len(sizes)
+            sizes.append(size_of(y))
+            zeros.append(y.zero)
+        outputs.append((number[names[0]], program.tensors[names[0]]))
+    decided = []
+    for tensor, y in outputs:
+        if decided_by(layers, tensor, sizes)[0] < 0:
+            layers.append(_identity(tensor, y))
+            tensor = len(sizes)
+            sizes.append(size_of(y))
+            zeros.append(y.zero)
+        decided.append(tensor)
+    return Layered(tuple(layers), tuple(sizes), tuple(zeros), tuple(decided), (first.lo, first.hi))
+
+
+def _identity(tensor: int, y: Tensor) -> Summing:
+    values = np.arange(y.lo - y.zero, y.hi - y.zero + 1)[None]
+    first, last = values.copy(), values.copy()
+    first[0, 0], last[0, -1] = -(1 << 44), 1 << 44
+    size = size_of(y)
+    steps = Steps(int(values[0, 0]), first, last, np.zeros(size, np.int64))
+    return Summing((tensor,), (identity_terms(size),), np.zeros(size, np.int64), steps)
 
 
 def decided_by(

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 
 from oaq.checker.program import Arrays, Program, digest, parse
-from oaq.checker.robust import SCHEMA, centred_row, members_of, seal_of
 from oaq.checker.robust_bounds import Spans
-from oaq.checker.robust_cases import MOST_BITS, Claims, claimed_ranges
+from oaq.checker.robust_claims import MOST_BITS, SCHEMA, Claims, edited, members_of, verdict_of
 from oaq.checker.robust_layers import Box, Layered, layered
-from oaq.checker.verdict import Finding, Verdict
+from oaq.checker.robust_trees import claimed_ranges
+from oaq.checker.verdict import Verdict
 from oaq.errors import FormatError
 
 KIND: Final = "conditional ranges"
@@ -43,18 +43,15 @@ def check_conditional_ranges(
     Raises:
         FormatError: the data is not a program or not such a certificate.
     """
-    try:
-        findings = _check(header, arrays, certificate, claims)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise FormatError(f"the program or its certificate is malformed: {type(error).__name__}: {error}") from error
-    return Verdict(tuple(Finding("", finding) for finding in findings))
+    return verdict_of(lambda: _check(header, arrays, Claims(certificate, claims, set(), KEYS)))
 
 
-def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays) -> list[str]:
+def _check(header: Mapping[str, Any], arrays: Arrays, claims: Claims) -> list[str]:
+    certificate = claims.header
     if set(certificate) != KEYS or certificate["schema"] != SCHEMA or certificate["kind"] != KIND:
         raise FormatError(f"not a certificate of conditional ranges of schema {SCHEMA}")
-    if certificate["sha256"] != seal_of(certificate, claims):
-        return ["has been edited: its own digest does not fit"]
+    if findings := edited(claims):
+        return findings
     if certificate["program"] != digest(header, arrays):
         return ["is for another program"]
     bits = certificate["bits"]
@@ -63,17 +60,13 @@ def _check(header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, 
             f"proves by multipliers of 2**-0 to 2**-{MOST_BITS}, not {certificate['tier']!r} by 2**-{str(bits)[:20]}"
         ]
     program = parse(header, arrays)
-    network = layered(program, list(header["outputs"]))
-    used = {"input"}
-    members = members_of(certificate["set"], claims, network, centred_row(claims, "input", network), used)
+    network = layered((program, list(header["outputs"])))
+    members = members_of(claims, network, claims.input("input", network))
     box = members if isinstance(members, tuple) else (members.min(axis=0)[None], members.max(axis=0)[None])
-    known = Claims(certificate, claims, used, KEYS)
-    limits, findings = claimed_ranges(known, network, box, bits)
+    limits, findings = claimed_ranges(claims, network, box, bits)
     if not findings:
-        findings = _compare(known, program, network, Spans(network, box, limits, len(network.layers) - 1))
-    if not findings and set(claims) - used:
-        findings.append(f"holds arrays that claim nothing: {sorted(set(claims) - used)[:3]}")
-    return findings
+        findings = _compare(claims, program, network, Spans(network, box, limits, len(network.layers) - 1))
+    return findings or claims.unused()
 
 
 def _compare(claims: Claims, program: Program, network: Layered, span: Spans) -> list[str]:

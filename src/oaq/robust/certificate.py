@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from oaq.program.files import content_of
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.program.safetensors import decode, encode, parse_json
+from oaq.robust.cases import Pair
 from oaq.robust.region import Region
 from oaq.robust.tree import Tree
 
@@ -30,6 +31,9 @@ SCHEMA: Final = 1
 KEY: Final = "oaq.robustness"
 SUFFIX: Final = ".robust.oaq"
 RANGES: Final = "conditional ranges"
+EQUIVALENCE: Final = "equivalence"
+Parts = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+"""Header and arrays of a certificate before it is sealed."""
 LAWS: Final = {False: "argmax, first maximum, u8 outputs", True: "argmax, first maximum, last sums"}
 
 
@@ -84,15 +88,8 @@ class RangeClaim:
     multipliers: Mapping[int, NDArray[np.int64]]
 
 
-def common(
-    program: IntProgram, region: Region, label: int, sums: bool, tier: str
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The part that every certificate has."""
-    arrays: dict[str, NDArray[Any]] = {"input": region.centre.ravel()}
-    if region.inputs is None:
-        arrays |= {"set/lo": region.lo.ravel(), "set/hi": region.hi.ravel()}
-    else:
-        arrays["set/inputs"] = region.inputs.reshape(len(region.inputs), -1)
+def common(program: IntProgram, region: Region, label: int, sums: bool, tier: str) -> Parts:
+    """The part that every certificate of robustness has."""
     header = {
         "schema": SCHEMA,
         "kind": "robustness",
@@ -102,29 +99,54 @@ def common(
         "label": label,
         "set": dict(region.description),
     }
-    return header, arrays
+    return header, _region_arrays(region)
 
 
-def refuted(
-    parts: tuple[dict[str, Any], dict[str, NDArray[Any]]], witness: NDArray[np.uint8], label: int
-) -> Certificate:
+def _region_arrays(region: Region) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"input": region.centre.ravel()}
+    if region.inputs is None:
+        return arrays | {"set/lo": region.lo.ravel(), "set/hi": region.hi.ravel()}
+    return arrays | {"set/inputs": region.inputs.reshape(len(region.inputs), -1)}
+
+
+def of_equivalence(programs: Sequence[IntProgram], region: Region, steps: int, tier: str) -> Parts:
+    """The part that every certificate of equivalence has."""
+    header = {
+        "schema": SCHEMA,
+        "kind": EQUIVALENCE,
+        "tier": tier,
+        "programs": [fingerprint(program) for program in programs],
+        "steps": steps,
+        "set": dict(region.description),
+    }
+    return header, _region_arrays(region)
+
+
+def differing(parts: Parts, witness: NDArray[np.uint8], difference: int) -> Certificate:
+    """A set with an input on which two programs differ by more than they may."""
+    header, arrays = parts
+    return sealed({**header, "difference": difference}, {**arrays, "witness": witness.ravel()})
+
+
+def refuted(parts: Parts, witness: NDArray[np.uint8], label: int) -> Certificate:
     """A set with an input that the network calls otherwise."""
     header, arrays = parts
     header |= {"witness_label": label}
     return sealed(header, {**arrays, "witness": witness.ravel()})
 
 
-def enumerated(parts: tuple[dict[str, Any], dict[str, NDArray[Any]]]) -> Certificate:
+def enumerated(parts: Parts) -> Certificate:
     """A set all of whose inputs were run."""
     header, arrays = parts
     return sealed({**header, "proof": "enumeration"}, arrays)
 
 
 def proved(
-    parts: tuple[dict[str, Any], dict[str, NDArray[Any]]],
+    parts: Parts,
     trees: Sequence[Tree],
     claims: Sequence[RangeClaim],
     bits: int,
+    name: Callable[[Pair], dict[str, int]] = lambda pair: {"against": pair.rival},
 ) -> Certificate:
     """A box with its trees.
 
@@ -133,13 +155,14 @@ def proved(
         trees: one per case, every leaf closed.
         claims: narrowed ranges, in the order in which they follow from each other.
         bits: multipliers are integers of 2**-bits.
+        name: fields by which a case names its pair.
     """
     header, arrays = parts
     case_list = []
     for at, tree in enumerate(trees):
         place = f"cases/{at}"
         case = tree.case
-        case_list.append({"against": case.pair.rival, "first": case.first, "last": case.last})
+        case_list.append({**name(case.pair), "first": case.first, "last": case.last})
         arrays[f"{place}/splits"] = np.array(tree.splits, np.int64)
         leaves = sorted(tree.leaves)
         weighed = [leaf for leaf in leaves if tree.leaves[leaf] is not None]

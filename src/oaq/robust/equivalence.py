@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal
 
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 from oaq.errors import ConfigError
 from oaq.program.int_program import IntProgram
 from oaq.reference.run import run
+from oaq.robust import certificate as certificates
 from oaq.robust import tree
 from oaq.robust.attack import attack
 from oaq.robust.cases import Pair, cases_of
+from oaq.robust.certificate import Certificate, Parts
 from oaq.robust.lower import lower
 from oaq.robust.network import Network, elements
 from oaq.robust.prove import AT_ONCE, ATTACK_STEPS, MANY, Options, members
 from oaq.robust.ranges import Range, intervals
 from oaq.robust.region import Region
-from oaq.robust.tree import Setting
+from oaq.robust.tree import Setting, Tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Equivalence:
         difference: by how much, at the output where it is greatest.
         open: outputs that are undecided.
         seconds: of the search.
+        certificate: ``oaq.checker.robust_equivalence`` derives it again; None while undecided.
     """
 
     state: Literal["equivalent", "refuted", "undecided"]
@@ -43,6 +46,7 @@ class Equivalence:
     difference: int | None = None
     open: tuple[int, ...] = ()
     seconds: float = 0.0
+    certificate: Certificate | None = field(default=None, repr=False)
 
 
 def equivalence(
@@ -50,8 +54,10 @@ def equivalence(
 ) -> Equivalence:
     """Whether outputs of two programs differ by at most ``steps`` integers, for every input of a box.
 
-    Both read the same input (shape, zero point and range) and write outputs of one shape. Bounds are evaluated in exact
-    integers; unlike ``robustness`` there is no certificate for the independent checker.
+    Both read the same input (shape, zero point and range) and write outputs of one shape.
+
+    Returns:
+        equivalent (with a certificate), refuted (with an input that both references ran), or undecided.
 
     Raises:
         ConfigError: inputs or outputs differ in shape, the set is a list, or ``steps`` is negative.
@@ -64,18 +70,38 @@ def equivalence(
     pairs = _pairs(network, sides, steps)
     zero = network.zeros[0]
     box: Range = tuple(end.reshape(1, -1).astype(np.int64) - zero for end in (region.lo, region.hi))  # type: ignore[assignment]
-    witness, undecided = _decide(network, box, pairs, begin + options.seconds)
+    witness, undecided, trees = _decide(network, box, pairs, begin + options.seconds)
+    programs = (first, second)
     if undecided and options.enumerate and region.count <= MANY:
-        witness, undecided = _enumerate((first, second), region, steps), ()
-    seconds = monotonic() - begin
+        witness, undecided, trees = _enumerate(programs, region, steps), (), None
+    if undecided:
+        return Equivalence("undecided", steps, open=undecided, seconds=monotonic() - begin)
     if witness is None:
-        state = "undecided" if undecided else "equivalent"
-        return Equivalence(state, steps, open=undecided, seconds=seconds)
+        proof = _proved(certificates.of_equivalence(programs, region, steps, "proved"), trees, sides[1][0])
+        return Equivalence("equivalent", steps, seconds=monotonic() - begin, certificate=proof)
     x = (witness[0] + zero).astype(np.uint8).reshape(region.lo.shape)
-    difference = int(_differences((first, second), x[None])[0])
+    difference = int(_differences(programs, x[None])[0])
     if difference <= steps:
         raise AssertionError("the search's integers are not the reference's; please report this")
-    return Equivalence("refuted", steps, x, difference, seconds=seconds)
+    proof = certificates.differing(certificates.of_equivalence(programs, region, steps, "refuted"), x, difference)
+    return Equivalence("refuted", steps, x, difference, seconds=monotonic() - begin, certificate=proof)
+
+
+def _proved(parts: Parts, trees: list[Tree] | None, second_layer: int) -> Certificate:
+    """A certificate by trees, or by running every input where there are none.
+
+    Args:
+        parts: what every certificate of equivalence has.
+        trees: all closed.
+        second_layer: whose sums decide the second program's outputs.
+    """
+    if trees is None:
+        return certificates.enumerated(parts)
+
+    def name(pair: Pair) -> dict[str, int]:
+        return {"up": int(pair.up[0] == second_layer), "output": pair.rival}
+
+    return certificates.proved(parts, trees, (), tree.BITS, name)
 
 
 def _differences(programs: tuple[IntProgram, IntProgram], x: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -111,12 +137,13 @@ def _pairs(network: Network, sides: list[tuple[int, NDArray[np.int64]]], steps: 
 
 def _decide(
     network: Network, box: Range, directions: list[list[Pair]], deadline: float
-) -> tuple[NDArray[np.int64] | None, tuple[int, ...]]:
-    """A violating input, or the outputs that stay open."""
+) -> tuple[NDArray[np.int64] | None, tuple[int, ...], list[Tree]]:
+    """A violating input, or the outputs that stay open, or none and the trees that prove it."""
     needed = network.needed(network.outputs)
     ranges = intervals(network, box, None, needed)
     all_pairs = [pair for pairs in directions for pair in pairs]
     undecided: set[int] = set()
+    trees: list[Tree] = []
     for pairs in directions:
         setting = Setting(network, box, {}, all_pairs, needed)
         search = tree.root(setting, ranges, [case for pair in pairs for case in cases_of(network, ranges, pair)])
@@ -127,6 +154,7 @@ def _decide(
         if search.open and search.witness is None:
             tree.split(search, deadline, 1 << 30)
         if search.witness is not None:
-            return search.witness, ()
+            return search.witness, (), []
         undecided |= {search.trees[leaf.tree].case.pair.rival for leaf in search.open}
-    return None, tuple(sorted(undecided))
+        trees += search.trees
+    return None, tuple(sorted(undecided)), trees

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from oaq.checker.robust import check_robustness
+from oaq.checker.robust_equivalence import check_equivalence
 from oaq.checker.robust_ranges import KIND, check_conditional_ranges
 from oaq.checker.verdict import Verdict
 from oaq.program.int_program import IntProgram
@@ -29,3 +30,20 @@ def verify_certificate(program: IntProgram, header: Mapping[str, Any], arrays: M
     """
     check = check_conditional_ranges if header.get("kind") == KIND else check_robustness
     return check(*to_plain(program), header, arrays)
+
+
+def verify_equivalence(
+    first: IntProgram, second: IntProgram, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> Verdict:
+    """Derive a certificate of equivalence again from both programs.
+
+    Args:
+        first: the program that was named first when it was made.
+        second: the other.
+        header: of the certificate.
+        arrays: likewise.
+
+    Raises:
+        FormatError: the data is not such a certificate.
+    """
+    return check_equivalence(to_plain(first), to_plain(second), header, arrays)
