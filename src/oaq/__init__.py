@@ -41,6 +41,7 @@ from oaq.robust.prove import robustness
 from oaq.runtime.c_front import include_dir, library_dir
 from oaq.runtime.session import Session
 from oaq.seal.parts import save
+from oaq.tune.tune import tune
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ __all__ = [
     "robustness",
     "save",
     "settle",
+    "tune",
     "verify",
     "verify_file",
     "witness",

@@ -12,12 +12,13 @@ import pytest
 
 import oaq
 from oaq.cli import main
-from oaq.errors import ConfigError, FormatError
+from oaq.errors import ConfigError, FormatError, ProgramError
 from oaq.kernels.table import cpu_isas
 from oaq.tune import Goal, Record, Tuned, load_record, tune
 from oaq.tune.effects import power_law, rounding_error
 from oaq.tune.synthetic import synthetic_integers
 from oaq.tune.timing import Line, Timings, measure
+from oaq.tune.tune import PROBES
 from tests.tune.nets import small_network, small_samples
 
 pytestmark = pytest.mark.skipif("avx2" not in cpu_isas(), reason="NOT RUN: this CPU has no AVX2 to tune for")
@@ -25,11 +26,11 @@ pytestmark = pytest.mark.skipif("avx2" not in cpu_isas(), reason="NOT RUN: this 
 
 @pytest.fixture(scope="module")
 def tuned() -> Tuned:
-    return tune(small_network(), Goal(("avx2",), 1.5), [small_samples()])
+    return tune(small_network(), [small_samples()], budget=1.5)
 
 
 def test_the_result_is_proved_and_every_executor_agrees(tuned: Tuned, tmp_path: Path) -> None:
-    assert tuned.chosen is not None
+    assert tuned.choice is not None
     oaq.save(tuned.program, tmp_path / "tuned.oaq")
     oaq.verify(tuned.program).raise_if_unsafe()
     assert "tuned" in tuned.program.metadata
@@ -44,25 +45,25 @@ def test_inputs_and_outputs_keep_their_meaning(tuned: Tuned) -> None:
 def test_the_measured_noise_is_that_of_the_outputs(tuned: Tuned) -> None:
     before, x = small_network(), small_samples()
     a, b = (np.asarray(oaq.Session(oaq.plan(program)).run(x), np.float64) for program in (before, tuned.program))
-    assert tuned.chosen is not None
-    assert ((a - b) ** 2).sum() / (a**2).sum() == pytest.approx(tuned.chosen.noise)
+    assert tuned.choice is not None
+    assert ((a - b) ** 2).sum() / (a**2).sum() == pytest.approx(tuned.choice.noise)
 
 
 def test_a_record_read_back_is_the_same_and_measures_nothing_again(tuned: Tuned, tmp_path: Path) -> None:
     tuned.record.save(tmp_path / "record.json")
     record = load_record(tmp_path / "record.json")
     assert record.digest == tuned.record.digest
-    again = tune(small_network(), Goal(("avx2",), 1.5), [small_samples()], record=record)
-    predicted = [candidate.solution.picks for candidate in tuned.candidates[: len(again.candidates)]]
-    assert [candidate.solution.picks for candidate in again.candidates[: len(predicted)]] == predicted
+    again = tune(small_network(), [small_samples()], budget=1.5, record=record)
+    predicted = [candidate.proposal.solution.picks for candidate in tuned.candidates[: len(again.candidates)]]
+    assert [candidate.proposal.solution.picks for candidate in again.candidates[: len(predicted)]] == predicted
 
 
 def test_a_record_of_another_program_or_instruction_set_is_refused(tuned: Tuned) -> None:
     other = replace(small_network(), name="other")
     with pytest.raises(ConfigError, match="another program"):
-        tune(other, Goal(("avx2",), 1.5), [small_samples()], record=tuned.record)
+        tune(other, [small_samples()], budget=1.5, record=tuned.record)
     with pytest.raises(ConfigError, match="not of"):
-        tune(small_network(), Goal(("scalar",), 1.5), [small_samples()], record=tuned.record)
+        tune(small_network(), [small_samples()], isa="scalar", record=tuned.record)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_negative_and_infinite_numbers_are_refused(tuned: Tuned, tmp_path: Path)
 
 def test_a_goal_out_of_reach_says_what_the_least_is() -> None:
     with pytest.raises(ConfigError, match=r"the least is avx2 [0-9.]+ ms"):
-        tune(small_network(), Goal(("avx2",), None, seconds=1e-9), [small_samples()])
+        tune(small_network(), [small_samples()], seconds=1e-9)
 
 
 def test_where_narrower_integers_gain_nothing_the_program_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +100,11 @@ def test_where_narrower_integers_gain_nothing_the_program_stays(monkeypatch: pyt
         for node, rows in measured.lines.items()
     }
     monkeypatch.setattr(
-        importlib.import_module("oaq.tune.tune"), "measure", lambda *_, **__: Timings("avx2", exact, measured.others)
+        importlib.import_module("oaq.tune.tune"), "measure", lambda *_, **__: Timings("avx2", exact, measured.moves)
     )
-    result = tune(program, Goal(("avx2",), 1.5), [small_samples()])
+    result = tune(program, [small_samples()], budget=1.5)
     assert result.program is program
-    assert result.chosen is None
+    assert result.choice is None
     assert "save less than" in result.notes[0]
 
 
@@ -162,6 +163,37 @@ def test_energy_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_tuning_loads_no_training_framework() -> None:
     code = "import sys, oaq.tune; sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_function_is_public_and_the_package_is_still_there() -> None:
+    assert callable(oaq.tune)
+    assert importlib.import_module("oaq.tune").tune is oaq.tune
+
+
+def test_data_are_batches_as_a_session_takes_them(tuned: Tuned) -> None:
+    x = small_samples()
+    spec = small_network().tensors["x"]
+    floats = [spec.affine.dequantize(part) for part in (x[:2], x[2:5], x[5:])]
+    for data in (iter(floats), [x]):
+        again = tune(small_network(), data, budget=1.5, record=tuned.record)
+        assert not again.synthetic
+        assert again.candidates[0].proposal.solution.picks == tuned.candidates[0].proposal.solution.picks
+
+
+def test_data_that_hold_nothing_are_refused() -> None:
+    with pytest.raises(ProgramError, match="hold no sample"):
+        tune(small_network(), [])
+
+
+def test_probes_correct_what_was_predicted(tuned: Tuned) -> None:
+    """A budget of 1.0 is the fastest choice: it can be reached, with predicted noise."""
+    candidates = tune(small_network(), [small_samples()], budget=1.0, record=tuned.record).candidates
+    factors = [candidate.proposal.noise / candidate.proposal.solution.error for candidate in candidates]
+    assert factors[0] == pytest.approx(1.0)
+    probes = [candidate for candidate, factor in zip(candidates, factors, strict=True) if factor == factors[0]]
+    assert 1 <= len(probes) <= PROBES
+    measured = np.median([probe.noise / probe.proposal.solution.error for probe in probes])
+    assert factors[len(probes)] == pytest.approx(measured)
 
 
 def test_records_are_values(tuned: Tuned) -> None:

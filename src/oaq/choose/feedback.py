@@ -19,13 +19,42 @@ from oaq.choose.bound import Bound, clipped, coarsened
 from oaq.choose.covariance import Reals, group_rows, sum_errors
 
 TRIALS: Final = 5
-"""Scales tried for every output, from the finest to the one that needs no budget."""
+"""Scales tried for every output."""
 BLOCK: Final = 32
 """Operands whose errors are passed on together."""
 Integers = NDArray[np.int64]
 
 
-def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> tuple[NDArray[np.int8], Reals]:
+@dataclass(frozen=True, eq=False)
+class Feedback:
+    """Where the error of each weight should go.
+
+    Attributes:
+        order: (G, K) operands by their variance, the largest first.
+        factor: (G, K, K) upper Cholesky factor of the inverse covariance, in that order.
+    """
+
+    order: Integers
+    factor: Reals
+
+
+def feedback_of(moments: Reals) -> Feedback:
+    """How errors spread with (G, K, K) covariances: the costly part of ``error_feedback``, the same for every scale."""
+    order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
+    ordered = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None, :], 2)
+    lower = np.linalg.cholesky(np.linalg.inv(ordered))
+    return Feedback(order, np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float64))
+
+
+def error_feedback(
+    rows: Reals,
+    scale: Reals,
+    bound: Bound,
+    moments: Reals,
+    *,
+    feedback: Feedback | None = None,
+    trials: int = TRIALS,
+) -> tuple[NDArray[np.int8], Reals]:
     """Round a layer; no output is worse than with ``coarsened``, and every one keeps ``bound``.
 
     Args:
@@ -33,6 +62,8 @@ def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> t
         scale: (N,) finest scale.
         bound: to keep.
         moments: (G, K, K) covariance of the operands.
+        feedback: ``feedback_of(moments)``, where it is there already.
+        trials: scales tried for every output, from the finest to the one that needs no budget.
 
     Returns:
         (N, K) weights and the (N,) scale they have.
@@ -40,8 +71,8 @@ def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> t
     best, coarse = coarsened(rows, scale, bound)
     best_scale = coarse.copy()
     least = sum_errors(best * best_scale[:, None] - rows, moments)
-    spread, feedback = np.log(coarse / scale), _feedback(moments)
-    for trial in np.linspace(1.0, 0.0, TRIALS if spread.max() > 0 else 1):
+    spread, feedback = np.log(coarse / scale), feedback or feedback_of(moments)
+    for trial in np.linspace(1.0, 0.0, trials if spread.max() > 0 else 1):
         tried = scale * np.exp(spread * trial)
         weight = _fed_back(rows / tried[:, None], bound, feedback)
         error = sum_errors(weight * tried[:, None] - rows, moments)
@@ -50,22 +81,27 @@ def error_feedback(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> t
     return best, best_scale
 
 
-def feedback_gain(moments: Reals) -> float:
+def feedback_gain(moments: Reals, feedback: Feedback | None = None) -> float:
     """Mean squared error of the sums after error feedback, in parts of that after rounding to nearest, to be expected.
 
     Every weight is off by a random part of a step either way. To nearest, that counts with the variance of its operand;
     with feedback, with what of it the operands after it do not explain. Budgets are not thought of.
     """
-    factor = np.einsum("gkk->gk", _feedback(moments).factor)
+    factor = np.einsum("gkk->gk", (feedback or feedback_of(moments)).factor)
     return float((1.0 / factor**2).sum() / np.einsum("gkk->", moments))
 
 
-def fed_back_at(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+def fed_back_at(
+    rows: Reals, scale: Reals, bound: Bound, moments: Reals, *, feedback: Feedback | None = None
+) -> NDArray[np.int8]:
     """(N, K) weights at these scales, within ``bound``: with error feedback, or to nearest where that is better.
 
     Arguments as ``error_feedback``.
     """
-    weight, plain = _fed_back(rows / scale[:, None], bound, _feedback(moments)), clipped(rows, scale, bound.clip)
+    weight, plain = (
+        _fed_back(rows / scale[:, None], bound, feedback or feedback_of(moments)),
+        clipped(rows, scale, bound.clip),
+    )
     errors = [sum_errors(each * scale[:, None] - rows, moments) for each in (weight, plain)]
     better = bound.kept(plain) & ((errors[1] < errors[0]) | ~bound.kept(weight))
     weight[better] = plain[better]
@@ -101,27 +137,7 @@ def _ball(part: Reals, budget: Reals) -> Reals:
     return np.where(part.sum(axis=2) > budget, np.maximum(theta, 0.0), 0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Feedback:
-    """Where the error of each weight should go.
-
-    Attributes:
-        order: (G, K) operands by their variance, the largest first.
-        factor: (G, K, K) upper Cholesky factor of the inverse covariance, in that order.
-    """
-
-    order: Integers
-    factor: Reals
-
-
-def _feedback(moments: Reals) -> _Feedback:
-    order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
-    ordered = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None, :], 2)
-    lower = np.linalg.cholesky(np.linalg.inv(ordered))
-    return _Feedback(order, np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float64))
-
-
-def _fed_back(steps: Reals, bound: Bound, feedback: _Feedback) -> NDArray[np.int8]:
+def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> NDArray[np.int8]:
     """(N, K) integers for weights in steps of their scale.
 
     Errors reach the weights of their own block at once, those of later blocks together, by one product of matrices.

@@ -27,7 +27,7 @@ SLACK: Final = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class WordScales:
-    """What a search found.
+    """Words and scales, one per target.
 
     Attributes:
         multiplier: (N,) float32 words in parts of one; 0 where none was found.

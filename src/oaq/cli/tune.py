@@ -6,18 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.errors import ConfigError
-from oaq.runtime.values import by_native, to_integers
 from oaq.seal.parts import save
 from oaq.terminal import say
 from oaq.terminal.table import Table
-from oaq.tune import Goal, Tuned, load_record, tune
-from oaq.tune.tune import SAMPLES, decibels
+from oaq.tune import Tuned, load_record, tune
+from oaq.tune.goal import DEFAULT_BUDGET, decibels
+from oaq.tune.tune import SAMPLES
 
 HELP = "choose narrower integers where they pay on this machine"
 DESCRIPTION = """\
@@ -50,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument(
-        "--budget", type=float, metavar="X", help="most time, in parts of the network without a spill (default 1.05)"
+        "--budget",
+        type=float,
+        default=DEFAULT_BUDGET,
+        metavar="X",
+        help=f"most time, in parts of the fastest choice (default {DEFAULT_BUDGET})",
     )
     goal.add_argument("--seconds", type=float, metavar="S", help="most seconds of one sample on one thread")
     goal.add_argument("--sqnr", type=float, metavar="DB", help="least SQNR to FILE's own outputs; least time then")
@@ -67,44 +69,47 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.joules is not None:
         raise ConfigError("--joules: energy is not measurable here; give --budget or --seconds")
     opened = open_whole(arguments.file)
-    goal = _goal(arguments)
     data = None
     if arguments.data is not None:
-        batches = [batch for _, batch in opened.batches(arguments.data, arguments, arguments.limit)]
-        data = to_integers(opened.program, np.concatenate(batches), by_native)
+        data = (batch for _, batch in opened.batches(arguments.data, arguments, arguments.limit))
     path: Path | None = arguments.record
     record = load_record(path) if path is not None and path.exists() else None
-    tuned = tune(opened.program, goal, data, record=record, threads=arguments.threads, progress=say.track)
+    tuned = tune(
+        opened.program,
+        data,
+        isa=tuple(arguments.isa or ("avx2",)),
+        budget=arguments.budget,
+        seconds=arguments.seconds,
+        sqnr=arguments.sqnr,
+        record=record,
+        samples=arguments.limit,
+        threads=arguments.threads,
+        progress=say.track,
+    )
     if path is not None and record is None:
         tuned.record.save(path)
-    if tuned.chosen is not None:
+    if tuned.choice is not None:
         save(tuned.program, arguments.out)
     if arguments.json:
         say.document(
-            {"file": str(arguments.file), "out": None if tuned.chosen is None else str(arguments.out), **to_json(tuned)}
+            {"file": str(arguments.file), "out": None if tuned.choice is None else str(arguments.out), **to_json(tuned)}
         )
         return 0
     _print(tuned, arguments)
     return 0
 
 
-def _goal(arguments: argparse.Namespace) -> Goal:
-    free = arguments.seconds is not None or arguments.sqnr is not None
-    budget = None if free else (1.05 if arguments.budget is None else arguments.budget)
-    return Goal(tuple(arguments.isa or ("avx2",)), budget, arguments.seconds, arguments.sqnr)
-
-
 def _print(tuned: Tuned, arguments: argparse.Namespace) -> None:
     isas = ", ".join(tuned.goal.isas)
-    if tuned.chosen is None:
+    if tuned.choice is None:
         say.words(f"{arguments.file}: left as it is; {arguments.out} is not written")
     else:
         say.tables([_table(tuned)])
         say.words(
             f"\n{arguments.out}: {tuned.sqnr:.1f} dB to the integers of {arguments.file.name}, "
-            f"{len(tuned.chosen.steps)} tensors with fewer steps, {len(tuned.chosen.fills)} layers with coarser weights"
+            f"{len(tuned.choice.steps)} tensors with fewer steps, {len(tuned.choice.fills)} layers with coarser weights"
         )
-        for isa, before, after in zip(tuned.goal.isas, tuned.before, tuned.chosen.seconds, strict=True):
+        for isa, before, after in zip(tuned.goal.isas, tuned.before, tuned.choice.seconds, strict=True):
             say.words(
                 f"  {isa}: {before * 1e3:.3f} ms before, {after * 1e3:.3f} ms now ({1 - after / before:.0%} less)"
             )
@@ -120,14 +125,15 @@ def _table(tuned: Tuned) -> Table:
     for candidate in sorted(tuned.candidates, key=lambda candidate: candidate.noise):
         rows.append(
             (
-                "*" if candidate is tuned.chosen else "",
-                f"{decibels(candidate.solution.error):.1f}",
+                "*" if candidate is tuned.choice else "",
+                f"{decibels(candidate.proposal.noise):.1f}",
                 f"{decibels(candidate.noise):.1f}",
-                *(f"{seconds * 1e3:.3f}" for seconds in candidate.seconds),
-                f"{candidate.solution.gap:.2%}",
+                *(f"{seconds * 1e3:.3f}" for seconds in (*candidate.proposal.seconds, *candidate.seconds)),
+                f"{candidate.proposal.solution.gap:.2%}",
             )
         )
-    head = ("", "dB predicted", "dB measured", *(f"ms {isa}" for isa in tuned.goal.isas), "gap")
+    kinds = [f"ms {isa} {kind}" for kind in ("predicted", "measured") for isa in tuned.goal.isas]
+    head = ("", "dB predicted", "dB measured", *kinds, "gap")
     return Table("candidates, built, proved and measured", head, tuple(rows), frozenset(range(1, len(head))))
 
 
@@ -140,18 +146,19 @@ def to_json(tuned: Tuned) -> dict[str, Any]:
     """Plain numbers."""
     return {
         "isas": list(tuned.goal.isas),
-        "gained": tuned.chosen is not None,
-        "sqnr_db": None if tuned.chosen is None else _finite(tuned.chosen.noise),
+        "gained": tuned.choice is not None,
+        "sqnr_db": None if tuned.choice is None else _finite(tuned.choice.noise),
         "seconds_before": list(tuned.before),
-        "seconds": None if tuned.chosen is None else list(tuned.chosen.seconds),
-        "seconds_without_spills": list(tuned.ideal),
-        "optimality_gap": None if tuned.chosen is None else tuned.chosen.solution.gap,
-        "steps": {} if tuned.chosen is None else dict(tuned.chosen.steps),
-        "fills": {} if tuned.chosen is None else dict(tuned.chosen.fills),
+        "seconds": None if tuned.choice is None else list(tuned.choice.seconds),
+        "least_seconds": list(tuned.least),
+        "optimality_gap": None if tuned.choice is None else tuned.choice.proposal.solution.gap,
+        "steps": {} if tuned.choice is None else dict(tuned.choice.steps),
+        "fills": {} if tuned.choice is None else dict(tuned.choice.fills),
         "candidates": [
             {
-                "predicted_db": _finite(candidate.solution.error),
+                "predicted_db": _finite(candidate.proposal.noise),
                 "sqnr_db": _finite(candidate.noise),
+                "predicted_seconds": list(candidate.proposal.seconds),
                 "seconds": list(candidate.seconds),
             }
             for candidate in tuned.candidates

@@ -16,9 +16,9 @@ from oaq.runtime.session import Session
 from oaq.tune.effects import Masks
 from oaq.tune.facts import Facts, Progress
 from oaq.tune.layers import FILLS
-from oaq.tune.problem import Solution
+from oaq.tune.problem import Proposal, Solution
 from oaq.tune.rebuild import LayerWeights, rebuilt, takes_words, word_growth
-from oaq.tune.timing import without_spills
+from oaq.tune.timing import Laps, joined, run_laps
 
 Integers = NDArray[np.uint8]
 ROUNDS = 9
@@ -26,29 +26,47 @@ LAPS = 3
 
 
 @dataclass(frozen=True, eq=False)
+class RunTimes:
+    """What a run of one sample on one thread takes.
+
+    Attributes:
+        nodes: median seconds by node.
+        overhead: seconds of the call beyond its nodes.
+    """
+
+    nodes: Mapping[str, float]
+    overhead: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole network: the sum of the nodes' medians and the overhead."""
+        return self.overhead + sum(self.nodes.values())
+
+
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A choice as a program.
 
     Attributes:
-        solution: what was predicted.
+        proposal: what was predicted.
         steps: by group that changed.
         fills: by layer that changed.
         program: what it became.
         noise: at the outputs, in parts of the power of the program that was given.
-        nodes: by instruction set, median seconds of every node, by name.
+        times: by instruction set.
     """
 
-    solution: Solution
+    proposal: Proposal
     steps: Mapping[str, int]
     fills: Mapping[str, float]
     program: IntProgram
     noise: float
-    nodes: tuple[Mapping[str, float], ...]
+    times: tuple[RunTimes, ...]
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """Seconds of one sample on one thread, by instruction set: the sum of the nodes' medians."""
-        return tuple(sum(nodes.values()) for nodes in self.nodes)
+        """Seconds of one sample on one thread, by instruction set."""
+        return tuple(times.seconds for times in self.times)
 
 
 class ProgramBuilder:
@@ -93,8 +111,8 @@ class ProgramBuilder:
                 continue
             factor = word_growth(requantize, x, y)
             if factor.max() > 1.0:
-                own = weights.get(name)
-                step = factor if own is None else own.step * factor
+                chosen_weights = weights.get(name)
+                step = factor if chosen_weights is None else chosen_weights.step * factor
                 fill = fills.get(name, float("inf"))
                 weights[name] = self._facts.layers[name].fed_back_at(step, fill, self._count(name, steps))
         return rebuilt(self.program, steps, weights, metadata)
@@ -122,67 +140,56 @@ class Timed:
     Attributes:
         candidates: those that could be built and proved.
         before: seconds of the given program, by instruction set.
-        ideal: seconds of the same network without a spill.
     """
 
     candidates: tuple[Candidate, ...]
     before: tuple[float, ...]
-    ideal: tuple[float, ...]
 
 
 def candidates_of(
-    solutions: Sequence[Solution],
+    proposals: Sequence[Proposal],
     builder: ProgramBuilder,
     isas: Sequence[str],
     x: Sequence[Integers],
     progress: Progress,
 ) -> Timed:
     """Build every choice that can be built and proved, and time all of them side by side."""
-    built: list[tuple[Solution, dict[str, int], dict[str, float], IntProgram]] = []
-    for index in progress(range(len(solutions)), "build candidates"):
-        steps, fills = builder.choice(solutions[index])
+    built: list[tuple[Proposal, dict[str, int], dict[str, float], IntProgram]] = []
+    for index in progress(range(len(proposals)), "build candidates"):
+        steps, fills = builder.choice(proposals[index].solution)
         try:
             program = builder.build(steps, fills, {})
             plan(program, isas[0])
         except (ProgramError, AccumulatorOverflow):
             continue
-        built.append((solutions[index], steps, fills, program))
-    given = builder.program
-    shadows = [without_spills(given, isa) for isa in isas]
-    plans = [shadows, *([plan(program, isa) for isa in isas] for program in (given, *(row[-1] for row in built)))]
-    ideal, before, *seconds = timed(plans, x, progress)
+        built.append((proposals[index], steps, fills, program))
+    original = builder.program
+    programs = (original, *(program for *_, program in built))
+    before, *measured = timed([[plan(program, isa) for isa in isas] for program in programs], x, progress)
     candidates = [
-        Candidate(solution, steps, fills, program, builder.noise_of(program), own)
-        for (solution, steps, fills, program), own in zip(built, seconds, strict=True)
+        Candidate(proposal, steps, fills, program, builder.noise_of(program), times)
+        for (proposal, steps, fills, program), times in zip(built, measured, strict=True)
     ]
-    total = [tuple(sum(nodes.values()) for nodes in own) for own in (before, ideal)]
-    return Timed(tuple(candidates), *total)
+    return Timed(tuple(candidates), tuple(times.seconds for times in before))
 
 
-def timed(
-    plans: Sequence[Sequence[Plan]], x: Sequence[Integers], progress: Progress
-) -> list[tuple[dict[str, float], ...]]:
-    """Median seconds of every node, one sample, one thread, by row and column of ``plans``; interleaved."""
-    samples = [[_clipped(own.program, x) for own in row] for row in plans]
+def timed(plans: Sequence[Sequence[Plan]], x: Sequence[Integers], progress: Progress) -> list[tuple[RunTimes, ...]]:
+    """Times of one sample on one thread, by row and column of ``plans``; all of them interleaved."""
+    flat = [plan for row in plans for plan in row]
+    samples = [_clipped(plan.program, x) for plan in flat]
     with pinned(1):
-        sessions = [[Session(own) for own in row] for row in plans]
-        laps: list[list[list[list[int]]]] = [[[] for _ in row] for row in plans]
+        sessions = [Session(plan) for plan in flat]
+        laps: list[list[Laps]] = [[] for _ in flat]
         for _ in progress(range(ROUNDS), "time candidates"):
-            for own, taken, inputs in zip(sessions, laps, samples, strict=True):
-                for session, nanoseconds, sample in zip(own, taken, inputs, strict=True):
-                    session.run_integers(sample)
-                    for _ in range(LAPS):
-                        session.run_integers(sample)
-                        nanoseconds.append([time.nanoseconds for time in session.profile()])
-    return [
-        tuple(_medians(plan, nanoseconds) for plan, nanoseconds in zip(row, own, strict=True))
-        for row, own in zip(plans, laps, strict=True)
-    ]
+            for session, by_round, sample in zip(sessions, laps, samples, strict=True):
+                by_round.append(run_laps(session, sample, LAPS))
+    times = iter([_times(plan, joined(by_round)) for plan, by_round in zip(flat, laps, strict=True)])
+    return [tuple(next(times) for _ in row) for row in plans]
 
 
-def _medians(plan: Plan, nanoseconds: Sequence[Sequence[int]]) -> dict[str, float]:
-    medians = np.median(np.array(nanoseconds), axis=0) * 1e-9
-    return {planned.node.name: float(seconds) for planned, seconds in zip(plan.nodes, medians, strict=True)}
+def _times(plan: Plan, laps: Laps) -> RunTimes:
+    names = (planned.node.name for planned in plan.nodes)
+    return RunTimes(dict(zip(names, map(float, laps.medians), strict=True)), laps.overhead)
 
 
 def _clipped(program: IntProgram, x: Sequence[Integers]) -> list[Integers]:

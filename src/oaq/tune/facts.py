@@ -143,7 +143,7 @@ def groups_of(
 
 
 def _reader(layer: TuneLayer, steps: Sequence[int], cost: Reals, law: PowerLaw) -> Reader:
-    gain = feedback_gain(layer.moments)
+    gain = feedback_gain(layer.moments, layer.feedback)
     error = np.array(
         [[law.effect(gain * layer.predicted_error(fill, count)) for fill in FILLS] + [0.0] for count in steps]
     )

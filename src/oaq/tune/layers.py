@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.choose.bound import Bound
-from oaq.choose.feedback import error_feedback, fed_back_at
+from oaq.choose.feedback import Feedback, error_feedback, fed_back_at, feedback_of
 from oaq.choose.lanes import Load
 from oaq.choose.round import fitted
 from oaq.choose.target import MOST_BUDGET, Target, make_cells
@@ -41,6 +42,8 @@ REFERENCE_STEPS: Final = 255
 """Activation range for which spills are counted; at equal fill they hardly depend on it."""
 COARSER: Final = tuple(float(2.0 ** (step / 2)) for step in range(13))
 """Weight steps at which an output's error is known."""
+TRIALS: Final = 3
+"""Scales tried for every output between the finest and the one that needs no budget."""
 EXTREME: Final = 4.0
 """Most by which a tile's fill may differ from its layer's."""
 
@@ -81,6 +84,11 @@ class TuneLayer:
         assert isinstance(self.node.op, ops.Products)  # only summing nodes become layers
         return self.node.op.rows
 
+    @cached_property
+    def feedback(self) -> Feedback:
+        """How errors of its weights spread; the same for every candidate."""
+        return feedback_of(self.moments)
+
     @property
     def load(self) -> Load:
         """How its weights load the lanes of the 16-bit rows: each sign by itself."""
@@ -102,12 +110,13 @@ class TuneLayer:
 
     def fed_back(self, fill: float, steps: int) -> LayerWeights:
         """Weights rounded with error feedback within a fill; no output is worse than rounded to nearest."""
-        weight, step = error_feedback(self.rows, np.ones(len(self.rows)), self._bound(fill, steps), self.moments)
+        unit, bound = np.ones(len(self.rows)), self._bound(fill, steps)
+        weight, step = error_feedback(self.rows, unit, bound, self.moments, feedback=self.feedback, trials=TRIALS)
         return LayerWeights(weight, step, self._shift(weight, step))
 
     def fed_back_at(self, step: Reals, fill: float, steps: int) -> LayerWeights:
         """Weights rounded with error feedback at given steps, none finer than those of ``fed_back``."""
-        weight = fed_back_at(self.rows, step, self._bound(fill, steps), self.moments)
+        weight = fed_back_at(self.rows, step, self._bound(fill, steps), self.moments, feedback=self.feedback)
         return LayerWeights(weight, step, self._shift(weight, step))
 
     def _bound(self, fill: float, steps: int) -> Bound:

@@ -103,6 +103,21 @@ class Solution:
     gap: float
 
 
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A solution, and what it should do to the whole network.
+
+    Attributes:
+        solution: a choice for every group.
+        noise: at the outputs, in parts of their power.
+        seconds: of one sample on one thread, by instruction set.
+    """
+
+    solution: Solution
+    noise: float
+    seconds: tuple[float, ...]
+
+
 def solution_of(groups: Sequence[Group], picks: Sequence[Pick], objective: int | None, bound: float) -> Solution:
     """Add up what ``picks`` cost; ``objective`` is None for the error, else a resource."""
     error = sum(group.pick_error(pick) for group, pick in zip(groups, picks, strict=True))

@@ -42,10 +42,10 @@ class Record:
     stamp: Mapping[str, str]
 
     @classmethod
-    def of(cls, program: IntProgram, timings: Sequence[Timings], laws: Laws, *, synthetic: bool) -> Record:
+    def measured(cls, program: IntProgram, timings: Sequence[Timings], laws: Laws, *, synthetic: bool) -> Record:
         """Measurements made here and now."""
-        here = environment()
-        stamp = {"cpu": here.cpu, "compiler": here.compiler, "commit": here.commit, "date": here.date}
+        now = environment()
+        stamp = {"cpu": now.cpu, "compiler": now.compiler, "commit": now.commit, "date": now.date}
         return cls(fingerprint(program), tuple(timings), laws, synthetic, stamp)
 
     def to_json(self) -> dict[str, Any]:
@@ -57,13 +57,14 @@ class Record:
             "stamp": dict(self.stamp),
             "timings": [
                 {
-                    "isa": each.isa,
+                    "isa": timings.isa,
                     "lines": {
-                        node: {row: asdict(line) for row, line in rows.items()} for node, rows in each.lines.items()
+                        node: {row: asdict(line) for row, line in rows.items()} for node, rows in timings.lines.items()
                     },
-                    "others": dict(each.others),
+                    "moves": dict(timings.moves),
+                    "overhead": timings.overhead,
                 }
-                for each in self.timings
+                for timings in self.timings
             ],
             "layers": {name: asdict(law) for name, law in self.laws[0].items()},
             "tensors": {name: asdict(law) for name, law in self.laws[1].items()},
@@ -98,14 +99,15 @@ def load_record(path: str | Path) -> Record:
             raise ValueError(f"its format is {document.get('format')!r}, not {FORMAT!r}")
         timings = tuple(
             Timings(
-                str(each["isa"]),
+                str(part["isa"]),
                 {
                     node: {row: Line(**_numbers(line)) for row, line in rows.items()}
-                    for node, rows in each["lines"].items()
+                    for node, rows in part["lines"].items()
                 },
-                _numbers(each["others"]),
+                _numbers(part["moves"]),
+                _numbers({"overhead": part["overhead"]})["overhead"],
             )
-            for each in document["timings"]
+            for part in document["timings"]
         )
         laws = tuple(
             {name: PowerLaw(**_numbers(law)) for name, law in document[kind].items()} for kind in ("layers", "tensors")
@@ -126,7 +128,7 @@ def record_matches(record: Record, program: IntProgram, isas: Sequence[str]) -> 
     """
     if record.program != fingerprint(program):
         raise ConfigError("the record is of another program: its fingerprint differs. Measure again: leave it out")
-    measured = tuple(each.isa for each in record.timings)
+    measured = tuple(timings.isa for timings in record.timings)
     if measured != tuple(isas):
         raise ConfigError(f"the record is of {', '.join(measured)}, not of {', '.join(isas)}")
 

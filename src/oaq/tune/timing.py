@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.calibration.course import planned_with_runs
@@ -67,12 +69,19 @@ class Timings:
     Attributes:
         isa: whose rows.
         lines: by node, by row name.
-        others: seconds of every node that sums no products, by name.
+        moves: seconds of every node that sums no products, by name.
+        overhead: seconds of a whole run that no node takes.
     """
 
     isa: str
     lines: Mapping[str, Mapping[str, Line]]
-    others: Mapping[str, float]
+    moves: Mapping[str, float]
+    overhead: float = 0.0
+
+    @property
+    def constant(self) -> float:
+        """Seconds that no choice of integers changes."""
+        return self.overhead + sum(self.moves.values())
 
     @property
     def unsteady(self) -> tuple[str, ...]:
@@ -107,20 +116,8 @@ def measure(
         np.random.default_rng(SEED).integers(0, OPERANDS.hi + 1, (1, *shadowed.tensors[name].shape)).astype(np.uint8)
         for name in shadowed.inputs
     ]
-    nanoseconds = _timed(plans, x, rounds, progress)
-    return _fitted(isa, plans, nanoseconds)
-
-
-def without_spills(program: IntProgram, isa: str) -> Plan:
-    """The shadow of ``program`` on the 16-bit rows of ``isa`` without a spill, else on its fastest rows: budget 1.0."""
-    shadowed = shadow(program)
-    proof = analyze(shadowed)
-    rows = _row_sets(rows_for(isa, native_rows()), program)
-    narrow = next((own for own in reversed(rows) if any(_is_narrow(row) for row in own.values())), rows[-1])
-    nodes = tuple(
-        planned_with_runs(shadowed, node, narrow[ops.family_of(node.op)], proof, None) for node in shadowed.nodes
-    )
-    return Plan(shadowed, proof, nodes, isa)
+    laps = _timed(plans, x, rounds, progress)
+    return _fitted(isa, plans, laps)
 
 
 def shadow(program: IntProgram) -> IntProgram:
@@ -178,44 +175,80 @@ def _row_sets(usable: Sequence[KernelRow], program: IntProgram) -> list[dict[str
     return [{name: rows[min(index, len(rows) - 1)] for name, rows in by_family.items()} for index in range(count)]
 
 
+@dataclass(frozen=True, eq=False)
+class Laps:
+    """Repeated runs of one plan.
+
+    Attributes:
+        nodes: (laps, nodes) nanoseconds of every node.
+        wholes: (laps,) nanoseconds of the call, nodes included.
+    """
+
+    nodes: NDArray[np.float64]
+    wholes: NDArray[np.float64]
+
+    @property
+    def medians(self) -> NDArray[np.float64]:
+        """(nodes,) seconds, at least one nanosecond."""
+        return np.maximum(np.median(self.nodes, axis=0), 1.0) * 1e-9
+
+    @property
+    def overhead(self) -> float:
+        """Seconds of a call beyond those of its nodes; lap by lap, so a disturbed node does not count."""
+        return max(float(np.median(self.wholes - self.nodes.sum(axis=1))), 0.0) * 1e-9
+
+
+def run_laps(session: Session, x: Sequence[NDArray[np.uint8]], laps: int) -> Laps:
+    """Time some runs after one that is not counted."""
+    session.run_integers(list(x))
+    nodes, wholes = [], []
+    for _ in range(laps):
+        begin = perf_counter_ns()
+        session.run_integers(list(x))
+        wholes.append(perf_counter_ns() - begin)
+        nodes.append([time.nanoseconds for time in session.profile()])
+    return Laps(np.array(nodes, np.float64), np.array(wholes, np.float64))
+
+
+def joined(rounds: Sequence[Laps]) -> Laps:
+    """Laps of several rounds as one."""
+    return Laps(np.concatenate([laps.nodes for laps in rounds]), np.concatenate([laps.wholes for laps in rounds]))
+
+
 def _timed(
     plans: Sequence[tuple[Plan, int | None]],
     x: list[np.ndarray],
     rounds: int,
     progress: Callable[[Iterable[int], str], Iterable[int]],
-) -> list[np.ndarray]:
-    """(plans) arrays (laps, nodes) of nanoseconds."""
+) -> list[Laps]:
+    """Laps of every plan, the plans interleaved."""
     with pinned(1):
         sessions = [Session(plan) for plan, _ in plans]
-        for session in sessions:
-            session.run_integers(x)
-        taken: list[list[list[int]]] = [[] for _ in plans]
+        laps: list[list[Laps]] = [[] for _ in plans]
         for _ in progress(range(rounds), "time layers"):
-            for session, laps in zip(sessions, taken, strict=True):
-                session.run_integers(x)
-                for _ in range(LAPS):
-                    session.run_integers(x)
-                    laps.append([time.nanoseconds for time in session.profile()])
-    return [np.array(laps, np.float64) for laps in taken]
+            for session, by_round in zip(sessions, laps, strict=True):
+                by_round.append(run_laps(session, x, LAPS))
+    return [joined(by_round) for by_round in laps]
 
 
-def _fitted(isa: str, plans: Sequence[tuple[Plan, int | None]], nanoseconds: Sequence[np.ndarray]) -> Timings:
+def _fitted(isa: str, plans: Sequence[tuple[Plan, int | None]], laps: Sequence[Laps]) -> Timings:
     points: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    others: dict[str, list[float]] = {}
-    for (plan, _), laps in zip(plans, nanoseconds, strict=True):
-        medians = np.maximum(np.median(laps, axis=0), 1.0) * 1e-9
-        first, third = np.percentile(laps, [25, 75], axis=0) * 1e-9
+    moves: dict[str, list[float]] = {}
+    for (plan, _), plan_laps in zip(plans, laps, strict=True):
+        medians = plan_laps.medians
+        first, third = np.percentile(plan_laps.nodes, [25, 75], axis=0) * 1e-9
         for index, planned in enumerate(plan.nodes):
             name, schedule = planned.node.name, planned.schedule
             if schedule is None:
-                others.setdefault(name, []).append(float(medians[index]))
+                moves.setdefault(name, []).append(float(medians[index]))
                 continue
             spills = float(schedule.spills - schedule.tiles)
             spread = float((third[index] - first[index]) / medians[index])
-            own = points.setdefault(name, {}).setdefault(planned.row.name.partition(",")[0], [])
-            own.append((spills, float(medians[index]), spread))
-    lines = {name: {row: _line(own) for row, own in rows.items()} for name, rows in points.items()}
-    return Timings(isa, lines, {name: float(np.median(times)) for name, times in others.items()})
+            measured = points.setdefault(name, {}).setdefault(planned.row.name.partition(",")[0], [])
+            measured.append((spills, float(medians[index]), spread))
+    lines = {name: {row: _line(measured) for row, measured in rows.items()} for name, rows in points.items()}
+    overhead = float(np.median([plan_laps.overhead for plan_laps in laps]))
+    return Timings(isa, lines, {name: float(np.median(times)) for name, times in moves.items()}, overhead)
 
 
 def _line(points: Sequence[tuple[float, float, float]]) -> Line:
