@@ -27,7 +27,7 @@ SLACK: Final = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class WordScales:
-    """Words and scales, one per target.
+    """Words near (N,) multipliers, and the weight scales that make them.
 
     Attributes:
         multiplier: (N,) float32 words in parts of one; 0 where none was found.
