@@ -22,7 +22,7 @@ UPWARDS: Final = tuple(range(24))
 NEAREST: Final = (-1, 0, -2, 1, -3, 2, -4, 3)
 """Order of places on both sides."""
 SLACK: Final = 1e-6
-"""By what a multiplier computed in float64 may miss the one of float32 arithmetic, generously."""
+"""Part of itself by which a multiplier computed in float64 may miss the one of float32 arithmetic, generously."""
 
 
 @dataclass(frozen=True, eq=False)
