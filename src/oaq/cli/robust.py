@@ -31,7 +31,7 @@ from oaq.robust import (
     robustness,
 )
 from oaq.robust.certificate import SUFFIX
-from oaq.robust.prove import SECONDS, THOROUGH_SECONDS
+from oaq.robust.prove import SECONDS, SOLVER, THOROUGH_SECONDS
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
 from oaq.verify.robustness import verify_certificate
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", choices=("outputs", "sums"), default="outputs", help="compare u8 outputs or last sums")
     parser.add_argument("--seconds", type=float, metavar="S", help=f"per set (default {SECONDS:g})")
     parser.add_argument("--thorough", action="store_true", help=f"{THOROUGH_SECONDS:g} seconds per set")
+    parser.add_argument("--solver", choices=(SOLVER,), help="let HiGHS look for an input too; it never proves")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"write certificates, INPUT-SAMPLE{SUFFIX}")
     parser.add_argument("--lines", type=Path, metavar="FILE.jsonl", help="write one JSON line per set")
     parser.add_argument("--html", type=Path, metavar="OUT.html", help="also write a self-contained page")
@@ -129,7 +130,7 @@ def _questions(opened: Opened, arguments: argparse.Namespace) -> Iterator[Asked]
 
 def _options(arguments: argparse.Namespace) -> Options:
     seconds = arguments.seconds or (THOROUGH_SECONDS if arguments.thorough else SECONDS)
-    return Options(seconds=seconds, sums=arguments.on == "sums")
+    return Options(seconds=seconds, sums=arguments.on == "sums", solver=arguments.solver)
 
 
 def _ask(program: IntProgram, x: NDArray[np.uint8], context: tuple[str, argparse.Namespace, Options]) -> Asked:

@@ -19,6 +19,7 @@ from oaq.robust.attack import attack
 from oaq.robust.cases import Pair, against, cases_of
 from oaq.robust.certificate import Certificate, RangeClaim
 from oaq.robust.lower import lower
+from oaq.robust.milp import SolverOutcome, solve_pairs
 from oaq.robust.narrow import narrowed
 from oaq.robust.network import Network, elements
 from oaq.robust.ranges import Limits, Range, Ranges, intervals
@@ -29,6 +30,7 @@ from oaq.robust.verdict import OpenCase, Robustness
 SECONDS = 10.0
 THOROUGH_SECONDS = 60.0
 ATTACK_STEPS = 30
+SOLVER = "highs"
 FEW = 1 << 10
 """A box of at most this many inputs is run whole before anything else."""
 MANY = 1 << 22
@@ -47,6 +49,10 @@ class Options:
         sums: compare the last accumulators, not the u8 outputs.
         enumerate: run boxes of at most ``MANY`` inputs whole where bounds do not decide.
         certify: keep what makes the answer checkable.
+        solver: "highs" looks for an input in the second half of the time, where nothing else has decided.
+
+    Raises:
+        ConfigError: no such solver.
     """
 
     seconds: float = SECONDS
@@ -54,6 +60,11 @@ class Options:
     sums: bool = False
     enumerate: bool = True
     certify: bool = True
+    solver: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.solver not in (None, SOLVER):
+            raise ConfigError(f"the solver is {SOLVER!r} or none, not {self.solver!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,15 +150,30 @@ def _decide(query: Query, begin: float) -> Robustness:
     zero = network.zeros[0]
     box: Range = tuple(end.reshape(1, -1).astype(np.int64) - zero for end in (region.lo, region.hi))  # type: ignore[assignment]
     deadline = begin + options.seconds
-    search, claims, stage = _search(query, box, deadline)
+    tree_deadline = deadline if options.solver is None else begin + options.seconds / 2
+    search, claims, stage = _search(query, box, tree_deadline)
     if search.witness is None and search.open and options.enumerate and region.count <= MANY:
         return _enumerate(query)
+    claimed: tuple[int, ...] = ()
+    if search.witness is None and search.open and options.solver is not None:
+        outcome = _ask_solver(network, box, search, deadline)
+        search.witness, stage = outcome.witness, "solver"
+        claimed = tuple(pair.rival for pair in outcome.infeasible)
     if search.witness is not None:
         return _refute(query, (search.witness[0] + zero).astype(np.uint8).reshape(region.lo.shape), stage, search.nodes)
     if search.open:
-        return Robustness("undecided", query.label, open=_open_cases(search), nodes=search.nodes)
+        return Robustness("undecided", query.label, open=_open_cases(search), nodes=search.nodes, claimed=claimed)
     proof = _certify(query, search, claims) if options.certify else None
     return Robustness("robust", query.label, stage=stage, nodes=search.nodes, certificate=proof)
+
+
+def _ask_solver(network: Network, box: Range, search: Search, deadline: float) -> SolverOutcome:
+    """An input for a pair that is open, those of greatest bound first."""
+    by_rival = {case.rival: None for case in _open_cases(search)}
+    pairs = {search.trees[leaf.tree].case.pair.rival: search.trees[leaf.tree].case.pair for leaf in search.open}
+    setting = search.setting
+    ranges = intervals(network, box, setting.limits, setting.needed)
+    return solve_pairs(network, box, ranges, [pairs[rival] for rival in by_rival], deadline)
 
 
 def _open_cases(search: Search) -> tuple[OpenCase, ...]:

@@ -38,10 +38,11 @@ class Robustness:
         witness: an input of the set, one sample's shape; None unless refuted.
         witness_label: what the network says there.
         open: cases left, greatest bound first.
-        stage: what decided: "ranges", "bound", "attack", "tree", "enumeration"; or "limit".
+        stage: what decided: "ranges", "bound", "attack", "tree", "enumeration", "solver" (an input only); or "limit".
         nodes: splits.
         seconds: of the search, without checking.
         certificate: None while undecided.
+        claimed: rivals that a solver called impossible: its claim, in floating point, never a proof.
     """
 
     state: State
@@ -53,6 +54,7 @@ class Robustness:
     nodes: int = 0
     seconds: float = 0.0
     certificate: Certificate | None = field(default=None, repr=False)
+    claimed: tuple[int, ...] = ()
 
     @property
     def is_robust(self) -> bool:
@@ -72,6 +74,7 @@ class Robustness:
             "witness_label": self.witness_label,
             "open": [{"against": case.rival, "bound": case.bound} for case in self.open],
             "stage": self.stage,
+            "claimed_by_solver": list(self.claimed),
             "nodes": self.nodes,
             "seconds": round(self.seconds, 6),
         }
