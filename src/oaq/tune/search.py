@@ -16,6 +16,7 @@ from oaq.tune.goal import Goal, decibels
 from oaq.tune.problem import Group, Limits, Proposal, Solution
 from oaq.tune.record import Record
 from oaq.tune.solve import has_solver, solve
+from oaq.tune.timing import Timings
 
 Reals = NDArray[np.float64]
 RUNNERS: Final = 8
@@ -57,23 +58,10 @@ class Search:
             return [self.goal.seconds for _ in self.goal.isas]
         return [None if self.goal.budget is None else self.goal.budget * seconds for seconds in self.least]
 
-    def can_gain(self) -> bool:
-        """Whether narrower integers save ``NOTHING`` or more on some instruction set."""
-        for index, least in enumerate(self.least):
-            readers = [reader for group in self.groups for reader in group.readers]
-            unchanged = sum(float(reader.cost[index, 0, -1]) for reader in readers) + self._constant[index]
-            if unchanged > least * (1 + NOTHING):
-                return True
-        return False
-
     @property
     def least(self) -> tuple[float, ...]:
         """Least seconds of any choice, by instruction set: sums without a spill where narrow rows are the fastest."""
-        readers = [reader for group in self.groups for reader in group.readers]
-        return tuple(
-            constant + sum(float(reader.cost[index].min()) for reader in readers)
-            for index, constant in enumerate(self._constant)
-        )
+        return least_seconds(self._costs, self._constant)
 
     def limits(self) -> Limits:
         """Budgets less what no choice changes; a limit of noise in sums of predicted parts."""
@@ -161,3 +149,23 @@ class Search:
             return min(candidates, key=lambda candidate: candidate.noise)
         budgets = [np.inf if budget is None else budget for budget in self.budgets]
         return min(candidates, key=lambda candidate: float(np.max(np.array(candidate.seconds) / budgets)))
+
+
+def can_gain(costs: Mapping[str, Reals], timings: Sequence[Timings]) -> bool:
+    """Whether narrower integers save ``NOTHING`` or more on some instruction set.
+
+    Args:
+        costs: by layer, (R, S, Z + 1) seconds; the last of the first steps is the layer as it is.
+        timings: of every instruction set.
+    """
+    constant = [part.constant for part in timings]
+    unchanged = [
+        part + sum(float(cost[index, 0, -1]) for cost in costs.values()) for index, part in enumerate(constant)
+    ]
+    least = least_seconds(costs, constant)
+    return any(whole > fastest * (1 + NOTHING) for whole, fastest in zip(unchanged, least, strict=True))
+
+
+def least_seconds(costs: Mapping[str, Reals], constant: Sequence[float]) -> tuple[float, ...]:
+    """Seconds of the fastest choice, by instruction set; ``constant`` is what no choice changes."""
+    return tuple(part + sum(float(cost[index].min()) for cost in costs.values()) for index, part in enumerate(constant))

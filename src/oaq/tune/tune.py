@@ -27,7 +27,7 @@ from oaq.tune.effects import Masks, group_laws, layer_laws
 from oaq.tune.facts import Facts, Progress, costs_of, gather, stands_of
 from oaq.tune.goal import DEFAULT_BUDGET, Goal, Tuned
 from oaq.tune.record import Laws, Record, record_matches
-from oaq.tune.search import NOTHING, RUNNERS, Search
+from oaq.tune.search import NOTHING, RUNNERS, Search, can_gain, least_seconds
 from oaq.tune.synthetic import synthetic_integers
 from oaq.tune.timing import measure
 
@@ -81,15 +81,16 @@ def tune(
     x = _synthetic(program, samples) if data is None else _integers(program, data, samples)
     timings = record.timings if record else tuple(measure(program, name, progress=progress) for name in goal.isas)
     facts = gather(program, x, threads, progress)
+    costs = costs_of(facts, stands_of(facts, timings), progress)
+    if not can_gain(costs, timings):
+        note = f"narrower integers save less than {NOTHING:.0%} on {', '.join(goal.isas)}: a budget buys nothing there"
+        measured = record or Record.measured(program, timings, ({}, {}), synthetic=data is None)
+        least = least_seconds(costs, [part.constant for part in timings])
+        return Tuned(program, goal, None, (), (), least, measured, data is None, (note,))
     masks = Masks(program, x, threads)
     laws = record.laws if record else _laws(facts, masks, progress)
-    costs = costs_of(facts, stands_of(facts, timings), progress)
-    used = record or Record.measured(program, timings, laws, synthetic=data is None)
-    search = Search(goal, facts, costs, used)
-    if not search.can_gain():
-        note = f"narrower integers save less than {NOTHING:.1%} on {', '.join(goal.isas)}: sums are exact there"
-        return Tuned(program, goal, None, (), (), search.least, used, data is None, (note,))
-    return _decided(search, ProgramBuilder(facts, masks), used, x, progress)
+    measured = record or Record.measured(program, timings, laws, synthetic=data is None)
+    return _decided(Search(goal, facts, costs, measured), ProgramBuilder(facts, masks), measured, x, progress)
 
 
 def _synthetic(program: IntProgram, samples: int) -> list[Integers]:
