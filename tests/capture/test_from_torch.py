@@ -307,9 +307,9 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "align_corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corners"),
     "reflection": (nn.ReflectionPad2d(1), "reflection_pad2d|mode"),
     "padding with ones": (nn.ConstantPad2d(1, 1.0), "zeros"),
-    "linear on an image": (nn.Linear(8, 3), "flatten"),
+    "linear over columns": (nn.Sequential(nn.Conv2d(6, 4, 1), nn.Linear(8, 3)), "mix positions; .*flatten"),
     "mean over channels": (lambda x: x.mean(1, keepdim=True), "height and width"),
-    "permute": (lambda x: x.permute(0, 2, 3, 1), "permute"),
+    "permute": (lambda x: x.relu().permute(0, 2, 1, 3), "channels on axis 2; return channels first or last"),
     "unequal windows": (nn.AdaptiveAvgPool2d(4), "unequal"),
     "channel shuffle": (lambda x: x.view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8), "5|shape"),
     "max pools that step over the image": (

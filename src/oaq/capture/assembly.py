@@ -31,7 +31,7 @@ from oaq.capture.graph import (
     FloatPad,
 )
 from oaq.errors import ProgramError, UnsupportedOp
-from oaq.operators import LARGEST_WINDOW, Padding
+from oaq.operators import LARGEST_WINDOW
 
 CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
 """Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""
@@ -41,6 +41,9 @@ GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardsw
 
 WIDEST_DIAGONAL = 4096
 """A scale per element of a longer vector is refused: as a matrix it would be almost nothing but zeros."""
+
+LARGEST_RANK = 3
+"""Axes of one sample in a float graph: (C, H, W)."""
 
 Floats = NDArray[np.float64]
 Shape = tuple[int, ...]
@@ -87,7 +90,7 @@ class Assembly:
         """Append a node; returns the tensor it writes, which has the node's name.
 
         Raises:
-            UnsupportedOp: samples are neither images nor vectors.
+            UnsupportedOp: samples have more axes than oaq takes.
             ProgramError: weights are not finite.
         """
         name, count = site.name, 1
@@ -124,7 +127,7 @@ class Assembly:
         return self.append(FloatFunction("clamp", (float(lo), float(hi))), (tensor,), self.shapes[tensor], site)
 
     def scale_and_shift(self, tensor: str, numbers: tuple[Floats, Floats], before: FloatNode | None, site: Site) -> str:
-        """X * scale + shift, each a number or (C,): part of the layer ``before``, or a 1x1 depthwise convolution.
+        """X * scale + shift, each a number or (C,): part of the layer ``before``, or depthwise with one tap.
 
         A vector that no layer computes is multiplied by a diagonal matrix.
 
@@ -143,15 +146,17 @@ class Assembly:
             if shape[0] > WIDEST_DIAGONAL:
                 raise site.unsupported(f"on {shape[0]} elements that no layer computes; put it after a layer")
             return self.append(FloatLinear(narrowed(np.diag(scale)), narrowed(shift)), (tensor,), shape, site)
-        weight = narrowed(scale.reshape(-1, 1, 1, 1))
+        weight = narrowed(scale.reshape(-1, *(1,) * len(shape)))
         return self.append(FloatConv2d(weight, narrowed(shift), groups=shape[0]), (tensor,), shape, site)
 
-    def join_padding(self, tensor: str, padding: Padding, before: FloatNode | None) -> tuple[str, Padding]:
+    def join_padding(
+        self, tensor: str, padding: tuple[int, ...], before: FloatNode | None
+    ) -> tuple[str, tuple[int, ...]]:
         """The tensor and padding of a convolution that takes over the zeros that ``before`` pads ``tensor`` with."""
         if before is not None and isinstance(before.op, FloatPad):
             joined = tuple(a + b for a, b in zip(padding, before.op.padding, strict=True))
             if max(joined) <= LARGEST_WINDOW:
-                return self.remove(tensor), joined  # type: ignore[return-value]
+                return self.remove(tensor), joined
         return tensor, padding
 
     def add(self, a: str, b: str, site: Site) -> str:
@@ -165,17 +170,17 @@ class Assembly:
         return self.append(FloatAdd(), (a, b), self.shapes[a], site)
 
     def multiply(self, a: str, b: str, site: Site) -> str:
-        """The product of two tensors of one shape, or of an image and a number per channel, (C, 1, 1), in any order.
+        """The product of two tensors of one shape, or of one and a number per channel, (C, 1, ...), in any order.
 
         Raises:
             UnsupportedOp: other shapes.
         """
         for first, second in ((a, b), (b, a)):
             shape, other = self.shapes[first], self.shapes[second]
-            if other in (shape, (shape[0], 1, 1)) and len(other) == len(shape):
+            if other in (shape, (shape[0], *(1,) * (len(shape) - 1))):
                 return self.append(FloatMul(), (first, second), shape, site)
         raise site.unsupported(
-            f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, 1), or equal shapes"
+            f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, ...), or equal shapes"
         )
 
     def gate(self, x: str, before: FloatNode | None, site: Site) -> str | None:
@@ -262,13 +267,15 @@ def narrowed(numbers: NDArray[np.floating]) -> FloatArray:
 
 
 def checked_shape(shape: Shape, site: Site) -> Shape:
-    """(C, H, W) or (C,), none of them 0.
+    """(C,), (C, L) or (C, H, W), none of them 0.
 
     Raises:
         UnsupportedOp: anything else.
     """
-    if len(shape) not in (1, 3) or min(shape) < 1:
-        raise site.unsupported(f"a sample of shape {shape}; oaq knows images (C, H, W) and vectors (C,)")
+    if not 1 <= len(shape) <= LARGEST_RANK or min(shape) < 1:
+        raise site.unsupported(
+            f"a sample of shape {shape}; oaq knows vectors (C,), lines (C, L), tokens (T, C) and images (C, H, W)"
+        )
     return shape
 
 

@@ -1,8 +1,9 @@
 """``FloatGraph``: a network as a clean list of known operators, before anybody has chosen integers for it.
 
 Front ends (``capture.from_torch``, ``capture.from_float_onnx``) produce one; ``ptq`` and ``qat`` choose numbers on it;
-``capture.lower`` turns it, with those numbers, into an ``IntProgram``. Shapes are of one sample in the order the front
-ends speak, (C, H, W) or (C,); weights are OIHW float32.
+``capture.lower`` turns it, with those numbers, into an ``IntProgram``. Shapes are of one sample, channels first: (C,),
+(C, L), (C, H, W). Tokens (T, C) are held as (C, T); the metadata say in which order callers see them
+(``program.layout``). Weights are (N, C / groups, kernel...) float32.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.operators import Padding, Pair
+from oaq.program.layout import channels_last, layout_of
 
 FloatArray = NDArray[np.float32]
 FloatClamp = tuple[float | None, float | None]
@@ -25,14 +26,31 @@ FloatClamp = tuple[float | None, float | None]
 
 @dataclass(frozen=True, eq=False)
 class FloatConv2d:
-    """Cross-correlation: ``weight`` (N, C / groups, KH, KW), ``bias`` (N,), zero padding (top, bottom, left, right)."""
+    """Cross-correlation over (C, L) or (C, H, W): a window of one or two axes.
+
+    Attributes:
+        weight: (N, C / groups, KL) or (N, C / groups, KH, KW).
+        bias: (N,).
+        stride: along each axis. Empty: 1.
+        padding: zeros before and after each axis, axis by axis: (top, bottom, left, right). Empty: none.
+        dilation: along each axis. Empty: 1.
+        groups: divides C and N.
+    """
 
     weight: FloatArray
     bias: FloatArray
-    stride: Pair = (1, 1)
-    padding: Padding = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
     groups: int = 1
+
+    def __post_init__(self) -> None:
+        _fill_window(self, self.weight.ndim - 2)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Size of the window along each axis."""
+        return self.weight.shape[2:]
 
     def is_depthwise(self) -> bool:
         """One input channel per output and one output per input channel."""
@@ -41,7 +59,7 @@ class FloatConv2d:
 
 @dataclass(frozen=True, eq=False)
 class FloatLinear:
-    """x @ weight.T + bias, ``weight`` (N, K), ``bias`` (N,)."""
+    """x @ weight.T + bias at every position of (K, ...), ``weight`` (N, K), ``bias`` (N,)."""
 
     weight: FloatArray
     bias: FloatArray
@@ -54,7 +72,7 @@ class FloatAdd:
 
 @dataclass(frozen=True)
 class FloatMul:
-    """a * b; b may be (C,) or (C, 1, 1) beside (C, H, W)."""
+    """a * b; b may be (C,), (C, 1) or (C, 1, 1) beside (C, L) or (C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +84,31 @@ class FloatConcat:
 class FloatMaxPool:
     """Largest under the window; padding never wins."""
 
-    kernel: Pair
-    stride: Pair
-    padding: Padding = (0, 0, 0, 0)
-    dilation: Pair = (1, 1)
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _fill_window(self, len(self.kernel))
 
 
 @dataclass(frozen=True)
 class FloatAvgPool:
     """Mean under the window; ``count_include_pad`` as torch means it."""
 
-    kernel: Pair
-    stride: Pair
-    padding: Padding = (0, 0, 0, 0)
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] = ()
     count_include_pad: bool = True
+
+    def __post_init__(self) -> None:
+        _fill_window(self, len(self.kernel))
 
 
 @dataclass(frozen=True)
 class FloatGlobalAvgPool:
-    """(C, H, W) to (C, 1, 1): mean over H and W."""
+    """(C, ...) to (C, 1, ...): mean over all positions."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +123,22 @@ class FloatFunction:
 
 @dataclass(frozen=True)
 class FloatReshape:
-    """The same values in the same (C, H, W) memory order under another shape; flatten is (C * H * W,)."""
+    """The same values in the same memory order under another shape; flatten is (C * H * W,).
+
+    Attributes:
+        shape: of the result, channels first.
+        channels_last: the memory order is that of (..., C) on both sides, as tokens are reshaped: (T, C) to (T * C,).
+    """
 
     shape: tuple[int, ...]
+    channels_last: bool = False
 
 
 @dataclass(frozen=True)
 class FloatPad:
-    """(C, H, W) with rows and columns of zeros at (top, bottom, left, right)."""
+    """Zeros before and after each axis but the channels: (top, bottom, left, right), (before, after) of a line."""
 
-    padding: Padding
+    padding: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -134,6 +164,13 @@ class FloatDepthToSpace:
 
     block: int
     mode: Literal["DCR", "CRD"] = "CRD"
+
+
+def _fill_window(op: FloatConv2d | FloatMaxPool | FloatAvgPool, rank: int) -> None:
+    """Give what was left empty one number per axis."""
+    for name, value in (("stride", (1,) * rank), ("padding", (0, 0) * rank), ("dilation", (1,) * rank)):
+        if hasattr(op, name):
+            object.__setattr__(op, name, tuple(getattr(op, name)) or value)
 
 
 FloatOp = (
@@ -184,9 +221,10 @@ class FloatGraph:
         name: for people.
         inputs: tensors the caller provides.
         outputs: tensors the caller receives.
-        shapes: of every tensor, one sample: (C, H, W) or (C,).
+        shapes: of every tensor, one sample, channels first.
         nodes: topologically ordered; every tensor is an input or written by exactly one node.
-        metadata: free text ("source": "torch", "input_layout": how callers lay images out, "NCHW" if absent, ...).
+        metadata: free text ("source": "torch", ...); layouts of what callers see (``program.layout``), "NCHW" if
+            absent.
     """
 
     name: str
@@ -197,13 +235,13 @@ class FloatGraph:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def is_channels_last(self, tensor: str) -> bool:
-        """Whether callers lay a tensor out as (H, W, C), as the metadata say of all images."""
-        return len(self.shapes[tensor]) == 3 and self.metadata.get("input_layout") == "NHWC"
+        """Whether callers lay a tensor out as (T, C) or (H, W, C)."""
+        return len(self.shapes[tensor]) > 1 and layout_of(self.metadata, tensor, "NCHW") == "NHWC"
 
     def caller_shape(self, tensor: str) -> tuple[int, ...]:
         """Of one sample as callers lay it out."""
         shape = tuple(self.shapes[tensor])
-        return (*shape[1:], shape[0]) if self.is_channels_last(tensor) else shape
+        return channels_last(shape) if self.is_channels_last(tensor) else shape
 
     def consumers(self, tensor: str) -> Iterator[FloatNode]:
         """The nodes that read ``tensor``, in order."""

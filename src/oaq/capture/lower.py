@@ -1,8 +1,8 @@
 """From a ``FloatGraph`` and the integers chosen for it to an ``IntProgram``.
 
-NHWC inside: weights are transposed, and a linear layer that reads a flattened image has its columns put in the order in
-which the image's integers lie. Multipliers are computed in float32 in ONNX Runtime's order, (s_x * s_w) / s_y, so that
-an exported network computes with the very same numbers.
+Channels last inside: weights are transposed, and a linear layer that reads a flattened image has its columns put in the
+order in which the image's integers lie. Multipliers are computed in float32 in ONNX Runtime's order,
+(s_x * s_w) / s_y, so that an exported network computes with the very same numbers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram, Node
+from oaq.program.layout import channels_last
 
 SAME_AFFINE: Final = (
     fg.FloatMaxPool,
@@ -82,11 +83,6 @@ def lower(
     return IntProgram(graph.name, graph.inputs, graph.outputs, specs, nodes, requantize, notes)
 
 
-def nhwc(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(C, H, W) as (H, W, C); (C,) as it is."""
-    return (shape[1], shape[2], shape[0]) if len(shape) == 3 else shape
-
-
 class _Lowering:
     """One graph with its numbers; a method per kind of operator."""
 
@@ -111,7 +107,7 @@ class _Lowering:
         node = self.written.get(name)
         if node is not None and node.clamp is not None:
             bounds = clamp_range(node.clamp, chosen, node.name)
-        return TensorSpec(name, nhwc(self.graph.shapes[name]), chosen.affine, bounds)
+        return TensorSpec(name, channels_last(tuple(self.graph.shapes[name])), chosen.affine, bounds)
 
     def scale(self, name: str) -> np.float32:
         return np.float32(self.tensors[name].affine.scale)
@@ -164,7 +160,7 @@ class _Lowering:
             layer_multipliers(float(s_x), chosen.weight_scale.astype(np.float32), float(s_y)), node.name
         )
         if isinstance(op, fg.FloatConv2d):
-            weight = np.ascontiguousarray(chosen.weight.transpose(0, 2, 3, 1))
+            weight = np.ascontiguousarray(np.moveaxis(chosen.weight, 1, -1))
             return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
         weight = np.ascontiguousarray(chosen.weight[:, linear_order(self.graph, node)])
         return ops.Linear(weight, chosen.bias, requantize)
@@ -176,8 +172,8 @@ class _Lowering:
             counts = np.arange(1, prod(node.op.kernel) + 1, dtype=np.float32)
             requantize = self.multipliers(ratio / counts, node.name)
             return ops.AvgPool(node.op.kernel, node.op.stride, requantize, node.op.padding, node.op.count_include_pad)
-        _, height, width = self.graph.shapes[node.inputs[0]]
-        return ops.GlobalAvgPool(self.multipliers([ratio / np.float32(height * width)], node.name))
+        positions = prod(self.graph.shapes[node.inputs[0]][1:])
+        return ops.GlobalAvgPool(self.multipliers([ratio / np.float32(positions)], node.name))
 
     def table(self, node: FloatNode) -> NDArray[np.uint8]:
         """The 256 results of a function of one value, computed in float64."""
@@ -199,13 +195,13 @@ class _Lowering:
             case fg.FloatPad():
                 return ops.Pad(op.padding)
             case fg.FloatSlice():
-                return ops.Slice(nhwc(op.begin), nhwc(op.end))
+                return ops.Slice(channels_last(op.begin), channels_last(op.end))
             case fg.FloatResize():
                 return ops.Resize(op.height, op.width, op.mode)
             case fg.FloatDepthToSpace():
                 return ops.DepthToSpace(op.block, op.mode)
             case fg.FloatReshape():
-                return ops.Reshape(nhwc(op.shape))
+                return ops.Reshape(channels_last(op.shape))
         raise UnsupportedOp(f"{node.name}: no integer operator computes {type(op).__name__}")
 
 
@@ -223,9 +219,9 @@ def check_order(graph: FloatGraph) -> None:
         if not isinstance(node.op, fg.FloatReshape):
             continue
         source, shape = graph.shapes[node.inputs[0]], node.op.shape
-        if np.array_equal(nhwc_order(source), nhwc_order(shape)):
+        if node.op.channels_last or np.array_equal(nhwc_order(source), nhwc_order(shape)):
             continue
-        if len(shape) != 1 or len(source) != 3:
+        if len(shape) != 1 or len(source) < 2:
             raise UnsupportedOp(f"{node.name}: reshapes {source} to {shape}; channels lie innermost here")
         if not _only_linear_layers_see(graph, node.output):
             raise UnsupportedOp(

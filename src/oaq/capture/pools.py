@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from oaq.operators import Padding, Pair
-from oaq.operators.windows import inputs_per_window
-
-Windows = tuple[Pair, Pair, Padding, Pair]
-"""Kernel, stride, padding and dilation of a pool."""
+from oaq.operators.windows import Window, inputs_per_window
 
 
-def wider_than_padding(kernel: Pair, padding: Padding) -> bool:
+def wider_than_padding(kernel: tuple[int, ...], padding: tuple[int, ...]) -> bool:
     """Less padding than kernel on every side, which ``ops.MaxPool`` demands, as ONNX Runtime and torch do."""
-    return max(padding[:2]) < kernel[0] and max(padding[2:]) < kernel[1]
+    return all(max(padding[2 * axis : 2 * axis + 2]) < size for axis, size in enumerate(kernel))
 
 
-def why_no_integers(windows: Windows, size: Pair, count: Pair) -> str | None:
+def why_no_integers(window: Window, size: tuple[int, ...], count: tuple[int, ...]) -> str | None:
     """Why a max pool of floats cannot be quantized, if it cannot.
 
     Args:
-        windows: of the pool.
-        size: rows and columns of its input.
-        count: rows and columns of its result.
+        window: of the pool.
+        size: of its input, along the axes it slides over.
+        count: of its result, likewise.
     """
-    kernel, stride, padding, dilation = windows
+    kernel, padding = window.kernel, window.padding
     if not wider_than_padding(kernel, padding):
         return f"padding {padding} that reaches the size of the kernel {kernel}; pad first, then pool"
-    for axis, before in ((0, padding[0]), (1, padding[2])):
-        inputs = inputs_per_window(size[axis], count[axis], (kernel[axis], stride[axis], dilation[axis], before))
-        if min(inputs) == 0:
+    for axis in range(window.rank):
+        taps = (kernel[axis], window.stride[axis], window.dilation[axis], padding[2 * axis])
+        if min(inputs_per_window(size[axis], count[axis], taps)) == 0:
             return (
                 f"windows that step over the whole image of {size}: their result is minus infinity, no integer's value"
             )

@@ -82,9 +82,9 @@ def _check(
     if set(assumptions) != ASSUMPTIONS:
         missing, more = sorted(ASSUMPTIONS - set(assumptions)), sorted(set(assumptions) - ASSUMPTIONS)
         notes.findings.append(Finding("", f"its assumptions lack {missing[:2]} and add {more[:2]}"))
-    layout = (header.get("metadata") or {}).get("input_layout", "NHWC")
-    if layout not in LAYOUTS:
-        notes.findings.append(Finding("", f"declares input_layout {layout!r:.60}, which is neither NCHW nor NHWC"))
+    for key, layout in (header.get("metadata") or {}).items():
+        if (key == "input_layout" or key.startswith("layout:")) and layout not in LAYOUTS:
+            notes.findings.append(Finding("", f"declares {key:.60} {layout!r:.60}, which is neither NCHW nor NHWC"))
     if certificate["tier"] != "proved":
         notes.findings.append(Finding("", f"its tier is {certificate['tier']!r}, not 'proved'"))
     identity = digest(header, arrays)

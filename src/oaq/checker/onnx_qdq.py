@@ -54,33 +54,56 @@ def _arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, wher
         raise FormatError(f"{where}: requantizes by {str(header['requantize'])[:40]}, which ONNX cannot")
     scales = {item["name"]: _scale(item["scale"], where) for item in header["tensors"]}
     replay = Replay(model, program, scales, stored, where)
-    _check_ends(replay, "input", model.inputs, program.inputs)
+    layouts = _layouts(header, program, where)
+    _check_ends(replay, "input", model.inputs, {name: layouts[name] for name in program.inputs})
     for name in program.inputs:
-        replay.quantize(f"input {name}", name, name)
+        real = name
+        if layouts[name]:
+            real, _ = replay.take(f"input {name}", "Transpose", [name], perm=(0, 2, 1))
+        replay.quantize(f"input {name}", real, name)
     for node in program.nodes:
         replay_node(replay, node)
     outputs = header["outputs"]
     if not isinstance(outputs, list) or not outputs or not set(outputs) <= set(program.tensors):
         raise FormatError(f"{where}: the program has no outputs")
-    written = [replay.dequantize(f"output {name}", name) for name in outputs]
+    written = [_output(replay, name, layouts[name]) for name in outputs]
     if written != list(model.outputs) or replay.position != len(model.nodes):
         raise replay.refuse("outputs", f"{list(model.outputs)[:4]} are not what the last nodes write")
     if any(actual != name for actual, name in zip(written, outputs, strict=True) if name not in program.inputs):
         raise replay.refuse("outputs", f"are called {written[:4]}, not {outputs[:4]}")
-    _check_ends(replay, "output", dict(zip(outputs, model.outputs.values(), strict=True)), tuple(outputs))
+    ends = {name: layouts[name] for name in outputs}
+    _check_ends(replay, "output", dict(zip(outputs, model.outputs.values(), strict=True)), ends)
     unread = sorted(set(stored) - set(replay.arrays))
     if unread:
         raise replay.refuse("the certificate", f"holds arrays that no node uses: {unread[:3]}")
     return replay.arrays
 
 
-def _check_ends(replay: Replay, end: str, sizes: Mapping[str, Dims], names: tuple[str, ...]) -> None:
+def _layouts(header: Mapping[str, Any], program: Program, where: str) -> dict[str, bool]:
+    """For every tensor whether a file is to hold it with its channels last: a line (T, C) declared NHWC."""
+    metadata = header.get("metadata") or {}
+    lasts = {}
+    for name, spec in program.tensors.items():
+        layout = metadata.get(f"layout:{name}", metadata.get("input_layout", "NHWC"))
+        if layout not in ("NCHW", "NHWC"):
+            raise FormatError(f"{where}: {name}: its layout is {str(layout)[:40]}, neither NCHW nor NHWC")
+        lasts[name] = len(spec.shape) == 2 and layout == "NHWC"
+    return lasts
+
+
+def _output(replay: Replay, name: str, last: bool) -> str:
+    real = replay.dequantize(f"output {name}", name)
+    return replay.take(f"output {name}", "Transpose", [real], perm=(0, 2, 1))[0] if last else real
+
+
+def _check_ends(replay: Replay, end: str, sizes: Mapping[str, Dims], lasts: Mapping[str, bool]) -> None:
+    """Compare inputs or outputs with the program's; ``lasts`` says of each whether its channels are last."""
     program: Program = replay.program
-    if tuple(sizes) != tuple(names):
-        raise replay.refuse(f"{end}s", f"are {list(sizes)[:4]}, not {list(names)[:4]}")
+    if tuple(sizes) != tuple(lasts):
+        raise replay.refuse(f"{end}s", f"are {list(sizes)[:4]}, not {list(lasts)[:4]}")
     for name, dims in sizes.items():
         shape = program.tensors[name].shape
-        shape = shape if len(shape) == 1 else (shape[2], *shape[:2])
+        shape = shape if lasts[name] else (*shape[-1:], *shape[:-1])
         if len(dims) != len(shape) + 1 or dims[1:] != shape or not isinstance(dims[0], str):
             raise replay.refuse(f"{end} {name}", f"is of shape {dims}, not (batch, {shape})")
 

@@ -15,7 +15,15 @@ from oaq.checker.program import Arrays, Node, Program, Tensor
 from oaq.checker.rounding import Dyadic, divide, dyadic, is_normal, times
 from oaq.errors import FormatError
 
-NHWC_TO_NCHW, NCHW_TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+
+def first_to_last(rank: int) -> tuple[int, ...]:
+    """Permutation of (batch, C, ...), a sample having ``rank`` axes, that puts the channels last."""
+    return (0, *range(2, rank + 1), 1)
+
+
+def last_to_first(rank: int) -> tuple[int, ...]:
+    """Permutation of (batch, ..., C), a sample having ``rank`` axes, that puts the channels first."""
+    return (0, rank, *range(1, rank))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.onnx_replay import NCHW_TO_NHWC, NHWC_TO_NCHW, Constant, Replay
+from oaq.checker.onnx_replay import Constant, Replay, first_to_last, last_to_first
 from oaq.checker.program import Node
 from oaq.errors import FormatError
 
@@ -38,21 +38,38 @@ def is_float_defined(plain: Mapping[str, Any]) -> bool:
 
 
 def _conv2d(replay: Replay, node: Node) -> None:
-    top, bottom, left, right = node.numbers("padding", 4)
-    real, weight, bias = _layer(replay, node, 0, 4)
-    replay.store(node, "weight", weight.transpose(NCHW_TO_NHWC))
+    axes = len(replay.shape(node.inputs[0])) - 1
+    real, weight, bias = _layer(replay, node, 0, axes + 2)
+    replay.store(node, "weight", weight.transpose(first_to_last(axes + 1)))
     attributes = {
         "kernel_shape": weight.shape[2:],
-        "strides": node.numbers("stride", 2),
-        "pads": (top, left, bottom, right),
-        "dilations": node.numbers("dilation", 2),
+        "strides": node.numbers("stride", axes),
+        "pads": _pads(node, axes),
+        "dilations": node.numbers("dilation", axes),
         "group": node.number("groups"),
     }
     result, _ = replay.take(node.name, "Conv", [real, *bias], **attributes)
     replay.quantize(node.name, result, node.output)
 
 
+def _pads(node: Node, axes: int) -> tuple[int, ...]:
+    """All that is added before each axis, then all that is added after."""
+    around = node.numbers("padding", 2 * axes)
+    return tuple(around[index] for index in (*range(0, 2 * axes, 2), *range(1, 2 * axes, 2)))
+
+
 def _linear(replay: Replay, node: Node) -> None:
+    axes = len(replay.shape(node.inputs[0])) - 1
+    if axes:  # a convolution of one tap at every position
+        real, weight, bias = _layer(replay, node, 0, axes + 2)
+        taps = (1,) * axes
+        if weight.shape[2:] != taps:
+            raise replay.refuse(node.name, f"weights of shape {weight.shape} are not a matrix at every position")
+        replay.store(node, "weight", weight.reshape(weight.shape[:2]))
+        attributes = {"kernel_shape": taps, "strides": taps, "pads": (0, 0) * axes, "dilations": taps, "group": 1}
+        result, _ = replay.take(node.name, "Conv", [real, *bias], **attributes)
+        replay.quantize(node.name, result, node.output)
+        return
     real, weight, bias = _layer(replay, node, 1, 2)
     replay.store(node, "weight", weight.T)
     result, _ = replay.take(node.name, "Gemm", [real, *bias])
@@ -85,7 +102,7 @@ def _joining(replay: Replay, node: Node) -> None:
     real = [replay.dequantize(node.name, name) for name in node.inputs]
     shapes = [replay.shape(name) for name in node.inputs]
     if node.kind == "Mul" and len(shapes[1]) < len(shapes[0]):
-        real[1], _ = replay.take(node.name, "Unsqueeze", [real[1], np.array([2, 3], np.int64)])
+        real[1], _ = replay.take(node.name, "Unsqueeze", [real[1], np.arange(2, 1 + len(shapes[0]), dtype=np.int64)])
     attributes = {"axis": 1} if node.kind == "Concat" else {}
     result, _ = replay.take(node.name, node.kind, real, **attributes)
     replay.quantize(node.name, result, node.output)
@@ -107,16 +124,18 @@ def _check_ratios(replay: Replay, node: Node, count: int, expected: Iterable[Fra
 
 def _max_pool(replay: Replay, node: Node) -> None:
     replay.moves(node)
-    real, window = replay.dequantize(node.name, node.inputs[0]), _window(node)
-    dilations = node.numbers("dilation", 2)
+    axes = len(replay.shape(node.inputs[0])) - 1
+    real, window = replay.dequantize(node.name, node.inputs[0]), _window(node, axes)
+    dilations = node.numbers("dilation", axes)
     result, _ = replay.take(node.name, "MaxPool", [real], dilations=dilations, **window)
-    may_hold_no_input = max(dilations) > 1 and max(node.numbers("padding", 4)) > 0
+    may_hold_no_input = max(dilations) > 1 and max(node.numbers("padding", 2 * axes)) > 0
     replay.quantize(node.name, result, node.output, clip=may_hold_no_input)
 
 
 def _avg_pool(replay: Replay, node: Node) -> None:
-    real, window = replay.dequantize(node.name, node.inputs[0]), _window(node)
-    x_scale, size = _scale(replay, node.inputs[0]), prod(node.numbers("kernel", 2))
+    axes = len(replay.shape(node.inputs[0])) - 1
+    real, window = replay.dequantize(node.name, node.inputs[0]), _window(node, axes)
+    x_scale, size = _scale(replay, node.inputs[0]), prod(node.numbers("kernel", axes))
     _check_ratios(replay, node, size, (x_scale / count for count in range(1, size + 1)))
     include = node.fields.get("count_include_pad")
     if type(include) is not bool:
@@ -125,10 +144,9 @@ def _avg_pool(replay: Replay, node: Node) -> None:
     replay.quantize(node.name, result, node.output)
 
 
-def _window(node: Node) -> dict[str, tuple[int, ...]]:
-    top, bottom, left, right = node.numbers("padding", 4)
-    pads = (top, left, bottom, right)
-    return {"kernel_shape": node.numbers("kernel", 2), "strides": node.numbers("stride", 2), "pads": pads}
+def _window(node: Node, axes: int) -> dict[str, tuple[int, ...]]:
+    kernel, stride = node.numbers("kernel", axes), node.numbers("stride", axes)
+    return {"kernel_shape": kernel, "strides": stride, "pads": _pads(node, axes)}
 
 
 def _global_avg_pool(replay: Replay, node: Node) -> None:
@@ -149,13 +167,13 @@ def _reshape(replay: Replay, node: Node) -> None:
     replay.moves(node)
     x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
     real = replay.dequantize(node.name, node.inputs[0])
-    if len(x) == 3 and x[:2] != (1, 1):
-        real, _ = replay.take(node.name, "Transpose", [real], perm=NCHW_TO_NHWC)
-    back = len(y) == 3 and y[:2] != (1, 1)
-    target = y if back or len(y) == 1 else (y[2], 1, 1)
+    if prod(x[:-1]) > 1:
+        real, _ = replay.take(node.name, "Transpose", [real], perm=first_to_last(len(x)))
+    back = prod(y[:-1]) > 1
+    target = y if back else (*y[-1:], *y[:-1])
     real, _ = replay.take(node.name, "Reshape", [real, np.array([-1, *target], np.int64)])
     if back:
-        real, _ = replay.take(node.name, "Transpose", [real], perm=NHWC_TO_NCHW)
+        real, _ = replay.take(node.name, "Transpose", [real], perm=last_to_first(len(y)))
     replay.quantize(node.name, real, node.output, clip=False)
 
 
@@ -194,13 +212,15 @@ def _depth_to_space(replay: Replay, node: Node) -> None:
 
 
 def _pad(replay: Replay, node: Node) -> None:
-    top, bottom, left, right = node.numbers("padding", 4)
-    _moved(replay, node, "Pad", [np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)], mode="constant")
+    axes = len(replay.shape(node.inputs[0])) - 1
+    around = _pads(node, axes)
+    pads = np.array([0, 0, *around[:axes], 0, 0, *around[axes:]], np.int64)
+    _moved(replay, node, "Pad", [pads], mode="constant")
 
 
 def _slice(replay: Replay, node: Node) -> None:
     rank = len(replay.shape(node.inputs[0]))
-    axes = (2, 3, 1) if rank == 3 else (1,)
+    axes = (*range(2, rank + 1), 1)
     ends = (node.numbers("begin", rank), node.numbers("end", rank), axes)
     _moved(replay, node, "Slice", [np.array(numbers, np.int64) for numbers in ends])
 

@@ -26,18 +26,18 @@ SMALLEST: Final = 1e-12
 
 
 def packed_rows(op: FloatConv2d | FloatLinear) -> NDArray[np.float32]:
-    """(N, K) weights in packed K order: k = (kh * KW + kw) * C_group + c."""
+    """(N, K) weights in packed K order: k = tap * C_group + c, taps in memory order: kh * KW + kw."""
     if isinstance(op, FloatLinear):
         return op.weight
-    return np.ascontiguousarray(op.weight.transpose(0, 2, 3, 1)).reshape(op.weight.shape[0], -1)
+    return np.ascontiguousarray(np.moveaxis(op.weight, 1, -1)).reshape(op.weight.shape[0], -1)
 
 
 def unpacked(rows: NDArray[np.generic], op: FloatConv2d | FloatLinear) -> NDArray[np.generic]:
     """(N, K) in packed K order back to the layer's own layout."""
     if isinstance(op, FloatLinear):
         return rows
-    outputs, channels, height, width = op.weight.shape
-    return np.ascontiguousarray(rows.reshape(outputs, height, width, channels).transpose(0, 3, 1, 2))
+    outputs, channels, *kernel = op.weight.shape
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(outputs, *kernel, channels), -1, 1))
 
 
 def nearest(rows: NDArray[np.floating], scale: Reals) -> NDArray[np.int8]:

@@ -16,7 +16,7 @@ from oaq.program.files import read as read_archive
 from oaq.program.int_program import IntProgram
 from oaq.report.data import Evidence
 from oaq.report.evidence_part import stored_evidence
-from oaq.runtime.values import caller_layout
+from oaq.runtime.values import caller_layout, caller_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +31,10 @@ class Opened:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample as the caller gives it: (C, H, W), (H, W, C) or (C,)."""
+        """Shape of one sample as the caller gives it: (C, H, W), (H, W, C), (C, L), (T, C) or (C,)."""
         if len(self.program.inputs) != 1:
             raise ProgramError(f"{self.path}: takes {len(self.program.inputs)} inputs; this verb feeds one")
-        shape = self.program.tensors[self.program.inputs[0]].shape
-        channels_first = caller_layout(self.program) == "NCHW"
-        return (shape[2], shape[0], shape[1]) if channels_first and len(shape) == 3 else shape
+        return caller_shape(self.program, self.program.inputs[0])
 
     def read(self, path: Path, preprocessing: Preprocess) -> Batch:
         """Samples of one file, in the shape the program takes.
@@ -45,9 +43,10 @@ class Opened:
             FormatError: the file does not decode.
             ProgramError: its samples have another shape.
         """
-        image = len(self.input_shape) == 3
-        batch = read(path, preprocessing, channels_last=image and caller_layout(self.program) == "NHWC")
-        check_shape(batch, self.input_shape, path)
+        shape = self.input_shape
+        last = len(shape) == 3 and caller_layout(self.program, self.program.inputs[0]) == "NHWC"
+        batch = read(path, preprocessing, channels_last=last, axes=len(shape))
+        check_shape(batch, shape, path)
         return batch
 
     def preprocess(self, arguments: argparse.Namespace) -> Preprocess:

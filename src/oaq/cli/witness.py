@@ -29,7 +29,7 @@ from oaq.overflow.witness import Witness, witness
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.report.doctor import trigger_document, trigger_lines
-from oaq.runtime.values import caller_layout, to_integers
+from oaq.runtime.values import caller_reals, to_integers
 from oaq.terminal import say
 
 HELP = "show the operands that drive a sum to its bound, or a register out of its range"
@@ -158,9 +158,7 @@ def _trigger(model: ModelFile, arguments: argparse.Namespace) -> int:
 
 def as_floats(program: IntProgram, x: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Integers of the only input as the real values that a caller gives."""
-    real = program.tensors[program.inputs[0]].affine.dequantize(x)
-    first = caller_layout(program) == "NCHW" and real.ndim == 4
-    return np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if first else real
+    return caller_reals(program, program.inputs[0], x)
 
 
 def _planned(program: IntProgram, proof: Proof, node: str) -> NodePlan | None:

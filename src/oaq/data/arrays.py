@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from oaq.errors import FormatError
 
 
-def read_array(path: Path) -> NDArray[np.float32]:
+def read_array(path: Path, axes: int | None = None) -> NDArray[np.float32]:
     """The samples of one file as they are: (n, ...) float32.
+
+    Args:
+        path: of the file.
+        axes: of one sample, the batch not counted; None takes (C,), (n, C), (C, H, W) and (n, C, H, W).
 
     Raises:
         FormatError: the file does not decode, or holds anything but one array of numbers.
@@ -23,11 +27,14 @@ def read_array(path: Path) -> NDArray[np.float32]:
     if len(arrays) != 1:
         raise FormatError(f"{path}: holds {len(arrays)} arrays ({', '.join(arrays)}); one is expected")
     (array,) = arrays.values()
-    if array.ndim not in (1, 2, 3, 4) or array.size == 0 or array.dtype.kind not in "fiu":
-        raise FormatError(
-            f"{path}: a sample is numbers of shape (C, H, W) or (n, C, H, W), not {array.dtype} {array.shape}"
+    ranks = (1, 2, 3, 4) if axes is None else (axes, axes + 1)
+    if array.ndim not in ranks or array.size == 0 or array.dtype.kind not in "fiu":
+        shape = (
+            "of shape (C, H, W) or (n, C, H, W)" if axes is None else f"along {axes} axes, or {axes + 1} with a batch"
         )
-    return np.ascontiguousarray(array if array.ndim in (2, 4) else array[None], np.float32)
+        raise FormatError(f"{path}: a sample is numbers {shape}, not {array.dtype} {array.shape}")
+    whole = array.ndim in (2, 4) if axes is None else array.ndim == axes + 1
+    return np.ascontiguousarray(array if whole else array[None], np.float32)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:

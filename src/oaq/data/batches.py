@@ -40,18 +40,19 @@ def files(place: str | Path) -> list[Path]:
     return paths
 
 
-def read(path: str | Path, preprocess: Preprocess, *, channels_last: bool = False) -> Batch:
+def read(path: str | Path, preprocess: Preprocess, *, channels_last: bool = False, axes: int | None = None) -> Batch:
     """One file as (n, C, H, W) float32: a photo is one sample, an array as many as its first axis says.
 
     Arrays are taken as they are, already preprocessed: (C, H, W) or (n, C, H, W). ``channels_last`` makes photos
-    (n, H, W, C).
+    (n, H, W, C). ``axes`` is how many axes a sample has, 2 for (C, L) and (T, C): without it, an array of three axes is
+    one image.
 
     Raises:
         FormatError: the file does not decode, or holds no such array.
     """
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
-        return read_array(path)
+        return read_array(path, axes)
     photo = read_photo(path, preprocess)
     return np.ascontiguousarray(photo.transpose(1, 2, 0) if channels_last else photo)[None]
 
@@ -65,6 +66,7 @@ class Batches:
         size: files per batch.
         limit: at most so many files; None is all of them.
         channels_last: photos as (n, H, W, C).
+        axes: of a sample in arrays; None takes (n, C), (C, H, W) and (n, C, H, W).
 
     Raises:
         FormatError, CalibrationError: nothing is there to read (see ``files``), or ``size`` or ``limit`` is
@@ -82,12 +84,13 @@ class Batches:
         *,
         limit: int | None = None,
         channels_last: bool = False,
+        axes: int | None = None,
     ) -> None:
         if size < 1 or (limit is not None and limit < 1):
             raise CalibrationError(f"size {size} and limit {limit} are at least 1")
         paths = files(source) if isinstance(source, str | Path) else [Path(path) for path in source]
         self.paths = paths[:limit]
-        self._preprocess, self._size, self._channels_last = preprocess, size, channels_last
+        self._preprocess, self._size, self._channels_last, self._axes = preprocess, size, channels_last, axes
 
     def __len__(self) -> int:
         return -(-len(self.paths) // self._size)
@@ -95,7 +98,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.paths), self._size):
             paths = self.paths[start : start + self._size]
-            parts = [read(path, self._preprocess, channels_last=self._channels_last) for path in paths]
+            parts = [read(path, self._preprocess, channels_last=self._channels_last, axes=self._axes) for path in paths]
             if len({part.shape[1:] for part in parts}) > 1:
                 shapes = ", ".join(f"{path.name} {part.shape[1:]}" for path, part in zip(paths, parts, strict=True))
                 raise CalibrationError(f"the samples differ in shape: {shapes}")

@@ -284,16 +284,16 @@ def _changed(x: U8s, spec: TensorSpec, rng: np.random.Generator) -> U8s:
         middle = spec.affine.zero_point
         return np.clip(np.rint((x.astype(np.float64) - middle) * gain + middle), lo, hi).astype(np.uint8)
     side = float(rng.choice(PATCHES))
-    height, width = (max(1, int(size * side)) for size in x.shape[1:3])
-    row, column = int(rng.integers(0, x.shape[1] - height + 1)), int(rng.integers(0, x.shape[2] - width + 1))
-    place = (slice(None), slice(row, row + height), slice(column, column + width), slice(None))
-    patch = result[place]
+    sizes = [max(1, int(size * side)) for size in x.shape[1:-1]]
+    starts = [int(rng.integers(0, whole - size + 1)) for whole, size in zip(x.shape[1:-1], sizes, strict=True)]
+    place = (slice(None), *(slice(start, start + size) for start, size in zip(starts, sizes, strict=True)), slice(None))
+    patch, channels = result[place], (*(1,) * (x.ndim - 1), x.shape[-1])
     match int(rng.integers(3)):
         case 0:
-            result[place] = rng.choice([lo, hi], size=(1, 1, 1, x.shape[3]))
+            result[place] = rng.choice([lo, hi], size=channels)
         case 1:
             result[place] = rng.integers(lo, hi + 1, patch.shape)
         case _:
-            end = rng.choice([lo, hi], size=(1, 1, 1, x.shape[3]))
+            end = rng.choice([lo, hi], size=channels)
             result[place] = (patch.astype(np.int64) + end) // 2
     return result

@@ -129,7 +129,7 @@ def _columns(op: FloatConv2d | FloatLinear) -> Reals:
     if isinstance(op, FloatLinear):
         return weight.max(axis=0)
     by_group = weight.reshape(op.groups, -1, *weight.shape[1:])
-    return by_group.max(axis=(1, 3, 4)).reshape(-1)
+    return by_group.max(axis=(1, *range(3, by_group.ndim))).reshape(-1)
 
 
 def _rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
@@ -151,4 +151,5 @@ def _as_columns(op: FloatConv2d | FloatLinear, factor: Reals) -> Reals:
     if isinstance(op, FloatLinear):
         return factor[None]
     outputs = op.weight.shape[0]
-    return factor.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)[:, :, None, None]
+    columns = factor.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)
+    return columns.reshape(*columns.shape, *(1,) * len(op.kernel))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
 from oaq.errors import ProgramError, UnsupportedOp
+from oaq.program.layout import channels_last
+from oaq.ptq import windows
 
 Value = TypeVar("Value")
 Tensors = dict[str, torch.Tensor]
@@ -64,7 +65,7 @@ def run_graph(
 def float_values(
     graph: FloatGraph, x: NDArray[np.float32], keep: Iterable[str] | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """The float network's tensors as an ``IntProgram`` lays them out: (batch, H, W, C) or (batch, C).
+    """The float network's tensors as an ``IntProgram`` lays them out: (batch, ..., C).
 
     Args:
         graph: the network; after equalisation (``QuantizeReport.graph``), so that values mean what the program's do.
@@ -73,14 +74,11 @@ def float_values(
     """
     with torch.inference_mode():
         found = run_graph(graph, x, keep=keep)
-    return {
-        name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1) if value.ndim == 4 else value.numpy())
-        for name, value in found.items()
-    }
+    return {name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1)) for name, value in found.items()}
 
 
 def float_outputs(graph: FloatGraph, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """What the float network makes of (batch, ...), images coming and going as the graph's callers lay them out."""
+    """What the float network makes of (batch, ...), coming and going as the graph's callers lay it out."""
     given = torch.from_numpy(x)
     with torch.inference_mode():
         found = run_graph(
@@ -135,18 +133,14 @@ def apply_op(
     match op:
         case FloatConv2d():
             weight, bias = parameters if parameters is not None else tensors_of(op)
-            symmetric = op.padding[0] == op.padding[1] and op.padding[2] == op.padding[3]
-            padding = (op.padding[0], op.padding[2]) if symmetric else (0, 0)
-            x = x if symmetric else _pad(x, op.padding)
-            return F.conv2d(x, weight, bias, op.stride, padding, op.dilation, op.groups)
+            return windows.convolution(x, weight, bias, op)
         case FloatLinear():
             weight, bias = parameters if parameters is not None else tensors_of(op)
-            return F.linear(x, weight, bias)
+            return windows.linear(x, weight, bias)
         case fg.FloatAdd():
             return x + inputs[1]
         case fg.FloatMul():
-            other = inputs[1]
-            return x * (other[:, :, None, None] if other.ndim == 2 and x.ndim == 4 else other)
+            return x * windows.by_channel(inputs[1], x)
         case fg.FloatConcat():
             return torch.cat(inputs, dim=1)
         case fg.FloatFunction():
@@ -171,15 +165,17 @@ def _moved(node: FloatNode, x: torch.Tensor) -> torch.Tensor:
     op = node.op
     match op:
         case fg.FloatMaxPool():
-            return F.max_pool2d(_pad(x, op.padding, -math.inf), op.kernel, op.stride, 0, op.dilation)
+            return windows.max_pool(op, x)
         case fg.FloatAvgPool():
             return _avg_pool(op, x)
         case fg.FloatGlobalAvgPool():
-            return x.mean(dim=(2, 3), keepdim=True)
+            return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
         case fg.FloatReshape():
+            if op.channels_last:
+                return x.movedim(1, -1).reshape(x.shape[0], *channels_last(op.shape)).movedim(-1, 1)
             return x.reshape(x.shape[0], *op.shape)
         case fg.FloatPad():
-            return _pad(x, op.padding)
+            return windows.padded(x, op.padding)
         case fg.FloatSlice():
             return x[(slice(None), *(slice(lo, hi) for lo, hi in zip(op.begin, op.end, strict=True)))]
         case fg.FloatResize():
@@ -195,16 +191,11 @@ def _moved(node: FloatNode, x: torch.Tensor) -> torch.Tensor:
     raise UnsupportedOp(f"{node.name}: {type(op).__name__} cannot be run in float")
 
 
-def _pad(x: torch.Tensor, padding: fg.Padding, value: float = 0.0) -> torch.Tensor:
-    top, bottom, left, right = padding
-    return x if not any(padding) else F.pad(x, (left, right, top, bottom), value=value)
-
-
 def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor) -> torch.Tensor:
-    mean = F.avg_pool2d(_pad(x, op.padding), op.kernel, op.stride)
+    mean = windows.mean_under(windows.padded(x, op.padding), op)
     if op.count_include_pad or not any(op.padding):
         return mean
-    inside = F.avg_pool2d(_pad(torch.ones_like(x[:1, :1]), op.padding), op.kernel, op.stride)
+    inside = windows.mean_under(windows.padded(torch.ones_like(x[:1, :1]), op.padding), op)
     return mean / inside
 
 

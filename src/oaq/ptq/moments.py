@@ -7,16 +7,17 @@ covariance of a layer's operands and e the error of one output's weights, e C e 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import prod
 from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear
 from oaq.ptq.execute import layers, run_graph
 from oaq.ptq.samples import Chunk
+from oaq.ptq.windows import padded
 
 Reals = NDArray[np.float64]
 POSITIONS: Final = 512
@@ -50,17 +51,17 @@ def measure_moments(
 def operands(op: FloatConv2d | FloatLinear, x: torch.Tensor) -> torch.Tensor:
     """(G, P, K): what each group of a layer multiplies with its weights at some P output positions of a batch."""
     if isinstance(op, FloatLinear):
-        return x.reshape(1, -1, x.shape[-1])
-    top, bottom, left, right = op.padding
-    height, width = op.weight.shape[2:]
-    patches = F.pad(x, (left, right, top, bottom)).unfold(2, _reach(height, op.dilation[0]), op.stride[0])
-    patches = patches.unfold(3, _reach(width, op.dilation[1]), op.stride[1])[..., :: op.dilation[0], :: op.dilation[1]]
-    batch, channels, rows, columns = patches.shape[:4]
-    every = max(1, rows * columns // POSITIONS)
-    row, column = np.divmod(np.arange(0, rows * columns, every), columns)
-    chosen = patches[:, :, row, column]  # (batch, C, P, KH, KW)
-    split = chosen.reshape(batch, op.groups, channels // op.groups, len(row), height, width)
-    return split.permute(1, 0, 3, 4, 5, 2).reshape(op.groups, batch * len(row), -1)
+        return x.movedim(1, -1).reshape(1, -1, x.shape[1])
+    patches, rank = padded(x, op.padding), len(op.kernel)
+    for axis, (size, step, stride) in enumerate(zip(op.kernel, op.dilation, op.stride, strict=True)):
+        patches = patches.unfold(2 + axis, _reach(size, step), stride)
+    patches = patches[(..., *(slice(None, None, step) for step in op.dilation))]
+    batch, channels, *positions = patches.shape[: 2 + rank]
+    count = prod(positions)
+    places = np.arange(0, count, max(1, count // POSITIONS))
+    chosen = patches[(slice(None), slice(None), *np.unravel_index(places, positions))]  # (batch, C, P, kernel...)
+    split = chosen.reshape(batch, op.groups, channels // op.groups, len(places), prod(op.kernel))
+    return split.permute(1, 0, 3, 4, 2).reshape(op.groups, batch * len(places), -1)
 
 
 def _reach(kernel: int, dilation: int) -> int:

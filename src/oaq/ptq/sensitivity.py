@@ -116,5 +116,6 @@ def _centred(op: FloatConv2d | FloatLinear, weight: torch.Tensor, bias: torch.Te
     if isinstance(op, FloatLinear):
         return along - across[:, None] * mean[None]
     by_group = mean.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)
-    centred = along - across[:, None, None, None] * by_group[:, :, None, None]
-    return np.ascontiguousarray(centred.transpose(0, 2, 3, 1)).reshape(outputs, -1)
+    taps = (1,) * len(op.kernel)
+    centred = along - across.reshape(-1, 1, *taps) * by_group.reshape(*by_group.shape, *taps)
+    return np.ascontiguousarray(np.moveaxis(centred, 1, -1)).reshape(outputs, -1)

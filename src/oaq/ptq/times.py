@@ -21,6 +21,8 @@ from oaq.kernels.work import Shape, Site
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.operators.tensor import as_image
+from oaq.operators.windows import Window
+from oaq.program.layout import channels_last
 
 WEIGHTLESS: Final = IntRange(0, 255)
 
@@ -38,8 +40,8 @@ def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg
     words = float(node.clamp is not None and node.clamp[0] == 0.0)
     if isinstance(op, fg.FloatLinear):
         return Site(x, y, words=words)
-    kernel = op.weight.shape[2], op.weight.shape[3]
-    return Site(x, y, kernel, op.stride, op.padding, op.dilation, op.groups, words)
+    window = Window(op.kernel, op.stride, op.padding, op.dilation).over_image()
+    return Site(x, y, window.kernel, window.stride, window.padding, window.dilation, op.groups, words)
 
 
 def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:
@@ -47,11 +49,6 @@ def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:
     return sum(
         _seconds(graph, node, time) for node in graph.nodes if not isinstance(node.op, fg.FloatConv2d | fg.FloatLinear)
     )
-
-
-def channels_last(shape: Shape) -> Shape:
-    """(C, H, W) as (H, W, C)."""
-    return (*shape[1:], shape[0]) if len(shape) == 3 else tuple(shape)
 
 
 def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float:

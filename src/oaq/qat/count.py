@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -15,6 +16,8 @@ import torch.nn.functional as F
 from oaq.capture.graph import FloatConv2d
 from oaq.numerics.formats import S16, S32, signed
 from oaq.numerics.ranges import IntRange
+from oaq.operators.windows import Window
+from oaq.ptq.windows import padded
 from oaq.qat.gradients import EXACT_FLOAT32
 from oaq.qat.grid import Grid
 
@@ -109,14 +112,13 @@ def _operands(layer: QatLayer, x: torch.Tensor, grid: Grid) -> Iterator[torch.Te
     """(groups, M, K) operands as loaded in packed K order, in parts of bounded size."""
     op = layer.op
     if not isinstance(op, FloatConv2d):
-        yield (x[:, layer.packed_order()] + grid.zero_point)[None]
+        yield (x.movedim(1, -1).flatten(0, -2)[:, layer.packed_order()] + grid.zero_point)[None]
         return
-    top, bottom, left, right = op.padding
-    per_sample = x[0].numel() * op.weight.shape[2] * op.weight.shape[3]
-    for part in x.split(max(1, AT_ONCE // per_sample)):
-        wide = F.pad(part, (left, right, top, bottom)) + grid.zero_point
-        columns = F.unfold(wide, op.weight.shape[2:], op.dilation, 0, op.stride)
+    window, taps = Window(op.kernel, op.stride, op.padding, op.dilation).over_image(), prod(op.kernel)
+    images = x if x.ndim == 4 else x[:, :, None]
+    for part in images.split(max(1, AT_ONCE // (images[0].numel() * taps))):
+        wide = padded(part, window.padding) + grid.zero_point
+        columns = F.unfold(wide, window.kernel, window.dilation, 0, window.stride)
         batch, _, positions = columns.shape
-        taps = op.weight.shape[2] * op.weight.shape[3]
         split = columns.reshape(batch, op.groups, -1, taps, positions)
         yield split.permute(1, 0, 4, 3, 2).reshape(op.groups, batch * positions, -1)

@@ -21,19 +21,24 @@ import torch
 import torch.nn.functional as F
 
 from oaq.capture.graph import FloatConv2d
+from oaq.operators.windows import Window
 
 
 def convolved(x: torch.Tensor, weight: torch.Tensor, op: FloatConv2d) -> torch.Tensor:
     """A convolution of integers, summed exactly.
 
     Args:
-        x: (batch, C, H, W) integers of at most 255, float32; float64 where sums need it.
-        weight: (N, C / groups, kh, kw) integers of at most 255, of the same dtype.
+        x: (batch, C, H, W) or (batch, C, L) integers of at most 255, float32; float64 where sums need it.
+        weight: (N, C / groups, kh, kw) or (N, C / groups, kl) integers of at most 255, of the same dtype.
         op: whose geometry it has.
 
     Returns:
-        (batch, N, oh, ow) in channels-last order, of the dtype of ``x``.
+        (batch, N, oh, ow) or (batch, N, ol) in channels-last order, of the dtype of ``x``.
     """
+    if len(op.kernel) == 1:  # a line is an image of one row
+        window = Window(op.kernel, op.stride, op.padding, op.dilation).over_image()
+        row = FloatConv2d(op.weight[:, :, None], op.bias, window.stride, window.padding, window.dilation, op.groups)
+        return convolved(x[:, :, None], weight[:, :, None], row)[:, :, 0]
     return _Convolved.apply(x, weight, op)  # type: ignore[return-value]
 
 

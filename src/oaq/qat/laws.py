@@ -12,7 +12,6 @@ from math import prod
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatNode
@@ -20,6 +19,7 @@ from oaq.capture.lower import FUNCTIONS, SAME_AFFINE
 from oaq.errors import UnsupportedOp
 from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
 from oaq.ptq.execute import apply_op
+from oaq.ptq.windows import by_channel, padded, sum_under
 from oaq.qat.gradients import EXACT_FLOAT32, replaced
 from oaq.qat.grid import Grid
 
@@ -42,8 +42,7 @@ def in_steps(node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Gr
             return a + b
         case fg.FloatMul():
             a, b = inputs
-            b = b[:, :, None, None] if b.ndim == 2 and a.ndim == 4 else b
-            return (a * b) * (grids[0].scale * grids[1].scale / y.scale)
+            return (a * by_channel(b, a)) * (grids[0].scale * grids[1].scale / y.scale)
         case fg.FloatConcat():
             return torch.cat([x * (grid.scale / y.scale) for x, grid in zip(inputs, grids, strict=True)], dim=1)
         case fg.FloatAvgPool():
@@ -51,7 +50,7 @@ def in_steps(node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Gr
         case fg.FloatGlobalAvgPool():
             x, count = inputs[0], prod(inputs[0].shape[2:])
             exact = x.double() if count * grids[0].reach >= EXACT_FLOAT32 else x
-            total = exact.sum(dim=(2, 3), keepdim=True).float()
+            total = exact.sum(dim=tuple(range(2, x.ndim)), keepdim=True).float()
             return total * (grids[0].scale / y.scale / torch.tensor(float(count), device=x.device))
         case fg.FloatFunction():
             return _looked_up(node, inputs[0], grids[0], y)
@@ -84,13 +83,10 @@ def _interpolated(x: torch.Tensor, axis: int, wanted: int) -> torch.Tensor:
 
 
 def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
-    top, bottom, left, right = op.padding
-    wide = F.pad(x, (left, right, top, bottom))
-    total = F.avg_pool2d(wide.double(), op.kernel, op.stride, divisor_override=1).float()
+    total = sum_under(padded(x, op.padding).double(), op).float()
     count = torch.full(total.shape[2:], float(prod(op.kernel)), device=x.device)
     if not op.count_include_pad:
-        inside = F.pad(torch.ones_like(x[:1, :1]), (left, right, top, bottom))
-        count = F.avg_pool2d(inside, op.kernel, op.stride, divisor_override=1)[0, 0]
+        count = sum_under(padded(torch.ones_like(x[:1, :1]), op.padding), op)[0, 0]
     return total * (ratio / count)
 
 

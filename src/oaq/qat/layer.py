@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
@@ -16,6 +15,7 @@ from oaq.capture.graph import FloatConv2d, FloatLinear
 from oaq.choose.round import LARGEST_BIAS
 from oaq.choose.target import MOST_BUDGET, Target, make_cells
 from oaq.ptq.device_cells import DeviceCells, on_device
+from oaq.ptq.windows import convolution, linear
 from oaq.qat.config import NORMS, Config, LayerSettings
 from oaq.qat.constrain import norm_bounded, norm_limit, projected_rows
 from oaq.qat.count import Overflows, count_layer
@@ -110,7 +110,7 @@ class QatLayer(nn.Module):
     def float_rows(self) -> torch.Tensor:
         """(N, K) parameters in packed K order."""
         if self._order is None:
-            return self.weight.permute(0, 2, 3, 1).flatten(1)
+            return self.weight.movedim(1, -1).flatten(1)
         return self.weight[:, self.packed_order()]
 
     def packed_order(self) -> torch.Tensor:
@@ -122,8 +122,8 @@ class QatLayer(nn.Module):
         """(N, K) in packed K order to the layer's own layout."""
         if self._inverse is not None:
             return rows[:, self._inverse.to(rows.device)]
-        outputs, channels, height, width = self.weight.shape
-        return rows.reshape(outputs, height, width, channels).permute(0, 3, 1, 2).contiguous()
+        outputs, channels, *kernel = self.weight.shape
+        return rows.reshape(outputs, *kernel, channels).movedim(-1, 1).contiguous()
 
     def integers(self, rows: torch.Tensor, scale: torch.Tensor, norm: torch.Tensor | None, x_hi: int) -> torch.Tensor:
         """(N, K) float rows at (N,) scale to integers under the layer's method and target."""
@@ -190,27 +190,25 @@ class QatLayer(nn.Module):
             if x.device.type == "cuda":
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             if isinstance(self.op, FloatLinear):
-                return F.linear(x, weight)
-            top, bottom, left, right = self.op.padding
-            if (top, left) != (bottom, right):
-                x, top, left = F.pad(x, (left, right, top, bottom)), 0, 0
-            return F.conv2d(x, weight, None, self.op.stride, (top, left), self.op.dilation, self.op.groups)
+                return linear(x, weight)
+            return convolution(x, weight, None, self.op)
 
     def _normalized(self, total: torch.Tensor, grid: Grid, numbers: Numbers) -> torch.Tensor:
         """Real values normalized by the statistics of the batch (of every process), which the running ones follow."""
         assert self.gain is not None
         gain = self.gain.abs().clamp_min(SMALLEST)
         folded = (gain / torch.sqrt(self.variance + EPS)).detach()
-        real = total * (grid.scale * (numbers.scale / folded)).reshape(-1, 1, 1)
+        channel, others = (-1, *(1,) * (total.ndim - 2)), (0, *range(2, total.ndim))
+        real = total * (grid.scale * (numbers.scale / folded)).reshape(channel)
         count = real.numel() / real.shape[1] * processes()
-        mean = total_through(real.sum(dim=(0, 2, 3))) / count
-        apart = real - mean.reshape(-1, 1, 1)
-        variance = total_through(apart.square().sum(dim=(0, 2, 3))) / count
+        mean = total_through(real.sum(dim=others)) / count
+        apart = real - mean.reshape(channel)
+        variance = total_through(apart.square().sum(dim=others)) / count
         with torch.no_grad():
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)
         factor = gain / torch.sqrt(variance + EPS)
-        return apart * factor.reshape(-1, 1, 1) + self.bias.reshape(-1, 1, 1)
+        return apart * factor.reshape(channel) + self.bias.reshape(channel)
 
     def penalty(self, x: Grid) -> torch.Tensor:
         """What the norms of a2q exceed their limits by, summed over outputs; 0 for other methods."""

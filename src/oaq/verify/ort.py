@@ -84,15 +84,14 @@ def _first_line(error: Exception) -> str:
 
 
 def _tensors(session: Any, program: IntProgram, part: Inputs, taps: list[str]) -> dict[str, NDArray[np.uint8]]:  # noqa: ANN401
+    from oaq.export.onnx_qdq.model import enters_channels_last
+
     feed = {}
     for name, x in zip(program.inputs, part, strict=True):
         real = program.tensors[name].affine.dequantize(x)
-        feed[name] = np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if real.ndim == 4 else real
+        feed[name] = real if enters_channels_last(program, name) else np.ascontiguousarray(np.moveaxis(real, -1, 1))
     values = session.run(None, feed)[len(program.outputs) :]
-    return {
-        name: value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
-        for name, value in zip(taps, values, strict=True)
-    }
+    return {name: np.moveaxis(value, 1, -1) for name, value in zip(taps, values, strict=True)}
 
 
 def _nodes(program: IntProgram, actual: Mapping[str, NDArray[np.uint8]], start: int, steps: Counter[str]) -> Comparison:

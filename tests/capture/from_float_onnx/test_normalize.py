@@ -46,7 +46,11 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "softmax inside": ([node("Softmax", ["x"], "t", axis=1), node("Relu", ["t"], "y")], {}, "at a network's end only"),
     "a product of one": ([node("Sigmoid", ["x"], "t"), node("Mul", ["t"], "y")], {}, "no constant number"),
     "weights computed": ([node("Relu", ["x"], "t"), node("Conv", ["x", "t"], "y")], {}, "is no constant number"),
-    "matmul of images": ([node("MatMul", ["x", "w"], "y")], {"w": np.ones((8, 2), np.float32)}, r"vectors \(C,\)"),
+    "matmul over columns": (
+        [node("Relu", ["x"], "r"), node("GlobalAveragePool", ["r"], "g"), node("MatMul", ["r", "w"], "y")],
+        {"w": np.ones((8, 2), np.float32)},
+        "it would mix positions; oaq applies it to channels on the last axis",
+    ),
     "samples mixed": ([node("Reshape", ["x", "s"], "y")], {"s": np.array([-1, 8])}, "mixes samples"),
     "batch moved": ([node("Transpose", ["x"], "y", perm=[1, 0, 2, 3])], {}, "moves the batch"),
     "batch averaged": ([node("ReduceMean", ["x"], "y", axes=[0, 2, 3])], {}, "averages over height and width"),
@@ -104,7 +108,7 @@ def test_inputs_that_are_no_float_images_or_vectors_are_refused(tmp_path: Path) 
     relu = [node("Relu", ["x"], "y")]
     for inputs, words in (
         ({"x": (("n", 3, 8, 8), TensorProto.UINT8)}, r"input 'x': is of type uint8"),
-        ({"x": ("n", 3, 8)}, r"input 'x': is of shape \(1, 3, 8\)"),
+        ({"x": ("n", 3, 8, 8, 8)}, r"input 'x': is of shape \(1, 3, 8, 8, 8\)"),
         ({"x": ("n", 3, "h", "w")}, "size 'h' of axis 2 is left open"),
     ):
         with pytest.raises(UnsupportedOp, match=words):

@@ -1,8 +1,8 @@
 """The graph while it grows: which of the file's tensors is which of ours, and how its axes are counted.
 
-ONNX moves axes about (Transpose, Reshape, Flatten, Squeeze) where a ``FloatGraph`` knows images (C, H, W) and vectors
-(C,) only. A ``View`` keeps account of what the file calls the axes of one of our tensors, so that such nodes cost
-nothing unless somebody needs their result in another order of memory.
+ONNX moves axes about (Transpose, Reshape, Flatten, Squeeze) where a ``FloatGraph`` holds channels first always: (C,),
+(C, L), (C, H, W). A ``View`` keeps account of what the file calls the axes of one of our tensors, so that such nodes
+cost nothing unless somebody needs their result in another order of memory.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from oaq.capture.from_onnx.inputs import Inputs
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.graph import FloatGraph, FloatNode, FloatOp, FloatReshape
 from oaq.errors import UnsupportedOp
+from oaq.program.layout import layout_key
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class View:
     """One of our tensors, as the file sees it.
 
     Attributes:
-        tensor: of the graph under construction; its memory is in the order of its own (C, H, W) or (C,).
+        tensor: of the graph under construction; its memory is in the order of its own (C, ...).
         layout: of that memory, by the axes of one sample in the file.
     """
 
@@ -78,14 +79,12 @@ class Builder(Assembly):
         values: by the file's names.
         names: the file's names of each of our tensors that somebody may still read; the reverse of ``values``.
         reshaped: tensors of ours that a reshape of ours reads, for which the file has no node.
-        moved_inputs: inputs that the file reads (H, W, C) and our graph (C, H, W).
     """
 
     file: OnnxGraph = field(kw_only=True)
     values: dict[str, View | Left] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     reshaped: set[str] = field(default_factory=set)
-    moved_inputs: set[str] = field(default_factory=set)
 
     def settle(self, name: str, value: View | Left) -> None:
         """Say what the file's tensor ``name`` is."""
@@ -149,10 +148,10 @@ class Builder(Assembly):
         tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
         return tensor, view.layout.order_of_elements()
 
-    def as_channels(self, name: str, node: OnnxNode) -> str:
-        """The tensor ``name``, of one wide axis at most, as (C, 1, 1)."""
+    def as_channels(self, name: str, rank: int, node: OnnxNode) -> str:
+        """The tensor ``name``, of one wide axis at most, as (C, 1, ...) of ``rank`` axes."""
         view = self.view(name, node)
-        shape = (prod(view.layout.sizes), 1, 1)
+        shape = (prod(view.layout.sizes), *(1,) * (rank - 1))
         if self.shapes[view.tensor] == shape:
             return view.tensor
         return self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
@@ -259,8 +258,14 @@ class Builder(Assembly):
         assert isinstance(view, View) and layout is not None
         self.settle(name, View(view.tensor, layout))
 
-    def finished(self, outputs: Sequence[str], metadata: dict[str, str]) -> FloatGraph:
-        """The graph with its outputs named as in the file, where those names are free."""
+    def finished(self, outputs: Sequence[str], metadata: dict[str, str], layouts: dict[str, str]) -> FloatGraph:
+        """The graph with its outputs named as in the file, where those names are free.
+
+        Args:
+            outputs: the file's names.
+            metadata: of the graph.
+            layouts: of inputs and outputs, by our tensors, that differ from what the metadata say of all.
+        """
         renamed = {}
         for name in outputs:
             view = self.values[name]
@@ -275,7 +280,8 @@ class Builder(Assembly):
             for name, node in self.nodes.items()
         }
         tensors = [self.values[name].tensor for name in outputs]  # type: ignore[union-attr]
-        return self.graph(tuple(renamed.get(each, each) for each in tensors), metadata)
+        own = {layout_key(renamed.get(tensor, tensor)): layout for tensor, layout in layouts.items()}
+        return self.graph(tuple(renamed.get(each, each) for each in tensors), {**metadata, **own})
 
 
 def laid(shape: Shape, axes: Shape | None = None) -> Layout:

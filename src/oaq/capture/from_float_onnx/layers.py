@@ -10,24 +10,22 @@ from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.graph import FloatConv2d, FloatLinear
-from oaq.operators import Padding
 
 
 def convolution(build: Builder, node: OnnxNode) -> None:
-    """Conv of images, all ways of padding; zeros padded just before it become its own."""
+    """Conv of lines and images, all ways of padding; zeros padded just before it become its own."""
     weight = build.constant(node.given(1), node)
     tensor = build.read(node.given(0), node)
     shape = build.shapes[tensor]
-    if weight.ndim != 4 or len(shape) != 3:
-        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves images, in two dimensions")
+    if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4):
+        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves lines and images")
     found = window(node, shape[1:], weight.shape[2:])
-    padding: Padding = (found.before[0], found.after[0], found.before[1], found.after[1])
-    tensor, padding = build.join_padding(tensor, padding, build.foldable(node.given(0), node))
+    tensor, padding = build.join_padding(tensor, found.padding, build.foldable(node.given(0), node))
     bias = build.constant(node.given(2), node).reshape(-1) if node.given(2) else np.zeros(len(weight))
     if len(bias) != len(weight):
         raise unsupported(node, f"it has {len(bias)} biases for {len(weight)} outputs")
-    strides, dilations = (found.stride[0], found.stride[1]), (found.dilation[0], found.dilation[1])
-    op = FloatConv2d(narrowed(weight), narrowed(bias), strides, padding, dilations, integer(node, "group", 1))
+    groups = integer(node, "group", 1)
+    op = FloatConv2d(narrowed(weight), narrowed(bias), found.stride, padding, found.dilation, groups)
     build.emit(op, (tensor,), (len(weight), *found.count), node)
 
 
@@ -49,7 +47,7 @@ def gemm(build: Builder, node: OnnxNode) -> None:
 
 
 def matmul(build: Builder, node: OnnxNode) -> None:
-    """MatMul of vectors by constant weights."""
+    """MatMul of vectors and tokens by constant weights."""
     if not build.is_activation(node.given(0)) or build.is_activation(node.given(1)):
         raise unsupported(node, "only activations times constant weights can be taken, in this order")
     weight = build.constant(node.given(1), node)
@@ -61,7 +59,16 @@ def matmul(build: Builder, node: OnnxNode) -> None:
 def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
     shape = build.sample(node.given(0), node)
     if len(shape) != 1:
-        raise unsupported(node, f"on {shape}; oaq applies it to vectors (C,): flatten first")
+        tensor, axes = build.counted(node.given(0), node)
+        if axes[-1] != 0:
+            raise unsupported(
+                node,
+                f"on {shape}, whose channels are axis {1 + axes.index(0)}: it would mix positions; oaq applies it to "
+                "channels on the last axis: flatten or transpose first",
+            )
+        op = FloatLinear(narrowed(np.ascontiguousarray(rows)), narrowed(bias))
+        build.emit(op, (tensor,), (len(rows), *build.shapes[tensor][1:]), node, axes)
+        return
     tensor, order = build.vector(node.given(0), node)
     rows = np.ascontiguousarray(rows if order is None else rows[:, order])
     build.emit(FloatLinear(narrowed(rows), narrowed(bias)), (tensor,), (len(rows),), node)
@@ -165,14 +172,14 @@ def _of_two(build: Builder, node: OnnxNode) -> None:
 
 
 def _gated(build: Builder, node: OnnxNode) -> bool:
-    """An image times one number per channel, whatever order the file counts its axes in."""
+    """Positions times one number per channel, whatever order the file counts its axes in."""
     for image, gate in ((0, 1), (1, 0)):
         tensor, axes = build.counted(node.given(image), node)
         shape = build.shapes[tensor]
         channels = axes.index(0)
         wanted = tuple(shape[0] if axis == channels else 1 for axis in range(len(axes)))
-        if len(shape) == 3 and shape != (shape[0], 1, 1) and build.sample(node.given(gate), node) == wanted:
-            factor = build.as_channels(node.given(gate), node)
+        if max(shape[1:], default=1) > 1 and build.sample(node.given(gate), node) == wanted:
+            factor = build.as_channels(node.given(gate), len(shape), node)
             build.write(node, build.multiply(tensor, factor, site(node)), axes)
             return True
     return False

@@ -47,7 +47,7 @@ def transpose(build: Builder, node: OnnxNode) -> None:
 
 
 def pad(build: Builder, node: OnnxNode) -> None:
-    """Zeros around the image."""
+    """Zeros before and after the positions of a line, of tokens or of an image."""
     tensor, axes = build.counted(node.given(0), node)
     shape = build.shapes[tensor]
     found = movement.pads(node, build.inputs_of(node), len(axes) + 1)
@@ -62,12 +62,12 @@ def pad(build: Builder, node: OnnxNode) -> None:
         build.write(node, tensor, axes)
         return
     sides = (*before, *after, found[0][0], found[1][0])
-    if len(shape) != 3 or before[0] or after[0] or found[0][0] or found[1][0] or min(sides) < 0:
-        raise unsupported(node, f"pads {found}; oaq pads height and width of an image, by 0 or more")
+    if len(shape) < 2 or before[0] or after[0] or found[0][0] or found[1][0] or min(sides) < 0:
+        raise unsupported(node, f"pads {found}; oaq pads positions (height and width), by 0 or more")
     if max(sides) > LARGEST_WINDOW:
         raise unsupported(node, f"pads {found} beyond {LARGEST_WINDOW}")
-    op = FloatPad((before[1], after[1], before[2], after[2]))
-    result = (shape[0], shape[1] + before[1] + after[1], shape[2] + before[2] + after[2])
+    op = FloatPad(tuple(side for pair in zip(before[1:], after[1:], strict=True) for side in pair))
+    result = tuple(sum(sizes) for sizes in zip(shape, before, after, strict=True))
     build.emit(op, (tensor,), result, node, axes)
 
 

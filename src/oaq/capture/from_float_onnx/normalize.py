@@ -10,10 +10,12 @@ import numpy as np
 
 from oaq.capture.from_float_onnx import functions, layers, moves, pools
 from oaq.capture.from_float_onnx.builder import Builder, Left, View, laid, unsupported
+from oaq.capture.from_float_onnx.order import rotated, wants_channels_last
 from oaq.capture.from_float_onnx.recognized import recognize
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
 from oaq.capture.graph import FloatGraph
 from oaq.errors import OaqError, UnsupportedOp
+from oaq.program.layout import channels_first
 
 Handler = Callable[[Builder, OnnxNode], None]
 
@@ -57,9 +59,6 @@ EDGE: Final = ("Softmax", "LogSoftmax", "ArgMax", "Cast", "Identity", "Reshape",
 """What may stay in float after the last integers; from Cast on only after one of those before it."""
 POINTWISE: Final = ("Add", "Sub", "Mul", "Div", "Neg", "Cast", "Identity", "Clip", "Relu")
 """What may happen to an input before it is brought from NHWC to NCHW."""
-PLAIN: Final = (0, 1, 2)
-CHANNELS_LAST: Final = (1, 2, 0)
-"""Which of our axes (C, H, W) each axis of the file is, where that counts (H, W, C)."""
 QUANTIZED: Final = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "FakeQuantize")
 
 
@@ -102,11 +101,12 @@ def _with_batch(path: str | Path, samples: Mapping[str, Sequence[int]]) -> dict[
 
 def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
     build = Builder(name, file=file)
-    last = [_add_input(build, each) for each in file.inputs]
-    images = [flag for each, flag in zip(file.inputs, last, strict=True) if len(build.shapes[each]) == 3]
+    last = {each: _add_input(build, each) for each in file.inputs}
+    images = [flag for each, flag in last.items() if len(build.shapes[each]) == 3]
     if len(set(images)) > 1:
         raise UnsupportedOp("some inputs are images (C, H, W) and some (H, W, C); export them in one order")
     layout = "NHWC" if any(images) else "NCHW"
+    layouts = {each: "NHWC" if flag else "NCHW" for each, flag in last.items() if len(build.shapes[each]) > 1}
     written_out = recognize(file)
     inner = {name for found in written_out.values() for name in found.inner}
     for node in file.nodes:
@@ -114,26 +114,28 @@ def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
             functions.apply(build, node, written_out[node.name].root, written_out[node.name].op)
         elif node.name not in inner:
             _take(build, node)
-    outputs, edges = _outputs(build, layout)
+    outputs, edges = _outputs(build, layout, layouts)
     metadata = {"source": "onnx", "input_layout": layout}
     if edges:
         metadata["float_edge"] = "; ".join(edges)
-    return build.finished(outputs, metadata)
+    return build.finished(outputs, metadata, {each: own for each, own in layouts.items() if own != layout})
 
 
 def _add_input(build: Builder, name: str) -> bool:
-    """One input; returns whether it is an image that the file reads (H, W, C)."""
+    """One input; returns whether the file counts its channels last: (T, C), (H, W, C)."""
     dtype, shape = build.file.dtype(name), build.file.shape(name)
     here = f"input {name!r}"
     if dtype is None or dtype.kind != "f":
         raise UnsupportedOp(f"{here}: is of type {dtype}; oaq takes networks that read floats")
-    if len(shape) not in (2, 4) or shape[0] != build.file.batch:
-        raise UnsupportedOp(f"{here}: is of shape {shape}; oaq takes (batch, C, H, W) or (batch, C)")
+    if len(shape) not in (2, 3, 4) or shape[0] != build.file.batch:
+        raise UnsupportedOp(
+            f"{here}: is of shape {shape}; oaq takes (batch, C), (batch, C, L), (batch, T, C) and (batch, C, H, W)"
+        )
     sample = shape[1:]
-    last = len(sample) == 3 and channels_last(build.file, name)
-    build.shapes[name] = (sample[2], sample[0], sample[1]) if last else sample
+    last = len(sample) > 1 and (channels_last(build.file, name) or wants_channels_last(build.file, name, len(sample)))
+    build.shapes[name] = channels_first(sample) if last else sample
     build.inputs.append(name)
-    build.settle(name, View(name, laid(build.shapes[name], CHANNELS_LAST if last else None)))
+    build.settle(name, View(name, laid(build.shapes[name], rotated(len(sample)) if last else None)))
     return last
 
 
@@ -185,8 +187,11 @@ def _stays(build: Builder, node: OnnxNode) -> bool:
     return True
 
 
-def _outputs(build: Builder, layout: str) -> tuple[list[str], list[str]]:
-    """The file's names of what the graph gives, each once, and what remains to be done to them."""
+def _outputs(build: Builder, layout: str, layouts: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The file's names of what the graph gives, each once, and what remains to be done to them.
+
+    ``layouts`` is given those of lines and tokens.
+    """
     found: dict[str, str] = {}
     edges = []
     for name in build.file.outputs:
@@ -200,7 +205,10 @@ def _outputs(build: Builder, layout: str) -> tuple[list[str], list[str]]:
         tensor, axes = build.output(name)
         if tensor in build.inputs:
             raise UnsupportedOp(f"output {name!r}: is an input as it is; there is nothing to compute")
-        if len(axes) == 3 and axes != (CHANNELS_LAST if layout == "NHWC" else PLAIN):
+        rank = len(axes)
+        if rank == 2 and tensor not in layouts:
+            layouts[tensor] = "NHWC" if axes == rotated(rank) else "NCHW"
+        if rank > 1 and axes != (rotated(rank) if layouts.get(tensor, layout) == "NHWC" else tuple(range(rank))):
             edges.append(f"{wanted!r} has its axes in another order than the program's output, which is {layout}")
         if tensor in found and name == wanted:
             edges.append(f"{wanted!r} is {found[tensor]!r}")

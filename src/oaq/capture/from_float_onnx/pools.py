@@ -16,19 +16,20 @@ from oaq.capture.graph import (
     FloatResize,
 )
 from oaq.capture.pools import why_no_integers
-from oaq.operators import LARGEST_WINDOW, Padding, Pair
+from oaq.operators import LARGEST_WINDOW
+from oaq.operators.windows import Window as PoolWindow
 
 Shape = tuple[int, ...]
 
 
 def max_pool(build: Builder, node: OnnxNode) -> None:
-    """MaxPool; where it rounds its size up, padding below and to the right stands for what is missing."""
+    """MaxPool; where it rounds its size up, padding after each axis stands for what is missing."""
     if build.wants_more(node):
         raise unsupported(node, "its indices are wanted; oaq gives the values only")
     tensor, found = _windows(build, node)
-    op = FloatMaxPool(_pair(found.kernel), _pair(found.stride), _around(found), _pair(found.dilation))
-    size = _pair(build.shapes[tensor][1:])
-    flaw = why_no_integers((op.kernel, op.stride, op.padding, op.dilation), size, _pair(found.count))
+    op = FloatMaxPool(found.kernel, found.stride, found.padding, found.dilation)
+    pool = PoolWindow(op.kernel, op.stride, op.padding, op.dilation)
+    flaw = why_no_integers(pool, build.shapes[tensor][1:], found.count)
     if flaw is not None:
         raise unsupported(node, flaw)
     build.emit(op, (tensor,), (build.shapes[tensor][0], *found.count), node)
@@ -42,18 +43,17 @@ def average_pool(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, f"dilations {found.dilation}; oaq averages neighbours")
     if counted and any(found.added):
         raise unsupported(node, "ceil_mode=1 makes windows that leave the padded image; use ceil_mode=0")
-    padding = _around(found)
-    op = FloatAvgPool(_pair(found.kernel), _pair(found.stride), padding, counted or not any(padding))
+    op = FloatAvgPool(found.kernel, found.stride, found.padding, counted or not any(found.padding))
     build.emit(op, (tensor,), (build.shapes[tensor][0], *found.count), node)
 
 
 def _windows(build: Builder, node: OnnxNode) -> tuple[str, Window]:
-    """The image and its windows, each of which holds a pixel of it."""
-    tensor = _image(build, node)
+    """The line or image and its windows, each of which holds a position of it."""
+    tensor = _spatial(build, node)
     found = window(node, build.shapes[tensor][1:])
     reach = [(size - 1) * step + 1 for size, step in zip(found.kernel, found.dilation, strict=True)]
     if any(max(b, a) >= r for b, a, r in zip(found.before, found.after, reach, strict=True)):
-        raise unsupported(node, f"padding {_around(found)} as wide as its window {tuple(reach)}")
+        raise unsupported(node, f"padding {found.padding} as wide as its window {tuple(reach)}")
     if max(*found.kernel, *found.stride, *found.dilation) > LARGEST_WINDOW:
         raise unsupported(node, f"a window {found.kernel} or stride {found.stride} beyond {LARGEST_WINDOW}")
     return tensor, found
@@ -66,36 +66,39 @@ def _image(build: Builder, node: OnnxNode) -> str:
     return tensor
 
 
-def _pair(numbers: Shape) -> Pair:
-    return numbers[0], numbers[1]
-
-
-def _around(found: Window) -> Padding:
-    return found.before[0], found.after[0], found.before[1], found.after[1]
+def _spatial(build: Builder, node: OnnxNode) -> str:
+    tensor = build.read(node.given(0), node)
+    if len(build.shapes[tensor]) < 2:
+        raise unsupported(node, f"on {build.shapes[tensor]}; oaq knows it of lines (C, L) and images (C, H, W)")
+    return tensor
 
 
 def global_average(build: Builder, node: OnnxNode) -> None:
     """GlobalAveragePool."""
-    tensor = _image(build, node)
-    build.emit(FloatGlobalAvgPool(), (tensor,), (build.shapes[tensor][0], 1, 1), node)
+    tensor = _spatial(build, node)
+    channels, *size = build.shapes[tensor]
+    build.emit(FloatGlobalAvgPool(), (tensor,), (channels, *(1,) * len(size)), node)
 
 
 def global_max(build: Builder, node: OnnxNode) -> None:
-    """GlobalMaxPool: one window as large as the image."""
-    tensor = _image(build, node)
-    channels, height, width = build.shapes[tensor]
-    build.emit(FloatMaxPool((height, width), (height, width)), (tensor,), (channels, 1, 1), node)
+    """GlobalMaxPool: one window as large as the line or image."""
+    tensor = _spatial(build, node)
+    channels, *size = build.shapes[tensor]
+    if max(size) > LARGEST_WINDOW:
+        raise unsupported(node, f"a window {tuple(size)} beyond {LARGEST_WINDOW}")
+    build.emit(FloatMaxPool(tuple(size), tuple(size)), (tensor,), (channels, *(1,) * len(size)), node)
 
 
 def mean(build: Builder, node: OnnxNode) -> None:
-    """ReduceMean over height and width, in whatever order the file counts its axes."""
+    """ReduceMean over all positions, in whatever order the file counts its axes."""
     tensor, axes = build.counted(node.given(0), node)
     shape, given = build.shapes[tensor], movement.numbers_of(node, build.inputs_of(node), 1, "axes") or ()
     places = {movement.axis_of(node, axis, len(shape) + 1) for axis in given}
-    if len(shape) != 3 or 0 in places or {axes[place - 1] for place in places} != {1, 2}:
+    positions = set(range(1, len(shape)))
+    if not positions or 0 in places or {axes[place - 1] for place in places} != positions:
         whole = build.file.shape(node.given(0))
-        raise unsupported(node, f"over the axes {given} of {whole}; oaq averages over height and width")
-    build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], 1, 1), node, axes)
+        raise unsupported(node, f"over the axes {given} of {whole}; oaq averages over height and width, or a line")
+    build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
     if not integer(node, "keepdims", 1):
         build.recount(node.outputs[0], build.sample(node.outputs[0], node))
 

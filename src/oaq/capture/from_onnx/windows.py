@@ -33,6 +33,11 @@ class Window:
     added: Sizes
     count: Sizes
 
+    @property
+    def padding(self) -> Sizes:
+        """Positions before and after each axis, axis by axis, as programs count them."""
+        return tuple(side for pair in zip(self.before, self.after, strict=True) for side in pair)
+
 
 def window(node: OnnxNode, size: Sizes, kernel: Sizes | None = None) -> Window:
     """The windows of a node over an image.

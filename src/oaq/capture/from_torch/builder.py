@@ -14,6 +14,7 @@ from oaq.capture.assembly import Assembly, Floats, Site
 from oaq.capture.graph import FloatClamp, FloatNode, FloatOp
 from oaq.errors import UnsupportedOp
 
+Axes = tuple[int, ...]
 LEAF = "is in a module without children"
 """Key of ``fx.Node.meta``."""
 
@@ -27,22 +28,49 @@ class Builder(Assembly):
         constants: parameters, buffers, and what is computed from them alone, by the name of torch's value.
         values: torch's value to tensor name; for operators with several results, a tuple of names.
         memory: torch's value to the value whose memory it may share: itself, or what it is a view of.
+        axes: torch's value to which of its tensor's axes each axis of a sample is, where they are counted in another
+            order: tokens (T, C) are (1, 0).
     """
 
     batch: int = 1
     constants: dict[str, Any] = field(default_factory=dict)
     values: dict[fx.Node, str | tuple[str, ...]] = field(default_factory=dict)
     memory: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    axes: dict[fx.Node, Axes] = field(default_factory=dict)
 
-    def read(self, value: object, by: fx.Node) -> str:
-        """The tensor that ``value`` is.
+    def counted(self, value: object, by: fx.Node) -> tuple[str, Axes]:
+        """The tensor that ``value`` is, and for each axis of a sample which of the tensor's own it is.
 
         Raises:
             UnsupportedOp: it is a constant, a number or several tensors.
         """
-        if isinstance(value, fx.Node) and isinstance(found := self.values.get(value), str):
-            return found
+        if isinstance(value, fx.Node) and isinstance(tensor := self.values.get(value), str):
+            return tensor, self.axes.get(value, tuple(range(len(self.shapes[tensor]))))
         raise unsupported(by, f"it reads {value}, which is not an activation")
+
+    def read(self, value: object, by: fx.Node) -> str:
+        """The tensor that ``value`` is, its channels first.
+
+        Raises:
+            UnsupportedOp: it is a constant, a number or several tensors, or its channels come later.
+        """
+        tensor, axes = self.counted(value, by)
+        if axes != tuple(range(len(axes))):
+            raise unsupported(
+                by,
+                f"it needs its channels first, and reads {self.seen_shape(tensor, axes)} with its channels on axis "
+                f"{1 + axes.index(0)}; oaq moves no memory: transpose it before, or build the network in one order",
+            )
+        return tensor
+
+    def seen_shape(self, tensor: str, axes: Axes) -> tuple[int, ...]:
+        """One sample of ``tensor`` as torch counts its axes."""
+        return tuple(self.shapes[tensor][axis] for axis in axes)
+
+    def keep_axes(self, node: fx.Node, axes: Axes) -> None:
+        """Say in which order ``node`` counts the axes of its result."""
+        if axes != tuple(range(len(axes))):
+            self.axes[node] = axes
 
     def is_activation(self, value: object) -> bool:
         """Whether ``value`` depends on the network's input."""
@@ -106,7 +134,9 @@ class Builder(Assembly):
 
     def clamp_value(self, value: object, bounds: FloatClamp, by: fx.Node) -> str:
         """Clamp a value: inside the operator that computes it where that is possible."""
-        return self.clamp(self.read(value, by), bounds, self.foldable(value, by), site(by))
+        tensor, axes = self.counted(value, by)
+        self.keep_axes(by, axes)
+        return self.clamp(tensor, bounds, self.foldable(value, by), site(by))
 
 
 def base_name(node: fx.Node) -> str:
@@ -145,7 +175,6 @@ def sample_shape(node: fx.Node) -> tuple[int, ...]:
     return tuple(int(size) for size in value.shape[1:])
 
 
-def vector_shape(node: fx.Node) -> tuple[int, ...]:
-    """``sample_shape``, with (C, 1), met on the way from (C, 1, 1) to (C,), as (C,)."""
-    shape = sample_shape(node)
-    return shape[:1] if len(shape) == 2 and shape[1] == 1 else shape
+def rotated(rank: int) -> Axes:
+    """Axes of a value whose channels come last."""
+    return (*range(1, rank), 0)

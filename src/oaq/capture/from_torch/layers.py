@@ -8,45 +8,56 @@ import numpy as np
 from torch import fx
 
 from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, narrowed
-from oaq.capture.from_torch.builder import Builder, base_name, sample_shape, site, unsupported, vector_shape
+from oaq.capture.from_torch.builder import Axes, Builder, base_name, sample_shape, site, unsupported
 from oaq.capture.graph import FloatConv2d, FloatLinear
-from oaq.operators import Padding, Pair
+from oaq.errors import ProgramError
 
 Arguments = dict[str, Any]
+Numbers = tuple[int, ...]
 
 
-def conv2d(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """``aten.conv2d``, padding as numbers, "same" or "valid"; zeros padded just before it become its own."""
+def convolution(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.conv1d``, ``aten.conv2d``: padding as numbers, "same" or "valid"; zeros just before it become its own."""
     weight = narrowed(build.constant(given["weight"], node))
-    stride, dilation = pair(given["stride"]), pair(given["dilation"])
+    rank = weight.ndim - 2
+    if len(build.counted(given["input"], node)[1]) != rank + 1:
+        raise ProgramError(
+            f"{site(node).shown}: its weights {weight.shape} slide over {rank} axes, and it reads a batch of "
+            f"samples {tuple(given['input'].meta['val'].shape[1:])}: give an example with a batch before the channels"
+        )
+    stride, dilation = per_axis(given["stride"], rank), per_axis(given["dilation"], rank)
     padding = _padding(given["padding"], weight.shape[2:], stride, dilation, node)
     before = build.foldable(given["input"], node)
     tensor, padding = build.join_padding(build.read(given["input"], node), padding, before)
     bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
-    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(given["groups"]))  # type: ignore[arg-type]
+    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(given["groups"]))
     return build.emit(op, (tensor,), sample_shape(node), node)
 
 
-def _padding(padding: Any, kernel: tuple[int, ...], stride: Pair, dilation: Pair, node: fx.Node) -> Padding:  # noqa: ANN401
+def _padding(padding: Any, kernel: Numbers, stride: Numbers, dilation: Numbers, node: fx.Node) -> Numbers:  # noqa: ANN401
     if padding == "same":
-        if stride != (1, 1):
+        if max(stride) > 1:
             raise unsupported(node, f'padding "same" with stride {stride}; torch refuses it too')
         total = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
-        return total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2
+        return tuple(side for whole in total for side in (whole // 2, whole - whole // 2))
     if padding == "valid":
-        return 0, 0, 0, 0
-    rows, columns = pair(padding)
-    return rows, rows, columns, columns
+        return (0, 0) * len(kernel)
+    return both_sides(per_axis(padding, len(kernel)))
 
 
 def linear(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """``aten.linear`` on vectors."""
-    tensor = build.read(given["input"], node)
-    if len(build.shapes[tensor]) != 1:
-        raise unsupported(node, f"on {build.shapes[tensor]}; oaq applies it to vectors (C,): flatten first")
+    """``aten.linear`` on vectors (C,), and at every position of tokens (T, C)."""
+    tensor, axes = build.counted(given["input"], node)
+    if axes[-1] != 0:
+        raise unsupported(
+            node,
+            f"on {build.seen_shape(tensor, axes)}, whose channels are axis {1 + axes.index(0)}: it would mix "
+            "positions; oaq applies it to channels on the last axis: flatten or transpose first",
+        )
     weight = narrowed(build.constant(given["weight"], node))
     bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
-    return build.emit(FloatLinear(weight, narrowed(bias)), (tensor,), sample_shape(node), node)
+    build.keep_axes(node, axes)
+    return build.emit(FloatLinear(weight, narrowed(bias)), (tensor,), (len(weight), *build.shapes[tensor][1:]), node)
 
 
 def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -56,12 +67,15 @@ def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
     mean, variance = (build.constant(given[key], node) for key in ("running_mean", "running_var"))
     weight, bias = (None if given[key] is None else build.constant(given[key], node) for key in ("weight", "bias"))
     scale, shift = batch_norm_numbers((mean, variance), float(given["eps"]), (weight, bias), site(node))
+    build.read(given["input"], node)
     return per_channel(build, node, given["input"], scale, shift)
 
 
 def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
     """X * scale + shift, each a number or (C,): part of the layer before it, or a layer of its own."""
-    return build.scale_and_shift(build.read(value, node), (scale, shift), build.foldable(value, node), site(node))
+    tensor, axes = build.counted(value, node)
+    build.keep_axes(node, axes)
+    return build.scale_and_shift(tensor, (scale, shift), build.foldable(value, node), site(node))
 
 
 def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -77,9 +91,10 @@ def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
         return _of_two(build, node, kind, factor, (left, right))
     on_left = build.is_activation(left)
     x, constant = (left, right) if on_left else (right, left)
-    if vector_shape(node) != build.shapes[build.read(x, node)]:
+    tensor, axes = build.counted(x, node)
+    if sample_shape(node) != build.seen_shape(tensor, axes):
         raise unsupported(node, f"the constant changes the shape to {sample_shape(node)}")
-    number = channel_numbers(build.constant(constant, node), build.shapes[build.read(x, node)], site(node))
+    number = channel_numbers(_channels_first(build.constant(constant, node), axes), build.shapes[tensor], site(node))
     if kind in ("add", "sub"):
         factor = -factor if kind == "sub" else factor  # of the right operand
         scale, shift = (1.0, factor * number) if on_left else (factor, number)
@@ -94,7 +109,14 @@ def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
 
 
 def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
-    a, b = build.read(values[0], node), build.read(values[1], node)
+    (a, axes), (b, others) = build.counted(values[0], node), build.counted(values[1], node)
+    if axes != others and len(axes) == len(others):
+        raise unsupported(
+            node,
+            f"of {build.seen_shape(a, axes)} and {build.seen_shape(b, others)}, whose channels are on different axes; "
+            "oaq moves no memory: bring both to one order",
+        )
+    build.keep_axes(node, axes)
     gates = () if kind != "mul" else ((a, values[1]), (b, values[0]))
     for x, gate in gates:
         if (made := build.gate(x, build.foldable(gate, node), site(node))) is not None:
@@ -104,7 +126,7 @@ def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tup
             node, f"of two activations, alpha {factor}; oaq adds equal shapes, alpha 1, and multiplies by channel"
         )
     made = (build.add if kind == "add" else build.multiply)(a, b, site(node))
-    if build.shapes[made] != vector_shape(node):
+    if build.seen_shape(made, axes) != sample_shape(node):
         raise unsupported(
             node,
             f"{build.shapes[a]} and {build.shapes[b]} make {sample_shape(node)}; oaq adds equal shapes",
@@ -112,7 +134,21 @@ def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tup
     return made
 
 
-def pair(value: Any) -> Pair:  # noqa: ANN401
-    """Torch's int, [int] or [int, int] as two."""
-    numbers = [value] if isinstance(value, int) else [int(each) for each in value]
-    return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
+def _channels_first(number: Floats, axes: Axes) -> Floats:
+    """A constant beside a value whose axes are counted as ``axes``, beside the tensor itself."""
+    number = number[0] if number.ndim == len(axes) + 1 and len(number) == 1 else number
+    if axes == tuple(range(len(axes))) or number.ndim > len(axes):
+        return number
+    wide = number.reshape((1,) * (len(axes) - number.ndim) + number.shape)
+    return wide.transpose([axes.index(axis) for axis in range(len(axes))])
+
+
+def per_axis(value: Any, rank: int) -> Numbers:  # noqa: ANN401
+    """Torch's int, [int] or one int per axis as one per axis."""
+    numbers = (value,) if isinstance(value, int) else tuple(int(each) for each in value)
+    return numbers * rank if len(numbers) == 1 else numbers
+
+
+def both_sides(padding: Numbers) -> Numbers:
+    """Padding of each axis as (before, after), axis by axis."""
+    return tuple(size for size in padding for _ in range(2))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import torch
 from torch import fx
 
-from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported, vector_shape
+from oaq.capture.from_torch.builder import Builder, rotated, sample_shape, unsupported
 from oaq.capture.from_torch.layers import Arguments
+from oaq.capture.from_torch.order import wants_channels_last
 from oaq.capture.graph import FloatConcat, FloatPad, FloatReshape, FloatSlice
+from oaq.program.layout import channels_first
 
 
 def unchanged(build: Builder, node: fx.Node, given: Arguments) -> str:
@@ -19,65 +22,124 @@ def unchanged(build: Builder, node: fx.Node, given: Arguments) -> str:
     before, after = next(iter(given.values())).meta["val"].dtype, node.meta["val"].dtype
     if after not in (before, torch.float32, torch.float64):
         raise unsupported(node, f"from {before} to {after}, which rounds; oaq keeps to float32")
-    return build.read(next(iter(given.values())), node)
+    tensor, axes = build.counted(next(iter(given.values())), node)
+    build.keep_axes(node, axes)
+    return tensor
+
+
+def transpose(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """Transpose, permute: axes counted anew; nothing moves."""
+    tensor, axes = build.counted(given["self"], node)
+    order = list(range(1 + len(axes)))
+    if "dims" in given:
+        order = [int(axis) % len(order) for axis in given["dims"]]
+    else:
+        first, second = (int(axis) % len(order) for axis in list(given.values())[1:3])
+        order[first], order[second] = order[second], order[first]
+    if order[0] != 0:
+        raise unsupported(node, f"the order {order} moves the batch; a batch stays the first axis")
+    build.keep_axes(node, tuple(axes[axis - 1] for axis in order[1:]))
+    return tensor
 
 
 def reshape(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """View, flatten, squeeze: the same values under another shape."""
-    tensor = build.read(next(iter(given.values())), node)
-    shape, value = vector_shape(node), node.meta["val"]
-    if not value.ndim or int(value.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
-        raise unsupported(node, f"it mixes samples: {tuple(value.shape)} from a batch of {build.batch}")
-    if shape == build.shapes[tensor]:
+    """View, flatten, squeeze: the same values under another shape.
+
+    Values whose channels come last keep them last: (T, C) becomes (T * C,) in that order.
+    """
+    value = next(iter(given.values()))
+    tensor, axes = build.counted(value, node)
+    shape, result = sample_shape(node), node.meta["val"]
+    if not result.ndim or int(result.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
+        raise unsupported(node, f"it mixes samples: {tuple(result.shape)} from a batch of {build.batch}")
+    if shape == build.seen_shape(tensor, axes):
+        build.keep_axes(node, axes)
+        return tensor
+    rank = len(axes)
+    last = (rank > 1 and axes == rotated(rank)) or (rank == 1 and wants_channels_last(node))
+    if not last:
+        build.read(value, node)
+        return _reshaped(build, value, shape, node)
+    build.keep_axes(node, rotated(len(shape)))
+    return build.emit(FloatReshape(channels_first(shape), True), (tensor,), channels_first(shape), node)
+
+
+def _reshaped(build: Builder, value: object, shape: tuple[int, ...], node: fx.Node) -> str:
+    """``value``, channels first, as ``shape``; (C, 1), met on the way from (C, 1, 1) to (C,), is left out."""
+    tensor, before = build.read(value, node), build.foldable(value, node)
+    if before is not None and before.op == FloatReshape(build.shapes[tensor]) and build.shapes[tensor][1:] == (1,):
+        build.shapes[tensor] = shape
+        build.nodes[tensor] = replace(before, op=FloatReshape(shape))
         return tensor
     return build.emit(FloatReshape(shape), (tensor,), shape, node)
 
 
 def pad(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """Zeros around the image."""
-    tensor = build.read(given["self"], node)
-    sides = [int(side) for side in given["pad"]]
+    """Zeros before and after the positions of a line, of tokens or of an image."""
+    tensor, axes = build.counted(given["self"], node)
+    shape, sides = build.shapes[tensor], [int(side) for side in given["pad"]]
     if given.get("mode", "constant") != "constant" or float(given.get("value") or 0) != 0:
         raise unsupported(node, f"mode {given.get('mode')!r}, value {given.get('value')}; oaq pads with zeros")
-    sides += [0] * (6 - len(sides))
-    if len(build.shapes[tensor]) != 3 or any(sides[4:]) or min(sides) < 0:
-        raise unsupported(node, f"{list(given['pad'])}; oaq pads height and width of an image, by 0 or more")
-    left, right, top, bottom = sides[:4]
+    pairs = {axes[-1 - place]: sides[2 * place : 2 * place + 2] for place in range(min(len(sides) // 2, len(axes)))}
+    around = tuple(side for axis in range(1, len(shape)) for side in pairs.get(axis, (0, 0)))
+    if len(shape) < 2 or any(pairs.get(0, ())) or len(sides) > 2 * len(axes) or min(sides, default=0) < 0:
+        raise unsupported(node, f"{list(given['pad'])}; oaq pads positions (height and width), by 0 or more")
+    build.keep_axes(node, axes)
     if not any(sides):
         return tensor
-    return build.emit(FloatPad((top, bottom, left, right)), (tensor,), sample_shape(node), node)
+    grown = tuple(size + around[2 * axis] + around[2 * axis + 1] for axis, size in enumerate(shape[1:]))
+    return build.emit(FloatPad(around), (tensor,), (shape[0], *grown), node)
 
 
 def concat(build: Builder, node: fx.Node, given: Arguments) -> str:
     """Side by side on the channel axis."""
-    names = [build.read(value, node) for value in given["tensors"]]
-    rank = len(build.shapes[names[0]]) + 1
-    if int(given.get("dim", 0)) % rank != 1:
-        raise unsupported(node, f"on axis {given.get('dim', 0)}; oaq joins on the channel axis, 1")
-    return build.emit(FloatConcat(), names, sample_shape(node), node)
+    parts = [build.counted(value, node) for value in given["tensors"]]
+    axes = parts[0][1]
+    axis = int(given.get("dim", 0)) % (1 + len(axes))
+    if axis == 0 or any(others != axes for _, others in parts) or axes[axis - 1] != 0:
+        raise unsupported(node, f"on axis {given.get('dim', 0)}; oaq joins on the channel axis, {1 + axes.index(0)}")
+    names = [tensor for tensor, _ in parts]
+    build.keep_axes(node, axes)
+    shape = (sum(build.shapes[name][0] for name in names), *build.shapes[names[0]][1:])
+    return build.emit(FloatConcat(), names, shape, node)
 
 
 def slice_(build: Builder, node: fx.Node, given: Arguments) -> str:
     """``aten.slice`` by steps of one."""
-    tensor = build.read(given["self"], node)
+    tensor, axes = build.counted(given["self"], node)
     if int(given.get("step", 1)) != 1:
         raise unsupported(node, f"step {given['step']}; oaq takes every element")
-    axis = int(given.get("dim", 0)) % (len(build.shapes[tensor]) + 1)
+    axis = int(given.get("dim", 0)) % (len(axes) + 1)
     start = 0 if given.get("start") is None else int(given["start"])
+    build.keep_axes(node, axes)
     if axis == 0:
-        if tuple(node.meta["val"].shape) == (build.batch, *build.shapes[tensor]):
+        if tuple(node.meta["val"].shape) == (build.batch, *build.seen_shape(tensor, axes)):
             return tensor
         raise unsupported(node, "it takes part of the batch")
-    size = build.shapes[tensor][axis - 1]
+    size = build.shapes[tensor][axes[axis - 1]]
     begin = max(start + size, 0) if start < 0 else min(start, size)
-    return cut(build, node, tensor, axis, (begin, begin + sample_shape(node)[axis - 1]))
+    return cut(build, node, tensor, axes[axis - 1], (begin, begin + sample_shape(node)[axis - 1]))
+
+
+def select(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.select``: one position of a line or of tokens, such as the last one."""
+    tensor, axes = build.counted(given["self"], node)
+    place = int(given["dim"]) % (len(axes) + 1)
+    if place == 0 or axes[place - 1] == 0:
+        raise unsupported(node, f"of {build.seen_shape(tensor, axes)} on axis {place}; oaq takes one of its positions")
+    axis = axes[place - 1]
+    index = int(given["index"]) % build.shapes[tensor][axis]
+    part = cut(build, node, tensor, axis, (index, index + 1))
+    rest = tuple(size for other, size in enumerate(build.shapes[part]) if other != axis)
+    build.keep_axes(node, tuple(other - (other > axis) for other in axes if other != axis))
+    return build.emit(FloatReshape(rest), (part,), rest, node, ".flatten")
 
 
 def cut(build: Builder, node: fx.Node, tensor: str, axis: int, ends: tuple[int, int]) -> str:
-    """Part of one axis, counted with the batch."""
+    """Part of one axis of the tensor."""
     shape = build.shapes[tensor]
     begin, end = [0] * len(shape), list(shape)
-    begin[axis - 1], end[axis - 1] = ends
+    begin[axis], end[axis] = ends
     if tuple(end) == shape and not any(begin):
         return tensor
     result = tuple(high - low for low, high in zip(begin, end, strict=True))
@@ -86,13 +148,14 @@ def cut(build: Builder, node: fx.Node, tensor: str, axis: int, ends: tuple[int, 
 
 def split(build: Builder, node: fx.Node, given: Arguments) -> tuple[str, ...]:
     """Chunk and split: one slice per part."""
-    tensor = build.read(given["self"], node)
-    axis = int(given.get("dim", 0)) % (len(build.shapes[tensor]) + 1)
+    tensor, axes = build.counted(given["self"], node)
+    axis = int(given.get("dim", 0)) % (len(axes) + 1)
+    build.keep_axes(node, axes)
     if axis == 0:
         raise unsupported(node, "it cuts the batch")
     parts, at = [], 0
     for value in node.meta["val"]:
         size = int(value.shape[axis])
-        parts.append(cut(build, node, tensor, axis, (at, at + size)))
+        parts.append(cut(build, node, tensor, axes[axis - 1], (at, at + size)))
         at += size
     return tuple(parts)

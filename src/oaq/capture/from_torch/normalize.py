@@ -11,11 +11,21 @@ import torch
 from torch import fx, nn
 
 from oaq.capture.from_torch import layers, movement, pools
-from oaq.capture.from_torch.builder import LEAF, Builder, base_name, sample_shape, unsupported, works_in_place
+from oaq.capture.from_torch.builder import (
+    LEAF,
+    Builder,
+    base_name,
+    rotated,
+    sample_shape,
+    unsupported,
+    works_in_place,
+)
 from oaq.capture.from_torch.constants import evaluate, lifted
 from oaq.capture.from_torch.layers import Arguments
+from oaq.capture.from_torch.order import wants_channels_last
 from oaq.capture.graph import FloatFunction, FloatGraph
 from oaq.errors import ProgramError, UnsupportedOp
+from oaq.program.layout import channels_first, layout_key
 
 Handler = Callable[[Builder, fx.Node, Arguments], str | tuple[str, ...]]
 
@@ -37,15 +47,16 @@ def _function(name: str, *parameters: str) -> Handler:
         for key, plain in (("approximate", "none"), ("scale", 1), ("input_scale", 1)):
             if given.get(key, plain) != plain:
                 raise unsupported(node, f"{key}={given[key]!r}; oaq knows {plain!r}")
-        tensor = build.read(given["self"], node)
+        tensor, axes = build.counted(given["self"], node)
         op = FloatFunction(name, tuple(float(given[each]) for each in parameters))  # type: ignore[arg-type]
-        return build.emit(op, (tensor,), sample_shape(node), node)
+        build.keep_axes(node, axes)
+        return build.emit(op, (tensor,), build.shapes[tensor], node)
 
     return take
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    "conv2d": layers.conv2d,
+    **dict.fromkeys(("conv1d", "conv2d"), layers.convolution),
     "linear": layers.linear,
     "batch_norm": layers.batch_norm,
     **dict.fromkeys(("add", "sub", "rsub", "neg", "mul", "div"), layers.arithmetic),
@@ -55,15 +66,17 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **{name: _function(name) for name in ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")},
     "leaky_relu": _function("leaky_relu", "negative_slope"),
     "elu": _function("elu", "alpha"),
-    "max_pool2d": pools.max_pool2d,
-    "avg_pool2d": pools.avg_pool2d,
-    "adaptive_avg_pool2d": pools.adaptive_avg_pool2d,
+    **dict.fromkeys(("max_pool1d", "max_pool2d"), pools.max_pool),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d"), pools.avg_pool),
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), pools.adaptive_avg_pool),
     "mean": pools.mean,
     "upsample_nearest2d": pools.upsample("nearest"),
     "upsample_bilinear2d": pools.upsample("bilinear"),
     "pixel_shuffle": pools.pixel_shuffle,
     **dict.fromkeys(("dropout", "feature_dropout", "clone", "contiguous", "detach", "alias", "to"), movement.unchanged),
-    **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze"), movement.reshape),
+    **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten"), movement.reshape),
+    **dict.fromkeys(("transpose", "swapaxes", "swapdims", "permute"), movement.transpose),
+    "select": movement.select,
     **dict.fromkeys(("pad", "constant_pad_nd"), movement.pad),
     **dict.fromkeys(("cat", "concat"), movement.concat),
     "slice": movement.slice_,
@@ -75,7 +88,8 @@ SUPPORTED = ", ".join(sorted(HANDLERS))
 
 VIEWS: Final = {
     *("dropout", "feature_dropout", "contiguous", "detach", "alias", "to"),
-    *("view", "reshape", "flatten", "squeeze", "unsqueeze", "slice", "chunk", "split", "split_with_sizes"),
+    *("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "slice", "chunk", "split"),
+    *("split_with_sizes", "transpose", "swapaxes", "swapdims", "permute", "select"),
 }
 """Operators whose result may lie in the memory of what they read."""
 
@@ -87,7 +101,8 @@ def normalize(
 
     Args:
         model: any module ``torch.export`` takes; it is left as it was.
-        example: (batch, C, H, W) or (batch, C) floats, one tensor per input; only shapes matter, any batch will do.
+        example: (batch, C), (batch, C, L), (batch, T, C) or (batch, C, H, W) floats, one tensor per input; only shapes
+            matter, any batch will do.
         name: of the graph; None takes the module's class.
 
     Returns:
@@ -116,19 +131,40 @@ def normalize(
         elif node.op == "call_function":
             _take(build, node)
         elif node.op == "output":
-            outputs = tuple(build.read(value, node) for value in node.args[0])
+            outputs = tuple(build.counted(value, node)[0] for value in node.args[0])
     if not outputs or any(tensor in build.inputs for tensor in outputs):
         raise UnsupportedOp(f"{build.name}: an output is an input as it is; there is nothing to compute")
     if len(set(outputs)) != len(outputs):
         raise UnsupportedOp(f"{build.name}: returns one value twice ({', '.join(outputs)}); return it once")
-    return build.graph(outputs, {"source": "torch"})
+    return build.graph(outputs, {"source": "torch", **_layouts(build, program.graph)})
+
+
+def _layouts(build: Builder, graph: fx.Graph) -> dict[str, str]:
+    """What the metadata say of inputs and outputs whose channels come last.
+
+    Raises:
+        UnsupportedOp: the axes of an output are in neither order.
+    """
+    layouts = {}
+    ends = [node for node in graph.nodes if node.op == "placeholder" and build.values.get(node) in build.inputs]
+    for value in (*ends, *graph.output_node().args[0]):  # type: ignore[misc]
+        tensor, axes = build.counted(value, graph.output_node())
+        if axes == rotated(len(axes)) and len(axes) > 1:
+            layouts[layout_key(tensor)] = "NHWC"
+        elif axes != tuple(range(len(axes))):
+            raise UnsupportedOp(
+                f"{build.name}: returns {build.seen_shape(tensor, axes)} with its channels on axis "
+                f"{1 + axes.index(0)}; return channels first or last"
+            )
+    return layouts
 
 
 def _add_input(build: Builder, node: fx.Node) -> None:
-    name = node.name
-    build.shapes[name] = sample_shape(node)
+    name, shape, last = node.name, sample_shape(node), wants_channels_last(node)
+    build.shapes[name] = channels_first(shape) if last else shape
     build.inputs.append(name)
     build.settle(node, name, None)
+    build.keep_axes(node, rotated(len(shape)) if last else tuple(range(len(shape))))
 
 
 def _take(build: Builder, node: fx.Node) -> None:
@@ -141,6 +177,7 @@ def _take(build: Builder, node: fx.Node) -> None:
         found = build.values.get(source)  # type: ignore[arg-type]
         if isinstance(source, fx.Node) and isinstance(found, tuple) and isinstance(index, int):
             build.settle(node, found[index], source)
+            build.axes.update({node: build.axes[source]} if source in build.axes else {})
         return
     key = base_name(node)
     if key == "_assert_tensor_metadata":  # says what the example has shown already
@@ -203,9 +240,11 @@ def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.expor
 
 def _check_examples(examples: tuple[torch.Tensor, ...]) -> None:
     for each in examples:
-        if not isinstance(each, torch.Tensor) or each.ndim not in (2, 4) or 0 in each.shape:
+        if not isinstance(each, torch.Tensor) or each.ndim not in (2, 3, 4) or 0 in each.shape:
             shape = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
-            raise ProgramError(f"an example is a tensor (batch, C, H, W) or (batch, C), not {shape}")
+            raise ProgramError(
+                f"an example is a tensor (batch, C), (batch, C, L), (batch, T, C) or (batch, C, H, W), not {shape}"
+            )
         if not each.is_floating_point():
             raise ProgramError(f"an example is of a float type, not {each.dtype}: give what the network's layers read")
         if each.shape[0] != examples[0].shape[0]:

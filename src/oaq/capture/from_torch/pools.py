@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported
-from oaq.capture.from_torch.layers import Arguments, pair
+from oaq.capture.from_torch.layers import Arguments, both_sides, per_axis
 from oaq.capture.graph import (
     FloatAvgPool,
     FloatDepthToSpace,
@@ -19,66 +19,74 @@ from oaq.capture.graph import (
     FloatResize,
 )
 from oaq.capture.pools import why_no_integers
+from oaq.operators.windows import Window
 
 
-def max_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """``aten.max_pool2d``; where it rounds its size up, padding below and to the right stands for what is missing."""
+def max_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.max_pool1d``, ``2d``; where it rounds its size up, padding after each axis stands for what is missing."""
     tensor = build.read(given["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
-    kernel, dilation = pair(given["kernel_size"]), pair(given["dilation"])
-    stride, padding = pair(given["stride"] or kernel), pair(given["padding"])
+    rank = len(shape) - 1
+    kernel, dilation = per_axis(given["kernel_size"], rank), per_axis(given["dilation"], rank)
+    stride, padding = per_axis(given["stride"] or kernel, rank), per_axis(given["padding"], rank)
     missing = [
         max((result[1 + axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1
             - shape[1 + axis] - 2 * padding[axis], 0)
-        for axis in (0, 1)
+        for axis in range(rank)
     ]  # fmt: skip
-    around = (padding[0], padding[0] + missing[0], padding[1], padding[1] + missing[1])
-    flaw = why_no_integers((kernel, stride, around, dilation), (shape[1], shape[2]), (result[1], result[2]))
+    around = tuple(side for size, more in zip(padding, missing, strict=True) for side in (size, size + more))
+    flaw = why_no_integers(Window(kernel, stride, around, dilation), shape[1:], result[1:])
     if flaw is not None:
         raise unsupported(node, flaw)
     return build.emit(FloatMaxPool(kernel, stride, around, dilation), (tensor,), result, node)
 
 
-def avg_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """``aten.avg_pool2d``, its size rounded down, divided by what it counts."""
+def avg_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.avg_pool1d``, ``2d``, its size rounded down, divided by what it counts."""
     tensor = build.read(given["self"], node)
-    kernel = pair(given["kernel_size"])
-    stride, padding = pair(given["stride"] or kernel), pair(given["padding"])
+    rank = len(build.shapes[tensor]) - 1
+    kernel = per_axis(given["kernel_size"], rank)
+    stride, padding = per_axis(given["stride"] or kernel, rank), per_axis(given["padding"], rank)
     result = sample_shape(node)
-    if given["divisor_override"] is not None:
+    if given.get("divisor_override") is not None:
         raise unsupported(node, f"divisor_override={given['divisor_override']}")
-    for axis in (0, 1):
+    for axis in range(rank):
         size = build.shapes[tensor][1 + axis] + 2 * padding[axis]
         if (result[1 + axis] - 1) * stride[axis] + kernel[axis] > size:
             raise unsupported(node, "ceil_mode=True makes windows that leave the image; use ceil_mode=False")
-    around = (padding[0], padding[0], padding[1], padding[1])
-    op = FloatAvgPool(kernel, stride, around, bool(given["count_include_pad"]))
+    op = FloatAvgPool(kernel, stride, both_sides(padding), bool(given["count_include_pad"]))
     return build.emit(op, (tensor,), result, node)
 
 
-def adaptive_avg_pool2d(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """``aten.adaptive_avg_pool2d`` to one pixel, or to a size that divides the image's."""
+def adaptive_avg_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
+    """``aten.adaptive_avg_pool1d``, ``2d`` to one position, or to a size that divides the tensor's."""
     tensor = build.read(given["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
     if result == shape:
         return tensor
-    if result[1:] == (1, 1):
+    if max(result[1:]) == 1:
         return build.emit(FloatGlobalAvgPool(), (tensor,), result, node)
-    if shape[1] % result[1] or shape[2] % result[2]:
+    if any(size % parts for size, parts in zip(shape[1:], result[1:], strict=True)):
         raise unsupported(node, f"{shape[1:]} to {result[1:]}: windows of unequal size; a size that divides works")
-    kernel = (shape[1] // result[1], shape[2] // result[2])
+    kernel = tuple(size // parts for size, parts in zip(shape[1:], result[1:], strict=True))
     return build.emit(FloatAvgPool(kernel, kernel), (tensor,), result, node)
 
 
 def mean(build: Builder, node: fx.Node, given: Arguments) -> str:
-    """``aten.mean`` over height and width."""
-    tensor = build.read(given["self"], node)
+    """``aten.mean`` over all positions: height and width, the length of a line, tokens."""
+    tensor, axes = build.counted(given["self"], node)
     shape = build.shapes[tensor]
-    axes = {int(axis) % (len(shape) + 1) for axis in given.get("dim") or ()}
-    if len(shape) != 3 or axes != {2, 3}:
-        raise unsupported(node, f"over {given.get('dim')} of {shape}; oaq averages over height and width, [2, 3]")
-    pooled = build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], 1, 1), node)
+    dims = {int(axis) % (len(shape) + 1) for axis in given.get("dim") or ()}
+    if len(shape) < 2 or 0 in dims or {axes[axis - 1] for axis in dims} != set(range(1, len(shape))):
+        others = [axis for axis in range(1, 1 + len(shape)) if axes[axis - 1] != 0]
+        raise unsupported(
+            node,
+            f"over {given.get('dim')} of {build.seen_shape(tensor, axes)}; oaq averages over all "
+            f"positions (height and width), {others}",
+        )
+    pooled = build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
     if given.get("keepdim"):
+        build.keep_axes(node, axes)
         return pooled
     return build.emit(FloatReshape((shape[0],)), (pooled,), (shape[0],), node, ".flatten")
 

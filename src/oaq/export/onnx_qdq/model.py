@@ -11,10 +11,10 @@ from oaq import operators as ops
 from oaq.errors import FormatError, UnsupportedOp
 from oaq.export.onnx_qdq.graph import Graph
 from oaq.export.onnx_qdq.operators import emit
-from oaq.operators import TensorSpec
 from oaq.program.atomic import write_atomically
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
+from oaq.program.layout import channels_first, layout_of
 from oaq.program.plain import to_plain
 from oaq.seal.text import KEY, PROGRAM, to_text
 
@@ -26,6 +26,8 @@ except ImportError as error:  # pragma: no cover (the test environment has it)
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
+LARGEST_RANK: Final = 4
+"""Axes of a sample: runtimes convolve along three at most."""
 
 
 def save(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None = None) -> None:
@@ -39,7 +41,9 @@ def save(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None
 
 
 def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: Iterable[str] = ()) -> onnx.ModelProto:
-    """The model: float32 (batch, C, H, W) or (batch, C) in and out, called like the program's.
+    """The model: float32 (batch, C, H, W), (batch, C, L) or (batch, C) in and out, called like the program's.
+
+    Lines whose channels come last for callers, (batch, T, C), come and go so; inside they are (batch, C, T).
 
     Args:
         program: with ``float32_half_even`` requantization.
@@ -51,26 +55,31 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
         UnsupportedOp: ONNX cannot say what a node computes.
     """
     for spec in program.tensors.values():
-        if len(spec.shape) not in (1, 3):
+        if len(spec.shape) > LARGEST_RANK:
             raise UnsupportedOp(
-                f"{spec.name}: is {spec.shape}; ONNX files are written of (C,) and (H, W, C) tensors only"
+                f"{spec.name}: is {spec.shape}; ONNX files are written of tensors of up to {LARGEST_RANK} axes"
             )
     graph = Graph(program)
     for name in program.inputs:
-        graph.quantize(name, name)
+        last = enters_channels_last(program, name)
+        graph.quantize(graph.value("Transpose", [name], f"{name}_first", perm=[0, 2, 1]) if last else name, name)
     for node in program.nodes:
         emit(graph, node)
     outputs = []
     for name in program.outputs:
         # A tensor that is input and output at once needs two names.
-        real = graph.dequantize(name, graph.fresh(name) if name in program.inputs else name)
-        outputs.append(_value(program.tensors[name], real, TensorProto.FLOAT))
+        result = graph.fresh(name) if name in program.inputs else name
+        if enters_channels_last(program, name):
+            graph.node("Transpose", [graph.dequantize(name)], result, perm=[0, 2, 1])
+        else:
+            graph.dequantize(name, result)
+        outputs.append(_value(_outside(program, name), result, TensorProto.FLOAT))
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             program.name or "oaq",
-            [_value(program.tensors[name], name, TensorProto.FLOAT) for name in program.inputs],
-            outputs + [_value(program.tensors[name], graph.u8[name], TensorProto.UINT8) for name in taps],
+            [_value(_outside(program, name), name, TensorProto.FLOAT) for name in program.inputs],
+            outputs + [_value(_inside(program, name), graph.u8[name], TensorProto.UINT8) for name in taps],
             list(graph.constants.values()),
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -95,6 +104,21 @@ def _program(program: IntProgram) -> Part:
     return Part(header, multipliers)
 
 
-def _value(spec: TensorSpec, name: str, kind: int) -> onnx.ValueInfoProto:
-    shape = spec.shape if len(spec.shape) == 1 else (spec.shape[2], spec.shape[0], spec.shape[1])
+def enters_channels_last(program: IntProgram, name: str) -> bool:
+    """Whether the file takes or gives the tensor as (batch, T, C): lines that callers lay out so.
+
+    Images are (batch, C, H, W) in every file, because ONNX knows them so.
+    """
+    return len(program.tensors[name].shape) == 2 and layout_of(program.metadata, name) == "NHWC"
+
+
+def _inside(program: IntProgram, name: str) -> tuple[int, ...]:
+    return channels_first(program.tensors[name].shape)
+
+
+def _outside(program: IntProgram, name: str) -> tuple[int, ...]:
+    return program.tensors[name].shape if enters_channels_last(program, name) else _inside(program, name)
+
+
+def _value(shape: tuple[int, ...], name: str, kind: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, ["batch", *shape])

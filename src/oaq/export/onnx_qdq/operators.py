@@ -1,8 +1,9 @@
-"""One ONNX spelling per operator of an ``IntProgram``. Samples are (C, H, W) here: ONNX images are NCHW."""
+"""One ONNX spelling per operator of an ``IntProgram``. Samples are channels first here: (C,), (C, L), (C, H, W)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -17,9 +18,7 @@ from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.operators import TensorSpec
 from oaq.program.int_program import Node
-
-NHWC_TO_NCHW = [0, 3, 1, 2]
-NCHW_TO_NHWC = [0, 2, 3, 1]
+from oaq.program.layout import channels_first
 
 
 def emit(graph: Graph, node: Node) -> None:
@@ -40,7 +39,7 @@ def _conv2d(graph: Graph, node: Node, op: ops.Conv2d) -> None:
     top, bottom, left, right = op.padding
     inputs = [
         graph.dequantize(x.name),
-        graph.dequantized_constant(f"{node.name}.weight", weight.transpose(0, 3, 1, 2), scale, axis=0, zero=zero),
+        graph.dequantized_constant(f"{node.name}.weight", np.moveaxis(weight, -1, 1), scale, axis=0, zero=zero),
         graph.dequantized_constant(f"{node.name}.bias", op.bias, np.float32(x.affine.scale) * scale, axis=0),
     ]
     real = graph.value(
@@ -57,7 +56,12 @@ def _conv2d(graph: Graph, node: Node, op: ops.Conv2d) -> None:
 
 
 def _linear(graph: Graph, node: Node, op: ops.Linear) -> None:
+    """Gemm of a vector. At every position of a line or image it is a convolution of one tap, bias included."""
     (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
+    if len(x.shape) > 1:
+        weight = op.weight.reshape(op.outputs, *(1,) * (len(x.shape) - 1), op.terms)
+        _conv2d(graph, node, ops.Conv2d(weight, op.bias, op.requantize))
+        return
     scale, (weight, zero) = _weight_scales(node, op, x, y), _stored_weights(node, op)
     inputs = [
         graph.dequantize(x.name),
@@ -97,8 +101,9 @@ def _mul(graph: Graph, node: Node, _op: ops.Mul) -> None:
     specs = graph.program.specs(node)
     real = [graph.dequantize(spec.name) for spec in specs]
     if len(specs[1].shape) < len(specs[0].shape):
-        axes = graph.shared("axes 2, 3", "axes_2_3", np.array([2, 3], np.int64))
-        real[1] = graph.value("Unsqueeze", [real[1], axes], f"{node.name}.image")
+        axes = np.arange(2, 1 + len(specs[0].shape), dtype=np.int64)
+        name = "_".join(map(str, ("axes", *axes)))
+        real[1] = graph.value("Unsqueeze", [real[1], graph.shared(name, name, axes)], f"{node.name}.image")
     _requantized(graph, node, "Mul", real)
 
 
@@ -158,17 +163,17 @@ def _lookup(graph: Graph, node: Node, op: ops.Lookup) -> None:
 
 
 def _reshape(graph: Graph, node: Node, _op: ops.Reshape) -> None:
-    """Our order is NHWC, ONNX's NCHW: go there and back unless the image is one pixel, where both agree."""
+    """Our channels are last, ONNX's first: go there and back unless there is one position, where both agree."""
     (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
-    real = graph.dequantize(x.name)
-    if len(x.shape) == 3 and x.shape[:2] != (1, 1):
-        real = graph.value("Transpose", [real], f"{node.name}.nhwc", perm=NCHW_TO_NHWC)
-    back = len(y.shape) == 3 and y.shape[:2] != (1, 1)
-    target = y.shape if back or len(y.shape) == 1 else (y.shape[2], 1, 1)
+    real, rank = graph.dequantize(x.name), len(y.shape)
+    if prod(x.shape[:-1]) > 1:
+        real = graph.value("Transpose", [real], f"{node.name}.nhwc", perm=[0, *range(2, 1 + len(x.shape)), 1])
+    back = prod(y.shape[:-1]) > 1
+    target = y.shape if back else channels_first(y.shape)
     shape = graph.constant(f"{node.name}.shape", np.array([-1, *target], np.int64))
     real = graph.value("Reshape", [real, shape], f"{node.name}.reshaped")
     if back:
-        real = graph.value("Transpose", [real], f"{node.name}.nchw", perm=NHWC_TO_NCHW)
+        real = graph.value("Transpose", [real], f"{node.name}.nchw", perm=[0, rank, *range(1, rank)])
     graph.quantize(real, y.name, clip=False)
 
 
@@ -216,7 +221,7 @@ def _pad(graph: Graph, node: Node, op: ops.Pad) -> None:
 
 def _slice(graph: Graph, node: Node, op: ops.Slice) -> None:
     real = graph.dequantize(node.inputs[0])
-    axes = np.array([2, 3, 1] if len(op.begin) == 3 else [1], np.int64)
+    axes = np.array([*range(2, 1 + len(op.begin)), 1], np.int64)
     ends = [np.array(op.begin, np.int64), np.array(op.end, np.int64), axes]
     names = [f"{node.name}.{end}" for end in ("begin", "end", "axes")]
     real = graph.value("Slice", [real, *map(graph.constant, names, ends)], node.name)
