@@ -36,7 +36,6 @@ def emit(graph: Graph, node: Node) -> None:
 def _conv2d(graph: Graph, node: Node, op: ops.Conv2d) -> None:
     (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
     scale, (weight, zero) = _weight_scales(node, op, x, y), _stored_weights(node, op)
-    top, bottom, left, right = op.padding
     inputs = [
         graph.dequantize(x.name),
         graph.dequantized_constant(f"{node.name}.weight", np.moveaxis(weight, -1, 1), scale, axis=0, zero=zero),
@@ -46,11 +45,9 @@ def _conv2d(graph: Graph, node: Node, op: ops.Conv2d) -> None:
         "Conv",
         inputs,
         node.name,
-        kernel_shape=list(op.kernel),
-        strides=list(op.stride),
-        pads=[top, left, bottom, right],
         dilations=list(op.dilation),
         group=op.groups,
+        **_window(op.window),
     )
     graph.quantize(real, y.name)
 
