@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+Curve = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Keywords(nn.Module):
@@ -31,14 +36,14 @@ class Keywords(nn.Module):
 class Tokens(nn.Module):
     """Tokens (T, C): a matrix at every token, a curve, a residual sum; results per network and per token."""
 
-    def __init__(self, channels: int = 12, classes: int = 5) -> None:
+    def __init__(self, channels: int = 12, classes: int = 5, *, bias: bool = True, curve: Curve = F.gelu) -> None:
         super().__init__()
-        self.wide, self.narrow = nn.Linear(channels, 32), nn.Linear(32, channels)
-        self.again, self.last = nn.Linear(channels, 20), nn.Linear(20, channels)
-        self.head = nn.Linear(channels, classes)
+        self.wide, self.narrow = nn.Linear(channels, 32, bias), nn.Linear(32, channels, bias)
+        self.again, self.last = nn.Linear(channels, 20, bias), nn.Linear(20, channels, bias)
+        self.head, self.curve = nn.Linear(channels, classes), curve
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = x + self.narrow(nn.functional.gelu(self.wide(x)))
+        x = x + self.narrow(self.curve(self.wide(x)))
         x = x + self.last(self.again(x).relu())
         return self.head(x.mean(1)), x
 

@@ -308,7 +308,7 @@ def test_a_batch_norm_of_negative_factor_stays_outside(tmp_path: Path) -> None:
     assert island.why.startswith("n (BatchNormalization): its sums are multiplied by something that is no positive")
 
 
-def test_a_row_of_vectors_times_a_matrix_is_a_convolution_of_one_pixel(tmp_path: Path) -> None:
+def test_tokens_times_a_matrix_are_one_linear_layer_and_stay_tokens(tmp_path: Path) -> None:
     nodes = [
         QUANTIZE,
         node("DequantizeLinear", ["q", "s", "z"], "d"),
@@ -319,11 +319,12 @@ def test_a_row_of_vectors_times_a_matrix_is_a_convolution_of_one_pixel(tmp_path:
     ]
     imported, seen = run(tmp_path, nodes, (2, 7, 12), LINEAR)
     (layer,) = imported.program.summing_nodes()
-    assert layer.op.weight.shape == (6, 1, 1, 12)  # type: ignore[union-attr]
+    assert layer.op.weight.shape == (6, 12)  # type: ignore[union-attr]
+    assert imported.program.tensors[layer.output].shape == (7, 6)
     assert sum(seen.integers.values()) == 3 * 2 * 7 * 6
 
 
-def test_a_convolution_along_one_axis_is_one_of_height_one(tmp_path: Path) -> None:
+def test_a_convolution_along_one_axis_is_one_over_a_line(tmp_path: Path) -> None:
     nodes = [
         QUANTIZE,
         node("DequantizeLinear", ["q", "s", "z"], "d"),
@@ -337,13 +338,13 @@ def test_a_convolution_along_one_axis_is_one_of_height_one(tmp_path: Path) -> No
     path.write_bytes(model(nodes, {"x": [2, 4, 15]}, ["y"], {**MAP, **constants}).SerializeToString())
     program = import_quantized(path).program
     (layer,) = program.summing_nodes()
-    assert layer.op.weight.shape == (6, 1, 3, 4)  # type: ignore[union-attr]
+    assert layer.op.weight.shape == (6, 3, 4)  # type: ignore[union-attr]
     x = RNG.normal(0, 1, (2, 4, 15)).astype(np.float32)
     (y,) = onnxruntime.InferenceSession(path).run(["y"], {"x": x})
-    given = program.tensors[program.inputs[0]].affine.quantize(x.transpose(0, 2, 1)[:, :, None], U8)
+    given = program.tensors[program.inputs[0]].affine.quantize(x.transpose(0, 2, 1), U8)
     (q,) = reference.run(program, given).outputs
     real = program.tensors[program.outputs[0]].affine.dequantize(q)
-    np.testing.assert_array_equal(real[:, 0].transpose(0, 2, 1), y)
+    np.testing.assert_array_equal(real.transpose(0, 2, 1), y)
 
 
 def test_a_network_that_turns_channels_first_by_itself_is_given_images_channels_last(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from oaq.capture.from_float_onnx import functions, layers, moves, pools
 from oaq.capture.from_float_onnx.builder import Builder, Left, View, laid, unsupported
-from oaq.capture.from_float_onnx.order import rotated, wants_channels_last
 from oaq.capture.from_float_onnx.recognized import recognize
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
+from oaq.capture.from_onnx.order import channel_axis, rotated
 from oaq.capture.graph import FloatGraph
 from oaq.errors import OaqError, UnsupportedOp
 from oaq.program.layout import channels_first
@@ -132,7 +132,9 @@ def _add_input(build: Builder, name: str) -> bool:
             f"{here}: is of shape {shape}; oaq takes (batch, C), (batch, C, L), (batch, T, C) and (batch, C, H, W)"
         )
     sample = shape[1:]
-    last = len(sample) > 1 and (channels_last(build.file, name) or wants_channels_last(build.file, name, len(sample)))
+    last = len(sample) > 1 and (
+        channels_last(build.file, name) or channel_axis(build.file, name, len(sample)) == len(sample)
+    )
     build.shapes[name] = channels_first(sample) if last else sample
     build.inputs.append(name)
     build.settle(name, View(name, laid(build.shapes[name], rotated(len(sample)) if last else None)))

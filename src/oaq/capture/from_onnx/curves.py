@@ -77,6 +77,11 @@ def arithmetic(walk: Walk, node: OnnxNode) -> None:
             sources.append(value)
         elif constant is not None and constant.size == 1 and constant.dtype.kind == "f":
             sides.append(np.float32(constant.reshape(-1)[0]))
+        elif constant is not None and constant.size > 1:
+            raise Stays(
+                f"it meets constants of shape {constant.shape} after integers were rounded; no integer operator does: "
+                "quantize after it, so that it is the bias or the scale of the layer before"
+            )
         else:
             raise Stays("its operands are neither functions of one tensor nor single constants")
     if not sources or any(one.view != sources[0].view for one in sources):

@@ -142,34 +142,47 @@ class Draft:
 
 
 def arrangement(rank: int) -> tuple[int, ...]:
-    """The order in which a program holds a sample of ``rank`` axes: channels last, images (H, W, C)."""
+    """The order in which a program holds a sample of ``rank`` axes: channels last, images (H, W, C).
+
+    Of two axes it is ONNX's own, (T, C); lines that windows slide over are (L, C), ``spatial``.
+    """
     return (1, 2, 0) if rank == 3 else tuple(range(rank))
 
 
+def spatial(rank: int) -> tuple[int, ...]:
+    """The order of what ONNX counts (C, L), (C, H, W): the channels, which windows do not slide over, last."""
+    return (*range(1, rank), 0)
+
+
+def order_of(layout: Layout, shape: Shape) -> tuple[int, ...]:
+    """The order in which a tensor of the program's ``shape`` holds its axes: that of ``layout`` where it has two.
+
+    >>> order_of(Layout.of((3, 9), (1, 0)), (9, 3)), order_of(Layout.of((9, 3), (0, 1)), (9, 3))
+    ((1, 0), (0, 1))
+    """
+    rank = len(layout.axes)
+    natural = tuple(range(rank))
+    if rank != 2:
+        return arrangement(rank)
+    orders = [order for order in (natural, spatial(rank)) if layout.is_in(order)]
+    return next((order for order in orders if program_shape(layout.shape, order) == shape), (orders or [natural])[0])
+
+
 def program_shape(shape: Shape, order: Sequence[int]) -> Shape:
-    """The shape a program gives a sample of ONNX's ``shape`` whose axes lie in ``order``: (C,) or (H, W, C).
+    """The shape a program gives a sample of ONNX's ``shape`` whose axes lie in ``order``, channels last.
 
     >>> program_shape((3, 4, 5), (1, 2, 0)), program_shape((7, 64), (0, 1)), program_shape((10,), (0,))
-    ((4, 5, 3), (7, 1, 64), (10,))
+    ((4, 5, 3), (7, 64), (10,))
     """
-    ordered = tuple(shape[axis] for axis in order)
-    match len(ordered):
-        case 0:
-            return (1,)
-        case 1 | 3:
-            return ordered
-        case 2:
-            return (ordered[0], 1, ordered[1])
-    rest = 1
-    for size in ordered[1:-1]:
-        rest *= size
-    return (ordered[0], rest, ordered[-1])
+    return tuple(shape[axis] for axis in order) or (1,)
 
 
 def _axes(layout: Layout, shape: Shape) -> tuple[int, ...] | None:
     rank = len(layout.shape)
-    for order in dict.fromkeys((arrangement(rank), tuple(range(rank)))):
-        if rank in (1, 3) and layout.is_in(order) and program_shape(layout.shape, order) == shape:
+    natural = tuple(range(rank))
+    orders = (natural, spatial(rank)) if rank == 2 else (arrangement(rank), natural)
+    for order in dict.fromkeys(orders):
+        if rank and layout.is_in(order) and program_shape(layout.shape, order) == shape:
             return tuple(axis + 1 for axis in order)
     return None
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from oaq import operators as ops
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
-from oaq.capture.from_onnx.draft import Draft, DraftNode, arrangement
+from oaq.capture.from_onnx.draft import Draft, DraftNode, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.islands import Demand, find_islands
 from oaq.capture.from_onnx.own import restore_names
@@ -26,6 +26,7 @@ from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Imported, Island
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
 from oaq.program.int_program import IntProgram
+from oaq.program.layout import layout_key
 
 Rule = Callable[[Walk, OnnxNode], None]
 OWN: Final[Mapping[str, Rule]] = {**layers.RULES, **joins.RULES, **moves.RULES, **curves.RULES, **quantizers.RULES}
@@ -165,7 +166,7 @@ def _held(walk: Walk, name: str) -> int | None:
     if (isinstance(value, Reals) and value.curve is not None) or (isinstance(value, Integers) and value.index):
         return None
     moved = producer is not None and producer.name in walk.transparent
-    order = arrangement(len(value.view.shape))
+    order = order_of(value.view.layout, walk.draft.tensors[value.view.tensor].shape)
     plain = value.view.layout.is_in(order)
     if moved and not (plain and name in walk.graph.outputs):
         return None  # an island does for itself what costs nothing
@@ -202,6 +203,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     names = draft.name_tensors(kept)
     layout = _input_layout(draft, demand)
     metadata = {"input_layout": layout, "source": "onnx", "producer": graph.producer or "unknown"}
+    metadata |= _line_layouts(walk, demand, names, layout)
     try:
         program = IntProgram(
             graph.name or "onnx",
@@ -241,6 +243,21 @@ def _input_layout(draft: Draft, demand: Demand) -> str:
     layouts = [draft.tensors[number].layout for number in demand.entries]
     images = [layout for layout in layouts if len(layout.shape) == 3]
     return "NHWC" if images and all(layout.is_in((0, 1, 2)) for layout in images) else "NCHW"
+
+
+def _line_layouts(walk: Walk, demand: Demand, names: Mapping[int, str], layout: str) -> dict[str, str]:
+    """What the metadata say of lines (C, L) and tokens (T, C) among the ends that are not in the order of all."""
+    seen = {number: walk.entry_layouts[number] for number in demand.entries}
+    for number, name in demand.outputs.items():
+        value = walk.values.get(name)
+        if isinstance(value, Integers | Reals):
+            seen.setdefault(number, value.view.layout)
+    own = {}
+    for number, seen_as in seen.items():
+        shape = walk.draft.tensors[number].shape
+        if len(shape) == len(seen_as.axes) == 2:
+            own[layout_key(names[number])] = "NCHW" if order_of(seen_as, shape) == spatial(2) else "NHWC"
+    return {key: value for key, value in own.items() if value != layout}
 
 
 def _reads(writer: DraftNode | None) -> int:

@@ -13,15 +13,13 @@ from oaq import operators as ops
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
-from oaq.capture.from_onnx.draft import arrangement
+from oaq.capture.from_onnx.draft import arrangement, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.moves import inputs_of
 from oaq.capture.from_onnx.values import Pending, Stays, View, arranged, settled
 from oaq.capture.from_onnx.walk import Walk, multipliers
 from oaq.capture.from_onnx.windows import window
-
-IMAGE: Final = (1, 2, 0)
 
 
 def add(walk: Walk, node: OnnxNode) -> None:
@@ -65,12 +63,15 @@ def product_of(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
     if a.shape != b.shape:
         if prod(a.shape) < prod(b.shape):
             a, b = b, a
-        channels = a.shape[0] if len(a.shape) == 3 else 0
-        if b.shape != (channels, 1, 1):
+        a = arranged(walk.draft, a)
+        order = order_of(a.layout, walk.draft.tensors[a.tensor].shape)
+        channels = a.shape[order[-1]]
+        ones = (1,) * (len(order) - 1)
+        if b.shape != tuple(channels if axis == order[-1] else 1 for axis in sorted(order)) or not ones:
             raise Stays(f"{a.shape} times {b.shape}: one number per channel is all that is known")
-        a, b = arranged(walk.draft, a), settled(walk.draft, b)
-        if walk.draft.tensors[b.tensor].shape not in ((channels,), (1, 1, channels)):
-            b = arranged(walk.draft, b)
+        b = settled(walk.draft, b)
+        if walk.draft.tensors[b.tensor].shape not in ((channels,), (*ones, channels)):
+            b = arranged(walk.draft, b, order)
     else:
         a, b = _alike(walk, views)
     s_a, s_b = (scale_of(walk, view) for view in (a, b))
@@ -91,12 +92,12 @@ def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
     axis = movement.axis_of(node, integer(node, "axis", 0), rank + 1) - 1
     if axis < 0 or any(len(view.shape) != rank for view in views):
         raise Stays("it joins samples of the batch")
-    order = arrangement(rank)
+    order = order_of(views[0].layout, walk.draft.tensors[views[0].tensor].shape)
     shape = list(views[0].shape)
     shape[axis] = sum(view.shape[axis] for view in views)
     natural = tuple(range(rank))
     if rank <= 3 and order[-1] == axis and all(view.layout.is_in(order) for view in views):
-        ready = [arranged(walk.draft, view) for view in views]
+        ready = [arranged(walk.draft, view, order) for view in views]
         layout = Layout.of(tuple(shape), order)
     elif prod(shape[:axis]) == 1 and all(view.layout.is_in(natural) for view in views):
         ready = [_vector(walk, view) for view in views]
@@ -128,7 +129,7 @@ def _alike(walk: Walk, views: Sequence[View]) -> tuple[View, View]:
     order = tuple(range(len(a.shape)))
     if shapes[0] == shapes[1] and np.array_equal(_order(a), _order(b)):
         return a, b
-    for wanted in (arrangement(len(a.shape)), order):
+    for wanted in dict.fromkeys((arrangement(len(a.shape)), order, spatial(len(a.shape)))):
         if a.layout.is_in(wanted) and b.layout.is_in(wanted):
             return arranged(walk.draft, a, wanted), arranged(walk.draft, b, wanted)
     raise Stays("its operands lie in memory in different orders")
@@ -149,58 +150,63 @@ def average_pool(walk: Walk, node: OnnxNode) -> None:
 
 
 def global_average_pool(walk: Walk, node: OnnxNode) -> None:
-    """A dequantized image, averaged over rows and columns."""
+    """A dequantized image or line, averaged over its positions."""
     walk.values[node.outputs[0]] = mean_of_image(walk, node, walk.plain(node.given(0)))
 
 
 def reduce_mean(walk: Walk, node: OnnxNode) -> None:
-    """ReduceMean over rows and columns."""
+    """ReduceMean over all positions."""
     walk.values[node.outputs[0]] = mean_over_axes(walk, node, walk.plain(node.given(0)))
 
 
 def mean_of_windows(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """An AvgPool that waits for its output's scale."""
-    if len(x.shape) != 3 or integer(node, "channels_last", 0):
-        raise Stays("it is no pool of images, channels first")
+    order = spatial(len(x.shape))
+    if len(x.shape) not in (2, 3) or integer(node, "channels_last", 0):
+        raise Stays("it is no pool of images or lines, channels first")
     found = window(node, x.shape[1:])
     include = bool(integer(node, "count_include_pad", 0))
     if max(found.dilation) > 1 or (include and any(found.added)):
         raise Stays("its windows are dilated, or hang over the padding they count")
-    ready = arranged(walk.draft, x)
+    ready = arranged(walk.draft, x, order)
     ratio, count = scale_of(walk, ready), prod(found.kernel)
     if count > 1 << 16:
         raise Stays(f"its window has {count} positions")
-    padding = (found.before[0], found.after[0], found.before[1], found.after[1])
-    kernel, stride = (found.kernel[0], found.kernel[1]), (found.stride[0], found.stride[1])
 
     def make(s_y: float) -> ops.AvgPool:
         counts = np.arange(1, count + 1, dtype=np.float32)
-        return ops.AvgPool(kernel, stride, multipliers(ratio / np.float32(s_y) / counts), padding, include)
+        return ops.AvgPool(
+            found.kernel, found.stride, multipliers(ratio / np.float32(s_y) / counts), found.padding, include
+        )
 
-    layout = Layout.of((x.shape[0], *found.count), IMAGE)
+    layout = Layout.of((x.shape[0], *found.count), order)
     return Pending(node.name, make, (ready.tensor,), layout, (node,))
 
 
 def mean_of_image(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """A GlobalAvgPool that waits for its output's scale."""
-    if len(x.shape) != 3 or integer(node, "channels_last", 0):
-        raise Stays("it is no pool of images, channels first")
-    return _mean(walk, node, arranged(walk.draft, x), Layout.of((x.shape[0], 1, 1), IMAGE))
+    rank = len(x.shape)
+    if rank not in (2, 3) or integer(node, "channels_last", 0):
+        raise Stays("it is no pool of images or lines, channels first")
+    order = spatial(rank)
+    layout = Layout.of((x.shape[0], *(1,) * (rank - 1)), order)
+    return _mean(walk, node, arranged(walk.draft, x, order), layout)
 
 
 def mean_over_axes(walk: Walk, node: OnnxNode, x: View) -> Pending:
-    """A GlobalAvgPool for a ReduceMean over the two axes that are not channels."""
+    """A GlobalAvgPool for a ReduceMean over all axes that are not channels."""
     given = movement.numbers_of(node, inputs_of(walk, node), 1, "axes")
     if given is None:
         given = integers(node, "axes") or ()
     rank = len(x.shape) + 1
     axes = sorted({movement.axis_of(node, axis, rank) for axis in given})
-    if rank != 4 or len(axes) != 2 or axes[0] == 0:
-        raise Stays("it averages over other axes than rows and columns")
-    (kept,) = {1, 2, 3} - set(axes)
-    ready = arranged(walk.draft, x, (axes[0] - 1, axes[1] - 1, kept - 1))
+    if rank not in (3, 4) or len(axes) != rank - 2 or axes[0] == 0:
+        raise Stays("it averages over other axes than rows and columns, or a line")
+    (kept,) = set(range(1, rank)) - set(axes)
+    order = (*(axis - 1 for axis in axes), kept - 1)
+    ready = arranged(walk.draft, x, order)
     shape = tuple(size if axis == kept - 1 else 1 for axis, size in enumerate(x.shape))
-    layout = Layout.of(shape, (axes[0] - 1, axes[1] - 1, kept - 1))
+    layout = Layout.of(shape, order)
     if not integer(node, "keepdims", 1):
         layout = replace(layout, axes=(layout.axes[kept - 1],))
     return _mean(walk, node, ready, layout)
@@ -208,10 +214,10 @@ def mean_over_axes(walk: Walk, node: OnnxNode, x: View) -> Pending:
 
 def _mean(walk: Walk, node: OnnxNode, ready: View, layout: Layout) -> Pending:
     ratio = scale_of(walk, ready)
-    height, width, _ = walk.draft.tensors[ready.tensor].shape
+    positions = prod(walk.draft.tensors[ready.tensor].shape[:-1])
 
     def make(s_y: float) -> ops.GlobalAvgPool:
-        return ops.GlobalAvgPool(multipliers([ratio / np.float32(s_y) / np.float32(height * width)]))
+        return ops.GlobalAvgPool(multipliers([ratio / np.float32(s_y) / np.float32(positions)]))
 
     return Pending(node.name, make, (ready.tensor,), layout, (node,))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integer, real
-from oaq.capture.from_onnx.draft import program_shape
+from oaq.capture.from_onnx.draft import spatial
 from oaq.capture.from_onnx.graph import Array, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.sums import Make, Sums, bias_of
@@ -85,49 +85,25 @@ def matmul(walk: Walk, node: OnnxNode) -> None:
 
 
 def convolution(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, bias: Bias) -> Pending:
-    """A Conv2d (or a Conv1d as one of height 1) that waits for its output's scale."""
+    """A Conv2d over a line or an image that waits for its output's scale."""
     rank = weight.values.ndim
     if rank not in (3, 4) or len(x.shape) != rank - 1:
-        raise Stays("it is no convolution of images or rows")
+        raise Stays("it is no convolution of images or lines")
     found = window(node, x.shape[1:], weight.values.shape[2:])
     groups = integer(node, "group", 1)
-    if rank == 4:
-        order, axes = (1, 2, 0), (0, 2, 3, 1)
-        padding = (found.before[0], found.after[0], found.before[1], found.after[1])
-        stride, dilation = (found.stride[0], found.stride[1]), (found.dilation[0], found.dilation[1])
-        ready = arranged(walk.draft, x, order)
-    else:
-        order, axes = (1, 0), (0, 2, 1)
-        padding, stride, dilation = (
-            (0, 0, found.before[0], found.after[0]),
-            (1, found.stride[0]),
-            (1, found.dilation[0]),
-        )
-        ready = as_row(walk, x)
-    outputs = weight.values.shape[0]
-    values = weight.values.transpose(axes).reshape((outputs, *((1,) if rank == 3 else ()), *_after(weight, axes)))
+    order, axes = spatial(rank - 1), (0, *range(2, rank), 1)
+    ready = arranged(walk.draft, x, order)
+    outputs, values = weight.values.shape[0], weight.values.transpose(axes)
 
     def make(w: NDArray[np.int16], b: NDArray[np.int32], requantize: Any) -> ops.Conv2d:  # noqa: ANN401 (Requantize)
-        return ops.Conv2d(w, b, requantize, stride, padding, dilation, groups)
+        return ops.Conv2d(w, b, requantize, found.stride, found.padding, found.dilation, groups)
 
     layout = Layout.of((outputs, *found.count), order)
     return waiting(walk, node, ready, (weight, values, axes, None), (layout, 1, make, bias, 1.0))
 
 
-def _after(weight: QuantizedConstant, axes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(weight.values.shape[axis] for axis in axes[1:])
-
-
-def as_row(walk: Walk, x: View) -> View:
-    """(channels, length) as an image of one row, channels last."""
-    wide = x.layout.reshaped((x.shape[0], 1, x.shape[1]))
-    if wide is None:
-        raise Stays("its input lies in memory in another order than (length, channels)")
-    return arranged(walk.draft, View(x.tensor, wide, x.reshaped), (1, 2, 0))
-
-
 def product(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, rest: tuple[Bias, float]) -> Pending:
-    """A Linear; over more axes than one, a 1 x 1 Conv2d at every place of all but the last.
+    """A Linear, at every place of all axes but the last.
 
     Args:
         walk: the import.
@@ -138,7 +114,7 @@ def product(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, rest
     """
     if weight.values.ndim != 2 or x.shape[-1:] != weight.values.shape[1:]:
         raise Stays(f"weights of shape {weight.values.shape} do not fit an input {x.shape}")
-    outputs, terms = weight.values.shape
+    outputs = weight.values.shape[0]
     bias, factor = rest
     if len(x.shape) == 1:
         columns = None if x.layout.is_in((0,)) else x.layout.order_of_elements()
@@ -148,11 +124,9 @@ def product(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, rest
         return waiting(walk, node, ready, (weight, values, (0, 1), columns), (layout, 1, ops.Linear, bias, factor))
     order = tuple(range(len(x.shape)))
     ready = arranged(walk.draft, x, order)
-    if len(program_shape(x.shape, order)) != 3:
-        raise Stays("it multiplies something that is neither a vector nor a row of them")
-    values = weight.values.reshape(outputs, 1, 1, terms)
     layout = Layout.of((*x.shape[:-1], outputs), order)
-    return waiting(walk, node, ready, (weight, values, (0, 1), None), (layout, len(x.shape), ops.Conv2d, bias, factor))
+    matrix = (weight, weight.values, (0, 1), None)
+    return waiting(walk, node, ready, matrix, (layout, len(x.shape), ops.Linear, bias, factor))
 
 
 def waiting(

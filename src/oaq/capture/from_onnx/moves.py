@@ -11,7 +11,7 @@ import numpy as np
 from oaq import operators as ops
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
-from oaq.capture.from_onnx.draft import arrangement, full
+from oaq.capture.from_onnx.draft import full, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
 from oaq.capture.from_onnx.layout import Layout
@@ -70,11 +70,11 @@ def moved(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> View:
         raise Stays("more than its first result is wanted")
     if node.op in COUNTED:
         return _counted(walk, node, view)
+    order = _order_for(walk, node, view)
     op = MOVES[node.op](walk, node, view, offset)
-    ready = arranged(walk.draft, view)
+    ready = arranged(walk.draft, view, order)
     source = walk.draft.tensors[ready.tensor]
-    shape = walk.sample(node.outputs[0])
-    layout = Layout.of(shape, arrangement(len(shape)))
+    layout = Layout.of(walk.sample(node.outputs[0]), order)
     made = full(source.affine, node.outputs[0], layout)
     made.offset, made.is_integer = offset or 0, offset is not None
     number = walk.draft.emit(node.name, op, [ready.tensor], made)
@@ -83,6 +83,14 @@ def moved(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> View:
         tensor = walk.draft.tensors[number]
         tensor.range = IntRange(0, tensor.range.hi)
     return View(number, layout)
+
+
+def _order_for(walk: Walk, node: OnnxNode, view: View) -> tuple[int, ...]:
+    """In which order ``node`` needs ``view``: a slice takes lines and tokens as they lie, others slide over lines."""
+    rank = len(view.shape)
+    if rank == 2 and node.op != "Slice":
+        return spatial(rank)
+    return order_of(view.layout, walk.draft.tensors[view.tensor].shape)
 
 
 def split(walk: Walk, node: OnnxNode) -> None:
@@ -97,10 +105,10 @@ def split(walk: Walk, node: OnnxNode) -> None:
     begin = 0
     for name, size in zip(node.outputs, sizes, strict=True):
         if name:
-            ready = arranged(walk.draft, value.view)
-            op = _slice_of(value.view.shape, axis - 1, begin, begin + size)
-            shape = walk.sample(name)
-            layout = Layout.of(shape, arrangement(len(shape)))
+            order = order_of(value.view.layout, walk.draft.tensors[value.view.tensor].shape)
+            ready = arranged(walk.draft, value.view, order)
+            op = _slice_of(value.view.shape, order, axis - 1, (begin, begin + size))
+            layout = Layout.of(walk.sample(name), order)
             made = full(walk.draft.tensors[ready.tensor].affine, name, layout)
             made.offset, made.is_integer = (value.offset, True) if isinstance(value, Integers) else (0, False)
             number = walk.draft.emit(f"{node.name}.{name}", op, [ready.tensor], made)
@@ -183,23 +191,17 @@ def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
 
 
 def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
-    if len(view.shape) != 3:
-        raise Stays("it is no pool of images")
+    if len(view.shape) not in (2, 3):
+        raise Stays("it is no pool of images or lines")
     found = window(node, view.shape[1:])
-    padding = (found.before[0], found.after[0], found.before[1], found.after[1])
-    kernel = _pair(found.kernel)
-    if not wider_than_padding(kernel, padding):
-        raise Stays(f"its padding {padding} reaches the size of its kernel {kernel}")
-    return ops.MaxPool(kernel, _pair(found.stride), padding, _pair(found.dilation))
-
-
-def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
-    return numbers[0], numbers[1]
+    if not wider_than_padding(found.kernel, found.padding):
+        raise Stays(f"its padding {found.padding} reaches the size of its kernel {found.kernel}")
+    return ops.MaxPool(found.kernel, found.stride, found.padding, found.dilation)
 
 
 def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
     found = movement.pads(node, inputs_of(walk, node), len(view.shape) + 1)
-    if found is None or text(node, "mode", "constant") != "constant" or len(view.shape) != 3:
+    if found is None or text(node, "mode", "constant") != "constant" or len(view.shape) not in (2, 3):
         raise Stays("it pads by amounts computed while it runs, or otherwise than by a constant, or no image")
     before, after = found
     if any((*before[:2], *after[:2])) or min(*before, *after) < 0:
@@ -210,7 +212,7 @@ def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
     wanted = 0.0 if offset is None else zero - offset
     if float(given) != float(wanted):  # type: ignore[arg-type]
         raise Stays(f"it pads with {given}, not with the integer that stands for 0.0")
-    return ops.Pad((before[2], after[2], before[3], after[3]))
+    return ops.Pad(tuple(side for pair in zip(before[2:], after[2:], strict=True) for side in pair))
 
 
 def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
@@ -222,22 +224,14 @@ def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op
         raise Stays("it cuts the batch, or takes steps")
     if any(end <= begin for begin, end, _ in rest):
         raise Stays("it leaves nothing")
-    order = arrangement(len(rest))
-    begin, end = tuple(rest[axis][0] for axis in order), tuple(rest[axis][1] for axis in order)
-    if len(rest) == 2:
-        begin, end = (begin[0], 0, begin[1]), (end[0], 1, end[1])
-    if len(rest) not in (1, 2, 3):
-        raise Stays("it cuts more axes than an image has")
-    return ops.Slice(begin, end)
+    order = order_of(view.layout, walk.draft.tensors[view.tensor].shape)
+    return ops.Slice(tuple(rest[axis][0] for axis in order), tuple(rest[axis][1] for axis in order))
 
 
-def _slice_of(shape: tuple[int, ...], axis: int, begin: int, end: int) -> ops.Slice:
-    order = arrangement(len(shape))
-    if len(shape) not in (1, 2, 3) or end <= begin:
-        raise Stays("it cuts more axes than an image has, or leaves nothing")
-    ends = [(begin, end) if one == axis else (0, shape[one]) for one in order]
-    if len(shape) == 2:
-        ends.insert(1, (0, 1))
+def _slice_of(shape: tuple[int, ...], order: tuple[int, ...], axis: int, span: tuple[int, int]) -> ops.Slice:
+    if not len(shape) >= 1 or span[1] <= span[0]:
+        raise Stays("it cuts nothing, or leaves nothing")
+    ends = [span if one == axis else (0, shape[one]) for one in order]
     return ops.Slice(tuple(low for low, _ in ends), tuple(high for _, high in ends))
 
 

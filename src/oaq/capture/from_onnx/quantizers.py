@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
+from oaq.capture.from_onnx.attributes import integers
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.moves import moved
 from oaq.capture.from_onnx.scales import pairs
@@ -81,13 +82,27 @@ def _quantized_first(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, fi
             walk.absorb(value.moves)
             view = settled(walk.draft, view)
         case None if name not in walk.graph.constants:
-            return walk.entry(name, meaning, file)
+            return _turned_line(walk, name, meaning) or walk.entry(name, meaning, file)
         case _:
             raise Stays(f"its input {name!r} is nothing to quantize")
     tensor = walk.draft.tensors[view.tensor]
     if not tensor.is_integer:
         tensor.file, tensor.layout, tensor.offset, tensor.is_integer = file, view.layout, meaning.offset, True
     return view
+
+
+def _turned_line(walk: Walk, name: str, meaning: Meaning) -> View | None:
+    """An input (batch, T, C) that the file transposes before it quantizes it; None if ``name`` is something else."""
+    turn = walk.graph.producers.get(name)
+    source = turn.given(0) if turn is not None and turn.op == "Transpose" and not turn.domain else ""
+    if turn is None or source not in walk.graph.inputs or len(walk.graph.shape(source)) != 3:
+        return None
+    if integers(turn, "perm") not in (None, (0, 2, 1)) or walk.readers.get(source, 0) != 1 or source in walk.values:
+        return None
+    view = walk.entry(source, meaning, source)
+    walk.draft.tensors[view.tensor].is_integer, walk.draft.tensors[view.tensor].is_stated = False, True
+    walk.absorb([turn])
+    return View(view.tensor, view.layout.transposed((1, 0)))
 
 
 def dequantize(walk: Walk, node: OnnxNode) -> None:

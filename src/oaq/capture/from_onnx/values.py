@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_onnx.draft import Draft, arrangement, program_shape
+from oaq.capture.from_onnx.draft import Draft, order_of, program_shape
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.numerics.affine import Affine
@@ -171,9 +171,9 @@ def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, wha
         Stays: memory holds them in another order.
     """
     shape = view.shape
-    order = arrangement(len(shape)) if order is None else order
+    order = order_of(view.layout, draft.tensors[view.tensor].shape) if order is None else order
     if not view.layout.is_in(order):
-        raise Stays(f"{what} lies in memory in another order than (H, W, C), which nothing here moves")
+        raise Stays(f"{what} lies in memory in another order than channels last, (H, W, C), which nothing here moves")
     return _as_shape(draft, view, program_shape(shape, order))
 
 
@@ -191,7 +191,8 @@ def settled(draft: Draft, view: View) -> View:
         return view
     if len(view.shape) == 1:
         return flattened(draft, view)
-    return arranged(draft, view) if view.layout.is_in(arrangement(len(view.shape))) else view
+    order = order_of(view.layout, draft.tensors[view.tensor].shape)
+    return arranged(draft, view, order) if view.layout.is_in(order) else view
 
 
 def _as_shape(draft: Draft, view: View, shape: tuple[int, ...]) -> View:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integers
-from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, program_shape
+from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, program_shape, spatial
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.order import channel_axis
 from oaq.capture.from_onnx.sums import Sums
 from oaq.capture.from_onnx.values import (
     Integers,
@@ -59,6 +60,7 @@ class Walk:
         sources: of layers, by number of the tensor they write.
         made: number of the tensor that holds the sums of a node, by its name.
         entries: tensor of the file that each input of the program holds, by number.
+        entry_layouts: in which order the program holds it, by number.
         rounded: layers whose bias is real in the file and no whole number of steps.
         quantized: integers made of a float tensor so far, with their range then, by its name and their meaning.
     """
@@ -76,6 +78,7 @@ class Walk:
         self.sources: dict[int, LayerSource] = {}
         self.made: dict[str, int] = {}
         self.entries: dict[int, str] = {}
+        self.entry_layouts: dict[int, Layout] = {}
         self.rounded: dict[str, None] = {}
         self.quantized: dict[tuple[str, Meaning], tuple[View, IntRange]] = {}
 
@@ -177,6 +180,7 @@ class Walk:
         number = self.draft.tensor(tensor)
         self.draft.inputs.append(number)
         self.entries[number] = name
+        self.entry_layouts[number] = layout
         return View(number, layout)
 
     def result(self, meaning: Meaning, file: str, layout: Layout, reach: IntRange = U8) -> DraftTensor:
@@ -251,13 +255,16 @@ def entry_order(graph: OnnxGraph, name: str, rank: int) -> tuple[int, ...]:
     """In which order the program holds a tensor that enters it: as its first reader wants it.
 
     Files made from channels-last networks transpose their input first, (0, 3, 1, 2): it is the program's order already.
-    Rows that a convolution reads, (channels, length), lie in memory as (length, channels).
+    Lines that a window slides over, (channels, length), lie in memory as (length, channels); tokens lie as they are.
     """
+    axis = channel_axis(graph, name, rank) if rank > 1 else None
+    if rank == 2 and axis is not None:
+        return spatial(2) if axis == 1 else (0, 1)
+    if axis == rank > 2:
+        return tuple(range(rank))
     waiting, seen = [name], {name}
     while waiting:
         for node in graph.consumers.get(waiting.pop(0), ()):
-            if node.op == "Conv" and rank == 2:
-                return (1, 0)
             if node.op == "Transpose" and rank == 3 and integers(node, "perm") == (0, 3, 1, 2):
                 return (0, 1, 2)
             if node.op in ("QuantizeLinear", "DequantizeLinear") and node.outputs and node.outputs[0] not in seen:

@@ -8,10 +8,15 @@ from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 
 FIRST: Final = frozenset(
     {"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "MaxPool", "AveragePool"}
-    | {"GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample", "DepthToSpace", "PRelu"}
+    | {"GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample", "DepthToSpace", "PRelu", "ConvInteger"}
+    | {"QLinearConv", "QLinearAveragePool", "QLinearGlobalAveragePool"}
 )
 """Operators that take the first axis after the batch for channels."""
-LOST: Final = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Split", "Gather", "Gemm"})
+PRODUCTS: Final = ("MatMul", "QLinearMatMul", "MatMulInteger")
+"""Operators that take the last axis of their first input for channels."""
+LOST: Final = frozenset(
+    {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Split", "Gather", "Gemm", "QGemm", "QLinearConcat"}
+)
 """Operators after which axes are no longer the ones that were asked about."""
 
 
@@ -20,10 +25,10 @@ def rotated(rank: int) -> tuple[int, ...]:
     return (*range(1, rank), 0)
 
 
-def wants_channels_last(file: OnnxGraph, name: str, rank: int) -> bool:
-    """Whether the first operator that needs to know takes the last axis of ``name`` for its channels.
+def channel_axis(file: OnnxGraph, name: str, rank: int) -> int | None:
+    """The axis of ``name``, the batch being 0, that the first operator that needs to know takes for its channels.
 
-    Where nothing needs to know, channels come first, as ONNX counts them.
+    None where nothing needs to know.
 
     Args:
         file: what is read.
@@ -37,24 +42,30 @@ def wants_channels_last(file: OnnxGraph, name: str, rank: int) -> bool:
         for user in file.consumers.get(tensor, ()):
             axis = _channel_axis(file, user, tensor, order)
             if axis is not None:
-                return axis == rank
+                return axis
             moved = _moved(user, order)
             for result in user.outputs[:1]:
                 if moved is not None and result not in visited:
                     visited.add(result)
                     pending.append((result, moved))
-    return False
+    return None
 
 
 def _channel_axis(file: OnnxGraph, user: OnnxNode, tensor: str, order: tuple[int, ...]) -> int | None:
     """The axis of the first tensor that ``user`` takes for channels; None if it does not care."""
     if user.op in FIRST:
         return order[0]
-    if user.op == "LayerNormalization" or (user.op == "MatMul" and user.given(0) == tensor):
+    if user.op == "LayerNormalization" or (user.op in PRODUCTS and user.given(0) == tensor):
         return order[-1]
-    if user.op == "ReduceMean":
+    if user.op in ("ReduceMean", "QLinearReduceMean"):
         axes = user.attributes.get("axes")
-        numbers = axes if isinstance(axes, tuple) else file.constant(user.given(1)) if user.given(1) else None
+        numbers = (
+            axes
+            if isinstance(axes, tuple)
+            else file.constant(user.given(1))
+            if user.op == "ReduceMean" and user.given(1)
+            else None
+        )
         averaged = set() if numbers is None else {int(axis) % (len(order) + 1) for axis in numbers}  # type: ignore[arg-type]
         channels = [axis for place, axis in enumerate(order, 1) if place not in averaged]
         return channels[0] if len(channels) == 1 else None
