@@ -67,6 +67,21 @@ def photo_size(net: torch.nn.Module | Path) -> tuple[int, int]:
     return 224, 224
 
 
+def sample_axes(net: torch.nn.Module | Path) -> int | None:
+    """Axes of one sample: an ONNX file says it, a module by its first convolution; None if nothing does."""
+    if isinstance(net, Path):
+        from oaq.capture.from_onnx import declared_inputs
+
+        shapes = list(declared_inputs(net).values())
+        return len(shapes[0]) - 1 if len(shapes) == 1 and len(shapes[0]) > 1 else None
+    import torch
+
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d):
+            return 2 if isinstance(module, torch.nn.Conv1d) else 3
+    return None
+
+
 def capture(path: Path, sample: Sequence[int]) -> FloatGraph:
     """The network in an ONNX file that has one input.
 

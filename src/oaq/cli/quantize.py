@@ -87,6 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
     )
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="samples per calibration batch (default 8)")
+    parser.add_argument(
+        "--sample-axes",
+        type=int,
+        choices=(1, 2, 3),
+        metavar="N",
+        help="axes of one sample in arrays, the batch not counted: 2 for lines (C, L) and tokens (T, C) (default: what "
+        "the file or the first convolution says; else 3 axes are one image)",
+    )
     parser.add_argument("--name", help="name of the program (default: that of the output file)")
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
     images.add_arguments(parser)
@@ -127,10 +135,13 @@ def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preproces
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
     preprocessing = images.preprocess(arguments, None, models.photo_size(model))
     if not isinstance(model, Path):
-        return model, preprocessing, Batches(paths, preprocessing, arguments.batch)
-    graph = models.capture(model, read(paths[0], preprocessing).shape[1:])
-    last = graph.is_channels_last(graph.inputs[0])
-    return graph, preprocessing, Batches(paths, preprocessing, arguments.batch, channels_last=last)
+        axes = arguments.sample_axes or models.sample_axes(model)
+        return model, preprocessing, Batches(paths, preprocessing, arguments.batch, axes=axes)
+    axes = arguments.sample_axes or models.sample_axes(model)
+    graph = models.capture(model, read(paths[0], preprocessing, axes=axes).shape[1:])
+    shape = graph.shapes[graph.inputs[0]]
+    last = len(shape) == 3 and graph.is_channels_last(graph.inputs[0])
+    return graph, preprocessing, Batches(paths, preprocessing, arguments.batch, channels_last=last, axes=len(shape))
 
 
 def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, preprocessing: Preprocess) -> IntProgram:

@@ -285,7 +285,7 @@ def _changed(x: U8s, spec: TensorSpec, rng: np.random.Generator) -> U8s:
         return np.clip(np.rint((x.astype(np.float64) - middle) * gain + middle), lo, hi).astype(np.uint8)
     side = float(rng.choice(PATCHES))
     sizes = [max(1, int(size * side)) for size in x.shape[1:-1]]
-    starts = [int(rng.integers(0, whole - size + 1)) for whole, size in zip(x.shape[1:-1], sizes, strict=True)]
+    starts = [int(rng.integers(0, extent - size + 1)) for extent, size in zip(x.shape[1:-1], sizes, strict=True)]
     place = (slice(None), *(slice(start, start + size) for start, size in zip(starts, sizes, strict=True)), slice(None))
     patch, channels = result[place], (*(1,) * (x.ndim - 1), x.shape[-1])
     match int(rng.integers(3)):

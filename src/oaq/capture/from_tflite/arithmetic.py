@@ -54,7 +54,7 @@ def mul(build: Builder, operator: TfliteOperator) -> None:
     shapes = [build.spec(each).shape for each in (a, b)]
     if len(shapes[1]) > len(shapes[0]) or (shapes[0][:2] == (1, 1) and shapes[0] != shapes[1]):
         a, b, shapes = b, a, shapes[::-1]
-    by_channel = len(shapes[0]) == 3 and shapes[1] == (1, 1, shapes[0][2])
+    by_channel = len(shapes[0]) > 1 and shapes[1] == (*(1,) * (len(shapes[0]) - 1), shapes[0][-1])
     if shapes[0] != shapes[1] and not by_channel:
         raise Stays(
             f"multiplies shapes {shapes[0]} and {shapes[1]}; equal ones, or one value per channel, can be taken"

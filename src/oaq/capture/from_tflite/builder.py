@@ -245,7 +245,7 @@ def scales_of(tensor: TfliteTensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample_shape(tensor: TfliteTensor) -> Shape:
-    """Of one sample: (C,), or (H, W, C); (T, C) is (T, 1, C).
+    """Of one sample, as the file has it: (C,), (T, C) or (H, W, C).
 
     Raises:
         Stays: it has other axes, or a batch that is fixed at more than 1.
@@ -254,27 +254,21 @@ def sample_shape(tensor: TfliteTensor) -> Shape:
     if len(shape) > 1 and shape[0] != 1:
         raise Stays(f"{tensor.name!r} is {shape}: its first axis is no batch of 1")
     if not 1 <= len(shape) <= 4 or 0 in shape:
-        raise Stays(f"{tensor.name!r} is {shape}, neither an image (1, H, W, C) nor a vector (1, C)")
-    match shape:
-        case (_, rows, columns, channels):
-            return (rows, columns, channels)
-        case (_, steps, channels):
-            return (steps, 1, channels)
-        case (*_, channels):
-            return (channels,)
-    raise AssertionError(shape)
+        raise Stays(
+            f"{tensor.name!r} is {shape}, neither an image (1, H, W, C), nor tokens (1, T, C), nor a vector (1, C)"
+        )
+    return shape[1:] or shape
 
 
-def sample_axes(rank: int) -> tuple[int | None, ...]:
-    """For each axis of the program's shape, which of the file's ``rank`` axes it is; None for one the file has not."""
-    return {4: (1, 2, 3), 3: (1, None, 2), 2: (1,), 1: (0,)}[rank]
+def sample_axes(rank: int) -> tuple[int, ...]:
+    """For each axis of the program's shape, which of the file's ``rank`` axes it is."""
+    return tuple(range(1, rank)) or (0,)
 
 
 def tensor_source(tensor: TfliteTensor) -> TensorSource:
     """Where an activation stands in the file."""
     axes = sample_axes(len(tensor.shape))
-    plain = None if None in axes or len(tensor.shape) == 1 else axes
-    return TensorSource(tensor.name, OFFSETS[tensor.kind], plain)  # type: ignore[arg-type]
+    return TensorSource(tensor.name, OFFSETS[tensor.kind], None if len(tensor.shape) == 1 else axes)
 
 
 def _short(name: str) -> str:

@@ -63,33 +63,35 @@ def depthwise_conv_2d(build: Builder, operator: TfliteOperator) -> None:
 
 
 def fully_connected(build: Builder, operator: TfliteOperator) -> None:
-    """Weights (N, K) on all that a sample holds, or on each of its rows: then it is a 1x1 convolution."""
+    """Weights (N, K) on all that a sample holds, or on the last axis at every position: (T, K) to (T, N)."""
     x, stored = build.tensor(operator, 0), _stored(build, operator, 2)
     outputs, terms = stored.shape
     if operator.options["WeightsFormat"]:
         raise Stays("its weights are shuffled")
-    shape = build.spec(x).shape
-    if prod(shape) == terms:
-        _linear(build, operator, _weights(operator, stored, 0, stored.shape, (0, 1)))
-    elif len(shape) == 3 and shape[2] == terms:
-        weights = _weights(operator, stored, 0, (outputs, 1, 1, terms), (0, 1, 2, 3))
+    shape, y = build.spec(x).shape, build.graph.tensors[operator.outputs[0]]
+    at_positions = shape[-1] == terms and len(shape) > 1
+    if at_positions and (prod(shape) != terms or sample_shape(y) == (*shape[:-1], outputs)):
+        weights = _weights(operator, stored, 0, stored.shape, (0, 1))
         sums = _sums(build, operator, weights)
-        name = build.emit(operator, ops.Conv2d(weights.weight, *sums), [build.read(x)], build.clamp(operator))
+        name = build.emit(operator, ops.Linear(weights.weight, *sums), [build.read(x)], build.clamp(operator))
         _record_layer(build, operator, weights, name)
+    elif prod(shape) == terms:
+        _linear(build, operator, _weights(operator, stored, 0, stored.shape, (0, 1)))
     else:
         raise FormatError(f"{operator}: weights {stored.shape} do not fit an input {shape}; the file is damaged")
 
 
 def scale_channels(build: Builder, operator: TfliteOperator, x: TfliteTensor, stored: TfliteTensor) -> None:
-    """X times one constant per channel: a 1x1 depthwise convolution without bias, whose sums are those products."""
+    """X times one constant per channel: a depthwise convolution of one tap, whose sums are those products."""
     shape = build.spec(x).shape
-    if len(shape) != 3 or stored.data is None or stored.data.size != shape[2] or stored.shape[-1:] != shape[2:]:
+    channels, taps = shape[-1], (1,) * (len(shape) - 1)
+    if not taps or stored.data is None or stored.data.size != channels or stored.shape[-1:] != shape[-1:]:
         raise Stays(f"multiplies {shape} by a constant {stored.shape}; one number, or one per channel, can be taken")
     if stored.kind not in WEIGHTS or stored.scale.size != 1:
         raise Stays(f"its constant {stored.name!r} is {stored.kind} with {stored.scale.size} scales")
-    weights = _weights(operator, stored, len(stored.shape) - 1, (shape[2], 1, 1, 1), (0, 1, 2, 3))
+    weights = _weights(operator, stored, len(stored.shape) - 1, (channels, *taps, 1), tuple(range(len(taps) + 2)))
     by = _multipliers(build, operator, x, weights)
-    op = ops.Conv2d(weights.weight, np.zeros(shape[2], np.int32), by, groups=shape[2])
+    op = ops.Conv2d(weights.weight, np.zeros(channels, np.int32), by, groups=channels)
     name = build.emit(operator, op, [build.read(x)], build.clamp(operator))
     _record(build, operator, weights, name, x=x, bias=None)
 

@@ -36,7 +36,7 @@ def transpose(build: Builder, operator: TfliteOperator) -> None:
 
 
 def pad(build: Builder, operator: TfliteOperator) -> None:
-    """PAD, and PADV2 with the integer that stands for 0: rows and columns around an image."""
+    """PAD, and PADV2 with the integer that stands for 0: positions around an image or a line."""
     x = build.tensor(operator, 0)
     amounts = np.array(integers_of(build, operator, 1)).reshape(-1)
     if amounts.size != 2 * len(x.shape) or int(amounts.min(initial=0)) < 0 or int(amounts.max()) > LARGEST_WINDOW:
@@ -44,10 +44,9 @@ def pad(build: Builder, operator: TfliteOperator) -> None:
     if operator.op == "PADV2" and not _is_zero(build, operator, x):
         raise Stays("pads with something other than 0")
     around = amounts.reshape(-1, 2).tolist()
-    if len(x.shape) != 4 or any(around[0]) or any(around[3]):
-        raise Stays(f"pads {x.shape} by {around}; rows and columns of an image can be padded")
-    (top, bottom), (left, right) = around[1], around[2]
-    build.emit(operator, ops.Pad((top, bottom, left, right)), [build.read(x)])
+    if len(x.shape) not in (3, 4) or any(around[0]) or any(around[-1]):
+        raise Stays(f"pads {x.shape} by {around}; rows and columns of an image, or a line, can be padded")
+    build.emit(operator, ops.Pad(tuple(side for pair in around[1:-1] for side in pair)), [build.read(x)])
 
 
 def slice_(build: Builder, operator: TfliteOperator) -> None:
@@ -156,7 +155,7 @@ def _cut(build: Builder, operator: TfliteOperator, x: TfliteTensor, ends: Ends, 
     if any(not 0 <= begin < end <= size for (begin, end), size in zip(ends, x.shape, strict=True)):
         raise FormatError(f"{operator}: takes {ends} of {x.shape}; the file is damaged")
     spec, shape = build.spec(x), sample_shape(y)
-    axes = [ends[axis] if axis is not None else (0, 1) for axis in sample_axes(len(x.shape))]
+    axes = [ends[axis] for axis in sample_axes(len(x.shape))]
     begin, end = tuple(first for first, _ in axes), tuple(last for _, last in axes)
     if not any(begin) and end == spec.shape:
         if shape == spec.shape and activation_map(y) == spec.affine:

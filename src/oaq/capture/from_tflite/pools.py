@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from oaq import operators as ops
@@ -53,16 +55,19 @@ def max_pool_2d(build: Builder, operator: TfliteOperator) -> None:
 
 
 def mean(build: Builder, operator: TfliteOperator) -> None:
-    """Over rows and columns, with or without keeping their axes."""
+    """Over rows and columns, or tokens, with or without keeping their axes."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
-    rank, (rows, columns, channels) = len(x.shape), image_shape(build, operator)
-    axes = axes_of(build, operator, 1, rank)
-    if axes != {1, 2}:
-        raise Stays(f"averages over the axes {sorted(axes)}; rows and columns, 1 and 2, can be taken")
+    rank, (*sizes, channels) = len(x.shape), build.spec(x).shape
+    axes, positions = axes_of(build, operator, 1, rank), set(range(1, rank - 1))
+    if not positions or axes != positions:
+        raise Stays(
+            f"averages over the axes {sorted(axes)} of {x.shape}; all positions, {sorted(positions)} (rows "
+            "and columns, 1 and 2, of an image), can be taken"
+        )
     shape = sample_shape(y)
-    counts = np.array([rows * columns])
+    counts = np.array([prod(sizes)])
     by = requantize_mean(build.spec(x).affine.scale, activation_map(y).scale, counts, build.semantics, str(operator))
-    if shape == (1, 1, channels):
+    if shape == (*(1,) * len(sizes), channels):
         build.emit(operator, ops.GlobalAvgPool(by), [build.read(x)])
         return
     op, affine = ops.GlobalAvgPool(by), activation_map(y)

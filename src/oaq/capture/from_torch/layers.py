@@ -16,21 +16,21 @@ Arguments = dict[str, Any]
 Numbers = tuple[int, ...]
 
 
-def convolution(build: Builder, node: fx.Node, given: Arguments) -> str:
+def convolution(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.conv1d``, ``aten.conv2d``: padding as numbers, "same" or "valid"; zeros just before it become its own."""
-    weight = narrowed(build.constant(given["weight"], node))
+    weight = narrowed(build.constant(arguments["weight"], node))
     rank = weight.ndim - 2
-    if len(build.counted(given["input"], node)[1]) != rank + 1:
+    if len(build.counted(arguments["input"], node)[1]) != rank + 1:
         raise ProgramError(
             f"{site(node).shown}: its weights {weight.shape} slide over {rank} axes, and it reads a batch of "
-            f"samples {tuple(given['input'].meta['val'].shape[1:])}: give an example with a batch before the channels"
+            f"samples {tuple(arguments['input'].meta['val'].shape[1:])}: give an example with a batch axis"
         )
-    stride, dilation = per_axis(given["stride"], rank), per_axis(given["dilation"], rank)
-    padding = _padding(given["padding"], weight.shape[2:], stride, dilation, node)
-    before = build.foldable(given["input"], node)
-    tensor, padding = build.join_padding(build.read(given["input"], node), padding, before)
-    bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
-    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(given["groups"]))
+    stride, dilation = per_axis(arguments["stride"], rank), per_axis(arguments["dilation"], rank)
+    padding = _padding(arguments["padding"], weight.shape[2:], stride, dilation, node)
+    before = build.foldable(arguments["input"], node)
+    tensor, padding = build.join_padding(build.read(arguments["input"], node), padding, before)
+    bias = np.zeros(len(weight)) if arguments["bias"] is None else build.constant(arguments["bias"], node)
+    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(arguments["groups"]))
     return build.emit(op, (tensor,), sample_shape(node), node)
 
 
@@ -45,30 +45,32 @@ def _padding(padding: Any, kernel: Numbers, stride: Numbers, dilation: Numbers, 
     return both_sides(per_axis(padding, len(kernel)))
 
 
-def linear(build: Builder, node: fx.Node, given: Arguments) -> str:
+def linear(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.linear`` on vectors (C,), and at every position of tokens (T, C)."""
-    tensor, axes = build.counted(given["input"], node)
+    tensor, axes = build.counted(arguments["input"], node)
     if axes[-1] != 0:
         raise unsupported(
             node,
             f"on {build.seen_shape(tensor, axes)}, whose channels are axis {1 + axes.index(0)}: it would mix "
             "positions; oaq applies it to channels on the last axis: flatten or transpose first",
         )
-    weight = narrowed(build.constant(given["weight"], node))
-    bias = np.zeros(len(weight)) if given["bias"] is None else build.constant(given["bias"], node)
+    weight = narrowed(build.constant(arguments["weight"], node))
+    bias = np.zeros(len(weight)) if arguments["bias"] is None else build.constant(arguments["bias"], node)
     build.keep_axes(node, axes)
     return build.emit(FloatLinear(weight, narrowed(bias)), (tensor,), (len(weight), *build.shapes[tensor][1:]), node)
 
 
-def batch_norm(build: Builder, node: fx.Node, given: Arguments) -> str:
+def batch_norm(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.batch_norm`` in evaluation: a scale and a shift per channel."""
-    if given["training"] or given["running_mean"] is None or given["running_var"] is None:
+    if arguments["training"] or arguments["running_mean"] is None or arguments["running_var"] is None:
         raise unsupported(node, "it normalizes with the statistics of each batch; call eval(), or track statistics")
-    mean, variance = (build.constant(given[key], node) for key in ("running_mean", "running_var"))
-    weight, bias = (None if given[key] is None else build.constant(given[key], node) for key in ("weight", "bias"))
-    scale, shift = batch_norm_numbers((mean, variance), float(given["eps"]), (weight, bias), site(node))
-    build.read(given["input"], node)
-    return per_channel(build, node, given["input"], scale, shift)
+    mean, variance = (build.constant(arguments[key], node) for key in ("running_mean", "running_var"))
+    weight, bias = (
+        None if arguments[key] is None else build.constant(arguments[key], node) for key in ("weight", "bias")
+    )
+    scale, shift = batch_norm_numbers((mean, variance), float(arguments["eps"]), (weight, bias), site(node))
+    build.read(arguments["input"], node)
+    return per_channel(build, node, arguments["input"], scale, shift)
 
 
 def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
@@ -78,13 +80,13 @@ def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shi
     return build.scale_and_shift(tensor, (scale, shift), build.foldable(value, node), site(node))
 
 
-def arithmetic(build: Builder, node: fx.Node, given: Arguments) -> str:
+def arithmetic(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """Add, subtract, multiply, divide, negate: two activations, or one and a constant per channel."""
     kind = base_name(node).rstrip("_")
-    left, right = given["self"], given.get("other", -1.0)  # neg has no other: x * -1
-    if given.get("rounding_mode") is not None:
-        raise unsupported(node, f"rounding_mode={given['rounding_mode']!r}; oaq divides exactly")
-    factor = float(given.get("alpha", 1))
+    left, right = arguments["self"], arguments.get("other", -1.0)  # neg has no other: x * -1
+    if arguments.get("rounding_mode") is not None:
+        raise unsupported(node, f"rounding_mode={arguments['rounding_mode']!r}; oaq divides exactly")
+    factor = float(arguments.get("alpha", 1))
     if kind == "rsub":
         kind, left, right = "sub", right, left
     if build.is_activation(left) and build.is_activation(right):

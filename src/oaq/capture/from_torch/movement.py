@@ -15,26 +15,26 @@ from oaq.capture.graph import FloatConcat, FloatPad, FloatReshape, FloatSlice
 from oaq.program.layout import channels_first
 
 
-def unchanged(build: Builder, node: fx.Node, given: Arguments) -> str:
+def unchanged(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """Dropout in evaluation, clones, float types."""
-    if given.get("train"):
+    if arguments.get("train"):
         raise unsupported(node, "dropout in training; call eval()")
-    before, after = next(iter(given.values())).meta["val"].dtype, node.meta["val"].dtype
+    before, after = next(iter(arguments.values())).meta["val"].dtype, node.meta["val"].dtype
     if after not in (before, torch.float32, torch.float64):
         raise unsupported(node, f"from {before} to {after}, which rounds; oaq keeps to float32")
-    tensor, axes = build.counted(next(iter(given.values())), node)
+    tensor, axes = build.counted(next(iter(arguments.values())), node)
     build.keep_axes(node, axes)
     return tensor
 
 
-def transpose(build: Builder, node: fx.Node, given: Arguments) -> str:
+def transpose(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """Transpose, permute: axes counted anew; nothing moves."""
-    tensor, axes = build.counted(given["self"], node)
+    tensor, axes = build.counted(arguments["self"], node)
     order = list(range(1 + len(axes)))
-    if "dims" in given:
-        order = [int(axis) % len(order) for axis in given["dims"]]
+    if "dims" in arguments:
+        order = [int(axis) % len(order) for axis in arguments["dims"]]
     else:
-        first, second = (int(axis) % len(order) for axis in list(given.values())[1:3])
+        first, second = (int(axis) % len(order) for axis in list(arguments.values())[1:3])
         order[first], order[second] = order[second], order[first]
     if order[0] != 0:
         raise unsupported(node, f"the order {order} moves the batch; a batch stays the first axis")
@@ -42,12 +42,12 @@ def transpose(build: Builder, node: fx.Node, given: Arguments) -> str:
     return tensor
 
 
-def reshape(build: Builder, node: fx.Node, given: Arguments) -> str:
+def reshape(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """View, flatten, squeeze: the same values under another shape.
 
     Values whose channels come last keep them last: (T, C) becomes (T * C,) in that order.
     """
-    value = next(iter(given.values()))
+    value = next(iter(arguments.values()))
     tensor, axes = build.counted(value, node)
     shape, result = sample_shape(node), node.meta["val"]
     if not result.ndim or int(result.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
@@ -74,16 +74,16 @@ def _reshaped(build: Builder, value: object, shape: tuple[int, ...], node: fx.No
     return build.emit(FloatReshape(shape), (tensor,), shape, node)
 
 
-def pad(build: Builder, node: fx.Node, given: Arguments) -> str:
+def pad(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """Zeros before and after the positions of a line, of tokens or of an image."""
-    tensor, axes = build.counted(given["self"], node)
-    shape, sides = build.shapes[tensor], [int(side) for side in given["pad"]]
-    if given.get("mode", "constant") != "constant" or float(given.get("value") or 0) != 0:
-        raise unsupported(node, f"mode {given.get('mode')!r}, value {given.get('value')}; oaq pads with zeros")
+    tensor, axes = build.counted(arguments["self"], node)
+    shape, sides = build.shapes[tensor], [int(side) for side in arguments["pad"]]
+    if arguments.get("mode", "constant") != "constant" or float(arguments.get("value") or 0) != 0:
+        raise unsupported(node, f"mode {arguments.get('mode')!r}, value {arguments.get('value')}; oaq pads with zeros")
     pairs = {axes[-1 - place]: sides[2 * place : 2 * place + 2] for place in range(min(len(sides) // 2, len(axes)))}
     around = tuple(side for axis in range(1, len(shape)) for side in pairs.get(axis, (0, 0)))
     if len(shape) < 2 or any(pairs.get(0, ())) or len(sides) > 2 * len(axes) or min(sides, default=0) < 0:
-        raise unsupported(node, f"{list(given['pad'])}; oaq pads positions (height and width), by 0 or more")
+        raise unsupported(node, f"{list(arguments['pad'])}; oaq pads positions (height and width), by 0 or more")
     build.keep_axes(node, axes)
     if not any(sides):
         return tensor
@@ -91,26 +91,28 @@ def pad(build: Builder, node: fx.Node, given: Arguments) -> str:
     return build.emit(FloatPad(around), (tensor,), (shape[0], *grown), node)
 
 
-def concat(build: Builder, node: fx.Node, given: Arguments) -> str:
+def concat(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """Side by side on the channel axis."""
-    parts = [build.counted(value, node) for value in given["tensors"]]
+    parts = [build.counted(value, node) for value in arguments["tensors"]]
     axes = parts[0][1]
-    axis = int(given.get("dim", 0)) % (1 + len(axes))
+    axis = int(arguments.get("dim", 0)) % (1 + len(axes))
     if axis == 0 or any(others != axes for _, others in parts) or axes[axis - 1] != 0:
-        raise unsupported(node, f"on axis {given.get('dim', 0)}; oaq joins on the channel axis, {1 + axes.index(0)}")
+        raise unsupported(
+            node, f"on axis {arguments.get('dim', 0)}; oaq joins on the channel axis, {1 + axes.index(0)}"
+        )
     names = [tensor for tensor, _ in parts]
     build.keep_axes(node, axes)
     shape = (sum(build.shapes[name][0] for name in names), *build.shapes[names[0]][1:])
     return build.emit(FloatConcat(), names, shape, node)
 
 
-def slice_(build: Builder, node: fx.Node, given: Arguments) -> str:
+def slice_(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.slice`` by steps of one."""
-    tensor, axes = build.counted(given["self"], node)
-    if int(given.get("step", 1)) != 1:
-        raise unsupported(node, f"step {given['step']}; oaq takes every element")
-    axis = int(given.get("dim", 0)) % (len(axes) + 1)
-    start = 0 if given.get("start") is None else int(given["start"])
+    tensor, axes = build.counted(arguments["self"], node)
+    if int(arguments.get("step", 1)) != 1:
+        raise unsupported(node, f"step {arguments['step']}; oaq takes every element")
+    axis = int(arguments.get("dim", 0)) % (len(axes) + 1)
+    start = 0 if arguments.get("start") is None else int(arguments["start"])
     build.keep_axes(node, axes)
     if axis == 0:
         if tuple(node.meta["val"].shape) == (build.batch, *build.seen_shape(tensor, axes)):
@@ -121,14 +123,14 @@ def slice_(build: Builder, node: fx.Node, given: Arguments) -> str:
     return cut(build, node, tensor, axes[axis - 1], (begin, begin + sample_shape(node)[axis - 1]))
 
 
-def select(build: Builder, node: fx.Node, given: Arguments) -> str:
+def select(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.select``: one position of a line or of tokens, such as the last one."""
-    tensor, axes = build.counted(given["self"], node)
-    place = int(given["dim"]) % (len(axes) + 1)
+    tensor, axes = build.counted(arguments["self"], node)
+    place = int(arguments["dim"]) % (len(axes) + 1)
     if place == 0 or axes[place - 1] == 0:
         raise unsupported(node, f"of {build.seen_shape(tensor, axes)} on axis {place}; oaq takes one of its positions")
     axis = axes[place - 1]
-    index = int(given["index"]) % build.shapes[tensor][axis]
+    index = int(arguments["index"]) % build.shapes[tensor][axis]
     part = cut(build, node, tensor, axis, (index, index + 1))
     rest = tuple(size for other, size in enumerate(build.shapes[part]) if other != axis)
     build.keep_axes(node, tuple(other - (other > axis) for other in axes if other != axis))
@@ -146,10 +148,10 @@ def cut(build: Builder, node: fx.Node, tensor: str, axis: int, ends: tuple[int, 
     return build.emit(FloatSlice(tuple(begin), tuple(end)), (tensor,), result, node)
 
 
-def split(build: Builder, node: fx.Node, given: Arguments) -> tuple[str, ...]:
+def split(build: Builder, node: fx.Node, arguments: Arguments) -> tuple[str, ...]:
     """Chunk and split: one slice per part."""
-    tensor, axes = build.counted(given["self"], node)
-    axis = int(given.get("dim", 0)) % (len(axes) + 1)
+    tensor, axes = build.counted(arguments["self"], node)
+    axis = int(arguments.get("dim", 0)) % (len(axes) + 1)
     build.keep_axes(node, axes)
     if axis == 0:
         raise unsupported(node, "it cuts the batch")

@@ -31,24 +31,24 @@ Handler = Callable[[Builder, fx.Node, Arguments], str | tuple[str, ...]]
 
 
 def _clamped(lo: float | None, hi: float | None) -> Handler:
-    return lambda build, node, given: build.clamp_value(given["self"], (lo, hi), node)
+    return lambda build, node, arguments: build.clamp_value(arguments["self"], (lo, hi), node)
 
 
-def _clamp(build: Builder, node: fx.Node, given: Arguments) -> str:
-    bounds = [given.get("min", given.get("min_val")), given.get("max", given.get("max_val"))]
+def _clamp(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+    bounds = [arguments.get("min", arguments.get("min_val")), arguments.get("max", arguments.get("max_val"))]
     if any(bound is not None and not isinstance(bound, int | float) for bound in bounds):
         raise unsupported(node, "its bounds are tensors; numbers can be taken")
     lo, hi = (None if bound is None else float(bound) for bound in bounds)
-    return build.clamp_value(given["self"], (lo, hi), node)
+    return build.clamp_value(arguments["self"], (lo, hi), node)
 
 
 def _function(name: str, *parameters: str) -> Handler:
-    def take(build: Builder, node: fx.Node, given: Arguments) -> str:
+    def take(build: Builder, node: fx.Node, arguments: Arguments) -> str:
         for key, plain in (("approximate", "none"), ("scale", 1), ("input_scale", 1)):
-            if given.get(key, plain) != plain:
-                raise unsupported(node, f"{key}={given[key]!r}; oaq knows {plain!r}")
-        tensor, axes = build.counted(given["self"], node)
-        op = FloatFunction(name, tuple(float(given[each]) for each in parameters))  # type: ignore[arg-type]
+            if arguments.get(key, plain) != plain:
+                raise unsupported(node, f"{key}={arguments[key]!r}; oaq knows {plain!r}")
+        tensor, axes = build.counted(arguments["self"], node)
+        op = FloatFunction(name, tuple(float(arguments[each]) for each in parameters))  # type: ignore[arg-type]
         build.keep_axes(node, axes)
         return build.emit(op, (tensor,), build.shapes[tensor], node)
 
@@ -199,15 +199,15 @@ def _take(build: Builder, node: fx.Node) -> None:
 def _arguments(node: fx.Node) -> Arguments:
     """All arguments by name, defaults included."""
     schema = node.target._schema  # type: ignore[union-attr]
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for index, argument in enumerate(schema.arguments):
         if index < len(node.args):
-            given[argument.name] = node.args[index]
+            arguments[argument.name] = node.args[index]
         elif argument.name in node.kwargs:
-            given[argument.name] = node.kwargs[argument.name]
+            arguments[argument.name] = node.kwargs[argument.name]
         else:
-            given[argument.name] = argument.default_value if argument.has_default_value() else None
-    return given
+            arguments[argument.name] = argument.default_value if argument.has_default_value() else None
+    return arguments
 
 
 def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:

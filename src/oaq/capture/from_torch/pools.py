@@ -22,13 +22,13 @@ from oaq.capture.pools import why_no_integers
 from oaq.operators.windows import Window
 
 
-def max_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
+def max_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.max_pool1d``, ``2d``; where it rounds its size up, padding after each axis stands for what is missing."""
-    tensor = build.read(given["self"], node)
+    tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
     rank = len(shape) - 1
-    kernel, dilation = per_axis(given["kernel_size"], rank), per_axis(given["dilation"], rank)
-    stride, padding = per_axis(given["stride"] or kernel, rank), per_axis(given["padding"], rank)
+    kernel, dilation = per_axis(arguments["kernel_size"], rank), per_axis(arguments["dilation"], rank)
+    stride, padding = per_axis(arguments["stride"] or kernel, rank), per_axis(arguments["padding"], rank)
     missing = [
         max((result[1 + axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1
             - shape[1 + axis] - 2 * padding[axis], 0)
@@ -41,26 +41,26 @@ def max_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
     return build.emit(FloatMaxPool(kernel, stride, around, dilation), (tensor,), result, node)
 
 
-def avg_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
+def avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.avg_pool1d``, ``2d``, its size rounded down, divided by what it counts."""
-    tensor = build.read(given["self"], node)
+    tensor = build.read(arguments["self"], node)
     rank = len(build.shapes[tensor]) - 1
-    kernel = per_axis(given["kernel_size"], rank)
-    stride, padding = per_axis(given["stride"] or kernel, rank), per_axis(given["padding"], rank)
+    kernel = per_axis(arguments["kernel_size"], rank)
+    stride, padding = per_axis(arguments["stride"] or kernel, rank), per_axis(arguments["padding"], rank)
     result = sample_shape(node)
-    if given.get("divisor_override") is not None:
-        raise unsupported(node, f"divisor_override={given['divisor_override']}")
+    if arguments.get("divisor_override") is not None:
+        raise unsupported(node, f"divisor_override={arguments['divisor_override']}")
     for axis in range(rank):
         size = build.shapes[tensor][1 + axis] + 2 * padding[axis]
         if (result[1 + axis] - 1) * stride[axis] + kernel[axis] > size:
             raise unsupported(node, "ceil_mode=True makes windows that leave the image; use ceil_mode=False")
-    op = FloatAvgPool(kernel, stride, both_sides(padding), bool(given["count_include_pad"]))
+    op = FloatAvgPool(kernel, stride, both_sides(padding), bool(arguments["count_include_pad"]))
     return build.emit(op, (tensor,), result, node)
 
 
-def adaptive_avg_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
+def adaptive_avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.adaptive_avg_pool1d``, ``2d`` to one position, or to a size that divides the tensor's."""
-    tensor = build.read(given["self"], node)
+    tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
     if result == shape:
         return tensor
@@ -72,20 +72,20 @@ def adaptive_avg_pool(build: Builder, node: fx.Node, given: Arguments) -> str:
     return build.emit(FloatAvgPool(kernel, kernel), (tensor,), result, node)
 
 
-def mean(build: Builder, node: fx.Node, given: Arguments) -> str:
+def mean(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.mean`` over all positions: height and width, the length of a line, tokens."""
-    tensor, axes = build.counted(given["self"], node)
+    tensor, axes = build.counted(arguments["self"], node)
     shape = build.shapes[tensor]
-    dims = {int(axis) % (len(shape) + 1) for axis in given.get("dim") or ()}
+    dims = {int(axis) % (len(shape) + 1) for axis in arguments.get("dim") or ()}
     if len(shape) < 2 or 0 in dims or {axes[axis - 1] for axis in dims} != set(range(1, len(shape))):
         others = [axis for axis in range(1, 1 + len(shape)) if axes[axis - 1] != 0]
         raise unsupported(
             node,
-            f"over {given.get('dim')} of {build.seen_shape(tensor, axes)}; oaq averages over all "
+            f"over {arguments.get('dim')} of {build.seen_shape(tensor, axes)}; oaq averages over all "
             f"positions (height and width), {others}",
         )
     pooled = build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
-    if given.get("keepdim"):
+    if arguments.get("keepdim"):
         build.keep_axes(node, axes)
         return pooled
     return build.emit(FloatReshape((shape[0],)), (pooled,), (shape[0],), node, ".flatten")
@@ -94,12 +94,12 @@ def mean(build: Builder, node: fx.Node, given: Arguments) -> str:
 def upsample(mode: str) -> Any:  # noqa: ANN401
     """``aten.upsample_<mode>2d`` by exact factors, half-pixel centres."""
 
-    def take(build: Builder, node: fx.Node, given: Arguments) -> str:
-        tensor = build.read(given["input"] if "input" in given else given["self"], node)
+    def take(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+        tensor = build.read(arguments["input"] if "input" in arguments else arguments["self"], node)
         shape, result = build.shapes[tensor], sample_shape(node)
-        if given.get("align_corners"):
+        if arguments.get("align_corners"):
             raise unsupported(node, "align_corners=True; oaq resizes with half-pixel centres, align_corners=False")
-        factors = given.get("scale_factors")
+        factors = arguments.get("scale_factors")
         if factors is not None and any(shape[1 + axis] * float(factors[axis]) != result[1 + axis] for axis in (0, 1)):
             raise unsupported(node, f"the factors {list(factors)} do not give a whole size of {shape[1:]}")
         if result == shape:
@@ -121,7 +121,7 @@ def _is_exact(size: int, wanted: int) -> bool:
     return torch.equal(F.interpolate(rows, (wanted, 1)).flatten().long(), torch.arange(wanted) * size // wanted)
 
 
-def pixel_shuffle(build: Builder, node: fx.Node, given: Arguments) -> str:
+def pixel_shuffle(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.pixel_shuffle``."""
-    tensor = build.read(given["self"], node)
-    return build.emit(FloatDepthToSpace(int(given["upscale_factor"])), (tensor,), sample_shape(node), node)
+    tensor = build.read(arguments["self"], node)
+    return build.emit(FloatDepthToSpace(int(arguments["upscale_factor"])), (tensor,), sample_shape(node), node)
