@@ -7,6 +7,12 @@
 #include "steps/quantize_block.h"
 
 namespace oaq {
+
+#ifndef OAQ_X86  // never called
+int quantize_block_avx2(const float*, const InputScale&, std::uint8_t*) { return 0; }
+void interleave_three_avx2(const std::uint8_t (*)[kQuantizeBlock], std::uint8_t*) {}
+#endif
+
 namespace {
 
 constexpr std::int64_t kBlock = kQuantizeBlock;
@@ -15,8 +21,6 @@ constexpr std::int64_t kBlock = kQuantizeBlock;
 const bool kWide = __builtin_cpu_supports("avx2");
 #else
 constexpr bool kWide = false;
-int quantize_block_avx2(const float*, const InputScale&, std::uint8_t*) { return 0; }
-void interleave_three_avx2(const std::uint8_t (*)[kBlock], std::uint8_t*) {}
 #endif
 
 int quantize_block(const float* real, const InputScale& numbers, std::uint8_t* q) {
