@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.float_onnx import run_float
 from benchmarks.harness import Result, save, stamp
 from benchmarks.networks import WIDE
 from oaq.data.batches import Batches
@@ -46,6 +45,7 @@ from oaq.tune.tune import PROBES
 from recipes.data.photos import calibration
 from recipes.data.quantized import efficientnet_lite3
 from recipes.demo import load_data
+from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
 
 NETWORK = "efficientnet-lite0"
