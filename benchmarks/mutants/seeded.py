@@ -140,8 +140,8 @@ SEEDED: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         "N6: ties half up",
         "native/requantize/requantize.cc",
-        "static_cast<std::int32_t>(std::lrintf(kept)) + zero_",
-        "static_cast<std::int32_t>(std::floor(kept + 0.5f)) + zero_",
+        "static_cast<std::int32_t>(std::lrintf(clamped)) + zero_",
+        "static_cast<std::int32_t>(std::floor(clamped + 0.5f)) + zero_",
     ),
     (
         "N7: an empty max pool window gives 1",

@@ -88,6 +88,17 @@ def test_halfway_results_of_every_kind_of_word(row: str, hi: int) -> None:
 
 
 @pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("hi", HIGHEST[1:])
+def test_words_too_small_for_saturated_sums_meet_sums_just_beyond_s16(row: str, hi: int) -> None:
+    """What saturates at 2^15 - 1 would be short of the clamp by several integers: such tiles leave another way."""
+    small = words(hi)[: np.searchsorted(words(hi), least_saturating(hi))]
+    pairs = [(bias, int(word)) for word in small[-12:] for bias in (MOST - 1, MOST, MOST + 1, 2 * MOST)]
+    one = program(ROWS[row].family == "depthwise", hi, pairs)
+    for x in inputs(one):
+        check(one, (x,), row)
+
+
+@pytest.mark.parametrize("row", SUMMING)
 def test_a_tile_with_one_output_that_is_no_word_and_one_spilled_inside(row: str) -> None:
     pairs = [(each, 1639) for each in range(-2048, 2048, 16)]
     pairs[5], pairs[70], pairs[-1] = (4096, 2048), (1 << 20, 3), (16384, 513)
