@@ -23,6 +23,7 @@ GUARDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ),
     ("src/oaq/operators", ("tests/operators", "tests/overflow", "tests/reference", "tests/program", "tests/checker")),
     ("src/oaq/overflow", ("tests/overflow", "tests/checker", "tests/kernels", "tests/verify/test_corner_inputs.py")),
+    ("src/oaq/checker/robust", ("tests/checker", "tests/robust")),
     ("src/oaq/checker", ("tests/checker", "tests/runtime", "tests/verify/test_sealed_files.py")),
     ("src/oaq/kernels/plan.py", ("tests/kernels", "tests/report", "tests/verify/test_verify.py")),
     ("src/oaq/runtime", ("tests/runtime", "tests/native/test_session.py", "tests/checker")),

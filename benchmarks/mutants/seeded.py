@@ -152,8 +152,8 @@ SEEDED: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         "N8: a window one tap short",
         "native/conv/patches.cc",
-        "std::min(room / stride + 1, y.width)",
-        "std::min(room / stride, y.width)",
+        "std::clamp(reached, begin, kernel)",
+        "std::clamp(reached, begin, std::max(begin, kernel - 1))",
     ),
 )
 """(title, path, text before, text after)."""
