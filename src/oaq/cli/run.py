@@ -99,7 +99,7 @@ def _labels(path: Path | None) -> list[str]:
         return []
     try:
         return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise FormatError(f"{path}: labels cannot be read: {error}") from error
 
 

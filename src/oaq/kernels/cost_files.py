@@ -82,8 +82,10 @@ def load_costs(path: str | Path) -> CostTable:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}. Make it with: oaq calibrate") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise FormatError(
+            f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}. Make it with: oaq calibrate"
+        ) from error
     if len(content) > LARGEST_FILE:
         raise FormatError(f"{path}: is larger than any cost table; make it again with: oaq calibrate")
     return parse_costs(content.decode("utf-8", errors="replace"), str(path))
@@ -98,8 +100,8 @@ def save_costs(table: CostTable, path: str | Path) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormatError(f"{path.parent}: cannot be made: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path.parent}: cannot be made: {getattr(error, 'strerror', None) or error}") from error
     write_atomically(path, [(json.dumps(to_json(table), indent=1) + "\n").encode()])
 
 

@@ -44,6 +44,8 @@ def write_atomically(path: str | Path, chunks: Iterable[bytes | memoryview]) -> 
         descriptor, target = _destination(path)
     except OSError as error:
         raise _refusal(path, error) from error
+    except ValueError as error:  # a NUL in the path
+        raise FormatError(f"{path}: cannot be written: {error}. Choose another name") from error
     if target is None:
         _write_through(path, descriptor, chunks)
         return

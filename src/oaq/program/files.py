@@ -122,8 +122,8 @@ def content_of(path: str | Path) -> bytes:
     """
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _json(content: object, subject: str) -> str:

@@ -51,7 +51,7 @@ def load(path: Path) -> ReportData:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read: {error}") from error
     return from_json(text, str(path))
 

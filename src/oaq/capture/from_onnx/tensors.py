@@ -187,8 +187,9 @@ def _external(tensor: onnx.TensorProto, where: str, folder: Path | None, wanted:
                 )
             file.seek(offset)
             return file.read(wanted)
-    except OSError as error:
-        raise FormatError(f"{where}: its data {path.name!r} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        said = getattr(error, "strerror", None) or error
+        raise FormatError(f"{where}: its data {path.name!r} cannot be read: {said}") from error
 
 
 def _inside(location: str, where: str, folder: Path | None) -> Path:
