@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from oaq import operators as ops
 from oaq.capture.from_torch import normalize
-from oaq.capture.graph import FloatConv2d, FloatFunction, FloatGraph, FloatMaxPool, FloatPad
+from oaq.capture.graph import FloatConv2d, FloatFunction, FloatGraph
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.ptq.execute import run_graph
 
@@ -258,7 +259,7 @@ def test_padding_before_a_convolution_is_its_own_unless_others_see_it() -> None:
         return self.conv(padded), padded  # type: ignore[operator]
 
     shared = agree(Calls(seen, conv=nn.Conv2d(6, 4, 3)), image())
-    assert [type(node.op) for node in shared.nodes] == [FloatPad, FloatConv2d]
+    assert [type(node.op) for node in shared.nodes] == [ops.Pad, FloatConv2d]
 
 
 def test_a_value_seen_before_its_relu_keeps_it() -> None:
@@ -273,7 +274,7 @@ def test_a_value_seen_before_its_relu_keeps_it() -> None:
 
 def test_a_relu_after_a_max_pool_stays_a_function() -> None:
     graph = agree(nn.Sequential(nn.MaxPool2d(2), nn.ReLU()), image())
-    assert [type(node.op) for node in graph.nodes] == [FloatMaxPool, FloatFunction]
+    assert [type(node.op) for node in graph.nodes] == [ops.MaxPool, FloatFunction]
 
 
 def test_the_module_is_left_as_it_was() -> None:

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
+from oaq import operators as ops
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import (
-    FloatAdd,
-    FloatConv2d,
     FloatFunction,
-    FloatGlobalAvgPool,
     FloatGraph,
     FloatLinear,
     FloatNode,
+    FloatProducts,
     FloatReshape,
     LayerParams,
     TensorParams,
+    Unquantized,
 )
 from oaq.capture.lower import FUNCTIONS, clamp_range, lower, same_affine_groups
 from oaq.errors import ProgramError, UnsupportedOp
@@ -43,7 +43,7 @@ def chosen(graph: FloatGraph, x: torch.Tensor) -> tuple[dict[str, TensorParams],
         tensors |= dict.fromkeys(group, TensorParams(Affine(scale, round(-low / scale)), U8))
     layers = {}
     for node in graph.nodes:
-        if isinstance(node.op, FloatConv2d | FloatLinear):
+        if isinstance(node.op, FloatProducts):
             rows = node.op.weight.reshape(len(node.op.weight), -1)
             scale = (np.abs(rows).max(1) / 127).astype(np.float32)
             weight = np.rint(rows / scale[:, None]).astype(np.int8).reshape(node.op.weight.shape)
@@ -168,7 +168,7 @@ def test_a_reshape_that_moves_nothing_with_channels_innermost_is_taken(
 
 
 def test_missing_integers_are_named() -> None:
-    graph = one(FloatGlobalAvgPool(), {"x": (3, 2, 2), "y": (3, 1, 1)})
+    graph = one(Unquantized(ops.GlobalAvgPool), {"x": (3, 2, 2), "y": (3, 1, 1)})
     with pytest.raises(ProgramError, match="no integers were chosen for the tensors y"):
         lower(graph, {"x": TensorParams(Affine(0.1), U8)}, {})
     layer = normalize(nn.Conv2d(3, 5, 1), torch.zeros(1, 3, 2, 2))
@@ -194,7 +194,7 @@ def test_integers_of_another_shape_are_refused_by_the_name_of_the_layer() -> Non
 
 
 def test_a_clamp_that_excludes_zero_says_what_to_do() -> None:
-    graph = one(FloatAdd(), {"x": (4,), "z": (4,), "y": (4,)}, ("x", "z"))
+    graph = one(Unquantized(ops.Add), {"x": (4,), "z": (4,), "y": (4,)}, ("x", "z"))
     clamped = replace(graph, nodes=(replace(graph.nodes[0], clamp=(0.5, 2.0)),))
     with pytest.raises(ProgramError, match=r'^n: the clamp \(0\.5, 2\.0\).*FloatFunction\("clamp"\)'):
         lower(clamped, dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8)), {})
@@ -207,7 +207,7 @@ def test_a_function_without_a_table_is_refused() -> None:
 
 
 def test_the_two_multipliers_of_a_fixed_point_addition_share_their_shift() -> None:
-    graph = one(FloatAdd(), {"a": (4,), "b": (4,), "y": (4,)}, ("a", "b"))
+    graph = one(Unquantized(ops.Add), {"a": (4,), "b": (4,), "y": (4,)}, ("a", "b"))
     scales = {"a": 0.001, "b": 0.7, "y": 0.1}
     tensors = {name: TensorParams(Affine(scale, 128), U8) for name, scale in scales.items()}
     op = lower(graph, tensors, {}, "fixed_point").nodes[0].op
@@ -217,7 +217,7 @@ def test_the_two_multipliers_of_a_fixed_point_addition_share_their_shift() -> No
 
 
 def test_metadata_says_where_a_program_comes_from() -> None:
-    graph = one(FloatGlobalAvgPool(), {"x": (3, 2, 2), "y": (3, 1, 1)})
+    graph = one(Unquantized(ops.GlobalAvgPool), {"x": (3, 2, 2), "y": (3, 1, 1)})
     tensors = dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8))
     program = lower(replace(graph, metadata={"source": "here"}), tensors, {}, metadata={"more": "1"})
     assert dict(program.metadata) == {"input_layout": "NCHW", "source": "here", "more": "1"}

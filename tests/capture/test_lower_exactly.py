@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import lower, same_affine_groups
@@ -26,17 +27,17 @@ def plain(graph: FloatGraph, tensors: Tensors, layers: Layers, x: np.ndarray) ->
     for node in graph.nodes:
         a, affine = values[node.inputs[0]], tensors[node.inputs[0]].affine
         y = tensors[node.output]
-        if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear):
+        if isinstance(node.op, fg.FloatProducts):
             layer = layers[node.name]
             sums = (convolved if isinstance(node.op, fg.FloatConv2d) else multiplied)(node.op, layer, a, affine)
             ratio = np.float32(affine.scale) * layer.weight_scale / np.float32(y.affine.scale)
             steps = sums.astype(np.float32) * ratio.reshape(-1, *(1,) * (sums.ndim - 1))
-        elif isinstance(node.op, fg.FloatAdd):
+        elif node.op == fg.Unquantized(ops.Add):
             steps = np.float32(0)
             for name in node.inputs:
                 ratio = np.float32(tensors[name].affine.scale) / np.float32(y.affine.scale)
                 steps = steps + (values[name] - tensors[name].affine.zero_point).astype(np.float32) * ratio
-        elif isinstance(node.op, fg.FloatMaxPool):
+        elif isinstance(node.op, ops.MaxPool):
             values[node.output] = largest(node.op, a)
             continue
         else:
@@ -73,7 +74,7 @@ def multiplied(op: fg.FloatLinear, layer: LayerParams, x: np.ndarray, affine: Af
     return layer.weight.astype(np.int64) @ (x - affine.zero_point) + layer.bias
 
 
-def largest(op: fg.FloatMaxPool, x: np.ndarray) -> np.ndarray:
+def largest(op: ops.MaxPool, x: np.ndarray) -> np.ndarray:
     height, width = (x.shape[1] - op.kernel[0]) // op.stride[0] + 1, (x.shape[2] - op.kernel[1]) // op.stride[1] + 1
     result = np.zeros((len(x), height, width), np.int64)
     for row, column in itertools.product(range(height), range(width)):
@@ -139,9 +140,9 @@ def test_a_small_network_computes_what_its_integers_say() -> None:
     net = Net((3, 7, 6), np.random.default_rng(0))
     wide = net.conv("x", 4, shaped((3, 2), stride=(2, 1), padding=(1, 0, 0, 1)), (0.0, 6.0))
     deep = net.conv(wide, 4, shaped((3, 3), padding=(1, 1, 1, 1), groups=4), (0.0, None))
-    both = net.add(fg.FloatAdd(), net.shapes[wide], (wide, deep), (-1.0, 2.0))
+    both = net.add(fg.Unquantized(ops.Add), net.shapes[wide], (wide, deep), (-1.0, 2.0))
     channels, height, width = net.shapes[both]
-    pooled = net.add(fg.FloatMaxPool((2, 2), (1, 2)), (channels, height - 1, width // 2), (both,), None)
+    pooled = net.add(ops.MaxPool((2, 2), (1, 2)), (channels, height - 1, width // 2), (both,), None)
     flat = net.add(fg.FloatReshape((channels * (height - 1) * (width // 2),)), (), (pooled,), None)
     net.shapes[flat] = net.nodes[-1].op.shape
     weight = np.zeros((5, *net.shapes[flat]), np.float32)

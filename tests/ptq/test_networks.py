@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
+from oaq import operators as ops
 from oaq.capture import graph as fg
 from oaq.errors import CalibrationError, FormatError, ProgramError, UnsupportedOp
 from oaq.ptq.execute import run_graph
@@ -107,7 +108,7 @@ def test_what_no_program_can_compute_is_said_before_the_data_are_read(tmp_path: 
 
 
 def test_nearest_neighbours_are_exact_where_float32_is_not() -> None:
-    resize = fg.FloatNode("y", fg.FloatResize(82, 3), ("x",), "y")
+    resize = fg.FloatNode("y", ops.Resize(82, 3), ("x",), "y")
     graph = fg.FloatGraph("net", ("x",), ("y",), {"x": (1, 2, 3), "y": (1, 82, 3)}, (resize,))
     x = torch.arange(6.0).reshape(1, 1, 2, 3)
     got = run_graph(graph, x)["y"]

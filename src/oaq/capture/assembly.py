@@ -14,27 +14,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture.graph import (
-    FloatAdd,
     FloatArray,
-    FloatAvgPool,
     FloatClamp,
-    FloatConcat,
     FloatConv2d,
     FloatFunction,
-    FloatGlobalAvgPool,
     FloatGraph,
     FloatLinear,
-    FloatMul,
     FloatNode,
     FloatOp,
-    FloatPad,
+    FloatProducts,
+    Unquantized,
+    rules_of,
 )
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.operators import LARGEST_WINDOW
-
-CLAMPABLE = (FloatConv2d, FloatLinear, FloatAdd, FloatMul, FloatConcat, FloatAvgPool, FloatGlobalAvgPool, FloatFunction)
-"""Operators whose result is requantized, so that a clamp costs nothing there; the others only move values."""
 
 GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardswish"}
 """What x times a function of x is."""
@@ -115,10 +110,11 @@ class Assembly:
     def clamp(self, tensor: str, bounds: FloatClamp, before: FloatNode | None, site: Site) -> str:
         """Clamp a tensor: inside the operator ``before`` that computes it, where that is given and possible.
 
+        Operators that requantize their result clamp it for nothing; those that only move values do not clamp.
         Bounds that exclude 0.0 stay a function: an operator's own range always holds its zero point.
         """
         bounds = tuple(None if bound is None or math.isinf(bound) else bound for bound in bounds)  # type: ignore
-        if before is not None and isinstance(before.op, CLAMPABLE):
+        if before is not None and not rules_of(before.op).same_affine:
             merged = compose(before.clamp, bounds)
             if merged is not None and (merged[0] or 0.0) <= 0.0 <= (merged[1] or 0.0):
                 self.nodes[before.output] = replace(before, clamp=merged)
@@ -136,7 +132,7 @@ class Assembly:
         """
         shape = self.shapes[tensor]
         scale, shift = (np.broadcast_to(each, (shape[0],)) for each in numbers)
-        if before is not None and before.clamp is None and isinstance(before.op, FloatConv2d | FloatLinear):
+        if before is not None and before.clamp is None and isinstance(before.op, FloatProducts):
             weight, bias = before.op.weight.astype(np.float64), before.op.bias.astype(np.float64)
             rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
             op = replace(before.op, weight=narrowed(weight * rows), bias=narrowed(bias * scale + shift))
@@ -153,7 +149,7 @@ class Assembly:
         self, tensor: str, padding: tuple[int, ...], before: FloatNode | None
     ) -> tuple[str, tuple[int, ...]]:
         """The tensor and padding of a convolution that takes over the zeros that ``before`` pads ``tensor`` with."""
-        if before is not None and isinstance(before.op, FloatPad):
+        if before is not None and isinstance(before.op, ops.Pad):
             joined = tuple(a + b for a, b in zip(padding, before.op.padding, strict=True))
             if max(joined) <= LARGEST_WINDOW:
                 return self.remove(tensor), joined
@@ -167,7 +163,7 @@ class Assembly:
         """
         if self.shapes[a] != self.shapes[b]:
             raise site.unsupported(f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq adds equal shapes")
-        return self.append(FloatAdd(), (a, b), self.shapes[a], site)
+        return self.append(Unquantized(ops.Add), (a, b), self.shapes[a], site)
 
     def multiply(self, a: str, b: str, site: Site) -> str:
         """The product of two tensors of one shape, or of one and a number per channel, (C, 1, ...), in any order.
@@ -178,7 +174,7 @@ class Assembly:
         for first, second in ((a, b), (b, a)):
             shape, other = self.shapes[first], self.shapes[second]
             if other in (shape, (shape[0], *(1,) * (len(shape) - 1))):
-                return self.append(FloatMul(), (first, second), shape, site)
+                return self.append(Unquantized(ops.Mul), (first, second), shape, site)
         raise site.unsupported(
             f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, ...), or equal shapes"
         )
@@ -284,7 +280,7 @@ def _check_finite(op: FloatOp, site: Site) -> None:
     clamps = isinstance(op, FloatFunction) and op.name == "clamp"  # which may be open on one side
     if any(math.isnan(each) or (math.isinf(each) and not clamps) for each in parameters):
         raise ProgramError(f"{site.shown}: its parameters {parameters} are not finite")
-    if isinstance(op, FloatConv2d | FloatLinear):
+    if isinstance(op, FloatProducts):
         bad = sum(int((~np.isfinite(part)).sum()) for part in (op.weight, op.bias))
         if bad:
             raise ProgramError(

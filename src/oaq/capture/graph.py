@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq import operators as ops
+from oaq.errors import UnsupportedOp
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
+from oaq.operators.operator import AnyRules
+from oaq.operators.products import is_depthwise
 from oaq.program.layout import channels_last, layout_of
 
 FloatArray = NDArray[np.float32]
@@ -25,7 +29,29 @@ FloatClamp = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, eq=False)
-class FloatConv2d:
+class FloatProducts:
+    """A layer that sums products with constant weights, as ``operators.Products`` does.
+
+    Attributes:
+        weight: (N, ...), row n for output n.
+        bias: (N,).
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+
+    @property
+    def channel_groups(self) -> int:
+        """Groups of input channels; each output reads one."""
+        return 1
+
+    def is_depthwise(self) -> bool:
+        """One input channel per output and one output per input channel."""
+        return is_depthwise(self.channel_groups, len(self.weight), self.weight.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class FloatConv2d(FloatProducts):
     """Cross-correlation over (C, L) or (C, H, W): a window of one or two axes.
 
     Attributes:
@@ -37,8 +63,6 @@ class FloatConv2d:
         groups: divides C and N.
     """
 
-    weight: FloatArray
-    bias: FloatArray
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
@@ -52,45 +76,27 @@ class FloatConv2d:
         """Size of the window along each axis."""
         return self.weight.shape[2:]
 
-    def is_depthwise(self) -> bool:
-        """One input channel per output and one output per input channel."""
-        return self.groups > 1 and self.groups == self.weight.shape[0] and self.weight.shape[1] == 1
+    @property
+    def channel_groups(self) -> int:
+        """Groups of input channels; each output reads one."""
+        return self.groups
 
 
 @dataclass(frozen=True, eq=False)
-class FloatLinear:
+class FloatLinear(FloatProducts):
     """x @ weight.T + bias at every position of (K, ...), ``weight`` (N, K), ``bias`` (N,)."""
 
-    weight: FloatArray
-    bias: FloatArray
-
 
 @dataclass(frozen=True)
-class FloatAdd:
-    """a + b, equal shapes."""
+class Unquantized:
+    """An operator of integers whose only numbers are multipliers, before they are chosen.
 
+    ``Unquantized(ops.Add)`` is a + b of equal shapes, ``ops.Mul`` a * b (b may be (C,), (C, 1) or (C, 1, 1) beside
+    (C, L) or (C, H, W)), ``ops.Concat`` side by side on the channel axis, ``ops.GlobalAvgPool`` (C, ...) to
+    (C, 1, ...), the mean over all positions.
+    """
 
-@dataclass(frozen=True)
-class FloatMul:
-    """a * b; b may be (C,), (C, 1) or (C, 1, 1) beside (C, L) or (C, H, W)."""
-
-
-@dataclass(frozen=True)
-class FloatConcat:
-    """Side by side on the channel axis."""
-
-
-@dataclass(frozen=True)
-class FloatMaxPool:
-    """Largest under the window; padding never wins."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        _fill_window(self, len(self.kernel))
+    operator: type[ops.Op]
 
 
 @dataclass(frozen=True)
@@ -104,11 +110,6 @@ class FloatAvgPool:
 
     def __post_init__(self) -> None:
         _fill_window(self, len(self.kernel))
-
-
-@dataclass(frozen=True)
-class FloatGlobalAvgPool:
-    """(C, ...) to (C, 1, ...): mean over all positions."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,6 @@ class FloatReshape:
 
 
 @dataclass(frozen=True)
-class FloatPad:
-    """Zeros before and after each axis but the channels: (top, bottom, left, right), (before, after) of a line."""
-
-    padding: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class FloatSlice:
     """x[begin[0]:end[0], ...], one pair per axis, 0 <= begin < end <= size."""
 
@@ -149,24 +143,7 @@ class FloatSlice:
     end: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class FloatResize:
-    """To (height, width): nearest is floor(i * H / height); bilinear has half-pixel centres (align_corners=False)."""
-
-    height: int
-    width: int
-    mode: Literal["nearest", "bilinear"] = "nearest"
-
-
-@dataclass(frozen=True)
-class FloatDepthToSpace:
-    """Pixel shuffle by ``block``; mode as in ``operators.DepthToSpace``."""
-
-    block: int
-    mode: Literal["DCR", "CRD"] = "CRD"
-
-
-def _fill_window(op: FloatConv2d | FloatMaxPool | FloatAvgPool, rank: int) -> None:
+def _fill_window(op: FloatConv2d | FloatAvgPool, rank: int) -> None:
     """Give what was left empty one number per axis."""
     for name, value in (("stride", (1,) * rank), ("padding", (0, 0) * rank), ("dilation", (1,) * rank)):
         if hasattr(op, name):
@@ -174,21 +151,41 @@ def _fill_window(op: FloatConv2d | FloatMaxPool | FloatAvgPool, rank: int) -> No
 
 
 FloatOp = (
-    FloatConv2d
-    | FloatLinear
-    | FloatAdd
-    | FloatMul
-    | FloatConcat
-    | FloatMaxPool
+    FloatProducts
+    | Unquantized
     | FloatAvgPool
-    | FloatGlobalAvgPool
     | FloatFunction
     | FloatReshape
-    | FloatPad
     | FloatSlice
-    | FloatResize
-    | FloatDepthToSpace
+    | ops.MaxPool
+    | ops.Pad
+    | ops.Resize
+    | ops.DepthToSpace
 )
+"""Operators of integers that have neither numbers to choose nor axes to order stand in a float graph as they are."""
+
+TWINS: Final[Mapping[type, type[ops.Op]]] = {
+    FloatConv2d: ops.Conv2d,
+    FloatLinear: ops.Linear,
+    FloatAvgPool: ops.AvgPool,
+    FloatFunction: ops.Lookup,
+    FloatReshape: ops.Reshape,
+    FloatSlice: ops.Slice,
+}
+"""What becomes another class of its own, because its numbers or the order of its axes differ."""
+
+
+def rules_of(op: FloatOp) -> AnyRules:
+    """Rules of the operator of integers that ``op`` becomes.
+
+    Raises:
+        UnsupportedOp: there is none.
+    """
+    value = op.operator if isinstance(op, Unquantized) else TWINS.get(type(op), type(op))
+    rules = ops.OPERATORS.get(value.__name__)
+    if rules is None or rules.value is not value:
+        raise UnsupportedOp(f"no operator of integers computes {type(op).__name__}")
+    return rules
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,9 +198,9 @@ class FloatNode:
         inputs: tensors read.
         output: the one tensor written.
         clamp: real bounds applied to the result (a folded ReLU, ReLU6, Hardtanh, clamp), or None. Never set on
-            operators that only move values (max pool, reshape, pad, slice, resize, depth to space): fold it into their
-            producer where it may be, else make it a ``FloatFunction("clamp")``; so are bounds that exclude 0.0, because
-            a range holds its zero point.
+            operators that only move values (``same_affine`` of their rules): fold it into their producer where it may
+            be, else make it a ``FloatFunction("clamp")``; so are bounds that exclude 0.0, because a range holds its
+            zero point.
     """
 
     name: str

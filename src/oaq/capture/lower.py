@@ -8,8 +8,9 @@ order in which the image's integers lie. Multipliers are computed in float32 in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import erf, prod
-from typing import Final
+from dataclasses import replace
+from math import erf
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
+from oaq.capture.neutral import neutral
 from oaq.capture.order import linear_order, nhwc_order
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.multipliers import layer_multipliers
@@ -24,16 +26,6 @@ from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.layout import channels_last
-
-SAME_AFFINE: Final = (
-    fg.FloatMaxPool,
-    fg.FloatReshape,
-    fg.FloatPad,
-    fg.FloatSlice,
-    fg.FloatResize,
-    fg.FloatDepthToSpace,
-)
-"""Operators that move or select values: input and output share one affine map."""
 
 
 def same_affine_groups(graph: FloatGraph) -> tuple[frozenset[str], ...]:
@@ -46,7 +38,7 @@ def same_affine_groups(graph: FloatGraph) -> tuple[frozenset[str], ...]:
         return name
 
     for node in graph.nodes:
-        if isinstance(node.op, SAME_AFFINE):
+        if fg.rules_of(node.op).same_affine:
             parent[root(node.output)] = root(node.inputs[0])
     groups: dict[str, set[str]] = {}
     for name in graph.shapes:
@@ -107,12 +99,12 @@ class _Lowering:
         node = self.written.get(name)
         if node is not None and node.clamp is not None:
             bounds = clamp_range(node.clamp, chosen, node.name)
-        return TensorSpec(name, channels_last(tuple(self.graph.shapes[name])), chosen.affine, bounds)
+        return TensorSpec(name, channels_last(self.graph.shapes[name]), chosen.affine, bounds)
 
     def scale(self, name: str) -> np.float32:
         return np.float32(self.tensors[name].affine.scale)
 
-    def multipliers(self, ratio: NDArray[np.float32] | list[np.float32], where: str) -> Requantize:
+    def multipliers(self, ratio: NDArray[np.floating], where: str) -> Requantize:
         """Real ratios as the semantics' multipliers."""
         try:
             return Requantize.from_scales(np.asarray(ratio, np.float32), self.semantics)
@@ -121,40 +113,36 @@ class _Lowering:
 
     def node(self, node: FloatNode) -> Node:
         """One operator."""
-        match node.op:
-            case fg.FloatConv2d() | fg.FloatLinear():
-                op = self.layer(node)
-            case fg.FloatAdd():
-                s_y = self.scale(node.output)
-                ratios = [self.scale(name) / s_y for name in node.inputs]
-                op = ops.Add(with_one_shift(self.multipliers(ratios, node.name)))
-            case fg.FloatMul():
-                a, b = (self.scale(name) for name in node.inputs)
-                op = ops.Mul(self.multipliers([a * b / self.scale(node.output)], node.name))
-            case fg.FloatConcat():
-                s_y = self.scale(node.output)
-                op = ops.Concat(self.multipliers([self.scale(name) / s_y for name in node.inputs], node.name))
-            case fg.FloatAvgPool() | fg.FloatGlobalAvgPool():
-                op = self.pool(node)
-            case fg.FloatFunction():
-                op = ops.Lookup(self.table(node))
-            case _:
-                op = self.movement(node)
+        if isinstance(node.op, fg.FloatProducts):
+            op: ops.Op = self.layer(node, node.op)
+        elif isinstance(node.op, fg.FloatFunction):
+            op = ops.Lookup(self.table(node, node.op))
+        else:
+            op = self.requantized(node)
         return Node(node.name, op, node.inputs, node.output)
 
-    def layer(self, node: FloatNode) -> ops.Products:
+    def requantized(self, node: FloatNode) -> ops.Op:
+        """An operator without weights and tables: its multipliers are what the scales give."""
+        shapes = [channels_last(self.graph.shapes[name]) for name in node.inputs]
+        op, rules = neutral(node.op, shapes), fg.rules_of(node.op)
+        if rules.ratios is None:
+            return op
+        scales = np.array([self.scale(name) for name in node.inputs])
+        ratios = rules.ratios(op, scales, self.scale(node.output), shapes)
+        value: Any = op
+        return replace(value, requantize=rules.fit(self.multipliers(ratios, node.name)))
+
+    def layer(self, node: FloatNode, op: fg.FloatProducts) -> ops.Products:
         """Convolution or linear layer."""
         if node.name not in self.layers:
             raise ProgramError(f"{node.name}: no weights were chosen for it")
         chosen, s_x, s_y = self.layers[node.name], self.scale(node.inputs[0]), self.scale(node.output)
-        op = node.op
-        assert isinstance(op, fg.FloatConv2d | fg.FloatLinear)
-        wanted, outputs = op.weight.shape, len(op.weight)
-        found = (chosen.weight.shape, chosen.weight_scale.shape, chosen.bias.shape)
-        if found != (wanted, (outputs,), (outputs,)):
+        shape, outputs = op.weight.shape, len(op.weight)
+        shapes = (chosen.weight.shape, chosen.weight_scale.shape, chosen.bias.shape)
+        if shapes != (shape, (outputs,), (outputs,)):
             raise ProgramError(
-                f"{node.name}: weight, weight_scale and bias have the shapes {wanted}, ({outputs},) and ({outputs},), "
-                f"those chosen have {found[0]}, {found[1]} and {found[2]}"
+                f"{node.name}: weight, weight_scale and bias have the shapes {shape}, ({outputs},) and ({outputs},), "
+                f"those chosen have {shapes[0]}, {shapes[1]} and {shapes[2]}"
             )
         requantize = self.multipliers(
             layer_multipliers(float(s_x), chosen.weight_scale.astype(np.float32), float(s_y)), node.name
@@ -165,44 +153,15 @@ class _Lowering:
         weight = np.ascontiguousarray(chosen.weight[:, linear_order(self.graph, node)])
         return ops.Linear(weight, chosen.bias, requantize)
 
-    def pool(self, node: FloatNode) -> ops.AvgPool | ops.GlobalAvgPool:
-        """Averages: the multiplier holds the division."""
-        ratio = self.scale(node.inputs[0]) / self.scale(node.output)
-        if isinstance(node.op, fg.FloatAvgPool):
-            counts = np.arange(1, prod(node.op.kernel) + 1, dtype=np.float32)
-            requantize = self.multipliers(ratio / counts, node.name)
-            return ops.AvgPool(node.op.kernel, node.op.stride, requantize, node.op.padding, node.op.count_include_pad)
-        positions = prod(self.graph.shapes[node.inputs[0]][1:])
-        return ops.GlobalAvgPool(self.multipliers([ratio / np.float32(positions)], node.name))
-
-    def table(self, node: FloatNode) -> NDArray[np.uint8]:
+    def table(self, node: FloatNode, op: fg.FloatFunction) -> NDArray[np.uint8]:
         """The 256 results of a function of one value, computed in float64."""
-        assert isinstance(node.op, fg.FloatFunction)
-        if node.op.name not in FUNCTIONS:
-            raise UnsupportedOp(f"{node.name}: no function {node.op.name!r}; oaq knows {', '.join(sorted(FUNCTIONS))}")
+        if op.name not in FUNCTIONS:
+            raise UnsupportedOp(f"{node.name}: no function {op.name!r}; oaq knows {', '.join(sorted(FUNCTIONS))}")
         x, y = self.tensors[node.inputs[0]].affine, self.spec(node.output)
         real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
-        wanted = FUNCTIONS[node.op.name](real, *node.op.parameters)
+        wanted = FUNCTIONS[op.name](real, *op.parameters)
         steps = np.rint(wanted / y.affine.scale) + y.affine.zero_point
         return np.clip(steps, y.range.lo, y.range.hi).astype(np.uint8)
-
-    def movement(self, node: FloatNode) -> ops.Op:
-        """Operators that only move values."""
-        op = node.op
-        match op:
-            case fg.FloatMaxPool():
-                return ops.MaxPool(op.kernel, op.stride, op.padding, op.dilation)
-            case fg.FloatPad():
-                return ops.Pad(op.padding)
-            case fg.FloatSlice():
-                return ops.Slice(channels_last(op.begin), channels_last(op.end))
-            case fg.FloatResize():
-                return ops.Resize(op.height, op.width, op.mode)
-            case fg.FloatDepthToSpace():
-                return ops.DepthToSpace(op.block, op.mode)
-            case fg.FloatReshape():
-                return ops.Reshape(channels_last(op.shape))
-        raise UnsupportedOp(f"{node.name}: no integer operator computes {type(op).__name__}")
 
 
 def check_order(graph: FloatGraph) -> None:
@@ -238,15 +197,6 @@ def _only_linear_layers_see(graph: FloatGraph, name: str) -> bool:
         if not (isinstance(user.op, fg.FloatLinear) or passed_on):
             return False
     return True
-
-
-def with_one_shift(made: Requantize) -> Requantize:
-    """The same multipliers with one fixed-point shift for all, as ``ops.Add`` needs them."""
-    if made.shift is None:
-        return made
-    shift = int(made.shift.min())
-    shifted = [max(round(int(m) / 2 ** (int(s) - shift)), 1) for m, s in zip(made.multiplier, made.shift, strict=True)]
-    return Requantize(np.array(shifted, np.int32), np.full(len(made), shift, np.int32))
 
 
 def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams, where: str = "clamp") -> fg.IntRange:

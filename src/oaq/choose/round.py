@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.capture.graph import FloatConv2d, FloatProducts
 from oaq.choose.lanes import Load
 from oaq.numerics.formats import S8_WEIGHT
 
@@ -25,16 +25,16 @@ SMALLEST: Final = 1e-12
 """Least weight scale: a channel without weights still needs one."""
 
 
-def packed_rows(op: FloatConv2d | FloatLinear) -> NDArray[np.float32]:
+def packed_rows(op: FloatProducts) -> NDArray[np.float32]:
     """(N, K) weights in packed K order: k = tap * C_group + c, taps in memory order: kh * KW + kw."""
-    if isinstance(op, FloatLinear):
+    if not isinstance(op, FloatConv2d):
         return op.weight
     return np.ascontiguousarray(np.moveaxis(op.weight, 1, -1)).reshape(op.weight.shape[0], -1)
 
 
-def unpacked(rows: NDArray[np.generic], op: FloatConv2d | FloatLinear) -> NDArray[np.generic]:
+def unpacked(rows: NDArray[np.generic], op: FloatProducts) -> NDArray[np.generic]:
     """(N, K) in packed K order back to the layer's own layout."""
-    if isinstance(op, FloatLinear):
+    if not isinstance(op, FloatConv2d):
         return rows
     outputs, channels, *kernel = op.weight.shape
     return np.ascontiguousarray(np.moveaxis(rows.reshape(outputs, *kernel, channels), -1, 1))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode, LayerParams, TensorParams
+from oaq.capture.graph import FloatGraph, FloatNode, FloatProducts, LayerParams, TensorParams
 from oaq.numerics.formats import S32
 from oaq.ptq.execute import apply_node, apply_op, layers, named_inputs, tensors_of
 from oaq.ptq.samples import Chunk
@@ -75,7 +75,7 @@ class _Mean:
         return None if self._total is None else (self._total / self._count).numpy()
 
 
-def _lost(op: FloatConv2d | FloatLinear, layer: LayerParams, x_scale: float) -> Parameters:
+def _lost(op: FloatProducts, layer: LayerParams, x_scale: float) -> Parameters:
     """Weight and bias that rounding took away; sums are linear in them, so they give the error when applied."""
     weight, bias = tensors_of(op)
     rough_weight, rough_bias = dequantized(layer, x_scale)

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
+from oaq.capture.graph import FloatGraph, FloatNode, FloatProducts
 from oaq.choose.lanes import Load, Rows, lane_signs, load_of
 from oaq.choose.round import best_scale, fitted, packed_rows, rounding_error
 from oaq.kernels.cost import Predictor, predict_layer_cost
@@ -53,7 +53,7 @@ class Layer:
     """
 
     node: FloatNode
-    op: FloatConv2d | FloatLinear
+    op: FloatProducts
     rows: Reals
     importance: Reals
     finest: Reals
@@ -66,7 +66,7 @@ class Layer:
     @property
     def depthwise(self) -> bool:
         """Which family computes it."""
-        return isinstance(self.op, FloatConv2d) and self.op.is_depthwise()
+        return self.op.is_depthwise()
 
     @property
     def rows_to_take(self) -> tuple[KernelRow, ...]:
@@ -116,15 +116,13 @@ class Layer:
         return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time).cost
 
 
-def make_layer(
-    graph: FloatGraph, node: FloatNode, op: FloatConv2d | FloatLinear, importance: Reals, time: Predictor
-) -> Layer:
+def make_layer(graph: FloatGraph, node: FloatNode, op: FloatProducts, importance: Reals, time: Predictor) -> Layer:
     """Everything about a layer that does not depend on what its neighbours get."""
     rows = packed_rows(op).astype(np.float64)
     finest = best_scale(rows, importance)
     errors = np.stack([rounding_error(rows, finest * part, importance) for part in SCALES], axis=1)
-    depthwise = isinstance(op, FloatConv2d) and op.is_depthwise()
-    groups = op.groups if isinstance(op, FloatConv2d) and not depthwise else 1
+    depthwise = op.is_depthwise()
+    groups = 1 if depthwise else op.channel_groups
     measure = time.target.measure(_family(op))
     load = load_of(measure, REFERENCE_STEPS)
     signs = lane_signs(rows, load.accumulator)
@@ -133,8 +131,8 @@ def make_layer(
     return Layer(node, op, rows, importance, finest, signs, errors, share, layer_site(graph, node, op), time)
 
 
-def _family(op: FloatConv2d | FloatLinear) -> str:
-    return "depthwise" if isinstance(op, FloatConv2d) and op.is_depthwise() else "gemm"
+def _family(op: FloatProducts) -> str:
+    return "depthwise" if op.is_depthwise() else "gemm"
 
 
 def tile_share(worth: Reals, groups: int, tile_n: int) -> Reals:

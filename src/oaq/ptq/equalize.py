@@ -19,12 +19,12 @@ from typing import Final
 import numpy as np
 
 from oaq.capture import graph as fg
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
+from oaq.capture.graph import FloatConv2d, FloatGraph, FloatNode, FloatProducts
 from oaq.ptq.observe import ChannelStats, Reals
 
 FARTHEST: Final = 32.0
 """Most by which a factor leaves 1."""
-BETWEEN: Final = (fg.FloatAdd, fg.FloatMaxPool, fg.FloatAvgPool, fg.FloatGlobalAvgPool, fg.FloatPad, fg.FloatResize)
+BETWEEN: Final = ("Add", "MaxPool", "AvgPool", "GlobalAvgPool", "Pad", "Resize")
 """Homogeneous operators that treat every channel alike."""
 
 
@@ -77,7 +77,7 @@ def _streams(graph: FloatGraph) -> list[tuple[str, ...]]:
 def _passes(node: FloatNode, graph: FloatGraph) -> bool:
     """Whether a factor of the inputs' channels comes out as the same factor of the output's."""
     flat = isinstance(node.op, fg.FloatReshape) and graph.shapes[node.inputs[0]][1:] in ((1, 1), ())
-    return (isinstance(node.op, BETWEEN) or flat) and _is_homogeneous(node.clamp)
+    return (fg.rules_of(node.op).name in BETWEEN or flat) and _is_homogeneous(node.clamp)
 
 
 def _is_homogeneous(clamp: fg.FloatClamp | None) -> bool:
@@ -88,7 +88,7 @@ def _may_scale(graph: FloatGraph, names: set[str]) -> bool:
     if names & {*graph.inputs, *graph.outputs}:
         return False
     for node in graph.nodes:
-        layer = isinstance(node.op, FloatConv2d | FloatLinear)
+        layer = isinstance(node.op, FloatProducts)
         if node.output in names and not (_passes(node, graph) or (layer and _is_homogeneous(node.clamp))):
             return False
         if names & set(node.inputs) and not (_passes(node, graph) or layer):
@@ -109,9 +109,9 @@ def _factor(graph: FloatGraph, group: tuple[str, ...], stats: Mapping[str, Chann
     columns = [
         _columns(node.op)
         for node in graph.nodes
-        if isinstance(node.op, FloatConv2d | FloatLinear)
+        if isinstance(node.op, FloatProducts)
         and node.inputs[0] in group
-        and not (isinstance(node.op, FloatConv2d) and node.op.is_depthwise())  # its rows are its columns: free
+        and not (node.op.is_depthwise())  # its rows are its columns: free
     ]
     column = np.max(columns, axis=0) if columns else np.ones_like(size)
     alive = (size > 0) & (column > 0)
@@ -123,10 +123,10 @@ def _factor(graph: FloatGraph, group: tuple[str, ...], stats: Mapping[str, Chann
     return np.clip(factor, 1 / FARTHEST, FARTHEST)
 
 
-def _columns(op: FloatConv2d | FloatLinear) -> Reals:
+def _columns(op: FloatProducts) -> Reals:
     """(C,) largest weight that reads each input channel."""
     weight = np.abs(op.weight.astype(np.float64))
-    if isinstance(op, FloatLinear):
+    if not isinstance(op, FloatConv2d):
         return weight.max(axis=0)
     by_group = weight.reshape(op.groups, -1, *weight.shape[1:])
     return by_group.max(axis=(1, *range(3, by_group.ndim))).reshape(-1)
@@ -134,7 +134,7 @@ def _columns(op: FloatConv2d | FloatLinear) -> Reals:
 
 def _rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
     op = node.op
-    if not isinstance(op, FloatConv2d | FloatLinear):
+    if not isinstance(op, FloatProducts):
         return node
     weight, bias = op.weight.astype(np.float64), op.bias.astype(np.float64)
     if (into := factors.get(node.inputs[0])) is not None:
@@ -146,9 +146,9 @@ def _rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
     return replace(node, op=changed)
 
 
-def _as_columns(op: FloatConv2d | FloatLinear, factor: Reals) -> Reals:
+def _as_columns(op: FloatProducts, factor: Reals) -> Reals:
     """A factor of input channels in the shape of the weights."""
-    if isinstance(op, FloatLinear):
+    if not isinstance(op, FloatConv2d):
         return factor[None]
     outputs = op.weight.shape[0]
     columns = factor.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)

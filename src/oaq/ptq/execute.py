@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from oaq import operators as ops
 from oaq.capture import graph as fg
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode
+from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode, FloatProducts
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.program.layout import channels_last
 from oaq.ptq import windows
 
 Value = TypeVar("Value")
 Tensors = dict[str, torch.Tensor]
-Parameters = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+Weights = tuple[torch.Tensor, torch.Tensor]
+Parameters = Mapping[str, Weights]
 """By node name: (weight, bias) to use instead of the graph's."""
+Forward = Callable[[Any, list[torch.Tensor], Weights | None], torch.Tensor]
+"""(operator, its inputs, weight and bias to use instead of its own) to its result."""
 After = Callable[[str, torch.Tensor], torch.Tensor]
 """Applied to every tensor, by name, before anything reads it: a quantizer, or something that only watches."""
 
@@ -129,66 +133,51 @@ def apply_op(
     Raises:
         UnsupportedOp: no rule for it.
     """
-    op, x = node.op, inputs[0]
-    match op:
-        case FloatConv2d():
-            weight, bias = parameters if parameters is not None else tensors_of(op)
-            return windows.convolution(x, weight, bias, op)
-        case FloatLinear():
-            weight, bias = parameters if parameters is not None else tensors_of(op)
-            return windows.linear(x, weight, bias)
-        case fg.FloatAdd():
-            return x + inputs[1]
-        case fg.FloatMul():
-            return x * windows.by_channel(inputs[1], x)
-        case fg.FloatConcat():
-            return torch.cat(inputs, dim=1)
-        case fg.FloatFunction():
-            return _function(op, x)
-        case _:
-            return _moved(node, x)
+    name = fg.rules_of(node.op).name
+    if name not in FORWARD:
+        raise UnsupportedOp(f"{node.name}: {name} cannot be run in float")
+    return FORWARD[name](node.op, inputs, parameters)
 
 
-def tensors_of(op: FloatConv2d | FloatLinear) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors_of(op: FloatProducts) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias as torch tensors of their own."""
     return torch.tensor(op.weight), torch.tensor(op.bias)
 
 
-def layers(graph: FloatGraph) -> Iterator[tuple[FloatNode, FloatConv2d | FloatLinear]]:
+def layers(graph: FloatGraph) -> Iterator[tuple[FloatNode, FloatProducts]]:
     """The nodes that sum products, in order."""
     for node in graph.nodes:
-        if isinstance(node.op, FloatConv2d | FloatLinear):
+        if isinstance(node.op, FloatProducts):
             yield node, node.op
 
 
-def _moved(node: FloatNode, x: torch.Tensor) -> torch.Tensor:
-    op = node.op
-    match op:
-        case fg.FloatMaxPool():
-            return windows.max_pool(op, x)
-        case fg.FloatAvgPool():
-            return _avg_pool(op, x)
-        case fg.FloatGlobalAvgPool():
-            return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
-        case fg.FloatReshape():
-            if op.channels_last:
-                return x.movedim(1, -1).reshape(x.shape[0], *channels_last(op.shape)).movedim(-1, 1)
-            return x.reshape(x.shape[0], *op.shape)
-        case fg.FloatPad():
-            return windows.padded(x, op.padding)
-        case fg.FloatSlice():
-            return x[(slice(None), *(slice(lo, hi) for lo, hi in zip(op.begin, op.end, strict=True)))]
-        case fg.FloatResize():
-            if op.mode == "nearest":
-                rows, columns = (
-                    torch.arange(wanted) * size // wanted
-                    for wanted, size in ((op.height, x.shape[2]), (op.width, x.shape[3]))
-                )
-                return x[:, :, rows][..., columns]
-            return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=False)
-        case fg.FloatDepthToSpace():
-            return _depth_to_space(op, x)
-    raise UnsupportedOp(f"{node.name}: {type(op).__name__} cannot be run in float")
+def _conv2d(op: FloatConv2d, inputs: list[torch.Tensor], parameters: Weights | None) -> torch.Tensor:
+    weight, bias = parameters if parameters is not None else tensors_of(op)
+    return windows.convolution(inputs[0], weight, bias, op)
+
+
+def _linear(op: FloatLinear, inputs: list[torch.Tensor], parameters: Weights | None) -> torch.Tensor:
+    weight, bias = parameters if parameters is not None else tensors_of(op)
+    return windows.linear(inputs[0], weight, bias)
+
+
+def _reshape(op: fg.FloatReshape, x: torch.Tensor) -> torch.Tensor:
+    if op.channels_last:
+        return x.movedim(1, -1).reshape(x.shape[0], *channels_last(op.shape)).movedim(-1, 1)
+    return x.reshape(x.shape[0], *op.shape)
+
+
+def _slice(op: fg.FloatSlice, x: torch.Tensor) -> torch.Tensor:
+    return x[(slice(None), *(slice(lo, hi) for lo, hi in zip(op.begin, op.end, strict=True)))]
+
+
+def _resize(op: ops.Resize, x: torch.Tensor) -> torch.Tensor:
+    if op.mode == "bilinear":
+        return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=False)
+    rows, columns = (
+        torch.arange(results) * size // results for results, size in ((op.height, x.shape[2]), (op.width, x.shape[3]))
+    )
+    return x[:, :, rows][..., columns]
 
 
 def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor) -> torch.Tensor:
@@ -199,7 +188,7 @@ def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor) -> torch.Tensor:
     return mean / inside
 
 
-def _depth_to_space(op: fg.FloatDepthToSpace, x: torch.Tensor) -> torch.Tensor:
+def _depth_to_space(op: ops.DepthToSpace, x: torch.Tensor) -> torch.Tensor:
     if op.mode == "CRD":
         return F.pixel_shuffle(x, op.block)
     batch, channels, height, width = x.shape
@@ -228,6 +217,30 @@ def _function(op: fg.FloatFunction, x: torch.Tensor) -> torch.Tensor:
             return torch.clamp(op.parameters[0] * x + op.parameters[1], 0.0, 1.0) if op.parameters else F.hardsigmoid(x)
         case "gelu":
             return F.gelu(x)
+
+
+def _alone(rule: Callable[[Any, torch.Tensor], torch.Tensor]) -> Forward:
+    """The rule of an operator that reads one tensor and has no weights."""
+    return lambda op, inputs, _parameters: rule(op, inputs[0])
+
+
+FORWARD: Final[Mapping[str, Forward]] = {
+    "Conv2d": _conv2d,
+    "Linear": _linear,
+    "Add": lambda _op, inputs, _parameters: inputs[0] + inputs[1],
+    "Mul": lambda _op, inputs, _parameters: inputs[0] * windows.by_channel(inputs[1], inputs[0]),
+    "Concat": lambda _op, inputs, _parameters: torch.cat(inputs, dim=1),
+    "MaxPool": _alone(windows.max_pool),
+    "AvgPool": _alone(_avg_pool),
+    "GlobalAvgPool": _alone(lambda _op, x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)),
+    "Resize": _alone(_resize),
+    "DepthToSpace": _alone(_depth_to_space),
+    "Lookup": _alone(_function),
+    "Reshape": _alone(_reshape),
+    "Pad": _alone(lambda op, x: windows.padded(x, op.padding)),
+    "Slice": _alone(_slice),
+}
+"""Of every operator, by the name of its rules: what it computes of real tensors, (batch, C, ...), before its clamp."""
 
 
 def _csv(shape: tuple[int, ...]) -> str:

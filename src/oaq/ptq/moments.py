@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear
+from oaq.capture.graph import FloatConv2d, FloatGraph, FloatProducts
 from oaq.ptq.execute import layers, run_graph
 from oaq.ptq.samples import Chunk
 from oaq.ptq.windows import padded
@@ -48,9 +48,9 @@ def measure_moments(
     return {name: one.covariance() for name, one in found.items()}
 
 
-def operands(op: FloatConv2d | FloatLinear, x: torch.Tensor) -> torch.Tensor:
+def operands(op: FloatProducts, x: torch.Tensor) -> torch.Tensor:
     """(G, P, K): what each group of a layer multiplies with its weights at some P output positions of a batch."""
-    if isinstance(op, FloatLinear):
+    if not isinstance(op, FloatConv2d):
         return x.movedim(1, -1).reshape(1, -1, x.shape[1])
     patches, rank = padded(x, op.padding), len(op.kernel)
     for axis, (size, step, stride) in enumerate(zip(op.kernel, op.dilation, op.stride, strict=True)):

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 import torch
 
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear
+from oaq.capture.graph import FloatConv2d, FloatGraph, FloatProducts
 from oaq.choose.round import packed_rows
 from oaq.ptq.execute import layers, run_graph, tensors_of
 from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, Reals
@@ -109,11 +109,11 @@ def _gradient(value: torch.Tensor) -> torch.Tensor:
     return value.grad if value.grad is not None else torch.zeros_like(value)
 
 
-def _centred(op: FloatConv2d | FloatLinear, weight: torch.Tensor, bias: torch.Tensor, mean: Reals) -> Reals:
+def _centred(op: FloatProducts, weight: torch.Tensor, bias: torch.Tensor, mean: Reals) -> Reals:
     """(N, K) gradient of the weights as if their inputs had mean zero: the bias correction takes that part."""
     outputs = weight.shape[0]
     along, across = (_gradient(one).numpy().astype(np.float64) for one in (weight, bias))
-    if isinstance(op, FloatLinear):
+    if not isinstance(op, FloatConv2d):
         return along - across[:, None] * mean[None]
     by_group = mean.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)
     taps = (1,) * len(op.kernel)

@@ -8,18 +8,16 @@ from __future__ import annotations
 from math import prod
 from typing import Final
 
-import numpy as np
-
 from oaq import operators as ops
 from oaq.capture import graph as fg
+from oaq.capture.neutral import neutral
 from oaq.kernels.cost import Predictor, predictor
 from oaq.kernels.cost_files import costs_from
 from oaq.kernels.facts import best_of_family
 from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
-from oaq.kernels.work import Shape, Site
+from oaq.kernels.work import Site
 from oaq.numerics.ranges import IntRange
-from oaq.numerics.requantize import Requantize
 from oaq.operators.tensor import as_image
 from oaq.operators.windows import Window
 from oaq.program.layout import channels_last
@@ -29,16 +27,16 @@ WEIGHTLESS: Final = IntRange(0, 255)
 
 def predictor_of_graph(graph: fg.FloatGraph, target: KernelTarget = AVX2) -> Predictor:
     """By the costs asked for (``OAQ_COSTS``), else the shipped ones."""
-    weights = sum(node.op.weight.size for node in graph.nodes if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear))
+    weights = sum(node.op.weight.size for node in graph.nodes if isinstance(node.op, fg.FloatProducts))
     touched = (sum(prod(graph.shapes[name]) for name in (*node.inputs, node.output)) for node in graph.nodes)
     return predictor(costs_from(), weights, max(touched, default=0), target)
 
 
-def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg.FloatLinear) -> Site:
+def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatProducts) -> Site:
     """Where a layer stands; what is never below zero is taken to leave in 16 bits (``ptq.words`` sees to it)."""
     x, y = (as_image(channels_last(graph.shapes[name])) for name in (node.inputs[0], node.output))
     words = float(node.clamp is not None and node.clamp[0] == 0.0)
-    if isinstance(op, fg.FloatLinear):
+    if not isinstance(op, fg.FloatConv2d):
         return Site(x, y, words=words)
     window = Window(op.kernel, op.stride, op.padding, op.dilation).over_image()
     return Site(x, y, window.kernel, window.stride, window.padding, window.dilation, op.groups, words)
@@ -46,52 +44,16 @@ def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatConv2d | fg
 
 def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:
     """Of all nodes without products."""
-    return sum(
-        _seconds(graph, node, time) for node in graph.nodes if not isinstance(node.op, fg.FloatConv2d | fg.FloatLinear)
-    )
+    return sum(_seconds(graph, node, time) for node in graph.nodes if not isinstance(node.op, fg.FloatProducts))
 
 
 def _seconds(graph: fg.FloatGraph, node: fg.FloatNode, time: Predictor) -> float:
-    y = channels_last(graph.shapes[node.output])
-    op = _integer_op(node.op, y, len(node.inputs))
+    x, y = [channels_last(graph.shapes[name]) for name in node.inputs], channels_last(graph.shapes[node.output])
+    op = neutral(node.op, x)
     kind, target = ops.family_of(op), time.target
     name = best_of_family(time.costs.facts, kind, target.isas)
     if name is None:  # nothing timed: reshapes take no time, an operator younger than the costs takes the dearest
         name = kind
     isa, includes = target.summing[0].isa, target.summing[0].includes
     row = KernelRow(name, kind, isa, 1, None, WEIGHTLESS, WEIGHTLESS, False, includes=includes)
-    return time.other_node(row, op, [channels_last(graph.shapes[name]) for name in node.inputs], y)
-
-
-def _integer_op(op: fg.FloatOp, y: Shape, inputs: int) -> ops.Op:
-    """What the operator becomes; its numbers do not matter here."""
-
-    def ones(count: int) -> Requantize:
-        return Requantize(np.ones(count, np.float32))
-
-    match op:
-        case fg.FloatAdd():
-            return ops.Add(ones(2))
-        case fg.FloatMul():
-            return ops.Mul(ones(1))
-        case fg.FloatConcat():
-            return ops.Concat(ones(inputs))
-        case fg.FloatMaxPool():
-            return ops.MaxPool(op.kernel, op.stride, op.padding, op.dilation)
-        case fg.FloatAvgPool():
-            return ops.AvgPool(op.kernel, op.stride, ones(prod(op.kernel)), op.padding, op.count_include_pad)
-        case fg.FloatGlobalAvgPool():
-            return ops.GlobalAvgPool(ones(1))
-        case fg.FloatFunction():
-            return ops.Lookup(np.zeros(256, np.uint8))
-        case fg.FloatReshape():
-            return ops.Reshape(y)
-        case fg.FloatPad():
-            return ops.Pad(op.padding)
-        case fg.FloatSlice():
-            return ops.Slice((0,) * len(y), y)
-        case fg.FloatResize():
-            return ops.Resize(op.height, op.width, op.mode)
-        case fg.FloatDepthToSpace():
-            return ops.DepthToSpace(op.block, op.mode)
-    raise TypeError(f"{type(op).__name__} sums products")
+    return time.other_node(row, op, x, y)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 
+from oaq import operators as ops
 from oaq.capture import graph as fg
 
 CONVOLUTIONS: Final[dict[int, Callable[..., torch.Tensor]]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -43,7 +44,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
     return F.linear(x.movedim(1, -1), weight, bias).movedim(-1, 1)
 
 
-def max_pool(op: fg.FloatMaxPool, x: torch.Tensor) -> torch.Tensor:
+def max_pool(op: ops.MaxPool, x: torch.Tensor) -> torch.Tensor:
     """Padding never wins; a window without input is minus infinity."""
     return MAX_POOLS[len(op.kernel)](padded(x, op.padding, -math.inf), op.kernel, op.stride, 0, op.dilation)
 

@@ -7,15 +7,16 @@ the law rounds); those that only move integers return integers. ``oaq.reference`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from oaq.capture import graph as fg
 from oaq.capture.graph import FloatNode
-from oaq.capture.lower import FUNCTIONS, SAME_AFFINE
+from oaq.capture.lower import FUNCTIONS
 from oaq.errors import UnsupportedOp
 from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
 from oaq.ptq.execute import apply_op
@@ -23,10 +24,13 @@ from oaq.ptq.windows import by_channel, padded, sum_under
 from oaq.qat.gradients import EXACT_FLOAT32, replaced
 from oaq.qat.grid import Grid
 
+Inputs = Sequence[torch.Tensor]
+"""Centred integers, (batch, C, ...) each."""
+
 
 def moves(node: FloatNode) -> bool:
     """True iff the node only moves or selects integers: its output has the grid of its input."""
-    return isinstance(node.op, SAME_AFFINE)
+    return fg.rules_of(node.op).same_affine
 
 
 def in_steps(node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Grid], y: Grid) -> torch.Tensor:
@@ -35,44 +39,57 @@ def in_steps(node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Gr
     Raises:
         UnsupportedOp: no law for it.
     """
-    op = node.op
-    match op:
-        case fg.FloatAdd():
-            a, b = (x * (grid.scale / y.scale) for x, grid in zip(inputs, grids, strict=True))
-            return a + b
-        case fg.FloatMul():
-            a, b = inputs
-            return (a * by_channel(b, a)) * (grids[0].scale * grids[1].scale / y.scale)
-        case fg.FloatConcat():
-            return torch.cat([x * (grid.scale / y.scale) for x, grid in zip(inputs, grids, strict=True)], dim=1)
-        case fg.FloatAvgPool():
-            return _avg_pool(op, inputs[0], grids[0].scale / y.scale)
-        case fg.FloatGlobalAvgPool():
-            x, count = inputs[0], prod(inputs[0].shape[2:])
-            exact = x.double() if count * grids[0].reach >= EXACT_FLOAT32 else x
-            total = exact.sum(dim=tuple(range(2, x.ndim)), keepdim=True).float()
-            return total * (grids[0].scale / y.scale / torch.tensor(float(count), device=x.device))
-        case fg.FloatFunction():
-            return _looked_up(node, inputs[0], grids[0], y)
-    raise UnsupportedOp(f"{node.name}: there is no law to train {type(op).__name__} by")
+    name = fg.rules_of(node.op).name
+    if name not in IN_STEPS:
+        raise UnsupportedOp(f"{node.name}: there is no law to train {name} by")
+    return IN_STEPS[name](node, inputs, grids, y)
 
 
 def moved(node: FloatNode, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """The result of an operator that moves integers."""
-    op = node.op
-    match op:
-        case fg.FloatMaxPool():
-            low = float(grid.range.lo - grid.zero_point)
-            return apply_op(node, [x]).clamp_min(low)  # a window without any input holds minus infinity
-        case fg.FloatResize() if op.mode == "nearest":
-            rows = torch.arange(op.height, device=x.device) * x.shape[2] // op.height
-            columns = torch.arange(op.width, device=x.device) * x.shape[3] // op.width
-            return x[:, :, rows][:, :, :, columns]
-        case fg.FloatResize():
-            mixed = _interpolated(_interpolated(x.double(), 2, op.height), 3, op.width)
-            return (mixed + (torch.floor(mixed + 0.5) - mixed).detach()).float()
-        case _:
-            return apply_op(node, [x])
+    """The result of an operator that moves integers: what it computes of reals, if it has no law of its own."""
+    law = MOVED.get(fg.rules_of(node.op).name)
+    return apply_op(node, [x]) if law is None else law(node, x, grid)
+
+
+def _per_input(inputs: Inputs, grids: Sequence[Grid], y: Grid) -> list[torch.Tensor]:
+    """Each input in steps of the output."""
+    return [x * (grid.scale / y.scale) for x, grid in zip(inputs, grids, strict=True)]
+
+
+def _add(_node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    a, b = _per_input(inputs, grids, y)
+    return a + b
+
+
+def _mul(_node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    a, b = inputs
+    return (a * by_channel(b, a)) * (grids[0].scale * grids[1].scale / y.scale)
+
+
+def _concat(_node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    return torch.cat(_per_input(inputs, grids, y), dim=1)
+
+
+def _global_avg_pool(_node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    x, count = inputs[0], prod(inputs[0].shape[2:])
+    exact = x.double() if count * grids[0].reach >= EXACT_FLOAT32 else x
+    total = exact.sum(dim=tuple(range(2, x.ndim)), keepdim=True).float()
+    return total * (grids[0].scale / y.scale / torch.tensor(float(count), device=x.device))
+
+
+def _max_pool(node: FloatNode, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    low = float(grid.range.lo - grid.zero_point)
+    return apply_op(node, [x]).clamp_min(low)  # a window without any input holds minus infinity
+
+
+def _resize(node: FloatNode, x: torch.Tensor, _grid: Grid) -> torch.Tensor:
+    op: Any = node.op
+    if op.mode == "nearest":
+        rows = torch.arange(op.height, device=x.device) * x.shape[2] // op.height
+        columns = torch.arange(op.width, device=x.device) * x.shape[3] // op.width
+        return x[:, :, rows][:, :, :, columns]
+    mixed = _interpolated(_interpolated(x.double(), 2, op.height), 3, op.width)
+    return (mixed + (torch.floor(mixed + 0.5) - mixed).detach()).float()
 
 
 def _interpolated(x: torch.Tensor, axis: int, wanted: int) -> torch.Tensor:
@@ -82,7 +99,9 @@ def _interpolated(x: torch.Tensor, axis: int, wanted: int) -> torch.Tensor:
     return x.index_select(axis, first) * (1.0 - part) + x.index_select(axis, second) * part
 
 
-def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
+def _avg_pool(node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    op: Any = node.op
+    x, ratio = inputs[0], grids[0].scale / y.scale
     total = sum_under(padded(x, op.padding).double(), op).float()
     count = torch.full(total.shape[2:], float(prod(op.kernel)), device=x.device)
     if not op.count_include_pad:
@@ -90,18 +109,35 @@ def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor, ratio: torch.Tensor) -> torc
     return total * (ratio / count)
 
 
-def _looked_up(node: FloatNode, x: torch.Tensor, grid: Grid, y: Grid) -> torch.Tensor:
+def _looked_up(node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
     """The 256 results computed in float64 as ``capture.lower`` does; the gradient is the function's own."""
-    assert isinstance(node.op, fg.FloatFunction)
+    op: Any = node.op
+    x, grid = inputs[0], grids[0]
     smooth = apply_op(node, [x * grid.scale]) / y.scale
     scale, y_scale = float(grid.scale.detach()), float(y.scale.detach())
     with torch.no_grad():
         real = (np.arange(256, dtype=np.float64) - grid.zero_point) * scale
-        steps = np.rint(FUNCTIONS[node.op.name](real, *node.op.parameters) / y_scale)
+        steps = np.rint(FUNCTIONS[op.name](real, *op.parameters) / y_scale)
         low, high = y.range.lo - y.zero_point, y.range.hi - y.zero_point
         table = torch.from_numpy(np.clip(steps, low, high).astype(np.float32)).to(x.device)
         exact = table[(x + grid.zero_point).long()]
     return replaced(smooth, exact)
+
+
+IN_STEPS: Final[Mapping[str, Callable[[FloatNode, Inputs, Sequence[Grid], Grid], torch.Tensor]]] = {
+    "Add": _add,
+    "Mul": _mul,
+    "Concat": _concat,
+    "AvgPool": _avg_pool,
+    "GlobalAvgPool": _global_avg_pool,
+    "Lookup": _looked_up,
+}
+"""Of every operator that requantizes or looks up its result, by the name of its rules."""
+MOVED: Final[Mapping[str, Callable[[FloatNode, torch.Tensor, Grid], torch.Tensor]]] = {
+    "MaxPool": _max_pool,
+    "Resize": _resize,
+}
+"""Of operators that move integers: those whose law on integers is not what they compute of reals."""
 
 
 def real_inputs(x: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.capture.graph import FloatConv2d, FloatProducts
 from oaq.choose.round import LARGEST_BIAS
 from oaq.choose.target import MOST_BUDGET, Target, make_cells
 from oaq.ptq.device_cells import DeviceCells, on_device
@@ -63,7 +63,7 @@ class QatLayer(nn.Module):
     def __init__(
         self,
         name: str,
-        op: FloatConv2d | FloatLinear,
+        op: FloatProducts,
         settings: LayerSettings,
         config: Config,
         order: NDArray[np.intp] | None,
@@ -71,7 +71,7 @@ class QatLayer(nn.Module):
         super().__init__()
         self.name, self.op, self.settings, self.method = name, op, settings, config.method
         self.count_final = config.count == "final"
-        self.depthwise = isinstance(op, FloatConv2d) and op.is_depthwise()
+        self.depthwise = op.is_depthwise()
         self.most_clip = (1 << (settings.weight_bits - 1)) - 1
         self.target: Target | None = settings.target
         self.weight = nn.Parameter(torch.tensor(op.weight))
@@ -189,7 +189,7 @@ class QatLayer(nn.Module):
             stack.enter_context(torch.backends.nnpack.flags(enabled=False))
             if x.device.type == "cuda":
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            if isinstance(self.op, FloatLinear):
+            if not isinstance(self.op, FloatConv2d):
                 return linear(x, weight)
             return convolution(x, weight, None, self.op)
 

@@ -125,7 +125,7 @@ class QatNetwork(nn.Module):
         if moves(node):
             return moved(node, inputs[0], grids[node.inputs[0]])
         before, y = [grids[name] for name in node.inputs], grids[node.output]
-        if isinstance(node.op, fg.FloatConv2d | fg.FloatLinear):
+        if isinstance(node.op, fg.FloatProducts):
             steps = self.layer[node.name](inputs[0], before[0], y)
         else:
             steps = in_steps(node, inputs, before, y)

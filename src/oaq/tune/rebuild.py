@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.lower import with_one_shift
 from oaq.choose.words import NEAREST, search_words
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
@@ -148,7 +147,7 @@ class _Rebuild:
         else:
             factors = np.full(len(requantize), self._growth(node.inputs[0]) / out)
         changed = self._scaled(node, requantize, factors)
-        values: Any = {"requantize": with_one_shift(changed) if isinstance(op, ops.Add) else changed}
+        values: Any = {"requantize": ops.rules_of(op).fit(changed)}
         source: Any = op
         return replace(source, **values)
 

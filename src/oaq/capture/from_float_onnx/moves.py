@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from oaq import operators as ops
 from oaq.capture.from_float_onnx.builder import Builder, View, laid, site, unsupported
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.graph import FloatConcat, FloatPad, FloatSlice
+from oaq.capture.graph import FloatSlice, Unquantized
 from oaq.operators import LARGEST_WINDOW
 
 Shape = tuple[int, ...]
@@ -66,7 +67,7 @@ def pad(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, f"pads {found}; oaq pads positions (height and width), by 0 or more")
     if max(sides) > LARGEST_WINDOW:
         raise unsupported(node, f"pads {found} beyond {LARGEST_WINDOW}")
-    op = FloatPad(tuple(side for pair in zip(before[1:], after[1:], strict=True) for side in pair))
+    op = ops.Pad(tuple(side for pair in zip(before[1:], after[1:], strict=True) for side in pair))
     result = tuple(sum(sizes) for sizes in zip(shape, before, after, strict=True))
     build.emit(op, (tensor,), result, node, axes)
 
@@ -88,7 +89,7 @@ def concat(build: Builder, node: OnnxNode) -> None:
     if len(tensors) == 1:
         build.write(node, tensors[0], axes)
         return
-    build.emit(FloatConcat(), tensors, (sum(shape[0] for shape in shapes), *shapes[0][1:]), node, axes)
+    build.emit(Unquantized(ops.Concat), tensors, (sum(shape[0] for shape in shapes), *shapes[0][1:]), node, axes)
 
 
 def cut(build: Builder, node: OnnxNode) -> None:

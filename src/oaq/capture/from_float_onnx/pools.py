@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oaq import operators as ops
 from oaq.capture.from_float_onnx.builder import Builder, unsupported
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, text
@@ -10,10 +11,7 @@ from oaq.capture.from_onnx.moves import nearest_places
 from oaq.capture.from_onnx.windows import Window, window
 from oaq.capture.graph import (
     FloatAvgPool,
-    FloatDepthToSpace,
-    FloatGlobalAvgPool,
-    FloatMaxPool,
-    FloatResize,
+    Unquantized,
 )
 from oaq.capture.pools import why_no_integers
 from oaq.operators import LARGEST_WINDOW
@@ -27,7 +25,7 @@ def max_pool(build: Builder, node: OnnxNode) -> None:
     if build.wants_more(node):
         raise unsupported(node, "its indices are wanted; oaq gives the values only")
     tensor, found = _windows(build, node)
-    op = FloatMaxPool(found.kernel, found.stride, found.padding, found.dilation)
+    op = ops.MaxPool(found.kernel, found.stride, found.padding, found.dilation)
     pool = PoolWindow(op.kernel, op.stride, op.padding, op.dilation)
     flaw = why_no_integers(pool, build.shapes[tensor][1:], found.count)
     if flaw is not None:
@@ -77,7 +75,7 @@ def global_average(build: Builder, node: OnnxNode) -> None:
     """GlobalAveragePool."""
     tensor = _spatial(build, node)
     channels, *size = build.shapes[tensor]
-    build.emit(FloatGlobalAvgPool(), (tensor,), (channels, *(1,) * len(size)), node)
+    build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), (channels, *(1,) * len(size)), node)
 
 
 def global_max(build: Builder, node: OnnxNode) -> None:
@@ -86,7 +84,7 @@ def global_max(build: Builder, node: OnnxNode) -> None:
     channels, *size = build.shapes[tensor]
     if max(size) > LARGEST_WINDOW:
         raise unsupported(node, f"a window {tuple(size)} beyond {LARGEST_WINDOW}")
-    build.emit(FloatMaxPool(tuple(size), tuple(size)), (tensor,), (channels, *(1,) * len(size)), node)
+    build.emit(ops.MaxPool(tuple(size), tuple(size)), (tensor,), (channels, *(1,) * len(size)), node)
 
 
 def mean(build: Builder, node: OnnxNode) -> None:
@@ -98,7 +96,7 @@ def mean(build: Builder, node: OnnxNode) -> None:
     if not positions or 0 in places or {axes[place - 1] for place in places} != positions:
         whole = build.file.shape(node.given(0))
         raise unsupported(node, f"over the axes {given} of {whole}; oaq averages over height and width, or a line")
-    build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
+    build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
     if not integer(node, "keepdims", 1):
         build.recount(node.outputs[0], build.sample(node.outputs[0], node))
 
@@ -114,14 +112,14 @@ def resize(build: Builder, node: OnnxNode) -> None:
     how = text(node, "coordinate_transformation_mode", "half_pixel" if build.file.opset > 10 else "asymmetric")
     if mode == "nearest":
         _check_nearest(build, node, how, (shape[1:], ours[1:]))
-        build.emit(FloatResize(ours[1], ours[2], "nearest"), (tensor,), ours, node, axes)
+        build.emit(ops.Resize(ours[1], ours[2], "nearest"), (tensor,), ours, node, axes)
         return
     plain = mode == "linear" and not integer(node, "antialias", 0) and not integer(node, "exclude_outside", 0)
     if not plain or not (how == "half_pixel" or (how == "pytorch_half_pixel" and min(ours[1:]) > 1)):
         raise unsupported(node, f"mode {mode!r}, {how}; oaq knows nearest, and linear with half_pixel")
     if not _whole_factors(build, node, axes, (shape, ours)):
         raise unsupported(node, f"its scales do not give a whole size of {shape[1:]}")
-    build.emit(FloatResize(ours[1], ours[2], "bilinear"), (tensor,), ours, node, axes)
+    build.emit(ops.Resize(ours[1], ours[2], "bilinear"), (tensor,), ours, node, axes)
 
 
 def _check_nearest(build: Builder, node: OnnxNode, how: str, sizes: tuple[Shape, Shape]) -> None:
@@ -144,5 +142,5 @@ def depth_to_space(build: Builder, node: OnnxNode) -> None:
     """DepthToSpace in either mode."""
     tensor = _image(build, node)
     mode = "CRD" if text(node, "mode", "DCR") == "CRD" else "DCR"
-    op = FloatDepthToSpace(integer(node, "blocksize", 0), mode)
+    op = ops.DepthToSpace(integer(node, "blocksize", 0), mode)
     build.emit(op, (tensor,), build.sample(node.outputs[0], node), node)

@@ -19,12 +19,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.lower import with_one_shift
 from oaq.errors import FormatError
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S32, U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize, Semantics
+from oaq.operators.add import one_shift
 
 Reals = NDArray[np.floating] | np.floating | float
 SMALLEST: Final = np.float32(2.0**-126)
@@ -65,7 +65,7 @@ def requantize_mean(x: float, y: float, counts: NDArray[np.int64], semantics: Se
 
 def requantize_sum(x: Sequence[float], y: float, semantics: Semantics, where: str) -> Requantize:
     """The multipliers of x[i] / y with one shift for all, as ``ops.Add`` wants them."""
-    return with_one_shift(requantize(np.array(x), 1.0, y, semantics, where))
+    return one_shift(requantize(np.array(x), 1.0, y, semantics, where))
 
 
 def activation_range(function: int, affine: Affine) -> IntRange | None:

@@ -8,10 +8,11 @@ from math import prod
 import torch
 from torch import fx
 
+from oaq import operators as ops
 from oaq.capture.from_torch.builder import Builder, rotated, sample_shape, unsupported
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
-from oaq.capture.graph import FloatConcat, FloatPad, FloatReshape, FloatSlice
+from oaq.capture.graph import FloatReshape, FloatSlice, Unquantized
 from oaq.program.layout import channels_first
 
 
@@ -88,7 +89,7 @@ def pad(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     if not any(sides):
         return tensor
     grown = tuple(size + around[2 * axis] + around[2 * axis + 1] for axis, size in enumerate(shape[1:]))
-    return build.emit(FloatPad(around), (tensor,), (shape[0], *grown), node)
+    return build.emit(ops.Pad(around), (tensor,), (shape[0], *grown), node)
 
 
 def concat(build: Builder, node: fx.Node, arguments: Arguments) -> str:
@@ -103,7 +104,7 @@ def concat(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     names = [tensor for tensor, _ in parts]
     build.keep_axes(node, axes)
     shape = (sum(build.shapes[name][0] for name in names), *build.shapes[names[0]][1:])
-    return build.emit(FloatConcat(), names, shape, node)
+    return build.emit(Unquantized(ops.Concat), names, shape, node)
 
 
 def slice_(build: Builder, node: fx.Node, arguments: Arguments) -> str:

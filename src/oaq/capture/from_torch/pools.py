@@ -8,15 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
+from oaq import operators as ops
 from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported
 from oaq.capture.from_torch.layers import Arguments, both_sides, per_axis
 from oaq.capture.graph import (
     FloatAvgPool,
-    FloatDepthToSpace,
-    FloatGlobalAvgPool,
-    FloatMaxPool,
     FloatReshape,
-    FloatResize,
+    Unquantized,
 )
 from oaq.capture.pools import why_no_integers
 from oaq.operators.windows import Window
@@ -38,7 +36,7 @@ def max_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     flaw = why_no_integers(Window(kernel, stride, around, dilation), shape[1:], result[1:])
     if flaw is not None:
         raise unsupported(node, flaw)
-    return build.emit(FloatMaxPool(kernel, stride, around, dilation), (tensor,), result, node)
+    return build.emit(ops.MaxPool(kernel, stride, around, dilation), (tensor,), result, node)
 
 
 def avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
@@ -65,7 +63,7 @@ def adaptive_avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> st
     if result == shape:
         return tensor
     if max(result[1:]) == 1:
-        return build.emit(FloatGlobalAvgPool(), (tensor,), result, node)
+        return build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), result, node)
     if any(size % parts for size, parts in zip(shape[1:], result[1:], strict=True)):
         raise unsupported(node, f"{shape[1:]} to {result[1:]}: windows of unequal size; a size that divides works")
     kernel = tuple(size // parts for size, parts in zip(shape[1:], result[1:], strict=True))
@@ -84,7 +82,7 @@ def mean(build: Builder, node: fx.Node, arguments: Arguments) -> str:
             f"over {arguments.get('dim')} of {build.seen_shape(tensor, axes)}; oaq averages over all "
             f"positions (height and width), {others}",
         )
-    pooled = build.emit(FloatGlobalAvgPool(), (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
+    pooled = build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
     if arguments.get("keepdim"):
         build.keep_axes(node, axes)
         return pooled
@@ -109,7 +107,7 @@ def upsample(mode: str) -> Any:  # noqa: ANN401
                 node,
                 f"{shape[1:]} to {result[1:]}: torch's float32 index is not floor(i * H / height) everywhere there",
             )
-        op = FloatResize(result[1], result[2], mode)  # type: ignore[arg-type]
+        op = ops.Resize(result[1], result[2], mode)  # type: ignore[arg-type]
         return build.emit(op, (tensor,), result, node)
 
     return take
@@ -124,4 +122,4 @@ def _is_exact(size: int, wanted: int) -> bool:
 def pixel_shuffle(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.pixel_shuffle``."""
     tensor = build.read(arguments["self"], node)
-    return build.emit(FloatDepthToSpace(int(arguments["upscale_factor"])), (tensor,), sample_shape(node), node)
+    return build.emit(ops.DepthToSpace(int(arguments["upscale_factor"])), (tensor,), sample_shape(node), node)
