@@ -10,7 +10,7 @@ small one; bulk numbers come from a generator seeded by one drawn integer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -267,7 +267,14 @@ def _append(
             return builder.add(_draw_movement(draw, x, kind), [current])
     sample = sampled(kind, rule, x.shape)
     assert sample is not None, kind
-    return builder.add(sample[0], [current] * sample[1], affine, reach)
+    op, inputs = sample[0], [current] * sample[1]
+    ratio_rule = ops.rules_of(op).ratios
+    if ratio_rule is None:
+        return builder.add(op, inputs, affine, reach)
+    affine = Affine(scale_for(rng, x.affine.scale, 0.3, 1.5), affine.zero_point)
+    scales, s_y = np.array([x.affine.scale] * len(inputs), np.float32), np.float32(affine.scale)
+    numbers = Requantize.from_scales(ratio_rule(op, scales, s_y, [x.shape] * len(inputs)), rule)
+    return builder.add(replace(op, requantize=ops.rules_of(op).fit(numbers)), inputs, affine, reach)  # type: ignore[call-arg]
 
 
 def _draw_conv2d(

@@ -1,4 +1,4 @@
-"""How many files a new kernel row and a new instruction set touch, by the pages that say how to add them."""
+"""How many files a new operator, kernel row or instruction set touches, by the pages that say how to add them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STEP = re.compile(r"^\d\. \*\*(.+?)\*\*", re.MULTILINE)
+STEP = re.compile(r"^\d+\. \*\*(.+?)\*\*", re.MULTILINE)
 
 
-@pytest.mark.parametrize(("page", "most"), [("add-a-kernel-row", 3), ("add-an-instruction-set", 7)])
+@pytest.mark.parametrize(
+    ("page", "most"), [("add-a-kernel-row", 3), ("add-an-instruction-set", 7), ("add-an-operator", 12)]
+)
 def test_adding_one_touches_few_files(page: str, most: int) -> None:
     steps = STEP.findall((ROOT / "docs" / "how-to" / f"{page}.md").read_text(encoding="utf-8"))
     sys.stdout.write(f"\n{page}: {len(steps)} files: {'; '.join(steps)}\n")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.native.conftest import FOLDER, WANTED
+from tests.native.throwaway import build, command
 
-ROOT = Path(__file__).parents[2]
 NAME = "gemm_u8s8_scalar_spare"
 LINE = f"GEMM({NAME}, kScalar, kQuads, kRawU8, kSumsInOrder, 3, 8, 1, spare)"
 FUNCTIONS = """
@@ -46,39 +44,13 @@ const oaq::GemmSums OAQ_GEMM_FUNCTIONS(spare, 3, 1)[] = {oaq::spare<1>, oaq::spa
 """
 
 
-def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(argument) for argument in arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-
-
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the native sources with one more row, configured without any architecture's own rows: soon built."""
-    if os.environ.get(FOLDER):
-        pytest.skip("another build is under test; this one is built from the sources")
-    path = tmp_path_factory.mktemp("tree")
-    shutil.copytree(ROOT / "native", path / "native")
-    shutil.copy(ROOT / "CMakeLists.txt", path)
-    rows = path / "native" / "rows.inc"
+def tree(spare_tree: Path) -> Path:
+    """The copy with one more row."""
+    rows = spare_tree / "native" / "rows.inc"
     rows.write_text(rows.read_text().replace("\nADD(add_u8_scalar", f"\n{LINE}\nADD(add_u8_scalar"))
-    (path / "native" / "gemm" / "spare.cc").write_text(FUNCTIONS)
-    tools = Path(sys.executable).parent
-    done = command(
-        tools / "cmake", "-S", path, "-B", path / "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
-        "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DOAQ_PORTABLE=ON", f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return path
-
-
-def build(tree: Path) -> subprocess.CompletedProcess[str]:
-    return command(Path(sys.executable).parent / "cmake", "--build", tree / "build")
+    (spare_tree / "native" / "gemm" / "spare.cc").write_text(FUNCTIONS)
+    return spare_tree
 
 
 @pytest.mark.xdist_group("new row")

@@ -65,4 +65,4 @@ RULES: Final[Mapping[str, Callable[[Any], ops.Op]]] = {
     "Reshape": _reshape,
     "Slice": _slice,
 }
-"""Of twins with fields of their own, by the operator they become."""
+"""How twins with fields of their own become operators, by the operator's name."""

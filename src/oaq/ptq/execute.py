@@ -240,7 +240,7 @@ FORWARD: Final[Mapping[str, Forward]] = {
     "Pad": _alone(lambda op, x: windows.padded(x, op.padding)),
     "Slice": _alone(_slice),
 }
-"""Of every operator, by the name of its rules: what it computes of real tensors, (batch, C, ...), before its clamp."""
+"""What each operator, by the name of its rules, computes of real tensors, (batch, C, ...), before its clamp."""
 
 
 def _csv(shape: tuple[int, ...]) -> str:

@@ -132,12 +132,12 @@ IN_STEPS: Final[Mapping[str, Callable[[FloatNode, Inputs, Sequence[Grid], Grid],
     "GlobalAvgPool": _global_avg_pool,
     "Lookup": _looked_up,
 }
-"""Of every operator that requantizes or looks up its result, by the name of its rules."""
+"""Laws of the operators that requantize or look up their result, by the name of their rules."""
 MOVED: Final[Mapping[str, Callable[[FloatNode, torch.Tensor, Grid], torch.Tensor]]] = {
     "MaxPool": _max_pool,
     "Resize": _resize,
 }
-"""Of operators that move integers: those whose law on integers is not what they compute of reals."""
+"""Laws of the operators that move integers, where they differ from what the operator computes of reals."""
 
 
 def real_inputs(x: torch.Tensor, grid: Grid) -> torch.Tensor:
