@@ -50,14 +50,19 @@ class QatNetwork(nn.Module):
         self._quantizers = nn.ModuleList(self.quantizer.values())
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Real values in, (batch, C, H, W) or (batch, C) each; real values of the outputs' integers out."""
+        """Real values in, as the module counts their axes; real values of the outputs' integers out."""
         wanted = self.graph.inputs
         if len(inputs) != len(wanted) or not all(isinstance(each, torch.Tensor) for each in inputs):
             got = ", ".join(type(each).__name__ for each in inputs)
             raise ProgramError(f"{self.graph.name} takes {len(wanted)} tensors ({', '.join(wanted)}), not ({got})")
-        given = dict(zip(wanted, inputs, strict=True))
+        graph = self.graph
+        given = {
+            name: value.movedim(-1, 1) if graph.is_channels_last(name) else value
+            for name, value in zip(wanted, inputs, strict=True)
+        }
         integers, grids = self.run(given)
-        outputs = tuple(integers[name] * grids[name].scale for name in self.graph.outputs)
+        reals = {name: integers[name] * grids[name].scale for name in graph.outputs}
+        outputs = tuple(real.movedim(1, -1) if graph.is_channels_last(name) else real for name, real in reals.items())
         return outputs[0] if len(outputs) == 1 else outputs
 
     def run(self, inputs: Mapping[str, torch.Tensor], keep: bool = False) -> tuple[Tensors, dict[str, Grid]]:
