@@ -162,7 +162,7 @@ def trained(bench: Bench, cell: Cell, folder: Path) -> QatNetwork:
     source = bench.train.part(bench.steps * 128 if epochs == 1 else len(bench.train), cell.seed)
     stage = Stage(epochs, 128, 3e-4, 1e-4, seed=cell.seed)
     count_every = 10 if method == "oaq" else bench.steps  # where nothing moves, counting only takes time
-    return train_integers(bench.graph, source, config, stage, folder, device=bench.device, every=count_every)
+    return train_integers(bench.graph, source, config, stage, folder, device=bench.device, interval=count_every)
 
 
 def row(

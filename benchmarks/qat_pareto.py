@@ -41,7 +41,7 @@ def programs(bench: Bench, finished: set[tuple[str, str]]) -> Iterator[tuple[str
             stage = Stage(1, 128, 3e-4, 1e-4)
             source = bench.train.part(bench.steps * 128, 0)
             network = train_integers(
-                bench.graph, source, Config("none"), stage, folder, device=torch.device("cpu"), every=10, speed=speed
+                bench.graph, source, Config("none"), stage, folder, device=torch.device("cpu"), interval=10, speed=speed
             )
             yield TRAINED, str(speed), convert(network)
     calibration = [x.numpy() for x in first_inputs(bench.train, 512)]

@@ -48,7 +48,7 @@ class Board:
         if self._writer is not None:
             self._writer.close()
 
-    def told(self, iteration: int, loss: float, rate: float) -> None:
+    def on_step(self, iteration: int, loss: float, rate: float) -> None:
         """After a step; off a terminal twenty lines in all."""
         self._steps_done += 1
         if self._live is None and not self._silent and self._steps_done % max(self._steps // 20, 1) == 0:

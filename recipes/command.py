@@ -141,7 +141,7 @@ def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # n
     _draw(out)
     outcomes = verdicts(program, requested)
     rows = tuple(
-        (outcome.layer, str(outcome.target or "-"), "proved" if outcome.proved else "no", outcome.takes)
+        (outcome.layer, str(outcome.target or "-"), "proved" if outcome.proved else "no", outcome.demand)
         for outcome in outcomes
     )
     say.tables([Table("accumulators", ("layer", "asked for", "proof", "has"), rows)])

@@ -29,7 +29,7 @@ from oaq.qat import (
     Loop,
     OverflowController,
     QatNetwork,
-    Run,
+    Training,
     cosine,
     fit,
     parameter_groups,
@@ -121,7 +121,7 @@ def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, 
     if device.type == "cuda":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(net.parameters(), stage.lr, 0.9, weight_decay=stage.weight_decay, nesterov=True)
-    run = Run(_wrapped(net, device), optimizer, F.cross_entropy, _epochs(source, stage, device))
+    run = Training(_wrapped(net, device), optimizer, F.cross_entropy, _epochs(source, stage, device))
     _fit(run, source, stage, checkpoint, "float")
     return net.cpu().eval()
 
@@ -134,7 +134,7 @@ def train_integers(
     folder: Path,
     *,
     device: torch.device,
-    every: int = 50,
+    interval: int = 50,
     speed: float | None = None,
 ) -> QatNetwork:
     """Train the integers of a trained network, or go on with them; in eval mode on the CPU at the end.
@@ -146,7 +146,7 @@ def train_integers(
         stage: its learning rate is that of the weights.
         folder: for ``integers.ckpt`` and ``layers.csv``.
         device: where.
-        every: steps between two counts of overflows.
+        interval: steps between two counts of overflows.
         speed: see ``OverflowController``.
 
     Raises:
@@ -157,8 +157,10 @@ def train_integers(
     # Adam: folded batch norms leave weights of very unlike size, on which plain SGD diverges at any useful rate
     optimizer = torch.optim.AdamW(parameter_groups(network, stage.lr, stage.weight_decay), stage.lr)
     steps = steps_of(source, stage)
-    controller = OverflowController(network, optimizer, every=every, freeze_at=steps * 3 // 4, rate=0.5, speed=speed)
-    run = Run(_wrapped(network, device), optimizer, F.cross_entropy, _epochs(source, stage, device), controller)
+    controller = OverflowController(
+        network, optimizer, interval=interval, freeze_at=steps * 3 // 4, rate=0.5, speed=speed
+    )
+    run = Training(_wrapped(network, device), optimizer, F.cross_entropy, _epochs(source, stage, device), controller)
     folder.mkdir(parents=True, exist_ok=True)
     _fit(run, source, stage, folder / "integers.ckpt", "integers", log=folder / "layers.csv")
     inputs = [x.to(device) for x in calibration]
@@ -204,7 +206,7 @@ def _wrapped(net: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(net, [device] if device.type == "cuda" else None)
 
 
-def _fit(run: Run, source: Source, stage: Stage, checkpoint: Path, label: str, *, log: Path | None = None) -> None:
+def _fit(run: Training, source: Source, stage: Stage, checkpoint: Path, label: str, *, log: Path | None = None) -> None:
     """``fit`` under a board, with a CSV of what was counted."""
     loop = Loop(stage.epochs, stage.accumulate, stage.bf16, checkpoint=checkpoint)
     steps = steps_of(source, stage)
@@ -213,7 +215,7 @@ def _fit(run: Run, source: Source, stage: Stage, checkpoint: Path, label: str, *
     written = CsvLog(log, run.position.iteration if resumed else None) if log is not None and is_first() else None
     events = checkpoint.parent / "events"
     with Board(label, steps - run.position.iteration, events, silent=not is_first()) as board:
-        run.told = board.told
+        run.on_step = board.on_step
         if run.controller is not None:
             run.controller.log = _to_both(board.counted, written)
         fit(run, loop)

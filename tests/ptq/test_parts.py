@@ -66,7 +66,7 @@ def test_a_reservoir_keeps_evenly_spaced_samples() -> None:
     for start in range(0, 100, 7):
         reservoir.add({"x": torch.arange(start, min(start + 7, 100), dtype=torch.float32)[:, None]})
     kept = torch.cat([chunk["x"] for chunk in reservoir.chunks()]).flatten()
-    assert (reservoir.seen, len(reservoir) <= 10) == (100, True)
+    assert (reservoir.count, len(reservoir) <= 10) == (100, True)
     assert len(set(kept.diff().tolist())) == 1
 
 

@@ -50,7 +50,7 @@ def alpha(network: QatNetwork, name: str = "0") -> float:
 
 def test_alpha_begins_at_one_and_rises_by_the_rule_while_sums_overflow() -> None:
     network = constructed()
-    controller = OverflowController(network, every=1, rate=0.25)
+    controller = OverflowController(network, interval=1, rate=0.25)
     assert alpha(network) == 1.0
     states = iterate(network, controller)
     assert [one.layer for one in states] == ["0", "2"]
@@ -64,7 +64,7 @@ def test_few_overflows_raise_alpha_too_and_by_less() -> None:
     with torch.no_grad():
         network.layer["0"].weight[1:] = 1e-3
         network.layer["0"].weight[1:, 0] = 1.0
-    controller = OverflowController(network, every=1, rate=0.25)
+    controller = OverflowController(network, interval=1, rate=0.25)
     states = iterate(network, controller)
     assert 0 < states[0].overflows <= len(X)
     assert alpha(network) == pytest.approx(1.0 + 0.25 * log1p(states[0].overflows / 4))
@@ -73,7 +73,7 @@ def test_few_overflows_raise_alpha_too_and_by_less() -> None:
 
 def test_alpha_falls_by_the_rate_while_nothing_overflows_and_stops_at_one() -> None:
     network = constructed()
-    controller = OverflowController(network, every=1, rate=0.25)
+    controller = OverflowController(network, interval=1, rate=0.25)
     calm(network)
     network.layer["0"].alpha.fill_(1.6)
     network.apply_alphas()
@@ -85,7 +85,7 @@ def test_alpha_falls_by_the_rate_while_nothing_overflows_and_stops_at_one() -> N
 
 def test_alpha_stops_where_three_bits_are_left() -> None:
     network = constructed()
-    controller = OverflowController(network, every=1, rate=100.0)
+    controller = OverflowController(network, interval=1, rate=100.0)
     network.layer["0"].target = Target("pure", 8)
     network.layer["0"].count_final = False
     states = iterate(network, controller)
@@ -108,7 +108,7 @@ def test_narrow_ranges_are_those_of_alpha_for_weights_and_for_operands() -> None
 def test_the_learning_rate_of_the_optimizer_is_followed() -> None:
     network = constructed()
     optimizer = torch.optim.SGD(network.parameters(), 0.5)
-    controller = OverflowController(network, optimizer, every=1)
+    controller = OverflowController(network, optimizer, interval=1)
     optimizer.param_groups[0]["lr"] = 0.05
     iterate(network, controller)
     assert alpha(network) == pytest.approx(1.0 + 0.05 * log1p(4))
@@ -118,7 +118,7 @@ def test_counts_come_every_so_often_and_after_warm_up_only() -> None:
     network = constructed()
     seen: list[int] = []
     controller = OverflowController(
-        network, every=3, warmup=4, rate=0.1, log=lambda states: seen.append(states[0].iteration)
+        network, interval=3, warmup=4, rate=0.1, log=lambda states: seen.append(states[0].iteration)
     )
     iterate(network, controller, 10)
     assert seen == [6, 9]
@@ -126,7 +126,7 @@ def test_counts_come_every_so_often_and_after_warm_up_only() -> None:
 
 def test_frozen_alphas_stay_while_counts_go_on() -> None:
     network = constructed()
-    controller = OverflowController(network, every=1, rate=0.1, freeze_at=3)
+    controller = OverflowController(network, interval=1, rate=0.1, freeze_at=3)
     states = iterate(network, controller, 5)
     assert alpha(network) == pytest.approx(1.2)
     assert all(one.overflows for one in states if one.layer == "0")
@@ -166,7 +166,7 @@ def test_the_last_pass_needs_data() -> None:
 
 def test_exempt_layers_are_counted_in_their_32_bits_and_left_alone() -> None:
     network = constructed(layers=(LayerRule("0", exempt=True),))
-    controller = OverflowController(network, every=1, rate=0.5)
+    controller = OverflowController(network, interval=1, rate=0.5)
     iterate(network, controller)
     states = controller.finish([X])
     assert (states[0].overflows, states[0].sums) == (0, 16)
@@ -177,7 +177,7 @@ def test_exempt_layers_are_counted_in_their_32_bits_and_left_alone() -> None:
 @pytest.mark.parametrize("method", ["none", "proved", "a2q"])
 def test_other_methods_are_counted_and_not_moved(method: str) -> None:
     network = constructed(method)
-    controller = OverflowController(network, every=1, rate=0.5)
+    controller = OverflowController(network, interval=1, rate=0.5)
     states = iterate(network, controller)
     assert not controller.moves
     assert states[0].sums == 16
@@ -218,7 +218,7 @@ def test_the_integer_clip_falls_by_one_and_gives_up_below_its_floor() -> None:
 def test_speed_is_reached_by_narrowing_what_is_dear() -> None:
     network = prepare(net_graph(nn.ReLU), batch(), config("none"))
     before = planned_cost(network)
-    controller = OverflowController(network, every=1, rate=0.5, speed=0.9)
+    controller = OverflowController(network, interval=1, rate=0.5, speed=0.9)
     states = controller.finish([batch()])
     assert before > 1 / 0.9 >= planned_cost(network)
     assert all(one.cost >= 1.0 for one in states)
@@ -227,7 +227,7 @@ def test_speed_is_reached_by_narrowing_what_is_dear() -> None:
 
 def test_speed_is_steered_while_training() -> None:
     network = prepare(net_graph(nn.ReLU), batch(), config("none"))
-    controller = OverflowController(network, every=1, rate=0.5, speed=0.95)
+    controller = OverflowController(network, interval=1, rate=0.5, speed=0.95)
     costs = []
     for _ in range(6):
         network(batch())
@@ -238,9 +238,9 @@ def test_speed_is_steered_while_training() -> None:
 
 def test_a_state_goes_on_where_it_was() -> None:
     network = constructed()
-    controller = OverflowController(network, every=2, rate=0.1)
+    controller = OverflowController(network, interval=2, rate=0.1)
     iterate(network, controller, 3)
-    other = OverflowController(network, every=2, rate=0.7)
+    other = OverflowController(network, interval=2, rate=0.7)
     other.load_state_dict(controller.state_dict())
     assert other.state_dict() == controller.state_dict()
     assert iterate(network, other)[0].iteration == 4
@@ -250,7 +250,7 @@ def test_a_state_goes_on_where_it_was() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"every": 0}, "every is a number of iterations, at least 1; not 0"),
+        ({"interval": 0}, "interval is a number of iterations, at least 1; not 0"),
         ({"rate": -1.0}, r"rate is positive, not -1\.0"),
         ({"rate": None}, "give the optimizer, or rate"),
         ({"speed": 1.5}, r"speed is a part of the full 16-bit speed, in \(0, 1\]; not 1\.5"),

@@ -181,7 +181,7 @@ def test_a_layer_that_does_not_keep_its_accumulator_is_an_error_with_what_it_tak
     narrow = dict.fromkeys(network.layer, Target("pure", 12))
     failed = [one for one in verdicts(program, narrow) if not one.proved]
     assert failed
-    assert all("bits" in one.takes for one in failed)
+    assert all("bits" in one.demand for one in failed)
     for layer in network.layer.values():
         layer.method = "none"  # as if the constraint had been lost
         layer.target = Target("pure", 12)
@@ -208,7 +208,7 @@ def test_exempt_layers_are_said_to_be_so() -> None:
     found = {one.layer: one for one in verdicts(convert(network), targets(network))}
     exempt = [name for name, one in found.items() if one.target is None]
     assert exempt == ["0", "9"]
-    assert all(found[name].takes.startswith("exempt, sums in 32 bits") for name in exempt)
+    assert all(found[name].demand.startswith("exempt, sums in 32 bits") for name in exempt)
 
 
 def test_rules_by_name_change_single_layers() -> None:

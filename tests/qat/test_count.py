@@ -85,7 +85,7 @@ def test_batches_add_up_and_the_network_is_left_as_it_was() -> None:
     controller.network.train()
     whole, parts = controller.count([x]), controller.count([x[:1], x[1:]])
     for name, one in whole.items():
-        assert (parts[name].wrong, parts[name].seen, parts[name].samples) == (one.wrong, one.seen, 4)
+        assert (parts[name].wrong, parts[name].sums, parts[name].samples) == (one.wrong, one.sums, 4)
     assert controller.network.training
     assert all(layer.counted is None for layer in controller.network.layer.values())
 
@@ -100,5 +100,5 @@ def test_one_sum_beyond_the_register_is_one_overflow() -> None:
         layer.weight.copy_(torch.tensor([[33.0, 32.0, 32.0, 32.0], [32.0, 32.0, 32.0, 32.0]]))
         layer.log_scale.fill_(0.0)
     found = OverflowController(network, rate=1.0).count([x])["0"]
-    assert (found.wrong, found.seen, found.most) == (1, 2, 255 * 129)
+    assert (found.wrong, found.sums, found.most) == (1, 2, 255 * 129)
     assert 255 * 128 <= S16.hi < found.most

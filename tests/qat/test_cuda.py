@@ -16,7 +16,7 @@ from oaq.capture.graph import FloatConv2d
 from oaq.choose.target import Target
 from oaq.numerics.cells import cells_from
 from oaq.ptq.device_cells import on_device
-from oaq.qat import Config, Loop, OverflowController, Run, convert, fit, parameter_groups, prepare, resume, targets
+from oaq.qat import Config, Loop, OverflowController, Training, convert, fit, parameter_groups, prepare, resume, targets
 from oaq.qat.constrain import projected_rows
 from oaq.qat.exact import convolved
 from oaq.qat.gradients import EXACT_FLOAT32
@@ -162,15 +162,15 @@ def noisy(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(0.1 * logits + 0.01 * torch.randn(logits.shape, device=CUDA), y)
 
 
-def made(method: str = "oaq") -> Run:
+def made(method: str = "oaq") -> Training:
     network = prepare(net_graph(nn.ReLU), batch(), config(method)).to(CUDA)
     optimizer = torch.optim.SGD(parameter_groups(network, 1e-3, 1e-4), 1e-3, momentum=0.9)
-    controller = OverflowController(network, optimizer, every=2, rate=0.2)
+    controller = OverflowController(network, optimizer, interval=2, rate=0.2)
     torch.manual_seed(0)
-    return Run(network, optimizer, noisy, epoch, controller)
+    return Training(network, optimizer, noisy, epoch, controller)
 
 
-def same(one: Run, other: Run) -> bool:
+def same(one: Training, other: Training) -> bool:
     mine, theirs = one.network.state_dict(), other.network.state_dict()
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from oaq.qat import Loop, OverflowController, Run, fit, parameter_groups, prepare
+from oaq.qat import Loop, OverflowController, Training, fit, parameter_groups, prepare
 from oaq.qat.distributed import greatest, processes, total, total_through
 from tests.qat.nets import batch, config, net_graph
 
@@ -36,10 +36,10 @@ def train(method: str, share: slice) -> tuple[dict[str, torch.Tensor], list[int]
     optimizer = torch.optim.SGD(parameter_groups(network, 1e-4), 1e-4, momentum=0.9)
     seen: list[int] = []
     controller = OverflowController(
-        network, optimizer, every=2, rate=0.3, log=lambda states: seen.extend(one.overflows for one in states)
+        network, optimizer, interval=2, rate=0.3, log=lambda states: seen.extend(one.overflows for one in states)
     )
     wrapped = DistributedDataParallel(network) if processes() > 1 else network
-    run = Run(
+    run = Training(
         wrapped,
         optimizer,
         lambda logits, y: F.cross_entropy(0.1 * logits, y),

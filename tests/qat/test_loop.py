@@ -18,7 +18,7 @@ from oaq.qat import (
     OverflowController,
     Position,
     QatNetwork,
-    Run,
+    Training,
     cosine,
     fit,
     load_checkpoint,
@@ -44,16 +44,16 @@ def noisy(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(0.1 * logits + 0.01 * torch.randn(logits.shape), y)
 
 
-def made(method: str = "oaq", seed: int = 0, **changes: object) -> Run:
+def made(method: str = "oaq", seed: int = 0, **changes: object) -> Training:
     statistics = {"batch_norm": "reestimate"} if method == "none" else {}
     network = prepare(net_graph(nn.ReLU), batch(), config(method, **statistics, **changes))
     optimizer = torch.optim.SGD(parameter_groups(network, 1e-3, 1e-4), 1e-3, momentum=0.9)
-    controller = OverflowController(network, optimizer, every=2, rate=0.2)
+    controller = OverflowController(network, optimizer, interval=2, rate=0.2)
     torch.manual_seed(seed)  # here: capturing the network for the first time draws numbers too
-    return Run(network, optimizer, noisy, epoch, controller, factor=cosine(STEPS))
+    return Training(network, optimizer, noisy, epoch, controller, factor=cosine(STEPS))
 
 
-def state(run: Run) -> dict[str, torch.Tensor]:
+def state(run: Training) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in run.network.state_dict().items()}
 
 
@@ -111,7 +111,7 @@ def test_under_autocast_the_same_integers_are_trained() -> None:
     losses: list[list[float]] = [[], []]
     for run, bf16, seen in ((plain, False, losses[0]), (cast, True, losses[1])):
         torch.manual_seed(1)
-        run.told = lambda iteration, loss, rate, seen=seen: seen.append(loss)
+        run.on_step = lambda iteration, loss, rate, seen=seen: seen.append(loss)
         fit(run, Loop(1, bf16=bf16))
     assert same(state(plain), state(cast))
     assert losses[0] == losses[1]
@@ -154,7 +154,7 @@ def test_a_loop_of_nothing_is_refused(what: str) -> None:
         Loop(**{"epochs": 1, **{what: 0}})  # type: ignore[arg-type]
 
 
-def saved(tmp_path: Path) -> tuple[Path, Run]:
+def saved(tmp_path: Path) -> tuple[Path, Training]:
     run, path = made("proved"), tmp_path / "a.ckpt"
     save_checkpoint(path, run.network, run.optimizer, Position(1, 2, 5), controller=run.controller, extra={"best": 0.5})
     return path, run

@@ -26,27 +26,27 @@ def correct_biases(
     graph: FloatGraph,
     samples: Iterable[Chunk],
     tensors: Mapping[str, TensorParams],
-    chosen: Mapping[str, LayerParams],
+    layer_params: Mapping[str, LayerParams],
     progress: Callable[[], None] | None = None,
 ) -> dict[str, LayerParams]:
-    """The same layers with corrected biases.
+    """Layers whose biases make up for what rounding takes from the mean of their outputs.
 
     Args:
         graph: the float network.
         samples: chunks, read one at a time; none leave every bias as it is.
         tensors: integers of every tensor; a layer's bias is in steps of its input's scale times its weights'.
-        chosen: integers of every layer.
+        layer_params: integers of every layer.
         progress: called after every chunk.
     """
     steps = {node.name: tensors[node.inputs[0]].affine.scale for node, _ in layers(graph)}
-    lost = {node.name: _lost(op, chosen[node.name], steps[node.name]) for node, op in layers(graph)}
+    errors = {node.name: _rounding_error(op, layer_params[node.name], steps[node.name]) for node, op in layers(graph)}
     means = {name: _Mean() for name in steps}
     with torch.inference_mode():
         for chunk in samples:
-            _add_chunk(graph, chunk, lost, means)
+            _add_chunk(graph, chunk, errors, means)
             if progress is not None:
                 progress()
-    return {name: _with_bias(layer, means[name].value, steps[name]) for name, layer in chosen.items()}
+    return {name: _with_bias(layer, means[name].value, steps[name]) for name, layer in layer_params.items()}
 
 
 def dequantized(layer: LayerParams, x_scale: float) -> Parameters:
@@ -57,7 +57,7 @@ def dequantized(layer: LayerParams, x_scale: float) -> Parameters:
 
 
 class _Mean:
-    """Of an output over samples and positions, added up in float64."""
+    """Mean of an output over samples and positions, added up in float64."""
 
     def __init__(self) -> None:
         self._total: torch.Tensor | None = None
@@ -75,20 +75,20 @@ class _Mean:
         return None if self._total is None else (self._total / self._count).numpy()
 
 
-def _lost(op: FloatProducts, layer: LayerParams, x_scale: float) -> Parameters:
+def _rounding_error(op: FloatProducts, layer: LayerParams, x_scale: float) -> Parameters:
     """Weight and bias that rounding took away; sums are linear in them, so they give the error when applied."""
     weight, bias = tensors_of(op)
     rough_weight, rough_bias = dequantized(layer, x_scale)
     return weight - rough_weight, bias - rough_bias
 
 
-def _add_chunk(graph: FloatGraph, chunk: Chunk, lost: Mapping[str, Parameters], means: Mapping[str, _Mean]) -> None:
+def _add_chunk(graph: FloatGraph, chunk: Chunk, errors: Mapping[str, Parameters], means: Mapping[str, _Mean]) -> None:
     values = named_inputs(graph, chunk)
     last: dict[str, FloatNode] = {name: node for node in graph.nodes for name in node.inputs}
     for node in graph.nodes:
         inputs = [values[name] for name in node.inputs]
-        if node.name in lost:
-            means[node.name].add(apply_op(node, inputs, lost[node.name]))
+        if node.name in errors:
+            means[node.name].add(apply_op(node, inputs, errors[node.name]))
         values[node.output] = apply_node(node, inputs)
         for name in set(node.inputs):
             if last[name] is node:

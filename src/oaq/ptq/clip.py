@@ -23,7 +23,7 @@ SMALLEST: Final = 1e-6
 
 
 UNEVEN: Final = 1.0001
-"""By what a round scale grows."""
+"""Factor by which a round scale grows."""
 DIGITS: Final = 12
 """Last bits of a scale: near a multiple of 2**DIGITS it is round."""
 
@@ -52,7 +52,7 @@ def affine_range(lo: float, hi: float, steps: int) -> TensorParams:
 
 
 def uneven(params: TensorParams) -> TensorParams:
-    """The same with a scale that is not round.
+    """``params`` with a scale that is not round.
 
     Where s_y is 3 / 64, say, products s_x * s_w that give some multiplier after division by it lie on a coarse grid,
     and hundreds of neighbouring words (``numerics.words``) may be none that float32 arithmetic makes.

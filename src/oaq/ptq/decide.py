@@ -23,20 +23,20 @@ from oaq.ptq.moments import measure_moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
 from oaq.ptq.rounding import INFORMED, filled, targeted
-from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, whole
+from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, widest
 from oaq.ptq.sensitivity import measure_sensitivity
 from oaq.ptq.times import other_seconds, predictor_of_graph
 from oaq.ptq.uniform import Uniform, uniform_tensors
-from oaq.ptq.words import Ends, Prices, ends, share, words_scale
+from oaq.ptq.words import Ends, Prices, layer_ends, share, words_scale
 
-Again: TypeAlias = Callable[[Reals], NDArray[np.int8]]
+Rerounding: TypeAlias = Callable[[Reals], NDArray[np.int8]]
 """Weights, rounded at these scales."""
 ATTEMPTS: Final = 8
-"""At most so often is the search repeated with a budget corrected by what the plan really costs."""
+"""Maximum retries of the search; each corrects the budget by what the plan before it really costs."""
 CLOSE: Final = 0.02
 """Part of what a budget allows beyond 1.0 that may stay unused."""
 OVERSHOOT: Final = 1.5
-"""By how much more than what a rounding cost too much the budget of its search is lowered."""
+"""Factor on what a rounding cost too much, by which the budget of its search is lowered."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Decided:
         fills: by node name; infinity for no limit.
         layers: by node name.
         costs: of every layer, in order.
-        others: predicted seconds of all other nodes.
+        remaining: predicted seconds of all other nodes.
         error: predicted noise at the outputs in parts of their power; of choices by hand, not a number.
     """
 
@@ -73,30 +73,30 @@ class Decided:
     fills: Mapping[str, float]
     layers: Mapping[str, LayerParams]
     costs: tuple[LayerChoice, ...]
-    others: float
+    remaining: float
     error: float
 
     @property
     def cost(self) -> float:
         """Predicted time of the network, as a multiple of the same with 16-bit sums without a spill."""
-        return relative((one.predicted for one in self.costs), self.others)
+        return relative((layer.predicted for layer in self.costs), self.remaining)
 
 
 class Decider:
     """Sensitivities of every tensor and weight, and the choices made with them."""
 
     def __init__(
-        self, balanced: Equalized, kept: list[dict[str, torch.Tensor]], roots: Mapping[str, str], options: Options
+        self, balanced: Equalized, chunks: list[dict[str, torch.Tensor]], roots: Mapping[str, str], options: Options
     ) -> None:
-        """``kept``: calibration chunks; ``roots``: of every tensor, the first of those that share its integers."""
-        self._graph, self._kept, self._roots, self._options = balanced.graph, kept, roots, options
+        """``chunks``: calibration samples; ``roots``: of every tensor, the first of those that share its integers."""
+        self._graph, self._chunks, self._roots, self._options = balanced.graph, chunks, roots, options
         self._order = list(dict.fromkeys(roots[name] for name in balanced.graph.shapes))
-        self._found = measure_sensitivity(balanced.graph, balanced.stats, self._order, kept)
+        self._sensitivity = measure_sensitivity(balanced.graph, balanced.stats, self._order, chunks)
         self._budget = options.allowed
         time = predictor_of_graph(balanced.graph, options.kernels)
-        self._others = other_seconds(balanced.graph, time)
+        self._remaining = other_seconds(balanced.graph, time)
         self.layers = [
-            make_layer(balanced.graph, node, op, self._found.weights[node.name], time)
+            make_layer(balanced.graph, node, op, self._sensitivity.weights[node.name], time)
             for node, op in layers(balanced.graph)
         ]
 
@@ -111,15 +111,17 @@ class Decider:
     def within(self, budget: float | None) -> Decided:
         """The best choice whose real cost, counted on its integers rounded to nearest, is within the budget."""
         if budget is None:
-            return self._nearest(whole(self.candidates))
+            return self._nearest(widest(self.candidates))
         best = self._nearest(search(self.candidates, self.no_spill * (1 + 1e-9)))
         low, high, allowed = 1.0, float("inf"), budget
         for _ in range(ATTEMPTS if budget > 1.0 else 0):
-            made = self._nearest(search(self.candidates, allowed * (self.no_spill + self._others) - self._others))
-            if made.cost <= budget:
+            attempt = self._nearest(
+                search(self.candidates, allowed * (self.no_spill + self._remaining) - self._remaining)
+            )
+            if attempt.cost <= budget:
                 low = allowed
-                best = min(best, made, key=lambda each: each.error)
-                if made.cost > budget - CLOSE * (budget - 1.0):
+                best = min(best, attempt, key=lambda decided: decided.error)
+                if attempt.cost > budget - CLOSE * (budget - 1.0):
                     break
             else:
                 high = allowed
@@ -132,7 +134,7 @@ class Decider:
         return [
             make_candidates(
                 root,
-                self._found.tensors[root],
+                self._sensitivity.tensors[root],
                 [layer for layer in self.layers if self._roots[layer.node.inputs[0]] == root],
                 self._curves,
                 self._options.calibration,
@@ -152,11 +154,11 @@ class Decider:
 
     @cached_property
     def _moments(self) -> dict[str, Reals]:
-        return measure_moments(self._graph, self._kept)
+        return measure_moments(self._graph, self._chunks)
 
     @cached_property
     def _gains(self) -> dict[str, float] | None:
-        """By node name: roundings that look at data leave less of an error, where operands explain each other."""
+        """Error that roundings by data leave, in parts of what rounding to nearest leaves, by node name."""
         if self._options.rounding == "nearest":
             return None
         return {name: feedback_gain(moments) for name, moments in self._moments.items()}
@@ -165,23 +167,23 @@ class Decider:
         return params[self._roots[layer.node.inputs[0]]]
 
     def _nearest(self, choice: Choice) -> Decided:
-        chosen, costs = {}, []
+        layer_params, costs = {}, []
         for layer in self.layers:
             x, fill = self._steps(layer, choice.params), choice.fills[layer.node.name]
             weight, scale = layer.integers(fill, x.range.hi)
             bound = filled(layer, fill, x.range.hi)
-            between = self._ends(layer, choice.params)
-            made, weight = _layer_params(layer, weight, scale, between, bound)
-            chosen[layer.node.name] = made
-            costs.append(_cost(layer, weight, made, between, fill))
-        return Decided(choice.params, choice.fills, chosen, tuple(costs), self._others, choice.error)
+            ends = self._ends(layer, choice.params)
+            params, weight = _layer_params(layer, weight, scale, ends, bound)
+            layer_params[layer.node.name] = params
+            costs.append(_cost(layer, weight, params, ends, fill))
+        return Decided(choice.params, choice.fills, layer_params, tuple(costs), self._remaining, choice.error)
 
     def _rounded_within(self, budget: float | None) -> Decided:
-        """The same with a rounding that looks at data; the search aims lower until even its cost is within the budget.
+        """The best choice under a rounding that looks at data; the search aims lower until its cost is within budget.
 
-        Where that never happens, rounding to nearest, which kept the budget, or came as near to it as there is.
+        Where that never happens, rounding to nearest, which kept the budget, or came as near to it as possible.
         """
-        asked, plain = budget, self.within(budget)
+        aim, plain = budget, self.within(budget)
         nearest = plain
         for _ in range(ATTEMPTS):
             bounds = {
@@ -192,12 +194,12 @@ class Decider:
             }
             scales = {layer.node.name: layer.finest for layer in self.layers}
             rounded = self._rounded(nearest.params, nearest.fills, scales, bounds, nearest.error)
-            if budget is None or asked is None or rounded.cost <= max(budget, plain.cost * (1 + 1e-9)):
+            if budget is None or aim is None or rounded.cost <= max(budget, plain.cost * (1 + 1e-9)):
                 return rounded
-            if asked == 1.0:
+            if aim == 1.0:
                 break
-            asked = max(1.0, asked - OVERSHOOT * (rounded.cost - budget))
-            nearest = self.within(asked)
+            aim = max(1.0, aim - OVERSHOOT * (rounded.cost - budget))
+            nearest = self.within(aim)
         return plain
 
     def _uniform(self, uniform: Uniform) -> Decided:
@@ -206,7 +208,7 @@ class Decider:
             self._graph,
             self.layers,
             roots=self._roots,
-            histograms=self._found.tensors,
+            histograms=self._sensitivity.tensors,
             calibration=self._options.calibration,
         )
         bounds, scales = {}, {}
@@ -226,59 +228,64 @@ class Decider:
         bounds: Mapping[str, Bound],
         error: float,
     ) -> Decided:
-        chosen, costs = {}, []
+        layer_params, costs = {}, []
         for layer in self.layers:
             name = layer.node.name
-            bound, between = bounds[name], self._ends(layer, params)
+            bound, ends = bounds[name], self._ends(layer, params)
             if self._options.rounding == "nearest":
                 weight, scale = coarsened(layer.rows, scales[name], bound)
-                chosen[name], weight = _layer_params(layer, weight, scale, between, bound)
+                layer_params[name], weight = _layer_params(layer, weight, scale, ends, bound)
             else:
-                chosen[name], weight = self._informed(layer, scales[name], between, bound)
-            costs.append(_cost(layer, weight, chosen[name], between, fills[name]))
-        return Decided(params, fills, chosen, tuple(costs), self._others, error)
+                layer_params[name], weight = self._informed(layer, scales[name], ends, bound)
+            costs.append(_cost(layer, weight, layer_params[name], ends, fills[name]))
+        return Decided(params, fills, layer_params, tuple(costs), self._remaining, error)
 
     def _ends(self, layer: Layer, params: Mapping[str, TensorParams]) -> Ends:
         root = self._roots[layer.node.output]
         for_speed = self._budget is not None and self._options.uniform is None
-        rounding = float(self._found.tensors[root].weight.sum()) / 12 if for_speed else 0.0
+        rounding = float(self._sensitivity.tensors[root].weight.sum()) / 12 if for_speed else 0.0
         prices = Prices(layer.importance, rounding, layer.measure.tile_n)
-        return ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
+        return layer_ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
 
-    def _informed(self, layer: Layer, scale: Reals, between: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
-        """By a rounding that looks at data."""
-        how, moments = INFORMED[self._options.rounding], self._moments[layer.node.name]
-        weight, scale = how.begin(layer.rows, scale, bound, moments)
-        if how.is_last:
-            found = _layer_params(layer, weight, scale, between, bound)[0].weight_scale.astype(np.float64)
-            weight, scale = how.at(layer.rows, found, bound, moments), found
+    def _informed(self, layer: Layer, scale: Reals, ends: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
+        """Round one layer by a method that looks at data."""
+        method, moments = INFORMED[self._options.rounding], self._moments[layer.node.name]
+        weight, scale = method.begin(layer.rows, scale, bound, moments)
+        if method.is_last:
+            fitted = _layer_params(layer, weight, scale, ends, bound)[0].weight_scale.astype(np.float64)
+            weight, scale = method.at(layer.rows, fitted, bound, moments), fitted
         return _layer_params(
-            layer, weight, scale, between, bound, again=lambda settled: how.at(layer.rows, settled, bound, moments)
+            layer,
+            weight,
+            scale,
+            ends,
+            bound,
+            round_again=lambda settled: method.at(layer.rows, settled, bound, moments),
         )
 
 
 def _layer_params(
-    layer: Layer, weight: np.ndarray, scale: Reals, between: Ends, bound: Bound, *, again: Again | None = None
+    layer: Layer, weight: np.ndarray, scale: Reals, ends: Ends, bound: Bound, *, round_again: Rerounding | None = None
 ) -> tuple[LayerParams, np.ndarray]:
     """Weights, their scale, and the bias at the scale of the sums; and the (N, K) integers in packed K order.
 
     Scales may grow, for a bias that has to fit or to the next multiplier that 16 bits hold; weights are then rounded
-    ``again``, all of them, to nearest if there is nothing for it.
+    by ``round_again``, all of them; to nearest if it is None.
     """
-    bias, s_x = layer.op.bias.astype(np.float64), between.x.affine.scale
+    bias, s_x = layer.op.bias.astype(np.float64), ends.x.affine.scale
     scale = scale.astype(np.float32).astype(np.float64)
     least = (np.abs(bias) / (s_x * LARGEST_BIAS)).astype(np.float32).astype(np.float64)
-    settled = words_scale(layer.rows, weight, np.maximum(scale, least), bias, between)
+    settled = words_scale(layer.rows, weight, np.maximum(scale, least), bias, ends)
     if (moved := settled > scale).any():
-        rounded = clipped(layer.rows, settled, bound.clip) if again is None else again(settled)
+        rounded = clipped(layer.rows, settled, bound.clip) if round_again is None else round_again(settled)
         weight = np.where(moved[:, None], rounded, weight)
     steps = np.rint(bias / (s_x * settled)).astype(np.int32)
     return LayerParams(unpacked(weight, layer.op), settled.astype(np.float32), steps), weight  # type: ignore[arg-type]
 
 
-def _cost(layer: Layer, weight: np.ndarray, chosen: LayerParams, between: Ends, fill: float) -> LayerChoice:
-    x = between.x.range
+def _cost(layer: Layer, weight: np.ndarray, params: LayerParams, ends: Ends, fill: float) -> LayerChoice:
+    x = ends.x.range
     ends_of_x = np.full(weight.shape[1], x.lo, np.int64), np.full(weight.shape[1], x.hi, np.int64)
-    site = replace(layer.site, words=share(weight, chosen, between))
+    site = replace(layer.site, words=share(weight, params, ends))
     predicted = predict_layer_cost(weight, ends_of_x, layer.rows_to_take, site, layer.time)
     return LayerChoice(layer.node.name, x.hi, fill, predicted)

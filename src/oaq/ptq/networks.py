@@ -40,10 +40,10 @@ def graph_of(
     if example is not None:
         return normalize(model, example, name), batches
     first, batches = _peek(batches)
-    taken = tuple(torch.as_tensor(part)[:1].to(torch.float32) for part in _parts(first).values())
-    if any(not len(part) for part in taken):
+    first_samples = tuple(torch.as_tensor(part)[:1].to(torch.float32) for part in _parts(first).values())
+    if any(not len(part) for part in first_samples):
         raise CalibrationError("calibration batch 0 holds no sample")
-    return normalize(model, taken, name), batches
+    return normalize(model, first_samples, name), batches
 
 
 def _from_onnx(path: str | PathLike[str], batches: Iterable[Any], name: str | None) -> tuple[FloatGraph, Iterable[Any]]:
@@ -53,13 +53,13 @@ def _from_onnx(path: str | PathLike[str], batches: Iterable[Any], name: str | No
     if not str(path).endswith(".onnx"):
         raise ProgramError(f"{path}: a network is a torch.nn.Module or the name of an .onnx file")
     declared = declared_inputs(str(path))
-    is_open = {each for each, dims in declared.items() if any(isinstance(size, str) for size in dims[1:])}
+    is_open = {input_name for input_name, dims in declared.items() if any(isinstance(size, str) for size in dims[1:])}
     shapes: dict[str, tuple[int, ...]] = {}
     if is_open:
         first, batches = _peek(batches)
         parts = _parts(first)
-        named = parts if isinstance(first, Mapping) else dict(zip(declared, parts.values(), strict=False))
-        shapes = {each: tuple(part.shape[1:]) for each, part in named.items() if each in is_open}
+        arrays = parts if isinstance(first, Mapping) else dict(zip(declared, parts.values(), strict=False))
+        shapes = {input_name: tuple(part.shape[1:]) for input_name, part in arrays.items() if input_name in is_open}
     return normalize(str(path), shapes, name), batches
 
 
@@ -82,8 +82,8 @@ def _peek(batches: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
 
 def _parts(batch: Any) -> dict[Any, Any]:  # noqa: ANN401
     """One array per input, by name or number; what is no number at all is refused when the batch itself is checked."""
-    listed = batch if isinstance(batch, list | tuple) else [batch]
-    parts = dict(batch) if isinstance(batch, Mapping) else dict(enumerate(listed))
+    sequence = batch if isinstance(batch, list | tuple) else [batch]
+    parts = dict(batch) if isinstance(batch, Mapping) else dict(enumerate(sequence))
     for part in parts.values():
         if not isinstance(part, np.ndarray | torch.Tensor) or part.ndim == 0:
             raise CalibrationError(

@@ -19,7 +19,7 @@ Reals = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ChannelStats:
-    """Of one tensor, channel by channel, over every sample and position.
+    """Statistics of one tensor, channel by channel, over every sample and position.
 
     Attributes:
         lo: (C,) least value.
@@ -34,19 +34,19 @@ class ChannelStats:
     power: Reals
 
     def scaled(self, factor: Reals) -> ChannelStats:
-        """The same after channel c has been multiplied by ``factor[c]`` > 0."""
+        """Statistics after channel c has been multiplied by ``factor[c]`` > 0."""
         return ChannelStats(self.lo * factor, self.hi * factor, self.mean * factor, self.power * factor**2)
 
 
 def observe(
-    graph: FloatGraph, samples: Iterable[Chunk], seen: Callable[[Chunk], None] | None = None
+    graph: FloatGraph, samples: Iterable[Chunk], retain: Callable[[Chunk], None] | None = None
 ) -> dict[str, ChannelStats]:
     """Run every sample once and note the extremes and the mean of each channel of each tensor.
 
     Args:
         graph: the network.
         samples: a stream, read once.
-        seen: called with every chunk, to keep some of them.
+        retain: called with every chunk, to keep some of them.
 
     Raises:
         CalibrationError: the network itself makes a value that is not finite.
@@ -62,9 +62,9 @@ def observe(
     with torch.inference_mode():
         for chunk in samples:
             run_graph(graph, chunk, after=note, keep=())
-            if seen is not None:
-                seen(chunk)
-    return {name: one.stats() for name, one in running.items()}
+            if retain is not None:
+                retain(chunk)
+    return {name: channels.stats() for name, channels in running.items()}
 
 
 class _Running:

@@ -127,19 +127,19 @@ def quantize_with_report(
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)
     balanced = equalize(graph, stats) if options.equalize else Equalized(graph, stats, {})
-    kept = list(reservoir.chunks())
+    retained = list(reservoir.chunks())
     say("measure what rounding costs")
     roots = {name: _root(balanced.graph, group) for group in same_affine_groups(graph) for name in group}
-    decider = Decider(balanced, kept, roots, options)
+    decider = Decider(balanced, retained, roots, options)
     say("choose integers")
     decided = decider.decide()
-    tensors, chosen = {tensor: decided.params[root] for tensor, root in roots.items()}, decided.layers
+    tensors, layer_params = {tensor: decided.params[root] for tensor, root in roots.items()}, decided.layers
     if options.correct_bias:
         say("correct biases")
-        chosen = correct_biases(balanced.graph, kept, tensors, chosen)
-    program = lower(balanced.graph, tensors, chosen, options.requantize, _metadata(options, reservoir.seen))
+        layer_params = correct_biases(balanced.graph, retained, tensors, layer_params)
+    program = lower(balanced.graph, tensors, layer_params, options.requantize, _metadata(options, reservoir.count))
     report = QuantizeReport(
-        balanced.graph, decided.costs, reservoir.seen, decided.error, decided.cost, balanced.factors
+        balanced.graph, decided.costs, reservoir.count, decided.error, decided.cost, balanced.factors
     )
     return program, report
 
@@ -151,8 +151,8 @@ def _root(graph: FloatGraph, group: frozenset[str]) -> str:
 
 def _metadata(options: Options, samples: int) -> dict[str, str]:
     if options.uniform is None:
-        how = f"budget {'none' if options.allowed is None else f'{options.allowed:g}'}"
+        description = f"budget {'none' if options.allowed is None else f'{options.allowed:g}'}"
     else:
-        how = str(options.uniform)
+        description = str(options.uniform)
     suited = "" if options.target == DEFAULT_TARGET else f", for {options.target}"
-    return {"quantized": f"{how}, {options.rounding}, {options.calibration}, {samples} samples{suited}"}
+    return {"quantized": f"{description}, {options.rounding}, {options.calibration}, {samples} samples{suited}"}

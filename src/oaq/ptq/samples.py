@@ -33,53 +33,53 @@ def chunks(graph: FloatGraph, batches: Iterable[Any], size: int = CHUNK) -> Iter
     Raises:
         CalibrationError: there is no sample at all, or one is of another shape or type, or is not finite.
     """
-    waiting: list[Chunk] = []
+    pending: list[Chunk] = []
     count = 0
     for index, batch in enumerate(_iterate(batches)):
-        given = _checked(graph, batch, index)
-        waiting.append(given)
-        count += _samples(given)
+        chunk = _checked(graph, batch, index)
+        pending.append(chunk)
+        count += _samples(chunk)
         while count >= size:
-            whole = _joined(waiting)
-            yield {name: value[:size] for name, value in whole.items()}
-            waiting = [{name: value[size:] for name, value in whole.items()}]
+            joined = _joined(pending)
+            yield {name: value[:size] for name, value in joined.items()}
+            pending = [{name: value[size:] for name, value in joined.items()}]
             count -= size
-            del whole
+            del joined
     if count:
-        yield _joined(waiting)
+        yield _joined(pending)
 
 
 class Reservoir:
     """Keeps at most ``limit`` samples of a stream, evenly spaced, without knowing how many will come."""
 
     def __init__(self, limit: int = KEPT) -> None:
-        self._limit, self._every, self._seen = limit, 1, 0
-        self._kept: list[Chunk] = []
+        self._limit, self._stride, self._count = limit, 1, 0
+        self._retained: list[Chunk] = []
 
     def add(self, chunk: Chunk) -> None:
         """See one chunk."""
         for index in range(_samples(chunk)):
-            if self._seen % self._every == 0:
-                self._kept.append({name: value[index : index + 1].clone() for name, value in chunk.items()})
-            self._seen += 1
-            if len(self._kept) > self._limit:
-                self._kept, self._every = self._kept[::2], self._every * 2
+            if self._count % self._stride == 0:
+                self._retained.append({name: value[index : index + 1].clone() for name, value in chunk.items()})
+            self._count += 1
+            if len(self._retained) > self._limit:
+                self._retained, self._stride = self._retained[::2], self._stride * 2
 
     @property
-    def seen(self) -> int:
-        """Samples seen."""
-        return self._seen
+    def count(self) -> int:
+        """Samples of the stream so far."""
+        return self._count
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._retained)
 
     def chunks(self, size: int = CHUNK, limit: int | None = None) -> Iterator[Chunk]:
         """The kept samples, or about ``limit`` of them evenly spaced, in chunks of ``size``."""
-        kept = self._kept
-        if limit is not None and limit < len(kept):
-            kept = [kept[i] for i in np.linspace(0, len(kept) - 1, limit).round().astype(int)]
-        for start in range(0, len(kept), size):
-            yield _joined(kept[start : start + size])
+        retained = self._retained
+        if limit is not None and limit < len(retained):
+            retained = [retained[i] for i in np.linspace(0, len(retained) - 1, limit).round().astype(int)]
+        for start in range(0, len(retained), size):
+            yield _joined(retained[start : start + size])
 
 
 def _iterate(batches: Iterable[Any]) -> Iterator[Any]:
@@ -98,16 +98,16 @@ def _iterate(batches: Iterable[Any]) -> Iterator[Any]:
 def _checked(graph: FloatGraph, batch: Any, index: int) -> Chunk:  # noqa: ANN401 (whatever the caller has)
     where = f"calibration batch {index}"
     if isinstance(batch, Mapping):
-        given = dict(batch)
+        arrays = dict(batch)
     elif isinstance(batch, Sequence) and not isinstance(batch, np.ndarray):
-        given = dict(zip(graph.inputs, batch, strict=False))
+        arrays = dict(zip(graph.inputs, batch, strict=False))
         if len(batch) != len(graph.inputs):
             raise CalibrationError(f"{where} holds {len(batch)} arrays for {len(graph.inputs)} inputs")
     else:
-        given = {graph.inputs[0]: batch}
-    if set(given) != set(graph.inputs):
-        raise CalibrationError(f"{where} gives {', '.join(map(str, given))}; inputs are {', '.join(graph.inputs)}")
-    checked = {name: _tensor(given[name], graph.caller_shape(name), f"{where}, {name}") for name in graph.inputs}
+        arrays = {graph.inputs[0]: batch}
+    if set(arrays) != set(graph.inputs):
+        raise CalibrationError(f"{where} gives {', '.join(map(str, arrays))}; inputs are {', '.join(graph.inputs)}")
+    checked = {name: _tensor(arrays[name], graph.caller_shape(name), f"{where}, {name}") for name in graph.inputs}
     if len({len(value) for value in checked.values()}) > 1:
         raise CalibrationError(f"{where}: its inputs are of different numbers of samples")
     if not _samples(checked):
@@ -118,9 +118,9 @@ def _checked(graph: FloatGraph, batch: Any, index: int) -> Chunk:  # noqa: ANN40
 def _tensor(value: Any, shape: tuple[int, ...], where: str) -> torch.Tensor:  # noqa: ANN401
     if not isinstance(value, np.ndarray | torch.Tensor):
         raise CalibrationError(f"{where}: an array or a tensor is expected, not {type(value).__name__}")
-    wanted = f"(n, {', '.join(map(str, shape))})"
+    expected = f"(n, {', '.join(map(str, shape))})"
     if tuple(value.shape[1:]) != shape or value.ndim != len(shape) + 1:
-        raise CalibrationError(f"{where}: the shape is {wanted}, not {tuple(value.shape)}")
+        raise CalibrationError(f"{where}: the shape is {expected}, not {tuple(value.shape)}")
     tensor = torch.as_tensor(value).detach().to("cpu")
     if not tensor.is_floating_point():
         raise CalibrationError(f"{where}: float32 is expected, not {tensor.dtype}: preprocess as for the float network")

@@ -56,9 +56,9 @@ class Candidates:
         total = self.error.copy()
         fills = []
         for error, cost in zip(self.layer_error, self.layer_cost, strict=True):
-            both = error + price * cost
-            fills.append(both.argmin(axis=1))
-            total += both.min(axis=1)
+            objective = error + price * cost
+            fills.append(objective.argmin(axis=1))
+            total += objective.min(axis=1)
         steps = int(total.argmin())
         return steps, tuple(int(fill[steps]) for fill in fills)
 
@@ -67,7 +67,7 @@ class Candidates:
         return sum(float(cost[fill]) for cost, fill in zip(self.layer_cost, pick[1], strict=True))
 
     def total_error(self, pick: Pick) -> float:
-        """Of the tensor and all readers."""
+        """Error of the tensor and all readers."""
         steps, fills = pick
         readers = sum(float(error[steps, fill]) for error, fill in zip(self.layer_error, fills, strict=True))
         return float(self.error[steps]) + readers
@@ -79,20 +79,20 @@ class Candidates:
             what it takes off, 0 if nothing does, and what is chosen then. What rounding alone could take off is
             nothing: sums of the same errors differ with their order, and a search that follows them does not end.
         """
-        now, fills = self.total_error(pick), pick[1]
-        best, found = ROUNDING * now, pick
-        for index, (own, cost) in enumerate(zip(self.layer_error, self.layer_cost, strict=True)):
-            others = self.error + sum(
+        error_now, fills = self.total_error(pick), pick[1]
+        best, best_pick = ROUNDING * error_now, pick
+        for index, (reader_error, cost) in enumerate(zip(self.layer_error, self.layer_cost, strict=True)):
+            remaining_error = self.error + sum(
                 error[:, fill]
-                for each, (error, fill) in enumerate(zip(self.layer_error, fills, strict=True))
-                if each != index
+                for reader, (error, fill) in enumerate(zip(self.layer_error, fills, strict=True))
+                if reader != index
             )
-            error = np.where(cost - cost[fills[index]] <= allowed, own, np.inf) + others[:, None]
+            error = np.where(cost - cost[fills[index]] <= allowed, reader_error, np.inf) + remaining_error[:, None]
             steps, fill = np.unravel_index(int(error.argmin()), error.shape)
-            if now - float(error[steps, fill]) > best:
-                best = now - float(error[steps, fill])
-                found = int(steps), (*fills[:index], int(fill), *fills[index + 1 :])
-        return best if found is not pick else 0.0, found
+            if error_now - float(error[steps, fill]) > best:
+                best = error_now - float(error[steps, fill])
+                best_pick = int(steps), (*fills[:index], int(fill), *fills[index + 1 :])
+        return best if best_pick is not pick else 0.0, best_pick
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +153,9 @@ def cost_curve(layer: Layer) -> Reals:
     counted: list[float] = []
     for fill in FILLS:
         counted.append(min(layer.cost(fill), unlimited) if not counted or counted[-1] < unlimited else unlimited)
-    known = np.maximum.accumulate(counted)
-    between = np.interp(np.log2(FILL_CANDIDATES[:-1]), np.log2(FILLS), known)
-    return np.append(between, max(unlimited, known[-1]))
+    monotone = np.maximum.accumulate(counted)
+    interpolated = np.interp(np.log2(FILL_CANDIDATES[:-1]), np.log2(FILLS), monotone)
+    return np.append(interpolated, max(unlimited, monotone[-1]))
 
 
 def search(candidates: Sequence[Candidates], budget: float) -> Choice:
@@ -179,44 +179,50 @@ def search(candidates: Sequence[Candidates], budget: float) -> Choice:
             low = middle
         else:
             high = middle
-    picks = [one.choose(high * scale) for one in candidates]
+    picks = [candidate.choose(high * scale) for candidate in candidates]
     _use_up(candidates, picks, budget)
     return _choice(candidates, picks)
 
 
 def _use_up(candidates: Sequence[Candidates], picks: list[Pick], budget: float) -> None:
     """Change one tensor's steps and one reader's fill at a time, the most helpful first, while the budget allows."""
-    left = budget - _choice(candidates, picks).cost
-    best = [one.improve(pick, left) for one, pick in zip(candidates, picks, strict=True)]
+    remaining = budget - _choice(candidates, picks).cost
+    best = [candidate.improve(pick, remaining) for candidate, pick in zip(candidates, picks, strict=True)]
     while best:
-        index = max(range(len(best)), key=lambda each: best[each][0])
+        index = max(range(len(best)), key=lambda position: best[position][0])
         gain, pick = best[index]
         if gain <= 0:
             return
-        left -= candidates[index].cost(pick) - candidates[index].cost(picks[index])
+        remaining -= candidates[index].cost(pick) - candidates[index].cost(picks[index])
         picks[index] = pick
-        best = [one.improve(pick, left) for one, pick in zip(candidates, picks, strict=True)]
+        best = [candidate.improve(pick, remaining) for candidate, pick in zip(candidates, picks, strict=True)]
 
 
-def whole(candidates: Sequence[Candidates]) -> Choice:
+def widest(candidates: Sequence[Candidates]) -> Choice:
     """Every tensor 255 steps, every weight up to 127, whatever it costs."""
-    params = {one.root: one.params[0] for one in candidates}
-    fills = {layer.node.name: FILL_CANDIDATES[-1] for one in candidates for layer in one.layers}
-    error = sum(float(one.error[0]) + sum(float(e[0, -1]) for e in one.layer_error) for one in candidates)
-    return Choice(params, fills, error, sum(float(cost[-1]) for one in candidates for cost in one.layer_cost))
+    params = {candidate.root: candidate.params[0] for candidate in candidates}
+    fills = {layer.node.name: FILL_CANDIDATES[-1] for candidate in candidates for layer in candidate.layers}
+    error = sum(
+        float(candidate.error[0]) + sum(float(e[0, -1]) for e in candidate.layer_error) for candidate in candidates
+    )
+    return Choice(
+        params, fills, error, sum(float(cost[-1]) for candidate in candidates for cost in candidate.layer_cost)
+    )
 
 
 def _at(candidates: Sequence[Candidates], price: float) -> Choice:
-    return _choice(candidates, [one.choose(price) for one in candidates])
+    return _choice(candidates, [candidate.choose(price) for candidate in candidates])
 
 
 def _choice(candidates: Sequence[Candidates], picks: Sequence[Pick]) -> Choice:
     params: dict[str, TensorParams] = {}
     fills: dict[str, float] = {}
     error = cost = 0.0
-    for one, (steps, chosen) in zip(candidates, picks, strict=True):
-        params[one.root] = one.params[steps]
-        error += one.total_error((steps, chosen))
-        cost += one.cost((steps, chosen))
-        fills |= {layer.node.name: FILL_CANDIDATES[fill] for layer, fill in zip(one.layers, chosen, strict=True)}
+    for candidate, (steps, reader_fills) in zip(candidates, picks, strict=True):
+        params[candidate.root] = candidate.params[steps]
+        error += candidate.total_error((steps, reader_fills))
+        cost += candidate.cost((steps, reader_fills))
+        fills |= {
+            layer.node.name: FILL_CANDIDATES[fill] for layer, fill in zip(candidate.layers, reader_fills, strict=True)
+        }
     return Choice(params, fills, error, cost)

@@ -33,19 +33,19 @@ class Uniform:
     first_last_bits: int | None = 8
 
     def __post_init__(self) -> None:
-        for what in ("weight_bits", "activation_bits", "first_last_bits"):
-            value = getattr(self, what)
-            if value is None and what == "first_last_bits":
+        for name in ("weight_bits", "activation_bits", "first_last_bits"):
+            value = getattr(self, name)
+            if value is None and name == "first_last_bits":
                 continue
             if type(value) is not int or not FEWEST_BITS <= value <= 8:
-                raise CalibrationError(f"{what}: {FEWEST_BITS} to 8 bits, not {value!r}")
+                raise CalibrationError(f"{name}: {FEWEST_BITS} to 8 bits, not {value!r}")
 
     def __str__(self) -> str:
-        kept = "32 bits" if self.target is None else str(self.target)
-        return f"W{self.weight_bits}A{self.activation_bits} in {kept}"
+        accumulator = "32 bits" if self.target is None else str(self.target)
+        return f"W{self.weight_bits}A{self.activation_bits} in {accumulator}"
 
     def bits(self, graph: FloatGraph, layer: Layer) -> tuple[int, int]:
-        """Of the layer's weights and of what it reads."""
+        """Bits of the layer's weights and of what it reads."""
         node = layer.node
         at_an_end = node.output in graph.outputs or any(name in graph.inputs for name in node.inputs)
         if at_an_end and self.first_last_bits is not None:

@@ -68,7 +68,7 @@ class Ends:
         return zero and self.semantics == "float32_half_even"
 
 
-def ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics, prices: Prices) -> Ends:
+def layer_ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics, prices: Prices) -> Ends:
     """Of a layer whose tensors have these integers."""
     bounds = y.range if node.clamp is None else clamp_range(node.clamp, y, node.name)
     return Ends(x, TensorParams(y.affine, bounds), semantics, prices)

@@ -10,10 +10,10 @@ from oaq.choose.target import Target
 from oaq.qat.alpha import LayerState, OverflowController
 from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
 from oaq.qat.config import METHODS, Config, LayerRule, from_yaml, to_yaml
-from oaq.qat.convert import Verdict, certificate_parts, convert, targets, verdicts
+from oaq.qat.convert import TargetVerdict, certificate_parts, convert, targets, verdicts
 from oaq.qat.cost import planned_cost
 from oaq.qat.log import CsvLog, plot, read_log
-from oaq.qat.loop import Loop, Run, cosine, fit, resume
+from oaq.qat.loop import Loop, Training, cosine, fit, resume
 from oaq.qat.network import QatNetwork
 from oaq.qat.prepare import parameter_groups, prepare, reestimate
 
@@ -27,9 +27,9 @@ __all__ = [
     "OverflowController",
     "Position",
     "QatNetwork",
-    "Run",
     "Target",
-    "Verdict",
+    "TargetVerdict",
+    "Training",
     "certificate_parts",
     "convert",
     "cosine",

@@ -1,7 +1,7 @@
 """``OverflowController``: ranges that shrink while overflows are counted and grow back when none is (2005.13297).
 
-The rule, every ``every`` iterations after warm-up, with N overflows among the B images of the batch, lr the current and
-lr_max the first learning rate:
+The rule, every ``interval`` iterations after warm-up, with N overflows among the B images of the batch, lr the current
+and lr_max the first learning rate:
 
     N > 0: alpha += min(lr * ln(1 + N / B), lr_max)          N = 0: alpha -= lr          alpha in [1, 127 / 7]
 
@@ -29,7 +29,7 @@ from oaq.qat.network import MOST_ALPHA, QatNetwork
 FLOOR: Final = 31 / 127
 """Part of the clip below which a layer of "oaq-clip" gives up narrowing and sums in 32 bits."""
 PASSES: Final = 200
-"""Of the last pass, at most."""
+"""Rounds of the last pass, at most."""
 STEP: Final = 1.01
 """Least growth of alpha per pass."""
 MOVING: Final = ("oaq", "oaq-clip")
@@ -71,7 +71,7 @@ class OverflowController:
     Args:
         network: from ``prepare`` (not its DDP wrapper).
         optimizer: whose learning rate the rule follows; None needs ``rate``.
-        every: iterations between two counts.
+        interval: iterations between two counts.
         warmup: iterations before the first.
         freeze_at: iteration from which alphas stay (counts go on); None is never.
         rate: the rule's learning rate at the start; None takes the optimizer's. It falls as the optimizer's does.
@@ -86,15 +86,15 @@ class OverflowController:
         network: QatNetwork,
         optimizer: torch.optim.Optimizer | None = None,
         *,
-        every: int = 50,
+        interval: int = 50,
         warmup: int = 0,
         freeze_at: int | None = None,
         rate: float | None = None,
         speed: float | None = None,
         log: Callable[[Sequence[LayerState]], None] | None = None,
     ) -> None:
-        if type(every) is not int or every < 1:
-            raise ConfigError(f"every is a number of iterations, at least 1; not {every!r}")
+        if type(interval) is not int or interval < 1:
+            raise ConfigError(f"interval is a number of iterations, at least 1; not {interval!r}")
         if rate is None and optimizer is None:
             raise ConfigError("the rule moves by a learning rate: give the optimizer, or rate")
         if rate is not None and not rate > 0:
@@ -102,7 +102,7 @@ class OverflowController:
         if speed is not None and not 0.0 < speed <= 1.0:
             raise ConfigError(f"speed is a part of the full 16-bit speed, in (0, 1]; not {speed!r}")
         self.network, self.optimizer, self.log = network, optimizer, log
-        self.every, self.warmup, self.freeze_at = every, warmup, freeze_at
+        self.interval, self.warmup, self.freeze_at = interval, warmup, freeze_at
         self.speed = speed
         self._first = self._learning_rate()
         self._rate = rate if rate is not None else self._first
@@ -117,11 +117,11 @@ class OverflowController:
     def step(self) -> list[LayerState] | None:
         """After one iteration: count and move if it is time; the new states, or None."""
         self.iteration += 1
-        found = self._take() if self._due(self.iteration) else None
-        if found is not None and self.log is not None:
-            self.log(found)
+        states = self._take() if self._due(self.iteration) else None
+        if states is not None and self.log is not None:
+            self.log(states)
         self._arm()
-        return found
+        return states
 
     def finish(self, batches: Batches, *, margin: float = 1.0) -> list[LayerState]:
         """Raise alphas, and never lower one, until no overflow is counted on ``batches`` (or the speed is reached).
@@ -136,19 +136,21 @@ class OverflowController:
             TrainingError: at the narrowest ranges some layer still overflows; it is named with what it reaches.
         """
         self._disarm()
-        kept = list(batches)
-        if not kept:
+        batch_list = list(batches)
+        if not batch_list:
             raise TrainingError("the last pass counts overflows on data, and there are no batches")
         if self.speed is not None:
             return self._finish_speed()
         for _ in range(PASSES):
-            counts = self.count(kept)
+            counts = self.count(batch_list)
             moving = {layer.name for layer in self._moving()}
-            wrong = {name: counts[name] for name in moving if self._over(name, counts[name], margin)}
+            wrong = {name: counts[name] for name in moving if self._overflows(name, counts[name], margin)}
             if not wrong:
                 return self._states(counts)
             stuck = [
-                f"{name} (reaches {one.most})" for name, one in wrong.items() if not self._raise(name, one, margin)
+                f"{name} (reaches {count.most})"
+                for name, count in wrong.items()
+                if not self._raise(name, count, margin)
             ]
             if stuck:
                 raise TrainingError(
@@ -161,7 +163,7 @@ class OverflowController:
     @torch.no_grad()
     def count(self, batches: Batches) -> dict[str, Overflows]:
         """Overflows by layer on ``batches``, in ``eval()``, over all processes; nothing is moved."""
-        was = self.network.training
+        was_training = self.network.training
         self.network.eval()
         counts = {name: Overflows(training=False) for name in self.network.layer}
         for name, layer in self.network.layer.items():
@@ -170,9 +172,9 @@ class OverflowController:
             for batch in batches:
                 self.network(*(batch if isinstance(batch, list | tuple) else (batch,)))
         finally:
-            self.network.train(was)
+            self.network.train(was_training)
             self._disarm()
-        return {name: self._everywhere(one) for name, one in counts.items()}
+        return {name: self._everywhere(count) for name, count in counts.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps; alphas are buffers of the network."""
@@ -187,7 +189,7 @@ class OverflowController:
         return 1.0 if self.optimizer is None else float(self.optimizer.param_groups[0]["lr"])
 
     def _due(self, iteration: int) -> bool:
-        return iteration > self.warmup and iteration % self.every == 0
+        return iteration > self.warmup and iteration % self.interval == 0
 
     def _arm(self) -> None:
         """Have the coming batch counted if its iteration is due."""
@@ -212,9 +214,9 @@ class OverflowController:
         return [layer for layer in able if not bool(layer.fallback)]
 
     @staticmethod
-    def _everywhere(one: Overflows) -> Overflows:
-        numbers = total(torch.tensor([one.wrong, one.seen, one.samples])).tolist()
-        return Overflows(*numbers, most=int(greatest(torch.tensor([one.most]))[0]), training=one.training)
+    def _everywhere(local: Overflows) -> Overflows:
+        numbers = total(torch.tensor([local.wrong, local.sums, local.samples])).tolist()
+        return Overflows(*numbers, most=int(greatest(torch.tensor([local.most]))[0]), training=local.training)
 
     def _take(self) -> list[LayerState]:
         counts = {name: self._everywhere(layer.counted or Overflows()) for name, layer in self.network.layer.items()}
@@ -227,15 +229,15 @@ class OverflowController:
                 for layer in self._moving():
                     self._move(layer, counts[layer.name], rate)
             self.network.apply_alphas()
-        return self._states(counts, {name: one.cost / one.without_spills for name, one in costs.items()})
+        return self._states(counts, {name: cost.cost / cost.without_spills for name, cost in costs.items()})
 
-    def _move(self, layer: QatLayer, one: Overflows, rate: float) -> None:
+    def _move(self, layer: QatLayer, count: Overflows, rate: float) -> None:
         if self.network.config.method == "oaq-clip":
-            if one.wrong:
+            if count.wrong:
                 self._narrow(layer)
             return
-        grown = min(rate * log1p(one.wrong / max(one.samples, 1)), self._rate) if one.wrong else -rate
-        layer.alpha.fill_(min(max(float(layer.alpha) + grown, 1.0), MOST_ALPHA))
+        growth = min(rate * log1p(count.wrong / max(count.samples, 1)), self._rate) if count.wrong else -rate
+        layer.alpha.fill_(min(max(float(layer.alpha) + growth, 1.0), MOST_ALPHA))
 
     def _narrow(self, layer: QatLayer) -> bool:
         """One clip less; below the floor the layer falls back to 32 bits. False: it did not."""
@@ -250,15 +252,15 @@ class OverflowController:
     def _move_by_cost(self, costs: dict[str, Any], rate: float) -> None:
         """Layers dearer than the target narrow, by the rule, as long as the whole is; cheaper ones widen."""
         assert self.speed is not None
-        wanted = 1.0 / self.speed
+        allowed = 1.0 / self.speed
         spent = relative_cost(self.network, costs)
         for layer in self._moving():
             relative = costs[layer.name].cost / costs[layer.name].without_spills
-            if spent > wanted and relative > wanted:
-                grown = min(rate * log1p(10.0 * (relative / wanted - 1.0)), self._rate)
+            if spent > allowed and relative > allowed:
+                growth = min(rate * log1p(10.0 * (relative / allowed - 1.0)), self._rate)
             else:
-                grown = -rate if spent <= wanted and relative <= wanted else 0.0
-            layer.alpha.fill_(min(max(float(layer.alpha) + grown, 1.0), MOST_ALPHA))
+                growth = -rate if spent <= allowed and relative <= allowed else 0.0
+            layer.alpha.fill_(min(max(float(layer.alpha) + growth, 1.0), MOST_ALPHA))
 
     def _finish_speed(self) -> list[LayerState]:
         assert self.speed is not None
@@ -267,49 +269,49 @@ class OverflowController:
             spent = relative_cost(self.network, costs)
             able = [layer for layer in self._moving() if float(layer.alpha) < MOST_ALPHA]
             if spent <= 1.0 / self.speed:
-                relative = {name: one.cost / one.without_spills for name, one in costs.items()}
+                relative = {name: cost.cost / cost.without_spills for name, cost in costs.items()}
                 return self._states({name: Overflows() for name in costs}, relative)
             if not able:
                 break
-            dearest = max(able, key=lambda one: costs[one.name].cost - costs[one.name].without_spills)
+            dearest = max(able, key=lambda layer: costs[layer.name].cost - costs[layer.name].without_spills)
             dearest.alpha.fill_(min(float(dearest.alpha) * STEP, MOST_ALPHA))
             self.network.apply_alphas()
-            costs |= layer_costs(self.network, self._beside(dearest))  # no other layer's integers have changed
+            costs |= layer_costs(self.network, self._co_readers(dearest))  # no other layer's integers have changed
         raise TrainingError(f"a speed of {self.speed} is not reached at the narrowest ranges; ask for less")
 
-    def _beside(self, layer: QatLayer) -> set[str]:
+    def _co_readers(self, layer: QatLayer) -> set[str]:
         """Names of the layers that read what this one reads, itself among them."""
-        return {one.name for _, readers in self.network.readers() if layer in readers for one in readers}
+        return {reader.name for _, readers in self.network.readers() if layer in readers for reader in readers}
 
-    def _over(self, name: str, one: Overflows, margin: float) -> bool:
-        return one.wrong > 0 or (margin > 1.0 and one.most * margin > self._register(self.network.layer[name]))
+    def _overflows(self, name: str, count: Overflows, margin: float) -> bool:
+        return count.wrong > 0 or (margin > 1.0 and count.most * margin > self._register(self.network.layer[name]))
 
     @staticmethod
     def _register(layer: QatLayer) -> int:
         bits = 16 if layer.count_final or layer.target is None else layer.target.bits
         return (1 << (bits - 1)) - 1
 
-    def _raise(self, name: str, one: Overflows, margin: float) -> bool:
+    def _raise(self, name: str, count: Overflows, margin: float) -> bool:
         """Narrow one layer; False if it is as narrow as it can be."""
         layer = self.network.layer[name]
         if self.network.config.method == "oaq-clip":
             return self._narrow(layer)
         if float(layer.alpha) >= MOST_ALPHA:
             return False
-        excess = (one.most * margin / self._register(layer)) ** 0.5  # both factors of each product shrink by alpha
+        excess = (count.most * margin / self._register(layer)) ** 0.5  # both factors of each product shrink by alpha
         layer.alpha.fill_(min(float(layer.alpha) * max(excess, STEP), MOST_ALPHA))
         return True
 
     def _states(self, counts: dict[str, Overflows], costs: dict[str, float] | None = None) -> list[LayerState]:
         quantizers, roots = self.network.quantizer, self.network.roots
-        found = []
+        states = []
         for node, _ in layers(self.network.graph):
-            layer, one = self.network.layer[node.name], counts[node.name]
+            layer, count = self.network.layer[node.name], counts[node.name]
             steps = int(quantizers[roots[node.inputs[0]]].steps)
-            found.append(
+            states.append(
                 LayerState(
                     self.iteration, node.name, float(layer.alpha), log2(2 * int(layer.clip) + 1), log2(steps + 1),
-                    one.wrong, one.seen, (costs or {}).get(node.name, float("nan")), bool(layer.fallback),
+                    count.wrong, count.sums, (costs or {}).get(node.name, float("nan")), bool(layer.fallback),
                 )
             )  # fmt: skip
-        return found
+        return states

@@ -23,7 +23,7 @@ COARSER: Final = tuple(2.0 ** (step / 4) for step in range(1, 25))
 ROOMS: Final = (1.0, 0.8, 0.65, 0.55, 0.45)
 """Parts of a norm tried."""
 HALF_OCTAVES: Final = tuple(2.0 ** (step / 2) for step in range(9))
-"""By what the steps of operands are divided."""
+"""Divisors of the steps of operands."""
 FEWEST_STEPS: Final = 3
 LOOKED_AT: Final = 64
 """Outputs of a layer, at most, that decide how many steps its operands take."""
@@ -52,24 +52,24 @@ def best_start(layer: QatLayer, x_hi: int, outputs: int | None = None) -> Start:
         x_hi: operands lie in [0, x_hi].
         outputs: about so many of them, evenly spread; None: all.
     """
-    every = 1 if outputs is None else -(-len(layer.weight) // outputs)
-    rows, clip = layer.float_rows()[::every], int(layer.clip)
-    whole = (rows.abs().amax(dim=1) / clip).clamp_min(SMALLEST)
-    wanted = centred(layer.method, rows) if layer.log_norm is not None else rows
-    best = torch.full_like(whole, float("inf"))
-    scale, start = whole.clone(), wanted.clone()
+    stride = 1 if outputs is None else -(-len(layer.weight) // outputs)
+    rows, clip = layer.float_rows()[::stride], int(layer.clip)
+    full_scale = (rows.abs().amax(dim=1) / clip).clamp_min(SMALLEST)
+    target = centred(layer.method, rows) if layer.log_norm is not None else rows
+    best = torch.full_like(full_scale, float("inf"))
+    scale, start = full_scale.clone(), target.clone()
     for part, room in product((1.0, *FINER[1:], *COARSER), ROOMS if layer.log_norm is not None else (1.0,)):
-        tried = whole * part
-        moved, norm = wanted, None
+        candidate = full_scale * part
+        moved, norm = target, None
         if layer.log_norm is not None and layer.target is not None:
-            moved = _begun(layer, wanted / tried[:, None], x_hi, room) * tried[:, None]
+            moved = _begun(layer, target / candidate[:, None], x_hi, room) * candidate[:, None]
             norm = moved.abs().sum(dim=1).clamp_min(SMALLEST)
-        steps = layer.integers(moved, tried, norm, x_hi)
-        error = (steps * tried[:, None] - wanted).square().sum(dim=1)
+        steps = layer.integers(moved, candidate, norm, x_hi)
+        error = (steps * candidate[:, None] - target).square().sum(dim=1)
         better = error < best
-        best, scale = torch.where(better, error, best), torch.where(better, tried, scale)
+        best, scale = torch.where(better, error, best), torch.where(better, candidate, scale)
         start[better] = moved[better]
-    return Start(start, scale, float(best.sum() / wanted.square().sum().clamp_min(SMALLEST)))
+    return Start(start, scale, float(best.sum() / target.square().sum().clamp_min(SMALLEST)))
 
 
 @torch.no_grad()
@@ -95,11 +95,11 @@ def _begun(layer: QatLayer, steps: torch.Tensor, x_hi: int, room: float) -> torc
     assert layer.target is not None
     limit = norm_limit(layer.method, layer.target.bits, x_hi) * room
     if layer.method == "a2q+":
-        near = project(steps, int(limit / 2), int(limit / 2))
+        projected = project(steps, int(limit / 2), int(limit / 2))
     else:
-        near = torch.sign(steps) * project(steps.abs(), int(limit), 0)
-    nearest = torch.round(near)
-    return centred(layer.method, torch.where(nearest == 0, near, nearest + 0.5 * torch.sign(nearest)))
+        projected = torch.sign(steps) * project(steps.abs(), int(limit), 0)
+    nearest = torch.round(projected)
+    return centred(layer.method, torch.where(nearest == 0, projected, nearest + 0.5 * torch.sign(nearest)))
 
 
 def narrow_operands(network: QatNetwork, histograms: Mapping[str, Histogram]) -> None:
@@ -119,7 +119,7 @@ def narrow_operands(network: QatNetwork, histograms: Mapping[str, Histogram]) ->
         nodes = [node for node in network.graph.nodes if not moves(node)]
         readers = sum(network.roots[name] == root for node in nodes for name in node.inputs)
         power = float(np.dot(histogram.weight, histogram.centres() ** 2))
-        least, chosen = float("inf"), None
+        least, params = float("inf"), None
         for alpha in HALF_OCTAVES if able and power > 0.0 else ():
             steps = narrowed(int(quantizer.most_steps), alpha)
             if steps < FEWEST_STEPS or alpha > MOST_ALPHA:
@@ -128,6 +128,6 @@ def narrow_operands(network: QatNetwork, histograms: Mapping[str, Histogram]) ->
             noise = readers * clip.error / power + sum(best_start(layer, steps, LOOKED_AT).error for layer in able)
             if noise >= least:
                 break
-            least, chosen = noise, clip.params
-        if chosen is not None:
-            quantizer.begin(chosen)
+            least, params = noise, clip.params
+        if params is not None:
+            quantizer.begin(params)

@@ -82,9 +82,9 @@ def save_checkpoint(
     device = _device(network)
     if device.type == "cuda":
         content[CUDA_RANDOM] = torch.cuda.get_rng_state(device)
-    made = io.BytesIO()
-    torch.save(content, made)
-    write_atomically(path, [made.getvalue()])
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, [buffer.getvalue()])
 
 
 def load_checkpoint(
@@ -105,11 +105,14 @@ def load_checkpoint(
     """
     content = _read(Path(path))
     if content["identity"] != identity(network):
-        theirs, ours = content["network"], network.state_dict()
-        different = [name for name in {**theirs, **ours} if _shape(theirs, name) != _shape(ours, name)]
-        why = f"its tensors differ: {', '.join(sorted(different)[:4])}" if different else "its config or name differs"
+        stored, current = content["network"], network.state_dict()
+        different = [name for name in {**stored, **current} if _shape(stored, name) != _shape(current, name)]
+        difference = (
+            f"its tensors differ: {', '.join(sorted(different)[:4])}" if different else "its config or name differs"
+        )
         raise TrainingError(
-            f"{path}: the checkpoint is of another run: {why}. Resume with the settings it was made with, or start anew"
+            f"{path}: the checkpoint is of another run: {difference}. Resume with the settings it was made with, or "
+            "start anew"
         )
     if (content["controller"] is None) != (controller is None) and optimizer is not None:
         has = "no" if content["controller"] is None else "a"
@@ -130,7 +133,7 @@ def load_checkpoint(
 
 
 def _device(network: nn.Module) -> torch.device:
-    return next((each.device for each in network.parameters()), torch.device("cpu"))
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
 def _shape(tensors: dict[str, torch.Tensor], name: str) -> object:
@@ -143,8 +146,8 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise FormatError(f"{path}: the checkpoint cannot be read: {error.strerror}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise FormatError(f"{path}: is no checkpoint, or is damaged: {said[0]}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise FormatError(f"{path}: is no checkpoint, or is damaged: {lines[0]}") from error
     if not isinstance(content, dict) or set(content) - {CUDA_RANDOM} != KEYS or content["schema"] != SCHEMA:
         raise FormatError(f"{path}: is no checkpoint of schema {SCHEMA}")
     return content

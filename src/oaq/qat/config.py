@@ -58,9 +58,9 @@ class LayerRule:
             re.compile(self.pattern)
         except re.error as error:
             raise ConfigError(f"layers: {self.pattern!r} is no regular expression: {error}") from error
-        for what in ("weight_bits", "activation_bits"):
-            if getattr(self, what) is not None:
-                check_bits(getattr(self, what), f"layers, {self.pattern!r}: {what}")
+        for name in ("weight_bits", "activation_bits"):
+            if getattr(self, name) is not None:
+                check_bits(getattr(self, name), f"layers, {self.pattern!r}: {name}")
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ class Config:
     adaptive: bool | None = None
 
     def __post_init__(self) -> None:
-        for value, known, what in (
+        for value, allowed, setting in (
             (self.method, METHODS, "method"),
             (self.count, ("final", "register"), "count"),
             (self.batch_norm, ("fold", "reestimate"), "batch_norm"),
             (self.calibration, CALIBRATIONS, "calibration"),
             (self.ranges, (None, "observed", "learned"), "ranges"),
         ):
-            if value not in known:
-                raise ConfigError(f"{what} is one of {', '.join(map(str, known))}, not {value!r}")
+            if value not in allowed:
+                raise ConfigError(f"{setting} is one of {', '.join(map(str, allowed))}, not {value!r}")
         if self.ranges == "observed" and self.method in NORMS:
             raise ConfigError(f"{self.method} learns its scales together with its norms: leave ranges at None")
         if self.adaptive and (self.method not in PROMISING or self.tracks):
@@ -175,10 +175,10 @@ def settings(config: Config, name: str, *, at_an_end: bool) -> LayerSettings:
     return LayerSettings(weight_bits, activation_bits, None if exempt else target)
 
 
-def check_bits(value: object, what: str) -> None:
+def check_bits(value: object, name: str) -> None:
     """Raise a ``ConfigError`` unless ``value`` is a number of bits an operand can have."""
     if type(value) is not int or not FEWEST_BITS <= value <= 8:
-        raise ConfigError(f"{what}: {FEWEST_BITS} to 8 bits, not {value!r}")
+        raise ConfigError(f"{name}: {FEWEST_BITS} to 8 bits, not {value!r}")
 
 
 def to_yaml(value: Any) -> str:  # noqa: ANN401 (any frozen dataclass of plain fields)
@@ -188,7 +188,7 @@ def to_yaml(value: Any) -> str:  # noqa: ANN401 (any frozen dataclass of plain f
     return yaml.safe_dump(_plain(value), sort_keys=False)
 
 
-def from_yaml(text: str, what: type[T]) -> T:
+def from_yaml(text: str, kind: type[T]) -> T:
     """A dataclass from YAML.
 
     Raises:
@@ -197,36 +197,36 @@ def from_yaml(text: str, what: type[T]) -> T:
     import yaml
 
     try:
-        found = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"this is no YAML: {' '.join(str(error).split())}") from error
-    return from_plain({} if found is None else found, what)
+    return from_plain({} if content is None else content, kind)
 
 
-def from_plain(found: object, what: type[T], where: str = "") -> T:
+def from_plain(content: object, kind: type[T], where: str = "") -> T:
     """A dataclass from nested dictionaries and lists; errors as ``from_yaml``."""
-    place = where or what.__name__
-    if not isinstance(found, dict):
-        raise ConfigError(f"{place}: keys and values are expected, not {type(found).__name__}")
-    hints = typing.get_type_hints(what)
-    unknown = [str(key) for key in found if key not in hints]
+    place = where or kind.__name__
+    if not isinstance(content, dict):
+        raise ConfigError(f"{place}: keys and values are expected, not {type(content).__name__}")
+    hints = typing.get_type_hints(kind)
+    unknown = [str(key) for key in content if key not in hints]
     if unknown:
         raise ConfigError(f"{place}: no setting is called {', '.join(unknown)}; there are {', '.join(hints)}")
-    values = {key: _value(value, hints[key], f"{place}.{key}") for key, value in found.items()}
+    values = {key: _value(value, hints[key], f"{place}.{key}") for key, value in content.items()}
     missing = [
         field.name
-        for field in dataclasses.fields(cast(Any, what))
+        for field in dataclasses.fields(cast(Any, kind))
         if field.name not in values and field.default is field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise ConfigError(f"{place}: {', '.join(missing)} must be given")
-    return what(**values)
+    return kind(**values)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _value(value: object, hint: Any, where: str) -> Any:  # noqa: ANN401
@@ -235,11 +235,11 @@ def _value(value: object, hint: Any, where: str) -> Any:  # noqa: ANN401
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _value(value, next(each for each in arguments if each is not type(None)), where)
+        return _value(value, next(argument for argument in arguments if argument is not type(None)), where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: a list is expected, not {value!r}")
-        return tuple(_value(each, arguments[0], f"{where}[{index}]") for index, each in enumerate(value))
+        return tuple(_value(item, arguments[0], f"{where}[{index}]") for index, item in enumerate(value))
     if dataclasses.is_dataclass(hint):
         return from_plain(value, cast(Any, hint), where)
     if origin is Literal:

@@ -27,20 +27,20 @@ from oaq.qat.network import QatNetwork
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TargetVerdict:
     """Whether one layer keeps its accumulator, for every input.
 
     Attributes:
         layer: its name.
         target: what was asked for; None: the layer is exempt and sums in 32 bits.
         proved: the proof holds (for an exempt layer, that of the 32-bit sum).
-        takes: what it has, in words: bits of all of K, steps between spills.
+        demand: what it takes, in words: bits of all of K, steps between spills.
     """
 
     layer: str
     target: Target | None
     proved: bool
-    takes: str
+    demand: str
 
 
 def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[str, str] | None = None) -> IntProgram:
@@ -61,24 +61,27 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
     _check_finite(network)
     with torch.no_grad():
         grids = network.grids()
-        whole = {root: quantizer.grid().params() for root, quantizer in network.quantizer.items()}
-        tensors = {tensor: whole[root] for tensor, root in network.roots.items()}
-        chosen = {node.name: layer_params(network, node, grids) for node, _ in layers(network.graph)}
+        by_root = {root: quantizer.grid().params() for root, quantizer in network.quantizer.items()}
+        tensors = {tensor: by_root[root] for tensor, root in network.roots.items()}
+        layer_integers = {node.name: layer_params(network, node, grids) for node, _ in layers(network.graph)}
     notes = {"trained": network.config.method, "tier": _tier(network), **(metadata or {})}
     graph = network.graph
     if name is not None:
         graph = type(graph)(name, graph.inputs, graph.outputs, graph.shapes, graph.nodes, graph.metadata)
-    program = lower(graph, tensors, chosen, "float32_half_even", notes)
+    program = lower(graph, tensors, layer_integers, "float32_half_even", notes)
     if network.config.method in PROMISING:
-        failed = [one for one in verdicts(program, targets(network)) if not one.proved]
+        failed = [verdict for verdict in verdicts(program, targets(network)) if not verdict.proved]
         if failed:
-            said = "\n".join(f"{one.layer}: {one.target} asked for; {one.takes}" for one in failed)
-            raise AccumulatorOverflow(f"{len(failed)} layers do not keep their accumulator:\n{said}")
+            lines = "\n".join(f"{verdict.layer}: {verdict.target} asked for; {verdict.demand}" for verdict in failed)
+            raise AccumulatorOverflow(f"{len(failed)} layers do not keep their accumulator:\n{lines}")
     return program
 
 
 def _check_finite(network: QatNetwork) -> None:
-    modules = {**network.layer, **{f"the integers of {name}": one for name, one in network.quantizer.items()}}
+    modules = {
+        **network.layer,
+        **{f"the integers of {name}": quantizer for name, quantizer in network.quantizer.items()},
+    }
     wrong = [
         f"{where}.{name}"
         for where, module in modules.items()
@@ -116,40 +119,44 @@ def layer_params(network: QatNetwork, node: FloatNode, grids: Mapping[str, Grid]
     )
 
 
-def verdicts(program: IntProgram, wanted: Mapping[str, Target | None], proof: Proof | None = None) -> list[Verdict]:
+def verdicts(
+    program: IntProgram, targets: Mapping[str, Target | None], proof: Proof | None = None
+) -> list[TargetVerdict]:
     """Prove every layer at its accumulator, by exact integers and over every input.
 
     Args:
         program: what to prove.
-        wanted: by node name; nodes that are not named, or None, are exempt: they sum in 32 bits.
+        targets: by node name; nodes that are not named, or None, are exempt: they sum in 32 bits.
         proof: of ``program``; made here if None.
 
     Raises:
         AccumulatorOverflow: not even the 32-bit sums can be proved.
         ProgramError: a name is that of no layer.
     """
-    unknown = set(wanted) - {node.name for node in program.summing_nodes()}
+    unknown = set(targets) - {node.name for node in program.summing_nodes()}
     if unknown:
         raise ProgramError(f"{program.name}: no layer is called {', '.join(sorted(unknown))}")
     proof = proof if proof is not None else analyze(program)
-    found = []
+    result = []
     for node in program.summing_nodes():
-        sums, target = proof[node.name], wanted.get(node.name)
-        takes = f"all of K takes {sums.bits} bits"
+        sums, target = proof[node.name], targets.get(node.name)
+        demand = f"all of K takes {sums.bits} bits"
         if target is None:
-            found.append(Verdict(node.name, None, True, f"exempt, sums in 32 bits; {takes}"))
+            result.append(TargetVerdict(node.name, None, True, f"exempt, sums in 32 bits; {demand}"))
             continue
         try:
-            made = _schedule(node.products, sums, target, node.name)
+            schedule = _schedule(node.products, sums, target, node.name)
         except AccumulatorOverflow as error:
-            found.append(Verdict(node.name, target, False, f"{takes}; {str(error).splitlines()[0]}"))
+            result.append(TargetVerdict(node.name, target, False, f"{demand}; {str(error).splitlines()[0]}"))
             continue
-        run = made.steps if target.run is None else target.run
-        proved = not made.splits and made.spills <= made.tiles * -(-made.steps // run)
-        spills = "no spill" if made.spills == made.tiles else f"runs of {made.average_run:.1f} steps on average"
-        split = f", {made.splits} steps split" if made.splits else ""
-        found.append(Verdict(node.name, target, proved, f"{takes}; {spills}{split}"))
-    return found
+        run = schedule.steps if target.run is None else target.run
+        proved = not schedule.splits and schedule.spills <= schedule.tiles * -(-schedule.steps // run)
+        spills = (
+            "no spill" if schedule.spills == schedule.tiles else f"runs of {schedule.average_run:.1f} steps on average"
+        )
+        split = f", {schedule.splits} steps split" if schedule.splits else ""
+        result.append(TargetVerdict(node.name, target, proved, f"{demand}; {spills}{split}"))
+    return result
 
 
 def _schedule(op: ops.Products, sums: NodeProof, target: Target, where: str) -> Schedule:
@@ -166,7 +173,7 @@ def _schedule(op: ops.Products, sums: NodeProof, target: Target, where: str) -> 
     )
 
 
-def certificate_parts(program: IntProgram, wanted: Mapping[str, Target | None]) -> dict[str, Part]:
+def certificate_parts(program: IntProgram, targets: Mapping[str, Target | None]) -> dict[str, Part]:
     """A certificate that also holds each layer's schedule on the accumulator it was trained for.
 
     Give it to ``oaq.save(program, path, parts)``: ``oaq verify`` then derives those bounds again.
@@ -177,7 +184,7 @@ def certificate_parts(program: IntProgram, wanted: Mapping[str, Target | None]) 
     proof = analyze(program)
     schedules = {}
     for node in program.summing_nodes():
-        target = wanted.get(node.name)
+        target = targets.get(node.name)
         if target is not None:
             schedules[node.name] = [_schedule(node.products, proof[node.name], target, node.name)]
     return {PART: Part(*to_parts(certify(program, proof, schedules)))}

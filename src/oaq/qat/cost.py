@@ -17,8 +17,8 @@ from oaq.qat.network import QatNetwork
 
 @torch.no_grad()
 def layer_costs(network: QatNetwork, only: Collection[str] | None = None) -> dict[str, LayerCost]:
-    """Of every layer, or of those named, as its integers are now; operands may take all of their effective range."""
-    grids, found, time = network.grids(), {}, predictor_of_graph(network.graph)
+    """Costs of all layers, or of those named, by their integers now; operands take all of their effective range."""
+    grids, costs, time = network.grids(), {}, predictor_of_graph(network.graph)
     for node, op in layers(network.graph):
         if only is not None and node.name not in only:
             continue
@@ -27,15 +27,15 @@ def layer_costs(network: QatNetwork, only: Collection[str] | None = None) -> dic
         ends = np.full(rows.shape[1], grid.range.lo, np.int64), np.full(rows.shape[1], grid.range.hi, np.int64)
         site = replace(layer_site(network.graph, node, op), words=0.0)  # training moves no scale to a word
         family = "depthwise" if layer.depthwise else "gemm"
-        found[node.name] = predict_layer_cost(rows, ends, time.target.rows_of(family), site, time)
-    return found
+        costs[node.name] = predict_layer_cost(rows, ends, time.target.rows_of(family), site, time)
+    return costs
 
 
 def planned_cost(network: QatNetwork) -> float:
-    """Of the whole network, as a multiple of the same with 16-bit sums without a spill."""
+    """Cost of the whole network, as a multiple of the same with 16-bit sums without a spill."""
     return relative_cost(network, layer_costs(network))
 
 
 def relative_cost(network: QatNetwork, costs: Mapping[str, LayerCost]) -> float:
-    """The same where the costs of all layers are known."""
+    """Cost of the whole network, in the unit of ``planned_cost``, from the costs of all layers."""
     return relative(costs.values(), other_seconds(network.graph, predictor_of_graph(network.graph)))

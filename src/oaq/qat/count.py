@@ -34,14 +34,14 @@ class Overflows:
 
     Attributes:
         wrong: sums that left their register: final sums, or lanes at a spill and saturating pairs.
-        seen: final sums, or lanes, altogether.
+        sums: final sums, or lanes, altogether.
         samples: images.
         most: largest magnitude among the sums.
         training: whether it counts batches of ``train()``, or else of ``eval()``.
     """
 
     wrong: int = 0
-    seen: int = 0
+    sums: int = 0
     samples: int = 0
     most: int = 0
     training: bool = True
@@ -49,7 +49,7 @@ class Overflows:
     def add(self, sums: torch.Tensor, register: IntRange) -> None:
         """Sums that should fit ``register``."""
         self.wrong += outside(sums, register)
-        self.seen += sums.numel()
+        self.sums += sums.numel()
         self.most = max(self.most, int(sums.abs().max()))
 
 

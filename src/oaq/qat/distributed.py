@@ -24,11 +24,11 @@ def greatest(value: torch.Tensor) -> torch.Tensor:
     return _reduced(value, dist.ReduceOp.MAX) if processes() > 1 else value
 
 
-def _reduced(value: torch.Tensor, how: dist.ReduceOp.RedOpType) -> torch.Tensor:
+def _reduced(value: torch.Tensor, operation: dist.ReduceOp.RedOpType) -> torch.Tensor:
     """On the device the backend wants: nccl takes nothing that lies on the CPU."""
     device = torch.device("cuda") if dist.get_backend() == "nccl" else value.device
     moved = value.detach().to(device, copy=True)
-    dist.all_reduce(moved, op=how)
+    dist.all_reduce(moved, op=operation)
     return moved.to(value.device)
 
 

@@ -45,7 +45,7 @@ class Grid:
         return max(self.range.hi - self.zero_point, self.zero_point - self.range.lo)
 
     def params(self) -> TensorParams:
-        """The same as ``capture.lower`` takes it."""
+        """Scale, zero point and range as ``capture.lower`` takes them."""
         return TensorParams(Affine(float(self.scale.detach()), self.zero_point), self.range)
 
     def clamped(self, clamp: FloatClamp | None, where: str) -> Grid:
@@ -106,8 +106,8 @@ class TensorQuantizer(nn.Module):
         """Follow the values of a batch (of every process)."""
         if self.log_scale is None:
             lo, hi = real.detach().aminmax()
-            seen = greatest(torch.stack([-lo.clamp_max(0.0), hi.clamp_min(0.0)]).double())
-            self.ends.mul_(EMA).add_(torch.stack([-seen[0], seen[1]]), alpha=1 - EMA)
+            extremes = greatest(torch.stack([-lo.clamp_max(0.0), hi.clamp_min(0.0)]).double())
+            self.ends.mul_(EMA).add_(torch.stack([-extremes[0], extremes[1]]), alpha=1 - EMA)
 
     def set_steps(self, steps: int) -> None:
         """Use ``steps`` steps; a learned scale keeps the real range, a zero point its place in it."""

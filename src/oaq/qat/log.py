@@ -30,18 +30,20 @@ class CsvLog:
 
     def __init__(self, path: str | Path, after: int | None = None) -> None:
         self.path = Path(path)
-        kept = [one for one in read_log(self.path) if one.iteration <= after] if after and self.path.exists() else []
+        earlier = (
+            [state for state in read_log(self.path) if state.iteration <= after] if after and self.path.exists() else []
+        )
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(FIELDS)
-        writer.writerows(dataclasses.astuple(one) for one in kept)
+        writer.writerows(dataclasses.astuple(state) for state in earlier)
         write_atomically(self.path, [text.getvalue().encode()])
 
     def __call__(self, states: Sequence[LayerState]) -> None:
         """Append one count."""
         try:
             with self.path.open("a", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(dataclasses.astuple(one) for one in states)
+                csv.writer(file, lineterminator="\n").writerows(dataclasses.astuple(state) for state in states)
         except OSError as error:
             raise FormatError(f"{self.path}: the training log cannot be written: {error.strerror}") from error
 
@@ -59,29 +61,29 @@ def read_log(path: str | Path) -> list[LayerState]:
         raise FormatError(f"{path}: the training log cannot be read: {error}") from error
     if tuple(header) != FIELDS:
         raise FormatError(f"{path}: a training log has the columns {', '.join(FIELDS)}, not {', '.join(header[:9])}")
-    found = []
+    states = []
     for number, row in enumerate(rows):
         try:
-            found.append(_state(row))
+            states.append(_state(row))
         except (ValueError, IndexError) as error:
             if number == len(rows) - 1:
                 break
             raise FormatError(f"{path}, line {number + 2}: {row} is no state of a layer") from error
-    return found
+    return states
 
 
 def table(states: Sequence[LayerState]) -> list[tuple[str, ...]]:
     """Rows under ``TABLE_HEADER``."""
     return [
         (
-            one.layer,
-            "32 bits" if one.fallback else f"{one.alpha:.2f}",
-            f"{one.weight_bits:.2f}",
-            f"{one.operand_bits:.2f}",
-            str(one.overflows),
-            str(one.sums),
+            state.layer,
+            "32 bits" if state.fallback else f"{state.alpha:.2f}",
+            f"{state.weight_bits:.2f}",
+            f"{state.operand_bits:.2f}",
+            str(state.overflows),
+            str(state.sums),
         )
-        for one in states
+        for state in states
     ]
 
 
@@ -101,29 +103,32 @@ def plot(states: Sequence[LayerState], path: str | Path) -> None:
     mpl.use("agg")
     mpl.rcParams["svg.hashsalt"] = "oaq"
     figure, panels = pyplot.subplots(1, 3, figsize=(14, 3.6))
-    names = list(dict.fromkeys(one.layer for one in states))
+    names = list(dict.fromkeys(state.layer for state in states))
     for index, name in enumerate(names):
-        own = [one for one in states if one.layer == name]
-        x, colour = [one.iteration for one in own], mpl.colormaps["viridis"](index / max(len(names) - 1, 1))
-        panels[0].plot(x, [one.alpha for one in own], color=colour, linewidth=1)
-        panels[1].plot(x, [one.operand_bits for one in own], color=colour, linewidth=1)
-        panels[2].plot(x, [one.overflows for one in own], color=colour, linewidth=1, label=name)
+        layer_states = [state for state in states if state.layer == name]
+        x, colour = (
+            [state.iteration for state in layer_states],
+            mpl.colormaps["viridis"](index / max(len(names) - 1, 1)),
+        )
+        panels[0].plot(x, [state.alpha for state in layer_states], color=colour, linewidth=1)
+        panels[1].plot(x, [state.operand_bits for state in layer_states], color=colour, linewidth=1)
+        panels[2].plot(x, [state.overflows for state in layer_states], color=colour, linewidth=1, label=name)
     for panel, title in zip(panels, ("alpha", "effective bits of the operands", "overflows in a batch"), strict=True):
         panel.set(title=title, xlabel="iteration")
         panel.grid(alpha=0.3)
     panels[2].set_yscale("symlog")
     panels[2].legend(fontsize=5, ncols=-(-len(names) // 24), loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.tight_layout()
-    made = io.BytesIO()
-    figure.savefig(made, format=Path(path).suffix.lstrip(".") or "svg", metadata={"Date": None})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=Path(path).suffix.lstrip(".") or "svg", metadata={"Date": None})
     pyplot.close(figure)
-    write_atomically(path, [made.getvalue()])
+    write_atomically(path, [buffer.getvalue()])
 
 
 def _state(row: Sequence[str]) -> LayerState:
     if row[8] not in ("True", "False"):
         raise ValueError(row[8])
-    alpha, weight_bits, operand_bits, cost = (float(each) for each in (*row[2:5], row[7]))
+    alpha, weight_bits, operand_bits, cost = (float(text) for text in (*row[2:5], row[7]))
     return LayerState(
         int(row[0]), row[1], alpha, weight_bits, operand_bits, int(row[5]), int(row[6]), cost, row[8] == "True"
     )

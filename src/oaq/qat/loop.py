@@ -50,13 +50,13 @@ class Loop:
     stop_after: int | None = None
 
     def __post_init__(self) -> None:
-        for what in ("epochs", "accumulate", "checkpoint_every"):
-            if type(getattr(self, what)) is not int or getattr(self, what) < 1:
-                raise ConfigError(f"{what} is a whole number, at least 1; not {getattr(self, what)!r}")
+        for name in ("epochs", "accumulate", "checkpoint_every"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
+                raise ConfigError(f"{name} is a whole number, at least 1; not {getattr(self, name)!r}")
 
 
 @dataclass
-class Run:
+class Training:
     """What is trained, and with what.
 
     Attributes:
@@ -66,8 +66,8 @@ class Run:
         epoch: the batches of an epoch from a batch on, by their numbers.
         controller: stepped after the optimizer.
         factor: of the learning rate, by iteration; None keeps it.
-        told: called after every optimizer step with the iteration, the loss and the learning rate.
-        ended: called after every epoch with its number.
+        on_step: called after every optimizer step with the iteration, the loss and the learning rate.
+        on_epoch: called after every epoch with its number.
         position: where training stands.
     """
 
@@ -77,8 +77,8 @@ class Run:
     epoch: Callable[[int, int], Iterable[Batch]]
     controller: OverflowController | None = None
     factor: Callable[[int], float] | None = None
-    told: Callable[[int, float, float], None] | None = None
-    ended: Callable[[int], None] | None = None
+    on_step: Callable[[int, float, float], None] | None = None
+    on_epoch: Callable[[int], None] | None = None
     position: Position = field(default_factory=Position)
 
     @property
@@ -87,7 +87,7 @@ class Run:
         return self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
 
 
-def resume(run: Run, loop: Loop) -> bool:
+def resume(run: Training, loop: Loop) -> bool:
     """Go on from the loop's checkpoint if there is one.
 
     Raises:
@@ -99,7 +99,7 @@ def resume(run: Run, loop: Loop) -> bool:
     return True
 
 
-def fit(run: Run, loop: Loop) -> None:
+def fit(run: Training, loop: Loop) -> None:
     """Train from ``run.position`` to the end.
 
     Raises:
@@ -113,31 +113,31 @@ def fit(run: Run, loop: Loop) -> None:
         if not _epoch(run, loop):
             return
         run.position = Position(run.position.epoch + 1, 0, run.position.iteration)
-        if run.ended is not None:
-            run.ended(run.position.epoch - 1)
+        if run.on_epoch is not None:
+            run.on_epoch(run.position.epoch - 1)
     _save(run, loop)
 
 
-def _epoch(run: Run, loop: Loop) -> bool:
+def _epoch(run: Training, loop: Loop) -> bool:
     """One epoch from where it stands; False: stopped on the way."""
     epoch, skip = run.position.epoch, run.position.batch
-    waiting: list[Batch] = []
+    pending: list[Batch] = []
     number = skip - 1
     for number, batch in enumerate(run.epoch(epoch, skip), skip):
-        waiting.append(batch)
-        if len(waiting) == loop.accumulate:
-            _step(run, loop, waiting, number + 1)
-            waiting = []
+        pending.append(batch)
+        if len(pending) == loop.accumulate:
+            _step(run, loop, pending, number + 1)
+            pending = []
             if loop.stop_after is not None and run.position.iteration >= loop.stop_after:
                 return False
     if number < 0:
         raise TrainingError(f"epoch {epoch} holds no batch: the loader is empty, or its batches are larger than it")
-    if waiting:
-        _step(run, loop, waiting, number + 1)
+    if pending:
+        _step(run, loop, pending, number + 1)
     return True
 
 
-def _step(run: Run, loop: Loop, batches: list[Batch], done: int) -> None:
+def _step(run: Training, loop: Loop, batches: list[Batch], batch: int) -> None:
     """One optimizer step on the mean over ``batches``."""
     if run.factor is not None:
         for group in run.optimizer.param_groups:
@@ -158,42 +158,42 @@ def _step(run: Run, loop: Loop, batches: list[Batch], done: int) -> None:
     run.optimizer.step()
     if run.controller is not None:
         run.controller.step()
-    run.position = Position(run.position.epoch, done, run.position.iteration + 1)
-    if run.told is not None:
-        run.told(run.position.iteration, total, float(run.optimizer.param_groups[0]["lr"]))
+    run.position = Position(run.position.epoch, batch, run.position.iteration + 1)
+    if run.on_step is not None:
+        run.on_step(run.position.iteration, total, float(run.optimizer.param_groups[0]["lr"]))
     if run.position.iteration % loop.checkpoint_every == 0:
         _save(run, loop)
 
 
-def _check_finite(run: Run, loop: Loop, loss: float) -> None:
-    lost = torch.tensor([0.0 if math.isfinite(loss) else 1.0])
-    if float(greatest(lost)[0]) == 0.0:
+def _check_finite(run: Training, loop: Loop, loss: float) -> None:
+    not_finite = torch.tensor([0.0 if math.isfinite(loss) else 1.0])
+    if float(greatest(not_finite)[0]) == 0.0:
         return
-    said = "No checkpoint was asked for"
+    saved = "No checkpoint was asked for"
     if loop.checkpoint is not None:
         path = loop.checkpoint.with_name(f"{loop.checkpoint.name}.lost")
         if is_first():
             save_checkpoint(path, run.plain, run.optimizer, run.position, controller=run.controller)
-        said = f"The state before this step is in {path}"
+        saved = f"The state before this step is in {path}"
     raise TrainingError(
         f"the loss is {loss} at iteration {run.position.iteration} (epoch {run.position.epoch}); training stops. "
-        f"{said}. Lower the learning rate, clip the gradient, or look for NaN in the data"
+        f"{saved}. Lower the learning rate, clip the gradient, or look for NaN in the data"
     )
 
 
-def _save(run: Run, loop: Loop) -> None:
+def _save(run: Training, loop: Loop) -> None:
     if loop.checkpoint is not None and is_first():
         save_checkpoint(loop.checkpoint, run.plain, run.optimizer, run.position, controller=run.controller)
 
 
-def _without_sync(network: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
-    if wanted and isinstance(network, DistributedDataParallel):
+def _without_sync(network: nn.Module, enabled: bool) -> AbstractContextManager[Any]:
+    if enabled and isinstance(network, DistributedDataParallel):
         return cast(AbstractContextManager[Any], network.no_sync())
     return nullcontext()
 
 
-def _autocast(x: torch.Tensor, wanted: bool) -> AbstractContextManager[Any]:
-    return torch.autocast(x.device.type, dtype=torch.bfloat16) if wanted else nullcontext()
+def _autocast(x: torch.Tensor, enabled: bool) -> AbstractContextManager[Any]:
+    return torch.autocast(x.device.type, dtype=torch.bfloat16) if enabled else nullcontext()
 
 
 def cosine(iterations: int, warmup: int = 0) -> Callable[[int], float]:

@@ -66,16 +66,16 @@ def prepare(
     else:
         from oaq.capture.from_torch import normalize
 
-        graph = normalize(model, tuple(each[:1] for each in parts), name)
+        graph = normalize(model, tuple(part[:1] for part in parts), name)
     _check_rules(graph, config)
     batches: Iterable[Any] = [list(parts)] if calibration is None else calibration
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)
-    kept = list(reservoir.chunks())
+    samples = list(reservoir.chunks())
     if config.equalize:
         balanced = equalize(graph, stats)
         graph, stats = balanced.graph, balanced.stats
-    histograms = {} if config.tracks else _histograms(graph, stats, kept)
+    histograms = {} if config.tracks else _histograms(graph, stats, samples)
     network = QatNetwork(graph, config, _quantizers(graph, config, stats, histograms))
     _check_budgets(network)
     network.to(device)
@@ -86,9 +86,9 @@ def prepare(
     for node, _ in layers(graph):
         begin(network.layer[node.name], grids[node.inputs[0]].range.hi)
     network.cpu()
-    _correct(network, kept)
+    _correct(network, samples)
     if config.batch_norm == "reestimate":
-        _begin_statistics(network, kept)
+        _begin_statistics(network, samples)
     return network
 
 
@@ -98,7 +98,7 @@ def reestimate(network: QatNetwork, batches: Iterable[torch.Tensor | tuple[torch
 
     Nothing happens to networks whose config folds them.
     """
-    was = network.training
+    was_training = network.training
     normalizing = [layer for layer in network.layer.values() if layer.normalizes]
     network.train()
     try:
@@ -107,7 +107,7 @@ def reestimate(network: QatNetwork, batches: Iterable[torch.Tensor | tuple[torch
                 layer.momentum = 1.0 / (count + 1)
             network(*(batch if isinstance(batch, tuple | list) else (batch,)))
     finally:
-        network.train(was)
+        network.train(was_training)
         for layer in normalizing:
             layer.momentum = MOMENTUM
 
@@ -118,17 +118,19 @@ def parameter_groups(network: QatNetwork, lr: float, weight_decay: float = 0.0) 
     Those are logarithms: a step of Adam changes each of them by the same part of itself, however small it is.
     """
     weights = [layer.weight for layer in network.layer.values()]
-    logarithms = [each for name, each in network.named_parameters() if name.endswith(("log_scale", "log_norm"))]
-    chosen = {id(each) for each in (*weights, *logarithms)}
-    rest = [each for each in network.parameters() if id(each) not in chosen]
-    groups = ((weights, lr, weight_decay), (logarithms, lr * LOG_RATE, 0.0), (rest, lr, 0.0))
-    return [{"params": each, "lr": rate, "weight_decay": decay} for each, rate, decay in groups if each]
+    logarithms = [
+        parameter for name, parameter in network.named_parameters() if name.endswith(("log_scale", "log_norm"))
+    ]
+    grouped = {id(parameter) for parameter in (*weights, *logarithms)}
+    remaining = [parameter for parameter in network.parameters() if id(parameter) not in grouped]
+    groups = ((weights, lr, weight_decay), (logarithms, lr * LOG_RATE, 0.0), (remaining, lr, 0.0))
+    return [{"params": members, "lr": rate, "weight_decay": decay} for members, rate, decay in groups if members]
 
 
 def _check_rules(graph: FloatGraph, config: Config) -> None:
     names = [node.name for node, _ in layers(graph)]
     for rule in config.layers:
-        if not any(re.fullmatch(rule.pattern, each) for each in names):
+        if not any(re.fullmatch(rule.pattern, name) for name in names):
             raise ConfigError(f"layers: {rule.pattern!r} matches no layer; there are {', '.join(names[:20])}")
 
 
@@ -157,19 +159,19 @@ def _check_budgets(network: QatNetwork) -> None:
 def _quantizers(
     graph: FloatGraph, config: Config, stats: Mapping[str, ChannelStats], histograms: Mapping[str, Histogram]
 ) -> dict[str, TensorQuantizer]:
-    roots, learned, made = roots_of(graph), not config.tracks, {}
+    roots, learned, quantizers = roots_of(graph), not config.tracks, {}
     for root, width in tensor_bits(graph, config).items():
-        group = [name for name, other in roots.items() if other == root]
+        group = [name for name, root_of_name in roots.items() if root_of_name == root]
         ends = min(0.0, *(stats[name].lo.min() for name in group)), max(0.0, *(stats[name].hi.max() for name in group))
         steps = (1 << width) - 1
         params = choose_clip(histograms[root], steps, config.calibration).params if learned else None
         params = params if params is not None else affine_range(float(ends[0]), float(ends[1]), steps)
-        made[root] = TensorQuantizer(params, (float(ends[0]), float(ends[1])), learned=learned)
-    return made
+        quantizers[root] = TensorQuantizer(params, (float(ends[0]), float(ends[1])), learned=learned)
+    return quantizers
 
 
 def _histograms(graph: FloatGraph, stats: Mapping[str, ChannelStats], samples: list[Chunk]) -> dict[str, Histogram]:
-    """Of every tensor that has integers of its own."""
+    """Histograms of every tensor that has integers of its own."""
     roots = dict.fromkeys(roots_of(graph).values())
     builders = {root: HistogramBuilder(stats[root].lo.min(), stats[root].hi.max()) for root in roots}
 
@@ -220,11 +222,11 @@ def _measure(network: QatNetwork, samples: list[Chunk], sums: dict[str, list[tor
     for name, layer in network.layer.items():
         channel = (-1, *(1,) * (layer.weight.ndim - 2))
 
-        def note(module: nn.Module, given: Any, steps: torch.Tensor, name: str = name, channel: Any = channel) -> None:  # noqa: ANN401
-            real = steps * given[2].scale - network.layer[name].bias.reshape(channel)
-            over = [axis for axis in range(real.ndim) if axis != 1]
-            sums[name][0] += real.mean(dim=over) / count
-            sums[name][1] += real.square().mean(dim=over) / count
+        def note(module: nn.Module, inputs: Any, steps: torch.Tensor, name: str = name, channel: Any = channel) -> None:  # noqa: ANN401
+            real = steps * inputs[2].scale - network.layer[name].bias.reshape(channel)
+            axes = [axis for axis in range(real.ndim) if axis != 1]
+            sums[name][0] += real.mean(dim=axes) / count
+            sums[name][1] += real.square().mean(dim=axes) / count
 
         hooks.append(layer.register_forward_hook(note))
     for chunk in samples:
