@@ -18,7 +18,7 @@ from oaq.errors import FormatError, OaqError
 LEAST_AREA = 0.35
 """Smallest part of a photo that a random crop takes."""
 RATIOS = (3 / 4, 4 / 3)
-Batch = tuple[torch.Tensor, torch.Tensor]
+LabelledBatch = tuple[torch.Tensor, torch.Tensor]
 
 
 class FolderError(OaqError):
@@ -44,14 +44,14 @@ class Photos:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int) -> Iterator[LabelledBatch]:
         """All in order, cropped at the centre."""
         order = torch.arange(len(self)).split(size)
         yield from self._read([indices.tolist() for indices in order], None)
 
     def epoch(
         self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
-    ) -> Iterator[Batch]:
+    ) -> Iterator[LabelledBatch]:
         """One epoch in random order, randomly cropped and mirrored; depends on the arguments only.
 
         Args:
@@ -67,7 +67,7 @@ class Photos:
         batches = [batch[rank::processes].tolist() for batch in order.split(size)[skip:]]
         yield from self._read(batches, (seed, number))
 
-    def _read(self, batches: list[list[int]], augment: tuple[int, int] | None) -> Iterator[Batch]:
+    def _read(self, batches: list[list[int]], augment: tuple[int, int] | None) -> Iterator[LabelledBatch]:
         loader = DataLoader(
             _Files(self, augment), batch_sampler=batches, num_workers=self.workers, collate_fn=_collated
         )
@@ -96,7 +96,7 @@ class _Files(Dataset[Any]):
         return pixels, photos.labels[index]
 
 
-def _collated(items: Sequence[tuple[np.ndarray, int] | str]) -> Batch | str:
+def _collated(items: Sequence[tuple[np.ndarray, int] | str]) -> LabelledBatch | str:
     wrong = [item for item in items if isinstance(item, str)]
     if wrong:
         return wrong[0]

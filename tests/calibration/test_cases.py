@@ -11,7 +11,7 @@ import pytest
 from oaq import operators as ops
 from oaq import reference
 from oaq.calibration import calibrate, measure
-from oaq.calibration.cases import LEAST, MOST, RUNS, Case, depthwise_cases, gemm_cases
+from oaq.calibration.cases import LEAST, MOST, RUNS, TimedNode, depthwise_cases, gemm_cases
 from oaq.calibration.course import open_course, plan_cases, program_of
 from oaq.calibration.measure import COLD_BYTES, cases_of, in_courses, work_of
 from oaq.errors import ConfigError
@@ -30,7 +30,7 @@ def others(row: KernelRow) -> list[KernelRow]:
     return ascending(one for one in HERE if one.family != row.family)
 
 
-def small(row: KernelRow, count: int = 4) -> list[Case]:
+def small(row: KernelRow, count: int = 4) -> list[TimedNode]:
     """The cheapest cases of a row, runs of every kind among them."""
     return sorted(cases_of(row), key=lambda case: macs(case.op, case.y) or np.prod(case.y))[:count]
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from oaq import operators as ops
 from oaq.kernels.table import KernelRow
-from oaq.kernels.work import Shape
 from oaq.numerics.requantize import Requantize
 from oaq.operators import output_shape
+from oaq.operators.tensor import Shape
 
 RUNS: Final = (None, 1, 2, None, 3, 4, 6, None, 8, 12, 16, None)
 """Steps between spills, taken in turn; None: as many as there are."""
@@ -38,8 +38,8 @@ Kind = Callable[["_Draw"], tuple[ops.Products, Shape]]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """One node to be timed.
+class TimedNode:
+    """A node to be timed.
 
     Attributes:
         op: its operator.
@@ -83,10 +83,10 @@ def requantize(count: int, multiplier: float = MULTIPLIER) -> Requantize:
     return Requantize(np.full(count, multiplier, np.float32))
 
 
-def gemm_cases(row: KernelRow) -> list[Case]:
+def gemm_cases(row: KernelRow) -> list[TimedNode]:
     """Pointwise layers, windows, first layers, groups, linear layers: K short and long, few and many positions."""
     draw, fewer = _Draw(), 100 if row.isa == "scalar" else 1
-    cases: list[Case] = []
+    cases: list[TimedNode] = []
     kinds = [_pointwise] * 40 + [_window] * 20 + [_first] * 8 + [_grouped] * 4 + [_linear] * 12
     for index, kind in enumerate(kinds):
         case = _within(draw, kind, RUNS[index % len(RUNS)], fewer)
@@ -99,19 +99,19 @@ def gemm_cases(row: KernelRow) -> list[Case]:
     )
 
 
-def depthwise_cases(row: KernelRow) -> list[Case]:
+def depthwise_cases(row: KernelRow) -> list[TimedNode]:
     """Windows of 3, 5 and 7, strides 1 and 2."""
     draw, fewer = _Draw(), 100 if row.isa == "scalar" else 4
     cases = [_within(draw, _depthwise, RUNS[index % len(RUNS)], fewer) for index in range(60)]
     return cases + _in_words(cases)
 
 
-def _in_words(cases: list[Case]) -> list[Case]:
+def _in_words(cases: list[TimedNode]) -> list[TimedNode]:
     """Every ``IN_WORDS``-th case, its results in 16 bits: the saving is small beside differences between cases."""
     return [replace(case, op=replace(case.op, requantize=requantize(case.y[-1], WORD))) for case in cases[::IN_WORDS]]
 
 
-def _with_splits(case: Case, row: KernelRow) -> Case:
+def _with_splits(case: TimedNode, row: KernelRow) -> TimedNode:
     """A row that spills at every step is interrupted by split steps only: two large weights in a pair make one.
 
     One such pair in the first output of every tile, every ``run`` steps; the register is held to ``SPLIT_BITS``.
@@ -126,12 +126,12 @@ def _with_splits(case: Case, row: KernelRow) -> Case:
     return replace(case, op=replace(case.op, weight=weight))
 
 
-def _within(draw: _Draw, kind: Kind, run: int | None, fewer: int) -> Case:
+def _within(draw: _Draw, kind: Kind, run: int | None, fewer: int) -> TimedNode:
     while True:
         op, x = kind(draw)
         y = output_shape(op, [x])
         if LEAST <= prod(y) * op.weight[0].size * fewer <= MOST * (10 if fewer > 1 else 1):
-            return Case(op, (x,), y, run)
+            return TimedNode(op, (x,), y, run)
 
 
 def _conv(draw: _Draw, weight: tuple[int, int, int, int], stride: int = 1, groups: int = 1) -> ops.Conv2d:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oaq import operators as ops
-from oaq.calibration.cases import SPLIT_BITS, Case
+from oaq.calibration.cases import SPLIT_BITS, TimedNode
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.kernels.table import KernelRow
 from oaq.numerics.affine import Affine
@@ -33,7 +33,7 @@ CASE = "case"
 """What names of nodes begin with that are timed."""
 
 
-def program_of(cases: Sequence[Case], name: str = "course") -> IntProgram:
+def program_of(cases: Sequence[TimedNode], name: str = "course") -> IntProgram:
     """One after the other: the lookups that write a case's inputs, then the case."""
     tensors: dict[str, TensorSpec] = {}
     nodes: list[Node] = []
@@ -54,7 +54,9 @@ def program_of(cases: Sequence[Case], name: str = "course") -> IntProgram:
     return IntProgram(name, tuple(inputs), (nodes[-1].output,), tensors, tuple(nodes))
 
 
-def plan_cases(program: IntProgram, cases: Sequence[Case], row: KernelRow, other_rows: Sequence[KernelRow]) -> Plan:
+def plan_cases(
+    program: IntProgram, cases: Sequence[TimedNode], row: KernelRow, other_rows: Sequence[KernelRow]
+) -> Plan:
     """The plan that computes every case by ``row``, spilling after at most the steps it asks for.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
-from oaq.calibration.cases import SEED, Case, depthwise_cases, gemm_cases
+from oaq.calibration.cases import SEED, TimedNode, depthwise_cases, gemm_cases
 from oaq.calibration.course import Course, open_course, plan_cases, program_of
 from oaq.calibration.fit import Fit, fit
 from oaq.calibration.other_cases import other_cases
@@ -81,21 +81,21 @@ def calibrate(
     return Calibration(_table(fits, cache), MappingProxyType(fits))
 
 
-def cases_of(row: KernelRow) -> list[Case]:
+def cases_of(row: KernelRow) -> list[TimedNode]:
     """What a row is timed on; nothing for rows that never take time."""
     if row.accumulator is None:
         return other_cases(row.family)
     return depthwise_cases(row) if row.family == "depthwise" else gemm_cases(row)
 
 
-def in_courses(cases: Sequence[Case], most: int) -> list[list[Case]]:
+def in_courses(cases: Sequence[TimedNode], most: int) -> list[list[TimedNode]]:
     """Cases in an order that mixes their kinds, in courses of equal length and about ``most`` bytes or less."""
     mixed = [cases[index] for index in np.random.default_rng(SEED).permutation(len(cases))]
     count = max(-(-sum(map(_bytes, cases)) // most), 1)
     return [mixed[start::count] for start in range(count) if mixed[start::count]]
 
 
-def _bytes(case: Case) -> int:
+def _bytes(case: TimedNode) -> int:
     weights = case.op.weight.size if isinstance(case.op, ops.Products) else 0
     return weights + sum(map(prod, case.x))
 

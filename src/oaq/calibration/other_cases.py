@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
-from oaq.calibration.cases import Case, requantize
-from oaq.kernels.work import Shape
+from oaq.calibration.cases import TimedNode, requantize
 from oaq.operators import output_shape
+from oaq.operators.tensor import Shape
 
 SHAPES: Final[tuple[Shape, ...]] = (
     (7, 7, 32),
@@ -36,46 +36,46 @@ WINDOWS: Final = ((2, 2, 0), (3, 2, 1), (3, 1, 1))
 """(kernel, stride, padding) of pools."""
 
 
-def _mul(x: Shape) -> list[Case]:
+def _mul(x: Shape) -> list[TimedNode]:
     op = ops.Mul(requantize(1))
     return [_case(op, x, x), _case(op, x, (1, 1, x[2]))]
 
 
-def _concat(x: Shape) -> list[Case]:
+def _concat(x: Shape) -> list[TimedNode]:
     narrow = (*x[:2], max(x[2] // 3, 1))
     return [_case(ops.Concat(requantize(2)), x, narrow), _case(ops.Concat(requantize(3)), narrow, x, narrow)]
 
 
-def _max_pool(x: Shape) -> list[Case]:
+def _max_pool(x: Shape) -> list[TimedNode]:
     return [_case(ops.MaxPool((k, k), (s, s), (p, p, p, p)), x) for k, s, p in WINDOWS]
 
 
-def _avg_pool(x: Shape) -> list[Case]:
+def _avg_pool(x: Shape) -> list[TimedNode]:
     return [_case(ops.AvgPool((k, k), (s, s), requantize(k * k), (p, p, p, p)), x) for k, s, p in WINDOWS]
 
 
-def _global_avg_pool(x: Shape) -> list[Case]:
+def _global_avg_pool(x: Shape) -> list[TimedNode]:
     return [_case(ops.GlobalAvgPool(requantize(1, 0.02)), x)]
 
 
-def _resize(x: Shape) -> list[Case]:
+def _resize(x: Shape) -> list[TimedNode]:
     rows, columns = 2 * x[0], 2 * x[1]
     return [_case(ops.Resize(rows, columns, mode), x) for mode in ("nearest", "bilinear")]
 
 
-def _depth_to_space(x: Shape) -> list[Case]:
+def _depth_to_space(x: Shape) -> list[TimedNode]:
     return [_case(ops.DepthToSpace(2, mode), x) for mode in ("DCR", "CRD")]
 
 
-def _lookup(x: Shape) -> list[Case]:
+def _lookup(x: Shape) -> list[TimedNode]:
     return [_case(ops.Lookup(np.arange(256, dtype=np.uint8)), x)]
 
 
-def _pad(x: Shape) -> list[Case]:
+def _pad(x: Shape) -> list[TimedNode]:
     return [_case(ops.Pad((1, 1, 1, 1)), x), _case(ops.Pad((0, 1, 0, 1)), x)]
 
 
-def _slice(x: Shape) -> list[Case]:
+def _slice(x: Shape) -> list[TimedNode]:
     size = tuple(x)
     return [
         _case(ops.Slice((0, 0, 0), (x[0], x[1], x[2] // 2)), x),
@@ -83,7 +83,7 @@ def _slice(x: Shape) -> list[Case]:
     ]
 
 
-BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[Case]]]] = {
+BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "mul": _mul,
     "concat": _concat,
     "max_pool": _max_pool,
@@ -98,13 +98,13 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[Case]]]] = {
 """Families whose time depends on more than the size of a tensor, or whose values must stay small."""
 
 
-def other_cases(family: str) -> list[Case]:
+def other_cases(family: str) -> list[TimedNode]:
     """Cases of one family; none for "copy": a reshape shares memory and takes no time."""
     cases_at = BY_FAMILY.get(family, lambda x: _sampled(family, x))
     return [case for shape in SHAPES for case in cases_at(shape)]
 
 
-def _sampled(family: str, x: Shape) -> list[Case]:
+def _sampled(family: str, x: Shape) -> list[TimedNode]:
     """The first sample value of the family's operator that takes tensors of equal shapes, on tensors of shape ``x``."""
     rules = next(rules for rules in ops.OPERATORS.values() if rules.family == family)
     for case in rules.cases("float32_half_even"):
@@ -114,5 +114,5 @@ def _sampled(family: str, x: Shape) -> list[Case]:
     return []
 
 
-def _case(op: ops.Op, *x: Shape) -> Case:
-    return Case(op, x, output_shape(op, x))
+def _case(op: ops.Op, *x: Shape) -> TimedNode:
+    return TimedNode(op, x, output_shape(op, x))

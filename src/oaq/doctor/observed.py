@@ -19,11 +19,11 @@ from oaq.doctor.diagnosis import Seen
 from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import CellBounds, OrderedLayer, laid_out, reach
 from oaq.numerics.matmul import matmul
-from oaq.program.inputs import Arrays
+from oaq.program.inputs import ProgramInputs
 from oaq.program.int_program import IntProgram, Node
 
 Ints = NDArray[np.int64]
-Samples = Iterable[Arrays]
+Samples = Iterable[ProgramInputs]
 """Raw u8 inputs of a program, in batches."""
 AT_ONCE: Final = 1 << 21
 """Products held at once: bounds memory, changes no count."""

@@ -19,10 +19,11 @@ from oaq.errors import AccumulatorOverflow, NoKernel
 from oaq.kernels.facts import RowFacts, facts_of
 from oaq.kernels.table import SUMMING, KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
-from oaq.kernels.work import Memory, Shape, Site, Work, other_work, sum_work
+from oaq.kernels.work import Memory, Site, Work, other_work, sum_work
 from oaq.numerics.cells import TileShape
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
+from oaq.operators.tensor import Shape
 from oaq.overflow.spill import RunCount, count_runs
 from oaq.program.int_program import IntProgram
 

@@ -40,11 +40,11 @@ from typing import Final
 
 from oaq import operators as ops
 from oaq.kernels.table import KernelRow, native_matrix_row
-from oaq.operators.tensor import as_image
+from oaq.operators.tensor import Shape, as_image
 from oaq.overflow.spill import RunCount
 
 Work = Mapping[str, float]
-Shape = tuple[int, ...]
+
 KINDS: Final = (
     *(
         "steps",

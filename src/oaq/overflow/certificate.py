@@ -22,13 +22,12 @@ from oaq.overflow.spill import Schedule, split_rows
 from oaq.program.int_program import IntProgram
 from oaq.program.pickling import flatten, rebuild
 from oaq.program.plain import fingerprint
+from oaq.program.safetensors import NamedArrays
 
 SCHEMA: Final = 1
 PART: Final = "certificate"
 """Name of the part of an ``.oaq`` file that holds a certificate."""
 KEYS: Final = ("schema", "tier", "program", "assumptions", "tensors", "registers", "nodes", "signature")
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,7 @@ def certify(
         signature: kept as it is.
         packed: also hold every weight as executed, so that a plan is checked as it will run.
     """
-    arrays: Arrays = {}
+    arrays: NamedArrays = {}
     registers: dict[str, dict[str, Any]] = {}
     for index, name in enumerate(proof.ranges):
         arrays[f"ranges/{index}/lo"] = proof.ranges[name].lo.astype(np.uint8)
@@ -124,7 +123,7 @@ def register_model(accumulator: Accumulator) -> dict[str, Any]:
     }
 
 
-def to_parts(certificate: Certificate) -> tuple[dict[str, Any], Arrays]:
+def to_parts(certificate: Certificate) -> tuple[dict[str, Any], NamedArrays]:
     """The certificate as a JSON-able header and its arrays, to be stored as ``program.files.Part``."""
     return dict(certificate.content), dict(certificate.arrays)
 
@@ -157,9 +156,9 @@ def _schedule_header(schedule: Schedule) -> dict[str, Any]:
     return header
 
 
-def _schedule_arrays(schedule: Schedule, packed: bool) -> Arrays:
+def _schedule_arrays(schedule: Schedule, packed: bool) -> NamedArrays:
     split_at = split_rows(schedule)
-    arrays: Arrays = {
+    arrays: NamedArrays = {
         "segments": schedule.segments,
         "bounds": schedule.bounds,
         "split_at": split_at.astype(np.int32),

@@ -23,7 +23,7 @@ Ints = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class RunLayout:
     """Where runs start, and what executed steps add.
 
     Attributes:
@@ -41,7 +41,7 @@ class Layout:
     by_issue: tuple[StepBounds, ...]
 
 
-def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool = False) -> Layout:
+def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool = False) -> RunLayout:
     """Where runs start; a ``later`` pass also starts one wherever its weights begin again."""
     tiles, steps, outputs, _ = tiled.weight.shape
     starts = restarts(tiled.weight) if later else np.zeros((tiles, steps), np.bool_)
@@ -49,11 +49,11 @@ def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool =
     issues = np.ones((tiles, steps), np.intp)
     alone = tiled.bounds(accumulator)
     if accumulator.is_exact and accumulator.max_run is None:
-        return Layout(starts, issues, np.zeros((tiles, steps, outputs), np.bool_), alone, ())
+        return RunLayout(starts, issues, np.zeros((tiles, steps, outputs), np.bool_), alone, ())
     split = _leaves(alone, accumulator).reshape(tiles, steps, outputs)
     by_issue = _split(tiled, split, accumulator, where) if split.any() else ()
     issues[split.any(axis=2)] = max(1, len(by_issue))
-    layout = Layout(starts, issues, split, alone, by_issue)
+    layout = RunLayout(starts, issues, split, alone, by_issue)
     if accumulator.max_run == 1:
         starts[:] = True
     else:
@@ -104,7 +104,7 @@ def issue_weight(
     return np.where(issued, weight, np.int8(0))
 
 
-def _greedy(layout: Layout, accumulator: Accumulator) -> None:
+def _greedy(layout: RunLayout, accumulator: Accumulator) -> None:
     """Mark where runs start: each goes on while every lane of every output of its tile fits."""
     tiles, steps = layout.starts.shape
     register, alone = accumulator.range, layout.alone

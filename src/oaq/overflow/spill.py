@@ -22,7 +22,7 @@ from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.cells import TileShape, place_in_lane
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import weight_bound
-from oaq.overflow.runs import Layout, issue_weight, lay_out
+from oaq.overflow.runs import RunLayout, issue_weight, lay_out
 from oaq.overflow.tiled import Tiled, shape_of, tile
 from oaq.overflow.wide import byte_parts, interleaved, trimmed
 
@@ -254,7 +254,7 @@ def _largest_products(weight: NDArray[np.int8], x_lo: Ints, x_hi: Ints) -> IntRa
     return IntRange(min(int(corner.min()) for corner in corners), max(int(corner.max()) for corner in corners))
 
 
-def _pack(tiled: Tiled, layout: Layout, accumulator: Accumulator) -> Schedule:
+def _pack(tiled: Tiled, layout: RunLayout, accumulator: Accumulator) -> Schedule:
     tiles, steps, outputs, _ = tiled.weight.shape
     tile_index, at = (index.repeat(layout.issues.reshape(-1)) for index in np.divmod(np.arange(tiles * steps), steps))
     first_of = np.cumsum(layout.issues.reshape(-1)) - layout.issues.reshape(-1)
@@ -278,7 +278,7 @@ def _pack(tiled: Tiled, layout: Layout, accumulator: Accumulator) -> Schedule:
     return Schedule(accumulator, outputs, steps, segments, packed, ends, group, splits)
 
 
-def _bounds(layout: Layout, rows: NDArray[np.intp], starts: NDArray[np.intp]) -> tuple[NDArray[np.int64], IntRange]:
+def _bounds(layout: RunLayout, rows: NDArray[np.intp], starts: NDArray[np.intp]) -> tuple[NDArray[np.int64], IntRange]:
     """Least and most of any lane of each run, and of any group.
 
     Args:

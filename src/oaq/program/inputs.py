@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from oaq.errors import ProgramError
 from oaq.program.int_program import IntProgram
 
-Arrays = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]
+ProgramInputs = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any]]
 """One array, or one per program input: in order, or by name."""
 
 
-def in_order(program: IntProgram, x: Arrays) -> tuple[NDArray[Any], ...]:
+def in_order(program: IntProgram, x: ProgramInputs) -> tuple[NDArray[Any], ...]:
     """One array per input, in the program's order.
 
     Raises:

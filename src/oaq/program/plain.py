@@ -21,15 +21,15 @@ from oaq.numerics.requantize import Requantize
 from oaq.operators import OPERATORS, TensorSpec
 from oaq.operators.fields import stored_fields
 from oaq.program.int_program import IntProgram, Node
+from oaq.program.safetensors import NamedArrays
 
 VERSION: Final = 1
 Header = dict[str, Any]
-Arrays = dict[str, NDArray[Any]]
 
 
-def to_plain(program: IntProgram) -> tuple[Header, Arrays]:
+def to_plain(program: IntProgram) -> tuple[Header, NamedArrays]:
     """The header and arrays of ``program``; array names are ``nodes/INDEX/FIELD``."""
-    arrays: Arrays = {}
+    arrays: NamedArrays = {}
     nodes = []
     for index, node in enumerate(program.nodes):
         plain: Header = {"op": type(node.op).__name__}
@@ -123,7 +123,7 @@ def fingerprint(program: IntProgram) -> str:
 class _Taken:
     """Arrays not yet claimed by a node."""
 
-    def __init__(self, arrays: Arrays, where: str) -> None:
+    def __init__(self, arrays: NamedArrays, where: str) -> None:
         self.arrays = arrays
         self.where = where
 

@@ -33,7 +33,7 @@ DTYPES: Final[Mapping[str, np.dtype]] = {
     "I64": np.dtype("<i8"),
     "F64": np.dtype("<f8"),
 }
-Arrays = dict[str, NDArray[Any]]
+NamedArrays = dict[str, NDArray[Any]]
 
 
 def encode(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> tuple[bytes, list[bytes]]:
@@ -85,7 +85,7 @@ def split(content: bytes, where: str) -> tuple[bytes, memoryview]:
     return content[8 : 8 + length], memoryview(content)[8 + length :]
 
 
-def decode(content: bytes, where: str) -> tuple[dict[str, str], Arrays]:
+def decode(content: bytes, where: str) -> tuple[dict[str, str], NamedArrays]:
     """Metadata and arrays: read-only views of ``content`` where they are aligned in it, else copies.
 
     Nothing is allocated before its size has been checked against the bytes that are there.

@@ -13,8 +13,8 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.ptq.observe import Histogram
 
-Calibration = Literal["mse", "minmax", "percentile"]
-CALIBRATIONS: Final[tuple[Calibration, ...]] = ("mse", "minmax", "percentile")
+ClipMethod = Literal["mse", "minmax", "percentile"]
+CALIBRATIONS: Final[tuple[ClipMethod, ...]] = ("mse", "minmax", "percentile")
 PERCENTILE: Final = 99.99
 SHRINK: Final = tuple(float(2.0 ** (-step / 8)) for step in range(20))
 """Parts of the observed range that the MSE search tries."""
@@ -64,7 +64,7 @@ def uneven(params: TensorParams) -> TensorParams:
     return TensorParams(Affine(affine.scale * UNEVEN, affine.zero_point), params.range)
 
 
-def choose_clip(histogram: Histogram, steps: int, calibration: Calibration) -> Clip:
+def choose_clip(histogram: Histogram, steps: int, calibration: ClipMethod) -> Clip:
     """The best affine map with ``steps`` steps.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Final
 from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS, KernelTarget
 from oaq.numerics.requantize import SEMANTICS, Semantics
-from oaq.ptq.clip import CALIBRATIONS, Calibration
+from oaq.ptq.clip import CALIBRATIONS, ClipMethod
 from oaq.ptq.rounding import ROUNDINGS, Rounding
 from oaq.ptq.uniform import Uniform
 
@@ -36,7 +36,7 @@ class Options:
     """
 
     budget: float | None = DEFAULT_BUDGET
-    calibration: Calibration = "mse"
+    calibration: ClipMethod = "mse"
     equalize: bool = True
     correct_bias: bool = True
     rounding: Rounding = "axe"

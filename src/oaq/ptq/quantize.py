@@ -14,7 +14,7 @@ from oaq.kernels.targets import DEFAULT_TARGET
 from oaq.numerics.requantize import Semantics
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
-from oaq.ptq.clip import Calibration
+from oaq.ptq.clip import ClipMethod
 from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
 from oaq.ptq.networks import Network, graph_of
@@ -57,7 +57,7 @@ def quantize(
     name: str | None = None,
     progress: Progress | None = None,
     budget: float | None = DEFAULTS.budget,
-    calibration: Calibration = DEFAULTS.calibration,
+    calibration: ClipMethod = DEFAULTS.calibration,
     equalize: bool = DEFAULTS.equalize,
     correct_bias: bool = DEFAULTS.correct_bias,
     rounding: Rounding = DEFAULTS.rounding,

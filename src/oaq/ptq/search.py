@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.graph import TensorParams
-from oaq.ptq.clip import Calibration, choose_clip
+from oaq.ptq.clip import ClipMethod, choose_clip
 from oaq.ptq.curves import FILLS, Layer
 from oaq.ptq.observe import Histogram, Reals
 
@@ -117,7 +117,7 @@ def make_candidates(
     histogram: Histogram,
     readers: Sequence[Layer],
     costs: Mapping[str, Reals],
-    calibration: Calibration,
+    calibration: ClipMethod,
     *,
     gains: Mapping[str, float] | None = None,
 ) -> Candidates:

@@ -9,7 +9,7 @@ from typing import Final
 from oaq.capture.graph import FloatGraph, TensorParams
 from oaq.choose.target import Target
 from oaq.errors import CalibrationError
-from oaq.ptq.clip import Calibration, choose_clip
+from oaq.ptq.clip import ClipMethod, choose_clip
 from oaq.ptq.curves import Layer
 from oaq.ptq.observe import Histogram
 
@@ -60,7 +60,7 @@ def uniform_tensors(
     *,
     roots: Mapping[str, str],
     histograms: Mapping[str, Histogram],
-    calibration: Calibration,
+    calibration: ClipMethod,
 ) -> dict[str, TensorParams]:
     """Integers by root tensor: the most bits that any layer reads it with, 8 if none does."""
     bits: dict[str, int] = {}

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from oaq.choose.target import Target
 from oaq.errors import ConfigError
-from oaq.ptq.clip import CALIBRATIONS, Calibration
+from oaq.ptq.clip import CALIBRATIONS, ClipMethod
 
 Method = Literal["oaq", "oaq-clip", "a2q", "a2q+", "proved", "none"]
 METHODS: Final[Mapping[str, str]] = {
@@ -98,7 +98,7 @@ class Config:
     first_last_bits: int | None = 8
     first_last_exempt: bool = False
     batch_norm: Literal["fold", "reestimate"] = "fold"
-    calibration: Calibration = "mse"
+    calibration: ClipMethod = "mse"
     equalize: bool = False
     penalty: float = 1e-3
     ranges: Literal["observed", "learned"] | None = None

@@ -23,7 +23,7 @@ from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
 from oaq.qat.distributed import greatest, is_first
 from oaq.qat.network import QatNetwork
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+LabelledBatch = tuple[torch.Tensor, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -74,7 +74,7 @@ class Training:
     network: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Loss
-    epoch: Callable[[int, int], Iterable[Batch]]
+    epoch: Callable[[int, int], Iterable[LabelledBatch]]
     controller: OverflowController | None = None
     factor: Callable[[int], float] | None = None
     on_step: Callable[[int, float, float], None] | None = None
@@ -121,7 +121,7 @@ def fit(run: Training, loop: Loop) -> None:
 def _epoch(run: Training, loop: Loop) -> bool:
     """One epoch from where it stands; False: stopped on the way."""
     epoch, skip = run.position.epoch, run.position.batch
-    pending: list[Batch] = []
+    pending: list[LabelledBatch] = []
     number = skip - 1
     for number, batch in enumerate(run.epoch(epoch, skip), skip):
         pending.append(batch)
@@ -137,7 +137,7 @@ def _epoch(run: Training, loop: Loop) -> bool:
     return True
 
 
-def _step(run: Training, loop: Loop, batches: list[Batch], batch: int) -> None:
+def _step(run: Training, loop: Loop, batches: list[LabelledBatch], batch: int) -> None:
     """One optimizer step on the mean over ``batches``."""
     if run.factor is not None:
         for group in run.optimizer.param_groups:

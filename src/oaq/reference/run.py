@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.formats import S32
 from oaq.operators import Products, TensorSpec, rules_of
-from oaq.program.inputs import Arrays, checked, in_order
+from oaq.program.inputs import ProgramInputs, checked, in_order
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference.memory import require_node_memory
 
@@ -36,7 +36,7 @@ class Run:
     accumulators: Mapping[str, NDArray[np.int32]]
 
 
-def run(program: IntProgram, x: Arrays, accumulators: bool = False) -> Run:
+def run(program: IntProgram, x: ProgramInputs, accumulators: bool = False) -> Run:
     """Every tensor of ``program`` for the given inputs.
 
     Args:

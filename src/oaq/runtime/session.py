@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
 from oaq.kernels.plan import Plan
-from oaq.program.inputs import Arrays, checked, in_order
+from oaq.program.inputs import ProgramInputs, checked, in_order
 from oaq.runtime.build import build
 from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
@@ -105,7 +105,7 @@ class Session:
         """Pickle and copy as the plan: the new session has its own memory, and the proof is checked again."""
         return _open, (self.plan, self.threads, self._options)
 
-    def run(self, x: Arrays) -> Floats | tuple[Floats, ...]:
+    def run(self, x: ProgramInputs) -> Floats | tuple[Floats, ...]:
         """Real values in, real values out.
 
         Args:
@@ -121,7 +121,7 @@ class Session:
         outputs = to_floats(self.plan.program, self._run(to_integers(self.plan.program, x, by_native)))
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def run_integers(self, x: Arrays) -> tuple[Images, ...]:
+    def run_integers(self, x: ProgramInputs) -> tuple[Images, ...]:
         """Integers in, integers out: uint8 NHWC, one array per output in the program's order.
 
         Raises:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
 from oaq.operators import TensorSpec
-from oaq.program.inputs import Arrays, checked, describe, in_order, refuse_mask, show
+from oaq.program.inputs import ProgramInputs, checked, describe, in_order, refuse_mask, show
 from oaq.program.int_program import IntProgram
 from oaq.program.layout import Layout, channels_first, layout_of
 
@@ -65,7 +65,9 @@ def by_native(spec: TensorSpec, real: NDArray[np.float32], first: bool) -> NDArr
     return q
 
 
-def to_integers(program: IntProgram, x: Arrays, quantizer: Quantizer = by_affine) -> tuple[NDArray[np.uint8], ...]:
+def to_integers(
+    program: IntProgram, x: ProgramInputs, quantizer: Quantizer = by_affine
+) -> tuple[NDArray[np.uint8], ...]:
     """The program's inputs from float32 in the caller's layout, or from u8 NHWC taken as the integers themselves.
 
     Args:

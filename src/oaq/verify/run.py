@@ -15,7 +15,7 @@ from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART as CERTIFICATE
 from oaq.overflow.certificate import register_model, to_parts
 from oaq.program.files import Part
-from oaq.program.inputs import Arrays
+from oaq.program.inputs import ProgramInputs
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.reference import run
@@ -36,7 +36,7 @@ BUILT_FROM_NOTHING = "the native module is not built"
 
 def verify(
     program: IntProgram,
-    inputs: Arrays | None = None,
+    inputs: ProgramInputs | None = None,
     isas: Sequence[str] | None = None,
     *,
     witnesses: bool = True,
@@ -148,7 +148,7 @@ def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
     )
 
 
-def _inputs(program: IntProgram, inputs: Arrays | None) -> tuple[Inputs, dict[str, int]]:
+def _inputs(program: IntProgram, inputs: ProgramInputs | None) -> tuple[Inputs, dict[str, int]]:
     parts = {"corners": corner_inputs(program), "fixed random": signature_inputs(program)}
     if inputs is not None:
         parts = {"given": to_integers(program, inputs), **parts}
