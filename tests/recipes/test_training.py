@@ -166,17 +166,17 @@ def test_a_board_off_a_terminal_says_a_line_per_count(capsys: pytest.CaptureFixt
 
     states = [LayerState(7, "a", 1.25, 7.0, 7.0, 3, 10), LayerState(7, "b", 1.0, 8.0, 8.0, 2, 10)]
     with Board("x", 10, tmp_path / "events") as board:
-        board.told(1, 0.5, 0.1)
+        board.on_step(1, 0.5, 0.1)
         board.counted(states)
     said = "oaq: x: step 1 of 10, loss 0.500\noaq: iteration 7: 5 overflows, largest alpha 1.25\n"
     assert capsys.readouterr().err == said
     with Board("x", 400) as board:
         for step in range(400):
-            board.told(step, 0.5, 0.1)
+            board.on_step(step, 0.5, 0.1)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 20
     assert lines[-1] == "oaq: x: step 400 of 400, loss 0.500"
     with Board("x", 10, silent=True) as board:
-        board.told(1, 0.5, 0.1)
+        board.on_step(1, 0.5, 0.1)
         board.counted(states)
     assert capsys.readouterr().err == ""
