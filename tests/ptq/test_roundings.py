@@ -116,7 +116,7 @@ def test_a_bound_is_kept_exactly_and_nothing_gets_worse(how: str, target: Target
         rows, moments = generator.normal(size=(6, 22)), correlated(generator, 1, 22)
         kept = bound(6, 22, most, target)
         weight, scale = rounded(how, rows, whole_scale(rows), kept, moments)
-        assert kept.kept(weight).all()
+        assert kept.holds(weight).all()
         plain, coarse = coarsened(rows, whole_scale(rows), kept)
         best = sum_errors(plain * coarse[:, None] - rows, moments)
         assert (sum_errors(weight * scale[:, None] - rows, moments) <= best * (1 + 1e-12)).all()
@@ -134,7 +134,7 @@ def test_error_feedback_keeps_any_bound(
     rows = generator.normal(size=(groups * per_group, terms)) * generator.choice([0.0, 1.0, 1e-4, 1e4], (1, terms))
     kept = bound(len(rows), terms, most, Target("avx2"), clip)
     weight, _ = error_feedback(rows, whole_scale(rows, clip), kept, correlated(generator, groups, terms))
-    assert kept.kept(weight).all()
+    assert kept.holds(weight).all()
     up, down = cell_sums(weight, kept.cells)
     assert max(up.max(), down.max()) <= most and np.abs(weight).max() <= clip
 
@@ -159,9 +159,9 @@ def test_weights_at_a_coarser_scale_keep_the_bound_and_are_no_worse_than_the_nea
     _, scale = INFORMED[how].begin(rows, whole_scale(rows), kept, moments)
     scale = scale * 1.013
     weight, plain = INFORMED[how].at(rows, scale, kept, moments), clipped(rows, scale, 127)
-    assert kept.kept(weight).all()
+    assert kept.holds(weight).all()
     errors = [sum_errors(each * scale[:, None] - rows, moments) for each in (weight, plain)]
-    assert (errors[0] <= errors[1] * (1 + 1e-12))[kept.kept(plain)].all()
+    assert (errors[0] <= errors[1] * (1 + 1e-12))[kept.holds(plain)].all()
 
 
 def test_the_gain_of_feedback_is_what_it_reaches_without_budgets() -> None:

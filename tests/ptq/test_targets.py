@@ -93,7 +93,7 @@ def test_roundings_keep_coupled_budgets(rounding: str, steps: int) -> None:
     weight, found = INFORMED[rounding].begin(rows, scale, kept, moments)
     if INFORMED[rounding].is_last:
         weight = INFORMED[rounding].at(rows, found, kept, moments)
-    assert kept.kept(weight).all()
+    assert kept.holds(weight).all()
     assert (load.of_weights(weight.astype(np.int64)) <= load.limit).all()
     assert (load.of_weights(weight.astype(np.int64)) > 0.8 * load.limit).any(), "budgets are used"
     ends = np.full(terms, -128, np.int64), np.full(terms, steps - 128, np.int64)

@@ -14,7 +14,7 @@ from oaq.numerics.cells import Cells
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
 COARSER: Final = 1.01
-"""By what a scale grows while its output does not fit."""
+"""Factor by which a scale grows while its output does not fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,11 @@ class Bound:
     same_sign: int = 1
     other_sign: int = 0
 
-    def of(self, outputs: slice | NDArray[np.bool_]) -> Bound:
-        """The same of some outputs."""
+    def of_outputs(self, outputs: slice | NDArray[np.bool_]) -> Bound:
+        """Limits of some of the outputs."""
         return replace(self, up=self.up[outputs], down=self.down[outputs])
 
-    def kept(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
+    def holds(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(N,): the exact test, on (N, K) integers."""
         positive, negative = cell_sums(weight, self.cells)
         up, down = (
@@ -71,7 +71,7 @@ def coarsened(rows: Reals, scale: Reals, bound: Bound) -> tuple[NDArray[np.int8]
     """
     scale = scale.copy()
     weight = clipped(rows, scale, bound.clip)
-    while (over := ~bound.kept(weight)).any():
-        scale[over] *= COARSER
-        weight[over] = clipped(rows[over], scale[over], bound.clip)
+    while (exceeding := ~bound.holds(weight)).any():
+        scale[exceeding] *= COARSER
+        weight[exceeding] = clipped(rows[exceeding], scale[exceeding], bound.clip)
     return weight, scale

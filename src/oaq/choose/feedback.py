@@ -73,11 +73,11 @@ def error_feedback(
     least = sum_errors(best * best_scale[:, None] - rows, moments)
     spread, feedback = np.log(coarse / scale), feedback or feedback_of(moments)
     for trial in np.linspace(1.0, 0.0, trials if spread.max() > 0 else 1):
-        tried = scale * np.exp(spread * trial)
-        weight = _fed_back(rows / tried[:, None], bound, feedback)
-        error = sum_errors(weight * tried[:, None] - rows, moments)
-        better = (error < least) & bound.kept(weight)
-        best[better], best_scale[better], least[better] = weight[better], tried[better], error[better]
+        candidate = scale * np.exp(spread * trial)
+        weight = _fed_back(rows / candidate[:, None], bound, feedback)
+        error = sum_errors(weight * candidate[:, None] - rows, moments)
+        better = (error < least) & bound.holds(weight)
+        best[better], best_scale[better], least[better] = weight[better], candidate[better], error[better]
     return best, best_scale
 
 
@@ -85,7 +85,7 @@ def feedback_gain(moments: Reals, feedback: Feedback | None = None) -> float:
     """Mean squared error of the sums after error feedback, in parts of that after rounding to nearest, to be expected.
 
     Every weight is off by a random part of a step either way. To nearest, that counts with the variance of its operand;
-    with feedback, with what of it the operands after it do not explain. Budgets are not thought of.
+    with feedback, with its variance conditioned on later operands. Accumulator budgets are ignored.
     """
     factor = np.einsum("gkk->gk", (feedback or feedback_of(moments)).factor)
     return float((1.0 / factor**2).sum() / np.einsum("gkk->", moments))
@@ -102,8 +102,8 @@ def fed_back_at(
         _fed_back(rows / scale[:, None], bound, feedback or feedback_of(moments)),
         clipped(rows, scale, bound.clip),
     )
-    errors = [sum_errors(each * scale[:, None] - rows, moments) for each in (weight, plain)]
-    better = bound.kept(plain) & ((errors[1] < errors[0]) | ~bound.kept(weight))
+    errors = [sum_errors(integers * scale[:, None] - rows, moments) for integers in (weight, plain)]
+    better = bound.holds(plain) & ((errors[1] < errors[0]) | ~bound.holds(weight))
     weight[better] = plain[better]
     return weight
 
@@ -130,10 +130,10 @@ def soft_threshold(steps: Reals, bound: Bound) -> Reals:
 def _ball(part: Reals, budget: Reals) -> Reals:
     """(N, Q) threshold of each (N, Q, width) cell of magnitudes whose sum may be (N, 1) ``budget``."""
     ordered = -np.sort(-part, axis=2)
-    over = np.cumsum(ordered, axis=2) - budget[:, :, None]
+    excess = np.cumsum(ordered, axis=2) - budget[:, :, None]
     count = np.arange(1, part.shape[2] + 1)
-    active = np.maximum((ordered * count > over).sum(axis=2), 1)
-    theta = np.take_along_axis(over, active[:, :, None] - 1, axis=2)[:, :, 0] / active
+    active = np.maximum((ordered * count > excess).sum(axis=2), 1)
+    theta = np.take_along_axis(excess, active[:, :, None] - 1, axis=2)[:, :, 0] / active
     return np.where(part.sum(axis=2) > budget, np.maximum(theta, 0.0), 0.0)
 
 
@@ -151,11 +151,11 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> NDArray[np.int8
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):
-            now = moved[:, :, k]
-            wanted = np.sign(now) * np.maximum(np.abs(now) - theta[:, :, k], 0.0)
-            chosen = remaining.take(np.rint(wanted).astype(np.int64), order[:, k])
-            result[:, :, k] = chosen
-            errors[:, :, k] = error = (now - chosen) / factor[:, None, k, k]
+            column = moved[:, :, k]
+            shrunk = np.sign(column) * np.maximum(np.abs(column) - theta[:, :, k], 0.0)
+            integers = remaining.take(np.rint(shrunk).astype(np.int64), order[:, k])
+            result[:, :, k] = integers
+            errors[:, :, k] = error = (column - integers) / factor[:, None, k, k]
             moved[:, :, k + 1 : end] -= error[:, :, None] * factor[:, None, k, k + 1 : end]
         moved[:, :, end:] -= errors[:, :, start:end] @ factor[:, start:end, end:]
     back = np.argsort(order, axis=1)
@@ -173,16 +173,16 @@ class _Remaining:
             for budget in (bound.up, bound.down)
         )
 
-    def take(self, wanted: Integers, which: Integers) -> Integers:
-        """(G, n) integers as near to ``wanted`` as allowed, for operand ``which[g]`` of each group."""
-        group = np.arange(len(which))
-        cell = self._cell[which]
+    def take(self, ideal: Integers, operand: Integers) -> Integers:
+        """(G, n) integers as near to ``ideal`` as allowed, for operand ``operand[g]`` of each group."""
+        group = np.arange(len(operand))
+        cell = self._cell[operand]
         up, down = self._up[group, :, cell], self._down[group, :, cell]
-        chosen = np.clip(wanted, -self._room(down, up), self._room(up, down))
-        positive, negative = np.maximum(chosen, 0), np.maximum(-chosen, 0)
+        integers = np.clip(ideal, -self._room(down, up), self._room(up, down))
+        positive, negative = np.maximum(integers, 0), np.maximum(-integers, 0)
         self._up[group, :, cell] -= self._same_sign * positive + self._other_sign * negative
         self._down[group, :, cell] -= self._same_sign * negative + self._other_sign * positive
-        return chosen
+        return integers
 
     def _room(self, budget: Integers, opposite: Integers) -> Integers:
         """Largest magnitude of a weight, from what is left of its own sign's budget and of the other's."""

@@ -58,8 +58,8 @@ class Target:
             raise ConfigError(f"a target's run is at least 1 step, or None for all of K; not {self.run!r}")
 
     def __str__(self) -> str:
-        what = f"{self.bits} bits" if self.register == "pure" else f"{self.register} 16-bit lanes"
-        return what if self.run is None else f"{what}, runs of {self.run}"
+        register = f"{self.bits} bits" if self.register == "pure" else f"{self.register} 16-bit lanes"
+        return register if self.run is None else f"{register}, runs of {self.run}"
 
     def accumulator(self, *, depthwise: bool) -> Accumulator:
         """The register model, without a limit on its runs."""

@@ -27,7 +27,7 @@ WARM_UP: Final = 0.2
 SHARPNESS: Final = (20.0, 2.0)
 """The regulariser's exponent, from first to last."""
 WEIGHT: Final = 1.0
-"""Of the regulariser against the error, which is in parts of what rounding to nearest has."""
+"""Weight of the regulariser beside the error, which is in parts of what rounding to nearest has."""
 
 
 def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
@@ -39,7 +39,7 @@ def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) ->
     least = sum_errors(best * scale[:, None] - rows, moments)
     weight = _within(_learn(rows / scale[:, None], best, scale, bound, moments), rows / scale[:, None], bound)
     error = sum_errors(weight * scale[:, None] - rows, moments)
-    better = (error < least) & bound.kept(weight)
+    better = (error < least) & bound.holds(weight)
     best[better] = weight[better]
     return best
 
@@ -54,16 +54,16 @@ def _learn(steps: Reals, nearest: NDArray[np.int8], scale: Reals, bound: Bound, 
     power = sum_errors((nearest - steps) * scale[:, None], moments).sum()
     relative = torch.tensor(moments / max(float(np.einsum("gkk->gk", moments).mean()), 1e-30), dtype=torch.float32)
     unit = max(power / max(float(np.einsum("gkk->gk", moments).mean()), 1e-30), 1e-30)
-    known, below, size = (torch.tensor(each, dtype=torch.float32) for each in (steps, floor, scale[:, None]))
+    target, below, size = (torch.tensor(array, dtype=torch.float32) for array in (steps, floor, scale[:, None]))
     charge = _Charge(bound)
     adam = torch.optim.Adam([gate], lr=RATE)
     for iteration in range(ITERATIONS):
         opened = torch.clamp(torch.sigmoid(gate) * (hi - lo) + lo, 0.0, 1.0)
-        error = ((below + opened - known) * size).reshape(groups, -1, steps.shape[1])
+        error = ((below + opened - target) * size).reshape(groups, -1, steps.shape[1])
         loss = (torch.bmm(error, relative) * error).sum() / unit + charge(below + opened)
-        done = iteration / ITERATIONS
-        if done >= WARM_UP:
-            sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - (done - WARM_UP) / (1 - WARM_UP))
+        elapsed = iteration / ITERATIONS
+        if elapsed >= WARM_UP:
+            sharp = SHARPNESS[1] + (SHARPNESS[0] - SHARPNESS[1]) * (1 - (elapsed - WARM_UP) / (1 - WARM_UP))
             loss = loss + WEIGHT * (1 - (2 * opened - 1).abs() ** sharp).mean()
         adam.zero_grad()
         loss.backward()
@@ -91,8 +91,8 @@ class _Charge:
             load = self._same_sign * torch.relu(gathered * sign).sum(dim=2)
             if self._other_sign:
                 load = load + self._other_sign * torch.relu(-gathered * sign).sum(dim=2)
-            over = torch.relu(load - budget) / budget.clamp_min(1.0)
-            total = total + over.square().sum() * len(self._cells.members)
+            excess = torch.relu(load - budget) / budget.clamp_min(1.0)
+            total = total + excess.square().sum() * len(self._cells.members)
         return total
 
 
@@ -103,7 +103,7 @@ def _within(weight: NDArray[np.int8], steps: Reals, bound: Bound) -> NDArray[np.
     """
     result = weight.astype(np.int64)
     away = np.sign(result) * (result - steps)  # how much of the magnitude is rounding
-    for output in np.flatnonzero(~bound.kept(weight)):
+    for output in np.flatnonzero(~bound.holds(weight)):
         for cell in bound.cells.members:
             members = cell[cell >= 0]
             for sign, budget in ((1, bound.up[output]), (-1, bound.down[output])):

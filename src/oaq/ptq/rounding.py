@@ -66,7 +66,7 @@ def targeted(layer: Layer, bits: int, target: Target | None, steps: int) -> Boun
         target: its accumulator; None: 32 bits.
         steps: integer range of the activations.
     """
-    kept = target or Target("pure", 32)
-    cells = make_cells(layer.rows.shape[1], kept, depthwise=layer.depthwise)
-    up, down = (np.full(len(layer.rows), each, np.int64) for each in kept.budgets(steps))
+    accumulator = target or Target("pure", 32)
+    cells = make_cells(layer.rows.shape[1], accumulator, depthwise=layer.depthwise)
+    up, down = (np.full(len(layer.rows), budget, np.int64) for budget in accumulator.budgets(steps))
     return Bound((1 << (bits - 1)) - 1, cells, up, down)

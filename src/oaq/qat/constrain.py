@@ -16,7 +16,7 @@ from oaq.ptq.device_cells import DeviceCells
 from oaq.qat.gradients import replaced, truncate_through
 
 MARGIN: Final = 1.0 - 2.0**-30
-"""Of a float64 norm: K roundings of 2**-53 each stay far below it, so truncated weights keep the exact bound."""
+"""Part of a float64 norm that is used; K roundings of 2**-53 stay far below the rest, so the exact bound is kept."""
 TINY: Final = 1e-30
 
 
@@ -34,9 +34,9 @@ class _Project(torch.autograd.Function):
         for sign, budget in ((1.0, up), (-1.0, down)):
             part = torch.relu(x * sign)
             theta, cut = _threshold(part, budget)
-            kept = torch.relu(part - theta)
-            result = result + sign * kept
-            saved += [(x >= 0) if sign > 0 else (x < 0), cut, kept > 0]
+            projected = torch.relu(part - theta)
+            result = result + sign * projected
+            saved += [(x >= 0) if sign > 0 else (x < 0), cut, projected > 0]
         ctx.save_for_backward(*saved)
         return result
 
@@ -60,16 +60,16 @@ def _threshold(part: torch.Tensor, budget: int) -> tuple[torch.Tensor, torch.Ten
     """(X, 1) what to subtract from each row of non-negative numbers, and which rows are over budget."""
     theta = part.new_zeros(len(part), 1)
     cut = part.sum(dim=1, keepdim=True) > budget
-    over = cut[:, 0].nonzero()[:, 0]
-    if len(over) == 1 and over.device.type == "cuda":
+    over_budget = cut[:, 0].nonzero()[:, 0]
+    if len(over_budget) == 1 and over_budget.device.type == "cuda":
         # a GPU adds up a single row in an order that varies; of several, each in one that does not
-        over = over.repeat(2)
-    if len(over):
-        ordered = part[over].sort(dim=1, descending=True).values
+        over_budget = over_budget.repeat(2)
+    if len(over_budget):
+        ordered = part[over_budget].sort(dim=1, descending=True).values
         total = ordered.cumsum(dim=1) - budget
         count = torch.arange(1, part.shape[1] + 1, device=part.device, dtype=part.dtype)
         last = (ordered * count > total).sum(dim=1, keepdim=True).clamp_min(1)
-        theta[over] = total.gather(1, last - 1) / last
+        theta[over_budget] = total.gather(1, last - 1) / last
     return theta, cut
 
 
@@ -88,20 +88,20 @@ def budgeted_round(x: torch.Tensor, up: int, down: int) -> torch.Tensor:
 
 def _rounded_within(part: torch.Tensor, budget: int) -> torch.Tensor:
     steps = torch.round(part)
-    over = (steps.sum(dim=1) > budget).nonzero()[:, 0]
-    if not len(over):
+    over_budget = (steps.sum(dim=1) > budget).nonzero()[:, 0]
+    if not len(over_budget):
         return steps
-    rows = part[over]
+    rows = part[over_budget]
     below = torch.floor(rows)
-    wanted = torch.round(rows) > below
-    left = (budget - below.sum(dim=1, keepdim=True)).clamp_min(0)
-    part_above = torch.where(wanted, rows - below, -1.0)
+    rounds_up = torch.round(rows) > below
+    room = (budget - below.sum(dim=1, keepdim=True)).clamp_min(0)
+    part_above = torch.where(rounds_up, rows - below, -1.0)
     rank = part_above.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    taken = below + (wanted & (rank < left))
-    while bool((wrong := taken.sum(dim=1) > budget).any()):  # the floats' own sum was over budget by their rounding
-        largest = taken[wrong].argmax(dim=1, keepdim=True)
-        taken[wrong] = taken[wrong].scatter_add(1, largest, -torch.ones_like(largest, dtype=taken.dtype))
-    steps[over] = taken
+    integers = below + (rounds_up & (rank < room))
+    while bool((wrong := integers.sum(dim=1) > budget).any()):  # the floats' own sum was over budget by their rounding
+        largest = integers[wrong].argmax(dim=1, keepdim=True)
+        integers[wrong] = integers[wrong].scatter_add(1, largest, -torch.ones_like(largest, dtype=integers.dtype))
+    steps[over_budget] = integers
     return steps
 
 
