@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ConfigError, ProgramError
-from oaq.program.inputs import Arrays
+from oaq.program.inputs import ProgramInputs
 from oaq.program.int_program import IntProgram
 from oaq.runtime.values import by_native, to_integers
 from oaq.tune.decide import ProgramBuilder, Timed, candidates_of
@@ -41,7 +41,7 @@ SEARCHES: Final = 3
 
 def tune(
     program: IntProgram,
-    data: Iterable[Arrays] | None = None,
+    data: Iterable[ProgramInputs] | None = None,
     *,
     isa: str | Sequence[str] = "avx2",
     budget: float | None = DEFAULT_BUDGET,
@@ -97,7 +97,7 @@ def _synthetic(program: IntProgram, samples: int) -> list[Integers]:
     return [synthetic_integers(program.tensors[name], samples) for name in program.inputs]
 
 
-def _integers(program: IntProgram, data: Iterable[Arrays], samples: int) -> list[Integers]:
+def _integers(program: IntProgram, data: Iterable[ProgramInputs], samples: int) -> list[Integers]:
     """The first samples of some batches: one array per input."""
     parts: list[tuple[Integers, ...]] = []
     count = 0
