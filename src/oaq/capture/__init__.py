@@ -1,1 +1,1 @@
-"""From a network somebody trained to a clean graph of known operators, and from that graph to an ``IntProgram``."""
+"""From a trained network to a clean graph of known operators, and from that graph to an ``IntProgram``."""

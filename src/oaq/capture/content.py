@@ -1,4 +1,4 @@
-"""The bytes of a file that somebody else wrote: not more of them than its format allows."""
+"""The bytes of a file from anywhere: not more of them than its format allows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from oaq.errors import FormatError
 
 
-def read_content(path: str | Path, limit: int, beyond: str) -> bytes:
+def read_content(path: str | Path, limit: int, message: str) -> bytes:
     """All of the file.
 
     Args:
         path: of the file.
         limit: bytes that are the most.
-        beyond: what to say of a file that has more.
+        message: what to say of a file that has more.
 
     Raises:
         FormatError: it cannot be read, or is larger.
@@ -24,5 +24,5 @@ def read_content(path: str | Path, limit: int, beyond: str) -> bytes:
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > limit:
-        raise FormatError(f"{path}: {beyond}")
+        raise FormatError(f"{path}: {message}")
     return content

@@ -59,15 +59,15 @@ def connected(
             index = root[index]
         return index
 
-    writer = {name: index for index, one in enumerate(operators) for name in writes(one)}
-    for index, one in enumerate(operators):
-        for name in reads(one):
+    writer = {name: index for index, operator in enumerate(operators) for name in writes(operator)}
+    for index, operator in enumerate(operators):
+        for name in reads(operator):
             if name in writer:
                 first, second = sorted((find(index), find(writer[name])))
                 root[second] = first
     parts: dict[int, list[T]] = {}
-    for index, one in enumerate(operators):
-        parts.setdefault(find(index), []).append(one)
+    for index, operator in enumerate(operators):
+        parts.setdefault(find(index), []).append(operator)
     return list(parts.values())
 
 

@@ -51,7 +51,7 @@ def mul(build: Builder, operator: TfliteOperator) -> None:
         else:
             scale_channels(build, operator, a, b)
         return
-    shapes = [build.spec(each).shape for each in (a, b)]
+    shapes = [build.spec(tensor).shape for tensor in (a, b)]
     if len(shapes[1]) > len(shapes[0]) or (shapes[0][:2] == (1, 1) and shapes[0] != shapes[1]):
         a, b, shapes = b, a, shapes[::-1]
     by_channel = len(shapes[0]) > 1 and shapes[1] == (*(1,) * (len(shapes[0]) - 1), shapes[0][-1])
@@ -60,8 +60,10 @@ def mul(build: Builder, operator: TfliteOperator) -> None:
             f"multiplies shapes {shapes[0]} and {shapes[1]}; equal ones, or one value per channel, can be taken"
         )
     y = activation_map(build.graph.tensors[operator.outputs[0]])
-    by = requantize(build.spec(a).affine.scale, build.spec(b).affine.scale, y.scale, build.semantics, str(operator))
-    build.emit(operator, ops.Mul(by), [build.read(a), build.read(b)], clamp)
+    multipliers = requantize(
+        build.spec(a).affine.scale, build.spec(b).affine.scale, y.scale, build.semantics, str(operator)
+    )
+    build.emit(operator, ops.Mul(multipliers), [build.read(a), build.read(b)], clamp)
 
 
 def concatenation(build: Builder, operator: TfliteOperator) -> None:
@@ -71,33 +73,33 @@ def concatenation(build: Builder, operator: TfliteOperator) -> None:
     axis = axis_of(operator, int(operator.options["Axis"]), max(len(y.shape), 1))
     if axis != len(y.shape) - 1:
         raise Stays(f"joins along axis {axis}; the last, channels, can be taken")
-    scales, clamp = [build.spec(each).affine.scale for each in parts], build.clamp(operator)
-    by = requantize(np.array(scales), 1.0, activation_map(y).scale, build.semantics, str(operator))
-    build.emit(operator, ops.Concat(by), [build.read(each) for each in parts], clamp)
+    scales, clamp = [build.spec(part).affine.scale for part in parts], build.clamp(operator)
+    multipliers = requantize(np.array(scales), 1.0, activation_map(y).scale, build.semantics, str(operator))
+    build.emit(operator, ops.Concat(multipliers), [build.read(part) for part in parts], clamp)
 
 
 def _sum(build: Builder, operator: TfliteOperator, a: TfliteTensor, b: TfliteTensor, *, negate: bool = False) -> None:
     """A + b or a - b: multipliers are positive, so b is first turned into -b, which is 255 - integer."""
-    shapes = [build.spec(each).shape for each in (a, b)]
+    shapes = [build.spec(tensor).shape for tensor in (a, b)]
     if shapes[0] != shapes[1]:
         raise Stays(f"adds shapes {shapes[0]} and {shapes[1]}; equal ones can be taken")
     y, clamp = activation_map(build.graph.tensors[operator.outputs[0]]), build.clamp(operator)
-    scales = [build.spec(each).affine.scale for each in (a, b)]
-    by = requantize_sum(scales, y.scale, build.semantics, str(operator))
+    scales = [build.spec(tensor).affine.scale for tensor in (a, b)]
+    multipliers = requantize_sum(scales, y.scale, build.semantics, str(operator))
     names = [build.read(a), build.read(b)]
     if negate:
         affine = build.specs[names[1]].affine
         turned = ops.Lookup(np.arange(255, -1, -1).astype(np.uint8))
         minus = Affine(affine.scale, 255 - affine.zero_point)
         names[1] = build.add(operator, turned, [names[1]], affine=minus, clamp=U8, name=f"{operator.name}.negated")
-    build.emit(operator, ops.Add(by), names, clamp)
+    build.emit(operator, ops.Add(multipliers), names, clamp)
 
 
 def _number(constant: TfliteTensor) -> float:
     """The real number that a constant of one element stands for.
 
     Raises:
-        Stays: it has more elements, or is no 8-bit integer with a scale.
+        Stays: it has more elements, or is not an 8-bit integer with a scale.
     """
     if constant.data is None or constant.data.size != 1 or constant.kind not in ("INT8", "UINT8"):
         raise Stays(f"its constant {constant.name!r} is {constant.kind} {constant.shape}; one number can be taken")

@@ -64,9 +64,9 @@ class Builder:
         Raises:
             FormatError: it is left out.
         """
-        if operator.given(index) == LEFT_OUT:
+        if operator.input_at(index) == LEFT_OUT:
             raise FormatError(f"{operator}: its input {index} is left out; the file is damaged")
-        return self.graph.tensors[operator.given(index)]
+        return self.graph.tensors[operator.input_at(index)]
 
     def spec(self, tensor: TfliteTensor) -> TensorSpec:
         """An activation as the program has it, or would.
@@ -104,7 +104,7 @@ class Builder:
         """Apply ``op`` to tensors of the program; the result is the operator's first output, or ``output``.
 
         Raises:
-            Stays: the result is no 8-bit integers with one scale, or ``op`` only moves integers and the file gives
+            Stays: the result is not 8-bit integers with one scale, or ``op`` only moves integers and the file gives
                 them another meaning.
             FormatError: it has not the shape that the file says.
         """
@@ -135,13 +135,13 @@ class Builder:
             Stays: ``op`` only moves integers, and ``affine`` is another map than theirs.
             FormatError: the inputs do not fit ``op``.
         """
-        given = [self.specs[each] for each in inputs]
+        specs = [self.specs[tensor] for tensor in inputs]
         if ops.rules_of(op).same_affine:
-            clamp = given[0].range
-            if affine != given[0].affine:
-                raise Stays(f"moves integers of {given[0].affine} into {affine}, which changes what they mean")
+            clamp = specs[0].range
+            if affine != specs[0].affine:
+                raise Stays(f"moves integers of {specs[0].affine} into {affine}, which changes what they mean")
         try:
-            shape = output_shape(op, [each.shape for each in given])
+            shape = output_shape(op, [spec.shape for spec in specs])
             spec = TensorSpec(self.unique(_short(name)), shape, affine, clamp)
         except ProgramError as error:
             raise FormatError(f"{operator}: {error}") from error
@@ -158,7 +158,7 @@ class Builder:
         """Make ``to``, which is ``tensor`` clamped, the result of the node that computes ``tensor``.
 
         Returns:
-            False if that cannot be: the node does not requantize, or somebody else sees its result.
+            False if that cannot be: the node does not requantize, or its result has other readers.
         """
         name = self.values.get(tensor.index, "")
         node = self.nodes.get(name)
@@ -176,11 +176,11 @@ class Builder:
     def is_private(self, tensor: TfliteTensor) -> bool:
         """Exactly one operator reads it, the caller does not, and no other tensor of the file is the same one here."""
         name = self.values[tensor.index]
-        alone = sum(1 for each in self.values.values() if each == name) == 1
+        alone = sum(1 for value in self.values.values() if value == name) == 1
         return alone and len(self.graph.readers.get(tensor.index, ())) == 1 and tensor.index not in self.graph.outputs
 
     def remove(self, tensor: TfliteTensor) -> str:
-        """Take out the node that writes ``tensor``, which nobody else reads; returns its one input."""
+        """Take out the node that writes ``tensor``, which has no other reader; returns its one input."""
         name = self.values.pop(tensor.index)
         del self.specs[name], self.sources[name]
         return self.nodes.pop(name).inputs[0]
@@ -192,25 +192,25 @@ class Builder:
             Stays: it is one that does not clamp.
         """
         function = int(operator.options.get("FusedActivationFunction", 0))
-        found = activation_range(function, activation_map(self.graph.tensors[operator.outputs[0]]))
-        if found is None:
+        bounds = activation_range(function, activation_map(self.graph.tensors[operator.outputs[0]]))
+        if bounds is None:
             raise Stays(f"its fused activation is number {function}, which is more than a clamp")
-        return found
+        return bounds
 
     def unique(self, name: str) -> str:
         """``name``, or ``name`` with the first number that makes it new."""
-        taken, count = name, 1
-        while taken in self.specs:
+        candidate, count = name, 1
+        while candidate in self.specs:
             count += 1
-            taken = f"{name}:{count}"
-        return taken
+            candidate = f"{name}:{count}"
+        return candidate
 
 
 def activation_map(tensor: TfliteTensor) -> Affine:
     """The affine map of an activation as u8.
 
     Raises:
-        Stays: it is no 8-bit integers, or has no scale or several.
+        Stays: it is not 8-bit integers, or has no scale or several.
         FormatError: scale or zero point are impossible.
     """
     if tensor.kind not in OFFSETS:
@@ -245,14 +245,14 @@ def scales_of(tensor: TfliteTensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample_shape(tensor: TfliteTensor) -> Shape:
-    """Of one sample, as the file has it: (C,), (T, C) or (H, W, C).
+    """Shape of one sample, as the file has it: (C,), (T, C) or (H, W, C).
 
     Raises:
         Stays: it has other axes, or a batch that is fixed at more than 1.
     """
     shape = tensor.shape
     if len(shape) > 1 and shape[0] != 1:
-        raise Stays(f"{tensor.name!r} is {shape}: its first axis is no batch of 1")
+        raise Stays(f"{tensor.name!r} is {shape}: its first axis is not a batch of 1")
     if not 1 <= len(shape) <= 4 or 0 in shape:
         raise Stays(
             f"{tensor.name!r} is {shape}, neither an image (1, H, W, C), nor tokens (1, T, C), nor a vector (1, C)"

@@ -46,7 +46,7 @@ def clamp_into(build: Builder, operator: TfliteOperator, name: str, clamp: IntRa
     build.emit(operator, ops.Lookup(integers), [name], clamp)
 
 
-def named(name: str) -> Handler:
+def function_named(name: str) -> Handler:
     """A function of ``capture.lower.FUNCTIONS`` without parameters."""
     return lambda build, operator: apply(build, operator, build.tensor(operator, 0), FUNCTIONS[name])
 
@@ -79,10 +79,10 @@ def clamp(build: Builder, operator: TfliteOperator) -> None:
     """RELU and its kin: part of the operator before where that is possible, else a table."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     bounds = BOUNDS[CLAMPS[operator.op]]
-    left = clamp_range(bounds, activation_map(y))
+    bounded = clamp_range(bounds, activation_map(y))
     build.spec(x)
-    if not build.narrow(x, left, y):
-        apply(build, operator, x, lambda real: np.clip(real, *bounds), left)
+    if not build.narrow(x, bounded, y):
+        apply(build, operator, x, lambda real: np.clip(real, *bounds), bounded)
 
 
 def quantize(build: Builder, operator: TfliteOperator) -> None:

@@ -34,7 +34,7 @@ class TfliteTensor:
         axis: along which scales run, if there are several.
         blocks: it is quantized in a way that is neither per tensor nor per axis.
         constant: its numbers stand in the file.
-        data: those numbers, read-only, of ``shape`` (INT4 as int8); None if it is no constant, or of a kind not read.
+        data: those numbers, read-only, of ``shape`` (INT4 as int8); None if not constant, or of a kind not read.
         buffer: where they stand: tensors with the same one share them.
         state: keeps its value from one run to the next.
     """
@@ -71,7 +71,7 @@ class TfliteOperator:
     outputs: tuple[int, ...]
     options: Mapping[str, int | float]
 
-    def given(self, index: int) -> int:
+    def input_at(self, index: int) -> int:
         """The tensor at that input; ``LEFT_OUT`` if there is none."""
         return self.inputs[index] if index < len(self.inputs) else LEFT_OUT
 
@@ -101,16 +101,16 @@ class TfliteGraph:
 
     @cached_property
     def readers(self) -> Mapping[int, tuple[int, ...]]:
-        """By tensor, the operators (as indices) that read it, once each; a tensor nobody reads has no entry."""
-        found: dict[int, list[int]] = {}
+        """The operators (as indices) that read a tensor, once each, by tensor; one that is not read has no entry."""
+        readers: dict[int, list[int]] = {}
         for index, operator in enumerate(self.operators):
             for tensor in dict.fromkeys(operator.inputs):
-                found.setdefault(tensor, []).append(index)
-        return MappingProxyType({tensor: tuple(readers) for tensor, readers in found.items()})
+                readers.setdefault(tensor, []).append(index)
+        return MappingProxyType({tensor: tuple(readers) for tensor, readers in readers.items()})
 
     @cached_property
     def writers(self) -> Mapping[int, int]:
-        """By tensor, the operator that writes it; inputs and constants have none."""
+        """The operator that writes a tensor, by tensor; inputs and constants have none."""
         return MappingProxyType(
             {tensor: index for index, operator in enumerate(self.operators) for tensor in operator.outputs}
         )

@@ -30,9 +30,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "MAX_POOL_2D": pools.max_pool_2d,
     "MEAN": pools.mean,
     **dict.fromkeys(functions.CLAMPS, functions.clamp),
-    "LOGISTIC": functions.named("sigmoid"),
-    "TANH": functions.named("tanh"),
-    "HARD_SWISH": functions.named("hardswish"),
+    "LOGISTIC": functions.function_named("sigmoid"),
+    "TANH": functions.function_named("tanh"),
+    "HARD_SWISH": functions.function_named("hardswish"),
     "LEAKY_RELU": functions.leaky_relu,
     "ELU": functions.elu,
     "GELU": functions.gelu,
@@ -46,10 +46,10 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"), movement.resize),
     "DEPTH_TO_SPACE": movement.depth_to_space,
 }
-"""By operator; others stay outside."""
+"""Handlers by operator; operators without one stay outside."""
 
 FLOAT_BY_NATURE: Final = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN", "DEQUANTIZE", "QUANTIZE", "TOPK_V2")
-"""Operators that nobody expects among integers."""
+"""Operators that are not expected among integers."""
 
 ROUNDING: Final = {
     "float32_half_even": "Sums become the integers of LiteRT's default kernels for int8 (XNNPACK). Its kernels for "
@@ -103,8 +103,8 @@ def _walk(build: Builder) -> tuple[list[Outside], dict[int, int]]:
             if handler is None:
                 raise Stays(f"oaq has no integer operator for {operator.op}")
             handler(build, operator)
-        except Stays as why:
-            outside.append(Outside(operator, str(why) if _might_be_integers(graph, operator) else ""))
+        except Stays as stay:
+            outside.append(Outside(operator, str(stay) if _might_be_integers(graph, operator) else ""))
     return outside, edges
 
 
@@ -128,14 +128,16 @@ def _might_be_integers(graph: TfliteGraph, operator: TfliteOperator) -> bool:
 def _assemble(build: Builder, outside: list[Outside], edges: Mapping[int, int]) -> Imported:
     graph = build.graph
     outside = _with_what_follows(build, outside)
-    wanted = [edges.get(index, index) for index in graph.outputs]
-    wanted += [index for one in outside for index in one.operator.inputs]
-    held = dict.fromkeys(build.values[index] for index in wanted if index in build.values)
-    outputs = [name for name in held if name in build.nodes]
+    indices = [edges.get(index, index) for index in graph.outputs]
+    indices += [index for node in outside for index in node.operator.inputs]
+    names = dict.fromkeys(build.values[index] for index in indices if index in build.values)
+    outputs = [name for name in names if name in build.nodes]
     nodes = _needed(build, outputs)
     if not any(isinstance(node.op, ops.Products) for node in nodes):
-        why = next((f"{one.operator}: {one.why}" for one in outside if one.why), "its numbers are floats throughout")
-        raise UnsupportedOp(f"holds no layer of 8-bit integers: {why}. For a float network: oaq quantize, from ONNX")
+        reason = next(
+            (f"{node.operator}: {node.why}" for node in outside if node.why), "its numbers are floats throughout"
+        )
+        raise UnsupportedOp(f"holds no layer of 8-bit integers: {reason}. For a float network: oaq quantize, from ONNX")
     read_names = {name for node in nodes for name in node.inputs}
     inputs = {name: index for name, index in build.inputs.items() if name in read_names}
     specs = {name: build.specs[name] for name in (*inputs, *(node.output for node in nodes))}
@@ -160,20 +162,20 @@ def _with_what_follows(build: Builder, outside: list[Outside]) -> list[Outside]:
             summed.add(node.output)
     useful = {name for node in _needed(build, list(summed)) for name in (*node.inputs, node.output)}
     idle = {index for index, name in build.values.items() if name not in useful}
-    known = {one.operator.name: one for one in outside}
+    by_name = {node.operator.name: node for node in outside}
     for operator in build.graph.operators:
-        if operator.name not in known and all(index in idle for index in operator.outputs):
-            known[operator.name] = Outside(operator, "")
+        if operator.name not in by_name and all(index in idle for index in operator.outputs):
+            by_name[operator.name] = Outside(operator, "")
     for index in idle:
         del build.values[index]
-    return [known[operator.name] for operator in build.graph.operators if operator.name in known]
+    return [by_name[operator.name] for operator in build.graph.operators if operator.name in by_name]
 
 
 def _needed(build: Builder, outputs: Sequence[str]) -> tuple[Node, ...]:
     """The nodes that the outputs depend on, in order."""
-    wanted, kept = set(outputs), list[Node]()
+    needed, nodes = set(outputs), list[Node]()
     for node in reversed(build.nodes.values()):
-        if node.output in wanted:
-            kept.append(node)
-            wanted.update(node.inputs)
-    return tuple(reversed(kept))
+        if node.output in needed:
+            nodes.append(node)
+            needed.update(node.inputs)
+    return tuple(reversed(nodes))

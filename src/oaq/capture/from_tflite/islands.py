@@ -18,29 +18,29 @@ class Outside:
 
 
 def find_islands(
-    graph: TfliteGraph, outside: Sequence[Outside], held: Mapping[int, str], inputs: Mapping[str, int]
+    graph: TfliteGraph, outside: Sequence[Outside], tensors: Mapping[int, str], inputs: Mapping[str, int]
 ) -> tuple[Island, ...]:
     """Connected parts, in execution order of their first operators.
 
     Args:
         graph: the file.
         outside: operators that stay outside, in execution order.
-        held: the program's tensor by the file's.
+        tensors: the program's tensor by the file's.
         inputs: of the program, by name: the file's tensor.
     """
-    found = []
-    for part in connected(outside, lambda one: one.operator.inputs, lambda one: one.operator.outputs):
-        written = {index for one in part for index in one.operator.outputs}
+    islands = []
+    for part in connected(outside, lambda node: node.operator.inputs, lambda node: node.operator.outputs):
+        written = {index for node in part for index in node.operator.outputs}
         read = dict.fromkeys(
             index
-            for one in part
-            for index in one.operator.inputs
+            for node in part
+            for index in node.operator.inputs
             if index != LEFT_OUT and index not in written and not graph.tensors[index].constant
         )
-        reads = tuple(dict.fromkeys(held[index] for index in read if index in held and index not in graph.inputs))
+        reads = tuple(dict.fromkeys(tensors[index] for index in read if index in tensors and index not in graph.inputs))
         writes = tuple(name for name, index in inputs.items() if index in written)
         where: Place = "output" if not writes else "inside" if reads else "input"
-        why = next((one.why for one in part if one.why), "")
-        nodes = tuple((str(one.operator), one.operator.op) for one in part)
-        found.append(Island(nodes, reads, writes, where, why))
-    return tuple(found)
+        reason = next((node.why for node in part if node.why), "")
+        nodes = tuple((str(node.operator), node.operator.op) for node in part)
+        islands.append(Island(nodes, reads, writes, where, reason))
+    return tuple(islands)

@@ -90,8 +90,8 @@ def scale_channels(build: Builder, operator: TfliteOperator, x: TfliteTensor, st
     if stored.kind not in WEIGHTS or stored.scale.size != 1:
         raise Stays(f"its constant {stored.name!r} is {stored.kind} with {stored.scale.size} scales")
     weights = _weights(operator, stored, len(stored.shape) - 1, (channels, *taps, 1), tuple(range(len(taps) + 2)))
-    by = _multipliers(build, operator, x, weights)
-    op = ops.Conv2d(weights.weight, np.zeros(channels, np.int32), by, groups=channels)
+    multipliers = _multipliers(build, operator, x, weights)
+    op = ops.Conv2d(weights.weight, np.zeros(channels, np.int32), multipliers, groups=channels)
     name = build.emit(operator, op, [build.read(x)], build.clamp(operator))
     _record(build, operator, weights, name, x=x, bias=None)
 
@@ -112,8 +112,8 @@ def window_padding(
     if rule == VALID:
         return (0, 0, 0, 0)
     ends: list[int] = []
-    for length, k, step, apart in zip(size, kernel, stride, dilation, strict=True):
-        total = max((-(-length // step) - 1) * step + (k - 1) * apart + 1 - length, 0)
+    for length, k, step, gap in zip(size, kernel, stride, dilation, strict=True):
+        total = max((-(-length // step) - 1) * step + (k - 1) * gap + 1 - length, 0)
         ends += [total // 2, total - total // 2]
     return ends[0], ends[1], ends[2], ends[3]
 
@@ -122,7 +122,7 @@ def image_shape(build: Builder, operator: TfliteOperator) -> tuple[int, int, int
     """The shape of the operator's input, which must be one."""
     x = build.tensor(operator, 0)
     if len(x.shape) != 4:
-        raise FormatError(f"{operator}: its input {x.shape} is no image; the file is damaged")
+        raise FormatError(f"{operator}: its input {x.shape} is not an image; the file is damaged")
     rows, columns, channels = build.spec(x).shape
     return rows, columns, channels
 
@@ -212,7 +212,7 @@ def _sums(build: Builder, operator: TfliteOperator, weights: Weights) -> tuple[N
     """
     outputs = len(weights.weight)
     bias = np.zeros(outputs, np.int32)
-    if operator.given(2) != LEFT_OUT:
+    if operator.input_at(2) != LEFT_OUT:
         stored = build.tensor(operator, 2)
         if stored.data is None or stored.kind != "INT32":
             raise Stays(f"its bias is {'computed' if not stored.constant else stored.kind}, not INT32")
@@ -228,7 +228,7 @@ def _multipliers(build: Builder, operator: TfliteOperator, x: TfliteTensor, weig
 
 
 def _record_layer(build: Builder, operator: TfliteOperator, weights: Weights, name: str) -> None:
-    bias = None if operator.given(2) == LEFT_OUT else build.tensor(operator, 2)
+    bias = None if operator.input_at(2) == LEFT_OUT else build.tensor(operator, 2)
     _record(build, operator, weights, name, x=build.tensor(operator, 0), bias=bias)
 
 
@@ -268,6 +268,6 @@ def _record(
 
 def _array(graph: TfliteGraph, stored: TfliteTensor) -> StoredArray:
     """An array of the file; equal arrays share one buffer there."""
-    same = [each.index for each in graph.tensors if each.buffer == stored.buffer]
-    readers = sum(len(graph.readers.get(index, ())) for index in same)
+    sharing = [tensor.index for tensor in graph.tensors if tensor.buffer == stored.buffer]
+    readers = sum(len(graph.readers.get(index, ())) for index in sharing)
     return StoredArray(stored.name, stored.kind.lower(), stored.shape, "integers", readers > 1)

@@ -28,7 +28,7 @@ def transpose(build: Builder, operator: TfliteOperator) -> None:
     x = build.tensor(operator, 0)
     order = [axis_of(operator, axis, len(x.shape)) for axis in integers_of(build, operator, 1)]
     if sorted(order) != list(range(len(x.shape))):
-        raise FormatError(f"{operator}: {order} is no order of {len(x.shape)} axes; the file is damaged")
+        raise FormatError(f"{operator}: {order} is not an order of {len(x.shape)} axes; the file is damaged")
     moved = [axis for axis in order if x.shape[axis] > 1]
     if moved != sorted(moved):
         raise Stays(f"moves the axes of {x.shape} to {order}")
@@ -55,7 +55,7 @@ def slice_(build: Builder, operator: TfliteOperator) -> None:
     begin, size = integers_of(build, operator, 1), integers_of(build, operator, 2)
     if not len(begin) == len(size) == len(x.shape):
         raise FormatError(f"{operator}: begin {begin} and size {size} do not fit {x.shape}; the file is damaged")
-    ends = [(b, whole if n == -1 else b + n) for b, n, whole in zip(begin, size, x.shape, strict=True)]
+    ends = [(b, length if n == -1 else b + n) for b, n, length in zip(begin, size, x.shape, strict=True)]
     _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
 
 
@@ -85,15 +85,15 @@ def split(build: Builder, operator: TfliteOperator) -> None:
     """SPLIT (axis, x) into equal parts, SPLIT_V (x, sizes, axis) into given ones."""
     equal = operator.op == "SPLIT"
     x = build.tensor(operator, 1 if equal else 0)
-    given = integers_of(build, operator, 0 if equal else 2)
-    if len(given) != 1:
-        raise FormatError(f"{operator}: splits along {given}; the file is damaged")
-    axis, at = axis_of(operator, given[0], len(x.shape)), 0
+    axes = integers_of(build, operator, 0 if equal else 2)
+    if len(axes) != 1:
+        raise FormatError(f"{operator}: splits along {axes}; the file is damaged")
+    axis, at = axis_of(operator, axes[0], len(x.shape)), 0
     parts = [build.graph.tensors[index] for index in operator.outputs]
     ends: list[Ends] = []
     for part in parts:
         if len(part.shape) != len(x.shape):
-            raise FormatError(f"{operator}: {part.shape} is no part of {x.shape}; the file is damaged")
+            raise FormatError(f"{operator}: {part.shape} is not a part of {x.shape}; the file is damaged")
         ends.append([(0, size) for size in x.shape])
         ends[-1][axis] = (at, at + part.shape[axis])
         at += part.shape[axis]
@@ -121,13 +121,13 @@ def resize(build: Builder, operator: TfliteOperator) -> None:
     if nearest:
         pairs = ((rows, height), (columns, width))
         plain = not corners and all(
-            np.array_equal(_nearest(size, wanted, half), np.arange(wanted) * size // wanted) for size, wanted in pairs
+            np.array_equal(_nearest(size, target, half), np.arange(target) * size // target) for size, target in pairs
         )
     else:
         plain = half and not corners
     if not plain:
-        how = f"align_corners={corners}, half_pixel_centers={half}"
-        raise Stays(f"resizes {(rows, columns)} to {(height, width)} with {how}, which is not how oaq does")
+        variant = f"align_corners={corners}, half_pixel_centers={half}"
+        raise Stays(f"resizes {(rows, columns)} to {(height, width)} with {variant}, which is not how oaq does")
     build.emit(operator, ops.Resize(height, width, "nearest" if nearest else "bilinear"), [build.read(x)])
 
 
@@ -179,8 +179,8 @@ def _is_zero(build: Builder, operator: TfliteOperator, x: TfliteTensor) -> bool:
     return value is not None and value.size == 1 and int(value.reshape(-1)[0]) == int(zero)
 
 
-def _nearest(size: int, wanted: int, half: bool) -> NDArray[np.intp]:
-    """The row that TFLite reads for each of ``wanted``, found in float32 as it does."""
-    scale = np.float32(size) / np.float32(wanted)
-    places = (np.arange(wanted).astype(np.float32) + np.float32(0.5 if half else 0)) * scale
+def _nearest(size: int, target: int, half: bool) -> NDArray[np.intp]:
+    """The row that TFLite reads for each of ``target`` rows, in float32 as it does."""
+    scale = np.float32(size) / np.float32(target)
+    places = (np.arange(target).astype(np.float32) + np.float32(0.5 if half else 0)) * scale
     return np.minimum(np.floor(places).astype(np.intp), size - 1)

@@ -28,7 +28,7 @@ from oaq.operators.add import one_shift
 
 Reals = NDArray[np.floating] | np.floating | float
 SMALLEST: Final = np.float32(2.0**-126)
-"""Of float32's normal numbers. Times any s32 it rounds to 0, as whatever is smaller does."""
+"""Smallest of float32's normal numbers. Times any s32 it rounds to 0, as every smaller number does."""
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 BOUNDS: Final = {
     NONE: (-math.inf, math.inf),
@@ -52,7 +52,7 @@ def requantize(x: Reals, w: Reals, y: Reals, semantics: Semantics, where: str) -
         return Requantize(np.maximum(ratio, SMALLEST))
     real = np.atleast_1d(np.asarray(x, np.float64) * np.asarray(w, np.float64) / np.asarray(y, np.float64))
     _check(real, where)
-    pairs = [_fixed(float(each)) for each in real]
+    pairs = [_fixed(float(ratio)) for ratio in real]
     return Requantize(np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int32))
 
 

@@ -10,22 +10,22 @@ LONGEST_LIST = 64
 
 
 def integers_of(build: Builder, operator: TfliteOperator, index: int) -> tuple[int, ...]:
-    """That input as a flat list.
+    """Input ``index`` as a flat list.
 
     Raises:
         Stays: it is computed.
-        FormatError: it is missing, or no short list of integers.
+        FormatError: it is missing, or not a short list of integers.
     """
     tensor = build.tensor(operator, index)
     if not tensor.constant:
         raise Stays(f"{tensor.name!r} is computed")
     if tensor.data is None or tensor.kind not in ("INT32", "INT64") or tensor.data.size > LONGEST_LIST:
-        raise FormatError(f"{operator}: {tensor.name!r} is {tensor.kind} {tensor.shape}, no short list of integers")
-    return tuple(int(each) for each in tensor.data.reshape(-1))
+        raise FormatError(f"{operator}: {tensor.name!r} is {tensor.kind} {tensor.shape}, not a short list of integers")
+    return tuple(int(value) for value in tensor.data.reshape(-1))
 
 
 def axes_of(build: Builder, operator: TfliteOperator, index: int, rank: int) -> set[int]:
-    """That input as axes of a tensor of ``rank`` axes, counted from the front.
+    """Input ``index`` as axes of a tensor of ``rank`` axes, counted from the front.
 
     Raises:
         Stays: it is computed.

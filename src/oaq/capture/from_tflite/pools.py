@@ -30,12 +30,16 @@ def average_pool_2d(build: Builder, operator: TfliteOperator) -> None:
     if activation_map(y) != build.spec(x).affine:
         raise Stays("averages into another scale, which TFLite itself refuses")
     clamp = build.clamp(operator)
-    whole = kernel == (rows, columns) and not any(padding)
+    is_global = kernel == (rows, columns) and not any(padding)
     if kernel[0] * kernel[1] > LARGEST_WINDOW:
         raise FormatError(f"{operator}: averages over {kernel}; the file is damaged")
-    counts = np.array([rows * columns]) if whole else np.arange(1, kernel[0] * kernel[1] + 1)
-    by = requantize_mean(scale, scale, counts, build.semantics, str(operator))
-    op = ops.GlobalAvgPool(by) if whole else ops.AvgPool(kernel, stride, by, padding, count_include_pad=False)
+    counts = np.array([rows * columns]) if is_global else np.arange(1, kernel[0] * kernel[1] + 1)
+    multipliers = requantize_mean(scale, scale, counts, build.semantics, str(operator))
+    op = (
+        ops.GlobalAvgPool(multipliers)
+        if is_global
+        else ops.AvgPool(kernel, stride, multipliers, padding, count_include_pad=False)
+    )
     build.emit(operator, op, [build.read(x)], clamp)
 
 
@@ -66,11 +70,13 @@ def mean(build: Builder, operator: TfliteOperator) -> None:
         )
     shape = sample_shape(y)
     counts = np.array([prod(sizes)])
-    by = requantize_mean(build.spec(x).affine.scale, activation_map(y).scale, counts, build.semantics, str(operator))
+    multipliers = requantize_mean(
+        build.spec(x).affine.scale, activation_map(y).scale, counts, build.semantics, str(operator)
+    )
     if shape == (*(1,) * len(sizes), channels):
-        build.emit(operator, ops.GlobalAvgPool(by), [build.read(x)])
+        build.emit(operator, ops.GlobalAvgPool(multipliers), [build.read(x)])
         return
-    op, affine = ops.GlobalAvgPool(by), activation_map(y)
+    op, affine = ops.GlobalAvgPool(multipliers), activation_map(y)
     pooled = build.add(operator, op, [build.read(x)], affine=affine, clamp=U8, name=f"{y.name}.mean")
     build.emit(operator, ops.Reshape(shape), [pooled])
 

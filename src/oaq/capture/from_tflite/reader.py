@@ -74,7 +74,7 @@ OPTIONS: Final = {
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
     "DEPTH_TO_SPACE": ("DepthToSpaceOptions", ("BlockSize",)),
 }
-"""By operator: its option table, and the fields of it that are read."""
+"""Option table of an operator, and the fields of it that are read, by operator."""
 
 
 def read(path: str | Path) -> TfliteGraph:
@@ -90,7 +90,7 @@ def read(path: str | Path) -> TfliteGraph:
 def decode(content: bytes, where: str = "model") -> TfliteGraph:
     """``read`` of bytes at hand."""
     if content[4:8] != b"TFL3":
-        raise FormatError(f"{where}: is no TFLite file: bytes 4 to 8 are {content[4:8]!r}, not b'TFL3'")
+        raise FormatError(f"{where}: is not a TFLite file: bytes 4 to 8 are {content[4:8]!r}, not b'TFL3'")
     try:
         graph = _Reading(content, where, tflite.Model.GetRootAs(content, 0)).graph()
     except OaqError as error:
@@ -107,7 +107,7 @@ class _Reading:
 
     def __init__(self, content: bytes, where: str, model: tflite.Model) -> None:
         self.content, self.where, self.model = content, where, model
-        self.left = SHARING * len(content)
+        self.remaining = SHARING * len(content)
 
     def spend(self, items: int) -> int:
         """Count what is read.
@@ -115,8 +115,8 @@ class _Reading:
         Raises:
             FormatError: the file claims to hold far more than its size.
         """
-        self.left -= items
-        if items < 0 or self.left < 0:
+        self.remaining -= items
+        if items < 0 or self.remaining < 0:
             raise FormatError(f"claims to hold far more than fits into its {len(self.content)} bytes; it is damaged")
         return items
 
@@ -129,87 +129,94 @@ class _Reading:
             raise UnsupportedOp(
                 f"holds {model.SubgraphsLength()} subgraphs (control flow, or several models in one file); one is read"
             )
-        whole = self.table(model.Subgraphs(0), "the subgraph")
+        subgraph = self.table(model.Subgraphs(0), "the subgraph")
         tensors = tuple(
-            self.tensor(index, self.table(whole.Tensors(index), f"tensor {index}"))
-            for index in range(self.spend(whole.TensorsLength()))
+            self.tensor(index, self.table(subgraph.Tensors(index), f"tensor {index}"))
+            for index in range(self.spend(subgraph.TensorsLength()))
         )
         kinds = self.operator_kinds()
-        operators = self.operators(whole, tensors, kinds)
-        inputs = self.indices(whole.InputsAsNumpy(), len(tensors), "the graph's inputs")
-        outputs = self.indices(whole.OutputsAsNumpy(), len(tensors), "the graph's outputs")
+        operators = self.operators(subgraph, tensors, kinds)
+        inputs = self.indices(subgraph.InputsAsNumpy(), len(tensors), "the graph's inputs")
+        outputs = self.indices(subgraph.OutputsAsNumpy(), len(tensors), "the graph's outputs")
         _check_order(tensors, operators, inputs, outputs)
         return TfliteGraph(self.where, Path(self.where).stem, tensors, operators, inputs, outputs)
 
-    def table(self, found: Any, what: str) -> Any:  # noqa: ANN401 (one of the schema's classes)
+    def table(self, table: Any, subject: str) -> Any:  # noqa: ANN401 (one of the schema's classes)
         """A table that must be there."""
-        if found is None:
-            raise FormatError(f"{what} is missing")
-        return found
+        if table is None:
+            raise FormatError(f"{subject} is missing")
+        return table
 
-    def text(self, found: bytes | None) -> str:
+    def text(self, name: bytes | None) -> str:
         """A name, whatever its bytes are."""
-        self.spend(len(found or b""))
-        return (found or b"").decode("utf-8", "replace")
+        self.spend(len(name or b""))
+        return (name or b"").decode("utf-8", "replace")
 
-    def indices(self, found: Array | int, count: int, what: str, *, optional: bool = False) -> tuple[int, ...]:
+    def indices(self, stored: Array | int, count: int, subject: str, *, optional: bool = False) -> tuple[int, ...]:
         """A list of tensors."""
-        if isinstance(found, int):
+        if isinstance(stored, int):
             return ()
-        self.spend(found.size)
-        listed = tuple(found.tolist())
-        if any(not (0 <= each < count or (optional and each == LEFT_OUT)) for each in listed):
-            raise FormatError(f"{what} are {listed[:8]}, but there are {count} tensors; the file is damaged")
-        return listed
+        self.spend(stored.size)
+        indices = tuple(stored.tolist())
+        if any(not (0 <= index < count or (optional and index == LEFT_OUT)) for index in indices):
+            raise FormatError(f"{subject} are {indices[:8]}, but there are {count} tensors; the file is damaged")
+        return indices
 
-    def tensor(self, index: int, found: tflite.Tensor) -> TfliteTensor:
+    def tensor(self, index: int, stored: tflite.Tensor) -> TfliteTensor:
         """One tensor with its numbers, if it is a constant."""
-        name = self.text(found.Name()) or f"tensor {index}"
+        name = self.text(stored.Name()) or f"tensor {index}"
         where = f"tensor {index} ({name[:LONGEST_NAME]!r})"
-        kind = _name_of(tflite.TensorType, found.Type())
-        shape = self.shape(found, where)
-        scale, zero_point, axis, blocks = self.quantization(found.Quantization(), where)
-        if found.Sparsity() is not None:
+        kind = _name_of(tflite.TensorType, stored.Type())
+        shape = self.shape(stored, where)
+        scale, zero_point, axis, blocks = self.quantization(stored.Quantization(), where)
+        if stored.Sparsity() is not None:
             raise UnsupportedOp(f"{where}: is stored sparsely; convert the model without sparsity")
-        raw = self.buffer(found.Buffer(), where)
+        raw = self.buffer(stored.Buffer(), where)
         data = None if raw is None else _numbers(raw, kind, shape, where)
         return TfliteTensor(
             index, name, shape, kind, scale, zero_point, axis, blocks,
-            raw is not None, data, found.Buffer(), bool(found.IsVariable()),
+            raw is not None, data, stored.Buffer(), bool(stored.IsVariable()),
         )  # fmt: skip
 
-    def shape(self, found: tflite.Tensor, where: str) -> tuple[int, ...]:
-        rank = found.ShapeLength()
+    def shape(self, tensor: tflite.Tensor, where: str) -> tuple[int, ...]:
+        rank = tensor.ShapeLength()
         if rank > LARGEST_RANK:
             raise FormatError(f"{where}: has {rank} axes; the file is damaged")
-        stored = found.ShapeAsNumpy()
+        stored = tensor.ShapeAsNumpy()
         shape = () if isinstance(stored, int) else tuple(stored.tolist())
         if min(shape, default=0) < 0 or prod(shape) >= LARGEST_TENSOR:
-            raise FormatError(f"{where}: {shape} is no shape; the file is damaged")
+            raise FormatError(f"{where}: {shape} is not a shape; the file is damaged")
         return shape
 
-    def quantization(self, found: tflite.QuantizationParameters | None, where: str) -> tuple[Array, Array, int, bool]:
-        if found is None:
+    def quantization(
+        self, parameters: tflite.QuantizationParameters | None, where: str
+    ) -> tuple[Array, Array, int, bool]:
+        if parameters is None:
             return np.zeros(0, np.float32), np.zeros(0, np.int64), 0, False
-        stored = found.ScaleAsNumpy(), found.ZeroPointAsNumpy()
-        scale, zero = (np.zeros(0) if isinstance(each, int) else each for each in stored)
+        stored = parameters.ScaleAsNumpy(), parameters.ZeroPointAsNumpy()
+        scale, zero = (np.zeros(0) if isinstance(array, int) else array for array in stored)
         self.spend(scale.size + zero.size)
         if zero.size not in (0, 1, scale.size):
             raise FormatError(f"{where}: {scale.size} scales and {zero.size} zero points do not fit")
-        return scale.astype(np.float32), zero.astype(np.int64), found.QuantizedDimension(), found.DetailsType() != 0
+        return (
+            scale.astype(np.float32),
+            zero.astype(np.int64),
+            parameters.QuantizedDimension(),
+            parameters.DetailsType() != 0,
+        )
 
     def buffer(self, index: int, where: str) -> Array | None:
         """The bytes of a constant; None if that buffer is empty, as those of computed tensors are."""
         model = self.model
         if not 0 <= index < model.BuffersLength():
             raise FormatError(f"{where}: its numbers stand in buffer {index} of {model.BuffersLength()}")
-        found = self.table(model.Buffers(index), f"buffer {index}")
-        begin, size = found.Offset(), found.Size()
+        table = self.table(model.Buffers(index), f"buffer {index}")
+        begin, size = table.Offset(), table.Size()
         if size > 1:  # behind the flatbuffer: what a file too large for its offsets does
             if begin + size > len(self.content):
                 raise FormatError(f"{where}: its bytes {begin} to {begin + size} lie behind the end of the file")
             return np.frombuffer(self.content, np.uint8, size, begin)
-        stored = found.DataAsNumpy()
+        stored = table.DataAsNumpy()
         return None if isinstance(stored, int) or not stored.size else stored
 
     def operator_kinds(self) -> list[str]:
@@ -225,35 +232,35 @@ class _Reading:
         return kinds
 
     def operators(
-        self, whole: tflite.SubGraph, tensors: tuple[TfliteTensor, ...], kinds: list[str]
+        self, subgraph: tflite.SubGraph, tensors: tuple[TfliteTensor, ...], kinds: list[str]
     ) -> tuple[TfliteOperator, ...]:
-        found, taken = [], set[str]()
-        for index in range(self.spend(whole.OperatorsLength())):
-            one = self.table(whole.Operators(index), f"operator {index}")
-            if not 0 <= one.OpcodeIndex() < len(kinds):
-                raise FormatError(f"operator {index}: is number {one.OpcodeIndex()} of {len(kinds)} operator codes")
-            kind = kinds[one.OpcodeIndex()]
-            what = f"operator {index} ({kind})"
-            inputs = self.indices(one.InputsAsNumpy(), len(tensors), f"{what}: its inputs", optional=True)
-            outputs = self.indices(one.OutputsAsNumpy(), len(tensors), f"{what}: its outputs")
+        operators, names = [], set[str]()
+        for index in range(self.spend(subgraph.OperatorsLength())):
+            stored = self.table(subgraph.Operators(index), f"operator {index}")
+            if not 0 <= stored.OpcodeIndex() < len(kinds):
+                raise FormatError(f"operator {index}: is number {stored.OpcodeIndex()} of {len(kinds)} operator codes")
+            kind = kinds[stored.OpcodeIndex()]
+            subject = f"operator {index} ({kind})"
+            inputs = self.indices(stored.InputsAsNumpy(), len(tensors), f"{subject}: its inputs", optional=True)
+            outputs = self.indices(stored.OutputsAsNumpy(), len(tensors), f"{subject}: its outputs")
             if not outputs:
-                raise FormatError(f"{what}: writes nothing")
-            name = _unique(tensors[outputs[0]].name, taken)
-            found.append(TfliteOperator(name, kind, inputs, outputs, self.options(one, kind, what)))
-        return tuple(found)
+                raise FormatError(f"{subject}: writes nothing")
+            name = _unique(tensors[outputs[0]].name, names)
+            operators.append(TfliteOperator(name, kind, inputs, outputs, self.options(stored, kind, subject)))
+        return tuple(operators)
 
-    def options(self, one: tflite.Operator, kind: str, what: str) -> dict[str, int | float]:
-        wanted = OPTIONS.get(kind)
-        if wanted is None:
+    def options(self, stored: tflite.Operator, kind: str, subject: str) -> dict[str, int | float]:
+        layout = OPTIONS.get(kind)
+        if layout is None:
             return {}
-        name, fields = wanted
+        name, fields = layout
         options = getattr(tflite, name)()
-        union = one.BuiltinOptions()
+        union = stored.BuiltinOptions()
         if union is None:
             # Writers leave out a table that holds nothing but defaults.
-            return dict.fromkeys(fields, 0) if name not in NEEDED else _missing(what)
-        if one.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, name):
-            raise FormatError(f"{what}: its options are of another operator; the file is damaged")
+            return dict.fromkeys(fields, 0) if name not in NEEDED else _missing(subject)
+        if stored.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, name):
+            raise FormatError(f"{subject}: its options are of another operator; the file is damaged")
         options.Init(union.Bytes, union.Pos)
         return {field: getattr(options, field)() for field in fields}
 
@@ -262,24 +269,24 @@ NEEDED: Final = ("Conv2DOptions", "DepthwiseConv2DOptions", "Pool2DOptions", "De
 """Tables that cannot hold defaults only: a stride or a block is at least 1."""
 
 
-def _missing(what: str) -> dict[str, int | float]:
-    raise FormatError(f"{what}: its options are missing")
+def _missing(subject: str) -> dict[str, int | float]:
+    raise FormatError(f"{subject}: its options are missing")
 
 
 def _name_of(names: type, number: int) -> str:
     """What the schema calls ``number``; the number where it does not."""
-    known: dict[int, str] = {value: name for name, value in vars(names).items() if isinstance(value, int)}
-    return known.get(number, f"number {number}")
+    by_number: dict[int, str] = {value: name for name, value in vars(names).items() if isinstance(value, int)}
+    return by_number.get(number, f"number {number}")
 
 
-def _unique(tensor: str, taken: set[str]) -> str:
+def _unique(tensor: str, names: set[str]) -> str:
     """A name for the operator that writes ``tensor``; converters join the names of all it was made from by ";"."""
     short = tensor.partition(";")[0][-LONGEST_NAME:] or tensor[-LONGEST_NAME:]
     name, count = short, 1
-    while name in taken:
+    while name in names:
         count += 1
         name = f"{short}:{count}"
-    taken.add(name)
+    names.add(name)
     return name
 
 
@@ -315,7 +322,7 @@ def _check_order(
     """
     if not inputs or not outputs:
         raise FormatError("has no inputs or no outputs, so it computes nothing")
-    written = {each.index for each in tensors if each.constant or each.state}
+    written = {tensor.index for tensor in tensors if tensor.constant or tensor.state}
     for index in inputs:
         if index in written:
             raise FormatError(f"the input {tensors[index].name!r} is there twice, or a constant")
