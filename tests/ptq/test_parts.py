@@ -29,7 +29,7 @@ from oaq.ptq.observe import HistogramBuilder, observe
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import _root
 from oaq.ptq.samples import Reservoir, chunks
-from oaq.ptq.search import search, whole
+from oaq.ptq.search import search, widest
 from oaq.ptq.sensitivity import measure_sensitivity
 from tests.ptq.nets import images, net
 
@@ -178,7 +178,7 @@ def table(options: Options) -> Decider:
 
 def test_the_search_keeps_its_budget_and_a_larger_one_is_no_worse() -> None:
     made = table(Options())
-    everything = whole(made.candidates)
+    everything = widest(made.candidates)
     last = None
     for budget in (1.0, 1.02, 1.1, 1.3, 2.0, 4.0):
         found = search(made.candidates, budget * made.no_spill * (1 + 1e-9))

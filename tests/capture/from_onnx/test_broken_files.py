@@ -113,7 +113,7 @@ BROKEN: list[tuple[Change, type[OaqError], str]] = [
     ),
     (edit("g.initializer.add(name='', data_type=1, dims=[0])"), FormatError, "an initializer is called ''"),
     (edit("del g.initializer[2]"), FormatError, "reads 'w', which no node writes"),
-    (edit("g.initializer[2].dims[0] = -4"), FormatError, r"initializer 'w': \(-4, 2, 3, 3\) is no shape"),
+    (edit("g.initializer[2].dims[0] = -4"), FormatError, r"initializer 'w': \(-4, 2, 3, 3\) is not a shape"),
     (edit("g.initializer[2].dims[0] = 1 << 60"), FormatError, "is 20752587082923245568 bytes, the file holds 72"),
     (edit("g.initializer[2].raw_data = b'123'"), FormatError, "is 72 bytes, the file holds 3"),
     (edit("g.initializer[2].data_type = T.STRING"), UnsupportedOp, "element type STRING is not read"),
@@ -143,12 +143,12 @@ BROKEN: list[tuple[Change, type[OaqError], str]] = [
     (
         edit("g.input[0].type.sequence_type.elem_type.tensor_type.elem_type = 1"),
         UnsupportedOp,
-        "input 'x': is no tensor",
+        "input 'x': is not a tensor",
     ),
     (edit("g.input.append(g.input[0])"), FormatError, "two inputs are called 'x'"),
     (edit("g.node[3].attribute.add(name='b', type=5).g.name = 'sub'"), UnsupportedOp, "holds a subgraph"),
     (edit("g.node[3].attribute.add(name='b', type=11)"), UnsupportedOp, "is of type 11, which is not read"),
-    (edit("g.node[3].attribute.add(name='b', type=3).s = b'\\xff'"), FormatError, "attribute 'b': is no text"),
+    (edit("g.node[3].attribute.add(name='b', type=3).s = b'\\xff'"), FormatError, "attribute 'b': is not valid UTF-8"),
     (
         edit("g.node[3].attribute.add(name='b', type=2, ref_attr_name='c')"),
         FormatError,
@@ -211,13 +211,13 @@ def test_external_data_inside_the_models_folder_is_read(tmp_path: Path) -> None:
         ("", {}, "outside the model's folder"),
         ("link.bin", {}, "is a link out of the model's folder"),
         ("linked/secret.bin", {}, "is a link out of the model's folder"),
-        ("missing.bin", {}, "is no file in"),
-        (".", {}, "is no file in"),
+        ("missing.bin", {}, "is not a file in"),
+        (".", {}, "is not a file in"),
         ("a" * 5000, {}, "cannot be read"),
         ("short.bin", {}, "bytes 0 to 72 of 'short.bin', which has 10"),
         ("good.bin", {"offset": "1"}, "bytes 1 to 73 of 'good.bin', which has 72"),
-        ("good.bin", {"offset": "-1"}, "'-1' is no place in a file"),
-        ("good.bin", {"offset": "9" * 30}, "is no place in a file"),
+        ("good.bin", {"offset": "-1"}, "'-1' is not a place in a file"),
+        ("good.bin", {"offset": "9" * 30}, "is not a place in a file"),
         ("good.bin", {"length": "71"}, "needs 72 bytes of 'good.bin', its external data says 71"),
         ("good.bin", {"size": "71"}, "described by 'size'"),
     ],
@@ -247,7 +247,7 @@ def test_a_file_that_is_missing_or_a_pipe_or_garbage_is_one_error(tmp_path: Path
     with pytest.raises(FormatError, match="cannot be read"):
         read("nul\0l")
     for content in (b"", b"garbage", b"\x08\x08", os.urandom(1000)):
-        with pytest.raises(FormatError, match="is no ONNX model"):
+        with pytest.raises(FormatError, match="is not an ONNX model"):
             decode(content)
 
 
@@ -302,5 +302,5 @@ def test_folding_never_makes_large_arrays_of_small_ones() -> None:
 
 def test_a_text_that_is_no_text_is_named() -> None:
     content = chain().SerializeToString().replace(b"Relu", b"Re\xffu")
-    with pytest.raises(FormatError, match=r"b'Re\\xffu' is no text"):
+    with pytest.raises(FormatError, match=r"b'Re\\xffu' is not valid UTF-8"):
         decode(content, "net.onnx")

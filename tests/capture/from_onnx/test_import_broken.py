@@ -163,7 +163,7 @@ def test_integer_sums_are_of_what_the_operator_itself_says_is_zero() -> None:
         ({"wz": np.zeros(0, np.uint8)}, "1 scales and 0 zero points do not fit"),
         ({"wz": np.zeros(5, np.uint8)}, "1 scales and 5 zero points do not fit"),
         ({"xz": np.zeros(2, np.uint8)}, "its input has more than one zero point"),
-        ({"w": np.ones((1, 4, 6), np.uint8)}, "its weights are no matrix"),
+        ({"w": np.ones((1, 4, 6), np.uint8)}, "its weights are not a matrix"),
     ],
 )
 def test_integer_sums_of_other_shapes_stay_outside(changed: dict[str, object], why: str) -> None:
@@ -195,5 +195,5 @@ def test_a_bias_of_reals_with_a_scale_of_integers_stays_outside() -> None:
             numpy_helper.from_array(np.array(0.1, np.float32), "bs"),
         ]
     )
-    with pytest.raises(UnsupportedOp, match="its bias has a scale, but is no integers"):
+    with pytest.raises(UnsupportedOp, match="its bias has a scale, but is not integers"):
         import_graph(graph_of(made))

@@ -53,8 +53,8 @@ def curve(name: str, **parameters: float) -> Handler:
     """A function of one value; ``parameters`` are its attributes with their defaults."""
 
     def take(build: Builder, node: OnnxNode) -> None:
-        given = tuple(real(node, key, default) for key, default in parameters.items())
-        apply(build, node, node.given(0), FloatFunction(name, given))  # type: ignore[arg-type]
+        values = tuple(real(node, key, default) for key, default in parameters.items())
+        apply(build, node, node.given(0), FloatFunction(name, values))  # type: ignore[arg-type]
 
     return take
 

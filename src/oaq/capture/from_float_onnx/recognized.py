@@ -34,7 +34,7 @@ ENDS: Final = ("Mul", "Div", "Reciprocal", "Clip")
 BINARY: Final = ("Add", "Sub", "Mul", "Div")
 BENT: Final = ("Exp", "Relu", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf")
 MOST_BENDS: Final = 2
-"""Of them, in one function."""
+"""Most of ``BENT`` in one function."""
 KNOWN: Final = ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")
 
 
@@ -54,19 +54,19 @@ class Recognized:
 
 
 def recognize(file: OnnxGraph) -> dict[str, Recognized]:
-    """By name of the node that writes its result, every function that takes more than one node to write."""
-    found: dict[str, Recognized] = {}
+    """Every function that takes more than one node to write, by name of the node that writes its result."""
+    recognized: dict[str, Recognized] = {}
     claimed: set[str] = set()
     for node in reversed(file.nodes):
         if node.domain or node.op not in ENDS or node.name in claimed:
             continue
         for root in _before(file, node):
-            made = _matched(file, node, root)
-            if made is not None:
-                found[node.name] = made
-                claimed |= made.inner
+            match = _matched(file, node, root)
+            if match is not None:
+                recognized[node.name] = match
+                claimed |= match.inner
                 break
-    return found
+    return recognized
 
 
 def _before(file: OnnxGraph, last: OnnxNode) -> list[str]:
@@ -86,37 +86,37 @@ def _before(file: OnnxGraph, last: OnnxNode) -> list[str]:
 
 
 def _matched(file: OnnxGraph, last: OnnxNode, root: str) -> Recognized | None:
-    done: Done = {}
+    evaluated: Done = {}
     with np.errstate(all="ignore"):
-        values = _evaluated(file, last, root, done)
-    if values is None or len(done) < 2 or not _is_closed(file, frozenset(done), last):
+        values = _evaluated(file, last, root, evaluated)
+    if values is None or len(evaluated) < 2 or not _is_closed(file, frozenset(evaluated), last):
         return None
-    name = next((known for known in KNOWN if _is_near(values, FUNCTIONS[known](GRID))), None)
+    name = next((candidate for candidate in KNOWN if _is_near(values, FUNCTIONS[candidate](GRID))), None)
     if name is None:
         return None
-    return Recognized(FloatFunction(name), root, frozenset(done) - {last.name})  # type: ignore[arg-type]
+    return Recognized(FloatFunction(name), root, frozenset(evaluated) - {last.name})  # type: ignore[arg-type]
 
 
-def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, done: Done) -> Values | None:
-    """What ``node`` gives where ``root`` is ``GRID``; None if that needs more. ``done`` has all by node name."""
-    if node.name not in done:
+def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, evaluated: Done) -> Values | None:
+    """What ``node`` gives where ``root`` is ``GRID``; None if that needs more. ``evaluated`` has all by node name."""
+    if node.name not in evaluated:
         formula = None if node.domain else FORMULAS.get(node.op)
-        done[node.name] = (node, None)
+        evaluated[node.name] = (node, None)
         fits = len(node.outputs) == 1 and len(node.inputs) >= (2 if node.op in BINARY else 1)
-        bends = sum(each.op in BENT for each, _ in done.values())
-        if formula is None or not fits or len(done) > LONGEST or bends > MOST_BENDS:
+        bends = sum(bent.op in BENT for bent, _ in evaluated.values())
+        if formula is None or not fits or len(evaluated) > LONGEST or bends > MOST_BENDS:
             return None
         operands: Operands = []
         for name in node.inputs:
-            value = GRID if name == root else _operand(file, name, root, done)
+            value = GRID if name == root else _operand(file, name, root, evaluated)
             if value is None or (node.op == "Clip" and operands and value.ndim):
                 return None
             operands.append(value)
-        done[node.name] = (node, formula(node, operands))
-    return done[node.name][1]
+        evaluated[node.name] = (node, formula(node, operands))
+    return evaluated[node.name][1]
 
 
-def _operand(file: OnnxGraph, name: str, root: str, done: Done) -> Values | None:
+def _operand(file: OnnxGraph, name: str, root: str, evaluated: Done) -> Values | None:
     """A single constant, NaN where the input is left out, or what another node gives."""
     constant, maker = file.constant(name), file.producers.get(name)
     if not name:
@@ -124,27 +124,27 @@ def _operand(file: OnnxGraph, name: str, root: str, done: Done) -> Values | None
     if constant is not None:
         single = constant.size == 1 and constant.dtype.kind in "fiu"
         return np.asarray(float(constant.reshape(()))) if single else None
-    return None if maker is None else _evaluated(file, maker, root, done)
+    return None if maker is None else _evaluated(file, maker, root, evaluated)
 
 
 def _is_closed(file: OnnxGraph, inside: frozenset[str], last: OnnxNode) -> bool:
-    """Whether nobody outside sees anything but the last node's result."""
-    pending, seen = [last], {last.name}
+    """Whether only the last node's result is read outside."""
+    pending, visited = [last], {last.name}
     while pending:
         for name in pending.pop().inputs:
             maker = file.producers.get(name)
-            if maker is None or maker.name not in inside or maker.name in seen:
+            if maker is None or maker.name not in inside or maker.name in visited:
                 continue
             if name in file.outputs or any(user.name not in inside for user in file.consumers[name]):
                 return False
-            seen.add(maker.name)
+            visited.add(maker.name)
             pending.append(maker)
     return True
 
 
-def _is_near(values: Values, wanted: Values) -> bool:
-    return values.shape == wanted.shape and bool(
-        np.all(np.abs(values - wanted) <= NEAR * np.maximum(np.abs(wanted), 1.0))
+def _is_near(values: Values, expected: Values) -> bool:
+    return values.shape == expected.shape and bool(
+        np.all(np.abs(values - expected) <= NEAR * np.maximum(np.abs(expected), 1.0))
     )
 
 

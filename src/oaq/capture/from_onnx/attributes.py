@@ -12,17 +12,17 @@ Kind = TypeVar("Kind", int, float, str)
 
 def integer(node: OnnxNode, name: str, default: int) -> int:
     """One integer."""
-    return _one(node, name, default, int)
+    return _typed(node, name, default, int)
 
 
 def real(node: OnnxNode, name: str, default: float) -> float:
     """One float."""
-    return _one(node, name, default, float)
+    return _typed(node, name, default, float)
 
 
 def text(node: OnnxNode, name: str, default: str) -> str:
     """One string."""
-    return _one(node, name, default, str)
+    return _typed(node, name, default, str)
 
 
 def integers(node: OnnxNode, name: str, length: int | None = None) -> tuple[int, ...] | None:
@@ -46,12 +46,12 @@ def described(node: OnnxNode) -> str:
     return f"node {node.name!r} ({node.kind})"
 
 
-def _one(node: OnnxNode, name: str, default: Kind, kind: type[Kind]) -> Kind:
+def _typed(node: OnnxNode, name: str, default: Kind, kind: type[Kind]) -> Kind:
     value = node.attributes.get(name, default)
     if not isinstance(value, kind):
         raise _wrong(node, name, value, {int: "an integer", float: "a number", str: "a text"}[kind])
     return value
 
 
-def _wrong(node: OnnxNode, name: str, value: Value, wanted: str) -> FormatError:
-    return FormatError(f"{described(node)}: attribute {name!r} is {wanted}, not {str(value)[:60]}")
+def _wrong(node: OnnxNode, name: str, value: Value, expected: str) -> FormatError:
+    return FormatError(f"{described(node)}: attribute {name!r} is {expected}, not {str(value)[:60]}")

@@ -36,7 +36,7 @@ def evaluate(node: OnnxNode, inputs: Inputs, results: list[TensorType]) -> list[
         FormatError: the constants are nothing the operator takes.
     """
     formula = FORMULAS.get(node.op) if not node.domain else None
-    shapes = [one.shape for one in results]
+    shapes = [result.shape for result in results]
     if formula is None or not node.outputs or (node.op != "Constant" and None in shapes):
         return None
     read = sum(array.size for array in inputs.constants if array is not None)
@@ -44,10 +44,10 @@ def evaluate(node: OnnxNode, inputs: Inputs, results: list[TensorType]) -> list[
         return None
     try:
         with np.errstate(all="ignore"):
-            found = formula(node, inputs)
+            value = formula(node, inputs)
     except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
         raise FormatError(f"{described(node)}: cannot be computed from its constants: {error}") from error
-    arrays = [np.asarray(found)] if isinstance(found, np.ndarray | np.generic) else found
+    arrays = [np.asarray(value)] if isinstance(value, np.ndarray | np.generic) else value
     for array in arrays or ():
         array.flags.writeable = False
     return arrays
@@ -76,9 +76,9 @@ def quantize(real: Array, scale: Array, zero_point: Array | None, axis: int, dty
 
 def _shaped(scale: Array, zero_point: Array | None, axis: int, rank: int) -> tuple[Array, Array]:
     """One number each, or one per index of ``axis``, shaped to meet a tensor of ``rank`` axes."""
-    along = [-1 if place == axis else 1 for place in range(rank)]
+    shape = [-1 if place == axis else 1 for place in range(rank)]
     zero = np.zeros((), np.int64) if zero_point is None else zero_point
-    return scale.reshape(() if scale.size == 1 else along), zero.reshape(() if zero.size == 1 else along)
+    return scale.reshape(() if scale.size == 1 else shape), zero.reshape(() if zero.size == 1 else shape)
 
 
 def _dequantize(node: OnnxNode, inputs: Inputs) -> Result:
@@ -100,7 +100,7 @@ def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
         raise FormatError(f"{described(node)}: {error}") from error
 
 
-def _given(inputs: Inputs) -> list[Array]:
+def _constants(inputs: Inputs) -> list[Array]:
     return [array for array in inputs.constants if array is not None]
 
 
@@ -136,11 +136,11 @@ def _size(node: OnnxNode, inputs: Inputs) -> Result:
 
 def _cast(node: OnnxNode, inputs: Inputs) -> Result:
     dtype = CAST.get(integer(node, "to", 1))
-    return None if dtype is None else _given(inputs)[0].astype(dtype)
+    return None if dtype is None else _constants(inputs)[0].astype(dtype)
 
 
 def _divide(node: OnnxNode, inputs: Inputs) -> Result:
-    a, b = _given(inputs)
+    a, b = _constants(inputs)
     if a.dtype.kind == "f":
         return np.asarray(a / b)
     if not np.all(b):
@@ -150,7 +150,7 @@ def _divide(node: OnnxNode, inputs: Inputs) -> Result:
 
 
 def _gather(node: OnnxNode, inputs: Inputs) -> Result:
-    x, index = _given(inputs)
+    x, index = _constants(inputs)
     axis = movement.axis_of(node, integer(node, "axis", 0), x.ndim)
     if index.dtype.kind not in "iu":
         raise FormatError(f"{described(node)}: its index is {index.dtype}, not integers")
@@ -158,28 +158,28 @@ def _gather(node: OnnxNode, inputs: Inputs) -> Result:
 
 
 def _slice(node: OnnxNode, inputs: Inputs) -> Result:
-    x = _given(inputs)[0]
-    found = movement.slices(node, inputs, x.shape)
-    if found is None:
+    x = _constants(inputs)[0]
+    bounds = movement.slices(node, inputs, x.shape)
+    if bounds is None:
         return None
-    return x[tuple(np.arange(start, end, step) if step < 0 else slice(start, end, step) for start, end, step in found)]
+    return x[tuple(np.arange(start, end, step) if step < 0 else slice(start, end, step) for start, end, step in bounds)]
 
 
 def _split(node: OnnxNode, inputs: Inputs) -> Result:
-    x = _given(inputs)[0]
-    found = movement.parts(node, inputs, x.shape)
-    return None if found is None else list(np.split(x, np.cumsum(found[1])[:-1], axis=found[0]))
+    x = _constants(inputs)[0]
+    split = movement.parts(node, inputs, x.shape)
+    return None if split is None else list(np.split(x, np.cumsum(split[1])[:-1], axis=split[0]))
 
 
 def _as_inferred(node: OnnxNode, inputs: Inputs) -> Result:
-    """The same numbers in the same order under the shape that inference found."""
+    """All numbers of the input in their order, under the shape that inference finds."""
     rule = movement.RULES[node.op](node, inputs)[0].shape
-    return None if rule is None else _given(inputs)[0].reshape(rule)
+    return None if rule is None else _constants(inputs)[0].reshape(rule)
 
 
 def _expand(node: OnnxNode, inputs: Inputs) -> Result:
     shape = movement.RULES["Expand"](node, inputs)[0].shape
-    return None if shape is None else np.array(np.broadcast_to(_given(inputs)[0], shape))
+    return None if shape is None else np.array(np.broadcast_to(_constants(inputs)[0], shape))
 
 
 def _clip(node: OnnxNode, inputs: Inputs) -> Result:
@@ -192,13 +192,13 @@ def _clip(node: OnnxNode, inputs: Inputs) -> Result:
 
 
 def _transpose(node: OnnxNode, inputs: Inputs) -> Result:
-    x = _given(inputs)[0]
+    x = _constants(inputs)[0]
     return x.transpose(integers(node, "perm", x.ndim))
 
 
 def _reduce(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
     def formula(node: OnnxNode, inputs: Inputs) -> Result:
-        x = _given(inputs)[0]
+        x = _constants(inputs)[0]
         axes = movement.numbers_of(node, inputs, 1, "axes") or None
         return np.asarray(ufunc(x, axis=axes, keepdims=bool(integer(node, "keepdims", 1)))).astype(x.dtype)
 
@@ -207,14 +207,14 @@ def _reduce(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
 
 def _binary(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
     def formula(node: OnnxNode, inputs: Inputs) -> Result:
-        a, b = _given(inputs)
+        a, b = _constants(inputs)
         return np.asarray(ufunc(a, b))
 
     return formula
 
 
 def _unary(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
-    return lambda node, inputs: np.asarray(ufunc(_given(inputs)[0]))
+    return lambda node, inputs: np.asarray(ufunc(_constants(inputs)[0]))
 
 
 FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
@@ -227,10 +227,10 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
     "Slice": _slice,
     "Split": _split,
     "Transpose": _transpose,
-    "Concat": lambda node, inputs: np.concatenate(_given(inputs), axis=integer(node, "axis", 0)),
+    "Concat": lambda node, inputs: np.concatenate(_constants(inputs), axis=integer(node, "axis", 0)),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _as_inferred),
     "Expand": _expand,
-    "Where": lambda node, inputs: np.asarray(np.where(*_given(inputs))),
+    "Where": lambda node, inputs: np.asarray(np.where(*_constants(inputs))),
     "Div": _divide,
     "Clip": _clip,
     **{op: _binary(ufunc) for op, ufunc in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply))},
@@ -242,4 +242,4 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
 }
-"""Of ONNX's own operators: what exporters compute shapes and weights with."""
+"""Formulas of ONNX's own operators: what exporters compute shapes and weights with."""

@@ -44,12 +44,12 @@ class OnnxNode:
     """One operator applied.
 
     Attributes:
-        name: unique: the file's, or made from the operator and its first output where the file gives none or the same
+        name: unique: the file's, or made from the operator and its first output where the file gives none, or gives one
             twice.
         op: operator type.
         domain: "" is ONNX's own ("ai.onnx" is written as "").
         inputs: names; "" where an optional input is left out.
-        outputs: names; "" where nobody wants the output. They name the node in the file even if ``name`` does not.
+        outputs: names; "" where the output is not used. They name the node in the file even if ``name`` does not.
         attributes: as Python values.
     """
 
@@ -88,7 +88,7 @@ class OnnxGraph:
         producer: "name version" of the tool that wrote the file.
         metadata: the file's ``metadata_props``.
         initializers: constants that stand in the file under their own names.
-        folded: nodes that were computed beforehand, by each output: where a constant that is no initializer comes from.
+        folded: nodes that were computed beforehand, by each output: sources of constants that are not initializers.
     """
 
     where: str
@@ -117,13 +117,13 @@ class OnnxGraph:
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[OnnxNode, ...]]:
-        """The nodes that read each tensor, once each, in order; a tensor nobody reads has no entry."""
-        found: dict[str, list[OnnxNode]] = {}
+        """The nodes that read each tensor, once each, in order; a tensor that is not read has no entry."""
+        readers: dict[str, list[OnnxNode]] = {}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
                 if name:
-                    found.setdefault(name, []).append(node)
-        return MappingProxyType({name: tuple(nodes) for name, nodes in found.items()})
+                    readers.setdefault(name, []).append(node)
+        return MappingProxyType({name: tuple(nodes) for name, nodes in readers.items()})
 
     def constant(self, name: str) -> Array | None:
         """The value of ``name``, or None if it is computed (or left out)."""
@@ -135,14 +135,14 @@ class OnnxGraph:
         Raises:
             UnsupportedOp: neither the file nor the operators known here say it.
         """
-        found = self.types.get(name, TensorType()).shape
-        if found is None:
+        shape = self.types.get(name, TensorType()).shape
+        if shape is None:
             node = self.producers.get(name)
-            by = f", the result of {node.name!r} ({node.kind})," if node else ""
+            writer = f", the result of {node.name!r} ({node.kind})," if node else ""
             raise UnsupportedOp(
-                f"{self.where}: the shape of {name!r}{by} is not known. Run onnx.shape_inference on the file first"
+                f"{self.where}: the shape of {name!r}{writer} is not known. Run onnx.shape_inference on the file first"
             )
-        return found
+        return shape
 
     def dtype(self, name: str) -> np.dtype[Any] | None:
         """Element type of a tensor; None if unknown."""

@@ -29,11 +29,11 @@ class Inputs:
     opset: int
 
     def shape(self, index: int) -> Shape | None:
-        """Of that input; None if unknown or left out."""
+        """Shape of input ``index``; None if unknown or left out."""
         return self.types[index].shape if index < len(self.types) else None
 
     def dtype(self, index: int) -> np.dtype[Any] | None:
-        """Of that input; None if unknown or left out."""
+        """Element type of input ``index``; None if unknown or left out."""
         return self.types[index].dtype if index < len(self.types) else None
 
     def constant(self, index: int) -> Array | None:

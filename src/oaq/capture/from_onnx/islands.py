@@ -15,7 +15,7 @@ class Demand:
     """What the graph's outputs depend on.
 
     Attributes:
-        outputs: tensors of the program that somebody outside it needs, by number, with what the file calls them there.
+        outputs: tensors of the program that are needed outside it, by number, with what the file calls them there.
         entries: inputs of the program that are needed, by number.
         outside: nodes that stay in float, by name.
         seen: tensors of the file that were looked at.
@@ -37,26 +37,26 @@ def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[
     """
     nodes = [node for node in walk.graph.nodes if node.name in demand.outside]
     entered = {walk.entries[number]: names[number] for number in demand.entries}
-    held = {name: names[number] for number, name in demand.outputs.items()}
-    held |= {name: names[number] for name, number in _aliases(walk, demand).items()}
-    found = []
+    tensors = {name: names[number] for number, name in demand.outputs.items()}
+    tensors |= {name: names[number] for name, number in _aliases(walk, demand).items()}
+    islands = []
     for part in connected(nodes, lambda node: node.inputs, lambda node: filter(None, node.outputs)):
         written = dict.fromkeys(name for node in part for name in node.outputs if name)
         read = dict.fromkeys(name for node in part for name in node.inputs if name and name not in written)
-        reads = tuple(dict.fromkeys(held[name] for name in read if name in held))
+        reads = tuple(dict.fromkeys(tensors[name] for name in read if name in tensors))
         writes = tuple(entered[name] for name in written if name in entered)
         where: Place = "output" if not writes else "inside" if reads else "input"
-        why = next((walk.why[node.name] for node in part if node.name in walk.why), "")
-        found.append(Island(tuple((node.name, node.kind) for node in part), reads, writes, where, why))
-    return tuple(found)
+        reason = next((walk.why[node.name] for node in part if node.name in walk.why), "")
+        islands.append(Island(tuple((node.name, node.kind) for node in part), reads, writes, where, reason))
+    return tuple(islands)
 
 
 def _aliases(walk: Walk, demand: Demand) -> dict[str, int]:
     """Further names under which the file reads the program's outputs: the same integers, dequantized twice."""
-    found = {}
+    aliases = {}
     numbers = set(demand.outputs)
     for name in demand.seen:
         view = getattr(walk.values.get(name), "view", None)
         if view is not None and view.tensor in numbers:
-            found[name] = view.tensor
-    return found
+            aliases[name] = view.tensor
+    return aliases

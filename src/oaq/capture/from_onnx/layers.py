@@ -79,7 +79,7 @@ def matmul(walk: Walk, node: OnnxNode) -> None:
         raise Stays("both its operands are computed; sums of products of two activations have no fixed weights")
     weight = weights_of(walk, node.given(1))
     if weight.values.ndim != 2:
-        raise Stays("its weights are no matrix")
+        raise Stays("its weights are not a matrix")
     view = walk.plain(node.given(0))
     walk.values[node.outputs[0]] = product(walk, node, view, weight.transposed((1, 0)), (Bias(), 1.0))
 
@@ -244,7 +244,7 @@ def integer_sums(walk: Walk, node: OnnxNode) -> None:
     if convolves:
         pending = convolution(walk, node, view, weight, Bias())
     elif weight.values.ndim != 2:
-        raise Stays("its weights are no matrix")
+        raise Stays("its weights are not a matrix")
     else:
         pending = product(walk, node, view, weight.transposed((1, 0)), (Bias(), 1.0))
     sums = pending.sums

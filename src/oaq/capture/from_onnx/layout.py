@@ -1,7 +1,7 @@
 """``Layout``: in which order a program's tensor lies in memory, as seen from the axes that ONNX gives the same values.
 
 A program keeps images as (H, W, C), ONNX as (C, H, W). What ONNX does to axes (Transpose, Reshape, Squeeze, ...) moves
-nothing as long as somebody keeps account of which stretch of memory is which axis. That is all a ``Layout`` does.
+nothing as long as it is recorded which stretch of memory is which axis. That is all a ``Layout`` does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Layout:
 
     @property
     def shape(self) -> Shape:
-        """Of one sample, as ONNX has it.
+        """Shape of one sample, as ONNX has it.
 
         >>> Layout.of((3, 4, 5), (1, 2, 0)).shape
         (3, 4, 5)
@@ -51,8 +51,8 @@ class Layout:
         >>> image.is_in((1, 2, 0)), image.is_in((0, 1, 2))
         (True, False)
         """
-        seen = [stretch for axis in order for stretch in self.axes[axis] if self.sizes[stretch] > 1]
-        return all(first < second for first, second in pairwise(seen))
+        stretches = [stretch for axis in order for stretch in self.axes[axis] if self.sizes[stretch] > 1]
+        return all(first < second for first, second in pairwise(stretches))
 
     def transposed(self, order: Sequence[int]) -> Layout:
         """After a Transpose to ``order`` of the sample's axes; nothing moves."""
@@ -68,32 +68,32 @@ class Layout:
         """
         blocks = self._blocks()
         pieces: list[tuple[int, int, int]] = []  # place in memory, place inside the block, size
-        taken = []
-        rest = list(reversed(blocks))
-        for wanted in shape:
-            mine: list[int] = []
-            while wanted > 1:
-                if not rest:
+        by_axis = []
+        remaining = list(reversed(blocks))
+        for size_left in shape:
+            axis_pieces: list[int] = []
+            while size_left > 1:
+                if not remaining:
                     return None
-                start, inside, size = rest.pop()
-                if wanted % size == 0:
+                start, inside, size = remaining.pop()
+                if size_left % size == 0:
                     part = size
-                elif size % wanted == 0:
-                    part = wanted
-                    rest.append((start, inside + 1, size // wanted))
+                elif size % size_left == 0:
+                    part = size_left
+                    remaining.append((start, inside + 1, size // size_left))
                 else:
                     return None
-                mine.append(len(pieces))
+                axis_pieces.append(len(pieces))
                 pieces.append((start, inside, part))
-                wanted //= part
-            taken.append(mine)
-        if rest:
+                size_left //= part
+            by_axis.append(axis_pieces)
+        if remaining:
             return None
         in_memory = sorted(range(len(pieces)), key=lambda piece: pieces[piece][:2])
         place = {piece: index for index, piece in enumerate(in_memory)}
         return Layout(
             tuple(pieces[piece][2] for piece in in_memory),
-            tuple(tuple(place[piece] for piece in mine) for mine in taken),
+            tuple(tuple(place[piece] for piece in places) for places in by_axis),
         )
 
     def _blocks(self) -> list[tuple[int, int, int]]:
@@ -102,7 +102,7 @@ class Layout:
         real = [stretch for stretch in range(len(self.sizes)) if self.sizes[stretch] > 1]
         place = {stretch: index for index, stretch in enumerate(real)}
         last = -2
-        for stretch in (one for axis in self.axes for one in axis if one in place):
+        for stretch in (stretch for axis in self.axes for stretch in axis if stretch in place):
             if place[stretch] == last + 1 and blocks:
                 start, _, size = blocks[-1]
                 blocks[-1] = (start, 0, size * self.sizes[stretch])

@@ -18,14 +18,14 @@ LARGEST_LIST: Final = 64
 LARGEST_SCALE: Final = 1e9
 
 
-def numbers(node: OnnxNode, array: Array, what: str) -> tuple[int, ...]:
+def numbers(node: OnnxNode, array: Array, subject: str) -> tuple[int, ...]:
     """A constant input as integers.
 
     Raises:
-        FormatError: it is no short list of integers.
+        FormatError: it is not a short list of integers.
     """
     if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > LARGEST_LIST:
-        raise FormatError(f"{described(node)}: {what} are integers, not {array.dtype} of shape {array.shape}")
+        raise FormatError(f"{described(node)}: {subject} are integers, not {array.dtype} of shape {array.shape}")
     return tuple(int(value) for value in array.reshape(-1))
 
 
@@ -35,9 +35,9 @@ def numbers_of(node: OnnxNode, inputs: Inputs, index: int, attribute: str) -> tu
     Returns:
         None if it is left out, or computed: ``is_computed`` tells which.
     """
-    given = inputs.constant(index)
-    if given is not None:
-        return numbers(node, given, attribute)
+    constant = inputs.constant(index)
+    if constant is not None:
+        return numbers(node, constant, attribute)
     return None if node.given(index) else integers(node, attribute)
 
 
@@ -57,21 +57,21 @@ def axis_of(node: OnnxNode, axis: int, rank: int) -> int:
     return axis % rank
 
 
-def reshaped(node: OnnxNode, x: Shape, wanted: tuple[int, ...]) -> Shape:
-    """The shape that Reshape's ``wanted`` means: 0 copies, one -1 is what is left.
+def reshaped(node: OnnxNode, x: Shape, target: tuple[int, ...]) -> Shape:
+    """The shape that Reshape's ``target`` means: 0 copies, one -1 stands for the remaining elements.
 
     Raises:
         FormatError: the elements do not fit.
     """
     keep_zero = integer(node, "allowzero", 0)
-    if len(wanted) > LARGEST_LIST or any(size == 0 and index >= len(x) for index, size in enumerate(wanted)):
-        raise FormatError(f"{described(node)}: {x} cannot take the shape {wanted[:8]}")
-    sizes = [x[index] if size == 0 and not keep_zero else size for index, size in enumerate(wanted)]
+    if len(target) > LARGEST_LIST or any(size == 0 and index >= len(x) for index, size in enumerate(target)):
+        raise FormatError(f"{described(node)}: {x} cannot take the shape {target[:8]}")
+    sizes = [x[index] if size == 0 and not keep_zero else size for index, size in enumerate(target)]
     if sizes.count(-1) == 1:
-        rest = prod(size for size in sizes if size != -1)
-        sizes[sizes.index(-1)] = prod(x) // rest if rest > 0 else 0
+        product = prod(size for size in sizes if size != -1)
+        sizes[sizes.index(-1)] = prod(x) // product if product > 0 else 0
     if min(sizes, default=0) < 0 or prod(sizes) != prod(x):
-        raise FormatError(f"{described(node)}: {x} cannot take the shape {wanted}")
+        raise FormatError(f"{described(node)}: {x} cannot take the shape {target}")
     return tuple(sizes)
 
 
@@ -90,11 +90,11 @@ def slices(node: OnnxNode, inputs: Inputs, x: Shape) -> list[tuple[int, int, int
     steps = numbers_of(node, inputs, 4, "steps") or (1,) * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise FormatError(f"{described(node)}: starts {starts}, ends {ends}, axes {axes}, steps {steps} do not fit")
-    found = [(0, size, 1) for size in x]
+    bounds = [(0, size, 1) for size in x]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         place = axis_of(node, axis, len(x))
-        found[place] = slice(start, end, step).indices(x[place])
-    return found
+        bounds[place] = slice(start, end, step).indices(x[place])
+    return bounds
 
 
 def parts(node: OnnxNode, inputs: Inputs, x: Shape) -> tuple[int, list[int]] | None:
@@ -108,8 +108,8 @@ def parts(node: OnnxNode, inputs: Inputs, x: Shape) -> tuple[int, list[int]] | N
     axis, count = axis_of(node, integer(node, "axis", 0), len(x)), len(node.outputs)
     sizes = numbers_of(node, inputs, 1, "split")
     if sizes is None:
-        each = -(-x[axis] // count)
-        sizes = (*[each] * (count - 1), x[axis] - each * (count - 1))
+        part_size = -(-x[axis] // count)
+        sizes = (*[part_size] * (count - 1), x[axis] - part_size * (count - 1))
     if len(sizes) != count or sum(sizes) != x[axis] or min(sizes) < 0:
         raise FormatError(f"{described(node)}: {x} cannot be split into {sizes} on axis {axis}")
     return axis, list(sizes)
@@ -136,31 +136,31 @@ def pads(node: OnnxNode, inputs: Inputs, rank: int) -> tuple[tuple[int, ...], tu
 
 def concat(node: OnnxNode, inputs: Inputs) -> Types:
     """Side by side on one axis."""
-    shapes = [one.shape for one in inputs.types]
-    known = [shape for shape in shapes if shape is not None]
-    if not shapes or len(known) < len(shapes):
+    shapes = [tensor.shape for tensor in inputs.types]
+    full = [shape for shape in shapes if shape is not None]
+    if not shapes or len(full) < len(shapes):
         return [TensorType(inputs.dtype(0))]
-    axis = axis_of(node, integer(node, "axis", 1 if inputs.opset < 4 else 0), len(known[0]))
-    others = {(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in known}
-    if len(others) != 1:
-        raise FormatError(f"{described(node)}: {', '.join(map(str, known[:8]))} do not fit side by side on axis {axis}")
-    total = sum(shape[axis] for shape in known)
-    return [TensorType(inputs.dtype(0), (*known[0][:axis], total, *known[0][axis + 1 :]))]
+    axis = axis_of(node, integer(node, "axis", 1 if inputs.opset < 4 else 0), len(full[0]))
+    cross_sections = {(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in full}
+    if len(cross_sections) != 1:
+        raise FormatError(f"{described(node)}: {', '.join(map(str, full[:8]))} do not fit side by side on axis {axis}")
+    total = sum(shape[axis] for shape in full)
+    return [TensorType(inputs.dtype(0), (*full[0][:axis], total, *full[0][axis + 1 :]))]
 
 
 def _moved(rule: Callable[[OnnxNode, Inputs, Shape], Shape | None]) -> Callable[[OnnxNode, Inputs], Types]:
     """A rule from shape to shape; the element type stays."""
 
-    def whole(node: OnnxNode, inputs: Inputs) -> Types:
+    def typed(node: OnnxNode, inputs: Inputs) -> Types:
         x = inputs.shape(0)
         return [TensorType(inputs.dtype(0), None if x is None else rule(node, inputs, x))]
 
-    return whole
+    return typed
 
 
 def _reshape(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
-    wanted = numbers_of(node, inputs, 1, "shape")
-    return None if wanted is None else reshaped(node, x, wanted)
+    target = numbers_of(node, inputs, 1, "shape")
+    return None if target is None else reshaped(node, x, target)
 
 
 def _flatten(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape:
@@ -174,7 +174,7 @@ def _flatten(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape:
 def _transpose(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape:
     order = integers(node, "perm", len(x)) or tuple(reversed(range(len(x))))
     if sorted(order) != list(range(len(x))):
-        raise FormatError(f"{described(node)}: {order} is no order of {len(x)} axes")
+        raise FormatError(f"{described(node)}: {order} is not an order of {len(x)} axes")
     return tuple(x[axis] for axis in order)
 
 
@@ -182,14 +182,14 @@ def _squeeze(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
     if is_computed(node, inputs, 1):
         return None
     axes = numbers_of(node, inputs, 1, "axes")
-    gone = (
+    dropped = (
         {axis for axis, size in enumerate(x) if size == 1}
         if axes is None
         else {axis_of(node, axis, len(x)) for axis in axes}
     )
-    if any(x[axis] != 1 for axis in gone):
-        raise FormatError(f"{described(node)}: axes {sorted(gone)} of {x} are not all of size 1")
-    return tuple(size for axis, size in enumerate(x) if axis not in gone)
+    if any(x[axis] != 1 for axis in dropped):
+        raise FormatError(f"{described(node)}: axes {sorted(dropped)} of {x} are not all of size 1")
+    return tuple(size for axis, size in enumerate(x) if axis not in dropped)
 
 
 def _unsqueeze(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
@@ -200,35 +200,37 @@ def _unsqueeze(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
     new = {axis_of(node, axis, rank) for axis in axes}
     if len(new) != len(axes):
         raise FormatError(f"{described(node)}: axes {axes} name one twice")
-    left = iter(x)
-    return tuple(1 if axis in new else next(left) for axis in range(rank))
+    sizes = iter(x)
+    return tuple(1 if axis in new else next(sizes) for axis in range(rank))
 
 
 def _slice(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
-    found = slices(node, inputs, x)
-    return None if found is None else tuple(len(range(*one)) for one in found)
+    bounds = slices(node, inputs, x)
+    return None if bounds is None else tuple(len(range(*bound)) for bound in bounds)
 
 
 def _pad(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
-    found = pads(node, inputs, len(x))
-    return None if found is None else tuple(b + size + a for b, size, a in zip(found[0], x, found[1], strict=True))
+    amounts = pads(node, inputs, len(x))
+    if amounts is None:
+        return None
+    return tuple(before + size + after for before, size, after in zip(amounts[0], x, amounts[1], strict=True))
 
 
 def _split(node: OnnxNode, inputs: Inputs) -> Types:
     x = inputs.shape(0)
-    found = None if x is None or not node.outputs else parts(node, inputs, x)
-    if x is None or found is None:
+    split = None if x is None or not node.outputs else parts(node, inputs, x)
+    if x is None or split is None:
         return [TensorType(inputs.dtype(0))] * len(node.outputs)
-    axis, sizes = found
+    axis, sizes = split
     return [TensorType(inputs.dtype(0), (*x[:axis], size, *x[axis + 1 :])) for size in sizes]
 
 
 def _expand(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
-    wanted = numbers_of(node, inputs, 1, "shape")
+    target = numbers_of(node, inputs, 1, "shape")
     try:
-        return None if wanted is None else np.broadcast_shapes(x, wanted)
+        return None if target is None else np.broadcast_shapes(x, target)
     except ValueError as error:
-        raise FormatError(f"{described(node)}: {x} does not expand to {wanted}") from error
+        raise FormatError(f"{described(node)}: {x} does not expand to {target}") from error
 
 
 def _tile(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
@@ -245,16 +247,21 @@ def _resize(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
         return None
     sizes, scales = (inputs.constant(index) for index in places)
     axes = integers(node, "axes") or tuple(range(len(x)))
-    given = scales if sizes is None or not sizes.size else sizes
-    if given is None and "scales" in node.attributes:
-        given = np.asarray(node.attributes["scales"])
-    if given is None or given.dtype.kind not in "iuf" or given.shape != (len(axes),) or not np.all(np.isfinite(given)):
+    factors = scales if sizes is None or not sizes.size else sizes
+    if factors is None and "scales" in node.attributes:
+        factors = np.asarray(node.attributes["scales"])
+    if (
+        factors is None
+        or factors.dtype.kind not in "iuf"
+        or factors.shape != (len(axes),)
+        or not np.all(np.isfinite(factors))
+    ):
         raise FormatError(f"{described(node)}: needs one size or scale for each of {len(axes)} axes")
     result = list(x)
-    for value, axis in zip(given.tolist(), axes, strict=True):
+    for value, axis in zip(factors.tolist(), axes, strict=True):
         place = axis_of(node, axis, len(x))
-        wanted = value if given is sizes else np.floor(np.float32(x[place]) * np.float32(min(value, LARGEST_SCALE)))
-        result[place] = int(wanted)
+        size = value if factors is sizes else np.floor(np.float32(x[place]) * np.float32(min(value, LARGEST_SCALE)))
+        result[place] = int(size)
     return tuple(result)
 
 

@@ -40,7 +40,7 @@ class Decoded:
         name: of the graph.
         nodes: in the file's order, names made unique.
         constants: initializers.
-        inputs: type and shape of each input that is no initializer.
+        inputs: type and shape of each input that is not an initializer.
         outputs: names.
         declared: what ``value_info`` and outputs say of other tensors; a shape of None if it says none.
         opsets: version by domain.
@@ -63,16 +63,18 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
     """Parse ``content``; names and values only, nothing is computed.
 
     Raises:
-        FormatError: it is no ONNX model, or one of its parts is not what it claims to be.
+        FormatError: it is not an ONNX model, or one of its parts is not what it claims to be.
         UnsupportedOp: it holds something that is not read: subgraphs, sparse tensors, sequences.
     """
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)
     except (DecodeError, ValueError, RecursionError, MemoryError) as error:
-        raise FormatError(f"{where}: is no ONNX model, or is cut off: {error}. Fetch or export it again") from error
+        raise FormatError(
+            f"{where}: is not an ONNX model, or is truncated: {error}. Fetch or export it again"
+        ) from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
-        raise FormatError(f"{where}: is no ONNX model: it holds no graph. Fetch or export it again")
+        raise FormatError(f"{where}: is not an ONNX model: it holds no graph. Fetch or export it again")
     _check_texts(model, where)
     opsets = _opsets(model, where)
     if model.functions:
@@ -107,7 +109,7 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
 
 
 def _check_texts(model: onnx.ModelProto, where: str) -> None:
-    """Protobuf gives a text that is no UTF-8 as bytes, which nothing here expects.
+    """Protobuf gives a text that is not UTF-8 as bytes, which nothing here expects.
 
     Raises:
         FormatError: there is one.
@@ -119,14 +121,14 @@ def _check_texts(model: onnx.ModelProto, where: str) -> None:
         (graph.name, model.producer_name, model.producer_version),
         (text for entry in model.metadata_props for text in (entry.key, entry.value)),
         (text for node in nodes for text in (node.name, node.op_type, node.domain, *node.input, *node.output)),
-        (text for node in nodes for one in node.attribute for text in (one.name, one.ref_attr_name)),
-        (one.name for one in (*values, *graph.initializer)),
-        (dim.dim_param for one in values for dim in one.type.tensor_type.shape.dim),
+        (text for node in nodes for attribute in node.attribute for text in (attribute.name, attribute.ref_attr_name)),
+        (value.name for value in (*values, *graph.initializer)),
+        (dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim),
         (entry.domain for entry in model.opset_import),
     )
     for text in texts:
         if not isinstance(text, str):
-            raise FormatError(f"{where}: {text!r} is no text; the file is damaged")
+            raise FormatError(f"{where}: {text!r} is not valid UTF-8; the file is damaged")
 
 
 def _opsets(model: onnx.ModelProto, where: str) -> dict[str, int]:
@@ -151,14 +153,14 @@ def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     pending = list(bodies)
     for _ in range(len(bodies) + 1):
-        waiting = []
+        unresolved = []
         for key in pending:
             calls = [(node.domain, node.op_type) for node in bodies[key]]
             if all(call in size for call in calls if call in bodies):
                 size[key] = sum(size.get(call, 1) for call in calls)
             else:
-                waiting.append(key)
-        pending = waiting
+                unresolved.append(key)
+        pending = unresolved
     if pending:
         raise FormatError(f"{where}: the function {pending[0][1]!r} calls itself")
     total = sum(size.get((node.domain, node.op_type), 1) for node in model.graph.node)
@@ -171,19 +173,19 @@ def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
 
 def _input(value: onnx.ValueInfoProto, where: str) -> tuple[np.dtype | None, Dims]:
-    here = f"{where}: input {value.name!r}"
+    place = f"{where}: input {value.name!r}"
     if not value.name or value.type.WhichOneof("value") != "tensor_type":
-        raise UnsupportedOp(f"{here}: is no tensor")
+        raise UnsupportedOp(f"{place}: is not a tensor")
     tensor = value.type.tensor_type
     dims = _dims(tensor)
     if dims is None:
-        raise UnsupportedOp(f"{here}: the file says nothing of its shape; give it one")
+        raise UnsupportedOp(f"{place}: the file says nothing of its shape; give it one")
     for axis, size in enumerate(dims):
         if isinstance(size, int) and not 0 < size < LARGEST_DIMENSION:
-            raise FormatError(f"{here}: has size {size} on axis {axis}; a size is 1 or more, below 2**31")
+            raise FormatError(f"{place}: has size {size} on axis {axis}; a size is 1 or more, below 2**31")
     dtype = numpy_dtype(tensor.elem_type)
     if dtype is None:
-        raise UnsupportedOp(f"{here}: element type {type_name(tensor.elem_type)} is not read")
+        raise UnsupportedOp(f"{place}: element type {type_name(tensor.elem_type)} is not read")
     return dtype, dims
 
 
@@ -200,36 +202,36 @@ def _declared(values: Sequence[onnx.ValueInfoProto]) -> dict[str, tuple[np.dtype
 
 
 def _nodes(nodes: Sequence[onnx.NodeProto], where: str, folder: Path | None) -> tuple[OnnxNode, ...]:
-    taken: dict[str, int] = {}
+    names: dict[str, int] = {}
     result = []
     for index, node in enumerate(nodes):
-        name = _unique(node.name or f"{node.op_type}_{next(iter(filter(None, node.output)), index)}", taken)
-        here = f"{where}: node {name!r} ({node.op_type})"
+        name = _unique(node.name or f"{node.op_type}_{next(iter(filter(None, node.output)), index)}", names)
+        place = f"{where}: node {name!r} ({node.op_type})"
         if not node.op_type:
             raise FormatError(f"{where}: node {name!r} has no operator; the file is damaged")
         attributes: dict[str, Value] = {}
         for attribute in node.attribute:
             if not attribute.name or attribute.name in attributes:
-                raise FormatError(f"{here}: an attribute is called {attribute.name!r}, like another or like nothing")
-            attributes[attribute.name] = _attribute(attribute, here, folder)
+                raise FormatError(f"{place}: an attribute is called {attribute.name!r}, like another or like nothing")
+            attributes[attribute.name] = _attribute(attribute, place, folder)
         domain = "" if node.domain in OWN_DOMAINS else node.domain
         result.append(OnnxNode(name, node.op_type, domain, tuple(node.input), tuple(node.output), attributes))
     return tuple(result)
 
 
-def _unique(name: str, taken: dict[str, int]) -> str:
+def _unique(name: str, names: dict[str, int]) -> str:
     candidate = name
-    while candidate in taken:
-        candidate = f"{name}_{taken[name]}"
-        taken[name] += 1
-    taken[candidate] = 1
+    while candidate in names:
+        candidate = f"{name}_{names[name]}"
+        names[name] += 1
+    names[candidate] = 1
     return candidate
 
 
-def _attribute(attribute: onnx.AttributeProto, here: str, folder: Path | None) -> Value:
-    what = f"{here}: attribute {attribute.name!r}"
+def _attribute(attribute: onnx.AttributeProto, place: str, folder: Path | None) -> Value:
+    subject = f"{place}: attribute {attribute.name!r}"
     if attribute.ref_attr_name:
-        raise FormatError(f"{what}: refers to the attribute of a function, but stands in none")
+        raise FormatError(f"{subject}: refers to the attribute of a function, but stands in none")
     try:
         match attribute.type:
             case AttributeProto.FLOAT:
@@ -239,7 +241,7 @@ def _attribute(attribute: onnx.AttributeProto, here: str, folder: Path | None) -
             case AttributeProto.STRING:
                 return attribute.s.decode()
             case AttributeProto.TENSOR:
-                return to_array(attribute.t, what, folder)
+                return to_array(attribute.t, subject, folder)
             case AttributeProto.FLOATS:
                 return tuple(attribute.floats)
             case AttributeProto.INTS:
@@ -247,7 +249,7 @@ def _attribute(attribute: onnx.AttributeProto, here: str, folder: Path | None) -
             case AttributeProto.STRINGS:
                 return tuple(text.decode() for text in attribute.strings)
             case AttributeProto.GRAPH | AttributeProto.GRAPHS:
-                raise UnsupportedOp(f"{here}: holds a subgraph; oaq runs networks without branches and loops")
+                raise UnsupportedOp(f"{place}: holds a subgraph; oaq runs networks without branches and loops")
     except UnicodeDecodeError as error:
-        raise FormatError(f"{what}: is no text: {error}") from error
-    raise UnsupportedOp(f"{what}: is of type {attribute.type}, which is not read")
+        raise FormatError(f"{subject}: is not valid UTF-8: {error}") from error
+    raise UnsupportedOp(f"{subject}: is of type {attribute.type}, which is not read")

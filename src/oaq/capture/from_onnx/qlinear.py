@@ -32,7 +32,7 @@ def qlinear_matmul(walk: Walk, node: OnnxNode) -> None:
         raise Stays("both its operands are computed; sums of products of two activations have no fixed weights")
     weight = layers.integer_weights(walk, node.given(3), node.given(4), node.given(5), 1)
     if weight.values.ndim != 2:
-        raise Stays("its weights are no matrix")
+        raise Stays("its weights are not a matrix")
     finish(walk, node, layers.product(walk, node, x, weight.transposed((1, 0)), (Bias(), 1.0)), 6)
 
 
@@ -43,7 +43,7 @@ def qgemm(walk: Walk, node: OnnxNode) -> None:
     flip = integer(node, "transB", 0)
     weight = layers.integer_weights(walk, node.given(3), node.given(4), node.given(5), 0 if flip else 1)
     if weight.values.ndim != 2:
-        raise Stays("its weights are no matrix")
+        raise Stays("its weights are not a matrix")
     if not flip:
         weight = weight.transposed((1, 0))
     x = operand(walk, node, 0)
@@ -93,11 +93,11 @@ def qlinear_function(walk: Walk, node: OnnxNode) -> None:
     """x, s_x, z_x, s_y, z_y: a function of one value."""
     reals = Reals(operand(walk, node, 0))
     values = curve_of(walk.draft, reals).astype(np.float64)
-    found = curves.FUNCTIONS[node.op.removeprefix("QLinear")](values, node).astype(np.float32)
-    if not np.all(np.isfinite(found)):
+    images = curves.FUNCTIONS[node.op.removeprefix("QLinear")](values, node).astype(np.float32)
+    if not np.all(np.isfinite(images)):
         raise Stays("it is not finite everywhere")
     meaning, name = _result(walk, node, 3), node.outputs[0]
-    view = walk.requantized(Reals(reals.view, found, (node,)), meaning, name, node)
+    view = walk.requantized(Reals(reals.view, images, (node,)), meaning, name, node)
     walk.values[name] = Integers(view, meaning.offset)
     walk.absorb([node])
 
@@ -143,4 +143,4 @@ RULES: Final[Mapping[tuple[str, str], Callable[[Walk, OnnxNode], None]]] = {
     (MICROSOFT, "QLinearSigmoid"): qlinear_function,
     (MICROSOFT, "QLinearLeakyRelu"): qlinear_function,
 }
-"""By domain and operator."""
+"""Handlers by domain and operator."""

@@ -93,7 +93,7 @@ class _Walk:
     types: dict[str, TensorType]
     dequantize: bool
     constants: dict[str, Array] = field(default_factory=dict)
-    kept: list[OnnxNode] = field(default_factory=list)
+    nodes: list[OnnxNode] = field(default_factory=list)
     folded: dict[str, OnnxNode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,10 +115,10 @@ class _Walk:
                 self.constants[name], self.folded[name] = value, node
                 self.types[name] = TensorType(value.dtype, value.shape)
             return
-        self.kept.append(node)
-        for name, found in zip(node.outputs, results, strict=True):
+        self.nodes.append(node)
+        for name, result in zip(node.outputs, results, strict=True):
             if name:
-                self.types[name] = self._completed(name, found)
+                self.types[name] = self._completed(name, result)
 
     def _may_fold(self, node: OnnxNode, inputs: Inputs) -> bool:
         if node.op == "DequantizeLinear" and not self.dequantize:
@@ -127,27 +127,27 @@ class _Walk:
             return True
         return all(array is not None or not name for name, array in zip(node.inputs, inputs.constants, strict=True))
 
-    def _completed(self, name: str, found: TensorType) -> TensorType:
+    def _completed(self, name: str, inferred: TensorType) -> TensorType:
         """What inference leaves open, as the file declares it."""
         dtype, dims = self.parts.declared.get(name, (None, None))
-        shape = found.shape
+        shape = inferred.shape
         if shape is None and dims is not None:
             sizes = [self.batch if axis == 0 and isinstance(size, str) else size for axis, size in enumerate(dims)]
             if all(isinstance(size, int) and 0 < size < LARGEST_TENSOR for size in sizes):
                 shape = tuple(int(size) for size in sizes)
-        return TensorType(dtype if found.dtype is None else found.dtype, shape)
+        return TensorType(dtype if inferred.dtype is None else inferred.dtype, shape)
 
 
-def _input_types(parts: Decoded, given: Mapping[str, Sequence[int]]) -> tuple[int, dict[str, TensorType]]:
+def _input_types(parts: Decoded, requested: Mapping[str, Sequence[int]]) -> tuple[int, dict[str, TensorType]]:
     """The batch, and each input's type with every size known."""
-    unknown = set(given) - set(parts.inputs)
+    unknown = set(requested) - set(parts.inputs)
     if unknown:
         raise FormatError(f"no input is called {sorted(unknown)[0]!r}; there are {list(parts.inputs)[:8]}")
     if not parts.inputs:
         raise FormatError("it has no inputs, so nothing can be computed by it")
     types, batches = {}, []
     for name, (dtype, dims) in parts.inputs.items():
-        sizes = _sizes(name, dims, given.get(name))
+        sizes = _sizes(name, dims, requested.get(name))
         if sizes:
             batches.append(sizes[0])
         if np.prod(sizes, dtype=object) >= LARGEST_TENSOR:
@@ -156,15 +156,15 @@ def _input_types(parts: Decoded, given: Mapping[str, Sequence[int]]) -> tuple[in
     return (batches[0] if batches else 1), types
 
 
-def _sizes(name: str, dims: Dims, given: Sequence[int] | None) -> tuple[int, ...]:
-    if given is not None:
-        fits = len(given) == len(dims) and all(
-            isinstance(wanted, int) and wanted > 0 and (isinstance(size, str) or wanted == size)
-            for wanted, size in zip(given, dims, strict=True)
+def _sizes(name: str, dims: Dims, requested: Sequence[int] | None) -> tuple[int, ...]:
+    if requested is not None:
+        fits = len(requested) == len(dims) and all(
+            isinstance(target, int) and target > 0 and (isinstance(size, str) or target == size)
+            for target, size in zip(requested, dims, strict=True)
         )
         if not fits:
-            raise FormatError(f"input {name!r}: the shape {tuple(given)} was asked for, the file has {dims}")
-        return tuple(given)
+            raise FormatError(f"input {name!r}: the shape {tuple(requested)} was asked for, the file has {dims}")
+        return tuple(requested)
     for axis, size in enumerate(dims):
         if isinstance(size, str) and axis > 0:
             raise UnsupportedOp(
@@ -187,28 +187,28 @@ def _ordered(parts: Decoded) -> list[OnnxNode]:
                 raise FormatError(f"{described(node)}: writes {name!r}, which something else writes too")
             writer[name] = index
     readers: list[list[int]] = [[] for _ in parts.nodes]
-    waiting = [0] * len(parts.nodes)
+    pending = [0] * len(parts.nodes)
     for index, node in enumerate(parts.nodes):
         for name in dict.fromkeys(filter(None, node.inputs)):
             if name in writer:
                 readers[writer[name]].append(index)
-                waiting[index] += 1
+                pending[index] += 1
             elif name not in parts.inputs and name not in parts.constants:
                 raise FormatError(
                     f"{described(node)}: reads {name!r}, which no node writes and which is neither an input nor an "
                     "initializer"
                 )
-    ready = [index for index, count in enumerate(waiting) if not count]
+    ready = [index for index, count in enumerate(pending) if not count]
     order = []
     while ready:
         index = heapq.heappop(ready)
         order.append(parts.nodes[index])
         for reader in readers[index]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
+            pending[reader] -= 1
+            if not pending[reader]:
                 heapq.heappush(ready, reader)
     if len(order) < len(parts.nodes):
-        stuck = next(node for node, count in zip(parts.nodes, waiting, strict=True) if count)
+        stuck = next(node for node, count in zip(parts.nodes, pending, strict=True) if count)
         raise FormatError(f"{described(stuck)}: waits, directly or not, for its own result")
     _check_outputs(parts, writer)
     return order
@@ -227,10 +227,10 @@ def _check_outputs(parts: Decoded, writer: Mapping[str, int]) -> None:
 def _cleaned(parts: Decoded, walk: _Walk, where: str) -> OnnxGraph:
     """Without no-ops, and without what only folded nodes have read."""
     read_before = {name for node in parts.nodes for name in node.inputs}
-    names, kept = _without_no_ops(parts, walk)
+    names, nodes = _without_no_ops(parts, walk)
     needed = set(parts.outputs)
     alive: list[OnnxNode] = []
-    for node in reversed(kept):
+    for node in reversed(nodes):
         if any(name in needed for name in node.outputs) or not any(name in read_before for name in node.outputs):
             alive.append(node)
             needed.update(node.inputs)
@@ -244,7 +244,11 @@ def _cleaned(parts: Decoded, walk: _Walk, where: str) -> OnnxGraph:
         inputs=tuple(parts.inputs),
         outputs=parts.outputs,
         constants=constants,
-        types={names.get(name, name): one for name, one in walk.types.items() if names.get(name, name) in present},
+        types={
+            names.get(name, name): tensor_type
+            for name, tensor_type in walk.types.items()
+            if names.get(name, name) in present
+        },
         opsets=parts.opsets,
         batch=walk.batch,
         producer=parts.producer,
@@ -268,10 +272,10 @@ def _without_no_ops(parts: Decoded, walk: _Walk) -> tuple[dict[str, str], list[O
             name = names[name]
         return name
 
-    kept = []
-    for node in walk.kept:
+    nodes = []
+    for node in walk.nodes:
         if not _is_no_op(node, walk):
-            kept.append(node)
+            nodes.append(node)
             continue
         source, result = root(node.inputs[0]), node.outputs[0]
         if result not in fixed:
@@ -279,9 +283,9 @@ def _without_no_ops(parts: Decoded, walk: _Walk) -> tuple[dict[str, str], list[O
         elif source not in fixed:
             names[source] = result
         else:
-            kept.append(replace(node, op="Identity", domain="", outputs=(result,), attributes={}))
+            nodes.append(replace(node, op="Identity", domain="", outputs=(result,), attributes={}))
     renamed = [
-        replace(node, inputs=tuple(map(root, node.inputs)), outputs=tuple(map(root, node.outputs))) for node in kept
+        replace(node, inputs=tuple(map(root, node.inputs)), outputs=tuple(map(root, node.outputs))) for node in nodes
     ]
     return {name: root(name) for name in names}, renamed
 

@@ -27,7 +27,7 @@ PAIRS: Final[Mapping[str, tuple[tuple[int, int, int], ...]]] = {
     "QLinearLeakyRelu": ((0, 1, 2), (-1, 3, 4)),
     "QLinearSoftmax": ((0, 1, 2), (-1, 3, 4)),
 }
-"""By operator: (tensor, its scale, its zero point) as indices of inputs; -1: the result."""
+"""(tensor, its scale, its zero point) as indices of inputs, by operator; -1: the result."""
 LARGEST_SCALE: Final = 2.0**64
 SMALLEST_SCALE: Final = 2.0**-126
 

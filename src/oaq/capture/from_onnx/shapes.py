@@ -31,11 +31,11 @@ def infer(node: OnnxNode, inputs: Inputs) -> Types:
         FormatError: the inputs cannot be what the operator takes, or a result would be absurdly large.
     """
     rule = RULES.get((node.domain, node.op))
-    found = rule(node, inputs) if rule else []
-    for one in found:
-        if one.shape is not None and (min(one.shape, default=1) < 0 or prod(one.shape) >= LARGEST_TENSOR):
-            raise FormatError(f"{described(node)}: its result would be of shape {one.shape}; the file is damaged")
-    return [*found, *[UNKNOWN] * (len(node.outputs) - len(found))][: len(node.outputs)]
+    types = rule(node, inputs) if rule else []
+    for result in types:
+        if result.shape is not None and (min(result.shape, default=1) < 0 or prod(result.shape) >= LARGEST_TENSOR):
+            raise FormatError(f"{described(node)}: its result would be of shape {result.shape}; the file is damaged")
+    return [*types, *[UNKNOWN] * (len(node.outputs) - len(types))][: len(node.outputs)]
 
 
 def broadcast(node: OnnxNode, shapes: Sequence[Shape | None]) -> Shape | None:
@@ -44,15 +44,13 @@ def broadcast(node: OnnxNode, shapes: Sequence[Shape | None]) -> Shape | None:
     Raises:
         FormatError: they do not fit.
     """
-    known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes):
+    full = [shape for shape in shapes if shape is not None]
+    if len(full) < len(shapes):
         return None
     try:
-        return np.broadcast_shapes(*known)
+        return np.broadcast_shapes(*full)
     except ValueError as error:
-        raise FormatError(
-            f"{described(node)}: the shapes {', '.join(map(str, known))} do not fit each other"
-        ) from error
+        raise FormatError(f"{described(node)}: the shapes {', '.join(map(str, full))} do not fit each other") from error
 
 
 def _like(index: int, dtype_of: int | None = None) -> Callable[[OnnxNode, Inputs], Types]:
@@ -64,16 +62,16 @@ def _like(index: int, dtype_of: int | None = None) -> Callable[[OnnxNode, Inputs
 
 def _elementwise(*indices: int, dtype: type | None = None) -> Callable[[OnnxNode, Inputs], Types]:
     def rule(node: OnnxNode, inputs: Inputs) -> Types:
-        chosen = indices or range(len(inputs.types))
-        shape = broadcast(node, [inputs.shape(index) for index in chosen])
-        return [TensorType(np.dtype(dtype) if dtype else inputs.dtype(max(chosen, default=0)), shape)]
+        places = indices or range(len(inputs.types))
+        shape = broadcast(node, [inputs.shape(index) for index in places])
+        return [TensorType(np.dtype(dtype) if dtype else inputs.dtype(max(places, default=0)), shape)]
 
     return rule
 
 
 def _quantize(node: OnnxNode, inputs: Inputs) -> Types:
-    given = inputs.dtype(2) if node.given(2) else QUANTIZED.get(integer(node, "output_dtype", 0))
-    return [TensorType(given, inputs.shape(0))]
+    dtype = inputs.dtype(2) if node.given(2) else QUANTIZED.get(integer(node, "output_dtype", 0))
+    return [TensorType(dtype, inputs.shape(0))]
 
 
 def _dequantize(node: OnnxNode, inputs: Inputs) -> Types:
@@ -110,7 +108,7 @@ def _pool(node: OnnxNode, inputs: Inputs) -> Types:
     if x is None:
         return [TensorType(inputs.dtype(0))]
     if len(x) < 3:
-        raise FormatError(f"{described(node)}: its input {x} is no image")
+        raise FormatError(f"{described(node)}: its input {x} is not an image")
     count = window(node, x[1:-1] if last else x[2:]).count
     shape = (x[0], *count, x[-1]) if last else (*x[:2], *count)
     return [TensorType(inputs.dtype(0), shape)]
@@ -118,8 +116,8 @@ def _pool(node: OnnxNode, inputs: Inputs) -> Types:
 
 def _global_pool(node: OnnxNode, inputs: Inputs) -> Types:
     x, last = inputs.shape(0), integer(node, "channels_last", 0)
-    ones = (1,) * (len(x) - 2) if x else ()
-    shape = None if x is None or len(x) < 3 else ((x[0], *ones, x[-1]) if last else (*x[:2], *ones))
+    spatial = (1,) * (len(x) - 2) if x else ()
+    shape = None if x is None or len(x) < 3 else ((x[0], *spatial, x[-1]) if last else (*x[:2], *spatial))
     return [TensorType(inputs.dtype(0), shape)]
 
 
@@ -129,7 +127,7 @@ def _gemm(node: OnnxNode, inputs: Inputs, weight: int = 1) -> Types:
         return [TensorType(inputs.dtype(0))]
     flip_a, flip_b = integer(node, "transA", 0), integer(node, "transB", 0)
     if len(a) != 2 or len(b) != 2 or a[0 if flip_a else 1] != b[1 if flip_b else 0]:
-        raise FormatError(f"{described(node)}: {a} times {b} is no product (transA={flip_a}, transB={flip_b})")
+        raise FormatError(f"{described(node)}: {a} times {b} is not a product (transA={flip_a}, transB={flip_b})")
     return [TensorType(inputs.dtype(0), (a[1 if flip_a else 0], b[0 if flip_b else 1]))]
 
 
@@ -141,7 +139,7 @@ def _matmul(weight: int, dtype: type | None = None) -> Callable[[OnnxNode, Input
             return [TensorType(out)]
         left, right = (1, *a) if len(a) == 1 else a, (*b, 1) if len(b) == 1 else b
         if len(a) < 1 or len(b) < 1 or left[-1] != right[-2]:
-            raise FormatError(f"{described(node)}: {a} times {b} is no product")
+            raise FormatError(f"{described(node)}: {a} times {b} is not a product")
         outer = broadcast(node, [left[:-2], right[:-2]]) or ()
         rows, columns = ((left[-2],) if len(a) > 1 else ()), ((right[-1],) if len(b) > 1 else ())
         return [TensorType(out, (*outer, *rows, *columns))]
@@ -150,30 +148,30 @@ def _matmul(weight: int, dtype: type | None = None) -> Callable[[OnnxNode, Input
 
 
 def _qgemm(node: OnnxNode, inputs: Inputs) -> Types:
-    (found,) = _gemm(node, inputs, weight=3)
-    return [TensorType(inputs.dtype(8) if node.given(8) else np.dtype(np.float32), found.shape)]
+    (product,) = _gemm(node, inputs, weight=3)
+    return [TensorType(inputs.dtype(8) if node.given(8) else np.dtype(np.float32), product.shape)]
 
 
 def _qlinear_concat(node: OnnxNode, inputs: Inputs) -> Types:
     parts = range(2, len(inputs.types), 3)
-    (found,) = movement.concat(node, Inputs([inputs.types[i] for i in parts], [None for _ in parts], inputs.opset))
-    return [TensorType(inputs.dtype(1), found.shape)]
+    (joined,) = movement.concat(node, Inputs([inputs.types[i] for i in parts], [None for _ in parts], inputs.opset))
+    return [TensorType(inputs.dtype(1), joined.shape)]
 
 
 def _reduce(node: OnnxNode, inputs: Inputs) -> Types:
     x, keep = inputs.shape(0), integer(node, "keepdims", 1)
     axes = integers(node, "axes")
     if node.given(1):
-        given = inputs.constant(1)
-        if given is None:
+        axes_input = inputs.constant(1)
+        if axes_input is None:
             return [TensorType(inputs.dtype(0))]
-        axes = movement.numbers(node, given, "axes")
+        axes = movement.numbers(node, axes_input, "axes")
     if x is None:
         return [TensorType(inputs.dtype(0))]
     if not axes:
         axes = () if integer(node, "noop_with_empty_axes", 0) else tuple(range(len(x)))
-    gone = {movement.axis_of(node, axis, len(x)) for axis in axes}
-    shape = [1 if axis in gone else size for axis, size in enumerate(x) if keep or axis not in gone]
+    reduced = {movement.axis_of(node, axis, len(x)) for axis in axes}
+    shape = [1 if axis in reduced else size for axis, size in enumerate(x) if keep or axis not in reduced]
     return [TensorType(inputs.dtype(0), tuple(shape))]
 
 

@@ -73,20 +73,20 @@ class Sums:
             Stays: one is not positive.
         """
         if factor.size not in (1, len(self.unit)) or not np.all(np.isfinite(factor)) or not np.all(factor > 0):
-            raise Stays("its sums are multiplied by something that is no positive constant per output")
-        each = factor.reshape(-1).astype(np.float32)
+            raise Stays("its sums are multiplied by something that is not a positive constant per output")
+        factors = factor.reshape(-1).astype(np.float32)
         with np.errstate(over="ignore"):
             return replace(
                 self,
-                unit=self.unit * each,
-                bias_real=self.bias_real * each.astype(np.float64),
+                unit=self.unit * factors,
+                bias_real=self.bias_real * factors.astype(np.float64),
                 nodes=(*self.nodes, node),
             )
 
     def shifted(self, amount: NDArray[np.floating], place: StoredArray | None, node: OnnxNode) -> Sums:
         """Plus a number per output."""
         if amount.size not in (1, len(self.unit)) or not np.all(np.isfinite(amount)):
-            raise Stays("something that is no finite constant per output is added to its sums")
+            raise Stays("something that is not a finite constant per output is added to its sums")
         first = self.bias_places == (None, None)
         return replace(
             self,
@@ -193,25 +193,27 @@ def bias_of(
     Raises:
         Stays: it does not fit the layer.
     """
-    none, nothing = np.zeros(len(unit), np.int64), np.zeros(len(unit), np.float64)
+    none, no_reals = np.zeros(len(unit), np.int64), np.zeros(len(unit), np.float64)
     if value is None:
-        return none, nothing, ""
+        return none, no_reals, ""
     if value.size not in (1, len(unit)):
         raise Stays(f"{value.size} biases do not fit {len(unit)} outputs")
     flat = np.broadcast_to(value.reshape(-1), (len(unit),))
     if scale is None:
         if flat.dtype.kind != "f" or not np.all(np.isfinite(flat)):
-            raise Stays("its bias is no finite float")
+            raise Stays("its bias is not a finite float")
         return none, flat.astype(np.float64), ""
     if flat.dtype.kind not in "iu":
-        raise Stays("its bias has a scale, but is no integers")
-    each = np.broadcast_to(scale.reshape(-1).astype(np.float64), (len(unit),))
+        raise Stays("its bias has a scale, but is not integers")
+    scales = np.broadcast_to(scale.reshape(-1).astype(np.float64), (len(unit),))
     with np.errstate(over="ignore", divide="ignore"):
-        apart = float(np.max(np.abs(each / unit.astype(np.float64) - 1.0), initial=0.0))
-    if apart > SAME_BIAS_SCALE:
+        difference = float(np.max(np.abs(scales / unit.astype(np.float64) - 1.0), initial=0.0))
+    if difference > SAME_BIAS_SCALE:
         note = f"{node.name}: its bias has a scale of its own; it is rounded to steps of s_x * s_w here"
-        return none, flat.astype(np.float64) * each, note
+        return none, flat.astype(np.float64) * scales, note
     note = ""
-    if apart > ROUNDING:
-        note = f"{node.name}: the scale of its bias is {apart:.1e} from s_x * s_w; its integers are taken as they are"
-    return flat.astype(np.int64), nothing, note
+    if difference > ROUNDING:
+        note = (
+            f"{node.name}: the scale of its bias is {difference:.1e} from s_x * s_w; its integers are taken as they are"
+        )
+    return flat.astype(np.int64), no_reals, note

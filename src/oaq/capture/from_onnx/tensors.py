@@ -86,11 +86,11 @@ def type_name(kind: int) -> str:
 def _shape(tensor: onnx.TensorProto, where: str) -> tuple[int, ...]:
     shape = tuple(tensor.dims)
     if len(shape) > LARGEST_RANK or min(shape, default=0) < 0:
-        raise FormatError(f"{where}: {_shown(shape)} is no shape; the file is damaged")
+        raise FormatError(f"{where}: {_shape_text(shape)} is not a shape; the file is damaged")
     return shape
 
 
-def _shown(shape: tuple[int, ...]) -> str:
+def _shape_text(shape: tuple[int, ...]) -> str:
     return str(shape) if len(shape) <= LARGEST_RANK else f"one of {len(shape)} axes"
 
 
@@ -101,10 +101,10 @@ def _byte_count(kind: int, shape: tuple[int, ...]) -> int:
 
 
 def _from_bytes(data: bytes, kind: int, shape: tuple[int, ...], where: str) -> Array:
-    wanted = _byte_count(kind, shape)
-    if len(data) != wanted:
+    size = _byte_count(kind, shape)
+    if len(data) != size:
         raise FormatError(
-            f"{where}: {type_name(kind)} of shape {shape} is {wanted} bytes, the file holds {len(data)}; it is damaged"
+            f"{where}: {type_name(kind)} of shape {shape} is {size} bytes, the file holds {len(data)}; it is damaged"
         )
     if kind in NIBBLES:
         return _unpacked(np.frombuffer(data, np.uint8), kind, shape)
@@ -161,7 +161,7 @@ def _widened(bits: NDArray[np.uint16]) -> Array:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def _external(tensor: onnx.TensorProto, where: str, folder: Path | None, wanted: int) -> bytes:
+def _external(tensor: onnx.TensorProto, where: str, folder: Path | None, count: int) -> bytes:
     """Bytes from a file beside the model.
 
     Raises:
@@ -175,21 +175,21 @@ def _external(tensor: onnx.TensorProto, where: str, folder: Path | None, wanted:
             )
         keys[entry.key] = entry.value
     path = _inside(keys.get("location", ""), where, folder)
-    offset, length = (_number(keys.get(key), fallback, where) for key, fallback in (("offset", 0), ("length", wanted)))
-    if length != wanted:
-        raise FormatError(f"{where}: needs {wanted} bytes of {path.name!r}, its external data says {length}")
+    offset, length = (_number(keys.get(key), fallback, where) for key, fallback in (("offset", 0), ("length", count)))
+    if length != count:
+        raise FormatError(f"{where}: needs {count} bytes of {path.name!r}, its external data says {length}")
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if offset + wanted > size:
+            if offset + count > size:
                 raise FormatError(
-                    f"{where}: bytes {offset} to {offset + wanted} of {path.name!r}, which has {size}; copy it whole"
+                    f"{where}: bytes {offset} to {offset + count} of {path.name!r}, which has {size}; copy it whole"
                 )
             file.seek(offset)
-            return file.read(wanted)
+            return file.read(count)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        said = getattr(error, "strerror", None) or error
-        raise FormatError(f"{where}: its data {path.name!r} cannot be read: {said}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"{where}: its data {path.name!r} cannot be read: {reason}") from error
 
 
 def _inside(location: str, where: str, folder: Path | None) -> Path:
@@ -207,7 +207,9 @@ def _inside(location: str, where: str, folder: Path | None) -> Path:
         path = (folder / location).resolve()
         inside = path.is_relative_to(folder.resolve())
         if inside and not path.is_file():
-            raise FormatError(f"{where}: its data {location[:80]!r} is no file in {folder}; copy it beside the model")
+            raise FormatError(
+                f"{where}: its data {location[:80]!r} is not a file in {folder}; copy it beside the model"
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise FormatError(f"{where}: its data {location[:80]!r} cannot be read: {error}") from error
     if not inside:
@@ -221,5 +223,5 @@ def _number(text: str | None, fallback: int, where: str) -> int:
     if text is None:
         return fallback
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise FormatError(f"{where}: {text[:40]!r} is no place in a file")
+        raise FormatError(f"{where}: {text[:40]!r} is not a place in a file")
     return int(text)

@@ -81,16 +81,16 @@ def quantized_constant(graph: OnnxGraph, name: str, readers: Mapping[str, int]) 
         if node.op == "Transpose":
             moves.append(integers(node, "perm"))
             continue
-        found = None
+        constant = None
         if node.op == "DequantizeLinear":
-            found = _dequantized(graph, node, readers)
+            constant = _dequantized(graph, node, readers)
         elif node.domain in QONNX:
-            found = _fake_quantized(graph, node, readers)
-        if found is None:
+            constant = _fake_quantized(graph, node, readers)
+        if constant is None:
             return None
         for order in reversed(moves):
-            found = found.transposed(order or tuple(reversed(range(found.values.ndim))))
-        return replace(found, nodes=tuple(reversed(nodes)))
+            constant = constant.transposed(order or tuple(reversed(range(constant.values.ndim))))
+        return replace(constant, nodes=tuple(reversed(nodes)))
     return None
 
 
@@ -102,7 +102,7 @@ def real_constant(graph: OnnxGraph, name: str) -> Array | None:
     node = graph.producers.get(name)
     if node is None:
         return None
-    inputs = [graph.constant(each) for each in node.inputs]
+    inputs = [graph.constant(tensor) for tensor in node.inputs]
     if node.op == "DequantizeLinear" and inputs[0] is not None and inputs[1] is not None:
         zero = inputs[2] if len(inputs) > 2 else None
         return dequantize(inputs[0], inputs[1], zero, per_axis(node, inputs[0].shape, inputs[1], zero))
@@ -178,11 +178,11 @@ def with_scale(
     places: tuple[StoredArray, StoredArray | None, StoredArray | None],
 ) -> QuantizedConstant:
     """A constant of integers ``q`` with its scale and zero point along ``axis``, and the places of the three."""
-    along = [-1 if place == axis else 1 for place in range(q.ndim)]
+    shape = [-1 if place == axis else 1 for place in range(q.ndim)]
     count = max(scale.size, zero.size)
     scales = np.broadcast_to(scale.reshape(-1).astype(np.float32), (count,))
     zeros = np.broadcast_to(zero.reshape(-1).astype(np.int64), (count,))
-    values = q.astype(np.int64) - zeros.reshape(along if count > 1 else [1] * q.ndim)
+    values = q.astype(np.int64) - zeros.reshape(shape if count > 1 else [1] * q.ndim)
     return QuantizedConstant(values, scales, zeros, axis, places[0], tuple(range(q.ndim)), places[1], places[2], ())
 
 
@@ -206,8 +206,8 @@ def quant_numbers(graph: OnnxGraph, node: OnnxNode) -> tuple[Array, Array, int]:
         raise Stays("its scale, zero point or width is computed while it runs")
     if text(node, "rounding_mode", "ROUND").upper() not in NEAREST:
         raise Stays(f"it rounds by {text(node, 'rounding_mode', '')[:20]}, not to the nearest")
-    whole = bits.size == 1 and float(bits.reshape(-1)[0]) in range(1, 33)
-    if not whole or not np.all(np.isfinite(scale)) or not np.all(scale > 0) or scale.size == 0:
+    is_width = bits.size == 1 and float(bits.reshape(-1)[0]) in range(1, 33)
+    if not is_width or not np.all(np.isfinite(scale)) or not np.all(scale > 0) or scale.size == 0:
         raise FormatError(f"{described(node)}: scale or width is impossible")
     if (
         zero.size == 0
@@ -215,7 +215,7 @@ def quant_numbers(graph: OnnxGraph, node: OnnxNode) -> tuple[Array, Array, int]:
         or np.any(zero != np.rint(zero))
         or np.any(np.abs(zero) > 1 << 20)
     ):
-        raise FormatError(f"{described(node)}: its zero point is no integer")
+        raise FormatError(f"{described(node)}: its zero point is not an integer")
     return scale, zero, int(bits.reshape(-1)[0])
 
 
@@ -249,7 +249,7 @@ def _fake_quantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]
     if node.op == "BipolarQuant":
         scale = graph.constant(node.given(1))
         if scale is None or scale.size != 1 or not np.all(np.isfinite(scale) & (scale > 0)):
-            raise Stays("the scale of its weights is no positive constant")
+            raise Stays("the scale of its weights is not a positive constant")
         steps = np.where(real >= 0, 1, -1).astype(np.int64)
         return with_scale(steps, scale, np.zeros(1), 0, (place, scale_place, None))
     if node.op not in ("Quant", "IntQuant"):
