@@ -180,7 +180,7 @@ class Assembly:
         )
 
     def gate(self, x: str, before: FloatNode | None, site: Site) -> str | None:
-        """``x`` times what ``before``, which may be taken out, makes of ``x``; None if that is no known function."""
+        """``x`` times what ``before``, which may be taken out, makes of ``x``; None if that is not a known function."""
         name = GATES.get(before.op) if before is not None and isinstance(before.op, FloatFunction) else None
         if before is None or name is None or before.inputs != (x,) or before.clamp is not None:
             return None
@@ -188,7 +188,7 @@ class Assembly:
         return self.append(FloatFunction(name), (x,), self.shapes[x], site)  # type: ignore[arg-type]
 
     def graph(self, outputs: tuple[str, ...], metadata: Mapping[str, str]) -> FloatGraph:
-        """The finished graph, without what nobody reads."""
+        """The finished graph, without nodes that are not read."""
         needed = set(outputs)
         for node in reversed(list(self.nodes.values())):
             if node.output in needed:

@@ -236,7 +236,7 @@ class FloatGraph:
         return len(self.shapes[tensor]) > 1 and layout_of(self.metadata, tensor, "NCHW") == "NHWC"
 
     def caller_shape(self, tensor: str) -> tuple[int, ...]:
-        """Of one sample as callers lay it out."""
+        """Shape of one sample as callers lay it out."""
         shape = tuple(self.shapes[tensor])
         return channels_last(shape) if self.is_channels_last(tensor) else shape
 

@@ -185,7 +185,7 @@ def check_order(graph: FloatGraph) -> None:
         if not _only_linear_layers_see(graph, node.output):
             raise UnsupportedOp(
                 f"{node.name}: flattens {source} to {shape} for something other than a linear layer; channels lie "
-                "innermost here, so that is no reshape"
+                "innermost here, so that is not a reshape"
             )
 
 

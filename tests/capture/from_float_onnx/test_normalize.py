@@ -44,8 +44,8 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "of another domain": ([node("Relu", ["x"], "y", domain="com.example")], {}, r"\(com\.example\.Relu\): oaq"),
     "quantized": ([node("QuantizeLinear", ["x", "s"], "y")], {"s": 0.5}, "`oaq doctor` looks at such files"),
     "softmax inside": ([node("Softmax", ["x"], "t", axis=1), node("Relu", ["t"], "y")], {}, "at a network's end only"),
-    "a product of one": ([node("Sigmoid", ["x"], "t"), node("Mul", ["t"], "y")], {}, "no constant number"),
-    "weights computed": ([node("Relu", ["x"], "t"), node("Conv", ["x", "t"], "y")], {}, "is no constant number"),
+    "a product of one": ([node("Sigmoid", ["x"], "t"), node("Mul", ["t"], "y")], {}, "not a constant number"),
+    "weights computed": ([node("Relu", ["x"], "t"), node("Conv", ["x", "t"], "y")], {}, "is not a constant number"),
     "matmul over columns": (
         [node("Relu", ["x"], "r"), node("GlobalAveragePool", ["r"], "g"), node("MatMul", ["r", "w"], "y")],
         {"w": np.ones((8, 2), np.float32)},

@@ -2,7 +2,7 @@
 
 ONNX moves axes about (Transpose, Reshape, Flatten, Squeeze) where a ``FloatGraph`` holds channels first always: (C,),
 (C, L), (C, H, W). A ``View`` keeps account of what the file calls the axes of one of our tensors, so that such nodes
-cost nothing unless somebody needs their result in another order of memory.
+cost nothing unless a reader needs their result in another order of memory.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ class View:
         if len(self.layout.axes) != len(shape) or sizes != [shape[axis] for axis in real]:
             return None
         stretches = [stretch for stretch, size in enumerate(self.layout.sizes) if size > 1]
-        ours = dict(zip(stretches, real, strict=True))
-        ones = iter([axis for axis, size in enumerate(shape) if size == 1])
-        found = []
+        own_axes = dict(zip(stretches, real, strict=True))
+        unit_axes = iter([axis for axis, size in enumerate(shape) if size == 1])
+        result = []
         for parts in self.layout.axes:
-            wide = [ours[part] for part in parts if part in ours]
+            wide = [own_axes[part] for part in parts if part in own_axes]
             if len(wide) > 1:
                 return None
-            found.append(wide[0] if wide else next(ones, -1))
-        return tuple(found) if sorted(found) == list(range(len(shape))) else None
+            result.append(wide[0] if wide else next(unit_axes, -1))
+        return tuple(result) if sorted(result) == list(range(len(shape))) else None
 
 
 @dataclass(frozen=True)
-class Left:
-    """A value that stays in float at the network's edge: what is left undone to ``of``, in the file's words."""
+class FloatEdge:
+    """A value that stays in float at the network's edge: what is left undone to ``tensor``, in the file's words."""
 
-    of: str
+    tensor: str
     undone: tuple[str, ...]
 
 
@@ -77,16 +77,16 @@ class Builder(Assembly):
     Attributes:
         file: what is read.
         values: by the file's names.
-        names: the file's names of each of our tensors that somebody may still read; the reverse of ``values``.
+        names: the file's names of each of our tensors that may still be read; the reverse of ``values``.
         reshaped: tensors of ours that a reshape of ours reads, for which the file has no node.
     """
 
     file: OnnxGraph = field(kw_only=True)
-    values: dict[str, View | Left] = field(default_factory=dict)
+    values: dict[str, View | FloatEdge] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     reshaped: set[str] = field(default_factory=set)
 
-    def settle(self, name: str, value: View | Left) -> None:
+    def settle(self, name: str, value: View | FloatEdge) -> None:
         """Say what the file's tensor ``name`` is."""
         self.values[name] = value
         if isinstance(value, View):
@@ -101,7 +101,7 @@ class Builder(Assembly):
         value = self.values.get(name)
         if isinstance(value, View):
             return value
-        if isinstance(value, Left):
+        if isinstance(value, FloatEdge):
             raise unsupported(node, f"it reads {value.undone[-1]}, which oaq leaves in float at a network's end only")
         raise unsupported(node, f"its input {name!r} is a constant, or left out; an activation is expected")
 
@@ -123,7 +123,7 @@ class Builder(Assembly):
             )
         tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
         self.reshaped.add(view.tensor)
-        self.settle(name, View(tensor, laid(shape)))
+        self.settle(name, View(tensor, layout_of(shape)))
         return tensor
 
     def counted(self, name: str, node: OnnxNode) -> tuple[str, Shape]:
@@ -157,7 +157,7 @@ class Builder(Assembly):
         return self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
 
     def shape_of(self, name: str) -> Shape:
-        """Of one sample of a value that has been settled, as the file counts axes."""
+        """Shape of one sample of a settled value, as the file counts axes."""
         view = self.values[name]
         assert isinstance(view, View)
         return view.layout.shape
@@ -172,20 +172,20 @@ class Builder(Assembly):
         Raises:
             UnsupportedOp: it is computed from the input, or holds no numbers.
         """
-        found = self.file.constant(name)
-        if found is None or found.dtype.kind not in "fiu" or not found.size:
-            raise unsupported(node, f"its input {name!r} is no constant number; only constants can be taken there")
+        array = self.file.constant(name)
+        if array is None or array.dtype.kind not in "fiu" or not array.size:
+            raise unsupported(node, f"its input {name!r} is not a constant number; only constants can be taken there")
         with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
-            return found.astype(np.float64)
+            return array.astype(np.float64)
 
     def scalar(self, name: str, node: OnnxNode) -> float | None:
         """One number; None where the input is left out."""
         if not name:
             return None
-        found = self.constant(name, node)
-        if found.size != 1:
-            raise unsupported(node, f"its input {name!r} is of shape {found.shape}; one number can be taken there")
-        return float(found.reshape(()))
+        array = self.constant(name, node)
+        if array.size != 1:
+            raise unsupported(node, f"its input {name!r} is of shape {array.shape}; one number can be taken there")
+        return float(array.reshape(()))
 
     def inputs_of(self, node: OnnxNode) -> Inputs:
         """What is known of a node's inputs, as the rules of shapes want it."""
@@ -208,28 +208,28 @@ class Builder(Assembly):
         return any(name in self.file.outputs or name in self.file.consumers for name in node.outputs[1:] if name)
 
     def foldable(self, name: str, node: OnnxNode) -> FloatNode | None:
-        """The node that computes ``name`` if nobody but ``node`` sees its result: that may be made part of it."""
+        """The node that computes ``name`` if only ``node`` reads its result, so that the two may become one."""
         view = self.values.get(name)
         if not isinstance(view, View):
             return None
         if view.tensor in self.reshaped:
             return None
         outputs = self.file.outputs
-        readers = {known: self._readers(known, view.tensor) for known in self.names[view.tensor]}
-        open_ones = [known for known, users in readers.items() if users or known in outputs]
+        readers = {alias: self._readers(alias, view.tensor) for alias in self.names[view.tensor]}
+        open_ones = [alias for alias, users in readers.items() if users or alias in outputs]
         self.names[view.tensor] = open_ones
-        if any(known in outputs or readers[known] != [node.name] for known in open_ones):
+        if any(alias in outputs or readers[alias] != [node.name] for alias in open_ones):
             return None
         return self.nodes.get(view.tensor)
 
     def _readers(self, name: str, tensor: str) -> list[str]:
         """Nodes that read the file's ``name``, without those that have been found to give ``tensor`` as it is."""
-        found = []
+        readers = []
         for user in self.file.consumers.get(name, ()):
             result = self.values.get(user.outputs[0]) if user.outputs else None
             if not (isinstance(result, View) and result.tensor == tensor):
-                found.append(user.name)
-        return found
+                readers.append(user.name)
+        return readers
 
     def emit(self, op: FloatOp, inputs: Iterable[str], shape: Shape, node: OnnxNode, axes: Shape | None = None) -> None:
         """Append a node for the file's ``node``, whose first result it is.
@@ -245,7 +245,7 @@ class Builder(Assembly):
 
     def write(self, node: OnnxNode, tensor: str, axes: Shape | None = None) -> None:
         """``node`` writes ``tensor``; ``axes`` as for ``emit``."""
-        self.settle(node.outputs[0], View(tensor, laid(self.shapes[tensor], axes)))
+        self.settle(node.outputs[0], View(tensor, layout_of(self.shapes[tensor], axes)))
 
     def output(self, name: str) -> tuple[str, Shape]:
         """``counted``, of what the file calls an output."""
@@ -275,19 +275,21 @@ class Builder(Assembly):
         self.shapes = {renamed.get(name, name): shape for name, shape in self.shapes.items()}
         self.nodes = {
             renamed.get(name, name): replace(
-                node, inputs=tuple(renamed.get(each, each) for each in node.inputs), output=renamed.get(name, name)
+                node,
+                inputs=tuple(renamed.get(tensor, tensor) for tensor in node.inputs),
+                output=renamed.get(name, name),
             )
             for name, node in self.nodes.items()
         }
         tensors = [self.values[name].tensor for name in outputs]  # type: ignore[union-attr]
-        own = {layout_key(renamed.get(tensor, tensor)): layout for tensor, layout in layouts.items()}
-        return self.graph(tuple(renamed.get(each, each) for each in tensors), {**metadata, **own})
+        layout_notes = {layout_key(renamed.get(tensor, tensor)): layout for tensor, layout in layouts.items()}
+        return self.graph(tuple(renamed.get(tensor, tensor) for tensor in tensors), {**metadata, **layout_notes})
 
 
-def laid(shape: Shape, axes: Shape | None = None) -> Layout:
+def layout_of(shape: Shape, axes: Shape | None = None) -> Layout:
     """Memory in our ``shape``, seen by a file whose axis i is our axis ``axes[i]``."""
     axes = tuple(range(len(shape))) if axes is None else axes
-    return Layout.of(tuple(shape[axis] for axis in axes), tuple(np.argsort(axes).tolist()))
+    return Layout.in_order(tuple(shape[axis] for axis in axes), tuple(np.argsort(axes).tolist()))
 
 
 def site(node: OnnxNode) -> Site:
@@ -295,6 +297,6 @@ def site(node: OnnxNode) -> Site:
     return Site(node.name, described(node))
 
 
-def unsupported(node: OnnxNode, why: str) -> UnsupportedOp:
+def unsupported(node: OnnxNode, reason: str) -> UnsupportedOp:
     """The error for a node that cannot be taken."""
-    return site(node).unsupported(why)
+    return site(node).unsupported(reason)

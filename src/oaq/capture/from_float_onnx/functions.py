@@ -19,16 +19,16 @@ FARTHEST = float(np.finfo(np.float32).max)
 
 def clamped(lo: float | None, hi: float | None) -> Handler:
     """Relu and its like."""
-    return lambda build, node: _clamp(build, node, node.given(0), (lo, hi))
+    return lambda build, node: _clamp(build, node, node.input_name(0), (lo, hi))
 
 
 def clip(build: Builder, node: OnnxNode) -> None:
     """Clip by attributes (before opset 11) or constants."""
     ends = []
     for index, name in ((1, "min"), (2, "max")):
-        end = real(node, name, np.nan) if name in node.attributes else build.scalar(node.given(index), node)
+        end = real(node, name, np.nan) if name in node.attributes else build.scalar(node.input_name(index), node)
         ends.append(None if end is None or abs(end) >= FARTHEST else end)
-    _clamp(build, node, node.given(0), (ends[0], ends[1]))
+    _clamp(build, node, node.input_name(0), (ends[0], ends[1]))
 
 
 def bounded(build: Builder, node: OnnxNode) -> None:
@@ -54,7 +54,7 @@ def curve(name: str, **parameters: float) -> Handler:
 
     def take(build: Builder, node: OnnxNode) -> None:
         values = tuple(real(node, key, default) for key, default in parameters.items())
-        apply(build, node, node.given(0), FloatFunction(name, values))  # type: ignore[arg-type]
+        apply(build, node, node.input_name(0), FloatFunction(name, values))  # type: ignore[arg-type]
 
     return take
 
@@ -63,13 +63,13 @@ def gelu(build: Builder, node: OnnxNode) -> None:
     """Gelu by the error function."""
     if text(node, "approximate", "none") != "none":
         raise unsupported(node, f"approximate={text(node, 'approximate', 'none')!r}; oaq knows 'none'")
-    apply(build, node, node.given(0), FloatFunction("gelu"))
+    apply(build, node, node.input_name(0), FloatFunction("gelu"))
 
 
 def hard_sigmoid(build: Builder, node: OnnxNode) -> None:
     """clip(alpha * x + beta, 0, 1)."""
     alpha, beta = real(node, "alpha", 0.2), real(node, "beta", 0.5)
-    apply(build, node, node.given(0), hard_sigmoid_of(alpha, beta))
+    apply(build, node, node.input_name(0), hard_sigmoid_of(alpha, beta))
 
 
 def hard_sigmoid_of(alpha: float, beta: float) -> FloatFunction:
@@ -81,10 +81,10 @@ def hard_sigmoid_of(alpha: float, beta: float) -> FloatFunction:
 
 def parametric_relu(build: Builder, node: OnnxNode) -> None:
     """PRelu with one slope for all channels."""
-    slope = build.constant(node.given(1), node)
+    slope = build.constant(node.input_name(1), node)
     if slope.size > 1 and np.ptp(slope) != 0:
         raise unsupported(node, f"its {slope.size} slopes differ; oaq takes one for all channels")
-    apply(build, node, node.given(0), FloatFunction("leaky_relu", (float(slope.reshape(-1)[0]),)))
+    apply(build, node, node.input_name(0), FloatFunction("leaky_relu", (float(slope.reshape(-1)[0]),)))
 
 
 def apply(build: Builder, node: OnnxNode, x: str, op: FloatFunction) -> None:

@@ -14,52 +14,52 @@ from oaq.capture.graph import FloatConv2d, FloatLinear
 
 def convolution(build: Builder, node: OnnxNode) -> None:
     """Conv of lines and images, all ways of padding; zeros padded just before it become its own."""
-    weight = build.constant(node.given(1), node)
-    tensor = build.read(node.given(0), node)
+    weight = build.constant(node.input_name(1), node)
+    tensor = build.read(node.input_name(0), node)
     shape = build.shapes[tensor]
     if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4):
         raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves lines and images")
-    found = window(node, shape[1:], weight.shape[2:])
-    tensor, padding = build.join_padding(tensor, found.padding, build.foldable(node.given(0), node))
-    bias = build.constant(node.given(2), node).reshape(-1) if node.given(2) else np.zeros(len(weight))
+    windows = window(node, shape[1:], weight.shape[2:])
+    tensor, padding = build.join_padding(tensor, windows.padding, build.foldable(node.input_name(0), node))
+    bias = build.constant(node.input_name(2), node).reshape(-1) if node.input_name(2) else np.zeros(len(weight))
     if len(bias) != len(weight):
         raise unsupported(node, f"it has {len(bias)} biases for {len(weight)} outputs")
     groups = integer(node, "group", 1)
-    op = FloatConv2d(narrowed(weight), narrowed(bias), found.stride, padding, found.dilation, groups)
-    build.emit(op, (tensor,), (len(weight), *found.count), node)
+    op = FloatConv2d(narrowed(weight), narrowed(bias), windows.stride, padding, windows.dilation, groups)
+    build.emit(op, (tensor,), (len(weight), *windows.count), node)
 
 
 def gemm(build: Builder, node: OnnxNode) -> None:
     """Gemm of vectors: alpha * x @ weight + beta * bias."""
     if integer(node, "transA", 0):
         raise unsupported(node, "transA=1 mixes samples")
-    if build.is_activation(node.given(1)):
+    if build.is_activation(node.input_name(1)):
         raise unsupported(node, "the product of two activations; oaq multiplies by constant weights")
-    weight = build.constant(node.given(1), node)
+    weight = build.constant(node.input_name(1), node)
     rows = (weight if integer(node, "transB", 0) else weight.T) * real(node, "alpha", 1.0)
     bias = np.zeros(len(rows))
-    if node.given(2):
-        given = build.constant(node.given(2), node) * real(node, "beta", 1.0)
-        if given.size not in (1, len(rows)):
-            raise unsupported(node, f"its bias {given.shape} is not one number for each of {len(rows)} outputs")
-        bias = np.broadcast_to(given.reshape(-1), (len(rows),))
+    if node.input_name(2):
+        offsets = build.constant(node.input_name(2), node) * real(node, "beta", 1.0)
+        if offsets.size not in (1, len(rows)):
+            raise unsupported(node, f"its bias {offsets.shape} is not one number for each of {len(rows)} outputs")
+        bias = np.broadcast_to(offsets.reshape(-1), (len(rows),))
     _linear(build, node, rows, bias)
 
 
 def matmul(build: Builder, node: OnnxNode) -> None:
     """MatMul of vectors and tokens by constant weights."""
-    if not build.is_activation(node.given(0)) or build.is_activation(node.given(1)):
+    if not build.is_activation(node.input_name(0)) or build.is_activation(node.input_name(1)):
         raise unsupported(node, "only activations times constant weights can be taken, in this order")
-    weight = build.constant(node.given(1), node)
+    weight = build.constant(node.input_name(1), node)
     if weight.ndim != 2:
         raise unsupported(node, f"by weights of shape {weight.shape}; oaq takes a matrix")
     _linear(build, node, weight.T, np.zeros(weight.shape[1]))
 
 
 def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
-    shape = build.sample(node.given(0), node)
+    shape = build.sample(node.input_name(0), node)
     if len(shape) != 1:
-        tensor, axes = build.counted(node.given(0), node)
+        tensor, axes = build.counted(node.input_name(0), node)
         if axes[-1] != 0:
             raise unsupported(
                 node,
@@ -69,7 +69,7 @@ def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
         op = FloatLinear(narrowed(np.ascontiguousarray(rows)), narrowed(bias))
         build.emit(op, (tensor,), (len(rows), *build.shapes[tensor][1:]), node, axes)
         return
-    tensor, order = build.vector(node.given(0), node)
+    tensor, order = build.vector(node.input_name(0), node)
     rows = np.ascontiguousarray(rows if order is None else rows[:, order])
     build.emit(FloatLinear(narrowed(rows), narrowed(bias)), (tensor,), (len(rows),), node)
 
@@ -80,35 +80,35 @@ def batch_norm(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, "it normalizes with the statistics of each batch; export the network in evaluation")
     if not integer(node, "spatial", 1):
         raise unsupported(node, "spatial=0 normalizes every pixel by itself; oaq scales channels")
-    tensor, axes = build.counted(node.given(0), node)
+    tensor, axes = build.counted(node.input_name(0), node)
     channels = build.shapes[tensor][0]
-    given = [build.constant(node.given(index), node) for index in range(1, 5)]
-    if axes[0] != 0 or any(each.shape != (channels,) for each in given):
-        shapes = ", ".join(str(each.shape) for each in given)
+    statistics = [build.constant(node.input_name(index), node) for index in range(1, 5)]
+    if axes[0] != 0 or any(array.shape != (channels,) for array in statistics):
+        shapes = ", ".join(str(array.shape) for array in statistics)
         raise unsupported(node, f"its numbers {shapes} are not one for each of {channels} channels, which come first")
-    weight, bias, mean, variance = given
+    weight, bias, mean, variance = statistics
     epsilon = float(str(np.float32(real(node, "epsilon", 1e-5))))  # the decimal that the exporter has narrowed
     numbers = batch_norm_numbers((mean, variance), epsilon, (weight, bias), site(node))
-    made = build.scale_and_shift(tensor, numbers, build.foldable(node.given(0), node), site(node))
-    build.write(node, made, axes)
+    result = build.scale_and_shift(tensor, numbers, build.foldable(node.input_name(0), node), site(node))
+    build.write(node, result, axes)
 
 
 def arithmetic(build: Builder, node: OnnxNode) -> None:
     """Add, Sub, Mul, Div: two activations, or one and a constant per channel."""
-    left, right = node.given(0), node.given(1)
+    left, right = node.input_name(0), node.input_name(1)
     if build.is_activation(left) and build.is_activation(right):
         _of_two(build, node)
         return
     if node.op == "Div" and not build.is_activation(left):
         raise unsupported(node, "a constant divided by an activation")
     x, constant = (left, right) if build.is_activation(left) else (right, left)
-    number = _beside(build, node, x, build.constant(constant, node))
-    one, zero = np.asarray(1.0), np.asarray(0.0)
+    number = _per_channel(build, node, x, build.constant(constant, node))
+    unit, zero = np.asarray(1.0), np.asarray(0.0)
     match node.op:
         case "Add":
-            numbers = one, number
+            numbers = unit, number
         case "Sub":
-            numbers = (one, -number) if x == left else (-one, number)
+            numbers = (unit, -number) if x == left else (-unit, number)
         case "Mul":
             numbers = number, zero
         case _:
@@ -120,7 +120,7 @@ def arithmetic(build: Builder, node: OnnxNode) -> None:
 
 def negated(build: Builder, node: OnnxNode) -> None:
     """Neg."""
-    _scaled(build, node, node.given(0), (np.asarray(-1.0), np.asarray(0.0)))
+    _scaled(build, node, node.input_name(0), (np.asarray(-1.0), np.asarray(0.0)))
 
 
 def summed(build: Builder, node: OnnxNode) -> None:
@@ -135,7 +135,7 @@ def _scaled(build: Builder, node: OnnxNode, x: str, numbers: tuple[Floats, Float
     build.write(node, build.scale_and_shift(tensor, numbers, build.foldable(x, node), site(node)), axes)
 
 
-def _beside(build: Builder, node: OnnxNode, x: str, number: Floats) -> Floats:
+def _per_channel(build: Builder, node: OnnxNode, x: str, number: Floats) -> Floats:
     """A constant that is one number, or one per channel, as () or (C,).
 
     Raises:
@@ -161,12 +161,12 @@ def _of_two(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, "of two activations; oaq adds equal shapes and multiplies by channel")
     if node.op == "Mul" and _gated(build, node):
         return
-    (a, axes), (b, others) = (build.counted(node.given(index), node) for index in (0, 1))
-    if axes != others:
-        a, b = (build.read(node.given(index), node) for index in (0, 1))
+    (a, axes), (b, b_axes) = (build.counted(node.input_name(index), node) for index in (0, 1))
+    if axes != b_axes:
+        a, b = (build.read(node.input_name(index), node) for index in (0, 1))
         axes = tuple(range(len(build.shapes[a])))
-    made = (build.multiply if node.op == "Mul" else build.add)(a, b, site(node))
-    build.write(node, made, axes)
+    result = (build.multiply if node.op == "Mul" else build.add)(a, b, site(node))
+    build.write(node, result, axes)
     if build.sample(node.outputs[0], node) != build.shape_of(node.outputs[0]):
         raise unsupported(node, f"it widens {build.shape_of(node.outputs[0])} to {build.sample(node.outputs[0], node)}")
 
@@ -174,12 +174,12 @@ def _of_two(build: Builder, node: OnnxNode) -> None:
 def _gated(build: Builder, node: OnnxNode) -> bool:
     """Positions times one number per channel, whatever order the file counts its axes in."""
     for image, gate in ((0, 1), (1, 0)):
-        tensor, axes = build.counted(node.given(image), node)
+        tensor, axes = build.counted(node.input_name(image), node)
         shape = build.shapes[tensor]
         channels = axes.index(0)
-        wanted = tuple(shape[0] if axis == channels else 1 for axis in range(len(axes)))
-        if max(shape[1:], default=1) > 1 and build.sample(node.given(gate), node) == wanted:
-            factor = build.as_channels(node.given(gate), len(shape), node)
+        expected = tuple(shape[0] if axis == channels else 1 for axis in range(len(axes)))
+        if max(shape[1:], default=1) > 1 and build.sample(node.input_name(gate), node) == expected:
+            factor = build.as_channels(node.input_name(gate), len(shape), node)
             build.write(node, build.multiply(tensor, factor, site(node)), axes)
             return True
     return False

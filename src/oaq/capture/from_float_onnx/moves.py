@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oaq import operators as ops
-from oaq.capture.from_float_onnx.builder import Builder, View, laid, site, unsupported
+from oaq.capture.from_float_onnx.builder import Builder, View, layout_of, site, unsupported
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
@@ -17,17 +17,17 @@ def unchanged(build: Builder, node: OnnxNode) -> None:
     """Identity, Dropout in evaluation, Cast between float types."""
     if build.wants_more(node):
         raise unsupported(node, "more than its first result is wanted")
-    if node.op == "Dropout" and node.given(2) and build.file.constant(node.given(2)) is None:
+    if node.op == "Dropout" and node.input_name(2) and build.file.constant(node.input_name(2)) is None:
         raise unsupported(node, "whether it is training is computed while it runs")
     dtype = build.file.dtype(node.outputs[0])
     if dtype is not None and dtype.kind != "f":
         raise unsupported(node, f"to {dtype}; oaq keeps to float types")
-    build.settle(node.outputs[0], build.view(node.given(0), node))
+    build.settle(node.outputs[0], build.view(node.input_name(0), node))
 
 
 def reshape(build: Builder, node: OnnxNode) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: the same values, their axes counted in another way."""
-    view = build.view(node.given(0), node)
+    view = build.view(node.input_name(0), node)
     shape = build.sample(node.outputs[0], node)
     if node.op == "Flatten" and integer(node, "axis", 1) % (len(view.layout.axes) + 2) == 0:
         raise unsupported(node, "axis 0 mixes samples")
@@ -38,8 +38,8 @@ def reshape(build: Builder, node: OnnxNode) -> None:
 
 
 def transpose(build: Builder, node: OnnxNode) -> None:
-    """Transpose: nothing moves as long as nobody needs it to."""
-    view = build.view(node.given(0), node)
+    """Transpose: nothing moves until a reader needs it to."""
+    view = build.view(node.input_name(0), node)
     rank = len(view.layout.axes) + 1
     order = integers(node, "perm", rank) or tuple(reversed(range(rank)))
     if order[0] != 0:
@@ -49,12 +49,12 @@ def transpose(build: Builder, node: OnnxNode) -> None:
 
 def pad(build: Builder, node: OnnxNode) -> None:
     """Zeros before and after the positions of a line, of tokens or of an image."""
-    tensor, axes = build.counted(node.given(0), node)
+    tensor, axes = build.counted(node.input_name(0), node)
     shape = build.shapes[tensor]
     found = movement.pads(node, build.inputs_of(node), len(axes) + 1)
     if found is None:
         raise unsupported(node, "its amounts are computed while it runs")
-    value = build.scalar(node.given(2), node)
+    value = build.scalar(node.input_name(2), node)
     value = node.attributes.get("value", 0.0) if value is None else value
     if text(node, "mode", "constant") != "constant" or value != 0:
         raise unsupported(node, f"mode {text(node, 'mode', 'constant')!r}, value {value}; oaq pads with zeros")
@@ -94,8 +94,8 @@ def concat(build: Builder, node: OnnxNode) -> None:
 
 def cut(build: Builder, node: OnnxNode) -> None:
     """Slice by steps of one."""
-    tensor, axes = build.counted(node.given(0), node)
-    found = movement.slices(node, build.inputs_of(node), build.file.shape(node.given(0)))
+    tensor, axes = build.counted(node.input_name(0), node)
+    found = movement.slices(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
     if found is None:
         raise unsupported(node, "its ends are computed while it runs")
     if found[0] != (0, build.file.batch, 1):
@@ -110,9 +110,9 @@ def cut(build: Builder, node: OnnxNode) -> None:
 
 def split(build: Builder, node: OnnxNode) -> None:
     """One slice per part."""
-    tensor, axes = build.counted(node.given(0), node)
+    tensor, axes = build.counted(node.input_name(0), node)
     shape = build.shapes[tensor]
-    found = movement.parts(node, build.inputs_of(node), build.file.shape(node.given(0)))
+    found = movement.parts(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
     if found is None or found[0] == 0:
         raise unsupported(node, "it splits the batch, or by sizes computed while it runs")
     axis, sizes = axes[found[0] - 1], found[1]
@@ -123,7 +123,7 @@ def split(build: Builder, node: OnnxNode) -> None:
         if name:
             ends = [(begin, begin + size) if each == axis else (0, shape[each]) for each in range(len(shape))]
             made = _sliced(build, node, tensor, ends)
-            build.settle(name, View(made, laid(build.shapes[made], axes)))
+            build.settle(name, View(made, layout_of(build.shapes[made], axes)))
         begin += size
 
 

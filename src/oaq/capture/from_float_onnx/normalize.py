@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.from_float_onnx import functions, layers, moves, pools
-from oaq.capture.from_float_onnx.builder import Builder, Left, View, laid, unsupported
+from oaq.capture.from_float_onnx.builder import Builder, FloatEdge, View, layout_of, unsupported
 from oaq.capture.from_float_onnx.recognized import recognize
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
 from oaq.capture.from_onnx.order import channel_axis, rotated
@@ -53,7 +53,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "Slice": moves.cut,
     "Split": moves.split,
 }
-"""By ONNX's own operators."""
+"""Handlers of ONNX's own operators."""
 SUPPORTED: Final = ", ".join(sorted(HANDLERS))
 EDGE: Final = ("Softmax", "LogSoftmax", "ArgMax", "Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 """What may stay in float after the last integers; from Cast on only after one of those before it."""
@@ -101,14 +101,14 @@ def _with_batch(path: str | Path, samples: Mapping[str, Sequence[int]]) -> dict[
 
 def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
     build = Builder(name, file=file)
-    last = {each: _add_input(build, each) for each in file.inputs}
-    images = [flag for each, flag in last.items() if len(build.shapes[each]) == 3]
+    last = {name: _add_input(build, name) for name in file.inputs}
+    images = [flag for name, flag in last.items() if len(build.shapes[name]) == 3]
     if len(set(images)) > 1:
         raise UnsupportedOp("some inputs are images (C, H, W) and some (H, W, C); export them in one order")
     layout = "NHWC" if any(images) else "NCHW"
-    layouts = {each: "NHWC" if flag else "NCHW" for each, flag in last.items() if len(build.shapes[each]) > 1}
+    layouts = {name: "NHWC" if flag else "NCHW" for name, flag in last.items() if len(build.shapes[name]) > 1}
     written_out = recognize(file)
-    inner = {name for found in written_out.values() for name in found.inner}
+    inner = {name for function in written_out.values() for name in function.inner}
     for node in file.nodes:
         if node.name in written_out:
             functions.apply(build, node, written_out[node.name].root, written_out[node.name].op)
@@ -118,18 +118,18 @@ def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
     metadata = {"source": "onnx", "input_layout": layout}
     if edges:
         metadata["float_edge"] = "; ".join(edges)
-    return build.finished(outputs, metadata, {each: own for each, own in layouts.items() if own != layout})
+    return build.finished(outputs, metadata, {name: order for name, order in layouts.items() if order != layout})
 
 
 def _add_input(build: Builder, name: str) -> bool:
     """One input; returns whether the file counts its channels last: (T, C), (H, W, C)."""
     dtype, shape = build.file.dtype(name), build.file.shape(name)
-    here = f"input {name!r}"
+    place = f"input {name!r}"
     if dtype is None or dtype.kind != "f":
-        raise UnsupportedOp(f"{here}: is of type {dtype}; oaq takes networks that read floats")
+        raise UnsupportedOp(f"{place}: is of type {dtype}; oaq takes networks that read floats")
     if len(shape) not in (2, 3, 4) or shape[0] != build.file.batch:
         raise UnsupportedOp(
-            f"{here}: is of shape {shape}; oaq takes (batch, C), (batch, C, L), (batch, T, C) and (batch, C, H, W)"
+            f"{place}: is of shape {shape}; oaq takes (batch, C), (batch, C, L), (batch, T, C) and (batch, C, H, W)"
         )
     sample = shape[1:]
     last = len(sample) > 1 and (
@@ -137,13 +137,13 @@ def _add_input(build: Builder, name: str) -> bool:
     )
     build.shapes[name] = channels_first(sample) if last else sample
     build.inputs.append(name)
-    build.settle(name, View(name, laid(build.shapes[name], rotated(len(sample)) if last else None)))
+    build.settle(name, View(name, layout_of(build.shapes[name], rotated(len(sample)) if last else None)))
     return last
 
 
 def channels_last(file: OnnxGraph, name: str) -> bool:
     """Whether all that happens to an input, constants and functions aside, is a Transpose from NHWC to NCHW."""
-    pending, seen = [name], {name}
+    pending, visited = [name], {name}
     while pending:
         users = file.consumers.get(pending.pop(), ())
         for user in users:
@@ -151,8 +151,8 @@ def channels_last(file: OnnxGraph, name: str) -> bool:
                 continue
             if user.op not in POINTWISE or not users:
                 return False
-            pending += [each for each in user.outputs if each not in seen]
-            seen.update(user.outputs)
+            pending += [output for output in user.outputs if output not in visited]
+            visited.update(user.outputs)
         if not users:
             return False
     return True
@@ -160,32 +160,32 @@ def channels_last(file: OnnxGraph, name: str) -> bool:
 
 def _take(build: Builder, node: OnnxNode) -> None:
     """Handle one node."""
-    if _stays(build, node):
+    if _is_left_to_caller(build, node):
         return
     handler = None if node.domain else HANDLERS.get(node.op)
     if node.op in QUANTIZED or node.op.startswith("QLinear"):
         raise unsupported(node, "the file is quantized already; `oaq doctor` looks at such files")
-    if not any(build.is_activation(each) for each in node.inputs):
+    if not any(build.is_activation(name) for name in node.inputs):
         raise unsupported(node, "it reads constants only, and it is not computed beforehand")
     if handler is None:
         raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}, and {', '.join(EDGE[:3])} at the end")
     if not node.outputs or not node.outputs[0]:
-        raise unsupported(node, "nobody wants its first result")
+        raise unsupported(node, "its first result is not used")
     handler(build, node)
 
 
-def _stays(build: Builder, node: OnnxNode) -> bool:
+def _is_left_to_caller(build: Builder, node: OnnxNode) -> bool:
     """Whether the node is left to the caller, because only the network's outputs come after it."""
     if node.domain or node.op not in EDGE or len(node.outputs) != 1:
         return False
-    value = build.values.get(node.given(0))
-    said = f"{node.op} {node.name!r}"
-    if isinstance(value, Left):
-        build.settle(node.outputs[0], Left(value.of, (*value.undone, said)))
+    value = build.values.get(node.input_name(0))
+    description = f"{node.op} {node.name!r}"
+    if isinstance(value, FloatEdge):
+        build.settle(node.outputs[0], FloatEdge(value.tensor, (*value.undone, description)))
         return True
     if node.op not in EDGE[:3] or value is None:
         return False
-    build.settle(node.outputs[0], Left(node.given(0), (said,)))
+    build.settle(node.outputs[0], FloatEdge(node.input_name(0), (description,)))
     return True
 
 
@@ -194,13 +194,13 @@ def _outputs(build: Builder, layout: str, layouts: dict[str, str]) -> tuple[list
 
     ``layouts`` is given those of lines and tokens.
     """
-    found: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     edges = []
     for name in build.file.outputs:
-        value, wanted = build.values.get(name), name
-        if isinstance(value, Left):
-            edges.append(f"{name!r} is {' of '.join(reversed(value.undone))} of {value.of!r}, left in float")
-            name = value.of
+        value, declared = build.values.get(name), name
+        if isinstance(value, FloatEdge):
+            edges.append(f"{name!r} is {' of '.join(reversed(value.undone))} of {value.tensor!r}, left in float")
+            name = value.tensor
             value = build.values[name]
         if not isinstance(value, View):
             raise UnsupportedOp(f"output {name!r}: does not depend on the network's input")
@@ -211,8 +211,8 @@ def _outputs(build: Builder, layout: str, layouts: dict[str, str]) -> tuple[list
         if rank == 2 and tensor not in layouts:
             layouts[tensor] = "NHWC" if axes == rotated(rank) else "NCHW"
         if rank > 1 and axes != (rotated(rank) if layouts.get(tensor, layout) == "NHWC" else tuple(range(rank))):
-            edges.append(f"{wanted!r} has its axes in another order than the program's output, which is {layout}")
-        if tensor in found and name == wanted:
-            edges.append(f"{wanted!r} is {found[tensor]!r}")
-        found.setdefault(tensor, name)
-    return list(found.values()), edges
+            edges.append(f"{declared!r} has its axes in another order than the program's output, which is {layout}")
+        if tensor in outputs and name == declared:
+            edges.append(f"{declared!r} is {outputs[tensor]!r}")
+        outputs.setdefault(tensor, name)
+    return list(outputs.values()), edges

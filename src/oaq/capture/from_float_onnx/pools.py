@@ -58,14 +58,14 @@ def _windows(build: Builder, node: OnnxNode) -> tuple[str, Window]:
 
 
 def _image(build: Builder, node: OnnxNode) -> str:
-    tensor = build.read(node.given(0), node)
+    tensor = build.read(node.input_name(0), node)
     if len(build.shapes[tensor]) != 3:
         raise unsupported(node, f"on {build.shapes[tensor]}; oaq knows it of images (C, H, W)")
     return tensor
 
 
 def _spatial(build: Builder, node: OnnxNode) -> str:
-    tensor = build.read(node.given(0), node)
+    tensor = build.read(node.input_name(0), node)
     if len(build.shapes[tensor]) < 2:
         raise unsupported(node, f"on {build.shapes[tensor]}; oaq knows it of lines (C, L) and images (C, H, W)")
     return tensor
@@ -89,12 +89,12 @@ def global_max(build: Builder, node: OnnxNode) -> None:
 
 def mean(build: Builder, node: OnnxNode) -> None:
     """ReduceMean over all positions, in whatever order the file counts its axes."""
-    tensor, axes = build.counted(node.given(0), node)
+    tensor, axes = build.counted(node.input_name(0), node)
     shape, given = build.shapes[tensor], movement.numbers_of(node, build.inputs_of(node), 1, "axes") or ()
     places = {movement.axis_of(node, axis, len(shape) + 1) for axis in given}
     positions = set(range(1, len(shape)))
     if not positions or 0 in places or {axes[place - 1] for place in places} != positions:
-        whole = build.file.shape(node.given(0))
+        whole = build.file.shape(node.input_name(0))
         raise unsupported(node, f"over the axes {given} of {whole}; oaq averages over height and width, or a line")
     build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
     if not integer(node, "keepdims", 1):
@@ -103,11 +103,11 @@ def mean(build: Builder, node: OnnxNode) -> None:
 
 def resize(build: Builder, node: OnnxNode) -> None:
     """Resize and Upsample by nearest neighbours that are floor(i * H / height), or bilinear with half-pixel centres."""
-    tensor, axes = build.counted(node.given(0), node)
+    tensor, axes = build.counted(node.input_name(0), node)
     shape, wanted = build.shapes[tensor], build.sample(node.outputs[0], node)
     ours = tuple(wanted[axes.index(axis)] for axis in range(len(shape)))
     if len(shape) != 3 or ours[0] != shape[0]:
-        raise unsupported(node, f"{build.sample(node.given(0), node)} to {wanted}; oaq resizes height and width")
+        raise unsupported(node, f"{build.sample(node.input_name(0), node)} to {wanted}; oaq resizes height and width")
     mode = text(node, "mode", "nearest")
     how = text(node, "coordinate_transformation_mode", "half_pixel" if build.file.opset > 10 else "asymmetric")
     if mode == "nearest":
@@ -131,7 +131,7 @@ def _check_nearest(build: Builder, node: OnnxNode, how: str, sizes: tuple[Shape,
 
 def _whole_factors(build: Builder, node: OnnxNode, axes: Shape, shapes: tuple[Shape, Shape]) -> bool:
     """Scales, where the file gives those instead of sizes, that are the quotients of the sizes."""
-    scales = build.file.constant(node.given(2 if node.op == "Resize" and build.file.opset > 10 else 1))
+    scales = build.file.constant(node.input_name(2 if node.op == "Resize" and build.file.opset > 10 else 1))
     if scales is None or scales.dtype.kind != "f" or scales.size != len(axes) + 1 or "axes" in node.attributes:
         return not (scales is not None and scales.size and "axes" in node.attributes)
     before, after = shapes

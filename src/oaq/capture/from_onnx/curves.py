@@ -1,4 +1,4 @@
-"""Rules for functions of one value: 256 reals beside 256 integers, until somebody quantizes them.
+"""Rules for functions of one value: 256 reals beside 256 integers, until they are quantized.
 
 Arithmetic is float32, as runtimes do it; functions that float32 libraries approximate are computed in float64 and
 rounded once, so a runtime's own approximation may differ from ours by one step.
@@ -30,16 +30,16 @@ Wide = NDArray[np.float64]
 
 def function(walk: Walk, node: OnnxNode) -> None:
     """A named function."""
-    reals = walk.reals(node.given(0))
+    reals = walk.reals(node.input_name(0))
     values = curve_of(walk.draft, reals).astype(np.float64)
     with np.errstate(all="ignore"):
-        found = FUNCTIONS[node.op](values, node)
-    _bend(walk, node, reals, found.astype(np.float32))
+        images = FUNCTIONS[node.op](values, node)
+    _bend(walk, node, reals, images.astype(np.float32))
 
 
 def clip(walk: Walk, node: OnnxNode) -> None:
     """Relu and Clip: of sums not quantized yet, of reals, of integers themselves."""
-    value = walk.values.get(node.given(0))
+    value = walk.values.get(node.input_name(0))
     if isinstance(value, Integers):
         _clip_integers(walk, node, value)
         return
@@ -49,7 +49,7 @@ def clip(walk: Walk, node: OnnxNode) -> None:
             raise Stays("it clips padding that is quantized already")
         walk.values[node.outputs[0]] = clamped(value, lo, hi, node)
         return
-    reals = walk.reals(node.given(0))
+    reals = walk.reals(node.input_name(0))
     values = np.minimum(np.maximum(curve_of(walk.draft, reals), np.float32(lo)), np.float32(hi))
     _bend(walk, node, reals, values)
 
@@ -62,13 +62,13 @@ def arithmetic(walk: Walk, node: OnnxNode) -> None:
     """
     if len(node.inputs) != 2:
         raise Stays("it does not have two operands")
-    left, right = (walk.values.get(node.given(index)) for index in (0, 1))
-    constants = [real_constant(walk.graph, node.given(index)) for index in (0, 1)]
+    left, right = (walk.values.get(node.input_name(index)) for index in (0, 1))
+    constants = [real_constant(walk.graph, node.input_name(index)) for index in (0, 1)]
     if isinstance(left, Pending) and constants[1] is not None:
-        _on_sums(walk, node, left, constants[1], node.given(1))
+        _on_sums(walk, node, left, constants[1], node.input_name(1))
         return
     if isinstance(right, Pending) and constants[0] is not None and node.op in ("Add", "Mul"):
-        _on_sums(walk, node, right, constants[0], node.given(0))
+        _on_sums(walk, node, right, constants[0], node.input_name(0))
         return
     sides, sources = [], []
     for value, constant in zip((left, right), constants, strict=True):
@@ -84,22 +84,22 @@ def arithmetic(walk: Walk, node: OnnxNode) -> None:
             )
         else:
             raise Stays("its operands are neither functions of one tensor nor single constants")
-    if not sources or any(one.view != sources[0].view for one in sources):
+    if not sources or any(source.view != sources[0].view for source in sources):
         raise Stays("its operands are functions of different tensors")
     if any(constant is not None and constant.ndim > len(sources[0].view.shape) + 1 for constant in constants):
         raise Stays("its constant has more axes than what it meets")
     with np.errstate(all="ignore"):
-        found = np.asarray(ARITHMETIC[node.op](*sides), np.float32)
-    longest = max(sources, key=lambda one: len(one.nodes))
-    nodes = tuple({id(each): each for one in sources for each in one.nodes}.values())
-    _bend(walk, node, replace(longest, nodes=nodes), found)
+        images = np.asarray(ARITHMETIC[node.op](*sides), np.float32)
+    longest = max(sources, key=lambda source: len(source.nodes))
+    nodes = tuple({id(member): member for source in sources for member in source.nodes}.values())
+    _bend(walk, node, replace(longest, nodes=nodes), images)
 
 
 def is_curve_work(walk: Walk, node: OnnxNode) -> bool:
     """Whether ``arithmetic`` is the rule for an Add or Mul: one side is constant, or a side is a curve already."""
-    values = [walk.values.get(node.given(index)) for index in (0, 1)]
+    values = [walk.values.get(node.input_name(index)) for index in (0, 1)]
     bent = any(isinstance(value, Reals) and value.curve is not None for value in values)
-    return bent or any(real_constant(walk.graph, node.given(index)) is not None for index in (0, 1))
+    return bent or any(real_constant(walk.graph, node.input_name(index)) is not None for index in (0, 1))
 
 
 def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
@@ -116,7 +116,7 @@ def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.
     """A bias or a factor per output that comes after the sum."""
     sums = _open_sums(pending)
     if constant.dtype.kind != "f":
-        raise Stays("its constant is no float")
+        raise Stays("its constant is not a float")
     flat = _per_output(sums, pending, constant)
     place = stored(walk.graph, name, walk.readers) if name in walk.graph.constants else None
     match node.op:
@@ -136,11 +136,11 @@ def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.
 
 def batch_norm(walk: Walk, node: OnnxNode) -> None:
     """BatchNormalization of sums not quantized yet: a factor and a bias per output."""
-    pending = walk.values.get(node.given(0))
+    pending = walk.values.get(node.input_name(0))
     sums = _open_sums(pending)
     if integer(node, "training_mode", 0) or any(node.outputs[1:]) or sums.axis != 1:
         raise Stays("it is in training, or does not run along the outputs")
-    arrays = [walk.constant(node.given(index), "statistics").reshape(-1) for index in range(1, 5)]
+    arrays = [walk.constant(node.input_name(index), "statistics").reshape(-1) for index in range(1, 5)]
     if any(array.size != len(sums.unit) or array.dtype.kind != "f" for array in arrays):
         raise Stays("its statistics are not one float per output")
     gamma, beta, mean, variance = (array.astype(np.float64) for array in arrays)
@@ -157,7 +157,7 @@ def _open_sums(pending: Value | None) -> Sums:
     """The sums of a layer that nothing has clamped or moved yet."""
     sums = pending.sums if isinstance(pending, Pending) else None
     if not isinstance(pending, Pending) or not isinstance(sums, Sums):
-        raise Stays("its input is no sum of products")
+        raise Stays("its input is not a sum of products")
     if pending.clamp != (-math.inf, math.inf) or pending.moves:
         raise Stays("its input is clamped or moved already")
     return sums
@@ -181,8 +181,8 @@ def _bounds(walk: Walk, node: OnnxNode) -> tuple[float, float]:
         return 0.0, math.inf
     ends = []
     for index, attribute, free in ((1, "min", -math.inf), (2, "max", math.inf)):
-        if node.given(index):
-            constant = real_constant(walk.graph, node.given(index))
+        if node.input_name(index):
+            constant = real_constant(walk.graph, node.input_name(index))
             if constant is None or constant.size != 1 or constant.dtype.kind != "f":
                 raise Stays("its bounds are computed while it runs")
             ends.append(float(np.float32(constant.reshape(-1)[0])))
@@ -194,15 +194,15 @@ def _bounds(walk: Walk, node: OnnxNode) -> tuple[float, float]:
 
 
 def _clip_integers(walk: Walk, node: OnnxNode, value: Integers) -> None:
-    """Integers clamped after quantizing: a narrower effective range of whoever writes them."""
+    """Integers clamped after quantizing: a narrower effective range of the node that writes them."""
     if value.index:
         raise Stays("it clips an index")
     lo, hi = 0, 255
     if node.op == "Relu":
         lo = value.offset
     for index, is_lo in ((1, True), (2, False)):
-        if node.given(index):
-            end = walk.constant(node.given(index), "bounds")
+        if node.input_name(index):
+            end = walk.constant(node.input_name(index), "bounds")
             if end.size != 1 or end.dtype.kind not in "iu":
                 raise Stays("its bounds are not one integer each")
             number = min(max(int(end.reshape(-1)[0]) + value.offset, 0), 255)
@@ -218,7 +218,11 @@ def _clip_integers(walk: Walk, node: OnnxNode, value: Integers) -> None:
 def _narrowed(walk: Walk, node: OnnxNode, view: View, reach: IntRange) -> View:
     tensor = walk.draft.tensors[view.tensor]
     writer = walk.draft.writer(view.tensor)
-    only = walk.readers.get(node.given(0), 0) == 1 and node.given(0) not in walk.graph.outputs and not tensor.readers
+    only = (
+        walk.readers.get(node.input_name(0), 0) == 1
+        and node.input_name(0) not in walk.graph.outputs
+        and not tensor.readers
+    )
     zero = tensor.affine.zero_point
     new = IntRange(max(reach.lo, tensor.range.lo), max(min(reach.hi, tensor.range.hi), max(reach.lo, tensor.range.lo)))
     clampable = writer is None or not (ops.rules_of(writer.op).same_affine or isinstance(writer.op, ops.Lookup))
@@ -231,8 +235,8 @@ def _narrowed(walk: Walk, node: OnnxNode, view: View, reach: IntRange) -> View:
     if reach.contains(tensor.range):
         return view
     table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
-    made = replace(tensor, range=IntRange(min(reach.lo, zero), max(reach.hi, zero)))
-    number = walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], made)
+    result = replace(tensor, range=IntRange(min(reach.lo, zero), max(reach.hi, zero)))
+    number = walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], result)
     return View(number, view.layout, view.reshaped)
 
 
@@ -281,7 +285,7 @@ FUNCTIONS: Final[Mapping[str, Callable[[Wide, OnnxNode], Wide]]] = {
     "Ceil": lambda x, node: np.ceil(x),
     "Round": lambda x, node: np.rint(x),
 }
-"""By operator, in float64."""
+"""Functions by operator, in float64."""
 ARITHMETIC: Final[Mapping[str, Callable[..., Curve]]] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -291,11 +295,11 @@ ARITHMETIC: Final[Mapping[str, Callable[..., Curve]]] = {
     "Min": np.minimum,
     "Max": np.maximum,
 }
-"""By operator, in float32."""
+"""Arithmetic by operator, in float32."""
 RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     **dict.fromkeys(FUNCTIONS, function),
     **dict.fromkeys(("Relu", "Clip"), clip),
     "BatchNormalization": batch_norm,
     **dict.fromkeys(("Sub", "Div", "Pow", "Min", "Max"), arithmetic),
 }
-"""By operator; Add and Mul are in ``joins``."""
+"""Rules by operator; Add and Mul are in ``joins``."""

@@ -83,11 +83,11 @@ class Draft:
             ProgramError: the inputs do not fit.
         """
         shape = output_shape(op, [self.tensors[number].shape for number in inputs])
-        made = replace(like, shape=shape, name="", readers=0)
+        result = replace(like, shape=shape, name="", readers=0)
         if ops.rules_of(op).same_affine:
             source = self.tensors[inputs[0]]
-            made.affine, made.range, made.is_stated = source.affine, source.range, source.is_stated
-        number = self.tensor(made)
+            result.affine, result.range, result.is_stated = source.affine, source.range, source.is_stated
+        number = self.tensor(result)
         for read in inputs:
             self.tensors[read].readers += 1
         self._writers[number] = DraftNode(name, op, tuple(inputs), number)
@@ -111,33 +111,33 @@ class Draft:
         """The node that writes a tensor; None for inputs."""
         return self._writers.get(number)
 
-    def name_tensors(self, kept: Collection[int]) -> dict[int, str]:
-        """A name for each of the tensors ``kept``: its own, or the file's, or that with a number."""
-        taken = _Names()
-        order = sorted(kept)
-        named = {number: taken.take(self.tensors[number].name) for number in order if self.tensors[number].name}
-        return {number: named.get(number) or taken.take(self.tensors[number].file) for number in order}
+    def name_tensors(self, numbers: Collection[int]) -> dict[int, str]:
+        """A name for each of the tensors ``numbers``: its own, or the file's, or that with a number."""
+        unique = _Names()
+        order = sorted(numbers)
+        own_names = {number: unique.take(self.tensors[number].name) for number in order if self.tensors[number].name}
+        return {number: own_names.get(number) or unique.take(self.tensors[number].file) for number in order}
 
     def specs(self, names: Mapping[int, str]) -> dict[str, TensorSpec]:
         """The tensors under their names."""
         return {
-            name: TensorSpec(name, one.shape, one.affine, one.range)
-            for name, one in ((name, self.tensors[number]) for number, name in names.items())
+            name: TensorSpec(name, tensor.shape, tensor.affine, tensor.range)
+            for name, tensor in ((name, self.tensors[number]) for number, name in names.items())
         }
 
     def named_nodes(self, nodes: Sequence[DraftNode], names: Mapping[int, str]) -> tuple[Node, ...]:
         """Some nodes, their names made unique, tensors under their names."""
-        taken = _Names()
+        unique = _Names()
         return tuple(
-            Node(taken.take(node.name), node.op, tuple(names[number] for number in node.inputs), names[node.output])
+            Node(unique.take(node.name), node.op, tuple(names[number] for number in node.inputs), names[node.output])
             for node in nodes
         )
 
     def sources(self, names: Mapping[int, str]) -> dict[str, TensorSource]:
         """Where each tensor stands in the file."""
         return {
-            name: TensorSource(one.file, one.offset, _axes(one.layout, one.shape))
-            for name, one in ((name, self.tensors[number]) for number, name in names.items())
+            name: TensorSource(tensor.file, tensor.offset, _axes(tensor.layout, tensor.shape))
+            for name, tensor in ((name, self.tensors[number]) for number, name in names.items())
         }
 
 
@@ -157,7 +157,7 @@ def spatial(rank: int) -> tuple[int, ...]:
 def order_of(layout: Layout, shape: Shape) -> tuple[int, ...]:
     """The order in which a tensor of the program's ``shape`` holds its axes: that of ``layout`` where it has two.
 
-    >>> order_of(Layout.of((3, 9), (1, 0)), (9, 3)), order_of(Layout.of((9, 3), (0, 1)), (9, 3))
+    >>> order_of(Layout.in_order((3, 9), (1, 0)), (9, 3)), order_of(Layout.in_order((9, 3), (0, 1)), (9, 3))
     ((1, 0), (0, 1))
     """
     rank = len(layout.axes)
@@ -191,18 +191,18 @@ class _Names:
     """Names not yet given."""
 
     def __init__(self) -> None:
-        self._taken: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
 
     def take(self, name: str) -> str:
         """``name``, or ``name`` with the first number that makes it new."""
         candidate = name
-        while candidate in self._taken:
-            self._taken[name] += 1
-            candidate = f"{name}.{self._taken[name]}"
-        self._taken[candidate] = self._taken.get(candidate, 1)
+        while candidate in self._counts:
+            self._counts[name] += 1
+            candidate = f"{name}.{self._counts[name]}"
+        self._counts[candidate] = self._counts.get(candidate, 1)
         return candidate
 
 
 def full(affine: Affine, file: str, layout: Layout) -> DraftTensor:
-    """A tensor that may hold any u8; its shape follows from whoever writes it."""
+    """A tensor that may hold any u8; its shape follows from the node that writes it."""
     return DraftTensor((), affine, U8, file, layout)

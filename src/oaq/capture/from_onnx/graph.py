@@ -60,7 +60,7 @@ class OnnxNode:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Value]
 
-    def given(self, index: int) -> str:
+    def input_name(self, index: int) -> str:
         """The name of that input; "" if it is left out."""
         return self.inputs[index] if index < len(self.inputs) else ""
 

@@ -2,7 +2,7 @@
 
 Every node is offered to a rule (``layers``, ``quantizers``, ``qlinear``, ``joins``, ``moves``, ``curves``). What no
 rule takes stays in float and becomes part of an island (``islands``). From the graph's outputs backwards it is then
-decided which of the program's tensors somebody outside it needs: those are its outputs.
+decided which of the program's tensors are needed outside it: those are its outputs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from oaq.program.layout import layout_key
 
 Rule = Callable[[Walk, OnnxNode], None]
 OWN: Final[Mapping[str, Rule]] = {**layers.RULES, **joins.RULES, **moves.RULES, **curves.RULES, **quantizers.RULES}
-"""Of ONNX's own operators, by name."""
+"""Rules of ONNX's own operators, by name."""
 ROUNDED: Final = (
     "{}: the file adds real biases to its sums; the program adds them as whole steps of s_x * s_w, so what adds "
     "them in float may be one step away"
@@ -73,11 +73,11 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
         if rule is None:
             raise Stays(f"oaq has no integer operator for {node.kind}")
         if not any(node.outputs[: None if node.op == "Split" else 1]):
-            raise Stays("nobody reads its result")
+            raise Stays("its result is not read")
         walk.attempt(rule, node)
-    except Stays as why:
+    except Stays as stay:
         if any(name in walk.values for name in node.inputs):
-            walk.why[node.name] = _printable(f"{node.name} ({node.kind}): {why}")
+            walk.reasons[node.name] = _printable(f"{node.name} ({node.kind}): {stay}")
 
 
 def _printable(words: str) -> str:
@@ -96,22 +96,22 @@ def _rule_of(node: OnnxNode) -> Rule | None:
 
 
 def _keep_real_sums(walk: Walk) -> None:
-    """Layers whose results nobody quantizes are computed all the same, under a map of our own."""
+    """Compute layers whose results are not quantized all the same, under a map of our own."""
     offered: dict[str, list[tuple[str, Pending]]] = {}
     for name, value in walk.values.items():
         if isinstance(value, Pending) and isinstance(value.sums, Sums) and not value.moves:
             offered.setdefault(value.sums.node.name, []).append((name, value))
     for layer, stages in offered.items():
-        if layer not in walk.made:
+        if layer not in walk.results:
             name, pending = stages[_last_private(walk, [name for name, _ in stages])]
             try:
                 _keep(walk, name, pending)
-            except Stays as why:
-                walk.why[layer] = _printable(f"{layer}: {why}")
+            except Stays as stay:
+                walk.reasons[layer] = _printable(f"{layer}: {stay}")
 
 
 def _last_private(walk: Walk, names: Sequence[str]) -> int:
-    """The last of a chain of results that is reached without anybody else reading an earlier one."""
+    """The last of a chain of results that is reached without another reader of an earlier one."""
     for index, name in enumerate(names[:-1]):
         readers = walk.graph.consumers.get(name, ())
         if len(readers) != 1 or name in walk.graph.outputs or names[index + 1] not in readers[0].outputs:
@@ -122,11 +122,11 @@ def _last_private(walk: Walk, names: Sequence[str]) -> int:
 def _keep(walk: Walk, name: str, pending: Pending) -> None:
     sums = pending.sums
     assert isinstance(sums, Sums)
-    own = sums.own_map(walk.draft)
-    view = walk.materialized(pending, Meaning(own.scale, own.zero_point, False), name)
+    affine = sums.own_map(walk.draft)
+    view = walk.materialized(pending, Meaning(affine.scale, affine.zero_point, False), name)
     tensor = walk.draft.tensors[view.tensor]
     tensor.is_integer = tensor.is_stated = False
-    for number in (view.tensor, walk.made[sums.node.name]):
+    for number in (view.tensor, walk.results[sums.node.name]):
         if number in walk.sources:
             walk.sources[number] = replace(walk.sources[number], y_scale=None, y_zero_point=0)
     walk.values[name] = Reals(view)
@@ -136,29 +136,29 @@ def _keep(walk: Walk, name: str, pending: Pending) -> None:
 def _demand(walk: Walk) -> Demand:
     """What the graph's outputs need, of the program and of the rest."""
     demand = Demand()
-    waiting = list(reversed(walk.graph.outputs))
-    seen: set[int] = set()
-    while waiting:
-        name = waiting.pop()
-        if name in demand.seen or name in walk.graph.constants:
+    pending = list(reversed(walk.graph.outputs))
+    visited: set[int] = set()
+    while pending:
+        name = pending.pop()
+        if name in demand.visited or name in walk.graph.constants:
             continue
-        demand.seen[name] = None
-        number = _held(walk, name)
+        demand.visited[name] = None
+        number = _holder(walk, name)
         if number is not None:
             demand.outputs.setdefault(number, name)
-            fresh = _inputs_behind(walk, number, seen)
+            fresh = _inputs_behind(walk, number, visited)
             demand.entries += fresh
-            waiting += [walk.entries[one] for one in reversed(fresh)]
+            pending += [walk.entries[source] for source in reversed(fresh)]
         else:
             node = walk.graph.producers.get(name)
             if node is not None and node.name not in demand.outside:
                 demand.outside[node.name] = node
-                waiting += reversed([one for one in node.inputs if one])
+                pending += reversed([source for source in node.inputs if source])
     demand.entries.sort()
     return demand
 
 
-def _held(walk: Walk, name: str) -> int | None:
+def _holder(walk: Walk, name: str) -> int | None:
     """The tensor of the program that holds ``name`` in the program's own arrangement of its axes, if one does."""
     value, producer = walk.values.get(name), walk.graph.producers.get(name)
     if not isinstance(value, Integers | Reals):
@@ -171,36 +171,36 @@ def _held(walk: Walk, name: str) -> int | None:
     if moved and not (plain and name in walk.graph.outputs):
         return None  # an island does for itself what costs nothing
     view = arranged(walk.draft, value.view, order) if plain else settled(walk.draft, value.view)
-    # What only enters the program is had from whoever computes it.
+    # A program input is taken from its producer, not copied as an output.
     return None if walk.draft.writer(view.tensor) is None else view.tensor
 
 
-def _inputs_behind(walk: Walk, number: int, seen: set[int]) -> list[int]:
-    """Inputs of the program that a tensor depends on, in order; what has been ``seen`` is not looked at again."""
-    found, waiting = [], [number]
-    while waiting:
-        one = waiting.pop()
-        if one in seen:
+def _inputs_behind(walk: Walk, number: int, visited: set[int]) -> list[int]:
+    """Inputs of the program that a tensor depends on, in order; those ``visited`` are not looked at again."""
+    inputs, pending = [], [number]
+    while pending:
+        tensor = pending.pop()
+        if tensor in visited:
             continue
-        seen.add(one)
-        writer = walk.draft.writer(one)
+        visited.add(tensor)
+        writer = walk.draft.writer(tensor)
         if writer is None:
-            found.append(one)
+            inputs.append(tensor)
         else:
-            waiting += writer.inputs
-    return sorted(found)
+            pending += writer.inputs
+    return sorted(inputs)
 
 
 def _assembled(walk: Walk, demand: Demand) -> Imported:
     graph, draft = walk.graph, walk.draft
     nodes = _needed(walk, demand.outputs)
     if not any(isinstance(node.op, ops.Products) for node in nodes):
-        first = next(iter(walk.why.values()), "its numbers are floats throughout")
+        first = next(iter(walk.reasons.values()), "its numbers are floats throughout")
         raise UnsupportedOp(f"holds no layer of 8-bit integers: {first}. For a float network: oaq quantize")
     restore_names(graph, draft)
     _name_ends(walk, demand)
-    kept = {*demand.entries, *(node.output for node in nodes)}
-    names = draft.name_tensors(kept)
+    numbers = {*demand.entries, *(node.output for node in nodes)}
+    names = draft.name_tensors(numbers)
     layout = _input_layout(draft, demand)
     metadata = {"input_layout": layout, "source": "onnx", "producer": graph.producer or "unknown"}
     metadata |= _line_layouts(walk, demand, names, layout)
@@ -219,7 +219,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     sources = {
         layer_names[names[number]]: replace(source, input=names[_reads(draft.writer(number))], output=names[number])
         for number, source in walk.sources.items()
-        if number in kept
+        if number in numbers
     }
     islands = find_islands(walk, demand, names)
     return Imported(program, islands, _notes(walk, islands), sources, draft.sources(names))
@@ -247,17 +247,17 @@ def _input_layout(draft: Draft, demand: Demand) -> str:
 
 def _line_layouts(walk: Walk, demand: Demand, names: Mapping[int, str], layout: str) -> dict[str, str]:
     """What the metadata say of lines (C, L) and tokens (T, C) among the ends that are not in the order of all."""
-    seen = {number: walk.entry_layouts[number] for number in demand.entries}
+    layouts = {number: walk.entry_layouts[number] for number in demand.entries}
     for number, name in demand.outputs.items():
         value = walk.values.get(name)
         if isinstance(value, Integers | Reals):
-            seen.setdefault(number, value.view.layout)
-    own = {}
-    for number, seen_as in seen.items():
+            layouts.setdefault(number, value.view.layout)
+    by_key = {}
+    for number, line_layout in layouts.items():
         shape = walk.draft.tensors[number].shape
-        if len(shape) == len(seen_as.axes) == 2:
-            own[layout_key(names[number])] = "NCHW" if order_of(seen_as, shape) == spatial(2) else "NHWC"
-    return {key: value for key, value in own.items() if value != layout}
+        if len(shape) == len(line_layout.axes) == 2:
+            by_key[layout_key(names[number])] = "NCHW" if order_of(line_layout, shape) == spatial(2) else "NHWC"
+    return {key: value for key, value in by_key.items() if value != layout}
 
 
 def _reads(writer: DraftNode | None) -> int:
@@ -267,20 +267,20 @@ def _reads(writer: DraftNode | None) -> int:
 
 def _needed(walk: Walk, outputs: Mapping[int, str]) -> list[DraftNode]:
     """The nodes that the outputs depend on, in order."""
-    wanted = set(outputs)
-    kept = []
+    needed = set(outputs)
+    nodes = []
     for node in reversed(walk.draft.nodes):
-        if node.output in wanted:
-            kept.append(node)
-            wanted.update(node.inputs)
-    return kept[::-1]
+        if node.output in needed:
+            nodes.append(node)
+            needed.update(node.inputs)
+    return nodes[::-1]
 
 
 def _name_ends(walk: Walk, demand: Demand) -> None:
     """What the caller gives and gets is called as in the file."""
-    taken = {tensor.name for tensor in walk.draft.tensors if tensor.name}
+    names = {tensor.name for tensor in walk.draft.tensors if tensor.name}
     for number, name in demand.outputs.items():
         tensor = walk.draft.tensors[number]
-        if name in walk.graph.outputs and not tensor.name and name not in taken:
+        if name in walk.graph.outputs and not tensor.name and name not in names:
             tensor.name = name
-            taken.add(name)
+            names.add(name)

@@ -18,13 +18,13 @@ class Demand:
         outputs: tensors of the program that are needed outside it, by number, with what the file calls them there.
         entries: inputs of the program that are needed, by number.
         outside: nodes that stay in float, by name.
-        seen: tensors of the file that were looked at.
+        visited: tensors of the file that were looked at.
     """
 
     outputs: dict[int, str] = field(default_factory=dict)
     entries: list[int] = field(default_factory=list)
     outside: dict[str, OnnxNode] = field(default_factory=dict)
-    seen: dict[str, None] = field(default_factory=dict)
+    visited: dict[str, None] = field(default_factory=dict)
 
 
 def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[Island, ...]:
@@ -46,7 +46,7 @@ def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[
         reads = tuple(dict.fromkeys(tensors[name] for name in read if name in tensors))
         writes = tuple(entered[name] for name in written if name in entered)
         where: Place = "output" if not writes else "inside" if reads else "input"
-        reason = next((walk.why[node.name] for node in part if node.name in walk.why), "")
+        reason = next((walk.reasons[node.name] for node in part if node.name in walk.reasons), "")
         islands.append(Island(tuple((node.name, node.kind) for node in part), reads, writes, where, reason))
     return tuple(islands)
 
@@ -55,7 +55,7 @@ def _aliases(walk: Walk, demand: Demand) -> dict[str, int]:
     """Further names under which the file reads the program's outputs: the same integers, dequantized twice."""
     aliases = {}
     numbers = set(demand.outputs)
-    for name in demand.seen:
+    for name in demand.visited:
         view = getattr(walk.values.get(name), "view", None)
         if view is not None and view.tensor in numbers:
             aliases[name] = view.tensor

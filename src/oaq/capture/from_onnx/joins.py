@@ -27,7 +27,7 @@ def add(walk: Walk, node: OnnxNode) -> None:
     if is_curve_work(walk, node):
         arithmetic(walk, node)
     else:
-        views = [walk.plain(node.given(index)) for index in (0, 1)]
+        views = [walk.plain(node.input_name(index)) for index in (0, 1)]
         walk.values[node.outputs[0]] = sum_of(walk, node, views)
 
 
@@ -36,7 +36,7 @@ def mul(walk: Walk, node: OnnxNode) -> None:
     if is_curve_work(walk, node):
         arithmetic(walk, node)
     else:
-        views = [walk.plain(node.given(index)) for index in (0, 1)]
+        views = [walk.plain(node.input_name(index)) for index in (0, 1)]
         walk.values[node.outputs[0]] = product_of(walk, node, views)
 
 
@@ -66,11 +66,11 @@ def product_of(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
         a = arranged(walk.draft, a)
         order = order_of(a.layout, walk.draft.tensors[a.tensor].shape)
         channels = a.shape[order[-1]]
-        ones = (1,) * (len(order) - 1)
-        if b.shape != tuple(channels if axis == order[-1] else 1 for axis in sorted(order)) or not ones:
+        unit_axes = (1,) * (len(order) - 1)
+        if b.shape != tuple(channels if axis == order[-1] else 1 for axis in sorted(order)) or not unit_axes:
             raise Stays(f"{a.shape} times {b.shape}: one number per channel is all that is known")
         b = settled(walk.draft, b)
-        if walk.draft.tensors[b.tensor].shape not in ((channels,), (*ones, channels)):
+        if walk.draft.tensors[b.tensor].shape not in ((channels,), (*unit_axes, channels)):
             b = arranged(walk.draft, b, order)
     else:
         a, b = _alike(walk, views)
@@ -98,7 +98,7 @@ def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
     natural = tuple(range(rank))
     if rank <= 3 and order[-1] == axis and all(view.layout.is_in(order) for view in views):
         ready = [arranged(walk.draft, view, order) for view in views]
-        layout = Layout.of(tuple(shape), order)
+        layout = Layout.in_order(tuple(shape), order)
     elif prod(shape[:axis]) == 1 and all(view.layout.is_in(natural) for view in views):
         ready = [_vector(walk, view) for view in views]
         vector = Layout((prod(shape),), ((0,),)).reshaped(tuple(shape))
@@ -129,9 +129,9 @@ def _alike(walk: Walk, views: Sequence[View]) -> tuple[View, View]:
     order = tuple(range(len(a.shape)))
     if shapes[0] == shapes[1] and np.array_equal(_order(a), _order(b)):
         return a, b
-    for wanted in dict.fromkeys((arrangement(len(a.shape)), order, spatial(len(a.shape)))):
-        if a.layout.is_in(wanted) and b.layout.is_in(wanted):
-            return arranged(walk.draft, a, wanted), arranged(walk.draft, b, wanted)
+    for target_order in dict.fromkeys((arrangement(len(a.shape)), order, spatial(len(a.shape)))):
+        if a.layout.is_in(target_order) and b.layout.is_in(target_order):
+            return arranged(walk.draft, a, target_order), arranged(walk.draft, b, target_order)
     raise Stays("its operands lie in memory in different orders")
 
 
@@ -146,40 +146,40 @@ def scale_of(walk: Walk, view: View) -> np.float32:
 
 def average_pool(walk: Walk, node: OnnxNode) -> None:
     """A dequantized image, averaged under a window."""
-    walk.values[node.outputs[0]] = mean_of_windows(walk, node, walk.plain(node.given(0)))
+    walk.values[node.outputs[0]] = mean_of_windows(walk, node, walk.plain(node.input_name(0)))
 
 
 def global_average_pool(walk: Walk, node: OnnxNode) -> None:
     """A dequantized image or line, averaged over its positions."""
-    walk.values[node.outputs[0]] = mean_of_image(walk, node, walk.plain(node.given(0)))
+    walk.values[node.outputs[0]] = mean_of_image(walk, node, walk.plain(node.input_name(0)))
 
 
 def reduce_mean(walk: Walk, node: OnnxNode) -> None:
     """ReduceMean over all positions."""
-    walk.values[node.outputs[0]] = mean_over_axes(walk, node, walk.plain(node.given(0)))
+    walk.values[node.outputs[0]] = mean_over_axes(walk, node, walk.plain(node.input_name(0)))
 
 
 def mean_of_windows(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """An AvgPool that waits for its output's scale."""
     order = spatial(len(x.shape))
     if len(x.shape) not in (2, 3) or integer(node, "channels_last", 0):
-        raise Stays("it is no pool of images or lines, channels first")
-    found = window(node, x.shape[1:])
+        raise Stays("it is not a pool of images or lines, channels first")
+    windows = window(node, x.shape[1:])
     include = bool(integer(node, "count_include_pad", 0))
-    if max(found.dilation) > 1 or (include and any(found.added)):
+    if max(windows.dilation) > 1 or (include and any(windows.added)):
         raise Stays("its windows are dilated, or hang over the padding they count")
     ready = arranged(walk.draft, x, order)
-    ratio, count = scale_of(walk, ready), prod(found.kernel)
+    ratio, count = scale_of(walk, ready), prod(windows.kernel)
     if count > 1 << 16:
         raise Stays(f"its window has {count} positions")
 
     def make(s_y: float) -> ops.AvgPool:
         counts = np.arange(1, count + 1, dtype=np.float32)
         return ops.AvgPool(
-            found.kernel, found.stride, multipliers(ratio / np.float32(s_y) / counts), found.padding, include
+            windows.kernel, windows.stride, multipliers(ratio / np.float32(s_y) / counts), windows.padding, include
         )
 
-    layout = Layout.of((x.shape[0], *found.count), order)
+    layout = Layout.in_order((x.shape[0], *windows.count), order)
     return Pending(node.name, make, (ready.tensor,), layout, (node,))
 
 
@@ -187,28 +187,28 @@ def mean_of_image(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """A GlobalAvgPool that waits for its output's scale."""
     rank = len(x.shape)
     if rank not in (2, 3) or integer(node, "channels_last", 0):
-        raise Stays("it is no pool of images or lines, channels first")
+        raise Stays("it is not a pool of images or lines, channels first")
     order = spatial(rank)
-    layout = Layout.of((x.shape[0], *(1,) * (rank - 1)), order)
+    layout = Layout.in_order((x.shape[0], *(1,) * (rank - 1)), order)
     return _mean(walk, node, arranged(walk.draft, x, order), layout)
 
 
 def mean_over_axes(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """A GlobalAvgPool for a ReduceMean over all axes that are not channels."""
-    given = movement.numbers_of(node, inputs_of(walk, node), 1, "axes")
-    if given is None:
-        given = integers(node, "axes") or ()
+    stated_axes = movement.numbers_of(node, inputs_of(walk, node), 1, "axes")
+    if stated_axes is None:
+        stated_axes = integers(node, "axes") or ()
     rank = len(x.shape) + 1
-    axes = sorted({movement.axis_of(node, axis, rank) for axis in given})
+    axes = sorted({movement.axis_of(node, axis, rank) for axis in stated_axes})
     if rank not in (3, 4) or len(axes) != rank - 2 or axes[0] == 0:
         raise Stays("it averages over other axes than rows and columns, or a line")
-    (kept,) = set(range(1, rank)) - set(axes)
-    order = (*(axis - 1 for axis in axes), kept - 1)
+    (channel_axis,) = set(range(1, rank)) - set(axes)
+    order = (*(axis - 1 for axis in axes), channel_axis - 1)
     ready = arranged(walk.draft, x, order)
-    shape = tuple(size if axis == kept - 1 else 1 for axis, size in enumerate(x.shape))
-    layout = Layout.of(shape, order)
+    shape = tuple(size if axis == channel_axis - 1 else 1 for axis, size in enumerate(x.shape))
+    layout = Layout.in_order(shape, order)
     if not integer(node, "keepdims", 1):
-        layout = replace(layout, axes=(layout.axes[kept - 1],))
+        layout = replace(layout, axes=(layout.axes[channel_axis - 1],))
     return _mean(walk, node, ready, layout)
 
 
@@ -230,4 +230,4 @@ RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     "GlobalAveragePool": global_average_pool,
     "ReduceMean": reduce_mean,
 }
-"""By operator."""
+"""Rules by operator."""

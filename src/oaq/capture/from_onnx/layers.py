@@ -56,8 +56,8 @@ class Bias:
 
 def conv(walk: Walk, node: OnnxNode) -> None:
     """DequantizeLinear x 2 (or 3), Conv."""
-    weight = weights_of(walk, node.given(1))
-    pending = convolution(walk, node, walk.plain(node.given(0)), weight, float_bias(walk, node.given(2)))
+    weight = weights_of(walk, node.input_name(1))
+    pending = convolution(walk, node, walk.plain(node.input_name(0)), weight, float_bias(walk, node.input_name(2)))
     walk.values[node.outputs[0]] = pending
 
 
@@ -65,22 +65,22 @@ def gemm(walk: Walk, node: OnnxNode) -> None:
     """DequantizeLinear x 2 (or 3), Gemm."""
     if integer(node, "transA", 0) or real(node, "beta", 1.0) not in (0.0, 1.0):
         raise Stays("it transposes its input, or scales its bias")
-    weight = weights_of(walk, node.given(1))
+    weight = weights_of(walk, node.input_name(1))
     if not integer(node, "transB", 0):
         weight = weight.transposed((1, 0))
-    bias = float_bias(walk, node.given(2)) if real(node, "beta", 1.0) else Bias()
+    bias = float_bias(walk, node.input_name(2)) if real(node, "beta", 1.0) else Bias()
     factor = real(node, "alpha", 1.0)
-    walk.values[node.outputs[0]] = product(walk, node, walk.plain(node.given(0)), weight, (bias, factor))
+    walk.values[node.outputs[0]] = product(walk, node, walk.plain(node.input_name(0)), weight, (bias, factor))
 
 
 def matmul(walk: Walk, node: OnnxNode) -> None:
     """DequantizeLinear x 2, MatMul."""
-    if walk.values.get(node.given(1)) is not None:
+    if walk.values.get(node.input_name(1)) is not None:
         raise Stays("both its operands are computed; sums of products of two activations have no fixed weights")
-    weight = weights_of(walk, node.given(1))
+    weight = weights_of(walk, node.input_name(1))
     if weight.values.ndim != 2:
         raise Stays("its weights are not a matrix")
-    view = walk.plain(node.given(0))
+    view = walk.plain(node.input_name(0))
     walk.values[node.outputs[0]] = product(walk, node, view, weight.transposed((1, 0)), (Bias(), 1.0))
 
 
@@ -88,21 +88,23 @@ def convolution(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, 
     """A Conv2d over a line or an image that waits for its output's scale."""
     rank = weight.values.ndim
     if rank not in (3, 4) or len(x.shape) != rank - 1:
-        raise Stays("it is no convolution of images or lines")
-    found = window(node, x.shape[1:], weight.values.shape[2:])
+        raise Stays("it is not a convolution of images or lines")
+    windows = window(node, x.shape[1:], weight.values.shape[2:])
     groups = integer(node, "group", 1)
     order, axes = spatial(rank - 1), (0, *range(2, rank), 1)
     ready = arranged(walk.draft, x, order)
     outputs, values = weight.values.shape[0], weight.values.transpose(axes)
 
     def make(w: NDArray[np.int16], b: NDArray[np.int32], requantize: Any) -> ops.Conv2d:  # noqa: ANN401 (Requantize)
-        return ops.Conv2d(w, b, requantize, found.stride, found.padding, found.dilation, groups)
+        return ops.Conv2d(w, b, requantize, windows.stride, windows.padding, windows.dilation, groups)
 
-    layout = Layout.of((outputs, *found.count), order)
-    return waiting(walk, node, ready, (weight, values, axes, None), (layout, 1, make, bias, 1.0))
+    layout = Layout.in_order((outputs, *windows.count), order)
+    return pending_layer(walk, node, ready, (weight, values, axes, None), (layout, 1, make, bias, 1.0))
 
 
-def product(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, rest: tuple[Bias, float]) -> Pending:
+def product(
+    walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, bias_and_factor: tuple[Bias, float]
+) -> Pending:
     """A Linear, at every place of all axes but the last.
 
     Args:
@@ -110,26 +112,28 @@ def product(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, rest
         node: that multiplies.
         x: (..., K).
         weight: (N, K).
-        rest: bias, and a factor of the products.
+        bias_and_factor: bias, and a factor of the products.
     """
     if weight.values.ndim != 2 or x.shape[-1:] != weight.values.shape[1:]:
         raise Stays(f"weights of shape {weight.values.shape} do not fit an input {x.shape}")
     outputs = weight.values.shape[0]
-    bias, factor = rest
+    bias, factor = bias_and_factor
     if len(x.shape) == 1:
         columns = None if x.layout.is_in((0,)) else x.layout.order_of_elements()
         ready = flattened(walk.draft, x)
         values = weight.values if columns is None else weight.values[:, columns]
-        layout = Layout.of((outputs,), (0,))
-        return waiting(walk, node, ready, (weight, values, (0, 1), columns), (layout, 1, ops.Linear, bias, factor))
+        layout = Layout.in_order((outputs,), (0,))
+        return pending_layer(
+            walk, node, ready, (weight, values, (0, 1), columns), (layout, 1, ops.Linear, bias, factor)
+        )
     order = tuple(range(len(x.shape)))
     ready = arranged(walk.draft, x, order)
-    layout = Layout.of((*x.shape[:-1], outputs), order)
+    layout = Layout.in_order((*x.shape[:-1], outputs), order)
     matrix = (weight, weight.values, (0, 1), None)
-    return waiting(walk, node, ready, matrix, (layout, len(x.shape), ops.Linear, bias, factor))
+    return pending_layer(walk, node, ready, matrix, (layout, len(x.shape), ops.Linear, bias, factor))
 
 
-def waiting(
+def pending_layer(
     walk: Walk,
     node: OnnxNode,
     x: View,
@@ -157,7 +161,7 @@ def waiting(
             unit = unit * np.float32(factor)
     if not np.all(np.isfinite(unit)) or np.any(unit <= 0):
         raise Stays("its scales are beyond float32, or its factor is not positive")
-    whole, reals, note = bias_of(node, bias.value, unit if bias.is_steps else bias.scale, unit)
+    steps, reals, note = bias_of(node, bias.value, unit if bias.is_steps else bias.scale, unit)
     if note:
         walk.notes.append(note)
     sums = Sums(
@@ -166,7 +170,7 @@ def waiting(
         x.tensor,
         values,
         unit,
-        whole,
+        steps,
         reals,
         make,
         constant,
@@ -184,10 +188,10 @@ def weights_of(walk: Walk, name: str) -> QuantizedConstant:
     Raises:
         Stays: the weights are something else.
     """
-    found = quantized_constant(walk.graph, name, walk.readers)
-    if found is None:
-        raise Stays(f"its weights {name!r} are no quantized constant")
-    return found
+    constant = quantized_constant(walk.graph, name, walk.readers)
+    if constant is None:
+        raise Stays(f"its weights {name!r} are not a quantized constant")
+    return constant
 
 
 def float_bias(walk: Walk, name: str) -> Bias:
@@ -196,20 +200,20 @@ def float_bias(walk: Walk, name: str) -> Bias:
         return Bias()
     node = walk.graph.producers.get(name)
     if node is not None and node.op == "DequantizeLinear":
-        value, scale = walk.graph.constant(node.given(0)), walk.graph.constant(node.given(1))
-        zero = walk.graph.constant(node.given(2)) if node.given(2) else np.zeros((), np.int32)
+        value, scale = walk.graph.constant(node.input_name(0)), walk.graph.constant(node.input_name(1))
+        zero = walk.graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), np.int32)
         if value is None or scale is None or zero is None or zero.any():
             raise Stays("its bias is computed while it runs, or has a zero point")
         places = (
-            stored(walk.graph, node.given(0), walk.readers),
-            stored_or_none(walk.graph, node.given(1), walk.readers),
+            stored(walk.graph, node.input_name(0), walk.readers),
+            stored_or_none(walk.graph, node.input_name(1), walk.readers),
         )
         return Bias(value, scale, False, places, (node,))
     value = real_constant(walk.graph, name)
     if value is None:
         raise Stays("its bias is computed while it runs")
     nodes = () if node is None else (node,)
-    origin = name if node is None else node.given(0)
+    origin = name if node is None else node.input_name(0)
     place = stored(walk.graph, origin, walk.readers) if origin in walk.graph.constants else None
     return Bias(value, None, False, (place, None), nodes)
 
@@ -232,15 +236,15 @@ def integer_weights(walk: Walk, name: str, scale: str, zero_point: str, axis: in
     counts = {s.size, z.size} - {1}
     if 0 in counts or (counts and (q.ndim <= axis or counts != {q.shape[axis]})):
         raise Stays(f"{s.size} scales and {z.size} zero points do not fit weights of shape {q.shape}")
-    places = tuple(stored_or_none(walk.graph, one, walk.readers) for one in (scale, zero_point))
+    places = tuple(stored_or_none(walk.graph, tensor, walk.readers) for tensor in (scale, zero_point))
     return with_scale(q, s, z, axis, (stored(walk.graph, name, walk.readers), *places))  # type: ignore[arg-type]
 
 
 def integer_sums(walk: Walk, node: OnnxNode) -> None:
     """ConvInteger and MatMulInteger: sums themselves, which a Cast and a Mul make reals of later."""
     convolves = node.op == "ConvInteger"
-    view = walk.integers(node.given(0), _meaning_of_sums(walk, node))
-    weight = integer_weights(walk, node.given(1), "", node.given(3), 0 if convolves else 1)
+    view = walk.integers(node.input_name(0), _meaning_of_sums(walk, node))
+    weight = integer_weights(walk, node.input_name(1), "", node.input_name(3), 0 if convolves else 1)
     if convolves:
         pending = convolution(walk, node, view, weight, Bias())
     elif weight.values.ndim != 2:
@@ -255,16 +259,16 @@ def integer_sums(walk: Walk, node: OnnxNode) -> None:
 
 def _meaning_of_sums(walk: Walk, node: OnnxNode) -> Meaning:
     """What the integers that ConvInteger or MatMulInteger reads mean to it: it has a zero point, but no scale."""
-    name = node.given(0)
-    stated, signed = walk.meanings.get(name), walk.graph.dtype(name) == np.int8
-    zero = walk.graph.constant(node.given(2)) if node.given(2) else np.zeros((), np.int64)
+    name = node.input_name(0)
+    meaning, signed = walk.meanings.get(name), walk.graph.dtype(name) == np.int8
+    zero = walk.graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), np.int64)
     if zero is None:
         walk.notes.append(AS_LOADED.format(node.name))
         return Meaning(1.0, 0, signed)
     if zero.size != 1:
         raise Stays("its input has more than one zero point")
     # Sums are the same under any scale.
-    scale = stated.scale if stated is not None else 1.0
+    scale = meaning.scale if meaning is not None else 1.0
     return Meaning(scale, int(zero.reshape(-1)[0]), signed)
 
 
@@ -278,11 +282,11 @@ def rescaled(pending: Pending, unit: NDArray[np.float32]) -> Pending:
 
 def cast(walk: Walk, node: OnnxNode) -> None:
     """Sums to float; integers to an index."""
-    value = walk.values.get(node.given(0))
-    wanted = walk.graph.dtype(node.outputs[0])
-    if isinstance(value, Pending) and wanted == np.float32 and not value.moves:
+    value = walk.values.get(node.input_name(0))
+    dtype = walk.graph.dtype(node.outputs[0])
+    if isinstance(value, Pending) and dtype == np.float32 and not value.moves:
         walk.values[node.outputs[0]] = replace(value, nodes=extended(value.nodes, node))
-    elif isinstance(value, Integers) and wanted in (np.int32, np.int64) and not value.index:
+    elif isinstance(value, Integers) and dtype in (np.int32, np.int64) and not value.index:
         walk.values[node.outputs[0]] = replace(value, index=True)
         walk.transparent[node.name] = None
     else:
@@ -297,4 +301,4 @@ RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     "MatMulInteger": integer_sums,
     "Cast": cast,
 }
-"""By operator."""
+"""Rules by operator."""

@@ -30,7 +30,7 @@ class Layout:
     axes: tuple[Shape, ...]
 
     @classmethod
-    def of(cls, shape: Shape, order: Sequence[int]) -> Layout:
+    def in_order(cls, shape: Shape, order: Sequence[int]) -> Layout:
         """Memory that holds a sample of ONNX's ``shape`` with its axes in ``order``, the slowest first."""
         place = {axis: index for index, axis in enumerate(order)}
         return cls(tuple(shape[axis] for axis in order), tuple((place[axis],) for axis in range(len(shape))))
@@ -39,7 +39,7 @@ class Layout:
     def shape(self) -> Shape:
         """Shape of one sample, as ONNX has it.
 
-        >>> Layout.of((3, 4, 5), (1, 2, 0)).shape
+        >>> Layout.in_order((3, 4, 5), (1, 2, 0)).shape
         (3, 4, 5)
         """
         return tuple(prod(self.sizes[stretch] for stretch in axis) for axis in self.axes)
@@ -47,7 +47,7 @@ class Layout:
     def is_in(self, order: Sequence[int]) -> bool:
         """True iff memory holds ONNX's axes in ``order``, the slowest first.
 
-        >>> image = Layout.of((3, 4, 5), (1, 2, 0))
+        >>> image = Layout.in_order((3, 4, 5), (1, 2, 0))
         >>> image.is_in((1, 2, 0)), image.is_in((0, 1, 2))
         (True, False)
         """
@@ -61,9 +61,9 @@ class Layout:
     def reshaped(self, shape: Shape) -> Layout | None:
         """After a Reshape to ``shape``; nothing moves. None if an axis would be no run of whole or cut stretches.
 
-        >>> Layout.of((12,), (0,)).reshaped((3, 2, 2)).is_in((0, 1, 2))
+        >>> Layout.in_order((12,), (0,)).reshaped((3, 2, 2)).is_in((0, 1, 2))
         True
-        >>> Layout.of((3, 2, 2), (1, 2, 0)).reshaped((2, 6)) is None  # half of an axis that lies innermost
+        >>> Layout.in_order((3, 2, 2), (1, 2, 0)).reshaped((2, 6)) is None  # half of an axis that lies innermost
         True
         """
         blocks = self._blocks()
@@ -114,7 +114,7 @@ class Layout:
     def order_of_elements(self) -> NDArray[np.int64]:
         """Where each element in memory stands among the sample's elements as ONNX counts them.
 
-        >>> Layout.of((2, 3), (1, 0)).order_of_elements().tolist()
+        >>> Layout.in_order((2, 3), (1, 0)).order_of_elements().tolist()
         [0, 3, 1, 4, 2, 5]
         """
         counted = np.arange(prod(self.sizes), dtype=np.int64)

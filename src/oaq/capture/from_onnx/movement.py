@@ -38,12 +38,12 @@ def numbers_of(node: OnnxNode, inputs: Inputs, index: int, attribute: str) -> tu
     constant = inputs.constant(index)
     if constant is not None:
         return numbers(node, constant, attribute)
-    return None if node.given(index) else integers(node, attribute)
+    return None if node.input_name(index) else integers(node, attribute)
 
 
 def is_computed(node: OnnxNode, inputs: Inputs, index: int) -> bool:
     """The input is given, but not as a constant."""
-    return bool(node.given(index)) and inputs.constant(index) is None
+    return bool(node.input_name(index)) and inputs.constant(index) is None
 
 
 def axis_of(node: OnnxNode, axis: int, rank: int) -> int:

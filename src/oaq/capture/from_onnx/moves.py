@@ -34,7 +34,7 @@ def inputs_of(walk: Walk, node: OnnxNode) -> Inputs:
 
 def move(walk: Walk, node: OnnxNode) -> None:
     """Any operator that moves: on integers, on reals that stand for some, or on a result not quantized yet."""
-    value = walk.values.get(node.given(0))
+    value = walk.values.get(node.input_name(0))
     counted = node.op in COUNTED
     match value:
         case Integers(index=False):
@@ -47,7 +47,7 @@ def move(walk: Walk, node: OnnxNode) -> None:
             walk.values[node.outputs[0]] = replace(value, moves=extended(value.moves, node))
             return
         case _:
-            raise Stays(f"its input {node.given(0)!r} is not quantized")
+            raise Stays(f"its input {node.input_name(0)!r} is not quantized")
     if counted:
         walk.transparent[node.name] = None
     else:
@@ -74,10 +74,10 @@ def moved(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> View:
     op = MOVES[node.op](walk, node, view, offset)
     ready = arranged(walk.draft, view, order)
     source = walk.draft.tensors[ready.tensor]
-    layout = Layout.of(walk.sample(node.outputs[0]), order)
-    made = full(source.affine, node.outputs[0], layout)
-    made.offset, made.is_integer = offset or 0, offset is not None
-    number = walk.draft.emit(node.name, op, [ready.tensor], made)
+    layout = Layout.in_order(walk.sample(node.outputs[0]), order)
+    result = full(source.affine, node.outputs[0], layout)
+    result.offset, result.is_integer = offset or 0, offset is not None
+    number = walk.draft.emit(node.name, op, [ready.tensor], result)
     if isinstance(op, ops.MaxPool) and max(op.dilation) > 1 and max(op.padding) > 0:
         # A window may hold nothing but padding; quantizing the least float there gives 0.
         tensor = walk.draft.tensors[number]
@@ -95,23 +95,23 @@ def _order_for(walk: Walk, node: OnnxNode, view: View) -> tuple[int, ...]:
 
 def split(walk: Walk, node: OnnxNode) -> None:
     """One Slice per part."""
-    value = walk.values.get(node.given(0))
+    value = walk.values.get(node.input_name(0))
     if not (isinstance(value, Integers) and not value.index) and not (isinstance(value, Reals) and value.curve is None):
-        raise Stays(f"its input {node.given(0)!r} is not quantized")
-    found = movement.parts(node, inputs_of(walk, node), walk.graph.shape(node.given(0)))
-    if found is None or found[0] == 0:
+        raise Stays(f"its input {node.input_name(0)!r} is not quantized")
+    sections = movement.parts(node, inputs_of(walk, node), walk.graph.shape(node.input_name(0)))
+    if sections is None or sections[0] == 0:
         raise Stays("it splits the batch, or by sizes computed while it runs")
-    axis, sizes = found
+    axis, sizes = sections
     begin = 0
     for name, size in zip(node.outputs, sizes, strict=True):
         if name:
             order = order_of(value.view.layout, walk.draft.tensors[value.view.tensor].shape)
             ready = arranged(walk.draft, value.view, order)
             op = _slice_of(value.view.shape, order, axis - 1, (begin, begin + size))
-            layout = Layout.of(walk.sample(name), order)
-            made = full(walk.draft.tensors[ready.tensor].affine, name, layout)
-            made.offset, made.is_integer = (value.offset, True) if isinstance(value, Integers) else (0, False)
-            number = walk.draft.emit(f"{node.name}.{name}", op, [ready.tensor], made)
+            layout = Layout.in_order(walk.sample(name), order)
+            result = full(walk.draft.tensors[ready.tensor].affine, name, layout)
+            result.offset, result.is_integer = (value.offset, True) if isinstance(value, Integers) else (0, False)
+            number = walk.draft.emit(f"{node.name}.{name}", op, [ready.tensor], result)
             walk.values[name] = replace(value, view=View(number, layout))
         begin += size
     walk.absorb([node])
@@ -119,17 +119,17 @@ def split(walk: Walk, node: OnnxNode) -> None:
 
 def gather(walk: Walk, node: OnnxNode) -> None:
     """A table looked up by integers; rows and columns of an image; one stretch of an axis."""
-    index = walk.values.get(node.given(1))
+    index = walk.values.get(node.input_name(1))
     if isinstance(index, Integers) and index.index:
         _look_up(walk, node, index)
         return
-    value = walk.values.get(node.given(0))
-    wanted = walk.constant(node.given(1), "index")
-    shape = walk.graph.shape(node.given(0))
+    value = walk.values.get(node.input_name(0))
+    indices = walk.constant(node.input_name(1), "index")
+    shape = walk.graph.shape(node.input_name(0))
     axis = movement.axis_of(node, integer(node, "axis", 0), len(shape))
-    if wanted.ndim != 1 or wanted.dtype.kind not in "iu" or axis == 0:
+    if indices.ndim != 1 or indices.dtype.kind not in "iu" or axis == 0:
         raise Stays("it picks single values, or samples of the batch")
-    rows = tuple(int(one) for one in wanted)
+    rows = tuple(int(row) for row in indices)
     if isinstance(value, Gathered) and axis == 3:
         _resize_by_index(walk, node, value, rows)
     elif isinstance(value, Reals) and value.curve is None and len(shape) == 4 and axis == 2:
@@ -139,7 +139,7 @@ def gather(walk: Walk, node: OnnxNode) -> None:
 
 
 def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
-    table = walk.constant(node.given(0), "table")
+    table = walk.constant(node.input_name(0), "table")
     if table.shape != (256,) or table.dtype not in (np.uint8, np.int8) or integer(node, "axis", 0) != 0:
         raise Stays("its table does not map the 256 integers of 8 bits to 8 bits")
     if index.offset:
@@ -149,9 +149,9 @@ def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
     values = (table.astype(np.int16) + offset).astype(np.uint8)
     source = walk.draft.tensors[index.view.tensor]
     meaning = walk.meanings.get(name)
-    made = full(meaning.affine if meaning else source.affine, name, index.view.layout)
-    made.offset, made.is_integer, made.is_stated = offset, True, meaning is not None
-    number = walk.draft.emit(node.name, ops.Lookup(values), [index.view.tensor], made)
+    result = full(meaning.affine if meaning else source.affine, name, index.view.layout)
+    result.offset, result.is_integer, result.is_stated = offset, True, meaning is not None
+    number = walk.draft.emit(node.name, ops.Lookup(values), [index.view.tensor], result)
     walk.values[name] = Integers(View(number, index.view.layout), offset)
     walk.absorb([node])
 
@@ -162,16 +162,16 @@ def _resize_by_index(walk: Walk, node: OnnxNode, value: Gathered, columns: tuple
         raise Stays("it picks rows and columns in an order that nothing here knows")
     ready = arranged(walk.draft, value.view, IMAGE)
     shape = walk.sample(node.outputs[0])
-    layout = Layout.of(shape, IMAGE)
-    made = full(walk.draft.tensors[ready.tensor].affine, node.outputs[0], layout)
+    layout = Layout.in_order(shape, IMAGE)
+    result = full(walk.draft.tensors[ready.tensor].affine, node.outputs[0], layout)
     op = ops.Resize(len(value.rows), len(columns), "nearest")
-    number = walk.draft.emit(value.node.name, op, [ready.tensor], made)
+    number = walk.draft.emit(value.node.name, op, [ready.tensor], result)
     walk.values[node.outputs[0]] = Reals(View(number, layout))
     walk.absorb([value.node, node])
 
 
-def _nearest(size: int, wanted: int) -> tuple[int, ...]:
-    return tuple(index * size // wanted for index in range(wanted))
+def _nearest(size: int, target: int) -> tuple[int, ...]:
+    return tuple(index * size // target for index in range(target))
 
 
 def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
@@ -192,46 +192,46 @@ def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
 
 def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
     if len(view.shape) not in (2, 3):
-        raise Stays("it is no pool of images or lines")
-    found = window(node, view.shape[1:])
-    if not wider_than_padding(found.kernel, found.padding):
-        raise Stays(f"its padding {found.padding} reaches the size of its kernel {found.kernel}")
-    return ops.MaxPool(found.kernel, found.stride, found.padding, found.dilation)
+        raise Stays("it is not a pool of images or lines")
+    windows = window(node, view.shape[1:])
+    if not wider_than_padding(windows.kernel, windows.padding):
+        raise Stays(f"its padding {windows.padding} reaches the size of its kernel {windows.kernel}")
+    return ops.MaxPool(windows.kernel, windows.stride, windows.padding, windows.dilation)
 
 
 def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
-    found = movement.pads(node, inputs_of(walk, node), len(view.shape) + 1)
-    if found is None or text(node, "mode", "constant") != "constant" or len(view.shape) not in (2, 3):
+    amounts = movement.pads(node, inputs_of(walk, node), len(view.shape) + 1)
+    if amounts is None or text(node, "mode", "constant") != "constant" or len(view.shape) not in (2, 3):
         raise Stays("it pads by amounts computed while it runs, or otherwise than by a constant, or no image")
-    before, after = found
+    before, after = amounts
     if any((*before[:2], *after[:2])) or min(*before, *after) < 0:
         raise Stays("it pads channels, or cuts off")
-    value = walk.constant(node.given(2), "value").reshape(-1) if node.given(2) else None
-    given = node.attributes.get("value", 0.0) if value is None else (value[0] if value.size == 1 else np.nan)
+    value = walk.constant(node.input_name(2), "value").reshape(-1) if node.input_name(2) else None
+    fill = node.attributes.get("value", 0.0) if value is None else (value[0] if value.size == 1 else np.nan)
     zero = walk.draft.tensors[view.tensor].affine.zero_point
-    wanted = 0.0 if offset is None else zero - offset
-    if float(given) != float(wanted):  # type: ignore[arg-type]
-        raise Stays(f"it pads with {given}, not with the integer that stands for 0.0")
+    expected = 0.0 if offset is None else zero - offset
+    if float(fill) != float(expected):  # type: ignore[arg-type]
+        raise Stays(f"it pads with {fill}, not with the integer that stands for 0.0")
     return ops.Pad(tuple(side for pair in zip(before[2:], after[2:], strict=True) for side in pair))
 
 
 def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
-    found = movement.slices(node, inputs_of(walk, node), walk.graph.shape(node.given(0)))
-    if found is None:
+    bounds = movement.slices(node, inputs_of(walk, node), walk.graph.shape(node.input_name(0)))
+    if bounds is None:
         raise Stays("its ends are computed while it runs")
-    first, *rest = found
-    if first != (0, walk.graph.batch, 1) or any(step != 1 for _, _, step in rest):
+    first, *inner = bounds
+    if first != (0, walk.graph.batch, 1) or any(step != 1 for _, _, step in inner):
         raise Stays("it cuts the batch, or takes steps")
-    if any(end <= begin for begin, end, _ in rest):
+    if any(end <= begin for begin, end, _ in inner):
         raise Stays("it leaves nothing")
     order = order_of(view.layout, walk.draft.tensors[view.tensor].shape)
-    return ops.Slice(tuple(rest[axis][0] for axis in order), tuple(rest[axis][1] for axis in order))
+    return ops.Slice(tuple(inner[axis][0] for axis in order), tuple(inner[axis][1] for axis in order))
 
 
 def _slice_of(shape: tuple[int, ...], order: tuple[int, ...], axis: int, span: tuple[int, int]) -> ops.Slice:
     if not len(shape) >= 1 or span[1] <= span[0]:
         raise Stays("it cuts nothing, or leaves nothing")
-    ends = [span if one == axis else (0, shape[one]) for one in order]
+    ends = [span if place == axis else (0, shape[place]) for place in order]
     return ops.Slice(tuple(low for low, _ in ends), tuple(high for _, high in ends))
 
 
@@ -249,32 +249,32 @@ def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.O
     ):
         raise Stays("it resizes channels, no image, or mixes integers of the file itself")
     mode = text(node, "mode", "nearest")
-    how = text(node, "coordinate_transformation_mode", "half_pixel" if node.op == "Resize" else "asymmetric")
+    coordinates = text(node, "coordinate_transformation_mode", "half_pixel" if node.op == "Resize" else "asymmetric")
     if mode == "nearest":
         rule = text(node, "nearest_mode", "round_prefer_floor") if node.op == "Resize" else "floor"
-        for size, wanted in zip(view.shape[1:], shape[1:], strict=True):
-            if nearest_places(size, wanted, how, rule) != _nearest(size, wanted):
-                raise Stays(f"its nearest pixels ({how}, {rule}) are not floor(i * {size} / {wanted})")
+        for size, target in zip(view.shape[1:], shape[1:], strict=True):
+            if nearest_places(size, target, coordinates, rule) != _nearest(size, target):
+                raise Stays(f"its nearest pixels ({coordinates}, {rule}) are not floor(i * {size} / {target})")
         return ops.Resize(shape[1], shape[2], "nearest")
     plain = mode == "linear" and not integer(node, "antialias", 0) and not integer(node, "exclude_outside", 0)
-    same = how == "half_pixel" or (how == "pytorch_half_pixel" and min(shape[1:]) > 1)
-    if not plain or not same:
-        raise Stays(f"it resizes by {mode}, {how}; bilinear with half_pixel is known")
+    is_half_pixel = coordinates == "half_pixel" or (coordinates == "pytorch_half_pixel" and min(shape[1:]) > 1)
+    if not plain or not is_half_pixel:
+        raise Stays(f"it resizes by {mode}, {coordinates}; bilinear with half_pixel is known")
     return ops.Resize(shape[1], shape[2], "bilinear")
 
 
-def nearest_places(size: int, wanted: int, how: str, rule: str) -> tuple[int, ...] | None:
-    """Which of ``size`` pixels each of ``wanted`` shows, by ONNX's float32 formulas; None if it has none such."""
-    scale = np.float32(wanted) / np.float32(size)
-    index = np.arange(wanted).astype(np.float32)
-    match how:
+def nearest_places(size: int, target: int, coordinates: str, rule: str) -> tuple[int, ...] | None:
+    """Which of ``size`` pixels each of ``target`` shows, by ONNX's float32 formulas; None if it has none."""
+    scale = np.float32(target) / np.float32(size)
+    index = np.arange(target).astype(np.float32)
+    match coordinates:
         case "asymmetric":
             place = index / scale
         case "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric":
             place = (index + np.float32(0.5)) / scale - np.float32(0.5)
-            place = place * 0 if how == "pytorch_half_pixel" and wanted == 1 else place
+            place = place * 0 if coordinates == "pytorch_half_pixel" and target == 1 else place
         case "align_corners":
-            place = index * np.float32(size - 1) / np.float32(max(wanted - 1, 1))
+            place = index * np.float32(size - 1) / np.float32(max(target - 1, 1))
         case _:
             return None
     rounded = {
@@ -283,7 +283,7 @@ def nearest_places(size: int, wanted: int, how: str, rule: str) -> tuple[int, ..
         "round_prefer_floor": np.ceil(place - np.float32(0.5)),
         "round_prefer_ceil": np.floor(place + np.float32(0.5)),
     }.get(rule)
-    return None if rounded is None else tuple(int(one) for one in np.clip(rounded, 0, size - 1))
+    return None if rounded is None else tuple(int(value) for value in np.clip(rounded, 0, size - 1))
 
 
 Moving = Callable[[Walk, OnnxNode, View, "int | None"], ops.Op]
@@ -300,4 +300,4 @@ RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     "Split": split,
     "Gather": gather,
 }
-"""By operator."""
+"""Handlers by operator."""

@@ -55,15 +55,15 @@ def _channel_axis(file: OnnxGraph, user: OnnxNode, tensor: str, order: tuple[int
     """The axis of the first tensor that ``user`` takes for channels; None if it does not care."""
     if user.op in FIRST:
         return order[0]
-    if user.op == "LayerNormalization" or (user.op in PRODUCTS and user.given(0) == tensor):
+    if user.op == "LayerNormalization" or (user.op in PRODUCTS and user.input_name(0) == tensor):
         return order[-1]
     if user.op in ("ReduceMean", "QLinearReduceMean"):
         axes = user.attributes.get("axes")
         numbers = (
             axes
             if isinstance(axes, tuple)
-            else file.constant(user.given(1))
-            if user.op == "ReduceMean" and user.given(1)
+            else file.constant(user.input_name(1))
+            if user.op == "ReduceMean" and user.input_name(1)
             else None
         )
         averaged = set() if numbers is None else {int(axis) % (len(order) + 1) for axis in numbers}  # type: ignore[arg-type]

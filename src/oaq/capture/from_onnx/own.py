@@ -29,7 +29,7 @@ def _of_program(graph: OnnxGraph, node: DraftNode, of_file: OnnxNode | None) -> 
     """The name before the export spelled one node as several."""
     match node.op:
         case ops.Lookup():
-            cast = graph.producers.get(of_file.given(1)) if of_file else None
+            cast = graph.producers.get(of_file.input_name(1)) if of_file else None
             return cast.name.removesuffix(".index") if cast else node.name
         case ops.Reshape():
             return node.name.removesuffix(".reshaped")

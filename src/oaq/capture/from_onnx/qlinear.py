@@ -21,16 +21,16 @@ from oaq.capture.from_onnx.weights import stored_or_none
 def qlinear_conv(walk: Walk, node: OnnxNode) -> None:
     """x, s_x, z_x, w, s_w, z_w, s_y, z_y, bias."""
     x = operand(walk, node, 0)
-    weight = layers.integer_weights(walk, node.given(3), node.given(4), node.given(5), 0)
-    finish(walk, node, layers.convolution(walk, node, x, weight, _steps(walk, node.given(8))), 6)
+    weight = layers.integer_weights(walk, node.input_name(3), node.input_name(4), node.input_name(5), 0)
+    finish(walk, node, layers.convolution(walk, node, x, weight, _steps(walk, node.input_name(8))), 6)
 
 
 def qlinear_matmul(walk: Walk, node: OnnxNode) -> None:
     """a, s_a, z_a, b, s_b, z_b, s_y, z_y."""
     x = operand(walk, node, 0)
-    if node.given(3) not in walk.graph.constants:
+    if node.input_name(3) not in walk.graph.constants:
         raise Stays("both its operands are computed; sums of products of two activations have no fixed weights")
-    weight = layers.integer_weights(walk, node.given(3), node.given(4), node.given(5), 1)
+    weight = layers.integer_weights(walk, node.input_name(3), node.input_name(4), node.input_name(5), 1)
     if weight.values.ndim != 2:
         raise Stays("its weights are not a matrix")
     finish(walk, node, layers.product(walk, node, x, weight.transposed((1, 0)), (Bias(), 1.0)), 6)
@@ -41,15 +41,15 @@ def qgemm(walk: Walk, node: OnnxNode) -> None:
     if integer(node, "transA", 0):
         raise Stays("it transposes its input")
     flip = integer(node, "transB", 0)
-    weight = layers.integer_weights(walk, node.given(3), node.given(4), node.given(5), 0 if flip else 1)
+    weight = layers.integer_weights(walk, node.input_name(3), node.input_name(4), node.input_name(5), 0 if flip else 1)
     if weight.values.ndim != 2:
         raise Stays("its weights are not a matrix")
     if not flip:
         weight = weight.transposed((1, 0))
     x = operand(walk, node, 0)
-    bias = _steps(walk, node.given(6))
+    bias = _steps(walk, node.input_name(6))
     pending = layers.product(walk, node, x, weight, (bias, real(node, "alpha", 1.0)))
-    if node.given(7):
+    if node.input_name(7):
         finish(walk, node, pending, 7)
     else:
         walk.values[node.outputs[0]] = pending
@@ -104,9 +104,9 @@ def qlinear_function(walk: Walk, node: OnnxNode) -> None:
 
 def operand(walk: Walk, node: OnnxNode, index: int) -> View:
     """An integer input with the scale and zero point that follow it."""
-    name = node.given(index)
+    name = node.input_name(index)
     signed = walk.graph.dtype(name) == np.int8
-    return walk.integers(name, walk.meaning(node.given(index + 1), node.given(index + 2), signed))
+    return walk.integers(name, walk.meaning(node.input_name(index + 1), node.input_name(index + 2), signed))
 
 
 def finish(walk: Walk, node: OnnxNode, pending: Pending, index: int) -> None:
@@ -116,8 +116,8 @@ def finish(walk: Walk, node: OnnxNode, pending: Pending, index: int) -> None:
 
 
 def _result(walk: Walk, node: OnnxNode, index: int) -> Meaning:
-    zero = node.given(index + 1)
-    return walk.meaning(node.given(index), zero, bool(zero) and walk.graph.dtype(zero) == np.int8)
+    zero = node.input_name(index + 1)
+    return walk.meaning(node.input_name(index), zero, bool(zero) and walk.graph.dtype(zero) == np.int8)
 
 
 def _steps(walk: Walk, name: str) -> Bias:

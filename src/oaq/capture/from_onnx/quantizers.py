@@ -27,28 +27,28 @@ KEEPS_MEANING: Final = (
 
 def meanings(graph: OnnxGraph) -> dict[str, Meaning]:
     """Scale and zero point of every 8-bit tensor of the file that some node states."""
-    found: dict[str, Meaning] = {}
+    by_name: dict[str, Meaning] = {}
     for node in graph.nodes:
         for tensor, scale, zero in pairs(node):
-            name = node.outputs[0] if tensor < 0 or node.op == "QuantizeLinear" else node.given(tensor)
+            name = node.outputs[0] if tensor < 0 or node.op == "QuantizeLinear" else node.input_name(tensor)
             dtype = graph.dtype(name)
-            if name and dtype in EIGHT_BITS and name not in found:
-                meaning = constant_meaning(graph, node.given(scale), node.given(zero), dtype == np.int8)
+            if name and dtype in EIGHT_BITS and name not in by_name:
+                meaning = constant_meaning(graph, node.input_name(scale), node.input_name(zero), dtype == np.int8)
                 if meaning is not None:
-                    found[name] = meaning
+                    by_name[name] = meaning
     for node in reversed(graph.nodes):
-        if node.op in KEEPS_MEANING and node.given(0) and node.outputs and node.outputs[0] in found:
-            found.setdefault(node.given(0), found[node.outputs[0]])
-    return found
+        if node.op in KEEPS_MEANING and node.input_name(0) and node.outputs and node.outputs[0] in by_name:
+            by_name.setdefault(node.input_name(0), by_name[node.outputs[0]])
+    return by_name
 
 
 def quantize(walk: Walk, node: OnnxNode) -> None:
     """QuantizeLinear: of reals of the program, or of something float, which becomes an input of the program."""
-    name, result = node.given(0), node.outputs[0]
+    name, result = node.input_name(0), node.outputs[0]
     dtype = walk.graph.dtype(result)
     if dtype not in EIGHT_BITS:
         raise Stays(f"it quantizes to {dtype}, not to 8 bits")
-    meaning = walk.meaning(node.given(1), node.given(2), dtype == np.int8)
+    meaning = walk.meaning(node.input_name(1), node.input_name(2), dtype == np.int8)
     walk.values[result] = Integers(quantized(walk, node, name, meaning, result), meaning.offset)
     walk.absorb([node])
 
@@ -94,7 +94,7 @@ def _quantized_first(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, fi
 def _turned_line(walk: Walk, name: str, meaning: Meaning) -> View | None:
     """An input (batch, T, C) that the file transposes before it quantizes it; None if ``name`` is something else."""
     turn = walk.graph.producers.get(name)
-    source = turn.given(0) if turn is not None and turn.op == "Transpose" and not turn.domain else ""
+    source = turn.input_name(0) if turn is not None and turn.op == "Transpose" and not turn.domain else ""
     if turn is None or source not in walk.graph.inputs or len(walk.graph.shape(source)) != 3:
         return None
     if integers(turn, "perm") not in (None, (0, 2, 1)) or walk.readers.get(source, 0) != 1 or source in walk.values:
@@ -106,21 +106,21 @@ def _turned_line(walk: Walk, name: str, meaning: Meaning) -> View | None:
 
 
 def dequantize(walk: Walk, node: OnnxNode) -> None:
-    """DequantizeLinear of integers that the network computes; that of constants is for whoever reads it."""
-    name = node.given(0)
+    """DequantizeLinear of integers that the network computes; that of constants is left to its readers."""
+    name = node.input_name(0)
     if name in walk.graph.constants:
         raise Stays("it dequantizes a constant")
     dtype = walk.graph.dtype(name)
     if dtype not in EIGHT_BITS:
         raise Stays(f"it dequantizes {dtype}, not 8 bits")
-    meaning = walk.meaning(node.given(1), node.given(2), dtype == np.int8)
+    meaning = walk.meaning(node.input_name(1), node.input_name(2), dtype == np.int8)
     walk.values[node.outputs[0]] = Reals(walk.integers(name, meaning))
     walk.absorb([node])
 
 
 def fake_quantize(walk: Walk, node: OnnxNode) -> None:
     """QONNX's Quant: QuantizeLinear, Clip and DequantizeLinear in one, on reals."""
-    name, result = node.given(0), node.outputs[0]
+    name, result = node.input_name(0), node.outputs[0]
     scale, zero, bits = quant_numbers(walk.graph, node)
     if scale.size != 1 or zero.size != 1:
         raise Stays("it has one scale per channel")
@@ -144,8 +144,8 @@ def fake_quantize(walk: Walk, node: OnnxNode) -> None:
         elif fresh:
             tensor.range = narrowed
         else:
-            made = replace(tensor, range=reach)
-            view = View(walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], made), view.layout)
+            clamped = replace(tensor, range=reach)
+            view = View(walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], clamped), view.layout)
     walk.values[result] = Reals(view)
     walk.absorb([node])
 
@@ -154,4 +154,4 @@ RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     "QuantizeLinear": quantize,
     "DequantizeLinear": dequantize,
 }
-"""By operator; ``fake_quantize`` is of QONNX's domains."""
+"""Rules by operator; ``fake_quantize`` is of QONNX's domains."""

@@ -297,7 +297,7 @@ def _is_no_op(node: OnnxNode, walk: _Walk) -> bool:
         case "Identity":
             return True
         case "Dropout":
-            mode = node.given(2)
+            mode = node.input_name(2)
             off = not mode or (mode in walk.constants and not walk.constants[mode].any())
             return off and not any(node.outputs[1:])
         case "Cast":

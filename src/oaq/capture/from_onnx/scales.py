@@ -48,12 +48,12 @@ def check_scales(node: OnnxNode, inputs: Inputs) -> None:
     """
     for tensor, scale_at, zero_at in pairs(node):
         scale, zero = inputs.constant(scale_at), inputs.constant(zero_at)
-        if node.op != "QGemm" and not node.given(scale_at):
+        if node.op != "QGemm" and not node.input_name(scale_at):
             raise FormatError(f"{described(node)}: its scale (input {scale_at}) is left out")
         if scale is not None:
-            _check_scale(node, node.given(scale_at), scale)
+            _check_scale(node, node.input_name(scale_at), scale)
         if zero is not None:
-            _check_zero_point(node, node.given(zero_at), zero, inputs.dtype(tensor) if tensor >= 0 else None)
+            _check_zero_point(node, node.input_name(zero_at), zero, inputs.dtype(tensor) if tensor >= 0 else None)
         if scale is not None and zero is not None and zero.size != scale.size and min(zero.size, scale.size) != 1:
             raise FormatError(f"{described(node)}: {scale.size} scales and {zero.size} zero points do not fit")
         shape = inputs.shape(tensor) if tensor >= 0 else None

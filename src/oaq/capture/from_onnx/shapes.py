@@ -70,7 +70,7 @@ def _elementwise(*indices: int, dtype: type | None = None) -> Callable[[OnnxNode
 
 
 def _quantize(node: OnnxNode, inputs: Inputs) -> Types:
-    dtype = inputs.dtype(2) if node.given(2) else QUANTIZED.get(integer(node, "output_dtype", 0))
+    dtype = inputs.dtype(2) if node.input_name(2) else QUANTIZED.get(integer(node, "output_dtype", 0))
     return [TensorType(dtype, inputs.shape(0))]
 
 
@@ -149,7 +149,7 @@ def _matmul(weight: int, dtype: type | None = None) -> Callable[[OnnxNode, Input
 
 def _qgemm(node: OnnxNode, inputs: Inputs) -> Types:
     (product,) = _gemm(node, inputs, weight=3)
-    return [TensorType(inputs.dtype(8) if node.given(8) else np.dtype(np.float32), product.shape)]
+    return [TensorType(inputs.dtype(8) if node.input_name(8) else np.dtype(np.float32), product.shape)]
 
 
 def _qlinear_concat(node: OnnxNode, inputs: Inputs) -> Types:
@@ -161,7 +161,7 @@ def _qlinear_concat(node: OnnxNode, inputs: Inputs) -> Types:
 def _reduce(node: OnnxNode, inputs: Inputs) -> Types:
     x, keep = inputs.shape(0), integer(node, "keepdims", 1)
     axes = integers(node, "axes")
-    if node.given(1):
+    if node.input_name(1):
         axes_input = inputs.constant(1)
         if axes_input is None:
             return [TensorType(inputs.dtype(0))]

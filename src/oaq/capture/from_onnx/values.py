@@ -60,7 +60,7 @@ class View:
     Attributes:
         tensor: its number in the draft.
         layout: in which order it lies in memory.
-        reshaped: name of the node by which the file reshapes it, "" if none does; whoever settles it writes that down.
+        reshaped: name of the node by which the file reshapes it, "" if none does; ``settled`` writes that down.
     """
 
     tensor: int
@@ -69,7 +69,7 @@ class View:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample, as ONNX has it."""
+        """Shape of one sample, as ONNX has it."""
         return self.layout.shape
 
 
@@ -164,7 +164,7 @@ def curve_of(draft: Draft, reals: Reals) -> NDArray[np.float32]:
     return draft.tensors[reals.view.tensor].affine.dequantize(np.arange(256))
 
 
-def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, what: str = "its input") -> View:
+def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, role: str = "its input") -> View:
     """The view as a tensor that has the program's shape for its axes in ``order``; writes a Reshape if that needs one.
 
     Raises:
@@ -173,7 +173,7 @@ def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, wha
     shape = view.shape
     order = order_of(view.layout, draft.tensors[view.tensor].shape) if order is None else order
     if not view.layout.is_in(order):
-        raise Stays(f"{what} lies in memory in another order than channels last, (H, W, C), which nothing here moves")
+        raise Stays(f"{role} lies in memory in another order than channels last, (H, W, C), which nothing here moves")
     return _as_shape(draft, view, program_shape(shape, order))
 
 

@@ -72,11 +72,11 @@ class Walk:
         self.meanings = meanings
         self.readers = count_readers(graph)
         self.notes: list[str] = []
-        self.why: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
         self.absorbed: dict[str, None] = {}
         self.transparent: dict[str, None] = {}
         self.sources: dict[int, LayerSource] = {}
-        self.made: dict[str, int] = {}
+        self.results: dict[str, int] = {}
         self.entries: dict[int, str] = {}
         self.entry_layouts: dict[int, Layout] = {}
         self.rounded: dict[str, None] = {}
@@ -93,7 +93,7 @@ class Walk:
             raise Stays(f"the tensor {name!r} of shape {shape} is not one sample after the other")
         return shape[1:]
 
-    def constant(self, name: str, what: str) -> Array:
+    def constant(self, name: str, role: str) -> Array:
         """An input that must be a constant.
 
         Raises:
@@ -101,7 +101,7 @@ class Walk:
         """
         value = self.graph.constant(name)
         if value is None:
-            raise Stays(f"its {what} is computed while it runs")
+            raise Stays(f"its {role} is computed while it runs")
         return value
 
     def meaning(self, scale: str, zero_point: str, signed: bool) -> Meaning:
@@ -110,10 +110,10 @@ class Walk:
         Raises:
             Stays: they are computed while the network runs, or there is one per channel.
         """
-        found = constant_meaning(self.graph, scale, zero_point, signed)
-        if found is None:
+        result = constant_meaning(self.graph, scale, zero_point, signed)
+        if result is None:
             raise Stays("its scale or zero point is computed while it runs, or is one per channel")
-        return found
+        return result
 
     def reals(self, name: str) -> Reals:
         """A float tensor that integers stand for.
@@ -141,24 +141,26 @@ class Walk:
         """An integer tensor, read with that meaning.
 
         Raises:
-            Stays: it is no 8-bit tensor.
+            Stays: it is not an 8-bit tensor.
         """
         value = self.values.get(name)
         if value is None:
             if self.graph.dtype(name) not in EIGHT_BITS or name in self.graph.constants:
-                raise Stays(f"its input {name!r} is no tensor of 8-bit integers")
+                raise Stays(f"its input {name!r} is not a tensor of 8-bit integers")
             view = self.entry(name, meaning, name)
             self.values[name] = Integers(view, meaning.offset)
             return view
         if not isinstance(value, Integers) or value.index or value.offset != meaning.offset:
-            raise Stays(f"its input {name!r} is no tensor of 8-bit integers")
+            raise Stays(f"its input {name!r} is not a tensor of 8-bit integers")
         tensor = self.draft.tensors[value.view.tensor]
         if tensor.affine == meaning.affine:
             return value.view
         # The same integers, taken to mean something else.
         view = settled(self.draft, value.view)
-        same = np.arange(256).astype(np.uint8)
-        number = self.draft.emit(f"{name}.as", ops.Lookup(same), [view.tensor], full(meaning.affine, name, view.layout))
+        identity = np.arange(256).astype(np.uint8)
+        number = self.draft.emit(
+            f"{name}.as", ops.Lookup(identity), [view.tensor], full(meaning.affine, name, view.layout)
+        )
         self.draft.tensors[number].offset = meaning.offset
         return View(number, view.layout)
 
@@ -172,10 +174,10 @@ class Walk:
         """
         shape = self.sample(name)
         order = entry_order(self.graph, name, len(shape))
-        layout = Layout.of(shape, order)
+        layout = Layout.in_order(shape, order)
         tensor = DraftTensor(program_shape(shape, order), meaning.affine, U8, integers, layout, meaning.offset, True)
         tensor.is_stated = integers in self.meanings or name in self.meanings
-        if name in self.graph.inputs and all(one.name != name for one in self.draft.tensors):
+        if name in self.graph.inputs and all(tensor.name != name for tensor in self.draft.tensors):
             tensor.name = name
         number = self.draft.tensor(tensor)
         self.draft.inputs.append(number)
@@ -194,8 +196,8 @@ class Walk:
         view = settled(self.draft, reals.view)
         source = self.draft.tensors[view.tensor]
         table = meaning.affine.quantize(curve_of(self.draft, reals), U8)
-        reached = np.arange(source.range.lo, source.range.hi + 1)
-        if source.affine == meaning.affine and np.array_equal(table[reached], reached):
+        reachable = np.arange(source.range.lo, source.range.hi + 1)
+        if source.affine == meaning.affine and np.array_equal(table[reachable], reachable):
             if not source.is_integer:
                 source.file, source.layout, source.offset, source.is_integer = file, view.layout, meaning.offset, True
             return view
@@ -215,7 +217,7 @@ class Walk:
             sums = pending.sums
             x = self.draft.tensors[sums.x]
             self.sources[number] = sums.source(Meaning(x.affine.scale, x.affine.zero_point - x.offset, False), meaning)
-            self.made[sums.node.name] = number
+            self.results[sums.node.name] = number
             if sums.is_bias_rounded():
                 self.rounded[pending.name] = None
         if not within:
@@ -237,7 +239,7 @@ class Walk:
         """
         mark = self.draft.mark()
         of_file: tuple[dict, ...] = (self.values, self.quantized, self.absorbed, self.transparent, self.rounded)
-        journals = (*of_file, self.sources, self.made, self.entries)
+        journals = (*of_file, self.sources, self.results, self.entries)
         lengths = [len(journal) for journal in journals]
         notes = len(self.notes)
         try:
@@ -262,14 +264,14 @@ def entry_order(graph: OnnxGraph, name: str, rank: int) -> tuple[int, ...]:
         return spatial(2) if axis == 1 else (0, 1)
     if axis == rank > 2:
         return tuple(range(rank))
-    waiting, seen = [name], {name}
-    while waiting:
-        for node in graph.consumers.get(waiting.pop(0), ()):
+    pending, visited = [name], {name}
+    while pending:
+        for node in graph.consumers.get(pending.pop(0), ()):
             if node.op == "Transpose" and rank == 3 and integers(node, "perm") == (0, 3, 1, 2):
                 return (0, 1, 2)
-            if node.op in ("QuantizeLinear", "DequantizeLinear") and node.outputs and node.outputs[0] not in seen:
-                seen.add(node.outputs[0])
-                waiting.append(node.outputs[0])
+            if node.op in ("QuantizeLinear", "DequantizeLinear") and node.outputs and node.outputs[0] not in visited:
+                visited.add(node.outputs[0])
+                pending.append(node.outputs[0])
     return arrangement(rank)
 
 

@@ -77,7 +77,7 @@ def quantized_constant(graph: OnnxGraph, name: str, readers: Mapping[str, int]) 
         if node is None:
             return None
         nodes.append(node)
-        name = node.given(0)
+        name = node.input_name(0)
         if node.op == "Transpose":
             moves.append(integers(node, "perm"))
             continue
@@ -131,9 +131,9 @@ def stored(graph: OnnxGraph, name: str, readers: Mapping[str, int]) -> StoredArr
         if origin in graph.initializers or node is None or node.op == "Constant":
             break
         if node.op == "QuantizeLinear" and form == "integers":
-            form, origin = "reals", node.given(0)
+            form, origin = "reals", node.input_name(0)
         elif node.op in ("Clip", "Identity") or (node.op == "Cast" and form == "integers"):
-            origin = node.given(0)
+            origin = node.input_name(0)
         else:
             form, origin = "computed", name
             break
@@ -148,12 +148,12 @@ def stored_or_none(graph: OnnxGraph, name: str, readers: Mapping[str, int]) -> S
 
 
 def _dequantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]) -> QuantizedConstant | None:
-    q, scale = graph.constant(node.given(0)), graph.constant(node.given(1))
+    q, scale = graph.constant(node.input_name(0)), graph.constant(node.input_name(1))
     if q is None or q.dtype not in (np.int8, np.uint8):
         return None
     if scale is None:
         raise Stays("the scale of its weights is computed while it runs")
-    zero = graph.constant(node.given(2)) if node.given(2) else np.zeros((), q.dtype)
+    zero = graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), q.dtype)
     if zero is None or integer(node, "block_size", 0):
         raise Stays("its weights have a zero point computed while it runs, or one scale per block")
     axis = per_axis(node, q.shape, scale, zero)
@@ -163,9 +163,9 @@ def _dequantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]) -
         zero,
         axis,
         (
-            stored(graph, node.given(0), readers),
-            stored_or_none(graph, node.given(1), readers),
-            stored_or_none(graph, node.given(2), readers),
+            stored(graph, node.input_name(0), readers),
+            stored_or_none(graph, node.input_name(1), readers),
+            stored_or_none(graph, node.input_name(2), readers),
         ),
     )
 
@@ -201,7 +201,7 @@ def quant_numbers(graph: OnnxGraph, node: OnnxNode) -> tuple[Array, Array, int]:
         Stays: they are computed, or it rounds in a way of its own.
         FormatError: they are impossible.
     """
-    scale, zero, bits = (graph.constant(node.given(index)) for index in (1, 2, 3))
+    scale, zero, bits = (graph.constant(node.input_name(index)) for index in (1, 2, 3))
     if scale is None or zero is None or bits is None:
         raise Stays("its scale, zero point or width is computed while it runs")
     if text(node, "rounding_mode", "ROUND").upper() not in NEAREST:
@@ -241,13 +241,13 @@ def _quant_of_reals(graph: OnnxGraph, node: OnnxNode, real: Array) -> Array:
 
 def _fake_quantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]) -> QuantizedConstant | None:
     """QONNX: the file holds reals, and a node that rounds them to integers and back."""
-    real = graph.constant(node.given(0))
+    real = graph.constant(node.input_name(0))
     if real is None or real.dtype.kind != "f":
         return None
-    place = replace(stored(graph, node.given(0), readers), form="reals")
-    scale_place = stored_or_none(graph, node.given(1), readers)
+    place = replace(stored(graph, node.input_name(0), readers), form="reals")
+    scale_place = stored_or_none(graph, node.input_name(1), readers)
     if node.op == "BipolarQuant":
-        scale = graph.constant(node.given(1))
+        scale = graph.constant(node.input_name(1))
         if scale is None or scale.size != 1 or not np.all(np.isfinite(scale) & (scale > 0)):
             raise Stays("the scale of its weights is not a positive constant")
         steps = np.where(real >= 0, 1, -1).astype(np.int64)
@@ -260,7 +260,9 @@ def _fake_quantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]
     axis = _only_axis(scale.shape, real.ndim)
     if _only_axis(zero.shape, real.ndim) not in (axis, 0) and zero.size > 1:
         raise Stays("scale and zero point of its weights run along different axes")
-    return with_scale(steps, scale, zero, axis, (place, scale_place, stored_or_none(graph, node.given(2), readers)))
+    return with_scale(
+        steps, scale, zero, axis, (place, scale_place, stored_or_none(graph, node.input_name(2), readers))
+    )
 
 
 def _only_axis(shape: tuple[int, ...], rank: int) -> int:

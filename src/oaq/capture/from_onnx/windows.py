@@ -92,6 +92,6 @@ def _padding(node: OnnxNode, size: Sizes, stride: Sizes, reach: Sizes) -> tuple[
         return (0,) * rank, (0,) * rank
     if rule not in ("SAME_UPPER", "SAME_LOWER"):
         raise FormatError(f"{described(node)}: 'auto_pad' is {rule[:40]!r}, which ONNX does not have")
-    whole = [max((-(-s // st) - 1) * st + r - s, 0) for s, st, r in zip(size, stride, reach, strict=True)]
-    small, large = tuple(p // 2 for p in whole), tuple(p - p // 2 for p in whole)
+    total = [max((-(-s // st) - 1) * st + r - s, 0) for s, st, r in zip(size, stride, reach, strict=True)]
+    small, large = tuple(p // 2 for p in total), tuple(p - p // 2 for p in total)
     return (small, large) if rule == "SAME_UPPER" else (large, small)

@@ -38,7 +38,7 @@ class Builder(Assembly):
     memory: dict[fx.Node, fx.Node] = field(default_factory=dict)
     axes: dict[fx.Node, Axes] = field(default_factory=dict)
 
-    def counted(self, value: object, by: fx.Node) -> tuple[str, Axes]:
+    def counted(self, value: object, reader: fx.Node) -> tuple[str, Axes]:
         """The tensor that ``value`` is, and for each axis of a sample which of the tensor's own it is.
 
         Raises:
@@ -46,18 +46,18 @@ class Builder(Assembly):
         """
         if isinstance(value, fx.Node) and isinstance(tensor := self.values.get(value), str):
             return tensor, self.axes.get(value, tuple(range(len(self.shapes[tensor]))))
-        raise unsupported(by, f"it reads {value}, which is not an activation")
+        raise unsupported(reader, f"it reads {value}, which is not an activation")
 
-    def read(self, value: object, by: fx.Node) -> str:
+    def read(self, value: object, reader: fx.Node) -> str:
         """The tensor that ``value`` is, its channels first.
 
         Raises:
             UnsupportedOp: it is a constant, a number or several tensors, or its channels come later.
         """
-        tensor, axes = self.counted(value, by)
+        tensor, axes = self.counted(value, reader)
         if axes != tuple(range(len(axes))):
             raise unsupported(
-                by,
+                reader,
                 f"it needs its channels first, and reads {self.seen_shape(tensor, axes)} with its channels on axis "
                 f"{1 + axes.index(0)}; oaq moves no memory: transpose it before, or build the network in one order",
             )
@@ -76,25 +76,25 @@ class Builder(Assembly):
         """Whether ``value`` depends on the network's input."""
         return isinstance(value, fx.Node) and value in self.values
 
-    def constant(self, value: object, by: fx.Node) -> Floats:
+    def constant(self, value: object, reader: fx.Node) -> Floats:
         """The numbers of a parameter, a buffer or a Python number.
 
         Raises:
             UnsupportedOp: it depends on the input, or on chance.
         """
-        found = self.constants.get(value.name) if isinstance(value, fx.Node) else value
-        if isinstance(found, int | float):
-            return np.asarray(float(found))
-        if isinstance(found, torch.Tensor):
-            return found.detach().cpu().to(torch.float64).numpy()
-        raise unsupported(by, f"it needs {value} as a constant, and it depends on the input or on chance")
+        number = self.constants.get(value.name) if isinstance(value, fx.Node) else value
+        if isinstance(number, int | float):
+            return np.asarray(float(number))
+        if isinstance(number, torch.Tensor):
+            return number.detach().cpu().to(torch.float64).numpy()
+        raise unsupported(reader, f"it needs {value} as a constant, and it depends on the input or on chance")
 
-    def emit(self, op: FloatOp, inputs: Iterable[str], shape: tuple[int, ...], by: fx.Node, suffix: str = "") -> str:
+    def emit(self, op: FloatOp, inputs: Iterable[str], shape: tuple[int, ...], node: fx.Node, suffix: str = "") -> str:
         """Append a node named after where it stands in the module; returns the tensor it writes."""
-        return self.append(op, inputs, shape, site(by).under(suffix))
+        return self.append(op, inputs, shape, site(node).under(suffix))
 
-    def foldable(self, value: object, by: fx.Node) -> FloatNode | None:
-        """The node that computes ``value`` if nobody but ``by`` sees its result, so that ``by`` may be made part of it.
+    def foldable(self, value: object, reader: fx.Node) -> FloatNode | None:
+        """The node that computes ``value`` if only ``reader`` sees its result, so that the two may become one.
 
         An operator that works in place takes the value's name with it: later readers read the new one.
         """
@@ -102,11 +102,11 @@ class Builder(Assembly):
             return None
         if any(tensor in node.inputs for node in self.nodes.values()):
             return None  # read before the value that its reader knew it by was overwritten
-        names = [other for other, known in self.values.items() if known == tensor]  # a folded batch norm, a dropout
-        for other in names:
-            overwritten = works_in_place(by) and self.memory[other] is self.memory[value]
-            for user in other.users:
-                if user is not by and user not in names and (user < by or not overwritten):
+        names = [alias for alias, target in self.values.items() if target == tensor]  # a folded batch norm, a dropout
+        for alias in names:
+            overwritten = works_in_place(reader) and self.memory[alias] is self.memory[value]
+            for user in alias.users:
+                if user is not reader and user not in names and (user < reader or not overwritten):
                     return None
         return self.nodes.get(tensor)
 
@@ -115,32 +115,32 @@ class Builder(Assembly):
         self.values[node] = result
         self.memory[node] = node if shares is None else self.memory[shares]
 
-    def overwrite(self, value: fx.Node, result: str, by: fx.Node) -> None:
-        """``by`` wrote ``result`` into the memory of ``value``: whoever reads that from here on reads the new values.
+    def overwrite(self, value: fx.Node, result: str, writer: fx.Node) -> None:
+        """Note that ``writer`` wrote ``result`` into the memory of ``value``: later readers read the new values.
 
         Raises:
             UnsupportedOp: the memory is also seen as another shape or part, and read again.
         """
         old = self.values[value]
-        for other in [each for each, memory in self.memory.items() if memory is self.memory[value]]:
-            if self.values[other] in (old, result):
-                self.values[other] = result
-            elif any(by < user for user in other.users):
+        for alias in [alias for alias, memory in self.memory.items() if memory is self.memory[value]]:
+            if self.values[alias] in (old, result):
+                self.values[alias] = result
+            elif any(writer < user for user in alias.users):
                 raise unsupported(
-                    by,
-                    f"it works in place on memory that it shares with {where(other)}, which has another shape or part "
+                    writer,
+                    f"it works in place on memory that it shares with {where(alias)}, which has another shape or part "
                     "of it and is read again; write it without inplace=True or the trailing underscore",
                 )
 
-    def clamp_value(self, value: object, bounds: FloatClamp, by: fx.Node) -> str:
+    def clamp_value(self, value: object, bounds: FloatClamp, node: fx.Node) -> str:
         """Clamp a value: inside the operator that computes it where that is possible."""
-        tensor, axes = self.counted(value, by)
-        self.keep_axes(by, axes)
-        return self.clamp(tensor, bounds, self.foldable(value, by), site(by))
+        tensor, axes = self.counted(value, node)
+        self.keep_axes(node, axes)
+        return self.clamp(tensor, bounds, self.foldable(value, node), site(node))
 
 
 def base_name(node: fx.Node) -> str:
-    """Of ``aten.conv2d.default``: "conv2d"; ends with "_" if it works in place."""
+    """Name of an operator: "conv2d" of ``aten.conv2d.default``; ends with "_" if it works in place."""
     parts = str(node.target).split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "aten" else str(node.target)
 
@@ -164,9 +164,9 @@ def site(node: fx.Node) -> Site:
     return Site(where(node), f"{where(node)}: {node.target}")
 
 
-def unsupported(node: fx.Node, why: str) -> UnsupportedOp:
+def unsupported(node: fx.Node, reason: str) -> UnsupportedOp:
     """The error for a node that cannot be taken."""
-    return site(node).unsupported(why)
+    return site(node).unsupported(reason)
 
 
 def sample_shape(node: fx.Node) -> tuple[int, ...]:

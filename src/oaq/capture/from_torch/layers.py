@@ -39,7 +39,7 @@ def _padding(padding: Any, kernel: Numbers, stride: Numbers, dilation: Numbers, 
         if max(stride) > 1:
             raise unsupported(node, f'padding "same" with stride {stride}; torch refuses it too')
         total = [(size - 1) * step for size, step in zip(kernel, dilation, strict=True)]
-        return tuple(side for whole in total for side in (whole // 2, whole - whole // 2))
+        return tuple(side for missing in total for side in (missing // 2, missing - missing // 2))
     if padding == "valid":
         return (0, 0) * len(kernel)
     return both_sides(per_axis(padding, len(kernel)))
@@ -111,29 +111,29 @@ def arithmetic(build: Builder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
-    (a, axes), (b, others) = build.counted(values[0], node), build.counted(values[1], node)
-    if axes != others and len(axes) == len(others):
+    (a, axes), (b, b_axes) = build.counted(values[0], node), build.counted(values[1], node)
+    if axes != b_axes and len(axes) == len(b_axes):
         raise unsupported(
             node,
-            f"of {build.seen_shape(a, axes)} and {build.seen_shape(b, others)}, whose channels are on different axes; "
+            f"of {build.seen_shape(a, axes)} and {build.seen_shape(b, b_axes)}, whose channels are on different axes; "
             "oaq moves no memory: bring both to one order",
         )
     build.keep_axes(node, axes)
     gates = () if kind != "mul" else ((a, values[1]), (b, values[0]))
     for x, gate in gates:
-        if (made := build.gate(x, build.foldable(gate, node), site(node))) is not None:
-            return made
+        if (result := build.gate(x, build.foldable(gate, node), site(node))) is not None:
+            return result
     if kind not in ("add", "mul") or (kind == "add" and factor != 1):
         raise unsupported(
             node, f"of two activations, alpha {factor}; oaq adds equal shapes, alpha 1, and multiplies by channel"
         )
-    made = (build.add if kind == "add" else build.multiply)(a, b, site(node))
-    if build.seen_shape(made, axes) != sample_shape(node):
+    result = (build.add if kind == "add" else build.multiply)(a, b, site(node))
+    if build.seen_shape(result, axes) != sample_shape(node):
         raise unsupported(
             node,
             f"{build.shapes[a]} and {build.shapes[b]} make {sample_shape(node)}; oaq adds equal shapes",
         )
-    return made
+    return result
 
 
 def _channels_first(number: Floats, axes: Axes) -> Floats:
@@ -147,7 +147,7 @@ def _channels_first(number: Floats, axes: Axes) -> Floats:
 
 def per_axis(value: Any, rank: int) -> Numbers:  # noqa: ANN401
     """Torch's int, [int] or one int per axis as one per axis."""
-    numbers = (value,) if isinstance(value, int) else tuple(int(each) for each in value)
+    numbers = (value,) if isinstance(value, int) else tuple(int(number) for number in value)
     return numbers * rank if len(numbers) == 1 else numbers
 
 

@@ -48,7 +48,7 @@ def _function(name: str, *parameters: str) -> Handler:
             if arguments.get(key, plain) != plain:
                 raise unsupported(node, f"{key}={arguments[key]!r}; oaq knows {plain!r}")
         tensor, axes = build.counted(arguments["self"], node)
-        op = FloatFunction(name, tuple(float(arguments[each]) for each in parameters))  # type: ignore[arg-type]
+        op = FloatFunction(name, tuple(float(arguments[parameter]) for parameter in parameters))  # type: ignore[arg-type]
         build.keep_axes(node, axes)
         return build.emit(op, (tensor,), build.shapes[tensor], node)
 
@@ -82,7 +82,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "slice": movement.slice_,
     **dict.fromkeys(("chunk", "split", "split_with_sizes"), movement.split),
 }
-"""By the name of the ATen operator."""
+"""Handlers by the name of the ATen operator."""
 
 SUPPORTED = ", ".join(sorted(HANDLERS))
 
@@ -174,9 +174,9 @@ def _take(build: Builder, node: fx.Node) -> None:
         return
     if node.target is operator.getitem:
         source, index = node.args[0], node.args[1]
-        found = build.values.get(source)  # type: ignore[arg-type]
-        if isinstance(source, fx.Node) and isinstance(found, tuple) and isinstance(index, int):
-            build.settle(node, found[index], source)
+        values = build.values.get(source)  # type: ignore[arg-type]
+        if isinstance(source, fx.Node) and isinstance(values, tuple) and isinstance(index, int):
+            build.settle(node, values[index], source)
             build.axes.update({node: build.axes[source]} if source in build.axes else {})
         return
     key = base_name(node)
@@ -216,9 +216,9 @@ def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.expor
     try:
         with torch.no_grad():
             try:
-                model(*(each.clone() for each in examples))  # it may write into what it is given
+                model(*(example.clone() for example in examples))  # it may write into what it is given
             except Exception as error:  # whatever the module itself raises
-                shapes = ", ".join(str(tuple(each.shape)) for each in examples)
+                shapes = ", ".join(str(tuple(example.shape)) for example in examples)
                 raise ProgramError(
                     f"{type(model).__name__} does not run on an example of shape {shapes}: "
                     f"{str(error) or type(error).__name__}"
@@ -226,28 +226,30 @@ def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.expor
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's own, about its own
                 try:
-                    return torch.export.export(model, tuple(each.clone() for each in examples), strict=False)
+                    return torch.export.export(model, tuple(example.clone() for example in examples), strict=False)
                 except Exception as error:  # torch raises many kinds; all mean that it cannot be captured
-                    said = str(error).strip().splitlines() or [type(error).__name__]
+                    lines = str(error).strip().splitlines() or [type(error).__name__]
                     raise UnsupportedOp(
-                        f"torch.export cannot capture {type(model).__name__}: {said[0]}. Control flow that depends on "
+                        f"torch.export cannot capture {type(model).__name__}: {lines[0]}. Control flow that depends on "
                         "values, and code outside torch, have no graph"
                     ) from error
     finally:
-        for module, was in training.items():
-            module.training = was
+        for module, was_training in training.items():
+            module.training = was_training
 
 
 def _check_examples(examples: tuple[torch.Tensor, ...]) -> None:
-    for each in examples:
-        if not isinstance(each, torch.Tensor) or each.ndim not in (2, 3, 4) or 0 in each.shape:
-            shape = tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__
+    for example in examples:
+        if not isinstance(example, torch.Tensor) or example.ndim not in (2, 3, 4) or 0 in example.shape:
+            shape = tuple(example.shape) if isinstance(example, torch.Tensor) else type(example).__name__
             raise ProgramError(
                 f"an example is a tensor (batch, C), (batch, C, L), (batch, T, C) or (batch, C, H, W), not {shape}"
             )
-        if not each.is_floating_point():
-            raise ProgramError(f"an example is of a float type, not {each.dtype}: give what the network's layers read")
-        if each.shape[0] != examples[0].shape[0]:
+        if not example.is_floating_point():
+            raise ProgramError(
+                f"an example is of a float type, not {example.dtype}: give what the network's layers read"
+            )
+        if example.shape[0] != examples[0].shape[0]:
             raise ProgramError("the examples of several inputs need one batch size")
 
 

@@ -50,8 +50,8 @@ def _channel_axis(user: fx.Node, order: tuple[int, ...]) -> int | None:
         return order[-1]
     if name == "mean" and len(user.args) > 1 and isinstance(user.args[1], list | tuple):
         averaged = {int(axis) % (len(order) + 1) for axis in user.args[1]}  # type: ignore[arg-type]
-        kept = [axis for place, axis in enumerate(order, 1) if place not in averaged]
-        return kept[0] if len(kept) == 1 else None
+        remaining = [axis for place, axis in enumerate(order, 1) if place not in averaged]
+        return remaining[0] if len(remaining) == 1 else None
     return None
 
 
