@@ -78,7 +78,7 @@ class Masks:
 def layer_laws(
     masks: Masks, layers: Sequence[TuneLayer], progress: Callable[[Iterable[int], str], Iterable[int]]
 ) -> dict[str, PowerLaw]:
-    """By node, what a rounding error of its weights does."""
+    """What a rounding error of a layer's weights does, by node."""
     laws = {}
     for index in progress(range(len(layers)), "mask layers"):
         layer = layers[index]
@@ -97,7 +97,7 @@ def group_laws(
     spans: Mapping[str, int],
     progress: Callable[[Iterable[int], str], Iterable[int]],
 ) -> dict[str, PowerLaw]:
-    """By group of tensors, what rounding it to fewer steps does."""
+    """What rounding tensors to fewer steps does, by group."""
     laws = {}
     names = list(errors)
     for index in progress(range(len(names)), "mask tensors"):

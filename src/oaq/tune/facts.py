@@ -49,8 +49,8 @@ class Facts:
 
     def steps_of(self, group: str) -> tuple[int, ...]:
         """Candidate step counts of a group, its own first."""
-        own = self.spans[group]
-        return (own,) if group in self.fixed else (own, *(steps for steps in STEPS if steps < own))
+        span = self.spans[group]
+        return (span,) if group in self.fixed else (span, *(steps for steps in STEPS if steps < span))
 
     def group_error(self, group: str, steps: int) -> float:
         """Mean squared rounding error of a group at ``steps``, in its own steps."""
@@ -74,21 +74,21 @@ def gather(program: IntProgram, x: Sequence[Integers], threads: int, progress: P
     summing = list(program.summing_nodes())
     read = list(dict.fromkeys(roots[node.inputs[0]] for node in summing))
     spans = {root: group_range(program, members[root]).steps for root in read}
-    seen = observe(program, x, [*(node.inputs[0] for node in summing), *read], threads)
+    observed = observe(program, x, [*(node.inputs[0] for node in summing), *read], threads)
     layers: dict[str, TuneLayer] = {}
     readers: dict[str, list[str]] = {root: [] for root in read}
     for index in progress(range(len(summing)), "observe layers"):
         node = summing[index]
         root = roots[node.inputs[0]]
         readers[root].append(node.name)
-        layers[node.name] = _layer(program, node, spans[root], seen.tensors[node.inputs[0]])
+        layers[node.name] = _layer(program, node, spans[root], observed.tensors[node.inputs[0]])
     return Facts(
         program,
         layers,
         {root: tuple(names) for root, names in readers.items()},
         spans,
         frozenset(root for root in read if root in ends or spans[root] <= STEPS[-1]),
-        {root: seen.counts(root) for root in read},
+        {root: observed.counts(root) for root in read},
     )
 
 
@@ -99,18 +99,18 @@ def _layer(program: IntProgram, node: Node, span: int, x: Integers) -> TuneLayer
 
 
 def stands_of(facts: Facts, timings: Sequence[Timings]) -> dict[str, tuple[Stand, ...]]:
-    """By layer, where it stands on each instruction set."""
+    """Where each layer stands on each instruction set, by layer."""
     program, planner = facts.program, predictor_of(facts.program, costs_from())
     stands = {}
     for name, layer in facts.layers.items():
         node = layer.node
         site = site_of(node.products, program.tensors[node.inputs[0]].shape, program.tensors[node.output].shape, 1.0)
-        stands[name] = tuple(Stand(_rows(layer, each), site, planner, each) for each in timings)
+        stands[name] = tuple(Stand(_rows(layer, isa_timings), site, planner, isa_timings) for isa_timings in timings)
     return stands
 
 
 def costs_of(facts: Facts, stands: Mapping[str, Sequence[Stand]], progress: Progress) -> dict[str, Reals]:
-    """By layer, (R, S, Z + 1) seconds on each instruction set, by step count and fill (``cost_table``)."""
+    """(R, S, Z + 1) seconds of each layer on each instruction set, by step count and fill (``cost_table``)."""
     steps = {name: facts.steps_of(group) for group, names in facts.readers.items() for name in names}
     names = list(facts.layers)
     return {

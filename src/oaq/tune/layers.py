@@ -214,8 +214,8 @@ class Stand:
     def seconds(self, layer: TuneLayer, weight: NDArray[np.signedinteger[Any]], steps: int) -> float:
         """Measured seconds for (N, K) integers that read ``steps`` steps."""
         ends = np.zeros(weight.shape[1], np.int64), np.full(weight.shape[1], steps, np.int64)
-        chosen = predict_layer_cost(weight, ends, self.rows, self.site, self.planner).row
-        row = next(row for row in self.rows if row.name == chosen)
+        name = predict_layer_cost(weight, ends, self.rows, self.site, self.planner).row
+        row = next(row for row in self.rows if row.name == name)
         assert row.accumulator is not None  # the planner takes no other
         runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=layer.groups)
         return self.timings.lines[layer.node.name][row.name].seconds(_extra(runs, row))

@@ -110,23 +110,25 @@ def operand_rows(program: IntProgram, node: Node, x: Integers) -> Iterator[Reals
         image = np.pad(sample, [*padding, (0, 0)], constant_values=zero)
         reach = tuple((size - 1) * step + 1 for size, step in zip(op.kernel, op.dilation, strict=True))
         windows = np.lib.stride_tricks.sliding_window_view(image, reach, axis=axes)
-        taken = (*(slice(None, None, step) for step in op.stride), slice(None))
-        windows = windows[(*taken, *(slice(None, None, step) for step in op.dilation))]
+        strides = (*(slice(None, None, step) for step in op.stride), slice(None))
+        windows = windows[(*strides, *(slice(None, None, step) for step in op.dilation))]
         positions = windows.shape[: len(axes)]
         count = int(np.prod(positions))
         at = np.unravel_index(np.arange(0, count, max(1, count // POSITIONS)), positions)
-        chosen = windows[at].astype(np.float64) - zero  # (P, C, *kernel)
-        split = chosen.reshape(len(chosen), op.groups, -1, int(np.prod(op.kernel)))
-        yield split.transpose(1, 0, 3, 2).reshape(op.groups, len(chosen), -1)
+        sampled = windows[at].astype(np.float64) - zero  # (P, C, *kernel)
+        split = sampled.reshape(len(sampled), op.groups, -1, int(np.prod(op.kernel)))
+        yield split.transpose(1, 0, 3, 2).reshape(op.groups, len(sampled), -1)
 
 
-def noise(reference: Sequence[Integers], other: Sequence[Integers], programs: tuple[IntProgram, IntProgram]) -> float:
+def noise(
+    reference: Sequence[Integers], changed_outputs: Sequence[Integers], programs: tuple[IntProgram, IntProgram]
+) -> float:
     """Squared difference of the real outputs of two programs, in parts of the power of the first one's."""
     difference = power = 0.0
-    for index, (own, changed) in enumerate(zip(reference, other, strict=True)):
+    for index, (values_before, changed) in enumerate(zip(reference, changed_outputs, strict=True)):
         a, b = (
             program.tensors[program.outputs[index]].affine.dequantize(values).astype(np.float64)
-            for program, values in zip(programs, (own, changed), strict=True)
+            for program, values in zip(programs, (values_before, changed), strict=True)
         )
         difference += float(((a - b) ** 2).sum())
         power += float((a**2).sum())

@@ -1,4 +1,4 @@
-"""The same network with other integers: fewer steps for some tensors, other weights for some layers.
+"""A network with other integers: fewer steps for some tensors, other weights for some layers.
 
 Everything is derived from the integers of a program, no float network is needed. Real values are measured in the
 steps of the program that is given: where a tensor's scale grows by a factor, the multipliers of its writers shrink by
@@ -48,7 +48,7 @@ class LayerWeights:
 
 
 def affine_groups(program: IntProgram) -> dict[str, str]:
-    """By tensor, the first written of the tensors that share its affine map because only moves lie between them."""
+    """First written of the tensors that share a tensor's affine map because only moves lie between them, by tensor."""
     root = {name: name for name in program.inputs}
     for node in program.nodes:
         root[node.output] = root[node.inputs[0]] if ops.rules_of(node.op).same_affine else node.output
@@ -61,16 +61,16 @@ def group_range(program: IntProgram, members: list[str]) -> IntRange:
     return IntRange(min(r.lo for r in ranges), max(r.hi for r in ranges))
 
 
-def narrowed(spec: TensorSpec, whole: IntRange, steps: int) -> tuple[Affine, IntRange]:
-    """The affine map that spreads ``whole`` over [0, steps], and the range of ``spec`` in it.
+def narrowed(spec: TensorSpec, span: IntRange, steps: int) -> tuple[Affine, IntRange]:
+    """The affine map that spreads ``span`` over [0, steps], and the range of ``spec`` in it.
 
     Args:
         spec: a tensor of the group.
-        whole: of the group.
-        steps: fewer than ``whole`` has.
+        span: of the group.
+        steps: fewer than ``span`` has.
     """
     scale, zero = spec.affine.scale, spec.affine.zero_point
-    low, high = scale * (whole.lo - zero), scale * (whole.hi - zero)
+    low, high = scale * (span.lo - zero), scale * (span.hi - zero)
     step = (high - low) / steps
     zero_point = min(max(round(-low / step), 0), steps)
     if 0 < zero_point < steps:  # rounding moved one end inwards
@@ -111,11 +111,11 @@ class _Rebuild:
             members.setdefault(root, []).append(name)
         self._specs: dict[str, TensorSpec] = dict(program.tensors)
         for root, count in steps.items():
-            whole = group_range(program, members[root])
-            if count >= whole.steps:
+            span = group_range(program, members[root])
+            if count >= span.steps:
                 continue
             for name in members[root]:
-                affine, bounds = narrowed(program.tensors[name], whole, count)
+                affine, bounds = narrowed(program.tensors[name], span, count)
                 self._specs[name] = replace(program.tensors[name], affine=affine, range=bounds)
 
     def program(self, metadata: Mapping[str, str]) -> IntProgram:
@@ -159,11 +159,11 @@ class _Rebuild:
             raise ProgramError(f"{node.name}: {error}") from error
 
     def _layer(self, node: Node, op: ops.Products) -> ops.Products:
-        chosen = self._weights.get(node.name)
-        step = np.ones(len(op.weight)) if chosen is None else chosen.step
-        weight = op.weight if chosen is None else chosen.weight.reshape(op.weight.shape)
+        weights = self._weights.get(node.name)
+        step = np.ones(len(op.weight)) if weights is None else weights.step
+        weight = op.weight if weights is None else weights.weight.reshape(op.weight.shape)
         read, written = self._growth(node.inputs[0]), self._growth(node.output)
-        shift = 0.0 if chosen is None or chosen.shift is None else chosen.shift
+        shift = 0.0 if weights is None or weights.shift is None else weights.shift
         bias = np.rint((op.bias.astype(np.float64) + shift) / (read * step))
         if np.abs(bias).max(initial=0.0) > S32.hi:
             raise ProgramError(f"{node.name}: a bias of {np.abs(bias).max():.0f} steps leaves 32 bits")

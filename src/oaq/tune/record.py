@@ -44,8 +44,8 @@ class Record:
     @classmethod
     def measured(cls, program: IntProgram, timings: Sequence[Timings], laws: Laws, *, synthetic: bool) -> Record:
         """Measurements made here and now."""
-        now = environment()
-        stamp = {"cpu": now.cpu, "compiler": now.compiler, "commit": now.commit, "date": now.date}
+        machine = environment()
+        stamp = {"cpu": machine.cpu, "compiler": machine.compiler, "commit": machine.commit, "date": machine.date}
         return cls(fingerprint(program), tuple(timings), laws, synthetic, stamp)
 
     def to_json(self) -> dict[str, Any]:

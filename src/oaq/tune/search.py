@@ -28,7 +28,7 @@ NOTHING: Final = 0.02
 SLACK: Final = 2e-4
 """Part of a budget that goes into rounding costs up to whole parts; without it the fastest choice breaks its own."""
 TOLERANCE: Final = 0.005
-"""By what measured seconds may exceed a budget: noise of the clock."""
+"""Part by which measured seconds may exceed a budget: noise of the clock."""
 
 
 class Search:
@@ -163,7 +163,7 @@ def can_gain(costs: Mapping[str, Reals], timings: Sequence[Timings]) -> bool:
         part + sum(float(cost[index, 0, -1]) for cost in costs.values()) for index, part in enumerate(constant)
     ]
     least = least_seconds(costs, constant)
-    return any(whole > fastest * (1 + NOTHING) for whole, fastest in zip(unchanged, least, strict=True))
+    return any(seconds > fastest * (1 + NOTHING) for seconds, fastest in zip(unchanged, least, strict=True))
 
 
 def least_seconds(costs: Mapping[str, Reals], constant: Sequence[float]) -> tuple[float, ...]:

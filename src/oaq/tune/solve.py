@@ -112,15 +112,15 @@ class _Table:
             self._steps += [(place, step) for step in range(len(group.error))]
             error += list(map(float, group.error))
         for place, group in enumerate(groups):
-            for which, reader in enumerate(group.readers):
+            for reader_index, reader in enumerate(group.readers):
                 for step in range(reader.error.shape[0]):
                     for fill in undominated(reader.error[step], reader.cost[:, step]):
-                        self._fills.append((place, which, step, int(fill)))
+                        self._fills.append((place, reader_index, step, int(fill)))
                         error.append(float(reader.error[step, fill]))
         self.error = np.array(error)
         self.costs = np.zeros((resources, len(error)))
-        for column, (place, which, step, fill) in enumerate(self._fills, len(self._steps)):
-            self.costs[:, column] = groups[place].readers[which].cost[:, step, fill]
+        for column, (place, reader_index, step, fill) in enumerate(self._fills, len(self._steps)):
+            self.costs[:, column] = groups[place].readers[reader_index].cost[:, step, fill]
 
     def structure(self) -> tuple[list[Reals], list[float], list[float]]:
         """One step count per group; one fill per reader, of the step count that its group has."""
@@ -133,8 +133,8 @@ class _Table:
             rows.append(row)
             ends.append(1.0)
         by_step: dict[tuple[int, int, int], list[int]] = {}
-        for column, (place, which, step, _) in enumerate(self._fills, len(self._steps)):
-            by_step.setdefault((place, which, step), []).append(column)
+        for column, (place, reader_index, step, _) in enumerate(self._fills, len(self._steps)):
+            by_step.setdefault((place, reader_index, step), []).append(column)
         for (place, _, step), columns in by_step.items():
             row = np.zeros(len(self.error))
             row[columns] = 1.0
@@ -157,10 +157,10 @@ class _Table:
         for (place, step), value in zip(self._steps, values, strict=False):
             if value > 0.5:
                 steps[place] = step
-        for (place, which, _, fill), value in zip(self._fills, values[len(self._steps) :], strict=True):
+        for (place, reader_index, _, fill), value in zip(self._fills, values[len(self._steps) :], strict=True):
             if value > 0.5:
-                fills[place][which] = fill
-        return [(step, tuple(own)) for step, own in zip(steps, fills, strict=True)]
+                fills[place][reader_index] = fill
+        return [(step, tuple(reader_fills)) for step, reader_fills in zip(steps, fills, strict=True)]
 
 
 def undominated(error: Reals, cost: Reals) -> NDArray[np.intp]:
@@ -168,7 +168,7 @@ def undominated(error: Reals, cost: Reals) -> NDArray[np.intp]:
     order = np.lexsort((np.arange(len(error)), cost.sum(axis=0), error))
     front: list[int] = []
     for index in order:
-        if not any(np.all(cost[:, other] <= cost[:, index]) for other in front):
+        if not any(np.all(cost[:, member] <= cost[:, index]) for member in front):
             front.append(int(index))
     return np.array(sorted(front), np.intp)
 
@@ -184,8 +184,8 @@ def _by_grid(groups: Sequence[Group], bound_resources: Sequence[int], limits: Li
     picks = _knapsack([(error, np.ceil(cost / most * GRID - 1e-9).astype(np.int64)) for error, cost, _ in options])
     if picks is None:
         return None
-    chosen = [own[index] for (_, _, own), index in zip(options, picks, strict=True)]
-    return solution_of(groups, chosen, None, _lagrangian_bound(groups, resource, most))
+    best_picks = [group_picks[index] for (_, _, group_picks), index in zip(options, picks, strict=True)]
+    return solution_of(groups, best_picks, None, _lagrangian_bound(groups, resource, most))
 
 
 def _options(group: Group, resource: int) -> tuple[Reals, Reals, list[Pick]]:

@@ -18,7 +18,7 @@ SEED: Final = 7
 DISCS: Final = 400
 """Discs of an image of dead leaves; later ones cover earlier ones."""
 LEAST_RADIUS: Final = 0.02
-"""Of the shorter side."""
+"""Least radius of a disc, in parts of the shorter side."""
 CONTRAST: Final = 3.0
 """Standard deviations of noise that reach the ends of a tensor's range."""
 

@@ -36,7 +36,7 @@ LAPS: Final = 2
 OPERANDS: Final = IntRange(0, 15)
 AFFINE: Final = Affine(0.05)
 MULTIPLIER: Final = 1639 / 32768
-"""Of shadow layers; results leave in 16 bits where the real ones may."""
+"""Multiplier of shadow layers; results leave in 16 bits where the real ones may."""
 SLOW_MULTIPLIER: Final = 0.05
 SPREAD: Final = 0.10
 """Quartile spread, in parts of the median, above which a time is reported as unsteady."""
