@@ -18,7 +18,7 @@ from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
 from oaq.kernels.work import Site
 from oaq.numerics.ranges import IntRange
-from oaq.operators.tensor import Shape, as_image
+from oaq.operators.tensor import as_image
 from oaq.operators.windows import Window
 from oaq.program.layout import channels_last
 
