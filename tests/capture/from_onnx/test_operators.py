@@ -305,7 +305,7 @@ def test_a_batch_norm_between_a_layer_and_its_quantizer_is_part_of_the_layer(tmp
 def test_a_batch_norm_of_negative_factor_stays_outside(tmp_path: Path) -> None:
     imported, _ = run(tmp_path, *batch_norm(f32(6) - 1))
     (island,) = imported.islands
-    assert island.why.startswith("n (BatchNormalization): its sums are multiplied by something that is no positive")
+    assert island.why.startswith("n (BatchNormalization): its sums are multiplied by something that is not a positive")
 
 
 def test_tokens_times_a_matrix_are_one_linear_layer_and_stay_tokens(tmp_path: Path) -> None:
