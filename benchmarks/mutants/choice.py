@@ -12,8 +12,9 @@ from benchmarks.mutants.edit import Edit
 from benchmarks.mutants.native_edits import native_edits
 from benchmarks.mutants.python_edits import python_edits
 
-NATIVE: Final = tuple(
-    f"tests/native/test_{name}.py" for name in ("steps", "rows", "session", "words", "lines", "weights")
+NATIVE: Final = (
+    *(f"tests/native/test_{name}.py" for name in ("steps", "rows", "session", "words", "lines", "weights")),
+    "tests/runtime/test_values.py",
 )
 """Tests of native code, without those that build it once more."""
 GUARDS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
@@ -38,7 +39,7 @@ FAMILIES: Final = {
     "gemm": ("gemm", "conv"),
     "conv": ("conv", "lines"),
     "depthwise": ("depthwise",),
-    "steps": ("steps",),
+    "steps": ("steps", "values"),
     "requantize": ("words", "requantize", "multiplier"),
 }
 """Words in names of tests, by folder of native code."""

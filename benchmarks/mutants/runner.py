@@ -98,10 +98,7 @@ def _become_trial(job: Job, to: str) -> None:
 
 def _programs(job: Job) -> Outcome:
     """Examine programs ``first`` to ``last`` of two seeds."""
-    if job["build"]:
-        from benchmarks.native_module import load_native
-
-        load_native(Path(job["build"]), "")
+    _load(job["build"])
     from benchmarks.soundness.subject import Report, examine, executors
 
     report, machine = Report(), executors()
@@ -113,9 +110,16 @@ def _programs(job: Job) -> Outcome:
     return {"failed": ""}
 
 
+def _load(build: str) -> None:
+    """Let tests of every folder meet the native module of ``build``, if that is not ""."""
+    if build:
+        from benchmarks.native_module import load_native
+
+        load_native(Path(build), "")
+
+
 def _pytest(job: Job, files: list[str], plugin: object, *options: str) -> int:
-    if job["build"]:
-        os.environ |= {"OAQ_NATIVE_MODULE": job["build"], "OAQ_NATIVE_WANTED": ""}
+    _load(job["build"])
     fixed = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain")
     return int(pytest.main([*fixed, *options, *files], plugins=[plugin]))
 

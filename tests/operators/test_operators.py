@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 
 from oaq import operators as ops
 from oaq.checker.onnx_rules import is_float_defined
-from oaq.errors import NoKernel, UnsupportedOp
+from oaq.errors import NoKernel, ProgramError, UnsupportedOp
 from oaq.export.onnx_qdq import build as export
 from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
+from oaq.operators.add import one_shift
 from oaq.operators.operator import AnyRules, Case
 from oaq.operators.products import sample, sample_weight
 from oaq.overflow.analyze import analyze
@@ -170,3 +172,35 @@ def test_tokens_are_rows_of_one_matrix() -> None:
     tokens = run(program_of(Case(op, ((5, 8),)), "float32_half_even"), x).outputs[0]
     vectors = run(program_of(Case(op, ((8,),)), "float32_half_even"), x.reshape(10, 8)).outputs[0]
     np.testing.assert_array_equal(tokens.reshape(10, 6), vectors)
+
+
+def test_multipliers_of_two_shifts_take_the_smaller_one_for_both() -> None:
+    """And lose the last bits of the smaller factor, rounded, but never all of it."""
+    factors = Requantize(np.array([1 << 30, 3, 1], np.int32), np.array([31, 32, 60], np.int32))
+    shared = one_shift(factors)
+    assert shared.shift is not None
+    assert shared.shift.tolist() == [31, 31, 31]
+    assert shared.multiplier.tolist() == [1 << 30, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: ops.Pad(()), "Pad"),
+        (lambda: ops.Pad((1, 2, 3)), "Pad"),
+        (lambda: ops.Pad((0, 0, 0, 0, 0, 0, 0, 0)), "Pad"),
+        (lambda: ops.Pad((0, -1, 0, 0)), "Pad"),
+        (lambda: ops.Pad((0, 0, 0, ops.LARGEST_WINDOW + 1)), "Pad"),
+        (lambda: ops.Resize(0, 1), "Resize"),
+        (lambda: ops.Resize(1, 0), "Resize"),
+        (lambda: ops.Resize(1, 1, "cubic"), "Resize"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_that_is_none_is_refused_for_each_reason_alone(build: Callable[[], ops.Op], words: str) -> None:
+    with pytest.raises(ProgramError, match=words):
+        build()
+
+
+def test_the_largest_and_the_empty_padding_are_values() -> None:
+    assert ops.Pad((0, ops.LARGEST_WINDOW)).padding == (0, ops.LARGEST_WINDOW)
+    assert ops.Pad((0, 0)).padding == (0, 0)

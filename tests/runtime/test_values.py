@@ -78,24 +78,28 @@ def test_inputs_of_different_batches_and_unknown_layouts_are_refused() -> None:
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("width", [1, 85, 86, 300])
-def test_native_code_rounds_floats_to_the_same_integers(layout: str, width: int) -> None:
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_native_code_rounds_floats_to_the_same_integers(layout: str, width: int, channels: int) -> None:
+    """Three channels are interleaved by code of their own, 256 pixels at a time."""
     pytest.importorskip("oaq.kernels._native")
     builder = Builder("wide")
     scale = 0.017
-    x = builder.input((3, width, 5), Affine(scale, 113), IntRange(3, 250))
+    x = builder.input((3, width, channels), Affine(scale, 113), IntRange(3, 250))
     builder.add(ops.Pad((0, 0, 0, 0)), [x])
     net = builder.finish(input_layout=layout)
     rng = np.random.default_rng(width)
-    size = 3 * width * 5
+    size = 3 * width * channels
     halves = ((rng.integers(-300, 300, size) + 0.5) * np.float32(scale)).astype(np.float32)
     near = np.nextafter(halves, rng.choice(np.array([-np.inf, np.inf], np.float32), size))
     ends = rng.choice(np.array([np.inf, -np.inf, 0.0, -0.0, 1e38, -1e38, 1e-40], np.float32), size)
-    shape = (1, 5, 3, width) if layout == "NCHW" else (1, 3, width, 5)
+    shape = (1, channels, 3, width) if layout == "NCHW" else (1, 3, width, channels)
     real = np.concatenate([part.reshape(shape) for part in (halves, near, ends)])
     wanted, got = to_integers(net, real, by_affine), to_integers(net, real, by_native)
     np.testing.assert_array_equal(got[0], wanted[0])
     assert {3, 250} <= set(got[0].ravel().tolist())
-    real[2].ravel()[size - 1] = np.nan
-    with pytest.raises(ProgramError, match=f"1 of {3 * size} values are NaN"):
-        to_integers(net, real, by_native)
-    assert to_integers(net, real[:0], by_native)[0].shape == (0, 3, width, 5)
+    for place in {0, size - 1, *(at for at in (255, 256, 511) if at < size)}:
+        broken = real.copy()
+        broken[2].ravel()[place] = np.nan
+        with pytest.raises(ProgramError, match=f"1 of {3 * size} values are NaN"):
+            to_integers(net, broken, by_native)
+    assert to_integers(net, real[:0], by_native)[0].shape == (0, 3, width, channels)
