@@ -53,14 +53,15 @@ def judged(header: Plain, arrays: Mapping[str, NDArray[Any]], message: str) -> J
 def may_leave(header: Plain, arrays: Mapping[str, NDArray[Any]], name: str, shift: int) -> bool:
     """A 32-bit sum of some output of a node can leave 32 bits where operands are u8 - shift.
 
-    Operands are free inside the range that the input tensor declares, which holds whatever is proved of it.
+    Operands are free inside the range that the input tensor declares, which holds whatever is proved of it, and
+    independent of one another, as oaq takes them: two taps may be on the image that no single window has both there.
     """
     step = next(step for step in steps_of(header, arrays) if step.node["name"] == name)
     for weight, bias in zip(step.arrays["weight"].astype(np.int64), step.arrays["bias"].tolist(), strict=True):
         folded = bias - (step.inputs[0]["zero_point"] - shift) * int(weight.sum())
-        for least, most in _partial_sums(step, weight, shift):
-            if any(start + least < S32[0] or start + most > S32[1] for start in (0, folded)):
-                return True
+        least, most = _extremes(weight, *_independent(_operands(step, weight, shift)))
+        if any(start + least < S32[0] or start + most > S32[1] for start in (0, folded)):
+            return True
         if not S32[0] <= folded <= S32[1]:
             return True
     return False
@@ -68,17 +69,30 @@ def may_leave(header: Plain, arrays: Mapping[str, NDArray[Any]], name: str, shif
 
 def _partial_sums(step: Step, weight: Ints, shift: int = 0) -> list[tuple[int, int]]:
     """Least and most partial sum of every window, the image free inside its range, operands less ``shift``."""
+    return [_extremes(weight, lo, hi) for lo, hi in _operands(step, weight, shift)]
+
+
+def _operands(step: Step, weight: Ints, shift: int) -> list[tuple[int | Ints, int | Ints]]:
+    """Least and most of every operand, for each window that differs from the others."""
     lo, hi = (end - shift for end in step.inputs[0]["range"])
     if step.node["op"] == "Linear":
-        return [_extremes(weight, lo, hi)]
+        return [(lo, hi)]
     zero, size = step.inputs[0]["zero_point"] - shift, step.inputs[0]["shape"]
     rows, columns = window_axes(step.node, (weight.shape[0], weight.shape[1]), (size[0], size[1]))
-    extremes = []
+    windows: list[tuple[int | Ints, int | Ints]] = []
     for row in np.unique(rows.inside, axis=0):
         for column in np.unique(columns.inside, axis=0):
             on_image = (row[:, None] & column)[:, :, None]
-            extremes.append(_extremes(weight, np.where(on_image, lo, zero), np.where(on_image, hi, zero)))
-    return extremes
+            windows.append((np.where(on_image, lo, zero), np.where(on_image, hi, zero)))
+    return windows
+
+
+def _independent(windows: list[tuple[int | Ints, int | Ints]]) -> tuple[Ints, Ints]:
+    """Least and most of every operand over all windows."""
+    return (
+        np.minimum.reduce([np.asarray(lo, np.int64) for lo, _ in windows]),
+        np.maximum.reduce([np.asarray(hi, np.int64) for _, hi in windows]),
+    )
 
 
 def _extremes(weight: Ints, lo: int | Ints, hi: int | Ints) -> tuple[int, int]:
