@@ -52,7 +52,7 @@ NETWORK = "efficientnet-lite0"
 ALONE = "import sys; sys.modules['torch'] = None; from oaq.cli import main; sys.exit(main(sys.argv[1:]))"
 """The command in a process where torch cannot be loaded."""
 BUDGET = 1.25
-"""Of the fastest choice: leaves more time than the floor takes, and buys decibels with it."""
+"""A multiple of the fastest choice that leaves more time than the floor takes, and buys decibels with it."""
 LEAST_DB, LEAST_SAVED, MOST_SECONDS = 16.3, 0.25, 180.0
 SUMS_32 = WIDE["oaq avx2, 32-bit sums"]
 VENDOR_SIDE, VENDOR_PHOTOS = 280, 8
