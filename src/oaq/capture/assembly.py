@@ -1,8 +1,8 @@
 """A ``FloatGraph`` while it grows: what every front end does with layers, whichever format it reads.
 
 Batch norms and constants become part of the layer before them, clamps part of the operator they follow, rows and
-columns of zeros part of the convolution that reads them. *Whether* an operator may become part of another (nobody else
-sees its result) is for the front end to say; how, is decided here.
+columns of zeros part of the convolution that reads them. *Whether* an operator may become part of another (its result has
+no other reader) is for the front end to say; how, is decided here.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Site:
     name: str
     shown: str
 
-    def unsupported(self, why: str) -> UnsupportedOp:
+    def unsupported(self, reason: str) -> UnsupportedOp:
         """The error for what cannot be taken."""
-        return UnsupportedOp(f"{self.shown}: {why}")
+        return UnsupportedOp(f"{self.shown}: {reason}")
 
     def under(self, suffix: str) -> Site:
         """For a second node made at the same place."""
@@ -131,7 +131,7 @@ class Assembly:
             UnsupportedOp: such a vector is longer than ``WIDEST_DIAGONAL``.
         """
         shape = self.shapes[tensor]
-        scale, shift = (np.broadcast_to(each, (shape[0],)) for each in numbers)
+        scale, shift = (np.broadcast_to(array, (shape[0],)) for array in numbers)
         if before is not None and before.clamp is None and isinstance(before.op, FloatProducts):
             weight, bias = before.op.weight.astype(np.float64), before.op.bias.astype(np.float64)
             rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
@@ -172,8 +172,8 @@ class Assembly:
             UnsupportedOp: other shapes.
         """
         for first, second in ((a, b), (b, a)):
-            shape, other = self.shapes[first], self.shapes[second]
-            if other in (shape, (shape[0], *(1,) * (len(shape) - 1))):
+            shape, other_shape = self.shapes[first], self.shapes[second]
+            if other_shape in (shape, (shape[0], *(1,) * (len(shape) - 1))):
                 return self.append(Unquantized(ops.Mul), (first, second), shape, site)
         raise site.unsupported(
             f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, ...), or equal shapes"
@@ -223,8 +223,8 @@ def channel_numbers(number: Floats, shape: Shape, site: Site) -> Floats:
         raise site.unsupported("the constant holds NaN or infinity")
     if number.size == 1:
         return number.reshape(())
-    wanted = (shape[0], *(1,) * (len(shape) - 1))
-    if number.size == shape[0] and number.shape[-len(wanted) :] == wanted:
+    expected = (shape[0], *(1,) * (len(shape) - 1))
+    if number.size == shape[0] and number.shape[-len(expected) :] == expected:
         return number.reshape(-1)
     raise site.unsupported(f"a constant of shape {number.shape}; one number or one per channel can be taken")
 
@@ -278,7 +278,7 @@ def checked_shape(shape: Shape, site: Site) -> Shape:
 def _check_finite(op: FloatOp, site: Site) -> None:
     parameters = op.parameters if isinstance(op, FloatFunction) else ()
     clamps = isinstance(op, FloatFunction) and op.name == "clamp"  # which may be open on one side
-    if any(math.isnan(each) or (math.isinf(each) and not clamps) for each in parameters):
+    if any(math.isnan(parameter) or (math.isinf(parameter) and not clamps) for parameter in parameters):
         raise ProgramError(f"{site.shown}: its parameters {parameters} are not finite")
     if isinstance(op, FloatProducts):
         bad = sum(int((~np.isfinite(part)).sum()) for part in (op.weight, op.bias))

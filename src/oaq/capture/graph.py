@@ -124,7 +124,7 @@ class FloatFunction:
 
 @dataclass(frozen=True)
 class FloatReshape:
-    """The same values in the same memory order under another shape; flatten is (C * H * W,).
+    """A change of shape that keeps values and their memory order; flatten is (C * H * W,).
 
     Attributes:
         shape: of the result, channels first.

@@ -94,12 +94,12 @@ class _Lowering:
 
     def spec(self, name: str) -> TensorSpec:
         """The tensor as the program declares it."""
-        chosen = self.tensors[name]
-        bounds = chosen.range
+        params = self.tensors[name]
+        bounds = params.range
         node = self.written.get(name)
         if node is not None and node.clamp is not None:
-            bounds = clamp_range(node.clamp, chosen, node.name)
-        return TensorSpec(name, channels_last(self.graph.shapes[name]), chosen.affine, bounds)
+            bounds = clamp_range(node.clamp, params, node.name)
+        return TensorSpec(name, channels_last(self.graph.shapes[name]), params.affine, bounds)
 
     def scale(self, name: str) -> np.float32:
         return np.float32(self.tensors[name].affine.scale)
@@ -136,22 +136,22 @@ class _Lowering:
         """Convolution or linear layer."""
         if node.name not in self.layers:
             raise ProgramError(f"{node.name}: no weights were chosen for it")
-        chosen, s_x, s_y = self.layers[node.name], self.scale(node.inputs[0]), self.scale(node.output)
+        params, s_x, s_y = self.layers[node.name], self.scale(node.inputs[0]), self.scale(node.output)
         shape, outputs = op.weight.shape, len(op.weight)
-        shapes = (chosen.weight.shape, chosen.weight_scale.shape, chosen.bias.shape)
+        shapes = (params.weight.shape, params.weight_scale.shape, params.bias.shape)
         if shapes != (shape, (outputs,), (outputs,)):
             raise ProgramError(
                 f"{node.name}: weight, weight_scale and bias have the shapes {shape}, ({outputs},) and ({outputs},), "
                 f"those chosen have {shapes[0]}, {shapes[1]} and {shapes[2]}"
             )
         requantize = self.multipliers(
-            layer_multipliers(float(s_x), chosen.weight_scale.astype(np.float32), float(s_y)), node.name
+            layer_multipliers(float(s_x), params.weight_scale.astype(np.float32), float(s_y)), node.name
         )
         if isinstance(op, fg.FloatConv2d):
-            weight = np.ascontiguousarray(np.moveaxis(chosen.weight, 1, -1))
-            return ops.Conv2d(weight, chosen.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
-        weight = np.ascontiguousarray(chosen.weight[:, linear_order(self.graph, node)])
-        return ops.Linear(weight, chosen.bias, requantize)
+            weight = np.ascontiguousarray(np.moveaxis(params.weight, 1, -1))
+            return ops.Conv2d(weight, params.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
+        weight = np.ascontiguousarray(params.weight[:, linear_order(self.graph, node)])
+        return ops.Linear(weight, params.bias, requantize)
 
     def table(self, node: FloatNode, op: fg.FloatFunction) -> NDArray[np.uint8]:
         """The 256 results of a function of one value, computed in float64."""
@@ -159,8 +159,8 @@ class _Lowering:
             raise UnsupportedOp(f"{node.name}: no function {op.name!r}; oaq knows {', '.join(sorted(FUNCTIONS))}")
         x, y = self.tensors[node.inputs[0]].affine, self.spec(node.output)
         real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
-        wanted = FUNCTIONS[op.name](real, *op.parameters)
-        steps = np.rint(wanted / y.affine.scale) + y.affine.zero_point
+        images = FUNCTIONS[op.name](real, *op.parameters)
+        steps = np.rint(images / y.affine.scale) + y.affine.zero_point
         return np.clip(steps, y.range.lo, y.range.hi).astype(np.uint8)
 
 
@@ -199,20 +199,20 @@ def _only_linear_layers_see(graph: FloatGraph, name: str) -> bool:
     return True
 
 
-def clamp_range(clamp: fg.FloatClamp, chosen: TensorParams, where: str = "clamp") -> fg.IntRange:
+def clamp_range(clamp: fg.FloatClamp, params: TensorParams, where: str = "clamp") -> fg.IntRange:
     """The integers that real bounds leave of a range: bounds are rounded to the nearest integer of the output.
 
     Raises:
         ProgramError: none is left.
     """
-    affine, (lo, hi) = chosen.affine, (chosen.range.lo, chosen.range.hi)
+    affine, (lo, hi) = params.affine, (params.range.lo, params.range.hi)
     if clamp[0] is not None:
         lo = max(lo, round(min(max(clamp[0] / affine.scale, -1e6), 1e6)) + affine.zero_point)
     if clamp[1] is not None:
         hi = min(hi, round(min(max(clamp[1] / affine.scale, -1e6), 1e6)) + affine.zero_point)
     if lo > hi or not lo <= affine.zero_point <= hi:
         raise ProgramError(
-            f"{where}: the clamp {clamp} leaves no range of {chosen.range} that holds the zero point "
+            f"{where}: the clamp {clamp} leaves no range of {params.range} that holds the zero point "
             f'{affine.zero_point}; bounds that exclude 0.0 are a FloatFunction("clamp")'
         )
     return fg.IntRange(lo, hi)

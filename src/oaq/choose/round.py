@@ -18,7 +18,7 @@ Reals = NDArray[np.float64]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets the largest integer stand for."""
 COARSER: Final = 1.01
-"""By what a scale grows while its output does not fit."""
+"""Factor by which a scale grows while its output does not fit."""
 LARGEST_BIAS: Final = 2.0**28
 """Largest bias in steps: where weights are nearly nothing beside it, their scale grows until it fits."""
 SMALLEST: Final = 1e-12
@@ -59,9 +59,9 @@ def rounding_error(rows: Reals, scale: Reals, importance: Reals, clip: int = S8_
 
 def best_scale(rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi) -> Reals:
     """(N,) scale of least error among ``SHRINK`` of the whole one; weights lie in [-clip, clip]."""
-    whole = whole_scale(rows, clip)
-    errors = np.stack([rounding_error(rows, whole * part, importance, clip) for part in SHRINK])
-    return whole * np.array(SHRINK)[errors.argmin(axis=0)]
+    widest = whole_scale(rows, clip)
+    errors = np.stack([rounding_error(rows, widest * part, importance, clip) for part in SHRINK])
+    return widest * np.array(SHRINK)[errors.argmin(axis=0)]
 
 
 def fitted(
@@ -80,7 +80,7 @@ def fitted(
     """
     scale = scale.copy()
     weight = nearest(rows, scale)
-    while (over := load.of_weights(weight.astype(np.int64)) > limit).any():
-        scale[over] *= COARSER
-        weight[over] = nearest(rows[over], scale[over])
+    while (exceeding := load.of_weights(weight.astype(np.int64)) > limit).any():
+        scale[exceeding] *= COARSER
+        weight[exceeding] = nearest(rows[exceeding], scale[exceeding])
     return weight, scale

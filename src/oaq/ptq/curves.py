@@ -106,8 +106,8 @@ class Layer:
         where = 2 * np.log2(self.scale(fill, steps) / self.finest)
         below = np.clip(where.astype(np.intp), 0, len(SCALES) - 2)
         part = np.clip(where - below, 0.0, 1.0)
-        each = np.arange(len(self.rows))
-        return float(np.sum(self.errors[each, below] * (1 - part) + self.errors[each, below + 1] * part))
+        output = np.arange(len(self.rows))
+        return float(np.sum(self.errors[output, below] * (1 - part) + self.errors[output, below + 1] * part))
 
     def cost(self, fill: float, steps: int = REFERENCE_STEPS) -> float:
         """Predicted seconds of the cheapest provable row."""
@@ -146,10 +146,10 @@ def tile_share(worth: Reals, groups: int, tile_n: int) -> Reals:
         for group in range(groups)
         for start in range(0, per_group, tile_n)
     ]
-    wanted = np.array([float(worth[tile].sum()) ** (1 / 3) for tile in tiles])
-    mean = wanted.mean()
-    relative = np.clip(wanted / mean, 1 / SPREAD, SPREAD) if mean > 0 else np.ones_like(wanted)
+    fill = np.array([float(worth[tile].sum()) ** (1 / 3) for tile in tiles])
+    mean = fill.mean()
+    relative = np.clip(fill / mean, 1 / SPREAD, SPREAD) if mean > 0 else np.ones_like(fill)
     share = np.empty(len(worth))
-    for tile, one in zip(tiles, relative, strict=True):
-        share[tile] = one
+    for tile, fraction in zip(tiles, relative, strict=True):
+        share[tile] = fraction
     return share

@@ -51,7 +51,7 @@ def equalize(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> Equalized:
         if factor is not None:
             factors.update(dict.fromkeys(group, factor))
     nodes = tuple(_rescaled(node, factors) for node in graph.nodes)
-    scaled = {name: one.scaled(factors[name]) if name in factors else one for name, one in stats.items()}
+    scaled = {name: channels.scaled(factors[name]) if name in factors else channels for name, channels in stats.items()}
     return Equalized(replace(graph, nodes=nodes), scaled, factors)
 
 

@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 Tensors = dict[str, torch.Tensor]
 Weights = tuple[torch.Tensor, torch.Tensor]
 Parameters = Mapping[str, Weights]
-"""By node name: (weight, bias) to use instead of the graph's."""
+"""(weight, bias) to use instead of the graph's, by node name."""
 Forward = Callable[[Any, list[torch.Tensor], Weights | None], torch.Tensor]
 """(operator, its inputs, weight and bias to use instead of its own) to its result."""
 After = Callable[[str, torch.Tensor], torch.Tensor]
@@ -43,27 +43,27 @@ def run_graph(
         inputs: (batch, ...) float32 in the graph's own order, by name or for the only input.
         parameters: weights and biases to use instead, by node name.
         after: applied to every tensor as soon as it is there.
-        keep: tensors wanted; None is all. Others are freed after their last reader.
+        keep: tensors to return; None is all. Others are freed after their last reader.
 
     Returns:
-        The wanted tensors, (batch, ...) each. Gradients flow iff the caller has not switched them off.
+        The tensors in ``keep``, (batch, ...) each. Gradients flow iff the caller has not switched them off.
 
     Raises:
         ProgramError: inputs that the graph does not have, or of other shapes.
     """
-    wanted = set(graph.shapes if keep is None else keep)
+    names = set(graph.shapes if keep is None else keep)
     last = {name: node.name for node in graph.nodes for name in node.inputs}
     tensors: Tensors = {}
     for name, value in named_inputs(graph, inputs).items():
         tensors[name] = value if after is None else after(name, value)
     for node in graph.nodes:
-        given = None if parameters is None else parameters.get(node.name)
-        result = apply_node(node, [tensors[name] for name in node.inputs], given)
+        override = None if parameters is None else parameters.get(node.name)
+        result = apply_node(node, [tensors[name] for name in node.inputs], override)
         tensors[node.output] = result if after is None else after(node.output, result)
-        for name in set(node.inputs) - wanted:
+        for name in set(node.inputs) - names:
             if last[name] == node.name:
                 del tensors[name]
-    return {name: value for name, value in tensors.items() if name in wanted}
+    return {name: value for name, value in tensors.items() if name in names}
 
 
 def float_values(
@@ -74,22 +74,23 @@ def float_values(
     Args:
         graph: the network; after equalisation (``QuantizeReport.graph``), so that values mean what the program's do.
         x: (batch, ...) in the graph's own order.
-        keep: tensors wanted; None is all.
+        keep: tensors to return; None is all.
     """
     with torch.inference_mode():
-        found = run_graph(graph, x, keep=keep)
-    return {name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1)) for name, value in found.items()}
+        tensors = run_graph(graph, x, keep=keep)
+    return {name: np.ascontiguousarray(np.moveaxis(value.numpy(), 1, -1)) for name, value in tensors.items()}
 
 
 def float_outputs(graph: FloatGraph, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """What the float network makes of (batch, ...), coming and going as the graph's callers lay it out."""
-    given = torch.from_numpy(x)
+    samples = torch.from_numpy(x)
     with torch.inference_mode():
-        found = run_graph(
-            graph, given.movedim(-1, 1) if graph.is_channels_last(graph.inputs[0]) else given, keep=graph.outputs
+        tensors = run_graph(
+            graph, samples.movedim(-1, 1) if graph.is_channels_last(graph.inputs[0]) else samples, keep=graph.outputs
         )
     return [
-        (found[name].movedim(1, -1) if graph.is_channels_last(name) else found[name]).numpy() for name in graph.outputs
+        (tensors[name].movedim(1, -1) if graph.is_channels_last(name) else tensors[name]).numpy()
+        for name in graph.outputs
     ]
 
 
@@ -100,17 +101,17 @@ def named_inputs(graph: FloatGraph, inputs: torch.Tensor | NDArray[np.float32] |
         ProgramError: a name or a shape does not fit.
     """
     if isinstance(inputs, Mapping):
-        given = dict(inputs)
+        tensors = dict(inputs)
     elif len(graph.inputs) == 1:
-        given = {graph.inputs[0]: torch.as_tensor(inputs)}
+        tensors = {graph.inputs[0]: torch.as_tensor(inputs)}
     else:
         raise ProgramError(f"{graph.name} reads {', '.join(graph.inputs)}: give its inputs by name")
-    if set(given) != set(graph.inputs):
-        raise ProgramError(f"{graph.name} reads {', '.join(graph.inputs)}, not {', '.join(given)}")
-    for name, value in given.items():
+    if set(tensors) != set(graph.inputs):
+        raise ProgramError(f"{graph.name} reads {', '.join(graph.inputs)}, not {', '.join(tensors)}")
+    for name, value in tensors.items():
         if tuple(value.shape[1:]) != tuple(graph.shapes[name]):
             raise ProgramError(f"{name} is (batch, {_csv(graph.shapes[name])}), not {tuple(value.shape)}")
-    return given
+    return tensors
 
 
 def apply_node(

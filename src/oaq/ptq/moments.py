@@ -23,7 +23,7 @@ Reals = NDArray[np.float64]
 POSITIONS: Final = 512
 """Output positions looked at per sample, evenly spaced: neighbours tell little new."""
 DAMPING: Final = 0.01
-"""Of the mean variance, added to every operand's: directions never seen keep a price."""
+"""Part of the mean variance added to every operand's, so that unobserved directions still cost something."""
 
 
 def measure_moments(
@@ -36,16 +36,16 @@ def measure_moments(
         samples: chunks, read once.
         progress: called after every chunk.
     """
-    found: dict[str, _Moments] = {node.name: _Moments() for node, _ in layers(graph)}
+    moments: dict[str, _Moments] = {node.name: _Moments() for node, _ in layers(graph)}
     read = {node.inputs[0] for node, _ in layers(graph)}
     with torch.inference_mode():
         for chunk in samples:
             values = run_graph(graph, chunk, keep=read)
             for node, op in layers(graph):
-                found[node.name].add(operands(op, values[node.inputs[0]]))
+                moments[node.name].add(operands(op, values[node.inputs[0]]))
             if progress is not None:
                 progress()
-    return {name: one.covariance() for name, one in found.items()}
+    return {name: layer_moments.covariance() for name, layer_moments in moments.items()}
 
 
 def operands(op: FloatProducts, x: torch.Tensor) -> torch.Tensor:
@@ -59,8 +59,8 @@ def operands(op: FloatProducts, x: torch.Tensor) -> torch.Tensor:
     batch, channels, *positions = patches.shape[: 2 + rank]
     count = prod(positions)
     places = np.arange(0, count, max(1, count // POSITIONS))
-    chosen = patches[(slice(None), slice(None), *np.unravel_index(places, positions))]  # (batch, C, P, kernel...)
-    split = chosen.reshape(batch, op.groups, channels // op.groups, len(places), prod(op.kernel))
+    sampled = patches[(slice(None), slice(None), *np.unravel_index(places, positions))]  # (batch, C, P, kernel...)
+    split = sampled.reshape(batch, op.groups, channels // op.groups, len(places), prod(op.kernel))
     return split.permute(1, 0, 3, 4, 2).reshape(op.groups, batch * len(places), -1)
 
 
@@ -89,8 +89,8 @@ class _Moments:
         if self._first is None or self._second is None:
             raise ValueError("no operand was seen")
         mean = self._first / self._count
-        found = self._second / self._count - mean[:, :, None] * mean[:, None, :]
-        variance = np.maximum(np.einsum("gkk->gk", found), 0.0).mean(axis=1)
-        eye = np.eye(found.shape[1])
-        damped = found + (DAMPING * variance)[:, None, None] * eye
+        centred = self._second / self._count - mean[:, :, None] * mean[:, None, :]
+        variance = np.maximum(np.einsum("gkk->gk", centred), 0.0).mean(axis=1)
+        eye = np.eye(centred.shape[1])
+        damped = centred + (DAMPING * variance)[:, None, None] * eye
         return np.where((variance > 0)[:, None, None], damped, eye)

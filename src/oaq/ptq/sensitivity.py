@@ -22,7 +22,7 @@ from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, Reals
 from oaq.ptq.samples import Chunk
 
 SEED = 20200527
-"""Of the random directions."""
+"""Seed of the random directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,11 @@ def measure_sensitivity(
             weight.grad = bias.grad = None
         if progress is not None:
             progress()
-    found = {name: builder.build() for name, builder in builders.items()}
-    per_sample = {name: Histogram(one.lo, one.hi, one.count, one.weight / count) for name, one in found.items()}
+    histograms = {name: builder.build() for name, builder in builders.items()}
+    per_sample = {
+        name: Histogram(histogram.lo, histogram.hi, histogram.count, histogram.weight / count)
+        for name, histogram in histograms.items()
+    }
     return Sensitivity(per_sample, {name: square / count for name, square in squares.items()})
 
 
@@ -112,10 +115,10 @@ def _gradient(value: torch.Tensor) -> torch.Tensor:
 def _centred(op: FloatProducts, weight: torch.Tensor, bias: torch.Tensor, mean: Reals) -> Reals:
     """(N, K) gradient of the weights as if their inputs had mean zero: the bias correction takes that part."""
     outputs = weight.shape[0]
-    along, across = (_gradient(one).numpy().astype(np.float64) for one in (weight, bias))
+    of_weight, across = (_gradient(parameter).numpy().astype(np.float64) for parameter in (weight, bias))
     if not isinstance(op, FloatConv2d):
-        return along - across[:, None] * mean[None]
+        return of_weight - across[:, None] * mean[None]
     by_group = mean.reshape(op.groups, -1).repeat(outputs // op.groups, axis=0)
     taps = (1,) * len(op.kernel)
-    centred = along - across.reshape(-1, 1, *taps) * by_group.reshape(*by_group.shape, *taps)
+    centred = of_weight - across.reshape(-1, 1, *taps) * by_group.reshape(*by_group.shape, *taps)
     return np.ascontiguousarray(np.moveaxis(centred, 1, -1)).reshape(outputs, -1)

@@ -26,7 +26,7 @@ WEIGHTLESS: Final = IntRange(0, 255)
 
 
 def predictor_of_graph(graph: fg.FloatGraph, target: KernelTarget = AVX2) -> Predictor:
-    """By the costs asked for (``OAQ_COSTS``), else the shipped ones."""
+    """Predict by the costs that ``OAQ_COSTS`` names, else by the shipped ones."""
     weights = sum(node.op.weight.size for node in graph.nodes if isinstance(node.op, fg.FloatProducts))
     touched = (sum(prod(graph.shapes[name]) for name in (*node.inputs, node.output)) for node in graph.nodes)
     return predictor(costs_from(), weights, max(touched, default=0), target)
@@ -43,7 +43,7 @@ def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatProducts) -
 
 
 def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:
-    """Of all nodes without products."""
+    """Predicted seconds of all nodes without products."""
     return sum(_seconds(graph, node, time) for node in graph.nodes if not isinstance(node.op, fg.FloatProducts))
 
 

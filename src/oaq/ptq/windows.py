@@ -14,7 +14,7 @@ from oaq.capture import graph as fg
 
 CONVOLUTIONS: Final[dict[int, Callable[..., torch.Tensor]]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 MAX_POOLS: Final[dict[int, Callable[..., torch.Tensor]]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-"""By the number of axes the window slides over."""
+"""Functions by the number of axes the window slides over."""
 
 
 def padded(x: torch.Tensor, padding: tuple[int, ...], value: float = 0.0) -> torch.Tensor:

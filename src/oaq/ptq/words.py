@@ -69,38 +69,38 @@ class Ends:
 
 
 def layer_ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics, prices: Prices) -> Ends:
-    """Of a layer whose tensors have these integers."""
+    """What a layer stands between whose tensors have these integers."""
     bounds = y.range if node.clamp is None else clamp_range(node.clamp, y, node.name)
     return Ends(x, TensorParams(y.affine, bounds), semantics, prices)
 
 
-def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals, between: Ends) -> Reals:
-    """(N,) weight scales, never finer, at which as many multipliers as possible are words; the same where none is.
+def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals, ends: Ends) -> Reals:
+    """(N,) weight scales, never finer, at which as many multipliers as possible are words; unchanged where none is.
 
     Args:
         rows: (N, K) float weights.
         weight: (N, K) what they are rounded to.
         scale: (N,) at this scale.
         bias: (N,) float.
-        between: the tensors.
+        ends: the tensors.
     """
-    if not between.allow_words:
+    if not ends.allow_words:
         return scale
-    prices = between.prices
-    s_x, s_y, hi = between.x.affine.scale, between.y.affine.scale, between.y.range.hi
+    prices = ends.prices
+    s_x, s_y, hi = ends.x.affine.scale, ends.y.affine.scale, ends.y.range.hi
     unit = s_x / s_y * (1 << SHIFT)
-    wanted = scale * unit
-    folded = bias / (s_x * scale) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
+    ideal = scale * unit
+    folded = bias / (s_x * scale) - ends.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
     least = least_saturating(hi)
-    safe = (wanted >= least) | (folded + greatest_sum(weight) <= MOST - MARGIN)
-    settled = np.where(safe, wanted, least)
-    finer, coarser = (rounding_error(rows, each, prices.importance) for each in (scale, settled / unit))
+    safe = (ideal >= least) | (folded + greatest_sum(weight) <= MOST - MARGIN)
+    settled = np.where(safe, ideal, least)
+    finer, coarser = (rounding_error(rows, candidate, prices.importance) for candidate in (scale, settled / unit))
     cost = np.where(safe, 0.0, coarser - finer)
-    cost[wanted > MOST] = np.inf
+    cost[ideal > MOST] = np.inf
     allowed = _cheapest(np.maximum(cost, 0.0), prices.tile, DEAREST * prices.rounding * s_y**2)
     target = np.where(allowed, settled, np.inf) / (1 << SHIFT)
-    near = search_words(target, hi, (s_x, s_y), finest=scale)
-    return np.where(near.exists, near.scale, scale)
+    words_near = search_words(target, hi, (s_x, s_y), finest=scale)
+    return np.where(words_near.exists, words_near.scale, scale)
 
 
 def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
@@ -113,10 +113,10 @@ def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
     return allowed.repeat(tile)[: len(cost)]
 
 
-def share(weight: NDArray[np.int8], chosen: LayerParams, between: Ends) -> float:
+def share(weight: NDArray[np.int8], params: LayerParams, ends: Ends) -> float:
     """Part of the results that 16 bits requantize, of (N, K) integers in packed K order."""
-    multiplier = layer_multipliers(between.x.affine.scale, chosen.weight_scale, between.y.affine.scale)
-    if not between.allow_words or multiplier.max() >= 1.0:
+    multiplier = layer_multipliers(ends.x.affine.scale, params.weight_scale, ends.y.affine.scale)
+    if not ends.allow_words or multiplier.max() >= 1.0:
         return 0.0
-    folded = chosen.bias.astype(np.int64) - between.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
-    return share_allowed(weight, multiplier, between.y.range.hi, folded)
+    folded = params.bias.astype(np.int64) - ends.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
+    return share_allowed(weight, multiplier, ends.y.range.hi, folded)

@@ -83,8 +83,8 @@ def count_layer(
         per_group = weight.reshape(groups, -1, weight.shape[1])
         operands = operands.to(exact)
         for cell in layer.cells.members:
-            own = cell[cell >= 0]
-            lane = operands[:, :, own] @ per_group[:, :, own].mT
+            members = cell[cell >= 0]
+            lane = operands[:, :, members] @ per_group[:, :, members].mT
             into.add(lane, accumulator.range)
         if accumulator.group_overflow == "saturates":
             into.wrong += _pairs(operands, per_group, grid.range.hi, accumulator.range)

@@ -48,13 +48,13 @@ class _Convolved(torch.autograd.Function):
         ctx.save_for_backward(x.float(), weight.float())
         ctx.op = op
         rows = weight.permute(0, 2, 3, 1).reshape(op.groups, len(weight) // op.groups, -1)
-        columns, (height, width) = unfolded(x.to(_held(x)), op)
+        columns, (height, width) = unfolded(x.to(_operand_dtype(x)), op)
         total = _product(columns, rows.to(columns.dtype)).to(x.dtype)  # (groups, M, N / groups)
         return total.transpose(0, 1).reshape(len(x), height, width, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradient: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:  # noqa: ANN401
-        (x, weight), op, wanted = ctx.saved_tensors, ctx.op, gradient[0].dtype
+        (x, weight), op, dtype = ctx.saved_tensors, ctx.op, gradient[0].dtype
         top, bottom, left, right = op.padding
         symmetric = (top, left) == (bottom, right)
         wide = x if symmetric else F.pad(x, (left, right, top, bottom))
@@ -65,7 +65,7 @@ class _Convolved(torch.autograd.Function):
         )  # fmt: skip
         if of_x is not None and not symmetric:
             of_x = of_x[:, :, top : top + x.shape[2], left : left + x.shape[3]]
-        return None if of_x is None else of_x.to(wanted), None if of_weight is None else of_weight.to(wanted), None
+        return None if of_x is None else of_x.to(dtype), None if of_weight is None else of_weight.to(dtype), None
 
 
 def unfolded(x: torch.Tensor, op: FloatConv2d) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -83,7 +83,7 @@ def unfolded(x: torch.Tensor, op: FloatConv2d) -> tuple[torch.Tensor, tuple[int,
     return windows.reshape(op.groups, batch * prod(size), -1), size
 
 
-def _held(x: torch.Tensor) -> torch.dtype:
+def _operand_dtype(x: torch.Tensor) -> torch.dtype:
     """What operands are multiplied as; torch before 2.8 has no product of bfloat16 that is summed in float32."""
     mixed = x.device.type == "cuda" and hasattr(torch.ops.aten.bmm, "dtype")
     return torch.bfloat16 if mixed and x.dtype is torch.float32 else x.dtype

@@ -92,9 +92,9 @@ def _resize(node: FloatNode, x: torch.Tensor, _grid: Grid) -> torch.Tensor:
     return (mixed + (torch.floor(mixed + 0.5) - mixed).detach()).float()
 
 
-def _interpolated(x: torch.Tensor, axis: int, wanted: int) -> torch.Tensor:
+def _interpolated(x: torch.Tensor, axis: int, target: int) -> torch.Tensor:
     """One axis by weights that are multiples of 2**-11: exact in float64."""
-    first, second, weight = (torch.from_numpy(each).to(x.device) for each in bilinear_axis(x.shape[axis], wanted))
+    first, second, weight = (torch.from_numpy(array).to(x.device) for array in bilinear_axis(x.shape[axis], target))
     part = (weight.double() / (1 << WEIGHT_BITS)).reshape([-1 if index == axis else 1 for index in range(x.ndim)])
     return x.index_select(axis, first) * (1.0 - part) + x.index_select(axis, second) * part
 

@@ -147,7 +147,7 @@ class QatLayer(nn.Module):
         self.clip.fill_(clip)
 
     def weight_scale(self) -> torch.Tensor:
-        """(N,) scale of the weights, before a large bias or a gain has its say."""
+        """(N,) scale of the weights, before correction for large biases and batch-norm gain."""
         if self.log_scale is not None:
             return torch.exp2(self.log_scale).clamp_min(SMALLEST)
         return (self.weight.detach().abs().flatten(1).amax(dim=1) / int(self.clip)).clamp_min(SMALLEST)
@@ -163,9 +163,9 @@ class QatLayer(nn.Module):
         scale = torch.maximum(scale, least)
         norm = None if self.log_norm is None else torch.exp2(self.log_norm)
         rows = self.integers(self.float_rows(), scale, norm, x.range.hi)
-        whole = scale * gain
-        steps = torch.clamp(bias / (x.scale * whole), -LARGEST_BIAS, LARGEST_BIAS)
-        return Numbers(rows, whole, round_through(steps))
+        full_scale = scale * gain
+        steps = torch.clamp(bias / (x.scale * full_scale), -LARGEST_BIAS, LARGEST_BIAS)
+        return Numbers(rows, full_scale, round_through(steps))
 
     def forward(self, x: torch.Tensor, grid: Grid, y: Grid) -> torch.Tensor:
         """Centred integers in; the result in steps of ``y``, before rounding, out: the float that the law rounds."""
@@ -202,13 +202,13 @@ class QatLayer(nn.Module):
         real = total * (grid.scale * (numbers.scale / folded)).reshape(channel)
         count = real.numel() / real.shape[1] * processes()
         mean = total_through(real.sum(dim=others)) / count
-        apart = real - mean.reshape(channel)
-        variance = total_through(apart.square().sum(dim=others)) / count
+        deviation = real - mean.reshape(channel)
+        variance = total_through(deviation.square().sum(dim=others)) / count
         with torch.no_grad():
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)
         factor = gain / torch.sqrt(variance + EPS)
-        return apart * factor.reshape(channel) + self.bias.reshape(channel)
+        return deviation * factor.reshape(channel) + self.bias.reshape(channel)
 
     def penalty(self, x: Grid) -> torch.Tensor:
         """What the norms of a2q exceed their limits by, summed over outputs; 0 for other methods."""

@@ -40,40 +40,40 @@ class QatNetwork(nn.Module):
         super().__init__()
         self.graph, self.config = graph, config
         self.roots = roots_of(graph)
-        chosen = layer_settings(graph, config)
+        settings = layer_settings(graph, config)
         self.layer: dict[str, QatLayer] = {}
         for node, op in layers(graph):
             order = None if isinstance(op, fg.FloatConv2d) else linear_order(graph, node)
-            self.layer[node.name] = QatLayer(node.name, op, chosen[node.name], config, order)
+            self.layer[node.name] = QatLayer(node.name, op, settings[node.name], config, order)
         self._layers = nn.ModuleList(self.layer.values())
         self.quantizer: dict[str, TensorQuantizer] = dict(quantizers)
         self._quantizers = nn.ModuleList(self.quantizer.values())
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Real values in, as the module counts their axes; real values of the outputs' integers out."""
-        wanted = self.graph.inputs
-        if len(inputs) != len(wanted) or not all(isinstance(each, torch.Tensor) for each in inputs):
-            got = ", ".join(type(each).__name__ for each in inputs)
-            raise ProgramError(f"{self.graph.name} takes {len(wanted)} tensors ({', '.join(wanted)}), not ({got})")
+        names = self.graph.inputs
+        if len(inputs) != len(names) or not all(isinstance(value, torch.Tensor) for value in inputs):
+            kinds = ", ".join(type(value).__name__ for value in inputs)
+            raise ProgramError(f"{self.graph.name} takes {len(names)} tensors ({', '.join(names)}), not ({kinds})")
         graph = self.graph
-        given = {
+        by_name = {
             name: value.movedim(-1, 1) if graph.is_channels_last(name) else value
-            for name, value in zip(wanted, inputs, strict=True)
+            for name, value in zip(names, inputs, strict=True)
         }
-        integers, grids = self.run(given)
+        integers, grids = self.run(by_name)
         reals = {name: integers[name] * grids[name].scale for name in graph.outputs}
         outputs = tuple(real.movedim(1, -1) if graph.is_channels_last(name) else real for name, real in reals.items())
         return outputs[0] if len(outputs) == 1 else outputs
 
     def run(self, inputs: Mapping[str, torch.Tensor], keep: bool = False) -> tuple[Tensors, dict[str, Grid]]:
         """Centred integers and grids of the outputs, or of every tensor if ``keep``; autocast does not reach them."""
-        given = named_inputs(self.graph, inputs)
-        device = next(iter(given.values())).device.type
+        samples = named_inputs(self.graph, inputs)
+        device = next(iter(samples.values())).device.type
         with torch.autocast(device, enabled=False):
             grids = self.grids()
             last = {name: node.name for node in self.graph.nodes for name in node.inputs}
             tensors: Tensors = {}
-            for name, value in given.items():
+            for name, value in samples.items():
                 if self.training and self.tracks:
                     self.quantizer[self.roots[name]].observe(value)
                     grids[name] = self.quantizer[self.roots[name]].grid()
@@ -92,20 +92,20 @@ class QatNetwork(nn.Module):
         return self.config.tracks
 
     def grids(self) -> dict[str, Grid]:
-        """Of every tensor, as they are now."""
-        found = {root: quantizer.grid() for root, quantizer in self.quantizer.items()}
+        """Grids of all tensors, as they are now."""
+        root_grids = {root: quantizer.grid() for root, quantizer in self.quantizer.items()}
         writers = {node.output: node for node in self.graph.nodes}
         grids: dict[str, Grid] = {}
         for name in self.graph.shapes:
             node = writers.get(name)
-            whole = found[self.roots[name]]
-            grids[name] = whole if node is None else whole.clamped(node.clamp, node.name)
+            root_grid = root_grids[self.roots[name]]
+            grids[name] = root_grid if node is None else root_grid.clamped(node.clamp, node.name)
         return grids
 
     def penalty(self) -> torch.Tensor:
         """The regulariser of a2q and a2q+, to be added to the loss; 0 for other methods."""
         total = torch.zeros((), device=next(self.parameters()).device)
-        if any(one.log_norm is not None for one in self._layers):  # type: ignore[union-attr]
+        if any(layer.log_norm is not None for layer in self._layers):  # type: ignore[union-attr]
             grids = self.grids()
             for node, _ in layers(self.graph):
                 total = total + self.layer[node.name].penalty(grids[node.inputs[0]])
@@ -144,8 +144,8 @@ class QatNetwork(nn.Module):
         old, root = grids[node.output], self.roots[node.output]
         self.quantizer[root].observe(bounded(node, steps.detach() * old.scale))
         new = self.quantizer[root].grid()
-        for name, other in self.roots.items():
-            if other == root:
+        for name, tensor_root in self.roots.items():
+            if tensor_root == root:
                 writer = self.graph.producer(name)
                 grids[name] = new if writer is None else new.clamped(writer.clamp, writer.name)
         return steps * (old.scale / new.scale)
@@ -158,11 +158,11 @@ def narrowed(most: int, alpha: float) -> int:
 
 def roots_of(graph: FloatGraph) -> dict[str, str]:
     """For every tensor the one of its group that is written first: where its values are rounded."""
-    found = {}
+    roots = {}
     for group in same_affine_groups(graph):
         root = next(name for name in graph.shapes if name in group)
-        found.update(dict.fromkeys(group, root))
-    return found
+        roots.update(dict.fromkeys(group, root))
+    return roots
 
 
 def layer_settings(graph: FloatGraph, config: Config) -> dict[str, LayerSettings]:
@@ -180,9 +180,9 @@ def layer_settings(graph: FloatGraph, config: Config) -> dict[str, LayerSettings
 
 def tensor_bits(graph: FloatGraph, config: Config) -> dict[str, int]:
     """Bits of each tensor that is rounded: the most any layer that reads it asks for; 8 if none reads it."""
-    roots, chosen = roots_of(graph), layer_settings(graph, config)
-    found: dict[str, int] = {}
+    roots, settings = roots_of(graph), layer_settings(graph, config)
+    bits: dict[str, int] = {}
     for node, _ in layers(graph):
         root = roots[node.inputs[0]]
-        found[root] = max(found.get(root, 0), chosen[node.name].activation_bits)
-    return {root: found.get(root, 8) for root in dict.fromkeys(roots.values())}
+        bits[root] = max(bits.get(root, 0), settings[node.name].activation_bits)
+    return {root: bits.get(root, 8) for root in dict.fromkeys(roots.values())}

@@ -51,22 +51,22 @@ def pad(build: Builder, node: OnnxNode) -> None:
     """Zeros before and after the positions of a line, of tokens or of an image."""
     tensor, axes = build.counted(node.input_name(0), node)
     shape = build.shapes[tensor]
-    found = movement.pads(node, build.inputs_of(node), len(axes) + 1)
-    if found is None:
+    amounts = movement.pads(node, build.inputs_of(node), len(axes) + 1)
+    if amounts is None:
         raise unsupported(node, "its amounts are computed while it runs")
     value = build.scalar(node.input_name(2), node)
     value = node.attributes.get("value", 0.0) if value is None else value
     if text(node, "mode", "constant") != "constant" or value != 0:
         raise unsupported(node, f"mode {text(node, 'mode', 'constant')!r}, value {value}; oaq pads with zeros")
-    before, after = ([side[1 + axes.index(axis)] for axis in range(len(shape))] for side in found)
-    if not any((*before, *after, found[0][0], found[1][0])):
+    before, after = ([side[1 + axes.index(axis)] for axis in range(len(shape))] for side in amounts)
+    if not any((*before, *after, amounts[0][0], amounts[1][0])):
         build.write(node, tensor, axes)
         return
-    sides = (*before, *after, found[0][0], found[1][0])
-    if len(shape) < 2 or before[0] or after[0] or found[0][0] or found[1][0] or min(sides) < 0:
-        raise unsupported(node, f"pads {found}; oaq pads positions (height and width), by 0 or more")
+    sides = (*before, *after, amounts[0][0], amounts[1][0])
+    if len(shape) < 2 or before[0] or after[0] or amounts[0][0] or amounts[1][0] or min(sides) < 0:
+        raise unsupported(node, f"pads {amounts}; oaq pads positions (height and width), by 0 or more")
     if max(sides) > LARGEST_WINDOW:
-        raise unsupported(node, f"pads {found} beyond {LARGEST_WINDOW}")
+        raise unsupported(node, f"pads {amounts} beyond {LARGEST_WINDOW}")
     op = ops.Pad(tuple(side for pair in zip(before[1:], after[1:], strict=True) for side in pair))
     result = tuple(sum(sizes) for sizes in zip(shape, before, after, strict=True))
     build.emit(op, (tensor,), result, node, axes)
@@ -95,16 +95,16 @@ def concat(build: Builder, node: OnnxNode) -> None:
 def cut(build: Builder, node: OnnxNode) -> None:
     """Slice by steps of one."""
     tensor, axes = build.counted(node.input_name(0), node)
-    found = movement.slices(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
-    if found is None:
+    bounds = movement.slices(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
+    if bounds is None:
         raise unsupported(node, "its ends are computed while it runs")
-    if found[0] != (0, build.file.batch, 1):
+    if bounds[0] != (0, build.file.batch, 1):
         raise unsupported(node, "it takes part of the batch")
-    if any(step != 1 for _, _, step in found):
+    if any(step != 1 for _, _, step in bounds):
         raise unsupported(node, "it takes steps; oaq takes every element")
-    if any(end <= begin for begin, end, _ in found):
+    if any(end <= begin for begin, end, _ in bounds):
         raise unsupported(node, "it leaves nothing")
-    ends = [found[1 + axes.index(axis)][:2] for axis in range(len(axes))]
+    ends = [bounds[1 + axes.index(axis)][:2] for axis in range(len(axes))]
     build.write(node, _sliced(build, node, tensor, ends), axes)
 
 
@@ -112,18 +112,18 @@ def split(build: Builder, node: OnnxNode) -> None:
     """One slice per part."""
     tensor, axes = build.counted(node.input_name(0), node)
     shape = build.shapes[tensor]
-    found = movement.parts(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
-    if found is None or found[0] == 0:
+    sections = movement.parts(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
+    if sections is None or sections[0] == 0:
         raise unsupported(node, "it splits the batch, or by sizes computed while it runs")
-    axis, sizes = axes[found[0] - 1], found[1]
+    axis, sizes = axes[sections[0] - 1], sections[1]
     begin = 0
     for name, size in zip(node.outputs, sizes, strict=True):
         if name and size < 1:
             raise unsupported(node, "one of its parts is empty")
         if name:
-            ends = [(begin, begin + size) if each == axis else (0, shape[each]) for each in range(len(shape))]
-            made = _sliced(build, node, tensor, ends)
-            build.settle(name, View(made, layout_of(build.shapes[made], axes)))
+            ends = [(begin, begin + size) if dim == axis else (0, shape[dim]) for dim in range(len(shape))]
+            part = _sliced(build, node, tensor, ends)
+            build.settle(name, View(part, layout_of(build.shapes[part], axes)))
         begin += size
 
 

@@ -113,10 +113,10 @@ def upsample(mode: str) -> Any:  # noqa: ANN401
     return take
 
 
-def _is_exact(size: int, wanted: int) -> bool:
+def _is_exact(size: int, target: int) -> bool:
     """Whether torch's nearest neighbours, found in float32, are the exact ones: from 2 to 82 they are not."""
     rows = torch.arange(size, dtype=torch.float32).reshape(1, 1, size, 1)
-    return torch.equal(F.interpolate(rows, (wanted, 1)).flatten().long(), torch.arange(wanted) * size // wanted)
+    return torch.equal(F.interpolate(rows, (target, 1)).flatten().long(), torch.arange(target) * size // target)
 
 
 def pixel_shuffle(build: Builder, node: fx.Node, arguments: Arguments) -> str:
