@@ -1,8 +1,8 @@
 """A ``FloatGraph`` while it grows: what every front end does with layers, whichever format it reads.
 
 Batch norms and constants become part of the layer before them, clamps part of the operator they follow, rows and
-columns of zeros part of the convolution that reads them. *Whether* an operator may become part of another (its result has
-no other reader) is for the front end to say; how, is decided here.
+columns of zeros part of the convolution that reads them. *Whether* an operator may become part of another (its result
+has no other reader) is for the front end to say; how, is decided here.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from oaq.capture.graph import (
 )
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.operators import LARGEST_WINDOW
+from oaq.operators.tensor import Shape
 
 GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardswish"}
 """What x times a function of x is."""
@@ -41,11 +42,10 @@ LARGEST_RANK = 3
 """Axes of one sample in a float graph: (C, H, W)."""
 
 Floats = NDArray[np.float64]
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Site:
+class Location:
     """Where in the network something stands.
 
     Attributes:
@@ -60,9 +60,9 @@ class Site:
         """The error for what cannot be taken."""
         return UnsupportedOp(f"{self.shown}: {reason}")
 
-    def under(self, suffix: str) -> Site:
+    def under(self, suffix: str) -> Location:
         """For a second node made at the same place."""
-        return Site(self.name + suffix, self.shown)
+        return Location(self.name + suffix, self.shown)
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Assembly:
     shapes: dict[str, Shape] = field(default_factory=dict)
     nodes: dict[str, FloatNode] = field(default_factory=dict)
 
-    def append(self, op: FloatOp, inputs: Iterable[str], shape: Shape, site: Site) -> str:
+    def append(self, op: FloatOp, inputs: Iterable[str], shape: Shape, site: Location) -> str:
         """Append a node; returns the tensor it writes, which has the node's name.
 
         Raises:
@@ -97,7 +97,7 @@ class Assembly:
         self.nodes[name] = FloatNode(name, op, tuple(inputs), name)
         return name
 
-    def change(self, tensor: str, op: FloatOp, site: Site) -> None:
+    def change(self, tensor: str, op: FloatOp, site: Location) -> None:
         """Give the node that writes ``tensor`` another operator, because what stands at ``site`` becomes part of it."""
         _check_finite(op, site)
         self.nodes[tensor] = replace(self.nodes[tensor], op=op)
@@ -107,7 +107,7 @@ class Assembly:
         del self.shapes[tensor]
         return self.nodes.pop(tensor).inputs[0]
 
-    def clamp(self, tensor: str, bounds: FloatClamp, before: FloatNode | None, site: Site) -> str:
+    def clamp(self, tensor: str, bounds: FloatClamp, before: FloatNode | None, site: Location) -> str:
         """Clamp a tensor: inside the operator ``before`` that computes it, where that is given and possible.
 
         Operators that requantize their result clamp it for nothing; those that only move values do not clamp.
@@ -122,7 +122,9 @@ class Assembly:
         lo, hi = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
         return self.append(FloatFunction("clamp", (float(lo), float(hi))), (tensor,), self.shapes[tensor], site)
 
-    def scale_and_shift(self, tensor: str, numbers: tuple[Floats, Floats], before: FloatNode | None, site: Site) -> str:
+    def scale_and_shift(
+        self, tensor: str, numbers: tuple[Floats, Floats], before: FloatNode | None, site: Location
+    ) -> str:
         """X * scale + shift, each a number or (C,): part of the layer ``before``, or depthwise with one tap.
 
         A vector that no layer computes is multiplied by a diagonal matrix.
@@ -155,7 +157,7 @@ class Assembly:
                 return self.remove(tensor), joined
         return tensor, padding
 
-    def add(self, a: str, b: str, site: Site) -> str:
+    def add(self, a: str, b: str, site: Location) -> str:
         """The sum of two tensors of one shape.
 
         Raises:
@@ -165,7 +167,7 @@ class Assembly:
             raise site.unsupported(f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq adds equal shapes")
         return self.append(Unquantized(ops.Add), (a, b), self.shapes[a], site)
 
-    def multiply(self, a: str, b: str, site: Site) -> str:
+    def multiply(self, a: str, b: str, site: Location) -> str:
         """The product of two tensors of one shape, or of one and a number per channel, (C, 1, ...), in any order.
 
         Raises:
@@ -179,7 +181,7 @@ class Assembly:
             f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, ...), or equal shapes"
         )
 
-    def gate(self, x: str, before: FloatNode | None, site: Site) -> str | None:
+    def gate(self, x: str, before: FloatNode | None, site: Location) -> str | None:
         """``x`` times what ``before``, which may be taken out, makes of ``x``; None if that is not a known function."""
         name = GATES.get(before.op) if before is not None and isinstance(before.op, FloatFunction) else None
         if before is None or name is None or before.inputs != (x,) or before.clamp is not None:
@@ -213,7 +215,7 @@ def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:
     return None if lo is not None and hi is not None and lo >= hi else (lo, hi)
 
 
-def channel_numbers(number: Floats, shape: Shape, site: Site) -> Floats:
+def channel_numbers(number: Floats, shape: Shape, site: Location) -> Floats:
     """A constant beside an activation of ``shape`` that is one number, or one per channel, as () or (C,).
 
     Raises:
@@ -230,7 +232,7 @@ def channel_numbers(number: Floats, shape: Shape, site: Site) -> Floats:
 
 
 def batch_norm_numbers(
-    statistics: tuple[Floats, Floats], epsilon: float, affine: tuple[Floats | None, Floats | None], site: Site
+    statistics: tuple[Floats, Floats], epsilon: float, affine: tuple[Floats | None, Floats | None], site: Location
 ) -> tuple[Floats, Floats]:
     """Scale and shift, (C,) each, of a batch norm in evaluation.
 
@@ -262,7 +264,7 @@ def narrowed(numbers: NDArray[np.floating]) -> FloatArray:
         return numbers.astype(np.float32)
 
 
-def checked_shape(shape: Shape, site: Site) -> Shape:
+def checked_shape(shape: Shape, site: Location) -> Shape:
     """(C,), (C, L) or (C, H, W), none of them 0.
 
     Raises:
@@ -275,7 +277,7 @@ def checked_shape(shape: Shape, site: Site) -> Shape:
     return shape
 
 
-def _check_finite(op: FloatOp, site: Site) -> None:
+def _check_finite(op: FloatOp, site: Location) -> None:
     parameters = op.parameters if isinstance(op, FloatFunction) else ()
     clamps = isinstance(op, FloatFunction) and op.name == "clamp"  # which may be open on one side
     if any(math.isnan(parameter) or (math.isinf(parameter) and not clamps) for parameter in parameters):

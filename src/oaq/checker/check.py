@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.forms import as_multiplied
-from oaq.checker.program import Arrays, Program, digest, parse
+from oaq.checker.program import NamedArrays, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
 from oaq.checker.registers import Register, contradicts, register, trusted
 from oaq.checker.schedules import check_schedule
@@ -36,9 +36,9 @@ LAYOUTS = ("NCHW", "NHWC")
 
 def check(
     header: Mapping[str, Any],
-    arrays: Arrays,
+    arrays: NamedArrays,
     certificate: Mapping[str, Any],
-    claims: Arrays,
+    claims: NamedArrays,
     *,
     registers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Verdict:
@@ -67,9 +67,9 @@ def check(
 
 def _check(
     header: Mapping[str, Any],
-    arrays: Arrays,
+    arrays: NamedArrays,
     certificate: Mapping[str, Any],
-    claims: Arrays,
+    claims: NamedArrays,
     registers: Mapping[str, Mapping[str, Any]] | None,
 ) -> Verdict:
     program = parse(header, arrays)
@@ -103,7 +103,7 @@ def _check(
 class _State:
     """Notes, the claims, and which of them have been compared."""
 
-    def __init__(self, notes: Notes, claims: Arrays) -> None:
+    def __init__(self, notes: Notes, claims: NamedArrays) -> None:
         self.notes = notes
         self.claims = claims
         self.compared: set[str] = set()

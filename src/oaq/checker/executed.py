@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.program import Arrays
+from oaq.checker.program import NamedArrays
 from oaq.checker.ranges import Ints
 from oaq.checker.registers import Register
 from oaq.checker.sums import BLOCK, Lanes, lane_ends, narrowest
@@ -37,7 +37,7 @@ class Claimed:
     packed: Bytes | None
 
 
-def read_claims(claims: Arrays, tiling: Tiling, count: int) -> Claimed | str:
+def read_claims(claims: NamedArrays, tiling: Tiling, count: int) -> Claimed | str:
     """Read the claims on ``count`` executed steps; a sentence if they are malformed."""
     split_at, split, packed = claims.get("split_at"), claims.get("split_weight"), claims.get("packed")
     if set(claims) - KEYS or split_at is None or split is None or split_at.dtype != np.int32 or split_at.ndim != 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from oaq.checker.program import Arrays, Node, Program, Tensor, parse
+from oaq.checker.program import NamedArrays, Node, Program, Tensor, parse
 from oaq.checker.verdict import Finding
 from oaq.errors import FormatError
 
@@ -21,7 +21,7 @@ LINE = 64
 
 
 def check_execution(
-    header: Mapping[str, Any], arrays: Arrays, execution: Mapping[str, Any], executed: Arrays
+    header: Mapping[str, Any], arrays: NamedArrays, execution: Mapping[str, Any], executed: NamedArrays
 ) -> tuple[Finding, ...]:
     """Compare what will run with the program.
 
@@ -53,7 +53,7 @@ def check_execution(
 
 
 def _check_operators(
-    plain: list[tuple[str, Any]], arrays: Arrays, nodes: list[Mapping[str, Any]], executed: Arrays
+    plain: list[tuple[str, Any]], arrays: NamedArrays, nodes: list[Mapping[str, Any]], executed: NamedArrays
 ) -> list[Finding]:
     """The operators that run are the program's: fields, names, arrays."""
     if [node["node"] for node in nodes] != [item for _, item in plain]:

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from oaq.checker.onnx_model import Dims, OnnxModel
 from oaq.checker.onnx_replay import Replay
 from oaq.checker.onnx_rules import is_float_defined, replay_node
-from oaq.checker.program import Arrays, Program, parse
+from oaq.checker.program import NamedArrays, Program, parse
 from oaq.errors import FormatError
 
 SEMANTICS = "float32_half_even"
 
 
-def arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, where: str) -> dict[str, NDArray[Any]]:
+def arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: NamedArrays, where: str) -> dict[str, NDArray[Any]]:
     """The arrays of the program that ``header`` describes, from the graph.
 
     Args:
@@ -48,7 +48,7 @@ def float_defined(header: Mapping[str, Any]) -> list[str]:
     return [str(node["name"]) for node in header["nodes"] if is_float_defined(node)]
 
 
-def _arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: Arrays, where: str) -> dict[str, NDArray[Any]]:
+def _arrays_of(model: OnnxModel, header: Mapping[str, Any], stored: NamedArrays, where: str) -> dict[str, NDArray[Any]]:
     program = parse(header, {})
     if header["requantize"] != SEMANTICS:
         raise FormatError(f"{where}: requantizes by {str(header['requantize'])[:40]}, which ONNX cannot")

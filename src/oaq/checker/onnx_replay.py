@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.onnx_model import Attribute, OnnxModel
-from oaq.checker.program import Arrays, Node, Program, Tensor
+from oaq.checker.program import NamedArrays, Node, Program, Tensor
 from oaq.checker.rounding import Dyadic, divide, dyadic, is_normal, times
 from oaq.errors import FormatError
 
@@ -56,7 +56,7 @@ class Replay:
     model: OnnxModel
     program: Program
     scales: Mapping[str, np.float32]
-    stored: Arrays
+    stored: NamedArrays
     where: str
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     u8: dict[str, str] = field(default_factory=dict)

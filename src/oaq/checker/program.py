@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import FormatError
 
-Arrays = Mapping[str, NDArray[Any]]
+NamedArrays = Mapping[str, NDArray[Any]]
 LARGEST = 1 << 20
 """Largest size of any axis of a tensor: what a hostile file may make this checker work through."""
 
@@ -41,7 +41,7 @@ class Node:
     inputs: tuple[str, ...]
     output: str
     fields: Mapping[str, Any]
-    arrays: Arrays
+    arrays: NamedArrays
 
     def array(
         self, key: str, dtype: type[np.generic], ndim: int, wider: type[np.generic] | None = None
@@ -90,7 +90,7 @@ class Program:
     nodes: tuple[Node, ...]
 
 
-def parse(header: object, arrays: Arrays) -> Program:
+def parse(header: object, arrays: NamedArrays) -> Program:
     """Read a program's plain form.
 
     Raises:
@@ -99,7 +99,7 @@ def parse(header: object, arrays: Arrays) -> Program:
     return _parse(header, arrays)
 
 
-def digest(header: Mapping[str, Any], arrays: Arrays) -> str:
+def digest(header: Mapping[str, Any], arrays: NamedArrays) -> str:
     """sha256 over the header without its free text, then every array in order of name."""
     plain = {key: value for key, value in header.items() if key != "metadata"}
     state = hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
@@ -110,7 +110,7 @@ def digest(header: Mapping[str, Any], arrays: Arrays) -> str:
     return state.hexdigest()
 
 
-def _parse(header: Any, arrays: Arrays) -> Program:  # noqa: ANN401  (parsed JSON)
+def _parse(header: Any, arrays: NamedArrays) -> Program:  # noqa: ANN401  (parsed JSON)
     tensors: dict[str, Tensor] = {}
     for item in header["tensors"]:
         lo, hi = (_integer(end) for end in item["range"])

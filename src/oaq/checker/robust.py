@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from oaq.checker.program import Arrays, digest, parse
+from oaq.checker.program import NamedArrays, digest, parse
 from oaq.checker.robust_bounds import bound
 from oaq.checker.robust_cases import Contest, check_cases
 from oaq.checker.robust_claims import SCHEMA, Claims, edited, inputs_of, members_of, run_points, verdict_of
@@ -26,7 +26,7 @@ OUTPUTS, SUMS = "argmax, first maximum, u8 outputs", "argmax, first maximum, las
 
 
 def check_robustness(
-    header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays
+    header: Mapping[str, Any], arrays: NamedArrays, certificate: Mapping[str, Any], claims: NamedArrays
 ) -> Verdict:
     """Re-derive a certificate from the program alone.
 
@@ -45,7 +45,7 @@ def check_robustness(
     return verdict_of(lambda: _check(header, arrays, Claims(certificate, claims, set(), KEYS)))
 
 
-def _check(header: Mapping[str, Any], arrays: Arrays, claims: Claims) -> list[str]:
+def _check(header: Mapping[str, Any], arrays: NamedArrays, claims: Claims) -> list[str]:
     certificate = claims.header
     if certificate.get("schema") != SCHEMA or certificate.get("kind") != "robustness" or not set(certificate) >= KEYS:
         raise FormatError(f"not a certificate of robustness of schema {SCHEMA}")
@@ -77,7 +77,7 @@ def _check(header: Mapping[str, Any], arrays: Arrays, claims: Claims) -> list[st
 
 
 def _contests(network: Layered, label: int, sums: bool) -> dict[tuple[int, ...], Contest]:
-    """By rival, how it wins: a tie goes to the first output."""
+    """How each rival wins, by rival: a tie goes to the first output."""
     layer, element = decided_by(network.layers, network.output, network.sizes)
     return {
         (rival,): Contest(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.program import Arrays
+from oaq.checker.program import NamedArrays
 from oaq.checker.robust_bounds import Spans
 from oaq.checker.robust_layers import Box, Layered, Reading, Summing
 from oaq.checker.robust_maps import Ints
@@ -37,7 +37,7 @@ class Claims:
     """
 
     header: Mapping[str, Any]
-    arrays: Arrays
+    arrays: NamedArrays
     used: set[str]
     keys: set[str]
 
@@ -98,7 +98,7 @@ def edited(claims: Claims) -> list[str]:
     return [] if fits else ["has been edited: its own digest does not fit"]
 
 
-def seal_of(certificate: Mapping[str, Any], arrays: Arrays) -> str:
+def seal_of(certificate: Mapping[str, Any], arrays: NamedArrays) -> str:
     """sha256 of everything in a certificate but its digest."""
     plain = {key: value for key, value in certificate.items() if key != "sha256"}
     state = hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from oaq.checker.program import Arrays, digest, parse
+from oaq.checker.program import NamedArrays, digest, parse
 from oaq.checker.robust_cases import Contest, check_cases
 from oaq.checker.robust_claims import SCHEMA, Claims, edited, inputs_of, members_of, run_points, verdict_of
 from oaq.checker.robust_layers import Box, Layered, decided_by, layered
@@ -22,12 +22,12 @@ from oaq.errors import FormatError
 KIND: Final = "equivalence"
 KEYS: Final = {"schema", "kind", "tier", "programs", "steps", "set", "sha256"}
 FIELDS: Final = ("up", "output")
-"""By which a case names its contest: the program whose output is greater, and which output."""
-Plain = tuple[Mapping[str, Any], Arrays]
+"""Names of a contest in a case: the program whose output is greater, and which output."""
+Plain = tuple[Mapping[str, Any], NamedArrays]
 """Header and arrays of a program (``program.plain`` describes them)."""
 
 
-def check_equivalence(first: Plain, second: Plain, certificate: Mapping[str, Any], claims: Arrays) -> Verdict:
+def check_equivalence(first: Plain, second: Plain, certificate: Mapping[str, Any], claims: NamedArrays) -> Verdict:
     """Re-derive a certificate from the two programs alone.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from oaq.checker.program import Arrays, Program, digest, parse
+from oaq.checker.program import NamedArrays, Program, digest, parse
 from oaq.checker.robust_bounds import Spans
 from oaq.checker.robust_claims import MOST_BITS, SCHEMA, Claims, edited, members_of, verdict_of
 from oaq.checker.robust_layers import Box, Layered, layered
@@ -27,7 +27,7 @@ SUMMED: Final = ("Conv2d", "ConvTranspose2d", "Linear")
 
 
 def check_conditional_ranges(
-    header: Mapping[str, Any], arrays: Arrays, certificate: Mapping[str, Any], claims: Arrays
+    header: Mapping[str, Any], arrays: NamedArrays, certificate: Mapping[str, Any], claims: NamedArrays
 ) -> Verdict:
     """Re-derive ranges on a set from the program alone.
 
@@ -46,7 +46,7 @@ def check_conditional_ranges(
     return verdict_of(lambda: _check(header, arrays, Claims(certificate, claims, set(), KEYS)))
 
 
-def _check(header: Mapping[str, Any], arrays: Arrays, claims: Claims) -> list[str]:
+def _check(header: Mapping[str, Any], arrays: NamedArrays, claims: Claims) -> list[str]:
     certificate = claims.header
     if set(certificate) != KEYS or certificate["schema"] != SCHEMA or certificate["kind"] != KIND:
         raise FormatError(f"not a certificate of conditional ranges of schema {SCHEMA}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from oaq.checker.executed import REPORTED, Block, Claimed, Find, Runs, read_claims
-from oaq.checker.program import Arrays
+from oaq.checker.program import NamedArrays
 from oaq.checker.ranges import Ints
 from oaq.checker.registers import Register
 from oaq.checker.sums import Lanes, SummingLayer
@@ -15,7 +15,9 @@ from oaq.checker.tiling import Tiling
 from oaq.checker.verdict import Finding, Notes
 
 
-def check_schedule(layer: SummingLayer, model: tuple[str, Register], tile_n: int, claims: Arrays, notes: Notes) -> None:
+def check_schedule(
+    layer: SummingLayer, model: tuple[str, Register], tile_n: int, claims: NamedArrays, notes: Notes
+) -> None:
     """Check one schedule of ``layer``, a block of tiles at a time; findings go to ``notes``.
 
     Raises:
@@ -59,7 +61,7 @@ def check_schedule(layer: SummingLayer, model: tuple[str, Register], tile_n: int
         )
 
 
-def _segments(claims: Arrays, tile_count: int, steps: int, register: Register) -> Ints | str:
+def _segments(claims: NamedArrays, tile_count: int, steps: int, register: Register) -> Ints | str:
     segments = claims.get("segments")
     if segments is None or segments.dtype != np.int32 or segments.ndim != 2 or segments.shape[1:] != (3,):
         return "segments are (R, 3) int32"
@@ -109,7 +111,7 @@ class _Outside:
             self.steps.append((row + int(at), int(lanes.least[at]) // 2, int(lanes.most[at]) // 2))
 
 
-def _check_runs(segments: Ints, ends: Ints, claims: Arrays, register: Register, find: Find) -> None:
+def _check_runs(segments: Ints, ends: Ints, claims: NamedArrays, register: Register, find: Find) -> None:
     claimed = claims.get("bounds")
     if claimed is None or not np.issubdtype(claimed.dtype, np.integer) or claimed.shape != ends.shape:
         find(f"bounds are {ends.shape} integers")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from oaq.doctor.diagnose import diagnose
-from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, Seen, Verdict
+from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, LayerVerdict, Seen
 from oaq.doctor.registers import REGISTERS, RegisterModel, registers_named
 
 __all__ = [
     "REGISTERS",
     "Diagnosis",
     "LayerDiagnosis",
+    "LayerVerdict",
     "RegisterModel",
     "Seen",
-    "Verdict",
     "diagnose",
     "registers_named",
 ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from oaq import operators as ops
-from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, Verdict
+from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, LayerVerdict
 from oaq.doctor.observed import Observer, Samples
 from oaq.doctor.registers import RegisterModel, registers_named
 from oaq.doctor.sums import OrderedLayer, laid_out, reach, signed_bits, widened
@@ -86,7 +86,7 @@ def verdict(
     *,
     unsigned: bool = False,
     within: ChannelRanges | None = None,
-) -> Verdict:
+) -> LayerVerdict:
     """One layer on one model, for every input.
 
     Args:
@@ -103,7 +103,7 @@ def verdict(
     safe = np.logical_and.reduce([layer_reach.safe for layer_reach in reaches])
     runs = np.stack([layer_reach.runs for layer_reach in reaches])
     reason = _undefined(layers[0], model)
-    return Verdict(
+    return LayerVerdict(
         layers[0].accumulator.range,
         lo,
         hi,

@@ -58,7 +58,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class LayerVerdict:
     """One layer on one register model, for every input.
 
     Attributes:
@@ -136,7 +136,7 @@ class LayerDiagnosis:
     kind: str
     outputs: int
     terms: int
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, LayerVerdict]
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,5 +255,5 @@ def advice(layer: LayerDiagnosis, register: str, model: str = "MODEL") -> str:
     return f"{show}; change the weights so that it cannot: oaq repair {file} --registers {name} --out FIXED.onnx"
 
 
-def _badness(verdict: Verdict) -> tuple[int, float]:
+def _badness(verdict: LayerVerdict) -> tuple[int, float]:
     return int(verdict.bits.max()), float(np.mean(~verdict.safe))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oaq.doctor import Diagnosis, LayerDiagnosis, Verdict
+from oaq.doctor import Diagnosis, LayerDiagnosis, LayerVerdict
 from oaq.doctor.diagnosis import advice, sentence
 from oaq.doctor.trigger import Trigger
 from oaq.escape import escape_text
@@ -75,7 +75,7 @@ def layer_tables(diagnosis: Diagnosis) -> list[Table]:
     return result
 
 
-def _cell(layer: LayerDiagnosis, verdict: Verdict) -> str:
+def _cell(layer: LayerDiagnosis, verdict: LayerVerdict) -> str:
     if verdict.is_safe:
         return "ok"
     if verdict.why:
@@ -83,7 +83,7 @@ def _cell(layer: LayerDiagnosis, verdict: Verdict) -> str:
     return f"{len(verdict.unsafe)}/{layer.outputs} {int(verdict.bits.max())}b"
 
 
-def _observed_cell(verdict: Verdict) -> str:
+def _observed_cell(verdict: LayerVerdict) -> str:
     if verdict.is_safe or verdict.seen is None:
         return "proved"
     extremes = verdict.seen.reached

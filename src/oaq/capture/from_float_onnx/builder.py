@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.assembly import Assembly, Floats, Shape, Site
+from oaq.capture.assembly import Assembly, Floats, Location, Shape
 from oaq.capture.from_onnx.attributes import described
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
@@ -121,7 +121,7 @@ class Builder(Assembly):
                 f"it needs {name!r}, {shape}, in another order of memory; oaq keeps channels together and permutes "
                 "nothing: export the network in NCHW order, without a Transpose in between",
             )
-        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Location(name, site(node).shown))
         self.reshaped.add(view.tensor)
         self.settle(name, View(tensor, layout_of(shape)))
         return tensor
@@ -145,7 +145,7 @@ class Builder(Assembly):
         if view.is_plain:
             return self.read(name, node), None
         shape = view.layout.shape
-        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Location(name, site(node).shown))
         return tensor, view.layout.order_of_elements()
 
     def as_channels(self, name: str, rank: int, node: OnnxNode) -> str:
@@ -154,7 +154,7 @@ class Builder(Assembly):
         shape = (prod(view.layout.sizes), *(1,) * (rank - 1))
         if self.shapes[view.tensor] == shape:
             return view.tensor
-        return self.append(FloatReshape(shape), (view.tensor,), shape, Site(name, site(node).shown))
+        return self.append(FloatReshape(shape), (view.tensor,), shape, Location(name, site(node).shown))
 
     def shape_of(self, name: str) -> Shape:
         """Shape of one sample of a settled value, as the file counts axes."""
@@ -292,9 +292,9 @@ def layout_of(shape: Shape, axes: Shape | None = None) -> Layout:
     return Layout.in_order(tuple(shape[axis] for axis in axes), tuple(np.argsort(axes).tolist()))
 
 
-def site(node: OnnxNode) -> Site:
+def site(node: OnnxNode) -> Location:
     """Where a node stands, for the graph and for messages."""
-    return Site(node.name, described(node))
+    return Location(node.name, described(node))
 
 
 def unsupported(node: OnnxNode, reason: str) -> UnsupportedOp:

@@ -10,8 +10,6 @@ from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.graph import FloatSlice, Unquantized
 from oaq.operators import LARGEST_WINDOW
 
-Shape = tuple[int, ...]
-
 
 def unchanged(build: Builder, node: OnnxNode) -> None:
     """Identity, Dropout in evaluation, Cast between float types."""

@@ -15,9 +15,8 @@ from oaq.capture.graph import (
 )
 from oaq.capture.pools import why_no_integers
 from oaq.operators import LARGEST_WINDOW
+from oaq.operators.tensor import Shape
 from oaq.operators.windows import Window as PoolWindow
-
-Shape = tuple[int, ...]
 
 
 def max_pool(build: Builder, node: OnnxNode) -> None:

@@ -12,9 +12,8 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.operators import TensorSpec, output_shape
+from oaq.operators.tensor import Shape
 from oaq.program.int_program import Node
-
-Shape = tuple[int, ...]
 
 
 @dataclass

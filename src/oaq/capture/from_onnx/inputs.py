@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from oaq.capture.from_onnx.graph import Array, TensorType
+from oaq.operators.tensor import Shape
 
-Shape = tuple[int, ...]
 Types = list[TensorType]
 
 

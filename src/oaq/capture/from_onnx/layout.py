@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-Shape = tuple[int, ...]
+from oaq.operators.tensor import Shape
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, scales_of
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, scales_of
 from oaq.capture.from_tflite.functions import apply
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.layers import scale_channels
@@ -15,7 +15,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 
 
-def add(build: Builder, operator: TfliteOperator) -> None:
+def add(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Two activations of one shape, or one and a number."""
     a, b = build.tensor(operator, 0), build.tensor(operator, 1)
     if a.constant:
@@ -27,7 +27,7 @@ def add(build: Builder, operator: TfliteOperator) -> None:
         _sum(build, operator, a, b)
 
 
-def sub(build: Builder, operator: TfliteOperator) -> None:
+def sub(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Likewise, the second taken from the first."""
     a, b = build.tensor(operator, 0), build.tensor(operator, 1)
     if a.constant or b.constant:
@@ -38,7 +38,7 @@ def sub(build: Builder, operator: TfliteOperator) -> None:
         _sum(build, operator, a, b, negate=True)
 
 
-def mul(build: Builder, operator: TfliteOperator) -> None:
+def mul(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Two activations, one of which may have a value per channel; or one and a number, or a number per channel."""
     a, b = build.tensor(operator, 0), build.tensor(operator, 1)
     if a.constant:
@@ -66,7 +66,7 @@ def mul(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.Mul(multipliers), [build.read(a), build.read(b)], clamp)
 
 
-def concatenation(build: Builder, operator: TfliteOperator) -> None:
+def concatenation(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Side by side on the last axis."""
     parts = [build.tensor(operator, index) for index in range(len(operator.inputs))]
     y = build.graph.tensors[operator.outputs[0]]
@@ -78,7 +78,9 @@ def concatenation(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.Concat(multipliers), [build.read(part) for part in parts], clamp)
 
 
-def _sum(build: Builder, operator: TfliteOperator, a: TfliteTensor, b: TfliteTensor, *, negate: bool = False) -> None:
+def _sum(
+    build: TfliteBuilder, operator: TfliteOperator, a: TfliteTensor, b: TfliteTensor, *, negate: bool = False
+) -> None:
     """A + b or a - b: multipliers are positive, so b is first turned into -b, which is 255 - integer."""
     shapes = [build.spec(tensor).shape for tensor in (a, b)]
     if shapes[0] != shapes[1]:

@@ -35,7 +35,7 @@ class Stays(Exception):
 
 
 @dataclass
-class Builder:
+class TfliteBuilder:
     """A program under construction.
 
     Attributes:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Builder, Stays, activation_map
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import BOUNDS, RELU, RELU6, RELU_N1_TO_1, clamp_range, round_away
 from oaq.capture.lower import FUNCTIONS
@@ -22,7 +22,7 @@ from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Handler = Callable[[Builder, TfliteOperator], None]
+Handler = Callable[[TfliteBuilder, TfliteOperator], None]
 CLAMPS: Final = {"RELU": RELU, "RELU_N1_TO_1": RELU_N1_TO_1, "RELU6": RELU6}
 
 
@@ -33,14 +33,16 @@ def table(function: Function, x: Affine, y: Affine, clamp: IntRange = U8) -> NDA
     return np.clip(steps, clamp.lo, clamp.hi).astype(np.uint8)
 
 
-def apply(build: Builder, operator: TfliteOperator, x: TfliteTensor, function: Function, clamp: IntRange = U8) -> None:
+def apply(
+    build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, function: Function, clamp: IntRange = U8
+) -> None:
     """The operator's output is ``function`` of ``x``."""
     y = build.graph.tensors[operator.outputs[0]]
     op = ops.Lookup(table(function, build.spec(x).affine, activation_map(y), clamp))
     build.emit(operator, op, [build.read(x)], clamp)
 
 
-def clamp_into(build: Builder, operator: TfliteOperator, name: str, clamp: IntRange) -> None:
+def clamp_into(build: TfliteBuilder, operator: TfliteOperator, name: str, clamp: IntRange) -> None:
     """The operator's output is the program's tensor ``name``, of the same map, clamped."""
     integers = np.clip(np.arange(256), clamp.lo, clamp.hi).astype(np.uint8)
     build.emit(operator, ops.Lookup(integers), [name], clamp)
@@ -51,7 +53,7 @@ def function_named(name: str) -> Handler:
     return lambda build, operator: apply(build, operator, build.tensor(operator, 0), FUNCTIONS[name])
 
 
-def leaky_relu(build: Builder, operator: TfliteOperator) -> None:
+def leaky_relu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """X where it is positive, else alpha * x."""
     alpha = float(operator.options["Alpha"])
     if not np.isfinite(alpha):
@@ -59,12 +61,12 @@ def leaky_relu(build: Builder, operator: TfliteOperator) -> None:
     apply(build, operator, build.tensor(operator, 0), lambda real: FUNCTIONS["leaky_relu"](real, alpha))
 
 
-def elu(build: Builder, operator: TfliteOperator) -> None:
+def elu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """X where it is positive, else exp(x) - 1."""
     apply(build, operator, build.tensor(operator, 0), lambda real: FUNCTIONS["elu"](real, 1.0))
 
 
-def gelu(build: Builder, operator: TfliteOperator) -> None:
+def gelu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """With the error function, or by tanh."""
     inner = np.sqrt(2 / np.pi)
 
@@ -75,7 +77,7 @@ def gelu(build: Builder, operator: TfliteOperator) -> None:
     apply(build, operator, build.tensor(operator, 0), function)
 
 
-def clamp(build: Builder, operator: TfliteOperator) -> None:
+def clamp(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """RELU and its kin: part of the operator before where that is possible, else a table."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     bounds = BOUNDS[CLAMPS[operator.op]]
@@ -85,7 +87,7 @@ def clamp(build: Builder, operator: TfliteOperator) -> None:
         apply(build, operator, x, lambda real: np.clip(real, *bounds), bounded)
 
 
-def quantize(build: Builder, operator: TfliteOperator) -> None:
+def quantize(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """From integers to integers: the same ones where the map is the same, else a table."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     if build.spec(x).affine == activation_map(y):

@@ -8,7 +8,7 @@ from typing import Final
 
 from oaq import operators as ops
 from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools
-from oaq.capture.from_tflite.builder import OFFSETS, Builder, Stays
+from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder
 from oaq.capture.from_tflite.functions import Handler
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator
 from oaq.capture.from_tflite.islands import Outside, find_islands
@@ -79,7 +79,7 @@ def import_tflite(
     if requantize not in SEMANTICS:
         raise ProgramError(f"requantize is one of {', '.join(SEMANTICS)}, not {requantize!r}")
     graph = decode(source, where) if isinstance(source, bytes) else read(source)
-    build = Builder(graph, requantize)
+    build = TfliteBuilder(graph, requantize)
     try:
         outside, edges = _walk(build)
         return _assemble(build, outside, edges)
@@ -87,7 +87,7 @@ def import_tflite(
         raise type(error)(f"{graph.where}: {error}") from error
 
 
-def _walk(build: Builder) -> tuple[list[Outside], dict[int, int]]:
+def _walk(build: TfliteBuilder) -> tuple[list[Outside], dict[int, int]]:
     """Take every operator that can be taken.
 
     Returns:
@@ -125,7 +125,7 @@ def _might_be_integers(graph: TfliteGraph, operator: TfliteOperator) -> bool:
     return any(tensor.kind in (*OFFSETS, "INT16", "INT4") for tensor in tensors)
 
 
-def _assemble(build: Builder, outside: list[Outside], edges: Mapping[int, int]) -> Imported:
+def _assemble(build: TfliteBuilder, outside: list[Outside], edges: Mapping[int, int]) -> Imported:
     graph = build.graph
     outside = _with_what_follows(build, outside)
     indices = [edges.get(index, index) for index in graph.outputs]
@@ -154,7 +154,7 @@ def _assemble(build: Builder, outside: list[Outside], edges: Mapping[int, int]) 
     return Imported(program, islands, tuple(notes), layers_, {name: build.sources[name] for name in specs})
 
 
-def _with_what_follows(build: Builder, outside: list[Outside]) -> list[Outside]:
+def _with_what_follows(build: TfliteBuilder, outside: list[Outside]) -> list[Outside]:
     """Operators on integers that no layer computes, behind those outside: they stay there too."""
     summed = set[str]()
     for node in build.nodes.values():
@@ -171,7 +171,7 @@ def _with_what_follows(build: Builder, outside: list[Outside]) -> list[Outside]:
     return [by_name[operator.name] for operator in build.graph.operators if operator.name in by_name]
 
 
-def _needed(build: Builder, outputs: Sequence[str]) -> tuple[Node, ...]:
+def _needed(build: TfliteBuilder, outputs: Sequence[str]) -> tuple[Node, ...]:
     """The nodes that the outputs depend on, in order."""
     needed, nodes = set(outputs), list[Node]()
     for node in reversed(build.nodes.values()):

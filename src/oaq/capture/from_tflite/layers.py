@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_shape, scales_of
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_shape, scales_of
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import requantize
 from oaq.capture.imported import LayerSource, StoredArray
@@ -43,7 +43,7 @@ class Weights:
     axes: tuple[int, ...]
 
 
-def conv_2d(build: Builder, operator: TfliteOperator) -> None:
+def conv_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Filters (N, KH, KW, C / groups): the program's own order."""
     stored = _stored(build, operator, 4)
     channels = image_shape(build, operator)[2]
@@ -53,7 +53,7 @@ def conv_2d(build: Builder, operator: TfliteOperator) -> None:
     _convolution(build, operator, weights, channels // stored.shape[3])
 
 
-def depthwise_conv_2d(build: Builder, operator: TfliteOperator) -> None:
+def depthwise_conv_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Filters (1, KH, KW, N): output n reads channel n // (N / C)."""
     stored = _stored(build, operator, 4)
     channels, outputs = image_shape(build, operator)[2], stored.shape[3]
@@ -62,7 +62,7 @@ def depthwise_conv_2d(build: Builder, operator: TfliteOperator) -> None:
     _convolution(build, operator, _weights(operator, stored, 3, stored.shape, (3, 1, 2, 0)), channels)
 
 
-def fully_connected(build: Builder, operator: TfliteOperator) -> None:
+def fully_connected(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Weights (N, K) on all that a sample holds, or on the last axis at every position: (T, K) to (T, N)."""
     x, stored = build.tensor(operator, 0), _stored(build, operator, 2)
     outputs, terms = stored.shape
@@ -81,7 +81,7 @@ def fully_connected(build: Builder, operator: TfliteOperator) -> None:
         raise FormatError(f"{operator}: weights {stored.shape} do not fit an input {shape}; the file is damaged")
 
 
-def scale_channels(build: Builder, operator: TfliteOperator, x: TfliteTensor, stored: TfliteTensor) -> None:
+def scale_channels(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, stored: TfliteTensor) -> None:
     """X times one constant per channel: a depthwise convolution of one tap, whose sums are those products."""
     shape = build.spec(x).shape
     channels, taps = shape[-1], (1,) * (len(shape) - 1)
@@ -118,7 +118,7 @@ def window_padding(
     return ends[0], ends[1], ends[2], ends[3]
 
 
-def image_shape(build: Builder, operator: TfliteOperator) -> tuple[int, int, int]:
+def image_shape(build: TfliteBuilder, operator: TfliteOperator) -> tuple[int, int, int]:
     """The shape of the operator's input, which must be one."""
     x = build.tensor(operator, 0)
     if len(x.shape) != 4:
@@ -127,7 +127,7 @@ def image_shape(build: Builder, operator: TfliteOperator) -> tuple[int, int, int
     return rows, columns, channels
 
 
-def _convolution(build: Builder, operator: TfliteOperator, weights: Weights, groups: int) -> None:
+def _convolution(build: TfliteBuilder, operator: TfliteOperator, weights: Weights, groups: int) -> None:
     """Zeros padded just before become its own."""
     options, x = operator.options, build.tensor(operator, 0)
     rows, columns, _ = image_shape(build, operator)
@@ -150,7 +150,7 @@ def _convolution(build: Builder, operator: TfliteOperator, weights: Weights, gro
     _record_layer(build, operator, weights, build.emit(operator, op, [name], clamp))
 
 
-def _linear(build: Builder, operator: TfliteOperator, weights: Weights) -> None:
+def _linear(build: TfliteBuilder, operator: TfliteOperator, weights: Weights) -> None:
     """An image is flattened first; the result gets what axes the file gives it."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     sums, clamp, shape = _sums(build, operator, weights), build.clamp(operator), sample_shape(y)
@@ -168,7 +168,7 @@ def _linear(build: Builder, operator: TfliteOperator, weights: Weights) -> None:
     build.emit(operator, ops.Reshape(shape), [flat])
 
 
-def _stored(build: Builder, operator: TfliteOperator, rank: int) -> TfliteTensor:
+def _stored(build: TfliteBuilder, operator: TfliteOperator, rank: int) -> TfliteTensor:
     """The weights in the file.
 
     Raises:
@@ -203,7 +203,7 @@ def _weights(
     return Weights(stored, np.ascontiguousarray(weight), scale, zero, split, axes)
 
 
-def _sums(build: Builder, operator: TfliteOperator, weights: Weights) -> tuple[NDArray[np.int32], Requantize]:
+def _sums(build: TfliteBuilder, operator: TfliteOperator, weights: Weights) -> tuple[NDArray[np.int32], Requantize]:
     """Bias and multipliers.
 
     Raises:
@@ -222,18 +222,18 @@ def _sums(build: Builder, operator: TfliteOperator, weights: Weights) -> tuple[N
     return bias, _multipliers(build, operator, build.tensor(operator, 0), weights)
 
 
-def _multipliers(build: Builder, operator: TfliteOperator, x: TfliteTensor, weights: Weights) -> Requantize:
+def _multipliers(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, weights: Weights) -> Requantize:
     y = activation_map(build.graph.tensors[operator.outputs[0]])
     return requantize(build.spec(x).affine.scale, weights.scale, y.scale, build.semantics, str(operator))
 
 
-def _record_layer(build: Builder, operator: TfliteOperator, weights: Weights, name: str) -> None:
+def _record_layer(build: TfliteBuilder, operator: TfliteOperator, weights: Weights, name: str) -> None:
     bias = None if operator.input_at(2) == LEFT_OUT else build.tensor(operator, 2)
     _record(build, operator, weights, name, x=build.tensor(operator, 0), bias=bias)
 
 
 def _record(
-    build: Builder,
+    build: TfliteBuilder,
     operator: TfliteOperator,
     weights: Weights,
     name: str,

@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_axes, sample_shape
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_axes, sample_shape
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.numbers import axis_of, integers_of
 from oaq.errors import FormatError
 from oaq.operators import LARGEST_WINDOW
 
-Ends = list[tuple[int, int]]
+AxisEnds = list[tuple[int, int]]
 """[begin, end) on every axis of a tensor of the file."""
 
 
-def reshape(build: Builder, operator: TfliteOperator) -> None:
+def reshape(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """RESHAPE, SQUEEZE, EXPAND_DIMS: the same integers in the same order under the shape that the file declares."""
     _reshaped(build, operator, build.tensor(operator, 0))
 
 
-def transpose(build: Builder, operator: TfliteOperator) -> None:
+def transpose(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Where only axes of size 1 change places, it is a reshape."""
     x = build.tensor(operator, 0)
     order = [axis_of(operator, axis, len(x.shape)) for axis in integers_of(build, operator, 1)]
@@ -35,7 +35,7 @@ def transpose(build: Builder, operator: TfliteOperator) -> None:
     _reshaped(build, operator, x)
 
 
-def pad(build: Builder, operator: TfliteOperator) -> None:
+def pad(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """PAD, and PADV2 with the integer that stands for 0: positions around an image or a line."""
     x = build.tensor(operator, 0)
     amounts = np.array(integers_of(build, operator, 1)).reshape(-1)
@@ -49,7 +49,7 @@ def pad(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.Pad(tuple(side for pair in around[1:-1] for side in pair)), [build.read(x)])
 
 
-def slice_(build: Builder, operator: TfliteOperator) -> None:
+def slice_(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """SLICE by begin and size; size -1 is up to the end."""
     x = build.tensor(operator, 0)
     begin, size = integers_of(build, operator, 1), integers_of(build, operator, 2)
@@ -59,7 +59,7 @@ def slice_(build: Builder, operator: TfliteOperator) -> None:
     _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
 
 
-def strided_slice(build: Builder, operator: TfliteOperator) -> None:
+def strided_slice(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """STRIDED_SLICE by steps of one; axes that it drops are of size 1."""
     x, options = build.tensor(operator, 0), operator.options
     begin, end, strides = (integers_of(build, operator, index) for index in (1, 2, 3))
@@ -67,7 +67,7 @@ def strided_slice(build: Builder, operator: TfliteOperator) -> None:
         raise FormatError(f"{operator}: begin {begin}, end {end}, strides {strides} do not fit {x.shape}")
     if set(strides) != {1} or options["EllipsisMask"] or options["NewAxisMask"] or options["Offset"]:
         raise Stays(f"takes every {strides}-th element, or makes new axes; steps of one can be taken")
-    ends: Ends = []
+    ends: AxisEnds = []
     for axis, size in enumerate(x.shape):
         if axis >= len(begin):
             ends.append((0, size))
@@ -81,7 +81,7 @@ def strided_slice(build: Builder, operator: TfliteOperator) -> None:
     _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
 
 
-def split(build: Builder, operator: TfliteOperator) -> None:
+def split(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """SPLIT (axis, x) into equal parts, SPLIT_V (x, sizes, axis) into given ones."""
     equal = operator.op == "SPLIT"
     x = build.tensor(operator, 1 if equal else 0)
@@ -90,7 +90,7 @@ def split(build: Builder, operator: TfliteOperator) -> None:
         raise FormatError(f"{operator}: splits along {axes}; the file is damaged")
     axis, at = axis_of(operator, axes[0], len(x.shape)), 0
     parts = [build.graph.tensors[index] for index in operator.outputs]
-    ends: list[Ends] = []
+    ends: list[AxisEnds] = []
     for part in parts:
         if len(part.shape) != len(x.shape):
             raise FormatError(f"{operator}: {part.shape} is not a part of {x.shape}; the file is damaged")
@@ -106,7 +106,7 @@ def split(build: Builder, operator: TfliteOperator) -> None:
         _cut(build, operator, x, where, part)
 
 
-def resize(build: Builder, operator: TfliteOperator) -> None:
+def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height); RESIZE_BILINEAR with half-pixel centres.
 
     TFLite's bilinear weights have 10 bits, ours 11: results differ by one step at most.
@@ -131,7 +131,7 @@ def resize(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.Resize(height, width, "nearest" if nearest else "bilinear"), [build.read(x)])
 
 
-def depth_to_space(build: Builder, operator: TfliteOperator) -> None:
+def depth_to_space(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Channels (row, column, channel) to blocks."""
     x, block = build.tensor(operator, 0), int(operator.options["BlockSize"])
     if len(x.shape) != 4 or not 1 <= block <= LARGEST_WINDOW:
@@ -139,7 +139,7 @@ def depth_to_space(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.DepthToSpace(block, "DCR"), [build.read(x)])
 
 
-def _reshaped(build: Builder, operator: TfliteOperator, x: TfliteTensor) -> None:
+def _reshaped(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) -> None:
     y = build.graph.tensors[operator.outputs[0]]
     spec, shape = build.spec(x), sample_shape(y)
     if prod(spec.shape) != prod(shape):
@@ -150,7 +150,7 @@ def _reshaped(build: Builder, operator: TfliteOperator, x: TfliteTensor) -> None
         build.emit(operator, ops.Reshape(shape), [build.read(x)])
 
 
-def _cut(build: Builder, operator: TfliteOperator, x: TfliteTensor, ends: Ends, y: TfliteTensor) -> None:
+def _cut(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, ends: AxisEnds, y: TfliteTensor) -> None:
     """``y`` is that part of ``x``, perhaps without axes of size 1."""
     if any(not 0 <= begin < end <= size for (begin, end), size in zip(ends, x.shape, strict=True)):
         raise FormatError(f"{operator}: takes {ends} of {x.shape}; the file is damaged")
@@ -173,7 +173,7 @@ def _cut(build: Builder, operator: TfliteOperator, x: TfliteTensor, ends: Ends, 
     build.emit(operator, ops.Reshape(shape), [part], output=y)
 
 
-def _is_zero(build: Builder, operator: TfliteOperator, x: TfliteTensor) -> bool:
+def _is_zero(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) -> bool:
     value = build.tensor(operator, 2).data
     zero = x.zero_point[0] if x.zero_point.size else 0
     return value is not None and value.size == 1 and int(value.reshape(-1)[0]) == int(zero)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from oaq.capture.from_tflite.builder import Builder, Stays
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder
 from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.errors import FormatError
 
 LONGEST_LIST = 64
 
 
-def integers_of(build: Builder, operator: TfliteOperator, index: int) -> tuple[int, ...]:
+def integers_of(build: TfliteBuilder, operator: TfliteOperator, index: int) -> tuple[int, ...]:
     """Input ``index`` as a flat list.
 
     Raises:
@@ -24,7 +24,7 @@ def integers_of(build: Builder, operator: TfliteOperator, index: int) -> tuple[i
     return tuple(int(value) for value in tensor.data.reshape(-1))
 
 
-def axes_of(build: Builder, operator: TfliteOperator, index: int, rank: int) -> set[int]:
+def axes_of(build: TfliteBuilder, operator: TfliteOperator, index: int, rank: int) -> set[int]:
     """Input ``index`` as axes of a tensor of ``rank`` axes, counted from the front.
 
     Raises:

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Builder, Stays, activation_map, sample_shape
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_shape
 from oaq.capture.from_tflite.functions import clamp_into
 from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.capture.from_tflite.layers import image_shape, window_padding
@@ -21,7 +21,7 @@ LARGEST_WINDOW = 1 << 16
 """Elements that one average is of: it has a multiplier for every number of them up to that."""
 
 
-def average_pool_2d(build: Builder, operator: TfliteOperator) -> None:
+def average_pool_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Mean of what the window holds of the image; padding is not counted."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     rows, columns, _ = image_shape(build, operator)
@@ -43,7 +43,7 @@ def average_pool_2d(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, op, [build.read(x)], clamp)
 
 
-def max_pool_2d(build: Builder, operator: TfliteOperator) -> None:
+def max_pool_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Largest integer of the window; a fused activation clamps it afterwards."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     image_shape(build, operator)
@@ -58,7 +58,7 @@ def max_pool_2d(build: Builder, operator: TfliteOperator) -> None:
     clamp_into(build, operator, pooled, clamp)
 
 
-def mean(build: Builder, operator: TfliteOperator) -> None:
+def mean(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Over rows and columns, or tokens, with or without keeping their axes."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     rank, (*sizes, channels) = len(x.shape), build.spec(x).shape
@@ -81,7 +81,7 @@ def mean(build: Builder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.Reshape(shape), [pooled])
 
 
-def _window(build: Builder, operator: TfliteOperator) -> tuple[Pair, Pair, Padding]:
+def _window(build: TfliteBuilder, operator: TfliteOperator) -> tuple[Pair, Pair, Padding]:
     options = operator.options
     rows, columns, _ = image_shape(build, operator)
     kernel = int(options["FilterHeight"]), int(options["FilterWidth"])

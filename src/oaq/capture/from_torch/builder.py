@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from oaq.capture.assembly import Assembly, Floats, Site
+from oaq.capture.assembly import Assembly, Floats, Location
 from oaq.capture.graph import FloatClamp, FloatNode, FloatOp
 from oaq.errors import UnsupportedOp
 
@@ -20,7 +20,7 @@ LEAF = "is in a module without children"
 
 
 @dataclass
-class Builder(Assembly):
+class TorchBuilder(Assembly):
     """A graph under construction, from torch's.
 
     Attributes:
@@ -159,9 +159,9 @@ def where(node: fx.Node) -> str:
     return f"{path}.{node.name}" if path else node.name
 
 
-def site(node: fx.Node) -> Site:
+def site(node: fx.Node) -> Location:
     """Where a node stands, for the graph and for messages."""
-    return Site(where(node), f"{where(node)}: {node.target}")
+    return Location(where(node), f"{where(node)}: {node.target}")
 
 
 def unsupported(node: fx.Node, reason: str) -> UnsupportedOp:

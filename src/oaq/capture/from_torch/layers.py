@@ -8,7 +8,7 @@ import numpy as np
 from torch import fx
 
 from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, narrowed
-from oaq.capture.from_torch.builder import Axes, Builder, base_name, sample_shape, site, unsupported
+from oaq.capture.from_torch.builder import Axes, TorchBuilder, base_name, sample_shape, site, unsupported
 from oaq.capture.graph import FloatConv2d, FloatLinear
 from oaq.errors import ProgramError
 
@@ -16,7 +16,7 @@ Arguments = dict[str, Any]
 Numbers = tuple[int, ...]
 
 
-def convolution(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def convolution(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.conv1d``, ``aten.conv2d``: padding as numbers, "same" or "valid"; zeros just before it become its own."""
     weight = narrowed(build.constant(arguments["weight"], node))
     rank = weight.ndim - 2
@@ -45,7 +45,7 @@ def _padding(padding: Any, kernel: Numbers, stride: Numbers, dilation: Numbers, 
     return both_sides(per_axis(padding, len(kernel)))
 
 
-def linear(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def linear(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.linear`` on vectors (C,), and at every position of tokens (T, C)."""
     tensor, axes = build.counted(arguments["input"], node)
     if axes[-1] != 0:
@@ -60,7 +60,7 @@ def linear(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(FloatLinear(weight, narrowed(bias)), (tensor,), (len(weight), *build.shapes[tensor][1:]), node)
 
 
-def batch_norm(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def batch_norm(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.batch_norm`` in evaluation: a scale and a shift per channel."""
     if arguments["training"] or arguments["running_mean"] is None or arguments["running_var"] is None:
         raise unsupported(node, "it normalizes with the statistics of each batch; call eval(), or track statistics")
@@ -73,14 +73,14 @@ def batch_norm(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return per_channel(build, node, arguments["input"], scale, shift)
 
 
-def per_channel(build: Builder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
+def per_channel(build: TorchBuilder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
     """X * scale + shift, each a number or (C,): part of the layer before it, or a layer of its own."""
     tensor, axes = build.counted(value, node)
     build.keep_axes(node, axes)
     return build.scale_and_shift(tensor, (scale, shift), build.foldable(value, node), site(node))
 
 
-def arithmetic(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def arithmetic(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """Add, subtract, multiply, divide, negate: two activations, or one and a constant per channel."""
     kind = base_name(node).rstrip("_")
     left, right = arguments["self"], arguments.get("other", -1.0)  # neg has no other: x * -1
@@ -110,7 +110,7 @@ def arithmetic(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return per_channel(build, node, x, 1.0 / number, np.asarray(0.0))
 
 
-def _of_two(build: Builder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
+def _of_two(build: TorchBuilder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
     (a, axes), (b, b_axes) = build.counted(values[0], node), build.counted(values[1], node)
     if axes != b_axes and len(axes) == len(b_axes):
         raise unsupported(

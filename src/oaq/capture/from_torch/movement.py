@@ -9,14 +9,14 @@ import torch
 from torch import fx
 
 from oaq import operators as ops
-from oaq.capture.from_torch.builder import Builder, rotated, sample_shape, unsupported
+from oaq.capture.from_torch.builder import TorchBuilder, rotated, sample_shape, unsupported
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
 from oaq.capture.graph import FloatReshape, FloatSlice, Unquantized
 from oaq.program.layout import channels_first
 
 
-def unchanged(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def unchanged(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """Dropout in evaluation, clones, float types."""
     if arguments.get("train"):
         raise unsupported(node, "dropout in training; call eval()")
@@ -28,7 +28,7 @@ def unchanged(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return tensor
 
 
-def transpose(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def transpose(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """Transpose, permute: axes counted anew; nothing moves."""
     tensor, axes = build.counted(arguments["self"], node)
     order = list(range(1 + len(axes)))
@@ -43,7 +43,7 @@ def transpose(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return tensor
 
 
-def reshape(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def reshape(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """View, flatten, squeeze: the same values under another shape.
 
     Values whose channels come last keep them last: (T, C) becomes (T * C,) in that order.
@@ -65,7 +65,7 @@ def reshape(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(FloatReshape(channels_first(shape), True), (tensor,), channels_first(shape), node)
 
 
-def _reshaped(build: Builder, value: object, shape: tuple[int, ...], node: fx.Node) -> str:
+def _reshaped(build: TorchBuilder, value: object, shape: tuple[int, ...], node: fx.Node) -> str:
     """``value``, channels first, as ``shape``; (C, 1), met on the way from (C, 1, 1) to (C,), is left out."""
     tensor, before = build.read(value, node), build.foldable(value, node)
     if before is not None and before.op == FloatReshape(build.shapes[tensor]) and build.shapes[tensor][1:] == (1,):
@@ -75,7 +75,7 @@ def _reshaped(build: Builder, value: object, shape: tuple[int, ...], node: fx.No
     return build.emit(FloatReshape(shape), (tensor,), shape, node)
 
 
-def pad(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def pad(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """Zeros before and after the positions of a line, of tokens or of an image."""
     tensor, axes = build.counted(arguments["self"], node)
     shape, sides = build.shapes[tensor], [int(side) for side in arguments["pad"]]
@@ -92,7 +92,7 @@ def pad(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(ops.Pad(around), (tensor,), (shape[0], *grown), node)
 
 
-def concat(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def concat(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """Side by side on the channel axis."""
     parts = [build.counted(value, node) for value in arguments["tensors"]]
     axes = parts[0][1]
@@ -107,7 +107,7 @@ def concat(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(Unquantized(ops.Concat), names, shape, node)
 
 
-def slice_(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def slice_(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.slice`` by steps of one."""
     tensor, axes = build.counted(arguments["self"], node)
     if int(arguments.get("step", 1)) != 1:
@@ -124,7 +124,7 @@ def slice_(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return cut(build, node, tensor, axes[axis - 1], (begin, begin + sample_shape(node)[axis - 1]))
 
 
-def select(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def select(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.select``: one position of a line or of tokens, such as the last one."""
     tensor, axes = build.counted(arguments["self"], node)
     place = int(arguments["dim"]) % (len(axes) + 1)
@@ -138,7 +138,7 @@ def select(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(FloatReshape(rest), (part,), rest, node, ".flatten")
 
 
-def cut(build: Builder, node: fx.Node, tensor: str, axis: int, ends: tuple[int, int]) -> str:
+def cut(build: TorchBuilder, node: fx.Node, tensor: str, axis: int, ends: tuple[int, int]) -> str:
     """Part of one axis of the tensor."""
     shape = build.shapes[tensor]
     begin, end = [0] * len(shape), list(shape)
@@ -149,7 +149,7 @@ def cut(build: Builder, node: fx.Node, tensor: str, axis: int, ends: tuple[int, 
     return build.emit(FloatSlice(tuple(begin), tuple(end)), (tensor,), result, node)
 
 
-def split(build: Builder, node: fx.Node, arguments: Arguments) -> tuple[str, ...]:
+def split(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> tuple[str, ...]:
     """Chunk and split: one slice per part."""
     tensor, axes = build.counted(arguments["self"], node)
     axis = int(arguments.get("dim", 0)) % (len(axes) + 1)

@@ -13,7 +13,7 @@ from torch import fx, nn
 from oaq.capture.from_torch import layers, movement, pools
 from oaq.capture.from_torch.builder import (
     LEAF,
-    Builder,
+    TorchBuilder,
     base_name,
     rotated,
     sample_shape,
@@ -27,14 +27,14 @@ from oaq.capture.graph import FloatFunction, FloatGraph
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.program.layout import channels_first, layout_key
 
-Handler = Callable[[Builder, fx.Node, Arguments], str | tuple[str, ...]]
+Handler = Callable[[TorchBuilder, fx.Node, Arguments], str | tuple[str, ...]]
 
 
 def _clamped(lo: float | None, hi: float | None) -> Handler:
     return lambda build, node, arguments: build.clamp_value(arguments["self"], (lo, hi), node)
 
 
-def _clamp(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def _clamp(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     bounds = [arguments.get("min", arguments.get("min_val")), arguments.get("max", arguments.get("max_val"))]
     if any(bound is not None and not isinstance(bound, int | float) for bound in bounds):
         raise unsupported(node, "its bounds are tensors; numbers can be taken")
@@ -43,7 +43,7 @@ def _clamp(build: Builder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def _function(name: str, *parameters: str) -> Handler:
-    def take(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+    def take(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         for key, plain in (("approximate", "none"), ("scale", 1), ("input_scale", 1)):
             if arguments.get(key, plain) != plain:
                 raise unsupported(node, f"{key}={arguments[key]!r}; oaq knows {plain!r}")
@@ -118,7 +118,7 @@ def normalize(
     _check_examples(examples)
     _check_weights(model)
     program = _export(model, examples)
-    build = Builder(name or type(model).__name__, batch=int(examples[0].shape[0]), constants=lifted(program))
+    build = TorchBuilder(name or type(model).__name__, batch=int(examples[0].shape[0]), constants=lifted(program))
     provided = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
     outputs: tuple[str, ...] = ()
     leaves = {path for path, module in model.named_modules() if not any(module.children())}
@@ -139,7 +139,7 @@ def normalize(
     return build.graph(outputs, {"source": "torch", **_layouts(build, program.graph)})
 
 
-def _layouts(build: Builder, graph: fx.Graph) -> dict[str, str]:
+def _layouts(build: TorchBuilder, graph: fx.Graph) -> dict[str, str]:
     """What the metadata say of inputs and outputs whose channels come last.
 
     Raises:
@@ -159,7 +159,7 @@ def _layouts(build: Builder, graph: fx.Graph) -> dict[str, str]:
     return layouts
 
 
-def _add_input(build: Builder, node: fx.Node) -> None:
+def _add_input(build: TorchBuilder, node: fx.Node) -> None:
     name, shape, last = node.name, sample_shape(node), wants_channels_last(node)
     build.shapes[name] = channels_first(shape) if last else shape
     build.inputs.append(name)
@@ -167,7 +167,7 @@ def _add_input(build: Builder, node: fx.Node) -> None:
     build.keep_axes(node, rotated(len(shape)) if last else tuple(range(len(shape))))
 
 
-def _take(build: Builder, node: fx.Node) -> None:
+def _take(build: TorchBuilder, node: fx.Node) -> None:
     """Handle one call."""
     if not any(build.is_activation(value) for value in node.all_input_nodes):
         evaluate(build.constants, node)

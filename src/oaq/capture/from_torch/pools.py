@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import fx
 
 from oaq import operators as ops
-from oaq.capture.from_torch.builder import Builder, sample_shape, unsupported
+from oaq.capture.from_torch.builder import TorchBuilder, sample_shape, unsupported
 from oaq.capture.from_torch.layers import Arguments, both_sides, per_axis
 from oaq.capture.graph import (
     FloatAvgPool,
@@ -20,7 +20,7 @@ from oaq.capture.pools import why_no_integers
 from oaq.operators.windows import Window
 
 
-def max_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def max_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.max_pool1d``, ``2d``; where it rounds its size up, padding after each axis stands for what is missing."""
     tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
@@ -39,7 +39,7 @@ def max_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(ops.MaxPool(kernel, stride, around, dilation), (tensor,), result, node)
 
 
-def avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.avg_pool1d``, ``2d``, its size rounded down, divided by what it counts."""
     tensor = build.read(arguments["self"], node)
     rank = len(build.shapes[tensor]) - 1
@@ -56,7 +56,7 @@ def avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
     return build.emit(op, (tensor,), result, node)
 
 
-def adaptive_avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def adaptive_avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.adaptive_avg_pool1d``, ``2d`` to one position, or to a size that divides the tensor's."""
     tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
@@ -70,7 +70,7 @@ def adaptive_avg_pool(build: Builder, node: fx.Node, arguments: Arguments) -> st
     return build.emit(FloatAvgPool(kernel, kernel), (tensor,), result, node)
 
 
-def mean(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def mean(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.mean`` over all positions: height and width, the length of a line, tokens."""
     tensor, axes = build.counted(arguments["self"], node)
     shape = build.shapes[tensor]
@@ -92,7 +92,7 @@ def mean(build: Builder, node: fx.Node, arguments: Arguments) -> str:
 def upsample(mode: str) -> Any:  # noqa: ANN401
     """``aten.upsample_<mode>2d`` by exact factors, half-pixel centres."""
 
-    def take(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+    def take(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         tensor = build.read(arguments["input"] if "input" in arguments else arguments["self"], node)
         shape, result = build.shapes[tensor], sample_shape(node)
         if arguments.get("align_corners"):
@@ -119,7 +119,7 @@ def _is_exact(size: int, target: int) -> bool:
     return torch.equal(F.interpolate(rows, (target, 1)).flatten().long(), torch.arange(target) * size // target)
 
 
-def pixel_shuffle(build: Builder, node: fx.Node, arguments: Arguments) -> str:
+def pixel_shuffle(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.pixel_shuffle``."""
     tensor = build.read(arguments["self"], node)
     return build.emit(ops.DepthToSpace(int(arguments["upscale_factor"])), (tensor,), sample_shape(node), node)

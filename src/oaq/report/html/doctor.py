@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from oaq.doctor import Diagnosis, LayerDiagnosis, Verdict
+from oaq.doctor import Diagnosis, LayerDiagnosis, LayerVerdict
 from oaq.doctor.diagnosis import sentence
 from oaq.report.html.markup import Raw, chip, facts, section, table, text
 
@@ -71,7 +71,7 @@ def _row(layer: LayerDiagnosis, names: list[str]) -> str:
     return f"<tr><td>{text(layer.node)}</td><td>{text(layer.kind)}, K {layer.terms}</td>{cells}</tr>"
 
 
-def _grid_cell(layer: LayerDiagnosis, verdict: Verdict) -> str:
+def _grid_cell(layer: LayerDiagnosis, verdict: LayerVerdict) -> str:
     if verdict.is_safe:
         return '<td class="grid safe">safe</td>'
     if verdict.why:
