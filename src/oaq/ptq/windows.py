@@ -56,10 +56,9 @@ def mean_under(x: torch.Tensor, op: fg.FloatAvgPool) -> torch.Tensor:
 
 def sum_under(x: torch.Tensor, op: fg.FloatAvgPool) -> torch.Tensor:
     """Sum of each window over ``x`` without padding; exact for integers in float64."""
-    if len(op.kernel) > 1:
-        return _avg(len(op.kernel))(x, op.kernel, op.stride, divisor_override=1)
-    (size,), (stride,) = op.kernel, op.stride
-    return x.unfold(-1, size, stride).sum(-1)  # torch's avg_pool1d divides always
+    if len(op.kernel) == 1:  # torch's avg_pool1d divides always
+        return x.unfold(-1, op.kernel[0], op.stride[0]).sum(-1)
+    return _avg(len(op.kernel))(x, op.kernel, op.stride, divisor_override=1)
 
 
 def _avg(rank: int) -> Any:  # noqa: ANN401 (built-in functions without a common type)
