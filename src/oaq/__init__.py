@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oaq import data, export
+from oaq import data, export, robust
 from oaq.capture.model_file import import_model
 from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
