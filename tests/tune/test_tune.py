@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,11 @@ import pytest
 import oaq
 from oaq.cli import main
 from oaq.errors import ConfigError, FormatError, ProgramError
+from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
+from oaq.program.int_program import IntProgram
 from oaq.tune import Goal, Record, Tuned, load_record, tune
+from oaq.tune.decide import RunTimes, timed
 from oaq.tune.effects import power_law, rounding_error
 from oaq.tune.synthetic import synthetic_integers
 from oaq.tune.timing import Line, Timings, measure
@@ -24,8 +28,49 @@ from tests.tune.nets import small_network, small_samples
 pytestmark = pytest.mark.skipif("avx2" not in cpu_isas(), reason="NOT RUN: this CPU has no AVX2 to tune for")
 
 
+TUNING = importlib.import_module("oaq.tune.tune")
+DECIDING = importlib.import_module("oaq.tune.decide")
+SLOW, FAST, MOVE, SPILL = 4e-5, 1e-5, 1e-7, 1e-9
+"""Seconds of a layer summed in 32 bits, of others, of a node without sums, and of a spill."""
+
+
+def injected_timings(program: IntProgram, isa: str, rounds: int = 1, progress: object = None) -> Timings:
+    """In place of ``measure``: what narrow rows save does not depend on the machine."""
+    del rounds, progress
+    measured = measure(program, isa, rounds=1)
+    lines = {
+        node: {row: Line(SLOW, 0.0, 0.0) if row.endswith("_exact") else Line(FAST, SPILL, 0.0) for row in rows}
+        for node, rows in measured.lines.items()
+    }
+    return Timings(isa, lines, dict.fromkeys(measured.moves, MOVE))
+
+
+def injected_runs(saving: float) -> Callable[..., list[tuple[RunTimes, ...]]]:
+    """In place of ``timed``: every candidate saves this part of the first program's seconds."""
+
+    def run_times(plan: Plan, seconds: float) -> RunTimes:
+        nodes = {part.node.name: MOVE if part.schedule is None else seconds for part in plan.nodes}
+        return RunTimes(nodes, 0.0)
+
+    def timed(plans: Sequence[Sequence[Plan]], x: object, progress: object) -> list[tuple[RunTimes, ...]]:
+        del x, progress
+        seconds = [SLOW] + [SLOW * (1 - saving)] * (len(plans) - 1)
+        return [tuple(run_times(plan, part) for plan in row) for row, part in zip(plans, seconds, strict=True)]
+
+    return timed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clock() -> Iterator[None]:
+    """Narrow sums take a quarter of the seconds, on every machine and under every load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TUNING, "measure", injected_timings)
+        patch.setattr(DECIDING, "timed", injected_runs(0.75))
+        yield
+
+
 @pytest.fixture(scope="module")
-def tuned() -> Tuned:
+def tuned(clock: None) -> Tuned:
     return tune(small_network(), [small_samples()], budget=1.5)
 
 
@@ -77,6 +122,12 @@ def test_what_is_not_a_record_is_refused(damage: str, tmp_path: Path) -> None:
         load_record(path)
 
 
+@pytest.mark.parametrize("name", ["nowhere.json", "no\0where.json", "."])
+def test_a_record_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="cannot be read"):
+        load_record(tmp_path / name)
+
+
 def test_negative_and_infinite_numbers_are_refused(tuned: Tuned, tmp_path: Path) -> None:
     document = tuned.record.to_json()
     node = next(iter(document["layers"]))
@@ -99,13 +150,46 @@ def test_where_narrower_integers_gain_nothing_the_program_stays(monkeypatch: pyt
         node: {row: Line(1e-5, 0.0, 0.0) for row in rows if row.endswith("_exact")}
         for node, rows in measured.lines.items()
     }
-    monkeypatch.setattr(
-        importlib.import_module("oaq.tune.tune"), "measure", lambda *_, **__: Timings("avx2", exact, measured.moves)
-    )
+    monkeypatch.setattr(TUNING, "measure", lambda *_, **__: Timings("avx2", exact, measured.moves))
     result = tune(program, [small_samples()], budget=1.5)
     assert result.program is program
     assert result.choice is None
     assert "save less than" in result.notes[0]
+
+
+@pytest.mark.parametrize("saving", [0.0, 0.019, -0.5])
+def test_what_saves_nothing_when_it_is_timed_is_not_written(
+    saving: float, tuned: Tuned, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DECIDING, "timed", injected_runs(saving))
+    program = small_network()
+    result = tune(program, [small_samples()], budget=1.5, record=tuned.record)
+    assert result.program is program
+    assert (result.choice, result.candidates != ()) == (None, True)
+    oaq.save(program, tmp_path / "net.oaq")
+    out = tmp_path / "tuned.oaq"
+    assert main(["tune", str(tmp_path / "net.oaq"), "--out", str(out), "--budget", "1.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "left as it is" in printed
+    assert "saved less than 2% on avx2 when they were timed" in printed
+    assert not out.exists()
+
+
+def test_a_saving_of_two_percent_is_taken(tuned: Tuned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DECIDING, "timed", injected_runs(0.021))
+    result = tune(small_network(), [small_samples()], budget=1.5, record=tuned.record)
+    assert result.choice is not None
+    assert result.choice.seconds[0] / result.before[0] == pytest.approx(1 - 0.021, rel=1e-3)
+
+
+def test_by_the_clock_of_this_machine_it_is_proved_or_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((TUNING, "measure"), (DECIDING, "timed")):
+        monkeypatch.setattr(module, name, {"measure": measure, "timed": timed}[name])
+    program = small_network()
+    result = tune(program, [small_samples()], budget=1.5)
+    assert (result.choice is None) == (result.program is program)
+    assert all(seconds > 0 for candidate in result.candidates for seconds in candidate.seconds)
+    oaq.verify(result.program).raise_if_unsafe()
 
 
 @pytest.mark.parametrize("goal", [{"isas": ()}, {"budget": 0.5}, {"seconds": -1.0}])

@@ -68,7 +68,8 @@ def tune(
         progress: wraps an iterable of steps under a label.
 
     Returns:
-        The program, what it was chosen from and everything measured; the program given if nothing can be gained.
+        The program, what it was chosen from and everything measured; the program given if nothing can be gained, or if
+            nothing was gained when the choice was timed.
 
     Raises:
         ConfigError: the goal cannot be reached, or the record is of another program or machine.
@@ -123,7 +124,7 @@ def _laws(facts: Facts, masks: Masks, progress: Progress) -> Laws:
 def _decided(
     search: Search, builder: ProgramBuilder, record: Record, x: Sequence[Integers], progress: Progress
 ) -> Tuned:
-    """Probe, correct, search again; the best measured candidate that reaches the goal.
+    """Probe, correct, search again; the best measured candidate that reaches the goal and saves ``NOTHING`` or more.
 
     Raises:
         ConfigError: no choice reaches the goal even as predicted.
@@ -149,8 +150,12 @@ def _decided(
     if record.synthetic:
         notes.append("no data were given: effects were measured on synthetic inputs, so the choice is rougher")
     choice = search.best(holding) if holding else search.nearest(candidates)
+    before = next(run.before for run in runs if any(choice is candidate for candidate in run.candidates))
+    least = search.least
+    if all(after > seconds * (1 - NOTHING) for after, seconds in zip(choice.seconds, before, strict=True)):
+        note = f"narrower integers saved less than {NOTHING:.0%} on {', '.join(goal.isas)} when they were timed"
+        return Tuned(builder.program, goal, None, tuple(candidates), before, least, record, record.synthetic, (note,))
     inputs = "synthetic inputs" if record.synthetic else "data"
     note = f"{goal.words}, {inputs}, gap {choice.proposal.solution.gap:.2%}, record {record.digest[:16]}"
     program = replace(choice.program, metadata={**choice.program.metadata, "tuned": note})
-    before, least = runs[-1].before, search.least
     return Tuned(program, goal, choice, tuple(candidates), before, least, record, record.synthetic, tuple(notes))
