@@ -90,6 +90,14 @@ def test_other_sets_and_the_largest_radius(oaq, net: Path, tmp_path: Path) -> No
         (("--input", "digits", "--radius", 1, "--seconds", 0), "more than 0 seconds"),
         (("--check", "net.oaq"), "not a certificate of robustness"),
         (("--input", "nowhere", "--radius", 1), "no such file"),
+        (("--input", "no\0where", "--radius", 1), "no such file"),
+        (("--input", "digits", "--brightness", "-1"), "a distance is at least 0"),
+        (("--input", "digits", "--radius", 1, "--out", "a\0b"), "cannot be a folder"),
+        (("--input", "digits", "--radius", 1, "--out", "net.oaq"), "cannot be a folder"),
+        (("--input", "digits", "--radius", 0, "--lines", "a\0b"), "cannot be written"),
+        (("--input", "digits", "--radius", 0, "--html", "nowhere/page.html"), "cannot be written"),
+        (("--check", "a\0b"), "cannot be read"),
+        (("--check", "nowhere"), "cannot be read"),
     ],
 )
 def test_bad_input_is_exit_code_2(oaq, net: Path, arguments, sentence: str, monkeypatch) -> None:
@@ -97,6 +105,18 @@ def test_bad_input_is_exit_code_2(oaq, net: Path, arguments, sentence: str, monk
     code, _, err = oaq("robust", net, *arguments)
     assert code == 2
     assert sentence in err
+
+
+@pytest.mark.parametrize("flags", [("--radius", 10**30), ("--brightness", 10**30), ("--contrast", f"{10**30}")])
+def test_a_distance_past_8_bits_is_that_of_all_integers(oaq, net: Path, tmp_path: Path, flags) -> None:
+    x = tmp_path / "digits" / "digit0.npy"
+    code, out, err = oaq("robust", net, "--input", x, *flags, "--out", tmp_path / "proofs", "--json")
+    assert err == ""
+    assert json.loads(out)["sets"][0]["state"] == ("refuted" if code else "robust")
+    assert (
+        f"holds: {'refuted' if code else 'proved'}"
+        in oaq("robust", net, "--check", *(tmp_path / "proofs").iterdir())[1]
+    )
 
 
 def test_a_changed_certificate_is_exit_code_1(oaq, net: Path, tmp_path: Path) -> None:

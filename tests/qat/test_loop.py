@@ -205,6 +205,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     run = made("proved")
     with pytest.raises(FormatError, match="cannot be read: No such file"):
         load_checkpoint(tmp_path / "none", run.network)
+    with pytest.raises(FormatError, match="cannot be read: embedded null byte"):
+        load_checkpoint(tmp_path / "no\0ne", run.network)
     torch.save({"schema": 1}, tmp_path / "other")
     with pytest.raises(FormatError, match="is no checkpoint of schema 1"):
         load_checkpoint(tmp_path / "other", run.network)

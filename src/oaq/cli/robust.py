@@ -14,7 +14,7 @@ from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
-from oaq.errors import ConfigError
+from oaq.errors import ConfigError, FormatError
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.report.html.robust import render
@@ -118,7 +118,7 @@ def _questions(opened: Opened, arguments: argparse.Namespace) -> Iterator[Asked]
     options = _options(arguments)
     program = opened.program
     if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(arguments.out)
     for path, batch in opened.batches(arguments.input, arguments, arguments.limit):
         for at, x in enumerate(to_integers(program, batch)[0]):
             name = path.name if len(batch) == 1 else f"{path.name}:{at}"
@@ -126,6 +126,14 @@ def _questions(opened: Opened, arguments: argparse.Namespace) -> Iterator[Asked]
             if arguments.out is not None and question.answer.certificate is not None:
                 question.answer.certificate.save(arguments.out / f"{path.stem}-{at}{SUFFIX}")
             yield question
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"--out {path}: cannot be a folder: {reason}. Choose another name") from error
 
 
 def _options(arguments: argparse.Namespace) -> Options:

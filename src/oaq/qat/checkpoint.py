@@ -14,6 +14,7 @@ from torch import nn
 
 from oaq.errors import FormatError, TrainingError
 from oaq.program.atomic import write_atomically
+from oaq.program.files import content_of
 from oaq.qat.alpha import OverflowController
 from oaq.qat.config import to_yaml
 from oaq.qat.network import QatNetwork
@@ -141,10 +142,9 @@ def _shape(tensors: dict[str, torch.Tensor], name: str) -> object:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    file = content_of(path)
     try:
-        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise FormatError(f"{path}: the checkpoint cannot be read: {error.strerror}") from error
+        content = torch.load(io.BytesIO(file), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise FormatError(f"{path}: is no checkpoint, or is damaged: {lines[0]}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from oaq.program.inputs import checked
 from oaq.program.int_program import IntProgram
 
 Image = NDArray[np.uint8]
+FARTHEST: Final = 255
+"""Steps between the ends of 8 bits: a longer distance reaches no other integer."""
+MOST_PERCENT: Final = 100 * (FARTHEST + 1)
+"""From here on the least distance, 1, leaves 8 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,7 @@ def ball(program: IntProgram, x: Image, radius: int) -> Region:
     """
     if radius < 0:
         raise ConfigError(f"radius {radius}: a distance is at least 0")
+    radius = min(radius, FARTHEST)
     reach, wide = _reach(program, x), x.astype(np.int64)
     lo, hi = np.maximum(wide - radius, reach.lo), np.minimum(wide + radius, reach.hi)
     return _box(x, lo, hi, {"kind": "ball", "norm": "inf", "radius": int(radius)})
@@ -103,7 +108,7 @@ def patch(program: IntProgram, x: Image, rows: tuple[int, int], columns: tuple[i
     lo, hi = x.copy(), x.copy()
     inside = (slice(*rows), slice(*columns))
     lo[inside], hi[inside] = around.lo[inside], around.hi[inside]
-    return _box(x, lo, hi, {"kind": "box", "patch": [*rows, *columns], "radius": int(radius)})
+    return _box(x, lo, hi, {"kind": "box", "patch": [*rows, *columns], "radius": min(int(radius), FARTHEST)})
 
 
 def box(program: IntProgram, x: Image, lo: Image, hi: Image) -> Region:
@@ -121,8 +126,15 @@ def box(program: IntProgram, x: Image, lo: Image, hi: Image) -> Region:
 
 
 def brightness(program: IntProgram, x: Image, steps: int) -> Region:
-    """``x`` made darker or brighter by 0 to ``steps`` integer steps, each clipped to the effective range."""
-    reach = _reach(program, x)
+    """``x`` made darker or brighter by 0 to ``steps`` integer steps, each clipped to the effective range.
+
+    Raises:
+        ConfigError: ``steps`` is negative.
+        ProgramError: ``x`` is not an input of ``program``.
+    """
+    if steps < 0:
+        raise ConfigError(f"brightness {steps}: a distance is at least 0")
+    reach, steps = _reach(program, x), min(steps, FARTHEST)
     moved = [np.clip(x.astype(np.int64) + move, reach.lo, reach.hi) for move in range(-steps, steps + 1)]
     return input_list(program, x, np.stack(moved).astype(np.uint8), {"kind": "list", "brightness": int(steps)})
 
@@ -131,6 +143,7 @@ def contrast(program: IntProgram, x: Image, percents: Sequence[int]) -> Region:
     """``x`` with its distance from the zero point times each percentage, rounded down after adding a half, clipped."""
     reach, zero = _reach(program, x), program.tensors[program.inputs[0]].affine.zero_point
     away = x.astype(np.int64) - zero
+    percents = [min(max(percent, -MOST_PERCENT), MOST_PERCENT) for percent in percents]
     scaled = [np.clip(zero + (away * percent + 50) // 100, reach.lo, reach.hi) for percent in (100, *percents)]
     description = {"kind": "list", "contrast": [int(percent) for percent in percents]}
     return input_list(program, x, np.stack(scaled).astype(np.uint8), description)

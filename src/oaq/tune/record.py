@@ -91,9 +91,8 @@ def load_record(path: str | Path) -> Record:
         FormatError: missing, or not a record.
     """
     path = Path(path)
+    content = _content(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
         document = json.loads(content.decode())
         if len(content) > LARGEST_FILE or document["format"] != FORMAT:
             raise ValueError(f"its format is {document.get('format')!r}, not {FORMAT!r}")
@@ -114,10 +113,23 @@ def load_record(path: str | Path) -> Record:
         )
         stamp = {str(key): str(value) for key, value in document["stamp"].items()}
         return Record(str(document["program"]), timings, (laws[0], laws[1]), bool(document["synthetic"]), stamp)
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{path}: is not a record of oaq tune: {error}. Measure again: leave --record out") from error
+
+
+def _content(path: Path) -> bytes:
+    """The first bytes of a file: at most one more than a record has.
+
+    Raises:
+        FormatError: it cannot be read, or its name is not one of a file.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise FormatError(
+            f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}. Name a record of oaq tune"
+        ) from error
 
 
 def record_matches(record: Record, program: IntProgram, isas: Sequence[str]) -> None:
