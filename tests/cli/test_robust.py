@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oaq.cli import main
 from oaq.program.files import save
 from oaq.robust import Options, largest_radius
 from tests.robust.networks import centre, perceptron
@@ -67,6 +69,28 @@ def test_a_limit_is_exit_code_3(oaq, tmp_path: Path) -> None:
     answer = json.loads(out)["sets"][0]
     assert answer["state"] == "undecided"
     assert answer["open"][0]["bound"] >= 0
+
+
+def test_what_a_solver_prints_is_not_in_the_document(tmp_path: Path, capfd, monkeypatch) -> None:
+    optimize = pytest.importorskip("scipy.optimize", reason="NOT RUN: no SciPy, no solver")
+    calls = []
+
+    def loud(*arguments: object, **options: object) -> object:
+        os.write(1, b"HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();\n")
+        calls.append((arguments, options))
+        return type("Answer", (), {"x": None, "status": 1})
+
+    monkeypatch.setattr(optimize, "milp", loud)
+    hard = perceptron(0, (24, 24, 16, 10))
+    save(hard, tmp_path / "hard.oaq")
+    np.save(tmp_path / "x.npy", 0.01 * centre(hard, 1).astype(np.float32))
+    flags = ("--radius", "1", "--seconds", "0.5", "--solver", "highs", "--json")
+    code = main(["robust", str(tmp_path / "hard.oaq"), "--input", str(tmp_path / "x.npy"), *flags])
+    printed = capfd.readouterr()
+    assert calls
+    assert json.loads(printed.out)["sets"][0]["state"] == "undecided"
+    assert code == 3
+    assert "HighsMipSolverData" in printed.err
 
 
 def test_other_sets_and_the_largest_radius(oaq, net: Path, tmp_path: Path) -> None:

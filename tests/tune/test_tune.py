@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -235,6 +236,25 @@ def test_the_command_writes_a_proved_file_and_says_what_it_brought(
     document = json.loads(capsys.readouterr().out)
     assert document["gained"] is True
     assert document["record"] == load_record(record).digest
+
+
+def test_what_a_solver_prints_is_not_in_the_document(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimize = pytest.importorskip("scipy.optimize", reason="NOT RUN: no SciPy, no solver")
+    solve = optimize.milp
+
+    def loud(*arguments: object, **options: object) -> object:
+        os.write(1, b"HighsMipSolverData::transformNewIntegerFeasibleSolution tmpSolver.run();\n")
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(optimize, "milp", loud)
+    oaq.save(small_network(), tmp_path / "net.oaq")
+    out = tmp_path / "tuned.oaq"
+    assert main(["tune", str(tmp_path / "net.oaq"), "--out", str(out), "--budget", "1.5", "--json"]) == 0
+    printed = capfd.readouterr()
+    assert json.loads(printed.out)["gained"] is True
+    assert "HighsMipSolverData" in printed.err
 
 
 def test_energy_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

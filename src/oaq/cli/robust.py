@@ -34,6 +34,7 @@ from oaq.robust.certificate import SUFFIX
 from oaq.robust.prove import SECONDS, SOLVER, THOROUGH_SECONDS
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
+from oaq.terminal.native_output import native_output_on_stderr
 from oaq.verify.robustness import verify_certificate
 
 HELP = "prove that no input of a set changes a network's answer, or show one that does"
@@ -122,7 +123,8 @@ def _questions(opened: Opened, arguments: argparse.Namespace) -> Iterator[Asked]
     for path, batch in opened.batches(arguments.input, arguments, arguments.limit):
         for at, x in enumerate(to_integers(program, batch)[0]):
             name = path.name if len(batch) == 1 else f"{path.name}:{at}"
-            question = _ask(program, x, (name, arguments, options))
+            with native_output_on_stderr():  # of the solver
+                question = _ask(program, x, (name, arguments, options))
             if arguments.out is not None and question.answer.certificate is not None:
                 question.answer.certificate.save(arguments.out / f"{path.stem}-{at}{SUFFIX}")
             yield question

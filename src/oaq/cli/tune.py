@@ -12,6 +12,7 @@ from oaq.cli.model_file import open_whole
 from oaq.errors import ConfigError
 from oaq.seal.parts import save
 from oaq.terminal import say
+from oaq.terminal.native_output import native_output_on_stderr
 from oaq.terminal.table import Table
 from oaq.tune import Tuned, load_record, tune
 from oaq.tune.goal import DEFAULT_BUDGET, decibels
@@ -74,18 +75,19 @@ def call(arguments: argparse.Namespace) -> int:
         data = (batch for _, batch in opened.batches(arguments.data, arguments, arguments.limit))
     path: Path | None = arguments.record
     record = load_record(path) if path is not None and path.exists() else None
-    tuned = tune(
-        opened.program,
-        data,
-        isa=tuple(arguments.isa or ("avx2",)),
-        budget=arguments.budget,
-        seconds=arguments.seconds,
-        sqnr=arguments.sqnr,
-        record=record,
-        samples=arguments.limit,
-        threads=arguments.threads,
-        progress=say.track,
-    )
+    with native_output_on_stderr():  # of the solver
+        tuned = tune(
+            opened.program,
+            data,
+            isa=tuple(arguments.isa or ("avx2",)),
+            budget=arguments.budget,
+            seconds=arguments.seconds,
+            sqnr=arguments.sqnr,
+            record=record,
+            samples=arguments.limit,
+            threads=arguments.threads,
+            progress=say.track,
+        )
     if path is not None and record is None:
         tuned.record.save(path)
     if tuned.choice is not None:
