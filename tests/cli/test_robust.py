@@ -11,10 +11,14 @@ import pytest
 
 from oaq.cli import main
 from oaq.program.files import save
-from oaq.robust import Options, largest_radius
+from oaq.reference.run import run
+from oaq.robust import Options, largest_radius, load_certificate
 from tests.robust.networks import centre, perceptron
 
 PROGRAM = perceptron(2)
+LAWS = tuple(perceptron(6, (3, 4, 2), law) for law in ("fixed_point", "float32_half_even"))
+"""One network under two laws of rounding."""
+OTHER = perceptron(7, (3, 4, 2))
 
 
 @pytest.fixture
@@ -171,3 +175,124 @@ def test_a_report_shows_certificates_that_hold_and_refuses_others(oaq, net: Path
     assert code == 2
     assert "is for another program" in err
     assert "make another with" in err
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A network under two laws of rounding, and a folder of its inputs."""
+    save(LAWS[0], tmp_path / "first.oaq")
+    save(LAWS[1], tmp_path / "second.oaq")
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    for seed in range(2):
+        np.save(folder / f"x{seed}.npy", np.float32(0.01) * centre(LAWS[0], seed).astype(np.float32))
+    return tmp_path / "first.oaq", tmp_path / "second.oaq", folder
+
+
+def test_equal_outputs_on_a_box_are_exit_code_0_and_the_certificate_can_be_checked(oaq, pair, tmp_path: Path) -> None:
+    first, second, inputs = pair
+    flags = ("--input", inputs, "--radius", 1, "--steps", 3, "--out", tmp_path / "out", "--html", tmp_path / "p.html")
+    code, out, err = oaq("robust", first, "--equivalent", second, *flags)
+    assert (code, err) == (0, "")
+    assert "2 sets: 2 equivalent, 0 refuted, 0 undecided" in out
+    assert "outputs differ by at most 3" in out
+    assert (tmp_path / "p.html").read_text().count("<td>equivalent</td>") == 2
+    proofs = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in proofs] == [f"x{seed}-0.equivalent.oaq" for seed in range(2)]
+    code, out, err = oaq("robust", first, "--equivalent", second, "--check", *proofs)
+    assert (code, err) == (0, "")
+    assert out.count("holds: proved") == 2
+    code, out, _ = oaq("robust", second, "--equivalent", first, "--check", *proofs, "--json")
+    assert code == 1
+    assert [proof["holds"] for proof in json.loads(out)["certificates"]] == [False, False]
+
+
+def test_a_certificate_of_equivalence_needs_the_second_program(oaq, pair, tmp_path: Path) -> None:
+    first, second, inputs = pair
+    oaq("robust", first, "--equivalent", second, "--input", inputs, "--radius", 0, "--steps", 3, "--out", tmp_path)
+    code, _, err = oaq("robust", first, "--check", tmp_path / "x0-0.equivalent.oaq")
+    assert code == 2
+    assert "about two programs" in err
+    code, _, err = oaq("report", first, "--robust", tmp_path / "x0-0.equivalent.oaq")
+    assert code == 2
+    assert "about two programs" in err
+
+
+def test_certificates_of_both_kinds_are_checked_together(oaq, pair, tmp_path: Path) -> None:
+    first, second, inputs = pair
+    flags = ("--input", inputs / "x0.npy", "--radius", 0, "--out", tmp_path)
+    oaq("robust", first, *flags)
+    oaq("robust", first, "--equivalent", second, *flags, "--steps", 3)
+    proofs = (tmp_path / "x0-0.robust.oaq", tmp_path / "x0-0.equivalent.oaq")
+    code, out, _ = oaq("robust", first, "--equivalent", second, "--check", *proofs)
+    assert code == 0
+    assert out.count("holds: proved") == 2
+
+
+def test_outputs_that_differ_are_exit_code_1_and_the_input_is_in_the_certificate(oaq, pair, tmp_path: Path) -> None:
+    first, _, inputs = pair
+    save(OTHER, tmp_path / "other.oaq")
+    pair_flags = ("robust", first, "--equivalent", tmp_path / "other.oaq")
+    lines = tmp_path / "answers.jsonl"
+    flags = ("--input", inputs / "x0.npy", "--radius", 2, "--out", tmp_path / "out", "--lines", lines, "--json")
+    code, out, _ = oaq(*pair_flags, *flags)
+    document = json.loads(out)
+    answer = document["sets"][0]
+    assert (code, answer["state"], answer["steps"]) == (1, "refuted", 0)
+    assert document["equivalent"] == str(tmp_path / "other.oaq")
+    assert json.loads(lines.read_text()) == answer
+    certificate = load_certificate(tmp_path / "out" / "x0-0.equivalent.oaq")
+    witness = certificate.arrays["witness"][None]
+    first_output, other_output = (run(program, witness).outputs[0].astype(int) for program in (LAWS[0], OTHER))
+    assert np.abs(first_output - other_output).max() == answer["difference"] > 0
+    code, out, _ = oaq(*pair_flags, "--check", tmp_path / "out" / "x0-0.equivalent.oaq")
+    assert code == 1
+    assert "holds: refuted" in out
+    code, out, _ = oaq(*pair_flags, *flags[:4])
+    assert code == 1
+    assert f"outputs differ by {answer['difference']}, more than 0" in out
+
+
+def test_equivalence_that_is_open_at_the_limit_is_exit_code_3(oaq, tmp_path: Path) -> None:
+    hard = [perceptron(0, (24, 24, 16, 10), law) for law in ("fixed_point", "float32_half_even")]
+    for name, program in zip(("a", "b"), hard, strict=True):
+        save(program, tmp_path / f"{name}.oaq")
+    np.save(tmp_path / "x.npy", np.float32(0.01) * centre(hard[0], 1).astype(np.float32))
+    flags = ("--input", tmp_path / "x.npy", "--radius", 16, "--steps", 60, "--seconds", 0.01)
+    code, out, _ = oaq("robust", tmp_path / "a.oaq", "--equivalent", tmp_path / "b.oaq", *flags)
+    assert code == 3
+    assert "open at outputs 0, 1, 2, 3, 4, 5 and 4 more" in out
+    assert "0 equivalent, 0 refuted, 1 undecided" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--radius", 1, "--largest"), "leave --largest out"),
+        (("--radius", 1, "--on", "sums"), "leave --on sums out"),
+        (("--radius", 1, "--solver", "highs"), "leave --solver out"),
+        (("--brightness", 3), "leave --brightness out"),
+        (("--contrast", "90"), "leave --contrast out"),
+        (("--radius", 1, "--steps", "-1"), "differ by 0 to 255"),
+        (("--radius", 1, "--steps", 256), "differ by 0 to 255"),
+        ((), "one set at a time"),
+    ],
+)
+def test_what_means_nothing_for_two_programs_is_exit_code_2(oaq, pair, flags, sentence: str) -> None:
+    first, second, inputs = pair
+    code, _, err = oaq("robust", first, "--equivalent", second, "--input", inputs, *flags)
+    assert code == 2
+    assert sentence in err
+
+
+def test_second_programs_that_cannot_be_compared_are_exit_code_2(oaq, pair, tmp_path: Path) -> None:
+    first, _, inputs = pair
+    save(perceptron(1, (3, 4, 5)), tmp_path / "wider.oaq")
+    save(perceptron(1, (4, 4, 2)), tmp_path / "input.oaq")
+    sentences = {"wider.oaq": "2 outputs", "input.oaq": "is not the input", "nowhere.oaq": "cannot be read"}
+    for name, sentence in {**sentences, "no\0where.oaq": "cannot be read"}.items():
+        code, _, err = oaq("robust", first, "--equivalent", tmp_path / name, "--input", inputs, "--radius", 1)
+        assert (code, sentence in err) == (2, True), err
+    code, _, err = oaq("robust", first, "--input", inputs, "--radius", 1, "--steps", 2)
+    assert code == 2
+    assert "--equivalent FILE2" in err

@@ -30,6 +30,7 @@ from oaq.robust.tree import Tree
 SCHEMA: Final = 1
 KEY: Final = "oaq.robustness"
 SUFFIX: Final = ".robust.oaq"
+EQUIVALENCE_SUFFIX: Final = ".equivalent.oaq"
 RANGES: Final = "conditional ranges"
 EQUIVALENCE: Final = "equivalence"
 Parts = tuple[dict[str, Any], dict[str, NDArray[Any]]]

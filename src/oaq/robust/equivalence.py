@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from oaq.robust.prove import AT_ONCE, ATTACK_STEPS, MANY, Options, members
 from oaq.robust.ranges import Range, intervals
 from oaq.robust.region import Region
 from oaq.robust.tree import Setting, Tree
+
+MOST_STEPS: Final = 255
+"""Outputs of 8 bits never differ by more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,16 @@ class Equivalence:
     seconds: float = 0.0
     certificate: Certificate | None = field(default=None, repr=False)
 
+    def to_json(self) -> Mapping[str, Any]:
+        """For one line of a folder's answers."""
+        return {
+            "state": self.state,
+            "steps": self.steps,
+            "difference": self.difference,
+            "open": list(self.open),
+            "seconds": round(self.seconds, 6),
+        }
+
 
 def equivalence(
     first: IntProgram, second: IntProgram, region: Region, steps: int = 0, options: Options | None = None
@@ -60,13 +74,20 @@ def equivalence(
         equivalent (with a certificate), refuted (with an input that both references ran), or undecided.
 
     Raises:
-        ConfigError: inputs or outputs differ in shape, the set is a list, or ``steps`` is negative.
+        ConfigError: inputs or outputs differ in shape, the set is a list, or ``steps`` is not in [0, 255].
     """
     options, begin = options or Options(), monotonic()
+    if not 0 <= steps <= MOST_STEPS:
+        raise ConfigError(f"steps {steps}: outputs of 8 bits differ by 0 to {MOST_STEPS}")
+    if region.inputs is not None:
+        raise ConfigError(f"{region.words}: equivalence is decided on a box, such as a ball or a patch, not on a list")
     network = lower([first, second])
     sides = [elements(network, tensor) for tensor in network.outputs]
-    if len(sides[0][1]) != len(sides[1][1]) or region.inputs is not None or steps < 0:
-        raise ConfigError("equivalence is of two outputs of one shape, on a box, within 0 steps or more")
+    if len(sides[0][1]) != len(sides[1][1]):
+        raise ConfigError(
+            f"{first.name} has {len(sides[0][1])} outputs, {second.name} has {len(sides[1][1])}; programs that are "
+            "compared have as many"
+        )
     pairs = _pairs(network, sides, steps)
     zero = network.zeros[0]
     box: Range = tuple(end.reshape(1, -1).astype(np.int64) - zero for end in (region.lo, region.hi))  # type: ignore[assignment]

@@ -43,7 +43,7 @@ def native_output_on_stderr() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Write what Python and C hold back: into a pipe or a file, C prints when its buffer is full or the process ends."""
+    """Write what Python and C hold back: into a pipe, C prints when its buffer is full or the process ends."""
     if sys.stdout is not None:
         sys.stdout.flush()
     with suppress(OSError, TypeError, AttributeError):  # a system whose C library is not in the process's own names

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
+from oaq.report.equivalence import Comparison, comparison_headline, difference_sentence
 from oaq.report.html.markup import section, table, text
 from oaq.report.robust import Asked, headline, sentence
 
-CHIP = {"robust": "proved", "refuted": "observed", "undecided": ""}
-
+CHIP = {"robust": "proved", "equivalent": "proved", "refuted": "observed", "undecided": ""}
 
 CHECKED = (
     "Certificates that the independent checker has derived again from this program while the page was written, without "
@@ -32,20 +32,44 @@ def robust_section(questions: Sequence[Asked], lead: str = "") -> str:
         f"{headline(questions)}. Robust is proved for every input of the set and can be checked without the search; "
         "refuted names an input that was run; undecided is neither."
     )
-    kinds = " ".join(dict.fromkeys(CHIP[q.answer.state] for q in questions if CHIP[q.answer.state]))
     return section(
-        "Robustness", kinds, lead, table(("Input", "Set", "State", "Label", "How"), rows, (3,)), "robustness"
+        "Robustness",
+        _chips(questions),
+        lead,
+        table(("Input", "Set", "State", "Label", "How"), rows, (3,)),
+        "robustness",
     )
 
 
-def render(program: str, questions: Sequence[Asked]) -> str:
-    """The page as HTML text; no network, no scripts."""
+def equivalence_section(comparisons: Sequence[Comparison]) -> str:
+    """A card with a line per set on which two programs were compared."""
+    rows = [(line.name, line.region, line.answer.state, difference_sentence(line.answer)) for line in comparisons]
+    lead = (
+        f"{comparison_headline(comparisons)}. Equivalent is proved for every input of the set and can be checked "
+        "without the search; refuted names an input that both programs were run on; undecided is neither."
+    )
+    cells = table(("Input", "Set", "State", "How"), rows)
+    return section("Equivalence", _chips(comparisons), lead, cells, "equivalence")
+
+
+def _chips(lines: Sequence[Asked] | Sequence[Comparison]) -> str:
+    """Kinds of evidence that the answers rest on, once each."""
+    return " ".join(dict.fromkeys(CHIP[line.answer.state] for line in lines if CHIP[line.answer.state]))
+
+
+def render(program: str, card: str) -> str:
+    """The page as HTML text; no network, no scripts.
+
+    Args:
+        program: its name, or those of two.
+        card: the section that the page shows.
+    """
     style = resources.files("oaq.report.html").joinpath("style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(program)}: oaq robust</title><style>{style}</style></head>"
         f'<body><main><header><div class="over">oaq robust</div><h1>{text(program)}</h1></header>'
-        f"{robust_section(questions)}"
+        f"{card}"
         "<footer>Made by oaq, overflow-aware quantization.</footer></main></body></html>\n"
     )
