@@ -82,6 +82,14 @@ def test_the_result_is_proved_and_every_executor_agrees(tuned: Tuned, tmp_path: 
     assert "tuned" in tuned.program.metadata
 
 
+def test_layers_that_are_called_coarser_have_other_weights(tuned: Tuned) -> None:
+    before = {node.name: node.products.weight for node in small_network().summing_nodes()}
+    for candidate in tuned.candidates:
+        after = {node.name: node.products.weight for node in candidate.program.summing_nodes()}
+        assert candidate.fills
+        assert not any(np.array_equal(before[name], after[name]) for name in candidate.fills)
+
+
 def test_inputs_and_outputs_keep_their_meaning(tuned: Tuned) -> None:
     before = small_network()
     for name in (*before.inputs, *before.outputs):

@@ -50,7 +50,7 @@ class Candidate:
     Attributes:
         proposal: what was predicted.
         steps: by group that changed.
-        fills: by layer that changed.
+        fills: by layer whose weights are other integers than before.
         program: what it became.
         noise: at the outputs, in parts of the power of the program that was given.
         times: by instruction set.
@@ -75,7 +75,7 @@ class ProgramBuilder:
     def __init__(self, facts: Facts, masks: Masks) -> None:
         self._facts, self._masks = facts, masks
         self._group_of = {name: group for group, readers in facts.readers.items() for name in readers}
-        self._ops = {node.name: node.op for node in facts.program.summing_nodes()}
+        self._ops = {node.name: node.products for node in facts.program.summing_nodes()}
         self._rounded: dict[tuple[str, float, int], LayerWeights] = {}
 
     @property
@@ -128,6 +128,11 @@ class ProgramBuilder:
             self._rounded[key] = self._facts.layers[name].fed_back(fill, count)
         return self._rounded[key]
 
+    def changes_weights(self, name: str, program: IntProgram) -> bool:
+        """Whether a layer has other weights in ``program``: all of them may lie inside its fill as they are."""
+        (weight,) = (node.products.weight for node in program.summing_nodes() if node.name == name)
+        return not np.array_equal(weight, self._ops[name].weight)
+
     def noise_of(self, program: IntProgram) -> float:
         """Noise at the outputs beside the program that was given."""
         return self._masks.noise_of_program(program)
@@ -162,7 +167,8 @@ def candidates_of(
             plan(program, isas[0])
         except (ProgramError, AccumulatorOverflow):
             continue
-        built.append((proposals[index], steps, fills, program))
+        coarser = {name: fill for name, fill in fills.items() if builder.changes_weights(name, program)}
+        built.append((proposals[index], steps, coarser, program))
     original = builder.program
     programs = (original, *(program for *_, program in built))
     before, *measured = timed([[plan(program, isa) for isa in isas] for program in programs], x, progress)

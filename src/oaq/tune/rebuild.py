@@ -209,8 +209,8 @@ def nearest_words(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Requa
     """
     multiplier = np.asarray(requantize.multiplier, np.float32)
     reach = (multiplier * (1 - NEAR), multiplier * (1 + NEAR))
-    near = search_words(_open(multiplier, y), y.range.hi, (x.affine.scale, y.affine.scale), NEAREST, reach=reach)
-    return Requantize(np.where(near.exists, near.multiplier, multiplier))
+    match = search_words(_open(multiplier, y), y.range.hi, (x.affine.scale, y.affine.scale), NEAREST, reach=reach)
+    return Requantize(np.where(match.exists, match.multiplier, multiplier))
 
 
 def word_growth(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Reals:
