@@ -46,6 +46,18 @@ def test_a_proved_set_is_exit_code_0_and_its_certificate_can_be_checked(oaq, net
     assert out.count("holds: proved") == 3
 
 
+def test_certificates_of_two_inputs_never_take_one_name(oaq, net: Path, tmp_path: Path) -> None:
+    again = tmp_path / "digits" / "more" / "digit1.npy"
+    again.parent.mkdir()
+    again.write_bytes((tmp_path / "digits" / "digit1.npy").read_bytes())
+    flags = ("--input", tmp_path / "digits", "--radius", 0)
+    code, _, err = oaq("robust", net, *flags, "--out", tmp_path / "out")
+    assert code == 2
+    assert "would have one name" in err
+    assert not (tmp_path / "out").exists()
+    assert oaq("robust", net, *flags)[0] == 0
+
+
 def test_a_counterexample_is_exit_code_1(oaq, net: Path, tmp_path: Path) -> None:
     lines, page = tmp_path / "answers.jsonl", tmp_path / "page.html"
     arguments = ("--radius", 200, "--lines", lines, "--html", page, "--out", tmp_path / "out")

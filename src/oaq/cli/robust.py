@@ -208,10 +208,22 @@ def _comparisons(opened: Opened, other: IntProgram, arguments: argparse.Namespac
 
 
 def _samples(opened: Opened, arguments: argparse.Namespace) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
-    """Name for people, opening of the certificate's name, and integers of every sample of --input."""
+    """Name for people, opening of the certificate's name, and integers of every sample of --input.
+
+    Raises:
+        ConfigError: certificates of two files would have one name.
+    """
+    batches = opened.batches(arguments.input, arguments, arguments.limit)
     if arguments.out is not None:
+        first: dict[str, Path] = {}
+        for path, _ in batches:
+            if first.setdefault(path.stem, path) != path:
+                raise ConfigError(
+                    f"{first[path.stem]} and {path}: their certificates would have one name in {arguments.out}; rename "
+                    "one of the files, or ask about them one by one"
+                )
         _make_folder(arguments.out)
-    for path, batch in opened.batches(arguments.input, arguments, arguments.limit):
+    for path, batch in batches:
         for at, x in enumerate(to_integers(opened.program, batch)[0]):
             yield path.name if len(batch) == 1 else f"{path.name}:{at}", f"{path.stem}-{at}", x
 
