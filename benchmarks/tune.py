@@ -90,8 +90,7 @@ def tuned(file: Path, out: Path, *options: str) -> Run:
     command = [sys.executable, "-c", ALONE, "tune", str(file), "--out", str(out), "--threads", "2", "--json", *options]
     begin = time.perf_counter()
     process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    answer, _ = json.JSONDecoder().raw_decode(process.stdout[process.stdout.index("{") :])  # HiGHS may print beside it
-    return Run(answer, time.perf_counter() - begin, out)
+    return Run(json.loads(process.stdout), time.perf_counter() - begin, out)
 
 
 def w8a8(folder: Path) -> Path:
