@@ -93,6 +93,7 @@ keep = [session, oaq.Session(session.plan, threads=3)]
 print("done", flush=True)
 """
 INTERRUPT = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start commands in the background with it ignored
 small = np.repeat(x, 5000, axis=0)
 threading.Thread(target=lambda: (time.sleep(0.3), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()
 expected = session.run_integers(x)
