@@ -37,7 +37,7 @@ void pause() {
 }
 
 // Whether the value changed within that many turns.
-bool changes(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
+bool changes(const std::atomic<std::uint64_t>& value, std::uint64_t old) {
   for (int turn = 0; turn < kTurns; ++turn) {
     if (value.load(std::memory_order_acquire) != old) return true;
     pause();
@@ -47,8 +47,8 @@ bool changes(const std::atomic<std::uint32_t>& value, std::uint32_t old) {
 
 }  // namespace
 
-std::uint64_t Threads::packed(std::uint32_t stage, int chunks) {
-  return std::uint64_t{stage} << 32 | static_cast<std::uint64_t>(chunks) << 16;
+std::uint64_t Threads::packed(const Claim& claim) {
+  return std::uint64_t{claim.stage} << 32 | std::uint64_t{claim.end} << 16 | claim.next;
 }
 
 Threads::Claim Threads::unpacked(std::uint64_t word) {
@@ -56,7 +56,7 @@ Threads::Claim Threads::unpacked(std::uint64_t word) {
           static_cast<std::uint16_t>(word)};
 }
 
-Threads::Threads(int count) : count_(count) { start(); }
+Threads::Threads(int count) : count_(count), shares_(static_cast<std::size_t>(count)) { start(); }
 
 Threads::~Threads() {
   if (process_ == getpid())
@@ -91,7 +91,7 @@ void Threads::stop() {
 // The words are as the parent left them, perhaps in the middle of a run.
 void Threads::abandon() {
   static_cast<void>(helpers_.release());
-  claims_.store(0, std::memory_order_relaxed);
+  for (Share& share : shares_) share.word.store(0, std::memory_order_relaxed);
   unfinished_.store(0, std::memory_order_relaxed);
   opened_.store(0, std::memory_order_relaxed);
   stopping_.store(false, std::memory_order_relaxed);
@@ -106,16 +106,19 @@ void Threads::run(Work& work) {
   if (count_ == 1 || (patience_ && Clock::now() < alone_until_)) return run_alone(work);
   const ThreadState state(work.isas());
   work_ = &work;
-  first_ = unpacked(claims_.load(std::memory_order_relaxed)).stage + 1;
+  first_ = unpacked(shares_[0].word.load(std::memory_order_relaxed)).stage + 1;
   const std::uint32_t end = first_ + work.stages();
   const Clock::time_point start = Clock::now();
-  open(first_, work.chunks(0));
+  go_on(first_, 0);
   Clock::duration waited{};
-  for (Claim chunk{first_, 0, 0}; chunk.stage != end;) {
-    if (claim(chunk))
+  for (;;) {
+    if (Claim chunk{}; claim(chunk, 0)) {
       compute(chunk, 0);
-    else if (chunk.stage != end)
-      waited += wait_for_stage(chunk.stage);
+      continue;
+    }
+    const std::uint32_t stage = unpacked(shares_[0].word.load(std::memory_order_acquire)).stage;
+    if (stage == end) break;
+    waited += wait_for_end_of(stage);
   }
   choose_company(Clock::now() - start, waited);
 }
@@ -128,39 +131,64 @@ void Threads::run_alone(Work& work) {
   }
 }
 
-// Claims a chunk if there is one; says in any case which stage is open.
-bool Threads::claim(Claim& to) {
-  to = unpacked(claims_.load(std::memory_order_acquire));
-  if (!to.is_chunk()) return false;
-  to = unpacked(claims_.fetch_add(1, std::memory_order_acq_rel));
-  return to.is_chunk();
+// Claims a chunk if there is one, of the thread's own share first.
+bool Threads::claim(Claim& to, int thread) {
+  const auto count = static_cast<std::size_t>(count_), own = static_cast<std::size_t>(thread);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::atomic<std::uint64_t>& word = shares_[own + i < count ? own + i : own + i - count].word;
+    if (!unpacked(word.load(std::memory_order_acquire)).is_chunk()) continue;
+    to = unpacked(word.fetch_add(1, std::memory_order_acq_rel));
+    if (to.is_chunk()) return true;
+  }
+  return false;
 }
 
 void Threads::compute(const Claim& chunk, int thread) {
   Work& work = *work_;
   const std::uint32_t stage = chunk.stage - first_;
-  work.compute(stage, chunk.next, chunk.chunks, thread);
+  work.compute(stage, chunk.next, work.chunks(stage), thread);
   if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   work.complete(stage);
-  const bool is_last = stage + 1 == work.stages();
-  open(chunk.stage + 1, is_last ? 0 : work.chunks(stage + 1));  // if it is the last, `work` may end here
+  go_on(chunk.stage + 1, thread);
 }
 
-void Threads::open(std::uint32_t stage, int chunks) {
-  unfinished_.store(chunks, std::memory_order_relaxed);
-  claims_.store(packed(stage, chunks), std::memory_order_release);
+// From `stage` on, counted over all runs: computes what is in one chunk, then opens the next stage or ends the run, by
+// the word of the caller's share. Once that is written, `work` may be gone.
+//
+// Only shares that hold chunks are written: the others are exhausted, and a thread that lost its CPU right here could
+// write over what belongs to a later stage.
+void Threads::go_on(std::uint32_t stage, int thread) {
+  Work& work = *work_;
+  std::uint32_t index = stage - first_;
+  for (; index < work.stages() && work.chunks(index) == 1; ++index, ++stage) {
+    work.compute(index, 0, 1, thread);
+    work.complete(index);
+  }
+  if (index == work.stages()) {
+    shares_[0].word.store(packed({stage, 0, 0}), std::memory_order_release);
+  } else {
+    const int chunks = work.chunks(index);
+    unfinished_.store(chunks, std::memory_order_relaxed);
+    int next = chunks;
+    for (int share = count_ - 1; share >= 0; --share) {
+      const int end = next;
+      next = static_cast<int>(std::int64_t{chunks} * share / count_);
+      if (next == end) continue;
+      const Claim claim{stage, static_cast<std::uint16_t>(end), static_cast<std::uint16_t>(next)};
+      shares_[static_cast<std::size_t>(share)].word.store(packed(claim), std::memory_order_release);
+    }
+  }
   opened_.fetch_add(1, std::memory_order_release);
   opened_.notify_all();
 }
 
-// Returns when the stage is no longer open, with the time that took.
-Threads::Clock::duration Threads::wait_for_stage(std::uint32_t stage) {
+// Returns when the stage is no longer open, or something else was opened while this slept; with the time that took.
+Threads::Clock::duration Threads::wait_for_end_of(std::uint32_t stage) {
   const Clock::time_point start = Clock::now();
-  for (;;) {
-    const std::uint32_t opened = opened_.load(std::memory_order_acquire);
-    if (unpacked(claims_.load(std::memory_order_acquire)).stage != stage) return Clock::now() - start;
-    if (!changes(opened_, opened)) opened_.wait(opened, std::memory_order_acquire);
-  }
+  const std::uint32_t opened = opened_.load(std::memory_order_acquire);
+  const std::uint64_t word = shares_[0].word.load(std::memory_order_acquire);
+  if (unpacked(word).stage == stage && !changes(shares_[0].word, word)) opened_.wait(opened, std::memory_order_acquire);
+  return Clock::now() - start;
 }
 
 // Whether the next runs are computed with the others or alone.
@@ -176,14 +204,16 @@ void Threads::choose_company(Clock::duration run, Clock::duration waited) {
 
 void Threads::serve(int thread) {
   std::optional<ThreadState> state;  // while there are stages to compute
+  const std::atomic<std::uint64_t>& own = shares_[static_cast<std::size_t>(thread)].word;
   while (!stopping_.load(std::memory_order_relaxed)) {
     const std::uint32_t opened = opened_.load(std::memory_order_acquire);
-    if (Claim chunk{}; claim(chunk)) {
+    const std::uint64_t word = own.load(std::memory_order_acquire);
+    if (Claim chunk{}; claim(chunk, thread)) {
       if (!state) state.emplace(work_->isas());
       compute(chunk, thread);
       continue;
     }
-    if (changes(opened_, opened)) continue;
+    if (changes(own, word)) continue;
     state.reset();
     if (!stopping_.load(std::memory_order_relaxed)) opened_.wait(opened, std::memory_order_acquire);
   }

@@ -1,9 +1,11 @@
 // A pool of threads that compute the stages of a run together, chunk by chunk.
 //
-// Nobody is assigned a chunk: a thread claims the next one when it is free, so that one thread computes everything if
-// the others get no CPU. A stage begins when all chunks of the one before are computed. What is waited for is a chunk
-// under way, never a thread; and if even that takes much of a run, because threads lose their CPUs in the middle of
-// chunks or share one CPU, the caller computes alone for a while.
+// Every thread has a share of the chunks of a stage, the same part of the output in each stage, so that it finds in its
+// caches what it wrote before. It claims them one by one, and when they are gone, those of the others: one thread
+// computes everything if the others get no CPU. A stage begins when all chunks of the one before are computed; one of a
+// single chunk is computed by the thread that finds it next. What is waited for is a chunk under way, never a thread;
+// and if even that takes much of a run, because threads lose their CPUs in the middle of chunks or share one CPU, the
+// caller computes alone for a while.
 //
 // A process that forks keeps the memory of its threads, not the threads: a child starts its own before its first run.
 #pragma once
@@ -61,15 +63,18 @@ class Threads {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // What may be claimed, in one word, so that a claim needs nothing else: the stage, counted over all runs; how many
-  // chunks it has, 0 between runs; the next of them. More may be asked for than there are.
+  // What may be claimed of one thread's share, in one word, so that a claim needs nothing else: the stage, counted over
+  // all runs; the next chunk; the end of the share. More may be asked for than there are.
   struct Claim {
     std::uint32_t stage;
-    std::uint16_t chunks;
+    std::uint16_t end;
     std::uint16_t next;
-    bool is_chunk() const { return next < chunks; }
+    bool is_chunk() const { return next < end; }
   };
-  static std::uint64_t packed(std::uint32_t stage, int chunks);
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> word{0};
+  };
+  static std::uint64_t packed(const Claim& claim);
   static Claim unpacked(std::uint64_t word);
 
   void start();
@@ -77,19 +82,19 @@ class Threads {
   void abandon();
   void serve(int thread);
   void run_alone(Work& work);
-  bool claim(Claim& to);
+  bool claim(Claim& to, int thread);
   void compute(const Claim& chunk, int thread);
-  void open(std::uint32_t stage, int chunks);
-  Clock::duration wait_for_stage(std::uint32_t stage);
+  void go_on(std::uint32_t stage, int thread);
+  Clock::duration wait_for_end_of(std::uint32_t stage);
   void choose_company(Clock::duration run, Clock::duration waited);
 
   const int count_;
   // Of the run under way; read by those who hold a chunk of it.
   Work* work_ = nullptr;
   std::uint32_t first_ = 0;
-  alignas(64) std::atomic<std::uint64_t> claims_{0};
+  std::vector<Share> shares_;                         // of each thread
   alignas(64) std::atomic<int> unfinished_{0};        // chunks of the open stage
-  alignas(64) std::atomic<std::uint32_t> opened_{0};  // stages ever opened or ended: what idle threads watch
+  alignas(64) std::atomic<std::uint32_t> opened_{0};  // stages ever opened or ended: what sleeping threads wait on
   std::atomic<bool> stopping_{false};
   std::unique_ptr<std::vector<std::thread>> helpers_;
   int process_;  // that the helpers are threads of
