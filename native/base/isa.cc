@@ -16,10 +16,12 @@ bool has_avx512bw() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
+bool has_avxvnni() { return __builtin_cpu_supports("avxvnni"); }
 #else
 bool has_avx2() { return false; }
 bool has_avx512bw() { return false; }
 bool has_vnni() { return false; }
+bool has_avxvnni() { return false; }
 #endif
 
 constexpr std::array kSets = {
@@ -27,6 +29,7 @@ constexpr std::array kSets = {
     InstructionSet{Isa::kAvx2, "avx2", bit(Isa::kScalar), has_avx2, nullptr, nullptr},
     InstructionSet{Isa::kAvx512bw, "avx512bw", bit(Isa::kAvx2), has_avx512bw, nullptr, nullptr},
     InstructionSet{Isa::kVnni, "vnni", bit(Isa::kAvx512bw), has_vnni, nullptr, nullptr},
+    InstructionSet{Isa::kAvxVnni, "avxvnni", bit(Isa::kAvx2), has_avxvnni, nullptr, nullptr},
 };
 
 // Line i describes enumerator i and extends earlier lines only, so that inclusion has no circle.

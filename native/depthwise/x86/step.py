@@ -73,9 +73,28 @@ def quad_sums(line: Line, step: int, first: bool) -> Iterator[str]:
                 yield f"vpdpbusd {weights[j]}, {quad}, {line.sum(output, j)}"
 
 
+def lean_quad_sums(line: Line, step: int, first: bool) -> Iterator[str]:
+    """Four taps in vpdpbusd of AVX-VNNI: half of the operands stay in memory, for there are 16 registers."""
+    del first
+    low, high, other_low, other_high, quads = (line.reg(index) for index in range(8, 13))
+    for output in range(line.outputs):
+        pixels = [line.pixel(output, 4 * step + tap) for tap in range(4)]
+        for pair, (lower, upper) in zip((pixels[:2], pixels[2:]), ((low, high), (other_low, other_high)), strict=True):
+            yield line.move(pair[0], upper)
+            yield f"vpunpcklbw {pair[1]}, {upper}, {lower}"
+            yield f"vpunpckhbw {pair[1]}, {upper}, {upper}"
+        for j, (pair, others, lane) in enumerate(
+            ((low, other_low, "l"), (low, other_low, "h"), (high, other_high, "l"), (high, other_high, "h"))
+        ):
+            weights = f"{step * line.arithmetic.step_bytes + j * line.bytes}(%rsi)"
+            yield f"vpunpck{lane}wd {others}, {pair}, {quads}"
+            yield f"{{vex}} vpdpbusd {weights}, {quads}, {line.sum(output, j)}"
+
+
 ROWS = (
     Arithmetic("avx2_acc16", "ymm", 2, 64, 4, pair_sums, is_narrow=True),
     Arithmetic("avx2_exact", "ymm", 2, 128, 0, wide_pair_sums),
     Arithmetic("avx512bw_acc16", "zmm", 2, 128, 4, pair_sums, is_narrow=True),
     Arithmetic("vnni", "zmm", 4, 256, 0, quad_sums),
+    Arithmetic("avxvnni", "ymm", 4, 128, 0, lean_quad_sums),
 )

@@ -78,11 +78,12 @@ def quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
 
 
 def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
-    """Vpdpbusd."""
+    """Vpdpbusd; on ymm registers in the encoding of AVX-VNNI, which CPUs without AVX-512 have."""
     del first
     yield f"vpbroadcastd {x}, {tile.free(2)}"
     for v in range(tile.vectors):
-        yield f"vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
+        encoding = "{vex} " if tile.bytes == 32 else ""
+        yield f"{encoding}vpdpbusd {tile.free(v)}, {tile.free(2)}, {tile.acc(row, v)}"
 
 
 def widen_x(tile: Tile) -> Iterator[str]:
@@ -128,4 +129,5 @@ ROWS = (
     Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
     Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, s16_ones="step"),
     Arithmetic("vnni", "zmm", 1, load_bytes, dot_sums, None),
+    Arithmetic("avxvnni", "ymm", 1, load_bytes, dot_sums, None),
 )

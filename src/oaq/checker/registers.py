@@ -76,12 +76,14 @@ EXACT: Final = frozenset(
         "gemm_s8s8_scalar",
         "gemm_u8s8_avx2_exact",
         "gemm_u8s8_vnni",
+        "gemm_u8s8_avxvnni",
         "gemm_s8s8_neon_exact",
         "depthwise_s8s8_neon_exact",
         "depthwise_u8s8_scalar",
         "depthwise_s8s8_scalar",
         "depthwise_u8s8_avx2_exact",
         "depthwise_u8s8_vnni",
+        "depthwise_u8s8_avxvnni",
         "exact-s32",
     }
 )

@@ -109,6 +109,7 @@ X86: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "avx2": frozenset({"scalar"}),
         "avx512bw": frozenset({"scalar", "avx2"}),
         "vnni": frozenset({"scalar", "avx2", "avx512bw"}),
+        "avxvnni": frozenset({"scalar", "avx2"}),
     }
 )
 """What each instruction set includes."""
@@ -128,6 +129,10 @@ AVX512_ROWS: Final = (
 VNNI_ROWS: Final = (
     _x86("gemm", "vnni", "", EXACT_S32, (12, 32)),
     _x86("depthwise", "vnni", "", EXACT_S32, (1, 64)),
+)
+AVXVNNI_ROWS: Final = (
+    _x86("gemm", "avxvnni", "", EXACT_S32, (6, 16)),
+    _x86("depthwise", "avxvnni", "", EXACT_S32, (1, 32)),
 )
 NEON_ROWS: Final = (
     _neon("gemm", "_acc16", NEON_ACC16, (4, 4)),
@@ -153,6 +158,7 @@ TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
             AVX2,
             KernelTarget("avx512bw", AVX512_ROWS + AVX2_ROWS, X86_OTHERS),
             KernelTarget("vnni", VNNI_ROWS, X86_OTHERS),
+            KernelTarget("avxvnni", AVXVNNI_ROWS, X86_OTHERS),
             KernelTarget("neon", NEON_ROWS, SCALAR_ROWS),
         )
     }
