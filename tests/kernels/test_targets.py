@@ -52,12 +52,12 @@ def test_a_target_has_a_row_for_every_family() -> None:
 def test_the_first_row_of_a_family_is_its_measure() -> None:
     assert AVX2.measure("gemm").name == "gemm_u8s8_avx2_acc16"
     assert target_named("neon").measure("depthwise").name == "depthwise_s8s8_neon_acc16"
-    assert [name for name, target in TARGETS.items() if not target.is_narrow] == ["vnni"]
+    assert [name for name, target in TARGETS.items() if not target.is_narrow] == ["vnni", "avxvnni"]
     assert next(iter(TARGETS)) == DEFAULT_TARGET
 
 
 def test_an_unknown_target_is_named_beside_those_there_are() -> None:
-    with pytest.raises(NoKernel, match=r"no quantization target 'mmx'; there are avx2, avx512bw, vnni, neon"):
+    with pytest.raises(NoKernel, match=r"no quantization target 'mmx'; there are avx2, avx512bw, vnni, avxvnni, neon"):
         target_named("mmx")
     with pytest.raises(NoKernel, match="'mmx'"):
         plan(network(), table="mmx")

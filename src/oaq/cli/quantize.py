@@ -73,8 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         choices=tuple(TARGETS),
         default=DEFAULT_TARGET,
-        help="instruction set that the budget is counted on, whatever machine quantizes; on vnni a budget buys nothing "
-        "and every layer keeps 8 bits (default %(default)s)",
+        help="instruction set that the budget is counted on, whatever machine quantizes; on vnni and avxvnni a budget "
+        "buys nothing and every layer keeps 8 bits (default %(default)s)",
     )
     parser.add_argument(
         "--rounding",
