@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from oaq.errors import NoKernel
+from oaq.kernels.alike import without_twins
 from oaq.kernels.plan import plan
-from oaq.kernels.table import KernelRow, native_rows, without_twins
+from oaq.kernels.table import KernelRow, native_rows
 from oaq.kernels.targets import AVX2, AVX2_ROWS, DEFAULT_TARGET, TARGETS, target_named, target_of
 from oaq.program.int_program import IntProgram
 from oaq.runtime.certify import check_plan

@@ -27,7 +27,9 @@ def inputs(program: IntProgram, kind: str, batch: int = 2) -> tuple[np.ndarray, 
 
 def test_the_table_has_every_row_the_design_asks_for() -> None:
     names = {row.name for row in native_rows()}
-    assert {f"gemm_u8s8_{isa}" for isa in ("scalar", "avx2_exact", "avx2_acc32", "avx2_acc16", "avxvnni", "vnni")} <= names
+    assert {
+        f"gemm_u8s8_{isa}" for isa in ("scalar", "avx2_exact", "avx2_acc32", "avx2_acc16", "avxvnni", "vnni")
+    } <= names
     assert {"gemm_u8s8_avx512bw_acc16", "gemm_u8s8_avx512bw_acc32"} <= names
     assert {
         f"depthwise_u8s8_{isa}" for isa in ("scalar", "avx2_exact", "avx2_acc16", "avxvnni", "avx512bw_acc16", "vnni")

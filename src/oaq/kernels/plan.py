@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.escape import escape_lines, escape_name
+from oaq.kernels.alike import without_narrower, without_twins
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import CostSource, costs_from
 from oaq.kernels.results import runs_one_by_one, words_share
-from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for, without_twins
+from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for
 from oaq.kernels.targets import target_named, target_of
 from oaq.kernels.work import Site, site_of
 from oaq.numerics.ranges import IntRange
@@ -194,7 +195,7 @@ def plan(
     foreign_rows = target_named(table).table if isinstance(table, str) else table
     all_rows = without_twins(native_rows() if foreign_rows is None else foreign_rows, rows or ())
     usable = all_rows if foreign and isa is None else rows_for(isa, all_rows, foreign=foreign)
-    usable = _forced(usable, all_rows, rows)
+    usable = without_narrower(_forced(usable, all_rows, rows), rows or ())
     rules = _Rules(program, proof, usable, all_rows, predictor_of(program, cost_table, target_of(all_rows)))
     nodes = tuple(_plan_node(node, rules) for node in program.nodes)
     best = best_isa([planned.row for planned in nodes])

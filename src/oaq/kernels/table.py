@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import Any, Final
@@ -162,30 +162,6 @@ def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = Fal
         )
     allowed = {name}.union(*(row.includes for row in usable if row.isa == name))
     return tuple(row for row in usable if row.isa in allowed)
-
-
-def without_twins(table: Iterable[KernelRow], forced: Collection[str] = ()) -> tuple[KernelRow, ...]:
-    """The rows to choose among: all but those that differ from another row in the form of their operands only.
-
-    Where a row sums in s32, a shift of its operands lets it prove nothing more: the row on raw u8 does what it does,
-    and a timing that says otherwise is noise. A row of narrow lanes is never left out, since its runs depend on the
-    shift.
-
-    Args:
-        table: every row.
-        forced: names of rows that stay.
-    """
-    rows = tuple(table)
-    raw = {_but_for_operands(row) for row in rows if row.operand is None}
-    return tuple(row for row in rows if row.operand is None or row.name in forced or _but_for_operands(row) not in raw)
-
-
-def _but_for_operands(row: KernelRow) -> object:
-    """What rows share that differ in the form of their operands only; the row itself if its lanes are narrow."""
-    register = row.accumulator
-    if register is None or not register.is_exact:
-        return row
-    return replace(row, name="", accumulator=replace(register, name="exact"), x_range=U8, shift=0)
 
 
 def check_isa_variable() -> None:
