@@ -39,9 +39,10 @@ def _fit(photo, preprocess: Preprocess, kernel):  # noqa: ANN001, ANN202  (Pillo
     rows, columns = preprocess.size
     if preprocess.resize is None:
         scale = max(columns / photo.width, rows / photo.height)
-        width, height = columns / scale, rows / scale
+        width, height = min(columns / scale, photo.width), min(rows / scale, photo.height)  # division may round up
         x0, y0 = (photo.width - width) / 2, (photo.height - height) / 2
-        return photo.resize((columns, rows), kernel, box=(x0, y0, x0 + width, y0 + height))
+        box = (x0, y0, min(x0 + width, photo.width), min(y0 + height, photo.height))
+        return photo.resize((columns, rows), kernel, box=box)
     scale = preprocess.resize / min(photo.size)
     sized = photo.resize((max(columns, round(photo.width * scale)), max(rows, round(photo.height * scale))), kernel)
     x0, y0 = (sized.width - columns) // 2, (sized.height - rows) // 2
