@@ -1,5 +1,5 @@
-// What the rows on ymm registers share: s32 sums of 32 channels, and how they leave. Included by files built for AVX2 or
-// a set that extends it; everything is in an unnamed namespace, so that each has its own.
+// What the rows on ymm registers share: s32 sums of 32 channels, and how they leave. Included by files built for AVX2
+// or a set that extends it; everything is in an unnamed namespace, so that each has its own.
 #pragma once
 
 #include <immintrin.h>
