@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oaq import data, export, robust
+from oaq import data, export
 from oaq.capture.model_file import import_model
 from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
@@ -37,7 +37,6 @@ from oaq.overflow.witness import witness
 from oaq.program.files import load
 from oaq.program.int_program import IntProgram
 from oaq.report.build import build_report as report
-from oaq.robust.prove import robustness
 from oaq.runtime.c_front import include_dir, library_dir
 from oaq.runtime.session import Session
 from oaq.seal.parts import save
@@ -45,8 +44,9 @@ from oaq.tune.tune import tune
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
-    from oaq import ptq, qat, repair
+    from oaq import ptq, qat, repair, robust
     from oaq.ptq.quantize import quantize
+    from oaq.robust.prove import robustness
 
     __version__: str
 
@@ -98,7 +98,11 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from oaq.ptq.quantize import quantize
 
         return quantize
-    if name in ("ptq", "qat", "repair"):
+    if name == "robustness":
+        from oaq.robust.prove import robustness
+
+        return robustness
+    if name in ("ptq", "qat", "repair", "robust"):
         return import_module(f"oaq.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from oaq.doctor.sums import OrderedLayer, laid_out, reach, signed_bits, widened
 from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram
-from oaq.robust.conditional import conditional_ranges
-from oaq.robust.region import Region
+
+if TYPE_CHECKING:
+    from oaq.robust.region import Region
 
 Registers = Sequence[str | RegisterModel]
 
@@ -48,7 +50,7 @@ def diagnose(
         ConfigError: with ``region``, the program has several inputs or outputs.
     """
     models = register_models(registers)
-    narrower = {} if region is None else conditional_ranges(program, region).tensors
+    narrower = {} if region is None else _ranges_on(program, region)
     observer = Observer(program, models, unsigned) if data is not None else None
     if observer is not None and data is not None:
         observer.run(data)
@@ -68,6 +70,12 @@ def diagnose(
     samples = observer.samples if observer is not None else 0
     condition = "" if region is None else region.words
     return Diagnosis(program.name, models, deciding, tuple(layers), samples, tuple(islands), tuple(notes), condition)
+
+
+def _ranges_on(program: IntProgram, region: Region) -> Mapping[str, ChannelRanges]:
+    from oaq.robust.conditional import conditional_ranges  # only here: most diagnoses are of every input
+
+    return conditional_ranges(program, region).tensors
 
 
 def register_models(registers: Registers) -> tuple[RegisterModel, ...]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
-from oaq.robust.equivalence import Equivalence
 from oaq.terminal.table import Table
+
+if TYPE_CHECKING:
+    from oaq.robust.equivalence import Equivalence
 
 MOST_OUTPUTS = 6
 """Open outputs that a line names."""

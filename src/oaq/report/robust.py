@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from oaq.robust.verdict import Robustness
 from oaq.terminal.table import Table
+
+if TYPE_CHECKING:
+    from oaq.robust.verdict import Robustness
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ def checked_certificate(name: str, header: Mapping[str, Any]) -> Asked:
         name: of its file.
         header: of the certificate.
     """
+    from oaq.robust.verdict import Robustness  # only here: most reports hold no certificate of robustness
+
     if header["tier"] == "refuted":
         answer = Robustness("refuted", header["label"], witness_label=header["witness_label"], stage="its certificate")
     else:
