@@ -36,6 +36,7 @@ Outcome = dict[str, Any]
 
 def main() -> int:
     """Run jobs until standard input ends."""
+    sys.dont_write_bytecode = True  # a file changed twice in a second, to the same size, would pass for the old one
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_forked(json.loads(line))) + "\n")
         sys.stdout.flush()
