@@ -132,8 +132,9 @@ std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Pl
   return batch;
 }
 
-// The interpreter's lock, given up while this lives. Once the interpreter ends, a daemon thread that asks for the lock
-// is ended by an exception that no C++ frame may let through; such a thread sleeps until the process is gone.
+// The interpreter's lock, given up while this lives. Once the interpreter ends, a daemon thread that asks for the lock,
+// or waits for it already, is ended by an exception that no C++ frame may let through; such a thread sleeps until the
+// process is gone.
 class WithoutLock {
  public:
   WithoutLock() : state_(PyEval_SaveThread()) {}
@@ -151,12 +152,11 @@ class WithoutLock {
 
  private:
   void take() {
-#if PY_VERSION_HEX >= 0x030D0000
-    while (Py_IsFinalizing()) ::pause();
-#else
-    while (_Py_IsFinalizing()) ::pause();
-#endif
-    PyEval_RestoreThread(state_);
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) ::pause();
+    }
   }
 
   PyThreadState* state_;
