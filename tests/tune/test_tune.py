@@ -311,3 +311,18 @@ def test_probes_correct_what_was_predicted(tuned: Tuned) -> None:
 def test_records_are_values(tuned: Tuned) -> None:
     assert isinstance(tuned.record, Record)
     assert tuned.record.timings[0].isa == "avx2"
+
+
+@pytest.mark.parametrize("flag", ["--out", "--record"])
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measures(*_: object, **__: object) -> Tuned:
+        pytest.fail("measured first")
+
+    monkeypatch.setattr("oaq.cli.tune.tune", measures)
+    oaq.save(small_network(), tmp_path / "net.oaq")
+    places = {"--out": tmp_path / "t.oaq", "--record": tmp_path / "r.json", flag: tmp_path / "missing" / "file"}
+    arguments = [str(part) for pair in places.items() for part in pair]
+    assert main(["tune", str(tmp_path / "net.oaq"), *arguments]) == 2
+    assert f"{flag} {places[flag]}: {tmp_path / 'missing'} is not a writable folder" in capsys.readouterr().err

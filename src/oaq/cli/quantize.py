@@ -13,10 +13,11 @@ import numpy as np
 
 from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models
+from oaq.cli.output import check_output
 from oaq.cli.report import show
 from oaq.data.batches import Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, FormatError, NoKernel
+from oaq.errors import CalibrationError, NoKernel
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
@@ -102,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
-    _check_out(arguments.out)
+    check_output(arguments.out)
     net, preprocessing, batches = _network_and_data(arguments)
     start = time.perf_counter()
     program = _quantize(net, batches, arguments, preprocessing)
@@ -118,14 +119,6 @@ def call(arguments: argparse.Namespace) -> int:
         to_html(data, arguments.report)
     _say(program, data, arguments)
     return 0
-
-
-def _check_out(path: Path) -> None:
-    """Before minutes of work, not after."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        return  # a device or a pipe
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise FormatError(f"--out {path}: {path.parent} is not a writable folder")
 
 
 def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:

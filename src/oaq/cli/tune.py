@@ -9,6 +9,7 @@ from typing import Any
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
+from oaq.cli.output import check_output
 from oaq.errors import ConfigError
 from oaq.seal.parts import save
 from oaq.terminal import say
@@ -69,6 +70,9 @@ def call(arguments: argparse.Namespace) -> int:
     """Measure, choose, write, say what it brought."""
     if arguments.joules is not None:
         raise ConfigError("--joules: energy is not measurable here; give --budget or --seconds")
+    check_output(arguments.out)
+    if arguments.record is not None:
+        check_output(arguments.record, "--record")
     opened = open_whole(arguments.file)
     data = None
     if arguments.data is not None:
