@@ -31,6 +31,14 @@ struct Choices {
 // end of a step, so it should be short; but each costs a microsecond, and may read again what others have read.
 int chunks_of(double nanoseconds, int threads);
 
+// The same, or as many chunks for each thread as suit the step; one for each if fewer do.
+template <typename Suits>
+int chunks_that(double nanoseconds, int threads, Suits suits) {
+  int chunks = chunks_of(nanoseconds, threads);
+  while (chunks > threads && !suits(chunks)) chunks -= threads;
+  return chunks;
+}
+
 // Threads share a step: chunk c of C is a part of the output of its own, whatever C is, and nothing else is written.
 // Steps are immutable while they run, so any number of threads may run one; what they need to write down meanwhile lies
 // in their own scratch.

@@ -28,7 +28,7 @@ from oaq.runtime.session import Session
 
 POSITIONS: Final = 12
 """Windows of a layer that are executed in simulated registers; kernels execute all of them."""
-EXECUTORS: Final = 3
+GROUP: Final = 3
 """Programs in a group: the first is planned for an instruction set, the others for forced rows."""
 THREADED: Final = 50
 """One program in so many runs on two threads as well."""
@@ -166,8 +166,8 @@ def _executed(
     program, proof, truth = subject
     inputs, index = inputs_and_index
     isas, families = machine.isas, {node.family for node in _families(program, machine)}
-    turn, place = divmod(index, EXECUTORS)
-    force = turn * (EXECUTORS - 1) + place - 1
+    turn, place = divmod(index, GROUP)
+    force = turn * (GROUP - 1) + place - 1
     rows = tuple(
         family_rows[force % len(family_rows)] for family, family_rows in machine.rows.items() if family in families
     )

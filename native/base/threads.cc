@@ -19,9 +19,9 @@ namespace {
 // A stage takes microseconds; a sleeping thread takes longer to wake. So threads watch for this many turns first.
 constexpr int kTurns = 2000;
 
-// A run is a bad one if the caller has waited for the others for more than this share of it: then they have done less
-// than it did, and cost more than they brought.
-constexpr int kShare = 3;
+// A run is a bad one if the caller has waited for the others for more than one part in so many of it: then they have
+// done less than it did, and cost more than they brought.
+constexpr int kMostWaited = 3;
 
 // After a bad run the caller computes alone for so many times what it has waited, twice as long after each further one:
 // trying again costs a small share of the time however long a neighbour stays. After so many good runs, half as long.
@@ -193,7 +193,7 @@ Threads::Clock::duration Threads::wait_for_end_of(std::uint32_t stage) {
 
 // Whether the next runs are computed with the others or alone.
 void Threads::choose_company(Clock::duration run, Clock::duration waited) {
-  if (kShare * waited <= run) {
+  if (kMostWaited * waited <= run) {
     if (++good_runs_ % kGoodRuns == 0) patience_ /= 2;
     return;
   }

@@ -208,9 +208,8 @@ bool Depthwise::in_order() const {
 int Depthwise::chunks(int threads) const {
   const double products = static_cast<double>(y_.bytes()) * static_cast<double>(window_.taps());
   const double nanoseconds = products / (row_.isa == Isa::kScalar ? kScalarProducts : kVectorProducts);
-  for (int chunks = chunks_of(nanoseconds, threads); chunks > threads; chunks -= threads)
-    if (shares_tiles(chunks) || y_.height / chunks >= 2 * window_.kernel[0]) return chunks;
-  return chunks_of(nanoseconds, threads) == 1 ? 1 : threads;
+  return chunks_that(nanoseconds, threads,
+                     [&](int chunks) { return shares_tiles(chunks) || y_.height / chunks >= 2 * window_.kernel[0]; });
 }
 
 Depthwise::Part Depthwise::part(int chunk, int chunks) const {

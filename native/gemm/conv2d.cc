@@ -145,11 +145,10 @@ void Conv2d::move_weights(std::uint8_t* to) {
 int Conv2d::chunks(int threads) const {
   const double products = static_cast<double>(y_.bytes()) * static_cast<double>(operands_.bytes());
   const double nanoseconds = products / (row_.isa == Isa::kScalar ? kScalarProducts : kVectorProducts);
-  for (int chunks = chunks_of(nanoseconds, threads); chunks > threads; chunks -= threads) {
-    const double weights = static_cast<double>(weight_bytes_) * chunks / kStreamedBytes;
-    if (operands_.serve(chunks) ? weights < nanoseconds / 10 : operands_.name() == "direct") return chunks;
-  }
-  return chunks_of(nanoseconds, threads) == 1 ? 1 : threads;
+  return chunks_that(nanoseconds, threads, [&](int chunks) {
+    if (!operands_.serve(chunks)) return operands_.name() == "direct";
+    return static_cast<double>(weight_bytes_) * chunks / kStreamedBytes < nanoseconds / 10;
+  });
 }
 
 Conv2d::Part Conv2d::part(int chunk, int chunks) const {
