@@ -33,9 +33,9 @@ using Random = std::mt19937_64;
 constexpr std::size_t kHeader = 64, kChecked = 16;
 // Of memory, in bytes. Little is enough for most plans, and quick to run; some cases may take more.
 constexpr std::size_t kLimit = std::size_t{128} << 10, kLargeLimit = std::size_t{4} << 20;
-constexpr std::uint64_t kOneInLarge = 8;     // cases with the large limit
-constexpr std::uint64_t kOneInThreads = 16;  // cases with three threads, which take longest to start
-constexpr unsigned kSeconds = 120;           // for one case: a session that never ends is a fault too
+constexpr std::uint64_t kOneInLarge = 2;    // cases with the large limit
+constexpr std::uint64_t kOneInThreads = 8;  // cases with three threads, which take longest to start
+constexpr unsigned kSeconds = 120;          // for one case: a session that never ends is a fault too
 constexpr std::uint32_t kNumbers[] = {0,          1,           2,           3,           4,
                                       8,          9,           16,          31,          32,
                                       62,         63,          64,          127,         128,

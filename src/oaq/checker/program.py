@@ -99,9 +99,9 @@ def parse(header: object, arrays: NamedArrays) -> Program:
     return _parse(header, arrays)
 
 
-def digest(header: Mapping[str, Any], arrays: NamedArrays) -> str:
-    """sha256 over the header without its free text, then every array in order of name."""
-    plain = {key: value for key, value in header.items() if key != "metadata"}
+def digest(header: Mapping[str, Any], arrays: NamedArrays, omitted: str = "metadata") -> str:
+    """sha256 over the header without what ``omitted`` names, its free text, then every array in order of name."""
+    plain = {key: value for key, value in header.items() if key != omitted}
     state = hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
     for name in sorted(arrays):
         value = arrays[name]

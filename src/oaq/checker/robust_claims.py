@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.program import NamedArrays
+from oaq.checker.program import NamedArrays, digest
 from oaq.checker.robust_bounds import Spans
 from oaq.checker.robust_layers import Box, Layered, Reading, Summing
 from oaq.checker.robust_maps import Ints
@@ -100,13 +98,7 @@ def edited(claims: Claims) -> list[str]:
 
 def seal_of(certificate: Mapping[str, Any], arrays: NamedArrays) -> str:
     """sha256 of everything in a certificate but its digest."""
-    plain = {key: value for key, value in certificate.items() if key != "sha256"}
-    state = hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
-    for name in sorted(arrays):
-        value = arrays[name]
-        state.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
-        state.update(np.ascontiguousarray(value, value.dtype.newbyteorder("<")).data)
-    return state.hexdigest()
+    return digest(certificate, arrays, omitted="sha256")
 
 
 def members_of(claims: Claims, network: Layered, x: Ints) -> Box | Ints:
