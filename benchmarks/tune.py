@@ -39,9 +39,9 @@ from oaq.kernels.table import cpu_isas
 from oaq.report.agreement import compare, sqnr_db
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
+from oaq.tune.choice import PROBES
 from oaq.tune.decide import timed
 from oaq.tune.synthetic import synthetic_integers
-from oaq.tune.tune import PROBES
 from recipes.data.photos import calibration
 from recipes.data.quantized import efficientnet_lite3
 from recipes.demo import load_data

@@ -13,9 +13,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from oaq import data, export
-from oaq.capture.model_file import import_model
-from oaq.doctor.diagnose import diagnose
 from oaq.errors import (
     AccumulatorOverflow,
     CalibrationError,
@@ -44,12 +41,20 @@ from oaq.tune.tune import tune
 from oaq.verify.run import verify, verify_file
 
 if TYPE_CHECKING:
-    from oaq import ptq, qat, repair, robust
+    from oaq import data, export, ptq, qat, repair, robust
+    from oaq.capture.model_file import import_model
+    from oaq.doctor.diagnose import diagnose
     from oaq.ptq.quantize import quantize
     from oaq.robust.prove import robustness
 
     __version__: str
 
+_HOMES = {
+    "diagnose": "oaq.doctor.diagnose",
+    "import_model": "oaq.capture.model_file",
+    "quantize": "oaq.ptq.quantize",
+    "robustness": "oaq.robust.prove",
+}
 __all__ = [
     "AccumulatorOverflow",
     "CalibrationError",
@@ -94,15 +99,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
     """What must not be loaded before it is asked for."""
-    if name == "quantize":
-        from oaq.ptq.quantize import quantize
-
-        return quantize
-    if name == "robustness":
-        from oaq.robust.prove import robustness
-
-        return robustness
-    if name in ("ptq", "qat", "repair", "robust"):
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in ("data", "export", "ptq", "qat", "repair", "robust"):
         return import_module(f"oaq.{name}")
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

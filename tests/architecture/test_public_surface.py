@@ -13,11 +13,16 @@ import oaq
 HEAVY = ("torch", "onnx", "onnxruntime", "openvino", "scipy", "matplotlib", "PIL", "rich", "google")
 
 
-def loaded_after(statement: str) -> set[str]:
-    """Top-level modules in a fresh interpreter after ``statement``."""
-    code = f"{statement}\nimport sys\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+def modules_after(statement: str) -> set[str]:
+    """Modules in a fresh interpreter after ``statement``."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     return set(done.stdout.split())
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after ``statement``."""
+    return {name.split(".")[0] for name in modules_after(statement)}
 
 
 @pytest.mark.parametrize("module", ["oaq", "oaq.verify", "oaq.export", "oaq.report", "oaq.checker", "oaq.cli"])
@@ -29,6 +34,12 @@ def test_importing_loads_numpy_and_nothing_heavier(module: str) -> None:
 
 def test_this_test_can_fail() -> None:
     assert "onnx" in loaded_after("import oaq.export.onnx_qdq")
+
+
+def test_importing_loads_no_verb_that_is_not_called() -> None:
+    verbs = {"oaq.tune.choice", "oaq.report.html", "oaq.doctor", "oaq.capture", "oaq.data", "oaq.choose"}
+    assert modules_after("import oaq").isdisjoint(verbs)
+    assert "oaq.doctor" in modules_after("import oaq; oaq.diagnose")
 
 
 def test_every_public_name_is_there_or_needs_a_package_that_is_not() -> None:

@@ -19,17 +19,17 @@ from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
 from oaq.program.int_program import IntProgram
 from oaq.tune import Goal, Record, Tuned, load_record, tune
+from oaq.tune.choice import PROBES
 from oaq.tune.decide import RunTimes, timed
 from oaq.tune.effects import power_law, rounding_error
 from oaq.tune.synthetic import synthetic_integers
 from oaq.tune.timing import Line, Timings, measure
-from oaq.tune.tune import PROBES
 from tests.tune.nets import small_network, small_samples
 
 pytestmark = pytest.mark.skipif("avx2" not in cpu_isas(), reason="NOT RUN: this CPU has no AVX2 to tune for")
 
 
-TUNING = importlib.import_module("oaq.tune.tune")
+TUNING = importlib.import_module("oaq.tune.choice")
 DECIDING = importlib.import_module("oaq.tune.decide")
 SLOW, FAST, MOVE, SPILL = 4e-5, 1e-5, 1e-7, 1e-9
 """Seconds of a layer summed in 32 bits, of others, of a node without sums, and of a spill."""

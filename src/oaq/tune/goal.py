@@ -9,8 +9,7 @@ from oaq.errors import ConfigError
 from oaq.program.int_program import IntProgram
 from oaq.tune.decide import Candidate
 from oaq.tune.record import Record
-
-DEFAULT_BUDGET = 1.05
+from oaq.tune.tune import DEFAULT_BUDGET
 
 
 @dataclass(frozen=True)
