@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from oaq.report.node_profile import NodeProfile
 from oaq.report.peers import Peer, onnxruntime_peer
 from oaq.report.profile import profile
 from oaq.report.text import latency_table
+from oaq.runtime.values import file_integers
 from oaq.terminal import say
 
 HELP = "time a network here, on every instruction set"
@@ -132,12 +134,12 @@ def measure(
         return latency, {name: profile(planned, x, arguments.threads) for name, planned in explained.items()}
 
 
-def sample(opened: Opened, batch: int) -> NDArray[np.float32]:
-    """Real values over the whole range of the input, the same every time. Speed does not depend on them."""
-    spec = opened.program.tensors[opened.program.inputs[0]]
+def sample(opened: Opened, batch: int) -> NDArray[Any]:
+    """Values over the whole range of the input, the same every time, as the file takes them."""
+    spec, edge = opened.program.tensors[opened.program.inputs[0]], opened.input_edge
     rng = np.random.default_rng(0)
     integers = rng.integers(spec.range.lo, spec.range.hi + 1, (batch, *opened.input_shape)).astype(np.uint8)
-    return spec.affine.dequantize(integers)
+    return file_integers(edge, integers).view(edge.dtype) if edge.is_integer else spec.affine.dequantize(integers)
 
 
 def peers(models: Sequence[Path], threads: int) -> list[Peer]:

@@ -11,12 +11,13 @@ from oaq.cli.images import preprocess
 from oaq.data.batches import Batch, check_shape, files, read
 from oaq.data.preprocess import Preprocess
 from oaq.errors import ProgramError
+from oaq.program.edges import Edge
 from oaq.program.files import Part
 from oaq.program.files import read as read_archive
 from oaq.program.int_program import IntProgram
 from oaq.report.data import Evidence
 from oaq.report.evidence_part import stored_evidence
-from oaq.runtime.values import caller_layout, caller_shape
+from oaq.runtime.values import caller_edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +33,18 @@ class Opened:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample as the caller gives it: (C, H, W), (H, W, C), (C, L), (T, C) or (C,)."""
+        return self.input_edge.shape
+
+    @property
+    def input_edge(self) -> Edge:
+        """How the caller sees the one input.
+
+        Raises:
+            ProgramError: there are several.
+        """
         if len(self.program.inputs) != 1:
             raise ProgramError(f"{self.path}: takes {len(self.program.inputs)} inputs; this verb feeds one")
-        return caller_shape(self.program, self.program.inputs[0])
+        return caller_edge(self.program, self.program.inputs[0])
 
     def read(self, path: Path, preprocessing: Preprocess) -> Batch:
         """Samples of one file, in the shape the program takes.
@@ -43,9 +53,9 @@ class Opened:
             FormatError: the file does not decode.
             ProgramError: its samples have another shape.
         """
-        shape = self.input_shape
-        last = len(shape) == 3 and caller_layout(self.program, self.program.inputs[0]) == "NHWC"
-        batch = read(path, preprocessing, channels_last=last, axes=len(shape))
+        edge, shape = self.input_edge, self.input_shape
+        last = len(shape) == 3 and list(edge.order) == sorted(edge.order)
+        batch = read(path, preprocessing, channels_last=last, axes=len(shape), keep_integers=edge.is_integer)
         check_shape(batch, shape, path)
         return batch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from oaq.errors import FormatError
 
 
-def read_array(path: Path, axes: int | None = None) -> NDArray[np.float32]:
+def read_array(path: Path, axes: int | None = None, *, keep_integers: bool = False) -> NDArray[Any]:
     """The samples of one file as they are: (n, ...) float32.
 
     Args:
         path: of the file.
         axes: of one sample, the batch not counted; None takes (C,), (n, C), (C, H, W) and (n, C, H, W).
+        keep_integers: arrays of integers stay what they are: a network that takes integers takes them, no reals.
 
     Raises:
         FormatError: the file does not decode, or holds anything but one array of numbers.
@@ -34,7 +36,8 @@ def read_array(path: Path, axes: int | None = None) -> NDArray[np.float32]:
         )
         raise FormatError(f"{path}: a sample is numbers {shape}, not {array.dtype} {array.shape}")
     whole = array.ndim in (2, 4) if axes is None else array.ndim == axes + 1
-    return np.ascontiguousarray(array if whole else array[None], np.float32)
+    dtype = array.dtype if keep_integers and array.dtype.kind in "iu" else np.float32
+    return np.ascontiguousarray(array if whole else array[None], dtype)
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:

@@ -40,19 +40,26 @@ def files(place: str | Path) -> list[Path]:
     return paths
 
 
-def read(path: str | Path, preprocess: Preprocess, *, channels_last: bool = False, axes: int | None = None) -> Batch:
+def read(
+    path: str | Path,
+    preprocess: Preprocess,
+    *,
+    channels_last: bool = False,
+    axes: int | None = None,
+    keep_integers: bool = False,
+) -> Batch:
     """One file as (n, C, H, W) float32: a photo is one sample, an array as many as its first axis says.
 
     Arrays are taken as they are, already preprocessed: (C, H, W) or (n, C, H, W). ``channels_last`` makes photos
     (n, H, W, C). ``axes`` is how many axes a sample has, 2 for (C, L) and (T, C): without it, an array of three axes is
-    one image.
+    one image. ``keep_integers`` leaves arrays of integers what they are.
 
     Raises:
         FormatError: the file does not decode, or holds no such array.
     """
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
-        return read_array(path, axes)
+        return read_array(path, axes, keep_integers=keep_integers)
     photo = read_photo(path, preprocess)
     return np.ascontiguousarray(photo.transpose(1, 2, 0) if channels_last else photo)[None]
 

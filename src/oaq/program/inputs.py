@@ -15,19 +15,25 @@ ProgramInputs = NDArray[Any] | Sequence[NDArray[Any]] | Mapping[str, NDArray[Any
 """One array, or one per program input: in order, or by name."""
 
 
-def in_order(program: IntProgram, x: ProgramInputs) -> tuple[NDArray[Any], ...]:
+def in_order(program: IntProgram, x: ProgramInputs, names: Sequence[str] | None = None) -> tuple[NDArray[Any], ...]:
     """One array per input, in the program's order.
+
+    Args:
+        program: whose inputs they are.
+        x: the arrays.
+        names: of the inputs, where callers know them by others than the program's.
 
     Raises:
         ProgramError: too many, too few, or other names.
     """
+    names = program.inputs if names is None else names
     if isinstance(x, Mapping):
-        if set(x) != set(program.inputs):
-            raise ProgramError(f"{program.name}: takes the inputs {list(program.inputs)}, got {list(x)}")
-        return tuple(x[name] for name in program.inputs)
+        if set(x) != set(names):
+            raise ProgramError(f"{program.name}: takes the inputs {list(names)}, got {list(x)}")
+        return tuple(x[name] for name in names)
     arrays = tuple(x) if isinstance(x, Sequence) else (x,)
-    if len(arrays) != len(program.inputs):
-        raise ProgramError(f"{program.name}: takes {len(program.inputs)} inputs, got {len(arrays)}")
+    if len(arrays) != len(names):
+        raise ProgramError(f"{program.name}: takes {len(names)} inputs, got {len(arrays)}")
     return arrays
 
 

@@ -22,7 +22,7 @@ from oaq.runtime.plan_bytes import plan_bytes
 from oaq.runtime.values import by_native, to_floats, to_integers
 
 Images = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+Values = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,17 @@ class Session:
         """Pickle and copy as the plan: the new session has its own memory, and the proof is checked again."""
         return _open, (self.plan, self.threads, self._options)
 
-    def run(self, x: ProgramInputs) -> Floats | tuple[Floats, ...]:
-        """Real values in, real values out.
+    def run(self, x: ProgramInputs) -> Values | tuple[Values, ...]:
+        """Real values in, real values out; integers where the file that the program was read from has integers.
 
         Args:
-            x: float32 (batch, ...) in the layout the program declares (``metadata["input_layout"]``), or uint8 NHWC
-                taken as the input's integers. One array, or one per input in order or by name.
+            x: (batch, ...) in the shape, order and type of the file (``oaq.program.edges``), float32 in the layout of
+                ``metadata["input_layout"]`` if the program comes from no file. Where reals are taken, uint8 NHWC are
+                the input's integers themselves. One array, or one per input in order or by name.
 
         Returns:
-            float32 in the same layout: one array, or a tuple of one per output.
+            one array, or a tuple of one per output, in the shape, order and type of the file: float32 in the same
+            layout if there is none.
 
         Raises:
             ProgramError: shape, type or integers do not fit, or a value is NaN.

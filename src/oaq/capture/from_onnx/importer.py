@@ -16,7 +16,7 @@ from oaq import operators as ops
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
 from oaq.capture.from_onnx.draft import Draft, DraftNode, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
-from oaq.capture.from_onnx.islands import Demand, find_islands
+from oaq.capture.from_onnx.islands import Demand, End, edges_of, find_islands
 from oaq.capture.from_onnx.own import restore_names
 from oaq.capture.from_onnx.reader import read
 from oaq.capture.from_onnx.shapes import QONNX
@@ -25,6 +25,7 @@ from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stay
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Imported, Island
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
+from oaq.program.edges import INTEGERS, REALS, with_edges
 from oaq.program.int_program import IntProgram
 from oaq.program.layout import layout_key
 
@@ -143,9 +144,11 @@ def _demand(walk: Walk) -> Demand:
         if name in demand.visited or name in walk.graph.constants:
             continue
         demand.visited[name] = None
-        number = _holder(walk, name)
-        if number is not None:
+        end = _holder(walk, name)
+        if end is not None:
+            number = end.view.tensor
             demand.outputs.setdefault(number, name)
+            demand.ends[name] = end
             fresh = _inputs_behind(walk, number, visited)
             demand.entries += fresh
             pending += [walk.entries[source] for source in reversed(fresh)]
@@ -158,8 +161,8 @@ def _demand(walk: Walk) -> Demand:
     return demand
 
 
-def _holder(walk: Walk, name: str) -> int | None:
-    """The tensor of the program that holds ``name`` in the program's own arrangement of its axes, if one does."""
+def _holder(walk: Walk, name: str) -> End | None:
+    """Where the program holds ``name``; None if it does not."""
     value, producer = walk.values.get(name), walk.graph.producers.get(name)
     if not isinstance(value, Integers | Reals):
         return None
@@ -168,11 +171,17 @@ def _holder(walk: Walk, name: str) -> int | None:
     moved = producer is not None and producer.name in walk.transparent
     order = order_of(value.view.layout, walk.draft.tensors[value.view.tensor].shape)
     plain = value.view.layout.is_in(order)
-    if moved and not (plain and name in walk.graph.outputs):
+    if moved and name not in walk.graph.outputs:
         return None  # an island does for itself what costs nothing
-    view = arranged(walk.draft, value.view, order) if plain else settled(walk.draft, value.view)
+    if walk.graph.dtype(name) is not None and walk.graph.types[name].dtype.name not in (*REALS, *INTEGERS):  # type: ignore[union-attr]
+        return None
+    if plain:
+        view = arranged(walk.draft, value.view, order)
+    else:
+        # What only counts axes in another way is undone where values leave the program.
+        view = value.view if moved else settled(walk.draft, value.view)
     # A program input is taken from its producer, not copied as an output.
-    return None if walk.draft.writer(view.tensor) is None else view.tensor
+    return None if walk.draft.writer(view.tensor) is None else End(view, plain)
 
 
 def _inputs_behind(walk: Walk, number: int, visited: set[int]) -> list[int]:
@@ -213,6 +222,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
             draft.named_nodes(nodes, names),
             metadata=metadata,
         )
+        program = with_edges(program, *edges_of(walk, demand, names))
     except ProgramError as error:
         raise UnsupportedOp(str(error)) from error
     layer_names = {node.output: node.name for node in program.nodes}
@@ -281,6 +291,7 @@ def _name_ends(walk: Walk, demand: Demand) -> None:
     names = {tensor.name for tensor in walk.draft.tensors if tensor.name}
     for number, name in demand.outputs.items():
         tensor = walk.draft.tensors[number]
-        if name in walk.graph.outputs and not tensor.name and name not in names:
+        named = name in walk.graph.outputs and demand.ends[name].plain
+        if named and not tensor.name and name not in names:
             tensor.name = name
             names.add(name)

@@ -1,4 +1,4 @@
-"""Islands of an ONNX file: the connected parts that stay in float, and where they touch the program."""
+"""Islands of an ONNX file: the connected parts that stay in float, and where they or callers touch the program."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.values import View
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Island, Place, connected
+from oaq.program.edges import Edge
+
+
+@dataclass(frozen=True)
+class End:
+    """Where the program holds a tensor of the file that is needed outside it.
+
+    Attributes:
+        view: of the program's tensor.
+        plain: it has the order of axes that a program gives it.
+    """
+
+    view: View
+    plain: bool
 
 
 @dataclass
@@ -16,12 +32,14 @@ class Demand:
 
     Attributes:
         outputs: tensors of the program that are needed outside it, by number, with what the file calls them there.
+        ends: where the program holds each tensor of the file that is needed outside it.
         entries: inputs of the program that are needed, by number.
         outside: nodes that stay in float, by name.
         visited: tensors of the file that were looked at.
     """
 
     outputs: dict[int, str] = field(default_factory=dict)
+    ends: dict[str, End] = field(default_factory=dict)
     entries: list[int] = field(default_factory=list)
     outside: dict[str, OnnxNode] = field(default_factory=dict)
     visited: dict[str, None] = field(default_factory=dict)
@@ -49,6 +67,27 @@ def find_islands(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[
         reason = next((walk.reasons[node.name] for node in part if node.name in walk.reasons), "")
         islands.append(Island(tuple((node.name, node.kind) for node in part), reads, writes, where, reason))
     return tuple(islands)
+
+
+def edges_of(walk: Walk, demand: Demand, names: Mapping[int, str]) -> tuple[list[Edge], list[Edge]]:
+    """How the file sees the program's inputs, in the program's order, and its outputs, in the file's.
+
+    Outputs that only islands read come last.
+
+    Args:
+        walk: the import.
+        demand: what is outside.
+        names: of the program's tensors, by number.
+    """
+    inputs = [_edge(walk, walk.entries[number], names[number], walk.entry_layouts[number]) for number in demand.entries]
+    order = [name for name in walk.graph.outputs if name in demand.ends]
+    views = {name: demand.ends[name].view for name in dict.fromkeys([*order, *demand.ends])}
+    return inputs, [_edge(walk, name, names[view.tensor], view.layout) for name, view in views.items()]
+
+
+def _edge(walk: Walk, name: str, tensor: str, layout: Layout) -> Edge:
+    dtype = walk.graph.dtype(name)
+    return Edge(name, tensor, "float32" if dtype is None else dtype.name, layout.sizes, layout.axes)
 
 
 def _aliases(walk: Walk, demand: Demand) -> dict[str, int]:

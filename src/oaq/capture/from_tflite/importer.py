@@ -10,12 +10,13 @@ from oaq import operators as ops
 from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools
 from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder
 from oaq.capture.from_tflite.functions import Handler
-from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator
+from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.islands import Outside, find_islands
 from oaq.capture.from_tflite.reader import decode, read
 from oaq.capture.imported import Imported
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
 from oaq.numerics.requantize import SEMANTICS, Semantics
+from oaq.program.edges import Edge, with_edges
 from oaq.program.int_program import IntProgram, Node
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -143,6 +144,7 @@ def _assemble(build: TfliteBuilder, outside: list[Outside], edges: Mapping[int, 
     specs = {name: build.specs[name] for name in (*inputs, *(node.output for node in nodes))}
     metadata = {"input_layout": "NHWC", "source": "tflite"}
     program = IntProgram(graph.name, tuple(inputs), tuple(outputs), specs, nodes, build.semantics, metadata)
+    program = with_edges(program, *_edges(build, program, inputs, edges))
     islands = find_islands(graph, outside, {i: n for i, n in build.values.items() if n in specs}, inputs)
     notes = [ROUNDING[build.semantics]]
     notes += [
@@ -152,6 +154,24 @@ def _assemble(build: TfliteBuilder, outside: list[Outside], edges: Mapping[int, 
     ]
     layers_ = {name: source for name, source in build.layers.items() if name in specs}
     return Imported(program, islands, tuple(notes), layers_, {name: build.sources[name] for name in specs})
+
+
+def _edges(
+    build: TfliteBuilder, program: IntProgram, inputs: Mapping[str, int], edges: Mapping[int, int]
+) -> tuple[list[Edge], list[Edge]]:
+    """How the file sees the program's inputs and outputs; outputs that only what stays outside reads come last."""
+    graph = build.graph
+    taken = [_edge(program, name, graph.tensors[edges.get(index, index)]) for name, index in inputs.items()]
+    ends = [index for index in graph.outputs if build.values.get(edges.get(index, index)) in program.outputs]
+    shown = {build.values[edges.get(index, index)] for index in ends}
+    inner = {name: index for index, name in build.values.items() if name in program.outputs and name not in shown}
+    results = [_edge(program, build.values[edges.get(index, index)], graph.tensors[index]) for index in ends]
+    return taken, results + [_edge(program, name, graph.tensors[index]) for name, index in inner.items()]
+
+
+def _edge(program: IntProgram, name: str, tensor: TfliteTensor) -> Edge:
+    shape = program.tensors[name].shape
+    return Edge(tensor.name, name, tensor.kind.lower(), shape, tuple((axis,) for axis in range(len(shape))))
 
 
 def _with_what_follows(build: TfliteBuilder, outside: list[Outside]) -> list[Outside]:
