@@ -151,8 +151,13 @@ def test_what_is_wrong_is_said_once(oaq, unsafe: Path, arguments: list[str], say
 def test_a_bias_at_the_end_of_32_bits_is_told_of_and_runs(oaq, native: None, tmp_path: Path) -> None:
     """A channel that is switched off: ONNX Runtime wraps there, the exact sum is far below zero."""
     onnx.save(one_conv(-127, bias=-(1 << 31)), path := tmp_path / "off.onnx")
-    code, out, _ = oaq("doctor", path, "--registers", "vnni")
-    assert code == 1 and "needs 33 bits" in out and "oaq repair" not in out
+    for registers in ("vnni", "avx2-acc32", "neon-mlal-pair", "24 bits"):
+        onnx.save(one_conv(-60, bias=-(1 << 31)), light := tmp_path / "light.onnx")
+        code, out, _ = oaq("doctor", light, "--registers", registers)
+        assert code == 1 and "needs 33 bits" in out and "oaq repair" in out
+        code, out, _ = oaq("repair", light, "--registers", registers, "--out", fixed := tmp_path / "fixed.onnx")
+        assert code == 0 and "4 on a coarser scale" in out
+        assert oaq("doctor", fixed, "--registers", registers)[0] == 0
     np.save(tmp_path / "x.npy", np.ones((1, 4, 8, 8), np.float32))
     code, _, err = oaq("run", path, "--input", tmp_path / "x.npy", "--save", tmp_path / "y.npy")
     assert code == 0 and "sums of conv:0, conv:1, conv:2, conv:3 can leave 32 bits" in err

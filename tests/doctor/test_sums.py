@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oaq import operators as ops
+from oaq.doctor.diagnose import verdict
 from oaq.doctor.registers import REGISTERS, RegisterModel, registers_named
-from oaq.doctor.sums import OrderedLayer, laid_out, lane_members, lay, orders_of, reach
+from oaq.doctor.sums import OrderedLayer, laid_out, lane_members, lay, orders_of, reach, registers_of
 from oaq.numerics.accumulator import (
     AVX2_ACC16,
     AVX2_ACC32,
@@ -219,3 +221,37 @@ def test_runs_are_the_fewest_that_fit_and_none_where_one_instruction_does_not() 
 def test_every_lane_of_every_run_has_its_groups() -> None:
     pair = Accumulator("two", 16, "wraps", step=4, group=2, lanes=2, max_run=2)
     assert lane_members(pair, 12).tolist() == [[0, 2], [1, 3], [4, -1], [5, -1]]
+
+
+def wide_layer(bias: int) -> ops.Conv2d:
+    op = conv(np.full((2, 3, 3, 4), 30))
+    return replace(op, bias=np.array([bias, 5], np.int32))
+
+
+@pytest.mark.parametrize("name", [*(one.name for one in REGISTERS), "20 bits", "32 bits"])
+def test_every_model_ends_in_32_bits_that_hold_the_bias_too(name: str) -> None:
+    (named,) = registers_named((name,))
+    spec = TensorSpec("x", (8, 8, 4), Affine(0.02, 0), U8)
+    most = 36 * 30 * 255
+    for bias, safe in ((2**31 - 1 - most, True), (2**31 - most, False), (-(2**31), True)):
+        op = wide_layer(bias)
+        wide = registers_of(op, spec, named)[-1]
+        assert wide.accumulator == EXACT_S32
+        assert reach(wide).safe.tolist() == [safe, True]
+        assert verdict(op, spec, named).total_safe.tolist() == [safe, True]
+        assert safe or not verdict(op, spec, named).safe[0]
+
+
+@given(st.sampled_from(REGISTERS), st.integers(0, 2**32 - 1))
+def test_what_is_unsafe_in_32_bits_alone_is_unsafe_on_every_model(model: RegisterModel, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    op = replace(
+        conv(rng.integers(-127, 128, (4, 2, 2, 3))),
+        bias=rng.choice([0, 2**31 - 1, -(2**31), 2**31 - 200_000], 4).astype(np.int32),
+    )
+    lo, zero, hi = (int(end) for end in np.sort(rng.integers(0, 256, 3)))
+    spec = TensorSpec("x", (4, 4, 3), Affine(1.0, zero), IntRange(lo, hi))
+    exact, narrow = verdict(op, spec, registers_named(("vnni",))[0]), verdict(op, spec, model)
+    if model.shift == 0:
+        np.testing.assert_array_equal(narrow.total_safe, exact.safe)
+    assert not narrow.safe[~narrow.total_safe].any()

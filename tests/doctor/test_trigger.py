@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from oaq import operators as ops
 from oaq import reference
-from oaq.doctor import diagnose, registers_named
+from oaq.doctor import REGISTERS, diagnose, registers_named
+from oaq.doctor.diagnosis import sentence
 from oaq.doctor.trigger import find_trigger
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
@@ -92,3 +95,33 @@ def test_what_saturation_takes_is_what_a_simulated_register_loses() -> None:
     saturated = 2 * min(2 * 127 * 255, 32767)
     assert found.lost == total - saturated
     assert exact.outputs[0].max() == 255
+
+
+@pytest.mark.parametrize("name", [one.name for one in REGISTERS if one.operands.hi == 255] + ["20 bits"])
+def test_an_input_that_drives_the_32_bits_behind_narrow_registers_out(name: str) -> None:
+    """The bias lies at the end of int32: one more product leaves it, whatever sums the products."""
+    op = conv(np.full((2, 1, 1, 4), 20), 0.01)
+    op = replace(op, bias=np.array([5, 2**31 - 1], np.int32))
+    specs = {spec: TensorSpec(spec, (SIZE, SIZE, channels), Affine(1.0, 0)) for spec, channels in (("x", 4), ("y", 2))}
+    net = IntProgram("net", ("x",), ("y",), specs, (Node("first", op, ("x",), "y"),))
+    (named,) = registers_named((name,))
+    diagnosis = diagnose(net, [named])
+    layer = diagnosis["first"].verdicts[named.name]
+    assert layer.unsafe.tolist() == [1] and layer.worst == 1 and layer.bits_needed.tolist()[1] == 33
+    assert "output 1 needs 33 bits: a register of [-2147483648, 2147483647]" in sentence(diagnosis["first"], named.name)
+    found = find_trigger(net, ("first", 1), named)
+    assert found.how == "built" and found.leaves and found.limit == (-(2**31), 2**31 - 1)
+    seen = diagnose(net, [named], [(found.network,), (0 * found.tensor,)])["first"].verdicts[named.name].seen
+    assert seen is not None and seen.overflows[1] > 0 and seen.overflows[0] == 0
+    assert int(seen.hi[1]) == found.reached
+    with pytest.raises(ProgramError, match="proved safe"):
+        find_trigger(net, ("first", 0), named)
+
+
+def test_layers_behind_one_that_leaves_32_bits_are_still_looked_at() -> None:
+    net = program(first=1, deep=True)
+    first = replace(net.nodes[0], op=replace(net.nodes[0].products, bias=np.full(4, 2**31 - 1, np.int32)))
+    net = replace(net, nodes=(first, net.nodes[1]))
+    found = find_trigger(net, ("second", 0), ACC32, trials=3)
+    assert found.how in ("search", "not found") and found.leaves
+    assert diagnose(net, ["avx2-acc32"], [(np.full((1, SIZE, SIZE, 4), 9, np.uint8),)]).samples == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +269,64 @@ def test_one_scale_for_all_becomes_one_for_each_output_and_others_keep_every_bit
     np.testing.assert_array_equal(after["wz"], before["wz"])  # the other layer reads it
     assert after["wz_repaired"].tolist() == [0, 0, 0, 0]
     assert np.isfinite(results(found.content, np.ones((1, 4, 4, 4), np.float32))).all()
+
+
+def one_scale_per_layer(opset: int, **constants: np.ndarray) -> onnx.ModelProto:
+    """``two_layers`` as files before opset 13 are: one scale for all outputs, no axis."""
+    made = two_layers(**constants)
+    made.opset_import[0].version = opset
+    for one in made.graph.initializer:
+        if one.name in ("ws0", "ws1", "bs0", "bs1", "wz"):
+            one.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(one)[0], one.name))
+    for one in made.graph.node:
+        del one.attribute[:]
+    return made
+
+
+@pytest.mark.parametrize("data", [False, True], ids=["no data", "data"])
+@pytest.mark.parametrize("registers", ["avx2-acc32", "avx512bw", "neon-mlal-pair"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_file_without_scales_per_output_gets_one_coarser_scale_and_says_what_it_cannot_hold(
+    tmp_path: Path, registers: str, data: bool, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights = {f"w{index}": rng.integers(-127, 128, (4, 4, 1, 1)).astype(np.int8) for index in (0, 1)}
+    path = saved(tmp_path / "m.onnx", one_scale_per_layer(10, **weights))
+    x = rng.uniform(0, 5, (8, 4, 4, 4)).astype(np.float32)
+    found = repair(path, registers, [x] if data else None)
+    if found.was_safe:
+        assert not found.notes
+        return
+    assert found.after.is_safe
+    assert all(one.sqnr > one.sqnr_seven_bits - 1e-3 for one in found.layers)
+    assert "opset 10 has no other" in found.notes[-1] and "opset 13" in found.notes[-1]
+    after = arrays(found.content)
+    assert {after[name].shape for name in ("ws0", "ws1", "bs0", "bs1")} == {()}
+    assert np.isfinite(results(found.content, x[:1])).all()
+    monkeypatch.setattr(import_module("oaq.repair.repair"), "_scale_form", lambda source, file: "fixed")
+    rounded = repair(path, registers, [x] if data else None)
+    assert all(one.sqnr >= other.sqnr - 1e-6 for one, other in zip(found.layers, rounded.layers, strict=True))
+
+
+def test_quantized_operators_hold_a_scale_per_output_in_any_opset(folder: Path, tmp_path: Path) -> None:
+    made = onnx.load(folder / "QOperator U8S8 per tensor.onnx")
+    made.opset_import[0].version = 11
+    found = repair(saved(tmp_path / "m.onnx", made))
+    assert found.after.is_safe and not any("opset" in note for note in found.notes)
+    assert any(0 < one.rescaled < one.outputs or one.rescaled for one in found.layers)
+
+
+@pytest.mark.parametrize("opset", [10, 17])
+@pytest.mark.parametrize("registers", ["vnni", "avx2-acc32", "20 bits"])
+def test_a_bias_that_leaves_32_bits_with_the_products_is_mended_by_a_coarser_scale(
+    tmp_path: Path, registers: str, opset: int
+) -> None:
+    light = np.full((4, 4, 1, 1), 3, np.int8)
+    bias = np.array([2**31 - 1, 5, 6, -(2**31)], np.int32)
+    constants = {"w0": light, "w1": light * 2, "b0": bias}
+    made = one_scale_per_layer(opset, **constants) if opset < 13 else two_layers(**constants)
+    path = saved(tmp_path / "m.onnx", made)
+    assert not repair(path, registers).was_safe
+    (layer,) = repair(path, registers).layers
+    assert layer.node == "c0" and layer.sqnr > 50 and np.all(layer.factor < 1.01)
+    assert layer.changed.tolist() == ([0] if opset >= 13 else [0, 1, 2, 3])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from oaq import operators as ops
-from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, LayerVerdict
+from oaq.doctor.diagnosis import Diagnosis, LayerDiagnosis, LayerVerdict, signed_bits
 from oaq.doctor.observed import Observer, Samples
 from oaq.doctor.registers import RegisterModel, registers_named
-from oaq.doctor.sums import OrderedLayer, laid_out, reach, signed_bits, widened
+from oaq.doctor.sums import OrderedLayer, reach, registers_of, widened
 from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram
@@ -104,11 +104,12 @@ def verdict(
         unsigned: its file stores the weights as u8.
         within: what each channel of that tensor holds, if more is narrower than its effective range.
     """
-    layers = laid_out(op, spec, model, unsigned=unsigned, within=within)
-    reaches = [reach(layer) for layer in layers]
+    *narrow, wide = registers_of(op, spec, model, unsigned=unsigned, within=within)
+    layers, total = narrow or [wide], reach(wide)
+    reaches = [reach(layer) for layer in narrow] or [total]
     lo = np.minimum.reduce([layer_reach.lo for layer_reach in reaches])
     hi = np.maximum.reduce([layer_reach.hi for layer_reach in reaches])
-    safe = np.logical_and.reduce([layer_reach.safe for layer_reach in reaches])
+    safe = np.logical_and.reduce([total.safe, *(layer_reach.safe for layer_reach in reaches)])
     runs = np.stack([layer_reach.runs for layer_reach in reaches])
     reason = _undefined(layers[0], model)
     return LayerVerdict(
@@ -122,6 +123,7 @@ def verdict(
             layer.order: int(np.count_nonzero(~layer_reach.safe))
             for layer, layer_reach in zip(layers, reaches, strict=True)
         },
+        (total.lo, total.hi),
         reason,
         widened(op, model, unsigned),
     )

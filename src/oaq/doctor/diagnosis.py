@@ -19,6 +19,11 @@ SCHEMA: Final = 1
 Ints = NDArray[np.int64]
 
 
+def signed_bits(lo: Ints, hi: Ints) -> Ints:
+    """(N,) bits of the narrowest two's complement register that holds each [lo, hi]."""
+    return np.array([IntRange(int(a), int(b)).signed_bits for a, b in zip(lo, hi, strict=True)], np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What data did to one layer's registers: evidence, true of that data only.
@@ -64,11 +69,12 @@ class LayerVerdict:
     Attributes:
         register: what its registers hold.
         lo, hi: (N,) least and most any register of that output can be asked to hold.
-        safe: (N,) it fits, for every input, in every order the model knows.
+        safe: (N,) it fits, for every input, in every order the model knows, and so does ``total`` in 32 bits.
         bits: (N,) bits of the narrowest register that would do.
         runs: (N,) fewest runs that make lanes fit where the kernel spills between them (1: none needed); -1: no
             spilling helps, because one instruction's own sum does not fit.
-        unsafe_by_order: outputs that are not safe, by order of the products.
+        unsafe_by_order: outputs whose registers can be left, by order of the products.
+        total: (N,) least and (N,) most of the 32-bit register behind, which holds the whole sum and the bias.
         why: what is wrong besides sums ("operands reach 255, the instruction takes 0..127"); empty if nothing.
         note: why another register than the model's is taken; empty if it is the model's.
         seen: on data, if there was any.
@@ -81,6 +87,7 @@ class LayerVerdict:
     bits: Ints
     runs: Ints
     unsafe_by_order: Mapping[str, int]
+    total: tuple[Ints, Ints]
     why: str = ""
     note: str = ""
     seen: Seen | None = None
@@ -96,9 +103,31 @@ class LayerVerdict:
         return np.nonzero(~self.safe)[0]
 
     @property
+    def total_safe(self) -> NDArray[np.bool_]:
+        """(N,) the 32-bit register behind holds the whole sum and the bias."""
+        return (self.total[0] >= S32.lo) & (self.total[1] <= S32.hi)
+
+    @property
+    def leaves_total_only(self) -> bool:
+        """Whatever is unsafe is so in the 32 bits behind; no register before them is ever left."""
+        narrow = (self.lo >= self.register.lo) & (self.hi <= self.register.hi)
+        return not self.why and bool(narrow.all()) and not self.is_safe
+
+    @property
+    def asked(self) -> tuple[IntRange, Ints, Ints]:
+        """The register that decides, with (N,) least and (N,) most it can be asked to hold."""
+        return (S32, *self.total) if self.leaves_total_only else (self.register, self.lo, self.hi)
+
+    @property
+    def bits_needed(self) -> Ints:
+        """(N,) bits of the narrowest register of that kind that would do."""
+        return signed_bits(*self.total) if self.leaves_total_only else self.bits
+
+    @property
     def worst(self) -> int:
         """The output whose register is asked for most."""
-        return int(np.argmax(np.maximum(self.hi, -1 - self.lo)))
+        _, lo, hi = self.asked
+        return int(np.argmax(np.maximum(hi, -1 - lo)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -112,6 +141,11 @@ class LayerVerdict:
             "lo": self.lo.tolist(),
             "hi": self.hi.tolist(),
             "runs": self.runs.tolist(),
+            "total": {
+                "safe": bool(self.total_safe.all()),
+                "lo": self.total[0].tolist(),
+                "hi": self.total[1].tolist(),
+            },
             "why": self.why,
             "note": self.note,
         }
@@ -235,11 +269,12 @@ def sentence(layer: LayerDiagnosis, register: str) -> str:
         return f"{layer.node}: safe on {register} for every input"
     if verdict.why:
         return f"{layer.node}: unsafe on {register}: {verdict.why}"
-    at = verdict.worst
+    at, (register_range, lo, hi) = verdict.worst, verdict.asked
+    behind = " (behind the narrow ones, bias included)" if verdict.leaves_total_only else ""
     return (
         f"{layer.node}: {len(verdict.unsafe)} of {layer.outputs} outputs are unsafe on {register}; output {at} needs "
-        f"{verdict.bits[at]} bits: a register of [{verdict.register.lo}, {verdict.register.hi}] can be asked to hold "
-        f"[{verdict.lo[at]}, {verdict.hi[at]}]"
+        f"{verdict.bits_needed[at]} bits: a register of [{register_range.lo}, {register_range.hi}]{behind} can be "
+        f"asked to hold [{lo[at]}, {hi[at]}]"
     )
 
 
@@ -250,10 +285,10 @@ def advice(layer: LayerDiagnosis, register: str, model: str = "MODEL") -> str:
         return "Activations of fewer bits are defined there: quantize again with a narrower range"
     file, name, place = shlex.quote(model), shlex.quote(register), shlex.quote(f"{layer.node}:{verdict.worst}")
     show = f"Show an input that does it: oaq witness {file} --registers {name} --at {place}"
-    if verdict.register == S32 or model.lower().endswith((".oaq", ".tflite")):
+    if model.lower().endswith((".oaq", ".tflite")):
         return show
     return f"{show}; change the weights so that it cannot: oaq repair {file} --registers {name} --out FIXED.onnx"
 
 
 def _badness(verdict: LayerVerdict) -> tuple[int, float]:
-    return int(verdict.bits.max()), float(np.mean(~verdict.safe))
+    return int(verdict.bits_needed.max()), float(np.mean(~verdict.safe))

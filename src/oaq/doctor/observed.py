@@ -7,6 +7,7 @@ integers may differ by a step and its sums with them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,10 @@ from oaq import operators as ops
 from oaq import reference
 from oaq.doctor.diagnosis import Seen
 from oaq.doctor.registers import RegisterModel
-from oaq.doctor.sums import CellBounds, OrderedLayer, laid_out, reach
+from oaq.doctor.sums import CellBounds, OrderedLayer, reach, registers_of
+from oaq.errors import AccumulatorOverflow
 from oaq.numerics.matmul import matmul
-from oaq.program.inputs import ProgramInputs
+from oaq.program.inputs import ProgramInputs, checked, in_order
 from oaq.program.int_program import IntProgram, Node
 
 Ints = NDArray[np.int64]
@@ -60,14 +62,16 @@ class Watch:
 
 def watches(layers: Sequence[OrderedLayer]) -> tuple[Watch, ...]:
     """Every register of a layer that some input can leave; one that two orders share once."""
-    result, shared = [], set[tuple[int, bytes]]()
+    result, shared = [], set[tuple[int, int, bytes]]()
     for layer in layers:
         for bounds in reach(layer).registers:
             outputs, cell = np.nonzero(bounds.outside)
             watch = Watch(layer, bounds, outputs, cell)
             if len(layers) > 1 and len(outputs):
                 products = np.sort(watch.k(cell), axis=1)
-                keys = [(n, k.tobytes()) for n, k in zip(outputs.tolist(), products, strict=True)]
+                keys = [
+                    (layer.accumulator.bits, n, k.tobytes()) for n, k in zip(outputs.tolist(), products, strict=True)
+                ]
                 new = np.array([key not in shared for key in keys])
                 shared.update(keys)
                 watch = Watch(layer, bounds, outputs[new], cell[new])
@@ -109,32 +113,49 @@ class Observer:
         for node in program.summing_nodes():
             op, spec = node.products, program.specs(node)[0]
             for model in models:
-                layers = laid_out(op, spec, model, unsigned=node.name in unsigned)
+                layers = registers_of(op, spec, model, unsigned=node.name in unsigned)
                 self._tallies[node.name, model.name] = _Tally(watches(layers), op.outputs)
         self.samples = 0
 
     def run(self, data: Samples) -> None:
         """Run the reference on every sample and count.
 
+        A layer whose sum leaves 32 bits on a sample has no result that one could name: what reads it is not looked at
+        on that sample.
+
         Raises:
             ProgramError: the data do not fit the program.
         """
         for batch in data:
-            run = reference.run(self._program, batch)
-            for sample in range(len(run.outputs[0])):
-                for node in self._program.summing_nodes():
-                    self._watch(node, run.tensors[node.inputs[0]][sample : sample + 1])
+            arrays = checked(self._program, in_order(self._program, batch))
+            for sample in range(len(arrays[0])):
+                self._sample([array[sample : sample + 1] for array in arrays])
                 self.samples += 1
 
     def observations(self, node: str, model: str) -> Seen:
         """What was counted so far."""
         return self._tallies[node, model].value()
 
+    def _sample(self, inputs: Sequence[NDArray[np.uint8]]) -> None:
+        program = self._program
+        tensors = dict(zip(program.inputs, inputs, strict=True))
+        summing = {node.name for node in program.summing_nodes()}
+        for tally in self._tallies.values():
+            tally.begin()
+        for node in program.nodes:
+            if not all(name in tensors for name in node.inputs):
+                continue
+            if node.name in summing:
+                self._watch(node, tensors[node.inputs[0]])
+            arrays = [tensors[name] for name in node.inputs]
+            with suppress(AccumulatorOverflow):
+                y = reference.compute(node, arrays, program.specs(node), program.tensors[node.output])[0]
+                tensors[node.output] = y
+
     def _watch(self, node: Node, x: NDArray[np.uint8]) -> None:
         op, zero_point = node.products, self._program.specs(node)[0].affine.zero_point
         for (name, _), tally in self._tallies.items():
             if name == node.name:
-                tally.begin()
                 for watch in tally.watches:
                     for indices, low, high in true_sums(watch, op, x, zero_point):
                         tally.add(watch, indices, (low, high), self.samples)
@@ -146,6 +167,7 @@ class _Tally:
     def __init__(self, watches: tuple[Watch, ...], outputs: int) -> None:
         self.watches = watches
         self._lo, self._hi, self._overflows = (np.zeros(outputs, np.int64) for _ in range(3))
+        self._exact_only = all(watch.layer.accumulator.is_exact for watch in watches)
         self._by_sample: list[int] = []
         self._watched, self._worst = 0, (-(1 << 62), (0, 0))
 
@@ -157,8 +179,9 @@ class _Tally:
         """Sums of some watched registers at all positions of one sample."""
         low, high = ends
         register, outputs = watch.layer.accumulator.range, watch.outputs[indices]
-        np.minimum.at(self._lo, outputs, low.min(axis=1))
-        np.maximum.at(self._hi, outputs, high.max(axis=1))
+        if watch.layer.accumulator.is_exact == self._exact_only:
+            np.minimum.at(self._lo, outputs, low.min(axis=1))
+            np.maximum.at(self._hi, outputs, high.max(axis=1))
         outside = np.count_nonzero((low < register.lo) | (high > register.hi), axis=1)
         np.add.at(self._overflows, outputs, outside)
         self._by_sample[-1] += int(outside.sum())
@@ -199,7 +222,7 @@ def _one_by_one(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[NDA
         if register.overflow == "saturates":
             yield indices, np.minimum(groups, 0).sum(axis=1), np.maximum(groups, 0).sum(axis=1)
         else:
-            yield indices, *_with_bias(groups.sum(axis=1), watch, indices)
+            yield indices, *_partial(groups, watch, indices)
 
 
 def _in_products(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], Ints, Ints]]:
@@ -211,12 +234,29 @@ def _in_products(watch: Watch, operands: NDArray[np.uint8]) -> Iterator[tuple[ND
         for group in np.unique(group_of[watch.cell == cell]):
             indices = np.nonzero((watch.cell == cell) & (group_of == group))[0]
             x = operands[group, k].astype(np.int64) - layer.shift
-            sums = matmul(layer.weight[watch.outputs[indices]][:, members], x.T)
-            yield indices, *_with_bias(sums, watch, indices)
+            weight = layer.weight[watch.outputs[indices]][:, members]
+            if layer.accumulator.is_exact:
+                yield indices, *_with_bias(_positive(-weight, x, -1), _positive(weight, x, 1), watch, indices)
+            else:
+                sums = matmul(weight, x.T)
+                yield indices, sums, sums
 
 
-def _with_bias(sums: Ints, watch: Watch, indices: NDArray[np.intp]) -> tuple[Ints, Ints]:
+def _positive(weight: Ints, x: Ints, sign: int) -> Ints:
+    """(U, M) ``sign`` times the sum of those products of (U, K) and (M, K) that are positive."""
+    up = matmul(np.maximum(weight, 0), np.maximum(x, 0).T)
+    return sign * (up + matmul(np.minimum(weight, 0), np.minimum(x, 0).T) if (x < 0).any() else up)
+
+
+def _partial(groups: Ints, watch: Watch, indices: NDArray[np.intp]) -> tuple[Ints, Ints]:
+    """(U, Q, M) sums of groups: what a register holds when all are added, or at any moment if it is exact."""
     if not watch.layer.accumulator.is_exact:
+        sums = groups.sum(axis=1)
         return sums, sums
-    biased = sums + watch.layer.start[watch.outputs[indices], None]
-    return np.minimum(sums, biased), np.maximum(sums, biased)
+    return _with_bias(np.minimum(groups, 0).sum(axis=1), np.maximum(groups, 0).sum(axis=1), watch, indices)
+
+
+def _with_bias(low: Ints, high: Ints, watch: Watch, indices: NDArray[np.intp]) -> tuple[Ints, Ints]:
+    """Partial sums in any order, from zero or from the bias."""
+    start = watch.layer.start[watch.outputs[indices], None]
+    return low + np.minimum(start, 0), high + np.maximum(start, 0)

@@ -39,6 +39,9 @@ class RegisterModel:
     of the window; "columns" is column, row, channel without gaps. Where several are given, a layer is safe only if it
     is in each of them: kernels of different runtimes, or for different shapes, differ.
 
+    Narrow registers are spilled, and what they spill meets the bias, in 32 bits: every model has that register behind
+    its own (``sums.registers_of``), and a layer is safe only if both hold what they are asked to.
+
     Attributes:
         name: on the command line.
         accumulator: the register of convolutions and matrix products.

@@ -18,7 +18,7 @@ from oaq.doctor.registers import Order, RegisterModel
 from oaq.numerics.accumulator import EXACT_S32, Accumulator
 from oaq.numerics.cells import Cells, cells_from, cells_of, lane_of, meeting, renumbered
 from oaq.numerics.formats import S8
-from oaq.numerics.ranges import ChannelRanges, IntRange
+from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import TensorSpec
 from oaq.operators.tensor import as_image
 from oaq.operators.windows import window_reach
@@ -140,6 +140,25 @@ def laid_out(
     return tuple(lay(op, spec, model, order, within) for order in orders_of(op, model))
 
 
+def registers_of(
+    op: ops.Products,
+    spec: TensorSpec,
+    model: RegisterModel,
+    *,
+    unsigned: bool = False,
+    within: ChannelRanges | None = None,
+) -> tuple[OrderedLayer, ...]:
+    """``laid_out``, and behind narrow registers the 32 bits into which every kernel spills them, bias included.
+
+    The last one is exact. Whatever the order of the narrow ones, it holds the sum of all products: one for all orders.
+    """
+    layers = laid_out(op, spec, model, unsigned=unsigned, within=within)
+    if layers[0].accumulator.is_exact:
+        return layers
+    exact = replace(model, accumulator=EXACT_S32, depthwise=EXACT_S32)
+    return (*layers, lay(op, spec, exact, "flat", within))
+
+
 def lay(
     op: ops.Products, spec: TensorSpec, model: RegisterModel, order: Order, within: ChannelRanges | None = None
 ) -> OrderedLayer:
@@ -199,11 +218,6 @@ def reach(layer: OrderedLayer) -> Reach:
         np.concatenate([getattr(part, name) for part in parts]) for name in ("lo", "hi", "safe", "runs")
     )
     return Reach(lo, hi, safe, registers, runs)
-
-
-def signed_bits(lo: Ints, hi: Ints) -> Ints:
-    """(N,) bits of the narrowest two's complement register that holds [lo, hi], each."""
-    return np.array([IntRange(int(a), int(b)).signed_bits for a, b in zip(lo, hi, strict=True)], np.int64)
 
 
 def group_cells(register: Accumulator, terms: int) -> Cells:

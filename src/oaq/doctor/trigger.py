@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Final, Literal
 
 import numpy as np
@@ -20,12 +21,15 @@ from oaq import reference
 from oaq.doctor.diagnose import verdict
 from oaq.doctor.observed import Watch, true_sums, watches
 from oaq.doctor.registers import RegisterModel
-from oaq.doctor.sums import laid_out
-from oaq.errors import NoKernel, ProgramError
+from oaq.doctor.sums import registers_of
+from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.kernels.plan import plan
+from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import TensorSpec
 from oaq.overflow.analyze import analyze
-from oaq.overflow.proof import Proof
+from oaq.overflow.bounds import weight_bound
+from oaq.overflow.operands import operands_as_loaded
+from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.settle import settle
 from oaq.overflow.witness import End, witness
 from oaq.program.int_program import IntProgram, Node
@@ -35,6 +39,8 @@ U8s = NDArray[np.uint8]
 How = Literal["built", "data", "search", "not found"]
 TRIALS: Final = 400
 """Changed inputs that a search tries by default."""
+NOWHERE: Final = -(1 << 62)
+"""How far an input that shows nothing drives a register."""
 PATCHES: Final = (0.5, 0.25, 0.125)
 """Parts of an image's side that one change touches."""
 
@@ -101,7 +107,7 @@ def find_trigger(
     """
     node, watched, op = _watched(program, at, model, unsigned)
     spec, running = program.specs(node)[0], settle(program).program
-    tensor = _of_the_layer(running, analyze(running), at, (watched, op, spec))
+    tensor = _of_the_layer(running, _proved(running, node), at, (watched, op, spec))
     extreme, position, loss = _measured(watched, op, spec, tensor)
     limit = watched[0].layer.accumulator.range
     trigger = Trigger(
@@ -122,7 +128,7 @@ def _watched(
     node = program.by_name.get(name)
     if node is None or not isinstance(node.op, ops.Products) or not 0 <= output < len(node.op.weight):
         raise ProgramError(f"{program.name} has no output {output} of a layer {name!r}")
-    layers = laid_out(node.op, program.specs(node)[0], model, unsigned=unsigned)
+    layers = registers_of(node.op, program.specs(node)[0], model, unsigned=unsigned)
     output_watches = []
     for watch in watches(layers):
         of_output = watch.outputs == output
@@ -132,7 +138,23 @@ def _watched(
         raise ProgramError(f"{name} on {model.name}: {reason}: every sum is undefined there, whatever it is")
     if not output_watches:
         raise ProgramError(f"{name}, output {output}: proved safe on {model.name}; no input drives it out")
-    return node, output_watches, node.op
+    narrow = [watch for watch in output_watches if not watch.layer.accumulator.is_exact]
+    return node, narrow or output_watches, node.op  # the 32 bits behind only where nothing before them is left
+
+
+def _proved(program: IntProgram, node: Node) -> Proof:
+    """Proved ranges; where a sum that leaves 32 bits forbids a proof, those that the program declares."""
+    try:
+        return analyze(program)
+    except AccumulatorOverflow:
+        ranges = {name: ChannelRanges.constant(spec.range, spec.channels) for name, spec in program.tensors.items()}
+        spec, op = program.specs(node)[0], node.products
+        operands = operands_as_loaded(op, ranges[node.inputs[0]], spec)
+        ends = weight_bound(op.rows, operands.lo, operands.hi, partial=False)
+        total = ChannelRanges(ends.lo, ends.hi)
+        folded = np.zeros(op.outputs, np.int32)
+        sums = NodeProof(node.name, operands, total, ends, ends, folded, prod(program.tensors[node.output].shape[:-1]))
+        return Proof(program.name, ranges, {node.name: sums})
 
 
 def _of_the_layer(
@@ -150,7 +172,7 @@ def _of_the_layer(
 
 def _excess(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8s) -> int:
     """Largest distance of a sum beyond its register, or, negative, how far all stay inside."""
-    most = -(1 << 62)
+    most = NOWHERE
     for watch in watched:
         register = watch.layer.accumulator.range
         for _, low, high in true_sums(watch, op, tensor, spec.affine.zero_point):
@@ -160,7 +182,7 @@ def _excess(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8
 
 def _measured(watched: list[Watch], op: ops.Products, spec: TensorSpec, tensor: U8s) -> tuple[int, int, int | None]:
     """(sum furthest out, output position, what saturation takes there)."""
-    furthest, best = -(1 << 62), (0, 0)
+    furthest, best = NOWHERE, (0, 0)
     for watch in watched:
         register = watch.layer.accumulator.range
         for _, low, high in true_sums(watch, op, tensor, spec.affine.zero_point):
@@ -202,11 +224,14 @@ class _Search:
     def score(self, x: U8s) -> int:
         """How far one input drives a register beyond its range."""
         self.trials_done += 1
-        return _excess(*self._layer, self._run(x))
+        try:
+            return _excess(*self._layer, self._run(x))
+        except AccumulatorOverflow:  # an earlier layer leaves 32 bits on this input: nothing is defined behind it
+            return NOWHERE
 
     def run(self, trigger: Trigger, data: Iterable[U8s], trials: int, progress: Callable[[], None] | None) -> Trigger:
         """Data, then changes of the nearest."""
-        best, nearest = -(1 << 62), None
+        best, nearest = NOWHERE, None
         source: How = "data"
         for from_data, x in self._candidates(data):
             if best > 0 and not from_data:
@@ -218,7 +243,7 @@ class _Search:
                 best, nearest = score, x
                 source = "data" if from_data else "search"
         rng = np.random.default_rng(0)
-        for _ in range(trials if best <= 0 else 0):
+        for _ in range(trials if nearest is not None and best <= 0 else 0):
             assert nearest is not None
             source = "search"
             x = _changed(nearest, self._spec, rng)
@@ -229,7 +254,8 @@ class _Search:
                 best, nearest = score, x
             if best > 0:
                 break
-        assert nearest is not None
+        if nearest is None:  # every input tried makes an earlier layer leave 32 bits
+            return replace(trigger, trials=self.trials_done)
         extreme, _, _ = _measured(*self._layer, self._run(nearest))
         return replace(
             trigger,
@@ -270,7 +296,7 @@ def _upto(program: IntProgram, name: str) -> Callable[[U8s], U8s]:
     )
     try:
         session = Session(plan(part))
-    except NoKernel:
+    except (NoKernel, AccumulatorOverflow):
         return lambda x: reference.run(part, x).outputs[0]
     return lambda x: session.run_integers(x)[0]
 

@@ -1,4 +1,7 @@
-"""Which change an unsafe output gets: rounded again inside its budgets, or on a coarser scale of its own."""
+"""Which change unsafe outputs get: rounded again inside their budgets, or that on a coarser scale.
+
+A scale is an output's own, or one for the whole layer where its file has no other.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,12 @@ Ints = NDArray[np.int64]
 Reals = NDArray[np.float64]
 SCALES: Final = 33
 """Scales tried for every output, evenly in their logarithm, from its own to one at which nothing is in excess."""
+SHARED_SCALES: Final = 17
+"""Scales tried for a whole layer; every one is tried in full."""
 FINALISTS: Final = 3
 """Scales that are tried in full: the best by the part of the error that no other weight can make up for."""
+SEVEN_BITS: Final = 127 / 64
+"""The factor of ``reduce_range``; its plain rounding is always tried, so that nothing here is worse than that."""
 MARGIN: Final = 1.02
 """Beyond the scale at which real weights fit, so that rounded ones do."""
 AT_ONCE: Final = 1 << 20
@@ -39,7 +46,7 @@ class Fitted:
     error: Reals
 
 
-def fitted(weight: Ints, limits: Limits, metric: Metric, *, rescales: bool) -> Fitted:
+def fitted(weight: Ints, limits: Limits, metric: Metric, *, rescales: bool, coarser: Reals | None = None) -> Fitted:
     """The nearest weights that keep ``limits``; of two scales that are as near, the finer.
 
     Args:
@@ -47,19 +54,72 @@ def fitted(weight: Ints, limits: Limits, metric: Metric, *, rescales: bool) -> F
         limits: to keep.
         metric: one row per output.
         rescales: an output may have a coarser scale; otherwise it keeps its own.
+        coarser: (U,) by what scales must grow at least, if ``rescales``; None is 1.
     """
+    least = np.ones(len(weight)) if coarser is None else coarser
     rows = max(1, AT_ONCE // weight.shape[1])
     parts = []
     for first in range(0, len(weight), rows):
         part = slice(first, first + rows)
-        parts.append(_fitted(weight[part].astype(np.float64), limits, metric.rows(part), rescales))
+        real_weight = weight[part].astype(np.float64)
+        parts.append(_fitted(real_weight, limits, metric.rows(part), least[part] if rescales else None))
     return Fitted(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("weight", "factor", "error")))
 
 
-def _fitted(real_weight: Reals, limits: Limits, metric: Metric, rescales: bool) -> Fitted:
-    count = SCALES if rescales else 1
-    spread = np.log(limits.needed(real_weight) * MARGIN)
-    factors = np.exp(np.linspace(0.0, 1.0, count)[:, None] * spread)
+def fitted_together(weight: Ints, limits: Limits, metric: Metric, coarser: float) -> Fitted:
+    """``fitted``, where all outputs of a layer have one scale and keep having one.
+
+    Args:
+        weight: (N, K) integers of all outputs.
+        limits: to keep.
+        metric: one row per output.
+        coarser: by what the scale must grow at least.
+    """
+    real_weight = weight.astype(np.float64)
+    needed = float(limits.needed(real_weight).max(initial=1.0)) * MARGIN
+    rows = max(1, AT_ONCE // weight.shape[1])
+    parts = [slice(first, first + rows) for first in range(0, len(weight), rows)]
+
+    def trial(factor: float) -> tuple[float, Ints, Reals]:
+        trials = [_one_scale(real_weight[part], factor, limits, metric.rows(part)) for part in parts]
+        new = np.concatenate([part_weight for part_weight, _ in trials])
+        error = np.concatenate([part_error for _, part_error in trials])
+        return float(error.sum()), new, error
+
+    candidates = _factors(coarser, needed, SHARED_SCALES)
+    best = min(candidates, key=lambda factor: (trial(factor)[0], factor))
+    _, new, error = trial(best)
+    return Fitted(new, np.full(len(weight), best), error)
+
+
+def _one_scale(real_weight: Reals, factor: float, limits: Limits, metric: Metric) -> tuple[Ints, Reals]:
+    new, error = _trial(real_weight, np.full(len(real_weight), factor), limits, metric)
+    cost = np.where(limits.holds(new), metric.errors(error), np.inf)
+    if factor == SEVEN_BITS:
+        plain, plain_cost = _seven_bits(real_weight, limits, metric)
+        better = plain_cost < cost
+        new[better], cost[better] = plain[better], plain_cost[better]
+    return new, cost
+
+
+def _seven_bits(real_weight: Reals, limits: Limits, metric: Metric) -> tuple[Ints, Reals]:
+    """Weights of seven bits, each rounded by itself, and their errors; infinite where a register is left."""
+    new = np.rint(real_weight / SEVEN_BITS).astype(np.int64)
+    return new, np.where(limits.holds(new), metric.errors(new * SEVEN_BITS - real_weight), np.inf)
+
+
+def _factors(least: float, needed: float, count: int) -> list[float]:
+    """Evenly in their logarithm, and that of seven bits."""
+    span = np.log(max(needed, least) / least)
+    factors = [float(least * np.exp(part * span)) for part in np.linspace(0.0, 1.0, count)]
+    return sorted({*factors, max(least, SEVEN_BITS)})
+
+
+def _fitted(real_weight: Reals, limits: Limits, metric: Metric, least: Reals | None) -> Fitted:
+    count = 1 if least is None else SCALES
+    least = np.ones(len(real_weight)) if least is None else least
+    needed = np.maximum(limits.needed(real_weight) * MARGIN, least)
+    factors = least * np.exp(np.linspace(0.0, 1.0, count)[:, None] * np.log(needed / least))
     finalists = np.zeros((1, len(real_weight)), np.intp)
     if count > FINALISTS:
         still = metric.independent()
@@ -74,6 +134,10 @@ def _fitted(real_weight: Reals, limits: Limits, metric: Metric, rescales: bool) 
         cost = np.where(limits.holds(weight), metric.errors(error), np.inf)
         better = cost < best.error
         best.weight[better], best.factor[better], best.error[better] = weight[better], factor[better], cost[better]
+    if count > FINALISTS:
+        weight, cost = _seven_bits(real_weight, limits, metric)
+        better = (cost < best.error) & (least <= SEVEN_BITS)
+        best.weight[better], best.factor[better], best.error[better] = weight[better], SEVEN_BITS, cost[better]
     return best
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,12 @@ from oaq import operators as ops
 from oaq.doctor.registers import RegisterModel
 from oaq.doctor.sums import OrderedLayer, laid_out, reach
 from oaq.numerics.cells import Cells, meeting, renumbered
+from oaq.numerics.formats import S32
 from oaq.operators import TensorSpec
 
 Ints = NDArray[np.int64]
+WHOLE_SUM_MARGIN: Final = 1.001
+"""Rounding weights and biases again moves a sum a little."""
 ENDS = (1, -1)
 """Sign of the weights that ask the high end for ``up``: the high end itself, and the low end mirrored."""
 
@@ -105,6 +109,17 @@ def limits_of(op: ops.Products, spec: TensorSpec, model: RegisterModel, *, unsig
     least, most = int(weight.min(initial=0)), int(weight.max(initial=0))
     register = first.accumulator.range
     return Limits(_families(narrow, terms), up, down, register.hi, -register.lo, least, most)
+
+
+def coarsening(total: tuple[Ints, Ints]) -> NDArray[np.float64]:
+    """(N,) by what a scale must grow at least so that whole sums, biases included, fit 32 bits; 1 where they do.
+
+    Args:
+        total: (N,) least and (N,) most of the 32-bit register at the scale there is.
+    """
+    low, high = (end.astype(np.float64) for end in total)
+    excess = np.maximum(low / S32.lo, high / S32.hi)
+    return np.where((total[0] < S32.lo) | (total[1] > S32.hi), excess * WHOLE_SUM_MARGIN, 1.0)
 
 
 def _families(layers: Sequence[OrderedLayer], terms: int) -> tuple[Cells, ...]:

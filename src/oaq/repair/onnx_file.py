@@ -22,6 +22,8 @@ try:
 except ImportError as error:  # pragma: no cover (the test environment has it)
     raise FormatError("repairing ONNX files needs the package onnx: pip install 'oaq[onnx]'") from error
 
+SCALE_PER_AXIS: Final = 13
+"""Opset since which DequantizeLinear has an axis."""
 LARGEST_FILE: Final = (1 << 31) - 1
 """Bytes a protobuf may have."""
 Array = NDArray[Any]
@@ -85,6 +87,16 @@ class OnnxFile:
             inputs[:] = [fresh if operand == name else operand for operand in inputs]
             self._readers.setdefault(fresh, set()).add(index)
         self._readers[name] = self._readers.get(name, set()) - layer_nodes
+
+    def can_spread(self, name: str, nodes: Collection[str]) -> bool:
+        """Whether every node of a layer that reads this scale may read one per output instead.
+
+        DequantizeLinear has an axis since opset 13; quantized operators take (N,) scales of weights in any opset.
+        """
+        layer_nodes = self._private({self._index_of[node] for node in nodes if node in self._index_of})
+        readers = [self._nodes[index] for index in self._readers.get(name, set()) & layer_nodes]
+        old = self._graph.opset < SCALE_PER_AXIS
+        return not any(old and node.op_type == "DequantizeLinear" and node.domain not in QONNX for node in readers)
 
     def spread(self, name: str, value: Array, nodes: Collection[str], place: tuple[int, int]) -> None:
         """``replace`` one scale for all by (N,) of them; the zero points beside it are spread too.
@@ -169,7 +181,7 @@ class OnnxFile:
     def _fill(holder: TensorProto, value: Array) -> None:
         name, documented = holder.name, holder.doc_string
         dtype = helper.tensor_dtype_to_np_dtype(holder.data_type)
-        holder.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype), name))
+        holder.CopyFrom(numpy_helper.from_array(np.array(value, dtype, order="C"), name))
         if documented:
             holder.doc_string = documented
 

@@ -2,7 +2,7 @@
 
 1. The doctor says which outputs of which layers are not safe for every input.
 2. Each of those gets other weights: rounded again inside the budgets of its registers, or that on a coarser scale of
-   its own; whichever is nearer to what it was.
+   its own; whichever is nearer to what it was. Where a file has one scale per layer, that one may become coarser.
 3. These weights, their scales and biases are written into the file; nothing else in it changes.
 4. The new file is read again from its bytes: it must hold exactly these integers, and the doctor must find it safe.
 """
@@ -12,29 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture.from_onnx import OnnxGraph, decode, import_graph
-from oaq.capture.imported import Imported
+from oaq.capture.imported import Imported, LayerSource
 from oaq.capture.model_file import stored_unsigned
 from oaq.doctor import Diagnosis, RegisterModel, diagnose, registers_named
-from oaq.doctor.diagnosis import sentence
+from oaq.doctor.diagnosis import LayerVerdict, sentence
 from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
 from oaq.operators import TensorSpec
 from oaq.program.int_program import Node
-from oaq.repair.layer import Change, change
-from oaq.repair.limits import limits_of
+from oaq.repair.layer import Change, ScaleForm, change
+from oaq.repair.limits import coarsening, limits_of
 from oaq.repair.metric import Metric, assumed, measured
 from oaq.repair.observe import ObservedOperands, SampleBatch, observed
 from oaq.repair.repaired import LayerRepair, Repaired
 from oaq.repair.stored import write_layer
 
-SCALE_PER_AXIS: Final = 13
-"""Opset since which DequantizeLinear has an axis."""
+if TYPE_CHECKING:
+    from oaq.repair.onnx_file import OnnxFile
+
 STALE: Final = "its certificate was about other weights and is left out"
 
 
@@ -70,15 +71,15 @@ def repair(
     unsafe = [node for node in imported.program.summing_nodes() if not before[node.name].verdicts[model.name].is_safe]
     if not unsafe:
         return Repaired(content, (), before, before, imported.notes, outside)
-    _refuse(unsafe, imported, before, model)
+    file = OnnxFile(content, graph)
+    forms = _refuse(unsafe, imported, before, (model, file))
     operands = observed(OnnxFile(content, graph), imported, unsafe, data) if data is not None else {}
-    file, target = OnnxFile(content, graph), (model, graph.opset >= SCALE_PER_AXIS)
     changes = {}
     for node in unsafe:
-        outputs = before[node.name].verdicts[model.name].unsafe
-        changes[node.name] = _changed(node, imported, (outputs, *target), operands.get(node.name))
+        layer_verdict = before[node.name].verdicts[model.name]
+        changes[node.name] = _changed(node, imported, (layer_verdict, model, forms[node.name]), operands.get(node.name))
         write_layer(file, imported.sources[node.name], changes[node.name], _steps(node, imported))
-    notes = [*imported.notes, *([STALE] if file.drop_certificate() else [])]
+    notes = [*imported.notes, *_unwritten(forms, graph.opset), *([STALE] if file.drop_certificate() else [])]
     content = file.content()
     after = _proved(_reread(content, graph, folder, input_shapes), imported, changes, model)
     layers = tuple(_summary(node, changes[node.name], node.name in operands) for node in unsafe)
@@ -96,35 +97,69 @@ def _diagnosed(imported: Imported, model: RegisterModel) -> Diagnosis:
     return diagnose(imported.program, (model,), unsigned=stored_unsigned(imported))
 
 
-def _refuse(unsafe: Sequence[Node], imported: Imported, before: Diagnosis, model: RegisterModel) -> None:
-    """What weights cannot mend, or the file cannot say, is refused before anything is done."""
+def _refuse(
+    unsafe: Sequence[Node], imported: Imported, before: Diagnosis, target: tuple[RegisterModel, OnnxFile]
+) -> dict[str, ScaleForm]:
+    """Refuse what weights cannot mend, or the file cannot hold, before anything is done; else the scales it can hold.
+
+    ``target``: the registers, and the file.
+    """
+    model, file = target
     users: dict[str, list[str]] = {}
     for name, source in imported.sources.items():
         users.setdefault(source.weight.name, []).append(name)
+    forms: dict[str, ScaleForm] = {}
     for node in unsafe:
         layer_verdict = before[node.name].verdicts[model.name]
-        if layer_verdict.why or limits_of(*_layer(node, imported), model).is_idle:
+        if layer_verdict.why:
             raise AccumulatorOverflow(f"{sentence(before[node.name], model.name)}. No other weights would mend that")
         if node.name not in imported.sources:
             raise UnsupportedOp(
                 f"{node.name}: its weights cannot be found in the file, so they cannot be changed there"
             )
-        shared = users[imported.sources[node.name].weight.name]
+        source = imported.sources[node.name]
+        name, shared = source.weight.name, users[source.weight.name]
         if len(shared) > 1:
             raise UnsupportedOp(
-                f"{imported.sources[node.name].weight.name}: the layers {', '.join(shared)} share these weights; give "
-                "each its own copy first"
+                f"{name}: the layers {', '.join(shared)} share these weights; give each its own copy first"
             )
+        forms[node.name] = _scale_form(source, file)
+        if forms[node.name] == "fixed" and not layer_verdict.total_safe.all():
+            raise AccumulatorOverflow(
+                f"{sentence(before[node.name], model.name)}. A coarser scale would mend that, but the file keeps none "
+                "for these weights that could be changed"
+            )
+    return forms
+
+
+def _scale_form(source: LayerSource, file: OnnxFile) -> ScaleForm:
+    if source.weight_scale is None:
+        return "fixed"
+    if source.scale_per_output or len(source.scales) == 1:
+        return "own"
+    return "own" if file.can_spread(source.weight_scale.name, source.nodes) else "shared"
+
+
+def _unwritten(forms: Mapping[str, ScaleForm], opset: int) -> list[str]:
+    """Remedies that would be nearer and that the file cannot hold."""
+    shared = sum(form == "shared" for form in forms.values())
+    if not shared:
+        return []
+    return [
+        f"{shared} of {len(forms)} unsafe layers have one scale for all outputs, and opset {opset} has no other: their "
+        "outputs are rounded again, or all get one coarser scale, whichever changes sums less. With opset 13 or later "
+        "only unsafe outputs would get a scale of their own: convert the file (onnx.version_converter) and repair that"
+    ]
 
 
 def _changed(
     node: Node,
     imported: Imported,
-    task: tuple[NDArray[np.int64], RegisterModel, bool],
+    task: tuple[LayerVerdict, RegisterModel, ScaleForm],
     operands: ObservedOperands | None,
 ) -> Change:
-    """``task``: which outputs, on which registers, and whether one scale for all may become one for each output."""
-    outputs, model, spreads = task
+    """``task``: what is unsafe, on which registers, and which scales the file can hold."""
+    layer_verdict, model, form = task
     op, spec = _layer(node, imported)
     source = imported.sources[node.name]
     weight = op.rows.astype(np.int64)
@@ -132,8 +167,9 @@ def _changed(
     if operands is not None:
         metric = measured(operands, spec.affine.zero_point, centred=source.bias is not None)
     limits = limits_of(op, spec, model, unsigned=source.weight.dtype == "uint8")
-    rescales = source.weight_scale is not None and (source.scale_per_output or len(weight) == 1 or spreads)
-    layer_change = change(weight, outputs.astype(np.intp), source.scales, limits, metric, rescales=rescales)
+    outputs = layer_verdict.unsafe.astype(np.intp)
+    coarser = coarsening(layer_verdict.total)[outputs]
+    layer_change = change(weight, outputs, source.scales, limits, metric, form=form, coarser=coarser)
     return layer_change if source.bias is not None else replace(layer_change, shift=np.zeros(len(layer_change.outputs)))
 
 

@@ -94,12 +94,18 @@ def _replace_some(
     layer_change: Change,
     replacement: tuple[NDArray[np.float32], tuple[int, int]],
 ) -> None:
-    """The scales of outputs that were rescaled; others keep every bit. One for all becomes one for each."""
+    """The scales of outputs that were rescaled; others keep every bit. One for all becomes one for each.
+
+    With one coarser scale for the whole layer the file keeps one.
+    """
     at = layer_change.outputs[layer_change.factor != 1]
     if not len(at):
         return
     values, place = replacement
     stored = np.array(file.constant(name))
+    if layer_change.together:
+        file.replace(name, np.full(stored.shape, values[0], stored.dtype), source.nodes)
+        return
     alone = stored.size == 1 and len(values) > 1
     flat = np.repeat(stored.reshape(-1), len(values)) if alone else stored.reshape(-1)
     flat[at] = values[at]

@@ -80,7 +80,7 @@ def _cell(layer: LayerDiagnosis, verdict: LayerVerdict) -> str:
         return "ok"
     if verdict.why:
         return "undefined"
-    return f"{len(verdict.unsafe)}/{layer.outputs} {int(verdict.bits.max())}b"
+    return f"{len(verdict.unsafe)}/{layer.outputs} {int(verdict.bits_needed.max())}b"
 
 
 def _observed_cell(verdict: LayerVerdict) -> str:
@@ -96,6 +96,7 @@ def output_table(diagnosis: Diagnosis, node: str, output: int) -> Table:
     rows = []
     for name, verdict in layer.verdicts.items():
         runs = int(verdict.runs[output])
+        low, high = (int(end[output]) for end in verdict.total)
         overflows = "" if verdict.seen is None else f"{int(verdict.seen.overflows[output])} overflows"
         rows.append(
             (
@@ -104,10 +105,19 @@ def output_table(diagnosis: Diagnosis, node: str, output: int) -> Table:
                 str(int(verdict.bits[output])),
                 f"[{int(verdict.lo[output])}, {int(verdict.hi[output])}]",
                 "no number of spills helps" if runs < 0 else f"{runs} runs",
+                f"[{low}, {high}]",
                 overflows,
             )
         )
-    head = ("register", f"for {diagnosis.covered}", "bits needed", "asked to hold", "enough spills", "observed")
+    head = (
+        "register",
+        f"for {diagnosis.covered}",
+        "bits needed",
+        "asked to hold",
+        "enough spills",
+        "32 bits, with bias",
+        "observed",
+    )
     return Table(f"{node}, output {output}", head, tuple(rows), frozenset({2}))
 
 

@@ -77,9 +77,9 @@ def _grid_cell(layer: LayerDiagnosis, verdict: LayerVerdict) -> str:
     if verdict.why:
         return f'<td class="grid unsafe" title="{text(verdict.why)}">undefined</td>'
     style = "unsafe" if 2 * len(verdict.unsafe) > layer.outputs else "part"
-    summary = f"{len(verdict.unsafe)} of {layer.outputs}, {int(verdict.bits.max())} bits"
-    worst = verdict.worst
-    title = f"output {worst}: [{int(verdict.lo[worst])}, {int(verdict.hi[worst])}]"
+    summary = f"{len(verdict.unsafe)} of {layer.outputs}, {int(verdict.bits_needed.max())} bits"
+    worst, (_, lo, hi) = verdict.worst, verdict.asked
+    title = f"output {worst}: [{int(lo[worst])}, {int(hi[worst])}]"
     return f'<td class="grid {style}" title="{text(title)}">{text(summary)}</td>'
 
 
