@@ -92,7 +92,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         [node("Transpose", ["x"], "t", perm=[0, 1, 3, 2]), node("Conv", ["t", "w"], "y")], {"w": W},
         "permutes nothing"),
     "nothing computed": ([node("Identity", ["x"], "y")], {}, "there is nothing to compute"),
-    "nothing depends on the input": ([node("Identity", ["c"], "y")], {"c": np.ones(3, np.float32)}, "constants only"),
+    "nothing depends on the input": ([node("Identity", ["c"], "y")], {"c": np.ones(3, np.float32)}, "does not depend"),
 }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_inputs_that_are_no_float_images_or_vectors_are_refused(tmp_path: Path) 
     for inputs, words in (
         ({"x": (("n", 3, 8, 8), TensorProto.UINT8)}, r"input 'x': is of type uint8"),
         ({"x": ("n", 3, 8, 8, 8)}, r"input 'x': is of shape \(1, 3, 8, 8, 8\)"),
-        ({"x": ("n", 3, "h", "w")}, "size 'h' of axis 2 is left open"),
+        ({"x": ("n", 3, "h", "w")}, "its size on axis 2, called 'h', is left open"),
     ):
         with pytest.raises(UnsupportedOp, match=words):
             capture(tmp_path, relu, inputs=inputs)

@@ -185,7 +185,9 @@ def test_nibbles_and_bfloat16_are_widened() -> None:
 
 def test_sizes_left_open_can_be_given_and_only_the_batch_needs_not() -> None:
     made = model([node("Relu", ["x"], "y")], {"x": ("n", 3, "h", "w")}, ["y"])
-    with pytest.raises(UnsupportedOp, match=r"input 'x': size 'h' of axis 2 is left open.*make_dynamic_shape_fixed"):
+    with pytest.raises(
+        UnsupportedOp, match=r"input 'x': its size on axis 2, called 'h', is left open.*make_dynamic_shape_fixed"
+    ):
         graph_of(made)
     assert graph_of(made, input_shapes={"x": (1, 3, 8, 9)}).types["y"].shape == (1, 3, 8, 9)
     with pytest.raises(FormatError, match=r"the shape \(1, 4, 8, 9\) was asked for"):

@@ -40,8 +40,9 @@ def gemm(build: Builder, node: OnnxNode) -> None:
     bias = np.zeros(len(rows))
     if node.input_name(2):
         offsets = build.constant(node.input_name(2), node) * real(node, "beta", 1.0)
-        if offsets.size not in (1, len(rows)):
-            raise unsupported(node, f"its bias {offsets.shape} is not one number for each of {len(rows)} outputs")
+        shape = offsets.shape
+        if len(shape) > 2 or any(size != 1 for size in shape[:-1]) or (shape and shape[-1] not in (1, len(rows))):
+            raise unsupported(node, f"its bias {shape} is not one number, or one for each of {len(rows)} columns")
         bias = np.broadcast_to(offsets.reshape(-1), (len(rows),))
     _linear(build, node, rows, bias)
 

@@ -7,7 +7,7 @@ from oaq.capture.from_float_onnx.builder import Builder, unsupported
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, text
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.moves import nearest_places
+from oaq.capture.from_onnx.resizing import resizing
 from oaq.capture.from_onnx.windows import Window, window
 from oaq.capture.graph import (
     FloatAvgPool,
@@ -15,7 +15,6 @@ from oaq.capture.graph import (
 )
 from oaq.capture.pools import why_no_integers
 from oaq.operators import LARGEST_WINDOW
-from oaq.operators.tensor import Shape
 from oaq.operators.windows import Window as PoolWindow
 
 
@@ -103,40 +102,19 @@ def mean(build: Builder, node: OnnxNode) -> None:
 def resize(build: Builder, node: OnnxNode) -> None:
     """Resize and Upsample by nearest neighbours that are floor(i * H / height), or bilinear with half-pixel centres."""
     tensor, axes = build.counted(node.input_name(0), node)
-    shape, target = build.shapes[tensor], build.sample(node.outputs[0], node)
-    own_target = tuple(target[axes.index(axis)] for axis in range(len(shape)))
-    if len(shape) != 3 or own_target[0] != shape[0]:
-        raise unsupported(node, f"{build.sample(node.input_name(0), node)} to {target}; oaq resizes height and width")
-    mode = text(node, "mode", "nearest")
-    coordinates = text(node, "coordinate_transformation_mode", "half_pixel" if build.file.opset > 10 else "asymmetric")
-    if mode == "nearest":
-        _check_nearest(build, node, coordinates, (shape[1:], own_target[1:]))
-        build.emit(ops.Resize(own_target[1], own_target[2], "nearest"), (tensor,), own_target, node, axes)
-        return
-    plain = mode == "linear" and not integer(node, "antialias", 0) and not integer(node, "exclude_outside", 0)
-    if not plain or not (
-        coordinates == "half_pixel" or (coordinates == "pytorch_half_pixel" and min(own_target[1:]) > 1)
-    ):
-        raise unsupported(node, f"mode {mode!r}, {coordinates}; oaq knows nearest, and linear with half_pixel")
-    if not _whole_factors(build, node, axes, (shape, own_target)):
-        raise unsupported(node, f"its scales do not give a whole size of {shape[1:]}")
-    build.emit(ops.Resize(own_target[1], own_target[2], "bilinear"), (tensor,), own_target, node, axes)
-
-
-def _check_nearest(build: Builder, node: OnnxNode, coordinates: str, sizes: tuple[Shape, Shape]) -> None:
-    rule = text(node, "nearest_mode", "round_prefer_floor") if build.file.opset > 10 else "floor"
-    for size, target in zip(*sizes, strict=True):
-        if nearest_places(size, target, coordinates, rule) != tuple(index * size // target for index in range(target)):
-            raise unsupported(node, f"its nearest pixels ({coordinates}, {rule}) are not floor(i * {size} / {target})")
-
-
-def _whole_factors(build: Builder, node: OnnxNode, axes: Shape, shapes: tuple[Shape, Shape]) -> bool:
-    """Scales, where the file gives those instead of sizes, that are the quotients of the sizes."""
-    scales = build.file.constant(node.input_name(2 if node.op == "Resize" and build.file.opset > 10 else 1))
-    if scales is None or scales.dtype.kind != "f" or scales.size != len(axes) + 1 or "axes" in node.attributes:
-        return not (scales is not None and scales.size and "axes" in node.attributes)
-    before, after = shapes
-    return all(float(scales[1 + place]) * before[axis] == after[axis] for place, axis in enumerate(axes))
+    shape = build.shapes[tensor]
+    if len(shape) != 3:
+        raise unsupported(node, f"on {build.sample(node.input_name(0), node)}; oaq resizes images")
+    change = resizing(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
+    if change is None:
+        raise unsupported(node, "its sizes or scales are computed while it runs")
+    places = [1 + axes.index(axis) for axis in (1, 2)]
+    flaw = change.flaw(places)
+    if flaw:
+        raise unsupported(node, flaw)
+    height, width = (change.after[place] for place in places)
+    op = ops.Resize(height, width, "nearest" if change.mode == "nearest" else "bilinear")
+    build.emit(op, (tensor,), (shape[0], height, width), node, axes)
 
 
 def depth_to_space(build: Builder, node: OnnxNode) -> None:

@@ -218,9 +218,12 @@ def _clip_integers(walk: Walk, node: OnnxNode, value: Integers) -> None:
 def _narrowed(walk: Walk, node: OnnxNode, view: View, reach: IntRange) -> View:
     tensor = walk.draft.tensors[view.tensor]
     writer = walk.draft.writer(view.tensor)
+    views = ((name, getattr(value, "view", None)) for name, value in walk.values.items())
+    names = [name for name, other in views if other is not None and other.tensor == view.tensor]
     only = (
         walk.readers.get(node.input_name(0), 0) == 1
         and node.input_name(0) not in walk.graph.outputs
+        and names == [node.input_name(0)]  # under another name it may have readers to come
         and not tensor.readers
     )
     zero = tensor.affine.zero_point

@@ -59,19 +59,38 @@ def dequantize(q: Array, scale: Array, zero_point: Array | None, axis: int) -> A
     return ((q.astype(np.int64) - zero.astype(np.int64)).astype(scale.dtype) * scale).astype(scale.dtype)
 
 
-def quantize(real: Array, scale: Array, zero_point: Array | None, axis: int, dtype: np.dtype[Any]) -> Array:
+def integer_range(dtype: np.dtype[Any], bits: int | None) -> tuple[int, int]:
+    """Least and greatest integer of a type, or of that many bits of it.
+
+    >>> integer_range(np.dtype(np.int8), 4), integer_range(np.dtype(np.uint8), None)
+    ((-8, 7), (0, 255))
+    """
+    width = dtype.itemsize * 8 if bits is None else bits
+    return (-(1 << (width - 1)), (1 << (width - 1)) - 1) if dtype.kind == "i" else (0, (1 << width) - 1)
+
+
+def quantize(
+    real: Array, scale: Array, zero_point: Array | None, axis: int, to: tuple[tuple[int, int], np.dtype[Any]]
+) -> Array:
     """``saturate(round_half_even(real / scale) + zero_point)``.
+
+    Args:
+        real: of any shape.
+        scale: one, or one per index of ``axis``.
+        zero_point: likewise; None is 0.
+        axis: of ``real``.
+        to: least and greatest integer, and the type of the result.
 
     Raises:
         FormatError: ``real`` holds NaN.
     """
     if np.isnan(real).any():
         raise FormatError("a NaN has no integer")
-    ends = np.iinfo(dtype)
+    (least, most), dtype = to
     scale, zero = _shaped(scale, zero_point, axis, real.ndim)
     with np.errstate(over="ignore"):
         steps = np.rint(real / scale).astype(np.float64)
-    return np.clip(steps + zero.astype(np.float64), ends.min, ends.max).astype(dtype)
+    return np.clip(steps + zero.astype(np.float64), least, most).astype(dtype)
 
 
 def _shaped(scale: Array, zero_point: Array | None, axis: int, rank: int) -> tuple[Array, Array]:
@@ -91,11 +110,14 @@ def _dequantize(node: OnnxNode, inputs: Inputs) -> Result:
 
 def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
     real, scale, zero = (inputs.constant(index) for index in range(3))
-    dtype = QUANTIZED.get(integer(node, "output_dtype", 0)) if zero is None else zero.dtype
+    dtype, bits = QUANTIZED.get(integer(node, "output_dtype", 0), (None, None))
+    if zero is not None:
+        dtype, bits = zero.dtype, inputs.types[2].bits
     if real is None or scale is None or dtype is None or integer(node, "block_size", 0):
         return None
+    to = integer_range(dtype, bits), dtype
     try:
-        return quantize(real, scale, zero, per_axis(node, real.shape, scale, zero), dtype)
+        return quantize(real, scale, zero, per_axis(node, real.shape, scale, zero), to)
     except FormatError as error:
         raise FormatError(f"{described(node)}: {error}") from error
 
@@ -137,6 +159,30 @@ def _size(node: OnnxNode, inputs: Inputs) -> Result:
 def _cast(node: OnnxNode, inputs: Inputs) -> Result:
     dtype = CAST.get(integer(node, "to", 1))
     return None if dtype is None else _constants(inputs)[0].astype(dtype)
+
+
+def _range(node: OnnxNode, inputs: Inputs) -> Result:
+    count = movement.range_length(node, inputs)
+    start, _, step = (array.reshape(()) for array in _constants(inputs))
+    return None if count is None else (start + np.arange(count).astype(start.dtype) * step).astype(start.dtype)
+
+
+def _modulo(node: OnnxNode, inputs: Inputs) -> Result:
+    a, b = _constants(inputs)
+    like_c = bool(integer(node, "fmod", 0))
+    if a.dtype.kind != "f" and not np.all(b):
+        raise FormatError(f"{described(node)}: divides by 0")
+    return np.asarray(np.fmod(a, b) if like_c else np.mod(a, b))
+
+
+def _power(node: OnnxNode, inputs: Inputs) -> Result:
+    a, b = _constants(inputs)
+    return None if a.dtype.kind != "f" else np.asarray(np.power(a, b)).astype(a.dtype)
+
+
+def _tile(node: OnnxNode, inputs: Inputs) -> Result:
+    x, times = _constants(inputs)
+    return np.tile(x, movement.numbers(node, times, "repeats"))
 
 
 def _divide(node: OnnxNode, inputs: Inputs) -> Result:
@@ -200,6 +246,8 @@ def _reduce(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
     def formula(node: OnnxNode, inputs: Inputs) -> Result:
         x = _constants(inputs)[0]
         axes = movement.numbers_of(node, inputs, 1, "axes") or None
+        if axes is None and integer(node, "noop_with_empty_axes", 0):
+            return np.array(x)
         return np.asarray(ufunc(x, axis=axes, keepdims=bool(integer(node, "keepdims", 1)))).astype(x.dtype)
 
     return formula
@@ -213,6 +261,17 @@ def _binary(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
     return formula
 
 
+def _joined(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
+    def formula(node: OnnxNode, inputs: Inputs) -> Result:
+        first, *others = _constants(inputs)
+        result = np.array(first)
+        for array in others:
+            result = np.asarray(ufunc(result, array))
+        return result
+
+    return formula
+
+
 def _unary(ufunc: Callable[..., Any]) -> Callable[[OnnxNode, Inputs], Result]:
     return lambda node, inputs: np.asarray(ufunc(_constants(inputs)[0]))
 
@@ -222,6 +281,8 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
     "ConstantOfShape": _constant_of_shape,
     "Shape": _shape,
     "Size": _size,
+    "Identity": lambda node, inputs: np.array(_constants(inputs)[0]),
+    "Range": _range,
     "Cast": _cast,
     "Gather": _gather,
     "Slice": _slice,
@@ -234,9 +295,17 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Inputs], Result]]] = {
     "Div": _divide,
     "Clip": _clip,
     **{op: _binary(ufunc) for op, ufunc in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply))},
-    **{op: _binary(ufunc) for op, ufunc in (("Equal", np.equal), ("Min", np.minimum), ("Max", np.maximum))},
+    "Mod": _modulo,
+    "Pow": _power,
+    "Tile": _tile,
+    **{op: _binary(ufunc) for op, ufunc in (("Equal", np.equal), ("Greater", np.greater), ("Less", np.less))},
+    **{op: _binary(ufunc) for op, ufunc in (("GreaterOrEqual", np.greater_equal), ("LessOrEqual", np.less_equal))},
+    **{op: _binary(ufunc) for op, ufunc in (("And", np.logical_and), ("Or", np.logical_or))},
+    **{op: _joined(ufunc) for op, ufunc in (("Min", np.minimum), ("Max", np.maximum), ("Sum", np.add))},
+    "Not": _unary(np.logical_not),
     **{op: _unary(ufunc) for op, ufunc in (("Neg", np.negative), ("Abs", np.abs), ("Floor", np.floor))},
     **{op: _unary(ufunc) for op, ufunc in (("Ceil", np.ceil), ("Sqrt", np.sqrt), ("Reciprocal", np.reciprocal))},
+    **{op: _reduce(ufunc) for op, ufunc in (("ReduceMax", np.max), ("ReduceMin", np.min))},
     "ReduceProd": _reduce(np.prod),
     "ReduceSum": _reduce(np.sum),
     "QuantizeLinear": _quantize,

@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import UnsupportedOp
 
+UNNAMED: Final = "axis "
+"""Begins what messages call an open size that the file has no name for."""
 Array = NDArray[Any]
 Value = int | float | str | Array | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 """What an attribute holds."""
@@ -33,10 +35,12 @@ class TensorType:
     Attributes:
         dtype: None if unknown.
         shape: all axes, the batch first; None if unknown.
+        bits: of its integers where they are narrower than ``dtype``: 4 for INT4, which is read as int8; else None.
     """
 
     dtype: np.dtype[Any] | None = None
     shape: tuple[int, ...] | None = None
+    bits: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,3 +151,7 @@ class OnnxGraph:
     def dtype(self, name: str) -> np.dtype[Any] | None:
         """Element type of a tensor; None if unknown."""
         return self.types.get(name, TensorType()).dtype
+
+    def bits(self, name: str) -> int | None:
+        """Bits of a tensor's integers where they are narrower than its ``dtype``; else None."""
+        return self.types.get(name, TensorType()).bits

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from oaq import operators as ops
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
 from oaq.capture.from_onnx.draft import Draft, DraftNode, order_of, spatial
@@ -77,8 +79,15 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
             raise Stays("its result is not read")
         walk.attempt(rule, node)
     except Stays as stay:
-        if any(name in walk.values for name in node.inputs):
+        if node.op == "QuantizeLinear" or any(_is_of_integers(walk, name) for name in node.inputs):
             walk.reasons[node.name] = _printable(f"{node.name} ({node.kind}): {stay}")
+
+
+def _is_of_integers(walk: Walk, name: str) -> bool:
+    """Whether a tensor is, or stands for, integers of few bits that are no constant."""
+    dtype = walk.graph.dtype(name)
+    is_short = dtype is not None and dtype.kind in "iu" and dtype.itemsize <= np.dtype(np.int16).itemsize
+    return name in walk.values or (is_short and name not in walk.graph.constants)
 
 
 def _printable(words: str) -> str:

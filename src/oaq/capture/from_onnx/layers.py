@@ -14,6 +14,7 @@ from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.draft import spatial
 from oaq.capture.from_onnx.graph import Array, OnnxNode
 from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.scales import per_axis
 from oaq.capture.from_onnx.sums import Make, Sums, bias_of
 from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Stays, View, arranged, extended, flattened
 from oaq.capture.from_onnx.walk import Walk
@@ -63,13 +64,16 @@ def conv(walk: Walk, node: OnnxNode) -> None:
 
 def gemm(walk: Walk, node: OnnxNode) -> None:
     """DequantizeLinear x 2 (or 3), Gemm."""
-    if integer(node, "transA", 0) or real(node, "beta", 1.0) not in (0.0, 1.0):
-        raise Stays("it transposes its input, or scales its bias")
+    if integer(node, "transA", 0):
+        raise Stays("it transposes its input")
     weight = weights_of(walk, node.input_name(1))
     if not integer(node, "transB", 0):
         weight = weight.transposed((1, 0))
-    bias = float_bias(walk, node.input_name(2)) if real(node, "beta", 1.0) else Bias()
-    factor = real(node, "alpha", 1.0)
+    bias = along_columns(float_bias(walk, node.input_name(2)), weight.values.shape[0])
+    beta, factor = real(node, "beta", 1.0), real(node, "alpha", 1.0)
+    if beta != 1.0 and bias.value is not None:
+        value = real_constant(walk.graph, node.input_name(2))
+        bias = Bias(None if value is None or beta == 0.0 else value * np.float32(beta))
     walk.values[node.outputs[0]] = product(walk, node, walk.plain(node.input_name(0)), weight, (bias, factor))
 
 
@@ -204,6 +208,7 @@ def float_bias(walk: Walk, name: str) -> Bias:
         zero = walk.graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), np.int32)
         if value is None or scale is None or zero is None or zero.any():
             raise Stays("its bias is computed while it runs, or has a zero point")
+        per_axis(node, value.shape, scale, zero)
         places = (
             stored(walk.graph, node.input_name(0), walk.readers),
             stored_or_none(walk.graph, node.input_name(1), walk.readers),
@@ -216,6 +221,18 @@ def float_bias(walk: Walk, name: str) -> Bias:
     origin = name if node is None else node.input_name(0)
     place = stored(walk.graph, origin, walk.readers) if origin in walk.graph.constants else None
     return Bias(value, None, False, (place, None), nodes)
+
+
+def along_columns(bias: Bias, outputs: int) -> Bias:
+    """A bias that a matrix product adds, (M, outputs) in all: one number, or one per column.
+
+    Raises:
+        Stays: it has one number per row, which is a sample.
+    """
+    shape = () if bias.value is None else bias.value.shape
+    if len(shape) > 2 or any(size != 1 for size in shape[:-1]) or (shape and shape[-1] not in (1, outputs)):
+        raise Stays(f"its bias of shape {shape} is not one number, or one for each of {outputs} columns")
+    return bias
 
 
 def integer_weights(walk: Walk, name: str, scale: str, zero_point: str, axis: int) -> QuantizedConstant:

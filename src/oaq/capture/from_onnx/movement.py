@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Final
@@ -11,11 +12,11 @@ import numpy as np
 from oaq.capture.from_onnx.attributes import described, integer, integers
 from oaq.capture.from_onnx.graph import Array, OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs, Shape, Types
+from oaq.capture.from_onnx.resizing import resizing
 from oaq.errors import FormatError
 
 LARGEST_LIST: Final = 64
 """Numbers in one list of sizes, axes or ends."""
-LARGEST_SCALE: Final = 1e9
 
 
 def numbers(node: OnnxNode, array: Array, subject: str) -> tuple[int, ...]:
@@ -241,28 +242,8 @@ def _tile(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
 
 
 def _resize(node: OnnxNode, inputs: Inputs, x: Shape) -> Shape | None:
-    """From sizes if they are given, else from scales: floor(size * scale)."""
-    places = (3, 2) if node.op == "Resize" and inputs.opset > 10 else (len(inputs.types), 1)
-    if any(is_computed(node, inputs, index) for index in places):
-        return None
-    sizes, scales = (inputs.constant(index) for index in places)
-    axes = integers(node, "axes") or tuple(range(len(x)))
-    factors = scales if sizes is None or not sizes.size else sizes
-    if factors is None and "scales" in node.attributes:
-        factors = np.asarray(node.attributes["scales"])
-    if (
-        factors is None
-        or factors.dtype.kind not in "iuf"
-        or factors.shape != (len(axes),)
-        or not np.all(np.isfinite(factors))
-    ):
-        raise FormatError(f"{described(node)}: needs one size or scale for each of {len(axes)} axes")
-    result = list(x)
-    for value, axis in zip(factors.tolist(), axes, strict=True):
-        place = axis_of(node, axis, len(x))
-        size = value if factors is sizes else np.floor(np.float32(x[place]) * np.float32(min(value, LARGEST_SCALE)))
-        result[place] = int(size)
-    return tuple(result)
+    change = resizing(node, inputs, x)
+    return None if change is None else change.after
 
 
 def _constant_of_shape(node: OnnxNode, inputs: Inputs) -> Types:
@@ -287,6 +268,28 @@ def shape_slice(node: OnnxNode) -> slice:
     return _ends(node)
 
 
+def range_length(node: OnnxNode, inputs: Inputs) -> int | None:
+    """How many numbers Range gives; None if that is computed.
+
+    Raises:
+        FormatError: its step is 0, or its ends are no numbers.
+    """
+    ends = [inputs.constant(index) for index in range(3)]
+    if any(end is None for end in ends):
+        return None
+    finite_ends = [end for end in ends if end is not None and end.size == 1 and end.dtype.kind in "iuf"]
+    if len(finite_ends) < 3 or not all(np.all(np.isfinite(end)) for end in finite_ends) or not finite_ends[2].all():
+        raise FormatError(f"{described(node)}: start, limit and step are three numbers, the step is not 0")
+    kind = float if finite_ends[0].dtype.kind == "f" else int
+    start, limit, step = (kind(end.reshape(())) for end in finite_ends)
+    return max(math.ceil((limit - start) / step) if kind is float else -((start - limit) // step), 0)
+
+
+def _range(node: OnnxNode, inputs: Inputs) -> Types:
+    count = range_length(node, inputs)
+    return [TensorType(inputs.dtype(0), None if count is None else (count,))]
+
+
 RULES: Final[Mapping[str, Callable[[OnnxNode, Inputs], Types]]] = {
     "Reshape": _moved(_reshape),
     "Flatten": _moved(_flatten),
@@ -302,6 +305,7 @@ RULES: Final[Mapping[str, Callable[[OnnxNode, Inputs], Types]]] = {
     "Split": _split,
     "Concat": concat,
     "ConstantOfShape": _constant_of_shape,
+    "Range": _range,
     "Shape": _shape,
     "Size": lambda node, inputs: [TensorType(np.dtype(np.int64), ())],
 }

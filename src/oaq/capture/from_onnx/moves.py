@@ -15,6 +15,7 @@ from oaq.capture.from_onnx.draft import full, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
 from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.from_onnx.resizing import resizing
 from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged, extended
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.windows import window
@@ -241,49 +242,17 @@ def _depth_to_space(walk: Walk, node: OnnxNode, view: View, offset: int | None) 
 
 
 def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
-    shape = walk.sample(node.outputs[0])
-    if (
-        len(shape) != 3
-        or shape[0] != view.shape[0]
-        or (offset is not None and text(node, "mode", "nearest") != "nearest")
-    ):
-        raise Stays("it resizes channels, no image, or mixes integers of the file itself")
-    mode = text(node, "mode", "nearest")
-    coordinates = text(node, "coordinate_transformation_mode", "half_pixel" if node.op == "Resize" else "asymmetric")
-    if mode == "nearest":
-        rule = text(node, "nearest_mode", "round_prefer_floor") if node.op == "Resize" else "floor"
-        for size, target in zip(view.shape[1:], shape[1:], strict=True):
-            if nearest_places(size, target, coordinates, rule) != _nearest(size, target):
-                raise Stays(f"its nearest pixels ({coordinates}, {rule}) are not floor(i * {size} / {target})")
-        return ops.Resize(shape[1], shape[2], "nearest")
-    plain = mode == "linear" and not integer(node, "antialias", 0) and not integer(node, "exclude_outside", 0)
-    is_half_pixel = coordinates == "half_pixel" or (coordinates == "pytorch_half_pixel" and min(shape[1:]) > 1)
-    if not plain or not is_half_pixel:
-        raise Stays(f"it resizes by {mode}, {coordinates}; bilinear with half_pixel is known")
-    return ops.Resize(shape[1], shape[2], "bilinear")
-
-
-def nearest_places(size: int, target: int, coordinates: str, rule: str) -> tuple[int, ...] | None:
-    """Which of ``size`` pixels each of ``target`` shows, by ONNX's float32 formulas; None if it has none."""
-    scale = np.float32(target) / np.float32(size)
-    index = np.arange(target).astype(np.float32)
-    match coordinates:
-        case "asymmetric":
-            place = index / scale
-        case "half_pixel" | "pytorch_half_pixel" | "half_pixel_symmetric":
-            place = (index + np.float32(0.5)) / scale - np.float32(0.5)
-            place = place * 0 if coordinates == "pytorch_half_pixel" and target == 1 else place
-        case "align_corners":
-            place = index * np.float32(size - 1) / np.float32(max(target - 1, 1))
-        case _:
-            return None
-    rounded = {
-        "floor": np.floor(place),
-        "ceil": np.ceil(place),
-        "round_prefer_floor": np.ceil(place - np.float32(0.5)),
-        "round_prefer_ceil": np.floor(place + np.float32(0.5)),
-    }.get(rule)
-    return None if rounded is None else tuple(int(value) for value in np.clip(rounded, 0, size - 1))
+    if len(view.shape) != 3:
+        raise Stays("it resizes no image")
+    change = resizing(node, inputs_of(walk, node), (walk.graph.batch, *view.shape))
+    if change is None:
+        raise Stays("its sizes or scales are computed while it runs")
+    if offset is not None and change.mode != "nearest":
+        raise Stays("it mixes integers of the file itself")
+    flaw = change.flaw((2, 3))
+    if flaw:
+        raise Stays(flaw)
+    return ops.Resize(*change.after[2:], "nearest" if change.mode == "nearest" else "bilinear")
 
 
 Moving = Callable[[Walk, OnnxNode, View, "int | None"], ops.Op]

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.from_onnx.graph import Array, OnnxNode, Value
-from oaq.capture.from_onnx.tensors import numpy_dtype, to_array, type_name
+from oaq.capture.from_onnx.graph import UNNAMED, Array, OnnxNode, Value
+from oaq.capture.from_onnx.tensors import narrow_bits, numpy_dtype, to_array, type_name
 from oaq.errors import FormatError, UnsupportedOp
 
 try:
@@ -27,6 +27,8 @@ LARGEST_GRAPH: Final = 200_000
 LARGEST_DIMENSION: Final = 1 << 31
 SMALLEST_OPSET: Final = 7
 OWN_DOMAINS: Final = ("", "ai.onnx")
+OPEN: Final = -1
+"""A size that some exporters write where they leave one open."""
 
 Dims = tuple[int | str, ...]
 """Sizes; a text where the file leaves one open."""
@@ -46,6 +48,7 @@ class Decoded:
         opsets: version by domain.
         producer: "name version".
         metadata: ``metadata_props``.
+        bits: of tensors whose integers are narrower than the NumPy type they are read as: 4 for INT4.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Decoded:
     opsets: Mapping[str, int]
     producer: str
     metadata: Mapping[str, str]
+    bits: Mapping[str, int]
 
 
 def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
@@ -105,6 +109,7 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
         opsets,
         f"{model.producer_name} {model.producer_version}".strip(),
         {entry.key: entry.value for entry in model.metadata_props},
+        _bits(graph),
     )
 
 
@@ -182,7 +187,9 @@ def _input(value: onnx.ValueInfoProto, where: str) -> tuple[np.dtype | None, Dim
         raise UnsupportedOp(f"{place}: the file says nothing of its shape; give it one")
     for axis, size in enumerate(dims):
         if isinstance(size, int) and not 0 < size < LARGEST_DIMENSION:
-            raise FormatError(f"{place}: has size {size} on axis {axis}; a size is 1 or more, below 2**31")
+            raise FormatError(
+                f"{place}: has size {size} on axis {axis}; a size is 1 or more, below 2**31, or left open by -1"
+            )
     dtype = numpy_dtype(tensor.elem_type)
     if dtype is None:
         raise UnsupportedOp(f"{place}: element type {type_name(tensor.elem_type)} is not read")
@@ -192,13 +199,32 @@ def _input(value: onnx.ValueInfoProto, where: str) -> tuple[np.dtype | None, Dim
 def _dims(tensor: onnx.TypeProto.Tensor) -> Dims | None:
     if not tensor.HasField("shape"):
         return None
-    sizes = enumerate(tensor.shape.dim)
-    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or f"axis {axis}" for axis, dim in sizes)
+    return tuple(_size(dim, axis) for axis, dim in enumerate(tensor.shape.dim))
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension, axis: int) -> int | str:
+    """A size; a text where it is left open: by a name, by nothing, or by -1, as Paddle's exporters write it."""
+    if dim.HasField("dim_value") and dim.dim_value != OPEN:
+        return dim.dim_value
+    return dim.dim_param or f"{UNNAMED}{axis}"
 
 
 def _declared(values: Sequence[onnx.ValueInfoProto]) -> dict[str, tuple[np.dtype | None, Dims | None]]:
     tensors = {value.name: value.type.tensor_type for value in values if value.type.HasField("tensor_type")}
     return {name: (numpy_dtype(tensor.elem_type), _dims(tensor)) for name, tensor in tensors.items()}
+
+
+def _bits(graph: onnx.GraphProto) -> dict[str, int]:
+    """Bits of every tensor of narrow integers that the file itself names the type of."""
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    values = (*graph.input, *graph.output, *graph.value_info)
+    kinds |= {value.name: value.type.tensor_type.elem_type for value in values if value.name not in kinds}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output:
+            tensors = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+            kinds.update((node.output[0], tensor.data_type) for tensor in tensors)
+    narrow = {name: narrow_bits(kind) for name, kind in kinds.items()}
+    return {name: bits for name, bits in narrow.items() if bits is not None}
 
 
 def _nodes(nodes: Sequence[onnx.NodeProto], where: str, folder: Path | None) -> tuple[OnnxNode, ...]:

@@ -47,7 +47,7 @@ def qgemm(walk: Walk, node: OnnxNode) -> None:
     if not flip:
         weight = weight.transposed((1, 0))
     x = operand(walk, node, 0)
-    bias = _steps(walk, node.input_name(6))
+    bias = layers.along_columns(_steps(walk, node.input_name(6)), weight.values.shape[0])
     pending = layers.product(walk, node, x, weight, (bias, real(node, "alpha", 1.0)))
     if node.input_name(7):
         finish(walk, node, pending, 7)

@@ -44,12 +44,14 @@ def meanings(graph: OnnxGraph) -> dict[str, Meaning]:
 
 def quantize(walk: Walk, node: OnnxNode) -> None:
     """QuantizeLinear: of reals of the program, or of something float, which becomes an input of the program."""
-    name, result = node.input_name(0), node.outputs[0]
+    result = node.outputs[0]
     dtype = walk.graph.dtype(result)
     if dtype not in EIGHT_BITS:
         raise Stays(f"it quantizes to {dtype}, not to 8 bits")
     meaning = walk.meaning(node.input_name(1), node.input_name(2), dtype == np.int8)
-    walk.values[result] = Integers(quantized(walk, node, name, meaning, result), meaning.offset)
+    meaning = replace(meaning, bits=walk.graph.bits(result) or 8)
+    view = _quantized_within(walk, node, (meaning, meaning.reach))
+    walk.values[result] = Integers(view, meaning.offset)
     walk.absorb([node])
 
 
@@ -120,7 +122,7 @@ def dequantize(walk: Walk, node: OnnxNode) -> None:
 
 def fake_quantize(walk: Walk, node: OnnxNode) -> None:
     """QONNX's Quant: QuantizeLinear, Clip and DequantizeLinear in one, on reals."""
-    name, result = node.input_name(0), node.outputs[0]
+    result = node.outputs[0]
     scale, zero, bits = quant_numbers(walk.graph, node)
     if scale.size != 1 or zero.size != 1:
         raise Stays("it has one scale per channel")
@@ -132,22 +134,32 @@ def fake_quantize(walk: Walk, node: OnnxNode) -> None:
     reach = IntRange(lo + meaning.offset, hi + meaning.offset)
     if meaning.affine.zero_point not in reach:
         raise Stays("its zero point is none of its integers")
-    view = quantized(walk, node, name, meaning, result)
-    tensor = walk.draft.tensors[view.tensor]
-    if not reach.contains(tensor.range):
-        writer = walk.draft.writer(view.tensor)
-        fresh = not tensor.readers and not (writer and ops.rules_of(writer.op).same_affine)
-        narrowed = IntRange(max(reach.lo, tensor.range.lo), min(reach.hi, tensor.range.hi))
-        table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
-        if fresh and writer is not None and isinstance(writer.op, ops.Lookup):
-            writer.op, tensor.range = ops.Lookup(table[writer.op.table]), narrowed
-        elif fresh:
-            tensor.range = narrowed
-        else:
-            clamped = replace(tensor, range=reach)
-            view = View(walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], clamped), view.layout)
-    walk.values[result] = Reals(view)
+    walk.values[result] = Reals(_quantized_within(walk, node, (meaning, reach)))
     walk.absorb([node])
+
+
+def _quantized_within(walk: Walk, node: OnnxNode, target: tuple[Meaning, IntRange]) -> View:
+    """``quantized`` of a node's input, clamped to a range, which may be narrower than 8 bits."""
+    meaning, reach = target
+    first = len(walk.draft.tensors)
+    view = quantized(walk, node, node.input_name(0), meaning, node.outputs[0])
+    tensor = walk.draft.tensors[view.tensor]
+    if reach.contains(tensor.range):
+        return view
+    writer = walk.draft.writer(view.tensor)
+    # A tensor that was there before has readers to come, which want all of it.
+    is_new = view.tensor >= first and not tensor.readers
+    fresh = is_new and not (writer and ops.rules_of(writer.op).same_affine)
+    narrowed = IntRange(max(reach.lo, tensor.range.lo), min(reach.hi, tensor.range.hi))
+    table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
+    if fresh and writer is not None and isinstance(writer.op, ops.Lookup):
+        writer.op, tensor.range = ops.Lookup(table[writer.op.table]), narrowed
+    elif fresh:
+        tensor.range = narrowed
+    else:
+        clamped = replace(tensor, range=reach, file=node.outputs[0])
+        view = View(walk.draft.emit(node.name, ops.Lookup(table), [view.tensor], clamped), view.layout)
+    return view
 
 
 RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {

@@ -17,7 +17,7 @@ import numpy as np
 from oaq.capture.content import read_content
 from oaq.capture.from_onnx.attributes import described, integer
 from oaq.capture.from_onnx.fold import evaluate
-from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode, TensorType
+from oaq.capture.from_onnx.graph import UNNAMED, Array, OnnxGraph, OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
 from oaq.capture.from_onnx.scales import check_scales
 from oaq.capture.from_onnx.shapes import CAST, LARGEST_TENSOR, infer
@@ -76,7 +76,7 @@ def decode(
     try:
         batch, types = _input_types(parts, input_shapes or {})
         nodes = _ordered(parts)
-        walk = _Walk(parts, batch, types, dequantize)
+        walk = _Walk(parts, batch, types, dequantize, _named_sizes(parts, types))
         for node in nodes:
             walk.take(node)
     except OaqError as error:
@@ -86,19 +86,25 @@ def decode(
 
 @dataclass
 class _Walk:
-    """Types and constants known so far, the nodes kept, the nodes folded."""
+    """Types and constants known so far, the nodes kept, the nodes folded.
+
+    ``sizes`` are those of the inputs that the file calls by a name.
+    """
 
     parts: Decoded
     batch: int
     types: dict[str, TensorType]
     dequantize: bool
+    sizes: Mapping[str, int]
     constants: dict[str, Array] = field(default_factory=dict)
     nodes: list[OnnxNode] = field(default_factory=list)
     folded: dict[str, OnnxNode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.constants.update(self.parts.constants)
-        self.types.update({name: TensorType(array.dtype, array.shape) for name, array in self.constants.items()})
+        bits = self.parts.bits
+        constants = self.constants.items()
+        self.types.update({name: TensorType(array.dtype, array.shape, bits.get(name)) for name, array in constants})
 
     def take(self, node: OnnxNode) -> None:
         """Infer its results' types, or compute them."""
@@ -113,7 +119,9 @@ class _Walk:
         if values is not None and len(values) == len(node.outputs):
             for name, value in zip(node.outputs, values, strict=True):
                 self.constants[name], self.folded[name] = value, node
-                self.types[name] = TensorType(value.dtype, value.shape)
+                self.types[name] = TensorType(value.dtype, value.shape, self.parts.bits.get(name))
+            for name, result in zip(node.outputs, results, strict=True):
+                self.types[name] = replace(self.types[name], bits=self.types[name].bits or result.bits)
             return
         self.nodes.append(node)
         for name, result in zip(node.outputs, results, strict=True):
@@ -130,12 +138,15 @@ class _Walk:
     def _completed(self, name: str, inferred: TensorType) -> TensorType:
         """What inference leaves open, as the file declares it."""
         dtype, dims = self.parts.declared.get(name, (None, None))
-        shape = inferred.shape
+        shape, bits = inferred.shape, inferred.bits
         if shape is None and dims is not None:
-            sizes = [self.batch if axis == 0 and isinstance(size, str) else size for axis, size in enumerate(dims)]
-            if all(isinstance(size, int) and 0 < size < LARGEST_TENSOR for size in sizes):
-                shape = tuple(int(size) for size in sizes)
-        return TensorType(dtype if inferred.dtype is None else inferred.dtype, shape)
+            # An open size is one of the inputs' sizes only where it has the same name.
+            sizes = [self.sizes.get(size, 0) if isinstance(size, str) else size for size in dims]
+            if all(0 < size < LARGEST_TENSOR for size in sizes):
+                shape = tuple(sizes)
+        if inferred.dtype is None:
+            return TensorType(dtype, shape, self.parts.bits.get(name))
+        return TensorType(inferred.dtype, shape, bits)
 
 
 def _input_types(parts: Decoded, requested: Mapping[str, Sequence[int]]) -> tuple[int, dict[str, TensorType]]:
@@ -152,8 +163,18 @@ def _input_types(parts: Decoded, requested: Mapping[str, Sequence[int]]) -> tupl
             batches.append(sizes[0])
         if np.prod(sizes, dtype=object) >= LARGEST_TENSOR:
             raise FormatError(f"input {name!r}: {sizes} holds 2**31 numbers or more; the file is damaged")
-        types[name] = TensorType(dtype, sizes)
+        types[name] = TensorType(dtype, sizes, parts.bits.get(name))
     return (batches[0] if batches else 1), types
+
+
+def _named_sizes(parts: Decoded, types: Mapping[str, TensorType]) -> dict[str, int]:
+    """The size that each name of an open axis of the inputs stands for; none where inputs disagree."""
+    sizes: dict[str, set[int]] = {}
+    for name, (_, dims) in parts.inputs.items():
+        for dim, size in zip(dims, types[name].shape or (), strict=True):
+            if isinstance(dim, str) and not dim.startswith(UNNAMED):
+                sizes.setdefault(dim, set()).add(size)
+    return {dim: next(iter(values)) for dim, values in sizes.items() if len(values) == 1}
 
 
 def _sizes(name: str, dims: Dims, requested: Sequence[int] | None) -> tuple[int, ...]:
@@ -167,8 +188,9 @@ def _sizes(name: str, dims: Dims, requested: Sequence[int] | None) -> tuple[int,
         return tuple(requested)
     for axis, size in enumerate(dims):
         if isinstance(size, str) and axis > 0:
+            named = "" if size.startswith(UNNAMED) else f", called {size!r},"
             raise UnsupportedOp(
-                f"input {name!r}: size {size!r} of axis {axis} is left open; only the batch may be. Give the input's "
+                f"input {name!r}: its size on axis {axis}{named} is left open; only the batch may be. Give the input's "
                 "shape, or fix it in the file with onnxruntime.tools.make_dynamic_shape_fixed"
             )
     return tuple(1 if isinstance(size, str) else size for size in dims)

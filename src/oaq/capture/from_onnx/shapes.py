@@ -7,6 +7,7 @@ file says. Operators unknown here have the types that the file declares, if it d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ def infer(node: OnnxNode, inputs: Inputs) -> Types:
     """
     rule = RULES.get((node.domain, node.op))
     types = rule(node, inputs) if rule else []
+    if types and inputs.types and not node.domain and node.op in KEEPS_INTEGERS:
+        types = [replace(result, bits=inputs.types[0].bits) for result in types]
     for result in types:
         if result.shape is not None and (min(result.shape, default=1) < 0 or prod(result.shape) >= LARGEST_TENSOR):
             raise FormatError(f"{described(node)}: its result would be of shape {result.shape}; the file is damaged")
@@ -70,8 +73,10 @@ def _elementwise(*indices: int, dtype: type | None = None) -> Callable[[OnnxNode
 
 
 def _quantize(node: OnnxNode, inputs: Inputs) -> Types:
-    dtype = inputs.dtype(2) if node.input_name(2) else QUANTIZED.get(integer(node, "output_dtype", 0))
-    return [TensorType(dtype, inputs.shape(0))]
+    if node.input_name(2):
+        return [TensorType(inputs.dtype(2), inputs.shape(0), inputs.types[2].bits)]
+    dtype, bits = QUANTIZED.get(integer(node, "output_dtype", 0), (None, None))
+    return [TensorType(dtype, inputs.shape(0), bits)]
 
 
 def _dequantize(node: OnnxNode, inputs: Inputs) -> Types:
@@ -210,8 +215,31 @@ CAST: Final[Mapping[int, np.dtype[Any]]] = {
     13: np.dtype(np.uint64),
 }
 """NumPy types by ONNX number."""
-QUANTIZED: Final[Mapping[int, np.dtype[Any]]] = {0: CAST[2], 2: CAST[2], 3: CAST[3]}
-"""What QuantizeLinear writes, by its ``output_dtype``, if no zero point says it: u8 unless something is asked for."""
+QUANTIZED: Final[Mapping[int, tuple[np.dtype[Any], int | None]]] = {
+    0: (CAST[2], None),
+    **{kind: (CAST[kind], None) for kind in (2, 3, 4, 5)},
+    **{kind: (CAST[2], bits) for kind, bits in ((21, 4), (25, 2))},
+    **{kind: (CAST[3], bits) for kind, bits in ((22, 4), (26, 2))},
+}
+"""What QuantizeLinear writes, by its ``output_dtype``, if no zero point says it: u8 unless something is asked for; and
+the bits of integers narrower than that."""
+KEEPS_INTEGERS: Final = frozenset(
+    {
+        "Identity",
+        "Dropout",
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Slice",
+        "Expand",
+        "Tile",
+        "Split",
+    }
+    | {"Gather", "Concat", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "MaxPool"}
+)
+"""Operators whose integers are some of their first input's, and so no wider."""
 
 MICROSOFT: Final = "com.microsoft"
 QONNX: Final = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")

@@ -31,8 +31,13 @@ PLAIN: Final[Mapping[int, np.dtype[Any]]] = {
     TensorProto.UINT64: np.dtype("<u8"),
 }
 """Element types that NumPy has."""
-NIBBLES: Final[Mapping[int, np.dtype[Any]]] = {TensorProto.INT4: np.dtype("i1"), TensorProto.UINT4: np.dtype("u1")}
-"""Two to a byte, the first in the low half; read as int8 and uint8."""
+PACKED: Final[Mapping[int, tuple[int, np.dtype[Any]]]] = {
+    TensorProto.INT4: (4, np.dtype("i1")),
+    TensorProto.UINT4: (4, np.dtype("u1")),
+    26: (2, np.dtype("i1")),  # INT2 and UINT2 by number: onnx before 1.20 has no names for them
+    25: (2, np.dtype("u1")),
+}
+"""Bits of integers that lie several to a byte, the first in the lowest bits; read as int8 and uint8."""
 BITS_IN_INT32: Final = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 LARGEST_RANK: Final = 16
 EXTERNAL_KEYS: Final = {"location", "offset", "length", "checksum"}
@@ -42,7 +47,12 @@ def numpy_dtype(kind: int) -> np.dtype[Any] | None:
     """The type arrays of that ONNX element type are read as; None if they are not."""
     if kind == TensorProto.BFLOAT16:
         return np.dtype(np.float32)
-    return PLAIN.get(kind, NIBBLES.get(kind))
+    return PACKED[kind][1] if kind in PACKED else PLAIN.get(kind)
+
+
+def narrow_bits(kind: int) -> int | None:
+    """Bits of an integer type that is narrower than the NumPy type it is read as; None for all others."""
+    return PACKED[kind][0] if kind in PACKED else None
 
 
 def to_array(tensor: onnx.TensorProto, where: str, folder: Path | None) -> Array:
@@ -95,8 +105,8 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 
 
 def _byte_count(kind: int, shape: tuple[int, ...]) -> int:
-    if kind in NIBBLES:
-        return (prod(shape) + 1) // 2
+    if kind in PACKED:
+        return -(-prod(shape) * PACKED[kind][0] // 8)
     return prod(shape) * (2 if kind == TensorProto.BFLOAT16 else PLAIN[kind].itemsize)
 
 
@@ -106,7 +116,7 @@ def _from_bytes(data: bytes, kind: int, shape: tuple[int, ...], where: str) -> A
         raise FormatError(
             f"{where}: {type_name(kind)} of shape {shape} is {size} bytes, the file holds {len(data)}; it is damaged"
         )
-    if kind in NIBBLES:
+    if kind in PACKED:
         return _unpacked(np.frombuffer(data, np.uint8), kind, shape)
     if kind == TensorProto.BFLOAT16:
         return _widened(np.frombuffer(data, "<u2")).reshape(shape)
@@ -128,13 +138,13 @@ def _from_field(tensor: onnx.TensorProto, kind: int, shape: tuple[int, ...], whe
             values = np.array(tensor.uint64_data, np.uint64)
         case _:
             values = np.array(tensor.int32_data, np.int32)
-    count = (prod(shape) + 1) // 2 if kind in NIBBLES else prod(shape)
+    count = _byte_count(kind, shape) if kind in PACKED else prod(shape)
     if len(values) != count:
         raise FormatError(
             f"{where}: {type_name(kind)} of shape {shape} is {count} numbers, the file holds {len(values)}; it is "
             "damaged"
         )
-    if kind in NIBBLES:
+    if kind in PACKED:
         return _unpacked(_narrowed(values, np.dtype(np.uint8), where), kind, shape)
     if kind in BITS_IN_INT32:
         bits = _narrowed(values, np.dtype(np.uint16), where)
@@ -152,9 +162,11 @@ def _narrowed(values: Array, dtype: np.dtype[Any], where: str) -> Array:
 
 
 def _unpacked(packed: NDArray[np.uint8], kind: int, shape: tuple[int, ...]) -> Array:
-    halves = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[: prod(shape)]
-    signed = kind == TensorProto.INT4
-    return ((halves.astype(np.int8) ^ 8) - 8 if signed else halves).astype(NIBBLES[kind]).reshape(shape)
+    bits, dtype = PACKED[kind]
+    parts = [(packed >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    values = np.stack(parts, axis=-1).reshape(-1)[: prod(shape)]
+    sign = np.int8(1 << (bits - 1))
+    return ((values.astype(np.int8) ^ sign) - sign if dtype.kind == "i" else values).astype(dtype).reshape(shape)
 
 
 def _widened(bits: NDArray[np.uint16]) -> Array:

@@ -14,6 +14,7 @@ from oaq.capture.from_onnx.draft import Draft, order_of, program_shape
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.layout import Layout
 from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
 
 SIGNED: int = 128
 """What is added to signed integers to make them u8."""
@@ -36,11 +37,13 @@ class Meaning:
         scale: float32.
         zero_point: of the file's integers.
         signed: the file's integers are int8.
+        bits: of the file's integers; fewer than 8 for INT4 and its like.
     """
 
     scale: float
     zero_point: int
     signed: bool
+    bits: int = 8
 
     @property
     def offset(self) -> int:
@@ -51,6 +54,16 @@ class Meaning:
     def affine(self) -> Affine:
         """As the program has it."""
         return Affine(self.scale, self.zero_point + self.offset)
+
+    @property
+    def reach(self) -> IntRange:
+        """All that integers of the file's type can be, as the program has them.
+
+        >>> Meaning(1.0, 0, True, 4).reach, Meaning(1.0, 0, False).reach
+        (IntRange(lo=120, hi=135), IntRange(lo=0, hi=255))
+        """
+        half = 1 << (self.bits - 1)
+        return IntRange(self.offset - half, self.offset + half - 1) if self.signed else IntRange(0, 2 * half - 1)
 
 
 @dataclass(frozen=True)

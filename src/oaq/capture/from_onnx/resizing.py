@@ -1,0 +1,168 @@
+"""Resize and Upsample: output sizes, and which pixel or mean of pixels the numbers of the file make of each.
+
+The file states either scales or sizes. What it states is what decides: of a scale 1.3 and an image of 5 pixels, 6 is
+only the size that floor(5 * 1.3) leaves, and pixel i still shows floor(i / 1.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.from_onnx.attributes import described, integers, text
+from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.inputs import Inputs, Shape
+from oaq.errors import FormatError
+
+LARGEST_SCALE: Final = 1e9
+SAME: Final = 2.0**-18
+"""Relative difference below which a scale is the quotient of two sizes: float32 holds no third nearer."""
+HALF_PIXEL: Final = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """What one node does to each axis.
+
+    Attributes:
+        before: sizes, all axes.
+        after: sizes, all axes.
+        scales: float32, one per axis, as the file states them; after / before where it states sizes.
+        mode: "nearest", "linear" or "cubic".
+        coordinates: the rule from places in the result to places in the input.
+        rule: "floor", "ceil", "round_prefer_floor" or "round_prefer_ceil", of nearest neighbours.
+    """
+
+    before: Shape
+    after: Shape
+    scales: tuple[np.float32, ...]
+    mode: str
+    coordinates: str
+    rule: str
+
+    def flaw(self, axes: Sequence[int]) -> str:
+        """Why it is not our Resize on two ``axes``, nearest by floor(i * H / height) or bilinear; "" if it is.
+
+        Args:
+            axes: of height and width, the batch being axis 0.
+        """
+        others = [axis for axis in range(len(self.before)) if axis not in axes]
+        if any(self.scales[axis] != 1 or self.before[axis] != self.after[axis] for axis in others):
+            return f"it resizes {self.before} to {self.after}; only rows and columns can be resized"
+        if self.mode == "nearest":
+            for axis in axes:
+                size, target = self.before[axis], self.after[axis]
+                if self.nearest(axis) != tuple(index * size // target for index in range(target)):
+                    return (
+                        f"its nearest pixels ({self.coordinates}, {self.rule}, scale {self.scales[axis]:.9g}) are not "
+                        f"floor(i * {size} / {target})"
+                    )
+            return ""
+        half = self.coordinates == "half_pixel" or (
+            self.coordinates in HALF_PIXEL and min(self.after[axis] for axis in axes) > 1
+        )
+        if self.mode != "linear" or not half:
+            return f"it resizes by {self.mode}, {self.coordinates}; nearest, and linear with half_pixel, are known"
+        for axis in axes:
+            exact = self.after[axis] / self.before[axis]
+            if abs(float(self.scales[axis]) - exact) > SAME * exact:
+                return (
+                    f"its scale {self.scales[axis]:.9g} makes {self.after[axis]} pixels of {self.before[axis]}, which "
+                    f"is {exact:.9g}; bilinear pixels are known where the two agree"
+                )
+        return ""
+
+    def nearest(self, axis: int) -> tuple[int, ...] | None:
+        """Which pixel along ``axis`` each of the result shows, by ONNX's formulas in float32; None if it has none."""
+        size, target, scale = self.before[axis], self.after[axis], self.scales[axis]
+        place = _places(self.coordinates, size, target, scale)
+        if place is None:
+            return None
+        half = np.float32(0.5)
+        rounded = {
+            "floor": np.floor(place),
+            "ceil": np.ceil(place),
+            "round_prefer_floor": np.ceil(place - half),
+            "round_prefer_ceil": np.floor(place + half),
+        }.get(self.rule)
+        return None if rounded is None else tuple(int(value) for value in np.clip(rounded, 0, size - 1))
+
+
+def _places(coordinates: str, size: int, target: int, scale: np.float32) -> np.ndarray | None:
+    index, half = np.arange(target).astype(np.float32), np.float32(0.5)
+    match coordinates:
+        case "asymmetric":
+            return index if scale == 1 else index / scale
+        case "half_pixel":
+            return (index + half) / scale - half
+        case "pytorch_half_pixel":
+            return (index + half) / scale - half if target > 1 else index * 0
+        case "half_pixel_symmetric":
+            adjustment = np.float32(target) / (scale * np.float32(size))
+            offset = np.float32(size) / 2 * (1 - adjustment)
+            return offset + (index + half) / scale - half
+        case "align_corners":
+            return index * np.float32(size - 1) / np.float32(max(target - 1, 1))
+    return None
+
+
+def resizing(node: OnnxNode, inputs: Inputs, x: Shape) -> Resizing | None:
+    """What the node does to a tensor of shape ``x``; None if its sizes or scales are computed.
+
+    Raises:
+        FormatError: it has neither, or not one for each axis.
+    """
+    places = (3, 2) if node.op == "Resize" and inputs.opset > 10 else (len(inputs.types), 1)
+    if any(node.input_name(index) and inputs.constant(index) is None for index in places):
+        return None
+    sizes, scales = (inputs.constant(index) for index in places)
+    axes = _axes(node, len(x))
+    by_size = sizes is not None and sizes.size > 0
+    stated = sizes if by_size else scales
+    if (stated is None or not stated.size) and "scales" in node.attributes:
+        stated = np.asarray(node.attributes["scales"], np.float32)
+    if stated is None or stated.shape != (len(axes),) or stated.dtype.kind not in ("iu" if by_size else "f"):
+        raise FormatError(f"{described(node)}: needs one size or scale for each of {len(axes)} axes")
+    if not np.all(np.isfinite(stated)) or np.any(stated <= 0) or np.any(stated > LARGEST_SCALE):
+        raise FormatError(f"{described(node)}: {stated.tolist()[:8]} are not sizes or scales")
+    old = [np.float32(x[axis]) for axis in axes]
+    after, by_axis = list(x), [np.float32(1)] * len(x)
+    if by_size:
+        pairs = _by_sizes(text(node, "keep_aspect_ratio_policy", "stretch"), old, [int(size) for size in stated])
+        if pairs is None:
+            raise FormatError(f"{described(node)}: its keep_aspect_ratio_policy is none that ONNX has")
+    else:
+        factors = [np.float32(scale) for scale in stated]
+        pairs = [(int(np.floor(size * scale)), scale) for size, scale in zip(old, factors, strict=True)]
+    for axis, (size, scale) in zip(axes, pairs, strict=True):
+        after[axis], by_axis[axis] = size, scale
+    old_rules = node.op == "Upsample" or inputs.opset < 11
+    return Resizing(
+        x,
+        tuple(after),
+        tuple(by_axis),
+        text(node, "mode", "nearest"),
+        "asymmetric" if old_rules else text(node, "coordinate_transformation_mode", "half_pixel"),
+        "floor" if old_rules else text(node, "nearest_mode", "round_prefer_floor"),
+    )
+
+
+def _axes(node: OnnxNode, rank: int) -> tuple[int, ...]:
+    axes = integers(node, "axes") or tuple(range(rank))
+    if any(not -rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) < len(axes):
+        raise FormatError(f"{described(node)}: axes {axes[:8]} of a tensor of {rank} axes")
+    return tuple(axis % rank for axis in axes)
+
+
+def _by_sizes(policy: str, old: list[np.float32], sizes: list[int]) -> list[tuple[int, np.float32]] | None:
+    """(size, scale) of each axis; None if the policy is unknown."""
+    scales = [np.float32(size) / before for size, before in zip(sizes, old, strict=True)]
+    if policy == "stretch":
+        return list(zip(sizes, scales, strict=True))
+    if policy not in ("not_larger", "not_smaller"):
+        return None
+    scale = min(scales) if policy == "not_larger" else max(scales)
+    return [(int(np.floor(scale * before + np.float32(0.5))), scale) for before in old]

@@ -1,0 +1,286 @@
+"""Numbers that a file states are read, never derived from others: scales, axes of constants, widths, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.import_equality import Seen, compare_with_onnxruntime, is_float_kind
+from oaq.capture.from_float_onnx import normalize
+from oaq.capture.from_onnx import import_quantized
+from oaq.capture.imported import Imported
+from oaq.errors import UnsupportedOp
+from oaq.numerics.ranges import IntRange
+from tests.capture.from_onnx.files import graph_of, model, node
+
+MAP: Mapping[str, Any] = {
+    "s": np.array(0.02, np.float32),
+    "z": np.array(128, np.uint8),
+    "t": np.array(0.15, np.float32),
+    "zt": np.array(128, np.uint8),
+    "sw": np.array(0.004, np.float32),
+}
+READ = [node("QuantizeLinear", ["x", "s", "z"], "q"), node("DequantizeLinear", ["q", "s", "z"], "d")]
+LAYER = [
+    node("DequantizeLinear", ["w", "sw"], "wd"),
+    node("Conv", ["d", "wd"], "c", pads=[1] * 4),
+    node("QuantizeLinear", ["c", "t", "zt"], "p"),
+    node("DequantizeLinear", ["p", "t", "zt"], "r"),
+]
+END = [node("QuantizeLinear", ["f", "t", "zt"], "e"), node("DequantizeLinear", ["e", "t", "zt"], "y")]
+
+
+def weights(*shape: int) -> NDArray[np.int8]:
+    return np.random.default_rng(3).integers(-127, 128, shape).astype(np.int8)
+
+
+def compared(folder: Path, made: onnx.ModelProto, shape: tuple[int, ...], spread: float = 2.0) -> tuple[Imported, Seen]:
+    """The import, and each of its integers beside ONNX Runtime's."""
+    path = folder / "net.onnx"
+    path.write_bytes(made.SerializeToString())
+    imported = import_quantized(path)
+    rng = np.random.default_rng(5)
+    feeds = [{"x": rng.uniform(-spread, spread, shape).astype(np.float32)} for _ in range(3)]
+    seen = compare_with_onnxruntime(path, imported, feeds)
+    for kind, most in seen.most.items():
+        assert most <= (1 if is_float_kind(kind) else 0), kind
+    return imported, seen
+
+
+RESIZES = {
+    "a scale of 1.3": ({"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}, [1, 1, 1.3, 1.3]),
+    "a scale of 1.5": ({"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}, [1, 1, 1.5, 1.5]),
+    "whole": ({"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}, [1, 1, 2, 3]),
+    "whole, halves": ({}, [1, 1, 2, 3]),
+    "down": ({"nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}, [1, 1, 0.6, 0.45]),
+    "symmetric": ({"coordinate_transformation_mode": "half_pixel_symmetric"}, [1, 1, 1.3, 2]),
+    "corners": ({"coordinate_transformation_mode": "align_corners"}, [1, 1, 1.9, 2]),
+    "ceil": ({"nearest_mode": "ceil", "coordinate_transformation_mode": "asymmetric"}, [1, 1, 1.7, 2]),
+    "linear": ({"mode": "linear"}, [1, 1, 2, 3]),
+    "linear, a scale of 1.3": ({"mode": "linear"}, [1, 1, 1.3, 1.3]),
+    "linear, a scale of 1.2": ({"mode": "linear"}, [1, 1, 1.2, 1.2]),
+    "channels that keep their number": ({"nearest_mode": "floor"}, [1, 1.1, 2, 2]),
+}
+TAKEN = ("whole", "whole, halves", "linear", "linear, a scale of 1.2")
+
+
+@pytest.mark.parametrize("name", RESIZES)
+def test_a_resize_by_scales_shows_the_pixels_that_the_scales_say_or_is_refused_by_name(
+    name: str, tmp_path: Path
+) -> None:
+    attributes, scales = RESIZES[name]
+    resize = node("Resize", ["r", "", "sc"], "f", **{"mode": "nearest", **attributes})
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "sc": np.array(scales, np.float32)}
+    made = model([*READ, *LAYER, resize, *END], {"x": (1, 4, 5, 5)}, ["y"], constants)
+    imported, seen = compared(tmp_path, made, (1, 4, 5, 5))
+    if name in TAKEN:
+        assert "Resize" in seen.integers
+    else:
+        assert "Resize" in seen.integers or ("f", "Resize") in imported.islands[0].nodes
+        assert "Resize" in seen.integers or imported.islands[0].why.startswith("f (Resize): it")
+
+
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+@pytest.mark.parametrize("sizes", [(16, 12), (16, 16), (11, 13), (4, 8)])
+def test_a_resize_that_keeps_the_aspect_ratio_has_the_size_that_onnx_gives_it(
+    policy: str, sizes: tuple[int, int], tmp_path: Path
+) -> None:
+    resize = node("Resize", ["r", "", "", "sz"], "f", mode="linear", axes=[2, 3], keep_aspect_ratio_policy=policy)
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "sz": np.array(sizes)}
+    made = model([*READ, *LAYER, resize, *END], {"x": (1, 4, 8, 8)}, ["y"], constants, opset=18)
+    imported, seen = compared(tmp_path, made, (1, 4, 8, 8))
+    assert "Resize" in seen.integers or ("f", "Resize") in imported.islands[0].nodes
+
+
+def test_rules_of_resize_before_opset_11_are_those_of_that_opset(tmp_path: Path) -> None:
+    """Linear was asymmetric then; nearest was floor."""
+    for mode in ("nearest", "linear"):
+        resize = node("Resize", ["r", "sc"], "f", mode=mode)
+        constants = {**MAP, "w": weights(6, 4, 3, 3), "sc": np.array([1, 1, 2, 2], np.float32)}
+        made = model([*READ, *LAYER, resize, *END], {"x": (1, 4, 5, 5)}, ["y"], constants, opset=10)
+        imported, seen = compared(tmp_path, made, (1, 4, 5, 5))
+        assert ("Resize" in seen.integers) == (mode == "nearest")
+        assert mode == "nearest" or imported.islands[0].why.startswith("f (Resize): it resizes by linear, asymmetric")
+
+
+SHAPES = {(): True, (1,): True, (4,): True, (1, 1): True, (1, 4): True, (4, 1): False, (4, 4): False}
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5, -2.0, 0.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_bias_of_a_gemm_is_added_along_its_own_axes(shape: tuple[int, ...], beta: float, tmp_path: Path) -> None:
+    bias = np.random.default_rng(1).uniform(-3, 3, shape).astype(np.float32)
+    gemm = node("Gemm", ["d", "wd", "b"], "f", transB=1, alpha=1.5, beta=beta)
+    constants = {**MAP, "w": weights(4, 32), "b": bias}
+    made = model([*READ, LAYER[0], gemm, *END], {"x": (4, 32)}, ["y"], constants)
+    if SHAPES[shape]:
+        assert compared(tmp_path, made, (4, 32))[1].integers
+    else:
+        (tmp_path / "net.onnx").write_bytes(made.SerializeToString())
+        with pytest.raises(UnsupportedOp, match=r"f \(Gemm\): its bias of shape .* is not one number, or one for each"):
+            import_quantized(tmp_path / "net.onnx")
+    plain = model([node("Gemm", ["x", "w", "b"], "y", transB=1, beta=beta)], {"x": (4, 32)}, ["y"], {
+        "w": weights(4, 32).astype(np.float32), "b": bias})  # fmt: skip
+    (tmp_path / "float.onnx").write_bytes(plain.SerializeToString())
+    if SHAPES[shape]:
+        assert len(normalize(tmp_path / "float.onnx").nodes) == 1
+    else:
+        with pytest.raises(UnsupportedOp, match="its bias"):
+            normalize(tmp_path / "float.onnx")
+
+
+NARROW = {"INT4": (22, -8, 7), "UINT4": (21, 0, 15), "INT2": (26, -2, 1), "UINT2": (25, 0, 3)}
+FORMS = ("initializer", "Constant", "Identity", "output_dtype")
+
+
+def narrow_file(kind: str, form: str) -> onnx.ModelProto:
+    """x quantized to few bits, and a convolution of that; the zero point stands in the file as ``form`` says."""
+    number = NARROW[kind][0]
+    zero = helper.make_tensor("n", number, [], np.array([0], np.uint8).tobytes(), raw=True)
+    quantize = node("QuantizeLinear", ["x", "sn", *["n"] * (form != "output_dtype")], "q")
+    if form == "output_dtype":
+        quantize.attribute.append(helper.make_attribute("output_dtype", number))
+    nodes = [
+        quantize,
+        node("DequantizeLinear", ["q", "sn"], "d"),
+        *LAYER[:3],
+        node("DequantizeLinear", ["p", "t", "zt"], "y"),
+    ]
+    if form == "Constant":
+        nodes.insert(0, node("Constant", [], "n", value=zero))
+    if form == "Identity":
+        nodes.insert(0, node("Identity", ["n0"], "n"))
+        zero.name = "n0"
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "sn": np.array(0.2, np.float32)}
+    made = model(nodes, {"x": (1, 4, 6, 6)}, ["y"], constants, opset=25 if kind.endswith("2") else 21)
+    made.ir_version = 13 if kind.endswith("2") else 10
+    if form in ("initializer", "Identity"):
+        made.graph.initializer.append(zero)
+    return made
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", NARROW)
+def test_integers_of_fewer_bits_keep_their_range(kind: str, form: str, tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(narrow_file(kind, form).SerializeToString())
+    imported = import_quantized(tmp_path / "net.onnx")
+    _, lo, hi = NARROW[kind]
+    offset = 128 if lo < 0 else 0
+    (name,) = imported.program.inputs
+    assert imported.program.tensors[name].range == IntRange(lo + offset, hi + offset)
+
+
+def test_a_narrow_reader_does_not_narrow_what_others_read(tmp_path: Path) -> None:
+    """int8, and of that int4 with the same scale: the other reader of the int8 has all of it."""
+    zero = helper.make_tensor("n", TensorProto.INT4, [], np.array([0], np.uint8).tobytes(), raw=True)
+    nodes = [
+        node("QuantizeLinear", ["x", "sn", "z8"], "q"),
+        node("DequantizeLinear", ["q", "sn", "z8"], "d8"),
+        node("QuantizeLinear", ["d8", "sn", "n"], "q4"),
+        node("DequantizeLinear", ["q4", "sn", "n"], "d"),
+        *LAYER,
+        node("Conv", ["d8", "wd"], "f", pads=[1] * 4),
+        *END,
+    ]
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "sn": np.array(0.2, np.float32), "z8": np.array(0, np.int8)}
+    made = model(nodes, {"x": (1, 4, 6, 6)}, ["y", "r"], constants, opset=21)
+    made.ir_version = 10
+    made.graph.initializer.append(zero)
+    imported, _ = compared(tmp_path, made, (1, 4, 6, 6), spread=20.0)
+    ranges = {imported.program.tensors[layer.inputs[0]].range for layer in imported.program.summing_nodes()}
+    assert ranges == {IntRange(120, 135), IntRange(0, 255)}
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint16])
+def test_activations_of_16_bits_are_refused_by_name(kind: type, tmp_path: Path) -> None:
+    nodes = [node("QuantizeLinear", ["x", "s", "z"], "q"), node("DequantizeLinear", ["q", "s", "z"], "d"), *LAYER]
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "z": np.array(0, kind)}
+    made = model(nodes, {"x": (1, 4, 6, 6)}, ["r"], constants, opset=21)
+    (tmp_path / "net.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(UnsupportedOp, match=f"q \\(QuantizeLinear\\): it quantizes to {np.dtype(kind)}, not to 8 bits"):
+        import_quantized(tmp_path / "net.onnx")
+
+
+def test_a_zero_point_per_row_is_the_reason_that_is_told(tmp_path: Path) -> None:
+    nodes = [
+        node("MatMulInteger", ["x", "w", "zx"], "m"),
+        node("Cast", ["m"], "f32", to=TensorProto.FLOAT),
+        node("Mul", ["f32", "sw"], "f"),
+        *END,
+    ]
+    constants = {**MAP, "w": weights(16, 5), "zx": np.array([1, 2, 3], np.uint8)}
+    made = model(nodes, {"x": ((3, 16), TensorProto.UINT8)}, ["y"], constants)
+    (tmp_path / "net.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(UnsupportedOp, match=r"m \(MatMulInteger\): its input has more than one zero point"):
+        import_quantized(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("dims", [("N", 3, "h", "w"), (-1, 3, -1, -1), (None, 3, None, None), ("N", 3, -1, "w")])
+def test_an_open_size_is_one_that_is_named_or_left_out_or_minus_one(dims: tuple[Any, ...]) -> None:
+    made = model([node("Relu", ["x"], "y")], {"x": dims}, ["y"])
+    assert graph_of(made, input_shapes={"x": (2, 3, 8, 6)}).types["y"].shape == (2, 3, 8, 6)
+    with pytest.raises(UnsupportedOp, match="is left open; only the batch may be"):
+        graph_of(made)
+
+
+@pytest.mark.parametrize("infer", [False, True])
+def test_an_open_size_of_an_inner_value_is_not_the_batch(infer: bool) -> None:
+    """Range over a width: its length is open in value_info, under a name that no input has."""
+    nodes = [
+        node("Shape", ["x"], "shape"),
+        node("Gather", ["shape", "three"], "width"),
+        node("Range", ["zero", "width", "one"], "places"),
+        node("Cast", ["places"], "reals", to=1),
+        node("Concat", ["reals", "reals"], "twice", axis=0),
+        node("Concat", ["x", "x"], "wide", axis=3),
+        node("Sub", ["twice", "wide"], "y"),
+    ]
+    constants = {"three": np.array(3), "zero": np.array(0), "one": np.array(1)}
+    made = model(nodes, {"x": ("N", 3, "h", "w")}, ["y"], constants)
+    if infer:
+        made = onnx.shape_inference.infer_shapes(made)
+    graph = graph_of(made, input_shapes={"x": (1, 3, 8, 6)})
+    np.testing.assert_array_equal(graph.constants["twice"], [*range(6), *range(6)])
+    assert [one.op for one in graph.nodes] == ["Concat", "Sub"]
+
+
+SHAPE_CHAINS: Mapping[str, list[onnx.NodeProto]] = {
+    "Identity": [node("Shape", ["x"], "a"), node("Identity", ["a"], "b"), node("Slice", ["b", "m1", "m9", "a0"], "w")],
+    "Cast": [
+        node("Shape", ["x"], "a"),
+        node("Cast", ["a"], "b", to=TensorProto.FLOAT),
+        node("Slice", ["b", "m1", "m9", "a0"], "c"),
+        node("Cast", ["c"], "w", to=TensorProto.INT64),
+    ],
+    "start": [node("Shape", ["x"], "w", start=-1)],
+    "start and end": [node("Shape", ["x"], "w", start=3, end=9)],
+    "Gather": [node("Shape", ["x"], "a"), node("Gather", ["a", "m1"], "w")],
+    "Size": [node("Size", ["x"], "a"), node("Div", ["a", "n"], "b"), node("Unsqueeze", ["b", "a0"], "w")],
+    "Range": [node("Range", ["six", "nine", "seven"], "w")],
+    "Expand": [node("Shape", ["x"], "a"), node("Gather", ["a", "three"], "b"), node("Expand", ["b", "m1n"], "w")],
+    "ConstantOfShape": [node("ConstantOfShape", ["a1"], "w", value=numpy_helper.from_array(np.array([6])))],
+    "ReduceMax, no axes": [node("ReduceMax", ["sixes"], "a", keepdims=0), node("Unsqueeze", ["a", "a0"], "w")],
+    "Mod": [node("Mod", ["sixes", "nines"], "w")],
+    "Tile": [node("Tile", ["sixes", "a1"], "w")],
+}
+
+
+@pytest.mark.parametrize("name", SHAPE_CHAINS)
+def test_sizes_computed_from_shapes_are_computed_beforehand(name: str) -> None:
+    constants = {
+        "m1": np.array([-1]), "m9": np.array([1 << 60]), "a0": np.array([0]), "three": np.array(3), "n": np.array(24),
+        "six": np.array(6), "seven": np.array(7), "nine": np.array(9), "m1n": np.array([1]), "a1": np.array([1]),
+        "sixes": np.array([6]), "nines": np.array([9]),
+    }  # fmt: skip
+    made = model([*SHAPE_CHAINS[name], node("Reshape", ["x", "w2"], "y"), node("Concat", ["k", "w"], "w2", axis=0)], {
+        "x": (1, 3, 8, 6)}, ["y"], {**constants, "k": np.array([1, 3, 8])})  # fmt: skip
+    graph = graph_of(made)
+    np.testing.assert_array_equal(graph.constants["w2"], [1, 3, 8, 6])
+    assert [one.op for one in graph.nodes] == ["Reshape"]
