@@ -77,10 +77,8 @@ def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
 
 def batch_norm(build: Builder, node: OnnxNode) -> None:
     """BatchNormalization in evaluation: a scale and a shift per channel."""
-    if integer(node, "training_mode", 0) or build.wants_more(node):
+    if build.wants_more(node):
         raise unsupported(node, "it normalizes with the statistics of each batch; export the network in evaluation")
-    if not integer(node, "spatial", 1):
-        raise unsupported(node, "spatial=0 normalizes every pixel by itself; oaq scales channels")
     tensor, axes = build.counted(node.input_name(0), node)
     channels = build.shapes[tensor][0]
     statistics = [build.constant(node.input_name(index), node) for index in range(1, 5)]

@@ -12,6 +12,7 @@ from oaq.capture.from_float_onnx import functions, layers, moves, pools
 from oaq.capture.from_float_onnx.builder import Builder, FloatEdge, View, layout_of, unsupported
 from oaq.capture.from_float_onnx.recognized import recognize
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
+from oaq.capture.from_onnx.attribute_table import attribute_flaw
 from oaq.capture.from_onnx.order import channel_axis, rotated
 from oaq.capture.graph import FloatGraph
 from oaq.errors import OaqError, UnsupportedOp
@@ -171,6 +172,9 @@ def _take(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}, and {', '.join(EDGE[:3])} at the end")
     if not node.outputs or not node.outputs[0]:
         raise unsupported(node, "its first result is not used")
+    flaw = attribute_flaw(node, build.file.opsets)
+    if flaw:
+        raise unsupported(node, flaw)
     handler(build, node)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.capture.from_onnx.attribute_table import attribute_flaw
 from oaq.capture.from_onnx.attributes import real
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.graph import FloatFunction
@@ -100,7 +101,7 @@ def _matched(file: OnnxGraph, last: OnnxNode, root: str) -> Recognized | None:
 def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, evaluated: Done) -> Values | None:
     """What ``node`` gives where ``root`` is ``GRID``; None if that needs more. ``evaluated`` has all by node name."""
     if node.name not in evaluated:
-        formula = None if node.domain else FORMULAS.get(node.op)
+        formula = None if node.domain or attribute_flaw(node, file.opsets) else FORMULAS.get(node.op)
         evaluated[node.name] = (node, None)
         fits = len(node.outputs) == 1 and len(node.inputs) >= (2 if node.op in BINARY else 1)
         bends = sum(bent.op in BENT for bent, _ in evaluated.values())

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_onnx.attributes import integer, real, text
+from oaq.capture.from_onnx.attributes import real, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.sums import Sums
 from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, Value, View, curve_of, extended
@@ -138,7 +138,7 @@ def batch_norm(walk: Walk, node: OnnxNode) -> None:
     """BatchNormalization of sums not quantized yet: a factor and a bias per output."""
     pending = walk.values.get(node.input_name(0))
     sums = _open_sums(pending)
-    if integer(node, "training_mode", 0) or any(node.outputs[1:]) or sums.axis != 1:
+    if any(node.outputs[1:]) or sums.axis != 1:
         raise Stays("it is in training, or does not run along the outputs")
     arrays = [walk.constant(node.input_name(index), "statistics").reshape(-1) for index in range(1, 5)]
     if any(array.size != len(sums.unit) or array.dtype.kind != "f" for array in arrays):

@@ -102,7 +102,7 @@ def _shaped(scale: Array, zero_point: Array | None, axis: int, rank: int) -> tup
 
 def _dequantize(node: OnnxNode, inputs: Inputs) -> Result:
     q, scale = inputs.constant(0), inputs.constant(1)
-    if q is None or scale is None or integer(node, "block_size", 0):
+    if q is None or scale is None or scale.ndim > 1:
         return None
     zero = inputs.constant(2)
     return dequantize(q, scale, zero, per_axis(node, q.shape, scale, zero))
@@ -113,7 +113,7 @@ def _quantize(node: OnnxNode, inputs: Inputs) -> Result:
     dtype, bits = QUANTIZED.get(integer(node, "output_dtype", 0), (None, None))
     if zero is not None:
         dtype, bits = zero.dtype, inputs.types[2].bits
-    if real is None or scale is None or dtype is None or integer(node, "block_size", 0):
+    if real is None or scale is None or dtype is None or scale.ndim > 1:
         return None
     to = integer_range(dtype, bits), dtype
     try:

@@ -16,12 +16,12 @@ import numpy as np
 
 from oaq import operators as ops
 from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
+from oaq.capture.from_onnx.attribute_table import QONNX, TABLE, attribute_flaw
 from oaq.capture.from_onnx.draft import Draft, DraftNode, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.islands import Demand, End, edges_of, find_islands
 from oaq.capture.from_onnx.own import restore_names
 from oaq.capture.from_onnx.reader import read
-from oaq.capture.from_onnx.shapes import QONNX
 from oaq.capture.from_onnx.sums import Sums
 from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, arranged, settled
 from oaq.capture.from_onnx.walk import Walk
@@ -75,6 +75,9 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
     try:
         if rule is None:
             raise Stays(f"oaq has no integer operator for {node.kind}")
+        flaw = attribute_flaw(node, walk.graph.opsets)
+        if flaw:
+            raise Stays(flaw)
         if not any(node.outputs[: None if node.op == "Split" else 1]):
             raise Stays("its result is not read")
         walk.attempt(rule, node)
@@ -100,9 +103,7 @@ def _rule_of(node: OnnxNode) -> Rule | None:
         return quantizers.fake_quantize if node.op in ("Quant", "IntQuant") else None
     if (node.domain, node.op) in qlinear.RULES:
         return qlinear.RULES[node.domain, node.op]
-    if node.domain and node.op not in ("QuantizeLinear", "DequantizeLinear", *curves.FUNCTIONS):
-        return None
-    return OWN.get(node.op)
+    return OWN.get(node.op) if (node.domain, node.op) in TABLE else None
 
 
 def _keep_real_sums(walk: Walk) -> None:

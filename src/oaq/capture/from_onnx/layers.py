@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
+from oaq.capture.from_onnx.attribute_table import attribute_flaw
 from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.draft import spatial
 from oaq.capture.from_onnx.graph import Array, OnnxNode
@@ -204,6 +205,9 @@ def float_bias(walk: Walk, name: str) -> Bias:
         return Bias()
     node = walk.graph.producers.get(name)
     if node is not None and node.op == "DequantizeLinear":
+        flaw = attribute_flaw(node, walk.graph.opsets)
+        if flaw:
+            raise Stays(f"between it and its bias, {node.name!r} ({node.kind}): {flaw}")
         value, scale = walk.graph.constant(node.input_name(0)), walk.graph.constant(node.input_name(1))
         zero = walk.graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), np.int32)
         if value is None or scale is None or zero is None or zero.any():

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.from_onnx import curves, joins, layers
+from oaq.capture.from_onnx.attribute_table import MICROSOFT
 from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.layers import Bias
-from oaq.capture.from_onnx.shapes import MICROSOFT
 from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, View, curve_of
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.weights import stored_or_none

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from oaq.capture.content import read_content
+from oaq.capture.from_onnx.attribute_table import attribute_flaw, unknown_attribute
 from oaq.capture.from_onnx.attributes import described, integer
 from oaq.capture.from_onnx.fold import evaluate
 from oaq.capture.from_onnx.graph import UNNAMED, Array, OnnxGraph, OnnxNode, TensorType
@@ -114,8 +115,11 @@ class _Walk:
             self.parts.opsets.get("", 1),
         )
         check_scales(node, inputs)
-        results = infer(node, inputs)
-        values = evaluate(node, inputs, results) if self._may_fold(node, inputs) else None
+        opsets = self.parts.opsets
+        # An attribute that is not known may change anything; one whose value is refused changes numbers only.
+        results = infer(node, inputs) if not unknown_attribute(node, opsets) else [TensorType()] * len(node.outputs)
+        folds = self._may_fold(node, inputs) and not attribute_flaw(node, opsets)
+        values = evaluate(node, inputs, results) if folds else None
         if values is not None and len(values) == len(node.outputs):
             for name, value in zip(node.outputs, values, strict=True):
                 self.constants[name], self.folded[name] = value, node
@@ -314,6 +318,8 @@ def _without_no_ops(parts: Decoded, walk: _Walk) -> tuple[dict[str, str], list[O
 
 def _is_no_op(node: OnnxNode, walk: _Walk) -> bool:
     if node.domain or not node.inputs or not node.inputs[0] or not node.outputs or not node.outputs[0]:
+        return False
+    if attribute_flaw(node, walk.parts.opsets):
         return False
     match node.op:
         case "Identity":

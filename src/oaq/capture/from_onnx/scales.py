@@ -57,7 +57,8 @@ def check_scales(node: OnnxNode, inputs: Inputs) -> None:
         if scale is not None and zero is not None and zero.size != scale.size and min(zero.size, scale.size) != 1:
             raise FormatError(f"{described(node)}: {scale.size} scales and {zero.size} zero points do not fit")
         shape = inputs.shape(tensor) if tensor >= 0 else None
-        if node.op in ("QuantizeLinear", "DequantizeLinear") and shape is not None and scale is not None:
+        blocks = scale is not None and (scale.ndim > 1 or bool(integer(node, "block_size", 0)))
+        if node.op in ("QuantizeLinear", "DequantizeLinear") and shape and scale is not None and not blocks:
             per_axis(node, shape, scale, zero)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from oaq.capture.from_onnx import movement
+from oaq.capture.from_onnx.attribute_table import MICROSOFT, QONNX
 from oaq.capture.from_onnx.attributes import described, integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs, Shape, Types
@@ -241,9 +242,6 @@ KEEPS_INTEGERS: Final = frozenset(
 )
 """Operators whose integers are some of their first input's, and so no wider."""
 
-MICROSOFT: Final = "com.microsoft"
-QONNX: Final = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
-"""Domains under which Brevitas and QONNX have written their quantizers."""
 UNARY: Final = (
     *("Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu"),
     *("Mish", "Swish", "Softplus", "Softsign", "Softmax", "LogSoftmax", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs"),

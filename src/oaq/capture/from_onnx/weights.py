@@ -9,11 +9,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.capture.from_onnx.attribute_table import QONNX, attribute_flaw
 from oaq.capture.from_onnx.attributes import described, integer, integers, text
 from oaq.capture.from_onnx.fold import dequantize
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
 from oaq.capture.from_onnx.scales import per_axis
-from oaq.capture.from_onnx.shapes import QONNX
 from oaq.capture.from_onnx.values import Stays
 from oaq.capture.imported import StoredArray
 from oaq.errors import FormatError
@@ -76,6 +76,9 @@ def quantized_constant(graph: OnnxGraph, name: str, readers: Mapping[str, int]) 
         node = graph.producers.get(name) or graph.folded.get(name)
         if node is None:
             return None
+        flaw = attribute_flaw(node, graph.opsets)
+        if flaw:
+            raise Stays(f"between it and its weights, {node.name!r} ({node.kind}): {flaw}")
         nodes.append(node)
         name = node.input_name(0)
         if node.op == "Transpose":
@@ -100,10 +103,10 @@ def real_constant(graph: OnnxGraph, name: str) -> Array | None:
     if value is not None:
         return value
     node = graph.producers.get(name)
-    if node is None:
+    if node is None or attribute_flaw(node, graph.opsets):
         return None
     inputs = [graph.constant(tensor) for tensor in node.inputs]
-    if node.op == "DequantizeLinear" and inputs[0] is not None and inputs[1] is not None:
+    if node.op == "DequantizeLinear" and inputs[0] is not None and inputs[1] is not None and inputs[1].ndim < 2:
         zero = inputs[2] if len(inputs) > 2 else None
         return dequantize(inputs[0], inputs[1], zero, per_axis(node, inputs[0].shape, inputs[1], zero))
     if node.domain in QONNX and node.op in ("Quant", "IntQuant") and inputs[0] is not None:
@@ -154,7 +157,7 @@ def _dequantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]) -
     if scale is None:
         raise Stays("the scale of its weights is computed while it runs")
     zero = graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), q.dtype)
-    if zero is None or integer(node, "block_size", 0):
+    if zero is None or scale.ndim > 1 or zero.ndim > 1:
         raise Stays("its weights have a zero point computed while it runs, or one scale per block")
     axis = per_axis(node, q.shape, scale, zero)
     return with_scale(
