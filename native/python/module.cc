@@ -6,7 +6,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
-#include <unistd.h>
 
 #include <array>
 #include <stdexcept>
@@ -18,6 +17,8 @@
 #include "depthwise/depthwise.h"
 #include "gemm/operands.h"
 #include "plan/load.h"
+#include "python/dynamic.h"
+#include "python/without_lock.h"
 #include "requantize/in_words.h"
 #include "steps/quantize.h"
 
@@ -132,36 +133,6 @@ std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Pl
   return batch;
 }
 
-// The interpreter's lock, given up while this lives. Once the interpreter ends, a daemon thread that asks for the lock,
-// or waits for it already, is ended by an exception that no C++ frame may let through; such a thread sleeps until the
-// process is gone.
-class WithoutLock {
- public:
-  WithoutLock() : state_(PyEval_SaveThread()) {}
-  WithoutLock(const WithoutLock&) = delete;
-  WithoutLock& operator=(const WithoutLock&) = delete;
-  ~WithoutLock() { take(); }
-
-  // Whether the caller's thread has a signal to answer (Ctrl-C); its exception is then set.
-  bool is_interrupted() {
-    take();
-    const bool interrupted = PyErr_CheckSignals() != 0;
-    state_ = PyEval_SaveThread();
-    return interrupted;
-  }
-
- private:
-  void take() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {
-      for (;;) ::pause();
-    }
-  }
-
-  PyThreadState* state_;
-};
-
 // A plan that was loaded; what callers hand over is checked against its tensors.
 class PlanSession {
  public:
@@ -262,4 +233,5 @@ NB_MODULE(_native, module) {
   session.def(
       "profile", [](const PlanSession& self) { return self.session().profile(); },
       "Nanoseconds of each step in the last run.");
+  add_dynamic(module);
 }

@@ -68,3 +68,54 @@ class Session:
 
     def profile(self) -> list[int]:
         """Nanoseconds of each step in the last run."""
+
+class Quantization:
+    """How reals become u8 as they come."""
+
+    def __init__(self, law: str, scale: float = 1.0, zero_point: int = 0) -> None: ...
+
+class Product:
+    """int8 weights that multiply u8 rows of any scale and leave reals."""
+
+    def __init__(
+        self,
+        row: str,
+        terms: int,
+        packed: Annotated[NDArray[numpy.int8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+        segments: Sequence[int],
+        column_sum: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        weight_zero: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    ) -> None: ...
+
+def run_products(
+    products: Sequence[Product],
+    x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    y: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")]],
+    quantization: Quantization,
+    threads: int,
+) -> int:
+    """
+    Quantize rows of reals and multiply them; a row without a scale, or -1.
+    """
+
+def run_quantized(
+    products: Sequence[Product],
+    q: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    zero: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    y: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")]],
+    threads: int,
+) -> None:
+    """Multiply rows that are quantized already."""
+
+def quantize_rows(
+    x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    q: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu")],
+    scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu")],
+    zero: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu")],
+    quantization: Quantization,
+    isa: str,
+) -> int:
+    """Quantize rows of reals; a row without a scale, or -1."""

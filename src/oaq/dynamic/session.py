@@ -1,0 +1,155 @@
+"""``DynamicSession``: dynamic layers that share their operands, made ready to run by native code."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.dynamic.certify import require_safe
+from oaq.dynamic.law import QuantizedRows, refuse_row
+from oaq.dynamic.layer import DynamicLayer
+from oaq.dynamic.plan import DynamicPlan
+from oaq.errors import NoKernel, ProgramError
+
+Floats = NDArray[np.float32]
+MODULE = "oaq.kernels._native"
+
+
+class DynamicSession:
+    """Quantizes rows once and multiplies them by one or several layers.
+
+    Every plan's proof is derived again by ``oaq.checker`` before anything runs. Sessions may run in several threads at
+    once; threads of one run come from the process's pool of that size.
+
+    Attributes:
+        plans: what runs; all layers read the same rows.
+        threads: that share a run.
+    """
+
+    def __init__(self, plans: DynamicPlan | Sequence[DynamicPlan], threads: int = 1) -> None:
+        """Check the proofs, pack the weights.
+
+        Raises:
+            AccumulatorOverflow: a proof does not hold.
+            ProgramError: the layers cannot share rows, or ``threads`` is out of range.
+            NoKernel: the native module is not built, or this CPU cannot run a row.
+        """
+        self.plans = (plans,) if isinstance(plans, DynamicPlan) else tuple(plans)
+        self.threads = threads
+        _check(self.plans, threads)
+        for plan in self.plans:
+            require_safe(plan)
+        self._native = _module()
+        first = self.plans[0].layer
+        constant = first.constant
+        scale, zero_point = (1.0, 0) if constant is None else (constant.scale, constant.zero_point)
+        self._quantization = self._native.Quantization(first.law, scale, zero_point)
+        self._groups = [
+            (places, [_product(self._native, self.plans[place]) for place in places])
+            for places in _by_row(self.plans).values()
+        ]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy as the plans: the new session packs its own weights, and proofs are checked again."""
+        return DynamicSession, (self.plans, self.threads)
+
+    @property
+    def terms(self) -> int:
+        """K."""
+        return self.plans[0].layer.terms
+
+    def run(self, x: Floats) -> tuple[Floats, ...]:
+        """(..., K) float32 to (..., N) float32 of each layer.
+
+        Raises:
+            ProgramError: the shape or the type does not fit, or a row has no scale.
+        """
+        rows = self._rows(x, np.dtype(np.float32))
+        results = self._results(len(rows))
+        self.run_into(rows, results)
+        return tuple(result.reshape(*x.shape[:-1], result.shape[1]) for result in results)
+
+    def run_into(self, rows: Floats, results: Sequence[Floats]) -> None:
+        """(M, K) float32, contiguous, to one (M, N) float32, contiguous, for each layer.
+
+        Raises:
+            ProgramError: a row has no scale.
+        """
+        for places, products in self._groups:
+            y = [results[place] for place in places]
+            wrong = self._native.run_products(products, rows, y, self._quantization, self.threads)
+            if wrong >= 0:
+                refuse_row(rows, wrong)
+
+    def run_quantized(self, rows: QuantizedRows) -> tuple[Floats, ...]:
+        """Multiply operands that are quantized already, whatever by.
+
+        Args:
+            rows: (M, K) uint8 with scales and zero points.
+        """
+        q = self._rows(rows.q, np.dtype(np.uint8))
+        results = self._results(len(q))
+        scale, zero = np.ascontiguousarray(rows.scale, np.float32), np.ascontiguousarray(rows.zero_point, np.int32)
+        for places, products in self._groups:
+            self._native.run_quantized(products, q, scale, zero, [results[place] for place in places], self.threads)
+        return tuple(results)
+
+    def _rows(self, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        if not isinstance(x, np.ndarray) or x.dtype != dtype or x.ndim < 1 or x.shape[-1] != self.terms:
+            what = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ProgramError(f"{self.plans[0].layer.name}: takes {dtype} of shape (..., {self.terms}), not {what}")
+        return np.ascontiguousarray(x.reshape(-1, self.terms))
+
+    def _results(self, rows: int) -> list[Floats]:
+        return [np.empty((rows, plan.layer.outputs), np.float32) for plan in self.plans]
+
+
+def _check(plans: Sequence[DynamicPlan], threads: int) -> None:
+    if not plans or not all(isinstance(plan, DynamicPlan) for plan in plans):
+        raise ProgramError("a dynamic session runs one or several plans; make one by oaq.dynamic.plan_layer(layer)")
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= 256:
+        raise ProgramError(f"threads is 1 to 256, not {threads!r}")
+    first = plans[0].layer
+    for plan in plans[1:]:
+        if (plan.layer.terms, plan.layer.law, plan.layer.constant) != (first.terms, first.law, first.constant):
+            raise ProgramError(f"{plan.layer.name} and {first.name} cannot share rows: their operands differ")
+
+
+def _by_row(plans: Sequence[DynamicPlan]) -> dict[str, list[int]]:
+    """Places of the plans by the kernel row that sums them: products of one row share one quantization."""
+    places: dict[str, list[int]] = {}
+    for place, plan in enumerate(plans):
+        places.setdefault(plan.row.name, []).append(place)
+    return places
+
+
+def _product(module: Any, plan: DynamicPlan) -> Any:  # noqa: ANN401 (native)
+    layer, schedule = plan.layer, plan.node.schedule
+    assert schedule is not None
+    zero = layer.multiplied_zero
+    try:
+        return module.Product(
+            plan.row.name,
+            layer.terms,
+            schedule.packed,
+            schedule.segments.reshape(-1).tolist(),
+            plan.column_sum,
+            zero if zero.any() else np.zeros(0, np.int32),
+            layer.scale,
+            layer.bias if layer.bias is not None else np.zeros(0, np.float32),
+        )
+    except ValueError as error:
+        raise NoKernel(f"{layer.name}: {error}") from error
+
+
+def _module() -> Any:  # noqa: ANN401 (a module without a type before it is built)
+    try:
+        return importlib.import_module(MODULE)
+    except ImportError as error:
+        raise NoKernel(
+            f"the native module is not built or does not load: {error}. Run `make build`, or install the wheel"
+        ) from error
