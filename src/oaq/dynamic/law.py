@@ -5,8 +5,10 @@
     lo = min(0, min x), hi = max(0, max x), scale = (hi - lo) / 255 (1 if that is 0)
     zero_point = half_even(clamp(0 - lo / scale, 0, 255)),  q = clamp(half_even(x / scale) + zero_point, 0, 255)
 
-``row`` is the same for every row by itself. ``row_s8`` is symmetric: scale = max |x| / 127, zero_point = 128, and q lies
-in [1, 255]: what hardware for s8 multiplies is q - 128. A NaN, an infinity, or reals whose distance leaves float32 have no scale.
+``row`` is the same for every row by itself. ``row_s8`` is symmetric: scale = max |x| / 127, zero_point = 128, and q
+lies in [1, 255]: what hardware for s8 multiplies is q - 128. A NaN, an infinity, or reals whose distance leaves float32
+have no scale. ``constant`` takes a scale and a zero point that calibration chose: what leaves their range is clamped,
+infinities included; only NaN is refused.
 """
 
 from __future__ import annotations
@@ -124,7 +126,7 @@ def refuse_row(x: Floats, row: int) -> None:
     Raises:
         ProgramError: always.
     """
-    infinite = ~np.isfinite(x).all(axis=1)
+    infinite: NDArray[np.bool_] = np.any(~np.isfinite(x), axis=1)
     if infinite.any() and not infinite[row]:
         row = int(np.argmax(infinite))
     kinds = [name for name, at in (("NaN", np.isnan(x[row])), ("infinity", np.isinf(x[row]))) if at.any()]

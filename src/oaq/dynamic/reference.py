@@ -27,6 +27,8 @@ def exact_sums(layer: DynamicLayer, rows: QuantizedRows) -> NDArray[np.int64]:
 
 def multiply(layer: DynamicLayer, rows: QuantizedRows) -> NDArray[np.float32]:
     """(M, N) reals of quantized rows."""
-    unit = rows.scale[:, None] * layer.scale
-    y = exact_sums(layer, rows).astype(np.float32) * unit
-    return y if layer.bias is None else y + layer.bias
+    sums = exact_sums(layer, rows).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # beyond float32 is infinite, as in any runtime
+        unit: NDArray[np.float32] = rows.scale[:, None] * layer.scale
+        y: NDArray[np.float32] = np.multiply(sums, unit, dtype=np.float32)
+        return y if layer.bias is None else y + layer.bias

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from oaq.dynamic.certify import require_safe
 from oaq.dynamic.law import QuantizedRows, refuse_row
-from oaq.dynamic.layer import DynamicLayer
 from oaq.dynamic.plan import DynamicPlan
 from oaq.errors import NoKernel, ProgramError
 

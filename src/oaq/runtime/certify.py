@@ -10,6 +10,7 @@ from oaq.checker import Verdict, check, check_execution
 from oaq.errors import AccumulatorOverflow
 from oaq.kernels.plan import Plan
 from oaq.overflow.certificate import Certificate, certify, register_model, to_parts
+from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from oaq.runtime.memory import Arena, plan_memory
@@ -75,6 +76,12 @@ def check_plan(plan: Plan, arena: Arena | None = None) -> Verdict:
         differences = check_execution(header, arrays, execution_of(plan, arena), executed)
         _VERDICTS[plan] = arena, replace(verdict, findings=verdict.findings + differences)
     return _VERDICTS[plan][1]
+
+
+def check_claims(program: IntProgram, proof: Proof) -> Verdict:
+    """What the checker says of a proof alone: ranges and sums, no schedule."""
+    content, claims = to_parts(certify(program, proof))
+    return check(*to_plain(program), content, claims)
 
 
 def require_safe(plan: Plan, arena: Arena | None = None, *, accept_observed: bool = False) -> Verdict | None:
