@@ -129,8 +129,10 @@ class Block:
             at = self.at[rows]
             starts = np.nonzero(np.diff(at, prepend=-1))[0]
             sums[at[starts]] = np.add.reduceat(self.executed(rows), starts, axis=0, dtype=sums.dtype)
-        wrong = np.argwhere((sums != self.weight) & summed[:, None, None])
-        for row, output, k in wrong[:REPORTED]:
+        wrong = (sums != self.weight) & summed[:, None, None]
+        if not wrong.any():
+            return
+        for row, output, k in np.argwhere(wrong)[:REPORTED]:
             find(
                 f"step {row % steps}, output {output} of the tile, operand {k}: executed weights sum to "
                 f"{sums[row, output, k]}, the program has {self.weight[row, output, k]}",

@@ -229,12 +229,12 @@ def _groups(products: NDArray[Integer], group: int) -> NDArray[Integer]:
 def _lanes(groups: NDArray[Integer], step_index: Ints, model: Register) -> NDArray[Integer]:
     """(groups, tile_n, S) to (lanes, tile_n, S): every group is added to its lane."""
     by_phase = lane_table(model)
-    rows, row_of_phase = np.unique(by_phase, axis=0, return_inverse=True)
     sums = np.zeros((model.lanes, *groups.shape[1:]), groups.dtype)
-    if len(rows) == 1:
-        for group, lane in enumerate(rows[0]):
+    if (by_phase == by_phase[0]).all():
+        for group, lane in enumerate(by_phase[0]):
             sums[lane] += groups[group]
         return sums
+    rows, row_of_phase = np.unique(by_phase, axis=0, return_inverse=True)
     row_of = row_of_phase.reshape(-1)[step_index % model.lanes]
     for row, lanes in enumerate(rows):
         columns = np.nonzero(row_of == row)[0]

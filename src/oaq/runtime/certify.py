@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +28,15 @@ def certificate_of(plan: Plan) -> Certificate:
     return certify(plan.program, plan.proof, schedules, packed=True)
 
 
-def execution_of(plan: Plan, arena: Arena) -> dict[str, Any]:
-    """What kernels are handed beside weights, as plain data; see ``checker.check_execution``."""
-    nodes = to_plain(_executed(plan))[0]["nodes"]
+def execution_of(plan: Plan, arena: Arena, nodes: Sequence[Any] | None = None) -> dict[str, Any]:
+    """What kernels are handed beside weights, as plain data; see ``checker.check_execution``.
+
+    Args:
+        plan: whose nodes run.
+        arena: where its tensors will lie.
+        nodes: the plan's own, in plain form, if they are there already.
+    """
+    nodes = to_plain(_executed(plan))[0]["nodes"] if nodes is None else nodes
     return {
         "nodes": [
             {
@@ -72,8 +79,9 @@ def check_plan(plan: Plan, arena: Arena | None = None) -> Verdict:
         content, claims = to_parts(certificate_of(plan))
         header, arrays = to_plain(plan.program)
         verdict = check(header, arrays, content, claims, registers=registers)
-        executed = to_plain(_executed(plan))[1]
-        differences = check_execution(header, arrays, execution_of(plan, arena), executed)
+        executed = _executed(plan)
+        run_header, run_arrays = (header, arrays) if executed is plan.program else to_plain(executed)
+        differences = check_execution(header, arrays, execution_of(plan, arena, run_header["nodes"]), run_arrays)
         _VERDICTS[plan] = arena, replace(verdict, findings=verdict.findings + differences)
     return _VERDICTS[plan][1]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,46 +127,59 @@ def contents_of(plan: Plan, arena: Arena) -> Contents:
     )
 
 
+class _Place(NamedTuple):
+    """Where an array lies, from the first one on, and how many bytes it has: 16 bytes of a record."""
+
+    offset: int
+    size: int
+
+
+_Piece = bytes | _Place
+_PLACE: Final = struct.Struct("<QQ")
+
+
 def encode(contents: Contents) -> bytes:
     """``contents`` as bytes; arrays are copied once."""
-    length = HEADER + len(_records(contents, _Arrays(0)))  # where arrays lie does not change it
-    arrays = _Arrays(_aligned(length))
-    records = _records(contents, arrays)
+    arrays = _Arrays()
+    pieces = [
+        *(_tensor(tensor) for tensor in contents.tensors),
+        _u32(*contents.inputs, *contents.outputs),
+        *(piece for step in contents.steps for piece in _record(step, arrays)),
+    ]
+    length = HEADER + _length(pieces)
+    first = _aligned(length)
+    records = b"".join(
+        _PLACE.pack(first + piece.offset, piece.size) if isinstance(piece, _Place) else piece for piece in pieces
+    )
     counts = (len(contents.tensors), len(contents.inputs), len(contents.outputs), len(contents.steps))
-    head = struct.pack("<3Q4IQ", arrays.end, contents.arena, _aligned(length), *counts, 0)
-    parts = [head, records, bytes(_aligned(length) - length), *arrays.parts]
+    head = struct.pack("<3Q4IQ", first + arrays.end, contents.arena, first, *counts, 0)
+    parts = [head, records, bytes(first - length), *arrays.parts]
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
     return b"".join((MAGIC, struct.pack("<II", VERSION, checksum), *parts))
 
 
+def _length(pieces: Iterable[_Piece]) -> int:
+    return sum(_PLACE.size if isinstance(piece, _Place) else len(piece) for piece in pieces)
+
+
 class _Arrays:
     """The end of the bytes, where arrays lie, each on a multiple of ``ALIGNMENT``."""
 
-    def __init__(self, begin: int) -> None:
-        self.end = begin
+    def __init__(self) -> None:
+        self.end = 0
         self.parts: list[bytes | memoryview] = []
 
-    def add(self, values: NDArray[Any], kind: str) -> bytes:
+    def add(self, values: NDArray[Any], kind: str) -> _Place:
         """Append ``values``; returns what a record says of them."""
         contiguous = np.ascontiguousarray(values, np.dtype(kind).newbyteorder("<"))
-        place, size = struct.pack("<QQ", self.end, contiguous.nbytes), contiguous.nbytes
+        place, size = _Place(self.end, contiguous.nbytes), contiguous.nbytes
         if size:
             self.parts.append(contiguous.reshape(-1).view(np.uint8).data)
             self.parts.append(bytes(-size % ALIGNMENT))
         self.end = _aligned(self.end + size)
         return place
-
-
-def _records(contents: Contents, arrays: _Arrays) -> bytes:
-    return b"".join(
-        (
-            *(_tensor(tensor) for tensor in contents.tensors),
-            _u32(*contents.inputs, *contents.outputs),
-            *(_record(step, arrays) for step in contents.steps),
-        )
-    )
 
 
 def _tensor(tensor: PlacedTensor) -> bytes:
@@ -174,28 +188,27 @@ def _tensor(tensor: PlacedTensor) -> bytes:
     return place + _u32(*tensor.shape) + struct.pack("<f3i", *numbers) + _text(tensor.name)
 
 
-def _record(step: Step, arrays: _Arrays) -> bytes:
+def _record(step: Step, arrays: _Arrays) -> list[_Piece]:
     kind = STEP_KINDS[step.family]
-    body = b"".join(
-        (
-            _text(step.row),
-            _text(step.node),
-            _u32(len(step.inputs), *step.inputs, step.output),
-            *(_field(field, value, arrays) for field, value in zip(kind.fields, step.values, strict=True)),
-        )
-    )
-    return _u32(kind.code, len(body)) + body
+    body: list[_Piece] = [
+        _text(step.row),
+        _text(step.node),
+        _u32(len(step.inputs), *step.inputs, step.output),
+    ]
+    for field, value in zip(kind.fields, step.values, strict=True):
+        body += _field(field, value, arrays)
+    return [_u32(kind.code, _length(body)), *body]
 
 
-def _field(field: Field, value: Value, arrays: _Arrays) -> bytes:
+def _field(field: Field, value: Value, arrays: _Arrays) -> list[_Piece]:
     if isinstance(value, Requantize):
         if value.shift is None:
-            return _u32(0) + arrays.add(value.multiplier, "float32")
-        return _u32(1) + arrays.add(value.multiplier, "int32") + arrays.add(value.shift, "int32")
+            return [_u32(0), arrays.add(value.multiplier, "float32")]
+        return [_u32(1), arrays.add(value.multiplier, "int32"), arrays.add(value.shift, "int32")]
     if isinstance(value, np.ndarray):
-        return arrays.add(value, field.kind)
+        return [arrays.add(value, field.kind)]
     numbers = value if isinstance(value, tuple) else (value,)
-    return struct.pack(f"<{field.count}i", *numbers)
+    return [struct.pack(f"<{field.count}i", *numbers)]
 
 
 def _step(planned: NodePlan, numbers: dict[str, int]) -> Step:
