@@ -4,8 +4,9 @@ A *program* of integers goes in. ``analyze`` proves where its sums can go. ``pla
 for which that proof holds. ``Session`` executes them. ``verify`` checks every executor against one reference.
 ``quantize`` shapes the numbers so that the plan needs few spills: precision buys speed, never correctness.
 
-This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize``, ``ptq`` and ``qat``
-load torch, ``export.onnx`` and ``repair.repair`` load onnx, when they are called for.
+This file is the whole public surface. Importing it loads NumPy and nothing heavier: ``quantize``,
+``quantize_dynamic``, ``ptq`` and ``qat`` load torch, ``export.onnx`` and ``repair.repair`` load onnx, when they are
+called for.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from oaq import data, export, ptq, qat, repair, robust
     from oaq.capture.model_file import import_model
     from oaq.doctor.diagnose import diagnose
+    from oaq.modules.quantize_dynamic import quantize_dynamic
     from oaq.ptq.quantize import quantize
     from oaq.robust.prove import robustness
 
@@ -53,6 +55,7 @@ _HOMES = {
     "diagnose": "oaq.doctor.diagnose",
     "import_model": "oaq.capture.model_file",
     "quantize": "oaq.ptq.quantize",
+    "quantize_dynamic": "oaq.modules.quantize_dynamic",
     "robustness": "oaq.robust.prove",
 }
 __all__ = [
@@ -84,6 +87,7 @@ __all__ = [
     "ptq",
     "qat",
     "quantize",
+    "quantize_dynamic",
     "repair",
     "report",
     "robust",

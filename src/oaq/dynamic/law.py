@@ -91,9 +91,12 @@ def quantize_rows(x: Floats, law: Law, constant: Affine | None = None) -> Quanti
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         lo, hi = _extremes(x, law)
         if law == "row_s8":
-            scale, zero = _positive(np.maximum(-lo, hi) / np.float32(127)), np.full(len(lo), 128, np.int32)
+            scale, zero = (
+                _positive(np.divide(np.maximum(-lo, hi), np.float32(127), dtype=np.float32)),
+                np.full(len(lo), 128, np.int32),
+            )
         else:
-            scale = _positive((hi - lo) / np.float32(255))
+            scale = _positive(np.divide(hi - lo, np.float32(255), dtype=np.float32))
             zero = np.clip(np.rint(np.clip(np.float32(0) - lo / scale, 0, 255)), 0, 255)
             zero = np.nan_to_num(zero).astype(np.int32)
     require_scales(x, np.broadcast_to(scale, (rows,)))

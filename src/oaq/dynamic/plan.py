@@ -84,7 +84,7 @@ def plan_layer(
     statements = totals(layer)
     proofs = tuple((program, analyze(program)) for program in statements)
     program = summed(layer)
-    made = plan(program, isa, rows, analyze(program), table=table, costs=costs)
-    if made.nodes[0].row.shift:
-        raise NoKernel(f"{layer.name}: {made.nodes[0].row.name} multiplies no raw u8; choose another row")
-    return DynamicPlan(layer, made, proofs)
+    sums = plan(program, isa, rows, analyze(program), table=table, costs=costs)
+    if sums.nodes[0].row.shift:
+        raise NoKernel(f"{layer.name}: {sums.nodes[0].row.name} multiplies no raw u8; choose another row")
+    return DynamicPlan(layer, sums, proofs)

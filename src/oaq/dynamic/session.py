@@ -99,8 +99,8 @@ class DynamicSession:
 
     def _rows(self, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         if not isinstance(x, np.ndarray) or x.dtype != dtype or x.ndim < 1 or x.shape[-1] != self.terms:
-            what = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise ProgramError(f"{self.plans[0].layer.name}: takes {dtype} of shape (..., {self.terms}), not {what}")
+            kind = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ProgramError(f"{self.plans[0].layer.name}: takes {dtype} of shape (..., {self.terms}), not {kind}")
         return np.ascontiguousarray(x.reshape(-1, self.terms))
 
     def _results(self, rows: int) -> list[Floats]:
