@@ -126,7 +126,7 @@ def _fields(step: Step) -> dict[str, Any]:
 def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops.Op, list[int]]:
     """The operator whose reference computes a step, and the zero points of its inputs."""
     rules = next(rules for rules in ops.OPERATORS.values() if rules.family == family)
-    values: dict[str, Any] = {"requantize": fields.get("requant"), **fields}
+    values: dict[str, Any] = {"requantize": fields.get("requant"), "origin": None, **fields}  # zero points hold origins
     match family:
         case "avg_pool":
             values["count_include_pad"] = bool(fields["count_include_pad"])

@@ -128,7 +128,7 @@ class Builder:
     ) -> str:
         """Apply ``op``; returns the name of its result. Movement operators keep their input's map and range."""
         specs = [self.tensors[each] for each in inputs]
-        if ops.rules_of(op).same_affine:
+        if ops.rules_of(op).same_affine or getattr(op, "origin", None) is not None:
             affine, reach = specs[0].affine, specs[0].range
         shape = output_shape(op, [spec.shape for spec in specs])
         output = self._tensor(shape, affine or Affine(0.05, reach.clamp(128)), reach)
@@ -318,13 +318,15 @@ def _draw_pool(draw: st.DrawFn, x: TensorSpec, y: Affine, rule: Semantics, kind:
     stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     if kind == "MaxPool":
         dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
-        reach = tuple((size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True))
+        reach = [(size - 1) * step + 1 for size, step in zip(kernel, dilation, strict=True)]
         if reach[0] > height + sum(padding[:2]) or reach[1] > width + sum(padding[2:]):
             dilation = (1, 1)
         return ops.MaxPool(kernel, stride, padding, dilation)  # type: ignore[arg-type]
+    origin = draw(st.sampled_from((None, None, 0, 128)))
     count = np.arange(1, kernel[0] * kernel[1] + 1).astype(np.float32)
-    requantize = Requantize.from_scales(ratio / count, rule)
-    return ops.AvgPool(kernel, stride, requantize, padding, draw(st.booleans()))  # type: ignore[arg-type]
+    requantize = Requantize.from_scales((ratio if origin is None else np.ones_like(ratio)) / count, rule)
+    counted = origin is None and draw(st.booleans())
+    return ops.AvgPool(kernel, stride, requantize, padding, counted, origin)  # type: ignore[arg-type]
 
 
 def _draw_movement(draw: st.DrawFn, x: TensorSpec, kind: str) -> ops.Op:

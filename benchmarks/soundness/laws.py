@@ -8,7 +8,7 @@ weight in [-255, 255] and an integer in [-255, 255] is below 2**16 * K, and no d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,10 @@ def computed(step: Step, x: Sequence[Ints]) -> Ints:
         case "MaxPool":
             return _max_pool(step, x[0])
         case "AvgPool":
-            return _avg_pool(step, x[0] - zeros[0])
+            if "origin" not in node:
+                return _avg_pool(step, x[0] - zeros[0])
+            about = {**step.output, "zero_point": node["origin"]}
+            return _avg_pool(replace(step, output=about), x[0] - node["origin"])
         case "GlobalAvgPool":
             return requantized(step, (x[0] - zeros[0]).sum(axis=(1, 2), keepdims=True))
         case "Lookup":

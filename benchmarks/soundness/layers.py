@@ -107,6 +107,9 @@ def avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     del window["dilation"]
     numbers = multipliers(draws, [1 / count for count in range(1, kernel[0] * kernel[1] + 1)])
     fields = {"op": "AvgPool", **window, "count_include_pad": draws.choose.random() < 0.5}
+    if draws.choose.random() < 0.25:  # halves from a stored 0
+        fields |= {"count_include_pad": False, "origin": draws.choose.choice((0, 128, 255))}
+        return draft.node(fields, numbers, [x], draft.tensor(result, draft.range_of(x), draft.zero_of(x)))
     return draft.node(fields, numbers, [x], _written(draws, draft, result))
 
 

@@ -6,10 +6,12 @@
 
 namespace oaq {
 
-// Plain data for vector code: y = clamp(half_even(a_scale * (a - a_zero) + b_scale * (b - b_zero)) + zero). The scales
+// Plain data for vector code. Where `shift` is 0: y = clamp(half_even(a_scale * (a - a_zero) + b_scale * (b - b_zero)) +
+// zero). Else: y = clamp(((a_factor * (a - a_zero) + b_factor * (b - b_zero) + half) >> shift) + zero). Scales and factors
 // are so small that no sum leaves s32; packing saturates twice and changes nothing the clamp keeps.
 struct AddNumbers {
   float a_scale, b_scale;
+  std::int32_t a_factor, b_factor, half, shift;
   std::int32_t a_zero, b_zero;
   std::int32_t zero;
   std::uint8_t clamp_lo, clamp_hi;

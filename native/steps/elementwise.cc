@@ -1,6 +1,6 @@
 // Add, Mul, Concat, Lookup, one integer at a time; Add also by vectors (steps/add.h).
 //
-//   Add       float32 terms, one rounding each, or s64 in fixed point
+//   Add       float32 terms, one rounding each; in fixed point s64, by vectors s32 where no sum leaves it
 //   Mul       s32 product of two u8 less their zero points   **exact**: below 2^16
 //   Concat, Lookup   a requantization, a table of 256
 #include <algorithm>
@@ -34,6 +34,12 @@ AddVectors add_vectors(const Row& row) {
   throw std::invalid_argument("no kernel adds by " + std::string(row.name));
 }
 
+// Whether fixed-point sums of two operands of at most 255 in magnitude, rounding included, stay in s32.
+bool fits_s32(std::int64_t a_factor, std::int64_t b_factor, int shift) {
+  if (shift > 31) return false;
+  return 255 * (a_factor + b_factor) + (std::int64_t{1} << (shift - 1)) < std::int64_t{1} << 31;
+}
+
 constexpr float kLargestScale = 1 << 21;  // two products of it and an operand's 255 fit s32
 
 class Add : public Step {
@@ -42,14 +48,27 @@ class Add : public Step {
       : a_(a), b_(b), y_(y), output_(output) {
     numbers_ = {1,
                 1,
+                0,
+                0,
+                0,
+                0,
                 a_zero,
                 b_zero,
                 output.zero_point,
                 static_cast<std::uint8_t>(output.clamp.lo),
                 static_cast<std::uint8_t>(output.clamp.hi)};
-    if (output.multipliers.is_fixed()) return;
-    numbers_.a_scale = output.multipliers.scale[0];
-    numbers_.b_scale = output.multipliers.scale[1];
+    const Multipliers& by = output.multipliers;
+    if (by.is_fixed()) {
+      if (!fits_s32(by.multiplier[0], by.multiplier[1], by.shift[0])) return;
+      numbers_.a_factor = by.multiplier[0];
+      numbers_.b_factor = by.multiplier[1];
+      numbers_.half = std::int32_t{1} << (by.shift[0] - 1);
+      numbers_.shift = by.shift[0];
+      vectors_ = add_vectors(row);
+      return;
+    }
+    numbers_.a_scale = by.scale[0];
+    numbers_.b_scale = by.scale[1];
     if (std::max(numbers_.a_scale, numbers_.b_scale) <= kLargestScale) vectors_ = add_vectors(row);
   }
 

@@ -98,9 +98,10 @@ def by_hand(program: IntProgram, node: Node, inputs: list[np.ndarray], index: tu
             return clamp.clamp(max((v for _, _, v in window(op, index[2]) if v is not None), default=-1))
         case ops.AvgPool():
             seen = [v for _, _, v in window(op, index[2])]
-            inside = [v - zx for v in seen if v is not None]
+            before, after = (zx, zy) if op.origin is None else (op.origin, op.origin)
+            inside = [v - before for v in seen if v is not None]
             count = len(seen) if op.count_include_pad else len(inside)
-            return requantize(op.requantize, count - 1, sum(inside), zy, clamp)
+            return requantize(op.requantize, count - 1, sum(inside), after, clamp)
         case ops.GlobalAvgPool():
             return requantize(op.requantize, 0, int((x[:, :, index[2]].astype(object) - zx).sum()), zy, clamp)
         case ops.Resize():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -134,12 +135,28 @@ class Replay:
         """Keep one of the program's arrays."""
         self.arrays[f"nodes/{self.program.nodes.index(node)}/{key}"] = np.ascontiguousarray(value)
 
-    def stored_multipliers(self, node: Node) -> NDArray[np.float32]:
-        """Multipliers of a node whose rescaling the graph leaves to scales alone."""
-        key = f"nodes/{self.program.nodes.index(node)}/requantize.multiplier"
+    def stored_multipliers(self, node: Node) -> list[tuple[Fraction, Fraction]]:
+        """Multipliers of a node whose rescaling the graph leaves to scales alone, each with the room its bits leave.
+
+        That is half of the last bit of a fixed-point multiplier, which rounds what the scales say; 0 for a float.
+        """
+        place = f"nodes/{self.program.nodes.index(node)}/requantize"
+        value, shift = self._stored_numbers(f"{place}.multiplier"), self._stored_numbers(f"{place}.shift")
+        fits = value is not None and value.dtype == (np.float32 if shift is None else np.int32)
+        if value is None or not fits or not np.all(np.isfinite(value)):
+            raise self.refuse(node.name, f"the certificate has no '{place}.multiplier'")
+        if shift is None:
+            return [(Fraction(multiplier), Fraction(0)) for multiplier in value.tolist()]
+        if shift.dtype != np.int32 or shift.shape != value.shape or np.any((shift < 1) | (shift > 62)):
+            raise self.refuse(node.name, f"'{place}.shift' are not shifts of 1 to 62, one per multiplier")
+        units = [Fraction(1, 1 << places) for places in shift.tolist()]
+        return [(unit * multiplier, unit / 2) for multiplier, unit in zip(value.tolist(), units, strict=True)]
+
+    def _stored_numbers(self, key: str) -> NDArray[Any] | None:
+        """A list of numbers stored beside the graph; None if it has no such list."""
         value = self.stored.get(key)
-        if value is None or value.dtype != np.float32 or value.ndim != 1 or not np.all(np.isfinite(value)):
-            raise self.refuse(node.name, f"the certificate has no {key!r}")
+        if value is None or value.ndim != 1:
+            return None
         self.arrays[key] = value
         return value
 

@@ -114,12 +114,12 @@ def _scale(replay: Replay, tensor: str) -> Fraction:
 
 def _check_ratios(replay: Replay, node: Node, count: int, expected: Iterable[Fraction]) -> None:
     """Refuse multipliers stored beside the graph that are not the ``count`` its scales stand for."""
-    stored, y = replay.stored_multipliers(node).tolist(), _scale(replay, node.output)
+    stored, y = replay.stored_multipliers(node), _scale(replay, node.output)
     if len(stored) != count:
         raise replay.refuse(node.name, f"{count} multipliers belong here, not {len(stored)}")
-    for multiplier, ratio in zip(stored, expected, strict=True):
-        if abs(Fraction(multiplier) * y / ratio - 1) > TOLERANCE:
-            raise replay.refuse(node.name, f"the multiplier {multiplier!r} is not {float(ratio / y)!r}")
+    for (multiplier, room), ratio in zip(stored, expected, strict=True):
+        if abs(multiplier - ratio / y) > TOLERANCE * ratio / y + room:
+            raise replay.refuse(node.name, f"the multiplier {float(multiplier)!r} is not {float(ratio / y)!r}")
 
 
 def _max_pool(replay: Replay, node: Node) -> None:

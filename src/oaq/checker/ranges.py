@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import gcd, prod
 
@@ -105,7 +105,8 @@ def _lookup(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -
 def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     axes = _axes(node, specs[0], y)
     kernel, stride, padding = node.numbers("kernel", axes), node.numbers("stride", axes), _sides(node, axes)
-    full, x = prod(kernel), inputs[0].less(specs[0].zero)
+    full, origin = prod(kernel), pool_origin(node, specs[0], y)
+    x, y = inputs[0].less(specs[0].zero if origin is None else origin), y if origin is None else replace(y, zero=origin)
     if full * 255 >= 1 << 31:
         raise FormatError(f"{node.name}: a window of {full} positions has no 32-bit sum")
     counts = [_windows(specs[0].shape[axis], kernel[axis], stride[axis], *padding[axis]) for axis in range(axes)]
@@ -117,6 +118,20 @@ def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -
     if not parts:
         raise FormatError(f"{node.name}: no window meets the image")
     return Range(np.min([part.lo for part in parts], axis=0), np.max([part.hi for part in parts], axis=0))
+
+
+def pool_origin(node: Node, x: Tensor, y: Tensor) -> int | None:
+    """What an AvgPool takes off its inputs and counts results from instead of zero points; None: those.
+
+    Zero points of both sides are one then: a runtime divides the sum of stored integers, and what is stored for 0 is
+    the same before and after.
+    """
+    if "origin" not in node.fields:
+        return None
+    origin = node.number("origin")
+    if not 0 <= origin <= 255 or x.zero != y.zero or node.fields.get("count_include_pad") is not False:
+        raise FormatError(f"{node.name}: averages about {origin} from zero point {x.zero} to {y.zero}")
+    return origin
 
 
 def _windows(size: int, kernel: int, stride: int, before: int, after: int) -> set[int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from oaq.checker import dyadics
 from oaq.checker.program import Node, Program, Tensor
+from oaq.checker.ranges import pool_origin
 from oaq.checker.robust_maps import (
     Ints,
     Terms,
@@ -176,9 +177,11 @@ def _layer(program: Program, node: Node, inputs: tuple[int, ...], y: Tensor) -> 
             return Summing(inputs, (terms,), bias[channel], requantize_steps(node, y, channel, y.shape[-1]))
         case "AvgPool":
             terms, counts = pool_terms(node, x, y)
-            kernel = node.numbers("kernel", 2)
-            steps = requantize_steps(node, y, counts - 1, kernel[0] * kernel[1])
-            return Summing(inputs, (terms,), np.zeros(size, np.int64), steps)
+            kernel, origin = node.numbers("kernel", 2), pool_origin(node, x, y)
+            about = y.zero if origin is None else origin
+            steps = requantize_steps(node, replace(y, zero=about), counts - 1, kernel[0] * kernel[1])
+            steps = replace(steps, low=steps.low + about - y.zero)
+            return Summing(inputs, (terms,), counts * (x.zero - about) * (origin is not None), steps)
         case "GlobalAvgPool":
             steps = requantize_steps(node, y, np.zeros(size, np.int64), 1)
             return Summing(inputs, (global_terms(x),), np.zeros(size, np.int64), steps)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.errors import AccumulatorOverflow, UnsupportedOp
+from oaq.errors import AccumulatorOverflow, ProgramError, UnsupportedOp
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import ChannelRanges
 from oaq.numerics.requantize import Requantize, Semantics
@@ -23,6 +23,10 @@ from oaq.operators.windows import Window, check_pool_padding, check_window, no_n
 class AvgPool(Op):
     """acc = sum over the window of (x - zx), padded positions adding 0; y = requantize[count - 1](acc).
 
+    With an ``origin`` o both are measured from it: acc = sum of (x - o), y = o + requantize[count - 1](acc). That is
+    for runtimes that divide sums of stored integers and round halves away from the stored 0; input and output then
+    share one affine map, and padding is not counted.
+
     ``count`` is the number of elements averaged over: the whole window if ``count_include_pad``, else the positions of
     the window that lie inside the input. ``requantize`` holds a multiplier s_x / s_y / count for every count = 1, 2,
     ..., size of the window. ``padding`` empty: none.
@@ -33,12 +37,18 @@ class AvgPool(Op):
     requantize: Requantize
     padding: tuple[int, ...] = ()
     count_include_pad: bool = True
+    origin: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "padding", tuple(self.padding) or (0, 0) * len(self.kernel))
         check_window("AvgPool", self.window)
         check_pool_padding("AvgPool", self.window)
         check_count("AvgPool", self.requantize, self.window.size)
+        if self.origin is not None and (not 0 <= self.origin <= 255 or self.count_include_pad):
+            raise ProgramError(
+                f"AvgPool: an origin is an integer in [0, 255] and leaves padding out, not {self.origin} with "
+                f"count_include_pad={self.count_include_pad}"
+            )
 
     @property
     def window(self) -> Window:
@@ -49,6 +59,21 @@ class AvgPool(Op):
 def shape(op: AvgPool, inputs: Sequence[Shape]) -> Shape:
     """(spatial axes..., C) to (windows..., C)."""
     return op.window.output_shape("AvgPool", inputs[0], inputs[0][-1])
+
+
+def zero_points(op: AvgPool, x: TensorSpec, y: TensorSpec) -> tuple[int, int]:
+    """What is taken off the inputs, and what results are counted from."""
+    return (x.affine.zero_point, y.affine.zero_point) if op.origin is None else (op.origin, op.origin)
+
+
+def check(op: AvgPool, inputs: Specs, y: TensorSpec) -> None:
+    """Require that an average about an origin keeps the affine map.
+
+    Raises:
+        ProgramError: it does not.
+    """
+    if op.origin is not None and inputs[0].affine != y.affine:
+        raise ProgramError(f"averages about {op.origin}, which keeps {inputs[0].affine}, into {y.affine}")
 
 
 def averaged(op: AvgPool, size: Shape) -> NDArray[np.int64]:
@@ -62,7 +87,8 @@ def averaged(op: AvgPool, size: Shape) -> NDArray[np.int64]:
 
 def law(op: AvgPool, inputs: Arrays, specs: Specs, y: TensorSpec) -> NDArray[np.int64]:
     """(batch, windows..., C): each sum, requantized with the multiplier of the number of elements it averages."""
-    x = inputs[0].astype(np.int64) - specs[0].affine.zero_point
+    before, after = zero_points(op, specs[0], y)
+    x = inputs[0].astype(np.int64) - before
     sums = np.zeros((), np.int64)
     for _, tap in taps(x, op.window, outside=0):
         sums = sums + tap
@@ -71,7 +97,7 @@ def law(op: AvgPool, inputs: Arrays, specs: Specs, y: TensorSpec) -> NDArray[np.
     for count in np.unique(counts):
         places = counts == count
         requantize = op.requantize.single(int(count) - 1)
-        result[:, places] = requantize.apply(sums[:, places], y.affine.zero_point, y.range)
+        result[:, places] = requantize.apply(sums[:, places], after, y.range)
     return result
 
 
@@ -79,11 +105,12 @@ def image(op: AvgPool, inputs: Ranges, specs: Specs, y: TensorSpec, where: str) 
     """The images of the sums over every number of input positions that a window can cover."""
     full, hull = op.window.size, None
     check_sum(full, where)
-    x = inputs[0].less(specs[0].affine.zero_point)
+    before, after = zero_points(op, specs[0], y)
+    x = inputs[0].less(before)
     for inside in positions_inside(op.window, specs[0].shape[:-1]):
         count = full if op.count_include_pad else inside
         sums = ChannelRanges(inside * x.lo, inside * x.hi)
-        part = op.requantize.single(count - 1).image(sums, y.affine.zero_point, y.range)
+        part = op.requantize.single(count - 1).image(sums, after, y.range)
         hull = part if hull is None else hull.union(part)
     if hull is None:
         raise UnsupportedOp(f"{where}: AvgPool has no output position")
@@ -115,16 +142,23 @@ def work(op: AvgPool, _x: Sequence[Shape], y: Shape) -> Work:
 
 
 def cases(semantics: Semantics) -> tuple[Case, ...]:
-    """Padding counted and not, and a line of one axis."""
+    """Padding counted and not, about an origin, and a line of one axis."""
 
-    def mean(kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], count: bool) -> AvgPool:
+    def mean(
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        count: bool,
+        origin: int | None = None,
+    ) -> AvgPool:
         ratios = np.float32(1) / np.arange(1, np.prod(kernel) + 1, dtype=np.float32)
-        return AvgPool(kernel, stride, Requantize.from_scales(ratios, semantics), padding, count)
+        return AvgPool(kernel, stride, Requantize.from_scales(ratios, semantics), padding, count, origin)
 
     return (
         Case(mean((1, 1), (1, 1), (), True), ((1, 1, 1),)),
         Case(mean((3, 2), (2, 1), (1, 2, 0, 1), True), ((6, 5, 3),)),
         Case(mean((3, 2), (2, 1), (1, 2, 0, 1), False), ((6, 5, 3),)),
+        Case(mean((3, 2), (2, 1), (1, 2, 0, 1), False, 128), ((6, 5, 3),)),
         Case(mean((3,), (2,), (1, 0), False), ((8, 3),)),
         Case(mean((2, 1, 3), (1, 2, 1), (1, 0, 0, 0, 2, 2), False), ((3, 4, 2, 2),)),
     )
@@ -140,6 +174,7 @@ RULES = Rules(
     work=work,
     cases=cases,
     float_defined=ALWAYS,
+    check=check,
     ratios=ratios,
     no_native=lambda op, _inputs: no_native_window(op.window),
 )

@@ -29,6 +29,12 @@ def stored_fields(value: type[Op]) -> Mapping[str, Stored]:
     return {field.name: _stored(hints[field.name], f"{value.__name__}.{field.name}") for field in fields(value)}  # type: ignore[arg-type]
 
 
+@cache
+def optional_fields(value: type[Op]) -> frozenset[str]:
+    """The fields that are None unless they say something, and are stored only then."""
+    return frozenset(field.name for field in fields(value) if field.default is None)  # type: ignore[arg-type]
+
+
 def _stored(hint: Any, name: str) -> Stored:  # noqa: ANN401 (a type hint)
     origin = get_origin(hint) or hint
     if origin is UnionType:

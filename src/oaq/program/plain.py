@@ -19,7 +19,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.operators import OPERATORS, TensorSpec
-from oaq.operators.fields import stored_fields
+from oaq.operators.fields import optional_fields, stored_fields
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.safetensors import NamedArrays
 
@@ -35,6 +35,8 @@ def to_plain(program: IntProgram) -> tuple[Header, NamedArrays]:
         plain: Header = {"op": type(node.op).__name__}
         for name, form in stored_fields(type(node.op)).items():
             value = getattr(node.op, name)
+            if value is None:  # what an older oaq does not know of is not written where it says nothing
+                continue
             key = f"nodes/{index}/{name}"
             match form:
                 case "array":
@@ -171,9 +173,12 @@ def _node(item: object, index: int, unread: _Taken, where: str) -> Node:
     forms = stored_fields(operator)
     inside = [name for name, form in forms.items() if form not in ("array", "requantize")]
     place = f"{where}: node {index}"
-    plain = _object(item, ("name", "inputs", "output", "op", *inside), place)
+    absent = optional_fields(operator) - set(item)  # type: ignore[arg-type]
+    plain = _object(item, ("name", "inputs", "output", "op", *(name for name in inside if name not in absent)), place)
     values: dict[str, Any] = {}
     for name, form in forms.items():
+        if name in absent:
+            continue
         key = f"nodes/{index}/{name}"
         match form:
             case "array":

@@ -125,6 +125,7 @@ def _summed(
     size = flat_size(y.shape)
     bias = np.zeros(size)
     classes = np.zeros(size, np.int64)
+    zero_point = y.affine.zero_point
     match op:
         case ops.Linear():
             linear: LinearMap = Dense(op.weight.astype(np.float64))
@@ -139,11 +140,14 @@ def _summed(
         case ops.AvgPool():
             index = per_channel(positions(x.shape[:2], op.window), x.channels)
             linear = compact(Gathered(index, (index >= 0).astype(np.float64), flat_size(x.shape)))
-            classes = (index.shape[1] if op.count_include_pad else (index >= 0).sum(axis=1)) - 1 + classes
+            inside = (index >= 0).sum(axis=1)
+            classes = (index.shape[1] if op.count_include_pad else inside) - 1 + classes
+            if op.origin is not None:
+                bias, zero_point = inside * float(x.affine.zero_point - op.origin), op.origin
         case _:
             raise UnsupportedOp(f"robustness knows no linear map for {type(op).__name__}")
-    steps = of_requantize(op.requantize, classes, y.affine.zero_point, y.range)
-    return Sums(*ends, (linear,), bias, steps)
+    steps = of_requantize(op.requantize, classes, zero_point, y.range)
+    return Sums(*ends, (linear,), bias, replace(steps, low=y.range.lo - y.affine.zero_point))
 
 
 def _convolution(op: ops.Conv2d, x: TensorSpec) -> LinearMap:

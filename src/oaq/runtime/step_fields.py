@@ -112,7 +112,10 @@ def _concat(planned: NodePlan) -> tuple[Value, ...]:
 
 def _avg_pool(planned: NodePlan) -> tuple[Value, ...]:
     op = _op(planned)
-    return (*_window(op.window), int(op.count_include_pad), planned.x_zero_points[0], *_output(planned, op.requantize))
+    x_zero, requantize, y_zero, clamp = planned.x_zero_points[0], *_output(planned, op.requantize)
+    if op.origin is not None:
+        x_zero = y_zero = op.origin
+    return (*_window(op.window), int(op.count_include_pad), x_zero, requantize, y_zero, clamp)
 
 
 def _slice(planned: NodePlan) -> tuple[Value, ...]:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, scales_of
-from oaq.capture.from_tflite.functions import apply
+from oaq.capture.from_tflite.functions import steps_of, write_table
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.layers import scale_channels
-from oaq.capture.from_tflite.multipliers import requantize, requantize_sum
+from oaq.capture.from_tflite.multipliers import requantize, requantize_sum, round_away, xnnpack_adds
 from oaq.capture.from_tflite.numbers import axis_of
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
+from oaq.numerics.rounding import rounding_shift
+
+BUILT_IN_SUM: Final = (
+    "its scales are beyond XNNPACK's, and LiteRT's built-in kernel rounds three times: one step away at most"
+)
+BUILT_IN_PRODUCT: Final = (
+    "its scales are beyond XNNPACK's, and LiteRT's built-in kernel rounds twice: one step away at most"
+)
 
 
 def add(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -21,8 +33,7 @@ def add(build: TfliteBuilder, operator: TfliteOperator) -> None:
     if a.constant:
         a, b = b, a
     if b.constant:
-        number = _number(b)
-        apply(build, operator, a, lambda real: real + number, build.clamp(operator))
+        _sum_with_number(build, operator, a, b, (1, 1))
     else:
         _sum(build, operator, a, b)
 
@@ -30,10 +41,10 @@ def add(build: TfliteBuilder, operator: TfliteOperator) -> None:
 def sub(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Likewise, the second taken from the first."""
     a, b = build.tensor(operator, 0), build.tensor(operator, 1)
-    if a.constant or b.constant:
-        number = _number(a if a.constant else b)
-        sign = -1.0 if a.constant else 1.0
-        apply(build, operator, b if a.constant else a, lambda real: sign * (real - number), build.clamp(operator))
+    if b.constant:
+        _sum_with_number(build, operator, a, b, (1, -1))
+    elif a.constant:
+        _sum_with_number(build, operator, b, a, (-1, 1))
     else:
         _sum(build, operator, a, b, negate=True)
 
@@ -46,8 +57,7 @@ def mul(build: TfliteBuilder, operator: TfliteOperator) -> None:
     clamp = build.clamp(operator)
     if b.constant:
         if b.data is not None and b.data.size == 1:
-            number = _number(b)
-            apply(build, operator, a, lambda real: real * number, clamp)
+            _product_with_number(build, operator, a, b)
         else:
             scale_channels(build, operator, a, b)
         return
@@ -64,6 +74,8 @@ def mul(build: TfliteBuilder, operator: TfliteOperator) -> None:
         build.spec(a).affine.scale, build.spec(b).affine.scale, y.scale, build.semantics, str(operator)
     )
     build.emit(operator, ops.Mul(multipliers), [build.read(a), build.read(b)], clamp)
+    if not _xnnpack_multiplies(build, a, b, y.scale):
+        build.differs(operator, BUILT_IN_PRODUCT)
 
 
 def concatenation(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -73,9 +85,12 @@ def concatenation(build: TfliteBuilder, operator: TfliteOperator) -> None:
     axis = axis_of(operator, int(operator.options["Axis"]), max(len(y.shape), 1))
     if axis != len(y.shape) - 1:
         raise Stays(f"joins along axis {axis}; the last, channels, can be taken")
-    scales, clamp = [build.spec(part).affine.scale for part in parts], build.clamp(operator)
-    multipliers = requantize(np.array(scales), 1.0, activation_map(y).scale, build.semantics, str(operator))
-    build.emit(operator, ops.Concat(multipliers), [build.read(part) for part in parts], clamp)
+    if operator.options["FusedActivationFunction"]:
+        raise Stays("has a fused activation, which LiteRT itself refuses")
+    if y.kind != "UINT8" and any(build.spec(part).affine != activation_map(y) for part in parts):
+        raise Stays("joins integers of several scales or zero points, which LiteRT itself refuses of int8")
+    names = [_rescaled(build, operator, part, y) for part in parts]
+    build.emit(operator, ops.Concat(Requantize(np.ones(len(names), np.float32))), names)
 
 
 def _sum(
@@ -95,10 +110,59 @@ def _sum(
         minus = Affine(affine.scale, 255 - affine.zero_point)
         names[1] = build.add(operator, turned, [names[1]], affine=minus, clamp=U8, name=f"{operator.name}.negated")
     build.emit(operator, ops.Add(multipliers), names, clamp)
+    if build.semantics == "float32_half_even" and not xnnpack_adds(scales, y.scale):
+        build.differs(operator, BUILT_IN_SUM)
 
 
-def _number(constant: TfliteTensor) -> float:
-    """The real number that a constant of one element stands for.
+def _sum_with_number(
+    build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, number: TfliteTensor, signs: tuple[int, int]
+) -> None:
+    """A table: x and a number, each with its sign, added as two activations are."""
+    y, clamp = activation_map(build.graph.tensors[operator.outputs[0]]), build.clamp(operator)
+    step, scale = _number(number)
+    scales = [build.spec(x).affine.scale, scale]
+    multipliers = requantize_sum(scales, y.scale, build.semantics, str(operator))
+    assert multipliers.shift is not None
+    factors = multipliers.multiplier.astype(np.int64)
+    total = signs[0] * factors[0] * steps_of(build, x) + signs[1] * factors[1] * step
+    write_table(build, operator, x, rounding_shift(total, int(multipliers.shift[0])), clamp)
+    if build.semantics == "float32_half_even" and not xnnpack_adds(scales, y.scale):
+        build.differs(operator, BUILT_IN_SUM)
+
+
+def _product_with_number(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, number: TfliteTensor) -> None:
+    """A table: x times a number, as two activations are multiplied."""
+    y, clamp = activation_map(build.graph.tensors[operator.outputs[0]]), build.clamp(operator)
+    step, scale = _number(number)
+    multipliers = requantize(build.spec(x).affine.scale, scale, y.scale, build.semantics, str(operator))
+    products = multipliers.apply((steps_of(build, x) * step)[:, None], 0, IntRange(-512, 512))[:, 0]
+    write_table(build, operator, x, products, clamp)
+    if not _xnnpack_multiplies(build, x, number, y.scale):
+        build.differs(operator, BUILT_IN_PRODUCT)
+
+
+def _rescaled(build: TfliteBuilder, operator: TfliteOperator, part: TfliteTensor, y: TfliteTensor) -> str:
+    """The program's name for uint8 brought to the scale of ``y``, as CONCATENATION does it: in float32, halves away."""
+    x, target = build.spec(part).affine, activation_map(y)
+    name = build.read(part)
+    if x == target:
+        return name
+    scale = np.float32(x.scale) * (np.float32(1) / np.float32(target.scale))
+    reals = np.arange(256, dtype=np.float32) * scale + np.float32(-x.zero_point) * scale
+    integers = np.clip(round_away(reals) + target.zero_point, 0, 255).astype(np.uint8)
+    label = f"{operator.name}.{len(build.specs)}"
+    return build.add(operator, ops.Lookup(integers), [name], affine=target, clamp=U8, name=label)
+
+
+def _xnnpack_multiplies(build: TfliteBuilder, a: TfliteTensor, b: TfliteTensor, y_scale: float) -> bool:
+    """Whether the ratio of scales is one that XNNPACK takes, or the program does not claim its integers."""
+    scales = [scales_of(tensor)[0][0] for tensor in (a, b)]
+    ratio = scales[0] * scales[1] / np.float32(y_scale)
+    return build.semantics == "fixed_point" or bool(2.0**-16 <= ratio < 2.0**8)
+
+
+def _number(constant: TfliteTensor) -> tuple[int, float]:
+    """The one element of a constant: steps from its zero point, and their scale.
 
     Raises:
         Stays: it has more elements, or is not an 8-bit integer with a scale.
@@ -108,4 +172,4 @@ def _number(constant: TfliteTensor) -> float:
     if constant.scale.size != 1:
         raise Stays(f"its constant {constant.name!r} has no scale")
     scale, zero = scales_of(constant)
-    return float(scale[0]) * (int(constant.data.reshape(-1)[0]) - int(zero[0]))
+    return int(constant.data.reshape(-1)[0]) - int(zero[0]), float(scale[0])

@@ -47,6 +47,7 @@ class TfliteBuilder:
         nodes: by the tensor they write, in execution order.
         layers: where each Conv2d and Linear stands in the file.
         sources: where each tensor does.
+        deviations: why a tensor may differ from LiteRT's, by name.
     """
 
     graph: TfliteGraph
@@ -57,6 +58,11 @@ class TfliteBuilder:
     nodes: dict[str, Node] = field(default_factory=dict)
     layers: dict[str, LayerSource] = field(default_factory=dict)
     sources: dict[str, TensorSource] = field(default_factory=dict)
+    deviations: dict[str, str] = field(default_factory=dict)
+
+    def differs(self, operator: TfliteOperator, reason: str) -> None:
+        """Note that the operator's result, just emitted, may differ from LiteRT's, and why."""
+        self.deviations[self.values[operator.outputs[0]]] = reason
 
     def tensor(self, operator: TfliteOperator, index: int) -> TfliteTensor:
         """The input at that place, which must be there.

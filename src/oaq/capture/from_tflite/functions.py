@@ -1,45 +1,51 @@
-"""Functions of one value, as tables: activations, requantization, arithmetic with one number.
+"""Functions of one value, as tables: each entry is the integer that LiteRT's own kernel gives for that input.
 
-Tables are computed in float64 and rounded like C's ``round``. TFLite computes them in float32 or, in places, in fixed
-point; each entry is within one step of what any of its kernels gives.
+Most kernels compute in integers, or look up a table of their own made in float32; ``roundings`` has their arithmetic.
+XNNPACK computes what it takes; what it does not, LiteRT's built-in kernels compute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import erf
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map
+from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder, activation_map
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import BOUNDS, RELU, RELU6, RELU_N1_TO_1, clamp_range, round_away
-from oaq.capture.lower import FUNCTIONS
-from oaq.numerics.affine import Affine
+from oaq.capture.from_tflite.roundings import hard_swish, rounded_by_byte, rounded_twice, rounded_up_twice
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 
-Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 Handler = Callable[[TfliteBuilder, TfliteOperator], None]
 CLAMPS: Final = {"RELU": RELU, "RELU_N1_TO_1": RELU_N1_TO_1, "RELU6": RELU6}
+LEAST_BYTE, MOST_BYTE = np.float32(2.0**-8), np.float32(2.0**7)
+"""Ratios of scales that XNNPACK converts by; beyond them built-in kernels do."""
 
 
-def table(function: Function, x: Affine, y: Affine, clamp: IntRange = U8) -> NDArray[np.uint8]:
-    """(256,) round(function(real) / scale) + zero point, clamped."""
-    real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
-    steps = round_away(function(real) / y.scale) + y.zero_point
-    return np.clip(steps, clamp.lo, clamp.hi).astype(np.uint8)
+def steps_of(build: TfliteBuilder, x: TfliteTensor) -> Ints:
+    """(256,) what each u8 stands for, in steps of ``x``: integers less the zero point."""
+    return np.arange(256) - build.spec(x).affine.zero_point
 
 
-def apply(
-    build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, function: Function, clamp: IntRange = U8
+def scale_of(tensor: TfliteTensor) -> np.float32:
+    """The one scale of an activation."""
+    return np.float32(activation_map(tensor).scale)
+
+
+def write_table(
+    build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, steps: NDArray[np.generic], clamp: IntRange = U8
 ) -> None:
-    """The operator's output is ``function`` of ``x``."""
-    y = build.graph.tensors[operator.outputs[0]]
-    op = ops.Lookup(table(function, build.spec(x).affine, activation_map(y), clamp))
-    build.emit(operator, op, [build.read(x)], clamp)
+    """The operator's output is a table of ``x``: (256,) steps of the output, before zero point and clamp."""
+    y = activation_map(build.graph.tensors[operator.outputs[0]])
+    integers = np.clip(steps.astype(np.float64) + y.zero_point, clamp.lo, clamp.hi).astype(np.uint8)
+    build.emit(operator, ops.Lookup(integers), [build.read(x)], clamp)
 
 
 def clamp_into(build: TfliteBuilder, operator: TfliteOperator, name: str, clamp: IntRange) -> None:
@@ -48,49 +54,98 @@ def clamp_into(build: TfliteBuilder, operator: TfliteOperator, name: str, clamp:
     build.emit(operator, ops.Lookup(integers), [name], clamp)
 
 
-def function_named(name: str) -> Handler:
-    """A function of ``capture.lower.FUNCTIONS`` without parameters."""
-    return lambda build, operator: apply(build, operator, build.tensor(operator, 0), FUNCTIONS[name])
+def quantize(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """From integers to integers: the same ones where the map is the same, else rescaled."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    if build.spec(x).affine == activation_map(y):
+        build.alias(x, y)
+        return
+    ratio, steps = scale_of(x) / scale_of(y), steps_of(build, x)
+    real = float(scale_of(x)) / float(scale_of(y))
+    if build.semantics == "fixed_point":
+        rescaled = rounded_twice(steps, real)
+    elif x.kind == y.kind and LEAST_BYTE <= ratio <= MOST_BYTE:
+        rescaled = rounded_by_byte(steps, ratio)
+    else:
+        rescaled = rounded_up_twice(steps, real)
+    write_table(build, operator, x, rescaled)
 
 
 def leaky_relu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """X where it is positive, else alpha * x."""
-    alpha = float(operator.options["Alpha"])
+    alpha = np.float32(operator.options["Alpha"])
     if not np.isfinite(alpha):
         raise Stays(f"its slope is {alpha}")
-    apply(build, operator, build.tensor(operator, 0), lambda real: FUNCTIONS["leaky_relu"](real, alpha))
-
-
-def elu(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """X where it is positive, else exp(x) - 1."""
-    apply(build, operator, build.tensor(operator, 0), lambda real: FUNCTIONS["elu"](real, 1.0))
-
-
-def gelu(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """With the error function, or by tanh."""
-    inner = np.sqrt(2 / np.pi)
-
-    def by_tanh(real: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 0.5 * real * (1 + np.tanh(inner * (real + 0.044715 * real**3)))
-
-    function = by_tanh if operator.options["Approximate"] else FUNCTIONS["gelu"]
-    apply(build, operator, build.tensor(operator, 0), function)
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    steps, above = steps_of(build, x), scale_of(x) / scale_of(y)
+    below = above * alpha
+    if build.semantics == "float32_half_even" and all(LEAST_BYTE <= abs(r) <= MOST_BYTE for r in (above, below)):
+        rescaled = np.where(steps >= 0, rounded_by_byte(steps, above), rounded_by_byte(steps, below))
+    else:
+        slope = float(scale_of(x) * alpha / scale_of(y))
+        negative = rounded_twice(steps if slope >= 0 else -steps, abs(slope))
+        rescaled = np.where(steps >= 0, rounded_twice(steps, float(above)), negative)
+    write_table(build, operator, x, rescaled)
 
 
 def clamp(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """RELU and its kin: part of the operator before where that is possible, else a table."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
-    bounds = BOUNDS[CLAMPS[operator.op]]
-    bounded = clamp_range(bounds, activation_map(y))
+    bounded = clamp_range(BOUNDS[CLAMPS[operator.op]], activation_map(y))
     build.spec(x)
     if not build.narrow(x, bounded, y):
-        apply(build, operator, x, lambda real: np.clip(real, *bounds), bounded)
+        real = float(scale_of(x)) / float(scale_of(y))
+        write_table(build, operator, x, rounded_twice(steps_of(build, x), real), bounded)
 
 
-def quantize(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """From integers to integers: the same ones where the map is the same, else a table."""
+def swish(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """HARD_SWISH."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
-    if build.spec(x).affine == activation_map(y):
-        build.alias(x, y)
+    write_table(build, operator, x, hard_swish(steps_of(build, x), float(scale_of(x)), float(scale_of(y))))
+
+
+def logistic(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """1 / (1 + exp(-x))."""
+    _float_table(build, operator, lambda real: np.float32(1) / (np.float32(1) + np.exp(-real)))
+
+
+def tanh(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """Hyperbolic tangent."""
+    _float_table(build, operator, np.tanh)
+
+
+def elu(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """X where it is positive, else exp(x) - 1."""
+    if build.tensor(operator, 0).kind != "INT8":
+        raise Stays("is of uint8, which LiteRT itself refuses")
+    _float_table(build, operator, lambda real: np.where(real > 0, real, np.expm1(real)))
+
+
+def gelu(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """With the error function, or by tanh; LiteRT's built-in table, whose halves go away from 0."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    real, half, one = _reals(build, x), np.float32(0.5), np.float32(1)
+    if operator.options["Approximate"]:
+        inner = np.float32(np.sqrt(2 / np.pi)) * (real + np.float32(0.044715) * real * real * real)
+        factor = np.tanh(inner)
     else:
-        apply(build, operator, x, lambda real: real)
+        scaled = real * np.float32(np.sqrt(0.5))
+        factor = np.array([erf(float(value)) for value in scaled], np.float32)
+    values = half * real * (one + factor)
+    write_table(build, operator, x, round_away(values * (one / scale_of(y))))
+    build.differs(operator, "its table is of float32 functions: an entry next to a half may be one step away")
+
+
+def _float_table(build: TfliteBuilder, operator: TfliteOperator, function: Callable[[Floats], Floats]) -> None:
+    """A function in float32, brought to steps of the output with its zero point added before rounding half to even."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    zero = np.float32(activation_map(y).zero_point - OFFSETS[y.kind])
+    with np.errstate(over="ignore"):
+        values = function(_reals(build, x)).astype(np.float32)
+        steps = np.rint(values * (np.float32(1) / scale_of(y)) + zero) - zero
+    write_table(build, operator, x, steps)
+
+
+def _reals(build: TfliteBuilder, x: TfliteTensor) -> Floats:
+    """(256,) what each u8 stands for."""
+    return steps_of(build, x).astype(np.float32) * scale_of(x)

@@ -31,9 +31,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "MAX_POOL_2D": pools.max_pool_2d,
     "MEAN": pools.mean,
     **dict.fromkeys(functions.CLAMPS, functions.clamp),
-    "LOGISTIC": functions.function_named("sigmoid"),
-    "TANH": functions.function_named("tanh"),
-    "HARD_SWISH": functions.function_named("hardswish"),
+    "LOGISTIC": functions.logistic,
+    "TANH": functions.tanh,
+    "HARD_SWISH": functions.swish,
     "LEAKY_RELU": functions.leaky_relu,
     "ELU": functions.elu,
     "GELU": functions.gelu,
@@ -53,11 +53,11 @@ FLOAT_BY_NATURE: Final = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "ARG_MIN", "DEQUA
 """Operators that are not expected among integers."""
 
 ROUNDING: Final = {
-    "float32_half_even": "Sums become the integers of LiteRT's default kernels for int8 (XNNPACK). Its kernels for "
-    "uint8, and its reference kernels, round twice in fixed point: one step apart at most; requantize='fixed_point' "
-    "has their multipliers.",
-    "fixed_point": "Sums are rounded once with the multipliers of TFLite's reference kernels, which round twice: one "
-    "step apart at most, where the first rounding lands on a tie.",
+    "float32_half_even": "Every operator rounds as LiteRT's default kernels do (XNNPACK, and its built-in ones where "
+    "XNNPACK does not apply){exceptions}. Its reference kernels round otherwise: requantize='fixed_point' has their "
+    "multipliers.",
+    "fixed_point": "Sums are rounded once with the multipliers of LiteRT's reference kernels, which round twice: one "
+    "step apart at most, where the first rounding lands on a tie. Tables are those of its reference kernels.",
 }
 
 
@@ -68,8 +68,9 @@ def import_tflite(
 
     Args:
         source: path of the file, or its bytes.
-        requantize: ``float32_half_even`` is what LiteRT computes by default (XNNPACK); ``fixed_point`` has the
-            multipliers of TFLite's reference kernels: see ``from_tflite.multipliers``.
+        requantize: ``float32_half_even`` is what LiteRT computes by default: sums in float32 (XNNPACK), all else in
+            integers as its kernels do; ``fixed_point`` has the multipliers of its reference kernels: see
+            ``from_tflite.multipliers``.
         where: names the file in messages if ``source`` is bytes.
 
     Raises:
@@ -146,7 +147,8 @@ def _assemble(build: TfliteBuilder, outside: list[Outside], edges: Mapping[int, 
     program = IntProgram(graph.name, tuple(inputs), tuple(outputs), specs, nodes, build.semantics, metadata)
     program = with_edges(program, *_edges(build, program, inputs, edges))
     islands = find_islands(graph, outside, {i: n for i, n in build.values.items() if n in specs}, inputs)
-    notes = [ROUNDING[build.semantics]]
+    notes = [ROUNDING[build.semantics].format(exceptions=", but for what is named below" if build.deviations else "")]
+    notes += _deviations(build, {node.name for node in nodes})
     notes += [
         f"{', '.join(island.writes)}: computed outside, so given to the program."
         for island in islands
@@ -172,6 +174,15 @@ def _edges(
 def _edge(program: IntProgram, name: str, tensor: TfliteTensor) -> Edge:
     shape = program.tensors[name].shape
     return Edge(tensor.name, name, tensor.kind.lower(), shape, tuple((axis,) for axis in range(len(shape))))
+
+
+def _deviations(build: TfliteBuilder, names: set[str]) -> list[str]:
+    """A line for each way in which results may differ from LiteRT's, with the operators it concerns."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in build.deviations.items():
+        if name in names:
+            by_reason.setdefault(reason, []).append(name)
+    return [f"{', '.join(concerned)}: {reason}." for reason, concerned in by_reason.items()]
 
 
 def _with_what_follows(build: TfliteBuilder, outside: list[Outside]) -> list[Outside]:

@@ -29,6 +29,10 @@ from oaq.operators.add import one_shift
 Reals = NDArray[np.floating] | np.floating | float
 SMALLEST: Final = np.float32(2.0**-126)
 """Smallest of float32's normal numbers. Times any s32 it rounds to 0, as every smaller number does."""
+SUM_BITS: Final = 21
+"""Bits of XNNPACK's larger multiplier of an addition."""
+LEAST_ADDEND, MOST_ADDEND = np.float32(2.0**-10), np.float32(2.0**8)
+"""Ratios of an addend's scale to the result's that XNNPACK takes; the second is not one of them."""
 NONE, RELU, RELU_N1_TO_1, RELU6 = range(4)
 BOUNDS: Final = {
     NONE: (-math.inf, math.inf),
@@ -64,8 +68,35 @@ def requantize_mean(x: float, y: float, counts: NDArray[np.int64], semantics: Se
 
 
 def requantize_sum(x: Sequence[float], y: float, semantics: Semantics, where: str) -> Requantize:
-    """The multipliers of x[i] / y with one shift for all, as ``ops.Add`` wants them."""
-    return one_shift(requantize(np.array(x), 1.0, y, semantics, where))
+    """The multipliers of x[i] / y with one shift for all, as ``ops.Add`` wants them: XNNPACK's, or 31 bits.
+
+    XNNPACK adds in integers: the larger multiplier gets 21 bits, halves go upward. Beyond its ratios, and for
+    ``fixed_point``, built-in kernels round three times; these multipliers round their sum once.
+    """
+    if semantics == "float32_half_even" and xnnpack_adds(x, y):
+        ratios = np.array(x, np.float32) / np.float32(y)
+        shift = SUM_BITS - int(np.frexp(ratios.max())[1])
+        multipliers = np.rint(ratios * np.float32(2.0**shift)).astype(np.int32)
+        return Requantize(multipliers, np.full(len(multipliers), shift, np.int32))
+    return one_shift(requantize(np.array(x), 1.0, y, "fixed_point", where))
+
+
+def xnnpack_adds(x: Sequence[float], y: float) -> bool:
+    """Whether scales of addends are within the ratios to the output's that XNNPACK takes."""
+    ratios = np.array(x, np.float32) / np.float32(y)
+    return bool(np.all((ratios >= LEAST_ADDEND) & (ratios < MOST_ADDEND)))
+
+
+def quotients(count: int) -> Requantize:
+    """Multipliers 1 / n for n = 1, ..., ``count`` that divide exactly, halves away from 0, sums of n integers.
+
+    They are the next 31-bit number above 2**shift / n. So what is halfway moves away from 0, and a sum of n integers of
+    at most 255 in magnitude errs by at most 255 * 2**-30 < 1 / (2 n), the least distance from a half that is none.
+    """
+    n = np.arange(1, count + 1, dtype=np.int64)
+    shift = np.array([30 + (int(size) - 1).bit_length() for size in n], np.int64)
+    multiplier = (np.int64(1) << shift) // n + 1
+    return Requantize(multiplier.astype(np.int32), shift.astype(np.int32))
 
 
 def activation_range(function: int, affine: Affine) -> IntRange | None:

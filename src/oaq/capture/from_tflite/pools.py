@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Final
 
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_shape
+from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder, activation_map, sample_shape
 from oaq.capture.from_tflite.functions import clamp_into
 from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.capture.from_tflite.layers import image_shape, window_padding
-from oaq.capture.from_tflite.multipliers import requantize_mean
+from oaq.capture.from_tflite.multipliers import quotients, requantize_mean
 from oaq.capture.from_tflite.numbers import axes_of
 from oaq.errors import FormatError
 from oaq.numerics.formats import U8
@@ -19,27 +20,22 @@ from oaq.operators import Padding, Pair
 
 LARGEST_WINDOW = 1 << 16
 """Elements that one average is of: it has a multiplier for every number of them up to that."""
+MEANS: Final = (
+    "LiteRT averages in float32, zero point added before rounding: an average next to a half may be one step away"
+)
 
 
 def average_pool_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """Mean of what the window holds of the image; padding is not counted."""
+    """Mean of what the window holds of the image, as stored, halves away from the stored 0; padding is not counted."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
-    rows, columns, _ = image_shape(build, operator)
     kernel, stride, padding = _window(build, operator)
-    scale = build.spec(x).affine.scale
     if activation_map(y) != build.spec(x).affine:
         raise Stays("averages into another scale, which TFLite itself refuses")
     clamp = build.clamp(operator)
-    is_global = kernel == (rows, columns) and not any(padding)
     if kernel[0] * kernel[1] > LARGEST_WINDOW:
         raise FormatError(f"{operator}: averages over {kernel}; the file is damaged")
-    counts = np.array([rows * columns]) if is_global else np.arange(1, kernel[0] * kernel[1] + 1)
-    multipliers = requantize_mean(scale, scale, counts, build.semantics, str(operator))
-    op = (
-        ops.GlobalAvgPool(multipliers)
-        if is_global
-        else ops.AvgPool(kernel, stride, multipliers, padding, count_include_pad=False)
-    )
+    about, multipliers = OFFSETS[x.kind], quotients(kernel[0] * kernel[1])
+    op = ops.AvgPool(kernel, stride, multipliers, padding, count_include_pad=False, origin=about)
     build.emit(operator, op, [build.read(x)], clamp)
 
 
@@ -75,10 +71,12 @@ def mean(build: TfliteBuilder, operator: TfliteOperator) -> None:
     )
     if shape == (*(1,) * len(sizes), channels):
         build.emit(operator, ops.GlobalAvgPool(multipliers), [build.read(x)])
+        build.differs(operator, MEANS)
         return
     op, affine = ops.GlobalAvgPool(multipliers), activation_map(y)
     pooled = build.add(operator, op, [build.read(x)], affine=affine, clamp=U8, name=f"{y.name}.mean")
     build.emit(operator, ops.Reshape(shape), [pooled])
+    build.differs(operator, MEANS)
 
 
 def _window(build: TfliteBuilder, operator: TfliteOperator) -> tuple[Pair, Pair, Padding]:

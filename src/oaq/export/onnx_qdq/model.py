@@ -98,9 +98,9 @@ def _program(program: IntProgram) -> Part:
     header, arrays = to_plain(program)
     multipliers = {}
     for index, node in enumerate(program.nodes):
-        key = f"nodes/{index}/requantize.multiplier"
-        if key in arrays and not isinstance(node.op, ops.Products):
-            multipliers[key] = arrays[key]
+        keys = [f"nodes/{index}/requantize.{field}" for field in ("multiplier", "shift")]
+        if not isinstance(node.op, ops.Products):
+            multipliers |= {key: arrays[key] for key in keys if key in arrays}
     return Part(header, multipliers)
 
 

@@ -125,7 +125,7 @@ def _requantized(graph: Graph, node: Node, operator: str, real: list[str], **att
 
 def _check_ratios(graph: Graph, node: Node) -> None:
     op: Any = node.op
-    if op.requantize.shift is not None:
+    if op.requantize.shift is not None and graph.program.requantize == "fixed_point":
         raise UnsupportedOp(
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
         )
@@ -135,7 +135,7 @@ def _check_ratios(graph: Graph, node: Node) -> None:
         raise UnsupportedOp(f"{node.name}: {type(op).__name__} has no rule for what its multipliers stand for")
     scales = np.array([spec.affine.scale for spec in specs], np.float64)
     check_ratio(
-        op.requantize.multiplier,
+        op.requantize,
         ratios(op, scales, np.float64(y.affine.scale), [spec.shape for spec in specs]),
         node.name,
     )

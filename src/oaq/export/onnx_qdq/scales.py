@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import UnsupportedOp
 from oaq.numerics import multipliers
+from oaq.numerics.requantize import Requantize
 
 FLOAT_TOLERANCE: Final = 2.0**-20
 """Relative; for operators whose rescaling other runtimes do in their own float order anyway (Add, pools, ...)."""
@@ -39,15 +40,21 @@ def weight_scales(multiplier: Numbers, s_x: float, s_y: float, where: str) -> Fl
     return result
 
 
-def check_ratio(multiplier: Numbers, ratio: NDArray[np.floating], where: str) -> None:
+def check_ratio(requantize: Requantize, ratio: NDArray[np.floating], where: str) -> None:
     """Refuse a multiplier that the tensors' scales do not imply.
 
     Raises:
-        UnsupportedOp: it differs by more than the rounding of its computation.
+        UnsupportedOp: it differs by more than the rounding of its computation, or than half of a fixed-point
+            multiplier's last bit.
     """
-    relative = np.abs(multiplier.astype(np.float64) / ratio.astype(np.float64) - 1.0)
-    if not np.all(relative <= FLOAT_TOLERANCE):
-        n = int(np.argmax(relative))
+    multiplier, room = requantize.multiplier.astype(np.float64), np.float64(0)
+    if requantize.shift is not None:
+        unit = np.ldexp(1.0, -requantize.shift)
+        multiplier, room = multiplier * unit, unit / 2
+    ratio = ratio.astype(np.float64)
+    excess = np.abs(multiplier - ratio) - FLOAT_TOLERANCE * ratio - room
+    if not np.all(excess <= 0):
+        n = int(np.argmax(excess))
         raise UnsupportedOp(
             f"{where}: multiplier {n} is {float(multiplier[n])!r}, the tensors' scales give "
             f"{float(ratio.ravel()[n])!r}; ONNX has only the scales"
