@@ -79,16 +79,16 @@ class Session:
             TensorSpec(f"x{i}", as_image(tensor.shape), Affine(1.0, zero_points[i]), IntRange(0, 255))
             for i, tensor in enumerate(x)
         ]
-        spec = TensorSpec(
-            "y", as_image(y.shape), Affine(1.0, lo if step.family == "max_pool" else zy), IntRange(lo, hi)
-        )
+        zero = lo if step.family == "max_pool" else zy
+        reach = IntRange(min(lo, zero), max(hi, zero))  # an origin may lie outside the clamp, which follows
+        spec = TensorSpec("y", as_image(y.shape), Affine(1.0, zero), reach)
         node = Node(step.row, op, tuple(one.name for one in specs), "y")
 
         def run(arena: np.ndarray) -> None:
             result, _ = compute(
                 node, [_read(arena, tensor).reshape(1, *as_image(tensor.shape)) for tensor in x], specs, spec
             )
-            self._store(arena, step.row, y, result[0])
+            self._store(arena, step.row, y, np.clip(result[0], lo, hi))
 
         return run
 
