@@ -14,14 +14,20 @@ from oaq.calibration.other_cases import other_cases
 from oaq.capture.graph import TWINS
 from oaq.capture.neutral import RULES as NEUTRAL
 from oaq.checker import onnx_rules, ranges
+from oaq.errors import ProgramError, UnsupportedOp
 from oaq.export.onnx_qdq.operators import RULES as EXPORTED
 from oaq.kernels.table import SUMMING as SUMMING_FAMILIES
+from oaq.numerics.affine import Affine
 from oaq.operators import OPERATORS, Products
+from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import FORWARD
 from oaq.qat.laws import IN_STEPS, MOVED
 from oaq.report.build import kind
+from oaq.robust.lower import lower
 from oaq.runtime.step_fields import STEP_KINDS
+from oaq.tune.rebuild import rebuilt
 from tests.strategies import OPERATORS as DRAWN
+from tests.strategies import Builder
 
 ROOT = Path(__file__).parents[2]
 ROOMS = {name: re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() for name in OPERATORS}
@@ -61,6 +67,35 @@ def captured() -> set[str]:
     return answered
 
 
+def answering(walk: Callable[[IntProgram], object]) -> set[str]:
+    """Operators for one of whose samples ``walk`` gives an answer; one input serves all that a value reads."""
+    names = set[str]()
+    for name, cases in SAMPLES.items():
+        for case in cases:
+            builder = Builder("case", "float32_half_even")
+            x = builder.input(case.shapes[0], Affine(0.05, 90))
+            try:
+                builder.add(case.op, [x] * len(case.shapes), Affine(0.05, 90), name="node")
+                walk(builder.finish())
+            except (ProgramError, UnsupportedOp):  # such a sample needs inputs of two shapes, or is of another rank
+                continue
+            names.add(name)
+    return names
+
+
+def relation_or_refusal(program: IntProgram) -> None:
+    """Lower a program of one node for robustness; an operator without a relation is refused by the node's name.
+
+    Raises:
+        UnsupportedOp: refused for another reason, such as the rank of a tensor.
+    """
+    try:
+        lower([program])
+    except UnsupportedOp as error:
+        if not str(error).startswith("node: robustness knows no relation"):
+            raise
+
+
 WALKERS: Final[Mapping[str, tuple[str, Callable[[], set[str]]]]] = {
     "reference": ("operators/*.py law", lambda: {name for name, rules in OPERATORS.items() if callable(rules.law)}),
     "propagate": (
@@ -81,6 +116,11 @@ WALKERS: Final[Mapping[str, tuple[str, Callable[[], set[str]]]]] = {
     "calibration": (
         "calibration/other_cases.py, cases.py for sums",
         lambda: {name for name in OPERATORS if any(map(other_cases, FAMILIES[name]))} | SUMMING,
+    ),
+    "robustness": ("robust/lower.py, or refused by the node's name", lambda: answering(relation_or_refusal)),
+    "tuning": (
+        "tune/rebuild.py",
+        lambda: answering(lambda program: rebuilt(program, {program.inputs[0]: 85}, {}, {})),
     ),
     "random programs": ("tests/strategies.py", lambda: {*DRAWN} - {"Depthwise"}),
 }

@@ -8,9 +8,10 @@ import oaq
 from oaq import reference
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
-from oaq.numerics.requantize import Requantize
+from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.numerics.words import words_of
-from oaq.operators import TensorSpec
+from oaq.operators import OPERATORS, TensorSpec
+from oaq.operators.operator import Case
 from oaq.program.int_program import IntProgram
 from oaq.tune.rebuild import (
     LayerWeights,
@@ -22,7 +23,7 @@ from oaq.tune.rebuild import (
     takes_words,
     word_growth,
 )
-from tests.strategies import programs_with_inputs
+from tests.strategies import Builder, programs_with_inputs
 
 Drawn = tuple[IntProgram, tuple[np.ndarray, ...]]
 
@@ -130,3 +131,30 @@ def test_outputs_stay_near_and_nearer_with_more_steps(steps: int) -> None:
     after = _reals(changed, reference.run(changed, x).outputs)[0]
     noise = ((after - before) ** 2).mean() / (before**2).mean()
     assert noise < {200: 0.002, 90: 0.01, 20: 0.2}[steps]
+
+
+SAMPLES = [
+    pytest.param(case, semantics, id=f"{name}-{index}-{semantics}")
+    for name, rules in OPERATORS.items()
+    for semantics in SEMANTICS
+    for index, case in enumerate(rules.cases(semantics))
+]
+
+
+@pytest.mark.parametrize(("case", "semantics"), SAMPLES)
+def test_every_operator_computes_the_same_reals_from_inputs_of_a_third_of_the_steps(
+    case: Case, semantics: Semantics
+) -> None:
+    builder = Builder("case", semantics)
+    names = [builder.input(shape, Affine(0.05, 90)) for shape in case.shapes]
+    builder.add(case.op, names, Affine(0.05, 90), name="node")
+    program = builder.finish()
+    coarse = rebuilt(program, dict.fromkeys(names, 85), {}, {})
+    rng = np.random.default_rng(5)
+    codes = [rng.integers(0, 86, (2, *shape)) for shape in case.shapes]  # 0.15 a step, 30 is zero
+    y = _reals(program, reference.run(program, [(3 * code).astype(np.uint8) for code in codes]).outputs)
+    y_coarse = _reals(coarse, reference.run(coarse, [code.astype(np.uint8) for code in codes]).outputs)
+    scale = coarse.tensors[coarse.outputs[0]].affine.scale
+    assert all(coarse.tensors[name].affine == Affine(0.15, 30) for name in names)
+    # The sums are the same but for biases in coarser steps; what moves integers has the same values.
+    assert np.abs(y[0] - y_coarse[0]).max() <= 2 * scale

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.choose.words import NEAREST, search_words
-from oaq.errors import ProgramError
+from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import IntRange
@@ -96,6 +96,7 @@ def rebuilt(
 
     Raises:
         ProgramError: a multiplier leaves what its semantics can hold, or a bias cannot be held.
+        UnsupportedOp: an operator of several inputs has no rule here.
     """
     return _Rebuild(program, steps, weights).program(metadata)
 
@@ -144,6 +145,8 @@ class _Rebuild:
             factors = np.array([self._growth(node.inputs[0]) * self._growth(node.inputs[1]) / out])
         elif isinstance(op, ops.Add | ops.Concat):
             factors = np.array([self._growth(name) / out for name in node.inputs])
+        elif len(node.inputs) != 1:
+            raise UnsupportedOp(f"{node.name}: tuning has no rule for {type(op).__name__} of several inputs")
         else:
             factors = np.full(len(requantize), self._growth(node.inputs[0]) / out)
         changed = self._scaled(node, requantize, factors)
