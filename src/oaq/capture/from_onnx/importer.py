@@ -58,13 +58,20 @@ def import_quantized(path: str | Path, input_shapes: Mapping[str, Sequence[int]]
     return import_graph(read(path, input_shapes))
 
 
-def import_graph(graph: OnnxGraph) -> Imported:
-    """``import_quantized`` of a file that has been read."""
+def import_graph(graph: OnnxGraph, *, real_sums: bool = True) -> Imported:
+    """``import_quantized`` of a file that has been read.
+
+    Args:
+        graph: the file.
+        real_sums: layers whose results the file leaves real are in the program too, rounded to 8 bits of our own, so
+            that they can be proved; without it they stay in float, as the file computes them.
+    """
     try:
         walk = Walk(graph, quantizers.meanings(graph))
         for node in graph.nodes:
             _offer(walk, node)
-        _keep_real_sums(walk)
+        if real_sums:
+            _keep_real_sums(walk)
         return _assembled(walk, _demand(walk))
     except OaqError as error:
         raise type(error)(f"{graph.where}: {error}") from error
@@ -81,7 +88,7 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
         if not any(node.outputs[: None if node.op == "Split" else 1]):
             raise Stays("its result is not read")
         walk.attempt(rule, node)
-    except Stays as stay:
+    except (Stays, UnsupportedOp) as stay:
         if node.op == "QuantizeLinear" or any(_is_of_integers(walk, name) for name in node.inputs):
             walk.reasons[node.name] = _printable(f"{node.name} ({node.kind}): {stay}")
 

@@ -33,6 +33,7 @@ from oaq.capture.from_onnx.values import (
     settled,
 )
 from oaq.capture.from_onnx.weights import count_readers
+from oaq.errors import UnsupportedOp
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
@@ -244,7 +245,7 @@ class Walk:
         notes = len(self.notes)
         try:
             rule(self, node)
-        except Stays:
+        except (Stays, UnsupportedOp):
             self.draft.undo(mark)
             for journal, length in zip(journals, lengths, strict=True):
                 while len(journal) > length:

@@ -1,0 +1,238 @@
+"""Executors of regions, and ``MixedSession``: a mixed program made ready to run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from oaq.errors import ProgramError
+from oaq.kernels.plan import Plan, plan
+from oaq.mixed.floats.region import open_own
+from oaq.mixed.program import FloatBody, IntegerBody, MixedProgram, Region, Values
+from oaq.mixed.runtime import open_runtime, runtime_version
+from oaq.mixed.schedule import FLOAT, INTEGER
+from oaq.program.int_program import IntProgram
+from oaq.program.plain import fingerprint
+from oaq.runtime import Session
+from oaq.runtime.values import by_native, edge_integers, edge_values
+
+
+@dataclass
+class State:
+    """What has been computed in one run.
+
+    Attributes:
+        tensors: of the file, by name.
+        integers: of the program of integers that the regions are parts of, by its names.
+    """
+
+    tensors: dict[str, Values]
+    integers: dict[str, Values]
+
+
+class Executor(Protocol):
+    """What runs one region."""
+
+    @property
+    def label(self) -> str:
+        """Who computes: ``oaq avx2``, ``ONNX Runtime 1.32.0``, ``oaq's float operators``."""
+        ...
+
+    def run(self, state: State) -> None:
+        """Compute what the region writes from what ``state`` holds, and put it there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How regions are run.
+
+    Attributes:
+        threads: of each region.
+        isa: of plans; None is the best here.
+        memory_limit: of each session of integers; see ``Session``.
+    """
+
+    threads: int = 1
+    isa: str | None = None
+    memory_limit: int | None = None
+
+
+class IntegerExecutor:
+    """A region of integers, by a session of its own, whose proof has been derived again.
+
+    Attributes:
+        session: that runs it.
+        conversion: nanoseconds that the last run spent between the caller's values and integers.
+    """
+
+    def __init__(self, region: Region, session: Session) -> None:
+        assert isinstance(region.body, IntegerBody)
+        self.session = session
+        self._body = region.body
+        self.conversion = 0
+
+    @property
+    def label(self) -> str:
+        """The instruction set of its plan."""
+        return f"oaq {self.session.plan.isa}"
+
+    def run(self, state: State) -> None:
+        """See ``Executor``."""
+        body, begin = self._body, time.perf_counter_ns()
+        for edge in body.entries:
+            if edge.tensor not in state.integers:
+                q = edge_integers(body.program, edge, state.tensors[edge.name], by_native)
+                state.integers[edge.tensor] = q
+        middle = time.perf_counter_ns()
+        outputs = self.session.run_integers([state.integers[name] for name in body.program.inputs])
+        end = time.perf_counter_ns()
+        by_name = dict(zip(body.program.outputs, outputs, strict=True))
+        state.integers.update({name: by_name[name] for name in body.carried})
+        for edge in body.exits:
+            state.tensors[edge.name] = edge_values(body.program, edge, by_name[edge.tensor])
+        self.conversion = middle - begin + time.perf_counter_ns() - end
+
+
+Sessions = dict[tuple[str, Options], Session]
+"""Sessions of integers by fingerprint: sizes of a file that differ in the batch alone share them."""
+
+
+def open_integers(region: Region, options: Options, sessions: Sessions) -> Executor:
+    """A session, or one that is open already.
+
+    Raises:
+        AccumulatorOverflow: its sums are not proved.
+    """
+    assert isinstance(region.body, IntegerBody)
+    program = region.body.program
+    key = fingerprint(program), options
+    if key not in sessions:
+        sessions[key] = Session(_planned(program, options), options.threads, memory_limit=options.memory_limit)
+    return IntegerExecutor(region, sessions[key])
+
+
+def _planned(program: IntProgram, options: Options) -> Plan:
+    return plan(program, options.isa)
+
+
+class FloatExecutor:
+    """A float region, by a function from what it reads to what it writes."""
+
+    def __init__(
+        self, region: Region, label: str, function: Callable[[Mapping[str, Values]], Sequence[Values]]
+    ) -> None:
+        self.label = label
+        self._region, self._function = region, function
+
+    def run(self, state: State) -> None:
+        """See ``Executor``."""
+        feed = {name: state.tensors[name] for name in self._region.reads}
+        state.tensors.update(zip(self._region.writes, self._function(feed), strict=True))
+
+
+def open_floats(region: Region, options: Options, sessions: Sessions) -> Executor:
+    """ONNX Runtime if it is installed, otherwise operators of our own.
+
+    Raises:
+        UnsupportedOp: ONNX Runtime is not installed and an operator is not ours, or it does not load the region.
+    """
+    assert isinstance(region.body, FloatBody)
+    version = runtime_version()
+    if version is None:
+        return FloatExecutor(region, "oaq's float operators", open_own(region, region.body))
+    return FloatExecutor(region, f"ONNX Runtime {version}", open_runtime(region, region.body, options.threads))
+
+
+OPENERS: Final[Mapping[str, Callable[[Region, Options, Sessions], Executor]]] = {
+    INTEGER: open_integers,
+    FLOAT: open_floats,
+}
+"""What opens a region of each kind; a further kind of region is one entry here and one in ``program.Kind``."""
+
+
+@dataclass(frozen=True)
+class RegionTime:
+    """How long one region took in the last run.
+
+    Attributes:
+        region: its name.
+        label: who computed it.
+        nanoseconds: all samples together.
+        conversion: of them, between the file's values and integers.
+    """
+
+    region: str
+    label: str
+    nanoseconds: int
+    conversion: int
+
+
+class MixedSession:
+    """Runs a mixed program: its regions in turn.
+
+    Attributes:
+        program: what runs.
+        executors: one per region.
+    """
+
+    def __init__(self, program: MixedProgram, options: Options, sessions: Sessions | None = None) -> None:
+        """Open every region.
+
+        Raises:
+            AccumulatorOverflow: a region of integers is not proved.
+            UnsupportedOp: a float region cannot be run here.
+        """
+        shared: Sessions = {} if sessions is None else sessions
+        self.program = program
+        self.executors = tuple(OPENERS[region.kind](region, options, shared) for region in program.regions)
+        self._times: tuple[RegionTime, ...] = ()
+
+    def run(self, feed: Mapping[str, Values], names: Sequence[str] | None = None) -> list[Values]:
+        """Outputs of the file by ``names``, all in order if that is None.
+
+        Args:
+            feed: arrays by the names of the file's inputs, of their types; those that nothing reads may be left out.
+            names: of outputs.
+
+        Raises:
+            ProgramError: an array has another shape or type, holds NaN where integers are made of it, or a float region
+                refuses it.
+        """
+        wanted = [port.name for port in self.program.outputs] if names is None else list(names)
+        state = State({**self.program.constants, **feed}, {})
+        times = []
+        for region, executor in zip(self.program.regions, self.executors, strict=True):
+            if not self._is_needed(region, wanted):
+                continue
+            begin = time.perf_counter_ns()
+            executor.run(state)
+            spent = time.perf_counter_ns() - begin
+            conversion = executor.conversion if isinstance(executor, IntegerExecutor) else 0
+            times.append(RegionTime(region.name, executor.label, spent, conversion))
+        self._times = tuple(times)
+        missing = [name for name in wanted if name not in state.tensors]
+        if missing:
+            raise ProgramError(f"{self.program.name}: has no output called {missing[0]!r}")
+        return [np.asarray(state.tensors[name]) for name in wanted]
+
+    def profile(self) -> tuple[RegionTime, ...]:
+        """How long each region took in the last run; regions that were not needed are left out."""
+        return self._times
+
+    def _is_needed(self, region: Region, outputs: Sequence[str]) -> bool:
+        """Whether ``outputs`` depend on the region."""
+        needed: set[Any] = set(outputs)
+        result: set[int] = set()
+        for at in reversed(range(len(self.program.regions))):
+            other = self.program.regions[at]
+            carried = other.body.carried if isinstance(other.body, IntegerBody) else ()
+            if needed.intersection(other.writes) or needed.intersection((name,) for name in carried):
+                result.add(at)
+                needed.update(other.reads)
+                needed.update((name,) for name in other.carried_in)
+        return self.program.regions.index(region) in result

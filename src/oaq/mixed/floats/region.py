@@ -1,0 +1,77 @@
+"""A float region by the operators of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from oaq.capture.from_onnx.attributes import described
+from oaq.capture.from_onnx.graph import OnnxNode, TensorType
+from oaq.capture.from_onnx.inputs import Inputs
+from oaq.errors import OaqError, ProgramError, UnsupportedOp
+from oaq.mixed.floats import functions, products, reductions, tensors
+from oaq.mixed.floats.operator import Operator
+from oaq.mixed.program import FloatBody, Region, Values
+
+OPERATORS: Final[Mapping[str, Operator]] = {
+    **tensors.OPERATORS,
+    **reductions.OPERATORS,
+    **products.OPERATORS,
+    **functions.OPERATORS,
+}
+"""Operators of ONNX by name."""
+INSTALL: Final = "install ONNX Runtime (pip install onnxruntime) to run this file"
+
+
+def open_own(region: Region, body: FloatBody) -> Callable[[Mapping[str, Values]], Sequence[Values]]:
+    """The region as a function of arrays.
+
+    Raises:
+        UnsupportedOp: an operator is not ours; the message names the node.
+    """
+    if not body.nodes and body.whole is not None:
+        raise UnsupportedOp(f"{region.name}: {region.why or 'it is not read'}; {INSTALL}")
+    for node in body.nodes:
+        own = node.op in OPERATORS and (not node.domain or _is_alias(node)) and node.name not in body.protos
+        if not own:
+            raise UnsupportedOp(
+                f"{region.name}: {described(node)} stays in float, which oaq itself has no operator for; {INSTALL}"
+            )
+    opset = body.opsets.get("", 1)
+
+    def run(feed: Mapping[str, Values]) -> Sequence[Values]:
+        values: dict[str, Values] = {**body.constants, **feed}
+        for node in body.nodes:
+            _compute(node, values, opset)
+        return [values[name] for name in region.writes]
+
+    return run
+
+
+def _compute(node: OnnxNode, values: dict[str, Values], opset: int) -> None:
+    arrays = [values[name] if name else None for name in node.inputs]
+    types = [TensorType() if array is None else TensorType(array.dtype, array.shape) for array in arrays]
+    try:
+        with np.errstate(all="ignore"):
+            result = OPERATORS[node.op](node, Inputs(types, arrays, opset))
+    except OaqError:
+        raise
+    except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
+        shapes = ", ".join(str(kind.shape) for kind in types)
+        raise ProgramError(f"{described(node)}: cannot be computed from arrays of {shapes}: {error}") from error
+    results = result if isinstance(result, list) else [result]
+    for name, value in zip(node.outputs, results, strict=False):
+        if name:
+            values[name] = value
+
+
+def _is_alias(node: OnnxNode) -> bool:
+    """An operator of another domain that computes what ONNX's own of that name does."""
+    return (node.domain, node.op) in ALIASES
+
+
+ALIASES: Final = frozenset(
+    {("com.microsoft", op) for op in ("Gelu", "QuickGelu", "QuantizeLinear", "DequantizeLinear")}
+)

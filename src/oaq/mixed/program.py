@@ -1,0 +1,153 @@
+"""``MixedProgram``: a file cut into regions, each of them integers that are proved or floats that are not.
+
+A region is a value: what it reads and writes, of what kind it is, and a body that an executor of that kind runs
+(``oaq.mixed.execute``). Regions are in execution order, each convex: whatever it reads is computed before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from oaq.capture.from_onnx.graph import OnnxNode, TensorType
+from oaq.program.edges import Edge
+from oaq.program.int_program import IntProgram
+
+Values = NDArray[Any]
+Kind = Literal["integer", "float"]
+Sizes = tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the file.
+
+    Attributes:
+        name: in the file.
+        dtype: of its arrays, as NumPy calls it; "" if nothing says it.
+        shape: all axes; a text, or None, where the file leaves a size open; None if nothing is known.
+    """
+
+    name: str
+    dtype: str
+    shape: Sizes | None
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerBody:
+    """A part of the file that is one program of integers.
+
+    Attributes:
+        program: of this region alone.
+        entries: inputs of the program that hold tensors of the file; the rest are integers of earlier regions.
+        exits: tensors of the file that the program computes; two may be one tensor of it.
+        carried: outputs of the program that later regions read as integers.
+        settled: outputs of layers whose bias was brought inside 32 bits, to no effect: ``oaq.settle``.
+    """
+
+    program: IntProgram
+    entries: tuple[Edge, ...]
+    exits: tuple[Edge, ...]
+    carried: tuple[str, ...]
+    settled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FloatBody:
+    """A part of the file that stays as it is written there.
+
+    Attributes:
+        nodes: in execution order.
+        constants: that they read, by name.
+        types: of the tensors they read and write, as far as they are known.
+        opsets: version by domain.
+        protos: serialized ``NodeProto`` by node name, of nodes that hold more than ``OnnxNode`` can say (subgraphs).
+        tensors: serialized ``TensorProto`` by name, of constants whose type NumPy does not have.
+        ir_version: of the file.
+        whole: the file itself (its bytes), where all of it is this region; None otherwise.
+        folder: where its external data lie, as a text; "" if nowhere.
+    """
+
+    nodes: tuple[OnnxNode, ...]
+    constants: Mapping[str, Values]
+    types: Mapping[str, TensorType]
+    opsets: Mapping[str, int]
+    protos: Mapping[str, bytes] = field(default_factory=dict)
+    tensors: Mapping[str, bytes] = field(default_factory=dict)
+    ir_version: int = 8
+    whole: bytes | None = None
+    folder: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One part.
+
+    Attributes:
+        name: for people: "integers 1", "floats 2".
+        kind: which executor runs it.
+        nodes: (name, operator) of the file's nodes it takes the place of, in order.
+        reads: tensors of the file it needs; constants, and integers that stay integers between regions, are left out.
+        writes: tensors of the file that something behind it needs, likewise.
+        why: of a float region: what keeps its first node from being integers; "" where nothing does but its nature.
+        body: what the executor runs.
+    """
+
+    name: str
+    kind: Kind
+    nodes: tuple[tuple[str, str], ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    why: str
+    body: IntegerBody | FloatBody
+
+    @property
+    def carried_in(self) -> tuple[str, ...]:
+        """Tensors of integers that earlier regions hand on."""
+        if not isinstance(self.body, IntegerBody):
+            return ()
+        entries = {edge.tensor for edge in self.body.entries}
+        return tuple(name for name in self.body.program.inputs if name not in entries)
+
+    @property
+    def operators(self) -> str:
+        """The kinds of its nodes, the most frequent first: ``Softmax, 2 Reshape``."""
+        counts: dict[str, int] = {}
+        for _, operator in self.nodes:
+            counts[operator] = counts.get(operator, 0) + 1
+        order = sorted(counts, key=lambda operator: -counts[operator])
+        return ", ".join(f"{counts[operator]} {operator}" if counts[operator] > 1 else operator for operator in order)
+
+
+@dataclass(frozen=True, eq=False)
+class MixedProgram:
+    """A whole file.
+
+    Attributes:
+        name: for people.
+        inputs: of the file, in its order.
+        outputs: of the file, in its order.
+        regions: in execution order.
+        constants: outputs of the file that are constants in it, by name.
+        why_float: why no part of the file is integers; "" if one is.
+    """
+
+    name: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    regions: tuple[Region, ...]
+    constants: Mapping[str, Values]
+    why_float: str = ""
+
+    @property
+    def integers(self) -> tuple[Region, ...]:
+        """Regions that are proved."""
+        return tuple(region for region in self.regions if region.kind == "integer")
+
+    @property
+    def floats(self) -> tuple[Region, ...]:
+        """Regions that are not."""
+        return tuple(region for region in self.regions if region.kind != "integer")
