@@ -45,6 +45,14 @@ if TYPE_CHECKING:
     from oaq import data, export, ptq, qat, repair, robust
     from oaq.capture.model_file import import_model
     from oaq.doctor.diagnose import diagnose
+    from oaq.mixed.inference import InferenceSession
+    from oaq.mixed.options import (
+        ExecutionMode,
+        GraphOptimizationLevel,
+        SessionOptions,
+        get_available_providers,
+        get_device,
+    )
     from oaq.modules.quantize_dynamic import quantize_dynamic
     from oaq.ptq.quantize import quantize
     from oaq.robust.prove import robustness
@@ -52,6 +60,12 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
+    "ExecutionMode": "oaq.mixed.options",
+    "GraphOptimizationLevel": "oaq.mixed.options",
+    "InferenceSession": "oaq.mixed.inference",
+    "SessionOptions": "oaq.mixed.options",
+    "get_available_providers": "oaq.mixed.options",
+    "get_device": "oaq.mixed.options",
     "diagnose": "oaq.doctor.diagnose",
     "import_model": "oaq.capture.model_file",
     "quantize": "oaq.ptq.quantize",
@@ -62,7 +76,10 @@ __all__ = [
     "AccumulatorOverflow",
     "CalibrationError",
     "ConfigError",
+    "ExecutionMode",
     "FormatError",
+    "GraphOptimizationLevel",
+    "InferenceSession",
     "IntProgram",
     "MemoryLimit",
     "Mismatch",
@@ -72,6 +89,7 @@ __all__ = [
     "ProgramError",
     "Proof",
     "Session",
+    "SessionOptions",
     "TrainingError",
     "UnsupportedOp",
     "__version__",
@@ -79,6 +97,8 @@ __all__ = [
     "data",
     "diagnose",
     "export",
+    "get_available_providers",
+    "get_device",
     "import_model",
     "include_dir",
     "library_dir",

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oaq.cli import images
-from oaq.cli.model_file import HELP as MODEL_HELP
-from oaq.cli.model_file import open_whole
-from oaq.cli.opened import Opened, add_execution
-from oaq.data.batches import Batch
+from oaq.cli.network import Feed, Network, open_network, save_outputs, tell
+from oaq.cli.opened import add_execution
 from oaq.errors import FormatError
 from oaq.escape import escape_name, escape_text
-from oaq.kernels.plan import plan
+from oaq.mixed.execute import IntegerExecutor, MixedSession
 from oaq.program.atomic import write_atomically
-from oaq.runtime import Session
 from oaq.terminal import say
 
 HELP = "run photos or arrays through a network"
 DESCRIPTION = """\
-Run every input through the planned kernels and print the largest outputs.
-Photos are prepared as they were when the network was quantized (the file
-remembers); flags override. Arrays (.npy, .npz) are taken as they are."""
+Run every input and print the largest of the file's own outputs. Integers run
+through the planned kernels, proved; parts of an ONNX file that stay in float run
+in ONNX Runtime, or by float operators of oaq's own if that is not installed, and
+a line on standard error says which. Photos are prepared as they were when the
+network was quantized (the file remembers); flags override. Arrays (.npy, .npz)
+are taken as they are; several inputs as one .npz that holds them by name."""
 EXAMPLES = """\
 examples:
   oaq run net.oaq --input cat.jpg --top 5 --labels imagenet.txt
@@ -33,7 +35,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --input ..."""
-    parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .onnx, .tflite or .oaq file")
     parser.add_argument(
         "--input", type=Path, required=True, metavar="PATH", help="a photo, .npy, .npz, or a folder of them"
     )
@@ -43,55 +45,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="class names, one per line, in the order of the outputs"
     )
-    parser.add_argument("--save", type=Path, metavar="FILE.npy", help="write all outputs, float32, one row per sample")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="write the outputs as the file shapes them: .npy, or .npz by name",
+    )
     add_execution(parser)
     images.add_arguments(parser)
 
 
 def call(arguments: argparse.Namespace) -> int:
     """Run and print."""
-    opened = open_whole(arguments.file)
+    network = open_network(arguments.file, arguments)
     names = _labels(arguments.labels)
-    session = Session(plan(opened.program, arguments.isa), threads=arguments.threads)
-    samples = opened.batches(arguments.input, arguments)
-    results: list[tuple[str, Batch]] = []
-    for path, batch in say.track(samples, "run"):
-        results += [(_title(path, i, len(batch)), row) for i, row in enumerate(_outputs(session, batch))]
+    feeds = network.feeds(arguments.input, arguments)
+    results: list[tuple[Path, Feed]] = []
+    for path, feed in say.track(feeds, "run"):
+        results.append((path, network.run(feed)))
     if arguments.save is not None:
-        _save(arguments.save, np.stack([row for _, row in results]))
+        write_atomically(arguments.save, save_outputs(arguments.save, _joined(arguments.save, results)))
+    doubts = tell(network)
+    rows = [row for path, outputs in results for row in _rows(path, outputs)]
     if arguments.json:
-        say.document(_document(opened, session.plan.isa, results, arguments.top, names))
+        say.document(_document(network, rows, arguments, names) | {"not_proved": doubts})
         return 0
-    planned, name = session.plan, escape_name(opened.program.name)
-    say.words(f"{name}, {planned.tier} for {planned.isa}, {arguments.threads} thread(s)")
-    for title, row in results:
+    say.words(f"{escape_name(network.name)}, {_how(network)}, {arguments.threads} thread(s)")
+    for title, outputs in rows:
         say.words(escape_text(title))
-        for index, value in _largest(row, arguments.top):
-            say.words(f"  {value:10.4f}  {index:5d}  {escape_text(_name(names, index))}".rstrip())
+        for output, values in outputs.items():
+            if len(outputs) > 1:
+                say.words(escape_text(f"  {output}"))
+            for index, value in _largest(values, arguments.top):
+                say.words(f"  {value:10.4f}  {index:5d}  {escape_text(_name(names, index))}".rstrip())
     return 0
 
 
-def _outputs(session: Session, batch: Batch) -> Batch:
-    y = session.run(batch)
-    return (y[0] if isinstance(y, tuple) else y).reshape(len(batch), -1)
+def _how(network: Network) -> str:
+    """Who computes, and what of it is proved."""
+    program, session = network.session.program, network.session.opened
+    isas = dict.fromkeys(planned_isas(session))
+    if not program.integers:
+        return "nothing proved"
+    proved = "proved" if not program.floats else "in part proved"
+    return f"{proved} for {', '.join(isas)}"
 
 
-def _largest(row: Batch, count: int) -> list[tuple[int, float]]:
-    order = np.argsort(-row, kind="stable")[: max(count, 0)]
+def planned_isas(session: MixedSession | None) -> list[str]:
+    """Instruction sets of the plans that run."""
+    executors = session.executors if session is not None else ()
+    return [executor.session.plan.isa for executor in executors if isinstance(executor, IntegerExecutor)]
+
+
+def _rows(path: Path, outputs: Feed) -> list[tuple[str, Feed]]:
+    """Title and outputs of each sample of one file; the file's as a whole where outputs do not count samples."""
+    counts = {len(values) if values.ndim else -1 for values in outputs.values()}
+    count = counts.pop() if len(counts) == 1 else -1
+    if count < 1:
+        return [(str(path), outputs)]
+    return [(_title(path, at, count), {name: values[at] for name, values in outputs.items()}) for at in range(count)]
+
+
+def _joined(place: Path, results: list[tuple[Path, Feed]]) -> Feed:
+    """The outputs of all files, one after the other along the first axis.
+
+    Raises:
+        FormatError: their other axes differ, so one array cannot hold them.
+    """
+    joined = {}
+    for name in results[0][1]:
+        arrays = [outputs[name] for _, outputs in results]
+        if len(arrays) > 1 and (len({array.shape[1:] for array in arrays}) > 1 or arrays[0].ndim == 0):
+            shapes = ", ".join(str(array.shape) for array in arrays[:4])
+            raise FormatError(f"{place}: the output {name!r} differs in shape: {shapes}; run the inputs one by one")
+        joined[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return joined
+
+
+def _largest(values: NDArray[Any], count: int) -> list[tuple[int, float]]:
+    row = values.reshape(-1)
+    order = np.argsort(-row.astype(np.float64), kind="stable")[: max(count, 0)]
     return [(int(index), float(row[index])) for index in order]
 
 
 def _document(
-    opened: Opened, isa: str, results: list[tuple[str, Batch]], top: int, names: list[str]
+    network: Network, rows: list[tuple[str, Feed]], arguments: argparse.Namespace, names: list[str]
 ) -> dict[str, object]:
-    samples = [
-        {
-            "input": title,
-            "top": [{"index": i, "value": value, "label": _name(names, i)} for i, value in _largest(row, top)],
-        }
-        for title, row in results
-    ]
-    return {"program": opened.program.name, "isa": isa, "samples": samples}
+    samples = []
+    for title, outputs in rows:
+        tops = {output: _top(values, arguments.top, names) for output, values in outputs.items()}
+        sample: dict[str, object] = {"input": title, "top": next(iter(tops.values()))}
+        samples.append(sample | ({"outputs": tops} if len(tops) > 1 else {}))
+    isas = planned_isas(network.session.opened)
+    return {"program": network.name, "isa": isas[0] if isas else "", "samples": samples}
+
+
+def _top(values: NDArray[Any], count: int, names: list[str]) -> list[dict[str, object]]:
+    return [{"index": at, "value": value, "label": _name(names, at)} for at, value in _largest(values, count)]
 
 
 def _labels(path: Path | None) -> list[str]:
@@ -109,11 +159,3 @@ def _name(names: list[str], index: int) -> str:
 
 def _title(path: Path, index: int, count: int) -> str:
     return str(path) if count == 1 else f"{path}[{index}]"
-
-
-def _save(path: Path, outputs: Batch) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    np.save(buffer, outputs)
-    write_atomically(path, [buffer.getvalue()])

@@ -40,6 +40,18 @@ def read_array(path: Path, axes: int | None = None, *, keep_integers: bool = Fal
     return np.ascontiguousarray(array if whole else array[None], dtype)
 
 
+def read_named(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array of a ``.npz`` by its name, as it is; that of a ``.npy`` under the name "".
+
+    Raises:
+        FormatError: the file does not decode.
+    """
+    try:
+        return _arrays(path)
+    except Exception as error:  # numpy lets zipfile's, zlib's and tokenize's errors through
+        raise FormatError(f"{path}: is not a readable NumPy file: {error}") from error
+
+
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     with path.open("rb") as file:  # numpy leaves a file it opened itself open when it does not decode
         loaded = np.load(file, allow_pickle=False)

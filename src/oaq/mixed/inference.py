@@ -106,6 +106,16 @@ class InferenceSession:
             raise ProgramError("the file leaves sizes open: run it once, then its regions are known")
         return self._last.program
 
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The inputs of the file, in its order."""
+        return self._inputs
+
+    @property
+    def opened(self) -> MixedSession | None:
+        """The session of the sizes that ran last; None before one is opened."""
+        return self._last
+
     def get_inputs(self) -> list[NodeArg]:
         """The inputs of the file, in its order."""
         return [_described(port) for port in self._inputs]

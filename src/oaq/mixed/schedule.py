@@ -60,6 +60,11 @@ def _late(steps: Sequence[Step]) -> set[int]:
         readers = [other for other in steps if _reads(other, steps[index])]
         if readers and all(other.kind == steps[index].kind for other in readers):
             late.add(index)
+    early = {key for index, step in enumerate(steps) if index not in late for key in step.writes}
+    for index in sorted(late):  # what one of them reads stands beside it, or it waits like any other
+        if early.intersection(steps[index].reads):
+            late.remove(index)
+            early.update(steps[index].writes)
     return late
 
 
@@ -73,8 +78,10 @@ def _alternating(steps: Sequence[Step], kinds: Sequence[str]) -> list[list[int]]
     pending = list(range(len(steps)))
     finished: set[int] = set()
     groups: list[list[int]] = []
-    turn = 0
+    turn = idle = 0
     while pending:
+        if idle == len(kinds):
+            raise ValueError("steps wait for each other; a graph that was read has no cycle")
         kind, group, rest = kinds[turn % len(kinds)], [], []
         for index in pending:  # an execution order, so one pass reaches all that become ready
             if steps[index].kind == kind and waits[index] <= finished:
@@ -84,5 +91,5 @@ def _alternating(steps: Sequence[Step], kinds: Sequence[str]) -> list[list[int]]
                 rest.append(index)
         if group:
             groups.append(group)
-        pending, turn = rest, turn + 1
+        pending, turn, idle = rest, turn + 1, 0 if group else idle + 1
     return groups
