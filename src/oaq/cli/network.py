@@ -48,7 +48,7 @@ class Network:
 
     @property
     def inputs(self) -> tuple[Port, ...]:
-        """Of the file."""
+        """The inputs of the file."""
         return self.session.inputs
 
     def feeds(self, place: Path, arguments: argparse.Namespace) -> list[tuple[Path, Feed]]:
@@ -58,8 +58,8 @@ class Network:
             FormatError: there is none, or one does not decode.
             ProgramError: samples have another shape, or the file takes several inputs and an array has no name.
         """
-        chosen = preprocess(arguments, self.recorded, self._photo_size())
-        return [(path, self._feed(path, chosen)) for path in files(place)]
+        preprocessing = preprocess(arguments, self.recorded, self._photo_size())
+        return [(path, self._feed(path, preprocessing)) for path in files(place)]
 
     def run(self, feed: Feed) -> Feed:
         """Outputs by name, in the file's order; samples beyond the batch that the file fixes are run in turn."""
@@ -91,7 +91,7 @@ class Network:
                 return rows, columns
         return (224, 224) if len(shape) == 4 else (1, 1)
 
-    def _feed(self, path: Path, chosen: Preprocess) -> Feed:
+    def _feed(self, path: Path, preprocessing: Preprocess) -> Feed:
         if len(self.inputs) != 1:
             if path.suffix.lower() != ".npz":
                 names = [port.name for port in self.inputs]
@@ -104,7 +104,7 @@ class Network:
             (array,) = read_named(path).values()
             return {port.name: _typed(port, array)}
         batch: NDArray[Any] = read(
-            path, chosen, channels_last=_is_channels_last(port), axes=axes, keep_integers=integers
+            path, preprocessing, channels_last=_is_channels_last(port), axes=axes, keep_integers=integers
         )
         sizes = port.shape[1:] if port.shape else batch.shape[1:]
         open_sizes = tuple(at if isinstance(at, int) else size for at, size in zip(sizes, batch.shape[1:], strict=True))
@@ -187,7 +187,7 @@ def save_outputs(path: Path, outputs: Feed) -> list[bytes]:
 
     buffer = io.BytesIO()
     if path.suffix.lower() == ".npz":
-        np.savez(buffer, **outputs)
+        np.savez(buffer, allow_pickle=False, **outputs)
     elif len(outputs) == 1:
         np.save(buffer, next(iter(outputs.values())))
     else:

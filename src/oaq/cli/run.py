@@ -70,7 +70,7 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say.document(_document(network, rows, arguments, names) | {"not_proved": doubts})
         return 0
-    say.words(f"{escape_name(network.name)}, {_how(network)}, {arguments.threads} thread(s)")
+    say.words(f"{escape_name(network.name)}, {_tier(network)}, {arguments.threads} thread(s)")
     for title, outputs in rows:
         say.words(escape_text(title))
         for output, values in outputs.items():
@@ -81,7 +81,7 @@ def call(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _how(network: Network) -> str:
+def _tier(network: Network) -> str:
     """Who computes, and what of it is proved."""
     program, session = network.session.program, network.session.opened
     isas = dict.fromkeys(planned_isas(session))

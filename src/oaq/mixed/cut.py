@@ -44,14 +44,14 @@ def cut(graph: OnnxGraph, imported: Imported | None, source: Source) -> tuple[Re
         if imported is not None and steps[group[0]].kind == INTEGER:
             regions.append(_integer_region(imported, [nodes[index] for index in group], needs, number))
         else:
-            chosen = [floats[index - len(nodes)] for index in group]
-            regions.append(_float_region(graph, chosen, source, needs, number))
-    return tuple(_named(region, regions, _reason(region, imported)) for region in regions)
+            members = [floats[index - len(nodes)] for index in group]
+            regions.append(_float_region(graph, members, source, needs, number))
+    return tuple(_with_name(region, regions, _reason(region, imported)) for region in regions)
 
 
-def _named(region: Region, regions: Sequence[Region], why: str) -> Region:
-    alike = [other for other in regions if other.kind == region.kind]
-    return replace(region, name=f"{region.kind} {alike.index(region) + 1}", why=why)
+def _with_name(region: Region, regions: Sequence[Region], reason: str) -> Region:
+    alike = [neighbour for neighbour in regions if neighbour.kind == region.kind]
+    return replace(region, name=f"{region.kind} {alike.index(region) + 1}", reason=reason)
 
 
 def _reason(region: Region, imported: Imported | None) -> str:
@@ -66,12 +66,12 @@ def _float_nodes(graph: OnnxGraph, imported: Imported | None) -> list[OnnxNode]:
     if imported is not None:
         names = {name for island in imported.islands for name, _ in island.nodes}
         return [node for node in graph.nodes if node.name in names]
-    needed, chosen = set(graph.outputs), []
+    needed, members = set(graph.outputs), []
     for node in reversed(graph.nodes):
         if needed.intersection(filter(None, node.outputs)):
-            chosen.append(node)
+            members.append(node)
             needed.update(node.inputs)
-    return chosen[::-1]
+    return members[::-1]
 
 
 def _steps(
@@ -104,15 +104,15 @@ def _execution_order(steps: Sequence[Step]) -> list[int]:
     finished: set[int] = set()
     pending = list(range(len(steps)))
     while pending:
-        rest = []
+        unready = []
         for index in pending:
             if waits[index] <= finished:
                 order.append(index)
                 finished.add(index)
             else:
-                rest.append(index)
-        assert len(rest) < len(pending), "a graph that was read has no cycle"
-        pending = rest
+                unready.append(index)
+        assert len(unready) < len(pending), "a graph that was read has no cycle"
+        pending = unready
     return order
 
 
@@ -156,7 +156,7 @@ def _integer_region(imported: Imported, nodes: Sequence[Node], needs: _Needs, nu
 def integer_body(
     program: IntProgram, entries: Sequence[Edge], exits: Sequence[Edge], carried: Sequence[str]
 ) -> IntegerBody:
-    """A program with its biases settled, and how it meets the rest of its file."""
+    """A program with its biases settled, and how it meets the remainder of its file."""
     settled = settle(program)
     spots = tuple(f"{name}:{output}" for name, outputs in settled.outputs.items() for output in outputs)
     return IntegerBody(settled.program, tuple(entries), tuple(exits), tuple(carried), spots)

@@ -203,11 +203,11 @@ class MixedSession:
             ProgramError: an array has another shape or type, holds NaN where integers are made of it, or a float region
                 refuses it.
         """
-        wanted = [port.name for port in self.program.outputs] if names is None else list(names)
+        requested = [port.name for port in self.program.outputs] if names is None else list(names)
         state = State({**self.program.constants, **feed}, {})
         times = []
         for region, executor in zip(self.program.regions, self.executors, strict=True):
-            if not self._is_needed(region, wanted):
+            if not self._is_needed(region, requested):
                 continue
             begin = time.perf_counter_ns()
             executor.run(state)
@@ -215,10 +215,10 @@ class MixedSession:
             conversion = executor.conversion if isinstance(executor, IntegerExecutor) else 0
             times.append(RegionTime(region.name, executor.label, spent, conversion))
         self._times = tuple(times)
-        missing = [name for name in wanted if name not in state.tensors]
+        missing = [name for name in requested if name not in state.tensors]
         if missing:
             raise ProgramError(f"{self.program.name}: has no output called {missing[0]!r}")
-        return [np.asarray(state.tensors[name]) for name in wanted]
+        return [np.asarray(state.tensors[name]) for name in requested]
 
     def profile(self) -> tuple[RegionTime, ...]:
         """How long each region took in the last run; regions that were not needed are left out."""
@@ -229,10 +229,10 @@ class MixedSession:
         needed: set[Any] = set(outputs)
         result: set[int] = set()
         for at in reversed(range(len(self.program.regions))):
-            other = self.program.regions[at]
-            carried = other.body.carried if isinstance(other.body, IntegerBody) else ()
-            if needed.intersection(other.writes) or needed.intersection((name,) for name in carried):
+            candidate = self.program.regions[at]
+            carried = candidate.body.carried if isinstance(candidate.body, IntegerBody) else ()
+            if needed.intersection(candidate.writes) or needed.intersection((name,) for name in carried):
                 result.add(at)
-                needed.update(other.reads)
-                needed.update((name,) for name in other.carried_in)
+                needed.update(candidate.reads)
+                needed.update((name,) for name in candidate.carried_in)
         return self.program.regions.index(region) in result

@@ -8,6 +8,7 @@ from typing import Final
 from oaq.escape import escape_text
 from oaq.mixed.execute import MixedSession
 from oaq.mixed.program import IntegerBody, MixedProgram, Region
+from oaq.program.int_program import IntProgram
 
 NOTHING: Final = "nothing is proved"
 NAMES: Final = 4
@@ -27,9 +28,9 @@ def explain(program: MixedProgram, session: MixedSession | None = None) -> str:
 def summary(program: MixedProgram) -> str:
     """How much of a file is proved."""
     if not program.integers:
-        reason = f": {program.why_float}" if program.why_float else ""
+        reason = f": {program.float_reason}" if program.float_reason else ""
         return escape_text(f"{program.name}: no region of integers, so {NOTHING}{reason}")
-    layers = sum(len(list(region.body.program.summing_nodes())) for region in integer_regions(program))
+    layers = sum(len(list(part.summing_nodes())) for part in integer_programs(program))
     text = f"{program.name}: {_count(len(program.integers), 'integer region')}, {_count(layers, 'layer')} proved"
     if program.floats:
         count = sum(len(region.nodes) for region in program.floats)
@@ -37,20 +38,20 @@ def summary(program: MixedProgram) -> str:
     return escape_text(text)
 
 
-def integer_regions(program: MixedProgram) -> list[Region]:
-    """Regions that hold a program of integers."""
-    return [region for region in program.regions if isinstance(region.body, IntegerBody)]
+def integer_programs(program: MixedProgram) -> list[IntProgram]:
+    """The programs of the regions of integers, in execution order."""
+    return [region.body.program for region in program.regions if isinstance(region.body, IntegerBody)]
 
 
 def unproved(program: MixedProgram, session: MixedSession | None = None) -> str:
     """One line on the parts that no proof speaks of; "" if there are none."""
     if not program.floats:
         return ""
-    parts = [f"{region.operators}{_by(region, program, session)}" for region in program.floats]
+    parts = [f"{region.operators}{_executed_by(region, program, session)}" for region in program.floats]
     text = f"not proved: {'; '.join(parts)}"
     if not program.integers:
         text = f"no integers to prove, so {NOTHING}: {parts[0] if parts else ''}"
-        text += f" ({program.why_float})" if program.why_float else ""
+        text += f" ({program.float_reason})" if program.float_reason else ""
     return escape_text(text)
 
 
@@ -66,8 +67,8 @@ def lines(region: Region, session: MixedSession | None) -> list[str]:
         first, last = region.nodes[0], region.nodes[-1]
         ends = f"{first[0]} ({first[1]})" + (f" .. {last[0]} ({last[1]})" if last != first else "")
         result.append(f"  nodes {ends}")
-    if region.why:
-        result.append(f"  in float because: {region.why}")
+    if region.reason:
+        result.append(f"  in float because: {region.reason}")
     for time in session.profile() if session is not None else ():
         if time.region == region.name:
             result.append(f"  {time.nanoseconds / 1e6:.3f} ms by {time.label}" + _conversion(time.conversion))
@@ -78,7 +79,7 @@ def _conversion(nanoseconds: int) -> str:
     return f", {nanoseconds / 1e6:.3f} ms of it between the file's values and integers" if nanoseconds else ""
 
 
-def _by(region: Region, program: MixedProgram, session: MixedSession | None) -> str:
+def _executed_by(region: Region, program: MixedProgram, session: MixedSession | None) -> str:
     if session is None:
         return ""
     return f" by {session.executors[list(program.regions).index(region)].label}"

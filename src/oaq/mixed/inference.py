@@ -77,8 +77,8 @@ class InferenceSession:
             AccumulatorOverflow: sums of its integers are not proved to fit their registers.
             UnsupportedOp: a part that stays in float cannot be run here; the message names the node.
         """
-        asked = int(getattr(sess_options, "intra_op_num_threads", 0) or 0)
-        self.threads = threads if threads is not None else asked or 1
+        requested = int(getattr(sess_options, "intra_op_num_threads", 0) or 0)
+        self.threads = threads if threads is not None else requested or 1
         self._options = Options(self.threads, isa, memory_limit)
         self._sessions: Sessions = {}
         self._by_sizes: dict[tuple[Any, ...], MixedSession] = {}
@@ -193,14 +193,12 @@ class InferenceSession:
         if self._file is None:
             return ()
         key = tuple(sorted(shapes.items()))
-        rests = tuple(sorted((name, shape[1:]) for name, shape in shapes.items()))
-        if key not in self._by_sizes and all(
-            port.shape and not isinstance(port.shape[0], int) for port in self._inputs
-        ):
-            for other, session in self._by_sizes.items():  # integers from end to end take any batch
-                alike = tuple(sorted((name, shape[1:]) for name, shape in other)) == rests
-                if alike and is_integer_throughout(session.program):
-                    return other
+        samples = [(name, shape[1:]) for name, shape in key]
+        open_batch = all(port.shape and not isinstance(port.shape[0], int) for port in self._inputs)
+        for sizes, session in self._by_sizes.items() if key not in self._by_sizes else ():
+            alike = open_batch and [(name, shape[1:]) for name, shape in sizes] == samples
+            if is_whole_float(session.program) or (alike and is_integer_throughout(session.program)):
+                return sizes
         return key
 
 
@@ -210,7 +208,7 @@ def is_whole_float(program: MixedProgram) -> bool:
     return (
         len(bodies) == 1
         and isinstance(bodies[0], FloatBody)
-        and bodies[0].whole is not None
+        and bodies[0].content is not None
         and runtime_version() is not None
     )
 

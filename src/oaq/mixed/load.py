@@ -1,4 +1,4 @@
-"""From a file to a ``MixedProgram``: what of it is integers is imported, the rest stays as it is written."""
+"""From a file to a ``MixedProgram``: what of it is integers is imported, the remainder stays as it is written."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ def mixed_program(file: OnnxFile, shapes: Mapping[str, Sequence[int]] | None = N
         FormatError: the file is damaged or contradicts itself.
     """
     sizes = dict(shapes or {})
-    rest = set_aside(file.model, sizes)
+    remainder = set_aside(file.model, sizes)
     try:
-        graph = decode(rest.content if rest else file.content, file.where, file.folder, sizes or None)
+        graph = decode(remainder.content if remainder else file.content, file.where, file.folder, sizes or None)
     except UnsupportedOp as error:
-        return _whole(file, None, str(error))
+        return _float_file(file, None, str(error))
     try:
         imported = import_graph(graph, real_sums=False)
     except UnsupportedOp as error:
-        return _whole(file, graph if rest is None else None, str(error))
-    graph, imported = _joined(file, graph, imported, rest)
-    source = Source(int(file.model.ir_version) or 8, rest.protos if rest else {}, _own_tensors(file.model))
+        return _float_file(file, graph if remainder is None else None, str(error))
+    graph, imported = _joined(file, graph, imported, remainder)
+    source = Source(int(file.model.ir_version) or 8, remainder.protos if remainder else {}, _own_tensors(file.model))
     return MixedProgram(
         _name(file),
         file.inputs,
@@ -117,15 +117,17 @@ def _port(edge: Edge) -> Port:
     return Port(edge.name, edge.dtype, ("batch", *edge.shape))
 
 
-def _joined(file: OnnxFile, graph: OnnxGraph, imported: Imported, rest: Rest | None) -> tuple[OnnxGraph, Imported]:
+def _joined(file: OnnxFile, graph: OnnxGraph, imported: Imported, remainder: Rest | None) -> tuple[OnnxGraph, Imported]:
     """With the nodes that were set aside among those that stay in float."""
-    if rest is None:
+    if remainder is None:
         return graph, imported
     from oaq.capture.from_onnx.tensors import to_array  # loads onnx
 
     initializers = {tensor.name for tensor in file.model.graph.initializer}
     names = {port.name for port in file.inputs}
-    constants = {name for node in rest.aside for name in node.inputs if name in initializers - set(graph.constants)}
+    constants = {
+        name for node in remainder.aside for name in node.inputs if name in initializers - set(graph.constants)
+    }
     more = {
         tensor.name: to_array(tensor, f"{file.where}: initializer {tensor.name!r}", file.folder)
         for tensor in file.model.graph.initializer
@@ -133,43 +135,43 @@ def _joined(file: OnnxFile, graph: OnnxGraph, imported: Imported, rest: Rest | N
     }
     joined = replace(
         graph,
-        nodes=(*graph.nodes, *rest.aside),
+        nodes=(*graph.nodes, *remainder.aside),
         inputs=tuple(name for name in graph.inputs if name in names),
         outputs=tuple(value.name for value in file.model.graph.output),
         constants={**graph.constants, **more},
     )
-    return joined, replace(imported, islands=(*imported.islands, *(_island(node) for node in rest.aside)))
+    return joined, replace(imported, islands=(*imported.islands, *(_island(node) for node in remainder.aside)))
 
 
 def _island(node: OnnxNode) -> Island:
-    why = f"{node.name.rpartition('#')[0]} ({node.kind}): oaq has no integer operator for {node.kind}"
-    return Island(((node.name, node.kind),), (), (), "inside", why)
+    reason = f"{node.name.rpartition('#')[0]} ({node.kind}): oaq has no integer operator for {node.kind}"
+    return Island(((node.name, node.kind),), (), (), "inside", reason)
 
 
-def _whole(file: OnnxFile, graph: OnnxGraph | None, why: str) -> MixedProgram:
+def _float_file(file: OnnxFile, graph: OnnxGraph | None, reason: str) -> MixedProgram:
     """The file as one float region.
 
     Args:
         file: of any kind.
         graph: the file, if it could be read.
-        why: nothing of it is integers.
+        reason: nothing of it is integers.
     """
     outputs = output_ports(file.model, file.inputs, graph)
     folder = "" if file.folder is None else folder_of(file.folder / "model")
     if graph is not None:
         source = Source(int(file.model.ir_version) or 8, {}, _own_tensors(file.model))
         regions = tuple(
-            replace(region, body=replace(region.body, whole=file.content, folder=folder))
+            replace(region, body=replace(region.body, content=file.content, folder=folder))
             for region in cut(graph, None, source)
             if isinstance(region.body, FloatBody)
         )
         constants = {name: graph.constants[name] for name in graph.outputs if name in graph.constants}
-        return MixedProgram(_name(file), file.inputs, outputs, regions, constants, why)
+        return MixedProgram(_name(file), file.inputs, outputs, regions, constants, reason)
     nodes = tuple((node.name or node.op_type, node.op_type) for node in file.model.graph.node)
-    body = FloatBody((), {}, {}, {}, whole=file.content, folder=folder)
+    body = FloatBody((), {}, {}, {}, content=file.content, folder=folder)
     names = tuple(port.name for port in file.inputs), tuple(port.name for port in outputs)
-    region = Region("float 1", FLOAT, nodes, *names, why, body)
-    return MixedProgram(_name(file), file.inputs, outputs, (region,), {}, why)
+    region = Region("float 1", FLOAT, nodes, *names, reason, body)
+    return MixedProgram(_name(file), file.inputs, outputs, (region,), {}, reason)
 
 
 def _name(file: OnnxFile) -> str:

@@ -64,8 +64,8 @@ def output_ports(model: onnx.ModelProto, inputs: tuple[Port, ...], graph: OnnxGr
             sizes: Sizes = inferred.shape
             if open_batch != 0 and sizes and sizes[0] == graph.batch:
                 sizes = (open_batch, *sizes[1:])
-            stated = shape if shape is not None and len(shape) == len(sizes) else (None,) * len(sizes)
-            shape = tuple(inner if outer is None else outer for outer, inner in zip(stated, sizes, strict=True))
+            declared_sizes = shape if shape is not None and len(shape) == len(sizes) else (None,) * len(sizes)
+            shape = tuple(inner if outer is None else outer for outer, inner in zip(declared_sizes, sizes, strict=True))
         if inferred is not None and not dtype and inferred.dtype is not None:
             dtype = inferred.dtype.name
         ports.append(Port(port.name, dtype, shape))

@@ -67,7 +67,7 @@ class FloatBody:
         protos: serialized ``NodeProto`` by node name, of nodes that hold more than ``OnnxNode`` can say (subgraphs).
         tensors: serialized ``TensorProto`` by name, of constants whose type NumPy does not have.
         ir_version: of the file.
-        whole: the file itself (its bytes), where all of it is this region; None otherwise.
+        content: the file itself (its bytes), where all of it is this region; None otherwise.
         folder: where its external data lie, as a text; "" if nowhere.
     """
 
@@ -78,7 +78,7 @@ class FloatBody:
     protos: Mapping[str, bytes] = field(default_factory=dict)
     tensors: Mapping[str, bytes] = field(default_factory=dict)
     ir_version: int = 8
-    whole: bytes | None = None
+    content: bytes | None = None
     folder: str = ""
 
 
@@ -92,7 +92,7 @@ class Region:
         nodes: (name, operator) of the file's nodes it takes the place of, in order.
         reads: tensors of the file it needs; constants, and integers that stay integers between regions, are left out.
         writes: tensors of the file that something behind it needs, likewise.
-        why: of a float region: what keeps its first node from being integers; "" where nothing does but its nature.
+        reason: of a float region: what keeps its first node from being integers; "" where nothing does but its nature.
         body: what the executor runs.
     """
 
@@ -101,7 +101,7 @@ class Region:
     nodes: tuple[tuple[str, str], ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    why: str
+    reason: str
     body: IntegerBody | FloatBody
 
     @property
@@ -124,7 +124,7 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class MixedProgram:
-    """A whole file.
+    """A content file.
 
     Attributes:
         name: for people.
@@ -132,7 +132,7 @@ class MixedProgram:
         outputs: of the file, in its order.
         regions: in execution order.
         constants: outputs of the file that are constants in it, by name.
-        why_float: why no part of the file is integers; "" if one is.
+        float_reason: reason no part of the file is integers; "" if one is.
     """
 
     name: str
@@ -140,7 +140,7 @@ class MixedProgram:
     outputs: tuple[Port, ...]
     regions: tuple[Region, ...]
     constants: Mapping[str, Values]
-    why_float: str = ""
+    float_reason: str = ""
 
     @property
     def integers(self) -> tuple[Region, ...]:

@@ -15,7 +15,7 @@ Function = Callable[[Mapping[str, Values]], Sequence[Values]]
 
 
 def runtime_version() -> str | None:
-    """Of the ONNX Runtime that is installed; None if there is none."""
+    """The version of the ONNX Runtime that is installed; None if there is none."""
     try:
         import onnxruntime
     except ImportError:
@@ -31,7 +31,7 @@ def open_runtime(region: Region, body: FloatBody, threads: int) -> Function:
     Raises:
         UnsupportedOp: ONNX Runtime does not load it; the message is its own.
     """
-    content = region_model(region, body) if body.whole is None else body.whole
+    content = region_model(region, body) if body.content is None else body.content
     session = runtime_session(content, threads, body.folder, region)
 
     def run(feed: Mapping[str, Values]) -> Sequence[Values]:

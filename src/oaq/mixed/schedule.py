@@ -37,11 +37,13 @@ def regions_of(steps: Sequence[Step]) -> list[list[int]]:
     late = _late(steps)
     early = [index for index in range(len(steps)) if index not in late]
     kinds = sorted({steps[index].kind for index in early}, key=lambda kind: (kind != INTEGER, kind))
-    chosen = [steps[index] for index in early]
-    attempts = [_alternating(chosen, kinds[first:] + kinds[:first]) for first in range(len(kinds))]
+    scheduled = [steps[index] for index in early]
+    attempts = [_alternating(scheduled, kinds[first:] + kinds[:first]) for first in range(len(kinds))]
     groups = [[early[at] for at in group] for group in min(attempts, key=len, default=[])]
     for index in sorted(late, reverse=True):
-        readers = [at for at, group in enumerate(groups) if any(_reads(steps[other], steps[index]) for other in group)]
+        readers = [
+            at for at, group in enumerate(groups) if any(_reads(steps[member], steps[index]) for member in group)
+        ]
         groups[min(readers)].append(index)
     return [sorted(group) for group in groups]
 
@@ -57,8 +59,8 @@ def _late(steps: Sequence[Step]) -> set[int]:
             constant.update(step.writes)
     late: set[int] = set()
     for index in sorted(sources, reverse=True):
-        readers = [other for other in steps if _reads(other, steps[index])]
-        if readers and all(other.kind == steps[index].kind for other in readers):
+        readers = [reader for reader in steps if _reads(reader, steps[index])]
+        if readers and all(reader.kind == steps[index].kind for reader in readers):
             late.add(index)
     early = {key for index, step in enumerate(steps) if index not in late for key in step.writes}
     for index in sorted(late):  # what one of them reads stands beside it, or it waits like any other
@@ -82,14 +84,14 @@ def _alternating(steps: Sequence[Step], kinds: Sequence[str]) -> list[list[int]]
     while pending:
         if idle == len(kinds):
             raise ValueError("steps wait for each other; a graph that was read has no cycle")
-        kind, group, rest = kinds[turn % len(kinds)], [], []
+        kind, group, later = kinds[turn % len(kinds)], [], []
         for index in pending:  # an execution order, so one pass reaches all that become ready
             if steps[index].kind == kind and waits[index] <= finished:
                 group.append(index)
                 finished.add(index)
             else:
-                rest.append(index)
+                later.append(index)
         if group:
             groups.append(group)
-        pending, turn, idle = rest, turn + 1, 0 if group else idle + 1
+        pending, turn, idle = later, turn + 1, 0 if group else idle + 1
     return groups

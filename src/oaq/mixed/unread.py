@@ -1,7 +1,7 @@
-"""Nodes that the reader of quantized files does not take, set aside so that the rest of their file can be read.
+"""Nodes that the reader of quantized files does not take, set aside so that the remainder of their file can be read.
 
 They hold subgraphs (If, Loop, Scan), or tensors that are no arrays (sequences, texts), or read what has no fixed shape.
-They become float regions as they stand in the file; where they touch the rest, the rest gets outputs and inputs.
+They become float regions as they stand in the file; where they touch the remainder, it gets outputs and inputs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Rest:
     """A file without the nodes that are set aside.
 
     Attributes:
-        content: the rest as a model, serialized.
+        content: the remainder as a model, serialized.
         aside: the nodes set aside, in the file's order; what their subgraphs read from outside is among their inputs.
         protos: they themselves, serialized, by name.
     """
@@ -59,19 +59,20 @@ def set_aside(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Re
     nodes = [node for index, node in enumerate(model.graph.node) if index not in aside]
     if not nodes:
         return None
-    chosen = [_named(node, index) for index, node in enumerate(model.graph.node) if index in aside]
+    separate = [_with_unique_name(node, index) for index, node in enumerate(model.graph.node) if index in aside]
     read_by_rest = {name for node in nodes for name in node.input}
     entering = [name for name in written if name in read_by_rest]
     if any(name not in types for name in entering):
         return None
-    rest = _without(model, nodes, [types[name] for name in entering], {name for node in chosen for name in reads(node)})
+    read_aside = {name for node in separate for name in reads(node)}
+    remainder = _without(model, nodes, [types[name] for name in entering], read_aside)
     return Rest(
-        rest.SerializeToString(),
+        remainder.SerializeToString(),
         tuple(
             OnnxNode(node.name, node.op_type, node.domain, tuple(reads(node)), tuple(node.output), {})
-            for node in chosen
+            for node in separate
         ),
-        {node.name: node.SerializeToString() for node in chosen},
+        {node.name: node.SerializeToString() for node in separate},
     )
 
 
@@ -132,7 +133,7 @@ def _is_fixed(value: onnx.ValueInfoProto) -> bool:
     return tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim)
 
 
-def _named(node: onnx.NodeProto, index: int) -> onnx.NodeProto:
+def _with_unique_name(node: onnx.NodeProto, index: int) -> onnx.NodeProto:
     """A copy whose name is unique."""
     import onnx
 
@@ -148,9 +149,9 @@ def _without(
     """``model`` of some of its nodes; ``entering`` are further inputs, ``read`` what the others read of it."""
     import onnx
 
-    rest = onnx.ModelProto()
-    rest.CopyFrom(model)
-    graph = rest.graph
+    remainder = onnx.ModelProto()
+    remainder.CopyFrom(model)
+    graph = remainder.graph
     del graph.node[:]
     graph.node.extend(nodes)
     graph.input.extend(entering)
@@ -161,4 +162,4 @@ def _without(
     copies = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in outputs]
     del graph.output[:]
     graph.output.extend(copies)
-    return rest
+    return remainder

@@ -186,13 +186,13 @@ def _edges(program: IntProgram, key: str, tensors: Sequence[str]) -> tuple[Edge,
 def _edge(item: dict[str, Any]) -> Edge:
     if not isinstance(item, dict) or set(item) != set(Edge.__dataclass_fields__):
         raise ValueError(f"an edge has the fields {list(Edge.__dataclass_fields__)}")
-    texts = [item[key] for key in ("name", "tensor", "dtype")]
+    name, tensor, dtype = texts = [item[key] for key in ("name", "tensor", "dtype")]
     sizes, axes = tuple(item["sizes"]), tuple(tuple(axis) for axis in item["axes"])
     if not all(isinstance(value, str) for value in texts) or not all(
         type(number) is int and number >= 0 for numbers in (sizes, *axes) for number in numbers
     ):
         raise ValueError("names are texts, sizes and axes are whole numbers")
-    return Edge(*texts, sizes, axes)
+    return Edge(name, tensor, dtype, sizes, axes)
 
 
 def _check(program: IntProgram, key: str, edge: Edge) -> None:

@@ -27,7 +27,7 @@ def sigmoid(x: NDArray[Any], node: OnnxNode | None = None) -> NDArray[Any]:
 
 def erf(x: NDArray[Any], node: OnnxNode | None = None) -> NDArray[Any]:
     """The error function."""
-    return ERF(x).astype(np.float64)
+    return np.asarray(ERF(x)).astype(np.float64)
 
 
 def _gelu(x: NDArray[Any], node: OnnxNode) -> NDArray[Any]:
@@ -110,9 +110,9 @@ def _binary(ufunc: Callable[..., Any]) -> Operator:
 
 def _variadic(ufunc: Callable[..., Any]) -> Operator:
     def compute(node: OnnxNode, inputs: Inputs) -> Array:
-        first, *rest = arguments(node, inputs, len(node.inputs))
-        for other in rest:
-            first = ufunc(first, other)
+        first, *operands = arguments(node, inputs, len(node.inputs))
+        for operand in operands:
+            first = ufunc(first, operand)
         return np.asarray(first)
 
     return compute

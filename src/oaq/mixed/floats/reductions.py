@@ -44,10 +44,10 @@ REDUCTIONS: Final[Mapping[str, Reduction]] = {
     "ReduceMax": np.max,
     "ReduceMin": np.min,
     "ReduceProd": np.prod,
-    "ReduceL1": lambda x, **along: np.sum(np.abs(x), **along),
-    "ReduceL2": lambda x, **along: np.sqrt(np.sum(x * x, **along)),
-    "ReduceSumSquare": lambda x, **along: np.sum(x * x, **along),
-    "ReduceLogSum": lambda x, **along: np.log(np.sum(x, **along)),
+    "ReduceL1": lambda x, **options: np.sum(np.abs(x), **options),
+    "ReduceL2": lambda x, **options: np.sqrt(np.sum(x * x, **options)),
+    "ReduceSumSquare": lambda x, **options: np.sum(x * x, **options),
+    "ReduceLogSum": lambda x, **options: np.log(np.sum(x, **options)),
     "ReduceLogSumExp": _log_sum_exp,
 }
 

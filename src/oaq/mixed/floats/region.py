@@ -31,11 +31,11 @@ def open_own(region: Region, body: FloatBody) -> Callable[[Mapping[str, Values]]
     Raises:
         UnsupportedOp: an operator is not ours; the message names the node.
     """
-    if not body.nodes and body.whole is not None:
-        raise UnsupportedOp(f"{region.name}: {region.why or 'it is not read'}; {INSTALL}")
+    if not body.nodes and body.content is not None:
+        raise UnsupportedOp(f"{region.name}: {region.reason or 'it is not read'}; {INSTALL}")
     for node in body.nodes:
-        own = node.op in OPERATORS and (not node.domain or _is_alias(node)) and node.name not in body.protos
-        if not own:
+        is_known = node.op in OPERATORS and (not node.domain or _is_alias(node)) and node.name not in body.protos
+        if not is_known:
             raise UnsupportedOp(
                 f"{region.name}: {described(node)} stays in float, which oaq itself has no operator for; {INSTALL}"
             )
