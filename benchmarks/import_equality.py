@@ -92,26 +92,24 @@ def compare_with_onnxruntime(
         level: of graph optimisation; None is all.
     """
     model, comparison = onnx.load(path), Seen()
-    names = _eight_bit_tensors(model, imported)
+    names = eight_bit_tensors(model, imported)
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
-        for tensors in _runs(model, names, feeds, level, optimized):
-            _compare(imported, tensors, comparison, _computed_by(optimized))
+        for tensors in runs(model, names, feeds, level, optimized):
+            _compare(imported, tensors, comparison, computed_by(optimized))
     return comparison
 
 
-def _computed_by(optimized: Path) -> dict[str, str]:
+def computed_by(optimized: Path) -> dict[str, str]:
     """The operator that writes each tensor once ONNX Runtime has fused what it fuses."""
     graph = onnx.load(optimized, load_external_data=False).graph
     return {name: node.op_type for node in graph.node for name in node.output}
 
 
-def _compare(
-    imported: Imported, tensors: Mapping[str, Array], comparison: Seen, computed_by: Mapping[str, str]
-) -> None:
+def _compare(imported: Imported, tensors: Mapping[str, Array], comparison: Seen, writers: Mapping[str, str]) -> None:
     program = imported.program
     values = {
-        name: _as_program(tensors[source.name], source, program.tensors[name].shape)
+        name: as_program(tensors[source.name], source, program.tensors[name].shape)
         for name, source in imported.tensors.items()
         if source.name in tensors and (source.axes is not None or tensors[source.name].ndim == ROWS)
     }
@@ -129,7 +127,7 @@ def _compare(
             kind = unseen[node.inputs[0]]
         if node.output in values:
             sums = isinstance(node.op, ops.Products)
-            if sums and computed_by.get(imported.tensors[node.output].name) == "QuantizeLinear":
+            if sums and writers.get(imported.tensors[node.output].name) == "QuantizeLinear":
                 kind += IN_FLOAT
             comparison.add(kind, law, values[node.output])
         else:
@@ -138,7 +136,7 @@ def _compare(
         inputs[node.output] = values.get(node.output, law)
 
 
-def _eight_bit_tensors(model: onnx.ModelProto, imported: Imported) -> list[str]:
+def eight_bit_tensors(model: onnx.ModelProto, imported: Imported) -> list[str]:
     """Names of the file's integer tensors that the program has too."""
     names = {source.name for source in imported.tensors.values()}
     types = _types(model)
@@ -166,7 +164,8 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
             zero_point = node.input[place] if len(node.input) > place else ""
             if node.op_type == "QGemm" and not zero_point:
                 continue
-            element_types[node.output[0]] = constants.get(zero_point, onnx.TensorProto.UINT8)
+            stated = next((a.i for a in node.attribute if a.name == "output_dtype" and a.i), onnx.TensorProto.UINT8)
+            element_types[node.output[0]] = constants.get(zero_point, stated)
         elif node.op_type in ("MaxPool", "Transpose", "Reshape", "Flatten", "Clip", "Relu", "Slice", "Pad", "Gather"):
             source = constants.get(node.input[0], element_types.get(node.input[0], 0))
             if source in EIGHT_BITS:
@@ -174,13 +173,14 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     return element_types
 
 
-def _runs(
+def runs(
     model: onnx.ModelProto,
     names: Sequence[str],
     feeds: Iterable[Mapping[str, Array]],
     level: object | None,
     optimized: Path,
 ) -> Iterator[dict[str, Array]]:
+    """The tensors ``names`` of each feed, computed by ONNX Runtime, whose optimized graph goes to ``optimized``."""
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
     present = {value_info.name for value_info in (*tapped.graph.output, *tapped.graph.input)}
@@ -203,10 +203,12 @@ def _runs(
         yield tensors
 
 
-def _as_program(value: Array, source: TensorSource, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def as_program(value: Array, source: TensorSource, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A tensor of the file as the program has it."""
     u8 = (value.astype(np.int16) + source.offset).astype(np.uint8)
-    if source.axes is not None and u8.ndim == len(source.axes) + 1:
-        u8 = u8.transpose(0, *source.axes)
+    if source.axes is not None:
+        axes = (0, *source.axes)
+        u8 = u8.transpose(*axes, *range(len(axes), u8.ndim))  # further axes are of size 1
     return u8.reshape(u8.shape[0], *shape)
 
 

@@ -284,3 +284,38 @@ def test_sizes_computed_from_shapes_are_computed_beforehand(name: str) -> None:
     graph = graph_of(made)
     np.testing.assert_array_equal(graph.constants["w2"], [1, 3, 8, 6])
     assert [one.op for one in graph.nodes] == ["Reshape"]
+
+
+@pytest.mark.parametrize("form", ["number last", "number first", "one per channel"])
+@pytest.mark.parametrize("op", ["Min", "Max", "Pow", "Sub", "Div"])
+def test_what_meets_sums_is_computed_as_that_operator_or_refused_by_name(op: str, form: str, tmp_path: Path) -> None:
+    """Min and Max of sums were divisions by the constant."""
+    inputs = ["v", "c"] if form == "number first" else ["c", "v"]
+    layer = [*LAYER[:2], node(op, inputs, "f")]
+    shape = (6, 1, 1) if form == "one per channel" else ()
+    value = np.full(shape, 2.0 if op == "Pow" else 0.7, np.float32)
+    made = model([*READ, *layer, *END], {"x": (1, 4, 6, 6)}, ["y"], {**MAP, "w": weights(6, 4, 3, 3), "v": value})
+    taken = (op in ("Min", "Max") and not shape) or (op in ("Sub", "Div") and form != "number first")
+    if taken:
+        kinds = {kind.split(",")[0] for kind in compared(tmp_path, made, (1, 4, 6, 6))[1].integers}
+        assert kinds & {"Conv2d", "Lookup"}
+    else:
+        (tmp_path / "net.onnx").write_bytes(made.SerializeToString())
+        imported = import_quantized(tmp_path / "net.onnx")
+        assert next(island for island in imported.islands if ("f", op) in island.nodes).why.startswith(f"f ({op}): ")
+
+
+def test_clipping_an_integer_tensor_under_another_name_does_not_clip_what_others_read(tmp_path: Path) -> None:
+    nodes = [
+        *READ,
+        *LAYER[:3],
+        node("Transpose", ["p"], "turned", perm=[0, 2, 3, 1]),
+        node("Clip", ["turned", "least", "most"], "cut"),
+        node("DequantizeLinear", ["cut", "t", "zt"], "y"),
+        node("DequantizeLinear", ["p", "t", "zt"], "r"),
+    ]
+    ends = {"least": np.array(120, np.uint8), "most": np.array(140, np.uint8)}
+    made = model(nodes, {"x": (1, 4, 6, 6)}, ["y", "r"], {**MAP, **ends, "w": weights(6, 4, 3, 3)})
+    imported, _ = compared(tmp_path, made, (1, 4, 6, 6), spread=20.0)
+    (layer,) = imported.program.summing_nodes()
+    assert imported.program.tensors[layer.output].range == IntRange(0, 255)

@@ -45,13 +45,17 @@ def clip(walk: Walk, node: OnnxNode) -> None:
         return
     lo, hi = _bounds(walk, node)
     if isinstance(value, Pending):
-        if any(move.op == "Pad" for move in value.moves) and not lo <= 0.0 <= hi:
-            raise Stays("it clips padding that is quantized already")
-        walk.values[node.outputs[0]] = clamped(value, lo, hi, node)
+        _clamp_sums(walk, node, value, (lo, hi))
         return
     reals = walk.reals(node.input_name(0))
     values = np.minimum(np.maximum(curve_of(walk.draft, reals), np.float32(lo)), np.float32(hi))
     _bend(walk, node, reals, values)
+
+
+def _clamp_sums(walk: Walk, node: OnnxNode, pending: Pending, ends: tuple[float, float]) -> None:
+    if any(move.op == "Pad" for move in pending.moves) and not ends[0] <= 0.0 <= ends[1]:
+        raise Stays("it clips padding that is quantized already")
+    walk.values[node.outputs[0]] = clamped(pending, *ends, node)
 
 
 def arithmetic(walk: Walk, node: OnnxNode) -> None:
@@ -64,6 +68,9 @@ def arithmetic(walk: Walk, node: OnnxNode) -> None:
         raise Stays("it does not have two operands")
     left, right = (walk.values.get(node.input_name(index)) for index in (0, 1))
     constants = [real_constant(walk.graph, node.input_name(index)) for index in (0, 1)]
+    if node.op in ("Min", "Max") and any(isinstance(side, Pending) for side in (left, right)):
+        _bounded_sums(walk, node, (left, right), constants)
+        return
     if isinstance(left, Pending) and constants[1] is not None:
         _on_sums(walk, node, left, constants[1], node.input_name(1))
         return
@@ -112,6 +119,23 @@ def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
     walk.transparent[node.name] = None
 
 
+def _bounded_sums(
+    walk: Walk,
+    node: OnnxNode,
+    sides: tuple[Value | None, Value | None],
+    constants: list[NDArray[np.generic] | None],
+) -> None:
+    """Min or Max of a result that is not quantized yet and one number: a clamp."""
+    pending, constant = (sides[0], constants[1]) if isinstance(sides[0], Pending) else (sides[1], constants[0])
+    assert isinstance(pending, Pending)
+    if constant is None or constant.size != 1 or constant.ndim > len(pending.layout.shape) + 1:
+        raise Stays("its bounds are more than one number, or computed while it runs")
+    end = float(np.float32(constant.reshape(-1)[0]))
+    if constant.dtype.kind != "f" or math.isnan(end):
+        raise Stays("its bound is not a float")
+    _clamp_sums(walk, node, pending, (end, math.inf) if node.op == "Max" else (-math.inf, end))
+
+
 def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.generic], name: str) -> None:
     """A bias or a factor per output that comes after the sum."""
     sums = _open_sums(pending)
@@ -126,9 +150,11 @@ def _on_sums(walk: Walk, node: OnnxNode, pending: Pending, constant: NDArray[np.
             changed = sums.shifted(-flat, None, node)
         case "Mul":
             changed = sums.scaled(flat, node)
-        case _:
+        case "Div":
             with np.errstate(all="ignore"):
                 changed = sums.scaled(np.float32(1) / flat.astype(np.float32), node)
+        case _:
+            raise Stays(f"of sums that are not quantized yet, {node.op} is none of Add, Sub, Mul and Div")
     walk.values[node.outputs[0]] = replace(
         pending, make=changed.operator, nodes=extended(pending.nodes, node), sums=changed
     )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oaq import operators as ops
+from oaq.capture.from_onnx.graph import OnnxGraph, TensorType
 from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.imported import TensorSource
 from oaq.numerics.affine import Affine
@@ -31,6 +32,7 @@ class DraftTensor:
         is_stated: the file itself says what the map is.
         name: in the program; "" until the end unless the file's own inputs and outputs ask for one.
         readers: how many nodes of the program read it.
+        is_of_file: False where the file has no such numbers under any name: before a clamp that is a node of its own.
     """
 
     shape: Shape
@@ -43,6 +45,7 @@ class DraftTensor:
     is_stated: bool = True
     name: str = ""
     readers: int = 0
+    is_of_file: bool = True
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Draft:
             ProgramError: the inputs do not fit.
         """
         shape = output_shape(op, [self.tensors[number].shape for number in inputs])
-        result = replace(like, shape=shape, name="", readers=0)
+        result = replace(like, shape=shape, name="", readers=0, is_of_file=True)
         if ops.rules_of(op).same_affine:
             source = self.tensors[inputs[0]]
             result.affine, result.range, result.is_stated = source.affine, source.range, source.is_stated
@@ -132,10 +135,10 @@ class Draft:
             for node in nodes
         )
 
-    def sources(self, names: Mapping[int, str]) -> dict[str, TensorSource]:
-        """Where each tensor stands in the file."""
+    def sources(self, names: Mapping[int, str], graph: OnnxGraph) -> dict[str, TensorSource]:
+        """Where each tensor stands in the file ``graph``."""
         return {
-            name: TensorSource(tensor.file, tensor.offset, _axes(tensor.layout, tensor.shape))
+            name: TensorSource(tensor.file, tensor.offset, _axes_in(graph, tensor))
             for name, tensor in ((name, self.tensors[number]) for number, name in names.items())
         }
 
@@ -174,6 +177,13 @@ def program_shape(shape: Shape, order: Sequence[int]) -> Shape:
     ((4, 5, 3), (7, 64), (10,))
     """
     return tuple(shape[axis] for axis in order) or (1,)
+
+
+def _axes_in(graph: OnnxGraph, tensor: DraftTensor) -> tuple[int, ...] | None:
+    """``_axes``, if the file's tensor has the axes of the layout, and behind them none but of size 1."""
+    shape, rank = graph.types.get(tensor.file, TensorType()).shape, len(tensor.layout.shape)
+    counted = shape is None or (shape[1 : 1 + rank] == tensor.layout.shape and set(shape[1 + rank :]) <= {1})
+    return _axes(tensor.layout, tensor.shape) if counted and tensor.is_of_file else None
 
 
 def _axes(layout: Layout, shape: Shape) -> tuple[int, ...] | None:

@@ -249,7 +249,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
         if number in numbers
     }
     islands = find_islands(walk, demand, names)
-    return Imported(program, islands, _notes(walk, islands), sources, draft.sources(names))
+    return Imported(program, islands, _notes(walk, islands), sources, draft.sources(names, graph))
 
 
 def _notes(walk: Walk, islands: Sequence[Island]) -> tuple[str, ...]:

@@ -224,7 +224,7 @@ class Walk:
         if not within:
             table = np.clip(np.arange(256), reach.lo, reach.hi).astype(np.uint8)
             clamped = self.result(meaning, file, pending.layout)
-            self.draft.tensors[number].is_integer = False
+            self.draft.tensors[number].is_integer = self.draft.tensors[number].is_of_file = False
             number = self.draft.emit(f"{pending.name}.clamp", ops.Lookup(table), [number], clamped)
         return View(number, pending.layout)
 
