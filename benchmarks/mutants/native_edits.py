@@ -1,4 +1,4 @@
-"""Edits of a C++ file, found by patterns in lines of code; what does not compile is no mutant."""
+"""Edits of a C++ file, found by patterns in lines of code; what does not compile is not a mutant."""
 
 from __future__ import annotations
 

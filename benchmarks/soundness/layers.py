@@ -234,7 +234,7 @@ def _window(choose: Random, shape: Shape, *, dilated: bool) -> Plain:
 
 
 def _windows(shape: Shape, window: Plain, kernel: list[int]) -> Shape | None:
-    """(OH, OW, C); None if candidates is no window or candidates are too many."""
+    """(OH, OW, C); None if candidates is not a window or candidates are too many."""
     result = []
     for axis in (0, 1):
         size = shape[axis] + sum(window["padding"][2 * axis : 2 * axis + 2])

@@ -60,8 +60,8 @@ def test_metadata_say_no_more_than_there_is_to_say() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("[", "is no list of edges"),
-        ("3", "is no list of edges"),
+        ("[", "is not a list of edges"),
+        ("3", "is not a list of edges"),
         ('[{"name": "x"}]', "an edge has the fields"),
         ({"tensor": "t9"}, "speaks of other tensors"),
         ({"sizes": [2, 3, 5]}, "do not hold the 24 numbers"),

@@ -84,7 +84,7 @@ def test_nothing_is_the_default_config() -> None:
         ("target: 16", r"Config\.target: keys and values are expected, not int"),
         ("layers: {a: 1}", r"Config\.layers: a list is expected"),
         ("layers: [{weight_bits: 4}]", r"Config\.layers\[0\]: pattern must be given"),
-        ("layers: [{pattern: '('}]", r"layers: '\(' is no regular expression"),
+        ("layers: [{pattern: '('}]", r"layers: '\(' is not a regular expression"),
         ("layers: [{pattern: x, weight_bits: 1}]", "layers, 'x': weight_bits: 2 to 8 bits, not 1"),
         ("ranges: seen", r"Config\.ranges is one of observed, learned, not 'seen'"),
         ("method: a2q\ntarget: {register: pure}\nranges: observed", "a2q learns its scales together with its norms"),

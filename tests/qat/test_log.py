@@ -70,7 +70,7 @@ def test_a_line_that_is_no_state_is_named(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     lines[2] = "x" + lines[2]
     path.write_text("\n".join(lines))
-    with pytest.raises(FormatError, match=r"line 3: .* is no state of a layer"):
+    with pytest.raises(FormatError, match=r"line 3: .* is not a state of a layer"):
         read_log(path)
 
 

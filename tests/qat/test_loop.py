@@ -196,7 +196,7 @@ def test_a_checkpoint_that_was_cut_off_is_refused(tmp_path: Path, size: int) -> 
     path, run = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:size])
     before = state(run)
-    with pytest.raises(FormatError, match="is no checkpoint, or is damaged"):
+    with pytest.raises(FormatError, match="is not a checkpoint, or is damaged"):
         load_checkpoint(path, run.network, run.optimizer, controller=run.controller)
     assert same(before, state(run))
 
@@ -208,7 +208,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be read: embedded null byte"):
         load_checkpoint(tmp_path / "no\0ne", run.network)
     torch.save({"schema": 1}, tmp_path / "other")
-    with pytest.raises(FormatError, match="is no checkpoint of schema 1"):
+    with pytest.raises(FormatError, match="is not a checkpoint of schema 1"):
         load_checkpoint(tmp_path / "other", run.network)
 
 

@@ -76,7 +76,7 @@ def packed(data: bytes, dtype: str, shape: list[int]) -> dict[str, object]:
         (packed(bytes(1 << 20), "U8", [1]), "takes 1 bytes, not these"),
         (packed(b"1", "U8", [1 << 40]), "take more than"),
         (packed(b"1", "U8", [-1]), "integers in"),
-        (packed(b"1", "F16", [1]), "is no array"),
+        (packed(b"1", "F16", [1]), "is not an array"),
         ({"dtype": "U8", "shape": [1], "data": "!!"}, "bytes are damaged"),
         ({"dtype": "U8", "shape": [1], "data": base64.b64encode(b"no").decode()}, "bytes are damaged"),
         ({"dtype": "U8", "shape": [1]}, "needs exactly dtype, shape and data"),

@@ -174,7 +174,7 @@ def _edges(program: IntProgram, key: str, tensors: Sequence[str]) -> tuple[Edge,
     try:
         edges = tuple(_edge(item) for item in json.loads(text))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ProgramError(f"{program.name}: metadata {key!r} is no list of edges: {error}") from error
+        raise ProgramError(f"{program.name}: metadata {key!r} is not a list of edges: {error}") from error
     expected = [edge.tensor for edge in edges] if key == OUTPUTS else list(tensors)
     if [edge.tensor for edge in edges] != expected or {edge.tensor for edge in edges} != set(tensors):
         raise ProgramError(f"{program.name}: metadata {key!r} speaks of other tensors than {list(tensors)}")

@@ -131,7 +131,7 @@ def _check_names(program: IntProgram) -> None:
             raise ProgramError(f"{program.name}: two {kind}s are called {repeated!r}")
     for name in (*program.inputs, *program.outputs):
         if name not in program.tensors:
-            raise ProgramError(f"{program.name}: {name!r} is no tensor of the program")
+            raise ProgramError(f"{program.name}: {name!r} is not a tensor of the program")
 
 
 def _check_node(program: IntProgram, node: Node, written: set[str]) -> None:
@@ -142,7 +142,7 @@ def _check_node(program: IntProgram, node: Node, written: set[str]) -> None:
     if node.output in written:
         raise ProgramError(f"{where}: writes {node.output!r}, which is written already")
     if node.output not in program.tensors:
-        raise ProgramError(f"{where}: writes {node.output!r}, which is no tensor of the program")
+        raise ProgramError(f"{where}: writes {node.output!r}, which is not a tensor of the program")
     inputs, output = program.specs(node), program.tensors[node.output]
     try:
         shape = output_shape(node.op, [spec.shape for spec in inputs])

@@ -81,7 +81,7 @@ def _peek(batches: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
 
 
 def _parts(batch: Any) -> dict[Any, Any]:  # noqa: ANN401
-    """One array per input, by name or number; what is no number at all is refused when the batch itself is checked."""
+    """One array per input, by name or number; what is not a number is refused when the batch itself is checked."""
     sequence = batch if isinstance(batch, list | tuple) else [batch]
     parts = dict(batch) if isinstance(batch, Mapping) else dict(enumerate(sequence))
     for part in parts.values():

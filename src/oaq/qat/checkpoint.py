@@ -147,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(file), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise FormatError(f"{path}: is no checkpoint, or is damaged: {lines[0]}") from error
+        raise FormatError(f"{path}: is not a checkpoint, or is damaged: {lines[0]}") from error
     if not isinstance(content, dict) or set(content) - {CUDA_RANDOM} != KEYS or content["schema"] != SCHEMA:
-        raise FormatError(f"{path}: is no checkpoint of schema {SCHEMA}")
+        raise FormatError(f"{path}: is not a checkpoint of schema {SCHEMA}")
     return content

@@ -57,7 +57,7 @@ class LayerRule:
         try:
             re.compile(self.pattern)
         except re.error as error:
-            raise ConfigError(f"layers: {self.pattern!r} is no regular expression: {error}") from error
+            raise ConfigError(f"layers: {self.pattern!r} is not a regular expression: {error}") from error
         for name in ("weight_bits", "activation_bits"):
             if getattr(self, name) is not None:
                 check_bits(getattr(self, name), f"layers, {self.pattern!r}: {name}")

@@ -68,7 +68,7 @@ def read_log(path: str | Path) -> list[LayerState]:
         except (ValueError, IndexError) as error:
             if number == len(rows) - 1:
                 break
-            raise FormatError(f"{path}, line {number + 2}: {row} is no state of a layer") from error
+            raise FormatError(f"{path}, line {number + 2}: {row} is not a state of a layer") from error
     return states
 
 

@@ -105,7 +105,7 @@ def _unpacked(plain: object, sizes: list[int], where: str) -> NDArray[Any]:
     name, data = plain["dtype"], plain["data"]
     shape = naturals(plain["shape"], f"{where}: shape")
     if not isinstance(name, str) or name not in DTYPES or not isinstance(data, str) or len(shape) > 32:
-        raise FormatError(f"{where}: is no array")
+        raise FormatError(f"{where}: is not an array")
     size = prod(shape) * DTYPES[name].itemsize
     sizes.append(size)
     if sum(sizes) > LARGEST:

@@ -94,7 +94,7 @@ def _offer(walk: Walk, node: OnnxNode) -> None:
 
 
 def _is_of_integers(walk: Walk, name: str) -> bool:
-    """Whether a tensor is, or stands for, integers of few bits that are no constant."""
+    """Whether a tensor is, or stands for, integers of few bits that are not a constant."""
     dtype = walk.graph.dtype(name)
     is_short = dtype is not None and dtype.kind in "iu" and dtype.itemsize <= np.dtype(np.int16).itemsize
     return name in walk.values or (is_short and name not in walk.graph.constants)
