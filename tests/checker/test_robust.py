@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from oaq.checker.robust import check_robustness
+from oaq.checker.robust_bounds import ROOM, _pile
 from oaq.errors import FormatError
 from oaq.program.plain import to_plain
 from oaq.robust import Options, robustness
@@ -150,3 +151,10 @@ def test_a_missing_leaf_or_case_leaves_a_gap_that_is_seen(proof: Certificate) ->
 def test_a_proof_for_one_program_says_nothing_about_another(proof: Certificate) -> None:
     other = to_plain(perceptron(3, (16, 20, 16, 8)))
     assert not check_robustness(*other, proof.header, proof.arrays).safe
+
+
+def test_multipliers_that_64_bits_cannot_add_exactly_are_refused_where_they_meet() -> None:
+    slopes: dict[int, np.ndarray] = {}
+    _pile(slopes, 0, np.array([[0, ROOM // 4]]))
+    with pytest.raises(FormatError, match="beyond what 64 bits add exactly"):
+        _pile(slopes, 0, np.array([[0, ROOM // 4 + 1]]))

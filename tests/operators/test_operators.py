@@ -16,6 +16,7 @@ from oaq.errors import NoKernel, ProgramError, UnsupportedOp
 from oaq.export.onnx_qdq import build as export
 from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.operators.add import one_shift
 from oaq.operators.operator import AnyRules, Case
@@ -204,3 +205,20 @@ def test_a_value_that_is_none_is_refused_for_each_reason_alone(build: Callable[[
 def test_the_largest_and_the_empty_padding_are_values() -> None:
     assert ops.Pad((0, ops.LARGEST_WINDOW)).padding == (0, ops.LARGEST_WINDOW)
     assert ops.Pad((0, 0)).padding == (0, 0)
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (2, 4)), ((2, 3, 4), (2, 2, 4)), ((2, 3, 4), (3, 4)), ((4,), (1, 4))])
+def test_concat_joins_only_what_is_equal_outside_the_channels(shapes: tuple[tuple[int, ...], ...]) -> None:
+    op = ops.OPERATORS["Concat"].cases("float32_half_even")[1].op
+    with pytest.raises(ProgramError, match="differ outside the channel axis"):
+        ops.output_shape(op, shapes)
+
+
+@pytest.mark.parametrize(("least", "most"), [(9, 20), (10, 21), (9, 21)])
+def test_a_table_may_leave_its_outputs_range_at_neither_end(least: int, most: int) -> None:
+    table = np.linspace(least, most, 256).astype(np.uint8)
+    builder = Builder("table")
+    x = builder.input((3,), Affine(0.1, 0))
+    builder.add(ops.Lookup(table), [x], Affine(0.1, 10), IntRange(10, 20))
+    with pytest.raises(ProgramError, match=r"the table maps .* outside"):
+        builder.finish()
