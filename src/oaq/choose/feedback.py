@@ -118,16 +118,18 @@ def soft_threshold(steps: Reals, bound: Bound) -> Reals:
     gathered = bound.cells.gather(steps)
     if bound.other_sign:
         norm = (bound.up + bound.down)[:, None] / (bound.same_sign + bound.other_sign)
-        theta = np.repeat(_ball(np.abs(gathered), norm)[:, :, None], gathered.shape[2], axis=2)
+        theta = np.repeat(ball_threshold(np.abs(gathered), norm)[:, :, None], gathered.shape[2], axis=2)
         return bound.cells.scatter(theta)
     theta = np.zeros_like(gathered)
     for sign, budget in ((1.0, bound.up), (-1.0, bound.down)):
         part = np.maximum(gathered * sign, 0.0)
-        theta += np.where(gathered * sign > 0, _ball(part, budget[:, None].astype(np.float64))[:, :, None], 0.0)
+        theta += np.where(
+            gathered * sign > 0, ball_threshold(part, budget[:, None].astype(np.float64))[:, :, None], 0.0
+        )
     return bound.cells.scatter(theta)
 
 
-def _ball(part: Reals, budget: Reals) -> Reals:
+def ball_threshold(part: Reals, budget: Reals) -> Reals:
     """(N, Q) threshold of each (N, Q, width) cell of magnitudes whose sum may be (N, 1) ``budget``."""
     ordered = -np.sort(-part, axis=2)
     excess = np.cumsum(ordered, axis=2) - budget[:, :, None]

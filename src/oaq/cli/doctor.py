@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
-from oaq.cli.model_file import ModelFile, open_model
+from oaq.cli.model_file import ModelFile, open_diagnosed, open_model
 from oaq.cli.registers import add_registers
 from oaq.cli.witness import place
 from oaq.doctor import Diagnosis, diagnose
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Diagnose, print, write."""
-    model = open_model(arguments.file)
+    model = open_diagnosed(arguments.file) if arguments.data is None else open_model(arguments.file)
     program, data = model.opened.program, None
     if arguments.data is not None:
         data = _data(model, arguments)

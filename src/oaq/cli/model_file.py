@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from oaq.capture.from_dynamic_onnx import read_dynamic
+from oaq.capture.from_dynamic_onnx.importer import import_file
 from oaq.capture.imported import Imported
 from oaq.capture.model_file import SUFFIXES, import_model, stored_unsigned
 from oaq.cli.opened import Opened, open_file, opened
@@ -41,6 +43,21 @@ class ModelFile:
             + (f": {island.why}" if island.why else "")
             for island in self.imported.islands
         )
+
+
+def open_diagnosed(path: Path) -> ModelFile:
+    """``open_model``, or the layers of a file whose activations are quantized as they come, whatever its shapes are.
+
+    Raises:
+        FormatError: it is missing, damaged, edited, or called otherwise.
+        UnsupportedOp: it does not hold a layer of 8-bit integers.
+    """
+    if path.suffix.lower() == ".onnx":
+        file = read_dynamic(path)
+        if file.is_dynamic:
+            imported = import_file(file)
+            return ModelFile(opened(path, replace(imported.program, name=path.stem), {}), imported)
+    return open_model(path)
 
 
 def open_model(path: Path) -> ModelFile:

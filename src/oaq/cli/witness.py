@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oaq.capture.model_file import SUFFIXES
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
-from oaq.cli.model_file import ModelFile, open_model
+from oaq.cli.model_file import ModelFile, open_diagnosed, open_model
 from oaq.cli.registers import add_registers
 from oaq.doctor.diagnose import verdict
 from oaq.doctor.registers import registers_named
@@ -94,7 +94,7 @@ def place(text: str, outputs_of: dict[str, int]) -> tuple[str, int]:
 
 def call(arguments: argparse.Namespace) -> int:
     """Find it and show it."""
-    model = open_model(arguments.file)
+    model = open_diagnosed(arguments.file) if arguments.data is None else open_model(arguments.file)
     program = model.opened.program
     if arguments.registers is None and arguments.file.suffix.lower() != SUFFIXES[0]:
         arguments.registers = _unsafe_on(model, arguments.at)

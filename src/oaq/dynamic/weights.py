@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oaq.choose.bound import Bound, clipped
 from oaq.choose.covariance import sum_errors
-from oaq.choose.feedback import error_feedback, soft_threshold
+from oaq.choose.feedback import ball_threshold, error_feedback
 from oaq.errors import CalibrationError, ConfigError
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.kernels.targets import target_named
@@ -162,23 +162,43 @@ def _within(rows: Reals, finest: Reals, bound: Bound) -> tuple[NDArray[np.int8],
 
 def _excess(steps: Reals, bound: Bound) -> Reals:
     """(N,) factor by which a scale must grow so that no real weight is over budget, and a little for rounding."""
-    gathered = bound.cells.gather(steps)
-    up, down = np.maximum(gathered, 0).sum(axis=2), np.maximum(-gathered, 0).sum(axis=2)
-    needed = np.maximum((up / bound.up[:, None]).max(axis=1), (down / bound.down[:, None]).max(axis=1))
+    up, down = _loads(bound.cells.gather(steps))
+    needed = np.maximum(up.max(axis=1) / bound.up, down.max(axis=1) / bound.down)
     return np.maximum(needed, 1.0) * 1.02
 
 
+def _loads(gathered: NDArray[np.floating]) -> tuple[Reals, Reals]:
+    """(N, Q) sums of the positive members of every cell, and of the negative ones negated."""
+    positive = np.maximum(gathered, 0).sum(axis=2)
+    return positive, positive - gathered.sum(axis=2)
+
+
 def _nearest_within(steps: Reals, bound: Bound) -> NDArray[np.int8]:
-    """Projected onto the budgets, then rounded to nearest; cells that this takes over budget are cut off instead."""
-    shrunk = np.sign(steps) * np.maximum(np.abs(steps) - soft_threshold(steps, bound), 0.0)
-    shrunk = np.clip(shrunk, -bound.clip, bound.clip)
-    weight = np.rint(shrunk)
-    gathered = bound.cells.gather(weight)
-    exceeding = (np.maximum(gathered, 0).sum(axis=2) > bound.up[:, None]) | (
-        np.maximum(-gathered, 0).sum(axis=2) > bound.down[:, None]
-    )
-    cut = bound.cells.scatter(np.repeat(exceeding[:, :, None], gathered.shape[2], axis=2))
-    return np.where(cut, np.trunc(shrunk), weight).astype(np.int8)
+    """Rounded to nearest; the few cells that are over budget are projected onto it, and rounded inside it."""
+    weight = np.clip(np.rint(steps), -bound.clip, bound.clip)
+    loads = _loads(bound.cells.gather(weight))
+    for sign, load, budget in zip((1.0, -1.0), loads, (bound.up, bound.down), strict=True):
+        output, cell = np.nonzero(load > budget[:, None])
+        if not len(output):
+            continue
+        k = bound.cells.members[cell]
+        at = np.repeat(output[:, None], k.shape[1], axis=1), np.maximum(k, 0)
+        magnitude = np.where((k >= 0) & (weight[at] * sign > 0), np.minimum(steps[at] * sign, bound.clip), 0.0)
+        inside = _rounded_inside(np.maximum(magnitude, 0.0), budget[output])
+        places = magnitude > 0
+        weight[at[0][places], at[1][places]] = sign * inside[places]
+    return weight.astype(np.int8)
+
+
+def _rounded_inside(magnitude: Reals, budget: NDArray[np.integer]) -> Reals:
+    """(C, width) integers near magnitudes whose sums are over (C,) budgets: projected, then the largest rests go up."""
+    threshold = ball_threshold(magnitude[:, None, :], budget[:, None].astype(np.float64))[:, 0]
+    shrunk = np.maximum(magnitude - threshold[:, None], 0.0)
+    whole = np.floor(shrunk)
+    room = budget - whole.sum(axis=1)
+    order = np.argsort(whole - shrunk, axis=1, kind="stable")
+    rank = np.argsort(order, axis=1, kind="stable")
+    return whole + ((rank < room[:, None]) & (magnitude - whole >= 0.5))
 
 
 def _as_float32(scale: Reals) -> Reals:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
+from oaq.capture.from_dynamic_onnx import decode_dynamic
 from oaq.capture.from_onnx import OnnxGraph, decode, import_graph
 from oaq.capture.imported import Imported, LayerSource
 from oaq.capture.model_file import stored_unsigned
@@ -26,6 +27,7 @@ from oaq.doctor.diagnosis import LayerVerdict, sentence
 from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
 from oaq.operators import TensorSpec
 from oaq.program.int_program import Node
+from oaq.repair.dynamic import repair_dynamic
 from oaq.repair.layer import Change, ScaleForm, change
 from oaq.repair.limits import coarsening, limits_of
 from oaq.repair.metric import Metric, assumed, measured
@@ -48,7 +50,8 @@ def repair(
     """Make a quantized ONNX file safe on a register model, for every input, changing its unsafe outputs only.
 
     Args:
-        path: of the file, in any form ``capture.from_onnx`` reads.
+        path: of the file, in any form ``capture.from_onnx`` reads; or with activations quantized as they come
+            (DynamicQuantizeLinear), of which no shape has to be known.
         registers: a register model of ``oaq.doctor``, by name; "N bits" is one register for all of K.
         data: samples as the file takes them, in batches. They decide which errors matter most, and let biases take
             back what new weights do to the mean. Safety never depends on them.
@@ -64,6 +67,9 @@ def repair(
 
     model = registers if isinstance(registers, RegisterModel) else registers_named((registers,))[0]
     content, folder = _read(Path(path))
+    dynamic = decode_dynamic(content, str(path), folder)
+    if dynamic.is_dynamic and data is None:
+        return repair_dynamic(content, dynamic, model, folder)
     graph = decode(content, str(path), folder, input_shapes)
     imported = import_graph(graph)
     before = _diagnosed(imported, model)
