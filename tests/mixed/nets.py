@@ -57,7 +57,10 @@ class Net:
 
     def output(self, tensor: str, name: str = "y", kind: int = TensorProto.FLOAT) -> str:
         self.op("Identity", tensor, out=name)
-        self.outputs.append(helper.make_tensor_value_info(name, kind, None))
+        silent = kind == TensorProto.UNDEFINED  # the file does not say the type
+        self.outputs.append(
+            onnx.ValueInfoProto(name=name) if silent else helper.make_tensor_value_info(name, kind, None)
+        )
         return name
 
     def model(self) -> onnx.ModelProto:

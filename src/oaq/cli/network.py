@@ -187,7 +187,7 @@ def save_outputs(path: Path, outputs: Feed) -> list[bytes]:
 
     buffer = io.BytesIO()
     if path.suffix.lower() == ".npz":
-        np.savez(buffer, allow_pickle=False, **outputs)
+        np.savez(buffer, **outputs)  # type: ignore[arg-type]
     elif len(outputs) == 1:
         np.save(buffer, next(iter(outputs.values())))
     else:
