@@ -93,8 +93,7 @@ def test_an_onnx_file_that_is_cut_edited_or_somebody_elses_is_one_clear_line(oaq
     for content, words in (
         (whole[: len(whole) // 2], "truncated"),
         (whole.replace(b"oaq", b"oak", 1), "has been edited or damaged"),
-        (b"", "without a certificate, so there is nothing to prove again. oaq doctor"),
-        (theirs.SerializeToString(), "without a certificate, so there is nothing to prove again. oaq doctor"),
+        (b"", "is not an ONNX model: it holds no graph"),
         (sealed.read_bytes(), "net.onnx"),
     ):
         path.write_bytes(content)
@@ -102,6 +101,9 @@ def test_an_onnx_file_that_is_cut_edited_or_somebody_elses_is_one_clear_line(oaq
         assert (code, out) == (2, "")
         assert err.startswith("oaq: ") and words in err
         assert err.count("\n") == 1
+    path.write_bytes(theirs.SerializeToString())
+    code, out, _ = oaq("verify", path, "--quick")
+    assert code == 0 and "certificate: none in the file; proved here" in out
 
 
 def test_witness_reaches_its_bound(oaq, sealed, tmp_path):

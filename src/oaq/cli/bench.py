@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.cli import mixed_bench
+from oaq.cli.mixed_file import open_mixed
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
@@ -36,7 +38,8 @@ DESCRIPTION = (
     """\
 Time one plan per instruction set of this CPU, in turns within one run, after
 every output integer has been compared with the reference. --onnx adds ONNX
-Runtime on a file of the same network, float or int8.
+Runtime on a file of the same network, float or int8. Of an ONNX file with parts
+that stay in float the whole is timed; --explain shows each region.
 
 --explain adds one line per node, by the session's own clock:
 """
@@ -74,6 +77,9 @@ def add_timing(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Measure and print."""
+    mixed = open_mixed(arguments.file, arguments.batch)
+    if mixed is not None:
+        return mixed_bench.call(mixed, peers(arguments.onnx, arguments.threads), arguments)
     opened = open_whole(arguments.file)
     plans = plans_here(opened, arguments.isa)
     latency, profiles = measure(opened, plans, arguments)

@@ -64,12 +64,13 @@ class Network:
     def run(self, feed: Feed) -> Feed:
         """Outputs by name, in the file's order; samples beyond the batch that the file fixes are run in turn."""
         names = [port.name for port in self.session.get_outputs()]
-        parts = [self.session.run(names, part) for part in self._parts(feed)]
+        parts = [self.session.run(names, part) for part in self.parts(feed)]
         if len(parts) == 1:
             return dict(zip(names, parts[0], strict=True))
         return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*parts, strict=True), strict=True)}
 
-    def _parts(self, feed: Feed) -> list[Feed]:
+    def parts(self, feed: Feed) -> list[Feed]:
+        """The calls that ``feed`` is: one, or one per batch that the file fixes."""
         batches = {port.shape[0] for port in self.inputs if port.shape}
         fixed = batches.pop() if len(batches) == 1 else None
         counts = {len(array) for array in feed.values() if array.ndim}

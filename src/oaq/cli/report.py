@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oaq.cli import bench, images
+from oaq.cli.mixed_file import MixedFile, open_mixed
+from oaq.cli.mixed_report import mixed_report
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
 from oaq.errors import FormatError
+from oaq.escape import escape_lines
 from oaq.kernels.plan import Plan, plan
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
@@ -63,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Build and write."""
+    mixed = open_mixed(arguments.file, arguments.batch)
+    if mixed is not None:
+        return _report_mixed(mixed, arguments)
     opened = open_whole(arguments.file)
     planned = plan(opened.program, arguments.isa[0] if arguments.isa else None)
     evidence = opened.evidence or Evidence()
@@ -71,6 +77,16 @@ def call(arguments: argparse.Namespace) -> int:
     latency, profile = _measured(opened, planned, arguments)
     data = build_report(planned, evidence, latency=latency, profile=profile)
     _write(data, arguments, [_checked(opened.program, path) for path in arguments.robust])
+    return 0 if data.proved_layers == len(data.layers) else 1
+
+
+def _report_mixed(mixed: MixedFile, arguments: argparse.Namespace) -> int:
+    if arguments.robust:
+        raise FormatError(f"{mixed.path}: has parts that stay in float, of which no certificate of robustness speaks")
+    data = mixed_report(mixed, bench.peers(arguments.onnx, arguments.threads), arguments)
+    _write(data, arguments, [])
+    if not arguments.json and arguments.out is None:
+        say.words(escape_lines(["", *data.notes]))
     return 0 if data.proved_layers == len(data.layers) else 1
 
 

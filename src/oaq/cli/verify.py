@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from oaq.cli import images
+from oaq.cli.mixed_file import MixedFile, open_regions
+from oaq.cli.network import Network
 from oaq.cli.opened import Opened, opened
 from oaq.escape import escape_lines
+from oaq.mixed.execute import MixedSession, Options
+from oaq.mixed.explain import unproved
+from oaq.mixed.inference import InferenceSession
+from oaq.program.edges import without_edges
+from oaq.program.plain import to_plain
 from oaq.report.environment import environment
 from oaq.terminal import say
 from oaq.verify.report import Report
 from oaq.verify.run import verify, verify_sealed
-from oaq.verify.sealed import read_sealed
+from oaq.verify.sealed import Sealed, is_sealed, read_sealed
 
 HELP = "prove a file again and compare every executor with the reference"
 DESCRIPTION = """\
@@ -24,7 +32,11 @@ ONNX file that oaq exported, the checker reads the graph itself. Then every
 instruction set and every kernel row that this machine can run is compared with
 the reference, integer by integer, on corners of the input range, fixed random
 inputs, witnesses of every bound, and --input. What cannot run here is listed in
-capitals: nothing is known about it. Needs numpy only."""
+capitals: nothing is known about it. Needs numpy only.
+
+Of another tool's ONNX file every region of integers is proved here and run so;
+a line on standard error names the regions that stay in float, which this does
+not speak of."""
 EXAMPLES = """\
 examples:
   oaq verify net.oaq
@@ -41,7 +53,7 @@ INCOMPLETE = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --quick --input ..."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file, or an .onnx file that oaq wrote")
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file, or an .onnx file")
     parser.add_argument("--quick", action="store_true", help="check the certificate and the signature, force no rows")
     parser.add_argument(
         "--isa", action="append", help="only this instruction set; repeat for several (default: all here)"
@@ -54,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Check, run, print."""
+    mixed = None if is_sealed(arguments.file) else open_regions(arguments.file)
+    if mixed is not None:
+        return _verify_regions(mixed, arguments)
     with say.bar("certificate and signature", None):
         sealed = read_sealed(arguments.file)
         reports = {"file": verify_sealed(sealed, arguments.isa)}
@@ -61,24 +76,68 @@ def call(arguments: argparse.Namespace) -> int:
         inputs = _inputs(opened(arguments.file, sealed.program, sealed.parts), arguments)
         with say.bar("every executor against the reference", None):
             reports["executors"] = verify(sealed.program, inputs, arguments.isa, onnx=not arguments.no_onnx)
+    return _told(reports, arguments)
+
+
+def _told(reports: dict[str, Report], arguments: argparse.Namespace, unproved: str = "") -> int:
+    """Print reports, and what none of them speaks of; returns the exit code."""
     safe = all(report.is_safe for report in reports.values())
     complete = all(report.is_complete for report in reports.values())
     if arguments.json:
         absent = {executor.name: executor.reason for report in reports.values() for executor in report.not_run}
         verdicts = {"safe": safe, "complete": complete, "OAQ_ISA": environment().forced_isa, "not_run": absent}
+        if unproved:
+            verdicts["not_spoken_of"] = unproved
         say.document({**verdicts, **{name: report.to_json() for name, report in reports.items()}})
     else:
-        say.words("\n\n".join([conclusion(reports, safe, complete), *(report.table() for report in reports.values())]))
+        parts = [conclusion(reports, safe, complete), *(report.table() for report in reports.values())]
+        say.words("\n\n".join(parts))
+        if unproved:
+            say.warn(f"{arguments.file}: this does not speak of its float regions: {unproved}")
     return 1 if not safe else 0 if complete else INCOMPLETE
+
+
+def _verify_regions(file: MixedFile, arguments: argparse.Namespace) -> int:
+    """The integer regions of another tool's file: proved here, and run by every executor unless ``--quick``."""
+    programs = {name: replace(program, name=f"{file.path.stem}, {name}") for name, program in file.parts.items()}
+    recorded = _region_inputs(file, arguments)
+    proofs, executors = {}, {}
+    for name, program in programs.items():
+        with say.bar(f"{name}: proof", None):
+            proofs[f"{name}, proof"] = verify_sealed(Sealed(program, {}, *to_plain(program)), arguments.isa)
+        if not arguments.quick and proofs[f"{name}, proof"].is_safe:
+            with say.bar(f"{name}: every executor against the reference", None):
+                bare = without_edges(program)
+                executors[name] = verify(bare, recorded.get(name), arguments.isa, onnx=not arguments.no_onnx)
+    return _told(proofs | executors, arguments, unproved(file.program))
+
+
+def _region_inputs(file: MixedFile, arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, ...]]:
+    """What each region reads when the file is run on ``--input``, as integers."""
+    if arguments.input is None or arguments.quick:
+        return {}
+    network = Network(file.path, InferenceSession(file.path), None)
+    feeds = [feed for _, feed in network.feeds(arguments.input, arguments)[: arguments.limit]]
+    session = MixedSession(file.program, Options())
+    outputs = [port.name for port in file.program.outputs]
+    states = [session.trace(part, outputs) for feed in feeds for part in network.parts(feed)]
+    return {
+        name: tuple(np.concatenate([state.integers[tensor] for state in states]) for tensor in program.inputs)
+        for name, program in file.parts.items()
+    }
 
 
 def conclusion(reports: dict[str, Report], safe: bool, complete: bool) -> str:
     """The sentences a reader came for."""
-    file = reports["file"]
-    proved, layers = file.proved
+    files = [report for name, report in reports.items() if name == "file" or name.endswith(", proof")]
+    file = files[0]
+    proved, layers = (sum(report.proved[at] for report in files) for at in (0, 1))
     forced = environment().forced_isa
     verdict = "UNSAFE" if not safe else "SAFE" if complete else "INCOMPLETE: an executor that is here failed to run"
-    lines = [f"{file.program}: {verdict}" + (f" (OAQ_ISA={forced} does not limit this)" if forced else "")]
+    lines = [
+        f"{file.program.partition(', integer ')[0]}: {verdict}"
+        + (f" (OAQ_ISA={forced} does not limit this)" if forced else "")
+    ]
     lines.append(f"proved for {proved} of {layers} layers, for every input")
     executors = [executor for report in reports.values() for executor in report.executors]
     executed = [executor for executor in executors if executor.ran]

@@ -9,13 +9,13 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from oaq import reference
 from oaq.errors import ProgramError
-from oaq.kernels.plan import Plan, plan
+from oaq.kernels.plan import plan
 from oaq.mixed.floats.region import open_own
 from oaq.mixed.program import FloatBody, IntegerBody, MixedProgram, Region, Values
 from oaq.mixed.runtime import open_runtime, runtime_version
 from oaq.mixed.schedule import FLOAT, INTEGER
-from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.runtime import Session
 from oaq.runtime.values import by_native, edge_integers, edge_values
@@ -55,11 +55,13 @@ class Options:
         threads: of each region.
         isa: of plans; None is the best here.
         memory_limit: of each session of integers; see ``Session``.
+        reference: integers are computed by the law itself, slowly, for comparison.
     """
 
     threads: int = 1
     isa: str | None = None
     memory_limit: int | None = None
+    reference: bool = False
 
 
 class IntegerExecutor:
@@ -70,10 +72,9 @@ class IntegerExecutor:
         conversion: nanoseconds that the last run spent between the caller's values and integers.
     """
 
-    def __init__(self, region: Region, session: Session) -> None:
-        assert isinstance(region.body, IntegerBody)
+    def __init__(self, body: IntegerBody, session: Session) -> None:
         self.session = session
-        self._body = region.body
+        self._body = body
         self.conversion = 0
 
     @property
@@ -83,19 +84,43 @@ class IntegerExecutor:
 
     def run(self, state: State) -> None:
         """See ``Executor``."""
-        body, begin = self._body, time.perf_counter_ns()
-        for edge in body.entries:
-            if edge.tensor not in state.integers:
-                q = edge_integers(body.program, edge, state.tensors[edge.name], by_native)
-                state.integers[edge.tensor] = q
+        begin = time.perf_counter_ns()
+        x = region_inputs(self._body, state)
         middle = time.perf_counter_ns()
-        outputs = self.session.run_integers([state.integers[name] for name in body.program.inputs])
+        outputs = self.session.run_integers(x)
         end = time.perf_counter_ns()
-        by_name = dict(zip(body.program.outputs, outputs, strict=True))
-        state.integers.update({name: by_name[name] for name in body.carried})
-        for edge in body.exits:
-            state.tensors[edge.name] = edge_values(body.program, edge, by_name[edge.tensor])
+        keep_outputs(self._body, state, outputs)
         self.conversion = middle - begin + time.perf_counter_ns() - end
+
+
+class LawExecutor:
+    """A region of integers by the reference."""
+
+    label = "the reference"
+
+    def __init__(self, body: IntegerBody) -> None:
+        self._body = body
+
+    def run(self, state: State) -> None:
+        """See ``Executor``."""
+        outputs = reference.run(self._body.program, region_inputs(self._body, state)).outputs
+        keep_outputs(self._body, state, outputs)
+
+
+def region_inputs(body: IntegerBody, state: State) -> list[Values]:
+    """The integers that a region reads, made of the file's values where no earlier region has them."""
+    for edge in body.entries:
+        if edge.tensor not in state.integers:
+            state.integers[edge.tensor] = edge_integers(body.program, edge, state.tensors[edge.name], by_native)
+    return [state.integers[name] for name in body.program.inputs]
+
+
+def keep_outputs(body: IntegerBody, state: State, outputs: Sequence[Values]) -> None:
+    """What a region computed, as integers for regions and as values for the file."""
+    by_name = dict(zip(body.program.outputs, outputs, strict=True))
+    state.integers.update({name: by_name[name] for name in body.carried})
+    for edge in body.exits:
+        state.tensors[edge.name] = edge_values(body.program, edge, by_name[edge.tensor])
 
 
 Sessions = dict[tuple[str, Options], Session]
@@ -110,14 +135,12 @@ def open_integers(region: Region, options: Options, sessions: Sessions) -> Execu
     """
     assert isinstance(region.body, IntegerBody)
     program = region.body.program
+    if options.reference:
+        return LawExecutor(region.body)
     key = fingerprint(program), options
     if key not in sessions:
-        sessions[key] = Session(_planned(program, options), options.threads, memory_limit=options.memory_limit)
-    return IntegerExecutor(region, sessions[key])
-
-
-def _planned(program: IntProgram, options: Options) -> Plan:
-    return plan(program, options.isa)
+        sessions[key] = Session(plan(program, options.isa), options.threads, memory_limit=options.memory_limit)
+    return IntegerExecutor(region.body, sessions[key])
 
 
 class FloatExecutor:
@@ -204,6 +227,14 @@ class MixedSession:
                 refuses it.
         """
         requested = [port.name for port in self.program.outputs] if names is None else list(names)
+        state = self.trace(feed, requested)
+        missing = [name for name in requested if name not in state.tensors]
+        if missing:
+            raise ProgramError(f"{self.program.name}: has no output called {missing[0]!r}")
+        return [np.asarray(state.tensors[name]) for name in requested]
+
+    def trace(self, feed: Mapping[str, Values], requested: Sequence[str]) -> State:
+        """All that a run of ``feed`` computes on the way to the outputs ``requested``."""
         state = State({**self.program.constants, **feed}, {})
         times = []
         for region, executor in zip(self.program.regions, self.executors, strict=True):
@@ -215,10 +246,7 @@ class MixedSession:
             conversion = executor.conversion if isinstance(executor, IntegerExecutor) else 0
             times.append(RegionTime(region.name, executor.label, spent, conversion))
         self._times = tuple(times)
-        missing = [name for name in requested if name not in state.tensors]
-        if missing:
-            raise ProgramError(f"{self.program.name}: has no output called {missing[0]!r}")
-        return [np.asarray(state.tensors[name]) for name in requested]
+        return state
 
     def profile(self) -> tuple[RegionTime, ...]:
         """How long each region took in the last run; regions that were not needed are left out."""

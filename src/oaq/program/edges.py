@@ -114,6 +114,12 @@ def with_edges(program: IntProgram, inputs: Sequence[Edge], outputs: Sequence[Ed
     return program if metadata == program.metadata else replace(program, metadata=metadata)
 
 
+def without_edges(program: IntProgram) -> IntProgram:
+    """``program`` as its callers would see it if its file said nothing."""
+    metadata = {key: value for key, value in program.metadata.items() if key not in (INPUTS, OUTPUTS)}
+    return program if len(metadata) == len(program.metadata) else replace(program, metadata=metadata)
+
+
 def canonical(edge: Edge) -> Edge:
     """An edge with the fewest stretches: neighbours in memory and for the caller, inside one axis, are joined.
 

@@ -36,13 +36,13 @@ class _LayerSums:
 
 
 def observe(
-    program: IntProgram, batches: Iterable[Images], lanes: Mapping[str, LaneCount] | None = None
+    program: IntProgram, batches: Iterable[Images | tuple[Images, ...]], lanes: Mapping[str, LaneCount] | None = None
 ) -> dict[str, Observed]:
     """Run the reference and note what every summing layer did.
 
     Args:
         program: what to run.
-        batches: (n, ...) uint8 inputs.
+        batches: (n, ...) uint8 inputs, one array, or one per input in the program's order.
         lanes: for layers whose narrow registers are to be watched too, how.
 
     Returns:
@@ -52,7 +52,7 @@ def observe(
     images = 0
     for x in batches:
         run = reference.run(program, x, accumulators=True)
-        images += len(x)
+        images += len(x[0] if isinstance(x, tuple) else x)
         for node in program.summing_nodes():
             _note(sums[node.name], run.accumulators[node.name], run.tensors[node.output], program.tensors[node.output])
             if lanes is not None and node.name in lanes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatBatch = NDArray[np.float32]
+PeerInput = FloatBatch | Mapping[str, NDArray[typing.Any]]
+"""One batch of the only input, or an array per input by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +27,13 @@ class Peer:
         name: with its version.
         precision: "fp32" or "int8".
         isa: instruction set as far as known; peers choose the best of the CPU unless told otherwise.
-        run: (N, C, H, W) float32 to its first output, (N, classes) float32.
+        run: (N, C, H, W) float32, or arrays by input, to its first output.
     """
 
     name: str
     precision: str
     isa: str
-    run: Callable[[FloatBatch], FloatBatch]
+    run: Callable[[PeerInput], FloatBatch]
 
 
 def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
@@ -50,8 +52,8 @@ def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def run(x: FloatBatch) -> FloatBatch:
-        return typing.cast(FloatBatch, session.run(None, {name: x})[0])
+    def run(x: PeerInput) -> FloatBatch:
+        return typing.cast(FloatBatch, session.run(None, dict(x) if isinstance(x, Mapping) else {name: x})[0])
 
     return Peer(f"onnxruntime {onnxruntime.__version__} {precision}", precision, "best of the CPU", run)
 
@@ -70,8 +72,10 @@ def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
     compiled = core.compile_model(core.read_model(str(model)), "CPU", settings)
     request = compiled.create_infer_request()
 
-    def run(x: FloatBatch) -> FloatBatch:
-        return np.array(request.infer([x], share_inputs=True)[compiled.output(0)])
+    def run(x: PeerInput) -> FloatBatch:
+        return np.array(
+            request.infer(dict(x) if isinstance(x, Mapping) else [x], share_inputs=True)[compiled.output(0)]
+        )
 
     version = openvino.__version__.split("-")[0]
     return Peer(f"openvino {version} {precision}", precision, "best of the CPU", run)

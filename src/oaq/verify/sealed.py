@@ -38,6 +38,15 @@ class Sealed:
     float_defined: tuple[str, ...] = field(default=())
 
 
+def is_sealed(path: str | Path) -> bool:
+    """False for an ONNX file that carries no certificate: another tool's.
+
+    Raises:
+        FormatError: an ONNX file is missing or cut off.
+    """
+    return Path(path).suffix.lower() != ".onnx" or KEY in metadata(content_of(path), str(path))
+
+
 def read_sealed(path: str | Path) -> Sealed:
     """Read ``path``; a name that ends in .onnx is an ONNX file.
 

@@ -1,0 +1,100 @@
+"""``oaq bench`` on a file with float parts: the whole file timed, its integers checked against the reference."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Final
+
+from oaq.cli.mixed_file import MixedFile
+from oaq.errors import FormatError
+from oaq.escape import escape_name
+from oaq.kernels.table import cpu_isas
+from oaq.mixed.execute import IntegerExecutor, MixedSession, Options
+from oaq.mixed.explain import explain, unproved
+from oaq.report.codec import encode
+from oaq.report.comparison import Contender, compare, peer_contender
+from oaq.report.data import Latency
+from oaq.report.environment import environment
+from oaq.report.latency import pinned, turn
+from oaq.report.peers import Peer
+from oaq.report.text import latency_table
+from oaq.terminal import say
+
+SAME_DB: Final = 60.0
+"""The integers of a session are those of the reference; what floats make of them may differ in their last bits."""
+
+
+def call(file: MixedFile, peers: list[Peer], arguments: argparse.Namespace) -> int:
+    """Measure and print."""
+    sessions = mixed_sessions(file, arguments)
+    latency = measure(file, sessions, peers, arguments)
+    doubts = unproved(file.program, next(iter(sessions.values())))
+    if arguments.json:
+        document: dict[str, object] = {"environment": encode(environment()), "latency": encode(latency)}
+        document["not_proved"] = doubts
+        if arguments.explain:
+            document["regions"] = {name: [asdict(time) for time in it.profile()] for name, it in sessions.items()}
+        say.document(document)
+        return 0
+    say.words(f"{escape_name(file.path.stem)} on {environment().cpu}\n")
+    say.tables([latency_table(latency)])
+    say.warn(f"{file.path}: {doubts}")
+    for name, session in sessions.items() if arguments.explain else ():
+        say.words(f"\n{name}\n{explain(file.program, session)}")
+        for executor in session.executors:
+            if isinstance(executor, IntegerExecutor):
+                say.words(executor.session.plan.explain())
+    return 0
+
+
+def mixed_sessions(file: MixedFile, arguments: argparse.Namespace) -> dict[str, MixedSession]:
+    """A session per instruction set asked for, or per one this CPU has."""
+    vector = [isa for isa in cpu_isas() if isa != "scalar"]
+    isas = arguments.isa or ([None] if environment().forced_isa else vector or ["scalar"])
+    sessions: dict[str, MixedSession] = {}
+    for isa in isas:
+        session = MixedSession(file.program, Options(arguments.threads, isa))
+        labels = dict.fromkeys(executor.label for executor in session.executors)
+        sessions.setdefault(" + ".join(sorted(labels, key=lambda label: not label.startswith("oaq"))), session)
+    return sessions
+
+
+def measure(
+    file: MixedFile, sessions: dict[str, MixedSession], peers: list[Peer], arguments: argparse.Namespace
+) -> Latency:
+    """Time every session and every peer side by side.
+
+    Raises:
+        FormatError: a number of threads, samples or rounds is less than 1.
+        Mismatch: one of them computes something else.
+    """
+    if min(arguments.threads, arguments.batch, arguments.rounds) < 1:
+        raise FormatError("--threads, --batch and --rounds are at least 1")
+    feed = file.sample()
+    with pinned(arguments.threads) as cpus:
+        law = MixedSession(file.program, Options(arguments.threads, reference=True)).run(feed)[0]
+        contenders = [
+            Contender(
+                name=name,
+                ours=True,
+                precision="mixed",
+                isa="see name",
+                take=turn(lambda session=session: session.run(feed)),
+                outputs=lambda session=session: session.run(feed)[0],
+                reference=law,
+                least_sqnr_db=SAME_DB,
+                against="the reference of its integers",
+            )
+            for name, session in sessions.items()
+        ]
+        contenders += [peer_contender(peer, feed, law, "the reference of its integers") for peer in peers]
+        return compare(
+            contenders,
+            threads=arguments.threads,
+            batch=arguments.batch,
+            rounds=arguments.rounds,
+            baseline=next((contender.name for contender in contenders if not contender.ours), None),
+            pinned=cpus,
+            progress=lambda rounds: say.track(rounds, "bench"),
+        )
