@@ -247,12 +247,12 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "reflected padding": (
         [node("Pad", ["r", "pads"], "f", mode="reflect")],
         {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0])},
-        "it pads by amounts computed while it runs, or otherwise than by a constant, or no image",
+        "its mode is reflect; constant is known",
     ),
     "every other row": (
         [node("Slice", ["r", "begin", "end", "axes", "steps"], "f")],
         {"begin": np.array([0]), "end": np.array([6]), "axes": np.array([2]), "steps": np.array([2])},
-        "it cuts the batch, or takes steps",
+        "it takes steps of [1, 2, 1]; every element is known",
     ),
     "a cubic resize": (
         [node("Resize", ["r", "", "", "sizes"], "f", mode="cubic")],

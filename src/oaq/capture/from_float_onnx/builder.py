@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.graph import FloatGraph, FloatNode, FloatOp, FloatReshape
 from oaq.errors import UnsupportedOp
 from oaq.program.layout import layout_key
+
+LONGEST_CHAIN: Final = 64
+"""Nodes looked at for the one that a message should name."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +120,27 @@ class Builder(Assembly):
         if shape == self.shapes[view.tensor] and view.is_plain:
             return view.tensor
         if not view.is_plain:
+            order = tuple(range(len(shape)))
             raise unsupported(
                 node,
-                f"it needs {name!r}, {shape}, in another order of memory; oaq keeps channels together and permutes "
-                "nothing: export the network in NCHW order, without a Transpose in between",
+                f"it reads {name!r} with {view.layout.mismatch(order)}{self._turned_by(name)}; oaq keeps channels "
+                "together and moves no memory",
             )
         tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Location(name, site(node).shown))
         self.reshaped.add(view.tensor)
         self.settle(name, View(tensor, layout_of(shape)))
         return tensor
+
+    def _turned_by(self, name: str) -> str:
+        """Which Transpose has made the file's order of axes differ from memory's, for messages."""
+        for _ in range(LONGEST_CHAIN):
+            maker = self.file.producers.get(name)
+            if maker is None:
+                return ""
+            if maker.op == "Transpose":
+                return f" since {maker.name!r} (Transpose)"
+            name = maker.input_name(0)
+        return ""
 
     def counted(self, name: str, node: OnnxNode) -> tuple[str, Shape]:
         """The tensor ``name``, and for each of the file's axes which of the tensor's own it is.

@@ -10,6 +10,7 @@ import numpy as np
 
 from oaq.capture.from_float_onnx import functions, layers, moves, pools
 from oaq.capture.from_float_onnx.builder import Builder, FloatEdge, View, layout_of, unsupported
+from oaq.capture.from_float_onnx.cuts import cut_before
 from oaq.capture.from_float_onnx.recognized import recognize
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, declared_inputs, read
 from oaq.capture.from_onnx.attribute_table import attribute_flaw
@@ -55,7 +56,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "Split": moves.split,
 }
 """Handlers of ONNX's own operators."""
-SUPPORTED: Final = ", ".join(sorted(HANDLERS))
 EDGE: Final = ("Softmax", "LogSoftmax", "ArgMax", "Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 """What may stay in float after the last integers; from Cast on only after one of those before it."""
 POINTWISE: Final = ("Add", "Sub", "Mul", "Div", "Neg", "Cast", "Identity", "Clip", "Relu")
@@ -169,13 +169,16 @@ def _take(build: Builder, node: OnnxNode) -> None:
     if not any(build.is_activation(name) for name in node.inputs):
         raise unsupported(node, "it reads constants only, and it is not computed beforehand")
     if handler is None:
-        raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}, and {', '.join(EDGE[:3])} at the end")
+        raise unsupported(node, f"oaq has no operator for it in float files{cut_before(build, node)}")
     if not node.outputs or not node.outputs[0]:
         raise unsupported(node, "its first result is not used")
     flaw = attribute_flaw(node, build.file.opsets)
     if flaw:
         raise unsupported(node, flaw)
-    handler(build, node)
+    try:
+        handler(build, node)
+    except UnsupportedOp as error:
+        raise UnsupportedOp(f"{error}{cut_before(build, node)}") from error
 
 
 def _is_left_to_caller(build: Builder, node: OnnxNode) -> bool:

@@ -129,7 +129,7 @@ def _bounded_sums(
     pending, constant = (sides[0], constants[1]) if isinstance(sides[0], Pending) else (sides[1], constants[0])
     assert isinstance(pending, Pending)
     if constant is None or constant.size != 1 or constant.ndim > len(pending.layout.shape) + 1:
-        raise Stays("its bounds are more than one number, or computed while it runs")
+        raise Stays("its bound is computed while it runs" if constant is None else "it has more than one bound")
     end = float(np.float32(constant.reshape(-1)[0]))
     if constant.dtype.kind != "f" or math.isnan(end):
         raise Stays("its bound is not a float")
@@ -164,8 +164,10 @@ def batch_norm(walk: Walk, node: OnnxNode) -> None:
     """BatchNormalization of sums not quantized yet: a factor and a bias per output."""
     pending = walk.values.get(node.input_name(0))
     sums = _open_sums(pending)
-    if any(node.outputs[1:]) or sums.axis != 1:
-        raise Stays("it is in training, or does not run along the outputs")
+    if any(node.outputs[1:]):
+        raise Stays("it is in training: its further results are read")
+    if sums.axis != 1:
+        raise Stays(f"it runs along axis 1, the outputs of the layer before along axis {sums.axis}")
     arrays = [walk.constant(node.input_name(index), "statistics").reshape(-1) for index in range(1, 5)]
     if any(array.size != len(sums.unit) or array.dtype.kind != "f" for array in arrays):
         raise Stays("its statistics are not one float per output")

@@ -38,6 +38,8 @@ ROUNDED: Final = (
     "{}: the file adds real biases to its sums; the program adds them as whole steps of s_x * s_w, so what adds "
     "them in float may be one step away"
 )
+SUMMING: Final = (*layers.RULES, "QLinearConv", "QLinearMatMul", "QGemm")
+"""Operators that sum products."""
 REAL_SUMS: Final = (
     "{}: the file leaves its results real; the program's 8 bits of them cover all that the sums can reach, so they are "
     "coarser than the file's"
@@ -221,8 +223,7 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     graph, draft = walk.graph, walk.draft
     nodes = _needed(walk, demand.outputs)
     if not any(isinstance(node.op, ops.Products) for node in nodes):
-        first = next(iter(walk.reasons.values()), "its numbers are floats throughout")
-        raise UnsupportedOp(f"holds no layer of 8-bit integers: {first}. For a float network: oaq quantize")
+        raise UnsupportedOp(f"holds no layer of 8-bit integers: {_why_no_layer(walk)}")
     restore_names(graph, draft)
     _name_ends(walk, demand)
     numbers = {*demand.entries, *(node.output for node in nodes)}
@@ -250,6 +251,16 @@ def _assembled(walk: Walk, demand: Demand) -> Imported:
     }
     islands = find_islands(walk, demand, names)
     return Imported(program, islands, _notes(walk, islands), sources, draft.sources(names, graph))
+
+
+def _why_no_layer(walk: Walk) -> str:
+    """The reason of the first node that sums products, else of the first node that has one."""
+    summing = [node.name for node in walk.graph.nodes if node.op in SUMMING and node.name in walk.reasons]
+    if summing or walk.reasons:
+        return walk.reasons[summing[0]] if summing else next(iter(walk.reasons.values()))
+    if any(node.op == "QuantizeLinear" or node.op.startswith("QLinear") for node in walk.graph.nodes):
+        return f"none of its {len(walk.graph.nodes)} nodes sums products of integers"
+    return "its numbers are floats throughout. For a float network: oaq quantize"
 
 
 def _notes(walk: Walk, islands: Sequence[Island]) -> tuple[str, ...]:

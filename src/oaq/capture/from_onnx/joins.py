@@ -162,12 +162,13 @@ def reduce_mean(walk: Walk, node: OnnxNode) -> None:
 def mean_of_windows(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """An AvgPool that waits for its output's scale."""
     order = spatial(len(x.shape))
-    if len(x.shape) not in (2, 3) or integer(node, "channels_last", 0):
-        raise Stays("it is not a pool of images or lines, channels first")
+    _check_pooled(node, len(x.shape))
     windows = window(node, x.shape[1:])
     include = bool(integer(node, "count_include_pad", 0))
-    if max(windows.dilation) > 1 or (include and any(windows.added)):
-        raise Stays("its windows are dilated, or hang over the padding they count")
+    if max(windows.dilation) > 1:
+        raise Stays(f"its windows are dilated by {windows.dilation}; neighbours are averaged here")
+    if include and any(windows.added):
+        raise Stays("its last windows, of ceil_mode, hang over the padding that they count")
     ready = arranged(walk.draft, x, order)
     ratio, count = scale_of(walk, ready), prod(windows.kernel)
     if count > 1 << 16:
@@ -183,11 +184,17 @@ def mean_of_windows(walk: Walk, node: OnnxNode, x: View) -> Pending:
     return Pending(node.name, make, (ready.tensor,), layout, (node,))
 
 
+def _check_pooled(node: OnnxNode, rank: int) -> None:
+    if rank not in (2, 3):
+        raise Stays(f"it pools a sample of {rank} axes; images and lines are known")
+    if integer(node, "channels_last", 0):
+        raise Stays("its channels are last; they come first in what is known")
+
+
 def mean_of_image(walk: Walk, node: OnnxNode, x: View) -> Pending:
     """A GlobalAvgPool that waits for its output's scale."""
     rank = len(x.shape)
-    if rank not in (2, 3) or integer(node, "channels_last", 0):
-        raise Stays("it is not a pool of images or lines, channels first")
+    _check_pooled(node, rank)
     order = spatial(rank)
     layout = Layout.in_order((x.shape[0], *(1,) * (rank - 1)), order)
     return _mean(walk, node, arranged(walk.draft, x, order), layout)
@@ -201,7 +208,7 @@ def mean_over_axes(walk: Walk, node: OnnxNode, x: View) -> Pending:
     rank = len(x.shape) + 1
     axes = sorted({movement.axis_of(node, axis, rank) for axis in stated_axes})
     if rank not in (3, 4) or len(axes) != rank - 2 or axes[0] == 0:
-        raise Stays("it averages over other axes than rows and columns, or a line")
+        raise Stays(f"it averages over the axes {axes} of {rank}; all positions of an image or a line are known")
     (channel_axis,) = set(range(1, rank)) - set(axes)
     order = (*(axis - 1 for axis in axes), channel_axis - 1)
     ready = arranged(walk.draft, x, order)

@@ -93,7 +93,7 @@ def convolution(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, 
     """A Conv2d over a line or an image that waits for its output's scale."""
     rank = weight.values.ndim
     if rank not in (3, 4) or len(x.shape) != rank - 1:
-        raise Stays("it is not a convolution of images or lines")
+        raise Stays(f"it convolves {len(x.shape)} axes by weights {weight.values.shape}; images and lines are known")
     windows = window(node, x.shape[1:], weight.values.shape[2:])
     groups = integer(node, "group", 1)
     order, axes = spatial(rank - 1), (0, *range(2, rank), 1)
@@ -164,8 +164,10 @@ def pending_layer(
         unit = s_x * np.broadcast_to(constant.scale, (outputs,)).astype(np.float32)
         if factor != 1.0:
             unit = unit * np.float32(factor)
+    if factor <= 0:
+        raise Stays(f"its products are multiplied by {factor:g}; a factor is positive here")
     if not np.all(np.isfinite(unit)) or np.any(unit <= 0):
-        raise Stays("its scales are beyond float32, or its factor is not positive")
+        raise Stays(f"its scales {s_x:g} and {constant.scale.max():g} have a product beyond float32")
     steps, reals, note = bias_of(node, bias.value, unit if bias.is_steps else bias.scale, unit)
     if note:
         walk.notes.append(note)
@@ -210,8 +212,10 @@ def float_bias(walk: Walk, name: str) -> Bias:
             raise Stays(f"between it and its bias, {node.name!r} ({node.kind}): {flaw}")
         value, scale = walk.graph.constant(node.input_name(0)), walk.graph.constant(node.input_name(1))
         zero = walk.graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), np.int32)
-        if value is None or scale is None or zero is None or zero.any():
-            raise Stays("its bias is computed while it runs, or has a zero point")
+        if value is None or scale is None or zero is None:
+            raise Stays("its bias is computed while it runs")
+        if zero.any():
+            raise Stays("its bias has a zero point that is not 0")
         per_axis(node, value.shape, scale, zero)
         places = (
             stored(walk.graph, node.input_name(0), walk.readers),

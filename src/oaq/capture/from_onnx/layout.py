@@ -54,6 +54,31 @@ class Layout:
         stretches = [stretch for axis in order for stretch in self.axes[axis] if self.sizes[stretch] > 1]
         return all(first < second for first, second in pairwise(stretches))
 
+    @property
+    def order(self) -> Shape | None:
+        """ONNX's axes in the order in which memory holds them, the slowest first; None if one lies in several pieces.
+
+        >>> Layout.in_order((3, 4, 5), (1, 2, 0)).order
+        (1, 2, 0)
+        """
+        owner = {stretch: axis for axis, stretches in enumerate(self.axes) for stretch in stretches}
+        runs: list[int] = []
+        for stretch in sorted(stretch for stretch in owner if self.sizes[stretch] > 1):
+            if not runs or runs[-1] != owner[stretch]:
+                runs.append(owner[stretch])
+        return tuple(runs) if len(set(runs)) == len(runs) and self.is_in(runs) else None
+
+    def mismatch(self, order: Sequence[int]) -> str:
+        """What to say where axes are needed in ``order`` and memory holds them otherwise, the batch being axis 0.
+
+        >>> Layout.in_order((3, 4, 5), (1, 2, 0)).mismatch((0, 1, 2))
+        'axes in the order (1, 2, 3), and memory holds them as (2, 3, 1)'
+        """
+        held = self.order
+        wide = tuple(axis + 1 for axis in order if held is None or axis in held)
+        shown = "pieces of several axes in turn" if held is None else str(tuple(axis + 1 for axis in held))
+        return f"axes in the order {wide}, and memory holds them as {shown}"
+
     def transposed(self, order: Sequence[int]) -> Layout:
         """After a Transpose to ``order`` of the sample's axes; nothing moves."""
         return Layout(self.sizes, tuple(self.axes[axis] for axis in order))

@@ -100,8 +100,10 @@ def split(walk: Walk, node: OnnxNode) -> None:
     if not (isinstance(value, Integers) and not value.index) and not (isinstance(value, Reals) and value.curve is None):
         raise Stays(f"its input {node.input_name(0)!r} is not quantized")
     sections = movement.parts(node, inputs_of(walk, node), walk.graph.shape(node.input_name(0)))
-    if sections is None or sections[0] == 0:
-        raise Stays("it splits the batch, or by sizes computed while it runs")
+    if sections is None:
+        raise Stays("it splits by sizes computed while it runs")
+    if sections[0] == 0:
+        raise Stays("it splits the batch")
     axis, sizes = sections
     begin = 0
     for name, size in zip(node.outputs, sizes, strict=True):
@@ -128,15 +130,17 @@ def gather(walk: Walk, node: OnnxNode) -> None:
     indices = walk.constant(node.input_name(1), "index")
     shape = walk.graph.shape(node.input_name(0))
     axis = movement.axis_of(node, integer(node, "axis", 0), len(shape))
-    if indices.ndim != 1 or indices.dtype.kind not in "iu" or axis == 0:
-        raise Stays("it picks single values, or samples of the batch")
+    if axis == 0:
+        raise Stays("it picks samples of the batch")
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        raise Stays(f"its index is of shape {indices.shape}; rows and columns of images are picked by lists")
     rows = tuple(int(row) for row in indices)
     if isinstance(value, Gathered) and axis == 3:
         _resize_by_index(walk, node, value, rows)
     elif isinstance(value, Reals) and value.curve is None and len(shape) == 4 and axis == 2:
         walk.values[node.outputs[0]] = Gathered(value.view, rows, node)
     else:
-        raise Stays("it picks values in an order that nothing here knows")
+        raise Stays(f"it picks {len(rows)} places of axis {axis}; only rows and columns that repeat as in a resize are")
 
 
 def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
@@ -160,7 +164,7 @@ def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
 def _resize_by_index(walk: Walk, node: OnnxNode, value: Gathered, columns: tuple[int, ...]) -> None:
     _, height, width = value.view.shape
     if value.rows != _nearest(height, len(value.rows)) or columns != _nearest(width, len(columns)):
-        raise Stays("it picks rows and columns in an order that nothing here knows")
+        raise Stays(f"its {len(value.rows)} rows and {len(columns)} columns of {height} x {width} do not repeat evenly")
     ready = arranged(walk.draft, value.view, IMAGE)
     shape = walk.sample(node.outputs[0])
     layout = Layout.in_order(shape, IMAGE)
@@ -193,7 +197,7 @@ def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
 
 def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
     if len(view.shape) not in (2, 3):
-        raise Stays("it is not a pool of images or lines")
+        raise Stays(f"it pools a sample of {len(view.shape)} axes; images and lines are known")
     windows = window(node, view.shape[1:])
     if not wider_than_padding(windows.kernel, windows.padding):
         raise Stays(f"its padding {windows.padding} reaches the size of its kernel {windows.kernel}")
@@ -202,11 +206,18 @@ def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops
 
 def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
     amounts = movement.pads(node, inputs_of(walk, node), len(view.shape) + 1)
-    if amounts is None or text(node, "mode", "constant") != "constant" or len(view.shape) not in (2, 3):
-        raise Stays("it pads by amounts computed while it runs, or otherwise than by a constant, or no image")
+    mode = text(node, "mode", "constant")
+    if amounts is None:
+        raise Stays("it pads by amounts computed while it runs")
+    if mode != "constant":
+        raise Stays(f"its mode is {mode[:20]}; constant is known")
+    if len(view.shape) not in (2, 3):
+        raise Stays(f"it pads a sample of {len(view.shape)} axes; images and lines are known")
     before, after = amounts
-    if any((*before[:2], *after[:2])) or min(*before, *after) < 0:
-        raise Stays("it pads channels, or cuts off")
+    if min(*before, *after) < 0:
+        raise Stays(f"it cuts off: pads {amounts} are negative")
+    if any((*before[:2], *after[:2])):
+        raise Stays(f"its pads {amounts} are not of positions alone")
     value = walk.constant(node.input_name(2), "value").reshape(-1) if node.input_name(2) else None
     fill = node.attributes.get("value", 0.0) if value is None else (value[0] if value.size == 1 else np.nan)
     zero = walk.draft.tensors[view.tensor].affine.zero_point
@@ -221,8 +232,10 @@ def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op
     if bounds is None:
         raise Stays("its ends are computed while it runs")
     first, *inner = bounds
-    if first != (0, walk.graph.batch, 1) or any(step != 1 for _, _, step in inner):
-        raise Stays("it cuts the batch, or takes steps")
+    if first != (0, walk.graph.batch, 1):
+        raise Stays("it cuts the batch")
+    if any(step != 1 for _, _, step in inner):
+        raise Stays(f"it takes steps of {[step for _, _, step in inner]}; every element is known")
     if any(end <= begin for begin, end, _ in inner):
         raise Stays("it leaves nothing")
     order = order_of(view.layout, walk.draft.tensors[view.tensor].shape)
@@ -231,7 +244,7 @@ def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op
 
 def _slice_of(shape: tuple[int, ...], order: tuple[int, ...], axis: int, span: tuple[int, int]) -> ops.Slice:
     if not len(shape) >= 1 or span[1] <= span[0]:
-        raise Stays("it cuts nothing, or leaves nothing")
+        raise Stays("one of its parts is empty")
     ends = [span if place == axis else (0, shape[place]) for place in order]
     return ops.Slice(tuple(low for low, _ in ends), tuple(high for _, high in ends))
 

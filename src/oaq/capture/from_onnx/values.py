@@ -186,7 +186,7 @@ def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, rol
     shape = view.shape
     order = order_of(view.layout, draft.tensors[view.tensor].shape) if order is None else order
     if not view.layout.is_in(order):
-        raise Stays(f"{role} lies in memory in another order than channels last, (H, W, C), which nothing here moves")
+        raise Stays(f"it reads {role} with {view.layout.mismatch(order)}; nothing here moves memory")
     return _as_shape(draft, view, program_shape(shape, order))
 
 

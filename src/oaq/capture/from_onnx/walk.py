@@ -113,7 +113,10 @@ class Walk:
         """
         result = constant_meaning(self.graph, scale, zero_point, signed)
         if result is None:
-            raise Stays("its scale or zero point is computed while it runs, or is one per channel")
+            sizes = [self.graph.constants[part].size for part in (scale, zero_point) if part in self.graph.constants]
+            if len(sizes) < 1 + bool(zero_point):
+                raise Stays("its scale or zero point is computed while it runs")
+            raise Stays(f"it has {max(sizes)} scales or zero points, one for each channel; activations have one here")
         return result
 
     def reals(self, name: str) -> Reals:
@@ -124,8 +127,23 @@ class Walk:
         """
         value = self.values.get(name)
         if not isinstance(value, Reals):
-            raise Stays(f"its input {name!r} is not quantized")
+            raise Stays(f"its input {name!r} is not quantized: {self.why_not_real(name)}")
         return value
+
+    def why_not_real(self, name: str) -> str:
+        """Why no integers stand for a float tensor."""
+        node = self.graph.producers.get(name)
+        match self.values.get(name):
+            case Integers():
+                return "it is integers that no DequantizeLinear reads"
+            case Pending(nodes=nodes, moves=moves):
+                last = (moves or nodes)[-1]
+                return f"no QuantizeLinear comes between {last.name!r} ({last.kind}) and it"
+        if name in self.graph.constants:
+            return "it is a constant"
+        if node is None:
+            return "it is left out" if not name else "it is an input of the network"
+        return f"{node.name!r} ({node.kind}) stays in float"
 
     def plain(self, name: str) -> View:
         """A float tensor that is nothing but dequantized integers.

@@ -157,8 +157,10 @@ def _dequantized(graph: OnnxGraph, node: OnnxNode, readers: Mapping[str, int]) -
     if scale is None:
         raise Stays("the scale of its weights is computed while it runs")
     zero = graph.constant(node.input_name(2)) if node.input_name(2) else np.zeros((), q.dtype)
-    if zero is None or scale.ndim > 1 or zero.ndim > 1:
-        raise Stays("its weights have a zero point computed while it runs, or one scale per block")
+    if zero is None:
+        raise Stays("the zero point of its weights is computed while it runs")
+    if scale.ndim > 1 or zero.ndim > 1:
+        raise Stays("its weights have one scale per block; one per tensor or per channel is known")
     axis = per_axis(node, q.shape, scale, zero)
     return with_scale(
         q,

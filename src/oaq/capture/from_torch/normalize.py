@@ -84,8 +84,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 }
 """Handlers by the name of the ATen operator."""
 
-SUPPORTED = ", ".join(sorted(HANDLERS))
-
 VIEWS: Final = {
     *("dropout", "feature_dropout", "contiguous", "detach", "alias", "to"),
     *("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "slice", "chunk", "split"),
@@ -184,7 +182,7 @@ def _take(build: TorchBuilder, node: fx.Node) -> None:
         return
     handler = HANDLERS.get(key) or HANDLERS.get(key.rstrip("_"))
     if handler is None:
-        raise unsupported(node, f"oaq does not know it. It knows {SUPPORTED}")
+        raise unsupported(node, "oaq has no operator for it. What it takes: docs/how-to/quantize-your-model.md")
     first = node.all_input_nodes[0]
     if works_in_place(node) and first not in build.values:
         raise unsupported(node, f"it writes into the constant {first}; write it without the trailing underscore")
