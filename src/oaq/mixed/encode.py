@@ -49,8 +49,13 @@ def _node(node: OnnxNode, protos: Mapping[str, bytes]) -> onnx.NodeProto:
         proto = NodeProto()
         proto.ParseFromString(protos[node.name])
         return proto
-    attributes = {name: _attribute(value) for name, value in node.attributes.items() if value != ()}
+    attributes = {name: _attribute(value) for name, value in node.attributes.items() if not _is_empty(value)}
     return helper.make_node(node.op, node.inputs, node.outputs, node.name, domain=node.domain, **attributes)
+
+
+def _is_empty(value: object) -> bool:
+    """A list of nothing, of which no type is known."""
+    return isinstance(value, tuple) and not value
 
 
 def _attribute(value: Any) -> Any:  # noqa: ANN401

@@ -12,10 +12,11 @@ import numpy as np
 from oaq import reference
 from oaq.errors import ProgramError
 from oaq.kernels.plan import plan
+from oaq.mixed.dynamic import DynamicExecutor
 from oaq.mixed.floats.region import open_own
 from oaq.mixed.program import FloatBody, IntegerBody, MixedProgram, Region, Values
 from oaq.mixed.runtime import open_runtime, runtime_version
-from oaq.mixed.schedule import FLOAT, INTEGER
+from oaq.mixed.schedule import DYNAMIC, FLOAT, INTEGER
 from oaq.program.plain import fingerprint
 from oaq.runtime import Session
 from oaq.runtime.values import by_native, edge_integers, edge_values
@@ -171,9 +172,31 @@ def open_floats(region: Region, options: Options, sessions: Sessions) -> Executo
     return FloatExecutor(region, f"ONNX Runtime {version}", open_runtime(region, region.body, options.threads))
 
 
+class DynamicRegionExecutor:
+    """A region of dynamic layers."""
+
+    def __init__(self, region: Region, options: Options) -> None:
+        self._executor = DynamicExecutor(region, options.threads, options.isa)
+        self.label = self._executor.label
+
+    def run(self, state: State) -> None:
+        """See ``Executor``."""
+        self._executor.run(state.tensors)
+
+
+def open_dynamic(region: Region, options: Options, sessions: Sessions) -> Executor:
+    """Sessions of dynamic layers, their proofs derived again.
+
+    Raises:
+        AccumulatorOverflow: a layer has so many terms that 32 bits do not hold its totals.
+    """
+    return DynamicRegionExecutor(region, options)
+
+
 OPENERS: Final[Mapping[str, Callable[[Region, Options, Sessions], Executor]]] = {
     INTEGER: open_integers,
     FLOAT: open_floats,
+    DYNAMIC: open_dynamic,
 }
 """What opens a region of each kind; a further kind of region is one entry here and one in ``program.Kind``."""
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from oaq.escape import escape_text
 from oaq.mixed.execute import MixedSession
-from oaq.mixed.program import IntegerBody, MixedProgram, Region
+from oaq.mixed.program import DynamicBody, FloatBody, IntegerBody, MixedProgram, Region
+from oaq.mixed.schedule import DYNAMIC
 from oaq.program.int_program import IntProgram
 
 NOTHING: Final = "nothing is proved"
@@ -30,8 +31,9 @@ def summary(program: MixedProgram) -> str:
     if not program.integers:
         reason = f": {program.float_reason}" if program.float_reason else ""
         return escape_text(f"{program.name}: no region of integers, so {NOTHING}{reason}")
-    layers = sum(len(list(part.summing_nodes())) for part in integer_programs(program))
-    text = f"{program.name}: {_count(len(program.integers), 'integer region')}, {_count(layers, 'layer')} proved"
+    layers = sum(map(_layers, program.integers))
+    kind = "dynamic region" if all(region.kind == DYNAMIC for region in program.integers) else "integer region"
+    text = f"{program.name}: {_count(len(program.integers), kind)}, {_count(layers, 'layer')} proved"
     if program.floats:
         count = sum(len(region.nodes) for region in program.floats)
         text += f"; {_count(len(program.floats), 'float region')}, {_count(count, 'node')} not proved"
@@ -57,9 +59,8 @@ def unproved(program: MixedProgram, session: MixedSession | None = None) -> str:
 
 def lines(region: Region, session: MixedSession | None) -> list[str]:
     """A region: what it is, between which tensors, why, by whom, how long."""
-    if isinstance(region.body, IntegerBody):
-        layers = len(list(region.body.program.summing_nodes()))
-        head = f"{region.name}: {_count(len(region.nodes), 'node')}, {_count(layers, 'layer')} proved"
+    if not isinstance(region.body, FloatBody):
+        head = f"{region.name}: {_count(len(region.nodes), 'node')}, {_count(_layers(region), 'layer')} proved"
     else:
         head = f"{region.name}: {_count(len(region.nodes), 'node')}, not proved: {region.operators}"
     result = [head, f"  from {_tensors(region.reads)} to {_tensors(region.writes)}"]
@@ -73,6 +74,13 @@ def lines(region: Region, session: MixedSession | None) -> list[str]:
         if time.region == region.name:
             result.append(f"  {time.nanoseconds / 1e6:.3f} ms by {time.label}" + _conversion(time.conversion))
     return [escape_text(line) for line in result]
+
+
+def _layers(region: Region) -> int:
+    """How many layers of a region are proved."""
+    if isinstance(region.body, IntegerBody):
+        return len(list(region.body.program.summing_nodes()))
+    return sum(len(part.layers) for part in region.body.parts) if isinstance(region.body, DynamicBody) else 0
 
 
 def _conversion(nanoseconds: int) -> str:

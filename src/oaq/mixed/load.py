@@ -13,6 +13,7 @@ from oaq.capture.from_onnx.reader import LARGEST_FILE, TOO_LARGE
 from oaq.capture.imported import Imported, Island
 from oaq.errors import UnsupportedOp
 from oaq.mixed.cut import Source, cut, integer_body
+from oaq.mixed.dynamic import dynamic_regions, read_layers
 from oaq.mixed.ports import input_ports, output_ports, parse
 from oaq.mixed.program import FloatBody, MixedProgram, Port, Region
 from oaq.mixed.runtime import folder_of
@@ -80,6 +81,11 @@ def mixed_program(file: OnnxFile, shapes: Mapping[str, Sequence[int]] | None = N
     Raises:
         FormatError: the file is damaged or contradicts itself.
     """
+    dynamic = read_layers(file.content, file.where, file.folder)
+    if dynamic is not None:
+        source = Source(int(file.model.ir_version) or 8, {}, _own_tensors(file.model))
+        regions = dynamic_regions(dynamic, file.model, source)
+        return MixedProgram(_name(file), file.inputs, output_ports(file.model, file.inputs, None), regions, {})
     sizes = dict(shapes or {})
     remainder = set_aside(file.model, sizes)
     try:

@@ -13,11 +13,12 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
+from oaq.dynamic import DynamicLayer
 from oaq.program.edges import Edge
 from oaq.program.int_program import IntProgram
 
 Values = NDArray[Any]
-Kind = Literal["integer", "float"]
+Kind = Literal["integer", "float", "dynamic"]
 Sizes = tuple[int | str | None, ...]
 
 
@@ -83,6 +84,32 @@ class FloatBody:
 
 
 @dataclass(frozen=True, eq=False)
+class DynamicPart:
+    """Dynamic layers that read one tensor.
+
+    Attributes:
+        x: the tensor of the file.
+        layers: that quantize and multiply it.
+        names: what the file calls their results.
+    """
+
+    x: str
+    layers: tuple[DynamicLayer, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DynamicBody:
+    """A part of the file that is layers whose activations are quantized as they come.
+
+    Attributes:
+        parts: one per tensor that is quantized.
+    """
+
+    parts: tuple[DynamicPart, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """One part.
 
@@ -102,7 +129,7 @@ class Region:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     reason: str
-    body: IntegerBody | FloatBody
+    body: IntegerBody | FloatBody | DynamicBody
 
     @property
     def carried_in(self) -> tuple[str, ...]:
@@ -145,9 +172,9 @@ class MixedProgram:
     @property
     def integers(self) -> tuple[Region, ...]:
         """Regions that are proved."""
-        return tuple(region for region in self.regions if region.kind == "integer")
+        return tuple(region for region in self.regions if region.kind != "float")
 
     @property
     def floats(self) -> tuple[Region, ...]:
         """Regions that are not."""
-        return tuple(region for region in self.regions if region.kind != "integer")
+        return tuple(region for region in self.regions if region.kind == "float")

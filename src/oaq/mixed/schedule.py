@@ -8,6 +8,7 @@ from typing import Final
 
 INTEGER: Final = "integer"
 FLOAT: Final = "float"
+DYNAMIC: Final = "dynamic"
 
 
 @dataclass(frozen=True)

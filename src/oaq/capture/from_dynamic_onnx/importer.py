@@ -76,8 +76,10 @@ def operator(product: DynamicProduct) -> Products:
     rank = weight.ndim - 2
     if rank > 2 or outputs % product.groups:
         raise UnsupportedOp(f"{product.node}: a convolution of {rank} axes in {product.groups} groups is not looked at")
-    ones = (1,) * rank
-    return Conv2d(weight, bias, requantize, ones, (0,) * (2 * rank), product.dilations or ones, product.groups)
+    unit_sizes = (1,) * rank
+    return Conv2d(
+        weight, bias, requantize, unit_sizes, (0,) * (2 * rank), product.dilations or unit_sizes, product.groups
+    )
 
 
 def multiplied(product: DynamicProduct) -> NDArray[Any]:

@@ -171,7 +171,7 @@ def decode_dynamic(content: bytes, where: str = "model", folder: Path | None = N
     from oaq.capture.from_onnx import proto  # loads onnx
 
     parts = proto.decode(content, where, folder)
-    tensors = _Tensors(parts)
+    tensors = Tensors(parts)
     products, skipped = [], []
     for node in parts.nodes:
         form = FORMS.get((node.domain, node.op))
@@ -190,7 +190,7 @@ def decode_dynamic(content: bytes, where: str = "model", folder: Path | None = N
     return DynamicFile(where, parts.name, tuple(products), tuple(skipped), is_static, parts)
 
 
-class _Tensors:
+class Tensors:
     """Constants, producers and readers by name."""
 
     def __init__(self, parts: Decoded) -> None:
@@ -228,7 +228,7 @@ class _Tensors:
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
 
-def _product(node: OnnxNode, form: _Form, tensors: _Tensors) -> DynamicProduct | str:
+def _product(node: OnnxNode, form: _Form, tensors: Tensors) -> DynamicProduct | str:
     """A node as a layer, or why it is none."""
     weight_name, zero_name = node.input_name(form.weight), node.input_name(form.weight_zero)
     weight = tensors.constant(weight_name)
@@ -269,7 +269,7 @@ def _product(node: OnnxNode, form: _Form, tensors: _Tensors) -> DynamicProduct |
     )
 
 
-def _is_signed(node: OnnxNode, form: _Form, tensors: _Tensors) -> bool | None:
+def _is_signed(node: OnnxNode, form: _Form, tensors: Tensors) -> bool | None:
     """Whether operands are int8; None if the file does not say."""
     if node.op in QUANTIZES:
         return False
@@ -293,7 +293,7 @@ def _is_signed(node: OnnxNode, form: _Form, tensors: _Tensors) -> bool | None:
     return None
 
 
-def _scale_use(node: OnnxNode, form: _Form, tensors: _Tensors) -> ScaleUse | None:
+def _scale_use(node: OnnxNode, form: _Form, tensors: Tensors) -> ScaleUse | None:
     """Where the scale of a node's weights is read: by itself, or by a Mul that its sums alone reach."""
     if form.scale >= 0:
         name = node.input_name(form.scale)
@@ -311,7 +311,7 @@ def _scale_use(node: OnnxNode, form: _Form, tensors: _Tensors) -> ScaleUse | Non
     return None
 
 
-def _factor(node: OnnxNode, name: str, tensors: _Tensors) -> ScaleUse | None:
+def _factor(node: OnnxNode, name: str, tensors: Tensors) -> ScaleUse | None:
     """The constant that a Mul multiplies ``name`` by, or that it multiplies a scale by that only this Mul reads."""
     slot = 1 - list(node.inputs).index(name)
     factor = node.inputs[slot]

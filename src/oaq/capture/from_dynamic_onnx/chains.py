@@ -1,0 +1,132 @@
+"""Chains of a dynamic file that compute one layer: from the reals that are quantized to the reals that come of them.
+
+    x -> DynamicQuantizeLinear -> q, s, z          q -> MatMulInteger -> Cast -> Mul by (s * scale) -> Add bias
+
+or what ONNX Runtime fuses of that. A chain is taken whole or not at all: what is inside it, nothing else may read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oaq.capture.from_dynamic_onnx.reader import DynamicFile, DynamicProduct, Tensors
+from oaq.capture.from_onnx.attributes import integer
+from oaq.capture.from_onnx.graph import OnnxNode
+
+FLOAT32: Final = 1
+"""What ONNX calls it."""
+SEPARATE: Final = "MatMulInteger"
+FUSED: Final = {"MatMulIntegerToFloat": (2, 4, 6), "DynamicQuantizeMatMul": (-1, -1, 4)}
+"""Inputs that are the operands' scale, their zero point, and the bias."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """One layer.
+
+    Attributes:
+        x: the reals it quantizes, (..., K).
+        y: the reals it makes, (..., N).
+        product: its weights.
+        scale: (N,) float32.
+        bias: (N,) float32; None if none is added.
+        nodes: that it takes the place of, by their first results; without the quantization of ``x``.
+        quantizer: first result of that; "" if the product quantizes by itself.
+    """
+
+    x: str
+    y: str
+    product: DynamicProduct
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+    nodes: tuple[str, ...]
+    quantizer: str
+
+
+def chains_of(file: DynamicFile) -> tuple[Chain, ...]:
+    """Every chain of matrices, in the file's order."""
+    tensors = Tensors(file.parts)
+    chains = (_chain(product, tensors) for product in file.products)
+    return tuple(chain for chain in chains if chain is not None)
+
+
+def _chain(product: DynamicProduct, tensors: Tensors) -> Chain | None:
+    node = tensors.producers[product.output]
+    if product.kind == SEPARATE:
+        return _separate(product, node, tensors)
+    if product.kind in FUSED:
+        return _fused(product, node, tensors)
+    return None
+
+
+def _quantizer(operand: str, zero: str, tensors: Tensors) -> OnnxNode | None:
+    """The DynamicQuantizeLinear whose integers and zero point these are."""
+    node = tensors.producers.get(operand)
+    if node is None or node.op != "DynamicQuantizeLinear" or len(node.outputs) != 3:
+        return None
+    return node if node.outputs[0] == operand and node.outputs[2] == zero else None
+
+
+def _separate(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chain | None:
+    quantizer = _quantizer(product.operand, node.input_name(2), tensors)
+    cast = tensors.only_reader(node.outputs[0])
+    if quantizer is None or cast is None or cast.op != "Cast" or integer(cast, "to", 0) != FLOAT32:
+        return None
+    multiplication = tensors.only_reader(cast.outputs[0])
+    if multiplication is None or multiplication.op != "Mul":
+        return None
+    unit = tensors.producers.get(multiplication.inputs[1 - list(multiplication.inputs).index(cast.outputs[0])])
+    if unit is None or unit.op != "Mul" or tensors.only_reader(unit.outputs[0]) is not multiplication:
+        return None
+    if quantizer.outputs[1] not in unit.inputs:
+        return None
+    scale = _of_outputs(tensors.constant(unit.inputs[1 - list(unit.inputs).index(quantizer.outputs[1])]), product)
+    if scale is None:
+        return None
+    nodes, y, bias = [node, cast, unit, multiplication], multiplication.outputs[0], None
+    addition = tensors.only_reader(y)
+    if addition is not None and addition.op == "Add":
+        bias = _of_outputs(tensors.constant(addition.inputs[1 - list(addition.inputs).index(y)]), product)
+        if bias is not None:
+            nodes, y = [*nodes, addition], addition.outputs[0]
+    return Chain(
+        quantizer.inputs[0],
+        y,
+        product,
+        scale,
+        bias,
+        tuple(member.outputs[0] for member in nodes),
+        quantizer.outputs[0],
+    )
+
+
+def _fused(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chain | None:
+    scale_slot, zero_slot, bias_slot = FUSED[product.kind]
+    scale = _of_outputs(product.scale, product)
+    bias_name = node.input_name(bias_slot)
+    bias = _of_outputs(tensors.constant(bias_name), product) if bias_name else None
+    if scale is None or (bias_name and bias is None):
+        return None
+    x, first = product.operand, ""
+    if scale_slot >= 0:
+        quantizer = _quantizer(product.operand, node.input_name(zero_slot), tensors)
+        if quantizer is None or quantizer.outputs[1] != node.input_name(scale_slot):
+            return None
+        x, first = quantizer.inputs[0], quantizer.outputs[0]
+    return Chain(x, node.outputs[0], product, scale, bias, (node.outputs[0],), first)
+
+
+def _of_outputs(values: NDArray[Any] | None, product: DynamicProduct) -> NDArray[np.float32] | None:
+    """One float32 for all outputs, or one for each along the last axis, as (N,); None if it is something else."""
+    outputs = product.weight.shape[1]
+    if values is None or values.dtype != np.float32 or values.size not in (1, outputs):
+        return None
+    if values.size > 1 and values.shape[-1] != outputs:
+        return None
+    if values.ndim > 2:  # it might lengthen the shape of what it is combined with
+        return None
+    return np.array(np.broadcast_to(values.reshape(-1), (outputs,)), np.float32)

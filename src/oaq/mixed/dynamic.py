@@ -1,0 +1,205 @@
+"""Files whose activations are quantized as they come: regions of dynamic layers between float regions, for any size.
+
+Nothing here knows a shape: dynamic layers take any leading axes, float regions are run by ONNX Runtime as they stand.
+So one cut serves every size of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oaq.capture.from_dynamic_onnx import DynamicFile, decode_dynamic
+from oaq.capture.from_dynamic_onnx.chains import Chain, chains_of
+from oaq.capture.from_onnx.graph import OnnxNode, TensorType
+from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
+from oaq.errors import AccumulatorOverflow, OaqError, ProgramError
+from oaq.mixed.program import DynamicBody, DynamicPart, FloatBody, Region, Values
+from oaq.mixed.schedule import DYNAMIC, FLOAT, Step, regions_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from oaq.mixed.cut import Source
+
+
+@dataclass(frozen=True, eq=False)
+class _Members:
+    """Chains, then the nodes that stay in float; as ``steps``."""
+
+    chains: tuple[Chain, ...]
+    nodes: tuple[OnnxNode, ...]
+    steps: tuple[Step, ...]
+
+
+def read_layers(content: bytes, where: str, folder: Any) -> DynamicFile | None:  # noqa: ANN401 (a path or None)
+    """The file, if it is one of dynamic layers only and holds one that runs here; None otherwise."""
+    try:
+        file = decode_dynamic(content, where, folder)
+    except OaqError:
+        return None  # what is wrong with it, or not read, another reader says
+    return file if file.is_dynamic and chains_of(file) else None
+
+
+def dynamic_regions(file: DynamicFile, model: onnx.ModelProto, source: Source) -> tuple[Region, ...]:
+    """The regions of a dynamic file, in execution order.
+
+    Args:
+        file: read.
+        model: the same, parsed: ONNX infers its types.
+        source: of what ``file`` cannot say.
+    """
+    members = _members(file)
+    types = _types(model)
+    groups = regions_of(members.steps)
+    readers: dict[str, set[int]] = {}
+    for number, group in enumerate(groups):
+        for index in group:
+            for key in members.steps[index].reads:
+                readers.setdefault(str(key), set()).add(number)
+    outputs = set(file.parts.outputs)
+    regions: list[Region] = []
+    for number, group in enumerate(groups):
+        written = [str(key) for index in group for key in members.steps[index].writes]
+        writes = tuple(name for name in written if name in outputs or readers.get(name, set()) - {number})
+        if members.steps[group[0]].kind == DYNAMIC:
+            region = _dynamic_region([members.chains[index] for index in group], writes)
+        else:
+            nodes = [members.nodes[index - len(members.chains)] for index in group]
+            region = _float_region(file, nodes, (writes, types), source)
+        count = sum(earlier.kind == region.kind for earlier in regions) + 1
+        regions.append(Region(f"{region.kind} {count}", *_unnamed(region)))
+    return tuple(regions)
+
+
+def _unnamed(region: Region) -> tuple[Any, ...]:
+    return region.kind, region.nodes, region.reads, region.writes, region.reason, region.body
+
+
+def _members(file: DynamicFile) -> _Members:
+    chains = chains_of(file)
+    constants = file.parts.constants
+    members = {name for chain in chains for name in chain.nodes}
+    needed, nodes = {*file.parts.outputs, *(chain.x for chain in chains)}, []
+    for node in reversed(file.parts.nodes):
+        if node.outputs and node.outputs[0] in members:
+            continue
+        if needed.intersection(filter(None, node.outputs)):
+            nodes.append(node)
+            needed.update(node.inputs)
+    nodes.reverse()
+    steps = [Step(DYNAMIC, (chain.x,), (chain.y,)) for chain in chains]
+    for node in nodes:
+        reads = tuple(name for name in node.inputs if name and name not in constants)
+        steps.append(Step(FLOAT, reads, tuple(filter(None, node.outputs))))
+    return _Members(chains, tuple(nodes), tuple(steps))
+
+
+def _dynamic_region(chains: Sequence[Chain], writes: tuple[str, ...]) -> Region:
+    by_source: dict[tuple[str, int], list[Chain]] = {}
+    for chain in chains:
+        by_source.setdefault((chain.x, chain.product.weight.shape[0]), []).append(chain)
+    parts = tuple(
+        DynamicPart(x, tuple(layer_of(chain) for chain in group), tuple(chain.y for chain in group))
+        for (x, _), group in by_source.items()
+    )
+    nodes = tuple((chain.product.node, chain.product.kind) for chain in chains)
+    reads = tuple(dict.fromkeys(part.x for part in parts))
+    return Region("", DYNAMIC, nodes, reads, writes, "", DynamicBody(parts))
+
+
+def layer_of(chain: Chain) -> DynamicLayer:
+    """A chain as a layer."""
+    product = chain.product
+    return DynamicLayer(
+        product.node,
+        np.ascontiguousarray(product.weight.T),
+        chain.scale,
+        product.zero.reshape(-1),
+        chain.bias,
+        "tensor",
+    )
+
+
+def _float_region(
+    file: DynamicFile,
+    nodes: Sequence[OnnxNode],
+    ends: tuple[tuple[str, ...], Mapping[str, TensorType]],
+    source: Source,
+) -> Region:
+    writes, types = ends
+    parts = file.parts
+    written = {name for node in nodes for name in node.outputs if name}
+    read = dict.fromkeys(name for node in nodes for name in node.inputs if name and name not in written)
+    constants = {name: parts.constants[name] for name in read if name in parts.constants}
+    body = FloatBody(
+        nodes=tuple(nodes),
+        constants=constants,
+        types={name: types.get(name, TensorType()) for name in (*read, *written)},
+        opsets=parts.opsets,
+        tensors={name: source.tensors[name] for name in constants if name in source.tensors},
+        ir_version=source.ir_version,
+    )
+    reads = tuple(name for name in read if name not in constants)
+    return Region("", FLOAT, tuple((node.name, node.kind) for node in nodes), reads, writes, "", body)
+
+
+def _types(model: onnx.ModelProto) -> dict[str, TensorType]:
+    """Element types as far as ONNX infers them; sizes are left open."""
+    import onnx
+
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except Exception:  # whatever its C++ raises: then types are what the file says
+        graph = model.graph
+    types = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type.elem_type
+        if kind in onnx.helper.get_all_tensor_dtypes() and kind != onnx.TensorProto.STRING:
+            types[value.name] = TensorType(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))
+    return types
+
+
+class DynamicExecutor:
+    """A region of dynamic layers, by sessions whose proofs have been derived again.
+
+    Attributes:
+        sessions: one per tensor that is quantized.
+    """
+
+    def __init__(self, region: Region, threads: int, isa: str | None) -> None:
+        """Prove and pack.
+
+        Raises:
+            AccumulatorOverflow: a layer has so many terms that 32 bits do not hold its totals.
+        """
+        assert isinstance(region.body, DynamicBody)
+        self._region, self._parts = region, region.body.parts
+        try:
+            self.sessions = tuple(
+                DynamicSession([plan_layer(layer, isa) for layer in part.layers], threads) for part in self._parts
+            )
+        except AccumulatorOverflow as error:
+            raise AccumulatorOverflow(f"{region.name}: {error}") from error
+
+    @property
+    def label(self) -> str:
+        """The instruction sets of its rows."""
+        isas = dict.fromkeys(plan.row.isa for session in self.sessions for plan in session.plans)
+        return f"oaq {'+'.join(isas)}"
+
+    def run(self, tensors: dict[str, Values]) -> None:
+        """Compute what the region writes from what it reads, and put it there.
+
+        Raises:
+            ProgramError: an array has another shape or type, or holds NaN or infinity.
+        """
+        for part, session in zip(self._parts, self.sessions, strict=True):
+            try:
+                results = session.run(tensors[part.x])
+            except ProgramError as error:
+                raise ProgramError(f"{self._region.name}, {part.x!r}: {error}") from error
+            tensors.update(zip(part.names, results, strict=True))
