@@ -8,7 +8,7 @@ import numpy as np
 
 from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, scales_of
-from oaq.capture.from_tflite.functions import steps_of, write_table
+from oaq.capture.from_tflite.functions import square, steps_of, write_table
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.layers import scale_channels
 from oaq.capture.from_tflite.multipliers import requantize, requantize_sum, round_away, xnnpack_adds
@@ -19,9 +19,6 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.numerics.rounding import rounding_shift
 
-BUILT_IN_SUM: Final = (
-    "its scales are beyond XNNPACK's, and LiteRT's built-in kernel rounds three times: one step away at most"
-)
 BUILT_IN_PRODUCT: Final = (
     "its scales are beyond XNNPACK's, and LiteRT's built-in kernel rounds twice: one step away at most"
 )
@@ -55,6 +52,9 @@ def mul(build: TfliteBuilder, operator: TfliteOperator) -> None:
     if a.constant:
         a, b = b, a
     clamp = build.clamp(operator)
+    if a.index == b.index and build.semantics == "float32_half_even":
+        square(build, operator, clamp)
+        return
     if b.constant:
         if b.data is not None and b.data.size == 1:
             _product_with_number(build, operator, a, b)
@@ -82,10 +82,10 @@ def concatenation(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Side by side on the last axis."""
     parts = [build.tensor(operator, index) for index in range(len(operator.inputs))]
     y = build.graph.tensors[operator.outputs[0]]
-    axis = axis_of(operator, int(operator.options["Axis"]), max(len(y.shape), 1))
+    axis = axis_of(operator, int(operator.option("Axis")), max(len(y.shape), 1))
     if axis != len(y.shape) - 1:
         raise Stays(f"joins along axis {axis}; the last, channels, can be taken")
-    if operator.options["FusedActivationFunction"]:
+    if operator.option("FusedActivationFunction"):
         raise Stays("has a fused activation, which LiteRT itself refuses")
     if y.kind != "UINT8" and any(build.spec(part).affine != activation_map(y) for part in parts):
         raise Stays("joins integers of several scales or zero points, which LiteRT itself refuses of int8")
@@ -102,7 +102,7 @@ def _sum(
         raise Stays(f"adds shapes {shapes[0]} and {shapes[1]}; equal ones can be taken")
     y, clamp = activation_map(build.graph.tensors[operator.outputs[0]]), build.clamp(operator)
     scales = [build.spec(tensor).affine.scale for tensor in (a, b)]
-    multipliers = requantize_sum(scales, y.scale, build.semantics, str(operator))
+    multipliers = _addend_multipliers(build, operator, scales, y.scale)
     names = [build.read(a), build.read(b)]
     if negate:
         affine = build.specs[names[1]].affine
@@ -110,8 +110,19 @@ def _sum(
         minus = Affine(affine.scale, 255 - affine.zero_point)
         names[1] = build.add(operator, turned, [names[1]], affine=minus, clamp=U8, name=f"{operator.name}.negated")
     build.emit(operator, ops.Add(multipliers), names, clamp)
-    if build.semantics == "float32_half_even" and not xnnpack_adds(scales, y.scale):
-        build.differs(operator, BUILT_IN_SUM)
+
+
+def _addend_multipliers(
+    build: TfliteBuilder, operator: TfliteOperator, scales: list[float], y_scale: float
+) -> Requantize:
+    """Multipliers of a sum.
+
+    Raises:
+        Stays: scales are so far apart that XNNPACK does not add; LiteRT's built-in kernel, which then does, may wrap.
+    """
+    if build.semantics == "float32_half_even" and not xnnpack_adds(scales, y_scale):
+        raise Stays(f"adds scales {scales} to {y_scale}; ratios in [2**-10, 2**8) are taken, as by XNNPACK")
+    return requantize_sum(scales, y_scale, build.semantics, str(operator))
 
 
 def _sum_with_number(
@@ -121,13 +132,11 @@ def _sum_with_number(
     y, clamp = activation_map(build.graph.tensors[operator.outputs[0]]), build.clamp(operator)
     step, scale = _number(number)
     scales = [build.spec(x).affine.scale, scale]
-    multipliers = requantize_sum(scales, y.scale, build.semantics, str(operator))
+    multipliers = _addend_multipliers(build, operator, scales, y.scale)
     assert multipliers.shift is not None
     factors = multipliers.multiplier.astype(np.int64)
     total = signs[0] * factors[0] * steps_of(build, x) + signs[1] * factors[1] * step
     write_table(build, operator, x, rounding_shift(total, int(multipliers.shift[0])), clamp)
-    if build.semantics == "float32_half_even" and not xnnpack_adds(scales, y.scale):
-        build.differs(operator, BUILT_IN_SUM)
 
 
 def _product_with_number(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, number: TfliteTensor) -> None:

@@ -197,7 +197,7 @@ class TfliteBuilder:
         Raises:
             Stays: it is one that does not clamp.
         """
-        function = int(operator.options.get("FusedActivationFunction", 0))
+        function = int(operator.option("FusedActivationFunction"))
         bounds = activation_range(function, activation_map(self.graph.tensors[operator.outputs[0]]))
         if bounds is None:
             raise Stays(f"its fused activation is number {function}, which is more than a clamp")

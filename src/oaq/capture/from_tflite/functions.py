@@ -73,7 +73,7 @@ def quantize(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 def leaky_relu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """X where it is positive, else alpha * x."""
-    alpha = np.float32(operator.options["Alpha"])
+    alpha = np.float32(operator.option("Alpha"))
     if not np.isfinite(alpha):
         raise Stays(f"its slope is {alpha}")
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
@@ -101,7 +101,11 @@ def clamp(build: TfliteBuilder, operator: TfliteOperator) -> None:
 def swish(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """HARD_SWISH."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
-    write_table(build, operator, x, hard_swish(steps_of(build, x), float(scale_of(x)), float(scale_of(y))))
+    try:
+        steps = hard_swish(steps_of(build, x), float(scale_of(x)), float(scale_of(y)))
+    except ValueError as error:
+        raise Stays(str(error)) from error
+    write_table(build, operator, x, steps)
 
 
 def logistic(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -125,7 +129,7 @@ def gelu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """With the error function, or by tanh; LiteRT's built-in table, whose halves go away from 0."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     real, half, one = _reals(build, x), np.float32(0.5), np.float32(1)
-    if operator.options["Approximate"]:
+    if operator.option("Approximate"):
         inner = np.float32(np.sqrt(2 / np.pi)) * (real + np.float32(0.044715) * real * real * real)
         factor = np.tanh(inner)
     else:
@@ -136,14 +140,28 @@ def gelu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     build.differs(operator, "its table is of float32 functions: an entry next to a half may be one step away")
 
 
-def _float_table(build: TfliteBuilder, operator: TfliteOperator, function: Callable[[Floats], Floats]) -> None:
+def square(build: TfliteBuilder, operator: TfliteOperator, clamp: IntRange) -> None:
+    """MUL of an activation by itself, which XNNPACK turns into a function of one value.
+
+    Raises:
+        Stays: another function computes that activation; XNNPACK then joins both without rounding in between.
+    """
+    node = build.nodes.get(build.read(build.tensor(operator, 0)))
+    if node is not None and isinstance(node.op, ops.Lookup):
+        raise Stays(f"squares {node.output!r}, the result of a function, which XNNPACK joins with it into one")
+    _float_table(build, operator, lambda real: real * real, clamp)
+
+
+def _float_table(
+    build: TfliteBuilder, operator: TfliteOperator, function: Callable[[Floats], Floats], clamp: IntRange = U8
+) -> None:
     """A function in float32, brought to steps of the output with its zero point added before rounding half to even."""
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     zero = np.float32(activation_map(y).zero_point - OFFSETS[y.kind])
     with np.errstate(over="ignore"):
         values = function(_reals(build, x)).astype(np.float32)
         steps = np.rint(values * (np.float32(1) / scale_of(y)) + zero) - zero
-    write_table(build, operator, x, steps)
+    write_table(build, operator, x, steps, clamp)
 
 
 def _reals(build: TfliteBuilder, x: TfliteTensor) -> Floats:

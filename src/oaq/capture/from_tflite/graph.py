@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Options = Mapping[str, int | float | tuple[int, ...]]
 LEFT_OUT = -1
 """Index of an optional input that an operator does not have."""
 
@@ -62,18 +63,31 @@ class TfliteOperator:
         op: as the schema calls it ("CONV_2D"); "custom NAME" for a custom one.
         inputs: tensors by index; ``LEFT_OUT`` where an optional one is missing.
         outputs: tensors by index.
-        options: the fields of its option table that are read, by their names in the schema's Python classes.
+        options: the fields of its option table, by their names in the schema's Python classes; none if the file holds
+            no table, which stands for defaults.
+        version: of the operator, as the file says.
     """
 
     name: str
     op: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: Mapping[str, int | float]
+    options: Options
+    version: int = 1
 
     def input_at(self, index: int) -> int:
         """The tensor at that input; ``LEFT_OUT`` if there is none."""
         return self.inputs[index] if index < len(self.inputs) else LEFT_OUT
+
+    def option(self, field: str) -> int | float:
+        """A number of its option table; 0 where the file leaves the table out."""
+        value = self.options.get(field, 0)
+        return 0 if isinstance(value, tuple) else value
+
+    def numbers(self, field: str) -> tuple[int, ...]:
+        """A list of its option table; empty where there is none."""
+        value = self.options.get(field, ())
+        return value if isinstance(value, tuple) else ()
 
     def __str__(self) -> str:
         return f"operator {self.name!r} ({self.op})"

@@ -12,6 +12,7 @@ from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder
 from oaq.capture.from_tflite.functions import Handler
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.islands import Outside, find_islands
+from oaq.capture.from_tflite.options import refusal
 from oaq.capture.from_tflite.reader import decode, read
 from oaq.capture.imported import Imported
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
@@ -102,8 +103,9 @@ def _walk(build: TfliteBuilder) -> tuple[list[Outside], dict[int, int]]:
             continue
         handler = HANDLERS.get(operator.op)
         try:
-            if handler is None:
-                raise Stays(f"oaq has no integer operator for {operator.op}")
+            reason = refusal(operator)
+            if handler is None or reason:
+                raise Stays(reason)
             handler(build, operator)
         except Stays as stay:
             outside.append(Outside(operator, str(stay) if _might_be_integers(graph, operator) else ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from oaq.numerics.requantize import Requantize
 from oaq.operators import LARGEST_WINDOW, Padding, Pair
 
 SAME, VALID = 0, 1
+TWICE: Final = "LiteRT's built-in kernel, which XNNPACK leaves uint8 to, rounds twice: one step away at most"
 WEIGHTS = ("INT8", "UINT8", "INT4")
 
 
@@ -59,16 +61,23 @@ def depthwise_conv_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     channels, outputs = image_shape(build, operator)[2], stored.shape[3]
     if stored.shape[0] != 1 or outputs % channels:
         raise FormatError(f"{operator}: filters {stored.shape} do not fit {channels} channels; the file is damaged")
+    if operator.option("DepthMultiplier") not in (0, outputs // channels):
+        raise Stays(f"its depth multiplier is {operator.option('DepthMultiplier')}, its filters {stored.shape}")
     _convolution(build, operator, _weights(operator, stored, 3, stored.shape, (3, 1, 2, 0)), channels)
+    if build.tensor(operator, 0).kind == "UINT8" and build.semantics == "float32_half_even":
+        build.differs(operator, TWICE)
 
 
 def fully_connected(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Weights (N, K) on all that a sample holds, or on the last axis at every position: (T, K) to (T, N)."""
     x, stored = build.tensor(operator, 0), _stored(build, operator, 2)
     outputs, terms = stored.shape
-    if operator.options["WeightsFormat"]:
+    if operator.option("WeightsFormat"):
         raise Stays("its weights are shuffled")
     shape, y = build.spec(x).shape, build.graph.tensors[operator.outputs[0]]
+    keeps = bool(operator.option("KeepNumDims"))
+    if len(y.shape) != (len(x.shape) if keeps else 2) and len(y.shape) > 2:
+        raise Stays(f"makes {y.shape} of {x.shape} with keep_num_dims={keeps}")
     at_positions = shape[-1] == terms and len(shape) > 1
     if at_positions and (prod(shape) != terms or sample_shape(y) == (*shape[:-1], outputs)):
         weights = _weights(operator, stored, 0, stored.shape, (0, 1))
@@ -104,7 +113,7 @@ def window_padding(
     Raises:
         FormatError: it is neither, or a size or a stride is impossible.
     """
-    rule, numbers = operator.options["Padding"], (*kernel, *stride, *dilation)
+    rule, numbers = operator.option("Padding"), (*kernel, *stride, *dilation)
     if min(numbers) < 1 or max(numbers) > LARGEST_WINDOW or rule not in (SAME, VALID):
         raise FormatError(
             f"{operator}: kernel {kernel}, strides {stride}, dilations {dilation}, padding {rule}; the file is damaged"
@@ -129,11 +138,11 @@ def image_shape(build: TfliteBuilder, operator: TfliteOperator) -> tuple[int, in
 
 def _convolution(build: TfliteBuilder, operator: TfliteOperator, weights: Weights, groups: int) -> None:
     """Zeros padded just before become its own."""
-    options, x = operator.options, build.tensor(operator, 0)
+    x = build.tensor(operator, 0)
     rows, columns, _ = image_shape(build, operator)
     kernel = weights.weight.shape[1], weights.weight.shape[2]
-    stride = int(options["StrideH"]), int(options["StrideW"])
-    dilation = int(options["DilationHFactor"]), int(options["DilationWFactor"])
+    stride = int(operator.option("StrideH")), int(operator.option("StrideW"))
+    dilation = int(operator.option("DilationHFactor")), int(operator.option("DilationWFactor"))
     padding = window_padding(operator, (rows, columns), kernel, stride, dilation)
     sums, clamp = _sums(build, operator, weights), build.clamp(operator)
     before = build.nodes.get(build.values.get(x.index, ""))
@@ -180,6 +189,8 @@ def _stored(build: TfliteBuilder, operator: TfliteOperator, rank: int) -> Tflite
         raise Stays(f"its weights are {'computed' if not stored.constant else stored.kind}")
     if not stored.scale.size or stored.blocks:
         raise Stays("its weights have no scale per output or per tensor")
+    if stored.kind != "UINT8" and np.any(stored.zero_point):
+        raise Stays(f"its {stored.kind} weights have a zero point, which LiteRT's kernels leave out")
     if len(stored.shape) != rank or 0 in stored.shape:
         raise FormatError(f"{operator}: its weights are of shape {stored.shape}; the file is damaged")
     return stored

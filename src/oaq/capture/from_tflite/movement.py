@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_axes, sample_shape
-from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.numbers import axis_of, integers_of
 from oaq.errors import FormatError
 from oaq.operators import LARGEST_WINDOW
+from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
 
+LONGEST_AXIS: Final = 1 << 14
+"""Rows or columns up to which weights of a resize are compared."""
 AxisEnds = list[tuple[int, int]]
 """[begin, end) on every axis of a tensor of the file."""
 
 
 def reshape(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """RESHAPE, SQUEEZE, EXPAND_DIMS: the same integers in the same order under the shape that the file declares."""
-    _reshaped(build, operator, build.tensor(operator, 0))
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    stated = _stated_shape(build, operator, x)
+    if stated is not None and stated != y.shape:
+        raise Stays(f"makes {stated} of {x.shape}, but declares {y.shape}")
+    _reshaped(build, operator, x)
 
 
 def transpose(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -61,11 +69,16 @@ def slice_(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 def strided_slice(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """STRIDED_SLICE by steps of one; axes that it drops are of size 1."""
-    x, options = build.tensor(operator, 0), operator.options
+    x = build.tensor(operator, 0)
     begin, end, strides = (integers_of(build, operator, index) for index in (1, 2, 3))
     if not len(begin) == len(end) == len(strides) <= len(x.shape):
         raise FormatError(f"{operator}: begin {begin}, end {end}, strides {strides} do not fit {x.shape}")
-    if set(strides) != {1} or options["EllipsisMask"] or options["NewAxisMask"] or options["Offset"]:
+    if (
+        set(strides) != {1}
+        or operator.option("EllipsisMask")
+        or operator.option("NewAxisMask")
+        or operator.option("Offset")
+    ):
         raise Stays(f"takes every {strides}-th element, or makes new axes; steps of one can be taken")
     ends: AxisEnds = []
     for axis, size in enumerate(x.shape):
@@ -73,11 +86,11 @@ def strided_slice(build: TfliteBuilder, operator: TfliteOperator) -> None:
             ends.append((0, size))
             continue
         bit = 1 << axis
-        first = 0 if int(options["BeginMask"]) & bit else begin[axis]
+        first = 0 if int(operator.option("BeginMask")) & bit else begin[axis]
         first = first + size if first < 0 else first
-        last = size if int(options["EndMask"]) & bit else end[axis]
+        last = size if int(operator.option("EndMask")) & bit else end[axis]
         last = last + size if last < 0 else min(last, size)
-        ends.append((first, first + 1 if int(options["ShrinkAxisMask"]) & bit else last))
+        ends.append((first, first + 1 if int(operator.option("ShrinkAxisMask")) & bit else last))
     _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
 
 
@@ -90,6 +103,13 @@ def split(build: TfliteBuilder, operator: TfliteOperator) -> None:
         raise FormatError(f"{operator}: splits along {axes}; the file is damaged")
     axis, at = axis_of(operator, axes[0], len(x.shape)), 0
     parts = [build.graph.tensors[index] for index in operator.outputs]
+    sizes = [part.shape[axis] if axis < len(part.shape) else 0 for part in parts]
+    stated = [x.shape[axis] // len(parts)] * len(parts) if equal else list(integers_of(build, operator, 1))
+    if -1 in stated:  # what the others leave
+        stated[stated.index(-1)] = x.shape[axis] - sum(stated) - 1
+    if stated != sizes or operator.option("NumSplits") != len(parts):
+        count = operator.option("NumSplits")
+        raise Stays(f"splits into {count} parts of {stated} on axis {axis}, but declares {sizes}")
     ends: list[AxisEnds] = []
     for part in parts:
         if len(part.shape) != len(x.shape):
@@ -109,14 +129,14 @@ def split(build: TfliteBuilder, operator: TfliteOperator) -> None:
 def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height); RESIZE_BILINEAR with half-pixel centres.
 
-    TFLite's bilinear weights have 10 bits, ours 11: results differ by one step at most.
+    XNNPACK's bilinear weights have 11 bits, as ours.
     """
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
     if len(x.shape) != 4 or len(y.shape) != 4:
         raise FormatError(f"{operator}: resizes {x.shape} to {y.shape}; the file is damaged")
     rows, columns, _ = build.spec(x).shape
     height, width, _ = sample_shape(y)
-    corners, half = bool(operator.options["AlignCorners"]), bool(operator.options["HalfPixelCenters"])
+    corners, half = bool(operator.option("AlignCorners")), bool(operator.option("HalfPixelCenters"))
     nearest = operator.op == "RESIZE_NEAREST_NEIGHBOR"
     if nearest:
         pairs = ((rows, height), (columns, width))
@@ -129,11 +149,13 @@ def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
         variant = f"align_corners={corners}, half_pixel_centers={half}"
         raise Stays(f"resizes {(rows, columns)} to {(height, width)} with {variant}, which is not how oaq does")
     build.emit(operator, ops.Resize(height, width, "nearest" if nearest else "bilinear"), [build.read(x)])
+    if not nearest and not all(_has_our_weights(*pair) for pair in ((rows, height), (columns, width))):
+        build.differs(operator, "XNNPACK's weights are of float32 coordinates: some differ by 2**-11")
 
 
 def depth_to_space(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Channels (row, column, channel) to blocks."""
-    x, block = build.tensor(operator, 0), int(operator.options["BlockSize"])
+    x, block = build.tensor(operator, 0), int(operator.option("BlockSize"))
     if len(x.shape) != 4 or not 1 <= block <= LARGEST_WINDOW:
         raise FormatError(f"{operator}: blocks of {block} of {x.shape}; the file is damaged")
     build.emit(operator, ops.DepthToSpace(block, "DCR"), [build.read(x)])
@@ -148,6 +170,27 @@ def _reshaped(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) -
         build.alias(x, y)
     else:
         build.emit(operator, ops.Reshape(shape), [build.read(x)])
+
+
+def _stated_shape(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) -> tuple[int, ...] | None:
+    """The shape that the operator's own numbers make; None where they are computed, or there are none."""
+    size = prod(x.shape)
+    if operator.op == "SQUEEZE":
+        axes = {axis_of(operator, axis, len(x.shape)) for axis in operator.numbers("SqueezeDims")}
+        return tuple(n for axis, n in enumerate(x.shape) if n != 1 or (axes and axis not in axes))
+    if operator.input_at(1) != LEFT_OUT and not build.tensor(operator, 1).constant:
+        return None
+    if operator.op == "EXPAND_DIMS":
+        (axis,) = integers_of(build, operator, 1)
+        at = axis_of(operator, axis, len(x.shape) + 1)
+        return (*x.shape[:at], 1, *x.shape[at:])
+    stated = operator.numbers("NewShape")
+    if operator.input_at(1) != LEFT_OUT:
+        stated = integers_of(build, operator, 1)
+    if not stated:
+        return None
+    known = prod(n for n in stated if n != -1)
+    return tuple(size // known if n == -1 and known > 0 else n for n in stated)
 
 
 def _cut(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, ends: AxisEnds, y: TfliteTensor) -> None:
@@ -177,6 +220,26 @@ def _is_zero(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) ->
     value = build.tensor(operator, 2).data
     zero = x.zero_point[0] if x.zero_point.size else 0
     return value is not None and value.size == 1 and int(value.reshape(-1)[0]) == int(zero)
+
+
+def _has_our_weights(size: int, target: int) -> bool:
+    """Whether XNNPACK reads an axis by the weights of ``ops.Resize``: it computes coordinates in float32."""
+    if max(size, target) > LONGEST_AXIS:
+        return False
+    scale = np.float32(size) / np.float32(target)
+    places = np.arange(target).astype(np.float32) * scale + (np.float32(0.5) * scale - np.float32(0.5))
+    places = np.clip(places, np.float32(0), np.float32(size - 1))
+    first = places.astype(np.int64)
+    weight = np.rint((places - first.astype(np.float32)) * np.float32(2**WEIGHT_BITS)).astype(np.int64)
+    theirs = _reads(first, np.minimum(first + 1, size - 1), weight)
+    return np.array_equal(theirs, _reads(*bilinear_axis(size, target)))
+
+
+def _reads(first: NDArray[np.int64], second: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(3, results) both indices and the weight of the second, written in one way only: a weight is of another index."""
+    whole = weight == 1 << WEIGHT_BITS
+    first, weight = np.where(whole, second, first), np.where(whole | (first == second), 0, weight)
+    return np.stack([first, np.where(weight == 0, first, second), weight])
 
 
 def _nearest(size: int, target: int, half: bool) -> NDArray[np.intp]:

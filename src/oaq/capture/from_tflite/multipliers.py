@@ -70,10 +70,10 @@ def requantize_mean(x: float, y: float, counts: NDArray[np.int64], semantics: Se
 def requantize_sum(x: Sequence[float], y: float, semantics: Semantics, where: str) -> Requantize:
     """The multipliers of x[i] / y with one shift for all, as ``ops.Add`` wants them: XNNPACK's, or 31 bits.
 
-    XNNPACK adds in integers: the larger multiplier gets 21 bits, halves go upward. Beyond its ratios, and for
-    ``fixed_point``, built-in kernels round three times; these multipliers round their sum once.
+    XNNPACK adds in integers: the larger multiplier gets 21 bits, halves go upward. Reference kernels, of
+    ``fixed_point``, round three times; these multipliers round their sum once.
     """
-    if semantics == "float32_half_even" and xnnpack_adds(x, y):
+    if semantics == "float32_half_even":
         ratios = np.array(x, np.float32) / np.float32(y)
         shift = SUM_BITS - int(np.frexp(ratios.max())[1])
         multipliers = np.rint(ratios * np.float32(2.0**shift)).astype(np.int32)

@@ -64,7 +64,9 @@ def mean(build: TfliteBuilder, operator: TfliteOperator) -> None:
             f"averages over the axes {sorted(axes)} of {x.shape}; all positions, {sorted(positions)} (rows "
             "and columns, 1 and 2, of an image), can be taken"
         )
-    shape = sample_shape(y)
+    shape, keeps = sample_shape(y), bool(operator.option("KeepDims"))
+    if len(y.shape) != (rank if keeps else rank - len(axes)):
+        raise Stays(f"averages {x.shape} over {sorted(axes)} with keep_dims={keeps}, but declares {y.shape}")
     counts = np.array([prod(sizes)])
     multipliers = requantize_mean(
         build.spec(x).affine.scale, activation_map(y).scale, counts, build.semantics, str(operator)
@@ -80,8 +82,7 @@ def mean(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def _window(build: TfliteBuilder, operator: TfliteOperator) -> tuple[Pair, Pair, Padding]:
-    options = operator.options
     rows, columns, _ = image_shape(build, operator)
-    kernel = int(options["FilterHeight"]), int(options["FilterWidth"])
-    stride = int(options["StrideH"]), int(options["StrideW"])
+    kernel = int(operator.option("FilterHeight")), int(operator.option("FilterWidth"))
+    stride = int(operator.option("StrideH")), int(operator.option("StrideW"))
     return kernel, stride, window_padding(operator, (rows, columns), kernel, stride)

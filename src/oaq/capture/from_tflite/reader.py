@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from oaq.capture.content import read_content
-from oaq.capture.from_tflite.graph import LEFT_OUT, Array, TfliteGraph, TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.graph import LEFT_OUT, Array, Options, TfliteGraph, TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.options import FURTHER, LAYOUTS
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 
 try:
@@ -45,36 +46,6 @@ PLAIN: Final = {
     "UINT32": np.dtype("<u4"),
 }
 """Element types whose constants are read; INT4 besides."""
-
-OPTIONS: Final = {
-    "CONV_2D": (
-        "Conv2DOptions",
-        ("Padding", "StrideW", "StrideH", "FusedActivationFunction", "DilationWFactor", "DilationHFactor"),
-    ),
-    "DEPTHWISE_CONV_2D": (
-        "DepthwiseConv2DOptions",
-        ("Padding", "StrideW", "StrideH", "FusedActivationFunction", "DilationWFactor", "DilationHFactor"),
-    ),
-    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat")),
-    **dict.fromkeys(
-        ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
-        ("Pool2DOptions", ("Padding", "StrideW", "StrideH", "FilterWidth", "FilterHeight", "FusedActivationFunction")),
-    ),
-    "ADD": ("AddOptions", ("FusedActivationFunction",)),
-    "SUB": ("SubOptions", ("FusedActivationFunction",)),
-    "MUL": ("MulOptions", ("FusedActivationFunction",)),
-    "CONCATENATION": ("ConcatenationOptions", ("Axis", "FusedActivationFunction")),
-    "LEAKY_RELU": ("LeakyReluOptions", ("Alpha",)),
-    "GELU": ("GeluOptions", ("Approximate",)),
-    "STRIDED_SLICE": (
-        "StridedSliceOptions",
-        ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset"),
-    ),
-    "RESIZE_BILINEAR": ("ResizeBilinearOptions", ("AlignCorners", "HalfPixelCenters")),
-    "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
-    "DEPTH_TO_SPACE": ("DepthToSpaceOptions", ("BlockSize",)),
-}
-"""Option table of an operator, and the fields of it that are read, by operator."""
 
 
 def read(path: str | Path) -> TfliteGraph:
@@ -219,57 +190,78 @@ class _Reading:
         stored = table.DataAsNumpy()
         return None if isinstance(stored, int) or not stored.size else stored
 
-    def operator_kinds(self) -> list[str]:
-        """What each operator code stands for."""
+    def operator_kinds(self) -> list[tuple[str, int]]:
+        """What each operator code stands for, and its version."""
         kinds = []
         for index in range(self.spend(self.model.OperatorCodesLength())):
             code = self.table(self.model.OperatorCodes(index), f"operator code {index}")
-            number = code.BuiltinCode()
+            # Files from before there were more than 127 operators have the first number only.
+            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             if number == tflite.BuiltinOperator.CUSTOM:
-                kinds.append(f"custom {self.text(code.CustomCode())[:LONGEST_NAME]}")
+                kind = f"custom {self.text(code.CustomCode())[:LONGEST_NAME]}"
             else:
-                kinds.append(_name_of(tflite.BuiltinOperator, number))
+                kind = _name_of(tflite.BuiltinOperator, number)
+            kinds.append((kind, code.Version()))
         return kinds
 
     def operators(
-        self, subgraph: tflite.SubGraph, tensors: tuple[TfliteTensor, ...], kinds: list[str]
+        self, subgraph: tflite.SubGraph, tensors: tuple[TfliteTensor, ...], kinds: list[tuple[str, int]]
     ) -> tuple[TfliteOperator, ...]:
         operators, names = [], set[str]()
         for index in range(self.spend(subgraph.OperatorsLength())):
             stored = self.table(subgraph.Operators(index), f"operator {index}")
             if not 0 <= stored.OpcodeIndex() < len(kinds):
                 raise FormatError(f"operator {index}: is number {stored.OpcodeIndex()} of {len(kinds)} operator codes")
-            kind = kinds[stored.OpcodeIndex()]
+            kind, version = kinds[stored.OpcodeIndex()]
             subject = f"operator {index} ({kind})"
             inputs = self.indices(stored.InputsAsNumpy(), len(tensors), f"{subject}: its inputs", optional=True)
             outputs = self.indices(stored.OutputsAsNumpy(), len(tensors), f"{subject}: its outputs")
             if not outputs:
                 raise FormatError(f"{subject}: writes nothing")
             name = _unique(tensors[outputs[0]].name, names)
-            operators.append(TfliteOperator(name, kind, inputs, outputs, self.options(stored, kind, subject)))
+            options = self.options(stored, kind, subject)
+            operators.append(TfliteOperator(name, kind, inputs, outputs, options, version))
         return tuple(operators)
 
-    def options(self, stored: tflite.Operator, kind: str, subject: str) -> dict[str, int | float]:
-        layout = OPTIONS.get(kind)
-        if layout is None:
+    def options(self, stored: tflite.Operator, kind: str, subject: str) -> Options:
+        layout = LAYOUTS.get(kind)
+        if layout is None or not layout.table:
             return {}
-        name, fields = layout
-        options = getattr(tflite, name)()
         union = stored.BuiltinOptions()
         if union is None:
             # Writers leave out a table that holds nothing but defaults.
-            return dict.fromkeys(fields, 0) if name not in NEEDED else _missing(subject)
-        if stored.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, name):
+            return {} if layout.table not in NEEDED else _missing(subject)
+        if stored.BuiltinOptionsType() != getattr(tflite.BuiltinOptions, layout.table):
             raise FormatError(f"{subject}: its options are of another operator; the file is damaged")
-        options.Init(union.Bytes, union.Pos)
-        return {field: getattr(options, field)() for field in fields}
+        table = getattr(tflite, layout.table)()
+        table.Init(union.Bytes, union.Pos)
+        fields = {field: self.field(table, field) for field in layout.fields}
+        return {**fields, FURTHER: self.further_fields(union, layout.slots)}
+
+    def field(self, table: Any, field: str) -> int | float | tuple[int, ...]:  # noqa: ANN401 (one of the schema's classes)
+        """One field of an option table; a list as a tuple."""
+        if not hasattr(table, f"{field}AsNumpy"):
+            return getattr(table, field)()
+        stored = getattr(table, f"{field}AsNumpy")()
+        if isinstance(stored, int):
+            return ()
+        self.spend(stored.size)
+        return tuple(stored.tolist())
+
+    def further_fields(self, union: Any, known: int) -> int:  # noqa: ANN401 (a table of flatbuffers)
+        """How many fields a table says something in, behind the first ``known`` of its schema."""
+        begin = union.Pos - int.from_bytes(union.Bytes[union.Pos : union.Pos + 4], "little", signed=True)
+        size = int.from_bytes(union.Bytes[begin : begin + 2], "little")
+        further = range(begin + 4 + 2 * known, begin + size, 2)
+        self.spend(len(further))
+        return sum(1 for at in further if any(union.Bytes[at : at + 2]))
 
 
 NEEDED: Final = ("Conv2DOptions", "DepthwiseConv2DOptions", "Pool2DOptions", "DepthToSpaceOptions")
 """Tables that cannot hold defaults only: a stride or a block is at least 1."""
 
 
-def _missing(subject: str) -> dict[str, int | float]:
+def _missing(subject: str) -> Options:
     raise FormatError(f"{subject}: its options are missing")
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+MOST_SHIFT: Final = 15
+"""Most that an integer of 16 bits is shifted by."""
 BYTE: Final = 8
 """Bits behind the point of the multipliers by which XNNPACK converts 8-bit integers."""
 
@@ -64,10 +66,15 @@ def hard_swish(x: Ints, x_scale: float, y_scale: float) -> Ints:
 
     Both multipliers keep 15 bits. The factor relu6 is brought to [-1, 1) with saturation, then to [0, 1); a product of
     two 15-bit fractions drops what is behind 15 bits towards 0, and the last shift rounds halves away from 0.
+
+    Raises:
+        ValueError: scales are so far apart that a shift would leave 16 bits, where LiteRT computes something else.
     """
     fine = float(np.float32(np.float32(1.0 / 128.0) * np.float32(x_scale)))
     by_y, y_exponent = quantized_multiplier(fine / float(np.float32(y_scale)))
     by_three, exponent = quantized_multiplier(fine / float(np.float32(3.0) / np.float32(32768.0)))
+    if min(exponent, y_exponent) < -MOST_SHIFT:
+        raise ValueError(f"scales {x_scale} and {y_scale} are too far apart for 16 bits")
     wide = x << 7
     scaled = _doubled_high(wide, _to_short(by_y))
     relu = wide

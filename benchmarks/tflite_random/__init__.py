@@ -1,0 +1,1 @@
+"""Random TFLite graphs: ``draft`` holds one while it is drawn, ``layers`` and ``elementwise`` append operators."""
