@@ -148,7 +148,7 @@ def simulated_machine(fault: Fault | None = None) -> Iterator[None]:
     module = ModuleType(NAME)
     module.Session = Session  # type: ignore[attr-defined]
     module.PlanError, module.MemoryExceeded = PlanError, MemoryExceeded  # type: ignore[attr-defined]
-    module.quantize = _quantize  # type: ignore[attr-defined]
+    module.quantize, module.dequantize = _quantize, _dequantize  # type: ignore[attr-defined]
     module.kernel_table = lambda: list(ENTRIES)  # type: ignore[attr-defined]
     module.cpu_isas = lambda: ["scalar", "avx2", "vnni"]  # type: ignore[attr-defined]
     with _native(module), mock.patch.object(Session, "fault", fault):
@@ -181,6 +181,10 @@ def _quantize(real: np.ndarray, q: np.ndarray, scale: float, zero_point: int, cl
         return False
     q[...] = Affine(scale, zero_point).quantize(real, IntRange(*clamp)).transpose(0, 2, 1)
     return True
+
+
+def _dequantize(q: np.ndarray, real: np.ndarray, scale: float, zero_point: int) -> None:
+    real[...] = Affine(scale, zero_point).dequantize(q).transpose(0, 2, 1)
 
 
 def _read(arena: np.ndarray, tensor: PlacedTensor) -> np.ndarray:

@@ -186,6 +186,22 @@ bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_poi
   return is_complete;
 }
 
+using ConstPixels = nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using RealOutput = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+void dequantize_batch(const ConstPixels& q, const RealOutput& real, float scale, int zero_point) {
+  const std::size_t batch = real.shape(0), channels = real.shape(1), pixels = real.shape(2);
+  if (q.shape(0) != batch || q.shape(1) != pixels || q.shape(2) != channels)
+    throw std::invalid_argument("q is (batch, pixels, channels), real is (batch, channels, pixels)");
+  if (zero_point < -(1 << 24) || zero_point > (1 << 24)) throw std::invalid_argument("the zero point leaves 24 bits");
+  WithoutLock lock;
+  for (std::size_t sample = 0; sample < batch; ++sample) {
+    const std::size_t at = sample * channels * pixels;
+    dequantize(q.data() + at, static_cast<std::int64_t>(channels), static_cast<std::int64_t>(pixels), scale, zero_point,
+               real.data() + at);
+  }
+}
+
 }  // namespace
 }  // namespace oaq::python
 
@@ -204,6 +220,8 @@ NB_MODULE(_native, module) {
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
              nb::arg("zero_point"), nb::arg("clamp"),
              "Real values to integers, channels made innermost; False if one is NaN.");
+  module.def("dequantize", &dequantize_batch, nb::arg("q").noconvert(), nb::arg("real").noconvert(), nb::arg("scale"),
+             nb::arg("zero_point"), "Integers, channels innermost, to real values, channels outermost.");
   module.def(
       "word_multiplier",
       [](float scale, int hi) {

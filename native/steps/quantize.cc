@@ -67,4 +67,21 @@ bool quantize(const float* real, int channels, std::int64_t pixels, const InputS
   return missing == 0;
 }
 
+void dequantize(const std::uint8_t* q, std::int64_t channels, std::int64_t pixels, float scale, int zero_point,
+                float* real) {
+  std::uint8_t block[kBlock];
+  for (std::int64_t first = 0; first < pixels; first += kBlock) {
+    const std::int64_t count = std::min(kBlock, pixels - first);
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      const std::uint8_t* from = q + first * channels + channel;
+      if (channels > 1) {  // a strip of one channel, so that the conversion below runs over neighbours
+        for (std::int64_t i = 0; i < count; ++i) block[i] = from[i * channels];
+        from = block;
+      }
+      float* to = real + channel * pixels + first;
+      for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i] - zero_point) * scale;
+    }
+  }
+}
+
 }  // namespace oaq

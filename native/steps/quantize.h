@@ -1,4 +1,4 @@
-// From the caller's real values to the integers of an input.
+// From the caller's real values to the integers of an input, and from the integers of an output to real values.
 #pragma once
 
 #include <cstdint>
@@ -22,5 +22,9 @@ void interleave_three_avx2(const std::uint8_t (*blocks)[kQuantizeBlock], std::ui
 
 // From (channels, pixels) to (pixels, channels). Returns false, having written something, if a value is NaN.
 bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& numbers, std::uint8_t* q);
+
+// From (pixels, channels) to (channels, pixels): (q - zero_point) * scale in float32.
+void dequantize(const std::uint8_t* q, std::int64_t channels, std::int64_t pixels, float scale, int zero_point,
+                float* real);
 
 }  // namespace oaq

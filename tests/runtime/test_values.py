@@ -11,7 +11,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.program.inputs import checked
 from oaq.program.int_program import IntProgram
-from oaq.runtime.values import by_affine, by_native, to_floats, to_integers
+from oaq.runtime.values import by_affine, by_native, reals_by_affine, reals_by_native, to_floats, to_integers
 from tests.strategies import Builder
 
 
@@ -103,3 +103,20 @@ def test_native_code_rounds_floats_to_the_same_integers(layout: str, width: int,
         with pytest.raises(ProgramError, match=f"1 of {3 * size} values are NaN"):
             to_integers(net, broken, by_native)
     assert to_integers(net, real[:0], by_native)[0].shape == (0, 3, width, channels)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("width", [1, 85, 86, 300])
+@pytest.mark.parametrize("channels", [1, 3, 5, 21])
+def test_native_code_gives_the_same_reals(layout: str, width: int, channels: int) -> None:
+    pytest.importorskip("oaq.kernels._native")
+    builder = Builder("wide")
+    x = builder.input((3, width, channels), Affine(0.017, 113), IntRange(0, 255))
+    builder.add(ops.Pad((0, 0, 0, 0)), [x])
+    net = builder.finish(input_layout=layout)
+    q = np.random.default_rng(width).integers(0, 256, (2, 3, width, channels)).astype(np.uint8)
+    q.reshape(-1)[:2] = (0, 255)
+    (law,), (native,) = to_floats(net, (q,), reals_by_affine), to_floats(net, (q,), reals_by_native)
+    np.testing.assert_array_equal(native, law)
+    assert native.dtype == np.float32 and native.flags.c_contiguous
+    assert to_floats(net, (q[:0],), reals_by_native)[0].shape == law[:0].shape

@@ -28,7 +28,7 @@ from oaq.report.explain import COLUMNS, explain, explained_table
 from oaq.report.latency import pinned
 from oaq.report.node_profile import NodeProfile
 from oaq.report.peers import Peer, onnxruntime_peer
-from oaq.report.profile import profile
+from oaq.report.profile import edge_times, profile
 from oaq.report.text import latency_table
 from oaq.runtime.values import file_integers
 from oaq.terminal import say
@@ -100,6 +100,8 @@ def call(arguments: argparse.Namespace) -> int:
     for name, nodes in explained.items():
         say.words("")
         say.tables([explained_table(name, nodes)])
+        entry, result = edge_times(plans[name], sample(opened, arguments.batch), arguments.threads)
+        say.words(f"edges: {entry:.1f} us from the caller's values to integers, {result:.1f} us back")
         costs = plans[name].costs
         predictor = f"predicted by the costs of {costs.cpu}" if costs else "no costs to predict with"
         say.words(f"{predictor}\n\n{plans[name].explain()}")

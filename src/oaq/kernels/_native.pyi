@@ -38,6 +38,14 @@ def quantize(
 ) -> bool:
     """Real values to integers, channels made innermost; False if one is NaN."""
 
+def dequantize(
+    q: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    real: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
+    scale: float,
+    zero_point: int,
+) -> None:
+    """Integers, channels innermost, to real values, channels outermost."""
+
 def word_multiplier(scale: float, hi: int) -> int:
     """In parts of 2^-15, if results leave in 16 bits; else 0."""
 

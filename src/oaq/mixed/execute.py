@@ -19,7 +19,7 @@ from oaq.mixed.runtime import open_runtime, runtime_version
 from oaq.mixed.schedule import DYNAMIC, FLOAT, INTEGER
 from oaq.program.plain import fingerprint
 from oaq.runtime import Session
-from oaq.runtime.values import by_native, edge_integers, edge_values
+from oaq.runtime.values import by_native, edge_integers, edge_values, reals_by_native
 
 
 @dataclass
@@ -121,7 +121,7 @@ def keep_outputs(body: IntegerBody, state: State, outputs: Sequence[Values]) -> 
     by_name = dict(zip(body.program.outputs, outputs, strict=True))
     state.integers.update({name: by_name[name] for name in body.carried})
     for edge in body.exits:
-        state.tensors[edge.name] = edge_values(body.program, edge, by_name[edge.tensor])
+        state.tensors[edge.name] = edge_values(body.program, edge, by_name[edge.tensor], reals_by_native)
 
 
 Sessions = dict[tuple[str, Options], Session]

@@ -47,6 +47,26 @@ def profile(
     )
 
 
+def edge_times(
+    plan: Plan, x: NDArray[np.float32] | NDArray[np.uint8], threads: int, repeats: int = 10
+) -> tuple[float, float]:
+    """Median microseconds that a run of ``x`` spends on making integers of its inputs, and values of its outputs.
+
+    Args:
+        plan: what runs.
+        x: one batch as the caller has it.
+        threads: of the session.
+        repeats: runs counted.
+    """
+    session = Session(plan, threads)
+    times = []
+    for _ in range(repeats):
+        session.run(x)
+        times.append(session.edge_times())
+    entry, result = (median(time[at] for time in times) / 1e3 for at in (0, 1))
+    return entry, result
+
+
 def _choice_fields(choices: NodeChoices | None) -> dict[str, Any]:
     tiles = choices.general + choices.as_floats + choices.in_words if choices is not None else 0
     return {"operands": choices.operands, "in_words": choices.in_words / tiles} if choices is not None and tiles else {}

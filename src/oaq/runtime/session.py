@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from oaq.runtime.build import build
 from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
 from oaq.runtime.plan_bytes import plan_bytes
-from oaq.runtime.values import by_native, to_floats, to_integers
+from oaq.runtime.values import by_native, reals_by_native, to_floats, to_integers
 
 Images = NDArray[np.uint8]
 Values = NDArray[Any]
@@ -99,6 +100,7 @@ class Session:
         self.verdict = require_safe(plan, self.arena, accept_observed=accept_observed)
         self._native = build(plan, self.arena, threads, memory_limit)
         self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
+        self._edges = 0, 0
         _SESSIONS.add(self)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -120,7 +122,13 @@ class Session:
         Raises:
             ProgramError: shape, type or integers do not fit, or a value is NaN.
         """
-        outputs = to_floats(self.plan.program, self._run(to_integers(self.plan.program, x, by_native)))
+        program, begin = self.plan.program, time.perf_counter_ns()
+        integers = to_integers(program, x, by_native)
+        middle = time.perf_counter_ns()
+        results = self._run(integers)
+        end = time.perf_counter_ns()
+        outputs = to_floats(program, results, reals_by_native)
+        self._edges = middle - begin, time.perf_counter_ns() - end
         return outputs[0] if len(outputs) == 1 else outputs
 
     def run_integers(self, x: ProgramInputs) -> tuple[Images, ...]:
@@ -148,6 +156,10 @@ class Session:
             )
             for planned in self.plan.nodes
         )
+
+    def edge_times(self) -> tuple[int, int]:
+        """Nanoseconds that the last ``run`` spent on making integers of its inputs, and values of its outputs."""
+        return self._edges
 
     def choices(self) -> tuple[NodeChoices, ...]:
         """How each node finds its operands and how its results leave; nodes that only rename memory are left out."""

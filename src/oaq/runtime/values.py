@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -83,6 +84,26 @@ def by_native(spec: TensorSpec, real: NDArray[np.float32], blocks: Blocks) -> ND
     return q
 
 
+Dequantizer = Callable[[TensorSpec, NDArray[np.uint8], Blocks], NDArray[np.float32]]
+"""(spec, the program's integers, the order of the reals) to (batch, A, B) reals."""
+
+
+def reals_by_affine(spec: TensorSpec, q: NDArray[np.uint8], blocks: Blocks) -> NDArray[np.float32]:
+    """``Affine.dequantize``: the law, and what there is without native code."""
+    channels, positions = blocks
+    real = spec.affine.dequantize(q).reshape(len(q), positions, channels)
+    return np.ascontiguousarray(real.transpose(0, 2, 1))
+
+
+def reals_by_native(spec: TensorSpec, q: NDArray[np.uint8], blocks: Blocks) -> NDArray[np.float32]:
+    """What ``reals_by_affine`` returns, from native code, in one pass over the reals."""
+    channels, positions = blocks
+    real = np.empty((len(q), channels, positions), np.float32)
+    native = importlib.import_module("oaq.kernels._native")
+    native.dequantize(q.reshape(len(q), positions, channels), real, spec.affine.scale, spec.affine.zero_point)
+    return real
+
+
 def to_integers(
     program: IntProgram, x: ProgramInputs, quantizer: Quantizer = by_affine
 ) -> tuple[NDArray[np.uint8], ...]:
@@ -140,17 +161,25 @@ def file_integers(edge: Edge, array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array).view(np.uint8) ^ np.uint8(INTEGERS[edge.dtype])
 
 
-def to_floats(program: IntProgram, outputs: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[Any], ...]:
+def to_floats(
+    program: IntProgram, outputs: Sequence[NDArray[np.uint8]], dequantizer: Dequantizer = reals_by_affine
+) -> tuple[NDArray[Any], ...]:
     """What the caller gets, in the file's order, shapes and types: reals, or integers where the file gives integers."""
     by_name = dict(zip(program.outputs, outputs, strict=True))
-    return tuple(edge_values(program, edge, by_name[edge.tensor]) for edge in output_edges(program))
+    return tuple(edge_values(program, edge, by_name[edge.tensor], dequantizer) for edge in output_edges(program))
 
 
-def edge_values(program: IntProgram, edge: Edge, q: NDArray[np.uint8]) -> NDArray[Any]:
+def edge_values(
+    program: IntProgram, edge: Edge, q: NDArray[np.uint8], dequantizer: Dequantizer = reals_by_affine
+) -> NDArray[Any]:
     """What the caller gets of one output, from the program's integers (batch, ..., C)."""
     if edge.is_integer:
         return file_integers(edge, to_caller(edge, q)).view(edge.dtype)
-    return to_caller(edge, program.tensors[edge.tensor].affine.dequantize(q)).astype(edge.dtype, copy=False)
+    spec, blocks = program.tensors[edge.tensor], channel_blocks(edge)
+    if blocks is None:  # integers are moved, which are a quarter of the bytes
+        q, blocks = to_caller(edge, q), (1, prod(edge.shape))
+    real = dequantizer(spec, np.ascontiguousarray(q), blocks).reshape(len(q), *edge.shape)
+    return real.astype(edge.dtype, copy=False)
 
 
 def _quantize(spec: TensorSpec, edge: Edge, real: NDArray[np.float32], quantizer: Quantizer) -> NDArray[np.uint8]:
