@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.differential_onnx.net import MICROSOFT, Impossible, Net, Tensor
 
 Maker = Callable[[Net, Tensor], Tensor]
-SINCE = {"Gelu": 20, "HardSwish": 14, "Mish": 18, "Round": 11}
+SINCE = {"Gelu": 20, "HardSwish": 14, "Mish": 18, "Round": 11, "Erf": 9}
 PLAIN = (
     *("Sigmoid", "Tanh", "HardSwish", "Erf", "Softplus", "Softsign", "Mish", "Exp", "Abs", "Neg", "Floor", "Ceil"),
     *("Round", "Relu", "Identity"),

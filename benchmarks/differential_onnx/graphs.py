@@ -13,9 +13,10 @@ from benchmarks.differential_onnx.functions import FUNCTIONS
 from benchmarks.differential_onnx.joins import JOINS
 from benchmarks.differential_onnx.layers import LAYERS
 from benchmarks.differential_onnx.moves import MOVES, on_integers
-from benchmarks.differential_onnx.net import Form, Impossible, Net, Shape, Tensor
+from benchmarks.differential_onnx.net import KINDS, WIDE, Form, Impossible, Net, Shape, Tensor
 
 OPSETS: Final = range(10, 28)
+FLOAT_OPSETS: Final = range(7, 28)
 OPERATORS: Final = {**LAYERS, **JOINS, **FUNCTIONS, **MOVES, "on integers": on_integers}
 """Makers by name."""
 SHARES: Final = ((LAYERS, 0.36), (JOINS, 0.26), (FUNCTIONS, 0.18), (MOVES, 0.16), (("on integers",), 0.04))
@@ -36,7 +37,8 @@ class Recipe:
         form: whether it is quantized.
         batch: the size that the file declares, a text where it leaves it open.
         steps: operators, each with the seed of what it draws.
-        outputs: how many results the graph has, at most.
+        outputs: how many results the graph has, at most; the last one as integers where that is below 0.
+        inputs: "float", or the type of integers, of each.
     """
 
     shape: Shape
@@ -45,6 +47,7 @@ class Recipe:
     batch: int | str
     steps: tuple[tuple[str, int], ...]
     outputs: int = 1
+    inputs: tuple[str, ...] = ("float",)
 
     def without(self, index: int) -> Recipe:
         """With one step fewer."""
@@ -59,6 +62,8 @@ def draw(seed: int, index: int) -> Recipe:
     channels = int(rng.choice([1, 2, 3, 4, 6, 8, 12]))
     shape = (batch, channels, *(int(rng.integers(1, 9)) for _ in range(rank - 2)))
     is_open = rng.random() < 0.3
+    form: Form = "float" if rng.random() < 0.3 else "quantized"
+    kinds = ["float"] * 8 + ["uint8", "int8"] * (form == "quantized")
     groups = [group for group, _ in SHARES]
     names = []
     for step in range(int(rng.integers(1, 7))):
@@ -70,11 +75,12 @@ def draw(seed: int, index: int) -> Recipe:
         names.insert(0, list(LAYERS)[int(rng.integers(len(LAYERS)))])
     return Recipe(
         (1, *shape[1:]) if is_open else shape,
-        int(rng.choice(list(OPSETS))),
-        "float" if rng.random() < 0.3 else "quantized",
+        int(rng.choice(list(OPSETS if form == "quantized" else FLOAT_OPSETS))),
+        form,
         "N" if is_open else batch,
         tuple((name, int(rng.integers(1 << 31))) for name in names),
-        1 if rng.random() < 0.8 else 2,
+        int(rng.choice([1, 2, -1], p=[0.7, 0.2, 0.1])) if form == "quantized" else int(rng.choice([1, 2])),
+        tuple(kinds[int(rng.integers(len(kinds)))] for _ in range(1 if rng.random() < 0.9 else 2)),
     )
 
 
@@ -86,14 +92,19 @@ def build(recipe: Recipe) -> onnx.ModelProto:
     net.rng = np.random.default_rng(1)
     if x.stored is None:
         x = net.quantized(x, "uint8")
-    others = [tensor for tensor in net.earlier[1:] if tensor.name != x.name]
-    outputs = [x, *others[: recipe.outputs - 1]]
+    others = [tensor for tensor in net.earlier[len(recipe.inputs) :] if tensor.name != x.name]
+    outputs = [x, *others[: max(recipe.outputs - 1, 0)]]
+    if recipe.outputs < 0 and x.stored is not None and x.stored.kind in WIDE:
+        return net.model([x.stored.name], KINDS[x.stored.kind][0])
     return net.model([net.node("Identity", tensor.name) if net.chance(0.3) else tensor.name for tensor in outputs])
 
 
 def _grown(recipe: Recipe) -> tuple[Net, Tensor]:
     net = Net(np.random.default_rng(recipe.opset), recipe.opset, recipe.form)
-    x = net.quantized(net.input(recipe.shape, recipe.batch))
+    inputs = [net.input(recipe.shape, recipe.batch, kind) for kind in recipe.inputs]
+    inputs = [net.quantized(x) if x.stored is None else x for x in inputs]
+    net.earlier += inputs
+    x = inputs[0]
     for name, seed in recipe.steps:
         net.rng = np.random.default_rng(seed)
         x = step(net, name, x)
@@ -115,7 +126,9 @@ def step(net: Net, name: str, x: Tensor) -> Tensor:
         del net.nodes[nodes:], net.constants[constants:]
         return x
     y = replace(y, lo=max(y.lo, -1e4), hi=min(y.hi, 1e4))
-    if y.stored is None and not net.chance(BARE.get(name, 0.1)):
+    if y.stored is None and net.form == "quantized" and net.opset >= 13 and len(y.shape) > 1 and net.chance(0.02):
+        y = net.per_channel(y)
+    elif y.stored is None and not net.chance(BARE.get(name, 0.1)):
         y = net.quantized(y)
     if y.stored is not None or net.form == "float":
         net.earlier.append(y)

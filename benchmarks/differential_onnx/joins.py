@@ -95,14 +95,15 @@ def _pooled(net: Net, x: Tensor, op: str) -> tuple[str, Shape]:
     if len(x.shape) not in (3, 4):
         raise Impossible
     kernel = tuple(net.between(1, min(3, size)) for size in x.shape[2:])
-    dilated = op == "MaxPool" or net.opset >= 19
+    dilated = net.opset >= 10 if op == "MaxPool" else net.opset >= 19
     attributes, count = window(net, x.shape[2:], kernel, dilated=dilated)
     steps = attributes.get("strides", [1] * len(kernel))
     if "SAME" in attributes.get("auto_pad", "") and any(k < s for k, s in zip(kernel, steps, strict=True)):
         raise Impossible  # ONNX Runtime would pad by a negative number
-    if net.chance(0.3) and "auto_pad" not in attributes:
+    if net.chance(0.3) and net.opset >= 10:
         attributes["ceil_mode"] = 1
-        count = _ceiled(x.shape[2:], kernel, attributes)
+        if "SAME" not in attributes.get("auto_pad", ""):
+            count = _ceiled(x.shape[2:], kernel, attributes)
     if op == "AveragePool" and net.chance(0.4):
         attributes["count_include_pad"] = net.between(0, 1)
     return net.node(op, x.name, kernel_shape=list(kernel), **attributes), (*x.shape[:2], *count)

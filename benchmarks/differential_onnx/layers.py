@@ -41,6 +41,11 @@ def weights(net: Net, shape: Shape, axis: int) -> tuple[str, float, Floats]:
         wide[axis] = -1
         reals = (values - middle) * (scale.reshape(wide) if per_channel else scale)
         q = net.node("QuantizeLinear", net.constant(reals), s, z or net.integers(zero, kind), **more)
+    elif len(shape) == 2 and net.chance(0.15):  # stored the other way round
+        q = net.integers(values.T, kind)
+        more = {"axis": net.pick([1 - axis, -1 - axis])} if more else {}
+        turn = {"perm": [1, 0]} if net.chance(0.5) else {}
+        return net.node("Transpose", net.node("DequantizeLinear", q, s, z, **more), **turn), reach, scale
     else:
         q = net.integers(values, kind)
     return net.node("DequantizeLinear", q, s, z, **more), reach, scale

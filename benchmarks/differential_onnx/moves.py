@@ -129,6 +129,9 @@ def cut(net: Net, x: Tensor) -> Tensor:
         starts.append(start - size if net.chance(0.3) else start)
         ends.append(net.pick([end - size] if end < size else [size + 5, 1 << 62]) if net.chance(0.4) else end)
         steps.append(step)
+    if net.opset < 10:
+        name = net.node("Slice", x.name, axes=axes, starts=starts, ends=[min(end, 1 << 30) for end in ends])
+        return replace(x, name=name, shape=tuple(shape))
     shown = [_axis(net, axis, len(x.shape)) for axis in axes]
     numbers = [net.constant(values, np.int64) for values in (starts, ends, shown)]
     last = [net.constant(steps, np.int64)] if max(steps) > 1 or net.chance(0.4) else []
@@ -190,6 +193,12 @@ def resize(net: Net, x: Tensor) -> Tensor:
     if min(sizes) < 1 or max(sizes) > 40:
         raise Impossible
     mode, shape = net.pick(["nearest", "nearest", "linear"]), (*x.shape[:2], *sizes)
+    if net.opset < 10:
+        if min(scales) < 1:
+            raise Impossible
+        if net.opset < 9:
+            return replace(x, name=net.node("Upsample", x.name, mode=mode, scales=[1.0, 1.0, *scales]), shape=shape)
+        return replace(x, name=net.node("Upsample", x.name, net.constant([1.0, 1.0, *scales]), mode=mode), shape=shape)
     if net.opset == 10:
         c = net.constant([1.0, 1.0, *scales])
         return replace(x, name=net.node("Resize", x.name, c, mode=mode), shape=shape)
@@ -232,11 +241,36 @@ MOVES: dict[str, Maker] = {
 }
 
 
+def _clip_integers(net: Net, x: Tensor) -> Tensor:
+    """Clip of integers, which is of floats before opset 12."""
+    assert x.stored is not None
+    if net.opset < 12:
+        raise Impossible
+    low = net.between(-100, 20) if x.stored.kind == "int8" else net.between(0, 120)
+    ends = [net.integers(np.array(low), x.stored.kind), net.integers(np.array(low + 60), x.stored.kind)]
+    if net.chance(0.3):
+        ends[net.between(0, 1)] = ""
+    return replace(x, name=net.node("Clip", x.name, *ends))
+
+
+def _pool_integers(net: Net, x: Tensor) -> Tensor:
+    """MaxPool of integers."""
+    if len(x.shape) not in (3, 4) or min(x.shape[2:]) < 2:
+        raise Impossible
+    kernel = [2] * (len(x.shape) - 2)
+    return replace(
+        x,
+        name=net.node("MaxPool", x.name, kernel_shape=kernel, strides=kernel),
+        shape=(*x.shape[:2], *(size // 2 for size in x.shape[2:])),
+    )
+
+
 def on_integers(net: Net, x: Tensor) -> Tensor:
     """A mover of the integers themselves, between QuantizeLinear and DequantizeLinear."""
     if x.stored is None or x.stored.kind not in WIDE:
         raise Impossible
-    maker = net.pick([transpose, reshape, flatten, squeeze, unsqueeze, cut, gather])
-    y = maker(net, replace(x, name=x.stored.name))
+    makers = [transpose, reshape, flatten, squeeze, unsqueeze, cut, gather, split, _clip_integers]
+    makers += [_pool_integers] * (net.opset >= 12) + [depth_to_space] * (net.opset >= 13)
+    y = net.pick(makers)(net, replace(x, name=x.stored.name))
     name = net.node("DequantizeLinear", y.name, x.stored.scale, x.stored.zero_point)
     return replace(y, name=name, stored=replace(x.stored, name=y.name))

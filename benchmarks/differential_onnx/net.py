@@ -137,11 +137,24 @@ class Net:
             return self.node(op, x, **{name: list(values)}, **attributes)
         return self.node(op, x, self.constant(values, np.int64), **attributes)
 
-    def input(self, shape: Shape, batch: str | int) -> Tensor:
-        """The input of the graph."""
-        dims = [batch, *shape[1:]]
-        self.inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, dims))
-        return Tensor("x", shape, -2.0, 2.0)
+    def input(self, shape: Shape, batch: str | int, kind: str = "float") -> Tensor:
+        """An input of the graph: real, or integers that are dequantized first."""
+        name, dims = "xyz"[len(self.inputs)], [batch, *shape[1:]]
+        if kind == "float":
+            self.inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
+            return Tensor(name, shape, -2.0, 2.0)
+        self.inputs.append(helper.make_tensor_value_info(name, KINDS[kind][0], dims))
+        scale, zero = self.map_of(Tensor(name, shape, -2.0, 2.0), kind)
+        s, z = self.constant(np.float32(scale)), self.integers(np.array(zero), kind)
+        stored = Stored(name, s, z, kind, scale)
+        return Tensor(self.node("DequantizeLinear", name, s, z), shape, -2.0, 2.0, stored)
+
+    def per_channel(self, x: Tensor) -> Tensor:
+        """``x`` through a quantizer that has one scale for each index of axis 1."""
+        scale = self.constant(self.rng.uniform(0.01, 0.03, x.shape[1]) * x.reach)
+        zero = self.integers(np.full(x.shape[1], 128), "uint8")
+        q = self.node("QuantizeLinear", x.name, scale, zero, axis=1)
+        return replace(x, name=self.node("DequantizeLinear", q, scale, zero, axis=1), stored=None)
 
     def quantized(self, x: Tensor, kind: str | None = None) -> Tensor:
         """``x`` through QuantizeLinear and DequantizeLinear; in float graphs ``x`` itself."""
@@ -151,7 +164,7 @@ class Net:
             kind = self.pick([*WIDE] * 6 + [*NARROW] * (self.opset >= 21))
         _, least, most = KINDS[kind]
         scale, zero = self.map_of(x, kind)
-        s = self.constant(np.float32(scale))
+        s = self.constant(np.float32(scale) if self.chance(0.85) else np.array([scale]))
         forms = ["constant", "constant"]
         forms += ["absent"] * (kind == "uint8" and zero == 0) + ["dtype"] * (zero == 0 and self.opset >= 21)
         form = self.pick(forms)
@@ -173,13 +186,13 @@ class Net:
         zero = int(np.clip(round(least - lo / scale), least, most))
         return scale, 0 if least < 0 and self.chance(0.3) else zero
 
-    def model(self, outputs: Sequence[str]) -> onnx.ModelProto:
-        """The whole file."""
+    def model(self, outputs: Sequence[str], kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
+        """The whole file; ``kind`` is the type of its outputs."""
         graph = helper.make_graph(
             self.nodes,
             "drawn",
             self.inputs,
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+            [helper.make_tensor_value_info(name, kind, None) for name in outputs],
             self.constants,
         )
         opsets = [helper.make_opsetid("", self.opset)]

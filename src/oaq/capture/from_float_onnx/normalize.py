@@ -105,7 +105,8 @@ def _normalized(file: OnnxGraph, name: str) -> FloatGraph:
     last = {name: _add_input(build, name) for name in file.inputs}
     images = [flag for name, flag in last.items() if len(build.shapes[name]) == 3]
     if len(set(images)) > 1:
-        raise UnsupportedOp("some inputs are images (C, H, W) and some (H, W, C); export them in one order")
+        orders = [f"input {name!r} ({'H, W, C' if last[name] else 'C, H, W'})" for name in last]
+        raise UnsupportedOp(f"{', '.join(orders[:4])}: export all images in one order")
     layout = "NHWC" if any(images) else "NCHW"
     layouts = {name: "NHWC" if flag else "NCHW" for name, flag in last.items() if len(build.shapes[name]) > 1}
     written_out = recognize(file)

@@ -187,6 +187,8 @@ def _holder(walk: Walk, name: str) -> End | None:
         return None
     if (isinstance(value, Reals) and value.curve is not None) or (isinstance(value, Integers) and value.index):
         return None
+    if walk.entries.get(value.view.tensor) == name:
+        return None  # what enters the program is taken from where it comes from, not from a copy
     moved = producer is not None and producer.name in walk.transparent
     order = order_of(value.view.layout, walk.draft.tensors[value.view.tensor].shape)
     plain = value.view.layout.is_in(order)
