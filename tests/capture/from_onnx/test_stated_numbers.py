@@ -319,3 +319,25 @@ def test_clipping_an_integer_tensor_under_another_name_does_not_clip_what_others
     imported, _ = compared(tmp_path, made, (1, 4, 6, 6), spread=20.0)
     (layer,) = imported.program.summing_nodes()
     assert imported.program.tensors[layer.output].range == IntRange(0, 255)
+
+
+def test_what_an_island_writes_is_an_input_of_the_program_and_the_island_is_told(tmp_path: Path) -> None:
+    """Axes of size 1 lie in any order, so the entry looked like a result of the program."""
+    nodes = [
+        *READ,
+        *LAYER,
+        node("Softmax", ["r"], "f", axis=2),
+        node("QuantizeLinear", ["f", "t", "zt"], "e"),
+        node("DequantizeLinear", ["e", "t", "zt"], "g"),
+        node("DequantizeLinear", ["v", "sw"], "vd"),
+        node("MatMul", ["g", "vd"], "m"),
+        node("QuantizeLinear", ["m", "t", "zt"], "n"),
+        node("DequantizeLinear", ["n", "t", "zt"], "y"),
+    ]
+    constants = {**MAP, "w": weights(1, 4, 3, 3), "v": weights(6, 5)}
+    made = model(nodes, {"x": (1, 4, 4, 6)}, ["y"], constants)
+    imported, _ = compared(tmp_path, made, (1, 4, 4, 6))
+    (island,) = imported.islands
+    assert island.where == "inside"
+    assert set(island.writes) < set(imported.program.inputs)
+    assert len(imported.program.outputs) == 2
