@@ -34,7 +34,9 @@ def call(file: MixedFile, peers: list[Peer], arguments: argparse.Namespace) -> i
         document: dict[str, object] = {"environment": encode(environment()), "latency": encode(latency)}
         document["not_proved"] = doubts
         if arguments.explain:
-            document["regions"] = {name: [asdict(time) for time in it.profile()] for name, it in sessions.items()}
+            document["regions"] = {
+                name: [asdict(time) for time in session.profile()] for name, session in sessions.items()
+            }
         say.document(document)
         return 0
     say.words(f"{escape_name(file.path.stem)} on {environment().cpu}\n")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import UnsupportedOp
-from oaq.mixed.inference import is_integer_throughout
+from oaq.mixed.inference import is_integer_throughout, program_of_file
 from oaq.mixed.load import OnnxFile, mixed_program, open_axes, read_onnx
 from oaq.mixed.program import IntegerBody, MixedProgram, Port
 from oaq.program.int_program import IntProgram
@@ -43,11 +43,13 @@ class MixedFile:
     def sample(self) -> dict[str, NDArray[Any]]:
         """An array per input, the same every time: reals over the range that integers are made of, integers of all."""
         rng = np.random.default_rng(0)
-        return {port.name: _drawn(self.program, port, _sizes(port, self.batch), rng) for port in self.program.inputs}
+        return {
+            port.name: _random_array(self.program, port, _sizes(port, self.batch), rng) for port in self.program.inputs
+        }
 
 
 def open_mixed(path: Path, batch: int = 1) -> MixedFile | None:
-    """An ONNX file with float parts; None for files that are integers from end to end, and for other kinds.
+    """An ONNX or TFLite file with float parts; None for files that are integers from end to end.
 
     Args:
         path: of the file.
@@ -57,12 +59,14 @@ def open_mixed(path: Path, batch: int = 1) -> MixedFile | None:
         FormatError: it is missing or damaged.
         UnsupportedOp: it holds no integers, or leaves sizes open.
     """
-    file = open_regions(path, batch) if path.suffix.lower() == ".onnx" else None
+    file = open_regions(path, batch) if path.suffix.lower() in (".onnx", ".tflite") else None
     return None if file is None or is_integer_throughout(file.program) else file
 
 
 def open_regions(path: Path, batch: int = 1) -> MixedFile:
-    """``open_mixed`` of an ONNX file of any kind."""
+    """``open_mixed`` of any such file."""
+    if path.suffix.lower() == ".tflite":
+        return MixedFile(path, program_of_file(path), batch)
     file = read_onnx(path)
     _require_sizes(file)
     program = mixed_program(file, {port.name: _sizes(port, batch) for port in file.inputs if port.shape})
@@ -84,7 +88,7 @@ def _sizes(port: Port, batch: int) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else batch for size in port.shape or ())
 
 
-def _drawn(program: MixedProgram, port: Port, sizes: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
+def _random_array(program: MixedProgram, port: Port, sizes: tuple[int, ...], rng: np.random.Generator) -> NDArray[Any]:
     dtype = np.dtype(port.dtype or "float32")
     if dtype.kind in "iu":
         ends = np.iinfo(dtype) if dtype.itemsize == 1 else None

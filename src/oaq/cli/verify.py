@@ -76,10 +76,10 @@ def call(arguments: argparse.Namespace) -> int:
         inputs = _inputs(opened(arguments.file, sealed.program, sealed.parts), arguments)
         with say.bar("every executor against the reference", None):
             reports["executors"] = verify(sealed.program, inputs, arguments.isa, onnx=not arguments.no_onnx)
-    return _told(reports, arguments)
+    return _print_reports(reports, arguments)
 
 
-def _told(reports: dict[str, Report], arguments: argparse.Namespace, unproved: str = "") -> int:
+def _print_reports(reports: dict[str, Report], arguments: argparse.Namespace, unproved: str = "") -> int:
     """Print reports, and what none of them speaks of; returns the exit code."""
     safe = all(report.is_safe for report in reports.values())
     complete = all(report.is_complete for report in reports.values())
@@ -109,7 +109,7 @@ def _verify_regions(file: MixedFile, arguments: argparse.Namespace) -> int:
             with say.bar(f"{name}: every executor against the reference", None):
                 bare = without_edges(program)
                 executors[name] = verify(bare, recorded.get(name), arguments.isa, onnx=not arguments.no_onnx)
-    return _told(proofs | executors, arguments, unproved(file.program))
+    return _print_reports(proofs | executors, arguments, unproved(file.program))
 
 
 def _region_inputs(file: MixedFile, arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, ...]]:

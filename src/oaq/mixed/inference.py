@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from oaq.capture.imported import Imported
 from oaq.capture.model_file import import_model
-from oaq.errors import FormatError, ProgramError, UnsupportedOp
+from oaq.errors import FormatError, ProgramError
 from oaq.mixed.dynamic import read_layers
 from oaq.mixed.execute import MixedSession, Options, RegionTime, Sessions
 from oaq.mixed.load import OnnxFile, mixed_program, program_of_integers, read_onnx
@@ -94,7 +93,7 @@ class InferenceSession:
             elif all(_is_settled(port) for port in self._inputs):
                 self._open({port.name: _least(port) for port in self._inputs})
         else:
-            program = _program_of(Path(path_or_bytes))
+            program = program_of_file(Path(path_or_bytes))
             self._inputs = program.inputs
             self._last = self._by_sizes[()] = MixedSession(program, self._options, self._sessions)
 
@@ -221,7 +220,7 @@ def is_integer_throughout(program: MixedProgram) -> bool:
     return len(program.regions) == 1 and not program.floats and not program.constants
 
 
-def _program_of(path: Path) -> MixedProgram:
+def program_of_file(path: Path) -> MixedProgram:
     """An ``.oaq`` or ``.tflite`` file.
 
     Raises:
@@ -232,25 +231,10 @@ def _program_of(path: Path) -> MixedProgram:
         return program_of_integers(read(path).program)
     if path.suffix.lower() != ".tflite":
         raise FormatError(f"{path}: a network is a file called .onnx, .tflite or .oaq")
+    from oaq.mixed.tflite import mixed_tflite
+
     imported = import_model(path)
-    require_whole(path, imported)
-    return program_of_integers(imported.program)
-
-
-def require_whole(path: Path, imported: Imported) -> None:
-    """Refuse a file of which a part stays in float that nothing here runs.
-
-    Raises:
-        UnsupportedOp: there is such a part; the message names its first operator.
-    """
-    if imported.islands:
-        island = imported.islands[0]
-        node, operator = island.nodes[0]
-        names = ", ".join(dict.fromkeys(kind for _, kind in island.nodes))
-        raise UnsupportedOp(
-            f"{path}: {len(island.nodes)} operators ({names}), from {node if operator in node else operator}, stay in "
-            f"float, and oaq runs float parts of ONNX files only" + (f": {island.why}" if island.why else "")
-        )
+    return mixed_tflite(path) if imported.islands else program_of_integers(imported.program)
 
 
 def _described(port: Port) -> NodeArg:

@@ -39,12 +39,13 @@ class Sealed:
 
 
 def is_sealed(path: str | Path) -> bool:
-    """False for an ONNX file that carries no certificate: another tool's.
+    """False for files of other tools: TFLite, and ONNX files that carry no certificate.
 
     Raises:
         FormatError: an ONNX file is missing or cut off.
     """
-    return Path(path).suffix.lower() != ".onnx" or KEY in metadata(content_of(path), str(path))
+    suffix = Path(path).suffix.lower()
+    return suffix != ".tflite" and (suffix != ".onnx" or KEY in metadata(content_of(path), str(path)))
 
 
 def read_sealed(path: str | Path) -> Sealed:

@@ -102,6 +102,8 @@ LAYOUTS: Final[Mapping[str, OptionTable]] = {
     "DEPTH_TO_SPACE": OptionTable("DepthToSpaceOptions", {"BlockSize": "used"}, 2),
 }
 """What each operator that is taken may say."""
+OUTSIDE: Final[Mapping[str, OptionTable]] = {"SOFTMAX": OptionTable("SoftmaxOptions", {"Beta": "used"}, 3)}
+"""What operators say that stay outside and are run in float."""
 
 
 def refusal(operator: TfliteOperator) -> str:

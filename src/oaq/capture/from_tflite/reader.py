@@ -16,7 +16,7 @@ import numpy as np
 
 from oaq.capture.content import read_content
 from oaq.capture.from_tflite.graph import LEFT_OUT, Array, Options, TfliteGraph, TfliteOperator, TfliteTensor
-from oaq.capture.from_tflite.options import FURTHER, LAYOUTS
+from oaq.capture.from_tflite.options import FURTHER, LAYOUTS, OUTSIDE
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 
 try:
@@ -224,7 +224,7 @@ class _Reading:
         return tuple(operators)
 
     def options(self, stored: tflite.Operator, kind: str, subject: str) -> Options:
-        layout = LAYOUTS.get(kind)
+        layout = LAYOUTS.get(kind) or OUTSIDE.get(kind)
         if layout is None or not layout.table:
             return {}
         union = stored.BuiltinOptions()
