@@ -95,7 +95,7 @@ order: $(VENV)/.dev ## every folder of tests alone, then all of them in a shuffl
 	@$(PY) -m tests.order
 
 # The peers have an environment of their own: what they need never reaches the one that is tested.
-bench: ## time oaq beside its peers in .venv-bench; writes benchmarks/results, the tables and the picture of README.md
+bench: ## time oaq beside its peers in .venv-bench, into build/results; BENCHMARKS=--record writes benchmarks/results
 	@$(MAKE) VENV=$(BENCH_VENV) $(BENCH_VENV)/.bench
 	@$(BENCH_VENV)/bin/python -m benchmarks $(BENCHMARKS)
 

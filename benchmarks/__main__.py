@@ -1,9 +1,10 @@
 """Every speed benchmark, then the figures and the picture of README.md: ``python -m benchmarks`` (``make bench``).
 
 Each compares outputs with the reference before it times anything and takes turns with its peers. A benchmark whose
-run was disturbed keeps its old result file; the others go on, and the exit code is 1.
+run was disturbed writes no file; the others go on, and the exit code is 1. Only with ``--record`` are documents and the
+files that tests compare with written: those of this CPU, never those of another.
 
-    python -m benchmarks [--prepare] [micro kernels networks litert session]
+    python -m benchmarks [--record] [--prepare] [micro kernels networks litert session]
 
 ``--prepare`` only quantizes and exports the networks (minutes of work that need no quiet machine), into build/bench.
 """
@@ -16,6 +17,7 @@ import sys
 import time
 
 from benchmarks import readme
+from benchmarks.harness import add_record
 from oaq.terminal import say
 
 KEEP = "build/bench"
@@ -44,13 +46,16 @@ def main() -> int:
     )
     parser.add_argument("steps", nargs="*", choices=[[], *STEPS], metavar="BENCHMARK", help=", ".join(STEPS))
     parser.add_argument("--prepare", action="store_true", help="only quantize and export the networks")
+    add_record(parser)
     flags = parser.parse_args()
     if flags.prepare:
         return 0 if run("networks", "--prepare") else 1
-    failed = [step for step in flags.steps or STEPS if not run(step)]
-    readme.main()
+    further = ["--record"] if flags.record else []
+    failed = [step for step in flags.steps or STEPS if not run(step, *further)]
+    if flags.record:
+        readme.main()
     if failed:
-        say.warn(f"without a new result: {', '.join(failed)}; their last ones stand")
+        say.warn(f"without a new result: {', '.join(failed)}; their last ones, if any, stand")
     return 1 if failed else 0
 
 

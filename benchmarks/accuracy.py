@@ -22,7 +22,7 @@ from torch import nn
 
 import oaq
 from benchmarks.accuracy_cells import ACCUMULATORS, TRAINED, Cell, depthwise, grid, longer, published
-from benchmarks.harness import RESULTS, Result, load, save, stamp
+from benchmarks.harness import Result, add_record, load, place, save, stamp
 from benchmarks.wrapped import wrapping
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph
@@ -231,9 +231,9 @@ def trained_on(device: torch.device) -> Row:
     return (("device", torch.cuda.get_device_name(device)),) if device.type == "cuda" else ()
 
 
-def stored(name: str) -> tuple[Row, ...]:
+def stored(name: str, *, record: bool) -> tuple[Row, ...]:
     """Rows of the result file, () if there is none."""
-    path = RESULTS / f"{file_name(name)}.json"
+    path = place(Result("accuracy", "", stamp()), file_name(name), record=record)
     return load(path).rows if path.exists() else ()
 
 
@@ -256,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after that")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", type=torch.device, default="cpu", help="where to train: cpu, cuda")
+    add_record(parser)
     flags = parser.parse_args(arguments)
     torch.set_num_threads(flags.threads)
     end = time.monotonic() + 60 * flags.minutes
@@ -265,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "" if flags.device.type == "cpu" else " --device cuda"
     )
     for cell in CAMPAIGNS[flags.campaign].cells():
-        if cell.key in {key_of(result_row) for result_row in stored(flags.campaign)}:
+        if cell.key in {key_of(result_row) for result_row in stored(flags.campaign, record=flags.record)}:
             continue
         if time.monotonic() > end:
             break
@@ -279,8 +280,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ),
             )
         facts = (("network", CAMPAIGNS[flags.campaign].label), ("steps", str(bench.steps)), *trained_on(flags.device))
-        result = Result("accuracy", command, stamp(), facts=facts, rows=(*stored(flags.campaign), *new))
-        save(result, file_name(flags.campaign))
+        result = Result(
+            "accuracy", command, stamp(), facts=facts, rows=(*stored(flags.campaign, record=flags.record), *new)
+        )
+        save(result, file_name(flags.campaign), record=flags.record)
         for result_row in new:
             say.words("  ".join(value for _, value in result_row))
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from statistics import mean
 
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
-from benchmarks.harness import RESULTS, Result, load
+from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from oaq.program.atomic import write_atomically
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "accuracy.md"
@@ -44,7 +44,8 @@ def block(name: str, folder: Path = RESULTS) -> str:
     cells: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
     for row in map(dict, result.rows):
         cells.setdefault((row["precision"], row["accumulator"], row["method"]), []).append(row)
-    times = _times(folder / f"{file_name(name)}_times.json")
+    file = f"{file_name(name)}_times.json"
+    times = _times(next(cpu_folders(folder, file), folder) / file)
     lines = [HEAD, tuple("---" if index < 3 else "---:" for index in range(len(HEAD)))]
     lines += [(*key, *_columns(cells.get(key, []), times.get("-".join(key), ("-", "-")))) for key in _keys(name)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -12,7 +12,7 @@ import numpy as np
 
 import oaq
 from benchmarks.accuracy import CAMPAIGNS, file_name
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq.report.latency import Turn, interleave, pinned, turn
 from oaq.runtime.session import Session
 from oaq.terminal import say
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy_times", description=__doc__)
     parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
+    add_record(parser)
     flags = parser.parse_args(arguments)
     plans = {
         "-".join(cell.key[:3]): oaq.plan(oaq.load(path), "avx2")
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     command = f"python -m benchmarks.accuracy_times {flags.campaign}"
     result = Result("accuracy_times", command, stamp(), rows=rows, notes=("batch 1, 1 thread, AVX2 rows, medians",))
-    say.words(str(save(result, f"{file_name(flags.campaign)}_times")))
+    say.words(str(save(result, f"{file_name(flags.campaign)}_times", record=flags.record)))
     return 0
 
 

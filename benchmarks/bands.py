@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq import operators as ops
 from oaq import reference
 from oaq.errors import Mismatch
@@ -127,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every block on every instruction set, print, write the result file."""
     parser = argparse.ArgumentParser("python -m benchmarks.bands", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    add_record(parser)
     flags = parser.parse_args(arguments)
     isas = [isa for isa in cpu_isas() if isa != "scalar"]
 
@@ -141,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(", ".join(f"{name} {value}" for name, value in row) + "\n")
     command = "python -m benchmarks.bands"
     result = Result("bands", command, stamp(), rows=tuple(row for row, _ in rows), notes=(disturbance.words,))
-    sys.stdout.write(f"{disturbance.words}\n{save(result, 'bands', disturbance=disturbance)}\n")
+    sys.stdout.write(f"{disturbance.words}\n{save(result, 'bands', record=flags.record, disturbance=disturbance)}\n")
     return 0
 
 

@@ -17,7 +17,7 @@ from statistics import median
 
 from benchmarks.busy import Watch
 from benchmarks.child import child
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.native_module import load_native
 from oaq.report.latency import pinned, quartiles
 from oaq.terminal import say
@@ -63,6 +63,7 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, nargs="?", help="of a CMake build by another compiler")
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_record(parser)
     flags = parser.parse_args()
     if flags.child:
         say.words(json.dumps(speeds(flags.child)))
@@ -88,7 +89,7 @@ def main() -> int:
     facts = tuple(zip(("installed", "other"), names, strict=True))
     command = "make clang-check"
     result = Result("compilers", command, stamp(), facts=facts, rows=rows, notes=(disturbance.words,))
-    say.words(str(save(result, "compilers", disturbance=disturbance)))
+    say.words(str(save(result, "compilers", record=flags.record, disturbance=disturbance)))
     return 0
 
 

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 
 import oaq
-from benchmarks.harness import RESULTS, Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.unseen_networks import UNSEEN
 from oaq.data.batches import Batches
 from oaq.kernels.cost import CostTable
@@ -192,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, metavar="DIR", help="quantized networks: read from here, or written")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--out", default="cost_model", help="name of the files in benchmarks/results")
+    add_record(parser)
     flags = parser.parse_args(arguments)
     costs = costs_from(flags.costs)
     measured: list[Subject] = []
@@ -199,8 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured += subjects(name, costs, flags.keep, flags.repeats)
     facts = (("costs of", costs.cpu), *costs.stamp)
     result = Result("cost_model", "python -m benchmarks.cost_model", stamp(), facts=facts, rows=rows_of(measured))
-    path = save(result, flags.out)
-    draw(measured, RESULTS / f"{flags.out}.svg")
+    path = save(result, flags.out, record=flags.record)
+    draw(measured, path.with_suffix(".svg"))
     say.words(f"{table(measured)}\n{path}")
     return 0
 

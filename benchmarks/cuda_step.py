@@ -6,16 +6,17 @@ cuDNN, which is exact too and was used before ``oaq.qat.exact``.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatConv2d, FloatGraph
 from oaq.qat import Config, QatNetwork, Target, layer, parameter_groups, prepare
@@ -107,8 +108,11 @@ def rows_of(graph: FloatGraph, x: torch.Tensor, y: torch.Tensor) -> Iterator[Row
         yield row
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Time and store; 1 where there is no GPU."""
+    parser = argparse.ArgumentParser("python -m benchmarks.cuda_step", description=__doc__)
+    add_record(parser)
+    flags = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         say.warn("cuda_step is NOT RUN: there is no GPU that torch can use")
         return 1
@@ -120,7 +124,8 @@ def main() -> int:
         rows.append(row)
         say.words("  ".join(value for _, value in row))
     facts = (("network", "resnet18"), ("batch", str(BATCH)), ("device", torch.cuda.get_device_name(CUDA)))
-    save(Result("cuda_step", "python -m benchmarks.cuda_step", stamp(), facts=facts, rows=tuple(rows)), "cuda_step")
+    result = Result("cuda_step", "python -m benchmarks.cuda_step", stamp(), facts=facts, rows=tuple(rows))
+    save(result, "cuda_step", record=flags.record)
     return 0
 
 

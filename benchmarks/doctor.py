@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.held_peer import outputs
 from oaq.capture.model_file import import_model, stored_unsigned
 from oaq.doctor import Diagnosis, diagnose
@@ -88,7 +88,9 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
     rows: list[Row] = []
     facts: list[tuple[str, str]] = []
-    for name in parser.parse_args().networks:
+    add_record(parser)
+    flags = parser.parse_args()
+    for name in flags.networks:
         more, figures = examine(name)
         rows += more
         facts += figures
@@ -96,6 +98,7 @@ def main() -> None:
     save(
         Result("doctor", "python -m benchmarks.doctor", stamp(), facts=tuple(facts), rows=tuple(rows)),
         "doctor",
+        record=flags.record,
     )
 
 

@@ -20,7 +20,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq.capture import from_float_onnx, from_torch
 from oaq.capture.graph import FloatGraph
 from oaq.data.batches import Batches
@@ -122,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)} (default: two)")
     parser.add_argument("--programs", action="store_true", help="quantize too, minutes per network")
+    add_record(parser)
     flags = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -130,9 +131,8 @@ def main() -> None:
     for row in rows:
         say.words(", ".join(f"{key} {value}" for key, value in row))
     flag = " --programs" if flags.programs else ""
-    save(
-        Result("float_capture", f"python -m benchmarks.float_capture{flag}", stamp(), rows=tuple(rows)), "float_capture"
-    )
+    result = Result("float_capture", f"python -m benchmarks.float_capture{flag}", stamp(), rows=tuple(rows))
+    save(result, "float_capture", record=flags.record)
 
 
 if __name__ == "__main__":

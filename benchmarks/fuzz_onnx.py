@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.file_mutations import mutate, pick
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.onnx_files import every, with_function
 from oaq import operators as ops
 from oaq.capture.from_onnx import decode, import_graph
@@ -155,6 +155,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", type=int, help="one file, by number")
+    add_record(parser)
     given = parser.parse_args()
     files = every()
     if given.only is not None:
@@ -174,7 +175,11 @@ def main() -> int:
             f"from {len(files)} unbroken files: {', '.join(files)}",
             f"limits: {SECONDS:.0f} s a file, {MEMORY >> 20} MiB a process",
         )
-        save(Result("fuzz_onnx", "python -m benchmarks.fuzz_onnx", stamp(), facts=facts, notes=notes), "fuzz_onnx")
+        save(
+            Result("fuzz_onnx", "python -m benchmarks.fuzz_onnx", stamp(), facts=facts, notes=notes),
+            "fuzz_onnx",
+            record=given.record,
+        )
     return int(bool(defects))
 
 

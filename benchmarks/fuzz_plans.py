@@ -245,7 +245,7 @@ def write_checkpoint(task: Campaign, progress: Progress, path: Path) -> None:
     write_atomically(path, [text.encode()])
 
 
-def write_result(task: Campaign, progress: Progress) -> Path:
+def write_result(task: Campaign, progress: Progress, *, record: bool) -> Path:
     """The figures of a whole campaign."""
     from benchmarks.harness import Result, save, stamp
 
@@ -262,15 +262,18 @@ def write_result(task: Campaign, progress: Progress) -> Path:
         "the checksum is made right in 31 of 32 cases; two samples of each plan that loads are run",
     )
     command = f"python -m benchmarks.fuzz_plans --cases {task.cases} --seed {task.seed}"
-    return save(Result("plan_fuzz", command, stamp(), facts=facts, notes=notes), "plan_fuzz")
+    return save(Result("plan_fuzz", command, stamp(), facts=facts, notes=notes), "plan_fuzz", record=record)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """1 if a case crashed."""
+    from benchmarks.harness import add_record
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=CAMPAIGN)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
+    add_record(parser)
     options = parser.parse_args(arguments)
     task = campaign(options.cases, options.seed, BUILD / "corpus")
     begun = time.perf_counter()
@@ -283,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cpu = sum(progress.seconds.values())
     say.words(f"{outcomes}; {cpu:.1f} s of CPU, of which some may be earlier; {time.perf_counter() - begun:.1f} s now")
     if options.cases >= CAMPAIGN:
-        say.words(str(write_result(task, progress)))
+        say.words(str(write_result(task, progress, record=options.record)))
     return 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.fuzz.tflite_bytes import break_tflite
 from benchmarks.fuzz_onnx import FILES, SECONDS, WHERE, judge
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.tflite_files import network
 from benchmarks.tflite_operators import CASES, operator
 from oaq.capture.from_tflite import import_tflite
@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=FILES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="one file, by number")
+    add_record(parser)
     given = parser.parse_args()
     files, counts, defects = unbroken(), Counter[str](), 0
     numbers = range(given.files) if given.only is None else [given.only]
@@ -59,7 +60,7 @@ def main() -> int:
     if given.only is None and given.files == FILES and given.seed == 0 and not defects:
         note = f"from {len(files)} unbroken files; limit: {SECONDS:.0f} s a file"
         command = "python -m benchmarks.fuzz_tflite"
-        save(Result("fuzz_tflite", command, stamp(), facts=facts, notes=(note,)), "fuzz_tflite")
+        save(Result("fuzz_tflite", command, stamp(), facts=facts, notes=(note,)), "fuzz_tflite", record=given.record)
     return int(bool(defects))
 
 

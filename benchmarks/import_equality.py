@@ -20,7 +20,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq import operators as ops
 from oaq.capture.from_onnx import import_quantized
 from oaq.capture.imported import Imported, TensorSource
@@ -257,7 +257,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(NETWORKS)} (default: two)")
     rows = []
-    for name in parser.parse_args().networks or DEFAULT:
+    add_record(parser)
+    flags = parser.parse_args()
+    for name in flags.networks or DEFAULT:
         network = NETWORKS[name]
         data = load_data(network, CALIBRATION)
         photos = np.concatenate(list(data.calibration))[:CALIBRATION]
@@ -291,6 +293,7 @@ def main() -> None:
             rows=tuple(rows),
         ),
         "import_equality",
+        record=flags.record,
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq import operators as ops
 from oaq import reference
 from oaq.errors import Mismatch
@@ -150,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", default="kernels", help="name of the file in benchmarks/results")
+    add_record(parser)
     flags = parser.parse_args(arguments)
 
     def measured() -> tuple[list[Point], Disturbance]:
@@ -165,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     result = Result("kernels", "python -m benchmarks.kernels", stamp(), rows=rows, notes=(disturbance.words,))
     sys.stdout.write(f"{table(results)}\n{disturbance.words}\n")
-    sys.stdout.write(f"{save(result, flags.out, disturbance=disturbance)}\n")
+    sys.stdout.write(f"{save(result, flags.out, record=flags.record, disturbance=disturbance)}\n")
     return 0
 
 

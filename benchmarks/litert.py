@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.busy import Disturbance
-from benchmarks.harness import Result, stamp
+from benchmarks.harness import Result, add_record, stamp
 from benchmarks.networks import WIDE
 from benchmarks.process_peer import ProcessPeer
 from benchmarks.side_by_side import timed, written
@@ -102,6 +102,7 @@ def main() -> int:
     parser.add_argument("model", type=Path, nargs="?", help="a .tflite file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=20)
+    add_record(parser)
     flags = parser.parse_args()
     model = flags.model or efficientnet_lite3()
     refused = 0
@@ -110,7 +111,7 @@ def main() -> int:
         facts = (("network", model.name), ("weights", "the vendor's integers"))
         command = " ".join(["python -m benchmarks.litert", *sys.argv[1:]])
         result = Result("litert", command, stamp(), latency, facts, notes=(disturbance.words,))
-        refused += not written(result, f"{model.stem.replace('_', '-')}-{threads}t", disturbance)
+        refused += not written(result, f"{model.stem.replace('_', '-')}-{threads}t", disturbance, record=flags.record)
     return min(refused, 1)
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq.errors import Mismatch
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.report.latency import Turn, interleave, pinned, quartiles
@@ -292,6 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python -m benchmarks.micro", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=40)
+    add_record(parser)
     flags = parser.parse_args(arguments)
     native = module()
 
@@ -317,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say.words("\n".join([*(str(dict(line)) for line in lines), str(dict(facts)), busy.words]))
     notes = ("GMAC/s", busy.words)
     result = Result("micro", "python -m benchmarks.micro", stamp(), None, facts, (*lines, *point_rows), notes)
-    say.words(str(save(result, "micro", disturbance=busy)))
+    say.words(str(save(result, "micro", record=flags.record, disturbance=busy)))
     return 0
 
 

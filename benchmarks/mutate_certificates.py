@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import oaq
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.mutations import judge, mutated
 from oaq.program.plain import fingerprint
 from oaq.terminal import say
@@ -107,6 +107,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="sealed files (default: the small network)")
     parser.add_argument("--edits", type=int, default=5000, help="of each file")
+    add_record(parser)
     flags = parser.parse_args()
     rows, missed = [], 0
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +121,11 @@ def main() -> int:
     if not flags.files:
         notes = ("refused: an error on reading; unsafe: a claim that does not hold; harmless: see the module.",)
         command = "python -m benchmarks.mutate_certificates"
-        save(Result("mutate_certificates", command, stamp(), rows=tuple(rows), notes=notes), "mutate_certificates")
+        save(
+            Result("mutate_certificates", command, stamp(), rows=tuple(rows), notes=notes),
+            "mutate_certificates",
+            record=flags.record,
+        )
     return 1 if missed else 0
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 import oaq
 from benchmarks.busy import Disturbance
-from benchmarks.harness import Result, stamp
+from benchmarks.harness import Result, add_record, stamp
 from benchmarks.process_peer import ProcessPeer
 from benchmarks.side_by_side import timed, written
 from oaq.cli import images, models
@@ -205,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--prepare", action="store_true", help="only make what --keep keeps; time nothing")
     parser.add_argument("--no-openvino", action="store_true")
     images.add_arguments(parser)
+    add_record(parser)
     flags = parser.parse_args(arguments)
     openvino = not flags.no_openvino and find_spec("openvino") is not None
     command = " ".join(["python -m benchmarks.networks", *(sys.argv[1:] if arguments is None else arguments)])
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for threads in flags.threads:
             latency, disturbance = watched(subject, threads, flags.rounds, openvino)
             result = Result("networks", command, stamp(), latency, facts(subject), notes=(disturbance.words,))
-            refused += not written(result, f"{subject.name}-{threads}t", disturbance)
+            refused += not written(result, f"{subject.name}-{threads}t", disturbance, record=flags.record)
     return min(refused, 1)
 
 

@@ -10,13 +10,14 @@ ties are common.
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnxruntime
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq import operators as ops
 from oaq.export.onnx_qdq.model import build
 from oaq.numerics.affine import Affine
@@ -164,8 +165,11 @@ def distance(case: Case, level: object) -> np.ndarray:
     return np.abs(law.astype(np.int16) - np.asarray(result).transpose(0, 2, 3, 1))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write ``results/onnxruntime_equality.json``."""
+    parser = argparse.ArgumentParser("python -m benchmarks.onnxruntime_equality", description=__doc__)
+    add_record(parser)
+    flags = parser.parse_args(arguments)
     rows = []
     for name, make in CASES.items():
         for label, level in LEVELS.items():
@@ -191,6 +195,7 @@ def main() -> None:
             rows=tuple(rows),
         ),
         "onnxruntime_equality",
+        record=flags.record,
     )
 
 

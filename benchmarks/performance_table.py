@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.harness import RESULTS, Result, load
+from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from oaq.program.atomic import write_atomically
 from oaq.report.data import Latency
 
@@ -36,10 +36,12 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _stamp(name: str, result: Result) -> str:
+def _stamp(path: Path, result: Result) -> str:
     env = result.environment
     remark = f"; {result.notes[-1]}" if result.notes else ""
-    return f"`benchmarks/results/{name}.json`: {env.cpu}, {env.compiler.split(' Release')[0]}{remark}."
+    return (
+        f"`benchmarks/results/{path.parent.name}/{path.name}`: {env.cpu}, {env.compiler.split(' Release')[0]}{remark}."
+    )
 
 
 def loops(folder: Path) -> str:
@@ -65,7 +67,8 @@ def loops(folder: Path) -> str:
         )
     head = ("row", "port limit", "loop (of the limit)", "spill every 8 quads", "layer", "layer, spill every 8")
     facts = "; ".join(f"{name} {value}" for name, value in micro.facts)
-    return f"{table(head, lines)}\n{facts}. {_stamp('micro', micro)} {_stamp('kernels', kernels)}\n"
+    stamps = f"{_stamp(folder / 'micro.json', micro)} {_stamp(folder / 'kernels.json', kernels)}"
+    return f"{table(head, lines)}\n{facts}. {stamps}\n"
 
 
 def networks(folder: Path) -> str:
@@ -116,7 +119,7 @@ def compilers(folder: Path) -> str:
     rows = [dict(row) for row in result.rows]
     head = ("row", *(key for key in rows[0] if key != "row"))
     lines = [(f"`{row['row'].removesuffix(', run -')}`", *(row[key] for key in head[1:])) for row in rows]
-    return f"{table(head, lines)}\n{_stamp('compilers', result)}\n"
+    return f"{table(head, lines)}\n{_stamp(folder / 'compilers.json', result)}\n"
 
 
 def targets(folder: Path) -> str:
@@ -142,12 +145,29 @@ def _target(name: str, target: float, measured: float | None) -> tuple[str, str,
     return name, f"{target:.2f}", f"{measured:.3f}", "met" if measured >= target else "**missed**"
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {
-    "targets": targets,
-    "networks": networks,
-    "loops": loops,
-    "compilers": compilers,
+NETWORKS = "*-[0-9]t.json"
+BLOCKS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
+    "targets": (targets, ("micro.json", *(f"{network}-1t.json" for network in NETWORK_TARGETS))),
+    "networks": (networks, (NETWORKS,)),
+    "loops": (loops, ("micro.json", "kernels.json")),
+    "compilers": (compilers, ("compilers.json",)),
 }
+"""Tables by name: what writes one from a CPU's folder of results, and the files that it needs there."""
+
+
+def block(name: str, results: Path) -> str:
+    """A table per CPU that has the files, under its name.
+
+    Raises:
+        KeyError: there is no such block.
+    """
+    write_table, files = BLOCKS[name]
+    folders = cpu_folders(results, *files)
+    return "\n".join(f"{_cpu(folder, files[0])}:\n\n{write_table(folder)}" for folder in folders)
+
+
+def _cpu(folder: Path, pattern: str) -> str:
+    return load(min(folder.glob(pattern))).environment.cpu
 
 
 def replaced(text: str, folder: Path = RESULTS) -> str:
@@ -156,7 +176,7 @@ def replaced(text: str, folder: Path = RESULTS) -> str:
     Raises:
         KeyError: there is no such block.
     """
-    return MARKED.sub(lambda match: match[1] + BLOCKS[match["name"]](folder) + match[3], text)
+    return MARKED.sub(lambda match: match[1] + block(match["name"], folder) + match[3], text)
 
 
 def main() -> int:

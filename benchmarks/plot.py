@@ -1,4 +1,6 @@
-"""The speed picture of README.md, docs/images/speed.svg, drawn from the result files: ``python -m benchmarks.plot``.
+"""The speed pictures of README.md, docs/images/speed-*.svg, one per CPU, drawn from the result files.
+
+    python -m benchmarks.plot
 
 Bars say how many times as fast oaq is as another executor in the same run, one thread, batch 1: one panel per
 instruction set, one group per network. Colours follow the reader's light or dark setting by a style sheet inside.
@@ -12,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from benchmarks.harness import RESULTS, Result, load
+from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from oaq.program.atomic import write_atomically
 from oaq.report.data import Latency, Timing
 
-PICTURE = Path(__file__).parent.parent / "docs" / "images" / "speed.svg"
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+DRAWN = "*-1t.json"
+"""Result files of whole networks that are drawn: those on one thread."""
 SAID = "How many times as fast oaq is as other runtimes, by instruction set and network"
 WIDTH, LEFT, RIGHT, BAR, GAP, HEAD = 880, 170, 300, 15, 12, 30
 HELD = ", held to "
@@ -141,15 +145,19 @@ def _text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> s
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def picture(folder: Path = RESULTS, threads: int = 1) -> str | None:
-    """The picture of the networks measured with ``threads``; None if there is no result file."""
-    results = [(path, load(path)) for path in sorted(folder.glob(f"*-{threads}t.json"))]
+def picture_of(folder: Path) -> Path:
+    """Where the picture of a CPU's folder of results lies."""
+    return IMAGES / f"speed-{folder.name}.svg"
+
+
+def picture(folder: Path) -> str | None:
+    """The picture of the networks in a CPU's folder of results; None if there is no result file."""
+    results = [(path, load(path)) for path in sorted(folder.glob(DRAWN))]
     timed = [(_network(stored, path), stored.latency) for path, stored in results if stored.latency is not None]
     if not timed:
         return None
     cpus = ", ".join(dict.fromkeys(result.environment.cpu for _, result in results))
-    unit = f"{threads} thread{'s' if threads > 1 else ''}"
-    caption = f"Their median time over ours, {unit}, batch 1, in turns in one run; above 1 oaq is faster. {cpus}."
+    caption = f"Their median time over ours, 1 thread, batch 1, in turns in one run; above 1 oaq is faster. {cpus}."
     return svg_of(panels(timed), caption)
 
 
@@ -159,11 +167,12 @@ def _network(result: Result, path: Path) -> str:
 
 
 def main() -> int:
-    """Write the picture."""
-    svg = picture()
-    if svg is not None:
-        PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(PICTURE, [svg.encode()])
+    """Write the pictures."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for folder in cpu_folders(RESULTS, DRAWN):
+        svg = picture(folder)
+        if svg is not None:
+            write_atomically(picture_of(folder), [svg.encode()])
     return 0
 
 

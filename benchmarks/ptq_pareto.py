@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import oaq
-from benchmarks.harness import RESULTS, Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq.capture.from_torch import normalize
 from oaq.capture.graph import FloatGraph, LayerParams, TensorParams
 from oaq.capture.lower import lower, same_affine_groups
@@ -129,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.ptq_pareto", description=__doc__)
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
     parser.add_argument("--out", default="ptq_pareto", help="name of the files in benchmarks/results")
+    add_record(parser)
     flags = parser.parse_args(arguments)
     rows = []
     for name in flags.networks:
@@ -136,8 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(row)
             say.words("  ".join(value for _, value in row))
     result = Result("ptq_pareto", "python -m benchmarks.ptq_pareto", stamp(), rows=tuple(rows))
-    say.words(str(save(result, flags.out)))
-    draw(rows, str(RESULTS / f"{flags.out}.svg"))
+    path = save(result, flags.out, record=flags.record)
+    say.words(str(path))
+    draw(rows, str(path.with_suffix(".svg")))
     return 0
 
 

@@ -19,7 +19,7 @@ import torch
 import oaq
 from benchmarks.accuracy import CAMPAIGNS, Bench, Row, prepared
 from benchmarks.accuracy_times import turn_of
-from benchmarks.harness import RESULTS, Result, load, save, stamp
+from benchmarks.harness import Result, add_record, load, place, save, stamp
 from oaq.program.int_program import IntProgram
 from oaq.ptq.quantize import quantize
 from oaq.qat import Config, convert
@@ -50,7 +50,7 @@ def programs(bench: Bench, finished: set[tuple[str, str]]) -> Iterator[tuple[str
             yield ROUNDED, str(budget), quantize(bench.graph, calibration, budget=budget)
 
 
-def place(bench: Bench, kind: str, request: str) -> Path:
+def program_file(bench: Bench, kind: str, request: str) -> Path:
     """Path of a program's file."""
     return bench.folder / f"pareto-{'qat' if kind == TRAINED else 'ptq'}-{request}.oaq"
 
@@ -58,7 +58,7 @@ def place(bench: Bench, kind: str, request: str) -> Path:
 def timed(bench: Bench, rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows with milliseconds, measured side by side."""
     with pinned(1):
-        files = {row: place(bench, dict(row)["what"], dict(row)["asked"]) for row in map(_untimed, rows)}
+        files = {row: program_file(bench, dict(row)["what"], dict(row)["asked"]) for row in map(_untimed, rows)}
         turns = {row: turn_of(oaq.plan(oaq.load(file), "avx2")) for row, file in files.items()}
         seconds = interleave({str(index): turn for index, turn in enumerate(turns.values())}, ROUNDS)
     return tuple(
@@ -107,20 +107,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--folder", type=Path, required=True, help="that of the campaign")
     parser.add_argument("--time", action="store_true", help="measure, too: the machine has to be quiet")
+    add_record(parser)
     flags = parser.parse_args(arguments)
     torch.set_num_threads(1)
     bench = prepared(flags.campaign, flags.folder)
     name = f"qat_pareto_{flags.campaign.replace('-', '_')}"
-    path = RESULTS / f"{name}.json"
-    rows = load(path).rows if path.exists() else ()
     command = f"python -m benchmarks.qat_pareto {flags.campaign}"
+    path = place(Result("qat_pareto", command, stamp()), name, record=flags.record)
+    rows = load(path).rows if path.exists() else ()
 
     def keep() -> None:
         facts = (("float", f"{bench.float_right / len(bench.test):.4f}"),)
-        save(Result("qat_pareto", command, stamp(), facts=facts, rows=rows), name)
+        save(Result("qat_pareto", command, stamp(), facts=facts, rows=rows), name, record=flags.record)
 
     for kind, request, program in programs(bench, {(dict(row)["what"], dict(row)["asked"]) for row in rows}):
-        oaq.save(program, place(bench, kind, request))
+        oaq.save(program, program_file(bench, kind, request))
         top1 = right_as_integers(program, bench.test) / len(bench.test)
         planned = oaq.plan(program, "avx2")
         new = (("what", kind), ("asked", request), ("top1", f"{top1:.4f}"), ("cost", f"{planned.cost:.4f}"))

@@ -106,9 +106,12 @@ def child(programs: int) -> tuple[int, tuple[int, ...], str]:
 
 def main() -> int:
     """1 if there is a race."""
+    from benchmarks.harness import add_record
+
     parser = argparse.ArgumentParser(description="look for data races of native code")
     parser.add_argument("--programs", type=int, default=0, help="how many to draw; 120, and a result file, if none")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    add_record(parser)
     options = parser.parse_args()
     programs = options.programs or 120
     if options.inside:
@@ -122,7 +125,7 @@ def main() -> int:
         from benchmarks.harness import Result, save, stamp
 
         facts = zip(("reports", "programs", "sessions", "runs"), map(str, (reports, *counts)), strict=True)
-        save(Result("races", "python -m benchmarks.races", stamp(), facts=tuple(facts)), "races")
+        save(Result("races", "python -m benchmarks.races", stamp(), facts=tuple(facts)), "races", record=options.record)
     return int(reports > 0)
 
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.harness import RESULTS, Result, load
+from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from benchmarks.performance_table import main as tabulate
-from benchmarks.plot import PICTURE, SAID
+from benchmarks.plot import DRAWN, SAID, picture_of
 from benchmarks.plot import main as draw
 from oaq.program.atomic import write_atomically
 from oaq.report.data import Timing
@@ -25,18 +25,18 @@ BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
 def block(folder: Path = RESULTS) -> str:
     """What belongs between the markers: a table per machine, a column per network; then whole networks beside peers."""
     by_cpu: dict[str, dict[str, Result]] = {}
-    for path in sorted(folder.glob("demo_*.json")):
+    for path in sorted(folder.glob("*/demo_*.json")):
         result = load(path)
         by_cpu.setdefault(result.environment.cpu, {})[path.stem.removeprefix("demo_")] = result
     tables = [_machine(cpu, results) for cpu, results in by_cpu.items()]
     by_peers: dict[tuple[str, int], dict[str, Result]] = {}
-    for path in sorted(folder.glob("*-[0-9]*t.json")):
+    for path in sorted(folder.glob("*/*-[0-9]*t.json")):
         result = load(path)
         if result.latency is not None:
             key = result.environment.cpu, result.latency.threads
             by_peers.setdefault(key, {})[path.stem.rpartition("-")[0]] = result
-    if by_peers:
-        tables.append(f"![{SAID}]({PICTURE.relative_to(README.parent).as_posix()})\n")
+    for cpu in cpu_folders(folder, DRAWN):
+        tables.append(f"![{SAID}]({picture_of(cpu).relative_to(README.parent).as_posix()})\n")
     tables += [_beside_peers(*key, results) for key, results in sorted(by_peers.items())]
     return "\n".join(tables) or "No result file yet.\n"
 

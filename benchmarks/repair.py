@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.held_peer import outputs
 from oaq.capture.from_onnx import import_quantized
 from oaq.data.batches import Batches
@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Repair, run everywhere, write the result file."""
     parser = argparse.ArgumentParser("python -m benchmarks.repair", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2"])
+    add_record(parser)
     flags = parser.parse_args(arguments)
     command = " ".join(["python -m benchmarks.repair", *sys.argv[1:]])
     notes = (
@@ -124,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result_rows: tuple[Row, ...] = ()
     for name in flags.networks:
         result_rows += tuple(rows(name))
-        sys.stdout.write(f"{save(Result('repair', command, stamp(), rows=result_rows, notes=notes), 'repair')}\n")
+        result = Result("repair", command, stamp(), rows=result_rows, notes=notes)
+        sys.stdout.write(f"{save(result, 'repair', record=flags.record)}\n")
     return 0
 
 

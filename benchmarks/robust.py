@@ -19,7 +19,7 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.robust_networks import Query, classes, images, network, table_three, table_two
 from oaq.program.int_program import IntProgram
 from oaq.reference.run import run
@@ -97,12 +97,12 @@ def replayed(folder: Path, data: Data) -> list[Row]:
     return rows
 
 
-def write_replays(folder: Path, data: Data) -> None:
+def write_replays(folder: Path, data: Data, *, record: bool) -> None:
     """``results/robust_replays.json``."""
     notes = ("each refutation is an input that was run on the published weights; why the tables differ is not known",)
     command = "python -m benchmarks.robust DATA MNIST FASHION --only replays"
     result = Result("robust_replays", command, stamp(), rows=tuple(replayed(folder, data)), notes=notes)
-    sys.stdout.write(f"{save(result, 'robust_replays')}\n{result.rows}\n")
+    sys.stdout.write(f"{save(result, 'robust_replays', record=record)}\n{result.rows}\n")
 
 
 def main() -> int:
@@ -112,13 +112,14 @@ def main() -> int:
     parser.add_argument("mnist", type=Path, help="folder with t10k-images-idx3-ubyte[.gz] and labels")
     parser.add_argument("fashion", type=Path)
     parser.add_argument("--only", choices=("replays",), help="one part")
+    add_record(parser)
     folders = parser.parse_args()
     data: Data = {}
     for name in ("mnist", "fashion"):
         place = getattr(folders, name)
         pixels, labels = (next(place.glob(f"t10k-{kind}*")) for kind in ("images", "labels"))
         data[name] = images(pixels), classes(labels)
-    write_replays(folders.data, data)
+    write_replays(folders.data, data, record=folders.record)
     if folders.only:
         return 0
     rows, notes, total, seconds = public_table(folders.data, data)
@@ -131,7 +132,7 @@ def main() -> int:
     notes.append("times are provisional: the machine was shared when they were taken")
     command = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m benchmarks.robust DATA MNIST FASHION"
     result = Result("robust", command, stamp(), facts=facts, rows=tuple(rows), notes=tuple(notes))
-    sys.stdout.write(f"{save(result, 'robust')}\n" + "\n".join(notes) + "\n")
+    sys.stdout.write(f"{save(result, 'robust', record=folders.record)}\n" + "\n".join(notes) + "\n")
     return 0
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 import oaq
-from benchmarks.harness import RESULTS, Result, load, save, stamp
+from benchmarks.harness import SCRATCH, Result, load, stamp
 from benchmarks.robust_networks import classes, images
 from oaq.errors import ConfigError
 from oaq.program.int_program import IntProgram
@@ -33,6 +33,7 @@ from oaq.robust import Options, robustness
 from oaq.runtime.values import to_integers
 from oaq.verify.robustness import verify_certificate
 from recipes.data.packages import Package, fetch
+from recipes.result_file import write
 
 CCEXAM: Final = Package(
     "ccexam",
@@ -116,7 +117,7 @@ def main() -> int:
     parser.add_argument("mnist", type=Path, help="folder with t10k-images-idx3-ubyte[.gz] and labels")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10.0, help="of search, per image")
-    parser.add_argument("--out", type=Path, default=RESULTS / "robust_cnn.json")
+    parser.add_argument("--out", type=Path, default=SCRATCH / "robust_cnn.json")
     options = parser.parse_args()
     pixels, labels = (next(options.mnist.glob(f"t10k-{kind}*")) for kind in ("images", "labels"))
     every_image, every_label = images(pixels), classes(labels)
@@ -155,7 +156,7 @@ def _write(options: argparse.Namespace, digest: str, rows: list[Row]) -> None:
     )
     command = f"OMP_NUM_THREADS=1 python -m benchmarks.robust_cnn MNIST --images {len(rows)}"
     result = Result("robust_cnn", command, stamp(), facts=facts, rows=tuple(rows), notes=notes)
-    save(result, options.out.stem, options.out.parent)
+    write(result, options.out)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import RESULTS, Result, load, save, stamp
+from benchmarks.harness import SCRATCH, Result, load, stamp
 from benchmarks.soundness.draft import Draft, Plain
 from benchmarks.soundness.draw import CHANCES, NAMES
 from benchmarks.soundness.laws import Undefined
@@ -39,6 +39,7 @@ from oaq.errors import ConfigError, OaqError
 from oaq.program.plain import from_plain
 from oaq.report.data import Environment
 from oaq.robust import Options, box, robustness
+from recipes import result_file
 
 MOST_INPUTS = 4096
 MOST_ELEMENTS = 40
@@ -255,7 +256,7 @@ def write(progress: Progress, path: Path, environment: Environment) -> None:
     notes = ("truth: every input run by benchmarks.soundness.oracle; every certificate checked",)
     command = f"python -m benchmarks.robust_soundness --programs {decided(progress.counts)} --seed {progress.seed}"
     result = Result(path.stem, command, environment, facts=facts, rows=tuple(rows), notes=notes)
-    save(result, path.stem, path.parent)
+    result_file.write(result, path)
 
 
 def resumed(path: Path, seed: int) -> Progress:
@@ -288,7 +289,7 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "robust_soundness.json", help="result and checkpoint")
+    parser.add_argument("--out", type=Path, default=SCRATCH / "robust_soundness.json", help="result and checkpoint")
     arguments = parser.parse_args()
     begun = resumed(arguments.out, arguments.seed)
     progress = campaign(begun, arguments.programs, arguments.processes, arguments.out)

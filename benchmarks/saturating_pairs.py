@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.child import child
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq import operators as ops
 from oaq.doctor.registers import Order, RegisterModel
 from oaq.doctor.sums import lay
@@ -289,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--emulator", default="", help="a command that runs programs as on a CPU without VNNI")
     parser.add_argument("--child", choices=sorted(RUNTIMES), help=argparse.SUPPRESS)
     parser.add_argument("--layers", type=json.loads, default=[], help=argparse.SUPPRESS)
+    add_record(parser)
     flags = parser.parse_args(arguments)
     if flags.child:
         run = RUNTIMES[flags.child]()
@@ -303,7 +304,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for machine, isa in HELD.items():
         lines += rows("openvino", f"held to {machine}", isa)
     command = " ".join(["python -m benchmarks.saturating_pairs", *sys.argv[1:]])
-    path = save(Result("saturating_pairs", command, stamp(), rows=tuple(lines)), "saturating_pairs")
+    path = save(
+        Result("saturating_pairs", command, stamp(), rows=tuple(lines)), "saturating_pairs", record=flags.record
+    )
     for line in lines:
         sys.stdout.write("  ".join(value for _, value in line) + "\n")
     sys.stdout.write(f"{path}\n")

@@ -24,7 +24,7 @@ import numpy as np
 
 import oaq
 from benchmarks.busy import Disturbance, Watch
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from oaq.data.batches import Batches
 from oaq.program.int_program import IntProgram
 from oaq.report.latency import interleave, pinned, quartiles, turn
@@ -133,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=["efficientnet-lite0", "mobilenet-v2", "resnet18"])
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    add_record(parser)
     flags = parser.parse_args()
     if flags.child:
         child(flags.child)
@@ -140,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = tuple(measure(name, Path(folder)) for name in flags.networks)
     say.words("\n".join(str(dict(row)) for row in rows))
-    save(Result("session", "python -m benchmarks.session", stamp(), rows=rows), "session")
+    save(Result("session", "python -m benchmarks.session", stamp(), rows=rows), "session", record=flags.record)
 
 
 if __name__ == "__main__":

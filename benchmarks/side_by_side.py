@@ -54,12 +54,12 @@ def timed(
     return until_quiet(measure)
 
 
-def written(result: Result, name: str, disturbance: Disturbance) -> bool:
-    """Print the timings and write ``results/name.json``; False, and a warning, if the run was disturbed."""
+def written(result: Result, name: str, disturbance: Disturbance, *, record: bool) -> bool:
+    """Print the timings and write the result file; False, and a warning, if the run was disturbed."""
     if result.latency is not None:
         say.words(f"{name}\n{render([latency_table(result.latency)])}")
     try:
-        say.words(f"{save(result, name, disturbance=disturbance)}\n")
+        say.words(f"{save(result, name, record=record, disturbance=disturbance)}\n")
     except BusyMachine as busy:
         say.warn(str(busy))
         return False

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.import_equality import Seen
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import Imported
@@ -142,8 +142,9 @@ def main() -> None:
     """Measure and write ``results/tflite_equality.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="a .tflite file")
-    model_path = parser.parse_args().model
-    model = model_path or efficientnet_lite3()
+    add_record(parser)
+    flags = parser.parse_args()
+    model = flags.model or efficientnet_lite3()
     rows, photos = [], prepared(model, PHOTOS)
     for kernels, (resolver, semantics) in KERNELS.items():
         comparison = measured(model, resolver, semantics, photos)
@@ -161,8 +162,12 @@ def main() -> None:
         say.words("\n".join(str(dict(row)) for row in rows[-len(comparison.integers) :]))
         say.words(f"skipped: {list(comparison.skipped)}")
     facts = (("model", model.name), ("photos", str(len(photos))))
-    command = "python -m benchmarks.tflite_equality" + (f" {model.name}" if model_path else "")
-    save(Result("tflite_equality", command, stamp(), facts=facts, rows=tuple(rows), notes=NOTES), "tflite_equality")
+    command = "python -m benchmarks.tflite_equality" + (f" {model.name}" if flags.model else "")
+    save(
+        Result("tflite_equality", command, stamp(), facts=facts, rows=tuple(rows), notes=NOTES),
+        "tflite_equality",
+        record=flags.record,
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.networks import WIDE
 from oaq.data.batches import Batches
 from oaq.kernels.plan import Plan, plan
@@ -237,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--keep", type=Path, metavar="DIR", help="where programs are kept (default: a temporary folder)"
     )
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="some of the parts")
+    add_record(parser)
     flags = parser.parse_args(arguments)
     rows: list[Row] = []
     notes = ["times are medians of one sample on one thread; all programs of a row were timed in turn"]
@@ -251,7 +252,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(row)
                 say.words("  ".join(f"{key}: {value}" for key, value in row))
     command = " ".join(["python -m benchmarks.tune", *sys.argv[1:]])
-    say.words(str(save(Result("tune", command, stamp(), rows=tuple(rows), notes=tuple(notes)), "tune")))
+    say.words(
+        str(save(Result("tune", command, stamp(), rows=tuple(rows), notes=tuple(notes)), "tune", record=flags.record))
+    )
     return int(any(value == "missed" for row in rows for _, value in row))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,38 @@ class Result:
     facts: tuple[tuple[str, str], ...] = ()
     rows: tuple[tuple[tuple[str, str], ...], ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+
+TIMED = frozenset(
+    {
+        "accuracy_times",
+        "bands",
+        "compilers",
+        "cost_model",
+        "cuda_step",
+        "demo",
+        "kernels",
+        "litert",
+        "micro",
+        "networks",
+    }
+    | {"ptq_pareto", "qat_pareto", "session", "tune"}
+)
+"""Benchmarks whose figures are times: those of one CPU say nothing of another, so each has a folder of its own."""
+
+
+def place_of(result: Result, results: Path) -> Path:
+    """The folder of ``results`` where ``result`` belongs: of its CPU if it holds times."""
+    return results / cpu_folder(result.environment.cpu) if result.benchmark in TIMED else results
+
+
+def cpu_folder(cpu: str) -> str:
+    """Name of the folder of results of a CPU.
+
+    >>> cpu_folder("AMD EPYC (family 25, model 17)")
+    'amd-epyc-family-25-model-17'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-") or "unknown-cpu"
 
 
 def stamp() -> Environment:

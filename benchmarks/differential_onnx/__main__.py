@@ -19,6 +19,7 @@ import onnx
 
 from benchmarks.differential_onnx.campaign import FULL, judged, run, smallest, write_result
 from benchmarks.differential_onnx.graphs import draw
+from benchmarks.harness import add_record
 from oaq.terminal import say
 
 
@@ -30,13 +31,14 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build/differential_onnx"), help="folder of state and defects")
     parser.add_argument("--only", type=int, help="one graph, by number")
+    add_record(parser)
     arguments = parser.parse_args()
     if arguments.only is not None:
         return _only(arguments.seed, arguments.only)
     state = run(arguments.graphs, arguments.seed, arguments.processes, arguments.out)
     say.words("\n".join(state.lines()))
     if state.graphs >= FULL and not state.defects:
-        write_result(state, arguments.seed)
+        write_result(state, arguments.seed, record=arguments.record)
     return int(bool(state.defects))
 
 

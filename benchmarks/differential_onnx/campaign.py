@@ -157,7 +157,7 @@ def run(graphs: int, seed: int, processes: int, out: Path) -> State:
     return state
 
 
-def write_result(state: State, seed: int) -> None:
+def write_result(state: State, seed: int, *, record: bool) -> None:
     """``results/differential_onnx.json``."""
     rows = [
         (("rule", rule), ("compared", str(count)), ("not equal", str(state.differ[rule])))
@@ -171,4 +171,5 @@ def write_result(state: State, seed: int) -> None:
     save(
         Result("differential_onnx", command, stamp(), facts=tuple(facts), rows=tuple(rows), notes=notes),
         "differential_onnx",
+        record=record,
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.fuzz.campaign import Campaign, run
 from benchmarks.fuzz.record import write_result
 from benchmarks.fuzz.seeds import read_seeds, write_seeds
+from benchmarks.harness import add_record
 from oaq.terminal import say
 
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--native", type=Path, help="folder of a sanitized build of the native module")
     parser.add_argument("--folder", type=Path, default=Path("build/fuzz"), help="of seeds, state, files that broke oaq")
     parser.add_argument("--only", type=int, help="one file, by number")
+    add_record(parser)
     arguments = parser.parse_args()
     write_seeds(arguments.folder / "seeds")
     if arguments.only is not None:
@@ -38,7 +40,7 @@ def main() -> int:
     state = run(campaign)
     say.words("\n".join(state.lines()))
     if arguments.cases >= 1_000_000 and arguments.native is not None:
-        write_result(campaign, state)
+        write_result(campaign, state, record=arguments.record)
     return int(bool(state.defects))
 
 

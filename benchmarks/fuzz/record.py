@@ -11,8 +11,8 @@ from benchmarks.fuzz.worker import MEMORY
 from benchmarks.harness import Result, save, stamp
 
 
-def write_result(campaign: Campaign, state: State) -> Path:
-    """Write ``benchmarks/results/fuzz_files.json``."""
+def write_result(campaign: Campaign, state: State, *, record: bool) -> Path:
+    """Write ``results/fuzz_files.json``."""
     kinds = Counter[str]()
     stages: dict[tuple[str, str], int] = {}
     errors = Counter[str]()
@@ -39,4 +39,4 @@ def write_result(campaign: Campaign, state: State) -> Path:
     command = (
         f"python -m benchmarks.fuzz --cases {campaign.cases} --seed {campaign.seed} --native build/sanitized/build"
     )
-    return save(Result("fuzz", command, stamp(), facts=facts, rows=rows, notes=notes), "fuzz_files")
+    return save(Result("fuzz", command, stamp(), facts=facts, rows=rows, notes=notes), "fuzz_files", record=record)

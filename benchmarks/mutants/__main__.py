@@ -24,7 +24,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, Final
 
-from benchmarks.harness import RESULTS, stamp
+from benchmarks.harness import SCRATCH, stamp
 from benchmarks.mutants.choice import edits, in_turn
 from benchmarks.mutants.edit import Edit
 from benchmarks.mutants.seeded import seeded_edits
@@ -46,13 +46,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="the result, by default benchmarks/results/mutants.json")
+    parser.add_argument("--out", type=Path, help="the result, by default build/results/mutants.json")
     parser.add_argument("--only", help="mutants of files whose path holds this text")
     parser.add_argument("--again", action="store_true", help="try survivors once more, after tests were added")
     parser.add_argument("--survivors", action="store_true", help="only print what survived")
     parser.add_argument("--seeded", action="store_true", help="the defects listed by hand, all of them")
     options = parser.parse_args()
-    options.out = options.out or RESULTS / ("seeded_defects.json" if options.seeded else "mutants.json")
+    options.out = options.out or SCRATCH / ("seeded_defects.json" if options.seeded else "mutants.json")
     entries = _checkpoint(options.out)
     if not options.survivors:
         if options.again:

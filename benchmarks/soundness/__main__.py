@@ -16,7 +16,7 @@ import argparse
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from benchmarks.harness import RESULTS
+from benchmarks.harness import SCRATCH
 from benchmarks.soundness.campaign import Campaign, Progress, reproduce, run
 from benchmarks.soundness.subject import Report, examine, executors
 from oaq.terminal import say
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS / "soundness.json")
+    parser.add_argument("--out", type=Path, default=SCRATCH / "soundness.json")
     parser.add_argument("--only", type=int, help="one program, by number")
     options = parser.parse_args()
     campaign = Campaign(options.programs, options.seed, options.processes, options.out)

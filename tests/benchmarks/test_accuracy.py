@@ -12,12 +12,13 @@ from torch import nn
 from benchmarks import accuracy, accuracy_cells, accuracy_table
 from benchmarks.accuracy import CAMPAIGNS
 from benchmarks.accuracy_cells import Cell, grid
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, stamp
 from benchmarks.wrapped import wrapping
 from oaq.qat import Config, QatNetwork, Target, convert, prepare
 from oaq.reference import run
 from oaq.reference.packing import lanes
 from oaq.runtime.values import to_integers
+from recipes.result_file import place_of, write
 from tests.qat.nets import batch, net_graph
 
 
@@ -91,9 +92,11 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
         failed,
     )
     facts = (("steps", "10"),)
-    save(Result("accuracy", "the command", stamp(), facts=facts, rows=rows), "accuracy_cifar10", tmp_path)
+    write(Result("accuracy", "the command", stamp(), facts=facts, rows=rows), tmp_path / "accuracy_cifar10.json")
     timed = (("cell", "W4A4-16-proved"), ("ms", "0.125"), ("cost", "1.6004"), ("average_run", "8.0"))
-    save(Result("accuracy_times", "the command", stamp(), rows=(timed,)), "accuracy_cifar10_times", tmp_path)
+    times = Result("accuracy_times", "the command", stamp(), rows=(timed,))
+    place_of(times, tmp_path).mkdir()
+    write(times, place_of(times, tmp_path) / "accuracy_cifar10_times.json")
     text = accuracy_table.block("cifar10", tmp_path)
     assert "Float network: 90.00% of 1000 test images. Each cell 10 steps of 128 images." in text
     assert "| W4A4 | 16 | proved | 80.50 ± 0.50 | 2 | 25% | yes | 0 | 80.50 ± 0.50 | 1.600 | 0.125 |" in text
@@ -124,7 +127,7 @@ def test_every_campaign_has_a_network_for_its_images_and_cells_that_can_be_train
 
 
 def test_a_table_has_the_cells_of_its_campaign_and_the_baseline_beside_them(tmp_path: Path) -> None:
-    save(Result("accuracy", "the command", stamp(), rows=()), "accuracy_cifar10_mobilenet", tmp_path)
+    write(Result("accuracy", "the command", stamp(), rows=()), tmp_path / "accuracy_cifar10_mobilenet.json")
     rows = accuracy_table.block("cifar10-mobilenet", tmp_path).splitlines()[4:]
     keys = [tuple(cell.strip() for cell in one.split("|")[1:4]) for one in rows]
     eight, sixteen = "lanes, runs of 8", "lanes, runs of 16"

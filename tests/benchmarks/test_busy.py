@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,14 +59,13 @@ def test_the_words_say_by_how_much_repeats_disagree_and_who_took_the_cpu() -> No
     )
 
 
-def test_a_disturbed_run_leaves_the_result_file_as_it_was(tmp_path) -> None:
+def test_a_disturbed_run_leaves_the_result_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "SCRATCH", tmp_path)
     result = harness.Result("networks", "python -m benchmarks.networks", samples.ENVIRONMENT)
-    path = harness.save(result, "x", tmp_path, QUIET)
+    path = harness.save(result, "x", record=False, disturbance=QUIET)
     before = path.read_bytes()
     with pytest.raises(BusyMachine):
-        harness.save(
-            harness.Result("other", "", samples.ENVIRONMENT), "x", tmp_path, Disturbance(0.5, 0.0, (0.0,), 1.0)
-        )
+        harness.save(result, "x", record=False, disturbance=Disturbance(0.5, 0.0, (0.0,), 1.0))
     assert path.read_bytes() == before
 
 

@@ -70,7 +70,7 @@ def test_counts_of_other_bytes_do_not_count(tmp_path: Path, change: str) -> None
 def test_a_short_campaign_writes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz_plans, "campaign", lambda cases, seed, folder: task(tmp_path, cases, seed=seed))
     monkeypatch.setattr(fuzz_plans, "BUILD", tmp_path)
-    monkeypatch.setattr(fuzz_plans, "write_result", lambda *_: pytest.fail("a result of a short campaign"))
+    monkeypatch.setattr(fuzz_plans, "write_result", lambda *_, **__: pytest.fail("a result of a short campaign"))
     assert fuzz_plans.main(["--cases", "10", "--seed", "4"]) == 0
     assert calls(tmp_path) == ["0 10 4"]
     assert fuzz_plans.main(["--cases", "10", "--seed", "4"]) == 0

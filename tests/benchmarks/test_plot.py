@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from benchmarks import plot
+from benchmarks.harness import RESULTS, cpu_folders
 from oaq.report.data import Latency, Timing
 
 TIMES = {
@@ -55,4 +56,8 @@ def test_no_result_files_make_no_picture(tmp_path) -> None:
 
 
 def test_the_picture_is_that_of_the_result_files() -> None:
-    assert plot.picture() == plot.PICTURE.read_text(encoding="utf-8"), "run: python -m benchmarks.readme"
+    folders = list(cpu_folders(RESULTS, plot.DRAWN))
+    assert {plot.picture_of(folder) for folder in folders} == set(plot.IMAGES.glob("speed-*.svg")) != set()
+    for folder in folders:
+        stored = plot.picture_of(folder).read_text(encoding="utf-8")
+        assert plot.picture(folder) == stored, "run: python -m benchmarks.readme"
