@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.harness import Result, save, stamp
+from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.tflite_random.graphs import CRASHED, Tally, draw, judge
 from oaq.errors import OaqError
 from oaq.terminal import say
@@ -137,6 +137,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, help="keeps progress and failing files; a new folder if left out")
     parser.add_argument("--only", type=int, help="one graph, by number")
+    add_record(parser)
     given = parser.parse_args()
     if given.only is not None:
         say.words(str(judge_safely(given.seed, given.only)))
@@ -147,7 +148,7 @@ def main() -> int:
         say.words(f"graph {number}: {text}")
     say.words(f"{dict(total.graphs)}\n{dict(total.integers)}\n{dict(total.explained)}")
     if not total.unexplained and given.graphs == GRAPHS:
-        save(result_of(total, given.seed, given.graphs), "differential_tflite")
+        save(result_of(total, given.seed, given.graphs), "differential_tflite", record=given.record)
     return int(bool(total.unexplained))
 
 

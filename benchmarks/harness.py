@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.busy import Disturbance
-from recipes.result_file import Result, load, place_of, stamp, write
+from recipes.result_file import Result, load, place_of, stamp, store
 
 __all__ = ["RESULTS", "SCRATCH", "Result", "add_record", "cpu_folders", "load", "place", "save", "stamp"]
 
@@ -47,9 +47,7 @@ def save(result: Result, name: str, *, record: bool, disturbance: Disturbance | 
     """
     if disturbance is not None:
         disturbance.require_quiet()
-    path = place(result, name, record=record)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write(result, path)
+    return store(result, RESULTS if record else SCRATCH, name)
 
 
 def cpu_folders(results: Path, *names: str) -> Iterator[Path]:

@@ -188,9 +188,7 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     written = result(network, flags, report, figures)
     result_file.write(written, folder / "result.json")
     if flags.record:
-        path = result_file.place_of(written, RECORDED) / f"demo_{network.name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result_file.write(written, path)
+        result_file.store(written, RECORDED, f"demo_{network.name}")
     show(report, figures, folder)
     return 0 if verified.is_safe and report.proved_layers == len(report.layers) else 1
 

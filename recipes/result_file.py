@@ -59,6 +59,13 @@ def place_of(result: Result, results: Path) -> Path:
     return results / cpu_folder(result.environment.cpu) if result.benchmark in TIMED else results
 
 
+def store(result: Result, results: Path, name: str) -> Path:
+    """Write ``name.json`` where it belongs in ``results``, whole or not at all; returns the path."""
+    path = place_of(result, results) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write(result, path)
+
+
 def cpu_folder(cpu: str) -> str:
     """Name of the folder of results of a CPU.
 
