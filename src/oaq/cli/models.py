@@ -1,4 +1,4 @@
-"""MODEL on the command line to a network: a Python file, a module, an exported .pt2 file, or an ONNX file in float."""
+"""MODEL on the command line: a Python file, a module, an exported .pt2 file, or an ONNX or TFLite file in float."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from pathlib import Path
 from oaq.errors import FormatError
 
 if typing.TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import ModuleType
 
     import torch
 
     from oaq.capture.graph import FloatGraph
 
+TFLITE = ".tflite"
 HELP = """\
 FILE.py:NAME or package.module:NAME, where NAME is a torch.nn.Module
 or a callable without arguments that returns one (its code is executed); or
-FILE.pt2 written by torch.export.save; or FILE.onnx that computes in float"""
+FILE.pt2 written by torch.export.save; or FILE.onnx or FILE.tflite that
+computes in float"""
 
 
 def load(spec: str) -> torch.nn.Module | Path:
-    """The module that ``spec`` names, in eval mode; the path of an ONNX file, which ``capture`` reads.
+    """The module that ``spec`` names, in eval mode; the path of an ONNX or TFLite file, which ``capture`` reads.
 
     Raises:
         FormatError: there is no such file, module or name, or it is not a ``torch.nn.Module``.
@@ -33,7 +35,7 @@ def load(spec: str) -> torch.nn.Module | Path:
     """
     import torch
 
-    if spec.lower().endswith(".onnx"):
+    if spec.lower().endswith((".onnx", TFLITE)):
         if not Path(spec).is_file():
             raise FormatError(f"{spec}: no such file")
         return Path(spec)
@@ -58,9 +60,7 @@ def load(spec: str) -> torch.nn.Module | Path:
 def photo_size(net: torch.nn.Module | Path) -> tuple[int, int]:
     """Rows and columns that a network takes: an ONNX file may say it, otherwise 224 x 224."""
     if isinstance(net, Path):
-        from oaq.capture.from_onnx import declared_inputs
-
-        for _, *sizes in declared_inputs(net).values():
+        for _, *sizes in _declared_inputs(net).values():
             for channels, rows, columns in (sizes, (sizes[-1], *sizes[:-1])) if len(sizes) == 3 else ():
                 if channels in (1, 3) and isinstance(rows, int) and isinstance(columns, int):
                     return rows, columns
@@ -70,9 +70,7 @@ def photo_size(net: torch.nn.Module | Path) -> tuple[int, int]:
 def sample_axes(net: torch.nn.Module | Path) -> int | None:
     """Axes of one sample: an ONNX file says it, a module by its first convolution; None if nothing does."""
     if isinstance(net, Path):
-        from oaq.capture.from_onnx import declared_inputs
-
-        shapes = list(declared_inputs(net).values())
+        shapes = list(_declared_inputs(net).values())
         return len(shapes[0]) - 1 if len(shapes) == 1 and len(shapes[0]) > 1 else None
     import torch
 
@@ -82,8 +80,19 @@ def sample_axes(net: torch.nn.Module | Path) -> int | None:
     return None
 
 
+def _declared_inputs(path: Path) -> Mapping[str, Sequence[int | str]]:
+    """Shapes of a file's inputs, batch included; names where the file leaves a size open."""
+    if path.suffix.lower() == TFLITE:
+        from oaq.capture.from_float_tflite import declared_inputs
+
+        return declared_inputs(path)
+    from oaq.capture.from_onnx import declared_inputs
+
+    return declared_inputs(path)
+
+
 def capture(path: Path, sample: Sequence[int]) -> FloatGraph:
-    """The network in an ONNX file that has one input.
+    """The network in an ONNX or TFLite file that has one input.
 
     Args:
         path: of the file.
@@ -93,14 +102,17 @@ def capture(path: Path, sample: Sequence[int]) -> FloatGraph:
         FormatError: the file is damaged, or has several inputs.
         UnsupportedOp: it holds something that is not known.
     """
-    from oaq.capture.from_float_onnx import normalize
-    from oaq.capture.from_onnx import declared_inputs
-
-    declared = declared_inputs(path)
+    declared = _declared_inputs(path)
     if len(declared) != 1:
         raise FormatError(
             f"{path}: reads {len(declared)} inputs, files of --calibrate give one; use oaq.quantize in Python"
         )
+    if path.suffix.lower() == TFLITE:
+        from oaq.capture.from_float_tflite import normalize as normalize_tflite
+
+        return normalize_tflite(path)
+    from oaq.capture.from_float_onnx import normalize
+
     ((name, (_, *sizes)),) = declared.items()
     if not any(isinstance(size, str) for size in sizes):
         return normalize(path)

@@ -34,6 +34,10 @@ def graph_of(
     if isinstance(model, FloatGraph):
         return model, batches
     if isinstance(model, str | PathLike):
+        if str(model).lower().endswith(".tflite"):
+            from oaq.capture.from_float_tflite import normalize as normalize_tflite
+
+            return normalize_tflite(str(model), name), batches
         return _from_onnx(model, batches, name)
     from oaq.capture.from_torch import normalize
 
@@ -51,7 +55,7 @@ def _from_onnx(path: str | PathLike[str], batches: Iterable[Any], name: str | No
     from oaq.capture.from_onnx import declared_inputs
 
     if not str(path).endswith(".onnx"):
-        raise ProgramError(f"{path}: a network is a torch.nn.Module or the name of an .onnx file")
+        raise ProgramError(f"{path}: a network is a torch.nn.Module or the name of an .onnx or .tflite file")
     declared = declared_inputs(str(path))
     is_open = {input_name for input_name, dims in declared.items() if any(isinstance(size, str) for size in dims[1:])}
     shapes: dict[str, tuple[int, ...]] = {}

@@ -141,7 +141,7 @@ def _assemble(build: TfliteBuilder, outside: list[Outside], edges: Mapping[int, 
         reason = next(
             (f"{node.operator}: {node.why}" for node in outside if node.why), "its numbers are floats throughout"
         )
-        raise UnsupportedOp(f"holds no layer of 8-bit integers: {reason}. For a float network: oaq quantize, from ONNX")
+        raise UnsupportedOp(f"holds no layer of 8-bit integers: {reason}. For a float network: oaq quantize")
     read_names = {name for node in nodes for name in node.inputs}
     inputs = {name: index for name, index in build.inputs.items() if name in read_names}
     specs = {name: build.specs[name] for name in (*inputs, *(node.output for node in nodes))}
