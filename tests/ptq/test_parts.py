@@ -20,7 +20,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.multipliers import weight_scales
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.words import words
-from oaq.ptq.bias import correct_biases, dequantized
+from oaq.ptq.bias import correct_biases, dequantized, mean_inputs
 from oaq.ptq.clip import CALIBRATIONS, affine_range, choose_clip, rounded, uneven
 from oaq.ptq.decide import Decider
 from oaq.ptq.equalize import equalize
@@ -196,7 +196,7 @@ def test_bias_correction_takes_away_what_rounding_weights_did_to_every_mean() ->
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
     tensors = {name: decided.params[root] for name, root in roots.items()}
     balanced = equalize(one, observe(one, chunks(one, images()))).graph
-    corrected = correct_biases(balanced, list(chunks(one, x)), tensors, decided.layers)
+    corrected = correct_biases(balanced, mean_inputs(balanced, chunks(one, x)), tensors, decided.layers)
     with torch.inference_mode():
         exact = run_graph(balanced, np.concatenate(x))
         for node, _ in layers(balanced):
@@ -220,7 +220,7 @@ def test_bias_correction_without_samples_changes_nothing() -> None:
     decided = made.within(1.0)
     roots = {name: _root(one, group) for group in same_affine_groups(one) for name in group}
     tensors = {name: decided.params[root] for name, root in roots.items()}
-    unchanged = correct_biases(one, [], tensors, decided.layers)
+    unchanged = correct_biases(one, {}, tensors, decided.layers)
     assert all((unchanged[name].bias == decided.layers[name].bias).all() for name in decided.layers)
 
 

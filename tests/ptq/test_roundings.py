@@ -23,7 +23,7 @@ from oaq.ptq.execute import apply_op, layers
 from oaq.ptq.moments import DAMPING, measure_moments, operands
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize, quantize_with_report
-from oaq.ptq.rounding import INFORMED
+from oaq.ptq.rounding import INFORMED, layer_data
 from oaq.ptq.samples import chunks
 from oaq.ptq.uniform import Uniform
 from tests.ptq.nets import images, net
@@ -34,8 +34,8 @@ def rounded(
     how: str, rows: np.ndarray, scale: np.ndarray, kept: Bound, moments: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """As ``quantize`` does where no scale has to move."""
-    weight, found = INFORMED[how].begin(rows, scale, kept, moments)
-    return (INFORMED[how].at(rows, found, kept, moments) if INFORMED[how].is_last else weight), found
+    weight, found = INFORMED[how].begin(rows, scale, kept, layer_data(moments))
+    return (INFORMED[how].at(rows, found, kept, layer_data(moments)) if INFORMED[how].is_last else weight), found
 
 
 def correlated(generator: np.random.Generator, groups: int, terms: int) -> np.ndarray:
@@ -156,9 +156,9 @@ def test_weights_at_a_coarser_scale_keep_the_bound_and_are_no_worse_than_the_nea
     generator = np.random.default_rng(5)
     rows, moments = generator.normal(size=(8, 24)), correlated(generator, 1, 24)
     kept = bound(8, 24, most)
-    _, scale = INFORMED[how].begin(rows, whole_scale(rows), kept, moments)
+    _, scale = INFORMED[how].begin(rows, whole_scale(rows), kept, layer_data(moments))
     scale = scale * 1.013
-    weight, plain = INFORMED[how].at(rows, scale, kept, moments), clipped(rows, scale, 127)
+    weight, plain = INFORMED[how].at(rows, scale, kept, layer_data(moments)), clipped(rows, scale, 127)
     assert kept.holds(weight).all()
     errors = [sum_errors(each * scale[:, None] - rows, moments) for each in (weight, plain)]
     assert (errors[0] <= errors[1] * (1 + 1e-12))[kept.holds(plain)].all()

@@ -13,6 +13,8 @@ from oaq.numerics.cells import Cells
 
 Reals = NDArray[np.float64]
 Integers = NDArray[np.int64]
+NEAR: Final = 1.08
+"""Excess from which on scales grow by small steps."""
 COARSER: Final = 1.01
 """Factor by which a scale grows while its output does not fit."""
 
@@ -38,19 +40,29 @@ class Bound:
     same_sign: int = 1
     other_sign: int = 0
 
-    def of_outputs(self, outputs: slice | NDArray[np.bool_]) -> Bound:
+    def of_outputs(self, outputs: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Bound:
         """Limits of some of the outputs."""
         return replace(self, up=self.up[outputs], down=self.down[outputs])
 
-    def holds(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """(N,): the exact test, on (N, K) integers."""
+    def loads(self, weight: NDArray[np.integer]) -> tuple[Integers, Integers]:
+        """(N,) most that a cell of each output holds of (N, K) integers, and the same with signs exchanged."""
         positive, negative = cell_sums(weight, self.cells)
         up, down = (
             self.same_sign * positive + self.other_sign * negative,
             self.same_sign * negative + self.other_sign * positive,
         )
-        fits = (up.max(axis=1) <= self.up) & (down.max(axis=1) <= self.down)
+        return up.max(axis=1), down.max(axis=1)
+
+    def holds(self, weight: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """(N,): the exact test, on (N, K) integers."""
+        up, down = self.loads(weight)
+        fits = (up <= self.up) & (down <= self.down)
         return fits & (np.abs(weight.astype(np.int64)).max(axis=1) <= self.clip)
+
+    def excess(self, weight: NDArray[np.integer]) -> Reals:
+        """(N,) what the fullest cell holds in parts of what it may hold; a budget of nothing counts as a half."""
+        up, down = self.loads(weight)
+        return np.maximum(up / np.maximum(self.up, 0.5), down / np.maximum(self.down, 0.5))
 
 
 def clipped(rows: Reals, scale: Reals, clip: int) -> NDArray[np.int8]:
@@ -71,7 +83,19 @@ def coarsened(rows: Reals, scale: Reals, bound: Bound) -> tuple[NDArray[np.int8]
     """
     scale = scale.copy()
     weight = clipped(rows, scale, bound.clip)
-    while (exceeding := ~bound.holds(weight)).any():
-        scale[exceeding] *= COARSER
-        weight[exceeding] = clipped(rows[exceeding], scale[exceeding], bound.clip)
+    open_outputs = np.flatnonzero(~bound.holds(weight))
+    while len(open_outputs):
+        limits = bound.of_outputs(open_outputs)
+        scale[open_outputs] *= growth(limits.excess(weight[open_outputs]))
+        weight[open_outputs] = clipped(rows[open_outputs], scale[open_outputs], bound.clip)
+        open_outputs = open_outputs[~limits.holds(weight[open_outputs])]
     return weight, scale
+
+
+def growth(excess: Reals) -> Reals:
+    """(N,) by what scales grow next: half the way, in logarithms, to near where loads would fit; then ``COARSER``.
+
+    Loads fall about as scales grow, a little faster where weights round to zero, so the end is approached in small
+    steps: a scale that is coarser than it need be costs precision.
+    """
+    return np.maximum(np.sqrt(excess / NEAR), COARSER)

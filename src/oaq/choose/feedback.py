@@ -9,6 +9,7 @@ construction.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.choose.bound import Bound, clipped, coarsened
-from oaq.choose.covariance import Reals, group_rows, sum_errors
+from oaq.choose.covariance import Covariance, Reals, group_rows, sum_errors
 
 TRIALS: Final = 5
 """Scales tried for every output."""
+SMALL: Final = 64
+"""Triangles of at most so many rows are inverted as a whole."""
 BLOCK: Final = 32
 """Operands whose errors are passed on together."""
 Integers = NDArray[np.int64]
@@ -35,22 +38,56 @@ class Feedback:
     """
 
     order: Integers
-    factor: Reals
+    factor: Covariance
 
 
-def feedback_of(moments: Reals) -> Feedback:
-    """How errors spread with (G, K, K) covariances: the costly part of ``error_feedback``, the same for every scale."""
+def feedback_of(moments: Covariance) -> Feedback:
+    """How errors spread with (G, K, K) covariances: the costly part of ``error_feedback``, the same for every scale.
+
+    With C the ordered covariance and J the reversal, J C J = M M^T; R = J M J is upper and C = R R^T, so the upper
+    factor of the inverse is the inverse of R: no inverse of C is formed. Computed in the type of ``moments``.
+
+    Raises:
+        numpy.linalg.LinAlgError: no amount of damping makes a covariance positive definite: it is not finite.
+    """
     order = np.argsort(-np.einsum("gkk->gk", moments), axis=1, kind="stable")
-    ordered = np.take_along_axis(np.take_along_axis(moments, order[:, :, None], 1), order[:, None, :], 2)
-    lower = np.linalg.cholesky(np.linalg.inv(ordered))
-    return Feedback(order, np.ascontiguousarray(lower.transpose(0, 2, 1)).astype(np.float64))
+    factor = np.empty_like(moments)
+    for group, places in enumerate(order):
+        backwards = places[::-1]
+        lower = _cholesky(moments[group][np.ix_(backwards, backwards)])
+        factor[group] = _lower_inverse(lower)[::-1, ::-1]
+    return Feedback(order, factor)
+
+
+def _cholesky(matrix: Covariance) -> Covariance:
+    """Lower factor; a matrix that rounding left indefinite is damped, as little as does."""
+    eye = np.eye(len(matrix))
+    variance = float(np.einsum("kk->k", matrix).mean(dtype=np.float64))
+    for damping in () if not np.isfinite(variance) else (0.0, 0.0, *(10.0**power for power in range(-6, 2))):
+        with suppress(np.linalg.LinAlgError):
+            return np.linalg.cholesky(matrix if damping == 0.0 else matrix + damping * variance * eye)
+        matrix = matrix.astype(np.float64)
+    raise np.linalg.LinAlgError("the covariance of a layer's operands is not positive definite, however it is damped")
+
+
+def _lower_inverse(lower: Covariance) -> Covariance:
+    """Inverse of a lower triangular matrix, by halves: two inverses and two products."""
+    size = len(lower)
+    if size <= SMALL:
+        return np.tril(np.linalg.inv(lower))
+    half = size // 2
+    result = np.zeros_like(lower)
+    result[:half, :half] = first = _lower_inverse(lower[:half, :half])
+    result[half:, half:] = last = _lower_inverse(lower[half:, half:])
+    result[half:, :half] = -(last @ (lower[half:, :half] @ first))
+    return result
 
 
 def error_feedback(
     rows: Reals,
     scale: Reals,
     bound: Bound,
-    moments: Reals,
+    moments: Covariance,
     *,
     feedback: Feedback | None = None,
     trials: int = TRIALS,
@@ -73,26 +110,40 @@ def error_feedback(
     least = sum_errors(best * best_scale[:, None] - rows, moments)
     spread, feedback = np.log(coarse / scale), feedback or feedback_of(moments)
     for trial in np.linspace(1.0, 0.0, trials if spread.max() > 0 else 1):
-        candidate = scale * np.exp(spread * trial)
-        weight = _fed_back(rows / candidate[:, None], bound, feedback)
-        error = sum_errors(weight * candidate[:, None] - rows, moments)
-        better = (error < least) & bound.holds(weight)
-        best[better], best_scale[better], least[better] = weight[better], candidate[better], error[better]
+        loaded = np.asarray(spread > 0) if trial < 1.0 else np.ones(len(rows), np.bool_)
+        outputs = _whole_groups(loaded, len(moments))
+        groups = outputs.reshape(len(moments), -1).any(axis=1)
+        part = Feedback(feedback.order[groups], feedback.factor[groups])
+        candidate = scale[outputs] * np.exp(spread[outputs] * trial)
+        limits = bound.of_outputs(outputs)
+        weight = _fed_back(rows[outputs] / candidate[:, None], limits, part)
+        error = sum_errors(weight * candidate[:, None] - rows[outputs], moments[groups])
+        better = np.logical_and(error < least[outputs], limits.holds(weight))
+        chosen = np.flatnonzero(outputs)[better]
+        best[chosen], best_scale[chosen], least[chosen] = weight[better], candidate[better], error[better]
     return best, best_scale
 
 
-def feedback_gain(moments: Reals, feedback: Feedback | None = None) -> float:
+def _whole_groups(outputs: NDArray[np.bool_], groups: int) -> NDArray[np.bool_]:
+    """(N,): where every group has as many outputs, some of one group, or all of those groups that have any."""
+    if groups == 1:
+        return outputs
+    grouped = outputs.reshape(groups, -1)
+    return np.broadcast_to(grouped.any(axis=1)[:, None], grouped.shape).reshape(-1)
+
+
+def feedback_gain(moments: Covariance, feedback: Feedback | None = None) -> float:
     """Mean squared error of the sums after error feedback, in parts of that after rounding to nearest, to be expected.
 
     Every weight is off by a random part of a step either way. To nearest, that counts with the variance of its operand;
     with feedback, with its variance conditioned on later operands. Accumulator budgets are ignored.
     """
-    factor = np.einsum("gkk->gk", (feedback or feedback_of(moments)).factor)
-    return float((1.0 / factor**2).sum() / np.einsum("gkk->", moments))
+    factor = np.einsum("gkk->gk", (feedback or feedback_of(moments)).factor).astype(np.float64)
+    return float((1.0 / factor**2).sum() / np.einsum("gkk->gk", moments).sum(dtype=np.float64))
 
 
 def fed_back_at(
-    rows: Reals, scale: Reals, bound: Bound, moments: Reals, *, feedback: Feedback | None = None
+    rows: Reals, scale: Reals, bound: Bound, moments: Covariance, *, feedback: Feedback | None = None
 ) -> NDArray[np.int8]:
     """(N, K) weights at these scales, within ``bound``: with error feedback, or to nearest where that is better.
 
@@ -146,10 +197,10 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> NDArray[np.int8
     """
     order, factor = feedback.order, feedback.factor
     groups, terms = order.shape
-    moved = np.take_along_axis(group_rows(steps, groups), order[:, None, :], axis=2)
+    moved = np.take_along_axis(group_rows(steps.astype(factor.dtype), groups), order[:, None, :], axis=2)
     theta = np.take_along_axis(group_rows(soft_threshold(steps, bound), groups), order[:, None, :], axis=2)
     remaining = _Remaining(bound, groups)
-    result, errors = np.zeros(moved.shape, np.int64), np.zeros(moved.shape)
+    result, errors = np.zeros(moved.shape, np.int64), np.zeros_like(moved)
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatConv2d, FloatProducts
+from oaq.choose.bound import growth
 from oaq.choose.lanes import Load
 from oaq.numerics.formats import S8_WEIGHT
 
 Reals = NDArray[np.float64]
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets the largest integer stand for."""
-COARSER: Final = 1.01
-"""Factor by which a scale grows while its output does not fit."""
 LARGEST_BIAS: Final = 2.0**28
 """Largest bias in steps: where weights are nearly nothing beside it, their scale grows until it fits."""
 SMALLEST: Final = 1e-12
@@ -80,7 +79,11 @@ def fitted(
     """
     scale = scale.copy()
     weight = nearest(rows, scale)
-    while (exceeding := load.of_weights(weight.astype(np.int64)) > limit).any():
-        scale[exceeding] *= COARSER
-        weight[exceeding] = nearest(rows[exceeding], scale[exceeding])
+    open_outputs = np.arange(len(rows))
+    while len(open_outputs):
+        excess = load.of_weights(weight[open_outputs].astype(np.int32)) / np.maximum(limit[open_outputs], 0.5)
+        still = excess > 1.0
+        open_outputs = open_outputs[still]
+        scale[open_outputs] *= growth(excess[still])
+        weight[open_outputs] = nearest(rows[open_outputs], scale[open_outputs])
     return weight, scale

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from oaq.choose.bound import Bound, clipped
-from oaq.choose.covariance import Reals, sum_errors
+from oaq.choose.covariance import Covariance, Reals, sum_errors
 from oaq.ptq.device_cells import on_device
 
 ITERATIONS: Final = 400
@@ -30,7 +30,7 @@ WEIGHT: Final = 1.0
 """Weight of the regulariser beside the error, which is in parts of what rounding to nearest has."""
 
 
-def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Covariance) -> NDArray[np.int8]:
     """(N, K) weights at scales at which rounding to nearest keeps ``bound``; no output is worse than with that.
 
     Arguments as ``feedback.error_feedback``.
@@ -44,7 +44,9 @@ def learned_rounding(rows: Reals, scale: Reals, bound: Bound, moments: Reals) ->
     return best
 
 
-def _learn(steps: Reals, nearest: NDArray[np.int8], scale: Reals, bound: Bound, moments: Reals) -> NDArray[np.int8]:
+def _learn(
+    steps: Reals, nearest: NDArray[np.int8], scale: Reals, bound: Bound, moments: Covariance
+) -> NDArray[np.int8]:
     """(N, K) integers, each a neighbour of its weight (in steps); budgets are kept only nearly."""
     groups = len(moments)
     floor = np.clip(np.floor(steps), -bound.clip, bound.clip)

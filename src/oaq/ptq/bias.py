@@ -13,40 +13,81 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oaq.capture.graph import FloatGraph, FloatNode, FloatProducts, LayerParams, TensorParams
+from oaq.capture.graph import FloatGraph, FloatProducts, LayerParams, TensorParams
 from oaq.numerics.formats import S32
-from oaq.ptq.execute import apply_node, apply_op, layers, named_inputs, tensors_of
+from oaq.ptq.execute import Tensors, apply_op, layers, run_graph, tensors_of
 from oaq.ptq.samples import Chunk
 
 Reals = NDArray[np.float64]
 Parameters = tuple[torch.Tensor, torch.Tensor]
 
 
+class MeanInputs:
+    """Mean, over samples, of what every layer of a network reads.
+
+    A layer's sums are linear in what it reads, so the mean of its sums is the sum over the mean of its inputs: one
+    image stands for all samples.
+    """
+
+    def __init__(self, graph: FloatGraph) -> None:
+        self._names = {node.inputs[0] for node, _ in layers(graph)}
+        self._totals: Tensors = {}
+        self._count = 0
+
+    def add(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Add a batch; ``values`` holds, by name, what every layer reads."""
+        self._count += len(next(iter(values.values())))
+        for name in self._names:
+            total = values[name].sum(dim=0, keepdim=True)
+            self._totals[name] = total if name not in self._totals else self._totals[name] + total
+
+    def value(self) -> Tensors:
+        """(1, ...) by name of the tensor; nothing before anything was added."""
+        return {name: total / self._count for name, total in self._totals.items()}
+
+
+def mean_inputs(graph: FloatGraph, samples: Iterable[Chunk], progress: Callable[[], None] | None = None) -> Tensors:
+    """(1, ...) mean of every tensor that a layer reads, by name; nothing if there are no samples.
+
+    Args:
+        graph: the float network.
+        samples: chunks, read one at a time.
+        progress: called after every chunk.
+    """
+    means = MeanInputs(graph)
+    read = {node.inputs[0] for node, _ in layers(graph)}
+    with torch.inference_mode():
+        for chunk in samples:
+            means.add(run_graph(graph, chunk, keep=read))
+            if progress is not None:
+                progress()
+        return means.value()
+
+
 def correct_biases(
     graph: FloatGraph,
-    samples: Iterable[Chunk],
+    means: Tensors,
     tensors: Mapping[str, TensorParams],
     layer_params: Mapping[str, LayerParams],
-    progress: Callable[[], None] | None = None,
 ) -> dict[str, LayerParams]:
     """Layers whose biases make up for what rounding takes from the mean of their outputs.
 
     Args:
         graph: the float network.
-        samples: chunks, read one at a time; none leave every bias as it is.
+        means: of what layers read (``mean_inputs``); none leave every bias as it is.
         tensors: integers of every tensor; a layer's bias is in steps of its input's scale times its weights'.
         layer_params: integers of every layer.
-        progress: called after every chunk.
     """
-    steps = {node.name: tensors[node.inputs[0]].affine.scale for node, _ in layers(graph)}
-    errors = {node.name: _rounding_error(op, layer_params[node.name], steps[node.name]) for node, op in layers(graph)}
-    means = {name: _Mean() for name in steps}
+    result = dict(layer_params)
     with torch.inference_mode():
-        for chunk in samples:
-            _add_chunk(graph, chunk, errors, means)
-            if progress is not None:
-                progress()
-    return {name: _with_bias(layer, means[name].value, steps[name]) for name, layer in layer_params.items()}
+        for node, op in layers(graph):
+            if (mean := means.get(node.inputs[0])) is None:
+                continue
+            step = tensors[node.inputs[0]].affine.scale
+            error = apply_op(node, [mean], _rounding_error(op, layer_params[node.name], step))
+            by_output = error.transpose(0, 1).flatten(1).mean(dim=1, dtype=torch.float64).numpy()
+            result[node.name] = _with_bias(layer_params[node.name], by_output, step)
+    return result
 
 
 def dequantized(layer: LayerParams, x_scale: float) -> Parameters:
@@ -56,25 +97,6 @@ def dequantized(layer: LayerParams, x_scale: float) -> Parameters:
     return weight, torch.from_numpy(layer.bias.astype(np.float32)) * scale * x_scale
 
 
-class _Mean:
-    """Mean of an output over samples and positions, added up in float64."""
-
-    def __init__(self) -> None:
-        self._total: torch.Tensor | None = None
-        self._count = 0
-
-    def add(self, y: torch.Tensor) -> None:
-        """``y`` is (batch, N, ...)."""
-        total = y.transpose(0, 1).flatten(1).sum(dim=1, dtype=torch.float64)
-        self._total = total if self._total is None else self._total + total
-        self._count += y.numel() // y.shape[1]
-
-    @property
-    def value(self) -> Reals | None:
-        """(N,), or None before anything was added."""
-        return None if self._total is None else (self._total / self._count).numpy()
-
-
 def _rounding_error(op: FloatProducts, layer: LayerParams, x_scale: float) -> Parameters:
     """Weight and bias that rounding took away; sums are linear in them, so they give the error when applied."""
     weight, bias = tensors_of(op)
@@ -82,23 +104,8 @@ def _rounding_error(op: FloatProducts, layer: LayerParams, x_scale: float) -> Pa
     return weight - rough_weight, bias - rough_bias
 
 
-def _add_chunk(graph: FloatGraph, chunk: Chunk, errors: Mapping[str, Parameters], means: Mapping[str, _Mean]) -> None:
-    values = named_inputs(graph, chunk)
-    last: dict[str, FloatNode] = {name: node for node in graph.nodes for name in node.inputs}
-    for node in graph.nodes:
-        inputs = [values[name] for name in node.inputs]
-        if node.name in errors:
-            means[node.name].add(apply_op(node, inputs, errors[node.name]))
-        values[node.output] = apply_node(node, inputs)
-        for name in set(node.inputs):
-            if last[name] is node:
-                del values[name]
-
-
-def _with_bias(layer: LayerParams, error: Reals | None, x_scale: float) -> LayerParams:
+def _with_bias(layer: LayerParams, error: Reals, x_scale: float) -> LayerParams:
     """Add ``error``, in real values, to the bias; a quarter of what s32 holds is the limit."""
-    if error is None:
-        return layer
     steps = np.rint(error / (layer.weight_scale.astype(np.float64) * x_scale))
     bias = np.clip(layer.bias + steps, S32.lo // 4, S32.hi // 4)
     return replace(layer, bias=bias.astype(np.int32))

@@ -9,7 +9,8 @@ lighter ones keep their 127.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -62,6 +63,7 @@ class Layer:
     share: Reals
     site: Site
     time: Predictor
+    _heaviest_at: dict[int, tuple[Reals, int]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def depthwise(self) -> bool:
@@ -91,9 +93,16 @@ class Layer:
         """
         if not np.isfinite(fill):
             return self.finest
-        load = self.load(steps)
-        most = np.maximum(fill * self.share, 1.0) * load.limit
-        return np.maximum(self.finest, np.maximum(load.greatest(self.signs), LIGHTEST) / most)
+        greatest, limit = self._heaviest(steps)
+        most = np.maximum(fill * self.share, 1.0) * limit
+        return np.maximum(self.finest, greatest / most)
+
+    def _heaviest(self, steps: int) -> tuple[Reals, int]:
+        """(N,) load of the fullest lane, and how much a lane holds: the same for every fill."""
+        if steps not in self._heaviest_at:
+            load = self.load(steps)
+            self._heaviest_at[steps] = np.maximum(load.greatest(self.signs), LIGHTEST), load.limit
+        return self._heaviest_at[steps]
 
     def integers(self, fill: float, steps: int) -> tuple[np.ndarray, Reals]:
         """(N, K) int8 weights and their (N,) scale at a fill; at fill 1 every lane provably needs no spill."""
@@ -101,13 +110,16 @@ class Layer:
         limit = np.where(fill * self.share <= 1.0 + 1e-9, load.limit, np.iinfo(np.int64).max)
         return fitted(self.rows, scale, limit, load)
 
-    def error(self, fill: float, steps: int) -> float:
-        """What rounding its weights costs."""
-        where = 2 * np.log2(self.scale(fill, steps) / self.finest)
-        below = np.clip(where.astype(np.intp), 0, len(SCALES) - 2)
-        part = np.clip(where - below, 0.0, 1.0)
+    def errors_at(self, fills: Sequence[float], steps: int) -> Reals:
+        """(Z,) what rounding its weights costs at each fill."""
         output = np.arange(len(self.rows))
-        return float(np.sum(self.errors[output, below] * (1 - part) + self.errors[output, below + 1] * part))
+        result = np.empty(len(fills))
+        for index, fill in enumerate(fills):
+            where = 2 * np.log2(self.scale(fill, steps) / self.finest)
+            below = np.clip(where.astype(np.intp), 0, len(SCALES) - 2)
+            part = np.clip(where - below, 0.0, 1.0)
+            result[index] = np.dot(self.errors[output, below], 1 - part) + np.dot(self.errors[output, below + 1], part)
+        return result
 
     def cost(self, fill: float, steps: int = REFERENCE_STEPS) -> float:
         """Predicted seconds of the cheapest provable row."""

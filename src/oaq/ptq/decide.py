@@ -16,13 +16,14 @@ from oaq.choose.bound import Bound, clipped, coarsened
 from oaq.choose.feedback import feedback_gain
 from oaq.choose.round import LARGEST_BIAS, best_scale, unpacked
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
+from oaq.ptq.bias import MeanInputs
 from oaq.ptq.curves import Layer, make_layer
 from oaq.ptq.equalize import Equalized
 from oaq.ptq.execute import layers
-from oaq.ptq.moments import measure_moments
+from oaq.ptq.moments import Moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
-from oaq.ptq.rounding import INFORMED, filled, targeted
+from oaq.ptq.rounding import INFORMED, LayerData, filled, layer_data, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, widest
 from oaq.ptq.sensitivity import measure_sensitivity
 from oaq.ptq.times import other_seconds, predictor_of_graph
@@ -89,9 +90,20 @@ class Decider:
         self, balanced: Equalized, chunks: list[dict[str, torch.Tensor]], roots: Mapping[str, str], options: Options
     ) -> None:
         """``chunks``: calibration samples; ``roots``: of every tensor, the first of those that share its integers."""
-        self._graph, self._chunks, self._roots, self._options = balanced.graph, chunks, roots, options
-        self._order = list(dict.fromkeys(roots[name] for name in balanced.graph.shapes))
-        self._sensitivity = measure_sensitivity(balanced.graph, balanced.stats, self._order, chunks)
+        graph = self._graph = balanced.graph
+        self._roots, self._options = roots, options
+        self._order = list(dict.fromkeys(roots[name] for name in graph.shapes))
+        means, moments = MeanInputs(graph), Moments(graph, sum(len(next(iter(chunk.values()))) for chunk in chunks))
+
+        def watch(values: Mapping[str, torch.Tensor]) -> None:
+            if options.correct_bias:
+                means.add(values)
+            if options.rounding != "nearest":
+                moments.add(values)
+
+        self._sensitivity = measure_sensitivity(graph, balanced.stats, self._order, chunks, watch=watch)
+        self.means = means.value()
+        self._sums = moments
         self._budget = options.allowed
         time = predictor_of_graph(balanced.graph, options.kernels)
         self._remaining = other_seconds(balanced.graph, time)
@@ -153,15 +165,17 @@ class Decider:
         return {layer.node.name: cost_curve(layer) for layer in self.layers}
 
     @cached_property
-    def _moments(self) -> dict[str, Reals]:
-        return measure_moments(self._graph, self._chunks)
+    def _data(self) -> dict[str, LayerData]:
+        """What roundings that look at data know of every layer, by node name; the sums behind it are freed."""
+        sums, self._sums = self._sums, None
+        return {} if sums is None else {name: layer_data(moments) for name, moments in sums.covariances()}
 
     @cached_property
     def _gains(self) -> dict[str, float] | None:
         """Error that roundings by data leave, in parts of what rounding to nearest leaves, by node name."""
         if self._options.rounding == "nearest":
             return None
-        return {name: feedback_gain(moments) for name, moments in self._moments.items()}
+        return {name: feedback_gain(data.moments, data.feedback) for name, data in self._data.items()}
 
     def _steps(self, layer: Layer, params: Mapping[str, TensorParams]) -> TensorParams:
         return params[self._roots[layer.node.inputs[0]]]
@@ -249,18 +263,18 @@ class Decider:
 
     def _informed(self, layer: Layer, scale: Reals, ends: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
         """Round one layer by a method that looks at data."""
-        method, moments = INFORMED[self._options.rounding], self._moments[layer.node.name]
-        weight, scale = method.begin(layer.rows, scale, bound, moments)
+        method, data = INFORMED[self._options.rounding], self._data[layer.node.name]
+        weight, scale = method.begin(layer.rows, scale, bound, data)
         if method.is_last:
             fitted = _layer_params(layer, weight, scale, ends, bound)[0].weight_scale.astype(np.float64)
-            weight, scale = method.at(layer.rows, fitted, bound, moments), fitted
+            weight, scale = method.at(layer.rows, fitted, bound, data), fitted
         return _layer_params(
             layer,
             weight,
             scale,
             ends,
             bound,
-            round_again=lambda settled: method.at(layer.rows, settled, bound, moments),
+            round_again=lambda settled: method.at(layer.rows, settled, bound, data),
         )
 
 

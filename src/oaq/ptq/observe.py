@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from oaq.ptq.execute import run_graph
 from oaq.ptq.samples import Chunk
 
 Reals = NDArray[np.float64]
+LARGE: Final = 1e15
+"""Beyond it squares are added in float64."""
+SEED: Final = 20230411
+"""Seed of what is chosen from large batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +83,19 @@ class _Running:
         self._count = 0
 
     def add(self, value: torch.Tensor, name: str) -> None:
-        flat = value.transpose(0, 1).flatten(1) if value.ndim > 1 else value[None]
-        lo, hi = flat.aminmax(dim=1)
+        flat = value.flatten(2) if value.ndim > 2 else value[:, :, None]
+        lows, highs = flat.aminmax(dim=2)
+        lo, hi = lows.amin(dim=0), highs.amax(dim=0)
         if not bool(torch.isfinite(lo).all() and torch.isfinite(hi).all()):
             raise CalibrationError(
                 f"{name}: the float network computes NaN or infinity on the calibration data; check its weights"
             )
         self._lo, self._hi = torch.minimum(self._lo, lo), torch.maximum(self._hi, hi)
-        self._sum += flat.mean(dim=1, dtype=torch.float64) * flat.shape[1]
-        self._square += flat.square().mean(dim=1, dtype=torch.float64) * flat.shape[1]
-        self._count += flat.shape[1]
+        if float(torch.maximum(hi, -lo).max()) > LARGE:
+            flat = flat.double()
+        self._sum += flat.sum(dim=2).sum(dim=0, dtype=torch.float64)  # float32 within an image: torch sums by halves
+        self._square += flat.square().sum(dim=2).sum(dim=0, dtype=torch.float64)
+        self._count += flat.shape[0] * flat.shape[2]
 
     def stats(self) -> ChannelStats:
         lo, hi = (ends.numpy().astype(np.float64) for ends in (self._lo, self._hi))
@@ -116,7 +124,9 @@ class Histogram:
         return self.lo + (np.arange(bins, dtype=np.float64) + 0.5) * ((self.hi - self.lo) / bins)
 
 
-BINS = 2048
+BINS: Final = 2048
+MOST_OF_A_BATCH: Final = 1 << 18
+"""Values of a tensor that one batch adds to its histogram; of more, so many at random."""
 
 
 class HistogramBuilder:
@@ -128,16 +138,27 @@ class HistogramBuilder:
             self._hi = 1.0
         self._count = np.zeros(bins)
         self._weight = np.zeros(bins)
+        self._generator = torch.Generator().manual_seed(SEED)
 
-    def add(self, value: torch.Tensor, weight: torch.Tensor | None = None) -> None:
-        """Add every element of ``value``; ``weight`` is of the same shape, None weighs one each."""
-        bins = len(self._count)
-        index = ((value.flatten() - self._lo) * (bins / (self._hi - self._lo))).to(torch.int32).clamp_(0, bins - 1)
-        self._count += torch.bincount(index, minlength=bins).numpy()
-        if weight is None:
-            self._weight = self._count
+    def add(self, value: torch.Tensor, gradient: torch.Tensor | None = None) -> None:
+        """Add the elements of ``value``, each weighing the square of its ``gradient``, of the same shape; None is one.
+
+        Of a large batch random elements stand for all.
+        """
+        bins, flat = len(self._count), value.flatten()
+        part = 1.0
+        chosen = None
+        if flat.numel() > MOST_OF_A_BATCH:
+            chosen = torch.randint(flat.numel(), (MOST_OF_A_BATCH,), generator=self._generator)
+            flat, part = flat[chosen], MOST_OF_A_BATCH / flat.numel()
+        index = ((flat - self._lo) * (bins / (self._hi - self._lo))).to(torch.int32).clamp_(0, bins - 1)
+        count = torch.bincount(index, minlength=bins).numpy() / part
+        self._count += count
+        if gradient is None:
+            self._weight += count
         else:
-            self._weight += torch.bincount(index, weight.flatten(), minlength=bins).numpy()
+            slope = gradient.flatten() if chosen is None else gradient.flatten()[chosen]
+            self._weight += torch.bincount(index, slope.double().square(), minlength=bins).numpy() / part
 
     def build(self) -> Histogram:
         """What was seen."""

@@ -136,7 +136,7 @@ def quantize_with_report(
     tensors, layer_params = {tensor: decided.params[root] for tensor, root in roots.items()}, decided.layers
     if options.correct_bias:
         say("correct biases")
-        layer_params = correct_biases(balanced.graph, retained, tensors, layer_params)
+        layer_params = correct_biases(balanced.graph, decider.means, tensors, layer_params)
     program = lower(balanced.graph, tensors, layer_params, options.requantize, _metadata(options, reservoir.count))
     report = QuantizeReport(
         balanced.graph, decided.costs, reservoir.count, decided.error, decided.cost, balanced.factors

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.choose.bound import Bound, coarsened
-from oaq.choose.covariance import Reals
-from oaq.choose.feedback import error_feedback, fed_back_at
+from oaq.choose.covariance import Covariance, Reals
+from oaq.choose.feedback import Feedback, error_feedback, fed_back_at, feedback_of
 from oaq.choose.target import MOST_BUDGET, Target, make_cells, unspilled
 from oaq.numerics.formats import S8_WEIGHT
 from oaq.ptq.adaround import learned_rounding
@@ -21,9 +21,27 @@ Rounding = Literal["nearest", "axe", "adaround"]
 ROUNDINGS: Final[tuple[Rounding, ...]] = ("axe", "adaround", "nearest")
 
 
+@dataclass(frozen=True, eq=False)
+class LayerData:
+    """What calibration data say of the operands of a layer.
+
+    Attributes:
+        moments: (G, K, K) damped covariance.
+        feedback: how errors spread with it.
+    """
+
+    moments: Covariance
+    feedback: Feedback
+
+
+def layer_data(moments: Covariance) -> LayerData:
+    """What follows from (G, K, K) covariances, computed once for every scale that is tried."""
+    return LayerData(moments, feedback_of(moments))
+
+
 @dataclass(frozen=True)
 class Informed:
-    """A rounding that looks at data; all functions take (rows, scale, bound, moments).
+    """A rounding that looks at data; all functions take (rows, scale, bound, data).
 
     Attributes:
         begin: weights and the scales at which they keep their bound, from the finest.
@@ -31,14 +49,26 @@ class Informed:
         is_last: weights come from ``at``; those of ``begin`` only find scales.
     """
 
-    begin: Callable[[Reals, Reals, Bound, Reals], tuple[NDArray[np.int8], Reals]]
-    at: Callable[[Reals, Reals, Bound, Reals], NDArray[np.int8]]
+    begin: Callable[[Reals, Reals, Bound, LayerData], tuple[NDArray[np.int8], Reals]]
+    at: Callable[[Reals, Reals, Bound, LayerData], NDArray[np.int8]]
     is_last: bool
 
 
+def _fed_back(rows: Reals, scale: Reals, bound: Bound, data: LayerData) -> tuple[NDArray[np.int8], Reals]:
+    return error_feedback(rows, scale, bound, data.moments, feedback=data.feedback)
+
+
+def _fed_back_at(rows: Reals, scale: Reals, bound: Bound, data: LayerData) -> NDArray[np.int8]:
+    return fed_back_at(rows, scale, bound, data.moments, feedback=data.feedback)
+
+
 INFORMED: Final[Mapping[str, Informed]] = {
-    "axe": Informed(error_feedback, fed_back_at, is_last=False),
-    "adaround": Informed(lambda rows, scale, bound, _: coarsened(rows, scale, bound), learned_rounding, is_last=True),
+    "axe": Informed(_fed_back, _fed_back_at, is_last=False),
+    "adaround": Informed(
+        lambda rows, scale, bound, _: coarsened(rows, scale, bound),
+        lambda rows, scale, bound, data: learned_rounding(rows, scale, bound, data.moments),
+        is_last=True,
+    ),
 }
 
 

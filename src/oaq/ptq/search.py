@@ -133,7 +133,7 @@ def make_candidates(
     """
     clips = [choose_clip(histogram, steps, calibration) for steps in STEPS]
     errors = tuple(
-        np.array([[layer.error(fill, steps) for fill in FILL_CANDIDATES] for steps in STEPS])
+        np.stack([layer.errors_at(FILL_CANDIDATES, steps) for steps in STEPS])
         * (gains[layer.node.name] if gains else 1.0)
         for layer in readers
     )

@@ -8,7 +8,7 @@ correction. Everything is divided by the power of the outputs: noise at 0.01 is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -45,6 +45,8 @@ def measure_sensitivity(
     tensors: Sequence[str],
     samples: Iterable[Chunk],
     progress: Callable[[], None] | None = None,
+    *,
+    watch: Callable[[Mapping[str, torch.Tensor]], None] | None = None,
 ) -> Sensitivity:
     """One backward pass per chunk, in a random direction of the outputs of each sample.
 
@@ -54,6 +56,7 @@ def measure_sensitivity(
         tensors: those that are rounded.
         samples: chunks; each sample has its own direction.
         progress: called after every chunk.
+        watch: called with every tensor of every chunk, by name: what else is to be learned from the same pass.
     """
     builders = {name: HistogramBuilder(stats[name].lo.min(), stats[name].hi.max()) for name in tensors}
     parameters = {node.name: tensors_of(op) for node, op in layers(graph)}
@@ -66,9 +69,12 @@ def measure_sensitivity(
     for chunk in samples:
         count += len(next(iter(chunk.values())))
         with torch.enable_grad():
-            values = _backward(graph, chunk, parameters, stats, generator)
+            values = _backward(graph, chunk, parameters, stats, (generator, builders.keys()))
         for name, builder in builders.items():
-            builder.add(values[name].detach(), _gradient(values[name]).square())
+            builder.add(values[name].detach(), _gradient(values[name]))
+        if watch is not None:
+            with torch.no_grad():
+                watch({name: value.detach() for name, value in values.items()})
         for node, op in layers(graph):
             weight, bias = parameters[node.name]
             squares[node.name] += _centred(op, weight, bias, stats[node.inputs[0]].mean) ** 2
@@ -88,14 +94,19 @@ def _backward(
     chunk: Chunk,
     parameters: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
     stats: Mapping[str, ChannelStats],
-    generator: torch.Generator,
+    choices: tuple[torch.Generator, Collection[str]],
 ) -> dict[str, torch.Tensor]:
-    """Every tensor, its gradient attached."""
+    """Every tensor, its gradient attached to some.
+
+    ``choices``: where directions come from, and the names of the tensors whose gradients are read.
+    """
+    generator, rounded = choices
 
     def watch(name: str, value: torch.Tensor) -> torch.Tensor:
         if not value.requires_grad:
             value = value.clone().requires_grad_()
-        value.retain_grad()
+        if name in rounded:
+            value.retain_grad()
         return value
 
     values = run_graph(graph, chunk, parameters=parameters, after=watch)

@@ -12,7 +12,7 @@ from torch import nn
 
 from oaq.capture.graph import FloatGraph
 from oaq.errors import ConfigError
-from oaq.ptq.bias import correct_biases
+from oaq.ptq.bias import correct_biases, mean_inputs
 from oaq.ptq.clip import affine_range, choose_clip
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import layers, run_graph
@@ -192,7 +192,7 @@ def _correct(network: QatNetwork, samples: list[Chunk]) -> None:
     grids = network.grids()
     tensors = {name: grid.params() for name, grid in grids.items()}
     params = {node.name: layer_params(network, node, grids) for node, _ in layers(network.graph)}
-    mended = correct_biases(network.graph, samples, tensors, params)
+    mended = correct_biases(network.graph, mean_inputs(network.graph, samples), tensors, params)
     for node, _ in layers(network.graph):
         layer, step = network.layer[node.name], float(grids[node.inputs[0]].scale)
         moved = (mended[node.name].bias - params[node.name].bias).astype(np.float64)
