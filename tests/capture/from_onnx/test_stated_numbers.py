@@ -16,7 +16,7 @@ from benchmarks.import_equality import Seen, compare_with_onnxruntime, is_float_
 from oaq.capture.from_float_onnx import normalize
 from oaq.capture.from_onnx import import_quantized
 from oaq.capture.imported import Imported
-from oaq.errors import UnsupportedOp
+from oaq.errors import FormatError, UnsupportedOp
 from oaq.numerics.ranges import IntRange
 from tests.capture.from_onnx.files import graph_of, model, node
 
@@ -97,6 +97,18 @@ def test_a_resize_that_keeps_the_aspect_ratio_has_the_size_that_onnx_gives_it(
     made = model([*READ, *LAYER, resize, *END], {"x": (1, 4, 8, 8)}, ["y"], constants, opset=18)
     imported, seen = compared(tmp_path, made, (1, 4, 8, 8))
     assert "Resize" in seen.integers or ("f", "Resize") in imported.islands[0].nodes
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 0.9, 1.0, 1.5, 3.0])
+def test_nearest_before_opset_11_shows_the_pixels_that_onnxruntime_shows_or_is_refused(
+    scale: float, tmp_path: Path
+) -> None:
+    """ONNX left the rule open; ONNX Runtime takes floor, and ceil where the image shrinks."""
+    resize = node("Resize", ["r", "sc"], "f", mode="nearest")
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "sc": np.array([1, 1, 2, scale], np.float32)}
+    made = model([*READ, *LAYER, resize, *END], {"x": (1, 4, 5, 6)}, ["y"], constants, opset=10)
+    imported, seen = compared(tmp_path, made, (1, 4, 5, 6))
+    assert "Resize" in seen.integers or imported.islands[0].why.startswith("f (Resize): its nearest pixels")
 
 
 def test_rules_of_resize_before_opset_11_are_those_of_that_opset(tmp_path: Path) -> None:
@@ -341,3 +353,27 @@ def test_what_an_island_writes_is_an_input_of_the_program_and_the_island_is_told
     assert island.where == "inside"
     assert set(island.writes) < set(imported.program.inputs)
     assert len(imported.program.outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "limit", "step"),
+    [(0.0, 1e38, 1e-38), (0.0, 1.0, 0.0), (0.0, float("inf"), 1.0), (float("nan"), 1.0, 1.0)],
+)
+def test_a_range_that_no_tensor_holds_is_one_error(start: float, limit: float, step: float) -> None:
+    made = model(
+        [node("Range", ["a", "b", "c"], "r"), node("Add", ["x", "r"], "y")],
+        {"x": (1, 4)},
+        ["y"],
+        {"a": start, "b": limit, "c": step},
+    )
+    with pytest.raises(FormatError, match="node 'r' \\(Range\\)"):
+        graph_of(made)
+
+
+@pytest.mark.parametrize(
+    "scales", [["a", "b", "c", "d"], [1.0, 1.0], [1.0, 1.0, -2.0, 2.0], [1.0, 1.0, 1e30, 2.0], 2.0]
+)
+def test_scales_that_are_none_are_one_error(scales: Any) -> None:
+    made = model([node("Upsample", ["x"], "y", scales=scales)], {"x": (1, 2, 4, 4)}, ["y"], opset=8)
+    with pytest.raises(FormatError, match="node 'y' \\(Upsample\\)"):
+        graph_of(made)

@@ -41,6 +41,18 @@ def integers(node: OnnxNode, name: str, length: int | None = None) -> tuple[int,
     return tuple(int(item) for item in value)
 
 
+def reals(node: OnnxNode, name: str) -> tuple[float, ...]:
+    """A list of numbers; empty if the node has none.
+
+    Raises:
+        FormatError: it is something else.
+    """
+    value = node.attributes.get(name, ())
+    if not isinstance(value, tuple) or not all(isinstance(item, int | float) for item in value):
+        raise _wrong(node, name, value, "numbers")
+    return tuple(float(item) for item in value)
+
+
 def described(node: OnnxNode) -> str:
     """``node 'conv1' (Conv)``, as messages begin."""
     return f"node {node.name!r} ({node.kind})"

@@ -15,6 +15,8 @@ from oaq.capture.from_onnx.inputs import Inputs, Shape, Types
 from oaq.capture.from_onnx.resizing import resizing
 from oaq.errors import FormatError
 
+LARGEST_COUNT: Final = 1 << 40
+"""Numbers that a range may be thought to have; no tensor has as many."""
 LARGEST_LIST: Final = 64
 """Numbers in one list of sizes, axes or ends."""
 
@@ -280,9 +282,12 @@ def range_length(node: OnnxNode, inputs: Inputs) -> int | None:
     finite_ends = [end for end in ends if end is not None and end.size == 1 and end.dtype.kind in "iuf"]
     if len(finite_ends) < 3 or not all(np.all(np.isfinite(end)) for end in finite_ends) or not finite_ends[2].all():
         raise FormatError(f"{described(node)}: start, limit and step are three numbers, the step is not 0")
-    kind = float if finite_ends[0].dtype.kind == "f" else int
-    start, limit, step = (kind(end.reshape(())) for end in finite_ends)
-    return max(math.ceil((limit - start) / step) if kind is float else -((start - limit) // step), 0)
+    if finite_ends[0].dtype.kind == "f":
+        start, limit, step = (float(end.reshape(())) for end in finite_ends)
+        count = (limit - start) / step
+        return max(math.ceil(count), 0) if abs(count) < LARGEST_COUNT else LARGEST_COUNT
+    first, last, stride = (int(end.reshape(())) for end in finite_ends)
+    return max(-((first - last) // stride), 0)
 
 
 def _range(node: OnnxNode, inputs: Inputs) -> Types:

@@ -265,7 +265,8 @@ def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.O
     flaw = change.flaw((2, 3))
     if flaw:
         raise Stays(flaw)
-    return ops.Resize(*change.after[2:], "nearest" if change.mode == "nearest" else "bilinear")
+    _, _, height, width = change.after
+    return ops.Resize(height, width, "nearest" if change.mode == "nearest" else "bilinear")
 
 
 Moving = Callable[[Walk, OnnxNode, View, "int | None"], ops.Op]

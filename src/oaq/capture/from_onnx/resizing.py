@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.from_onnx.attributes import described, integers, text
+from oaq.capture.from_onnx.attributes import described, integers, reals, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.inputs import Inputs, Shape
 from oaq.errors import FormatError
@@ -20,6 +20,8 @@ from oaq.errors import FormatError
 LARGEST_SCALE: Final = 1e9
 SAME: Final = 2.0**-18
 """Relative difference below which a scale is the quotient of two sizes: float32 holds no third nearer."""
+BEFORE_11: Final = "floor, ceil where it shrinks"
+"""The rule of nearest neighbours in opsets that do not state one, as ONNX Runtime has it."""
 HALF_PIXEL: Final = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
 
 
@@ -33,7 +35,7 @@ class Resizing:
         scales: float32, one per axis, as the file states them; after / before where it states sizes.
         mode: "nearest", "linear" or "cubic".
         coordinates: the rule from places in the result to places in the input.
-        rule: "floor", "ceil", "round_prefer_floor" or "round_prefer_ceil", of nearest neighbours.
+        rule: "floor", "ceil", "round_prefer_floor", "round_prefer_ceil" or ``BEFORE_11``, of nearest neighbours.
     """
 
     before: Shape
@@ -87,6 +89,7 @@ class Resizing:
             "ceil": np.ceil(place),
             "round_prefer_floor": np.ceil(place - half),
             "round_prefer_ceil": np.floor(place + half),
+            BEFORE_11: np.floor(place) if scale >= 1 else np.ceil(place),
         }.get(self.rule)
         return None if rounded is None else tuple(int(value) for value in np.clip(rounded, 0, size - 1))
 
@@ -123,7 +126,7 @@ def resizing(node: OnnxNode, inputs: Inputs, x: Shape) -> Resizing | None:
     by_size = sizes is not None and sizes.size > 0
     stated = sizes if by_size else scales
     if (stated is None or not stated.size) and "scales" in node.attributes:
-        stated = np.asarray(node.attributes["scales"], np.float32)
+        stated = np.asarray(reals(node, "scales"), np.float32)
     if stated is None or stated.shape != (len(axes),) or stated.dtype.kind not in ("iu" if by_size else "f"):
         raise FormatError(f"{described(node)}: needs one size or scale for each of {len(axes)} axes")
     if not np.all(np.isfinite(stated)) or np.any(stated <= 0) or np.any(stated > LARGEST_SCALE):
@@ -146,7 +149,7 @@ def resizing(node: OnnxNode, inputs: Inputs, x: Shape) -> Resizing | None:
         tuple(by_axis),
         text(node, "mode", "nearest"),
         "asymmetric" if old_rules else text(node, "coordinate_transformation_mode", "half_pixel"),
-        "floor" if old_rules else text(node, "nearest_mode", "round_prefer_floor"),
+        BEFORE_11 if old_rules else text(node, "nearest_mode", "round_prefer_floor"),
     )
 
 
