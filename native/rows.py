@@ -1,4 +1,4 @@
-"""Read rows.inc: what the generators of loops need to know of the rows whose functions they write."""
+"""Read rows.inc and dynamic_rows.inc: what the generators of loops need to know of the rows whose functions they write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 LINE = re.compile(r"^([A-Z]+)\((.*)\)$")
+FILES = ("rows.inc", "dynamic_rows.inc")
 COLUMNS = {
     "GEMM": ("name", "isa", "register", "operand", "leaving", "m", "n", "parts", "functions"),
     "DEPTHWISE": ("name", "isa", "register", "operand", "leaving", "n", "weight_bytes", "copy", "functions", "squares"),
@@ -22,7 +23,8 @@ def rows(family: str) -> dict[str, dict[str, str]]:
         SystemExit: a line has another number of columns; the build stops with the line.
     """
     table = {}
-    for line in Path(__file__).with_name("rows.inc").read_text().splitlines():
+    texts = (Path(__file__).with_name(name).read_text() for name in FILES)
+    for line in (line for text in texts for line in text.splitlines()):
         match = LINE.match(line)
         if match is None or match[1] != family:
             continue

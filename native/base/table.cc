@@ -22,6 +22,14 @@ constexpr std::array kRows = {
 #include "rows.inc"
 };
 
+#define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) \
+  Row{#name, "gemm", Isa::isa, sums, x, kS8, leaving, m, n, parts},
+// Begun with a row of no name, for where there is none.
+constexpr Row kDynamicRows[] = {
+    Row{"", "gemm", Isa::kScalar, kQuads, kRawU8, kS8, kSumsInOrder, 1, 1, 1},
+#include "dynamic_rows.inc"
+};
+
 // What holds of a row's register for certain.
 //
 // * A u8 less its shift lies in the range of operands, unless the range says that fewer values are taken.
@@ -44,6 +52,8 @@ constexpr bool consistent(const Row& row) {
 }
 static_assert([] {
   for (const Row& row : kRows)
+    if (!consistent(row)) return false;
+  for (const Row& row : kDynamicRows)
     if (!consistent(row)) return false;
   return true;
 }());
@@ -75,6 +85,14 @@ static_assert(max_terms(16, kU8, kS8) == 1);
 }  // namespace
 
 std::span<const Row> rows() { return kRows; }
+
+std::span<const Row> dynamic_rows() { return std::span<const Row>(kDynamicRows).subspan(1); }
+
+const Row& usable_dynamic_row(std::string_view name) {
+  for (const Row& row : dynamic_rows())
+    if (row.name == name && runs(row.isa)) return row;
+  return usable_row(name, "gemm");
+}
 
 const Row& usable_row(std::string_view name, std::string_view family) {
   for (const Row& row : kRows) {

@@ -61,6 +61,8 @@ inline constexpr Operand kSevenBit{0, {0, 127}};
 
 inline constexpr Register kPairs16{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 0};
 inline constexpr Register kPairs32{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 1};
+// Two quads of k in one step: lane 0 sums the pairs (0, 1) and (4, 5), lane 1 the pairs (2, 3) and (6, 7).
+inline constexpr Register kQuads32{16, Overflow::kWraps, 8, 2, Overflow::kSaturates, 2, 1};
 inline constexpr Register kQuads{32, Overflow::kExact, 4, 1, Overflow::kExact, 1, 0};
 inline constexpr Register kTaps16{16, Overflow::kWraps, 2, 2, Overflow::kSaturates, 1, 0};
 inline constexpr Register kTapPairs{32, Overflow::kExact, 2, 1, Overflow::kExact, 1, 0};
@@ -68,6 +70,12 @@ inline constexpr Register kTapQuads{32, Overflow::kExact, 4, 1, Overflow::kExact
 
 // Every row compiled into this module.
 std::span<const Row> rows();
+
+// Rows of dynamic layers besides those, which no plan of a program may use.
+std::span<const Row> dynamic_rows();
+
+// The matrix row of that name among both, which this CPU can run; throws std::invalid_argument.
+const Row& usable_dynamic_row(std::string_view name);
 
 // The row of that name, which this CPU can run and which belongs to that family; throws std::invalid_argument.
 const Row& usable_row(std::string_view name, std::string_view family);

@@ -12,6 +12,7 @@ namespace oaq {
 namespace {
 
 constexpr std::int64_t kMostSums = 1024;  // of a tile
+constexpr int kQuad = 4;
 constexpr std::int64_t kMostTerms = 1 << 22, kMostOutputs = 1 << 24;
 constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
 
@@ -69,6 +70,20 @@ Product::Product(const ProductSpec& spec)
     }
   }
   first_piece_.push_back(pieces_.size());
+  if (row_.sums.step == 2 * kQuad) split_quads();
+}
+
+// Kernels that sum two quads in a step read the first of all outputs, then the second; plans have them output by
+// output.
+void Product::split_quads() {
+  const auto tile_n = static_cast<std::size_t>(row_.tile_n), step_bytes = tile_n * 2 * kQuad;
+  std::vector<std::int8_t> step(step_bytes);
+  for (std::size_t at = 0; at < packed_.size(); at += step_bytes) {
+    std::copy_n(packed_.begin() + static_cast<std::ptrdiff_t>(at), step_bytes, step.begin());
+    for (std::size_t n = 0; n < tile_n; ++n)
+      for (std::size_t k = 0; k < 2 * kQuad; ++k)
+        packed_[at + (k / kQuad * tile_n + n) * kQuad + k % kQuad] = step[n * 2 * kQuad + k];
+  }
 }
 
 void Product::run(const OperandRows& x, std::int64_t begin, std::int64_t end, float* y) const {
@@ -87,15 +102,15 @@ void Product::run(const OperandRows& x, std::int64_t begin, std::int64_t end, fl
 // Groups of rows of equal height or one less: one row alone would waste registers.
 void Product::run_tile(GemmCall& call, const OperandRows& x, std::int64_t tile, float* y) const {
   alignas(kLine) std::int32_t sums[kMostSums];
-  alignas(kLine) std::int32_t start[kMostSums] = {};
+  alignas(kLine) std::int32_t start[kMostSums];  // of tile_n; filling all of it would cost more than one row does
   const std::int64_t tile_n = row_.tile_n, first = tile * tile_n, columns = std::min(tile_n, outputs_ - first);
   const auto part = static_cast<int>(divided_up(columns * row_.parts, tile_n));
   const std::size_t piece = first_piece_[static_cast<std::size_t>(tile)];
-  if (x.one_zero)
-    for (std::int64_t n = 0; n < tile_n; ++n)
-      start[n] = static_cast<std::int32_t>(
-          0u - static_cast<std::uint32_t>(x.zero[0]) *
-                   static_cast<std::uint32_t>(column_sum_[static_cast<std::size_t>(first + n)]));
+  const auto zero = x.one_zero ? static_cast<std::uint32_t>(x.zero[0]) : 0u;
+  for (std::int64_t n = 0; n < tile_n; ++n) {
+    const auto sum = static_cast<std::uint32_t>(column_sum_[static_cast<std::size_t>(first + n)]);
+    start[n] = static_cast<std::int32_t>(0u - zero * sum);
+  }
   call.sums = sums;
   call.bias = start;
   call.pieces = pieces_.data() + piece;

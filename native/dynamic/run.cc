@@ -92,7 +92,7 @@ class DynamicRun : public Work {
   Quantization law_;
   std::span<float* const> y_;
   int threads_;
-  std::int64_t terms_, tiles_ = 0, block_rows_;
+  std::int64_t terms_, step_, tiles_ = 0, block_rows_;
   std::ptrdiff_t stride_;
   const DynamicLoops& loops_;
   bool by_rows_, sums_rows_ = false;
@@ -117,6 +117,7 @@ DynamicRun::DynamicRun(std::span<const Product* const> products, const Rows& x, 
       y_(y),
       threads_(threads),
       terms_(products[0]->terms()),
+      step_(products[0]->row().sums.step),
       stride_(row_stride(terms_)),
       loops_(dynamic_loops(products[0]->row().isa)),
       common_(quantization.constant),
@@ -197,7 +198,8 @@ RealScale DynamicRun::scale_of_row(const float* x) const {
 
 // Rows [begin, end) as operands, with what they mean.
 void DynamicRun::read(std::int64_t begin, std::int64_t end, std::uint8_t* to) {
-  const auto terms = static_cast<std::size_t>(terms_), whole = static_cast<std::size_t>(divided_up(terms_, 4) * 4);
+  const auto terms = static_cast<std::size_t>(terms_),
+             whole = static_cast<std::size_t>(divided_up(terms_, step_) * step_);
   for (std::int64_t row = begin; row < end; ++row, to += stride_) {
     const auto at = static_cast<std::size_t>(row);
     if (x_.real) {

@@ -9,6 +9,8 @@
 #define ADD(...)
 #define OTHER(...)
 #include "rows.inc"
+#define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) OAQ_DECLARE_GEMM(functions, m, parts);
+#include "dynamic_rows.inc"
 
 namespace oaq {
 namespace {
@@ -28,6 +30,8 @@ const Entry kKernels[] = {
 #define ADD(...)
 #define OTHER(...)
 #include "rows.inc"
+#define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) {#name, {m, OAQ_GEMM_FUNCTIONS(functions, m, parts)}},
+#include "dynamic_rows.inc"
 };
 
 }  // namespace

@@ -59,7 +59,7 @@ std::unique_ptr<Product> make_product(std::string_view row, std::int64_t terms, 
                                       const Vector<std::int32_t>& weight_zero, const Vector<float>& scale,
                                       const Vector<float>& bias) {
   ProductSpec spec{};
-  spec.row = &usable_row(row, "gemm");
+  spec.row = &usable_dynamic_row(row);
   spec.outputs = static_cast<std::int64_t>(scale.size());
   spec.terms = terms;
   spec.packed = {packed.data(), packed.size()};

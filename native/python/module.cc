@@ -34,9 +34,9 @@ nb::tuple names_of(Isas isas) {
   return nb::tuple(names);
 }
 
-nb::list kernel_table() {
+nb::list table_of(std::span<const Row> rows) {
   nb::list table;
-  for (const Row& row : rows()) {
+  for (const Row& row : rows) {
     nb::dict entry;
     const auto text = [](std::string_view view) { return nb::str(view.data(), view.size()); };
     entry["name"] = text(row.name);
@@ -66,6 +66,10 @@ nb::list kernel_table() {
   }
   return table;
 }
+
+nb::list kernel_table() { return table_of(rows()); }
+
+nb::list dynamic_table() { return table_of(dynamic_rows()); }
 
 std::vector<std::string> cpu_isas() {
   std::vector<std::string> names;
@@ -211,6 +215,7 @@ NB_MODULE(_native, module) {
   nb::set_leak_warnings(false);  // sessions of daemon threads live until the process ends
   module.doc() = "Native kernels of oaq.";
   module.def("kernel_table", &kernel_table, "Every row compiled in: its contract, and whether this CPU runs it.");
+  module.def("dynamic_table", &dynamic_table, "Rows of dynamic layers besides those of the table.");
   module.def("cpu_isas", &cpu_isas, "The instruction sets this CPU runs, each after those that it includes.");
   module.def(
       "reads_lines", &row_reads_lines, nb::arg("row"), nb::arg("x"), nb::arg("y"), nb::arg("kernel"), nb::arg("stride"),

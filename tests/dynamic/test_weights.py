@@ -50,6 +50,17 @@ def test_weights_have_the_bits_asked_for_and_are_symmetric(bits: int) -> None:
     assert np.abs(weight.astype(int)).max() == 2 ** (bits - 1) - 1
 
 
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_weights_of_a_target_are_issued_once_two_quads_at_a_time(kind: str) -> None:
+    register = narrow_register("avx2")
+    assert register is not None
+    for shape in ((1, 1), (5, 7), (40, 64)):
+        chosen = choose_weights(reals(shape, kind=kind), register)
+        plan = plan_layer(DynamicLayer("l", chosen.weight, chosen.scale), rows="gemm_u8s8_avx2_acc32x2")
+        assert plan.node.schedule is not None and plan.node.schedule.splits == 0
+    assert plan_layer(DynamicLayer("l", chosen.weight, chosen.scale), "avx2").row.name == "gemm_u8s8_avx2_acc32x2"
+
+
 def test_without_a_narrow_register_weights_are_the_nearest_of_8_bits() -> None:
     rows = reals((4, 16))
     chosen = choose_weights(rows)

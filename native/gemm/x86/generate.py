@@ -82,14 +82,14 @@ def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Itera
 
 def tile_bytes(tile: Tile) -> int:
     """Bytes of one step of packed weights: of the whole tile, whatever part of it this shape computes."""
-    return 2 * tile.bytes
+    return 2 * tile.bytes * tile.arithmetic.quads
 
 
 def advance(tile: Tile) -> Iterator[str]:
     """Move the pointers on by one step."""
     yield f"addq ${tile_bytes(tile)}, %rsi"
     for base in BASES[: -(-tile.rows // 3)]:
-        yield f"addq $4, {base}"
+        yield f"addq ${4 * tile.arithmetic.quads}, {base}"
 
 
 def earlier_sums(tile: Tile) -> Iterator[str]:

@@ -6,6 +6,7 @@ Registers per output, four products of a step:
 acc16  2 x s16: pair sums, vpmaddubsw **saturates**, proved to fit; vpaddw **wraps**, runs proved to fit
        at a spill 1 x s32: vpmaddwd by ones, **exact**
 acc32  pair sums in s16, vpmaddubsw **saturates**, proved to fit; 1 x s32: vpmaddwd by ones, vpaddd **exact**
+acc32x2  pairs of two quads added in s16, vpaddw **wraps**, proved to fit; then as acc32
 exact  2 x s32: operands widened to s16, vpmaddwd, vpaddd **exact**; vphaddd joins them
 vnni   1 x s32: vpdpbusd **exact**
 =====  ==========================================================================================
@@ -77,6 +78,29 @@ def quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
         yield f"vpaddd {into}, {tile.acc(row, v)}, {tile.acc(row, v)}"
 
 
+def two_quad_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
+    """Two quads, each by vpmaddubsw, together by vpaddw; vpmaddwd by ones and vpaddd once for both.
+
+    Weights are operands in memory: registers hold sums, two operands, two products and the ones.
+    """
+    del first
+    yield f"vpbroadcastd {x}, {tile.free(0)}"
+    yield f"vpbroadcastd {row_address(row, 4)}, {tile.free(1)}"
+    for v in range(tile.vectors):
+        near, far = tile.free(2), tile.free(3)
+        yield f"vpmaddubsw {v * tile.bytes or ''}(%rsi), {tile.free(0)}, {near}"
+        yield f"vpmaddubsw {(2 + v) * tile.bytes}(%rsi), {tile.free(1)}, {far}"
+        yield f"vpaddw {far}, {near}, {near}"
+        yield f"vpmaddwd {tile.free(4)}, {near}, {near}"
+        yield f"vpaddd {near}, {tile.acc(row, v)}, {tile.acc(row, v)}"
+
+
+def load_nothing(tile: Tile) -> Iterator[str]:
+    """Weights are read where they are used."""
+    del tile
+    yield from ()
+
+
 def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpdpbusd; on ymm registers in the encoding of AVX-VNNI, which CPUs without AVX-512 have."""
     del first
@@ -128,6 +152,8 @@ ROWS = (
     Arithmetic("avx2_exact", "ymm", 2, widen_x, widened_sums, spill_lanes),
     Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
     Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, s16_ones="step"),
+    Arithmetic("avx2_acc32x2", "ymm", 1, load_nothing, two_quad_sums, None, s16_ones="step", quads=2),
+    Arithmetic("avx512bw_acc32x2", "zmm", 1, load_nothing, two_quad_sums, None, s16_ones="step", quads=2),
     Arithmetic("vnni", "zmm", 1, load_bytes, dot_sums, None),
     Arithmetic("avxvnni", "ymm", 1, load_bytes, dot_sums, None),
 )

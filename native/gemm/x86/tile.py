@@ -73,6 +73,7 @@ class Arithmetic:
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them; None where they are
             such sums, which then go on from bias and earlier runs.
         s16_ones: where s16 ones are needed.
+        quads: of k in one step.
     """
 
     functions: str
@@ -82,6 +83,7 @@ class Arithmetic:
     step: Callable[[Tile, int, str, bool], Iterator[str]]
     spill: Callable[[Tile, int, int], Iterator[str]] | None
     s16_ones: Literal["", "step", "spill"] = ""
+    quads: int = 1
 
     @property
     def rows(self) -> int:

@@ -45,6 +45,7 @@ class Register:
 _QUAD_16 = Register(16, "wraps", 4, 2, "saturates", 2, None)
 _QUAD_32 = Register(16, "wraps", 4, 2, "saturates", 2, 1)
 _TAPS_16 = Register(16, "wraps", 2, 2, "saturates", 1, None)
+_TWO_QUADS_32 = Register(16, "wraps", 8, 2, "saturates", 2, 1)
 _SIXTEEN_16 = Register(16, "wraps", 16, 1, "exact", 8, None)
 _SIXTEEN_PAIR = Register(16, "wraps", 16, 1, "exact", 8, 1)
 _TAP_16 = Register(16, "wraps", 1, 1, "exact", 1, None)
@@ -54,6 +55,8 @@ KNOWN: Final[Mapping[str, Register]] = {
     "gemm_u8s8_avx512bw_acc16": _QUAD_16,
     "gemm_u8s8_avx2_acc32": _QUAD_32,
     "gemm_u8s8_avx512bw_acc32": _QUAD_32,
+    "gemm_u8s8_avx2_acc32x2": _TWO_QUADS_32,
+    "gemm_u8s8_avx512bw_acc32x2": _TWO_QUADS_32,
     "depthwise_u8s8_avx2_acc16": _TAPS_16,
     "depthwise_u8s8_avx512bw_acc16": _TAPS_16,
     "gemm_s8s8_neon_acc16": _SIXTEEN_16,

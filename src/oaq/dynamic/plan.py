@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 from oaq.dynamic.layer import DynamicLayer
 from oaq.dynamic.statements import summed, totals
 from oaq.errors import NoKernel
-from oaq.kernels.cost_files import CostSource
+from oaq.kernels.cost import CostTable
+from oaq.kernels.cost_files import CostSource, costs_from
 from oaq.kernels.plan import NodePlan, Plan, plan
-from oaq.kernels.table import KernelRow
+from oaq.kernels.table import KernelRow, dynamic_rows, native_rows, rows_for
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram
 from oaq.program.pickling import flatten, rebuild
+
+TWO_QUADS: Final = 1.5
+"""Time of a step of two quads in steps of one, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,25 @@ def plan_layer(
     statements = totals(layer)
     proofs = tuple((program, analyze(program)) for program in statements)
     program = summed(layer)
-    sums = plan(program, isa, rows, analyze(program), table=table, costs=costs)
+    if table is None:
+        table, isa = rows_for(isa, (*native_rows(), *dynamic_rows())), None
+    sums = plan(program, isa, rows, analyze(program), table=table, costs=_with_two_quads(costs_from(costs)))
     if sums.nodes[0].row.shift:
         raise NoKernel(f"{layer.name}: {sums.nodes[0].row.name} multiplies no raw u8; choose another row")
     return DynamicPlan(layer, sums, proofs)
+
+
+def _with_two_quads(costs: CostTable) -> CostTable:
+    """A cost table that knows the rows of dynamic layers: as the rows that leave 16 bits after every quad.
+
+    A step is two quads. It multiplies three times where two steps of those rows multiply four times, and the
+    multiplications are what such a loop waits for.
+    """
+    rows = dict(costs.rows)
+    for row in dynamic_rows():
+        if row.name not in rows:
+            rows[row.name] = {
+                kind: seconds * (TWO_QUADS if kind in ("steps", "turns") else 1.0)
+                for kind, seconds in costs.for_row(row).items()
+            }
+    return replace(costs, rows=rows)

@@ -1,8 +1,9 @@
 """int8 weights of a dynamic layer from real ones, within the budgets of the registers that may sum them.
 
-Where vpmaddubsw sums pairs, neither the positive weights of a pair nor the negative ones may add up to more than 128:
-then the pair holds for every operand. An output whose weights at their finest scale do not keep that gets, of several
-scales, the one of least error: weights over budget are brought to it by projection, or all of them are coarser.
+Where vpmaddubsw sums pairs, and two of them are added before they leave 16 bits, neither the positive weights of those
+four nor the negative ones may add up to more than 128: then the lane holds for every operand. An output whose weights
+at their finest scale do not keep that gets, of several scales, the one of least error: weights over budget are brought
+to it by projection, or all of them are coarser.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from oaq.choose.feedback import ball_threshold, error_feedback
 from oaq.errors import CalibrationError, ConfigError
 from oaq.kernels.table import KernelRow, native_rows, rows_for
 from oaq.kernels.targets import target_named
-from oaq.numerics.accumulator import AVX2_ACC32, Accumulator
+from oaq.numerics.accumulator import AVX2_ACC32, AVX2_ACC32X2, Accumulator
 from oaq.numerics.cells import cells_of
 from oaq.numerics.formats import U8
 
@@ -53,7 +54,7 @@ class ChosenWeights:
 
 
 def narrow_register(target: str | None) -> Accumulator | None:
-    """The register whose pairs weights must keep for a target; None where sums are exact at full speed.
+    """The register that weights must keep for a target; None where sums are exact at full speed.
 
     Args:
         target: name of a quantization target; "all" is every one of them; None is what this CPU runs best.
@@ -62,12 +63,12 @@ def narrow_register(target: str | None) -> Accumulator | None:
         NoKernel: there is no such target.
     """
     if target == ALL_TARGETS:
-        return AVX2_ACC32
+        return AVX2_ACC32X2
     rows = _usable() if target is None else target_named(target).rows_of("gemm")
     # Rows on s8 operands (Arm) hold every pair of int8: 2 * 128 * 127 fits 16 bits.
     pairs = [row for row in rows if row.accumulator is not None and row.accumulator.group > 1]
     exact = [row for row in rows if row.isa in DOT_PRODUCTS]
-    return AVX2_ACC32 if pairs and not exact else None
+    return AVX2_ACC32X2 if pairs and not exact else None
 
 
 def choose_weights(
@@ -108,7 +109,7 @@ def choose_weights(
         moments = (covariance + np.eye(len(covariance)) * variance)[None]
         weight, scale = error_feedback(reals, scale, bound, moments)
     if register is not None and clip > SEVEN_BITS:
-        _no_worse_than_seven_bits(reals, weight, scale, moments)
+        _no_worse_than_seven_bits(reals, (weight, scale), bound, moments)
     return ChosenWeights(weight, scale.astype(np.float32))
 
 
@@ -122,8 +123,11 @@ def _nearest(rows: Reals, scale: Reals, bound: Bound) -> tuple[NDArray[np.int8],
     return weight, scale
 
 
-def _no_worse_than_seven_bits(rows: Reals, weight: NDArray[np.int8], scale: Reals, moments: Reals | None) -> None:
-    """In place: outputs that 7 bits, which keep every budget, would bring nearer get those."""
+def _no_worse_than_seven_bits(
+    rows: Reals, numbers: tuple[NDArray[np.int8], Reals], bound: Bound, moments: Reals | None
+) -> None:
+    """In place: outputs whose 7 bits keep the budget and come nearer get those."""
+    weight, scale = numbers
 
     def errors(integers: NDArray[np.int8], steps: Reals) -> Reals:
         off = integers * steps[:, None] - rows
@@ -131,7 +135,7 @@ def _no_worse_than_seven_bits(rows: Reals, weight: NDArray[np.int8], scale: Real
 
     coarse = _as_float32(np.maximum(np.abs(rows).max(axis=1), LEAST_WEIGHT) / SEVEN_BITS)
     seven = clipped(rows, coarse, SEVEN_BITS)
-    better = errors(seven, coarse) < errors(weight, scale)
+    better = (errors(seven, coarse) < errors(weight, scale)) & bound.holds(seven)
     weight[better], scale[better] = seven[better], coarse[better]
 
 

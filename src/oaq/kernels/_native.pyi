@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 def kernel_table() -> list:
     """Every row compiled in: its contract, and whether this CPU runs it."""
 
+def dynamic_table() -> list:
+    """Rows of dynamic layers besides those of the table."""
+
 def cpu_isas() -> list[str]:
     """The instruction sets this CPU runs, each after those that it includes."""
 

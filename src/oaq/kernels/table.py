@@ -112,6 +112,15 @@ def native_rows() -> tuple[KernelRow, ...]:
     return tuple(row_from_native(entry) for entry in _native().kernel_table())
 
 
+def dynamic_rows() -> tuple[KernelRow, ...]:
+    """Matrix rows that dynamic layers may take besides ``native_rows``, and no plan of a program.
+
+    Raises:
+        NoKernel: the native module is not built.
+    """
+    return tuple(row_from_native(entry) for entry in _native().dynamic_table())
+
+
 def native_matrix_row(row: KernelRow) -> Any | None:  # noqa: ANN401  (a module without a type)
     """The native module, if it is loaded and has this matrix row; None for a row of another table."""
     module = sys.modules.get(NATIVE)

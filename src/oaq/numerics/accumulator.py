@@ -71,6 +71,10 @@ AVX2_ACC32: Final = Accumulator(
     "avx2-acc32", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2, max_run=1
 )
 """vpmaddubsw + vpmaddwd + vpaddd: a spill at every step, so only a pair can leave s16."""
+AVX2_ACC32X2: Final = Accumulator(
+    "avx2-acc32x2", 16, "wraps", step=8, group=2, group_overflow="saturates", lanes=2, max_run=1
+)
+"""vpmaddubsw on two k-quads, vpaddw, then vpmaddwd + vpaddd once for both: a lane holds two pairs. Dynamic layers."""
 DEPTHWISE_ACC16: Final = Accumulator("depthwise-acc16", 16, "wraps", step=2, group=2, group_overflow="saturates")
 """vpmaddubsw on two interleaved taps + vpaddw: one 16-bit lane per channel."""
 EXACT_S32: Final = Accumulator("exact-s32", 32, "exact", step=4)
