@@ -1,4 +1,4 @@
-"""Read rows.inc and dynamic_rows.inc: what the generators of loops need to know of the rows whose functions they write."""
+"""Read rows.inc and dynamic_rows.inc: what generators of loops need to know of the rows whose functions they write."""
 
 from __future__ import annotations
 
