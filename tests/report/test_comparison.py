@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from oaq.errors import Mismatch
-from oaq.report.comparison import Contender, compare
+from oaq.report.comparison import Contender, are_probabilities, check, compare
 
 
 def contender(name: str, value: float = 1.0, least: float | None = None, seconds: float = 0.002) -> Contender:
@@ -53,3 +53,24 @@ def test_nothing_is_timed_when_an_output_is_wrong(wrong, words):
 def test_two_contenders_may_not_share_a_name():
     with pytest.raises(ValueError, match="names of their own"):
         compare([contender("a"), contender("a")], threads=1)
+
+
+def test_a_peer_that_computes_something_else_is_timed_and_marked_where_that_is_asked_for():
+    lenient = [
+        dataclasses.replace(contender("far", -1.0, 30), strict=False),
+        dataclasses.replace(contender("shape", 1.0, 30), strict=False, outputs=lambda: np.ones(3)),
+    ]
+    far, shape = compare([contender("oaq"), *lenient], threads=1, rounds=2).timings[1:]
+    assert far.median_ms > 0 and far.note == "DIFFERS: -6.0 dB against the reference, on random input"
+    assert shape.median_ms > 0 and shape.note == "not compared: outputs of shape (3,), the reference has (1, 4)"
+
+
+def test_probabilities_are_compared_before_their_softmax():
+    logits = np.array([[1.0, -2.0, 0.5, 30.0]], np.float32)
+    powers = np.exp(logits - logits.max())
+    peer = dataclasses.replace(
+        contender("peer", least=3), outputs=lambda: powers / powers.sum(), reference=logits + np.float32(7)
+    )
+    assert check(peer).endswith("dB against the reference before the peer's softmax")
+    assert float(check(peer).split()[0]) > 60
+    assert not are_probabilities(logits) and are_probabilities(powers / powers.sum())

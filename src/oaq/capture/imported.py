@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.program.int_program import IntProgram
+from oaq.terminal.shown import in_a_line
 
 Place = Literal["input", "inside", "output"]
 Ints = NDArray[np.int64]
@@ -172,6 +173,10 @@ class Imported:
     notes: tuple[str, ...]
     sources: Mapping[str, LayerSource]
     tensors: Mapping[str, TensorSource] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        facts = [("", repr(self.program)), ("parts in float", len(self.islands)), ("notes", len(self.notes))]
+        return in_a_line("Imported", self.program.name, facts)
 
     @property
     def is_whole(self) -> bool:

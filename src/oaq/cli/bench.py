@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import mixed_bench
+from oaq.cli import images, mixed_bench
 from oaq.cli.mixed_file import open_mixed
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
@@ -52,12 +53,20 @@ EXAMPLES = """\
 examples:
   oaq bench net.oaq
   oaq bench net.oaq --isa avx2 --threads 2 --explain
-  oaq bench net.oaq --onnx float.onnx --onnx int8.onnx --json"""
+  oaq bench net.oaq --onnx float.onnx --onnx int8.onnx --json
+  oaq bench net.oaq --onnx float.onnx --peer onnxruntime --calibrate photos/"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --isa --threads --onnx --explain ..."""
     parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
+    parser.add_argument(
+        "--peer",
+        choices=("onnxruntime",),
+        help="also a static int8 file that this runtime makes of the float --onnx file, on --calibrate",
+    )
+    parser.add_argument("--calibrate", type=Path, metavar="DIR", help="with --peer: photos or arrays, 64 files of it")
+    images.add_arguments(parser)
     parser.add_argument("--explain", action="store_true", help="time per node, and why each kernel was chosen")
     add_timing(parser)
 
@@ -127,8 +136,9 @@ def measure(
     x = sample(opened, arguments.batch)
     with pinned(arguments.threads) as cpus:
         contenders, expected = our_contenders(plans, x, arguments.threads)
-        for peer in peers(arguments.onnx, arguments.threads):
-            contenders.append(peer_contender(peer, x, expected, "the integer reference"))
+        for peer in _peers(opened, arguments):
+            _try(peer, x, opened.path)
+            contenders.append(peer_contender(peer, x, expected, "the integer reference", strict=False))
         latency = compare(
             contenders,
             threads=arguments.threads,
@@ -140,6 +150,55 @@ def measure(
         )
         explained = plans if getattr(arguments, "explain", False) else {}
         return latency, {name: profile(planned, x, arguments.threads) for name, planned in explained.items()}
+
+
+def _peers(opened: Opened, arguments: argparse.Namespace) -> list[Peer]:
+    """Those of ``--onnx``, and the int8 file that ``--peer`` makes of a float one.
+
+    Raises:
+        FormatError: there is no float file, or no data to calibrate it on.
+    """
+    result = peers(arguments.onnx, arguments.threads)
+    if getattr(arguments, "peer", None) is None:
+        return result
+    from oaq.report.peers import quantize_by_onnxruntime
+
+    source = Path(opened.program.metadata.get("source", ""))
+    models = [*arguments.onnx, *([source] if source.suffix == ".onnx" and source.is_file() else [])]
+    model = next((path for path in models if _precision(path) == "fp32"), None)
+    if model is None or arguments.calibrate is None:
+        raise FormatError(
+            "--peer onnxruntime quantizes the float network itself: give --onnx FLOAT.onnx (a torch module: "
+            "torch.onnx.export first) and --calibrate DIR, the data this file was calibrated on"
+        )
+    samples = [batch for _, batch in opened.batches(arguments.calibrate, arguments, 64)]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "int8.onnx"
+        try:
+            quantize_by_onnxruntime(model, made, samples)
+            peer = onnxruntime_peer(made, "int8", arguments.threads)
+        except (ModuleNotFoundError, OSError):
+            raise
+        except Exception as error:  # onnxruntime raises its own kinds
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise FormatError(f"{model}: ONNX Runtime does not quantize it: {reason}") from error
+    return [*result, replace(peer, name=f"{peer.name}, made here")]
+
+
+def _try(peer: Peer, x: NDArray[Any], file: Path) -> None:
+    """Run a peer once.
+
+    Raises:
+        FormatError: it does not take what the file takes.
+    """
+    try:
+        peer.run(x)
+    except Exception as error:  # onnxruntime raises its own kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FormatError(
+            f"{peer.name} does not run on the input of {file}, {x.dtype} {x.shape}: {reason}. --onnx takes a file of "
+            "the same network and size"
+        ) from error
 
 
 def sample(opened: Opened, batch: int) -> NDArray[Any]:
@@ -154,11 +213,7 @@ def peers(models: Sequence[Path], threads: int) -> list[Peer]:
     """ONNX Runtime on every file."""
     result = []
     for model in models:
-        try:
-            content = model.read_bytes()
-        except OSError as error:
-            raise FormatError(f"{model}: cannot be read: {error.strerror}") from error
-        precision = "int8" if b"QuantizeLinear" in content or b"QLinearConv" in content else "fp32"
+        precision = _precision(model)
         try:
             peer = onnxruntime_peer(model, precision, threads)
         except ModuleNotFoundError:
@@ -169,3 +224,11 @@ def peers(models: Sequence[Path], threads: int) -> list[Peer]:
         name = peer.name if peer.name not in names else f"{peer.name} ({model.name})"
         result.append(Peer(name, peer.precision, peer.isa, peer.run))
     return result
+
+
+def _precision(model: Path) -> str:
+    try:
+        content = model.read_bytes()
+    except OSError as error:
+        raise FormatError(f"{model}: cannot be read: {error.strerror}") from error
+    return "int8" if b"QuantizeLinear" in content or b"QLinearConv" in content else "fp32"

@@ -15,6 +15,7 @@ from oaq.escape import escape_lines, escape_name
 from oaq.kernels.alike import without_narrower, without_twins
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import CostSource, costs_from
+from oaq.kernels.plan_words import node_json, show_interval, sums_in_words
 from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for
 from oaq.kernels.targets import target_named, target_of
@@ -26,6 +27,7 @@ from oaq.overflow.proof import NodeProof, Proof, Tier
 from oaq.overflow.spill import Cut, RunCount, Schedule, cut
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.pickling import flatten, rebuild
+from oaq.terminal.shown import in_a_line, in_a_notebook
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,17 @@ class Plan:
     tier: Tier = "proved"
     costs: CostTable | None = None
 
+    def __repr__(self) -> str:
+        return in_a_line(
+            "Plan",
+            self.program.name,
+            [("", self.tier), ("for", self.isa), ("nodes", len(self.nodes)), ("predicted cost", f"{self.cost:.2f}")],
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(planned.node.name, planned.row.name, sums_in_words(planned)) for planned in self.nodes]
+        return in_a_notebook(repr(self), ("node", "row", "sums"), rows)
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy by the constructor."""
         return rebuild, (flatten(self),)
@@ -134,7 +147,7 @@ class Plan:
         width = max(len(escape_name(planned.node.name)) for planned in self.nodes) if self.nodes else 0
         for planned in self.nodes:
             lines.append(
-                f"{escape_name(planned.node.name):<{width}}  {planned.row.name:<30}  {_sums(planned)}".rstrip()
+                f"{escape_name(planned.node.name):<{width}}  {planned.row.name:<30}  {sums_in_words(planned)}".rstrip()
             )
             lines += [f"{'':<{width}}    not {refusal.row}: {refusal.reason}" for refusal in planned.refused]
         return escape_lines(lines)
@@ -149,7 +162,7 @@ class Plan:
             "predicted_seconds": self.seconds,
             "predicted_for": self.costs.cpu if self.costs else "",
             "average_run": self.average_run,
-            "nodes": [_node_json(planned) for planned in self.nodes],
+            "nodes": [node_json(planned) for planned in self.nodes],
         }
 
 
@@ -315,7 +328,9 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
             continue
         x = (sums.operands.lo, sums.operands.hi)
         if row.accumulator is None or not contract_holds(row, reach(weight, x)):
-            reasons[row.name] = f"takes operands {_show(row.x_range)} and weights {_show(row.w_range)}, not these"
+            reasons[row.name] = (
+                f"takes operands {show_interval(row.x_range)} and weights {show_interval(row.w_range)}, not these"
+            )
             continue
         if best is not None and least[row.name] >= costs[best.name]:
             continue
@@ -355,45 +370,3 @@ def _expensive(row: KernelRow, runs: RunCount) -> str:
 
 def _refusal(reason: str, cost: float | None, least_cost: float) -> str:
     return reason if cost is None else f"{reason}: predicted {cost / least_cost:.2f} times the cost of the chosen row"
-
-
-def _show(interval: IntRange) -> str:
-    return f"[{interval.lo}, {interval.hi}]"
-
-
-def _sums(planned: NodePlan) -> str:
-    if planned.schedule is None:
-        return ""
-    schedule = planned.schedule
-    text = f"{schedule.tiles} tiles x {schedule.steps} steps, {schedule.spills} spills"
-    text += f", average run {schedule.average_run:.1f}"
-    if schedule.splits:
-        text += f", {schedule.splits} steps split or wide"
-    return f"{text}, lanes {_show(schedule.bound)}"
-
-
-def _node_json(planned: NodePlan) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "node": planned.node.name,
-        "op": type(planned.node.op).__name__,
-        "row": planned.row.name,
-        "isa": planned.row.isa,
-        "predicted_seconds": planned.cost,
-        "refused": [{"row": refusal.row, "reason": refusal.reason} for refusal in planned.refused],
-    }
-    if planned.schedule is not None and planned.proof is not None:
-        schedule = planned.schedule
-        result |= {
-            "register": {"bits": schedule.accumulator.bits, "overflow": schedule.accumulator.overflow},
-            "tile_n": schedule.tile_n,
-            "tiles": schedule.tiles,
-            "steps": schedule.steps,
-            "spills": schedule.spills,
-            "splits": schedule.splits,
-            "average_run": schedule.average_run,
-            "lane_bound": [schedule.bound.lo, schedule.bound.hi],
-            "group_bound": [schedule.group_bound.lo, schedule.group_bound.hi],
-            "relative_cost": planned.cost / planned.cost_without_spills,
-            "sum": planned.proof.to_json(),
-        }
-    return result

@@ -23,6 +23,7 @@ from oaq.program.int_program import IntProgram
 from oaq.program.pickling import flatten, rebuild
 from oaq.program.plain import fingerprint
 from oaq.program.safetensors import NamedArrays
+from oaq.terminal.shown import in_a_line
 
 SCHEMA: Final = 1
 PART: Final = "certificate"
@@ -53,6 +54,14 @@ class Certificate:
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", MappingProxyType(dict(self.content)))
         object.__setattr__(self, "arrays", MappingProxyType(dict(self.arrays)))
+
+    def __repr__(self) -> str:
+        size = sum(array.nbytes for array in self.arrays.values())
+        return in_a_line(
+            "Certificate",
+            str(self.content.get("program", ""))[:12],
+            [("", self.content.get("tier")), ("layers", len(self.content.get("nodes", ()))), ("bytes", size)],
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy by the constructor."""

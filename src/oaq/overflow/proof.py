@@ -14,6 +14,7 @@ from oaq.numerics.formats import S32
 from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.overflow.operands import Operands
 from oaq.program.pickling import flatten, rebuild
+from oaq.terminal.shown import in_a_line, in_a_notebook
 
 Tier = Literal["proved", "observed"]
 
@@ -103,6 +104,18 @@ class Proof:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", MappingProxyType(dict(self.ranges)))
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+
+    def __repr__(self) -> str:
+        bits = max((node.total_bits for node in self.nodes.values()), default=0)
+        return in_a_line(
+            "Proof",
+            self.program,
+            [("", self.tier), ("layers", len(self.nodes)), ("widest total in bits", bits)],
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(node.node, node.bits, node.total_bits, str(node.total.envelope())) for node in self.nodes.values()]
+        return in_a_notebook(repr(self), ("layer", "bits without a spill", "bits of the total", "total"), rows)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy by the constructor."""

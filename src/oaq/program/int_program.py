@@ -11,6 +11,7 @@ from oaq.errors import ProgramError
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.operators import Op, Products, TensorSpec, output_shape, rules_of
 from oaq.program.pickling import flatten, rebuild
+from oaq.terminal.shown import in_a_line, in_a_notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,20 @@ class IntProgram:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
         self.validate()
+
+    def __repr__(self) -> str:
+        shapes = [", ".join(str(self.tensors[name].shape) for name in names) for names in (self.inputs, self.outputs)]
+        layers = sum(1 for _ in self.summing_nodes())
+        return in_a_line(
+            "IntProgram", self.name, [("nodes", len(self.nodes)), ("layers", layers), ("", " to ".join(shapes))]
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (node.name, type(node.op).__name__, ", ".join(node.inputs), self.tensors[node.output].shape)
+            for node in self.nodes
+        ]
+        return in_a_notebook(repr(self), ("node", "operator", "reads", "gives"), rows)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy by the constructor."""

@@ -26,6 +26,7 @@ from oaq.program.safetensors import decode, encode, parse_json
 from oaq.robust.cases import Pair
 from oaq.robust.region import Region
 from oaq.robust.tree import Tree
+from oaq.terminal.shown import in_a_line
 
 SCHEMA: Final = 1
 KEY: Final = "oaq.robustness"
@@ -44,6 +45,10 @@ class Certificate:
 
     header: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
+
+    def __repr__(self) -> str:
+        size = sum(array.nbytes for array in self.arrays.values())
+        return in_a_line("Certificate", "robustness", [("arrays", len(self.arrays)), ("bytes", size)])
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all.

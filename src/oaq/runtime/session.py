@@ -21,6 +21,7 @@ from oaq.runtime.certify import require_safe
 from oaq.runtime.memory import plan_memory
 from oaq.runtime.plan_bytes import plan_bytes
 from oaq.runtime.values import by_native, reals_by_native, to_floats, to_integers
+from oaq.terminal.shown import in_a_line
 
 Images = NDArray[np.uint8]
 Values = NDArray[Any]
@@ -102,6 +103,10 @@ class Session:
         self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
         self._edges = 0, 0
         _SESSIONS.add(self)
+
+    def __repr__(self) -> str:
+        plan = self.plan
+        return in_a_line("Session", plan.program.name, [("for", plan.isa), ("threads", self.threads)])
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as the plan: the new session has its own memory, and the proof is checked again."""

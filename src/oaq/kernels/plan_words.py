@@ -1,0 +1,55 @@
+"""A planned node in words and as plain numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oaq.numerics.ranges import IntRange
+
+if TYPE_CHECKING:
+    from oaq.kernels.plan import NodePlan
+
+
+def show_interval(interval: IntRange) -> str:
+    """``[lo, hi]``."""
+    return f"[{interval.lo}, {interval.hi}]"
+
+
+def sums_in_words(planned: NodePlan) -> str:
+    """How many tiles, steps, spills and splits; "" for a node without sums of products."""
+    if planned.schedule is None:
+        return ""
+    schedule = planned.schedule
+    text = f"{schedule.tiles} tiles x {schedule.steps} steps, {schedule.spills} spills"
+    text += f", average run {schedule.average_run:.1f}"
+    if schedule.splits:
+        text += f", {schedule.splits} steps split or wide"
+    return f"{text}, lanes {show_interval(schedule.bound)}"
+
+
+def node_json(planned: NodePlan) -> dict[str, Any]:
+    """Plain numbers for reports."""
+    result: dict[str, Any] = {
+        "node": planned.node.name,
+        "op": type(planned.node.op).__name__,
+        "row": planned.row.name,
+        "isa": planned.row.isa,
+        "predicted_seconds": planned.cost,
+        "refused": [{"row": refusal.row, "reason": refusal.reason} for refusal in planned.refused],
+    }
+    if planned.schedule is not None and planned.proof is not None:
+        schedule = planned.schedule
+        result |= {
+            "register": {"bits": schedule.accumulator.bits, "overflow": schedule.accumulator.overflow},
+            "tile_n": schedule.tile_n,
+            "tiles": schedule.tiles,
+            "steps": schedule.steps,
+            "spills": schedule.spills,
+            "splits": schedule.splits,
+            "average_run": schedule.average_run,
+            "lane_bound": [schedule.bound.lo, schedule.bound.hi],
+            "group_bound": [schedule.group_bound.lo, schedule.group_bound.hi],
+            "relative_cost": planned.cost / planned.cost_without_spills,
+            "sum": planned.proof.to_json(),
+        }
+    return result
