@@ -300,3 +300,40 @@ def test_explain_names_every_boundary_and_its_reason(tmp_path: Path) -> None:
     assert "in float because: LayerNormalization6 (LayerNormalization): oaq has no integer operator" in text
     assert "from t5_0 to t6_0" in text
     assert f"ms by ONNX Runtime {runtime.__version__}" in text and "between the file's values and integers" in text
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_input_that_nothing_reads_is_taken_all_the_same(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net()
+    x, _ = net.input([1, 4]), net.input([1, 3], name="unread")
+    net.output(net.op("Relu", x))
+    path = net.save(tmp_path / "net.onnx")
+    if own:
+        monkeypatch.setattr(execute, "runtime_version", lambda: None)
+    feed = {"x": image(1, 4), "unread": image(1, 3)}
+    np.testing.assert_array_equal(InferenceSession(path).run(None, feed)[0], np.maximum(feed["x"], 0))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_integers_of_four_bits_in_a_float_region_saturate_at_theirs(
+    own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net(opset=21)
+    y = norm(net, begin(net))
+    zero = helper.make_tensor("zero", TensorProto.INT4, [], [1])
+    net.constants.append(zero)
+    s = net.constant(0.25)
+    y = net.op("DequantizeLinear", net.op("QuantizeLinear", y, s, "zero"), s, "zero")
+    net.output(net.op("Softmax", y))
+    model = net.model()
+    model.ir_version = 10
+    path = tmp_path / "net.onnx"
+    onnx.save(model, str(path))
+    if own:
+        monkeypatch.setattr(execute, "runtime_version", lambda: None)
+    session = InferenceSession(path)
+    assert regions(session) == "IF"
+    feed = feed_of(path)
+    np.testing.assert_allclose(session.run(None, feed)[0], by_runtime(path, feed)[0], atol=0.02)

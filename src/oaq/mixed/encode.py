@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from oaq.errors import UnsupportedOp
 from oaq.mixed.program import FloatBody, Region
 
 if TYPE_CHECKING:
     import onnx
 
-    from oaq.capture.from_onnx.graph import OnnxNode
+    from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 
 
 def region_model(region: Region, body: FloatBody) -> bytes:
     """The region's nodes and constants under their names, serialized.
 
     Its inputs are what the region reads, of any shape; its outputs what it writes.
+
+    Raises:
+        UnsupportedOp: it reads or writes integers of a type that arrays do not have.
     """
     from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
 
+    narrow = [name for name in (*region.reads, *region.writes) if name in body.types and body.types[name].bits]
+    if narrow:
+        raise UnsupportedOp(f"{region.name}: its tensor {narrow[0]!r} holds {body.types[narrow[0]].bits}-bit integers")
     inputs = []
     for name in region.reads:
         dtype = body.types[name].dtype if name in body.types else None
@@ -33,6 +40,9 @@ def region_model(region: Region, body: FloatBody) -> bytes:
             tensor = TensorProto()
             tensor.ParseFromString(body.tensors[name])
             constants.append(tensor)
+        elif name in body.types and body.types[name].bits is not None:
+            kind = _narrow_kind(body.types[name])
+            constants.append(helper.make_tensor(name, kind, array.shape, array.reshape(-1).tolist()))
         else:
             constants.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
     nodes = [_node(node, body.protos) for node in body.nodes]
@@ -51,6 +61,13 @@ def _node(node: OnnxNode, protos: Mapping[str, bytes]) -> onnx.NodeProto:
         return proto
     attributes = {name: _attribute(value) for name, value in node.attributes.items() if not _is_empty(value)}
     return helper.make_node(node.op, node.inputs, node.outputs, node.name, domain=node.domain, **attributes)
+
+
+def _narrow_kind(tensor: TensorType) -> int:
+    """ONNX's number of a type whose integers are narrower than their arrays'."""
+    from onnx import TensorProto
+
+    return getattr(TensorProto, f"{'U' if tensor.dtype == np.uint8 else ''}INT{tensor.bits}")
 
 
 def _is_empty(value: object) -> bool:

@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 from oaq.capture.model_file import import_model
-from oaq.errors import FormatError, ProgramError
+from oaq.errors import FormatError, ProgramError, UnsupportedOp
 from oaq.mixed.dynamic import read_layers
 from oaq.mixed.execute import MixedSession, Options, RegionTime, Sessions
-from oaq.mixed.load import OnnxFile, mixed_program, program_of_integers, read_onnx
+from oaq.mixed.load import OnnxFile, float_file, mixed_program, program_of_integers, read_onnx
 from oaq.mixed.options import PROVIDER
 from oaq.mixed.ports import type_name
 from oaq.mixed.program import FloatBody, MixedProgram, Port, Values
@@ -187,9 +187,22 @@ class InferenceSession:
             while len(self._by_sizes) >= SIZES_AT_ONCE:
                 del self._by_sizes[next(iter(self._by_sizes))]
             program = mixed_program(self._file, {name: shape for name, shape in shapes.items() if shape})
-            self._by_sizes[key] = MixedSession(program, self._options, self._sessions)
+            self._by_sizes[key] = self._session(self._file, program)
         self._last = self._by_sizes[key] = self._by_sizes.pop(key)  # used last
         return self._last
+
+    def _session(self, file: OnnxFile, program: MixedProgram) -> MixedSession:
+        """The regions opened; the whole file in ONNX Runtime if it does not take one of them by itself.
+
+        Raises:
+            UnsupportedOp: it does not take the file either, or is not installed.
+        """
+        try:
+            return MixedSession(program, self._options, self._sessions)
+        except UnsupportedOp as error:
+            if runtime_version() is None or not program.integers:
+                raise
+            return MixedSession(float_file(file, None, str(error)), self._options)
 
     def _key(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Any, ...]:
         if () in self._by_sizes:  # one cut serves every size

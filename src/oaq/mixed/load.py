@@ -91,11 +91,11 @@ def mixed_program(file: OnnxFile, shapes: Mapping[str, Sequence[int]] | None = N
     try:
         graph = decode(remainder.content if remainder else file.content, file.where, file.folder, sizes or None)
     except UnsupportedOp as error:
-        return _float_file(file, None, str(error))
+        return float_file(file, None, str(error))
     try:
         imported = import_graph(graph, real_sums=False)
     except UnsupportedOp as error:
-        return _float_file(file, graph if remainder is None else None, str(error))
+        return float_file(file, graph if remainder is None else None, str(error))
     graph, imported = _joined(file, graph, imported, remainder)
     source = Source(int(file.model.ir_version) or 8, remainder.protos if remainder else {}, _own_tensors(file.model))
     return MixedProgram(
@@ -154,8 +154,8 @@ def _island(node: OnnxNode) -> Island:
     return Island(((node.name, node.kind),), (), (), "inside", reason)
 
 
-def _float_file(file: OnnxFile, graph: OnnxGraph | None, reason: str) -> MixedProgram:
-    """The file as one float region.
+def float_file(file: OnnxFile, graph: OnnxGraph | None, reason: str) -> MixedProgram:
+    """The file as one float region; nothing of it is proved.
 
     Args:
         file: of any kind.
@@ -164,10 +164,11 @@ def _float_file(file: OnnxFile, graph: OnnxGraph | None, reason: str) -> MixedPr
     """
     outputs = output_ports(file.model, file.inputs, graph)
     folder = "" if file.folder is None else folder_of(file.folder / "model")
+    names = tuple(port.name for port in file.inputs)
     if graph is not None:
         source = Source(int(file.model.ir_version) or 8, {}, _own_tensors(file.model))
         regions = tuple(
-            replace(region, body=replace(region.body, content=file.content, folder=folder))
+            replace(region, reads=names, body=replace(region.body, content=file.content, folder=folder))
             for region in cut(graph, None, source)
             if isinstance(region.body, FloatBody)
         )
@@ -175,8 +176,7 @@ def _float_file(file: OnnxFile, graph: OnnxGraph | None, reason: str) -> MixedPr
         return MixedProgram(_name(file), file.inputs, outputs, regions, constants, reason)
     nodes = tuple((node.name or node.op_type, node.op_type) for node in file.model.graph.node)
     body = FloatBody((), {}, {}, {}, content=file.content, folder=folder)
-    names = tuple(port.name for port in file.inputs), tuple(port.name for port in outputs)
-    region = Region("float 1", FLOAT, nodes, *names, reason, body)
+    region = Region("float 1", FLOAT, nodes, names, tuple(port.name for port in outputs), reason, body)
     return MixedProgram(_name(file), file.inputs, outputs, (region,), {}, reason)
 
 

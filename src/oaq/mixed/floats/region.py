@@ -40,19 +40,23 @@ def open_own(region: Region, body: FloatBody) -> Callable[[Mapping[str, Values]]
                 f"{region.name}: {described(node)} stays in float, which oaq itself has no operator for; {INSTALL}"
             )
     opset = body.opsets.get("", 1)
+    bits = {name: kind.bits for name, kind in body.types.items()}
 
     def run(feed: Mapping[str, Values]) -> Sequence[Values]:
         values: dict[str, Values] = {**body.constants, **feed}
         for node in body.nodes:
-            _compute(node, values, opset)
+            _compute(node, values, opset, bits)
         return [values[name] for name in region.writes]
 
     return run
 
 
-def _compute(node: OnnxNode, values: dict[str, Values], opset: int) -> None:
+def _compute(node: OnnxNode, values: dict[str, Values], opset: int, bits: Mapping[str, int | None]) -> None:
     arrays = [values[name] if name else None for name in node.inputs]
-    types = [TensorType() if array is None else TensorType(array.dtype, array.shape) for array in arrays]
+    types = [
+        TensorType() if array is None else TensorType(array.dtype, array.shape, bits.get(name))
+        for name, array in zip(node.inputs, arrays, strict=True)
+    ]
     try:
         with np.errstate(all="ignore"):
             result = OPERATORS[node.op](node, Inputs(types, arrays, opset))
