@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.import_equality import Seen, compare_with_onnxruntime, is_float_kind
 from oaq.capture.from_float_onnx import normalize
-from oaq.capture.from_onnx import import_quantized
+from oaq.capture.from_onnx import import_graph, import_quantized
 from oaq.capture.imported import Imported
 from oaq.errors import FormatError, UnsupportedOp
 from oaq.numerics.ranges import IntRange
@@ -377,3 +377,17 @@ def test_scales_that_are_none_are_one_error(scales: Any) -> None:
     made = model([node("Upsample", ["x"], "y", scales=scales)], {"x": (1, 2, 4, 4)}, ["y"], opset=8)
     with pytest.raises(FormatError, match="node 'y' \\(Upsample\\)"):
         graph_of(made)
+
+
+@pytest.mark.parametrize("kind", ["INT4", "UINT4"])
+def test_an_input_of_four_bits_has_their_range(kind: str) -> None:
+    number, lo, hi = NARROW[kind]
+    zero = helper.make_tensor("n", number, [], np.array([0], np.uint8).tobytes(), raw=True)
+    nodes = [node("DequantizeLinear", ["x", "sn", "n"], "d"), *LAYER]
+    constants = {**MAP, "w": weights(6, 4, 3, 3), "sn": np.array(0.2, np.float32)}
+    made = model(nodes, {"x": ((1, 4, 6, 6), number)}, ["r"], constants, opset=21)
+    made.ir_version = 10
+    made.graph.initializer.append(zero)
+    program = import_graph(graph_of(made)).program
+    offset = 128 if lo < 0 else 0
+    assert program.tensors["x"].range == IntRange(lo + offset, hi + offset)

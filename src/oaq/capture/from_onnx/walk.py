@@ -194,7 +194,8 @@ class Walk:
         shape = self.sample(name)
         order = entry_order(self.graph, name, len(shape))
         layout = Layout.in_order(shape, order)
-        tensor = DraftTensor(program_shape(shape, order), meaning.affine, U8, integers, layout, meaning.offset, True)
+        reach = replace(meaning, bits=self.graph.bits(integers) or meaning.bits).reach
+        tensor = DraftTensor(program_shape(shape, order), meaning.affine, reach, integers, layout, meaning.offset, True)
         tensor.is_stated = integers in self.meanings or name in self.meanings
         if name in self.graph.inputs and all(tensor.name != name for tensor in self.draft.tensors):
             tensor.name = name
