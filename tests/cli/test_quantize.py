@@ -133,3 +133,16 @@ def test_photos_reach_a_file_that_reads_channels_last(oaq, native, work):
     assert json.loads(said)["agreement"]["logit_sqnr_db"] > 30
     code, said, err = oaq("run", out, "--input", photos, "--json")
     assert (code, len(json.loads(said)["samples"])) == (0, 3), err
+
+
+def test_a_name_that_ends_in_onnx_gets_an_onnx_file_and_other_formats_are_refused(oaq, work):
+    onnx = pytest.importorskip("onnx")
+    given = (f"{work}/cli_net.py:make", "--calibrate", work / "data", "--size", 16)
+    out = work / "net.int8.onnx"
+    assert oaq("quantize", *given, "--out", out)[0] == 0
+    onnx.checker.check_model(str(out))
+    code, said, _ = oaq("verify", out, "--quick")
+    assert code == 0 and "SAFE" in said
+    code, _, err = oaq("quantize", *given, "--out", work / "net.tflite")
+    assert code == 2 and "an .oaq file is written, or .onnx in QDQ form" in err
+    assert not (work / "net.tflite").exists()

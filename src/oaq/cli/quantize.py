@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import os
 import time
 import typing
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from oaq import export
 from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models
 from oaq.cli.output import check_output
 from oaq.cli.report import show
 from oaq.data.batches import Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, NoKernel
+from oaq.errors import CalibrationError, FormatError, NoKernel
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
@@ -28,6 +30,10 @@ from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.runtime import Session
 from oaq.seal.parts import save
 from oaq.terminal import say
+
+ONNX: typing.Final = ".onnx"
+FOREIGN: typing.Final = frozenset({".tflite", ".pt", ".pt2", ".pth", ".safetensors", ".h5", ".pb", ".ort"})
+"""Suffixes of formats that are not written."""
 
 if typing.TYPE_CHECKING:
     import torch
@@ -61,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of photos, .npy or .npz; typical inputs, no labels",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.oaq", help="where to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where to write: .oaq, or .onnx in QDQ form"
+    )
     parser.add_argument(
         "--budget",
         type=_budget,
@@ -104,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     check_output(arguments.out)
+    _check_form(arguments.out)
     net, preprocessing, batches = _network_and_data(arguments)
     start = time.perf_counter()
     program = _quantize(net, batches, arguments, preprocessing)
@@ -113,7 +122,7 @@ def call(arguments: argparse.Namespace) -> int:
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
         notes=_notes(program, batches, arguments),
     )
-    save(program, arguments.out, {EVIDENCE: evidence_part(evidence)})
+    _write(program, arguments.out, evidence)
     data = _report(program, evidence)
     if arguments.report is not None and data is not None:
         to_html(data, arguments.report)
@@ -178,6 +187,30 @@ def _float(net: Network, x: Batch) -> Batch:
         return float_outputs(net, x)[0]
     with torch.inference_mode():
         return net(torch.from_numpy(x)).numpy()
+
+
+def _check_form(path: Path) -> None:
+    """Refuse, before minutes of work, a name that promises another tool's format than is written.
+
+    Raises:
+        FormatError: it is one.
+        ModuleNotFoundError: an ONNX file was asked for, and the package onnx is not installed.
+    """
+    if path.suffix.lower() in FOREIGN:
+        raise FormatError(f"--out {path}: an .oaq file is written, or .onnx in QDQ form; name it so")
+    if path.suffix.lower() == ONNX:
+        importlib.import_module("onnx")
+
+
+def _write(program: IntProgram, path: Path, evidence: Evidence) -> None:
+    """An ``.oaq`` file; under a name that ends in .onnx the network in QDQ form, with its certificate."""
+    if path.suffix.lower() != ONNX:
+        save(program, path, {EVIDENCE: evidence_part(evidence)})
+        return
+    export.onnx(program, path)
+    edge = program.metadata.get("float_edge")
+    if edge is not None:
+        say.warn(f"{path}: the float network does more than the integers that were written: {edge}")
 
 
 def _notes(program: IntProgram, batches: Batches, arguments: argparse.Namespace) -> tuple[str, ...]:
