@@ -79,6 +79,29 @@ def test_every_form_of_a_layer_computes_the_bits_of_onnx_runtime(name: str, isa:
         assert np.array_equal(session.run(None, {"x": x})[0], files.run(content, x)[0])
 
 
+@pytest.mark.parametrize(("shape", "side"), [((5, 3, 3, 3), (7, 6)), ((4, 2, 1, 1), (3, 3)), ((3, 2, 5), (9,))])
+@pytest.mark.parametrize("kind", ["s8", "a scale each", "u8"])
+def test_convolutions_compute_the_bits_of_onnx_runtime(shape: Any, side: Any, kind: str) -> None:
+    filters = RNG.integers(-127, 128, shape).astype(np.int8)
+    scale: Any = np.float32(0.01)
+    zero = None
+    if kind == "a scale each":
+        scale = RNG.uniform(0.001, 0.1, (shape[0], *[1] * len(side))).astype(np.float32)
+    if kind == "u8":
+        filters, zero = filters.view(np.uint8), np.array(120, np.uint8)
+    content = files.conv_integer(filters, scale, zero=zero)
+    session = oaq.InferenceSession(content)
+    assert [region.kind for region in session.program.regions] == ["dynamic"]
+    for batch in (1, 3):
+        x = RNG.normal(size=(batch, shape[1], *side)).astype(np.float32) + np.float32(0.5)
+        assert np.array_equal(session.run(None, {"x": x})[0], files.run(content, x)[0])
+
+
+def test_convolutions_of_several_groups_stay_with_onnx_runtime() -> None:
+    content = files.conv_integer(RNG.integers(-127, 128, (4, 1, 3, 3)).astype(np.int8), np.float32(0.1), groups=4)
+    assert not chains_of(decode_dynamic(content))
+
+
 def test_dynamic_regions_stand_between_float_ones_and_one_cut_serves_every_size() -> None:
     content = encoder()
     session = oaq.InferenceSession(content)

@@ -97,6 +97,19 @@ class DynamicSession:
             self._native.run_quantized(products, q, scale, zero, [results[place] for place in places], self.threads)
         return tuple(results)
 
+    def quantize(self, x: Floats) -> QuantizedRows:
+        """All of ``x``, of any shape, as one row under the law of the layers.
+
+        Raises:
+            ProgramError: ``x`` has no scale.
+        """
+        row = np.ascontiguousarray(x, np.float32).reshape(1, -1)
+        rows = QuantizedRows(np.empty(row.shape, np.uint8), np.empty(1, np.float32), np.empty(1, np.int32))
+        isa = self.plans[0].row.isa
+        if self._native.quantize_rows(row, rows.q, rows.scale, rows.zero_point, self._quantization, isa) >= 0:
+            refuse_row(row, 0)
+        return rows
+
     def _rows(self, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         if not isinstance(x, np.ndarray) or x.dtype != dtype or x.ndim < 1 or x.shape[-1] != self.terms:
             kind = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oaq.capture.from_dynamic_onnx import DynamicFile, decode_dynamic
-from oaq.capture.from_dynamic_onnx.chains import Chain, chains_of
+from oaq.capture.from_dynamic_onnx.chains import Chain, Windows, chains_of
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
 from oaq.errors import AccumulatorOverflow, OaqError, ProgramError
 from oaq.mixed.program import DynamicBody, DynamicPart, FloatBody, Region, Values
 from oaq.mixed.schedule import DYNAMIC, FLOAT, Step, regions_of
+from oaq.mixed.windows import convolved
 
 if TYPE_CHECKING:
     import onnx
@@ -99,12 +100,12 @@ def _members(file: DynamicFile) -> _Members:
 
 
 def _dynamic_region(chains: Sequence[Chain], writes: tuple[str, ...]) -> Region:
-    by_source: dict[tuple[str, int], list[Chain]] = {}
+    by_source: dict[tuple[str, int, Windows | None], list[Chain]] = {}
     for chain in chains:
-        by_source.setdefault((chain.x, chain.product.weight.shape[0]), []).append(chain)
+        by_source.setdefault((chain.x, layer_of(chain).terms, chain.windows), []).append(chain)
     parts = tuple(
-        DynamicPart(x, tuple(layer_of(chain) for chain in group), tuple(chain.y for chain in group))
-        for (x, _), group in by_source.items()
+        DynamicPart(x, tuple(layer_of(chain) for chain in group), tuple(chain.y for chain in group), windows)
+        for (x, _, windows), group in by_source.items()
     )
     nodes = tuple((chain.product.node, chain.product.kind) for chain in chains)
     reads = tuple(dict.fromkeys(part.x for part in parts))
@@ -114,9 +115,12 @@ def _dynamic_region(chains: Sequence[Chain], writes: tuple[str, ...]) -> Region:
 def layer_of(chain: Chain) -> DynamicLayer:
     """A chain as a layer."""
     product = chain.product
+    weight = product.weight.T
+    if chain.windows is not None:
+        weight = np.moveaxis(product.weight, 1, -1).reshape(len(product.weight), -1)
     return DynamicLayer(
         product.node,
-        np.ascontiguousarray(product.weight.T),
+        weight,
         chain.scale,
         product.zero.reshape(-1),
         chain.bias,
@@ -199,7 +203,8 @@ class DynamicExecutor:
         """
         for part, session in zip(self._parts, self.sessions, strict=True):
             try:
-                results = session.run(tensors[part.x])
+                x = tensors[part.x]
+                results = session.run(x) if part.windows is None else convolved(session, x, part.windows)
             except ProgramError as error:
                 raise ProgramError(f"{self._region.name}, {part.x!r}: {error}") from error
             tensors.update(zip(part.names, results, strict=True))

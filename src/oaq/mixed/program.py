@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from oaq.capture.from_dynamic_onnx.chains import Windows
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer
 from oaq.program.edges import Edge
@@ -91,11 +92,13 @@ class DynamicPart:
         x: the tensor of the file.
         layers: that quantize and multiply it.
         names: what the file calls their results.
+        windows: of a convolution, which is a part of its own; None for matrices.
     """
 
     x: str
     layers: tuple[DynamicLayer, ...]
     names: tuple[str, ...]
+    windows: Windows | None = None
 
 
 @dataclass(frozen=True, eq=False)

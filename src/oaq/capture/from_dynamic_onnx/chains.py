@@ -14,14 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.capture.from_dynamic_onnx.reader import DynamicFile, DynamicProduct, Tensors
-from oaq.capture.from_onnx.attributes import integer
+from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
 
+MOST_AXES: Final = 2
+"""Of a convolution, besides batch and channels."""
 FLOAT32: Final = 1
 """What ONNX calls it."""
-SEPARATE: Final = "MatMulInteger"
+SEPARATE: Final = ("MatMulInteger", "ConvInteger")
 FUSED: Final = {"MatMulIntegerToFloat": (2, 4, 6), "DynamicQuantizeMatMul": (-1, -1, 4)}
 """Inputs that are the operands' scale, their zero point, and the bias."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where a convolution of one group reads: (B, C, ...) with as many further axes as each of these has numbers.
+
+    Attributes:
+        kernel, stride, dilation: along each axis.
+        before, after: padding.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +54,7 @@ class Chain:
         bias: (N,) float32; None if none is added.
         nodes: that it takes the place of, by their first results; without the quantization of ``x``.
         quantizer: first result of that; "" if the product quantizes by itself.
+        windows: of a convolution, whose ``x`` is (B, C, ...); None for a matrix.
     """
 
     x: str
@@ -45,10 +64,11 @@ class Chain:
     bias: NDArray[np.float32] | None
     nodes: tuple[str, ...]
     quantizer: str
+    windows: Windows | None = None
 
 
 def chains_of(file: DynamicFile) -> tuple[Chain, ...]:
-    """Every chain of matrices, in the file's order."""
+    """Every chain of matrices, and of convolutions of one group, in the file's order."""
     tensors = Tensors(file.parts)
     chains = (_chain(product, tensors) for product in file.products)
     return tuple(chain for chain in chains if chain is not None)
@@ -56,7 +76,7 @@ def chains_of(file: DynamicFile) -> tuple[Chain, ...]:
 
 def _chain(product: DynamicProduct, tensors: Tensors) -> Chain | None:
     node = tensors.producers[product.output]
-    if product.kind == SEPARATE:
+    if product.kind in SEPARATE:
         return _separate(product, node, tensors)
     if product.kind in FUSED:
         return _fused(product, node, tensors)
@@ -72,6 +92,9 @@ def _quantizer(operand: str, zero: str, tensors: Tensors) -> OnnxNode | None:
 
 
 def _separate(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chain | None:
+    windows = _windows(product, node) if product.convolves else None
+    if product.convolves and windows is None:
+        return None
     quantizer = _quantizer(product.operand, node.input_name(2), tensors)
     cast = tensors.only_reader(node.outputs[0])
     if quantizer is None or cast is None or cast.op != "Cast" or integer(cast, "to", 0) != FLOAT32:
@@ -101,7 +124,21 @@ def _separate(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chai
         bias,
         tuple(member.outputs[0] for member in nodes),
         quantizer.outputs[0],
+        windows,
     )
+
+
+def _windows(product: DynamicProduct, node: OnnxNode) -> Windows | None:
+    """None where groups are several, or padding is to be found from sizes."""
+    kernel = product.weight.shape[2:]
+    rank = len(kernel)
+    if product.groups != 1 or text(node, "auto_pad", "NOTSET") != "NOTSET" or rank > MOST_AXES:
+        return None
+    unit, pads = (1,) * rank, integers(node, "pads", 2 * rank) or (0,) * (2 * rank)
+    stride, dilation = (integers(node, name, rank) or unit for name in ("strides", "dilations"))
+    if min(*stride, *dilation) < 1 or min(pads) < 0:
+        return None
+    return Windows(tuple(kernel), stride, dilation, pads[:rank], pads[rank:])
 
 
 def _fused(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chain | None:
@@ -121,12 +158,13 @@ def _fused(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chain |
 
 
 def _of_outputs(values: NDArray[Any] | None, product: DynamicProduct) -> NDArray[np.float32] | None:
-    """One float32 for all outputs, or one for each along the last axis, as (N,); None if it is something else."""
-    outputs = product.weight.shape[1]
+    """One float32 for all outputs, or one for each along their axis, as (N,); None if it is something else."""
+    outputs, rank = product.weight.shape[product.axis], product.weight.ndim - 2
     if values is None or values.dtype != np.float32 or values.size not in (1, outputs):
         return None
-    if values.size > 1 and values.shape[-1] != outputs:
+    behind = rank if product.convolves else 0  # axes of a result behind that of its outputs
+    if values.size > 1 and (values.ndim <= behind or values.shape[-1 - behind] != outputs):
         return None
-    if values.ndim > 2:  # it might lengthen the shape of what it is combined with
+    if values.ndim > 2 + behind:  # it might lengthen the shape of what it is combined with
         return None
     return np.array(np.broadcast_to(values.reshape(-1), (outputs,)), np.float32)
