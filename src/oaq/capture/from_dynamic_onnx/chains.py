@@ -18,7 +18,7 @@ from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
 
 MOST_AXES: Final = 2
-"""Of a convolution, besides batch and channels."""
+"""Axes of a convolution, besides batch and channels, that are taken."""
 FLOAT32: Final = 1
 """What ONNX calls it."""
 SEPARATE: Final = ("MatMulInteger", "ConvInteger")
