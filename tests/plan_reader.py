@@ -39,10 +39,10 @@ class Fields:
 
     def value(self, field: Field) -> Value:
         if field.kind == "multipliers":
-            (is_fixed,) = self.numbers("I")
-            return (
-                Requantize(self.array("int32"), self.array("int32")) if is_fixed else Requantize(self.array("float32"))
-            )
+            (kind,) = self.numbers("I")
+            if kind == 0:
+                return Requantize(self.array("float32"))
+            return Requantize(*(self.array("int32") for _ in range(1 + kind)))
         if field.kind != "i32":
             return self.array(field.kind)
         numbers = self.numbers(f"{field.count}i")

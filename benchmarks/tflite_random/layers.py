@@ -199,7 +199,9 @@ def _weights(draft: Draft, shape: Shape, axis: int) -> tuple[int, list[float]]:
     if draft.kind is np.uint8:
         zero = draft.choose(128, 128, draft.whole(0, 255))
         scale = float(np.float32(typical))
-        return draft.constant(draft.integers(shape).tolist(), np.uint8, scale=[scale], zero=[zero]), [scale] * outputs
+        said = draft.choose(0, axis)  # which decides, of depthwise filters, which kernels LiteRT takes
+        data = draft.integers(shape)
+        return draft.constant(data, np.uint8, scale=[scale], zero=[zero], axis=said), [scale] * outputs
     data = np.maximum(draft.integers(shape), -127)
     if draft.chance(0.3):  # one scale for all
         scale = float(np.float32(typical))

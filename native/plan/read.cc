@@ -74,13 +74,18 @@ std::span<const std::uint8_t> Cursor::array() {
 
 Multipliers Cursor::multipliers() {
   const std::uint32_t kind = u32();
-  if (kind > 1) throw PlanError("multipliers of kind " + std::to_string(kind) + "; 0 is float, 1 is fixed-point");
+  if (kind > 2)
+    throw PlanError("multipliers of kind " + std::to_string(kind) + "; 0 is float, 1 and 2 are fixed-point");
   Multipliers result;
   if (kind == 0) {
     result.scale = numbers<float>();
   } else {
     result.multiplier = numbers<std::int32_t>();
     result.shift = numbers<std::int32_t>();
+  }
+  if (kind == 2) {
+    result.then = numbers<std::int32_t>();
+    if (result.then.size() != result.shift.size()) throw PlanError("shifts and second roundings differ in number");
   }
   if (!result.size()) throw PlanError("there are no multipliers");
   return result;

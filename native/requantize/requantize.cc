@@ -2,6 +2,7 @@
 //
 //   float32_half_even   float32(sum) * scale, one rounding each, clamped as floats, then rounded half to even
 //   fixed point         (sum * multiplier + 2^(shift - 1)) >> shift in s64   **exact**: below 2^62 + 2^61
+//   ... then            that / 2^then, halves away from 0, in s64   **exact**: below 2^62 + 2^30
 #include "requantize/requantize.h"
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 namespace oaq {
 namespace {
 
+constexpr std::int32_t kMostThen = 31;
 constexpr std::size_t kRoom = 64;  // the widest tile
 
 template <typename T>
@@ -20,6 +22,13 @@ std::vector<T> spread(const std::vector<T>& values, std::size_t count, T filler)
   if (result.size() == 1) result.resize(count, values.front());
   result.resize(count + kRoom, filler);
   return result;
+}
+
+// x / 2^times, halves away from 0; |x| < 2^62.
+std::int64_t halved_away(std::int64_t x, std::int32_t times) {
+  const std::int64_t half = (std::int64_t{1} << times) >> 1;
+  const std::int64_t magnitude = ((x < 0 ? -x : x) + half) >> times;
+  return x < 0 ? -magnitude : magnitude;
 }
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
@@ -48,6 +57,10 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count) {
     if (multiplier <= 0) refuse("fixed-point multiplier " + std::to_string(multiplier) + " is not positive");
   for (std::int32_t shift : multipliers.shift)
     if (shift < 1 || shift > 62) refuse("shift " + std::to_string(shift) + " is outside [1, 62]");
+  if (!multipliers.then.empty() && multipliers.then.size() != multipliers.shift.size())
+    refuse("shifts and second roundings differ in number");
+  for (std::int32_t bits : multipliers.then)
+    if (bits < 0 || bits > kMostThen) refuse("a second rounding of " + std::to_string(bits) + " bits is outside [0, 31]");
 }
 
 Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_point, Clamp clamp)
@@ -60,6 +73,7 @@ Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_poi
   if (multipliers.is_fixed()) {
     multiplier_ = spread(multipliers.multiplier, count, 1);
     shift_ = spread(multipliers.shift, count, 1);
+    if (!multipliers.then.empty()) then_ = spread(multipliers.then, count, 0);
   } else {
     scale_ = spread(multipliers.scale, count, 1.0f);
   }
@@ -77,7 +91,8 @@ FloatRequant Requant::from(std::size_t channel) const {
 std::uint8_t Requant::apply(std::int32_t sum, std::size_t channel) const {
   if (is_fixed()) {
     const std::int64_t half = std::int64_t{1} << (shift_[channel] - 1);
-    const std::int64_t rounded = (std::int64_t{sum} * multiplier_[channel] + half) >> shift_[channel];
+    std::int64_t rounded = (std::int64_t{sum} * multiplier_[channel] + half) >> shift_[channel];
+    if (!then_.empty()) rounded = halved_away(rounded, then_[channel]);
     return static_cast<std::uint8_t>(std::clamp<std::int64_t>(rounded + zero_, clamp_.lo, clamp_.hi));
   }
   const float scaled = static_cast<float>(sum) * scale_[channel];

@@ -15,11 +15,12 @@ struct Clamp {
 };
 
 // Multipliers as they come from the program: `scale` for float32_half_even, or `multiplier` and `shift` for
-// fixed_point.
+// fixed_point, where `then` may be bits of a second rounding.
 struct Multipliers {
   std::vector<float> scale;
   std::vector<std::int32_t> multiplier;
   std::vector<std::int32_t> shift;
+  std::vector<std::int32_t> then;
 
   bool is_fixed() const { return !multiplier.empty(); }
   std::size_t size() const { return is_fixed() ? multiplier.size() : scale.size(); }
@@ -44,6 +45,7 @@ class Requant {
   std::vector<float> scale_;  // with room for vector code to read a whole tile
   std::vector<std::int32_t> multiplier_;
   std::vector<std::int32_t> shift_;
+  std::vector<std::int32_t> then_;  // empty where sums are rounded once
   std::int32_t zero_;
   Clamp clamp_;
   bool below_one_;

@@ -204,6 +204,7 @@ std::unique_ptr<Step> make_add(const Row& row, const Place& a, const Place& b, c
   check_output(output.zero_point, output.clamp);
   check_multipliers(output.multipliers, 2);
   if (output.multipliers.size() != 2) refuse("two multipliers are needed, one per input");
+  if (!output.multipliers.then.empty()) refuse("a sum of two is rounded once");
   if (output.multipliers.is_fixed() && output.multipliers.shift[0] != output.multipliers.shift[1])
     refuse("the two shifts differ");
   return std::make_unique<Add>(row, a, b, y, a_zero_point, b_zero_point, output);

@@ -56,13 +56,16 @@ def _halved(m: Ints, times: Ints) -> Ints:
     return np.where(times > 0, (m + half - 1 + ((m >> times) & 1)) >> times, m)
 
 
-def requantize(total: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32], shift: Shifts) -> Ints:
+def requantize(
+    total: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32], shift: Shifts, then: Shifts = None
+) -> Ints:
     """``rounding.requantize`` of each sum; |total| < 2**62. What is beyond 2**32 becomes some number beyond 2**32.
 
     Args:
         total: of any shape.
         multiplier: one that broadcasts to it.
         shift: likewise; None means float32_half_even.
+        then: likewise, bits of a second rounding, halves away from 0; None means that there is none.
     """
     if shift is None:
         m, e = to_float32(total, np.zeros_like(total))
@@ -76,7 +79,10 @@ def requantize(total: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32],
     for at in map(tuple, np.argwhere(clipped != total)):
         unclipped_factor, places = (int(np.broadcast_to(array, total.shape)[at]) for array in (factor, shift))
         result[at] = min(max(rounding.requantize(int(total[at]), unclipped_factor, places), -FAR), FAR)
-    return result
+    if then is None:
+        return result
+    # Adding half, and one less below 0, before the floor: |result| <= 2**62 leaves room for 2**30.
+    return (result + ((np.int64(1) << then) >> 1) - ((result < 0) & (then > 0))) >> then
 
 
 def add(a: Ints, b: Ints, multiplier: NDArray[np.float32] | NDArray[np.int32], shift: int | None) -> Ints:

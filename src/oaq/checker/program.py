@@ -80,6 +80,15 @@ class Node:
             raise FormatError(f"{self.name}: shifts are 1 to 62")
         return factors, None if shifts is None else shifts.astype(np.int64)
 
+    def second_roundings(self, count: int) -> NDArray[np.int64] | None:
+        """Bits of the rounding that follows a fixed-point one, halves away from 0; None where none follows."""
+        if "requantize.then" not in self.arrays:
+            return None
+        bits = self.array("requantize.then", np.int32, 1)
+        if "requantize.shift" not in self.arrays or len(bits) != count or np.any((bits < 0) | (bits > 31)):
+            raise FormatError(f"{self.name}: {count} second roundings of 0 to 31 bits follow as many shifts")
+        return bits.astype(np.int64)
+
 
 @dataclass(frozen=True)
 class Program:

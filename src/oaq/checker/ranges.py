@@ -41,7 +41,9 @@ def after_requantize(sums: Range, node: Node, y: Tensor, factor_index: Ints | in
         np.atleast_1d(factors[factor_index]),
         None if shifts is None else np.atleast_1d(shifts[factor_index]),
     )
-    ends = requantize(np.stack([sums.lo, sums.hi]), factors, shifts) + y.zero
+    bits = node.second_roundings(count)
+    bits = None if bits is None else np.atleast_1d(bits[factor_index])
+    ends = requantize(np.stack([sums.lo, sums.hi]), factors, shifts, bits) + y.zero
     return Range(*_clamp(ends, y))
 
 
@@ -67,6 +69,8 @@ def image(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Ra
 
 def _add(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     factors, shifts = node.multipliers(2)
+    if node.second_roundings(2) is not None:
+        raise FormatError(f"{node.name}: a sum of two is rounded once")
     if shifts is not None and shifts[0] != shifts[1]:
         raise FormatError(f"{node.name}: two shifts")
     if len(inputs) != 2 or len(inputs[0].lo) != len(inputs[1].lo):

@@ -249,7 +249,7 @@ def _product_image(node: Node, specs: list[Tensor], y: Tensor) -> Callable[[list
             b = (b[0][:, np.arange(a[0].shape[1]) % channels], b[1][:, np.arange(a[0].shape[1]) % channels])
         corners = np.stack([a_end * b_end for a_end, b_end in product(a, b)])
         acc = np.stack([corners.min(axis=0), corners.max(axis=0)])
-        y_ends = dyadics.requantize(acc, factors, None if shifts is None else shifts)
+        y_ends = dyadics.requantize(acc, factors, shifts, node.second_roundings(1))
         y_ends = np.clip(y_ends, y.lo - y.zero, y.hi - y.zero)
         return y_ends[0], y_ends[1]
 

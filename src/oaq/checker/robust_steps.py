@@ -80,9 +80,11 @@ def requantize_steps(node: Node, y: Tensor, owner: Ints, count: int) -> Steps:
         count: number of multipliers.
     """
     factors, shifts = node.multipliers(count)
+    bits = node.second_roundings(count)
+    columns = [None if numbers is None else numbers[:, None] for numbers in (shifts, bits)]
 
     def at_least(acc: Ints, goals: Ints) -> NDArray[np.bool_]:
-        return dyadics.requantize(acc, factors[:, None], None if shifts is None else shifts[:, None]) >= goals
+        return dyadics.requantize(acc, factors[:, None], columns[0], columns[1]) >= goals
 
     return _exact(at_least, count, y, owner)
 

@@ -3,9 +3,10 @@
 ``float32_half_even``: y = clamp(round_half_even(float32(acc) * multiplier) + zero_point): one conversion, one
 float32 multiplication, one rounding, never fused. Equal on every IEEE machine; what ONNX Runtime's QLinearConv does.
 
-``fixed_point``: y = clamp(((acc * multiplier + 2**(shift - 1)) >> shift) + zero_point) in 64-bit integers.
+``fixed_point``: y = clamp(((acc * multiplier + 2**(shift - 1)) >> shift) + zero_point) in 64-bit integers. Kernels of
+microcontrollers round twice: with ``then`` bits, what is shifted is divided by 2**then besides, halves away from 0.
 
-Both are monotone in acc (multipliers are positive): that lets ``overflow`` propagate ranges through their ends.
+All are monotone in acc (multipliers are positive): that lets ``overflow`` propagate ranges through their ends.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.ranges import ChannelRanges, IntRange
-from oaq.numerics.rounding import round_half_even, rounding_shift
+from oaq.numerics.rounding import halved_away, round_half_even, rounding_shift
 
 Semantics = Literal["float32_half_even", "fixed_point"]
+MOST_THEN = 31
+"""Bits that a second rounding takes off at most."""
 SEMANTICS: tuple[Semantics, ...] = ("float32_half_even", "fixed_point")
 
 
@@ -31,10 +34,12 @@ class Requantize:
     Attributes:
         multiplier: (N,) float32, or (N,) int32 in [1, 2**31) when ``shift`` is given. Positive, finite.
         shift: None for ``float32_half_even``; (N,) int32 in [1, 62] for ``fixed_point``.
+        then: None, or (N,) int32 in [0, 31] beside ``shift``: bits of a second rounding.
     """
 
     multiplier: NDArray[np.float32] | NDArray[np.int32]
     shift: NDArray[np.int32] | None = None
+    then: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         dtype = np.float32 if self.shift is None else np.int32
@@ -47,6 +52,11 @@ class Requantize:
             if shift.shape != multiplier.shape or np.any((shift < 1) | (shift > 62)):
                 raise ValueError("fixed-point shifts are 1 to 62, one per multiplier")
             object.__setattr__(self, "shift", shift)
+        if self.then is not None:
+            then = _frozen_copy(self.then, np.int32, "then")
+            if self.shift is None or then.shape != multiplier.shape or np.any((then < 0) | (then > MOST_THEN)):
+                raise ValueError(f"second roundings are of 0 to {MOST_THEN} bits, one per fixed-point multiplier")
+            object.__setattr__(self, "then", then)
 
     @property
     def semantics(self) -> Semantics:
@@ -74,7 +84,8 @@ class Requantize:
     def single(self, index: int) -> Requantize:
         """The ``index``-th multiplier alone, so that it applies to every channel."""
         shift = None if self.shift is None else self.shift[index : index + 1]
-        return Requantize(self.multiplier[index : index + 1], shift)
+        then = None if self.then is None else self.then[index : index + 1]
+        return Requantize(self.multiplier[index : index + 1], shift, then)
 
     def image(self, sums: ChannelRanges, zero_point: int, clamp: IntRange) -> ChannelRanges:
         """The image of sums under ``apply``: exact at both ends, monotone between."""
@@ -97,7 +108,10 @@ class Requantize:
             low, high = np.float32(clamp.lo - zero_point), np.float32(clamp.hi - zero_point)
             return np.clip(scaled, low, high).astype(np.int64) + zero_point
         product = acc.astype(np.int64) * self.multiplier.astype(np.int64)
-        return np.clip(rounding_shift(product, self.shift.astype(np.int64)) + zero_point, clamp.lo, clamp.hi)
+        steps = rounding_shift(product, self.shift.astype(np.int64))
+        if self.then is not None:
+            steps = halved_away(steps, self.then.astype(np.int64))
+        return np.clip(steps + zero_point, clamp.lo, clamp.hi)
 
 
 def _fixed_point(ratio: float) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The two roundings of the two requantize semantics."""
+"""The roundings of the requantize semantics."""
 
 from __future__ import annotations
 
@@ -29,3 +29,14 @@ def rounding_shift(x: NDArray[np.int64], shift: NDArray[np.int64] | int) -> NDAr
     if np.any((shift < 1) | (shift > 62)):
         raise ValueError(f"a rounding shift is 1 to 62 bits, not {shift.min()} to {shift.max()}")
     return (x + (np.int64(1) << (shift - 1))) >> shift
+
+
+def halved_away(x: NDArray[np.int64], times: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """``x / 2**times`` to the nearest integer, halves away from 0; |x| < 2**62, times in 0..61.
+
+    >>> halved_away(np.array([3, -3, 5, -5]), 1).tolist()
+    [2, -2, 3, -3]
+    """
+    half = (np.int64(1) << np.asarray(times, np.int64)) >> 1
+    magnitude = (np.abs(x) + half) >> times
+    return np.where(x < 0, -magnitude, magnitude)

@@ -34,6 +34,8 @@ class Add(Op):
         check_count("Add", self.requantize, 2)
         _check_finite_sum(self.requantize)
         shift = self.requantize.shift
+        if self.requantize.then is not None:
+            raise ProgramError("Add: rounds its sum once")
         if shift is not None and shift[0] != shift[1]:
             raise ProgramError(f"Add: the two shifts are one number, not {int(shift[0])} and {int(shift[1])}")
 

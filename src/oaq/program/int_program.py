@@ -47,8 +47,8 @@ class IntProgram:
         outputs: tensors the caller receives.
         tensors: every tensor by name.
         nodes: topologically ordered; every tensor is an input or written by exactly one node.
-        requantize: the semantics of every node that sums products. Other nodes carry their own: a runtime that
-            requantizes sums in float32 may add and average in integers.
+        requantize: the semantics of nodes that sum products, unless a node of a float32 program is fixed-point. Other
+            nodes carry their own: a runtime that requantizes sums in float32 may add and average in integers.
         metadata: free text for people and front ends ("source", "input_layout" of the caller: "NCHW" or "NHWC", ...).
 
     Raises:
@@ -165,7 +165,7 @@ def _check_node(program: IntProgram, node: Node, written: set[str]) -> None:
         raise ProgramError(f"{where}: {error}") from error
     if shape != output.shape:
         raise ProgramError(f"{where}: computes {shape}, but {node.output!r} is declared {output.shape}")
-    if isinstance(node.op, Products) and node.op.requantize.semantics != program.requantize:
+    if isinstance(node.op, Products) and program.requantize == "fixed_point" and node.op.requantize.shift is None:
         semantics = node.op.requantize.semantics
         raise ProgramError(f"{where}: requantizes by {semantics}, the program by {program.requantize}")
     rules = rules_of(node.op)

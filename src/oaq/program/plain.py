@@ -45,6 +45,8 @@ def to_plain(program: IntProgram) -> tuple[Header, NamedArrays]:
                     arrays[f"{key}.multiplier"] = value.multiplier
                     if value.shift is not None:
                         arrays[f"{key}.shift"] = value.shift
+                    if value.then is not None:
+                        arrays[f"{key}.then"] = value.then
                 case "ints":
                     plain[name] = [int(item) for item in value]
                 case "int":
@@ -184,8 +186,8 @@ def _node(item: object, index: int, unread: _Taken, where: str) -> Node:
             case "array":
                 values[name] = unread.take(key)
             case "requantize":
-                shift = unread.take(f"{key}.shift") if f"{key}.shift" in unread.arrays else None
-                values[name] = Requantize(unread.take(f"{key}.multiplier"), shift)
+                shift, then = (unread.arrays.pop(f"{key}.{field}", None) for field in ("shift", "then"))
+                values[name] = Requantize(unread.take(f"{key}.multiplier"), shift, then)
             case "ints":
                 values[name] = _ints(plain[name], f"{place}: {name}")
             case "int":

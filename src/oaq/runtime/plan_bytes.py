@@ -204,7 +204,8 @@ def _field(field: Field, value: Value, arrays: _Arrays) -> list[_Piece]:
     if isinstance(value, Requantize):
         if value.shift is None:
             return [_u32(0), arrays.add(value.multiplier, "float32")]
-        return [_u32(1), arrays.add(value.multiplier, "int32"), arrays.add(value.shift, "int32")]
+        fixed = [arrays.add(value.multiplier, "int32"), arrays.add(value.shift, "int32")]
+        return [_u32(1), *fixed] if value.then is None else [_u32(2), *fixed, arrays.add(value.then, "int32")]
     if isinstance(value, np.ndarray):
         return [arrays.add(value, field.kind)]
     numbers = value if isinstance(value, tuple) else (value,)

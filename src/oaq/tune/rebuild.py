@@ -193,7 +193,10 @@ class _Rebuild:
 def real_multipliers(requantize: Requantize) -> Reals:
     """(N,) the real numbers that multipliers stand for."""
     values = requantize.multiplier.astype(np.float64)
-    return values if requantize.shift is None else values * 2.0 ** -requantize.shift.astype(np.float64)
+    if requantize.shift is None:
+        return values
+    bits = requantize.shift.astype(np.float64) + (0 if requantize.then is None else requantize.then)
+    return values * 2.0**-bits
 
 
 def takes_words(requantize: Requantize, y: TensorSpec) -> bool:

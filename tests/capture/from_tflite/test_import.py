@@ -38,9 +38,7 @@ def test_integers_are_those_of_litert(kind: type[np.integer], seed: int) -> None
         compare(imported, got, seen)
     assert len(seen.skipped) <= 1  # the mean before it is flattened has no name in the file
     assert {"Conv2d", "Linear", "Add"} <= set(seen.integers)
-    if kind is np.int8:  # uint8 goes to kernels that round twice in fixed point
-        assert seen.differ["Conv2d"] == seen.differ["Linear"] == 0, seen
-    assert max(seen.most.values()) <= 1, seen
+    assert not any(seen.differ.values()), seen
 
 
 def test_what_no_layer_computes_is_an_island_at_the_end() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from oaq.capture.from_tflite.multipliers import quotients, requantize_sum, xnnpack_adds
 from oaq.capture.from_tflite.roundings import (
-    halved_away,
     quantized_multiplier,
     rounded_by_byte,
     rounded_twice,
     rounded_up_twice,
 )
+from oaq.numerics.rounding import halved_away
 
 STEPS = np.arange(-255, 256)
 HALF = Fraction(1, 2)

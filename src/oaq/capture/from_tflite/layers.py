@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_shape, scales_of
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
-from oaq.capture.from_tflite.multipliers import requantize
+from oaq.capture.from_tflite.multipliers import requantize, requantize_twice
 from oaq.capture.imported import LayerSource, StoredArray
 from oaq.errors import FormatError, ProgramError
 from oaq.numerics.formats import U8
@@ -20,7 +19,6 @@ from oaq.numerics.requantize import Requantize
 from oaq.operators import LARGEST_WINDOW, Padding, Pair
 
 SAME, VALID = 0, 1
-TWICE: Final = "LiteRT's built-in kernel, which XNNPACK leaves uint8 to, rounds twice: one step away at most"
 WEIGHTS = ("INT8", "UINT8", "INT4")
 
 
@@ -64,8 +62,6 @@ def depthwise_conv_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     if operator.option("DepthMultiplier") not in (0, outputs // channels):
         raise Stays(f"its depth multiplier is {operator.option('DepthMultiplier')}, its filters {stored.shape}")
     _convolution(build, operator, _weights(operator, stored, 3, stored.shape, (3, 1, 2, 0)), channels)
-    if build.tensor(operator, 0).kind == "UINT8" and build.semantics == "float32_half_even":
-        build.differs(operator, TWICE)
 
 
 def fully_connected(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -235,6 +231,10 @@ def _sums(build: TfliteBuilder, operator: TfliteOperator, weights: Weights) -> t
 
 def _multipliers(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, weights: Weights) -> Requantize:
     y = activation_map(build.graph.tensors[operator.outputs[0]])
+    is_float = build.semantics == "float32_half_even"
+    if operator.op == "DEPTHWISE_CONV_2D" and x.kind == "UINT8" and weights.stored.axis and is_float:
+        # XNNPACK leaves filters whose one scale is said to run along another axis than the first to a built-in kernel.
+        return requantize_twice(build.spec(x).affine.scale, weights.scale, y.scale, str(operator))
     return requantize(build.spec(x).affine.scale, weights.scale, y.scale, build.semantics, str(operator))
 
 

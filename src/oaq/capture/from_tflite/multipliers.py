@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.capture.from_tflite.roundings import quantized_multiplier
 from oaq.errors import FormatError
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S32, U8
@@ -58,6 +59,22 @@ def requantize(x: Reals, w: Reals, y: Reals, semantics: Semantics, where: str) -
     _check(real, where)
     pairs = [_fixed(float(ratio)) for ratio in real]
     return Requantize(np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int32))
+
+
+def requantize_twice(x: float, w: Reals, y: float, where: str) -> Requantize:
+    """The multipliers of (x * w) / y as built-in kernels of uint8 take them: two roundings, of 31 bits and of a shift.
+
+    The product of scales is a float32, its quotient a float64.
+
+    Raises:
+        FormatError: a ratio is beyond float32.
+    """
+    real = (np.float32(x) * np.atleast_1d(np.asarray(w, np.float32))).astype(np.float64) / float(np.float32(y))
+    _check(real, where)
+    pairs = [quantized_multiplier(float(ratio)) for ratio in real]
+    numbers = [(q, 31 - max(exponent, 0), max(-exponent, 0)) if q else (1, 62, 0) for q, exponent in pairs]
+    multiplier, shift, then = (np.array(column, np.int32) for column in zip(*numbers, strict=True))
+    return Requantize(multiplier, shift, then)
 
 
 def requantize_mean(x: float, y: float, counts: NDArray[np.int64], semantics: Semantics, where: str) -> Requantize:

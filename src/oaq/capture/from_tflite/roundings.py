@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.numerics.rounding import halved_away
+
 Ints = NDArray[np.int64]
 MOST_SHIFT: Final = 15
 """Most that an integer of 16 bits is shifted by."""
@@ -51,14 +53,6 @@ def rounded_by_byte(x: Ints, ratio: np.floating | float) -> Ints:
     """XNNPACK's conversions: a multiplier of 8 bits behind the point, halves upward. It may be negative."""
     multiplier = int(np.rint(np.float32(1 << BYTE) * np.float32(ratio)))
     return (x * multiplier + (1 << (BYTE - 1))) >> BYTE
-
-
-def halved_away(x: Ints, times: int) -> Ints:
-    """X / 2**times to the nearest integer, halves away from 0."""
-    if times == 0:
-        return x
-    magnitude = (np.abs(x) + (1 << (times - 1))) >> times
-    return np.where(x < 0, -magnitude, magnitude)
 
 
 def hard_swish(x: Ints, x_scale: float, y_scale: float) -> Ints:

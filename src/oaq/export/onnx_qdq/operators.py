@@ -125,7 +125,9 @@ def _requantized(graph: Graph, node: Node, operator: str, real: list[str], **att
 
 def _check_ratios(graph: Graph, node: Node) -> None:
     op: Any = node.op
-    if op.requantize.shift is not None and graph.program.requantize == "fixed_point":
+    if op.requantize.then is not None or (
+        op.requantize.shift is not None and graph.program.requantize == "fixed_point"
+    ):
         raise UnsupportedOp(
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
         )

@@ -49,7 +49,7 @@ def check_ratio(requantize: Requantize, ratio: NDArray[np.floating], where: str)
     """
     multiplier, room = requantize.multiplier.astype(np.float64), np.float64(0)
     if requantize.shift is not None:
-        unit = np.ldexp(1.0, -requantize.shift)
+        unit = np.ldexp(1.0, -(requantize.shift if requantize.then is None else requantize.shift + requantize.then))
         multiplier, room = multiplier * unit, unit / 2
     ratio = ratio.astype(np.float64)
     excess = np.abs(multiplier - ratio) - FLOAT_TOLERANCE * ratio - room
