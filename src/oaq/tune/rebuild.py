@@ -151,6 +151,8 @@ class _Rebuild:
             factors = np.full(len(requantize), self._growth(node.inputs[0]) / out)
         changed = self._scaled(node, requantize, factors)
         values: Any = {"requantize": ops.rules_of(op).fit(changed)}
+        if isinstance(op, ops.AvgPool):
+            values["origin"] = None  # what was stored for 0 is another integer now
         source: Any = op
         return replace(source, **values)
 
