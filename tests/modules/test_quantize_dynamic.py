@@ -155,6 +155,13 @@ def test_changed_buffers_are_planned_and_proved_again() -> None:
     assert torch.allclose(quantized(x), before * 2, rtol=1e-6)
 
 
+def test_modules_may_be_made_and_run_without_autograd() -> None:
+    x = torch.randn(4, 12)
+    with torch.inference_mode():
+        made_inside = quantize_dynamic(network())(x)
+    assert torch.equal(made_inside, quantize_dynamic(network())(x))
+
+
 def test_the_integers_keep_their_types_whatever_the_module_is_moved_to() -> None:
     quantized = quantize_dynamic(network())
     x = torch.randn(4, 12).to(torch.bfloat16)

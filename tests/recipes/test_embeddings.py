@@ -50,3 +50,6 @@ def test_pairs_saturate_as_the_bit_true_simulator_has_them() -> None:
     assert np.array_equal(sums, expected)
     assert count == int(simulation.group_overflows.sum()) > 0
     assert not np.array_equal(sums, exact_sums(layer, rows))
+    y, of_run = Pairs(layer).run(x)
+    assert of_run == count
+    assert np.array_equal(y, sums.astype(np.float32) * (rows.scale[:, None] * layer.scale))

@@ -130,7 +130,7 @@ class DynamicLinear(torch.nn.Module):
             AccumulatorOverflow, NoKernel: the layer cannot be proved, or not run here.
         """
         buffers = [buffer for buffer in self._buffers.values() if buffer is not None]
-        versions = tuple((buffer.data_ptr(), buffer._version) for buffer in buffers)
+        versions = tuple((buffer.data_ptr(), 0 if buffer.is_inference() else buffer._version) for buffer in buffers)
         if self._session is None or versions != self._versions:
             if any(buffer.device.type != "cpu" for buffer in buffers):
                 raise ProgramError(f"{self.label}: dynamic int8 layers run on CPUs; move the module back by .to('cpu')")
