@@ -35,7 +35,7 @@ class Tally:
         graphs: how many ended how.
         integers: compared, by operator of the program.
         explained: integers that differ, by the rule that names them; by one step each.
-        outside: operators that stayed outside, by reason.
+        outside: connected parts that stayed outside, by reason.
         unexplained: number of the graph and what differs.
     """
 
@@ -87,7 +87,7 @@ def judge(seed: int, number: int) -> Tally:
         tally.graphs[NO_LAYER] += 1
         return tally
     for island in imported.islands:
-        tally.outside[_kind_of(island.nodes[0][1], island.why)] += 1
+        tally.outside[_kind_of(island.why) or f"{island.nodes[0][1]}, with no layer of sums before it"] += 1
     names = sorted({source.name for source in imported.tensors.values()})
     try:
         runs = litert_runs(with_every_output(content, names), names, photos)
@@ -171,7 +171,7 @@ def session_differences(imported: Imported, runs: list[dict[str, Array]]) -> lis
     ]
 
 
-def _kind_of(op: str, reason: str) -> str:
-    """A reason without its numbers."""
-    words = "".join(letter for letter in reason if not letter.isdigit())
-    return f"{op}: {words[:70]}" if reason else op
+def _kind_of(reason: str) -> str:
+    """A reason without its numbers and shapes."""
+    words = reason.partition(" of (")[0].partition(" (")[0]
+    return " ".join(word for word in words.split() if word[:1].isalpha() or word == "0")[:70]
