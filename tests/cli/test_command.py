@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,9 +53,9 @@ def test_a_wrong_command_line_is_exit_code_2(oaq, arguments):
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             2,
-            "torch, which is not installed: pip install 'oaq[torch]'",
+            "torch, which is not installed: pip install torch (in a clone of oaq: pip install '.[torch]')",
         ),
-        (ModuleNotFoundError("No module named 'PIL.Image'", name="PIL.Image"), 2, "pip install 'oaq[images]'"),
+        (ModuleNotFoundError("No module named 'PIL.Image'", name="PIL.Image"), 2, "pip install pillow (in a clone"),
         (MemoryError(), 2, "oaq: out of memory"),
         (OSError(28, "No space left on device", "x.npy"), 2, "oaq: the disk is full: x.npy\n"),
         (PermissionError(13, "Permission denied", "x.npy"), 2, "oaq: x.npy: Permission denied\n"),
@@ -115,3 +116,35 @@ def test_verify_and_run_need_numpy_only():
     code = f"import sys, oaq.cli.command as m; m.parser(); print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("quantise",), "did you mean quantize?"),
+        (("doctor", "m.onnx", "--regsters", "vnni"), "did you mean --registers?"),
+        (("run", "x.oaq", "--inputs", "y"), "--input"),
+        (("quantize", "m.onnx", "--calibrate", "d", "--out", "o.oaq", "--target", "avx3"), "did you mean avx2?"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(oaq, arguments, words):
+    code, _, err = oaq(*arguments)
+    assert code == 2 and words in err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_every_verb_and_option(oaq, shell):
+    code, script, _ = oaq("completion", shell)
+    assert code == 0 and "\N{HORIZONTAL ELLIPSIS}" not in script
+    for word in ("quantize", "doctor", "calibrate", "registers", "avx512bw"):
+        assert word in script
+
+
+def test_bash_completes_by_the_script(oaq):
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash here")
+    _, script, _ = oaq("completion", "bash")
+    asked = "COMP_WORDS=(oaq quantize --target a); COMP_CWORD=3; _oaq; echo ${COMPREPLY[@]}"
+    done = subprocess.run([bash, "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["avx2", "avx512bw", "avxvnni", "avx512", "all"]

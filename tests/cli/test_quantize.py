@@ -146,3 +146,33 @@ def test_a_name_that_ends_in_onnx_gets_an_onnx_file_and_other_formats_are_refuse
     code, _, err = oaq("quantize", *given, "--out", work / "net.tflite")
     assert code == 2 and "an .oaq file is written, or .onnx in QDQ form" in err
     assert not (work / "net.tflite").exists()
+
+
+def test_grey_photos_for_a_network_of_colours_are_refused_with_what_to_write(oaq, work):
+    image = pytest.importorskip("PIL.Image")
+    (work / "photos").mkdir()
+    image.new("RGB", (20, 20), (9, 99, 199)).save(work / "photos" / "a.png")
+    for model in (f"{work}/cli_net.py:make", onnx_net(work / "net.onnx", (16, 16))):
+        given = (
+            "--calibrate",
+            work / "photos",
+            "--out",
+            work / "net.oaq",
+            "--size",
+            16,
+            "--mean",
+            "0.5",
+            "--std",
+            "0.25",
+        )
+        code, _, err = oaq("quantize", model, *given)
+        assert code == 2 and "--mean 0.5,0.5,0.5 --std 0.25,0.25,0.25" in err and err.count("\n") == 1
+
+
+def test_a_log_names_stages_and_the_target_and_says_when_a_budget_is_dear(oaq, native, work, monkeypatch):
+    monkeypatch.setattr("oaq.cli.quantize.DEAR_DB", 0.0)
+    given = (f"{work}/cli_net.py:make", "--calibrate", work / "data", "--out", work / "net.oaq", "--size", 16)
+    code, out, err = oaq("quantize", *given, "--budget", "1.0", "--target", "all")
+    assert code == 0 and "quantized for avx2" in out
+    assert "quantize: observe the float network" in err and "quantize: choose integers" in err
+    assert "--budget none" in err and "dB of predicted precision" in err

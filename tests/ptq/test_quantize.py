@@ -19,6 +19,7 @@ from oaq.overflow.analyze import analyze
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import fingerprint
 from oaq.ptq.options import DEFAULT_BUDGET, Options
+from oaq.ptq.progress import SHARES, Step
 from oaq.ptq.quantize import QuantizeReport, quantize, quantize_with_report
 from oaq.reference import run
 from oaq.runtime.values import to_floats, to_integers
@@ -145,10 +146,20 @@ def test_the_report_names_the_graph_the_tensors_stand_for() -> None:
 
 
 def test_progress_is_told() -> None:
-    said: list[str] = []
+    said: list[Step] = []
     quantize(net(), images(), progress=said.append)
-    assert said[0] == "observe the float network"
-    assert said[-1] == "correct biases"
+    assert list(dict.fromkeys(map(str, said))) == list(SHARES)
+    assert said[0].item == "" and said[-1] == "correct biases"
+    parts = [step.done for step in said]
+    assert parts == sorted(parts) and parts[0] >= 0 and parts[-1] <= 1 and len(set(parts)) > 10
+    assert any("rounding" in step.item for step in said) and any(step.item.startswith("batch") for step in said)
+
+
+def test_what_a_budget_costs_is_predicted() -> None:
+    _, tight = quantize_with_report(net(), images(), Options(budget=1.0))
+    _, free = quantize_with_report(net(), images(), Options(budget=None))
+    assert tight.budget_db > 0 and free.budget_db == pytest.approx(0.0)
+    assert tight.least_error == pytest.approx(free.predicted_error)
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,17 @@ def test_brackets_survive_in_a_table_on_a_terminal(monkeypatch, rich):
     say.tables([Table("Bounds", ("layer", "lane"), (("a", "[-3, 5]"),), frozenset({1}))])
     assert "[-3, 5]" in sys.stdout.getvalue()
     assert "Bounds" in sys.stdout.getvalue()
+
+
+def test_stages_are_a_line_each_in_a_log_and_one_that_changes_on_a_terminal(monkeypatch, capsys):
+    with say.stages("work") as report:
+        for stage, item, done in (("first", "", 0.0), ("first", "a", 0.3), ("second", "", 0.5), ("second", "b\n", 0.9)):
+            report(stage, item, done)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" (")[0] for line in lines] == ["work: first", "work: second"]
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with say.stages("work") as report:
+        report("second", "b\n", 0.9)
+    shown = sys.stderr.getvalue()
+    assert "work: second, b\\n, 90 %" in shown and "left" in shown
+    assert shown.endswith("\r\x1b[K") and "\n" not in shown

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from oaq.cli import (
     bench,
     calibrate,
+    completion,
     doctor,
     export,
     info,
@@ -42,6 +46,9 @@ EXTRAS = {
 }
 """Optional packages, by the extra that installs them."""
 
+PACKAGES = {"PIL": "pillow"}
+"""Packages that are installed by another name than they are imported by."""
+
 DESCRIPTION = """\
 Overflow-aware quantization: 8-bit networks whose 16-bit sums are proved never to overflow.
 
@@ -58,14 +65,49 @@ OAQ_ISA=scalar|avx2|avxvnni|avx512bw|vnni forces one instruction set; OAQ_COSTS=
 than those shipped. Every verb has --json for machines.
 """
 
-VERBS = (quantize, tune, doctor, repair, verify, run, bench, calibrate, report, witness, robust, export, info)
+VERBS = (
+    quantize,
+    tune,
+    doctor,
+    repair,
+    verify,
+    run,
+    bench,
+    calibrate,
+    report,
+    witness,
+    robust,
+    export,
+    info,
+    completion,
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what a mistyped verb or option may have been meant for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and the message, and stop with exit code 2."""
+        self.exit(BAD_INPUT, f"{self.format_usage()}{self.prog}: error: {message}{suggestion(message, self)}\n")
+
+
+def suggestion(message: str, root: argparse.ArgumentParser) -> str:
+    """The end of a sentence that names what a mistyped word may have been meant for; empty if nothing is near."""
+    verbs = [action for action in root._actions if isinstance(action, argparse._SubParsersAction)]
+    parsers = [root, *(verb for action in verbs for verb in action.choices.values())]
+    actions = [action for verb in parsers for action in verb._actions]
+    names = {name for action in actions for name in (*action.option_strings, *map(str, action.choices or ()))}
+    mistyped = message.partition("invalid choice:")[2] or message
+    for word in re.findall(r"--[\w-]+|(?<=')[^' ]+(?=')", mistyped)[:1]:
+        matches = difflib.get_close_matches(word, sorted(names), 1, 0.6)
+        if matches and matches[0] != word:
+            return f"; did you mean {matches[0]}?"
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    root = argparse.ArgumentParser(
-        "oaq", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    root = _Parser("oaq", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.add_argument("--version", action="store_true", help="print the version and stop")
     verbs = root.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     for verb in VERBS:
@@ -144,7 +186,11 @@ def _code(error: BaseException) -> int:
         case ModuleNotFoundError() if (error.name or "").partition(".")[0] in EXTRAS:
             package = (error.name or "").partition(".")[0]
             extra = EXTRAS[package]
-            return _complain(f"this needs {package}, which is not installed: pip install 'oaq[{extra}]'", BAD_INPUT)
+            return _complain(
+                f"this needs {package}, which is not installed: pip install {PACKAGES.get(package, package)} (in a "
+                f"clone of oaq: pip install '.[{extra}]')",
+                BAD_INPUT,
+            )
         case MemoryError():
             return _complain(
                 "out of memory: the network, a batch or a photo needs more than this machine gives; a smaller --batch "

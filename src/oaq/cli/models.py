@@ -80,6 +80,20 @@ def sample_axes(net: torch.nn.Module | Path) -> int | None:
     return None
 
 
+def input_channels(net: torch.nn.Module | Path) -> int | None:
+    """Channels of the images a network reads, by its file or its first convolution; None if nothing says it."""
+    if isinstance(net, Path):
+        shapes = list(_declared_inputs(net).values())
+        if len(shapes) != 1 or len(shapes[0]) != 4:
+            return None
+        ends = shapes[0][1], shapes[0][3]
+        return next((size for size in ends if isinstance(size, int) and size in (1, 3)), None)
+    import torch
+
+    first = next((module for module in net.modules() if isinstance(module, torch.nn.Conv2d)), None)
+    return None if first is None else first.in_channels
+
+
 def _declared_inputs(path: Path) -> Mapping[str, Sequence[int | str]]:
     """Shapes of a file's inputs, batch included; names where the file leaves a size open."""
     if path.suffix.lower() == TFLITE:

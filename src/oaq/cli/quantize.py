@@ -8,7 +8,9 @@ import importlib
 import os
 import time
 import typing
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models
 from oaq.cli.output import check_output
 from oaq.cli.report import show
-from oaq.data.batches import Batch, Batches, files, read
+from oaq.data.batches import ARRAYS, Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import CalibrationError, FormatError, NoKernel
 from oaq.kernels.plan import plan
@@ -40,6 +42,10 @@ if typing.TYPE_CHECKING:
 
     Network: typing.TypeAlias = torch.nn.Module | FloatGraph
 
+TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
+"""Further names of targets."""
+DEAR_DB: Final = 1.5
+"""Predicted dB from which on it is said what a budget costs."""
 HELP = "make an integer network from a torch module or an ONNX file in float"
 DESCRIPTION = f"""\
 Fold, calibrate, choose ranges under the budget, round, prove; write an .oaq
@@ -49,7 +55,7 @@ MODEL is {models.HELP}."""
 EXAMPLES = """\
 examples:
   oaq quantize net.py:make --calibrate photos/ --out net.oaq
-  oaq quantize net.onnx --calibrate photos/ --mean 0.5 --std 0.5 --out net.oaq
+  oaq quantize net.onnx --calibrate photos/ --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --out net.oaq
   oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
   oaq quantize net.onnx --calibrate photos/ --target neon --out net.oaq
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
@@ -80,10 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--target",
-        choices=tuple(TARGETS),
+        choices=(*TARGETS, *TARGET_NAMES),
         default=DEFAULT_TARGET,
         help="instruction set that the budget is counted on, whatever machine quantizes; on vnni and avxvnni a budget "
-        "buys nothing and every layer keeps 8 bits (default %(default)s)",
+        "buys nothing and every layer keeps 8 bits; all is avx2: what is narrow enough there is fast on every x86, and "
+        "every file runs everywhere (default %(default)s)",
     )
     parser.add_argument(
         "--rounding",
@@ -136,6 +143,7 @@ def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preproces
     if not paths or arguments.batch < 1:
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
     preprocessing = images.preprocess(arguments, None, models.photo_size(model))
+    _check_channels(model, paths, preprocessing)
     if not isinstance(model, Path):
         axes = arguments.sample_axes or models.sample_axes(model)
         return model, preprocessing, Batches(paths, preprocessing, arguments.batch, axes=axes)
@@ -148,17 +156,40 @@ def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preproces
 
 def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, preprocessing: Preprocess) -> IntProgram:
     from oaq.ptq.options import Options
-    from oaq.ptq.quantize import quantize
+    from oaq.ptq.quantize import quantize_with_report
 
     budget = {} if arguments.budget is ... else {"budget": arguments.budget}
-    options = {"rounding": arguments.rounding, "target": arguments.target} | budget
-    if note := Options(**options).note:
-        say.warn(note)
+    target = TARGET_NAMES.get(arguments.target, arguments.target)
+    options = Options(**({"rounding": arguments.rounding, "target": target} | budget))
+    if options.note:
+        say.warn(options.note)
     read = list(say.track(batches, "read"))
-    with say.bar("quantize", None):
-        program = quantize(net, read, **options)
+    with say.stages("quantize") as report:
+        program, chosen = quantize_with_report(
+            net, read, options, progress=lambda step: report(str(step), step.item, step.done)
+        )
+    if options.allowed is not None and chosen.budget_db > DEAR_DB:
+        say.warn(
+            f"the budget of {options.allowed:g} costs {chosen.budget_db:.1f} dB of predicted precision against "
+            "--budget none; a larger one, --budget 1.1 say, costs less precision and more time"
+        )
     metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
     return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
+
+
+def _check_channels(model: torch.nn.Module | Path, paths: Sequence[Path], preprocessing: Preprocess) -> None:
+    """Refuse grey photos for a network of colours, which one number for --mean or --std makes of them.
+
+    Raises:
+        CalibrationError: the network reads three channels and photos would be grey.
+    """
+    photos = any(path.suffix.lower() not in ARRAYS for path in paths)
+    if photos and len(preprocessing.mean) == 1 and models.input_channels(model) == 3:
+        mean, std = preprocessing.mean[0], preprocessing.std[0]
+        raise CalibrationError(
+            f"the network reads 3 channels, and --mean {mean:g} --std {std:g} makes photos grey: one number is one "
+            f"channel. Write three: --mean {mean:g},{mean:g},{mean:g} --std {std:g},{std:g},{std:g}"
+        )
 
 
 def _agreement(net: Network, program: IntProgram, batches: Batches) -> Agreement | None:
@@ -238,7 +269,9 @@ def _say(program: IntProgram, data: ReportData | None, arguments: argparse.Names
         say.json_text(to_json(data))
         return
     show(data)
-    say.words(f"\n{arguments.out}")
+    target = TARGET_NAMES.get(arguments.target, arguments.target)
+    say.words(f"\nquantized for {target} (--target); runs exactly on every CPU, planned anew on each")
+    say.words(str(arguments.out))
 
 
 def _budget(text: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 from pathlib import Path
 
@@ -85,8 +86,10 @@ def place(text: str, outputs_of: dict[str, int]) -> tuple[str, int]:
     if not colon or not output.isdecimal():
         raise ProgramError(f"--at {text!r}: write NODE:OUT, for example {next(iter(outputs_of), 'conv1')}:0")
     if node not in outputs_of:
+        matches = difflib.get_close_matches(node, outputs_of, 1, 0.6)
+        meant = f" (did you mean {matches[0]}?)" if matches else ""
         candidates = [name for name in outputs_of if node in name][:5] or list(outputs_of)[:5]
-        raise ProgramError(f"--at {text!r}: no layer is called {node!r}; there are {', '.join(candidates)}, ...")
+        raise ProgramError(f"--at {text!r}: no layer is called {node!r}{meant}; there are {', '.join(candidates)}, ...")
     if int(output) >= outputs_of[node]:
         raise ProgramError(f"--at {text!r}: {node} has the outputs 0 to {outputs_of[node] - 1}")
     return node, int(output)

@@ -1,6 +1,6 @@
 """Folders of photos and arrays as batches for calibration and for running.
 
-Batches are float32, (n, C, H, W) unless ``channels_last``. Photos need Pillow (``pip install 'oaq[images]'``), which is
+Batches are float32, (n, C, H, W) unless ``channels_last``. Photos need Pillow (``pip install pillow``), which is
 loaded when the first photo is read.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -23,6 +23,7 @@ from oaq.ptq.execute import layers
 from oaq.ptq.moments import Moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
+from oaq.ptq.progress import Steps
 from oaq.ptq.rounding import INFORMED, LayerData, filled, layer_data, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, widest
 from oaq.ptq.sensitivity import measure_sensitivity
@@ -36,6 +37,8 @@ ATTEMPTS: Final = 8
 """Maximum retries of the search; each corrects the budget by what the plan before it really costs."""
 CLOSE: Final = 0.02
 """Part of what a budget allows beyond 1.0 that may stay unused."""
+PRICED, FACTORED = 0.2, 0.5
+"""Parts of the time of a choice after which layers have prices, and covariances have factors."""
 OVERSHOOT: Final = 1.5
 """Factor on what a rounding cost too much, by which the budget of its search is lowered."""
 
@@ -87,9 +90,15 @@ class Decider:
     """Sensitivities of every tensor and weight, and the choices made with them."""
 
     def __init__(
-        self, balanced: Equalized, chunks: list[dict[str, torch.Tensor]], roots: Mapping[str, str], options: Options
+        self,
+        balanced: Equalized,
+        chunks: list[dict[str, torch.Tensor]],
+        roots: Mapping[str, str],
+        options: Options,
+        steps: Steps | None = None,
     ) -> None:
         """``chunks``: calibration samples; ``roots``: of every tensor, the first of those that share its integers."""
+        self._told = steps or Steps(None)
         graph = self._graph = balanced.graph
         self._roots, self._options = roots, options
         self._order = list(dict.fromkeys(roots[name] for name in graph.shapes))
@@ -101,7 +110,8 @@ class Decider:
             if options.rounding != "nearest":
                 moments.add(values)
 
-        self._sensitivity = measure_sensitivity(graph, balanced.stats, self._order, chunks, watch=watch)
+        counted = self._told.count(chunks, "batch")
+        self._sensitivity = measure_sensitivity(graph, balanced.stats, self._order, counted, watch=watch)
         self.means = means.value()
         self._sums = moments
         self._budget = options.allowed
@@ -155,6 +165,11 @@ class Decider:
             for root in self._order
         ]
 
+    @property
+    def least_error(self) -> float:
+        """What 8 bits everywhere are predicted to have; of choices by hand, not a number."""
+        return float("nan") if self._options.uniform is not None else widest(self.candidates).error
+
     @cached_property
     def no_spill(self) -> float:
         """Least cost of all layers there is."""
@@ -162,13 +177,21 @@ class Decider:
 
     @cached_property
     def _curves(self) -> dict[str, Reals]:
-        return {layer.node.name: cost_curve(layer) for layer in self.layers}
+        return {layer.node.name: cost_curve(layer) for layer in self._told_of("times", 0.0, PRICED)}
 
     @cached_property
     def _data(self) -> dict[str, LayerData]:
         """What roundings that look at data know of every layer, by node name; the sums behind it are freed."""
         sums, self._sums = self._sums, None
-        return {} if sums is None else {name: layer_data(moments) for name, moments in sums.covariances()}
+        layers_told = self._told_of("covariance", PRICED, FACTORED)
+        covariances = iter(()) if sums is None else sums.covariances()
+        return {name: layer_data(moments) for (name, moments), _ in zip(covariances, layers_told, strict=False)}
+
+    def _told_of(self, kind: str, start: float, end: float) -> Iterator[Layer]:
+        """Every layer, told of as it is reached, from one part of the choice to another."""
+        for index, layer in enumerate(self.layers):
+            self._told.reach(f"{layer.node.name}: {kind}", start + (end - start) * index / len(self.layers))
+            yield layer
 
     @cached_property
     def _gains(self) -> dict[str, float] | None:
@@ -243,7 +266,7 @@ class Decider:
         error: float,
     ) -> Decided:
         layer_params, costs = {}, []
-        for layer in self.layers:
+        for layer in self._told_of("rounding", FACTORED, 1.0):
             name = layer.node.name
             bound, ends = bounds[name], self._ends(layer, params)
             if self._options.rounding == "nearest":

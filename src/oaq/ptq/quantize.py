@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+import numpy as np
 import torch
 
 from oaq.capture.graph import FloatGraph
@@ -20,11 +22,11 @@ from oaq.ptq.equalize import Equalized, equalize
 from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
 from oaq.ptq.options import Options
+from oaq.ptq.progress import CHOOSE, CORRECT, MEASURE, OBSERVE, Progress, Steps
 from oaq.ptq.rounding import Rounding
 from oaq.ptq.samples import Reservoir, chunks
 from oaq.ptq.uniform import Uniform
 
-Progress: TypeAlias = Callable[[str], None]
 DEFAULTS: Final = Options()
 
 
@@ -39,6 +41,7 @@ class QuantizeReport:
         predicted_error: noise at the outputs in parts of their power, to first order.
         cost: predicted, as a multiple of 16-bit sums without a spill.
         factors: by tensor, what equalisation multiplied its channels with.
+        least_error: ``predicted_error`` without a budget: what 8 bits everywhere would have.
     """
 
     graph: FloatGraph
@@ -47,6 +50,14 @@ class QuantizeReport:
     predicted_error: float
     cost: float
     factors: Mapping[str, Reals]
+    least_error: float
+
+    @property
+    def budget_db(self) -> float:
+        """What the budget costs, in predicted dB; not a number where bits were chosen by hand."""
+        if not (self.predicted_error > 0 and self.least_error > 0):
+            return 0.0 if self.predicted_error == self.least_error else math.nan
+        return 10 * math.log10(self.predicted_error / self.least_error)
 
 
 def quantize(
@@ -73,7 +84,8 @@ def quantize(
             read once, so a generator will do. Several hundred samples are plenty, 64 usually enough.
         example: an input to capture a module with; None takes the first sample.
         name: of the program; None takes the module's class or the file's own name for it.
-        progress: called with a word for what has begun.
+        progress: called with a ``ptq.progress.Step`` for what has begun: a word for the stage, and beside it the layer
+            and the part that is done.
         budget: predicted cost allowed, as a multiple of the same network summed in 16 bits without any spill; 1.0: no
             spill at all; None: every layer W8A8 whatever it costs.
         calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
@@ -118,28 +130,35 @@ def quantize_with_report(
 ) -> tuple[IntProgram, QuantizeReport]:
     """``quantize``, and what it did; arguments and errors as there."""
     options = options or Options()
-    say = progress or (lambda _: None)
+    steps = Steps(progress)
     if options.note:
-        say(options.note)
+        steps.note(options.note)
     graph, batches = graph_of(model, calibration_batches, example, name)
     check_order(graph)
-    say("observe the float network")
+    steps.begin(OBSERVE)
     reservoir = Reservoir()
-    stats = observe(graph, chunks(graph, batches), reservoir.add)
+    counted = batches if isinstance(batches, np.ndarray | torch.Tensor) else steps.count(batches, "batch")
+    stats = observe(graph, chunks(graph, counted), reservoir.add)
     balanced = equalize(graph, stats) if options.equalize else Equalized(graph, stats, {})
     retained = list(reservoir.chunks())
-    say("measure what rounding costs")
+    steps.begin(MEASURE)
     roots = {name: _root(balanced.graph, group) for group in same_affine_groups(graph) for name in group}
-    decider = Decider(balanced, retained, roots, options)
-    say("choose integers")
+    decider = Decider(balanced, retained, roots, options, steps)
+    steps.begin(CHOOSE)
     decided = decider.decide()
     tensors, layer_params = {tensor: decided.params[root] for tensor, root in roots.items()}, decided.layers
     if options.correct_bias:
-        say("correct biases")
+        steps.begin(CORRECT)
         layer_params = correct_biases(balanced.graph, decider.means, tensors, layer_params)
     program = lower(balanced.graph, tensors, layer_params, options.requantize, _metadata(options, reservoir.count))
     report = QuantizeReport(
-        balanced.graph, decided.costs, reservoir.count, decided.error, decided.cost, balanced.factors
+        balanced.graph,
+        decided.costs,
+        reservoir.count,
+        decided.error,
+        decided.cost,
+        balanced.factors,
+        decider.least_error,
     )
     return program, report
 

@@ -21,7 +21,7 @@ try:
     import onnx
     from onnx import NodeProto, numpy_helper
 except ImportError as error:  # pragma: no cover (the test environment has it)
-    raise FormatError("repairing ONNX files needs the package onnx: pip install 'oaq[onnx]'") from error
+    raise FormatError("repairing ONNX files needs the package onnx: pip install onnx") from error
 
 Array = NDArray[Any]
 Place = tuple[NodeProto, int]

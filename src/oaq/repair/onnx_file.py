@@ -20,7 +20,7 @@ try:
     import onnx
     from onnx import TensorProto, external_data_helper, helper, numpy_helper
 except ImportError as error:  # pragma: no cover (the test environment has it)
-    raise FormatError("repairing ONNX files needs the package onnx: pip install 'oaq[onnx]'") from error
+    raise FormatError("repairing ONNX files needs the package onnx: pip install onnx") from error
 
 SCALE_PER_AXIS: Final = 13
 """Opset since which DequantizeLinear has an axis."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from oaq.kernels.plan import Plan
 from oaq.report.agreement import sqnr_db
 from oaq.report.data import Latency, Timing
 from oaq.report.latency import Turn, interleave, timing, turn
-from oaq.report.peers import Peer
+from oaq.report.peers import Peer, PeerInput
 from oaq.runtime import Session
 from oaq.runtime.values import to_floats, to_integers
 
@@ -205,8 +206,8 @@ def session_contender(
 
 def peer_contender(
     peer: Peer,
-    x: NDArray[np.float32],
-    expected: NDArray[np.float32],
+    x: PeerInput,
+    expected: NDArray[Any],
     against: str,
     least_sqnr_db: float = SAME_FUNCTION_DB,
     *,
@@ -216,8 +217,8 @@ def peer_contender(
 
     Args:
         peer: prepared.
-        x: one NCHW batch.
-        expected: real values of the output.
+        x: one NCHW batch, or an array per input.
+        expected: values of the output.
         against: what ``expected`` is.
         least_sqnr_db: below it the peer is refused, or marked.
         strict: whether it is refused.

@@ -51,9 +51,7 @@ def require_solver() -> None:
     try:
         import scipy.optimize  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            "the solver HiGHS comes with SciPy: pip install oaq[solve], or ask without a solver"
-        ) from error
+        raise ConfigError("the solver HiGHS comes with SciPy: pip install scipy, or ask without a solver") from error
 
 
 def solve_pairs(network: Network, box: Range, ranges: Ranges, pairs: Sequence[Pair], deadline: float) -> SolverOutcome:

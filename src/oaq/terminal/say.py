@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import TypeVar
@@ -99,3 +101,45 @@ def _plain(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     finally:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
+
+
+Report = Callable[[str, str, float], None]
+"""Called with a stage, what is worked on in it, and the part of the whole that is done."""
+
+
+@contextmanager
+def stages(label: str) -> Iterator[Report]:
+    """Progress of work in stages on standard error.
+
+    On a terminal one line that changes: stage, item, percent and the time that is left. Elsewhere one line per stage,
+    so that a log of minutes is not silent.
+    """
+    start, latest = time.monotonic(), [""]
+    terminal = sys.stderr.isatty()
+
+    def report(stage: str, item: str, part: float) -> None:
+        if terminal:
+            elapsed = time.monotonic() - start
+            remaining = f", {_minutes(elapsed / part - elapsed)} left" if part > EARLY else ""
+            line = f"{label}: {stage}{f', {item}' if item else ''}, {100 * part:.0f} %{remaining}"
+            width = max(shutil.get_terminal_size().columns - 1, 20)
+            sys.stderr.write(f"\r\x1b[K{escape_text(line, width)}")
+        elif stage != latest[0]:
+            sys.stderr.write(f"{label}: {escape_text(stage)} ({time.monotonic() - start:.0f} s)\n")
+        latest[0] = stage
+        sys.stderr.flush()
+
+    try:
+        yield report
+    finally:
+        if terminal:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+EARLY = 0.03
+"""Part of the work before which nothing is said about the rest."""
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

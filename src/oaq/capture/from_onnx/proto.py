@@ -20,7 +20,7 @@ try:
     from google.protobuf.message import DecodeError
     from onnx import AttributeProto
 except ImportError as error:  # pragma: no cover (the test environment has it)
-    raise FormatError("reading ONNX needs the package onnx: pip install 'oaq[onnx]'") from error
+    raise FormatError("reading ONNX needs the package onnx: pip install onnx") from error
 
 LARGEST_GRAPH: Final = 200_000
 """Nodes, functions written out: beyond it is a damaged file, not a network."""

@@ -22,7 +22,7 @@ from oaq.errors import FormatError, OaqError, UnsupportedOp
 try:
     import tflite
 except ImportError as error:  # pragma: no cover (the test environment has it)
-    raise FormatError("reading TFLite needs the package tflite: pip install 'oaq[tflite]'") from error
+    raise FormatError("reading TFLite needs the package tflite: pip install tflite") from error
 
 LARGEST_FILE: Final = (1 << 31) - 1
 LARGEST_TENSOR: Final = 1 << 31

@@ -22,7 +22,7 @@ try:
     import onnx
     from onnx import TensorProto, helper
 except ImportError as error:  # pragma: no cover (the test environment has it)
-    raise FormatError("ONNX export needs the package onnx: pip install 'oaq[onnx]'") from error
+    raise FormatError("ONNX export needs the package onnx: pip install onnx") from error
 
 OPSET: Final = 17
 IR_VERSION: Final = 8

@@ -50,8 +50,15 @@ def _verdict(diagnosis: Diagnosis) -> str:
         if diagnosis.is_safe
         else "A sum can leave its register: see below where."
     )
-    title = "Safe" if diagnosis.is_safe else "Unsafe"
-    return section(title, "proved", lead, table(head, rows, numbers=(1,)), "verdict")
+    if diagnosis.is_safe:
+        return section("Safe", "proved", lead, table(head, rows, numbers=(1,)), "verdict")
+    name = next(name for name in diagnosis.deciding if diagnosis.unsafe(name))
+    remedy = (
+        f"<p class=lead>What then: <code>oaq repair MODEL.onnx --registers {text(name)} --out FIXED.onnx</code> "
+        "changes only the outputs that can leave their registers and proves the result; <code>oaq run MODEL</code> "
+        "computes the file's own integers exactly as it is.</p>"
+    )
+    return section("Unsafe", "bad", lead, table(head, rows, numbers=(1,)) + remedy, "verdict")
 
 
 def _grid(diagnosis: Diagnosis) -> str:
