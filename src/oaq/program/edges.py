@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +174,18 @@ def channel_blocks(edge: Edge) -> tuple[int, int] | None:
     return inner, prod(edge.sizes) // inner if inner else 0
 
 
+_READ: Final[WeakKeyDictionary[IntProgram, dict[str, tuple[Edge, ...]]]] = WeakKeyDictionary()
+"""Edges by program and key of its metadata: programs do not change, and every run asks."""
+
+
 def _edges(program: IntProgram, key: str, tensors: Sequence[str]) -> tuple[Edge, ...]:
+    by_key = _READ.setdefault(program, {})
+    if key not in by_key:
+        by_key[key] = _read_edges(program, key, tensors)
+    return by_key[key]
+
+
+def _read_edges(program: IntProgram, key: str, tensors: Sequence[str]) -> tuple[Edge, ...]:
     text = program.metadata.get(key)
     if text is None:
         return tuple(plain_edge(program, tensor) for tensor in tensors)
