@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from oaq.cli.opened import open_file
 from oaq.data.arrays import read_named
 from oaq.data.batches import ARRAYS, check_shape, files, read
 from oaq.data.preprocess import Preprocess
-from oaq.errors import FormatError, ProgramError
+from oaq.errors import ProgramError
 from oaq.mixed.explain import unproved
 from oaq.mixed.inference import InferenceSession
 from oaq.mixed.program import IntegerBody, MixedProgram, Port
@@ -179,18 +180,14 @@ def _quantized(program: MixedProgram, port: Port, real: NDArray[np.float32]) -> 
 
 
 def save_outputs(path: Path, outputs: Feed) -> list[bytes]:
-    """The content of ``--save``: one array as it is, several by name.
-
-    Raises:
-        FormatError: a ``.npy`` cannot hold several.
-    """
-    import io
-
+    """The content of ``--save``: a ``.npz`` holds all outputs by name, any other file the first and a line says so."""
     buffer = io.BytesIO()
     if path.suffix.lower() == ".npz":
         np.savez(buffer, **outputs)  # type: ignore[arg-type]
-    elif len(outputs) == 1:
-        np.save(buffer, next(iter(outputs.values())))
-    else:
-        raise FormatError(f"{path}: the network has {len(outputs)} outputs, {list(outputs)}; save them as a .npz")
+        return [buffer.getvalue()]
+    first, *remaining = outputs
+    if remaining:
+        names = ", ".join(map(repr, remaining))
+        say.warn(f"{path}: holds the output {first!r}, not {names}; a name that ends in .npz keeps all")
+    np.save(buffer, outputs[first])
     return [buffer.getvalue()]

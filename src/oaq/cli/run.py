@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save",
         type=Path,
         metavar="FILE",
-        help="write the outputs as the file shapes them: .npy, or .npz by name",
+        help="write the output as the file shapes it: .npy; .npz for all by name",
     )
     add_execution(parser)
     images.add_arguments(parser)
