@@ -120,7 +120,7 @@ def test_witness_reaches_its_bound(oaq, sealed, tmp_path):
     [
         ("stem", "write NODE:OUT, for example stem:0"),
         ("stem:x", "write NODE:OUT"),
-        ("stm:0", "no layer is called 'stm'; there are stem, deep"),
+        ("stm:0", "no layer is called 'stm' (did you mean stem?); there are stem, deep"),
         ("stem:8", "stem has the outputs 0 to 7"),
     ],
 )

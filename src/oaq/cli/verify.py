@@ -64,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_arguments(parser)
 
 
+TITLES = {
+    "file": "The file's own certificate and signature, for every plan that it holds",
+    "executors": "Executors of this machine, with the plans made for it, against the reference",
+}
+"""What each of the two reports is about."""
+
+
 def call(arguments: argparse.Namespace) -> int:
     """Check, run, print."""
     mixed = None if is_sealed(arguments.file) else open_regions(arguments.file)
@@ -90,7 +97,9 @@ def _print_reports(reports: dict[str, Report], arguments: argparse.Namespace, un
             verdicts["not_spoken_of"] = unproved
         say.document({**verdicts, **{name: report.to_json() for name, report in reports.items()}})
     else:
-        parts = [conclusion(reports, safe, complete), *(report.table() for report in reports.values())]
+        titles = TITLES if set(reports) <= set(TITLES) else {}
+        tables = [titles.get(name, name) + ":\n" + report.table() for name, report in reports.items()]
+        parts = [conclusion(reports, safe, complete), *tables]
         say.words("\n\n".join(parts))
         if unproved:
             say.warn(f"{arguments.file}: this does not speak of its float regions: {unproved}")

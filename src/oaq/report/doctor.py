@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from oaq.doctor import Diagnosis, LayerDiagnosis, LayerVerdict
@@ -35,8 +36,28 @@ def headlines(diagnosis: Diagnosis, model: str) -> list[str]:
     if first is not None and not diagnosis.condition:
         lines.append(f"  {advice(diagnosis.unsafe(first)[0], first, model)}")
     lines += [f"  stays in float: {island}" for island in diagnosis.islands]
-    lines += [f"  note: {note}" for note in diagnosis.notes]
+    lines += [f"  note: {note}" for note in folded(diagnosis.notes)]
     return [escape_text(line) for line in lines]
+
+
+def folded(notes: Sequence[str]) -> list[str]:
+    """Notes that say the same of several layers, "NAME: ...", as one that names the first and counts the others.
+
+    >>> folded(["a: is float", "b: is float", "c: is float", "nothing else"])
+    ['a and 2 others: is float', 'nothing else']
+    """
+    names: dict[str, list[str]] = {}
+    for note in notes:
+        name, colon, rest = note.partition(": ")
+        names.setdefault(rest if colon else note, []).append(name if colon else "")
+    return [
+        text if not of_notes[0] else f"{of_notes[0]}{_others(len(of_notes) - 1)}: {text}"
+        for text, of_notes in names.items()
+    ]
+
+
+def _others(count: int) -> str:
+    return "" if not count else " and 1 other" if count == 1 else f" and {count} others"
 
 
 def _overflow_sentence(diagnosis: Diagnosis, name: str) -> str:
