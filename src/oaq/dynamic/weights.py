@@ -85,7 +85,7 @@ def choose_weights(
         rows: (N, K) reals.
         register: whose pairs must hold for every u8 operand; None: none is narrow.
         bits: of a weight, 2 to 8.
-        covariance: (K, K) of the operands, about their mean: then rounding feeds its errors back; None is rounding to
+        covariance: (K, K) mean products of the operands: then rounding feeds its errors back; None is rounding to
             nearest.
         where: the layer, for errors.
 

@@ -45,10 +45,9 @@ class LayerInputs:
         self.products += rows.T @ rows
         self.least, self.most = min(self.least, float(rows.min())), max(self.most, float(rows.max()))
 
-    def covariance(self) -> Reals:
-        """(K, K) about the mean."""
-        mean = self.total / self.rows
-        return self.products / self.rows - np.outer(mean, mean)
+    def moments(self) -> Reals:
+        """(K, K) mean products, about zero: what rounding does to the mean counts, for no bias takes it back."""
+        return self.products / self.rows
 
     def constant(self, where: str) -> Affine:
         """A scale and zero point whose 8 bits cover everything seen.

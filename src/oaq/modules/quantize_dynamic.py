@@ -64,7 +64,7 @@ def quantize_dynamic(
     successors: dict[nn.Module, DynamicLinear] = {}
     for name, layer in layers.items():
         of_layer = inputs.get(name)
-        covariance = None if of_layer is None else of_layer.covariance()
+        covariance = None if of_layer is None else of_layer.moments()
         weights = choose_weights(real_weights(layer), register, weight_bits, covariance, where=name or "the module")
         constant = of_layer.constant(name) if of_layer is not None and activations == "constant" else None
         bias = getattr(layer, "bias", None)
