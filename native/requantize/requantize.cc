@@ -60,7 +60,8 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count) {
   if (!multipliers.then.empty() && multipliers.then.size() != multipliers.shift.size())
     refuse("shifts and second roundings differ in number");
   for (std::int32_t bits : multipliers.then)
-    if (bits < 0 || bits > kMostThen) refuse("a second rounding of " + std::to_string(bits) + " bits is outside [0, 31]");
+    if (bits < 0 || bits > kMostThen)
+      refuse("a second rounding of " + std::to_string(bits) + " bits is outside [0, 31]");
 }
 
 Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_point, Clamp clamp)

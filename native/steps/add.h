@@ -6,9 +6,9 @@
 
 namespace oaq {
 
-// Plain data for vector code. Where `shift` is 0: y = clamp(half_even(a_scale * (a - a_zero) + b_scale * (b - b_zero)) +
-// zero). Else: y = clamp(((a_factor * (a - a_zero) + b_factor * (b - b_zero) + half) >> shift) + zero). Scales and factors
-// are so small that no sum leaves s32; packing saturates twice and changes nothing the clamp keeps.
+// Plain data for vector code. Where `shift` is 0: y = clamp(half_even(a_scale * (a - a_zero) + b_scale * (b - b_zero))
+// + zero). Else: y = clamp(((a_factor * (a - a_zero) + b_factor * (b - b_zero) + half) >> shift) + zero). Scales and
+// factors are so small that no sum leaves s32; packing saturates twice and changes nothing the clamp keeps.
 struct AddNumbers {
   float a_scale, b_scale;
   std::int32_t a_factor, b_factor, half, shift;
