@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.report.peers import Peer, onnxruntime_peer, openvino_peer
+from oaq.report.peers import Peer, PeerInput, onnxruntime_peer, openvino_peer
 
 Make = Callable[[Path, str, int], Peer]
 
@@ -23,7 +23,7 @@ def litert_peer(model: Path, precision: str, threads: int) -> Peer:
     interpreter.allocate_tensors()
     (input_details,), output_details = interpreter.get_input_details(), interpreter.get_output_details()[0]
 
-    def run(x: NDArray[Any]) -> NDArray[np.float32]:
+    def run(x: PeerInput) -> NDArray[np.float32]:
         interpreter.set_tensor(input_details["index"], x)
         interpreter.invoke()
         return interpreter.get_tensor(output_details["index"])

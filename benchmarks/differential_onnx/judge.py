@@ -304,12 +304,13 @@ def _compare_float(path: Path, feeds: list[Feed], real: list[list[Array]], verdi
         verdict.kind, verdict.detail = "island", graph.metadata.get("float_edge", "ends that are not compared")
         return
     for feed, expected in zip(feeds, real, strict=True):
-        for result, theirs in zip(float_outputs(graph, feed["x"]), expected, strict=True):
+        for result, theirs in zip(float_outputs(graph, np.asarray(feed["x"], np.float32)), expected, strict=True):
             if result.shape != theirs.shape:
                 raise Differs(f"float graph: {result.shape}, the file {theirs.shape}")
             if not np.all(np.isfinite(theirs)):
                 continue
-            far = float(np.abs(result - theirs).max(initial=0)) / max(float(np.abs(theirs).max(initial=0)), 1.0)
+            apart = float(np.abs(result - np.asarray(theirs, np.float32)).max(initial=0))
+            far = apart / max(float(np.abs(theirs).max(initial=0)), 1.0)
             verdict.integers["float graphs"] += result.size
             verdict.differ["float graphs"] += int(np.count_nonzero(result != theirs))
             if far > NEAR * (1 + len(graph.nodes)):

@@ -119,7 +119,7 @@ class Net:
             self.constants.append(tensor)
         return tensor.name
 
-    def node(self, op: str, *inputs: str, results: int = 1, domain: str = "", **attributes: Any) -> str:  # noqa: ANN401
+    def node(self, op: str, *inputs: str, results: Any = 1, domain: Any = "", **attributes: Any) -> str:  # noqa: ANN401
         """One operator applied; the name of its first result, further ones end in .1, .2, ..."""
         name = f"{op}{len(self.nodes)}"
         outputs = [f"{name}.0", *(f"{name}.{index}" for index in range(1, results))]
@@ -160,8 +160,7 @@ class Net:
         """``x`` through QuantizeLinear and DequantizeLinear; in float graphs ``x`` itself."""
         if self.form == "float":
             return x
-        if kind is None:
-            kind = self.pick([*WIDE] * 6 + [*NARROW] * (self.opset >= 21))
+        kind = str(kind or self.pick([*WIDE] * 6 + [*NARROW] * (self.opset >= 21)))
         _, least, most = KINDS[kind]
         scale, zero = self.map_of(x, kind)
         s = self.constant(np.float32(scale) if self.chance(0.85) else np.array([scale]))

@@ -76,7 +76,7 @@ def join(draft: Draft, x: Activation) -> Activation | None:
     parts = [x, *(draft.choose(*fits) for _ in range(draft.whole(1, 2)))]
     shape = (*x.shape[:-1], sum(part.shape[-1] for part in parts))
     same = draft.kind is np.int8 or draft.chance(0.3)
-    y = draft.activation(shape, *((x.scale, x.zero) if same else (draft.scale_from(x.scale),)))
+    y = draft.activation(shape, x.scale, x.zero) if same else draft.activation(shape, draft.scale_from(x.scale))
     inputs, axis = [part.index for part in parts], draft.choose(-1, len(shape) - 1)
     return draft.append("CONCATENATION", inputs, y, "ConcatenationOptions", axis=axis, fusedActivationFunction=0)
 

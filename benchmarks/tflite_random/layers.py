@@ -48,7 +48,7 @@ def depthwise(draft: Draft, x: Activation) -> Activation | None:
 def fully_connected(draft: Draft, x: Activation) -> Activation | None:
     """FULLY_CONNECTED on a whole sample, or at every position; the bias may be missing."""
     outputs, keeps = draft.whole(1, 12), draft.chance(0.5) and len(x.shape) > 2
-    terms = x.shape[-1] if keeps else prod(x.shape)
+    terms = prod(x.shape[-1:] if keeps else x.shape)
     if terms > ELEMENTS // 8:
         return None
     shape = (*x.shape[:-1], outputs) if keeps else (1, outputs)
@@ -133,7 +133,9 @@ def split(draft: Draft, x: Activation) -> Activation | None:
     if x.shape[-1] % 2:
         return None
     halves = [draft.activation((*x.shape[:-1], x.shape[-1] // 2), x.scale, x.zero) for _ in range(2)]
-    draft.write("SPLIT", [draft.constant(len(x.shape) - 1), x.index], halves, "SplitOptions", numSplits=2)
+    draft.write(
+        "SPLIT", [draft.constant(np.array(len(x.shape) - 1, np.int32)), x.index], halves, "SplitOptions", numSplits=2
+    )
     return halves[1]
 
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,11 +110,12 @@ def variants(folder: Path, texts: list[list[int]]) -> Iterator[tuple[str, Run, C
     samples = [
         tuple(map(torch.from_numpy, batch(texts[first : first + BATCH]))) for first in range(0, CALIBRATED, BATCH)
     ]
-    for name, options in (
+    forms: tuple[tuple[str, dict[str, Any]], ...] = (
         ("quantize_dynamic, for this CPU", {}),
         ("quantize_dynamic, for all CPUs", {"target": "all"}),
         ("quantize_dynamic, for all CPUs, with data", {"target": "all", "data": samples}),
-    ):
+    )
+    for name, options in forms:
         yield name, evaluated(oaq.quantize_dynamic(encoder, **options)), nothing
 
 

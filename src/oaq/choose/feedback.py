@@ -129,7 +129,7 @@ def _whole_groups(outputs: NDArray[np.bool_], groups: int) -> NDArray[np.bool_]:
     if groups == 1:
         return outputs
     grouped = outputs.reshape(groups, -1)
-    return np.broadcast_to(grouped.any(axis=1)[:, None], grouped.shape).reshape(-1)
+    return np.broadcast_to(np.any(grouped, axis=1, keepdims=True), grouped.shape).reshape(-1)
 
 
 def feedback_gain(moments: Covariance, feedback: Feedback | None = None) -> float:

@@ -36,7 +36,7 @@ def execution_of(plan: Plan, arena: Arena, nodes: Sequence[Any] | None = None) -
         arena: where its tensors will lie.
         nodes: the plan's own, in plain form, if they are there already.
     """
-    nodes = to_plain(_executed(plan))[0]["nodes"] if nodes is None else nodes
+    plain_nodes: Sequence[Any] = to_plain(_executed(plan))[0]["nodes"] if nodes is None else nodes
     return {
         "nodes": [
             {
@@ -47,7 +47,7 @@ def execution_of(plan: Plan, arena: Arena, nodes: Sequence[Any] | None = None) -
                 "shift": planned.row.shift,
                 "folded_bias": planned.folded_bias,
             }
-            for plain, planned in zip(nodes, plan.nodes, strict=True)
+            for plain, planned in zip(plain_nodes, plan.nodes, strict=True)
         ],
         "arena": {"size": arena.size, "offsets": dict(arena.offsets), "in_place": sorted(arena.in_place)},
     }
