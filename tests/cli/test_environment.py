@@ -21,6 +21,7 @@ ARGUMENTS = {
     "robust": ["net.oaq", "--input", "x.npy"],
     "tune": ["net.oaq", "--out", "x.oaq"],
     "calibrate": [],
+    "completion": ["bash"],
     "info": [],
 }
 VARIABLES = {"OAQ_ISA": "foo", "OAQ_COSTS": "/nowhere/costs.json", "OAQ_MEMORY_LIMIT": "plenty"}

@@ -19,7 +19,7 @@ from oaq.overflow.spill import count_runs
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize, quantize_with_report
-from oaq.ptq.rounding import INFORMED
+from oaq.ptq.rounding import INFORMED, layer_data
 from oaq.reference import packed_operands, run, simulate
 from oaq.runtime.certify import check_plan
 from oaq.runtime.values import to_integers
@@ -90,9 +90,9 @@ def test_roundings_keep_coupled_budgets(rounding: str, steps: int) -> None:
     budget = np.full(outputs, load.limit, np.int64)
     kept = Bound(127, unspilled(row.accumulator, terms), budget, budget, load.same_sign, load.other_sign)
     scale = np.abs(rows).max(axis=1) / 127
-    weight, found = INFORMED[rounding].begin(rows, scale, kept, moments)
+    weight, found = INFORMED[rounding].begin(rows, scale, kept, layer_data(moments))
     if INFORMED[rounding].is_last:
-        weight = INFORMED[rounding].at(rows, found, kept, moments)
+        weight = INFORMED[rounding].at(rows, found, kept, layer_data(moments))
     assert kept.holds(weight).all()
     assert (load.of_weights(weight.astype(np.int64)) <= load.limit).all()
     assert (load.of_weights(weight.astype(np.int64)) > 0.8 * load.limit).any(), "budgets are used"
