@@ -14,7 +14,7 @@ from oaq.capture.imported import Imported, Island
 from oaq.errors import UnsupportedOp
 from oaq.mixed.cut import Source, cut, integer_body
 from oaq.mixed.dynamic import dynamic_regions, read_layers
-from oaq.mixed.ports import input_ports, output_ports, parse
+from oaq.mixed.ports import input_ports, output_ports
 from oaq.mixed.program import FloatBody, MixedProgram, Port, Region
 from oaq.mixed.runtime import folder_of
 from oaq.mixed.schedule import FLOAT, INTEGER
@@ -54,6 +54,8 @@ def read_onnx(source: str | Path | bytes, where: str = "model") -> OnnxFile:
     Raises:
         FormatError: it is missing, cut off, or not one.
     """
+    from oaq.capture.from_onnx.proto import parse  # loads onnx
+
     if isinstance(source, bytes):
         content, folder = source, None
     else:

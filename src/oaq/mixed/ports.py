@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_onnx.graph import OnnxGraph
-from oaq.errors import FormatError
 from oaq.mixed.program import Port, Sizes
 
 if TYPE_CHECKING:
@@ -15,27 +14,6 @@ TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
 """What ONNX Runtime calls types otherwise than NumPy does."""
 LARGEST_INFERRED: Final = 1 << 28
 """Bytes of a model beyond which ONNX's inference, which copies it, is not asked."""
-
-
-def parse(content: bytes, where: str) -> onnx.ModelProto:
-    """The file as protobuf classes.
-
-    Raises:
-        FormatError: it is not an ONNX model.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(content)
-    except (DecodeError, ValueError, RecursionError, MemoryError) as error:
-        raise FormatError(
-            f"{where}: is not an ONNX model, or is truncated: {error}. Fetch or export it again"
-        ) from error
-    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
-        raise FormatError(f"{where}: is not an ONNX model: it holds no graph. Fetch or export it again")
-    return model
 
 
 def input_ports(model: onnx.ModelProto) -> tuple[Port, ...]:

@@ -63,12 +63,11 @@ class Decoded:
     bits: Mapping[str, int]
 
 
-def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
-    """Parse ``content``; names and values only, nothing is computed.
+def parse(content: bytes, where: str) -> onnx.ModelProto:
+    """The file as protobuf classes.
 
     Raises:
-        FormatError: it is not an ONNX model, or one of its parts is not what it claims to be.
-        UnsupportedOp: it holds something that is not read: subgraphs, sparse tensors, sequences.
+        FormatError: it is not an ONNX model.
     """
     model = onnx.ModelProto()
     try:
@@ -79,6 +78,17 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
         ) from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise FormatError(f"{where}: is not an ONNX model: it holds no graph. Fetch or export it again")
+    return model
+
+
+def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
+    """Parse ``content``; names and values only, nothing is computed.
+
+    Raises:
+        FormatError: it is not an ONNX model, or one of its parts is not what it claims to be.
+        UnsupportedOp: it holds something that is not read: subgraphs, sparse tensors, sequences.
+    """
+    model = parse(content, where)
     _check_texts(model, where)
     opsets = _opsets(model, where)
     if model.functions:
