@@ -15,23 +15,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.busy import BusyMachine, Watch
+from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
 from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.held_onnxruntime import held_environment, saturates
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
 from oaq.dynamic.weights import choose_weights, narrow_register
 from oaq.report.comparison import Contender, compare
+from oaq.report.data import Latency
 from oaq.report.latency import pinned, turn
 from oaq.terminal import say
 from oaq.terminal.table import Table, render
 
+SECONDS: Final = 1.0
+"""Least length of what is timed of one subject."""
 SHAPES = ((384, 384), (384, 1536), (1536, 384))
 ROWS = (1, 8, 16, 128, 512, 1024)
 SIZES = tuple((batch, tokens) for tokens in (16, 128, 512) for batch in (1, 8))
@@ -176,16 +181,27 @@ def subjects(flags: argparse.Namespace) -> Iterator[tuple[str, Callable[[], list
         yield name, lambda s=size: whole_contenders(flags.whole, s, flags.isa, flags.threads)
 
 
+def timed(contenders: list[Contender], flags: argparse.Namespace, cpus: tuple[int, ...]) -> tuple[Latency, Disturbance]:
+    """Outputs are compared, then as many rounds are timed as take ``SECONDS``, at least those asked for.
+
+    The system counts the time of other processes in hundredths of a second: in a shorter run one tick is a neighbour.
+    """
+    first = compare(contenders, threads=flags.threads, rounds=3, pinned=cpus)
+    rounds = max(flags.rounds, ceil(1000 * SECONDS / sum(timing.median_ms for timing in first.timings)))
+    watch = Watch(cpus)
+    latency = compare(contenders, threads=flags.threads, rounds=rounds, pinned=cpus)
+    return latency, watch.disturbance([timing.spread for timing in latency.timings])
+
+
 def measure(flags: argparse.Namespace) -> tuple[list[Row], bool]:
     """Time every subject; rows of figures, and whether the machine was quiet throughout."""
     rows: list[Row] = []
     quiet = True
     for name, contenders in subjects(flags):
         with pinned(flags.threads) as cpus:
-            watch = Watch(cpus)
-            latency = compare(contenders(), threads=flags.threads, rounds=flags.rounds, pinned=cpus)
+            latency, disturbance = until_quiet(partial(timed, contenders(), flags, cpus))
         try:
-            watch.disturbance([timing.spread for timing in latency.timings]).require_quiet()
+            disturbance.require_quiet()
         except BusyMachine as error:
             quiet = False
             say.warn(f"{name}: {error}")
