@@ -14,7 +14,7 @@ from oaq.capture.imported import Imported, Island
 from oaq.errors import UnsupportedOp
 from oaq.mixed.cut import Source, cut, integer_body
 from oaq.mixed.dynamic import dynamic_regions, read_layers
-from oaq.mixed.ports import input_ports, output_ports
+from oaq.mixed.ports import check_types, input_ports, output_ports
 from oaq.mixed.program import FloatBody, MixedProgram, Port, Region
 from oaq.mixed.runtime import folder_of
 from oaq.mixed.schedule import FLOAT, INTEGER
@@ -61,6 +61,7 @@ def read_onnx(source: str | Path | bytes, where: str = "model") -> OnnxFile:
     else:
         content, where, folder = read_content(source, LARGEST_FILE, TOO_LARGE), str(source), Path(source).parent
     model = parse(content, where)
+    check_types(model, where)
     return OnnxFile(content, model, where, folder, input_ports(model))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_onnx.graph import OnnxGraph
+from oaq.errors import FormatError
 from oaq.mixed.program import Port, Sizes
 
 if TYPE_CHECKING:
@@ -14,6 +15,20 @@ TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
 """What ONNX Runtime calls types otherwise than NumPy does."""
 LARGEST_INFERRED: Final = 1 << 28
 """Bytes of a model beyond which ONNX's inference, which copies it, is not asked."""
+
+
+def check_types(model: onnx.ModelProto, where: str) -> None:
+    """Refuse inputs and outputs of a type that ONNX does not have.
+
+    Raises:
+        FormatError: naming the first.
+    """
+    from onnx import TensorProto
+
+    for value in (*model.graph.input, *model.graph.output):
+        kind = value.type.tensor_type.elem_type
+        if kind not in TensorProto.DataType.values():
+            raise FormatError(f"{where}: {value.name!r} is of the type {kind}, which ONNX does not have: it is damaged")
 
 
 def input_ports(model: onnx.ModelProto) -> tuple[Port, ...]:

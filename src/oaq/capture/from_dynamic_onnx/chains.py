@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.from_dynamic_onnx.reader import DynamicFile, DynamicProduct, Tensors
+from oaq.capture.from_dynamic_onnx.reader import DynamicFile, DynamicProduct, Tensors, operand_beside, result_of
 from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
 
@@ -68,10 +68,10 @@ class Chain:
 
 
 def chains_of(file: DynamicFile) -> tuple[Chain, ...]:
-    """Every chain of matrices, and of convolutions of one group, in the file's order."""
+    """Every chain of matrices, and of convolutions of one group, in the file's order; none of a constant."""
     tensors = Tensors(file.parts)
     chains = (_chain(product, tensors) for product in file.products)
-    return tuple(chain for chain in chains if chain is not None)
+    return tuple(chain for chain in chains if chain is not None and chain.x not in tensors.constants)
 
 
 def _chain(product: DynamicProduct, tensors: Tensors) -> Chain | None:
@@ -86,7 +86,7 @@ def _chain(product: DynamicProduct, tensors: Tensors) -> Chain | None:
 def _quantizer(operand: str, zero: str, tensors: Tensors) -> OnnxNode | None:
     """The DynamicQuantizeLinear whose integers and zero point these are."""
     node = tensors.producers.get(operand)
-    if node is None or node.op != "DynamicQuantizeLinear" or len(node.outputs) != 3:
+    if node is None or node.op != "DynamicQuantizeLinear" or len(node.outputs) != 3 or not node.input_name(0):
         return None
     return node if node.outputs[0] == operand and node.outputs[2] == zero else None
 
@@ -99,23 +99,23 @@ def _separate(product: DynamicProduct, node: OnnxNode, tensors: Tensors) -> Chai
     cast = tensors.only_reader(node.outputs[0])
     if quantizer is None or cast is None or cast.op != "Cast" or integer(cast, "to", 0) != FLOAT32:
         return None
-    multiplication = tensors.only_reader(cast.outputs[0])
+    multiplication = tensors.only_reader(result_of(cast))
     if multiplication is None or multiplication.op != "Mul":
         return None
-    unit = tensors.producers.get(multiplication.inputs[1 - list(multiplication.inputs).index(cast.outputs[0])])
-    if unit is None or unit.op != "Mul" or tensors.only_reader(unit.outputs[0]) is not multiplication:
+    unit = tensors.producers.get(operand_beside(multiplication, result_of(cast)))
+    if unit is None or unit.op != "Mul" or tensors.only_reader(result_of(unit)) is not multiplication:
         return None
-    if quantizer.outputs[1] not in unit.inputs:
-        return None
-    scale = _of_outputs(tensors.constant(unit.inputs[1 - list(unit.inputs).index(quantizer.outputs[1])]), product)
+    scale = _of_outputs(tensors.constant(operand_beside(unit, quantizer.outputs[1])), product)
     if scale is None:
         return None
-    nodes, y, bias = [node, cast, unit, multiplication], multiplication.outputs[0], None
+    nodes, y, bias = [node, cast, unit, multiplication], result_of(multiplication), None
     addition = tensors.only_reader(y)
     if addition is not None and addition.op == "Add":
-        bias = _of_outputs(tensors.constant(addition.inputs[1 - list(addition.inputs).index(y)]), product)
+        bias = _of_outputs(tensors.constant(operand_beside(addition, y)), product)
         if bias is not None:
-            nodes, y = [*nodes, addition], addition.outputs[0]
+            nodes, y = [*nodes, addition], result_of(addition)
+    if not y:
+        return None
     return Chain(
         quantizer.inputs[0],
         y,

@@ -8,7 +8,7 @@ batch, sequence and whatever else may be open.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from oaq.capture.content import read_content
 from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.capture.from_onnx.reader import execution_order
 from oaq.errors import FormatError, UnsupportedOp
 
 if TYPE_CHECKING:
@@ -171,6 +172,10 @@ def decode_dynamic(content: bytes, where: str = "model", folder: Path | None = N
     from oaq.capture.from_onnx import proto  # loads onnx
 
     parts = proto.decode(content, where, folder)
+    try:
+        parts = replace(parts, nodes=tuple(execution_order(parts)))
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from error
     tensors = Tensors(parts)
     products, skipped = [], []
     for node in parts.nodes:
@@ -228,8 +233,22 @@ class Tensors:
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
 
+def result_of(node: OnnxNode) -> str:
+    """A node's first result; "" if a damaged file gives it none."""
+    return node.outputs[0] if node.outputs else ""
+
+
+def operand_beside(node: OnnxNode, name: str) -> str:
+    """The other operand of a node of two; "" if it has not two, or ``name`` is neither."""
+    if len(node.inputs) != 2 or name not in node.inputs:
+        return ""
+    return node.inputs[1 - node.inputs.index(name)]
+
+
 def _product(node: OnnxNode, form: _Form, tensors: Tensors) -> DynamicProduct | str:
     """A node as a layer, or why it is none."""
+    if not result_of(node):
+        return f"{node.kind} has no result"
     weight_name, zero_name = node.input_name(form.weight), node.input_name(form.weight_zero)
     weight = tensors.constant(weight_name)
     if weight is None:
@@ -307,16 +326,15 @@ def _scale_use(node: OnnxNode, form: _Form, tensors: Tensors) -> ScaleUse | None
             use = _factor(reader, name, tensors)
             if use is not None:
                 return use
-        name = reader.outputs[0]
+        name = result_of(reader)
     return None
 
 
 def _factor(node: OnnxNode, name: str, tensors: Tensors) -> ScaleUse | None:
     """The constant that a Mul multiplies ``name`` by, or that it multiplies a scale by that only this Mul reads."""
-    slot = 1 - list(node.inputs).index(name)
-    factor = node.inputs[slot]
+    factor = operand_beside(node, name)
     if tensors.constant(factor) is not None:
-        return ScaleUse(node.outputs[0], slot, factor)
+        return ScaleUse(result_of(node), 1 - node.inputs.index(name), factor)
     producer = tensors.producers.get(factor)
     if producer is None or producer.op != "Mul" or tensors.only_reader(factor) is not node:
         return None

@@ -67,7 +67,7 @@ def parse(content: bytes, where: str) -> onnx.ModelProto:
     """The file as protobuf classes.
 
     Raises:
-        FormatError: it is not an ONNX model.
+        FormatError: it is not an ONNX model, or holds a text that is none.
     """
     model = onnx.ModelProto()
     try:
@@ -78,6 +78,7 @@ def parse(content: bytes, where: str) -> onnx.ModelProto:
         ) from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise FormatError(f"{where}: is not an ONNX model: it holds no graph. Fetch or export it again")
+    _check_texts(model, where)
     return model
 
 
@@ -89,7 +90,6 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
         UnsupportedOp: it holds something that is not read: subgraphs, sparse tensors, sequences.
     """
     model = parse(content, where)
-    _check_texts(model, where)
     opsets = _opsets(model, where)
     if model.functions:
         model = _without_functions(model, where)

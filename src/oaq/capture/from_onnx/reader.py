@@ -76,7 +76,7 @@ def decode(
     parts = proto.decode(content, where, folder)
     try:
         batch, types = _input_types(parts, input_shapes or {})
-        nodes = _ordered(parts)
+        nodes = execution_order(parts)
         walk = _Walk(parts, batch, types, dequantize, _named_sizes(parts, types))
         for node in nodes:
             walk.take(node)
@@ -200,7 +200,7 @@ def _sizes(name: str, dims: Dims, requested: Sequence[int] | None) -> tuple[int,
     return tuple(1 if isinstance(size, str) else size for size in dims)
 
 
-def _ordered(parts: Decoded) -> list[OnnxNode]:
+def execution_order(parts: Decoded) -> list[OnnxNode]:
     """Nodes in execution order, in the file's order where that is one.
 
     Raises:
