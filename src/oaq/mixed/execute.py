@@ -168,7 +168,7 @@ def open_floats(region: Region, options: Options, sessions: Sessions) -> Executo
     assert isinstance(region.body, FloatBody)
     version = runtime_version()
     if version is None:
-        return FloatExecutor(region, "oaq's float operators", open_own(region, region.body))
+        return FloatExecutor(region, "oaq's float operators", open_own(region, region.body, options.memory_limit))
     return FloatExecutor(region, f"ONNX Runtime {version}", open_runtime(region, region.body, options.threads))
 
 

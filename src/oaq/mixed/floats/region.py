@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -10,10 +11,12 @@ import numpy as np
 from oaq.capture.from_onnx.attributes import described
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
+from oaq.capture.from_onnx.shapes import infer
 from oaq.errors import OaqError, ProgramError, UnsupportedOp
 from oaq.mixed.floats import functions, products, reductions, tensors
 from oaq.mixed.floats.operator import Operator
 from oaq.mixed.program import FloatBody, Region, Values
+from oaq.program.memory import memory_limit, require_memory
 
 OPERATORS: Final[Mapping[str, Operator]] = {
     **tensors.OPERATORS,
@@ -22,11 +25,19 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     **functions.OPERATORS,
 }
 """Operators of ONNX by name."""
+REAL: Final = np.dtype(np.float32)
 INSTALL: Final = "install ONNX Runtime (pip install onnxruntime) to run this file"
 
 
-def open_own(region: Region, body: FloatBody) -> Callable[[Mapping[str, Values]], Sequence[Values]]:
+def open_own(
+    region: Region, body: FloatBody, limit: int | None = None
+) -> Callable[[Mapping[str, Values]], Sequence[Values]]:
     """The region as a function of arrays.
+
+    Args:
+        region: that is run.
+        body: of it.
+        limit: most bytes of one node's results; None: see ``memory_limit``.
 
     Raises:
         UnsupportedOp: an operator is not ours; the message names the node.
@@ -41,32 +52,45 @@ def open_own(region: Region, body: FloatBody) -> Callable[[Mapping[str, Values]]
             )
     opset = body.opsets.get("", 1)
     bits = {name: kind.bits for name, kind in body.types.items()}
+    most = memory_limit(limit)
 
     def run(feed: Mapping[str, Values]) -> Sequence[Values]:
         values: dict[str, Values] = {**body.constants, **feed}
         for node in body.nodes:
-            _compute(node, values, opset, bits)
+            _compute(node, values, (opset, bits), most)
         return [values[name] for name in region.writes]
 
     return run
 
 
-def _compute(node: OnnxNode, values: dict[str, Values], opset: int, bits: Mapping[str, int | None]) -> None:
+def _compute(
+    node: OnnxNode, values: dict[str, Values], file: tuple[int, Mapping[str, int | None]], limit: int
+) -> None:
+    """Put a node's results among ``values``; ``file`` is its opset and the bits of narrow tensors.
+
+    Raises:
+        MemoryLimit: they need more bytes than ``limit``: sizes may be values, which no reader of the file has seen.
+    """
+    opset, bits = file
     arrays = [values[name] if name else None for name in node.inputs]
     types = [
         TensorType() if array is None else TensorType(array.dtype, array.shape, bits.get(name))
         for name, array in zip(node.inputs, arrays, strict=True)
     ]
+    inputs = Inputs(types, arrays, opset)
+    results = infer(node, inputs)
+    needed = sum(prod(kind.shape) * (kind.dtype or REAL).itemsize for kind in results if kind.shape is not None)
+    require_memory(needed, limit, f"{described(node)}: its results")
     try:
         with np.errstate(all="ignore"):
-            result = OPERATORS[node.op](node, Inputs(types, arrays, opset))
+            result = OPERATORS[node.op](node, inputs)
     except OaqError:
         raise
     except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
         shapes = ", ".join(str(kind.shape) for kind in types)
         raise ProgramError(f"{described(node)}: cannot be computed from arrays of {shapes}: {error}") from error
-    results = result if isinstance(result, list) else [result]
-    for name, value in zip(node.outputs, results, strict=False):
+    computed = result if isinstance(result, list) else [result]
+    for name, value in zip(node.outputs, computed, strict=False):
         if name:
             values[name] = value
 

@@ -12,6 +12,7 @@ from oaq.capture.from_onnx.attributes import described, integer, text
 from oaq.capture.from_onnx.fold import FORMULAS
 from oaq.capture.from_onnx.graph import Array, OnnxNode
 from oaq.capture.from_onnx.inputs import Inputs
+from oaq.dynamic.law import quantize_rows
 from oaq.errors import FormatError, UnsupportedOp
 from oaq.mixed.floats.operator import Operator, argument, arguments
 
@@ -48,17 +49,6 @@ def _pad(node: OnnxNode, inputs: Inputs) -> Array:
     return np.pad(cropped, pads, constant_values=np.asarray(fill).astype(x.dtype))
 
 
-def _tile(node: OnnxNode, inputs: Inputs) -> Array:
-    x, times = arguments(node, inputs, 2)
-    return np.tile(x, times.tolist())
-
-
-def _range(node: OnnxNode, inputs: Inputs) -> Array:
-    start, limit, delta = (array.reshape(-1)[0] for array in arguments(node, inputs, 3))
-    count = max(int(np.ceil((limit - start) / delta)), 0)
-    return (start + np.arange(count) * delta).astype(start.dtype)
-
-
 def _gather_elements(node: OnnxNode, inputs: Inputs) -> Array:
     x, index = arguments(node, inputs, 2)
     return np.take_along_axis(x, index, movement.axis_of(node, integer(node, "axis", 0), x.ndim))
@@ -93,13 +83,9 @@ def _cast_like(node: OnnxNode, inputs: Inputs) -> Array:
 
 
 def _dynamic_quantize(node: OnnxNode, inputs: Inputs) -> list[Array]:
-    """Scale of the range with 0 in it over 255 steps, its zero point, the u8; float32 throughout, as ONNX has it."""
     x = argument(node, inputs, 0)
-    lo, hi = np.minimum(x.min(initial=0), np.float32(0)), np.maximum(x.max(initial=0), np.float32(0))
-    scale = np.float32((hi - lo) / np.float32(255)) or np.float32(1)
-    zero = np.clip(np.rint(-lo / scale), 0, 255).astype(np.uint8)
-    q = np.clip(np.rint(x / scale) + zero.astype(np.float32), 0, 255).astype(np.uint8)
-    return [q, np.asarray(scale, np.float32), np.asarray(zero)]
+    rows = quantize_rows(x.reshape(1, -1), "tensor")
+    return [rows.q.reshape(x.shape), rows.scale.reshape(()), rows.zero_point.astype(np.uint8).reshape(())]
 
 
 OPERATORS: Final[Mapping[str, Operator]] = {
@@ -107,8 +93,6 @@ OPERATORS: Final[Mapping[str, Operator]] = {
     "Identity": _identity,
     "Dropout": _identity,
     "Pad": _pad,
-    "Tile": _tile,
-    "Range": _range,
     "GatherElements": _gather_elements,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
