@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode, TensorType
+from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode, TensorType
 from oaq.capture.imported import Imported
 from oaq.mixed.program import FloatBody, IntegerBody, Region
 from oaq.mixed.schedule import FLOAT, INTEGER, Step, regions_of
@@ -21,6 +22,21 @@ class Source:
     ir_version: int
     protos: Mapping[str, bytes]
     tensors: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, eq=False)
+class FloatParts:
+    """What float regions are made of besides nodes.
+
+    Attributes:
+        constants: of the file, by name.
+        types: of its tensors, as far as they are known.
+        opsets: version by domain.
+    """
+
+    constants: Mapping[str, Array]
+    types: Mapping[str, TensorType]
+    opsets: Mapping[str, int]
 
 
 def cut(graph: OnnxGraph, imported: Imported | None, source: Source) -> tuple[Region, ...]:
@@ -45,7 +61,8 @@ def cut(graph: OnnxGraph, imported: Imported | None, source: Source) -> tuple[Re
             regions.append(_integer_region(imported, [nodes[index] for index in group], needs, number))
         else:
             members = [floats[index - len(nodes)] for index in group]
-            regions.append(_float_region(graph, members, source, needs, number))
+            parts = FloatParts(graph.constants, graph.types, graph.opsets)
+            regions.append(float_region(members, parts, source, partial(needs.is_needed, group=number)))
     return tuple(_with_name(region, regions, _reason(region, imported)) for region in regions)
 
 
@@ -171,19 +188,29 @@ def _part(program: IntProgram, nodes: Sequence[Node], inputs: Sequence[str], out
     return IntProgram(program.name, tuple(inputs), tuple(outputs), specs, tuple(nodes), program.requantize, metadata)
 
 
-def _float_region(graph: OnnxGraph, nodes: Sequence[OnnxNode], source: Source, needs: _Needs, number: int) -> Region:
+def float_region(
+    nodes: Sequence[OnnxNode], file: FloatParts, source: Source, is_needed: Callable[[str], bool]
+) -> Region:
+    """Nodes that stay in float, without a name.
+
+    Args:
+        nodes: in execution order.
+        file: what they read that no node writes.
+        source: of what ``file`` cannot say.
+        is_needed: whether a later region, or the file's caller, reads a tensor.
+    """
     written = dict.fromkeys(name for node in nodes for name in node.outputs if name)
     read = dict.fromkeys(name for node in nodes for name in node.inputs if name and name not in written)
-    constants = {name: graph.constants[name] for name in read if name in graph.constants}
+    constants = {name: file.constants[name] for name in read if name in file.constants}
     body = FloatBody(
         nodes=tuple(nodes),
         constants=constants,
-        types={name: graph.types.get(name, TensorType()) for name in (*read, *written)},
-        opsets=graph.opsets,
+        types={name: file.types.get(name, TensorType()) for name in (*read, *written)},
+        opsets=file.opsets,
         protos={node.name: source.protos[node.name] for node in nodes if node.name in source.protos},
         tensors={name: source.tensors[name] for name in constants if name in source.tensors},
         ir_version=source.ir_version,
     )
     reads = tuple(name for name in read if name not in constants)
-    writes = tuple(name for name in written if needs.is_needed(name, number))
+    writes = tuple(name for name in written if is_needed(name))
     return Region("", FLOAT, tuple((node.name, node.kind) for node in nodes), reads, writes, "", body)

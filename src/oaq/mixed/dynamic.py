@@ -6,8 +6,8 @@ So one cut serves every size of the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +17,13 @@ from oaq.capture.from_dynamic_onnx.chains import Chain, Windows, chains_of
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
 from oaq.errors import AccumulatorOverflow, OaqError, ProgramError
-from oaq.mixed.program import DynamicBody, DynamicPart, FloatBody, Region, Values
+from oaq.mixed.cut import FloatParts, Source, float_region
+from oaq.mixed.program import DynamicBody, DynamicPart, Region, Values
 from oaq.mixed.schedule import DYNAMIC, FLOAT, Step, regions_of
 from oaq.mixed.windows import convolved
 
 if TYPE_CHECKING:
     import onnx
-
-    from oaq.mixed.cut import Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ def dynamic_regions(file: DynamicFile, model: onnx.ModelProto, source: Source) -
         source: of what ``file`` cannot say.
     """
     members = _members(file)
-    types = _types(model)
+    parts = FloatParts(file.parts.constants, _types(model), file.parts.opsets)
     groups = regions_of(members.steps)
     readers: dict[str, set[int]] = {}
     for number, group in enumerate(groups):
@@ -64,20 +63,19 @@ def dynamic_regions(file: DynamicFile, model: onnx.ModelProto, source: Source) -
     outputs = set(file.parts.outputs)
     regions: list[Region] = []
     for number, group in enumerate(groups):
-        written = [str(key) for index in group for key in members.steps[index].writes]
-        writes = tuple(name for name in written if name in outputs or readers.get(name, set()) - {number})
+
+        def is_needed(name: str, number: int = number) -> bool:
+            return name in outputs or bool(readers.get(name, set()) - {number})
+
         if members.steps[group[0]].kind == DYNAMIC:
-            region = _dynamic_region([members.chains[index] for index in group], writes)
+            written = [str(key) for index in group for key in members.steps[index].writes]
+            region = _dynamic_region([members.chains[index] for index in group], tuple(filter(is_needed, written)))
         else:
             nodes = [members.nodes[index - len(members.chains)] for index in group]
-            region = _float_region(file, nodes, (writes, types), source)
+            region = float_region(nodes, parts, source, is_needed)
         count = sum(earlier.kind == region.kind for earlier in regions) + 1
-        regions.append(Region(f"{region.kind} {count}", *_unnamed(region)))
+        regions.append(replace(region, name=f"{region.kind} {count}"))
     return tuple(regions)
-
-
-def _unnamed(region: Region) -> tuple[Any, ...]:
-    return region.kind, region.nodes, region.reads, region.writes, region.reason, region.body
 
 
 def _members(file: DynamicFile) -> _Members:
@@ -126,29 +124,6 @@ def layer_of(chain: Chain) -> DynamicLayer:
         chain.bias,
         "tensor",
     )
-
-
-def _float_region(
-    file: DynamicFile,
-    nodes: Sequence[OnnxNode],
-    ends: tuple[tuple[str, ...], Mapping[str, TensorType]],
-    source: Source,
-) -> Region:
-    writes, types = ends
-    parts = file.parts
-    written = {name for node in nodes for name in node.outputs if name}
-    read = dict.fromkeys(name for node in nodes for name in node.inputs if name and name not in written)
-    constants = {name: parts.constants[name] for name in read if name in parts.constants}
-    body = FloatBody(
-        nodes=tuple(nodes),
-        constants=constants,
-        types={name: types.get(name, TensorType()) for name in (*read, *written)},
-        opsets=parts.opsets,
-        tensors={name: source.tensors[name] for name in constants if name in source.tensors},
-        ir_version=source.ir_version,
-    )
-    reads = tuple(name for name in read if name not in constants)
-    return Region("", FLOAT, tuple((node.name, node.kind) for node in nodes), reads, writes, "", body)
 
 
 def _types(model: onnx.ModelProto) -> dict[str, TensorType]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -237,6 +237,7 @@ class MixedSession:
         self.program = program
         self.executors = tuple(OPENERS[region.kind](region, options, shared) for region in program.regions)
         self._times: tuple[RegionTime, ...] = ()
+        self._last_needed: tuple[tuple[str, ...], tuple[tuple[Region, Executor], ...]] = ((), ())
 
     def run(self, feed: Mapping[str, Values], names: Sequence[str] | None = None) -> list[Values]:
         """Outputs of the file by ``names``, all in order if that is None.
@@ -260,9 +261,7 @@ class MixedSession:
         """All that a run of ``feed`` computes on the way to the outputs ``requested``."""
         state = State({**self.program.constants, **feed}, {})
         times = []
-        for region, executor in zip(self.program.regions, self.executors, strict=True):
-            if not self._is_needed(region, requested):
-                continue
+        for region, executor in self._needed(tuple(requested)):
             begin = time.perf_counter_ns()
             executor.run(state)
             spent = time.perf_counter_ns() - begin
@@ -275,15 +274,19 @@ class MixedSession:
         """How long each region took in the last run; regions that were not needed are left out."""
         return self._times
 
-    def _is_needed(self, region: Region, outputs: Sequence[str]) -> bool:
-        """Whether ``outputs`` depend on the region."""
-        needed: set[Any] = set(outputs)
-        result: set[int] = set()
-        for at in reversed(range(len(self.program.regions))):
-            candidate = self.program.regions[at]
-            carried = candidate.body.carried if isinstance(candidate.body, IntegerBody) else ()
-            if needed.intersection(candidate.writes) or needed.intersection((name,) for name in carried):
-                result.add(at)
-                needed.update(candidate.reads)
-                needed.update((name,) for name in candidate.carried_in)
-        return self.program.regions.index(region) in result
+    def _needed(self, outputs: tuple[str, ...]) -> tuple[tuple[Region, Executor], ...]:
+        """The regions that ``outputs`` depend on, found once for runs that ask for the same."""
+        named, members = self._last_needed
+        if named == outputs:
+            return members
+        names, result = set[str](outputs), list[tuple[Region, Executor]]()
+        carried = set[str]()
+        for region, executor in reversed([*zip(self.program.regions, self.executors, strict=True)]):
+            gives = region.body.carried if isinstance(region.body, IntegerBody) else ()
+            if names.intersection(region.writes) or carried.intersection(gives):
+                result.append((region, executor))
+                names.update(region.reads)
+                carried.update(region.carried_in)
+        members = tuple(reversed(result))
+        self._last_needed = outputs, members
+        return members

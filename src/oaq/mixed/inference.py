@@ -11,7 +11,6 @@ import numpy as np
 
 from oaq.capture.model_file import import_model
 from oaq.errors import FormatError, ProgramError, UnsupportedOp
-from oaq.mixed.dynamic import read_layers
 from oaq.mixed.execute import MixedSession, Options, RegionTime, Sessions
 from oaq.mixed.load import OnnxFile, float_file, mixed_program, program_of_integers, read_onnx
 from oaq.mixed.options import PROVIDER
@@ -88,7 +87,7 @@ class InferenceSession:
         if isinstance(path_or_bytes, bytes) or suffix == ".onnx":
             self._file = read_onnx(path_or_bytes)
             self._inputs = self._file.inputs
-            if read_layers(self._file.content, self._file.where, self._file.folder) is not None:
+            if self._file.dynamic is not None:
                 self._last = self._by_sizes[()] = MixedSession(mixed_program(self._file), self._options)
             elif all(_is_settled(port) for port in self._inputs):
                 self._open({port.name: _least(port) for port in self._inputs})

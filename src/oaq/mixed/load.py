@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from oaq.capture.content import read_content
+from oaq.capture.from_dynamic_onnx import DynamicFile
 from oaq.capture.from_onnx import OnnxGraph, OnnxNode, decode, import_graph
 from oaq.capture.from_onnx.reader import LARGEST_FILE, TOO_LARGE
 from oaq.capture.imported import Imported, Island
@@ -47,6 +49,11 @@ class OnnxFile:
     folder: Path | None
     inputs: tuple[Port, ...]
 
+    @cached_property
+    def dynamic(self) -> DynamicFile | None:
+        """Its dynamic layers, if it is a file of such only; looked for once, whatever sizes come."""
+        return read_layers(self.content, self.where, self.folder)
+
 
 def read_onnx(source: str | Path | bytes, where: str = "model") -> OnnxFile:
     """Read and parse an ONNX file.
@@ -84,10 +91,9 @@ def mixed_program(file: OnnxFile, shapes: Mapping[str, Sequence[int]] | None = N
     Raises:
         FormatError: the file is damaged or contradicts itself.
     """
-    dynamic = read_layers(file.content, file.where, file.folder)
-    if dynamic is not None:
+    if file.dynamic is not None:
         source = Source(int(file.model.ir_version) or 8, {}, _own_tensors(file.model))
-        regions = dynamic_regions(dynamic, file.model, source)
+        regions = dynamic_regions(file.dynamic, file.model, source)
         return MixedProgram(_name(file), file.inputs, output_ports(file.model, file.inputs, None), regions, {})
     sizes = dict(shapes or {})
     remainder = set_aside(file.model, sizes)

@@ -78,9 +78,12 @@ def set_aside(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Re
 
 def reads(node: onnx.NodeProto) -> list[str]:
     """What a node reads, its subgraphs included, once each; ``""`` where an optional input is left out."""
+    from onnx import AttributeProto
+
     names = list(node.input)
     for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs] if attribute.type in (5, 10) else ():
+        subgraphs = attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+        for graph in [attribute.g, *attribute.graphs] if subgraphs else ():
             names += _free(graph)
     return list(dict.fromkeys(names))
 

@@ -63,9 +63,7 @@ def open_own(
     return run
 
 
-def _compute(
-    node: OnnxNode, values: dict[str, Values], file: tuple[int, Mapping[str, int | None]], limit: int
-) -> None:
+def _compute(node: OnnxNode, values: dict[str, Values], file: tuple[int, Mapping[str, int | None]], limit: int) -> None:
     """Put a node's results among ``values``; ``file`` is its opset and the bits of narrow tensors.
 
     Raises:
