@@ -177,7 +177,7 @@ def test_fewer_bits_never_cost_more() -> None:
 def fake_native(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the native module."""
     fake = SimpleNamespace(kernel_table=lambda: list(ENTRIES), cpu_isas=lambda: ["scalar", "avx2", "vnni"])
-    monkeypatch.setattr(table_of_kernels, "_native", lambda: fake)
+    monkeypatch.setattr(table_of_kernels, "native_module", lambda: fake)
 
 
 def isa_of(found: Plan) -> str:

@@ -17,12 +17,12 @@ from oaq.cli.mixed_file import open_mixed
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import Opened
+from oaq.cli.side_by_side import isas_to_time, require_counts, side_by_side
 from oaq.errors import FormatError
 from oaq.escape import escape_name
 from oaq.kernels.plan import Plan, plan
-from oaq.kernels.table import cpu_isas
 from oaq.report.codec import encode
-from oaq.report.comparison import compare, our_contenders, peer_contender
+from oaq.report.comparison import our_contenders, peer_contender
 from oaq.report.data import Latency
 from oaq.report.environment import environment
 from oaq.report.explain import COLUMNS, explain, explained_table
@@ -120,8 +120,7 @@ def call(arguments: argparse.Namespace) -> int:
 def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
     """A plan per instruction set asked for, or per one this CPU has; equal plans once."""
     plans: dict[str, Plan] = {}
-    vector = [isa for isa in cpu_isas() if isa != "scalar"]  # scalar rows are for checking, not for speed
-    for isa in isas or ([None] if environment().forced_isa else vector or ["scalar"]):
+    for isa in isas_to_time(isas):
         planned = plan(opened.program, isa)
         plans.setdefault(f"oaq {planned.isa}", planned)
     return plans
@@ -131,23 +130,14 @@ def measure(
     opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace
 ) -> tuple[Latency, dict[str, tuple[NodeProfile, ...]]]:
     """Time every plan and every peer side by side; profile the plans where asked."""
-    if min(arguments.threads, arguments.batch, arguments.rounds) < 1:
-        raise FormatError("--threads, --batch and --rounds are at least 1")
+    require_counts(arguments)
     x = sample(opened, arguments.batch)
     with pinned(arguments.threads) as cpus:
         contenders, expected = our_contenders(plans, x, arguments.threads)
         for peer in _peers(opened, arguments):
             _try(peer, x, opened.path)
             contenders.append(peer_contender(peer, x, expected, "the integer reference", strict=False))
-        latency = compare(
-            contenders,
-            threads=arguments.threads,
-            batch=arguments.batch,
-            rounds=arguments.rounds,
-            baseline=next((contender.name for contender in contenders if not contender.ours), None),
-            pinned=cpus,
-            progress=lambda rounds: say.track(rounds, "bench"),
-        )
+        latency = side_by_side(contenders, arguments, cpus)
         explained = plans if getattr(arguments, "explain", False) else {}
         return latency, {name: profile(planned, x, arguments.threads) for name, planned in explained.items()}
 

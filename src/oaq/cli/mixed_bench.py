@@ -7,13 +7,12 @@ from dataclasses import asdict
 from typing import Final
 
 from oaq.cli.mixed_file import MixedFile
-from oaq.errors import FormatError
+from oaq.cli.side_by_side import isas_to_time, require_counts, side_by_side
 from oaq.escape import escape_name
-from oaq.kernels.table import cpu_isas
 from oaq.mixed.execute import IntegerExecutor, MixedSession, Options
 from oaq.mixed.explain import explain, unproved
 from oaq.report.codec import encode
-from oaq.report.comparison import Contender, compare, peer_contender
+from oaq.report.comparison import Contender, peer_contender
 from oaq.report.data import Latency
 from oaq.report.environment import environment
 from oaq.report.latency import pinned, turn
@@ -52,10 +51,8 @@ def call(file: MixedFile, peers: list[Peer], arguments: argparse.Namespace) -> i
 
 def mixed_sessions(file: MixedFile, arguments: argparse.Namespace) -> dict[str, MixedSession]:
     """A session per instruction set asked for, or per one this CPU has."""
-    vector = [isa for isa in cpu_isas() if isa != "scalar"]
-    isas = arguments.isa or ([None] if environment().forced_isa else vector or ["scalar"])
     sessions: dict[str, MixedSession] = {}
-    for isa in isas:
+    for isa in isas_to_time(arguments.isa):
         session = MixedSession(file.program, Options(arguments.threads, isa))
         labels = dict.fromkeys(executor.label for executor in session.executors)
         sessions.setdefault(" + ".join(sorted(labels, key=lambda label: not label.startswith("oaq"))), session)
@@ -71,8 +68,7 @@ def measure(
         FormatError: a number of threads, samples or rounds is less than 1.
         Mismatch: one of them computes something else.
     """
-    if min(arguments.threads, arguments.batch, arguments.rounds) < 1:
-        raise FormatError("--threads, --batch and --rounds are at least 1")
+    require_counts(arguments)
     feed = file.sample()
     with pinned(arguments.threads) as cpus:
         law = MixedSession(file.program, Options(arguments.threads, reference=True)).run(feed)[0]
@@ -91,12 +87,4 @@ def measure(
             for name, session in sessions.items()
         ]
         contenders += [peer_contender(peer, feed, law, "the reference of its integers", strict=False) for peer in peers]
-        return compare(
-            contenders,
-            threads=arguments.threads,
-            batch=arguments.batch,
-            rounds=arguments.rounds,
-            baseline=next((contender.name for contender in contenders if not contender.ours), None),
-            pinned=cpus,
-            progress=lambda rounds: say.track(rounds, "bench"),
-        )
+        return side_by_side(contenders, arguments, cpus)

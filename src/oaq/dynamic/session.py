@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,9 @@ from oaq.dynamic.certify import require_safe
 from oaq.dynamic.law import QuantizedRows, refuse_row
 from oaq.dynamic.plan import DynamicPlan
 from oaq.errors import NoKernel, ProgramError
+from oaq.kernels.table import native_module
 
 Floats = NDArray[np.float32]
-MODULE = "oaq.kernels._native"
 
 
 class DynamicSession:
@@ -42,7 +41,7 @@ class DynamicSession:
         _check(self.plans, threads)
         for plan in self.plans:
             require_safe(plan)
-        self._native = _module()
+        self._native = native_module()
         first = self.plans[0].layer
         constant = first.constant
         scale, zero_point = (1.0, 0) if constant is None else (constant.scale, constant.zero_point)
@@ -156,12 +155,3 @@ def _product(module: Any, plan: DynamicPlan) -> Any:  # noqa: ANN401 (native)
         )
     except ValueError as error:
         raise NoKernel(f"{layer.name}: {error}") from error
-
-
-def _module() -> Any:  # noqa: ANN401 (a module without a type before it is built)
-    try:
-        return importlib.import_module(MODULE)
-    except ImportError as error:
-        raise NoKernel(
-            f"the native module is not built or does not load: {error}. Run `make build`, or install the wheel"
-        ) from error

@@ -109,7 +109,7 @@ def native_rows() -> tuple[KernelRow, ...]:
     Raises:
         NoKernel: the native module is not built.
     """
-    return tuple(row_from_native(entry) for entry in _native().kernel_table())
+    return tuple(row_from_native(entry) for entry in native_module().kernel_table())
 
 
 def dynamic_rows() -> tuple[KernelRow, ...]:
@@ -118,7 +118,7 @@ def dynamic_rows() -> tuple[KernelRow, ...]:
     Raises:
         NoKernel: the native module is not built.
     """
-    return tuple(row_from_native(entry) for entry in _native().dynamic_table())
+    return tuple(row_from_native(entry) for entry in native_module().dynamic_table())
 
 
 def native_matrix_row(row: KernelRow) -> Any | None:  # noqa: ANN401  (a module without a type)
@@ -142,7 +142,7 @@ def cpu_isas() -> tuple[str, ...]:
     Raises:
         NoKernel: the native module is not built.
     """
-    return tuple(_native().cpu_isas())
+    return tuple(native_module().cpu_isas())
 
 
 def rows_for(isa: str | None, table: Sequence[KernelRow], *, foreign: bool = False) -> tuple[KernelRow, ...]:
@@ -217,7 +217,12 @@ def best_isa(rows: Sequence[KernelRow]) -> str:
     return "+".join(sorted({row.isa for row in rows} - included)) or "scalar"
 
 
-def _native() -> Any:  # noqa: ANN401  (the module has no type before it is built)
+def native_module() -> Any:  # noqa: ANN401  (the module has no type before it is built)
+    """``oaq.kernels._native``.
+
+    Raises:
+        NoKernel: it is not built, or does not load.
+    """
     try:
         return importlib.import_module(NATIVE)
     except ImportError as error:

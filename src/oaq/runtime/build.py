@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from oaq.errors import MemoryLimit, NoKernel
 from oaq.kernels.plan import Plan
+from oaq.kernels.table import native_module
 from oaq.program.memory import VARIABLE, memory_limit, require_memory, show_bytes
 from oaq.runtime.memory import Arena
 from oaq.runtime.plan_bytes import plan_bytes
 
 Native = Any
 """``oaq.kernels._native.Session``; it checks every number it is given."""
-MODULE = "oaq.kernels._native"
 
 
 def build(plan: Plan, arena: Arena, threads: int, limit: int | None = None) -> Native:
@@ -53,12 +52,7 @@ def load(content: bytes, threads: int, limit: int, name: str) -> Native:
         RuntimeError: the system starts no more threads.
         MemoryError: there is less memory than needed.
     """
-    try:
-        module = importlib.import_module(MODULE)
-    except ImportError as error:
-        raise NoKernel(
-            f"the native module is not built or does not load: {error}. Run `make build`, or install the wheel"
-        ) from error
+    module = native_module()
     try:
         return module.Session(content, threads, limit)
     except module.PlanError as error:

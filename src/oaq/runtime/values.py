@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, Final
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
+from oaq.kernels.table import native_module
 from oaq.operators import TensorSpec
 from oaq.program.edges import (
     INTEGERS,
@@ -76,7 +76,7 @@ def by_native(spec: TensorSpec, real: NDArray[np.float32], blocks: Blocks) -> ND
     channels, positions = blocks
     q = np.empty((len(real), *spec.shape), np.uint8)
     form = (spec.affine.scale, spec.affine.zero_point, (spec.range.lo, spec.range.hi))
-    native = importlib.import_module("oaq.kernels._native")
+    native = native_module()
     if not native.quantize(
         real.reshape(len(real), channels, positions), q.reshape(len(real), positions, channels), *form
     ):
@@ -99,7 +99,7 @@ def reals_by_native(spec: TensorSpec, q: NDArray[np.uint8], blocks: Blocks) -> N
     """What ``reals_by_affine`` returns, from native code, in one pass over the reals."""
     channels, positions = blocks
     real = np.empty((len(q), channels, positions), np.float32)
-    native = importlib.import_module("oaq.kernels._native")
+    native = native_module()
     native.dequantize(q.reshape(len(q), positions, channels), real, spec.affine.scale, spec.affine.zero_point)
     return real
 

@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from oaq.capture.assembly import Assembly, Floats, Location
-from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.graph import TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import BOUNDS
 from oaq.capture.graph import FloatFunction, FloatNode, FloatOp
-from oaq.errors import FormatError, UnsupportedOp
+from oaq.errors import UnsupportedOp
 from oaq.operators.tensor import Shape
 from oaq.program.layout import channels_first
 
@@ -45,9 +45,7 @@ class FloatTfliteBuilder(Assembly):
         Raises:
             FormatError: it is left out.
         """
-        if operator.input_at(index) == LEFT_OUT:
-            raise FormatError(f"{operator}: its input {index} is left out; the file is damaged")
-        return self.file.tensors[operator.input_at(index)]
+        return self.file.input_of(operator, index)
 
     def is_activation(self, operator: TfliteOperator, index: int) -> bool:
         """Whether the input depends on what the caller gives."""

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
+from oaq.capture.from_tflite.graph import TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import activation_range
 from oaq.capture.imported import LayerSource, TensorSource
 from oaq.errors import FormatError, ProgramError
@@ -70,9 +70,7 @@ class TfliteBuilder:
         Raises:
             FormatError: it is left out.
         """
-        if operator.input_at(index) == LEFT_OUT:
-            raise FormatError(f"{operator}: its input {index} is left out; the file is damaged")
-        return self.graph.tensors[operator.input_at(index)]
+        return self.graph.input_of(operator, index)
 
     def spec(self, tensor: TfliteTensor) -> TensorSpec:
         """An activation as the program has it, or would.

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.errors import FormatError
+
 Array = NDArray[Any]
 Options = Mapping[str, int | float | tuple[int, ...]]
 LEFT_OUT = -1
@@ -112,6 +114,16 @@ class TfliteGraph:
     operators: tuple[TfliteOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    def input_of(self, operator: TfliteOperator, index: int) -> TfliteTensor:
+        """The input at that place, which must be there.
+
+        Raises:
+            FormatError: it is left out.
+        """
+        if operator.input_at(index) == LEFT_OUT:
+            raise FormatError(f"{operator}: its input {index} is left out; the file is damaged")
+        return self.tensors[operator.input_at(index)]
 
     @cached_property
     def readers(self) -> Mapping[int, tuple[int, ...]]:
