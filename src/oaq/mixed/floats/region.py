@@ -58,7 +58,7 @@ def open_own(
         values: dict[str, Values] = {**body.constants, **feed}
         for node in body.nodes:
             _compute(node, values, (opset, bits), most)
-        return [values[name] for name in region.writes]
+        return [_computed(name, values) for name in region.writes]
 
     return run
 
@@ -70,7 +70,7 @@ def _compute(node: OnnxNode, values: dict[str, Values], file: tuple[int, Mapping
         MemoryLimit: they need more bytes than ``limit``: sizes may be values, which no reader of the file has seen.
     """
     opset, bits = file
-    arrays = [values[name] if name else None for name in node.inputs]
+    arrays = [_computed(name, values) if name else None for name in node.inputs]
     types = [
         TensorType() if array is None else TensorType(array.dtype, array.shape, bits.get(name))
         for name, array in zip(node.inputs, arrays, strict=True)
@@ -91,6 +91,17 @@ def _compute(node: OnnxNode, values: dict[str, Values], file: tuple[int, Mapping
     for name, value in zip(node.outputs, computed, strict=False):
         if name:
             values[name] = value
+
+
+def _computed(name: str, values: Mapping[str, Values]) -> Values:
+    """A tensor that an earlier node has computed.
+
+    Raises:
+        UnsupportedOp: it is a further result, which our operator of that node does not have.
+    """
+    if name not in values:
+        raise UnsupportedOp(f"{name!r} is a result that oaq's own float operators do not compute; {INSTALL}")
+    return values[name]
 
 
 def _is_alias(node: OnnxNode) -> bool:
