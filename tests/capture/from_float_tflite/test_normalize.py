@@ -195,8 +195,12 @@ def test_weights_of_float16_and_int8_are_unpacked(tmp_path: Path) -> None:
             lambda net: net.conv(net.x, (5, 3, 3, 6), (*IMAGE[:3], 5), fusedActivationFunction=5),
             "its fused activation is number 5",
         ),
+        (
+            lambda net: net.op("ADD", [net.constant(np.ones(6)), net.constant(np.ones(6))], IMAGE, "AddOptions"),
+            "all that it reads are constants",
+        ),
     ],
-    ids=["gelu", "abs", "softmax", "mean", "activation"],
+    ids=["gelu", "abs", "softmax", "mean", "activation", "constants"],
 )
 def test_what_is_not_taken_is_refused_by_name(chain: Chain, reason: str, tmp_path: Path) -> None:
     net = Net()

@@ -51,22 +51,21 @@ def fully_connected(build: FloatTfliteBuilder, operator: TfliteOperator) -> None
 
 
 def arithmetic(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
-    """ADD, SUB, MUL, DIV: of two activations, or of one and a number, or a number per channel."""
+    """ADD, SUB, MUL: of two activations, or of one and a number, or a number per channel."""
     place, flags = site(operator), [build.is_activation(operator, index) for index in (0, 1)]
     if all(flags):
         _of_two(build, operator)
         return
+    if not any(flags):
+        raise place.unsupported("all that it reads are constants")
     at = flags.index(True)
     x = build.read(operator, at)
     number = _numbers(build, operator, 1 - at)
     unit, zero = np.asarray(1.0), np.asarray(0.0)
-    if operator.op == "DIV" and (at == 1 or np.any(number == 0)):
-        raise place.unsupported("it divides a constant, or by zero")
     scale, shift = {
         "ADD": (unit, number),
         "SUB": (unit, -number) if at == 0 else (-unit, number),
         "MUL": (number, zero),
-        "DIV": (1.0 / number if operator.op == "DIV" else unit, zero),
     }[operator.op]
     build.write(operator, build.scale_and_shift(x, (scale, shift), build.foldable(operator, at), place))
 
@@ -120,8 +119,6 @@ def _convolution(build: FloatTfliteBuilder, operator: TfliteOperator, weight: Fl
 def _of_two(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
     a, b = build.read(operator, 0), build.read(operator, 1)
     place = site(operator)
-    if operator.op == "DIV":
-        raise place.unsupported("of two activations")
     if operator.op == "MUL":
         for x, index in ((a, 1), (b, 0)):
             gated = build.gate(x, build.foldable(operator, index), place)
