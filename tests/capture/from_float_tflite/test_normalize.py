@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 import oaq
 from oaq.capture.from_float_tflite import declared_inputs, normalize
-from oaq.errors import UnsupportedOp
+from oaq.errors import FormatError, OaqError, UnsupportedOp
 from oaq.ptq.execute import float_outputs
 from oaq.ptq.quantize import quantize
 from tests.capture.from_float_tflite.files import IMAGE, RELU, RELU6, SAME, VALID, Net, litert, mobile
@@ -207,4 +207,40 @@ def test_what_is_not_taken_is_refused_by_name(chain: Chain, reason: str, tmp_pat
     path = tmp_path / "net.tflite"
     path.write_bytes(net.content(chain(net)))
     with pytest.raises(UnsupportedOp, match=reason):
+        normalize(path)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        lambda net: net.op("CONCATENATION", [net.x], (), "ConcatenationOptions", axis=3),
+        lambda net: net.op(
+            "RESIZE_BILINEAR",
+            [net.x, net.constant([1, 1], np.int32)],
+            (1, 6),
+            "ResizeBilinearOptions",
+            halfPixelCenters=True,
+        ),
+        lambda net: net.op(
+            "SLICE", [net.x, net.constant([np.nan] * 4), net.constant([1.0] * 4)], IMAGE, "SliceOptions"
+        ),
+        lambda net: net.op(
+            "CONV_2D", [net.x, net.constant(np.ones((5, 1, 1, 6))), net.constant(np.ones(3))], IMAGE, "Conv2DOptions"
+        ),
+    ],
+    ids=["a scalar result", "a flat image", "ends that are no numbers", "biases of another count"],
+)
+def test_operators_that_contradict_themselves_are_one_error(chain: Chain, tmp_path: Path) -> None:
+    net = Net()
+    path = tmp_path / "net.tflite"
+    path.write_bytes(net.content(chain(net)))
+    with pytest.raises((FormatError, UnsupportedOp), match=r"net\.tflite: "):
+        normalize(path)
+
+
+def test_an_empty_axis_is_refused_where_it_is_declared(tmp_path: Path) -> None:
+    net = Net((1, 8, 0, 6))
+    path = tmp_path / "net.tflite"
+    path.write_bytes(net.content(net.op("RELU", [net.x], (1, 8, 0, 6))))
+    with pytest.raises(OaqError, match=r"net\.tflite: "):
         normalize(path)

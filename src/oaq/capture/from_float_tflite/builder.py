@@ -123,10 +123,10 @@ def sample_of(tensor: TfliteTensor, place: Location) -> Shape:
     """Shape of one sample, channels first.
 
     Raises:
-        UnsupportedOp: the first axis is not a batch of 1, or there are too many axes.
+        UnsupportedOp: the first axis is not a batch of 1, there are too many axes, or one is empty.
     """
     shape = tensor.shape
-    if not 2 <= len(shape) <= 4 or shape[0] != 1:
+    if not 2 <= len(shape) <= 4 or shape[0] != 1 or 0 in shape:
         raise place.unsupported(
             f"{tensor.name!r} is {shape}; oaq takes (1, C), (1, T, C) and (1, H, W, C), whose first axis is the batch"
         )

@@ -72,10 +72,11 @@ def pad(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
 def concatenation(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
     """Side by side on the channels."""
     names = tuple(build.read(operator, index) for index in range(len(operator.inputs)))
-    rank = len(build.file.tensors[operator.outputs[0]].shape)
+    joined = build.sample(operator)
+    rank = 1 + len(joined)  # and the batch
     if int(operator.option("Axis")) % rank != rank - 1:
         raise site(operator).unsupported(f"along axis {int(operator.option('Axis'))}; oaq joins channels")
-    build.emit(Unquantized(ops.Concat), names, build.sample(operator), operator)
+    build.emit(Unquantized(ops.Concat), names, joined, operator)
 
 
 def slice_(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:

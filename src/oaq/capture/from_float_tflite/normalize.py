@@ -17,7 +17,7 @@ from oaq.capture.from_tflite.multipliers import RELU, RELU6, RELU_N1_TO_1
 from oaq.capture.from_tflite.options import refusal
 from oaq.capture.from_tflite.reader import read
 from oaq.capture.graph import FloatGraph
-from oaq.errors import OaqError, UnsupportedOp
+from oaq.errors import FormatError, OaqError, UnsupportedOp
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     "CONV_2D": layers.conv_2d,
@@ -102,7 +102,11 @@ def _normalized(file: TfliteGraph, name: str) -> FloatGraph:
 
 
 def _take(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
-    """Handle one operator."""
+    """Handle one operator.
+
+    Raises:
+        FormatError: it contradicts itself, in whatever way its handler meets.
+    """
     place = site(operator)
     if _is_left_to_caller(build, operator) or _is_constant(build, operator):
         return
@@ -115,7 +119,10 @@ def _take(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
     reason = refusal(operator)
     if reason:
         raise place.unsupported(reason)
-    handler(build, operator)
+    try:
+        handler(build, operator)
+    except (TypeError, ValueError, IndexError, OverflowError, ZeroDivisionError) as error:
+        raise FormatError(f"{operator}: its shapes or numbers do not fit each other: {error}") from error
 
 
 def _is_constant(build: FloatTfliteBuilder, operator: TfliteOperator) -> bool:
