@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.cli import images
+from oaq.cli.info import version
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import ModelFile, open_diagnosed, open_model
 from oaq.cli.registers import add_registers
@@ -19,6 +21,7 @@ from oaq.errors import ConfigError, ProgramError
 from oaq.program.atomic import write_atomically
 from oaq.report.doctor import headlines, layer_tables, output_table
 from oaq.report.html.doctor import render
+from oaq.report.sarif import sarif
 from oaq.robust import Region, ball
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
@@ -38,6 +41,7 @@ examples:
   oaq doctor model.onnx
   oaq doctor model.onnx --registers avx2-acc32 --registers vnni --json
   oaq doctor model.tflite --data photos/ --html doctor.html
+  oaq doctor model.onnx --registers avx2-acc32 --sarif doctor.sarif
   oaq doctor net.oaq --on-set digit.npy --radius 2          only inputs near this one
   oaq doctor model.onnx --registers "20 bits" --at layer3.conv:17
 
@@ -45,7 +49,7 @@ exit code 0: safe for every input on every register asked about; 1: not; 2: the 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL --registers --data --at --html ..."""
+    """MODEL --registers --data --at --html --sarif ..."""
     parser.add_argument("file", type=Path, metavar="MODEL", help=MODEL_HELP)
     add_registers(parser, 'registers, or "N bits"; repeat for several', several=True)
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays: how near they come")
@@ -56,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--radius", type=int, metavar="N", help="of the set: every element may move by N steps")
     parser.add_argument("--at", metavar="NODE:OUT", help="also the figures of one output of one layer")
     parser.add_argument("--html", type=Path, metavar="OUT.html", help="also write a self-contained page")
+    parser.add_argument("--sarif", type=Path, metavar="OUT.sarif", help="also write SARIF 2.1.0, for code hosts and CI")
     images.add_arguments(parser)
 
 
@@ -79,6 +84,9 @@ def call(arguments: argparse.Namespace) -> int:
     )
     if arguments.html is not None:
         write_atomically(arguments.html, [render(diagnosis).encode()])
+    if arguments.sarif is not None:
+        log = json.dumps(sarif(diagnosis, arguments.file, version()), indent=1)
+        write_atomically(arguments.sarif, [log.encode()])
     if arguments.json:
         say.document({"file": str(arguments.file), **diagnosis.to_json()})
     else:
@@ -122,5 +130,6 @@ def _print(diagnosis: Diagnosis, spot: tuple[str, int] | None, arguments: argpar
     if spot is not None:
         say.words("")
         say.tables([output_table(diagnosis, *spot)])
-    if arguments.html is not None:
-        say.words(f"\n{arguments.html}")
+    for path in (arguments.html, arguments.sarif):
+        if path is not None:
+            say.words(f"\n{path}")
