@@ -69,8 +69,12 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
   if (spec.packed.size() != packed)
     refuse("the segments need " + std::to_string(packed) + " bytes of weights; there are " +
            std::to_string(spec.packed.size()));
-  for (std::int8_t weight : spec.packed)
-    if (weight < spec.row->w.lo || weight > spec.row->w.hi) refuse("a weight is outside what the row accepts");
+  std::int8_t least = 0, most = 0;
+  for (std::int8_t weight : spec.packed) {
+    least = std::min(least, weight);
+    most = std::max(most, weight);
+  }
+  if (least < spec.row->w.lo || most > spec.row->w.hi) refuse("a weight is outside what the row accepts");
   return result;
 }
 
@@ -82,13 +86,17 @@ std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {
     const bool is_last = tile + 1 == schedule.tiles.size();
     const std::size_t end = is_last ? spec.packed.size() : schedule.tiles[tile + 1].packed;
     for (std::size_t at = schedule.tiles[tile].packed; at < end; at += tile_n * step)
-      for (std::size_t n = 0; n < tile_n; ++n)
+      for (std::size_t n = 0; n < tile_n; ++n) {
+        std::int32_t above = 0, below = 0;  // sums of the weights of one step: of the positive, of the negative
         for (std::size_t k = 0; k < step; ++k) {
-          const std::int64_t w = spec.packed[at + n * step + k];
-          Reach& reach = by_output[tile * tile_n + n];
-          reach.up += std::max(w * x.lo, w * x.hi);
-          reach.down += std::min(w * x.lo, w * x.hi);
+          const std::int32_t w = spec.packed[at + n * step + k];
+          above += std::max(w, 0);
+          below += std::min(w, 0);
         }
+        Reach& reach = by_output[tile * tile_n + n];  // a product is largest where x is at the end of w's sign
+        reach.up += std::int64_t{above} * x.hi + std::int64_t{below} * x.lo;
+        reach.down += std::int64_t{above} * x.lo + std::int64_t{below} * x.hi;
+      }
   }
   return by_output;
 }

@@ -98,11 +98,12 @@ class Tiling:
         outputs = np.nonzero((first <= tile) & (tile < last))[0]
         tile, slot = tile[outputs] - first, slot[outputs]
         rows = values[outputs // (len(self.layer.weight) // len(values))]
-        cut = np.zeros((last - first, self.steps, self.tile_n, self.step), values.dtype)
-        for place in range(self.step):
-            column = rows[:, place :: self.step]  # operand ``place`` of each step that has one
-            cut[tile, : column.shape[1], slot, place] = column
-        return cut.reshape(-1, self.tile_n, self.step)
+        by_step = np.zeros((len(rows), self.steps, self.step), values.dtype)
+        by_step.reshape(len(rows), -1)[:, : rows.shape[1]] = rows  # value k is operand k % step of step k // step
+        whole = np.dtype(f"V{self.step * values.itemsize}")  # a step's values move together
+        cut = np.zeros((last - first, self.steps, self.tile_n), whole)
+        cut[tile, :, slot] = by_step.view(whole)[:, :, 0]
+        return cut.view(values.dtype).reshape(-1, self.tile_n, self.step)
 
     def operands(self, ends: Ints, first: int, last: int) -> Ints:
         """Operand ends by step of tiles first..last-1: (T * Q, 1 or tile_n, step), zeros where there is nothing.
@@ -118,7 +119,5 @@ class Tiling:
         first_output = group * self.outputs_per_group  # any output of the group reads its row
         row = first_output // (len(self.layer.weight) // len(ends))
         cut = np.zeros((last - first, self.steps, self.step), ends.dtype)
-        for place in range(self.step):
-            column = ends[:, place :: self.step]
-            cut[:, : column.shape[1], place] = column[row]
+        cut.reshape(last - first, -1)[:, : ends.shape[1]] = ends[row]
         return cut.reshape(-1, 1, self.step)
