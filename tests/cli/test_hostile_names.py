@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import oaq as package
@@ -15,6 +19,7 @@ from oaq.escape import MOST_OF_A_NAME, escape_lines, escape_message, escape_name
 from oaq.program.files import save
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import from_plain, to_plain
+from tests.cli.test_doctor import one_conv
 from tests.report import small
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\nSAFE: all proved\r\u202egnp\u200b\x9b2J\x85\u2028"
@@ -128,3 +133,13 @@ def test_text_stays_one_line_and_printable_and_of_bounded_length():
     assert len(escape_name("n" * 10**6)) == MOST_OF_A_NAME
     assert escape_lines(["a\nb", "c"]) == "a\\nb\nc"
     assert escape_message("a\r\nb") == "a\\r\nb"
+
+
+def test_letters_that_an_encoding_lacks_are_shown_by_their_escape(tmp_path: Path) -> None:
+    file = one_conv(1)
+    next(node for node in file.graph.node if node.op_type == "Conv").name = "\u5c42"
+    onnx.save(file, tmp_path / "net.onnx")
+    command = [sys.executable, "-m", "oaq.cli", "doctor", "net.onnx", "--registers", "vnni"]
+    environ = os.environ | {"PYTHONIOENCODING": "cp1252"}  # what a redirected output has on Windows
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True)
+    assert done.returncode == 0 and b"\\u5c42" in done.stdout, done.stderr

@@ -26,7 +26,7 @@ def test_an_oaq_without_them_says_how_to_get_them(folder, tmp_path: Path, monkey
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(c_front, "distribution", lambda name: Elsewhere())
-    with pytest.raises(oaq.FormatError, match="built without OAQ_C; install a wheel"):
+    with pytest.raises(oaq.FormatError, match=r"built without OAQ_C\. In a clone of oaq: pip install \."):
         folder()
     monkeypatch.setattr(c_front, "distribution", missing)
     with pytest.raises(oaq.FormatError, match="comes with an installed oaq"):

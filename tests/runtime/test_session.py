@@ -122,7 +122,10 @@ def test_a_plan_whose_schedule_was_edited_is_refused_by_the_checker() -> None:
 def test_without_the_native_module_the_error_says_what_to_do() -> None:
     with simulated_machine():
         made = plan(small())
-    with no_native_module(), pytest.raises(NoKernel, match="make build"):
+    with (
+        no_native_module(),
+        pytest.raises(NoKernel, match=r"installed without it\. In a clone of oaq: pip install \. .*make build"),
+    ):
         Session(made)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import io
 import os
 import re
 import sys
@@ -48,6 +49,11 @@ EXTRAS = {
 
 PACKAGES = {"PIL": "pillow"}
 """Packages that are installed by another name than they are imported by."""
+NOTES = {
+    "torch": ". On Linux that is a build for CUDA, gigabytes; the smaller one for CPUs, which is all that oaq quantize "
+    "needs, comes by the command that PyTorch's page Get Started shows for Compute Platform CPU"
+}
+"""What else is good to know before a package is installed."""
 
 DESCRIPTION = """\
 Overflow-aware quantization: 8-bit networks whose 16-bit sums are proved never to overflow.
@@ -127,6 +133,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code and never raises."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in models hold letters that an encoding of a system may lack
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _main(parser().parse_args(arguments))
         sys.stdout.flush()
@@ -188,7 +197,7 @@ def _code(error: BaseException) -> int:
             extra = EXTRAS[package]
             return _complain(
                 f"this needs {package}, which is not installed: pip install {PACKAGES.get(package, package)} (in a "
-                f"clone of oaq: pip install '.[{extra}]')",
+                f"clone of oaq: pip install '.[{extra}]'){NOTES.get(package, '')}",
                 BAD_INPUT,
             )
         case MemoryError():

@@ -225,7 +225,13 @@ def native_module() -> Any:  # noqa: ANN401  (the module has no type before it i
     """
     try:
         return importlib.import_module(NATIVE)
+    except ModuleNotFoundError as error:
+        raise NoKernel(
+            "this needs the native module, and this oaq was installed without it. In a clone of oaq: pip install . "
+            "(compiles some minutes of C++), or make build"
+        ) from error
     except ImportError as error:
         raise NoKernel(
-            f"the native module is not built or does not load: {error}. Run `make build`, or install the wheel"
+            f"the native module does not load: {error}. Build it for this Python, in a clone of oaq: pip install "
+            "--force-reinstall --no-deps ., or make build"
         ) from error

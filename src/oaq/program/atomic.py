@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
 import re
 import secrets
 import stat
@@ -145,10 +146,12 @@ def _host() -> str:
         space = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 (a link that Path would resolve to nothing)
     except OSError:
         space = 0
-    return f"{zlib.crc32(f'{os.uname().nodename} {space}'.encode(errors='surrogateescape')):08x}"
+    return f"{zlib.crc32(f'{platform.node()} {space}'.encode(errors='surrogateescape')):08x}"
 
 
 def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # there signal 0 is Ctrl+C
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -31,7 +31,11 @@ def _folder_of(folder: str, name: str) -> Path:
     try:
         path = Path(str(distribution("oaq").locate_file(f"oaq/{folder}")))
     except PackageNotFoundError as error:
-        raise FormatError(f"{name} comes with an installed oaq, and none is: pip install oaq") from error
+        raise FormatError(
+            f"{name} comes with an installed oaq, and none is. In a clone of oaq: pip install ."
+        ) from error
     if not (path / name).is_file():
-        raise FormatError(f"{path / name} is not there: this oaq was built without OAQ_C; install a wheel")
+        raise FormatError(
+            f"{path / name} is not there: this oaq was built without OAQ_C. In a clone of oaq: pip install ."
+        )
     return path
