@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from oaq.errors import FormatError
+
+PIECE: Final = 1 << 20
+"""Bytes that are asked for at once where the system does not know how many there are."""
 
 
 def read_content(path: str | Path, limit: int, message: str) -> bytes:
@@ -20,9 +25,17 @@ def read_content(path: str | Path, limit: int, message: str) -> bytes:
     """
     try:
         with Path(path).open("rb") as file:
-            content = file.read(limit + 1)
+            content = _at_most(file, limit + 1)
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > limit:
         raise FormatError(f"{path}: {message}")
+    return content
+
+
+def _at_most(file: BinaryIO, most: int) -> bytes:
+    """What the file holds, cut off at ``most`` bytes. Python takes all the memory that a read asks for, at once."""
+    content = file.read(min(os.fstat(file.fileno()).st_size + 1, most))
+    while 0 < len(content) < most and (more := file.read(min(PIECE, most - len(content)))):
+        content += more
     return content
