@@ -18,6 +18,7 @@ from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
 from oaq.errors import AccumulatorOverflow, OaqError, ProgramError
 from oaq.mixed.cut import FloatParts, Source, float_region
+from oaq.mixed.inferred import infer
 from oaq.mixed.program import DynamicBody, DynamicPart, Region, Values
 from oaq.mixed.schedule import DYNAMIC, FLOAT, Step, regions_of
 from oaq.mixed.windows import convolved
@@ -130,12 +131,8 @@ def _types(model: onnx.ModelProto) -> dict[str, TensorType]:
     """Element types as far as ONNX infers them; sizes are left open."""
     import onnx
 
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except Exception:  # whatever its C++ raises: then types are what the file says
-        graph = model.graph
     types = {}
-    for value in (*graph.input, *graph.value_info, *graph.output):
+    for value in infer(model):
         kind = value.type.tensor_type.elem_type
         if kind in onnx.helper.get_all_tensor_dtypes() and kind != onnx.TensorProto.STRING:
             types[value.name] = TensorType(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_onnx.graph import OnnxGraph
 from oaq.errors import FormatError
+from oaq.mixed.inferred import infer
 from oaq.mixed.program import Port, Sizes
 
 if TYPE_CHECKING:
@@ -67,15 +68,10 @@ def output_ports(model: onnx.ModelProto, inputs: tuple[Port, ...], graph: OnnxGr
 
 def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """The outputs with what ONNX infers of them, sizes that are left open by their names."""
-    import onnx
-
     outputs = list(model.graph.output)
     if model.ByteSize() > LARGEST_INFERRED:
         return outputs
-    try:
-        inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.output}
-    except Exception:  # whatever its C++ raises: then the file's own words stand
-        return outputs
+    inferred = {value.name: value for value in infer(model)}
     return [inferred.get(value.name, value) for value in outputs]
 
 

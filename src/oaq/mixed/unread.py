@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_onnx.graph import OnnxNode
+from oaq.mixed.inferred import infer
 
 if TYPE_CHECKING:
     import onnx
@@ -123,12 +124,7 @@ def _inferred(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> di
                 dim.dim_value = 1
     for value in fixed.graph.output:  # what was declared for open sizes would contradict the fixed ones
         value.type.tensor_type.ClearField("shape")
-    try:
-        fixed = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except Exception:  # whatever its C++ raises: then nothing is known
-        return {}
-    values = [*fixed.graph.value_info, *fixed.graph.output, *fixed.graph.input]
-    return {value.name: value for value in values if _is_fixed(value)}
+    return {value.name: value for value in infer(fixed, data_prop=True) if _is_fixed(value)}
 
 
 def _is_fixed(value: onnx.ValueInfoProto) -> bool:
