@@ -79,6 +79,7 @@ LEFT_ALONE: dict[str, Change] = {
     "a conversion without a result": lambda g: node(g, "Cast").output.pop(),
     "sums without a name": lambda g: node(g, "MatMulInteger").output.__setitem__(0, ""),
     "a quantizer of nothing": lambda g: node(g, "DynamicQuantizeLinear").input.pop(),
+    "a product of nothing": lambda g: node(g, "MatMulInteger").input.__setitem__(0, ""),
     "a bias added to nothing": lambda g: node(g, "Add").input.pop(),
 }
 
@@ -96,6 +97,17 @@ def test_nodes_that_lack_operands_are_no_layer_and_no_accident(name: str, scale:
     except FormatError:
         return
     assert all(product.output for product in products)
+
+
+@pytest.mark.parametrize("kind", ["DynamicQuantizeMatMul", "MatMulIntegerToFloat"])
+def test_a_fused_product_of_nothing_is_no_layer(kind: str, tmp_path: Path) -> None:
+    model = onnx.load_from_string(files.fused(kind, WEIGHT, PER_OUTPUT))
+    node(model.graph, kind).input[0] = ""
+    content = model.SerializeToString()
+    (name, reason) = decode_dynamic(content).skipped[0]
+    assert (name, reason) == ("dense", f"com.microsoft.{kind} multiplies nothing")
+    with pytest.raises(OaqError):
+        through_every_verb(content, tmp_path)
 
 
 def test_a_constant_that_is_quantized_stays_in_float() -> None:

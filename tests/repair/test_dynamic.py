@@ -151,3 +151,16 @@ def test_registers_that_no_weights_mend_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises((UnsupportedOp, AccumulatorOverflow)):
         repair(tmp_path / "u.onnx", "12 bits")
+
+
+@pytest.mark.parametrize("scale", [0.0, np.inf, -np.inf, np.nan, 1e38, 1e-45])
+def test_scales_that_no_other_weights_can_stand_for_are_refused(scale: float, tmp_path: Path) -> None:
+    content = files.fused("DynamicQuantizeMatMul", crowded(), np.full(40, scale, np.float32))
+    if scale == 1e38:
+        assert repaired(content, tmp_path).after.is_safe
+        content = files.fused("DynamicQuantizeMatMul", crowded(), np.full(40, 3.4e38, np.float32))
+    if scale == 1e-45:
+        assert repaired(content, tmp_path).after.is_safe
+        return
+    with pytest.raises(UnsupportedOp, match="dense: scales of its weights are 0, infinite or too near"):
+        repaired(content, tmp_path)

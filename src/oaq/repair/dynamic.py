@@ -147,7 +147,13 @@ def _as_change(
     old_scale = np.ones(1, np.float32) if product.scale is None else product.scale.reshape(-1)
     scale = np.array(np.broadcast_to(old_scale, (count,)), np.float32)
     old = scale.astype(np.float64)
-    scale[outputs] = (old[outputs] * factor).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scale[outputs] = (old[outputs] * factor).astype(np.float32)
+    if not np.isfinite(scale).all() or not scale[outputs].all():
+        raise UnsupportedOp(
+            f"{product.node}: scales of its weights are 0, infinite or too near to that, from {old.min():g} to "
+            f"{old.max():g}: no other weights stand for the same numbers. Quantize the layer anew"
+        )
     exact_factor = scale.astype(np.float64)[outputs] / old[outputs]
     zero = np.array(np.broadcast_to(product.zero.astype(np.int64), (count,)))
     stored = weight + zero[:, None]

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from benchmarks.onnx_files import moving
 from oaq.capture.from_onnx import decode, import_graph
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 from tests.capture.from_onnx.files import graph_of, model, node
@@ -198,3 +199,13 @@ def test_a_bias_of_reals_with_a_scale_of_integers_stays_outside() -> None:
     )
     with pytest.raises(UnsupportedOp, match="its bias has a scale, but is not integers"):
         import_graph(graph_of(made))
+
+
+def test_a_tensor_without_numbers_is_not_resized() -> None:
+    broken = moving()
+    cuts = {"axes": [0, 3], "begin": [1, 1], "end": [1, 9]}  # of a batch of one, the second
+    for tensor in broken.graph.initializer:
+        if tensor.name in cuts:
+            tensor.CopyFrom(numpy_helper.from_array(np.array(cuts[tensor.name]), tensor.name))
+    with pytest.raises(OaqError, match="nothing to resize"), np.errstate(all="raise"):
+        import_graph(graph_of(broken))

@@ -249,6 +249,8 @@ def _product(node: OnnxNode, form: _Form, tensors: Tensors) -> DynamicProduct | 
     """A node as a layer, or why it is none."""
     if not result_of(node):
         return f"{node.kind} has no result"
+    if not node.input_name(form.operand):
+        return f"{node.kind} multiplies nothing"
     weight_name, zero_name = node.input_name(form.weight), node.input_name(form.weight_zero)
     weight = tensors.constant(weight_name)
     if weight is None:

@@ -131,6 +131,8 @@ def resizing(node: OnnxNode, inputs: Inputs, x: Shape) -> Resizing | None:
         raise FormatError(f"{described(node)}: needs one size or scale for each of {len(axes)} axes")
     if not np.all(np.isfinite(stated)) or np.any(stated <= 0) or np.any(stated > LARGEST_SCALE):
         raise FormatError(f"{described(node)}: {stated.tolist()[:8]} are not sizes or scales")
+    if any(x[axis] < 1 for axis in axes):
+        raise FormatError(f"{described(node)}: a tensor of shape {x} has nothing to resize")
     old = [np.float32(x[axis]) for axis in axes]
     after, by_axis = list(x), [np.float32(1)] * len(x)
     if by_size:
