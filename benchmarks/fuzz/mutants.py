@@ -1,7 +1,8 @@
 """File number ``index`` of a seed: what is broken in it is a function of the two.
 
 Kinds: bytes of an ``.oaq`` file (its checksum made anew, so that what lies behind it is read), leaves of its JSON,
-values of its arrays, fields and nodes of an ONNX file, words of a TFLite file, and valid programs of extreme geometry.
+values of its arrays, fields and nodes of an ONNX file, words of a TFLite file, and valid programs of extreme geometry;
+then files that are float in part, quantize as they go, or are float throughout.
 """
 
 from __future__ import annotations
@@ -130,6 +131,15 @@ def _tflite(seeds: Seeds, rng: Generator, kind: str) -> Mutant:
     return Mutant(kind, ".tflite", break_tflite(seeds.files[".tflite"], rng))
 
 
+def _float_onnx(seeds: Seeds, rng: Generator, kind: str) -> Mutant:
+    files = [content for _, content in seeds.floats[kind]]
+    return Mutant(kind, ".onnx", mutate(_pick_file(rng, files), files, rng))
+
+
+def _float_tflite(seeds: Seeds, rng: Generator, kind: str) -> Mutant:
+    return Mutant(kind, ".tflite", break_tflite([content for _, content in seeds.floats[kind]], rng))
+
+
 def _extreme(seeds: Seeds, rng: Generator, kind: str) -> Mutant:
     header, arrays = extreme_program(rng)
     return Mutant(kind, ".oaq", oaq_file({"oaq": json.dumps(header)}, arrays))
@@ -190,6 +200,12 @@ MAKERS: Final[dict[str, Callable[[Seeds, Generator, str], Mutant]]] = {
     "oaq extreme": _extreme,
     "onnx": _onnx,
     "tflite": _tflite,
+    "onnx mixed": _float_onnx,
+    "onnx dynamic": _float_onnx,
+    "tflite float": _float_tflite,
+    "tflite mixed": _float_tflite,
 }
 KINDS: Final = tuple(MAKERS)
-WEIGHTS: Final = (0.16, 0.24, 0.07, 0.13, 0.24, 0.16)
+WEIGHTS: Final = (0.15, 0.21, 0.05, 0.11, 0.15, 0.12, 0.07, 0.07, 0.035, 0.035)
+FLOAT_KINDS: Final = frozenset({"onnx mixed", "onnx dynamic", "tflite float", "tflite mixed"})
+"""Files that are no program of integers from end to end."""

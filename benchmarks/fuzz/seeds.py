@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from oaq.program.safetensors import decode
 
 SUFFIXES: Final = (".oaq", ".onnx", ".tflite")
+COMPLETE: Final = "complete-2"
+"""Written last; a folder of an earlier form is written anew."""
+FLOATS: Final = "floats"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +34,24 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class Seeds:
-    """Every unbroken file by its suffix, the smallest first, and the ``.oaq`` files taken apart."""
+    """Every unbroken file, the smallest first.
+
+    Attributes:
+        files: whose numbers are integers, by suffix.
+        opened: the ``.oaq`` files taken apart.
+        floats: (suffix, content) of files that are float in part or throughout, by kind.
+    """
 
     files: dict[str, list[bytes]]
     opened: list[Opened]
+    floats: dict[str, list[tuple[str, bytes]]]
 
 
 def write_seeds(folder: Path) -> None:
     """Write the files, if ``folder`` does not hold them yet. Needs onnxruntime and ai-edge-litert."""
-    if (folder / "complete").exists():
+    if (folder / COMPLETE).exists():
         return
+    from benchmarks.fuzz.float_files import float_files
     from benchmarks.onnx_files import every
     from benchmarks.tflite_files import network
     from benchmarks.tflite_operators import CASES, operator
@@ -55,7 +66,11 @@ def write_seeds(folder: Path) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
         _write_oaq(folder / name)
-    (folder / "complete").write_text("")
+    for kind, name, content in float_files():
+        place = folder / FLOATS / kind
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(content)
+    (folder / COMPLETE).write_text("")
 
 
 def _write_oaq(path: Path) -> None:
@@ -79,7 +94,13 @@ def read_seeds(folder: Path) -> Seeds:
         )
         for suffix in SUFFIXES
     }
-    return Seeds(files, [_opened(content) for content in files[".oaq"]])
+    floats = {
+        place.name: sorted(
+            ((path.suffix, path.read_bytes()) for path in place.iterdir()), key=lambda file: (len(file[1]), file)
+        )
+        for place in (folder / FLOATS).iterdir()
+    }
+    return Seeds(files, [_opened(content) for content in files[".oaq"]], floats)
 
 
 def _opened(content: bytes) -> Opened:

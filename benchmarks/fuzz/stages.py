@@ -1,4 +1,4 @@
-"""One file through every stage: loaded, planned, opened as a session, run, verified."""
+"""One file through every stage: loaded, planned, opened as a session, run, verified; with float parts: every verb."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 
 import oaq
-from benchmarks.fuzz.mutants import Mutant
+from benchmarks.fuzz import float_stages
+from benchmarks.fuzz.mutants import FLOAT_KINDS, Mutant
 from oaq.capture.from_onnx import decode as decode_onnx
 from oaq.capture.from_onnx import import_graph
 from oaq.capture.from_tflite import import_tflite
@@ -26,7 +27,7 @@ from oaq.program.int_program import IntProgram
 
 SECONDS: Final = 10.0
 """CPU time for one file; unbroken ones take a hundredth of that. Wall time says nothing on a busy machine."""
-STAGES: Final = ("read", "loaded", "planned", "opened", "run", "verified")
+STAGES: Final = ("read", "loaded", "planned", "opened", "run", "verified", "diagnosed", "repaired", "captured")
 """How far a file got: it was read, a program was loaded from it, ..."""
 LARGE: Final = 1 << 24
 """Integers of all tensors of a program that is run; a larger one is opened, which needs no tensor."""
@@ -80,8 +81,12 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 
 def _pass_through(mutant: Mutant, index: int, reach: Callable[[str], None]) -> None:
+    if mutant.kind in FLOAT_KINDS:
+        float_stages.pass_through(mutant, index, reach)
+        return
     program = _load(mutant)
     if program is None:
+        float_stages.pass_through(mutant, index, reach)
         return
     reach("loaded")
     isas = (*cpu_isas(), None)

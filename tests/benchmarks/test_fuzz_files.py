@@ -15,7 +15,8 @@ pytest.importorskip("ai_edge_litert")
 from benchmarks.fuzz import campaign as campaigns
 from benchmarks.fuzz import stages
 from benchmarks.fuzz.campaign import Campaign, State, load_state, run, save_state
-from benchmarks.fuzz.mutants import KINDS, Mutant, mutant
+from benchmarks.fuzz.float_stages import without_runtime
+from benchmarks.fuzz.mutants import FLOAT_KINDS, KINDS, Mutant, mutant
 from benchmarks.fuzz.seeds import Seeds, read_seeds, write_seeds
 from benchmarks.fuzz.stages import judge
 
@@ -42,6 +43,30 @@ def test_unbroken_files_go_through_every_stage(seeds: Seeds) -> None:
     assert judge(Mutant("unbroken", ".oaq", seeds.files[".oaq"][0]), 0).stage == "verified"
 
 
+def test_unbroken_files_with_float_parts_go_through_every_verb(seeds: Seeds) -> None:
+    reached = {kind: set[str]() for kind in FLOAT_KINDS}
+    for kind, contents in seeds.floats.items():
+        for suffix, content in contents:
+            for index in range(4):
+                outcome = judge(Mutant(kind, suffix, content), index)
+                assert outcome.kind in ("", "UnsupportedOp"), outcome
+                reached[kind].add(outcome.stage)
+    assert reached["onnx dynamic"] >= {"run", "diagnosed", "repaired"}
+    assert reached["onnx mixed"] >= {"run", "diagnosed", "repaired", "captured"}
+    assert reached["tflite mixed"] >= {"run", "diagnosed"}
+    assert reached["tflite float"] == {"captured"}
+
+
+def test_onnx_runtime_is_hidden_from_files_with_float_parts_and_from_nothing_else() -> None:
+    import onnxruntime
+
+    from oaq.mixed.runtime import runtime_version
+
+    with without_runtime():
+        assert runtime_version() is None
+    assert runtime_version() == onnxruntime.__version__
+
+
 def test_new_broken_files_end_in_integers_or_one_error(seeds: Seeds) -> None:
     seed = secrets.randbits(31)
     sys.stdout.write(f"python -m benchmarks.fuzz --seed {seed} --only INDEX\n")
@@ -54,8 +79,8 @@ def test_new_broken_files_end_in_integers_or_one_error(seeds: Seeds) -> None:
 
 
 def test_a_file_is_a_function_of_seed_and_number(seeds: Seeds) -> None:
-    mutants = [mutant(seeds, 5, index) for index in range(60)]
-    assert mutants == [mutant(seeds, 5, index) for index in range(60)]
+    mutants = [mutant(seeds, 5, index) for index in range(200)]
+    assert mutants == [mutant(seeds, 5, index) for index in range(200)]
     assert {one.kind for one in mutants} == set(KINDS)
 
 
