@@ -36,9 +36,10 @@ def test_quantize_clamps_to_the_effective_range_and_rounds_half_to_even() -> Non
     assert affine.quantize(np.array([np.inf, -np.inf], np.float32), U8).tolist() == [255, 0]
 
 
-def test_nan_has_no_integer() -> None:
+@pytest.mark.parametrize("real", [[np.nan], [0, 1, np.nan], [np.nan, np.inf]])
+def test_nan_has_no_integer(real: list[float]) -> None:
     with pytest.raises(ValueError, match="NaN"):
-        Affine(1.0).quantize(np.array([np.nan], np.float32), U8)
+        Affine(1.0).quantize(np.array(real, np.float32), U8)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan"), 1e-60, 1e60])
@@ -61,7 +62,22 @@ def test_lanes_of_each_model_are_those_of_its_instructions() -> None:
     assert pure(12).range == IntRange(-2048, 2047)
 
 
+@pytest.mark.parametrize("overflow", ["wraps", "saturates", "exact"])
+@pytest.mark.parametrize("group_overflow", ["wraps", "saturates", "exact"])
+def test_a_register_is_exact_iff_neither_lane_nor_group_can_be_left(overflow: str, group_overflow: str) -> None:
+    register = Accumulator("r", 16, overflow, step=2, group=2, group_overflow=group_overflow)  # type: ignore[arg-type]
+    assert register.is_exact == (overflow == group_overflow == "exact")
+
+
 def test_models_that_make_no_sense_are_refused() -> None:
-    for wrong in ({"bits": 1}, {"bits": 33}, {"step": 3, "group": 2}, {"lanes": 0}, {"max_run": 0}):
+    for wrong in (
+        {"bits": 1},
+        {"bits": 33},
+        {"step": 3, "group": 2},
+        {"lanes": 0},
+        {"max_run": 0},
+        {"step": 0},
+        {"group": 0},
+    ):
         with pytest.raises(ValueError, match="bad"):
             Accumulator(**({"name": "bad", "bits": 16, "overflow": "wraps"} | wrong))  # type: ignore[arg-type]

@@ -132,3 +132,12 @@ def test_tiles_hold_every_output_once_and_no_two_groups(outputs: int, groups: in
         assert len({n // shape.outputs_per_group for n in own}) == 1
         assert shape.first_outputs()[tile] == own.start
         assert [shape.place_of(n) for n in own] == [(tile, slot) for slot in range(len(own))]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "terms", "padded"), [(8, 12, False), (8, 13, True), (9, 12, True), (7, 11, True), (4, 4, False)]
+)
+def test_a_layer_is_padded_iff_outputs_or_terms_do_not_fill_its_tiles(outputs: int, terms: int, padded: bool) -> None:
+    shape = TileShape(outputs, terms, 4, 4, 1)
+    assert shape.is_padded == padded
+    assert shape.is_padded == (shape.lay(np.ones((outputs, terms), np.int8)).size != outputs * terms)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
-from oaq.numerics.rounding import round_half_even, rounding_shift
+from oaq.numerics.rounding import halved_away, round_half_even, rounding_shift
 
 WIDE = IntRange(-(2**31), 2**31)
 
@@ -34,6 +34,27 @@ def test_rounding_shift_at_the_ends_of_what_it_accepts() -> None:
     for shift in (0, 63):
         with pytest.raises(ValueError, match="1 to 62"):
             rounding_shift(ends, shift)
+
+
+def test_one_shift_out_of_range_among_others_is_refused() -> None:
+    for shifts in ([1, 63], [0, 62], [30, -1]):
+        with pytest.raises(ValueError, match="1 to 62"):
+            rounding_shift(np.array([5, 5]), np.array(shifts))
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3, 8, 31, 60, 61])
+def test_halved_away_is_the_nearest_integer_with_halves_away_from_zero(times: int) -> None:
+    half = 1 << times >> 1
+    near = {x + step for x in (0, half, 1 << times, 3 * half, (1 << 62) - 2) for step in range(-2, 3)}
+    sums = sorted({min(abs(x), (1 << 62) - 1) for x in near})
+    for x in (*sums, *(-x for x in sums)):
+        exact = Fraction(abs(x), 1 << times)
+        nearest = (exact + Fraction(1, 2)).__floor__()
+        assert halved_away(np.array([x]), times).tolist() == [-nearest if x < 0 else nearest]
+
+
+def test_halved_away_takes_a_number_of_bits_for_each() -> None:
+    assert halved_away(np.array([7, 7, -7]), np.array([0, 1, 2])).tolist() == [7, 4, -2]
 
 
 @pytest.mark.parametrize("semantics", SEMANTICS)
@@ -103,3 +124,48 @@ def test_multipliers_that_mean_nothing_are_refused() -> None:
         Requantize(np.array([1], np.int32), np.array([63], np.int32))
     with pytest.raises(ValueError, match="is outside"):
         Requantize.from_scales(np.array([2.0**-32], np.float32), "fixed_point")
+
+
+def test_numbers_are_copies_that_nobody_can_change() -> None:
+    multiplier, shift, then = (np.array([n, n + 1], np.int32) for n in (1 << 30, 35, 1))
+    rule = Requantize(multiplier, shift, then)
+    for name, source in (("multiplier", multiplier), ("shift", shift), ("then", then)):
+        before = source.tolist()
+        source[:] = 3
+        assert getattr(rule, name).tolist() == before
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(rule, name)[0] = 3
+    words = np.array([0.5], np.float32)
+    alone = Requantize(words)
+    words[0] = 0.25
+    assert alone.multiplier.tolist() == [0.5]
+
+
+def test_a_second_rounding_goes_with_its_multiplier() -> None:
+    rule = Requantize(*(np.array(numbers, np.int32) for numbers in ([1 << 30, 1 << 29], [30, 31], [1, 3])))
+    assert rule.apply(np.array([[5, 6]]), 0, WIDE).tolist() == [[3, 0]]
+    for index, (total, result) in enumerate(((5, 3), (30, 1))):
+        single = rule.single(index)
+        assert len(single) == 1
+        assert single.then is not None
+        assert single.then.tolist() == [(1, 3)[index]]
+        assert single.apply(np.array([[total]]), 0, WIDE).tolist() == [[result]]
+    assert Requantize(np.array([0.5, 0.25], np.float32)).single(1).multiplier.tolist() == [0.25]
+
+
+def test_second_roundings_are_refused_where_they_mean_nothing() -> None:
+    multiplier, shift = np.array([1 << 30], np.int32), np.array([31], np.int32)
+    for wrong in ([-1], [32], [1, 1]):
+        with pytest.raises(ValueError, match="0 to 31 bits"):
+            Requantize(multiplier, shift, np.array(wrong, np.int32))
+    with pytest.raises(ValueError, match="fixed-point multiplier"):
+        Requantize(np.array([0.5], np.float32), None, np.array([1], np.int32))
+    assert Requantize(multiplier, shift, np.array([31], np.int32)).then is not None
+
+
+def test_fixed_point_of_a_ratio_is_the_ratio_to_the_last_bit_just_below_powers_of_two_too() -> None:
+    ratios = np.array([np.nextafter(np.float32(2.0**e), np.float32(0)) for e in range(-30, 30)], np.float32)
+    rule = Requantize.from_scales(ratios, "fixed_point")
+    assert rule.shift is not None
+    for ratio, multiplier, shift in zip(ratios, rule.multiplier, rule.shift, strict=True):
+        assert Fraction(int(multiplier), 1 << int(shift)) == Fraction(float(ratio))

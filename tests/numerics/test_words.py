@@ -12,7 +12,7 @@ from oaq.numerics.words import MOST, allows_words, least_saturating, words, word
 
 SUMS = np.arange(-(1 << 15), 1 << 15)
 BEYOND = np.array([-(1 << 31), -(1 << 24) - 1, -(1 << 15) - 1, 1 << 15, (1 << 15) + 1, 1 << 24, (1 << 31) - 1])
-HIGHEST = (1, 2, 15, 54, 107, 128, 254, 255)
+HIGHEST = (0, 1, 2, 15, 54, 107, 128, 254, 255)
 
 
 def law(word: int, hi: int, sums: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -48,7 +48,7 @@ def test_what_is_no_word_differs_from_the_law_somewhere(hi: int) -> None:
         assert not np.array_equal(in_words(int(word), hi, SUMS), law(int(word), hi, SUMS)), word
 
 
-@pytest.mark.parametrize("hi", HIGHEST)
+@pytest.mark.parametrize("hi", HIGHEST[1:])
 def test_saturated_sums_are_right_from_the_least_saturating_word_on(hi: int) -> None:
     least = least_saturating(hi)
     known = words(hi)
@@ -69,3 +69,9 @@ def test_small_words_are_allowed_only_where_sums_stay_in_16_bits() -> None:
     multiplier = np.array([3, 3, 1023, 1023], np.float32) / np.float32(32768)
     most = np.array([MOST, MOST + 1, MOST, 1 << 30])
     assert allows_words(multiplier, 255, most).tolist() == [True, False, True, True]
+
+
+def test_the_least_word_is_one_where_nothing_but_zero_comes_out() -> None:
+    smallest = np.array([1, 1], np.float32) / np.float32(32768)
+    assert allows_words(smallest, 0, np.array([MOST, 1 << 30])).tolist() == [True, True]
+    assert allows_words(smallest, 1, np.array([MOST, 1 << 30])).tolist() == [False, False]

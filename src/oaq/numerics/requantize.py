@@ -118,10 +118,7 @@ def _fixed_point(ratio: float) -> tuple[int, int]:
     if not 2.0**-31 <= ratio <= 2.0**29:
         raise ValueError(f"fixed point represents ratios in [2**-31, 2**29]; {ratio!r} is outside")
     fraction, exponent = math.frexp(ratio)
-    multiplier = round(fraction * (1 << 31))
-    if multiplier == 1 << 31:
-        multiplier, exponent = 1 << 30, exponent + 1
-    return multiplier, 31 - exponent
+    return int(fraction * (1 << 31)), 31 - exponent  # whole: a float32 has 24 bits
 
 
 def _frozen_copy(array: NDArray[np.generic], dtype: type[np.generic], name: str) -> NDArray[Any]:
