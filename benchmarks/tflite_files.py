@@ -77,7 +77,7 @@ class Model:
         return bytes(builder.Output())
 
 
-def filled(kind: type[T], **values: float) -> T:
+def filled(kind: type[T], **values: float | list[int]) -> T:
     """An option table."""
     table = kind()
     for name, value in values.items():
@@ -143,4 +143,41 @@ def network(seed: int = 0, kind: type[np.generic] = np.int8, scale: float = 0.02
     last = weights.draw("w2", (5, 8), 0, 0.03)
     net.operator(code.FULLY_CONNECTED, [m, *last], [f], (options.FullyConnectedOptions, full))
     net.operator(code.SOFTMAX, [f], [y], (options.SoftmaxOptions, softmax))
+    return net.content([x], [y])
+
+
+def sequence_network(seed: int = 0, kind: type[np.generic] = np.int8) -> bytes:
+    """A convolution along 12 positions, written as converters write one, and a linear layer at every position.
+
+    (1, 12, 5) to (1, 1, 12, 5), a convolution with a (1, 3) kernel, (1, 6, 8), a fully connected layer: (1, 6, 4).
+    """
+    net = Model()
+    code, options, weights = (
+        schema.BuiltinOperator,
+        schema.BuiltinOptions,
+        Weights(net, kind, np.random.default_rng(seed)),
+    )
+    zero = -20 if kind is np.int8 else 108
+
+    def activation(name: str, shape: tuple[int, ...], step: float) -> int:
+        return net.tensor(name, shape, kind, scale=[step], zero=[zero])
+
+    x, wide = activation("x", (1, 12, 5), 0.02), activation("wide", (1, 1, 12, 5), 0.02)
+    c, flat = activation("c", (1, 1, 6, 8), 0.05), activation("flat", (1, 6, 8), 0.05)
+    y = activation("y", (1, 6, 4), 0.2)
+    axis = net.tensor("axis", (), np.int32, data=np.array(1))
+    net.operator(code.EXPAND_DIMS, [x, axis], [wide], (options.ExpandDimsOptions, schema.ExpandDimsOptionsT()))
+    net.operator(
+        code.CONV_2D,
+        [wide, *weights.draw("along", (8, 1, 3, 5), 0, 0.02)],
+        [c],
+        (options.Conv2DOptions, window(schema.Conv2DOptionsT, 2)),
+    )
+    net.operator(code.SQUEEZE, [c], [flat], (options.SqueezeOptions, filled(schema.SqueezeOptionsT, squeezeDims=[1])))
+    net.operator(
+        code.FULLY_CONNECTED,
+        [flat, *weights.draw("linear", (4, 8), 0, 0.05)],
+        [y],
+        (options.FullyConnectedOptions, filled(schema.FullyConnectedOptionsT, keepNumDims=True)),
+    )
     return net.content([x], [y])

@@ -15,11 +15,13 @@ from benchmarks import fuzz_tflite
 from benchmarks.fuzz_onnx import judge
 from benchmarks.import_equality import Seen
 from benchmarks.tflite_equality import compare, runs, with_every_output
-from benchmarks.tflite_files import Model, network
+from benchmarks.tflite_files import Model, network, sequence_network
 from oaq import operators as ops
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import weight_from_file, weight_to_file
 from oaq.errors import FormatError, OaqError, UnsupportedOp
+from oaq.kernels.plan import plan
+from oaq.runtime import Session
 
 KINDS = [np.int8, np.uint8]
 
@@ -39,6 +41,22 @@ def test_integers_are_those_of_litert(kind: type[np.integer], seed: int) -> None
     assert len(seen.skipped) <= 1  # the mean before it is flattened has no name in the file
     assert {"Conv2d", "Linear", "Add"} <= set(seen.integers)
     assert not any(seen.differ.values()), seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_convolution_along_one_axis_and_tokens_run_as_litert_has_them(kind: type[np.integer]) -> None:
+    content = sequence_network(0, kind)
+    imported = import_tflite(content)
+    assert imported.is_whole and not imported.islands
+    program = imported.program
+    assert program.tensors[program.inputs[0]].shape == (12, 5) and program.tensors[program.outputs[0]].shape == (6, 4)
+    session, rng, ends = Session(plan(program)), np.random.default_rng(0), np.iinfo(kind)
+    stored = [np.full((1, 12, 5), end) for end in (ends.min, ends.max)]
+    stored += [rng.integers(ends.min, ends.max + 1, (1, 12, 5)) for _ in range(4)]
+    for results, x in zip(runs(content, "AUTO", ["x", "y"], stored), stored, strict=True):
+        u8 = (x - ends.min).astype(np.uint8)
+        (y,) = session.run_integers(u8)
+        np.testing.assert_array_equal(y.astype(np.int64) + ends.min, results["y"])
 
 
 def test_what_no_layer_computes_is_an_island_at_the_end() -> None:
