@@ -82,7 +82,7 @@ def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
 
 
 def quantize_by_onnxruntime(
-    model: Path, out: Path, batches: Iterable[FloatBatch], *, reduce_range: bool = False
+    model: Path, out: Path, batches: Iterable[PeerInput], *, reduce_range: bool = False
 ) -> None:
     """int8 the way ONNX Runtime's documentation advises for x86: shape inference, then static QDQ quantization, U8S8.
 
@@ -92,7 +92,7 @@ def quantize_by_onnxruntime(
     Args:
         model: float ONNX file.
         out: where the int8 file goes.
-        batches: calibration data, (N, C, H, W) float32.
+        batches: calibration data, (N, C, H, W) float32, taken apart; or one sample, by the names of several inputs.
         reduce_range: 7-bit weights, ONNX Runtime's own remedy for saturation.
     """
     import onnx
@@ -103,11 +103,12 @@ def quantize_by_onnxruntime(
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.samples: Iterator[FloatBatch] = (batch[i : i + 1] for batch in batches for i in range(len(batch)))
+            self.samples: Iterator[Mapping[str, NDArray[typing.Any]]] = (
+                sample for batch in batches for sample in _samples(batch, name)
+            )
 
-        def get_next(self) -> dict[str, FloatBatch]:
-            sample = next(self.samples, None)
-            return {} if sample is None else {name: sample}  # nothing ends the calibration
+        def get_next(self) -> dict[str, NDArray[typing.Any]]:
+            return dict(next(self.samples, {}))  # nothing ends the calibration
 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
@@ -121,3 +122,11 @@ def quantize_by_onnxruntime(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+
+
+def _samples(batch: PeerInput, name: str) -> Iterator[Mapping[str, NDArray[typing.Any]]]:
+    """One feed per sample."""
+    if isinstance(batch, Mapping):
+        yield batch
+    else:
+        yield from ({name: batch[index : index + 1]} for index in range(len(batch)))
