@@ -70,6 +70,7 @@ _HOMES = {
     "import_model": "oaq.capture.model_file",
     "quantize": "oaq.ptq.quantize",
     "quantize_dynamic": "oaq.modules.quantize_dynamic",
+    "quantize_onnx": "oaq.regions.quantize",
     "robustness": "oaq.robust.prove",
 }
 __all__ = [
@@ -108,6 +109,7 @@ __all__ = [
     "qat",
     "quantize",
     "quantize_dynamic",
+    "quantize_onnx",
     "repair",
     "report",
     "robust",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
@@ -17,7 +17,13 @@ from oaq.errors import FormatError
 KEY: Final = "oaq"
 """The one key of ``metadata_props`` that is ours."""
 METADATA_PROPS: Final = 14
+GRAPH, OPSETS, FUNCTIONS = 7, 8, 25
+"""Fields of a ``ModelProto``."""
+NODES, INITIALIZERS, INPUTS, SPARSE = 1, 5, 11, 15
+"""Fields of a ``GraphProto``."""
 OPSET: Final = 17
+PART_OPSETS: Final = range(17, 28)
+"""Versions in which the operators that oaq writes mean the same."""
 FLOAT: Final = 1
 DTYPES: Final[Mapping[int, np.dtype]] = {
     FLOAT: np.dtype("<f4"),
@@ -55,6 +61,8 @@ class OnnxModel:
         outputs: likewise.
         metadata: ``metadata_props``.
         digest: sha256 (hex) of the file without its entry ``KEY``.
+        is_part: nodes are some of the file's: inputs and outputs are what passes between these and the others.
+        others: operators of the other nodes, one name per node.
     """
 
     nodes: tuple[OnnxNode, ...]
@@ -63,6 +71,8 @@ class OnnxModel:
     outputs: Mapping[str, Dims]
     metadata: Mapping[str, str]
     digest: str
+    is_part: bool = False
+    others: tuple[str, ...] = ()
 
 
 def metadata(content: bytes, where: str) -> dict[str, str]:
@@ -92,6 +102,78 @@ def read(content: bytes, where: str) -> OnnxModel:
         return _read(content, where)
     except (KeyError, ValueError, OverflowError) as error:
         raise FormatError(f"{where}: is malformed: {type(error).__name__}: {error}") from error
+
+
+def read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
+    """The nodes that write ``names``, in this order; other nodes may be of any kind.
+
+    What these nodes read is one of their own results, a constant that they alone decide on, or a value of any size
+    that other nodes or the caller give.
+
+    Raises:
+        FormatError: a node is missing, a name is written twice, a constant may be replaced by the caller, or something
+            is not what oaq writes.
+    """
+    try:
+        return _read_part(content, where, names)
+    except (KeyError, ValueError, OverflowError, IndexError) as error:
+        raise FormatError(f"{where}: is malformed: {type(error).__name__}: {error}") from error
+
+
+def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
+    graphs, opsets = [], []
+    for number, _, value, _, _ in fields(memoryview(content), where):
+        if number == GRAPH and isinstance(value, memoryview):
+            graphs.append(value)
+        elif number == OPSETS and isinstance(value, memoryview):
+            opset = parse(value, "OperatorSetIdProto", where)
+            opsets += [opset.get("version")] if opset.get("domain", "") in ("", "ai.onnx") else []
+        elif number == FUNCTIONS:
+            raise FormatError(f"{where}: defines functions, which could stand for any operator; write them out")
+    if len(graphs) != 1 or len(opsets) != 1 or opsets[0] not in PART_OPSETS:
+        raise FormatError(
+            f"{where}: {len(graphs)} graphs in operators {opsets}; one is read, of a version in {PART_OPSETS}"
+        )
+    written: list[str] = []
+    nodes: dict[str, memoryview] = {}
+    tensors: dict[str, memoryview] = {}
+    others: dict[str, str] = {}
+    for number, _, value, _, _ in fields(graphs[0], where):
+        if not isinstance(value, memoryview):
+            continue
+        if number == NODES:
+            outputs = _texts(value, 2, where)
+            written += filter(None, outputs)
+            nodes |= dict.fromkeys(outputs, value)
+            others[outputs[0]] = "".join(_texts(value, 4, where))
+        elif number == INITIALIZERS:
+            name = "".join(_texts(value, 8, where))
+            tensors[name] = value
+            written.append(name)
+        elif number == SPARSE:
+            parts = [part for number, _, part, _, _ in fields(value, where) if number == 1]
+            written += [name for part in parts if isinstance(part, memoryview) for name in _texts(part, 8, where)]
+        elif number == INPUTS:
+            written += _texts(value, 1, where)
+    if len(set(written)) != len(written) or "" in written:
+        raise FormatError(f"{where}: a name is written twice, or is empty")
+    missing = [name for name in names if name not in nodes]
+    if missing or len(set(names)) != len(names):
+        raise FormatError(f"{where}: a node that its certificate names is missing, or named twice: {missing[:3]}")
+    own = tuple(_node(parse(nodes[name], "NodeProto", where), where) for name in names)
+    constants = {}
+    for name in dict.fromkeys(name for node in own for name in node.inputs):
+        if name in tensors:
+            constants[name] = _array(parse(tensors[name], "TensorProto", where), f"{where}: initializer {name!r}")
+    unlisted = tuple(kind for name, kind in others.items() if name not in set(names))
+    digest = _digest_without_key(content, where)
+    return OnnxModel(own, constants, {}, {}, metadata(content, where), digest, True, unlisted)
+
+
+def _texts(message: memoryview, number: int, where: str) -> list[str]:
+    """Every value of one field of texts."""
+    values = [value for field, _, value, _, _ in fields(message, where) if field == number]
+    return [bytes(value).decode() for value in values if isinstance(value, memoryview)]
 
 
 def _read(content: bytes, where: str) -> OnnxModel:

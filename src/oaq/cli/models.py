@@ -8,7 +8,8 @@ import sys
 import typing
 from pathlib import Path
 
-from oaq.errors import FormatError
+from oaq.data.batches import ARRAYS
+from oaq.errors import CalibrationError, FormatError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if typing.TYPE_CHECKING:
     import torch
 
     from oaq.capture.graph import FloatGraph
+    from oaq.data.preprocess import Preprocess
 
 TFLITE = ".tflite"
 HELP = """\
@@ -92,6 +94,31 @@ def input_channels(net: torch.nn.Module | Path) -> int | None:
 
     first = next((module for module in net.modules() if isinstance(module, torch.nn.Conv2d)), None)
     return None if first is None else first.in_channels
+
+
+def needs_arrays(path: Path) -> bool:
+    """Whether a file takes several inputs, or whole numbers: what one array of reals per sample does not give."""
+    from oaq.mixed.load import read_onnx
+
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    inputs = read_onnx(path).inputs
+    return len(inputs) != 1 or inputs[0].dtype not in ("float32", "float16", "float64")
+
+
+def check_channels(model: torch.nn.Module | Path, paths: Sequence[Path], preprocessing: Preprocess) -> None:
+    """Refuse grey photos for a network of colours, which one number for --mean or --std makes of them.
+
+    Raises:
+        CalibrationError: the network reads three channels and photos would be grey.
+    """
+    photos = any(path.suffix.lower() not in ARRAYS for path in paths)
+    if photos and len(preprocessing.mean) == 1 and input_channels(model) == 3:
+        mean, std = preprocessing.mean[0], preprocessing.std[0]
+        raise CalibrationError(
+            f"the network reads 3 channels, and --mean {mean:g} --std {std:g} makes photos grey: one number is one "
+            f"channel. Write three: --mean {mean:g},{mean:g},{mean:g} --std {std:g},{std:g},{std:g}"
+        )
 
 
 def _declared_inputs(path: Path) -> Mapping[str, Sequence[int | str]]:

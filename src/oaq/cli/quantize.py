@@ -8,7 +8,6 @@ import importlib
 import os
 import time
 import typing
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +17,11 @@ from oaq import export
 from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models
 from oaq.cli.output import check_output
+from oaq.cli.quantize_regions import quantize_to_onnx, refusal, region_report, say_regions
 from oaq.cli.report import show
-from oaq.data.batches import ARRAYS, Batch, Batches, files, read
+from oaq.data.batches import Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, FormatError, NoKernel
+from oaq.errors import CalibrationError, FormatError, NoKernel, UnsupportedOp
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
@@ -40,6 +40,9 @@ FOREIGN: typing.Final = frozenset({".tflite", ".pt", ".pt2", ".pth", ".safetenso
 if typing.TYPE_CHECKING:
     import torch
 
+    from oaq.ptq.options import Options
+    from oaq.ptq.quantize import QuantizeReport
+
     Network: typing.TypeAlias = torch.nn.Module | FloatGraph
 
 TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
@@ -51,6 +54,9 @@ DESCRIPTION = f"""\
 Fold, calibrate, choose ranges under the budget, round, prove; write an .oaq
 file with its certificate. Nothing is trained.
 
+Under a name that ends in .onnx any network will do: what cannot be integers
+stays in float, where it is; the file carries the certificate of the rest.
+
 MODEL is {models.HELP}."""
 EXAMPLES = """\
 examples:
@@ -58,6 +64,7 @@ examples:
   oaq quantize net.onnx --calibrate photos/ --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --out net.oaq
   oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
   oaq quantize net.onnx --calibrate photos/ --target neon --out net.oaq
+  oaq quantize bert.onnx --calibrate tokens/ --out bert.int8.onnx    parts stay in float; tokens/ holds .npz
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
 
 exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
@@ -76,6 +83,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="where to write: .oaq, or .onnx in QDQ form"
     )
+    _add_choices(parser)
+    parser.add_argument(
+        "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
+    )
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="samples per calibration batch (default 8)")
+    parser.add_argument(
+        "--sample-axes",
+        type=int,
+        choices=(1, 2, 3),
+        metavar="N",
+        help="axes of one sample in arrays, the batch not counted: 2 for lines (C, L) and tokens (T, C) (default: what "
+        "the file or the first convolution says; else 3 axes are one image)",
+    )
+    parser.add_argument("--name", help="name of the program (default: that of the output file)")
+    parser.add_argument(
+        "--explain", action="store_true", help="of a network of which parts stay in float: where and why, node by node"
+    )
+    parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
+    images.add_arguments(parser)
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    """--budget, --target and --rounding."""
     parser.add_argument(
         "--budget",
         type=_budget,
@@ -99,28 +129,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of weights: with error feedback inside the accumulators' budgets, learned (takes longer), or to nearest, "
         "which looks at no data (default axe)",
     )
-    parser.add_argument(
-        "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
-    )
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="samples per calibration batch (default 8)")
-    parser.add_argument(
-        "--sample-axes",
-        type=int,
-        choices=(1, 2, 3),
-        metavar="N",
-        help="axes of one sample in arrays, the batch not counted: 2 for lines (C, L) and tokens (T, C) (default: what "
-        "the file or the first convolution says; else 3 axes are one image)",
-    )
-    parser.add_argument("--name", help="name of the program (default: that of the output file)")
-    parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
-    images.add_arguments(parser)
 
 
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     check_output(arguments.out)
     _check_form(arguments.out)
-    net, preprocessing, batches = _network_and_data(arguments)
+    network = _pure_network(arguments)
+    if network is None:
+        return _call_by_regions(arguments)
+    net, preprocessing, batches = network
     start = time.perf_counter()
     program = _quantize(net, batches, arguments, preprocessing)
     evidence = Evidence(
@@ -137,13 +155,55 @@ def call(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _pure_network(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches] | None:
+    """The network, if all of it can be integers; None if parts stay in float, which an ONNX file can say.
+
+    Raises:
+        UnsupportedOp: parts stay in float, and the file to be written holds integers only.
+    """
+    to_onnx = arguments.out.suffix.lower() == ONNX
+    is_onnx = arguments.model.lower().endswith(ONNX)
+    try:
+        if is_onnx and models.needs_arrays(Path(arguments.model)):
+            if to_onnx:
+                return None
+            raise UnsupportedOp(f"{arguments.model}: takes several inputs, or whole numbers")
+        net, preprocessing, batches = _network_and_data(arguments)
+        if to_onnx and not isinstance(net, FloatGraph):
+            from oaq.ptq.networks import graph_of
+
+            net, _ = graph_of(net, batches)
+    except UnsupportedOp as error:
+        if to_onnx and not arguments.model.lower().endswith(models.TFLITE):
+            return None
+        raise refusal(Path(arguments.model), arguments, error) if is_onnx else error from error
+    if to_onnx and is_onnx and isinstance(net, FloatGraph) and "float_edge" in net.metadata:
+        return None
+    return net, preprocessing, batches
+
+
+def _call_by_regions(arguments: argparse.Namespace) -> int:
+    options = _options(arguments)
+    quantized, evidence = quantize_to_onnx(arguments, options)
+    data = region_report(quantized, evidence)
+    if arguments.report is not None and data is not None:
+        to_html(data, arguments.report)
+    _tell_dear(quantized.choices, options.allowed)
+    _say(quantized.program, data, arguments)
+    if not arguments.json:
+        for note in evidence.notes:
+            say.words(note)
+        say_regions(quantized, arguments)
+    return 0
+
+
 def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:
     model = models.load(arguments.model)
     paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
     if not paths or arguments.batch < 1:
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
     preprocessing = images.preprocess(arguments, None, models.photo_size(model))
-    _check_channels(model, paths, preprocessing)
+    models.check_channels(model, paths, preprocessing)
     if not isinstance(model, Path):
         axes = arguments.sample_axes or models.sample_axes(model)
         return model, preprocessing, Batches(paths, preprocessing, arguments.batch, axes=axes)
@@ -155,40 +215,36 @@ def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preproces
 
 
 def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, preprocessing: Preprocess) -> IntProgram:
-    from oaq.ptq.options import Options
     from oaq.ptq.quantize import quantize_with_report
+
+    options = _options(arguments)
+    read = list(say.track(batches, "read"))
+    with say.stages("quantize") as report:
+        program, choices = quantize_with_report(
+            net, read, options, progress=lambda step: report(str(step), step.item, step.done)
+        )
+    _tell_dear(choices, options.allowed)
+    metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
+    return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    from oaq.ptq.options import Options
 
     budget = {} if arguments.budget is ... else {"budget": arguments.budget}
     target = TARGET_NAMES.get(arguments.target, arguments.target)
     options = Options(**({"rounding": arguments.rounding, "target": target} | budget))
     if options.note:
         say.warn(options.note)
-    read = list(say.track(batches, "read"))
-    with say.stages("quantize") as report:
-        program, chosen = quantize_with_report(
-            net, read, options, progress=lambda step: report(str(step), step.item, step.done)
-        )
-    if options.allowed is not None and chosen.budget_db > DEAR_DB:
+    return options
+
+
+def _tell_dear(choices: QuantizeReport, allowed: float | None) -> None:
+    """Say what a budget costs, where that is much."""
+    if allowed is not None and choices.budget_db > DEAR_DB:
         say.warn(
-            f"the budget of {options.allowed:g} costs {chosen.budget_db:.1f} dB of predicted precision against "
+            f"the budget of {allowed:g} costs {choices.budget_db:.1f} dB of predicted precision against "
             "--budget none; a larger one, --budget 1.1 say, costs less precision and more time"
-        )
-    metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
-    return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
-
-
-def _check_channels(model: torch.nn.Module | Path, paths: Sequence[Path], preprocessing: Preprocess) -> None:
-    """Refuse grey photos for a network of colours, which one number for --mean or --std makes of them.
-
-    Raises:
-        CalibrationError: the network reads three channels and photos would be grey.
-    """
-    photos = any(path.suffix.lower() not in ARRAYS for path in paths)
-    if photos and len(preprocessing.mean) == 1 and models.input_channels(model) == 3:
-        mean, std = preprocessing.mean[0], preprocessing.std[0]
-        raise CalibrationError(
-            f"the network reads 3 channels, and --mean {mean:g} --std {std:g} makes photos grey: one number is one "
-            f"channel. Write three: --mean {mean:g},{mean:g},{mean:g} --std {std:g},{std:g},{std:g}"
         )
 
 

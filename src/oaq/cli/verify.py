@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +85,16 @@ def call(arguments: argparse.Namespace) -> int:
         inputs = _inputs(opened(arguments.file, sealed.program, sealed.parts), arguments)
         with say.bar("every executor against the reference", None):
             reports["executors"] = verify(sealed.program, inputs, arguments.isa, onnx=not arguments.no_onnx)
-    return _print_reports(reports, arguments)
+    return _print_reports(reports, arguments, counted(sealed.floats))
+
+
+def counted(kinds: Sequence[str]) -> str:
+    """Operators, the most frequent first.
+
+    >>> counted(["Softmax", "Reshape", "Reshape"])
+    '2 Reshape, Softmax'
+    """
+    return ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in Counter(kinds).most_common())
 
 
 def _print_reports(reports: dict[str, Report], arguments: argparse.Namespace, unproved: str = "") -> int:

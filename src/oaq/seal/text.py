@@ -29,6 +29,8 @@ KEY: Final = "oaq"
 """Under which a file of another format keeps the text."""
 PROGRAM: Final = "program"
 """Part that holds what such a file cannot say of its program in its own words."""
+REGION: Final = "region"
+"""Part that says which nodes of such a file are the program's, where others stay in float."""
 VERSION: Final = 2
 BLANK: Final = "0" * 64
 LARGEST: Final = 1 << 30

@@ -9,14 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from oaq.checker.onnx_model import metadata
+from oaq.checker.onnx_model import metadata, read_part
 from oaq.checker.onnx_model import read as read_model
 from oaq.checker.onnx_qdq import arrays_of, float_defined
 from oaq.errors import FormatError
 from oaq.program.files import Part, content_of, decode_archive
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import from_plain, to_plain
-from oaq.seal.text import KEY, PROGRAM, from_text
+from oaq.seal.text import KEY, PROGRAM, REGION, from_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class Sealed:
         header: of the program, plain (``program.plain``).
         arrays: of the program; of an ONNX file, those that its graph computes with.
         float_defined: nodes that other runtimes of this file may round to a neighbour of the program's integer.
+        floats: operators of the file's other nodes, one name per node, which no proof speaks of.
     """
 
     program: IntProgram
@@ -36,6 +37,7 @@ class Sealed:
     header: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
     float_defined: tuple[str, ...] = field(default=())
+    floats: tuple[str, ...] = field(default=())
 
 
 def is_sealed(path: str | Path) -> bool:
@@ -70,7 +72,8 @@ def _from_onnx(content: bytes, where: str) -> Sealed:
             f"oaq doctor {where} says what can be proved about it; oaq export writes files that carry a certificate"
         )
     digest, parts = from_text(text, f"{where}: certificate")
-    model = read_model(content, where)
+    region = parts.pop(REGION, None)
+    model = read_model(content, where) if region is None else read_part(content, where, _nodes(region, where))
     if digest != model.digest:
         raise FormatError(
             f"{where}: its certificate is of a file with sha256 {digest[:12]}..., this one's is "
@@ -81,4 +84,12 @@ def _from_onnx(content: bytes, where: str) -> Sealed:
         raise FormatError(f"{where}: its certificate does not say of which program it is; export it again")
     arrays = arrays_of(model, stored.content, stored.arrays, where)
     program = from_plain(stored.content, arrays, where)
-    return Sealed(program, parts, stored.content, arrays, tuple(float_defined(stored.content)))
+    return Sealed(program, parts, stored.content, arrays, tuple(float_defined(stored.content)), model.others)
+
+
+def _nodes(region: Part, where: str) -> list[str]:
+    """Results of the nodes that a certificate is about, where it is not about all."""
+    names: Any = region.content.get("nodes") if isinstance(region.content, dict) else None
+    if not isinstance(names, list) or not names or not all(type(name) is str for name in names):
+        raise FormatError(f"{where}: its certificate does not say which nodes it is about; export it again")
+    return names

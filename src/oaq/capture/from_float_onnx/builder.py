@@ -7,7 +7,7 @@ cost nothing unless a reader needs their result in another order of memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Final
@@ -288,18 +288,23 @@ class Builder(Assembly):
             assert isinstance(view, View)
             if name not in self.shapes and view.tensor not in renamed:
                 renamed[view.tensor] = name
-        self.shapes = {renamed.get(name, name): shape for name, shape in self.shapes.items()}
-        self.nodes = {
-            renamed.get(name, name): replace(
-                node,
-                inputs=tuple(renamed.get(tensor, tensor) for tensor in node.inputs),
-                output=renamed.get(name, name),
-            )
-            for name, node in self.nodes.items()
-        }
+        self.renamed(renamed)
         tensors = [self.values[name].tensor for name in outputs]  # type: ignore[union-attr]
         layout_notes = {layout_key(renamed.get(tensor, tensor)): layout for tensor, layout in layouts.items()}
         return self.graph(tuple(renamed.get(tensor, tensor) for tensor in tensors), {**metadata, **layout_notes})
+
+    def renamed(self, names: Mapping[str, str]) -> Builder:
+        """Call tensors otherwise, by their names now; those left out keep theirs. Returns itself."""
+        self.shapes = {names.get(name, name): shape for name, shape in self.shapes.items()}
+        self.nodes = {
+            names.get(name, name): replace(
+                node,
+                inputs=tuple(names.get(tensor, tensor) for tensor in node.inputs),
+                output=names.get(name, name),
+            )
+            for name, node in self.nodes.items()
+        }
+        return self
 
 
 def layout_of(shape: Shape, axes: Shape | None = None) -> Layout:

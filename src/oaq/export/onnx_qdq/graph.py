@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,13 @@ class Graph:
         u8: ONNX name of each u8 tensor of the program.
     """
 
-    def __init__(self, program: IntProgram) -> None:
+    def __init__(self, program: IntProgram, taken: Iterable[str] = ()) -> None:
+        """``taken``: further names that are not free."""
         self.program = program
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         # Inputs and outputs of the model are called like the program's, so those names are taken first.
-        self._names = {*program.inputs, *program.outputs}
+        self._names = {*program.inputs, *program.outputs, *taken}
         self._shared: dict[object, str] = {}
         self.u8 = {name: self.fresh(f"{name}_q") for name in program.tensors}
 

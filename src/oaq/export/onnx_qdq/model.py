@@ -54,26 +54,11 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
     Raises:
         UnsupportedOp: ONNX cannot say what a node computes.
     """
-    for spec in program.tensors.values():
-        if len(spec.shape) > LARGEST_RANK:
-            raise UnsupportedOp(
-                f"{spec.name}: is {spec.shape}; ONNX files are written of tensors of up to {LARGEST_RANK} axes"
-            )
-    graph = Graph(program)
-    for name in program.inputs:
-        last = enters_channels_last(program, name)
-        graph.quantize(graph.value("Transpose", [name], f"{name}_first", perm=[0, 2, 1]) if last else name, name)
-    for node in program.nodes:
-        emit(graph, node)
-    outputs = []
-    for name in program.outputs:
-        # A tensor that is input and output at once needs two names.
-        result = graph.fresh(name) if name in program.inputs else name
-        if enters_channels_last(program, name):
-            graph.node("Transpose", [graph.dequantize(name)], result, perm=[0, 2, 1])
-        else:
-            graph.dequantize(name, result)
-        outputs.append(_value(_outside(program, name), result, TensorProto.FLOAT))
+    graph, results = write_graph(program)
+    outputs = [
+        _value(_outside(program, name), result, TensorProto.FLOAT)
+        for name, result in zip(program.outputs, results, strict=True)
+    ]
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -88,12 +73,45 @@ def build(program: IntProgram, parts: Mapping[str, Part] | None = None, taps: It
     )
     if parts is not None:
         digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-        helper.set_model_props(model, {KEY: to_text({PROGRAM: _program(program), **parts}, digest)})
+        helper.set_model_props(model, {KEY: to_text({PROGRAM: program_part(program), **parts}, digest)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _program(program: IntProgram) -> Part:
+def write_graph(program: IntProgram, taken: Iterable[str] = ()) -> tuple[Graph, list[str]]:
+    """Every node of the program in QDQ form, and the names of its outputs; inputs are called like the program's.
+
+    Args:
+        program: to write.
+        taken: names that the nodes must not use.
+
+    Raises:
+        UnsupportedOp: ONNX cannot say what a node computes.
+    """
+    for spec in program.tensors.values():
+        if len(spec.shape) > LARGEST_RANK:
+            raise UnsupportedOp(
+                f"{spec.name}: is {spec.shape}; ONNX files are written of tensors of up to {LARGEST_RANK} axes"
+            )
+    graph = Graph(program, taken)
+    for name in program.inputs:
+        last = enters_channels_last(program, name)
+        graph.quantize(graph.value("Transpose", [name], f"{name}_first", perm=[0, 2, 1]) if last else name, name)
+    for node in program.nodes:
+        emit(graph, node)
+    results = []
+    for name in program.outputs:
+        # A tensor that is input and output at once needs two names.
+        result = graph.fresh(name) if name in program.inputs else name
+        if enters_channels_last(program, name):
+            graph.node("Transpose", [graph.dequantize(name)], result, perm=[0, 2, 1])
+        else:
+            graph.dequantize(name, result)
+        results.append(result)
+    return graph, results
+
+
+def program_part(program: IntProgram) -> Part:
     """The program's header, and of its arrays those that the graph leaves to scales: other arrays are its constants."""
     header, arrays = to_plain(program)
     multipliers = {}

@@ -1,0 +1,138 @@
+"""A float ONNX file made ready to be split: functions written out, weights inside, operators of a version we write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from oaq.capture.from_float_onnx.split import Split, split
+from oaq.capture.from_onnx import decode
+from oaq.errors import FormatError
+from oaq.mixed.load import read_onnx
+from oaq.mixed.ports import input_ports
+from oaq.mixed.program import Port
+from oaq.mixed.unread import set_aside
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET: Final = 17
+"""Least version of ONNX's own operators that regions are written in."""
+
+
+@dataclass(frozen=True, eq=False)
+class FloatFile:
+    """An ONNX file that computes in float.
+
+    Attributes:
+        model: parsed; without functions and external data, of ``OPSET`` at least.
+        where: for messages.
+        inputs: of the file.
+    """
+
+    model: onnx.ModelProto
+    where: str
+    inputs: tuple[Port, ...]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Every size of every input is a number."""
+        return all(port.shape is not None and all(isinstance(size, int) for size in port.shape) for port in self.inputs)
+
+
+def open_float(source: str | Path | bytes, where: str = "model") -> FloatFile:
+    """Read a float ONNX file.
+
+    Raises:
+        FormatError: it is missing, damaged, or of operators so old that they cannot be converted.
+    """
+    file = read_onnx(source, where)
+    model = _without_functions(file.model, file.where)
+    if file.folder is not None:
+        _load_weights(model, file.folder, file.where)
+    model = _converted(model, file.where)
+    return FloatFile(model, file.where, input_ports(model))
+
+
+def split_file(file: FloatFile, shapes: Mapping[str, Sequence[int]], also: Sequence[str] = ()) -> Split:
+    """What of a file becomes integers, at given sizes.
+
+    Args:
+        file: to split.
+        shapes: of every input.
+        also: further tensors that are needed in float.
+
+    Raises:
+        FormatError: the file is damaged or contradicts itself.
+        UnsupportedOp: no layer of it can become integers.
+    """
+    fixed = _fixed(file.model, shapes)
+    remainder = set_aside(fixed, shapes)
+    content = remainder.content if remainder is not None else fixed.SerializeToString()
+    sizes = {port.name: tuple(shapes[port.name]) for port in file.inputs if shapes.get(port.name)}
+    graph = decode(content, file.where, None, sizes, dequantize=True)
+    return split(graph, also)
+
+
+def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    if not model.functions:
+        return model
+    import onnx.inliner
+
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # whatever its C++ raises
+        raise FormatError(f"{where}: its functions cannot be written out: {error}") from error
+
+
+def _load_weights(model: onnx.ModelProto, folder: Path, where: str) -> None:
+    """Take external data into the model."""
+    from onnx import numpy_helper
+
+    from oaq.capture.from_onnx.tensors import to_array  # loads onnx
+
+    for tensor in model.graph.initializer:
+        if tensor.external_data:
+            array = to_array(tensor, f"{where}: initializer {tensor.name!r}", folder)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _converted(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    import onnx
+
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    version = versions.get("", versions.get("ai.onnx", 1))
+    if version >= OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except Exception as error:  # whatever its C++ raises
+        raise FormatError(
+            f"{where}: is written in operators of version {version}; regions of integers need {OPSET}, and onnx cannot "
+            f"convert it: {next(iter(str(error).splitlines()), '')}. Export the network again with opset {OPSET}"
+        ) from error
+
+
+def _fixed(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """A copy whose inputs have these sizes, and whose tensors have the types that ONNX infers then."""
+    import onnx
+
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    initializers = {tensor.name for tensor in fixed.graph.initializer}
+    for value in fixed.graph.input:
+        sizes = shapes.get(value.name)
+        if sizes is None or value.name in initializers:
+            continue
+        value.type.tensor_type.shape.ClearField("dim")
+        for size in sizes:
+            value.type.tensor_type.shape.dim.add().dim_value = int(size)
+    for value in fixed.graph.output:  # what was declared for open sizes would contradict the fixed ones
+        value.type.tensor_type.ClearField("shape")
+    del fixed.graph.value_info[:]
+    try:
+        return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+    except Exception:  # whatever its C++ raises: then types are what our own rules infer
+        return fixed
