@@ -11,6 +11,7 @@ from torch import nn
 
 from oaq import operators as ops
 from oaq.capture.from_torch import normalize
+from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import (
     FloatFunction,
     FloatGraph,
@@ -22,11 +23,13 @@ from oaq.capture.graph import (
     TensorParams,
     Unquantized,
 )
-from oaq.capture.lower import FUNCTIONS, clamp_range, lower, same_affine_groups
+from oaq.capture.lower import clamp_range, lower, same_affine_groups
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.ptq.execute import run_graph
+from oaq.ptq.functions import FUNCTIONS as TORCH_FUNCTIONS
+from oaq.ptq.functions import function
 from oaq.reference import run
 
 U8 = IntRange(0, 255)
@@ -92,23 +95,35 @@ def test_multipliers_are_float32_in_the_order_onnx_runtime_computes_them() -> No
     np.testing.assert_array_equal(program.nodes[0].op.requantize.multiplier, wanted)  # type: ignore[union-attr]
 
 
+PARAMETERS = {
+    **dict.fromkeys(("leaky_relu", "elu", "celu", "swish", "softplus", "softshrink"), (0.7,)),
+    "clamp": (-1.0, 2.0),
+    "selu": (1.6732632, 1.0507010),
+    "power": (1.5,),
+}
+
+
+def test_torch_computes_every_function_that_a_table_may_hold() -> None:
+    assert set(FUNCTIONS) == set(TORCH_FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_functions_are_finite_wherever_an_integer_of_any_scale_may_lie(name: str) -> None:
+    values = np.array([-1e30, -1e6, -1.0, 0.0, 1.0, 1e6, 1e30])
+    assert np.all(np.isfinite(FUNCTIONS[name](values, *PARAMETERS.get(name, ()))))  # type: ignore[index]
+
+
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_tables_hold_the_function(name: str) -> None:
-    parameters = {"leaky_relu": (0.1,), "elu": (1.0,), "clamp": (-1.0, 2.0)}.get(name, ())
+    parameters = PARAMETERS.get(name, ())
     node = FloatNode("f", FloatFunction(name, parameters), ("x",), "y")  # type: ignore[arg-type]
     graph = FloatGraph("f", ("x",), ("y",), {"x": (4,), "y": (4,)}, (node,))
     x, y = Affine(0.05, 120), Affine(0.03, 60)
     program = lower(graph, {"x": TensorParams(x, U8), "y": TensorParams(y, IntRange(10, 200))}, {})
     table = program.nodes[0].op.table  # type: ignore[union-attr]
     real = torch.tensor((np.arange(256) - 120.0) * x.scale, dtype=torch.float64)
-    functions = torch.nn.functional
-    wanted = {
-        "clamp": lambda v: v.clamp(-1, 2),
-        "leaky_relu": lambda v: functions.leaky_relu(v, 0.1),
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-    }.get(name, getattr(functions, name, None))(real)  # type: ignore[misc]
-    steps = np.clip(np.rint(wanted.numpy() / y.scale) + 60, 10, 200)
+    expected = function(FloatFunction(name, parameters), real)  # type: ignore[arg-type]
+    steps = np.clip(np.rint(expected.numpy() / y.scale) + 60, 10, 200)
     assert np.abs(table.astype(int) - steps).max() <= 1
     assert np.mean(table != steps) < 0.02  # halves, where float64 rounds one way or the other
 
@@ -201,8 +216,8 @@ def test_a_clamp_that_excludes_zero_says_what_to_do() -> None:
 
 
 def test_a_function_without_a_table_is_refused() -> None:
-    graph = one(FloatFunction("mish"), {"x": (4,), "y": (4,)})  # type: ignore[arg-type]
-    with pytest.raises(UnsupportedOp, match=r"^n: no function 'mish'; oaq knows clamp, elu"):
+    graph = one(FloatFunction("rounded"), {"x": (4,), "y": (4,)})  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedOp, match=r"^n: no function 'rounded'; oaq knows abs, asinh"):
         lower(graph, dict.fromkeys(graph.shapes, TensorParams(Affine(0.1), U8)), {})
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
+from oaq.capture.functions import STEEPEST
 from oaq.capture.graph import (
     FloatArray,
     FloatClamp,
@@ -167,6 +168,20 @@ class Assembly:
             raise site.unsupported(f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq adds equal shapes")
         return self.append(Unquantized(ops.Add), (a, b), self.shapes[a], site)
 
+    def subtract(self, a: str, b: str, before: FloatNode | None, site: Location) -> str:
+        """The difference of two tensors of one shape: ``a`` plus ``b`` negated, in the layer ``before`` if that is one.
+
+        Raises:
+            UnsupportedOp: the shapes differ.
+        """
+        if self.shapes[a] != self.shapes[b]:
+            raise site.unsupported(f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq subtracts equal shapes")
+        if a != b and before is not None and before.clamp is None and isinstance(before.op, FloatProducts):
+            negative = self.scale_and_shift(b, (np.asarray(-1.0), np.asarray(0.0)), before, site)
+        else:
+            negative = self.append(FloatFunction("negate"), (b,), self.shapes[b], site.under(".negated"))
+        return self.add(a, negative, site)
+
     def multiply(self, a: str, b: str, site: Location) -> str:
         """The product of two tensors of one shape, or of one and a number per channel, (C, 1, ...), in any order.
 
@@ -198,6 +213,17 @@ class Assembly:
         nodes = tuple(node for node in self.nodes.values() if node.output in needed)
         shapes = {name: shape for name, shape in self.shapes.items() if name in needed or name in self.inputs}
         return FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata))
+
+
+def power_of(exponent: float, site: Location) -> FloatFunction:
+    """X to the power of a number.
+
+    Raises:
+        UnsupportedOp: the result has a pole at 0, or is too steep for 8 bits.
+    """
+    if not 0 < exponent <= STEEPEST:
+        raise site.unsupported(f"to the power of {exponent:g}; oaq takes exponents above 0, up to {STEEPEST:g}")
+    return FloatFunction("sqrt") if exponent == 0.5 else FloatFunction("power", (float(exponent),))
 
 
 def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:

@@ -112,14 +112,23 @@ class FloatAvgPool:
         _fill_window(self, len(self.kernel))
 
 
+FunctionName = Literal[
+    "sigmoid", "silu", "swish", "hardswish", "hardsigmoid", "tanh", "gelu", "gelu_tanh", "leaky_relu", "elu", "celu",
+    "selu", "clamp", "softplus", "softsign", "mish", "logsigmoid", "softshrink", "erf", "exp", "abs", "sqrt", "power",
+    "negate", "sin", "cos", "atan", "asinh", "sinh", "cosh",
+]  # fmt: skip
+"""Functions of one value; ``capture.functions`` computes them."""
+
+
 @dataclass(frozen=True)
 class FloatFunction:
     """A function of one value, applied to each: becomes a ``Lookup``."""
 
-    name: Literal["sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu", "leaky_relu", "elu", "clamp"]
+    name: FunctionName
     parameters: tuple[float, ...] = ()
-    """leaky_relu: (slope,); elu: (alpha,); clamp: (lo, hi), infinities allowed; hardsigmoid: (a, b) of
-    clip(a * x + b, 0, 1), or () for 1/6 and 1/2; others: ()."""
+    """leaky_relu: (slope,); elu, celu: (alpha,); selu: (alpha, gain); swish: (alpha,) of x * sigmoid(alpha * x);
+    softplus: (beta,), or () for 1; softshrink: (width,); power: (exponent,); clamp: (lo, hi), infinities allowed;
+    hardsigmoid: (a, b) of clip(a * x + b, 0, 1), or () for 1/6 and 1/2; others: ()."""
 
 
 @dataclass(frozen=True)

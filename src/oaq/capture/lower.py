@@ -7,16 +7,16 @@ order in which the image's integers lie. Multipliers are computed in float32 in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from math import erf
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture import graph as fg
+from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
 from oaq.capture.neutral import neutral
 from oaq.capture.order import linear_order, nhwc_order
@@ -159,8 +159,8 @@ class _Lowering:
             raise UnsupportedOp(f"{node.name}: no function {op.name!r}; oaq knows {', '.join(sorted(FUNCTIONS))}")
         x, y = self.tensors[node.inputs[0]].affine, self.spec(node.output)
         real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
-        images = FUNCTIONS[op.name](real, *op.parameters)
-        steps = np.rint(images / y.affine.scale) + y.affine.zero_point
+        with np.errstate(over="ignore"):  # where no sample was: clipped below
+            steps = np.rint(FUNCTIONS[op.name](real, *op.parameters) / y.affine.scale) + y.affine.zero_point
         return np.clip(steps, y.range.lo, y.range.hi).astype(np.uint8)
 
 
@@ -216,29 +216,3 @@ def clamp_range(clamp: fg.FloatClamp, params: TensorParams, where: str = "clamp"
             f'{affine.zero_point}; bounds that exclude 0.0 are a FloatFunction("clamp")'
         )
     return fg.IntRange(lo, hi)
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
-
-
-def _hardsigmoid(x: NDArray[np.float64], slope: float | None = None, offset: float = 0.5) -> NDArray[np.float64]:
-    return np.clip(x + 3.0, 0.0, 6.0) / 6.0 if slope is None else np.clip(slope * x + offset, 0.0, 1.0)
-
-
-def _elu(x: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
-
-
-FUNCTIONS: Final[Mapping[str, Callable[..., NDArray[np.float64]]]] = {
-    "sigmoid": _sigmoid,
-    "silu": lambda x: x * _sigmoid(x),
-    "hardswish": lambda x: x * _hardsigmoid(x),
-    "hardsigmoid": _hardsigmoid,
-    "tanh": np.tanh,
-    "gelu": lambda x: 0.5 * x * (1.0 + np.vectorize(erf, otypes=[np.float64])(x / np.sqrt(2.0))),
-    "leaky_relu": lambda x, slope: np.where(x > 0, x, slope * x),
-    "elu": _elu,
-    "clamp": lambda x, lo, hi: np.clip(x, lo, hi),
-}
-"""Each function in float64."""

@@ -16,6 +16,7 @@ from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode, F
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.program.layout import channels_last
 from oaq.ptq import windows
+from oaq.ptq.functions import function
 
 Value = TypeVar("Value")
 Tensors = dict[str, torch.Tensor]
@@ -198,28 +199,6 @@ def _depth_to_space(op: ops.DepthToSpace, x: torch.Tensor) -> torch.Tensor:
     return split.reshape(batch, c, height * b, width * b)
 
 
-def _function(op: fg.FloatFunction, x: torch.Tensor) -> torch.Tensor:
-    match op.name:
-        case "leaky_relu":
-            return F.leaky_relu(x, op.parameters[0])
-        case "elu":
-            return F.elu(x, op.parameters[0])
-        case "clamp":
-            return torch.clamp(x, *op.parameters)
-        case "sigmoid":
-            return torch.sigmoid(x)
-        case "tanh":
-            return torch.tanh(x)
-        case "silu":
-            return F.silu(x)
-        case "hardswish":
-            return F.hardswish(x)
-        case "hardsigmoid":
-            return torch.clamp(op.parameters[0] * x + op.parameters[1], 0.0, 1.0) if op.parameters else F.hardsigmoid(x)
-        case "gelu":
-            return F.gelu(x)
-
-
 def _alone(rule: Callable[[Any, torch.Tensor], torch.Tensor]) -> Forward:
     """The rule of an operator that reads one tensor and has no weights."""
     return lambda op, inputs, _parameters: rule(op, inputs[0])
@@ -236,7 +215,7 @@ FORWARD: Final[Mapping[str, Forward]] = {
     "GlobalAvgPool": _alone(lambda _op, x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)),
     "Resize": _alone(_resize),
     "DepthToSpace": _alone(_depth_to_space),
-    "Lookup": _alone(_function),
+    "Lookup": _alone(function),
     "Reshape": _alone(_reshape),
     "Pad": _alone(lambda op, x: windows.padded(x, op.padding)),
     "Slice": _alone(_slice),

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from oaq.capture import graph as fg
+from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatNode
-from oaq.capture.lower import FUNCTIONS
 from oaq.errors import UnsupportedOp
 from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
 from oaq.ptq.execute import apply_op

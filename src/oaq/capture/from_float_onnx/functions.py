@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from oaq.capture.assembly import power_of
 from oaq.capture.from_float_onnx.builder import Builder, View, site, unsupported
 from oaq.capture.from_onnx.attributes import real, text
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.graph import FloatClamp, FloatFunction
+from oaq.capture.graph import FloatClamp, FloatFunction, FunctionName
 
 Handler = Callable[[Builder, OnnxNode], None]
 
@@ -49,21 +50,41 @@ def _clamp(build: Builder, node: OnnxNode, x: str, bounds: FloatClamp) -> None:
     build.settle(node.outputs[0], View(tensor, view.layout))
 
 
-def curve(name: str, **parameters: float) -> Handler:
+def curve(name: FunctionName, **parameters: float) -> Handler:
     """A function of one value; ``parameters`` are its attributes with their defaults."""
 
     def take(build: Builder, node: OnnxNode) -> None:
         values = tuple(real(node, key, default) for key, default in parameters.items())
-        apply(build, node, node.input_name(0), FloatFunction(name, values))  # type: ignore[arg-type]
+        apply(build, node, node.input_name(0), FloatFunction(name, values))
 
     return take
 
 
 def gelu(build: Builder, node: OnnxNode) -> None:
-    """Gelu by the error function."""
-    if text(node, "approximate", "none") != "none":
-        raise unsupported(node, f"approximate={text(node, 'approximate', 'none')!r}; oaq knows 'none'")
-    apply(build, node, node.input_name(0), FloatFunction("gelu"))
+    """Gelu by the error function, or approximated by tanh."""
+    approximate = text(node, "approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise unsupported(node, f"approximate={approximate!r}; oaq knows 'none' and 'tanh'")
+    apply(build, node, node.input_name(0), FloatFunction("gelu" if approximate == "none" else "gelu_tanh"))
+
+
+def shrink(build: Builder, node: OnnxNode) -> None:
+    """Shrink without a step: what lies in [-lambd, lambd] becomes 0, the rest moves towards 0 by as much."""
+    width, bias = real(node, "lambd", 0.5), real(node, "bias", 0.0)
+    if width != bias or width < 0:
+        raise unsupported(
+            node, f"lambd={width:g}, bias={bias:g}: it jumps, and 8 bits lose where; oaq takes equal ones"
+        )
+    apply(build, node, node.input_name(0), FloatFunction("softshrink", (width,)))
+
+
+def power(build: Builder, node: OnnxNode) -> None:
+    """Pow by one constant."""
+    if not build.is_activation(node.input_name(0)):
+        raise unsupported(node, "of a constant by an activation; oaq takes powers of activations")
+    exponent = build.scalar(node.input_name(1), node)
+    assert exponent is not None
+    apply(build, node, node.input_name(0), power_of(exponent, site(node)))
 
 
 def hard_sigmoid(build: Builder, node: OnnxNode) -> None:

@@ -156,15 +156,18 @@ def _per_channel(build: Builder, node: OnnxNode, x: str, number: Floats) -> Floa
 
 
 def _of_two(build: Builder, node: OnnxNode) -> None:
-    if node.op not in ("Add", "Sum", "Mul"):
-        raise unsupported(node, "of two activations; oaq adds equal shapes and multiplies by channel")
+    if node.op not in ("Add", "Sub", "Sum", "Mul"):
+        raise unsupported(node, "of two activations; oaq adds and subtracts equal shapes and multiplies by channel")
     if node.op == "Mul" and _gated(build, node):
         return
     (a, axes), (b, b_axes) = (build.counted(node.input_name(index), node) for index in (0, 1))
     if axes != b_axes:
         a, b = (build.read(node.input_name(index), node) for index in (0, 1))
         axes = tuple(range(len(build.shapes[a])))
-    result = (build.multiply if node.op == "Mul" else build.add)(a, b, site(node))
+    if node.op == "Sub":
+        result = build.subtract(a, b, build.foldable(node.input_name(1), node), site(node))
+    else:
+        result = (build.multiply if node.op == "Mul" else build.add)(a, b, site(node))
     build.write(node, result, axes)
     if build.sample(node.outputs[0], node) != build.shape_of(node.outputs[0]):
         raise unsupported(node, f"it widens {build.shape_of(node.outputs[0])} to {build.sample(node.outputs[0], node)}")

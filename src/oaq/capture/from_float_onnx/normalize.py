@@ -38,6 +38,13 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "HardSigmoid": functions.hard_sigmoid,
     "LeakyRelu": functions.curve("leaky_relu", alpha=0.01),
     "Elu": functions.curve("elu", alpha=1.0),
+    "Selu": functions.curve("selu", alpha=1.6732632, gamma=1.0507010),
+    "Celu": functions.curve("celu", alpha=1.0),
+    "Swish": functions.curve("swish", alpha=1.0),
+    **{name: functions.curve(name.lower()) for name in ("Softplus", "Softsign", "Mish", "Erf", "Exp", "Abs", "Sqrt")},  # type: ignore[arg-type]
+    **{name: functions.curve(name.lower()) for name in ("Sin", "Cos", "Atan", "Asinh", "Sinh", "Cosh")},  # type: ignore[arg-type]
+    "Shrink": functions.shrink,
+    "Pow": functions.power,
     "Gelu": functions.gelu,
     "PRelu": functions.parametric_relu,
     "MaxPool": pools.max_pool,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from oaq.capture.from_onnx.attribute_table import attribute_flaw
 from oaq.capture.from_onnx.attributes import real
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
+from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatFunction
-from oaq.capture.lower import FUNCTIONS
 
 Values = NDArray[np.float64]
 Operands = list[Values]
@@ -30,13 +30,18 @@ NEAR: Final = 1e-5
 """Largest difference, relative beyond 1: constants in files are float32."""
 LONGEST: Final = 12
 """Nodes that one function may be written with."""
-ENDS: Final = ("Mul", "Div", "Reciprocal", "Clip")
+ENDS: Final = ("Mul", "Div", "Reciprocal", "Clip", "Log")
 """What the writing of a function may end with."""
-BINARY: Final = ("Add", "Sub", "Mul", "Div")
-BENT: Final = ("Exp", "Relu", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf")
+BINARY: Final = ("Add", "Sub", "Mul", "Div", "Pow")
+BENT: Final = ("Exp", "Relu", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softplus", "Abs", "Log")
 MOST_BENDS: Final = 2
 """Most of ``BENT`` in one function."""
-KNOWN: Final = ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")
+KNOWN: Final = (
+    *(FloatFunction(name) for name in ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")),  # type: ignore[arg-type]
+    *(FloatFunction(name) for name in ("gelu_tanh", "mish", "softplus", "softsign", "logsigmoid")),  # type: ignore[arg-type]
+    FloatFunction("swish", (1.702,)),
+)
+"""Functions that are recognized."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +97,8 @@ def _matched(file: OnnxGraph, last: OnnxNode, root: str) -> Recognized | None:
         values = _evaluated(file, last, root, evaluated)
     if values is None or len(evaluated) < 2 or not _is_closed(file, frozenset(evaluated), last):
         return None
-    name = next((candidate for candidate in KNOWN if _is_near(values, FUNCTIONS[candidate](GRID))), None)
-    if name is None:
-        return None
-    return Recognized(FloatFunction(name), root, frozenset(evaluated) - {last.name})  # type: ignore[arg-type]
+    op = next((op for op in KNOWN if _is_near(values, FUNCTIONS[op.name](GRID, *op.parameters))), None)
+    return None if op is None else Recognized(op, root, frozenset(evaluated) - {last.name})
 
 
 def _evaluated(file: OnnxGraph, node: OnnxNode, root: str, evaluated: Done) -> Values | None:
@@ -169,9 +172,13 @@ FORMULAS: Final[Mapping[str, Callable[[OnnxNode, Operands], Values]]] = {
     "Reciprocal": lambda node, x: 1.0 / x[0],
     "Relu": lambda node, x: np.maximum(x[0], 0.0),
     "Clip": _clip,
-    "Sigmoid": lambda node, x: FUNCTIONS["sigmoid"](x[0]),
+    "Sigmoid": lambda node, x: np.exp(-np.logaddexp(0.0, -x[0])),  # not 0 anywhere: a logarithm may follow
     "HardSigmoid": _hard_sigmoid,
     "Tanh": lambda node, x: np.tanh(x[0]),
+    "Softplus": lambda node, x: np.logaddexp(x[0], 0.0),
+    "Abs": lambda node, x: np.abs(x[0]),
+    "Log": lambda node, x: np.log(x[0]),
+    "Pow": lambda node, x: np.power(x[0], x[1]),
     "Erf": lambda node, x: np.vectorize(erf, otypes=[np.float64])(x[0]),
 }
 """What a written-out function is made of, in float64."""

@@ -117,6 +117,7 @@ PRECISION: Final = "scales are multiplied and divided in float32 here"
 NONE: Final = (
     *("MatMul", "MatMulInteger", "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "GlobalAveragePool"),
     *("GlobalMaxPool", "Identity", "Relu", "Sigmoid", "Tanh", "HardSwish", "Erf", "Softplus", "Softsign", "Mish"),
+    *("Sin", "Cos", "Atan", "Asinh", "Sinh", "Cosh"),
     *("Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Neg", "Floor", "Ceil", "Round", "PRelu", "Size", "Expand", "Where"),
     *("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Not", "Tile", "QLinearMatMul"),
 )
@@ -169,7 +170,9 @@ TABLE: Final[Mapping[Key, Rows]] = {
     ),
     ("", "Clip"): used("min", "max", until=10),
     ("", "HardSigmoid"): used("alpha", "beta"),
-    **{("", op): used("alpha") for op in ("LeakyRelu", "Elu", "Swish")},
+    **{("", op): used("alpha") for op in ("LeakyRelu", "Elu", "Swish", "Celu")},
+    ("", "Selu"): used("alpha", "gamma"),
+    ("", "Shrink"): used("lambd", "bias"),
     ("", "Gelu"): used("approximate"),
     ("", "Dropout"): (
         *harmless("ratio", "only training reads it", until=11),

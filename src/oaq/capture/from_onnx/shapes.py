@@ -247,7 +247,7 @@ UNARY: Final = (
     *("Mish", "Swish", "Softplus", "Softsign", "Softmax", "LogSoftmax", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs"),
     *("Floor", "Ceil", "Round", "Reciprocal", "Sign", "Identity", "Dropout", "BatchNormalization", "PRelu"),
     *("InstanceNormalization", "LayerNormalization", "GroupNormalization", "LRN", "ThresholdedRelu", "Not", "CumSum"),
-    "LpNormalization",
+    *("LpNormalization", "Shrink", "Sin", "Cos", "Atan", "Asinh", "Sinh", "Cosh"),
 )
 REDUCE: Final = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2")
 COMPARE: Final = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor")

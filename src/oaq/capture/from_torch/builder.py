@@ -14,6 +14,8 @@ from oaq.capture.assembly import Assembly, Floats, Location
 from oaq.capture.graph import FloatClamp, FloatNode, FloatOp
 from oaq.errors import UnsupportedOp
 
+Arguments = dict[str, Any]
+"""All arguments of a call by name, defaults included."""
 Axes = tuple[int, ...]
 LEAF = "is in a module without children"
 """Key of ``fx.Node.meta``."""

@@ -8,11 +8,11 @@ import numpy as np
 from torch import fx
 
 from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, narrowed
-from oaq.capture.from_torch.builder import Axes, TorchBuilder, base_name, sample_shape, site, unsupported
-from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.capture.from_torch.builder import Arguments, Axes, TorchBuilder, base_name, sample_shape, site, unsupported
+from oaq.capture.from_torch.functions import apply, softsign_of
+from oaq.capture.graph import FloatConv2d, FloatFunction, FloatLinear
 from oaq.errors import ProgramError
 
-Arguments = dict[str, Any]
 Numbers = tuple[int, ...]
 
 
@@ -111,6 +111,8 @@ def arithmetic(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def _of_two(build: TorchBuilder, node: fx.Node, kind: str, factor: float, values: tuple[object, object]) -> str:
+    if kind == "div" and (x := softsign_of(node)) is not None:
+        return apply(build, node, x, FloatFunction("softsign"))
     (a, axes), (b, b_axes) = build.counted(values[0], node), build.counted(values[1], node)
     if axes != b_axes and len(axes) == len(b_axes):
         raise unsupported(
@@ -123,11 +125,16 @@ def _of_two(build: TorchBuilder, node: fx.Node, kind: str, factor: float, values
     for x, gate in gates:
         if (result := build.gate(x, build.foldable(gate, node), site(node))) is not None:
             return result
-    if kind not in ("add", "mul") or (kind == "add" and factor != 1):
+    if kind == "div" or factor != 1:
         raise unsupported(
-            node, f"of two activations, alpha {factor}; oaq adds equal shapes, alpha 1, and multiplies by channel"
+            node,
+            f"of two activations, alpha {factor}; oaq adds and subtracts equal shapes, alpha 1, and multiplies by "
+            "channel",
         )
-    result = (build.add if kind == "add" else build.multiply)(a, b, site(node))
+    if kind == "sub":
+        result = build.subtract(a, b, build.foldable(values[1], node), site(node))
+    else:
+        result = (build.add if kind == "add" else build.multiply)(a, b, site(node))
     if build.seen_shape(result, axes) != sample_shape(node):
         raise unsupported(
             node,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import fx, nn
 
-from oaq.capture.from_torch import layers, movement, pools
+from oaq.capture.from_torch import functions, layers, movement, pools
 from oaq.capture.from_torch.builder import (
     LEAF,
     TorchBuilder,
@@ -23,36 +23,11 @@ from oaq.capture.from_torch.builder import (
 from oaq.capture.from_torch.constants import evaluate, lifted
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
-from oaq.capture.graph import FloatFunction, FloatGraph
+from oaq.capture.graph import FloatGraph
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.program.layout import channels_first, layout_key
 
 Handler = Callable[[TorchBuilder, fx.Node, Arguments], str | tuple[str, ...]]
-
-
-def _clamped(lo: float | None, hi: float | None) -> Handler:
-    return lambda build, node, arguments: build.clamp_value(arguments["self"], (lo, hi), node)
-
-
-def _clamp(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    bounds = [arguments.get("min", arguments.get("min_val")), arguments.get("max", arguments.get("max_val"))]
-    if any(bound is not None and not isinstance(bound, int | float) for bound in bounds):
-        raise unsupported(node, "its bounds are tensors; numbers can be taken")
-    lo, hi = (None if bound is None else float(bound) for bound in bounds)
-    return build.clamp_value(arguments["self"], (lo, hi), node)
-
-
-def _function(name: str, *parameters: str) -> Handler:
-    def take(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-        for key, plain in (("approximate", "none"), ("scale", 1), ("input_scale", 1)):
-            if arguments.get(key, plain) != plain:
-                raise unsupported(node, f"{key}={arguments[key]!r}; oaq knows {plain!r}")
-        tensor, axes = build.counted(arguments["self"], node)
-        op = FloatFunction(name, tuple(float(arguments[parameter]) for parameter in parameters))  # type: ignore[arg-type]
-        build.keep_axes(node, axes)
-        return build.emit(op, (tensor,), build.shapes[tensor], node)
-
-    return take
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -60,12 +35,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "linear": layers.linear,
     "batch_norm": layers.batch_norm,
     **dict.fromkeys(("add", "sub", "rsub", "neg", "mul", "div"), layers.arithmetic),
-    "relu": _clamped(0.0, None),
-    "relu6": _clamped(0.0, 6.0),
-    **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max"), _clamp),
-    **{name: _function(name) for name in ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")},
-    "leaky_relu": _function("leaky_relu", "negative_slope"),
-    "elu": _function("elu", "alpha"),
+    **functions.HANDLERS,
     **dict.fromkeys(("max_pool1d", "max_pool2d"), pools.max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), pools.avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), pools.adaptive_avg_pool),

@@ -1,0 +1,168 @@
+"""One list of operators for both front ends: what torch may say, ONNX may, and both become the same graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch.nn.functional as F  # noqa: E402
+from torch import nn  # noqa: E402
+
+from oaq.capture import from_float_onnx, from_torch  # noqa: E402
+from oaq.capture.functions import FUNCTIONS  # noqa: E402
+from oaq.capture.graph import FloatFunction, FloatGraph, rules_of  # noqa: E402
+from oaq.errors import UnsupportedOp  # noqa: E402
+from oaq.ptq.execute import float_outputs  # noqa: E402
+from tests.capture.from_onnx.files import model, node  # noqa: E402
+
+SHAPE = (4, 6, 5)
+RNG = np.random.default_rng(3)
+
+
+class Applied(nn.Module):
+    """A function of its inputs as a module."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.function(*inputs)
+
+
+def log_of_sigmoid() -> list[onnx.NodeProto]:
+    return [node("Sigmoid", ["x"], "t"), node("Log", ["t"], "y")]
+
+
+HALF = np.float32(0.5)
+CURVES = {
+    **{name: (getattr(torch, name), name.capitalize()) for name in ("sigmoid", "tanh", "erf", "exp", "abs")},
+    **{name: (getattr(torch, name), name.capitalize()) for name in ("sin", "cos", "atan", "asinh", "sinh", "cosh")},
+    "sqrt": (lambda x: torch.sqrt(torch.relu(x) + 0.1), None),
+    "silu": (F.silu, None),
+    "swish": (None, node("Swish", ["x"], "y", alpha=0.7)),
+    "hardswish": (F.hardswish, "HardSwish"),
+    "hardsigmoid": (F.hardsigmoid, node("HardSigmoid", ["x"], "y", alpha=1 / 6)),
+    "gelu": (F.gelu, "Gelu"),
+    "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), node("Gelu", ["x"], "y", approximate="tanh")),
+    "leaky_relu": (lambda x: F.leaky_relu(x, 0.5), node("LeakyRelu", ["x"], "y", alpha=0.5)),
+    "elu": (lambda x: F.elu(x, 0.5), node("Elu", ["x"], "y", alpha=0.5)),
+    "celu": (lambda x: F.celu(x, 0.5), node("Celu", ["x"], "y", alpha=0.5)),
+    "selu": (F.selu, "Selu"),
+    "clamp": (lambda x: torch.clamp(x, 0.5, 1.5), None),
+    "softplus": (F.softplus, "Softplus"),
+    "softsign": (F.softsign, "Softsign"),
+    "mish": (F.mish, "Mish"),
+    "logsigmoid": (F.logsigmoid, log_of_sigmoid()),
+    "softshrink": (lambda x: F.softshrink(x, 0.5), node("Shrink", ["x"], "y", lambd=0.5, bias=0.5)),
+    "power": (lambda x: x**3, None),
+    "negate": (None, None),
+}
+"""By function: how torch writes it, how ONNX does (a node, nodes, or the name of an operator); None: it has no way of
+its own, or one that a test of its own looks at."""
+
+
+def functions_of(graph: FloatGraph) -> list[FloatFunction]:
+    return [node.op for node in graph.nodes if isinstance(node.op, FloatFunction)]
+
+
+def from_file(nodes: list[onnx.NodeProto], folder: Path, *, opset: int = 24, **constants: np.ndarray) -> FloatGraph:
+    path = folder / "net.onnx"
+    onnx.save(model(nodes, {"x": (1, *SHAPE)}, ["y"], constants, opset=opset), path)
+    return from_float_onnx.normalize(path)
+
+
+def test_every_function_has_a_row() -> None:
+    assert set(CURVES) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", [name for name, (ours, theirs) in CURVES.items() if ours and theirs])
+def test_both_front_ends_make_the_same_function(name: str, tmp_path: Path) -> None:
+    written, kind = CURVES[name]
+    x = RNG.normal(size=(2, *SHAPE)).astype(np.float32) * 3
+    torch_graph = from_torch.normalize(Applied(written), torch.from_numpy(x))
+    nodes = [node(kind, ["x"], "y")] if isinstance(kind, str) else kind if isinstance(kind, list) else [kind]
+    file_graph = from_file(nodes, tmp_path)
+    (ours,), (theirs,) = functions_of(torch_graph), functions_of(file_graph)
+    assert ours.name == theirs.name == name
+    np.testing.assert_allclose(ours.parameters, theirs.parameters, rtol=1e-6)
+    exact = written(torch.from_numpy(x)).numpy()
+    for graph in (torch_graph, file_graph):
+        np.testing.assert_allclose(float_outputs(graph, x)[0], exact, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.5, 2, 3])
+def test_powers_by_a_number(exponent: float, tmp_path: Path) -> None:
+    x = np.abs(RNG.normal(size=(1, *SHAPE))).astype(np.float32)
+    ours = from_torch.normalize(Applied(lambda value: value**exponent), torch.from_numpy(x))
+    theirs = from_file([node("Pow", ["x", "e"], "y")], tmp_path, opset=20, e=np.float32(exponent))
+    assert functions_of(ours) == functions_of(theirs)
+    np.testing.assert_allclose(float_outputs(ours, x)[0], x**exponent, rtol=1e-5)
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 9.0])
+def test_powers_with_a_pole_or_too_steep_are_refused(exponent: float, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedOp, match="exponents above 0, up to 8"):
+        from_torch.normalize(Applied(lambda value: value**exponent), torch.ones(1, *SHAPE))
+    with pytest.raises(UnsupportedOp, match="exponents above 0, up to 8"):
+        from_file([node("Pow", ["x", "e"], "y")], tmp_path, opset=20, e=np.float32(exponent))
+
+
+def test_a_root_is_a_table_where_its_argument_is_not_negative(tmp_path: Path) -> None:
+    x = np.abs(RNG.normal(size=(1, *SHAPE))).astype(np.float32)
+    for graph in (
+        from_torch.normalize(Applied(torch.sqrt), torch.from_numpy(x)),
+        from_file([node("Sqrt", ["x"], "y")], tmp_path),
+    ):
+        assert functions_of(graph) == [FloatFunction("sqrt")]
+        np.testing.assert_allclose(float_outputs(graph, x)[0], np.sqrt(x), rtol=1e-6)
+
+
+class Difference(nn.Module):
+    """``a(x) - b(x)``."""
+
+    def __init__(self, *, alike: bool = False, clamped: bool = False) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 3, 1), nn.Conv2d(4, 3, 1)
+        self.alike, self.clamped = alike, clamped
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = self.a(x), self.b(x)
+        b = torch.relu(b) if self.clamped else b
+        return a - (a if self.alike else b)
+
+
+def difference_nodes(*, alike: bool, clamped: bool) -> list[onnx.NodeProto]:
+    second = "a" if alike else "r" if clamped else "b"
+    nodes = [node("Conv", ["x", "wa", "ba"], "a"), node("Conv", ["x", "wb", "bb"], "b")]
+    nodes += [node("Relu", ["b"], "r")] if clamped else []
+    return [*nodes, node("Sub", ["a", second], "y")]
+
+
+@pytest.mark.parametrize(("alike", "clamped", "kinds"), [
+    (False, False, ["Conv2d", "Conv2d", "Add"]),
+    (False, True, ["Conv2d", "Conv2d", "Lookup", "Add"]),
+    (True, False, ["Conv2d", "Lookup", "Add"]),
+])  # fmt: skip
+def test_a_difference_is_a_sum_with_the_right_side_negated(
+    alike: bool, clamped: bool, kinds: list[str], tmp_path: Path
+) -> None:
+    net = Difference(alike=alike, clamped=clamped).eval()
+    x = RNG.normal(size=(1, *SHAPE)).astype(np.float32)
+    numbers = {"wa": net.a.weight, "ba": net.a.bias, "wb": net.b.weight, "bb": net.b.bias}
+    arrays = {name: value.detach().numpy() for name, value in numbers.items()}  # type: ignore[union-attr]
+    graphs = (
+        from_torch.normalize(net, torch.from_numpy(x)),
+        from_file(difference_nodes(alike=alike, clamped=clamped), tmp_path, opset=20, **arrays),
+    )
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(x)).numpy()
+    for graph in graphs:
+        assert [rules_of(step.op).name for step in graph.nodes] == kinds
+        np.testing.assert_allclose(float_outputs(graph, x)[0], expected, atol=1e-5)
