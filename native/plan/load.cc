@@ -142,6 +142,7 @@ void refuse_overlap(const StepRecord& record) {
 
 struct NamedStep {
   std::unique_ptr<Step> step;
+  Touched touched;
   std::string node;
 };
 
@@ -160,7 +161,7 @@ NamedStep read_step(Cursor& records, const std::vector<Tensor>& tensors, const H
     refuse_overlap(record);
     std::unique_ptr<Step> step = kind->parse(record);
     if (record.fields.size()) throw PlanError(text(record.fields.size()) + " bytes of the step are not read");
-    return {std::move(step), node};
+    return {std::move(step), {std::move(record.x), record.y}, node};
   } catch (const PlanError& error) {
     throw PlanError(node + ": the row " + row_name + " refuses it: " + error.what());
   } catch (const std::invalid_argument& error) {
@@ -184,10 +185,14 @@ struct Needs {
   std::string hungriest;  // the node that takes most scratch
 };
 
+// Whether so many arenas, weights and the scratch of so many threads are within the limit.
+bool fits(const Needs& needs, std::size_t arena, std::size_t arenas, std::size_t threads, std::size_t limit) {
+  if (arena > limit / arenas || needs.weights > limit - arena * arenas) return false;
+  return needs.scratch <= (limit - arena * arenas - needs.weights) / threads;
+}
+
 void require_room(const Needs& needs, std::size_t arena, std::size_t threads, std::size_t limit) {
-  const bool fits =
-      arena <= limit && needs.weights <= limit - arena && needs.scratch <= (limit - arena - needs.weights) / threads;
-  if (fits) return;
+  if (fits(needs, arena, 1, threads, limit)) return;
   const std::size_t total = arena + needs.weights + needs.scratch * threads;
   std::string largest = needs.scratch ? ", which '" + needs.hungriest + "' takes" : "";
   throw MemoryExceeded("a session of " + text(threads) + " threads (" + show(arena) + " of tensors, " +
@@ -204,7 +209,7 @@ std::vector<std::uint32_t> read_indices(Cursor& records, std::uint32_t count) {
 
 }  // namespace
 
-LoadedPlan load_plan(std::span<const std::uint8_t> plan, int threads, std::size_t limit) {
+LoadedPlan load_plan(std::span<const std::uint8_t> plan, int threads, std::size_t limit, int chunks) {
   if (threads < 1 || threads > kMostThreads)
     throw std::invalid_argument("threads is 1 to 256, not " + std::to_string(threads));
   const Header header = read_header(plan);
@@ -218,7 +223,7 @@ LoadedPlan load_plan(std::span<const std::uint8_t> plan, int threads, std::size_
   std::vector<Tensor> tensors = read_tensors(records, header);
   const std::vector<std::uint32_t> inputs = read_indices(records, header.inputs);
   const std::vector<std::uint32_t> outputs = read_indices(records, header.outputs);
-  std::vector<std::unique_ptr<Step>> steps;
+  std::vector<NamedStep> steps;
   for (std::uint32_t i = 0; i < header.steps; ++i) {
     NamedStep named = read_step(records, tensors, header, memory);
     needs.weights += named.step->weight_bytes();
@@ -227,20 +232,23 @@ LoadedPlan load_plan(std::span<const std::uint8_t> plan, int threads, std::size_
       needs.hungriest = named.node;
     }
     require_room(needs, header.arena, thread_count, limit);
-    steps.push_back(std::move(named.step));
+    steps.push_back(std::move(named));
   }
   if (records.size() >= kLine) throw PlanError(text(records.size()) + " bytes of records are not read");
   std::vector<Place> from, to;
   for (const std::uint32_t index : inputs) from.push_back(tensor_at(tensors, index).place);
   for (const std::uint32_t index : outputs) to.push_back(tensor_at(tensors, index).place);
-  LoadedPlan loaded{std::make_unique<Session>(header.arena, threads),
+  // An arena for each thread lets them compute whole samples; where the limit does not allow that, they share one.
+  const int arenas = fits(needs, header.arena, thread_count, thread_count, limit) ? threads : 1;
+  LoadedPlan loaded{std::make_unique<Session>(header.arena, threads, arenas, chunks),
                     {},
                     inputs,
                     outputs,
                     header.arena,
+                    static_cast<std::size_t>(arenas),
                     needs.weights,
                     needs.scratch};
-  for (std::unique_ptr<Step>& step : steps) loaded.session->add(std::move(step));
+  for (NamedStep& named : steps) loaded.session->add(std::move(named.step), std::move(named.touched));
   for (Tensor& tensor : tensors) loaded.tensors.push_back(std::move(tensor.description));
   loaded.session->finish(from, to);
   return loaded;

@@ -140,12 +140,12 @@ std::int64_t batch_of_all(const std::vector<Array>& arrays, const std::vector<Pl
 // A plan that was loaded; what callers hand over is checked against its tensors.
 class PlanSession {
  public:
-  PlanSession(const nb::bytes& plan, int threads, std::size_t memory_limit)
-      : plan_(load_plan({static_cast<const std::uint8_t*>(plan.data()), plan.size()}, threads, memory_limit)) {}
+  PlanSession(const nb::bytes& plan, int threads, std::size_t memory_limit, int chunks)
+      : plan_(load_plan({static_cast<const std::uint8_t*>(plan.data()), plan.size()}, threads, memory_limit, chunks)) {}
 
   Session& session() { return *plan_.session; }
   const Session& session() const { return *plan_.session; }
-  std::array<std::size_t, 3> memory() const { return {plan_.arena, plan_.weights, plan_.scratch}; }
+  std::array<std::size_t, 4> memory() const { return {plan_.arena, plan_.arenas, plan_.weights, plan_.scratch}; }
 
  private:
   LoadedPlan plan_;
@@ -237,8 +237,8 @@ NB_MODULE(_native, module) {
   nb::exception<PlanError>(module, "PlanError", PyExc_ValueError);
   nb::exception<MemoryExceeded>(module, "MemoryExceeded", PyExc_MemoryError);
   nb::class_<PlanSession> session(module, "Session", "A plan's bytes, loaded and ready to run.");
-  session.def(nb::init<const nb::bytes&, int, std::size_t>(), nb::arg("plan"), nb::arg("threads"),
-              nb::arg("memory_limit"));
+  session.def(nb::init<const nb::bytes&, int, std::size_t, int>(), nb::arg("plan"), nb::arg("threads"),
+              nb::arg("memory_limit"), nb::arg("chunks") = 0);
   session.def_prop_ro("threads", [](const PlanSession& self) { return self.session().threads(); });
   session.def("run", &run, nb::arg("inputs").noconvert(), nb::arg("outputs").noconvert(),
               "Run a batch: u8 arrays (batch, ...), inputs read, outputs written.");
@@ -251,8 +251,11 @@ NB_MODULE(_native, module) {
       },
       "Of each step: how it finds operands; tiles that leave by each way.");
   session.def(
+      "stages", [](const PlanSession& self) { return self.session().stages(); },
+      "Steps that threads compute side by side, stage by stage.");
+  session.def(
       "memory", [](const PlanSession& self) { return self.memory(); },
-      "Bytes of tensors, of weights, and of scratch in every thread.");
+      "Bytes: of a sample's tensors, as many samples as fit at once, of weights, of scratch in every thread.");
   session.def(
       "profile", [](const PlanSession& self) { return self.session().profile(); },
       "Nanoseconds of each step in the last run.");

@@ -1,18 +1,17 @@
-// Copies inputs in and outputs out, and runs the steps of each sample on all threads. No arithmetic on tensors.
+// Gathers what a network needs, and runs batches: whole samples in every thread, the rest one by one on all of them. No
+// arithmetic on tensors.
 #include "session/session.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
+#include <numeric>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "base/sizes.h"
 
 namespace oaq {
 namespace {
-
-constexpr std::chrono::milliseconds kAskEvery{50};
 
 std::size_t checked_bytes(std::size_t bytes) {
   if (bytes > static_cast<std::size_t>(kMostBytes))
@@ -35,31 +34,48 @@ int chunks_of(double nanoseconds, int threads) {
   return threads * static_cast<int>(std::clamp(nanoseconds / threads / kChunk, 1.0, double{kMostPerThread}));
 }
 
-Session::Session(std::size_t arena_bytes, int threads)
-    : arena_(checked_bytes(arena_bytes)), threads_(checked_threads(threads)) {}
+Session::Session(std::size_t arena_bytes, int threads, int arenas, int chunks)
+    : chunks_(chunks), threads_(checked_threads(threads)) {
+  if (chunks < 0 || chunks > kMostChunks) throw std::invalid_argument("chunks of a step are 1 to 4096, or 0");
+  if (arenas != 1 && arenas != threads) throw std::invalid_argument("a session has one arena, or one for each thread");
+  for (int i = 0; i < arenas; ++i) network_.arenas.push_back(std::make_unique<Arena>(checked_bytes(arena_bytes)));
+}
 
-void Session::add(std::unique_ptr<Step> step) {
-  if (finished_) throw std::invalid_argument("the session is finished; no step can be added");
-  scratch_bytes_ = std::max(scratch_bytes_, step->scratch_bytes());
-  isas_ |= step->isas();
-  steps_.push_back(std::move(step));
+void Session::add(std::unique_ptr<Step> step, Touched touched) {
+  if (finished()) throw std::invalid_argument("the session is finished; no step can be added");
+  network_.scratch_bytes = std::max(network_.scratch_bytes, step->scratch_bytes());
+  network_.isas |= step->isas();
+  network_.steps.push_back(std::move(step));
+  touched_.push_back(std::move(touched));
 }
 
 void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>& outputs) {
-  if (finished_) throw std::invalid_argument("the session is finished already");
-  inputs_ = inputs;
-  outputs_ = outputs;
+  if (finished()) throw std::invalid_argument("the session is finished already");
+  network_.inputs = inputs;
+  network_.outputs = outputs;
   gather_weights();
-  nanoseconds_.assign(steps_.size(), 0);
-  for (const auto& step : steps_) chunks_.push_back(std::clamp(step->chunks(threads_.count()), 1, kMostChunks));
-  scratch_bytes_ = (scratch_bytes_ + kSlack + kLine - 1) / kLine * kLine;
-  scratch_.resize(scratch_bytes_ * static_cast<std::size_t>(threads_.count()));
-  finished_ = true;
+  const std::size_t count = network_.steps.size();
+  network_.nanoseconds.assign(count, 0);
+  network_.spent = std::vector<std::atomic<std::int64_t>>(count);
+  network_.scratch_bytes = (network_.scratch_bytes + kSlack + kLine - 1) / kLine * kLine;
+  network_.scratch.resize(network_.scratch_bytes * static_cast<std::size_t>(threads_.count()));
+  all_.resize(count);
+  std::iota(all_.begin(), all_.end(), 0U);
+  stages_.emplace(network_.steps, std::exchange(touched_, {}), threads_.count(), chunks_);
+}
+
+std::vector<std::vector<std::uint32_t>> Session::stages() const {
+  std::vector<std::vector<std::uint32_t>> result;
+  for (std::uint32_t stage = 0; finished() && stage < stages_->count(); ++stage) {
+    const std::span<const std::uint32_t> steps = stages_->steps(stage);
+    result.emplace_back(steps.begin(), steps.end());
+  }
+  return result;
 }
 
 std::vector<Choices> Session::choices() const {
   std::vector<Choices> result;
-  for (const auto& step : steps_) result.push_back(step->choices());
+  for (const auto& step : network_.steps) result.push_back(step->choices());
   return result;
 }
 
@@ -69,9 +85,9 @@ void Session::gather_weights() {
     return (step->weight_bytes() + kLine - 1) / kLine * kLine;
   };
   std::size_t bytes = 0;
-  for (const auto& step : steps_) bytes += room(step);
-  std::uint8_t* to = weights_.emplace(bytes).data();
-  for (const auto& step : steps_) {
+  for (const auto& step : network_.steps) bytes += room(step);
+  std::uint8_t* to = network_.weights.emplace(bytes).data();
+  for (const auto& step : network_.steps) {
     const std::size_t bytes_of_step = room(step);
     step->move_weights(to);
     to += bytes_of_step;
@@ -80,38 +96,29 @@ void Session::gather_weights() {
 
 bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> inputs,
                   std::span<std::uint8_t* const> outputs, bool (*stop)(void*), void* context) {
-  if (!finished_) throw std::logic_error("the session is not finished");
-  std::fill(nanoseconds_.begin(), nanoseconds_.end(), 0);
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point last_asked = Clock::now();
-  for (std::int64_t sample = 0; sample < batch; ++sample) {
-    if (stop && sample && Clock::now() - last_asked >= kAskEvery) {
-      if (stop(context)) return false;
-      last_asked = Clock::now();
-    }
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const std::size_t bytes = inputs_[i].bytes();
-      std::memcpy(arena_.data() + inputs_[i].offset, inputs[i] + static_cast<std::size_t>(sample) * bytes, bytes);
-    }
-    completed_ = Clock::now();
-    threads_.run(*this);
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const std::size_t bytes = outputs_[i].bytes();
-      std::memcpy(outputs[i] + static_cast<std::size_t>(sample) * bytes, arena_.data() + outputs_[i].offset, bytes);
-    }
+  if (!finished()) throw std::logic_error("the session is not finished");
+  std::fill(network_.nanoseconds.begin(), network_.nanoseconds.end(), 0);
+  const Ends ends{inputs, outputs};
+  Question question(stop, context);
+  const std::int64_t whole = whole_samples(batch, static_cast<int>(network_.arenas.size()));
+  if (whole && !run_whole(whole, ends, question)) return false;
+  const Arena& arena = *network_.arenas[0];
+  for (std::int64_t sample = whole; sample < batch; ++sample) {
+    if (sample && question.is_stopped()) return false;
+    ends.copy_in(network_, sample, arena);
+    SharedSample work(network_, *stages_);
+    threads_.run(work);
+    ends.copy_out(network_, sample, arena);
   }
   return true;
 }
 
-void Session::compute(std::uint32_t stage, int chunk, int chunks, int thread) {
-  std::uint8_t* scratch = scratch_.data() + scratch_bytes_ * static_cast<std::size_t>(thread);
-  steps_[stage]->run(arena_.data(), scratch, chunk, chunks);
-}
-
-void Session::complete(std::uint32_t stage) {
-  const auto now = std::chrono::steady_clock::now();
-  nanoseconds_[stage] += std::chrono::duration_cast<std::chrono::nanoseconds>(now - completed_).count();
-  completed_ = now;
+bool Session::run_whole(std::int64_t samples, const Ends& ends, Question& question) {
+  const Network::Clock::time_point begin = Network::Clock::now();
+  WholeSamples work(network_, ends, samples, question);
+  threads_.run(work);
+  network_.share_out(Network::Clock::now() - begin, all_);
+  return !work.is_stopped();
 }
 
 }  // namespace oaq

@@ -218,8 +218,8 @@ def test_two_steps_cannot_share_an_array_and_none_leaves_the_file() -> None:
 
 
 def test_tensors_weights_tables_and_scratch_are_counted_against_the_limit() -> None:
-    arena, weights, scratch = load(GOOD).memory()
-    assert (arena, weights) == (384, WEIGHTS.nbytes)
+    arena, samples, weights, scratch = load(GOOD).memory()
+    assert (arena, samples, weights) == (384, 1, WEIGHTS.nbytes)
     load(GOOD, 3, arena + weights + 3 * scratch)
     with pytest.raises(_native.MemoryExceeded, match=r"3 threads .*scratch, which 'layer' takes"):
         load(GOOD, 3, arena + weights + 3 * scratch - 1)

@@ -61,7 +61,7 @@ class MemoryExceeded(MemoryError):
 class Session:
     """A plan's bytes, loaded and ready to run."""
 
-    def __init__(self, plan: bytes, threads: int, memory_limit: int) -> None: ...
+    def __init__(self, plan: bytes, threads: int, memory_limit: int, chunks: int = 0) -> None: ...
     @property
     def threads(self) -> int: ...
     def run(
@@ -74,8 +74,13 @@ class Session:
     def choices(self) -> list[tuple[str, list[int]]]:
         """Of each step: how it finds operands; tiles that leave by each way."""
 
+    def stages(self) -> list[list[int]]:
+        """Steps that threads compute side by side, stage by stage."""
+
     def memory(self) -> list[int]:
-        """Bytes of tensors, of weights, and of scratch in every thread."""
+        """
+        Bytes: of a sample's tensors, as many samples as fit at once, of weights, of scratch in every thread.
+        """
 
     def profile(self) -> list[int]:
         """Nanoseconds of each step in the last run."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ProgramError
+from oaq.kernels.cpus import thread_count
 from oaq.kernels.plan import Plan
 from oaq.program.inputs import ProgramInputs, checked, in_order
 from oaq.runtime.build import build
@@ -34,6 +35,30 @@ class NodeTime:
     node: str
     row: str
     nanoseconds: int
+
+
+@dataclass(frozen=True)
+class SessionMemory:
+    """Bytes that a session takes; those of tensors are taken when they are first written.
+
+    Attributes:
+        tensors: of one sample.
+        samples: computed at once: as many as threads, or 1 where the memory limit allows no more.
+        weights: of all nodes.
+        scratch: of one thread.
+        threads: of the session.
+    """
+
+    tensors: int
+    samples: int
+    weights: int
+    scratch: int
+    threads: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of everything."""
+        return self.tensors * self.samples + self.weights + self.scratch * self.threads
 
 
 @dataclass(frozen=True)
@@ -58,24 +83,24 @@ class NodeChoices:
 class Session:
     """Runs one plan, any number of times, on batches of any size.
 
-    The plan's proof is derived again by ``oaq.checker`` before anything runs. Memory is one arena for one sample,
-    planned and allocated here; running allocates nothing but the outputs.
+    The plan's proof is derived again by ``oaq.checker`` before anything runs. Memory is planned and allocated here
+    (``memory``); running allocates nothing but the outputs.
 
     Attributes:
         plan: what runs.
-        threads: that share the work of each node.
+        threads: that share the work of each node, or take whole samples where a batch holds enough of them.
         arena: where each tensor lies.
         verdict: of the checker; None for an ``observed`` plan.
     """
 
     def __init__(
-        self, plan: Plan, threads: int = 1, *, accept_observed: bool = False, memory_limit: int | None = None
+        self, plan: Plan, threads: int | None = None, *, accept_observed: bool = False, memory_limit: int | None = None
     ) -> None:
         """Check the proof, plan the memory, pack the weights.
 
         Args:
             plan: from ``oaq.plan``.
-            threads: 1 to 256.
+            threads: 1 to 256; None is as many as this process may use CPUs (``oaq.kernels.cpus``).
             accept_observed: run a plan whose sums were only seen to fit on data.
             memory_limit: most bytes for tensors, weights and scratch; None asks ``OAQ_MEMORY_LIMIT``, then takes 4 GiB
                 or half of this machine's memory, whichever is less.
@@ -90,17 +115,13 @@ class Session:
             raise ProgramError(
                 f"Session takes a Plan, not {type(plan).__name__}; make one by oaq.plan(program), which proves it"
             )
-        is_whole = isinstance(threads, int | np.integer) and not isinstance(threads, bool)
-        if not is_whole or not 1 <= threads <= 256:
-            raise ProgramError(f"threads is 1 to 256, not {threads!r}")
-        threads = int(threads)
         self.plan = plan
-        self._options = {"accept_observed": accept_observed, "memory_limit": memory_limit}
-        self.threads = threads
+        self._options = {"threads": threads, "accept_observed": accept_observed, "memory_limit": memory_limit}
+        self.threads = thread_count(threads)
         self.arena = plan_memory(plan.program)
         self.verdict = require_safe(plan, self.arena, accept_observed=accept_observed)
-        self._native = build(plan, self.arena, threads, memory_limit)
-        self._one_at_a_time = threading.Lock()  # one arena, so one run at a time
+        self._native = build(plan, self.arena, self.threads, memory_limit)
+        self._one_at_a_time = threading.Lock()  # its arenas serve one run at a time
         self._edges = 0, 0
         _SESSIONS.add(self)
 
@@ -110,7 +131,7 @@ class Session:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as the plan: the new session has its own memory, and the proof is checked again."""
-        return _open, (self.plan, self.threads, self._options)
+        return _open, (self.plan, self._options)
 
     def run(self, x: ProgramInputs) -> Values | tuple[Values, ...]:
         """Real values in, real values out; integers where the file that the program was read from has integers.
@@ -152,8 +173,18 @@ class Session:
         """
         return plan_bytes(self.plan, self.arena)
 
+    @property
+    def memory(self) -> SessionMemory:
+        """What this session takes, in bytes."""
+        tensors, samples, weights, scratch = self._native.memory()
+        return SessionMemory(tensors, samples, weights, scratch, self.threads)
+
     def profile(self) -> tuple[NodeTime, ...]:
-        """How long each node took in the last run; nodes that only rename memory took nothing."""
+        """How long each node took in the last run; nodes that only rename memory took nothing.
+
+        Where several nodes, or several samples, were computed at once, the time that passed is shared out by what
+        threads spent on each node.
+        """
         times = iter(self._native.profile())
         return tuple(
             NodeTime(
@@ -184,8 +215,8 @@ class Session:
         return tuple(outputs)
 
 
-def _open(plan: Plan, threads: int, options: dict[str, Any]) -> Session:
-    return Session(plan, threads, **options)
+def _open(plan: Plan, options: dict[str, Any]) -> Session:
+    return Session(plan, **options)
 
 
 def _free_locks() -> None:
