@@ -98,7 +98,7 @@ def measured(block: Block, isa: str, rounds: int) -> tuple[Row, float]:
     programs = [program(block, lines) for lines in (block.side, block.band)]
     x = np.random.default_rng(1).integers(0, 128, (1, block.side, block.side, block.channels)).astype(np.uint8)
     inputs = [x, np.ascontiguousarray(x[:, : block.band])]
-    sessions = [Session(plan(whole_or_band, isa)) for whole_or_band in programs]
+    sessions = [Session(plan(whole_or_band, isa), threads=1) for whole_or_band in programs]
     for whole_or_band, session, integers in zip(programs, sessions, inputs, strict=True):
         if not np.array_equal(session.run_integers(integers)[0], reference.run(whole_or_band, integers).outputs[0]):
             raise Mismatch(f"{block.name}, {isa}, {whole_or_band.name}: other integers than the reference")

@@ -105,7 +105,7 @@ def measure(program: IntProgram, row: KernelRow, run: int | None, x: NDArray[np.
     Raises:
         Mismatch: the row computes other integers.
     """
-    session = Session(plan_with_run(program, row, run))
+    session = Session(plan_with_run(program, row, run), threads=1)
     actual, expected = session.run_integers(x)[0], reference.run(program, x).outputs[0]
     if not np.array_equal(actual, expected):
         raise Mismatch(f"{row.name}, run {run}: {np.sum(actual != expected)} of {actual.size} integers differ")

@@ -53,7 +53,7 @@ def run_all(programs: int) -> None:
     accepted = sessions = runs = 0
 
     def compare(planned: Plan, x: dict[str, np.ndarray], threads: int) -> int:
-        expected = Session(planned).run_integers(x)
+        expected = Session(planned, 1).run_integers(x)
         session = Session(planned, threads)
         for _ in range(3):
             for got, other in zip(session.run_integers(x), expected, strict=True):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -157,7 +156,7 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     with steps.step("plan"):
         plan = oaq.plan(program, proof=proof)
     plans = {f"oaq {isa}": oaq.plan(program, isa, proof=proof) for isa in cpu_isas() if isa != "scalar"}
-    session = oaq.Session(plan, threads=os.cpu_count() or 1)
+    session = oaq.Session(plan)
     with steps.step("compare with the float network", has_bars=True):
         labelled, unseen = agreement(net, session, data, trained=network.trained)
     with steps.step("watch the registers of every layer"):

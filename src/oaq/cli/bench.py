@@ -16,10 +16,11 @@ from oaq.cli import images, mixed_bench
 from oaq.cli.mixed_file import open_mixed
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
-from oaq.cli.opened import Opened
+from oaq.cli.opened import THREADS_HELP, Opened
 from oaq.cli.side_by_side import isas_to_time, require_counts, side_by_side
 from oaq.errors import FormatError
 from oaq.escape import escape_name
+from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import Plan, plan
 from oaq.report.codec import encode
 from oaq.report.comparison import our_contenders, peer_contender
@@ -76,7 +77,9 @@ def add_timing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isa", action="append", help="only this instruction set; repeat for several (default: all here but scalar)"
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every executor (default 1)")
+    parser.add_argument(
+        "--threads", type=int, default=default_threads(), metavar="N", help=f"of every executor; {THREADS_HELP}"
+    )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default 1)")
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of turns (default 20)")
     parser.add_argument(

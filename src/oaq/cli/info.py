@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from oaq.errors import NoKernel
+from oaq.kernels.cpus import allowed_cpus
 from oaq.kernels.table import KernelRow, native_rows
 from oaq.report import words
 from oaq.report.codec import encode
@@ -24,15 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Print the stamp and the kernel table."""
-    stamp = environment()
+    stamp, cpus = environment(), allowed_cpus()
     rows = kernel_rows()
     if arguments.json:
-        say.document({"environment": encode(stamp), "rows": [encode(row) for row in rows]})
+        say.document({"environment": encode(stamp), "threads": cpus.threads, "rows": [encode(row) for row in rows]})
         return 0
     facts = [
         ("oaq", version()),
         ("CPU", stamp.cpu),
         ("cores", str(stamp.cores)),
+        ("threads", f"{cpus.threads} by default: {cpus.words}"),
         ("runs", ", ".join(stamp.isas) or "nothing: the native module is not built"),
         ("OAQ_ISA", stamp.forced_isa or "not set"),
         ("system", stamp.system),

@@ -11,6 +11,7 @@ from oaq.cli.images import preprocess
 from oaq.data.batches import Batch, check_shape, files, read
 from oaq.data.preprocess import Preprocess
 from oaq.errors import ProgramError
+from oaq.kernels.cpus import default_threads
 from oaq.program.edges import Edge
 from oaq.program.files import Part
 from oaq.program.files import read as read_archive
@@ -18,6 +19,8 @@ from oaq.program.int_program import IntProgram
 from oaq.report.data import Evidence
 from oaq.report.evidence_part import stored_evidence
 from oaq.runtime.values import caller_edge
+
+THREADS_HELP = "threads (default: as many as this process may use CPUs; see oaq info)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,4 +110,4 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--isa", help="best instruction set to use: scalar, avx2, avxvnni, avx512bw, vnni (default: OAQ_ISA, then best)"
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads (default 1)")
+    parser.add_argument("--threads", type=int, default=default_threads(), metavar="N", help=THREADS_HELP)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import os
 import time
 import typing
 from pathlib import Path
@@ -22,6 +21,7 @@ from oaq.cli.report import show
 from oaq.data.batches import Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import CalibrationError, FormatError, NoKernel, UnsupportedOp
+from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
@@ -135,6 +135,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     check_output(arguments.out)
     _check_form(arguments.out)
+    _share_cpus()
     network = _pure_network(arguments)
     if network is None:
         return _call_by_regions(arguments)
@@ -248,10 +249,17 @@ def _tell_dear(choices: QuantizeReport, allowed: float | None) -> None:
         )
 
 
+def _share_cpus() -> None:
+    """Keep torch, which counts the CPUs of its affinity, to those whose time this process gets."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), default_threads()))
+
+
 def _agreement(net: Network, program: IntProgram, batches: Batches) -> Agreement | None:
     """On the calibration data, if the outputs are one row of numbers per sample and kernels are here."""
     try:
-        session = Session(plan(program), threads=os.cpu_count() or 1)
+        session = Session(plan(program))
     except NoKernel as error:
         say.warn(f"agreement with float was not observed: {str(error).splitlines()[0]}")
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from oaq.cli import images
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
+from oaq.cli.opened import THREADS_HELP
 from oaq.cli.output import check_output
 from oaq.errors import ConfigError
 from oaq.seal.parts import save
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="photos or arrays to measure effects on")
     parser.add_argument("--limit", type=int, default=SAMPLES, metavar="N", help=f"files of --data (default {SAMPLES})")
     parser.add_argument("--record", type=Path, metavar="FILE.json", help="measurements: read if there, else written")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the runs that measure effects")
+    parser.add_argument("--threads", type=int, metavar="N", help=f"of the runs that measure effects; {THREADS_HELP}")
     images.add_arguments(parser)
 
 

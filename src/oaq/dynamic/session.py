@@ -12,6 +12,7 @@ from oaq.dynamic.certify import require_safe
 from oaq.dynamic.law import QuantizedRows, refuse_row
 from oaq.dynamic.plan import DynamicPlan
 from oaq.errors import NoKernel, ProgramError
+from oaq.kernels.cpus import thread_count
 from oaq.kernels.table import native_module
 
 Floats = NDArray[np.float32]
@@ -28,8 +29,8 @@ class DynamicSession:
         threads: that share a run.
     """
 
-    def __init__(self, plans: DynamicPlan | Sequence[DynamicPlan], threads: int = 1) -> None:
-        """Check the proofs, pack the weights.
+    def __init__(self, plans: DynamicPlan | Sequence[DynamicPlan], threads: int | None = None) -> None:
+        """Check the proofs, pack the weights; None is as many threads as this process may use CPUs.
 
         Raises:
             AccumulatorOverflow: a proof does not hold.
@@ -37,8 +38,9 @@ class DynamicSession:
             NoKernel: the native module is not built, or this CPU cannot run a row.
         """
         self.plans = (plans,) if isinstance(plans, DynamicPlan) else tuple(plans)
-        self.threads = threads
-        _check(self.plans, threads)
+        self._threads = threads
+        self.threads = thread_count(threads)
+        _check(self.plans)
         for plan in self.plans:
             require_safe(plan)
         self._native = native_module()
@@ -53,7 +55,7 @@ class DynamicSession:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as the plans: the new session packs its own weights, and proofs are checked again."""
-        return DynamicSession, (self.plans, self.threads)
+        return DynamicSession, (self.plans, self._threads)
 
     @property
     def terms(self) -> int:
@@ -119,11 +121,9 @@ class DynamicSession:
         return [np.empty((rows, plan.layer.outputs), np.float32) for plan in self.plans]
 
 
-def _check(plans: Sequence[DynamicPlan], threads: int) -> None:
+def _check(plans: Sequence[DynamicPlan]) -> None:
     if not plans or not all(isinstance(plan, DynamicPlan) for plan in plans):
         raise ProgramError("a dynamic session runs one or several plans; make one by oaq.dynamic.plan_layer(layer)")
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= 256:
-        raise ProgramError(f"threads is 1 to 256, not {threads!r}")
     first = plans[0].layer
     for plan in plans[1:]:
         if (plan.layer.terms, plan.layer.law, plan.layer.constant) != (first.terms, first.law, first.constant):

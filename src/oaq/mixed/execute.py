@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
 
 from oaq import reference
 from oaq.errors import ProgramError
+from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
 from oaq.mixed.dynamic import DynamicExecutor
 from oaq.mixed.floats.region import open_own
@@ -59,7 +60,7 @@ class Options:
         reference: integers are computed by the law itself, slowly, for comparison.
     """
 
-    threads: int = 1
+    threads: int = field(default_factory=default_threads)
     isa: str | None = None
     memory_limit: int | None = None
     reference: bool = False

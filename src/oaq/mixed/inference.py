@@ -11,6 +11,7 @@ import numpy as np
 
 from oaq.capture.model_file import import_model
 from oaq.errors import FormatError, ProgramError, UnsupportedOp
+from oaq.kernels.cpus import thread_count
 from oaq.mixed.execute import MixedSession, Options, RegionTime, Sessions
 from oaq.mixed.load import OnnxFile, float_file, mixed_program, program_of_integers, read_onnx
 from oaq.mixed.options import PROVIDER
@@ -67,7 +68,8 @@ class InferenceSession:
             sess_options: of onnxruntime, or ``oaq.SessionOptions``; the number of threads is taken from it.
             providers: taken and not followed: sessions run on this CPU.
             provider_options: likewise.
-            threads: of each region; None is what ``sess_options`` says, or 1.
+            threads: of each region; None is what ``sess_options`` says, or as many as this process may use
+                CPUs.
             isa: best instruction set to plan for; None is ``OAQ_ISA``, then the best here.
             memory_limit: see ``oaq.Session``.
 
@@ -77,7 +79,7 @@ class InferenceSession:
             UnsupportedOp: a part that stays in float cannot be run here; the message names the node.
         """
         requested = int(getattr(sess_options, "intra_op_num_threads", 0) or 0)
-        self.threads = threads if threads is not None else requested or 1
+        self.threads = thread_count(threads if threads is not None else requested or None)
         self._options = Options(self.threads, isa, memory_limit)
         self._sessions: Sessions = {}
         self._by_sizes: dict[tuple[Any, ...], MixedSession] = {}

@@ -31,7 +31,7 @@ class SessionOptions:
     """Options of a session, as onnxruntime names them.
 
     Attributes:
-        intra_op_num_threads: threads of each region; 0 is one.
+        intra_op_num_threads: threads of each region; 0 is as many as the process may use CPUs.
     """
 
     def __init__(self) -> None:

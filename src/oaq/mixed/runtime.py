@@ -66,6 +66,7 @@ def runtime_session(content: bytes, threads: int, folder: str, region: Region) -
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # the CPUs are the next region's
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     if folder:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)

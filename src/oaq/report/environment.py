@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from oaq.kernels.cpu import cpu_name
+from oaq.kernels.cpus import allowed_cpus
 from oaq.report.data import Environment
 
 PACKAGES: tuple[str, ...] = ("oaq", "numpy", "torch", "onnx", "onnxruntime", "openvino")
@@ -27,7 +28,7 @@ def environment(packages: Sequence[str] = PACKAGES) -> Environment:
     isas, compiler = _native()
     return Environment(
         cpu=cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=allowed_cpus().affinity,
         isas=isas,
         forced_isa=os.environ.get("OAQ_ISA", ""),
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",

@@ -184,7 +184,7 @@ def timed(plans: Sequence[Sequence[Plan]], x: Sequence[Integers], progress: Prog
     flat = [plan for row in plans for plan in row]
     samples = [_clipped(plan.program, x) for plan in flat]
     with pinned(1):
-        sessions = [Session(plan) for plan in flat]
+        sessions = [Session(plan, threads=1) for plan in flat]
         laps: list[list[Laps]] = [[] for _ in flat]
         for _ in progress(range(ROUNDS), "time candidates"):
             for session, by_round, sample in zip(sessions, laps, samples, strict=True):

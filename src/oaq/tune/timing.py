@@ -223,7 +223,7 @@ def _timed(
 ) -> list[Laps]:
     """Laps of every plan, the plans interleaved."""
     with pinned(1):
-        sessions = [Session(plan) for plan, _ in plans]
+        sessions = [Session(plan, threads=1) for plan, _ in plans]
         laps: list[list[Laps]] = [[] for _ in plans]
         for _ in progress(range(rounds), "time layers"):
             for session, by_round in zip(sessions, laps, strict=True):

@@ -27,7 +27,7 @@ def tune(
     sqnr: float | None = None,
     record: Record | None = None,
     samples: int = SAMPLES,
-    threads: int = 1,
+    threads: int | None = None,
     progress: Progress = lambda items, label: items,
 ) -> Tuned:
     """Choose narrower integers where they pay on this machine.
@@ -42,7 +42,8 @@ def tune(
         sqnr: least signal to noise of the outputs beside the program's own, in dB; time is minimised then.
         record: of an earlier run on this machine with this program: no layer is measured again.
         samples: most that are taken from ``data``.
-        threads: of the runs that measure effects; times are of one thread.
+        threads: of the runs that measure effects, None for as many as this process may use CPUs; times are of one
+            thread.
         progress: wraps an iterable of steps under a label.
 
     Returns:
@@ -54,8 +55,9 @@ def tune(
         NoKernel: this CPU lacks an instruction set.
         ProgramError: ``data`` do not fit the program, or hold nothing.
     """
+    from oaq.kernels.cpus import thread_count
     from oaq.tune.choice import choose
     from oaq.tune.goal import Goal
 
     goal = Goal((isa,) if isinstance(isa, str) else tuple(isa), budget, seconds, sqnr)
-    return choose(program, data, goal, record=record, samples=samples, threads=threads, progress=progress)
+    return choose(program, data, goal, record=record, samples=samples, threads=thread_count(threads), progress=progress)
