@@ -134,14 +134,15 @@ def subject(name: str, program: IntProgram, folder: Path, isa: str | None) -> Su
     spec = program.tensors[program.inputs[0]]
     integers = np.random.default_rng(0).integers(spec.range.lo, spec.range.hi + 1, (1, *spec.shape)).astype(np.uint8)
     x = np.ascontiguousarray(spec.affine.dequantize(integers).transpose(0, 3, 1, 2), np.float32)
-    one, two = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
+    single, double = oaq.Session(plan, threads=1), oaq.Session(plan, threads=2)
     if any(
-        not np.array_equal(*pair) for pair in zip(one.run_integers(integers), two.run_integers(integers), strict=True)
+        not np.array_equal(*pair)
+        for pair in zip(single.run_integers(integers), double.run_integers(integers), strict=True)
     ):
         raise RuntimeError(f"{name}: one and two threads compute different integers")
     peers = [onnxruntime_session(model, threads) for threads in (1, 2, 2)]
     runs = [lambda session=session, port=port: session.run(None, {port.name: x}) for session, port in peers]
-    calls = {OURS_1: lambda: one.run(x), OURS_2: lambda: two.run(x), PEER_1: runs[0], PEER_2: runs[1]}
+    calls = {OURS_1: lambda: single.run(x), OURS_2: lambda: double.run(x), PEER_1: runs[0], PEER_2: runs[1]}
     return Subject(name, calls, runs[2])
 
 
@@ -169,30 +170,30 @@ def timed(calls: Mapping[str, Call], before: Call | None, seconds: float) -> dic
     return {name: figures(values) for name, values in spent.items()}
 
 
-def loads(cpus: Sequence[int], other: Subject) -> list[tuple[str, Sequence[int], Call | None]]:
+def loads(cpus: Sequence[int], network: Subject) -> list[tuple[str, Sequence[int], Call | None]]:
     """Name of each load, CPUs that get a busy process, and what is done before every call."""
     return [
         (QUIET, (), None),
         ("1 busy process", cpus[:1], None),
         ("2 busy processes", cpus[:2], None),
-        ("a pool of onnxruntime", (), other.other_pool),
+        ("a pool of onnxruntime", (), network.other_pool),
         ("a pool of torch", (), torch_pool()),
     ]
 
 
 def floors(name: str, under: Mapping[str, Mapping[str, Figures]]) -> list[Row]:
-    """Every floor of a network: under which load, what was measured, what is asked for, whether it holds."""
+    """Every floor of a network: under which load, what was measured, the limit, whether it holds."""
     quiet = under[QUIET]
     speed_up = quiet[OURS_1].median / quiet[OURS_2].median
     rows = [_floor(name, QUIET, "2 threads, times faster", speed_up, f">= {LEAST_QUIET}", speed_up >= LEAST_QUIET)]
-    for load, got in under.items():
+    for load, measured in under.items():
         if load == QUIET:
             continue
-        slower = got[OURS_2].median / got[OURS_1].median
-        ours, theirs = (got[who].p90 / quiet[who].median for who in (OURS_2, PEER_2))
+        slower = measured[OURS_2].median / measured[OURS_1].median
+        loss, limit = (measured[executor].p90 / quiet[executor].median for executor in (OURS_2, PEER_2))
         rows += [
             _floor(name, load, "median of 2 threads over 1", slower, f"<= {MOST_SLOWER}", slower <= MOST_SLOWER),
-            _floor(name, load, "90th over quiet median", ours, f"<= {theirs:.2f}, onnxruntime's", ours <= theirs),
+            _floor(name, load, "90th over quiet median", loss, f"<= {limit:.2f}, onnxruntime's", loss <= limit),
         ]
     return rows
 
@@ -214,14 +215,14 @@ def rows_of(name: str, under: Mapping[str, Mapping[str, Figures]]) -> list[Row]:
         (
             ("network", name),
             ("load", load),
-            ("executor", who),
-            ("median ms", f"{got.median:.2f}"),
-            ("90th ms", f"{got.p90:.2f}"),
-            ("99th ms", f"{got.p99:.2f}"),
-            ("calls", str(got.calls)),
+            ("executor", executor),
+            ("median ms", f"{measured.median:.2f}"),
+            ("90th ms", f"{measured.p90:.2f}"),
+            ("99th ms", f"{measured.p99:.2f}"),
+            ("calls", str(measured.calls)),
         )
         for load, by_executor in under.items()
-        for who, got in by_executor.items()
+        for executor, measured in by_executor.items()
     ]
 
 
@@ -233,7 +234,7 @@ def table(title: str, rows: Sequence[Row]) -> Table:
 
 
 def prepared(name: str, keep: Path | None) -> IntProgram:
-    """The network as integers; read from the folder, or made and written there."""
+    """The network as integers; read from the folder, or quantized and written there."""
     file = keep / f"{name}.oaq" if keep is not None else None
     if file is not None and file.exists():
         return oaq.load(file)
@@ -254,11 +255,11 @@ def measure(flags: argparse.Namespace) -> tuple[list[Row], list[Row], Disturbanc
         cpus = stack.enter_context(pinned(2))
         watch = Watch(cpus)
         for name, program in programs.items():
-            made = subject(name, program, folder, flags.isa)
+            network = subject(name, program, folder, flags.isa)
             under: dict[str, Mapping[str, Figures]] = {}
-            for load, busy, before in say.track(loads(cpus, made), name):
+            for load, busy, before in say.track(loads(cpus, network), name):
                 with neighbours(busy):
-                    under[load] = timed(made.calls, before, flags.seconds)
+                    under[load] = timed(network.calls, before, flags.seconds)
             figures_ += rows_of(name, under)
             floors_ += floors(name, under)
         disturbance = watch.disturbance([0.0])
