@@ -10,7 +10,7 @@
 
 namespace oaq {
 
-enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512bw, kVnni, kAvxVnni };
+enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512bw, kVnni, kAvxVnni, kNeon, kDotprod, kI8mm };
 
 // Sets of instruction sets, a bit each.
 using Isas = std::uint32_t;

@@ -59,16 +59,7 @@ static_assert([] {
 }());
 
 // Rows that are not compiled in here but must not be refused: eight lanes of smlal, one lane of k.
-static_assert(consistent({"",
-                          "",
-                          Isa::kScalar,
-                          {16, Overflow::kWraps, 16, 1, Overflow::kExact, 8, 0},
-                          kShiftedS8,
-                          kS8,
-                          kBytesInOrder,
-                          4,
-                          16,
-                          1}));
+static_assert(consistent({"", "", Isa::kScalar, kSixteen16, kShiftedS8, kS8, kBytesInOrder, 4, 16, 1}));
 static_assert(consistent({"",
                           "",
                           Isa::kScalar,

@@ -25,4 +25,8 @@ using AddVectors = std::size_t (*)(const std::uint8_t* a, const std::uint8_t* b,
 std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                      std::uint8_t* y);
 
+// For AArch64: 8 at a time.
+std::size_t add_neon(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
+                     std::uint8_t* y);
+
 }  // namespace oaq
