@@ -193,4 +193,4 @@ def test_these_tests_can_fail() -> None:
     assert oaq_arguments("OAQ_ISA=avx2 oaq run x > y") == ["run", "x"]
     assert oaq_arguments("pip install oaq") is None
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()):
-        parser().parse_args(["plan", "net.oaq"])
+        parser().parse_args(["frobnicate", "net.oaq"])

@@ -18,6 +18,7 @@ READERS = {
     "report": (),
     "witness": ("--at", "stem:0"),
     "export": ("--out", "out.onnx"),
+    "plan": ("--target", "neon"),
 }
 
 

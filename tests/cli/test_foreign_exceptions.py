@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "quantize": ("--calibrate", "photos", "--out", "out.oaq"),
     "robust": ("--input", "x.npy", "--radius", "1"),
     "tune": ("--out", "out.oaq"),
+    "plan": ("--target", "neon", "--out", "net.plan"),
 }
 DEEP = 100_000
 

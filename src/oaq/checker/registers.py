@@ -81,6 +81,8 @@ EXACT: Final = frozenset(
         "gemm_u8s8_vnni",
         "gemm_u8s8_avxvnni",
         "gemm_s8s8_neon_exact",
+        "gemm_s8s8_dotprod",
+        "gemm_u8s8_i8mm",
         "depthwise_s8s8_neon_exact",
         "depthwise_u8s8_scalar",
         "depthwise_s8s8_scalar",
@@ -90,8 +92,8 @@ EXACT: Final = frozenset(
         "exact-s32",
     }
 )
-"""Registers of s32 only, by whole name: scalar code, vpmaddwd on widened operands, vpdpbusd. The 32-bit total covers
-them, whatever their step; a name that is not here is trusted for nothing."""
+"""Registers of s32 only, by whole name: scalar code, vpmaddwd on widened operands, vpdpbusd, sdot, usmmla. The 32-bit
+total covers them, whatever their step; a name that is not here is trusted for nothing."""
 
 
 def register(plain: object, name: str) -> Register:

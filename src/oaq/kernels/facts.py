@@ -30,7 +30,15 @@ class RowFacts:
 
     def distance(self, row: RowFacts) -> tuple[bool, int]:
         """Rows that spill alike are nearer; then those whose instruction sets differ by fewer."""
-        return self.spills != row.spills, len((self.includes | {self.isa}) ^ (row.includes | {row.isa}))
+        return self.spills != row.spills, len(_sets(self) ^ _sets(row))
+
+
+CORRESPONDING: Final[Mapping[str, str]] = {"neon": "avx2", "dotprod": "avxvnni", "i8mm": "avxvnni"}
+"""Arm's instruction sets, by those of x86 whose rows do alike work: rows of one are near rows of the other."""
+
+
+def _sets(row: RowFacts) -> frozenset[str]:
+    return frozenset(CORRESPONDING.get(isa, isa) for isa in row.includes | {row.isa})
 
 
 def facts_of(row: KernelRow) -> RowFacts:

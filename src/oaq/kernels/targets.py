@@ -1,9 +1,9 @@
 """Quantization targets: the rows that networks are quantized for, known without the native module.
 
 The same network quantized for the same target on two machines is the same program, so nothing here may depend on the
-machine. ``tests/kernels/test_targets.py`` compares every row that is compiled in with the native table; the rows of a
-target that is not compiled in (neon on x86) are a foreign table, and cost what the rows most like them cost
-(``kernels.facts``).
+machine. ``tests/kernels/test_targets.py`` compares every row that is compiled in with the native table, and
+``tests/arm`` those of Arm with the table of a cross build; the rows of a target that is not compiled in (neon on x86)
+are a foreign table, and cost what the rows most like them cost (``kernels.facts``).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class KernelTarget:
 
     Attributes:
         name: how ``oaq.quantize(target=...)`` calls it.
-        summing: rows a layer may take; the first of each family is the measure: budget 1.0 is the network on these
-            rows without a spill inside a sum, and outputs that share its tile share a fill.
-        sumless: rows of the families that sum no products.
+        summing: rows that layers are quantized for; the first of each family is the measure: budget 1.0 is the
+            network on these rows without a spill inside a sum, and outputs that share its tile share a fill.
+        sumless: rows of the families that sum no products, and rows that a layer may take besides.
     """
 
     name: str
@@ -86,11 +86,13 @@ def _x86(family: str, isa: str, trick: str, register: Accumulator, tile: tuple[i
     return KernelRow(name, family, isa, tile[1], replace(register, name=name), U8, S8, False, **facts)
 
 
-def _neon(family: str, trick: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
+def _arm(
+    family: str, isa: str, trick: str, register: Accumulator, tile: tuple[int, int], *, parts: int = 1
+) -> KernelRow:
     """A row on s8 operands, u8 - 128 in memory, with a tile of (positions, outputs)."""
-    name = f"{family}_s8s8_neon{trick}"
-    facts = {"tile_m": tile[0], "includes": frozenset({"scalar"}), "shift": 128, "copy_bytes": 16}
-    return KernelRow(name, family, "neon", tile[1], replace(register, name=name), S8, S8, False, **facts)
+    name = f"{family}_s8s8_{isa}{trick}"
+    facts = {"tile_m": tile[0], "parts": parts, "includes": ARM[isa], "shift": 128, "copy_bytes": 16}
+    return KernelRow(name, family, isa, tile[1], replace(register, name=name), S8, S8, False, **facts)
 
 
 def _scalar(family: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
@@ -100,7 +102,7 @@ def _scalar(family: str, register: Accumulator, tile: tuple[int, int]) -> Kernel
 
 
 def _without_sums(family: str, isa: str, includes: frozenset[str] = frozenset()) -> KernelRow:
-    copied = 32 if includes else 16
+    copied = 32 if isa in X86 else 16
     return KernelRow(f"{family}_u8_{isa}", family, isa, 1, None, U8, S8, False, includes=includes, copy_bytes=copied)
 
 
@@ -112,7 +114,15 @@ X86: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "avxvnni": frozenset({"scalar", "avx2"}),
     }
 )
-"""What each instruction set includes."""
+"""What each instruction set of x86 includes."""
+ARM: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "neon": frozenset({"scalar"}),
+        "dotprod": frozenset({"scalar", "neon"}),
+        "i8mm": frozenset({"scalar", "neon", "dotprod"}),
+    }
+)
+"""What each instruction set of AArch64 includes."""
 TAPS_EXACT: Final = replace(EXACT_S32, step=2)
 AVX2_ROWS: Final = (
     _x86("gemm", "avx2", "_acc16", AVX2_ACC16, (6, 16)),
@@ -135,13 +145,30 @@ AVXVNNI_ROWS: Final = (
     _x86("depthwise", "avxvnni", "", EXACT_S32, (1, 32)),
 )
 NEON_ROWS: Final = (
-    _neon("gemm", "_acc16", NEON_ACC16, (4, 4)),
-    _neon("gemm", "_acc32", NEON_MLAL_PAIR, (4, 4)),
-    _neon("gemm", "_exact", replace(EXACT_S32, step=16), (4, 4)),
-    _neon("depthwise", "_acc16", NEON_DEPTHWISE_ACC16, (1, 16)),
-    _neon("depthwise", "_exact", replace(EXACT_S32, step=1), (1, 16)),
+    _arm("gemm", "neon", "_acc16", NEON_ACC16, (4, 4)),
+    _arm("gemm", "neon", "_acc32", NEON_MLAL_PAIR, (4, 4)),
+    _arm("gemm", "neon", "_exact", replace(EXACT_S32, step=16), (4, 4)),
+    _arm("depthwise", "neon", "_acc16", NEON_DEPTHWISE_ACC16, (1, 16)),
+    _arm("depthwise", "neon", "_exact", replace(EXACT_S32, step=1), (1, 16)),
 )
-"""No such kernel is written yet. Sixteen sums of eight lanes, and what feeds them, fit NEON's 32 registers."""
+"""Sixteen sums of eight lanes, and what feeds them, fit NEON's 32 registers."""
+NEON_DEPTHWISE: Final = tuple(row for row in NEON_ROWS if row.family == "depthwise")
+DOTPROD_ROWS: Final = (_arm("gemm", "dotprod", "", EXACT_S32, (4, 16), parts=2), NEON_DEPTHWISE[1])
+I8MM_GEMM: Final = KernelRow(
+    "gemm_u8s8_i8mm",
+    "gemm",
+    "i8mm",
+    8,
+    replace(EXACT_S32, name="gemm_u8s8_i8mm", step=8),
+    U8,
+    S8,
+    False,
+    tile_m=8,
+    includes=ARM["i8mm"],
+    copy_bytes=16,
+)
+"""usmmla multiplies u8 as it lies in memory."""
+I8MM_ROWS: Final = (I8MM_GEMM, NEON_DEPTHWISE[1])
 SCALAR_OTHERS: Final = tuple(_without_sums(family, "scalar") for family in WITHOUT_SUMS)
 SCALAR_ROWS: Final = (
     _scalar("gemm", EXACT_S32, (4, 8)),
@@ -149,6 +176,9 @@ SCALAR_ROWS: Final = (
     *SCALAR_OTHERS,
 )
 X86_OTHERS: Final = (_without_sums("add", "avx2", X86["avx2"]), *SCALAR_ROWS)
+ARM_OTHERS: Final = (_without_sums("add", "neon", ARM["neon"]), *SCALAR_ROWS)
+DOTPROD_OTHERS: Final = (NEON_DEPTHWISE[0], *ARM_OTHERS)
+"""Lanes of 16 bits are the quickest where they need no spill; but no layer is made narrower for them."""
 
 AVX2: Final = KernelTarget("avx2", AVX2_ROWS, X86_OTHERS)
 TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
@@ -159,7 +189,9 @@ TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
             KernelTarget("avx512bw", AVX512_ROWS + AVX2_ROWS, X86_OTHERS),
             KernelTarget("vnni", VNNI_ROWS, X86_OTHERS),
             KernelTarget("avxvnni", AVXVNNI_ROWS, X86_OTHERS),
-            KernelTarget("neon", NEON_ROWS, SCALAR_ROWS),
+            KernelTarget("neon", NEON_ROWS, ARM_OTHERS),
+            KernelTarget("dotprod", DOTPROD_ROWS, DOTPROD_OTHERS),
+            KernelTarget("i8mm", I8MM_ROWS, DOTPROD_OTHERS),
         )
     }
 )

@@ -10,6 +10,7 @@ from oaq.kernels.table import native_module
 from oaq.program.memory import VARIABLE, memory_limit, require_memory, show_bytes
 from oaq.runtime.memory import Arena
 from oaq.runtime.plan_bytes import plan_bytes
+from oaq.runtime.plan_file import require_rows
 
 Native = Any
 """``oaq.kernels._native.Session``; it checks every number it is given."""
@@ -19,10 +20,11 @@ def build(plan: Plan, arena: Arena, threads: int, limit: int | None = None) -> N
     """A native session that runs ``plan`` in ``arena``, in at most ``limit`` bytes (None: see ``memory_limit``).
 
     Raises:
-        NoKernel: the native module is not built, or refuses a node: this CPU lacks a row's instructions, or a number
-            is outside what the row takes.
+        NoKernel: the native module is not built, has no such row, or refuses a node: this CPU lacks a row's
+            instructions, or a number is outside what the row takes.
         MemoryLimit: more memory is needed than allowed, or than there is.
     """
+    require_rows(plan)
     allowed = memory_limit(limit)
     require_memory(arena.size, allowed, f"{plan.program.name}: one sample's tensors")
     try:
