@@ -1,0 +1,1 @@
+"""oaq for AArch64, built and run on another machine: a cross build, and an emulator of several CPUs."""

@@ -1,0 +1,112 @@
+"""Run plans under an emulator of an AArch64 CPU: QEMU's user mode, wherever it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.arm.build import build
+
+VARIABLE = "OAQ_QEMU"
+"""Environment variable: the emulator to use."""
+NAMES = ("qemu-aarch64-static", "qemu-aarch64")
+FETCHED = Path(sys.prefix) / "arm" / "qemu-aarch64"
+"""Where ``.ci/emulator`` puts it, and beside it the reason if it could not."""
+CPUS = ("cortex-a53", "cortex-a72", "max")
+"""Two without dot products, and everything that the emulator knows."""
+SECONDS = 600
+
+
+class NoEmulator(RuntimeError):
+    """No emulator is to be had here; the message says where it was looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A plan to be run.
+
+    Attributes:
+        plan: its bytes.
+        inputs: uint8, (batch, ...) each.
+        outputs: bytes of one sample of each output.
+        threads: that share the work.
+    """
+
+    plan: bytes
+    inputs: tuple[NDArray[np.uint8], ...]
+    outputs: tuple[int, ...]
+    threads: int = 1
+
+
+def emulator() -> Path:
+    """The program that runs AArch64 programs here.
+
+    Raises:
+        NoEmulator: there is none.
+    """
+    named = os.environ.get(VARIABLE)
+    paths = [named] if named else [*(shutil.which(name) for name in NAMES), str(FETCHED)]
+    for path in paths:
+        if path is not None and Path(path).is_file():
+            return Path(path)
+    reason = FETCHED.with_name("reason")
+    fetched = f"; it could not be fetched: {reason.read_text().strip()}" if reason.is_file() else ""
+    where = f"{VARIABLE} names {named}, which is no file" if named else f"neither {' nor '.join(NAMES)} is on PATH"
+    raise NoEmulator(f"{where}{fetched}. On Debian: apt-get install qemu-user-static, or run .ci/emulator .venv/arm")
+
+
+def run_program(program: Path, arguments: Sequence[str], cpu: str, text: str = "") -> str:
+    """Standard output of an AArch64 program on an emulated ``cpu``.
+
+    Raises:
+        NoEmulator: there is none.
+        RuntimeError: the program failed; the message has what it said.
+    """
+    command = [str(emulator()), "-cpu", cpu, str(program), *arguments]
+    variables = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
+    process = subprocess.run(command, input=text, capture_output=True, text=True, timeout=SECONDS, env=variables)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}: {process.stderr[-2000:]}")
+    return process.stdout
+
+
+def run_cases(cases: Iterable[Case], cpu: str) -> list[tuple[NDArray[np.uint8], ...] | str]:
+    """What each case computes on ``cpu``, or why it failed; the emulator starts once for all.
+
+    Raises:
+        NoEmulator: there is none.
+        RuntimeError: the program itself failed.
+    """
+    program, cases = build(), list(cases)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [_write(case, Path(folder) / str(index)) for index, case in enumerate(cases)]
+        verdicts = run_program(program, [], cpu, "".join(lines)).splitlines()
+        if len(verdicts) != len(cases):
+            raise RuntimeError(f"{len(cases)} cases and {len(verdicts)} answers")
+        answers: list[tuple[NDArray[np.uint8], ...] | str] = []
+        for index, (case, line) in enumerate(zip(cases, verdicts, strict=True)):
+            answers.append(_read(case, Path(folder) / str(index)) if line == "ok" else line)
+        return answers
+
+
+def _write(case: Case, at: Path) -> str:
+    plan, inputs, outputs = (at.with_suffix(suffix) for suffix in (".plan", ".x", ".y"))
+    plan.write_bytes(case.plan)
+    inputs.write_bytes(b"".join(array.tobytes() for array in case.inputs))
+    fields = (plan, inputs, outputs, len(case.inputs[0]), case.threads, 1)
+    return "\t".join(map(str, fields)) + "\n"
+
+
+def _read(case: Case, at: Path) -> tuple[NDArray[np.uint8], ...]:
+    content, batch = np.frombuffer(at.with_suffix(".y").read_bytes(), np.uint8), len(case.inputs[0])
+    ends = np.cumsum([batch * size for size in case.outputs])
+    return tuple(part.reshape(batch, -1) for part in np.split(content, ends[:-1]))
