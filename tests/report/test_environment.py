@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 from oaq.report import codec
-from oaq.report.environment import commit, cpu_name, environment
+from oaq.report.environment import commit, cpu_name, environment, installed_commit
 
 
 def test_names_the_cpu_with_family_and_model(tmp_path):
@@ -13,6 +15,16 @@ def test_names_the_cpu_with_family_and_model(tmp_path):
     )
     assert cpu_name(info) == "Example CPU (family 25, model 17)"
     assert cpu_name(tmp_path / "none")
+
+
+def test_the_commit_of_an_installation_from_a_repository_is_what_pip_recorded(monkeypatch):
+    def recorded(text):
+        monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda self, name: text)
+        return installed_commit()
+
+    assert recorded('{"url": "x", "vcs_info": {"vcs": "git", "commit_id": "0123456789abcdef"}}') == "0123456789ab"
+    for text in ('{"url": "file:///tmp/oaq", "dir_info": {}}', None, "not JSON", "[]"):
+        assert recorded(text) == ""
 
 
 def test_outside_a_source_tree_there_is_no_commit(tmp_path):

@@ -72,6 +72,8 @@ def test_a_right_machine_passes_on_every_row_with_witnesses_and_says_what_did_no
     by_name = {one.name: one for one in report.executors}
     assert by_name["row gemm_u8s8_avx512bw_acc16"].reason == "needs avx512bw, which this CPU lacks"
     assert by_name["row resize_u8_scalar"].reason == "the program has no resize node"
+    assert by_name["row resize_u8_scalar"].unneeded and by_name["row resize_u8_scalar"] not in report.not_run
+    assert "NOT RUN: the program has no" not in report.table() and "not needed, for operators" in report.table()
     assert by_name["isa avx512bw, 1 thread"].reason == "this CPU lacks it"
     for isa in ("scalar", "avx2", "vnni"):
         for threads in ("1 thread", "2 threads"):

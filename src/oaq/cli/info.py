@@ -39,7 +39,7 @@ def call(arguments: argparse.Namespace) -> int:
         ("OAQ_ISA", stamp.forced_isa or "not set"),
         ("system", stamp.system),
         ("compiler", stamp.compiler or "-"),
-        ("commit", stamp.commit or "-"),
+        ("commit", stamp.commit or "not recorded: installed from files; the version says which"),
         ("versions", ", ".join(f"{name} {number}" for name, number in stamp.versions)),
     ]
     tables = [Table("This installation", ("", ""), tuple(facts))]

@@ -164,7 +164,7 @@ def conclusion(reports: dict[str, Report], safe: bool, complete: bool) -> str:
     compared, wrong = sum(executor.compared for executor in executed), sum(executor.mismatches for executor in executed)
     if executed:
         lines.append(f"{len(executed)} executors ran here: {wrong} of {compared} integers differ from the reference")
-    absent = sorted({executor.name for executor in executors if not executor.ran})
+    absent = sorted({executor.name for executor in executors if not executor.ran and not executor.unneeded})
     if absent:
         lines.append(f"NOT RUN HERE, so nothing is shown about: {'; '.join(absent)}")
     return escape_lines(lines)

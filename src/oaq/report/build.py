@@ -66,7 +66,7 @@ def verification(results: Report) -> Verification:
         certificate=results.certificate,
         signature=results.signature,
         samples=tuple(results.samples.items()),
-        executions=tuple(_execution(executor) for executor in results.executors),
+        executions=tuple(_execution(executor) for executor in results.executors if not executor.unneeded),
         unsafe=results.unsafe,
     )
 

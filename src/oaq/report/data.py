@@ -166,7 +166,7 @@ class Verification:
         certificate: what the independent checker said, or why there was nothing to check.
         signature: hash of the reference's outputs on fixed inputs.
         samples: (origin, how many) of the inputs: given, corners, fixed random, witnesses.
-        executions: every executor, those that did not run included.
+        executions: every executor that could compute the program, those that did not run included.
         unsafe: reasons why the program must not be run.
     """
 
@@ -301,7 +301,8 @@ class Environment:
         forced_isa: value of OAQ_ISA, empty if unset.
         system: operating system.
         compiler: of the native module, empty if there is none.
-        commit: of the source tree, empty outside one; ends in "+" if files differ from it.
+        commit: of the source tree, or of the repository that pip installed from; empty otherwise; ends in "+" if files
+            differ from it.
         versions: (package, version).
         date: ISO 8601, UTC.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import platform
 import subprocess
@@ -33,7 +34,7 @@ def environment(packages: Sequence[str] = PACKAGES) -> Environment:
         forced_isa=os.environ.get("OAQ_ISA", ""),
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         compiler=compiler,
-        commit=commit(Path(__file__).parent),
+        commit=commit(Path(__file__).parent) or installed_commit(),
         versions=tuple((name, version) for name in packages if (version := _version(name))),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -55,6 +56,16 @@ def commit(folder: Path) -> str:
         return ""  # installed below some other project's checkout: its commit says nothing about us
     revision = git("rev-parse", "--short=12", "HEAD")
     return revision + ("+" if revision and git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def installed_commit() -> str:
+    """The commit that pip installed oaq from, if it installed it from a repository (PEP 610); empty otherwise."""
+    try:
+        origin = json.loads(metadata.distribution("oaq").read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError, OSError):
+        return ""
+    revision = origin.get("vcs_info", {}).get("commit_id", "") if isinstance(origin, dict) else ""
+    return revision[:12] if isinstance(revision, str) else ""
 
 
 def _version(name: str) -> str:

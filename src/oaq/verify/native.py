@@ -91,7 +91,7 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
     for row in table:
         name = f"row {row.name}"
         if row.family not in families:
-            attempts.append(Attempt(Executor(name, False, f"the program has no {row.family} node")))
+            attempts.append(Attempt(Executor(name, False, f"the program has no {row.family} node", unneeded=True)))
         elif not row.available:
             attempts.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
         else:

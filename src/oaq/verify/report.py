@@ -51,6 +51,7 @@ class Executor:
         first: where it first differs, if it does and that could be found.
         notes: what is known, measured and bounded besides (float-defined operators of another runtime).
         failed: it is here and should have run, but could not.
+        unneeded: it computes an operator that the program does not have; ``ran`` is False.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Executor:
     first: Difference | None = None
     notes: tuple[str, ...] = ()
     failed: bool = False
+    unneeded: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class Report:
 
     @property
     def not_run(self) -> tuple[Executor, ...]:
-        """Executors of which nothing is known."""
-        return tuple(executor for executor in self.executors if not executor.ran)
+        """Executors that could compute the program and of which nothing is known."""
+        return tuple(executor for executor in self.executors if not executor.ran and not executor.unneeded)
 
     @property
     def is_complete(self) -> bool:
@@ -133,7 +135,7 @@ class Report:
 
     def table(self) -> str:
         """For people: one line per executor, those that did not run in capitals."""
-        width = max((len(executor.name) for executor in self.executors), default=0)
+        width = max((len(executor.name) for executor in self.executors if not executor.unneeded), default=0)
         proved, nodes = self.proved
         lines = [
             f"{self.program}: {self._verdict()}, {proved} of {nodes} layers proved, "
@@ -144,12 +146,17 @@ class Report:
             *self.unsafe,
         ]
         for executor in self.executors:
+            if executor.unneeded:
+                continue
             if not executor.ran:
                 lines.append(f"{executor.name:<{width}}  {LOUD}: {executor.reason}")
                 continue
             verdict = "equal" if not executor.mismatches else f"{executor.mismatches} DIFFER; {executor.first or ''}"
             lines.append(f"{executor.name:<{width}}  {executor.compared:>12,} integers  {verdict}")
             lines += [f"{'':<{width}}  note: {note}" for note in executor.notes]
+        unneeded = [executor.name.removeprefix("row ") for executor in self.executors if executor.unneeded]
+        if unneeded:
+            lines.append(f"not needed, for operators that the program does not have: {', '.join(unneeded)}")
         return escape_lines(lines)
 
     def to_json(self) -> dict[str, Any]:
