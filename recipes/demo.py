@@ -246,6 +246,8 @@ def show(report: ReportData, figures: tuple[tuple[str, str], ...], folder: Path)
     tables.append(Table(report.name, ("", "figure"), figures, frozenset({1})))
     say.words(f"\n{headline(report)}\n")
     say.tables(tables)
+    if report.verification is not None:
+        say.words(f"\nsignature: {report.verification.signature}")
     say.words(f"\n{folder / 'report.html'}")
 
 

@@ -15,6 +15,7 @@ from oaq.capture.graph import TWINS
 from oaq.capture.neutral import RULES as NEUTRAL
 from oaq.checker import onnx_rules, ranges
 from oaq.errors import ProgramError, UnsupportedOp
+from oaq.export.c_source.nodes import RULES as IN_C
 from oaq.export.onnx_qdq.operators import RULES as EXPORTED
 from oaq.kernels.table import SUMMING as SUMMING_FAMILIES
 from oaq.numerics.affine import Affine
@@ -107,6 +108,7 @@ WALKERS: Final[Mapping[str, tuple[str, Callable[[], set[str]]]]] = {
     "native": ("native/rows.inc, native/steps/steps.inc, runtime/step_fields.py", native),
     "capture": ("capture/graph.py TWINS, capture/neutral.py", captured),
     "export": ("export/onnx_qdq/operators.py RULES", lambda: {*EXPORTED}),
+    "C export": ("export/c_source/nodes.py RULES; others it refuses by the node's name", lambda: {*IN_C}),
     "ptq": ("ptq/execute.py FORWARD", lambda: {*FORWARD}),
     "qat": (
         "qat/laws.py IN_STEPS; those that move integers: MOVED, else ptq; sums: qat/layer.py",

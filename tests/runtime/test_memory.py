@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from oaq import operators as ops
 from oaq.numerics.affine import Affine
 from oaq.program.int_program import IntProgram
-from oaq.runtime.memory import ALIGNMENT, SLACK, _best_gap, plan_memory
+from oaq.program.placement import _best_gap
+from oaq.runtime.memory import ALIGNMENT, SLACK, plan_memory
 from tests.strategies import Builder, conv2d, programs
 
 

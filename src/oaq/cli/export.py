@@ -1,31 +1,47 @@
-"""``oaq export``: the same integers as a file for another runtime."""
+"""``oaq export``: the same integers as a file for another runtime, or as a program in C."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from oaq.cli.model_file import open_whole
 from oaq.cli.opened import open_file
+from oaq.errors import ConfigError
 from oaq.escape import escape_name
-from oaq.export import onnx
+from oaq.export import c, onnx
 from oaq.terminal import say
 
-HELP = "write the network as ONNX (QDQ) for other runtimes"
+HELP = "write the network as ONNX (QDQ) for other runtimes, or as C"
 DESCRIPTION = """\
-Write the program as an ONNX file in QDQ form, with its certificate inside.
-Runtimes that fuse QDQ (ONNX Runtime with all optimisations) then compute the
-same integers; oaq verify measures where they do not."""
-EXAMPLES = "example:\n  oaq export net.oaq --out net.onnx"
+--out writes the program as an ONNX file in QDQ form, with its certificate
+inside. Runtimes that fuse QDQ (ONNX Runtime with all optimisations) then
+compute the same integers; oaq verify measures where they do not.
+
+--c writes a header, a C11 source, its constants and a self-test: scalar code
+that computes the same integers on any machine, without a library and without
+an allocation, in an arena of stated size. FILE may be any int8 file then."""
+EXAMPLES = """\
+examples:
+  oaq export net.oaq --out net.onnx
+  oaq export --c firmware/net net.oaq && cc -std=c11 -O2 firmware/net/*.c -o selftest && ./selftest"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE --out OUT."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
-    parser.add_argument("--out", type=Path, required=True, metavar="OUT.onnx", help="where to write")
+    """FILE --out OUT | --c DIR."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file; with --c .onnx or .tflite too")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, metavar="OUT.onnx", help="where to write ONNX")
+    target.add_argument("--c", type=Path, metavar="DIR", help="where to write C; made if it is missing")
+    parser.add_argument("--name", metavar="NAME", help="prefix in C (default: the program's name)")
 
 
 def call(arguments: argparse.Namespace) -> int:
-    """Write the file."""
+    """Write the file or files."""
+    if arguments.c is not None:
+        return _write_c(arguments)
+    if arguments.name is not None:
+        raise ConfigError("--name is a prefix in C: give --c DIR with it")
     opened = open_file(arguments.file)
     onnx(opened.program, arguments.out, opened.parts)
     size = arguments.out.stat().st_size
@@ -33,4 +49,19 @@ def call(arguments: argparse.Namespace) -> int:
         say.document({"program": opened.program.name, "onnx": str(arguments.out), "bytes": size})
     else:
         say.words(f"{escape_name(opened.program.name)}: {arguments.out}, {size / 1e6:.1f} MB, ONNX QDQ")
+    return 0
+
+
+def _write_c(arguments: argparse.Namespace) -> int:
+    opened = open_whole(arguments.file)
+    result = c(opened.program, arguments.c, arguments.name, opened.parts)
+    numbers = {"arena": result.arena, "constants": result.constants, "signature": result.signature}
+    if arguments.json:
+        files = [str(path) for path in result.files]
+        say.document({"program": opened.program.name, "files": files, **numbers})
+        return 0
+    words = [f"{escape_name(opened.program.name)}: {', '.join(map(str, result.files))}"]
+    words.append(f"  memory: {result.arena} bytes beside inputs and outputs; constants: {result.constants} bytes")
+    words.append(f"  signature: {result.signature}")
+    say.words("\n".join(words))
     return 0
