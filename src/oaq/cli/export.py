@@ -24,7 +24,7 @@ an allocation, in an arena of stated size. FILE may be any int8 file then."""
 EXAMPLES = """\
 examples:
   oaq export net.oaq --out net.onnx
-  oaq export --c firmware/net net.oaq && cc -std=c11 -O2 firmware/net/*.c -o selftest && ./selftest"""
+  oaq export --c firmware/net net.oaq"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
