@@ -28,7 +28,8 @@ struct Choices {
 };
 
 // In how many chunks so many threads should compute what takes one of them about so long. A chunk is waited for at the
-// end of a step, so it should be short; but each costs a microsecond, and may read again what others have read.
+// end of a step, so it should be short; but each costs a microsecond, and may read again what others have read. Fewer
+// than threads share a step of which each would get less than two microseconds.
 int chunks_of(double nanoseconds, int threads);
 
 // The same, or as many chunks for each thread as suit the step; one for each if fewer do.

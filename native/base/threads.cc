@@ -100,7 +100,10 @@ void Threads::abandon() {
 void Threads::run(Work& work) {
   if (count_ > 1 && process_ != getpid()) {
     abandon();
-    start();
+    try {
+      start();
+    } catch (const std::runtime_error&) {  // without helpers the caller claims every chunk
+    }
   }
   if (!work.stages()) return;
   if (count_ == 1 || (patience_ && Clock::now() < alone_until_)) return run_alone(work);
@@ -172,7 +175,7 @@ void Threads::go_on(std::uint32_t stage, int thread) {
     int next = chunks;
     for (int share = count_ - 1; share >= 0; --share) {
       const int end = next;
-      next = static_cast<int>(std::int64_t{chunks} * share / count_);
+      next = share_begin(chunks, share, count_);
       if (next == end) continue;
       const Claim claim{stage, static_cast<std::uint16_t>(end), static_cast<std::uint16_t>(next)};
       shares_[static_cast<std::size_t>(share)].word.store(packed(claim), std::memory_order_release);

@@ -46,6 +46,13 @@ class Work {
   virtual Isas isas() const = 0;
 };
 
+// Where the share of a thread begins among the chunks of a stage; it ends where the next begins. The first threads have
+// a chunk each where there are fewer chunks than threads.
+constexpr int share_begin(int chunks, int thread, int threads) {
+  if (chunks < threads) return thread < chunks ? thread : chunks;
+  return static_cast<int>(std::int64_t{chunks} * thread / threads);
+}
+
 class Threads {
  public:
   // Throws std::runtime_error: the system does not start so many.
@@ -56,9 +63,12 @@ class Threads {
 
   int count() const { return count_; }
 
-  // Computes all stages in order. Neither locks nor allocates, but for the first run of a forked child, which may throw
-  // as the constructor does. One caller at a time.
+  // Computes all stages in order. Neither locks nor allocates, but for the first run of a forked child; where the
+  // system gives it no threads, the caller computes alone. One caller at a time.
   void run(Work& work);
+
+  // Computes all stages in order in the calling thread.
+  static void run_alone(Work& work);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -81,7 +91,6 @@ class Threads {
   void stop();
   void abandon();
   void serve(int thread);
-  void run_alone(Work& work);
   bool claim(Claim& to, int thread);
   void compute(const Claim& chunk, int thread);
   void go_on(std::uint32_t stage, int thread);

@@ -6,15 +6,12 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "base/shared_threads.h"
 #include "base/sizes.h"
-#include "base/threads.h"
 #include "session/session.h"
 
 namespace oaq {
@@ -255,30 +252,6 @@ void DynamicRun::multiply_tiles(std::int64_t begin, std::int64_t end) {
   }
 }
 
-// One pool for each number of threads, which lives as long as the process. A run that finds it taken computes alone.
-struct Pool {
-  explicit Pool(int count) : threads(count) {}
-  Threads threads;
-  std::mutex taken;
-};
-
-Pool& pool_of(int count) {
-  static std::mutex guard;
-  static auto* const pools = new std::map<int, std::unique_ptr<Pool>>;  // helpers outlive static destructors
-  const std::lock_guard lock(guard);
-  std::unique_ptr<Pool>& pool = (*pools)[count];
-  if (!pool) pool = std::make_unique<Pool>(count);
-  return *pool;
-}
-
-void run_alone(Work& work) {
-  const ThreadState state(work.isas());
-  for (std::uint32_t stage = 0; stage < work.stages(); ++stage) {
-    work.compute(stage, 0, 1, 0);
-    work.complete(stage);
-  }
-}
-
 void check(std::span<const Product* const> products, const Rows& x, std::span<float* const> y, int threads) {
   if (products.empty() || products.size() != y.size()) throw std::invalid_argument("every product has one result");
   for (const Product* product : products)
@@ -295,13 +268,7 @@ std::int64_t run_products(std::span<const Product* const> products, const Rows& 
   if (x.rows == 0) return kAllFinite;
   check(products, x, y, threads);
   DynamicRun run(products, x, quantization, y, threads);
-  if (threads == 1) {
-    run_alone(run);
-    return run.failed();
-  }
-  Pool& pool = pool_of(threads);
-  const std::unique_lock lock(pool.taken, std::try_to_lock);
-  lock.owns_lock() ? pool.threads.run(run) : run_alone(run);
+  SharedThreads::for_ever(threads).run(run);
   return run.failed();
 }
 

@@ -39,8 +39,8 @@ inline constexpr std::int64_t kAllFinite = -1;
 
 // Runs products that all have the same number of terms, each to its (rows, outputs) reals. Returns `kAllFinite`, or a
 // row that holds a NaN, an infinity, or reals too far apart for a scale in float32: then results are of no use.
-// Threads are the process's own pool of so many; where another run has it, the caller computes alone. Throws
-// std::invalid_argument, std::bad_alloc, std::runtime_error: the system does not start so many threads.
+// Threads are those that all runs of the process share (base/shared_threads.h). Throws std::invalid_argument,
+// std::bad_alloc, std::runtime_error: the system does not start so many threads.
 std::int64_t run_products(std::span<const Product* const> products, const Rows& x, const Quantization& quantization,
                           std::span<float* const> y, int threads);
 

@@ -28,14 +28,15 @@ int checked_threads(int threads) {
 }  // namespace
 
 int chunks_of(double nanoseconds, int threads) {
-  constexpr double kOneThread = 4'000, kChunk = 50'000;
+  constexpr double kLeastChunk = 2'000, kChunk = 50'000;
   constexpr int kMostPerThread = 16;
-  if (threads == 1 || nanoseconds < kOneThread) return 1;
+  if (threads == 1 || nanoseconds < 2 * kLeastChunk) return 1;
+  if (nanoseconds < kLeastChunk * threads) return static_cast<int>(nanoseconds / kLeastChunk);
   return threads * static_cast<int>(std::clamp(nanoseconds / threads / kChunk, 1.0, double{kMostPerThread}));
 }
 
 Session::Session(std::size_t arena_bytes, int threads, int arenas, int chunks)
-    : chunks_(chunks), threads_(checked_threads(threads)) {
+    : chunks_(chunks), threads_(SharedThreads::of(checked_threads(threads))) {
   if (chunks < 0 || chunks > kMostChunks) throw std::invalid_argument("chunks of a step are 1 to 4096, or 0");
   if (arenas != 1 && arenas != threads) throw std::invalid_argument("a session has one arena, or one for each thread");
   for (int i = 0; i < arenas; ++i) network_.arenas.push_back(std::make_unique<Arena>(checked_bytes(arena_bytes)));
@@ -58,10 +59,10 @@ void Session::finish(const std::vector<Place>& inputs, const std::vector<Place>&
   network_.nanoseconds.assign(count, 0);
   network_.spent = std::vector<std::atomic<std::int64_t>>(count);
   network_.scratch_bytes = (network_.scratch_bytes + kSlack + kLine - 1) / kLine * kLine;
-  network_.scratch.resize(network_.scratch_bytes * static_cast<std::size_t>(threads_.count()));
+  network_.scratch.resize(network_.scratch_bytes * static_cast<std::size_t>(threads_->count()));
   all_.resize(count);
   std::iota(all_.begin(), all_.end(), 0U);
-  stages_.emplace(network_.steps, std::exchange(touched_, {}), threads_.count(), chunks_);
+  stages_.emplace(network_.steps, std::exchange(touched_, {}), threads_->count(), chunks_);
 }
 
 std::vector<std::vector<std::uint32_t>> Session::stages() const {
@@ -107,7 +108,7 @@ bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> input
     if (sample && question.is_stopped()) return false;
     ends.copy_in(network_, sample, arena);
     SharedSample work(network_, *stages_);
-    threads_.run(work);
+    threads_->run(work);
     ends.copy_out(network_, sample, arena);
   }
   return true;
@@ -116,7 +117,7 @@ bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> input
 bool Session::run_whole(std::int64_t samples, const Ends& ends, Question& question) {
   const Network::Clock::time_point begin = Network::Clock::now();
   WholeSamples work(network_, ends, samples, question);
-  threads_.run(work);
+  threads_->run(work);
   network_.share_out(Network::Clock::now() - begin, all_);
   return !work.is_stopped();
 }

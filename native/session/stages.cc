@@ -42,8 +42,9 @@ Stages::Stages(const std::vector<std::unique_ptr<Step>>& steps, const std::vecto
     for (int thread = 0; thread < threads; ++thread)  // its share of every step: the same part as in other stages
       for (const std::uint32_t step : stage.steps) {
         const int count = chunks_of_step[step];
-        const auto cut = [&](int share) { return static_cast<int>(std::int64_t{count} * share / threads); };
-        for (int chunk = cut(thread); chunk < cut(thread + 1); ++chunk) stage.parts.push_back({step, chunk, count});
+        const int end = share_begin(count, thread + 1, threads);
+        for (int chunk = share_begin(count, thread, threads); chunk < end; ++chunk)
+          stage.parts.push_back({step, chunk, count});
       }
     stage.chunks = static_cast<int>(stage.parts.size());
   }

@@ -1,11 +1,12 @@
-// Runs stages of chunks on a pool and prints "right" if each chunk was computed once, after the stage before it.
-#include "base/threads.h"
-
+// Runs stages of chunks on a pool, then on shared pools from several callers, and prints "right" if each chunk was
+// computed once, after the stage before it.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
 #include <vector>
+
+#include "base/shared_threads.h"
 
 namespace {
 
@@ -54,18 +55,43 @@ class Counted : public oaq::Work {
   std::atomic<bool> in_use_[256]{};
 };
 
+bool run_on(auto& pool, int runs, bool stalls) {
+  Counted uneven({1, 1, 7, 1, 64, 3, 1, 2, oaq::kMostChunks, 1}, stalls), single({1}, stalls), none({}, stalls);
+  for (int run = 0; run < runs; ++run)
+    for (Counted* work : {&uneven, &single, &none}) {
+      pool.run(*work);
+      work->end_run();
+    }
+  return uneven.right && single.right && none.right;
+}
+
+// Callers share pools of two sizes, which come and go.
+bool run_from_callers(int threads, int runs) {
+  std::atomic<bool> right{true};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([&, caller] {
+      for (int time = 0; time < 4; ++time) {
+        const auto pool = oaq::SharedThreads::of(caller % 2 ? threads : threads + 1);
+        if (!run_on(*pool, runs, false)) right = false;
+        if (!run_on(oaq::SharedThreads::for_ever(threads), 1, false)) right = false;
+      }
+    });
+  for (std::thread& caller : callers) caller.join();
+  return right;
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
   const int threads = std::atoi(arguments[1]), runs = std::atoi(arguments[2]);
   const bool stalls = std::atoi(arguments[3]) != 0;
-  oaq::Threads pool(threads);
-  Counted uneven({1, 1, 7, 1, 64, 3, 1, 2, oaq::kMostChunks, 1}, stalls), one({1}, stalls), none({}, stalls);
-  for (int run = 0; run < runs; ++run)
-    for (Counted* work : {&uneven, &one, &none}) {
-      pool.run(*work);
-      work->end_run();
-    }
-  std::puts(uneven.right && one.right && none.right ? "right" : "wrong");
+  bool right = true;
+  {
+    oaq::Threads pool(threads);
+    right = run_on(pool, runs, stalls);
+  }
+  right = run_from_callers(threads, runs / 10) && right;
+  std::puts(right ? "right" : "wrong");
   return 0;
 }

@@ -4,7 +4,8 @@
  * prove it again: it checks that the bytes are whole, that they fit together, and that loading and running stay inside
  * the memory they are given, whatever the bytes hold. Keep plans as safe from change as programs.
  *
- * No function throws. oaq_run allocates nothing. Sessions are independent; one session is for one caller at a time.
+ * No function throws. oaq_run allocates nothing, but for threads where sessions of several threads run at the same time
+ * for the first time: sessions share helpers. Sessions are independent; one session is for one caller at a time.
  */
 #ifndef OAQ_H
 #define OAQ_H
