@@ -75,12 +75,14 @@ class Assembly:
         inputs: tensors the caller provides.
         shapes: of one sample, by tensor.
         nodes: by the tensor they write, in execution order.
+        inner: tensors between nodes that compute one layer together: one node reads each, and no front end knows it.
     """
 
     name: str
     inputs: list[str] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     nodes: dict[str, FloatNode] = field(default_factory=dict)
+    inner: set[str] = field(default_factory=set)
 
     def append(self, op: FloatOp, inputs: Iterable[str], shape: Shape, site: Location) -> str:
         """Append a node; returns the tensor it writes, which has the node's name.
@@ -115,10 +117,11 @@ class Assembly:
         Bounds that exclude 0.0 stay a function: an operator's own range always holds its zero point.
         """
         bounds = tuple(None if bound is None or math.isinf(bound) else bound for bound in bounds)  # type: ignore
-        if before is not None and not rules_of(before.op).same_affine:
-            merged = compose(before.clamp, bounds)
+        source = before if before is None else self._moved(before)[0]
+        if before is not None and source is not None and not rules_of(source.op).same_affine:
+            merged = compose(source.clamp, bounds)
             if merged is not None and (merged[0] or 0.0) <= 0.0 <= (merged[1] or 0.0):
-                self.nodes[before.output] = replace(before, clamp=merged)
+                self.nodes[source.output] = replace(source, clamp=merged)
                 return before.output
         lo, hi = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
         return self.append(FloatFunction("clamp", (float(lo), float(hi))), (tensor,), self.shapes[tensor], site)
@@ -135,11 +138,7 @@ class Assembly:
         """
         shape = self.shapes[tensor]
         scale, shift = (np.broadcast_to(array, (shape[0],)) for array in numbers)
-        if before is not None and before.clamp is None and isinstance(before.op, FloatProducts):
-            weight, bias = before.op.weight.astype(np.float64), before.op.bias.astype(np.float64)
-            rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-            op = replace(before.op, weight=narrowed(weight * rows), bias=narrowed(bias * scale + shift))
-            self.change(tensor, op, site)
+        if before is not None and self._scale_layer(before, scale, shift, site):
             return tensor
         if len(shape) == 1:
             if shape[0] > WIDEST_DIAGONAL:
@@ -147,6 +146,27 @@ class Assembly:
             return self.append(FloatLinear(narrowed(np.diag(scale)), narrowed(shift)), (tensor,), shape, site)
         weight = narrowed(scale.reshape(-1, *(1,) * len(shape)))
         return self.append(FloatConv2d(weight, narrowed(shift), groups=shape[0]), (tensor,), shape, site)
+
+    def _scale_layer(self, before: FloatNode, scale: Floats, shift: Floats, site: Location) -> bool:
+        """Multiply and shift, by (C,) numbers of its channels, what ``before`` gives, in the layer that computes it."""
+        source, moves = self._moved(before)
+        if source.clamp is not None or not isinstance(source.op, FloatProducts):
+            return False
+        for move in moves:
+            scale, shift = (_before(move.op, numbers, self.shapes[move.inputs[0]]) for numbers in (scale, shift))
+        weight, bias = source.op.weight.astype(np.float64), source.op.bias.astype(np.float64)
+        rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        op = replace(source.op, weight=narrowed(weight * rows), bias=narrowed(bias * scale + shift))
+        self.change(source.output, op, site)
+        return True
+
+    def _moved(self, node: FloatNode) -> tuple[FloatNode, tuple[FloatNode, ...]]:
+        """The node whose values ``node`` gives, and those that only move them on the way, the last first."""
+        moves: list[FloatNode] = []
+        while node.inputs and node.inputs[0] in self.inner and node.inputs[0] in self.nodes:
+            moves.append(node)
+            node = self.nodes[node.inputs[0]]
+        return node, tuple(moves)
 
     def join_padding(
         self, tensor: str, padding: tuple[int, ...], before: FloatNode | None
@@ -176,9 +196,9 @@ class Assembly:
         """
         if self.shapes[a] != self.shapes[b]:
             raise site.unsupported(f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq subtracts equal shapes")
-        if a != b and before is not None and before.clamp is None and isinstance(before.op, FloatProducts):
-            negative = self.scale_and_shift(b, (np.asarray(-1.0), np.asarray(0.0)), before, site)
-        else:
+        channels = self.shapes[b][0]
+        negative = b
+        if a == b or before is None or not self._scale_layer(before, -np.ones(channels), np.zeros(channels), site):
             negative = self.append(FloatFunction("negate"), (b,), self.shapes[b], site.under(".negated"))
         return self.add(a, negative, site)
 
@@ -224,6 +244,16 @@ def power_of(exponent: float, site: Location) -> FloatFunction:
     if not 0 < exponent <= STEEPEST:
         raise site.unsupported(f"to the power of {exponent:g}; oaq takes exponents above 0, up to {STEEPEST:g}")
     return FloatFunction("sqrt") if exponent == 0.5 else FloatFunction("power", (float(exponent),))
+
+
+def _before(op: FloatOp, numbers: Floats, shape: Shape) -> Floats:
+    """Numbers of the channels of an operator's result, as those of what it reads, of ``shape``."""
+    repeats = shape[0] // len(numbers)
+    return (
+        np.repeat(numbers, repeats)
+        if isinstance(op, ops.DepthToSpace) and op.mode == "CRD"
+        else np.tile(numbers, repeats)
+    )
 
 
 def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:

@@ -73,7 +73,20 @@ STATISTICS = (f32(0.5, 1, 2, 1), f32(0.1, 0, -0.2, 0.3), f32(0, 0.1, 0.2, -0.1),
 SCALES = (None, f32(1, 1, 2, 2))
 SIZES_BY_AXES = (None, None, i64(9, 12))
 
+DOUBLED = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+TRANSPOSED = {
+    "dilations": [[2, 1]],
+    "kernel_shape": [[3, 3]],
+    "pads": [[1, 0, 2, 1]],
+    "strides": [[3, 3], [1, 2], [2, 1]],
+    "output_padding": [[1, 0]],
+}
+
 LAYERS: list[Case] = [
+    *cases("ConvTranspose", DOUBLED, TRANSPOSED, constants=(W3,)),
+    *cases("ConvTranspose", {"strides": [2, 2]}, {"auto_pad": WINDOWS["auto_pad"]}, constants=(W3,)),
+    *cases("ConvTranspose", {"strides": [2, 2]}, {"output_shape": [[11, 11], [12, 12]]}, constants=(W3,)),
+    *cases("ConvTranspose", DOUBLED, {"group": [2]}, constants=(W3_GROUPS,)),
     *(case for op in ("Conv", "QLinearConv", "ConvInteger") for case in cases(op, {}, WINDOWS, constants=(W3,))),
     *(
         case

@@ -8,8 +8,9 @@ from oaq.capture.assembly import Floats, batch_norm_numbers, narrowed
 from oaq.capture.from_float_onnx.builder import Builder, site, unsupported
 from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.windows import window
+from oaq.capture.from_onnx.windows import transposed_window, window
 from oaq.capture.graph import FloatConv2d, FloatLinear
+from oaq.capture.transposed import Transposed, append_transposed
 
 
 def convolution(build: Builder, node: OnnxNode) -> None:
@@ -27,6 +28,23 @@ def convolution(build: Builder, node: OnnxNode) -> None:
     groups = integer(node, "group", 1)
     op = FloatConv2d(narrowed(weight), narrowed(bias), windows.stride, padding, windows.dilation, groups)
     build.emit(op, (tensor,), (len(weight), *windows.count), node)
+
+
+def transposed_convolution(build: Builder, node: OnnxNode) -> None:
+    """ConvTranspose of lines and images, wherever its result is said to begin and end."""
+    weight = build.constant(node.input_name(1), node)
+    tensor = build.read(node.input_name(0), node)
+    shape, groups = build.shapes[tensor], integer(node, "group", 1)
+    if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4) or len(weight) != shape[0] or shape[0] % groups:
+        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq knows it of lines and images")
+    outputs = weight.shape[1] * groups
+    bias = build.constant(node.input_name(2), node).reshape(-1) if node.input_name(2) else np.zeros(outputs)
+    if len(bias) != outputs:
+        raise unsupported(node, f"it has {len(bias)} biases for {outputs} outputs")
+    windows = transposed_window(node, shape[1:], weight.shape[2:])
+    layer = Transposed(weight, bias, windows.stride, windows.dilation, windows.begin, windows.count, groups)
+    result = append_transposed(build, tensor, layer, site(node))
+    build.write(node, result, tuple(range(len(shape))))
 
 
 def gemm(build: Builder, node: OnnxNode) -> None:

@@ -126,6 +126,7 @@ NONE: Final = (
 TABLE: Final[Mapping[Key, Rows]] = {
     **{("", op): () for op in NONE},
     **{("", op): CONVOLUTION for op in ("Conv", "ConvInteger", "QLinearConv")},
+    ("", "ConvTranspose"): (*CONVOLUTION, *used("output_padding", "output_shape")),
     ("", "Gemm"): used("alpha", "beta", "transA", "transB"),
     ("", "BatchNormalization"): (
         *used("epsilon"),

@@ -18,8 +18,8 @@ from oaq.capture.from_onnx.attribute_table import MICROSOFT, QONNX
 from oaq.capture.from_onnx.attributes import described, integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs, Shape, Types
-from oaq.capture.from_onnx.windows import window
-from oaq.errors import FormatError
+from oaq.capture.from_onnx.windows import transposed_window, window
+from oaq.errors import FormatError, UnsupportedOp
 
 UNKNOWN: Final = TensorType()
 LARGEST_TENSOR: Final = 1 << 31
@@ -107,6 +107,21 @@ def _convolution(weight: int, dtype: type | None = None) -> Callable[[OnnxNode, 
         return [TensorType(out, (x[0], w[0], *window(node, x[2:], w[2:]).count))]
 
     return rule
+
+
+def _transposed(node: OnnxNode, inputs: Inputs) -> Types:
+    """(batch, C, ...) by (C, N / groups, ...); what is read in different ways is left open."""
+    x, w = inputs.shape(0), inputs.shape(1)
+    if x is None or w is None:
+        return [TensorType(inputs.dtype(0))]
+    groups = integer(node, "group", 1)
+    if len(x) < 3 or len(w) != len(x) or groups < 1 or x[1] != w[0] or w[0] % groups:
+        raise FormatError(f"{described(node)}: weights of shape {w} in {groups} groups do not fit an input {x}")
+    try:
+        count = transposed_window(node, x[2:], w[2:]).count
+    except UnsupportedOp:
+        return [TensorType(inputs.dtype(0))]
+    return [TensorType(inputs.dtype(0), (x[0], w[1] * groups, *count))]
 
 
 def _pool(node: OnnxNode, inputs: Inputs) -> Types:
@@ -266,6 +281,7 @@ RULES: Final[Mapping[tuple[str, str], Callable[[OnnxNode, Inputs], Types]]] = {
     ("", "DequantizeLinear"): _dequantize,
     ("", "DynamicQuantizeLinear"): _dynamic_quantize,
     ("", "Conv"): _convolution(1),
+    ("", "ConvTranspose"): _transposed,
     ("", "ConvInteger"): _convolution(1, np.int32),
     ("", "QLinearConv"): _convolution(3),
     ("", "Gemm"): _gemm,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oaq.capture.from_onnx.attributes import described, integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.errors import FormatError
+from oaq.errors import FormatError, UnsupportedOp
 
 Sizes = tuple[int, ...]
 
@@ -80,6 +80,66 @@ def window(node: OnnxNode, size: Sizes, kernel: Sizes | None = None) -> Window:
     count = tuple((r + more) // st + 1 for r, more, st in zip(room, added, stride, strict=True))
     after = tuple(a + more for a, more in zip(after, added, strict=True))
     return Window(kernel, stride, dilation, before, after, added, count)
+
+
+@dataclass(frozen=True)
+class TransposedWindow:
+    """Where the results of a ConvTranspose lie, a number per spatial axis in each field.
+
+    Attributes:
+        stride, dilation: >= 1.
+        begin: results that are cut off in front.
+        count: results.
+    """
+
+    stride: Sizes
+    dilation: Sizes
+    begin: Sizes
+    count: Sizes
+
+
+def transposed_window(node: OnnxNode, size: Sizes, kernel: Sizes) -> TransposedWindow:
+    """The results of a ConvTranspose.
+
+    Args:
+        node: with its attributes.
+        size: of the image's spatial axes.
+        kernel: of the weights.
+
+    Raises:
+        FormatError: attributes are out of range, or leave no result.
+        UnsupportedOp: they leave open where the results begin: "SAME_UPPER" and an odd number of results too many are
+            read in different ways by ONNX and its runtimes.
+    """
+    rank = len(size)
+    if integers(node, "kernel_shape", rank) not in (None, kernel):
+        raise FormatError(f"{described(node)}: 'kernel_shape' is not that of its weights, {kernel}")
+    stride = integers(node, "strides", rank) or (1,) * rank
+    dilation = integers(node, "dilations", rank) or (1,) * rank
+    added = integers(node, "output_padding", rank) or (0,) * rank
+    if min(*stride, *dilation) < 1 or min(added) < 0:
+        raise FormatError(f"{described(node)}: strides {stride}, dilations {dilation}, output_padding {added}")
+    fields = zip(size, stride, kernel, dilation, added, strict=True)
+    full = [(length - 1) * step + (taps - 1) * apart + 1 + more for length, step, taps, apart, more in fields]
+    rule, result = text(node, "auto_pad", "NOTSET"), integers(node, "output_shape", rank)
+    pads = integers(node, "pads", 2 * rank) or (0,) * (2 * rank)
+    if result is not None:
+        over = [whole - wanted for whole, wanted in zip(full, result, strict=True)]
+        if any(number < 0 or number % 2 for number in over):
+            raise UnsupportedOp(
+                f"{described(node)}: output_shape {result} of {tuple(full)}: where the cut begins is read in different "
+                "ways; export it with pads"
+            )
+        pads = tuple(number // 2 for number in over) * 2
+    elif rule == "VALID":
+        pads = (0,) * (2 * rank)
+    elif rule != "NOTSET":
+        raise UnsupportedOp(f"{described(node)}: auto_pad {rule[:40]!r} is read in different ways; export it with pads")
+    begin, end = pads[:rank], pads[rank:]
+    count = tuple(whole - b - e for whole, b, e in zip(full, begin, end, strict=True))
+    if min(*begin, *end, 0) < 0 or min(count) < 1:
+        raise FormatError(f"{described(node)}: pads {pads} of {tuple(full)} leave no result")
+    return TransposedWindow(stride, dilation, begin, count)
 
 
 def _padding(node: OnnxNode, size: Sizes, stride: Sizes, reach: Sizes) -> tuple[Sizes, Sizes]:

@@ -11,6 +11,7 @@ from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, na
 from oaq.capture.from_torch.builder import Arguments, Axes, TorchBuilder, base_name, sample_shape, site, unsupported
 from oaq.capture.from_torch.functions import apply, softsign_of
 from oaq.capture.graph import FloatConv2d, FloatFunction, FloatLinear
+from oaq.capture.transposed import Transposed, append_transposed
 from oaq.errors import ProgramError
 
 Numbers = tuple[int, ...]
@@ -32,6 +33,17 @@ def convolution(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str
     bias = np.zeros(len(weight)) if arguments["bias"] is None else build.constant(arguments["bias"], node)
     op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(arguments["groups"]))
     return build.emit(op, (tensor,), sample_shape(node), node)
+
+
+def transposed_convolution(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
+    """``aten.conv_transpose1d``, ``aten.conv_transpose2d``."""
+    weight = build.constant(arguments["weight"], node)
+    rank, groups = weight.ndim - 2, int(arguments["groups"])
+    outputs = weight.shape[1] * groups
+    bias = np.zeros(outputs) if arguments["bias"] is None else build.constant(arguments["bias"], node)
+    stride, dilation, begin = (per_axis(arguments[name], rank) for name in ("stride", "dilation", "padding"))
+    layer = Transposed(weight, bias, stride, dilation, begin, sample_shape(node)[1:], groups)
+    return append_transposed(build, build.read(arguments["input"], node), layer, site(node))
 
 
 def _padding(padding: Any, kernel: Numbers, stride: Numbers, dilation: Numbers, node: fx.Node) -> Numbers:  # noqa: ANN401

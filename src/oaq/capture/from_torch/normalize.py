@@ -32,6 +32,7 @@ Handler = Callable[[TorchBuilder, fx.Node, Arguments], str | tuple[str, ...]]
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("conv1d", "conv2d"), layers.convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), layers.transposed_convolution),
     "linear": layers.linear,
     "batch_norm": layers.batch_norm,
     **dict.fromkeys(("add", "sub", "rsub", "neg", "mul", "div"), layers.arithmetic),
