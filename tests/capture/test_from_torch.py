@@ -302,7 +302,7 @@ def _write_part(x: torch.Tensor) -> torch.Tensor:
 
 
 REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
-    "transposed, strides that differ": (nn.ConvTranspose2d(3, 4, 3, (2, 1)), "interleaved alike"),
+    "transposed, strides that differ": (nn.ConvTranspose2d(6, 4, 3, (2, 1)), "interleaved alike"),
     "softmax": (nn.Softmax(1), "softmax"),
     "batch statistics": (nn.BatchNorm2d(6, track_running_stats=False), "statistics of each batch"),
     "align_corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corners"),

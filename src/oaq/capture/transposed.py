@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from oaq.capture.graph import FloatConv2d, FloatReshape, FloatSlice
 from oaq.operators import LARGEST_WINDOW
 
 Numbers = tuple[int, ...]
-Build = TypeVar("Build", bound=Assembly)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +69,7 @@ def _axis(size: int, reach: int, stride: int, begin: int, count: int) -> _Axis:
     return _Axis(taps, (before, after), size + after - first, begin - stride * first)
 
 
-def append_transposed(build: Build, tensor: str, layer: Transposed, site: Location) -> str:
+def append_transposed(build: Assembly, tensor: str, layer: Transposed, site: Location) -> str:
     """Append the nodes that compute ``layer`` of ``tensor``; what is folded behind them reaches the convolution.
 
     Raises:
@@ -112,7 +110,7 @@ def _phases(layer: Transposed, taps: list[int], *, by_phase: bool) -> tuple[Floa
     sizes = [size for pair in zip(taps, layer.stride, strict=True) for size in pair]
     split = wide.reshape(groups, channels // groups, outputs, *sizes)
     tap_axes, phase_axes = [3 + 2 * axis for axis in range(rank)], [4 + 2 * axis for axis in range(rank)]
-    split = np.flip(split, tap_axes)
+    split = np.flip(split, tuple(tap_axes))
     order = [*phase_axes, 0, 2, 1, *tap_axes] if by_phase else [0, 2, *phase_axes, 1, *tap_axes]
     phases = prod(layer.stride)
     rows = split.transpose(order).reshape(groups * outputs * phases, channels // groups, *taps)
@@ -132,7 +130,7 @@ def _dense(layer: Transposed) -> Floats:
     return dense
 
 
-def _interleaved(build: Build, tensor: str, stride: Numbers, site: Location, *, by_phase: bool) -> str:
+def _interleaved(build: Assembly, tensor: str, stride: Numbers, site: Location, *, by_phase: bool) -> str:
     phases = prod(stride)
     if phases == 1:
         return tensor
@@ -146,7 +144,7 @@ def _interleaved(build: Build, tensor: str, stride: Numbers, site: Location, *, 
     return build.append(op, (tensor,), shape, site.under(".phases"))
 
 
-def _cut(build: Build, tensor: str, axes: list[_Axis], count: Numbers, site: Location) -> str:
+def _cut(build: Assembly, tensor: str, axes: list[_Axis], count: Numbers, site: Location) -> str:
     shape = build.shapes[tensor]
     begin = (0, *(axis.cut for axis in axes))
     end = (shape[0], *(axis.cut + wanted for axis, wanted in zip(axes, count, strict=True)))
