@@ -18,6 +18,7 @@ from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
 from oaq.cli.opened import THREADS_HELP, Opened
 from oaq.cli.side_by_side import isas_to_time, require_counts, side_by_side
+from oaq.cli.sizes import add_shape
 from oaq.errors import FormatError
 from oaq.escape import escape_name
 from oaq.kernels.cpus import default_threads
@@ -81,6 +82,7 @@ def add_timing(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=default_threads(), metavar="N", help=f"of every executor; {THREADS_HELP}"
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples per call (default 1)")
+    add_shape(parser)
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="rounds of turns (default 20)")
     parser.add_argument(
         "--onnx", type=Path, action="append", default=[], metavar="FILE", help="also ONNX Runtime on FILE"
@@ -89,7 +91,7 @@ def add_timing(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    mixed = open_mixed(arguments.file, arguments.batch)
+    mixed = open_mixed(arguments.file, arguments)
     if mixed is not None:
         return mixed_bench.call(mixed, peers(arguments.onnx, arguments.threads), arguments)
     opened = open_whole(arguments.file)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from oaq.cli.mixed_file import MixedFile
 from oaq.cli.side_by_side import isas_to_time, require_counts, side_by_side
+from oaq.errors import ProgramError
 from oaq.escape import escape_name
 from oaq.mixed.execute import IntegerExecutor, MixedSession, Options
 from oaq.mixed.explain import explain, unproved
@@ -40,7 +43,8 @@ def call(file: MixedFile, peers: list[Peer], arguments: argparse.Namespace) -> i
         return 0
     say.words(f"{escape_name(file.path.stem)} on {environment().cpu}\n")
     say.tables([latency_table(latency)])
-    say.warn(f"{file.path}: {doubts}")
+    if doubts:
+        say.warn(f"{file.path}: {doubts}")
     for name, session in sessions.items() if arguments.explain else ():
         say.words(f"\n{name}\n{explain(file.program, session)}")
         for executor in session.executors:
@@ -59,6 +63,25 @@ def mixed_sessions(file: MixedFile, arguments: argparse.Namespace) -> dict[str, 
     return sessions
 
 
+def runnable_sample(file: MixedFile, session: MixedSession) -> dict[str, NDArray[Any]]:
+    """An array per input that the file computes something finite of.
+
+    Raises:
+        ProgramError: it refuses every such array; ``--shape`` may help.
+    """
+    feed = file.sample()
+    try:
+        session.run(feed)
+    except ProgramError as error:
+        feed = file.sample(integers=0)  # an index that is out of bounds, say
+        try:
+            session.run(feed)
+        except ProgramError:
+            sizes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in file.shapes.items())
+            raise ProgramError(f"{file.path}: at {sizes}: {error}; --shape takes other sizes") from error
+    return feed
+
+
 def measure(
     file: MixedFile, sessions: dict[str, MixedSession], peers: list[Peer], arguments: argparse.Namespace
 ) -> Latency:
@@ -69,7 +92,7 @@ def measure(
         Mismatch: one of them computes something else.
     """
     require_counts(arguments)
-    feed = file.sample()
+    feed = runnable_sample(file, next(iter(sessions.values())))
     with pinned(arguments.threads) as cpus:
         law = MixedSession(file.program, Options(arguments.threads, reference=True)).run(feed)[0]
         contenders = [

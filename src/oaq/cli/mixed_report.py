@@ -8,6 +8,7 @@ import dataclasses
 from oaq.cli.mixed_bench import measure, mixed_sessions
 from oaq.cli.mixed_file import MixedFile
 from oaq.cli.network import Network
+from oaq.dynamic import plan_layer
 from oaq.kernels.plan import Plan, plan
 from oaq.mixed.execute import MixedSession, Options
 from oaq.mixed.explain import explain
@@ -25,6 +26,7 @@ def mixed_report(file: MixedFile, peers: list[Peer], arguments: argparse.Namespa
     plans = {name: plan(program, isa) for name, program in file.parts.items()}
     evidence = _observed(file, plans, arguments) if arguments.images is not None else {}
     reports = [build_report(planned, evidence.get(name)) for name, planned in plans.items()]
+    reports += [build_report(plan_layer(layer, isa).sums) for layers in file.dynamic.values() for layer in layers]
     latency, session = _measured(file, peers, arguments)
     first = reports[0]
     notes = [note for part in evidence.values() for note in part.notes][:1]

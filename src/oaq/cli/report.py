@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Build and write."""
-    mixed = open_mixed(arguments.file, arguments.batch)
+    mixed = open_mixed(arguments.file, arguments)
     if mixed is not None:
         return _report_mixed(mixed, arguments)
     opened = open_whole(arguments.file)

@@ -14,6 +14,7 @@ from oaq.cli import images
 from oaq.cli.mixed_file import MixedFile, open_regions
 from oaq.cli.network import Network
 from oaq.cli.opened import Opened, opened
+from oaq.cli.sizes import add_shape, refuse_shape, shapes_of
 from oaq.escape import escape_lines
 from oaq.mixed.execute import MixedSession, Options
 from oaq.mixed.explain import unproved
@@ -22,6 +23,7 @@ from oaq.program.edges import without_edges
 from oaq.program.plain import to_plain
 from oaq.report.environment import environment
 from oaq.terminal import say
+from oaq.verify.dynamic import verify_dynamic
 from oaq.verify.report import Report
 from oaq.verify.run import verify, verify_sealed
 from oaq.verify.sealed import Sealed, is_sealed, read_sealed
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", type=Path, metavar="DIR", help="photos or arrays to compare on too")
     parser.add_argument("--limit", type=int, default=4, metavar="N", help="at most N files of --input (default 4)")
     parser.add_argument("--no-onnx", action="store_true", help="leave out ONNX Runtime on the exported file")
+    add_shape(parser)
     images.add_arguments(parser)
 
 
@@ -75,9 +78,9 @@ TITLES = {
 
 def call(arguments: argparse.Namespace) -> int:
     """Check, run, print."""
-    mixed = None if is_sealed(arguments.file) else open_regions(arguments.file)
-    if mixed is not None:
-        return _verify_regions(mixed, arguments)
+    if not is_sealed(arguments.file):
+        return _verify_regions(open_regions(arguments.file, arguments, _sample_shapes(arguments)), arguments)
+    refuse_shape(arguments.shape, arguments.file)
     with say.bar("certificate and signature", None):
         sealed = read_sealed(arguments.file)
         reports = {"file": verify_sealed(sealed, arguments.isa)}
@@ -119,6 +122,15 @@ def _print_reports(reports: dict[str, Report], arguments: argparse.Namespace, un
 
 def _verify_regions(file: MixedFile, arguments: argparse.Namespace) -> int:
     """The integer regions of another tool's file: proved here, and run by every executor unless ``--quick``."""
+    if file.dynamic:
+        bars = say.track(file.dynamic.items(), "dynamic layers", len(file.dynamic))
+        dynamic = {
+            f"{name}, proof": verify_dynamic(
+                f"{file.path.stem}, {name}", layers, arguments.isa, run=not arguments.quick
+            )
+            for name, layers in bars
+        }
+        return _print_reports(dynamic, arguments, unproved(file.program))
     programs = {name: replace(program, name=f"{file.path.stem}, {name}") for name, program in file.parts.items()}
     recorded = _region_inputs(file, arguments)
     proofs, executors = {}, {}
@@ -130,6 +142,15 @@ def _verify_regions(file: MixedFile, arguments: argparse.Namespace) -> int:
                 bare = without_edges(program)
                 executors[name] = verify(bare, recorded.get(name), arguments.isa, onnx=not arguments.no_onnx)
     return _print_reports(proofs | executors, arguments, unproved(file.program))
+
+
+def _sample_shapes(arguments: argparse.Namespace) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of the first array of ``--input``, which sizes that the file leaves open are taken from."""
+    if arguments.input is None or arguments.shape or arguments.file.suffix.lower() != ".onnx":
+        return None
+    network = Network(arguments.file, InferenceSession(arguments.file), None)
+    feed = network.feeds(arguments.input, arguments)[0][1]
+    return shapes_of(network.parts(feed)[0])
 
 
 def _region_inputs(file: MixedFile, arguments: argparse.Namespace) -> dict[str, tuple[np.ndarray, ...]]:

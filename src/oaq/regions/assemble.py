@@ -188,23 +188,39 @@ def _names(model: onnx.ModelProto) -> set[str]:
 
 def _glue(writing: _Writing) -> None:
     """Transposes and casts between the file's tensors and the program's, and names that no-ops have given."""
-    from onnx import helper
-
-    split, graph = writing.split, writing.graph
+    split = writing.split
     writers = {name: node for node in writing.file.model.graph.node for name in node.output if name}
     for end in split.entries:
         name = _cast(writing, end, end.file, to_float32=True)
+        if end.is_rows:
+            name = _glued(writing, "Unsqueeze", [name, _first_axis(writing)], f"{end.tensor}.rows")
         if end.tensor != name:
             kind, attributes = ("Identity", {}) if end.is_plain else ("Transpose", {"perm": list(end.order)})
-            writing.glue.append(helper.make_node(kind, [name], [end.tensor], name=f"{end.tensor}.entry", **attributes))
+            _glued(writing, kind, [name], end.tensor, **attributes)
     for end in split.exits:
         name = _cast(writing, end, end.tensor, to_float32=False)
-        back = tuple(int(axis) for axis in np.argsort(end.order))
-        if name != end.file:
-            kind, attributes = ("Identity", {}) if end.is_plain else ("Transpose", {"perm": list(back)})
-            writing.glue.append(helper.make_node(kind, [name], [end.file], name=f"{end.file}.exit", **attributes))
+        back = [int(axis) for axis in np.argsort(end.order)]
+        if end.is_rows:
+            name = _glued(writing, "Transpose", [name], writing.graph.fresh(f"{end.tensor}.rows"), perm=back)
+            _glued(writing, "Squeeze", [name, _first_axis(writing)], end.file)
+        elif name != end.file:
+            kind, attributes = ("Identity", {}) if end.is_plain else ("Transpose", {"perm": back})
+            _glued(writing, kind, [name], end.file, **attributes)
         for root in _aliases(writing.file, split, writers, end.file)[-1:]:
-            writing.glue.append(helper.make_node("Identity", [end.file], [root], name=graph.fresh(f"{root}.alias")))
+            _glued(writing, "Identity", [end.file], root)
+
+
+def _glued(writing: _Writing, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    """A node that changes no value; returns ``output``."""
+    from onnx import helper
+
+    node = helper.make_node(kind, inputs, [output], name=writing.graph.fresh(f"{output}.{kind}"), **attributes)
+    writing.glue.append(node)
+    return output
+
+
+def _first_axis(writing: _Writing) -> str:
+    return writing.graph.shared("first axis", "first_axis", np.zeros(1, np.int64))
 
 
 def _cast(writing: _Writing, end: End, name: str, *, to_float32: bool) -> str:
@@ -215,9 +231,7 @@ def _cast(writing: _Writing, end: End, name: str, *, to_float32: bool) -> str:
     if dtype is None or dtype == np.float32:
         return name
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32) if to_float32 else dtype)
-    result = writing.graph.fresh(f"{end.tensor}.{'real' if to_float32 else 'narrow'}")
-    writing.glue.append(helper.make_node("Cast", [name], [result], name=result, to=kind))
-    return result
+    return _glued(writing, "Cast", [name], writing.graph.fresh(f"{end.tensor}.real"), to=kind)
 
 
 def _sorted(nodes: Sequence[onnx.NodeProto], model: onnx.ModelProto) -> list[onnx.NodeProto]:

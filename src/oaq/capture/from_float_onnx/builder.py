@@ -83,12 +83,14 @@ class Builder(Assembly):
         values: by the file's names.
         names: the file's names of each of our tensors that may still be read; the reverse of ``values``.
         reshaped: tensors of ours that a reshape of ours reads, for which the file has no node.
+        has_samples: axis 0 of what the node at hand reads and writes is the batch; otherwise a tensor is one sample.
     """
 
     file: OnnxGraph = field(kw_only=True)
     values: dict[str, View | FloatEdge] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
     reshaped: set[str] = field(default_factory=set)
+    has_samples: bool = True
 
     def settle(self, name: str, value: View | FloatEdge) -> None:
         """Say what the file's tensor ``name`` is."""
@@ -215,6 +217,8 @@ class Builder(Assembly):
             UnsupportedOp: its first axis is not the batch.
         """
         shape = self.file.shape(name)
+        if not self.has_samples:
+            return shape
         if not shape or shape[0] != self.file.batch:
             raise unsupported(node, f"it mixes samples: {shape} from a batch of {self.file.batch}")
         return shape[1:]

@@ -34,16 +34,18 @@ class End:
         file: name in the file.
         tensor: of the graph.
         order: for each axis of the graph's tensor, the batch first, which of the file's it is.
+        is_rows: the file's tensor has no axis for samples: all of it is one, and its axes count from 1.
     """
 
     file: str
     tensor: str
     order: tuple[int, ...]
+    is_rows: bool = False
 
     @property
     def is_plain(self) -> bool:
         """The axes are in the file's order."""
-        return self.order == tuple(range(len(self.order)))
+        return not self.is_rows and self.order == tuple(range(len(self.order)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ def _finished(walked: Walked, exits: Mapping[str, None], floats: Mapping[str, st
         axes = axes_of(build, name)
         assert isinstance(view, View) and axes is not None
         order = order_of_axes(axes)
-        plain = order == tuple(range(len(order)))
+        plain = order == tuple(range(len(order))) and name not in walked.rows
         free = name not in build.shapes or name == view.tensor
         tensors.setdefault(view.tensor, name if plain and free else fresh_name(build, name))
         ends.append((name, view.tensor, order))
@@ -117,12 +119,19 @@ def _finished(walked: Walked, exits: Mapping[str, None], floats: Mapping[str, st
     return Split(
         build.file,
         graph,
-        tuple(End(names[tensor], tensor, walked.orders[names[tensor]]) for tensor in graph.inputs),
-        tuple(End(name, tensors.get(tensor, tensor), order) for name, tensor, order in ends),
+        tuple(
+            End(names[tensor], tensor, walked.orders[names[tensor]], names[tensor] in walked.rows)
+            for tensor in graph.inputs
+        ),
+        tuple(End(name, tensors.get(tensor, tensor), order, name in walked.rows) for name, tensor, order in ends),
         frozenset(walked.members - set(floats)),
         floats,
         _computed(walked, tensors, set(graph.shapes)),
     )
+
+
+def _entry(walked: Walked, name: str, tensor: str) -> End:
+    return End(name, tensor, walked.orders[name], name in walked.rows)
 
 
 def _computed(walked: Walked, names: Mapping[str, str], present: set[str]) -> dict[str, End]:
@@ -133,7 +142,7 @@ def _computed(walked: Walked, names: Mapping[str, str], present: set[str]) -> di
             continue
         tensor = names.get(view.tensor, view.tensor)
         axes = view.axes(build.shapes[tensor]) if tensor in present else None
-        computed[name] = End(name, tensor, order_of_axes(axes) if axes is not None else ())
+        computed[name] = End(name, tensor, order_of_axes(axes) if axes is not None else (), name in walked.rows)
     return computed
 
 

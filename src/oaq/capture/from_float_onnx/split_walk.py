@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,6 +20,11 @@ LAYERS: Final = ("Conv", "Gemm", "MatMul")
 """What a region begins with."""
 MOVES: Final = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast")
 """Operators that count axes anew and change no value."""
+ROW_WISE: Final = (
+    *("MatMul", "Gemm", "Add", "Sub", "Mul", "Div", "Neg", "Sum", "Relu", "Clip", "Min", "Max", "Sigmoid", "Tanh"),
+    *("HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "PRelu", "Identity", "Dropout", "Cast"),
+)
+"""Operators that compute every row of numbers by itself, however many axes lie before the last."""
 SUFFIX: Final = "_channels_first"
 """Ends the name of a tensor of ours that the file has in another order of axes."""
 
@@ -33,6 +38,9 @@ class Walked:
         reasons: of nodes that stay in float.
         writers: names of the file's nodes by tensor of ours that they appended.
         moves: outputs of nodes that count axes anew and changed no tensor.
+        members: names of the nodes that are part of the graph.
+        orders: of the axes of each entry, by the file's names; see ``End``.
+        rows: tensors of the file without an axis for samples: (tokens, C), (windows, tokens, C).
     """
 
     build: Builder
@@ -41,6 +49,7 @@ class Walked:
     moves: set[str] = field(default_factory=set)
     members: set[str] = field(default_factory=set)
     orders: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    rows: set[str] = field(default_factory=set)
 
 
 def walk(file: OnnxGraph, refusals: Mapping[str, str]) -> Walked:
@@ -60,11 +69,11 @@ def walk(file: OnnxGraph, refusals: Mapping[str, str]) -> Walked:
             continue
         function = written_out.get(node.name)
         before = _copied(walked.build)
-        orders = dict(walked.orders)
+        orders, rows = dict(walked.orders), set(walked.rows)
         try:
             _take(walked, node, function)
         except OaqError as error:
-            walked.build, walked.orders = before, orders
+            walked.build, walked.orders, walked.rows = before, orders, rows
             for name in groups[node.name] if function is not None else (node.name,):
                 walked.reasons[name] = _reason(str(error))
             continue
@@ -113,24 +122,42 @@ def _take(walked: Walked, node: OnnxNode, function: Recognized | None) -> None:
         raise unsupported(node, "no layer of integers comes before it")
     for name in activations[:1] if is_layer else activations:
         if name not in build.values:
-            _enter(walked, name, node)
+            _enter(walked, name, node, row_wise=function is not None or node.op in ROW_WISE)
+    _count_rows(walked, node, [name for name in activations if name in build.values], function)
     if function is not None:
         functions.apply(build, node, function.root, function.op)
     else:
         handler(build, node)
 
 
-def _enter(walked: Walked, name: str, node: OnnxNode) -> None:
+def _count_rows(walked: Walked, node: OnnxNode, activations: Sequence[str], function: Recognized | None) -> None:
+    """Say whether ``node`` works on tensors that have an axis for samples, or on rows alone.
+
+    Raises:
+        UnsupportedOp: on both, or it does more than compute each row by itself.
+    """
+    rows = [name in walked.rows for name in activations]
+    if any(rows) and (not all(rows) or (function is None and node.op not in ROW_WISE)):
+        raise unsupported(node, f"its input {activations[rows.index(True)]!r} has no axis for samples")
+    walked.build.has_samples = not any(rows)
+    walked.rows.update(node.outputs[:1] if any(rows) else ())
+
+
+def _enter(walked: Walked, name: str, node: OnnxNode, *, row_wise: bool) -> None:
     """Make a tensor that float nodes compute, or the caller gives, an input of the graph."""
     build = walked.build
     dtype, shape = build.file.dtype(name), build.file.shape(name)
     if dtype is None or dtype.kind != "f":
         raise unsupported(node, f"it reads {name!r}, which holds {dtype}")
-    if len(shape) not in (2, 3, 4) or shape[0] != build.file.batch:
+    rows = len(shape) in (2, 3) and row_wise and build.file.batch == 1 != shape[0]
+    if not rows and (len(shape) not in (2, 3, 4) or shape[0] != build.file.batch):
         raise unsupported(node, f"it reads {name!r} of shape {shape}: no batch of vectors, lines or images")
-    sample = shape[1:]
-    last = len(sample) > 1 and (
-        channels_last(build.file, name) or channel_axis(build.file, name, len(sample)) == len(sample)
+    if rows:
+        walked.rows.add(name)
+    sample = shape if rows else shape[1:]
+    last = rows or (
+        len(sample) > 1
+        and (channels_last(build.file, name) or channel_axis(build.file, name, len(sample)) == len(sample))
     )
     axes = rotated(len(sample)) if last else tuple(range(len(sample)))
     tensor = name if not last else fresh_name(build, name)
