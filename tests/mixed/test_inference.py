@@ -337,3 +337,18 @@ def test_integers_of_four_bits_in_a_float_region_saturate_at_theirs(
     assert regions(session) == "IF"
     feed = feed_of(path)
     np.testing.assert_allclose(session.run(None, feed)[0], by_runtime(path, feed)[0], atol=0.02)
+
+
+def test_arrays_given_back_on_the_way_change_no_output(tmp_path: Path) -> None:
+    net = Net()
+    middle(net)
+    session = oaq.InferenceSession(net.save(tmp_path / "net.onnx"))
+    feed = {"x": image(1, 4, 8, 8)}
+    outputs = session.run(None, feed)
+    assert session.opened is not None
+    names = [port.name for port in session.get_outputs()]
+    state = session.opened.trace(feed, names)
+    assert {name for region in session.program.regions for name in region.reads} <= set(state.tensors)
+    for name, output in zip(names, outputs, strict=True):
+        assert np.array_equal(output, state.tensors[name])
+    assert [time.region for time in session.profile()] == [region.name for region in session.program.regions]

@@ -17,7 +17,6 @@ ROWS: Final = 224
 """Rows and columns of an image."""
 LENGTH: Final = 128
 """Any other size: tokens of a text, samples of a line."""
-Shape = tuple[int, ...]
 
 
 def add_shape(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +35,9 @@ def sizes_of(
     inputs: Sequence[Port],
     requested: Sequence[str] = (),
     batch: int = 1,
-    sample: Mapping[str, Shape] | None = None,
+    sample: Mapping[str, tuple[int, ...]] | None = None,
     where: str | Path = "model",
-) -> dict[str, Shape]:
+) -> dict[str, tuple[int, ...]]:
     """Every size of every input whose rank is known.
 
     Args:
@@ -83,9 +82,9 @@ def sizes_of(
 
 def _requests(
     inputs: Sequence[Port], requested: Sequence[str], where: str | Path
-) -> tuple[dict[str, int], dict[str, Shape]]:
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
     named: dict[str, int] = {}
-    whole: dict[str, Shape] = {}
+    whole: dict[str, tuple[int, ...]] = {}
     open_names = [size for port in inputs for size in port.shape or () if isinstance(size, str)]
     ports = {port.name: port for port in inputs}
     for text in requested:
@@ -109,7 +108,7 @@ def _requests(
     return named, whole
 
 
-def _fitting(port: Port, numbers: Shape, text: str) -> Shape:
+def _fitting(port: Port, numbers: tuple[int, ...], text: str) -> tuple[int, ...]:
     sizes = port.shape or ()
     fits = len(sizes) == len(numbers) and all(
         not isinstance(size, int) or size == number for size, number in zip(sizes, numbers, strict=True)
@@ -120,7 +119,7 @@ def _fitting(port: Port, numbers: Shape, text: str) -> Shape:
     return numbers
 
 
-def explained(error: OaqError, inputs: Sequence[Port], shapes: Mapping[str, Shape]) -> OaqError:
+def explained(error: OaqError, inputs: Sequence[Port], shapes: Mapping[str, tuple[int, ...]]) -> OaqError:
     """An error of a file at sizes that were chosen for it, with how to choose others; of fixed sizes as it is."""
     is_open = any(not isinstance(size, int) for port in inputs for size in (port.shape or ())[1:])
     if not is_open or "--shape" in str(error):
@@ -129,7 +128,7 @@ def explained(error: OaqError, inputs: Sequence[Port], shapes: Mapping[str, Shap
     return type(error)(f"{error} (at {text}; --shape takes other sizes)")
 
 
-def shapes_of(feed: Mapping[str, np.ndarray]) -> dict[str, Shape]:
+def shapes_of(feed: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
     """Shapes of arrays by name."""
     return {name: array.shape for name, array in feed.items()}
 

@@ -52,6 +52,7 @@ class DynamicSession:
             (places, [_product(self._native, self.plans[place]) for place in places])
             for places in _by_row(self.plans).values()
         ]
+        self._terms, self._outputs = first.terms, tuple(plan.layer.outputs for plan in self.plans)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy as the plans: the new session packs its own weights, and proofs are checked again."""
@@ -60,7 +61,7 @@ class DynamicSession:
     @property
     def terms(self) -> int:
         """K."""
-        return self.plans[0].layer.terms
+        return self._terms
 
     def run(self, x: Floats) -> tuple[Floats, ...]:
         """(..., K) float32 to (..., N) float32 of each layer.
@@ -71,7 +72,10 @@ class DynamicSession:
         rows = self._rows(x, np.dtype(np.float32))
         results = self._results(len(rows))
         self.run_into(rows, results)
-        return tuple(result.reshape(*x.shape[:-1], result.shape[1]) for result in results)
+        if x.ndim == 2:
+            return tuple(results)
+        leading = x.shape[:-1]
+        return tuple([y.reshape(*leading, size) for y, size in zip(results, self._outputs, strict=True)])
 
     def run_into(self, rows: Floats, results: Sequence[Floats]) -> None:
         """(M, K) float32, contiguous, to one (M, N) float32, contiguous, for each layer.
@@ -80,7 +84,7 @@ class DynamicSession:
             ProgramError: a row has no scale.
         """
         for places, products in self._groups:
-            y = [results[place] for place in places]
+            y = list(results) if len(self._groups) == 1 else [results[place] for place in places]
             wrong = self._native.run_products(products, rows, y, self._quantization, self.threads)
             if wrong >= 0:
                 refuse_row(rows, wrong)
@@ -112,13 +116,13 @@ class DynamicSession:
         return rows
 
     def _rows(self, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-        if not isinstance(x, np.ndarray) or x.dtype != dtype or x.ndim < 1 or x.shape[-1] != self.terms:
+        if not isinstance(x, np.ndarray) or x.dtype != dtype or x.ndim < 1 or x.shape[-1] != self._terms:
             kind = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
             raise ProgramError(f"{self.plans[0].layer.name}: takes {dtype} of shape (..., {self.terms}), not {kind}")
-        return np.ascontiguousarray(x.reshape(-1, self.terms))
+        return np.ascontiguousarray(x if x.ndim == 2 else x.reshape(-1, self._terms))
 
     def _results(self, rows: int) -> list[Floats]:
-        return [np.empty((rows, plan.layer.outputs), np.float32) for plan in self.plans]
+        return [np.empty((rows, outputs), np.float32) for outputs in self._outputs]
 
 
 def _check(plans: Sequence[DynamicPlan]) -> None:

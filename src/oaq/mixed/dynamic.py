@@ -153,10 +153,13 @@ class DynamicExecutor:
             AccumulatorOverflow: a layer has so many terms that 32 bits do not hold its totals.
         """
         assert isinstance(region.body, DynamicBody)
-        self._region, self._parts = region, region.body.parts
+        self._region, parts = region, region.body.parts
         try:
             self.sessions = tuple(
-                DynamicSession([plan_layer(layer, isa) for layer in part.layers], threads) for part in self._parts
+                DynamicSession([plan_layer(layer, isa) for layer in part.layers], threads) for part in parts
+            )
+            self._calls = tuple(
+                (part.x, part.names, part.windows, session) for part, session in zip(parts, self.sessions, strict=True)
             )
         except AccumulatorOverflow as error:
             raise AccumulatorOverflow(f"{region.name}: {error}") from error
@@ -173,10 +176,10 @@ class DynamicExecutor:
         Raises:
             ProgramError: an array has another shape or type, or holds NaN or infinity.
         """
-        for part, session in zip(self._parts, self.sessions, strict=True):
+        for name, results, windows, session in self._calls:
             try:
-                x = tensors[part.x]
-                results = session.run(x) if part.windows is None else convolved(session, x, part.windows)
+                x = tensors[name]
+                y = session.run(x) if windows is None else convolved(session, x, windows)
             except ProgramError as error:
-                raise ProgramError(f"{self._region.name}, {part.x!r}: {error}") from error
-            tensors.update(zip(part.names, results, strict=True))
+                raise ProgramError(f"{self._region.name}, {name!r}: {error}") from error
+            tensors.update(zip(results, y, strict=True))

@@ -152,12 +152,12 @@ class FloatExecutor:
         self, region: Region, label: str, function: Callable[[Mapping[str, Values]], Sequence[Values]]
     ) -> None:
         self.label = label
-        self._region, self._function = region, function
+        self._reads, self._writes, self._function = region.reads, region.writes, function
 
     def run(self, state: State) -> None:
         """See ``Executor``."""
-        feed = {name: state.tensors[name] for name in self._region.reads}
-        state.tensors.update(zip(self._region.writes, self._function(feed), strict=True))
+        tensors = state.tensors
+        tensors.update(zip(self._writes, self._function({name: tensors[name] for name in self._reads}), strict=True))
 
 
 def open_floats(region: Region, options: Options, sessions: Sessions) -> Executor:
@@ -202,6 +202,12 @@ OPENERS: Final[Mapping[str, Callable[[Region, Options, Sessions], Executor]]] = 
 """What opens a region of each kind; a further kind of region is one entry here and one in ``program.Kind``."""
 
 
+Members = tuple[tuple[Region, Executor], ...]
+"""Regions with what runs them, in execution order."""
+LastReads = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+"""For each region the tensors of the file, and those of integers, that nothing behind it reads."""
+
+
 @dataclass(frozen=True)
 class RegionTime:
     """How long one region took in the last run.
@@ -237,8 +243,8 @@ class MixedSession:
         shared: Sessions = {} if sessions is None else sessions
         self.program = program
         self.executors = tuple(OPENERS[region.kind](region, options, shared) for region in program.regions)
-        self._times: tuple[RegionTime, ...] = ()
-        self._last_needed: tuple[tuple[str, ...], tuple[tuple[Region, Executor], ...]] = ((), ())
+        self._times: tuple[Members, list[int], list[int]] = ((), [0], [])
+        self._last_needed: tuple[tuple[str, ...], Members, LastReads] = ((), (), ())
 
     def run(self, feed: Mapping[str, Values], names: Sequence[str] | None = None) -> list[Values]:
         """Outputs of the file by ``names``, all in order if that is None.
@@ -252,7 +258,7 @@ class MixedSession:
                 refuses it.
         """
         requested = [port.name for port in self.program.outputs] if names is None else list(names)
-        state = self.trace(feed, requested)
+        state = self._computed(feed, requested, release=True)
         missing = [name for name in requested if name not in state.tensors]
         if missing:
             raise ProgramError(f"{self.program.name}: has no output called {missing[0]!r}")
@@ -260,26 +266,41 @@ class MixedSession:
 
     def trace(self, feed: Mapping[str, Values], requested: Sequence[str]) -> State:
         """All that a run of ``feed`` computes on the way to the outputs ``requested``."""
+        return self._computed(feed, requested, release=False)
+
+    def _computed(self, feed: Mapping[str, Values], requested: Sequence[str], *, release: bool) -> State:
+        """Run the regions; ``release`` gives arrays back after their last reader: later ones lie where they did."""
         state = State({**self.program.constants, **feed}, {})
-        times = []
-        for region, executor in self._needed(tuple(requested)):
-            begin = time.perf_counter_ns()
+        members, last_reads = self._needed(tuple(requested))
+        clock = time.perf_counter_ns
+        instants = [clock()]
+        for (_, executor), (tensors, integers) in zip(members, last_reads, strict=True):
             executor.run(state)
-            spent = time.perf_counter_ns() - begin
-            conversion = executor.conversion if isinstance(executor, IntegerExecutor) else 0
-            times.append(RegionTime(region.name, executor.label, spent, conversion))
-        self._times = tuple(times)
+            if release:
+                for name in tensors:
+                    del state.tensors[name]
+                for name in integers:
+                    del state.integers[name]
+            instants.append(clock())
+        # Several threads may run at once, so the times of one run are put down at its end, as one value.
+        conversions = [executor.conversion if isinstance(executor, IntegerExecutor) else 0 for _, executor in members]
+        self._times = members, instants, conversions
         return state
 
     def profile(self) -> tuple[RegionTime, ...]:
         """How long each region took in the last run; regions that were not needed are left out."""
-        return self._times
+        members, instants, conversions = self._times
+        return tuple(
+            RegionTime(region.name, executor.label, end - begin, conversion)
+            for (region, executor), begin, end, conversion in zip(
+                members, instants, instants[1:], conversions, strict=False
+            )
+        )
 
-    def _needed(self, outputs: tuple[str, ...]) -> tuple[tuple[Region, Executor], ...]:
+    def _needed(self, outputs: tuple[str, ...]) -> tuple[Members, LastReads]:
         """The regions that ``outputs`` depend on, found once for runs that ask for the same."""
-        named, members = self._last_needed
-        if named == outputs:
-            return members
+        if self._last_needed[0] == outputs:
+            return self._last_needed[1:]
         names, result = set[str](outputs), list[tuple[Region, Executor]]()
         carried = set[str]()
         for region, executor in reversed([*zip(self.program.regions, self.executors, strict=True)]):
@@ -289,5 +310,27 @@ class MixedSession:
                 names.update(region.reads)
                 carried.update(region.carried_in)
         members = tuple(reversed(result))
-        self._last_needed = outputs, members
-        return members
+        last_reads = _last_reads([region for region, _ in members], outputs)
+        self._last_needed = outputs, members, last_reads
+        return members, last_reads
+
+
+def _last_reads(regions: Sequence[Region], outputs: Sequence[str]) -> LastReads:
+    """For each region the tensors, and the integers, that it or nothing reads last; outputs of the file stay."""
+    retained, carried = set(outputs), set[str]()
+    result = []
+    for region in reversed(regions):
+        touched = dict.fromkeys((*region.reads, *region.writes))
+        integers = dict.fromkeys((*region.carried_in, *(_integers_of(region))))
+        tensors = tuple(name for name in touched if name not in retained)
+        result.append((tensors, tuple(name for name in integers if name not in carried)))
+        retained.update(touched)
+        carried.update(integers)
+    return tuple(reversed(result))
+
+
+def _integers_of(region: Region) -> tuple[str, ...]:
+    """Names under which a region leaves integers in a ``State``: what it made of the file's values, and hands on."""
+    if not isinstance(region.body, IntegerBody):
+        return ()
+    return (*(edge.tensor for edge in region.body.entries), *region.body.carried)

@@ -38,10 +38,11 @@ def open_runtime(region: Region, body: FloatBody, threads: int) -> Function:
     """
     content = region_model(region, body) if body.content is None else body.content
     session = runtime_session(content, threads, body.folder, region)
+    writes = list(region.writes)
 
     def run(feed: Mapping[str, Values]) -> Sequence[Values]:
         try:
-            return session.run(list(region.writes), dict(feed))
+            return session.run(writes, feed)
         except Exception as error:  # onnxruntime raises classes of its own, derived from Exception only
             raise ProgramError(f"{_where(region)}: ONNX Runtime: {first_line(error)}") from error
 
