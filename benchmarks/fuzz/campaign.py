@@ -139,6 +139,7 @@ def _environment(campaign: Campaign) -> dict[str, str]:
         environment["LD_PRELOAD"] = " ".join(libraries)
         environment["ASAN_OPTIONS"] = (
             "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:max_allocation_size_mb=2048:quarantine_size_mb=16"
+            ":malloc_context_size=1"
         )
         environment["UBSAN_OPTIONS"] = "halt_on_error=1:print_stacktrace=1"
     return environment

@@ -206,6 +206,6 @@ MAKERS: Final[dict[str, Callable[[Seeds, Generator, str], Mutant]]] = {
     "tflite mixed": _float_tflite,
 }
 KINDS: Final = tuple(MAKERS)
-WEIGHTS: Final = (0.15, 0.21, 0.05, 0.11, 0.15, 0.12, 0.07, 0.07, 0.035, 0.035)
+WEIGHTS: Final = (0.2, 0.22, 0.03, 0.07, 0.1, 0.19, 0.05, 0.05, 0.05, 0.04)
 FLOAT_KINDS: Final = frozenset({"onnx mixed", "onnx dynamic", "tflite float", "tflite mixed"})
 """Files that are no program of integers from end to end."""

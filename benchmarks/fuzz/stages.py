@@ -32,7 +32,7 @@ STAGES: Final = ("read", "loaded", "planned", "opened", "run", "verified", "diag
 LARGE: Final = 1 << 24
 """Integers of all tensors of a program that is run; a larger one is opened, which needs no tensor."""
 WHERE: Final = "broken"
-VERIFIED: Final = 200
+VERIFIED: Final = 2000
 """Every so many-th file, if it was run and is small, is also verified."""
 SMALL: Final = 1 << 14
 """Integers of all tensors of a program that is verified: the reference takes its time."""

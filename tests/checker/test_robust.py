@@ -158,3 +158,83 @@ def test_multipliers_that_64_bits_cannot_add_exactly_are_refused_where_they_meet
     _pile(slopes, 0, np.array([[0, ROOM // 4]]))
     with pytest.raises(FormatError, match="beyond what 64 bits add exactly"):
         _pile(slopes, 0, np.array([[0, ROOM // 4 + 1]]))
+
+
+def resealed_holds(certificate: Certificate, arrays: dict[str, np.ndarray], **fields: Any) -> bool:
+    header = {key: value for key, value in certificate.header.items() if key != "sha256"} | fields
+    seal = sealed(header, arrays)
+    return holds(dict(seal.header), dict(seal.arrays))
+
+
+def test_a_witness_one_step_outside_the_set_is_refused_wherever_it_leaves(refutation: Certificate) -> None:
+    arrays = dict(refutation.arrays)
+    assert resealed_holds(refutation, arrays)
+    stays = 0
+    for element in range(arrays["witness"].size):
+        for end, step in (("set/lo", -1), ("set/hi", 1)):
+            outside = int(arrays[end].reshape(-1)[element]) + step
+            if not 0 <= outside <= 255:
+                continue
+            witness = arrays["witness"].copy()
+            witness.reshape(-1)[element] = outside
+            assert not resealed_holds(refutation, {**arrays, "witness": witness}), (element, end)
+            stays += 1
+    assert stays
+
+
+def test_two_witnesses_are_none(refutation: Certificate) -> None:
+    arrays = dict(refutation.arrays)
+    twice = np.concatenate([arrays["witness"].reshape(1, -1)] * 2)
+    assert not resealed_holds(refutation, {**arrays, "witness": twice})
+
+
+@pytest.mark.parametrize("sums", [False, True])
+def test_a_case_left_out_with_all_of_its_arrays_is_missed(sums: bool) -> None:
+    radius = 1 if sums else 8
+    answer = robustness(PROGRAM, centre(PROGRAM), radius, Options(enumerate=False, seconds=60, sums=sums))
+    assert answer.is_robust
+    certificate = answer.certificate
+    assert certificate is not None
+    cases = certificate.header["cases"]
+    last = len(cases) - 1
+    arrays = {name: value for name, value in certificate.arrays.items() if not name.startswith(f"cases/{last}/")}
+    assert resealed_holds(certificate, dict(certificate.arrays))
+    assert not resealed_holds(certificate, arrays, cases=cases[:-1])
+
+
+def test_a_case_that_covers_a_value_less_is_missed_where_that_value_could_win(proof: Certificate) -> None:
+    missed = 0
+    for at, case in enumerate(proof.header["cases"]):
+        for change in ({"last": case["last"] - 1}, {"first": case["first"] + 1}):
+            cases = copy.deepcopy(proof.header["cases"])
+            cases[at].update(change)
+            missed += not resealed_holds(proof, dict(proof.arrays), cases=cases)
+    assert missed
+
+
+@pytest.mark.parametrize("bits", [-1, 31, 1000, 2.0, "9", None, True])
+def test_multipliers_are_of_0_to_30_bits(proof: Certificate, bits: object) -> None:
+    assert not resealed_holds(proof, dict(proof.arrays), bits=bits)
+
+
+def test_multipliers_of_other_rows_or_of_no_layer_are_refused(proof: Certificate) -> None:
+    name = next(key for key in proof.arrays if key.startswith("cases/") and "/mu/" in key)
+    value = proof.arrays[name]
+    for wrong in (np.concatenate([value, value[:1]]), value[:0], value[:, :-1]):
+        assert not resealed_holds(proof, {**proof.arrays, name: wrong})
+    place = name.rpartition("/")[0]
+    for layer in ("99", "-1", "07"):
+        assert not resealed_holds(proof, {**proof.arrays, f"{place}/{layer}": value})
+
+
+def test_the_input_is_one_row_or_one_sample_in_its_range(refutation: Certificate) -> None:
+    arrays = dict(refutation.arrays)
+    flat = arrays["input"].reshape(-1)
+    for shape in ((16,), (1, 16)):
+        seal = sealed(
+            {key: value for key, value in refutation.header.items() if key != "sha256"},
+            {**arrays, "input": flat.reshape(shape)},
+        )
+        assert holds(dict(seal.header), dict(seal.arrays))
+    for wrong in (flat.reshape(1, 1, 16), flat[:-1], flat[:0], flat.astype(np.int64)):
+        assert not resealed_holds(refutation, {**arrays, "input": wrong})
