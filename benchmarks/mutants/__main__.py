@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import Queue
 from typing import Any, Final
@@ -76,9 +76,12 @@ def _try_all(picked: list[Edit], options: argparse.Namespace, entries: dict[str,
                 require_unharmed(tree, native=False)
             trees.put(tree)
         with ThreadPoolExecutor(options.processes) as pool:
-            while count < options.count and untried:
-                batch, untried = untried[: options.processes * 2], untried[options.processes * 2 :]
-                for entry in pool.map(lambda mutant: _try_one(trees, mutant), batch):
+            running: set[Future[Entry]] = set()
+            while running or (count < options.count and untried):
+                while len(running) < options.processes and count + len(running) < options.count and untried:
+                    running.add(pool.submit(_try_one, trees, untried.pop(0)))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for entry in (future.result() for future in done):
                     entries[entry["name"]] = entry
                     count += entry["outcome"] != NOT_COMPILED
                     say.words(f"{count:>4} {entry['outcome']}: {entry['path']}:{entry['line']} {entry['after']}")

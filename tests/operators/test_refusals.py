@@ -376,3 +376,9 @@ def test_the_image_of_pooling_counts_only_windows_that_there_are() -> None:
     assert list(rules.image(padded, ranges, [x], y, "here")) == [IntRange(20, 60)]
     whole = ops.AvgPool((3,), (1,), sums)
     assert list(rules.image(whole, ranges, [x], y, "here")) == [IntRange(30, 60)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.uint8, np.bool_])
+def test_biases_are_of_int32_and_of_nothing_else(dtype: type[np.generic]) -> None:
+    with pytest.raises(ProgramError, match="bias: 1-d int32 expected"):
+        ops.Linear(weight(2, 1), np.zeros(2, dtype), real(2))  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from oaq.numerics.formats import U8
 from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec, rules_of
-from oaq.overflow.analyze import analyze
-from oaq.overflow.operands import operands_as_loaded, window_reach
+from oaq.overflow.analyze import _require_s32, analyze
+from oaq.overflow.operands import Operands, operands_as_loaded, window_reach
 from oaq.overflow.spill import schedule
 from oaq.program.int_program import IntProgram
 from oaq.reference import packed_operands, run, simulate
@@ -220,3 +220,57 @@ def test_a_tensor_of_gigabytes_is_proved_in_the_memory_of_its_channels() -> None
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20
+
+
+TOP = 2**31 - 1
+
+
+def summed(weight: list[int], bias: int, zero: int = 0, reach: IntRange = U8) -> IntProgram:
+    op = ops.Linear(np.array([weight], np.int8), np.array([bias], np.int32), HALF)
+    return one(op, (len(weight),), reach, zero)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "zero"),
+    [([1], TOP - 255, 0), ([-1], -TOP - 1 + 255, 0), ([1], TOP, 255), ([-1], -TOP - 1, 255), ([2, -2], TOP - 510, 3)],
+)
+def test_sums_that_end_where_32_bits_end_are_proved(weight: list[int], bias: int, zero: int) -> None:
+    total = analyze(summed(weight, bias, zero))["n"].total[0]
+    assert total.lo >= -TOP - 1
+    assert total.hi <= TOP
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "zero", "words"),
+    [
+        ([1], TOP - 254, 0, r"needs 33 bits: a partial sum with bias can reach \[2147483393, 2147483648\]"),
+        ([-1], -TOP + 253, 0, r"needs 33 bits: a partial sum with bias can reach \[-2147483649, -2147483394\]"),
+        ([2, -2], TOP - 509, 3, r"needs 33 bits: a partial sum with bias"),
+        ([-1], TOP, 1, r"needs 33 bits: its bias folded with the zero point can reach \[2147483648, 2147483648\]"),
+        ([1], -TOP - 1, 1, r"needs 33 bits: its bias folded with the zero point can reach \[-2147483649, "),
+        ([-100], TOP, 255, r"its bias folded with the zero point can reach \[2147509147, 2147509147\]"),
+    ],
+)
+def test_sums_one_step_beyond_32_bits_are_refused_by_what_leaves_them(
+    weight: list[int], bias: int, zero: int, words: str
+) -> None:
+    with pytest.raises(AccumulatorOverflow, match=words):
+        analyze(summed(weight, bias, zero))
+
+
+def test_a_refusal_counts_the_bits_of_the_farther_end() -> None:
+    node = summed([1], 0).nodes[0]
+    for low, high, bits in ((-5, 2**31, 33), (-(2**33), 4, 34), (-(2**31) - 1, 2**34, 36), (2**40, 2**40, 42)):
+        with pytest.raises(AccumulatorOverflow, match=f"n, output 1: the 32-bit sum needs {bits} bits: a sum can"):
+            _require_s32(node, "a sum", np.array([0, low]), np.array([0, high]))
+    _require_s32(node, "a sum", np.array([-(2**31), 0]), np.array([0, 2**31 - 1]))
+
+
+def test_operands_contain_zero_only_if_every_tap_does() -> None:
+    for lo, hi, contains in (
+        ([0, -3], [0, 5], True),
+        ([0, 1], [5, 5], False),
+        ([-1, -1], [0, -1], False),
+        ([1, -2], [3, -1], False),
+    ):
+        assert Operands(np.array([lo]), np.array([hi])).contain_zero() == contains

@@ -9,8 +9,9 @@ import pytest
 
 from oaq.errors import ProgramError
 from oaq.numerics.accumulator import AVX2_ACC16, NEON_ACC16, Accumulator, pure
+from oaq.numerics.ranges import IntRange
 from oaq.overflow.count import count_overflows
-from oaq.overflow.spill import schedule
+from oaq.overflow.spill import Schedule, schedule
 from oaq.reference import simulate
 
 
@@ -51,3 +52,71 @@ def test_operands_of_another_layer_are_refused() -> None:
     plan = schedule(np.array([[1, 1]], np.int8), np.zeros(2, int), np.ones(2, int), pure(16), 1)
     with pytest.raises(ProgramError, match="do not fit"):
         count_overflows(plan, np.zeros((1, 3, 5), int), 1)
+
+
+REGISTERS = (
+    AVX2_ACC16,
+    NEON_ACC16,
+    pure(16),
+    pure(16, "saturates"),
+    Accumulator("pairs", 16, "wraps", step=4, group=2, group_overflow="wraps", lanes=2),
+    Accumulator("both", 17, "saturates", step=6, group=3, group_overflow="saturates", lanes=2),
+    Accumulator("exact", 32, "exact", step=4),
+)
+
+
+@pytest.mark.parametrize("register", REGISTERS, ids=lambda r: r.name)
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize("kind", ["any", "extreme"])
+def test_counts_are_those_of_going_through_every_product(register: Accumulator, depthwise: bool, kind: str) -> None:
+    rng = np.random.default_rng(register.step)
+    outputs, terms, samples = 5, 4 * register.step, 6
+    weight = rng.integers(-127, 128, (outputs, terms)).astype(np.int8)
+    if kind == "extreme":
+        weight = rng.choice([-127, 127], (outputs, terms)).astype(np.int8)
+    rows = outputs if depthwise else 1
+    plan = schedule(weight, np.zeros(terms, int), np.full(terms, 3), register, 2)
+    operands = rng.integers(0, 256, (rows, samples, terms))
+    operands[:, 0] = 255
+    count = count_overflows(plan, operands, outputs, tiles_span_groups=depthwise)
+    assert (count.groups, count.lanes, count.spilled, count.lane_range) == by_hand(plan, operands, outputs)
+    assert count.overflows == count.groups + count.lanes
+
+
+def by_hand(plan: Schedule, operands: np.ndarray, outputs: int) -> tuple[int, int, int, IntRange]:
+    """(groups, lanes, spilled, lane range) product by product, in Python integers."""
+    register = plan.accumulator
+    inside = register.range
+    bounded = register.group_overflow == "saturates"
+    bounded |= register.group_overflow == "wraps" and register.overflow != "wraps"
+    groups = lanes = spilled = row = least = most = 0
+    for tile, start, count in plan.segments.tolist():
+        for sample in range(operands.shape[1]):
+            for output in range(tile * plan.tile_n, min((tile + 1) * plan.tile_n, outputs)):
+                x = operands[output if len(operands) > 1 else 0, sample]
+                running = [[0] for _ in range(register.lanes)]
+                for step in range(count):
+                    for begin in range(0, register.step, register.group):
+                        places = range(begin, begin + register.group)
+                        k = (start + step) * register.step
+                        weights = plan.packed[row + step, output - tile * plan.tile_n].tolist()
+                        total = sum(weights[place] * int(x[k + place]) for place in places)
+                        groups += bounded and total not in inside
+                        lane = running[(k + begin) // register.group % register.lanes]
+                        lane.append(lane[-1] + total)
+                for sums in running:
+                    ends = (sums[-1], sums[-1]) if register.overflow == "wraps" else (min(sums), max(sums))
+                    least, most = min(least, ends[0]), max(most, ends[1])
+                    lanes += register.overflow != "exact" and not inside.contains(IntRange(*ends))
+                    spilled += 1
+        row += count
+    return groups, lanes, spilled, IntRange(least, most)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 3, 4), (3, 3, 4), (1, 3, 8)])
+def test_operands_that_do_not_fit_are_refused_for_each_size(shape: tuple[int, int, int]) -> None:
+    plan = schedule(np.ones((1, 4), np.int8), np.zeros(4, int), np.ones(4, int), AVX2_ACC16, 1)
+    with pytest.raises(ProgramError, match="do not fit"):
+        count_overflows(plan, np.zeros(shape, int), 1)
+    with pytest.raises(ProgramError, match="do not fit"):
+        count_overflows(plan, np.zeros((1, 3, 4), int), 2, tiles_span_groups=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -128,3 +130,58 @@ def test_a_witness_of_nothing_is_refused_by_name() -> None:
         witness(program, proof, "m", 0)
     with pytest.raises(ProgramError, match="outputs 0 to 2, not 3"):
         witness(program, proof, "n", 3)
+
+
+@pytest.mark.parametrize("end", ["lo", "hi"])
+@pytest.mark.parametrize("shift", [0, 128])
+def test_a_segment_or_lane_that_is_not_given_is_the_one_that_comes_nearest(end: str, shift: int) -> None:
+    rng = np.random.default_rng(5)
+    op = linear(rng, (6, 90))
+    builder = Builder()
+    builder.add(op, [builder.input((90,), Affine(0.05, 7), IntRange(3, 240))], name="n")
+    program = builder.finish()
+    proof = analyze(program)
+    x = proof["n"].operands
+    plan = schedule(op.rows, x.lo - shift, x.hi - shift, AVX2_ACC16, 4)
+    plan = replace(plan, operand=(shift, -shift, 255 - shift)) if shift else plan
+    for output in range(6):
+        own = [row for row, tile in enumerate(plan.segments[:, 0].tolist()) if tile == output // 4]
+        assert len(own) > 1
+        bounds = {
+            (row, lane): witness(program, proof, "n", output, end, schedule=plan, segment=row, lane=lane).bound  # type: ignore[arg-type]
+            for row in own
+            for lane in range(AVX2_ACC16.lanes)
+        }
+        extreme = max if end == "hi" else min
+        chosen = witness(program, proof, "n", output, end, schedule=plan)  # type: ignore[arg-type]
+        assert chosen.bound == extreme(bounds.values())
+        assert bounds[chosen.segment, chosen.lane] == chosen.bound  # type: ignore[index]
+        for lane in range(AVX2_ACC16.lanes):
+            held = witness(program, proof, "n", output, end, schedule=plan, lane=lane)  # type: ignore[arg-type]
+            assert held.bound == extreme(bound for (_, at), bound in bounds.items() if at == lane)
+            assert held.lane == lane
+
+
+def test_segments_and_lanes_that_there_are_not_are_refused() -> None:
+    op = linear(np.random.default_rng(5), (6, 90))
+    builder = Builder()
+    builder.add(op, [builder.input((90,))], name="n")
+    program = builder.finish()
+    proof = analyze(program)
+    x = proof["n"].operands
+    plan = schedule(op.rows, x.lo, x.hi, AVX2_ACC16, 4)
+    last = len(plan.segments) - 1
+    assert witness(program, proof, "n", 5, "hi", schedule=plan, segment=last, lane=1).segment == last
+    for segment, lane, words in (
+        (last, 0, "not"),
+        (-1, 0, "not -1"),
+        (0, 2, "has 2 lanes, not lane 2"),
+        (0, -1, "2 la"),
+    ):
+        with pytest.raises(ProgramError, match=words):
+            witness(program, proof, "n", 0, "hi", schedule=plan, segment=segment, lane=lane)
+    for output in (-1, 6):
+        with pytest.raises(ProgramError, match=f"outputs 0 to 5, not {output}"):
+            witness(program, proof, "n", output, "hi")
+    with pytest.raises(ProgramError, match="no Conv2d or Linear called 'm'; it has n"):
+        witness(program, proof, "m", 0, "hi")

@@ -9,6 +9,7 @@ from oaq import operators as ops
 from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
+from oaq.program.edges import Edge, channel_blocks, with_edges
 from oaq.program.inputs import checked
 from oaq.program.int_program import IntProgram
 from oaq.runtime.values import by_affine, by_native, reals_by_affine, reals_by_native, to_floats, to_integers
@@ -120,3 +121,40 @@ def test_native_code_gives_the_same_reals(layout: str, width: int, channels: int
     np.testing.assert_array_equal(native, law)
     assert native.dtype == np.float32 and native.flags.c_contiguous
     assert to_floats(net, (q[:0],), reals_by_native)[0].shape == law[:0].shape
+
+
+def reordered(axes: tuple[tuple[int, ...], ...]) -> IntProgram:
+    """The program whose caller has its three axes in another order, at both ends."""
+    net = program("NHWC")
+    ends = [Edge(name, name, "float32", (2, 3, 4), axes) for name in (*net.inputs, *net.outputs)]
+    return with_edges(net, ends[:1], ends[1:])
+
+
+@pytest.mark.parametrize("axes", [((1,), (0,), (2,)), ((2,), (1,), (0,)), ((0,), (2,), (1,)), ((2,), (0, 1))])
+def test_any_order_of_axes_is_undone_at_both_ends(axes: tuple[tuple[int, ...], ...]) -> None:
+    net = reordered(axes)
+    q = np.random.default_rng(0).integers(5, 201, (3, 2, 3, 4)).astype(np.uint8)
+    order = [axis + 1 for part in axes for axis in part]
+    edge = Edge("x", "x", "float32", (2, 3, 4), axes)
+    real = np.ascontiguousarray(net.tensors["t0"].affine.dequantize(q).transpose(0, *order)).reshape(3, *edge.shape)
+    for quantizer, dequantizer in ((by_affine, reals_by_affine), (by_native, reals_by_native)):
+        (integers,) = to_integers(net, real, quantizer)
+        np.testing.assert_array_equal(integers, q)
+        (back,) = to_floats(net, (integers,), dequantizer)
+        np.testing.assert_array_equal(back, real)
+        assert to_integers(net, real[:0], quantizer)[0].shape == (0, 2, 3, 4)
+        broken = real.copy()
+        broken[1].reshape(-1)[5] = np.nan
+        with pytest.raises(ProgramError, match="1 of 72 values are NaN"):
+            to_integers(net, broken, quantizer)
+
+
+def test_orders_that_two_blocks_say_and_those_that_none_do() -> None:
+    for axes, blocks in (
+        (((0,), (1,), (2,)), (1, 24)),
+        (((2,), (0,), (1,)), (4, 6)),
+        (((1,), (2,), (0,)), (12, 2)),
+        (((1,), (0,), (2,)), None),
+        (((2,), (1,), (0,)), None),
+    ):
+        assert channel_blocks(Edge("x", "x", "float32", (2, 3, 4), axes)) == blocks
