@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oaq import operators as ops
 from oaq.checker.registers import contradicts, register, trusted
 from oaq.kernels.plan import plan
 from oaq.kernels.table import KernelRow, native_rows
+from oaq.numerics.affine import Affine
+from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize, Semantics
 from oaq.overflow.certificate import register_model
 from oaq.program.int_program import IntProgram
 from tests.native.machine import ROWS, SUMMING, check, compare, held, layer, vector
@@ -137,3 +143,29 @@ def test_whatever_is_drawn(row: str) -> None:
         check(*case, row, threads)
 
     run()
+
+
+BIAS_ENDS = (2**30, -(2**30), 33000, -33000, 32767, -32768, 32760, 200, 0, 2**24 + 1)
+
+
+@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("semantics", ["float32_half_even", "fixed_point"])
+@pytest.mark.parametrize("ratio", [0.999, 1.0])
+@pytest.mark.parametrize(("zero", "clamp"), [(5, (2, 250)), (255, (0, 255)), (0, (0, 255)), (1, (0, 1))])
+def test_sums_far_outside_the_clamp_leave_its_ends(
+    row: str, semantics: Semantics, ratio: float, zero: int, clamp: tuple[int, int]
+) -> None:
+    """Results are narrowed to 16 and to 8 bits on the way; the zero point is added to what saturated."""
+    program = layer(ROWS[row], 70, 8, kernel=(3, 3), padding=(1, 1, 1, 1), semantics=semantics)
+    (node,) = program.nodes
+    assert isinstance(node.op, ops.Products)
+    bias = np.resize(np.array(BIAS_ENDS, np.int32), 70)
+    requantize = Requantize.from_scales(np.full(70, ratio, np.float32), semantics)
+    spec = replace(program.tensors[node.output], affine=Affine(0.05, zero), range=IntRange(*clamp))
+    changed = replace(
+        program,
+        tensors={**program.tensors, node.output: spec},
+        nodes=(replace(node, op=replace(node.op, bias=bias, requantize=requantize)),),
+    )
+    for kind in ("random", "hi", "lo"):
+        check(changed, inputs(changed, kind), row)
