@@ -171,6 +171,24 @@ def test_groups_divide_outputs_and_make_up_the_channels(shape: tuple[int, ...], 
         layer(np.ones(shape, np.int8), groups=groups)
 
 
+@pytest.mark.parametrize("result", [(5, 5, 1, 6), (5, 6), (4, 5, 6), (5, 4, 6), (6, 5, 6), (6,)])
+def test_the_declared_result_has_the_windows_that_there_are(result: tuple[int, ...]) -> None:
+    fields = {"stride": [1, 1], "padding": [0] * 4, "dilation": [1, 1], "groups": 1}
+    arrays = {"weight": np.ones((6, 1, 1, 4), np.int8), "bias": np.zeros(6, np.int32)}
+    ends = Range(np.zeros(4, np.int64), np.full(4, 255, np.int64))
+    with pytest.raises(FormatError):
+        summing_layer(node(arrays, **fields), ends, TENSORS["x"], Tensor("y", result, 0, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("stride", [0, 1]), ("stride", [1, -1]), ("dilation", [1, 0]), ("padding", [0, 0, -1, 1]), ("padding", [-1] * 4)],
+)
+def test_windows_of_sizes_that_make_no_sense_are_refused(field: str, wrong: list[int]) -> None:
+    with pytest.raises(FormatError):
+        layer(np.ones((6, 1, 1, 4), np.int8), **{field: wrong})
+
+
 def test_weights_and_biases_fit_the_output() -> None:
     for weight, bias in ((np.ones((5, 1, 1, 4), np.int8), 5), (np.ones((6, 1, 1, 4), np.int8), 5)):
         with pytest.raises(FormatError, match="do not fit"):

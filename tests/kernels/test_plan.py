@@ -26,7 +26,7 @@ from oaq.overflow.certificate import Certificate, certify, to_parts
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import to_plain
 from tests.kernels.tables import ENTRIES, TABLE
-from tests.strategies import Builder, conv2d, programs
+from tests.strategies import Builder, conv2d, linear, programs
 
 
 def network(clip: int, hi: int = 255, terms: int = 64) -> IntProgram:
@@ -230,3 +230,18 @@ def test_the_native_table_has_rows_of_every_family() -> None:
     rows = table_of_kernels.native_rows()
     assert {row.family for row in TABLE} <= {row.family for row in rows}
     assert plan(network(20)).nodes
+
+
+@pytest.mark.parametrize("name", ["gemm_u8s8_avx2_exact", "gemm_u8s8_avx2_acc16"])
+def test_of_two_rows_that_cost_the_same_the_first_of_the_table_is_taken(name: str) -> None:
+    """With spills a row costs more than the least it can, so that the second is tried to its end."""
+    builder = Builder("tie")
+    builder.add(linear(np.random.default_rng(0), (12, 400), kind="extreme"), [builder.input((400,))], name="fc")
+    program = builder.finish()
+    row = next(row for row in TABLE if row.name == name)
+    assert row.accumulator is not None
+    twin = replace(row, name=f"{name}_twin", accumulator=replace(row.accumulator, name=f"{name}_twin"))
+    for order in ((row, twin), (twin, row)):
+        planned = plan(program, table=order)["fc"]
+        assert planned.row.name == order[0].name
+        assert planned.refused == ()

@@ -160,7 +160,8 @@ def test_second_roundings_are_refused_where_they_mean_nothing() -> None:
             Requantize(multiplier, shift, np.array(wrong, np.int32))
     with pytest.raises(ValueError, match="fixed-point multiplier"):
         Requantize(np.array([0.5], np.float32), None, np.array([1], np.int32))
-    assert Requantize(multiplier, shift, np.array([31], np.int32)).then is not None
+    for right in (0, 31):
+        assert Requantize(multiplier, shift, np.array([right], np.int32)).then is not None
 
 
 def test_fixed_point_of_a_ratio_is_the_ratio_to_the_last_bit_just_below_powers_of_two_too() -> None:
@@ -169,3 +170,22 @@ def test_fixed_point_of_a_ratio_is_the_ratio_to_the_last_bit_just_below_powers_o
     assert rule.shift is not None
     for ratio, multiplier, shift in zip(ratios, rule.multiplier, rule.shift, strict=True):
         assert Fraction(int(multiplier), 1 << int(shift)) == Fraction(float(ratio))
+
+
+def test_fixed_point_ends_at_2_to_the_29th_and_at_2_to_the_minus_31st() -> None:
+    rule = Requantize.from_scales(np.array([2.0**29, 2.0**-31], np.float32), "fixed_point")
+    assert rule.shift is not None
+    assert rule.shift.tolist() == [1, 61]
+    for beyond in (np.nextafter(np.float32(2.0**29), np.float32(np.inf)), np.nextafter(np.float32(2.0**-31), 0)):
+        with pytest.raises(ValueError, match="is outside"):
+            Requantize.from_scales(np.array([beyond], np.float32), "fixed_point")
+
+
+@pytest.mark.parametrize(("shift", "taken"), [([1, 62], True), ([0, 1], False), ([1, 63], False), ([1], False)])
+def test_shifts_are_1_to_62_and_as_many_as_multipliers(shift: list[int], taken: bool) -> None:
+    multiplier = np.array([1, 2**31 - 1], np.int32)
+    if taken:
+        assert len(Requantize(multiplier, np.array(shift, np.int32))) == 2
+        return
+    with pytest.raises(ValueError, match="1 to 62, one per multiplier"):
+        Requantize(multiplier, np.array(shift, np.int32))
