@@ -12,7 +12,7 @@ import pytest
 import oaq
 from oaq import operators as ops
 from oaq.checker import check
-from oaq.errors import AccumulatorOverflow
+from oaq.errors import AccumulatorOverflow, FormatError
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
@@ -135,3 +135,13 @@ def test_a_layout_that_no_session_runs_is_refused() -> None:
     header, arrays = to_plain(plan.program)
     verdict = check({**header, "metadata": {"input_layout": "XYZ"}}, arrays, content, claims)
     assert "input_layout 'XYZ', which is neither NCHW nor NHWC" in str(verdict.findings[0])
+
+
+@pytest.mark.parametrize("place", [64.0, "64", None, True])
+def test_a_place_that_is_no_integer_is_refused(place: object) -> None:
+    plan = planned()
+    good = plan_memory(plan.program)
+    name = plan["conv"].node.output
+    arena = replace(good, offsets=MappingProxyType({**good.offsets, name: place}), size=good.size + 4096)
+    with pytest.raises((AccumulatorOverflow, FormatError)):
+        require_safe(plan, arena)

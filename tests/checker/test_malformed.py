@@ -234,3 +234,11 @@ def test_a_finding_says_where_and_a_verdict_is_safe_without_one() -> None:
     assert Verdict().safe
     assert Verdict().to_json()["safe"] is True
     assert not Verdict((Finding("", "x"),)).safe
+
+
+@pytest.mark.parametrize("assumptions", [None, "all is well", {}, [1], [["a"]], ["a", None]])
+def test_assumptions_are_a_list_of_sentences(assumptions: object) -> None:
+    program = header()
+    certificate: Plain = {**dict.fromkeys(KEYS), "schema": SCHEMA, "assumptions": assumptions}
+    with pytest.raises(FormatError, match="assumptions are sentences"):
+        check(program, {}, certificate, {})

@@ -238,3 +238,11 @@ def test_the_input_is_one_row_or_one_sample_in_its_range(refutation: Certificate
         assert holds(dict(seal.header), dict(seal.arrays))
     for wrong in (flat.reshape(1, 1, 16), flat[:-1], flat[:0], flat.astype(np.int64)):
         assert not resealed_holds(refutation, {**arrays, "input": wrong})
+
+
+@pytest.mark.parametrize("field", ["schema", "kind", "label", "law"])
+def test_a_certificate_with_one_field_of_another_is_none(refutation: Certificate, field: str) -> None:
+    assert not resealed_holds(refutation, dict(refutation.arrays), **{field: "other"})
+    header = {key: value for key, value in refutation.header.items() if key not in ("sha256", field)}
+    seal = sealed(header, dict(refutation.arrays))
+    assert not holds(dict(seal.header), dict(seal.arrays))

@@ -7,10 +7,11 @@ import pytest
 
 from oaq import operators as ops
 from oaq.checker import robust_claims
-from oaq.checker.program import parse
+from oaq.checker.program import Node, Tensor, parse
 from oaq.checker.robust_bounds import ROOM, Spans, _count, bound, sums
 from oaq.checker.robust_claims import AT_ONCE, inputs_of, run_points
 from oaq.checker.robust_layers import Layered, Moving, Reading, Summing, Within, decided_by, layered
+from oaq.checker.robust_maps import conv_terms
 from oaq.checker.robust_steps import Entries, shifted_steps
 from oaq.errors import FormatError
 from oaq.numerics.affine import Affine
@@ -313,3 +314,17 @@ def test_sums_of_a_box_are_reached_by_its_corners() -> None:
         assert most[0, element] == corner @ weights + layer.bias[element]
         corner = np.where(weights > 0, lo[0], hi[0])
         assert least[0, element] == corner @ weights + layer.bias[element]
+
+
+@pytest.mark.parametrize(
+    ("weight", "groups"),
+    [((5, 1, 1, 4), 1), ((6, 1, 1, 4), 0), ((6, 1, 1, 1), 4), ((6, 1, 1, 2), 1), ((6, 1, 1, 4), -1)],
+)
+def test_convolutions_that_do_not_fit_their_tensors_have_no_terms(weight: tuple[int, ...], groups: int) -> None:
+    fields = {"stride": [1, 1], "padding": [0] * 4, "dilation": [1, 1], "groups": groups}
+    arrays = {"weight": np.ones(weight, np.int8)}
+    x, y = Tensor("x", (5, 5, 4), 0, 0, 255), Tensor("y", (5, 5, 6), 0, 0, 255)
+    with pytest.raises(FormatError, match="do not fit"):
+        conv_terms(Node("n", "Conv2d", ("x",), "y", fields, arrays), x, y)
+    right = Node("n", "Conv2d", ("x",), "y", {**fields, "groups": 2}, {"weight": np.ones((6, 1, 1, 2), np.int8)})
+    assert conv_terms(right, x, y).outputs == 5 * 5 * 6

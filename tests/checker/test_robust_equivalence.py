@@ -143,3 +143,36 @@ def test_programs_of_other_outputs_are_malformed(case) -> None:
     seal = sealed({key: value for key, value in header.items() if key != "sha256"}, certificate.arrays)
     with pytest.raises(FormatError, match="different size"):
         verify_equivalence(*pair, seal.header, seal.arrays)
+
+
+@pytest.mark.parametrize("field", ["schema", "kind"])
+def test_a_certificate_of_another_schema_or_kind_is_none(case, field: str) -> None:
+    programs, certificate = case
+    header = {key: value for key, value in certificate.header.items() if key != "sha256"}
+    assert accepts(programs, header, dict(certificate.arrays))
+    assert not accepts(programs, {**header, field: "other"}, dict(certificate.arrays))
+    missing = {key: value for key, value in header.items() if key != field}
+    assert not accepts(programs, missing, dict(certificate.arrays))
+
+
+def test_an_enumeration_that_states_one_step_less_than_there_is_is_refused() -> None:
+    programs, answer = answer_of("enumeration")
+    assert answer.certificate is not None
+    header = {key: value for key, value in answer.certificate.header.items() if key != "sha256"}
+    arrays = dict(answer.certificate.arrays)
+    assert accepts(programs, header, arrays)
+    assert not accepts(programs, {**header, "steps": header["steps"] - 1}, arrays)
+
+
+def test_a_witness_outside_the_box_is_refused_wherever_it_leaves() -> None:
+    programs, answer = answer_of("refutation")
+    assert answer.certificate is not None
+    header = {key: value for key, value in answer.certificate.header.items() if key != "sha256"}
+    arrays = dict(answer.certificate.arrays)
+    assert accepts(programs, header, arrays)
+    for element in range(arrays["witness"].size):
+        for end, step in (("set/lo", -1), ("set/hi", 1)):
+            witness = arrays["witness"].copy()
+            witness.reshape(-1)[element] = int(arrays[end].reshape(-1)[element]) + step
+            header["difference"] = greatest(programs, witness)
+            assert not accepts(programs, header, {**arrays, "witness": witness})

@@ -101,3 +101,29 @@ def test_fields_changed_and_sealed_again_are_refused() -> None:
     claim = next(name for name in arrays if name.endswith("/end"))
     upper = arrays[claim.replace("/end", "/upper")]
     assert not accepts(header, {**arrays, claim: np.where(upper, arrays[claim] - 40, arrays[claim] + 40)})
+
+
+@pytest.mark.parametrize("field", ["schema", "kind", "tier", "program"])
+def test_a_certificate_with_one_field_of_another_is_none(field: str) -> None:
+    proof = conditional_ranges(PROGRAM, ball(PROGRAM, X, 3)).certificate
+    header = {key: value for key, value in proof.header.items() if key != "sha256"}
+    assert accepts(header, dict(proof.arrays))
+    assert not accepts({**header, field: "other"}, dict(proof.arrays))
+
+
+def test_a_wider_end_that_is_not_sealed_again_is_an_edit() -> None:
+    proof = conditional_ranges(PROGRAM, ball(PROGRAM, X, 3)).certificate
+    name = next(key for key in proof.arrays if key.startswith("tensors/") and key.endswith("/hi"))
+    wider = {**proof.arrays, name: proof.arrays[name] + 1}
+    assert accepts({key: value for key, value in proof.header.items() if key != "sha256"}, wider)
+    verdict = check_conditional_ranges(*to_plain(PROGRAM), proof.header, wider)
+    assert "its own digest does not fit" in str(verdict.findings[0])
+
+
+def test_one_end_for_all_channels_is_not_an_end_for_each() -> None:
+    proof = conditional_ranges(PROGRAM, ball(PROGRAM, X, 3)).certificate
+    header = {key: value for key, value in proof.header.items() if key != "sha256"}
+    for name, value in proof.arrays.items():
+        if name.startswith(("tensors/", "sums/")) and value.size > 1:
+            widest = value.min(keepdims=True) if name.endswith("/lo") else value.max(keepdims=True)
+            assert not accepts(header, {**proof.arrays, name: widest}), name

@@ -245,3 +245,13 @@ def test_of_two_rows_that_cost_the_same_the_first_of_the_table_is_taken(name: st
         planned = plan(program, table=order)["fc"]
         assert planned.row.name == order[0].name
         assert planned.refused == ()
+
+
+def test_rows_stand_in_one_column_however_long_the_names_of_nodes_are() -> None:
+    builder = Builder("columns")
+    x = builder.input((40,))
+    for name in ("a", "a_much_longer_name", "mid"):
+        x = builder.add(linear(np.random.default_rng(0), (40, 40)), [x], Affine(0.05, 9), name=name)
+    planned = plan(builder.finish(), table=[row for row in TABLE if row.name == "gemm_u8s8_avx2_exact"])
+    lines = [line for line in planned.explain().splitlines() if "gemm_u8s8_avx2_exact" in line]
+    assert {line.index("gemm_u8s8_avx2_exact") for line in lines} == {len("a_much_longer_name") + 2}

@@ -141,3 +141,10 @@ def test_a_layer_is_padded_iff_outputs_or_terms_do_not_fill_its_tiles(outputs: i
     shape = TileShape(outputs, terms, 4, 4, 1)
     assert shape.is_padded == padded
     assert shape.is_padded == (shape.lay(np.ones((outputs, terms), np.int8)).size != outputs * terms)
+
+
+def test_a_register_of_the_first_product_alone_is_kept() -> None:
+    alone = cells_from(np.array([[0], [1], [2]]), 3)
+    moved = renumbered(alone, np.array([1, 0, -1]), 2)
+    assert moved.members.tolist() == [[1], [0]]
+    assert moved.cell_of.tolist() == [1, 0]

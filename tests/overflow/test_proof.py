@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from oaq import operators as ops
 from oaq.errors import FormatError
 from oaq.numerics.ranges import ChannelRanges, IntRange
+from oaq.numerics.requantize import Requantize
+from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import KEYS, SCHEMA, Certificate, from_parts
 from oaq.overflow.proof import Proof
+from tests.strategies import Builder
 
 
 def test_a_proof_holds_copies_of_what_it_was_given() -> None:
@@ -59,3 +63,16 @@ def test_parts_with_a_key_more_or_less_are_no_certificate() -> None:
     for wrong in ({**whole, "more": 1}, {key: value for key, value in whole.items() if key != "tier"}):
         with pytest.raises(FormatError, match="a certificate has the keys"):
             from_parts(wrong, {})
+
+
+def test_a_proof_shows_the_widest_of_its_totals() -> None:
+    builder = Builder("two")
+    x = builder.input((4,))
+    for reach, name in ((127, "wide"), (1, "narrow")):
+        weight = np.full((4, 4), reach, np.int8)
+        builder.add(ops.Linear(weight, np.zeros(4, np.int32), Requantize(np.full(4, 1e-3, np.float32))), [x], name=name)
+    proof = analyze(builder.finish())
+    bits = {name: node.total_bits for name, node in proof.nodes.items()}
+    assert bits["wide"] > bits["narrow"]
+    assert f"{bits['wide']}" in repr(proof)
+    assert str(Proof("empty", {}, {})).count("0")

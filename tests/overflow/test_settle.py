@@ -113,3 +113,10 @@ def test_no_integer_changes_for_any_input(
     np.testing.assert_array_equal(law(settled.program, EVERY), law(program, EVERY))
     if settled.outputs:
         analyze(settled.program)
+
+
+@pytest.mark.parametrize(("weight", "bias"), [(-1, S32.hi), (1, S32.lo), (1, S32.hi - 255), (-1, S32.lo + 255)])
+def test_sums_that_end_where_32_bits_end_are_not_moved(weight: int, bias: int) -> None:
+    program = linear(weight, bias, 0.01)
+    analyze(program)
+    assert settle(program).program is program
