@@ -191,6 +191,13 @@ def test_every_input_of_a_box_is_run_once_up_to_the_most(monkeypatch: pytest.Mon
         assert sorted(rows) == [[a, -1, b, 5] for a in (3, 4) for b in (0, 1, 2)]
 
 
+def test_four_million_inputs_are_run_and_not_one_more_row_of_them() -> None:
+    lo = np.zeros((1, 2), np.int64)
+    assert len(next(inputs_of((lo, lo + (1 << 11) - 1)))) == 1024
+    with pytest.raises(FormatError, match="a set of 4196352 inputs is too many to run"):
+        next(inputs_of((lo, [*lo, (1 << 11) - 1, 1 << 11])))
+
+
 def test_terms_of_a_sum_of_two_keep_22_bits_of_the_larger_multiplier() -> None:
     for ratios in ([1.0, 2.0**-20], [2.0**-20, 1.0], [0.3, 0.7], [3.0, 100.0]):
         builder = Builder("sum")

@@ -155,3 +155,20 @@ def test_restated_partial_sums_hold_whatever_the_shift(shift: int, first: int, s
         for partial in (np.where(products > 0, products, 0), np.where(products < 0, products, 0), products):
             assert np.all(sums.raw_partial.lo <= partial.sum(axis=1))
             assert np.all(partial.sum(axis=1) <= sums.raw_partial.hi)
+
+
+@pytest.mark.parametrize(("bias", "fits"), [(2**31 - 1, False), (-(2**31), False), (0, True)])
+def test_partial_sums_on_the_way_from_the_bias_count_in_a_form_too(bias: int, fits: bool) -> None:
+    """Raw operands of 0 to 50 are -128 to -78: the weights' own sum is 0, and parts of it are far from that."""
+    weight = np.array([[100, -100]], np.int8)
+    settled = bias - 5000 if bias > 0 else bias + 5000 if bias < 0 else 0
+    builder = Builder("parts")
+    x = builder.input((2,), Affine(0.05, 0), IntRange(0, 50))
+    op = ops.Linear(weight, np.array([settled], np.int32), linear(np.random.default_rng(0), (1, 2)).requantize)
+    builder.add(op, [x], name="fc")
+    sums = analyze(builder.finish())["fc"]
+    if fits:
+        assert in_form(sums, weight, 128).raw_partial[0] == IntRange(-12800, 12800)
+        return
+    with pytest.raises(AccumulatorOverflow, match="fc, output 0: with operands u8 - 128, a 32-bit sum can reach"):
+        in_form(sums, weight, 128)
