@@ -114,7 +114,7 @@ def _classes(outputs: Sequence[OutputAgreement]) -> Agreement | None:
     """How often the first output that is a row of numbers per sample names the same class."""
     for output in outputs:
         if output.rows and output.sqnr_db is not None:
-            return Agreement(output.rows, output.same, output.sqnr_db)
+            return Agreement(output.rows, output.matches, output.sqnr_db)
     return None
 
 
