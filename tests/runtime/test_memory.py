@@ -72,3 +72,28 @@ def test_a_chain_of_equal_tensors_needs_two_blocks() -> None:
 def test_of_gaps_that_hold_a_block_the_smallest_is_taken_not_the_first() -> None:
     taken = [(0, 64), (256, 320), (384, 448)]  # gaps of 192 and 64 bytes
     assert [_best_gap(taken, size) for size in (64, 128, 192, 256)] == [320, 64, 64, 448]
+
+
+def test_a_branch_has_its_place_from_the_first_node_that_it_could_be_computed_beside() -> None:
+    """A shortcut that is computed last may not take the place of what the other branch has finished with."""
+    rng = np.random.default_rng(0)
+    builder = Builder("branches")
+    x = builder.add(conv2d(rng, (8, 1, 1, 8)), [builder.input((16, 16, 8))])  # the peak
+    x = builder.add(conv2d(rng, (8, 1, 1, 8), stride=(2, 2)), [x])
+    body = [builder.add(conv2d(rng, (8, 1, 1, 8)), [x])]
+    body.append(builder.add(conv2d(rng, (8, 1, 1, 8)), [body[-1]]))
+    shortcut = builder.add(conv2d(rng, (8, 1, 1, 8)), [x])
+    arena = plan_memory(builder.finish())
+    assert arena.size == 2 * (2048 + SLACK)
+    assert len({arena.offsets[name] for name in (x, *body, shortcut)}) == 4
+
+
+def test_the_arena_does_not_grow_by_more_than_an_eighth_for_that() -> None:
+    rng = np.random.default_rng(0)
+    builder = Builder("wide branch")
+    x = builder.input((8, 8, 4))
+    wide = builder.add(conv2d(rng, (64, 1, 1, 4)), [x])
+    builder.add(conv2d(rng, (4, 1, 1, 64)), [wide])
+    shortcut = builder.add(conv2d(rng, (64, 1, 1, 4)), [x])
+    arena = plan_memory(builder.finish())
+    assert arena.offsets[shortcut] == arena.offsets[wide]
