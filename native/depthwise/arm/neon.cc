@@ -64,8 +64,8 @@ inline void sum_outputs(const DepthwiseCall& call, std::int64_t output) {
   const std::ptrdiff_t first = output * call.x_step;
   const auto* w = static_cast<const std::int8_t*>(call.weights);
   const std::uint8_t* const* tap = call.x;
-  Sums sums[kOutputs];
-  Run runs[kOutputs];
+  Sums sums[static_cast<std::size_t>(kOutputs)];
+  Run runs[static_cast<std::size_t>(kOutputs)];
   for (Sums& each : sums)
     for (int i = 0; i < 4; ++i) each.at[i] = vld1q_s32(call.bias + 4 * i);
   for (std::int32_t run = 0; run < call.run_count; ++run) {

@@ -14,24 +14,24 @@ namespace {
 template <int kPart, int kRows>
 struct Quads {
   static constexpr int kTile = 16, kOutputs = 8 * kPart, kFours = kOutputs / 4, kStep = 4, kStepBytes = kTile * kStep;
-  int32x4_t lanes[kRows][kFours];
+  Grid<int32x4_t, kRows, kFours> lanes;
 
   [[gnu::always_inline]] void clear() {
-    unrolled<kRows * kFours>([&](auto i) { lanes[i / kFours][i % kFours] = vdupq_n_s32(0); });
+    unrolled<kRows * kFours>([&](auto i) { lanes.at[i / kFours][i % kFours] = vdupq_n_s32(0); });
   }
 
   [[gnu::always_inline]] void add(const std::uint8_t* x, std::ptrdiff_t stride, const std::int8_t* w,
                                   std::int32_t steps) {
     const uint8x16_t shift = vdupq_n_u8(kShiftedS8.shift);
     for (; steps >= 4; steps -= 4, x += 4 * kStep, w += 4 * kStepBytes) {
-      int8x16_t operands[kRows];
+      int8x16_t operands[static_cast<std::size_t>(kRows)];
       unrolled<kRows>(
           [&](auto row) { operands[row] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(x + row * stride), shift)); });
       unrolled<4>([&](auto step) {
         unrolled<kFours>([&](auto four) {
           const int8x16_t weights = vld1q_s8(w + step * kStepBytes + 16 * four);
           unrolled<kRows>([&](auto row) {
-            lanes[row][four] = vdotq_laneq_s32(lanes[row][four], weights, operands[row], decltype(step)::value);
+            lanes.at[row][four] = vdotq_laneq_s32(lanes.at[row][four], weights, operands[row], decltype(step)::value);
           });
         });
       });
@@ -41,14 +41,15 @@ struct Quads {
         std::uint32_t quad;
         __builtin_memcpy(&quad, x + row * stride, sizeof quad);
         const int8x16_t operands = vreinterpretq_s8_u8(veorq_u8(vreinterpretq_u8_u32(vdupq_n_u32(quad)), shift));
-        unrolled<kFours>(
-            [&](auto four) { lanes[row][four] = vdotq_s32(lanes[row][four], vld1q_s8(w + 16 * four), operands); });
+        unrolled<kFours>([&](auto four) {
+          lanes.at[row][four] = vdotq_s32(lanes.at[row][four], vld1q_s8(w + 16 * four), operands);
+        });
       });
   }
 
-  [[gnu::always_inline]] void finish(int32x4_t (&sums)[kRows][kFours]) const {
+  [[gnu::always_inline]] void finish(Grid<int32x4_t, kRows, kFours>& sums) const {
     unrolled<kRows * kFours>([&](auto i) {
-      sums[i / kFours][i % kFours] = vaddq_s32(sums[i / kFours][i % kFours], lanes[i / kFours][i % kFours]);
+      sums.at[i / kFours][i % kFours] = vaddq_s32(sums.at[i / kFours][i % kFours], lanes.at[i / kFours][i % kFours]);
     });
   }
 };

@@ -13,10 +13,10 @@ constexpr int kOutputsOfTile = 8, kTwos = kOutputsOfTile / 2;
 template <int kRows>
 struct Eights {
   static constexpr int kTile = kOutputsOfTile, kOutputs = kTile, kStep = 8, kPairs = (kRows + 1) / 2;
-  int32x4_t lanes[kPairs][kTwos];
+  Grid<int32x4_t, kPairs, kTwos> lanes;
 
   [[gnu::always_inline]] void clear() {
-    unrolled<kPairs * kTwos>([&](auto i) { lanes[i / kTwos][i % kTwos] = vdupq_n_s32(0); });
+    unrolled<kPairs * kTwos>([&](auto i) { lanes.at[i / kTwos][i % kTwos] = vdupq_n_s32(0); });
   }
 
   // A row without a partner is its own.
@@ -28,18 +28,19 @@ struct Eights {
       unrolled<kPairs>([&](auto pair) {
         constexpr int a = 2 * pair, b = a + 1 < kRows ? a + 1 : a;
         const uint8x16_t operands = vcombine_u8(vld1_u8(x + a * stride), vld1_u8(x + b * stride));
-        unrolled<kTwos>([&](auto two) { lanes[pair][two] = vusmmlaq_s32(lanes[pair][two], operands, weights[two]); });
+        unrolled<kTwos>(
+            [&](auto two) { lanes.at[pair][two] = vusmmlaq_s32(lanes.at[pair][two], operands, weights[two]); });
       });
     }
   }
 
-  [[gnu::always_inline]] void finish(int32x4_t (&sums)[kRows][kTile / 4]) const {
+  [[gnu::always_inline]] void finish(Grid<int32x4_t, kRows, kTile / 4>& sums) const {
     unrolled<kRows * kTile / 4>([&](auto i) {
       constexpr int row = i / 2, four = i % 2;
-      const int32x4_t a = lanes[row / 2][2 * four], b = lanes[row / 2][2 * four + 1];
+      const int32x4_t a = lanes.at[row / 2][2 * four], b = lanes.at[row / 2][2 * four + 1];
       const int32x4_t both =
           row % 2 ? vcombine_s32(vget_high_s32(a), vget_high_s32(b)) : vcombine_s32(vget_low_s32(a), vget_low_s32(b));
-      sums[row][four] = vaddq_s32(sums[row][four], both);
+      sums.at[row][four] = vaddq_s32(sums.at[row][four], both);
     });
   }
 };

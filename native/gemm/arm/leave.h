@@ -51,14 +51,14 @@ inline void store_four(std::uint8_t* y, uint32x2_t bytes, int half) {
 
 // (rows, outputs) sums, four outputs in each register, as bytes at call.y.
 template <typename Rounding, int kRows, int kFours>
-inline void leave_as_bytes(const GemmCall& call, const int32x4_t (&sums)[kRows][kFours], std::uint8_t* y) {
+inline void leave_as_bytes(const GemmCall& call, const Grid<int32x4_t, kRows, kFours>& sums, std::uint8_t* y) {
   const int16x8_t zero = vdupq_n_s16(static_cast<std::int16_t>(call.zero));
   const uint8x8_t lo = vdup_n_u8(static_cast<std::uint8_t>(call.lo)),
                   hi = vdup_n_u8(static_cast<std::uint8_t>(call.hi));
   constexpr int kAll = kRows * kFours;
   unrolled<(kAll + 1) / 2>([&](auto pair) {
     constexpr int a = 2 * pair, b = a + 1 < kAll ? a + 1 : a;
-    const int16x8_t words = Rounding::eight(call, sums[a / kFours][a % kFours], sums[b / kFours][b % kFours],
+    const int16x8_t words = Rounding::eight(call, sums.at[a / kFours][a % kFours], sums.at[b / kFours][b % kFours],
                                             4 * (a % kFours), 4 * (b % kFours));
     const uint8x8_t bytes = vmin_u8(vmax_u8(vqmovun_s16(vqaddq_s16(words, zero)), lo), hi);
     std::uint8_t* to = y + a / kFours * call.y_stride + 4 * (a % kFours);
@@ -74,10 +74,10 @@ inline void leave_as_bytes(const GemmCall& call, const int32x4_t (&sums)[kRows][
 
 // Sums that stay are (rows, kTile) in memory.
 template <int kTile, int kRows, int kFours>
-inline void leave(const GemmCall& call, const int32x4_t (&sums)[kRows][kFours], std::uint8_t* y) {
+inline void leave(const GemmCall& call, const Grid<int32x4_t, kRows, kFours>& sums, std::uint8_t* y) {
   if (!y) {
     unrolled<kRows * kFours>(
-        [&](auto i) { vst1q_s32(call.sums + i / kFours * kTile + i % kFours * 4, sums[i / kFours][i % kFours]); });
+        [&](auto i) { vst1q_s32(call.sums + i / kFours * kTile + i % kFours * 4, sums.at[i / kFours][i % kFours]); });
     return;
   }
   if (call.way == Way::kWords)

@@ -15,37 +15,52 @@ namespace {
 
 constexpr int kSide = 4;
 
-inline int8x16_t shifted(const std::uint8_t* x) {
-  return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(x), vdupq_n_u8(kShiftedS8.shift)));
-}
-
 // What the three rules share: the loop over steps. `Arithmetic::Lanes` hold a run of one output.
 template <typename Arithmetic, int kRows>
 struct Sixteens {
   static constexpr int kTile = kSide, kOutputs = kSide, kStep = 16;
-  typename Arithmetic::Lanes lanes[kRows][kSide];
+  Grid<typename Arithmetic::Lanes, kRows, kSide> lanes;
+  uint8x16_t operands[static_cast<std::size_t>(kRows)];
+  int8x16_t weights[static_cast<std::size_t>(kSide)];
 
   [[gnu::always_inline]] void clear() {
-    unrolled<kRows * kTile>([&](auto i) { lanes[i / kTile][i % kTile] = Arithmetic::none(); });
+    unrolled<kRows * kSide>([&](auto i) { lanes.at[i / kSide][i % kSide] = Arithmetic::none(); });
   }
 
+  // What a step reads is loaded while the step before is computed: cores that issue in order do not wait for it, and
+  // nothing behind the last step is read.
   [[gnu::always_inline]] void add(const std::uint8_t* x, std::ptrdiff_t stride, const std::int8_t* w,
                                   std::int32_t steps) {
-    for (; steps > 0; --steps, x += kStep, w += kTile * kStep) {
-      int8x16_t weights[kSide];
-      unrolled<kTile>([&](auto n) { weights[n] = vld1q_s8(w + kStep * n); });
-      unrolled<kRows>([&](auto row) {
-        const int8x16_t operands = shifted(x + row * stride);
-        unrolled<kTile>([&](auto n) { Arithmetic::add(lanes[row][n], operands, weights[n]); });
-      });
+    unrolled<kRows>([&](auto row) { operands[row] = vld1q_u8(x + row * stride); });
+    unrolled<kSide>([&](auto n) { weights[n] = vld1q_s8(w + kStep * n); });
+    for (; steps > 1; --steps) {
+      x += kStep;
+      w += kSide * kStep;
+      add_step([&](auto row) { operands[row] = vld1q_u8(x + row * stride); },
+               [&](auto n) { weights[n] = vld1q_s8(w + kStep * n); });
     }
+    add_step([](auto) {}, [](auto) {});
   }
 
-  [[gnu::always_inline]] void finish(int32x4_t (&sums)[kRows][1]) const {
+  // One step; each operand and weight is loaded again once it has been used.
+  template <typename LoadOperand, typename LoadWeight>
+  [[gnu::always_inline]] void add_step(LoadOperand load_operand, LoadWeight load_weight) {
+    int8x16_t x[static_cast<std::size_t>(kRows)];
     unrolled<kRows>([&](auto row) {
-      const int32x4_t a = vpaddq_s32(Arithmetic::wide(lanes[row][0]), Arithmetic::wide(lanes[row][1]));
-      const int32x4_t b = vpaddq_s32(Arithmetic::wide(lanes[row][2]), Arithmetic::wide(lanes[row][3]));
-      sums[row][0] = vaddq_s32(sums[row][0], vpaddq_s32(a, b));
+      x[row] = vreinterpretq_s8_u8(veorq_u8(operands[row], vdupq_n_u8(kShiftedS8.shift)));
+      load_operand(row);
+    });
+    unrolled<kSide>([&](auto n) {
+      unrolled<kRows>([&](auto row) { Arithmetic::add(lanes.at[row][n], x[row], weights[n]); });
+      load_weight(n);
+    });
+  }
+
+  [[gnu::always_inline]] void finish(Grid<int32x4_t, kRows, 1>& sums) const {
+    unrolled<kRows>([&](auto row) {
+      const auto wide = [&](int n) { return Arithmetic::wide(lanes.at[row][n]); };
+      const int32x4_t all = vpaddq_s32(vpaddq_s32(wide(0), wide(1)), vpaddq_s32(wide(2), wide(3)));
+      sums.at[row][0] = vaddq_s32(sums.at[row][0], all);
     });
   }
 };

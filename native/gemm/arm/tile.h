@@ -15,9 +15,9 @@ namespace {
 // The sums of one group of rows. A run may span several pieces; each run is added to the sums when it ends.
 template <typename Rule, int kRows>
 [[gnu::always_inline]] inline void sum_rows(const GemmCall& call, const std::uint8_t* x,
-                                            int32x4_t (&sums)[kRows][Rule::kOutputs / 4]) {
+                                            Grid<int32x4_t, kRows, Rule::kOutputs / 4>& sums) {
   constexpr int kFours = Rule::kOutputs / 4;
-  unrolled<kRows * kFours>([&](auto i) { sums[i / kFours][i % kFours] = vld1q_s32(call.bias + 4 * (i % kFours)); });
+  unrolled<kRows * kFours>([&](auto i) { sums.at[i / kFours][i % kFours] = vld1q_s32(call.bias + 4 * (i % kFours)); });
   const std::int8_t* w = call.packed;
   const Piece* const end = call.pieces + call.piece_count;
   Rule run;
@@ -39,7 +39,7 @@ void sum_tile(GemmCall* at) {
   std::int64_t groups = call.groups;
   for (std::int64_t line = call.lines; line > 0; --line, groups = call.line_groups) {
     for (std::int64_t group = groups; group > 0; --group) {
-      int32x4_t sums[kRows][Rule::kOutputs / 4];
+      Grid<int32x4_t, kRows, Rule::kOutputs / 4> sums;
       sum_rows<Rule, kRows>(call, x, sums);
       leave<Rule::kTile>(call, sums, y);
       if (group > 1) {

@@ -1,6 +1,7 @@
 // Loops of known length written out, whatever the compiler makes of loops: registers of a tile have no index.
 #pragma once
 
+#include <cstddef>
 #include <type_traits>
 #include <utility>
 
@@ -14,6 +15,12 @@ template <int kTimes, typename Body>
     (body(std::integral_constant<int, kAt>{}), ...);
   }(std::make_integer_sequence<int, kTimes>{});
 }
+
+// Registers of a tile, by row and column.
+template <typename Register, int kRows, int kColumns>
+struct Grid {
+  Register at[static_cast<std::size_t>(kRows)][static_cast<std::size_t>(kColumns)];
+};
 
 }  // namespace
 }  // namespace oaq
