@@ -153,5 +153,7 @@ def test_a_budget_buys_nothing_where_32_bits_cost_nothing() -> None:
 
 
 def test_an_unknown_target_is_named_beside_those_there_are() -> None:
-    with pytest.raises(CalibrationError, match="target is one of avx2, avx512bw, vnni, avxvnni, neon, not 'mmx'"):
+    with pytest.raises(
+        CalibrationError, match="target is one of avx2, avx512bw, vnni, avxvnni, neon, dotprod, i8mm, not 'mmx'"
+    ):
         quantize(net(), images(), target="mmx")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ConfigError
-from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, NEON_ACC16, Accumulator, pure
+from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, NEON_ACC16, NEON_DEPTHWISE_ACC16, Accumulator, pure
 from oaq.numerics.cells import Cells, cells_of
 from oaq.numerics.formats import signed
 
@@ -27,7 +27,7 @@ Register = Literal["pure", "avx2", "neon"]
 REGISTERS: Final[Mapping[str, str]] = {
     "pure": "one register of `bits` bits sums all of K (or `run` products, then spills)",
     "avx2": "16-bit lanes of vpmaddubsw + vpaddw on k-quads, a lane per channel on tap pairs in depthwise layers",
-    "neon": "eight 16-bit lanes of smlal + smlal2, k modulo 8",
+    "neon": "eight 16-bit lanes of smlal + smlal2, k modulo 8; a lane per channel in depthwise layers",
 }
 LEAST_BITS: Final = 8
 MOST_BITS: Final = 32
@@ -66,7 +66,7 @@ class Target:
         if self.register == "pure":
             return pure(self.bits)
         if self.register == "neon":
-            return NEON_ACC16
+            return NEON_DEPTHWISE_ACC16 if depthwise else NEON_ACC16
         return DEPTHWISE_ACC16 if depthwise else AVX2_ACC16
 
     def budgets(self, x_hi: int) -> tuple[int, int]:

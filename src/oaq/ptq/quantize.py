@@ -95,7 +95,8 @@ def quantize(
             longer) or "nearest", which looks at no data.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
         requantize: the semantics of the program, "float32_half_even" or "fixed_point".
-        target: the instruction set whose rows the budget is counted on: "avx2", "avx512bw", "vnni" or "neon".
+        target: the instruction set whose rows the budget is counted on, a name of
+            ``kernels.targets.TARGETS``: "avx2", "neon", ...
 
     Returns:
         A program whose integers are decided; ``analyze`` proves its sums, ``plan`` picks kernels.
