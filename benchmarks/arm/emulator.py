@@ -39,12 +39,14 @@ class Case:
         inputs: uint8, (batch, ...) each.
         outputs: bytes of one sample of each output.
         threads: that share the work.
+        runs: how often it is run.
     """
 
     plan: bytes
     inputs: tuple[NDArray[np.uint8], ...]
     outputs: tuple[int, ...]
     threads: int = 1
+    runs: int = 1
 
 
 def emulator() -> Path:
@@ -88,7 +90,7 @@ def run_cases(cases: Iterable[Case], cpu: str) -> list[tuple[NDArray[np.uint8], 
     """
     program, cases = build(), list(cases)
     with tempfile.TemporaryDirectory() as folder:
-        lines = [_write(case, Path(folder) / str(index)) for index, case in enumerate(cases)]
+        lines = [write_case(case, Path(folder) / str(index)) for index, case in enumerate(cases)]
         verdicts = run_program(program, [], cpu, "".join(lines)).splitlines()
         if len(verdicts) != len(cases):
             raise RuntimeError(f"{len(cases)} cases and {len(verdicts)} answers")
@@ -98,11 +100,12 @@ def run_cases(cases: Iterable[Case], cpu: str) -> list[tuple[NDArray[np.uint8], 
         return answers
 
 
-def _write(case: Case, at: Path) -> str:
+def write_case(case: Case, at: Path) -> str:
+    """Write a case's files beside ``at``; returns its line for ``run_plans``."""
     plan, inputs, outputs = (at.with_suffix(suffix) for suffix in (".plan", ".x", ".y"))
     plan.write_bytes(case.plan)
     inputs.write_bytes(b"".join(array.tobytes() for array in case.inputs))
-    fields = (plan, inputs, outputs, len(case.inputs[0]), case.threads, 1)
+    fields = (plan, inputs, outputs, len(case.inputs[0]), case.threads, case.runs)
     return "\t".join(map(str, fields)) + "\n"
 
 
