@@ -1,6 +1,6 @@
 """Quantize every architecture of the table from ONNX and from torch, beside ONNX Runtime's own int8.
 
-    python -m recipes.zoo [--only NAME ...] [--again] [--folder out/zoo] [--out build/results/coverage_networks.json]
+    python -m recipes.zoo [--only NAME ...] [--again] [--paths onnx] [--budgets none] [--folder out/zoo] [--out FILE]
     python -m recipes.zoo --list
 
 A row is written as soon as a network is done; networks that have one are left out of the next run unless ``--again`` or
@@ -30,6 +30,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     options.add_argument("--only", nargs="+", choices=sorted(ARCHITECTURES), metavar="NAME", help="these, anew")
     options.add_argument("--again", action="store_true", help="also networks that have a row")
+    options.add_argument("--paths", nargs="+", choices=PATHS, default=PATHS, help="the rest of a row stays what it is")
+    options.add_argument("--budgets", nargs="+", choices=BUDGETS, default=BUDGETS, help="likewise")
     options.add_argument("--folder", type=Path, default=Path("out/zoo"), help="float and int8 files")
     options.add_argument("--out", type=Path, default=Path("build/results") / f"{NAME}.json", help="result file")
     options.add_argument("--list", action="store_true", help="name the architectures and stop")
@@ -38,6 +40,11 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 def _stored(path: Path) -> dict[str, Row]:
     return {dict(row)["network"]: dict(row) for row in load(path).rows} if path.exists() else {}
+
+
+def _is_complete(row: Row, parts: list[str]) -> bool:
+    """Whether a row has the outcomes of all of these paths and budgets."""
+    return all(f"{part} outcome" in row for part in parts)
 
 
 def _store(rows: dict[str, Row], path: Path) -> None:
@@ -66,11 +73,13 @@ def main(argv: list[str]) -> int:
         say.tables([Table(f"{len(rows)} architectures", ("name", "kind", "inputs"), rows)])
         return 0
     rows = _stored(flags.out)
-    names = flags.only or [name for name in ARCHITECTURES if flags.again or name not in rows]
+    parts = [f"{path} {budget}" for path in flags.paths for budget in flags.budgets]
+    names = flags.only or [name for name in ARCHITECTURES if flags.again or not _is_complete(rows.get(name, {}), parts)]
     for index, name in enumerate(names, 1):
         start = time.perf_counter()
         try:
-            rows[name] = measure(ARCHITECTURES[name], flags.folder / name)
+            row = {key: value for key, value in rows.get(name, {}).items() if not key.startswith(tuple(parts))}
+            rows[name] = row | measure(ARCHITECTURES[name], flags.folder / name, flags.paths, flags.budgets)
         except OaqError as error:
             say.warn(f"{name}: {error}")
             return 1

@@ -7,7 +7,7 @@ import io
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from oaq.report.peers import quantize_by_onnxruntime
 from recipes.zoo.products import shares
 from recipes.zoo.table import Architecture, Arrays
 
-CALIBRATED, TESTED = 32, 16
+CALIBRATED, TESTED = 64, 64
 """Samples."""
 PATHS: Final = ("onnx", "torch")
 BUDGETS: Final = ("none", "default")
@@ -185,14 +185,14 @@ def times_row(subject: Subject, runs: dict[str, Run]) -> Row:
     return {f"{name} ms": f"{float(np.median(values)) * 1e3:.4f}" for name, values in seconds.items()}
 
 
-def measure(entry: Architecture, folder: Path) -> Row:
-    """One row of the table."""
+def measure(entry: Architecture, folder: Path, paths: Sequence[str] = PATHS, budgets: Sequence[str] = BUDGETS) -> Row:
+    """One row of the table, or the part of it that these paths and budgets make."""
     subject = prepare(entry, folder)
     parameters = sum(parameter.numel() for parameter in entry.network().parameters())
     peer, runs = peer_row(subject)
     row = {"network": entry.name, "kind": entry.kind, "parameters": str(parameters)} | peer
-    for path in PATHS:
-        for budget in BUDGETS:
+    for path in paths:
+        for budget in budgets:
             figures, run = path_row(subject, path, budget)
             row |= figures
             if run is not None:

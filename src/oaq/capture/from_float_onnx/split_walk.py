@@ -16,7 +16,7 @@ from oaq.capture.from_onnx.order import channel_axis, rotated
 from oaq.errors import OaqError
 from oaq.program.layout import channels_first
 
-LAYERS: Final = ("Conv", "Gemm", "MatMul")
+LAYERS: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """What a region begins with."""
 MOVES: Final = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Dropout", "Cast")
 """Operators that count axes anew and change no value."""
@@ -97,6 +97,7 @@ def _copied(build: Builder) -> Builder:
         values=dict(build.values),
         names={tensor: list(names) for tensor, names in build.names.items()},
         reshaped=set(build.reshaped),
+        inner=set(build.inner),
     )
 
 
