@@ -26,6 +26,8 @@ from recipes.zoo.table import Architecture, Arrays
 
 CALIBRATED, TESTED = 64, 64
 """Samples."""
+MOST_AXES: Final = 4
+"""Batch and axes of samples that a plain array of ``--calibrate`` holds; more go by the inputs' names."""
 PATHS: Final = ("onnx", "torch")
 BUDGETS: Final = ("none", "default")
 HINT: Final = "--budget none"
@@ -70,7 +72,7 @@ def prepare(entry: Architecture, folder: Path) -> Subject:
     arrays = entry.samples(CALIBRATED, 1)
     for index in range(CALIBRATED):
         parts = [array[index : index + 1] for array in arrays]
-        if len(parts) == 1:
+        if len(parts) == 1 and parts[0].ndim <= MOST_AXES:
             np.save(data / f"{index:03}.npy", parts[0])
         else:
             np.savez(data / f"{index:03}.npz", **dict(zip(names, parts, strict=True)))
@@ -134,7 +136,9 @@ def peer_row(subject: Subject) -> tuple[Row, dict[str, Run]]:
 
 
 def _caller(session: Any) -> Run:  # noqa: ANN401 (both classes of that name)
-    return lambda feed: session.run(None, feed)
+    """Runs a session whose inputs come in the order of the feed, whatever they are called."""
+    names = [port.name for port in session.get_inputs()]
+    return lambda feed: session.run(None, dict(zip(names, feed.values(), strict=True)))
 
 
 def path_row(subject: Subject, path: str, budget: str) -> tuple[Row, Run | None]:
@@ -144,7 +148,7 @@ def path_row(subject: Subject, path: str, budget: str) -> tuple[Row, Run | None]
     out = subject.folder / f"{path}.{budget}.int8.onnx"
     command = ["quantize", source, "--calibrate", str(subject.folder / "calibration"), "--out", str(out)]
     command += [] if budget == "default" else ["--budget", budget]
-    if len(subject.entry.inputs) == 1:
+    if len(subject.entry.inputs) == 1 and len(subject.entry.inputs[0].shape) < MOST_AXES:
         command += ["--sample-axes", str(len(subject.entry.inputs[0].shape))]
     out.unlink(missing_ok=True)
     talk, start = io.StringIO(), time.perf_counter()
@@ -165,7 +169,7 @@ def path_row(subject: Subject, path: str, budget: str) -> tuple[Row, Run | None]
         parts = shares(session.program)
     except OaqError as error:
         return row | {f"{key} outcome": "does not run", f"{key} reason": _one_line(error)}, None
-    row[f"{key} outcome"] = "integers" if not parts.floats and not parts.operators else "mixed"
+    row[f"{key} outcome"] = "mixed" if session.program.floats else "integers"
     row |= {f"{key} share": f"{parts.part:.4f}", f"{key} floats": parts.operators}
     try:
         row[f"{key} sqnr by onnxruntime"] = f"{quality(subject, _caller(_runtime(out))):.2f}"

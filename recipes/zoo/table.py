@@ -105,6 +105,8 @@ def _initialize(net: nn.Module) -> None:
         elif isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d):
             taps = module.weight[0, 0].numel() / np.prod(module.stride)
             nn.init.normal_(module.weight, 0, (2 / (module.in_channels * max(taps, 1))) ** 0.5)
+        elif isinstance(module, nn.PReLU):
+            nn.init.uniform_(module.weight, 0.05, 0.5)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm | nn.GroupNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0, 0.2)

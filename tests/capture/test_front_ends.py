@@ -166,3 +166,43 @@ def test_a_difference_is_a_sum_with_the_right_side_negated(
     for graph in graphs:
         assert [rules_of(step.op).name for step in graph.nodes] == kinds
         np.testing.assert_allclose(float_outputs(graph, x)[0], expected, atol=1e-5)
+
+
+GREATEST = {
+    "adaptive pool of a line": (nn.AdaptiveMaxPool1d(1), (4, 9)),
+    "adaptive pool of an image": (nn.AdaptiveMaxPool2d(1), SHAPE),
+    "adaptive pool to a size that divides": (nn.AdaptiveMaxPool2d((3, 1)), SHAPE),
+    "amax": (Applied(lambda x: x.amax((2, 3))), SHAPE),
+    "amax, axes kept": (Applied(lambda x: x.amax((2, 3), keepdim=True)), SHAPE),
+    "values of max": (Applied(lambda x: torch.max(x, 2)[0]), (4, 9)),
+    "values of max, axis kept": (Applied(lambda x: x.max(2, keepdim=True).values), (4, 9)),
+}
+
+
+@pytest.mark.parametrize("name", GREATEST)
+def test_the_greatest_of_all_positions_is_one_window(name: str) -> None:
+    net, shape = GREATEST[name]
+    x = RNG.normal(size=(2, *shape)).astype(np.float32)
+    graph = from_torch.normalize(net, torch.from_numpy(x))
+    assert rules_of(graph.nodes[0].op).name == "MaxPool"
+    np.testing.assert_array_equal(float_outputs(graph, x)[0], net(torch.from_numpy(x)).numpy())
+
+
+@pytest.mark.parametrize(("axes", "keepdims"), [((2, 3), 1), ((-1, -2), 0)])
+def test_reduce_max_over_all_positions_is_one_window(axes: tuple[int, ...], keepdims: int, tmp_path: Path) -> None:
+    x = RNG.normal(size=(1, *SHAPE)).astype(np.float32)
+    graph = from_file([node("ReduceMax", ["x"], "y", axes=axes, keepdims=keepdims)], tmp_path, opset=17)
+    np.testing.assert_array_equal(float_outputs(graph, x)[0], x.max((2, 3), keepdims=bool(keepdims)))
+
+
+@pytest.mark.parametrize(("function", "words"), [
+    (lambda x: F.adaptive_max_pool2d(x, 1, return_indices=True)[1].float(), "indices are wanted"),
+    (lambda x: torch.max(x, torch.relu(x)), "of two activations"),
+    (lambda x: x.amax(1), "takes the greatest over all positions"),
+    (lambda x: F.adaptive_max_pool2d(x, 4), "windows of unequal size"),
+])  # fmt: skip
+def test_what_is_not_the_greatest_of_all_positions_is_refused(
+    function: Callable[..., torch.Tensor], words: str
+) -> None:
+    with pytest.raises(UnsupportedOp, match=words):
+        from_torch.normalize(Applied(function), torch.ones(1, *SHAPE))

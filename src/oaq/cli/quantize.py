@@ -18,9 +18,10 @@ from oaq.cli import images, models
 from oaq.cli.output import check_output
 from oaq.cli.quantize_regions import quantize_to_onnx, refusal, region_report, say_regions
 from oaq.cli.report import show
-from oaq.data.batches import Batch, Batches, files, read
+from oaq.data.arrays import read_named
+from oaq.data.batches import ARRAYS, Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, FormatError, NoKernel, UnsupportedOp
+from oaq.errors import CalibrationError, FormatError, NoKernel, ProgramError, UnsupportedOp
 from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
@@ -174,13 +175,26 @@ def _pure_network(arguments: argparse.Namespace) -> tuple[Network, Preprocess, B
             from oaq.ptq.networks import graph_of
 
             net, _ = graph_of(net, batches)
-    except UnsupportedOp as error:
-        if to_onnx and not arguments.model.lower().endswith(models.TFLITE):
+    except (UnsupportedOp, FormatError, ProgramError) as error:
+        is_tflite = arguments.model.lower().endswith(models.TFLITE)
+        if to_onnx and not (is_onnx or is_tflite) and _holds_ids_or_several(files(arguments.calibrate)[0]):
+            return None
+        if not isinstance(error, UnsupportedOp):
+            raise
+        if to_onnx and not is_tflite:
             return None
         raise refusal(Path(arguments.model), arguments, error) if is_onnx else error from error
     if to_onnx and is_onnx and isinstance(net, FloatGraph) and "float_edge" in net.metadata:
         return None
     return net, preprocessing, batches
+
+
+def _holds_ids_or_several(path: Path) -> bool:
+    """Whether a file of --calibrate holds whole numbers, or an array per input: a module may take them as they are."""
+    if path.suffix.lower() not in ARRAYS:
+        return False
+    arrays = read_named(path)
+    return len(arrays) > 1 or any(array.dtype.kind in "iu" for array in arrays.values())
 
 
 def _call_by_regions(arguments: argparse.Namespace) -> int:

@@ -53,6 +53,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "GlobalAveragePool": pools.global_average,
     "GlobalMaxPool": pools.global_max,
     "ReduceMean": pools.mean,
+    "ReduceMax": pools.greatest,
     **dict.fromkeys(("Resize", "Upsample"), pools.resize),
     "DepthToSpace": pools.depth_to_space,
     **dict.fromkeys(("Identity", "Dropout", "Cast"), moves.unchanged),

@@ -11,6 +11,7 @@ from oaq.capture.from_onnx.resizing import resizing
 from oaq.capture.from_onnx.windows import Window, window
 from oaq.capture.graph import (
     FloatAvgPool,
+    FloatOp,
     Unquantized,
 )
 from oaq.capture.pools import why_no_integers
@@ -86,15 +87,31 @@ def global_max(build: Builder, node: OnnxNode) -> None:
 
 
 def mean(build: Builder, node: OnnxNode) -> None:
-    """ReduceMean over all positions, in whatever order the file counts its axes."""
+    """ReduceMean over all positions."""
+    _over_positions(build, node, "averages")
+
+
+def greatest(build: Builder, node: OnnxNode) -> None:
+    """ReduceMax over all positions: one window as large as the image."""
+    _over_positions(build, node, "takes the greatest")
+
+
+def _over_positions(build: Builder, node: OnnxNode, verb: str) -> None:
+    """Mean or greatest value of each channel, in whatever order the file counts its axes; ``verb`` says which."""
     tensor, axes = build.counted(node.input_name(0), node)
     shape, stated_axes = build.shapes[tensor], movement.numbers_of(node, build.inputs_of(node), 1, "axes") or ()
     places = {movement.axis_of(node, axis, len(shape) + 1) for axis in stated_axes}
     positions = set(range(1, len(shape)))
     if not positions or 0 in places or {axes[place - 1] for place in places} != positions:
         full = build.file.shape(node.input_name(0))
-        raise unsupported(node, f"over the axes {stated_axes} of {full}; oaq averages over height and width, or a line")
-    build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
+        raise unsupported(node, f"over the axes {stated_axes} of {full}; oaq {verb} over height and width, or a line")
+    if verb == "averages":
+        op: FloatOp = Unquantized(ops.GlobalAvgPool)
+    elif max(shape[1:]) <= LARGEST_WINDOW:
+        op = ops.MaxPool(shape[1:], shape[1:])
+    else:
+        raise unsupported(node, f"a window {shape[1:]} beyond {LARGEST_WINDOW}")
+    build.emit(op, (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
     if not integer(node, "keepdims", 1):
         build.recount(node.outputs[0], build.sample(node.outputs[0], node))
 

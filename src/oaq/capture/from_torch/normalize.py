@@ -40,7 +40,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("max_pool1d", "max_pool2d"), pools.max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), pools.avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), pools.adaptive_avg_pool),
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), pools.adaptive_max_pool),
     "mean": pools.mean,
+    **dict.fromkeys(("amax", "max"), pools.greatest),
     "upsample_nearest2d": pools.upsample("nearest"),
     "upsample_bilinear2d": pools.upsample("bilinear"),
     "pixel_shuffle": pools.pixel_shuffle,
@@ -145,6 +147,10 @@ def _take(build: TorchBuilder, node: fx.Node) -> None:
         source, index = node.args[0], node.args[1]
         values = build.values.get(source)  # type: ignore[arg-type]
         if isinstance(source, fx.Node) and isinstance(values, tuple) and isinstance(index, int):
+            if index >= len(values):
+                if node.users:
+                    raise unsupported(source, "its indices are wanted; oaq gives the values only")
+                return
             build.settle(node, values[index], source)
             build.axes.update({node: build.axes[source]} if source in build.axes else {})
         return

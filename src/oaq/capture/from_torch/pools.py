@@ -70,19 +70,45 @@ def adaptive_avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) 
     return build.emit(FloatAvgPool(kernel, kernel), (tensor,), result, node)
 
 
+def adaptive_max_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> tuple[str, ...]:
+    """``aten.adaptive_max_pool1d``, ``2d`` to a size that divides the tensor's: values, without their indices."""
+    tensor = build.read(arguments["self"], node)
+    shape, result = build.shapes[tensor], tuple(int(size) for size in node.meta["val"][0].shape[1:])
+    if any(size % parts for size, parts in zip(shape[1:], result[1:], strict=True)):
+        raise unsupported(node, f"{shape[1:]} to {result[1:]}: windows of unequal size; a size that divides works")
+    kernel = tuple(size // parts for size, parts in zip(shape[1:], result[1:], strict=True))
+    return (build.emit(ops.MaxPool(kernel, kernel), (tensor,), result, node),)
+
+
 def mean(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.mean`` over all positions: height and width, the length of a line, tokens."""
+    return _over_positions(build, node, arguments, "averages")
+
+
+def greatest(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str | tuple[str, ...]:
+    """``aten.amax``, and the values of ``aten.max.dim``, over all positions: one window as large as the image."""
+    if "other" in arguments or "dim" not in arguments:
+        raise unsupported(node, "of two activations, or of all numbers; oaq takes the greatest of all positions")
+    result = _over_positions(build, node, arguments, "takes the greatest")
+    return (result,) if isinstance(node.meta["val"], tuple | list) else result
+
+
+def _over_positions(build: TorchBuilder, node: fx.Node, arguments: Arguments, verb: str) -> str:
+    """Mean or greatest value of each channel; ``verb`` is for the message, and says which."""
     tensor, axes = build.counted(arguments["self"], node)
     shape = build.shapes[tensor]
-    dims = {int(axis) % (len(shape) + 1) for axis in arguments.get("dim") or ()}
+    stated = arguments.get("dim")
+    places = (stated,) if isinstance(stated, int) else stated or ()
+    dims = {int(axis) % (len(shape) + 1) for axis in places}
     if len(shape) < 2 or 0 in dims or {axes[axis - 1] for axis in dims} != set(range(1, len(shape))):
         others = [axis for axis in range(1, 1 + len(shape)) if axes[axis - 1] != 0]
         raise unsupported(
             node,
-            f"over {arguments.get('dim')} of {build.seen_shape(tensor, axes)}; oaq averages over all "
-            f"positions (height and width), {others}",
+            f"over {stated} of {build.seen_shape(tensor, axes)}; oaq {verb} over all positions (height and width), "
+            f"{others}",
         )
-    pooled = build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
+    op = Unquantized(ops.GlobalAvgPool) if verb == "averages" else ops.MaxPool(shape[1:], shape[1:])
+    pooled = build.emit(op, (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
     if arguments.get("keepdim"):
         build.keep_axes(node, axes)
         return pooled
