@@ -89,7 +89,7 @@ def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbanc
         for name, planned in plans.items():
             session = Session(planned, threads=threads)
             take = turn(lambda session=session: session.run_integers(x))
-            contenders.append(session_contender(name, session, take, ((x,), law)))
+            contenders.append(session_contender(name, session, take, ((x,), (law,))))
         contenders.append(theirs(model, imported, x, law, threads, stack))
         return timed(contenders, model.stem, threads=threads, rounds=rounds, baseline=contenders[-1].name, pinned=cpus)
 

@@ -63,18 +63,18 @@ def point(label: str, program: IntProgram, data: Data, exact: np.ndarray, traine
     session = oaq.Session(oaq.plan(program), threads=2)
     logits = np.concatenate([np.asarray(session.run(x)) for x in np.array_split(data.views, 20)])
     count = 5 * len(data.test)
-    labelled, unseen = (
-        compare(exact[:count:5], logits[:count:5], data.labels if trained else None),
-        compare(exact, logits),
-    )
+    task, labels = NETWORKS["efficientnet-lite0"].task, data.labels.tolist() if trained else None
+    labelled = compare({"y": exact[:count:5]}, {"y": logits[:count:5]}, task, labels)
+    unseen = compare({"y": exact}, {"y": logits}, task)
+    right = labelled.scores[0].int_value
     return (
         ("what", label),
         ("cost", f"{planned.cost:.4f}"),
         ("average_run", f"{planned.average_run:.2f}"),
-        ("labelled_right", str(labelled.top1_int)),
-        ("labelled_sqnr_db", f"{labelled.logit_sqnr_db:.2f}"),
-        ("unseen_sqnr_db", f"{unseen.logit_sqnr_db:.2f}"),
-        ("unseen_agree", f"{unseen.top1_agree}/{unseen.images}"),
+        ("labelled_right", "None" if right is None else f"{right:.0f}"),
+        ("labelled_sqnr_db", f"{labelled.least_sqnr_db:.2f}"),
+        ("unseen_sqnr_db", f"{unseen.least_sqnr_db:.2f}"),
+        ("unseen_agree", f"{unseen.scores[0].agreement:.0f}/{unseen.images}"),
     )
 
 

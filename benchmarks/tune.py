@@ -123,22 +123,22 @@ def tune_own(folder: Path) -> Iterator[Row]:
     programs = {"8 bits in every layer": before, "tuned without data": after}
     logits = {name: _logits(program, views) for name, program in programs.items()}
     for name, values in logits.items():
-        agreement = compare(exact, values)
+        agreement = compare({"y": exact}, {"y": values}, NETWORKS[NETWORK].task)
         row = [
             ("part", "own"),
             ("network", NETWORK),
             ("what", name),
             ("budget", "none" if name == "8 bits in every layer" else f"{BUDGET:g}"),
         ]
-        row += [("SQNR to float, dB", f"{agreement.logit_sqnr_db:.2f}")]
-        row += [("same class first", f"{agreement.top1_agree} of {agreement.images}")]
+        row += [("SQNR to float, dB", f"{agreement.least_sqnr_db:.2f}")]
+        row += [("same class first", f"{agreement.scores[0].agreement:.0f} of {agreement.images}")]
         if name == "8 bits in every layer":
             row += [("ms on 32-bit sums", f"{on_sums_32 * 1e3:.3f}"), ("ms", f"{unchanged * 1e3:.3f}")]
         else:
             to_own = sqnr_db(logits["8 bits in every layer"], values)
             row += [("SQNR to its own integers, dB", f"{to_own:.2f}"), ("ms", f"{narrow * 1e3:.3f}")]
             row += [("less time than on 32-bit sums", f"{saved:.1%}"), *run.cost, *_predicted(run)]
-            holds = agreement.logit_sqnr_db >= LEAST_DB and saved >= LEAST_SAVED and run.seconds <= MOST_SECONDS
+            holds = agreement.least_sqnr_db >= LEAST_DB and saved >= LEAST_SAVED and run.seconds <= MOST_SECONDS
             floors = f"{LEAST_DB} dB, {LEAST_SAVED:.0%} less time, {MOST_SECONDS:.0f} s"
             row += [(f"floors ({floors})", "reached" if holds else "missed")]
         yield tuple(row)

@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         floating, integers = replace(FLOAT, epochs=FULL_FLOAT), replace(INTEGERS, epochs=FULL_INTEGERS, batch=256)
     floating, integers = command.stages(flags, floating, integers)
 
-    def make() -> command.Task:
+    def make() -> command.Course:
         train, test = cifar10("train").first(flags.images), cifar10("test").first(flags.images)
-        return command.Task(published_init(NETWORKS[flags.network]()), train, test, floating, integers)
+        return command.Course(published_init(NETWORKS[flags.network]()), train, test, floating, integers)
 
     return command.main(flags, make)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import oaq
@@ -27,19 +28,32 @@ from oaq.qat import (
     verdicts,
 )
 from oaq.qat.distributed import is_first
+from oaq.tasks import Task
 from oaq.terminal import say
 from oaq.terminal.table import Table
-from recipes.training import Source, Stage, right, right_as_integers, together, train_float, train_integers
+from recipes.training import (
+    CLASSES,
+    Loss,
+    Source,
+    Stage,
+    score,
+    score_integers,
+    together,
+    train_float,
+    train_integers,
+)
 
 
 @dataclass(frozen=True)
-class Task:
+class Course:
     """What a recipe trains.
 
     Attributes:
         net: float, fresh.
-        train, test: images.
+        train, test: images with truths.
         floating, integers: the stages; no first one: the network is trained already.
+        task: what the network is for: its first metric is what both networks are scored by.
+        loss: what training makes small.
     """
 
     net: nn.Module
@@ -47,6 +61,8 @@ class Task:
     test: Source
     floating: Stage | None
     integers: Stage
+    task: Task = CLASSES
+    loss: Loss = F.cross_entropy
 
 
 def parser(module: str, description: str | None, networks: tuple[str, ...]) -> argparse.ArgumentParser:
@@ -108,7 +124,7 @@ def stages(flags: argparse.Namespace, floating: Stage, integers: Stage) -> tuple
     return replace(floating, epochs=epochs[0], **shared), replace(integers, epochs=epochs[1], **shared)
 
 
-def run(flags: argparse.Namespace, make: Callable[[], Task]) -> int:
+def run(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
     """Both stages, then the program: written, proved, tested.
 
     Raises:
@@ -123,19 +139,21 @@ def run(flags: argparse.Namespace, make: Callable[[], Task]) -> int:
         raise FormatError(f"{out}: cannot be made: {error.strerror}. Choose another --out") from error
     with together() as device:
         torch.manual_seed(flags.seed)
-        task = make()
+        course = make()
         if is_first():
             write_atomically(out / "config.yaml", [to_yaml(config).encode()])
-        net = task.net.eval()
-        if task.floating is not None:
-            net = train_float(net, task.train, task.floating, out / "float.ckpt", device)
-        network = train_integers(net, task.train, config, task.integers, out, device=device, speed=flags.speed)
+        net = course.net.eval()
+        if course.floating is not None:
+            net = train_float(net, course.train, course.floating, out / "float.ckpt", device, loss=course.loss)
+        network = train_integers(
+            net, course.train, config, course.integers, out, device=device, speed=flags.speed, loss=course.loss
+        )
         if is_first():
-            _finish(network, net, task.test, out)
+            _finish(network, net, course, out)
     return 0
 
 
-def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # noqa: ANN401
+def _finish(network: Any, net: nn.Module, course: Course, out: Path) -> None:  # noqa: ANN401
     program, requested = convert(network), targets(network)
     oaq.save(program, out / "net.oaq", certificate_parts(program, requested))
     _draw(out)
@@ -145,11 +163,13 @@ def _finish(network: Any, net: nn.Module, test: Source, out: Path) -> None:  # n
         for outcome in outcomes
     )
     say.tables([Table("accumulators", ("layer", "asked for", "proof", "has"), rows)])
-    exact = right(net, test)
+    metric, test = course.task.metrics[0], course.test
+    values = score(net, test, course.task), score_integers(program, test, course.task)
+    exact, rounded = (metric.text(value, len(test)) for value in values)
     planned = oaq.plan(program)
     say.words(
-        f"float {exact} of {len(test)} right, integers {right_as_integers(program, test)}; planned cost "
-        f"{planned.cost:.3f}, runs of {planned.average_run:.1f} steps; {out / 'net.oaq'}"
+        f"{metric.name}: float {exact}, integers {rounded}; planned cost {planned.cost:.3f}, runs of "
+        f"{planned.average_run:.1f} steps; {out / 'net.oaq'}"
     )
 
 
@@ -163,7 +183,7 @@ def _draw(out: Path) -> None:
         say.warn(str(error))
 
 
-def main(flags: argparse.Namespace, make: Callable[[], Task]) -> int:
+def main(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
     """``run`` with errors as one line and exit code 1."""
     try:
         return run(flags, make)

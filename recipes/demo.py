@@ -38,9 +38,9 @@ from oaq.ptq.quantize import QuantizeReport, quantize_with_report
 from oaq.report import Evidence, ReportData, build_report, to_html
 from oaq.report.agreement import compare
 from oaq.report.build import verification
-from oaq.report.data import Agreement
 from oaq.report.evidence import lanes_of, layer_sqnr, observe
 from oaq.report.evidence_part import EVIDENCE, evidence_part
+from oaq.report.scores import Agreement
 from oaq.report.text import execution_table, headline, latency_table
 from oaq.runtime.values import to_integers
 from oaq.terminal import say
@@ -113,13 +113,14 @@ def in_batches(x: Batch, label: str) -> Iterator[Batch]:
     yield from say.track([x[start : start + BATCH] for start in range(0, len(x), BATCH)], label)
 
 
-def agreement(net: torch.nn.Module, session: oaq.Session, data: Data, *, trained: bool) -> tuple[Agreement, Agreement]:
+def agreement(net: torch.nn.Module, session: oaq.Session, data: Data, network: Network) -> tuple[Agreement, Agreement]:
     """Integers beside float: on the labelled photos, and on all views of all photos that calibration never saw."""
     exact = np.concatenate([run_float(net, x) for x in in_batches(data.views, "float network")])
     rounded = np.concatenate([np.asarray(session.run(x)) for x in in_batches(data.views, "integer network")])
     count = 5 * len(data.test)
-    labels = data.labels if trained else None
-    return compare(exact[:count:5], rounded[:count:5], labels), compare(exact, rounded)
+    labels = data.labels.tolist() if network.trained else None
+    on_labelled = compare({"y": exact[:count:5]}, {"y": rounded[:count:5]}, network.task, labels)
+    return on_labelled, compare({"y": exact}, {"y": rounded}, network.task)
 
 
 def quantize(
@@ -158,7 +159,7 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     plans = {f"oaq {isa}": oaq.plan(program, isa, proof=proof) for isa in cpu_isas() if isa != "scalar"}
     session = oaq.Session(plan)
     with steps.step("compare with the float network", has_bars=True):
-        labelled, unseen = agreement(net, session, data, trained=network.trained)
+        labelled, unseen = agreement(net, session, data, network)
     with steps.step("watch the registers of every layer"):
         integers = to_integers(program, data.test[:OBSERVED])[0]
         observed = observe(program, [integers], lanes_of(plan))
@@ -177,7 +178,7 @@ def run(network: Network, flags: argparse.Namespace) -> int:
         notes=(
             "Agreement: the 20 labelled photos, none of which was calibrated on.",
             f"On {unseen.images} views of {unseen.images // 5} photos that calibration never saw: same class first on "
-            f"{unseen.top1_agree}, logit SQNR {unseen.logit_sqnr_db:.2f} dB.",
+            f"{unseen.scores[0].agreement:.0f}, logit SQNR {unseen.least_sqnr_db:.2f} dB.",
             *(() if network.trained else ("The weights are random: classes mean nothing.",)),
         ),
     )
@@ -211,13 +212,13 @@ def figures_of(
         spills = f", average run {plan.average_run:.1f} quads" if plan.average_run else ""
         lines.append((f"{name}: predicted cost", f"{plan.cost:.2f}{spills}"))
     if scores is not None and network.trained:
-        lines.append(
-            ("labelled photos right, float / integers", f"{scores.top1_float} / {scores.top1_int} of {scores.images}")
-        )
+        first = scores.scores[0]
+        right = f"{first.float_value:.0f} / {first.int_value:.0f} of {scores.images}"
+        lines.append(("labelled photos right, float / integers", right))
     if scores is not None:
-        lines.append(("logit SQNR on the labelled photos", f"{scores.logit_sqnr_db:.1f} dB"))
-    lines.append((f"same class first on {unseen.images} unseen views", f"{unseen.top1_agree}"))
-    lines.append((f"logit SQNR on {unseen.images} unseen views", f"{unseen.logit_sqnr_db:.1f} dB"))
+        lines.append(("logit SQNR on the labelled photos", f"{scores.least_sqnr_db:.1f} dB"))
+    lines.append((f"same class first on {unseen.images} unseen views", f"{unseen.scores[0].agreement:.0f}"))
+    lines.append((f"logit SQNR on {unseen.images} unseen views", f"{unseen.least_sqnr_db:.1f} dB"))
     seconds = dict(report.seconds)
     lines.append(("analyze + plan", f"{seconds['analyze'] + seconds['plan']:.2f} s"))
     return tuple(lines)

@@ -27,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     floating, integers = command.stages(flags, FLOAT, INTEGERS)
 
-    def make() -> command.Task:
+    def make() -> command.Course:
         net = published_init(SmallResNet(1, channels=1, stem_stride=2))
         train, test = fashion_mnist("train").first(flags.images), fashion_mnist("test").first(flags.images)
-        return command.Task(net, train, test, floating, integers)
+        return command.Course(net, train, test, floating, integers)
 
     return command.main(flags, make)
 

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     floating, integers = command.stages(flags, FLOAT, INTEGERS)
 
-    def make() -> command.Task:
+    def make() -> command.Course:
         network, classes = NETWORKS[flags.network], classes_of(flags.data / "train")
         if flags.pretrained and not network.trained:
             raise ConfigError(f"there are no published weights of {flags.network}; leave --pretrained out")
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train, test = (
             photos_below(flags.data / part, classes, network.preprocess, flags.workers) for part in ("train", "val")
         )
-        return command.Task(net, train, test, None if flags.pretrained else floating, integers)
+        return command.Course(net, train, test, None if flags.pretrained else floating, integers)
 
     return command.main(flags, make)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from oaq.data.preprocess import Preprocess
 from oaq.errors import OaqError
+from oaq.tasks import Task, classify
 from recipes.data.packages import Package, unpack
 from recipes.models.efficientnet_lite import efficientnet_lite0, efficientnet_lite1
 from recipes.models.mobilenet_v2 import MobileNetV2
@@ -41,6 +42,11 @@ class Network:
     def trained(self) -> bool:
         """Whether accuracy means anything."""
         return self.weights is not None
+
+    @property
+    def task(self) -> Task:
+        """What it is for."""
+        return classify(self.preprocess)
 
     def load(self) -> nn.Module:
         """The network with its weights, in eval mode.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import oaq
 from oaq.capture.graph import FloatGraph
+from oaq.data.preprocess import Preprocess
 from oaq.program.int_program import IntProgram
 from oaq.qat import (
     Config,
@@ -38,11 +39,19 @@ from oaq.qat import (
     resume,
 )
 from oaq.qat.distributed import is_first, processes
+from oaq.report.agreement import decode_all
+from oaq.tasks import Task, classify
 from oaq.terminal import say
 from recipes.board import Board, overflow_table
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Told = Callable[[Sequence[LayerState]], None]
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+"""What a network answers, and the truths, to what training makes small."""
+Answers = torch.Tensor | np.ndarray | Sequence[torch.Tensor] | Sequence[np.ndarray]
+ARRAY = (torch.Tensor, np.ndarray)
+CLASSES = classify(Preprocess((1, 1)))
+"""The task of sources whose truths are classes."""
 
 
 class Source(Protocol):
@@ -111,8 +120,16 @@ def steps_of(source: Source, stage: Stage) -> int:
     return stage.epochs * -(-(len(source) // stage.batch) // stage.accumulate)
 
 
-def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, device: torch.device) -> nn.Module:
-    """Train a float network, or go on with it; in eval mode on the CPU at the end.
+def train_float(
+    net: nn.Module,
+    source: Source,
+    stage: Stage,
+    checkpoint: Path,
+    device: torch.device,
+    *,
+    loss: Loss = F.cross_entropy,
+) -> nn.Module:
+    """Train a float network, or go on with it; in eval mode on the CPU at the end. ``loss`` is made small.
 
     Raises:
         TrainingError, FormatError: see ``oaq.qat.fit``.
@@ -121,7 +138,7 @@ def train_float(net: nn.Module, source: Source, stage: Stage, checkpoint: Path, 
     if device.type == "cuda":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(net.parameters(), stage.lr, 0.9, weight_decay=stage.weight_decay, nesterov=True)
-    run = Training(_wrapped(net, device), optimizer, F.cross_entropy, _epochs(source, stage, device))
+    run = Training(_wrapped(net, device), optimizer, loss, _epochs(source, stage, device))
     _fit(run, source, stage, checkpoint, "float")
     return net.cpu().eval()
 
@@ -136,6 +153,7 @@ def train_integers(
     device: torch.device,
     interval: int = 50,
     speed: float | None = None,
+    loss: Loss = F.cross_entropy,
 ) -> QatNetwork:
     """Train the integers of a trained network, or go on with them; in eval mode on the CPU at the end.
 
@@ -148,6 +166,7 @@ def train_integers(
         device: where.
         interval: steps between two counts of overflows.
         speed: see ``OverflowController``.
+        loss: is made small.
 
     Raises:
         ConfigError, TrainingError, FormatError: see ``prepare``, ``fit`` and ``OverflowController.finish``.
@@ -160,7 +179,7 @@ def train_integers(
     controller = OverflowController(
         network, optimizer, interval=interval, freeze_at=steps * 3 // 4, rate=0.5, speed=speed
     )
-    run = Training(_wrapped(network, device), optimizer, F.cross_entropy, _epochs(source, stage, device), controller)
+    run = Training(_wrapped(network, device), optimizer, loss, _epochs(source, stage, device), controller)
     folder.mkdir(parents=True, exist_ok=True)
     _fit(run, source, stage, folder / "integers.ckpt", "integers", log=folder / "layers.csv")
     inputs = [x.to(device) for x in calibration]
@@ -182,16 +201,39 @@ def first_inputs(source: Source, count: int) -> list[torch.Tensor]:
     return inputs
 
 
+def score(network: Callable[[torch.Tensor], Answers], source: Source, task: Task, size: int = 250) -> float:
+    """The first metric of ``task`` over a source, whose labels are the truths.
+
+    Args:
+        network: a batch to its output, or its outputs in order.
+        source: of images and truths.
+        task: what the outputs mean.
+        size: of a batch.
+    """
+    answers, truths = [], []
+    with torch.inference_mode():
+        for x, y in source.batches(size):
+            outputs = network(x)
+            arrays = [np.asarray(values) for values in ([outputs] if isinstance(outputs, ARRAY) else outputs)]
+            answers += decode_all(task, {str(at): values for at, values in enumerate(arrays)})
+            truths += list(y.cpu().numpy())
+    return task.metrics[0].compute(answers, truths)
+
+
+def score_integers(program: IntProgram, source: Source, task: Task, size: int = 250) -> float:
+    """``score`` of the native session that runs a program with the plan for this CPU."""
+    session = oaq.Session(oaq.plan(program))
+    return score(lambda x: session.run(x.numpy()), source, task, size)
+
+
 def right(logits: Callable[[torch.Tensor], torch.Tensor], source: Source, size: int = 250) -> int:
     """How many images are classified right."""
-    with torch.inference_mode():
-        return sum(int((logits(x).argmax(dim=1) == y).sum()) for x, y in source.batches(size))
+    return int(score(lambda x: logits(x).cpu(), source, CLASSES, size))
 
 
 def right_as_integers(program: IntProgram, source: Source, size: int = 250) -> int:
     """Images whose class comes out first when the native session runs the program with the plan for this CPU."""
-    session = oaq.Session(oaq.plan(program))
-    return right(lambda x: torch.from_numpy(np.asarray(session.run(x.numpy()))), source, size)
+    return int(score_integers(program, source, CLASSES, size))
 
 
 def _epochs(source: Source, stage: Stage, device: torch.device) -> Callable[[int, int], Iterable[Batch]]:

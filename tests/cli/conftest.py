@@ -9,17 +9,20 @@ import pytest
 from oaq.cli import main
 from oaq.errors import NoKernel
 from oaq.kernels.table import cpu_isas
-from oaq.report.data import Agreement, Evidence
+from oaq.report.data import Evidence
 from oaq.report.evidence_part import EVIDENCE, evidence_part
+from oaq.report.scores import Agreement, Score
 from oaq.seal.parts import save
 from tests.report import small
+
+TOP1 = Score("top-1", "images", "higher", 18.0)
 
 
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small classifier of 8 x 8 photos, proved, with evidence beside it."""
     path = tmp_path_factory.mktemp("sealed") / "small.oaq"
-    evidence = Evidence(Agreement(20, 18, 16.5), budget=1.25, seconds=(("quantize", 3.0),))
+    evidence = Evidence(Agreement(20, "classify", (TOP1,), (("y", 16.5),)), budget=1.25, seconds=(("quantize", 3.0),))
     save(small.program(input_layout="NCHW"), path, {EVIDENCE: evidence_part(evidence)})
     return path
 

@@ -53,7 +53,7 @@ def test_from_the_command_line_to_a_file_that_proves_itself(
     assert fashion_mnist.main([*TINY, "--out", str(out), "--run", "8", "--epochs", "3"]) == 0
     said = capsys.readouterr()
     assert "blocks.0.conv1" in said.out
-    assert "of 100 right, integers" in said.out
+    assert "of 100 images, integers" in said.out
     assert from_yaml((out / "config.yaml").read_text(), Config) == Config(target=Target("avx2", 16, 8))
     report = verify_file(out / "net.oaq")
     report.raise_if_unsafe()
@@ -119,7 +119,7 @@ def test_photos_in_folders_are_trained_on(
     arguments = ["--data", str(tmp_path / "data"), "--network", "resnet18", "--out", str(tmp_path / "out")]
     arguments += ["--float-epochs", "1", "--epochs", "1", "--batch", "6", "--workers", "1", "--run", "16"]
     assert imagenet.main(arguments) == 0
-    assert "of 4 right" in capsys.readouterr().out
+    assert "of 4 images" in capsys.readouterr().out
     assert oaq.load(tmp_path / "out" / "net.oaq").name
     assert imagenet.main([*arguments, "--pretrained"]) == 1
     assert "there are no published weights of resnet18" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import random
 from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, EXACT_S32
 from oaq.numerics.ranges import IntRange
 from oaq.report.data import (
-    Agreement,
     Bounds,
     Environment,
     Execution,
@@ -21,6 +20,7 @@ from oaq.report.data import (
     Verification,
 )
 from oaq.report.node_profile import NodeProfile
+from oaq.report.scores import Agreement, Score
 
 ENVIRONMENT = Environment(
     cpu="Example CPU (family 25, model 17)",
@@ -104,7 +104,9 @@ def full(layers: int = 50) -> ReportData:
                 Execution("session vnni threads=1", False, 0, 0, "this CPU lacks vnni"),
             ),
         ),
-        agreement=Agreement(20, 18, 16.4, 18, 17, points),
+        agreement=Agreement(
+            20, "classify", (Score("top-1", "images", "higher", 18.0, 18.0, 17.0),), (("y", 16.4),), points
+        ),
         latency=Latency(
             (
                 Timing("oaq avx2", True, "int8", "avx2", 7.21, 7.1, 7.5, 90, "equal to the reference"),

@@ -46,7 +46,7 @@ def _edited(path: tuple[str | int, ...], value: object) -> str:
         ("{", "report: is not JSON"),
         ("[]", "is not an oaq report"),
         ("{}", "has no 'schema'"),
-        (_edited(("schema",), 99), "has report schema 99; this oaq reads 1"),
+        (_edited(("schema",), 99), "has report schema 99; this oaq reads 2"),
         (_edited(("tier",), "certain"), r"report.tier: is one of \('proved', 'observed'\), not 'certain'"),
         (_edited(("layers", 1, "macs"), 1.5), r"report.layers\[1\].macs: is a int, not 1.5"),
         (_edited(("layers", 0, "weight"), {"lo": 2, "hi": 1}), r"layers\[0\].weight: an IntRange holds at least one"),

@@ -74,3 +74,24 @@ def test_probabilities_are_compared_before_their_softmax():
     assert check(peer).endswith("dB against the reference before the peer's softmax")
     assert float(check(peer).split()[0]) > 60
     assert not are_probabilities(logits) and are_probabilities(powers / powers.sum())
+
+
+def test_every_output_of_several_is_compared_and_the_worst_is_told():
+    x = np.ones((1, 4))
+    several = dataclasses.replace(
+        contender("peer", least=3), outputs=lambda: (x, x * 1.1), reference=(x, x), strict=False
+    )
+    assert check(several) == "20.0 dB against the reference, least of 2 outputs"
+    wrong = dataclasses.replace(several, outputs=lambda: (x, -x))
+    assert check(wrong).startswith("DIFFERS: -6.0 dB")
+    exact = dataclasses.replace(several, least_sqnr_db=None, strict=True)
+    with pytest.raises(Mismatch, match="4 of 8 outputs differ"):
+        check(exact)
+    fewer = dataclasses.replace(several, outputs=lambda: x)
+    assert check(fewer) == "not compared: 1 outputs, the reference has 2"
+
+
+def test_indices_among_several_outputs_are_not_taken_for_a_signal():
+    x, index = np.ones((1, 4)), np.array([[3]])
+    both = dataclasses.replace(contender("peer", least=3), outputs=lambda: (x, index - 3), reference=(x, index))
+    assert check(both) == "equal to the reference, least of 2 outputs"

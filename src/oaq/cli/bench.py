@@ -217,7 +217,7 @@ def peers(models: Sequence[Path], threads: int) -> list[Peer]:
             raise FormatError(f"{model}: ONNX Runtime does not load it: {error}") from error
         names = {other_peer.name for other_peer in result}
         name = peer.name if peer.name not in names else f"{peer.name} ({model.name})"
-        result.append(Peer(name, peer.precision, peer.isa, peer.run))
+        result.append(replace(peer, name=name))
     return result
 
 

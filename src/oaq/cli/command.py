@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from oaq.cli import (
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names in models hold letters that an encoding of a system may lack
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _main(parser().parse_args(arguments))
+        code = _main(_parsed(arguments))
         sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse: --help is 0, a usage error is 2
@@ -151,6 +152,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_stdout()
         full = error.errno == errno.ENOSPC
         return _complain("the disk is full: output" if full else f"cannot write the output: {error}", BAD_INPUT)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; argparse takes positional words from one place only, and inputs may follow options as well."""
+    root = parser()
+    parsed, extras = root.parse_known_args(arguments)
+    if extras and hasattr(parsed, "photos") and not any(word.startswith("-") for word in extras):
+        parsed.photos += [Path(word) for word in extras]
+    elif extras:
+        root.error(f"unrecognized arguments: {' '.join(extras)}")
+    return parsed
 
 
 def _main(arguments: argparse.Namespace) -> int:

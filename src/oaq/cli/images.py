@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from fractions import Fraction
 
-from oaq.data.preprocess import FILTERS, Preprocess
+from oaq.data.preprocess import FILTERS, FITS, Preprocess
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="default 0.485,0.456,0.406 (ImageNet)")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="default 0.229,0.224,0.225 (ImageNet)")
     group.add_argument("--interpolation", choices=FILTERS, help="default bilinear")
+    group.add_argument(
+        "--fit", choices=FITS, help="crop the centre, stretch both sides, or pad with grey (default crop)"
+    )
 
 
 def preprocess(arguments: argparse.Namespace, recorded: Preprocess | None, size: tuple[int, int]) -> Preprocess:
@@ -28,7 +31,7 @@ def preprocess(arguments: argparse.Namespace, recorded: Preprocess | None, size:
     base = recorded or Preprocess(size)
     overrides = {
         name: getattr(arguments, name)
-        for name in ("size", "resize", "mean", "std", "interpolation")
+        for name in ("size", "resize", "mean", "std", "interpolation", "fit")
         if getattr(arguments, name) is not None
     }
     return Preprocess(**{**asdict(base), **overrides})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from oaq.escape import escape_name
 from oaq.mixed.execute import IntegerExecutor, MixedSession, Options
 from oaq.mixed.explain import explain, unproved
 from oaq.report.codec import encode
-from oaq.report.comparison import Contender, peer_contender
+from oaq.report.comparison import Contender, Values, peer_contender
 from oaq.report.data import Latency
 from oaq.report.environment import environment
 from oaq.report.latency import pinned, turn
@@ -94,7 +95,7 @@ def measure(
     require_counts(arguments)
     feed = runnable_sample(file, next(iter(sessions.values())))
     with pinned(arguments.threads) as cpus:
-        law = MixedSession(file.program, Options(arguments.threads, reference=True)).run(feed)[0]
+        law = _all(MixedSession(file.program, Options(arguments.threads, reference=True)), feed)
         contenders = [
             Contender(
                 name=name,
@@ -102,7 +103,7 @@ def measure(
                 precision="mixed",
                 isa="see name",
                 take=turn(lambda session=session: session.run(feed)),
-                outputs=lambda session=session: session.run(feed)[0],
+                outputs=lambda session=session: _all(session, feed),
                 reference=law,
                 least_sqnr_db=SAME_DB,
                 against="the reference of its integers",
@@ -111,3 +112,9 @@ def measure(
         ]
         contenders += [peer_contender(peer, feed, law, "the reference of its integers", strict=False) for peer in peers]
         return side_by_side(contenders, arguments, cpus)
+
+
+def _all(session: MixedSession, feed: Mapping[str, NDArray[Any]]) -> Values:
+    """The output, or all of them."""
+    outputs = session.run(feed)
+    return tuple(outputs) if len(outputs) > 1 else outputs[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,11 +37,13 @@ class Network:
         path: of the file.
         session: that runs it.
         recorded: how its photos are prepared; None if the file does not say.
+        metadata: of the program in an ``.oaq`` file; empty for others.
     """
 
     path: Path
     session: InferenceSession
     recorded: Preprocess | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class Network:
             FormatError: there is none, or one does not decode.
             ProgramError: samples have another shape, or the file takes several inputs and an array has no name.
         """
-        preprocessing = preprocess(arguments, self.recorded, self._photo_size())
+        preprocessing = preprocess(arguments, self.recorded, self.photo_size())
         return [(path, self._feed(path, preprocessing)) for path in files(place)]
 
     def run(self, feed: Feed) -> Feed:
@@ -85,7 +88,8 @@ class Network:
             {name: array[start : start + fixed] for name, array in feed.items()} for start in range(0, count, fixed)
         ]
 
-    def _photo_size(self) -> tuple[int, int]:
+    def photo_size(self) -> tuple[int, int]:
+        """Rows and columns of photos, as the file's first input has them; (224, 224) where it leaves them open."""
         shape = self.inputs[0].shape or ()
         if len(shape) == 4:
             rows, columns = shape[1:3] if _is_channels_last(self.inputs[0]) else shape[2:]
@@ -131,11 +135,12 @@ def open_network(path: Path, arguments: argparse.Namespace) -> Network:
         UnsupportedOp: a part that stays in float cannot be run here.
         AccumulatorOverflow: sums are not proved to fit their registers.
     """
-    recorded = None
+    recorded, metadata = None, {}
     if path.suffix.lower() == ".oaq":
-        recorded = open_file(path).recorded
+        opened = open_file(path)
+        recorded, metadata = opened.recorded, opened.program.metadata
     session = InferenceSession(path, threads=arguments.threads, isa=arguments.isa)
-    return Network(path, session, recorded)
+    return Network(path, session, recorded, metadata)
 
 
 def tell(network: Network) -> str:

@@ -8,7 +8,7 @@ import importlib
 import time
 import typing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,8 +18,13 @@ from oaq.cli import images, models
 from oaq.cli.output import check_output
 from oaq.cli.quantize_regions import quantize_to_onnx, refusal, region_report, say_regions
 from oaq.cli.report import show
+<<<<<<< HEAD
 from oaq.data.arrays import read_named
 from oaq.data.batches import ARRAYS, Batch, Batches, files, read
+=======
+from oaq.cli.tasks import add_description
+from oaq.data.batches import Batch, Batches, files, read
+>>>>>>> 4627771 (tasks: what a network is for is a value)
 from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import CalibrationError, FormatError, NoKernel, ProgramError, UnsupportedOp
 from oaq.kernels.cpus import default_threads
@@ -28,10 +33,12 @@ from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
-from oaq.report.data import Agreement
 from oaq.report.evidence_part import EVIDENCE, evidence_part
+from oaq.report.scores import Agreement
 from oaq.runtime import Session
 from oaq.seal.parts import save
+from oaq.tasks import Task, classify, load_task, task_metadata
+from oaq.tasks.record import SUFFIX
 from oaq.terminal import say
 
 ONNX: typing.Final = ".onnx"
@@ -102,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--explain", action="store_true", help="of a network of which parts stay in float: where and why, node by node"
     )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
+    add_description(parser)
     images.add_arguments(parser)
 
 
@@ -135,16 +143,19 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     check_output(arguments.out)
-    _check_form(arguments.out)
+    _check_form(arguments.out, arguments.task)
     _share_cpus()
     network = _pure_network(arguments)
     if network is None:
         return _call_by_regions(arguments)
     net, preprocessing, batches = network
+    task = None if arguments.task is None else load_task(arguments.task, preprocessing)
     start = time.perf_counter()
     program = _quantize(net, batches, arguments, preprocessing)
+    if task is not None:
+        program = dataclasses.replace(program, metadata={**program.metadata, **task_metadata(task)})
     evidence = Evidence(
-        agreement=_agreement(net, program, batches),
+        agreement=_agreement(net, program, batches, task),
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
         notes=_notes(program, batches, arguments),
@@ -270,8 +281,8 @@ def _share_cpus() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), default_threads()))
 
 
-def _agreement(net: Network, program: IntProgram, batches: Batches) -> Agreement | None:
-    """On the calibration data, if the outputs are one row of numbers per sample and kernels are here."""
+def _agreement(net: Network, program: IntProgram, batches: Batches, task: Task | None) -> Agreement | None:
+    """On the calibration data, if kernels are here; one row of numbers per sample is taken for that of a classifier."""
     try:
         session = Session(plan(program))
     except NoKernel as error:
@@ -279,36 +290,55 @@ def _agreement(net: Network, program: IntProgram, batches: Batches) -> Agreement
         return None
     exact, rounded = [], []
     for x in say.track(batches, "compare with float"):
-        y = session.run(x)
-        if isinstance(y, tuple) or y.ndim != 2:
-            return None
         exact.append(_float(net, x))
-        rounded.append(y)
-    return compare(np.concatenate(exact), np.concatenate(rounded))
+        y = session.run(x)
+        rounded.append(list(y) if isinstance(y, tuple) else [y])
+    sides = [
+        {name: np.concatenate(values) for name, values in zip(program.outputs, zip(*side, strict=True), strict=True)}
+        for side in (exact, rounded)
+    ]
+    if task is None and len(program.outputs) == 1 and next(iter(sides[0].values())).ndim == 2:
+        task = classify(Preprocess((1, 1)))
+    return compare(sides[0], sides[1], task)
 
 
-def _float(net: Network, x: Batch) -> Batch:
+def _float(net: Network, x: Batch) -> list[Batch]:
+    """Every output of the float network."""
     import torch
 
     if isinstance(net, FloatGraph):
         from oaq.ptq.execute import float_outputs
 
-        return float_outputs(net, x)[0]
+        return float_outputs(net, x)
     with torch.inference_mode():
-        return net(torch.from_numpy(x)).numpy()
+        y = net(torch.from_numpy(x))
+    return [values.numpy() for values in _tensors(y)]
 
 
-def _check_form(path: Path) -> None:
+def _tensors(outputs: Any) -> list[torch.Tensor]:  # noqa: ANN401
+    """The tensors of nested tuples, lists and dictionaries, in order."""
+    if isinstance(outputs, tuple | list | dict):
+        parts = outputs.values() if isinstance(outputs, dict) else outputs
+        return [tensor for part in parts for tensor in _tensors(part)]
+    return [outputs]
+
+
+def _check_form(path: Path, task: Path | None) -> None:
     """Refuse, before minutes of work, a name that promises another tool's format than is written.
 
     Raises:
-        FormatError: it is one.
+        FormatError: it is one, or a task is to be kept in an ONNX file.
         ModuleNotFoundError: an ONNX file was asked for, and the package onnx is not installed.
     """
     if path.suffix.lower() in FOREIGN:
         raise FormatError(f"--out {path}: an .oaq file is written, or .onnx in QDQ form; name it so")
     if path.suffix.lower() == ONNX:
         importlib.import_module("onnx")
+    if path.suffix.lower() == ONNX and task is not None:
+        raise FormatError(
+            f"--task {task}: is kept in .oaq files. Beside an ONNX file `oaq run` reads {path.stem}{SUFFIX}, with the "
+            "names that its outputs have there"
+        )
 
 
 def _write(program: IntProgram, path: Path, evidence: Evidence) -> None:

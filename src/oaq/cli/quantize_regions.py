@@ -22,7 +22,8 @@ from oaq.regions.quantize import QuantizedFile, complete_split, quantize_onnx
 from oaq.regions.source import FloatFile, open_float
 from oaq.regions.words import operators, summary
 from oaq.report import Evidence, ReportData, build_report
-from oaq.report.data import Agreement
+from oaq.report.scores import Agreement, Score
+from oaq.tasks.classify import TOP1
 from oaq.terminal import say
 
 PHOTO_CHANNELS = (1, 3, 4)
@@ -111,11 +112,15 @@ def _is_channels_last(port: Port) -> bool:
 
 
 def _classes(outputs: Sequence[OutputAgreement]) -> Agreement | None:
-    """How often the first output that is a row of numbers per sample names the same class."""
-    for output in outputs:
-        if output.rows and output.sqnr_db is not None:
-            return Agreement(output.rows, output.matches, output.sqnr_db)
-    return None
+    """Noise of every output of reals; how often a single one that is a row of numbers names the same class."""
+    reals = [output for output in outputs if output.sqnr_db is not None]
+    sqnr = tuple((output.name, output.sqnr_db) for output in reals if output.sqnr_db is not None)
+    if not sqnr:
+        return None
+    first = reals[0]
+    if len(outputs) > 1 or not first.rows:
+        return Agreement(max(output.rows for output in reals), "", (), sqnr)
+    return Agreement(first.rows, "classify", (Score(TOP1.name, TOP1.unit, TOP1.better, float(first.matches)),), sqnr)
 
 
 def _notes(

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import images
+from oaq.cli import answers, images, tasks
 from oaq.cli.network import Feed, Network, open_network, save_outputs, tell
 from oaq.cli.opened import add_execution
 from oaq.errors import FormatError
 from oaq.escape import escape_name, escape_text
 from oaq.mixed.execute import IntegerExecutor, MixedSession
 from oaq.program.atomic import write_atomically
+from oaq.tasks.task import label_of
 from oaq.terminal import say
 
 HELP = "run photos or arrays through a network"
 DESCRIPTION = """\
-Run every input and print the largest of the file's own outputs. Integers run
+Run every input and print what the outputs mean: boxes, masks or an image where
+the file, a description beside it or --task says so, otherwise the largest of
+the file's own outputs. Integers run
 through the planned kernels, proved; parts of an ONNX file that stay in float run
 in ONNX Runtime, or by float operators of oaq's own if that is not installed, and
 a line on standard error says which. Photos are prepared as they were when the
@@ -28,7 +33,9 @@ network was quantized (the file remembers); flags override. Arrays (.npy, .npz)
 are taken as they are; several inputs as one .npz that holds them by name."""
 EXAMPLES = """\
 examples:
-  oaq run net.oaq --input cat.jpg --top 5 --labels imagenet.txt
+  oaq run net.oaq cat.jpg --top 5 --labels imagenet.txt
+  oaq run detector.oaq street.jpg --task detect --labels coco --save boxes.jpg
+  oaq run detector.oaq --input photos/ --save pictures/ --json > boxes.json
   oaq run net.oaq --input photos/ --json
   oaq run net.oaq --input batch.npy --save outputs.npy"""
 
@@ -36,20 +43,18 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --input ..."""
     parser.add_argument("file", type=Path, metavar="FILE", help="an .onnx, .tflite or .oaq file")
-    parser.add_argument(
-        "--input", type=Path, required=True, metavar="PATH", help="a photo, .npy, .npz, or a folder of them"
-    )
+    parser.add_argument("photos", type=Path, nargs="*", metavar="INPUT", help="as --input; several may be given")
+    parser.add_argument("--input", type=Path, metavar="PATH", help="a photo, .npy, .npz, or a folder of them")
     parser.add_argument(
         "--top", type=int, default=5, metavar="N", help="how many outputs to print per input (default 5)"
     )
-    parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="class names, one per line, in the order of the outputs"
-    )
+    tasks.add_arguments(parser)
     parser.add_argument(
         "--save",
         type=Path,
         metavar="FILE",
-        help="write the output as the file shapes it: .npy; .npz for all by name",
+        help="write the output as the file shapes it: .npy; .npz for all by name; .jpg or .png: what it means, drawn "
+        "on the photo; a folder: one picture per photo",
     )
     add_execution(parser)
     images.add_arguments(parser)
@@ -58,27 +63,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Run and print."""
     network = open_network(arguments.file, arguments)
-    names = _labels(arguments.labels)
-    feeds = network.feeds(arguments.input, arguments)
+    task = tasks.chosen_task(network, arguments)
+    names = task.labels if task else tasks.read_labels(arguments.labels, 0) if arguments.labels else ()
+    if task is not None:
+        network = dataclasses.replace(network, recorded=task.preprocess)
+    feeds = [feed for place in _places(arguments) for feed in network.feeds(place, arguments)]
     results: list[tuple[Path, Feed]] = []
     for path, feed in say.track(feeds, "run"):
         results.append((path, network.run(feed)))
-    if arguments.save is not None:
+    saved_as_pictures = arguments.save is not None and answers.is_pictures(arguments.save, task)
+    if arguments.save is not None and not saved_as_pictures:
         write_atomically(arguments.save, save_outputs(arguments.save, _joined(arguments.save, results)))
+    rows = [(path, row) for path, outputs in results for row in _rows(path, outputs)]
+    if saved_as_pictures and task is None:
+        raise FormatError(f"{arguments.save}: is a picture, and nothing says what is drawn: give --task")
+    replies = answers.gather(task, rows, keep=saved_as_pictures) if task is not None else []
+    if saved_as_pictures and task is not None and arguments.save is not None:
+        answers.save_pictures(arguments.save, task, replies)
     doubts = tell(network)
-    rows = [row for path, outputs in results for row in _rows(path, outputs)]
+    has_classes = task is None or task.name == "classify"
     if arguments.json:
-        say.document(_document(network, rows, arguments, names) | {"not_proved": doubts})
+        if task is None or has_classes:
+            document = _document(network, [row for _, row in rows], arguments, names)
+        else:
+            document = {"program": network.name, **answers.coco_document(task, replies)}
+        say.document(document | {"not_proved": doubts})
         return 0
     say.words(f"{escape_name(network.name)}, {_tier(network)}, {arguments.threads} thread(s)")
-    for title, outputs in rows:
+    if not has_classes:
+        answers.print_answers(replies)
+        return 0
+    for _, (title, outputs) in rows:
         say.words(escape_text(title))
         for output, values in outputs.items():
             if len(outputs) > 1:
                 say.words(escape_text(f"  {output}"))
             for index, value in _largest(values, arguments.top):
-                say.words(f"  {value:10.4f}  {index:5d}  {escape_text(_name(names, index))}".rstrip())
+                say.words(f"  {value:10.4f}  {index:5d}  {escape_text(label_of(names, index))}".rstrip())
     return 0
+
+
+def _places(arguments: argparse.Namespace) -> list[Path]:
+    """What is to be run.
+
+    Raises:
+        FormatError: nothing is given.
+    """
+    places = [*arguments.photos, *([] if arguments.input is None else [arguments.input])]
+    if not places:
+        raise FormatError("run: give a photo, an array or a folder of them: oaq run FILE INPUT, or --input INPUT")
+    return places
 
 
 def _tier(network: Network) -> str:
@@ -129,7 +163,7 @@ def _largest(values: NDArray[Any], count: int) -> list[tuple[int, float]]:
 
 
 def _document(
-    network: Network, rows: list[tuple[str, Feed]], arguments: argparse.Namespace, names: list[str]
+    network: Network, rows: list[tuple[str, Feed]], arguments: argparse.Namespace, names: Sequence[str]
 ) -> dict[str, object]:
     samples = []
     for title, outputs in rows:
@@ -140,21 +174,8 @@ def _document(
     return {"program": network.name, "isa": isas[0] if isas else "", "samples": samples}
 
 
-def _top(values: NDArray[Any], count: int, names: list[str]) -> list[dict[str, object]]:
-    return [{"index": at, "value": value, "label": _name(names, at)} for at, value in _largest(values, count)]
-
-
-def _labels(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: labels cannot be read: {error}") from error
-
-
-def _name(names: list[str], index: int) -> str:
-    return names[index] if index < len(names) else ""
+def _top(values: NDArray[Any], count: int, names: Sequence[str]) -> list[dict[str, object]]:
+    return [{"index": at, "value": value, "label": label_of(names, at)} for at, value in _largest(values, count)]
 
 
 def _title(path: Path, index: int, count: int) -> str:

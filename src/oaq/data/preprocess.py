@@ -11,6 +11,9 @@ from typing import Final
 from oaq.errors import FormatError
 
 FILTERS: Final = ("nearest", "bilinear", "bicubic", "lanczos")
+FITS: Final = ("crop", "stretch", "pad")
+PAD: Final = 114
+"""Grey level of what "pad" leaves free, 0..255: the field's habit."""
 LARGEST_SIDE: Final = 16384
 """Rows or columns of a photo: files record them, and a larger one would only ask for memory."""
 KEY: Final = "preprocess"
@@ -19,13 +22,15 @@ KEY: Final = "preprocess"
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Photo to float: RGB, shorter side to ``resize``, centre crop to ``size``, (pixel / 255 - mean) / std.
+    """Photo to float: RGB, fitted into ``size``, (pixel / 255 - mean) / std.
 
     Attributes:
         size: rows and columns the network takes.
         resize: length of the shorter side before cropping; None crops the largest centre square and scales that.
         mean, std: per channel, of pixels in [0, 1].
         interpolation: one of ``FILTERS``.
+        fit: "crop" scales the shorter side and cuts out the centre, "stretch" scales both sides on their own, "pad"
+            scales the longer side and fills the rest with grey.
     """
 
     size: tuple[int, int]
@@ -33,6 +38,7 @@ class Preprocess:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    fit: str = "crop"
 
     def __post_init__(self) -> None:
         sides = (*self.size, *(() if self.resize is None else (self.resize,)))
@@ -46,10 +52,14 @@ class Preprocess:
             raise FormatError(f"mean {self.mean} and std {self.std} are finite, std is positive")
         if self.interpolation not in FILTERS:
             raise FormatError(f"interpolation is one of {', '.join(FILTERS)}, not {self.interpolation!r}")
+        if self.fit not in FITS:
+            raise FormatError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
+        if self.resize is not None and self.fit != "crop":
+            raise FormatError(f"resize {self.resize} is of photos that are cropped; with fit {self.fit!r} leave it out")
 
     def to_json(self) -> str:
-        """JSON for a program's metadata."""
-        return json.dumps(asdict(self))
+        """JSON for a program's metadata; "crop", which was all there was once, is not written."""
+        return json.dumps({key: value for key, value in asdict(self).items() if (key, value) != ("fit", "crop")})
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Preprocess | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.report.data import Agreement
+from oaq.report.scores import Agreement, Score
+from oaq.tasks.task import Task, score_text
 
 Real = NDArray[np.floating]
+Outputs = Mapping[str, Real]
 
 
 def sqnr_db(reference: Real, approximation: Real) -> float:
@@ -41,37 +45,72 @@ def sqnr_db(reference: Real, approximation: Real) -> float:
 
 
 def compare(
-    float_logits: Real, int_logits: Real, labels: NDArray[np.integer] | None = None, points: int = 300
+    float_outputs: Outputs,
+    int_outputs: Outputs,
+    task: Task | None = None,
+    truths: Sequence[Any] | None = None,
+    points: int = 300,
 ) -> Agreement:
     """Summarise two sets of outputs of the same images.
 
     Args:
-        float_logits: (images, classes) of the float network.
-        int_logits: (images, classes), dequantized outputs of the integer network.
-        labels: (images,) true classes, if known.
+        float_outputs: (images, ...) of the float network by output.
+        int_outputs: as many, dequantized, of the integer network.
+        task: what the outputs mean; None compares numbers only.
+        truths: as the task's metrics take them, one per image, if known.
         points: how many (float, int) pairs to keep for a scatter plot, evenly spaced over all outputs.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the outputs do not fit each other, or not the truths.
     """
-    if float_logits.ndim != 2 or float_logits.shape != int_logits.shape or len(float_logits) == 0:
-        raise ValueError(
-            f"outputs are (images, classes), alike on both sides, not {float_logits.shape} and {int_logits.shape}"
+    shapes = [{name: values.shape for name, values in outputs.items()} for outputs in (float_outputs, int_outputs)]
+    counts = {len(values) if values.ndim else 0 for values in float_outputs.values()}
+    if shapes[0] != shapes[1] or len(counts) != 1 or counts == {0}:
+        raise ValueError(f"outputs are (images, ...), alike on both sides, not {shapes[0]} and {shapes[1]}")
+    (images,) = counts
+    if truths is not None and len(truths) != images:
+        raise ValueError(f"{len(truths)} truths for {images} images")
+    sqnr = tuple((name, sqnr_db(values, int_outputs[name])) for name, values in float_outputs.items())
+    flat = [np.concatenate([values.reshape(-1) for values in side.values()]) for side in (float_outputs, int_outputs)]
+    scores = () if task is None else _scores(task, float_outputs, int_outputs, truths)
+    return Agreement(images, "" if task is None else task.name, scores, sqnr, _sample(flat[0], flat[1], points))
+
+
+def decode_all(task: Task, outputs: Outputs) -> list[Any]:
+    """The task's answer for every image of a set of outputs."""
+    count = len(next(iter(outputs.values())))
+    return [task.decode({name: values[at] for name, values in outputs.items()}) for at in range(count)]
+
+
+def _scores(task: Task, exact: Outputs, rounded: Outputs, truths: Sequence[Any] | None) -> tuple[Score, ...]:
+    answers, own = decode_all(task, exact), decode_all(task, rounded)
+    return tuple(
+        Score(
+            metric.name,
+            metric.unit,
+            metric.better,
+            metric.agreement(answers, own),
+            None if truths is None else metric.compute(answers, truths),
+            None if truths is None else metric.compute(own, truths),
         )
-    first_float, first_int = float_logits.argmax(axis=1), int_logits.argmax(axis=1)
-    right: list[int | None] = [None, None]
-    if labels is not None:
-        if labels.shape != first_float.shape:
-            raise ValueError(f"{labels.shape} labels for {len(first_float)} images")
-        right = [int(np.sum(first == labels)) for first in (first_float, first_int)]
-    return Agreement(
-        images=len(float_logits),
-        top1_agree=int(np.sum(first_float == first_int)),
-        logit_sqnr_db=sqnr_db(float_logits, int_logits),
-        top1_float=right[0],
-        top1_int=right[1],
-        points=_sample(float_logits, int_logits, points),
+        for metric in task.metrics
     )
+
+
+def sentences(agreement: Agreement) -> list[tuple[str, str]]:
+    """(what, figure) for people, in the terminal and in the page alike."""
+    rows = []
+    for score in agreement.scores:
+        values = (
+            (f"{score.metric} against float", score.agreement),
+            (f"{score.metric}, float network", score.float_value),
+            (f"{score.metric}, integer network", score.int_value),
+        )
+        rows += [(name, score_text(value, score.unit, agreement.images)) for name, value in values if value is not None]
+    name = "output SQNR against float"
+    if len(agreement.sqnr_db) > 1:
+        name += f", least of {len(agreement.sqnr_db)} outputs"
+    return [*rows, (name, f"{agreement.least_sqnr_db:.1f} dB")]
 
 
 def _sample(x: Real, y: Real, count: int) -> tuple[tuple[float, float], ...]:

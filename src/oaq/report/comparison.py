@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from oaq.report.peers import Peer, PeerInput
 from oaq.runtime import Session
 from oaq.runtime.values import to_floats, to_integers
 
+Values: TypeAlias = NDArray[Any] | tuple[NDArray[Any], ...]
+"""The output of a network, or all of them in order where there are several."""
 Progress = Callable[[Iterable[int]], Iterable[int]]
 LEAST_PROBABILITY = 1e-38
 """What a probability that rounded to 0 is taken for."""
@@ -40,8 +42,8 @@ class Contender:
         precision: "int8" or "fp32".
         isa: instruction set, as far as known.
         take: its turn (see ``oaq.report.latency``).
-        outputs: its outputs for the benchmark's input, for the check.
-        reference: what they are compared with.
+        outputs: its output for the benchmark's input, or a tuple of all, for the check.
+        reference: what they are compared with: one array, or as many.
         least_sqnr_db: the outputs' SQNR against ``reference`` must reach this; None means every value must be equal.
         against: what ``reference`` is, for the note.
         also: added to the note.
@@ -53,8 +55,8 @@ class Contender:
     precision: str
     isa: str
     take: Turn
-    outputs: Callable[[], NDArray[np.generic]]
-    reference: NDArray[np.generic]
+    outputs: Callable[[], Values]
+    reference: Values
     least_sqnr_db: float | None
     against: str
     also: str = ""
@@ -68,21 +70,26 @@ def check(contender: Contender) -> str:
         Mismatch: they differ (by more than ``least_sqnr_db`` allows), and the contender is ``strict``; nothing may be
             timed then.
     """
-    outputs, expected = contender.outputs(), contender.reference
-    if not contender.strict and outputs.shape != expected.shape:
-        return f"not compared: outputs of shape {outputs.shape}, {contender.against} has {expected.shape}"
-    if outputs.shape != expected.shape:
-        raise Mismatch(f"{contender.name}: outputs of shape {outputs.shape}, {contender.against} has {expected.shape}")
+    outputs, expected = in_order(contender.outputs()), in_order(contender.reference)
+    difference = _shape_difference(outputs, expected, contender.against)
+    if difference and contender.strict:
+        raise Mismatch(f"{contender.name}: {difference}")
+    if difference:
+        return f"not compared: {difference}"
     if contender.least_sqnr_db is None:
-        differing = int(np.sum(outputs != expected))
+        differing = sum(int(np.sum(y != law)) for y, law in zip(outputs, expected, strict=True))
         if differing:
-            raise Mismatch(f"{contender.name}: {differing} of {outputs.size} outputs differ from {contender.against}")
+            size = sum(y.size for y in outputs)
+            raise Mismatch(f"{contender.name}: {differing} of {size} outputs differ from {contender.against}")
         return f"equal to {contender.against}"
-    against = contender.against
-    if are_probabilities(outputs) and not are_probabilities(expected):
-        outputs, expected = before_softmax(outputs), expected - expected.mean(axis=-1, keepdims=True)
-        against += " before the peer's softmax"
-    sqnr = sqnr_db(expected.astype(np.float64), outputs.astype(np.float64))
+    pairs = list(zip(outputs, expected, strict=True))
+    reals = [(y, law) for y, law in pairs if law.dtype.kind == "f"]  # among several, indices and flags have no noise
+    sqnr, against = min(
+        (_decibels(y, law, contender.against) for y, law in (reals if len(pairs) > 1 and reals else pairs)),
+        key=lambda pair: pair[0],
+    )
+    if len(outputs) > 1:
+        against += f", least of {len(outputs)} outputs"
     if sqnr < contender.least_sqnr_db and not contender.strict:
         return f"DIFFERS: {sqnr:.1f} dB against {against}, on random input"
     if sqnr < contender.least_sqnr_db:
@@ -92,6 +99,29 @@ def check(contender: Contender) -> str:
     if math.isinf(sqnr):
         return f"equal to {against}"
     return f"{sqnr:.1f} dB against {against}"
+
+
+def in_order(values: Values) -> tuple[NDArray[Any], ...]:
+    """All outputs as a tuple."""
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _shape_difference(outputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]], against: str) -> str:
+    """In which number or shape of outputs two results differ; "" if in none."""
+    if len(outputs) != len(expected):
+        return f"{len(outputs)} outputs, {against} has {len(expected)}"
+    for y, law in zip(outputs, expected, strict=True):
+        if y.shape != law.shape:
+            return f"outputs of shape {y.shape}, {against} has {law.shape}"
+    return ""
+
+
+def _decibels(outputs: NDArray[Any], expected: NDArray[Any], against: str) -> tuple[float, str]:
+    """SQNR of an output, and what it is against."""
+    if are_probabilities(outputs) and not are_probabilities(expected):
+        outputs, expected = before_softmax(outputs), expected - expected.mean(axis=-1, keepdims=True)
+        against += " before the peer's softmax"
+    return sqnr_db(expected.astype(np.float64), outputs.astype(np.float64)), against
 
 
 def are_probabilities(outputs: NDArray[np.generic]) -> bool:
@@ -146,26 +176,29 @@ def compare(
 
 
 def our_contenders(
-    plans: Mapping[str, Plan], x: NDArray[np.float32], threads: int, real: NDArray[np.float32] | None = None
-) -> tuple[list[Contender], NDArray[np.float32]]:
+    plans: Mapping[str, Plan], x: NDArray[np.float32], threads: int, real: Values | None = None
+) -> tuple[list[Contender], Values]:
     """A session per plan of one program, checked against the reference integer by integer.
 
     Args:
         plans: by the name shown.
         x: one batch in the caller's layout.
         threads: of each session.
-        real: the float network's first output for ``x``, if known; how near the integers come is noted.
+        real: what the float network makes of ``x``, if known; how near the integers come is noted.
 
     Returns:
-        The contenders, and the reference's first output as real values, to compare peers with.
+        The contenders, and the reference's outputs as real values, to compare peers with.
     """
     program = next(iter(plans.values())).program
     integers = to_integers(program, x)
     law = reference.run(program, integers).outputs
-    outputs = to_floats(program, law)[0]
-    also = "" if real is None else f"{sqnr_db(real, outputs):.1f} dB against float"
-    sessions = [_session(name, plan, x, threads, (integers, law[0])) for name, plan in plans.items()]
-    return [replace(session, also=also) for session in sessions], outputs
+    outputs = list(to_floats(program, law))
+    also = ""
+    if real is not None:
+        least = min(sqnr_db(exact, y) for exact, y in zip(in_order(real), outputs, strict=True))
+        also = f"{least:.1f} dB against float"
+    sessions = [_session(name, plan, x, threads, (integers, law)) for name, plan in plans.items()]
+    return [replace(session, also=also) for session in sessions], tuple(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def _session(
@@ -173,14 +206,17 @@ def _session(
     plan: Plan,
     x: NDArray[np.float32],
     threads: int,
-    check_values: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]],
+    check_values: tuple[Sequence[NDArray[np.uint8]], tuple[NDArray[np.uint8], ...]],
 ) -> Contender:
     session = Session(plan, threads=threads)
     return session_contender(name, session, turn(lambda: session.run(x)), check_values)
 
 
 def session_contender(
-    name: str, session: Session, take: Turn, check_values: tuple[Sequence[NDArray[np.uint8]], NDArray[np.uint8]]
+    name: str,
+    session: Session,
+    take: Turn,
+    check_values: tuple[Sequence[NDArray[np.uint8]], tuple[NDArray[np.uint8], ...]],
 ) -> Contender:
     """A session, checked integer by integer.
 
@@ -188,7 +224,7 @@ def session_contender(
         name: unique in the comparison.
         session: prepared.
         take: its turn.
-        check_values: the program's input integers, and the reference's first output for them.
+        check_values: the program's input integers, and the reference's outputs for them.
     """
     integers, law = check_values
     return Contender(
@@ -197,7 +233,7 @@ def session_contender(
         precision="int8",
         isa=session.plan.isa,
         take=take,
-        outputs=lambda: session.run_integers(integers)[0],
+        outputs=lambda: session.run_integers(integers),
         reference=law,
         least_sqnr_db=None,
         against="the integer reference",
@@ -207,7 +243,7 @@ def session_contender(
 def peer_contender(
     peer: Peer,
     x: PeerInput,
-    expected: NDArray[Any],
+    expected: Values,
     against: str,
     least_sqnr_db: float = SAME_FUNCTION_DB,
     *,
@@ -218,15 +254,20 @@ def peer_contender(
     Args:
         peer: prepared.
         x: one NCHW batch, or an array per input.
-        expected: values of the output.
+        expected: values of the output, or of all.
         against: what ``expected`` is.
         least_sqnr_db: below it the peer is refused, or marked.
         strict: whether it is refused.
     """
 
-    def outputs() -> NDArray[np.generic]:
-        y = peer.run(x)
-        return y.reshape(expected.shape) if y.size == expected.size or strict else y
+    def outputs() -> Values:
+        results = peer.run_all(x) if isinstance(expected, tuple) and peer.run_all else (peer.run(x),)
+        if len(results) != len(in_order(expected)):
+            return tuple(results)
+        return tuple(
+            y.reshape(law.shape) if y.size == law.size or strict else y
+            for y, law in zip(results, in_order(expected), strict=True)
+        )
 
     return Contender(
         name=peer.name,

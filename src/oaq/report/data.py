@@ -17,8 +17,9 @@ from typing import Literal
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.report.node_profile import NodeProfile
+from oaq.report.scores import Agreement
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON form."""
 
 Tier = Literal["proved", "observed"]
@@ -187,26 +188,6 @@ class Verification:
     def integers(self) -> int:
         """Integers compared, over all executors."""
         return sum(execution.integers for execution in self.executions)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Float network against integer network on the same images. Observed.
-
-    Attributes:
-        images: how many.
-        top1_agree: images where both put the same class first.
-        top1_float, top1_int: images each got right; None without labels.
-        logit_sqnr_db: signal to noise of the outputs over all images.
-        points: (float, int) pairs of outputs, a sample for the scatter plot.
-    """
-
-    images: int
-    top1_agree: int
-    logit_sqnr_db: float
-    top1_float: int | None = None
-    top1_int: int | None = None
-    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from oaq.program.files import Part
 from oaq.report.codec import decode, encode
 from oaq.report.data import Evidence
+from oaq.tasks.classify import TOP1
 
 EVIDENCE: Final = "evidence"
 """Name of the part."""
@@ -25,4 +26,27 @@ def stored_evidence(parts: Mapping[str, Part], where: str) -> Evidence | None:
         FormatError: the part is damaged; the message begins with ``where``.
     """
     part = parts.get(EVIDENCE)
-    return None if part is None else decode(Evidence, part.content, f"{where}: {EVIDENCE}")
+    return None if part is None else decode(Evidence, _of_today(part.content), f"{where}: {EVIDENCE}")
+
+
+def _of_today(content: Any) -> Any:  # noqa: ANN401
+    """Evidence as it is written today: once every agreement was one of classifiers, with counts of its own."""
+    old = content.get("agreement") if isinstance(content, dict) else None
+    if not isinstance(old, dict) or not {"images", "top1_agree", "logit_sqnr_db"} <= set(old):
+        return content
+    score = {
+        "metric": TOP1.name,
+        "unit": TOP1.unit,
+        "better": TOP1.better,
+        "agreement": old["top1_agree"],
+        "float_value": old.get("top1_float"),
+        "int_value": old.get("top1_int"),
+    }
+    agreement = {
+        "images": old["images"],
+        "task": "classify",
+        "scores": [score],
+        "sqnr_db": [["output", old["logit_sqnr_db"]]],
+        "points": old.get("points", []),
+    }
+    return {**content, "agreement": agreement}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +28,14 @@ class Peer:
         precision: "fp32" or "int8".
         isa: instruction set as far as known; peers choose the best of the CPU unless told otherwise.
         run: (N, C, H, W) float32, or arrays by input, to its first output.
+        run_all: the same to all of its outputs in order; None where a runtime is asked for the first only.
     """
 
     name: str
     precision: str
     isa: str
     run: Callable[[PeerInput], FloatBatch]
+    run_all: Callable[[PeerInput], Sequence[FloatBatch]] | None = None
 
 
 def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
@@ -52,10 +54,11 @@ def onnxruntime_peer(model: Path, precision: str, threads: int) -> Peer:
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def run(x: PeerInput) -> FloatBatch:
-        return typing.cast(FloatBatch, session.run(None, dict(x) if isinstance(x, Mapping) else {name: x})[0])
+    def run_all(x: PeerInput) -> list[FloatBatch]:
+        return typing.cast(list[FloatBatch], session.run(None, dict(x) if isinstance(x, Mapping) else {name: x}))
 
-    return Peer(f"onnxruntime {onnxruntime.__version__} {precision}", precision, "best of the CPU", run)
+    title = f"onnxruntime {onnxruntime.__version__} {precision}"
+    return Peer(title, precision, "best of the CPU", lambda x: run_all(x)[0], run_all)
 
 
 def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
@@ -72,13 +75,17 @@ def openvino_peer(model: Path, precision: str, threads: int) -> Peer:
     compiled = core.compile_model(core.read_model(str(model)), "CPU", settings)
     request = compiled.create_infer_request()
 
+    def run_all(x: PeerInput) -> list[FloatBatch]:
+        results = request.infer(dict(x) if isinstance(x, Mapping) else [x], share_inputs=True)
+        return [np.array(results[output]) for output in compiled.outputs]
+
     def run(x: PeerInput) -> FloatBatch:
         return np.array(
             request.infer(dict(x) if isinstance(x, Mapping) else [x], share_inputs=True)[compiled.output(0)]
         )
 
     version = openvino.__version__.split("-")[0]
-    return Peer(f"openvino {version} {precision}", precision, "best of the CPU", run)
+    return Peer(f"openvino {version} {precision}", precision, "best of the CPU", run, run_all)
 
 
 def quantize_by_onnxruntime(

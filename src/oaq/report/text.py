@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oaq.escape import escape_name
 from oaq.report import words
+from oaq.report.agreement import sentences
 from oaq.report.data import Latency, ReportData, Verification, effective_bits, is_proved, mean
 from oaq.terminal.table import Table, render
 
@@ -33,13 +34,7 @@ def summary(data: ReportData) -> Table:
         allowed = "" if data.budget is None else f" (budget {data.budget:g})"
         rows.append(("cost, 16-bit sums without spills being 1", f"{data.relative_cost:.2f}{allowed}", "predicted"))
     if data.agreement is not None:
-        agreement = data.agreement
-        rows.append(("same class first as float", f"{agreement.top1_agree} of {agreement.images} images", "observed"))
-        rows.append(("logit SQNR against float", f"{agreement.logit_sqnr_db:.1f} dB", "observed"))
-        if agreement.top1_float is not None:
-            rows.append(("float network right", f"{agreement.top1_float} of {agreement.images}", "observed"))
-        if agreement.top1_int is not None:
-            rows.append(("integer network right", f"{agreement.top1_int} of {agreement.images}", "observed"))
+        rows += [(name, figure, "observed") for name, figure in sentences(data.agreement)]
     if data.verification is not None:
         verification = data.verification
         rows.append(

@@ -15,6 +15,8 @@ from oaq.report.html.layers import layers
 from oaq.report.html.markup import chip, text
 from oaq.report.html.robust import CHECKED, robust_section
 from oaq.report.robust import Asked
+from oaq.report.scores import Agreement
+from oaq.tasks.task import IMAGES, score_text
 
 
 def to_html(data: ReportData, path: Path, certificates: Sequence[Asked] = ()) -> None:
@@ -100,16 +102,23 @@ def tiles(data: ReportData) -> list[tuple[str, str, str, str]]:
             ("predicted", f"{data.relative_cost:.2f}", "\u00d7", f"cost of 16-bit sums without spills{allowed}")
         )
     if data.agreement is not None:
-        agreement = data.agreement
-        figures.append(
-            ("observed", str(agreement.top1_agree), f"/ {agreement.images}", "images where float and integers agree")
-        )
-        figures.append(("observed", f"{agreement.logit_sqnr_db:.1f}", "dB", "logit SQNR against float"))
+        figures += _agreement_tiles(data.agreement)
     figures += _latency_tile(data)
     if data.verification is not None:
         caption = f"of {words.short(data.verification.integers)} integers differ from the reference, over all executors"
         figures.append(("observed", words.integer(data.verification.mismatches), "", caption))
     return figures
+
+
+def _agreement_tiles(agreement: Agreement) -> list[tuple[str, str, str, str]]:
+    figures = []
+    if agreement.scores:
+        score = agreement.scores[0]
+        value, _, unit = score_text(score.agreement, score.unit, agreement.images).partition(" ")
+        unit = f"/ {agreement.images}" if score.unit == IMAGES else unit
+        figures.append(("observed", value, unit, f"{score.metric}, integers against float"))
+    least = "" if len(agreement.sqnr_db) == 1 else f", least of {len(agreement.sqnr_db)} outputs"
+    return [*figures, ("observed", f"{agreement.least_sqnr_db:.1f}", "dB", f"output SQNR against float{least}")]
 
 
 def _latency_tile(data: ReportData) -> list[tuple[str, str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oaq.report import words
+from oaq.report.agreement import sentences
 from oaq.report.data import Latency, ReportData, Timing, effective_bits
 from oaq.report.html import svg
 from oaq.report.html.markup import Raw, chip, facts, section, table, text
@@ -99,13 +100,10 @@ def agreement(data: ReportData) -> str:
         return ""
     rows: list[tuple[str, object]] = [
         ("images", words.integer(scores.images)),
-        ("same class first", f"{scores.top1_agree} of {scores.images}"),
-        ("logit SQNR", f"{scores.logit_sqnr_db:.1f} dB"),
+        *sentences(scores),
     ]
-    if scores.top1_float is not None:
-        rows.append(("float network right", f"{scores.top1_float} of {scores.images}"))
-    if scores.top1_int is not None:
-        rows.append(("integer network right", f"{scores.top1_int} of {scores.images}"))
+    if len(scores.sqnr_db) > 1:
+        rows += [(f"SQNR of {name}", f"{decibels:.1f} dB") for name, decibels in scores.sqnr_db]
     few = ""
     if scores.images < 100:
         warning = "So few images cannot resolve small differences in accuracy: read agreement and SQNR first."
