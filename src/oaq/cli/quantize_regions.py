@@ -57,7 +57,7 @@ def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[Quant
     outputs = agreement(quantized, lambda feeds: say.track(feeds, "compare with float"))
     quantized.save(arguments.out)
     evidence = Evidence(
-        agreement=_classes(outputs),
+        agreement=_classes(outputs, len(paths)),
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
         notes=_notes(quantized, outputs, paths, arguments),
@@ -111,7 +111,7 @@ def _is_channels_last(port: Port) -> bool:
     return len(shape) == 4 and shape[3] in PHOTO_CHANNELS and shape[1] not in PHOTO_CHANNELS
 
 
-def _classes(outputs: Sequence[OutputAgreement]) -> Agreement | None:
+def _classes(outputs: Sequence[OutputAgreement], samples: int) -> Agreement | None:
     """Noise of every output of reals; how often a single one that is a row of numbers names the same class."""
     reals = [output for output in outputs if output.sqnr_db is not None]
     sqnr = tuple((output.name, output.sqnr_db) for output in reals if output.sqnr_db is not None)
@@ -119,7 +119,7 @@ def _classes(outputs: Sequence[OutputAgreement]) -> Agreement | None:
         return None
     first = reals[0]
     if len(outputs) > 1 or not first.rows:
-        return Agreement(max(output.rows for output in reals), "", (), sqnr)
+        return Agreement(samples, "", (), sqnr)
     return Agreement(first.rows, "classify", (Score(TOP1.name, TOP1.unit, TOP1.better, float(first.matches)),), sqnr)
 
 
