@@ -73,7 +73,10 @@ def deb_members(archive: Path, names: Iterable[str]) -> dict[str, bytes]:
         if data is None:
             raise FetchError(f"{archive}: does not hold data.tar.xz, so it is not a Debian package of a kind read here")
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as opened:
-            return {name: _member(opened, f"./{name}", archive) for name in names}
+            offsets = {member.name: member.offset for member in opened.getmembers()}
+            # in their order in the archive: every step back would decompress it from the beginning
+            ordered = sorted(names, key=lambda name: offsets.get(f"./{name}", 0))
+            return {name: _member(opened, f"./{name}", archive) for name in ordered}
 
 
 def _ar_member(archive: bytes, name: str) -> bytes | None:
