@@ -25,14 +25,17 @@ PY_DIRS := src tests recipes benchmarks native
 NET ?= efficientnet-lite0
 MODEL_ARGUMENTS ?=
 BENCHMARKS ?=
+TASK ?=
+DEMO_ARGUMENTS ?=
+DEMO_detect := detection
 
 .PHONY: help demo test build check format format-check lint types layers tests order bench clean distclean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo ## EfficientNet-Lite0, photo to proof to table; NET=mobilenet-v2 or resnet18 for another network
-	@$(PY) -m recipes.demo $(NET)
+demo: $(VENV)/.demo $(if $(filter detect,$(TASK)),$(VENV)/.detect) ## EfficientNet-Lite0, photo to proof to table; NET= names another network, TASK=detect a detector
+	@$(PY) -m $(if $(TASK),recipes.$(or $(DEMO_$(TASK)),$(error TASK=$(TASK): is detect, or is left out)) $(DEMO_ARGUMENTS),recipes.demo $(NET))
 
 test: check sanitize ## everything: environment, build, all checks, sanitizer run
 
@@ -59,6 +62,10 @@ $(VENV)/.build-tools: $(VENV)/.torch
 
 $(VENV)/.demo: $(VENV)/.build-tools pyproject.toml $(NATIVE_FILES)
 	$(STEP) "build and install oaq" $(PIP_INSTALL) --no-build-isolation --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.detect: $(VENV)/.demo
+	$(STEP) "install what the detector is scored with" $(PIP_INSTALL) --no-build-isolation --editable '.[demo,detect]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
@@ -107,7 +114,7 @@ bench: ## time oaq beside its peers in .venv-bench, into build/results; BENCHMAR
 clean: ## remove what was built, keep .venv
 	rm -rf build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests recipes benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f $(VENV)/.demo $(VENV)/.dev $(BENCH_VENV)/.demo $(BENCH_VENV)/.bench
+	rm -f $(VENV)/.demo $(VENV)/.detect $(VENV)/.dev $(BENCH_VENV)/.demo $(BENCH_VENV)/.bench
 
 distclean: clean ## remove .venv and .venv-bench too
 	rm -rf $(VENV) $(BENCH_VENV)

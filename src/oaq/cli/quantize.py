@@ -18,13 +18,9 @@ from oaq.cli import images, models
 from oaq.cli.output import check_output
 from oaq.cli.quantize_regions import quantize_to_onnx, refusal, region_report, say_regions
 from oaq.cli.report import show
-<<<<<<< HEAD
+from oaq.cli.tasks import add_description
 from oaq.data.arrays import read_named
 from oaq.data.batches import ARRAYS, Batch, Batches, files, read
-=======
-from oaq.cli.tasks import add_description
-from oaq.data.batches import Batch, Batches, files, read
->>>>>>> 4627771 (tasks: what a network is for is a value)
 from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import CalibrationError, FormatError, NoKernel, ProgramError, UnsupportedOp
 from oaq.kernels.cpus import default_threads

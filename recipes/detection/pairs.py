@@ -1,0 +1,80 @@
+"""Answers of the float network and of the integers on the same photos, scored and drawn side by side."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+
+from oaq.data.photos import prepare
+from oaq.report.html.pictures import Sheet
+from oaq.runtime import Session
+from oaq.tasks import Detections, Task
+from oaq.tasks.task import Picture
+from oaq.terminal import say
+from recipes.detection.samples import Sample
+from recipes.detection.scoring import Truth, known_of
+
+SHEET_ROWS: Final = 6
+"""Photos of each set in the report."""
+SHEET_WIDTH: Final = 420
+"""Pixels of a picture in the report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Both answers about a photo.
+
+    Attributes:
+        known: what is on it.
+        exact, rounded: answers of the float network and of the integers, in shares of the input.
+        photo: the photo, if it is drawn; None otherwise.
+    """
+
+    known: Truth
+    exact: Detections
+    rounded: Detections
+    photo: Picture | None
+
+
+def both(net: torch.nn.Module, session: Session, task: Task, samples: Iterable[Sample], label: str) -> list[Pair]:
+    """Run every sample through both networks; the first few keep their photos."""
+    names, pairs = session.plan.program.outputs, []
+    for sample in say.track(samples, label):
+        x = prepare(sample.photo, task.preprocess)[None]
+        with torch.inference_mode():
+            exact = [np.asarray(y)[0] for y in net(torch.from_numpy(x))]
+        rounded = [np.asarray(y)[0] for y in session.run(x)]
+        answers = [task.decode(dict(zip(names, side, strict=True))) for side in (exact, rounded)]
+        photo = sample.photo if len(pairs) < SHEET_ROWS else None
+        pairs.append(Pair(known_of(sample, task), answers[0], answers[1], photo))
+    return pairs
+
+
+def contact_sheet(pairs: Sequence[Pair], task: Task, name: str) -> list[Sheet]:
+    """Float and integers side by side for the photos that were kept."""
+    sheets = []
+    for pair in pairs:
+        if pair.photo is None:
+            continue
+        drawn = [task.draw(pair.photo, answer, pair.known.window) for answer in (pair.exact, pair.rounded)]
+        sides = tuple(
+            (title, small_jpeg(picture)) for title, picture in zip(("float", "int16, proved"), drawn, strict=True)
+        )
+        sheets.append(Sheet(f"{name}: {pair.known.title.rpartition('/')[2]}", sides))
+    return sheets
+
+
+def small_jpeg(picture: Picture) -> bytes:
+    """A picture as a JPEG file of ``SHEET_WIDTH`` columns at most."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
