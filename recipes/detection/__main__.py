@@ -46,7 +46,7 @@ from recipes import result_file
 from recipes.data import photos
 from recipes.demo import RECORDED, Steps
 from recipes.detection import composited, ssd
-from recipes.detection.pairs import Pair, both, contact_sheet
+from recipes.detection.pairs import Pair, answer_pairs, contact_sheet
 from recipes.detection.samples import Skips, open_folder
 from recipes.detection.scoring import coco_scores, recalled
 from recipes.result_file import Result, stamp
@@ -93,8 +93,8 @@ def run(flags: argparse.Namespace) -> int:
     session = Session(plan)
     skips = Skips([] if flags.skip_bad else None)
     with steps.step("both networks on the test photos", has_bars=True):
-        pairs = {name: both(net, session, task, samples, name) for name, samples in _sets(flags, skips).items()}
-    report = build_report(plan, _evidence(net, session, task, steps, flags, skips))
+        pairs = {name: answer_pairs(net, session, task, samples, name) for name, samples in _sets(flags, skips).items()}
+    report = build_report(plan, _evidence(net, session, task, steps=steps, composites=flags.data is None, skips=skips))
     oaq.save(program, folder / f"{NAME}.oaq", {EVIDENCE: evidence_part(_stored(report))})
     figures = _figures(pairs, task, report.proved_layers, len(report.layers), skips)
     to_html(report, folder / "report.html", sheets=_sheets(pairs, task))
@@ -122,7 +122,7 @@ def _sets(flags: argparse.Namespace, skips: Skips):  # noqa: ANN202 (samples by 
 
 
 def _evidence(
-    net: torch.nn.Module, session: Session, task: Task, steps: Steps, flags: argparse.Namespace, skips: Skips
+    net: torch.nn.Module, session: Session, task: Task, *, steps: Steps, composites: bool, skips: Skips
 ) -> Evidence:
     """Agreement of raw outputs and boxes on photos that calibration never sees."""
     paths = photos.comparison()[:COMPARED]
@@ -135,7 +135,7 @@ def _evidence(
     left_out = skips.reasons or []
     notes = (
         f"Agreement: {len(paths)} photos that calibration never sees.",
-        *(() if flags.data else ("Scenes and single objects are composited: cut-outs on photos, with exact boxes.",)),
+        *(("Scenes and single objects are composited: cut-outs on photos, with exact boxes.",) if composites else ()),
         *((f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()),
     )
     return Evidence(compare(sides[0], sides[1], task), seconds=tuple(steps.seconds), notes=notes)
@@ -151,7 +151,7 @@ def _figures(
     """The lines of the table, (what, figure)."""
     lines = [("layers proved, for every input", f"{proved} of {layers}")]
     for name, answers in pairs.items():
-        truths = [pair.known for pair in answers]
+        truths = [pair.objects for pair in answers]
         sides = [pair.exact for pair in answers], [pair.rounded for pair in answers]
         if name == "singles":
             counts = [recalled(truths, side) for side in sides]

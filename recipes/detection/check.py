@@ -61,8 +61,10 @@ def differences(paths: Sequence[Path]) -> list[tuple[str, float, float]]:
     for path in say.track(paths, "photos"):
         x = read_photo(path, task.preprocess)[None]
         with torch.inference_mode():
-            own = [y.numpy() for y in net(torch.from_numpy(x))]
-        for name, y, peer in zip(names, own, opencv_outputs(files[ssd.MEMBER], files[ssd.GRAPH_TEXT], x), strict=True):
+            outputs = [y.numpy() for y in net(torch.from_numpy(x))]
+        for name, y, peer in zip(
+            names, outputs, opencv_outputs(files[ssd.MEMBER], files[ssd.GRAPH_TEXT], x), strict=True
+        ):
             difference, value = worst[name]
             worst[name] = max(difference, float(np.abs(y - peer).max())), max(value, float(np.abs(peer).max()))
     return [(name, *pair) for name, pair in worst.items()]

@@ -69,7 +69,7 @@ CUT_OUTS: Final = {
 }
 """63 stamps by COCO's name of what they show."""
 HEIGHT, WIDTH = 480, 640
-"""Of every composited photo."""
+"""Rows and columns of every composited photo."""
 OPAQUE: Final = 128
 
 

@@ -1,4 +1,4 @@
-"""Answers of the float network and of the integers on the same photos, scored and drawn side by side."""
+"""Answers of the float network and of the integers on the same photos, scored and pictures side by side."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ class Pair:
     """Both answers about a photo.
 
     Attributes:
-        known: what is on it.
+        objects: what is on it.
         exact, rounded: answers of the float network and of the integers, in shares of the input.
-        photo: the photo, if it is drawn; None otherwise.
+        photo: the photo, if it is pictures; None otherwise.
     """
 
-    known: Truth
+    objects: Truth
     exact: Detections
     rounded: Detections
     photo: Picture | None
 
 
-def both(net: torch.nn.Module, session: Session, task: Task, samples: Iterable[Sample], label: str) -> list[Pair]:
+def answer_pairs(
+    net: torch.nn.Module, session: Session, task: Task, samples: Iterable[Sample], label: str
+) -> list[Pair]:
     """Run every sample through both networks; the first few keep their photos."""
     names, pairs = session.plan.program.outputs, []
     for sample in say.track(samples, label):
@@ -61,11 +63,11 @@ def contact_sheet(pairs: Sequence[Pair], task: Task, name: str) -> list[Sheet]:
     for pair in pairs:
         if pair.photo is None:
             continue
-        drawn = [task.draw(pair.photo, answer, pair.known.window) for answer in (pair.exact, pair.rounded)]
+        pictures = [task.draw(pair.photo, answer, pair.objects.window) for answer in (pair.exact, pair.rounded)]
         sides = tuple(
-            (title, small_jpeg(picture)) for title, picture in zip(("float", "int16, proved"), drawn, strict=True)
+            (title, small_jpeg(picture)) for title, picture in zip(("float", "int16, proved"), pictures, strict=True)
         )
-        sheets.append(Sheet(f"{name}: {pair.known.title.rpartition('/')[2]}", sides))
+        sheets.append(Sheet(f"{name}: {pair.objects.title.rpartition('/')[2]}", sides))
     return sheets
 
 

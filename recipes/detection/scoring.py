@@ -43,9 +43,9 @@ def known_of(sample: Sample, task: Task) -> Truth:
     return Truth(sample.title, (rows, columns), window_of(task.preprocess, columns, rows), objects, sample.ignored)
 
 
-def in_pixels(answer: Detections, known: Truth) -> Detections:
+def in_pixels(answer: Detections, facts: Truth) -> Detections:
     """An answer in pixels of its photo."""
-    return Detections(on_photo(answer, known.window, known.size), answer.scores, answer.classes)
+    return Detections(on_photo(answer, facts.window, facts.size), answer.scores, answer.classes)
 
 
 def coco_scores(truths: Sequence[Truth], answers: Sequence[Detections]) -> tuple[float, float]:
@@ -80,13 +80,13 @@ def coco_dataset(truths: Sequence[Truth]) -> dict[str, Any]:
     """Truths in COCO's form."""
     entries = [
         (number, box, int(index), bool(crowd))
-        for number, known in enumerate(truths, 1)
-        for box, index, crowd in zip(known.objects.boxes, known.objects.classes, known.crowd, strict=True)
+        for number, facts in enumerate(truths, 1)
+        for box, index, crowd in zip(facts.objects.boxes, facts.objects.classes, facts.crowd, strict=True)
     ]
     return {
         "images": [
-            {"id": number, "file_name": known.title, "height": known.size[0], "width": known.size[1]}
-            for number, known in enumerate(truths, 1)
+            {"id": number, "file_name": facts.title, "height": facts.size[0], "width": facts.size[1]}
+            for number, facts in enumerate(truths, 1)
         ],
         "annotations": [
             {
@@ -110,5 +110,5 @@ def _sides(box: np.ndarray) -> list[float]:
 
 def recalled(truths: Sequence[Truth], answers: Sequence[Detections], score: float = 0.3) -> int:
     """Objects that a box of their class, of at least ``score``, overlaps by more than half."""
-    pixels = [in_pixels(answer, known) for answer, known in zip(answers, truths, strict=True)]
-    return recall(pixels, [known.objects.select(~known.crowd) for known in truths], score)
+    pixels = [in_pixels(answer, facts) for answer, facts in zip(answers, truths, strict=True)]
+    return recall(pixels, [facts.objects.select(~facts.crowd) for facts in truths], score)

@@ -34,7 +34,7 @@ PREPROCESS: Final = Preprocess((300, 300), mean=(0.5,) * 3, std=(0.5,) * 3, fit=
 CLASSES: Final = 91
 """COCO's ids 1..90, and 0 for the background."""
 EPSILON: Final = 1e-3
-"""Of the batch norms."""
+"""What batch norms add to the variance."""
 BLOCKS: Final = ((16, 1), (24, 2), (24, 1), (32, 2), (32, 1), (32, 1), *((64, 2), (64, 1), (64, 1), (64, 1)))
 LATER: Final = ((96, 1), (96, 1), (96, 1), (160, 2), (160, 1), (160, 1), (320, 1))
 """Channels and stride of the trunk's blocks; the expansion of the first of 160 is the first level."""
