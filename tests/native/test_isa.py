@@ -21,7 +21,8 @@ INCLUDES = {
     "avxvnni": {"scalar", "avx2"},
     "amx": {"scalar", "avx2", "avx512bw", "vnni"},
     "neon": {"scalar"},
-    "neon_dot": {"scalar", "neon"},
+    "dotprod": {"scalar", "neon"},
+    "i8mm": {"scalar", "neon", "dotprod"},
     "wasm_simd128": {"scalar"},
     "wasm_relaxed": {"scalar", "wasm_simd128"},
 }
@@ -51,7 +52,7 @@ def test_sets_that_do_not_include_one_another_are_not_compared() -> None:
     rows = {row.isa: row for row in TABLE}
     assert best_isa([rows["avx2"], rows["neon"], rows["scalar"]]) == "avx2+neon"
     assert best_isa([rows["vnni"], rows["avxvnni"], rows["avx2"]]) == "avxvnni+vnni"
-    assert best_row([rows["scalar"], rows["neon"], rows["neon_dot"]]).isa == "neon_dot"
+    assert best_row([rows["scalar"], rows["neon"], rows["dotprod"]]).isa == "dotprod"
     assert best_isa([]) == "scalar"
     order = isas_of(ascending(TABLE))
     assert all(order.index(included) < order.index(isa) for isa in order for included in INCLUDES[isa])

@@ -31,8 +31,8 @@ class Options:
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
         requantize: the semantics of the program.
         target: the instruction set whose rows the budget is counted on, by name: "avx2", "avx512bw", "vnni",
-            "avxvnni" or "neon", whatever machine quantizes. On "vnni" and "avxvnni", sums of 32 bits cost nothing: a
-            budget buys nothing there, and every layer keeps 8 bits.
+            "avxvnni", "neon", "dotprod" or "i8mm", whatever machine quantizes. On "vnni", "avxvnni", "dotprod" and
+            "i8mm", sums of 32 bits cost nothing: a budget buys nothing there, and every layer keeps 8 bits.
     """
 
     budget: float | None = DEFAULT_BUDGET
