@@ -110,6 +110,27 @@ def test_a_fused_product_of_nothing_is_no_layer(kind: str, tmp_path: Path) -> No
         through_every_verb(content, tmp_path)
 
 
+@pytest.mark.parametrize("pad", [1 << 20, 1 << 31, (1 << 63) - 1])
+def test_padding_of_a_dynamic_convolution_is_compared_with_the_memory_limit(pad: int) -> None:
+    model = onnx.load_from_string(files.conv_integer(np.ones((3, 2, 3, 3), np.int8), np.float32(0.01)))
+    convolution = node(model.graph, "ConvInteger")
+    for attribute in convolution.attribute:
+        if attribute.name == "pads":
+            attribute.ints[:] = [pad, 0, 0, pad]
+    session = oaq.InferenceSession(model.SerializeToString(), memory_limit=1 << 30)
+    with pytest.raises(MemoryLimit, match="every window laid out, needs"):
+        session.run(None, {"x": np.ones((1, 2, 5, 5), np.float32)})
+
+
+def test_a_dynamic_convolution_runs_up_to_its_memory_limit() -> None:
+    content = files.conv_integer(np.ones((3, 2, 3, 3), np.int8), np.float32(0.01))
+    needed = 2 * (9 * 9 + 7 * 7 * 9)
+    x = {"x": np.ones((1, 2, 7, 7), np.float32)}
+    assert oaq.InferenceSession(content, memory_limit=needed).run(None, x)[0].shape == (1, 3, 7, 7)
+    with pytest.raises(MemoryLimit, match=r"padded to \(9, 9\)"):
+        oaq.InferenceSession(content, memory_limit=needed - 1).run(None, x)
+
+
 def test_a_constant_that_is_quantized_stays_in_float() -> None:
     constants = {"c": np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6), "w": WEIGHT, "s": np.float32(0.01)}
     constants["z"] = np.zeros((), np.int8)

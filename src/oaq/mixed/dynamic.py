@@ -146,14 +146,14 @@ class DynamicExecutor:
         sessions: one per tensor that is quantized.
     """
 
-    def __init__(self, region: Region, threads: int, isa: str | None) -> None:
-        """Prove and pack.
+    def __init__(self, region: Region, threads: int, isa: str | None, memory_limit: int | None = None) -> None:
+        """Prove and pack; ``memory_limit`` is of what a convolution lays out in one run.
 
         Raises:
             AccumulatorOverflow: a layer has so many terms that 32 bits do not hold its totals.
         """
         assert isinstance(region.body, DynamicBody)
-        self._region, parts = region, region.body.parts
+        self._region, self._limit, parts = region, memory_limit, region.body.parts
         try:
             self.sessions = tuple(
                 DynamicSession([plan_layer(layer, isa) for layer in part.layers], threads) for part in parts
@@ -179,7 +179,7 @@ class DynamicExecutor:
         for name, results, windows, session in self._calls:
             try:
                 x = tensors[name]
-                y = session.run(x) if windows is None else convolved(session, x, windows)
+                y = session.run(x) if windows is None else convolved(session, x, windows, self._limit)
             except ProgramError as error:
                 raise ProgramError(f"{self._region.name}, {name!r}: {error}") from error
             tensors.update(zip(results, y, strict=True))

@@ -177,7 +177,7 @@ class DynamicRegionExecutor:
     """A region of dynamic layers."""
 
     def __init__(self, region: Region, options: Options) -> None:
-        self._executor = DynamicExecutor(region, options.threads, options.isa)
+        self._executor = DynamicExecutor(region, options.threads, options.isa, options.memory_limit)
         self.label = self._executor.label
 
     def run(self, state: State) -> None:
