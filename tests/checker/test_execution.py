@@ -145,3 +145,14 @@ def test_a_place_that_is_no_integer_is_refused(place: object) -> None:
     arena = replace(good, offsets=MappingProxyType({**good.offsets, name: place}), size=good.size + 4096)
     with pytest.raises((AccumulatorOverflow, FormatError)):
         require_safe(plan, arena)
+
+
+def test_a_tensor_whose_last_line_lies_behind_the_arena_is_refused() -> None:
+    plan = planned()
+    good = plan_memory(plan.program)
+    first, place = plan.program.inputs[0], good.size  # (4, 4, 8) takes two lines
+    offsets = MappingProxyType({**good.offsets, first: place})
+    require_safe(plan, replace(good, offsets=offsets, size=place + 128))
+    says = f"lies in bytes {place}..{place + 127} of an arena of {place + 64}"
+    with pytest.raises(AccumulatorOverflow, match=says):
+        require_safe(plan, replace(good, offsets=offsets, size=place + 64))

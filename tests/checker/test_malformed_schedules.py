@@ -13,7 +13,7 @@ from oaq.checker.executed import read_claims
 from oaq.checker.forms import as_multiplied
 from oaq.checker.registers import KNOWN, Register, contradicts, register, trusted
 from oaq.checker.schedules import _check_runs, _segments
-from oaq.checker.sums import SummingLayer
+from oaq.checker.sums import SummingLayer, lane_ends
 from oaq.checker.tiling import Tiling
 from oaq.checker.verdict import Notes
 from oaq.errors import FormatError
@@ -248,3 +248,16 @@ def test_bounds_of_runs_are_compared_and_must_fit_the_lane() -> None:
     for beyond in ([-32769, 0], [0, 32768]):
         assert "a 16-bit lane can reach" in run_findings(np.array([beyond]), [beyond])[0]
         assert run_findings(np.array([beyond]), [beyond], overflow="exact") == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_ends_of_one_instruction_are_those_of_its_farthest_group(sign: int) -> None:
+    """Twice the sums, of two outputs: the farthest group is neither the first nor the last."""
+    packed = sign * np.array([[[3, 4, 127, 127], [1, 0, 0, 1]], [[0, 0, 2, 0], [5, 5, 0, 0]]], np.int8)
+    ends = np.zeros((4, 1, 2), np.int64), np.full((4, 1, 2), 255, np.int64)
+    lanes = lane_ends(packed, *ends, np.arange(2), REGISTER)
+    far = [2 * 255 * 254, 2 * 255 * 10]
+    assert lanes.least is not None
+    assert lanes.most is not None
+    ends_of_groups = (far, [0, 0]) if sign > 0 else ([0, 0], [-end for end in far])
+    assert (lanes.most.tolist(), lanes.least.tolist()) == ends_of_groups

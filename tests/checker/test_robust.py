@@ -246,3 +246,13 @@ def test_a_certificate_with_one_field_of_another_is_none(refutation: Certificate
     header = {key: value for key, value in refutation.header.items() if key not in ("sha256", field)}
     seal = sealed(header, dict(refutation.arrays))
     assert not holds(dict(seal.header), dict(seal.arrays))
+
+
+@pytest.mark.parametrize(("field", "value"), [("first", False), ("last", False), ("against", True), ("first", 0.0)])
+def test_a_case_of_one_number_that_is_no_integer_is_refused(field: str, value: object) -> None:
+    answer = robustness(PROGRAM, centre(PROGRAM), 1, Options(enumerate=False, seconds=60, sums=True))
+    assert answer.certificate is not None
+    cases = copy.deepcopy(answer.certificate.header["cases"])
+    place = next(at for at, case in enumerate(cases) if case[field] == value)
+    cases[place][field] = value
+    assert not resealed_holds(answer.certificate, dict(answer.certificate.arrays), cases=cases)

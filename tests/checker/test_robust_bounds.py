@@ -83,8 +83,8 @@ def test_every_operator_at_single_inputs_is_the_reference(rules: AnyRules, case:
     assert rules.value is type(case.op)
 
 
-def mixed(semantics: Semantics) -> IntProgram:
-    """Every kind of layer: sums, a table, moves, a maximum, a sum of two, a product."""
+def mixed(semantics: Semantics, *, product: bool = True) -> IntProgram:
+    """Every kind of layer: sums, a table, moves, a maximum, a sum of two and, past which no bound looks, a product."""
     rng = np.random.default_rng(8)
     builder = Builder("mixed", semantics)
     x = builder.input((4, 3, 2), Affine(0.05, 100), IntRange(3, 250))
@@ -96,8 +96,8 @@ def mixed(semantics: Semantics) -> IntProgram:
     e = builder.add(conv2d(rng, (3, 1, 1, 3), semantics=semantics), [d], Affine(0.05, 99))
     half = one_shift(Requantize.from_scales(np.array([0.5, 0.75], np.float32), semantics))
     f = builder.add(ops.Add(half), [e, b], Affine(0.05, 128))
-    product = Requantize.from_scales(np.array([0.01], np.float32), semantics)
-    g = builder.add(ops.Mul(product), [f, e], Affine(0.05, 110))
+    ratio = Requantize.from_scales(np.array([0.01], np.float32), semantics)
+    g = builder.add(ops.Mul(ratio), [f, e], Affine(0.05, 110)) if product else f
     flat = builder.add(ops.Reshape((36,)), [g])
     builder.add(linear(rng, (5, 36), semantics=semantics), [flat], Affine(0.05, 100))
     return builder.finish()
@@ -113,12 +113,13 @@ def objective(network: Layered, x: np.ndarray, tops: dict[int, np.ndarray]) -> n
 
 @pytest.mark.parametrize("semantics", SEMANTICS)
 @pytest.mark.parametrize("reach", [0, 1, 40])
+@pytest.mark.parametrize("product", [False, True])
 def test_a_bound_by_any_multipliers_is_not_passed_by_any_input_and_is_reached_by_a_single_one(
-    semantics: Semantics, reach: int
+    semantics: Semantics, product: bool, reach: int
 ) -> None:
-    program = mixed(semantics)
-    network = layers_of(program)
-    assert {type(layer).__name__ for layer in network.layers} == {"Summing", "Reading", "Moving", "Largest", "Within"}
+    network = layers_of(mixed(semantics, product=product))
+    kinds = {"Summing", "Reading", "Moving", "Largest", *(["Within"] if product else [])}
+    assert {type(layer).__name__ for layer in network.layers} == kinds
     rng, last = np.random.default_rng(reach), len(network.layers) - 1
     centre = rng.integers(3, 251, network.sizes[0]) - network.zeros[0]
     lo, hi = (np.clip(centre + step, *(end - network.zeros[0] for end in network.limits)) for step in (-reach, reach))

@@ -127,3 +127,14 @@ def test_one_end_for_all_channels_is_not_an_end_for_each() -> None:
         if name.startswith(("tensors/", "sums/")) and value.size > 1:
             widest = value.min(keepdims=True) if name.endswith("/lo") else value.max(keepdims=True)
             assert not accepts(header, {**proof.arrays, name: widest}), name
+
+
+def test_ranges_over_a_list_that_are_too_narrow_at_either_end_are_refused() -> None:
+    inputs = np.stack([X, X + np.uint8(2), X - np.uint8(1)])
+    proof = conditional_ranges(PROGRAM, input_list(PROGRAM, X, inputs)).certificate
+    header = {key: value for key, value in proof.header.items() if key != "sha256"}
+    assert accepts(header, dict(proof.arrays))
+    for end, step in (("lo", 1), ("hi", -1)):
+        name = f"tensors/0/{end}"
+        narrower = (proof.arrays[name].astype(np.int64) + step).astype(proof.arrays[name].dtype)
+        assert not accepts(header, {**proof.arrays, name: narrower})

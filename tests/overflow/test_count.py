@@ -67,13 +67,15 @@ REGISTERS = (
 
 @pytest.mark.parametrize("register", REGISTERS, ids=lambda r: r.name)
 @pytest.mark.parametrize("depthwise", [False, True])
-@pytest.mark.parametrize("kind", ["any", "extreme"])
+@pytest.mark.parametrize("kind", ["any", "extreme", "least", "most"])
 def test_counts_are_those_of_going_through_every_product(register: Accumulator, depthwise: bool, kind: str) -> None:
     rng = np.random.default_rng(register.step)
     outputs, terms, samples = 5, 4 * register.step, 6
     weight = rng.integers(-127, 128, (outputs, terms)).astype(np.int8)
     if kind == "extreme":
         weight = rng.choice([-127, 127], (outputs, terms)).astype(np.int8)
+    if kind in ("least", "most"):
+        weight = np.full((outputs, terms), -127 if kind == "least" else 127, np.int8)
     rows = outputs if depthwise else 1
     plan = schedule(weight, np.zeros(terms, int), np.full(terms, 3), register, 2)
     operands = rng.integers(0, 256, (rows, samples, terms))

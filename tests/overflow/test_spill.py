@@ -239,3 +239,12 @@ def test_the_bound_of_a_schedule_is_the_least_and_the_most_of_its_segments() -> 
     plan = schedule(weight, np.zeros(16, np.int64), np.full(16, 100), AVX2_ACC16, 16)
     assert plan.bounds.tolist() == [[0, 25400], [-25600, 25400], [-25600, 0]]
     assert (plan.bound.lo, plan.bound.hi) == (-25600, 25400)
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_a_product_that_cannot_fit_is_refused_by_its_lane_where_lanes_are_fewer_than_groups(k: int) -> None:
+    register = Accumulator("narrow", 8, "wraps", step=4, lanes=2)
+    weight = np.zeros((1, 4), np.int8)
+    weight[0, k] = 127
+    with pytest.raises(AccumulatorOverflow, match=f"lane {k % 2}"):
+        schedule(weight, np.zeros(4, int), np.full(4, 255), register, 1)
