@@ -3,6 +3,7 @@
     python -m benchmarks.mutants --count 320 --processes 2
     python -m benchmarks.mutants --survivors                 what survived, with its lines
     python -m benchmarks.mutants --again                     survivors once more, after tests were added
+    python -m benchmarks.mutants --again --tests FILE...     the same by these tests alone: others had their turn
     python -m benchmarks.mutants --seeded                    the defects of ``seeded.py``, into a result of their own
 
 Mutants are picked evenly over files and kinds by a seed, each tried in a copy of the source: first programs against the
@@ -49,6 +50,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="the result, by default build/results/mutants.json")
     parser.add_argument("--only", help="mutants of files whose path holds this text")
     parser.add_argument("--again", action="store_true", help="try survivors once more, after tests were added")
+    parser.add_argument("--tests", nargs="+", default=[], help="files of tests, instead of all that guard a file")
     parser.add_argument("--survivors", action="store_true", help="only print what survived")
     parser.add_argument("--seeded", action="store_true", help="the defects listed by hand, all of them")
     options = parser.parse_args()
@@ -71,7 +73,7 @@ def _try_all(picked: list[Edit], options: argparse.Namespace, entries: dict[str,
     trees: Queue[Tree] = Queue()
     with tempfile.TemporaryDirectory(prefix="oaq-mutants-") as folder:
         for number in range(options.processes):
-            tree = copied(ROOT, Path(folder) / str(number))
+            tree = copied(ROOT, Path(folder) / str(number), tuple(options.tests))
             if not number:
                 require_unharmed(tree, native=False)
             trees.put(tree)

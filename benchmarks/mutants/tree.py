@@ -39,12 +39,14 @@ class Tree:
         build: folder in which its native code is built.
         runner: the warm process of ``benchmarks.mutants.runner`` in it.
         records: what tests do, by place and by whether they run on the copy's own native module.
+        narrowed: files of tests to which those that guard a file are narrowed; empty: all of them.
     """
 
     root: Path
     build: Path
     runner: subprocess.Popen[str]
     records: dict[tuple[str, bool], Recorded] = field(default_factory=dict)
+    narrowed: tuple[str, ...] = ()
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any]:
         """The outcome of a job of ``benchmarks.mutants.runner``."""
@@ -55,7 +57,7 @@ class Tree:
         return json.loads(self.runner.stdout.readline())
 
 
-def copied(source: Path, to: Path) -> Tree:
+def copied(source: Path, to: Path, narrowed: tuple[str, ...] = ()) -> Tree:
     """Copy what tests need, with the native module that is installed."""
     shutil.rmtree(to / "tree", ignore_errors=True)
     for part in PARTS:
@@ -67,7 +69,7 @@ def copied(source: Path, to: Path) -> Tree:
             shutil.copy(origin, copy)
     native = Path(str(importlib.import_module("oaq.kernels._native").__file__))
     shutil.copy(native, to / "tree" / "src" / "oaq" / "kernels" / native.name)
-    return Tree(to / "tree", to / "build", _runner(to / "tree"))
+    return Tree(to / "tree", to / "build", _runner(to / "tree"), narrowed=narrowed)
 
 
 def configure(tree: Tree) -> None:
@@ -112,14 +114,14 @@ def try_out(tree: Tree, mutant: Edit) -> str:
     try:
         if native and subprocess.run(_building(tree), capture_output=True, check=False).returncode:
             return NOT_COMPILED
-        failed = _examined(tree, FIRST, native=native)
+        failed = "" if tree.narrowed else _examined(tree, FIRST, native=native)
         tests = list(records.seconds) if native else entering_tests(records, mutant.path, content, mutant.line)
         for names in () if failed else rounds(records, tests, likely(mutant.path)):
             job = {"do": "tests", "names": names, "build": _build(tree, native=native), "cpu": TEST_SECONDS}
             failed = tree.ask(job)["failed"]
             if failed:
                 break
-        failed = failed or _examined(tree, LAST, native=native)
+        failed = failed or ("" if tree.narrowed else _examined(tree, LAST, native=native))
         return f"killed by {failed}" if failed else SURVIVED
     finally:
         path.write_bytes(content)
@@ -133,7 +135,9 @@ def _examined(tree: Tree, programs: tuple[int, int], *, native: bool) -> str:
 def _records(tree: Tree, path: str, *, native: bool) -> Recorded:
     """What the tests that guard a file do."""
     result = NOTHING
-    for place in guards_of(path):
+    guards = guards_of(path)
+    own = [file for file in tree.narrowed if file.startswith(guards)]
+    for place in own if tree.narrowed else guards:
         if not (tree.root / place).exists():
             continue
         key = place, native
