@@ -57,10 +57,14 @@ def main() -> int:
     options.out = options.out or SCRATCH / ("seeded_defects.json" if options.seeded else "mutants.json")
     entries = _checkpoint(options.out)
     if not options.survivors:
+        reasons = _equivalent()
+        again = {name for name, entry in entries.items() if entry["outcome"] == SURVIVED and name not in reasons}
         if options.again:
-            entries = {name: entry for name, entry in entries.items() if entry["outcome"] != SURVIVED}
+            entries = {name: entry for name, entry in entries.items() if name not in again}
         mutants = seeded_edits(ROOT) if options.seeded else in_turn(edits(ROOT), options.seed)
         picked = [mutant for mutant in mutants if (options.only or "") in mutant.path]
+        if options.tests:  # of other mutants these tests alone would say nothing
+            picked = [mutant for mutant in picked if mutant.name in again]
         _try_all(picked, options, entries)
     return _summary(entries)
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -103,18 +104,21 @@ def require_unharmed(tree: Tree, *, native: bool) -> None:
 
 def try_out(tree: Tree, mutant: Edit) -> str:
     """What becomes of a mutant: "killed by ...", "survived" or "does not compile"."""
-    path = tree.root / mutant.path
-    content = path.read_bytes()
+    content = (tree.root / mutant.path).read_bytes()
     native = mutant.path.startswith("native")
     if native and not tree.build.exists():
         configure(tree)
         require_unharmed(tree, native=True)
+    if not native and not tree.narrowed:  # most are over here, before what tests enter need be known
+        failed = _with(tree, mutant, content, lambda: _examined(tree, FIRST, native=False))
+        if failed:
+            return f"killed by {failed}"
     records = _records(tree, mutant.path, native=native)
-    path.write_bytes(mutant.applied(content))
-    try:
+
+    def trial() -> str:
         if native and subprocess.run(_building(tree), capture_output=True, check=False).returncode:
             return NOT_COMPILED
-        failed = "" if tree.narrowed else _examined(tree, FIRST, native=native)
+        failed = _examined(tree, FIRST, native=True) if native and not tree.narrowed else ""
         tests = list(records.seconds) if native else entering_tests(records, mutant.path, content, mutant.line)
         for names in () if failed else rounds(records, tests, likely(mutant.path)):
             job = {"do": "tests", "names": names, "build": _build(tree, native=native), "cpu": TEST_SECONDS}
@@ -123,6 +127,16 @@ def try_out(tree: Tree, mutant: Edit) -> str:
                 break
         failed = failed or ("" if tree.narrowed else _examined(tree, LAST, native=native))
         return f"killed by {failed}" if failed else SURVIVED
+
+    return _with(tree, mutant, content, trial)
+
+
+def _with(tree: Tree, mutant: Edit, content: bytes, trial: Callable[[], str]) -> str:
+    """What ``trial`` says while the mutant stands in the copy."""
+    path = tree.root / mutant.path
+    path.write_bytes(mutant.applied(content))
+    try:
+        return trial()
     finally:
         path.write_bytes(content)
 
