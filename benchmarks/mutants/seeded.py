@@ -102,8 +102,8 @@ SEEDED: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         "arena: a tensor dies early",
         "src/oaq/runtime/memory.py",
-        "owner[name].last = time\n        if",
-        "owner[name].last = time - 1\n        if",
+        "blocks[owner[name]].last = time\n        if",
+        "blocks[owner[name]].last = time - 1\n        if",
     ),
     ("the issues of a split swapped", RUNS, "place == issue, issue == 0)", "place != issue, issue == 0)"),
     (

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from oaq import operators as ops
-from oaq.checker import robust_claims
 from oaq.checker.program import Node, Tensor, parse
 from oaq.checker.robust_bounds import ROOM, Spans, _count, bound, sums
-from oaq.checker.robust_claims import AT_ONCE, inputs_of, run_points
+from oaq.checker.robust_claims import AT_ONCE, run_points
 from oaq.checker.robust_layers import Layered, Moving, Reading, Summing, Within, decided_by, layered
 from oaq.checker.robust_maps import conv_terms
 from oaq.checker.robust_steps import Entries, shifted_steps
@@ -178,25 +177,6 @@ def test_points_are_taken_some_at_a_time_and_none_is_lost() -> None:
         x = np.random.default_rng(count).integers(-50, 50, (count, network.sizes[0]))
         spans = list(run_points(network, x))
         assert np.array_equal(np.concatenate([span.tensors[0][0] for span in spans]), x)
-
-
-def test_every_input_of_a_box_is_run_once_up_to_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    lo, hi = np.array([[3, -1, 0, 5]]), np.array([[4, -1, 2, 5]])
-    for most, allowed in ((6, True), (5, False)):
-        monkeypatch.setattr(robust_claims, "MOST_INPUTS", most)
-        if not allowed:
-            with pytest.raises(FormatError, match="6 inputs is too many"):
-                list(inputs_of((lo, hi)))
-            continue
-        rows = np.concatenate(list(inputs_of((lo, hi)))).tolist()
-        assert sorted(rows) == [[a, -1, b, 5] for a in (3, 4) for b in (0, 1, 2)]
-
-
-def test_four_million_inputs_are_run_and_not_one_more_row_of_them() -> None:
-    lo = np.zeros((1, 2), np.int64)
-    assert len(next(inputs_of((lo, lo + (1 << 11) - 1)))) == 1024
-    with pytest.raises(FormatError, match="a set of 4196352 inputs is too many to run"):
-        next(inputs_of((lo, [*lo, (1 << 11) - 1, 1 << 11])))
 
 
 def test_terms_of_a_sum_of_two_keep_22_bits_of_the_larger_multiplier() -> None:
