@@ -117,7 +117,7 @@ builder.add(ops.Pad((0, 0, 1, 1)), [x], Affine(0.05, 3))
 planned = plan(builder.finish())
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:
-    oaq.Session(planned)
+    oaq.Session(planned, threads=1)
 except oaq.MemoryLimit as error:
     print(error)
 """
