@@ -14,6 +14,7 @@ from oaq import operators as ops
 from oaq.capture.from_float_onnx.split import End, Split
 from oaq.errors import FormatError
 from oaq.mixed.unread import reads
+from oaq.numerics.formats import U8
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.regions.source import FloatFile
@@ -193,21 +194,44 @@ def _glue(writing: _Writing) -> None:
     for end in split.entries:
         name = _cast(writing, end, end.file, to_float32=True)
         if end.is_rows:
-            name = _glued(writing, "Unsqueeze", [name, _first_axis(writing)], f"{end.tensor}.rows")
+            name = _glued(writing, "Unsqueeze", [name, _first_axis(writing)], writing.graph.fresh(f"{end.tensor}.rows"))
+        if not end.is_plain:
+            name = _rounded(writing, end.tensor, name, writing.graph.fresh(f"{end.tensor}.rounded"))
         if end.tensor != name:
             kind, attributes = ("Identity", {}) if end.is_plain else ("Transpose", {"perm": list(end.order)})
             _glued(writing, kind, [name], end.tensor, **attributes)
     for end in split.exits:
-        name = _cast(writing, end, end.tensor, to_float32=False)
-        back = [int(axis) for axis in np.argsort(end.order)]
+        name = end.tensor
+        if not end.is_plain:
+            back = [int(axis) for axis in np.argsort(end.order)]
+            name = _glued(writing, "Transpose", [name], writing.graph.fresh(f"{end.tensor}.back"), perm=back)
+            is_last = not end.is_rows and _is_float32(writing, end)
+            name = _rounded(writing, end.tensor, name, end.file if is_last else writing.graph.fresh(f"{name}.rounded"))
         if end.is_rows:
-            name = _glued(writing, "Transpose", [name], writing.graph.fresh(f"{end.tensor}.rows"), perm=back)
-            _glued(writing, "Squeeze", [name, _first_axis(writing)], end.file)
-        elif name != end.file:
-            kind, attributes = ("Identity", {}) if end.is_plain else ("Transpose", {"perm": back})
-            _glued(writing, kind, [name], end.file, **attributes)
+            rows = end.file if _is_float32(writing, end) else writing.graph.fresh(f"{end.tensor}.rows")
+            name = _glued(writing, "Squeeze", [name, _first_axis(writing)], rows)
+        name = _cast(writing, end, name, to_float32=False)
+        if name != end.file:
+            _glued(writing, "Identity", [name], end.file)
         for root in _aliases(writing.file, split, writers, end.file)[-1:]:
             _glued(writing, "Identity", [end.file], root)
+
+
+def _is_float32(writing: _Writing, end: End) -> bool:
+    return writing.split.file.dtype(end.file) in (None, np.float32)
+
+
+def _rounded(writing: _Writing, tensor: str, name: str, output: str) -> str:
+    """Quantize and dequantize as the program does: no value changes that it rounds anyway.
+
+    Transposes then lie between quantizers of one scale, where they move bytes, and for us nothing.
+    """
+    numbers, ends = writing.graph.affine(tensor), writing.graph.program.tensors[tensor].range
+    q = _glued(writing, "QuantizeLinear", [name, *numbers], writing.graph.fresh(f"{output}.q"))
+    if ends != U8:
+        bounds = [writing.graph.shared(end, f"u8_{end}", np.array(end, np.uint8)) for end in (ends.lo, ends.hi)]
+        q = _glued(writing, "Clip", [q, *bounds], writing.graph.fresh(f"{output}.clipped"))
+    return _glued(writing, "DequantizeLinear", [q, *numbers], output)
 
 
 def _glued(writing: _Writing, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
@@ -227,9 +251,9 @@ def _cast(writing: _Writing, end: End, name: str, *, to_float32: bool) -> str:
     """The tensor in the other side's type."""
     from onnx import helper
 
-    dtype = writing.split.file.dtype(end.file)
-    if dtype is None or dtype == np.float32:
+    if _is_float32(writing, end):
         return name
+    dtype = writing.split.file.dtype(end.file)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32) if to_float32 else dtype)
     return _glued(writing, "Cast", [name], writing.graph.fresh(f"{end.tensor}.real"), to=kind)
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from oaq.numerics.formats import U8
-from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram
 
 
@@ -65,7 +64,7 @@ class Graph:
 
     def dequantize(self, tensor: str, output: str | None = None) -> str:
         """The real values of a u8 tensor, by a DequantizeLinear of their reader's own (as fusing runtimes want)."""
-        inputs = [self.u8[tensor], *self._affine(self.program.tensors[tensor])]
+        inputs = [self.u8[tensor], *self.affine(tensor)]
         return self.node("DequantizeLinear", inputs, output or self.fresh(f"{tensor}_real"))
 
     def quantize(self, real: str, tensor: str, clip: bool = True) -> str:
@@ -75,7 +74,7 @@ class Graph:
         operator with its quantizers.
         """
         spec, output = self.program.tensors[tensor], self.u8[tensor]
-        scale_and_zero = self._affine(spec)
+        scale_and_zero = self.affine(tensor)
         if spec.range == U8 or not clip:
             return self.node("QuantizeLinear", [real, *scale_and_zero], output)
         wide = self.value("QuantizeLinear", [real, *scale_and_zero], f"{output}_wide")
@@ -93,7 +92,9 @@ class Graph:
         ]
         return self.value("DequantizeLinear", inputs, f"{name}_real", axis=axis)
 
-    def _affine(self, spec: TensorSpec) -> tuple[str, str]:
+    def affine(self, tensor: str) -> tuple[str, str]:
+        """Names of the constants that hold a tensor's scale and zero point."""
+        spec = self.program.tensors[tensor]
         scale, zero = np.array(spec.affine.scale, np.float32), np.array(spec.affine.zero_point, np.uint8)
         return (
             self.shared((spec.name, "scale"), f"{spec.name}_scale", scale),
