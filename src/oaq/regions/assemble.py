@@ -6,7 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -234,7 +234,7 @@ def _rounded(writing: _Writing, tensor: str, name: str, output: str) -> str:
     return _glued(writing, "DequantizeLinear", [q, *numbers], output)
 
 
-def _glued(writing: _Writing, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+def _glued(writing: _Writing, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 (ONNX's own)
     """A node that changes no value; returns ``output``."""
     from onnx import helper
 

@@ -105,11 +105,12 @@ def _attempts(inputs: Inputs, names: Sequence[str]) -> list[tuple[str, dict[str,
 
 def _export(module: torch.nn.Module, inputs: Inputs, names: Sequence[str], arguments: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
+    sink: Any = buffer  # torch takes one, its annotation does not say so
     with torch.no_grad():
         if isinstance(inputs, Mapping):
-            torch.onnx.export(module, (), buffer, kwargs=dict(inputs), input_names=list(names), **arguments)
+            torch.onnx.export(module, (), sink, kwargs=dict(inputs), input_names=list(names), **arguments)
         else:
-            torch.onnx.export(module, inputs, buffer, input_names=list(names), **arguments)
+            torch.onnx.export(module, inputs, sink, input_names=list(names), **arguments)
     return buffer.getvalue()
 
 

@@ -98,7 +98,7 @@ def _finished(walked: Walked, exits: Mapping[str, None], floats: Mapping[str, st
     if not any(isinstance(node.op, FloatProducts) for node in build.nodes.values()) or not exits:
         raise UnsupportedOp(f"{build.file.where}: no layer of it can become integers: {_why_no_layer(walked)}")
     tensors: dict[str, str] = {}
-    ends = []
+    ends: list[tuple[str, str, tuple[int, ...]]] = []
     for name in exits:
         view = build.values[name]
         axes = axes_of(build, name)
@@ -119,10 +119,7 @@ def _finished(walked: Walked, exits: Mapping[str, None], floats: Mapping[str, st
     return Split(
         build.file,
         graph,
-        tuple(
-            End(names[tensor], tensor, walked.orders[names[tensor]], names[tensor] in walked.rows)
-            for tensor in graph.inputs
-        ),
+        tuple(_entry(walked, names[tensor], tensor) for tensor in graph.inputs),
         tuple(End(name, tensors.get(tensor, tensor), order, name in walked.rows) for name, tensor, order in ends),
         frozenset(walked.members - set(floats)),
         floats,
