@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 
@@ -95,7 +97,6 @@ def exported(net: nn.Module, inputs: Sequence[torch.Tensor], axes: Mapping[str, 
             dynamo=False,
             opset_version=opset,
             input_names=list(axes),
-            output_names=["y"],
             dynamic_axes={name: sizes for name, sizes in axes.items() if sizes},
         )
     return buffer.getvalue()
@@ -124,3 +125,57 @@ def encoder_file(opset: int = 17) -> bytes:
 def normalized_file() -> bytes:
     """The network of images with the batch open."""
     return exported(seeded(Normalized), [torch.from_numpy(images()[0])], {"x": {0: "batch"}})
+
+
+def with_loop() -> bytes:
+    """Two convolutions, a loop between them that adds a quarter three times."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+    torch.manual_seed(0)
+    model = onnx.load_from_string(exported(net.eval(), [torch.from_numpy(images()[0])], {"x": {0: "batch"}}))
+    graph = model.graph
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go_on"], ["goes_on"]), helper.make_node("Add", ["sum", "quarter"], ["next"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, None),
+        ],
+    )
+    constants = {"turns": np.array(3, np.int64), "begin": np.array(True), "quarter": np.array(0.25, np.float32)}
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    last = graph.node[-1]
+    graph.node.insert(
+        len(graph.node) - 1, helper.make_node("Loop", ["turns", "begin", last.input[0]], ["looped"], body=body)
+    )
+    graph.node[-1].input[0] = "looped"
+    return model.SerializeToString()
+
+
+def detector() -> bytes:
+    """Boxes and scores of convolutions, a NonMaxSuppression behind them."""
+
+    class Boxes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.boxes, self.scores = nn.Conv2d(3, 8, 3, 4), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            y = self.trunk(x).relu()
+            return self.boxes(y).flatten(2).transpose(1, 2) * 8 + 8, self.scores(y).flatten(2).sigmoid()
+
+    content = exported(seeded(Boxes), [torch.from_numpy(images()[0][:1])], {"x": {}})
+    model = onnx.load_from_string(content)
+    boxes, scores = (output.name for output in model.graph.output)
+    constants = {"most": np.array(5, np.int64), "overlap": np.float32(0.5), "least": np.float32(0.3)}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
+    inputs = [boxes, scores, "most", "overlap", "least"]
+    model.graph.node.append(helper.make_node("NonMaxSuppression", inputs, ["selected"]))
+    model.graph.output.append(helper.make_tensor_value_info("selected", TensorProto.INT64, ["n", 3]))
+    return model.SerializeToString()

@@ -176,3 +176,41 @@ def test_a_network_without_a_layer_of_constants_is_refused_by_name() -> None:
     file = nets.exported(Product(), [a, a], {"a": {}, "b": {}})
     with pytest.raises(UnsupportedOp, match="no layer of it can become integers"):
         quantize_onnx(file, [{"a": a, "b": a}])
+
+
+def test_a_loop_in_the_middle_stays_in_float_and_is_named() -> None:
+    file = quantize_onnx(nets.with_loop(), nets.images())
+    assert "Loop" in file.explain()
+    assert_runtimes_agree(file)
+
+
+def test_a_selection_of_boxes_stays_in_float_behind_three_layers() -> None:
+    file = quantize_onnx(nets.detector(), [image[:1] for image in nets.images()])
+    assert "3 layers in 1 region of integers" in file.explain() and "NonMaxSuppression" in file.explain()
+    feed = file.samples[0]
+    runtime = ort.InferenceSession(file.content, providers=["CPUExecutionProvider"])
+    for ours, theirs in zip(file.session.run(None, feed), runtime.run(None, feed), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_half_precision_stays_half_outside_of_regions() -> None:
+    net = nets.seeded(nets.Upsampled).half()
+    samples = [image.astype(np.float16) for image in nets.images()]
+    file = quantize_onnx(nets.exported(net, [torch.from_numpy(samples[0])], {"x": {0: "batch"}}), samples)
+    (result,) = file.session.run(None, file.samples[0])
+    assert result.dtype == np.float16
+    for output in agreement(file):
+        assert output.sqnr_db is not None and output.sqnr_db > LEAST_DB
+
+
+def test_samples_of_other_lengths_calibrate_regions_that_look_at_one_position_at_a_time() -> None:
+    samples = [*nets.tokens(2, 6), *nets.tokens(2, 9), *nets.tokens(2, 4)]
+    assert_runtimes_agree(quantize_onnx(nets.encoder_file(), samples))
+
+
+def test_samples_of_other_sizes_are_refused_where_regions_look_at_several_positions() -> None:
+    content = nets.exported(
+        nets.seeded(nets.Normalized), [torch.from_numpy(nets.images()[0])], {"x": {0: "batch", 2: "h", 3: "w"}}
+    )
+    with pytest.raises(CalibrationError, match="give samples of one size"):
+        quantize_onnx(content, [*nets.images(1), *nets.images(1, size=24)])

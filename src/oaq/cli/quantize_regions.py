@@ -148,7 +148,7 @@ def refusal(model: Path, arguments: argparse.Namespace, error: UnsupportedOp) ->
         split = complete_split(file, _sizes(file, arguments))
     except OaqError:
         return error
-    if not split.floats:
+    if not split.float_kinds:
         return error
     return UnsupportedOp(
         f"{error}. An .oaq file holds integers only. With a name that ends in .onnx, --out "
@@ -169,5 +169,5 @@ def say_regions(quantized: QuantizedFile, arguments: argparse.Namespace) -> None
     """Where regions begin and end: in short, or all of it for ``--explain``."""
     if arguments.explain:
         say.words("\n" + quantized.explain())
-    elif quantized.split.floats:
+    elif quantized.split.float_kinds:
         say.words(f"\nin float, not proved: {operators(quantized.split)} (--explain says where and why)")

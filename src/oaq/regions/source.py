@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,7 +73,10 @@ def split_file(file: FloatFile, shapes: Mapping[str, Sequence[int]], also: Seque
     content = remainder.content if remainder is not None else fixed.SerializeToString()
     sizes = {port.name: tuple(shapes[port.name]) for port in file.inputs if shapes.get(port.name)}
     graph = decode(content, file.where, None, sizes, dequantize=True)
-    return split(graph, also)
+    divided = split(graph, also)
+    if remainder is None:
+        return divided
+    return replace(divided, aside={node.name.rpartition("#")[0] or node.name: node.kind for node in remainder.aside})
 
 
 def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

@@ -18,15 +18,15 @@ def summary(split: Split) -> str:
     parts = regions(split.graph)
     layers = sum(isinstance(node.op, FloatProducts) for node in split.graph.nodes)
     text = f"{_count(layers, 'layer')} in {_count(len(parts), 'region')} of integers"
-    return f"{text}; {_count(len(split.floats), 'node')} in float: {operators(split)}" if split.floats else text
+    count = len(split.float_kinds)
+    return f"{text}; {_count(count, 'node')} in float: {operators(split)}" if count else text
 
 
 def operators(split: Split) -> str:
     """The kinds of the nodes that stay in float, the most frequent first: ``2 Reshape, Softmax``."""
-    kinds = {node.name: node.kind for node in split.file.nodes}
     counts: dict[str, int] = {}
-    for name in split.floats:
-        counts[kinds[name]] = counts.get(kinds[name], 0) + 1
+    for kind in split.float_kinds.values():
+        counts[kind] = counts.get(kind, 0) + 1
     order = sorted(counts, key=lambda kind: -counts[kind])
     return ", ".join(f"{counts[kind]} {kind}" if counts[kind] > 1 else kind for kind in order)
 
@@ -42,9 +42,9 @@ def explain(split: Split) -> str:
         outputs = [names[node.output] for node in nodes if node.output in exits]
         lines.append(f"region {number}: {_count(layers, 'layer')}, {nodes[0].name} .. {nodes[-1].name}")
         lines.append(f"  from {_name_list(inputs)} to {_name_list(outputs)}")
-    kinds = {node.name: node.kind for node in split.file.nodes}
-    for name, reason in split.floats.items():
-        lines.append(f"float: {name} ({kinds[name]})" + (f": {reason}" if reason else ""))
+    for name, kind in split.float_kinds.items():
+        reason = split.floats.get(name) or f"oaq has no integer operator for {kind}, or for what it reads"
+        lines.append(f"float: {name} ({kind}): {reason}")
     return "\n".join(map(escape_text, lines))
 
 

@@ -14,7 +14,7 @@ Not everything that could be integers is. Rounding a tensor to 8 bits pays where
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class Split:
         members: names of the file's nodes that the graph stands for.
         floats: reasons by name, of the nodes that stay in float and that the outputs need, in order.
         computed: tensors of the file that the graph computes, exits or not, and nothing else does.
+        aside: operators by name, of further nodes that stay in float: they were not read.
     """
 
     file: OnnxGraph
@@ -69,6 +70,13 @@ class Split:
     members: frozenset[str]
     floats: Mapping[str, str]
     computed: Mapping[str, End]
+    aside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def float_kinds(self) -> dict[str, str]:
+        """Operators of all nodes that stay in float, by name."""
+        kinds = {node.name: node.kind for node in self.file.nodes}
+        return {**{name: kinds[name] for name in self.floats}, **self.aside}
 
 
 def split(file: OnnxGraph, also: Sequence[str] = ()) -> Split:
@@ -105,7 +113,7 @@ def _finished(walked: Walked, exits: Mapping[str, None], floats: Mapping[str, st
         assert isinstance(view, View) and axes is not None
         order = order_of_axes(axes)
         plain = order == tuple(range(len(order))) and name not in walked.rows
-        free = name not in build.shapes or name == view.tensor
+        free = build.file.dtype(name) in (None, np.float32) and (name not in build.shapes or name == view.tensor)
         tensors.setdefault(view.tensor, name if plain and free else fresh_name(build, name))
         ends.append((name, view.tensor, order))
     graph = build.renamed(tensors).graph(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+
 from oaq.capture.from_float_onnx import functions
 from oaq.capture.from_float_onnx.builder import Builder, View, layout_of, unsupported
 from oaq.capture.from_float_onnx.normalize import HANDLERS, channels_last
@@ -161,7 +163,7 @@ def _enter(walked: Walked, name: str, node: OnnxNode, *, row_wise: bool) -> None
         and (channels_last(build.file, name) or channel_axis(build.file, name, len(sample)) == len(sample))
     )
     axes = rotated(len(sample)) if last else tuple(range(len(sample)))
-    tensor = name if not last else fresh_name(build, name)
+    tensor = name if not last and dtype == np.float32 else fresh_name(build, name)
     build.shapes[tensor] = channels_first(sample) if last else sample
     build.inputs.append(tensor)
     build.settle(name, View(tensor, layout_of(build.shapes[tensor], axes if last else None)))
