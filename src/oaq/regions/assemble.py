@@ -53,6 +53,7 @@ class _Writing:
     file: FloatFile
     split: Split
     graph: Graph
+    factors: Mapping[str, np.ndarray]
     glue: list[onnx.NodeProto] = field(default_factory=list)
 
 
@@ -106,7 +107,13 @@ def _folded(file: FloatFile, split: Split) -> dict[str, np.ndarray]:
     return {name: array for name, array in split.file.constants.items() if name in written}
 
 
-def assemble(file: FloatFile, split: Split, program: IntProgram, parts: Mapping[str, Part]) -> bytes:
+def assemble(
+    file: FloatFile,
+    split: Split,
+    program: IntProgram,
+    parts: Mapping[str, Part],
+    factors: Mapping[str, np.ndarray],
+) -> bytes:
     """The file.
 
     Args:
@@ -114,6 +121,7 @@ def assemble(file: FloatFile, split: Split, program: IntProgram, parts: Mapping[
         split: what of it the program stands for.
         program: quantized from ``split.graph``.
         parts: certificate and signature.
+        factors: what each channel of an entry is multiplied by before it enters, (C,), by the program's tensors.
 
     Raises:
         UnsupportedOp: ONNX cannot say what a node of the program computes.
@@ -125,7 +133,7 @@ def assemble(file: FloatFile, split: Split, program: IntProgram, parts: Mapping[
 
     names = _names(file.model)
     graph, _ = write_graph(program, names - set(program.outputs))
-    writing = _Writing(file, split, graph)
+    writing = _Writing(file, split, graph, factors)
     nodes = [_copy(node) for node in remainder_of(file, split).nodes]
     exits = {end.file for end in split.exits}
     nodes = [node for node in nodes if not exits.intersection(node.output)]
@@ -204,6 +212,8 @@ def _glue(writing: _Writing) -> None:
         name = _cast(writing, end, end.file, to_float32=True)
         if end.is_rows:
             name = _glued(writing, "Unsqueeze", [name, _first_axis(writing)], writing.graph.fresh(f"{end.tensor}.rows"))
+        if end.tensor in writing.factors:
+            name = _scaled(writing, end, name)
         if not end.is_plain:
             name = _rounded(writing, end.tensor, name, writing.graph.fresh(f"{end.tensor}.rounded"))
         if end.tensor != name:
@@ -224,6 +234,15 @@ def _glue(writing: _Writing) -> None:
             _glued(writing, "Identity", [name], end.file)
         for root in _aliases(writing.file, split, writers, end.file)[-1:]:
             _glued(writing, "Identity", [end.file], root)
+
+
+def _scaled(writing: _Writing, end: End, name: str) -> str:
+    """The tensor times one factor per channel, along the axis that the file has channels on."""
+    factor = writing.factors[end.tensor]
+    shape = [1] * len(end.order)
+    shape[end.order[1]] = len(factor)
+    constant = writing.graph.constant(f"{end.tensor}.factor", factor.reshape(shape))
+    return _glued(writing, "Mul", [name, constant], writing.graph.fresh(f"{end.tensor}.scaled"))
 
 
 def _is_float32(writing: _Writing, end: End) -> bool:

@@ -16,6 +16,7 @@ from oaq.program.int_program import IntProgram
 from oaq.regions.assemble import assemble, remainder_of
 from oaq.regions.calibrate import FloatRunner, region_batches
 from oaq.regions.samples import Feed, feeds
+from oaq.regions.smooth import channel_factors, scaled, with_factors
 from oaq.regions.source import FloatFile, open_float, split_file
 from oaq.seal.parts import sealed_parts
 
@@ -107,10 +108,12 @@ def quantize_onnx(
     runs = tuple(feeds(file.inputs, samples))
     split = complete_split(file, {name: array.shape for name, array in runs[0].items()})
     runner = FloatRunner(file, [end.file for end in split.entries], os.cpu_count() or 1)
-    batches = region_batches(split, runner, runs)
+    factors = channel_factors(split, region_batches(split, runner, runs))
+    split = with_factors(split, factors)
+    batches = scaled(region_batches(split, runner, runs), factors)
     program, choices = quantize_with_report(split.graph, batches, options, progress=progress)
     program = replace(program, name=name or program.name, metadata={**program.metadata, **(metadata or {})})
-    content = assemble(file, split, program, sealed_parts(program))
+    content = assemble(file, split, program, sealed_parts(program), factors)
     return QuantizedFile(content, program, split, choices, file, runs)
 
 
