@@ -10,7 +10,7 @@ from torch import nn
 from oaq.capture.graph import FloatLinear
 from oaq.regions import quantize_onnx
 from oaq.regions.agreement import agreement
-from oaq.regions.smooth import channel_factors, scaled, with_factors
+from oaq.regions.smooth import channel_factors, exit_factors, scaled, with_factors
 from oaq.regions.source import open_float, split_file
 from tests.regions import nets
 
@@ -69,3 +69,20 @@ def test_a_tensor_without_numbers_in_some_channels_keeps_these() -> None:
     split = split_file(open_float(content), {"x": samples[0].shape})
     (entry,) = split.entries
     assert channel_factors(split, [{entry.tensor: np.zeros((1, 8, 5), np.float32)}]) == {}
+
+
+def test_results_that_leave_are_scaled_in_the_rows_of_their_layer() -> None:
+    content, samples = uneven()
+    split = split_file(open_float(content), {"x": samples[0].shape})
+    (leaving,) = split.exits
+    values = np.ones((2, 5, 8), np.float32)
+    values[..., LARGE] = 40
+    factors = exit_factors(split, [{leaving.file: values}])
+    factor = factors[leaving.tensor]
+    assert factor[LARGE] == 1 / 32 and set(np.delete(factor, LARGE)) == {1.0}
+    (before,), (after,) = (
+        [node.op for node in graph.nodes if isinstance(node.op, FloatLinear)]
+        for graph in (split.graph, with_factors(split, factors).graph)
+    )
+    assert np.array_equal(after.weight, before.weight * factor[:, None])
+    assert np.array_equal(after.bias, before.bias * factor)

@@ -224,10 +224,11 @@ def _glue(writing: _Writing) -> None:
         if not end.is_plain:
             back = [int(axis) for axis in np.argsort(end.order)]
             name = _glued(writing, "Transpose", [name], writing.graph.fresh(f"{end.tensor}.back"), perm=back)
-            is_last = not end.is_rows and _is_float32(writing, end)
-            name = _rounded(writing, end.tensor, name, end.file if is_last else writing.graph.fresh(f"{name}.rounded"))
+            name = _rounded(writing, end.tensor, name, writing.graph.fresh(f"{name}.rounded"))
+        if end.tensor in writing.factors:
+            name = _scaled(writing, end, name, back=True)
         if end.is_rows:
-            rows = end.file if _is_float32(writing, end) else writing.graph.fresh(f"{end.tensor}.rows")
+            rows = writing.graph.fresh(f"{end.tensor}.rows")
             name = _glued(writing, "Squeeze", [name, _first_axis(writing)], rows)
         name = _cast(writing, end, name, to_float32=False)
         if name != end.file:
@@ -236,9 +237,9 @@ def _glue(writing: _Writing) -> None:
             _glued(writing, "Identity", [end.file], root)
 
 
-def _scaled(writing: _Writing, end: End, name: str) -> str:
-    """The tensor times one factor per channel, along the axis that the file has channels on."""
-    factor = writing.factors[end.tensor]
+def _scaled(writing: _Writing, end: End, name: str, *, back: bool = False) -> str:
+    """The tensor times one factor per channel, along the axis that the file has channels on; ``back`` undoes it."""
+    factor = 1 / writing.factors[end.tensor] if back else writing.factors[end.tensor]
     shape = [1] * len(end.order)
     shape[end.order[1]] = len(factor)
     constant = writing.graph.constant(f"{end.tensor}.factor", factor.reshape(shape))

@@ -16,7 +16,7 @@ from oaq.program.int_program import IntProgram
 from oaq.regions.assemble import assemble, remainder_of
 from oaq.regions.calibrate import FloatRunner, region_batches
 from oaq.regions.samples import Feed, feeds
-from oaq.regions.smooth import channel_factors, scaled, with_factors
+from oaq.regions.smooth import channel_factors, exit_factors, scaled, with_factors
 from oaq.regions.source import FloatFile, open_float, split_file
 from oaq.seal.parts import sealed_parts
 
@@ -107,8 +107,9 @@ def quantize_onnx(
     file = open_float(model if isinstance(model, bytes) else Path(model))
     runs = tuple(feeds(file.inputs, samples))
     split = complete_split(file, {name: array.shape for name, array in runs[0].items()})
-    runner = FloatRunner(file, [end.file for end in split.entries], os.cpu_count() or 1)
+    runner = FloatRunner(file, [end.file for end in (*split.entries, *split.exits)], os.cpu_count() or 1)
     factors = channel_factors(split, region_batches(split, runner, runs))
+    factors |= exit_factors(split, map(runner.run, runs))
     split = with_factors(split, factors)
     batches = scaled(region_batches(split, runner, runs), factors)
     program, choices = quantize_with_report(split.graph, batches, options, progress=progress)

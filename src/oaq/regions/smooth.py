@@ -1,9 +1,11 @@
-"""Channels of what enters a region brought to like size: float code scales them, the layers behind take it back.
+"""Channels of tokens brought to like size where they enter and leave regions: float code scales them, layers undo it.
 
-A tensor has one scale. Where some channels of it are much larger than the others (a LayerNormalization's results), the
-others get few of the 255 steps. Dividing channel c by f[c] before it is quantized, and multiplying column c of every
-layer that reads it by f[c], changes no result in float. f[c] = (most of |x| in c)**a / (most of |w| in c)**(1 - a),
-a = 1/2, divides what is hard to round between both (Xiao et al. 2022, SmoothQuant).
+A tensor has one scale. Where some channels of it are much larger than the others (a LayerNormalization's results, what a
+transformer adds to its residuals), the others get few of the 255 steps. Multiplying channel c by f[c] before it is
+quantized, and dividing column c of every layer that reads it by f[c], changes no result in float:
+f[c] = (most of |w| in c)**a / (most of |x| in c)**(1 - a), a = 1/2, divides what is hard to round between both (Xiao et
+al. 2022, SmoothQuant). Results that leave are scaled in the rows of their layer, and back in float: all channels get
+the same range then. Factors are powers of two, so that both are exact.
 """
 
 from __future__ import annotations
@@ -52,6 +54,38 @@ def channel_factors(split: Split, batches: Iterable[Mapping[str, Reals]]) -> dic
     return {name: factor for name, factor in factors.items() if np.ptp(factor)}
 
 
+def exit_factors(split: Split, values: Iterable[Mapping[str, Reals]]) -> dict[str, Reals]:
+    """What each channel of a layer's results is multiplied by before they are rounded, (C,), by the graph's outputs.
+
+    Results that something else than the layer decides on, or that a region reads too, are left out, and vectors.
+
+    Args:
+        split: whose exits.
+        values: of the float network, by the file's names.
+    """
+    ends = [end for end in split.exits if end.tensor != end.file and _is_bare_layer(split.graph, end.tensor)]
+    largest: dict[str, Reals] = {}
+    for feed in islice(values, SAMPLES) if ends else ():
+        for end in ends:
+            channel = end.order[1] - end.is_rows
+            array = np.abs(np.asarray(feed[end.file], np.float32))
+            most = array.max(axis=tuple(axis for axis in range(array.ndim) if axis != channel))
+            largest[end.tensor] = np.maximum(largest[end.tensor], most) if end.tensor in largest else most
+    factors = {}
+    for name, most in largest.items():
+        factor = np.where(most > 0, np.median(most) / np.where(most > 0, most, 1), 1)
+        factor = np.clip(factor, 1 / LARGEST_RATIO, LARGEST_RATIO)
+        factors[name] = np.exp2(np.rint(np.log2(np.maximum(factor, 1 / LARGEST_RATIO)))).astype(np.float32)
+    return {name: factor for name, factor in factors.items() if np.ptp(factor)}
+
+
+def _is_bare_layer(graph: FloatGraph, name: str) -> bool:
+    node = graph.producer(name)
+    return (
+        node is not None and isinstance(node.op, FloatLinear) and node.clamp is None and not any(graph.consumers(name))
+    )
+
+
 def _readers(graph: FloatGraph, name: str) -> list[FloatLinear]:
     """The layers that read a tensor; none if anything else does, or the caller gets it."""
     ops = [node.op for node in graph.consumers(name)]
@@ -60,13 +94,19 @@ def _readers(graph: FloatGraph, name: str) -> list[FloatLinear]:
 
 
 def with_factors(split: Split, factors: Mapping[str, Reals]) -> Split:
-    """The layers take back what their inputs are multiplied by; exact, because factors are powers of two."""
+    """The layers take back what their inputs are multiplied by, and multiply their results.
+
+    Exact, because factors are powers of two.
+    """
     nodes = []
     for node in split.graph.nodes:
-        factor = factors.get(node.inputs[0]) if isinstance(node.op, FloatLinear) else None
-        if factor is not None and isinstance(node.op, FloatLinear):
-            node = replace(node, op=replace(node.op, weight=(node.op.weight / factor).astype(np.float32)))
-        nodes.append(node)
+        op = node.op
+        if isinstance(op, FloatLinear) and node.inputs[0] in factors:
+            op = replace(op, weight=(op.weight / factors[node.inputs[0]]).astype(np.float32))
+        if isinstance(op, FloatLinear) and node.output in factors:
+            factor = factors[node.output]
+            op = replace(op, weight=(op.weight * factor[:, None]).astype(np.float32), bias=op.bias * factor)
+        nodes.append(replace(node, op=op))
     return replace(split, graph=replace(split.graph, nodes=tuple(nodes)))
 
 
