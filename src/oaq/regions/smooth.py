@@ -1,7 +1,7 @@
 """Channels of tokens brought to like size where they enter and leave regions: float code scales them, layers undo it.
 
-A tensor has one scale. Where some channels of it are much larger than the others (a LayerNormalization's results, what a
-transformer adds to its residuals), the others get few of the 255 steps. Multiplying channel c by f[c] before it is
+A tensor has one scale. Where some channels of it are much larger than the others (a LayerNormalization's results, what
+a transformer adds to its residuals), the others get few of the 255 steps. Multiplying channel c by f[c] before it is
 quantized, and dividing column c of every layer that reads it by f[c], changes no result in float:
 f[c] = (most of |w| in c)**a / (most of |x| in c)**(1 - a), a = 1/2, divides what is hard to round between both (Xiao et
 al. 2022, SmoothQuant). Results that leave are scaled in the rows of their layer, and back in float: all channels get
