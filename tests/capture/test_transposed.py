@@ -17,6 +17,8 @@ from torch import nn  # noqa: E402
 
 import oaq  # noqa: E402
 from oaq.capture import from_float_onnx, from_torch  # noqa: E402
+from oaq.capture.from_float_onnx.split import split  # noqa: E402
+from oaq.capture.from_onnx import read  # noqa: E402
 from oaq.capture.graph import FloatConv2d, FloatGraph, rules_of  # noqa: E402
 from oaq.errors import FormatError, UnsupportedOp  # noqa: E402
 from oaq.ptq.execute import float_outputs  # noqa: E402
@@ -193,3 +195,18 @@ def test_programs_run_exactly_and_are_written_as_onnx(name: str, tmp_path: Path)
     oaq.export.onnx(program, tmp_path / "net.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_array_equal(session.run(None, {session.get_inputs()[0].name: x})[0], ours)
+
+
+def test_a_region_may_end_in_one(tmp_path: Path) -> None:
+    """What interleaves its phases moves values only, and is part of the layer all the same."""
+    x = sample(LAYERS["line, a decoder of sound"])
+    net = LAYERS["line, a decoder of sound"]
+    constants = {"w": net.weight.detach().numpy(), "one": np.ones(4, np.float32), "zero": np.zeros(4, np.float32)}
+    nodes = [
+        node("InstanceNormalization", ["x", "one", "zero"], "t"),
+        node("ConvTranspose", ["t", "w"], "y", strides=[8]),
+    ]
+    onnx.save(model(nodes, {"x": (1, *x.shape[1:])}, ["y"], constants), tmp_path / "net.onnx")
+    parts = split(read(tmp_path / "net.onnx", dequantize=True))
+    assert [operator for operator in parts.floats.values() if "layer" in operator] == []
+    assert [rules_of(step.op).name for step in parts.graph.nodes] == ["Conv2d", "Reshape"]

@@ -107,6 +107,8 @@ def late_nodes(walked: Walked, exits: Mapping[str, None]) -> dict[str, str]:
 
 def _late_reason(build: Builder, node: FloatNode) -> str:
     """Why ``node`` is not rounded if no layer comes after it; "" if it is."""
+    if any(name in build.inner for name in node.inputs):  # part of a layer itself
+        return ""
     match node.op:
         case FloatSlice() | FloatReshape() | ops.Pad() | ops.DepthToSpace():
             return "only moves values, and no layer comes after it"
