@@ -88,3 +88,23 @@ def test_a_wrong_array_for_a_module_of_images_is_an_error_that_says_so(
     command = ["quantize", f"{tmp_path / 'net.py'}:make", "--calibrate", str(tmp_path / "x.npy"), "--out", str(out)]
     assert cli.main(command) == 2
     assert "does not run on an example" in capsys.readouterr().err
+
+
+FILM = """
+from torch import nn
+make = nn.Sequential(nn.Conv3d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 4))
+"""
+
+
+def test_a_module_of_volumes_keeps_their_convolutions_in_float(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(FILM)
+    data = tmp_path / "data"
+    data.mkdir()
+    for index in range(16):
+        np.save(data / f"{index:02}.npy", RNG.normal(size=(1, 3, 4, 8, 8)).astype(np.float32))
+    out = tmp_path / "net.int8.onnx"
+    command = ["quantize", f"{tmp_path / 'net.py'}:make", "--calibrate", str(data), "--out", str(out)]
+    assert cli.main(command) == 0
+    kinds = [step.op_type for step in onnx.load(out).graph.node]
+    assert "Conv" in kinds
+    assert "QuantizeLinear" in kinds

@@ -184,7 +184,7 @@ def _pure_network(arguments: argparse.Namespace) -> tuple[Network, Preprocess, B
             net, _ = graph_of(net, batches)
     except (UnsupportedOp, FormatError, ProgramError) as error:
         is_tflite = arguments.model.lower().endswith(models.TFLITE)
-        if to_onnx and not (is_onnx or is_tflite) and _holds_ids_or_several(files(arguments.calibrate)[0]):
+        if to_onnx and not (is_onnx or is_tflite) and _holds_no_images(files(arguments.calibrate)[0]):
             return None
         if not isinstance(error, UnsupportedOp):
             raise
@@ -196,12 +196,12 @@ def _pure_network(arguments: argparse.Namespace) -> tuple[Network, Preprocess, B
     return net, preprocessing, batches
 
 
-def _holds_ids_or_several(path: Path) -> bool:
-    """Whether a file of --calibrate holds whole numbers, or an array per input: a module may take them as they are."""
+def _holds_no_images(path: Path) -> bool:
+    """Whether a file of --calibrate holds whole numbers, volumes or an array per input: modules take them so."""
     if path.suffix.lower() not in ARRAYS:
         return False
     arrays = read_named(path)
-    return len(arrays) > 1 or any(array.dtype.kind in "iu" for array in arrays.values())
+    return len(arrays) > 1 or any(array.dtype.kind in "iu" or array.ndim > 4 for array in arrays.values())
 
 
 def _call_by_regions(arguments: argparse.Namespace) -> int:
