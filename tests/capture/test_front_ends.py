@@ -14,11 +14,13 @@ torch = pytest.importorskip("torch")
 import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
+import oaq  # noqa: E402
 from oaq.capture import from_float_onnx, from_torch  # noqa: E402
 from oaq.capture.functions import FUNCTIONS  # noqa: E402
 from oaq.capture.graph import FloatFunction, FloatGraph, rules_of  # noqa: E402
 from oaq.errors import UnsupportedOp  # noqa: E402
 from oaq.ptq.execute import float_outputs  # noqa: E402
+from oaq.report.agreement import sqnr_db  # noqa: E402
 from tests.capture.from_onnx.files import model, node  # noqa: E402
 
 SHAPE = (4, 6, 5)
@@ -206,3 +208,48 @@ def test_what_is_not_the_greatest_of_all_positions_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedOp, match=words):
         from_torch.normalize(Applied(function), torch.ones(1, *SHAPE))
+
+
+class Decoder(nn.Module):
+    """A vector that becomes an image, clamped or bent before."""
+
+    def __init__(self, *, bent: bool = False) -> None:
+        super().__init__()
+        self.linear, self.up = nn.Linear(4 * 6 * 5, 3 * 4 * 2), nn.ConvTranspose2d(3, 2, 2, 2)
+        self.bent = bent
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x.flatten(1))
+        y = torch.sigmoid(y) if self.bent else torch.relu(y)
+        return self.up(y.view(len(x), 3, 4, 2))
+
+
+def decoder_file(net: Decoder, folder: Path) -> FloatGraph:
+    bend = "Sigmoid" if net.bent else "Relu"
+    nodes = [
+        node("Flatten", ["x"], "f"),
+        node("Gemm", ["f", "w", "b"], "l", transB=1),
+        node(bend, ["l"], "r"),
+        node("Reshape", ["r", "shape"], "v"),
+        node("ConvTranspose", ["v", "u", "c"], "y", strides=[2, 2]),
+    ]
+    numbers = {"w": net.linear.weight, "b": net.linear.bias, "u": net.up.weight, "c": net.up.bias}
+    arrays = {name: value.detach().numpy() for name, value in numbers.items()}  # type: ignore[union-attr]
+    return from_file(nodes, folder, opset=17, shape=np.array([1, 3, 4, 2]), **arrays)
+
+
+def test_rows_of_a_linear_layer_are_put_in_the_order_of_the_image_that_its_vector_becomes(tmp_path: Path) -> None:
+    net, x = Decoder().eval(), RNG.normal(size=(16, *SHAPE)).astype(np.float32)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(x)).numpy()
+    for graph in (from_torch.normalize(net, torch.from_numpy(x)), decoder_file(net, tmp_path)):
+        np.testing.assert_allclose(float_outputs(graph, x)[0], expected, atol=1e-5)
+        program = oaq.quantize(graph, [x], budget=None)
+        assert sqnr_db(expected, oaq.Session(oaq.plan(program)).run(x)) > 25
+
+
+def test_a_vector_that_no_linear_layer_computes_does_not_become_an_image(tmp_path: Path) -> None:
+    net = Decoder(bent=True).eval()
+    for capture in (lambda: from_torch.normalize(net, torch.ones(1, *SHAPE)), lambda: decoder_file(net, tmp_path)):
+        with pytest.raises(UnsupportedOp, match=r"\(24,\) becomes \(3, 4, 2\), and channels lie innermost"):
+            capture()

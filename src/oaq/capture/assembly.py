@@ -26,9 +26,11 @@ from oaq.capture.graph import (
     FloatNode,
     FloatOp,
     FloatProducts,
+    FloatReshape,
     Unquantized,
     rules_of,
 )
+from oaq.capture.order import nhwc_order
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.operators import LARGEST_WINDOW
 from oaq.operators.tensor import Shape
@@ -167,6 +169,26 @@ class Assembly:
             moves.append(node)
             node = self.nodes[node.inputs[0]]
         return node, tuple(moves)
+
+    def reshape(self, tensor: str, shape: Shape, before: FloatNode | None, site: Location) -> str:
+        """Values in the order of (C, ...) under another shape.
+
+        A vector that becomes an image has the rows of the linear layer ``before`` it put in the order in which an
+        image's integers lie.
+
+        Raises:
+            UnsupportedOp: integers, which lie with channels innermost, would have to be moved.
+        """
+        order = nhwc_order(checked_shape(shape, site))
+        if len(shape) == 1 or np.array_equal(nhwc_order(self.shapes[tensor]), order):
+            return self.append(FloatReshape(shape), (tensor,), shape, site)
+        if before is None or not isinstance(before.op, FloatLinear) or len(self.shapes[tensor]) != 1:
+            raise site.unsupported(
+                f"{self.shapes[tensor]} becomes {shape}, and channels lie innermost here: only rows of a linear layer "
+                "just before can be put in that order"
+            )
+        self.change(tensor, replace(before.op, weight=before.op.weight[order], bias=before.op.bias[order]), site)
+        return self.append(FloatReshape(shape, channels_last=True), (tensor,), shape, site)
 
     def join_padding(
         self, tensor: str, padding: tuple[int, ...], before: FloatNode | None

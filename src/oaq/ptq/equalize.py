@@ -76,7 +76,8 @@ def _streams(graph: FloatGraph) -> list[tuple[str, ...]]:
 
 def _passes(node: FloatNode, graph: FloatGraph) -> bool:
     """Whether a factor of the inputs' channels comes out as the same factor of the output's."""
-    flat = isinstance(node.op, fg.FloatReshape) and graph.shapes[node.inputs[0]][1:] in ((1, 1), ())
+    before, after = graph.shapes[node.inputs[0]], graph.shapes[node.output]
+    flat = isinstance(node.op, fg.FloatReshape) and before[1:] in ((1, 1), ()) and before[0] == after[0]
     return (fg.rules_of(node.op).name in BETWEEN or flat) and _is_homogeneous(node.clamp)
 
 

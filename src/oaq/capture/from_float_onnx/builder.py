@@ -128,7 +128,8 @@ class Builder(Assembly):
                 f"it reads {name!r} with {view.layout.mismatch(order)}{self._turned_by(name)}; oaq keeps channels "
                 "together and moves no memory",
             )
-        tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Location(name, site(node).shown))
+        place = Location(name, site(node).shown)
+        tensor = self.reshape(view.tensor, shape, self.foldable(name, node), place)
         self.reshaped.add(view.tensor)
         self.settle(name, View(tensor, layout_of(shape)))
         return tensor

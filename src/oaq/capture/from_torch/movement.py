@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from oaq import operators as ops
-from oaq.capture.from_torch.builder import TorchBuilder, rotated, sample_shape, unsupported
+from oaq.capture.from_torch.builder import TorchBuilder, rotated, sample_shape, site, unsupported
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
 from oaq.capture.graph import FloatReshape, FloatSlice, Unquantized
@@ -72,7 +72,7 @@ def _reshaped(build: TorchBuilder, value: object, shape: tuple[int, ...], node: 
         build.shapes[tensor] = shape
         build.nodes[tensor] = replace(before, op=FloatReshape(shape))
         return tensor
-    return build.emit(FloatReshape(shape), (tensor,), shape, node)
+    return build.reshape(tensor, shape, before, site(node))
 
 
 def pad(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
