@@ -2,7 +2,9 @@
 #pragma once
 
 #include <nanobind/nanobind.h>
-#include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 namespace oaq::python {
 
@@ -29,7 +31,7 @@ class WithoutLock {
     try {
       PyEval_RestoreThread(state_);
     } catch (...) {
-      for (;;) ::pause();
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(24));
     }
   }
 

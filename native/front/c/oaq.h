@@ -17,7 +17,11 @@
 extern "C" {
 #endif
 
-#if defined(__GNUC__)
+#if defined(_WIN32) && defined(OAQ_BUILDING)
+#define OAQ_API __declspec(dllexport)
+#elif defined(_WIN32)
+#define OAQ_API __declspec(dllimport)
+#elif defined(__GNUC__)
 #define OAQ_API __attribute__((visibility("default")))
 #else
 #define OAQ_API

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Final
 
 from oaq.errors import FormatError
+
+LIBRARIES: Final[Mapping[str, str]] = {"darwin": "liboaq.dylib", "win32": "oaq.dll"}
+"""Name of the library where it is not liboaq.so."""
 
 
 def include_dir() -> Path:
@@ -23,7 +29,7 @@ def library_dir() -> Path:
     Raises:
         FormatError: oaq is not installed, or was built without its C front.
     """
-    return _folder_of("lib", "liboaq.so")
+    return _folder_of("lib", LIBRARIES.get(sys.platform, "liboaq.so"))
 
 
 def _folder_of(folder: str, name: str) -> Path:
