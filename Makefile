@@ -29,7 +29,7 @@ TASK ?=
 DEMO_ARGUMENTS ?=
 DEMO_detect := detection
 
-.PHONY: help demo test build check format format-check lint types layers tests order bench clean distclean env env-dev
+.PHONY: help demo test build check format format-check lint types layers tests order wheel bench clean distclean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ tests: $(VENV)/.dev $(VENV)/.emulator ## unit, property, end-to-end tests and do
 
 order: $(VENV)/.dev ## every folder of tests alone, then all of them in a shuffled order: no test depends on another
 	@$(PY) -m tests.order
+
+wheel: $(VENV)/.dev ## every wheel that this machine can build, audited, installed and run, into dist; says what it cannot
+	@$(PY) -m tests.packaging.wheels
 
 # The peers have an environment of their own: what they need never reaches the one that is tested.
 bench: ## time oaq beside its peers in .venv-bench, into build/results; BENCHMARKS=--record writes benchmarks/results

@@ -1,0 +1,1 @@
+"""Programs of ``oaq export --c`` on other machines."""
