@@ -35,10 +35,16 @@ def optional_fields(value: type[Op]) -> frozenset[str]:
     return frozenset(field.name for field in fields(value) if field.default is None)  # type: ignore[arg-type]
 
 
-def _stored(hint: Any, name: str) -> Stored:  # noqa: ANN401 (a type hint)
+def _origin(hint: Any) -> Any:  # noqa: ANN401 (a type hint)
     origin = get_origin(hint) or hint
+    value = getattr(origin, "__value__", None)  # of an alias by name, which NDArray is from NumPy 2.5 on
+    return origin if value is None else get_origin(value) or value
+
+
+def _stored(hint: Any, name: str) -> Stored:  # noqa: ANN401 (a type hint)
+    origin = _origin(hint)
     if origin is UnionType:
-        origin = get_origin(get_args(hint)[0]) or get_args(hint)[0]
+        origin = _origin(get_args(hint)[0])
     if origin is np.ndarray:
         return "array"
     if origin is Requantize:
