@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ SMALL: Final = 64
 """Triangles of at most so many rows are inverted as a whole."""
 BLOCK: Final = 32
 """Operands whose errors are passed on together."""
+TOGETHER: Final = 1 << 24
+"""Weights rounded together."""
 Integers = NDArray[np.int64]
 
 
@@ -109,19 +111,30 @@ def error_feedback(
     best_scale = coarse.copy()
     least = sum_errors(best * best_scale[:, None] - rows, moments)
     spread, feedback = np.log(coarse / scale), feedback or feedback_of(moments)
-    for trial in np.linspace(1.0, 0.0, trials if spread.max() > 0 else 1):
-        loaded = np.asarray(spread > 0) if trial < 1.0 else np.ones(len(rows), np.bool_)
-        outputs = _whole_groups(loaded, len(moments))
-        groups = outputs.reshape(len(moments), -1).any(axis=1)
+    shares = np.linspace(1.0, 0.0, trials if spread.max() > 0 else 1)
+    loaded = np.flatnonzero(_whole_groups(np.asarray(spread > 0), len(moments)))
+    for outputs, tried in ((np.arange(len(rows)), shares[:1]), *_batches(loaded, shares[1:], rows.shape[1])):
+        groups = np.unique(outputs // (len(rows) // len(moments)))
+        places = np.repeat(outputs.reshape(len(groups), 1, -1), len(tried), axis=1)  # (groups, trials, outputs)
+        candidate = scale[places] * np.exp(spread[places] * tried[:, None])
+        flat, limits = places.reshape(-1), bound.of_outputs(places.reshape(-1))
         part = Feedback(feedback.order[groups], feedback.factor[groups])
-        candidate = scale[outputs] * np.exp(spread[outputs] * trial)
-        limits = bound.of_outputs(outputs)
-        weight = _fed_back(rows[outputs] / candidate[:, None], limits, part)
-        error = sum_errors(weight * candidate[:, None] - rows[outputs], moments[groups])
-        better = np.logical_and(error < least[outputs], limits.holds(weight))
-        chosen = np.flatnonzero(outputs)[better]
-        best[chosen], best_scale[chosen], least[chosen] = weight[better], candidate[better], error[better]
+        weight, error = _fed_back(rows[flat] / candidate.reshape(-1, 1), limits, part)
+        error *= candidate.reshape(-1) ** 2
+        holds = limits.holds(weight)
+        for trial in np.moveaxis(np.arange(len(flat)).reshape(places.shape), 1, 0).reshape(len(tried), -1):
+            better = trial[(error[trial] < least[flat[trial]]) & holds[trial]]
+            chosen = flat[better]
+            best[chosen], best_scale[chosen], least[chosen] = weight[better], candidate.flat[better], error[better]
     return best, best_scale
+
+
+def _batches(outputs: NDArray[np.intp], shares: Reals, terms: int) -> list[tuple[NDArray[np.intp], Reals]]:
+    """Trials that are rounded together, as many as memory allows: a row costs the same time for one and for several."""
+    if not len(outputs):
+        return []
+    count = max(1, TOGETHER // (len(outputs) * terms))
+    return [(outputs, shares[first : first + count]) for first in range(0, len(shares), count)]
 
 
 def _whole_groups(outputs: NDArray[np.bool_], groups: int) -> NDArray[np.bool_]:
@@ -150,7 +163,7 @@ def fed_back_at(
     Arguments as ``error_feedback``.
     """
     weight, plain = (
-        _fed_back(rows / scale[:, None], bound, feedback or feedback_of(moments)),
+        _fed_back(rows / scale[:, None], bound, feedback or feedback_of(moments))[0],
         clipped(rows, scale, bound.clip),
     )
     errors = [sum_errors(integers * scale[:, None] - rows, moments) for integers in (weight, plain)]
@@ -171,48 +184,60 @@ def soft_threshold(steps: Reals, bound: Bound) -> Reals:
         norm = (bound.up + bound.down)[:, None] / (bound.same_sign + bound.other_sign)
         theta = np.repeat(ball_threshold(np.abs(gathered), norm)[:, :, None], gathered.shape[2], axis=2)
         return bound.cells.scatter(theta)
-    theta = np.zeros_like(gathered)
-    for sign, budget in ((1.0, bound.up), (-1.0, bound.down)):
-        part = np.maximum(gathered * sign, 0.0)
-        theta += np.where(
-            gathered * sign > 0, ball_threshold(part, budget[:, None].astype(np.float64))[:, :, None], 0.0
-        )
-    return bound.cells.scatter(theta)
+    above, below = (
+        ball_threshold(np.maximum(part, 0.0), budget[:, None].astype(np.float64))[:, :, None]
+        for part, budget in ((gathered, bound.up), (-gathered, bound.down))
+    )
+    return bound.cells.scatter(np.where(gathered > 0, above, np.where(gathered < 0, below, 0.0)))
 
 
 def ball_threshold(part: Reals, budget: Reals) -> Reals:
     """(N, Q) threshold of each (N, Q, width) cell of magnitudes whose sum may be (N, 1) ``budget``."""
-    ordered = -np.sort(-part, axis=2)
-    excess = np.cumsum(ordered, axis=2) - budget[:, :, None]
+    threshold, limit = np.zeros(part.shape[:2]), np.broadcast_to(budget, part.shape[:2])
+    over = part.sum(axis=2) > limit
+    ordered = -np.sort(-part[over], axis=1)
+    excess = np.cumsum(ordered, axis=1) - limit[over][:, None]
     count = np.arange(1, part.shape[2] + 1)
-    active = np.maximum((ordered * count > excess).sum(axis=2), 1)
-    theta = np.take_along_axis(excess, active[:, :, None] - 1, axis=2)[:, :, 0] / active
-    return np.where(part.sum(axis=2) > budget, np.maximum(theta, 0.0), 0.0)
+    active = np.maximum((ordered * count > excess).sum(axis=1), 1)
+    threshold[over] = np.maximum(np.take_along_axis(excess, active[:, None] - 1, axis=1)[:, 0] / active, 0.0)
+    return threshold
 
 
-def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> NDArray[np.int8]:
-    """(N, K) integers for weights in steps of their scale.
+def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> tuple[NDArray[np.int8], Reals]:
+    """Integers for (N, K) weights in steps of their scale, and the error of their sums.
 
     Errors reach the weights of their own block at once, those of later blocks together, by one product of matrices.
+    With U the factor, weights less integers are r U for the (K,) errors r that are passed on, so the squared error of
+    the sums is that of r alone.
+
+    Returns:
+        (N, K) integers; (N,) mean squared error of the sums, in squared steps.
     """
     order, factor = feedback.order, feedback.factor
     groups, terms = order.shape
-    moved = np.take_along_axis(group_rows(steps.astype(factor.dtype), groups), order[:, None, :], axis=2)
-    theta = np.take_along_axis(group_rows(soft_threshold(steps, bound), groups), order[:, None, :], axis=2)
+
+    def by_operand(values: NDArray[Any]) -> NDArray[Any]:
+        """(N, K) to (G, K, N / G), operands in order: those of all outputs lie side by side."""
+        ordered = np.take_along_axis(group_rows(values, groups), order[:, None, :], axis=2)
+        return np.ascontiguousarray(ordered.swapaxes(1, 2))
+
+    moved, theta = by_operand(steps.astype(factor.dtype)), by_operand(soft_threshold(steps, bound))
     remaining = _Remaining(bound, groups)
-    result, errors = np.zeros(moved.shape, np.int64), np.zeros_like(moved)
+    result, errors = np.zeros(moved.shape, np.int8), np.zeros_like(moved)
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):
-            column = moved[:, :, k]
-            shrunk = np.sign(column) * np.maximum(np.abs(column) - theta[:, :, k], 0.0)
+            operand = moved[:, k]
+            shrunk = np.sign(operand) * np.maximum(np.abs(operand) - theta[:, k], 0.0)
             integers = remaining.take(np.rint(shrunk).astype(np.int64), order[:, k])
-            result[:, :, k] = integers
-            errors[:, :, k] = error = (column - integers) / factor[:, None, k, k]
-            moved[:, :, k + 1 : end] -= error[:, :, None] * factor[:, None, k, k + 1 : end]
-        moved[:, :, end:] -= errors[:, :, start:end] @ factor[:, start:end, end:]
+            result[:, k] = integers
+            errors[:, k] = error = (operand - integers) / factor[:, None, k, k]
+            moved[:, k + 1 : end] -= factor[:, k, k + 1 : end, None] * error[:, None, :]
+        moved[:, end:] -= factor[:, start:end, end:].swapaxes(1, 2) @ errors[:, start:end]
+    squares = np.einsum("gkn,gkn->gn", errors, errors, dtype=np.float64).reshape(-1)
     back = np.argsort(order, axis=1)
-    return np.take_along_axis(result, back[:, None, :], axis=2).reshape(steps.shape).astype(np.int8)
+    in_place = np.take_along_axis(result, back[:, :, None], axis=1).swapaxes(1, 2)
+    return np.ascontiguousarray(in_place).reshape(steps.shape), squares
 
 
 class _Remaining:
@@ -222,7 +247,7 @@ class _Remaining:
         self._same_sign, self._other_sign = bound.same_sign, bound.other_sign
         self._clip, self._cell = bound.clip, bound.cells.cell_of
         self._up, self._down = (
-            np.repeat(budget.reshape(groups, -1)[:, :, None], len(bound.cells.members), axis=2)
+            np.repeat(budget.reshape(groups, 1, -1), len(bound.cells.members), axis=1)
             for budget in (bound.up, bound.down)
         )
 
@@ -230,11 +255,11 @@ class _Remaining:
         """(G, n) integers as near to ``ideal`` as allowed, for operand ``operand[g]`` of each group."""
         group = np.arange(len(operand))
         cell = self._cell[operand]
-        up, down = self._up[group, :, cell], self._down[group, :, cell]
+        up, down = self._up[group, cell], self._down[group, cell]
         integers = np.clip(ideal, -self._room(down, up), self._room(up, down))
         positive, negative = np.maximum(integers, 0), np.maximum(-integers, 0)
-        self._up[group, :, cell] -= self._same_sign * positive + self._other_sign * negative
-        self._down[group, :, cell] -= self._same_sign * negative + self._other_sign * positive
+        self._up[group, cell] -= self._same_sign * positive + self._other_sign * negative
+        self._down[group, cell] -= self._same_sign * negative + self._other_sign * positive
         return integers
 
     def _room(self, budget: Integers, opposite: Integers) -> Integers:
