@@ -3,6 +3,11 @@
 
 #include <array>
 
+#ifdef OAQ_X86
+#include <cpuid.h>
+
+#include <initializer_list>
+#endif
 #if defined(OAQ_ARM64) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(OAQ_ARM64) && defined(__APPLE__)
@@ -14,15 +19,37 @@ namespace {
 
 bool always() { return true; }
 
-// GCC's and Clang's builtin asks the CPU and, through XGETBV, whether the operating system keeps the wide registers.
+// What the CPU says by CPUID, and by XGETBV whether the operating system keeps the wide registers. The compilers'
+// builtin for this is no choice: where the run-time library is zig's, it answers no to everything.
 #ifdef OAQ_X86
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }  // always found together
-bool has_avx512bw() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+struct Leaf {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+};
+
+Leaf leaf(unsigned number, unsigned part) {
+  Leaf out;
+  if (!__get_cpuid_count(number, part, &out.a, &out.b, &out.c, &out.d)) return {};
+  return out;
 }
-bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
-bool has_avxvnni() { return __builtin_cpu_supports("avxvnni"); }
+
+constexpr bool has_bits(unsigned word, std::initializer_list<int> bits) {
+  for (const int bit : bits)
+    if (!(word >> bit & 1)) return false;
+  return true;
+}
+
+bool keeps(unsigned registers) {  // 6: xmm and ymm; 0xE6: zmm and masks too
+  constexpr int kOsXsave = 27;
+  if (!has_bits(leaf(1, 0).c, {kOsXsave})) return false;
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & registers) == registers;
+}
+
+bool has_avx2() { return keeps(6) && has_bits(leaf(1, 0).c, {12, 28}) && has_bits(leaf(7, 0).b, {5}); }  // FMA, AVX
+bool has_avx512bw() { return keeps(0xE6) && has_bits(leaf(7, 0).b, {16, 17, 30, 31}); }  // F, DQ, BW, VL
+bool has_vnni() { return keeps(0xE6) && has_bits(leaf(7, 0).c, {11}); }
+bool has_avxvnni() { return keeps(6) && leaf(7, 0).a >= 1 && has_bits(leaf(7, 1).a, {4}); }
 #else
 bool has_avx2() { return false; }
 bool has_avx512bw() { return false; }

@@ -6,6 +6,7 @@ Needs NumPy and oaq, nothing of the repository: ``python tests/packaging/install
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import numpy as np
 
@@ -39,9 +40,12 @@ def main() -> None:
     """Compare; the last line says where.
 
     Raises:
-        Mismatch: an instruction set computes something else.
+        Mismatch: an instruction set computes something else, or one of this CPU is not seen.
         FormatError: the library or its header is not installed.
     """
+    flags, system = Path("/proc/cpuinfo"), (platform.system(), platform.machine())
+    if system == ("Linux", "x86_64") and " avx2 " in flags.read_text() and "avx2" not in cpu_isas():
+        raise oaq.Mismatch("this CPU has AVX2, and the wheel does not see it")
     isas = list(dict.fromkeys(row.isa for row in native_rows() if row.available))
     compared = 0
     for program in programs():

