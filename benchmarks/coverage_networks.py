@@ -54,6 +54,7 @@ def number(row: Row, key: str) -> float | None:
 
 def summary(rows: Sequence[Row]) -> str:
     """How many of the networks do what was aimed at, by path."""
+    lines: list[tuple[str, ...]]
     lines = [("from", "quantized and run", "integers alone", f"within {NEAR_DB:g} dB of ONNX Runtime's int8",
               f"default budget costs more than {COSTLY_DB:g} dB unsaid")]  # fmt: skip
     lines.append(("---", *("---:",) * 4))
@@ -77,6 +78,7 @@ def summary(rows: Sequence[Row]) -> str:
 
 def outcomes(rows: Sequence[Row]) -> str:
     """Every network by path: outcome, precision, time."""
+    lines: list[tuple[str, ...]]
     lines = [("network", "from", "outcome", "dB, no budget", "dB, default", "dB, ORT int8", "ms", "ms, ORT int8",
               "ms, ORT fp32")]  # fmt: skip
     lines.append(("---",) * 3 + ("---:",) * 6)

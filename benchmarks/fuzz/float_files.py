@@ -59,8 +59,9 @@ BETWEEN: Final[dict[str, tuple[tuple[str, str, dict[str, Any]], ...]]] = {
 def mixed_onnx() -> Iterator[tuple[str, bytes]]:
     """A convolution of integers, float operators, another convolution where channels fit; a float network too."""
     rng = np.random.default_rng(0)
-    constants: dict[str, Array] = {"s": np.float32(0.15), "z": np.uint8(128), "half": np.float32(0.5)}
-    constants |= {"w": rng.integers(-127, 128, (4, 4, 3, 3)).astype(np.int8), "ws": np.float32(0.004)}
+    constants: dict[str, Array] = {"s": np.array(0.15, np.float32), "z": np.array(128, np.uint8)}
+    constants["half"] = np.array(0.5, np.float32)
+    constants |= {"w": rng.integers(-127, 128, (4, 4, 3, 3)).astype(np.int8), "ws": np.array(0.004, np.float32)}
     constants |= {"gain": np.ones(IMAGE[-1], np.float32), "pads": np.array([0, 0, 1, 0, 0, 0, 1, 0], np.int64)}
     constants |= {"begin": np.array([0, 0, 1, 0], np.int64), "end": np.array([1, 4, 5, 6], np.int64)}
     for name, steps in BETWEEN.items():

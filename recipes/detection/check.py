@@ -9,6 +9,7 @@ OpenCV reads weights and structure by code of its own, so that what both compute
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def opencv_outputs(graph: Path, text: Path, x: NDArray[np.float32]) -> list[NDAr
 
     Its description of the graph scales pixels of 0..255 itself, and has offsets as (x, y, w, h).
     """
-    import cv2
+    cv2: Any = importlib.import_module("cv2")
 
     engine = [cv2.dnn.ENGINE_CLASSIC] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else []
     read: Any = cv2.dnn.readNetFromTensorflow  # its arguments are others in OpenCV 4 and 5
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help="write benchmarks/results/detection_port.json")
     flags = parser.parse_args(arguments)
     try:
-        import cv2
+        cv2: Any = importlib.import_module("cv2")
 
         rows = differences([photo.path for photo in photos.labelled()][: flags.photos])
     except ModuleNotFoundError:

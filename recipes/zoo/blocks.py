@@ -116,9 +116,9 @@ class Gate(nn.Module):
 class LayerNorm2d(nn.LayerNorm):
     """Layer norm over the channels of (n, C, H, W)."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Batch in, batch out."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def stages(block: Callable[[int, int, int], nn.Module], inputs: int, plan: Sequence[tuple[int, int, int]]) -> nn.Module:

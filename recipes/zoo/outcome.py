@@ -75,7 +75,8 @@ def prepare(entry: Architecture, folder: Path) -> Subject:
         if len(parts) == 1 and parts[0].ndim <= MOST_AXES:
             np.save(data / f"{index:03}.npy", parts[0])
         else:
-            np.savez(data / f"{index:03}.npz", **dict(zip(names, parts, strict=True)))
+            named: dict[str, Any] = dict(zip(names, parts, strict=True))
+            np.savez(data / f"{index:03}.npz", **named)
     tests = entry.samples(TESTED, 2)
     expected = [run.run(None, feed) for feed in feeds(names, tests)]
     return Subject(entry, folder, float_file, names, tests, expected)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from oaq.modules.quantize_dynamic import quantize_dynamic
     from oaq.ptq.quantize import quantize
+    from oaq.regions.quantize import quantize_onnx
     from oaq.robust.prove import robustness
 
     __version__: str
