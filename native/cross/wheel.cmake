@@ -8,3 +8,6 @@ set(CMAKE_CXX_COMPILER ${OAQ_ZIG} c++)
 set(CMAKE_CXX_COMPILER_TARGET ${OAQ_TRIPLE})
 set(CMAKE_ASM_COMPILER ${OAQ_ZIG} cc)
 set(CMAKE_ASM_COMPILER_TARGET ${OAQ_TRIPLE})
+# nanobind's headers print to stderr without <cstdio>, which this C++ library does not bring along. Where it comes before
+# Python.h, both define the same two macros.
+set(CMAKE_CXX_FLAGS_INIT "-include cstdio -Wno-macro-redefined")
