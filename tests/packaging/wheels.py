@@ -97,7 +97,8 @@ def native_wheel(python: Path, machine: str, compiler: str, out: Path) -> Path:
     build = [python, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", *options, "-w", raw, source]
     call(build, environ)
     (wheel,) = raw.glob("*.whl")
-    policy = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}" if compiler == "zig" else "auto"
+    native = compiler == "zig" and machine == platform.machine()  # of other machines an auditor knows no policy by name
+    policy = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}" if native else "auto"
     before = {path.name for path in out.glob("*.whl")}
     call([python.parent / "auditwheel", "repair", "--plat", policy, "-w", out, wheel], environ)
     return next(path for path in out.glob("*.whl") if path.name not in before)
