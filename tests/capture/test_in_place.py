@@ -57,7 +57,8 @@ def test_overwritten_values_are_read_as_torch_reads_them_or_refused(steps: list[
     try:
         graph = normalize(net, x)
     except UnsupportedOp as error:
-        assert "in place on memory" in str(error)
+        refusals = ("in place on memory", "channels lie innermost here")  # the second of a vector seen as an image
+        assert any(refusal in str(error) for refusal in refusals)
         return
     with torch.no_grad():
         got = run_graph(graph, x.clone())[graph.outputs[0]]

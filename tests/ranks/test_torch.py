@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
         (9, 4),
         "one number or one per channel",
     ),
-    "convolution transposed": (nn.ConvTranspose1d(4, 3, 2), (4, 9), "conv_transpose1d.*oaq has no operator for it"),
+    "a convolution transposed along rows alone": (nn.ConvTranspose2d(4, 3, 2, stride=(2, 1)), (4, 5, 5), "strides"),
     "tokens in two axes of heads": (
         nn.Sequential(nn.Linear(4, 4), Calls(lambda _, x: x.reshape(len(x), 9, 2, 2).permute(0, 2, 1, 3))),
         (9, 4),
