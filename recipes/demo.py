@@ -28,7 +28,6 @@ import oaq
 from oaq import reference
 from oaq.data.batches import Batch, Batches, read
 from oaq.data.preprocess import KEY
-from oaq.errors import OaqError
 from oaq.kernels.plan import Plan
 from oaq.kernels.table import cpu_isas
 from oaq.program.int_program import IntProgram
@@ -47,6 +46,7 @@ from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import beside_onnxruntime, result_file
 from recipes.data import photos
+from recipes.exit_code import exit_code
 from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS, Network
 from recipes.result_file import Result, stamp
@@ -271,17 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
     flags = parser.parse_args(arguments)
-    try:
-        return run(NETWORKS[flags.network], flags)
-    except OaqError as error:
-        sys.stderr.write(f"demo: {error}\n")
-        return 1 if isinstance(error, oaq.AccumulatorOverflow | oaq.Mismatch) else 2
-    except OSError as error:
-        sys.stderr.write(f"demo: {error.filename or 'output'}: {error.strerror}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("demo: interrupted\n")
-        return 130
+    return exit_code("demo", lambda: run(NETWORKS[flags.network], flags))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 import oaq
 from oaq.data.batches import Batch, Batches
 from oaq.data.photos import read_photo
-from oaq.errors import FormatError, OaqError
+from oaq.errors import FormatError
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize_with_report
@@ -49,6 +49,7 @@ from recipes.detection import composited, ssd
 from recipes.detection.pairs import Pair, answer_pairs, contact_sheet
 from recipes.detection.samples import Skips, open_folder
 from recipes.detection.scoring import coco_scores, recalled
+from recipes.exit_code import exit_code
 from recipes.result_file import Result, stamp
 
 NAME = "ssd-mobilenet-v2"
@@ -201,17 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
-    try:
-        return run(parser.parse_args(arguments))
-    except OaqError as error:
-        sys.stderr.write(f"detection: {error}\n")
-        return 1 if isinstance(error, oaq.AccumulatorOverflow | oaq.Mismatch) else 2
-    except OSError as error:
-        sys.stderr.write(f"detection: {error.filename or 'output'}: {error.strerror}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("detection: interrupted\n")
-        return 130
+    flags = parser.parse_args(arguments)
+    return exit_code("detection", lambda: run(flags))
 
 
 if __name__ == "__main__":
