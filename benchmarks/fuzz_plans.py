@@ -15,12 +15,10 @@ stopped goes on with the batches that are missing, as long as the program and th
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +27,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from benchmarks.cmake_build import cmake_build
 from benchmarks.soundness.draw import draw
 from oaq.errors import OaqError
 from oaq.kernels.plan import Plan, plan
@@ -116,17 +115,8 @@ def build() -> Path:
     Raises:
         RuntimeError: the build failed.
     """
-    BUILD.mkdir(parents=True, exist_ok=True)
-    tools = Path(sys.executable).parent
-    options = ("OAQ_PYTHON=OFF", "OAQ_C=ON", "OAQ_FUZZ=ON", "OAQ_SANITIZE=ON")
-    settings = (*options, f"Python_EXECUTABLE={sys.executable}", f"CMAKE_MAKE_PROGRAM={tools / 'ninja'}")
-    configure = [tools / "cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", *(f"-D{setting}" for setting in settings)]
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for command in (configure, [tools / "cmake", "--build", BUILD]):
-            process = subprocess.run(command, capture_output=True, text=True, env=outside())
-            if process.returncode:
-                raise RuntimeError(f"the build failed:\n{process.stdout[-4000:]}{process.stderr[-2000:]}")
+    settings = ("OAQ_PYTHON=OFF", "OAQ_C=ON", "OAQ_FUZZ=ON", "OAQ_SANITIZE=ON")
+    cmake_build(BUILD, settings, environment=outside())
     return BUILD
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.busy import Disturbance, Watch, until_quiet
+from benchmarks.cmake_build import cmake_build
 from benchmarks.harness import Result, add_record, save, stamp
 from oaq.errors import Mismatch
 from oaq.kernels.table import KernelRow, native_rows
@@ -123,16 +123,7 @@ class Native(Protocol):
 
 def module() -> Native:
     """Build and load the native module of this benchmark."""
-    cmake = [str(Path(sys.executable).parent / "cmake")]
-    ninja = f"-DCMAKE_MAKE_PROGRAM={Path(sys.executable).parent / 'ninja'}"
-    configure = ["-S", str(ROOT), "-B", str(FOLDER), "-G", "Ninja", "-DOAQ_MICRO=ON", ninja]
-    for arguments in (
-        [*configure, f"-DPython_EXECUTABLE={sys.executable}"],
-        ["--build", str(FOLDER), "--target", "_micro"],
-    ):
-        process = subprocess.run([*cmake, *arguments], capture_output=True, text=True, check=False)
-        if process.returncode:
-            raise RuntimeError(f"{' '.join([*cmake, *arguments])}:\n{process.stdout[-2000:]}{process.stderr[-2000:]}")
+    cmake_build(FOLDER, ("OAQ_MICRO=ON",), target="_micro")
     (file,) = FOLDER.glob("_micro*.so")
     spec = importlib.util.spec_from_file_location("_micro", file)
     if spec is None or spec.loader is None:

@@ -24,6 +24,7 @@ from typing import Final
 
 import numpy as np
 
+from benchmarks.cmake_build import cmake_build
 from benchmarks.native_module import load_native
 
 ROOT: Final = Path(__file__).parents[1]
@@ -36,11 +37,7 @@ STAMP: Final = re.compile(r"^(\d+) programs, (\d+) sessions, (\d+) runs$", re.MU
 
 def build() -> None:
     """Build the native module for ThreadSanitizer in ``build/races``."""
-    tools = Path(sys.executable).parent
-    python, ninja = f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}"
-    configure = ["-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", "-DOAQ_SANITIZE=thread", python, ninja]
-    for arguments in (configure, ["--build", str(BUILD)]):
-        subprocess.run([tools / "cmake", *arguments], check=True, stdout=subprocess.DEVNULL)
+    cmake_build(BUILD, ("OAQ_SANITIZE=thread",))
 
 
 def run_all(programs: int) -> None:

@@ -5,12 +5,11 @@ python -m benchmarks.arm.build       prints where the program is
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+from benchmarks.cmake_build import cmake_build
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "arm"
@@ -48,21 +47,14 @@ def build() -> Path:
     Raises:
         CannotBuild: there is no cross compiler, or the build failed.
     """
-    BUILD.mkdir(parents=True, exist_ok=True)
-    tools = Path(sys.executable).parent
     settings = (
         f"CMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'cross' / 'aarch64-linux.cmake'}",
         f"OAQ_ZIG={cross_compiler()}",
         "OAQ_PYTHON=OFF",
         "OAQ_RUN_PLANS=ON",
-        f"Python_EXECUTABLE={sys.executable}",
-        f"CMAKE_MAKE_PROGRAM={tools / 'ninja'}",
     )
-    configure = [tools / "cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", *(f"-D{setting}" for setting in settings)]
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for command in (configure, [tools / "cmake", "--build", BUILD]):
-            process = subprocess.run(command, capture_output=True, text=True, env=environment())
-            if process.returncode:
-                raise CannotBuild(f"the cross build failed:\n{process.stdout[-4000:]}{process.stderr[-2000:]}")
+    try:
+        cmake_build(BUILD, settings, environment=environment())
+    except RuntimeError as error:
+        raise CannotBuild(f"cross build: {error}") from error
     return BUILD / PROGRAM

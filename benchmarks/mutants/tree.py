@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.cmake_build import cmake_build
 from benchmarks.mutants.choice import guards_of, likely
 from benchmarks.mutants.edit import Edit
 from benchmarks.mutants.recorded import NOTHING, Recorded, entering_tests, recorded, rounds
@@ -79,13 +80,7 @@ def configure(tree: Tree) -> None:
     Raises:
         RuntimeError: it does not build.
     """
-    cmake, ninja = (str(Path(sys.executable).parent / name) for name in ("cmake", "ninja"))
-    command = [cmake, "-S", str(tree.root), "-B", str(tree.build), "-G", "Ninja", "-DCMAKE_CXX_FLAGS_RELEASE=-O1"]
-    command += [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    for step in (command, _building(tree)):
-        process = subprocess.run(step, capture_output=True, text=True, check=False)
-        if process.returncode:
-            raise RuntimeError(f"{step}: {process.stdout[-2000:]}{process.stderr[-2000:]}")
+    cmake_build(tree.build, ("CMAKE_CXX_FLAGS_RELEASE=-O1",), source=tree.root)
 
 
 def require_unharmed(tree: Tree, *, native: bool) -> None:
