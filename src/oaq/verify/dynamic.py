@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer, run_reference
 from oaq.dynamic.certify import findings_of
 from oaq.errors import AccumulatorOverflow, NoKernel
-from oaq.kernels.table import cpu_isas
+from oaq.verify.isas import isas_to_run
 from oaq.verify.report import Executor, Report
 
 ROWS: Final = 5
@@ -32,7 +32,7 @@ def verify_dynamic(
     """
     unsafe: dict[str, None] = {}
     executors = []
-    for isa in _isas(isas):
+    for isa in isas_to_run(isas):
         try:
             executors.append(_executor(layers, isa, unsafe, run))
         except NoKernel as error:
@@ -50,15 +50,6 @@ def verify_dynamic(
         tuple(executor for executor in executors if run or not executor.ran),
         tuple(unsafe),
     )
-
-
-def _isas(isas: Sequence[str] | None) -> Sequence[str]:
-    if isas is not None:
-        return isas
-    try:
-        return cpu_isas()
-    except NoKernel:
-        return ()
 
 
 def _executor(layers: Sequence[DynamicLayer], isa: str, unsafe: dict[str, None], run: bool) -> Executor:

@@ -26,6 +26,7 @@ from oaq.seal.parts import certificate
 from oaq.seal.signature import PART as SIGNATURE
 from oaq.seal.signature import SAMPLES, model_signature, stored_signature
 from oaq.verify.inputs import corner_inputs
+from oaq.verify.isas import isas_to_run
 from oaq.verify.native import Attempt, Workload, isa_attempts, row_attempts
 from oaq.verify.ort import onnxruntime_executor
 from oaq.verify.report import Executor, Report
@@ -133,7 +134,7 @@ def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
             unsafe.append(f"the file's signature is {stored[:12]}..., the reference computes {computed[:12]}...")
     else:
         conclusion += "; the file does not hold a signature to compare"
-    executors = tuple(_signed(program, signature, isa) for isa in _isas(isas)) or (
+    executors = tuple(_signed(program, signature, isa) for isa in isas_to_run(isas)) or (
         Executor("native", False, BUILT_FROM_NOTHING),
     )
     return Report(
@@ -192,15 +193,6 @@ def _registers() -> dict[str, dict[str, object]] | None:
     except NoKernel:
         return None
     return {row.accumulator.name: register_model(row.accumulator) for row in rows if row.accumulator is not None}
-
-
-def _isas(isas: Sequence[str] | None) -> Sequence[str]:
-    if isas is not None:
-        return isas
-    try:
-        return cpu_isas()
-    except NoKernel:
-        return ()
 
 
 def _signed(program: IntProgram, signature: str, isa: str) -> Executor:
