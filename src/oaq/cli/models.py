@@ -8,10 +8,12 @@ import sys
 import typing
 from pathlib import Path
 
-from oaq.data.batches import ARRAYS
+from oaq.cli import images
+from oaq.data.batches import ARRAYS, files
 from oaq.errors import CalibrationError, FormatError
 
 if typing.TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
     from types import ModuleType
 
@@ -57,6 +59,22 @@ def load(spec: str) -> torch.nn.Module | Path:
             f"{spec}: is a {type(network).__name__}, not a torch.nn.Module or a callable that returns one"
         )
     return network.eval()
+
+
+def with_samples(arguments: argparse.Namespace) -> tuple[torch.nn.Module | Path, list[Path], Preprocess]:
+    """MODEL as ``load`` has it, the files of --calibrate, and how photos among them are prepared.
+
+    Raises:
+        CalibrationError: there is no sample, or photos would be grey for a network of colours.
+        FormatError: as ``load``.
+    """
+    model = load(arguments.model)
+    paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
+    if not paths or arguments.batch < 1:
+        raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
+    preprocessing = images.preprocess(arguments, None, photo_size(model))
+    check_channels(model, paths, preprocessing)
+    return model, paths, preprocessing
 
 
 def photo_size(net: torch.nn.Module | Path) -> tuple[int, int]:

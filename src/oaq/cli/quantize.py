@@ -22,7 +22,7 @@ from oaq.cli.tasks import add_description
 from oaq.data.arrays import read_named
 from oaq.data.batches import ARRAYS, Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, FormatError, NoKernel, ProgramError, UnsupportedOp
+from oaq.errors import FormatError, NoKernel, ProgramError, UnsupportedOp
 from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
@@ -220,12 +220,7 @@ def _call_by_regions(arguments: argparse.Namespace) -> int:
 
 
 def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:
-    model = models.load(arguments.model)
-    paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
-    if not paths or arguments.batch < 1:
-        raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
-    preprocessing = images.preprocess(arguments, None, models.photo_size(model))
-    models.check_channels(model, paths, preprocessing)
+    model, paths, preprocessing = models.with_samples(arguments)
     if not isinstance(model, Path):
         axes = arguments.sample_axes or models.sample_axes(model)
         return model, preprocessing, Batches(paths, preprocessing, arguments.batch, axes=axes)

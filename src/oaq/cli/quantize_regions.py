@@ -36,12 +36,7 @@ def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[Quant
         CalibrationError: the data do not fit the network.
         UnsupportedOp: no layer of it can become integers.
     """
-    model = models.load(arguments.model)
-    paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
-    if not paths or arguments.batch < 1:
-        raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
-    preprocessing = images.preprocess(arguments, None, models.photo_size(model))
-    models.check_channels(model, paths, preprocessing)
+    model, paths, preprocessing = models.with_samples(arguments)
     start = time.perf_counter()
     ports = open_float(model).inputs if isinstance(model, Path) else ()
     samples = list(say.track(_samples(model, ports, paths, preprocessing, arguments), "read", len(paths)))
