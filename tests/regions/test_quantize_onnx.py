@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,79 @@ def test_a_file_whose_regions_were_changed_is_unsafe_or_refused(
     path = edited(normalized, tmp_path / "net.onnx", edit)
     with contextlib.suppress(FormatError):
         assert not verify_file(path).is_safe
+
+
+def resealed(file: QuantizedFile, path: Path, graph: Callable[[bytes], bytes], rest: bytes = b"") -> Path:
+    """The file with the bytes of its graph changed, ``rest`` behind it, and every checksum made anew."""
+    import hashlib
+
+    from oaq.seal.text import from_text, to_text
+
+    model = onnx.ModelProto.FromString(file.content)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
+    _, parts = from_text(entry.value, "text")
+    model.metadata_props.remove(entry)
+    inner = graph(model.graph.SerializeToString())
+    model.ClearField("graph")
+    content = model.SerializeToString() + _field(b"\x3a", inner) + rest
+    sealed = onnx.ModelProto()
+    sealed.metadata_props.add(key=KEY, value=to_text(parts, hashlib.sha256(content).hexdigest()))
+    path.write_bytes(content + sealed.SerializeToString())
+    return path
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    """A field of bytes, behind its tag."""
+    size, length = len(content), b""
+    while size > 127:
+        length += bytes([size & 127 | 128])
+        size >>= 7
+    return tag + length + bytes([size]) + content
+
+
+WIDE_INITIALIZER, WIDE_GRAPH = b"\xaa\x80\x80\x80\x10", b"\xba\x80\x80\x80\x10"
+"""Tags whose bits above 32 some readers drop: then they are those of an initializer and of a model's graph."""
+
+
+@pytest.mark.parametrize("way", ["initializer of two names", "wide tag of an initializer", "wide tag of a graph"])
+def test_weights_hidden_from_the_checker_that_a_runtime_would_take_are_refused(
+    normalized: QuantizedFile, tmp_path: Path, way: str
+) -> None:
+    model = onnx.ModelProto.FromString(normalized.content)
+    _larger_weight(model)
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name.endswith(".weight") and tensor.raw_data)
+    other, second = tensor.SerializeToString(), b""
+    if way == "initializer of two names":
+        hidden = _field(b"\x2a", _field(b"\x42", b"x") + other)
+    elif way == "wide tag of an initializer":
+        hidden = _field(WIDE_INITIALIZER, other)
+    else:
+        hidden, second = b"", _field(WIDE_GRAPH, _field(b"\x2a", other))
+    assert verify_file(resealed(normalized, tmp_path / "net.onnx", lambda graph: graph)).is_safe
+    with pytest.raises(FormatError, match=r"a name is written twice|a number beyond 29 bits"):
+        verify_file(resealed(normalized, tmp_path / "net.onnx", lambda graph: graph + hidden, second))
+
+
+def test_a_bias_without_a_name_which_no_runtime_would_add_is_refused(normalized: QuantizedFile, tmp_path: Path) -> None:
+    import hashlib
+
+    from oaq.seal.text import REGION, from_text, to_text
+
+    model = onnx.ModelProto.FromString(normalized.content)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == KEY)
+    _, parts = from_text(entry.value, "text")
+    model.metadata_props.remove(entry)
+    layer = next(node for node in model.graph.node if node.op_type == "Conv" and len(node.input) == 3)
+    name = layer.input[2]
+    next(node for node in model.graph.node if name in node.output).output[0] = ""
+    layer.input[2] = ""
+    names = parts[REGION].content["nodes"]
+    names[names.index(name)] = ""
+    digest = hashlib.sha256(model.SerializeToString()).hexdigest()
+    model.metadata_props.add(key=KEY, value=to_text(parts, digest))
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(FormatError, match="is missing, or named twice"):
+        verify_file(tmp_path / "net.onnx")
 
 
 def test_float_nodes_may_be_changed_because_no_proof_speaks_of_them(normalized: QuantizedFile, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.checker.protobuf import fields, parse
+from oaq.checker.protobuf import BYTES, fields, parse
 from oaq.errors import FormatError
 
 KEY: Final = "oaq"
@@ -120,12 +120,15 @@ def read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
         raise FormatError(f"{where}: is malformed: {type(error).__name__}: {error}") from error
 
 
-def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
+def _only_graph(content: bytes, where: str) -> memoryview:
+    """The graph of a file, if nothing beside it decides what it computes and its operators mean what ours do."""
     graphs, opsets = [], []
-    for number, _, value, _, _ in fields(memoryview(content), where):
-        if number == GRAPH and isinstance(value, memoryview):
+    for number, wire, value, _, _ in fields(memoryview(content), where):
+        if wire != BYTES or not isinstance(value, memoryview):
+            continue
+        if number == GRAPH:
             graphs.append(value)
-        elif number == OPSETS and isinstance(value, memoryview):
+        elif number == OPSETS:
             opset = parse(value, "OperatorSetIdProto", where)
             opsets += [opset.get("version")] if opset.get("domain", "") in ("", "ai.onnx") else []
         elif number == FUNCTIONS:
@@ -134,24 +137,29 @@ def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
         raise FormatError(
             f"{where}: {len(graphs)} graphs in operators {opsets}; one is read, of a version in {PART_OPSETS}"
         )
+    return graphs[0]
+
+
+def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
     written: list[str] = []
     nodes: dict[str, memoryview] = {}
     tensors: dict[str, memoryview] = {}
     others: dict[str, str] = {}
-    for number, _, value, _, _ in fields(graphs[0], where):
-        if not isinstance(value, memoryview):
+    for number, wire, value, _, _ in fields(_only_graph(content, where), where):
+        if wire != BYTES or not isinstance(value, memoryview):  # of another wire type it is not what its number says
             continue
         if number == NODES:
             outputs = _texts(value, 2, where)
-            written += filter(None, outputs)
-            nodes |= dict.fromkeys(outputs, value)
+            named = list(filter(None, outputs))
+            written += named
+            nodes |= dict.fromkeys(named, value)
             others[outputs[0]] = "".join(_texts(value, 4, where))
         elif number == INITIALIZERS:
-            name = "".join(_texts(value, 8, where))
-            tensors[name] = value
-            written.append(name)
+            names_of_tensor = _texts(value, 8, where)  # of several, runtimes take the last
+            written += names_of_tensor or [""]
+            tensors |= dict.fromkeys(names_of_tensor, value)
         elif number == SPARSE:
-            parts = [part for number, _, part, _, _ in fields(value, where) if number == 1]
+            parts = [part for number, wire, part, _, _ in fields(value, where) if (number, wire) == (1, BYTES)]
             written += [name for part in parts if isinstance(part, memoryview) for name in _texts(part, 8, where)]
         elif number == INPUTS:
             written += _texts(value, 1, where)
@@ -172,7 +180,7 @@ def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
 
 def _texts(message: memoryview, number: int, where: str) -> list[str]:
     """Every value of one field of texts."""
-    values = [value for field, _, value, _, _ in fields(message, where) if field == number]
+    values = [value for field, wire, value, _, _ in fields(message, where) if (field, wire) == (number, BYTES)]
     return [bytes(value).decode() for value in values if isinstance(value, memoryview)]
 
 

@@ -17,6 +17,8 @@ from oaq.errors import FormatError
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST: Final = 10
 """Bytes of a varint of 64 bits."""
+TAGS: Final = 1 << 32
+"""Tags are below it. Some readers drop the bits above, and so read a field of another number than is written."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def fields(content: memoryview, where: str) -> Iterator[Raw]:
     while position < len(content):
         begin = position
         tag, position = _varint(content, position, where)
+        if tag >= TAGS:
+            raise FormatError(f"{where}: the field at byte {begin} has a number beyond 29 bits: the file was forged")
         number, wire = tag >> 3, tag & 7
         value: memoryview | int
         if wire == VARINT:
