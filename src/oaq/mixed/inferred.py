@@ -8,7 +8,7 @@ and functions) is never shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 LARGEST_VALUE: Final = 1 << 12
 """Bytes of a constant beyond which inference needs its shape only, and is spared the copy."""
 SLICE: Final = "Slice"
+
+
+def with_sizes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """A copy whose inputs have these sizes; what it declared of its outputs' sizes, which may contradict them, is gone.
+
+    Args:
+        model: a file; it stays as it is.
+        shapes: by input; inputs that are left out stay as they are declared.
+    """
+    import onnx
+
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        if value.name in shapes:
+            value.type.tensor_type.shape.ClearField("dim")
+            for size in shapes[value.name]:
+                value.type.tensor_type.shape.dim.add().dim_value = int(size)
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return fixed
 
 
 def infer(model: onnx.ModelProto, *, data_prop: bool = False) -> list[onnx.ValueInfoProto]:
@@ -114,8 +135,8 @@ def _shown(model: onnx.ModelProto, depths: Sequence[int], most: int) -> onnx.Mod
 def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     from onnx import AttributeProto
 
-    held = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-    return [graph for entry in node.attribute if entry.type in held for graph in (entry.g, *entry.graphs)]
+    kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
+    return [graph for entry in node.attribute if entry.type in kinds for graph in (entry.g, *entry.graphs)]
 
 
 def _hide(node: onnx.NodeProto) -> None:

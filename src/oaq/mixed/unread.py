@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.mixed.inferred import infer
+from oaq.mixed.inferred import infer, with_sizes
 
 if TYPE_CHECKING:
     import onnx
@@ -111,19 +111,10 @@ def _is_unread(node: onnx.NodeProto) -> bool:
 
 def _inferred(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, onnx.ValueInfoProto]:
     """Type and shape of every tensor whose sizes are all fixed once the inputs' are."""
-    import onnx
-
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
+    fixed = with_sizes(model, shapes)
     for value in fixed.graph.input:
-        sizes = shapes.get(value.name)
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if sizes is not None:
-                dim.dim_value = int(sizes[axis])
-            elif dim.dim_value <= 0:
-                dim.dim_value = 1
-    for value in fixed.graph.output:  # what was declared for open sizes would contradict the fixed ones
-        value.type.tensor_type.ClearField("shape")
+        for dim in value.type.tensor_type.shape.dim if value.name not in shapes else ():
+            dim.dim_value = max(dim.dim_value, 1)
     return {value.name: value for value in infer(fixed, data_prop=True) if _is_fixed(value)}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from oaq.capture.from_float_onnx.split import Split, split
 from oaq.capture.from_onnx import decode
 from oaq.errors import FormatError
+from oaq.mixed.inferred import infer, with_sizes
 from oaq.mixed.load import read_onnx
 from oaq.mixed.ports import input_ports
 from oaq.mixed.program import Port
@@ -47,9 +48,12 @@ def open_float(source: str | Path | bytes, where: str = "model") -> FloatFile:
 
     Raises:
         FormatError: it is missing, damaged, or of operators so old that they cannot be converted.
+        UnsupportedOp: ONNX cannot write its functions out.
     """
+    from oaq.capture.from_onnx.proto import without_functions  # loads onnx
+
     file = read_onnx(source, where)
-    model = _without_functions(file.model, file.where)
+    model = without_functions(file.model, file.where)
     if file.folder is not None:
         _load_weights(model, file.folder, file.where)
     model = _converted(model, file.where)
@@ -68,26 +72,15 @@ def split_file(file: FloatFile, shapes: Mapping[str, Sequence[int]], also: Seque
         FormatError: the file is damaged or contradicts itself.
         UnsupportedOp: no layer of it can become integers.
     """
-    fixed = _fixed(file.model, shapes)
-    remainder = set_aside(fixed, shapes)
-    content = remainder.content if remainder is not None else fixed.SerializeToString()
+    typed = _typed(file.model, shapes)
+    remainder = set_aside(typed, shapes)
+    content = remainder.content if remainder is not None else typed.SerializeToString()
     sizes = {port.name: tuple(shapes[port.name]) for port in file.inputs if shapes.get(port.name)}
     graph = decode(content, file.where, None, sizes, dequantize=True)
     divided = split(graph, also)
     if remainder is None:
         return divided
     return replace(divided, aside={node.name.rpartition("#")[0] or node.name: node.kind for node in remainder.aside})
-
-
-def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    if not model.functions:
-        return model
-    import onnx.inliner
-
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # whatever its C++ raises
-        raise FormatError(f"{where}: its functions cannot be written out: {error}") from error
 
 
 def _load_weights(model: onnx.ModelProto, folder: Path, where: str) -> None:
@@ -118,24 +111,13 @@ def _converted(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         ) from error
 
 
-def _fixed(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+def _typed(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
     """A copy whose inputs have these sizes, and whose tensors have the types that ONNX infers then."""
-    import onnx
-
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    initializers = {tensor.name for tensor in fixed.graph.initializer}
-    for value in fixed.graph.input:
-        sizes = shapes.get(value.name)
-        if sizes is None or value.name in initializers:
-            continue
-        value.type.tensor_type.shape.ClearField("dim")
-        for size in sizes:
-            value.type.tensor_type.shape.dim.add().dim_value = int(size)
-    for value in fixed.graph.output:  # what was declared for open sizes would contradict the fixed ones
-        value.type.tensor_type.ClearField("shape")
-    del fixed.graph.value_info[:]
-    try:
-        return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except Exception:  # whatever its C++ raises: then types are what our own rules infer
-        return fixed
+    typed = with_sizes(model, shapes)
+    del typed.graph.value_info[:]
+    inferred = {value.name: value for value in infer(typed, data_prop=True)}
+    for value in typed.graph.output:
+        value.CopyFrom(inferred.pop(value.name, value))
+    inputs = {value.name for value in typed.graph.input}
+    typed.graph.value_info.extend(value for name, value in inferred.items() if name not in inputs)
+    return typed

@@ -91,8 +91,7 @@ def decode(content: bytes, where: str, folder: Path | None) -> Decoded:
     """
     model = parse(content, where)
     opsets = _opsets(model, where)
-    if model.functions:
-        model = _without_functions(model, where)
+    model = without_functions(model, where)
     graph = model.graph
     if graph.sparse_initializer:
         raise UnsupportedOp(f"{where}: holds sparse initializers; store them densely")
@@ -162,8 +161,15 @@ def _opsets(model: onnx.ModelProto, where: str) -> dict[str, int]:
     return opsets
 
 
-def _without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Calls of the file's own functions, written out."""
+def without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """The file with calls of its own functions written out.
+
+    Raises:
+        FormatError: a function calls itself, or they write out to more nodes than a network has.
+        UnsupportedOp: ONNX cannot write them out.
+    """
+    if not model.functions:
+        return model
     size: dict[tuple[str, str], int] = {}
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     pending = list(bodies)
