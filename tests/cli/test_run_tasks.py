@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from oaq.cli import answers
+from oaq.cli.answers import picture_paths
 from oaq.cli.tasks import read_labels
 from oaq.errors import FormatError
 
@@ -115,6 +117,44 @@ def test_boxes_are_drawn_and_words_follow_options(oaq, detector: Path, folder: P
     assert code == 2 and "is one picture, there are 4 samples; give a folder" in err
     assert oaq("run", detector, folder / "photos", "--save", tmp_path / "many")[0] == 0
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == ["0.png", "1.png", "2.png", "3.png"]
+
+
+def test_pictures_of_photos_that_are_called_alike_get_names_of_their_own(tmp_path: Path) -> None:
+    photos = [Path(name) for name in ("a.png", "a-2.png", "b/a.jpg", "b/a-2.jpg", "c.npy", "c.npy")]
+    names = [path.name for path in picture_paths(tmp_path / "many", photos)]
+    assert names == ["a.png", "a-2.png", "a-3.png", "a-2-2.png", "c.png", "c-2.png"]
+
+
+def test_a_picture_is_written_before_the_next_is_drawn(
+    oaq, detector: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    draw = answers.picture_of
+
+    def counted(*arguments):
+        counts.append(len(list(tmp_path.glob("many/*.png"))))
+        return draw(*arguments)
+
+    monkeypatch.setattr(answers, "picture_of", counted)
+    assert oaq("run", detector, folder / "photos", "--save", tmp_path / "many")[0] == 0
+    assert counts == [0, 1, 2, 3]
+
+
+def test_a_classifiers_photos_are_decoded_once_unless_they_are_drawn_on(
+    oaq, detector: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "classes.json").write_text('{"task": "classify", "decoder": {"output": "scores"}}')
+    arguments = ("run", detector, folder / "photos" / "2.png", "--task", tmp_path / "classes.json")
+    decoded = []
+    look = answers.seen_photo
+    monkeypatch.setattr(answers, "seen_photo", lambda *arguments: decoded.append(arguments) or look(*arguments))
+    code, out, err = oaq(*arguments, "--json")
+    assert code == 0 and json.loads(out)["samples"] and not decoded, err
+    assert oaq(*arguments, "--save", tmp_path / "classes.png")[0] == 0
+    assert len(decoded) == 1 and (tmp_path / "classes.png").is_file()
+    (tmp_path / "classes.json").write_text('{"task": "classify", "decoder": {"output": "nothing"}}')
+    code, _, err = oaq(*arguments)
+    assert code == 2 and "the task reads the output 'nothing'" in err
 
 
 def test_a_description_beside_the_file_stands_for_one_in_it(oaq, detector: Path, folder: Path, tmp_path: Path) -> None:

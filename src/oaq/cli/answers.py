@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from oaq.escape import escape_text
 from oaq.program.atomic import write_atomically
 from oaq.tasks import Task
 from oaq.tasks.coco import category_ids
-from oaq.tasks.task import Picture
 from oaq.terminal import say
 
 
@@ -24,31 +24,38 @@ class Reply:
     """One sample's answer.
 
     Attributes:
-        path, title: of the file, and of the sample in it.
+        title: of the sample.
         size: (rows, columns) of the photo.
         entries: the answer in COCO's form.
-        picture: the answer drawn; None if that was not asked for.
     """
 
-    path: Path
     title: str
     size: tuple[int, int]
     entries: list[dict[str, Any]]
-    picture: Picture | None
 
 
-def gather(task: Task, rows: Sequence[tuple[Path, tuple[str, Feed]]], *, keep: bool) -> list[Reply]:
-    """The answer of every sample; ``keep`` draws it too.
+def gather(task: Task, rows: Sequence[tuple[Path, tuple[str, Feed]]], pictures: Sequence[Path]) -> list[Reply]:
+    """The answer of every sample, drawn into a file of ``pictures`` each; no picture where that is empty.
+
+    A picture is written as soon as it is drawn, so that memory holds one of them only.
+
+    Returns:
+        None of a classifier: its classes are shown from the outputs themselves.
 
     Raises:
         ProgramError: outputs do not hold what the task reads.
+        FormatError: a picture cannot be written.
     """
     replies = []
-    for path, (title, outputs) in rows:
-        photo, window, size = seen_photo(path, task)
+    for index, (path, (title, outputs)) in enumerate(rows):
         answer = answer_of(task, outputs, title)
-        picture = picture_of(photo, task, answer, window) if keep else None
-        replies.append(Reply(path, title, size, task.entries(answer, window, size), picture))
+        if task.name == "classify" and not pictures:
+            continue  # decoding the photo again would be for nothing
+        photo, window, size = seen_photo(path, task)
+        if pictures:
+            picture = picture_of(photo, task, answer, window)
+            write_atomically(pictures[index], [encoded(picture, pictures[index].suffix)])
+        replies.append(Reply(title, size, task.entries(answer, window, size)))
     return replies
 
 
@@ -57,37 +64,29 @@ def is_pictures(place: Path, task: Task | None) -> bool:
     return place.suffix.lower() in PHOTOS or place.is_dir() or (task is not None and not place.suffix)
 
 
-def save_pictures(place: Path, task: Task, replies: Sequence[Reply]) -> None:
-    """Write the picture of one sample, or one per sample into a folder.
+def picture_paths(place: Path, photos: Sequence[Path]) -> list[Path]:
+    """Where the picture of each sample goes, no two alike: to ``place``, or into it as a folder, which is made.
+
+    Args:
+        place: what ``--save`` says.
+        photos: the file of each sample.
 
     Raises:
-        FormatError: there are several and ``place`` is one file, or it cannot be written.
+        FormatError: there are several samples and ``place`` is one file, or the folder cannot be made.
     """
-    del task
     if place.suffix.lower() in PHOTOS and not place.is_dir():
-        if len(replies) != 1:
-            raise FormatError(f"{place}: is one picture, there are {len(replies)} samples; give a folder")
-        targets = [place]
-    else:
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FormatError(f"{place}: cannot be made: {error.strerror}") from error
-        targets = [place / name for name in _names(replies)]
-    for target, sample in zip(targets, replies, strict=True):
-        if sample.picture is not None:
-            write_atomically(target, [encoded(sample.picture, target.suffix)])
-
-
-def _names(replies: Sequence[Reply]) -> list[str]:
-    """A file name per sample, no two alike."""
-    names: dict[str, int] = {}
-    result = []
-    for sample in replies:
-        stem = sample.path.stem
-        count = names[stem] = names.get(stem, 0) + 1
-        result.append(f"{stem}.png" if count == 1 else f"{stem}-{count}.png")
-    return result
+        if len(photos) != 1:
+            raise FormatError(f"{place}: is one picture, there are {len(photos)} samples; give a folder")
+        return [place]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"{place}: cannot be made: {error.strerror}") from error
+    names: dict[str, None] = {}
+    for stem in (photo.stem for photo in photos):
+        numbered = (f"{stem}-{number}.png" for number in count(2))
+        names[next(name for name in chain([f"{stem}.png"], numbered) if name not in names)] = None
+    return [place / name for name in names]
 
 
 def coco_document(task: Task, replies: Sequence[Reply]) -> dict[str, Any]:

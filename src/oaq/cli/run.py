@@ -18,6 +18,7 @@ from oaq.errors import FormatError
 from oaq.escape import escape_name, escape_text
 from oaq.mixed.execute import IntegerExecutor, MixedSession
 from oaq.program.atomic import write_atomically
+from oaq.tasks.classify import largest
 from oaq.tasks.task import label_of
 from oaq.terminal import say
 
@@ -67,19 +68,19 @@ def call(arguments: argparse.Namespace) -> int:
     names = task.labels if task else tasks.read_labels(arguments.labels, 0) if arguments.labels else ()
     if task is not None:
         network = dataclasses.replace(network, recorded=task.preprocess)
+    save: Path | None = arguments.save
+    gallery = save if save is not None and answers.is_pictures(save, task) else None
+    if gallery is not None and task is None:
+        raise FormatError(f"{gallery}: is a picture, and nothing says what is drawn: give --task")
     feeds = [feed for place in _places(arguments) for feed in network.feeds(place, arguments)]
     results: list[tuple[Path, Feed]] = []
     for path, feed in say.track(feeds, "run"):
         results.append((path, network.run(feed)))
-    saved_as_pictures = arguments.save is not None and answers.is_pictures(arguments.save, task)
-    if arguments.save is not None and not saved_as_pictures:
-        write_atomically(arguments.save, save_outputs(arguments.save, _joined(arguments.save, results)))
+    if save is not None and gallery is None:
+        write_atomically(save, save_outputs(save, _joined(save, results)))
     rows = [(path, row) for path, outputs in results for row in _rows(path, outputs)]
-    if saved_as_pictures and task is None:
-        raise FormatError(f"{arguments.save}: is a picture, and nothing says what is drawn: give --task")
-    replies = answers.gather(task, rows, keep=saved_as_pictures) if task is not None else []
-    if saved_as_pictures and task is not None and arguments.save is not None:
-        answers.save_pictures(arguments.save, task, replies)
+    pictures = [] if gallery is None else answers.picture_paths(gallery, [path for path, _ in rows])
+    replies = answers.gather(task, rows, pictures) if task is not None else []
     doubts = tell(network)
     has_classes = task is None or task.name == "classify"
     if arguments.json:
@@ -98,7 +99,7 @@ def call(arguments: argparse.Namespace) -> int:
         for output, values in outputs.items():
             if len(outputs) > 1:
                 say.words(escape_text(f"  {output}"))
-            for index, value in _largest(values, arguments.top):
+            for index, value in largest(values.reshape(-1), arguments.top):
                 say.words(f"  {value:10.4f}  {index:5d}  {escape_text(label_of(names, index))}".rstrip())
     return 0
 
@@ -156,12 +157,6 @@ def _joined(place: Path, results: list[tuple[Path, Feed]]) -> Feed:
     return joined
 
 
-def _largest(values: NDArray[Any], count: int) -> list[tuple[int, float]]:
-    row = values.reshape(-1)
-    order = np.argsort(-row.astype(np.float64), kind="stable")[: max(count, 0)]
-    return [(int(index), float(row[index])) for index in order]
-
-
 def _document(
     network: Network, rows: list[tuple[str, Feed]], arguments: argparse.Namespace, names: Sequence[str]
 ) -> dict[str, object]:
@@ -175,7 +170,8 @@ def _document(
 
 
 def _top(values: NDArray[Any], count: int, names: Sequence[str]) -> list[dict[str, object]]:
-    return [{"index": at, "value": value, "label": label_of(names, at)} for at, value in _largest(values, count)]
+    tops = largest(values.reshape(-1), count)
+    return [{"index": index, "value": value, "label": label_of(names, index)} for index, value in tops]
 
 
 def _title(path: Path, index: int, count: int) -> str:

@@ -53,7 +53,7 @@ def add_description(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_task(network: Network, arguments: argparse.Namespace) -> Task | None:
-    """The task that is request for, or known; None: nothing says what the network is for.
+    """The task that ``--task`` names, or that is recorded; None: nothing says what the network is for.
 
     Raises:
         FormatError: --task names none, or another than the file keeps; a description is damaged; labels cannot be read.
