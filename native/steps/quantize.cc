@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/isa.h"
 #include "steps/quantize_block.h"
 
 namespace oaq {
@@ -17,11 +18,7 @@ namespace {
 
 constexpr std::int64_t kBlock = kQuantizeBlock;
 
-#ifdef OAQ_X86
-const bool kWide = __builtin_cpu_supports("avx2");
-#else
-constexpr bool kWide = false;
-#endif
+const bool kWide = runs(Isa::kAvx2);
 
 int quantize_block(const float* real, const InputScale& numbers, std::uint8_t* q) {
   return kWide ? quantize_block_avx2(real, numbers, q) : quantized_block(real, numbers, q);

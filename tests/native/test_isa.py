@@ -66,3 +66,10 @@ def test_an_instruction_set_without_rows_is_refused_by_name() -> None:
 def test_the_native_table_says_what_each_instruction_set_includes() -> None:
     for row in native_rows():
         assert row.includes == INCLUDES[row.isa]
+
+
+def test_nothing_asks_the_compilers_builtin_what_the_cpu_runs() -> None:
+    """With zig's run-time library, which wheels are built with, it answers no to everything: ``base/isa.cc`` asks."""
+    sources = [path for path in NATIVE.rglob("*") if path.suffix in {".cc", ".h", ".c"}]
+    assert len(sources) > 50
+    assert not [str(path) for path in sources if "__builtin_cpu" in path.read_text(encoding="utf-8")]
