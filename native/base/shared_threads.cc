@@ -1,8 +1,12 @@
 // Counts the threads of all runs under way, and lends pools to them. Nothing is computed.
 #include "base/shared_threads.h"
 
+#ifndef _WIN32
 #include <pthread.h>
+#endif
+#ifdef __linux__
 #include <sched.h>
+#endif
 
 #include <atomic>
 #include <exception>
@@ -28,12 +32,18 @@ Registry& registry() {
   return *registry_of_process;
 }
 
+#ifdef _WIN32
+bool watch_forks() { return true; }  // there are none
+#else
 void before_fork() { registry().guard.lock(); }
 void in_parent() { registry().guard.unlock(); }
 void in_child() {
   registry().running.store(0, std::memory_order_relaxed);
   registry().guard.unlock();
 }
+
+bool watch_forks() { return pthread_atfork(before_fork, in_parent, in_child) == 0; }
+#endif
 
 // CPUs that the calling thread may run on.
 int cpus() {
@@ -47,8 +57,7 @@ int cpus() {
 }  // namespace
 
 std::shared_ptr<SharedThreads> SharedThreads::of(int count) {
-  static const int registered = pthread_atfork(before_fork, in_parent, in_child);
-  static_cast<void>(registered);
+  [[maybe_unused]] static const bool is_watched = watch_forks();
   Registry& shared = registry();
   {
     const std::lock_guard lock(shared.guard);

@@ -1,7 +1,9 @@
 // The pool: threads claim chunks of the stages of a run, watch for the next stage, then sleep. Nothing is computed.
 #include "base/threads.h"
 
+#ifndef _WIN32
 #include <unistd.h>
+#endif
 
 #include <algorithm>
 #include <optional>
@@ -36,6 +38,14 @@ void pause() {
 #endif
 }
 
+int this_process() {
+#ifdef _WIN32
+  return 0;  // which never forks
+#else
+  return getpid();
+#endif
+}
+
 // Whether the value changed within that many turns.
 bool changes(const std::atomic<std::uint64_t>& value, std::uint64_t old) {
   for (int turn = 0; turn < kTurns; ++turn) {
@@ -59,14 +69,14 @@ Threads::Claim Threads::unpacked(std::uint64_t word) {
 Threads::Threads(int count) : count_(count), shares_(static_cast<std::size_t>(count)) { start(); }
 
 Threads::~Threads() {
-  if (process_ == getpid())
+  if (process_ == this_process())
     stop();
   else
     abandon();
 }
 
 void Threads::start() {
-  process_ = getpid();
+  process_ = this_process();
   helpers_ = std::make_unique<std::vector<std::thread>>();
   helpers_->reserve(static_cast<std::size_t>(count_ - 1));
   try {
@@ -98,7 +108,7 @@ void Threads::abandon() {
 }
 
 void Threads::run(Work& work) {
-  if (count_ > 1 && process_ != getpid()) {
+  if (count_ > 1 && process_ != this_process()) {
     abandon();
     try {
       start();
