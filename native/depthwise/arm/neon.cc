@@ -66,10 +66,10 @@ inline void sum_outputs(const DepthwiseCall& call, std::int64_t output) {
   const std::uint8_t* const* tap = call.x;
   Sums sums[static_cast<std::size_t>(kOutputs)];
   Run runs[static_cast<std::size_t>(kOutputs)];
-  for (Sums& each : sums)
-    for (int i = 0; i < 4; ++i) each.at[i] = vld1q_s32(call.bias + 4 * i);
+  for (Sums& output_sums : sums)
+    for (int i = 0; i < 4; ++i) output_sums.at[i] = vld1q_s32(call.bias + 4 * i);
   for (std::int32_t run = 0; run < call.run_count; ++run) {
-    for (Run& each : runs) each.clear();
+    for (Run& output_run : runs) output_run.clear();
     for (std::int32_t step = call.runs[run]; step > 0; --step, ++tap, w += kTile) {
       const int8x16_t weights = vld1q_s8(w);
       const std::uint8_t* x = *tap + first;
