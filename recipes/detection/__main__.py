@@ -18,7 +18,7 @@ import argparse
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ from recipes.data import photos
 from recipes.demo import RECORDED, Steps
 from recipes.detection import composited, ssd
 from recipes.detection.pairs import Pair, answer_pairs, contact_sheet
-from recipes.detection.samples import Skips, open_folder
+from recipes.detection.samples import Sample, Skips, open_folder
 from recipes.detection.scoring import coco_scores, recalled
 from recipes.exit_code import exit_code
 from recipes.result_file import Result, stamp
@@ -109,8 +109,8 @@ def run(flags: argparse.Namespace) -> int:
     return 0 if report.proved_layers == len(report.layers) else 1
 
 
-def _sets(flags: argparse.Namespace, skips: Skips):  # noqa: ANN202 (samples by name of the set)
-    """The sets that are scored, read once each."""
+def _sets(flags: argparse.Namespace, skips: Skips) -> dict[str, Iterator[Sample]]:
+    """Samples of the sets that are scored, by name, read once each."""
     if flags.data is not None:
         ids = {name: number for number, name in COCO.items()}
         return {"data": open_folder(flags.data, ids, skips)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -152,7 +152,7 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
     for item in _items(document, "images", path):
         try:
             number = _key(item, path)
-            yield _coco_sample(path, item, by_image.pop(number, []), {key: (name, ids) for key, name in names.items()})
+            yield _coco_sample(path, item, by_image.pop(number, []), names, ids)
         except FormatError as error:
             skips.handle(error)
     for number, orphans in by_image.items():
@@ -160,7 +160,11 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
 
 
 def _coco_sample(
-    path: Path, item: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]], names: Mapping[int, Any]
+    path: Path,
+    item: Mapping[str, Any],
+    annotations: Sequence[Mapping[str, Any]],
+    names: Mapping[int, str],
+    ids: Mapping[str, int],
 ) -> Sample:
     name = item.get("file_name")
     if not isinstance(name, str) or not name:
@@ -180,9 +184,8 @@ def _coco_sample(
         x, y, width, height = (_number(value, where, "bbox") for value in box)
         if not isinstance(category, int) or category not in names:
             raise FormatError(f"{where}: has the category {category!r}, which the file does not name")
-        label, ids = names[category]
         boxes.append(_checked([x, y, x + width, y + height], pixels, where))
-        categories.append(_category(label, ids, where))
+        categories.append(_category(names[category], ids, where))
         crowd.append(annotation.get("iscrowd") == 1)
     return _sample(photo, pixels, boxes, categories, crowd)
 
@@ -250,7 +253,3 @@ def _category(name: str, ids: Mapping[str, int], where: str) -> int:
 def _sample(photo: Path, pixels: Picture, boxes: list[list[float]], categories: list[int], crowd: list[bool]) -> Sample:
     array = np.array(boxes, np.float64).reshape(-1, 4)
     return Sample(str(photo), pixels, array, np.array(categories, np.int64), np.array(crowd, bool))
-
-
-Reader = Callable[[], Iterator[Sample]]
-"""Reads a set again at every pass, so that memory holds one photo only."""
