@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,29 @@ def test_agreement_takes_the_float_networks_sure_boxes_for_the_truth():
 def test_descriptions_that_mean_nothing_are_refused(make, words):
     with pytest.raises(FormatError, match=words):
         make()
+
+
+@pytest.mark.parametrize("coder", ["center_size", "distances"])
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", "none"])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("error")
+def test_boxes_and_scores_that_are_no_numbers_are_left_out_and_infinite_ones_are_finite(
+    coder: Any, activation: Any, number: float
+) -> None:
+    decoder = Detector((Head(Part("b"), Part("s"), (Grid(1, 2, ((0.0, 0.5),)),)),), coder, activation=activation)
+    boxes, scores = np.zeros((4, 1, 2), np.float32), np.ones((2, 1, 2), np.float32)
+    boxes[1, 0, 0] = number
+    whole = decode_boxes(decoder, {"b": boxes, "s": scores})
+    assert np.isfinite(whole.boxes).all()
+    assert len(whole) == (1 if np.isnan(number) else 2)
+    scores[:, 0, 0] = number
+    assert np.isfinite(decode_boxes(decoder, {"b": boxes, "s": scores}).scores).all()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (4, 0, 0)])
+def test_outputs_without_numbers_or_axes_are_refused(shape: tuple[int, ...]) -> None:
+    decoder = Detector((Head(Part("b"), Part("s"), (Grid(1 << 30, 1 << 30),)),))
+    with pytest.raises(ProgramError, match="detect: "):
+        decode_boxes(decoder, {"b": np.zeros(shape), "s": np.zeros(shape)})
+    with pytest.raises(ProgramError, match="the network has "):
+        decode_boxes(decoder, {})

@@ -87,3 +87,34 @@ def test_labels_of_sets_fit_the_number_of_classes() -> None:
     assert named_labels("voc", 20) is not None and category_ids(named_labels("voc", 21) or ()) == {}
     assert named_labels("imagenet", 1000) is None
     assert np.unique(list(COCO)).size == 80
+
+
+HEAD = {"boxes": {"output": "b"}, "scores": {"output": "s"}, "grids": [{"rows": 2, "columns": 2}]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"task": []}',
+        '{"task": {}}',
+        *(json.dumps({"task": "segment", "decoder": {"threshold": value}}) for value in (10**400, float("nan"))),
+        *(json.dumps({"task": "segment", "decoder": {"background": value}}) for value in (1 << 70, -2)),
+        *(json.dumps({"task": "upscale", "decoder": {"low": value}}) for value in (1, 1e308, float("-inf"))),
+        json.dumps({"task": "upscale", "decoder": {"border": -1}}),
+        *(
+            json.dumps({"task": "detect", "decoder": {"heads": [HEAD], "scales": [value] * 4}})
+            for value in (float("nan"), 0, 1e-320, float("inf"))
+        ),
+        *(
+            json.dumps({"task": "detect", "decoder": {"heads": [{**HEAD, "grids": grids}]}})
+            for grids in (
+                [],
+                *([{"rows": 1, "columns": 1, "sizes": [[1, side]]}] for side in (-1, 1e308, float("nan"))),
+            )
+        ),
+    ],
+)
+def test_numbers_and_types_that_no_decoder_can_compute_with_are_refused_in_words(text: str, tmp_path: Path) -> None:
+    (tmp_path / "net.task.json").write_text(text)
+    with pytest.raises(FormatError, match=r"net\.task\.json: "):
+        load_task(tmp_path / "net.task.json", SIZE)

@@ -54,3 +54,13 @@ def test_scores_leave_a_border_out_and_pictures_are_the_image():
     assert task.entries(answer, Window(0, 0, 8, 8), (8, 8)) == [{"height": 16, "width": 16}]
     with pytest.raises(ValueError, match="an image of"):
         signal.compute([true], [true[:8]])
+
+
+def test_images_too_small_for_a_metric_are_refused_and_what_is_nan_is_black():
+    signal, likeness = upscale(Preprocess((8, 8)), Upscaler(border=2)).metrics
+    assert signal.compute([np.zeros((5, 5))], [np.zeros((5, 5))]) == math.inf
+    for metric, side in ((signal, 4), (likeness, 14)):
+        with pytest.raises(ProgramError, match="is taken on"):
+            metric.compute([np.zeros((side, side))], [np.zeros((side, side))])
+    pixels = np.array([[np.nan, np.inf], [-np.inf, 1.0]])
+    assert decode_image(Upscaler(low=-1.0, high=3.0), {"y": pixels}).tolist() == [[0.0, 1.0], [0.0, 0.5]]

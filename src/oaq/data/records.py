@@ -83,7 +83,12 @@ def _decode_scalar(annotation: object, value: Json, where: str) -> object:
     if annotation is float and value in ("inf", "-inf"):
         return float(typing.cast(str, value))
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise FormatError(f"{where}: a whole number of {value.bit_length()} bits is beyond float64") from error
+    if annotation is float and isinstance(value, float) and math.isnan(value):
+        raise FormatError(f"{where}: is not a number (NaN)")
     if not isinstance(annotation, type) or type(value) is not annotation:
         raise FormatError(f"{where}: is a {getattr(annotation, '__name__', annotation)}, not {value!r}")
     return value

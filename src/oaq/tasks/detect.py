@@ -24,6 +24,8 @@ from oaq.tasks.task import Metric, Outputs, Picture, Task, label_of, the_output
 Reals = NDArray[np.float64]
 LARGEST_EXPONENT: Final = 60.0
 """exp of more would make a box of no use infinite, and infinite boxes make NaN overlaps."""
+LARGEST: Final = 1e30
+"""Numbers beyond it, infinite ones included, are taken as it, so that what is computed of them stays finite."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Grid:
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < 1 or not self.sizes:
             raise FormatError(f"a grid has cells and anchors, not {self.rows} x {self.columns} and {len(self.sizes)}")
+        if not all(0 <= side <= LARGEST for size in self.sizes for side in size):
+            raise FormatError(f"sizes of anchors are shares of the input, 0 to {LARGEST:g}, not {self.sizes[:8]}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ class Head:
     boxes: Part
     scores: Part
     grids: tuple[Grid, ...]
+
+    def __post_init__(self) -> None:
+        if not self.grids:
+            raise FormatError("a head has a grid of anchors at least")
 
 
 @dataclass(frozen=True)
@@ -104,10 +112,11 @@ class Detector:
     visible: float = 0.3
 
     def __post_init__(self) -> None:
-        if not self.heads or min(self.scales) <= 0 or self.bins < 0 or self.most < 1:
+        fit = all(1 / LARGEST <= scale <= LARGEST for scale in self.scales)
+        if not self.heads or not fit or self.bins < 0 or self.most < 1:
             raise FormatError(
-                f"a detector has heads ({len(self.heads)}), scales above 0 {self.scales}, bins of at least 0 "
-                f"({self.bins}) and at least one box per photo ({self.most})"
+                f"a detector has heads ({len(self.heads)}), scales from {1 / LARGEST:g} to {LARGEST:g} {self.scales}, "
+                f"bins of at least 0 ({self.bins}) and at least one box per photo ({self.most})"
             )
         if not (0 <= self.score <= 1 and 0 <= self.overlap <= 1 and 0 <= self.visible <= 1):
             raise FormatError(f"score {self.score}, overlap {self.overlap} and visible {self.visible} lie in 0..1")
@@ -177,7 +186,7 @@ def _read_head(decoder: Detector, head: Head, outputs: Outputs) -> tuple[Boxes, 
 
 def _numbers(part: Part, outputs: Outputs, anchors_: int) -> Reals:
     """(anchors, n) numbers of an output of any number of axes."""
-    y = the_output(outputs, part.output, "detect").astype(np.float64)
+    y = np.clip(np.atleast_1d(the_output(outputs, part.output, "detect")).astype(np.float64), -LARGEST, LARGEST)
     rows = y if part.channels_last else np.moveaxis(y, 0, -1)
     if y.size % anchors_:
         raise ProgramError(
@@ -229,8 +238,12 @@ def _softmax(numbers: Reals) -> Reals:
 
 
 def _pick(decoder: Detector, boxes: Boxes, scores: Reals) -> Detections:
-    """The best boxes, each class suppressed on its own; boxes are cut at the edges of the input."""
-    boxes = np.clip(boxes, 0.0, 1.0)
+    """The best boxes, each class suppressed on its own; boxes are cut at the edges of the input.
+
+    Neither a box nor a score that is NaN is picked.
+    """
+    valid = ~np.isnan(boxes).any(axis=1)
+    boxes, scores = np.clip(boxes[valid], 0.0, 1.0), scores[valid]
     picked, values, classes = [], [], []
     for index in range(scores.shape[1]):
         likely = np.flatnonzero(scores[:, index] >= decoder.score)

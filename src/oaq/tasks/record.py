@@ -102,7 +102,7 @@ def read_record(text: str, preprocess: Preprocess | None, where: str) -> Task:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where}: is not JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("task") not in DECODERS or not set(record) <= KEYS:
+    if not isinstance(record, dict) or record.get("task") not in tuple(DECODERS) or not set(record) <= KEYS:
         raise FormatError(
             f"{where}: a task is an object of {', '.join(sorted(KEYS))}, the task being one of {', '.join(DECODERS)}"
         )

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.data.preprocess import Preprocess
 from oaq.data.window import Window
-from oaq.errors import ProgramError
+from oaq.errors import FormatError, ProgramError
 from oaq.tasks.task import Metric, Outputs, Picture, Task, label_of, the_output
 
 Classes = NDArray[np.int64]
+MOST_CLASSES: Final = 1 << 31
+"""Classes are counted below it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Segmenter:
     threshold: float = 0.0
     background: int = 0
     ignore: int = 255
+
+    def __post_init__(self) -> None:
+        for name, number in (("background", self.background), ("ignore", self.ignore)):
+            if not -1 <= number < MOST_CLASSES:
+                raise FormatError(f"{name} is a class, -1 (none) to {MOST_CLASSES - 1}, not {number}")
 
 
 def segment(preprocess: Preprocess, labels: Sequence[str] = (), decoder: Segmenter | None = None) -> Task:
@@ -145,12 +152,12 @@ def mask_entries(
     classes = on_photo(answer, window, size, -1)
     return [
         {
-            "category_id": int(index),
-            "label": label_of(labels, int(index)),
+            "category_id": index,
+            "label": label_of(labels, index),
             "area": int(np.sum(classes == index)),
             "segmentation": {"size": list(size), "counts": run_lengths(classes == index)},
         }
-        for index in np.unique(classes)
+        for index in np.unique(classes).tolist()
         if index not in (-1, decoder.background)
     ]
 

@@ -95,14 +95,15 @@ def the_output(outputs: Outputs, name: str, where: str) -> NDArray[Any]:
     """The output called ``name``; the first if ``name`` is "".
 
     Raises:
-        ProgramError: there is none; the names there are in the message.
+        ProgramError: there is none, or it is empty; the names there are in the message.
     """
     from oaq.errors import ProgramError
 
-    if not name:
-        return next(iter(outputs.values()))
+    name = name or next(iter(outputs), "")
     if name not in outputs:
         raise ProgramError(
             f"{where}: the task reads the output {name!r}; the network has {', '.join(map(repr, outputs))}"
         )
+    if not outputs[name].size:
+        raise ProgramError(f"{where}: the output {name!r} of shape {outputs[name].shape} holds no number")
     return outputs[name]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oaq.data.preprocess import Preprocess
 from oaq.data.window import Window
-from oaq.errors import ProgramError
+from oaq.errors import FormatError, ProgramError
 from oaq.tasks.task import Metric, Outputs, Picture, Task, the_output
 
 Image = NDArray[np.float64]
@@ -21,6 +21,8 @@ LUMA = np.array([65.481, 128.553, 24.966]) / 255
 """BT.601 luma of RGB in 0..1, whose black is 16/255: what the field's PSNR is taken on."""
 WINDOW, SIGMA = 11, 1.5
 """Side and deviation of the windows of SSIM (Wang et al., 2004)."""
+LARGEST = 1e30
+"""Values of black and white stay below it, so that what is computed of them stays finite."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Upscaler:
     low: float = 0.0
     high: float = 1.0
     border: int = 2
+
+    def __post_init__(self) -> None:
+        if not -LARGEST <= self.low < self.high <= LARGEST or self.high - self.low < 1 / LARGEST:
+            raise FormatError(f"white ({self.high}) is above black ({self.low}), both within {LARGEST:g} of 0")
+        if self.border < 0:
+            raise FormatError(f"a border is 0 pixels or more, not {self.border}")
 
 
 def upscale(preprocess: Preprocess, decoder: Upscaler | None = None) -> Task:
@@ -64,7 +72,7 @@ def upscale_metrics(border: int) -> tuple[Metric, ...]:
 
 
 def decode_image(decoder: Upscaler, outputs: Outputs) -> Image:
-    """(rows, columns) or (rows, columns, 3) in 0..1.
+    """(rows, columns) or (rows, columns, 3) in 0..1; what is NaN is black.
 
     Raises:
         ProgramError: the output is not an image of one or three channels.
@@ -77,7 +85,8 @@ def decode_image(decoder: Upscaler, outputs: Outputs) -> Image:
         y = np.moveaxis(y, 0, -1)
     if y.ndim not in (2, 3) or (y.ndim == 3 and y.shape[2] != 3):
         raise ProgramError(f"upscale: an output is (1 or 3, rows, columns) or (rows, columns), not {shape}")
-    return np.clip((y - decoder.low) / (decoder.high - decoder.low), 0.0, 1.0)
+    inside = np.clip(np.nan_to_num(y, nan=decoder.low), decoder.low, decoder.high)
+    return (inside - decoder.low) / (decoder.high - decoder.low)
 
 
 def luma(image: Image) -> Image:
@@ -121,6 +130,12 @@ def _mean_of(measure: Any, border: int, answers: Sequence[Image], truths: Sequen
     for answer, true in zip(answers, truths, strict=True):
         if answer.shape[:2] != true.shape[:2]:
             raise ValueError(f"an image of {answer.shape[:2]} answers one of {true.shape[:2]}")
+        least = WINDOW if measure is ssim else 1
+        if min(answer.shape[:2]) - 2 * border < least:
+            raise ProgramError(
+                f"upscale: {measure.__name__} is taken on {least} x {least} pixels at least; images are of "
+                f"{answer.shape[:2]}, {border} on every side left out. Give larger ones, or a smaller border"
+            )
         inner = slice(border, -border or None)
         values.append(measure(luma(answer)[inner, inner], luma(true)[inner, inner]))
     return float(np.mean(values)) if values else math.inf
