@@ -43,7 +43,7 @@ def read_constants(path: Path) -> dict[str, NDArray[Any]]:
                 name, array = _constant(node)
                 if array is not None:
                     constants[name] = array
-    except (ValueError, UnicodeDecodeError, IndexError) as error:
+    except (ValueError, OverflowError, IndexError) as error:
         raise FormatError(f"{path}: is not a frozen TensorFlow graph: {error}") from error
     if not constants:
         raise FormatError(f"{path}: is not a frozen TensorFlow graph: it holds no constant")
@@ -128,7 +128,7 @@ def _tensor(message: memoryview, name: str) -> NDArray[Any] | None:
     array = np.frombuffer(content or b"", DTYPES[dtype]) if content else np.array(single, DTYPES[dtype])
     count = prod(shape)
     if array.size == 1 and count > 1 and count <= 1 << 24:  # one number stands for all
-        array = np.repeat(array, count)
+        array = np.broadcast_to(array, (count,))
     if array.size != count:
         raise ValueError(f"the constant {name!r} of shape {shape} holds {array.size} numbers")
     return array.reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ from oaq.terminal import say
 
 LARGEST_FILE: Final = 1 << 30
 """Bytes of an annotation file; COCO's own have about half of it."""
+LARGEST_XML: Final = 1 << 22
+"""Bytes of a VOC file, which is of one photo; its elements take some thirty times as many in memory."""
 SLACK: Final = 1.0
 """Pixels by which a box may leave its photo: VOC counts from 1, and COCO rounds."""
 
@@ -110,7 +113,7 @@ def _voc_sample(place: Path, path: Path, ids: Mapping[str, int]) -> Sample:
     root = _xml(path)
     name = root.findtext("filename") or ""
     folders = (place / "JPEGImages", path.parent, place)
-    photo = next((folder / name for folder in folders if name and (folder / name).is_file()), None)
+    photo = _first_file(folders, name)
     if photo is None or Path(name).name != name:
         raise FormatError(f"{path}: names the photo {name!r}, which is not in JPEGImages/ nor beside it")
     pixels = read_pixels(photo)
@@ -124,8 +127,15 @@ def _voc_sample(place: Path, path: Path, ids: Mapping[str, int]) -> Sample:
     return _sample(photo, pixels, boxes, categories, crowd)
 
 
+def _first_file(folders: Sequence[Path], name: str) -> Path | None:
+    """The first file of that name; None if there is none, or there cannot be one."""
+    with contextlib.suppress(OSError):  # such as a name that is too long
+        return next((folder / name for folder in folders if name and (folder / name).is_file()), None)
+    return None
+
+
 def _xml(path: Path) -> ElementTree.Element:
-    text = _text(path)
+    text = _text(path, LARGEST_XML)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise FormatError(f"{path}: declares a document type, which VOC files do not; refused")
     try:
@@ -142,6 +152,8 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
     """
     document = _coco_document(path)
     names = {_key(item, path): str(item.get("name", "")) for item in _items(document, "categories", path)}
+    if len(names) != len(document["categories"]):
+        raise FormatError(f"{path}: two categories have the same id")
     by_image: dict[int, list[dict[str, Any]]] = {}
     for number, item in enumerate(_items(document, "annotations", path)):
         image = item.get("image_id")
@@ -149,9 +161,13 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
             by_image.setdefault(image, []).append(item)
         else:
             skips.handle(FormatError(f"{path}: annotation {number} belongs to the image {image!r}, not a number"))
+    read = set[int]()
     for item in _items(document, "images", path):
         try:
             number = _key(item, path)
+            if number in read:
+                raise FormatError(f"{path}: two images have the id {number}; whose its annotations are is not known")
+            read.add(number)
             yield _coco_sample(path, item, by_image.pop(number, []), names, ids)
         except FormatError as error:
             skips.handle(error)
@@ -170,8 +186,7 @@ def _coco_sample(
     if not isinstance(name, str) or not name:
         raise FormatError(f"{path}: image {item.get('id')!r} has no file_name")
     folders = (path.parent, path.parent / "images", path.parent.parent / "images", path.parent.parent)
-    places = [folder / name for folder in folders]
-    photo = next((place for place in places if place.is_file()), None)
+    photo = _first_file(folders, name)
     if photo is None or ".." in Path(name).parts or Path(name).is_absolute():
         raise FormatError(f"{path}: names the photo {name!r}, which is neither beside it nor in images/")
     pixels = read_pixels(photo)
@@ -214,10 +229,10 @@ def _key(item: Mapping[str, Any], path: Path) -> int:
     return number
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, most: int = LARGEST_FILE) -> str:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise FormatError(f"{path}: has {path.stat().st_size} bytes; {LARGEST_FILE} are read at most")
+        if path.stat().st_size > most:
+            raise FormatError(f"{path}: has {path.stat().st_size} bytes; {most} are read at most")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read: {error}") from error
@@ -226,7 +241,7 @@ def _text(path: Path) -> str:
 def _number(value: object, where: str, name: str) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or isinstance(value, bool):
         raise FormatError(f"{where}: {name} is {value!r}, not a finite number")

@@ -79,12 +79,22 @@ def test_constants_are_read_whichever_way_their_numbers_are_written(tmp_path: Pa
         constant("x", part(1, 1) + part(2, part(2, part(1, 3))) + part(4, b"12345678")),
         constant("x", part(1, 1) + part(2, part(2, part(1, 3))) + part(4, b"123")),
         b"\x0b\x00",
+        constant("x", part(1, 3) + part(2, part(2, part(1, 1))) + part(7, 1 << 40)),
+        constant("x", part(1, 9) + part(2, part(2, part(1, 1))) + part(10, (1 << 70) - 1)),
     ],
 )
 def test_what_is_no_graph_is_one_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "g.pb").write_bytes(content)
     with pytest.raises(FormatError, match=r"g\.pb: is not a frozen TensorFlow graph"):
         read_constants(tmp_path / "g.pb")
+
+
+def test_a_number_that_stands_for_many_takes_the_memory_of_one(tmp_path: Path) -> None:
+    content = part(1, 1) + part(2, part(2, part(1, 1 << 24))) + part(4, bytes(4))
+    (tmp_path / "g.pb").write_bytes(b"".join(constant(str(index), content) for index in range(3)))
+    constants = read_constants(tmp_path / "g.pb")
+    assert len(constants) == 3
+    assert all(array.shape == (1 << 24,) and array.strides == (0,) for array in constants.values())
 
 
 def test_a_graph_cut_anywhere_is_an_error_or_fewer_constants(tmp_path: Path) -> None:
@@ -180,6 +190,8 @@ BAD_VOC = {
     "ymax is 'nan', not a finite number": voc(box="11 21 30 nan"),
     "xmin is None": voc().replace("xmin", "left"),
     "is not a photo that decodes": voc("broken.jpg"),
+    f"names the photo '{'b' * 300}'": voc("b" * 300),
+    "4194304 are read at most": "<annotation>" + "<a/>" * (1 << 20) + "</annotation>",
 }
 
 
@@ -205,6 +217,9 @@ BAD_COCO = {
     "belongs to the image 'five'": coco(image_id="five"),
     "belong to the image 6, which it lacks": coco(image_id=6),
     "the class 'gnu' is unknown": coco() | {"categories": [{"id": 7, "name": "gnu"}]},
+    f"bbox is 1{'0' * 400}": coco(box=[10**400, 2, 3, 4]),
+    "two images have the id 5": coco() | {"images": [{"id": 5, "file_name": "a.png"}] * 2},
+    f"names the photo '{'b' * 300}'": coco() | {"images": [{"id": 5, "file_name": "b" * 300}]},
     "has no file_name": coco() | {"images": [{"id": 5}]},
     "is neither beside it": coco() | {"images": [{"id": 5, "file_name": "b.png"}]},
 }
@@ -221,7 +236,16 @@ def test_a_bad_part_of_a_coco_file_is_named_or_left_out_and_counted(tmp_path: Pa
     assert skips.reasons is not None and len(skips.reasons) == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"images": 3}', '{"images": [], "annotations": [], "categories": [{}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"images": 3}',
+        '{"images": [], "annotations": [], "categories": [{}]}',
+        json.dumps(coco() | {"categories": [{"id": 7, "name": "couch"}, {"id": 7, "name": "cat"}]}),
+    ],
+)
 def test_a_file_that_is_not_cocos_cannot_be_left_out(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(FormatError, match=r"x\.json"):
