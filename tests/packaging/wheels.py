@@ -43,10 +43,11 @@ PROGRAM = ROOT / "tests" / "packaging" / "installed.py"
 
 @dataclass
 class Record:
-    """Lines of the table, and whether any of them is a failure."""
+    """Lines of the table, whether any of them is a failure, and the wheels of this run by tag and machine."""
 
     lines: list[tuple[str, str, str]] = field(default_factory=list)
     failed: bool = False
+    wheels: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def add(self, subject: str, verdict: str, remark: str = "") -> None:
         """One line; "FAILED" fails the run."""
@@ -79,7 +80,7 @@ def tools(python: Path) -> Path:
     return inside
 
 
-def native_wheel(python: Path, machine: str, compiler: str, out: Path) -> Path:
+def native_wheel(python: Path, machine: str, compiler: str) -> Path:
     """Build, and repair where an auditor has something to repair; returns the wheel for manylinux."""
     version = call([python, "-c", "import sys; print('%d%d' % sys.version_info[:2])"]).strip()
     raw = WORK / f"raw-{version}-{machine}"
@@ -99,9 +100,9 @@ def native_wheel(python: Path, machine: str, compiler: str, out: Path) -> Path:
     (wheel,) = raw.glob("*.whl")
     native = compiler == "zig" and machine == platform.machine()  # of other machines an auditor knows no policy by name
     policy = f"manylinux_{GLIBC[0]}_{GLIBC[1]}_{machine}" if native else "auto"
-    before = {path.name for path in out.glob("*.whl")}
-    call([python.parent / "auditwheel", "repair", "--plat", policy, "-w", out, wheel], environ)
-    return next(path for path in out.glob("*.whl") if path.name not in before)
+    call([python.parent / "auditwheel", "repair", "--plat", policy, "-w", raw / "repaired", wheel], environ)
+    (repaired,) = (raw / "repaired").glob("*.whl")
+    return repaired
 
 
 def _zig(machine: str) -> tuple[str, ...]:
@@ -202,8 +203,9 @@ def _native(record: Record, python: Path, target: tuple[str, str], out: Path) ->
     stable = call([python, "-c", "import sys; print(sys.version_info >= (3, 12))"]).strip() == "True"
     tag, (machine, compiler) = "cp312-abi3" if stable else "cp311-cp311", target
     try:
-        existing = next(out.glob(f"*{tag}*{machine}.whl"), None) if stable else None
-        wheel = existing or native_wheel(tools(python), machine, compiler, out)
+        if (tag, machine) not in record.wheels:
+            record.wheels[tag, machine] = Path(shutil.copy2(native_wheel(tools(python), machine, compiler), out))
+        wheel = record.wheels[tag, machine]
         if machine == "x86_64":
             record.add(wheel.name, "ran", run_installed(python, wheel))
         elif stable:
