@@ -26,10 +26,12 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize
 from oaq.operators import TensorSpec
 from oaq.overflow.analyze import analyze
+from oaq.program.files import Part
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.plain import from_plain
 from oaq.reference import run
 from oaq.seal import model_signature, save
+from oaq.seal.signature import PART, SAMPLES
 from tests.export.c_programs import SANITIZED, STRICT, Workload, outputs_in_c, workload_of
 from tests.operators.test_operators import program_of
 from tests.report import small
@@ -283,27 +285,29 @@ def test_a_folder_that_cannot_be_made_and_options_that_exclude_one_another_are_r
     assert main(["export", str(tmp_path / "net.oaq")]) == 2
 
 
-def test_the_source_is_c_plus_plus_friendly_and_allocates_nothing(tmp_path: Path) -> None:
-    written = c(small.program(), tmp_path)
+def test_the_header_is_c_plus_plus_too(tmp_path: Path) -> None:
+    c(small.program(), tmp_path)
     assert shutil.which("g++")
     (tmp_path / "user.cc").write_text(
         '#include "small.h"\nint main() { return small_run(nullptr, nullptr, nullptr); }\n'
     )
     subprocess.run(["g++", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", tmp_path / "user.cc"], check=True)
-    subprocess.run(
-        [
-            "gcc",
-            *STRICT,
-            "-Wpedantic",
-            "-Wvla",
-            "-Wstack-usage=1024",
-            "-O2",
-            "-c",
-            written.files[1],
-            "-o",
-            tmp_path / "x.o",
-        ],
-        check=True,
-    )
-    symbols = subprocess.run(["nm", "-u", tmp_path / "x.o"], capture_output=True, text=True, check=True).stdout
-    assert not re.findall(r"\w+", symbols.replace("_GLOBAL_OFFSET_TABLE_", "").replace(" U ", " "))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_function_calls_a_library_or_takes_a_kilobyte_of_stack(name: str, tmp_path: Path) -> None:
+    for semantics in SEMANTICS:
+        case = next(iter(ops.OPERATORS[name].cases(semantics)))
+        source = c(program_of(case, semantics), tmp_path, "net").files[1]
+        command = ["gcc", *STRICT, "-Wpedantic", "-Wvla", "-Wstack-usage=1024", "-O2", "-c", source]
+        subprocess.run([*command, "-o", tmp_path / "net.o"], check=True)
+        symbols = subprocess.run(["nm", "-u", tmp_path / "net.o"], capture_output=True, text=True, check=True).stdout
+        assert not re.findall(r"\w+", symbols.replace("_GLOBAL_OFFSET_TABLE_", "").replace(" U ", " "))
+
+
+def test_a_signature_of_other_samples_is_computed_anew(tmp_path: Path) -> None:
+    """The self-test computes as many samples as ``oaq verify``; a file may have been signed with more."""
+    program = small.program()
+    for samples, expected in ((SAMPLES, "0" * 64), (SAMPLES + 1, model_signature(program))):
+        part = Part({"version": 1, "samples": samples, "sha256": "0" * 64})
+        assert c(program, tmp_path, parts={PART: part}).signature == expected

@@ -171,8 +171,7 @@ def _concat(emission: Emission, node: Node, op: ops.Concat) -> Iterator[Call]:
 
 def _max_pool(emission: Emission, node: Node, op: ops.MaxPool) -> Iterator[Call]:
     (x,), y = emission.program.specs(node), emission.program.tensors[node.output]
-    fields = {"window": _window(op.window, x), "channels": x.channels, "low": y.range.lo, "high": y.range.hi}
-    yield _call(node, "max_pool", fields)
+    yield _call(node, "max_pool", {"window": _window(op.window, x), "channels": x.channels, "low": y.range.lo})
 
 
 def _avg_pool(emission: Emission, node: Node, op: ops.AvgPool) -> Iterator[Call]:

@@ -1,7 +1,7 @@
 /* The largest integer under a window; the least of the output where a window holds no input. */
 struct max_pool {
   struct window window;
-  int32_t channels, low, high;
+  int32_t channels, low;
 };
 
 static void max_pool(const struct max_pool *p, const uint8_t *x, uint8_t *y) {
@@ -15,7 +15,7 @@ static void max_pool(const struct max_pool *p, const uint8_t *x, uint8_t *y) {
         if (at >= 0 && x[(size_t)at * (size_t)p->channels + (size_t)c] > largest)
           largest = x[(size_t)at * (size_t)p->channels + (size_t)c];
       } while (next_place(tap, p->window.kernel));
-      *y++ = (uint8_t)(largest > p->high ? p->high : largest);
+      *y++ = (uint8_t)largest;
     }
   } while (next_place(place, p->window.count));
 }
