@@ -1,5 +1,6 @@
 // Runs stages of chunks on a pool, then on shared pools from several callers, and prints "right" if each chunk was
-// computed once, after the stage before it.
+// computed once, after the stage before it, and if a run for which there is no CPU was computed by its caller alone.
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -81,6 +82,43 @@ bool run_from_callers(int threads, int runs) {
   return right;
 }
 
+// Notes in how many chunks its only stage was computed: 8 by threads, 1 by a caller alone.
+class Noted : public oaq::Work {
+ public:
+  std::uint32_t stages() const override { return 1; }
+  int chunks(std::uint32_t) const override { return 8; }
+  void compute(std::uint32_t, int, int chunks, int) override { noted = chunks; }
+  void complete(std::uint32_t) override {}
+  oaq::Isas isas() const override { return oaq::bit(oaq::Isa::kScalar); }
+
+  std::atomic<int> noted{0};
+};
+
+// Runs other work inside its own run.
+class Around : public oaq::Work {
+ public:
+  explicit Around(Noted& inner) : inner_(inner) {}
+
+  std::uint32_t stages() const override { return 1; }
+  int chunks(std::uint32_t) const override { return 1; }
+  void compute(std::uint32_t, int, int, int) override { oaq::SharedThreads::of(2)->run(inner_); }
+  void complete(std::uint32_t) override {}
+  oaq::Isas isas() const override { return oaq::bit(oaq::Isa::kScalar); }
+
+ private:
+  Noted& inner_;
+};
+
+// A run while another has every CPU is its caller's alone; the next one has threads again.
+bool run_beside_a_full_machine() {
+  const auto all = oaq::SharedThreads::of(std::max(2, static_cast<int>(std::thread::hardware_concurrency())));
+  Noted beside, after;
+  Around work(beside);
+  all->run(work);
+  oaq::SharedThreads::of(2)->run(after);
+  return beside.noted == 1 && after.noted == 8;
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -92,6 +130,7 @@ int main(int, char** arguments) {
     right = run_on(pool, runs, stalls);
   }
   right = run_from_callers(threads, runs / 10) && right;
+  right = run_beside_a_full_machine() && right;
   std::puts(right ? "right" : "wrong");
   return 0;
 }
