@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from oaq.cli.network import Network
 from oaq.cli.opened import Opened, opened
 from oaq.cli.sizes import add_shape, refuse_shape, shapes_of
 from oaq.escape import escape_lines
+from oaq.mixed.counts import tally
 from oaq.mixed.execute import MixedSession, Options
 from oaq.mixed.explain import unproved
 from oaq.mixed.inference import InferenceSession
@@ -88,16 +87,7 @@ def call(arguments: argparse.Namespace) -> int:
         inputs = _inputs(opened(arguments.file, sealed.program, sealed.parts), arguments)
         with say.bar("every executor against the reference", None):
             reports["executors"] = verify(sealed.program, inputs, arguments.isa, onnx=not arguments.no_onnx)
-    return _print_reports(reports, arguments, counted(sealed.floats))
-
-
-def counted(kinds: Sequence[str]) -> str:
-    """Operators, the most frequent first.
-
-    >>> counted(["Softmax", "Reshape", "Reshape"])
-    '2 Reshape, Softmax'
-    """
-    return ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in Counter(kinds).most_common())
+    return _print_reports(reports, arguments, tally(sealed.floats))
 
 
 def _print_reports(reports: dict[str, Report], arguments: argparse.Namespace, unproved: str = "") -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from oaq.escape import escape_text
+from oaq.mixed.counts import count_text
 from oaq.mixed.execute import MixedSession
 from oaq.mixed.program import DynamicBody, FloatBody, IntegerBody, MixedProgram, Region
 from oaq.mixed.schedule import DYNAMIC
@@ -33,10 +34,10 @@ def summary(program: MixedProgram) -> str:
         return escape_text(f"{program.name}: no region of integers, so {NOTHING}{reason}")
     layers = sum(map(_layers, program.integers))
     kind = "dynamic region" if all(region.kind == DYNAMIC for region in program.integers) else "integer region"
-    text = f"{program.name}: {_count(len(program.integers), kind)}, {_count(layers, 'layer')} proved"
+    text = f"{program.name}: {count_text(len(program.integers), kind)}, {count_text(layers, 'layer')} proved"
     if program.floats:
         count = sum(len(region.nodes) for region in program.floats)
-        text += f"; {_count(len(program.floats), 'float region')}, {_count(count, 'node')} not proved"
+        text += f"; {count_text(len(program.floats), 'float region')}, {count_text(count, 'node')} not proved"
     return escape_text(text)
 
 
@@ -60,9 +61,9 @@ def unproved(program: MixedProgram, session: MixedSession | None = None) -> str:
 def lines(region: Region, session: MixedSession | None) -> list[str]:
     """A region: what it is, between which tensors, why, by whom, how long."""
     if not isinstance(region.body, FloatBody):
-        head = f"{region.name}: {_count(len(region.nodes), 'node')}, {_count(_layers(region), 'layer')} proved"
+        head = f"{region.name}: {count_text(len(region.nodes), 'node')}, {count_text(_layers(region), 'layer')} proved"
     else:
-        head = f"{region.name}: {_count(len(region.nodes), 'node')}, not proved: {region.operators}"
+        head = f"{region.name}: {count_text(len(region.nodes), 'node')}, not proved: {region.operators}"
     result = [head, f"  from {_tensors(region.reads)} to {_tensors(region.writes)}"]
     if region.nodes:
         first, last = region.nodes[0], region.nodes[-1]
@@ -97,7 +98,3 @@ def _tensors(names: Sequence[str]) -> str:
     if not names:
         return "integers of another region"
     return ", ".join(names[:NAMES]) + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

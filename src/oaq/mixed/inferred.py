@@ -119,20 +119,21 @@ def _shown(model: onnx.ModelProto, depths: Sequence[int], most: int) -> onnx.Mod
     for node, depth in zip(slices, depths, strict=True):
         if depth > most:
             _hide(node)
-    inner = [graph for node in copy.graph.node for graph in _subgraphs(node)]
+    inner = [graph for node in copy.graph.node for graph in subgraphs(node)]
     bodies = [node for function in copy.functions for node in function.node]
     while inner:
         graph = inner.pop()
         bodies += graph.node
         _forget_negative(graph)
-        inner += [deeper for node in graph.node for deeper in _subgraphs(node)]
+        inner += [deeper for node in graph.node for deeper in subgraphs(node)]
     for node in bodies:
         if node.op_type == SLICE:
             _hide(node)
     return copy
 
 
-def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """Graphs among a node's attributes: the branches of an If, the body of a Loop."""
     from onnx import AttributeProto
 
     kinds = (AttributeProto.GRAPH, AttributeProto.GRAPHS)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from oaq.capture.from_dynamic_onnx.chains import Windows
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer
+from oaq.mixed.counts import tally
 from oaq.program.edges import Edge
 from oaq.program.int_program import IntProgram
 
@@ -144,17 +145,13 @@ class Region:
 
     @property
     def operators(self) -> str:
-        """The kinds of its nodes, the most frequent first: ``Softmax, 2 Reshape``."""
-        counts: dict[str, int] = {}
-        for _, operator in self.nodes:
-            counts[operator] = counts.get(operator, 0) + 1
-        order = sorted(counts, key=lambda operator: -counts[operator])
-        return ", ".join(f"{counts[operator]} {operator}" if counts[operator] > 1 else operator for operator in order)
+        """The kinds of its nodes, the most frequent first: ``2 Reshape, Softmax``."""
+        return tally(operator for _, operator in self.nodes)
 
 
 @dataclass(frozen=True, eq=False)
 class MixedProgram:
-    """A content file.
+    """A file, cut into regions.
 
     Attributes:
         name: for people.

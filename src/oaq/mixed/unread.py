@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.mixed.inferred import infer, with_sizes
+from oaq.mixed.inferred import infer, subgraphs, with_sizes
 
 if TYPE_CHECKING:
     import onnx
@@ -79,13 +79,9 @@ def set_aside(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Re
 
 def reads(node: onnx.NodeProto) -> list[str]:
     """What a node reads, its subgraphs included, once each; ``""`` where an optional input is left out."""
-    from onnx import AttributeProto
-
     names = list(node.input)
-    for attribute in node.attribute:
-        subgraphs = attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS)
-        for graph in [attribute.g, *attribute.graphs] if subgraphs else ():
-            names += _free(graph)
+    for graph in subgraphs(node):
+        names += _free(graph)
     return list(dict.fromkeys(names))
 
 

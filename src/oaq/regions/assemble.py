@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,9 @@ import numpy as np
 
 from oaq import operators as ops
 from oaq.capture.from_float_onnx.split import End, Split
+from oaq.capture.from_onnx.precedence import in_order
 from oaq.errors import FormatError
+from oaq.mixed.inferred import subgraphs
 from oaq.mixed.unread import reads
 from oaq.numerics.formats import U8
 from oaq.program.files import Part
@@ -191,16 +192,13 @@ def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
 def _names(model: onnx.ModelProto) -> set[str]:
     """Every name that the file gives a tensor, in subgraphs too."""
     names: set[str] = set()
-
-    def visit(graph: onnx.GraphProto) -> None:
+    pending = [model.graph]
+    while pending:
+        graph = pending.pop()
         names.update(value.name for value in (*graph.input, *graph.output, *graph.initializer))
         for node in graph.node:
             names.update((*node.input, *node.output, node.name))
-            for attribute in node.attribute:
-                for inner in (attribute.g, *attribute.graphs):
-                    visit(inner)
-
-    visit(model.graph)
+            pending += subgraphs(node)
     return names
 
 
@@ -291,22 +289,9 @@ def _sorted(nodes: Sequence[onnx.NodeProto], model: onnx.ModelProto) -> list[onn
     """In execution order, otherwise as they come."""
     writer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     waits = [{writer[name] for name in reads(node) if name in writer} for node in nodes]
-    readers: dict[int, list[int]] = {}
-    for index, sources in enumerate(waits):
-        for source in sources:
-            readers.setdefault(source, []).append(index)
-    pending = [len(sources) for sources in waits]
-    ready = [index for index, count in enumerate(pending) if not count]
-    order = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(nodes[index])
-        for reader in readers.get(index, ()):
-            pending[reader] -= 1
-            if not pending[reader]:
-                heapq.heappush(ready, reader)
+    order = in_order(waits)
     assert len(order) == len(nodes), "regions were cut from a graph without cycles"
-    return order
+    return [nodes[index] for index in order]
 
 
 def _store_constants(writing: _Writing, body: onnx.GraphProto) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from oaq.capture.from_float_onnx.split import Split
 from oaq.capture.graph import FloatGraph, FloatNode, FloatProducts
 from oaq.escape import escape_text
+from oaq.mixed.counts import count_text, tally
 
 NAMES: Final = 4
 """Tensors at a boundary that are shown."""
@@ -17,18 +18,14 @@ def summary(split: Split) -> str:
     """One line."""
     parts = regions(split.graph)
     layers = sum(isinstance(node.op, FloatProducts) for node in split.graph.nodes)
-    text = f"{_count(layers, 'layer')} in {_count(len(parts), 'region')} of integers"
+    text = f"{count_text(layers, 'layer')} in {count_text(len(parts), 'region')} of integers"
     count = len(split.float_kinds)
-    return f"{text}; {_count(count, 'node')} in float: {operators(split)}" if count else text
+    return f"{text}; {count_text(count, 'node')} in float: {operators(split)}" if count else text
 
 
 def operators(split: Split) -> str:
     """The kinds of the nodes that stay in float, the most frequent first: ``2 Reshape, Softmax``."""
-    counts: dict[str, int] = {}
-    for kind in split.float_kinds.values():
-        counts[kind] = counts.get(kind, 0) + 1
-    order = sorted(counts, key=lambda kind: -counts[kind])
-    return ", ".join(f"{counts[kind]} {kind}" if counts[kind] > 1 else kind for kind in order)
+    return tally(split.float_kinds.values())
 
 
 def explain(split: Split) -> str:
@@ -40,7 +37,7 @@ def explain(split: Split) -> str:
         layers = sum(isinstance(node.op, FloatProducts) for node in nodes)
         inputs = [names[name] for node in nodes for name in node.inputs if name in split.graph.inputs]
         outputs = [names[node.output] for node in nodes if node.output in exits]
-        lines.append(f"region {number}: {_count(layers, 'layer')}, {nodes[0].name} .. {nodes[-1].name}")
+        lines.append(f"region {number}: {count_text(layers, 'layer')}, {nodes[0].name} .. {nodes[-1].name}")
         lines.append(f"  from {_name_list(inputs)} to {_name_list(outputs)}")
     for name, kind in split.float_kinds.items():
         reason = split.floats.get(name) or f"oaq has no integer operator for {kind}, or for what it reads"
@@ -52,13 +49,11 @@ def regions(graph: FloatGraph) -> list[list[FloatNode]]:
     """Nodes that hand integers to each other, in execution order."""
     group = {node.output: index for index, node in enumerate(graph.nodes)}
     members = {index: [node] for index, node in enumerate(graph.nodes)}
-    written = {node.output for node in graph.nodes}
-    readers: dict[str, list[FloatNode]] = {}
+    touching: dict[str, list[FloatNode]] = {}
     for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    for name, users in readers.items():
-        joined = [*users, *(node for node in graph.nodes if node.output == name)] if name in written else users
+        for name in (*node.inputs, node.output):
+            touching.setdefault(name, []).append(node)
+    for joined in touching.values():
         target = min(group[node.output] for node in joined)
         for node in joined:
             source = group[node.output]
@@ -73,7 +68,3 @@ def _name_list(names: Sequence[str]) -> str:
     distinct = list(dict.fromkeys(names))
     more = f" and {len(distinct) - NAMES} more" if len(distinct) > NAMES else ""
     return ", ".join(map(repr, distinct[:NAMES])) + more
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -6,7 +6,6 @@ except to write out functions.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from oaq.capture.from_onnx.attributes import described, integer
 from oaq.capture.from_onnx.fold import evaluate
 from oaq.capture.from_onnx.graph import UNNAMED, Array, OnnxGraph, OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
+from oaq.capture.from_onnx.precedence import in_order
 from oaq.capture.from_onnx.scales import check_scales
 from oaq.capture.from_onnx.shapes import CAST, LARGEST_TENSOR, infer
 from oaq.errors import FormatError, OaqError, UnsupportedOp
@@ -212,32 +212,22 @@ def execution_order(parts: Decoded) -> list[OnnxNode]:
             if name in writer or name in parts.inputs or name in parts.constants:
                 raise FormatError(f"{described(node)}: writes {name!r}, which something else writes too")
             writer[name] = index
-    readers: list[list[int]] = [[] for _ in parts.nodes]
-    pending = [0] * len(parts.nodes)
+    waits: list[set[int]] = [set() for _ in parts.nodes]
     for index, node in enumerate(parts.nodes):
-        for name in dict.fromkeys(filter(None, node.inputs)):
+        for name in filter(None, node.inputs):
             if name in writer:
-                readers[writer[name]].append(index)
-                pending[index] += 1
+                waits[index].add(writer[name])
             elif name not in parts.inputs and name not in parts.constants:
                 raise FormatError(
                     f"{described(node)}: reads {name!r}, which no node writes and which is neither an input nor an "
                     "initializer"
                 )
-    ready = [index for index, count in enumerate(pending) if not count]
-    order = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(parts.nodes[index])
-        for reader in readers[index]:
-            pending[reader] -= 1
-            if not pending[reader]:
-                heapq.heappush(ready, reader)
+    order = in_order(waits)
     if len(order) < len(parts.nodes):
-        stuck = next(node for node, count in zip(parts.nodes, pending, strict=True) if count)
-        raise FormatError(f"{described(stuck)}: waits, directly or not, for its own result")
+        stuck = min(set(range(len(parts.nodes))).difference(order))
+        raise FormatError(f"{described(parts.nodes[stuck])}: waits, directly or not, for its own result")
     _check_outputs(parts, writer)
-    return order
+    return [parts.nodes[index] for index in order]
 
 
 def _check_outputs(parts: Decoded, writer: Mapping[str, int]) -> None:
