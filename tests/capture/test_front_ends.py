@@ -19,6 +19,7 @@ from oaq.capture import from_float_onnx, from_torch  # noqa: E402
 from oaq.capture.functions import FUNCTIONS  # noqa: E402
 from oaq.capture.graph import FloatFunction, FloatGraph, rules_of  # noqa: E402
 from oaq.errors import UnsupportedOp  # noqa: E402
+from oaq.operators import LARGEST_WINDOW  # noqa: E402
 from oaq.ptq.execute import float_outputs  # noqa: E402
 from oaq.report.agreement import sqnr_db  # noqa: E402
 from tests.capture.from_onnx.files import model, node  # noqa: E402
@@ -208,6 +209,21 @@ def test_what_is_not_the_greatest_of_all_positions_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedOp, match=words):
         from_torch.normalize(Applied(function), torch.ones(1, *SHAPE))
+
+
+@pytest.mark.parametrize("pool", [
+    nn.MaxPool1d(LARGEST_WINDOW + 1),
+    nn.AvgPool1d(LARGEST_WINDOW + 1),
+    nn.AdaptiveMaxPool1d(2),
+    nn.AdaptiveAvgPool1d(2),
+    Applied(lambda x: x.amax(2)),
+])  # fmt: skip
+def test_a_window_larger_than_any_is_refused_by_name_and_one_as_large_is_taken(pool: nn.Module) -> None:
+    parts = 2 if isinstance(pool, nn.AdaptiveMaxPool1d | nn.AdaptiveAvgPool1d) else 1
+    with pytest.raises(UnsupportedOp, match=r"aten.*: a window \(32768,\) beyond 32767"):
+        from_torch.normalize(pool, torch.ones(1, 1, parts * (LARGEST_WINDOW + 1)))
+    if not isinstance(pool, nn.MaxPool1d | nn.AvgPool1d):
+        from_torch.normalize(pool, torch.ones(1, 1, parts * LARGEST_WINDOW))
 
 
 class Decoder(nn.Module):

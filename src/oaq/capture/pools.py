@@ -1,8 +1,18 @@
-"""Which max pools have integers: what every front end asks before it accepts one."""
+"""Which pools have integers: what every front end asks before it accepts one."""
 
 from __future__ import annotations
 
-from oaq.operators.windows import Window, inputs_per_window
+from oaq.operators.windows import LARGEST_WINDOW, Window, inputs_per_window
+
+Numbers = tuple[int, ...]
+
+
+def why_too_large(kernel: Numbers, stride: Numbers, dilation: Numbers = ()) -> str | None:
+    """Why no pool has this window, if none has."""
+    if max(*kernel, *stride, *dilation) <= LARGEST_WINDOW:
+        return None
+    steps = "" if stride == kernel else f" or stride {stride}"
+    return f"a window {kernel}{steps} beyond {LARGEST_WINDOW}"
 
 
 def wider_than_padding(kernel: tuple[int, ...], padding: tuple[int, ...]) -> bool:
@@ -19,6 +29,8 @@ def why_no_integers(window: Window, size: tuple[int, ...], count: tuple[int, ...
         count: of its result, likewise.
     """
     kernel, padding = window.kernel, window.padding
+    if flaw := why_too_large(kernel, window.stride, window.dilation):
+        return flaw
     if not wider_than_padding(kernel, padding):
         return f"padding {padding} that reaches the size of the kernel {kernel}; pad first, then pool"
     for axis in range(window.rank):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from oaq import operators as ops
 from oaq.capture.from_float_onnx.builder import Builder, unsupported
 from oaq.capture.from_onnx import movement
@@ -14,8 +17,8 @@ from oaq.capture.graph import (
     FloatOp,
     Unquantized,
 )
-from oaq.capture.pools import why_no_integers
-from oaq.operators import LARGEST_WINDOW
+from oaq.capture.pools import why_no_integers, why_too_large
+from oaq.operators.tensor import Shape
 from oaq.operators.windows import Window as PoolWindow
 
 
@@ -51,8 +54,8 @@ def _windows(build: Builder, node: OnnxNode) -> tuple[str, Window]:
     reach = [(size - 1) * step + 1 for size, step in zip(windows.kernel, windows.dilation, strict=True)]
     if any(max(b, a) >= r for b, a, r in zip(windows.before, windows.after, reach, strict=True)):
         raise unsupported(node, f"padding {windows.padding} as wide as its window {tuple(reach)}")
-    if max(*windows.kernel, *windows.stride, *windows.dilation) > LARGEST_WINDOW:
-        raise unsupported(node, f"a window {windows.kernel} or stride {windows.stride} beyond {LARGEST_WINDOW}")
+    if flaw := why_too_large(windows.kernel, windows.stride, windows.dilation):
+        raise unsupported(node, flaw)
     return tensor, windows
 
 
@@ -81,23 +84,35 @@ def global_max(build: Builder, node: OnnxNode) -> None:
     """GlobalMaxPool: one window as large as the line or image."""
     tensor = _spatial(build, node)
     channels, *size = build.shapes[tensor]
-    if max(size) > LARGEST_WINDOW:
-        raise unsupported(node, f"a window {tuple(size)} beyond {LARGEST_WINDOW}")
-    build.emit(ops.MaxPool(tuple(size), tuple(size)), (tensor,), (channels, *(1,) * len(size)), node)
+    build.emit(_greatest_of(node, tuple(size)), (tensor,), (channels, *(1,) * len(size)), node)
+
+
+def _greatest_of(node: OnnxNode, size: Shape) -> ops.MaxPool:
+    """One window over all positions."""
+    if flaw := why_too_large(size, size):
+        raise unsupported(node, flaw)
+    return ops.MaxPool(size, size)
 
 
 def mean(build: Builder, node: OnnxNode) -> None:
     """ReduceMean over all positions."""
-    _over_positions(build, node, "averages")
+    _over_positions(build, node, "averages", lambda _: Unquantized(ops.GlobalAvgPool))
 
 
 def greatest(build: Builder, node: OnnxNode) -> None:
     """ReduceMax over all positions: one window as large as the image."""
-    _over_positions(build, node, "takes the greatest")
+    _over_positions(build, node, "takes the greatest", partial(_greatest_of, node))
 
 
-def _over_positions(build: Builder, node: OnnxNode, verb: str) -> None:
-    """Mean or greatest value of each channel, in whatever order the file counts its axes; ``verb`` says which."""
+def _over_positions(build: Builder, node: OnnxNode, verb: str, pool: Callable[[Shape], FloatOp]) -> None:
+    """A number per channel, in whatever order the file counts its axes.
+
+    Args:
+        build: the graph.
+        node: that reduces.
+        verb: what it does, for the message.
+        pool: from the sizes of all positions to the operator.
+    """
     tensor, axes = build.counted(node.input_name(0), node)
     shape, stated_axes = build.shapes[tensor], movement.numbers_of(node, build.inputs_of(node), 1, "axes") or ()
     places = {movement.axis_of(node, axis, len(shape) + 1) for axis in stated_axes}
@@ -105,13 +120,7 @@ def _over_positions(build: Builder, node: OnnxNode, verb: str) -> None:
     if not positions or 0 in places or {axes[place - 1] for place in places} != positions:
         full = build.file.shape(node.input_name(0))
         raise unsupported(node, f"over the axes {stated_axes} of {full}; oaq {verb} over height and width, or a line")
-    if verb == "averages":
-        op: FloatOp = Unquantized(ops.GlobalAvgPool)
-    elif max(shape[1:]) <= LARGEST_WINDOW:
-        op = ops.MaxPool(shape[1:], shape[1:])
-    else:
-        raise unsupported(node, f"a window {shape[1:]} beyond {LARGEST_WINDOW}")
-    build.emit(op, (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
+    build.emit(pool(shape[1:]), (tensor,), (shape[0], *(1,) * len(positions)), node, axes)
     if not integer(node, "keepdims", 1):
         build.recount(node.outputs[0], build.sample(node.outputs[0], node))
 

@@ -10,6 +10,7 @@ from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, site
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator
 from oaq.capture.from_tflite.layers import window_padding
 from oaq.capture.graph import FloatAvgPool, FloatConv2d, FloatLinear, FloatReshape, Unquantized
+from oaq.capture.pools import why_too_large
 from oaq.errors import FormatError
 from oaq.operators import Pair
 
@@ -76,6 +77,8 @@ def pool(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
     channels, *size = _image(build, operator)
     kernel = int(operator.option("FilterHeight")), int(operator.option("FilterWidth"))
     stride = int(operator.option("StrideH")), int(operator.option("StrideW"))
+    if flaw := why_too_large(kernel, stride):
+        raise site(operator).unsupported(flaw)
     padding = window_padding(operator, (size[0], size[1]), kernel, stride)
     if operator.op == "MAX_POOL_2D":
         op = ops.MaxPool(kernel, stride, padding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,10 +14,12 @@ from oaq.capture.from_torch.builder import TorchBuilder, sample_shape, unsupport
 from oaq.capture.from_torch.layers import Arguments, both_sides, per_axis
 from oaq.capture.graph import (
     FloatAvgPool,
+    FloatOp,
     FloatReshape,
     Unquantized,
 )
-from oaq.capture.pools import why_no_integers
+from oaq.capture.pools import why_no_integers, why_too_large
+from oaq.operators.tensor import Shape
 from oaq.operators.windows import Window
 
 
@@ -52,6 +55,8 @@ def avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         size = build.shapes[tensor][1 + axis] + 2 * padding[axis]
         if (result[1 + axis] - 1) * stride[axis] + kernel[axis] > size:
             raise unsupported(node, "ceil_mode=True makes windows that leave the image; use ceil_mode=False")
+    if flaw := why_too_large(kernel, stride):
+        raise unsupported(node, flaw)
     op = FloatAvgPool(kernel, stride, both_sides(padding), bool(arguments["count_include_pad"]))
     return build.emit(op, (tensor,), result, node)
 
@@ -64,9 +69,7 @@ def adaptive_avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) 
         return tensor
     if max(result[1:]) == 1:
         return build.emit(Unquantized(ops.GlobalAvgPool), (tensor,), result, node)
-    if any(size % parts for size, parts in zip(shape[1:], result[1:], strict=True)):
-        raise unsupported(node, f"{shape[1:]} to {result[1:]}: windows of unequal size; a size that divides works")
-    kernel = tuple(size // parts for size, parts in zip(shape[1:], result[1:], strict=True))
+    kernel = _dividing(shape[1:], result[1:], node)
     return build.emit(FloatAvgPool(kernel, kernel), (tensor,), result, node)
 
 
@@ -74,27 +77,42 @@ def adaptive_max_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) 
     """``aten.adaptive_max_pool1d``, ``2d`` to a size that divides the tensor's: values, without their indices."""
     tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], tuple(int(size) for size in node.meta["val"][0].shape[1:])
-    if any(size % parts for size, parts in zip(shape[1:], result[1:], strict=True)):
-        raise unsupported(node, f"{shape[1:]} to {result[1:]}: windows of unequal size; a size that divides works")
-    kernel = tuple(size // parts for size, parts in zip(shape[1:], result[1:], strict=True))
+    kernel = _dividing(shape[1:], result[1:], node)
     return (build.emit(ops.MaxPool(kernel, kernel), (tensor,), result, node),)
+
+
+def _dividing(size: Shape, parts: Shape, node: fx.Node) -> Shape:
+    """The window, as large as its stride, that divides lines or images of ``size`` into ``parts``."""
+    if any(extent % count for extent, count in zip(size, parts, strict=True)):
+        raise unsupported(node, f"{size} to {parts}: windows of unequal size; a size that divides works")
+    kernel = tuple(extent // count for extent, count in zip(size, parts, strict=True))
+    if flaw := why_too_large(kernel, kernel):
+        raise unsupported(node, flaw)
+    return kernel
 
 
 def mean(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.mean`` over all positions: height and width, the length of a line, tokens."""
-    return _over_positions(build, node, arguments, "averages")
+    return _over_positions(build, node, arguments, "averages", lambda _: Unquantized(ops.GlobalAvgPool))
 
 
 def greatest(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str | tuple[str, ...]:
     """``aten.amax``, and the values of ``aten.max.dim``, over all positions: one window as large as the image."""
     if "other" in arguments or "dim" not in arguments:
         raise unsupported(node, "of two activations, or of all numbers; oaq takes the greatest of all positions")
-    result = _over_positions(build, node, arguments, "takes the greatest")
+
+    def pool(size: Shape) -> ops.MaxPool:
+        kernel = _dividing(size, (1,) * len(size), node)
+        return ops.MaxPool(kernel, kernel)
+
+    result = _over_positions(build, node, arguments, "takes the greatest", pool)
     return (result,) if isinstance(node.meta["val"], tuple | list) else result
 
 
-def _over_positions(build: TorchBuilder, node: fx.Node, arguments: Arguments, verb: str) -> str:
-    """Mean or greatest value of each channel; ``verb`` is for the message, and says which."""
+def _over_positions(
+    build: TorchBuilder, node: fx.Node, arguments: Arguments, verb: str, pool: Callable[[Shape], FloatOp]
+) -> str:
+    """A number per channel: ``pool`` makes the operator from the sizes of all positions, ``verb`` is for messages."""
     tensor, axes = build.counted(arguments["self"], node)
     shape = build.shapes[tensor]
     stated = arguments.get("dim")
@@ -107,8 +125,7 @@ def _over_positions(build: TorchBuilder, node: fx.Node, arguments: Arguments, ve
             f"over {stated} of {build.seen_shape(tensor, axes)}; oaq {verb} over all positions (height and width), "
             f"{others}",
         )
-    op = Unquantized(ops.GlobalAvgPool) if verb == "averages" else ops.MaxPool(shape[1:], shape[1:])
-    pooled = build.emit(op, (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
+    pooled = build.emit(pool(shape[1:]), (tensor,), (shape[0], *(1,) * (len(shape) - 1)), node)
     if arguments.get("keepdim"):
         build.keep_axes(node, axes)
         return pooled
