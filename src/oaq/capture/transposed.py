@@ -147,7 +147,7 @@ def _interleaved(build: Assembly, tensor: str, stride: Numbers, site: Location, 
 def _cut(build: Assembly, tensor: str, axes: list[_Axis], count: Numbers, site: Location) -> str:
     shape = build.shapes[tensor]
     begin = (0, *(axis.cut for axis in axes))
-    end = (shape[0], *(axis.cut + wanted for axis, wanted in zip(axes, count, strict=True)))
+    end = (shape[0], *(axis.cut + size for axis, size in zip(axes, count, strict=True)))
     if end == shape and not any(begin):
         return tensor
     build.inner.add(tensor)

@@ -144,7 +144,7 @@ def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
     written: list[str] = []
     nodes: dict[str, memoryview] = {}
     tensors: dict[str, memoryview] = {}
-    others: dict[str, str] = {}
+    kinds: list[tuple[str, str]] = []
     for number, wire, value, _, _ in fields(_only_graph(content, where), where):
         if wire != BYTES or not isinstance(value, memoryview):  # of another wire type it is not what its number says
             continue
@@ -153,7 +153,7 @@ def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
             named = list(filter(None, outputs))
             written += named
             nodes |= dict.fromkeys(named, value)
-            others[outputs[0]] = "".join(_texts(value, 4, where))
+            kinds.append((outputs[0], "".join(_texts(value, 4, where))))
         elif number == INITIALIZERS:
             names_of_tensor = _texts(value, 8, where)  # of several, runtimes take the last
             written += names_of_tensor or [""]
@@ -166,14 +166,15 @@ def _read_part(content: bytes, where: str, names: Sequence[str]) -> OnnxModel:
     if len(set(written)) != len(written) or "" in written:
         raise FormatError(f"{where}: a name is written twice, or is empty")
     missing = [name for name in names if name not in nodes]
-    if missing or len(set(names)) != len(names):
+    own_names = set(names)
+    if missing or len(own_names) != len(names):
         raise FormatError(f"{where}: a node that its certificate names is missing, or named twice: {missing[:3]}")
     own = tuple(_node(parse(nodes[name], "NodeProto", where), where) for name in names)
     constants = {}
     for name in dict.fromkeys(name for node in own for name in node.inputs):
         if name in tensors:
             constants[name] = _array(parse(tensors[name], "TensorProto", where), f"{where}: initializer {name!r}")
-    unlisted = tuple(kind for name, kind in others.items() if name not in set(names))
+    unlisted = tuple(kind for name, kind in kinds if name not in own_names)
     digest = _digest_without_key(content, where)
     return OnnxModel(own, constants, {}, {}, metadata(content, where), digest, True, unlisted)
 

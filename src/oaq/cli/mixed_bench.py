@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oaq.cli.mixed_file import MixedFile
 from oaq.cli.side_by_side import isas_to_time, require_counts, side_by_side
+from oaq.cli.sizes import shapes_text
 from oaq.errors import ProgramError
 from oaq.escape import escape_name
 from oaq.mixed.execute import IntegerExecutor, MixedSession, Options
@@ -78,7 +79,7 @@ def runnable_sample(file: MixedFile, session: MixedSession) -> dict[str, NDArray
         try:
             session.run(feed)
         except ProgramError:
-            sizes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in file.shapes.items())
+            sizes = shapes_text(file.shapes)
             raise ProgramError(f"{file.path}: at {sizes}: {error}; --shape takes other sizes") from error
     return feed
 

@@ -92,7 +92,7 @@ class Network:
         """Rows and columns of photos, as the file's first input has them; (224, 224) where it leaves them open."""
         shape = self.inputs[0].shape or ()
         if len(shape) == 4:
-            rows, columns = shape[1:3] if _is_channels_last(self.inputs[0]) else shape[2:]
+            rows, columns = shape[1:3] if is_channels_last(self.inputs[0]) else shape[2:]
             if isinstance(rows, int) and isinstance(columns, int):
                 return rows, columns
         return (224, 224) if len(shape) == 4 else (1, 1)
@@ -110,7 +110,7 @@ class Network:
             (array,) = read_named(path).values()
             return {port.name: _typed(port, array)}
         batch: NDArray[Any] = read(
-            path, preprocessing, channels_last=_is_channels_last(port), axes=axes, keep_integers=integers
+            path, preprocessing, channels_last=is_channels_last(port), axes=axes, keep_integers=integers
         )
         sizes = port.shape[1:] if port.shape else batch.shape[1:]
         open_sizes = tuple(at if isinstance(at, int) else size for at, size in zip(sizes, batch.shape[1:], strict=True))
@@ -158,7 +158,8 @@ def tell(network: Network) -> str:
     return text
 
 
-def _is_channels_last(port: Port) -> bool:
+def is_channels_last(port: Port) -> bool:
+    """Whether an input takes photos as (n, rows, columns, channels)."""
     shape = port.shape or ()
     return len(shape) == 4 and shape[3] in PHOTO_CHANNELS and shape[1] not in PHOTO_CHANNELS
 

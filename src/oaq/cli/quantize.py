@@ -16,7 +16,7 @@ from oaq import export
 from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models
 from oaq.cli.output import check_output
-from oaq.cli.quantize_regions import quantize_to_onnx, refusal, region_report, say_regions
+from oaq.cli.quantize_regions import quantize_to_onnx, refusal, say_regions
 from oaq.cli.report import show
 from oaq.cli.tasks import add_description
 from oaq.data.arrays import read_named
@@ -207,7 +207,7 @@ def _holds_no_images(path: Path) -> bool:
 def _call_by_regions(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     quantized, evidence = quantize_to_onnx(arguments, options)
-    data = region_report(quantized, evidence)
+    data = _report(quantized.program, evidence)
     if arguments.report is not None and data is not None:
         to_html(data, arguments.report)
     _tell_dear(quantized.choices, options.allowed)
@@ -350,6 +350,7 @@ def _notes(program: IntProgram, batches: Batches, arguments: argparse.Namespace)
 
 
 def _report(program: IntProgram, evidence: Evidence) -> ReportData | None:
+    """What is proved and planned; None where no kernels are."""
     try:
         return build_report(plan(program), evidence)
     except NoKernel:

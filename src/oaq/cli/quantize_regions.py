@@ -11,22 +11,21 @@ from typing import Any
 import numpy as np
 
 from oaq.cli import images, models
+from oaq.cli.network import is_channels_last
 from oaq.data.arrays import read_named
 from oaq.data.batches import ARRAYS, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, NoKernel, OaqError, UnsupportedOp
-from oaq.kernels.plan import plan
+from oaq.errors import CalibrationError, OaqError, UnsupportedOp
+from oaq.mixed.load import read_onnx
 from oaq.mixed.program import Port
 from oaq.regions.agreement import OutputAgreement, agreement
 from oaq.regions.quantize import QuantizedFile, complete_split, quantize_onnx
 from oaq.regions.source import FloatFile, open_float
 from oaq.regions.words import operators, summary
-from oaq.report import Evidence, ReportData, build_report
+from oaq.report import Evidence
 from oaq.report.scores import Agreement, Score
 from oaq.tasks.classify import TOP1
 from oaq.terminal import say
-
-PHOTO_CHANNELS = (1, 3, 4)
 
 
 def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[QuantizedFile, Evidence]:  # noqa: ANN401
@@ -38,7 +37,7 @@ def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[Quant
     """
     model, paths, preprocessing = models.with_samples(arguments)
     start = time.perf_counter()
-    ports = open_float(model).inputs if isinstance(model, Path) else ()
+    ports = read_onnx(model).inputs if isinstance(model, Path) else ()
     samples = list(say.track(_samples(model, ports, paths, preprocessing, arguments), "read", len(paths)))
     with say.stages("quantize") as report:
         quantized = quantize_onnx(
@@ -81,7 +80,7 @@ def _samples(
             names = [port.name for port in ports]
             raise CalibrationError(f"{path}: the network takes {len(names)} inputs: give .npz files that hold {names}")
         else:
-            last = bool(ports) and _is_channels_last(ports[0])
+            last = bool(ports) and is_channels_last(ports[0])
             yield read(path, preprocessing, channels_last=last)
 
 
@@ -99,11 +98,6 @@ def _by_name(arrays: dict[str, np.ndarray], ports: Sequence[Port], path: Path) -
     if missing:
         raise CalibrationError(f"{path}: holds {', '.join(map(repr, arrays))}; the network takes {names}")
     return {name: arrays[name] for name in names} if names else arrays
-
-
-def _is_channels_last(port: Port) -> bool:
-    shape = port.shape or ()
-    return len(shape) == 4 and shape[3] in PHOTO_CHANNELS and shape[1] not in PHOTO_CHANNELS
 
 
 def _classes(outputs: Sequence[OutputAgreement], samples: int) -> Agreement | None:
@@ -126,14 +120,6 @@ def _notes(
         f"Agreement with the float network on {len(paths)} files of {arguments.calibrate}: "
         f"{'; '.join(map(str, outputs))}.",
     )
-
-
-def region_report(quantized: QuantizedFile, evidence: Evidence) -> ReportData | None:
-    """What is proved and planned of all regions; None where no kernels are."""
-    try:
-        return build_report(plan(quantized.program), evidence)
-    except NoKernel:
-        return None
 
 
 def refusal(model: Path, arguments: argparse.Namespace, error: UnsupportedOp) -> OaqError:

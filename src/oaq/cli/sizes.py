@@ -124,8 +124,16 @@ def explained(error: OaqError, inputs: Sequence[Port], shapes: Mapping[str, tupl
     is_open = any(not isinstance(size, int) for port in inputs for size in (port.shape or ())[1:])
     if not is_open or "--shape" in str(error):
         return error
-    text = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
-    return type(error)(f"{error} (at {text}; --shape takes other sizes)")
+    return type(error)(f"{error} (at {shapes_text(shapes)}; --shape takes other sizes)")
+
+
+def shapes_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Shapes for a message.
+
+    >>> shapes_text({"ids": (1, 128), "image": (1, 3, 8, 8)})
+    'ids 1x128, image 1x3x8x8'
+    """
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
 def shapes_of(feed: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

@@ -24,11 +24,11 @@ def encode(value: object) -> Json:
         return [encode(item) for item in sorted(value)]
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
-            raise ValueError("a report holds no NaN")
+            raise ValueError("a record holds no NaN")
         return "inf" if value > 0 else "-inf"
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"a report holds plain values, not {type(value).__name__}: {value!r}")
+    raise TypeError(f"a record holds plain values, not {type(value).__name__}: {value!r}")
 
 
 def decode(kind: type[T], value: Json, where: str) -> T:

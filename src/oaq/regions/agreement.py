@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oaq.errors import OaqError
 from oaq.mixed.program import Values
 from oaq.regions.calibrate import FloatRunner
 from oaq.regions.quantize import QuantizedFile
@@ -90,12 +89,3 @@ class _Sums:
         else:
             db = 10 * math.log10(self._signal / self._noise) if self._signal else -math.inf
         return OutputAgreement(self.name, db, self._rows, self._matches, self._numbers)
-
-
-def check_opens(file: QuantizedFile) -> str:
-    """Why the file cannot be run here; "" if it can."""
-    try:
-        assert file.session is not None
-    except OaqError as error:
-        return str(error).splitlines()[0]
-    return ""

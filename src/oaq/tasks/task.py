@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oaq.data.preprocess import Preprocess
 from oaq.data.window import Window
+from oaq.errors import ProgramError
 
 Outputs: TypeAlias = Mapping[str, NDArray[Any]]
 """What a network computes for one sample: real values by output, in the network's order, without a batch axis."""
@@ -97,8 +98,6 @@ def the_output(outputs: Outputs, name: str, where: str) -> NDArray[Any]:
     Raises:
         ProgramError: there is none, or it is empty; the names there are in the message.
     """
-    from oaq.errors import ProgramError
-
     name = name or next(iter(outputs), "")
     if name not in outputs:
         raise ProgramError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.graph import FloatClamp, FloatFunction, FunctionName
 
 Handler = Callable[[Builder, OnnxNode], None]
+NAMED: Final[tuple[FunctionName, ...]] = (
+    *("softplus", "softsign", "mish", "erf", "exp", "abs", "sqrt"),
+    *("sin", "cos", "atan", "asinh", "sinh", "cosh"),
+)
+"""Functions without attributes that ONNX calls alike, with a capital letter."""
 
 FARTHEST = float(np.finfo(np.float32).max)
 """Bounds from here on are none: exporters write the largest float where they mean that."""

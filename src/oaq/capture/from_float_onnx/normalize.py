@@ -42,8 +42,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "Selu": functions.curve("selu", alpha=1.6732632, gamma=1.0507010),
     "Celu": functions.curve("celu", alpha=1.0),
     "Swish": functions.curve("swish", alpha=1.0),
-    **{name: functions.curve(name.lower()) for name in ("Softplus", "Softsign", "Mish", "Erf", "Exp", "Abs", "Sqrt")},  # type: ignore[arg-type]
-    **{name: functions.curve(name.lower()) for name in ("Sin", "Cos", "Atan", "Asinh", "Sinh", "Cosh")},  # type: ignore[arg-type]
+    **{name.capitalize(): functions.curve(name) for name in functions.NAMED},
     "Shrink": functions.shrink,
     "Pow": functions.power,
     "Gelu": functions.gelu,

@@ -18,7 +18,7 @@ from oaq.capture.from_onnx.attribute_table import attribute_flaw
 from oaq.capture.from_onnx.attributes import real
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
 from oaq.capture.functions import FUNCTIONS
-from oaq.capture.graph import FloatFunction
+from oaq.capture.graph import FloatFunction, FunctionName
 
 Values = NDArray[np.float64]
 Operands = list[Values]
@@ -36,11 +36,11 @@ BINARY: Final = ("Add", "Sub", "Mul", "Div", "Pow")
 BENT: Final = ("Exp", "Relu", "Clip", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Softplus", "Abs", "Log")
 MOST_BENDS: Final = 2
 """Most of ``BENT`` in one function."""
-KNOWN: Final = (
-    *(FloatFunction(name) for name in ("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu")),  # type: ignore[arg-type]
-    *(FloatFunction(name) for name in ("gelu_tanh", "mish", "softplus", "softsign", "logsigmoid")),  # type: ignore[arg-type]
-    FloatFunction("swish", (1.702,)),
+NAMES: Final[tuple[FunctionName, ...]] = (
+    *("sigmoid", "silu", "hardswish", "hardsigmoid", "tanh", "gelu"),
+    *("gelu_tanh", "mish", "softplus", "softsign", "logsigmoid"),
 )
+KNOWN: Final = (*map(FloatFunction, NAMES), FloatFunction("swish", (1.702,)))
 """Functions that are recognized."""
 
 

@@ -1,6 +1,6 @@
 """``split``: which nodes of a float file become integers, and which stay in float; the first as one ``FloatGraph``.
 
-Every node is offered to the rules of ``normalize``. What they refuse refusals in float, with their reason. Tensors that
+Every node is offered to the rules of ``normalize``. What they refuse stays in float, with their reason. Tensors that
 pass from one kind to the other become inputs (entries) and outputs (exits) of the graph, so that it falls into as many
 parts as there are regions.
 

@@ -86,9 +86,9 @@ def axes_of(build: Builder, name: str) -> tuple[int, ...] | None:
 def late_nodes(walked: Walked, exits: Mapping[str, None]) -> dict[str, str]:
     """Nodes at the regions' ends that are better left in float; see the module."""
     build = walked.build
-    outputs = {build.values[name].tensor for name in exits}  # type: ignore[union-attr]
+    views = (build.values[name] for name in exits)
     needed: dict[str, list[FloatNode]] = {}
-    alive = set(outputs)
+    alive = {view.tensor for view in views if isinstance(view, View)}
     refused: dict[str, str] = {}
     late: set[str] = set()
     for node in reversed(list(build.nodes.values())):
