@@ -21,12 +21,14 @@ from oaq.numerics.requantize import Requantize
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime import Session
-from oaq.runtime.memory import SLACK, plan_memory
+from oaq.runtime.memory import ALIGNMENT, SLACK, Arena, plan_memory
 from oaq.runtime.plan_bytes import plan_bytes
 from tests.native.machine import ROWS, SUMMING, U8, layer
 from tests.strategies import Builder, conv2d, programs_with_inputs, random_input
 
 LIMIT = 1 << 30
+SIDE = 8 * 8 * 16
+"""Bytes of a tensor of the program of two branches."""
 Integers = NDArray[np.uint8]
 
 
@@ -148,6 +150,35 @@ def test_independent_branches_are_one_stage_and_a_single_thread_keeps_the_order(
 def test_long_steps_have_a_stage_of_their_own() -> None:
     planned = plan(branches())
     assert opened(planned, 2, 5).stages() == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("moved", "onto", "distance", "stages"),
+    [
+        ("second", "first", SIDE + SLACK, [[0, 1], [2]]),
+        ("second", "first", SIDE + SLACK - ALIGNMENT, [[0], [1], [2]]),  # one writes what belongs to the other's end
+        ("second", "first", 0, [[0], [1], [2]]),  # both write it
+        ("second", "x0", 0, [[0], [1], [2]]),  # one writes what the other reads
+        ("x1", "first", 0, [[0], [1], [2]]),  # one reads what the other writes
+    ],
+)
+def test_steps_that_share_memory_are_in_stages_one_after_another(
+    moved: str, onto: str, distance: int, stages: list[list[int]]
+) -> None:
+    """Whatever the plan: the arena of ours would not place tensors so."""
+    rng, builder, affine = np.random.default_rng(0), Builder("apart"), Affine(0.05, 100)
+    sources = [builder.input((8, 8, 16), affine) for _ in range(2)]
+    results = [
+        builder.add(conv2d(rng, (16, 1, 1, 16)), [source], affine, name=name)
+        for source, name in zip(sources, ("first", "second"), strict=True)
+    ]
+    builder.add(ops.Add(Requantize(np.array([0.5, 0.5], np.float32))), results, affine)
+    program = builder.finish()
+    names = dict(zip(("x0", "x1", "first", "second"), (*sources, *results), strict=True))
+    offsets = {name: 4096 * place for place, name in enumerate(program.tensors)}
+    offsets[names[moved]] = offsets[names[onto]] + distance
+    arena = Arena(1 << 16, offsets, frozenset())
+    assert _native.Session(plan_bytes(plan(program), arena), 2, LIMIT, 4).stages() == stages
 
 
 @settings(max_examples=100, deadline=None)

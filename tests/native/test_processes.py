@@ -109,6 +109,29 @@ except KeyboardInterrupt:
     assert same(session)
     print("done")
 """
+INTERRUPT_OF_A_BATCH = """
+from oaq.kernels import _native
+from oaq.runtime import plan_bytes, plan_memory
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+content = plan_bytes(oaq.plan(program, isa="scalar"), plan_memory(program))  # slow: the batch would take seconds
+large = np.repeat(x, 2000, axis=0)
+
+def interrupt(y):
+    while np.all(y[0] == 0xA5):  # until the first sample is there
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+for threads in (1, 2):  # samples one by one, whole samples in every thread
+    y = np.full((len(large), 24, 24, 40), 0xA5, np.uint8)
+    threading.Thread(target=interrupt, args=(y,), daemon=True).start()
+    try:
+        _native.Session(content, threads, 1 << 30).run([large], [y])
+        print("not interrupted")
+    except KeyboardInterrupt:
+        assert np.all(y[-1] == 0xA5), "the whole batch was computed first"
+print("done")
+"""
 PROGRAMS = {
     "a forked child": FORK,
     "a child forked during a run": FORK_DURING_A_RUN,
@@ -117,6 +140,7 @@ PROGRAMS = {
     "daemon threads at the end": DAEMON,
     "sessions that nobody deletes": GLOBAL,
     "an interrupt": INTERRUPT,
+    "an interrupt inside a batch": INTERRUPT_OF_A_BATCH,
 }
 
 
