@@ -92,6 +92,18 @@ def test_what_is_no_limit_is_none(groups: Groups, text: str) -> None:
     assert groups.second("/", {"": text}).quota() is None
 
 
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+def test_numbers_of_more_than_64_bits_are_no_limit(groups: Groups, digits: int) -> None:
+    long = "9" * digits
+    for text in (f"{long} 1", f"1 {long}", f"{long} {long}"):
+        assert groups.second("/", {"": text}).quota() is None
+    assert groups.second("/", {"": "150000 100000"}).quota() == 1.5
+
+
+def test_a_group_whose_name_no_file_can_have_sets_no_limit(groups: Groups) -> None:
+    assert groups.second("/a\0b", {"": "max 100000"}).quota() is None
+
+
 @pytest.mark.parametrize(
     ("affinity", "quota", "threads"),
     [(1, None, 1), (8, None, 8), (8, 2.5, 2), (2, 16.0, 2), (4, 0.3, 1), (4, 1.99, 1), (1000, None, 256)],

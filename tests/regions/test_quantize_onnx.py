@@ -13,8 +13,9 @@ import pytest
 import torch
 
 import oaq
+from oaq.checker.onnx_model import PART_OPSETS
 from oaq.errors import CalibrationError, FormatError, UnsupportedOp
-from oaq.regions import QuantizedFile, quantize_onnx
+from oaq.regions import QuantizedFile, quantize_onnx, source
 from oaq.regions.agreement import agreement
 from oaq.seal.text import KEY
 from oaq.verify.run import verify_file
@@ -65,6 +66,21 @@ def test_sizes_that_the_file_leaves_open_stay_open(encoder: QuantizedFile) -> No
 
 def test_opsets_older_than_ours_are_converted() -> None:
     assert_runtimes_agree(quantize_onnx(nets.encoder_file(14), nets.tokens()))
+
+
+def test_opsets_newer_than_the_checker_knows_are_refused_before_anything_is_quantized() -> None:
+    assert PART_OPSETS[0] == source.OPSET and PART_OPSETS[-1] == source.LAST_OPSET
+    model = onnx.ModelProto.FromString(nets.normalized_file())
+    model.opset_import[0].version = source.LAST_OPSET + 1
+    with pytest.raises(FormatError, match="versions 17 to 27"):
+        quantize_onnx(model.SerializeToString(), nets.images())
+
+
+def test_inputs_that_are_texts_are_refused_in_words() -> None:
+    model = onnx.ModelProto.FromString(nets.normalized_file())
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+    with pytest.raises(CalibrationError, match="the network takes string"):
+        quantize_onnx(model.SerializeToString(), nets.images())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from oaq.errors import ProgramError
 
 MOST_THREADS: Final = 256
 """The most threads of a session."""
+DIGITS: Final = 20
+"""Quotas and periods are microseconds in 64 bits: shorter than this."""
 PROCESS: Final = Path("/proc/self")
 
 
@@ -118,14 +120,15 @@ def _first(folder: Path) -> float | None:
 
 
 def _share(quota: str, period: str) -> float | None:
-    is_limit = all(number.isascii() and number.isdecimal() and int(number) for number in (quota, period))
+    short = len(quota) < DIGITS and len(period) < DIGITS
+    is_limit = short and all(number.isascii() and number.isdecimal() and int(number) for number in (quota, period))
     return int(quota) / int(period) if is_limit else None
 
 
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    except (OSError, ValueError):  # a name that cannot be one among them
         return []
 
 

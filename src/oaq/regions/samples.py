@@ -60,7 +60,10 @@ def _array(port: Port, value: Any, where: str) -> Values:  # noqa: ANN401
     array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
     if array.dtype.kind not in "fiub":
         raise CalibrationError(f"{where}: numbers are expected, not {array.dtype}")
-    dtype = np.dtype(port.dtype or array.dtype)
+    try:
+        dtype = np.dtype(port.dtype or array.dtype)
+    except TypeError as error:
+        raise CalibrationError(f"{where}: the network takes {port.dtype}, which are not numbers of NumPy") from error
     if dtype.kind in "iub" and array.dtype.kind == "f" and not np.array_equal(array, np.round(array)):
         raise CalibrationError(f"{where}: the network takes {dtype}, and these are not whole numbers")
     if array.dtype.kind == "f" and not np.all(np.isfinite(array)):

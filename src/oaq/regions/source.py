@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OPSET: Final = 17
 """Least version of ONNX's own operators that regions are written in."""
+LAST_OPSET: Final = 27
+"""Greatest version of which the checker knows what our nodes mean there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,11 @@ def _converted(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
     versions = {opset.domain: opset.version for opset in model.opset_import}
     version = versions.get("", versions.get("ai.onnx", 1))
+    if version > LAST_OPSET:
+        raise FormatError(
+            f"{where}: is written in operators of version {version}; regions of integers are written and proved in "
+            f"versions {OPSET} to {LAST_OPSET}. Export the network again with opset {LAST_OPSET}"
+        )
     if version >= OPSET:
         return model
     try:
