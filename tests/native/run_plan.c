@@ -1,18 +1,21 @@
 /* Runs a plan by oaq.h alone: run_plan PLAN BATCH INPUTS OUTPUTS. Prints what the header says of inputs and outputs, then
  * how many blocks of memory oaq_run allocated; they are counted with COUNT_BLOCKS, which needs a sanitizer. INPUTS holds
  * all inputs one after another, OUTPUTS likewise. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "oaq.h"
 
 #define MOST 64
 
-/* Threads that are only just starting allocate what the system gives each; so the first run is counted in this thread
- * and the second in all of them. */
+/* The caller's blocks are counted in every run. Threads that are only just starting allocate what the system gives each,
+ * whenever they get a CPU; so theirs are those of the run in which they allocated least. */
+enum { RUNS = 3, MOST_RUNS = 300 };
 static _Thread_local int is_caller = 0;
 static int is_running = 0;
-static long blocks = 0;
+static long of_caller = 0, of_helpers = 0;
 
 /* Only a sanitizer's allocator says when it is called. */
 #ifdef COUNT_BLOCKS
@@ -22,7 +25,10 @@ int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile v
 static void on_malloc(const volatile void* block, size_t size) {
   (void)block;
   (void)size;
-  blocks += is_running || is_caller;
+  if (is_caller)
+    ++of_caller;
+  else if (is_running)
+    __atomic_fetch_add(&of_helpers, 1, __ATOMIC_RELAXED);
 }
 
 static void on_free(const volatile void* block) { (void)block; }
@@ -65,6 +71,8 @@ int main(int count, char** arguments) {
   uint8_t* outputs[MOST];
   static unsigned char *plan, *x, *y;
   size_t size, x_size, y_size = 0, at = 0, batch, i;
+  long least = 0;
+  int runs;
   FILE* file;
   if (count != 5) return 2;
   if (!(plan = read_file(arguments[1], &size)) || !(x = read_file(arguments[3], &x_size))) return 2;
@@ -94,12 +102,16 @@ int main(int count, char** arguments) {
 #ifdef COUNT_BLOCKS
   __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free);
 #endif
-  is_caller = 1;
-  if (oaq_run(session, inputs, outputs, batch) != OAQ_OK) return fail("run");
-  is_running = 1;
-  if (oaq_run(session, inputs, outputs, batch) != OAQ_OK) return fail("run");
-  is_running = is_caller = 0;
-  printf("allocated %ld\n", blocks);
+  for (runs = 0; runs < RUNS || (least && runs < MOST_RUNS); ++runs) {
+    const struct timespec millisecond = {0, 1000000};
+    __atomic_store_n(&of_helpers, 0, __ATOMIC_RELAXED);
+    is_caller = is_running = 1;
+    if (oaq_run(session, inputs, outputs, batch) != OAQ_OK) return fail("run");
+    is_running = is_caller = 0;
+    if (!runs || of_helpers < least) least = of_helpers;
+    if (least) nanosleep(&millisecond, NULL);
+  }
+  printf("allocated %ld\n", of_caller + least);
   file = fopen(arguments[4], "wb");
   if (!file || fwrite(y, 1, y_size, file) != y_size || fclose(file)) return 2;
   oaq_free(session);

@@ -2,6 +2,7 @@
 // computed once, after the stage before it, and if a run for which there is no CPU was computed by its caller alone.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -109,12 +110,14 @@ class Around : public oaq::Work {
   Noted& inner_;
 };
 
-// A run while another has every CPU is its caller's alone; the next one has threads again.
+// A run while another has every CPU is its caller's alone; the next one has threads again. The pools of two threads are
+// those of the runs before, which may have chosen to compute alone for a while: 250 ms at most.
 bool run_beside_a_full_machine() {
   const auto all = oaq::SharedThreads::of(std::max(2, static_cast<int>(std::thread::hardware_concurrency())));
   Noted beside, after;
   Around work(beside);
   all->run(work);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
   oaq::SharedThreads::of(2)->run(after);
   return beside.noted == 1 && after.noted == 8;
 }
@@ -124,13 +127,16 @@ bool run_beside_a_full_machine() {
 int main(int, char** arguments) {
   const int threads = std::atoi(arguments[1]), runs = std::atoi(arguments[2]);
   const bool stalls = std::atoi(arguments[3]) != 0;
-  bool right = true;
+  bool pool_is_right = true;
   {
     oaq::Threads pool(threads);
-    right = run_on(pool, runs, stalls);
+    pool_is_right = run_on(pool, runs, stalls);
   }
-  right = run_from_callers(threads, runs / 10) && right;
-  right = run_beside_a_full_machine() && right;
-  std::puts(right ? "right" : "wrong");
+  const bool shared_is_right = run_from_callers(threads, runs / 10);
+  const bool beside_is_right = run_beside_a_full_machine();
+  if (!pool_is_right) std::puts("wrong in one pool");
+  if (!shared_is_right) std::puts("wrong in shared pools");
+  if (!beside_is_right) std::puts("wrong beside a full machine");
+  if (pool_is_right && shared_is_right && beside_is_right) std::puts("right");
   return 0;
 }
