@@ -57,6 +57,7 @@ def test_a_wrong_command_line_is_exit_code_2(oaq, arguments):
         ),
         (ModuleNotFoundError("No module named 'PIL.Image'", name="PIL.Image"), 2, "pip install pillow (in a clone"),
         (MemoryError(), 2, "oaq: out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "oaq: out of memory"),
         (OSError(28, "No space left on device", "x.npy"), 2, "oaq: the disk is full: x.npy\n"),
         (PermissionError(13, "Permission denied", "x.npy"), 2, "oaq: x.npy: Permission denied\n"),
     ],

@@ -279,6 +279,8 @@ def test_a_folder_that_cannot_be_made_and_options_that_exclude_one_another_are_r
     (tmp_path / "file").write_text("")
     with pytest.raises(FormatError, match="cannot be made"):
         c(small.program(), tmp_path / "file" / "c")
+    with pytest.raises(FormatError, match="cannot be made"):
+        c(small.program(), tmp_path / "a\0b")
     save(small.program(), tmp_path / "net.oaq")
     assert main(["export", str(tmp_path / "net.oaq"), "--out", "x.onnx", "--name", "x"]) == 2
     assert main(["export", str(tmp_path / "net.oaq"), "--out", "x.onnx", "--c", "x"]) == 2

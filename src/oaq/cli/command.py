@@ -90,6 +90,10 @@ VERBS = (
     info,
     completion,
 )
+OUT_OF_MEMORY = (
+    "out of memory: the network, a batch or a photo needs more than this machine gives; a smaller --batch or --limit "
+    "helps only if it is the data"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -215,11 +219,9 @@ def _code(error: BaseException) -> int:
                 BAD_INPUT,
             )
         case MemoryError():
-            return _complain(
-                "out of memory: the network, a batch or a photo needs more than this machine gives; a smaller --batch "
-                "or --limit helps only if it is the data",
-                BAD_INPUT,
-            )
+            return _complain(OUT_OF_MEMORY, BAD_INPUT)
+        case RuntimeError() if "DefaultCPUAllocator" in str(error):  # what torch raises instead of a MemoryError
+            return _complain(OUT_OF_MEMORY, BAD_INPUT)
         case OSError() if error.errno == errno.ENOSPC:
             return _complain(f"the disk is full: {error.filename or 'output'}", BAD_INPUT)
         case OSError() if error.filename is not None:

@@ -56,8 +56,9 @@ def save(program: IntProgram, folder: Path, name: str | None, signature: str, ve
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormatError(f"{folder}: cannot be made: {error.strerror}. Choose another folder") from error
+    except (OSError, ValueError) as error:  # a ValueError where no file can be called so
+        text = error.strerror if isinstance(error, OSError) else error
+        raise FormatError(f"{folder}: cannot be made: {text}. Choose another folder") from error
     for file, text in texts.items():
         write_atomically(folder / file, [text.encode()])
     return CSource(tuple(folder / file for file in texts), network.storage.size, network.constants.size, signature)
