@@ -69,7 +69,7 @@ def _oaq_bytes(seeds: Seeds, rng: Generator, kind: str) -> Mutant:
     content = bytearray(_pick_file(rng, seeds.files[".oaq"]))
     header = int.from_bytes(content[:8], "little")
     for _ in range(int(rng.integers(1, 4))):
-        place = int(rng.integers(8 + header if rng.random() < 0.8 else len(content))) % max(len(content), 1)
+        place = int(rng.integers(8 + header if rng.random() < 0.8 else max(len(content), 1))) % max(len(content), 1)
         match int(rng.integers(5)):
             case 0:
                 content[place : place + 1] = bytes([int(rng.integers(256))])

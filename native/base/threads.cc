@@ -25,9 +25,11 @@ constexpr int kTurns = 2000;
 // done less than it did, and cost more than they brought.
 constexpr int kMostWaited = 3;
 
-// After a bad run the caller computes alone for so many times what it has waited, twice as long after each further one:
-// trying again costs a small share of the time however long a neighbour stays. After so many good runs, half as long.
-constexpr int kLeastAlone = 8, kMostAlone = 128, kGoodRuns = 64;
+// After a bad run the caller computes alone for so many times what it has waited, twice as long after a further one:
+// trying again costs a small share of the time however long a neighbour stays, and most runs are untroubled. Not
+// longer, for a neighbour that is there only now and then (a pool that spins after each of its runs) would keep the
+// caller alone for good. After so many good runs, half as long.
+constexpr int kLeastAlone = 8, kMostAlone = 16, kGoodRuns = 16;
 constexpr std::chrono::milliseconds kLongestAlone{250};
 
 void pause() {
@@ -117,6 +119,7 @@ void Threads::run(Work& work) {
   }
   if (!work.stages()) return;
   if (count_ == 1 || (patience_ && Clock::now() < alone_until_)) return run_alone(work);
+  placement_.keep_apart(*helpers_);
   const ThreadState state(work.isas());
   work_ = &work;
   first_ = unpacked(shares_[0].word.load(std::memory_order_relaxed)).stage + 1;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "base/placement.h"
 
 namespace oaq {
 
@@ -106,6 +107,7 @@ class Threads {
   alignas(64) std::atomic<std::uint32_t> opened_{0};  // stages ever opened or ended: what sleeping threads wait on
   std::atomic<bool> stopping_{false};
   std::unique_ptr<std::vector<std::thread>> helpers_;
+  Placement placement_;
   int process_;  // that the helpers are threads of
   // Of the caller: until when it computes alone, for how many times the last wait, and how many runs went well since.
   Clock::time_point alone_until_{};

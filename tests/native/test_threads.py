@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ FLAGS = ("-std=c++20", "-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Wconversio
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pool alone; ``benchmarks.races`` runs whole sessions under ThreadSanitizer."""
     path = tmp_path_factory.mktemp("threads") / "threads"
-    sources = (HERE / "threads.cc", *(NATIVE / "base" / f"{name}.cc" for name in ("threads", "shared_threads", "isa")))
+    sources = (
+        HERE / "threads.cc",
+        *(NATIVE / "base" / f"{name}.cc" for name in ("threads", "shared_threads", "placement", "isa")),
+    )
     subprocess.run([os.environ.get("CXX", "c++"), *FLAGS, "-o", path, *sources], check=True)
     return path
 
@@ -31,3 +35,48 @@ def test_each_chunk_is_computed_once_after_the_stage_before(
         [program, str(threads), str(runs), str(stalls)], capture_output=True, text=True, timeout=300, env=environment
     )
     assert (done.returncode, done.stdout) == (0, "right\n"), done.stderr[-3000:]
+
+
+PLACES = """
+import os, time
+import numpy as np
+import oaq
+from tests.report import small
+
+allowed = os.sched_getaffinity(0)
+before = set(os.listdir("/proc/self/task"))
+program = small.program()
+session = oaq.Session(oaq.plan(program), threads=2)
+(helper,) = map(int, set(os.listdir("/proc/self/task")) - before)
+x = np.zeros((1, *program.tensors[program.inputs[0]].shape), np.uint8)
+
+
+def settles(cpus):  # a run after a slow one may be the caller's alone, and places nobody
+    end = time.monotonic() + 20
+    while os.sched_getaffinity(helper) != cpus and time.monotonic() < end:
+        session.run_integers(x)
+        time.sleep(0.01)
+    return os.sched_getaffinity(helper) == cpus
+
+
+for cpu in sorted(allowed) * 2:
+    os.sched_setaffinity(0, {cpu})
+    assert settles(allowed - {cpu} or allowed), (cpu, os.sched_getaffinity(helper))
+chosen = {max(allowed)}  # where the caller is, and the helper was kept from
+os.sched_setaffinity(helper, chosen)
+for cpu in sorted(allowed):
+    os.sched_setaffinity(0, {cpu})
+    session.run_integers(x)
+    time.sleep(0.3)
+    session.run_integers(x)
+    assert os.sched_getaffinity(helper) == chosen
+print("apart")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: helpers are placed on Linux only")
+def test_a_helper_wakes_on_another_cpu_than_its_callers_unless_someone_has_chosen_its_cpus() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PLACES], capture_output=True, text=True, timeout=300, cwd=NATIVE.parent
+    )
+    assert (done.returncode, done.stdout) == (0, "apart\n"), done.stderr[-3000:]
