@@ -1,7 +1,7 @@
 // A depthwise convolution, a line of outputs of one tile of channels at a time.
 //
-// Sums are made by the row's functions (depthwise.h says in which registers). This file gathers operands, computes
-// offsets in 64 bits, and requantizes by scalar code what those functions leave as s32.
+// Sums are made by the row's functions (depthwise.h says in which registers), and by requantize/loops.h become bytes
+// where those functions leave s32. This file gathers operands and computes offsets in 64 bits.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -280,8 +280,8 @@ void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* ar
     call.y = results ? results : y;
     (square_ ? square_ : kernel_.any)(&call);
     if (call.sums)
-      store_one_by_one(requant_, call.sums, row_.tile_n, y_.width, channels, static_cast<std::size_t>(first), y,
-                       y_.channels);
+      store_rows(requant_loops(row_.isa), requant_, {call.sums, row_.tile_n, y_.width, channels},
+                 static_cast<std::size_t>(first), y, y_.channels);
     else if (results)
       for (std::int64_t output = 0; output < y_.width; ++output, y += y_.channels)
         copy_short(y, results + output * row_.tile_n, channels);

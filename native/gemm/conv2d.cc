@@ -1,7 +1,7 @@
 // A convolution as products of matrices: positions by outputs, a block of positions at a time.
 //
-// Sums are made by the row's kernels (gemm.h says in which registers). This file computes offsets only, in 64 bits, and
-// requantizes by scalar code what kernels leave as s32.
+// Sums are made by the row's kernels (gemm.h says in which registers), and by requantize/loops.h become bytes where
+// kernels leave s32. This file computes offsets only, in 64 bits.
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
@@ -244,8 +244,8 @@ void Conv2d::sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const
       call.groups = call.lines = 1;
       kernel_.shape(part, static_cast<int>(rows))(&call);
       const std::ptrdiff_t position = line * block.columns + row;
-      store_one_by_one(requant_, call.sums, row_.tile_n, rows, tile.columns, tile.channel,
-                       y + position * y_.channels + tile.channel, y_.channels);
+      store_rows(requant_loops(row_.isa), requant_, {call.sums, row_.tile_n, rows, tile.columns}, tile.channel,
+                 y + position * y_.channels + tile.channel, y_.channels);
     }
 }
 

@@ -1,8 +1,4 @@
-// Requantization by scalar code, which is also what every vector way is compared with.
-//
-//   float32_half_even   float32(sum) * scale, one rounding each, clamped as floats, then rounded half to even
-//   fixed point         (sum * multiplier + 2^(shift - 1)) >> shift in s64   **exact**: below 2^62 + 2^61
-//   ... then            that / 2^then, halves away from 0, in s64   **exact**: below 2^62 + 2^30
+// A requantization as a program says it, checked, and laid out for loops (requantize/loops.h). Nothing is computed.
 #include "requantize/requantize.h"
 
 #include <algorithm>
@@ -22,13 +18,6 @@ std::vector<T> spread(const std::vector<T>& values, std::size_t count, T filler)
   if (result.size() == 1) result.resize(count, values.front());
   result.resize(count + kRoom, filler);
   return result;
-}
-
-// x / 2^times, halves away from 0; |x| < 2^62.
-std::int64_t halved_away(std::int64_t x, std::int32_t times) {
-  const std::int64_t half = (std::int64_t{1} << times) >> 1;
-  const std::int64_t magnitude = ((x < 0 ? -x : x) + half) >> times;
-  return x < 0 ? -magnitude : magnitude;
 }
 
 [[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
@@ -75,6 +64,8 @@ Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_poi
     multiplier_ = spread(multipliers.multiplier, count, 1);
     shift_ = spread(multipliers.shift, count, 1);
     if (!multipliers.then.empty()) then_ = spread(multipliers.then, count, 0);
+    fits_ =
+        std::all_of(multipliers.shift.begin(), multipliers.shift.end(), [](std::int32_t bits) { return bits >= 31; });
   } else {
     scale_ = spread(multipliers.scale, count, 1.0f);
   }
@@ -89,25 +80,16 @@ FloatRequant Requant::from(std::size_t channel) const {
           static_cast<std::uint8_t>(clamp_.hi)};
 }
 
-std::uint8_t Requant::apply(std::int32_t sum, std::size_t channel) const {
-  if (is_fixed()) {
-    const std::int64_t half = std::int64_t{1} << (shift_[channel] - 1);
-    std::int64_t rounded = (std::int64_t{sum} * multiplier_[channel] + half) >> shift_[channel];
-    if (!then_.empty()) rounded = halved_away(rounded, then_[channel]);
-    return static_cast<std::uint8_t>(std::clamp<std::int64_t>(rounded + zero_, clamp_.lo, clamp_.hi));
-  }
-  const float scaled = static_cast<float>(sum) * scale_[channel];
-  const float clamped =
-      std::clamp(scaled, static_cast<float>(clamp_.lo - zero_), static_cast<float>(clamp_.hi - zero_));
-  return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::lrintf(clamped)) + zero_);
+RequantNumbers Requant::numbers(std::size_t channel) const {
+  const auto at = [&](const auto& values) { return values.empty() ? nullptr : values.data() + channel; };
+  return {at(scale_), at(multiplier_), at(shift_), at(then_), zero_, clamp_.lo, clamp_.hi, fits_};
 }
 
-void store_one_by_one(const Requant& requant, const std::int32_t* sums, std::int64_t sums_stride, std::int64_t rows,
-                      std::int64_t columns, std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride) {
-  for (std::int64_t row = 0; row < rows; ++row)
-    for (std::int64_t column = 0; column < columns; ++column)
-      y[row * y_stride + column] =
-          requant.apply(sums[row * sums_stride + column], channel + static_cast<std::size_t>(column));
+void store_rows(const RequantLoops& loops, const Requant& requant, const SumRows& sums, std::size_t channel,
+                std::uint8_t* y, std::ptrdiff_t y_stride) {
+  const RequantNumbers numbers = requant.numbers(channel);
+  for (std::int64_t row = 0; row < sums.rows; ++row)
+    loops.each(numbers, sums.first + row * sums.stride, static_cast<std::size_t>(sums.columns), y + row * y_stride);
 }
 
 }  // namespace oaq

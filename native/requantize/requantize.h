@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "requantize/float_requant.h"
+#include "requantize/loops.h"
 
 namespace oaq {
 
@@ -39,7 +40,8 @@ class Requant {
   // The same where zero point and lowest output are 0 besides.
   bool starts_from_zero() const { return below_one_ && zero_ == 0 && clamp_.lo == 0; }
   FloatRequant from(std::size_t channel) const;
-  std::uint8_t apply(std::int32_t sum, std::size_t channel) const;
+  RequantNumbers numbers(std::size_t channel) const;
+  std::uint8_t apply(std::int32_t sum, std::size_t channel) const { return requantized(numbers(channel), sum, 0); }
 
  private:
   std::vector<float> scale_;  // with room for vector code to read a whole tile
@@ -49,6 +51,7 @@ class Requant {
   std::int32_t zero_;
   Clamp clamp_;
   bool below_one_;
+  bool fits_ = false;  // sums of any size, first roundings, fit s32
 };
 
 // Throws std::invalid_argument.
@@ -56,8 +59,16 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count);
 void check_output(int zero_point, Clamp clamp);
 void check_zero_point(int zero_point);
 
-// Requantizes sums of shape (rows, columns), `sums_stride` values apart, from `channel` on, one value at a time.
-void store_one_by_one(const Requant& requant, const std::int32_t* sums, std::int64_t sums_stride, std::int64_t rows,
-                      std::int64_t columns, std::size_t channel, std::uint8_t* y, std::ptrdiff_t y_stride);
+// s32 sums of shape (rows, columns), each row `stride` sums after the last.
+struct SumRows {
+  const std::int32_t* first;
+  std::int64_t stride;
+  std::int64_t rows;
+  std::int64_t columns;
+};
+
+// Requantizes sums of the outputs from `channel` on.
+void store_rows(const RequantLoops& loops, const Requant& requant, const SumRows& sums, std::size_t channel,
+                std::uint8_t* y, std::ptrdiff_t y_stride);
 
 }  // namespace oaq

@@ -25,6 +25,10 @@ using AddVectors = std::size_t (*)(const std::uint8_t* a, const std::uint8_t* b,
 std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                      std::uint8_t* y);
 
+// For a CPU with AVX-512: 64 at a time.
+std::size_t add_avx512bw(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
+                         std::uint8_t* y);
+
 // For AArch64: 8 at a time.
 std::size_t add_neon(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                      std::uint8_t* y);

@@ -1,14 +1,19 @@
-// Add, Mul, Concat, Lookup, one integer at a time; Add also by vectors (steps/add.h).
+// Add, Mul, Concat, Lookup: by steps/loops.h, and Add by steps/add.h.
 //
 //   Add       float32 terms, one rounding each; in fixed point s64, by vectors s32 where no sum leaves it
 //   Mul       s32 product of two u8 less their zero points   **exact**: below 2^16
 //   Concat, Lookup   a requantization, a table of 256
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
+#include "base/aligned.h"
+#include "base/copy.h"
+#include "base/sizes.h"
 #include "plan/read.h"
 #include "steps/add.h"
+#include "steps/loops.h"
 #include "steps/steps.h"
 
 namespace oaq {
@@ -104,86 +109,132 @@ class Add : public Step {
   AddNumbers numbers_;
 };
 
+// Where b has one value per channel, and there are fewer of them, whole pixels of them are repeated in scratch.
+constexpr std::int64_t kPattern = 1024;
+
 class Mul : public Step {
  public:
-  Mul(const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
-      : a_(a),
+  Mul(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero, int b_zero, const Output& output)
+      : loops_(step_loops(row.isa)),
+        a_(a),
         b_(b),
         y_(y),
         a_zero_(a_zero),
         b_zero_(b_zero),
-        per_channel_(!same_shape(a, b)),
+        period_(same_shape(a, b) ? static_cast<std::int64_t>(y.bytes())
+                                 : divided_up(kPattern, y.channels) * y.channels),
+        is_repeated_(!same_shape(a, b) && period_ > y.channels),
         requant_(output.multipliers, 1, output.zero_point, output.clamp) {}
 
-  int chunks(int threads) const override { return chunks_of(2 * static_cast<double>(y_.bytes()), threads); }
+  std::size_t scratch_bytes() const override { return is_repeated_ ? bytes_of({period_}) + kSlack : 0; }
+  Isas isas() const override { return included_in(loops_.isa); }
+  int chunks(int threads) const override { return chunks_of(0.2 * static_cast<double>(y_.bytes()), threads); }
 
-  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override {
     const Share share(y_.height * y_.width, chunk, chunks);
-    const std::int64_t channels = y_.channels;
-    for (std::int64_t position = share.begin; position < share.end; ++position) {
-      const std::uint8_t* a = arena + a_.offset + position * channels;
-      const std::uint8_t* b = arena + b_.offset + (per_channel_ ? 0 : position * channels);
-      std::uint8_t* y = arena + y_.offset + position * channels;
-      for (std::int64_t c = 0; c < channels; ++c) y[c] = requant_.apply((a[c] - a_zero_) * (b[c] - b_zero_), 0);
+    const std::int64_t channels = y_.channels, end = share.end * channels;
+    const std::uint8_t* b = arena + b_.offset;
+    if (is_repeated_) {
+      for (std::int64_t at = 0; at < period_; at += channels)
+        std::memcpy(scratch + at, b, static_cast<std::size_t>(channels));
+      b = scratch;
     }
+    const bool is_whole = same_shape(a_, b_);
+    for (std::int64_t at = share.begin * channels; at < end; at += period_)
+      loops_.multiply({arena + a_.offset + at, is_whole ? b + at : b,
+                       static_cast<std::size_t>(std::min(period_, end - at)), a_zero_, b_zero_, requant_.numbers(0),
+                       arena + y_.offset + at});
   }
 
  private:
+  const StepLoops& loops_;
   Place a_, b_, y_;
   int a_zero_, b_zero_;
-  bool per_channel_;
+  std::int64_t period_;  // bytes after which b begins again
+  bool is_repeated_;     // in scratch
   Requant requant_;
 };
 
+using Table = std::array<std::uint8_t, 256>;
+
 // A requantized u8 is a function of one u8: a table.
-std::array<std::uint8_t, 256> table_of(const Requant& requant, std::size_t channel, int zero_point) {
-  std::array<std::uint8_t, 256> table;
+Table table_of(const Requant& requant, std::size_t channel, int zero_point) {
+  Table table;
   for (int value = 0; value < 256; ++value)
     table[static_cast<std::size_t>(value)] = requant.apply(value - zero_point, channel);
   return table;
 }
 
+bool changes_nothing(const Table& table) {
+  for (std::size_t value = 0; value < table.size(); ++value)
+    if (table[value] != value) return false;
+  return true;
+}
+
+constexpr std::int64_t kConcatBytes = 16 * 1024;
+
+// A block of pixels of each input at a time: looked up into scratch where its integers change, then copied to where its
+// channels belong.
 class Concat : public Step {
  public:
-  Concat(const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points, const Output& output)
-      : x_(x), y_(y) {
+  Concat(const Row& row, const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points,
+         const Output& output)
+      : loops_(step_loops(row.isa)), x_(x), y_(y) {
     const Requant requant(output.multipliers, x.size(), output.zero_point, output.clamp);
-    for (std::size_t i = 0; i < x.size(); ++i) tables_.push_back(table_of(requant, i, zero_points[i]));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      tables_.push_back(table_of(requant, i, zero_points[i]));
+      changes_nothing_.push_back(changes_nothing(tables_.back()));
+    }
+    block_ = std::clamp<std::int64_t>(kConcatBytes / y.channels, 1, y.height * y.width);
   }
 
-  int chunks(int threads) const override { return chunks_of(1 * static_cast<double>(y_.bytes()), threads); }
+  std::size_t scratch_bytes() const override { return bytes_of({block_, y_.channels}) + kSlack; }
+  Isas isas() const override { return included_in(loops_.isa); }
+  int chunks(int threads) const override { return chunks_of(0.1 * static_cast<double>(y_.bytes()), threads); }
 
-  void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
+  void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override {
     const Share share(y_.height * y_.width, chunk, chunks);
-    for (std::int64_t position = share.begin; position < share.end; ++position) {
-      std::uint8_t* y = arena + y_.offset + position * y_.channels;
+    for (std::int64_t first = share.begin; first < share.end; first += block_) {
+      const std::int64_t count = std::min(block_, share.end - first);
+      std::uint8_t* y = arena + y_.offset + first * y_.channels;
       for (std::size_t i = 0; i < x_.size(); ++i) {
-        const std::uint8_t* x = arena + x_[i].offset + position * x_[i].channels;
-        for (std::int64_t c = 0; c < x_[i].channels; ++c) *y++ = tables_[i][x[c]];
+        const std::int64_t channels = x_[i].channels;
+        const std::uint8_t* x = arena + x_[i].offset + first * channels;
+        if (!changes_nothing_[i]) {
+          loops_.lookup(x, static_cast<std::size_t>(count * channels), tables_[i].data(), scratch);
+          x = scratch;
+        }
+        copy_pixels(y, y_.channels, x, channels, channels, count);
+        y += channels;
       }
     }
   }
 
  private:
+  const StepLoops& loops_;
   std::vector<Place> x_;
   Place y_;
-  std::vector<std::array<std::uint8_t, 256>> tables_;
+  std::vector<Table> tables_;
+  std::vector<bool> changes_nothing_;
+  std::int64_t block_;  // pixels
 };
 
 class Lookup : public Step {
  public:
-  Lookup(const Place& x, const Place& y, const std::vector<std::uint8_t>& table) : x_(x), y_(y), table_(table) {}
+  Lookup(const Row& row, const Place& x, const Place& y, const std::vector<std::uint8_t>& table)
+      : loops_(step_loops(row.isa)), x_(x), y_(y), table_(table) {}
 
-  int chunks(int threads) const override { return chunks_of(0.5 * static_cast<double>(y_.bytes()), threads); }
+  Isas isas() const override { return included_in(loops_.isa); }
+  int chunks(int threads) const override { return chunks_of(0.1 * static_cast<double>(y_.bytes()), threads); }
 
   void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
     const Share share(static_cast<std::int64_t>(y_.bytes()), chunk, chunks);
-    const std::uint8_t* x = arena + x_.offset;
-    std::uint8_t* y = arena + y_.offset;
-    for (std::int64_t i = share.begin; i < share.end; ++i) y[i] = table_[x[i]];
+    loops_.lookup(arena + x_.offset + share.begin, static_cast<std::size_t>(share.end - share.begin), table_.data(),
+                  arena + y_.offset + share.begin);
   }
 
  private:
+  const StepLoops& loops_;
   Place x_, y_;
   std::vector<std::uint8_t> table_;
 };
@@ -210,17 +261,17 @@ std::unique_ptr<Step> make_add(const Row& row, const Place& a, const Place& b, c
   return std::make_unique<Add>(row, a, b, y, a_zero_point, b_zero_point, output);
 }
 
-std::unique_ptr<Step> make_mul(const Place& a, const Place& b, const Place& y, int a_zero_point, int b_zero_point,
-                               const Output& output) {
+std::unique_ptr<Step> make_mul(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero_point,
+                               int b_zero_point, const Output& output) {
   const bool per_channel = b.height == 1 && b.width == 1 && b.channels == a.channels;
   if (!same_shape(a, y) || !(same_shape(a, b) || per_channel)) refuse("the shapes of inputs and output do not fit");
   check_zero_point(a_zero_point);
   check_zero_point(b_zero_point);
-  return std::make_unique<Mul>(a, b, y, a_zero_point, b_zero_point, output);
+  return std::make_unique<Mul>(row, a, b, y, a_zero_point, b_zero_point, output);
 }
 
-std::unique_ptr<Step> make_concat(const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points,
-                                  const Output& output) {
+std::unique_ptr<Step> make_concat(const Row& row, const std::vector<Place>& x, const Place& y,
+                                  const std::vector<int>& zero_points, const Output& output) {
   std::int64_t channels = 0;
   for (const Place& input : x) {
     if (input.height != y.height || input.width != y.width)
@@ -230,13 +281,14 @@ std::unique_ptr<Step> make_concat(const std::vector<Place>& x, const Place& y, c
   if (x.empty() || channels != y.channels) refuse("the channels of the inputs are not those of the output");
   if (zero_points.size() != x.size()) refuse("one zero point per input is needed");
   for (int zero_point : zero_points) check_zero_point(zero_point);
-  return std::make_unique<Concat>(x, y, zero_points, output);
+  return std::make_unique<Concat>(row, x, y, zero_points, output);
 }
 
-std::unique_ptr<Step> make_lookup(const Place& x, const Place& y, const std::vector<std::uint8_t>& table) {
+std::unique_ptr<Step> make_lookup(const Row& row, const Place& x, const Place& y,
+                                  const std::vector<std::uint8_t>& table) {
   if (table.size() != 256) refuse("a table has 256 entries, not " + std::to_string(table.size()));
   if (x.bytes() != y.bytes()) refuse("input and output differ in size");
-  return std::make_unique<Lookup>(x, y, table);
+  return std::make_unique<Lookup>(row, x, y, table);
 }
 
 std::unique_ptr<Step> parse_add(StepRecord& record) {
@@ -248,16 +300,16 @@ std::unique_ptr<Step> parse_add(StepRecord& record) {
 std::unique_ptr<Step> parse_mul(StepRecord& record) {
   record.require_inputs(2);
   const auto [a_zero, b_zero] = record.fields.ints<2>();
-  return make_mul(record.x[0], record.x[1], record.y, a_zero, b_zero, record.fields.output());
+  return make_mul(record.row, record.x[0], record.x[1], record.y, a_zero, b_zero, record.fields.output());
 }
 
 std::unique_ptr<Step> parse_concat(StepRecord& record) {
   const std::vector<std::int32_t> zero_points = record.fields.numbers<std::int32_t>();
-  return make_concat(record.x, record.y, zero_points, record.fields.output());
+  return make_concat(record.row, record.x, record.y, zero_points, record.fields.output());
 }
 
 std::unique_ptr<Step> parse_lookup(StepRecord& record) {
-  return make_lookup(record.input(), record.y, record.fields.numbers<std::uint8_t>());
+  return make_lookup(record.row, record.input(), record.y, record.fields.numbers<std::uint8_t>());
 }
 
 }  // namespace oaq

@@ -1,8 +1,12 @@
-// Copy, Pad, Slice, DepthToSpace: integers are moved, and none is changed. Nothing is computed.
+// Copy, Pad, Slice, DepthToSpace: integers are moved, and none is changed. Nothing is computed. Where pieces are short,
+// DepthToSpace moves them by steps/loops.h.
 #include <algorithm>
 #include <cstring>
 
+#include "base/copy.h"
+#include "base/sizes.h"
 #include "plan/read.h"
+#include "steps/loops.h"
 #include "steps/steps.h"
 
 namespace oaq {
@@ -64,11 +68,13 @@ class Slice : public Step {
 
   void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
     const Share share(y_.height * y_.width, chunk, chunks);
-    const auto channels = static_cast<std::size_t>(y_.channels);
-    for (std::int64_t position = share.begin; position < share.end; ++position) {
-      const std::int64_t row = position / y_.width + begin_[0], column = position % y_.width + begin_[1];
-      const std::uint8_t* x = arena + x_.offset + (row * x_.width + column) * x_.channels + begin_[2];
-      std::memcpy(arena + y_.offset + static_cast<std::size_t>(position) * channels, x, channels);
+    for (std::int64_t position = share.begin; position < share.end;) {
+      const std::int64_t row = position / y_.width, column = position % y_.width;
+      const std::int64_t count = std::min(y_.width - column, share.end - position);
+      const std::int64_t from = (row + begin_[0]) * x_.width + column + begin_[1];
+      copy_pixels(arena + y_.offset + position * y_.channels, y_.channels,
+                  arena + x_.offset + from * x_.channels + begin_[2], x_.channels, y_.channels, count);
+      position += count;
     }
   }
 
@@ -77,29 +83,59 @@ class Slice : public Step {
   std::array<int, 3> begin_;
 };
 
+// One row of outputs takes `block` values of every channel of a pixel. They lie together in the order of DCR; else, and
+// where they are few, groups of pixels are shuffled, each row of a block in an order of its own.
 class DepthToSpace : public Step {
  public:
-  DepthToSpace(const Place& x, const Place& y, int block, bool channels_first)
-      : x_(x), y_(y), block_(block), channels_first_(channels_first) {}
+  DepthToSpace(const Row& row, const Place& x, const Place& y, int block, bool channels_first)
+      : loops_(step_loops(row.isa)), x_(x), y_(y), block_(block), piece_(block * y.channels) {
+    const bool is_together = !channels_first || y.channels == 1 || block == 1;
+    if (is_together && piece_ >= kShort) return;
+    group_ = divided_up(kShort, piece_);
+    for (std::int64_t line = 0; line < block; ++line) {
+      std::vector<std::int32_t> order;
+      for (std::int64_t pixel = 0; pixel < group_; ++pixel)
+        for (std::int64_t i = 0; i < piece_; ++i) {
+          const std::int64_t channel = i % y.channels, cell = line * block + i / y.channels;
+          const std::int64_t from = is_together ? line * piece_ + i : channel * block * block + cell;
+          order.push_back(static_cast<std::int32_t>(pixel * x.channels + from));
+        }
+      groups_.emplace_back(order);
+      order.resize(static_cast<std::size_t>(piece_));
+      pixels_.emplace_back(std::move(order));
+    }
+  }
 
-  int chunks(int threads) const override { return chunks_of(1 * static_cast<double>(y_.bytes()), threads); }
+  Isas isas() const override { return included_in(loops_.isa); }
+  int chunks(int threads) const override { return chunks_of(0.2 * static_cast<double>(y_.bytes()), threads); }
 
+  // Shared are input pixels in every row of outputs.
   void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
-    const Share share(y_.height * y_.width, chunk, chunks);
-    for (std::int64_t position = share.begin; position < share.end; ++position) {
-      const std::int64_t row = position / y_.width, column = position % y_.width;
-      const std::uint8_t* x = arena + x_.offset + (row / block_ * x_.width + column / block_) * x_.channels;
-      const std::int64_t cell = row % block_ * block_ + column % block_;
-      std::uint8_t* y = arena + y_.offset + position * y_.channels;
-      for (std::int64_t c = 0; c < y_.channels; ++c)
-        y[c] = channels_first_ ? x[c * block_ * block_ + cell] : x[cell * y_.channels + c];
+    const Share share(y_.height * x_.width, chunk, chunks);
+    for (std::int64_t place = share.begin; place < share.end;) {
+      const std::int64_t row = place / x_.width, column = place % x_.width;
+      const std::int64_t count = std::min(x_.width - column, share.end - place);
+      const std::uint8_t* x = arena + x_.offset + (row / block_ * x_.width + column) * x_.channels;
+      std::uint8_t* y = arena + y_.offset + place * piece_;
+      const auto line = static_cast<std::size_t>(row % block_);
+      if (group_) {
+        const std::int64_t groups = count / group_, grouped = groups * group_;
+        loops_.shuffle({x, group_ * x_.channels, groups, &groups_[line], y});
+        loops_.shuffle({x + grouped * x_.channels, x_.channels, count - grouped, &pixels_[line], y + grouped * piece_});
+      } else {
+        copy_pixels(y, piece_, x + row % block_ * piece_, x_.channels, piece_, count);
+      }
+      place += count;
     }
   }
 
  private:
+  static constexpr std::int64_t kShort = 16;
+  const StepLoops& loops_;
   Place x_, y_;
-  int block_;
-  bool channels_first_;
+  std::int64_t block_, piece_;
+  std::int64_t group_ = 0;                // pixels shuffled together; 0: their pieces are copied
+  std::vector<Shuffle> groups_, pixels_;  // by row of a block
 };
 
 }  // namespace
@@ -129,13 +165,14 @@ std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::arra
   return std::make_unique<Slice>(x, y, begin);
 }
 
-std::unique_ptr<Step> make_depth_to_space(const Place& x, const Place& y, int block, const std::string& mode) {
+std::unique_ptr<Step> make_depth_to_space(const Row& row, const Place& x, const Place& y, int block,
+                                          const std::string& mode) {
   if (mode != "DCR" && mode != "CRD") refuse("mode " + mode + " is neither DCR nor CRD");
   if (block < 1 || block > 4096) refuse("block " + std::to_string(block) + " is outside [1, 4096]");
   const std::int64_t b = block;
   if (x.height * b != y.height || x.width * b != y.width || y.channels * b * b != x.channels)
     refuse("blocks of " + std::to_string(block) + " do not give the output");
-  return std::make_unique<DepthToSpace>(x, y, block, mode == "CRD");
+  return std::make_unique<DepthToSpace>(row, x, y, block, mode == "CRD");
 }
 
 std::unique_ptr<Step> parse_copy(StepRecord& record) { return make_copy(record.input(), record.y); }
@@ -152,7 +189,7 @@ std::unique_ptr<Step> parse_slice(StepRecord& record) {
 
 std::unique_ptr<Step> parse_depth_to_space(StepRecord& record) {
   const auto [block, channels_first] = record.fields.ints<2>();
-  return make_depth_to_space(record.input(), record.y, block, channels_first ? "CRD" : "DCR");
+  return make_depth_to_space(record.row, record.input(), record.y, block, channels_first ? "CRD" : "DCR");
 }
 
 }  // namespace oaq

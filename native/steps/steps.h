@@ -25,25 +25,28 @@ struct Output {
 std::unique_ptr<Step> make_add(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero_point,
                                int b_zero_point, const Output& output);
 // y = a * b; b of the same shape, or one value per channel.
-std::unique_ptr<Step> make_mul(const Place& a, const Place& b, const Place& y, int a_zero_point, int b_zero_point,
-                               const Output& output);
+std::unique_ptr<Step> make_mul(const Row& row, const Place& a, const Place& b, const Place& y, int a_zero_point,
+                               int b_zero_point, const Output& output);
 // Side by side on the channel axis, input i requantized by multiplier i.
-std::unique_ptr<Step> make_concat(const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points,
-                                  const Output& output);
-std::unique_ptr<Step> make_lookup(const Place& x, const Place& y, const std::vector<std::uint8_t>& table);
+std::unique_ptr<Step> make_concat(const Row& row, const std::vector<Place>& x, const Place& y,
+                                  const std::vector<int>& zero_points, const Output& output);
+std::unique_ptr<Step> make_lookup(const Row& row, const Place& x, const Place& y,
+                                  const std::vector<std::uint8_t>& table);
 
-std::unique_ptr<Step> make_max_pool(const Place& x, const Place& y, const Window& window, Clamp clamp);
+std::unique_ptr<Step> make_max_pool(const Row& row, const Place& x, const Place& y, const Window& window, Clamp clamp);
 // Multiplier count - 1 for a window that averages `count` values.
-std::unique_ptr<Step> make_avg_pool(const Place& x, const Place& y, const Window& window, bool count_include_pad,
-                                    int zero_point, const Output& output);
-std::unique_ptr<Step> make_global_avg_pool(const Place& x, const Place& y, int zero_point, const Output& output);
+std::unique_ptr<Step> make_avg_pool(const Row& row, const Place& x, const Place& y, const Window& window,
+                                    bool count_include_pad, int zero_point, const Output& output);
+std::unique_ptr<Step> make_global_avg_pool(const Row& row, const Place& x, const Place& y, int zero_point,
+                                           const Output& output);
 
 std::unique_ptr<Step> make_copy(const Place& x, const Place& y);
 std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point);
 std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
                                  const std::array<int, 3>& end);
-std::unique_ptr<Step> make_resize(const Place& x, const Place& y, const std::string& mode);
-std::unique_ptr<Step> make_depth_to_space(const Place& x, const Place& y, int block, const std::string& mode);
+std::unique_ptr<Step> make_resize(const Row& row, const Place& x, const Place& y, const std::string& mode);
+std::unique_ptr<Step> make_depth_to_space(const Row& row, const Place& x, const Place& y, int block,
+                                          const std::string& mode);
 
 // Shared by the factories.
 [[noreturn]] void refuse(const std::string& message);
@@ -52,6 +55,7 @@ bool same_shape(const Place& a, const Place& b);
 // The part [begin, end) of `size` things that is one chunk of `chunks`.
 struct Share {
   std::int64_t begin, end;
+  Share(std::int64_t first, std::int64_t last) : begin(first), end(last) {}
   Share(std::int64_t size, int chunk, int chunks) : begin(size * chunk / chunks), end(size * (chunk + 1) / chunks) {}
 };
 

@@ -175,7 +175,22 @@ SCALAR_ROWS: Final = (
     _scalar("depthwise", TAPS_EXACT, (1, 8)),
     *SCALAR_OTHERS,
 )
-X86_OTHERS: Final = (_without_sums("add", "avx2", X86["avx2"]), *SCALAR_ROWS)
+X86_FAMILIES: Final = (
+    "add",
+    "mul",
+    "concat",
+    "max_pool",
+    "avg_pool",
+    "global_avg_pool",
+    "resize",
+    "depth_to_space",
+    "lookup",
+)
+"""Families without sums that have rows on vectors of x86; what only moves whole pixels is the same code everywhere."""
+AVX2_OTHERS: Final = tuple(_without_sums(family, "avx2", X86["avx2"]) for family in X86_FAMILIES)
+AVX512_OTHERS: Final = tuple(_without_sums(family, "avx512bw", X86["avx512bw"]) for family in X86_FAMILIES)
+X86_OTHERS: Final = (*AVX2_OTHERS, *SCALAR_ROWS)
+WIDE_OTHERS: Final = (*AVX512_OTHERS, *X86_OTHERS)
 ARM_OTHERS: Final = (_without_sums("add", "neon", ARM["neon"]), *SCALAR_ROWS)
 DOTPROD_OTHERS: Final = (NEON_DEPTHWISE[0], *ARM_OTHERS)
 """Lanes of 16 bits are the quickest where they need no spill; but no layer is made narrower for them."""
@@ -186,8 +201,8 @@ TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
         target.name: target
         for target in (
             AVX2,
-            KernelTarget("avx512bw", AVX512_ROWS + AVX2_ROWS, X86_OTHERS),
-            KernelTarget("vnni", VNNI_ROWS, X86_OTHERS),
+            KernelTarget("avx512bw", AVX512_ROWS + AVX2_ROWS, WIDE_OTHERS),
+            KernelTarget("vnni", VNNI_ROWS, WIDE_OTHERS),
             KernelTarget("avxvnni", AVXVNNI_ROWS, X86_OTHERS),
             KernelTarget("neon", NEON_ROWS, ARM_OTHERS),
             KernelTarget("dotprod", DOTPROD_ROWS, DOTPROD_OTHERS),

@@ -1,0 +1,111 @@
+// Vectors of 64 bytes, by the instructions of AVX-512 (F, BW, VL, DQ): the members of Ymm (base/x86/ymm.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace oaq {
+namespace {
+
+struct Zmm {
+  using Integers = __m512i;
+  using Floats = __m512;
+  static constexpr int kBytes = 64;
+  static constexpr int kWidth = 16;
+  struct Fours {  // 64 values
+    Integers part[4];
+  };
+
+  static Integers load(const void* from) { return _mm512_loadu_si512(from); }
+  static Floats load_floats(const float* from) { return _mm512_loadu_ps(from); }
+  static void store(void* to, Integers value) { _mm512_storeu_si512(to, value); }
+  static Integers zero() { return _mm512_setzero_si512(); }
+  static Integers all8(std::uint8_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
+  static Integers all16(std::int16_t value) { return _mm512_set1_epi16(value); }
+  static Integers all32(std::int32_t value) { return _mm512_set1_epi32(value); }
+  static Integers all64(std::int64_t value) { return _mm512_set1_epi64(value); }
+  static Floats all(float value) { return _mm512_set1_ps(value); }
+  static Integers repeat16(const void* from) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(from)));
+  }
+
+  static Integers max8(Integers a, Integers b) { return _mm512_max_epu8(a, b); }
+  static Integers min8(Integers a, Integers b) { return _mm512_min_epu8(a, b); }
+  static Integers sub_saturated8(Integers a, Integers b) { return _mm512_subs_epi8(a, b); }
+  static Integers shuffle8(Integers of, Integers by) { return _mm512_shuffle_epi8(of, by); }
+  static Integers bits_xor(Integers a, Integers b) { return _mm512_xor_si512(a, b); }
+  static Integers bits_or(Integers a, Integers b) { return _mm512_or_si512(a, b); }
+
+  static Integers add16(Integers a, Integers b) { return _mm512_add_epi16(a, b); }
+  static Integers sub16(Integers a, Integers b) { return _mm512_sub_epi16(a, b); }
+  static Integers mul_low16(Integers a, Integers b) { return _mm512_mullo_epi16(a, b); }
+  static Integers mul_high16(Integers a, Integers b) { return _mm512_mulhi_epi16(a, b); }
+  static Integers low16(Integers bytes) { return _mm512_unpacklo_epi8(bytes, zero()); }
+  static Integers high16(Integers bytes) { return _mm512_unpackhi_epi8(bytes, zero()); }
+  static Integers low32(Integers words, Integers above) { return _mm512_unpacklo_epi16(words, above); }
+  static Integers high32(Integers words, Integers above) { return _mm512_unpackhi_epi16(words, above); }
+  static Fours unpack(Integers bytes, Integers above) {
+    const Integers low = low16(bytes), high = high16(bytes);
+    return {{low32(low, above), high32(low, above), low32(high, above), high32(high, above)}};
+  }
+  static Fours unpack(Integers bytes) { return unpack(bytes, zero()); }
+  static Integers pack(const Fours& fours, Integers add) {
+    const Integers low = _mm512_adds_epi16(_mm512_packs_epi32(fours.part[0], fours.part[1]), add);
+    const Integers high = _mm512_adds_epi16(_mm512_packs_epi32(fours.part[2], fours.part[3]), add);
+    return _mm512_packus_epi16(low, high);
+  }
+  // A 4 x 4 matrix of quarters, transposed: its own inverse.
+  static Fours in_order(const Fours& fours) {
+    const Integers a = fours.part[0], b = fours.part[1], c = fours.part[2], d = fours.part[3];
+    const Integers ab_even = _mm512_shuffle_i32x4(a, b, 0x88), ab_odd = _mm512_shuffle_i32x4(a, b, 0xdd);
+    const Integers cd_even = _mm512_shuffle_i32x4(c, d, 0x88), cd_odd = _mm512_shuffle_i32x4(c, d, 0xdd);
+    return {{_mm512_shuffle_i32x4(ab_even, cd_even, 0x88), _mm512_shuffle_i32x4(ab_odd, cd_odd, 0x88),
+             _mm512_shuffle_i32x4(ab_even, cd_even, 0xdd), _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd)}};
+  }
+  static Fours from_order(const Fours& fours) { return in_order(fours); }
+  static Integers widen(const std::uint8_t* from) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  }
+
+  static Integers add(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
+  static Integers sub(Integers a, Integers b) { return _mm512_sub_epi32(a, b); }
+  static Integers mul(Integers a, Integers b) { return _mm512_mullo_epi32(a, b); }
+  static Integers mul_pairs(Integers a, Integers b) { return _mm512_madd_epi16(a, b); }
+  static Integers left16(Integers value) { return _mm512_slli_epi32(value, 16); }
+  template <int kBits>
+  static Integers right(Integers value) {
+    return _mm512_srai_epi32(value, kBits);
+  }
+  static Integers right(Integers value, int bits) { return _mm512_sra_epi32(value, _mm_cvtsi32_si128(bits)); }
+
+  static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+  static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  static Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+  static Floats to_floats(Integers value) { return _mm512_cvtepi32_ps(value); }
+  static Floats as_floats(Integers bits) { return _mm512_castsi512_ps(bits); }
+  static Integers to_integers(Floats value) { return _mm512_cvtps_epi32(value); }
+
+  static Integers mul_even(Integers a, Integers b) { return _mm512_mul_epi32(a, b); }
+  static Integers odd_as_even(Integers value) { return _mm512_srli_epi64(value, 32); }
+  static Integers add64(Integers a, Integers b) { return _mm512_add_epi64(a, b); }
+  static Integers one_times_power(Integers bits) { return _mm512_sllv_epi64(all64(1), bits); }
+  static Integers low_halves(Integers value) { return _mm512_and_si512(value, all64(0xffffffff)); }
+  static Integers right64(Integers value, Integers bits) { return _mm512_srav_epi64(value, bits); }
+  static Integers halved_away64(Integers value, Integers bits, Integers half) {
+    const __mmask8 negative = _mm512_movepi64_mask(value);
+    const Integers halved = _mm512_srlv_epi64(_mm512_add_epi64(_mm512_abs_epi64(value), half), bits);
+    return _mm512_mask_sub_epi64(halved, negative, zero(), halved);
+  }
+  static Integers right64_unsigned_by_one(Integers value) { return _mm512_srli_epi64(value, 1); }
+  static Integers clamp64(Integers value, std::int64_t ends) {
+    return _mm512_max_epi64(_mm512_min_epi64(value, all64(ends)), all64(-ends));
+  }
+  static Integers joined(Integers even, Integers odd) {
+    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+  }
+};
+
+}  // namespace
+}  // namespace oaq

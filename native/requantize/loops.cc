@@ -1,0 +1,72 @@
+// Requantization for any CPU: what wider loops compute, a sum at a time. Registers are in loops.h.
+#include "requantize/loops.h"
+
+#include <algorithm>
+
+namespace oaq {
+namespace {
+
+constexpr float kHalfEven = 12582912.0f;  // 1.5 * 2^23: adding it rounds anything in [-2^22, 2^22] to an integer
+
+// x / 2^times, halves away from 0; |x| < 2^62.
+std::int64_t halved_away(std::int64_t x, std::int32_t times) {
+  const std::int64_t half = (std::int64_t{1} << times) >> 1;
+  const std::int64_t magnitude = ((x < 0 ? -x : x) + half) >> times;
+  return x < 0 ? -magnitude : magnitude;
+}
+
+struct Ends {
+  float lo, hi;
+  std::int32_t zero;
+
+  explicit Ends(const RequantNumbers& numbers)
+      : lo(static_cast<float>(numbers.lo - numbers.zero)),
+        hi(static_cast<float>(numbers.hi - numbers.zero)),
+        zero(numbers.zero) {}
+
+  std::uint8_t rounded(std::int32_t sum, float scale) const {
+    const float scaled = static_cast<float>(sum) * scale;
+    const float clamped = std::min(std::max(scaled, lo), hi);
+    return static_cast<std::uint8_t>(static_cast<std::int32_t>(clamped + kHalfEven - kHalfEven) + zero);
+  }
+};
+
+std::uint8_t rounded_fixed(const RequantNumbers& numbers, std::int32_t sum, std::size_t at) {
+  const std::int64_t half = std::int64_t{1} << (numbers.shift[at] - 1);
+  std::int64_t rounded = (std::int64_t{sum} * numbers.multiplier[at] + half) >> numbers.shift[at];
+  if (numbers.then) rounded = halved_away(rounded, numbers.then[at]);
+  return static_cast<std::uint8_t>(std::clamp<std::int64_t>(rounded + numbers.zero, numbers.lo, numbers.hi));
+}
+
+// kStep: 1 where each sum has its own numbers, 0 where all have the first.
+template <std::size_t kStep>
+void requantize(const RequantNumbers& numbers, const std::int32_t* __restrict sums, std::size_t count,
+                std::uint8_t* __restrict y) {
+  if (!numbers.scale) {
+    for (std::size_t i = 0; i < count; ++i) y[i] = rounded_fixed(numbers, sums[i], i * kStep);
+    return;
+  }
+  const Ends ends(numbers);
+  const float* scale = numbers.scale;
+  for (std::size_t i = 0; i < count; ++i) y[i] = ends.rounded(sums[i], scale[i * kStep]);
+}
+
+}  // namespace
+
+std::uint8_t requantized(const RequantNumbers& numbers, std::int32_t sum, std::size_t at) {
+  return numbers.scale ? Ends(numbers).rounded(sum, numbers.scale[at]) : rounded_fixed(numbers, sum, at);
+}
+
+const RequantLoops kScalarRequant{Isa::kScalar, requantize<1>, requantize<0>};
+
+const RequantLoops& requant_loops(Isa isa) {
+#ifdef OAQ_X86
+  const Isas included = included_in(isa);
+  if (included & bit(Isa::kAvx512bw)) return kAvx512bwRequant;
+  if (included & bit(Isa::kAvx2)) return kAvx2Requant;
+#endif
+  static_cast<void>(isa);
+  return kScalarRequant;
+}
+
+}  // namespace oaq

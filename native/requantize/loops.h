@@ -1,0 +1,51 @@
+// Sums that lie one after another become bytes, once for any CPU and once per instruction set that has it wider. Every
+// one computes the same integers, those of `requantized`.
+//
+//   float32_half_even   float32(sum) * scale, one rounding each, clamped as floats, then rounded half to even
+//   fixed point         (sum * multiplier + 2^(shift - 1)) >> shift in s64   **exact**: below 2^62 + 2^61
+//   ... then            that / 2^then, halves away from 0, in s64   **exact**: below 2^62 + 2^30
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/isa.h"
+
+namespace oaq {
+
+// Plain data, so that no code built for one instruction set is shared with another. Arrays may be read up to a whole
+// vector past the last number asked for (`Requant` leaves room).
+struct RequantNumbers {
+  const float* scale;              // null in fixed point
+  const std::int32_t* multiplier;  // positive; null for floats, as are the next two
+  const std::int32_t* shift;       // 1 to 62
+  const std::int32_t* then;        // 0 to 31; null where sums are rounded once
+  std::int32_t zero;
+  std::int32_t lo;  // the clamp
+  std::int32_t hi;
+  bool fits;  // every sum's first rounding fits s32
+};
+
+// Requantizes `count` sums. Neither reads nor writes past their ends.
+using RequantizeSums = void (*)(const RequantNumbers& numbers, const std::int32_t* sums, std::size_t count,
+                                std::uint8_t* y);
+
+struct RequantLoops {
+  Isa isa;
+  RequantizeSums each;  // sum i by the numbers at i
+  RequantizeSums all;   // every sum by the first numbers
+};
+
+// One sum by the numbers at `at`: the law.
+std::uint8_t requantized(const RequantNumbers& numbers, std::int32_t sum, std::size_t at);
+
+extern const RequantLoops kScalarRequant;
+#ifdef OAQ_X86
+extern const RequantLoops kAvx2Requant;
+extern const RequantLoops kAvx512bwRequant;
+#endif
+
+// The widest that a row's instruction set includes.
+const RequantLoops& requant_loops(Isa isa);
+
+}  // namespace oaq

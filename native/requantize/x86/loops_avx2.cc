@@ -1,0 +1,9 @@
+// Requantization on ymm registers.
+#include "base/x86/ymm.h"
+#include "requantize/x86/vector_loops.h"
+
+namespace oaq {
+
+const RequantLoops kAvx2Requant{Isa::kAvx2, vector_requantize<Ymm, true>, vector_requantize<Ymm, false>};
+
+}  // namespace oaq

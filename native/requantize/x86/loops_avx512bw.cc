@@ -1,0 +1,9 @@
+// Requantization on zmm registers.
+#include "base/x86/zmm.h"
+#include "requantize/x86/vector_loops.h"
+
+namespace oaq {
+
+const RequantLoops kAvx512bwRequant{Isa::kAvx512bw, vector_requantize<Zmm, true>, vector_requantize<Zmm, false>};
+
+}  // namespace oaq

@@ -1,0 +1,236 @@
+// The loops of steps without weights on vectors V (base/x86/ymm.h). Included by files built for one instruction set
+// each; everything is in an unnamed namespace, so that each has its own.
+//
+//   differences   s16   of u8 and a zero point               **exact**
+//   products      s32   of two of them, in halves            **exact**
+//   sums          u16   of at most 257 u8                    **exact**, then added in s32
+//   mixed         s32   vpmaddwd of u8 by weights of 11 bits, then vpmulld   **exact**: below 2^30
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "requantize/x86/rounders.h"
+#include "steps/loops.h"
+
+namespace oaq {
+namespace {
+
+// Bytes of a vector, but none from `end` on.
+template <typename V>
+void store_within(std::uint8_t* y, std::size_t wanted, const std::uint8_t* end, typename V::Integers bytes) {
+  if (end - y >= V::kBytes) {
+    V::store(y, bytes);
+    return;
+  }
+  alignas(64) std::uint8_t block[V::kBytes];
+  V::store(block, bytes);
+  std::memcpy(y, block, std::min(wanted, static_cast<std::size_t>(V::kBytes)));
+}
+
+template <typename V>
+void vector_multiply(const MultiplyCall& call) {
+  const auto a_zero = V::all16(static_cast<std::int16_t>(call.a_zero));
+  const auto b_zero = V::all16(static_cast<std::int16_t>(call.b_zero));
+  const Leaver<V> leave(call.numbers);
+  with_rounder<V, false>(call.numbers, [&](const auto& round) {
+    for (std::size_t at = 0; at < call.count; at += static_cast<std::size_t>(V::kBytes)) {
+      const auto a = V::load(call.a + at), b = V::load(call.b + at);
+      typename V::Fours fours;
+      for (int half = 0; half < 2; ++half) {
+        const auto left = V::sub16(half ? V::high16(a) : V::low16(a), a_zero);
+        const auto right = V::sub16(half ? V::high16(b) : V::low16(b), b_zero);
+        const auto low = V::mul_low16(left, right), high = V::mul_high16(left, right);
+        fours.part[2 * half] = round(V::low32(low, high), 0);
+        fours.part[2 * half + 1] = round(V::high32(low, high), 0);
+      }
+      store_within<V>(call.y + at, call.count - at, call.y + call.count, leave(fours));
+    }
+  });
+}
+
+// Calls `block(offset in the pixel, its first byte, pixel)` for every vector of every pixel, and stores what it
+// returns.
+template <typename V, typename Block>
+void for_pixels(const WindowCall& call, Block block) {
+  const std::uint8_t* end = call.y + static_cast<std::size_t>(call.pixels) * call.channels;
+  std::uint8_t* y = call.y;
+  for (std::int64_t pixel = 0; pixel < call.pixels; ++pixel, y += call.channels) {
+    const std::int64_t offset = pixel * call.step;
+    for (std::size_t c = 0; c < call.channels; c += static_cast<std::size_t>(V::kBytes))
+      store_within<V>(y + c, call.channels - c, end, block(offset + static_cast<std::int64_t>(c)));
+  }
+}
+
+template <typename V>
+void vector_largest(const WindowCall& call, std::uint8_t least, std::uint8_t most) {
+  const auto lo = V::all8(least), hi = V::all8(most);
+  const auto clamped = [&](typename V::Integers value) { return V::min8(V::max8(value, lo), hi); };
+  if (call.taps == 3) {  // nearly every pool
+    const std::uint8_t *a = call.x[0], *b = call.x[1], *c = call.x[2];
+    for_pixels<V>(call, [=](std::int64_t at) {
+      return clamped(V::max8(V::max8(V::load(a + at), V::load(b + at)), V::load(c + at)));
+    });
+    return;
+  }
+  for_pixels<V>(call, [&](std::int64_t at) {
+    auto value = lo;
+    for (std::int64_t tap = 0; tap < call.taps; ++tap) value = V::max8(value, V::load(call.x[tap] + at));
+    return clamped(value);
+  });
+}
+
+constexpr std::int64_t kMostIn16Bits = 257;  // times 255 is below 2^16
+
+// Sums of bytes, in the order of V::unpack; `load(i)` is the i-th.
+template <typename V, typename Load>
+typename V::Fours sums_of(std::int64_t count, typename V::Integers start, Load load) {
+  typename V::Fours sums{{start, start, start, start}};
+  for (std::int64_t first = 0; first < count; first += kMostIn16Bits) {
+    auto low = V::zero(), high = V::zero();
+    for (std::int64_t i = first; i < std::min(count, first + kMostIn16Bits); ++i) {
+      const auto bytes = load(i);
+      low = V::add16(low, V::low16(bytes));
+      high = V::add16(high, V::high16(bytes));
+    }
+    sums.part[0] = V::add(sums.part[0], V::low32(low, V::zero()));
+    sums.part[1] = V::add(sums.part[1], V::high32(low, V::zero()));
+    sums.part[2] = V::add(sums.part[2], V::low32(high, V::zero()));
+    sums.part[3] = V::add(sums.part[3], V::high32(high, V::zero()));
+  }
+  return sums;
+}
+
+template <typename V>
+void vector_average(const WindowCall& call, std::int32_t offset, const RequantNumbers& numbers) {
+  const Leaver<V> leave(numbers);
+  const auto start = V::all32(offset);
+  with_rounder<V, false>(numbers, [&](const auto& round) {
+    for_pixels<V>(call, [&](std::int64_t at) {
+      auto sums = sums_of<V>(call.taps, start, [&](std::int64_t tap) { return V::load(call.x[tap] + at); });
+      for (auto& part : sums.part) part = round(part, 0);
+      return leave(sums);
+    });
+  });
+}
+
+template <typename V>
+void vector_add_up(const std::uint8_t* x, std::int64_t stride, std::int64_t pixels, std::size_t channels,
+                   std::int32_t* sums) {
+  for (std::size_t c = 0; c < channels; c += static_cast<std::size_t>(V::kBytes)) {
+    const std::uint8_t* from = x + c;
+    const auto part =
+        V::in_order(sums_of<V>(pixels, V::zero(), [=](std::int64_t pixel) { return V::load(from + pixel * stride); }));
+    for (int i = 0; i < 4; ++i) {
+      std::int32_t* to = sums + c + i * V::kWidth;
+      V::store(to, V::add(V::load(to), part.part[i]));
+    }
+  }
+}
+
+template <typename V>
+void vector_mix_columns(const std::uint8_t* x, const Tap* taps, std::int64_t columns, std::size_t channels,
+                        std::int32_t* mixed) {
+  for (std::int64_t column = 0; column < columns; ++column, mixed += channels) {
+    const Tap& tap = taps[column];
+    const std::uint8_t* first = x + tap.first * static_cast<std::int64_t>(channels);
+    const std::uint8_t* second = x + tap.second * static_cast<std::int64_t>(channels);
+    const auto weights = V::all32((tap.weight << 16) | ((1 << kTapBits) - tap.weight));
+    for (std::size_t c = 0; c < channels; c += static_cast<std::size_t>(V::kWidth)) {
+      const auto pairs = V::bits_or(V::widen(first + c), V::left16(V::widen(second + c)));
+      V::store(mixed + c, V::mul_pairs(pairs, weights));
+    }
+  }
+}
+
+template <typename V>
+void vector_mix_lines(const std::int32_t* first, const std::int32_t* second, std::int32_t weight, std::size_t count,
+                      std::uint8_t* y) {
+  constexpr int kBits = 2 * kTapBits;
+  const auto down = V::all32(weight), up = V::all32((1 << kTapBits) - weight), half = V::all32(1 << (kBits - 1));
+  for (std::size_t at = 0; at < count; at += static_cast<std::size_t>(V::kBytes)) {
+    typename V::Fours fours;
+    for (int i = 0; i < 4; ++i) {
+      const auto a = V::mul(V::load(first + at + i * V::kWidth), up);
+      const auto b = V::mul(V::load(second + at + i * V::kWidth), down);
+      fours.part[i] = V::template right<kBits>(V::add(V::add(a, b), half));
+    }
+    store_within<V>(y + at, count - at, y + count, V::pack(V::from_order(fours), V::zero()));
+  }
+}
+
+// A value below 128 chooses among eight rows of 16: pshufb takes the row by its lower half while sixteen times the
+// row's number is subtracted, and gives 0 once that is below 0. So each row holds what differs from the row before.
+struct Rows {
+  alignas(64) std::uint8_t of[16][16];
+
+  explicit Rows(const std::uint8_t* table) {
+    for (int row = 0; row < 16; ++row)
+      for (int i = 0; i < 16; ++i) {
+        const int at = 16 * row + i;
+        of[row][i] = static_cast<std::uint8_t>(row % 8 ? table[at] ^ table[at - 16] : table[at]);
+      }
+  }
+};
+
+template <typename V>
+void vector_lookup(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y) {
+  constexpr std::size_t kVectors = 4, kBytes = static_cast<std::size_t>(V::kBytes), kBlock = kVectors * kBytes;
+  std::size_t at = 0;
+  if (count >= kBlock) {
+    const Rows rows(table);
+    const auto sixteen = V::all8(16), top = V::all8(128);
+    for (; at + kBlock <= count; at += kBlock) {
+      typename V::Integers entries[kVectors], index[kVectors];
+      for (std::size_t v = 0; v < kVectors; ++v) entries[v] = V::zero();
+      for (int half = 0; half < 2; ++half) {
+        for (std::size_t v = 0; v < kVectors; ++v) {
+          index[v] = V::load(x + at + v * kBytes);
+          if (half) index[v] = V::bits_xor(index[v], top);
+        }
+        for (int row = 8 * half; row < 8 * half + 8; ++row) {
+          const auto differences = V::repeat16(rows.of[row]);
+          for (std::size_t v = 0; v < kVectors; ++v) {
+            entries[v] = V::bits_xor(entries[v], V::shuffle8(differences, index[v]));
+            index[v] = V::sub_saturated8(index[v], sixteen);
+          }
+        }
+      }
+      for (std::size_t v = 0; v < kVectors; ++v) V::store(y + at + v * kBytes, entries[v]);
+    }
+  }
+  for (; at < count; ++at) y[at] = table[x[at]];
+}
+
+// Sixteen bytes at a time, whatever the width of vectors: windows lie anywhere.
+inline void shuffle_sixteens(const ShuffleCall& call) {
+  const Shuffle& shuffle = *call.shuffle;
+  const std::size_t bytes = shuffle.order.size();
+  const std::uint8_t* end = call.y + static_cast<std::size_t>(call.groups) * bytes;
+  std::uint8_t* y = call.y;
+  for (std::int64_t group = 0; group < call.groups; ++group, y += bytes) {
+    const std::uint8_t* x = call.x + group * call.x_step;
+    const ShuffleWindow* window = shuffle.windows.data();
+    for (std::size_t piece = 0; piece < shuffle.ends.size(); ++piece) {
+      __m128i result = _mm_setzero_si128();
+      for (const ShuffleWindow* last = shuffle.windows.data() + shuffle.ends[piece]; window < last; ++window) {
+        const __m128i from = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + window->from));
+        const __m128i chosen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window->chosen.data()));
+        result = _mm_or_si128(result, _mm_shuffle_epi8(from, chosen));
+      }
+      std::uint8_t* to = y + 16 * piece;
+      if (end - to >= 16) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), result);
+      } else {
+        alignas(16) std::uint8_t block[16];
+        _mm_store_si128(reinterpret_cast<__m128i*>(block), result);
+        std::memcpy(to, block, std::min<std::size_t>(bytes - 16 * piece, 16));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace oaq
