@@ -59,12 +59,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skipped:
         terminalreporter.section("training on CUDA NOT RUN: there is no such GPU here", red=True, bold=True)
         terminalreporter.write_line(f"{len(skipped)} tests of tests/qat/test_cuda.py")
-    emulated = [
-        report for report in terminalreporter.stats.get("skipped", []) if "Arm rows NOT RUN" in str(report.longrepr)
-    ]
-    if emulated:
-        terminalreporter.section("kernel rows NOT RUN: every row of Arm", red=True, bold=True)
-        terminalreporter.write_line(f"{len(emulated)} tests of tests/arm: {emulated[0].longrepr[2]}")
+    for rows, folder in (("Arm", "arm"), ("WebAssembly", "web")):
+        skips = [
+            report
+            for report in terminalreporter.stats.get("skipped", [])
+            if f"{rows} rows NOT RUN" in str(report.longrepr)
+        ]
+        if skips:
+            terminalreporter.section(f"kernel rows NOT RUN: every row of {rows}", red=True, bold=True)
+            terminalreporter.write_line(f"{len(skips)} tests of tests/{folder}: {skips[0].longrepr[2]}")
     try:
         table = importlib.import_module("oaq.kernels._native").kernel_table()
     except ImportError as error:

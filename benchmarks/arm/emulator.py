@@ -96,7 +96,7 @@ def run_cases(cases: Iterable[Case], cpu: str) -> list[tuple[NDArray[np.uint8], 
             raise RuntimeError(f"{len(cases)} cases and {len(verdicts)} answers")
         answers: list[tuple[NDArray[np.uint8], ...] | str] = []
         for index, (case, line) in enumerate(zip(cases, verdicts, strict=True)):
-            answers.append(_read(case, Path(folder) / str(index)) if line == "ok" else line)
+            answers.append(read_outputs(case, Path(folder) / str(index)) if line == "ok" else line)
         return answers
 
 
@@ -109,7 +109,8 @@ def write_case(case: Case, at: Path) -> str:
     return "\t".join(map(str, fields)) + "\n"
 
 
-def _read(case: Case, at: Path) -> tuple[NDArray[np.uint8], ...]:
+def read_outputs(case: Case, at: Path) -> tuple[NDArray[np.uint8], ...]:
+    """The outputs of a case that was run, (batch, bytes of a sample) each."""
     content, batch = np.frombuffer(at.with_suffix(".y").read_bytes(), np.uint8), len(case.inputs[0])
     ends = np.cumsum([batch * size for size in case.outputs])
     return tuple(part.reshape(batch, -1) for part in np.split(content, ends[:-1]))

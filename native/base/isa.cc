@@ -80,6 +80,18 @@ bool has_neon() { return true; }
 bool has_neon() { return false; }
 #endif
 
+// A module of WebAssembly runs only where all its instructions are known: which module that is, the page chooses.
+#ifdef OAQ_WASM
+bool has_simd128() { return true; }
+#else
+bool has_simd128() { return false; }
+#endif
+#ifdef OAQ_WASM_RELAXED
+bool has_relaxed() { return true; }
+#else
+bool has_relaxed() { return false; }
+#endif
+
 constexpr std::array kSets = {
     InstructionSet{Isa::kScalar, "scalar", 0, always, nullptr, nullptr},
     InstructionSet{Isa::kAvx2, "avx2", bit(Isa::kScalar), has_avx2, nullptr, nullptr},
@@ -89,6 +101,8 @@ constexpr std::array kSets = {
     InstructionSet{Isa::kNeon, "neon", bit(Isa::kScalar), has_neon, nullptr, nullptr},
     InstructionSet{Isa::kDotprod, "dotprod", bit(Isa::kNeon), has_dotprod, nullptr, nullptr},
     InstructionSet{Isa::kI8mm, "i8mm", bit(Isa::kDotprod), has_i8mm, nullptr, nullptr},
+    InstructionSet{Isa::kSimd128, "simd128", bit(Isa::kScalar), has_simd128, nullptr, nullptr},
+    InstructionSet{Isa::kRelaxed, "relaxed", bit(Isa::kSimd128), has_relaxed, nullptr, nullptr},
 };
 
 // Line i describes enumerator i and extends earlier lines only, so that inclusion has no circle.

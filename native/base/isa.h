@@ -10,7 +10,18 @@
 
 namespace oaq {
 
-enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512bw, kVnni, kAvxVnni, kNeon, kDotprod, kI8mm };
+enum class Isa : std::uint8_t {
+  kScalar,
+  kAvx2,
+  kAvx512bw,
+  kVnni,
+  kAvxVnni,
+  kNeon,
+  kDotprod,
+  kI8mm,
+  kSimd128,
+  kRelaxed
+};
 
 // Sets of instruction sets, a bit each.
 using Isas = std::uint32_t;

@@ -1,4 +1,5 @@
-// Pages of memory: mmap, and VirtualAlloc on Windows. Nothing is computed.
+// Pages of memory: mmap, VirtualAlloc on Windows, and the heap of WebAssembly, whose pages cannot be closed. Nothing is
+// computed.
 #include "base/pages.h"
 
 #ifdef _WIN32
@@ -6,6 +7,9 @@
 #define NOMINMAX
 #endif
 #include <windows.h>
+#elif defined(__wasm__)
+#include <cstdlib>
+#include <cstring>
 #else
 #include <sys/mman.h>
 #include <unistd.h>
@@ -36,6 +40,23 @@ bool open_pages(void* begin, std::size_t bytes) {
 void advise_large_pages(void*, std::size_t) {}
 
 void release_pages(void* pages, std::size_t) { VirtualFree(pages, 0, MEM_RELEASE); }
+
+#elif defined(__wasm__)
+
+std::size_t page_size() { return 64; }  // no page is protected, so none needs more than a cache line
+
+void* reserve_pages(std::size_t bytes) {
+  void* pages = std::aligned_alloc(page_size(), (bytes + page_size() - 1) / page_size() * page_size());
+  if (pages == nullptr) throw std::bad_alloc();
+  std::memset(pages, 0, bytes);  // as mmap does
+  return pages;
+}
+
+bool open_pages(void*, std::size_t) { return true; }
+
+void advise_large_pages(void*, std::size_t) {}
+
+void release_pages(void* pages, std::size_t) { std::free(pages); }
 
 #else
 

@@ -1,6 +1,8 @@
 // Counts the threads of all runs under way, and lends pools to them. Nothing is computed.
 #include "base/shared_threads.h"
 
+#include "base/threads.h"
+
 #ifndef _WIN32
 #include <pthread.h>
 #endif
@@ -84,12 +86,16 @@ SharedThreads& SharedThreads::for_ever(int count) {
   return *shared.for_ever.emplace(count, std::move(threads)).first->second;
 }
 
+SharedThreads::SharedThreads(int count) : count_(count) {}
+
+SharedThreads::~SharedThreads() = default;
+
 void SharedThreads::run(Work& work) {
   Registry& shared = registry();
   std::unique_ptr<Threads> pool = count_ > 1 ? take() : nullptr;
   if (!pool) {
     shared.running.fetch_add(1, std::memory_order_relaxed);
-    Threads::run_alone(work);
+    run_alone(work);
     shared.running.fetch_sub(1, std::memory_order_relaxed);
     return;
   }

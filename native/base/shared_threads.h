@@ -9,9 +9,11 @@
 #include <memory>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/work.h"
 
 namespace oaq {
+
+class Threads;
 
 class SharedThreads {
  public:
@@ -22,7 +24,10 @@ class SharedThreads {
   // The same, held until the process ends: for what has no session. Helpers outlive static destructors.
   static SharedThreads& for_ever(int count);
 
-  explicit SharedThreads(int count) : count_(count) {}
+  explicit SharedThreads(int count);
+  SharedThreads(const SharedThreads&) = delete;
+  SharedThreads& operator=(const SharedThreads&) = delete;
+  ~SharedThreads();
 
   int count() const { return count_; }
 

@@ -13,16 +13,18 @@
 
 namespace oaq {
 
-inline constexpr std::int64_t kMostBytes = std::int64_t{1} << 40;
+// Of one buffer; where addresses have 32 bits, so few that sums of several fit.
+inline constexpr std::int64_t kMostBytes = std::int64_t{1} << (sizeof(std::size_t) > 4 ? 40 : 29);
 
 constexpr std::int64_t divided_up(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0); }
 
-// The product of sizes >= 0, in bytes. Throws std::invalid_argument: it is more than 2^40.
+// The product of sizes >= 0, in bytes. Throws std::invalid_argument: it is more than kMostBytes.
 inline std::size_t bytes_of(std::initializer_list<std::int64_t> sizes) {
   std::int64_t product = 1;
   for (const std::int64_t size : sizes) {
     if (size < 0 || (size > 0 && product > kMostBytes / size))
-      throw std::invalid_argument("a buffer of more than 2^40 bytes is needed");
+      throw std::invalid_argument(sizeof(std::size_t) > 4 ? "a buffer of more than 2^40 bytes is needed"
+                                                          : "a buffer of more than 2^29 bytes is needed");
     product *= size;
   }
   return static_cast<std::size_t>(product);

@@ -64,6 +64,8 @@ inline constexpr Register kPairs32{16, Overflow::kWraps, 4, 2, Overflow::kSatura
 // Two quads of k in one step: lane 0 sums the pairs (0, 1) and (4, 5), lane 1 the pairs (2, 3) and (6, 7).
 inline constexpr Register kQuads32{16, Overflow::kWraps, 8, 2, Overflow::kSaturates, 2, 1};
 inline constexpr Register kQuads{32, Overflow::kExact, 4, 1, Overflow::kExact, 1, 0};
+// Products of 16-bit operands, kept in 16 bits: lane i sums the products k = i of every four.
+inline constexpr Register kQuad16{16, Overflow::kWraps, 4, 1, Overflow::kExact, 4, 0};
 // smlal and smlal2: lane i sums the products k = i and k = i + 8 of every sixteen.
 inline constexpr Register kSixteen16{16, Overflow::kWraps, 16, 1, Overflow::kExact, 8, 0};
 inline constexpr Register kSixteen32{16, Overflow::kWraps, 16, 1, Overflow::kExact, 8, 1};

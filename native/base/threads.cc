@@ -139,14 +139,6 @@ void Threads::run(Work& work) {
   choose_company(Clock::now() - start, waited);
 }
 
-void Threads::run_alone(Work& work) {
-  const ThreadState state(work.isas());
-  for (std::uint32_t stage = 0; stage < work.stages(); ++stage) {
-    work.compute(stage, 0, 1, 0);
-    work.complete(stage);
-  }
-}
-
 // Claims a chunk if there is one, of the thread's own share first.
 bool Threads::claim(Claim& to, int thread) {
   const auto count = static_cast<std::size_t>(count_), own = static_cast<std::size_t>(thread);

@@ -17,42 +17,10 @@
 #include <thread>
 #include <vector>
 
-#include "base/isa.h"
 #include "base/placement.h"
+#include "base/work.h"
 
 namespace oaq {
-
-inline constexpr int kMostChunks = 4096;  // of a stage
-
-// What is computed in one run. Functions must not throw.
-class Work {
- public:
-  Work() = default;
-  Work(const Work&) = delete;
-  Work& operator=(const Work&) = delete;
-  virtual ~Work() = default;
-
-  virtual std::uint32_t stages() const = 0;
-
-  // Chunks of a stage, 1 to kMostChunks, in which several threads compute it.
-  virtual int chunks(std::uint32_t stage) const = 0;
-
-  // One chunk of `chunks`; which thread computes it changes no result. A thread computes one chunk at a time.
-  virtual void compute(std::uint32_t stage, int chunk, int chunks, int thread) = 0;
-
-  // All chunks of the stage are computed, and none of the next is begun. Called by one thread at a time.
-  virtual void complete(std::uint32_t stage) = 0;
-
-  // The instruction sets it uses.
-  virtual Isas isas() const = 0;
-};
-
-// Where the share of a thread begins among the chunks of a stage; it ends where the next begins. The first threads have
-// a chunk each where there are fewer chunks than threads.
-constexpr int share_begin(int chunks, int thread, int threads) {
-  if (chunks < threads) return thread < chunks ? thread : chunks;
-  return static_cast<int>(std::int64_t{chunks} * thread / threads);
-}
 
 class Threads {
  public:
@@ -67,9 +35,6 @@ class Threads {
   // Computes all stages in order. Neither locks nor allocates, but for the first run of a forked child; where the
   // system gives it no threads, the caller computes alone. One caller at a time.
   void run(Work& work);
-
-  // Computes all stages in order in the calling thread.
-  static void run_alone(Work& work);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/work.h"
 #include "session/network.h"
 
 namespace oaq {

@@ -10,7 +10,7 @@
 #include <span>
 #include <vector>
 
-#include "base/threads.h"
+#include "base/work.h"
 #include "session/network.h"
 #include "step.h"
 

@@ -66,12 +66,13 @@ def layer(row: KernelRow, outputs: int, k: int, kind: str = "uniform", **geometr
     builder = Builder("layer", semantics=geometry.pop("semantics", "float32_half_even"))  # type: ignore[arg-type]
     size = geometry.pop("size", (5, 4))
     kernel = geometry.pop("kernel", (3, 3) if row.family == "depthwise" else (1, 1))
-    zero = geometry.pop("zero_point", 3)
+    operands = IntRange(row.x_range.lo + row.shift, row.x_range.hi + row.shift)
+    zero = min(int(geometry.pop("zero_point", 3)), operands.hi)  # type: ignore[call-overload]
     channels, per_group, groups = (outputs, 1, outputs) if row.family == "depthwise" else (k, k, 1)
     if row.family == "gemm" and "groups" in geometry:
         groups = int(geometry.pop("groups"))  # type: ignore[call-overload]
         channels = k * groups
-    x = builder.input((*size, channels), Affine(0.05, zero), U8)  # type: ignore[misc, arg-type]
+    x = builder.input((*size, channels), Affine(0.05, zero), operands)  # type: ignore[misc]
     op = conv2d(
         rng,
         (outputs, *kernel, per_group),
@@ -84,9 +85,9 @@ def layer(row: KernelRow, outputs: int, k: int, kind: str = "uniform", **geometr
     return builder.finish()
 
 
-def vector(outputs: int, k: int, kind: str = "uniform") -> IntProgram:
+def vector(outputs: int, k: int, kind: str = "uniform", operands: IntRange = U8) -> IntProgram:
     """One linear layer."""
     builder = Builder("vector")
-    x = builder.input((k,), Affine(0.05, 0), U8)
+    x = builder.input((k,), Affine(0.05, 0), operands)
     builder.add(linear(np.random.default_rng([outputs, k]), (outputs, k), kind=kind), [x], Affine(0.05, 128))
     return builder.finish()

@@ -23,8 +23,8 @@ INCLUDES = {
     "neon": {"scalar"},
     "dotprod": {"scalar", "neon"},
     "i8mm": {"scalar", "neon", "dotprod"},
-    "wasm_simd128": {"scalar"},
-    "wasm_relaxed": {"scalar", "wasm_simd128"},
+    "simd128": {"scalar"},
+    "relaxed": {"scalar", "simd128"},
 }
 TABLE = tuple(
     KernelRow(f"row {index}", "add", isa, 1, None, U8, S8, True, includes=frozenset(includes))

@@ -1,5 +1,7 @@
 // Runs stages of chunks on a pool, then on shared pools from several callers, and prints "right" if each chunk was
 // computed once, after the stage before it, and if a run for which there is no CPU was computed by its caller alone.
+#include "base/threads.h"
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -153,7 +153,15 @@ def test_a_budget_buys_nothing_where_32_bits_cost_nothing() -> None:
 
 
 def test_an_unknown_target_is_named_beside_those_there_are() -> None:
-    with pytest.raises(
-        CalibrationError, match="target is one of avx2, avx512bw, vnni, avxvnni, neon, dotprod, i8mm, not 'mmx'"
-    ):
+    with pytest.raises(CalibrationError, match=r"target is one of avx2, .*, i8mm, wasm, wasm-relaxed, not 'mmx'"):
         quantize(net(), images(), target="mmx")
+
+
+def test_a_network_for_relaxed_simd_has_operands_of_seven_bits_and_takes_its_rows() -> None:
+    for budget in (1.0, 1.1, None):
+        program = quantize(net(), images(), budget=budget, target="wasm-relaxed")
+        planned = plan(program, table="wasm-relaxed")
+        summing = [node for node in planned.nodes if node.proof is not None]
+        assert all(node.proof.operands.hi.max() <= 127 for node in summing)
+        assert {node.row.isa for node in summing if node.row.family == "gemm"} == {"relaxed"}
+        assert check_plan(planned).safe

@@ -9,11 +9,7 @@
 #include <span>
 #include <stdexcept>
 
-#include "plan/load.h"
-
-struct oaq_session {
-  oaq::LoadedPlan plan;
-};
+#include "front/c/session.h"
 
 namespace {
 

@@ -11,7 +11,7 @@
 
 #include <arm_neon.h>
 
-#include "gemm/arm/unrolled.h"
+#include "base/unrolled.h"
 #include "gemm/gemm.h"
 
 namespace oaq {

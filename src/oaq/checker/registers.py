@@ -49,6 +49,7 @@ _TWO_QUADS_32 = Register(16, "wraps", 8, 2, "saturates", 2, 1)
 _SIXTEEN_16 = Register(16, "wraps", 16, 1, "exact", 8, None)
 _SIXTEEN_PAIR = Register(16, "wraps", 16, 1, "exact", 8, 1)
 _TAP_16 = Register(16, "wraps", 1, 1, "exact", 1, None)
+_WIDENED_QUAD_16 = Register(16, "wraps", 4, 1, "exact", 4, None)
 
 KNOWN: Final[Mapping[str, Register]] = {
     "gemm_u8s8_avx2_acc16": _QUAD_16,
@@ -62,15 +63,20 @@ KNOWN: Final[Mapping[str, Register]] = {
     "gemm_s8s8_neon_acc16": _SIXTEEN_16,
     "gemm_s8s8_neon_acc32": _SIXTEEN_PAIR,
     "depthwise_s8s8_neon_acc16": _TAP_16,
+    "gemm_u8s8_simd128_acc16": _WIDENED_QUAD_16,
+    "depthwise_u8s8_simd128_acc16": _TAP_16,
+    "gemm_u7s8_relaxed_acc16": _QUAD_16,
+    "depthwise_u7s8_relaxed_acc16": _TAPS_16,
     "avx2-acc16": _QUAD_16,
     "avx2-acc32": _QUAD_32,
     "depthwise-acc16": _TAPS_16,
     "neon-acc16": _SIXTEEN_16,
     "neon-mlal-pair": _SIXTEEN_PAIR,
     "neon-depthwise-acc16": _TAP_16,
+    "wasm-acc16": _WIDENED_QUAD_16,
 }
 """Models by name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; vpmaddubsw + vpaddw on tap pairs; smlal + smlal2; smull +
-smlal2; smlal on a tap."""
+smlal2; smlal on a tap; i16x8.mul + i16x8.add; relaxed_dot_i8x16_i7x16 + i16x8.add."""
 
 
 EXACT: Final = frozenset(
@@ -84,6 +90,9 @@ EXACT: Final = frozenset(
         "gemm_s8s8_dotprod",
         "gemm_u8s8_i8mm",
         "depthwise_s8s8_neon_exact",
+        "gemm_u8s8_simd128_exact",
+        "gemm_u7s8_relaxed_exact",
+        "depthwise_u8s8_simd128_exact",
         "depthwise_u8s8_scalar",
         "depthwise_s8s8_scalar",
         "depthwise_u8s8_avx2_exact",
@@ -92,8 +101,9 @@ EXACT: Final = frozenset(
         "exact-s32",
     }
 )
-"""Registers of s32 only, by whole name: scalar code, vpmaddwd on widened operands, vpdpbusd, sdot, usmmla. The 32-bit
-total covers them, whatever their step; a name that is not here is trusted for nothing."""
+"""Registers of s32 only, by whole name: scalar code, vpmaddwd or i32x4.dot on widened operands, vpdpbusd, sdot, usmmla,
+relaxed_dot_add on operands of 7 bits. The 32-bit total covers them, whatever their step; a name that is not here is
+trusted for nothing."""
 
 
 def register(plain: object, name: str) -> Register:

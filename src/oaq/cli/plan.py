@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         choices=tuple(TARGETS),
-        help="rows of another machine: neon is every AArch64, dotprod and i8mm are what newer ones add (default: what "
-        "this machine runs)",
+        help="rows of another machine: neon is every AArch64, dotprod and i8mm are what newer ones add; wasm and "
+        "wasm-relaxed are the two modules that pages run (default: what this machine runs)",
     )
     parser.add_argument("--isa", help="best instruction set to use (default: OAQ_ISA, then best); not with --target")
     parser.add_argument("--out", type=Path, metavar="FILE.plan", help="where to write the plan as bytes")

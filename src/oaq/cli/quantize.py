@@ -124,8 +124,8 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         choices=(*TARGETS, *TARGET_NAMES),
         default=DEFAULT_TARGET,
         help="instruction set that the budget is counted on, whatever machine quantizes; on vnni, avxvnni, dotprod and "
-        "i8mm a budget buys nothing and every layer keeps 8 bits; all is avx2: what is narrow enough there is fast on "
-        "every x86, and every file runs everywhere (default %(default)s)",
+        "i8mm a budget buys nothing and every layer keeps 8 bits; on wasm-relaxed layers read 7; all is avx2: what "
+        "is narrow enough there is fast on every x86, and every file runs everywhere (default %(default)s)",
     )
     parser.add_argument(
         "--rounding",

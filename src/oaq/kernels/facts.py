@@ -33,8 +33,14 @@ class RowFacts:
         return self.spills != row.spills, len(_sets(self) ^ _sets(row))
 
 
-CORRESPONDING: Final[Mapping[str, str]] = {"neon": "avx2", "dotprod": "avxvnni", "i8mm": "avxvnni"}
-"""Arm's instruction sets, by those of x86 whose rows do alike work: rows of one are near rows of the other."""
+CORRESPONDING: Final[Mapping[str, str]] = {
+    "neon": "avx2",
+    "dotprod": "avxvnni",
+    "i8mm": "avxvnni",
+    "simd128": "avx2",
+    "relaxed": "avx2",
+}
+"""Instruction sets of Arm and WebAssembly, by those of x86 whose rows do alike work, which their rows are near."""
 
 
 def _sets(row: RowFacts) -> frozenset[str]:

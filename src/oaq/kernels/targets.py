@@ -1,9 +1,9 @@
 """Quantization targets: the rows that networks are quantized for, known without the native module.
 
 The same network quantized for the same target on two machines is the same program, so nothing here may depend on the
-machine. ``tests/kernels/test_targets.py`` compares every row that is compiled in with the native table, and
-``tests/arm`` those of Arm with the table of a cross build; the rows of a target that is not compiled in (neon on x86)
-are a foreign table, and cost what the rows most like them cost (``kernels.facts``).
+machine. ``tests/kernels/test_targets.py`` compares every row that is compiled in with the native table, ``tests/arm``
+and ``tests/web`` those of Arm and WebAssembly with the table of a cross build; the rows of a target that is not
+compiled in (neon on x86) are a foreign table, and cost what the rows most like them cost (``kernels.facts``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from oaq.errors import NoKernel
-from oaq.kernels.table import KernelRow
+from oaq.kernels.table import SUMMING, KernelRow
 from oaq.numerics.accumulator import (
     AVX2_ACC16,
     AVX2_ACC32,
@@ -23,9 +23,11 @@ from oaq.numerics.accumulator import (
     NEON_ACC16,
     NEON_DEPTHWISE_ACC16,
     NEON_MLAL_PAIR,
+    WASM_ACC16,
     Accumulator,
 )
-from oaq.numerics.formats import S8, U8
+from oaq.numerics.formats import S8, U7, U8
+from oaq.numerics.ranges import IntRange
 from oaq.operators import OPERATORS, Products
 
 DEFAULT_TARGET: Final = "avx2"
@@ -72,6 +74,12 @@ class KernelTarget:
         return first.includes | {first.isa}
 
     @property
+    def most_steps(self) -> int:
+        """Widest range of operands, from 0 on, that the rows of the measure take: 255, or 127 for rows of 7 bits."""
+        measures = (self.measure(family) for family in SUMMING)
+        return min(row.x_range.hi + row.shift for row in measures)
+
+    @property
     def is_narrow(self) -> bool:
         """Narrower sums are faster here; where they are not, a budget buys nothing and every layer keeps 8 bits."""
         return any(row.accumulator is not None and not row.accumulator.is_exact for row in self.summing)
@@ -93,6 +101,14 @@ def _arm(
     name = f"{family}_s8s8_{isa}{trick}"
     facts = {"tile_m": tile[0], "parts": parts, "includes": ARM[isa], "shift": 128, "copy_bytes": 16}
     return KernelRow(name, family, isa, tile[1], replace(register, name=name), S8, S8, False, **facts)
+
+
+def _wasm(family: str, name: str, register: Accumulator, tile: tuple[int, int], operands: IntRange = U8) -> KernelRow:
+    """A row of WebAssembly, called ``name`` behind its family, with a tile of (positions, outputs)."""
+    name = f"{family}_{name}"
+    isa = name.split("_")[2]
+    facts = {"tile_m": tile[0], "parts": 2 if family == "gemm" else 1, "includes": WASM[isa], "copy_bytes": 16}
+    return KernelRow(name, family, isa, tile[1], replace(register, name=name), operands, S8, False, **facts)
 
 
 def _scalar(family: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
@@ -123,6 +139,10 @@ ARM: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     }
 )
 """What each instruction set of AArch64 includes."""
+WASM: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {"simd128": frozenset({"scalar"}), "relaxed": frozenset({"scalar", "simd128"})}
+)
+"""What each instruction set of WebAssembly includes."""
 TAPS_EXACT: Final = replace(EXACT_S32, step=2)
 AVX2_ROWS: Final = (
     _x86("gemm", "avx2", "_acc16", AVX2_ACC16, (6, 16)),
@@ -169,6 +189,19 @@ I8MM_GEMM: Final = KernelRow(
 )
 """usmmla multiplies u8 as it lies in memory."""
 I8MM_ROWS: Final = (I8MM_GEMM, NEON_DEPTHWISE[1])
+SIMD128_ROWS: Final = (
+    _wasm("gemm", "u8s8_simd128_acc16", WASM_ACC16, (2, 8)),
+    _wasm("gemm", "u8s8_simd128_exact", EXACT_S32, (2, 8)),
+    _wasm("depthwise", "u8s8_simd128_acc16", NEON_DEPTHWISE_ACC16, (1, 16)),
+    _wasm("depthwise", "u8s8_simd128_exact", replace(EXACT_S32, step=1), (1, 16)),
+)
+"""A tile and what feeds it fit the 16 registers of x86."""
+RELAXED_ROWS: Final = (
+    _wasm("gemm", "u7s8_relaxed_acc16", AVX2_ACC16, (5, 8), U7),
+    _wasm("gemm", "u7s8_relaxed_exact", EXACT_S32, (5, 8), U7),
+    _wasm("depthwise", "u7s8_relaxed_acc16", DEPTHWISE_ACC16, (1, 16), U7),
+)
+"""i16x8.relaxed_dot_i8x16_i7x16 sums pairs as vpmaddubsw does; on operands of 7 bits every CPU computes the same."""
 SCALAR_OTHERS: Final = tuple(_without_sums(family, "scalar") for family in WITHOUT_SUMS)
 SCALAR_ROWS: Final = (
     _scalar("gemm", EXACT_S32, (4, 8)),
@@ -192,6 +225,7 @@ AVX512_OTHERS: Final = tuple(_without_sums(family, "avx512bw", X86["avx512bw"]) 
 X86_OTHERS: Final = (*AVX2_OTHERS, *SCALAR_ROWS)
 WIDE_OTHERS: Final = (*AVX512_OTHERS, *X86_OTHERS)
 ARM_OTHERS: Final = (_without_sums("add", "neon", ARM["neon"]), *SCALAR_ROWS)
+WASM_OTHERS: Final = (_without_sums("add", "simd128", WASM["simd128"]), *SCALAR_ROWS)
 DOTPROD_OTHERS: Final = (NEON_DEPTHWISE[0], *ARM_OTHERS)
 """Lanes of 16 bits are the quickest where they need no spill; but no layer is made narrower for them."""
 
@@ -207,6 +241,8 @@ TARGETS: Final[Mapping[str, KernelTarget]] = MappingProxyType(
             KernelTarget("neon", NEON_ROWS, ARM_OTHERS),
             KernelTarget("dotprod", DOTPROD_ROWS, DOTPROD_OTHERS),
             KernelTarget("i8mm", I8MM_ROWS, DOTPROD_OTHERS),
+            KernelTarget("wasm", SIMD128_ROWS, WASM_OTHERS),
+            KernelTarget("wasm-relaxed", RELAXED_ROWS + SIMD128_ROWS[1:], WASM_OTHERS),
         )
     }
 )

@@ -87,6 +87,9 @@ NEON_MLAL_PAIR: Final = Accumulator("neon-mlal-pair", 16, "wraps", step=16, lane
 NEON_DEPTHWISE_ACC16: Final = Accumulator("neon-depthwise-acc16", 16, "wraps")
 """smlal, a tap at a time: one 16-bit lane per channel; spill by saddw."""
 
+WASM_ACC16: Final = Accumulator("wasm-acc16", 16, "wraps", step=4, lanes=4)
+"""i16x8.mul + i16x8.add on operands widened to 16 bits: four lanes, k modulo 4; spill by i32x4.extadd_pairwise."""
+
 
 def pure(bits: int, overflow: Overflow = "wraps") -> Accumulator:
     """One ``bits``-bit register that sums all of K: FPGA, custom hardware, the paper's whole-sum check."""

@@ -19,6 +19,7 @@ def signed(bits: int) -> IntRange:
 
 
 U8: Final = IntRange(0, 255)
+U7: Final = IntRange(0, 127)
 S8: Final = signed(8)
 S8_WEIGHT: Final = IntRange(-127, 127)
 """Weights as oaq chooses them: symmetric, so they can be negated."""

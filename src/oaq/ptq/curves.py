@@ -30,8 +30,6 @@ SPREAD: Final = 4.0
 """Most by which the fill of a tile leaves its layer's."""
 FILLS: Final = tuple(float(2.0 ** (step / 2)) for step in range(-4, 17))
 """Fills whose cost is known: at the first, 1 / SPREAD, no tile needs a spill."""
-REFERENCE_STEPS: Final = 255
-"""Activation range for which costs are counted; at equal fill they hardly depend on it."""
 LIGHTEST: Final = 1e-30
 """Least load of an output: a channel without weights has one too."""
 
@@ -121,8 +119,14 @@ class Layer:
             result[index] = np.dot(self.errors[output, below], 1 - part) + np.dot(self.errors[output, below + 1], part)
         return result
 
-    def cost(self, fill: float, steps: int = REFERENCE_STEPS) -> float:
+    @property
+    def most_steps(self) -> int:
+        """Activation range for which costs are counted, the widest there is; at equal fill they hardly depend on it."""
+        return self.time.target.most_steps
+
+    def cost(self, fill: float) -> float:
         """Predicted seconds of the cheapest provable row."""
+        steps = self.most_steps
         weight, _ = self.integers(fill, steps)
         ends = np.zeros(weight.shape[1], np.int64), np.full(weight.shape[1], steps, np.int64)
         return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time).cost
@@ -136,7 +140,7 @@ def make_layer(graph: FloatGraph, node: FloatNode, op: FloatProducts, importance
     depthwise = op.is_depthwise()
     groups = 1 if depthwise else op.channel_groups
     measure = time.target.measure(_family(op))
-    load = load_of(measure, REFERENCE_STEPS)
+    load = load_of(measure, time.target.most_steps)
     signs = lane_signs(rows, load.accumulator)
     heaviest = np.maximum(load.greatest(signs), LIGHTEST)
     share = tile_share(importance.sum(axis=1) * heaviest**2, groups, measure.tile_n)

@@ -32,7 +32,8 @@ class Options:
         requantize: the semantics of the program.
         target: the instruction set whose rows the budget is counted on, by name: "avx2", "avx512bw", "vnni",
             "avxvnni", "neon", "dotprod" or "i8mm", whatever machine quantizes. On "vnni", "avxvnni", "dotprod" and
-            "i8mm", sums of 32 bits cost nothing: a budget buys nothing there, and every layer keeps 8 bits.
+            "i8mm", sums of 32 bits cost nothing: a budget buys nothing there, and every layer keeps 8 bits. Pages run
+            "wasm" (SIMD128) everywhere and "wasm-relaxed" where there is relaxed SIMD: its operands have 7 bits.
     """
 
     budget: float | None = DEFAULT_BUDGET

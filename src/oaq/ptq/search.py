@@ -37,7 +37,7 @@ class Candidates:
 
     Attributes:
         root: the tensor's name.
-        params: by index of ``STEPS``.
+        params: by index of those ``STEPS`` that the rows of the target take.
         error: (S,) of rounding the tensor.
         layers: readers.
         layer_error: per reader, (S, Z) by steps and fill.
@@ -131,9 +131,11 @@ def make_candidates(
         calibration: how ranges are chosen.
         gains: by node name, the part of the error of rounding to nearest that is left; all of it if None.
     """
-    clips = [choose_clip(histogram, steps, calibration) for steps in STEPS]
+    most = min((layer.most_steps for layer in readers), default=STEPS[0])
+    allowed = [steps for steps in STEPS if steps <= most]
+    clips = [choose_clip(histogram, steps, calibration) for steps in allowed]
     errors = tuple(
-        np.stack([layer.errors_at(FILL_CANDIDATES, steps) for steps in STEPS])
+        np.stack([layer.errors_at(FILL_CANDIDATES, steps) for steps in allowed])
         * (gains[layer.node.name] if gains else 1.0)
         for layer in readers
     )
@@ -199,7 +201,7 @@ def _use_up(candidates: Sequence[Candidates], picks: list[Pick], budget: float) 
 
 
 def widest(candidates: Sequence[Candidates]) -> Choice:
-    """Every tensor 255 steps, every weight up to 127, whatever it costs."""
+    """Every tensor as many steps as the target takes, every weight up to 127, whatever it costs."""
     params = {candidate.root: candidate.params[0] for candidate in candidates}
     fills = {layer.node.name: FILL_CANDIDATES[-1] for candidate in candidates for layer in candidate.layers}
     error = sum(

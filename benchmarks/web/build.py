@@ -1,0 +1,65 @@
+"""The native core for WebAssembly as two modules, by the compiler of the ziglang wheel.
+
+python -m benchmarks.web.build       builds both and puts them where the npm package has them (web/wasm)
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from pathlib import Path
+from typing import Final
+
+from benchmarks.arm.build import ROOT, CannotBuild, cross_compiler, environment
+from benchmarks.cmake_build import cmake_build
+
+BUILD: Final = ROOT / "build" / "web"
+PACKAGE: Final = ROOT / "web"
+BUILDS: Final = ("simd128", "relaxed")
+"""Builds of the module; the second has every row of the first."""
+
+
+def build(name: str) -> Path:
+    """Build both modules where anything changed; returns the path of one.
+
+    Args:
+        name: of ``BUILDS``.
+
+    Raises:
+        CannotBuild: there is no cross compiler, or the build failed.
+    """
+    settings = (
+        f"CMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'cross' / 'wasm.cmake'}",
+        f"OAQ_ZIG={cross_compiler()}",
+        "OAQ_WASM=ON",
+        "OAQ_PYTHON=OFF",
+    )
+    try:
+        cmake_build(BUILD, settings, environment=environment())
+    except RuntimeError as error:
+        raise CannotBuild(f"build for WebAssembly: {error}") from error
+    return BUILD / f"oaq-{name}.wasm"
+
+
+def install() -> list[Path]:
+    """Build both modules into the npm package; returns their paths.
+
+    Raises:
+        CannotBuild: there is no cross compiler, or the build failed.
+    """
+    (PACKAGE / "wasm").mkdir(exist_ok=True)
+    paths = []
+    for name in BUILDS:
+        paths.append(PACKAGE / "wasm" / f"oaq-{name}.wasm")
+        shutil.copyfile(build(name), paths[-1])
+    return paths
+
+
+def packed_size(path: Path) -> int:
+    """Bytes of a file as a server sends it: gzip, level 9."""
+    return len(gzip.compress(path.read_bytes(), 9, mtime=0))
+
+
+if __name__ == "__main__":
+    for path in install():
+        print(f"{path}: {path.stat().st_size} bytes, {packed_size(path)} compressed")  # noqa: T201

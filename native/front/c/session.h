@@ -1,0 +1,8 @@
+// What oaq.h calls a session.
+#pragma once
+
+#include "plan/load.h"
+
+struct oaq_session {
+  oaq::LoadedPlan plan;
+};
