@@ -86,7 +86,10 @@ def loaded(step: Step, x: Ints) -> Ints:
 
 
 def requantized(step: Step, total: Ints, multipliers: slice | int | Ints = slice(None)) -> Ints:
-    """clamp(round(total * multiplier) + zy), by the multipliers ``multipliers``, broadcast over the last axis."""
+    """clamp(round(total * multiplier) + zy), by the multipliers ``multipliers``, broadcast over the last axis.
+
+    Where a node has bits of a second rounding, what is shifted is divided by that power of two besides.
+    """
     multiplier = np.atleast_1d(step.arrays["requantize.multiplier"][multipliers])
     if "requantize.shift" not in step.arrays:
         scaled = float32.product(float32.of_integers(total), float32.of_float32(multiplier))
@@ -94,7 +97,10 @@ def requantized(step: Step, total: Ints, multipliers: slice | int | Ints = slice
         step.edges.ties += ties
         return _clamped(step, nearest)
     shift = np.atleast_1d(step.arrays["requantize.shift"][multipliers]).astype(np.int64)
-    return _clamped(step, _shifted(step, total * multiplier.astype(np.int64), shift))
+    steps = _shifted(step, total * multiplier.astype(np.int64), shift)
+    if "requantize.then" in step.arrays:
+        steps = _halved_away(step, steps, np.atleast_1d(step.arrays["requantize.then"][multipliers]).astype(np.int64))
+    return _clamped(step, steps)
 
 
 def computed(step: Step, x: Sequence[Ints]) -> Ints:
@@ -136,6 +142,14 @@ def _shifted(step: Step, product: Ints, shift: Ints) -> Ints:
     half = np.int64(1) << (shift - 1)
     step.edges.ties += int((product - ((product >> shift) << shift) == half).sum())
     return (product + half) >> shift
+
+
+def _halved_away(step: Step, steps: Ints, bits: Ints) -> Ints:
+    """steps / 2**bits to the nearest integer, a half away from 0."""
+    size, half = np.abs(steps), (np.int64(1) << bits) // 2
+    whole = (size + half) // (np.int64(1) << bits)
+    step.edges.ties += int(((bits > 0) & (size - (whole << bits) == -half)).sum())
+    return np.sign(steps) * whole
 
 
 def _add(step: Step, a: Ints, b: Ints) -> Ints:

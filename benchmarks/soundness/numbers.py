@@ -17,6 +17,9 @@ WEIGHT_KINDS: Final = (
     "wide-ends", "wide", "wide-sparse",
 )  # fmt: skip
 MULTIPLIER_KINDS: Final = ("typical", "typical", "ties", "ties", "words", "huge", "tiny", "mixed")
+TWICE: Final = 0.25
+"""Share of fixed-point nodes that round a second time."""
+MOST_THEN: Final = 31
 LARGEST_FLOAT: Final = float(np.finfo(np.float32).max)
 MOST: Final = (1 << 31) - 1
 
@@ -124,10 +127,14 @@ def packed(draws: Draws, pairs: Sequence[tuple[float, int]]) -> dict[str, NDArra
     """As a node stores them: (multiplier, shift) of each; the shift is 0 in float32."""
     if not draws.fixed:
         return {"requantize.multiplier": np.array([factor for factor, _ in pairs], np.float32)}
-    return {
-        "requantize.multiplier": np.array([factor for factor, _ in pairs], np.int32),
-        "requantize.shift": np.array([shift for _, shift in pairs], np.int32),
-    }
+    shifts = np.array([shift for _, shift in pairs], np.int32)
+    numbers = {"requantize.multiplier": np.array([factor for factor, _ in pairs], np.int32), "requantize.shift": shifts}
+    if draws.choose.random() < TWICE:  # the second rounding takes its bits from the first, or takes more
+        most = shifts - 1 if draws.choose.random() < 0.8 else np.full(len(pairs), MOST_THEN, np.int32)
+        bits = np.minimum(draws.bulk.integers(0, most + 1), MOST_THEN).astype(np.int32)
+        numbers["requantize.then"] = bits
+        numbers["requantize.shift"] = np.maximum(shifts - bits, 1).astype(np.int32)
+    return numbers
 
 
 def _multiplier(draws: Draws, typical: float, kind: str) -> tuple[float, int]:
