@@ -228,6 +228,15 @@ def test_nodes_that_onnx_leaves_to_float_are_named() -> None:
     assert float_defined(to_plain(network())[0]) == ["add"]
 
 
+def test_an_empty_constant_of_any_shape_is_read_or_refused() -> None:
+    model = build(network())
+    (constant,) = [tensor for tensor in model.graph.initializer if tensor.name == "stem.weight"]
+    constant.raw_data = b""
+    constant.dims[:] = [0, 1 << 40, 1 << 40, 3]
+    with pytest.raises(FormatError, match="are not a constant"):
+        read_back(model)
+
+
 def test_the_beginning_of_a_file_is_no_file() -> None:
     content = build(network()).SerializeToString()
     for size in [*range(400), *range(400, len(content), 97)]:

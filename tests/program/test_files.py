@@ -214,6 +214,7 @@ HOSTILE = {
     "huge array": raw({"a": {"dtype": "U8", "shape": [1 << 60], "data_offsets": [0, 1 << 60]}}),
     "overflowing product": raw({"a": {"dtype": "U8", "shape": [1 << 32, 1 << 32], "data_offsets": [0, 0]}}),
     "huge empty": raw({"a": {"dtype": "U8", "shape": [0, 1 << 62], "data_offsets": [0, 0]}}),
+    "empty and large": raw({"a": {"dtype": "U8", "shape": [0, 1 << 40, 1 << 40], "data_offsets": [0, 0]}}),
     "negative": raw({"a": {"dtype": "U8", "shape": [-1], "data_offsets": [0, 1]}}, b"x"),
     "fraction": raw({"a": {"dtype": "U8", "shape": [1.0], "data_offsets": [0, 1]}}, b"x"),
     "unknown dtype": raw({"a": {"dtype": "F8", "shape": [1], "data_offsets": [0, 1]}}, b"x"),

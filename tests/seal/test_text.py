@@ -75,6 +75,7 @@ def packed(data: bytes, dtype: str, shape: list[int]) -> dict[str, object]:
         (packed(b"12345678", "I32", [1]), "takes 4 bytes, not these"),
         (packed(bytes(1 << 20), "U8", [1]), "takes 1 bytes, not these"),
         (packed(b"1", "U8", [1 << 40]), "take more than"),
+        (packed(b"", "U8", [0, 1 << 40, 1 << 40]), "no array has the shape"),
         (packed(b"1", "U8", [-1]), "integers in"),
         (packed(b"1", "F16", [1]), "is not an array"),
         ({"dtype": "U8", "shape": [1], "data": "!!"}, "bytes are damaged"),

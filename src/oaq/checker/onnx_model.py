@@ -220,7 +220,9 @@ def _digest_without_key(content: bytes, where: str) -> str:
 
 def _array(tensor: Mapping[str, Any], where: str) -> NDArray[Any]:
     dtype, shape, data = DTYPES.get(tensor.get("data_type", 0)), tuple(tensor["dims"]), tensor.get("raw_data", b"")
-    if dtype is None or any(size < 0 for size in shape) or prod(shape) * dtype.itemsize != len(data):
+    is_shape = len(shape) <= 32 and all(size >= 0 for size in shape)
+    is_shape = is_shape and (0 not in shape or prod(size or 1 for size in shape) < 1 << 59)  # NumPy multiplies them
+    if dtype is None or not is_shape or prod(shape) * dtype.itemsize != len(data):
         raise FormatError(
             f"{where}: {len(data)} bytes of type {tensor.get('data_type')} and shape {shape[:8]} are not a constant "
             "that oaq writes"

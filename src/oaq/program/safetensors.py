@@ -154,12 +154,17 @@ def _entry(entry: object, where: str) -> tuple[np.dtype, tuple[int, ...], int, i
         raise FormatError(f"{where}: shape of {len(shape)} axes, data_offsets {list(offsets)[:4]}: malformed")
     dtype = DTYPES[entry["dtype"]]
     size = prod(shape) * dtype.itemsize
-    if size != offsets[1] - offsets[0] or any(axis >= 1 << 62 for axis in shape):
+    if size != offsets[1] - offsets[0] or not is_array_shape(shape):
         raise FormatError(
             f"{where}: {entry['dtype']} of shape {list(shape)} takes {size} bytes, data_offsets give "
             f"{offsets[1] - offsets[0]}"
         )
     return dtype, shape, offsets[0], offsets[1]
+
+
+def is_array_shape(shape: tuple[int, ...]) -> bool:
+    """Whether NumPy makes an array of these sizes, given its bytes: beside a 0 it still multiplies the others."""
+    return 0 not in shape or prod(size or 1 for size in shape) < 1 << 59
 
 
 def naturals(value: object, where: str) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import FormatError
 from oaq.program.files import Part
-from oaq.program.safetensors import DTYPES, naturals, parse_json
+from oaq.program.safetensors import DTYPES, is_array_shape, naturals, parse_json
 
 KEY: Final = "oaq"
 """Under which a file of another format keeps the text."""
@@ -108,6 +108,8 @@ def _unpacked(plain: object, sizes: list[int], where: str) -> NDArray[Any]:
     shape = naturals(plain["shape"], f"{where}: shape")
     if not isinstance(name, str) or name not in DTYPES or not isinstance(data, str) or len(shape) > 32:
         raise FormatError(f"{where}: is not an array")
+    if not is_array_shape(shape):
+        raise FormatError(f"{where}: no array has the shape {list(shape)}")
     size = prod(shape) * DTYPES[name].itemsize
     sizes.append(size)
     if sum(sizes) > LARGEST:

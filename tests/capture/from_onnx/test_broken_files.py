@@ -114,6 +114,11 @@ BROKEN: list[tuple[Change, type[OaqError], str]] = [
     (edit("del g.initializer[2]"), FormatError, "reads 'w', which no node writes"),
     (edit("g.initializer[2].dims[0] = -4"), FormatError, r"initializer 'w': \(-4, 2, 3, 3\) is not a shape"),
     (edit("g.initializer[2].dims[0] = 1 << 60"), FormatError, "is 20752587082923245568 bytes, the file holds 72"),
+    (
+        edit("g.initializer[2].raw_data = b''; g.initializer[2].dims[:] = [0, 1 << 40, 1 << 40, 3]"),
+        FormatError,
+        r"\(0, 1099511627776, 1099511627776, 3\) is not a shape",
+    ),
     (edit("g.initializer[2].raw_data = b'123'"), FormatError, "is 72 bytes, the file holds 3"),
     (edit("g.initializer[2].data_type = T.STRING"), UnsupportedOp, "element type STRING is not read"),
     (edit("g.initializer[2].data_type = T.FLOAT8E5M2"), UnsupportedOp, "element type FLOAT8E5M2 is not read"),

@@ -55,6 +55,16 @@ def test_one_zero_point_per_channel_beside_one_scale_for_all_must_fit_the_axis_t
         graph_of(linear(ws=np.float32(0.25), wz=np.zeros(5, np.int8)))
 
 
+@pytest.mark.parametrize("is_quantized", [False, True])
+def test_weights_without_numbers_stay_and_are_named(is_quantized: bool) -> None:
+    made = linear(w=np.ones((4, 0), np.int8), ws=np.float32(0.25), wz=np.int8(0))
+    if not is_quantized:  # the layer would have a scale of our own
+        del made.graph.node[4:]
+        made.graph.output[0].name = "m"
+    with pytest.raises(OaqError, match=r"of shape \(0, 4\), hold no numbers"):
+        import_graph(graph_of(made))
+
+
 def test_a_scale_of_two_axes_is_told_apart_from_one_per_channel() -> None:
     graph = graph_of(linear(ws=np.full((2, 6), 0.25, np.float32), wz=np.zeros((2, 6), np.int8)))
     with pytest.raises(UnsupportedOp, match=r"net\.onnx: .* one scale per block"):

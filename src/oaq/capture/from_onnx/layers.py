@@ -157,6 +157,8 @@ def pending_layer(
     constant, values, axes, columns = weights
     layout, axis, make, bias, factor = result
     outputs = values.shape[0]
+    if not values.size:
+        raise Stays(f"its weights, of shape {values.shape}, hold no numbers")
     if constant.scale.size > 1 and constant.axis != 0:
         raise Stays("its weights have a scale per input channel, which no integer sum has")
     s_x = np.float32(walk.draft.tensors[x.tensor].affine.scale)

@@ -15,6 +15,7 @@ from onnx import TensorProto
 
 from oaq.capture.from_onnx.graph import Array
 from oaq.errors import FormatError, UnsupportedOp
+from oaq.program.safetensors import is_array_shape
 
 PLAIN: Final[Mapping[int, np.dtype[Any]]] = {
     TensorProto.FLOAT: np.dtype("<f4"),
@@ -95,7 +96,7 @@ def type_name(kind: int) -> str:
 
 def _shape(tensor: onnx.TensorProto, where: str) -> tuple[int, ...]:
     shape = tuple(tensor.dims)
-    if len(shape) > LARGEST_RANK or min(shape, default=0) < 0:
+    if len(shape) > LARGEST_RANK or min(shape, default=0) < 0 or not is_array_shape(shape):
         raise FormatError(f"{where}: {_shape_text(shape)} is not a shape; the file is damaged")
     return shape
 

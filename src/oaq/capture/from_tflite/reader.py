@@ -18,6 +18,7 @@ from oaq.capture.content import read_content
 from oaq.capture.from_tflite.graph import LEFT_OUT, Array, Options, TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.options import FURTHER, LAYOUTS, OUTSIDE
 from oaq.errors import FormatError, OaqError, UnsupportedOp
+from oaq.program.safetensors import is_array_shape
 
 try:
     import tflite
@@ -155,7 +156,7 @@ class _Reading:
             raise FormatError(f"{where}: has {rank} axes; the file is damaged")
         stored = tensor.ShapeAsNumpy()
         shape = () if isinstance(stored, int) else tuple(stored.tolist())
-        if min(shape, default=0) < 0 or prod(shape) >= LARGEST_TENSOR:
+        if min(shape, default=0) < 0 or prod(shape) >= LARGEST_TENSOR or not is_array_shape(shape):
             raise FormatError(f"{where}: {shape} is not a shape; the file is damaged")
         return shape
 
