@@ -145,7 +145,7 @@ def _shifted(step: Step, product: Ints, shift: Ints) -> Ints:
 
 
 def _halved_away(step: Step, steps: Ints, bits: Ints) -> Ints:
-    """steps / 2**bits to the nearest integer, a half away from 0."""
+    """The nearest integer to steps / 2**bits, a half away from 0."""
     size, half = np.abs(steps), (np.int64(1) << bits) // 2
     whole = (size + half) // (np.int64(1) << bits)
     step.edges.ties += int(((bits > 0) & (size - (whole << bits) == -half)).sum())
