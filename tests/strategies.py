@@ -217,7 +217,7 @@ def programs_with_inputs(
 
 
 def _fits(kind: str, x: TensorSpec) -> bool:
-    if kind in ("Add", "Mul", "Lookup", "Reshape", "Slice", "Concat"):
+    if kind in ("Add", "Mul", "Lookup", "Reshape", "Slice", "Concat", "Transpose"):
         return True
     if kind in IMAGES:
         return len(x.shape) == 3
@@ -263,7 +263,7 @@ def _append(
         case "Lookup":
             table = rng.integers(reach.lo, reach.hi + 1, 256).astype(np.uint8)
             return builder.add(ops.Lookup(table), [current], affine, reach)
-        case "Resize" | "DepthToSpace" | "Reshape" | "Pad" | "Slice":
+        case "Resize" | "DepthToSpace" | "Reshape" | "Pad" | "Slice" | "Transpose":
             return builder.add(_draw_movement(draw, x, kind), [current])
     sample = sampled(kind, rule, x.shape)
     assert sample is not None, kind
@@ -344,9 +344,25 @@ def _draw_movement(draw: st.DrawFn, x: TensorSpec, kind: str) -> ops.Op:
             return ops.Reshape(draw(st.sampled_from(shapes)))
         case "Pad":
             return ops.Pad(tuple(draw(st.integers(0, 3)) for _ in range(4)))  # type: ignore[arg-type]
+        case "Transpose":
+            return _draw_transpose(draw, shape)
     begin = tuple(draw(st.integers(0, size - 1)) for size in shape)
     end = tuple(draw(st.integers(first + 1, size)) for first, size in zip(begin, shape, strict=True))
     return ops.Slice(begin, end)
+
+
+def _draw_transpose(draw: st.DrawFn, shape: tuple[int, ...]) -> ops.Transpose:
+    """Axes, some cut in two, in any order; what is a channel afterwards is drawn too."""
+    split: list[int] = []
+    for size in shape:
+        outer = draw(st.sampled_from([part for part in range(1, size + 1) if size % part == 0]))
+        split += [outer, size // outer] if draw(st.booleans()) else [size]
+    order = draw(st.permutations(range(len(split))))
+    sizes = [split[place] for place in order]
+    first = draw(st.integers(0, len(sizes) - 1))
+    positions, channels = int(np.prod(sizes[:first])), int(np.prod(sizes[first:]))
+    shapes = [(positions, 1, channels), (positions, channels), *([tuple(sizes)] if len(sizes) < 4 else [])]
+    return ops.Transpose(tuple(split), tuple(order), draw(st.sampled_from(shapes)))
 
 
 def _draw_joining(draw: st.DrawFn, builder: Builder, rng: np.random.Generator, kind: str, current: str) -> str:

@@ -36,7 +36,7 @@ def extreme_program(rng: Generator) -> tuple[Header, Arrays]:
     limit = 1 << 31 if share < MORE[1] else 32 * LARGEST if share < sum(MORE) else LARGEST
     x = _image(rng, limit)
     node, y, arrays, x = _node(rng, kind, x, limit)
-    moves_only = kind in ("MaxPool", "Resize", "DepthToSpace", "Reshape", "Pad", "Slice")
+    moves_only = kind in ("MaxPool", "Resize", "DepthToSpace", "Reshape", "Pad", "Slice", "Transpose")
     low, high = (0, 255) if rng.random() < 0.5 else (int(rng.integers(0, 100)), int(rng.integers(100, 256)))
     zero = int(rng.integers(low, high + 1))
     source = {"name": "x", "shape": list(x), "scale": 0.5, "zero_point": zero, "range": [low, high]}
@@ -86,6 +86,10 @@ def _node(rng: Generator, kind: str, x: Shape, limit: int) -> tuple[Header, Shap
             end = [int(rng.integers(first + 1, size + 1)) for first, size in zip(begin, x, strict=True)]
             y = tuple(last - first for first, last in zip(begin, end, strict=True))
             return {"op": kind, "inputs": ["x"], "begin": begin, "end": end}, y, {}, x
+        case "Transpose":
+            order = [int(place) for place in rng.permutation(3)]
+            y = tuple(x[place] for place in order)
+            return {"op": kind, "inputs": ["x"], "split": list(x), "order": order, "shape": list(y)}, y, {}, x
         case "DepthToSpace":
             block = int(rng.choice((1, 2, 3, 8, 16, 31)))
             x = (min(x[0], 64), min(x[1], 64), int(rng.choice((1, 2, 3))) * block * block)

@@ -227,6 +227,9 @@ def _moved(step: Step, x: Ints) -> Ints:
             return y
         case "Slice":
             return x[(slice(None), *(slice(b, e) for b, e in zip(node["begin"], node["end"], strict=True)))]
+        case "Transpose":
+            source = np.arange(x[0].size).reshape(node["split"]).transpose(node["order"]).reshape(-1)
+            return x.reshape(len(x), -1)[:, source].reshape(len(x), *node["shape"])
         case "DepthToSpace":
             return _depth_to_space(node, x)
     raise Undefined(f"no law for {node['op']}")

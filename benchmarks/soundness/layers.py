@@ -169,6 +169,22 @@ def reshape(draws: Draws, draft: Draft, x: str) -> str | None:
     return _reshape(draft, x, draws.choose.choice([(count,), (height, positions // height, channels)]))
 
 
+def transpose(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Axes, perhaps cut in two, in another order; all of them or the last few are the channels afterwards."""
+    split: list[int] = []
+    for size in draft.shape(x):
+        outer = draws.choose.choice([part for part in range(1, size + 1) if size % part == 0])
+        split += [outer, size // outer] if draws.choose.random() < 0.5 else [size]
+    order = list(range(len(split)))
+    draws.choose.shuffle(order)
+    sizes = [split[place] for place in order]
+    first = draws.choose.randrange(len(sizes))
+    positions = int(np.prod(sizes[:first]))
+    height = draws.choose.choice([size for size in range(1, min(positions, 64) + 1) if positions % size == 0])
+    result = (height, positions // height, int(np.prod(sizes[first:])))
+    return _moved(draws, draft, x, {"op": "Transpose", "split": split, "order": order, "shape": list(result)}, result)
+
+
 def pad(draws: Draws, draft: Draft, x: str) -> str | None:
     """Zero points around an image."""
     shape = draft.shape(x)
@@ -207,6 +223,7 @@ KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
         "Reshape": (reshape, 1),
         "Pad": (pad, 2),
         "Slice": (cut, 2),
+        "Transpose": (transpose, 2),
     }
 )
 """How each kind is appended, and how often."""

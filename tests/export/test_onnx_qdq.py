@@ -32,18 +32,29 @@ from tests.weights import NARROW_KINDS
 
 OPTIMIZED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 AS_WRITTEN = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-EXACT_WHEN_OPTIMIZED = {"Conv2d", "Depthwise", "Linear", "Lookup", "MaxPool", "Reshape", "Pad", "Slice", "DepthToSpace"}
+EXACT_WHEN_OPTIMIZED = {
+    "Conv2d",
+    "Depthwise",
+    "Linear",
+    "Lookup",
+    "MaxPool",
+    "Reshape",
+    "Pad",
+    "Slice",
+    "DepthToSpace",
+    "Transpose",
+}
 WRITTEN = (*NARROW_KINDS, "wide")
 """Kinds of weights that ONNX holds with one zero point."""
 onnxruntime.set_default_logger_severity(3)
 
 
 def nchw(x: np.ndarray) -> np.ndarray:
-    return x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+    return np.moveaxis(x, -1, 1)
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:
-    return x.transpose(0, 2, 3, 1) if x.ndim == 4 else x
+    return np.moveaxis(x, 1, -1)
 
 
 def tapped(

@@ -117,6 +117,8 @@ OTHERS: dict[str, IntProgram] = {
     "resize, nearest": single([(1, WIDE, 1)], ops.Resize(2, 70001, "nearest")),
     "resize, bilinear": single([(1, 3, 1)], ops.Resize(1, WIDE, "bilinear")),
     "depth_to_space": single([(1, 70, 4096 * 3)], ops.DepthToSpace(64, "CRD")),
+    "transpose, long rows": single([(1, WIDE, 3)], ops.Transpose((WIDE, 3), (1, 0), (3, 1, WIDE))),
+    "transpose, short rows": single([(3, 1, WIDE)], ops.Transpose((3, WIDE), (1, 0), (1, WIDE, 3))),
     "pad": single([(1, 1, 3)], ops.Pad((3, FAR, 1, 2))),
     "pad, wide": single([(1, 1, 3)], ops.Pad((1, 1, FAR, FAR))),
     "slice": single([(1, WIDE, 3)], ops.Slice((0, WIDE - 2, 1), (1, WIDE, 3))),

@@ -111,6 +111,11 @@ def by_hand(program: IntProgram, node: Node, inputs: list[np.ndarray], index: tu
             i, j = index[0] % b, index[1] % b
             channel = (i * b + j) * channels + index[2] if op.mode == "DCR" else (index[2] * b + i) * b + j
             return int(x[index[0] // b, index[1] // b, channel])
+        case ops.Transpose():
+            place = np.unravel_index(np.ravel_multi_index(index, op.shape), [op.split[at] for at in op.order])
+            return int(
+                x.ravel()[np.ravel_multi_index([place[op.order.index(at)] for at in range(len(place))], op.split)]
+            )
         case ops.Lookup():
             return int(op.table[x[index]])
         case ops.Reshape():

@@ -83,6 +83,14 @@ def _slice(x: Shape) -> list[TimedNode]:
     ]
 
 
+def _transpose(x: Shape) -> list[TimedNode]:
+    positions, half = x[0] * x[1], x[2] // 2
+    return [
+        _case(ops.Transpose((positions, x[2]), (1, 0), (positions * x[2],)), x),
+        _case(ops.Transpose((x[0], x[1], 2, half), (0, 1, 3, 2), x), (*x[:2], 2 * half)),
+    ]
+
+
 BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "mul": _mul,
     "concat": _concat,
@@ -94,6 +102,7 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "lookup": _lookup,
     "pad": _pad,
     "slice": _slice,
+    "transpose": _transpose,
 }
 """Families whose time depends on more than the size of a tensor, or whose values must stay small."""
 

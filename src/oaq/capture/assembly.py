@@ -8,16 +8,15 @@ has no other reader) is for the front end to say; how, is decided here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oaq import operators as ops
+from oaq.capture.folding import Floats, compose, narrowed
 from oaq.capture.functions import STEEPEST
 from oaq.capture.graph import (
-    FloatArray,
     FloatClamp,
     FloatConv2d,
     FloatFunction,
@@ -30,10 +29,14 @@ from oaq.capture.graph import (
     Unquantized,
     rules_of,
 )
-from oaq.capture.order import nhwc_order
-from oaq.errors import ProgramError, UnsupportedOp
+from oaq.capture.layout import Layout
+from oaq.capture.location import Location
+from oaq.capture.order import nhwc_order, permutes
+from oaq.capture.rearrange import in_channels_first_order
+from oaq.errors import ProgramError
 from oaq.operators import LARGEST_WINDOW
 from oaq.operators.tensor import Shape
+from oaq.program.layout import channels_first
 
 GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardswish"}
 """What x times a function of x is."""
@@ -43,29 +46,6 @@ WIDEST_DIAGONAL = 4096
 
 LARGEST_RANK = 3
 """Axes of one sample in a float graph: (C, H, W)."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where in the network something stands.
-
-    Attributes:
-        name: for the node made there.
-        shown: begins every message about it.
-    """
-
-    name: str
-    shown: str
-
-    def unsupported(self, reason: str) -> UnsupportedOp:
-        """The error for what cannot be taken."""
-        return UnsupportedOp(f"{self.shown}: {reason}")
-
-    def under(self, suffix: str) -> Location:
-        """For a second node made at the same place."""
-        return Location(self.name + suffix, self.shown)
 
 
 @dataclass
@@ -174,21 +154,43 @@ class Assembly:
         """Values in the order of (C, ...) under another shape.
 
         A vector that becomes an image has the rows of the linear layer ``before`` it put in the order in which an
-        image's integers lie.
+        image's integers lie; what else does not lie in that order is moved.
 
         Raises:
-            UnsupportedOp: integers, which lie with channels innermost, would have to be moved.
+            UnsupportedOp: more stretches of memory would move than a Transpose has.
         """
         order = nhwc_order(checked_shape(shape, site))
         if len(shape) == 1 or np.array_equal(nhwc_order(self.shapes[tensor]), order):
             return self.append(FloatReshape(shape), (tensor,), shape, site)
         if before is None or not isinstance(before.op, FloatLinear) or len(self.shapes[tensor]) != 1:
-            raise site.unsupported(
-                f"{self.shapes[tensor]} becomes {shape}, and channels lie innermost here: only rows of a linear layer "
-                "just before can be put in that order"
-            )
+            plain = Layout.in_order(self.shapes[tensor], range(len(self.shapes[tensor])))
+            return self.rearrange(tensor, reshaped(plain, shape), site)
         self.change(tensor, replace(before.op, weight=before.op.weight[order], bias=before.op.bias[order]), site)
         return self.append(FloatReshape(shape, channels_last=True), (tensor,), shape, site)
+
+    def rearrange(self, tensor: str, layout: Layout, site: Location) -> str:
+        """The tensor with the file's axes for its own, in their order: moved by as few nodes as do.
+
+        Args:
+            tensor: whose memory is seen as (C, ...).
+            layout: of that memory, by the axes of one sample in the file.
+            site: where it is needed.
+
+        Raises:
+            UnsupportedOp: the file's axes are more than oaq takes, or more stretches move than a Transpose has.
+        """
+        checked_shape(layout.shape, site)
+        try:
+            moves = in_channels_first_order(self.shapes[tensor], layout)
+        except ProgramError as error:
+            raise site.unsupported(str(error)) from error
+        for op in moves:
+            if isinstance(op, ops.Reshape) and channels_first(op.shape) == self.shapes[tensor]:
+                continue
+            shape = channels_first(op.shape) if isinstance(op, ops.Transpose | ops.Reshape) else ()
+            moved: FloatOp = op if isinstance(op, ops.Transpose) else FloatReshape(shape, channels_last=True)
+            tensor = self.append(moved, (tensor,), shape, site)
+        return tensor
 
     def join_padding(
         self, tensor: str, padding: tuple[int, ...], before: FloatNode | None
@@ -199,6 +201,36 @@ class Assembly:
             if max(joined) <= LARGEST_WINDOW:
                 return self.remove(tensor), joined
         return tensor, padding
+
+    def join_positions(self, tensors: Sequence[str], axis: int, site: Location) -> str:
+        """Tensors side by side on an axis of positions, ``axis`` of (C, ...).
+
+        What lies one after another in memory is joined as vectors. Where the axis is not the slowest one of positions,
+        it is made that before, and put back after.
+        """
+        shapes = [self.shapes[tensor] for tensor in tensors]
+        shape = list(shapes[0])
+        shape[axis] = sum(part[axis] for part in shapes)
+        rank = len(shape)
+        order = (0, axis, *(place for place in range(1, rank) if place != axis))
+        parts = []
+        for tensor, size in zip(tensors, shapes, strict=True):
+            if axis != 1:
+                tensor = self.rearrange(
+                    tensor, Layout.in_order(size, range(rank)).transposed(order), site.under(".turned")
+                )
+            vector = (math.prod(size),)
+            parts.append(
+                self.append(FloatReshape(vector, channels_last=True), (tensor,), vector, site.under(".vector"))
+            )
+        vector = (math.prod(shape),)
+        joined = self.append(Unquantized(ops.Concat), parts, vector, site)
+        turned = tuple(shape[place] for place in order)
+        result = self.append(FloatReshape(turned, channels_last=True), (joined,), turned, site.under(".joined"))
+        if axis == 1:
+            return result
+        back = Layout.in_order(turned, range(rank)).transposed([order.index(place) for place in range(rank)])
+        return self.rearrange(result, back, site.under(".back"))
 
     def add(self, a: str, b: str, site: Location) -> str:
         """The sum of two tensors of one shape.
@@ -254,7 +286,29 @@ class Assembly:
                 needed.update(node.inputs)
         nodes = tuple(node for node in self.nodes.values() if node.output in needed)
         shapes = {name: shape for name, shape in self.shapes.items() if name in needed or name in self.inputs}
-        return FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata))
+        return with_moves(FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata)))
+
+
+def with_moves(graph: FloatGraph) -> FloatGraph:
+    """``graph``, in which images that something else than linear layers sees flattened are moved, not reshaped."""
+    nodes = tuple(
+        replace(node, op=_flattening(graph.shapes[node.inputs[0]])) if permutes(graph, node) else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
+
+
+def _flattening(shape: Shape) -> ops.Transpose:
+    """(C, ...) to a vector in the order of (C, ...)."""
+    count = math.prod(shape)
+    return ops.Transpose((count // shape[0], shape[0]), (1, 0), (count,))
+
+
+def reshaped(layout: Layout, shape: Shape) -> Layout:
+    """``layout.reshaped``, of memory in the file's own order, which takes any shape."""
+    result = layout.reshaped(shape)
+    assert result is not None
+    return result
 
 
 def power_of(exponent: float, site: Location) -> FloatFunction:
@@ -276,70 +330,6 @@ def _before(op: FloatOp, numbers: Floats, shape: Shape) -> Floats:
         if isinstance(op, ops.DepthToSpace) and op.mode == "CRD"
         else np.tile(numbers, repeats)
     )
-
-
-def compose(first: FloatClamp | None, second: FloatClamp) -> FloatClamp | None:
-    """One clamp that does what two do; None if nothing but a constant would be left."""
-    if first is None:
-        first = (None, None)
-
-    def inside(bound: float | None, otherwise: float | None) -> float | None:
-        if bound is None:
-            return otherwise
-        low = bound if second[0] is None else max(bound, second[0])
-        return low if second[1] is None else min(low, second[1])
-
-    lo, hi = inside(first[0], second[0]), inside(first[1], second[1])
-    return None if lo is not None and hi is not None and lo >= hi else (lo, hi)
-
-
-def channel_numbers(number: Floats, shape: Shape, site: Location) -> Floats:
-    """A constant beside an activation of ``shape`` that is one number, or one per channel, as () or (C,).
-
-    Raises:
-        UnsupportedOp: it is something else, or not finite.
-    """
-    if not np.all(np.isfinite(number)):
-        raise site.unsupported("the constant holds NaN or infinity")
-    if number.size == 1:
-        return number.reshape(())
-    expected = (shape[0], *(1,) * (len(shape) - 1))
-    if number.size == shape[0] and number.shape[-len(expected) :] == expected:
-        return number.reshape(-1)
-    raise site.unsupported(f"a constant of shape {number.shape}; one number or one per channel can be taken")
-
-
-def batch_norm_numbers(
-    statistics: tuple[Floats, Floats], epsilon: float, affine: tuple[Floats | None, Floats | None], site: Location
-) -> tuple[Floats, Floats]:
-    """Scale and shift, (C,) each, of a batch norm in evaluation.
-
-    Args:
-        statistics: running mean and variance.
-        epsilon: added to the variance.
-        affine: weight and bias.
-        site: for the message.
-
-    Raises:
-        ProgramError: a variance is not positive.
-    """
-    mean, variance = statistics[0], statistics[1] + epsilon
-    if np.any(variance <= 0):
-        raise ProgramError(
-            f"{site.shown}: {int((variance <= 0).sum())} of {variance.size} running variances, with eps {epsilon}, are "
-            f"not positive (least {variance.min()}); the file of weights is damaged"
-        )
-    scale = 1.0 / np.sqrt(variance)
-    if affine[0] is not None:
-        scale = scale * affine[0]
-    shift = -mean * scale
-    return scale, shift if affine[1] is None else shift + affine[1]
-
-
-def narrowed(numbers: NDArray[np.floating]) -> FloatArray:
-    """As float32; what is too large becomes infinite, for ``append`` and ``change`` to refuse."""
-    with np.errstate(over="ignore"):
-        return numbers.astype(np.float32)
 
 
 def checked_shape(shape: Shape, site: Location) -> Shape:

@@ -170,6 +170,7 @@ FloatOp = (
     | ops.Pad
     | ops.Resize
     | ops.DepthToSpace
+    | ops.Transpose
 )
 """Operators of integers that have neither numbers to choose nor axes to order stand in a float graph as they are."""
 

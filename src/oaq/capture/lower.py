@@ -19,7 +19,7 @@ from oaq.capture import graph as fg
 from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatGraph, FloatNode, LayerParams, TensorParams
 from oaq.capture.neutral import neutral
-from oaq.capture.order import linear_order, nhwc_order
+from oaq.capture.order import linear_order, nhwc_order, permutes
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.requantize import Requantize, Semantics
@@ -182,21 +182,11 @@ def check_order(graph: FloatGraph) -> None:
             continue
         if len(shape) != 1 or len(source) < 2:
             raise UnsupportedOp(f"{node.name}: reshapes {source} to {shape}; channels lie innermost here")
-        if not _only_linear_layers_see(graph, node.output):
+        if permutes(graph, node):
             raise UnsupportedOp(
                 f"{node.name}: flattens {source} to {shape} for something other than a linear layer; channels lie "
                 "innermost here, so that is not a reshape"
             )
-
-
-def _only_linear_layers_see(graph: FloatGraph, name: str) -> bool:
-    if name in graph.outputs:
-        return False
-    for user in graph.consumers(name):
-        passed_on = isinstance(user.op, fg.FloatFunction) and _only_linear_layers_see(graph, user.output)
-        if not (isinstance(user.op, fg.FloatLinear) or passed_on):
-            return False
-    return True
 
 
 def clamp_range(clamp: fg.FloatClamp, params: TensorParams, where: str = "clamp") -> fg.IntRange:

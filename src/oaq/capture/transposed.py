@@ -14,8 +14,10 @@ from math import prod
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.assembly import Assembly, Floats, Location, narrowed
+from oaq.capture.assembly import Assembly
+from oaq.capture.folding import Floats, narrowed
 from oaq.capture.graph import FloatConv2d, FloatReshape, FloatSlice
+from oaq.capture.location import Location
 from oaq.operators import LARGEST_WINDOW
 
 Numbers = tuple[int, ...]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from oaq.checker.onnx_replay import Constant, Replay, first_to_last, last_to_first
 from oaq.checker.program import Node
+from oaq.checker.stretches import Stretch, stretches
 from oaq.errors import FormatError
 
 INT32: Final = 6
@@ -177,6 +178,23 @@ def _reshape(replay: Replay, node: Node) -> None:
     replay.quantize(node.name, real, node.output, clip=False)
 
 
+def _transpose(replay: Replay, node: Node) -> None:
+    """Stretches of channels come before those of positions in the file, on both sides; the slowest first among each."""
+    replay.moves(node)
+    x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
+    parts = [part for part in stretches(node, x, y) if part.size > 1] or [Stretch(1, 1, 1)]
+    before = sorted(parts, key=lambda part: (part.before >= x[-1], -part.before))
+    after = sorted(parts, key=lambda part: (part.after >= y[-1], -part.after))
+    real, sizes = replay.dequantize(node.name, node.inputs[0]), tuple(part.size for part in before)
+    if sizes != (*x[-1:], *x[:-1]):
+        real, _ = replay.take(node.name, "Reshape", [real, np.array([-1, *sizes], np.int64)])
+    real, _ = replay.take(node.name, "Transpose", [real], perm=(0, *(1 + before.index(part) for part in after)))
+    target = (*y[-1:], *y[:-1])
+    if tuple(part.size for part in after) != target:
+        real, _ = replay.take(node.name, "Reshape", [real, np.array([-1, *target], np.int64)])
+    replay.quantize(node.name, real, node.output, clip=False)
+
+
 def _resize(replay: Replay, node: Node) -> None:
     replay.moves(node)
     real, mode = replay.dequantize(node.name, node.inputs[0]), node.fields.get("mode")
@@ -247,6 +265,7 @@ _RULES = {
     "DepthToSpace": _depth_to_space,
     "Pad": _pad,
     "Slice": _slice,
+    "Transpose": _transpose,
 }
 FLOAT_DEFINED: Final = ("Add", "Mul", "Concat", "AvgPool", "GlobalAvgPool")
 """Kinds that ONNX defines in float whatever their fields are; a bilinear resize is one too."""

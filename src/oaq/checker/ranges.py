@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oaq.checker.dyadics import add, requantize
 from oaq.checker.program import LARGEST, Node, Tensor
+from oaq.checker.stretches import stretches
 from oaq.errors import FormatError
 
 Ints = NDArray[np.int64]
@@ -231,6 +232,20 @@ def _reshape(_node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -
     return Range(np.tile(lo, after // shared), np.tile(hi, after // shared))
 
 
+def _transpose(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
+    """Channels before and after meet where they agree in every stretch of memory that is of channels on both sides."""
+    source, target, kinds = np.zeros(specs[0].shape[-1], np.int64), np.zeros(y.shape[-1], np.int64), 1
+    for part in stretches(node, specs[0].shape, y.shape):
+        if part.before < len(source) and part.after < len(target):
+            source += np.arange(len(source)) // part.before % part.size * kinds
+            target += np.arange(len(target)) // part.after % part.size * kinds
+            kinds *= part.size
+    lo, hi = np.full(kinds, 255, np.int64), np.zeros(kinds, np.int64)
+    np.minimum.at(lo, source, inputs[0].lo)
+    np.maximum.at(hi, source, inputs[0].hi)
+    return Range(lo[target], hi[target])
+
+
 def _depth_to_space(node: Node, inputs: list[Range], _specs: list[Tensor], y: Tensor) -> Range:
     square, channels, x = node.number("block") ** 2, y.shape[-1], inputs[0]
     order = node.fields.get("mode")
@@ -253,4 +268,5 @@ _RULES = {
     "Slice": _slice,
     "Reshape": _reshape,
     "DepthToSpace": _depth_to_space,
+    "Transpose": _transpose,
 }

@@ -220,6 +220,11 @@ def moved_from(node: Node, x: Tensor, y: Tensor) -> Ints:
                 for size, count in zip(x.shape[:2], y.shape[:2], strict=True)
             )
             result = index[rows[:, None], columns[None, :]]
+        case "Transpose":
+            listed = node.fields.get("split")
+            split = node.numbers("split", len(listed) if isinstance(listed, list) else 0)
+            order = node.numbers("order", len(split))
+            result = index.reshape(split).transpose(order).reshape(y.shape)
         case "DepthToSpace":
             block = node.number("block")
             row, column, channel = np.indices(y.shape)

@@ -28,6 +28,7 @@ from oaq.operators import (
     reshape,
     resize,
     slice,
+    transpose,
 )
 from oaq.operators.add import Add
 from oaq.operators.avg_pool import AvgPool
@@ -46,6 +47,7 @@ from oaq.operators.reshape import Reshape
 from oaq.operators.resize import Resize
 from oaq.operators.slice import Slice
 from oaq.operators.tensor import Shape, TensorSpec
+from oaq.operators.transpose import Transpose
 from oaq.operators.windows import LARGEST_WINDOW, Padding, Pair, Window
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "Shape",
     "Slice",
     "TensorSpec",
+    "Transpose",
     "Weights",
     "Window",
     "family_of",
@@ -95,6 +98,7 @@ OPERATORS: Final[dict[str, AnyRules]] = {
         reshape.RULES,
         pad.RULES,
         slice.RULES,
+        transpose.RULES,
     )
 }
 """Rules of every operator, by name."""

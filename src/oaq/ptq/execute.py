@@ -199,6 +199,11 @@ def _depth_to_space(op: ops.DepthToSpace, x: torch.Tensor) -> torch.Tensor:
     return split.reshape(batch, c, height * b, width * b)
 
 
+def _transpose(op: ops.Transpose, x: torch.Tensor) -> torch.Tensor:
+    parts = x.movedim(1, -1).reshape(len(x), *op.split).permute(0, *(1 + place for place in op.order))
+    return parts.reshape(len(x), *op.shape).movedim(-1, 1)
+
+
 def _alone(rule: Callable[[Any, torch.Tensor], torch.Tensor]) -> Forward:
     """The rule of an operator that reads one tensor and has no weights."""
     return lambda op, inputs, _parameters: rule(op, inputs[0])
@@ -219,6 +224,7 @@ FORWARD: Final[Mapping[str, Forward]] = {
     "Reshape": _alone(_reshape),
     "Pad": _alone(lambda op, x: windows.padded(x, op.padding)),
     "Slice": _alone(_slice),
+    "Transpose": _alone(_transpose),
 }
 """What each operator, by the name of its rules, computes of real tensors, (batch, C, ...), before its clamp."""
 

@@ -17,6 +17,7 @@ from oaq import operators as ops
 from oaq.errors import NoKernel
 from oaq.kernels.plan import NodePlan
 from oaq.numerics.requantize import Requantize
+from oaq.operators.tensor import LARGEST_RANK
 
 Kind = Literal["i32", "int8", "int32", "uint8", "multipliers"]
 """Numbers in the record itself, an array of a type, or the multipliers of ``Requantize``."""
@@ -123,6 +124,13 @@ def _slice(planned: NodePlan) -> tuple[Value, ...]:
     return _front(0, op.begin, 3), _front(1, op.end, 3)
 
 
+def _eight(op: ops.Transpose) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Stretches and order with stretches of 1 before them."""
+    missing = LARGEST_RANK - len(op.split)
+    order = (*range(missing), *(missing + place for place in op.order))
+    return _front(1, op.split, LARGEST_RANK), order
+
+
 def _front(filler: int, numbers: tuple[int, ...], count: int) -> tuple[int, ...]:
     """``numbers`` with those of missing leading axes before them."""
     return (filler,) * (count - len(numbers)) + numbers
@@ -151,6 +159,9 @@ STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
         ),
         "slice": StepKind(12, (Field("begin", count=3), Field("end", count=3)), _slice),
         "resize": StepKind(13, (Field("bilinear"),), lambda planned: (int(_op(planned).mode == "bilinear"),)),
+        "transpose": StepKind(
+            15, (Field("split", count=8), Field("order", count=8)), lambda planned: _eight(_op(planned))
+        ),
         "depth_to_space": StepKind(
             14,
             (Field("block"), Field("channels_first")),

@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.assembly import Assembly, Floats, Location, Shape
+from oaq.capture.assembly import LARGEST_RANK, Assembly, Shape
+from oaq.capture.folding import Floats
 from oaq.capture.from_onnx.attributes import described
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.graph import FloatGraph, FloatNode, FloatOp, FloatReshape
+from oaq.capture.layout import Layout
+from oaq.capture.location import Location
+from oaq.capture.rearrange import channel_order
 from oaq.errors import UnsupportedOp
 from oaq.program.layout import layout_key
-
-LONGEST_CHAIN: Final = 64
-"""Nodes looked at for the one that a message should name."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +45,8 @@ class View:
         return self.layout.is_in(range(len(self.layout.axes)))
 
     def axes(self, shape: Shape) -> Shape | None:
-        """For each of the file's axes which axis of the tensor's own ``shape`` it is; None if they are not the same.
-
-        Axes of size 1 stand for each other in their order.
-        """
-        sizes = [size for size in self.layout.sizes if size > 1]
-        real = [axis for axis, size in enumerate(shape) if size > 1]
-        if len(self.layout.axes) != len(shape) or sizes != [shape[axis] for axis in real]:
-            return None
-        stretches = [stretch for stretch, size in enumerate(self.layout.sizes) if size > 1]
-        own_axes = dict(zip(stretches, real, strict=True))
-        unit_axes = iter([axis for axis, size in enumerate(shape) if size == 1])
-        result = []
-        for parts in self.layout.axes:
-            wide = [own_axes[part] for part in parts if part in own_axes]
-            if len(wide) > 1:
-                return None
-            result.append(wide[0] if wide else next(unit_axes, -1))
-        return tuple(result) if sorted(result) == list(range(len(shape))) else None
+        """``Layout.axes_of``."""
+        return self.layout.axes_of(shape)
 
 
 @dataclass(frozen=True)
@@ -112,51 +95,52 @@ class Builder(Assembly):
         raise unsupported(node, f"its input {name!r} is a constant, or left out; an activation is expected")
 
     def read(self, name: str, node: OnnxNode) -> str:
-        """The tensor ``name`` with its memory in the order of the file's axes; reshaped for that where needed.
+        """The tensor ``name`` with its memory in the order of the file's axes; reshaped or moved for that where needed.
 
         Raises:
-            UnsupportedOp: memory would have to be permuted.
+            UnsupportedOp: it has more axes than oaq takes.
         """
         view = self.view(name, node)
         shape = view.layout.shape
         if shape == self.shapes[view.tensor] and view.is_plain:
             return view.tensor
-        if not view.is_plain:
-            order = tuple(range(len(shape)))
-            raise unsupported(
-                node,
-                f"it reads {name!r} with {view.layout.mismatch(order)}{self._turned_by(name)}; oaq keeps channels "
-                "together and moves no memory",
-            )
         place = Location(name, site(node).shown)
-        tensor = self.reshape(view.tensor, shape, self.foldable(name, node), place)
+        if view.is_plain:
+            tensor = self.reshape(view.tensor, shape, self.foldable(name, node), place)
+        else:
+            tensor = self.rearrange(view.tensor, view.layout, place)
         self.reshaped.add(view.tensor)
         self.settle(name, View(tensor, layout_of(shape)))
         return tensor
-
-    def _turned_by(self, name: str) -> str:
-        """Which Transpose has made the file's order of axes differ from memory's, for messages."""
-        for _ in range(LONGEST_CHAIN):
-            maker = self.file.producers.get(name)
-            if maker is None:
-                return ""
-            if maker.op == "Transpose":
-                return f" since {maker.name!r} (Transpose)"
-            name = maker.input_name(0)
-        return ""
 
     def counted(self, name: str, node: OnnxNode) -> tuple[str, Shape]:
         """The tensor ``name``, and for each of the file's axes which of the tensor's own it is.
 
         Raises:
-            UnsupportedOp: they do not correspond one to one, and could not without permuting memory.
+            UnsupportedOp: they do not correspond one to one, and are more than oaq takes.
         """
         view = self.view(name, node)
         axes = view.axes(self.shapes[view.tensor])
         if axes is not None:
             return view.tensor, axes
+        held = self._in_memory_order(view)
+        if held is not None and not view.is_plain:
+            target = tuple(view.layout.shape[axis] for axis in held)
+            tensor = self.append(FloatReshape(target), (view.tensor,), target, Location(name, site(node).shown))
+            axes = tuple(np.argsort(held).tolist())
+            self.reshaped.add(view.tensor)
+            self.settle(name, View(tensor, layout_of(target, axes)))
+            return tensor, axes
         tensor = self.read(name, node)
         return tensor, tuple(range(len(self.shapes[tensor])))
+
+    def _in_memory_order(self, view: View) -> Shape | None:
+        """The file's axes in the order of (C, ...) in which they lie, if another shape is all that they need."""
+        held, rank = view.layout.order, len(view.layout.axes)
+        if held is None or rank > LARGEST_RANK or not held:
+            return None
+        order = (*held, *(axis for axis in range(rank) if axis not in held))
+        return order if view.layout.shape[order[0]] == self.shapes[view.tensor][0] else None
 
     def vector(self, name: str, node: OnnxNode) -> tuple[str, NDArray[np.int64] | None]:
         """A tensor of one axis; and which of the file's elements each of its own is, None if they are the same."""
@@ -166,6 +150,34 @@ class Builder(Assembly):
         shape = view.layout.shape
         tensor = self.append(FloatReshape(shape), (view.tensor,), shape, Location(name, site(node).shown))
         return tensor, view.layout.order_of_elements()
+
+    def channels(self, name: str, node: OnnxNode) -> tuple[str, NDArray[np.int64] | None]:
+        """``read``; where channels alone are in another order, the tensor and which of the file's each of its is."""
+        view = self.view(name, node)
+        order = None if view.is_plain else channel_order(self.shapes[view.tensor], view.layout)
+        return (self.read(name, node), None) if order is None else (view.tensor, order)
+
+    def last_axis(self, name: str, node: OnnxNode) -> tuple[str, Shape]:
+        """``counted``, of a tensor whose channels are the file's last axis; moved for that where they are not."""
+        rank = len(self.view(name, node).layout.axes)
+        axes = self.view(name, node).axes(self.shapes[self.view(name, node).tensor])
+        if axes is not None and axes[-1] == 0:
+            return self.counted(name, node)
+        return self.with_axes(name, (*range(1, rank), 0), node), (*range(1, rank), 0)
+
+    def with_axes(self, name: str, axes: Shape, node: OnnxNode) -> str:
+        """The tensor ``name``, of which each of the file's axes is ``axes``; moved for that where it is not.
+
+        Raises:
+            UnsupportedOp: it has more axes than oaq takes.
+        """
+        view = self.view(name, node)
+        if view.axes(self.shapes[view.tensor]) == axes:
+            return view.tensor
+        layout = view.layout.transposed(np.argsort(axes).tolist())
+        tensor = self.rearrange(view.tensor, layout, Location(name, site(node).shown))
+        self.reshaped.add(view.tensor)
+        return tensor
 
     def as_channels(self, name: str, rank: int, node: OnnxNode) -> str:
         """The tensor ``name``, of one wide axis at most, as (C, 1, ...) of ``rank`` axes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oaq.capture.assembly import Floats, batch_norm_numbers, narrowed
+from oaq.capture.folding import Floats, batch_norm_numbers, narrowed
 from oaq.capture.from_float_onnx.builder import Builder, site, unsupported
 from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.graph import OnnxNode
@@ -16,16 +16,19 @@ from oaq.capture.transposed import Transposed, append_transposed
 def convolution(build: Builder, node: OnnxNode) -> None:
     """Conv of lines and images, all ways of padding; zeros padded just before it become its own."""
     weight = build.constant(node.input_name(1), node)
-    tensor = build.read(node.input_name(0), node)
+    groups = integer(node, "group", 1)
+    x = node.input_name(0)
+    tensor, order = build.channels(x, node) if groups == 1 else (build.read(x, node), None)
     shape = build.shapes[tensor]
     if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4):
         raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves lines and images")
+    if order is not None and weight.shape[1] == len(order):
+        weight = np.ascontiguousarray(weight[:, order])
     windows = window(node, shape[1:], weight.shape[2:])
     tensor, padding = build.join_padding(tensor, windows.padding, build.foldable(node.input_name(0), node))
     bias = build.constant(node.input_name(2), node).reshape(-1) if node.input_name(2) else np.zeros(len(weight))
     if len(bias) != len(weight):
         raise unsupported(node, f"it has {len(bias)} biases for {len(weight)} outputs")
-    groups = integer(node, "group", 1)
     op = FloatConv2d(narrowed(weight), narrowed(bias), windows.stride, padding, windows.dilation, groups)
     build.emit(op, (tensor,), (len(weight), *windows.count), node)
 
@@ -78,13 +81,7 @@ def matmul(build: Builder, node: OnnxNode) -> None:
 def _linear(build: Builder, node: OnnxNode, rows: Floats, bias: Floats) -> None:
     shape = build.sample(node.input_name(0), node)
     if len(shape) != 1:
-        tensor, axes = build.counted(node.input_name(0), node)
-        if axes[-1] != 0:
-            raise unsupported(
-                node,
-                f"on {shape}, whose channels are axis {1 + axes.index(0)}: it would mix positions; oaq applies it to "
-                "channels on the last axis: flatten or transpose first",
-            )
+        tensor, axes = build.last_axis(node.input_name(0), node)
         op = FloatLinear(narrowed(np.ascontiguousarray(rows)), narrowed(bias))
         build.emit(op, (tensor,), (len(rows), *build.shapes[tensor][1:]), node, axes)
         return
@@ -179,7 +176,9 @@ def _of_two(build: Builder, node: OnnxNode) -> None:
     if node.op == "Mul" and _gated(build, node):
         return
     (a, axes), (b, b_axes) = (build.counted(node.input_name(index), node) for index in (0, 1))
-    if axes != b_axes:
+    if axes != b_axes and len(axes) == len(b_axes):
+        b = build.with_axes(node.input_name(1), axes, node)
+    elif axes != b_axes:
         a, b = (build.read(node.input_name(index), node) for index in (0, 1))
         axes = tuple(range(len(build.shapes[a])))
     if node.op == "Sub":

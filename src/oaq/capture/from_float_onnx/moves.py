@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from oaq import operators as ops
+from oaq.capture.assembly import reshaped
 from oaq.capture.from_float_onnx.builder import Builder, View, layout_of, site, unsupported
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
@@ -30,8 +31,10 @@ def reshape(build: Builder, node: OnnxNode) -> None:
     if node.op == "Flatten" and integer(node, "axis", 1) % (len(view.layout.axes) + 2) == 0:
         raise unsupported(node, "axis 0 mixes samples")
     layout = view.layout.reshaped(shape)
-    if layout is None:
-        raise unsupported(node, f"{view.layout.shape} does not become {shape} without permuting memory")
+    if layout is None:  # in the file's own order, any shape is one of the same memory
+        name = node.input_name(0)
+        view = View(build.read(name, node), layout_of(view.layout.shape))
+        layout = reshaped(view.layout, shape)
     build.settle(node.outputs[0], View(view.tensor, layout))
 
 
@@ -71,7 +74,7 @@ def pad(build: Builder, node: OnnxNode) -> None:
 
 
 def concat(build: Builder, node: OnnxNode) -> None:
-    """Side by side on the channel axis."""
+    """Side by side on the channel axis; on another one, as vectors in which that is the slowest."""
     if not all(build.is_activation(name) for name in node.inputs):
         raise unsupported(node, "it joins constants to activations; oaq joins activations")
     parts = [build.counted(name, node) for name in node.inputs]
@@ -81,12 +84,15 @@ def concat(build: Builder, node: OnnxNode) -> None:
     rank = len(build.shapes[tensors[0]])
     axes = parts[0][1] or tuple(range(rank))
     axis = movement.axis_of(node, integer(node, "axis", 1), rank + 1)
-    if axis == 0 or axes[axis - 1] != 0:
-        raise unsupported(node, f"on axis {axis}; oaq joins on the channel axis")
-    shapes = [build.shapes[tensor] for tensor in tensors]
+    if axis == 0:
+        raise unsupported(node, "on axis 0; it joins samples")
     if len(tensors) == 1:
         build.write(node, tensors[0], axes)
         return
+    if axes[axis - 1] != 0:
+        build.write(node, build.join_positions(tensors, axes[axis - 1], site(node)), axes)
+        return
+    shapes = [build.shapes[tensor] for tensor in tensors]
     build.emit(Unquantized(ops.Concat), tensors, (sum(shape[0] for shape in shapes), *shapes[0][1:]), node, axes)
 
 

@@ -110,7 +110,7 @@ def _late_reason(build: Builder, node: FloatNode) -> str:
     if any(name in build.inner for name in node.inputs):  # part of a layer itself
         return ""
     match node.op:
-        case FloatSlice() | FloatReshape() | ops.Pad() | ops.DepthToSpace():
+        case FloatSlice() | FloatReshape() | ops.Pad() | ops.DepthToSpace() | ops.Transpose():
             return "only moves values, and no layer comes after it"
         case FloatFunction(name=name) if name in FINAL:
             return "its results are scores, and no layer comes after it"

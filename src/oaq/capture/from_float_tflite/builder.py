@@ -11,10 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.assembly import Assembly, Floats, Location
+from oaq.capture.assembly import Assembly
+from oaq.capture.folding import Floats
 from oaq.capture.from_tflite.graph import TfliteGraph, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import BOUNDS
 from oaq.capture.graph import FloatFunction, FloatNode, FloatOp
+from oaq.capture.location import Location
 from oaq.errors import UnsupportedOp
 from oaq.operators.tensor import Shape
 from oaq.program.layout import channels_first

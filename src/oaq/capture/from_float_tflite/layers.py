@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.assembly import Floats, channel_numbers, narrowed
+from oaq.capture.folding import Floats, channel_numbers, narrowed
 from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, site
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator
 from oaq.capture.from_tflite.layers import window_padding

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.assembly import Location
 from oaq.capture.from_float_tflite import layers, moves
 from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, sample_of, site, unpacked
 from oaq.capture.from_float_tflite.moves import Handler
@@ -17,6 +16,7 @@ from oaq.capture.from_tflite.multipliers import RELU, RELU6, RELU_N1_TO_1
 from oaq.capture.from_tflite.options import refusal
 from oaq.capture.from_tflite.reader import read
 from oaq.capture.graph import FloatGraph
+from oaq.capture.location import Location
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 
 HANDLERS: Final[Mapping[str, Handler]] = {

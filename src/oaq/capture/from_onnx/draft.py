@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from oaq import operators as ops
 from oaq.capture.from_onnx.graph import OnnxGraph, TensorType
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.imported import TensorSource
+from oaq.capture.layout import Layout
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
@@ -65,12 +65,16 @@ class Draft:
         tensors: all.
         nodes: in execution order.
         inputs: numbers of the tensors that the caller gives.
+        moved: numbers of tensors moved into another order, by tensor, layout and order.
+        is_own: oaq has written the file.
     """
 
     def __init__(self) -> None:
         self.tensors: list[DraftTensor] = []
         self.nodes: list[DraftNode] = []
         self.inputs: list[int] = []
+        self.moved: dict[tuple[int, Layout, tuple[int, ...]], int] = {}
+        self.is_own = False
         self._writers: dict[int, DraftNode] = {}
 
     def tensor(self, tensor: DraftTensor) -> int:
@@ -107,6 +111,7 @@ class Draft:
             del self._writers[node.output]
             for read in node.inputs:
                 self.tensors[read].readers -= 1
+        self.moved = {key: number for key, number in self.moved.items() if number < tensors}
         del self.tensors[tensors:], self.nodes[nodes:], self.inputs[inputs:]
 
     def writer(self, number: int) -> DraftNode | None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.values import View
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.imported import Island, Place, connected
+from oaq.capture.layout import Layout
 from oaq.program.edges import Edge
 
 

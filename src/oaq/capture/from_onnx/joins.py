@@ -15,11 +15,11 @@ from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
 from oaq.capture.from_onnx.draft import arrangement, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.moves import inputs_of
 from oaq.capture.from_onnx.values import Pending, Stays, View, arranged, settled
 from oaq.capture.from_onnx.walk import Walk, multipliers
 from oaq.capture.from_onnx.windows import window
+from oaq.capture.layout import Layout
 
 
 def add(walk: Walk, node: OnnxNode) -> None:
@@ -86,7 +86,7 @@ def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
     """A Concat that waits for its output's scale.
 
     On the innermost axis of memory it is our Concat. On the outermost one each tensor is one stretch of memory, so it
-    is our Concat of vectors.
+    is our Concat of vectors. Where memory has them on another axis, they are moved so that it is the outermost.
     """
     rank = len(views[0].shape)
     axis = movement.axis_of(node, integer(node, "axis", 0), rank + 1) - 1
@@ -105,7 +105,9 @@ def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
         assert vector is not None
         layout = vector
     else:
-        raise Stays(f"it joins {[view.shape for view in views][:4]} on axis {axis + 1}; memory would have to be moved")
+        outermost = (axis, *(other for other in order if other != axis))
+        ready = [_vector(walk, arranged(walk.draft, view, outermost)) for view in views]
+        layout = Layout.in_order(tuple(shape), outermost)
     scales = [scale_of(walk, view) for view in ready]
 
     def make(s_y: float) -> ops.Concat:
@@ -115,9 +117,8 @@ def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
 
 
 def _vector(walk: Walk, view: View) -> View:
-    flat = view.layout.reshaped((prod(view.shape),))
-    assert flat is not None
-    return arranged(walk.draft, View(view.tensor, flat, view.reshaped), (0,))
+    """All of a view in memory's order."""
+    return arranged(walk.draft, View(view.tensor, Layout.in_order((prod(view.shape),), (0,)), view.reshaped), (0,))
 
 
 def _alike(walk: Walk, views: Sequence[View]) -> tuple[View, View]:
@@ -132,7 +133,8 @@ def _alike(walk: Walk, views: Sequence[View]) -> tuple[View, View]:
     for target_order in dict.fromkeys((arrangement(len(a.shape)), order, spatial(len(a.shape)))):
         if a.layout.is_in(target_order) and b.layout.is_in(target_order):
             return arranged(walk.draft, a, target_order), arranged(walk.draft, b, target_order)
-    raise Stays("its operands lie in memory in different orders")
+    target_order = arrangement(len(a.shape))
+    return arranged(walk.draft, a, target_order), arranged(walk.draft, b, target_order)
 
 
 def _order(view: View) -> np.ndarray:

@@ -14,7 +14,6 @@ from oaq.capture.from_onnx.attribute_table import attribute_flaw
 from oaq.capture.from_onnx.attributes import integer, real
 from oaq.capture.from_onnx.draft import spatial
 from oaq.capture.from_onnx.graph import Array, OnnxNode
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.scales import per_axis
 from oaq.capture.from_onnx.sums import Make, Sums, bias_of
 from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Stays, View, arranged, extended, flattened
@@ -29,6 +28,7 @@ from oaq.capture.from_onnx.weights import (
 )
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.imported import Ints, StoredArray
+from oaq.capture.layout import Layout
 
 NO_PLACES: Final = (None, None)
 AS_LOADED: Final = (

@@ -14,11 +14,11 @@ from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.draft import full, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.resizing import resizing
 from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged, extended
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.windows import window
+from oaq.capture.layout import Layout
 from oaq.capture.pools import wider_than_padding
 from oaq.numerics.ranges import IntRange
 
@@ -188,11 +188,14 @@ def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
         order = integers(node, "perm", rank) or tuple(reversed(range(rank)))
         if order[0] != 0:
             raise Stays("it moves the batch")
-        return replace(view, layout=view.layout.transposed([axis - 1 for axis in order[1:]]))
+        return replace(view, layout=view.layout.transposed([axis - 1 for axis in order[1:]]), turned=node.name)
     layout = view.layout.reshaped(shape)
-    if layout is None:
-        raise Stays(f"{view.shape} does not become {shape} without moving memory")
-    return View(view.tensor, layout, view.reshaped or (node.name if node.op in ("Reshape", "Flatten") else ""))
+    if layout is None:  # in the file's own order, any shape is one of the same memory
+        view = arranged(walk.draft, view, tuple(range(len(view.shape))))
+        layout = view.layout.reshaped(shape)
+        assert layout is not None
+    reshaped = view.reshaped or (node.name if node.op in ("Reshape", "Flatten") else "")
+    return View(view.tensor, layout, reshaped, view.turned)
 
 
 def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:

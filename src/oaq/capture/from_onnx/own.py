@@ -13,9 +13,14 @@ INTEGERS: Final = "_q"
 """Ends the name of every tensor of integers."""
 
 
+def is_own(graph: OnnxGraph) -> bool:
+    """Whether ``oaq.export.onnx`` has written a file."""
+    return graph.producer.split(" ")[0] == PRODUCER
+
+
 def restore_names(graph: OnnxGraph, draft: Draft) -> None:
     """Undo what the export adds to names; nothing happens to files of other tools."""
-    if graph.producer.split(" ")[0] != PRODUCER:
+    if not is_own(graph):
         return
     for tensor in draft.tensors:
         tensor.name = tensor.name or tensor.file.removesuffix(INTEGERS)

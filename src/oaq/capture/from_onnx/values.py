@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_onnx.draft import Draft, order_of, program_shape
+from oaq.capture.from_onnx.draft import Draft, order_of, program_shape, spatial
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.layout import Layout
+from oaq.capture.layout import Layout
+from oaq.capture.rearrange import movements
+from oaq.errors import ProgramError
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 
@@ -74,11 +76,13 @@ class View:
         tensor: its number in the draft.
         layout: in which order it lies in memory.
         reshaped: name of the node by which the file reshapes it, "" if none does; ``settled`` writes that down.
+        turned: name of the Transpose by which the file puts its axes in another order, "" if none does.
     """
 
     tensor: int
     layout: Layout
     reshaped: str = ""
+    turned: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,16 +182,36 @@ def curve_of(draft: Draft, reals: Reals) -> NDArray[np.float32]:
 
 
 def arranged(draft: Draft, view: View, order: tuple[int, ...] | None = None, role: str = "its input") -> View:
-    """The view as a tensor that has the program's shape for its axes in ``order``; writes a Reshape if that needs one.
+    """The view as a tensor that has the program's shape for its axes in ``order``; a Reshape or Transpose if need be.
 
     Raises:
-        Stays: memory holds them in another order.
+        Stays: more stretches of memory would move than a Transpose has.
     """
     shape = view.shape
     order = order_of(view.layout, draft.tensors[view.tensor].shape) if order is None else order
     if not view.layout.is_in(order):
-        raise Stays(f"it reads {role} with {view.layout.mismatch(order)}; nothing here moves memory")
+        return _turned(draft, view, order, role)
     return _as_shape(draft, view, program_shape(shape, order))
+
+
+def _turned(draft: Draft, view: View, order: tuple[int, ...], role: str) -> View:
+    """The view with its axes in ``order`` in memory, moved once however many read it so."""
+    layout = Layout.in_order(view.shape, order)
+    key = (view.tensor, view.layout, order)
+    if key in draft.moved:
+        return View(draft.moved[key], layout)
+    number = view.tensor
+    try:
+        moves = movements(draft.tensors[number].shape, view.layout, order)
+    except ProgramError as error:
+        raise Stays(f"it reads {role} with {view.layout.mismatch(order)}: {error}") from error
+    name = view.turned or view.reshaped or f"{draft.tensors[number].file}.transposed"
+    for op in moves:
+        number = draft.emit(name, op, [number], draft.tensors[number])
+        tensor = draft.tensors[number]
+        tensor.layout, tensor.is_integer, tensor.is_of_file = layout, False, False
+    draft.moved[key] = number
+    return View(number, layout)
 
 
 def flattened(draft: Draft, view: View) -> View:
@@ -199,7 +223,12 @@ def flattened(draft: Draft, view: View) -> View:
 
 
 def settled(draft: Draft, view: View) -> View:
-    """With a reshape written down, if there is one; in the program's own order where memory allows it."""
+    """With a reshape written down, if there is one; in the program's own order where memory allows it.
+
+    In files that oaq has written, a Transpose is one of the program, so it is written down too.
+    """
+    if draft.is_own and view.turned and not view.layout.is_in(spatial(len(view.shape))):
+        return arranged(draft, view, spatial(len(view.shape)))
     if not view.reshaped:
         return view
     if len(view.shape) == 1:

@@ -17,8 +17,8 @@ from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integers
 from oaq.capture.from_onnx.draft import Draft, DraftTensor, arrangement, full, program_shape, spatial
 from oaq.capture.from_onnx.graph import Array, OnnxGraph, OnnxNode
-from oaq.capture.from_onnx.layout import Layout
 from oaq.capture.from_onnx.order import channel_axis
+from oaq.capture.from_onnx.own import is_own
 from oaq.capture.from_onnx.sums import Sums
 from oaq.capture.from_onnx.values import (
     Integers,
@@ -33,6 +33,7 @@ from oaq.capture.from_onnx.values import (
     settled,
 )
 from oaq.capture.from_onnx.weights import count_readers
+from oaq.capture.layout import Layout
 from oaq.errors import UnsupportedOp
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
@@ -69,6 +70,7 @@ class Walk:
     def __init__(self, graph: OnnxGraph, meanings: Mapping[str, Meaning]) -> None:
         self.graph = graph
         self.draft = Draft()
+        self.draft.is_own = is_own(graph)
         self.values: dict[str, Value] = {}
         self.meanings = meanings
         self.readers = count_readers(graph)

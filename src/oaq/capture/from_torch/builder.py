@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import fx
 
-from oaq.capture.assembly import Assembly, Floats, Location
+from oaq.capture.assembly import Assembly
+from oaq.capture.folding import Floats
 from oaq.capture.graph import FloatClamp, FloatNode, FloatOp
+from oaq.capture.layout import Layout
+from oaq.capture.location import Location
+from oaq.capture.rearrange import channel_order
 from oaq.errors import UnsupportedOp
 
 Arguments = dict[str, Any]
@@ -32,6 +37,7 @@ class TorchBuilder(Assembly):
         memory: torch's value to the value whose memory it may share: itself, or what it is a view of.
         axes: torch's value to which of its tensor's axes each axis of a sample is, where they are counted in another
             order: tokens (T, C) are (1, 0).
+        layouts: of values whose axes are not those of their tensor: in which order its memory (C, ...) holds them.
     """
 
     batch: int = 1
@@ -39,6 +45,7 @@ class TorchBuilder(Assembly):
     values: dict[fx.Node, str | tuple[str, ...]] = field(default_factory=dict)
     memory: dict[fx.Node, fx.Node] = field(default_factory=dict)
     axes: dict[fx.Node, Axes] = field(default_factory=dict)
+    layouts: dict[fx.Node, Layout] = field(default_factory=dict)
 
     def counted(self, value: object, reader: fx.Node) -> tuple[str, Axes]:
         """The tensor that ``value`` is, and for each axis of a sample which of the tensor's own it is.
@@ -47,23 +54,62 @@ class TorchBuilder(Assembly):
             UnsupportedOp: it is a constant, a number or several tensors.
         """
         if isinstance(value, fx.Node) and isinstance(tensor := self.values.get(value), str):
+            if value in self.layouts:
+                layout = self.layouts.pop(value)
+                axes = layout.axes_of(self.shapes[tensor])
+                if axes is None:
+                    tensor = self.values[value] = self.rearrange(tensor, layout, site(value))
+                else:
+                    self.keep_axes(value, axes)
             return tensor, self.axes.get(value, tuple(range(len(self.shapes[tensor]))))
         raise unsupported(reader, f"it reads {value}, which is not an activation")
 
     def read(self, value: object, reader: fx.Node) -> str:
-        """The tensor that ``value`` is, its channels first.
+        """The tensor that ``value`` is, its channels first; moved for that where they are not.
 
         Raises:
-            UnsupportedOp: it is a constant, a number or several tensors, or its channels come later.
+            UnsupportedOp: it is a constant, a number or several tensors, or has more axes than oaq takes.
         """
         tensor, axes = self.counted(value, reader)
-        if axes != tuple(range(len(axes))):
-            raise unsupported(
-                reader,
-                f"it needs its channels first, and reads {self.seen_shape(tensor, axes)} with its channels on axis "
-                f"{1 + axes.index(0)}; oaq moves no memory: transpose it before, or build the network in one order",
-            )
-        return tensor
+        if axes == tuple(range(len(axes))):
+            return tensor
+        return self.with_axes(value, reader, tuple(range(len(axes))))
+
+    def last_axis(self, value: object, reader: fx.Node) -> tuple[str, Axes]:
+        """``counted``, of a tensor whose channels are torch's last axis; moved for that where they are not."""
+        tensor, layout = self.layout_of(value, reader)
+        axes = layout.axes_of(self.shapes[tensor])
+        if axes is not None and axes[-1] == 0:
+            return self.counted(value, reader)
+        axes = rotated(len(layout.axes))
+        return self.with_axes(value, reader, axes), axes
+
+    def channels(self, value: object, reader: fx.Node) -> tuple[str, NDArray[np.int64] | None]:
+        """``read``, or where channels alone are in another order: the tensor, and which of torch's each of its is."""
+        tensor = self.values.get(value) if isinstance(value, fx.Node) else None
+        if isinstance(tensor, str) and value in self.layouts:
+            order = channel_order(self.shapes[tensor], self.layouts[value])  # type: ignore[index]
+            if order is not None:
+                return tensor, order
+        return self.read(value, reader), None
+
+    def layout_of(self, value: object, reader: fx.Node) -> tuple[str, Layout]:
+        """The tensor that ``value`` is, and in which order its memory (C, ...) holds the axes of a sample."""
+        if isinstance(value, fx.Node) and value in self.layouts:
+            return str(self.values[value]), self.layouts[value]
+        tensor, axes = self.counted(value, reader)
+        return tensor, Layout.in_order(self.shapes[tensor], range(len(axes))).transposed(axes)
+
+    def with_axes(self, value: object, reader: fx.Node, axes: Axes) -> str:
+        """The tensor ``value`` in memory of its own, of which each axis of a sample is ``axes``; remembered as that."""
+        tensor, layout = self.layout_of(value, reader)
+        moved = self.rearrange(tensor, layout.transposed(np.argsort(axes).tolist()), site(reader).under(".transposed"))
+        if isinstance(value, fx.Node):
+            self.values[value] = moved
+            self.axes.pop(value, None)
+            self.layouts.pop(value, None)
+            self.keep_axes(value, axes)
+        return moved
 
     def seen_shape(self, tensor: str, axes: Axes) -> tuple[int, ...]:
         """One sample of ``tensor`` as torch counts its axes."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from oaq.capture.assembly import Floats, batch_norm_numbers, channel_numbers, narrowed
+from oaq.capture.folding import Floats, batch_norm_numbers, channel_numbers, narrowed
 from oaq.capture.from_torch.builder import Arguments, Axes, TorchBuilder, base_name, sample_shape, site, unsupported
 from oaq.capture.from_torch.functions import apply, softsign_of
 from oaq.capture.graph import FloatConv2d, FloatFunction, FloatLinear
@@ -21,7 +21,7 @@ def convolution(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str
     """``aten.conv1d``, ``aten.conv2d``: padding as numbers, "same" or "valid"; zeros just before it become its own."""
     weight = narrowed(build.constant(arguments["weight"], node))
     rank = weight.ndim - 2
-    if len(build.counted(arguments["input"], node)[1]) != rank + 1:
+    if len(build.layout_of(arguments["input"], node)[1].axes) != rank + 1:
         raise ProgramError(
             f"{site(node).shown}: its weights {weight.shape} slide over {rank} axes, and it reads a batch of "
             f"samples {tuple(arguments['input'].meta['val'].shape[1:])}: give an example with a batch axis"
@@ -29,9 +29,13 @@ def convolution(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str
     stride, dilation = per_axis(arguments["stride"], rank), per_axis(arguments["dilation"], rank)
     padding = _padding(arguments["padding"], weight.shape[2:], stride, dilation, node)
     before = build.foldable(arguments["input"], node)
-    tensor, padding = build.join_padding(build.read(arguments["input"], node), padding, before)
+    groups = int(arguments["groups"])
+    x = arguments["input"]
+    tensor, order = build.channels(x, node) if groups == 1 else (build.read(x, node), None)
+    weight = weight if order is None else np.ascontiguousarray(weight[:, order])
+    tensor, padding = build.join_padding(tensor, padding, before)
     bias = np.zeros(len(weight)) if arguments["bias"] is None else build.constant(arguments["bias"], node)
-    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, int(arguments["groups"]))
+    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, groups)
     return build.emit(op, (tensor,), sample_shape(node), node)
 
 
@@ -59,13 +63,7 @@ def _padding(padding: Any, kernel: Numbers, stride: Numbers, dilation: Numbers, 
 
 def linear(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """``aten.linear`` on vectors (C,), and at every position of tokens (T, C)."""
-    tensor, axes = build.counted(arguments["input"], node)
-    if axes[-1] != 0:
-        raise unsupported(
-            node,
-            f"on {build.seen_shape(tensor, axes)}, whose channels are axis {1 + axes.index(0)}: it would mix "
-            "positions; oaq applies it to channels on the last axis: flatten or transpose first",
-        )
+    tensor, axes = build.last_axis(arguments["input"], node)
     weight = narrowed(build.constant(arguments["weight"], node))
     bias = np.zeros(len(weight)) if arguments["bias"] is None else build.constant(arguments["bias"], node)
     build.keep_axes(node, axes)
@@ -127,11 +125,7 @@ def _of_two(build: TorchBuilder, node: fx.Node, kind: str, factor: float, values
         return apply(build, node, x, FloatFunction("softsign"))
     (a, axes), (b, b_axes) = build.counted(values[0], node), build.counted(values[1], node)
     if axes != b_axes and len(axes) == len(b_axes):
-        raise unsupported(
-            node,
-            f"of {build.seen_shape(a, axes)} and {build.seen_shape(b, b_axes)}, whose channels are on different axes; "
-            "oaq moves no memory: bring both to one order",
-        )
+        b = build.with_axes(values[1], node, axes)
     build.keep_axes(node, axes)
     gates = () if kind != "mul" else ((a, values[1]), (b, values[0]))
     for x, gate in gates:

@@ -9,10 +9,12 @@ import torch
 from torch import fx
 
 from oaq import operators as ops
+from oaq.capture.assembly import LARGEST_RANK, reshaped
 from oaq.capture.from_torch.builder import TorchBuilder, rotated, sample_shape, site, unsupported
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
 from oaq.capture.graph import FloatReshape, FloatSlice, Unquantized
+from oaq.capture.layout import Layout
 from oaq.program.layout import channels_first
 
 
@@ -23,15 +25,20 @@ def unchanged(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     before, after = next(iter(arguments.values())).meta["val"].dtype, node.meta["val"].dtype
     if after not in (before, torch.float32, torch.float64):
         raise unsupported(node, f"from {before} to {after}, which rounds; oaq keeps to float32")
-    tensor, axes = build.counted(next(iter(arguments.values())), node)
+    value = next(iter(arguments.values()))
+    if value in build.layouts:
+        tensor, build.layouts[node] = build.layout_of(value, node)
+        return tensor
+    tensor, axes = build.counted(value, node)
     build.keep_axes(node, axes)
     return tensor
 
 
 def transpose(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """Transpose, permute: axes counted anew; nothing moves."""
-    tensor, axes = build.counted(arguments["self"], node)
-    order = list(range(1 + len(axes)))
+    """Transpose, permute: axes counted anew; nothing moves until a reader needs it to."""
+    value = arguments["self"]
+    tensor, layout = build.layout_of(value, node)
+    order = list(range(1 + len(layout.axes)))
     if "dims" in arguments:
         order = [int(axis) % len(order) for axis in arguments["dims"]]
     else:
@@ -39,6 +46,10 @@ def transpose(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         order[first], order[second] = order[second], order[first]
     if order[0] != 0:
         raise unsupported(node, f"the order {order} moves the batch; a batch stays the first axis")
+    if value in build.layouts:
+        build.layouts[node] = layout.transposed([axis - 1 for axis in order[1:]])
+        return tensor
+    axes = build.counted(value, node)[1]
     build.keep_axes(node, tuple(axes[axis - 1] for axis in order[1:]))
     return tensor
 
@@ -46,18 +57,32 @@ def transpose(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 def reshape(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     """View, flatten, squeeze: the same values under another shape.
 
-    Values whose channels come last keep them last: (T, C) becomes (T * C,) in that order.
+    Values whose channels come last keep them last: (T, C) becomes (T * C,) in that order. Where memory would have to
+    move, and where there are more axes than oaq takes, axes are counted anew until a reader needs them.
     """
     value = next(iter(arguments.values()))
-    tensor, axes = build.counted(value, node)
+    tensor, layout = build.layout_of(value, node)
     shape, result = sample_shape(node), node.meta["val"]
     if not result.ndim or int(result.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
         raise unsupported(node, f"it mixes samples: {tuple(result.shape)} from a batch of {build.batch}")
+    rank = len(layout.axes)
+    lazy = layout.reshaped(shape)
+    if value in build.layouts or len(shape) > LARGEST_RANK:
+        if lazy is not None:
+            build.layouts[node] = lazy
+            return tensor
+        tensor, layout = build.read(value, node), Layout.in_order(layout.shape, range(rank))
+        if len(shape) > LARGEST_RANK:
+            build.layouts[node] = reshaped(layout, shape)
+            return tensor
+    axes = build.counted(value, node)[1]
     if shape == build.seen_shape(tensor, axes):
         build.keep_axes(node, axes)
         return tensor
-    rank = len(axes)
     last = (rank > 1 and axes == rotated(rank)) or (rank == 1 and wants_channels_last(node))
+    if not last and axes != tuple(range(rank)) and lazy is not None:
+        build.layouts[node] = lazy
+        return tensor
     if not last:
         build.read(value, node)
         return _reshaped(build, value, shape, node)
@@ -93,16 +118,19 @@ def pad(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def concat(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """Side by side on the channel axis."""
+    """Side by side on the channel axis; on another one, as vectors in which that is the slowest."""
     parts = [build.counted(value, node) for value in arguments["tensors"]]
     axes = parts[0][1]
     axis = int(arguments.get("dim", 0)) % (1 + len(axes))
-    if axis == 0 or any(others != axes for _, others in parts) or axes[axis - 1] != 0:
-        raise unsupported(
-            node, f"on axis {arguments.get('dim', 0)}; oaq joins on the channel axis, {1 + axes.index(0)}"
-        )
+    if axis == 0:
+        raise unsupported(node, "on axis 0; it joins samples")
     names = [tensor for tensor, _ in parts]
+    if any(others != axes for _, others in parts):
+        names = [build.read(value, node) for value in arguments["tensors"]]
+        axes = tuple(range(len(axes)))
     build.keep_axes(node, axes)
+    if axes[axis - 1] != 0:
+        return names[0] if len(names) == 1 else build.join_positions(names, axes[axis - 1], site(node))
     shape = (sum(build.shapes[name][0] for name in names), *build.shapes[names[0]][1:])
     return build.emit(Unquantized(ops.Concat), names, shape, node)
 

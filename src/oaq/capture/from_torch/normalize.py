@@ -102,7 +102,7 @@ def normalize(
         elif node.op == "call_function":
             _take(build, node)
         elif node.op == "output":
-            outputs = tuple(build.counted(value, node)[0] for value in node.args[0])
+            outputs = tuple(_returned(build, value, node) for value in node.args[0])
     if not outputs or any(tensor in build.inputs for tensor in outputs):
         raise UnsupportedOp(f"{build.name}: an output is an input as it is; there is nothing to compute")
     if len(set(outputs)) != len(outputs):
@@ -110,23 +110,20 @@ def normalize(
     return build.graph(outputs, {"source": "torch", **_layouts(build, program.graph)})
 
 
-def _layouts(build: TorchBuilder, graph: fx.Graph) -> dict[str, str]:
-    """What the metadata say of inputs and outputs whose channels come last.
+def _returned(build: TorchBuilder, value: object, node: fx.Node) -> str:
+    """The tensor of an output, its channels first or last."""
+    tensor, axes = build.counted(value, node)
+    return tensor if axes == rotated(len(axes)) else build.read(value, node)
 
-    Raises:
-        UnsupportedOp: the axes of an output are in neither order.
-    """
+
+def _layouts(build: TorchBuilder, graph: fx.Graph) -> dict[str, str]:
+    """What the metadata say of inputs and outputs whose channels come last."""
     layouts = {}
     ends = [node for node in graph.nodes if node.op == "placeholder" and build.values.get(node) in build.inputs]
     for value in (*ends, *graph.output_node().args[0]):  # type: ignore[misc]
         tensor, axes = build.counted(value, graph.output_node())
         if axes == rotated(len(axes)) and len(axes) > 1:
             layouts[layout_key(tensor)] = "NHWC"
-        elif axes != tuple(range(len(axes))):
-            raise UnsupportedOp(
-                f"{build.name}: returns {build.seen_shape(tensor, axes)} with its channels on axis "
-                f"{1 + axes.index(0)}; return channels first or last"
-            )
     return layouts
 
 

@@ -222,6 +222,12 @@ def _slice(emission: Emission, node: Node, op: ops.Slice) -> Iterator[Call]:
     yield _call(node, "slice", {"axes": len(x.shape), "size": x.shape, "begin": tuple(op.begin), "span": y.shape})
 
 
+def _transpose(emission: Emission, node: Node, op: ops.Transpose) -> Iterator[Call]:
+    steps = [prod(op.split[place + 1 :]) for place in op.order]
+    sizes = [op.split[place] for place in op.order]
+    yield _call(node, "transpose", {"axes": len(sizes), "size": tuple(sizes), "step": tuple(steps)})
+
+
 RULES: Final[Mapping[str, Callable[[Emission, Node, Any], Iterator[Call]]]] = {
     "Conv2d": _products,
     "Linear": _products,
@@ -237,4 +243,5 @@ RULES: Final[Mapping[str, Callable[[Emission, Node, Any], Iterator[Call]]]] = {
     "Reshape": _reshape,
     "Pad": _pad,
     "Slice": _slice,
+    "Transpose": _transpose,
 }

@@ -176,6 +176,31 @@ def _reshape(graph: Graph, node: Node, _op: ops.Reshape) -> None:
     graph.quantize(real, y.name, clip=False)
 
 
+def _transpose(graph: Graph, node: Node, op: ops.Transpose) -> None:
+    """Stretches of channels stand before those of positions here, before and after."""
+    (x,), y, name = graph.program.specs(node), graph.program.tensors[node.output], node.name
+    split, perm = _channels_first_stretches(op, x.channels)
+    real = graph.dequantize(x.name)
+    if split != channels_first(x.shape):
+        real = graph.value(
+            "Reshape", [real, graph.constant(f"{name}.split", np.array([-1, *split], np.int64))], f"{name}.stretches"
+        )
+    real = graph.value("Transpose", [real], name, perm=perm)
+    target = channels_first(y.shape)
+    if tuple(split[axis - 1] for axis in perm[1:]) != target:
+        shape = graph.constant(f"{name}.shape", np.array([-1, *target], np.int64))
+        real = graph.value("Reshape", [real, shape], f"{name}.joined")
+    graph.quantize(real, y.name, clip=False)
+
+
+def _channels_first_stretches(op: ops.Transpose, channels: int) -> tuple[tuple[int, ...], list[int]]:
+    """Stretches of a tensor of so many channels with those of channels first, and their order after, the batch 0."""
+    split, order, of_x, of_y = op.stretches(channels)
+    first, last = len(split) - of_x, len(split) - of_y
+    before, after = [*range(first, len(split)), *range(first)], [*order[last:], *order[:last]]
+    return tuple(split[place] for place in before), [0, *(1 + before.index(place) for place in after)]
+
+
 def _resize(graph: Graph, node: Node, op: ops.Resize) -> None:
     (x,), name = graph.program.specs(node), node.name
     real = graph.dequantize(x.name)
@@ -242,5 +267,6 @@ RULES: Final[Mapping[str, Callable[[Graph, Node, Any], None]]] = {
     "DepthToSpace": _depth_to_space,
     "Pad": _pad,
     "Slice": _slice,
+    "Transpose": _transpose,
 }
 """What each operator is written as."""

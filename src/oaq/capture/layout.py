@@ -121,6 +121,29 @@ class Layout:
             tuple(tuple(place[piece] for piece in places) for places in by_axis),
         )
 
+    def axes_of(self, shape: Shape) -> Shape | None:
+        """For each of the file's axes which axis of a tensor's own ``shape`` it is; None if they are not the same.
+
+        Axes of size 1 stand for each other in their order.
+
+        >>> Layout.in_order((3, 4, 5), (1, 2, 0)).axes_of((4, 5, 3))
+        (2, 0, 1)
+        """
+        sizes = [size for size in self.sizes if size > 1]
+        real = [axis for axis, size in enumerate(shape) if size > 1]
+        if len(self.axes) != len(shape) or sizes != [shape[axis] for axis in real]:
+            return None
+        stretches = [stretch for stretch, size in enumerate(self.sizes) if size > 1]
+        own_axes = dict(zip(stretches, real, strict=True))
+        unit_axes = iter([axis for axis, size in enumerate(shape) if size == 1])
+        result = []
+        for parts in self.axes:
+            wide = [own_axes[part] for part in parts if part in own_axes]
+            if len(wide) > 1:
+                return None
+            result.append(wide[0] if wide else next(unit_axes, -1))
+        return tuple(result) if sorted(result) == list(range(len(shape))) else None
+
     def _blocks(self) -> list[tuple[int, int, int]]:
         """(place, 0, size) of the fewest stretches, in ONNX's order: those that follow each other in both are one."""
         blocks: list[tuple[int, int, int]] = []
