@@ -137,6 +137,8 @@ def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops
             values["shape"] = as_image(y.shape)
         case "depth_to_space":
             values["mode"] = "CRD" if fields["channels_first"] else "DCR"
+    if family == "transpose":
+        return ops.Transpose.joining(fields["split"], fields["order"], values["shape"]), [0]
     op = rules.value(**{field.name: values[field.name] for field in dataclasses.fields(rules.value)})
     if family == "max_pool":
         return op, [fields["clamp"][0]]

@@ -24,6 +24,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.operators import TensorSpec, output_shape
 from oaq.program.int_program import IntProgram, Node
+from tests.movements import draw_movement
 from tests.weights import WEIGHT_KINDS, random_weight
 
 OPERATORS: tuple[str, ...] = ("Conv2d", "Depthwise", *(name for name in ops.OPERATORS if name != "Conv2d"))
@@ -264,7 +265,7 @@ def _append(
             table = rng.integers(reach.lo, reach.hi + 1, 256).astype(np.uint8)
             return builder.add(ops.Lookup(table), [current], affine, reach)
         case "Resize" | "DepthToSpace" | "Reshape" | "Pad" | "Slice" | "Transpose":
-            return builder.add(_draw_movement(draw, x, kind), [current])
+            return builder.add(draw_movement(draw, x, kind), [current])
     sample = sampled(kind, rule, x.shape)
     assert sample is not None, kind
     op, inputs = sample[0], [current] * sample[1]
@@ -327,42 +328,6 @@ def _draw_pool(draw: st.DrawFn, x: TensorSpec, y: Affine, rule: Semantics, kind:
     requantize = Requantize.from_scales((ratio if origin is None else np.ones_like(ratio)) / count, rule)
     counted = origin is None and draw(st.booleans())
     return ops.AvgPool(kernel, stride, requantize, padding, counted, origin)  # type: ignore[arg-type]
-
-
-def _draw_movement(draw: st.DrawFn, x: TensorSpec, kind: str) -> ops.Op:
-    shape = x.shape
-    match kind:
-        case "Resize":
-            mode = draw(st.sampled_from(("nearest", "bilinear")))
-            return ops.Resize(draw(st.integers(1, 9)), draw(st.integers(1, 9)), mode)
-        case "DepthToSpace":
-            block = draw(st.sampled_from([b for b in (2, 3) if x.channels % b**2 == 0]))
-            return ops.DepthToSpace(block, draw(st.sampled_from(("DCR", "CRD"))))
-        case "Reshape":
-            size = int(np.prod(shape))
-            shapes = [(size,), (1, 1, size), *([(shape[1], shape[0], shape[2])] if len(shape) == 3 else [])]
-            return ops.Reshape(draw(st.sampled_from(shapes)))
-        case "Pad":
-            return ops.Pad(tuple(draw(st.integers(0, 3)) for _ in range(4)))  # type: ignore[arg-type]
-        case "Transpose":
-            return _draw_transpose(draw, shape)
-    begin = tuple(draw(st.integers(0, size - 1)) for size in shape)
-    end = tuple(draw(st.integers(first + 1, size)) for first, size in zip(begin, shape, strict=True))
-    return ops.Slice(begin, end)
-
-
-def _draw_transpose(draw: st.DrawFn, shape: tuple[int, ...]) -> ops.Transpose:
-    """Axes, some cut in two, in any order; what is a channel afterwards is drawn too."""
-    split: list[int] = []
-    for size in shape:
-        outer = draw(st.sampled_from([part for part in range(1, size + 1) if size % part == 0]))
-        split += [outer, size // outer] if draw(st.booleans()) else [size]
-    order = draw(st.permutations(range(len(split))))
-    sizes = [split[place] for place in order]
-    first = draw(st.integers(0, len(sizes) - 1))
-    positions, channels = int(np.prod(sizes[:first])), int(np.prod(sizes[first:]))
-    shapes = [(positions, 1, channels), (positions, channels), *([tuple(sizes)] if len(sizes) < 4 else [])]
-    return ops.Transpose(tuple(split), tuple(order), draw(st.sampled_from(shapes)))
 
 
 def _draw_joining(draw: st.DrawFn, builder: Builder, rng: np.random.Generator, kind: str, current: str) -> str:

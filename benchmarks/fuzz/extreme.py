@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.operators.transpose import joined
+
 Arrays = dict[str, NDArray[Any]]
 Header = dict[str, Any]
 Shape = tuple[int, ...]
@@ -89,7 +91,9 @@ def _node(rng: Generator, kind: str, x: Shape, limit: int) -> tuple[Header, Shap
         case "Transpose":
             order = [int(place) for place in rng.permutation(3)]
             y = tuple(x[place] for place in order)
-            return {"op": kind, "inputs": ["x"], "split": list(x), "order": order, "shape": list(y)}, y, {}, x
+            fewest = [list(numbers) for numbers in joined(x, tuple(order))]
+            fields = {"split": fewest[0], "order": fewest[1], "shape": list(y)}
+            return {"op": kind, "inputs": ["x"], **fields}, y, {}, x
         case "DepthToSpace":
             block = int(rng.choice((1, 2, 3, 8, 16, 31)))
             x = (min(x[0], 64), min(x[1], 64), int(rng.choice((1, 2, 3))) * block * block)
@@ -180,5 +184,5 @@ def _mode(rng: Generator) -> str:
 
 KINDS: Final = (
     *("Conv2d", "Conv2d", "Depthwise", "Depthwise", "MaxPool", "AvgPool", "Resize", "Pad", "Reshape", "Slice"),
-    *("DepthToSpace", "Linear", "GlobalAvgPool"),
+    *("DepthToSpace", "Linear", "GlobalAvgPool", "Transpose"),
 )

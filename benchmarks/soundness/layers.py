@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.soundness.draft import Draft, Plain, Shape
 from benchmarks.soundness.numbers import Draws, bias, interval, multipliers, weights, zero_point
+from oaq.operators.transpose import joined
 
 Append = Callable[[Draws, Draft, str], str | None]
 """(random numbers, draft, tensor to read) to the tensor written; None where the kind does not fit."""
@@ -182,7 +183,9 @@ def transpose(draws: Draws, draft: Draft, x: str) -> str | None:
     positions = int(np.prod(sizes[:first]))
     height = draws.choose.choice([size for size in range(1, min(positions, 64) + 1) if positions % size == 0])
     result = (height, positions // height, int(np.prod(sizes[first:])))
-    return _moved(draws, draft, x, {"op": "Transpose", "split": split, "order": order, "shape": list(result)}, result)
+    fewest = [list(numbers) for numbers in joined(tuple(split), tuple(order))]
+    fields = {"op": "Transpose", "split": fewest[0], "order": fewest[1], "shape": list(result)}
+    return _moved(draws, draft, x, fields, result)
 
 
 def pad(draws: Draws, draft: Draft, x: str) -> str | None:

@@ -83,6 +83,13 @@ def _under_a_clone(x: torch.Tensor) -> torch.Tensor:
 
 
 IMAGE_TO_IMAGE: dict[str, nn.Module | Forward] = {
+    "linear over columns": nn.Sequential(nn.Conv2d(6, 4, 1), nn.Linear(8, 3), nn.Conv2d(4, 2, 1)),
+    "permute": lambda x: x.relu().permute(0, 2, 1, 3),
+    "channel shuffle": lambda x: x.relu().view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8),
+    "another number of channels": lambda x: x.relu().reshape(2, 4, 12, 9),
+    "joined along height": lambda x: torch.cat([x.relu(), x], 2),
+    "joined along width": lambda x: torch.cat([x.relu(), x, x], -1),
+    "two orders added": lambda x: x.relu() + x.relu().permute(0, 2, 1, 3).transpose(1, 2),
     "conv": nn.Conv2d(6, 4, 3),
     "conv without bias": nn.Conv2d(6, 4, 3, bias=False),
     "conv, asymmetric": nn.Conv2d(6, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2)),
@@ -308,11 +315,8 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "align_corners": (nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corners"),
     "reflection": (nn.ReflectionPad2d(1), "reflection_pad2d|mode"),
     "padding with ones": (nn.ConstantPad2d(1, 1.0), "zeros"),
-    "linear over columns": (nn.Sequential(nn.Conv2d(6, 4, 1), nn.Linear(8, 3)), "mix positions; .*flatten"),
     "mean over channels": (lambda x: x.mean(1, keepdim=True), "height and width"),
-    "permute": (lambda x: x.relu().permute(0, 2, 1, 3), "channels on axis 2; return channels first or last"),
     "unequal windows": (nn.AdaptiveAvgPool2d(4), "unequal"),
-    "channel shuffle": (lambda x: x.view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8), "5|shape"),
     "max pools that step over the image": (
         lambda x: F.max_pool2d(x[:, :, :1, :1], 2, 1, padding=1, dilation=2),
         "step over the whole image of \\(1, 1\\): their result is minus infinity",

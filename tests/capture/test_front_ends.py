@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 
 import oaq  # noqa: E402
+from oaq import operators as ops  # noqa: E402
 from oaq.capture import from_float_onnx, from_torch  # noqa: E402
 from oaq.capture.functions import FUNCTIONS  # noqa: E402
 from oaq.capture.graph import FloatFunction, FloatGraph, rules_of  # noqa: E402
@@ -264,8 +265,11 @@ def test_rows_of_a_linear_layer_are_put_in_the_order_of_the_image_that_its_vecto
         assert sqnr_db(expected, oaq.Session(oaq.plan(program)).run(x)) > 25
 
 
-def test_a_vector_that_no_linear_layer_computes_does_not_become_an_image(tmp_path: Path) -> None:
-    net = Decoder(bent=True).eval()
-    for capture in (lambda: from_torch.normalize(net, torch.ones(1, *SHAPE)), lambda: decoder_file(net, tmp_path)):
-        with pytest.raises(UnsupportedOp, match=r"\(24,\) becomes \(3, 4, 2\), and channels lie innermost"):
-            capture()
+def test_a_vector_that_no_linear_layer_computes_is_moved_to_become_an_image(tmp_path: Path) -> None:
+    net, x = Decoder(bent=True).eval(), np.random.default_rng(2).normal(0, 1, (3, *SHAPE)).astype(np.float32)
+    expected = net(torch.from_numpy(x)).detach().numpy()
+    for graph in (from_torch.normalize(net, torch.from_numpy(x)), decoder_file(net, tmp_path)):
+        assert any(isinstance(node.op, ops.Transpose) for node in graph.nodes)
+        np.testing.assert_allclose(float_outputs(graph, x)[0], expected, atol=1e-5)
+        program = oaq.quantize(graph, [x], budget=None)
+        assert sqnr_db(expected, oaq.Session(oaq.plan(program)).run(x)) > 25

@@ -196,26 +196,6 @@ VALUES: dict[str, tuple[str, Make, Make]] = {
         lambda: ops.DepthToSpace(1, "ABC"),  # type: ignore[arg-type]
         lambda: ops.DepthToSpace(1, "DCR"),
     ),
-    "an order that names a stretch twice": (
-        "an order of them",
-        lambda: ops.Transpose((2, 3), (1, 1), (6,)),
-        lambda: ops.Transpose((2, 3), (1, 0), (6,)),
-    ),
-    "stretches of nothing": (
-        "stretches of memory",
-        lambda: ops.Transpose((2, 0), (1, 0), (2,)),
-        lambda: ops.Transpose((2, 1), (1, 0), (2,)),
-    ),
-    "stretches that fill less": (
-        "do not fill",
-        lambda: ops.Transpose((2, 3), (1, 0), (5,)),
-        lambda: ops.Transpose((2, 3), (1, 0), (6,)),
-    ),
-    "nine stretches": (
-        "more than 8",
-        lambda: ops.Transpose((2,) * 9, tuple(reversed(range(9))), (512,)),
-        lambda: ops.Transpose((2,) * 8, tuple(reversed(range(8))), (256,)),
-    ),
     "pad by three numbers": ("four numbers", lambda: ops.Pad((0, 1, 2)), lambda: ops.Pad((0, 1))),
     "pad by eight numbers": ("four numbers", lambda: ops.Pad((0,) * 8), lambda: ops.Pad((0,) * 6)),
     "pad by no number": ("four numbers", lambda: ops.Pad(()), lambda: ops.Pad((0,) * 4)),
@@ -305,14 +285,6 @@ GEOMETRIES: dict[str, tuple[str, ops.Op, Shapes, Shapes, tuple[int, ...]]] = {
     "Resize of a volume": ("needs a .H, W, C.", ops.Resize(1, 1), (VOLUME,), (IMAGE,), (1, 1, 4)),
     "DepthToSpace of other channels": ("multiple of 4", ops.DepthToSpace(2), ((5, 6, 6),), (IMAGE,), (10, 12, 1)),
     "DepthToSpace of a line": ("needs a .H, W, C.", ops.DepthToSpace(2, "DCR"), (LINE,), (IMAGE,), (10, 12, 1)),
-    "Transpose of fewer": ("do not hold", ops.Transpose((4, 5), (1, 0), (5, 4)), ((5, 3),), ((4, 5),), (5, 4)),
-    "Transpose of half a channel": (
-        "begin inside a stretch",
-        ops.Transpose((4, 5), (1, 0), (5, 4)),
-        ((5, 4),),
-        ((4, 5),),
-        (5, 4),
-    ),
     "Reshape of fewer": ("does not fill", ops.Reshape((5, 4)), ((5, 3),), ((20,),), (5, 4)),
     "Reshape to nothing": ("does not fill", ops.Reshape((0,)), (LINE,), ((20, 1),), ()),
     "Reshape to nine axes": ("does not fill", ops.Reshape((1,) * 9), ((1,),), ((20,),), ()),

@@ -34,7 +34,7 @@ WORK: dict[str, tuple[Op, tuple[Shape, ...], dict[str, float]]] = {
     "concat": (ops.Concat(real(3)), (IMAGE, IMAGE, (6, 5, 2)), counts(300, 300, 0, 90)),
     "lookup": (ops.Lookup(np.zeros(256, np.uint8)), (IMAGE,), counts(120, 120, 0, 30)),
     "slice": (ops.Slice((0, 1, 0), (6, 5, 3)), (IMAGE,), counts(72, 72, 0, 24)),
-    "transpose": (ops.Transpose((30, 4), (1, 0), (4, 30)), (IMAGE,), counts(120, 120, 0, 4)),
+    "transpose": (ops.Transpose.joining((30, 4), (1, 0), (4, 30)), (IMAGE,), counts(120, 120, 0, 4)),
     "pad": (ops.Pad((1, 0, 2, 2)), (IMAGE,), counts(252, 252, 0, 7)),
     "pad of a line": (ops.Pad((1, 2)), ((5, 4),), counts(32, 32, 0, 1)),
     "nearest": (ops.Resize(3, 10), (IMAGE,), counts(120, 120, 0, 30)),

@@ -62,9 +62,9 @@ MOVES = {
     "reshape": ops.Reshape((2, 1, 8)),
     "Pad": ops.Pad((1, 0, 0, 0)),
     "Slice": ops.Slice((0, 0, 1), (2, 1, 3)),
-    "Transpose": ops.Transpose((2, 2, 4), (2, 0, 1), (4, 2, 2)),
-    "channels shuffled": ops.Transpose((2, 2, 2, 2), (0, 1, 3, 2), (2, 2, 4)),
-    "flattened by channels": ops.Transpose((4, 4), (1, 0), (16,)),
+    "Transpose": ops.Transpose.joining((2, 2, 4), (2, 0, 1), (4, 2, 2)),
+    "channels shuffled": ops.Transpose.joining((2, 2, 2, 2), (0, 1, 3, 2), (2, 2, 4)),
+    "flattened by channels": ops.Transpose.joining((4, 4), (1, 0), (16,)),
 }
 
 

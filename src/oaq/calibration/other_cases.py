@@ -86,8 +86,8 @@ def _slice(x: Shape) -> list[TimedNode]:
 def _transpose(x: Shape) -> list[TimedNode]:
     positions, half = x[0] * x[1], x[2] // 2
     return [
-        _case(ops.Transpose((positions, x[2]), (1, 0), (positions * x[2],)), x),
-        _case(ops.Transpose((x[0], x[1], 2, half), (0, 1, 3, 2), x), (*x[:2], 2 * half)),
+        _case(ops.Transpose.joining((positions, x[2]), (1, 0), (positions * x[2],)), x),
+        _case(ops.Transpose.joining((x[0], x[1], 2, half), (0, 1, 3, 2), x), (*x[:2], 2 * half)),
     ]
 
 

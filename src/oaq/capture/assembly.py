@@ -301,7 +301,7 @@ def with_moves(graph: FloatGraph) -> FloatGraph:
 def _flattening(shape: Shape) -> ops.Transpose:
     """(C, ...) to a vector in the order of (C, ...)."""
     count = math.prod(shape)
-    return ops.Transpose((count // shape[0], shape[0]), (1, 0), (count,))
+    return ops.Transpose.joining((count // shape[0], shape[0]), (1, 0), (count,))
 
 
 def reshaped(layout: Layout, shape: Shape) -> Layout:

@@ -40,15 +40,15 @@ def movements(shape: Shape, layout: Layout, order: Sequence[int]) -> tuple[ops.O
     vector = (prod(target),)
     if layout.is_in(order):
         return (ops.Reshape(target),)
-    whole = ops.Transpose(layout.sizes, places, target)
+    whole = ops.Transpose.joining(layout.sizes, places, target)
     if _takes(whole, shape):
         return (whole,)
     before: tuple[ops.Op, ...] = ()
-    if not _takes(ops.Transpose(layout.sizes, places, vector), shape):
+    if not _takes(ops.Transpose.joining(layout.sizes, places, vector), shape):
         before, shape = (ops.Reshape(vector),), vector
     if _takes(whole, shape):
         return (*before, whole)
-    return (*before, ops.Transpose(layout.sizes, places, vector), ops.Reshape(target))
+    return (*before, ops.Transpose.joining(layout.sizes, places, vector), ops.Reshape(target))
 
 
 def _takes(op: ops.Transpose, shape: Shape) -> bool:
@@ -74,7 +74,7 @@ def in_channels_first_order(shape: Shape, layout: Layout) -> tuple[ops.Op, ...]:
     if last is not None:
         return movements(channels_last(shape), last, order)
     count = prod(shape)
-    vector = ops.Transpose((count // shape[0], shape[0]), (1, 0), (count,))  # channels begin inside a stretch
+    vector = ops.Transpose.joining((count // shape[0], shape[0]), (1, 0), (count,))  # channels begin inside a stretch
     return (vector, *movements((count,), layout, order))
 
 

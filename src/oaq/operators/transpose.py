@@ -21,8 +21,8 @@ class Transpose(Op):
     """y = x.reshape(split).transpose(order).reshape(shape), without the batch: memory cut into nested stretches.
 
     A permutation of axes is ``split`` = shape of x; a channel shuffle of (H, W, g * n) is ``split`` = (H, W, g, n),
-    ``order`` = (0, 1, 3, 2), ``shape`` = (H, W, n * g). Stretches of 1 are dropped, and those that follow each other in
-    both orders are joined, so that a movement of memory is written in one way only.
+    ``order`` = (0, 1, 3, 2), ``shape`` = (H, W, n * g). No stretch is 1, and none two follow each other in both orders,
+    so that a movement of memory is written in one way only; see ``joining``.
 
     The channels of x, cut off the innermost stretches, must be whole stretches or whole parts of one, and so must those
     of y: each channel of y holds what some channels of x hold in full, so that its range is exact.
@@ -38,7 +38,9 @@ class Transpose(Op):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        split, order, target = tuple(self.split), tuple(self.order), tuple(self.shape)
+        for name in ("split", "order", "shape"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        split, order, target = self.split, self.order, self.shape
         rank = len(split)
         if not rank or min(split) < 1 or sorted(order) != list(range(rank)):
             raise ProgramError(
@@ -46,11 +48,20 @@ class Transpose(Op):
             )
         if not target or min(target) < 1 or prod(target) != prod(split):
             raise ProgramError(f"Transpose: stretches of {split} do not fill {target}")
-        split, order = joined(split, order)
-        if len(split) > LARGEST_RANK:
-            raise ProgramError(f"Transpose: moves {len(split)} stretches of memory, more than {LARGEST_RANK}")
-        for name, value in (("split", split), ("order", order), ("shape", target)):
-            object.__setattr__(self, name, value)
+        if rank > LARGEST_RANK:
+            raise ProgramError(f"Transpose: moves {rank} stretches of memory, more than {LARGEST_RANK}")
+        if (split, order) != joined(split, order):
+            raise ProgramError(
+                f"Transpose: {split} in the order {order} is {' in the order '.join(map(str, joined(split, order)))}; "
+                "a movement is written with as few stretches as do (Transpose.joining)"
+            )
+
+    @classmethod
+    def joining(cls, split: Shape, order: Sequence[int], shape: Shape) -> Transpose:
+        """A movement told by any stretches, written with as few as do."""
+        if not split or min(split) < 1 or sorted(order) != list(range(len(split))):
+            return cls(tuple(split), tuple(order), tuple(shape))  # which says so
+        return cls(*joined(tuple(split), tuple(order)), tuple(shape))
 
     def stretches(self, channels: int) -> tuple[Shape, Shape, int, int]:
         """Stretches of an x of so many channels, cut where channels begin on either side.
@@ -75,12 +86,12 @@ Pieces = list[tuple[int, int, int]]
 
 
 def joined(split: Shape, order: Shape) -> tuple[Shape, Shape]:
-    """The same movement by as few stretches as do."""
+    """A movement by as few stretches as do: (split, order)."""
     runs: list[list[int]] = []
     for place in order:
         if split[place] > 1:
             inner = runs[-1][-1] if runs else None
-            if inner is not None and inner < place and all(split[between] == 1 for between in range(inner + 1, place)):
+            if inner is not None and inner < place and all(split[skipped] == 1 for skipped in range(inner + 1, place)):
                 runs[-1].append(place)
             else:
                 runs.append([place])
@@ -145,7 +156,7 @@ def image(op: Transpose, inputs: Ranges, specs: Specs, _y: TensorSpec, _where: s
     """Each channel of y holds what all channels of x hold that differ from it in stretches of x's channels alone."""
     split, order, of_x, of_y = op.stretches(specs[0].channels)
     first, last = len(split) - of_x, order[len(split) - of_y :]
-    gone = tuple(place - first for place in range(first, len(split)) if place not in last)
+    reduced = tuple(place - first for place in range(first, len(split)) if place not in last)
     shared = [place for place in range(first, len(split)) if place in last]
     in_order = [shared.index(place) for place in last if place in shared]
     broad, full = [split[place] if place in shared else 1 for place in last], [split[place] for place in last]
@@ -154,18 +165,18 @@ def image(op: Transpose, inputs: Ranges, specs: Specs, _y: TensorSpec, _where: s
         return np.broadcast_to(ends.transpose(in_order).reshape(broad), full).reshape(-1)
 
     lo, hi = (ends.reshape(split[first:]) for ends in (inputs[0].lo, inputs[0].hi))
-    return ChannelRanges(moved(lo.min(axis=gone)), moved(hi.max(axis=gone)))
+    return ChannelRanges(moved(lo.min(axis=reduced)), moved(hi.max(axis=reduced)))
 
 
 def cases(_semantics: Semantics) -> tuple[Case, ...]:
     """Axes of images, lines and volumes, channels shuffled, an image flattened in the order of its channels."""
     return (
-        Case(Transpose((1,), (0,), (1,)), ((1,),)),
-        Case(Transpose((3, 4, 5), (2, 0, 1), (5, 3, 4)), ((3, 4, 5),)),
-        Case(Transpose((3, 2, 2, 5), (0, 1, 3, 2), (3, 2, 10)), ((3, 2, 10),)),
-        Case(Transpose((12, 5), (1, 0), (60,)), ((3, 4, 5),)),
-        Case(Transpose((7, 2, 3), (1, 0, 2), (2, 7, 3)), ((7, 6),)),
-        Case(Transpose((2, 3, 2, 5), (3, 1, 0, 2), (15, 4)), ((2, 3, 2, 5),)),
+        Case(Transpose.joining((1,), (0,), (1,)), ((1,),)),
+        Case(Transpose.joining((3, 4, 5), (2, 0, 1), (5, 3, 4)), ((3, 4, 5),)),
+        Case(Transpose.joining((3, 2, 2, 5), (0, 1, 3, 2), (3, 2, 10)), ((3, 2, 10),)),
+        Case(Transpose.joining((12, 5), (1, 0), (60,)), ((3, 4, 5),)),
+        Case(Transpose.joining((7, 2, 3), (1, 0, 2), (2, 7, 3)), ((7, 6),)),
+        Case(Transpose.joining((2, 3, 2, 5), (3, 1, 0, 2), (15, 4)), ((2, 3, 2, 5),)),
     )
 
 

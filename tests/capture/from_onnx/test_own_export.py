@@ -87,6 +87,16 @@ PROGRAMS = {
         ("conv", conv(4, 1), (26, 9, 4), U8),
         ("crd", ops.DepthToSpace(2, "CRD"), (52, 18, 1), U8),
     ),
+    "transposes": chain(
+        ("turned", ops.Transpose.joining((48, 4), (1, 0), (4, 6, 8)), (4, 6, 8), IN),
+        ("back", ops.Transpose.joining((4, 48), (1, 0), (8, 6, 4)), (8, 6, 4), IN),
+        ("conv", conv(6, 4), (6, 5, 6), U8),
+        ("shuffled", ops.Transpose.joining((30, 2, 3), (0, 2, 1), (6, 5, 6)), (6, 5, 6), U8),
+        ("grouped", conv(4, 6, groups=2), (4, 4, 4), U8),
+        ("heads", ops.Transpose.joining((16, 2, 2), (1, 0, 2), (32, 2)), (32, 2), U8),
+        ("vector", ops.Transpose.joining((32, 2), (1, 0), (64,)), (64,), U8),
+        ("dot", linear(10, 64), (10,), U8),
+    ),
     "reshapes": chain(
         ("conv", conv(6, 4), (6, 5, 6), U8),
         ("flat", ops.Reshape((180,)), (180,), U8),

@@ -123,11 +123,11 @@ class Builder(Assembly):
         axes = view.axes(self.shapes[view.tensor])
         if axes is not None:
             return view.tensor, axes
-        held = self._in_memory_order(view)
-        if held is not None and not view.is_plain:
-            target = tuple(view.layout.shape[axis] for axis in held)
+        memory_order = self._in_memory_order(view)
+        if memory_order is not None and not view.is_plain:
+            target = tuple(view.layout.shape[axis] for axis in memory_order)
             tensor = self.append(FloatReshape(target), (view.tensor,), target, Location(name, site(node).shown))
-            axes = tuple(np.argsort(held).tolist())
+            axes = tuple(np.argsort(memory_order).tolist())
             self.reshaped.add(view.tensor)
             self.settle(name, View(tensor, layout_of(target, axes)))
             return tensor, axes
@@ -136,10 +136,10 @@ class Builder(Assembly):
 
     def _in_memory_order(self, view: View) -> Shape | None:
         """The file's axes in the order of (C, ...) in which they lie, if another shape is all that they need."""
-        held, rank = view.layout.order, len(view.layout.axes)
-        if held is None or rank > LARGEST_RANK or not held:
+        memory_order, rank = view.layout.order, len(view.layout.axes)
+        if memory_order is None or rank > LARGEST_RANK or not memory_order:
             return None
-        order = (*held, *(axis for axis in range(rank) if axis not in held))
+        order = (*memory_order, *(axis for axis in range(rank) if axis not in memory_order))
         return order if view.layout.shape[order[0]] == self.shapes[view.tensor][0] else None
 
     def vector(self, name: str, node: OnnxNode) -> tuple[str, NDArray[np.int64] | None]:

@@ -12,6 +12,8 @@ from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, sample_of,
 from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.capture.from_tflite.multipliers import BOUNDS
 from oaq.capture.graph import FloatFunction, FloatReshape, FloatSlice, Unquantized
+from oaq.capture.layout import Layout
+from oaq.program.layout import channels_last
 
 Handler = Callable[[FloatTfliteBuilder, TfliteOperator], None]
 
@@ -55,6 +57,19 @@ def reshape(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
     build.emit(FloatReshape(shape, channels_last=True), (name,), shape, operator)
 
 
+def transpose(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
+    """TRANSPOSE, the batch still first: (..., C) in another order."""
+    name, perm = build.read(operator, 0), build.tensor(operator, 1).data
+    shape = channels_last(build.shapes[name])
+    order = [] if perm is None else [int(axis) for axis in perm.reshape(-1)]
+    if sorted(order) != list(range(len(shape) + 1)) or order[0] != 0:
+        raise site(operator).unsupported(f"to {order}; a batch stays the first axis")
+    rank = len(shape)
+    own = Layout.in_order(build.shapes[name], range(rank)).transposed((*range(1, rank), 0))  # as the file counts axes
+    after = own.transposed([axis - 1 for axis in order[1:]])
+    build.write(operator, build.rearrange(name, after.transposed((rank - 1, *range(rank - 1))), site(operator)))
+
+
 def pad(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
     """PAD with zeros around an image or line."""
     name, amounts = build.read(operator, 0), build.tensor(operator, 1).data
@@ -70,12 +85,16 @@ def pad(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def concatenation(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
-    """Side by side on the channels."""
+    """Side by side on the channels; on another axis, as vectors in which that is the slowest."""
     names = tuple(build.read(operator, index) for index in range(len(operator.inputs)))
     joined = build.sample(operator)
     rank = 1 + len(joined)  # and the batch
-    if int(operator.option("Axis")) % rank != rank - 1:
-        raise site(operator).unsupported(f"along axis {int(operator.option('Axis'))}; oaq joins channels")
+    axis = int(operator.option("Axis")) % rank
+    if axis == 0:
+        raise site(operator).unsupported("along axis 0; it joins samples")
+    if axis != rank - 1:
+        build.write(operator, build.join_positions(names, axis, site(operator)))
+        return
     build.emit(Unquantized(ops.Concat), names, joined, operator)
 
 

@@ -42,6 +42,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("SPLIT", "SPLIT_V"), moves.split),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), moves.resize),
     "DEPTH_TO_SPACE": moves.depth_to_space,
+    "TRANSPOSE": moves.transpose,
 }
 """Handlers by operator."""
 EDGE: Final = ("SOFTMAX", "LOG_SOFTMAX", "ARG_MAX", "RESHAPE", "SQUEEZE")

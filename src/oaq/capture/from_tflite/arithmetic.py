@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Final
 
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, scales_of
+from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_shape, scales_of
 from oaq.capture.from_tflite.functions import square, steps_of, write_table
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.layers import scale_channels
 from oaq.capture.from_tflite.multipliers import requantize, requantize_sum, round_away, xnnpack_adds
 from oaq.capture.from_tflite.numbers import axis_of
+from oaq.capture.layout import Layout
+from oaq.capture.rearrange import movements
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.numerics.rounding import rounding_shift
+from oaq.operators import Shape
 
 BUILT_IN_PRODUCT: Final = (
     "its scales are beyond XNNPACK's, and LiteRT's built-in kernel rounds twice: one step away at most"
@@ -79,18 +83,34 @@ def mul(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def concatenation(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """Side by side on the last axis."""
+    """Side by side on the last axis; on another one, as vectors in which that is the slowest."""
     parts = [build.tensor(operator, index) for index in range(len(operator.inputs))]
     y = build.graph.tensors[operator.outputs[0]]
     axis = axis_of(operator, int(operator.option("Axis")), max(len(y.shape), 1))
-    if axis != len(y.shape) - 1:
-        raise Stays(f"joins along axis {axis}; the last, channels, can be taken")
+    if axis == 0 and len(y.shape) > 1:
+        raise Stays("joins samples of the batch")
     if operator.option("FusedActivationFunction"):
         raise Stays("has a fused activation, which LiteRT itself refuses")
     if y.kind != "UINT8" and any(build.spec(part).affine != activation_map(y) for part in parts):
         raise Stays("joins integers of several scales or zero points, which LiteRT itself refuses of int8")
     names = [_rescaled(build, operator, part, y) for part in parts]
-    build.emit(operator, ops.Concat(Requantize(np.ones(len(names), np.float32))), names)
+    op = ops.Concat(Requantize(np.ones(len(names), np.float32)))
+    if axis == len(y.shape) - 1:
+        build.emit(operator, op, names)
+        return
+    vectors = [build.moved(operator, _axis_first(build.specs[name].shape, axis - 1), name) for name in names]
+    affine, shape = activation_map(y), sample_shape(y)
+    joined = build.add(operator, op, vectors, affine=affine, clamp=U8, name=f"{y.name}.joined")
+    turned = Layout.in_order(shape, (axis - 1, *(place for place in range(len(shape)) if place != axis - 1)))
+    *before, last = movements((prod(shape),), turned, range(len(shape)))
+    build.emit(operator, last, [build.moved(operator, before, joined)])
+
+
+def _axis_first(shape: Shape, axis: int) -> tuple[ops.Op, ...]:
+    """What makes a vector of a tensor in which ``axis`` is the slowest."""
+    order = (axis, *(place for place in range(len(shape)) if place != axis))
+    moves = movements(shape, Layout.in_order(shape, range(len(shape))), order)
+    return (*(op for op in moves if isinstance(op, ops.Transpose)), ops.Reshape((prod(shape),)))
 
 
 def _sum(

@@ -6,7 +6,7 @@ goes, and (T, C) becomes (T, 1, C).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -153,6 +153,15 @@ class TfliteBuilder:
         self.sources[spec.name] = TensorSource(spec.name)
         self.nodes[spec.name] = Node(spec.name, op, tuple(inputs), spec.name)
         return spec.name
+
+    def moved(self, operator: TfliteOperator, moves: Iterable[ops.Op], tensor: str) -> str:
+        """``tensor`` after operators that only move integers, none of whose results is in the file."""
+        for op in moves:
+            spec = self.specs[tensor]
+            tensor = self.add(
+                operator, op, [tensor], affine=spec.affine, clamp=spec.range, name=f"{operator.name}.moved"
+            )
+        return tensor
 
     def alias(self, tensor: TfliteTensor, to: TfliteTensor) -> None:
         """``to`` holds the very integers of ``tensor``, as u8."""

@@ -12,6 +12,8 @@ from oaq import operators as ops
 from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_axes, sample_shape
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.numbers import axis_of, integers_of
+from oaq.capture.layout import Layout
+from oaq.capture.rearrange import movements
 from oaq.errors import FormatError
 from oaq.operators import LARGEST_WINDOW
 from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
@@ -32,15 +34,23 @@ def reshape(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def transpose(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """Where only axes of size 1 change places, it is a reshape."""
+    """Axes in another order, the batch still first; where only axes of size 1 change places, it is a reshape."""
     x = build.tensor(operator, 0)
     order = [axis_of(operator, axis, len(x.shape)) for axis in integers_of(build, operator, 1)]
     if sorted(order) != list(range(len(x.shape))):
         raise FormatError(f"{operator}: {order} is not an order of {len(x.shape)} axes; the file is damaged")
     moved = [axis for axis in order if x.shape[axis] > 1]
-    if moved != sorted(moved):
-        raise Stays(f"moves the axes of {x.shape} to {order}")
-    _reshaped(build, operator, x)
+    if moved == sorted(moved):
+        _reshaped(build, operator, x)
+        return
+    spec, y = build.spec(x), build.graph.tensors[operator.outputs[0]]
+    if order[0] != 0 or len(x.shape) != len(y.shape):
+        raise Stays(f"moves the axes of {x.shape} to {order}; the batch stays the first axis")
+    if activation_map(y) != spec.affine:
+        raise Stays("changes the scale of what it only moves")
+    layout = Layout.in_order(spec.shape, range(len(spec.shape))).transposed([axis - 1 for axis in order[1:]])
+    *before, last = movements(spec.shape, layout, range(len(spec.shape)))
+    build.emit(operator, last, [build.moved(operator, before, build.read(x))])
 
 
 def pad(build: TfliteBuilder, operator: TfliteOperator) -> None:
