@@ -105,6 +105,9 @@ def _operators(shape: Shape) -> Iterator[tuple[str, ops.Op, tuple[Shape, ...], d
     yield "pad", ops.Pad((1, 1, 1, 1)), (shape,), {}
     yield "slice, channels", ops.Slice((0, 0, 0), (height, width, channels // 2)), (shape,), {}
     yield "slice, image", ops.Slice((1, 1, 0), (height - 1, width - 1, channels)), (shape,), {}
+    half, scalar = channels // 2, {"streams": False}  # its only row moves integers one at a time
+    yield "transpose, to channels first", ops.Transpose((height * width, channels), (1, 0), shape), (shape,), scalar
+    yield "transpose, shuffle", ops.Transpose((height * width, 2, half), (0, 2, 1), shape), (shape,), scalar
     yield "multiply by channel, few", ops.Mul(alone), (few, (1, 1, few[2])), rounds
     yield "concat, few", ops.Concat(pair), (few, few), rounds
 
