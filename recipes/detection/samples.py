@@ -74,7 +74,7 @@ def open_folder(place: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[S
 
     Args:
         place: file or folder.
-        ids: COCO's category id by name of a class.
+        ids: COCO's category id by name of a class; names are compared as ``by_spelling`` has them.
         skips: what happens to what is bad.
 
     Raises:
@@ -101,10 +101,10 @@ def read_voc(place: Path, annotations: Sequence[Path], ids: Mapping[str, int], s
     Raises:
         FormatError: see ``open_folder``.
     """
-    names = {name: ids[VOC_AS_COCO.get(name, name)] for name in VOC if VOC_AS_COCO.get(name, name) in ids}
+    spelled = by_spelling(ids)
     for path in annotations:
         try:
-            yield _voc_sample(place, path, {**ids, **names})
+            yield _voc_sample(place, path, spelled)
         except FormatError as error:
             skips.handle(error)
 
@@ -150,7 +150,7 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
     Raises:
         FormatError: see ``open_folder``; the file itself cannot be skipped.
     """
-    document = _coco_document(path)
+    document, spelled = _coco_document(path), by_spelling(ids)
     names = {_key(item, path): str(item.get("name", "")) for item in _items(document, "categories", path)}
     if len(names) != len(document["categories"]):
         raise FormatError(f"{path}: two categories have the same id")
@@ -168,7 +168,7 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
             if number in read:
                 raise FormatError(f"{path}: two images have the id {number}; whose its annotations are is not known")
             read.add(number)
-            yield _coco_sample(path, item, by_image.pop(number, []), names, ids)
+            yield _coco_sample(path, item, by_image.pop(number, []), names, spelled)
         except FormatError as error:
             skips.handle(error)
     for number, orphans in by_image.items():
@@ -259,10 +259,29 @@ def _checked(box: list[float], pixels: Picture, where: str) -> list[float]:
     return [max(x0, 0.0), max(y0, 0.0), min(x1, float(columns)), min(y1, float(rows))]
 
 
+def by_spelling(ids: Mapping[str, int]) -> dict[str, int]:
+    """Ids by the letters of a name: COCO's names and those that VOC has for the same classes, in files of either kind.
+
+    >>> by_spelling({"tv": 72})
+    {'tv': 72, 'tvmonitor': 72}
+    """
+    voc = {name: ids[VOC_AS_COCO.get(name, name)] for name in VOC if VOC_AS_COCO.get(name, name) in ids}
+    return {_letters(name): number for name, number in {**ids, **voc}.items()}
+
+
+def _letters(name: str) -> str:
+    """A name without what tools write differently: capitals, blanks, "_", "-", "/".
+
+    >>> _letters("TV/Monitor"), _letters("potted_plant")
+    ('tvmonitor', 'pottedplant')
+    """
+    return "".join(letter for letter in name.lower() if letter not in " _-/")
+
+
 def _category(name: str, ids: Mapping[str, int], where: str) -> int:
-    if name not in ids:
+    if _letters(name) not in ids:
         raise FormatError(f"{where}: the class {name!r} is unknown to the network")
-    return ids[name]
+    return ids[_letters(name)]
 
 
 def _sample(photo: Path, pixels: Picture, boxes: list[list[float]], categories: list[int], crowd: list[bool]) -> Sample:

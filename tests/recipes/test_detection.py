@@ -178,6 +178,22 @@ def test_coco_knows_categories_by_their_names(tmp_path: Path) -> None:
     assert again.title == sample.title
 
 
+@pytest.mark.parametrize(
+    ("label", "name"), [("sofa", "couch"), ("TV/Monitor", "tv"), ("potted_plant", "potted plant"), ("Dog", "dog")]
+)
+def test_a_class_is_known_however_a_tool_spells_it_in_files_of_either_kind(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, label: str, name: str
+) -> None:
+    (folder / "Annotations" / "a.xml").write_text(voc(label=label))
+    ((sample,), _) = read(folder)
+    assert sample.categories.tolist() == [IDS[name]]
+    place = tmp_path_factory.mktemp("coco")
+    Image.new("RGB", (64, 48)).save(place / "a.png")
+    (place / "x.json").write_text(json.dumps(coco() | {"categories": [{"id": 7, "name": label}]}))
+    ((sample,), _) = read(place)
+    assert sample.categories.tolist() == [IDS[name]]
+
+
 BAD_VOC = {
     "is not XML": "<annotation>",
     "declares a document type": "<!DOCTYPE x [<!ENTITY a 'b'>]>" + voc(),
