@@ -35,7 +35,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo $(if $(filter detect,$(TASK)),$(VENV)/.detect) ## EfficientNet-Lite0, photo to proof to table; NET= names another network, TASK=detect a detector
-	@$(PY) -m $(if $(TASK),recipes.$(or $(DEMO_$(TASK)),$(error TASK=$(TASK): is detect, or is left out)) $(DEMO_ARGUMENTS),recipes.demo $(NET))
+	@$(PY) -m $(if $(TASK),recipes.$(or $(DEMO_$(TASK)),$(error TASK=$(TASK): is detect, or is left out)) $(if $(filter command line environment,$(origin NET)),$(NET)) $(DEMO_ARGUMENTS),recipes.demo $(NET))
 
 test: check sanitize ## everything: environment, build, all checks, sanitizer run
 

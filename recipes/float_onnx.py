@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ import torch
 from numpy.typing import NDArray
 
 
-def export_float(net: torch.nn.Module, x: NDArray[np.float32], path: Path, *, whole: bool = False) -> None:
+def export_float(
+    net: torch.nn.Module,
+    x: NDArray[np.float32],
+    path: Path,
+    *,
+    whole: bool = False,
+    outputs: Sequence[str] = ("y",),
+) -> None:
     """Export ``net`` for inputs of the shape of ``x``, weights in the file; ``whole`` keeps batch norms as they are.
+
+    Outputs are called ``outputs``.
 
     The exporter talks on standard output; that is kept off a benchmark's own output.
     """
@@ -30,7 +40,7 @@ def export_float(net: torch.nn.Module, x: NDArray[np.float32], path: Path, *, wh
             (torch.from_numpy(x),),
             str(path),
             input_names=["x"],
-            output_names=["y"],
+            output_names=list(outputs),
             **options,
         )
 

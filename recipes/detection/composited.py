@@ -148,20 +148,21 @@ def _composed(
     title: str, items: Sequence[CutOut], places: Sequence[Path], rng: np.random.Generator, share: tuple[float, float]
 ) -> Sample:
     """Cut-outs on a background; one that most of a later one covers is left out before anything is drawn."""
-    canvas = _canvas(places[int(rng.integers(len(places)))])
+    canvas = open_canvas(places[int(rng.integers(len(places)))])
     boxes: list[tuple[float, float, float, float]] = []
     categories: list[int] = []
     for item in items:
         box = _place(item, rng, share)
-        if any(_covered(box, other_box) > 0.3 for other_box in boxes):
+        if any(covered_share(box, other_box) > 0.3 for other_box in boxes):
             continue
-        _paste(canvas, item, box)
+        paste(canvas, item, box)
         boxes.append(tuple(map(float, box)))  # type: ignore[arg-type]
         categories.append(item.category)
     return Sample(title, canvas, np.array(boxes, np.float64).reshape(-1, 4), np.array(categories, np.int64))
 
 
-def _canvas(path: Path) -> Picture:
+def open_canvas(path: Path) -> Picture:
+    """A photo, cut and scaled to (HEIGHT, WIDTH)."""
     from PIL import Image, ImageOps
 
     return np.asarray(ImageOps.fit(Image.fromarray(read_pixels(path)), (WIDTH, HEIGHT))).copy()
@@ -176,7 +177,7 @@ def _place(item: CutOut, rng: np.random.Generator, share: tuple[float, float]) -
     return x, y, x + wide, y + high
 
 
-def _covered(box: Sequence[float], other_box: Sequence[float]) -> float:
+def covered_share(box: Sequence[float], other_box: Sequence[float]) -> float:
     """The larger share of two boxes that lies in the other."""
     width = min(box[2], other_box[2]) - max(box[0], other_box[0])
     height = min(box[3], other_box[3]) - max(box[1], other_box[1])
@@ -186,7 +187,8 @@ def _covered(box: Sequence[float], other_box: Sequence[float]) -> float:
     return width * height / min(areas)
 
 
-def _paste(canvas: Picture, item: CutOut, box: tuple[int, int, int, int]) -> None:
+def paste(canvas: Picture, item: CutOut, box: tuple[int, int, int, int]) -> None:
+    """Draw a cut-out, scaled to (left, top, right, bottom), over a canvas."""
     from PIL import Image
 
     x0, y0, x1, y1 = box

@@ -16,6 +16,7 @@ from oaq.runtime import Session
 from oaq.tasks import Detections, Task
 from oaq.tasks.task import Picture
 from oaq.terminal import say
+from recipes.detection.networks import class_indices
 from recipes.detection.samples import Sample
 from recipes.detection.scoring import Truth, known_of
 
@@ -45,7 +46,7 @@ def answer_pairs(
     net: torch.nn.Module, session: Session, task: Task, samples: Iterable[Sample], label: str
 ) -> list[Pair]:
     """Run every sample through both networks; the first few keep their photos."""
-    names, pairs = session.plan.program.outputs, []
+    names, indices, pairs = session.plan.program.outputs, class_indices(task), []
     for sample in say.track(samples, label):
         x = prepare(sample.photo, task.preprocess)[None]
         with torch.inference_mode():
@@ -53,7 +54,7 @@ def answer_pairs(
         rounded = [np.asarray(y)[0] for y in session.run(x)]
         answers = [task.decode(dict(zip(names, side, strict=True))) for side in (exact, rounded)]
         photo = sample.photo if len(pairs) < SHEET_ROWS else None
-        pairs.append(Pair(known_of(sample, task), answers[0], answers[1], photo))
+        pairs.append(Pair(known_of(sample, task, indices), answers[0], answers[1], photo))
     return pairs
 
 

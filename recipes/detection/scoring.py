@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,17 @@ class Truth:
     crowd: np.ndarray
 
 
-def known_of(sample: Sample, task: Task) -> Truth:
-    """What is known of a sample, without its pixels."""
+def known_of(sample: Sample, task: Task, indices: Mapping[int, int] | None = None) -> Truth:
+    """What is known of a sample, without its pixels.
+
+    Args:
+        sample: its objects are of COCO's categories.
+        task: of the network.
+        indices: the network's class by category; None: they are the same numbers.
+    """
     rows, columns = sample.photo.shape[:2]
-    objects = truth(sample.boxes.tolist(), sample.categories.tolist())
+    classes = [int(number) if indices is None else indices[int(number)] for number in sample.categories]
+    objects = truth(sample.boxes.tolist(), classes)
     return Truth(sample.title, (rows, columns), window_of(task.preprocess, columns, rows), objects, sample.ignored)
 
 
@@ -53,7 +60,7 @@ def coco_scores(truths: Sequence[Truth], answers: Sequence[Detections]) -> tuple
 
     Args:
         truths: of every photo.
-        answers: as many, in shares of the network's input; classes are COCO's ids.
+        answers: as many, in shares of the network's input; classes as the truths have them.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -99,7 +106,7 @@ def coco_dataset(truths: Sequence[Truth]) -> dict[str, Any]:
             }
             for number, (image, box, index, crowd) in enumerate(entries, 1)
         ],
-        "categories": [{"id": index, "name": str(index)} for index in range(1, 91)],
+        "categories": [{"id": index, "name": str(index)} for index in range(91)],
     }
 
 
