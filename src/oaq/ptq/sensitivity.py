@@ -4,6 +4,9 @@ With J the Jacobian of the outputs with respect to a tensor and d a small error 
 random sign vector v, E[(v . J d)**2] = |J d|**2, and v J is one backward pass. Two assumptions make that a sum over
 single elements: errors of different elements are independent (rounding), and their mean is taken away by the bias
 correction. Everything is divided by the power of the outputs: noise at 0.01 is a signal-to-noise ratio of 20 dB.
+
+Of several outputs each counts by its own noise, in parts of what it varies by: where channels stand far from zero
+whatever is seen, as the logits of a detector's classes do, most of the power says nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +27,8 @@ from oaq.ptq.samples import Chunk
 
 SEED = 20200527
 """Seed of the random directions."""
+LEAST_SHARE: Final = 1e-3
+"""Part of an output's power that it is taken to vary by at least: a constant one would outweigh all others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +70,12 @@ def measure_sensitivity(
         weight.requires_grad_()
         bias.requires_grad_()
     squares = {node.name: np.zeros(packed_rows(op).shape) for node, op in layers(graph)}
-    generator = torch.Generator().manual_seed(SEED)
+    generator, powers = torch.Generator().manual_seed(SEED), output_powers(graph, stats)
     count = 0
     for chunk in samples:
         count += len(next(iter(chunk.values())))
         with torch.enable_grad():
-            values = _backward(graph, chunk, parameters, stats, (generator, builders.keys()))
+            values = _backward(graph, chunk, parameters, powers, (generator, builders.keys()))
         for name, builder in builders.items():
             builder.add(values[name].detach(), _gradient(values[name]))
         if watch is not None:
@@ -89,16 +95,38 @@ def measure_sensitivity(
     return Sensitivity(per_sample, {name: square / count for name, square in squares.items()})
 
 
+def output_powers(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> dict[str, float]:
+    """What a squared error of a sample of each output is divided by.
+
+    Of one output its power; of several their powers too where all vary by the same part of it (by channel, over
+    positions and samples). One that varies by a smaller part counts more, by that much.
+    """
+    powers = {name: max(float(stats[name].power.mean()) * prod(graph.shapes[name]), 1e-30) for name in graph.outputs}
+    if len(powers) == 1:
+        return powers
+    shares = {name: _varying_share(stats[name]) for name in powers}
+    mean = float(np.mean(list(shares.values())))
+    return {name: power * (shares[name] / mean) for name, power in powers.items()}
+
+
+def _varying_share(channels: ChannelStats) -> float:
+    """What a tensor's channels vary by, in parts of its power."""
+    power = float(channels.power.mean())
+    varying = float(np.maximum(channels.power - channels.mean**2, 0.0).mean())
+    return max(varying / power, LEAST_SHARE) if power > 0 else 1.0
+
+
 def _backward(
     graph: FloatGraph,
     chunk: Chunk,
     parameters: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
-    stats: Mapping[str, ChannelStats],
+    powers: Mapping[str, float],
     choices: tuple[torch.Generator, Collection[str]],
 ) -> dict[str, torch.Tensor]:
     """Every tensor, its gradient attached to some.
 
-    ``choices``: where directions come from, and the names of the tensors whose gradients are read.
+    ``powers``: what each output's squared errors are divided by. ``choices``: where directions come from, and the names
+    of the tensors whose gradients are read.
     """
     generator, rounded = choices
 
@@ -112,9 +140,8 @@ def _backward(
     values = run_graph(graph, chunk, parameters=parameters, after=watch)
     loss = torch.zeros(())
     for name in graph.outputs:
-        power = float(stats[name].power.mean()) * prod(graph.shapes[name])
         signs = torch.randint(0, 2, values[name].shape, generator=generator) * 2.0 - 1.0
-        loss = loss + (values[name] * signs).sum() / max(power, 1e-30) ** 0.5
+        loss = loss + (values[name] * signs).sum() / powers[name] ** 0.5
     loss.backward()
     return values
 
