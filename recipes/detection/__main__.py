@@ -38,7 +38,6 @@ from oaq.report import Evidence, ReportData, build_report
 from oaq.report.agreement import compare
 from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.report.html import to_html
-from oaq.report.html.pictures import Sheet
 from oaq.report.text import headline
 from oaq.runtime import Session
 from oaq.tasks import Task, task_metadata
@@ -139,11 +138,17 @@ def run(flags: argparse.Namespace) -> int:
     skips = Skips([] if flags.skip_bad else None)
     with steps.step("both networks on the test photos", has_bars=True):
         sets = _sets(flags, task, skips)
-        pairs = {label: answer_pairs(net, session, task, samples, label) for label, samples in sets.items()}
+        answers = {label: answer_pairs(net, session, task, samples, label) for label, samples in sets.items()}
     report = build_report(plan, _evidence(net, session, task, steps=steps, composites=flags.data is None, skips=skips))
     oaq.save(program, folder / f"{name}.oaq", {EVIDENCE: evidence_part(_stored(report))})
-    figures = _figures(pairs, task, report.proved_layers, len(report.layers), skips)
-    to_html(report, folder / "report.html", sheets=_sheets(pairs, task))
+    figures = _figures(
+        {label: pairs for label, (pairs, _) in answers.items()}, task, report.proved_layers, len(report.layers), skips
+    )
+    to_html(
+        report,
+        folder / "report.html",
+        sheets=[sheet for label, (pairs, kept) in answers.items() for sheet in contact_sheet(pairs, kept, task, label)],
+    )
     written = Result("detection", _command(flags), stamp(), None, figures, (), report.notes)
     result_file.write(written, folder / "result.json")
     if flags.record:
@@ -215,10 +220,6 @@ def _figures(
     if skips.reasons:
         lines.append(("files left out", str(len(skips.reasons))))
     return tuple(lines)
-
-
-def _sheets(pairs: dict[str, list[Pair]], task: Task) -> list[Sheet]:
-    return [sheet for name, answers in pairs.items() for sheet in contact_sheet(answers, task, name)]
 
 
 def _command(flags: argparse.Namespace) -> str:

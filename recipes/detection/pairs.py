@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from recipes.detection.samples import Sample
 from recipes.detection.scoring import Truth, known_of
 
 SHEET_ROWS: Final = 6
-"""Photos of each set in the report."""
+"""Photos of each set in the report, evenly spaced in it."""
 SHEET_WIDTH: Final = 420
 """Pixels of a picture in the report."""
 
@@ -33,38 +33,41 @@ class Pair:
     Attributes:
         objects: what is on it.
         exact, rounded: answers of the float network and of the integers, in shares of the input.
-        photo: the photo, if it is pictures; None otherwise.
     """
 
     objects: Truth
     exact: Detections
     rounded: Detections
-    photo: Picture | None
 
 
 def answer_pairs(
     net: torch.nn.Module, session: Session, task: Task, samples: Iterable[Sample], label: str
-) -> list[Pair]:
-    """Run every sample through both networks; the first few keep their photos."""
-    names, indices, pairs = session.plan.program.outputs, class_indices(task), []
+) -> tuple[list[Pair], dict[int, Picture]]:
+    """Run every sample through both networks; some, evenly spaced, keep their photos."""
+    names, indices, pairs = session.plan.program.outputs, class_indices(task), list[Pair]()
+    photos, stride = dict[int, Picture](), 1
     for sample in say.track(samples, label):
         x = prepare(sample.photo, task.preprocess)[None]
         with torch.inference_mode():
             exact = [np.asarray(y)[0] for y in net(torch.from_numpy(x))]
         rounded = [np.asarray(y)[0] for y in session.run(x)]
         answers = [task.decode(dict(zip(names, side, strict=True))) for side in (exact, rounded)]
-        photo = sample.photo if len(pairs) < SHEET_ROWS else None
-        pairs.append(Pair(known_of(sample, task, indices), answers[0], answers[1], photo))
-    return pairs
+        pairs.append(Pair(known_of(sample, task, indices), answers[0], answers[1]))
+        if (len(pairs) - 1) % stride == 0:
+            photos[len(pairs) - 1] = sample.photo
+        if len(photos) > 2 * SHEET_ROWS:  # how many will come is not known
+            stride *= 2
+            photos = {place: photo for place, photo in photos.items() if place % stride == 0}
+    places = np.linspace(0, max(len(photos) - 1, 0), min(SHEET_ROWS, len(photos))).round().astype(int)
+    return pairs, {place: photos[place] for place in np.array(sorted(photos), int)[places].tolist()}
 
 
-def contact_sheet(pairs: Sequence[Pair], task: Task, name: str) -> list[Sheet]:
-    """Float and integers side by side for the photos that were kept."""
+def contact_sheet(pairs: Sequence[Pair], photos: Mapping[int, Picture], task: Task, name: str) -> list[Sheet]:
+    """Float and integers side by side for the photos that were kept, by their place among the pairs."""
     sheets = []
-    for pair in pairs:
-        if pair.photo is None:
-            continue
-        pictures = [task.draw(pair.photo, answer, pair.objects.window) for answer in (pair.exact, pair.rounded)]
+    for place, photo in photos.items():
+        pair = pairs[place]
+        pictures = [task.draw(photo, answer, pair.objects.window) for answer in (pair.exact, pair.rounded)]
         sides = tuple(
             (title, small_jpeg(picture)) for title, picture in zip(("float", "int16, proved"), pictures, strict=True)
         )
