@@ -147,7 +147,9 @@ def run(flags: argparse.Namespace) -> int:
     to_html(
         report,
         folder / "report.html",
-        sheets=[sheet for label, (pairs, kept) in answers.items() for sheet in contact_sheet(pairs, kept, task, label)],
+        sheets=[
+            sheet for label, (pairs, chosen) in answers.items() for sheet in contact_sheet(pairs, chosen, task, label)
+        ],
     )
     written = Result("detection", _command(flags), stamp(), None, figures, (), report.notes)
     result_file.write(written, folder / "result.json")

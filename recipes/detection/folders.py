@@ -160,9 +160,9 @@ def least_overlap(voc: Sequence[Sample], coco: Sequence[Sample]) -> tuple[int, f
     by_title = {Path(sample.title).name: sample for sample in coco}
     worst, count = 1.0, 0
     for sample in voc:
-        other = by_title[Path(sample.title).name]
-        shares = overlaps(sample.boxes, other.boxes)
-        shares[sample.categories[:, None] != other.categories[None, :]] = 0.0
+        coco_sample = by_title[Path(sample.title).name]
+        shares = overlaps(sample.boxes, coco_sample.boxes)
+        shares[sample.categories[:, None] != coco_sample.categories[None, :]] = 0.0
         nearest = shares.max(axis=1, initial=0.0)
         worst, count = min(worst, float(nearest.min(initial=1.0))), count + len(nearest)
         if worst < LEAST_OVERLAP:

@@ -38,7 +38,7 @@ CENTRAL: Final = 1.5
 """Cells around a box's centre whose centres answer for it (FCOS, 1904.01355)."""
 RATE, DECAY = 2e-3, 0.02
 KEEP: Final = 0.995
-"""Of the mean of weights, which is what is saved, from step to step."""
+"""Part of the mean of weights (which is what is saved) that a step leaves as it is."""
 SAVE_EVERY: Final = 20
 STEPS: Final = 320
 BATCH: Final = 16
@@ -128,9 +128,9 @@ def _owners(
     """(A,) the smallest box that each cell answers for; -1: none."""
     sides = np.concatenate([centres[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - centres[:, None]], axis=2)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    near = (np.abs(centres[:, None] - middle[None]) <= CENTRAL * strides[:, None, None]).all(axis=2)
-    far = sides.max(axis=2)
-    fits = (sides.min(axis=2) > 0) & near & (far > reach[:, :1]) & (far <= reach[:, 1:])
+    central = (np.abs(centres[:, None] - middle[None]) <= CENTRAL * strides[:, None, None]).all(axis=2)
+    reached = sides.max(axis=2)
+    fits = (sides.min(axis=2) > 0) & central & (reached > reach[:, :1]) & (reached <= reach[:, 1:])
     areas = np.where(fits, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[None], np.inf)
     return np.where(fits.any(axis=1), areas.argmin(axis=1), -1)
 
@@ -195,9 +195,9 @@ def train(net: yolo.Yolo, scenes: Scenes, path: Path, *, steps: int, batch: int)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
             optimizer.step()
-            kept = min(KEEP, (1 + step) / (10 + step))
+            share = min(KEEP, (1 + step) / (10 + step))
             for name, value in net.state_dict().items():
-                mean[name] = value.clone() if not value.is_floating_point() else mean[name].lerp(value, 1 - kept)
+                mean[name] = value.clone() if not value.is_floating_point() else mean[name].lerp(value, 1 - share)
             report("train", f"step {step + 1} of {steps}, loss {loss.item():.2f}", (step + 1) / steps)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
                 _save(path, net, optimizer, mean, step + 1)
