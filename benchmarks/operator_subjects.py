@@ -51,6 +51,11 @@ class Subject:
             return 2 * prod(self.program.tensors["y"].shape)
         return tensors + sum(node.op.weight.size for node in self.program.nodes if isinstance(node.op, ops.Products))
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether its weights are most of what it touches: then the limit is a read of them."""
+        return isinstance(self.program.nodes[0].op, ops.Linear)
+
     def inputs(self) -> Arrays:
         """Integers of the whole range, drawn."""
         rng = np.random.default_rng(1)
@@ -118,10 +123,39 @@ def linear(rows: int, terms: int, outputs: int) -> Subject:
     op = ops.Linear(
         rng.integers(-1, 2, (outputs, terms)).astype(np.int8),
         rng.integers(-1000, 1000, outputs).astype(np.int32),
-        Requantize(np.full(outputs, 0.01, np.float32)),
+        Requantize(np.full(outputs, np.float32(FINE.scale) * np.float32(0.01) / np.float32(FINE.scale), np.float32)),
     )
     name = f"linear, {rows} rows, {terms} to {outputs}"
     return Subject(name, "in memory", program(name, op, (rows, terms)), most_apart=1)
+
+
+def linear_model(subject: Subject, path: Path) -> Path:
+    """A linear layer on a matrix of tokens between quantizers: Gemm, which ONNX Runtime makes one operator of."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    op = subject.program.nodes[0].op
+    if not isinstance(op, ops.Linear):
+        raise TypeError(f"{subject.name} is not a linear layer")
+    scale, weight_scale = np.float32(FINE.scale), np.float32(0.01)
+    constants: dict[str, NDArray[Any]] = {"w": op.weight, "b": op.bias, "s": scale, "z": np.uint8(FINE.zero_point)}
+    constants |= {"ws": weight_scale, "wz": np.int8(0), "bs": np.float32(scale * weight_scale), "bz": np.int32(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["xr"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wr"]),
+        helper.make_node("DequantizeLinear", ["b", "bs", "bz"], ["br"]),
+        helper.make_node("Gemm", ["xr", "wr", "br"], ["real"], transB=1),
+        helper.make_node("QuantizeLinear", ["real", "s", "z"], ["y"]),
+    ]
+    rows, terms = subject.program.tensors["x0"].shape
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.UINT8, [rows, size])
+        for name, size in (("x", terms), ("y", op.outputs))
+    ]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "linear", ports[:1], ports[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
 
 
 def integer_model(subject: Subject, path: Path) -> Path:

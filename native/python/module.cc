@@ -172,7 +172,17 @@ void run(PlanSession& self, const std::vector<Image>& inputs, const std::vector<
 using Real = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Pixels = nb::ndarray<std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_point, std::array<int, 2> clamp) {
+// The instruction set of that name, which this CPU runs; the widest if it has no name.
+Isa named_isa(std::string_view name) {
+  if (name.empty()) return widest_isa();
+  for (const InstructionSet& set : instruction_sets())
+    if (set.name == name && runs(set.isa)) return set.isa;
+  throw std::invalid_argument("this CPU runs no instruction set called " + std::string(name));
+}
+
+bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_point, std::array<int, 2> clamp,
+                    std::string_view isa_name) {
+  const Isa isa = named_isa(isa_name);
   const std::size_t batch = real.shape(0), channels = real.shape(1), pixels = real.shape(2);
   if (q.shape(0) != batch || q.shape(1) != pixels || q.shape(2) != channels)
     throw std::invalid_argument("real is (batch, channels, pixels), q is (batch, pixels, channels)");
@@ -184,8 +194,8 @@ bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_poi
   bool is_complete = true;
   for (std::size_t sample = 0; sample < batch; ++sample) {
     const std::size_t at = sample * channels * pixels;
-    is_complete &= quantize(real.data() + at, static_cast<int>(channels), static_cast<std::int64_t>(pixels), numbers,
-                            q.data() + at);
+    is_complete &= quantize(real.data() + at, static_cast<std::int64_t>(channels), static_cast<std::int64_t>(pixels),
+                            numbers, q.data() + at, isa);
   }
   return is_complete;
 }
@@ -193,7 +203,9 @@ bool quantize_batch(const Real& real, const Pixels& q, float scale, int zero_poi
 using ConstPixels = nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using RealOutput = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-void dequantize_batch(const ConstPixels& q, const RealOutput& real, float scale, int zero_point) {
+void dequantize_batch(const ConstPixels& q, const RealOutput& real, float scale, int zero_point,
+                      std::string_view isa_name) {
+  const Isa isa = named_isa(isa_name);
   const std::size_t batch = real.shape(0), channels = real.shape(1), pixels = real.shape(2);
   if (q.shape(0) != batch || q.shape(1) != pixels || q.shape(2) != channels)
     throw std::invalid_argument("q is (batch, pixels, channels), real is (batch, channels, pixels)");
@@ -202,7 +214,7 @@ void dequantize_batch(const ConstPixels& q, const RealOutput& real, float scale,
   for (std::size_t sample = 0; sample < batch; ++sample) {
     const std::size_t at = sample * channels * pixels;
     dequantize(q.data() + at, static_cast<std::int64_t>(channels), static_cast<std::int64_t>(pixels), scale, zero_point,
-               real.data() + at);
+               real.data() + at, isa);
   }
 }
 
@@ -223,10 +235,11 @@ NB_MODULE(_native, module) {
       "Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels).");
   module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
-             nb::arg("zero_point"), nb::arg("clamp"),
+             nb::arg("zero_point"), nb::arg("clamp"), nb::arg("isa") = "",
              "Real values to integers, channels made innermost; False if one is NaN.");
   module.def("dequantize", &dequantize_batch, nb::arg("q").noconvert(), nb::arg("real").noconvert(), nb::arg("scale"),
-             nb::arg("zero_point"), "Integers, channels innermost, to real values, channels outermost.");
+             nb::arg("zero_point"), nb::arg("isa") = "",
+             "Integers, channels innermost, to real values, channels outermost.");
   module.def(
       "word_multiplier",
       [](float scale, int hi) {

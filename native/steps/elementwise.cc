@@ -179,10 +179,13 @@ class Concat : public Step {
  public:
   Concat(const Row& row, const std::vector<Place>& x, const Place& y, const std::vector<int>& zero_points,
          const Output& output)
-      : loops_(step_loops(row.isa)), x_(x), y_(y) {
-    const Requant requant(output.multipliers, x.size(), output.zero_point, output.clamp);
+      : loops_(step_loops(row.isa)),
+        x_(x),
+        y_(y),
+        zero_points_(zero_points),
+        requant_(output.multipliers, x.size(), output.zero_point, output.clamp) {
     for (std::size_t i = 0; i < x.size(); ++i) {
-      tables_.push_back(table_of(requant, i, zero_points[i]));
+      tables_.push_back(table_of(requant_, i, zero_points[i]));
       changes_nothing_.push_back(changes_nothing(tables_.back()));
     }
     block_ = std::clamp<std::int64_t>(kConcatBytes / y.channels, 1, y.height * y.width);
@@ -201,7 +204,7 @@ class Concat : public Step {
         const std::int64_t channels = x_[i].channels;
         const std::uint8_t* x = arena + x_[i].offset + first * channels;
         if (!changes_nothing_[i]) {
-          loops_.lookup(x, static_cast<std::size_t>(count * channels), tables_[i].data(), scratch);
+          change(i, x, static_cast<std::size_t>(count * channels), scratch);
           x = scratch;
         }
         copy_pixels(y, y_.channels, x, channels, channels, count);
@@ -211,9 +214,18 @@ class Concat : public Step {
   }
 
  private:
+  void change(std::size_t i, const std::uint8_t* x, std::size_t count, std::uint8_t* y) const {
+    if (loops_.rescale && !requant_.is_fixed())
+      loops_.rescale(x, count, zero_points_[i], requant_.numbers(i), y);
+    else
+      loops_.lookup(x, count, tables_[i].data(), y);
+  }
+
   const StepLoops& loops_;
   std::vector<Place> x_;
   Place y_;
+  std::vector<int> zero_points_;
+  Requant requant_;
   std::vector<Table> tables_;
   std::vector<bool> changes_nothing_;
   std::int64_t block_;  // pixels

@@ -94,7 +94,8 @@ void shuffle(const ShuffleCall& call) {
 
 }  // namespace
 
-const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup, largest, average, add_up, mix_columns, mix_lines, shuffle};
+const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup,      nullptr,   largest,
+                             average,      add_up,   mix_columns, mix_lines, shuffle};
 
 const StepLoops& step_loops(Isa isa) {
 #ifdef OAQ_X86

@@ -47,6 +47,9 @@ struct StepLoops {
   void (*multiply)(const MultiplyCall& call);
   // y[i] = table[x[i]]; `table` has 256 entries.
   void (*lookup)(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y);
+  // y[i] = x[i] - x_zero, requantized by the first numbers; null where a table is quicker.
+  void (*rescale)(const std::uint8_t* x, std::size_t count, std::int32_t x_zero, const RequantNumbers& numbers,
+                  std::uint8_t* y);
   // The largest of the taps, 0 of none, clamped to [lo, hi].
   void (*largest)(const WindowCall& call, std::uint8_t lo, std::uint8_t hi);
   // The sum of the taps and `offset`, requantized by the first numbers.

@@ -91,7 +91,7 @@ class DepthToSpace : public Step {
       : loops_(step_loops(row.isa)), x_(x), y_(y), block_(block), piece_(block * y.channels) {
     const bool is_together = !channels_first || y.channels == 1 || block == 1;
     if (is_together && piece_ >= kShort) return;
-    group_ = divided_up(kShort, piece_);
+    group_ = std::max<std::int64_t>(kShort / piece_, 1);
     for (std::int64_t line = 0; line < block; ++line) {
       std::vector<std::int32_t> order;
       for (std::int64_t pixel = 0; pixel < group_; ++pixel)

@@ -1,82 +1,130 @@
-// Inputs in blocks of pixels, channel by channel; by AVX2 where the CPU has it. The formula is in quantize_block.h.
+// Inputs and outputs in blocks of pixels, sixteen channels at a time. Reals are quantized by the loops of dynamic
+// layers, whose law is the same: q = clamp(half_even(real / scale) + zero) in float32.
 #include "steps/quantize.h"
 
 #include <algorithm>
 #include <cstring>
 
-#include "base/isa.h"
-#include "steps/quantize_block.h"
+#include "base/copy.h"
+#include "dynamic/loops.h"
 
 namespace oaq {
-
-#ifndef OAQ_X86  // never called
-int quantize_block_avx2(const float*, const InputScale&, std::uint8_t*) { return 0; }
-void interleave_three_avx2(const std::uint8_t (*)[kQuantizeBlock], std::uint8_t*) {}
-#endif
-
 namespace {
 
-constexpr std::int64_t kBlock = kQuantizeBlock;
+constexpr std::int64_t kBlock = 256;  // pixels
+constexpr std::int64_t kSide = 16;
 
-const bool kWide = runs(Isa::kAvx2);
-
-int quantize_block(const float* real, const InputScale& numbers, std::uint8_t* q) {
-  return kWide ? quantize_block_avx2(real, numbers, q) : quantized_block(real, numbers, q);
+void to_reals(const std::uint8_t* __restrict q, std::int64_t count, std::int32_t zero, float scale,
+              float* __restrict y) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = static_cast<float>(q[i] - zero) * scale;
 }
 
-// One block of one channel, `count` of it real.
-int quantize_some(const float* real, std::int64_t count, const InputScale& numbers, std::uint8_t* q) {
-  if (count == kBlock) return quantize_block(real, numbers, q);
-  float padded[kBlock];
-  std::fill(std::copy_n(real, count, padded), padded + kBlock, 0.0f);
-  return quantize_block(padded, numbers, q);
+void transpose(const Sixteens& block) {
+  for (std::int64_t j = 0; j < kSide; ++j)
+    for (std::int64_t i = 0; i < kSide; ++i) block.to[j * block.to_step + i] = block.from[i * block.from_step + j];
 }
 
-// Images: three bytes leave as four, of which the next pixel overwrites one; the last pixel's leave one by one.
-void interleave_three(const std::uint8_t (*blocks)[kBlock], std::int64_t count, std::uint8_t* q) {
-  if (kWide && count == kBlock) return interleave_three_avx2(blocks, q);
+// Three bytes leave as four, of which the next pixel overwrites one; the last pixel's leave one by one.
+void interleave_three(const std::uint8_t* const* channels, std::int64_t count, std::uint8_t* q) {
   for (std::int64_t i = 0; i + 1 < count; ++i) {
-    const std::uint8_t pixel[4] = {blocks[0][i], blocks[1][i], blocks[2][i], 0};
+    const std::uint8_t pixel[4] = {channels[0][i], channels[1][i], channels[2][i], 0};
     std::memcpy(q + 3 * i, pixel, sizeof pixel);
   }
-  for (int channel = 0; channel < 3; ++channel) q[3 * (count - 1) + channel] = blocks[channel][count - 1];
+  for (int channel = 0; channel < 3; ++channel) q[3 * (count - 1) + channel] = channels[channel][count - 1];
+}
+
+const EdgeLoops& edge_loops(Isa isa) {
+#ifdef OAQ_X86
+  const Isas included = included_in(isa);
+  if (included & bit(Isa::kAvx512bw)) return kAvx512bwEdges;
+  if (included & bit(Isa::kAvx2)) return kAvx2Edges;
+#endif
+  static_cast<void>(isa);
+  return kScalarEdges;
+}
+
+// Strips of up to sixteen channels, kBlock bytes apart, become pixels of so many bytes.
+void interleave(const EdgeLoops& loops, const std::uint8_t* strips, std::int64_t channels, std::int64_t count,
+                std::uint8_t* q, std::int64_t pixel_bytes) {
+  std::uint8_t block[kSide * kSide];
+  for (std::int64_t first = 0; first < count; first += kSide) {
+    std::uint8_t* to = q + first * pixel_bytes;
+    if (channels == kSide && first + kSide <= count) {
+      loops.transpose({strips + first, kBlock, to, pixel_bytes});
+      continue;
+    }
+    loops.transpose({strips + first, kBlock, block, kSide});
+    copy_pixels(to, pixel_bytes, block, kSide, channels, std::min(kSide, count - first));
+  }
+}
+
+// Pixels of so many bytes become strips. Sixteen bytes of a pixel are read before `end` only.
+void separate(const EdgeLoops& loops, const std::uint8_t* q, const std::uint8_t* end, std::int64_t pixel_bytes,
+              std::int64_t channels, std::int64_t count, std::uint8_t* strips) {
+  std::uint8_t block[kSide * kSide] = {};
+  for (std::int64_t first = 0; first < count; first += kSide) {
+    const std::uint8_t* from = q + first * pixel_bytes;
+    if (end - from >= (kSide - 1) * pixel_bytes + kSide) {
+      loops.transpose({from, pixel_bytes, strips + first, kBlock});
+      continue;
+    }
+    copy_pixels(block, kSide, from, pixel_bytes, channels, std::min(kSide, count - first));
+    loops.transpose({block, kSide, strips + first, kBlock});
+  }
 }
 
 }  // namespace
 
-bool quantize(const float* real, int channels, std::int64_t pixels, const InputScale& numbers, std::uint8_t* q) {
-  int missing = 0;
-  std::uint8_t blocks[3][kBlock];
-  for (std::int64_t first = 0; first < pixels; first += kBlock) {
-    const std::int64_t count = std::min(kBlock, pixels - first);
-    std::uint8_t* to = q + first * channels;
-    if (channels == 3) {
-      for (int channel = 0; channel < 3; ++channel)
-        missing += quantize_some(real + channel * pixels + first, count, numbers, blocks[channel]);
-      interleave_three(blocks, count, to);
-      continue;
-    }
-    for (int channel = 0; channel < channels; ++channel) {
-      missing += quantize_some(real + channel * pixels + first, count, numbers, blocks[0]);
-      for (std::int64_t i = 0; i < count; ++i) to[i * channels + channel] = blocks[0][i];
+const EdgeLoops kScalarEdges{Isa::kScalar, to_reals, transpose, interleave_three};
+
+Isa widest_isa() {
+  static const Isa widest = [] {
+    for (const Isa isa : {Isa::kAvx512bw, Isa::kAvx2})
+      if (runs(isa)) return isa;
+    return Isa::kScalar;
+  }();
+  return widest;
+}
+
+bool quantize(const float* real, std::int64_t channels, std::int64_t pixels, const InputScale& numbers, std::uint8_t* q,
+              Isa isa) {
+  const EdgeLoops& loops = edge_loops(isa);
+  const RealScale scale{numbers.scale, numbers.zero_point, numbers.clamp.lo, numbers.clamp.hi};
+  const auto quantize_strip = dynamic_loops(isa).quantize;
+  if (channels == 1) return quantize_strip(real, pixels, scale, q);
+  alignas(64) std::uint8_t strips[kSide * kBlock];
+  const std::uint8_t* three[3] = {strips, strips + kBlock, strips + 2 * kBlock};
+  bool is_complete = true;
+  for (std::int64_t pixel = 0; pixel < pixels; pixel += kBlock) {
+    const std::int64_t count = std::min(kBlock, pixels - pixel);
+    for (std::int64_t first = 0; first < channels; first += kSide) {
+      const std::int64_t some = std::min(kSide, channels - first);
+      for (std::int64_t channel = 0; channel < some; ++channel)
+        is_complete &=
+            quantize_strip(real + (first + channel) * pixels + pixel, count, scale, strips + channel * kBlock);
+      std::uint8_t* to = q + pixel * channels + first;
+      if (channels == 3)
+        loops.interleave_three(three, count, to);
+      else
+        interleave(loops, strips, some, count, to, channels);
     }
   }
-  return missing == 0;
+  return is_complete;
 }
 
 void dequantize(const std::uint8_t* q, std::int64_t channels, std::int64_t pixels, float scale, int zero_point,
-                float* real) {
-  std::uint8_t block[kBlock];
-  for (std::int64_t first = 0; first < pixels; first += kBlock) {
-    const std::int64_t count = std::min(kBlock, pixels - first);
-    for (std::int64_t channel = 0; channel < channels; ++channel) {
-      const std::uint8_t* from = q + first * channels + channel;
-      if (channels > 1) {  // a strip of one channel, so that the conversion below runs over neighbours
-        for (std::int64_t i = 0; i < count; ++i) block[i] = from[i * channels];
-        from = block;
-      }
-      float* to = real + channel * pixels + first;
-      for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(from[i] - zero_point) * scale;
+                float* real, Isa isa) {
+  const EdgeLoops& loops = edge_loops(isa);
+  if (channels == 1) return loops.to_reals(q, pixels, zero_point, scale, real);
+  alignas(64) std::uint8_t strips[kSide * kBlock];
+  const std::uint8_t* end = q + channels * pixels;
+  for (std::int64_t pixel = 0; pixel < pixels; pixel += kBlock) {
+    const std::int64_t count = std::min(kBlock, pixels - pixel);
+    for (std::int64_t first = 0; first < channels; first += kSide) {
+      const std::int64_t some = std::min(kSide, channels - first);
+      separate(loops, q + pixel * channels + first, end, channels, some, count, strips);
+      for (std::int64_t channel = 0; channel < some; ++channel)
+        loops.to_reals(strips + channel * kBlock, count, zero_point, scale, real + (first + channel) * pixels + pixel);
     }
   }
 }

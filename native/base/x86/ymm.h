@@ -24,6 +24,7 @@ struct Ymm {
   static Integers load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
   static Floats load_floats(const float* from) { return _mm256_loadu_ps(from); }
   static void store(void* to, Integers value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
+  static void store_floats(float* to, Floats value) { _mm256_storeu_ps(to, value); }
   static Integers zero() { return _mm256_setzero_si256(); }
   static Integers all8(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
   static Integers all16(std::int16_t value) { return _mm256_set1_epi16(value); }

@@ -20,6 +20,7 @@ struct Zmm {
   static Integers load(const void* from) { return _mm512_loadu_si512(from); }
   static Floats load_floats(const float* from) { return _mm512_loadu_ps(from); }
   static void store(void* to, Integers value) { _mm512_storeu_si512(to, value); }
+  static void store_floats(float* to, Floats value) { _mm512_storeu_ps(to, value); }
   static Integers zero() { return _mm512_setzero_si512(); }
   static Integers all8(std::uint8_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
   static Integers all16(std::int16_t value) { return _mm512_set1_epi16(value); }

@@ -1,8 +1,8 @@
 // How vectors V of s32 sums are rounded: to s32 that saturate where the clamp cuts them off anyway. Included by files
 // built for one instruction set each; everything is in an unnamed namespace, so that each has its own.
 //
-//   floats   V x float32   sum * scale, one rounding each; cut off above before they become s32; below, a value that
-//                          leaves s32 becomes the least s32
+//   floats   V x float32   sum * scale, one rounding each; cut off above before they become s32, unless all fit; below,
+//                          a value that leaves s32 becomes the least s32
 //   fixed    s64           products of s32 and roundings   **exact**: below 2^62 + 2^61
 //            s32           what is beyond 2^30 becomes 2^30, unless everything fits
 //   bytes    u8            packed through s16, where the zero point is added: **saturates** twice, which changes
@@ -18,8 +18,8 @@
 namespace oaq {
 namespace {
 
-// kEach: every sum has its own numbers, at its place in memory; else all have the first.
-template <typename V, bool kEach>
+// kEach: every sum has its own numbers, at its place in memory; else all have the first. kFits: no product leaves s32.
+template <typename V, bool kEach, bool kFits>
 struct FloatRounder {
   const float* scales;
   typename V::Floats scale, hi;
@@ -31,7 +31,8 @@ struct FloatRounder {
 
   typename V::Integers operator()(typename V::Integers sums, std::size_t at) const {
     const auto by = kEach ? V::load_floats(scales + at) : scale;
-    return V::to_integers(V::min(V::mul(V::to_floats(sums), by), hi));
+    const auto products = V::mul(V::to_floats(sums), by);
+    return V::to_integers(kFits ? products : V::min(products, hi));
   }
 };
 
@@ -67,15 +68,24 @@ struct FixedRounder {
   }
 };
 
-// Calls `use` with the rounder of these numbers.
+// Calls `use` with the rounder of these numbers, for sums of any size.
 template <typename V, bool kEach, typename Use>
 void with_rounder(const RequantNumbers& numbers, Use use) {
   if (numbers.scale)
-    use(FloatRounder<V, kEach>(numbers));
+    use(FloatRounder<V, kEach, false>(numbers));
   else if (numbers.then)
     use(FixedRounder<V, kEach, true>(numbers));
   else
     use(FixedRounder<V, kEach, false>(numbers));
+}
+
+// Likewise for sums of at most `most` in magnitude, all by the first numbers.
+template <typename V, typename Use>
+void with_rounder_below(const RequantNumbers& numbers, float most, Use use) {
+  if (numbers.scale && *numbers.scale * most < 0x1p30f)
+    use(FloatRounder<V, false, true>(numbers));
+  else
+    with_rounder<V, false>(numbers, use);
 }
 
 // Rounded s32 in the order of V::unpack as bytes.

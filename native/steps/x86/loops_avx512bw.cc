@@ -41,8 +41,15 @@ void lookup(const std::uint8_t* x, std::size_t count, const std::uint8_t* table,
 
 }  // namespace
 
-const StepLoops kAvx512bwSteps{Isa::kAvx512bw,          vector_multiply<Zmm>,  lookup,
-                               vector_largest<Zmm>,     vector_average<Zmm>,   vector_add_up<Zmm>,
-                               vector_mix_columns<Zmm>, vector_mix_lines<Zmm>, shuffle_sixteens};
+const StepLoops kAvx512bwSteps{Isa::kAvx512bw,
+                               vector_multiply<Zmm>,
+                               lookup,
+                               nullptr,
+                               vector_largest<Zmm>,
+                               vector_average<Zmm>,
+                               vector_add_up<Zmm>,
+                               vector_mix_columns<Zmm>,
+                               vector_mix_lines<Zmm>,
+                               shuffle_sixteens};
 
 }  // namespace oaq

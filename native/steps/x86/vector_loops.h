@@ -35,7 +35,7 @@ void vector_multiply(const MultiplyCall& call) {
   const auto a_zero = V::all16(static_cast<std::int16_t>(call.a_zero));
   const auto b_zero = V::all16(static_cast<std::int16_t>(call.b_zero));
   const Leaver<V> leave(call.numbers);
-  with_rounder<V, false>(call.numbers, [&](const auto& round) {
+  with_rounder_below<V>(call.numbers, 0x1p16f, [&](const auto& round) {
     for (std::size_t at = 0; at < call.count; at += static_cast<std::size_t>(V::kBytes)) {
       const auto a = V::load(call.a + at), b = V::load(call.b + at);
       typename V::Fours fours;
@@ -107,7 +107,7 @@ template <typename V>
 void vector_average(const WindowCall& call, std::int32_t offset, const RequantNumbers& numbers) {
   const Leaver<V> leave(numbers);
   const auto start = V::all32(offset);
-  with_rounder<V, false>(numbers, [&](const auto& round) {
+  with_rounder_below<V>(numbers, 256.0f * static_cast<float>(call.taps), [&](const auto& round) {
     for_pixels<V>(call, [&](std::int64_t at) {
       auto sums = sums_of<V>(call.taps, start, [&](std::int64_t tap) { return V::load(call.x[tap] + at); });
       for (auto& part : sums.part) part = round(part, 0);
@@ -116,18 +116,42 @@ void vector_average(const WindowCall& call, std::int32_t offset, const RequantNu
   });
 }
 
+// kVectors neighbouring vectors of channels, so that memory is read in its order.
+template <typename V, std::size_t kVectors>
+void add_up_vectors(const std::uint8_t* x, std::int64_t stride, std::int64_t pixels, std::int32_t* sums) {
+  constexpr auto kBytes = static_cast<std::size_t>(V::kBytes);
+  for (std::int64_t first = 0; first < pixels; first += kMostIn16Bits) {
+    typename V::Integers low[kVectors], high[kVectors];
+    for (std::size_t v = 0; v < kVectors; ++v) low[v] = high[v] = V::zero();
+    for (std::int64_t pixel = first; pixel < std::min(pixels, first + kMostIn16Bits); ++pixel)
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        const auto bytes = V::load(x + pixel * stride + v * kBytes);
+        low[v] = V::add16(low[v], V::low16(bytes));
+        high[v] = V::add16(high[v], V::high16(bytes));
+      }
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      const auto part = V::in_order({{V::low32(low[v], V::zero()), V::high32(low[v], V::zero()),
+                                      V::low32(high[v], V::zero()), V::high32(high[v], V::zero())}});
+      for (int i = 0; i < 4; ++i) {
+        std::int32_t* to = sums + v * kBytes + i * V::kWidth;
+        V::store(to, V::add(V::load(to), part.part[i]));
+      }
+    }
+  }
+}
+
 template <typename V>
 void vector_add_up(const std::uint8_t* x, std::int64_t stride, std::int64_t pixels, std::size_t channels,
                    std::int32_t* sums) {
-  for (std::size_t c = 0; c < channels; c += static_cast<std::size_t>(V::kBytes)) {
-    const std::uint8_t* from = x + c;
-    const auto part =
-        V::in_order(sums_of<V>(pixels, V::zero(), [=](std::int64_t pixel) { return V::load(from + pixel * stride); }));
-    for (int i = 0; i < 4; ++i) {
-      std::int32_t* to = sums + c + i * V::kWidth;
-      V::store(to, V::add(V::load(to), part.part[i]));
-    }
+  constexpr std::size_t kVectors = 4, kBytes = static_cast<std::size_t>(V::kBytes);
+  std::size_t c = 0;
+  for (; c + kVectors * kBytes <= channels; c += kVectors * kBytes)
+    add_up_vectors<V, kVectors>(x + c, stride, pixels, sums + c);
+  if (c + 2 * kBytes < channels) {
+    add_up_vectors<V, 3>(x + c, stride, pixels, sums + c);
+    c += 3 * kBytes;
   }
+  for (; c < channels; c += kBytes) add_up_vectors<V, 1>(x + c, stride, pixels, sums + c);
 }
 
 template <typename V>
@@ -159,6 +183,21 @@ void vector_mix_lines(const std::int32_t* first, const std::int32_t* second, std
     }
     store_within<V>(y + at, count - at, y + count, V::pack(V::from_order(fours), V::zero()));
   }
+}
+
+// What a table of a requantization says, by arithmetic.
+template <typename V>
+void vector_rescale(const std::uint8_t* x, std::size_t count, std::int32_t x_zero, const RequantNumbers& numbers,
+                    std::uint8_t* y) {
+  const auto zero = V::all32(x_zero);
+  const Leaver<V> leave(numbers);
+  with_rounder_below<V>(numbers, 256.0f, [&](const auto& round) {
+    for (std::size_t at = 0; at < count; at += static_cast<std::size_t>(V::kBytes)) {
+      auto fours = V::unpack(V::load(x + at));
+      for (auto& part : fours.part) part = round(V::sub(part, zero), 0);
+      store_within<V>(y + at, count - at, y + count, leave(fours));
+    }
+  });
 }
 
 // A value below 128 chooses among eight rows of 16: pshufb takes the row by its lower half while sixteen times the
@@ -204,9 +243,50 @@ void vector_lookup(const std::uint8_t* x, std::size_t count, const std::uint8_t*
   for (; at < count; ++at) y[at] = table[x[at]];
 }
 
+// Groups of at most 16 output bytes from so many windows, which stay in registers.
+template <std::size_t kWindows>
+void shuffle_one(const ShuffleCall& call) {
+  const std::size_t bytes = call.shuffle->order.size();
+  const std::uint8_t* end = call.y + static_cast<std::size_t>(call.groups) * bytes;
+  const std::uint8_t* from[kWindows];
+  __m128i chosen[kWindows];
+  for (std::size_t i = 0; i < kWindows; ++i) {
+    const ShuffleWindow& window = call.shuffle->windows[i];
+    from[i] = call.x + window.from;
+    chosen[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window.chosen.data()));
+  }
+  std::uint8_t* y = call.y;
+  for (std::int64_t at = 0; y < end; at += call.x_step, y += bytes) {
+    __m128i result = _mm_setzero_si128();
+    for (std::size_t i = 0; i < kWindows; ++i) {
+      const __m128i window = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from[i] + at));
+      result = _mm_or_si128(result, _mm_shuffle_epi8(window, chosen[i]));
+    }
+    if (end - y >= 16) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(y), result);
+    } else {
+      alignas(16) std::uint8_t block[16];
+      _mm_store_si128(reinterpret_cast<__m128i*>(block), result);
+      std::memcpy(y, block, bytes);
+    }
+  }
+}
+
 // Sixteen bytes at a time, whatever the width of vectors: windows lie anywhere.
 inline void shuffle_sixteens(const ShuffleCall& call) {
   const Shuffle& shuffle = *call.shuffle;
+  if (shuffle.ends.size() == 1) switch (shuffle.windows.size()) {
+      case 1:
+        return shuffle_one<1>(call);
+      case 2:
+        return shuffle_one<2>(call);
+      case 3:
+        return shuffle_one<3>(call);
+      case 4:
+        return shuffle_one<4>(call);
+      default:
+        break;
+    }
   const std::size_t bytes = shuffle.order.size();
   const std::uint8_t* end = call.y + static_cast<std::size_t>(call.groups) * bytes;
   std::uint8_t* y = call.y;

@@ -38,6 +38,7 @@ def quantize(
     scale: float,
     zero_point: int,
     clamp: Sequence[int],
+    isa: str = "",
 ) -> bool:
     """Real values to integers, channels made innermost; False if one is NaN."""
 
@@ -46,6 +47,7 @@ def dequantize(
     real: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
     scale: float,
     zero_point: int,
+    isa: str = "",
 ) -> None:
     """Integers, channels innermost, to real values, channels outermost."""
 

@@ -1,0 +1,74 @@
+// Bytes of inputs and outputs on vectors V (base/x86/ymm.h), and moved by shuffles of 16. Included by files built for
+// one instruction set each; everything is in an unnamed namespace, so that each has its own.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "steps/quantize.h"
+
+namespace oaq {
+namespace {
+
+template <typename V>
+void vector_to_reals(const std::uint8_t* q, std::int64_t count, std::int32_t zero, float scale, float* y) {
+  const auto by = V::all(scale);
+  const auto minus = V::all32(zero);
+  const auto reals = [&](const std::uint8_t* from) { return V::mul(V::to_floats(V::sub(V::widen(from), minus)), by); };
+  std::int64_t at = 0;
+  for (; at + V::kWidth <= count; at += V::kWidth) V::store_floats(y + at, reals(q + at));
+  for (; at < count; ++at) y[at] = static_cast<float>(q[at] - zero) * scale;
+}
+
+// Rows are interleaved with those eight below, four times: then every byte has changed the bits of its row for those of
+// its column.
+inline void transpose_sixteen(const Sixteens& block) {
+  __m128i rows[16], mixed[16];
+  for (int i = 0; i < 16; ++i)
+    rows[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.from + i * block.from_step));
+  for (int times = 0; times < 4; ++times) {
+    for (int i = 0; i < 8; ++i) {
+      mixed[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
+      mixed[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
+    }
+    std::memcpy(rows, mixed, sizeof rows);
+  }
+  for (int i = 0; i < 16; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(block.to + i * block.to_step), rows[i]);
+}
+
+constexpr int kPixels = 16;
+
+// Which byte of one channel's 16 goes to each of 16 consecutive bytes of pixels; -1 where another channel's belongs.
+struct Order {
+  alignas(16) std::int8_t of[3][3][kPixels];  // [channel][which 16 of the 48]
+
+  constexpr Order() : of() {
+    for (int channel = 0; channel < 3; ++channel)
+      for (int at = 0; at < 3 * kPixels; ++at)
+        of[channel][at / kPixels][at % kPixels] = static_cast<std::int8_t>(at % 3 == channel ? at / 3 : -1);
+  }
+};
+constexpr Order kOrder;
+
+inline void interleave_three(const std::uint8_t* const* channels, std::int64_t count, std::uint8_t* q) {
+  std::int64_t i = 0;
+  for (; i + kPixels <= count; i += kPixels) {
+    __m128i values[3];
+    for (int channel = 0; channel < 3; ++channel)
+      values[channel] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(channels[channel] + i));
+    for (int part = 0; part < 3; ++part) {
+      __m128i bytes = _mm_setzero_si128();
+      for (int channel = 0; channel < 3; ++channel) {
+        const __m128i order = _mm_load_si128(reinterpret_cast<const __m128i*>(kOrder.of[channel][part]));
+        bytes = _mm_or_si128(bytes, _mm_shuffle_epi8(values[channel], order));
+      }
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 3 * i + kPixels * part), bytes);
+    }
+  }
+  for (; i < count; ++i)
+    for (int channel = 0; channel < 3; ++channel) q[3 * i + channel] = channels[channel][i];
+}
+
+}  // namespace
+}  // namespace oaq
