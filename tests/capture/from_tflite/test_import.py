@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import struct
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +19,14 @@ from benchmarks.fuzz_onnx import judge
 from benchmarks.import_equality import Seen
 from benchmarks.tflite_equality import compare, runs, with_every_output
 from benchmarks.tflite_files import Model, network, sequence_network
+from benchmarks.tflite_operators import CASES, STEP
+from benchmarks.tflite_operators import operator as file_of
 from oaq import operators as ops
 from oaq.capture.from_tflite import import_tflite
 from oaq.capture.imported import weight_from_file, weight_to_file
 from oaq.errors import FormatError, OaqError, UnsupportedOp
 from oaq.kernels.plan import plan
+from oaq.numerics.requantize import SEMANTICS
 from oaq.runtime import Session
 
 KINDS = [np.int8, np.uint8]
@@ -119,3 +125,20 @@ def test_without_the_package_that_reads_them_one_error_says_so(monkeypatch: pyte
     monkeypatch.delitem(sys.modules, "oaq.capture.from_tflite.reader")
     with pytest.raises(FormatError, match=r"needs the package tflite: pip install tflite"):
         importlib.import_module("oaq.capture.from_tflite.reader")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scales_as_far_apart_as_float32_has_them_end_in_a_program_or_in_words(name: str) -> None:
+    content, ends, outcomes = file_of(name), (1.4e-45, 1e-38, 1e-8, 1.0, 1e8, 3.4e38), set[str]()
+    before, after = (struct.pack("<f", step) for step in (STEP, CASES[name].step))
+    for a, b in itertools.product((STEP, *ends), (CASES[name].step, *ends)):
+        damaged = content.replace(before, struct.pack("<f", a)).replace(after, struct.pack("<f", b))
+        for semantics in SEMANTICS:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                try:
+                    imported = import_tflite(damaged, requantize=semantics)
+                    outcomes.add("taken" if imported.is_whole else "in part")
+                except (FormatError, UnsupportedOp) as error:
+                    outcomes.add(type(error).__name__)
+    assert "taken" in outcomes and len(outcomes) > 1

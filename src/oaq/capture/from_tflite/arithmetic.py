@@ -177,6 +177,8 @@ def _rescaled(build: TfliteBuilder, operator: TfliteOperator, part: TfliteTensor
     if x == target:
         return name
     scale = np.float32(x.scale) * (np.float32(1) / np.float32(target.scale))
+    if not np.isfinite(scale):
+        raise Stays(f"its scales {x.scale:g} and {target.scale:g} have a ratio beyond float32")
     reals = np.arange(256, dtype=np.float32) * scale + np.float32(-x.zero_point) * scale
     integers = np.clip(round_away(reals) + target.zero_point, 0, 255).astype(np.uint8)
     label = f"{operator.name}.{len(build.specs)}"

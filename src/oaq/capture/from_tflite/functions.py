@@ -6,8 +6,8 @@ XNNPACK computes what it takes; what it does not, LiteRT's built-in kernels comp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from math import erf
 from typing import Final
 
 import numpy as np
@@ -39,11 +39,25 @@ def scale_of(tensor: TfliteTensor) -> np.float32:
     return np.float32(activation_map(tensor).scale)
 
 
+def ratio_of(x: TfliteTensor, y: TfliteTensor) -> np.float32:
+    """Scale of ``x`` by that of ``y``.
+
+    Raises:
+        Stays: it is beyond float32.
+    """
+    ratio = scale_of(x) / scale_of(y)
+    if not np.isfinite(ratio):
+        raise Stays(f"its scales {scale_of(x):g} and {scale_of(y):g} have a ratio beyond float32")
+    return ratio
+
+
 def write_table(
     build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, steps: NDArray[np.generic], clamp: IntRange = U8
 ) -> None:
     """The operator's output is a table of ``x``: (256,) steps of the output, before zero point and clamp."""
     y = activation_map(build.graph.tensors[operator.outputs[0]])
+    if np.any(np.isnan(steps)):
+        raise Stays("its scales are so far apart that float32 has no number for some of its results")
     integers = np.clip(steps.astype(np.float64) + y.zero_point, clamp.lo, clamp.hi).astype(np.uint8)
     build.emit(operator, ops.Lookup(integers), [build.read(x)], clamp)
 
@@ -60,7 +74,7 @@ def quantize(build: TfliteBuilder, operator: TfliteOperator) -> None:
     if build.spec(x).affine == activation_map(y):
         build.alias(x, y)
         return
-    ratio, steps = scale_of(x) / scale_of(y), steps_of(build, x)
+    ratio, steps = ratio_of(x, y), steps_of(build, x)
     real = float(scale_of(x)) / float(scale_of(y))
     if build.semantics == "fixed_point":
         rescaled = rounded_twice(steps, real)
@@ -77,12 +91,14 @@ def leaky_relu(build: TfliteBuilder, operator: TfliteOperator) -> None:
     if not np.isfinite(alpha):
         raise Stays(f"its slope is {alpha}")
     x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
-    steps, above = steps_of(build, x), scale_of(x) / scale_of(y)
+    steps, above = steps_of(build, x), ratio_of(x, y)
     below = above * alpha
     if build.semantics == "float32_half_even" and all(LEAST_BYTE <= abs(r) <= MOST_BYTE for r in (above, below)):
         rescaled = np.where(steps >= 0, rounded_by_byte(steps, above), rounded_by_byte(steps, below))
     else:
         slope = float(scale_of(x) * alpha / scale_of(y))
+        if not math.isfinite(slope):
+            raise Stays(f"its slope {alpha:g} at the scales {scale_of(x):g} and {scale_of(y):g} is beyond float32")
         negative = rounded_twice(steps if slope >= 0 else -steps, abs(slope))
         rescaled = np.where(steps >= 0, rounded_twice(steps, float(above)), negative)
     write_table(build, operator, x, rescaled)
@@ -134,7 +150,7 @@ def gelu(build: TfliteBuilder, operator: TfliteOperator) -> None:
         factor = np.tanh(inner)
     else:
         scaled = real * np.float32(np.sqrt(0.5))
-        factor = np.array([erf(float(value)) for value in scaled], np.float32)
+        factor = np.array([math.erf(float(value)) for value in scaled], np.float32)
     values = half * real * (one + factor)
     write_table(build, operator, x, round_away(values * (one / scale_of(y))))
     build.differs(operator, "its table is of float32 functions: an entry next to a half may be one step away")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from oaq import operators as ops
 from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools
 from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder
@@ -106,7 +108,8 @@ def _walk(build: TfliteBuilder) -> tuple[list[Outside], dict[int, int]]:
             reason = refusal(operator)
             if handler is None or reason:
                 raise Stays(reason)
-            handler(build, operator)
+            with np.errstate(all="ignore"):  # as LiteRT: what becomes infinite is refused where integers are made of it
+                handler(build, operator)
         except Stays as stay:
             outside.append(Outside(operator, str(stay) if _might_be_integers(graph, operator) else ""))
     return outside, edges

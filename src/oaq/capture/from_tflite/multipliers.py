@@ -89,9 +89,13 @@ def requantize_sum(x: Sequence[float], y: float, semantics: Semantics, where: st
 
     XNNPACK adds in integers: the larger multiplier gets 21 bits, halves go upward. Reference kernels, of
     ``fixed_point``, round three times; these multipliers round their sum once.
+
+    Raises:
+        FormatError: a ratio is beyond float32.
     """
     if semantics == "float32_half_even":
         ratios = np.array(x, np.float32) / np.float32(y)
+        _check(ratios, where)
         shift = SUM_BITS - int(np.frexp(ratios.max())[1])
         multipliers = np.rint(ratios * np.float32(2.0**shift)).astype(np.int32)
         return Requantize(multipliers, np.full(len(multipliers), shift, np.int32))
