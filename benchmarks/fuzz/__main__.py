@@ -31,13 +31,14 @@ def main() -> int:
     parser.add_argument("--native", type=Path, help="folder of a sanitized build of the native module")
     parser.add_argument("--folder", type=Path, default=Path("build/fuzz"), help="of seeds, state, files that broke oaq")
     parser.add_argument("--only", type=int, help="one file, by number")
+    parser.add_argument("--again", action="store_true", help="also files that were defects, once these are mended")
     add_record(parser)
     arguments = parser.parse_args()
     write_seeds(arguments.folder / "seeds")
     if arguments.only is not None:
         return _only(arguments)
     campaign = Campaign(arguments.folder, arguments.seed, arguments.cases, arguments.processes, arguments.native)
-    state = run(campaign)
+    state = run(campaign, again=arguments.again)
     say.words("\n".join(state.lines()))
     if arguments.cases >= 1_000_000 and arguments.native is not None:
         write_result(campaign, state, record=arguments.record)

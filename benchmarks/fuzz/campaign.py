@@ -62,12 +62,21 @@ class State:
         defects: (number, text).
         pending: (first, last) ranges not judged yet.
         cases: files that ranges were broken for.
+        again: files that were defects and were judged once more.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     defects: list[tuple[int, str]] = field(default_factory=list)
     pending: list[tuple[int, int]] = field(default_factory=list)
     cases: int = 0
+    again: int = 0
+
+    def judge_defects_again(self) -> None:
+        """Make every file that was a defect pending, and count it as it ends then."""
+        self.pending += [(index, index + 1) for index, _ in self.defects]
+        self.again += len(self.defects)
+        self.defects = []
+        self.counts = Counter({key: count for key, count in self.counts.items() if not key.endswith("|DEFECT")})
 
     @property
     def judged(self) -> int:
@@ -157,7 +166,7 @@ def load_state(campaign: Campaign) -> State:
             plain: dict[str, Any] = json.loads(campaign.state_path.read_text(encoding="utf-8"))
             defects = [(int(index), str(text)) for index, text in plain["defects"]]
             pending = [(int(first), int(last)) for first, last in plain["pending"]]
-            state = State(Counter(plain["counts"]), defects, pending, int(plain["cases"]))
+            state = State(Counter(plain["counts"]), defects, pending, int(plain["cases"]), int(plain.get("again", 0)))
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{campaign.state_path}: is damaged: {error}. Remove it to begin anew") from error
     for first in range(state.cases, campaign.cases, JOB):
@@ -173,14 +182,17 @@ def save_state(campaign: Campaign, state: State, running: list[tuple[int, int]])
         "defects": state.defects,
         "pending": [*running, *state.pending],
         "cases": state.cases,
+        "again": state.again,
     }
     write_atomically(campaign.state_path, [json.dumps(plain, indent=1).encode()])
 
 
-def run(campaign: Campaign) -> State:
-    """Judge every file that is pending; returns the final state."""
+def run(campaign: Campaign, *, again: bool = False) -> State:
+    """Judge every file that is pending, with ``again`` also those that were defects; returns the final state."""
     campaign.folder.mkdir(parents=True, exist_ok=True)
     state = load_state(campaign)
+    if again:
+        state.judge_defects_again()
     workers: dict[int, Worker] = {}
     selector = selectors.DefaultSelector()
     while (state.pending and len(state.defects) < MOST_DEFECTS) or workers:

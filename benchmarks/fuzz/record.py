@@ -28,6 +28,7 @@ def write_result(campaign: Campaign, state: State, *, record: bool) -> Path:
     facts = (
         ("files", str(state.judged)),
         ("defects", str(len(state.defects))),
+        ("judged again after a defect was mended", str(state.again)),
         *((name, str(count)) for name, count in sorted(errors.items())),
     )
     notes = (

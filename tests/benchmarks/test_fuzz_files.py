@@ -129,3 +129,7 @@ def test_a_death_names_its_file_and_the_rest_is_judged(folder: Path, monkeypatch
     assert [index for index, _ in state.defects] == [7]
     assert state.judged == 20
     assert not state.pending
+    script.write_text(script.read_text().replace("index == 7", "False"))
+    state = run(Campaign(folder, 11, 20), again=True)
+    assert (state.defects, state.judged, state.again) == ([], 20, 1)
+    assert load_state(Campaign(folder, 11, 20)).again == 1
