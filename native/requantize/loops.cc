@@ -51,13 +51,18 @@ void requantize(const RequantNumbers& numbers, const std::int32_t* __restrict su
   for (std::size_t i = 0; i < count; ++i) y[i] = ends.rounded(sums[i], scale[i * kStep]);
 }
 
+void requantize_rows(const RequantNumbers& numbers, const SumRows& sums, std::uint8_t* y, std::int64_t y_stride) {
+  for (std::int64_t row = 0; row < sums.rows; ++row)
+    requantize<1>(numbers, sums.first + row * sums.stride, static_cast<std::size_t>(sums.columns), y + row * y_stride);
+}
+
 }  // namespace
 
 std::uint8_t requantized(const RequantNumbers& numbers, std::int32_t sum, std::size_t at) {
   return numbers.scale ? Ends(numbers).rounded(sum, numbers.scale[at]) : rounded_fixed(numbers, sum, at);
 }
 
-const RequantLoops kScalarRequant{Isa::kScalar, requantize<1>, requantize<0>};
+const RequantLoops kScalarRequant{Isa::kScalar, requantize_rows, requantize<0>};
 
 const RequantLoops& requant_loops(Isa isa) {
 #ifdef OAQ_X86

@@ -26,14 +26,21 @@ struct RequantNumbers {
   bool fits;  // every sum's first rounding fits s32
 };
 
-// Requantizes `count` sums. Neither reads nor writes past their ends.
-using RequantizeSums = void (*)(const RequantNumbers& numbers, const std::int32_t* sums, std::size_t count,
-                                std::uint8_t* y);
+// s32 sums of shape (rows, columns), each row `stride` sums after the last.
+struct SumRows {
+  const std::int32_t* first;
+  std::int64_t stride;
+  std::int64_t rows;
+  std::int64_t columns;
+};
 
+// Neither reads sums nor writes bytes past their ends.
 struct RequantLoops {
   Isa isa;
-  RequantizeSums each;  // sum i by the numbers at i
-  RequantizeSums all;   // every sum by the first numbers
+  // Every sum by the numbers of its column; rows of y are `y_stride` bytes apart.
+  void (*each)(const RequantNumbers& numbers, const SumRows& sums, std::uint8_t* y, std::int64_t y_stride);
+  // All by the first numbers.
+  void (*all)(const RequantNumbers& numbers, const std::int32_t* sums, std::size_t count, std::uint8_t* y);
 };
 
 // One sum by the numbers at `at`: the law.

@@ -85,11 +85,4 @@ RequantNumbers Requant::numbers(std::size_t channel) const {
   return {at(scale_), at(multiplier_), at(shift_), at(then_), zero_, clamp_.lo, clamp_.hi, fits_};
 }
 
-void store_rows(const RequantLoops& loops, const Requant& requant, const SumRows& sums, std::size_t channel,
-                std::uint8_t* y, std::ptrdiff_t y_stride) {
-  const RequantNumbers numbers = requant.numbers(channel);
-  for (std::int64_t row = 0; row < sums.rows; ++row)
-    loops.each(numbers, sums.first + row * sums.stride, static_cast<std::size_t>(sums.columns), y + row * y_stride);
-}
-
 }  // namespace oaq

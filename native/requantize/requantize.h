@@ -59,16 +59,4 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count);
 void check_output(int zero_point, Clamp clamp);
 void check_zero_point(int zero_point);
 
-// s32 sums of shape (rows, columns), each row `stride` sums after the last.
-struct SumRows {
-  const std::int32_t* first;
-  std::int64_t stride;
-  std::int64_t rows;
-  std::int64_t columns;
-};
-
-// Requantizes sums of the outputs from `channel` on.
-void store_rows(const RequantLoops& loops, const Requant& requant, const SumRows& sums, std::size_t channel,
-                std::uint8_t* y, std::ptrdiff_t y_stride);
-
 }  // namespace oaq

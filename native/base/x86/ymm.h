@@ -74,6 +74,15 @@ struct Ymm {
     return {{_mm256_permute2x128_si256(a, c, 0x20), _mm256_permute2x128_si256(a, c, 0x31),
              _mm256_permute2x128_si256(b, d, 0x20), _mm256_permute2x128_si256(b, d, 0x31)}};
   }
+  // Four vectors packed by `pack`, each of s32 in the order of memory: their bytes one after another.
+  static Integers rows_in_order(Integers packed) {
+    return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  }
+  // The first `count` s32, then zeros; no more is read.
+  static Integers load_some(const std::int32_t* from, std::int64_t count) {
+    const Integers places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_maskload_epi32(from, _mm256_cmpgt_epi32(all32(static_cast<std::int32_t>(count)), places));
+  }
   // 8 bytes as s32, in the order of memory.
   static Integers widen(const std::uint8_t* from) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
@@ -104,10 +113,10 @@ struct Ymm {
   static Integers add64(Integers a, Integers b) { return _mm256_add_epi64(a, b); }
   static Integers one_times_power(Integers bits) { return _mm256_sllv_epi64(all64(1), bits); }
   static Integers low_halves(Integers value) { return _mm256_and_si256(value, all64(0xffffffff)); }
-  // Arithmetic shifts are not there: the sign becomes an offset that is shifted too. |value| < 2^63.
-  static Integers right64(Integers value, Integers bits) {
-    const Integers offset = all64(INT64_MIN);
-    return _mm256_sub_epi64(_mm256_srlv_epi64(_mm256_xor_si256(value, offset), bits), _mm256_srlv_epi64(offset, bits));
+  // Arithmetic shifts are not there: the sign becomes an offset that is shifted too, as `sign` is. |value| < 2^63.
+  static Integers shifted_sign(Integers bits) { return _mm256_srlv_epi64(all64(INT64_MIN), bits); }
+  static Integers right64(Integers value, Integers bits, Integers sign) {
+    return _mm256_sub_epi64(_mm256_srlv_epi64(_mm256_xor_si256(value, all64(INT64_MIN)), bits), sign);
   }
   // value / 2^bits, halves away from 0; half is 2^(bits - 1), or 0 for no bits.
   static Integers halved_away64(Integers value, Integers bits, Integers half) {

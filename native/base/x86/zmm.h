@@ -65,6 +65,13 @@ struct Zmm {
              _mm512_shuffle_i32x4(ab_even, cd_even, 0xdd), _mm512_shuffle_i32x4(ab_odd, cd_odd, 0xdd)}};
   }
   static Fours from_order(const Fours& fours) { return in_order(fours); }
+  static Integers rows_in_order(Integers packed) {
+    const Integers order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(order, packed);
+  }
+  static Integers load_some(const std::int32_t* from, std::int64_t count) {
+    return _mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << count) - 1), from);
+  }
   static Integers widen(const std::uint8_t* from) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
   }
@@ -93,7 +100,8 @@ struct Zmm {
   static Integers add64(Integers a, Integers b) { return _mm512_add_epi64(a, b); }
   static Integers one_times_power(Integers bits) { return _mm512_sllv_epi64(all64(1), bits); }
   static Integers low_halves(Integers value) { return _mm512_and_si512(value, all64(0xffffffff)); }
-  static Integers right64(Integers value, Integers bits) { return _mm512_srav_epi64(value, bits); }
+  static Integers shifted_sign(Integers bits) { return bits; }  // not needed
+  static Integers right64(Integers value, Integers bits, Integers) { return _mm512_srav_epi64(value, bits); }
   static Integers halved_away64(Integers value, Integers bits, Integers half) {
     const __mmask8 negative = _mm512_movepi64_mask(value);
     const Integers halved = _mm512_srlv_epi64(_mm512_add_epi64(_mm512_abs_epi64(value), half), bits);

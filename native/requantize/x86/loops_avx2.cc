@@ -4,6 +4,6 @@
 
 namespace oaq {
 
-const RequantLoops kAvx2Requant{Isa::kAvx2, vector_requantize<Ymm, true>, vector_requantize<Ymm, false>};
+const RequantLoops kAvx2Requant{Isa::kAvx2, vector_requantize_rows<Ymm>, vector_requantize_all<Ymm>};
 
 }  // namespace oaq

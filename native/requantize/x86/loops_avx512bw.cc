@@ -4,6 +4,6 @@
 
 namespace oaq {
 
-const RequantLoops kAvx512bwRequant{Isa::kAvx512bw, vector_requantize<Zmm, true>, vector_requantize<Zmm, false>};
+const RequantLoops kAvx512bwRequant{Isa::kAvx512bw, vector_requantize_rows<Zmm>, vector_requantize_all<Zmm>};
 
 }  // namespace oaq

@@ -18,74 +18,78 @@
 namespace oaq {
 namespace {
 
-// kEach: every sum has its own numbers, at its place in memory; else all have the first. kFits: no product leaves s32.
-template <typename V, bool kEach, bool kFits>
+// kFits: no product leaves s32.
+template <typename V, bool kFits>
 struct FloatRounder {
-  const float* scales;
   typename V::Floats scale, hi;
 
-  explicit FloatRounder(const RequantNumbers& numbers)
-      : scales(numbers.scale),
-        scale(V::all(*numbers.scale)),
-        hi(V::all(static_cast<float>(numbers.hi - numbers.zero))) {}
-
-  typename V::Integers operator()(typename V::Integers sums, std::size_t at) const {
-    const auto by = kEach ? V::load_floats(scales + at) : scale;
-    const auto products = V::mul(V::to_floats(sums), by);
+  typename V::Integers operator()(typename V::Integers sums) const {
+    const auto products = V::mul(V::to_floats(sums), scale);
     return V::to_integers(kFits ? products : V::min(products, hi));
   }
 };
 
-template <typename V, bool kEach, bool kThen>
+// What products of the s32 at even places are rounded by.
+template <typename V>
+struct Halves {
+  typename V::Integers multiplier, bits, half, sign, then, then_half;
+
+  Halves(typename V::Integers by, typename V::Integers shift, typename V::Integers again)
+      : multiplier(by),
+        bits(V::low_halves(shift)),
+        half(V::right64_unsigned_by_one(V::one_times_power(bits))),
+        sign(V::shifted_sign(bits)),
+        then(V::low_halves(again)),
+        then_half(V::right64_unsigned_by_one(V::one_times_power(then))) {}
+};
+
+template <typename V, bool kThen>
 struct FixedRounder {
   using Integers = typename V::Integers;
   static constexpr std::int64_t kFar = std::int64_t{1} << 30;
-  RequantNumbers numbers;
-  Integers multiplier, shift, then;
+  Halves<V> even, odd;
+  bool fits;
 
-  explicit FixedRounder(const RequantNumbers& all)
-      : numbers(all),
-        multiplier(V::all32(*all.multiplier)),
-        shift(V::all32(*all.shift)),
-        then(V::all32(kThen ? *all.then : 0)) {}
+  FixedRounder(Integers by, Integers shift, Integers again, bool all_fit)
+      : even(by, shift, again), odd(V::odd_as_even(by), V::odd_as_even(shift), V::odd_as_even(again)), fits(all_fit) {}
 
-  // Of the s32 at even places.
-  Integers rounded(Integers sums, Integers by, Integers bits, Integers again) const {
-    const Integers half = V::right64_unsigned_by_one(V::one_times_power(bits));
-    Integers result = V::right64(V::add64(V::mul_even(sums, by), half), bits);
-    if constexpr (kThen)
-      result = V::halved_away64(result, again, V::right64_unsigned_by_one(V::one_times_power(again)));
-    return numbers.fits ? result : V::clamp64(result, kFar);
+  Integers rounded(Integers sums, const Halves<V>& by) const {
+    Integers result = V::right64(V::add64(V::mul_even(sums, by.multiplier), by.half), by.bits, by.sign);
+    if constexpr (kThen) result = V::halved_away64(result, by.then, by.then_half);
+    return fits ? result : V::clamp64(result, kFar);
   }
 
-  Integers operator()(Integers sums, std::size_t at) const {
-    const Integers by = kEach ? V::load(numbers.multiplier + at) : multiplier;
-    const Integers bits = kEach ? V::load(numbers.shift + at) : shift;
-    const Integers again = kThen ? (kEach ? V::load(numbers.then + at) : then) : V::zero();
-    const Integers even = rounded(sums, by, V::low_halves(bits), V::low_halves(again));
-    const Integers odd = rounded(V::odd_as_even(sums), V::odd_as_even(by), V::odd_as_even(bits), V::odd_as_even(again));
-    return V::joined(even, odd);
+  Integers operator()(Integers sums) const {
+    return V::joined(rounded(sums, even), rounded(V::odd_as_even(sums), odd));
   }
 };
 
-// Calls `use` with the rounder of these numbers, for sums of any size.
-template <typename V, bool kEach, typename Use>
-void with_rounder(const RequantNumbers& numbers, Use use) {
+// Calls `use` with the rounder of a vector of sums, each by the numbers at its own place from `at` on, or all by the
+// first; of sums of any size, or of at most `most` in magnitude.
+template <typename V, typename Use>
+void with_rounder_at(const RequantNumbers& numbers, std::size_t at, Use use) {
+  const auto hi = V::all(static_cast<float>(numbers.hi - numbers.zero));
   if (numbers.scale)
-    use(FloatRounder<V, kEach, false>(numbers));
+    use(FloatRounder<V, false>{V::load_floats(numbers.scale + at), hi});
   else if (numbers.then)
-    use(FixedRounder<V, kEach, true>(numbers));
+    use(FixedRounder<V, true>(V::load(numbers.multiplier + at), V::load(numbers.shift + at), V::load(numbers.then + at),
+                              numbers.fits));
   else
-    use(FixedRounder<V, kEach, false>(numbers));
+    use(FixedRounder<V, false>(V::load(numbers.multiplier + at), V::load(numbers.shift + at), V::zero(), numbers.fits));
 }
 
-// Likewise for sums of at most `most` in magnitude, all by the first numbers.
 template <typename V, typename Use>
-void with_rounder_below(const RequantNumbers& numbers, float most, Use use) {
+void with_rounder(const RequantNumbers& numbers, float most, Use use) {
+  const auto hi = V::all(static_cast<float>(numbers.hi - numbers.zero));
   if (numbers.scale && *numbers.scale * most < 0x1p30f)
-    use(FloatRounder<V, false, true>(numbers));
+    use(FloatRounder<V, true>{V::all(*numbers.scale), hi});
+  else if (numbers.scale)
+    use(FloatRounder<V, false>{V::all(*numbers.scale), hi});
+  else if (numbers.then)
+    use(FixedRounder<V, true>(V::all32(*numbers.multiplier), V::all32(*numbers.shift), V::all32(*numbers.then),
+                              numbers.fits));
   else
-    with_rounder<V, false>(numbers, use);
+    use(FixedRounder<V, false>(V::all32(*numbers.multiplier), V::all32(*numbers.shift), V::zero(), numbers.fits));
 }
 
 // Rounded s32 in the order of V::unpack as bytes.

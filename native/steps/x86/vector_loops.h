@@ -35,7 +35,7 @@ void vector_multiply(const MultiplyCall& call) {
   const auto a_zero = V::all16(static_cast<std::int16_t>(call.a_zero));
   const auto b_zero = V::all16(static_cast<std::int16_t>(call.b_zero));
   const Leaver<V> leave(call.numbers);
-  with_rounder_below<V>(call.numbers, 0x1p16f, [&](const auto& round) {
+  with_rounder<V>(call.numbers, 0x1p16f, [&](const auto& round) {
     for (std::size_t at = 0; at < call.count; at += static_cast<std::size_t>(V::kBytes)) {
       const auto a = V::load(call.a + at), b = V::load(call.b + at);
       typename V::Fours fours;
@@ -43,8 +43,8 @@ void vector_multiply(const MultiplyCall& call) {
         const auto left = V::sub16(half ? V::high16(a) : V::low16(a), a_zero);
         const auto right = V::sub16(half ? V::high16(b) : V::low16(b), b_zero);
         const auto low = V::mul_low16(left, right), high = V::mul_high16(left, right);
-        fours.part[2 * half] = round(V::low32(low, high), 0);
-        fours.part[2 * half + 1] = round(V::high32(low, high), 0);
+        fours.part[2 * half] = round(V::low32(low, high));
+        fours.part[2 * half + 1] = round(V::high32(low, high));
       }
       store_within<V>(call.y + at, call.count - at, call.y + call.count, leave(fours));
     }
@@ -107,10 +107,10 @@ template <typename V>
 void vector_average(const WindowCall& call, std::int32_t offset, const RequantNumbers& numbers) {
   const Leaver<V> leave(numbers);
   const auto start = V::all32(offset);
-  with_rounder_below<V>(numbers, 256.0f * static_cast<float>(call.taps), [&](const auto& round) {
+  with_rounder<V>(numbers, 256.0f * static_cast<float>(call.taps), [&](const auto& round) {
     for_pixels<V>(call, [&](std::int64_t at) {
       auto sums = sums_of<V>(call.taps, start, [&](std::int64_t tap) { return V::load(call.x[tap] + at); });
-      for (auto& part : sums.part) part = round(part, 0);
+      for (auto& part : sums.part) part = round(part);
       return leave(sums);
     });
   });
@@ -191,10 +191,10 @@ void vector_rescale(const std::uint8_t* x, std::size_t count, std::int32_t x_zer
                     std::uint8_t* y) {
   const auto zero = V::all32(x_zero);
   const Leaver<V> leave(numbers);
-  with_rounder_below<V>(numbers, 256.0f, [&](const auto& round) {
+  with_rounder<V>(numbers, 256.0f, [&](const auto& round) {
     for (std::size_t at = 0; at < count; at += static_cast<std::size_t>(V::kBytes)) {
       auto fours = V::unpack(V::load(x + at));
-      for (auto& part : fours.part) part = round(V::sub(part, zero), 0);
+      for (auto& part : fours.part) part = round(V::sub(part, zero));
       store_within<V>(y + at, count - at, y + count, leave(fours));
     }
   });
