@@ -1,0 +1,96 @@
+/** The module that computes a network: SIMD128 runs everywhere, relaxed SIMD is quicker where there is any. */
+export type Build = "relaxed" | "simd128";
+
+export interface LoadOptions {
+  /** The build to use; the quickest that this engine runs if it is left out. */
+  build?: Build;
+  /** Where the modules are, by build; beside the package if left out. */
+  wasm?: Partial<Record<Build, string | URL | ArrayBuffer | Uint8Array>>;
+  /** SHA-256 that the certificate must have, in hexadecimal; any if left out. */
+  certificate?: string;
+  /** false: do not run the fixed inputs whose outputs the signature is of (two samples). */
+  check?: boolean;
+}
+
+/** An input or output: real value = scale * (integer - zeroPoint). */
+export interface Tensor {
+  readonly name: string;
+  /** Without the batch, channels last. */
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly scale: number;
+  readonly zeroPoint: number;
+  readonly lo: number;
+  readonly hi: number;
+}
+
+/** What is proved of a layer of a plan. */
+export interface Layer {
+  readonly name: string;
+  /** The operator: "Conv2d", "Add", ... */
+  readonly op: string;
+  /** The kernel row that computes it. */
+  readonly row: string;
+  /** Bits of the registers it sums in; null where no products are summed. */
+  readonly bits: number | null;
+  /** Largest magnitude that a register can reach, for every input, in parts of what it holds; null likewise. */
+  readonly used: number | null;
+  /** Mean number of steps between two spills; null where there are none. */
+  readonly run: number | null;
+}
+
+/** How a photo becomes the input. */
+export interface Photo {
+  /** Rows, columns. */
+  readonly size: readonly [number, number];
+  readonly resize: number | null;
+  readonly fit: "crop" | "pad" | "stretch";
+  /** By channel, the integer of each of the 256 values of a pixel. */
+  readonly tables: readonly (readonly number[])[];
+}
+
+export interface Classified {
+  label: string;
+  index: number;
+  score: number;
+  probability: number;
+}
+
+export interface ImageLike {
+  readonly data: Uint8ClampedArray | Uint8Array;
+  readonly width: number;
+  readonly height: number;
+}
+
+export type Input = Uint8Array | Uint8ClampedArray | ImageLike;
+
+export declare class OaqError extends Error {
+  /** "not-found", "damaged", "certificate", "signature", "engine", "photo", "bad-argument", "bad-plan", "no-memory",
+   * "failed". */
+  readonly code: string;
+}
+
+export declare class Network {
+  private constructor();
+  readonly name: string;
+  readonly build: Build;
+  readonly signature: string;
+  readonly certificate: string;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  readonly labels: readonly string[];
+  readonly photo: Photo | null;
+  readonly layers: readonly Layer[];
+  run(input: Input | readonly Input[]): Uint8Array[];
+  integers(image: ImageLike): Uint8Array;
+  prepare(source: CanvasImageSource): ImageData;
+  reals(integers: Uint8Array, output?: number): Float32Array;
+  classify(input: Input, count?: number): Classified[];
+  profile(): number[];
+  measure(): string;
+  check(): void;
+}
+
+export declare function load(url: string | URL, options?: LoadOptions): Promise<Network>;
+export declare function supports(build: Build): boolean;
+export declare function builds(): Build[];

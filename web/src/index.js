@@ -1,0 +1,244 @@
+// Integer networks in the browser: the same integers as everywhere else, checked when they are loaded.
+import { OaqError, Session, builds, compile, fetchBytes, supports } from "./runtime.js";
+import { sha256 } from "./sha256.js";
+
+export { OaqError, builds, supports };
+
+const FORMAT = "oaq web 1";
+const HEX = /^[0-9a-f]{64}$/;
+
+/**
+ * Load a network that `oaq export --web` wrote.
+ * @param {string | URL} url of its .json
+ * @param {import("./index.js").LoadOptions} [options]
+ * @returns {Promise<Network>}
+ */
+export async function load(url, options = {}) {
+  const place = new URL(url, globalThis.document?.baseURI ?? import.meta.url);
+  const manifest = readManifest(await fetchBytes(place), place);
+  if (options.certificate !== undefined && options.certificate !== manifest.certificate)
+    throw new OaqError(
+      `${place}: its certificate is ${manifest.certificate.slice(0, 16)}..., not the one asked for, ` +
+        `${String(options.certificate).slice(0, 16)}...: this is another network, or another proof`, "certificate");
+  const build = chooseBuild(manifest, options.build, place);
+  const wasm = options.wasm?.[build] ?? new URL(`../wasm/oaq-${build}.wasm`, import.meta.url);
+  const [module, plan] = await Promise.all([compile(wasm), fetchBytes(new URL(manifest.plans[build].file, place))]);
+  const { bytes, sha256: digest } = manifest.plans[build];
+  if (plan.length !== bytes || sha256(plan) !== digest)
+    throw new OaqError(
+      `${manifest.plans[build].file}: this is not the plan that ${place} names (${plan.length} bytes, ${bytes} ` +
+        "expected, or other contents). Copy the whole folder that oaq export --web wrote", "damaged");
+  const network = new Network(manifest, build, new Session(module, plan));
+  if (options.check !== false) network.check();
+  return network;
+}
+
+/** A network ready to run. */
+export class Network {
+  #manifest;
+  #session;
+
+  constructor(manifest, build, session) {
+    this.#manifest = manifest;
+    this.#session = session;
+    /** "relaxed" or "simd128": the module that computes it. */
+    this.build = build;
+  }
+
+  get name() {
+    return this.#manifest.name;
+  }
+
+  /** SHA-256 of its outputs on fixed inputs: what `oaq verify` prints too. */
+  get signature() {
+    return this.#manifest.signature.sha256;
+  }
+
+  /** SHA-256 of the certificate that it was proved by. */
+  get certificate() {
+    return this.#manifest.certificate;
+  }
+
+  get inputs() {
+    return this.#session.inputs;
+  }
+
+  get outputs() {
+    return this.#session.outputs;
+  }
+
+  /** Names of classes, in order of the first output; empty where the file names none. */
+  get labels() {
+    return this.#manifest.labels;
+  }
+
+  /** How a photo becomes the input: { size, resize, fit, tables }; null where the file does not say. */
+  get photo() {
+    return this.#manifest.photo;
+  }
+
+  /** What is proved of every layer of the chosen plan, in order of execution. */
+  get layers() {
+    return this.#manifest.plans[this.build].layers;
+  }
+
+  /**
+   * Run one sample.
+   * @param {Uint8Array | Uint8ClampedArray | ImageData | (Uint8Array | ImageData)[]} input integers, channels last; or a
+   *   photo of just the right size; an array of these where there are several inputs
+   * @returns {Uint8Array[]} integers of each output
+   */
+  run(input) {
+    const inputs = Array.isArray(input) ? input : [input];
+    return this.#session.run(inputs.map((values) => (isImage(values) ? this.integers(values) : values)));
+  }
+
+  /** The input's integers for a photo of the right size. */
+  integers(image) {
+    const photo = this.#manifest.photo;
+    if (!photo)
+      throw new OaqError(`${this.name}: its file does not say how a photo becomes integers; give a Uint8Array`, "photo");
+    const [height, width] = photo.size;
+    if (image.width !== width || image.height !== height)
+      throw new OaqError(
+        `${this.name}: the photo has ${image.width} x ${image.height} pixels, the network wants ${width} x ${height}; ` +
+          "net.prepare(image) scales and crops one", "photo");
+    const channels = photo.tables.length, result = new Uint8Array(width * height * channels), { data } = image;
+    for (let pixel = 0, to = 0; pixel < width * height; ++pixel)
+      for (let channel = 0; channel < channels; ++channel)
+        result[to++] = photo.tables[channel][data[4 * pixel + channel]];
+    return result;
+  }
+
+  /**
+   * Scale and crop a picture to what the network wants. Browsers scale each in their own way, so these pixels are not
+   * those of another program; what is computed from them is.
+   * @param {CanvasImageSource} source
+   * @returns {ImageData}
+   */
+  prepare(source) {
+    const photo = this.#manifest.photo;
+    if (!photo) throw new OaqError(`${this.name}: its file does not say how a photo becomes integers`, "photo");
+    const [height, width] = photo.size;
+    const from = [source.naturalWidth || source.videoWidth || source.width,
+      source.naturalHeight || source.videoHeight || source.height];
+    const canvas = typeof OffscreenCanvas === "function" ? new OffscreenCanvas(width, height)
+      : Object.assign(document.createElement("canvas"), { width, height });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.imageSmoothingQuality = "high";
+    context.drawImage(source, ...placement(photo, from, [width, height]));
+    return context.getImageData(0, 0, width, height);
+  }
+
+  /** Real values of an output's integers. */
+  reals(integers, output = 0) {
+    const { scale, zeroPoint } = this.outputs[output];
+    return Float32Array.from(integers, (value) => scale * (value - zeroPoint));
+  }
+
+  /**
+   * The likeliest classes of a photo.
+   * @param {Uint8Array | ImageData} input
+   * @param {number} [count]
+   * @returns {{ label: string, index: number, score: number, probability: number }[]} largest first
+   */
+  classify(input, count = 5) {
+    const scores = this.reals(this.run(input)[0]);
+    const most = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+    const total = scores.reduce((sum, score) => sum + Math.exp(score - most), 0);
+    return Array.from(scores, (score, index) => ({ index, score }))
+      .sort((a, b) => b.score - a.score || a.index - b.index)
+      .slice(0, count)
+      .map(({ index, score }) => ({
+        label: this.labels[index] ?? `class ${index}`, index, score, probability: Math.exp(score - most) / total,
+      }));
+  }
+
+  /** Milliseconds of each layer in the last run, in the order of `layers`. */
+  profile() {
+    return this.#session.profile();
+  }
+
+  /** The signature that this engine computes. */
+  measure() {
+    const outputs = this.outputs.map(() => []), start = { at: 0 };
+    const samples = this.#manifest.signature.samples;
+    const inputs = this.inputs.map((tensor) =>
+      Array.from({ length: samples }, () => {
+        const values = this.#session.fixed(tensor, start.at);
+        start.at += tensor.bytes;
+        return values;
+      }));
+    for (let sample = 0; sample < samples; ++sample)
+      this.#session.run(inputs.map((values) => values[sample])).forEach((values, i) => outputs[i].push(values));
+    const encoder = new TextEncoder();
+    return sha256(...this.outputs.flatMap(({ name, shape }, i) => [
+      encoder.encode(`${name}\n(${[samples, ...shape].join(", ")})\n`), ...outputs[i]]));
+  }
+
+  /** Compare the signature with what this engine computes; throws where they differ. */
+  check() {
+    const computed = this.measure();
+    if (computed !== this.signature)
+      throw new OaqError(
+        `${this.name}: this engine computes the signature ${computed.slice(0, 16)}..., the file has ` +
+          `${this.signature.slice(0, 16)}...: the files do not belong together, or the engine computes other integers. ` +
+          "Write the folder again with oaq export --web", "signature");
+  }
+}
+
+function isImage(value) {
+  return typeof value === "object" && value !== null && "data" in value && "width" in value && "height" in value;
+}
+
+// Arguments of drawImage: the part of the picture that the network sees, on the whole canvas.
+function placement(photo, [fromWidth, fromHeight], [width, height]) {
+  if (photo.fit === "stretch") return [0, 0, fromWidth, fromHeight, 0, 0, width, height];
+  if (photo.fit === "pad") {
+    const scale = Math.min(width / fromWidth, height / fromHeight);
+    const size = [Math.round(fromWidth * scale), Math.round(fromHeight * scale)];
+    return [0, 0, fromWidth, fromHeight, Math.floor((width - size[0]) / 2), Math.floor((height - size[1]) / 2), ...size];
+  }
+  // The shorter side becomes `resize` pixels, of which the middle is taken; without it, as much as fits.
+  const scale = photo.resize ? photo.resize / Math.min(fromWidth, fromHeight)
+    : Math.max(width / fromWidth, height / fromHeight);
+  const size = [Math.min(width / scale, fromWidth), Math.min(height / scale, fromHeight)];
+  return [(fromWidth - size[0]) / 2, (fromHeight - size[1]) / 2, ...size, 0, 0, width, height];
+}
+
+function chooseBuild(manifest, wanted, place) {
+  const written = Object.keys(manifest.plans), here = builds();
+  if (!here.length)
+    throw new OaqError("this engine has no SIMD in WebAssembly; Chrome 91, Firefox 89, Safari 16.4 or newer have it", "engine");
+  if (wanted !== undefined && !here.includes(wanted))
+    throw new OaqError(`this engine does not run the build ${wanted}; it runs ${here.join(", ")}`, "engine");
+  if (wanted !== undefined && !written.includes(wanted))
+    throw new OaqError(`${place}: there is no plan for ${wanted}; there are ${written.join(", ")}`, "engine");
+  const build = wanted ?? here.find((name) => written.includes(name));
+  if (!build) throw new OaqError(`${place}: has plans for ${written.join(", ")}; this engine runs ${here.join(", ")}`, "engine");
+  return build;
+}
+
+function readManifest(bytes, place) {
+  const refuse = (what) => {
+    throw new OaqError(`${place}: ${what}. Write it with oaq export --web`, "damaged");
+  };
+  let manifest;
+  try {
+    manifest = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    refuse("this is not JSON");
+  }
+  if (manifest?.format !== FORMAT) refuse(`this is no network of the format "${FORMAT}"`);
+  const { plans, signature, certificate } = manifest;
+  if (!plans || !Object.keys(plans).length) refuse("it names no plan");
+  if (!HEX.test(certificate) || !HEX.test(signature?.sha256) || !(signature.samples >= 1))
+    refuse("its certificate or its signature is missing");
+  for (const [build, plan] of Object.entries(plans))
+    if (typeof plan.file !== "string" || !HEX.test(plan.sha256) || !Array.isArray(plan.layers))
+      refuse(`its plan ${build} is incomplete`);
+  const photo = manifest.photo ?? null;
+  if (photo && !(photo.size?.length === 2 && photo.tables?.every((table) => table.length === 256)))
+    refuse("what it says of photos is incomplete");
+  return { ...manifest, labels: manifest.labels ?? [], photo };
+}
