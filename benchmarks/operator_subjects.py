@@ -80,13 +80,14 @@ def subjects() -> Iterator[Subject]:
 
 
 def _keeps_affine(op: ops.Op) -> bool:
-    return ops.rules_of(op).same_affine or isinstance(op, ops.Lookup)
+    return ops.rules_of(op).same_affine or isinstance(op, ops.Lookup | ops.ChannelLookup)
 
 
 def _operators(shape: Shape) -> Iterator[tuple[str, ops.Op, tuple[Shape, ...], dict[str, Any]]]:
     """Name, value, shapes of inputs, further fields of ``Subject``."""
     height, width, channels = shape
     few, rounds = (height * 4, width * 4, channels // 16), {"most_apart": 1}
+    scalar = {"streams": False}  # of an operator whose only row takes integers one at a time
     pair, alone = Requantize(np.array([HALF, HALF])), Requantize(np.array([0.05 * 0.05 / 0.1], np.float32))
     yield "add", ops.Add(pair), (shape, shape), rounds
     yield "multiply", ops.Mul(alone), (shape, shape), rounds
@@ -107,11 +108,14 @@ def _operators(shape: Shape) -> Iterator[tuple[str, ops.Op, tuple[Shape, ...], d
     yield "depth to space, CRD", ops.DepthToSpace(4, "CRD"), ((height * 2, width * 2, 48),), {}
     table = (np.arange(256) * 37 % 256).astype(np.uint8)
     yield "lookup", ops.Lookup(table), (shape,), {}
+    tables = np.stack([np.roll(table, channel) for channel in range(channels)])
+    yield "lookup by channel", ops.ChannelLookup(tables), (shape,), scalar
     yield "pad", ops.Pad((1, 1, 1, 1)), (shape,), {}
     yield "slice, channels", ops.Slice((0, 0, 0), (height, width, channels // 2)), (shape,), {}
     yield "slice, image", ops.Slice((1, 1, 0), (height - 1, width - 1, channels)), (shape,), {}
-    half, scalar = channels // 2, {"streams": False}  # its only row moves integers one at a time
-    yield "transpose, to channels first", ops.Transpose((height * width, channels), (1, 0), shape), (shape,), scalar
+    half = channels // 2
+    planes = ops.Transpose((height * width, channels), (1, 0), (channels, height, width))
+    yield "transpose, to channels first", planes, (shape,), scalar
     yield "transpose, shuffle", ops.Transpose((height * width, 2, half), (0, 2, 1), shape), (shape,), scalar
     yield "multiply by channel, few", ops.Mul(alone), (few, (1, 1, few[2])), rounds
     yield "concat, few", ops.Concat(pair), (few, few), rounds

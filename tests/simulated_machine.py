@@ -133,6 +133,8 @@ def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops
         case "resize":
             height, width, _ = as_image(y.shape)
             values |= {"height": height, "width": width, "mode": "bilinear" if fields["bilinear"] else "nearest"}
+        case "channel_lookup":
+            values["tables"] = fields["tables"].reshape(-1, 256)
         case "transpose":
             values["shape"] = as_image(y.shape)
         case "depth_to_space":

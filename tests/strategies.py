@@ -218,7 +218,7 @@ def programs_with_inputs(
 
 
 def _fits(kind: str, x: TensorSpec) -> bool:
-    if kind in ("Add", "Mul", "Lookup", "Reshape", "Slice", "Concat", "Transpose"):
+    if kind in ("Add", "Mul", "Lookup", "Reshape", "Slice", "Concat", "Transpose", "ChannelLookup"):
         return True
     if kind in IMAGES:
         return len(x.shape) == 3
@@ -264,6 +264,9 @@ def _append(
         case "Lookup":
             table = rng.integers(reach.lo, reach.hi + 1, 256).astype(np.uint8)
             return builder.add(ops.Lookup(table), [current], affine, reach)
+        case "ChannelLookup":
+            tables = rng.integers(reach.lo, reach.hi + 1, (x.channels, 256)).astype(np.uint8)
+            return builder.add(ops.ChannelLookup(tables), [current], affine, reach)
         case "Resize" | "DepthToSpace" | "Reshape" | "Pad" | "Slice" | "Transpose":
             return builder.add(draw_movement(draw, x, kind), [current])
     sample = sampled(kind, rule, x.shape)

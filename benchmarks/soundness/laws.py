@@ -127,6 +127,9 @@ def computed(step: Step, x: Sequence[Ints]) -> Ints:
             return requantized(step, (x[0] - zeros[0]).sum(axis=(1, 2), keepdims=True))
         case "Lookup":
             return step.arrays["table"].astype(np.int64)[x[0]]
+        case "ChannelLookup":
+            parts = [table[x[0][..., channel]] for channel, table in enumerate(step.arrays["tables"].astype(np.int64))]
+            return np.stack(parts, axis=-1)
         case "Resize":
             return _resize(step, x[0])
     return _moved(step, x[0])

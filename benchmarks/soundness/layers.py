@@ -159,6 +159,16 @@ def lookup(draws: Draws, draft: Draft, x: str) -> str | None:
     return draft.node({"op": "Lookup"}, {"table": table.astype(np.uint8)}, [x], output)
 
 
+def channel_lookup(draws: Draws, draft: Draft, x: str) -> str | None:
+    """``lookup``, a table for each channel."""
+    ends, channels = interval(draws.choose), draft.shape(x)[-1]
+    tables = draws.bulk.integers(ends[0], ends[1] + 1, (channels, 256))
+    lo, hi = draft.range_of(x)
+    tables[:, :lo], tables[:, hi + 1 :] = draws.choose.randrange(256), draws.choose.randrange(256)
+    output = draft.tensor(draft.shape(x), ends, zero_point(draws.choose, ends))
+    return draft.node({"op": "ChannelLookup"}, {"tables": tables.astype(np.uint8)}, [x], output)
+
+
 def reshape(draws: Draws, draft: Draft, x: str) -> str | None:
     """Flat, or another image of the same integers."""
     shape = draft.shape(x)
@@ -223,6 +233,7 @@ KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
         "Resize": (resize, 2),
         "DepthToSpace": (depth_to_space, 2),
         "Lookup": (lookup, 2),
+        "ChannelLookup": (channel_lookup, 1),
         "Reshape": (reshape, 1),
         "Pad": (pad, 2),
         "Slice": (cut, 2),

@@ -84,9 +84,9 @@ def _under_a_clone(x: torch.Tensor) -> torch.Tensor:
 
 IMAGE_TO_IMAGE: dict[str, nn.Module | Forward] = {
     "linear over columns": nn.Sequential(nn.Conv2d(6, 4, 1), nn.Linear(8, 3), nn.Conv2d(4, 2, 1)),
+    "a slope per channel": nn.Sequential(nn.Conv2d(6, 4, 1), nn.PReLU(4), nn.Conv2d(4, 2, 1)),
     "permute": lambda x: x.relu().permute(0, 2, 1, 3),
     "channel shuffle": lambda x: x.relu().view(2, 2, 3, 9, 8).transpose(1, 2).reshape(2, 6, 9, 8),
-    "another number of channels": lambda x: x.relu().reshape(2, 4, 12, 9),
     "joined along height": lambda x: torch.cat([x.relu(), x], 2),
     "joined along width": lambda x: torch.cat([x.relu(), x, x], -1),
     "two orders added": lambda x: x.relu() + x.relu().permute(0, 2, 1, 3).transpose(1, 2),

@@ -155,6 +155,7 @@ MOVES = (
     *(ops.Pad(padding) for padding in ((0, 0, 0, 0), (1, 0, 0, 0), (0, 0, 0, 2))),
     *(ops.Reshape(shape) for shape in ((4,), (1, 2, 2), (2, 2, 1), (1, 1, 4), (1, 4, 1))),
     *(ops.Slice(begin, end) for begin, end in (((0, 0, 0), (2, 1, 1)), ((1, 0, 1), (2, 1, 2)))),
+    ops.ChannelLookup((np.arange(512) * 37 % 256).reshape(2, 256).astype(np.uint8)),
     *(ops.Transpose.joining((2, 2), (1, 0), shape) for shape in ((4,), (2, 1, 2), (1, 1, 4), (4, 1))),
     ops.Lookup((np.arange(256) * 37 % 256).astype(np.uint8)),
 )

@@ -96,6 +96,16 @@ def test_a_table_maps_every_integer_of_a_channels_range() -> None:
     assert pairs(image(node("Lookup", {"table": table}), [x], [X], y)) == expected
 
 
+def test_tables_of_channels_map_every_integer_of_their_channels_range() -> None:
+    tables, x = np.random.default_rng(1).integers(0, 256, (50, 256)).astype(np.uint8), drawn(50)
+    y = Tensor("y", (50,), 9, 0, 255)
+    reached = [table[lo : hi + 1].tolist() for table, (lo, hi) in zip(tables, pairs(x), strict=True)]
+    expected = [(min(entries), max(entries)) for entries in reached]
+    assert pairs(image(node("ChannelLookup", {"tables": tables}), [x], [X], y)) == expected
+    with pytest.raises(FormatError, match=r"tables of shape \(50, 256\) for 49 channels"):
+        image(node("ChannelLookup", {"tables": tables}), [drawn(49)], [X], y)
+
+
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
 def test_depth_to_space_joins_the_channels_of_a_block(mode: str) -> None:
     x, y = drawn(12), Tensor("y", (8, 6, 3), 7, 0, 255)

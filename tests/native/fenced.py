@@ -85,6 +85,7 @@ def others() -> Iterator[tuple[str, IntProgram]]:
             "depth_to_space": (ops.DepthToSpace(2, "CRD"), [wide]),
             "copy": (ops.Reshape((105,)), [x]),
             "pad": (ops.Pad((1, 2, 0, 3)), [x]),
+            "channel_lookup": (ops.ChannelLookup(np.arange(768).reshape(3, 256).astype(np.uint8)), [x]),
             "transpose": (ops.Transpose.joining((5, 7, 3), (2, 1, 0), (3, 35)), [x]),
             "slice": (ops.Slice((1, 2, 1), (4, 7, 2)), [x]),
         }

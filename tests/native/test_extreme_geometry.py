@@ -105,6 +105,9 @@ OTHERS: dict[str, IntProgram] = {
     "mul": single([(1, WIDE, 3), (3,)], ops.Mul(ALONE)),
     "concat": single([(1, WIDE, 3), (1, WIDE, 1)], ops.Concat(PAIR)),
     "lookup": single([(1, WIDE, 3)], ops.Lookup(np.arange(256)[::-1].astype(np.uint8))),
+    "channel_lookup": single(
+        [(1, WIDE, 3)], ops.ChannelLookup((np.arange(768) * 37 % 256).reshape(3, 256).astype(np.uint8))
+    ),
     "max_pool, largest stride": single([(1, WIDE, 8)], ops.MaxPool((1, 2), (FAR, FAR))),
     "max_pool, stride times width is 2^32": single([(1, WIDE, 8)], ops.MaxPool((1, 2), (4096, 4096))),
     "max_pool, largest dilation": single([(70000, 2, 3)], ops.MaxPool((3, 1), (999, 1), dilation=(FAR, FAR))),

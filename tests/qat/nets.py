@@ -33,6 +33,7 @@ class Everything(nn.Module):
         self.squeeze = nn.Conv2d(12, 4, 1)
         self.excite = nn.Conv2d(4, 12, 1)
         self.project = nn.Conv2d(12, 12, 1)
+        self.slopes = nn.Parameter(torch.linspace(-0.2, 0.6, 12))
         self.odd = nn.Conv2d(24, 16, (2, 3))
         self.flat = nn.Linear(4 * 8 * 8, 10)
         self.head = nn.Linear(10, 7)
@@ -45,7 +46,8 @@ class Everything(nn.Module):
         x = x * gate
         x = F.relu(x + self.project(x))
         pooled = F.max_pool2d(x, 3, 1, 1)
-        mean = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+        pooled = pooled.unflatten(1, (3, 4)).transpose(1, 2).flatten(1, 2)
+        mean = F.prelu(F.avg_pool2d(x - 0.3, 3, 1, 1, count_include_pad=False), self.slopes)
         x = self.odd(F.pad(torch.cat([pooled, mean], dim=1), (1, 1, 0, 1)))
         x = F.pixel_shuffle(x, 2)
         x = F.interpolate(x, size=(11, 9), mode="bilinear", align_corners=False)

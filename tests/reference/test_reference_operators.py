@@ -116,6 +116,8 @@ def by_hand(program: IntProgram, node: Node, inputs: list[np.ndarray], index: tu
             return int(
                 x.ravel()[np.ravel_multi_index([place[op.order.index(at)] for at in range(len(place))], op.split)]
             )
+        case ops.ChannelLookup():
+            return int(op.tables[index[-1]][x[index]])
         case ops.Lookup():
             return int(op.table[x[index]])
         case ops.Reshape():

@@ -71,6 +71,10 @@ def _lookup(x: Shape) -> list[TimedNode]:
     return [_case(ops.Lookup(np.arange(256, dtype=np.uint8)), x)]
 
 
+def _channel_lookup(x: Shape) -> list[TimedNode]:
+    return [_case(ops.ChannelLookup(np.tile(np.arange(256, dtype=np.uint8), (x[2], 1))), x)]
+
+
 def _pad(x: Shape) -> list[TimedNode]:
     return [_case(ops.Pad((1, 1, 1, 1)), x), _case(ops.Pad((0, 1, 0, 1)), x)]
 
@@ -100,6 +104,7 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "resize": _resize,
     "depth_to_space": _depth_to_space,
     "lookup": _lookup,
+    "channel_lookup": _channel_lookup,
     "pad": _pad,
     "slice": _slice,
     "transpose": _transpose,

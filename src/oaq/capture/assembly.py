@@ -17,6 +17,7 @@ from oaq import operators as ops
 from oaq.capture.folding import Floats, compose, narrowed
 from oaq.capture.functions import STEEPEST
 from oaq.capture.graph import (
+    FloatChannelFunction,
     FloatClamp,
     FloatConv2d,
     FloatFunction,
@@ -311,6 +312,19 @@ def reshaped(layout: Layout, shape: Shape) -> Layout:
     return result
 
 
+def leaky_relu_of(slopes: Floats, channels: int, site: Location) -> FloatFunction | FloatChannelFunction:
+    """X where it is positive, else x times its channel's slope; ``slopes`` are one number or (C,).
+
+    Raises:
+        UnsupportedOp: there are as many slopes as neither.
+    """
+    if slopes.size == 1 or np.ptp(slopes) == 0:
+        return FloatFunction("leaky_relu", (float(slopes.reshape(-1)[0]),))
+    if slopes.size != channels:
+        raise site.unsupported(f"{slopes.size} slopes; oaq takes one, or one for each of {channels} channels")
+    return FloatChannelFunction("leaky_relu", (tuple(map(float, slopes.reshape(-1))),))
+
+
 def power_of(exponent: float, site: Location) -> FloatFunction:
     """X to the power of a number.
 
@@ -347,6 +361,8 @@ def checked_shape(shape: Shape, site: Location) -> Shape:
 
 def _check_finite(op: FloatOp, site: Location) -> None:
     parameters = op.parameters if isinstance(op, FloatFunction) else ()
+    if isinstance(op, FloatChannelFunction):
+        parameters = tuple(number for numbers in op.parameters for number in numbers)
     clamps = isinstance(op, FloatFunction) and op.name == "clamp"  # which may be open on one side
     if any(math.isnan(parameter) or (math.isinf(parameter) and not clamps) for parameter in parameters):
         raise ProgramError(f"{site.shown}: its parameters {parameters} are not finite")

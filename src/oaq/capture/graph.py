@@ -132,6 +132,19 @@ class FloatFunction:
 
 
 @dataclass(frozen=True)
+class FloatChannelFunction:
+    """A function of one value with parameters of each channel's own: becomes a ``ChannelLookup``.
+
+    Attributes:
+        name: as of ``FloatFunction``.
+        parameters: as many as the function takes, (C,) numbers each.
+    """
+
+    name: FunctionName
+    parameters: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class FloatReshape:
     """A change of shape that keeps values and their memory order; flatten is (C * H * W,).
 
@@ -164,6 +177,7 @@ FloatOp = (
     | Unquantized
     | FloatAvgPool
     | FloatFunction
+    | FloatChannelFunction
     | FloatReshape
     | FloatSlice
     | ops.MaxPool
@@ -179,6 +193,7 @@ TWINS: Final[Mapping[type, type[ops.Op]]] = {
     FloatLinear: ops.Linear,
     FloatAvgPool: ops.AvgPool,
     FloatFunction: ops.Lookup,
+    FloatChannelFunction: ops.ChannelLookup,
     FloatReshape: ops.Reshape,
     FloatSlice: ops.Slice,
 }

@@ -117,6 +117,10 @@ class _Lowering:
             op: ops.Op = self.layer(node, node.op)
         elif isinstance(node.op, fg.FloatFunction):
             op = ops.Lookup(self.table(node, node.op))
+        elif isinstance(node.op, fg.FloatChannelFunction):
+            channels = zip(*node.op.parameters, strict=True)
+            tables = [self.table(node, fg.FloatFunction(node.op.name, numbers)) for numbers in channels]
+            op = ops.ChannelLookup(np.stack(tables))
         else:
             op = self.requantized(node)
         return Node(node.name, op, node.inputs, node.output)

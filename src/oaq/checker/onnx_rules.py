@@ -164,6 +164,19 @@ def _lookup(replay: Replay, node: Node) -> None:
     replay.u8[node.output] = result
 
 
+def _channel_lookup(replay: Replay, node: Node) -> None:
+    """All tables one after another, gathered at the integer and 256 for each channel before its own."""
+    channels, rank = replay.shape(node.inputs[0])[-1], len(replay.shape(node.inputs[0]))
+    integer, _ = replay.take(node.name, "Cast", [replay.u8[node.inputs[0]]], to=INT32)
+    first = (256 * np.arange(channels, dtype=np.int32)).reshape(-1, *(1,) * (rank - 1))
+    index, _ = replay.take(node.name, "Add", [integer, first])
+    result, (tables,) = replay.take(node.name, "Gather", [Constant(1, (np.uint8,)), index], axis=0)
+    if len(tables) != 256 * channels:
+        raise replay.refuse(node.name, f"{len(tables)} entries are not 256 for each of {channels} channels")
+    replay.store(node, "tables", tables.reshape(channels, 256))
+    replay.u8[node.output] = result
+
+
 def _reshape(replay: Replay, node: Node) -> None:
     replay.moves(node)
     x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
@@ -260,6 +273,7 @@ _RULES = {
     "AvgPool": _avg_pool,
     "GlobalAvgPool": _global_avg_pool,
     "Lookup": _lookup,
+    "ChannelLookup": _channel_lookup,
     "Reshape": _reshape,
     "Resize": _resize,
     "DepthToSpace": _depth_to_space,

@@ -107,6 +107,16 @@ def _lookup(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -
     return Range(image_ends[:, 0], image_ends[:, 1])
 
 
+def _channel_lookup(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
+    """Entries out of reach are put beyond any integer, so that the least and the most of a row are those in reach."""
+    tables = node.array("tables", np.uint8, 2).astype(np.int64)
+    if tables.shape != (len(inputs[0].lo), 256):
+        raise FormatError(f"{node.name}: tables of shape {tables.shape} for {len(inputs[0].lo)} channels")
+    entry = np.arange(256)
+    inside = (entry >= inputs[0].lo[:, None]) & (entry <= inputs[0].hi[:, None])
+    return Range(np.where(inside, tables, 256).min(axis=1), np.where(inside, tables, -1).max(axis=1))
+
+
 def _avg_pool(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     axes = _axes(node, specs[0], y)
     kernel, stride, padding = node.numbers("kernel", axes), node.numbers("stride", axes), _sides(node, axes)
@@ -260,6 +270,7 @@ _RULES = {
     "Mul": _mul,
     "Concat": _concat,
     "Lookup": _lookup,
+    "ChannelLookup": _channel_lookup,
     "AvgPool": _avg_pool,
     "GlobalAvgPool": _global_avg_pool,
     "MaxPool": _max_pool,

@@ -16,6 +16,7 @@ from oaq.errors import ProgramError
 from oaq.operators import (
     add,
     avg_pool,
+    channel_lookup,
     concat,
     conv2d,
     depth_to_space,
@@ -32,6 +33,7 @@ from oaq.operators import (
 )
 from oaq.operators.add import Add
 from oaq.operators.avg_pool import AvgPool
+from oaq.operators.channel_lookup import ChannelLookup
 from oaq.operators.concat import Concat
 from oaq.operators.conv2d import Conv2d
 from oaq.operators.depth_to_space import DepthToSpace
@@ -55,6 +57,7 @@ __all__ = [
     "OPERATORS",
     "Add",
     "AvgPool",
+    "ChannelLookup",
     "Concat",
     "Conv2d",
     "DepthToSpace",
@@ -95,6 +98,7 @@ OPERATORS: Final[dict[str, AnyRules]] = {
         resize.RULES,
         depth_to_space.RULES,
         lookup.RULES,
+        channel_lookup.RULES,
         reshape.RULES,
         pad.RULES,
         slice.RULES,

@@ -16,7 +16,7 @@ from oaq.capture.graph import FloatConv2d, FloatGraph, FloatLinear, FloatNode, F
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.program.layout import channels_last
 from oaq.ptq import windows
-from oaq.ptq.functions import function
+from oaq.ptq.functions import channel_function, function
 
 Value = TypeVar("Value")
 Tensors = dict[str, torch.Tensor]
@@ -221,6 +221,7 @@ FORWARD: Final[Mapping[str, Forward]] = {
     "Resize": _alone(_resize),
     "DepthToSpace": _alone(_depth_to_space),
     "Lookup": _alone(function),
+    "ChannelLookup": _alone(channel_function),
     "Reshape": _alone(_reshape),
     "Pad": _alone(lambda op, x: windows.padded(x, op.padding)),
     "Slice": _alone(_slice),

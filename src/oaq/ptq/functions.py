@@ -9,12 +9,23 @@ import torch
 import torch.nn.functional as F
 
 from oaq.capture.functions import GREATEST
-from oaq.capture.graph import FloatFunction, FunctionName
+from oaq.capture.graph import FloatChannelFunction, FloatFunction, FunctionName
 
 
 def function(op: FloatFunction, x: torch.Tensor) -> torch.Tensor:
     """``op`` of every value of ``x``."""
     return FUNCTIONS[op.name](x, *op.parameters)
+
+
+def channel_function(op: FloatChannelFunction, x: torch.Tensor) -> torch.Tensor:
+    """``op`` of every value of ``x``, (batch, C, ...), by its channel's numbers."""
+    if op.name != "leaky_relu":
+        parts = [
+            function(FloatFunction(op.name, numbers), x[:, channel])
+            for channel, numbers in enumerate(zip(*op.parameters, strict=True))
+        ]
+        return torch.stack(parts, dim=1)
+    return F.prelu(x, torch.tensor(op.parameters[0], dtype=x.dtype, device=x.device))
 
 
 def _hardsigmoid(x: torch.Tensor, slope: float | None = None, offset: float = 0.5) -> torch.Tensor:

@@ -114,14 +114,31 @@ def _looked_up(node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) 
     op: Any = node.op
     x, grid = inputs[0], grids[0]
     smooth = apply_op(node, [x * grid.scale]) / y.scale
-    scale, y_scale = float(grid.scale.detach()), float(y.scale.detach())
     with torch.no_grad():
-        real = (np.arange(256, dtype=np.float64) - grid.zero_point) * scale
-        steps = np.rint(FUNCTIONS[op.name](real, *op.parameters) / y_scale)
-        low, high = y.range.lo - y.zero_point, y.range.hi - y.zero_point
-        table = torch.from_numpy(np.clip(steps, low, high).astype(np.float32)).to(x.device)
+        table = _table(op.name, op.parameters, grid, y).to(x.device)
         exact = table[(x + grid.zero_point).long()]
     return replaced(smooth, exact)
+
+
+def _looked_up_by_channel(node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) -> torch.Tensor:
+    """``_looked_up``, a table for each channel."""
+    op: Any = node.op
+    x, grid = inputs[0], grids[0]
+    smooth = apply_op(node, [x * grid.scale]) / y.scale
+    with torch.no_grad():
+        tables = [_table(op.name, numbers, grid, y) for numbers in zip(*op.parameters, strict=True)]
+        channel = torch.arange(len(tables), device=x.device).reshape(-1, *(1,) * (x.ndim - 2))
+        exact = torch.stack(tables).to(x.device)[channel, (x + grid.zero_point).long()]
+    return replaced(smooth, exact)
+
+
+def _table(name: str, parameters: Sequence[float], x: Grid, y: Grid) -> torch.Tensor:
+    """(256,) results of a function in steps of ``y``, clamped, for every integer of ``x``."""
+    scale, y_scale = float(x.scale.detach()), float(y.scale.detach())
+    real = (np.arange(256, dtype=np.float64) - x.zero_point) * scale
+    steps = np.rint(FUNCTIONS[name](real, *parameters) / y_scale)  # type: ignore[index]
+    low, high = y.range.lo - y.zero_point, y.range.hi - y.zero_point
+    return torch.from_numpy(np.clip(steps, low, high).astype(np.float32))
 
 
 IN_STEPS: Final[Mapping[str, Callable[[FloatNode, Inputs, Sequence[Grid], Grid], torch.Tensor]]] = {
@@ -131,6 +148,7 @@ IN_STEPS: Final[Mapping[str, Callable[[FloatNode, Inputs, Sequence[Grid], Grid],
     "AvgPool": _avg_pool,
     "GlobalAvgPool": _global_avg_pool,
     "Lookup": _looked_up,
+    "ChannelLookup": _looked_up_by_channel,
 }
 """Laws of the operators that requantize or look up their result, by the name of their rules."""
 MOVED: Final[Mapping[str, Callable[[FloatNode, torch.Tensor, Grid], torch.Tensor]]] = {

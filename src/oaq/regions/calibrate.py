@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.capture.from_float_onnx.split import Split
-from oaq.capture.graph import FloatFunction, FloatLinear, FloatNode, Unquantized
+from oaq.capture.graph import FloatChannelFunction, FloatFunction, FloatLinear, FloatNode, Unquantized
 from oaq.errors import CalibrationError
 from oaq.mixed.inference import InferenceSession
 from oaq.regions.samples import Feed
@@ -74,7 +74,8 @@ def region_batches(
 def _is_pointwise(node: FloatNode) -> bool:
     """Whether a result at one position depends on that position alone."""
     operator = node.op.operator if isinstance(node.op, Unquantized) else None
-    return isinstance(node.op, FloatLinear | FloatFunction) or operator in (ops.Add, ops.Mul, ops.Concat)
+    own = isinstance(node.op, FloatLinear | FloatFunction | FloatChannelFunction)
+    return own or operator in (ops.Add, ops.Mul, ops.Concat)
 
 
 def _spaced(array: NDArray[np.float32], sizes: Sequence[int]) -> NDArray[np.float32]:

@@ -159,6 +159,7 @@ STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
         ),
         "slice": StepKind(12, (Field("begin", count=3), Field("end", count=3)), _slice),
         "resize": StepKind(13, (Field("bilinear"),), lambda planned: (int(_op(planned).mode == "bilinear"),)),
+        "channel_lookup": StepKind(16, (Field("tables", "uint8"),), lambda planned: (_op(planned).tables.reshape(-1),)),
         "transpose": StepKind(
             15, (Field("split", count=8), Field("order", count=8)), lambda planned: _eight(_op(planned))
         ),

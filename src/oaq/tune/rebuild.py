@@ -136,7 +136,9 @@ class _Rebuild:
         if isinstance(op, ops.Products):
             return self._layer(node, op)
         if isinstance(op, ops.Lookup):
-            return ops.Lookup(self._table(node, op))
+            return ops.Lookup(self._table(node, op.table))
+        if isinstance(op, ops.ChannelLookup):
+            return ops.ChannelLookup(np.stack([self._table(node, table) for table in op.tables]))
         requantize = getattr(op, "requantize", None)
         if requantize is None:
             return op
@@ -181,13 +183,13 @@ class _Rebuild:
         x, y = self._specs[node.inputs[0]], self._specs[node.output]
         return nearest_words(requantize, x, y) if takes_words(requantize, y) else requantize
 
-    def _table(self, node: Node, op: ops.Lookup) -> NDArray[np.uint8]:
+    def _table(self, node: Node, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The table of the same function between tensors of other steps."""
         old_x, old_y = self._program.tensors[node.inputs[0]], self._program.tensors[node.output]
         new_x, new_y = self._specs[node.inputs[0]], self._specs[node.output]
         real = (np.arange(256) - new_x.affine.zero_point) * self._growth(node.inputs[0])
         at = np.clip(np.rint(real) + old_x.affine.zero_point, old_x.range.lo, old_x.range.hi).astype(np.int64)
-        values = op.table[at].astype(np.float64) - old_y.affine.zero_point
+        values = table[at].astype(np.float64) - old_y.affine.zero_point
         steps = np.rint(values / self._growth(node.output)) + new_y.affine.zero_point
         return np.clip(steps, new_y.range.lo, new_y.range.hi).astype(np.uint8)
 

@@ -142,6 +142,9 @@ def _small(node: Node, program: IntProgram, rng: np.random.Generator) -> Any:  #
         )
     if isinstance(op, ops.Lookup):
         return ops.Lookup(np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8))
+    if isinstance(op, ops.ChannelLookup):
+        entries = np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8)
+        return ops.ChannelLookup(np.tile(entries, (len(op.tables), 1)))
     requantize = getattr(op, "requantize", None)
     if requantize is None:
         return op

@@ -145,6 +145,15 @@ CURVES = {
     "leaky relu": one("LeakyRelu", alpha=0.1),
     "elu": one("Elu", alpha=0.7),
     "gelu": one("Gelu", opset=20),
+    "prelu, a slope per channel": one("PRelu", "s", s=weights(6, 1, 1)),
+    "prelu, channels last": Case(
+        [
+            node("Transpose", ["x"], "t", perm=[0, 2, 3, 1]),
+            node("PRelu", ["t", "s"], "u"),
+            node("Transpose", ["u"], "y", perm=[0, 3, 1, 2]),
+        ],
+        {"s": weights(6)},
+    ),
     "prelu": one("PRelu", "s", s=np.full((6, 1, 1), 0.25, np.float32)),
 }
 POOLS = {

@@ -87,6 +87,15 @@ PROGRAMS = {
         ("conv", conv(4, 1), (26, 9, 4), U8),
         ("crd", ops.DepthToSpace(2, "CRD"), (52, 18, 1), U8),
     ),
+    "tables of channels": chain(
+        ("bent", ops.ChannelLookup((np.arange(1024) * 37 % 256).reshape(4, 256).astype(np.uint8)), (8, 6, 4), U8),
+        ("conv", conv(6, 4), (6, 5, 6), U8),
+        ("wild", ops.ChannelLookup((np.arange(1536) * 5 % 256).reshape(6, 256).astype(np.uint8)), (6, 5, 6), U8),
+        ("turned", ops.Transpose.joining((30, 2, 3), (0, 2, 1), (30, 6)), (30, 6), U8),
+        ("again", ops.ChannelLookup((np.arange(1536) * 3 % 256).reshape(6, 256).astype(np.uint8)), (30, 6), U8),
+        ("flat", ops.Reshape((180,)), (180,), U8),
+        ("dot", linear(10, 180), (10,), U8),
+    ),
     "transposes": chain(
         ("turned", ops.Transpose.joining((48, 4), (1, 0), (4, 6, 8)), (4, 6, 8), IN),
         ("back", ops.Transpose.joining((4, 48), (1, 0), (8, 6, 4)), (8, 6, 4), IN),

@@ -7,11 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.assembly import power_of
+from oaq.capture.assembly import leaky_relu_of, power_of
 from oaq.capture.from_float_onnx.builder import Builder, View, site, unsupported
+from oaq.capture.from_float_onnx.layers import per_channel
 from oaq.capture.from_onnx.attributes import real, text
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.graph import FloatClamp, FloatFunction, FunctionName
+from oaq.capture.graph import FloatChannelFunction, FloatClamp, FloatFunction, FunctionName
 
 Handler = Callable[[Builder, OnnxNode], None]
 NAMED: Final[tuple[FunctionName, ...]] = (
@@ -107,14 +108,18 @@ def hard_sigmoid_of(alpha: float, beta: float) -> FloatFunction:
 
 
 def parametric_relu(build: Builder, node: OnnxNode) -> None:
-    """PRelu with one slope for all channels."""
-    slope = build.constant(node.input_name(1), node)
-    if slope.size > 1 and np.ptp(slope) != 0:
-        raise unsupported(node, f"its {slope.size} slopes differ; oaq takes one for all channels")
-    apply(build, node, node.input_name(0), FloatFunction("leaky_relu", (float(slope.reshape(-1)[0]),)))
+    """PRelu with one slope for all channels, or one for each, on whichever axis they are."""
+    x, slopes = node.input_name(0), build.constant(node.input_name(1), node)
+    if slopes.size > 1 and np.ptp(slopes) != 0:
+        slopes = per_channel(build, node, x, slopes)
+        tensor, axes = build.counted(x, node)
+        op = leaky_relu_of(slopes, build.shapes[tensor][0], site(node))
+        build.emit(op, (tensor,), build.shapes[tensor], node, axes)
+        return
+    apply(build, node, x, leaky_relu_of(slopes, 1, site(node)))
 
 
-def apply(build: Builder, node: OnnxNode, x: str, op: FloatFunction) -> None:
+def apply(build: Builder, node: OnnxNode, x: str, op: FloatFunction | FloatChannelFunction) -> None:
     """``op`` of the file's ``x`` is what ``node`` writes."""
     view = build.view(x, node)
     tensor = build.append(op, (view.tensor,), build.shapes[view.tensor], site(node))

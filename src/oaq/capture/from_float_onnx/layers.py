@@ -116,7 +116,7 @@ def arithmetic(build: Builder, node: OnnxNode) -> None:
     if node.op == "Div" and not build.is_activation(left):
         raise unsupported(node, "a constant divided by an activation")
     x, constant = (left, right) if build.is_activation(left) else (right, left)
-    number = _per_channel(build, node, x, build.constant(constant, node))
+    number = per_channel(build, node, x, build.constant(constant, node))
     unit, zero = np.asarray(1.0), np.asarray(0.0)
     match node.op:
         case "Add":
@@ -149,7 +149,7 @@ def _scaled(build: Builder, node: OnnxNode, x: str, numbers: tuple[Floats, Float
     build.write(node, build.scale_and_shift(tensor, numbers, build.foldable(x, node), site(node)), axes)
 
 
-def _per_channel(build: Builder, node: OnnxNode, x: str, number: Floats) -> Floats:
+def per_channel(build: Builder, node: OnnxNode, x: str, number: Floats) -> Floats:
     """A constant that is one number, or one per channel, as () or (C,).
 
     Raises:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from oaq import operators as ops
+from oaq.capture.assembly import leaky_relu_of
 from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, sample_of, site
 from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.capture.from_tflite.multipliers import BOUNDS
@@ -37,6 +38,15 @@ def curve(name: Any, *parameters: float, alpha: bool = False) -> Handler:  # noq
         build.emit(FloatFunction(name, numbers), (x,), build.shapes[x], operator)
 
     return handle
+
+
+def parametric_relu(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
+    """PRELU with one slope, or one for each channel."""
+    x, slopes = build.read(operator, 0), build.constant(operator, 1)
+    if slopes.size > 1 and slopes.shape[-1] != slopes.size:
+        raise site(operator).unsupported(f"by slopes of shape {slopes.shape}; oaq takes one, or one for each channel")
+    op = leaky_relu_of(slopes, build.shapes[x][0], site(operator))
+    build.emit(op, (x,), build.shapes[x], operator)
 
 
 def gelu(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:

@@ -33,6 +33,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "TANH": moves.curve("tanh"),
     "HARD_SWISH": moves.curve("hardswish"),
     "LEAKY_RELU": moves.curve("leaky_relu", alpha=True),
+    "PRELU": moves.parametric_relu,
     "ELU": moves.curve("elu", 1.0),
     "GELU": moves.gelu,
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), moves.reshape),

@@ -37,6 +37,27 @@ def function(walk: Walk, node: OnnxNode) -> None:
     _bend(walk, node, reals, images.astype(np.float32))
 
 
+def parametric_relu(walk: Walk, node: OnnxNode) -> None:
+    """PRelu by one slope, or by one for each place of one axis."""
+    reals = walk.reals(node.input_name(0))
+    slopes = real_constant(walk.graph, node.input_name(1))
+    if slopes is None or slopes.dtype.kind != "f":
+        raise Stays("its slopes are no constant")
+    values = curve_of(walk.draft, reals)
+    if slopes.size == 1:
+        _bend(walk, node, reals, np.where(values > 0, values, np.float32(slopes.reshape(())) * values))
+        return
+    rank = len(reals.view.shape)
+    shape = (1,) * (rank + 1 - slopes.ndim) + slopes.shape
+    wide = [axis for axis, size in enumerate(shape) if size > 1]
+    if len(wide) != 1 or len(shape) != rank + 1 or reals.view.shape[wide[0] - 1] != slopes.size or not wide[0]:
+        raise Stays(f"its slopes are of shape {slopes.shape}; one, or one for each place of an axis, is known")
+    if reals.axis not in (None, wide[0] - 1):
+        raise Stays("functions of two axes")
+    by_place = np.where(values > 0, values, slopes.reshape(-1, 1).astype(np.float32) * values)
+    _bend(walk, node, replace(reals, curve=np.broadcast_to(values, by_place.shape), axis=wide[0] - 1), by_place)
+
+
 def clip(walk: Walk, node: OnnxNode) -> None:
     """Relu and Clip: of sums not quantized yet, of reals, of integers themselves."""
     value = walk.values.get(node.input_name(0))
@@ -110,12 +131,12 @@ def is_curve_work(walk: Walk, node: OnnxNode) -> bool:
 
 
 def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
-    if curve.shape != (256,):
+    if curve.shape != curve_of(walk.draft, reals).shape:
         raise Stays("it has more than one value per integer")
     source = walk.draft.tensors[reals.view.tensor].range
-    if not np.all(np.isfinite(curve[source.lo : source.hi + 1])):
+    if not np.all(np.isfinite(curve[..., source.lo : source.hi + 1])):
         raise Stays("it is not finite everywhere")
-    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), extended(reals.nodes, node))
+    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), extended(reals.nodes, node), reals.axis)
     walk.transparent[node.name] = None
 
 
@@ -330,6 +351,7 @@ ARITHMETIC: Final[Mapping[str, Callable[..., Curve]]] = {
 RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     **dict.fromkeys(FUNCTIONS, function),
     **dict.fromkeys(("Relu", "Clip"), clip),
+    "PRelu": parametric_relu,
     "BatchNormalization": batch_norm,
     **dict.fromkeys(("Sub", "Div", "Pow", "Min", "Max"), arithmetic),
 }

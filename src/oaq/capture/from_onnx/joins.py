@@ -15,16 +15,19 @@ from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
 from oaq.capture.from_onnx.draft import arrangement, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.moves import inputs_of
-from oaq.capture.from_onnx.values import Pending, Stays, View, arranged, settled
+from oaq.capture.from_onnx.moves import index_by_channel, inputs_of
+from oaq.capture.from_onnx.values import Integers, Pending, Stays, View, arranged, settled
 from oaq.capture.from_onnx.walk import Walk, multipliers
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.layout import Layout
 
 
 def add(walk: Walk, node: OnnxNode) -> None:
-    """Two tensors; or a constant, or a function of one tensor, which ``curves`` knows."""
-    if is_curve_work(walk, node):
+    """Two tensors; or a constant, or a function of one tensor, which ``curves`` knows; or an index by channel."""
+    index = walk.values.get(node.input_name(0))
+    if isinstance(index, Integers) and index.index:
+        walk.values[node.outputs[0]] = index_by_channel(walk, node, index)
+    elif is_curve_work(walk, node):
         arithmetic(walk, node)
     else:
         views = [walk.plain(node.input_name(index)) for index in (0, 1)]

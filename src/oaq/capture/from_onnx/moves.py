@@ -143,7 +143,39 @@ def gather(walk: Walk, node: OnnxNode) -> None:
         raise Stays(f"it picks {len(rows)} places of axis {axis}; only rows and columns that repeat as in a resize are")
 
 
+def index_by_channel(walk: Walk, node: OnnxNode, index: Integers) -> Integers:
+    """An index to which 256 for each channel before its own is added: all tables lie one after another.
+
+    Raises:
+        Stays: something else is added.
+    """
+    first = walk.constant(node.input_name(1), "operand")
+    channels, *positions = index.view.shape
+    expected = (256 * np.arange(channels)).reshape(-1, *(1,) * len(positions))
+    if index.by_channel or first.dtype.kind not in "iu" or not np.array_equal(first, expected):
+        raise Stays("it adds something else than 256 for each channel to an index")
+    walk.absorb([node])
+    return replace(index, by_channel=True)
+
+
+def _look_up_by_channel(walk: Walk, node: OnnxNode, index: Integers) -> None:
+    tables, name = walk.constant(node.input_name(0), "table"), node.outputs[0]
+    order = spatial(len(index.view.shape))
+    if tables.shape != (256 * index.view.shape[0],) or tables.dtype != np.uint8 or index.offset:
+        raise Stays("its tables do not map the 256 integers of 8 bits to 8 bits, channel by channel")
+    view, meaning = arranged(walk.draft, index.view, order), walk.meanings.get(name)
+    layout = Layout.in_order(view.shape, order)
+    result = full(meaning.affine if meaning else walk.draft.tensors[view.tensor].affine, name, layout)
+    result.is_integer, result.is_stated = True, meaning is not None
+    number = walk.draft.emit(node.name, ops.ChannelLookup(tables.reshape(-1, 256)), [view.tensor], result)
+    walk.values[name] = Integers(View(number, layout), 0)
+    walk.absorb([node])
+
+
 def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
+    if index.by_channel:
+        _look_up_by_channel(walk, node, index)
+        return
     table = walk.constant(node.input_name(0), "table")
     if table.shape != (256,) or table.dtype not in (np.uint8, np.int8) or integer(node, "axis", 0) != 0:
         raise Stays("its table does not map the 256 integers of 8 bits to 8 bits")

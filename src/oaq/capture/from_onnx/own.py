@@ -36,6 +36,9 @@ def _of_program(graph: OnnxGraph, node: DraftNode, of_file: OnnxNode | None) -> 
         case ops.Lookup():
             cast = graph.producers.get(of_file.input_name(1)) if of_file else None
             return cast.name.removesuffix(".index") if cast else node.name
+        case ops.ChannelLookup():
+            added = graph.producers.get(of_file.input_name(1)) if of_file else None
+            return added.name.removesuffix(".entry") if added else node.name
         case ops.Reshape():
             return node.name.removesuffix(".reshaped")
         case ops.Resize():

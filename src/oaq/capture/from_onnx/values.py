@@ -98,11 +98,13 @@ class Integers:
         view: which one of the program it is.
         offset: the program's integer minus the file's.
         index: it has been cast to int32 or int64, to look up a table.
+        by_channel: 256 for each channel before its own has been added, to look up a table of that channel.
     """
 
     view: View
     offset: int
     index: bool = False
+    by_channel: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +115,13 @@ class Reals:
         view: of the integers.
         curve: (256,) float32: the value for each integer; None for the plain ``affine.dequantize``.
         nodes: that made the curve.
+        axis: of a sample, whose places have a curve each, which is (places, 256) then; None: there is one for all.
     """
 
     view: View
     curve: NDArray[np.float32] | None = None
     nodes: tuple[OnnxNode, ...] = ()
+    axis: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +179,7 @@ def extended(nodes: tuple[OnnxNode, ...], node: OnnxNode) -> tuple[OnnxNode, ...
 
 
 def curve_of(draft: Draft, reals: Reals) -> NDArray[np.float32]:
-    """(256,) the value for every integer, as float32 arithmetic has it."""
+    """(256,) the value for every integer, as float32 arithmetic has it; (places, 256) where ``axis`` is one."""
     if reals.curve is not None:
         return reals.curve
     return draft.tensors[reals.view.tensor].affine.dequantize(np.arange(256))

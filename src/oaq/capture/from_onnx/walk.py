@@ -28,6 +28,7 @@ from oaq.capture.from_onnx.values import (
     Stays,
     Value,
     View,
+    arranged,
     curve_of,
     extended,
     settled,
@@ -215,6 +216,8 @@ class Walk:
 
     def requantized(self, reals: Reals, meaning: Meaning, file: str, node: OnnxNode) -> View:
         """The integers that QuantizeLinear makes of a function of integers."""
+        if reals.axis is not None:
+            return self._by_channel(reals, reals.axis, meaning, file)
         view = settled(self.draft, reals.view)
         source = self.draft.tensors[view.tensor]
         table = meaning.affine.quantize(curve_of(self.draft, reals), U8)
@@ -226,6 +229,15 @@ class Walk:
         name = reals.nodes[0].name if reals.nodes else node.name
         number = self.draft.emit(name, ops.Lookup(table), [view.tensor], self.result(meaning, file, view.layout))
         return View(number, view.layout)
+
+    def _by_channel(self, reals: Reals, axis: int, meaning: Meaning, file: str) -> View:
+        """A table for each place of ``axis``, which is the program's channels then."""
+        order = (*(other for other in range(len(reals.view.shape)) if other != axis), axis)
+        view = arranged(self.draft, reals.view, order)
+        tables = meaning.affine.quantize(curve_of(self.draft, reals), U8)
+        result = self.result(meaning, file, Layout.in_order(view.shape, order))
+        number = self.draft.emit(reals.nodes[0].name, ops.ChannelLookup(tables), [view.tensor], result)
+        return View(number, result.layout)
 
     def materialized(self, pending: Pending, meaning: Meaning, file: str) -> View:
         """The integers that QuantizeLinear makes of a float result of integers (moves of it not done yet)."""

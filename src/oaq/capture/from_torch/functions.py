@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import numpy as np
 from torch import fx
 
-from oaq.capture.assembly import power_of
+from oaq.capture.assembly import leaky_relu_of, power_of
 from oaq.capture.from_torch.builder import Arguments, TorchBuilder, base_name, site, unsupported
-from oaq.capture.graph import FloatFunction, FunctionName
+from oaq.capture.graph import FloatChannelFunction, FloatFunction, FunctionName
 
 Handler = Callable[[TorchBuilder, fx.Node, Arguments], str]
 FIXED: Final = (("approximate", "none"), ("scale", 1), ("input_scale", 1))
@@ -44,7 +43,7 @@ def curve(name: FunctionName, *parameters: str | float) -> Handler:
     return take
 
 
-def apply(build: TorchBuilder, node: fx.Node, value: object, op: FloatFunction) -> str:
+def apply(build: TorchBuilder, node: fx.Node, value: object, op: FloatFunction | FloatChannelFunction) -> str:
     """``op`` of ``value``."""
     tensor, axes = build.counted(value, node)
     build.keep_axes(node, axes)
@@ -74,11 +73,12 @@ def power(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def parametric_relu(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """``aten.prelu`` with one slope for all channels."""
-    slope = build.constant(arguments["weight"], node)
-    if slope.size > 1 and np.ptp(slope) != 0:
-        raise unsupported(node, f"its {slope.size} slopes differ; oaq takes one for all channels")
-    return apply(build, node, arguments["self"], FloatFunction("leaky_relu", (float(slope.reshape(-1)[0]),)))
+    """``aten.prelu``: one slope for all channels, or one for each, which torch counts on the first axis."""
+    slopes = build.constant(arguments["weight"], node)
+    if slopes.size > 1:
+        channels = build.shapes[build.read(arguments["self"], node)][0]
+        return apply(build, node, arguments["self"], leaky_relu_of(slopes, channels, site(node)))
+    return apply(build, node, arguments["self"], leaky_relu_of(slopes, 1, site(node)))
 
 
 def softsign_of(node: fx.Node) -> object:

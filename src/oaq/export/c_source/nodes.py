@@ -206,6 +206,12 @@ def _lookup(emission: Emission, node: Node, op: ops.Lookup) -> Iterator[Call]:
     yield _call(node, "lookup", {"size": prod(emission.program.tensors[node.output].shape), "table": table})
 
 
+def _channel_lookup(emission: Emission, node: Node, op: ops.ChannelLookup) -> Iterator[Call]:
+    tables: Constant | NDArray[np.uint8] = emission.constants.add(op.tables)
+    size = prod(emission.program.tensors[node.output].shape)
+    yield _call(node, "channel_lookup", {"size": size, "channels": len(op.tables), "tables": tables})
+
+
 def _reshape(emission: Emission, node: Node, _op: ops.Reshape) -> Iterator[Call]:
     yield _call(node, "copy", {"size": prod(emission.program.tensors[node.output].shape)})
 
@@ -240,6 +246,7 @@ RULES: Final[Mapping[str, Callable[[Emission, Node, Any], Iterator[Call]]]] = {
     "Resize": _resize,
     "DepthToSpace": _depth_to_space,
     "Lookup": _lookup,
+    "ChannelLookup": _channel_lookup,
     "Reshape": _reshape,
     "Pad": _pad,
     "Slice": _slice,

@@ -161,6 +161,16 @@ def _lookup(graph: Graph, node: Node, op: ops.Lookup) -> None:
     graph.node("Gather", [graph.constant(f"{node.name}.table", op.table), index], graph.u8[node.output], axis=0)
 
 
+def _channel_lookup(graph: Graph, node: Node, op: ops.ChannelLookup) -> None:
+    """Exact on integers: one list of all tables is gathered by the integer and where its channel's table begins."""
+    (x,) = graph.program.specs(node)
+    first = (256 * np.arange(x.channels, dtype=np.int32)).reshape(-1, *(1,) * (len(x.shape) - 1))
+    integer = graph.value("Cast", [graph.u8[x.name]], f"{node.name}.index", to=TensorProto.INT32)
+    index = graph.value("Add", [integer, graph.constant(f"{node.name}.first", first)], f"{node.name}.entry")
+    tables = graph.constant(f"{node.name}.tables", op.tables.reshape(-1))
+    graph.node("Gather", [tables, index], graph.u8[node.output], axis=0)
+
+
 def _reshape(graph: Graph, node: Node, _op: ops.Reshape) -> None:
     """Our channels are last, ONNX's first: go there and back unless there is one position, where both agree."""
     (x,), y = graph.program.specs(node), graph.program.tensors[node.output]
@@ -262,6 +272,7 @@ RULES: Final[Mapping[str, Callable[[Graph, Node, Any], None]]] = {
     "AvgPool": _avg_pool,
     "GlobalAvgPool": _global_avg_pool,
     "Lookup": _lookup,
+    "ChannelLookup": _channel_lookup,
     "Reshape": _reshape,
     "Resize": _resize,
     "DepthToSpace": _depth_to_space,
