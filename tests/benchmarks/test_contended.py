@@ -25,9 +25,9 @@ def test_floors_compare_ours_with_ours_and_losses_with_the_peers() -> None:
     assert answers == [
         (QUIET, "1.75", "yes"),
         ("good", "1.15", "yes"),
-        ("good", "3.00", "yes"),
+        ("good", "4.00", "yes"),
         ("bad", "1.18", "NO"),
-        ("bad", "3.00", "NO"),
+        ("bad", "4.00", "NO"),
     ]
 
 
