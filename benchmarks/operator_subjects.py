@@ -142,7 +142,7 @@ def linear_model(subject: Subject, path: Path) -> Path:
     if not isinstance(op, ops.Linear):
         raise TypeError(f"{subject.name} is not a linear layer")
     scale, weight_scale = np.float32(FINE.scale), np.float32(0.01)
-    constants: dict[str, NDArray[Any]] = {"w": op.weight, "b": op.bias, "s": scale, "z": np.uint8(FINE.zero_point)}
+    constants: dict[str, Any] = {"w": op.weight, "b": op.bias, "s": scale, "z": np.uint8(FINE.zero_point)}
     constants |= {"ws": weight_scale, "wz": np.int8(0), "bs": np.float32(scale * weight_scale), "bz": np.int32(0)}
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "s", "z"], ["xr"]),

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 import oaq
 from benchmarks.busy import BusyMachine, Watch
 from benchmarks.harness import Result, add_record, save, stamp
+from benchmarks.operator_edges import Edge, edge_turns, edges
 from benchmarks.operator_subjects import Arrays, Subject, integer_model, linear, linear_model, subjects
 from oaq import reference
 from oaq.errors import Mismatch
@@ -59,7 +61,7 @@ class Figure:
         peer: median of ONNX Runtime's operator; None where it has none.
     """
 
-    subject: Subject
+    subject: Subject | Edge
     isa: str
     step: float
     limit: float
@@ -180,7 +182,7 @@ def sessions_of(subject: Subject, isas: Sequence[str], x: Arrays) -> dict[str, o
 
 
 def measure(
-    subject: Subject, isas: Sequence[str], rounds: int, typical: Callable[[Sequence[float]], float] = median
+    subject: Subject | Edge, isas: list[str], rounds: int, typical: Callable[[Sequence[float]], float] = median
 ) -> tuple[list[Figure], list[float]]:
     """Figures by instruction set, and by how much repeats disagree.
 
@@ -190,18 +192,29 @@ def measure(
         rounds: turns of each.
         typical: which of the repeats stands for all.
     """
+    turns = edge_turns(subject, isas, bound_model) if isinstance(subject, Edge) else step_turns(subject, isas)
+    turns[LIMIT] = read_turn(subject.bytes) if subject.is_linear else copy_turn(subject.bytes)
+    if PEER in turns:
+        turns[EMPTY] = turn(empty_call())
+    seconds = interleave(turns, rounds)
+    figures = {name: typical(values) * 1e6 for name, values in seconds.items()}
+    spreads = [(high - low) / median(values) for values in seconds.values() for low, high in [quartiles(values)]]
+    of_peer = max(figures[PEER] - figures[EMPTY], 0.0) if PEER in figures else None
+    return [Figure(subject, isa, figures[isa], figures[LIMIT], of_peer) for isa in isas], spreads
+
+
+def step_turns(subject: Subject, isas: Sequence[str]) -> dict[str, Turn]:
+    """A turn for each instruction set, and ONNX Runtime's unless it computes something else."""
     x = subject.inputs()
     sessions = sessions_of(subject, isas, x)
-    peer = peer_call(subject, x, next(iter(sessions.values())).run_integers(x)[0])
     turns: dict[str, Turn] = {isa: step_turn(session, x) for isa, session in sessions.items()}
-    turns[LIMIT] = read_turn(subject.bytes) if subject.is_linear else copy_turn(subject.bytes)
-    if peer is not None:
-        turns |= {PEER: turn(peer), EMPTY: turn(empty_call())}
-    seconds = interleave(turns, rounds)
-    medians = {name: typical(values) * 1e6 for name, values in seconds.items()}
-    spreads = [(high - low) / median(values) for values in seconds.values() for low, high in [quartiles(values)]]
-    of_peer = max(medians[PEER] - medians[EMPTY], 0.0) if peer is not None else None
-    return [Figure(subject, isa, medians[isa], medians[LIMIT], of_peer) for isa in isas], spreads
+    peer = peer_call(subject, x, next(iter(sessions.values())).run_integers(x)[0])
+    return turns if peer is None else turns | {PEER: turn(peer)}
+
+
+def bound_model(content: bytes, x: NDArray[Any]) -> Callable[[], Any]:
+    """A run of a model of one input."""
+    return bound(peer_session(content), [x])
 
 
 def row_of(figure: Figure) -> Row:
@@ -223,9 +236,9 @@ def row_of(figure: Figure) -> Row:
     )
 
 
-def selected(flags: argparse.Namespace) -> Iterator[Subject]:
+def selected(flags: argparse.Namespace) -> Iterator[Subject | Edge]:
     """The subjects asked for."""
-    candidates = (linear(*shape) for shape in LINEAR) if flags.linear else subjects()
+    candidates = (linear(*shape) for shape in LINEAR) if flags.linear else chain(subjects(), edges())
     for subject in candidates:
         is_named = not flags.operators or any(subject.name.startswith(name) for name in flags.operators)
         if is_named and (flags.linear or not flags.sizes or subject.size in flags.sizes):
