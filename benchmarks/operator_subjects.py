@@ -115,8 +115,8 @@ def _operators(shape: Shape) -> Iterator[tuple[str, ops.Op, tuple[Shape, ...], d
     yield "slice, image", ops.Slice((1, 1, 0), (height - 1, width - 1, channels)), (shape,), {}
     half = channels // 2
     planes = ops.Transpose((height * width, channels), (1, 0), (channels, height, width))
-    yield "transpose, to channels first", planes, (shape,), scalar
-    yield "transpose, shuffle", ops.Transpose((height * width, 2, half), (0, 2, 1), shape), (shape,), scalar
+    yield "transpose, to channels first", planes, (shape,), {}
+    yield "transpose, shuffle", ops.Transpose((height * width, 2, half), (0, 2, 1), shape), (shape,), {}
     yield "multiply by channel, few", ops.Mul(alone), (few, (1, 1, few[2])), rounds
     yield "concat, few", ops.Concat(pair), (few, few), rounds
 

@@ -33,16 +33,6 @@ void interleave_three(const std::uint8_t* const* channels, std::int64_t count, s
   for (int channel = 0; channel < 3; ++channel) q[3 * (count - 1) + channel] = channels[channel][count - 1];
 }
 
-const EdgeLoops& edge_loops(Isa isa) {
-#ifdef OAQ_X86
-  const Isas included = included_in(isa);
-  if (included & bit(Isa::kAvx512bw)) return kAvx512bwEdges;
-  if (included & bit(Isa::kAvx2)) return kAvx2Edges;
-#endif
-  static_cast<void>(isa);
-  return kScalarEdges;
-}
-
 // Strips of up to sixteen channels, kBlock bytes apart, become pixels of so many bytes.
 void interleave(const EdgeLoops& loops, const std::uint8_t* strips, std::int64_t channels, std::int64_t count,
                 std::uint8_t* q, std::int64_t pixel_bytes) {
@@ -76,6 +66,16 @@ void separate(const EdgeLoops& loops, const std::uint8_t* q, const std::uint8_t*
 }  // namespace
 
 const EdgeLoops kScalarEdges{Isa::kScalar, to_reals, transpose, interleave_three};
+
+const EdgeLoops& edge_loops(Isa isa) {
+#ifdef OAQ_X86
+  const Isas included = included_in(isa);
+  if (included & bit(Isa::kAvx512bw)) return kAvx512bwEdges;
+  if (included & bit(Isa::kAvx2)) return kAvx2Edges;
+#endif
+  static_cast<void>(isa);
+  return kScalarEdges;
+}
 
 Isa widest_isa() {
   static const Isa widest = [] {

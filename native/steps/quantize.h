@@ -40,6 +40,9 @@ extern const EdgeLoops kAvx2Edges;
 extern const EdgeLoops kAvx512bwEdges;
 #endif
 
+// The widest that an instruction set includes.
+const EdgeLoops& edge_loops(Isa isa);
+
 // The widest of this CPU.
 Isa widest_isa();
 

@@ -48,7 +48,7 @@ std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<
 std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
                                  const std::array<int, 3>& end);
 // Memory of x cut into nested stretches, the slowest first, and written in another order of them.
-std::unique_ptr<Step> make_transpose(const Place& x, const Place& y, const std::array<int, 8>& split,
+std::unique_ptr<Step> make_transpose(const Row& row, const Place& x, const Place& y, const std::array<int, 8>& split,
                                      const std::array<int, 8>& order);
 std::unique_ptr<Step> make_resize(const Row& row, const Place& x, const Place& y, const std::string& mode);
 std::unique_ptr<Step> make_depth_to_space(const Row& row, const Place& x, const Place& y, int block,

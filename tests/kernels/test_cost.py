@@ -201,12 +201,18 @@ def test_the_limit_of_a_row_is_that_of_its_inner_loop() -> None:
 
 def test_every_native_row_was_timed_for_the_shipped_costs(native_names: list[str]) -> None:
     never_chosen = {"copy_u8_scalar", "gemm_s8s8_scalar", "depthwise_s8s8_scalar"}
+    younger = {"transpose", "channel_lookup"}  # families that cost what the dearest does until someone calibrates
     timed = set(shipped_costs().rows)
-    like_scalar = {  # younger than the table: until someone calibrates, they cost what their families' other rows do
+    like_others = {  # they cost what their families' other rows do
         name for name in native_names if re.fullmatch(r"[a-z_]+_u8_(avx2|avx512bw)", name) and name != "add_u8_avx2"
     }
-    assert set(native_names) - never_chosen - like_scalar <= timed
-    assert {name.partition("_u8_")[0] for name in like_scalar} <= {name.partition("_u8_")[0] for name in timed}
+    untimed = {name for name in set(native_names) - never_chosen - like_others - timed if _family(name) not in younger}
+    assert not untimed
+    assert {_family(name) for name in like_others} <= {_family(name) for name in timed} | younger
+
+
+def _family(name: str) -> str:
+    return name.partition("_u8_")[0]
 
 
 @pytest.fixture

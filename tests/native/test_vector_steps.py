@@ -169,3 +169,14 @@ def test_sums_of_any_length(row: str, semantics: Semantics) -> None:
 def test_parts_of_any_number_of_channels(row: str, channels: int) -> None:
     for first in (0, 1):
         force(single(ops.Slice((1, 0, first), (4, 5, first + channels)), [(5, 6, channels + 2)]), row)
+
+
+@pytest.mark.parametrize("row", rows_of("transpose"))
+@pytest.mark.parametrize("inner", [1, 2, 3, 5, 7, 8, 15, 16, 17, 33, 63, 64, 65, 130])
+def test_stretches_of_any_length_moved(row: str, inner: int) -> None:
+    for outer in (2, 7, 8, 16, 17, 70):
+        size = outer * inner
+        force(single(ops.Transpose.joining((3, outer, inner), (0, 2, 1), (3, size)), [(3, size)]), row)
+        force(single(ops.Transpose.joining((outer, inner), (1, 0), (inner, outer)), [(outer, inner)]), row)
+        moved = ops.Transpose.joining((outer, 3, inner), (2, 1, 0), (inner, 3, outer))
+        force(single(moved, [(outer, 3, inner)]), row)

@@ -218,6 +218,7 @@ X86_FAMILIES: Final = (
     "resize",
     "depth_to_space",
     "lookup",
+    "transpose",
 )
 """Families without sums that have rows on vectors of x86; what only moves whole pixels is the same code everywhere."""
 AVX2_OTHERS: Final = tuple(_without_sums(family, "avx2", X86["avx2"]) for family in X86_FAMILIES)
