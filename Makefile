@@ -29,13 +29,16 @@ TASK ?=
 DEMO_ARGUMENTS ?=
 DEMO_detect := detection
 
-.PHONY: help demo test build check format format-check lint types layers tests order wheel bench clean distclean env env-dev
+.PHONY: help demo web-demo test build check format format-check lint types layers tests order wheel bench clean distclean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo $(if $(filter detect,$(TASK)),$(VENV)/.detect) ## EfficientNet-Lite0, photo to proof to table; NET= names another network, TASK=detect a detector
 	@$(PY) -m $(if $(TASK),recipes.$(or $(DEMO_$(TASK)),$(error TASK=$(TASK): is detect, or is left out)) $(if $(filter command line environment,$(origin NET)),$(NET)) $(DEMO_ARGUMENTS),recipes.demo $(NET))
+
+web-demo: $(VENV)/.demo $(VENV)/.dev ## networks in your browser, on this machine; beside onnxruntime-web after `npm install` in web/
+	@$(PY) -m benchmarks.web.demo
 
 test: check sanitize ## everything: environment, build, all checks, sanitizer run
 

@@ -49,7 +49,7 @@ TIMED = frozenset(
         "micro",
         "networks",
     }
-    | {"contended", "dynamic", "operators", "ptq_pareto", "qat_pareto", "session", "tune"}
+    | {"browser", "contended", "dynamic", "operators", "ptq_pareto", "qat_pareto", "session", "tune"}
 )
 """Benchmarks whose figures are times: those of one CPU say nothing of another, so each has a folder of its own."""
 

@@ -35,6 +35,8 @@ export interface Layer {
   readonly bits: number | null;
   /** Largest magnitude that a register can reach, for every input, in parts of what it holds; null likewise. */
   readonly used: number | null;
+  /** Bits that the sum over the whole layer takes, for every input; null likewise. */
+  readonly sum_bits: number | null;
   /** Mean number of steps between two spills; null where there are none. */
   readonly run: number | null;
 }

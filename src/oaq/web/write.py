@@ -130,6 +130,7 @@ def layers_of(planned: Plan) -> list[dict[str, Any]]:
             "row": node.row.name,
             "bits": None,
             "used": None,
+            "sum_bits": None,
             "run": None,
         }
         if node.schedule is not None and node.proof is not None:
@@ -137,6 +138,7 @@ def layers_of(planned: Plan) -> list[dict[str, Any]]:
             bound = node.proof.raw_partial.envelope() if register.is_exact else node.schedule.bound
             layer["bits"] = register.bits
             layer["used"] = round(max(bound.hi / register.range.hi, bound.lo / register.range.lo), 4)
+            layer["sum_bits"] = node.proof.bits
             layer["run"] = None if register.is_exact else round(node.schedule.average_run, 2)
         layers.append(layer)
     return layers

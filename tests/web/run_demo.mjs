@@ -1,0 +1,29 @@
+// Opens the demo page in headless Chromium and says what it shows.
+//
+//   node run_demo.mjs SITE CHROMIUM FILE      FILE is dropped on the page as a photo would be chosen
+import { serve, start } from "./browser.mjs";
+
+const [site, chromium, file] = process.argv.slice(2);
+const server = await serve({ "/": site });
+const { page, close } = await start(chromium);
+const idle = "!document.getElementById('measure').disabled";
+try {
+  const widths = {};
+  for (const width of [390, 1280]) {
+    await page.resize(width, 900);
+    await page.open(`${server.origin}/demo/`);
+    await page.until(`document.querySelectorAll('#classes li').length > 0 && document.querySelector('#note').textContent`);
+    widths[width] = await page.evaluate("document.documentElement.scrollWidth");
+  }
+  const texts = (selector) => page.evaluate(`[...document.querySelectorAll('${selector}')].map((e) => e.textContent)`);
+  const before = await texts("#classes span");
+  await page.files("#file", [file]);
+  await page.until(`document.getElementById('shown').src.startsWith('blob:') && ${idle}`);
+  console.log(JSON.stringify({
+    widths, before, classes: await texts("#classes span"), times: await texts("#times span"), layers: (await texts(".layer")).length,
+    seal: (await texts("#seal"))[0], status: (await texts("#status"))[0], said: page.said,
+  }));
+} finally {
+  await close();
+  server.close();
+}

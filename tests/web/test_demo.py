@@ -1,0 +1,52 @@
+"""The demo page in headless Chromium: a photo, its classes, times of both builds, what is proved; at two widths."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.web.build import PACKAGE, install
+from benchmarks.web.node import run_script
+from oaq.reference import run
+from oaq.web import write
+from tests.web.machine import NOT_RUN, require_engine
+from tests.web.test_package import classifier, integers, photos
+
+pytestmark = pytest.mark.xdist_group("web")
+
+
+def likeliest(photo: int) -> list[str]:
+    """The five likeliest classes of a photo by the reference; the first of equals comes first."""
+    program = classifier()
+    (y,) = run(program, (integers(program, photos()[photo : photo + 1]),)).outputs
+    return [f"class {index}" for index in np.argsort(-y.reshape(-1).astype(int), kind="stable")[:5]]
+
+
+def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path) -> None:
+    require_engine()
+    chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        pytest.skip(f"{NOT_RUN}: the demo page; Chromium is not installed; Debian: apt-get install chromium")
+    install()
+    for name in ("src", "wasm", "demo"):
+        shutil.copytree(PACKAGE / name, tmp_path / name)
+    write(classifier(), tmp_path / "demo", "net")
+    for index, pixels in enumerate(photos()):
+        Image.fromarray(pixels).save(tmp_path / "demo" / f"{index}.png")
+    networks = [{"title": "Small", "file": "net.json", "peers": []}]
+    (tmp_path / "demo" / "demo.json").write_text(json.dumps({"networks": networks, "samples": ["0.png", "1.png"]}))
+    arguments = [Path(__file__).with_name("run_demo.mjs"), tmp_path, chromium, tmp_path / "demo" / "2.png"]
+    shown = json.loads(run_script(arguments))
+    assert shown["said"] == []
+    assert shown["status"] == ""
+    assert all(scrolled <= int(width) for width, scrolled in shown["widths"].items())
+    assert shown["times"] == ["oaq, relaxed SIMD", "oaq, SIMD128"]
+    assert [shown["before"], shown["classes"]] == [likeliest(0), likeliest(2)]
+    assert shown["layers"] == 4
+    assert shown["seal"].startswith("4 of 4 layers proved for every photo")
