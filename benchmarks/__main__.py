@@ -4,7 +4,7 @@ Each compares outputs with the reference before it times anything and takes turn
 run was disturbed writes no file; the others go on, and the exit code is 1. Only with ``--record`` are documents and the
 files that tests compare with written: those of this CPU, never those of another.
 
-    python -m benchmarks [--record] [--prepare] [micro kernels networks litert session]
+    python -m benchmarks [--record] [--prepare] [micro kernels networks litert session operators]
 
 ``--prepare`` only quantizes and exports the networks (minutes of work that need no quiet machine), into build/bench.
 """
@@ -27,6 +27,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "networks": ("--keep", KEEP),
     "litert": (),
     "session": (),
+    "operators": ("--rounds", "10"),
 }
 """Module and arguments, in the order in which they run; each in a process of its own."""
 
