@@ -34,6 +34,7 @@ from oaq.errors import FormatError
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize_with_report
+from oaq.ptq.rounding import ROUNDINGS
 from oaq.report import Evidence, ReportData, build_report
 from oaq.report.agreement import compare
 from oaq.report.evidence_part import EVIDENCE, evidence_part
@@ -87,7 +88,7 @@ def program_of(
     batches = calibration(task, flags.images)
     model = _exported(net, task, folder / f"{network.name}.onnx") if flags.origin == "onnx" else net
     with say.stages("quantize") as report:
-        options = Options(budget=_budget_of(network, flags))
+        options = Options(budget=_budget_of(network, flags), rounding=flags.rounding or network.rounding)
         program, _ = quantize_with_report(
             model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
         )
@@ -111,7 +112,8 @@ def _source(net: torch.nn.Module, network: DetectionNetwork, flags: argparse.Nam
     for value in net.state_dict().values():
         digest.update(value.contiguous().numpy().tobytes())
     budget = _budget_of(network, flags)
-    words = f"{flags.images} photos, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
+    rounding = flags.rounding or network.rounding
+    words = f"{flags.images} photos, rounding {rounding}, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
     return f"recipes.detection, {network.name}, weights {digest.hexdigest()[:16]}, {words}"
 
 
@@ -232,6 +234,7 @@ def _command(flags: argparse.Namespace) -> str:
         f"--scenes {flags.scenes}",
     ]
     words += ["--from onnx"] if flags.origin == "onnx" else []
+    words += [f"--rounding {flags.rounding}"] if flags.rounding else []
     words += [] if flags.budget is ... else [f"--budget {'none' if flags.budget is None else flags.budget}"]
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
@@ -269,7 +272,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--skip-bad", action="store_true", help="with --data: leave bad files out and count them")
     parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
     parser.add_argument("--scenes", type=int, default=100, metavar="N", help="composited scenes (default 100)")
-    parser.add_argument("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
+    parser.add_argument(
+        "--budget",
+        type=_budget,
+        default=...,
+        metavar="B",
+        help="see docs/how-to/choose-a-budget.md (default: the network's)",
+    )
+    parser.add_argument("--rounding", choices=ROUNDINGS, help="of weights (default: the network's)")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
     flags = parser.parse_args(arguments)
