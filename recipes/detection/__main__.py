@@ -113,8 +113,8 @@ def _source(net: torch.nn.Module, network: DetectionNetwork, flags: argparse.Nam
         digest.update(value.contiguous().numpy().tobytes())
     budget = _budget_of(network, flags)
     rounding = flags.rounding or network.rounding
-    words = f"{flags.images} photos, rounding {rounding}, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
-    return f"recipes.detection, {network.name}, weights {digest.hexdigest()[:16]}, {words}"
+    options = f"rounding {rounding}, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
+    return f"recipes.detection, {network.name}, weights {digest.hexdigest()[:16]}, {flags.images} photos, {options}"
 
 
 def _budget_of(network: DetectionNetwork, flags: argparse.Namespace) -> float | None:
@@ -150,7 +150,9 @@ def run(flags: argparse.Namespace) -> int:
         report,
         folder / "report.html",
         sheets=[
-            sheet for label, (pairs, chosen) in answers.items() for sheet in contact_sheet(pairs, chosen, task, label)
+            sheet
+            for label, (pairs, pictures) in answers.items()
+            for sheet in contact_sheet(pairs, pictures, task, label)
         ],
     )
     written = Result("detection", _command(flags), stamp(), None, figures, (), report.notes)

@@ -126,11 +126,13 @@ def _owners(
     centres: NDArray[np.float64], strides: NDArray[np.float64], reach: NDArray[np.float64], boxes: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """(A,) the smallest box that each cell answers for; -1: none."""
+    if not len(boxes):
+        return np.full(len(centres), -1)
     sides = np.concatenate([centres[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - centres[:, None]], axis=2)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     central = (np.abs(centres[:, None] - middle[None]) <= CENTRAL * strides[:, None, None]).all(axis=2)
-    reached = sides.max(axis=2)
-    fits = (sides.min(axis=2) > 0) & central & (reached > reach[:, :1]) & (reached <= reach[:, 1:])
+    farthest = sides.max(axis=2)
+    fits = (sides.min(axis=2) > 0) & central & (farthest > reach[:, :1]) & (farthest <= reach[:, 1:])
     areas = np.where(fits, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[None], np.inf)
     return np.where(fits.any(axis=1), areas.argmin(axis=1), -1)
 
@@ -153,7 +155,7 @@ def loss_of(outputs: Sequence[torch.Tensor], targets: Targets) -> torch.Tensor:
     quality[cells, targets.classes] = overlap.detach().clamp(min=0.2)
     wrong = (quality - scores.sigmoid()).abs().detach() ** 2
     classes = (F.binary_cross_entropy_with_logits(scores, quality, reduction="none") * wrong).sum() / share
-    return 2.0 * classes + 2.0 * (1 - overlap).mean() + 0.5 * spread_loss(logits, exact)
+    return 2.0 * classes + (2.0 * (1 - overlap).sum() + 0.5 * spread_loss(logits, exact)) / share
 
 
 def giou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -165,13 +167,13 @@ def giou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def spread_loss(logits: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of (n, 4, bins) with the two bins beside each of (n, 4) distances."""
+    """Cross entropy of (n, 4, bins) with the two bins beside each of (n, 4) distances: the mean over sides, summed."""
     exact = exact.clamp(0, yolo.BINS - 1.01)
     low = exact.long()
     part = exact - low
     flat = logits.flatten(0, 1)
     pairs = [F.cross_entropy(flat, bin_.flatten(), reduction="none").view_as(exact) for bin_ in (low, low + 1)]
-    return (pairs[0] * (1 - part) + pairs[1] * part).mean()
+    return (pairs[0] * (1 - part) + pairs[1] * part).sum() / 4
 
 
 def train(net: yolo.Yolo, scenes: Scenes, path: Path, *, steps: int, batch: int) -> None:
