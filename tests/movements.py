@@ -14,7 +14,7 @@ def draw_movement(draw: st.DrawFn, x: TensorSpec, kind: str) -> ops.Op:
     shape = x.shape
     match kind:
         case "Resize":
-            mode = draw(st.sampled_from(("nearest", "bilinear")))
+            mode = draw(st.sampled_from(("nearest", "bilinear", "bilinear_corners")))
             return ops.Resize(draw(st.integers(1, 9)), draw(st.integers(1, 9)), mode)
         case "DepthToSpace":
             block = draw(st.sampled_from([b for b in (2, 3) if x.channels % b**2 == 0]))

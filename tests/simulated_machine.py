@@ -27,7 +27,7 @@ from oaq.operators.tensor import as_image
 from oaq.program.int_program import Node
 from oaq.reference import compute, packed_operands, simulate
 from oaq.runtime.plan_bytes import PlacedTensor, Step
-from oaq.runtime.step_fields import STEP_KINDS
+from oaq.runtime.step_fields import RESIZES, STEP_KINDS
 from tests.kernels.tables import ENTRIES
 from tests.plan_reader import decode
 
@@ -132,7 +132,7 @@ def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops
             values["count_include_pad"] = bool(fields["count_include_pad"])
         case "resize":
             height, width, _ = as_image(y.shape)
-            values |= {"height": height, "width": width, "mode": "bilinear" if fields["bilinear"] else "nearest"}
+            values |= {"height": height, "width": width, "mode": RESIZES[fields["mode"]]}
         case "channel_lookup":
             values["tables"] = fields["tables"].reshape(-1, 256)
         case "transpose":

@@ -179,7 +179,7 @@ def _multipliers(rng: Generator, count: int) -> NDArray[np.float32]:
 
 
 def _mode(rng: Generator) -> str:
-    return str(rng.choice(("nearest", "bilinear")))
+    return str(rng.choice(("nearest", "bilinear", "bilinear_corners")))
 
 
 KINDS: Final = (

@@ -200,16 +200,19 @@ def _resize(step: Step, x: Ints) -> Ints:
         rows = [row * x.shape[1] // height for row in range(height)]
         columns = [column * x.shape[2] // width for column in range(width)]
         return x[:, rows][:, :, columns]
-    rows, columns = _bilinear(x.shape[1], height), _bilinear(x.shape[2], width)
+    corners = step.node["mode"] == "bilinear_corners"
+    rows, columns = _bilinear(x.shape[1], height, corners), _bilinear(x.shape[2], width, corners)
     mixed = np.einsum("ih,bhwc->biwc", rows, x)
     return (np.einsum("jw,biwc->bijc", columns, mixed) + (1 << 21)) >> 22
 
 
-def _bilinear(size: int, outputs: int) -> Ints:
-    """(outputs, size) weights in parts of 2**11: half-pixel centres, ties of the weight upwards, edges repeated."""
+def _bilinear(size: int, outputs: int, corners: bool) -> Ints:
+    """(outputs, size) weights in parts of 2**11: half-pixel centres or corners, ties upwards, edges repeated."""
     weights = np.zeros((outputs, size), np.int64)
     for output in range(outputs):
         numerator, denominator = (2 * output + 1) * size - outputs, 2 * outputs
+        if corners:
+            numerator, denominator = output * (size - 1), max(outputs - 1, 1)
         first, remainder = divmod(numerator, denominator)
         second = (remainder * 4096 + denominator) // (2 * denominator)
         weights[output, min(max(first, 0), size - 1)] += 2048 - second

@@ -124,6 +124,9 @@ def global_avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     return draft.node({"op": "GlobalAvgPool"}, numbers, [x], _written(draws, draft, (1, 1, shape[2])))
 
 
+RESIZES: Final = ("nearest", "bilinear", "bilinear_corners")
+
+
 def resize(draws: Draws, draft: Draft, x: str) -> str | None:
     """Nearest or bilinear."""
     shape = draft.shape(x)
@@ -132,7 +135,7 @@ def resize(draws: Draws, draft: Draft, x: str) -> str | None:
     height, width = (draws.choose.choice((1, 2, 3, size, 2 * size, 3 * size + 1)) for size in shape[:2])
     if height * width * shape[2] > ELEMENTS:
         return None
-    fields = {"op": "Resize", "height": height, "width": width, "mode": draws.choose.choice(("nearest", "bilinear"))}
+    fields = {"op": "Resize", "height": height, "width": width, "mode": draws.choose.choice(RESIZES)}
     return _moved(draws, draft, x, fields, (height, width, shape[2]))
 
 

@@ -201,7 +201,6 @@ def test_reduce_max_over_all_positions_is_one_window(axes: tuple[int, ...], keep
 
 @pytest.mark.parametrize(("function", "words"), [
     (lambda x: F.adaptive_max_pool2d(x, 1, return_indices=True)[1].float(), "indices are wanted"),
-    (lambda x: torch.max(x, torch.relu(x)), "of two activations"),
     (lambda x: x.amax(1), "takes the greatest over all positions"),
     (lambda x: F.adaptive_max_pool2d(x, 4), "windows of unequal size"),
 ])  # fmt: skip

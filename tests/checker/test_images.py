@@ -150,7 +150,7 @@ MOVES = (
     *(
         ops.Resize(height, width, mode)
         for height, width in ((1, 1), (3, 1), (5, 4))
-        for mode in ("nearest", "bilinear")
+        for mode in ("nearest", "bilinear", "bilinear_corners")
     ),
     *(ops.Pad(padding) for padding in ((0, 0, 0, 0), (1, 0, 0, 0), (0, 0, 0, 2))),
     *(ops.Reshape(shape) for shape in ((4,), (1, 2, 2), (2, 2, 1), (1, 1, 4), (1, 4, 1))),

@@ -56,6 +56,7 @@ MOVES = {
     "MaxPool": ops.MaxPool((2, 2), (1, 1), (1, 0, 0, 1)),
     "nearest": ops.Resize(3, 5, "nearest"),
     "bilinear": ops.Resize(3, 5, "bilinear"),
+    "corners": ops.Resize(3, 5, "bilinear_corners"),
     "DCR": ops.DepthToSpace(2, "DCR"),
     "CRD": ops.DepthToSpace(2, "CRD"),
     "flatten": ops.Reshape((16,)),

@@ -14,7 +14,7 @@ from oaq import operators as ops
 from oaq.numerics.matmul import matmul
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.operators.resize import bilinear_axis
+from oaq.operators.resize import bilinear_axis, corner_axis
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference import run
 from tests.strategies import OPERATORS, programs_with_inputs
@@ -139,6 +139,8 @@ def resized(op: ops.Resize, x: np.ndarray, index: tuple[int, ...]) -> int:
     axes = []
     for size, wanted, i in sizes:
         place = (Fraction(i) + Fraction(1, 2)) * Fraction(size, wanted) - Fraction(1, 2)
+        if op.mode == "bilinear_corners":
+            place = Fraction(i * (size - 1), max(wanted - 1, 1))
         first = place.__floor__()
         weight = ((place - first) * 2048 + Fraction(1, 2)).__floor__()
         clamped = [min(max(j, 0), size - 1) for j in (first, first + 1)]
@@ -187,13 +189,17 @@ def test_every_tensor_stays_inside_its_declared_range_and_accumulators_requantiz
 
 @pytest.mark.parametrize(("size", "wanted"), [(1, 5), (5, 1), (4, 8), (7, 3), (224, 320), (3, 3)])
 def test_bilinear_weights_sum_to_one_and_identity_is_identity(size: int, wanted: int) -> None:
-    first, second, weight = bilinear_axis(size, wanted)
-    assert weight.min() >= 0
-    assert weight.max() <= 2048
-    assert (first >= 0).all()
-    assert (second < size).all()
-    if size == wanted:
-        np.testing.assert_array_equal(np.where(weight == 0, first, second), np.arange(size))
+    for axis in (bilinear_axis, corner_axis):
+        first, second, weight = axis(size, wanted)
+        assert weight.min() >= 0
+        assert weight.max() <= 2048
+        assert (first >= 0).all()
+        assert (second < size).all()
+        if size == wanted:
+            np.testing.assert_array_equal(np.where(weight == 0, first, second), np.arange(size))
+    assert (first[0], weight[0]) == (0, 0)
+    if wanted > 1:
+        assert (first[-1], weight[-1]) == (size - 1, 0)
 
 
 def test_matmul_is_exact_on_both_sides_of_the_float64_guard() -> None:

@@ -257,6 +257,18 @@ class Assembly:
             negative = self.append(FloatFunction("negate"), (b,), self.shapes[b], site.under(".negated"))
         return self.add(a, negative, site)
 
+    def extreme(self, a: str, b: str, site: Location, *, least: bool) -> str:
+        """The larger of two tensors of one shape, or the smaller: ``a`` and what ``b`` is above it, or below.
+
+        Raises:
+            UnsupportedOp: the shapes differ.
+        """
+        if a == b:
+            return a
+        difference = self.subtract(b, a, None, site.under(".difference"))
+        beyond = self.clamp(difference, (None, 0.0) if least else (0.0, None), self.nodes[difference], site)
+        return self.add(a, beyond, site)
+
     def multiply(self, a: str, b: str, site: Location) -> str:
         """The product of two tensors of one shape, or of one and a number per channel, (C, 1, ...), in any order.
 

@@ -214,7 +214,7 @@ def moved_from(node: Node, x: Tensor, y: Tensor) -> Ints:
             top, bottom, left, right = node.numbers("padding", 4)
             result = np.full((top + x.shape[0] + bottom, left + x.shape[1] + right, x.shape[2]), -1)
             result[top : top + x.shape[0], left : left + x.shape[1]] = index
-        case "Resize":
+        case "Resize" if node.fields.get("mode") == "nearest":
             rows, columns = (
                 np.array([at * size // count for at in range(count)])
                 for size, count in zip(x.shape[:2], y.shape[:2], strict=True)

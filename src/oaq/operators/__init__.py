@@ -46,6 +46,7 @@ from oaq.operators.operator import AnyRules, Op
 from oaq.operators.pad import Pad
 from oaq.operators.products import Products, Weights
 from oaq.operators.reshape import Reshape
+from oaq.operators.resize import Mode as ResizeMode
 from oaq.operators.resize import Resize
 from oaq.operators.slice import Slice
 from oaq.operators.tensor import Shape, TensorSpec
@@ -73,6 +74,7 @@ __all__ = [
     "Products",
     "Reshape",
     "Resize",
+    "ResizeMode",
     "Shape",
     "Slice",
     "TensorSpec",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,12 @@ from oaq.operators.operator import Arrays, Case, Op, Ranges, Rules, Specs, Work,
 from oaq.operators.tensor import Shape, TensorSpec
 from oaq.operators.windows import check_rank
 
+Taps = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 WEIGHT_BITS = 11
 """Bilinear weights are multiples of 2**-11 on each axis, so of 2**-22 together."""
+
+
+Mode = Literal["nearest", "bilinear", "bilinear_corners"]
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,16 @@ class Resize(Op):
     """(H, W, C) to (height, width, C); input and output share one affine map.
 
     nearest: y[i] = x[floor(i * H / height)]. bilinear: half-pixel centres, weights rounded to multiples of 2**-11 that
-    sum to one on each axis, the four products summed exactly and shifted right by 22 with rounding.
+    sum to one on each axis, the four products summed exactly and shifted right by 22 with rounding. bilinear_corners:
+    the same, the first and the last pixel of both on each other ("align_corners").
     """
 
     height: int
     width: int
-    mode: Literal["nearest", "bilinear"] = "nearest"
+    mode: Mode = "nearest"
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width) < 1 or self.mode not in ("nearest", "bilinear"):
+        if min(self.height, self.width) < 1 or self.mode not in get_args(Mode):
             raise ProgramError(f"Resize: {self.mode} to {self.height} x {self.width} is not a size or a mode")
 
 
@@ -51,11 +56,22 @@ def law(op: Resize, inputs: Arrays, _specs: Specs, _y: TensorSpec) -> NDArray[np
         rows = np.arange(op.height) * values.shape[1] // op.height
         columns = np.arange(op.width) * values.shape[2] // op.width
         return values[:, rows][:, :, columns]
-    mixed = _interpolate(_interpolate(values, 1, op.height), 2, op.width)
+    taps = taps_of(op.mode)
+    mixed = _interpolate(_interpolate(values, 1, taps(values.shape[1], op.height)), 2, taps(values.shape[2], op.width))
     return rounding_shift(mixed, 2 * WEIGHT_BITS)
 
 
-def bilinear_axis(size: int, results: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def taps_of(mode: Mode) -> Callable[[int, int], Taps]:
+    """Where a bilinear mode reads an axis: ``bilinear_axis`` or ``corner_axis``."""
+    return corner_axis if mode == "bilinear_corners" else bilinear_axis
+
+
+def corner_axis(size: int, results: int) -> Taps:
+    """``bilinear_axis`` where output i lies at i * (size - 1) / (results - 1): corners on corners; at 0 if alone."""
+    return _between(np.arange(results, dtype=np.int64) * (size - 1), max(results - 1, 1), size)
+
+
+def bilinear_axis(size: int, results: int) -> Taps:
     """Where each of ``results`` outputs reads an axis of ``size`` inputs, half-pixel centres, in exact integers.
 
     Output i lies at (i + 1/2) * size / results - 1/2 = ((2i + 1) * size - results) / (2 * results). Between input j and
@@ -65,15 +81,18 @@ def bilinear_axis(size: int, results: int) -> tuple[NDArray[np.int64], NDArray[n
     Returns:
         (index of the first, index of the second, weight of the second in 0..2**11), each (results,).
     """
-    numerator = (2 * np.arange(results, dtype=np.int64) + 1) * size - results
-    denominator = 2 * results
+    return _between((2 * np.arange(results, dtype=np.int64) + 1) * size - results, 2 * results, size)
+
+
+def _between(numerator: NDArray[np.int64], denominator: int, size: int) -> Taps:
+    """Both inputs beside each place numerator / denominator of an axis, and the weight of the second."""
     first = numerator // denominator
     second_weight = (((numerator - first * denominator) << (WEIGHT_BITS + 1)) + denominator) // (2 * denominator)
     return np.clip(first, 0, size - 1), np.clip(first + 1, 0, size - 1), second_weight
 
 
-def _interpolate(values: NDArray[np.int64], axis: int, results: int) -> NDArray[np.int64]:
-    first, second, weight = bilinear_axis(values.shape[axis], results)
+def _interpolate(values: NDArray[np.int64], axis: int, taps: Taps) -> NDArray[np.int64]:
+    first, second, weight = taps
     weight = weight.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
     return values.take(first, axis) * ((1 << WEIGHT_BITS) - weight) + values.take(second, axis) * weight
 
@@ -86,7 +105,7 @@ def image(_op: Resize, inputs: Ranges, _specs: Specs, _y: TensorSpec, _where: st
 def work(op: Resize, _x: Sequence[Shape], y: Shape) -> Work:
     """Bilinear mixes four values for each."""
     counts = pointwise_work(y)
-    return counts | {"blends": counts["values"] if op.mode == "bilinear" else 0.0}
+    return counts | {"blends": counts["values"] if op.mode != "nearest" else 0.0}
 
 
 def cases(_semantics: Semantics) -> tuple[Case, ...]:
@@ -95,6 +114,8 @@ def cases(_semantics: Semantics) -> tuple[Case, ...]:
         Case(Resize(1, 1), ((1, 1, 1),)),
         Case(Resize(5, 7), ((3, 4, 2),)),
         Case(Resize(7, 3, "bilinear"), ((4, 5, 3),)),
+        Case(Resize(7, 1, "bilinear_corners"), ((4, 5, 3),)),
+        Case(Resize(9, 4, "bilinear_corners"), ((5, 7, 2),)),
     )
 
 
@@ -108,5 +129,5 @@ RULES = Rules(
     work=work,
     cases=cases,
     same_affine=True,
-    float_defined=lambda op: op.mode == "bilinear",
+    float_defined=lambda op: op.mode != "nearest",
 )

@@ -174,8 +174,9 @@ def _slice(op: fg.FloatSlice, x: torch.Tensor) -> torch.Tensor:
 
 
 def _resize(op: ops.Resize, x: torch.Tensor) -> torch.Tensor:
-    if op.mode == "bilinear":
-        return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=False)
+    if op.mode != "nearest":
+        corners = op.mode == "bilinear_corners"
+        return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=corners)
     rows, columns = (
         torch.arange(results) * size // results for results, size in ((op.height, x.shape[2]), (op.width, x.shape[3]))
     )

@@ -18,7 +18,7 @@ from oaq.capture import graph as fg
 from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatNode
 from oaq.errors import UnsupportedOp
-from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
+from oaq.operators.resize import WEIGHT_BITS, Taps, taps_of
 from oaq.ptq.execute import apply_op
 from oaq.ptq.windows import by_channel, padded, sum_under
 from oaq.qat.gradients import EXACT_FLOAT32, replaced
@@ -88,13 +88,15 @@ def _resize(node: FloatNode, x: torch.Tensor, _grid: Grid) -> torch.Tensor:
         rows = torch.arange(op.height, device=x.device) * x.shape[2] // op.height
         columns = torch.arange(op.width, device=x.device) * x.shape[3] // op.width
         return x[:, :, rows][:, :, :, columns]
-    mixed = _interpolated(_interpolated(x.double(), 2, op.height), 3, op.width)
+    taps = taps_of(op.mode)
+    mixed = _interpolated(x.double(), 2, taps(x.shape[2], op.height))
+    mixed = _interpolated(mixed, 3, taps(x.shape[3], op.width))
     return (mixed + (torch.floor(mixed + 0.5) - mixed).detach()).float()
 
 
-def _interpolated(x: torch.Tensor, axis: int, target: int) -> torch.Tensor:
+def _interpolated(x: torch.Tensor, axis: int, taps: Taps) -> torch.Tensor:
     """One axis by weights that are multiples of 2**-11: exact in float64."""
-    first, second, weight = (torch.from_numpy(array).to(x.device) for array in bilinear_axis(x.shape[axis], target))
+    first, second, weight = (torch.from_numpy(array).to(x.device) for array in taps)
     part = (weight.double() / (1 << WEIGHT_BITS)).reshape([-1 if index == axis else 1 for index in range(x.ndim)])
     return x.index_select(axis, first) * (1.0 - part) + x.index_select(axis, second) * part
 

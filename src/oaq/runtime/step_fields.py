@@ -72,6 +72,8 @@ SUMS: Final = (
     Field("bias", "int32"),
     *OUTPUT,
 )
+RESIZES: Final = ("nearest", "bilinear", "bilinear_corners")
+"""Modes of a Resize by their numbers."""
 POINT: Final = ops.Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
 """The window of an operator without one."""
 
@@ -158,7 +160,7 @@ STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
             lambda planned: (_front(0, _op(planned).padding, 4), planned.x_zero_points[0]),
         ),
         "slice": StepKind(12, (Field("begin", count=3), Field("end", count=3)), _slice),
-        "resize": StepKind(13, (Field("bilinear"),), lambda planned: (int(_op(planned).mode == "bilinear"),)),
+        "resize": StepKind(13, (Field("mode"),), lambda planned: (RESIZES.index(_op(planned).mode),)),
         "channel_lookup": StepKind(16, (Field("tables", "uint8"),), lambda planned: (_op(planned).tables.reshape(-1),)),
         "transpose": StepKind(
             15, (Field("split", count=8), Field("order", count=8)), lambda planned: _eight(_op(planned))

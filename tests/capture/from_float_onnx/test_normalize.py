@@ -80,8 +80,6 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "counted beyond the edge": (
         [node("AveragePool", ["x"], "y", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1, count_include_pad=1)], {},
         "ceil_mode=1"),
-    "align corners": ([node("Resize", ["x", "", "s"], "y", mode="linear",
-                            coordinate_transformation_mode="align_corners")], SCALES, "linear with half_pixel"),
     "cubic": ([node("Resize", ["x", "", "s"], "y", mode="cubic")], SCALES, "linear with half_pixel"),
     "nearest by ceiling": ([node("Resize", ["x", "", "s"], "y", nearest_mode="ceil")], SCALES, "its nearest pixels"),
     "norm in training": (

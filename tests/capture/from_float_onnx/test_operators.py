@@ -216,6 +216,8 @@ MOVES = {
                    coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
     "nearest, sizes": one("Resize", "", "", "s", s=np.array([BATCH, 6, 18, 16]), mode="nearest", opset=13),
     "upsample": one("Upsample", "s", s=np.array([1, 1, 2, 2], np.float32), opset=9),
+    "bilinear, corners on corners": one("Resize", "", "", "s", s=np.array([5, 17]), axes=[2, 3], mode="linear",
+                                        coordinate_transformation_mode="align_corners", opset=18),
     "bilinear": one("Resize", "", "s", s=np.array([1, 1, 2, 2], np.float32), mode="linear"),
     "depth to space": one("DepthToSpace", blocksize=2, sample=(8, 3, 4)),
     "pixel shuffle": one("DepthToSpace", blocksize=2, mode="CRD", sample=(8, 3, 4)),
@@ -225,6 +227,8 @@ MOVES = {
                         node("Cast", ["v"], "y", to=1)], opset=13),
 }  # fmt: skip
 PAIRS = {
+    "max of two": Case([node("Neg", ["x"], "t"), node("Max", ["x", "t"], "y")]),
+    "min of two": Case([node("Neg", ["x"], "t"), node("Min", ["t", "x"], "y")]),
     "add": Case([node("Relu", ["x"], "t"), node("Add", ["x", "t"], "y")]),
     "sum": Case([node("Relu", ["x"], "t"), node("Sum", ["x", "t"], "y")]),
     "multiply": Case([node("Relu", ["x"], "t"), node("Mul", ["x", "t"], "y")]),

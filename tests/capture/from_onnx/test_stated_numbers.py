@@ -64,11 +64,12 @@ RESIZES = {
     "corners": ({"coordinate_transformation_mode": "align_corners"}, [1, 1, 1.9, 2]),
     "ceil": ({"nearest_mode": "ceil", "coordinate_transformation_mode": "asymmetric"}, [1, 1, 1.7, 2]),
     "linear": ({"mode": "linear"}, [1, 1, 2, 3]),
+    "linear, corners": ({"mode": "linear", "coordinate_transformation_mode": "align_corners"}, [1, 1, 2.2, 3]),
     "linear, a scale of 1.3": ({"mode": "linear"}, [1, 1, 1.3, 1.3]),
     "linear, a scale of 1.2": ({"mode": "linear"}, [1, 1, 1.2, 1.2]),
     "channels that keep their number": ({"nearest_mode": "floor"}, [1, 1.1, 2, 2]),
 }
-TAKEN = ("whole", "whole, halves", "linear", "linear, a scale of 1.2")
+TAKEN = ("whole", "whole, halves", "linear", "linear, a scale of 1.2", "linear, corners")
 
 
 @pytest.mark.parametrize("name", RESIZES)

@@ -40,10 +40,15 @@ def clip(build: Builder, node: OnnxNode) -> None:
 
 
 def bounded(build: Builder, node: OnnxNode) -> None:
-    """Min or Max of an activation and a number."""
+    """Min or Max of an activation and a number, or of two activations of one shape."""
     activations = [name for name in node.inputs if build.is_activation(name)]
+    if len(node.inputs) == len(activations) == 2:
+        a, axes = build.counted(activations[0], node)
+        b = build.with_axes(activations[1], axes, node)
+        build.write(node, build.extreme(a, b, site(node), least=node.op == "Min"), axes)
+        return
     if len(node.inputs) != 2 or len(activations) != 1:
-        raise unsupported(node, "of several activations; oaq takes an activation and a number")
+        raise unsupported(node, f"of {len(node.inputs)} inputs; oaq takes two activations, or one and a number")
     x = activations[0]
     end = build.scalar(next(name for name in node.inputs if name != x), node)
     _clamp(build, node, x, (end, None) if node.op == "Max" else (None, end))

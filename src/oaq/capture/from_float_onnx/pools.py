@@ -139,7 +139,7 @@ def resize(build: Builder, node: OnnxNode) -> None:
     if flaw:
         raise unsupported(node, flaw)
     height, width = (change.after[place] for place in places)
-    op = ops.Resize(height, width, "nearest" if change.mode == "nearest" else "bilinear")
+    op = ops.Resize(height, width, change.own_mode)
     build.emit(op, (tensor,), (shape[0], height, width), node, axes)
 
 

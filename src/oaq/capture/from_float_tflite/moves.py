@@ -150,17 +150,18 @@ def split(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def resize(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
-    """RESIZE_BILINEAR with half-pixel centres, RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height)."""
+    """RESIZE_BILINEAR by half-pixels or corners, RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height)."""
     name, shape = build.read(operator, 0), build.sample(operator)
     corners, half = bool(operator.option("AlignCorners")), bool(operator.option("HalfPixelCenters"))
     nearest = operator.op == "RESIZE_NEAREST_NEIGHBOR"
     before = build.shapes[name]
-    if corners or half is nearest or len(before) != 3:
+    if (half is nearest if not corners else nearest or half) or len(before) != 3:
         raise site(operator).unsupported(
             f"of {before} with align_corners={corners}, half_pixel_centers={half}; oaq knows nearest without both, and "
-            "bilinear with half-pixel centres"
+            "bilinear with either"
         )
-    build.emit(ops.Resize(shape[1], shape[2], "nearest" if nearest else "bilinear"), (name,), shape, operator)
+    mode = "nearest" if nearest else "bilinear_corners" if corners else "bilinear"
+    build.emit(ops.Resize(shape[1], shape[2], mode), (name,), shape, operator)
 
 
 def depth_to_space(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:

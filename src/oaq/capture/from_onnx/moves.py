@@ -301,7 +301,7 @@ def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.O
     if flaw:
         raise Stays(flaw)
     _, _, height, width = change.after
-    return ops.Resize(height, width, "nearest" if change.mode == "nearest" else "bilinear")
+    return ops.Resize(height, width, change.own_mode)
 
 
 Moving = Callable[[Walk, OnnxNode, View, "int | None"], ops.Op]

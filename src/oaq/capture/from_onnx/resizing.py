@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import described, integers, reals, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.inputs import Inputs, Shape
@@ -66,8 +67,13 @@ class Resizing:
         half = self.coordinates == "half_pixel" or (
             self.coordinates in HALF_PIXEL and min(self.after[axis] for axis in axes) > 1
         )
+        if self.mode == "linear" and self.coordinates == "align_corners":
+            return ""  # places follow from sizes alone
         if self.mode != "linear" or not half:
-            return f"it resizes by {self.mode}, {self.coordinates}; nearest, and linear with half_pixel, are known"
+            return (
+                f"it resizes by {self.mode}, {self.coordinates}; nearest, and linear with half_pixel or align_corners, "
+                "are known"
+            )
         for axis in axes:
             exact = self.after[axis] / self.before[axis]
             if abs(float(self.scales[axis]) - exact) > SAME * exact:
@@ -76,6 +82,13 @@ class Resizing:
                     f"is {exact:.9g}; bilinear pixels are known where the two agree"
                 )
         return ""
+
+    @property
+    def own_mode(self) -> ops.ResizeMode:
+        """The mode of our Resize, where ``flaw`` finds none."""
+        if self.mode == "nearest":
+            return "nearest"
+        return "bilinear_corners" if self.coordinates == "align_corners" else "bilinear"
 
     def nearest(self, axis: int) -> tuple[int, ...] | None:
         """Which pixel along ``axis`` each of the result shows, by ONNX's formulas in float32; None if it has none."""

@@ -16,10 +16,16 @@ from oaq.capture.layout import Layout
 from oaq.capture.rearrange import movements
 from oaq.errors import FormatError
 from oaq.operators import LARGEST_WINDOW
-from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
+from oaq.operators.resize import WEIGHT_BITS, taps_of
 
 LONGEST_AXIS: Final = 1 << 14
 """Rows or columns up to which weights of a resize are compared."""
+MODES: Final[dict[tuple[bool, bool], ops.ResizeMode]] = {
+    (True, False): "nearest",
+    (False, False): "bilinear",
+    (False, True): "bilinear_corners",
+}
+"""Modes by (nearest, align_corners)."""
 AxisEnds = list[tuple[int, int]]
 """[begin, end) on every axis of a tensor of the file."""
 
@@ -137,7 +143,7 @@ def split(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height); RESIZE_BILINEAR with half-pixel centres.
+    """RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height); RESIZE_BILINEAR by half-pixels, corners.
 
     XNNPACK's bilinear weights have 11 bits, as ours.
     """
@@ -154,12 +160,12 @@ def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
             np.array_equal(_nearest(size, target, half), np.arange(target) * size // target) for size, target in pairs
         )
     else:
-        plain = half and not corners
+        plain = half is not corners
     if not plain:
         variant = f"align_corners={corners}, half_pixel_centers={half}"
         raise Stays(f"resizes {(rows, columns)} to {(height, width)} with {variant}, which is not how oaq does")
-    build.emit(operator, ops.Resize(height, width, "nearest" if nearest else "bilinear"), [build.read(x)])
-    if not nearest and not all(_has_our_weights(*pair) for pair in ((rows, height), (columns, width))):
+    build.emit(operator, ops.Resize(height, width, MODES[nearest, corners]), [build.read(x)])
+    if not nearest and not all(_has_our_weights(corners, *pair) for pair in ((rows, height), (columns, width))):
         build.differs(operator, "XNNPACK's weights are of float32 coordinates: some differ by 2**-11")
 
 
@@ -232,17 +238,19 @@ def _is_zero(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) ->
     return value is not None and value.size == 1 and int(value.reshape(-1)[0]) == int(zero)
 
 
-def _has_our_weights(size: int, target: int) -> bool:
+def _has_our_weights(corners: bool, size: int, target: int) -> bool:
     """Whether XNNPACK reads an axis by the weights of ``ops.Resize``: it computes coordinates in float32."""
     if max(size, target) > LONGEST_AXIS:
         return False
-    scale = np.float32(size) / np.float32(target)
-    places = np.arange(target).astype(np.float32) * scale + (np.float32(0.5) * scale - np.float32(0.5))
+    corners = corners and target > 1
+    scale = np.float32(size - 1) / np.float32(target - 1) if corners else np.float32(size) / np.float32(target)
+    offset = np.float32(0) if corners else np.float32(0.5) * scale - np.float32(0.5)
+    places = np.arange(target).astype(np.float32) * scale + offset
     places = np.clip(places, np.float32(0), np.float32(size - 1))
     first = places.astype(np.int64)
     weight = np.rint((places - first.astype(np.float32)) * np.float32(2**WEIGHT_BITS)).astype(np.int64)
     theirs = _reads(first, np.minimum(first + 1, size - 1), weight)
-    return np.array_equal(theirs, _reads(*bilinear_axis(size, target)))
+    return np.array_equal(theirs, _reads(*taps_of("bilinear_corners" if corners else "bilinear")(size, target)))
 
 
 def _reads(first: NDArray[np.int64], second: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -103,6 +103,8 @@ class TorchBuilder(Assembly):
     def with_axes(self, value: object, reader: fx.Node, axes: Axes) -> str:
         """The tensor ``value`` in memory of its own, of which each axis of a sample is ``axes``; remembered as that."""
         tensor, layout = self.layout_of(value, reader)
+        if layout.axes_of(self.shapes[tensor]) == axes:
+            return self.counted(value, reader)[0]
         moved = self.rearrange(tensor, layout.transposed(np.argsort(axes).tolist()), site(reader).under(".transposed"))
         if isinstance(value, fx.Node):
             self.values[value] = moved

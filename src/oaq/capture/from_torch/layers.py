@@ -149,6 +149,19 @@ def _of_two(build: TorchBuilder, node: fx.Node, kind: str, factor: float, values
     return result
 
 
+def extreme(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
+    """``aten.maximum``, ``aten.minimum`` and ``max`` and ``min`` of two activations of one shape."""
+    values = arguments["self"], arguments.get("other")
+    if not all(map(build.is_activation, values)):
+        raise unsupported(node, "of an activation and a tensor of numbers; oaq takes two activations, or clamp")
+    a, axes = build.counted(values[0], node)
+    if len(build.layout_of(values[1], node)[1].axes) != len(axes):
+        raise unsupported(node, "of tensors of different ranks; oaq takes two of one shape")
+    b = build.with_axes(values[1], node, axes)
+    build.keep_axes(node, axes)
+    return build.extreme(a, b, site(node), least=base_name(node).startswith(("min", "fmin")))
+
+
 def _channels_first(number: Floats, axes: Axes) -> Floats:
     """A constant beside a value whose axes are counted as ``axes``, beside the tensor itself."""
     number = number[0] if number.ndim == len(axes) + 1 and len(number) == 1 else number

@@ -41,6 +41,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), pools.avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), pools.adaptive_avg_pool),
     **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), pools.adaptive_max_pool),
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "min"), layers.extreme),
     "mean": pools.mean,
     **dict.fromkeys(("amax", "max"), pools.greatest),
     "upsample_nearest2d": pools.upsample("nearest"),

@@ -11,7 +11,7 @@ from torch import fx
 
 from oaq import operators as ops
 from oaq.capture.from_torch.builder import TorchBuilder, sample_shape, unsupported
-from oaq.capture.from_torch.layers import Arguments, both_sides, per_axis
+from oaq.capture.from_torch.layers import Arguments, both_sides, extreme, per_axis
 from oaq.capture.graph import (
     FloatAvgPool,
     FloatOp,
@@ -98,8 +98,10 @@ def mean(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 def greatest(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str | tuple[str, ...]:
     """``aten.amax``, and the values of ``aten.max.dim``, over all positions: one window as large as the image."""
-    if "other" in arguments or "dim" not in arguments:
-        raise unsupported(node, "of two activations, or of all numbers; oaq takes the greatest of all positions")
+    if "other" in arguments:
+        return extreme(build, node, arguments)
+    if "dim" not in arguments:
+        raise unsupported(node, "of all numbers; oaq takes the greatest of all positions")
 
     def pool(size: Shape) -> ops.MaxPool:
         kernel = _dividing(size, (1,) * len(size), node)
@@ -132,15 +134,14 @@ def _over_positions(
     return build.emit(FloatReshape((shape[0],)), (pooled,), (shape[0],), node, ".flatten")
 
 
-def upsample(mode: str) -> Any:  # noqa: ANN401
-    """``aten.upsample_<mode>2d`` by exact factors, half-pixel centres."""
+def upsample(mode: ops.ResizeMode) -> Any:  # noqa: ANN401
+    """``aten.upsample_<mode>2d`` by exact factors, half-pixel centres or corners on corners."""
 
     def take(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         tensor = build.read(arguments["input"] if "input" in arguments else arguments["self"], node)
         shape, result = build.shapes[tensor], sample_shape(node)
-        if arguments.get("align_corners"):
-            raise unsupported(node, "align_corners=True; oaq resizes with half-pixel centres, align_corners=False")
-        factors = arguments.get("scale_factors")
+        corners = bool(arguments.get("align_corners"))
+        factors = None if corners else arguments.get("scale_factors")  # corners lie where sizes say
         if factors is not None and any(shape[1 + axis] * float(factors[axis]) != result[1 + axis] for axis in (0, 1)):
             raise unsupported(node, f"the factors {list(factors)} do not give a whole size of {shape[1:]}")
         if result == shape:
@@ -150,7 +151,7 @@ def upsample(mode: str) -> Any:  # noqa: ANN401
                 node,
                 f"{shape[1:]} to {result[1:]}: torch's float32 index is not floor(i * H / height) everywhere there",
             )
-        op = ops.Resize(result[1], result[2], mode)  # type: ignore[arg-type]
+        op = ops.Resize(result[1], result[2], "bilinear_corners" if corners else mode)
         return build.emit(op, (tensor,), result, node)
 
     return take

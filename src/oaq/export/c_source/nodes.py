@@ -191,7 +191,10 @@ def _global_avg_pool(emission: Emission, node: Node, op: ops.GlobalAvgPool) -> I
 def _resize(emission: Emission, node: Node, op: ops.Resize) -> Iterator[Call]:
     height, width, channels = emission.program.specs(node)[0].shape
     fields = {"height": height, "width": width, "channels": channels, "rows": op.height, "columns": op.width}
-    yield _call(node, f"resize_{op.mode}", fields)
+    if op.mode == "nearest":
+        yield _call(node, "resize_nearest", fields)
+    else:
+        yield _call(node, "resize_bilinear", fields | {"corners": op.mode == "bilinear_corners"})
 
 
 def _depth_to_space(emission: Emission, node: Node, op: ops.DepthToSpace) -> Iterator[Call]:

@@ -227,10 +227,14 @@ def _resize(graph: Graph, node: Node, op: ops.Resize) -> None:
         attributes = (
             {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
             if op.mode == "nearest"
-            else {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+            else {"mode": "linear", "coordinate_transformation_mode": CENTRES[op.mode]}
         )
         real = graph.value("Resize", [real, "", "", sizes], name, **attributes)
     graph.quantize(real, node.output, clip=False)
+
+
+CENTRES: Final = {"bilinear": "half_pixel", "bilinear_corners": "align_corners"}
+"""ONNX's rule of coordinates for each bilinear mode."""
 
 
 def _is_integer_grid(size: int, resized: int) -> bool:
