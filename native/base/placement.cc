@@ -18,12 +18,16 @@ struct Placement::Helper {
 Placement::Placement() : helpers_(std::make_unique<std::vector<Helper>>()) {}
 Placement::~Placement() = default;
 
+void Placement::begin(std::size_t helpers) {
+  helpers_->assign(helpers, {});
+  cpu_ = -1;
+}
+
 void Placement::keep_apart(std::vector<std::thread>& helpers) {
   const int cpu = sched_getcpu();
   if (cpu == cpu_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
   cpu_ = cpu;
-  if (helpers_->size() != helpers.size()) helpers_->assign(helpers.size(), {});
-  for (std::size_t i = 0; i < helpers.size(); ++i) {
+  for (std::size_t i = 0; i < helpers_->size() && i < helpers.size(); ++i) {
     Helper& helper = (*helpers_)[i];
     const pthread_t thread = helpers[i].native_handle();
     cpu_set_t now;
@@ -44,6 +48,7 @@ struct Placement::Helper {};
 
 Placement::Placement() = default;
 Placement::~Placement() = default;
+void Placement::begin(std::size_t) {}
 void Placement::keep_apart(std::vector<std::thread>&) {}
 
 #endif

@@ -82,6 +82,7 @@ void Threads::start() {
   helpers_ = std::make_unique<std::vector<std::thread>>();
   helpers_->reserve(static_cast<std::size_t>(count_ - 1));
   try {
+    placement_.begin(static_cast<std::size_t>(count_ - 1));
     for (int thread = 1; thread < count_; ++thread) helpers_->emplace_back([this, thread] { serve(thread); });
   } catch (const std::system_error& error) {
     const std::size_t started = helpers_->size() + 1;
