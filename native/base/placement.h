@@ -23,9 +23,9 @@ class Placement {
   // There are so many new helpers. What was known of others is forgotten.
   void begin(std::size_t helpers);
 
-  // Called by the caller before a run; allocates nothing. Does nothing where its CPU is that of the last run; where there is no CPU for
-  // each thread; and where the system is not Linux. A set of CPUs that someone else has chosen for a helper since is
-  // the one it is allowed from then on.
+  // Called by the caller before a run; allocates nothing. Does nothing where its CPU is that of the last run; where
+  // there is no CPU for each thread; and where the system is not Linux. A set of CPUs that someone else has chosen for
+  // a helper since is the one it is allowed from then on.
   void keep_apart(std::vector<std::thread>& helpers);
 
  private:
