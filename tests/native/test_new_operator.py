@@ -14,6 +14,9 @@ import pytest
 
 from tests.native.throwaway import ROOT, build, command
 
+STEPS = (ROOT / "native" / "steps" / "steps.inc").read_text(encoding="utf-8")
+CODE = max(map(int, re.findall(r"^STEP\((\d+),", STEPS, re.MULTILINE))) + 1
+"""The code of the new kind of step: the next free one."""
 PAGE = ROOT / "docs" / "how-to" / "add-an-operator.md"
 VALUE = '''"""Abs: the distance of each value from zero."""
 
@@ -136,13 +139,13 @@ _RULES = {
     "Abs": _abs,
 """
 FIELDS = '''        "abs": StepKind(
-            15,
+            CODE,
             (Field("x_zero_point"), *OUTPUT),
             lambda planned: (planned.x_zero_points[0], *_output(planned, _op(planned).requantize)),
         ),
     }
 )
-"""Kinds of steps'''
+"""Kinds of steps'''.replace("CODE", str(CODE))
 EXPORT = """def _abs(graph: Graph, node: Node, _op: Any) -> None:
     _requantized(graph, node, "Abs", [graph.dequantize(node.inputs[0])])
 
@@ -170,10 +173,12 @@ EDITS: dict[str, str | tuple[tuple[str, str], ...]] = {
     ),
     "src/oaq/checker/ranges.py": (("_RULES = {\n", CHECKER),),
     "native/steps/abs.cc": STEP,
-    "native/steps/steps.inc": (("STEP(14, depth_to_space)\n", "STEP(14, depth_to_space)\nSTEP(15, abs)\n"),),
+    "native/steps/steps.inc": (("STEP(14, depth_to_space)\n", f"STEP(14, depth_to_space)\nSTEP({CODE}, abs)\n"),),
     "native/rows.inc": (("OTHER(lookup_u8_scalar,", "OTHER(abs_u8_scalar, abs, kScalar)\nOTHER(lookup_u8_scalar,"),),
     "src/oaq/runtime/step_fields.py": (('    }\n)\n"""Kinds of steps', FIELDS),),
-    "docs/plan-format.md": (("| 10 | copy | |\n", "| 10 | copy | |\n| 15 | abs | i32 zero point of x, output |\n"),),
+    "docs/plan-format.md": (
+        ("| 10 | copy | |\n", f"| 10 | copy | |\n| {CODE} | abs | i32 zero point of x, output |\n"),
+    ),
     "src/oaq/export/onnx_qdq/operators.py": (
         ("RULES: Final[Mapping[str, Callable[[Graph, Node, Any], None]]] = {\n", EXPORT),
     ),
