@@ -192,6 +192,11 @@ def _evidence(
     left_out = skips.reasons or []
     notes = (
         f"Agreement: {len(paths)} photos that calibration never sees.",
+        *(
+            (f"Quantized: {session.plan.program.metadata['quantized']}.",)
+            if "quantized" in session.plan.program.metadata
+            else ()
+        ),
         *(("Scenes and single objects are composited: cut-outs on photos, with exact boxes.",) if composites else ()),
         *((f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()),
     )
@@ -235,6 +240,7 @@ def _command(flags: argparse.Namespace) -> str:
         f"--images {flags.images}",
         f"--scenes {flags.scenes}",
     ]
+    words += [f"--program {flags.program.name}"] if flags.program else []
     words += ["--from onnx"] if flags.origin == "onnx" else []
     words += [f"--rounding {flags.rounding}"] if flags.rounding else []
     words += [] if flags.budget is ... else [f"--budget {'none' if flags.budget is None else flags.budget}"]
