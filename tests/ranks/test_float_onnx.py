@@ -122,6 +122,8 @@ FORMS: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...]]] = {
         ],
         (4, 9),
     ),
+    "a matrix over positions": ([node("Conv", "x k", "c"), node("MatMul", "c w", "y")], (4, 6)),
+    "joined along a line": ([node("Conv", "x k", "c"), node("Concat", "c c", "y", axis=2)], (4, 6)),
 }
 
 
@@ -139,20 +141,10 @@ def test_every_form_of_lines_and_tokens_computes_the_same(form: str, tmp_path: P
 
 
 REFUSED: dict[str, tuple[list[onnx.NodeProto], tuple[int, ...], str]] = {
-    "a matrix over positions": (
-        [node("Conv", "x k", "c"), node("MatMul", "c w", "y")],
-        (4, 6),
-        "it would mix positions; oaq applies it to channels on the last axis",
-    ),
     "tokens as samples": (
         [node("MatMul", "x w", "m"), node("Softmax", "m", "s"), node("MatMul", "s w", "y")],
         (7, 4),
         "Softmax",
-    ),
-    "joined along a line": (
-        [node("Conv", "x k", "c"), node("Concat", "c c", "y", axis=2)],
-        (4, 6),
-        "joins on the channel axis",
     ),
     "a mean over channels": (
         [node("Conv", "x k", "c"), node("ReduceMean", "c", "y", axes=[1])],
