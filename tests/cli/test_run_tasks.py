@@ -10,10 +10,14 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from oaq import load
 from oaq.cli import answers
 from oaq.cli.answers import picture_paths
 from oaq.cli.tasks import read_labels
+from oaq.data.preprocess import Preprocess
 from oaq.errors import FormatError
+from oaq.program.plain import fingerprint
+from oaq.tasks.record import from_metadata
 
 pytestmark = pytest.mark.usefixtures("native")
 NETWORK = """
@@ -95,6 +99,28 @@ def test_a_detectors_file_says_what_its_outputs_mean(oaq, detector: Path, folder
     (annotation,) = document["annotations"]
     assert annotation["category_id"] == 18 and annotation["score"] > 0.9
     np.testing.assert_allclose(annotation["bbox"], [64, 16, 32, 16], atol=1)
+
+
+def test_a_network_is_calibrated_with_photos_as_its_task_has_them_and_flags_hold_over_both(
+    oaq, folder: Path, tmp_path: Path
+) -> None:
+    preparation = {"size": [32, 32], "fit": "stretch", "mean": [0, 0, 0], "std": [1, 1, 1]}
+    (tmp_path / "net.task.json").write_text(json.dumps({**TASK, "preprocess": preparation}))
+    start = ("quantize", f"{folder / 'net.py'}:make", "--calibrate", folder / "photos")
+    flags = ("--size", 32, "--fit", "stretch", "--mean", "0,0,0", "--std", "1,1,1")
+    paths = [tmp_path / f"{name}.oaq" for name in ("flags", "task", "both")]
+    for path, options in zip(paths, (flags, (), ("--std", "2,2,2")), strict=True):
+        task = folder / "net.json" if path.stem == "flags" else tmp_path / "net.task.json"
+        code, _, err = oaq(*start, *options, "--task", task, "--name", "net", "--out", path)
+        assert code == 0, err
+    by_flags, by_task, by_both = map(load, paths)
+    assert fingerprint(by_flags) == fingerprint(by_task) != fingerprint(by_both)
+    for program, std in ((by_task, 1.0), (by_both, 2.0)):
+        task = from_metadata(program.metadata)
+        assert task is not None
+        for recorded in (Preprocess.from_metadata(program.metadata), task.preprocess):
+            assert recorded is not None
+            assert (recorded.size, recorded.fit, recorded.std) == ((32, 32), "stretch", (std, std, std))
 
 
 def test_the_document_is_read_by_pycocotools(oaq, detector: Path, folder: Path, tmp_path: Path) -> None:

@@ -61,8 +61,14 @@ def load(spec: str) -> torch.nn.Module | Path:
     return network.eval()
 
 
-def with_samples(arguments: argparse.Namespace) -> tuple[torch.nn.Module | Path, list[Path], Preprocess]:
+def with_samples(
+    arguments: argparse.Namespace, recorded: Preprocess | None = None
+) -> tuple[torch.nn.Module | Path, list[Path], Preprocess]:
     """MODEL as ``load`` has it, the files of --calibrate, and how photos among them are prepared.
+
+    Args:
+        arguments: of the command line.
+        recorded: how photos are prepared where no flag says otherwise.
 
     Raises:
         CalibrationError: there is no sample, or photos would be grey for a network of colours.
@@ -72,7 +78,7 @@ def with_samples(arguments: argparse.Namespace) -> tuple[torch.nn.Module | Path,
     paths = files(arguments.calibrate)[: max(arguments.limit, 0)]
     if not paths or arguments.batch < 1:
         raise CalibrationError(f"--limit {arguments.limit} and --batch {arguments.batch} are at least 1")
-    preprocessing = images.preprocess(arguments, None, photo_size(model))
+    preprocessing = images.preprocess(arguments, recorded, photo_size(model))
     check_channels(model, paths, preprocessing)
     return model, paths, preprocessing
 

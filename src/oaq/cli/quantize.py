@@ -34,7 +34,7 @@ from oaq.report.scores import Agreement
 from oaq.runtime import Session
 from oaq.seal.parts import save
 from oaq.tasks import Task, classify, load_task, task_metadata
-from oaq.tasks.record import SUFFIX
+from oaq.tasks.record import SUFFIX, load_preprocess
 from oaq.terminal import say
 
 ONNX: typing.Final = ".onnx"
@@ -141,11 +141,14 @@ def call(arguments: argparse.Namespace) -> int:
     check_output(arguments.out)
     _check_form(arguments.out, arguments.task)
     _share_cpus()
-    network = _pure_network(arguments)
+    recorded = None if arguments.task is None else load_preprocess(arguments.task)
+    network = _pure_network(arguments, recorded)
     if network is None:
         return _call_by_regions(arguments)
     net, preprocessing, batches = network
-    task = None if arguments.task is None else load_task(arguments.task, preprocessing)
+    task = None
+    if arguments.task is not None:  # flags hold over what the description says, for calibration and in the file alike
+        task = dataclasses.replace(load_task(arguments.task, preprocessing), preprocess=preprocessing)
     start = time.perf_counter()
     program = _quantize(net, batches, arguments, preprocessing)
     if task is not None:
@@ -164,8 +167,14 @@ def call(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pure_network(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches] | None:
+def _pure_network(
+    arguments: argparse.Namespace, recorded: Preprocess | None
+) -> tuple[Network, Preprocess, Batches] | None:
     """The network, if all of it can be integers; None if parts stay in float, which an ONNX file can say.
+
+    Args:
+        arguments: of the command line.
+        recorded: how photos go in where no flag says otherwise.
 
     Raises:
         UnsupportedOp: parts stay in float, and the file to be written holds integers only.
@@ -177,7 +186,7 @@ def _pure_network(arguments: argparse.Namespace) -> tuple[Network, Preprocess, B
             if to_onnx:
                 return None
             raise UnsupportedOp(f"{arguments.model}: takes several inputs, or whole numbers")
-        net, preprocessing, batches = _network_and_data(arguments)
+        net, preprocessing, batches = _network_and_data(arguments, recorded)
         if to_onnx and not isinstance(net, FloatGraph):
             from oaq.ptq.networks import graph_of
 
@@ -219,8 +228,10 @@ def _call_by_regions(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _network_and_data(arguments: argparse.Namespace) -> tuple[Network, Preprocess, Batches]:
-    model, paths, preprocessing = models.with_samples(arguments)
+def _network_and_data(
+    arguments: argparse.Namespace, recorded: Preprocess | None
+) -> tuple[Network, Preprocess, Batches]:
+    model, paths, preprocessing = models.with_samples(arguments, recorded)
     if not isinstance(model, Path):
         axes = arguments.sample_axes or models.sample_axes(model)
         return model, preprocessing, Batches(paths, preprocessing, arguments.batch, axes=axes)

@@ -60,11 +60,25 @@ def load_task(path: Path, preprocess: Preprocess | None = None) -> Task:
     Raises:
         FormatError: it cannot be read or describes none.
     """
+    return read_record(_text(path), preprocess, str(path))
+
+
+def load_preprocess(path: Path) -> Preprocess | None:
+    """Read how the file of a task says that photos go in; None where it does not say.
+
+    Raises:
+        FormatError: it cannot be read or describes no task.
+    """
+    text = _text(path)
+    task = read_record(text, None, str(path))
+    return task.preprocess if "preprocess" in json.loads(text) else None
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise FormatError(f"{path}: cannot be read: {error}") from error
-    return read_record(text, preprocess, str(path))
 
 
 def make_task(
