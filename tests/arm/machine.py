@@ -1,27 +1,19 @@
-"""What tests of Arm's rows share: their table, cases, and what an emulated CPU computes of them."""
+"""What tests of Arm's rows share: their table, and what an emulated CPU computes of cases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from benchmarks.arm.emulator import Case, NoEmulator, emulator, run_cases
-from oaq.kernels.plan import Plan, plan
-from oaq.kernels.table import KernelRow
+from benchmarks.arm.emulator import NoEmulator, emulator, run_cases
 from oaq.kernels.targets import ARM, TARGETS
-from oaq.program.int_program import IntProgram
-from oaq.reference import run
-from oaq.runtime.plan_file import proved_bytes
+from tests.foreign.cases import Forced, wrong
+from tests.foreign.rows import RowTable
 
-Images = tuple[NDArray[np.uint8], ...]
-ROWS: dict[str, KernelRow] = {row.name: row for name in ARM for row in TARGETS[name].table}
+TABLE = RowTable({row.name: row for name in ARM for row in TARGETS[name].table}, threads=(2, 5))
 """Every row that plans for Arm may take, by name."""
-TABLE = tuple(ROWS.values())
-SUMMING = tuple(name for name, row in ROWS.items() if row.accumulator is not None)
+ROWS = TABLE.rows
 CPUS_OF = {
     "scalar": ("cortex-a53", "max"),
     "neon": ("cortex-a53", "cortex-a72", "max"),
@@ -34,25 +26,6 @@ NOT_RUN = "Arm rows NOT RUN"
 """What a test that needs an emulator says where there is none; tests/conftest.py lists it loudly."""
 
 
-@dataclass(frozen=True, eq=False)
-class Forced:
-    """A plan, what it is run on, and what it must compute.
-
-    Attributes:
-        name: of the case.
-        planned: the plan.
-        x: inputs of a batch.
-        y: the reference's outputs.
-        case: for the emulator.
-    """
-
-    name: str
-    planned: Plan
-    x: Images
-    y: Images
-    case: Case
-
-
 def require_emulator() -> None:
     """Skip, loudly, where no emulator can be had."""
     try:
@@ -61,26 +34,7 @@ def require_emulator() -> None:
         pytest.skip(f"{NOT_RUN}: {error}")
 
 
-def forced(name: str, planned: Plan, x: Images, threads: int = 1) -> Forced:
-    """A case whose rows are those of ``planned``."""
-    program = planned.program
-    sizes = tuple(int(np.prod(program.tensors[output].shape)) for output in program.outputs)
-    return Forced(name, planned, x, run(program, x).outputs, Case(proved_bytes(planned), x, sizes, threads))
-
-
-def plan_for(program: IntProgram, row: str) -> Plan:
-    """A plan that forces ``row``."""
-    return plan(program, rows=[row], table=TABLE)
-
-
 def differences(cases: Iterable[Forced], cpu: str) -> Iterator[str]:
     """The cases that fail on an emulated ``cpu``, or compute other integers than the reference."""
     cases = list(cases)
-    for forced_case, answer in zip(cases, run_cases([each.case for each in cases], cpu), strict=True):
-        if isinstance(answer, str):
-            yield f"{forced_case.name}: {answer}"
-            continue
-        for computed, expected in zip(answer, forced_case.y, strict=True):
-            wrong = np.flatnonzero(computed.reshape(-1) != expected.reshape(-1))
-            if wrong.size:
-                yield f"{forced_case.name}: {wrong.size} of {computed.size} integers differ, the first at {wrong[0]}"
+    return wrong(cases, run_cases([case.case for case in cases], cpu))

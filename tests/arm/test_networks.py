@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 import pytest
 
-from benchmarks.fuzz_plans import drawn_program
-from oaq.errors import NoKernel, OaqError
+from oaq.errors import NoKernel
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import ARM
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
 from oaq.runtime.plan_file import proved_bytes
-from tests.arm.machine import CPUS_OF, ROWS, Forced, differences, forced, require_emulator
-from tests.strategies import Builder, conv2d, random_input
-
-DRAWN = 90
-"""Enough for every step; a test counts them."""
+from tests.arm.machine import CPUS_OF, TABLE, differences, require_emulator
+from tests.foreign.cases import DRAWN, Forced, drawn_cases
+from tests.strategies import Builder, conv2d
 
 pytestmark = pytest.mark.xdist_group("arm")
 
 
 @cache
 def cases_of(target: str) -> tuple[Forced, ...]:
-    return tuple(_draw(target))
-
-
-def _draw(target: str) -> Iterator[Forced]:
-    for index in range(DRAWN):
-        for program in drawn_program(index):
-            rng = np.random.default_rng(index)
-            specs = [program.tensors[name] for name in program.inputs]
-            x = tuple(random_input(rng, (2, *spec.shape), spec.range) for spec in specs)
-            try:
-                planned = plan(program, table=target)
-                yield forced(f"program {index}", planned, x, threads=1 + index % 2)
-            except OaqError:  # what native code does not compute on any machine
-                continue
+    return tuple(drawn_cases(target, threads=(1, 2)))
 
 
 @pytest.mark.parametrize(("target", "cpu"), [(name, cpu) for name in ARM for cpu in CPUS_OF[name]])
@@ -53,7 +36,7 @@ def test_whole_programs_compute_the_integers_of_the_reference(target: str, cpu: 
 def test_every_row_that_sums_no_products_is_in_a_program_that_is_run() -> None:
     executed = {node.row.name for each in cases_of("neon") for node in each.planned.nodes}
     scalar = {"add_u8_scalar"}  # forced nowhere: every AArch64 adds by NEON
-    assert {name for name, row in ROWS.items() if row.accumulator is None} - scalar <= executed
+    assert TABLE.others - scalar <= executed
 
 
 def network() -> IntProgram:
