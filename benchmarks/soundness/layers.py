@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from random import Random
 from types import MappingProxyType
 from typing import Final
@@ -11,7 +12,6 @@ import numpy as np
 
 from benchmarks.soundness.draft import Draft, Plain, Shape
 from benchmarks.soundness.numbers import Draws, bias, interval, multipliers, weights, zero_point
-from oaq.operators.transpose import joined
 
 Append = Callable[[Draws, Draft, str], str | None]
 """(random numbers, draft, tensor to read) to the tensor written; None where the kind does not fit."""
@@ -196,9 +196,24 @@ def transpose(draws: Draws, draft: Draft, x: str) -> str | None:
     positions = int(np.prod(sizes[:first]))
     height = draws.choose.choice([size for size in range(1, min(positions, 64) + 1) if positions % size == 0])
     result = (height, positions // height, int(np.prod(sizes[first:])))
-    fewest = [list(numbers) for numbers in joined(tuple(split), tuple(order))]
-    fields = {"op": "Transpose", "split": fewest[0], "order": fewest[1], "shape": list(result)}
+    fields = {"op": "Transpose", **_in_fewest_parts(split, order), "shape": list(result)}
     return _moved(draws, draft, x, fields, result)
+
+
+def _in_fewest_parts(split: list[int], order: list[int]) -> dict[str, list[int]]:
+    """The one form of a movement: no part of size 1, none that its neighbour moves along with."""
+    places = sorted(place for place in order if split[place] > 1)
+    follows = dict(pairwise(places))
+    parts: list[list[int]] = []
+    for place in order:
+        if split[place] > 1:
+            if parts and follows.get(parts[-1][-1]) == place:
+                parts[-1].append(place)
+            else:
+                parts.append([place])
+    stored = sorted(parts) or [[]]
+    sizes = [int(np.prod([split[place] for place in part])) for part in stored]
+    return {"split": sizes, "order": [stored.index(part) for part in parts] or [0]}
 
 
 def pad(draws: Draws, draft: Draft, x: str) -> str | None:

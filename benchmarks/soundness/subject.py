@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,10 +169,8 @@ def _executed(
     inputs, index = inputs_and_index
     isas, families = machine.isas, {node.family for node in _families(program, machine)}
     turn, place = divmod(index, GROUP)
-    force = turn * (GROUP - 1) + place - 1
-    rows = tuple(
-        family_rows[force % len(family_rows)] for family, family_rows in machine.rows.items() if family in families
-    )
+    force = random.Random(index)  # not in turns: kinds of programs come in turns too, and some would never meet
+    rows = tuple(force.choice(family_rows) for family, family_rows in machine.rows.items() if family in families)
     isa = None if rows and place else isas[turn % len(isas)]
     threads = 2 if index % THREADED == 0 else 1
     executor_name = isa or " + ".join(rows)
@@ -218,8 +218,8 @@ def _families(program: IntProgram, machine: Executors) -> Iterator[_Family]:
             yield _Family("depthwise" if depthwise else "gemm")
         elif kind == "Linear":
             yield _Family("gemm")
-        elif kind.lower() in machine.rows:
-            yield _Family(kind.lower())
+        elif (name := re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()) in machine.rows:
+            yield _Family(name)
 
 
 def _outputs(

@@ -257,7 +257,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
     "a cubic resize": (
         [node("Resize", ["r", "", "", "sizes"], "f", mode="cubic")],
         {"sizes": np.array([2, 6, 9, 5])},
-        "it resizes by cubic, half_pixel; nearest, and linear with half_pixel, are known",
+        "it resizes by cubic, half_pixel; nearest, and linear with half_pixel or align_corners, are known",
     ),
     "a dilated window that hangs over the image": (
         [node("MaxPool", ["r"], "f", kernel_shape=[2, 2], dilations=[4, 2], strides=[3, 1], ceil_mode=1)],
