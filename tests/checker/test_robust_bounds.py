@@ -318,3 +318,17 @@ def test_convolutions_that_do_not_fit_their_tensors_have_no_terms(weight: tuple[
         conv_terms(Node("n", "Conv2d", ("x",), "y", fields, arrays), x, y)
     right = Node("n", "Conv2d", ("x",), "y", {**fields, "groups": 2}, {"weight": np.ones((6, 1, 1, 2), np.int8)})
     assert conv_terms(right, x, y).outputs == 5 * 5 * 6
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("split", [5, 4]), ("split", [2] * 70), ("split", 3), ("split", [0, 20]), ("order", [1, 1]), ("order", [1])],
+)
+def test_a_movement_that_is_none_is_refused_by_name(field: str, value: object) -> None:
+    builder = Builder("moved", "fixed_point")
+    x = builder.input((12, 5), Affine(0.05, 90))
+    builder.add(ops.Transpose((12, 5), (1, 0), (60,)), [x], Affine(0.05, 90), name="node")
+    header, arrays = to_plain(builder.finish())
+    node = {**header["nodes"][0], field: value}
+    with pytest.raises(FormatError, match="node: "):
+        layered((parse({**header, "nodes": [node]}, arrays), list(header["outputs"])))

@@ -26,6 +26,8 @@ VALUES: dict[str, tuple[str, Callable[[], object]]] = {
     "stretches that fill less": ("do not fill", lambda: ops.Transpose((2, 3), (1, 0), (5,))),
     "stretches that could be one": ("as few stretches", lambda: ops.Transpose((2, 3), (0, 1), (6,))),
     "a stretch of 1": ("as few stretches", lambda: ops.Transpose((1, 3), (1, 0), (3,))),
+    "stretches without end": ("more than 8", lambda: ops.Transpose((2,) * 200_000, (0,), (2,))),
+    "a shape without end": ("more than 8", lambda: ops.Transpose((2,), (0,), (2,) * 200_000)),
     "nine stretches": ("more than 8", lambda: ops.Transpose((2,) * 9, tuple(reversed(range(9))), (512,))),
 }
 

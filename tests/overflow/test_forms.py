@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from oaq import operators as ops
 from oaq.checker import check
+from oaq.checker.registers import FORMS, RAW
 from oaq.errors import AccumulatorOverflow, FormatError
 from oaq.kernels.plan import Plan, plan
-from oaq.kernels.table import KernelRow
+from oaq.kernels.table import KernelRow, native_rows
+from oaq.kernels.targets import TARGETS
 from oaq.numerics.accumulator import NEON_ACC16, NEON_MLAL_PAIR
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S8, U8
@@ -126,6 +128,40 @@ def test_the_checker_finds_a_form_that_is_not_what_was_proved(operand: list[int]
     verdict = check(*to_plain(planned.program), {**content, "nodes": nodes}, dict(certificate.arrays))
     assert not verdict.safe
     assert any(finding in str(one) for one in verdict.findings)
+
+
+def test_the_checker_knows_the_form_of_every_row_that_takes_another_than_raw_u8() -> None:
+    rows = {row.name: row for target in TARGETS.values() for row in target.table if row.accumulator is not None}
+    rows |= {row.name: row for row in native_rows() if row.accumulator is not None}
+    forms = {name: (row.shift, row.x_range.lo, row.x_range.hi) for name, row in rows.items()}
+    assert {name: form for name, form in forms.items() if form != RAW} == FORMS
+
+
+@pytest.mark.parametrize("row", [row for row in TARGETS["wasm-relaxed"].table if row.isa == "relaxed"])
+@pytest.mark.parametrize("stated", [None, [0, 0, 255], [0, 0, 126]])
+def test_sums_of_another_form_than_the_rows_are_refused_though_they_would_hold(
+    row: KernelRow, stated: list[int] | None
+) -> None:
+    """Relaxed SIMD on operands of 8 bits: what comes out is the CPU's choice, whatever the sums would be."""
+    of_channels = row.family == "depthwise"
+    builder = Builder("seven")
+    x = builder.input((5, 4, 6 if of_channels else 21), Affine(0.05, 3), IntRange(0, 127))
+    shape, groups = ((6, 3, 3, 1), 6) if of_channels else ((19, 1, 1, 21), 1)
+    builder.add(conv2d(np.random.default_rng(4), shape, kind="small", groups=groups), [x], name="conv")
+    planned = plan(builder.finish(), rows=[row.name], table=TARGETS["wasm-relaxed"].table)
+    assert planned["conv"].row is row and check_plan(planned).safe
+    certificate = certificate_of(planned)
+    (node,) = certificate.content["nodes"]
+    (schedule,) = node["schedules"]
+    assert schedule["operand"] == [0, 0, 127]
+    other = {key: value for key, value in schedule.items() if key != "operand"}
+    other |= {} if stated is None else {"operand": stated}
+    content = {**certificate.content, "nodes": [{**node, "schedules": [other]}]}
+    verdict = check(*to_plain(planned.program), content, dict(certificate.arrays))
+    assert not verdict.safe
+    assert f"operands are stated as {stated or list(RAW)}, {row.name} multiplies them as [0, 0, 127]" in str(
+        verdict.findings[-1]
+    )
 
 
 @pytest.mark.parametrize("operand", [[128], "128", [256, -256, 0], [128, -129, 127], [128, 5, 4], [True, 0, 1]])

@@ -196,3 +196,5 @@ def test_a_network_that_is_not_of_photos_has_no_tables(tmp_path: Path) -> None:
     assert json.loads(index.read_text())["photo"] is None
     with pytest.raises(FormatError, match=r"'\.\./x' is not the name of a file; give another with --name"):
         write(builder.finish(), tmp_path, "../x")
+    with pytest.raises(FormatError, match=r"cannot be made: embedded null byte\. Choose another folder"):
+        write(builder.finish(), tmp_path / "a\0b")

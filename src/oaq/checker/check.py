@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oaq.checker.forms import as_multiplied
 from oaq.checker.program import NamedArrays, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
-from oaq.checker.registers import Register, contradicts, register, trusted
+from oaq.checker.registers import FORMS, RAW, Register, contradicts, register, trusted
 from oaq.checker.schedules import check_schedule
 from oaq.checker.sums import SummingLayer, Sums, derive, leaves_s32, summing_layer
 from oaq.checker.verdict import Finding, Notes, Verdict
@@ -186,6 +186,11 @@ def _check_node(
         if not isinstance(name, str) or name not in models or type(tile_n) is not int or not 1 <= tile_n <= 4096:
             raise FormatError(f"{layer.node}: schedule {place} names no register and tile: {str(plan)[:60]}")
         multiplied = as_multiplied(layer, plan["operand"], state.notes) if "operand" in plan else layer
+        stated, form = plan.get("operand", list(RAW)), list(FORMS.get(name, RAW))
+        if name in FORMS and stated != form:
+            state.notes.findings.append(
+                Finding(layer.node, f"operands are stated as {stated}, {name} multiplies them as {form}")
+            )
         check_schedule(multiplied, (name, models[name]), tile_n, state.take(f"schedules/{index}/{place}"), state.notes)
 
 

@@ -17,6 +17,8 @@ from oaq.errors import FormatError
 
 INT32: Final = 6
 """Number of int32 in ``TensorProto.DataType``."""
+CENTRES: Final = {"bilinear": "half_pixel", "bilinear_corners": "align_corners"}
+"""ONNX's coordinates of bilinear modes."""
 TOLERANCE: Final = Fraction(1, 2**20)
 """Relative; of a multiplier from what the scales give, where runtimes rescale in float in an order of their own."""
 
@@ -35,9 +37,7 @@ def replay_node(replay: Replay, node: Node) -> None:
 
 def is_float_defined(plain: Mapping[str, Any]) -> bool:
     """Whether ONNX defines a node, in its plain form, in float: runtimes may round it to a neighbouring integer."""
-    return plain["op"] in FLOAT_DEFINED or (
-        plain["op"] == "Resize" and plain.get("mode") in ("bilinear", "bilinear_corners")
-    )
+    return plain["op"] in FLOAT_DEFINED or (plain["op"] == "Resize" and plain.get("mode") in [*CENTRES])
 
 
 def _conv2d(replay: Replay, node: Node) -> None:
@@ -214,11 +214,7 @@ def _resize(replay: Replay, node: Node) -> None:
     replay.moves(node)
     real, mode = replay.dequantize(node.name, node.inputs[0]), node.fields.get("mode")
     x, y = replay.shape(node.inputs[0]), replay.shape(node.output)
-    if y != (node.number("height"), node.number("width"), x[2]) or mode not in (
-        "nearest",
-        "bilinear",
-        "bilinear_corners",
-    ):
+    if y != (node.number("height"), node.number("width"), x[2]) or mode not in ("nearest", *CENTRES):
         raise replay.refuse(node.name, f"does not resize {x} to {y} by {str(mode)[:20]}")
     if mode == "nearest" and not all(map(_floors_alike, x[:2], y[:2])):
         for axis, size, target in ((2, x[0], y[0]), (3, x[1], y[1])):
@@ -227,9 +223,9 @@ def _resize(replay: Replay, node: Node) -> None:
     else:
         batch, _ = replay.take(node.name, "Shape", [real], start=0, end=1)
         sizes, _ = replay.take(node.name, "Concat", [batch, np.array([x[2], *y[:2]], np.int64)], axis=0)
-        centres = "half_pixel" if mode == "bilinear" else "align_corners"
-        attributes = {"mode": "linear", "coordinate_transformation_mode": centres}
-        if mode == "nearest":
+        if mode in CENTRES:
+            attributes = {"mode": "linear", "coordinate_transformation_mode": CENTRES[mode]}
+        else:
             attributes = {"mode": mode, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         real, _ = replay.take(node.name, "Resize", [real, "", "", sizes], **attributes)
     replay.quantize(node.name, real, node.output, clip=False)

@@ -106,6 +106,27 @@ relaxed_dot_add on operands of 7 bits. The 32-bit total covers them, whatever th
 trusted for nothing."""
 
 
+RAW: Final = (0, 0, 255)
+"""The form of operands that are multiplied as they lie in memory: [shift, least, most]."""
+_LOWER: Final = (128, -128, 127)
+_SEVEN_BITS: Final = (0, 0, 127)
+FORMS: Final[Mapping[str, tuple[int, int, int]]] = {
+    "gemm_s8s8_neon_acc16": _LOWER,
+    "gemm_s8s8_neon_acc32": _LOWER,
+    "gemm_s8s8_neon_exact": _LOWER,
+    "gemm_s8s8_dotprod": _LOWER,
+    "gemm_s8s8_scalar": _LOWER,
+    "depthwise_s8s8_neon_acc16": _LOWER,
+    "depthwise_s8s8_neon_exact": _LOWER,
+    "depthwise_s8s8_scalar": _LOWER,
+    "gemm_u7s8_relaxed_acc16": _SEVEN_BITS,
+    "gemm_u7s8_relaxed_exact": _SEVEN_BITS,
+    "depthwise_u7s8_relaxed_acc16": _SEVEN_BITS,
+}
+"""Operands as rows multiply them, where that is not ``RAW``. Their sums are proved in this form and in no other: s8
+rows multiply u8 less 128, and what relaxed SIMD makes of operands beyond 7 bits differs from CPU to CPU."""
+
+
 def register(plain: object, name: str) -> Register:
     """A model as the certificate states it.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.program import Node, Program, Tensor
+from oaq.checker.stretches import stretches_of
 from oaq.errors import FormatError
 
 Ints = NDArray[np.int64]
@@ -221,9 +222,7 @@ def moved_from(node: Node, x: Tensor, y: Tensor) -> Ints:
             )
             result = index[rows[:, None], columns[None, :]]
         case "Transpose":
-            listed = node.fields.get("split")
-            split = node.numbers("split", len(listed) if isinstance(listed, list) else 0)
-            order = node.numbers("order", len(split))
+            split, order = stretches_of(node, x.shape, y.shape)
             result = index.reshape(split).transpose(order).reshape(y.shape)
         case "DepthToSpace":
             block = node.number("block")

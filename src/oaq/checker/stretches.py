@@ -8,6 +8,7 @@ from math import prod
 from oaq.checker.program import Node
 from oaq.errors import FormatError
 
+Shape = tuple[int, ...]
 MOST = 8
 """Stretches of one movement."""
 
@@ -21,11 +22,11 @@ class Stretch:
     after: int
 
 
-def stretches(node: Node, x: tuple[int, ...], y: tuple[int, ...]) -> list[Stretch]:
-    """Stretches of a Transpose, none of which holds both channels and positions, on either side.
+def stretches_of(node: Node, x: Shape, y: Shape) -> tuple[Shape, Shape]:
+    """Sizes of a Transpose's stretches, the slowest first, and their order in what is written.
 
     Raises:
-        FormatError: they do not fill ``x`` and ``y``, or channels begin inside one.
+        FormatError: they are no stretches, or do not fill ``x`` and ``y``.
     """
     listed = node.fields.get("split")
     count = len(listed) if isinstance(listed, list) else 0
@@ -34,11 +35,21 @@ def stretches(node: Node, x: tuple[int, ...], y: tuple[int, ...]) -> list[Stretc
         raise FormatError(f"{node.name}: {str(split)[:40]} and {str(order)[:40]} are not stretches and their order")
     if not prod(split) == prod(x) == prod(y):
         raise FormatError(f"{node.name}: stretches of {split} are not {x}, or not {y}")
+    return split, order
+
+
+def stretches(node: Node, x: Shape, y: Shape) -> list[Stretch]:
+    """Stretches of a Transpose, none of which holds both channels and positions, on either side.
+
+    Raises:
+        FormatError: they do not fill ``x`` and ``y``, or channels begin inside one.
+    """
+    split, order = stretches_of(node, x, y)
     after, step = {}, 1
     for place in reversed(order):
         after[place], step = step, step * split[place]
     parts, step = list[Stretch](), 1
-    for place in reversed(range(count)):
+    for place in reversed(range(len(split))):
         parts.append(Stretch(split[place], step, after[place]))
         step *= split[place]
     parts = [half for part in parts for half in _halves(node, part, part.before, x[-1])]

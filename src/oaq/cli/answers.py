@@ -13,7 +13,7 @@ from oaq.cli.tasks import answer_of, encoded, picture_of, seen_photo
 from oaq.data.batches import PHOTOS
 from oaq.errors import FormatError
 from oaq.escape import escape_text
-from oaq.program.atomic import write_atomically
+from oaq.program.atomic import make_folder, write_atomically
 from oaq.tasks import Task
 from oaq.tasks.coco import category_ids
 from oaq.terminal import say
@@ -78,10 +78,7 @@ def picture_paths(place: Path, photos: Sequence[Path]) -> list[Path]:
         if len(photos) != 1:
             raise FormatError(f"{place}: is one picture, there are {len(photos)} samples; give a folder")
         return [place]
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormatError(f"{place}: cannot be made: {error.strerror}") from error
+    make_folder(place)
     names: dict[str, None] = {}
     for stem in (photo.stem for photo in photos):
         numbered = (f"{stem}-{number}.png" for number in count(2))

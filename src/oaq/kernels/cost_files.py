@@ -21,7 +21,7 @@ from oaq.kernels.cost import CostTable
 from oaq.kernels.cpu import cpu_name
 from oaq.kernels.facts import facts_from_json, facts_to_json
 from oaq.kernels.work import KINDS
-from oaq.program.atomic import write_atomically
+from oaq.program.atomic import make_folder, write_atomically
 
 COSTS_VARIABLE: Final = "OAQ_COSTS"
 SHIPPED, CALIBRATED = "shipped", "calibrated"
@@ -98,10 +98,7 @@ def save_costs(table: CostTable, path: str | Path) -> None:
         FormatError: it cannot be written.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path.parent}: cannot be made: {getattr(error, 'strerror', None) or error}") from error
+    make_folder(path.parent)
     write_atomically(path, [(json.dumps(to_json(table), indent=1) + "\n").encode()])
 
 

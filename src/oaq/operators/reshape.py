@@ -30,7 +30,7 @@ class Reshape(Op):
 def shape(op: Reshape, inputs: Sequence[Shape]) -> Shape:
     """The value's own shape."""
     x = inputs[0]
-    if prod(op.shape) != prod(x) or min(op.shape, default=0) < 1 or len(op.shape) > LARGEST_RANK:
+    if len(op.shape) > LARGEST_RANK or min(op.shape, default=0) < 1 or prod(op.shape) != prod(x):
         raise ProgramError(f"Reshape: {x} does not fill {op.shape}")
     return op.shape
 

@@ -42,14 +42,15 @@ class Transpose(Op):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         split, order, target = self.split, self.order, self.shape
         rank = len(split)
+        if rank > LARGEST_RANK or len(target) > LARGEST_RANK:  # first: what follows multiplies them all
+            longest = max(rank, len(target))
+            raise ProgramError(f"Transpose: moves {longest} stretches of memory, more than {LARGEST_RANK}")
         if not rank or min(split) < 1 or sorted(order) != list(range(rank)):
             raise ProgramError(
                 f"Transpose: {split} in the order {order} are not stretches of memory and an order of them"
             )
         if not target or min(target) < 1 or prod(target) != prod(split):
             raise ProgramError(f"Transpose: stretches of {split} do not fill {target}")
-        if rank > LARGEST_RANK:
-            raise ProgramError(f"Transpose: moves {rank} stretches of memory, more than {LARGEST_RANK}")
         if (split, order) != joined(split, order):
             raise ProgramError(
                 f"Transpose: {split} in the order {order} is {' in the order '.join(map(str, joined(split, order)))}; "

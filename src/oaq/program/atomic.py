@@ -56,6 +56,19 @@ def write_atomically(path: str | Path, chunks: Iterable[bytes | memoryview]) -> 
         raise _refusal(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that outputs go to, and those above it; nothing if it is there.
+
+    Raises:
+        FormatError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"{path}: cannot be made: {reason}. Choose another folder") from error
+
+
 def _refusal(path: Path, error: OSError) -> FormatError:
     return FormatError(
         f"{path}: cannot be written: {error.strerror or error}. Nothing was changed; choose another folder or make room"

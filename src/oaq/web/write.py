@@ -14,7 +14,7 @@ import numpy as np
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.overflow.certificate import PART as CERTIFICATE
-from oaq.program.atomic import write_atomically
+from oaq.program.atomic import make_folder, write_atomically
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.runtime.memory import plan_memory
@@ -95,10 +95,7 @@ def write(
         "labels": [] if task is None else list(task.labels),
     }
     place = Path(folder)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FormatError(f"{place}: cannot be made: {error.strerror}") from error
+    make_folder(place)
     for build, content in contents.items():
         write_atomically(place / index["plans"][build]["file"], [content])
     text = json.dumps(index, indent=1, ensure_ascii=False)

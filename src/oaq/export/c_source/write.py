@@ -8,7 +8,7 @@ from pathlib import Path
 from oaq.errors import FormatError
 from oaq.export.c_source.files import Network, constants, header, network_of, selftest, source
 from oaq.export.c_source.text import identifier
-from oaq.program.atomic import write_atomically
+from oaq.program.atomic import make_folder, write_atomically
 from oaq.program.int_program import IntProgram
 
 
@@ -54,11 +54,7 @@ def save(program: IntProgram, folder: Path, name: str | None, signature: str, ve
         f"{net}_constants.h": constants(network),
         f"{net}_selftest.c": selftest(network),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a ValueError where no file can be called so
-        text = error.strerror if isinstance(error, OSError) else error
-        raise FormatError(f"{folder}: cannot be made: {text}. Choose another folder") from error
+    make_folder(folder)
     for file, text in texts.items():
         write_atomically(folder / file, [text.encode()])
     return CSource(tuple(folder / file for file in texts), network.storage.size, network.constants.size, signature)
