@@ -9,8 +9,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.arm.build import ROOT, build
+from benchmarks.arm.build import build
 from benchmarks.arm.emulator import Case, NoEmulator, write_case
+from benchmarks.cmake_build import ROOT
 
 SOURCE = ROOT / "native" / "emulated" / "count_instructions.c"
 PLUGIN = ROOT / "build" / "arm" / "count_instructions.so"

@@ -7,7 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.arm.build import ROOT, cross_compiler, environment
+from benchmarks.cmake_build import ROOT
+from benchmarks.cross_build import cross_compiler, environment
 
 LABEL = re.compile(r"^(\.L\w+):")
 FUNCTION = re.compile(r"^_Z\w+:")

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 import oaq
-from benchmarks.arm.build import cross_compiler, environment
 from benchmarks.arm.emulator import NoEmulator, emulator
+from benchmarks.cross_build import cross_compiler, environment
 from benchmarks.harness import Result, add_record, save, stamp
 from oaq import operators as ops
 from oaq.export.c_source.write import CSource

@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from benchmarks.arm.build import ROOT, CannotBuild, cross_compiler, environment
-from benchmarks.cmake_build import cmake_build
+from benchmarks.cmake_build import ROOT
+from benchmarks.cross_build import cross_build
 
 BUILD: Final = ROOT / "build" / "web"
 PACKAGE: Final = ROOT / "web"
@@ -28,16 +28,7 @@ def build(name: str) -> Path:
     Raises:
         CannotBuild: there is no cross compiler, or the build failed.
     """
-    settings = (
-        f"CMAKE_TOOLCHAIN_FILE={ROOT / 'native' / 'cross' / 'wasm.cmake'}",
-        f"OAQ_ZIG={cross_compiler()}",
-        "OAQ_WASM=ON",
-        "OAQ_PYTHON=OFF",
-    )
-    try:
-        cmake_build(BUILD, settings, environment=environment())
-    except RuntimeError as error:
-        raise CannotBuild(f"build for WebAssembly: {error}") from error
+    cross_build(BUILD, "wasm", "OAQ_WASM=ON")
     return BUILD / f"oaq-{name}.wasm"
 
 

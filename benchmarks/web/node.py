@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.arm.build import ROOT
 from benchmarks.arm.emulator import Case, read_outputs, write_case
+from benchmarks.cmake_build import ROOT
 from benchmarks.web.build import build
 
 VARIABLE: Final = "OAQ_NODE"

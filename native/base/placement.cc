@@ -10,25 +10,25 @@ namespace oaq {
 
 #ifdef __linux__
 
-struct Placement::Helper {
-  cpu_set_t allowed, set;  // by others; here
-  bool is_known = false;
+struct Placement::State {
+  struct Helper {
+    cpu_set_t allowed, set;  // by others; here
+    bool is_known = false;
+  };
+  std::vector<Helper> helpers;
+  int cpu = -1;  // of the caller in its last run
 };
 
-Placement::Placement() : helpers_(std::make_unique<std::vector<Helper>>()) {}
-Placement::~Placement() = default;
+Placement::Placement() : state_(std::make_unique<State>()) {}
 
-void Placement::begin(std::size_t helpers) {
-  helpers_->assign(helpers, {});
-  cpu_ = -1;
-}
+void Placement::begin(std::size_t helpers) { *state_ = {std::vector<State::Helper>(helpers), -1}; }
 
 void Placement::keep_apart(std::vector<std::thread>& helpers) {
   const int cpu = sched_getcpu();
-  if (cpu == cpu_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
-  cpu_ = cpu;
-  for (std::size_t i = 0; i < helpers_->size() && i < helpers.size(); ++i) {
-    Helper& helper = (*helpers_)[i];
+  if (cpu == state_->cpu || cpu < 0 || cpu >= CPU_SETSIZE) return;
+  state_->cpu = cpu;
+  for (std::size_t i = 0; i < state_->helpers.size() && i < helpers.size(); ++i) {
+    State::Helper& helper = state_->helpers[i];
     const pthread_t thread = helpers[i].native_handle();
     cpu_set_t now;
     if (pthread_getaffinity_np(thread, sizeof now, &now)) return;  // more CPUs than a set holds
@@ -44,13 +44,14 @@ void Placement::keep_apart(std::vector<std::thread>& helpers) {
 
 #else
 
-struct Placement::Helper {};
+struct Placement::State {};
 
 Placement::Placement() = default;
-Placement::~Placement() = default;
 void Placement::begin(std::size_t) {}
 void Placement::keep_apart(std::vector<std::thread>&) {}
 
 #endif
+
+Placement::~Placement() = default;
 
 }  // namespace oaq

@@ -29,9 +29,8 @@ class Placement {
   void keep_apart(std::vector<std::thread>& helpers);
 
  private:
-  struct Helper;
-  std::unique_ptr<std::vector<Helper>> helpers_;
-  int cpu_ = -1;  // of the caller in its last run
+  struct State;  // nothing where the system is not Linux
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace oaq

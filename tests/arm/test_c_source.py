@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.arm.build import cross_compiler, environment
 from benchmarks.arm.emulator import emulator
+from benchmarks.cross_build import cross_compiler, environment
 from oaq import operators as ops
 from oaq.export.c_source.nodes import RULES
 from oaq.numerics.requantize import SEMANTICS

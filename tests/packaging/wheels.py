@@ -22,9 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.arm.build import cross_compiler
-from benchmarks.arm.build import environment as compiler_environment
 from benchmarks.arm.emulator import NoEmulator, emulator
+from benchmarks.cross_build import cross_compiler
+from benchmarks.cross_build import environment as compiler_environment
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from tests.packaging.environments import ROOT, sources

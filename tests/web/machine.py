@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from benchmarks.arm.build import CannotBuild, cross_compiler
+from benchmarks.cross_build import CannotBuild, cross_compiler
 from benchmarks.web.node import NoNode, node, run_cases
 from oaq.kernels.targets import TARGETS
 from tests.foreign.cases import Forced, wrong
