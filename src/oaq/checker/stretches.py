@@ -8,7 +8,6 @@ from math import prod
 from oaq.checker.program import Node
 from oaq.errors import FormatError
 
-Shape = tuple[int, ...]
 MOST = 8
 """Stretches of one movement."""
 
@@ -22,7 +21,7 @@ class Stretch:
     after: int
 
 
-def stretches_of(node: Node, x: Shape, y: Shape) -> tuple[Shape, Shape]:
+def stretches_of(node: Node, x: tuple[int, ...], y: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Sizes of a Transpose's stretches, the slowest first, and their order in what is written.
 
     Raises:
@@ -38,7 +37,7 @@ def stretches_of(node: Node, x: Shape, y: Shape) -> tuple[Shape, Shape]:
     return split, order
 
 
-def stretches(node: Node, x: Shape, y: Shape) -> list[Stretch]:
+def stretches(node: Node, x: tuple[int, ...], y: tuple[int, ...]) -> list[Stretch]:
     """Stretches of a Transpose, none of which holds both channels and positions, on either side.
 
     Raises:
