@@ -125,7 +125,7 @@ for (const [name, url, options] of tries)
 def test_what_does_not_belong_together_is_refused_in_words(folder: Path, tmp_path: Path) -> None:
     require_engine()
     install()
-    for name in ("cut", "other", "signed", "old", "text"):
+    for name in ("cut", "other", "signed", "many", "old", "text"):
         shutil.copytree(folder, tmp_path / name)
     index = json.loads((folder / "net.json").read_text())
     plan = index["plans"]["simd128"]["file"]
@@ -138,6 +138,8 @@ def test_what_does_not_belong_together_is_refused_in_words(folder: Path, tmp_pat
     (tmp_path / "other" / "net.json").write_text(json.dumps(index | {"plans": plans}))
     signed = index | {"signature": {"sha256": "0" * 64, "samples": 2}}
     (tmp_path / "signed" / "net.json").write_text(json.dumps(signed))
+    many = index | {"signature": index["signature"] | {"samples": 1025}}
+    (tmp_path / "many" / "net.json").write_text(json.dumps(many))
     (tmp_path / "old" / "net.json").write_text(json.dumps(index | {"format": "oaq web 0"}))
     (tmp_path / "text" / "net.json").write_text("{")
     shutil.copytree(folder, tmp_path / "right")
@@ -148,6 +150,7 @@ def test_what_does_not_belong_together_is_refused_in_words(folder: Path, tmp_pat
         ["cut", "cut/net.json", simd128],
         ["other", "other/net.json", simd128],
         ["signed", "signed/net.json", {}],
+        ["many", "many/net.json", {}],
         ["unsigned", "signed/net.json", {"check": False}],
         ["old", "old/net.json", {}],
         ["text", "text/net.json", {}],
@@ -166,6 +169,7 @@ def test_what_does_not_belong_together_is_refused_in_words(folder: Path, tmp_pat
         "cut": "damaged\tnet.simd128.plan: this is not the plan that",
         "other": "bad-plan\tthe checksum differs: the plan is damaged",
         "signed": "signature\tsmall: this engine computes the signature ",
+        "many": "damaged\t",
         "old": "damaged\t",
         "text": "damaged\t",
         "certificate": "certificate\t",

@@ -5,6 +5,8 @@ import { sha256 } from "./sha256.js";
 export { OaqError, builds, supports };
 
 const FORMAT = "oaq web 1";
+/** Fixed inputs of a signature; a file that asks for more would keep a page busy. */
+const MOST_SAMPLES = 1024;
 const HEX = /^[0-9a-f]{64}$/;
 
 /**
@@ -232,7 +234,8 @@ function readManifest(bytes, place) {
   if (manifest?.format !== FORMAT) refuse(`this is no network of the format "${FORMAT}"`);
   const { plans, signature, certificate } = manifest;
   if (!plans || !Object.keys(plans).length) refuse("it names no plan");
-  if (!HEX.test(certificate) || !HEX.test(signature?.sha256) || !(signature.samples >= 1))
+  const isCount = Number.isInteger(signature?.samples) && signature.samples >= 1 && signature.samples <= MOST_SAMPLES;
+  if (!HEX.test(certificate) || !HEX.test(signature?.sha256) || !isCount)
     refuse("its certificate or its signature is missing");
   for (const [build, plan] of Object.entries(plans))
     if (typeof plan.file !== "string" || !HEX.test(plan.sha256) || !Array.isArray(plan.layers))
