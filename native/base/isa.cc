@@ -49,12 +49,14 @@ bool keeps(unsigned registers) {  // 6: xmm and ymm; 0xE6: zmm and masks too
 bool has_avx2() { return keeps(6) && has_bits(leaf(1, 0).c, {12, 28}) && has_bits(leaf(7, 0).b, {5}); }  // FMA, AVX
 bool has_avx512bw() { return keeps(0xE6) && has_bits(leaf(7, 0).b, {16, 17, 30, 31}); }  // F, DQ, BW, VL
 bool has_vnni() { return keeps(0xE6) && has_bits(leaf(7, 0).c, {11}); }
+bool has_vbmi() { return keeps(0xE6) && has_bits(leaf(7, 0).c, {1}); }
 bool has_avxvnni() { return keeps(6) && leaf(7, 0).a >= 1 && has_bits(leaf(7, 1).a, {4}); }
 #else
 bool has_avx2() { return false; }
 bool has_avx512bw() { return false; }
 bool has_vnni() { return false; }
 bool has_avxvnni() { return false; }
+bool has_vbmi() { return false; }
 #endif
 
 // What AArch64 adds to NEON, which all of them have: the kernel says so on Linux, by the bits of its interface.
@@ -98,6 +100,7 @@ constexpr std::array kSets = {
     InstructionSet{Isa::kAvx512bw, "avx512bw", bit(Isa::kAvx2), has_avx512bw, nullptr, nullptr},
     InstructionSet{Isa::kVnni, "vnni", bit(Isa::kAvx512bw), has_vnni, nullptr, nullptr},
     InstructionSet{Isa::kAvxVnni, "avxvnni", bit(Isa::kAvx2), has_avxvnni, nullptr, nullptr},
+    InstructionSet{Isa::kVbmi, "vbmi", bit(Isa::kAvx512bw), has_vbmi, nullptr, nullptr},
     InstructionSet{Isa::kNeon, "neon", bit(Isa::kScalar), has_neon, nullptr, nullptr},
     InstructionSet{Isa::kDotprod, "dotprod", bit(Isa::kNeon), has_dotprod, nullptr, nullptr},
     InstructionSet{Isa::kI8mm, "i8mm", bit(Isa::kDotprod), has_i8mm, nullptr, nullptr},

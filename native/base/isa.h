@@ -16,6 +16,7 @@ enum class Isa : std::uint8_t {
   kAvx512bw,
   kVnni,
   kAvxVnni,
+  kVbmi,
   kNeon,
   kDotprod,
   kI8mm,

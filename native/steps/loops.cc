@@ -92,14 +92,31 @@ void shuffle(const ShuffleCall& call) {
   }
 }
 
+void lookup_channels(const ChannelLookupCall& call) {
+  const std::uint8_t* x = call.x;
+  std::uint8_t* y = call.y;
+  for (std::int64_t position = 0; position < call.positions; ++position) {
+    const std::uint8_t* table = call.tables;
+    for (std::int64_t c = 0; c < call.channels; ++c, table += 256) y[c] = table[x[c]];
+    x += call.channels;
+    y += call.channels;
+  }
+}
+
 }  // namespace
 
-const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup,      nullptr,   largest,
-                             average,      add_up,   mix_columns, mix_lines, shuffle};
+void as_differences(const std::uint8_t* table, std::uint8_t* differences) {
+  for (int at = 0; at < 256; ++at)
+    differences[at] = at % 128 < 16 ? table[at] : static_cast<std::uint8_t>(table[at] ^ table[at - 16]);
+}
+
+const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup,      lookup_channels, nullptr, largest,
+                             average,      add_up,   mix_columns, mix_lines,       shuffle};
 
 const StepLoops& step_loops(Isa isa) {
 #ifdef OAQ_X86
   const Isas included = included_in(isa);
+  if (included & bit(Isa::kVbmi)) return kVbmiSteps;
   if (included & bit(Isa::kAvx512bw)) return kAvx512bwSteps;
   if (included & bit(Isa::kAvx2)) return kAvx2Steps;
 #endif

@@ -35,6 +35,16 @@ struct WindowCall {
   std::uint8_t* y;
 };
 
+// `positions` times `channels` bytes, channel c by entries [256 c, 256 c + 256) of `tables`.
+struct ChannelLookupCall {
+  const std::uint8_t* x;
+  std::int64_t positions;
+  std::int64_t channels;
+  const std::uint8_t* tables;
+  const std::uint8_t* differences;  // the same tables as `as_differences` writes them
+  std::uint8_t* y;
+};
+
 // Where one output reads an axis: two inputs, and the weight of the second in 2^-11.
 struct Tap {
   std::int64_t first, second;
@@ -47,6 +57,7 @@ struct StepLoops {
   void (*multiply)(const MultiplyCall& call);
   // y[i] = table[x[i]]; `table` has 256 entries.
   void (*lookup)(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y);
+  void (*lookup_channels)(const ChannelLookupCall& call);
   // y[i] = x[i] - x_zero, requantized by the first numbers; null where a table is quicker.
   void (*rescale)(const std::uint8_t* x, std::size_t count, std::int32_t x_zero, const RequantNumbers& numbers,
                   std::uint8_t* y);
@@ -70,7 +81,12 @@ extern const StepLoops kScalarSteps;
 #ifdef OAQ_X86
 extern const StepLoops kAvx2Steps;
 extern const StepLoops kAvx512bwSteps;
+extern const StepLoops kVbmiSteps;
 #endif
+
+// A table of 256 in two halves of eight rows of 16: the first row of a half as it is, each other as what it differs in,
+// bit by bit, from the row before. So row r is the exclusive or of rows 0 to r of its half.
+void as_differences(const std::uint8_t* table, std::uint8_t* differences);
 
 // The widest that a row's instruction set includes.
 const StepLoops& step_loops(Isa isa);

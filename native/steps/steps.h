@@ -34,7 +34,8 @@ std::unique_ptr<Step> make_lookup(const Row& row, const Place& x, const Place& y
                                   const std::vector<std::uint8_t>& table);
 
 // Channel c by entries [256 c, 256 c + 256) of `tables`.
-std::unique_ptr<Step> make_channel_lookup(const Place& x, const Place& y, std::vector<std::uint8_t> tables);
+std::unique_ptr<Step> make_channel_lookup(const Row& row, const Place& x, const Place& y,
+                                          const std::vector<std::uint8_t>& tables);
 
 std::unique_ptr<Step> make_max_pool(const Row& row, const Place& x, const Place& y, const Window& window, Clamp clamp);
 // Multiplier count - 1 for a window that averages `count` values.

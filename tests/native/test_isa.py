@@ -19,6 +19,7 @@ INCLUDES = {
     "avx512bw": {"scalar", "avx2"},
     "vnni": {"scalar", "avx2", "avx512bw"},
     "avxvnni": {"scalar", "avx2"},
+    "vbmi": {"scalar", "avx2", "avx512bw"},
     "amx": {"scalar", "avx2", "avx512bw", "vnni"},
     "neon": {"scalar"},
     "dotprod": {"scalar", "neon"},

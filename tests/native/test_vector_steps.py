@@ -87,6 +87,27 @@ def test_every_entry_of_a_table_at_every_place(row: str, count: int) -> None:
         compare(plan(program, rows=[row]), (x.astype(np.uint8),))
 
 
+@pytest.mark.parametrize("row", rows_of("channel_lookup"))
+@pytest.mark.parametrize("channels", [*CHANNELS, 56, 257])
+def test_a_table_for_each_of_any_number_of_channels(row: str, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    tables = rng.integers(0, 256, (channels, 256)).astype(np.uint8)
+    tables[::3] = EVERY[::-1]
+    for positions in (1, 2, 63, 64, 65, 191, 300):
+        force(single(ops.ChannelLookup(tables), [(1, positions, channels)]), row, ("random", "ends", "hi"))
+
+
+@pytest.mark.parametrize("row", rows_of("channel_lookup"))
+@pytest.mark.parametrize("channels", [1, 7, 16, 40])
+def test_every_entry_of_every_channels_table(row: str, channels: int) -> None:
+    tables = np.random.default_rng(channels).permuted(np.tile(EVERY, (channels, 1)), axis=1)
+    x = (EVERY[:, None] + np.arange(channels)) % 256
+    compare(
+        plan(single(ops.ChannelLookup(tables), [(16, 16, channels)]), rows=[row]),
+        (x.reshape(1, 16, 16, -1).astype(np.uint8),),
+    )
+
+
 @pytest.mark.parametrize("row", rows_of("concat"))
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_inputs_side_by_side(row: str, channels: int) -> None:

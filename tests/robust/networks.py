@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -44,3 +45,16 @@ def centre(program: IntProgram, seed: int = 0) -> NDArray[np.uint8]:
     """A random input."""
     spec = program.tensors[program.inputs[0]]
     return np.random.default_rng(seed).integers(20, 236, spec.shape).astype(np.uint8)
+
+
+def with_tables(program: IntProgram, seed: int) -> IntProgram:
+    """A random table for each channel behind the first layer."""
+    first, *rest = program.nodes
+    spec = program.tensors[first.output]
+    tables = np.random.default_rng(seed).integers(0, 256, (spec.channels, 256)).astype(np.uint8)
+    read = Node("tables", ops.ChannelLookup(tables), (first.output,), "read")
+    nodes = [
+        replace(node, inputs=tuple("read" if name == first.output else name for name in node.inputs)) for node in rest
+    ]
+    tensors = {**program.tensors, "read": replace(spec, name="read", range=IntRange(0, 255))}
+    return replace(program, tensors=tensors, nodes=(first, read, *nodes))

@@ -27,7 +27,7 @@ from oaq.robust import (
     robustness,
 )
 from oaq.robust.prove import members
-from tests.robust.networks import centre, perceptron
+from tests.robust.networks import centre, perceptron, with_tables
 
 BOUNDS_ONLY = Options(enumerate=False)
 
@@ -67,6 +67,23 @@ def test_every_ball_is_decided_and_its_certificate_holds(seed: int, semantics) -
             inside = np.random.default_rng(seed).integers(-radius, radius + 1, (300, *x.shape))
             moved = np.clip(x + inside, 0, 255).astype(np.uint8)
             assert (labels(program, moved) == answer.label).all()
+    assert "robust" in states
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tables_by_channel_are_decided_as_enumeration_decides_them(seed: int) -> None:
+    """Two hidden channels of wild tables between two layers, every input of boxes of 9 x 9 enumerated beside."""
+    program = with_tables(perceptron(seed, sizes=(2, 4, 3)), seed)
+    x = centre(program, seed)
+    states = set()
+    for radius in (0, 1, 4):
+        grid = np.stack(np.meshgrid(*(np.arange(v - radius, v + radius + 1) for v in x.astype(int))), -1)
+        truth = (labels(program, grid.reshape(-1, 2).astype(np.uint8)) == labels(program, x[None])[0]).all()
+        answer = robustness(program, x, radius, BOUNDS_ONLY)
+        states.add(answer.state)
+        assert answer.state == ("robust" if truth else "refuted"), radius
+        assert answer.certificate is not None
+        assert check_robustness(*to_plain(program), answer.certificate.header, answer.certificate.arrays).safe
     assert "robust" in states
 
 

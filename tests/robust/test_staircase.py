@@ -62,9 +62,9 @@ def test_a_shift_is_its_closed_form() -> None:
     assert (steps.largest(acc) == np.clip((acc + (1 << 21)) >> 22, -20, 200)).all()
 
 
-def test_the_hull_of_a_table_is_exact() -> None:
+def test_the_hulls_of_tables_are_exact() -> None:
     rng = np.random.default_rng(3)
-    table = Table(rng.integers(-100, 100, 256), -60)
+    table = Table(rng.integers(-100, 100, (2, 256)), np.array([0, 1, 1, 0]), -60)
     for _ in range(100):
         lo = rng.integers(-60, 100, (1, 4))
         hi = np.minimum(lo + rng.integers(0, 150, lo.shape), 195)
@@ -72,4 +72,6 @@ def test_the_hull_of_a_table_is_exact() -> None:
         worth = _inner(table.points(lo, hi), v, mu)[2]
         for at in range(4):
             x = np.arange(lo[0, at], hi[0, at] + 1)
-            assert worth[0, at] == pytest.approx((v[0, at] * table.values[x + 60] - mu[0, at] * x).max())
+            assert worth[0, at] == pytest.approx(
+                (v[0, at] * table.values[table.classes[at], x + 60] - mu[0, at] * x).max()
+            )

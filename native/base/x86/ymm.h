@@ -36,6 +36,20 @@ struct Ymm {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(from)));
   }
 
+  // 16 bytes from each of kBytes / 16 places, `apart` bytes apart, and back to such places.
+  static Integers load_sixteens(const std::uint8_t* from, std::int64_t apart) {
+    const auto* low = reinterpret_cast<const __m128i*>(from);
+    const auto* high = reinterpret_cast<const __m128i*>(from + apart);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)), _mm_loadu_si128(high), 1);
+  }
+  static void store_sixteens(std::uint8_t* to, std::int64_t apart, Integers value) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(value));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + apart), _mm256_extracti128_si256(value, 1));
+  }
+  // Bytes of both in turn: of the lower or the upper half of every 16.
+  static Integers low8(Integers a, Integers b) { return _mm256_unpacklo_epi8(a, b); }
+  static Integers high8(Integers a, Integers b) { return _mm256_unpackhi_epi8(a, b); }
+
   static Integers max8(Integers a, Integers b) { return _mm256_max_epu8(a, b); }
   static Integers min8(Integers a, Integers b) { return _mm256_min_epu8(a, b); }
   static Integers sub_saturated8(Integers a, Integers b) { return _mm256_subs_epi8(a, b); }

@@ -31,6 +31,23 @@ struct Zmm {
     return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(from)));
   }
 
+  static Integers load_sixteens(const std::uint8_t* from, std::int64_t apart) {
+    const auto part = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i * apart)); };
+    Integers value = _mm512_castsi128_si512(part(0));
+    value = _mm512_inserti32x4(value, part(1), 1);
+    value = _mm512_inserti32x4(value, part(2), 2);
+    return _mm512_inserti32x4(value, part(3), 3);
+  }
+  static void store_sixteens(std::uint8_t* to, std::int64_t apart, Integers value) {
+    const auto part = [&](int i) { return reinterpret_cast<__m128i*>(to + i * apart); };
+    _mm_storeu_si128(part(0), _mm512_castsi512_si128(value));
+    _mm_storeu_si128(part(1), _mm512_extracti32x4_epi32(value, 1));
+    _mm_storeu_si128(part(2), _mm512_extracti32x4_epi32(value, 2));
+    _mm_storeu_si128(part(3), _mm512_extracti32x4_epi32(value, 3));
+  }
+  static Integers low8(Integers a, Integers b) { return _mm512_unpacklo_epi8(a, b); }
+  static Integers high8(Integers a, Integers b) { return _mm512_unpackhi_epi8(a, b); }
+
   static Integers max8(Integers a, Integers b) { return _mm512_max_epu8(a, b); }
   static Integers min8(Integers a, Integers b) { return _mm512_min_epu8(a, b); }
   static Integers sub_saturated8(Integers a, Integers b) { return _mm512_subs_epi8(a, b); }

@@ -1,5 +1,6 @@
 // The loops of steps without weights on zmm registers, and a lookup by permutations of words.
 #include "base/x86/zmm.h"
+#include "steps/x86/channel_tables.h"
 #include "steps/x86/vector_loops.h"
 
 namespace oaq {
@@ -39,11 +40,18 @@ void lookup(const std::uint8_t* x, std::size_t count, const std::uint8_t* table,
   _mm512_mask_storeu_epi8(y + at, some, words.entries(_mm512_maskz_loadu_epi8(some, x + at)));
 }
 
+void lookup_channels(const ChannelLookupCall& call) {
+  lookup_tiles<Zmm>(call, [&](std::int64_t channel, __m512i(&bytes)[1]) {
+    bytes[0] = Words(call.tables + 256 * channel).entries(bytes[0]);
+  });
+}
+
 }  // namespace
 
 const StepLoops kAvx512bwSteps{Isa::kAvx512bw,
                                vector_multiply<Zmm>,
                                lookup,
+                               lookup_channels,
                                nullptr,
                                vector_largest<Zmm>,
                                vector_average<Zmm>,

@@ -205,13 +205,7 @@ void vector_rescale(const std::uint8_t* x, std::size_t count, std::int32_t x_zer
 struct Rows {
   alignas(64) std::uint8_t of[16][16];
 
-  explicit Rows(const std::uint8_t* table) {
-    for (int row = 0; row < 16; ++row)
-      for (int i = 0; i < 16; ++i) {
-        const int at = 16 * row + i;
-        of[row][i] = static_cast<std::uint8_t>(row % 8 ? table[at] ^ table[at - 16] : table[at]);
-      }
-  }
+  explicit Rows(const std::uint8_t* table) { as_differences(table, of[0]); }
 };
 
 template <typename V>

@@ -196,6 +196,11 @@ def _layer(program: Program, node: Node, inputs: tuple[int, ...], y: Tensor) -> 
         case "Lookup":
             values = node.array("table", np.uint8, 1).astype(np.int64)[x.lo : x.hi + 1] - y.zero
             return Reading(inputs, Entries(x.lo - x.zero, values))
+        case "ChannelLookup":
+            tables = node.array("tables", np.uint8, 2).astype(np.int64)
+            if tables.shape != (y.shape[-1], 256) or size_of(x) != size:
+                raise FormatError(f"{node.name}: its tables {tables.shape} are not those of {y.shape[-1]} channels")
+            return Reading(inputs, Entries(x.lo - x.zero, tables[channel, x.lo : x.hi + 1].T - y.zero))
         case "MaxPool":
             return Largest(inputs, max_windows(node, x, y), y.lo - y.zero)
         case "Resize" if node.fields.get("mode") == "bilinear":

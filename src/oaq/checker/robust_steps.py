@@ -115,7 +115,7 @@ def shifted_steps(shift: int, y: Tensor, size: int, width: int = 0) -> Steps:
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """A table: y = values[x - low], centred."""
+    """Tables: y = values[x - low], centred; ``values`` is (n,), or (n, K) where elements differ in their tables."""
 
     low: int
     values: Ints

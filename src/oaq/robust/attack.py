@@ -131,7 +131,8 @@ def _through(layer: Operation, outcome: Trace, v: Reals, size: int) -> Reals:
     match layer:
         case Lookups():
             after, before = (
-                np.clip(x + move, layer.steps.low, layer.steps.low + len(layer.steps.values) - 1) for move in (4, -4)
+                np.clip(x + move, layer.steps.low, layer.steps.low + layer.steps.values.shape[1] - 1)
+                for move in (4, -4)
             )
             rise = layer.steps.largest(after) - layer.steps.largest(before)
             return v * rise / np.maximum(after - before, 1)

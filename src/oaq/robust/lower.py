@@ -103,9 +103,9 @@ def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int
         case ops.Mul():
             return Products(inputs, output, Law(program, node))
         case ops.Lookup():
-            x = specs[0]
-            table = node.op.table[x.range.lo : x.range.hi + 1].astype(np.int64) - y.affine.zero_point
-            return Lookups(inputs, output, Table(table, x.range.lo - x.affine.zero_point))
+            return _lookups(node.op.table[None], specs[0], y, (inputs, output))
+        case ops.ChannelLookup():
+            return _lookups(node.op.tables, specs[0], y, (inputs, output))
         case ops.MaxPool():
             index = per_channel(positions(specs[0].shape[:2], node.op.window), specs[0].channels)
             return Maxima(inputs, output, index, y.range.lo - y.affine.zero_point)
@@ -116,6 +116,13 @@ def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int
         case ops.Resize() | ops.Reshape() | ops.Slice() | ops.Pad() | ops.DepthToSpace() | ops.Transpose():
             return Moves(inputs, output, _move_index(node, specs[0], y))
     raise UnsupportedOp(f"{node.name}: robustness knows no relation for {type(node.op).__name__}")
+
+
+def _lookups(tables: NDArray[np.uint8], x: TensorSpec, y: TensorSpec, ends: tuple[tuple[int, ...], int]) -> Lookups:
+    values = tables[:, x.range.lo : x.range.hi + 1].astype(np.int64) - y.affine.zero_point
+    size = flat_size(y.shape)
+    classes = np.tile(np.arange(len(tables)), size // len(tables))  # channels are the innermost axis
+    return Lookups(*ends, Table(values, classes, x.range.lo - x.affine.zero_point))
 
 
 def _summed(

@@ -1,4 +1,4 @@
-"""A lookup table as a relation: the convex hull of its graph over a range, exactly."""
+"""Lookup tables as a relation: the convex hull of a table's graph over a range, exactly."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ Corner = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """y = values[x - low], integers centred on both sides; any function.
+    """y[k] = values[classes[k], x[k] - low], integers centred on both sides; any functions.
 
     Attributes:
-        values: (n,) int64.
+        values: (tables, n) int64.
+        classes: (K,) the table of each element.
         low: least x.
     """
 
     values: Ints
+    classes: Ints
     low: int
-    _hulls: dict[Corner, tuple[list[Corner], list[Corner]]] = field(default_factory=dict)
+    _hulls: dict[tuple[int, int, int], tuple[list[Corner], list[Corner]]] = field(default_factory=dict)
 
     def points(self, lo: Ints, hi: Ints) -> Points:
         """Corners of the hull over each range; ``lo`` and ``hi`` are (B, K)."""
-        pairs, at = np.unique(np.stack([lo.ravel(), hi.ravel()], 1), axis=0, return_inverse=True)
-        hulls = [self._hull(int(first), int(last)) for first, last in pairs]
+        tables = np.broadcast_to(self.classes, lo.shape)
+        keys, at = np.unique(np.stack([tables.ravel(), lo.ravel(), hi.ravel()], 1), axis=0, return_inverse=True)
+        hulls = [self._hull(int(table), int(first), int(last)) for table, first, last in keys]
         longest = max(len(chain) for hull in hulls for chain in hull)
         above, below = (_padded([hull[side] for hull in hulls], longest, at.ravel(), lo.shape) for side in (0, 1))
         return Points(above, below, np.zeros(lo.shape))
@@ -39,8 +42,8 @@ class Table:
         return points.below[1].min(axis=0).astype(np.int64), points.above[1].max(axis=0).astype(np.int64)
 
     def largest(self, acc: Ints) -> Ints:
-        """The value at each x."""
-        return self.values[acc - self.low]
+        """The value at each x of (B, K)."""
+        return self.values[self.classes, acc - self.low]
 
     least = largest
 
@@ -49,10 +52,10 @@ class Table:
         del element
         return np.clip(acc, np.minimum(lo + 1, hi), hi)
 
-    def _hull(self, lo: int, hi: int) -> tuple[list[Corner], list[Corner]]:
-        key = (lo, hi)
+    def _hull(self, table: int, lo: int, hi: int) -> tuple[list[Corner], list[Corner]]:
+        key = (table, lo, hi)
         if key not in self._hulls:
-            graph = [(x, int(self.values[x - self.low])) for x in range(lo, hi + 1)]
+            graph = [(x, int(self.values[table, x - self.low])) for x in range(lo, hi + 1)]
             self._hulls[key] = (_chain(graph, 1), _chain(graph, -1))
         return self._hulls[key]
 
