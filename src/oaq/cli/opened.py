@@ -108,6 +108,7 @@ def opened(path: Path, program: IntProgram, parts: Mapping[str, Part]) -> Opened
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """--isa and --threads."""
     parser.add_argument(
-        "--isa", help="best instruction set to use: scalar, avx2, avxvnni, avx512bw, vnni (default: OAQ_ISA, then best)"
+        "--isa",
+        help="best instruction set to use: scalar, avx2, avxvnni, avx512bw, vbmi, vnni (default: OAQ_ISA, then best)",
     )
     parser.add_argument("--threads", type=int, default=default_threads(), metavar="N", help=THREADS_HELP)
