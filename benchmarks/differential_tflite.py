@@ -138,17 +138,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="keeps progress and failing files; a new folder if left out")
     parser.add_argument("--only", type=int, help="one graph, by number")
     add_record(parser)
-    given = parser.parse_args()
-    if given.only is not None:
-        say.words(str(judge_safely(given.seed, given.only)))
+    arguments = parser.parse_args()
+    if arguments.only is not None:
+        say.words(str(judge_safely(arguments.seed, arguments.only)))
         return 0
-    out = given.out or Path(tempfile.mkdtemp(prefix="differential_tflite-"))
-    total = campaign(out, given.seed, given.processes, given.graphs)
+    out = arguments.out or Path(tempfile.mkdtemp(prefix="differential_tflite-"))
+    total = campaign(out, arguments.seed, arguments.processes, arguments.graphs)
     for number, text in sorted(total.unexplained.items())[:40]:
         say.words(f"graph {number}: {text}")
     say.words(f"{dict(total.graphs)}\n{dict(total.integers)}\n{dict(total.explained)}")
-    if not total.unexplained and given.graphs == GRAPHS:
-        save(result_of(total, given.seed, given.graphs), "differential_tflite", record=given.record)
+    if not total.unexplained and arguments.graphs == GRAPHS:
+        save(result_of(total, arguments.seed, arguments.graphs), "differential_tflite", record=arguments.record)
     return int(bool(total.unexplained))
 
 

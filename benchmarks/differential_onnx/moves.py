@@ -155,8 +155,7 @@ def split(net: Net, x: Tensor) -> Tensor:
         name = net.node("Split", x.name, net.constant([first, size - first], np.int64), results=2, **more)
     parts = [(name, first), (name.removesuffix(".0") + ".1", size - first)]
     tensors = [replace(x, name=part, shape=(*x.shape[:axis], n, *x.shape[axis + 1 :])) for part, n in parts]
-    kept = tensors[net.between(0, 1)]
-    return kept
+    return tensors[net.between(0, 1)]
 
 
 def gather(net: Net, x: Tensor) -> Tensor:

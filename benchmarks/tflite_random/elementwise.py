@@ -66,19 +66,46 @@ def product_of_two(draft: Draft, x: Activation) -> Activation | None:
     return draft.append("MUL", inputs, y, "MulOptions", fusedActivationFunction=draft.choose(*ACTIVATIONS))
 
 
+def parametric_relu(draft: Draft, x: Activation) -> Activation | None:
+    """PRELU by one slope, or one for each channel."""
+    shape = draft.choose((x.shape[-1],), (1,) * (len(x.shape) - 2) + x.shape[-1:], (1,))
+    scale = float(np.float32(10.0 ** draft.rng.uniform(-3.5, -1.5)))
+    slopes = draft.constant(draft.integers(shape), draft.kind, scale=[scale], zero=[draft.zero()])
+    return draft.append("PRELU", [x.index, slopes], draft.activation(x.shape, draft.scale_from(x.scale)))
+
+
+def extreme(draft: Draft, x: Activation) -> Activation | None:
+    """MAXIMUM or MINIMUM of two activations of one map, or of one and a number."""
+    fits = [item for item in draft.written if item.shape == x.shape and (item.scale, item.zero) == (x.scale, x.zero)]
+    other = draft.choose(*fits).index
+    if draft.chance(0.25):
+        other = draft.constant(draft.integers(()), draft.kind, scale=[x.scale], zero=[x.zero])
+    elif draft.chance(0.7):  # another tensor of the same map
+        y = draft.activation(x.shape, x.scale, x.zero)
+        other = draft.append("RELU", [x.index], y).index
+    inputs = [x.index, other] if draft.chance(0.6) else [other, x.index]
+    y = draft.activation(x.shape, x.scale, x.zero)
+    return draft.append(draft.choose("MAXIMUM", "MINIMUM"), inputs, y, "MaximumMinimumOptions")
+
+
 def join(draft: Draft, x: Activation) -> Activation | None:
-    """CONCATENATION of channels; int8 only of one scale, which LiteRT demands."""
+    """CONCATENATION on any axis but the batch; int8 only of one scale, which LiteRT demands."""
+    rank = len(x.shape)
+    axis = rank - 1 if draft.chance(0.5) else draft.whole(1, rank - 1)
+    rest = (*x.shape[:axis], *x.shape[axis + 1 :])
     fits = [
         item
         for item in draft.written
-        if item.shape[:-1] == x.shape[:-1] and (draft.kind is np.uint8 or (item.scale, item.zero) == (x.scale, x.zero))
+        if len(item.shape) == rank
+        and (*item.shape[:axis], *item.shape[axis + 1 :]) == rest
+        and (draft.kind is np.uint8 or (item.scale, item.zero) == (x.scale, x.zero))
     ]
     parts = [x, *(draft.choose(*fits) for _ in range(draft.whole(1, 2)))]
-    shape = (*x.shape[:-1], sum(part.shape[-1] for part in parts))
+    shape = (*x.shape[:axis], sum(part.shape[axis] for part in parts), *x.shape[axis + 1 :])
     same = draft.kind is np.int8 or draft.chance(0.3)
     y = draft.activation(shape, x.scale, x.zero) if same else draft.activation(shape, draft.scale_from(x.scale))
-    inputs, axis = [part.index for part in parts], draft.choose(-1, len(shape) - 1)
-    return draft.append("CONCATENATION", inputs, y, "ConcatenationOptions", axis=axis, fusedActivationFunction=0)
+    inputs, shown = [part.index for part in parts], draft.choose(axis, axis - rank)
+    return draft.append("CONCATENATION", inputs, y, "ConcatenationOptions", axis=shown, fusedActivationFunction=0)
 
 
 def softmax(draft: Draft, x: Activation) -> Activation | None:
@@ -97,5 +124,8 @@ def _partner(draft: Draft, x: Activation) -> tuple[int, float]:
     return other.index, other.scale
 
 
-DRAWS: Final = (*(function,) * 6, *(sum_of_two,) * 5, *(product_of_two,) * 3, join, join, softmax)
+DRAWS: Final = (
+    *(function,) * 6, *(sum_of_two,) * 5, *(product_of_two,) * 3, *(join,) * 3, *(extreme,) * 2,
+    *(parametric_relu,) * 2, softmax,
+)  # fmt: skip
 """What operators are drawn from, as often as they stand here."""

@@ -23,7 +23,7 @@ from oaq.reference import compute
 from oaq.runtime import Session
 
 Array = NDArray[Any]
-SUMS: Final = (layers.convolution, layers.depthwise, layers.fully_connected)
+SUMS: Final = (layers.convolution, layers.depthwise, layers.transposed, layers.fully_connected)
 NO_LAYER, REFUSED, CRASHED = "no layer is taken", "LiteRT refuses the file", "LiteRT crashed"
 
 

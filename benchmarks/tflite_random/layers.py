@@ -45,6 +45,33 @@ def depthwise(draft: Draft, x: Activation) -> Activation | None:
     return draft.append("DEPTHWISE_CONV_2D", inputs, y, "DepthwiseConv2DOptions", **options, depthMultiplier=times)
 
 
+def transposed(draft: Draft, x: Activation) -> Activation | None:
+    """TRANSPOSE_CONV of any strides, as many results as the padding allows, with a bias or none."""
+    if len(x.shape) != 4:
+        return None
+    kernel, stride = (draft.whole(1, 4), draft.whole(1, 4)), (draft.whole(1, 3), draft.whole(1, 3))
+    padding, outputs = draft.choose(SAME, VALID), draft.whole(1, 6)
+    more = [0 if padding == SAME else k - 1 for k in kernel]
+    sizes = [
+        (length - 1) * step + 1 + extra + draft.whole(0, step - 1)
+        for length, step, extra in zip(x.shape[1:3], stride, more, strict=True)
+    ]
+    if draft.chance(0.6):  # as most files have it
+        sizes = [
+            length * step + max(extra + 1 - step, 0)
+            for length, step, extra in zip(x.shape[1:3], stride, more, strict=True)
+        ]
+    weights, steps = _weights(draft, (outputs, *kernel, x.shape[3]), 0)
+    shape = (1, *sizes, outputs)
+    inputs, y = _summed(draft, x, shape, (weights, steps), prod(kernel) * x.shape[3] // prod(stride) + 1)
+    inputs = [draft.constant(list(shape)), inputs[1], inputs[0], *(inputs[2:] if draft.chance(0.7) else [])]
+    options = {"padding": padding, "strideH": stride[0], "strideW": stride[1]}
+    fused = {"fusedActivationFunction": draft.choose(*ACTIVATIONS)} if draft.chance(0.3) else {}
+    result = draft.append("TRANSPOSE_CONV", inputs, y, "TransposeConvOptions", **options, **fused)
+    draft.net.model.operatorCodes[-1].version = 4 if fused else 3 if len(inputs) == 4 else 2
+    return result
+
+
 def fully_connected(draft: Draft, x: Activation) -> Activation | None:
     """FULLY_CONNECTED on a whole sample, or at every position; the bias may be missing."""
     outputs, keeps = draft.whole(1, 12), draft.chance(0.5) and len(x.shape) > 2
@@ -232,7 +259,7 @@ def _summed(
 
 
 DRAWS: Final = (
-    *(convolution,) * 4, *(depthwise,) * 3, *(fully_connected,) * 3, *(pool,) * 4, mean, mean, pad, pad, reshape,
-    slice_, split, resize, resize, depth_to_space, transpose,
+    *(convolution,) * 4, *(depthwise,) * 3, *(transposed,) * 3, *(fully_connected,) * 3, *(pool,) * 4, mean, mean,
+    pad, pad, reshape, slice_, split, resize, resize, depth_to_space, transpose,
 )  # fmt: skip
 """What operators are drawn from, as often as they stand here."""

@@ -310,7 +310,6 @@ def _write_part(x: torch.Tensor) -> torch.Tensor:
 
 
 REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
-    "transposed, strides that differ": (nn.ConvTranspose2d(6, 4, 3, (2, 1)), "interleaved alike"),
     "softmax": (nn.Softmax(1), "softmax"),
     "batch statistics": (nn.BatchNorm2d(6, track_running_stats=False), "statistics of each batch"),
     "reflection": (nn.ReflectionPad2d(1), "reflection_pad2d|mode"),

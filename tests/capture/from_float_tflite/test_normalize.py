@@ -84,6 +84,30 @@ def parts(net: Net) -> int:
     return net.op("CONCATENATION", [second, first], (1, 7, 4, 6), "ConcatenationOptions", axis=-1)
 
 
+def transposed(padding: int, size: tuple[int, int], stride: tuple[int, int], **options: int) -> Chain:
+    """TRANSPOSE_CONV to so many rows and columns, with a bias."""
+
+    def chain(net: Net) -> int:
+        shape = (1, *size, 4)
+        sizes = net.constant(shape, np.int32)
+        parts = [sizes, net.weights(4, 3, 2, 6), net.x, net.weights(4)]
+        steps = {"strideH": stride[0], "strideW": stride[1], "padding": padding}
+        return net.op("TRANSPOSE_CONV", parts, shape, "TransposeConvOptions", **steps, **options)
+
+    return chain
+
+
+def extreme(code: str, number: float | None = None) -> Chain:
+    """MAXIMUM or MINIMUM of two activations, or of one and a number."""
+
+    def chain(net: Net) -> int:
+        a = net.conv(net.x, (6, 1, 1, 6), IMAGE)
+        b = net.conv(net.x, (6, 1, 1, 6), IMAGE) if number is None else net.constant(number)
+        return net.op(code, [a, b], IMAGE, "MaximumMinimumOptions")
+
+    return chain
+
+
 def function(code: str, table: str = "", **options: float) -> Chain:
     """One function of x."""
     return lambda net: net.op(code, [net.x], IMAGE, table, **options)
@@ -128,6 +152,13 @@ CASES: dict[str, Chain] = {
     "leaky relu": function("LEAKY_RELU", "LeakyReluOptions", alpha=0.2),
     "elu": function("ELU"),
     "gelu": function("GELU", "GeluOptions", approximate=False),
+    "gelu by tanh": function("GELU", "GeluOptions", approximate=True),
+    "transposed": transposed(SAME, (18, 16), (2, 2)),
+    "transposed, relu6": transposed(SAME, (18, 16), (2, 2), fusedActivationFunction=RELU6),
+    "transposed, valid, strides that differ": transposed(VALID, (27, 17), (3, 2)),
+    "transposed, a window smaller than its stride": transposed(SAME, (27, 24), (3, 3)),
+    **{f"{code} of two": extreme(code) for code in ("MAXIMUM", "MINIMUM")},
+    **{f"{code} of a number": extreme(code, 0.5) for code in ("MAXIMUM", "MINIMUM")},
     "resize, nearest": lambda net: net.op(
         "RESIZE_NEAREST_NEIGHBOR", [net.x, net.constant(LARGE[1:3], np.int32)], LARGE, "ResizeNearestNeighborOptions"
     ),
@@ -184,7 +215,7 @@ def test_weights_of_float16_and_int8_are_unpacked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("chain", "reason"),
     [
-        (function("GELU", "GeluOptions", approximate=True), "by tanh, which is another function"),
+        (transposed(SAME, (19, 16), (2, 2)), "goes back to \\(10, 8\\)"),
         (function("ABS"), "oaq has no operator for it in float TFLite files"),
         (lambda net: net.op("SOFTMAX", [net.x], IMAGE, "SoftmaxOptions", beta=1.0), "is an input as it is"),
         (
@@ -200,7 +231,7 @@ def test_weights_of_float16_and_int8_are_unpacked(tmp_path: Path) -> None:
             "all that it reads are constants",
         ),
     ],
-    ids=["gelu", "abs", "softmax", "mean", "activation", "constants"],
+    ids=["transposed", "abs", "softmax", "mean", "activation", "constants"],
 )
 def test_what_is_not_taken_is_refused_by_name(chain: Chain, reason: str, tmp_path: Path) -> None:
     net = Net()

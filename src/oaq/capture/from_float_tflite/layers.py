@@ -9,8 +9,10 @@ from oaq.capture.folding import Floats, channel_numbers, narrowed
 from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, site
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator
 from oaq.capture.from_tflite.layers import window_padding
+from oaq.capture.from_tflite.transposed import why_not_so_many
 from oaq.capture.graph import FloatAvgPool, FloatConv2d, FloatLinear, FloatReshape, Unquantized
 from oaq.capture.pools import why_too_large
+from oaq.capture.transposed import Transposed, append_transposed
 from oaq.errors import FormatError
 from oaq.operators import Pair
 
@@ -31,6 +33,39 @@ def depthwise_conv_2d(build: FloatTfliteBuilder, operator: TfliteOperator) -> No
     if weight.shape[0] != 1 or weight.shape[3] % channels:
         raise FormatError(f"{operator}: filters {weight.shape} do not fit {channels} channels; the file is damaged")
     _convolution(build, operator, weight.transpose(3, 0, 1, 2), channels)
+
+
+def transpose_conv(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
+    """(output shape, filters (N, KH, KW, C), image, bias or none)."""
+    weight, name, declared = _filters(build, operator), build.read(operator, 2), build.sample(operator)
+    shape, kernel = build.shapes[name], (weight.shape[1], weight.shape[2])
+    stride = int(operator.option("StrideH")), int(operator.option("StrideW"))
+    if len(shape) != 3 or shape[0] != weight.shape[3] or len(declared) != 3 or declared[0] != len(weight):
+        raise FormatError(f"{operator}: filters {weight.shape} do not lead from {shape} to {declared}")
+    before = window_padding(operator, (declared[1], declared[2]), kernel, stride)
+    reason = why_not_so_many(operator, shape[1:], declared[1:], (kernel, stride))
+    if reason:
+        raise site(operator).unsupported(reason)
+    bias, begin = _bias(build, operator, declared[0], 3), (before[0], before[2])
+    layer = Transposed(weight.transpose(3, 0, 1, 2), bias, stride, (1, 1), begin, declared[1:])
+    build.write(operator, append_transposed(build, name, layer, site(operator)))
+
+
+def extreme(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
+    """MAXIMUM or MINIMUM of two activations of one shape, or of one and a number: a clamp."""
+    flags, least = [build.is_activation(operator, index) for index in (0, 1)], operator.op == "MINIMUM"
+    if all(flags):
+        a, b = build.read(operator, 0), build.read(operator, 1)
+        build.write(operator, build.extreme(a, b, site(operator), least=least))
+        return
+    at = flags.index(True) if any(flags) else 0
+    number = build.constant(operator, 1 - at)
+    if not any(flags) or number.size != 1:
+        raise site(operator).unsupported(f"with a constant of shape {number.shape}; oaq takes one number")
+    end = float(number.reshape(()))
+    bounds = (None, end) if least else (end, None)
+    x = build.read(operator, at)
+    build.write(operator, build.clamp(x, bounds, build.foldable(operator, at), site(operator)))
 
 
 def fully_connected(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
@@ -150,10 +185,10 @@ def _filters(build: FloatTfliteBuilder, operator: TfliteOperator) -> Floats:
     return weight
 
 
-def _bias(build: FloatTfliteBuilder, operator: TfliteOperator, outputs: int) -> Floats:
-    if operator.input_at(2) == LEFT_OUT:
+def _bias(build: FloatTfliteBuilder, operator: TfliteOperator, outputs: int, place: int = 2) -> Floats:
+    if operator.input_at(place) == LEFT_OUT:
         return np.zeros(outputs)
-    bias = build.constant(operator, 2).reshape(-1)
+    bias = build.constant(operator, place).reshape(-1)
     if len(bias) != outputs:
         raise FormatError(f"{operator}: {len(bias)} biases for {outputs} outputs; the file is damaged")
     return bias

@@ -50,10 +50,8 @@ def parametric_relu(build: FloatTfliteBuilder, operator: TfliteOperator) -> None
 
 
 def gelu(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
-    """GELU by the error function."""
-    if operator.option("Approximate"):
-        raise site(operator).unsupported("by tanh, which is another function; oaq knows it by the error function")
-    curve("gelu")(build, operator)
+    """GELU by the error function, or by tanh."""
+    curve("gelu_tanh" if operator.option("Approximate") else "gelu")(build, operator)
 
 
 def reshape(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:

@@ -22,8 +22,10 @@ from oaq.errors import FormatError, OaqError, UnsupportedOp
 HANDLERS: Final[Mapping[str, Handler]] = {
     "CONV_2D": layers.conv_2d,
     "DEPTHWISE_CONV_2D": layers.depthwise_conv_2d,
+    "TRANSPOSE_CONV": layers.transpose_conv,
     "FULLY_CONNECTED": layers.fully_connected,
     **dict.fromkeys(("ADD", "SUB", "MUL"), layers.arithmetic),
+    **dict.fromkeys(("MAXIMUM", "MINIMUM"), layers.extreme),
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), layers.pool),
     "MEAN": layers.mean,
     "RELU": moves.clamp(RELU),

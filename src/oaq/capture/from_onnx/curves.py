@@ -19,7 +19,7 @@ from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import real, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.sums import Sums
-from oaq.capture.from_onnx.values import Integers, Pending, Reals, Stays, Value, View, curve_of, extended
+from oaq.capture.from_onnx.values import Extreme, Integers, Pending, Reals, Stays, Value, View, curve_of, extended
 from oaq.capture.from_onnx.walk import Walk, clamped
 from oaq.capture.from_onnx.weights import real_constant, stored
 from oaq.numerics.ranges import IntRange
@@ -68,9 +68,16 @@ def clip(walk: Walk, node: OnnxNode) -> None:
     if isinstance(value, Pending):
         _clamp_sums(walk, node, value, (lo, hi))
         return
+    if isinstance(value, Extreme):  # to clamp keeps order
+        operands = tuple(_bent(walk, node, reals, _clipped(walk, reals, lo, hi)) for reals in value.operands)
+        walk.values[node.outputs[0]] = replace(value, operands=operands)
+        return
     reals = walk.reals(node.input_name(0))
-    values = np.minimum(np.maximum(curve_of(walk.draft, reals), np.float32(lo)), np.float32(hi))
-    _bend(walk, node, reals, values)
+    _bend(walk, node, reals, _clipped(walk, reals, lo, hi))
+
+
+def _clipped(walk: Walk, reals: Reals, lo: float, hi: float) -> Curve:
+    return np.minimum(np.maximum(curve_of(walk.draft, reals), np.float32(lo)), np.float32(hi))
 
 
 def _clamp_sums(walk: Walk, node: OnnxNode, pending: Pending, ends: tuple[float, float]) -> None:
@@ -131,13 +138,17 @@ def is_curve_work(walk: Walk, node: OnnxNode) -> bool:
 
 
 def _bend(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> None:
+    walk.values[node.outputs[0]] = _bent(walk, node, reals, curve)
+    walk.transparent[node.name] = None
+
+
+def _bent(walk: Walk, node: OnnxNode, reals: Reals, curve: Curve) -> Reals:
     if curve.shape != curve_of(walk.draft, reals).shape:
         raise Stays("it has more than one value per integer")
     source = walk.draft.tensors[reals.view.tensor].range
     if not np.all(np.isfinite(curve[..., source.lo : source.hi + 1])):
         raise Stays("it is not finite everywhere")
-    walk.values[node.outputs[0]] = Reals(reals.view, np.nan_to_num(curve), extended(reals.nodes, node), reals.axis)
-    walk.transparent[node.name] = None
+    return Reals(reals.view, np.nan_to_num(curve), extended(reals.nodes, node), reals.axis)
 
 
 def _bounded_sums(
@@ -353,6 +364,6 @@ RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     **dict.fromkeys(("Relu", "Clip"), clip),
     "PRelu": parametric_relu,
     "BatchNormalization": batch_norm,
-    **dict.fromkeys(("Sub", "Div", "Pow", "Min", "Max"), arithmetic),
+    **dict.fromkeys(("Sub", "Div", "Pow"), arithmetic),
 }
-"""Rules by operator; Add and Mul are in ``joins``."""
+"""Rules by operator; Add, Mul, Min and Max are in ``joins``."""

@@ -100,6 +100,13 @@ class Draft:
         self.nodes.append(self._writers[number])
         return number
 
+    def emit_inner(self, name: str, op: ops.Op, inputs: Sequence[int], like: DraftTensor) -> int:
+        """``emit`` of what the file has under no name: the result is called after the node."""
+        number = self.emit(name, op, inputs, like)
+        tensor = self.tensors[number]
+        tensor.file, tensor.is_integer, tensor.is_of_file = name, False, False
+        return number
+
     def mark(self) -> tuple[int, int, int]:
         """Where the draft ends now; ``undo`` cuts it off there."""
         return len(self.tensors), len(self.nodes), len(self.inputs)

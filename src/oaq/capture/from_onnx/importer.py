@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers
+from oaq.capture.from_onnx import curves, joins, layers, moves, qlinear, quantizers, transposed
 from oaq.capture.from_onnx.attribute_table import QONNX, TABLE, attribute_flaw
 from oaq.capture.from_onnx.draft import Draft, DraftNode, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
@@ -32,13 +32,20 @@ from oaq.program.int_program import IntProgram
 from oaq.program.layout import layout_key
 
 Rule = Callable[[Walk, OnnxNode], None]
-OWN: Final[Mapping[str, Rule]] = {**layers.RULES, **joins.RULES, **moves.RULES, **curves.RULES, **quantizers.RULES}
+OWN: Final[Mapping[str, Rule]] = {
+    **layers.RULES,
+    "ConvTranspose": transposed.conv_transpose,
+    **moves.RULES,
+    **curves.RULES,
+    **joins.RULES,
+    **quantizers.RULES,
+}
 """Rules of ONNX's own operators, by name."""
 ROUNDED: Final = (
     "{}: the file adds real biases to its sums; the program adds them as whole steps of s_x * s_w, so what adds "
     "them in float may be one step away"
 )
-SUMMING: Final = (*layers.RULES, "QLinearConv", "QLinearMatMul", "QGemm")
+SUMMING: Final = (*layers.RULES, "ConvTranspose", "QLinearConv", "QLinearMatMul", "QGemm")
 """Operators that sum products."""
 REAL_SUMS: Final = (
     "{}: the file leaves its results real; the program's 8 bits of them cover all that the sums can reach, so they are "

@@ -16,10 +16,12 @@ from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
 from oaq.capture.from_onnx.draft import arrangement, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.moves import index_by_channel, inputs_of
-from oaq.capture.from_onnx.values import Integers, Pending, Stays, View, arranged, settled
+from oaq.capture.from_onnx.values import Extreme, Integers, Meaning, Pending, Reals, Stays, View, arranged, settled
 from oaq.capture.from_onnx.walk import Walk, multipliers
+from oaq.capture.from_onnx.weights import real_constant
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.layout import Layout
+from oaq.numerics.affine import Affine
 
 
 def add(walk: Walk, node: OnnxNode) -> None:
@@ -41,6 +43,63 @@ def mul(walk: Walk, node: OnnxNode) -> None:
     else:
         views = [walk.plain(node.input_name(index)) for index in (0, 1)]
         walk.values[node.outputs[0]] = product_of(walk, node, views)
+
+
+def extreme(walk: Walk, node: OnnxNode) -> None:
+    """Min or Max of several tensors of one shape; of one tensor and constants, which ``curves`` knows, a clamp."""
+    if len(node.inputs) == 2 and any(real_constant(walk.graph, name) is not None for name in node.inputs):
+        arithmetic(walk, node)
+        return
+    operands = tuple(walk.reals(name) for name in node.inputs)
+    if len({reals.view.shape for reals in operands}) > 1:
+        raise Stays(f"{' and '.join(str(reals.view.shape) for reals in operands)} are not of one shape")
+    if len(operands) == 1:
+        walk.values[node.outputs[0]] = operands[0]
+        walk.transparent[node.name] = None
+    elif len(operands) == 2 and operands[0].view == operands[1].view:
+        arithmetic(walk, node)
+    else:
+        walk.values[node.outputs[0]] = Extreme(operands, node, node.op == "Min")
+
+
+def extreme_of(walk: Walk, value: Extreme, meaning: Meaning, file: str) -> View:
+    """The integers of an extreme: the operands' own, one above another, under a MaxPool as high as they are many.
+
+    For the smaller one all are turned round before, and the result after: 255 - q.
+    """
+    draft, node = walk.draft, value.node
+    aligned = _alike(walk, [_operand_at(walk, reals, meaning, node) for reals in value.operands])
+    walk.absorb([*(member for reals in value.operands for member in reals.nodes), node])
+    shape = draft.tensors[aligned[0].tensor].shape
+    layout = aligned[0].layout
+    inner = walk.result(meaning, file, layout)
+    opposite = replace(inner, affine=Affine(meaning.affine.scale, 255 - meaning.affine.zero_point))
+    emit, place = draft.emit_inner, f"{node.name}.{{}}".format
+    vectors = [emit(place("vector"), ops.Reshape((prod(shape),)), [view.tensor], inner) for view in aligned]
+    stack = emit(place("stacked"), ops.Concat(multipliers([np.float32(1)] * len(vectors))), vectors, inner)
+    turned = ops.Lookup(np.arange(255, -1, -1).astype(np.uint8))
+    if value.least:
+        stack = emit(place("negated"), turned, [stack], opposite)
+    count, positions = len(vectors), prod(shape[:-1])
+    stack = emit(place("above"), ops.Reshape((count, positions, shape[-1])), [stack], inner)
+    number = emit(node.name, ops.MaxPool((count, 1), (count, 1)), [stack], inner)
+    if value.least:
+        number = emit(place("back"), turned, [number], inner)
+    return View(draft.emit(place("shaped"), ops.Reshape(shape), [number], inner), layout)
+
+
+def _operand_at(walk: Walk, reals: Reals, meaning: Meaning, node: OnnxNode) -> View:
+    """One operand's integers at that scale and zero point, which the file has under no name."""
+    earlier = len(walk.draft.tensors)
+    source = walk.draft.tensors[reals.view.tensor]
+    named = (source.file, source.layout, source.offset, source.is_integer)
+    view = walk.requantized(reals, meaning, source.file, node)
+    if view.tensor >= earlier:
+        tensor = walk.draft.tensors[view.tensor]
+        tensor.file, tensor.is_integer, tensor.is_of_file = f"{node.name}.operand", False, False
+    else:
+        source.file, source.layout, source.offset, source.is_integer = named
+    return view
 
 
 def concat(walk: Walk, node: OnnxNode) -> None:
@@ -124,20 +183,19 @@ def _vector(walk: Walk, view: View) -> View:
     return arranged(walk.draft, View(view.tensor, Layout.in_order((prod(view.shape),), (0,)), view.reshaped), (0,))
 
 
-def _alike(walk: Walk, views: Sequence[View]) -> tuple[View, View]:
-    """Two tensors of one shape whose elements lie in one order."""
-    a, b = (settled(walk.draft, view) for view in views)
-    if a.shape != b.shape:
-        raise Stays(f"{a.shape} and {b.shape} are not of one shape")
-    shapes = [walk.draft.tensors[view.tensor].shape for view in (a, b)]
-    order = tuple(range(len(a.shape)))
-    if shapes[0] == shapes[1] and np.array_equal(_order(a), _order(b)):
-        return a, b
-    for target_order in dict.fromkeys((arrangement(len(a.shape)), order, spatial(len(a.shape)))):
-        if a.layout.is_in(target_order) and b.layout.is_in(target_order):
-            return arranged(walk.draft, a, target_order), arranged(walk.draft, b, target_order)
-    target_order = arrangement(len(a.shape))
-    return arranged(walk.draft, a, target_order), arranged(walk.draft, b, target_order)
+def _alike(walk: Walk, views: Sequence[View]) -> list[View]:
+    """Tensors of one shape whose elements lie in one order."""
+    views = [settled(walk.draft, view) for view in views]
+    first = views[0]
+    if any(view.shape != first.shape for view in views):
+        raise Stays(f"{' and '.join(str(view.shape) for view in views)} are not of one shape")
+    shapes = {walk.draft.tensors[view.tensor].shape for view in views}
+    order = tuple(range(len(first.shape)))
+    if len(shapes) == 1 and all(np.array_equal(_order(first), _order(view)) for view in views):
+        return views
+    orders = dict.fromkeys((arrangement(len(first.shape)), order, spatial(len(first.shape))))
+    target = next((o for o in orders if all(view.layout.is_in(o) for view in views)), arrangement(len(first.shape)))
+    return [arranged(walk.draft, view, target) for view in views]
 
 
 def _order(view: View) -> np.ndarray:
@@ -237,6 +295,7 @@ def _mean(walk: Walk, node: OnnxNode, ready: View, layout: Layout) -> Pending:
 RULES: Final[Mapping[str, Callable[[Walk, OnnxNode], None]]] = {
     "Add": add,
     "Mul": mul,
+    **dict.fromkeys(("Min", "Max"), extreme),
     "Concat": concat,
     "AveragePool": average_pool,
     "GlobalAveragePool": global_average_pool,

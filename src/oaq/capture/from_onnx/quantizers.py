@@ -11,9 +11,10 @@ import numpy as np
 from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import integers
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode
+from oaq.capture.from_onnx.joins import extreme_of
 from oaq.capture.from_onnx.moves import moved
 from oaq.capture.from_onnx.scales import pairs
-from oaq.capture.from_onnx.values import Integers, Meaning, Pending, Reals, Stays, View, settled
+from oaq.capture.from_onnx.values import Extreme, Integers, Meaning, Pending, Reals, Stays, View, settled
 from oaq.capture.from_onnx.walk import EIGHT_BITS, Walk, constant_meaning
 from oaq.capture.from_onnx.weights import quant_numbers, quant_range
 from oaq.numerics.ranges import IntRange
@@ -75,6 +76,8 @@ def _quantized_first(walk: Walk, node: OnnxNode, name: str, meaning: Meaning, fi
         case Reals():
             view = walk.requantized(value, meaning, file, node)
             walk.absorb(value.nodes)
+        case Extreme():
+            view = extreme_of(walk, value, meaning, file)
         case Pending():
             inner = file if not value.moves else value.nodes[-1].outputs[0]
             view = walk.materialized(value, meaning, inner)

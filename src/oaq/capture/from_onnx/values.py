@@ -152,6 +152,7 @@ class Pending:
         clamp: real bounds, infinite where there are none.
         moves: nodes that move the result before it is quantized: quantizing first comes to the same integers.
         sums: for Conv2d and Linear: see ``layers.Sums``.
+        after: operators that only move integers, behind what is made; ``layout`` is that of their result.
     """
 
     name: str
@@ -162,9 +163,27 @@ class Pending:
     clamp: tuple[float, float] = (-math.inf, math.inf)
     moves: tuple[OnnxNode, ...] = ()
     sums: object | None = field(default=None, repr=False)
+    after: tuple[ops.Op, ...] = ()
 
 
-Value = Integers | Reals | Gathered | Pending
+@dataclass(frozen=True, eq=False)
+class Extreme:
+    """The larger or the smaller of several tensors, element by element, waiting to hear at which scale it is wanted.
+
+    Quantizing keeps order, so that the integers are the extreme of the operands' own, each quantized to that scale.
+
+    Attributes:
+        operands: that are compared, of one shape.
+        node: that compares them.
+        least: the smaller one.
+    """
+
+    operands: tuple[Reals, ...]
+    node: OnnxNode
+    least: bool
+
+
+Value = Integers | Reals | Gathered | Pending | Extreme
 
 
 def extended(nodes: tuple[OnnxNode, ...], node: OnnxNode) -> tuple[OnnxNode, ...]:

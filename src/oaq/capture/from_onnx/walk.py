@@ -21,6 +21,7 @@ from oaq.capture.from_onnx.order import channel_axis
 from oaq.capture.from_onnx.own import is_own
 from oaq.capture.from_onnx.sums import Sums
 from oaq.capture.from_onnx.values import (
+    Extreme,
     Integers,
     Meaning,
     Pending,
@@ -139,6 +140,8 @@ class Walk:
         match self.values.get(name):
             case Integers():
                 return "it is integers that no DequantizeLinear reads"
+            case Extreme(node=between):
+                return f"no QuantizeLinear comes between {between.name!r} ({between.kind}) and it"
             case Pending(nodes=nodes, moves=moves):
                 last = (moves or nodes)[-1]
                 return f"no QuantizeLinear comes between {last.name!r} ({last.kind}) and it"
@@ -259,6 +262,10 @@ class Walk:
             clamped = self.result(meaning, file, pending.layout)
             self.draft.tensors[number].is_integer = self.draft.tensors[number].is_of_file = False
             number = self.draft.emit(f"{pending.name}.clamp", ops.Lookup(table), [number], clamped)
+        for op in pending.after:
+            inner = self.draft.tensors[number]
+            inner.file, inner.is_integer, inner.is_of_file = f"{pending.name}.phases", False, False
+            number = self.draft.emit(f"{pending.name}.moved", op, [number], replace(tensor, is_integer=True))
         return View(number, pending.layout)
 
     def absorb(self, nodes: Iterable[OnnxNode]) -> None:

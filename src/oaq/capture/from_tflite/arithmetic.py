@@ -1,4 +1,4 @@
-"""ADD, SUB, MUL, CONCATENATION."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM, CONCATENATION."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map, sample_shape, scales_of
+from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder, activation_map, sample_shape, scales_of
 from oaq.capture.from_tflite.functions import square, steps_of, write_table
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.layers import scale_channels
@@ -80,6 +80,50 @@ def mul(build: TfliteBuilder, operator: TfliteOperator) -> None:
     build.emit(operator, ops.Mul(multipliers), [build.read(a), build.read(b)], clamp)
     if not _xnnpack_multiplies(build, a, b, y.scale):
         build.differs(operator, BUILT_IN_PRODUCT)
+
+
+def extreme(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """MAXIMUM or MINIMUM of integers as stored: one above the other, under a MaxPool of two; or a clamp by a number."""
+    a, b = build.tensor(operator, 0), build.tensor(operator, 1)
+    y, least = build.graph.tensors[operator.outputs[0]], operator.op == "MINIMUM"
+    if a.constant:
+        a, b = b, a
+    affine = activation_map(y)
+    if build.spec(a).affine != affine or (_map_of_constant(b) if b.constant else build.spec(b).affine) != affine:
+        raise Stays("compares integers of several scales or zero points, which mean nothing beside each other")
+    if b.constant:
+        if b.data is None or b.data.size != 1:
+            raise Stays(f"compares with a constant of shape {b.shape}; one number can be taken")
+        number = int(b.data.reshape(-1)[0]) + OFFSETS[b.kind]
+        entries = np.arange(256)
+        table = np.minimum(entries, number) if least else np.maximum(entries, number)
+        build.emit(operator, ops.Lookup(table.astype(np.uint8)), [build.read(a)])
+        return
+    shapes = [build.spec(tensor).shape for tensor in (a, b)]
+    if shapes[0] != shapes[1]:
+        raise Stays(f"compares shapes {shapes[0]} and {shapes[1]}; equal ones can be taken")
+    shape, label = shapes[0], f"{operator.name}.inner"
+    size = prod(shape)
+    names = [build.moved(operator, (ops.Reshape((size,)),), build.read(tensor)) for tensor in (a, b)]
+    joined = ops.Concat(Requantize(np.ones(2, np.float32)))
+    name = build.add(operator, joined, names, affine=affine, clamp=U8, name=label)
+    turned = ops.Lookup(np.arange(255, -1, -1).astype(np.uint8))
+    opposite = Affine(affine.scale, 255 - affine.zero_point)
+    if least:
+        name = build.add(operator, turned, [name], affine=opposite, clamp=U8, name=label)
+    above = (ops.Reshape((2, size // shape[-1], shape[-1])), ops.MaxPool((2, 1), (2, 1)))
+    name = build.moved(operator, above, name)
+    if least:
+        name = build.add(operator, turned, [name], affine=affine, clamp=U8, name=label)
+    build.emit(operator, ops.Reshape(shape), [name])
+
+
+def _map_of_constant(constant: TfliteTensor) -> Affine | None:
+    """The affine map of a constant of 8-bit integers with one scale; None for any other."""
+    if constant.kind not in OFFSETS or constant.scale.size != 1:
+        return None
+    scale, zero = scales_of(constant)
+    return Affine(float(scale[0]), int(zero[0]) + OFFSETS[constant.kind])
 
 
 def concatenation(build: TfliteBuilder, operator: TfliteOperator) -> None:

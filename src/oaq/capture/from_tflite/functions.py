@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder, activation_map
+from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder, activation_map, scales_of
 from oaq.capture.from_tflite.graph import TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.multipliers import BOUNDS, RELU, RELU6, RELU_N1_TO_1, clamp_range, round_away
 from oaq.capture.from_tflite.roundings import hard_swish, rounded_by_byte, rounded_twice, rounded_up_twice
@@ -102,6 +102,27 @@ def leaky_relu(build: TfliteBuilder, operator: TfliteOperator) -> None:
         negative = rounded_twice(steps if slope >= 0 else -steps, abs(slope))
         rescaled = np.where(steps >= 0, rounded_twice(steps, float(above)), negative)
     write_table(build, operator, x, rescaled)
+
+
+def parametric_relu(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """PRELU: x where it is positive, else a slope times x; one slope, or one for each channel.
+
+    Slopes are 8-bit integers with a scale of their own; built-in kernels round both products twice.
+    """
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    stored, shape = build.tensor(operator, 1), build.spec(x).shape
+    if stored.data is None or stored.kind not in OFFSETS or stored.scale.size != 1:
+        raise Stays(f"its slopes {stored.name!r} are {'computed' if not stored.constant else stored.kind}")
+    if stored.data.size not in (1, shape[-1]) or (stored.data.size > 1 and stored.shape[-1] != shape[-1]):
+        raise Stays(f"its slopes are of shape {stored.shape} for {shape}; one, or one for each channel, can be taken")
+    scale, zero = scales_of(stored)
+    slopes = stored.data.reshape(-1, 1).astype(np.int64) - int(zero[0])
+    above, below = float(ratio_of(x, y)), float(scale_of(x) * scale[0] / scale_of(y))
+    steps, affine = steps_of(build, x), activation_map(y)
+    rescaled = np.where(steps >= 0, rounded_twice(steps, above), rounded_twice(steps * slopes, below))
+    tables = np.clip(rescaled + affine.zero_point, U8.lo, U8.hi).astype(np.uint8)
+    op = ops.Lookup(tables[0]) if len(tables) == 1 else ops.ChannelLookup(tables)
+    build.emit(operator, op, [build.read(x)])
 
 
 def clamp(build: TfliteBuilder, operator: TfliteOperator) -> None:

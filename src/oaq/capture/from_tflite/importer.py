@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools
+from oaq.capture.from_tflite import arithmetic, functions, layers, movement, pools, transposed
 from oaq.capture.from_tflite.builder import OFFSETS, Stays, TfliteBuilder
 from oaq.capture.from_tflite.functions import Handler
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteGraph, TfliteOperator, TfliteTensor
@@ -25,10 +25,12 @@ from oaq.program.int_program import IntProgram, Node
 HANDLERS: Final[Mapping[str, Handler]] = {
     "CONV_2D": layers.conv_2d,
     "DEPTHWISE_CONV_2D": layers.depthwise_conv_2d,
+    "TRANSPOSE_CONV": transposed.transpose_conv,
     "FULLY_CONNECTED": layers.fully_connected,
     "ADD": arithmetic.add,
     "SUB": arithmetic.sub,
     "MUL": arithmetic.mul,
+    **dict.fromkeys(("MAXIMUM", "MINIMUM"), arithmetic.extreme),
     "CONCATENATION": arithmetic.concatenation,
     "AVERAGE_POOL_2D": pools.average_pool_2d,
     "MAX_POOL_2D": pools.max_pool_2d,
@@ -38,6 +40,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "TANH": functions.tanh,
     "HARD_SWISH": functions.swish,
     "LEAKY_RELU": functions.leaky_relu,
+    "PRELU": functions.parametric_relu,
     "ELU": functions.elu,
     "GELU": functions.gelu,
     "QUANTIZE": functions.quantize,

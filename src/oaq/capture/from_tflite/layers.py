@@ -45,28 +45,28 @@ class Weights:
 
 def conv_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Filters (N, KH, KW, C / groups): the program's own order."""
-    stored = _stored(build, operator, 4)
+    stored = stored_weights(build, operator, 4)
     channels = image_shape(build, operator)[2]
     if channels % stored.shape[3]:
         raise FormatError(f"{operator}: filters {stored.shape} do not fit {channels} channels; the file is damaged")
-    weights = _weights(operator, stored, 0, stored.shape, (0, 1, 2, 3))
+    weights = split_weights(operator, stored, 0, stored.shape, (0, 1, 2, 3))
     _convolution(build, operator, weights, channels // stored.shape[3])
 
 
 def depthwise_conv_2d(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Filters (1, KH, KW, N): output n reads channel n // (N / C)."""
-    stored = _stored(build, operator, 4)
+    stored = stored_weights(build, operator, 4)
     channels, outputs = image_shape(build, operator)[2], stored.shape[3]
     if stored.shape[0] != 1 or outputs % channels:
         raise FormatError(f"{operator}: filters {stored.shape} do not fit {channels} channels; the file is damaged")
     if operator.option("DepthMultiplier") not in (0, outputs // channels):
         raise Stays(f"its depth multiplier is {operator.option('DepthMultiplier')}, its filters {stored.shape}")
-    _convolution(build, operator, _weights(operator, stored, 3, stored.shape, (3, 1, 2, 0)), channels)
+    _convolution(build, operator, split_weights(operator, stored, 3, stored.shape, (3, 1, 2, 0)), channels)
 
 
 def fully_connected(build: TfliteBuilder, operator: TfliteOperator) -> None:
     """Weights (N, K) on all that a sample holds, or on the last axis at every position: (T, K) to (T, N)."""
-    x, stored = build.tensor(operator, 0), _stored(build, operator, 2)
+    x, stored = build.tensor(operator, 0), stored_weights(build, operator, 2)
     outputs, terms = stored.shape
     if operator.option("WeightsFormat"):
         raise Stays("its weights are shuffled")
@@ -76,12 +76,12 @@ def fully_connected(build: TfliteBuilder, operator: TfliteOperator) -> None:
         raise Stays(f"makes {y.shape} of {x.shape} with keep_num_dims={keeps}")
     at_positions = shape[-1] == terms and len(shape) > 1
     if at_positions and (prod(shape) != terms or sample_shape(y) == (*shape[:-1], outputs)):
-        weights = _weights(operator, stored, 0, stored.shape, (0, 1))
+        weights = split_weights(operator, stored, 0, stored.shape, (0, 1))
         sums = _sums(build, operator, weights)
         name = build.emit(operator, ops.Linear(weights.weight, *sums), [build.read(x)], build.clamp(operator))
         _record_layer(build, operator, weights, name)
     elif prod(shape) == terms:
-        _linear(build, operator, _weights(operator, stored, 0, stored.shape, (0, 1)))
+        _linear(build, operator, split_weights(operator, stored, 0, stored.shape, (0, 1)))
     else:
         raise FormatError(f"{operator}: weights {stored.shape} do not fit an input {shape}; the file is damaged")
 
@@ -94,8 +94,8 @@ def scale_channels(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTens
         raise Stays(f"multiplies {shape} by a constant {stored.shape}; one number, or one per channel, can be taken")
     if stored.kind not in WEIGHTS or stored.scale.size != 1:
         raise Stays(f"its constant {stored.name!r} is {stored.kind} with {stored.scale.size} scales")
-    weights = _weights(operator, stored, len(stored.shape) - 1, (channels, *taps, 1), tuple(range(len(taps) + 2)))
-    multipliers = _multipliers(build, operator, x, weights)
+    weights = split_weights(operator, stored, len(stored.shape) - 1, (channels, *taps, 1), tuple(range(len(taps) + 2)))
+    multipliers = multipliers_of(build, operator, x, weights)
     op = ops.Conv2d(weights.weight, np.zeros(channels, np.int32), multipliers, groups=channels)
     name = build.emit(operator, op, [build.read(x)], build.clamp(operator))
     _record(build, operator, weights, name, x=x, bias=None)
@@ -173,7 +173,7 @@ def _linear(build: TfliteBuilder, operator: TfliteOperator, weights: Weights) ->
     build.emit(operator, ops.Reshape(shape), [flat])
 
 
-def _stored(build: TfliteBuilder, operator: TfliteOperator, rank: int) -> TfliteTensor:
+def stored_weights(build: TfliteBuilder, operator: TfliteOperator, rank: int) -> TfliteTensor:
     """The weights in the file.
 
     Raises:
@@ -192,7 +192,7 @@ def _stored(build: TfliteBuilder, operator: TfliteOperator, rank: int) -> Tflite
     return stored
 
 
-def _weights(
+def split_weights(
     operator: TfliteOperator, stored: TfliteTensor, axis: int, split: tuple[int, ...], axes: tuple[int, ...]
 ) -> Weights:
     """The weights as the program has them: ``stored``, its outputs on ``axis``, split and moved."""
@@ -211,25 +211,30 @@ def _weights(
 
 
 def _sums(build: TfliteBuilder, operator: TfliteOperator, weights: Weights) -> tuple[NDArray[np.int32], Requantize]:
-    """Bias and multipliers.
+    """Bias and multipliers, as ``bias_of`` and ``multipliers_of``."""
+    bias = bias_of(build, operator, 2 if operator.input_at(2) != LEFT_OUT else LEFT_OUT, len(weights.weight))
+    return bias, multipliers_of(build, operator, build.tensor(operator, 0), weights)
+
+
+def bias_of(build: TfliteBuilder, operator: TfliteOperator, place: int, outputs: int) -> NDArray[np.int32]:
+    """(outputs,) the bias that is the operator's input ``place``; zeros for ``LEFT_OUT``.
 
     Raises:
         Stays: the bias is computed, or not int32.
         FormatError: it does not fit.
     """
-    outputs = len(weights.weight)
-    bias = np.zeros(outputs, np.int32)
-    if operator.input_at(2) != LEFT_OUT:
-        stored = build.tensor(operator, 2)
-        if stored.data is None or stored.kind != "INT32":
-            raise Stays(f"its bias is {'computed' if not stored.constant else stored.kind}, not INT32")
-        if stored.data.size != outputs:
-            raise FormatError(f"{operator}: {stored.data.size} biases for {outputs} outputs; the file is damaged")
-        bias = stored.data.reshape(-1)
-    return bias, _multipliers(build, operator, build.tensor(operator, 0), weights)
+    if place == LEFT_OUT:
+        return np.zeros(outputs, np.int32)
+    stored = build.tensor(operator, place)
+    if stored.data is None or stored.kind != "INT32":
+        raise Stays(f"its bias is {'computed' if not stored.constant else stored.kind}, not INT32")
+    if stored.data.size != outputs:
+        raise FormatError(f"{operator}: {stored.data.size} biases for {outputs} outputs; the file is damaged")
+    return stored.data.reshape(-1)
 
 
-def _multipliers(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, weights: Weights) -> Requantize:
+def multipliers_of(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, weights: Weights) -> Requantize:
+    """The multipliers of sums of ``x`` and ``weights`` to the operator's output."""
     y = activation_map(build.graph.tensors[operator.outputs[0]])
     is_float = build.semantics == "float32_half_even"
     if operator.op == "DEPTHWISE_CONV_2D" and x.kind == "UINT8" and weights.stored.axis and is_float:

@@ -59,6 +59,7 @@ LAYOUTS: Final[Mapping[str, OptionTable]] = {
     "DEPTHWISE_CONV_2D": OptionTable(
         "DepthwiseConv2DOptions", {**_WINDOW, "DepthMultiplier": "declared", **_FUSED, **_DILATION}, 7
     ),
+    "TRANSPOSE_CONV": OptionTable("TransposeConvOptions", {**_WINDOW, **_FUSED, **_BIAS}, 5),
     "FULLY_CONNECTED": OptionTable(
         "FullyConnectedOptions",
         {
@@ -75,8 +76,11 @@ LAYOUTS: Final[Mapping[str, OptionTable]] = {
     "ADD": OptionTable("AddOptions", {**_FUSED, "PotScaleInt16": "harmless"}, 6),
     "SUB": OptionTable("SubOptions", {**_FUSED, "PotScaleInt16": "harmless"}, 5),
     "MUL": OptionTable("MulOptions", _FUSED, 8),
+    "MAXIMUM": OptionTable("MaximumMinimumOptions", {}, 4),
+    "MINIMUM": OptionTable("MaximumMinimumOptions", {}, 4),
     "CONCATENATION": OptionTable("ConcatenationOptions", {"Axis": "used", **_FUSED}, 7),
     "MEAN": OptionTable("ReducerOptions", {"KeepDims": "declared"}, 3),
+    "PRELU": OptionTable("", {}, 1),
     "RELU": OptionTable("", {}, 3),
     "RELU_N1_TO_1": OptionTable("", {}, 1),
     "RELU6": OptionTable("", {}, 3),

@@ -258,7 +258,9 @@ class _Reading:
         return sum(1 for at in further if any(union.Bytes[at : at + 2]))
 
 
-NEEDED: Final = ("Conv2DOptions", "DepthwiseConv2DOptions", "Pool2DOptions", "DepthToSpaceOptions")
+NEEDED: Final = (
+    *("Conv2DOptions", "DepthwiseConv2DOptions", "TransposeConvOptions", "Pool2DOptions", "DepthToSpaceOptions"),
+)
 """Tables that cannot hold defaults only: a stride or a block is at least 1."""
 
 
