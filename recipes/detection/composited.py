@@ -149,16 +149,23 @@ def _composed(
 ) -> Sample:
     """Cut-outs on a background; one that most of a later one covers is left out before anything is drawn."""
     canvas = open_canvas(places[int(rng.integers(len(places)))])
-    boxes: list[tuple[float, float, float, float]] = []
-    categories: list[int] = []
+    arranged = arrange(items, rng, share)
+    for item, box in arranged:
+        paste(canvas, item, box)
+    boxes, categories = [box for _, box in arranged], [item.category for item, _ in arranged]
+    return Sample(title, canvas, np.array(boxes, np.float64).reshape(-1, 4), np.array(categories, np.int64))
+
+
+def arrange(
+    items: Sequence[CutOut], rng: np.random.Generator, share: tuple[float, float]
+) -> list[tuple[CutOut, tuple[int, int, int, int]]]:
+    """Cut-outs with the rectangles they are drawn into, in the order of drawing; those mostly covered are left out."""
+    arranged: list[tuple[CutOut, tuple[int, int, int, int]]] = []
     for item in items:
         box = _place(item, rng, share)
-        if any(covered_share(box, other_box) > 0.3 for other_box in boxes):
-            continue
-        paste(canvas, item, box)
-        boxes.append(tuple(map(float, box)))  # type: ignore[arg-type]
-        categories.append(item.category)
-    return Sample(title, canvas, np.array(boxes, np.float64).reshape(-1, 4), np.array(categories, np.int64))
+        if not any(covered_share(box, other_box) > 0.3 for _, other_box in arranged):
+            arranged.append((item, box))
+    return arranged
 
 
 def open_canvas(path: Path) -> Picture:

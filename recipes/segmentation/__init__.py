@@ -1,0 +1,1 @@
+"""Segmentation as proved integers: a U-Net on slices of heads, a DeepLab-style network on composited photos."""

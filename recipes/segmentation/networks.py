@@ -1,0 +1,209 @@
+"""The segmenters of the recipe: how they are built and trained, on what, and what their outputs mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from oaq.data.preprocess import KEY as PREPROCESS
+from oaq.data.preprocess import Preprocess
+from oaq.tasks import Segmenter, Task, segment, task_metadata
+from oaq.tasks.record import KEY as TASK
+from oaq.terminal import say
+from recipes.data import photos
+from recipes.detection import composited
+from recipes.networks import NETWORKS as CLASSIFIERS
+from recipes.networks import load_weights
+from recipes.segmentation import heads, scenes
+from recipes.segmentation.deeplab import DeepLab
+from recipes.segmentation.samples import IGNORE, Masked
+from recipes.segmentation.sources import MaskSource, source_of
+from recipes.segmentation.unet import Rise, UNet
+from recipes.training import Stage
+
+OUTPUT: Final = "logits"
+TRAIN_SEED, TEST_SEED = 11, 1
+SCENES: Final = 512
+"""Composited photos to train on."""
+
+
+@dataclass(frozen=True)
+class SegmentationNetwork:
+    """A segmenter by its name.
+
+    Attributes:
+        name: on the command line and in result files.
+        make: the float network before training, for inputs of a size.
+        task: what it is for, for inputs of a size.
+        rows: of its input unless --size says otherwise.
+        multiple: of which rows are one.
+        train: samples to train on.
+        tests: samples that are scored, by name, from how many composited scenes are asked for; read once.
+        unlabelled: names of tests whose masks are of another head, or say nothing: agreement speaks for them.
+        floating, integers: stages of training.
+        budget: predicted cost at which it is quantized unless --budget says otherwise.
+    """
+
+    name: str
+    make: Callable[[], nn.Module]
+    task: Callable[[int], Task]
+    rows: int
+    multiple: int
+    train: Callable[[], Sequence[Masked]]
+    tests: Callable[[int], dict[str, Sequence[Masked]]]
+    floating: Stage
+    integers: Stage
+    budget: float | None = 1.02
+
+    def source(self, rows: int) -> MaskSource:
+        """What it is trained and calibrated on."""
+        return source_of(say.track(self.train(), "samples to train on"), self.task(rows).preprocess)
+
+
+def pixel_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Cross entropy over the pixels that count."""
+    return F.cross_entropy(logits, masks, ignore_index=IGNORE)
+
+
+def head_task(rows: int) -> Task:
+    """Tissues on a slice: one channel, a square input."""
+    preprocess = Preprocess((rows, rows), mean=(0.25,), std=(0.25,), fit="stretch")
+    return segment(preprocess, heads.LABELS, Segmenter(OUTPUT, ignore=IGNORE))
+
+
+def scene_task(rows: int) -> Task:
+    """Objects on a photo of any shape: the whole of it, in an input of 3 : 4."""
+    return segment(Preprocess((rows, rows * 4 // 3), fit="pad"), scenes.LABELS, Segmenter(OUTPUT, ignore=IGNORE))
+
+
+def slices_of(slices: heads.Slices) -> list[Masked]:
+    """Slices as samples."""
+    return [Masked(title, slices.picture(at), slices.masks[at]) for at, title in enumerate(slices.titles)]
+
+
+def head_tests(_scenes: int) -> dict[str, Sequence[Masked]]:
+    """Blocks of the averaged head that training never sees, and the other head."""
+    return {"slices": slices_of(heads.averaged_head()[1]), "ch2": slices_of(heads.other_head())}
+
+
+def scene_train() -> list[Masked]:
+    """Composited photos on backgrounds that tests do not have."""
+    objects, places = composited.cut_outs(), photos.calibration()
+    return list(say.track(scenes.masked_scenes(objects, places, SCENES, TRAIN_SEED), "composite scenes", SCENES))
+
+
+def scene_tests(count: int) -> dict[str, Sequence[Masked]]:
+    """Composited photos on photos that calibration and training never see."""
+    objects, places = composited.cut_outs(), composited.backgrounds()
+    return {"scenes": list(scenes.masked_scenes(objects, places, count, TEST_SEED))}
+
+
+def make_unet(rise: Rise) -> nn.Module:
+    """A U-Net of random weights, always the same."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return UNet(len(heads.LABELS), rise)
+
+
+def make_deeplab() -> nn.Module:
+    """DeepLab over a trained trunk; the other weights are random, always the same.
+
+    Raises:
+        FetchError: the trunk's weights cannot be fetched.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        net = DeepLab(len(scenes.LABELS))
+    net.take_trunk(CLASSIFIERS["mobilenet-v2"].load())  # type: ignore[arg-type]
+    return net
+
+
+def _unet(name: str, rise: Rise) -> SegmentationNetwork:
+    return SegmentationNetwork(
+        name,
+        partial(make_unet, rise),
+        head_task,
+        rows=128,
+        multiple=8,
+        train=lambda: slices_of(heads.averaged_head()[0]),
+        tests=head_tests,
+        floating=Stage(40, 8, 0.05, 1e-4, warmup=20),
+        integers=Stage(4, 8, 3e-4, 1e-4),
+    )
+
+
+NETWORKS: Final[Mapping[str, SegmentationNetwork]] = {
+    network.name: network
+    for network in (
+        _unet("unet", "transposed"),
+        _unet("unet-resize", "resize"),
+        SegmentationNetwork(
+            "deeplab",
+            make_deeplab,
+            scene_task,
+            rows=144,
+            multiple=48,
+            train=scene_train,
+            tests=scene_tests,
+            floating=Stage(8, 8, 0.03, 1e-4, warmup=40),
+            integers=Stage(2, 8, 1e-4, 1e-4),
+        ),
+    )
+}
+FLOAT: Final = "float.ckpt"
+"""Checkpoint of the float network's training, in the network's folder."""
+
+
+def load_float(
+    network: SegmentationNetwork, weights: Path | None, rows: int, folder: Path, epochs: int
+) -> tuple[nn.Module, Task]:
+    """The float network in eval mode and what it is for: weights of a file, or trained now, going on where it stopped.
+
+    Args:
+        network: which.
+        weights: state dictionary; None: trained.
+        rows: of the input.
+        folder: for checkpoints.
+        epochs: of training; 0: random weights.
+
+    Raises:
+        WeightsError, FetchError, FormatError: what is needed is missing, damaged, or of another network.
+    """
+    net, task = network.make(), network.task(rows)
+    if weights is not None:
+        load_weights(net, weights)
+    elif epochs:
+        train_segmenter(net, network, rows, folder, epochs)
+    return net.eval(), task
+
+
+def train_segmenter(net: nn.Module, network: SegmentationNetwork, rows: int, folder: Path, epochs: int) -> None:
+    """Train in place; a folder that holds the end of this very training gives it back."""
+    import dataclasses
+
+    from recipes.training import train_float
+
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = dataclasses.replace(network.floating, epochs=epochs)
+    train_float(net, network.source(rows), stage, folder / FLOAT, torch.device("cpu"), loss=pixel_loss)
+
+
+def renamed(task: Task, names: Sequence[str]) -> Task:
+    """``task`` for a network that calls its output ``names[0]``."""
+    import dataclasses
+
+    return segment(task.preprocess, task.labels, dataclasses.replace(task.decoder, output=names[0]))
+
+
+def task_json(task: Task) -> str:
+    """The description of ``docs/how-to/tasks.md``, for a file beside a network of another tool."""
+    metadata = task_metadata(task)
+    return json.dumps({**json.loads(metadata[TASK]), "preprocess": json.loads(metadata[PREPROCESS])}, indent=1) + "\n"
