@@ -177,8 +177,8 @@ def by_spelling(ids: Mapping[str, int]) -> dict[str, int]:
     {'tvmonitor': 72, 'tv': 72}
     """
     pairs = [(name, VOC_AS_COCO.get(name, name)) for name in VOC]
-    other = {a: ids[b] for pair in pairs for a, b in (pair, pair[::-1]) if b in ids}
-    return {letters(name): number for name, number in {**other, **ids}.items()}
+    synonyms = {a: ids[b] for pair in pairs for a, b in (pair, pair[::-1]) if b in ids}
+    return {letters(name): number for name, number in {**synonyms, **ids}.items()}
 
 
 def letters(name: str) -> str:

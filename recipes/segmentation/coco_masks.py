@@ -16,7 +16,7 @@ SLACK: Final = 1.0
 FEWEST: Final = 6
 """Numbers of a polygon: three corners."""
 MOST_NUMBERS: Final = 1 << 20
-"""Of a polygon: what an outline along every pixel of a large photo has."""
+"""Numbers of a polygon at most: an outline along every pixel of a large photo has fewer."""
 
 
 def region(segmentation: object, size: tuple[int, int], where: str) -> NDArray[np.bool_]:
@@ -83,9 +83,9 @@ def _from_runs(segmentation: dict[str, Any], size: tuple[int, int], where: str) 
             f"{where}: a mask of size {segmentation.get('size')} (rows, columns) is of a photo of {list(size)}"
         )
     runs = decompress(counts, where) if isinstance(counts, str) else counts
-    whole = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
-    if not whole or sum(runs) != size[0] * size[1]:  # type: ignore[arg-type]
-        total = sum(runs) if whole else "something else"  # type: ignore[arg-type]
+    are_runs = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
+    if not are_runs or sum(runs) != size[0] * size[1]:  # type: ignore[arg-type]
+        total = sum(runs) if are_runs else "something else"  # type: ignore[arg-type]
         raise FormatError(f"{where}: counts are run lengths that sum to {size[0] * size[1]} pixels, not to {total}")
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # type: ignore[arg-type]
     return flat.reshape(size, order="F")

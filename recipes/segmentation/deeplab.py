@@ -70,8 +70,8 @@ class DeepLab(nn.Module):
     def take_trunk(self, classifier: MobileNetV2) -> None:
         """Copy the weights of a trained classifier's first layers."""
         for number, layer in enumerate(classifier.features[:LAST]):  # type: ignore[arg-type]
-            own = self.frozen[number] if number < FROZEN else self.trunk[number - FROZEN]
-            own.load_state_dict(layer.state_dict())
+            target = self.frozen[number] if number < FROZEN else self.trunk[number - FROZEN]
+            target.load_state_dict(layer.state_dict())
 
     def train(self, mode: bool = True) -> Self:
         """Frozen layers keep their statistics."""

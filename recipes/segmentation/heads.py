@@ -1,9 +1,9 @@
-"""Slices of heads with a tissue per pixel: an averaged head for training, another head to test on.
+"""Slices of heads with a tissue per pixel: an averaged head for training, and a second head to test on.
 
 * The averaged head is MNI ICBM 152, 2009a: the mean of 152 heads without their skulls, with maps of how much of a voxel
   is grey and how much is white matter (PyPI nilearn, BSD-3). It is one averaged brain: slices of it say how much
   integers lose against float, not how good a network is on patients.
-* The other head is ch2, without its skull (Debian mricron-data). Nobody drew its tissues here: where a number needs a
+* The other head is ch2, without its skull (Debian mricron-data). Its tissues are not drawn: where a number needs a
   truth, it is the averaged head's map at the same millimetres, and is called that.
 
 Slices lie across the axis of the body. Test slices come in blocks, and slices beside a block are left out of training,
@@ -91,9 +91,9 @@ def averaged_head() -> tuple[Slices, Slices]:
         FetchError: the package cannot be fetched.
     """
     brain, tissues = _averaged()
-    every = _slices("averaged head", brain, tissues)
-    test, train = parts(np.array([int(title.rpartition(" ")[2].removesuffix("mm")) for title in every.titles]))
-    return every.select(train), every.select(test)
+    slices = _slices("averaged head", brain, tissues)
+    test, train = parts(np.array([int(title.rpartition(" ")[2].removesuffix("mm")) for title in slices.titles]))
+    return slices.select(train), slices.select(test)
 
 
 def other_head() -> Slices:
@@ -106,8 +106,8 @@ def other_head() -> Slices:
     _, tissues = _averaged()
     masks = resampled(tissues, brain)
     masks = np.where(brain.voxels == 0, 0, np.maximum(masks, 1))
-    every = _slices("ch2", brain, Volume(masks, brain.origin, brain.spacing))
-    return every.select(np.arange(len(every)) % PERIOD == 0)
+    slices = _slices("ch2", brain, Volume(masks, brain.origin, brain.spacing))
+    return slices.select(np.arange(len(slices)) % PERIOD == 0)
 
 
 def parts(heights: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -117,8 +117,8 @@ def parts(heights: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.boo
     [np.int64(12), np.int64(32)]
     """
     test = heights // BLOCK % PERIOD == PERIOD // 2
-    near = sum(((heights + shift) // BLOCK % PERIOD == PERIOD // 2).astype(int) for shift in (-GUARD, GUARD)) > 0
-    return test, ~near & ~test
+    neighbours = sum(((heights + shift) // BLOCK % PERIOD == PERIOD // 2).astype(int) for shift in (-GUARD, GUARD)) > 0
+    return test, ~neighbours & ~test
 
 
 def _averaged() -> tuple[Volume, Volume]:
@@ -135,8 +135,8 @@ def paths_in_order(paths: dict[str, Any]) -> list[Any]:
 
 def tissues_of(brain: NDArray[Any], grey: NDArray[Any], white: NDArray[Any]) -> NDArray[np.int64]:
     """The tissue of every voxel: what most of it is; all arrays of one shape, maps in 0..255."""
-    rest = 255 - np.minimum(grey.astype(np.int64) + white, 255)
-    most = np.stack([rest, grey.astype(np.int64), white.astype(np.int64)]).argmax(axis=0) + 1
+    remainder = 255 - np.minimum(grey.astype(np.int64) + white, 255)
+    most = np.stack([remainder, grey.astype(np.int64), white.astype(np.int64)]).argmax(axis=0) + 1
     return np.where(brain == 0, 0, most)
 
 

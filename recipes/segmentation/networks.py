@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from oaq.data.preprocess import KEY as PREPROCESS
 from oaq.data.preprocess import Preprocess
+from oaq.program.int_program import IntProgram
+from oaq.qat import Config, Target, convert
 from oaq.tasks import Segmenter, Task, segment, task_metadata
 from oaq.tasks.record import KEY as TASK
 from oaq.terminal import say
@@ -27,7 +31,7 @@ from recipes.segmentation.deeplab import DeepLab
 from recipes.segmentation.samples import IGNORE, Masked
 from recipes.segmentation.sources import MaskSource, source_of
 from recipes.segmentation.unet import Rise, UNet
-from recipes.training import Stage
+from recipes.training import Stage, train_float, train_integers
 
 OUTPUT: Final = "logits"
 TRAIN_SEED, TEST_SEED = 11, 1
@@ -45,10 +49,10 @@ class SegmentationNetwork:
         task: what it is for, for inputs of a size.
         rows: of its input unless --size says otherwise.
         multiple: of which rows are one.
-        train: samples to train on.
+        samples: to train and calibrate on: that many, the same ones in every run; None: all.
         tests: samples that are scored, by name, from how many composited scenes are asked for; read once.
-        unlabelled: names of tests whose masks are of another head, or say nothing: agreement speaks for them.
         floating, integers: stages of training.
+        note: what readers of its figures must know.
         budget: predicted cost at which it is quantized unless --budget says otherwise.
     """
 
@@ -57,15 +61,16 @@ class SegmentationNetwork:
     task: Callable[[int], Task]
     rows: int
     multiple: int
-    train: Callable[[], Sequence[Masked]]
+    samples: Callable[[int | None], Sequence[Masked]]
     tests: Callable[[int], dict[str, Sequence[Masked]]]
     floating: Stage
     integers: Stage
+    note: str
     budget: float | None = 1.02
 
-    def source(self, rows: int) -> MaskSource:
-        """What it is trained and calibrated on."""
-        return source_of(say.track(self.train(), "samples to train on"), self.task(rows).preprocess)
+    def source(self, rows: int, count: int | None = None) -> MaskSource:
+        """What it is trained on; of ``count`` samples, what it is calibrated on."""
+        return source_of(self.samples(count), self.task(rows).preprocess)
 
 
 def pixel_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -94,10 +99,18 @@ def head_tests(_scenes: int) -> dict[str, Sequence[Masked]]:
     return {"slices": slices_of(heads.averaged_head()[1]), "ch2": slices_of(heads.other_head())}
 
 
-def scene_train() -> list[Masked]:
+def head_samples(count: int | None) -> list[Masked]:
+    """Slices of the averaged head, evenly spaced over its training slices."""
+    samples = slices_of(heads.averaged_head()[0])
+    places = np.linspace(0, len(samples) - 1, min(count or len(samples), len(samples))).round().astype(int)
+    return [samples[place] for place in places.tolist()]
+
+
+def scene_samples(count: int | None) -> Sequence[Masked]:
     """Composited photos on backgrounds that tests do not have."""
-    objects, places = composited.cut_outs(), photos.calibration()
-    return list(say.track(scenes.masked_scenes(objects, places, SCENES, TRAIN_SEED), "composite scenes", SCENES))
+    count = count or SCENES
+    stream = scenes.masked_scenes(composited.cut_outs(), photos.calibration(), count, TRAIN_SEED)
+    return list(say.track(stream, "composite scenes", count))
 
 
 def scene_tests(count: int) -> dict[str, Sequence[Masked]]:
@@ -133,10 +146,11 @@ def _unet(name: str, rise: Rise) -> SegmentationNetwork:
         head_task,
         rows=128,
         multiple=8,
-        train=lambda: slices_of(heads.averaged_head()[0]),
+        samples=head_samples,
         tests=head_tests,
         floating=Stage(40, 8, 0.05, 1e-4, warmup=20),
         integers=Stage(4, 8, 3e-4, 1e-4),
+        note="One averaged brain: training and test slices are blocks of it; tissues of ch2 are not drawn.",
     )
 
 
@@ -151,13 +165,16 @@ NETWORKS: Final[Mapping[str, SegmentationNetwork]] = {
             scene_task,
             rows=144,
             multiple=48,
-            train=scene_train,
+            samples=scene_samples,
             tests=scene_tests,
             floating=Stage(8, 8, 0.03, 1e-4, warmup=40),
             integers=Stage(2, 8, 1e-4, 1e-4),
+            note="Photos are composited: cut-outs on photos, with exact masks; the same cut-outs in training and test.",
         ),
     )
 }
+QAT: Final = "qat"
+"""Folder of the integers' training, in the network's folder."""
 FLOAT: Final = "float.ckpt"
 """Checkpoint of the float network's training, in the network's folder."""
 
@@ -187,19 +204,25 @@ def load_float(
 
 def train_segmenter(net: nn.Module, network: SegmentationNetwork, rows: int, folder: Path, epochs: int) -> None:
     """Train in place; a folder that holds the end of this very training gives it back."""
-    import dataclasses
-
-    from recipes.training import train_float
-
     folder.mkdir(parents=True, exist_ok=True)
     stage = dataclasses.replace(network.floating, epochs=epochs)
     train_float(net, network.source(rows), stage, folder / FLOAT, torch.device("cpu"), loss=pixel_loss)
 
 
+def trained_integers(net: nn.Module, network: SegmentationNetwork, rows: int, folder: Path, epochs: int) -> IntProgram:
+    """The integers of a trained float network, trained on under 16-bit lanes that are proved (``oaq.qat``).
+
+    Raises:
+        TrainingError, FormatError: see ``oaq.qat.fit``; what an earlier run left may be of another network.
+    """
+    stage, source = dataclasses.replace(network.integers, epochs=epochs), network.source(rows)
+    config = Config(method="proved", target=Target("avx2", run=8))
+    trained = train_integers(net, source, config, stage, folder / QAT, device=torch.device("cpu"), loss=pixel_loss)
+    return convert(trained)
+
+
 def renamed(task: Task, names: Sequence[str]) -> Task:
     """``task`` for a network that calls its output ``names[0]``."""
-    import dataclasses
-
     return segment(task.preprocess, task.labels, dataclasses.replace(task.decoder, output=names[0]))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ LARGEST_LIST: Final = 1 << 22
 NUMBERED: Final = re.compile(r"\s*(\d{1,5})\s*[:,;\s]\s*(\S.*)")
 Unknown = Literal["error", "ignore", "background"]
 """What becomes of pixels of classes that the network does not know."""
+UNKNOWN_KINDS: Final[tuple[Unknown, ...]] = get_args(Unknown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +171,10 @@ def read_masks(
     Raises:
         FormatError: see ``open_folder``.
     """
-    listed = _listed(place)
-    if listed is not None:
+    names = _names_in_list(place)
+    if names is not None:
         below = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-        paths = [below.get(name, folder / f"{name}.png") for name in listed]
+        paths = [below.get(name, folder / f"{name}.png") for name in names]
     for path in paths:
         try:
             yield _mask_sample(place, folder, path, table)
@@ -181,7 +182,7 @@ def read_masks(
             skips.handle(error)
 
 
-def _listed(place: Path) -> list[str] | None:
+def _names_in_list(place: Path) -> list[str] | None:
     path = next((place / name for name in LISTS if (place / name).is_file()), None)
     if path is None:
         return None
@@ -210,8 +211,8 @@ def _mask_sample(place: Path, folder: Path, path: Path, table: NDArray[np.int64]
     ):
         wrong = np.unique(values[mask == bad])
         if len(wrong):
-            some = ", ".join(map(str, wrong[:5]))
-            raise FormatError(f"{path}: has {int(np.sum(mask == bad))} pixels of value {some}, {reason}")
+            examples = ", ".join(map(str, wrong[:5]))
+            raise FormatError(f"{path}: has {int(np.sum(mask == bad))} pixels of value {examples}, {reason}")
     return Masked(str(photo), pixels, mask)
 
 

@@ -60,15 +60,15 @@ class MaskSource:
         order = rng.permutation(len(self))
         rank, processes = share
         for index in range(len(self) // size):
-            chosen = order[index * size : (index + 1) * size]
+            indices = order[index * size : (index + 1) * size]
             draws = rng.random((size, 5))
             if index >= skip:
-                yield self._augmented(chosen[rank::processes], draws[rank::processes])
+                yield self._augmented(indices[rank::processes], draws[rank::processes])
 
-    def _augmented(self, chosen: NDArray[np.int64], draws: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _augmented(self, indices: NDArray[np.int64], draws: NDArray[np.float64]) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples by number, each changed as five numbers in 0..1 say."""
         photos, masks = [], []
-        for number, (flip, down, right, gain, gamma) in zip(chosen.tolist(), draws.tolist(), strict=True):
+        for number, (flip, down, right, gain, gamma) in zip(indices.tolist(), draws.tolist(), strict=True):
             photo, mask = self.pixels[number].float() / 255, self.masks[number]
             if flip < 0.5:
                 photo, mask = photo.flip(2), mask.flip(1)

