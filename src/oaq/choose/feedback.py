@@ -228,7 +228,7 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> tuple[NDArray[n
         end = min(start + BLOCK, terms)
         for k in range(start, end):
             operand = moved[:, k]
-            shrunk = np.sign(operand) * np.maximum(np.abs(operand) - theta[:, k], 0.0)
+            shrunk = operand - np.clip(operand, -theta[:, k], theta[:, k])
             integers = remaining.take(np.rint(shrunk).astype(np.int64), order[:, k])
             result[:, k] = integers
             errors[:, k] = error = (operand - integers) / factor[:, None, k, k]

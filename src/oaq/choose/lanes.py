@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from oaq.kernels.table import KernelRow
 from oaq.numerics.accumulator import EXACT_S32, Accumulator
+from oaq.numerics.cells import lane_of, signed_sums
 
 Reals = NDArray[np.float64]
 Rows = NDArray[np.floating] | NDArray[np.integer]
@@ -76,6 +77,9 @@ def lane_signs(rows: Rows, accumulator: Accumulator) -> tuple[Rows, Rows]:
         rows: (N, K) in packed K order.
         accumulator: whose lanes; see ``numerics.cells.lane_of``.
     """
+    if np.issubdtype(rows.dtype, np.integer):
+        lane = lane_of(accumulator, np.arange(rows.shape[1])) if accumulator.lanes > 1 else np.zeros(rows.shape[1], int)
+        return signed_sums(rows, lane, accumulator.lanes)
     lanes = accumulator.lanes
     group = accumulator.group if lanes > 1 else 1
     padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % (group * lanes))))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import ConfigError
 from oaq.numerics.accumulator import AVX2_ACC16, DEPTHWISE_ACC16, NEON_ACC16, NEON_DEPTHWISE_ACC16, Accumulator, pure
-from oaq.numerics.cells import Cells, cells_of
+from oaq.numerics.cells import Cells, cells_of, signed_sums
 from oaq.numerics.formats import signed
 
 Register = Literal["pure", "avx2", "neon"]
@@ -99,8 +99,7 @@ def cell_sums(rows: NDArray[np.integer], cells: Cells) -> tuple[NDArray[np.int64
         rows: (N, K) integers in packed K order.
         cells: of the layer.
     """
-    values = cells.gather(rows.astype(np.int64))
-    return np.maximum(values, 0).sum(axis=2), np.maximum(-values, 0).sum(axis=2)
+    return signed_sums(rows, cells.cell_of, len(cells.members))
 
 
 def keeps(rows: NDArray[np.integer], cells: Cells, budgets: tuple[int, int]) -> NDArray[np.bool_]:

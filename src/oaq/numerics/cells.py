@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from oaq.numerics.accumulator import Accumulator
 
 Ints = NDArray[np.integer]
+BY_PRODUCT = 64
+"""Most registers whose integers are summed by a product of matrices."""
+EXACT_FLOATS = 1 << 24
+"""Sums below it are exact in float32, in any order."""
 
 
 @overload
@@ -61,6 +65,38 @@ def sum_into_lanes(groups: Ints, accumulator: Accumulator, step_index: NDArray[n
     for j in range(per_step):
         sums[lane_of(accumulator, step_index * accumulator.step + j * accumulator.group), rows] += groups[j]
     return sums
+
+
+def signed_sums(rows: Ints, register: NDArray[np.intp], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N, count) exact sums of the positive integers of every register, and of the negative ones negated.
+
+    Args:
+        rows: (N, K) integers.
+        register: (K,) which of ``count`` registers sums k.
+        count: how many there are.
+
+    >>> signed_sums(np.array([[1, -2, 3]]), np.array([0, 0, 1]), 2)
+    (array([[1, 3]]), array([[2, 0]]))
+    """
+    largest = rows.shape[1] * max(int(rows.max(initial=0)), -int(rows.min(initial=0)))
+    if count > BY_PRODUCT or largest >= EXACT_FLOATS:
+        return _sums_of_integers(rows, register, count)
+    member = np.zeros((rows.shape[1], count), np.float32)
+    member[np.arange(rows.shape[1]), register] = 1
+    real = rows.astype(np.float32)
+    above, below = (np.maximum(part, 0) @ member for part in (real, -real))
+    return above.astype(np.int64), below.astype(np.int64)
+
+
+def _sums_of_integers(
+    rows: Ints, register: NDArray[np.intp], count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As ``signed_sums``, by segments of 64-bit integers; each begins with a 0, so that none is empty."""
+    order = np.argsort(np.concatenate([np.arange(count), register]), kind="stable")
+    starts = np.flatnonzero(order < count)
+    wide = np.pad(rows.astype(np.int64), ((0, 0), (count, 0)))[:, order]
+    above, below = (np.add.reduceat(np.maximum(part, 0), starts, axis=1) for part in (wide, -wide))
+    return above, below
 
 
 @dataclass(frozen=True, eq=False)

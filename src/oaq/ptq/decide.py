@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, TypeAlias
@@ -27,6 +27,7 @@ from oaq.ptq.progress import Steps
 from oaq.ptq.rounding import INFORMED, LayerData, filled, layer_data, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, widest
 from oaq.ptq.sensitivity import measure_sensitivity
+from oaq.ptq.side_by_side import side_by_side
 from oaq.ptq.times import other_seconds, predictor_of_graph
 from oaq.ptq.uniform import Uniform, uniform_tensors
 from oaq.ptq.words import Ends, Prices, layer_ends, share, words_scale
@@ -177,15 +178,17 @@ class Decider:
 
     @cached_property
     def _curves(self) -> dict[str, Reals]:
-        return {layer.node.name: cost_curve(layer) for layer in self._told_of("times", 0.0, PRICED)}
+        curves = side_by_side(cost_curve, self._told_of("times", 0.0, PRICED))
+        return {layer.node.name: curve for layer, curve in zip(self.layers, curves, strict=True)}
 
     @cached_property
     def _data(self) -> dict[str, LayerData]:
         """What roundings that look at data know of every layer, by node name; the sums behind it are freed."""
         sums, self._sums = self._sums, None
-        layers_told = self._told_of("covariance", PRICED, FACTORED)
-        covariances = iter(()) if sums is None else sums.covariances()
-        return {name: layer_data(moments) for (name, moments), _ in zip(covariances, layers_told, strict=False)}
+        if sums is None:
+            return {}
+        told = zip(sums.covariances(), self._told_of("covariance", PRICED, FACTORED), strict=True)
+        return dict(side_by_side(lambda named: (named[0], layer_data(named[1])), (named for named, _ in told)))
 
     def _told_of(self, kind: str, start: float, end: float) -> Iterator[Layer]:
         """Every layer, told of as it is reached, from one part of the choice to another."""
@@ -204,16 +207,15 @@ class Decider:
         return params[self._roots[layer.node.inputs[0]]]
 
     def _nearest(self, choice: Choice) -> Decided:
-        layer_params, costs = {}, []
-        for layer in self.layers:
+        def rounded(layer: Layer) -> tuple[LayerParams, LayerChoice]:
             x, fill = self._steps(layer, choice.params), choice.fills[layer.node.name]
             weight, scale = layer.integers(fill, x.range.hi)
             bound = filled(layer, fill, x.range.hi)
             ends = self._ends(layer, choice.params)
             params, weight = _layer_params(layer, weight, scale, ends, bound)
-            layer_params[layer.node.name] = params
-            costs.append(_cost(layer, weight, params, ends, fill))
-        return Decided(choice.params, choice.fills, layer_params, tuple(costs), self._remaining, choice.error)
+            return params, _cost(layer, weight, params, ends, fill)
+
+        return self._decided(choice.params, choice.fills, side_by_side(rounded, self.layers), choice.error)
 
     def _rounded_within(self, budget: float | None) -> Decided:
         """The best choice under a rounding that looks at data; the search aims lower until its cost is within budget.
@@ -265,16 +267,33 @@ class Decider:
         bounds: Mapping[str, Bound],
         error: float,
     ) -> Decided:
-        layer_params, costs = {}, []
-        for layer in self._told_of("rounding", FACTORED, 1.0):
+        data = {} if self._options.rounding == "nearest" else self._data
+
+        def rounded(layer: Layer) -> tuple[LayerParams, LayerChoice]:
             name = layer.node.name
             bound, ends = bounds[name], self._ends(layer, params)
             if self._options.rounding == "nearest":
                 weight, scale = coarsened(layer.rows, scales[name], bound)
-                layer_params[name], weight = _layer_params(layer, weight, scale, ends, bound)
+                layer_params, weight = _layer_params(layer, weight, scale, ends, bound)
             else:
-                layer_params[name], weight = self._informed(layer, scales[name], ends, bound)
-            costs.append(_cost(layer, weight, layer_params[name], ends, fills[name]))
+                layer_params, weight = self._informed(layer, scales[name], ends, bound, data[name])
+            return layer_params, _cost(layer, weight, layer_params, ends, fills[name])
+
+        told = self._told_of("rounding", FACTORED, 1.0)
+        learns = self._options.rounding == "adaround"  # by torch, which takes all CPUs for one layer
+        return self._decided(params, fills, map(rounded, told) if learns else side_by_side(rounded, told), error)
+
+    def _decided(
+        self,
+        params: Mapping[str, TensorParams],
+        fills: Mapping[str, float],
+        rounded: Iterable[tuple[LayerParams, LayerChoice]],
+        error: float,
+    ) -> Decided:
+        layer_params, costs = {}, []
+        for layer, (chosen, cost) in zip(self.layers, rounded, strict=True):
+            layer_params[layer.node.name] = chosen
+            costs.append(cost)
         return Decided(params, fills, layer_params, tuple(costs), self._remaining, error)
 
     def _ends(self, layer: Layer, params: Mapping[str, TensorParams]) -> Ends:
@@ -284,9 +303,11 @@ class Decider:
         prices = Prices(layer.importance, rounding, layer.measure.tile_n)
         return layer_ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
 
-    def _informed(self, layer: Layer, scale: Reals, ends: Ends, bound: Bound) -> tuple[LayerParams, np.ndarray]:
+    def _informed(
+        self, layer: Layer, scale: Reals, ends: Ends, bound: Bound, data: LayerData
+    ) -> tuple[LayerParams, np.ndarray]:
         """Round one layer by a method that looks at data."""
-        method, data = INFORMED[self._options.rounding], self._data[layer.node.name]
+        method = INFORMED[self._options.rounding]
         weight, scale = method.begin(layer.rows, scale, bound, data)
         if method.is_last:
             fitted = _layer_params(layer, weight, scale, ends, bound)[0].weight_scale.astype(np.float64)
