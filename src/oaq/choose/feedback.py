@@ -27,6 +27,8 @@ BLOCK: Final = 32
 """Operands whose errors are passed on together."""
 TOGETHER: Final = 1 << 24
 """Weights rounded together."""
+IN_CACHE: Final = 1 << 16
+"""Weights whose budgets are projected together: a dozen arrays of them fit into a cache."""
 Integers = NDArray[np.int64]
 
 
@@ -179,6 +181,15 @@ def soft_threshold(steps: Reals, bound: Bound) -> Reals:
     Where the budgets of the signs are coupled, the projection is onto their sum, which bounds the l1 norm of the cell:
     (same_sign + other_sign) * (P + N) <= up + down. What that leaves to do is done as integers are chosen.
     """
+    result, rows = np.empty_like(steps), max(1, IN_CACHE // steps.shape[1])
+    for start in range(0, len(steps), rows):
+        part = slice(start, start + rows)
+        result[part] = _soft_threshold(steps[part], bound.of_outputs(part))
+    return result
+
+
+def _soft_threshold(steps: Reals, bound: Bound) -> Reals:
+    """As ``soft_threshold``, of rows that caches hold."""
     gathered = bound.cells.gather(steps)
     if bound.other_sign:
         norm = (bound.up + bound.down)[:, None] / (bound.same_sign + bound.other_sign)
@@ -227,8 +238,8 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> tuple[NDArray[n
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):
-            operand = moved[:, k]
-            shrunk = operand - np.clip(operand, -theta[:, k], theta[:, k])
+            operand, much = moved[:, k], theta[:, k]
+            shrunk = operand - np.minimum(np.maximum(operand, -much), much)
             integers = remaining.take(np.rint(shrunk).astype(np.int64), order[:, k])
             result[:, k] = integers
             errors[:, k] = error = (operand - integers) / factor[:, None, k, k]
@@ -253,18 +264,24 @@ class _Remaining:
 
     def take(self, ideal: Integers, operand: Integers) -> Integers:
         """(G, n) integers as near to ``ideal`` as allowed, for operand ``operand[g]`` of each group."""
-        group = np.arange(len(operand))
-        cell = self._cell[operand]
-        up, down = self._up[group, cell], self._down[group, cell]
-        integers = np.clip(ideal, -self._room(down, up), self._room(up, down))
-        positive, negative = np.maximum(integers, 0), np.maximum(-integers, 0)
-        self._up[group, cell] -= self._same_sign * positive + self._other_sign * negative
-        self._down[group, cell] -= self._same_sign * negative + self._other_sign * positive
+        at = np.arange(len(operand)), self._cell[operand]
+        up, down = self._up[at], self._down[at]
+        integers = np.minimum(np.maximum(ideal, -self._room(down, up)), self._room(up, down))
+        positive = np.maximum(integers, 0)
+        negative = positive - integers
+        up -= self._load(positive, negative)
+        down -= self._load(negative, positive)
+        self._up[at], self._down[at] = up, down
         return integers
+
+    def _load(self, same: Integers, other: Integers) -> Integers:
+        """What weights of the sign of a budget, and those of the other, take of it."""
+        if self._other_sign:
+            return self._same_sign * same + self._other_sign * other
+        return same if self._same_sign == 1 else self._same_sign * same
 
     def _room(self, budget: Integers, opposite: Integers) -> Integers:
         """Largest magnitude of a weight, from what is left of its own sign's budget and of the other's."""
-        room = np.full_like(budget, self._clip)
-        if self._same_sign > 0:
-            room = np.minimum(room, budget // self._same_sign)
+        room = budget if self._same_sign == 1 else budget // self._same_sign if self._same_sign else self._clip
+        room = np.minimum(room, self._clip)
         return np.minimum(room, opposite // self._other_sign) if self._other_sign else room

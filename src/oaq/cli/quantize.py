@@ -150,11 +150,12 @@ def call(arguments: argparse.Namespace) -> int:
     if arguments.task is not None:  # flags hold over what the description says, for calibration and in the file alike
         task = dataclasses.replace(load_task(arguments.task, preprocessing), preprocess=preprocessing)
     start = time.perf_counter()
-    program = _quantize(net, batches, arguments, preprocessing)
+    samples = list(say.track(batches, "read"))
+    program = _quantize(net, samples, arguments, preprocessing)
     if task is not None:
         program = dataclasses.replace(program, metadata={**program.metadata, **task_metadata(task)})
     evidence = Evidence(
-        agreement=_agreement(net, program, batches, task),
+        agreement=_agreement(net, program, samples, task),
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
         notes=_notes(program, batches, arguments),
@@ -242,14 +243,15 @@ def _network_and_data(
     return graph, preprocessing, Batches(paths, preprocessing, arguments.batch, channels_last=last, axes=len(shape))
 
 
-def _quantize(net: Network, batches: Batches, arguments: argparse.Namespace, preprocessing: Preprocess) -> IntProgram:
+def _quantize(
+    net: Network, samples: list[Batch], arguments: argparse.Namespace, preprocessing: Preprocess
+) -> IntProgram:
     from oaq.ptq.quantize import quantize_with_report
 
     options = _options(arguments)
-    read = list(say.track(batches, "read"))
     with say.stages("quantize") as report:
         program, choices = quantize_with_report(
-            net, read, options, progress=lambda step: report(str(step), step.item, step.done)
+            net, samples, options, progress=lambda step: report(str(step), step.item, step.done)
         )
     _tell_dear(choices, options.allowed)
     metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
@@ -283,7 +285,7 @@ def _share_cpus() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), default_threads()))
 
 
-def _agreement(net: Network, program: IntProgram, batches: Batches, task: Task | None) -> Agreement | None:
+def _agreement(net: Network, program: IntProgram, samples: list[Batch], task: Task | None) -> Agreement | None:
     """On the calibration data, if kernels are here; one row of numbers per sample is taken for that of a classifier."""
     try:
         session = Session(plan(program))
@@ -291,7 +293,7 @@ def _agreement(net: Network, program: IntProgram, batches: Batches, task: Task |
         say.warn(f"agreement with float was not observed: {str(error).splitlines()[0]}")
         return None
     exact, rounded = [], []
-    for x in say.track(batches, "compare with float"):
+    for x in say.track(samples, "compare with float"):
         exact.append(_float(net, x))
         y = session.run(x)
         rounded.append(list(y) if isinstance(y, tuple) else [y])

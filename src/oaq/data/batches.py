@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -64,6 +65,10 @@ def read(
     return np.ascontiguousarray(photo.transpose(1, 2, 0) if channels_last else photo)[None]
 
 
+AT_ONCE: Final = 4
+"""Files decoded at once: decoders let go of the interpreter."""
+
+
 class Batches:
     """Files as batches, read again at every pass, so that memory holds one batch only.
 
@@ -103,13 +108,17 @@ class Batches:
         return -(-len(self.paths) // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.paths), self._size):
-            paths = self.paths[start : start + self._size]
-            parts = [read(path, self._preprocess, channels_last=self._channels_last, axes=self._axes) for path in paths]
-            if len({part.shape[1:] for part in parts}) > 1:
-                shapes = ", ".join(f"{path.name} {part.shape[1:]}" for path, part in zip(paths, parts, strict=True))
-                raise CalibrationError(f"the samples differ in shape: {shapes}")
-            yield np.concatenate(parts)
+        with ThreadPoolExecutor(AT_ONCE, "oaq-photos") as pool:
+            for start in range(0, len(self.paths), self._size):
+                paths = self.paths[start : start + self._size]
+                parts = list(pool.map(self._read, paths))
+                if len({part.shape[1:] for part in parts}) > 1:
+                    shapes = ", ".join(f"{path.name} {part.shape[1:]}" for path, part in zip(paths, parts, strict=True))
+                    raise CalibrationError(f"the samples differ in shape: {shapes}")
+                yield np.concatenate(parts)
+
+    def _read(self, path: Path) -> Batch:
+        return read(path, self._preprocess, channels_last=self._channels_last, axes=self._axes)
 
 
 def check_shape(batch: Batch, expected: tuple[int, ...], where: object) -> None:
