@@ -25,6 +25,7 @@ from oaq.numerics.cells import (
     meeting,
     place_in_lane,
     renumbered,
+    signed_sums,
     sum_into_lanes,
 )
 
@@ -148,3 +149,24 @@ def test_a_register_of_the_first_product_alone_is_kept() -> None:
     moved = renumbered(alone, np.array([1, 0, -1]), 2)
     assert moved.members.tolist() == [[1], [0]]
     assert moved.cell_of.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("registers", [1, 2, 8, 65, 100])
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+def test_sums_of_signs_are_exact_for_every_register_also_of_extremes_and_of_registers_without_a_product(
+    registers: int, dtype: type[np.integer]
+) -> None:
+    rng = np.random.default_rng(registers)
+    ends = np.iinfo(dtype) if dtype is not np.int64 else np.iinfo(np.int32)
+    for terms in (1, 7, 40):
+        register = rng.integers(0, registers, terms)
+        for rows in (
+            np.full((2, terms), ends.min, dtype),
+            np.full((2, terms), ends.max, dtype),
+            rng.integers(ends.min, ends.max, (3, terms), dtype, endpoint=True),
+        ):
+            above, below = signed_sums(rows, register, registers)
+            for row, positive, negative in zip(rows.tolist(), above.tolist(), below.tolist(), strict=True):
+                of = [[w for w, r in zip(row, register.tolist(), strict=True) if r == q] for q in range(registers)]
+                assert positive == [sum(max(w, 0) for w in weights) for weights in of]
+                assert negative == [sum(max(-w, 0) for w in weights) for weights in of]

@@ -17,6 +17,7 @@ each sign keeps limit // 128, and fewer steps make no more room: zero in memory 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def lane_signs(rows: Rows, accumulator: Accumulator) -> tuple[Rows, Rows]:
     """
     if np.issubdtype(rows.dtype, np.integer):
         lane = lane_of(accumulator, np.arange(rows.shape[1])) if accumulator.lanes > 1 else np.zeros(rows.shape[1], int)
-        return signed_sums(rows, lane, accumulator.lanes)
+        return signed_sums(cast(NDArray[np.integer], rows), lane, accumulator.lanes)
     lanes = accumulator.lanes
     group = accumulator.group if lanes > 1 else 1
     padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % (group * lanes))))

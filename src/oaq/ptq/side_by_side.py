@@ -15,6 +15,11 @@ MOST: Final = 4
 """Layers at once: each needs room for matrices of its own."""
 
 
+def at_once() -> int:
+    """Layers at once."""
+    return min(torch.get_num_threads(), MOST)
+
+
 def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """``function`` of every item, in order, some at a time: as many as torch may use threads, and at most ``MOST``.
 
@@ -24,7 +29,7 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> I
     Raises:
         What ``function`` raises, once the results before it are taken; items not begun by then are not.
     """
-    workers = min(torch.get_num_threads(), MOST)
+    workers = at_once()
     if workers == 1:
         yield from map(function, items)
         return
