@@ -238,8 +238,8 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> tuple[NDArray[n
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):
-            operand, much = moved[:, k], theta[:, k]
-            shrunk = operand - np.minimum(np.maximum(operand, -much), much)
+            operand, threshold = moved[:, k], theta[:, k]
+            shrunk = operand - np.minimum(np.maximum(operand, -threshold), threshold)
             integers = remaining.take(np.rint(shrunk).astype(np.int64), order[:, k])
             result[:, k] = integers
             errors[:, k] = error = (operand - integers) / factor[:, None, k, k]
