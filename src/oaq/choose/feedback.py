@@ -274,11 +274,11 @@ class _Remaining:
         self._up[at], self._down[at] = up, down
         return integers
 
-    def _load(self, same: Integers, other: Integers) -> Integers:
-        """What weights of the sign of a budget, and those of the other, take of it."""
+    def _load(self, magnitude: Integers, opposite: Integers) -> Integers:
+        """What weights of the sign of a budget, and those of the opposite one, take of it."""
         if self._other_sign:
-            return self._same_sign * same + self._other_sign * other
-        return same if self._same_sign == 1 else self._same_sign * same
+            return self._same_sign * magnitude + self._other_sign * opposite
+        return magnitude if self._same_sign == 1 else self._same_sign * magnitude
 
     def _room(self, budget: Integers, opposite: Integers) -> Integers:
         """Largest magnitude of a weight, from what is left of its own sign's budget and of the other's."""
