@@ -149,7 +149,7 @@ def _unet(name: str, rise: Rise) -> SegmentationNetwork:
         samples=head_samples,
         tests=head_tests,
         floating=Stage(40, 8, 0.05, 1e-4, warmup=20),
-        integers=Stage(4, 8, 3e-4, 1e-4),
+        integers=Stage(4, 8, 1e-4, 1e-4),
         note="One averaged brain: training and test slices are blocks of it; tissues of ch2 are not drawn.",
     )
 
