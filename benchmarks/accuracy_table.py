@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
+from benchmarks import tasks_table
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -36,7 +37,9 @@ NOT_RUN = "not run"
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
-    """What belongs between the markers of one campaign."""
+    """What belongs between the markers of one campaign, or of all tasks."""
+    if name == tasks_table.NAME:
+        return tasks_table.block(folder)
     path = folder / f"{file_name(name)}.json"
     if not path.exists():
         return "Not run.\n"

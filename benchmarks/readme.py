@@ -15,6 +15,8 @@ from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from benchmarks.performance_table import main as tabulate
 from benchmarks.plot import DRAWN, SAID, picture_of
 from benchmarks.plot import main as draw
+from benchmarks.tasks_table import block as tasks
+from benchmarks.tasks_table import lines_of
 from oaq.program.atomic import write_atomically
 from oaq.report.data import Timing
 
@@ -23,7 +25,7 @@ BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->"
 
 
 def block(folder: Path = RESULTS) -> str:
-    """What belongs between the markers: a table per machine, a column per network; then whole networks beside peers."""
+    """What belongs between the markers: a table per machine, a column per network; networks beside peers; tasks."""
     by_cpu: dict[str, dict[str, Result]] = {}
     for path in sorted(folder.glob("*/demo_*.json")):
         result = load(path)
@@ -38,6 +40,8 @@ def block(folder: Path = RESULTS) -> str:
     for cpu in cpu_folders(folder, DRAWN):
         tables.append(f"![{SAID}]({picture_of(cpu).relative_to(README.parent).as_posix()})\n")
     tables += [_beside_peers(*key, results) for key, results in sorted(by_peers.items())]
+    if tables and lines_of(folder):
+        tables.append(f"By task, and beside ordinary int8 ([how](docs/accuracy.md#by-task)):\n\n{tasks(folder)}")
     return "\n".join(tables) or "No result file yet.\n"
 
 
