@@ -16,11 +16,12 @@ from oaq.errors import FormatError, UnsupportedOp
 
 try:
     import onnx
-    import onnx.inliner
     from google.protobuf.message import DecodeError
     from onnx import AttributeProto
 except ImportError as error:  # pragma: no cover (the test environment has it)
     raise FormatError("reading ONNX needs the package onnx: pip install onnx") from error
+
+from oaq.capture.from_onnx.inline import FunctionId, called_by, identity_of, nodes_within, write_out
 
 LARGEST_GRAPH: Final = 200_000
 """Nodes, functions written out: beyond it is a damaged file, not a network."""
@@ -166,31 +167,29 @@ def without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
     Raises:
         FormatError: a function calls itself, or they write out to more nodes than a network has.
-        UnsupportedOp: ONNX cannot write them out.
     """
     if not model.functions:
         return model
-    size: dict[tuple[str, str], int] = {}
-    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    size: dict[FunctionId, int] = {}
+    bodies = {identity_of(function): function.node for function in model.functions}
     pending = list(bodies)
     for _ in range(len(bodies) + 1):
         unresolved = []
         for key in pending:
-            calls = [(node.domain, node.op_type) for node in bodies[key]]
+            calls = [called_by(node) for node in nodes_within(bodies[key])]
             if all(call in size for call in calls if call in bodies):
                 size[key] = sum(size.get(call, 1) for call in calls)
             else:
                 unresolved.append(key)
+        if len(unresolved) == len(pending):
+            break
         pending = unresolved
     if pending:
-        raise FormatError(f"{where}: the function {pending[0][1]!r} calls itself")
-    total = sum(size.get((node.domain, node.op_type), 1) for node in model.graph.node)
+        raise FormatError(f"{where}: the function {pending[0].name!r} calls itself")
+    total = sum(size.get(called_by(node), 1) for node in nodes_within(model.graph.node))
     if max(total, *size.values()) > LARGEST_GRAPH:
         raise FormatError(f"{where}: its functions write out to {total} nodes; the limit is {LARGEST_GRAPH}")
-    try:
-        return onnx.inliner.inline_local_functions(model)
-    except Exception as error:  # whatever the inliner's C++ raises
-        raise UnsupportedOp(f"{where}: its functions cannot be written out: {error}. Inline them first") from error
+    return write_out(model)
 
 
 def _input(value: onnx.ValueInfoProto, where: str) -> tuple[np.dtype | None, Dims]:
