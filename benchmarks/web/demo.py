@@ -3,9 +3,10 @@
     python -m benchmarks.web.demo [--out out/web-demo] [--port 8000] [--no-serve]
     make web-demo
 
-Quantizes EfficientNet-Lite0 and MobileNetV2 for relaxed SIMD, writes what the npm package loads, and a folder that any
-server can serve. Where npm has installed onnxruntime-web (``npm install`` in ``web/``), the page runs the same networks
-with it, int8 and fp32. Needs torch and the C++ compiler of the ziglang wheel; everything stays on this machine.
+Quantizes EfficientNet-Lite0 and MobileNetV2 for relaxed SIMD, writes what the npm package loads, the doctor with its
+Python, and a folder that any server can serve. Where npm has installed onnxruntime-web (``npm install`` in ``web/``),
+the page runs the same networks with it, int8 and fp32. Needs torch and the C++ compiler of the ziglang wheel;
+everything stays on this machine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 
 import oaq
 from benchmarks.web.build import PACKAGE, install
+from benchmarks.web.python import write_python
 from oaq.data.batches import Batches
 from oaq.program.files import read
 from oaq.ptq.quantize import quantize
@@ -65,14 +67,35 @@ def program_of(network: Network, folder: Path) -> Path:
     return file
 
 
-def peers_of(network: Network, folder: Path) -> list[dict[str, Any]]:
-    """The network as ONNX for onnxruntime-web, int8 and fp32; in ``folder``."""
+def onnx_of(network: Network, out: Path) -> dict[str, Path]:
+    """The network as ONNX by precision, below ``out``; made where it is missing."""
     batches = list(Batches(photos.calibration(CALIBRATION), network.preprocess, 8))
-    files = onnx_files(network.load(), np.asarray(batches[0][:1]), batches, folder)
+    return onnx_files(network.load(), np.asarray(batches[0][:1]), batches, out / "onnx" / network.name)
+
+
+def peers_of(network: Network, out: Path, folder: Path) -> list[dict[str, Any]]:
+    """The network for onnxruntime-web, int8 and fp32; in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = onnx_of(network, out)
     preprocess = {"mean": list(network.preprocess.mean), "std": list(network.preprocess.std)}
+    for name in ("int8", "fp32"):
+        shutil.copyfile(files[name], folder / files[name].name)
     return [
         {"precision": name, "file": f"nets/{folder.name}/{files[name].name}", **preprocess} for name in ("int8", "fp32")
     ]
+
+
+def models_of(networks: Sequence[str], out: Path, folder: Path) -> list[dict[str, str]]:
+    """Networks to try the doctor on, in ``folder``: the first as ONNX Runtime quantizes it, and as oaq does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network, title = NETWORKS[networks[0]], TITLES[networks[0]]
+    models = {
+        f"{title}, int8 by ONNX Runtime": (onnx_of(network, out)["int8"], f"{network.name}.int8.onnx"),
+        f"{title}, by oaq": (program_of(network, out), f"{network.name}.oaq"),
+    }
+    for source, name in models.values():
+        shutil.copyfile(source, folder / name)
+    return [{"title": title, "file": f"models/{name}"} for title, (_, name) in models.items()]
 
 
 def build_page(out: Path) -> None:
@@ -93,14 +116,16 @@ def build_page(out: Path) -> None:
         network, folder = NETWORKS[name], site / "demo" / "nets"
         archive = read(program_of(network, out))
         index = write(archive.program, folder, name, archive.parts).index
-        peers = peers_of(network, folder / name) if has_peer else []
+        peers = peers_of(network, out, folder / name) if has_peer else []
         networks.append({"title": title, "file": f"nets/{index.name}", "peers": peers})
     samples = []
     (site / "demo" / "photos").mkdir(exist_ok=True)
     for photo in photos.labelled()[:SAMPLES]:
         shutil.copyfile(photo.path, site / "demo" / "photos" / photo.path.name)
         samples.append(f"photos/{photo.path.name}")
-    (site / "demo" / "demo.json").write_text(json.dumps({"networks": networks, "samples": samples}), encoding="utf-8")
+    write_python(site / "demo" / "python")
+    page = {"networks": networks, "samples": samples, "models": models_of(list(TITLES), out, site / "demo" / "models")}
+    (site / "demo" / "demo.json").write_text(json.dumps(page), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -143,6 +143,11 @@ class Page {
     return this.send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: scale, mobile });
   }
 
+  /** Press a key, as "Enter" or "ArrowRight". */
+  async key(name) {
+    for (const type of ["keyDown", "keyUp"]) await this.send("Input.dispatchKeyEvent", { type, key: name });
+  }
+
   /** A PNG of the window, or of the whole page. */
   async screenshot(whole = false) {
     const { data } = await this.send("Page.captureScreenshot", { format: "png", captureBeyondViewport: whole });

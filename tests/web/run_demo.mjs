@@ -1,6 +1,6 @@
 // Opens the demo page in headless Chromium and says what it shows.
 //
-//   node run_demo.mjs SITE CHROMIUM FILE      FILE is dropped on the page as a photo would be chosen
+//   node run_demo.mjs SITE CHROMIUM FILE      FILE is chosen as a photo
 import { serve, start } from "./browser.mjs";
 
 const [site, chromium, file] = process.argv.slice(2);
@@ -19,7 +19,14 @@ try {
   const before = await texts("#classes span");
   await page.files("#file", [file]);
   await page.until(`document.getElementById('shown').src.startsWith('blob:') && ${idle}`);
+  const loaded = await page.evaluate("performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)");
+  const selected = () => page.evaluate("[...document.querySelectorAll('[role=tab]')].map((tab) => tab.ariaSelected)");
+  const tabs = [await selected()];
+  await page.evaluate("document.getElementById('tab-photos').focus()");
+  await page.key("ArrowRight");
+  tabs.push(await selected());
   console.log(JSON.stringify({
+    foreign: loaded.filter((origin) => origin !== server.origin && origin !== "null"), tabs,
     widths, before, classes: await texts("#classes span"), times: await texts("#times span"), layers: (await texts(".layer")).length,
     seal: (await texts("#seal"))[0], status: (await texts("#status"))[0], said: page.said,
   }));

@@ -50,3 +50,5 @@ def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path)
     assert [shown["before"], shown["classes"]] == [likeliest(0), likeliest(2)]
     assert shown["layers"] == 4
     assert shown["seal"].startswith("4 of 4 layers proved for every photo")
+    assert shown["foreign"] == []
+    assert shown["tabs"] == [["true", "false"], ["false", "true"]]

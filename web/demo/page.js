@@ -1,175 +1,34 @@
-// The demo: a photo, what it is, how long that takes beside ONNX Runtime, and what is proved.
-import * as oaq from "../src/index.js";
-import { openPeer } from "./peers.js";
-import { median, sleep, timesOf } from "./times.js";
+// The page: two tabs. Each begins when it is first shown.
+import { at } from "./dom.js";
+import { beginDoctor } from "./doctor/doctor.js";
+import { beginPhotos } from "./photos.js";
 
-const RUNS = 12;
-const at = (id) => document.getElementById(id);
-const make = (tag, fields = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), fields);
-  element.append(...children);
-  return element;
-};
+const TABS = { photos: beginPhotos, doctor: beginDoctor };
+const begun = new Set();
 
-const state = { demo: null, networks: new Map(), peers: new Map(), source: null, turn: 0 };
-
-async function begin() {
-  state.demo = await (await fetch("demo.json")).json();
-  for (const { title } of state.demo.networks) at("network").append(make("option", { textContent: title }));
-  state.demo.samples.forEach((sample, index) => {
-    const image = make("img", { src: sample, alt: `Sample ${index + 1}`, loading: "lazy" });
-    const button = make("button", { type: "button", onclick: () => take(sample, button) }, image);
-    at("samples").append(button);
-  });
-  at("file").onchange = ({ target }) => target.files.length && take(URL.createObjectURL(target.files[0]));
-  at("camera").onclick = useCamera;
-  at("measure").onclick = measure;
-  at("network").onchange = () => openNetwork().then(classify).then(measure).catch(fail);
-  acceptDrops(at("drop"));
-  await openNetwork();
-  document.querySelector("main").hidden = false;
-  await take(state.demo.samples[0], at("samples").firstChild);
-}
-
-// The chosen network in the quickest build; others are loaded when they are timed, each once.
-async function openNetwork() {
-  const [build] = oaq.builds();
-  say(`Loading ${state.demo.networks[at("network").selectedIndex].title} ...`);
-  showProof(await networkOf(build));
-  say("");
-}
-
-async function networkOf(build) {
-  const { file } = state.demo.networks[at("network").selectedIndex], key = `${build} ${file}`;
-  if (!state.networks.has(key)) state.networks.set(key, await oaq.load(file, { build }));
-  return state.networks.get(key);
-}
-
-async function take(url, button) {
-  stopCamera();
-  for (const other of at("samples").children) other.ariaPressed = String(other === button);
-  const image = at("shown");
-  image.src = url;
-  try {
-    await image.decode();
-  } catch {
-    return say("This file is not a picture that the browser reads.", true);
+function show(name, focus = false) {
+  for (const other of Object.keys(TABS)) {
+    const tab = at(`tab-${other}`), chosen = other === name;
+    tab.ariaSelected = String(chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    at(other).hidden = !chosen;
+    if (chosen && focus) tab.focus();
   }
-  state.source = image;
-  say("");
-  await classify();
-  await measure();
+  history.replaceState(null, "", name === "photos" ? location.pathname : `#${name}`);
+  if (begun.has(name)) return;
+  begun.add(name);
+  TABS[name]();
 }
 
-async function classify() {
-  if (!state.source) return;
-  const net = await networkOf(oaq.builds()[0]), best = net.classify(net.prepare(state.source));
-  at("classes").replaceChildren(...best.map(({ label, probability }) =>
-    bar("li", label, `${(100 * probability).toFixed(1)} %`, probability, true)));
-  performance.mark("oaq-first-result");
-}
-
-// One after another, so that none takes the CPU from another; a new photo ends it.
-async function measure() {
-  const turn = ++state.turn, net = await networkOf(oaq.builds()[0]), image = net.prepare(state.source), rows = [];
-  const show = () => {
-    const slowest = Math.max(...rows.map(({ time }) => time ?? 0), 1e-9);
-    at("times").replaceChildren(...rows.map(({ name, time, words, ours }) =>
-      bar("div", name, time === null ? words : `${time.toFixed(1)} ms`, (time ?? 0) / slowest, ours)));
+const named = () => (Object.hasOwn(TABS, location.hash.slice(1)) ? location.hash.slice(1) : "photos");
+for (const name of Object.keys(TABS)) {
+  at(`tab-${name}`).onclick = () => show(name);
+  at(`tab-${name}`).onkeydown = ({ key }) => {
+    const names = Object.keys(TABS), step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    if (step) show(names.at((names.indexOf(name) + step) % names.length), true);
   };
-  at("measure").disabled = true;
-  for (const build of oaq.builds())
-    rows.push({ name: `oaq, ${build === "relaxed" ? "relaxed SIMD" : "SIMD128"}`, time: null, words: "...", ours: true, build });
-  for (const peer of state.demo.networks[at("network").selectedIndex].peers)
-    rows.push({ name: `onnxruntime-web, ${peer.precision}`, time: null, words: "...", ours: false, peer });
-  show();
-  for (const row of rows) {
-    try {
-      if (row.build) {
-        const own = await networkOf(row.build);
-        row.run = () => own.run(image);
-      } else {
-        if (!state.peers.has(row.peer.file)) state.peers.set(row.peer.file, await openPeer(row.peer.file, net, row.peer));
-        row.run = () => state.peers.get(row.peer.file).run(image);
-      }
-      row.time = median(await timesOf(row.run, RUNS, () => turn === state.turn));
-    } catch (error) {
-      row.words = "did not run";
-      console.warn(`${row.name}: ${error.message}`);
-    }
-    if (turn !== state.turn) return;
-    show();
-    await sleep();
-  }
-  at("measure").disabled = false;
-  at("note").textContent = `Median of ${RUNS} runs in this tab, one thread, without scaling the photo` +
-    (rows.some(({ peer }) => peer) ? "." : "; onnxruntime-web is not installed here.");
 }
-
-function showProof(net) {
-  const bits = net.layers.filter(({ bits }) => bits !== null), narrow = bits.filter(({ bits }) => bits === 16).length;
-  at("seal").textContent = `${bits.length} of ${bits.length} layers proved for every photo, ${narrow} of them in 16 bits ` +
-    `(${net.build === "relaxed" ? "relaxed SIMD" : "SIMD128"}). This browser computed the signature ` +
-    `${net.signature.slice(0, 16)}..., as the reference did; certificate ${net.certificate.slice(0, 16)}...`;
-  at("layers").replaceChildren(...bits.map((layer) => {
-    const gauge = make("i");
-    gauge.style.setProperty("--part", layer.sum_bits / 32);
-    const spills = layer.run === null || layer.sum_bits <= 16 ? "" : `, ${layer.run.toFixed(1)} steps`;
-    const title = `${layer.row}: its registers of ${layer.bits} bits are at most ${Math.round(100 * layer.used)} % full`;
-    return make("div", { className: "layer", title }, make("span", { textContent: layer.name }), gauge,
-      make("b", { textContent: `${layer.sum_bits} bits${spills}` }));
-  }));
-}
-
-function bar(tag, name, value, part, ours) {
-  const element = make(tag, { className: ours ? "bar ours" : "bar" }, make("span", { textContent: name }),
-    make("b", { textContent: value }));
-  element.style.setProperty("--part", part);
-  return element;
-}
-
-function acceptDrops(zone) {
-  for (const name of ["dragover", "dragleave", "drop"])
-    zone.addEventListener(name, (event) => {
-      event.preventDefault();
-      zone.classList.toggle("over", name === "dragover");
-      if (name === "drop" && event.dataTransfer.files.length) take(URL.createObjectURL(event.dataTransfer.files[0]));
-    });
-}
-
-async function useCamera() {
-  const video = at("video");
-  if (!video.hidden) {
-    const canvas = make("canvas", { width: video.videoWidth, height: video.videoHeight });
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    return take(canvas.toDataURL("image/png"));
-  }
-  try {
-    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-  } catch (error) {
-    return say(`There is no camera here: ${error.message}`, true);
-  }
-  await video.play();
-  [video.hidden, at("shown").hidden] = [false, true];
-  at("camera").textContent = "Take the photo";
-}
-
-function stopCamera() {
-  const video = at("video");
-  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
-  video.srcObject = null;
-  [video.hidden, at("shown").hidden] = [true, false];
-  at("camera").textContent = "Use the camera";
-}
-
-function say(text, alarm = false) {
-  at("status").textContent = text;
-  at("status").classList.toggle("alarm", alarm);
-}
-
-function fail(error) {
-  say(error.message, true);
-  console.error(error);
-}
-
-begin().catch(fail);
+addEventListener("hashchange", () => show(named()));
+// A file that misses its zone does not replace the page.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+show(named());

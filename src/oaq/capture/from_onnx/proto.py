@@ -74,9 +74,7 @@ def parse(content: bytes, where: str) -> onnx.ModelProto:
     try:
         model.ParseFromString(content)
     except (DecodeError, ValueError, RecursionError, MemoryError) as error:
-        raise FormatError(
-            f"{where}: is not an ONNX model, or is truncated: {error}. Fetch or export it again"
-        ) from error
+        raise FormatError(f"{where}: is not an ONNX model, or is truncated. Fetch or export it again") from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise FormatError(f"{where}: is not an ONNX model: it holds no graph. Fetch or export it again")
     _check_texts(model, where)
