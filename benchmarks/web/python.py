@@ -44,7 +44,7 @@ ONNX: Final = (
 )
 PURE: Final = ("google.protobuf", "flatbuffers", "tflite")
 DATE: Final = (2026, 1, 1, 0, 0, 0)
-"""Of every file of an archive, so that archives of the same files are the same bytes."""
+"""A date for every file of an archive, so that archives of equal files are equal."""
 
 
 def write_python(folder: Path) -> None:
