@@ -28,7 +28,7 @@ from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.process_peer import ProcessPeer
 from benchmarks.side_by_side import timed, written
 from oaq.data.photos import prepare
-from oaq.errors import FormatError
+from oaq.errors import FormatError, UnsupportedOp
 from oaq.repair import repair
 from oaq.report.comparison import Contender, our_contenders, peer_contender
 from oaq.report.latency import pinned
@@ -64,7 +64,10 @@ Batch = NDArray[np.float32]
 
 
 def peer_files(net: torch.nn.Module, task: Task, network: SegmentationNetwork, folder: Path) -> dict[str, Path]:
-    """Ordinary int8 files by name; those that are in ``folder`` already are taken as they are."""
+    """Ordinary int8 files by name; those that are in ``folder`` already are taken as they are.
+
+    One that cannot be repaired is left out, with a warning.
+    """
     paths = {name: folder / f"{name}.onnx" for name in ("float", "int8", "reduce_range", "repaired")}
     if all(path.exists() for path in paths.values()):
         return paths
@@ -72,10 +75,16 @@ def peer_files(net: torch.nn.Module, task: Task, network: SegmentationNetwork, f
     batches = [x.numpy() for x, _ in network.source(task.preprocess.size[0], IMAGES).batches(8)]
     export_float(net, batches[0][:1], paths["float"], outputs=(OUTPUT,))
     for name in ("int8", "reduce_range"):
+        if paths[name].exists():
+            continue
         with say.bar(f"ONNX Runtime: {name}", None):
             quantize_by_onnxruntime(paths["float"], paths[name], batches, reduce_range=name == "reduce_range")
-    with say.bar("oaq: repair", None):
-        repair(paths["int8"], REGISTERS, batches).save(paths["repaired"])
+    try:
+        with say.bar("oaq: repair", None):
+            repair(paths["int8"], REGISTERS, batches).save(paths["repaired"])
+    except UnsupportedOp as error:
+        say.warn(f"{paths['int8']}: {error}; its repaired form is not run")
+        del paths["repaired"]
     return paths
 
 
@@ -109,6 +118,8 @@ def runners_of(
 
     runners: dict[str, Runner] = {FLOAT: run_float}
     for title, file, runtime, environment in SIDES:
+        if file not in files:
+            continue
         answers = _answers(files[file], runtime, environment, x)
         runners[title] = lambda row, answers=answers: next(answers)
     for title, program in programs.items():

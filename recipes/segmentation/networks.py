@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +31,21 @@ from recipes.segmentation.deeplab import DeepLab
 from recipes.segmentation.samples import IGNORE, Masked
 from recipes.segmentation.sources import MaskSource, source_of
 from recipes.segmentation.unet import Rise, UNet
-from recipes.training import Stage, train_float, train_integers
+from recipes.training import Loss, Stage, train_float, train_integers
 
 OUTPUT: Final = "logits"
 TRAIN_SEED, TEST_SEED = 11, 1
+BACKGROUND: Final = 0.3
+"""Weight of the background's pixels, which most of a photo's are."""
 SCENES: Final = 512
 """Composited photos to train on."""
+
+
+def pixel_loss(logits: torch.Tensor, masks: torch.Tensor, background: float = 1.0) -> torch.Tensor:
+    """Cross entropy over the pixels that count, those of class 0 by a weight of ``background``."""
+    weights = torch.ones(logits.shape[1], device=logits.device)
+    weights[0] = background
+    return F.cross_entropy(logits, masks, weights, ignore_index=IGNORE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class SegmentationNetwork:
         samples: to train and calibrate on: that many, the same ones in every run; None: all.
         tests: samples that are scored, by name, from how many composited scenes are asked for; read once.
         floating, integers: stages of training.
+        loss: what training makes small.
         note: what readers of its figures must know.
         budget: predicted cost at which it is quantized unless --budget says otherwise.
     """
@@ -66,6 +76,7 @@ class SegmentationNetwork:
     floating: Stage
     integers: Stage
     note: str
+    loss: Loss = pixel_loss
     budget: float | None = 1.02
 
     def source(self, rows: int, count: int | None = None) -> MaskSource:
@@ -73,9 +84,10 @@ class SegmentationNetwork:
         return source_of(self.samples(count), self.task(rows).preprocess)
 
 
-def pixel_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Cross entropy over the pixels that count."""
-    return F.cross_entropy(logits, masks, ignore_index=IGNORE)
+@cache
+def cut_outs() -> list[composited.CutOut]:
+    """The cut-outs of ``composited``, unpacked once: their archive takes half a minute to open."""
+    return composited.cut_outs()
 
 
 def head_task(rows: int) -> Task:
@@ -109,13 +121,13 @@ def head_samples(count: int | None) -> list[Masked]:
 def scene_samples(count: int | None) -> Sequence[Masked]:
     """Composited photos on backgrounds that tests do not have."""
     count = count or SCENES
-    stream = scenes.masked_scenes(composited.cut_outs(), photos.calibration(), count, TRAIN_SEED)
+    stream = scenes.training_scenes(cut_outs(), photos.calibration(), count, TRAIN_SEED)
     return list(say.track(stream, "composite scenes", count))
 
 
 def scene_tests(count: int) -> dict[str, Sequence[Masked]]:
     """Composited photos on photos that calibration and training never see."""
-    objects, places = composited.cut_outs(), composited.backgrounds()
+    objects, places = cut_outs(), composited.backgrounds()
     return {"scenes": list(scenes.masked_scenes(objects, places, count, TEST_SEED))}
 
 
@@ -167,9 +179,10 @@ NETWORKS: Final[Mapping[str, SegmentationNetwork]] = {
             multiple=48,
             samples=scene_samples,
             tests=scene_tests,
-            floating=Stage(8, 8, 0.03, 1e-4, warmup=40),
+            floating=Stage(10, 8, 0.04, 1e-4, warmup=40),
             integers=Stage(2, 8, 1e-4, 1e-4),
             note="Photos are composited: cut-outs on photos, with exact masks; the same cut-outs in training and test.",
+            loss=partial(pixel_loss, background=BACKGROUND),
         ),
     )
 }
@@ -206,7 +219,7 @@ def train_segmenter(net: nn.Module, network: SegmentationNetwork, rows: int, fol
     """Train in place; a folder that holds the end of this very training gives it back."""
     folder.mkdir(parents=True, exist_ok=True)
     stage = dataclasses.replace(network.floating, epochs=epochs)
-    train_float(net, network.source(rows), stage, folder / FLOAT, torch.device("cpu"), loss=pixel_loss)
+    train_float(net, network.source(rows), stage, folder / FLOAT, torch.device("cpu"), loss=network.loss)
 
 
 def trained_integers(net: nn.Module, network: SegmentationNetwork, rows: int, folder: Path, epochs: int) -> IntProgram:
@@ -217,7 +230,7 @@ def trained_integers(net: nn.Module, network: SegmentationNetwork, rows: int, fo
     """
     stage, source = dataclasses.replace(network.integers, epochs=epochs), network.source(rows)
     config = Config(method="proved", target=Target("avx2", run=8))
-    trained = train_integers(net, source, config, stage, folder / QAT, device=torch.device("cpu"), loss=pixel_loss)
+    trained = train_integers(net, source, config, stage, folder / QAT, device=torch.device("cpu"), loss=network.loss)
     return convert(trained)
 
 

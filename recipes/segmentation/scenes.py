@@ -31,6 +31,16 @@ def masked_scenes(objects: Sequence[CutOut], places: Sequence[Path], count: int,
         yield compose(f"scene {number:03d}", items, places[int(rng.integers(len(places)))], rng)
 
 
+def training_scenes(objects: Sequence[CutOut], places: Sequence[Path], count: int, seed: int) -> Iterator[Masked]:
+    """``count`` photos of three to six cut-outs each, of every class as often as of any other, whatever it shows."""
+    rng, classes = np.random.default_rng(seed), sorted({item.category for item in objects})
+    by_class = [[item for item in objects if item.category == category] for category in classes]
+    for number in range(count):
+        groups = [by_class[index] for index in rng.integers(0, len(by_class), rng.integers(3, 7))]
+        items = [group[rng.integers(len(group))] for group in groups]
+        yield compose(f"training scene {number:03d}", items, places[int(rng.integers(len(places)))], rng)
+
+
 def compose(title: str, items: Sequence[CutOut], place: Path, rng: np.random.Generator) -> Masked:
     """Cut-outs on a photo, each mirrored or not, with the class of every pixel."""
     canvas, mask = open_canvas(place), np.zeros((HEIGHT, WIDTH), np.int64)
