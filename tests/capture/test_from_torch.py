@@ -205,7 +205,7 @@ def _seen_twice(x: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
 
 def test_a_vector_is_never_taken_for_channels() -> None:
     scaled = Calls(lambda _, x, v: x * v)  # torch lines v up with the columns
-    with pytest.raises(UnsupportedOp, match="multiplies by channel"):
+    with pytest.raises(UnsupportedOp, match="multiplies equal shapes, by channel"):
         normalize(scaled, (torch.zeros(1, 6, 8, 6), torch.zeros(1, 6)))
     joined = Calls(lambda _, x, v: F.adaptive_avg_pool2d(x, 1).flatten(2) + v)  # (6, 6, 1) + (6, 6) is (6, 6, 6)
     with pytest.raises(UnsupportedOp, match="adds equal shapes"):
@@ -329,7 +329,7 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "chance": (lambda x: x * torch.rand(6, 1, 1), "chance"),
     "a scale per column": (lambda x: x * torch.ones(8), "one per channel"),
     "a constant of more axes": (lambda x: x * torch.ones(1, 1, 1, 1, 1), "changes the shape"),
-    "a mask per pixel": (lambda x: x * x[:, :1], "multiplies by channel"),
+    "a product of row and column": (lambda x: x[:, :, :1] * x[:, :, :, :1], "multiplies equal shapes, by channel"),
     "ratio of two": (lambda x: x / torch.exp(x), "adds and subtracts equal shapes"),
     "in place on a part": (lambda x: _overwrite_part(x + 1.0), "in place on memory"),
     "in place on a view": (lambda x: _overwrite_view(x + 1.0), "in place on memory"),

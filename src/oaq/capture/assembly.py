@@ -270,18 +270,29 @@ class Assembly:
         return self.add(a, beyond, site)
 
     def multiply(self, a: str, b: str, site: Location) -> str:
-        """The product of two tensors of one shape, or of one and a number per channel, (C, 1, ...), in any order.
+        """The product of two tensors of one shape, or of one and a number per channel or per place, in any order.
 
         Raises:
-            UnsupportedOp: other shapes.
+            UnsupportedOp: other shapes than (C, ...) and (C, 1, ...) or (1, ...).
         """
         for first, second in ((a, b), (b, a)):
             shape, other_shape = self.shapes[first], self.shapes[second]
             if other_shape in (shape, (shape[0], *(1,) * (len(shape) - 1))):
                 return self.append(Unquantized(ops.Mul), (first, second), shape, site)
+            if other_shape == (1, *shape[1:]) and len(shape) > 1:
+                return self.multiply(first, self._spread(second, shape[0], site.under(".channels")), site)
+        shapes = f"{self.shapes[a]} and {self.shapes[b]}"
         raise site.unsupported(
-            f"of shapes {self.shapes[a]} and {self.shapes[b]}; oaq multiplies by channel, (C, 1, ...), or equal shapes"
+            f"of shapes {shapes}; oaq multiplies equal shapes, by channel or by place: (C, 1) or (1, N)"
         )
+
+    def _spread(self, x: str, channels: int, site: Location) -> str:
+        """``x``, of one channel, ``channels`` times side by side; every node doubles what it reads."""
+        if channels == 1:
+            return x
+        half = self._spread(x, channels // 2, site.under(".half"))
+        parts = (half, half, *((x,) if channels % 2 else ()))
+        return self.append(Unquantized(ops.Concat), parts, (channels, *self.shapes[x][1:]), site)
 
     def gate(self, x: str, before: FloatNode | None, site: Location) -> str | None:
         """``x`` times what ``before``, which may be taken out, makes of ``x``; None if that is not a known function."""
