@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import oaq
+from oaq import operators as ops
 from oaq.errors import ProgramError
 from oaq.program.frames import at_size
-from oaq.runtime.frames import FrameSession
-from tests.program.test_frames import frame_of, network
+from oaq.runtime.frames import MOST, FrameSession
+from tests.program.test_frames import UNIT, frame_of, network, single
+from tests.strategies import Builder, conv2d
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -18,30 +22,64 @@ def test_frames_of_odd_sizes_have_the_integers_of_a_session_of_their_own(seed: i
     for frame, pane in (((61, 53), (25, 26)), ((24, 90), (64, 31)), ((23, 24), (128, 128))):
         whole = at_size(program, *frame)
         x = np.concatenate([frame_of(whole, seed), frame_of(whole, seed + 1)])
-        session = FrameSession(program, frame, pane, threads=1 + seed % 2)
+        session = FrameSession(program, pane, threads=1 + seed % 2)
         expected = oaq.Session(oaq.plan(whole), threads=1).run_integers(x)
         for y, other in zip(session.run_integers(x), expected, strict=True):
             np.testing.assert_array_equal(y, other)
-        assert (session.panes > 1) == (frame != (23, 24))
+        assert (session.panes(frame) > 1) == (frame != (23, 24))
+
+
+def test_several_outputs_of_different_sizes_are_put_together_each() -> None:
+    builder, rng = Builder("several"), np.random.default_rng(0)
+    x = builder.input((16, 16, 4), UNIT)
+    wide = builder.add(conv2d(rng, (4, 7, 7, 4), padding=(3,) * 4), [x], UNIT)
+    builder.add(ops.DepthToSpace(2), [wide])
+    builder.add(ops.MaxPool((2, 2), (2, 2)), [x])
+    program = builder.finish()
+    frame = frame_of(at_size(program, 42, 30), 0)
+    expected = oaq.Session(oaq.plan(at_size(program, 42, 30))).run_integers(frame)
+    for y, other in zip(FrameSession(program, (16, 16)).run_integers(frame), expected, strict=True):
+        np.testing.assert_array_equal(y, other)
 
 
 def test_reals_go_in_and_come_out_as_of_a_session_for_the_whole_frame() -> None:
-    program = at_size(network(3, (24, 25)), 40, 41)
-    x = np.random.default_rng(0).normal(0, 3, (2, *program.tensors[program.inputs[0]].shape)).astype(np.float32)
-    y = FrameSession(program, (40, 41), (30, 30)).run(x)
-    np.testing.assert_array_equal(y, oaq.Session(oaq.plan(program)).run(x))
-    assert FrameSession(program, (40, 41), (30, 30)).run(x[:0]).shape[0] == 0
+    program = network(3, (24, 25))
+    whole = at_size(program, 40, 41)
+    channels = whole.tensors[whole.inputs[0]].channels
+    x = np.random.default_rng(0).normal(0, 3, (2, 40, 41, channels)).astype(np.float32)
+    session = FrameSession(program, (30, 30))
+    for layout in ("NHWC", "NCHW"):
+        program = replace(program, metadata={"input_layout": layout})
+        whole = replace(whole, metadata={"input_layout": layout})
+        given = x if layout == "NHWC" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        y = FrameSession(program, (30, 30)).run(given)
+        np.testing.assert_array_equal(y, oaq.Session(oaq.plan(whole)).run(given))
+    integers = frame_of(whole, 0)
+    np.testing.assert_array_equal(
+        session.run(integers), oaq.Session(oaq.plan(whole)).run(integers).transpose(0, 2, 3, 1)
+    )
+    assert FrameSession(program, (30, 30)).run(given[:0]).shape[0] == 0
 
 
-def test_memory_is_that_of_a_pane() -> None:
-    program = network(1, (24, 25))
-    large = FrameSession(program, (400, 300), (40, 40)).session.memory.tensors
-    assert large == FrameSession(program, (90, 80), (40, 40)).session.memory.tensors
+def test_memory_is_that_of_a_pane_whatever_the_frame() -> None:
+    session = FrameSession(network(1, (24, 25)), (40, 40))
+    large = session.session((400, 300))
+    assert session.session((90, 80)) is large
+    assert session.session((39, 300)) is not large
+    for rows in range(50, 50 + 2 * MOST):
+        assert session.panes((rows, 300)) > 1
+    assert session.session((90, 80)) is large
 
 
-def test_sizes_below_one_and_frames_of_another_shape_are_refused() -> None:
+def test_frames_that_are_none_are_refused() -> None:
     program = network(0, (24, 25))
-    with pytest.raises(ProgramError, match="sizes are 1 or more"):
+    with pytest.raises(ProgramError, match="panes have 1 row and 1 column at least"):
         FrameSession(program, (0, 10))
-    with pytest.raises(ProgramError):
-        FrameSession(program, (40, 40)).run_integers(np.zeros((1, 41, 40, 3), np.uint8))
+    with pytest.raises(ProgramError, match="a frame has 1 row"):
+        FrameSession(program).run_integers(np.zeros((1, 0, 40, 3), np.uint8))
+    with pytest.raises(ProgramError, match="four axes"):
+        FrameSession(program).run_integers(np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(ProgramError, match="four axes"):
+        FrameSession(program).run(np.zeros((40, 40, 3), np.float32))
+    with pytest.raises(ProgramError, match="Reshape is of images of one size"):
+        FrameSession(single(ops.Reshape((12,)), (2, 3, 2)))
