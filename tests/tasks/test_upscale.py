@@ -10,7 +10,7 @@ import pytest
 from oaq.data.preprocess import Preprocess
 from oaq.data.window import Window
 from oaq.errors import ProgramError
-from oaq.tasks.upscale import Upscaler, decode_image, luma, psnr, ssim, upscale
+from oaq.tasks.upscale import Upscaler, decode_image, draw_image, luma, psnr, ssim, upscale
 
 
 def test_psnr_by_hand():
@@ -64,3 +64,19 @@ def test_images_too_small_for_a_metric_are_refused_and_what_is_nan_is_black():
             metric.compute([np.zeros((side, side))], [np.zeros((side, side))])
     pixels = np.array([[np.nan, np.inf], [-np.inf, 1.0]])
     assert decode_image(Upscaler(low=-1.0, high=3.0), {"y": pixels}).tolist() == [[0.0, 1.0], [0.0, 0.5]]
+
+
+def test_luma_takes_the_colour_of_what_the_network_saw() -> None:
+    decoder = Upscaler(luma=True)
+    photo = np.zeros((20, 30, 3), np.uint8)
+    photo[:, 10:20] = (200, 40, 90)
+    window = Window(10, 0, 10, 20)
+    answer = np.full((40, 20), luma(photo[:1, 12:13] / 255)[0, 0])
+    picture = draw_image(decoder, photo, answer, window)
+    assert picture.shape == (40, 20, 3) and np.abs(picture[20, 10].astype(int) - [200, 40, 90]).max() <= 1
+    brighter = draw_image(decoder, photo, answer + 0.1, window)[20, 10].astype(int)
+    assert np.ptp(brighter - [200, 40, 90]) <= 1 and brighter[0] > 220
+    grey = draw_image(Upscaler(), photo, answer, window)
+    assert (grey == grey[0, 0, 0]).all()
+    beyond = draw_image(decoder, photo, answer, Window(-5, -5, 50, 50))  # photos that were padded
+    assert beyond.shape == (40, 20, 3)

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import answers, images, tasks
+from oaq.cli import answers, enlarge, images, tasks
 from oaq.cli.network import Feed, Network, open_network, save_outputs, tell
 from oaq.cli.opened import add_execution
 from oaq.errors import FormatError
 from oaq.escape import escape_name, escape_text
 from oaq.mixed.execute import IntegerExecutor, MixedSession
 from oaq.program.atomic import write_atomically
+from oaq.runtime.frames import FrameSession
+from oaq.tasks import Task
 from oaq.tasks.classify import largest
 from oaq.tasks.task import label_of
 from oaq.terminal import say
@@ -72,6 +74,9 @@ def call(arguments: argparse.Namespace) -> int:
     gallery = save if save is not None and answers.is_pictures(save, task) else None
     if gallery is not None and task is None:
         raise FormatError(f"{gallery}: is a picture, and nothing says what is drawn: give --task")
+    frames = None if save is not None and gallery is None else enlarge.frames_of(network, task, arguments)
+    if frames is not None and task is not None:
+        return _enlarge(frames, task, arguments, gallery)
     feeds = [feed for place in _places(arguments) for feed in network.feeds(place, arguments)]
     results: list[tuple[Path, Feed]] = []
     for path, feed in say.track(feeds, "run"):
@@ -101,6 +106,18 @@ def call(arguments: argparse.Namespace) -> int:
                 say.words(escape_text(f"  {output}"))
             for index, value in largest(values.reshape(-1), arguments.top):
                 say.words(f"  {value:10.4f}  {index:5d}  {escape_text(label_of(names, index))}".rstrip())
+    return 0
+
+
+def _enlarge(session: FrameSession, task: Task, arguments: argparse.Namespace, gallery: Path | None) -> int:
+    """Photos of any size, whole: an ``.oaq`` file is proved as it is read, so nothing is to be told."""
+    replies = enlarge.replies(session, task, arguments, gallery)
+    if arguments.json:
+        document = {"program": session.program.name, **answers.coco_document(task, replies), "not_proved": ""}
+        say.document(document)
+        return 0
+    say.words(f"{escape_name(session.program.name)}, proved, photos whole, {arguments.threads} thread(s)")
+    answers.print_answers(replies)
     return 0
 
 

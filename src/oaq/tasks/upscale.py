@@ -33,12 +33,15 @@ class Upscaler:
         output: (channels, rows, columns) or (rows, columns); "" is the first.
         low, high: values of black and white in the output.
         border: pixels left out on every side when answers are scored, the field's habit being the scale.
+        luma: whether one channel is BT.601 luma, black 16/255, of a photo in colour: pictures then take their colour
+            from the photo, enlarged by Pillow's bicubic filter. Otherwise one channel is a grey picture.
     """
 
     output: str = ""
     low: float = 0.0
     high: float = 1.0
     border: int = 2
+    luma: bool = False
 
     def __post_init__(self) -> None:
         if not -LARGEST <= self.low < self.high <= LARGEST or self.high - self.low < 1 / LARGEST:
@@ -56,7 +59,7 @@ def upscale(preprocess: Preprocess, decoder: Upscaler | None = None) -> Task:
         labels=(),
         decoder=decoder,
         decode=partial(decode_image, decoder),
-        draw=draw_image,
+        draw=partial(draw_image, decoder),
         entries=image_entries,
         metrics=upscale_metrics(decoder.border),
     )
@@ -147,8 +150,27 @@ def image_entries(answer: Image, window: Window, size: tuple[int, int]) -> list[
     return [{"height": answer.shape[0], "width": answer.shape[1]}]
 
 
-def draw_image(photo: Picture, answer: Image, window: Window) -> Picture:
-    """The image itself."""
-    del photo, window
+def draw_image(decoder: Upscaler, photo: Picture, answer: Image, window: Window) -> Picture:
+    """The image itself; luma with the colour of what the network saw of the photo."""
+    if answer.ndim == 2 and decoder.luma:
+        answer = np.clip(with_colour(answer, window_pixels(photo, window, answer.shape[:2])), 0.0, 1.0)
     pixels = (answer * 255).round().astype(np.uint8)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def window_pixels(photo: Picture, window: Window, size: tuple[int, ...]) -> Image:
+    """What lies inside ``window`` of a photo, as (rows, columns, 3) in 0..1 by Pillow's bicubic filter."""
+    from PIL import Image as Pillow
+
+    rows, columns = size
+    right, bottom = min(window.x + window.width, photo.shape[1]), min(window.y + window.height, photo.shape[0])
+    box = (max(window.x, 0.0), max(window.y, 0.0), right, bottom)
+    return np.asarray(Pillow.fromarray(photo).resize((columns, rows), Pillow.Resampling.BICUBIC, box=box)) / 255
+
+
+def with_colour(brightness: Image, colour: Image) -> Image:
+    """(rows, columns, 3) whose luma is ``brightness`` and whose differences of channels are those of ``colour``.
+
+    Adding d to red, green and blue adds d * sum(LUMA) to luma and nothing to Cb and Cr.
+    """
+    return colour + ((brightness - luma(colour)) / LUMA.sum())[..., None]

@@ -1,0 +1,1 @@
+"""Super-resolution: ESPCN, FSRCNN and a small EDSR, from photos to proved integers to larger photos and scores."""
