@@ -29,14 +29,15 @@ TASK ?=
 DEMO_ARGUMENTS ?=
 DEMO_detect := detection
 DEMO_segment := segmentation
+DEMO_superres := superres
 
 .PHONY: help demo web-demo test build check format format-check lint types layers tests order wheel bench clean distclean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo $(if $(filter detect,$(TASK)),$(VENV)/.detect) ## EfficientNet-Lite0, photo to proof to table; NET= names another network, TASK=detect a detector, TASK=segment a segmenter
-	@$(PY) -m $(if $(TASK),recipes.$(or $(DEMO_$(TASK)),$(error TASK=$(TASK): is detect or segment, or is left out)) $(if $(filter command line environment,$(origin NET)),$(NET)) $(DEMO_ARGUMENTS),recipes.demo $(NET))
+demo: $(VENV)/.demo $(if $(filter detect,$(TASK)),$(VENV)/.detect) ## EfficientNet-Lite0, photo to proof to table; NET= names another network, TASK=detect a detector, TASK=segment a segmenter, TASK=superres an enlarger
+	@$(PY) -m $(if $(TASK),recipes.$(or $(DEMO_$(TASK)),$(error TASK=$(TASK): is detect, segment or superres, or is left out)) $(if $(filter command line environment,$(origin NET)),$(NET)) $(DEMO_ARGUMENTS),recipes.demo $(NET))
 
 web-demo: $(VENV)/.demo $(VENV)/.dev ## networks in your browser, on this machine; beside onnxruntime-web after `npm install` in web/
 	@$(PY) -m benchmarks.web.demo
