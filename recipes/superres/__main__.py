@@ -121,18 +121,18 @@ def run(flags: argparse.Namespace) -> int:
     sides = {FLOAT: by_float(net), INTEGERS: by_integers(session)}
     with steps.step("all sides on the test photos", has_bars=True):
         sets = [answer_set(name, paths, flags.scale, sides, task) for name, paths in sets_of(flags.data).items()]
-    return write(flags, title, folder, report_of(net, program, task, steps), program, sets)
+    return write(flags, folder, report_of(net, program, task, steps), program, sets)
 
 
 def write(
     flags: argparse.Namespace,
-    title: str,
     folder: Path,
     report: ReportData,
     program: IntProgram,
     sets: Sequence[Answers],
 ) -> int:
     """The page, the result file and the table; returns the exit code."""
+    title = folder.name
     task = task_of(flags.scale, program.outputs[0])
     stored = Evidence(report.agreement, seconds=report.seconds, notes=report.notes)
     oaq.save(program, folder / f"{title}.oaq", {EVIDENCE: evidence_part(stored)})

@@ -14,7 +14,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
 from oaq.operators.tensor import Shape
 from oaq.program.edges import Edge, input_edges, output_edges, with_edges
-from oaq.program.frames import Ends, at_size, panes_of, spans, stride_of
+from oaq.program.frames import PaneEnds, at_size, panes_of, spans, stride_of
 from oaq.program.int_program import IntProgram
 from oaq.reference.run import run
 from tests.strategies import Builder, conv2d, random_input
@@ -124,7 +124,7 @@ def test_the_frames_edge_counts_as_its_own_and_every_other_edge_takes_the_window
     builder.add(ops.DepthToSpace(2), [y])
     program = builder.finish()
     ends = {
-        (begins, last): spans(program, 1, Ends(begins, last))[program.outputs[0]]
+        (begins, last): spans(program, 1, PaneEnds(begins, last))[program.outputs[0]]
         for begins in (True, False)
         for last in (True, False)
     }

@@ -12,7 +12,7 @@ from PIL import Image
 import oaq
 from oaq.data.photos import read_pixels
 from oaq.errors import FormatError
-from oaq.program.frames import Ends, spans
+from oaq.program.frames import PaneEnds, spans
 from oaq.ptq.quantize import quantize_with_report
 from oaq.report.agreement import sqnr_db
 from oaq.runtime.frames import FrameSession
@@ -81,7 +81,7 @@ def test_the_radius_that_is_named_is_what_outputs_depend_on(name: str) -> None:
     net = build(name, 2)
     x = np.random.default_rng(0).random((8, 1, 48, 48)).astype(np.float32)
     program, _ = quantize_with_report(net, [x])
-    inner = spans(program, 0, Ends(begins=False, ends=True))[program.outputs[0]]
+    inner = spans(program, 0, PaneEnds(begins=False, ends=True))[program.outputs[0]]
     assert inner.first == 2 * NETWORKS[name].radius
 
 

@@ -44,7 +44,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Ends:
+class PaneEnds:
     """Whether a pane begins and ends with the frame, along one axis."""
 
     begins: bool
@@ -95,7 +95,7 @@ def at_size(program: IntProgram, rows: int, columns: int) -> IntProgram:
     return replace(program, tensors=tensors, nodes=tuple(nodes), metadata=_metadata(program, tensors, (rows, columns)))
 
 
-def spans(program: IntProgram, axis: int, ends: Ends) -> dict[str, Span]:
+def spans(program: IntProgram, axis: int, ends: PaneEnds) -> dict[str, Span]:
     """The span of every tensor of a pane along ``axis`` (0 rows, 1 columns).
 
     Args:
@@ -121,7 +121,7 @@ def spans(program: IntProgram, axis: int, ends: Ends) -> dict[str, Span]:
 
 def stride_of(program: IntProgram) -> Size:
     """The least rows and columns by which panes must lie apart, so that every tensor moves by whole places."""
-    both = (spans(program, axis, Ends(begins=True, ends=True)).values() for axis in (0, 1))
+    both = (spans(program, axis, PaneEnds(begins=True, ends=True)).values() for axis in (0, 1))
     rows, columns = (lcm(*(span.scale.denominator for span in axis)) for axis in both)
     return rows, columns
 
@@ -148,10 +148,10 @@ def panes_of(program: IntProgram, axis: int, frame: int) -> list[Pane]:
             f"{program.name}: panes of {size} {kind} do not fill a frame of {frame}: it must be longer by a multiple "
             f"of {stride}, or as long"
         )
-    inner = spans(program, axis, Ends(begins=False, ends=True))
+    inner = spans(program, axis, PaneEnds(begins=False, ends=True))
     begin, covered, panes = 0, dict.fromkeys(program.outputs, 0), list[Pane]()
     while True:
-        own = spans(program, axis, Ends(begins=begin == 0, ends=begin + size == frame))
+        own = spans(program, axis, PaneEnds(begins=begin == 0, ends=begin + size == frame))
         offsets = {name: int(begin * own[name].scale) for name in program.outputs}
         panes.append(Pane(begin, {name: (at, covered[name] - at, own[name].last) for name, at in offsets.items()}))
         if begin + size == frame:
