@@ -124,7 +124,7 @@ def runners_of(
         runners[title] = lambda row, answers=answers: next(answers)
     for title, program in programs.items():
         session = Session(oaq.plan(program, "avx2"))
-        runners[title] = lambda row, session=session: session.run(row)
+        runners[title] = lambda row, session=session: np.asarray(session.run(row))
     return runners
 
 

@@ -57,8 +57,9 @@ class DeepLab(nn.Module):
 
     def __init__(self, classes: int, width: int = 64) -> None:
         super().__init__()
-        features = MobileNetV2().features[:LAST]
-        self.frozen, self.trunk = features[:FROZEN], features[FROZEN:]  # type: ignore[misc]
+        features: nn.Sequential = MobileNetV2().features[:LAST]  # type: ignore[assignment]
+        self.frozen: nn.Sequential = features[:FROZEN]  # type: ignore[assignment]
+        self.trunk: nn.Sequential = features[FROZEN:]  # type: ignore[assignment]
         _dilate(features)
         self.pyramid = Pyramid(320, width)
         self.edges = _unit(LOW_WIDTH, width // 4)
