@@ -39,6 +39,18 @@ def mul(net: Net, x: Tensor) -> Tensor:
     return Tensor(net.node("Mul", a.name, b.name), x.shape, -reach, reach)
 
 
+def extreme(op: str) -> Any:  # noqa: ANN401 (a maker)
+    """Max or Min of two or three tensors of one shape."""
+
+    def make(net: Net, x: Tensor) -> Tensor:
+        parts = [x, *(_partner(net, x) for _ in range(net.between(1, 2)))]
+        net.rng.shuffle(parts)  # type: ignore[arg-type]
+        name = net.node(op, *(part.name for part in parts))
+        return Tensor(name, x.shape, min(part.lo for part in parts), max(part.hi for part in parts))
+
+    return make
+
+
 def _constant_shape(net: Net, x: Tensor) -> Shape:
     """A shape that broadcasts over ``x`` and leaves its shape alone."""
     ones = (1,) * len(x.shape)
@@ -220,6 +232,7 @@ def qlinear_function(net: Net, x: Tensor) -> Tensor:
 JOINS = {
     "Add": add,
     "Mul": mul,
+    **{op: extreme(op) for op in ("Max", "Min")},
     "Concat": concat,
     "AveragePool": average_pool,
     "MaxPool": max_pool,

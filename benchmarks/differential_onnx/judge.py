@@ -239,7 +239,7 @@ class Comparison:
             rule, steps = _rule(node.op, self.writers.get(self.imported.tensors[node.output].name, ""), self.level)
             inherited = [slack[name] for name in node.inputs if name in slack]
             if inherited and max(share for _, share in inherited) > 0:
-                if not (ops.rules_of(node.op).same_affine or isinstance(node.op, ops.Lookup)):
+                if not _carries(node.op):
                     self.is_exact = False
                     continue
                 rule, steps = inherited[0][0], _carried(node.op, inherited[0][1])
@@ -277,6 +277,13 @@ class Comparison:
 
     def _has_own_bias_scale(self, name: str) -> bool:
         return any(note.startswith(f"{name}: its bias has a scale of its own") for note in self.imported.notes)
+
+
+def _carries(op: ops.Op) -> bool:
+    """Whether an operator's result is off by what its input is off by, or by what a table makes of that."""
+    if isinstance(op, ops.Concat):
+        return bool(np.all(op.requantize.multiplier == 1))
+    return ops.rules_of(op).same_affine or isinstance(op, ops.Lookup)
 
 
 def _carried(op: ops.Op, steps: float) -> float:

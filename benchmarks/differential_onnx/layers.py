@@ -148,6 +148,34 @@ def conv(net: Net, x: Tensor) -> Tensor:
     return result(net, x, net.node("Conv", x.name, w, b, **attributes), out, terms)
 
 
+def conv_transpose(net: Net, x: Tensor) -> Tensor:
+    """ConvTranspose of any strides, cut at either end, in groups."""
+    if len(x.shape) not in (3, 4):
+        raise Impossible
+    groups, inside, rank = _groups(net, x.shape[1])[0], net.between(1, 4), len(x.shape) - 2
+    kernel, stride = tuple(net.between(1, 4) for _ in range(rank)), tuple(net.between(1, 3) for _ in range(rank))
+    dilation = tuple(net.between(1, 2) if net.chance(0.2) else 1 for _ in range(rank))
+    more = tuple(net.between(0, s - 1) if net.chance(0.3) else 0 for s in stride)
+    pads = [net.between(0, k // 2) for k in (*kernel, *kernel)]
+    numbers = zip(x.shape[2:], kernel, stride, dilation, more, strict=True)
+    full = [(size - 1) * s + (k - 1) * d + 1 + extra for size, k, s, d, extra in numbers]
+    count = tuple(whole - pads[axis] - pads[axis + rank] for axis, whole in enumerate(full))
+    if min(count) < 1:
+        raise Impossible
+    attributes: dict[str, Any] = {"strides": list(stride)} if max(stride) > 1 or net.chance(0.5) else {}
+    attributes |= {"pads": pads} if any(pads) else {}
+    attributes |= {"dilations": list(dilation)} if max(dilation) > 1 else {}
+    attributes |= {"output_padding": list(more)} if any(more) else {}
+    attributes |= {"group": groups} if groups > 1 or net.chance(0.2) else {}
+    attributes |= {"kernel_shape": list(kernel)} if net.chance(0.5) else {}
+    w, reach, scale = weights(net, (x.shape[1], inside, *kernel), 1)
+    terms = (prod(kernel) * x.shape[1] / groups / prod(stride) + 1) ** 0.5 * reach
+    spread = np.tile(scale, groups) if scale.size > 1 else scale
+    b = bias(net, x, (inside * groups,), x.reach * terms / ROOM, spread)
+    name = net.node("ConvTranspose", x.name, w, b, **attributes)
+    return result(net, x, name, (x.shape[0], inside * groups, *count), terms)
+
+
 def gemm(net: Net, x: Tensor) -> Tensor:
     """Gemm, with any alpha, beta, and shape of C."""
     if len(x.shape) != 2:
@@ -278,6 +306,7 @@ def integer_product(net: Net, x: Tensor) -> Tensor:
 
 LAYERS = {
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Gemm": gemm,
     "MatMul": matmul,
     "QLinearConv": qlinear_conv,
