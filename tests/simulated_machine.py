@@ -27,7 +27,7 @@ from oaq.operators.tensor import as_image
 from oaq.program.int_program import Node
 from oaq.reference import compute, packed_operands, simulate
 from oaq.runtime.plan_bytes import PlacedTensor, Step
-from oaq.runtime.step_fields import RESIZES, STEP_KINDS
+from oaq.runtime.step_fields import RESIZES, STEP_KINDS, VOLUME
 from tests.kernels.tables import ENTRIES
 from tests.plan_reader import decode
 
@@ -54,7 +54,10 @@ class Session:
     def __init__(self, plan: bytes, threads: int, memory_limit: int) -> None:
         self.threads = threads
         self.plan = decode(plan)
-        self.steps = [self._sums(step) if step.family in SUMMING else self._reference(step) for step in self.plan.steps]
+        self.steps = [
+            self._sums(step) if step.family.removesuffix(VOLUME) in SUMMING else self._reference(step)
+            for step in self.plan.steps
+        ]
 
     def run(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> None:
         for sample in range(len(inputs[0])):
@@ -72,23 +75,33 @@ class Session:
     def _reference(self, step: Step) -> Callable[[np.ndarray], None]:
         fields, y = _fields(step), self.plan.tensors[step.output]
         x = [self.plan.tensors[number] for number in step.inputs]
-        op, zero_points = _operator(step.family, fields, y)
+        if step.family == "gather":
+            return self._gathered(step, fields, x[0], y)
+        op, zero_points = _operator(step.family.removesuffix(VOLUME), fields, y)
+        shapes = [_shape(tensor, fields, 5) for tensor in x]
         lo, hi = fields.get("clamp", (0, 255))
         zy = fields.get("y_zero_point", zero_points[0])
         specs = [
-            TensorSpec(f"x{i}", as_image(tensor.shape), Affine(1.0, zero_points[i]), IntRange(0, 255))
-            for i, tensor in enumerate(x)
+            TensorSpec(f"x{i}", shape, Affine(1.0, zero_points[i]), IntRange(0, 255)) for i, shape in enumerate(shapes)
         ]
-        zero = lo if step.family == "max_pool" else zy
+        zero = lo if step.family.startswith("max_pool") else zy
         reach = IntRange(min(lo, zero), max(hi, zero))  # an origin may lie outside the clamp, which follows
-        spec = TensorSpec("y", as_image(y.shape), Affine(1.0, zero), reach)
+        spec = TensorSpec("y", _shape(y, fields, 6), Affine(1.0, zero), reach)
         node = Node(step.row, op, tuple(one.name for one in specs), "y")
 
         def run(arena: np.ndarray) -> None:
-            result, _ = compute(
-                node, [_read(arena, tensor).reshape(1, *as_image(tensor.shape)) for tensor in x], specs, spec
-            )
+            arrays = [_read(arena, tensor).reshape(1, *shape) for tensor, shape in zip(x, shapes, strict=True)]
+            result, _ = compute(node, arrays, specs, spec)
             self._store(arena, step.row, y, np.clip(result[0], lo, hi))
+
+        return run
+
+    def _gathered(
+        self, step: Step, fields: dict[str, Any], x: PlacedTensor, y: PlacedTensor
+    ) -> Callable[[np.ndarray], None]:
+        def run(arena: np.ndarray) -> None:
+            entries = _read(arena, x).reshape(fields["outer"], fields["size"], -1)
+            self._store(arena, step.row, y, entries[:, fields["index"]].reshape(y.shape))
 
         return run
 
@@ -100,12 +113,13 @@ class Session:
         assert model is not None
         packed = fields["packed"].reshape(-1, row.tile_n, model.step)
         segments = fields["segments"].reshape(-1, 3)
-        weight = np.zeros((outputs, *fields["kernel"], as_image(x.shape)[2] // fields["groups"]), np.int8)
+        fields = _with_planes(fields)
+        weight = np.zeros((outputs, *fields["kernel"], x.shape[-1] // fields["groups"]), np.int8)
         window = (fields["stride"], fields["padding"], fields["dilation"], fields["groups"])
         op = ops.Conv2d(weight, np.zeros(outputs, np.int32), fields["requant"], *window)
 
         def run(arena: np.ndarray) -> None:
-            image = _read(arena, x).reshape(1, *as_image(x.shape))
+            image = _read(arena, x).reshape(1, *_shape(x, fields, 5))
             operands = packed_operands(op, image, fields["x_zero_point"], model.step, row.shift)
             spans = step.family == "depthwise"
             total = simulate(model, operands, segments, packed, outputs, tiles_span_groups=spans).sums + fields["bias"]
@@ -126,6 +140,7 @@ def _fields(step: Step) -> dict[str, Any]:
 def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops.Op, list[int]]:
     """The operator whose reference computes a step, and the zero points of its inputs."""
     rules = next(rules for rules in ops.OPERATORS.values() if rules.family == family)
+    fields = _with_planes(fields)
     values: dict[str, Any] = {"requantize": fields.get("requant"), "origin": None, **fields}  # zero points hold origins
     match family:
         case "avg_pool":
@@ -146,6 +161,25 @@ def _operator(family: str, fields: dict[str, Any], y: PlacedTensor) -> tuple[ops
         return op, [fields["clamp"][0]]
     zero = fields.get("x_zero_point", fields.get("zero_point", 0))
     return op, list(map(int, fields.get("zero_points", [zero])))
+
+
+def _shape(tensor: PlacedTensor, fields: dict[str, Any], count: int) -> tuple[int, ...]:
+    """A tensor as a step sees it: an image, or the planes that field ``count`` of a volume says it has."""
+    height, width, channels = as_image(tensor.shape)
+    if "planes" not in fields:
+        return height, width, channels
+    planes = fields["planes"][count]
+    return planes, height // planes, width, channels
+
+
+def _with_planes(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a step over a volume as its operator has them: a number for the planes before those of an image."""
+    if "planes" not in fields:
+        return fields
+    kernel, stride, before, after, dilation, _, y = fields["planes"]
+    first = {"kernel": (kernel,), "stride": (stride,), "dilation": (dilation,), "padding": (before, after)}
+    first |= {"begin": (before,), "end": (before + y,)}
+    return fields | {name: (*value, *fields[name]) for name, value in first.items() if name in fields}
 
 
 @contextmanager

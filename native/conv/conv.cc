@@ -16,10 +16,18 @@ constexpr std::int64_t kMostWindow = 32767;  // kernel, stride, padding, dilatio
 
 std::string text(std::int64_t value) { return std::to_string(value); }
 
-void check_axis(const char* axis, const Window& window, int at, std::int64_t size, std::int64_t out) {
+struct Axis {
+  std::int64_t kernel, stride, dilation, before, after;
+};
+
+Axis axis_of(const Window& window, int at) {
+  return {window.kernel[at], window.stride[at], window.dilation[at], window.padding[2 * at],
+          window.padding[2 * at + 1]};
+}
+
+void check_axis(const char* axis, const Axis& window, std::int64_t size, std::int64_t out) {
   const std::string name(axis);
-  const std::int64_t kernel = window.kernel[at], stride = window.stride[at], dilation = window.dilation[at];
-  const std::int64_t before = window.padding[2 * at], after = window.padding[2 * at + 1];
+  const auto [kernel, stride, dilation, before, after] = window;
   for (std::int64_t value : {size, out})
     if (value < 1 || value > kMost) refuse(name + ": " + text(value) + " is not a size in [1, 2^24]");
   for (std::int64_t value : {kernel, stride, dilation})
@@ -37,8 +45,14 @@ bool never_narrow(const Register& sums) { return sums.overflow == Overflow::kExa
 }  // namespace
 
 void check_window(const Window& window, const Place& x, const Place& y) {
-  check_axis("height", window, 0, x.height, y.height);
-  check_axis("width", window, 1, x.width, y.width);
+  const Planes& planes = window.planes;
+  check_axis("planes", {planes.kernel, planes.stride, planes.dilation, planes.before, planes.after}, planes.x,
+             planes.y);
+  if (x.height % planes.x || y.height % planes.y)
+    refuse(text(x.height) + " and " + text(y.height) + " lines are not " + text(planes.x) + " and " + text(planes.y) +
+           " equal planes");
+  check_axis("height", axis_of(window, 0), x.height / planes.x, y.height / planes.y);
+  check_axis("width", axis_of(window, 1), x.width, y.width);
 }
 
 Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t steps) {

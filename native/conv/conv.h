@@ -13,14 +13,31 @@
 
 namespace oaq {
 
+// Along the planes of a volume, which lie one above the other in a tensor's height; an image is one plane.
+struct Planes {
+  std::int64_t kernel = 1;
+  std::int64_t stride = 1;
+  std::int64_t before = 0;  // planes of padding
+  std::int64_t after = 0;
+  std::int64_t dilation = 1;
+  std::int64_t x = 1;  // how many planes the input has
+  std::int64_t y = 1;  // and the output
+};
+
 // Of a convolution or a pool: [0] along height, [1] along width.
 struct Window {
   std::int64_t kernel[2];
   std::int64_t stride[2];
   std::int64_t padding[4];  // top, bottom, left, right
   std::int64_t dilation[2];
+  Planes planes = {};
 
-  std::int64_t taps() const { return kernel[0] * kernel[1]; }
+  std::int64_t taps() const { return planes.kernel * kernel[0] * kernel[1]; }
+
+  // Lines of the input that a window sees.
+  std::int64_t lines() const { return planes.kernel * kernel[0]; }
+
+  bool is_volume() const { return planes.kernel != 1 || planes.x != 1 || planes.y != 1; }
 };
 
 struct ConvSpec {

@@ -28,8 +28,9 @@ void copy_windows(const WindowCopies& windows) { copy_all<Piece>(windows); }
 
 bool is_direct(const Window& window) {
   const std::int64_t* padding = window.padding;
-  return window.taps() == 1 && window.stride[0] == 1 && window.stride[1] == 1 &&
-         !(padding[0] || padding[1] || padding[2] || padding[3]);
+  const Planes& planes = window.planes;
+  return window.taps() == 1 && window.stride[0] == 1 && window.stride[1] == 1 && planes.stride == 1 &&
+         !(padding[0] || padding[1] || padding[2] || padding[3] || planes.before || planes.after);
 }
 
 int copy_bytes(const Row& row) { return copies_wide(row) ? kCopyBytesAvx2 : kCopyBytes; }
@@ -37,10 +38,11 @@ int copy_bytes(const Row& row) { return copies_wide(row) ? kCopyBytesAvx2 : kCop
 Patches::Patches(const Window& window, const Place& x, const Place& y, std::int64_t groups, const Row& row,
                  int zero_point)
     : window_(window),
-      height_(x.height),
+      height_(x.height / window.planes.x),
       width_(x.width),
       channels_(x.channels),
       group_channels_(x.channels / groups),
+      y_height_(y.height / window.planes.y),
       y_width_(y.width),
       zero_point_(static_cast<std::uint8_t>(zero_point)),
       copy_(copy_windows) {
@@ -63,6 +65,38 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, std::int6
 void Patches::gather(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::int64_t group,
                      std::uint8_t* to) const {
   x += group * group_channels_;
+  if (window_.is_volume())
+    gather_planes(x, position, count, to);
+  else
+    gather_image(x, position, count, to);
+}
+
+// Positions of a volume: what the window sees of each plane, one plane after the other, each at its place in K. A copy
+// may write some bytes more than it should: into what the next plane writes afterwards, or behind the last.
+void Patches::gather_planes(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::uint8_t* to) const {
+  const Planes& planes = window_.planes;
+  const std::int64_t bytes = window_.kernel[0] * window_.kernel[1] * group_channels_;
+  const std::int64_t of_plane = y_height_ * y_width_;
+  while (count > 0) {
+    const std::int64_t inside = position % of_plane, neighbours = std::min(count, of_plane - inside);
+    const std::int64_t first = position / of_plane * planes.stride - planes.before;
+    for (std::int64_t tap = 0; tap < planes.kernel; ++tap) {
+      const std::int64_t plane = first + tap * planes.dilation;
+      std::uint8_t* at = to + tap * bytes;
+      if (plane >= 0 && plane < planes.x)
+        gather_image(x + plane * height_ * width_ * channels_, inside, neighbours, at);
+      else
+        for (std::int64_t i = 0; i < neighbours; ++i, at += stride_)
+          std::memset(at, zero_point_, static_cast<std::size_t>(bytes));
+    }
+    to += static_cast<std::size_t>(neighbours) * stride_;
+    count -= neighbours;
+    position += neighbours;
+  }
+}
+
+// Positions of one plane.
+void Patches::gather_image(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::uint8_t* to) const {
   std::int64_t row = position / y_width_, column = position % y_width_;
   while (count > 0) {
     std::int64_t neighbours = 1;

@@ -43,6 +43,8 @@ class Patches {
   struct Taps {
     std::int64_t begin, end;
   };
+  void gather_planes(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::uint8_t* to) const;
+  void gather_image(const std::uint8_t* x, std::int64_t position, std::int64_t count, std::uint8_t* to) const;
   void gather_inside(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::int64_t count,
                      std::uint8_t* to) const;
   void gather_window(const std::uint8_t* x, std::int64_t row, std::int64_t column, std::uint8_t* to) const;
@@ -50,7 +52,7 @@ class Patches {
   Taps taps_inside(std::int64_t first, int axis, std::int64_t size) const;
 
   Window window_;
-  std::int64_t height_, width_, channels_, group_channels_, y_width_, bytes_;
+  std::int64_t height_, width_, channels_, group_channels_, y_height_, y_width_, bytes_;  // heights: of one plane
   std::int64_t first_inside_, end_inside_;  // outputs of a line whose taps all lie on it
   std::size_t stride_;
   std::uint8_t zero_point_;

@@ -309,6 +309,7 @@ void Depthwise::run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int c
 
 std::unique_ptr<Step> make_depthwise(const ConvSpec& spec) {
   check_window(spec.window, spec.x, spec.y);
+  if (spec.window.is_volume()) throw std::invalid_argument("depthwise: images have rows of their own, volumes none");
   check_zero_point(spec.x_zero_point);
   if (spec.x.channels != spec.y.channels)
     throw std::invalid_argument("depthwise: " + std::to_string(spec.x.channels) + " channels in, " +

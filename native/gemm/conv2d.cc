@@ -263,4 +263,9 @@ std::unique_ptr<Step> make_conv2d(const ConvSpec& spec) {
 
 std::unique_ptr<Step> parse_gemm(StepRecord& record) { return make_conv2d(read_conv(record)); }
 
+std::unique_ptr<Step> parse_gemm_volume(StepRecord& record) {
+  const Planes planes = record.fields.planes();
+  return make_conv2d(read_conv(record, planes));
+}
+
 }  // namespace oaq

@@ -22,7 +22,7 @@ constexpr std::int64_t kMostCopied = 64 << 20;  // bytes of lines copied at once
 // Windows are read where they are if what a line of one sees lies together and makes whole steps, lines of outputs
 // divide into groups of rows that are tall enough, and no piece is too far or too large to copy.
 bool reads_lines(const Row& row, const Window& window, const Place& x, const Place& y, std::int64_t groups) {
-  const bool is_contiguous = groups == 1 && window.dilation[1] == 1 && !is_direct(window);
+  const bool is_contiguous = groups == 1 && window.dilation[1] == 1 && !is_direct(window) && !window.is_volume();
   const std::int64_t tile_m = row.tile_m, row_groups = divided_up(y.width, tile_m);
   if (!is_contiguous || window.kernel[1] * x.channels % row.sums.step != 0 || 4 * (y.width / row_groups) < 3 * tile_m)
     return false;

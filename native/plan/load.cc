@@ -41,7 +41,9 @@ struct Kind {
 
 constexpr Kind kKinds[] = {
 #define STEP(code, family) {code, #family, parse_##family},
+#define VOLUMES(code, family) {code, #family, parse_##family##_volume},
 #include "steps/steps.inc"
+#undef VOLUMES
 #undef STEP
 };
 

@@ -106,6 +106,13 @@ Window Cursor::window() {
           {dilation[0], dilation[1]}};
 }
 
+Planes Cursor::planes() {
+  const auto numbers = ints<7>();
+  const Planes planes{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
+  if (planes.x < 1 || planes.y < 1) throw PlanError("a volume has no planes");
+  return planes;
+}
+
 Output Cursor::output() {
   Multipliers by = multipliers();
   const int zero_point = i32();

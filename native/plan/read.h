@@ -100,6 +100,7 @@ class Cursor {
   Multipliers multipliers();
   Clamp clamp();
   Window window();
+  Planes planes();
   // Multipliers, zero point, clamp.
   Output output();
 
@@ -137,7 +138,9 @@ struct StepRecord {
 // What a kernel family makes of a record; each stands beside its step. Throws PlanError or std::invalid_argument.
 using Parse = std::unique_ptr<Step> (*)(StepRecord& record);
 #define STEP(code, family) std::unique_ptr<Step> parse_##family(StepRecord& record);
+#define VOLUMES(code, family) std::unique_ptr<Step> parse_##family##_volume(StepRecord& record);
 #include "steps/steps.inc"
+#undef VOLUMES
 #undef STEP
 
 }  // namespace oaq

@@ -3,13 +3,14 @@
 
 namespace oaq {
 
-ConvSpec read_conv(StepRecord& record) {
+ConvSpec read_conv(StepRecord& record, const Planes& planes) {
   Cursor& fields = record.fields;
   ConvSpec spec{};
   spec.row = &record.row;
   spec.x = record.input();
   spec.y = record.y;
   spec.window = fields.window();
+  spec.window.planes = planes;
   spec.groups = fields.i32();
   spec.x_zero_point = fields.i32();
   const std::span<const std::uint8_t> packed = fields.array();

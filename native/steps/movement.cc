@@ -30,8 +30,14 @@ class Copy : public Step {
 
 class Pad : public Step {
  public:
-  Pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point)
-      : x_(x), y_(y), padding_(padding), zero_point_(zero_point) {}
+  Pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point, const Planes& planes)
+      : x_(x),
+        y_(y),
+        padding_(padding),
+        zero_point_(zero_point),
+        planes_(planes),
+        height_(x.height / planes.x),
+        y_height_(y.height / planes.y) {}
 
   int chunks(int threads) const override { return chunks_of(0.1 * static_cast<double>(y_.bytes()), threads); }
 
@@ -43,13 +49,13 @@ class Pad : public Step {
     const auto middle = static_cast<std::size_t>(x_.width) * channels;
     for (std::int64_t row = share.begin; row < share.end; ++row) {
       std::uint8_t* y = arena + y_.offset + static_cast<std::size_t>(row) * width * channels;
-      const std::int64_t line = row - padding_[0];
-      if (line < 0 || line >= x_.height) {
+      const std::int64_t plane = row / y_height_ - planes_.before, line = row % y_height_ - padding_[0];
+      if (line < 0 || line >= height_ || plane < 0 || plane >= planes_.x) {
         std::memset(y, zero_point_, width * channels);
         continue;
       }
       std::memset(y, zero_point_, left);
-      std::memcpy(y + left, arena + x_.offset + static_cast<std::size_t>(line) * middle, middle);
+      std::memcpy(y + left, arena + x_.offset + static_cast<std::size_t>(plane * height_ + line) * middle, middle);
       std::memset(y + left + middle, zero_point_, right);
     }
   }
@@ -58,11 +64,19 @@ class Pad : public Step {
   Place x_, y_;
   std::array<int, 4> padding_;
   int zero_point_;
+  Planes planes_;
+  std::int64_t height_, y_height_;  // of one plane
 };
 
 class Slice : public Step {
  public:
-  Slice(const Place& x, const Place& y, const std::array<int, 3>& begin) : x_(x), y_(y), begin_(begin) {}
+  Slice(const Place& x, const Place& y, const std::array<int, 3>& begin, const Planes& planes)
+      : x_(x),
+        y_(y),
+        begin_(begin),
+        first_(planes.before),
+        height_(x.height / planes.x),
+        y_height_(y.height / planes.y) {}
 
   int chunks(int threads) const override { return chunks_of(0.2 * static_cast<double>(y_.bytes()), threads); }
 
@@ -71,7 +85,8 @@ class Slice : public Step {
     for (std::int64_t position = share.begin; position < share.end;) {
       const std::int64_t row = position / y_.width, column = position % y_.width;
       const std::int64_t count = std::min(y_.width - column, share.end - position);
-      const std::int64_t from = (row + begin_[0]) * x_.width + column + begin_[1];
+      const std::int64_t line = (row / y_height_ + first_) * height_ + row % y_height_ + begin_[0];
+      const std::int64_t from = line * x_.width + column + begin_[1];
       copy_pixels(arena + y_.offset + position * y_.channels, y_.channels,
                   arena + x_.offset + from * x_.channels + begin_[2], x_.channels, y_.channels, count);
       position += count;
@@ -81,6 +96,7 @@ class Slice : public Step {
  private:
   Place x_, y_;
   std::array<int, 3> begin_;
+  std::int64_t first_, height_, y_height_;  // plane of the input; heights are of one plane
 };
 
 // One row of outputs takes `block` values of every channel of a pixel. They lie together in the order of DCR; else, and
@@ -138,6 +154,10 @@ class DepthToSpace : public Step {
   std::vector<Shuffle> groups_, pixels_;  // by row of a block
 };
 
+void check_planes(const Place& x, const Place& y, const Planes& planes) {
+  if (x.height % planes.x || y.height % planes.y) refuse("lines are not as many in every plane");
+}
+
 }  // namespace
 
 std::unique_ptr<Step> make_copy(const Place& x, const Place& y) {
@@ -145,24 +165,31 @@ std::unique_ptr<Step> make_copy(const Place& x, const Place& y) {
   return std::make_unique<Copy>(x, y);
 }
 
-std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point) {
+std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point,
+                               const Planes& planes) {
   for (int side : padding)
     if (side < 0) refuse("padding is negative");
-  const std::int64_t height = x.height + padding[0] + padding[1];
+  check_planes(x, y, planes);
+  if (planes.before < 0 || planes.after < 0 || planes.x + planes.before + planes.after != planes.y)
+    refuse("the padding does not give the output's planes");
+  const std::int64_t height = x.height / planes.x + padding[0] + padding[1];
   const std::int64_t width = x.width + padding[2] + padding[3];
-  if (height != y.height || width != y.width || x.channels != y.channels)
+  if (height != y.height / planes.y || width != y.width || x.channels != y.channels)
     refuse("the padding does not give the output");
   check_zero_point(zero_point);
-  return std::make_unique<Pad>(x, y, padding, zero_point);
+  return std::make_unique<Pad>(x, y, padding, zero_point, planes);
 }
 
 std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
-                                 const std::array<int, 3>& end) {
-  const std::array<std::int64_t, 3> from = {x.height, x.width, x.channels}, to = {y.height, y.width, y.channels};
+                                 const std::array<int, 3>& end, const Planes& planes) {
+  check_planes(x, y, planes);
+  if (planes.before < 0 || planes.before > planes.x - planes.y) refuse("the slice leaves the input's planes");
+  const std::array<std::int64_t, 3> from = {x.height / planes.x, x.width, x.channels},
+                                    to = {y.height / planes.y, y.width, y.channels};
   for (std::size_t axis = 0; axis < 3; ++axis)
     if (begin[axis] < 0 || end[axis] > from[axis] || begin[axis] >= end[axis] || end[axis] - begin[axis] != to[axis])
       refuse("the slice leaves the input or does not give the output");
-  return std::make_unique<Slice>(x, y, begin);
+  return std::make_unique<Slice>(x, y, begin, planes);
 }
 
 std::unique_ptr<Step> make_depth_to_space(const Row& row, const Place& x, const Place& y, int block,
@@ -177,14 +204,32 @@ std::unique_ptr<Step> make_depth_to_space(const Row& row, const Place& x, const 
 
 std::unique_ptr<Step> parse_copy(StepRecord& record) { return make_copy(record.input(), record.y); }
 
-std::unique_ptr<Step> parse_pad(StepRecord& record) {
+namespace {
+
+std::unique_ptr<Step> read_pad(StepRecord& record, const Planes& planes) {
   const auto padding = record.fields.ints<4>();
-  return make_pad(record.input(), record.y, padding, record.fields.i32());
+  return make_pad(record.input(), record.y, padding, record.fields.i32(), planes);
 }
 
-std::unique_ptr<Step> parse_slice(StepRecord& record) {
+std::unique_ptr<Step> read_slice(StepRecord& record, const Planes& planes) {
   const auto begin = record.fields.ints<3>();
-  return make_slice(record.input(), record.y, begin, record.fields.ints<3>());
+  return make_slice(record.input(), record.y, begin, record.fields.ints<3>(), planes);
+}
+
+}  // namespace
+
+std::unique_ptr<Step> parse_pad(StepRecord& record) { return read_pad(record, {}); }
+
+std::unique_ptr<Step> parse_slice(StepRecord& record) { return read_slice(record, {}); }
+
+std::unique_ptr<Step> parse_pad_volume(StepRecord& record) {
+  const Planes planes = record.fields.planes();
+  return read_pad(record, planes);
+}
+
+std::unique_ptr<Step> parse_slice_volume(StepRecord& record) {
+  const Planes planes = record.fields.planes();
+  return read_slice(record, planes);
 }
 
 std::unique_ptr<Step> parse_depth_to_space(StepRecord& record) {

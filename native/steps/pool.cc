@@ -32,17 +32,34 @@ class Pool : public Step {
 
  protected:
   Pool(const Row& row, const Place& x, const Place& y, const Window& window)
-      : loops_(step_loops(row.isa)), x_(x), y_(y), window_(window) {}
+      : loops_(step_loops(row.isa)),
+        x_(x),
+        y_(y),
+        window_(window),
+        height_(x.height / window.planes.x),
+        y_height_(y.height / window.planes.y) {}
 
   std::int64_t line_bytes() const { return x_.width * x_.channels; }
 
   // Lines of the tensor under a window of this row of outputs; returns how many.
   std::int64_t lines_under(const std::uint8_t* x, std::int64_t row, const std::uint8_t** lines) const {
+    const Planes& planes = window_.planes;
+    const std::int64_t first = row / y_height_ * planes.stride - planes.before;
+    std::int64_t count = 0;
+    for (std::int64_t tap = first < 0 ? divided_up(-first, planes.dilation) : 0; tap < planes.kernel; ++tap) {
+      const std::int64_t plane = first + tap * planes.dilation;
+      if (plane >= planes.x) break;
+      count += lines_of_plane(x + plane * height_ * line_bytes(), row % y_height_, lines + count);
+    }
+    return count;
+  }
+
+  std::int64_t lines_of_plane(const std::uint8_t* x, std::int64_t row, const std::uint8_t** lines) const {
     std::int64_t count = 0;
     const std::int64_t top = row * window_.stride[0] - window_.padding[0];
     for (std::int64_t i = before(top, 0); i < window_.kernel[0]; ++i) {
       const std::int64_t line = top + i * window_.dilation[0];
-      if (line >= x_.height) break;
+      if (line >= height_) break;
       lines[count++] = x + line * line_bytes();
     }
     return count;
@@ -56,6 +73,7 @@ class Pool : public Step {
   const StepLoops& loops_;
   Place x_, y_;
   Window window_;
+  std::int64_t height_, y_height_;  // of one plane
 };
 
 // The largest over the lines of a window, for the whole line at once, between zeros where the window is beside the
@@ -96,7 +114,7 @@ class MaxPool : public Pool {
 
  private:
   std::size_t places_bytes() const {
-    return static_cast<std::size_t>(std::max(window_.kernel[0], window_.kernel[1])) * sizeof(std::uint8_t*);
+    return static_cast<std::size_t>(std::max(window_.lines(), window_.kernel[1])) * sizeof(std::uint8_t*);
   }
 
   Clamp clamp_;
@@ -115,7 +133,7 @@ class AvgPool : public Pool {
         requant_(output.multipliers, static_cast<std::size_t>(window.taps()), output.zero_point, output.clamp) {}
 
   std::size_t scratch_bytes() const override {
-    return lines(bytes_of({window_.kernel[0] + window_.taps(), std::int64_t{sizeof(std::uint8_t*)}}));
+    return lines(bytes_of({window_.lines() + window_.taps(), std::int64_t{sizeof(std::uint8_t*)}}));
   }
 
   int chunks(int threads) const override {
@@ -137,7 +155,7 @@ class AvgPool : public Pool {
  private:
   // Columns of one row: one by one where the window leaves the tensor, together where it does not.
   void average(const std::uint8_t** lines_of_row, std::int64_t count, const Share& columns, std::uint8_t* y) const {
-    const std::uint8_t** taps = lines_of_row + window_.kernel[0];
+    const std::uint8_t** taps = lines_of_row + window_.lines();
     for (std::int64_t column = columns.begin; column < columns.end;) {
       const bool is_inside = column >= columns_.begin && column < columns_.end;
       const std::int64_t pixels = is_inside ? std::min(columns_.end, columns.end) - column : 1;
@@ -251,16 +269,36 @@ std::unique_ptr<Step> make_global_avg_pool(const Row& row, const Place& x, const
   return std::make_unique<GlobalAvgPool>(row, x, y, zero_point, output);
 }
 
-std::unique_ptr<Step> parse_max_pool(StepRecord& record) {
-  const Window window = record.fields.window();
+namespace {
+
+std::unique_ptr<Step> read_max_pool(StepRecord& record, const Planes& planes) {
+  Window window = record.fields.window();
+  window.planes = planes;
   return make_max_pool(record.row, record.input(), record.y, window, record.fields.clamp());
 }
 
-std::unique_ptr<Step> parse_avg_pool(StepRecord& record) {
-  const Window window = record.fields.window();
+std::unique_ptr<Step> read_avg_pool(StepRecord& record, const Planes& planes) {
+  Window window = record.fields.window();
+  window.planes = planes;
   const auto [count_include_pad, zero_point] = record.fields.ints<2>();
   return make_avg_pool(record.row, record.input(), record.y, window, count_include_pad != 0, zero_point,
                        record.fields.output());
+}
+
+}  // namespace
+
+std::unique_ptr<Step> parse_max_pool(StepRecord& record) { return read_max_pool(record, {}); }
+
+std::unique_ptr<Step> parse_avg_pool(StepRecord& record) { return read_avg_pool(record, {}); }
+
+std::unique_ptr<Step> parse_max_pool_volume(StepRecord& record) {
+  const Planes planes = record.fields.planes();
+  return read_max_pool(record, planes);
+}
+
+std::unique_ptr<Step> parse_avg_pool_volume(StepRecord& record) {
+  const Planes planes = record.fields.planes();
+  return read_avg_pool(record, planes);
 }
 
 std::unique_ptr<Step> parse_global_avg_pool(StepRecord& record) {

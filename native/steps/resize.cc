@@ -1,5 +1,5 @@
-// Resize: nearest, and bilinear by half-pixel centres or by corners, as operators/resize.py defines it. Which inputs
-// each output reads; bilinear outputs are mixed by steps/loops.h.
+// Resize: nearest, and bilinear by half-pixel centres, corners or first pixels, as operators/resize.py defines it.
+// Which inputs each output reads; bilinear outputs are mixed by steps/loops.h.
 //
 //   weights   11 bits each, two per axis
 //   sums      s32   of u8 times two weights, below 2^30   **exact**
@@ -20,12 +20,15 @@ std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % 
 
 using Taps = std::vector<Tap> (*)(std::int64_t size, std::int64_t target);
 
-template <bool kCorners>
+enum class Places { kCentres, kCorners, kFirst };
+
+template <Places kPlaces>
 std::vector<Tap> bilinear_taps(std::int64_t size, std::int64_t target) {
   std::vector<Tap> taps;
   for (std::int64_t i = 0; i < target; ++i) {
-    const std::int64_t numerator = kCorners ? i * (size - 1) : (2 * i + 1) * size - target;
-    const std::int64_t denominator = kCorners ? std::max<std::int64_t>(target - 1, 1) : 2 * target;
+    std::int64_t numerator = (2 * i + 1) * size - target, denominator = 2 * target;
+    if (kPlaces == Places::kCorners) numerator = i * (size - 1), denominator = std::max<std::int64_t>(target - 1, 1);
+    if (kPlaces == Places::kFirst) numerator = i * size, denominator = target;
     const std::int64_t first = floor_divide(numerator, denominator);
     const std::int64_t remainder = numerator - first * denominator;
     const std::int64_t weight = ((remainder << (kTapBits + 1)) + denominator) / (2 * denominator);
@@ -46,7 +49,8 @@ std::vector<Tap> nearest_taps(std::int64_t size, std::int64_t target) {
 
 Taps taps_of(const std::string& mode) {
   if (mode == "nearest") return nearest_taps;
-  return mode == "bilinear" ? bilinear_taps<false> : bilinear_taps<true>;
+  if (mode == "bilinear_asymmetric") return bilinear_taps<Places::kFirst>;
+  return mode == "bilinear" ? bilinear_taps<Places::kCentres> : bilinear_taps<Places::kCorners>;
 }
 
 // Outputs of which a row's inputs are mixed along columns before rows are mixed: two lines of s32 stay in the first
@@ -135,16 +139,16 @@ class Resize : public Step {
 }  // namespace
 
 std::unique_ptr<Step> make_resize(const Row& row, const Place& x, const Place& y, const std::string& mode) {
-  if (mode != "nearest" && mode != "bilinear" && mode != "bilinear_corners")
+  if (mode != "nearest" && mode != "bilinear" && mode != "bilinear_corners" && mode != "bilinear_asymmetric")
     refuse("mode " + mode + " is neither nearest nor bilinear");
   if (x.channels != y.channels) refuse("input and output differ in channels");
   return std::make_unique<Resize>(row, x, y, mode);
 }
 
 std::unique_ptr<Step> parse_resize(StepRecord& record) {
-  constexpr const char* kModes[] = {"nearest", "bilinear", "bilinear_corners"};
+  constexpr const char* kModes[] = {"nearest", "bilinear", "bilinear_corners", "bilinear_asymmetric"};
   const std::int32_t mode = record.fields.i32();
-  if (mode < 0 || mode > 2) refuse("mode " + std::to_string(mode) + " is outside [0, 2]");
+  if (mode < 0 || mode > 3) refuse("mode " + std::to_string(mode) + " is outside [0, 3]");
   const Place& y = record.y;
   record.memory.take(bytes_of({y.height + y.width, 2 * std::int64_t{sizeof(Tap)}}), "the tables of a resize");
   return make_resize(record.row, record.input(), y, kModes[mode]);

@@ -45,9 +45,15 @@ std::unique_ptr<Step> make_global_avg_pool(const Row& row, const Place& x, const
                                            const Output& output);
 
 std::unique_ptr<Step> make_copy(const Place& x, const Place& y);
-std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point);
+// Of planes only the padding counts, and how many there are.
+std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<int, 4>& padding, int zero_point,
+                               const Planes& planes);
+// Of planes: `before` is the first that stays.
 std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
-                                 const std::array<int, 3>& end);
+                                 const std::array<int, 3>& end, const Planes& planes);
+// Entries of one axis by index: x is (outer, size, ...), y is (outer, number of indices, ...).
+std::unique_ptr<Step> make_gather(const Place& x, const Place& y, std::int64_t outer, std::int64_t size,
+                                  std::vector<std::int32_t> index);
 // Memory of x cut into nested stretches, the slowest first, and written in another order of them.
 std::unique_ptr<Step> make_transpose(const Row& row, const Place& x, const Place& y, const std::array<int, 8>& split,
                                      const std::array<int, 8>& order);

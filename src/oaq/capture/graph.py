@@ -46,8 +46,8 @@ class FloatProducts:
         return 1
 
     def is_depthwise(self) -> bool:
-        """One input channel per output and one output per input channel."""
-        return is_depthwise(self.channel_groups, len(self.weight), self.weight.shape[1])
+        """One input channel per output and one output per input channel, in an image or a line."""
+        return self.weight.ndim < 5 and is_depthwise(self.channel_groups, len(self.weight), self.weight.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +185,7 @@ FloatOp = (
     | ops.Resize
     | ops.DepthToSpace
     | ops.Transpose
+    | ops.Gather
 )
 """Operators of integers that have neither numbers to choose nor axes to order stand in a float graph as they are."""
 

@@ -17,7 +17,7 @@ from oaq.errors import FormatError
 
 INT32: Final = 6
 """Number of int32 in ``TensorProto.DataType``."""
-CENTRES: Final = {"bilinear": "half_pixel", "bilinear_corners": "align_corners"}
+CENTRES: Final = {"bilinear": "half_pixel", "bilinear_corners": "align_corners", "bilinear_asymmetric": "asymmetric"}
 """ONNX's coordinates of bilinear modes."""
 TOLERANCE: Final = Fraction(1, 2**20)
 """Relative; of a multiplier from what the scales give, where runtimes rescale in float in an order of their own."""
@@ -259,6 +259,11 @@ def _slice(replay: Replay, node: Node) -> None:
     _moved(replay, node, "Slice", [np.array(numbers, np.int64) for numbers in ends])
 
 
+def _gather(replay: Replay, node: Node) -> None:
+    index = node.array("index", np.int32, 1)
+    _moved(replay, node, "Gather", [index.astype(np.int64)], axis=node.number("axis") + 1)
+
+
 def _moved(replay: Replay, node: Node, kind: str, constants: list[NDArray[np.int64]], **attributes: int | str) -> None:
     replay.moves(node)
     real = replay.dequantize(node.name, node.inputs[0])
@@ -283,6 +288,7 @@ _RULES = {
     "Pad": _pad,
     "Slice": _slice,
     "Transpose": _transpose,
+    "Gather": _gather,
 }
 FLOAT_DEFINED: Final = ("Add", "Mul", "Concat", "AvgPool", "GlobalAvgPool")
 """Kinds that ONNX defines in float whatever their fields are; a bilinear resize is one too."""

@@ -231,6 +231,16 @@ def _slice(node: Node, inputs: list[Range], specs: list[Tensor], _y: Tensor) -> 
     return Range(inputs[0].lo[channels], inputs[0].hi[channels])
 
 
+def _gather(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -> Range:
+    """Channels that are picked; where positions are, each channel may still hold all it held."""
+    index = node.array("index", np.int32, 1)
+    if node.number("axis") != 0:
+        return inputs[0]
+    if not len(index) or int(index.min()) < 0 or int(index.max()) >= len(inputs[0].lo):
+        raise FormatError(f"{node.name}: picks channels that are none of {len(inputs[0].lo)}")
+    return Range(inputs[0].lo[index], inputs[0].hi[index])
+
+
 def _reshape(_node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     if prod(specs[0].shape) != prod(y.shape):
         raise FormatError(f"{y.name}: {specs[0].shape} does not fill {y.shape}")
@@ -280,4 +290,5 @@ _RULES = {
     "Reshape": _reshape,
     "DepthToSpace": _depth_to_space,
     "Transpose": _transpose,
+    "Gather": _gather,
 }

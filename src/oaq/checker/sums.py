@@ -92,7 +92,7 @@ def summing_layer(node: Node, x: Range, spec: Tensor, y: Tensor) -> SummingLayer
     if weight[0].size * 255 * 255 >= 1 << 60:
         raise FormatError(f"{node.name}: {weight[0].size} products per output are beyond this checker")
     lo, hi = _operands(node, x, spec, y, groups) if convolution else (x.lo[None], x.hi[None])
-    depthwise = convolution and 1 < groups == len(weight) and weight.shape[-1] == 1
+    depthwise = convolution and weight.ndim < 5 and 1 < groups == len(weight) and weight.shape[-1] == 1
     flat = weight.reshape(len(weight), -1)
     return SummingLayer(node.name, flat, lo, hi, bias.astype(np.int64), spec.zero, 1 if depthwise else groups)
 

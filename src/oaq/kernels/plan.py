@@ -56,6 +56,7 @@ class NodePlan:
         cost_without_spills: the same for 16-bit lanes in one run per tile (the measure of the table's target); for a
             node without products, the same.
         refused: cheaper rows and why not.
+        shapes: of its inputs, then of its output.
     """
 
     node: Node
@@ -69,6 +70,7 @@ class NodePlan:
     cost: float = 0.0
     cost_without_spills: float = 0.0
     refused: tuple[Refusal, ...] = ()
+    shapes: tuple[ops.Shape, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,10 +256,12 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
     y = program.tensors[node.output]
     zero_points = tuple(spec.affine.zero_point for spec in program.specs(node))
     shapes = [spec.shape for spec in program.specs(node)]
+    all_shapes = (*shapes, y.shape)
     if not isinstance(node.op, ops.Products):
         row = best_row(candidates)
         cost = rules.time.other_node(row, node.op, shapes, y.shape)
-        return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, cost=cost, cost_without_spills=cost)
+        costs = {"cost": cost, "cost_without_spills": cost}
+        return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, **costs, shapes=all_shapes)
     words = words_share(node.op, y, proof[node.name].folded_bias)
     layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
     choice = _choose(layer, candidates)
@@ -278,6 +282,7 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         choice.cost,
         layer.without_spills(),
         choice.refused + absent,
+        all_shapes,
     )
 
 

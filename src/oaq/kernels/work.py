@@ -41,6 +41,7 @@ from typing import Final
 from oaq import operators as ops
 from oaq.kernels.table import KernelRow, native_matrix_row
 from oaq.operators.tensor import Shape, as_image
+from oaq.operators.windows import Window
 from oaq.overflow.spill import RunCount
 
 Work = Mapping[str, float]
@@ -99,6 +100,7 @@ class Site:
         dilation: rows and columns.
         groups: of the convolution.
         words: part of the results that is requantized in 16 bits.
+        is_volume: its windows reach over planes.
     """
 
     x: tuple[int, int, int]
@@ -109,6 +111,7 @@ class Site:
     dilation: tuple[int, ...] = (1, 1)
     groups: int = 1
     words: float = 0.0
+    is_volume: bool = False
 
     @property
     def positions(self) -> int:
@@ -135,6 +138,8 @@ def lies_in_lines(row: KernelRow, site: Site) -> bool:
 
     Native code decides it for its own rows and is asked; any other row is expected to decide like them.
     """
+    if site.is_volume:
+        return False
     module = native_matrix_row(row)
     if module is None:
         return expected_in_lines(row, site)
@@ -150,24 +155,33 @@ def expected_in_lines(row: KernelRow, site: Site) -> bool:
     step = row.accumulator.step if row.accumulator is not None else 1
     whole_steps = site.groups == 1 and site.dilation[1] == 1 and site.kernel[1] * site.x[2] % step == 0
     width = site.y[1]
-    return not site.is_direct and whole_steps and 4 * (width // -(-width // row.tile_m)) >= 3 * row.tile_m
+    return (
+        not site.is_direct
+        and not site.is_volume
+        and whole_steps
+        and 4 * (width // -(-width // row.tile_m)) >= 3 * row.tile_m
+    )
 
 
 def site_of(op: ops.Products, x: Shape, y: Shape, words: float = 0.0) -> Site:
     """Describe a node from the shapes of its input and output, and the part of its results that leaves in 16 bits."""
     if op.window is None:
         return Site(as_image(x), as_image(y), words=words)
-    window = op.window.over_image()
-    return Site(
-        as_image(x),
-        as_image(y),
-        window.kernel,
-        window.stride,
-        window.padding,
-        window.dilation,
-        op.channel_groups,
-        words,
-    )
+    return window_site(op.window, x, y, groups=op.channel_groups, words=words)
+
+
+def window_site(window: Window, x: Shape, y: Shape, *, groups: int = 1, words: float = 0.0) -> Site:
+    """A window's site. Over a volume it is one of as many lines as all its planes have, gathered for every position."""
+    volume = window.rank > 2
+    if volume:
+        (planes, *kernel), flat = window.kernel, window.of_planes()
+        lies_ready = window.size == 1 and max(window.stride) == 1 and not any(window.padding)
+        stride = (1, 1) if lies_ready else (2, flat.stride[1])  # a stride of lines that nothing is read through
+        image = Window((planes * kernel[0], kernel[1]), stride, (0, 0, *flat.padding[2:]), (1, flat.dilation[1]))
+    else:
+        image = window.over_image()
+    size = (as_image(x), as_image(y))
+    return Site(*size, image.kernel, image.stride, image.padding, image.dilation, groups, words, volume)
 
 
 def sum_work(

@@ -20,6 +20,7 @@ from oaq.operators import (
     concat,
     conv2d,
     depth_to_space,
+    gather,
     global_avg_pool,
     linear,
     lookup,
@@ -37,6 +38,7 @@ from oaq.operators.channel_lookup import ChannelLookup
 from oaq.operators.concat import Concat
 from oaq.operators.conv2d import Conv2d
 from oaq.operators.depth_to_space import DepthToSpace
+from oaq.operators.gather import Gather
 from oaq.operators.global_avg_pool import GlobalAvgPool
 from oaq.operators.linear import Linear
 from oaq.operators.lookup import Lookup
@@ -62,6 +64,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "DepthToSpace",
+    "Gather",
     "GlobalAvgPool",
     "Linear",
     "Lookup",
@@ -105,6 +108,7 @@ OPERATORS: Final[dict[str, AnyRules]] = {
         pad.RULES,
         slice.RULES,
         transpose.RULES,
+        gather.RULES,
     )
 }
 """Rules of every operator, by name."""

@@ -16,7 +16,7 @@ from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators.checks import check_count
 from oaq.operators.operator import ALWAYS, Arrays, Case, Op, Ranges, Rules, Scales, Specs, Work, pointwise_work
 from oaq.operators.tensor import Shape, TensorSpec
-from oaq.operators.windows import Window, check_pool_padding, check_window, no_native_window, positions_inside, taps
+from oaq.operators.windows import Window, check_pool_padding, check_window, positions_inside, taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,5 +176,4 @@ RULES = Rules(
     float_defined=ALWAYS,
     check=check,
     ratios=ratios,
-    no_native=lambda op, _inputs: no_native_window(op.window),
 )

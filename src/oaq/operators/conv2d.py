@@ -14,7 +14,7 @@ from oaq.numerics.requantize import Semantics
 from oaq.operators.operator import Arrays, Case, Rules, Specs
 from oaq.operators.products import Products, check_total, freeze, sample, sample_weight
 from oaq.operators.tensor import Shape, TensorSpec
-from oaq.operators.windows import Window, check_rank, check_window, no_native_window, taps
+from oaq.operators.windows import Window, check_rank, check_window, taps
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,5 +122,4 @@ RULES = Rules(
     work=None,
     cases=cases,
     check=check_total,
-    no_native=lambda op, _inputs: no_native_window(op.window),
 )

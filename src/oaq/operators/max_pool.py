@@ -13,7 +13,7 @@ from oaq.numerics.ranges import ChannelRanges, IntRange
 from oaq.numerics.requantize import Semantics
 from oaq.operators.operator import Arrays, Case, Op, Ranges, Rules, Specs, Work, pointwise_work
 from oaq.operators.tensor import Shape, TensorSpec, as_image
-from oaq.operators.windows import Window, check_pool_padding, check_window, inputs_along, no_native_window, taps
+from oaq.operators.windows import Window, check_pool_padding, check_window, inputs_along, taps
 
 BELOW_EVERY_INTEGER = -1
 
@@ -94,5 +94,4 @@ RULES = Rules(
     work=work,
     cases=cases,
     same_affine=True,
-    no_native=lambda op, _inputs: no_native_window(op.window),
 )

@@ -76,7 +76,4 @@ RULES = Rules(
     work=work,
     cases=cases,
     same_affine=True,
-    no_native=lambda op, _inputs: (
-        f"it pads {len(op.padding) // 2} axes; native rows pad one or two" if len(op.padding) > 4 else ""
-    ),
 )

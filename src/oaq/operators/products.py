@@ -90,8 +90,12 @@ class Products(Op):
         return self.weight.shape[-1]
 
     def is_depthwise(self) -> bool:
-        """One input channel per output and one output per input channel."""
-        return is_depthwise(self.channel_groups, self.outputs, self.group_channels)
+        """One input channel per output and one output per input channel, in an image or a line.
+
+        Rows of their own sum those; in a volume each group is a matrix of one row.
+        """
+        is_flat = self.window is None or self.window.rank < 3
+        return is_flat and is_depthwise(self.channel_groups, self.outputs, self.group_channels)
 
     @property
     def tile_groups(self) -> int:

@@ -22,7 +22,7 @@ WEIGHT_BITS = 11
 """Bilinear weights are multiples of 2**-11 on each axis, so of 2**-22 together."""
 
 
-Mode = Literal["nearest", "bilinear", "bilinear_corners"]
+Mode = Literal["nearest", "bilinear", "bilinear_corners", "bilinear_asymmetric"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Resize(Op):
 
     nearest: y[i] = x[floor(i * H / height)]. bilinear: half-pixel centres, weights rounded to multiples of 2**-11 that
     sum to one on each axis, the four products summed exactly and shifted right by 22 with rounding. bilinear_corners:
-    the same, the first and the last pixel of both on each other ("align_corners").
+    the same, the first and the last pixel of both on each other ("align_corners"). bilinear_asymmetric: the same, pixel
+    i at i * H / height.
     """
 
     height: int
@@ -62,8 +63,13 @@ def law(op: Resize, inputs: Arrays, _specs: Specs, _y: TensorSpec) -> NDArray[np
 
 
 def taps_of(mode: Mode) -> Callable[[int, int], Taps]:
-    """Where a bilinear mode reads an axis: ``bilinear_axis`` or ``corner_axis``."""
-    return corner_axis if mode == "bilinear_corners" else bilinear_axis
+    """Where a bilinear mode reads an axis: ``bilinear_axis``, ``corner_axis`` or ``asymmetric_axis``."""
+    return {"bilinear_corners": corner_axis, "bilinear_asymmetric": asymmetric_axis}.get(mode, bilinear_axis)
+
+
+def asymmetric_axis(size: int, results: int) -> Taps:
+    """``bilinear_axis`` where output i lies at i * size / results: the first pixels of both on each other."""
+    return _between(np.arange(results, dtype=np.int64) * size, results, size)
 
 
 def corner_axis(size: int, results: int) -> Taps:
@@ -116,6 +122,7 @@ def cases(_semantics: Semantics) -> tuple[Case, ...]:
         Case(Resize(7, 3, "bilinear"), ((4, 5, 3),)),
         Case(Resize(7, 1, "bilinear_corners"), ((4, 5, 3),)),
         Case(Resize(9, 4, "bilinear_corners"), ((5, 7, 2),)),
+        Case(Resize(9, 4, "bilinear_asymmetric"), ((5, 7, 2),)),
     )
 
 

@@ -65,6 +65,6 @@ RULES = Rules(
     cases=cases,
     same_affine=True,
     no_native=lambda _op, inputs: (
-        f"it cuts {inputs[0]} along {len(inputs[0])} axes; native rows cut three at most" if len(inputs[0]) > 3 else ""
+        f"it cuts {inputs[0]} along {len(inputs[0])} axes; native rows cut four at most" if len(inputs[0]) > 4 else ""
     ),
 )

@@ -84,12 +84,9 @@ class Window:
         unit, zeros = (1,) * (2 - self.rank), (0, 0) * (2 - self.rank)
         return Window(unit + self.kernel, unit + self.stride, zeros + self.padding, unit + self.dilation)
 
-
-def no_native_window(window: Window) -> str:
-    """Why no native row slides ``window``; "" where rows exist."""
-    if window.rank <= 2:
-        return ""
-    return f"its window {window.kernel} slides over {window.rank} axes; native rows slide over one or two"
+    def of_planes(self) -> Window:
+        """What a window over a volume (D, H, W, C) is over each of its planes."""
+        return Window(self.kernel[1:], self.stride[1:], self.padding[2:], self.dilation[1:])
 
 
 AXES = ("needs a channel axis only", "needs a (L, C) input", "needs a (H, W, C) input", "needs a (D, H, W, C) input")

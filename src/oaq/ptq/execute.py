@@ -174,6 +174,8 @@ def _slice(op: fg.FloatSlice, x: torch.Tensor) -> torch.Tensor:
 
 
 def _resize(op: ops.Resize, x: torch.Tensor) -> torch.Tensor:
+    if op.mode == "bilinear_asymmetric":
+        return _by_first_pixels(_by_first_pixels(x, 2, op.height), 3, op.width)
     if op.mode != "nearest":
         corners = op.mode == "bilinear_corners"
         return F.interpolate(x, (op.height, op.width), mode="bilinear", align_corners=corners)
@@ -181,6 +183,20 @@ def _resize(op: ops.Resize, x: torch.Tensor) -> torch.Tensor:
         torch.arange(results) * size // results for results, size in ((op.height, x.shape[2]), (op.width, x.shape[3]))
     )
     return x[:, :, rows][..., columns]
+
+
+def _by_first_pixels(x: torch.Tensor, axis: int, results: int) -> torch.Tensor:
+    """One axis of a bilinear resize whose result i lies at i * size / results."""
+    size = x.shape[axis]
+    places = torch.arange(results, dtype=torch.float64, device=x.device) * size / results
+    first = places.long().clamp_max(size - 1)
+    part = (places - first).to(x.dtype).reshape([-1 if index == axis else 1 for index in range(x.ndim)])
+    second = (first + 1).clamp_max(size - 1)
+    return x.index_select(axis, first) * (1 - part) + x.index_select(axis, second) * part
+
+
+def _gather(op: ops.Gather, x: torch.Tensor) -> torch.Tensor:
+    return x.index_select(op.axis + 1, torch.tensor(op.index, device=x.device))
 
 
 def _avg_pool(op: fg.FloatAvgPool, x: torch.Tensor) -> torch.Tensor:
@@ -227,6 +243,7 @@ FORWARD: Final[Mapping[str, Forward]] = {
     "Pad": _alone(lambda op, x: windows.padded(x, op.padding)),
     "Slice": _alone(_slice),
     "Transpose": _alone(_transpose),
+    "Gather": _alone(_gather),
 }
 """What each operator, by the name of its rules, computes of real tensors, (batch, C, ...), before its clamp."""
 

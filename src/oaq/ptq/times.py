@@ -16,7 +16,7 @@ from oaq.kernels.cost_files import costs_from
 from oaq.kernels.facts import best_of_family
 from oaq.kernels.table import KernelRow
 from oaq.kernels.targets import AVX2, KernelTarget
-from oaq.kernels.work import Site
+from oaq.kernels.work import Site, window_site
 from oaq.numerics.ranges import IntRange
 from oaq.operators.tensor import as_image
 from oaq.operators.windows import Window
@@ -38,8 +38,8 @@ def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatProducts) -
     words = float(node.clamp is not None and node.clamp[0] == 0.0)
     if not isinstance(op, fg.FloatConv2d):
         return Site(x, y, words=words)
-    window = Window(op.kernel, op.stride, op.padding, op.dilation).over_image()
-    return Site(x, y, window.kernel, window.stride, window.padding, window.dilation, op.groups, words)
+    window = Window(op.kernel, op.stride, op.padding, op.dilation)
+    return window_site(window, x, y, groups=op.groups, words=words)
 
 
 def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:

@@ -15,7 +15,7 @@ from oaq.errors import NoKernel
 from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.requantize import Requantize
 from oaq.runtime.memory import ALIGNMENT, Arena, plan_memory
-from oaq.runtime.step_fields import STEP_KINDS, Field, Value
+from oaq.runtime.step_fields import STEP_KINDS, Field, Value, kind_of
 
 MAGIC: Final = b"OAQPLAN1"
 VERSION: Final = 1
@@ -216,6 +216,7 @@ def _step(planned: NodePlan, numbers: dict[str, int]) -> Step:
     node, family = planned.node, planned.row.family
     if family not in STEP_KINDS:
         raise NoKernel(f"{node.name}: no native kernel computes {type(node.op).__name__}")
+    family = kind_of(planned)
     inputs = tuple(numbers[name] for name in node.inputs)
     kind = STEP_KINDS[family]
     values = kind.values(planned)

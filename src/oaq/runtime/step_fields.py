@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -17,6 +18,7 @@ from oaq import operators as ops
 from oaq.errors import NoKernel
 from oaq.kernels.plan import NodePlan
 from oaq.numerics.requantize import Requantize
+from oaq.operators.gather import place_of
 from oaq.operators.tensor import LARGEST_RANK
 
 Kind = Literal["i32", "int8", "int32", "uint8", "multipliers"]
@@ -72,7 +74,9 @@ SUMS: Final = (
     Field("bias", "int32"),
     *OUTPUT,
 )
-RESIZES: Final = ("nearest", "bilinear", "bilinear_corners")
+PLANES: Final = (Field("planes", count=7),)
+"""Over a volume: window, stride, padding before and after, dilation along planes; planes of input and output."""
+RESIZES: Final = ("nearest", "bilinear", "bilinear_corners", "bilinear_asymmetric")
 """Modes of a Resize by their numbers."""
 POINT: Final = ops.Window((1, 1), (1, 1), (0, 0, 0, 0), (1, 1))
 """The window of an operator without one."""
@@ -91,8 +95,8 @@ def _clamp(planned: NodePlan) -> tuple[int, int]:
 
 
 def _window(window: ops.Window) -> tuple[tuple[int, ...], ...]:
-    """Kernel, stride, padding and dilation over two axes."""
-    image = window.over_image()
+    """Kernel, stride, padding and dilation over two axes: of a volume the last ones."""
+    image = window.of_planes() if window.rank > 2 else window.over_image()
     return image.kernel, image.stride, image.padding, image.dilation
 
 
@@ -103,6 +107,39 @@ def _sums(planned: NodePlan) -> tuple[Value, ...]:
     window = _window(POINT if op.window is None else op.window)
     arrays = (schedule.packed, schedule.segments, bias)
     return (*window, op.channel_groups, planned.x_zero_points[0], *arrays, *_output(planned, op.requantize))
+
+
+def _over_planes(values: Callable[[NodePlan], tuple[Value, ...]]) -> Callable[[NodePlan], tuple[Value, ...]]:
+    """How planes lie, then the fields that an image has."""
+
+    def with_planes(planned: NodePlan) -> tuple[Value, ...]:
+        op, (x, *_, y) = _op(planned), planned.shapes
+        window = getattr(op, "window", None)
+        counts = (x[0], y[0])
+        if window is not None:
+            along = (window.kernel[0], window.stride[0], *window.padding[:2], window.dilation[0])
+        elif isinstance(op, ops.Pad):
+            along = (1, 1, *op.padding[:2], 1)
+        else:
+            along = (1, 1, op.begin[0], 0, 1)
+        return ((*along, *counts), *values(planned))
+
+    return with_planes
+
+
+def kind_of(planned: NodePlan) -> str:
+    """The key of a planned node in ``STEP_KINDS``: its family, or that over volumes."""
+    op = _op(planned)
+    window = getattr(op, "window", None)
+    axes = window.rank if window is not None else len(op.padding) // 2 if isinstance(op, ops.Pad) else 0
+    is_volume = axes > 2 or (isinstance(op, ops.Slice) and len(op.begin) > 3)
+    return planned.row.family + VOLUME * is_volume
+
+
+def _gather(planned: NodePlan) -> tuple[Value, ...]:
+    op, x = _op(planned), planned.shapes[0]
+    place = place_of(op, len(x))
+    return prod(x[:place]), x[place], op.index
 
 
 def _pair(planned: NodePlan) -> tuple[Value, ...]:
@@ -123,7 +160,7 @@ def _avg_pool(planned: NodePlan) -> tuple[Value, ...]:
 
 def _slice(planned: NodePlan) -> tuple[Value, ...]:
     op = _op(planned)
-    return _front(0, op.begin, 3), _front(1, op.end, 3)
+    return _front(0, op.begin[-3:], 3), _front(1, op.end[-3:], 3)
 
 
 def _eight(op: ops.Transpose) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -138,28 +175,43 @@ def _front(filler: int, numbers: tuple[int, ...], count: int) -> tuple[int, ...]
     return (filler,) * (count - len(numbers)) + numbers
 
 
+VOLUME: Final = "_volume"
+"""What the name of a kind has behind its family's where it reads how planes lie first."""
+_PAD: Final = (
+    (Field("padding", count=4), Field("zero_point")),
+    lambda planned: (_front(0, _op(planned).padding[-4:], 4), planned.x_zero_points[0]),
+)
+_MAX_POOL: Final = (
+    (*WINDOW, CLAMP),
+    lambda planned: (*_window(_op(planned).window), _clamp(planned)),
+)
+_AVG_POOL: Final = ((*WINDOW, Field("count_include_pad"), Field("x_zero_point"), *OUTPUT), _avg_pool)
+_SLICE: Final = ((Field("begin", count=3), Field("end", count=3)), _slice)
+
 STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
     {
+        "gemm_volume": StepKind(18, (*PLANES, *SUMS), _over_planes(_sums)),
+        "max_pool_volume": StepKind(19, (*PLANES, *_MAX_POOL[0]), _over_planes(_MAX_POOL[1])),
+        "avg_pool_volume": StepKind(20, (*PLANES, *_AVG_POOL[0]), _over_planes(_AVG_POOL[1])),
+        "pad_volume": StepKind(21, (*PLANES, *_PAD[0]), _over_planes(_PAD[1])),
+        "slice_volume": StepKind(22, (*PLANES, *_SLICE[0]), _over_planes(_SLICE[1])),
+        "gather": StepKind(17, (Field("outer"), Field("size"), Field("index", "int32")), _gather),
         "gemm": StepKind(1, SUMS, _sums),
         "depthwise": StepKind(2, SUMS, _sums),
         "add": StepKind(3, PAIR, _pair),
         "mul": StepKind(4, PAIR, _pair),
         "concat": StepKind(5, (Field("zero_points", "int32"), *OUTPUT), _concat),
         "lookup": StepKind(6, (Field("table", "uint8"),), lambda planned: (_op(planned).table,)),
-        "max_pool": StepKind(7, (*WINDOW, CLAMP), lambda planned: (*_window(_op(planned).window), _clamp(planned))),
-        "avg_pool": StepKind(8, (*WINDOW, Field("count_include_pad"), Field("x_zero_point"), *OUTPUT), _avg_pool),
+        "max_pool": StepKind(7, *_MAX_POOL),
+        "avg_pool": StepKind(8, *_AVG_POOL),
         "global_avg_pool": StepKind(
             9,
             (Field("x_zero_point"), *OUTPUT),
             lambda planned: (planned.x_zero_points[0], *_output(planned, _op(planned).requantize)),
         ),
         "copy": StepKind(10, (), lambda _: ()),
-        "pad": StepKind(
-            11,
-            (Field("padding", count=4), Field("zero_point")),
-            lambda planned: (_front(0, _op(planned).padding, 4), planned.x_zero_points[0]),
-        ),
-        "slice": StepKind(12, (Field("begin", count=3), Field("end", count=3)), _slice),
+        "pad": StepKind(11, *_PAD),
+        "slice": StepKind(12, *_SLICE),
         "resize": StepKind(13, (Field("mode"),), lambda planned: (RESIZES.index(_op(planned).mode),)),
         "channel_lookup": StepKind(16, (Field("tables", "uint8"),), lambda planned: (_op(planned).tables.reshape(-1),)),
         "transpose": StepKind(
@@ -172,4 +224,4 @@ STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
         ),
     }
 )
-"""Kinds of steps, keyed by kernel family."""
+"""Kinds of steps, keyed by kernel family, or that and ``VOLUME``."""

@@ -16,6 +16,7 @@ from oaq.export.c_source.text import Constant, Constants
 from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
 from oaq.operators.avg_pool import zero_points
+from oaq.operators.gather import place_of
 from oaq.operators.windows import Window
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram, Node
@@ -194,7 +195,19 @@ def _resize(emission: Emission, node: Node, op: ops.Resize) -> Iterator[Call]:
     if op.mode == "nearest":
         yield _call(node, "resize_nearest", fields)
     else:
-        yield _call(node, "resize_bilinear", fields | {"corners": op.mode == "bilinear_corners"})
+        yield _call(node, "resize_bilinear", fields | {"places": PLACES.index(op.mode)})
+
+
+PLACES: Final = ("bilinear", "bilinear_corners", "bilinear_asymmetric")
+"""Bilinear modes by the numbers that their function takes."""
+
+
+def _gather(emission: Emission, node: Node, op: ops.Gather) -> Iterator[Call]:
+    shape = emission.program.specs(node)[0].shape
+    place = place_of(op, len(shape))
+    sizes = {"outer": prod(shape[:place]), "size": shape[place], "count": len(op.index)}
+    fields: Fields = {**sizes, "inner": prod(shape[place + 1 :]), "index": emission.constants.add(op.index)}
+    yield _call(node, "gather", fields)
 
 
 def _depth_to_space(emission: Emission, node: Node, op: ops.DepthToSpace) -> Iterator[Call]:
@@ -254,4 +267,5 @@ RULES: Final[Mapping[str, Callable[[Emission, Node, Any], Iterator[Call]]]] = {
     "Pad": _pad,
     "Slice": _slice,
     "Transpose": _transpose,
+    "Gather": _gather,
 }

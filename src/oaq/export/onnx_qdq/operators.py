@@ -233,7 +233,7 @@ def _resize(graph: Graph, node: Node, op: ops.Resize) -> None:
     graph.quantize(real, node.output, clip=False)
 
 
-CENTRES: Final = {"bilinear": "half_pixel", "bilinear_corners": "align_corners"}
+CENTRES: Final = {"bilinear": "half_pixel", "bilinear_corners": "align_corners", "bilinear_asymmetric": "asymmetric"}
 """ONNX's rule of coordinates for each bilinear mode."""
 
 
@@ -247,6 +247,12 @@ def _is_integer_grid(size: int, resized: int) -> bool:
 def _depth_to_space(graph: Graph, node: Node, op: ops.DepthToSpace) -> None:
     real = graph.dequantize(node.inputs[0])
     real = graph.value("DepthToSpace", [real], node.name, blocksize=op.block, mode=op.mode)
+    graph.quantize(real, node.output, clip=False)
+
+
+def _gather(graph: Graph, node: Node, op: ops.Gather) -> None:
+    index = graph.constant(f"{node.name}.index", op.index.astype(np.int64))
+    real = graph.value("Gather", [graph.dequantize(node.inputs[0]), index], node.name, axis=op.axis + 1)
     graph.quantize(real, node.output, clip=False)
 
 
@@ -283,5 +289,6 @@ RULES: Final[Mapping[str, Callable[[Graph, Node, Any], None]]] = {
     "Pad": _pad,
     "Slice": _slice,
     "Transpose": _transpose,
+    "Gather": _gather,
 }
 """What each operator is written as."""
