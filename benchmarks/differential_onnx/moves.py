@@ -97,9 +97,10 @@ def pad(net: Net, x: Tensor) -> Tensor:
     before, after = ([0, 0, *(net.between(0, 2) for _ in range(rank - 2))][:rank] for _ in range(2))
     if net.chance(0.1):
         before[1] = 1
-    mode = net.pick(["constant"] * 6 + ["edge", "reflect"])
-    if mode == "reflect":
-        before, after = ([min(p, s - 1) for p, s in zip(side, x.shape, strict=True)] for side in (before, after))
+    mode = net.pick(["constant"] * 5 + ["edge", "reflect"] + ["wrap"] * (net.opset >= 19))
+    if mode in ("reflect", "wrap"):
+        less = 1 if mode == "reflect" else 0
+        before, after = ([min(p, s - less) for p, s in zip(side, x.shape, strict=True)] for side in (before, after))
     value = 0.0 if net.chance(0.8) else 0.5
     more = {"mode": mode} if mode != "constant" or net.chance(0.4) else {}
     shape = tuple(b + s + a for b, s, a in zip(before, x.shape, after, strict=True))
@@ -125,6 +126,10 @@ def cut(net: Net, x: Tensor) -> Tensor:
         size = x.shape[axis]
         start = net.between(0, max(size - 2, 0))
         end, step = net.between(start + 1, size), 2 if net.chance(0.1) and net.opset >= 10 else 1
+        if net.chance(0.1) and net.opset >= 10:  # from the last on, backwards
+            shape[axis] = size
+            starts.append(size - 1), ends.append(-size - 1), steps.append(-1)
+            continue
         shape[axis] = len(range(start, end, step))
         starts.append(start - size if net.chance(0.3) else start)
         ends.append(net.pick([end - size] if end < size else [size + 5, 1 << 62]) if net.chance(0.4) else end)
@@ -134,7 +139,7 @@ def cut(net: Net, x: Tensor) -> Tensor:
         return replace(x, name=name, shape=tuple(shape))
     shown = [_axis(net, axis, len(x.shape)) for axis in axes]
     numbers = [net.constant(values, np.int64) for values in (starts, ends, shown)]
-    last = [net.constant(steps, np.int64)] if max(steps) > 1 or net.chance(0.4) else []
+    last = [net.constant(steps, np.int64)] if set(steps) != {1} or net.chance(0.4) else []
     return replace(x, name=net.node("Slice", x.name, *numbers, *last), shape=tuple(shape))
 
 
@@ -204,6 +209,7 @@ def resize(net: Net, x: Tensor) -> Tensor:
     more: dict[str, object] = {"mode": net.pick([mode] * 9 + ["cubic"])}
     if net.chance(0.6):
         rules = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+        rules += ["tf_half_pixel_for_nn"] * (net.opset < 13 and more["mode"] == "nearest")
         more["coordinate_transformation_mode"] = net.pick(rules + ["half_pixel_symmetric"] * (net.opset >= 19))
     if net.chance(0.5) and more["mode"] == "nearest":
         more["nearest_mode"] = net.pick(["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"])

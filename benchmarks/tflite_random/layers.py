@@ -173,12 +173,43 @@ def resize(draft: Draft, x: Activation) -> Activation | None:
     size = [draft.choose(length, 2 * length, 3 * length, draft.whole(1, 12)) for length in x.shape[1:3]]
     if prod(size) * x.shape[3] > ELEMENTS:
         return None
-    corners, half = draft.choose((False, False), (False, True), (True, False))
+    corners, half = draft.choose((False, False), (False, True), (True, False), (True, False))
     code, table = draft.choose(
         ("RESIZE_BILINEAR", "ResizeBilinearOptions"), ("RESIZE_NEAREST_NEIGHBOR", "ResizeNearestNeighborOptions")
     )
     y = draft.activation((1, *size, x.shape[3]), x.scale, x.zero)
     return draft.append(code, [x.index, draft.constant(size)], y, table, alignCorners=corners, halfPixelCenters=half)
+
+
+def mirror_pad(draft: Draft, x: Activation) -> Activation | None:
+    """MIRROR_PAD of any axis but the batch, with the border or without."""
+    symmetric = draft.chance(0.5)
+    most = [size if symmetric else size - 1 for size in x.shape[1:]]
+    amounts = [[0, 0], *([draft.whole(0, min(2, n)), draft.whole(0, min(2, n))] for n in most)]
+    shape = tuple(size + sum(around) for size, around in zip(x.shape, amounts, strict=True))
+    y = draft.activation(shape, x.scale, x.zero)
+    return draft.append("MIRROR_PAD", [x.index, draft.constant(amounts)], y, "MirrorPadOptions", mode=int(symmetric))
+
+
+def gather(draft: Draft, x: Activation) -> Activation | None:
+    """GATHER of some entries of an axis."""
+    axis = draft.whole(1, len(x.shape) - 1)
+    index = [draft.whole(0, x.shape[axis] - 1) for _ in range(draft.whole(1, 5))]
+    y = draft.activation((*x.shape[:axis], len(index), *x.shape[axis + 1 :]), x.scale, x.zero)
+    shown = draft.choose(axis, axis - len(x.shape))
+    return draft.append("GATHER", [x.index, draft.constant(index)], y, "GatherOptions", axis=shown, batchDims=0)
+
+
+def strided(draft: Draft, x: Activation) -> Activation | None:
+    """STRIDED_SLICE by steps of 1 to 3, or backwards."""
+    ways = [draft.choose((0, size, draft.whole(1, 3)), (size - 1, -size - 1, -1)) for size in x.shape[1:]]
+    spans = [(0, 1, 1), *ways]
+    shape = tuple(len(range(*slice(*span).indices(size))) for span, size in zip(spans, x.shape, strict=True))
+    inputs = [x.index, *(draft.constant(list(numbers)) for numbers in zip(*spans, strict=True))]
+    masks = {"beginMask": draft.choose(0, 1), "endMask": draft.choose(0, 1)}
+    return draft.append(
+        "STRIDED_SLICE", inputs, draft.activation(shape, x.scale, x.zero), "StridedSliceOptions", **masks
+    )
 
 
 def depth_to_space(draft: Draft, x: Activation) -> Activation | None:
@@ -260,6 +291,6 @@ def _summed(
 
 DRAWS: Final = (
     *(convolution,) * 4, *(depthwise,) * 3, *(transposed,) * 3, *(fully_connected,) * 3, *(pool,) * 4, mean, mean,
-    pad, pad, reshape, slice_, split, resize, resize, depth_to_space, transpose,
+    pad, pad, reshape, slice_, strided, gather, mirror_pad, split, resize, resize, depth_to_space, transpose,
 )  # fmt: skip
 """What operators are drawn from, as often as they stand here."""

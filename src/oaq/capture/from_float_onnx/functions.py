@@ -40,15 +40,19 @@ def clip(build: Builder, node: OnnxNode) -> None:
 
 
 def bounded(build: Builder, node: OnnxNode) -> None:
-    """Min or Max of an activation and a number, or of two activations of one shape."""
+    """Min or Max of an activation and a number, or of activations of one shape."""
     activations = [name for name in node.inputs if build.is_activation(name)]
-    if len(node.inputs) == len(activations) == 2:
-        a, axes = build.counted(activations[0], node)
-        b = build.with_axes(activations[1], axes, node)
-        build.write(node, build.extreme(a, b, site(node), least=node.op == "Min"), axes)
+    if len(node.inputs) == len(activations):
+        least, axes = node.op == "Min", build.counted(activations[0], node)[1]
+        tensors = [build.with_axes(name, axes, node) for name in activations]
+        result = tensors[0]
+        for count, tensor in enumerate(tensors[1:]):
+            place = site(node) if count == len(tensors) - 2 else site(node).under(f".{count}")
+            result = build.extreme(result, tensor, place, least=least)
+        build.write(node, result, axes)
         return
     if len(node.inputs) != 2 or len(activations) != 1:
-        raise unsupported(node, f"of {len(node.inputs)} inputs; oaq takes two activations, or one and a number")
+        raise unsupported(node, f"of {len(node.inputs)} inputs; oaq takes activations, or one and a number")
     x = activations[0]
     end = build.scalar(next(name for name in node.inputs if name != x), node)
     _clamp(build, node, x, (end, None) if node.op == "Max" else (None, end))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from oaq import operators as ops
 from oaq.capture.assembly import reshaped
 from oaq.capture.from_float_onnx.builder import Builder, View, layout_of, site, unsupported
@@ -9,7 +11,8 @@ from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.graph import FloatSlice, Unquantized
-from oaq.operators import LARGEST_WINDOW
+from oaq.capture.picking import BORDERS, padded_index, pick, strided_index
+from oaq.operators import LARGEST_WINDOW, Shape
 
 
 def unchanged(build: Builder, node: OnnxNode) -> None:
@@ -49,16 +52,22 @@ def transpose(build: Builder, node: OnnxNode) -> None:
 
 
 def pad(build: Builder, node: OnnxNode) -> None:
-    """Zeros before and after the positions of a line, of tokens or of an image."""
+    """Zeros before and after the positions of a line, of tokens or of an image; or what an axis holds, repeated."""
     tensor, axes = build.counted(node.input_name(0), node)
     shape = build.shapes[tensor]
     amounts = movement.pads(node, build.inputs_of(node), len(axes) + 1)
     if amounts is None:
         raise unsupported(node, "its amounts are computed while it runs")
+    if text(node, "mode", "constant") in BORDERS:
+        build.write(node, _bordered(build, node, tensor, (axes, amounts)), axes)
+        return
     value = build.scalar(node.input_name(2), node)
     value = node.attributes.get("value", 0.0) if value is None else value
     if text(node, "mode", "constant") != "constant" or value != 0:
-        raise unsupported(node, f"mode {text(node, 'mode', 'constant')!r}, value {value}; oaq pads with zeros")
+        raise unsupported(
+            node,
+            f"mode {text(node, 'mode', 'constant')!r}, value {value}; oaq pads with zeros, or by reflect, edge or wrap",
+        )
     before, after = ([side[1 + axes.index(axis)] for axis in range(len(shape))] for side in amounts)
     if not any((*before, *after, amounts[0][0], amounts[1][0])):
         build.write(node, tensor, axes)
@@ -71,6 +80,37 @@ def pad(build: Builder, node: OnnxNode) -> None:
     op = ops.Pad(tuple(side for pair in zip(before[1:], after[1:], strict=True) for side in pair))
     result = tuple(sum(sizes) for sizes in zip(shape, before, after, strict=True))
     build.emit(op, (tensor,), result, node, axes)
+
+
+def _bordered(
+    build: Builder, node: OnnxNode, tensor: str, places: tuple[Shape, tuple[tuple[int, ...], tuple[int, ...]]]
+) -> str:
+    """Positions that repeat others; ``places``: which of our axes each of the file's is, and what is added to it."""
+    axes, ((first, *before), (last, *after)) = places
+    if first or last or min(*before, *after) < 0:
+        raise unsupported(node, f"pads {places[1]}; oaq pads all axes but the batch, by 0 or more")
+    picks = []
+    for axis, left, right in zip(axes, before, after, strict=True):
+        size, mode = build.shapes[tensor][axis], text(node, "mode", "constant")
+        index = padded_index(size, left, right, mode)
+        if index is None:
+            raise unsupported(node, f"{size} by {left} and {right} in mode {mode}, more than there is to repeat")
+        picks.append((axis, index))
+    return pick(build, tensor, picks, site(node))
+
+
+def gather(build: Builder, node: OnnxNode) -> None:
+    """Gather by a constant list on any axis but the batch."""
+    tensor, axes = build.counted(node.input_name(0), node)
+    index = build.file.constant(node.input_name(1))
+    axis = movement.axis_of(node, integer(node, "axis", 0), len(axes) + 1)
+    if index is None or index.ndim != 1 or index.dtype.kind not in "iu" or axis == 0:
+        raise unsupported(node, "its index is no constant list, or it picks samples; oaq picks entries of other axes")
+    size = build.shapes[tensor][axes[axis - 1]]
+    if not index.size or index.min() < -size or index.max() >= size:
+        raise unsupported(node, f"entries {index.tolist()[:8]} of {size}")
+    entries = np.where(index < 0, index + size, index).astype(np.int32)
+    build.write(node, pick(build, tensor, [(axes[axis - 1], entries)], site(node)), axes)
 
 
 def concat(build: Builder, node: OnnxNode) -> None:
@@ -97,19 +137,21 @@ def concat(build: Builder, node: OnnxNode) -> None:
 
 
 def cut(build: Builder, node: OnnxNode) -> None:
-    """Slice by steps of one."""
+    """Slice; what it leaves out between is picked."""
     tensor, axes = build.counted(node.input_name(0), node)
     bounds = movement.slices(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
     if bounds is None:
         raise unsupported(node, "its ends are computed while it runs")
     if bounds[0] != (0, build.file.batch, 1):
         raise unsupported(node, "it takes part of the batch")
-    if any(step != 1 for _, _, step in bounds):
-        raise unsupported(node, "it takes steps; oaq takes every element")
-    if any(end <= begin for begin, end, _ in bounds):
+    if any(not len(range(*span)) for span in bounds):
         raise unsupported(node, "it leaves nothing")
-    ends = [bounds[1 + axes.index(axis)][:2] for axis in range(len(axes))]
-    build.write(node, _sliced(build, node, tensor, ends), axes)
+    spans = [bounds[1 + axes.index(axis)] for axis in range(len(axes))]
+    sizes = build.shapes[tensor]
+    ends = [span[:2] if span[2] == 1 else (0, size) for span, size in zip(spans, sizes, strict=True)]
+    tensor = _sliced(build, node, tensor, ends)
+    picks = [(axis, strided_index(*span)) for axis, span in enumerate(spans) if span[2] != 1]
+    build.write(node, pick(build, tensor, picks, site(node)), axes)
 
 
 def split(build: Builder, node: OnnxNode) -> None:

@@ -24,6 +24,7 @@ Handler = Callable[[Builder, OnnxNode], None]
 HANDLERS: Final[Mapping[str, Handler]] = {
     "Conv": layers.convolution,
     "ConvTranspose": layers.transposed_convolution,
+    "Gather": moves.gather,
     "Gemm": layers.gemm,
     "MatMul": layers.matmul,
     "BatchNormalization": layers.batch_norm,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from oaq import operators as ops
-from oaq.capture.from_float_onnx.builder import Builder, unsupported
+from oaq.capture.from_float_onnx.builder import Builder, site, unsupported
 from oaq.capture.from_onnx import movement
 from oaq.capture.from_onnx.attributes import integer, text
 from oaq.capture.from_onnx.graph import OnnxNode
@@ -17,6 +17,7 @@ from oaq.capture.graph import (
     FloatOp,
     Unquantized,
 )
+from oaq.capture.picking import pick
 from oaq.capture.pools import why_no_integers, why_too_large
 from oaq.operators.tensor import Shape
 from oaq.operators.windows import Window as PoolWindow
@@ -126,18 +127,23 @@ def _over_positions(build: Builder, node: OnnxNode, verb: str, pool: Callable[[S
 
 
 def resize(build: Builder, node: OnnxNode) -> None:
-    """Resize and Upsample by nearest neighbours that are floor(i * H / height), or bilinear with half-pixel centres."""
+    """Resize and Upsample: nearest neighbours by any rule; bilinear by half-pixel centres, corners or first pixels."""
     tensor, axes = build.counted(node.input_name(0), node)
     shape = build.shapes[tensor]
-    if len(shape) != 3:
-        raise unsupported(node, f"on {build.sample(node.input_name(0), node)}; oaq resizes images")
     change = resizing(node, build.inputs_of(node), build.file.shape(node.input_name(0)))
     if change is None:
         raise unsupported(node, "its sizes or scales are computed while it runs")
-    places = [1 + axes.index(axis) for axis in (1, 2)]
+    places = [1 + axes.index(axis) for axis in (1, 2)] if len(shape) == 3 else []
     flaw = change.flaw(places)
     if flaw:
         raise unsupported(node, flaw)
+    picks = change.picks()
+    if picks is not None and not (places and change.is_even(places)):
+        build.write(node, pick(build, tensor, [(axes[axis - 1], index) for axis, index in picks], site(node)), axes)
+        return
+    if not places:
+        raise unsupported(node, f"by {change.mode} on {shape}; oaq mixes pixels of images")
+    tensor = pick(build, tensor, [(axes[axis - 1], index) for axis, index in change.alone(places)], site(node))
     height, width = (change.after[place] for place in places)
     op = ops.Resize(height, width, change.own_mode)
     build.emit(op, (tensor,), (shape[0], height, width), node, axes)

@@ -11,9 +11,11 @@ from oaq import operators as ops
 from oaq.capture.assembly import leaky_relu_of
 from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, sample_of, site
 from oaq.capture.from_tflite.graph import TfliteOperator
+from oaq.capture.from_tflite.movement import MODES, nearest_entries
 from oaq.capture.from_tflite.multipliers import BOUNDS
 from oaq.capture.graph import FloatFunction, FloatReshape, FloatSlice, Unquantized
 from oaq.capture.layout import Layout
+from oaq.capture.picking import padded_index, pick
 from oaq.program.layout import channels_last
 
 Handler = Callable[[FloatTfliteBuilder, TfliteOperator], None]
@@ -148,18 +150,49 @@ def split(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def resize(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
-    """RESIZE_BILINEAR by half-pixels or corners, RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height)."""
+    """RESIZE_NEAREST_NEIGHBOR by any rule; RESIZE_BILINEAR by half-pixels, corners or first pixels."""
     name, shape = build.read(operator, 0), build.sample(operator)
     corners, half = bool(operator.option("AlignCorners")), bool(operator.option("HalfPixelCenters"))
-    nearest = operator.op == "RESIZE_NEAREST_NEIGHBOR"
     before = build.shapes[name]
-    if (half is nearest if not corners else nearest or half) or len(before) != 3:
-        raise site(operator).unsupported(
-            f"of {before} with align_corners={corners}, half_pixel_centers={half}; oaq knows nearest without both, and "
-            "bilinear with either"
-        )
-    mode = "nearest" if nearest else "bilinear_corners" if corners else "bilinear"
-    build.emit(ops.Resize(shape[1], shape[2], mode), (name,), shape, operator)
+    if len(before) != 3 or (corners and half):
+        raise site(operator).unsupported(f"of {before} with align_corners={corners}, half_pixel_centers={half}")
+    if operator.op == "RESIZE_BILINEAR":
+        build.emit(ops.Resize(shape[1], shape[2], MODES[corners, half]), (name,), shape, operator)
+        return
+    pairs = {axis: (before[axis], shape[axis]) for axis in (1, 2)}
+    picks = [(axis, nearest_entries(*pair, corners=corners, half=half)) for axis, pair in pairs.items()]
+    if all(
+        np.array_equal(index, np.arange(pairs[axis][1]) * pairs[axis][0] // pairs[axis][1]) for axis, index in picks
+    ):
+        build.emit(ops.Resize(shape[1], shape[2]), (name,), shape, operator)
+        return
+    build.write(operator, pick(build, name, picks, site(operator)))
+
+
+def mirror_pad(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
+    """MIRROR_PAD: positions that repeat others."""
+    name, amounts, place = build.read(operator, 0), build.tensor(operator, 1).data, site(operator)
+    if amounts is None or amounts.shape != (len(build.shapes[name]) + 1, 2) or np.any(amounts[0]):
+        raise place.unsupported("its amounts are computed, do not fit, or pad the batch")
+    mode, picks = "symmetric" if operator.option("Mode") else "reflect", []
+    for axis, (before, after) in enumerate([amounts[-1], *amounts[1:-1]]):
+        index = padded_index(build.shapes[name][axis], int(before), int(after), mode)
+        if index is None:
+            raise place.unsupported(f"pads {build.shapes[name]} by {amounts.tolist()}, more than there is to repeat")
+        picks.append((axis, index))
+    build.write(operator, pick(build, name, picks, place))
+
+
+def gather(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:
+    """GATHER of a constant list along any axis but the batch."""
+    name, stored, rank = build.read(operator, 0), build.tensor(operator, 1).data, len(build.tensor(operator, 0).shape)
+    axis, sizes = int(operator.option("Axis")) % rank, build.shapes[name]
+    if stored is None or stored.ndim != 1 or axis == 0 or operator.option("BatchDims"):
+        raise site(operator).unsupported("of computed entries, or of samples; oaq picks a list of another axis")
+    own_axis = 0 if axis == rank - 1 else axis
+    if not stored.size or stored.min() < 0 or stored.max() >= sizes[own_axis]:
+        raise site(operator).unsupported(f"of entries {stored.tolist()[:8]} of {sizes[own_axis]}")
+    build.write(operator, pick(build, name, [(own_axis, stored.astype(np.int32))], site(operator)))
 
 
 def depth_to_space(build: FloatTfliteBuilder, operator: TfliteOperator) -> None:

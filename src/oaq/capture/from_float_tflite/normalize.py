@@ -44,6 +44,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("SLICE", "STRIDED_SLICE"), moves.slice_),
     **dict.fromkeys(("SPLIT", "SPLIT_V"), moves.split),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), moves.resize),
+    "MIRROR_PAD": moves.mirror_pad,
+    "GATHER": moves.gather,
     "DEPTH_TO_SPACE": moves.depth_to_space,
     "TRANSPOSE": moves.transpose,
 }

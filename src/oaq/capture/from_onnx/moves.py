@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -19,8 +19,10 @@ from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Sta
 from oaq.capture.from_onnx.walk import Walk
 from oaq.capture.from_onnx.windows import window
 from oaq.capture.layout import Layout
+from oaq.capture.picking import BORDERS, Index, gathers, padded_index, strided_index
 from oaq.capture.pools import wider_than_padding
 from oaq.numerics.ranges import IntRange
+from oaq.operators import Shape
 
 COUNTED: Final = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 """Operators that only count axes in another way."""
@@ -72,13 +74,17 @@ def moved(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> View:
     if node.op in COUNTED:
         return _counted(walk, node, view)
     order = _order_for(walk, node, view)
-    op = MOVES[node.op](walk, node, view, offset)
+    steps = MOVES[node.op](walk, node, view, offset)
+    *before, op = steps if isinstance(steps, list) else [steps]
     ready = arranged(walk.draft, view, order)
     source = walk.draft.tensors[ready.tensor]
     layout = Layout.in_order(walk.sample(node.outputs[0]), order)
     result = full(source.affine, node.outputs[0], layout)
     result.offset, result.is_integer = offset or 0, offset is not None
-    number = walk.draft.emit(node.name, op, [ready.tensor], result)
+    number = ready.tensor
+    for index, inner in enumerate(before):
+        number = walk.draft.emit_inner(f"{node.name}.{index}", inner, [number], result)
+    number = walk.draft.emit(node.name, op, [number], result)
     if isinstance(op, ops.MaxPool) and max(op.dilation) > 1 and max(op.padding) > 0:
         # A window may hold nothing but padding; quantizing the least float there gives 0.
         tensor = walk.draft.tensors[number]
@@ -137,10 +143,40 @@ def gather(walk: Walk, node: OnnxNode) -> None:
     rows = tuple(int(row) for row in indices)
     if isinstance(value, Gathered) and axis == 3:
         _resize_by_index(walk, node, value, rows)
-    elif isinstance(value, Reals) and value.curve is None and len(shape) == 4 and axis == 2:
+    elif isinstance(value, Reals) and value.curve is None and len(shape) == 4 and axis == 2 and _repeats(walk, node):
         walk.values[node.outputs[0]] = Gathered(value.view, rows, node)
     else:
-        raise Stays(f"it picks {len(rows)} places of axis {axis}; only rows and columns that repeat as in a resize are")
+        move(walk, node)
+
+
+def _repeats(walk: Walk, node: OnnxNode) -> bool:
+    """Whether rows are picked as in a resize, and the one reader picks columns so."""
+    readers = walk.graph.consumers.get(node.outputs[0], ())
+    if len(readers) != 1 or readers[0].op != "Gather" or node.outputs[0] in walk.graph.outputs:
+        return False
+    rank = len(walk.graph.shape(node.input_name(0)))
+    for picker, axis in ((node, 2), (readers[0], 3)):
+        index, size = walk.graph.constant(picker.input_name(1)), walk.graph.shape(picker.input_name(0))[axis]
+        if index is None or index.ndim != 1 or movement.axis_of(picker, integer(picker, "axis", 0), rank) != axis:
+            return False
+        if tuple(index.tolist()) != _nearest(size, index.size):
+            return False
+    return True
+
+
+def _picked(view: View, order: tuple[int, ...], picks: Iterable[tuple[int, Index]]) -> list[ops.Op]:
+    """What picks entries of axes of the file, the batch being axis 0; a Reshape to what it is if that is nothing."""
+    moves = gathers(((axis - 1, index) for axis, index in picks), view.shape, order.index)
+    return moves or [ops.Reshape(tuple(view.shape[axis] for axis in order))]
+
+
+def _gather(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> list[ops.Op]:
+    rank = len(view.shape) + 1
+    axis = movement.axis_of(node, integer(node, "axis", 0), rank)
+    size, index = view.shape[axis - 1], walk.constant(node.input_name(1), "index").astype(np.int64)
+    if not index.size or index.min() < -size or index.max() >= size:
+        raise Stays(f"it picks entries {index.tolist()[:8]} of {size}")
+    return _picked(view, _order_for(walk, node, view), [(axis, np.where(index < 0, index + size, index))])
 
 
 def index_by_channel(walk: Walk, node: OnnxNode, index: Integers) -> Integers:
@@ -239,13 +275,15 @@ def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops
     return ops.MaxPool(windows.kernel, windows.stride, windows.padding, windows.dilation)
 
 
-def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op | list[ops.Op]:
     amounts = movement.pads(node, inputs_of(walk, node), len(view.shape) + 1)
     mode = text(node, "mode", "constant")
     if amounts is None:
         raise Stays("it pads by amounts computed while it runs")
+    if mode in BORDERS:
+        return _bordered(walk, node, view, amounts, mode)
     if mode != "constant":
-        raise Stays(f"its mode is {mode[:20]}; constant is known")
+        raise Stays(f"its mode is {mode[:20]}; constant, reflect, edge and wrap are known")
     if len(view.shape) not in (2, 3):
         raise Stays(f"it pads a sample of {len(view.shape)} axes; images and lines are known")
     before, after = amounts
@@ -262,19 +300,42 @@ def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
     return ops.Pad(tuple(side for pair in zip(before[2:], after[2:], strict=True) for side in pair))
 
 
-def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
+def _bordered(walk: Walk, node: OnnxNode, view: View, amounts: tuple[Shape, Shape], mode: str) -> list[ops.Op]:
+    """Positions that repeat others."""
+    (first, *before), (last, *after) = amounts
+    if first or last:
+        raise Stays("it pads the batch")
+    if min(*before, *after) < 0:
+        raise Stays(f"it cuts off: pads {amounts} are negative")
+    picks = []
+    for axis, (size, left, right) in enumerate(zip(view.shape, before, after, strict=True)):
+        index = padded_index(size, left, right, mode)
+        if index is None:
+            raise Stays(f"it pads {size} by {left} and {right} in mode {mode}, more than there is to repeat")
+        picks.append((axis + 1, index))
+    return _picked(view, _order_for(walk, node, view), picks)
+
+
+def _slice(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op | list[ops.Op]:
     bounds = movement.slices(node, inputs_of(walk, node), walk.graph.shape(node.input_name(0)))
     if bounds is None:
         raise Stays("its ends are computed while it runs")
     first, *inner = bounds
     if first != (0, walk.graph.batch, 1):
         raise Stays("it cuts the batch")
-    if any(step != 1 for _, _, step in inner):
-        raise Stays(f"it takes steps of {[step for _, _, step in inner]}; every element is known")
-    if any(end <= begin for begin, end, _ in inner):
+    if any(not len(range(*span)) for span in inner):
         raise Stays("it leaves nothing")
     order = order_of(view.layout, walk.draft.tensors[view.tensor].shape)
-    return ops.Slice(tuple(inner[axis][0] for axis in order), tuple(inner[axis][1] for axis in order))
+    spans = [span[:2] if span[2] == 1 else (0, size) for span, size in zip(inner, view.shape, strict=True)]
+    cut = ops.Slice(tuple(spans[axis][0] for axis in order), tuple(spans[axis][1] for axis in order))
+    picks = [(axis, strided_index(*span)) for axis, span in enumerate(inner) if span[2] != 1]
+    if not picks:
+        return cut
+    begins = any(cut.begin) or any(end != view.shape[axis] for axis, (_, end) in enumerate(spans))
+    shape = tuple(high - low for low, high in spans)
+    return ([cut] if begins else []) + (
+        gathers(picks, shape, order.index) or [ops.Reshape(tuple(shape[a] for a in order))]
+    )
 
 
 def _slice_of(shape: tuple[int, ...], order: tuple[int, ...], axis: int, span: tuple[int, int]) -> ops.Slice:
@@ -289,9 +350,7 @@ def _depth_to_space(walk: Walk, node: OnnxNode, view: View, offset: int | None) 
     return ops.DepthToSpace(integer(node, "blocksize", 0), "CRD" if mode == "CRD" else "DCR")
 
 
-def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
-    if len(view.shape) != 3:
-        raise Stays("it resizes no image")
+def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op | list[ops.Op]:
     change = resizing(node, inputs_of(walk, node), (walk.graph.batch, *view.shape))
     if change is None:
         raise Stays("its sizes or scales are computed while it runs")
@@ -300,15 +359,22 @@ def _resize(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.O
     flaw = change.flaw((2, 3))
     if flaw:
         raise Stays(flaw)
+    order, picks = _order_for(walk, node, view), change.picks()
+    if picks is not None and (len(view.shape) != 3 or order != IMAGE or not change.is_even((2, 3))):
+        return _picked(view, order, picks)
+    if len(view.shape) != 3:
+        raise Stays("it mixes values of what is no image")
     _, _, height, width = change.after
-    return ops.Resize(height, width, change.own_mode)
+    alone = gathers(((axis - 1, index) for axis, index in change.alone((2, 3))), view.shape, order.index)
+    return [*alone, ops.Resize(height, width, change.own_mode)]
 
 
-Moving = Callable[[Walk, OnnxNode, View, "int | None"], ops.Op]
+Moving = Callable[[Walk, OnnxNode, View, "int | None"], "ops.Op | list[ops.Op]"]
 MOVES: Final[Mapping[str, Moving]] = {
     "MaxPool": _max_pool,
     "Pad": _pad,
     "Slice": _slice,
+    "Gather": _gather,
     "DepthToSpace": _depth_to_space,
     "Resize": _resize,
     "Upsample": _resize,

@@ -16,6 +16,7 @@ from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import described, integers, reals, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.inputs import Inputs, Shape
+from oaq.capture.picking import Index
 from oaq.errors import FormatError
 
 LARGEST_SCALE: Final = 1e9
@@ -23,6 +24,10 @@ SAME: Final = 2.0**-18
 """Relative difference below which a scale is the quotient of two sizes: float32 holds no third nearer."""
 BEFORE_11: Final = "floor, ceil where it shrinks"
 """The rule of nearest neighbours in opsets that do not state one, as ONNX Runtime has it."""
+WAY_OUT: Final = (
+    "nearest by any rule but tf_crop_and_resize, and linear with half_pixel, asymmetric or align_corners, are: export "
+    "it so, or leave it to the float parts of a mixed file"
+)
 HALF_PIXEL: Final = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
 
 
@@ -46,49 +51,75 @@ class Resizing:
     coordinates: str
     rule: str
 
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """Axes that it does something to."""
+        return tuple(
+            axis
+            for axis, sizes in enumerate(zip(self.before, self.after, strict=True))
+            if sizes[0] != sizes[1] or self.scales[axis] != 1
+        )
+
+    def is_even(self, axes: Sequence[int]) -> bool:
+        """Whether it shows the pixels floor(i * H / height) along rows and columns, ``axes``, and no others change."""
+        pairs = {axis: (self.before[axis], self.after[axis]) for axis in axes}
+        return set(self.changed) <= set(axes) and all(
+            self.nearest(axis) == tuple(index * size // target for index in range(target))
+            for axis, (size, target) in pairs.items()
+        )
+
+    def picks(self) -> list[tuple[int, Index]] | None:
+        """(axis, entries) that nearest neighbours pick of each axis that changes; None if they are by no known rule."""
+        found = [(axis, self.nearest(axis)) for axis in self.changed]
+        if self.mode != "nearest" or any(index is None for _, index in found):
+            return None
+        return [(axis, np.array(index, np.int32)) for axis, index in found]
+
     def flaw(self, axes: Sequence[int]) -> str:
-        """Why it is not our Resize on two ``axes``, nearest by floor(i * H / height) or bilinear; "" if it is.
+        """Why it is neither nearest by a known rule nor our bilinear Resize on two ``axes``; "" if it is one of them.
 
         Args:
             axes: of height and width, the batch being axis 0.
         """
-        others = [axis for axis in range(len(self.before)) if axis not in axes]
-        if any(self.scales[axis] != 1 or self.before[axis] != self.after[axis] for axis in others):
-            return f"it resizes {self.before} to {self.after}; only rows and columns can be resized"
+        if self.before[0] != self.after[0]:
+            return "it resizes the batch"
         if self.mode == "nearest":
-            for axis in axes:
-                size, target = self.before[axis], self.after[axis]
-                if self.nearest(axis) != tuple(index * size // target for index in range(target)):
-                    return (
-                        f"its nearest pixels ({self.coordinates}, {self.rule}, scale {self.scales[axis]:.9g}) are not "
-                        f"floor(i * {size} / {target})"
-                    )
+            if self.picks() is None:
+                return f"its nearest pixels are by {self.coordinates}, {self.rule}, which is not known; {WAY_OUT}"
             return ""
-        half = self.coordinates == "half_pixel" or (
-            self.coordinates in HALF_PIXEL and min(self.after[axis] for axis in axes) > 1
-        )
+        if not set(self.changed) <= set(axes):
+            return (
+                f"it resizes {self.before} to {self.after} by {self.mode}; rows and columns can be, and by nearest all"
+            )
         if self.mode == "linear" and self.coordinates == "align_corners":
             return ""  # places follow from sizes alone
-        if self.mode != "linear" or not half:
-            return (
-                f"it resizes by {self.mode}, {self.coordinates}; nearest, and linear with half_pixel or align_corners, "
-                "are known"
-            )
+        if self.mode != "linear" or self.coordinates not in (*HALF_PIXEL, "asymmetric"):
+            return f"it resizes by {self.mode}, {self.coordinates}, which is not known; {WAY_OUT}"
         for axis in axes:
             exact = self.after[axis] / self.before[axis]
             if abs(float(self.scales[axis]) - exact) > SAME * exact:
                 return (
                     f"its scale {self.scales[axis]:.9g} makes {self.after[axis]} pixels of {self.before[axis]}, which "
-                    f"is {exact:.9g}; bilinear pixels are known where the two agree"
+                    f"is {exact:.9g}; bilinear pixels are known where the two agree: state sizes, or a factor that "
+                    "gives a whole number"
                 )
         return ""
+
+    def alone(self, axes: Sequence[int]) -> list[tuple[int, Index]]:
+        """Of bilinear pixels: (axis, entry) of the axes whose one result lies on the first pixel, not between two."""
+        lonely = self.coordinates == "pytorch_half_pixel" and self.mode == "linear"
+        return [(axis, np.zeros(1, np.int32)) for axis in axes if lonely and self.after[axis] == 1]
 
     @property
     def own_mode(self) -> ops.ResizeMode:
         """The mode of our Resize, where ``flaw`` finds none."""
         if self.mode == "nearest":
             return "nearest"
-        return "bilinear_corners" if self.coordinates == "align_corners" else "bilinear"
+        others: dict[str, ops.ResizeMode] = {
+            "align_corners": "bilinear_corners",
+            "asymmetric": "bilinear_asymmetric",
+        }
+        return others.get(self.coordinates, "bilinear")
 
     def nearest(self, axis: int) -> tuple[int, ...] | None:
         """Which pixel along ``axis`` each of the result shows, by ONNX's formulas in float32; None if it has none."""
@@ -120,6 +151,8 @@ def _places(coordinates: str, size: int, target: int, scale: np.float32) -> np.n
             adjustment = np.float32(target) / (scale * np.float32(size))
             offset = np.float32(size) / 2 * (1 - adjustment)
             return offset + (index + half) / scale - half
+        case "tf_half_pixel_for_nn":
+            return (index + half) / scale
         case "align_corners":
             return index * np.float32(size - 1) / np.float32(max(target - 1, 1))
     return None

@@ -47,6 +47,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("RESHAPE", "SQUEEZE", "EXPAND_DIMS"), movement.reshape),
     "TRANSPOSE": movement.transpose,
     **dict.fromkeys(("PAD", "PADV2"), movement.pad),
+    "MIRROR_PAD": movement.mirror_pad,
+    "GATHER": movement.gather,
     "SLICE": movement.slice_,
     "STRIDED_SLICE": movement.strided_slice,
     **dict.fromkeys(("SPLIT", "SPLIT_V"), movement.split),

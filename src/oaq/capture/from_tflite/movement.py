@@ -13,6 +13,7 @@ from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.numbers import axis_of, integers_of
 from oaq.capture.layout import Layout
+from oaq.capture.picking import Index, gathers, is_everything, padded_index, strided_index
 from oaq.capture.rearrange import movements
 from oaq.errors import FormatError
 from oaq.operators import LARGEST_WINDOW
@@ -21,11 +22,11 @@ from oaq.operators.resize import WEIGHT_BITS, taps_of
 LONGEST_AXIS: Final = 1 << 14
 """Rows or columns up to which weights of a resize are compared."""
 MODES: Final[dict[tuple[bool, bool], ops.ResizeMode]] = {
-    (True, False): "nearest",
-    (False, False): "bilinear",
-    (False, True): "bilinear_corners",
+    (False, True): "bilinear",
+    (True, False): "bilinear_corners",
+    (False, False): "bilinear_asymmetric",
 }
-"""Modes by (nearest, align_corners)."""
+"""Bilinear modes by (align_corners, half_pixel_centers)."""
 AxisEnds = list[tuple[int, int]]
 """[begin, end) on every axis of a tensor of the file."""
 
@@ -84,18 +85,16 @@ def slice_(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def strided_slice(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """STRIDED_SLICE by steps of one; axes that it drops are of size 1."""
+    """STRIDED_SLICE; axes that it drops are of size 1, entries between its steps are not picked."""
     x = build.tensor(operator, 0)
     begin, end, strides = (integers_of(build, operator, index) for index in (1, 2, 3))
     if not len(begin) == len(end) == len(strides) <= len(x.shape):
         raise FormatError(f"{operator}: begin {begin}, end {end}, strides {strides} do not fit {x.shape}")
-    if (
-        set(strides) != {1}
-        or operator.option("EllipsisMask")
-        or operator.option("NewAxisMask")
-        or operator.option("Offset")
-    ):
-        raise Stays(f"takes every {strides}-th element, or makes new axes; steps of one can be taken")
+    if any(operator.option(mask) for mask in ("EllipsisMask", "NewAxisMask", "Offset")):
+        raise Stays("makes new axes, or counts them from an ellipsis or an offset")
+    if set(strides) != {1}:
+        _strided(build, operator, x, (begin, end, strides))
+        return
     ends: AxisEnds = []
     for axis, size in enumerate(x.shape):
         if axis >= len(begin):
@@ -108,6 +107,22 @@ def strided_slice(build: TfliteBuilder, operator: TfliteOperator) -> None:
         last = last + size if last < 0 else min(last, size)
         ends.append((first, first + 1 if int(operator.option("ShrinkAxisMask")) & bit else last))
     _cut(build, operator, x, ends, build.graph.tensors[operator.outputs[0]])
+
+
+def _strided(
+    build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, numbers: tuple[tuple[int, ...], ...]
+) -> None:
+    """Every so-manieth entry of axes; none is dropped."""
+    if operator.option("ShrinkAxisMask") or 0 in numbers[2]:
+        raise Stays(f"takes steps of {numbers[2]} and drops axes; one of the two can be taken")
+    picks: list[tuple[int, Index]] = []
+    for axis, (first, last, step) in enumerate(zip(*numbers, strict=True)):
+        begin = None if int(operator.option("BeginMask")) >> axis & 1 else first
+        end = None if int(operator.option("EndMask")) >> axis & 1 else last
+        picks.append((axis - 1, strided_index(*slice(begin, end, step).indices(x.shape[axis]))))
+    if not is_everything(picks[0][1], x.shape[0]) or any(not len(index) for _, index in picks):
+        raise Stays("takes part of the batch, or leaves nothing")
+    _picked(build, operator, x, picks[1:])
 
 
 def split(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -143,7 +158,7 @@ def split(build: TfliteBuilder, operator: TfliteOperator) -> None:
 
 
 def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
-    """RESIZE_NEAREST_NEIGHBOR where it reads row floor(i * H / height); RESIZE_BILINEAR by half-pixels, corners.
+    """RESIZE_NEAREST_NEIGHBOR by any rule; RESIZE_BILINEAR by half-pixels, corners or first pixels.
 
     XNNPACK's bilinear weights have 11 bits, as ours.
     """
@@ -153,20 +168,60 @@ def resize(build: TfliteBuilder, operator: TfliteOperator) -> None:
     rows, columns, _ = build.spec(x).shape
     height, width, _ = sample_shape(y)
     corners, half = bool(operator.option("AlignCorners")), bool(operator.option("HalfPixelCenters"))
-    nearest = operator.op == "RESIZE_NEAREST_NEIGHBOR"
-    if nearest:
-        pairs = ((rows, height), (columns, width))
-        plain = not corners and all(
-            np.array_equal(_nearest(size, target, half), np.arange(target) * size // target) for size, target in pairs
-        )
-    else:
-        plain = half is not corners
-    if not plain:
-        variant = f"align_corners={corners}, half_pixel_centers={half}"
-        raise Stays(f"resizes {(rows, columns)} to {(height, width)} with {variant}, which is not how oaq does")
-    build.emit(operator, ops.Resize(height, width, MODES[nearest, corners]), [build.read(x)])
-    if not nearest and not all(_has_our_weights(corners, *pair) for pair in ((rows, height), (columns, width))):
+    pairs = ((rows, height), (columns, width))
+    if corners and half:
+        raise Stays("has align_corners and half_pixel_centers, which LiteRT itself refuses together")
+    if operator.op == "RESIZE_NEAREST_NEIGHBOR":
+        picks = [nearest_entries(*pair, corners=corners, half=half) for pair in pairs]
+        if all(np.array_equal(index, np.arange(t) * s // t) for index, (s, t) in zip(picks, pairs, strict=True)):
+            build.emit(operator, ops.Resize(height, width), [build.read(x)])
+        else:
+            _picked(build, operator, x, list(enumerate(picks)))
+        return
+    mode = MODES[corners, half]
+    build.emit(operator, ops.Resize(height, width, mode), [build.read(x)])
+    if not all(_has_our_weights(mode, *pair) for pair in pairs):
         build.differs(operator, "XNNPACK's weights are of float32 coordinates: some differ by 2**-11")
+
+
+def mirror_pad(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """MIRROR_PAD: positions that repeat others, the border itself (SYMMETRIC) or not (REFLECT)."""
+    x = build.tensor(operator, 0)
+    amounts = np.array(integers_of(build, operator, 1)).reshape(-1)
+    if amounts.size != 2 * len(x.shape) or int(amounts.min(initial=0)) < 0 or int(amounts.max()) > LARGEST_WINDOW:
+        raise FormatError(f"{operator}: pads {x.shape} by {amounts.tolist()}; the file is damaged")
+    around = amounts.reshape(-1, 2).tolist()
+    if any(around[0]) or len(x.shape) < 2:
+        raise Stays(f"pads {x.shape} by {around}, the batch too")
+    mode = "symmetric" if operator.option("Mode") else "reflect"
+    picks = []
+    for axis, (size, (before, after)) in enumerate(zip(x.shape[1:], around[1:], strict=True)):
+        index = padded_index(size, before, after, mode)
+        if index is None:
+            raise Stays(f"pads {size} by {before} and {after}, more than there is to repeat")
+        picks.append((axis, index))
+    _picked(build, operator, x, picks)
+
+
+def gather(build: TfliteBuilder, operator: TfliteOperator) -> None:
+    """GATHER of a constant list along any axis but the batch."""
+    x, y = build.tensor(operator, 0), build.graph.tensors[operator.outputs[0]]
+    axis, stored = axis_of(operator, int(operator.option("Axis")), len(x.shape)), build.tensor(operator, 1)
+    if axis == 0 or len(stored.shape) != 1 or operator.option("BatchDims") or len(y.shape) != len(x.shape):
+        raise Stays(f"picks {stored.shape} entries of axis {axis} of {x.shape}; a list of another axis can be taken")
+    index = np.array(integers_of(build, operator, 1), np.int64)
+    if not index.size or index.min() < 0 or index.max() >= x.shape[axis]:
+        raise FormatError(f"{operator}: picks entries {index.tolist()[:8]} of {x.shape[axis]}; the file is damaged")
+    _picked(build, operator, x, [(axis - 1, index.astype(np.int32))])
+
+
+def _picked(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor, picks: list[tuple[int, Index]]) -> None:
+    """The operator's result is some entries of some axes of one sample of ``x``."""
+    spec, y = build.spec(x), build.graph.tensors[operator.outputs[0]]
+    if activation_map(y) != spec.affine:
+        raise Stays("changes the scale of what it only selects from")
+    moves = gathers(picks, spec.shape, lambda axis: axis) or [ops.Reshape(spec.shape)]
+    build.emit(operator, moves[-1], [build.moved(operator, moves[:-1], build.read(x))])
 
 
 def depth_to_space(build: TfliteBuilder, operator: TfliteOperator) -> None:
@@ -238,19 +293,19 @@ def _is_zero(build: TfliteBuilder, operator: TfliteOperator, x: TfliteTensor) ->
     return value is not None and value.size == 1 and int(value.reshape(-1)[0]) == int(zero)
 
 
-def _has_our_weights(corners: bool, size: int, target: int) -> bool:
+def _has_our_weights(mode: ops.ResizeMode, size: int, target: int) -> bool:
     """Whether XNNPACK reads an axis by the weights of ``ops.Resize``: it computes coordinates in float32."""
     if max(size, target) > LONGEST_AXIS:
         return False
-    corners = corners and target > 1
+    corners = mode == "bilinear_corners" and target > 1
     scale = np.float32(size - 1) / np.float32(target - 1) if corners else np.float32(size) / np.float32(target)
-    offset = np.float32(0) if corners else np.float32(0.5) * scale - np.float32(0.5)
+    offset = np.float32(0.5) * scale - np.float32(0.5) if mode == "bilinear" else np.float32(0)
     places = np.arange(target).astype(np.float32) * scale + offset
     places = np.clip(places, np.float32(0), np.float32(size - 1))
     first = places.astype(np.int64)
     weight = np.rint((places - first.astype(np.float32)) * np.float32(2**WEIGHT_BITS)).astype(np.int64)
     theirs = _reads(first, np.minimum(first + 1, size - 1), weight)
-    return np.array_equal(theirs, _reads(*taps_of("bilinear_corners" if corners else "bilinear")(size, target)))
+    return np.array_equal(theirs, _reads(*taps_of(mode)(size, target)))
 
 
 def _reads(first: NDArray[np.int64], second: NDArray[np.int64], weight: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -260,8 +315,10 @@ def _reads(first: NDArray[np.int64], second: NDArray[np.int64], weight: NDArray[
     return np.stack([first, np.where(weight == 0, first, second), weight])
 
 
-def _nearest(size: int, target: int, half: bool) -> NDArray[np.intp]:
+def nearest_entries(size: int, target: int, *, corners: bool, half: bool) -> Index:
     """The row that TFLite reads for each of ``target`` rows, in float32 as it does."""
-    scale = np.float32(size) / np.float32(target)
+    aligned = corners and target > 1
+    scale = np.float32(size - 1) / np.float32(target - 1) if aligned else np.float32(size) / np.float32(target)
     places = (np.arange(target).astype(np.float32) + np.float32(0.5 if half else 0)) * scale
-    return np.minimum(np.floor(places).astype(np.intp), size - 1)
+    rounded = np.floor(places + np.float32(0.5)) if corners else np.floor(places)
+    return np.clip(rounded, 0, size - 1).astype(np.int32)

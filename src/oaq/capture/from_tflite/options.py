@@ -97,6 +97,8 @@ LAYOUTS: Final[Mapping[str, OptionTable]] = {
     "TRANSPOSE": OptionTable("TransposeOptions", {}, 9),
     "PAD": OptionTable("PadOptions", {}, 6),
     "PADV2": OptionTable("PadV2Options", {}, 6),
+    "MIRROR_PAD": OptionTable("MirrorPadOptions", {"Mode": "used"}, 3),
+    "GATHER": OptionTable("GatherOptions", {"Axis": "used", "BatchDims": "used"}, 7),
     "SLICE": OptionTable("SliceOptions", {}, 8),
     "STRIDED_SLICE": OptionTable("StridedSliceOptions", _SLICE, 8),
     "SPLIT": OptionTable("SplitOptions", {"NumSplits": "declared"}, 5),
