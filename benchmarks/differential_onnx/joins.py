@@ -13,7 +13,7 @@ from benchmarks.differential_onnx.net import MICROSOFT, Impossible, Net, Shape, 
 
 def _partner(net: Net, x: Tensor) -> Tensor:
     """A tensor of the same shape."""
-    return net.pick([x, *(other for other in net.earlier if other.shape == x.shape)])
+    return net.pick([x, *(partner for partner in net.earlier if partner.shape == x.shape)])
 
 
 def _gate(net: Net, x: Tensor) -> Tensor:
@@ -33,8 +33,8 @@ def add(net: Net, x: Tensor) -> Tensor:
 
 def mul(net: Net, x: Tensor) -> Tensor:
     """Two activations; one may be a gate."""
-    other = _gate(net, x) if len(x.shape) == 4 and net.chance(0.5) else _partner(net, x)
-    a, b = net.pick([(x, other), (other, x)])
+    partner = _gate(net, x) if len(x.shape) == 4 and net.chance(0.5) else _partner(net, x)
+    a, b = net.pick([(x, partner), (partner, x)])
     reach = a.reach * b.reach
     return Tensor(net.node("Mul", a.name, b.name), x.shape, -reach, reach)
 
@@ -76,8 +76,8 @@ def arithmetic(op: str) -> Any:  # noqa: ANN401 (a maker)
         c = net.constant(values)
         name = net.node(op, *((c, x.name) if first else (x.name, c)))
         most = {"Add": x.reach + reach * 1.5, "Sub": x.reach + reach * 1.5, "Mul": x.reach * 2.3, "Div": x.reach * 3.4}
-        far = most.get(op, x.reach ** float(values) if op == "Pow" else x.reach * 1.5)
-        return Tensor(name, x.shape, -far, far)
+        bound = most.get(op, x.reach ** float(values) if op == "Pow" else x.reach * 1.5)
+        return Tensor(name, x.shape, -bound, bound)
 
     return make
 
@@ -176,14 +176,18 @@ def qlinear_binary(op: str) -> Any:  # noqa: ANN401 (a maker)
     """com.microsoft's QLinearAdd and QLinearMul."""
 
     def make(net: Net, x: Tensor) -> Tensor:
-        other = _partner(net, x)
-        if x.stored is None or other.stored is None or {x.stored.kind, other.stored.kind} not in ({"int8"}, {"uint8"}):
+        partner = _partner(net, x)
+        if (
+            x.stored is None
+            or partner.stored is None
+            or {x.stored.kind, partner.stored.kind} not in ({"int8"}, {"uint8"})
+        ):
             raise Impossible
-        if x.stored.kind == "int8" and not (x.stored.zero_point and other.stored.zero_point):
+        if x.stored.kind == "int8" and not (x.stored.zero_point and partner.stored.zero_point):
             raise Impossible  # a zero point left out is one of uint8 there
-        far = x.reach + other.reach if op == "QLinearAdd" else x.reach * other.reach
-        sides = [part for side in (x.stored, other.stored) for part in (side.name, side.scale, side.zero_point)]
-        y = Tensor("", x.shape, -far, far)
+        bound = x.reach + partner.reach if op == "QLinearAdd" else x.reach * partner.reach
+        sides = [part for side in (x.stored, partner.stored) for part in (side.name, side.scale, side.zero_point)]
+        y = Tensor("", x.shape, -bound, bound)
         return quantized_result(net, y, x.stored.kind, op, [*sides, "s", "z"], domain=MICROSOFT)
 
     return make
@@ -191,14 +195,14 @@ def qlinear_binary(op: str) -> Any:  # noqa: ANN401 (a maker)
 
 def qlinear_concat(net: Net, x: Tensor) -> Tensor:
     """com.microsoft's QLinearConcat."""
-    other = _partner(net, x)
-    if x.stored is None or other.stored is None or {x.stored.kind, other.stored.kind} not in ({"int8"}, {"uint8"}):
+    partner = _partner(net, x)
+    if x.stored is None or partner.stored is None or {x.stored.kind, partner.stored.kind} not in ({"int8"}, {"uint8"}):
         raise Impossible
-    if not x.stored.zero_point or not other.stored.zero_point:
+    if not x.stored.zero_point or not partner.stored.zero_point:
         raise Impossible
-    parts = [part for side in (x.stored, other.stored) for part in (side.name, side.scale, side.zero_point)]
+    parts = [part for side in (x.stored, partner.stored) for part in (side.name, side.scale, side.zero_point)]
     shape = (x.shape[0], 2 * x.shape[1], *x.shape[2:])
-    y = Tensor("", shape, min(x.lo, other.lo), max(x.hi, other.hi))
+    y = Tensor("", shape, min(x.lo, partner.lo), max(x.hi, partner.hi))
     axis = net.pick([1, 1 - len(x.shape)])
     return quantized_result(net, y, x.stored.kind, "QLinearConcat", ["s", "z", *parts], axis=axis, domain=MICROSOFT)
 

@@ -124,11 +124,10 @@ class Net:
         name = f"{op}{len(self.nodes)}"
         outputs = [f"{name}.0", *(f"{name}.{index}" for index in range(1, results))]
         attributes |= self.forced.get(op, {})
-        given = list(inputs)
-        while given and not given[-1]:
-            given.pop()
-        made = helper.make_node(op, given, outputs, name=name, domain=domain, **attributes)
-        self.nodes.append(made)
+        names = list(inputs)
+        while names and not names[-1]:
+            names.pop()
+        self.nodes.append(helper.make_node(op, names, outputs, name=name, domain=domain, **attributes))
         return outputs[0]
 
     def numbers(self, op: str, x: str, name: str, values: Sequence[int], since: int, **attributes: Any) -> str:  # noqa: ANN401

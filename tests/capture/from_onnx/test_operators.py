@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.import_equality import Seen, compare_with_onnxruntime, is_float_kind
 from oaq import reference
 from oaq.capture.from_onnx import import_quantized
+from oaq.capture.from_onnx.resizing import WAY_OUT
 from oaq.capture.imported import Imported
 from oaq.numerics.formats import U8
 from tests.capture.from_onnx.files import MICROSOFT, model, node
@@ -217,6 +218,42 @@ MOVES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], list[str]]] = {
         {"sizes": np.array([2, 6, 9, 5])},
         ["Resize"],
     ),
+    "nearest resize by another rule": (
+        [node("Resize", ["r", "", "", "sizes"], "f", coordinate_transformation_mode="half_pixel")],
+        {"sizes": np.array([2, 6, 9, 5])},
+        ["Gather", "Gather"],
+    ),
+    "nearest resize of channels": (
+        [node("Resize", ["r", "", "scales"], "f", coordinate_transformation_mode="align_corners")],
+        {"scales": np.array([1, 1.7, 1, 2.3], np.float32)},
+        ["Gather", "Gather"],
+    ),
+    "bilinear resize from first pixels": (
+        [node("Resize", ["r", "", "", "sizes"], "f", mode="linear", coordinate_transformation_mode="asymmetric")],
+        {"sizes": np.array([2, 6, 12, 14])},
+        ["Resize"],
+    ),
+    "reflected padding": (
+        [node("Pad", ["r", "pads"], "f", mode="reflect")],
+        {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0])},
+        ["Gather", "Gather"],
+    ),
+    "padding by the border, channels too": (
+        [node("Pad", ["r", "pads"], "f", mode="edge")],
+        {"pads": np.array([0, 1, 1, 2, 0, 0, 3, 0])},
+        ["Gather"] * 3,
+    ),
+    "every other row, and columns backwards": (
+        [node("Slice", ["r", "begin", "end", "axes", "steps"], "f")],
+        {
+            "begin": np.array([0, -1, 1]),
+            "end": np.array([6, -99, 4]),
+            "axes": np.array([2, 3, 1]),
+            "steps": np.array([2, -1, 1]),
+        },
+        ["Slice", "Gather", "Gather"],
+    ),
+    "a list of channels": ([node("Gather", ["r", "list"], "f", axis=1)], {"list": np.array([2, -1, 0])}, ["Gather"]),
     "there and back": (
         [node("Transpose", ["r"], "a", perm=[0, 2, 3, 1]), node("Transpose", ["a"], "f", perm=[0, 3, 1, 2])],
         {},
@@ -244,20 +281,10 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0]), "one": np.float32(1)},
         "it pads with 1.0, not with the integer that stands for 0.0",
     ),
-    "reflected padding": (
-        [node("Pad", ["r", "pads"], "f", mode="reflect")],
-        {"pads": np.array([0, 0, 1, 2, 0, 0, 3, 0])},
-        "its mode is reflect; constant is known",
-    ),
-    "every other row": (
-        [node("Slice", ["r", "begin", "end", "axes", "steps"], "f")],
-        {"begin": np.array([0]), "end": np.array([6]), "axes": np.array([2]), "steps": np.array([2])},
-        "it takes steps of [1, 2, 1]; every element is known",
-    ),
     "a cubic resize": (
         [node("Resize", ["r", "", "", "sizes"], "f", mode="cubic")],
         {"sizes": np.array([2, 6, 9, 5])},
-        "it resizes by cubic, half_pixel; nearest, and linear with half_pixel or align_corners, are known",
+        f"it resizes by cubic, half_pixel, which is not known; {WAY_OUT}",
     ),
     "a dilated window that hangs over the image": (
         [node("MaxPool", ["r"], "f", kernel_shape=[2, 2], dilations=[4, 2], strides=[3, 1], ceil_mode=1)],

@@ -70,10 +70,10 @@ class Resizing:
 
     def picks(self) -> list[tuple[int, Index]] | None:
         """(axis, entries) that nearest neighbours pick of each axis that changes; None if they are by no known rule."""
-        found = [(axis, self.nearest(axis)) for axis in self.changed]
-        if self.mode != "nearest" or any(index is None for _, index in found):
+        entries = [(axis, self.nearest(axis)) for axis in self.changed]
+        if self.mode != "nearest" or any(index is None for _, index in entries):
             return None
-        return [(axis, np.array(index, np.int32)) for axis, index in found]
+        return [(axis, np.array(index, np.int32)) for axis, index in entries]
 
     def flaw(self, axes: Sequence[int]) -> str:
         """Why it is neither nearest by a known rule nor our bilinear Resize on two ``axes``; "" if it is one of them.
@@ -106,7 +106,7 @@ class Resizing:
         return ""
 
     def alone(self, axes: Sequence[int]) -> list[tuple[int, Index]]:
-        """Of bilinear pixels: (axis, entry) of the axes whose one result lies on the first pixel, not between two."""
+        """(axis, entry) of the axes whose one bilinear result lies on the first pixel, not between two."""
         lonely = self.coordinates == "pytorch_half_pixel" and self.mode == "linear"
         return [(axis, np.zeros(1, np.int32)) for axis in axes if lonely and self.after[axis] == 1]
 
