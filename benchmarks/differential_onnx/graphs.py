@@ -57,10 +57,10 @@ class Recipe:
 def draw(seed: int, index: int) -> Recipe:
     """Recipe number ``index`` of a seed."""
     rng = np.random.default_rng([seed, index])
-    rank = rng.choice([2, 3, 4], p=[0.22, 0.13, 0.65])
+    rank = rng.choice([2, 3, 4, 5], p=[0.2, 0.13, 0.57, 0.1])
     batch = int(rng.integers(1, 4))
     channels = int(rng.choice([1, 2, 3, 4, 6, 8, 12]))
-    shape = (batch, channels, *(int(rng.integers(1, 9)) for _ in range(rank - 2)))
+    shape = (batch, channels, *(int(rng.integers(1, 9 if rank < 5 else 6)) for _ in range(rank - 2)))
     is_open = rng.random() < 0.3
     form: Form = "float" if rng.random() < 0.3 else "quantized"
     kinds = ["float"] * 8 + ["uint8", "int8"] * (form == "quantized")

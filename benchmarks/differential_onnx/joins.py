@@ -104,7 +104,7 @@ def max_pool(net: Net, x: Tensor) -> Tensor:
 
 
 def _pooled(net: Net, x: Tensor, op: str) -> tuple[str, Shape]:
-    if len(x.shape) not in (3, 4):
+    if len(x.shape) not in (3, 4, 5):
         raise Impossible
     kernel = tuple(net.between(1, min(3, size)) for size in x.shape[2:])
     dilated = net.opset >= 10 if op == "MaxPool" else net.opset >= 19
@@ -136,7 +136,7 @@ def _ceiled(size: Shape, kernel: Shape, attributes: dict[str, Any]) -> Shape:
 def global_average(net: Net, x: Tensor) -> Tensor:
     """GlobalAveragePool, or ReduceMean over positions in any of its forms."""
     rank = len(x.shape)
-    if rank not in (3, 4):
+    if rank not in (3, 4, 5):
         raise Impossible
     ones = (*x.shape[:2], *(1,) * (rank - 2))
     if net.chance(0.5):
@@ -151,7 +151,7 @@ def global_average(net: Net, x: Tensor) -> Tensor:
 
 def global_max(net: Net, x: Tensor) -> Tensor:
     """GlobalMaxPool."""
-    if len(x.shape) not in (3, 4):
+    if len(x.shape) not in (3, 4, 5):
         raise Impossible
     return Tensor(net.node("GlobalMaxPool", x.name), (*x.shape[:2], *(1,) * (len(x.shape) - 2)), x.lo, x.hi)
 

@@ -127,7 +127,7 @@ def _groups(net: Net, channels: int) -> tuple[int, int]:
 
 def _conv_shape(net: Net, x: Tensor) -> tuple[Shape, dict[str, Any], Shape]:
     """Shape of weights, attributes, shape of the result."""
-    if len(x.shape) not in (3, 4):
+    if len(x.shape) not in (3, 4, 5):
         raise Impossible
     groups, outputs = _groups(net, x.shape[1])
     kernel = _kernel(net, x.shape[2:])
@@ -150,7 +150,7 @@ def conv(net: Net, x: Tensor) -> Tensor:
 
 def conv_transpose(net: Net, x: Tensor) -> Tensor:
     """ConvTranspose of any strides, cut at either end, in groups."""
-    if len(x.shape) not in (3, 4):
+    if len(x.shape) not in (3, 4, 5):
         raise Impossible
     groups, inside, rank = _groups(net, x.shape[1])[0], net.between(1, 4), len(x.shape) - 2
     kernel, stride = tuple(net.between(1, 4) for _ in range(rank)), tuple(net.between(1, 3) for _ in range(rank))

@@ -188,15 +188,17 @@ def depth_to_space(net: Net, x: Tensor) -> Tensor:
 
 def resize(net: Net, x: Tensor) -> Tensor:
     """Resize by scales or sizes, in every mode and every rule of coordinates; Upsample where the opset has it."""
-    if len(x.shape) != 4:
+    rank = len(x.shape)
+    if rank not in (3, 4, 5):
         raise Impossible
     scales = [
-        float(np.float32(net.pick([2.0, 2.0, 1.0, 3.0, 1.5, 0.5, float(net.rng.uniform(0.4, 2.5))]))) for _ in "hw"
+        float(np.float32(net.pick([2.0, 2.0, 1.0, 3.0, 1.5, 0.5, float(net.rng.uniform(0.4, 2.5))])))
+        for _ in x.shape[2:]
     ]
     sizes = [int(np.floor(np.float32(s) * np.float32(f))) for s, f in zip(x.shape[2:], scales, strict=True)]
     if min(sizes) < 1 or max(sizes) > 40:
         raise Impossible
-    mode, shape = net.pick(["nearest", "nearest", "linear"]), (*x.shape[:2], *sizes)
+    mode, shape = net.pick(["nearest", "nearest", "linear"] if rank == 4 else ["nearest"]), (*x.shape[:2], *sizes)
     if net.opset < 10:
         if min(scales) < 1:
             raise Impossible
@@ -206,7 +208,7 @@ def resize(net: Net, x: Tensor) -> Tensor:
     if net.opset == 10:
         c = net.constant([1.0, 1.0, *scales])
         return replace(x, name=net.node("Resize", x.name, c, mode=mode), shape=shape)
-    more: dict[str, object] = {"mode": net.pick([mode] * 9 + ["cubic"])}
+    more: dict[str, object] = {"mode": net.pick([mode] * 9 + ["cubic"] * (rank == 4))}
     if net.chance(0.6):
         rules = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
         rules += ["tf_half_pixel_for_nn"] * (net.opset < 13 and more["mode"] == "nearest")
@@ -217,7 +219,7 @@ def resize(net: Net, x: Tensor) -> Tensor:
     by_axes = net.opset >= 18 and net.chance(0.3)
     ones = [] if by_axes else [1.0, 1.0]
     if by_axes:
-        more["axes"] = [2, 3]
+        more["axes"] = list(range(2, rank))
     if net.chance(0.5):
         return replace(x, name=net.node("Resize", x.name, roi, net.constant([*ones, *scales]), **more), shape=shape)
     none = net.constant([], np.float32) if net.opset < 13 else ""
@@ -260,7 +262,7 @@ def _clip_integers(net: Net, x: Tensor) -> Tensor:
 
 def _pool_integers(net: Net, x: Tensor) -> Tensor:
     """MaxPool of integers."""
-    if len(x.shape) not in (3, 4) or min(x.shape[2:]) < 2:
+    if len(x.shape) not in (3, 4, 5) or min(x.shape[2:]) < 2:
         raise Impossible
     kernel = [2] * (len(x.shape) - 2)
     return replace(

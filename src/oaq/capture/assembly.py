@@ -45,8 +45,10 @@ GATES = {FloatFunction("sigmoid"): "silu", FloatFunction("hardsigmoid"): "hardsw
 WIDEST_DIAGONAL = 4096
 """A scale per element of a longer vector is refused: as a matrix it would be almost nothing but zeros."""
 
-LARGEST_RANK = 3
-"""Axes of one sample in a float graph: (C, H, W)."""
+LARGEST_RANK = 4
+"""Axes of one sample in a float graph: (C, D, H, W)."""
+LARGEST_RESHAPED = 3
+"""Axes of what a reshape makes or a reader has moved, unless it has read a volume: beyond, they are only counted."""
 
 
 @dataclass
@@ -180,7 +182,7 @@ class Assembly:
         Raises:
             UnsupportedOp: the file's axes are more than oaq takes, or more stretches move than a Transpose has.
         """
-        checked_shape(layout.shape, site)
+        checked_shape(layout.shape, site, max(LARGEST_RESHAPED, len(self.shapes[tensor])))
         try:
             moves = in_channels_first_order(self.shapes[tensor], layout)
         except ProgramError as error:
@@ -369,15 +371,16 @@ def _before(op: FloatOp, numbers: Floats, shape: Shape) -> Floats:
     )
 
 
-def checked_shape(shape: Shape, site: Location) -> Shape:
-    """(C,), (C, L) or (C, H, W), none of them 0.
+def checked_shape(shape: Shape, site: Location, most: int = LARGEST_RANK) -> Shape:
+    """(C,), (C, L), (C, H, W) or (C, D, H, W), ``most`` axes, none of them 0.
 
     Raises:
         UnsupportedOp: anything else.
     """
-    if not 1 <= len(shape) <= LARGEST_RANK or min(shape) < 1:
+    if not 1 <= len(shape) <= most or min(shape) < 1:
         raise site.unsupported(
-            f"a sample of shape {shape}; oaq knows vectors (C,), lines (C, L), tokens (T, C) and images (C, H, W)"
+            f"a sample of shape {shape}; oaq knows vectors (C,), lines (C, L), tokens (T, C), images (C, H, W) and "
+            "volumes (C, D, H, W)"
         )
     return shape
 

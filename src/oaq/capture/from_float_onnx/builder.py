@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.assembly import LARGEST_RANK, Assembly, Shape
+from oaq.capture.assembly import LARGEST_RESHAPED, Assembly, Shape
 from oaq.capture.folding import Floats
 from oaq.capture.from_onnx.attributes import described
 from oaq.capture.from_onnx.graph import OnnxGraph, OnnxNode, TensorType
@@ -137,7 +137,7 @@ class Builder(Assembly):
     def _in_memory_order(self, view: View) -> Shape | None:
         """The file's axes in the order of (C, ...) in which they lie, if another shape is all that they need."""
         memory_order, rank = view.layout.order, len(view.layout.axes)
-        if memory_order is None or rank > LARGEST_RANK or not memory_order:
+        if memory_order is None or rank > max(LARGEST_RESHAPED, len(self.shapes[view.tensor])) or not memory_order:
             return None
         order = (*memory_order, *(axis for axis in range(rank) if axis not in memory_order))
         return order if view.layout.shape[order[0]] == self.shapes[view.tensor][0] else None

@@ -14,14 +14,14 @@ from oaq.capture.transposed import Transposed, append_transposed
 
 
 def convolution(build: Builder, node: OnnxNode) -> None:
-    """Conv of lines and images, all ways of padding; zeros padded just before it become its own."""
+    """Conv of lines, images and volumes, all ways of padding; zeros padded just before it become its own."""
     weight = build.constant(node.input_name(1), node)
     groups = integer(node, "group", 1)
     x = node.input_name(0)
     tensor, order = build.channels(x, node) if groups == 1 else (build.read(x, node), None)
     shape = build.shapes[tensor]
-    if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4):
-        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves lines and images")
+    if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4, 5):
+        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq convolves lines, images and volumes")
     if order is not None and weight.shape[1] == len(order):
         weight = np.ascontiguousarray(weight[:, order])
     windows = window(node, shape[1:], weight.shape[2:])
@@ -34,12 +34,12 @@ def convolution(build: Builder, node: OnnxNode) -> None:
 
 
 def transposed_convolution(build: Builder, node: OnnxNode) -> None:
-    """ConvTranspose of lines and images, wherever its result is said to begin and end."""
+    """ConvTranspose of lines, images and volumes, wherever its result is said to begin and end."""
     weight = build.constant(node.input_name(1), node)
     tensor = build.read(node.input_name(0), node)
     shape, groups = build.shapes[tensor], integer(node, "group", 1)
-    if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4) or len(weight) != shape[0] or shape[0] % groups:
-        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq knows it of lines and images")
+    if weight.ndim != len(shape) + 1 or weight.ndim not in (3, 4, 5) or len(weight) != shape[0] or shape[0] % groups:
+        raise unsupported(node, f"on {shape} with weights {weight.shape}; oaq knows it of lines, images and volumes")
     outputs = weight.shape[1] * groups
     bias = build.constant(node.input_name(2), node).reshape(-1) if node.input_name(2) else np.zeros(outputs)
     if len(bias) != outputs:

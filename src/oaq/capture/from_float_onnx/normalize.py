@@ -138,9 +138,10 @@ def _add_input(build: Builder, name: str) -> bool:
     place = f"input {name!r}"
     if dtype is None or dtype.kind != "f":
         raise UnsupportedOp(f"{place}: is of type {dtype}; oaq takes networks that read floats")
-    if len(shape) not in (2, 3, 4) or shape[0] != build.file.batch:
+    if len(shape) not in (2, 3, 4, 5) or shape[0] != build.file.batch:
         raise UnsupportedOp(
-            f"{place}: is of shape {shape}; oaq takes (batch, C), (batch, C, L), (batch, T, C) and (batch, C, H, W)"
+            f"{place}: is of shape {shape}; oaq takes (batch, C), (batch, C, L), (batch, T, C), (batch, C, H, W) and "
+            "(batch, C, D, H, W)"
         )
     sample = shape[1:]
     last = len(sample) > 1 and (

@@ -169,14 +169,14 @@ def spatial(rank: int) -> tuple[int, ...]:
 
 
 def order_of(layout: Layout, shape: Shape) -> tuple[int, ...]:
-    """The order in which a tensor of the program's ``shape`` holds its axes: that of ``layout`` where it has two.
+    """The order in which a tensor of the program's ``shape`` holds its axes: that of ``layout`` where there are two.
 
     >>> order_of(Layout.in_order((3, 9), (1, 0)), (9, 3)), order_of(Layout.in_order((9, 3), (0, 1)), (9, 3))
     ((1, 0), (0, 1))
     """
     rank = len(layout.axes)
     natural = tuple(range(rank))
-    if rank != 2:
+    if rank not in (2, 4):
         return arrangement(rank)
     orders = [order for order in (natural, spatial(rank)) if layout.is_in(order)]
     return next((order for order in orders if program_shape(layout.shape, order) == shape), (orders or [natural])[0])
@@ -201,7 +201,7 @@ def _axes_in(graph: OnnxGraph, tensor: DraftTensor) -> tuple[int, ...] | None:
 def _axes(layout: Layout, shape: Shape) -> tuple[int, ...] | None:
     rank = len(layout.shape)
     natural = tuple(range(rank))
-    orders = (natural, spatial(rank)) if rank == 2 else (arrangement(rank), natural)
+    orders = (natural, spatial(rank)) if rank in (2, 4) else (arrangement(rank), natural)
     for order in dict.fromkeys(orders):
         if rank and layout.is_in(order) and program_shape(layout.shape, order) == shape:
             return tuple(axis + 1 for axis in order)

@@ -302,8 +302,10 @@ def _line_layouts(walk: Walk, demand: Demand, names: Mapping[int, str], layout: 
     by_key = {}
     for number, line_layout in layouts.items():
         shape = walk.draft.tensors[number].shape
-        if len(shape) == len(line_layout.axes) == 2:
-            by_key[layout_key(names[number])] = "NCHW" if order_of(line_layout, shape) == spatial(2) else "NHWC"
+        rank = len(shape)
+        if rank == len(line_layout.axes) and rank in (2, 4):
+            is_first = order_of(line_layout, shape) == spatial(rank)
+            by_key[layout_key(names[number])] = "NCHW" if is_first else "NHWC"
     return {key: value for key, value in by_key.items() if value != layout}
 
 

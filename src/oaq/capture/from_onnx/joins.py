@@ -158,7 +158,7 @@ def side_by_side(walk: Walk, node: OnnxNode, views: Sequence[View]) -> Pending:
     shape = list(views[0].shape)
     shape[axis] = sum(view.shape[axis] for view in views)
     natural = tuple(range(rank))
-    if rank <= 3 and order[-1] == axis and all(view.layout.is_in(order) for view in views):
+    if rank <= 4 and order[-1] == axis and all(view.layout.is_in(order) for view in views):
         ready = [arranged(walk.draft, view, order) for view in views]
         layout = Layout.in_order(tuple(shape), order)
     elif prod(shape[:axis]) == 1 and all(view.layout.is_in(natural) for view in views):
@@ -248,8 +248,8 @@ def mean_of_windows(walk: Walk, node: OnnxNode, x: View) -> Pending:
 
 
 def _check_pooled(node: OnnxNode, rank: int) -> None:
-    if rank not in (2, 3):
-        raise Stays(f"it pools a sample of {rank} axes; images and lines are known")
+    if rank not in (2, 3, 4):
+        raise Stays(f"it pools a sample of {rank} axes; lines, images and volumes are known")
     if integer(node, "channels_last", 0):
         raise Stays("its channels are last; they come first in what is known")
 
@@ -270,8 +270,10 @@ def mean_over_axes(walk: Walk, node: OnnxNode, x: View) -> Pending:
         stated_axes = integers(node, "axes") or ()
     rank = len(x.shape) + 1
     axes = sorted({movement.axis_of(node, axis, rank) for axis in stated_axes})
-    if rank not in (3, 4) or len(axes) != rank - 2 or axes[0] == 0:
-        raise Stays(f"it averages over the axes {axes} of {rank}; all positions of an image or a line are known")
+    if rank not in (3, 4, 5) or len(axes) != rank - 2 or axes[0] == 0:
+        raise Stays(
+            f"it averages over the axes {axes} of {rank}; all positions of a line, an image or a volume are known"
+        )
     (channel_axis,) = set(range(1, rank)) - set(axes)
     order = (*(axis - 1 for axis in axes), channel_axis - 1)
     ready = arranged(walk.draft, x, order)

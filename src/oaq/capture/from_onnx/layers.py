@@ -92,8 +92,10 @@ def matmul(walk: Walk, node: OnnxNode) -> None:
 def convolution(walk: Walk, node: OnnxNode, x: View, weight: QuantizedConstant, bias: Bias) -> Pending:
     """A Conv2d over a line or an image that waits for its output's scale."""
     rank = weight.values.ndim
-    if rank not in (3, 4) or len(x.shape) != rank - 1:
-        raise Stays(f"it convolves {len(x.shape)} axes by weights {weight.values.shape}; images and lines are known")
+    if rank not in (3, 4, 5) or len(x.shape) != rank - 1:
+        raise Stays(
+            f"it convolves {len(x.shape)} axes by weights {weight.values.shape}; lines, images and volumes are known"
+        )
     windows = window(node, x.shape[1:], weight.values.shape[2:])
     groups = integer(node, "group", 1)
     order, axes = spatial(rank - 1), (0, *range(2, rank), 1)

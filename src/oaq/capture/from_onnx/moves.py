@@ -97,6 +97,8 @@ def _order_for(walk: Walk, node: OnnxNode, view: View) -> tuple[int, ...]:
     rank = len(view.shape)
     if rank == 2 and node.op != "Slice":
         return spatial(rank)
+    if rank == 4 and node.op in ("MaxPool", "Pad"):
+        return spatial(rank)
     return order_of(view.layout, walk.draft.tensors[view.tensor].shape)
 
 
@@ -267,8 +269,8 @@ def _counted(walk: Walk, node: OnnxNode, view: View) -> View:
 
 
 def _max_pool(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op:
-    if len(view.shape) not in (2, 3):
-        raise Stays(f"it pools a sample of {len(view.shape)} axes; images and lines are known")
+    if len(view.shape) not in (2, 3, 4):
+        raise Stays(f"it pools a sample of {len(view.shape)} axes; lines, images and volumes are known")
     windows = window(node, view.shape[1:])
     if not wider_than_padding(windows.kernel, windows.padding):
         raise Stays(f"its padding {windows.padding} reaches the size of its kernel {windows.kernel}")
@@ -284,8 +286,8 @@ def _pad(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> ops.Op |
         return _bordered(walk, node, view, amounts, mode)
     if mode != "constant":
         raise Stays(f"its mode is {mode[:20]}; constant, reflect, edge and wrap are known")
-    if len(view.shape) not in (2, 3):
-        raise Stays(f"it pads a sample of {len(view.shape)} axes; images and lines are known")
+    if len(view.shape) not in (2, 3, 4):
+        raise Stays(f"it pads a sample of {len(view.shape)} axes; lines, images and volumes are known")
     before, after = amounts
     if min(*before, *after) < 0:
         raise Stays(f"it cuts off: pads {amounts} are negative")

@@ -301,8 +301,8 @@ def entry_order(graph: OnnxGraph, name: str, rank: int) -> tuple[int, ...]:
     Lines that a window slides over, (channels, length), lie in memory as (length, channels); tokens lie as they are.
     """
     axis = channel_axis(graph, name, rank) if rank > 1 else None
-    if rank == 2 and axis is not None:
-        return spatial(2) if axis == 1 else (0, 1)
+    if rank in (2, 4) and axis is not None:
+        return spatial(rank) if axis == 1 else tuple(range(rank))
     if axis == rank > 2:
         return tuple(range(rank))
     pending, visited = [name], {name}

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 
+import numpy as np
 import torch
 from torch import fx
 
 from oaq import operators as ops
-from oaq.capture.assembly import LARGEST_RANK, reshaped
-from oaq.capture.from_torch.builder import TorchBuilder, rotated, sample_shape, site, unsupported
+from oaq.capture.assembly import LARGEST_RESHAPED, reshaped
+from oaq.capture.from_torch.builder import (
+    Axes,
+    TorchBuilder,
+    base_name,
+    rotated,
+    sample_shape,
+    site,
+    unsupported,
+)
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
 from oaq.capture.graph import FloatReshape, FloatSlice, Unquantized
 from oaq.capture.layout import Layout
+from oaq.capture.picking import BORDERS, padded_index, pick, strided_index
 from oaq.program.layout import channels_first
 
 
@@ -66,13 +78,14 @@ def reshape(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     if not result.ndim or int(result.shape[0]) != build.batch or prod(shape) != prod(build.shapes[tensor]):
         raise unsupported(node, f"it mixes samples: {tuple(result.shape)} from a batch of {build.batch}")
     rank = len(layout.axes)
+    most = max(LARGEST_RESHAPED, len(build.shapes[tensor]))
     lazy = layout.reshaped(shape)
-    if value in build.layouts or len(shape) > LARGEST_RANK:
+    if value in build.layouts or len(shape) > most:
         if lazy is not None:
             build.layouts[node] = lazy
             return tensor
         tensor, layout = build.read(value, node), Layout.in_order(layout.shape, range(rank))
-        if len(shape) > LARGEST_RANK:
+        if len(shape) > most:
             build.layouts[node] = reshaped(layout, shape)
             return tensor
     axes = build.counted(value, node)[1]
@@ -101,11 +114,15 @@ def _reshaped(build: TorchBuilder, value: object, shape: tuple[int, ...], node: 
 
 
 def pad(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """Zeros before and after the positions of a line, of tokens or of an image."""
+    """Zeros before and after the positions of a line, of tokens or of an image; or what an axis holds, repeated."""
     tensor, axes = build.counted(arguments["self"], node)
-    shape, sides = build.shapes[tensor], [int(side) for side in arguments["pad"]]
-    if arguments.get("mode", "constant") != "constant" or float(arguments.get("value") or 0) != 0:
-        raise unsupported(node, f"mode {arguments.get('mode')!r}, value {arguments.get('value')}; oaq pads with zeros")
+    shape, sides, mode = build.shapes[tensor], _sides(arguments), _border_of(node, arguments)
+    if mode in BORDERS:
+        return _bordered(build, node, tensor, (axes, sides, mode))
+    if mode != "constant" or float(arguments.get("value") or 0) != 0:
+        raise unsupported(
+            node, f"mode {mode!r}, value {arguments.get('value')}; oaq pads with zeros, or reflect, replicate, circular"
+        )
     pairs = {axes[-1 - place]: sides[2 * place : 2 * place + 2] for place in range(min(len(sides) // 2, len(axes)))}
     around = tuple(side for axis in range(1, len(shape)) for side in pairs.get(axis, (0, 0)))
     if len(shape) < 2 or any(pairs.get(0, ())) or len(sides) > 2 * len(axes) or min(sides, default=0) < 0:
@@ -115,6 +132,88 @@ def pad(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         return tensor
     grown = tuple(size + around[2 * axis] + around[2 * axis + 1] for axis, size in enumerate(shape[1:]))
     return build.emit(ops.Pad(around), (tensor,), (shape[0], *grown), node)
+
+
+def _sides(arguments: Arguments) -> list[int]:
+    return [int(side) for side in (arguments["pad"] if "pad" in arguments else arguments["padding"])]
+
+
+def _border_of(node: fx.Node, arguments: Arguments) -> str:
+    """The mode by the names of ``F.pad``; calls of their own have it in their name."""
+    name = base_name(node)
+    own_names = {"reflection": "reflect", "replication": "replicate"}
+    return next(
+        (mode for start, mode in own_names.items() if name.startswith(start)), arguments.get("mode", "constant")
+    )
+
+
+def _bordered(build: TorchBuilder, node: fx.Node, tensor: str, amounts: tuple[Axes, list[int], str]) -> str:
+    """Positions that repeat others; ``amounts``: how torch counts our axes, sides of the last axis first, the mode."""
+    axes, sides, mode = amounts
+    if min(sides, default=0) < 0 or len(sides) > 2 * len(axes):
+        raise unsupported(node, f"{sides}; oaq pads all axes but the batch, by 0 or more")
+    picks = []
+    for place in range(len(sides) // 2):
+        axis, (before, after) = axes[-1 - place], sides[2 * place : 2 * place + 2]
+        index = padded_index(build.shapes[tensor][axis], before, after, mode)
+        if index is None:
+            raise unsupported(node, f"{build.shapes[tensor][axis]} by {before}, {after}: more than there is to repeat")
+        picks.append((axis, index))
+    build.keep_axes(node, axes)
+    return pick(build, tensor, picks, site(node))
+
+
+def flip(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
+    """``aten.flip``: axes read backwards."""
+    tensor, axes = build.counted(arguments["self"], node)
+    return _picked(build, node, tensor, axes, dict.fromkeys(_dims(arguments["dims"], axes, node), _backwards))
+
+
+def roll(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
+    """``aten.roll``: axes read from another entry on, around the end."""
+    tensor, axes = build.counted(arguments["self"], node)
+    dims = _dims(arguments.get("dims") or [], axes, node)
+    if not dims:
+        raise unsupported(node, "of all elements as one list; oaq rolls axes")
+    shifts = [int(shift) for shift in arguments["shifts"]]
+    return _picked(
+        build, node, tensor, axes, {axis: partial(_rolled, shift) for axis, shift in zip(dims, shifts, strict=True)}
+    )
+
+
+def index_select(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
+    """``aten.index_select`` by a constant list."""
+    tensor, axes = build.counted(arguments["self"], node)
+    (axis,) = _dims([arguments["dim"]], axes, node)
+    index = build.constant(arguments["index"], node).astype(np.int64)
+    if index.ndim != 1 or not index.size:
+        raise unsupported(node, f"by an index of shape {index.shape}; oaq takes a list")
+    return _picked(build, node, tensor, axes, {axis: lambda _size: index})
+
+
+def _dims(dims: Sequence[object], axes: Axes, node: fx.Node) -> list[int]:
+    """Our axes for torch's."""
+    places = [int(dim) % (len(axes) + 1) for dim in dims]  # type: ignore[call-overload]
+    if 0 in places:
+        raise unsupported(node, "along the batch; a batch stays as it is")
+    return [axes[place - 1] for place in places]
+
+
+def _backwards(size: int) -> np.ndarray:
+    return np.arange(size)[::-1]
+
+
+def _rolled(shift: int, size: int) -> np.ndarray:
+    return np.roll(np.arange(size), shift)
+
+
+def _picked(
+    build: TorchBuilder, node: fx.Node, tensor: str, axes: Axes, entries: Mapping[int, Callable[[int], np.ndarray]]
+) -> str:
+    """Entries of our axes, from their sizes."""
+    sizes = build.shapes[tensor]
+    build.keep_axes(node, axes)
+    return pick(build, tensor, [(axis, of_size(sizes[axis])) for axis, of_size in entries.items()], site(node))
 
 
 def concat(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
@@ -136,11 +235,9 @@ def concat(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def slice_(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """``aten.slice`` by steps of one."""
+    """``aten.slice``; what it leaves out between is picked."""
     tensor, axes = build.counted(arguments["self"], node)
-    if int(arguments.get("step", 1)) != 1:
-        raise unsupported(node, f"step {arguments['step']}; oaq takes every element")
-    axis = int(arguments.get("dim", 0)) % (len(axes) + 1)
+    axis, step = int(arguments.get("dim", 0)) % (len(axes) + 1), int(arguments.get("step", 1))
     start = 0 if arguments.get("start") is None else int(arguments["start"])
     build.keep_axes(node, axes)
     if axis == 0:
@@ -149,6 +246,9 @@ def slice_(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         raise unsupported(node, "it takes part of the batch")
     size = build.shapes[tensor][axes[axis - 1]]
     begin = max(start + size, 0) if start < 0 else min(start, size)
+    if step != 1:
+        index = strided_index(begin, begin + step * sample_shape(node)[axis - 1], step)
+        return pick(build, tensor, [(axes[axis - 1], index)], site(node))
     return cut(build, node, tensor, axes[axis - 1], (begin, begin + sample_shape(node)[axis - 1]))
 
 

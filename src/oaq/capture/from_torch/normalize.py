@@ -31,20 +31,21 @@ Handler = Callable[[TorchBuilder, fx.Node, Arguments], str | tuple[str, ...]]
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    **dict.fromkeys(("conv1d", "conv2d"), layers.convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), layers.transposed_convolution),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), layers.convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), layers.transposed_convolution),
     "linear": layers.linear,
     "batch_norm": layers.batch_norm,
     **dict.fromkeys(("add", "sub", "rsub", "neg", "mul", "div"), layers.arithmetic),
     **functions.HANDLERS,
-    **dict.fromkeys(("max_pool1d", "max_pool2d"), pools.max_pool),
-    **dict.fromkeys(("avg_pool1d", "avg_pool2d"), pools.avg_pool),
-    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), pools.adaptive_avg_pool),
-    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), pools.adaptive_max_pool),
+    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), pools.max_pool),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), pools.avg_pool),
+    **dict.fromkeys((f"adaptive_avg_pool{rank}d" for rank in (1, 2, 3)), pools.adaptive_avg_pool),
+    **dict.fromkeys((f"adaptive_max_pool{rank}d" for rank in (1, 2, 3)), pools.adaptive_max_pool),
     **dict.fromkeys(("maximum", "minimum", "fmax", "fmin", "min"), layers.extreme),
     "mean": pools.mean,
     **dict.fromkeys(("amax", "max"), pools.greatest),
-    "upsample_nearest2d": pools.upsample("nearest"),
+    **dict.fromkeys((f"upsample_nearest{rank}d" for rank in (1, 2, 3)), pools.nearest("nearest")),
+    **dict.fromkeys((f"_upsample_nearest_exact{rank}d" for rank in (1, 2, 3)), pools.nearest("nearest-exact")),
     "upsample_bilinear2d": pools.upsample("bilinear"),
     "pixel_shuffle": pools.pixel_shuffle,
     **dict.fromkeys(("dropout", "feature_dropout", "clone", "contiguous", "detach", "alias", "to"), movement.unchanged),
@@ -52,6 +53,11 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **dict.fromkeys(("transpose", "swapaxes", "swapdims", "permute"), movement.transpose),
     "select": movement.select,
     **dict.fromkeys(("pad", "constant_pad_nd"), movement.pad),
+    **dict.fromkeys((f"reflection_pad{rank}d" for rank in (1, 2, 3)), movement.pad),
+    **dict.fromkeys((f"replication_pad{rank}d" for rank in (1, 2, 3)), movement.pad),
+    "flip": movement.flip,
+    "roll": movement.roll,
+    "index_select": movement.index_select,
     **dict.fromkeys(("cat", "concat"), movement.concat),
     "slice": movement.slice_,
     **dict.fromkeys(("chunk", "split", "split_with_sizes"), movement.split),
@@ -73,8 +79,8 @@ def normalize(
 
     Args:
         model: any module ``torch.export`` takes; it is left as it was.
-        example: (batch, C), (batch, C, L), (batch, T, C) or (batch, C, H, W) floats, one tensor per input; only shapes
-            matter, any batch will do.
+        example: (batch, C), (batch, C, L), (batch, T, C), (batch, C, H, W) or (batch, C, D, H, W) floats, one tensor
+            per input; only shapes matter, any batch will do.
         name: of the graph; None takes the module's class.
 
     Returns:
@@ -213,10 +219,11 @@ def _export(model: nn.Module, examples: tuple[torch.Tensor, ...]) -> torch.expor
 
 def _check_examples(examples: tuple[torch.Tensor, ...]) -> None:
     for example in examples:
-        if not isinstance(example, torch.Tensor) or example.ndim not in (2, 3, 4) or 0 in example.shape:
+        if not isinstance(example, torch.Tensor) or example.ndim not in (2, 3, 4, 5) or 0 in example.shape:
             shape = tuple(example.shape) if isinstance(example, torch.Tensor) else type(example).__name__
             raise ProgramError(
-                f"an example is a tensor (batch, C), (batch, C, L), (batch, T, C) or (batch, C, H, W), not {shape}"
+                f"an example is a tensor (batch, C), (batch, C, L), (batch, T, C), (batch, C, H, W) or (batch, C, D, "
+                f"H, W), not {shape}"
             )
         if not example.is_floating_point():
             raise ProgramError(

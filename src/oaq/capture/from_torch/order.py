@@ -8,9 +8,12 @@ from oaq.capture.from_torch.builder import base_name
 
 FIRST = frozenset(
     f"{name}{rank}d"
-    for name in ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "conv_transpose")
+    for name in (
+        *("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "conv_transpose"),
+        *("upsample_nearest", "_upsample_nearest_exact"),
+    )
     for rank in (1, 2, 3)
-) | {"batch_norm", "instance_norm", "group_norm", "pixel_shuffle", "upsample_nearest2d", "upsample_bilinear2d"}
+) | {"batch_norm", "instance_norm", "group_norm", "pixel_shuffle", "upsample_bilinear2d"}
 """Calls that take the first axis after the batch for channels."""
 LAST = frozenset({"linear", "layer_norm", "rms_norm"})
 """Calls that take the last axis for channels."""

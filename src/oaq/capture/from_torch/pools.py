@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import fx
 
 from oaq import operators as ops
-from oaq.capture.from_torch.builder import TorchBuilder, sample_shape, unsupported
+from oaq.capture.from_torch.builder import TorchBuilder, sample_shape, site, unsupported
 from oaq.capture.from_torch.layers import Arguments, both_sides, extreme, per_axis
 from oaq.capture.graph import (
     FloatAvgPool,
@@ -18,13 +19,14 @@ from oaq.capture.graph import (
     FloatReshape,
     Unquantized,
 )
+from oaq.capture.picking import pick
 from oaq.capture.pools import why_no_integers, why_too_large
 from oaq.operators.tensor import Shape
 from oaq.operators.windows import Window
 
 
 def max_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """``aten.max_pool1d``, ``2d``; where it rounds its size up, padding after each axis stands for what is missing."""
+    """``aten.max_pool1d``, ``2d``, ``3d``; where sizes are rounded up, padding behind stands for what is missing."""
     tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
     rank = len(shape) - 1
@@ -43,7 +45,7 @@ def max_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """``aten.avg_pool1d``, ``2d``, its size rounded down, divided by what it counts."""
+    """``aten.avg_pool1d``, ``2d``, ``3d``, its size rounded down, divided by what it counts."""
     tensor = build.read(arguments["self"], node)
     rank = len(build.shapes[tensor]) - 1
     kernel = per_axis(arguments["kernel_size"], rank)
@@ -62,7 +64,7 @@ def avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
 
 
 def adaptive_avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
-    """``aten.adaptive_avg_pool1d``, ``2d`` to one position, or to a size that divides the tensor's."""
+    """``aten.adaptive_avg_pool1d``, ``2d``, ``3d`` to one position, or to a size that divides the tensor's."""
     tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], sample_shape(node)
     if result == shape:
@@ -74,7 +76,7 @@ def adaptive_avg_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) 
 
 
 def adaptive_max_pool(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> tuple[str, ...]:
-    """``aten.adaptive_max_pool1d``, ``2d`` to a size that divides the tensor's: values, without their indices."""
+    """``aten.adaptive_max_pool1d``, ``2d``, ``3d`` to a size that divides the tensor's: values, not their indices."""
     tensor = build.read(arguments["self"], node)
     shape, result = build.shapes[tensor], tuple(int(size) for size in node.meta["val"][0].shape[1:])
     kernel = _dividing(shape[1:], result[1:], node)
@@ -134,6 +136,31 @@ def _over_positions(
     return build.emit(FloatReshape((shape[0],)), (pooled,), (shape[0],), node, ".flatten")
 
 
+def nearest(torch_mode: str) -> Any:  # noqa: ANN401
+    """``aten.upsample_nearest<n>d`` and ``aten._upsample_nearest_exact<n>d``: the pixels that torch itself shows."""
+
+    def take(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
+        tensor = build.read(arguments["input"] if "input" in arguments else arguments["self"], node)
+        shape, result, factors = build.shapes[tensor], sample_shape(node), arguments.get("scale_factors")
+        picks = []
+        for axis in range(1, len(shape)):
+            factor = None if factors is None else float(factors[axis - 1])
+            picks.append((axis, _shown(shape[axis], result[axis], factor, torch_mode)))
+        even = all(np.array_equal(index, np.arange(result[a]) * shape[a] // result[a]) for a, index in picks)
+        if len(shape) == 3 and even and result != shape:
+            return build.emit(ops.Resize(result[1], result[2]), (tensor,), result, node)
+        return pick(build, tensor, picks, site(node))
+
+    return take
+
+
+def _shown(size: int, target: int, factor: float | None, torch_mode: str) -> np.ndarray:
+    """Which of ``size`` pixels each of ``target`` shows, as torch finds it in float32."""
+    pixels = torch.arange(size, dtype=torch.float32).reshape(1, 1, size)
+    by = {"size": target} if factor is None else {"scale_factor": factor}
+    return F.interpolate(pixels, mode=torch_mode, **by).flatten().numpy().astype(np.int32)  # type: ignore[arg-type]
+
+
 def upsample(mode: ops.ResizeMode) -> Any:  # noqa: ANN401
     """``aten.upsample_<mode>2d`` by exact factors, half-pixel centres or corners on corners."""
 
@@ -143,24 +170,17 @@ def upsample(mode: ops.ResizeMode) -> Any:  # noqa: ANN401
         corners = bool(arguments.get("align_corners"))
         factors = None if corners else arguments.get("scale_factors")  # corners lie where sizes say
         if factors is not None and any(shape[1 + axis] * float(factors[axis]) != result[1 + axis] for axis in (0, 1)):
-            raise unsupported(node, f"the factors {list(factors)} do not give a whole size of {shape[1:]}")
-        if result == shape:
-            return tensor
-        if mode == "nearest" and not all(_is_exact(shape[axis], result[axis]) for axis in (1, 2)):
             raise unsupported(
                 node,
-                f"{shape[1:]} to {result[1:]}: torch's float32 index is not floor(i * H / height) everywhere there",
+                f"the factors {list(factors)} do not give a whole size of {shape[1:]}; give sizes, or "
+                "recompute_scale_factor=True",
             )
+        if result == shape:
+            return tensor
         op = ops.Resize(result[1], result[2], "bilinear_corners" if corners else mode)
         return build.emit(op, (tensor,), result, node)
 
     return take
-
-
-def _is_exact(size: int, target: int) -> bool:
-    """Whether torch's nearest neighbours, found in float32, are the exact ones: from 2 to 82 they are not."""
-    rows = torch.arange(size, dtype=torch.float32).reshape(1, 1, size, 1)
-    return torch.equal(F.interpolate(rows, (target, 1)).flatten().long(), torch.arange(target) * size // target)
 
 
 def pixel_shuffle(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
