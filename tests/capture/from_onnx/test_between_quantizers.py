@@ -122,3 +122,19 @@ def test_an_extreme_of_a_tensor_and_itself_compares_nothing(tmp_path: Path) -> N
     nodes, names, constants = layers(1)
     imported, seen = run(tmp_path, [*nodes, node("Max", names * 2, "f"), *RESULT], (1, 4, 2, 3), constants)
     assert "MaxPool" not in kinds(imported) and set(seen.most.values()) == {0}
+
+
+@pytest.mark.parametrize("move", [
+    node("Transpose", ["r"], "f", perm=[0, 3, 2, 1]),
+    node("Unsqueeze", ["r", "two"], "f"),
+    node("Reshape", ["r", "units"], "f"),
+], ids=["turned", "one more", "units"])  # fmt: skip
+def test_a_function_of_each_channel_keeps_its_axis_where_axes_are_counted_anew(
+    move: onnx.NodeProto, tmp_path: Path
+) -> None:
+    nodes, names, constants = layers(1)
+    slopes = {"slope": np.array([0.1, 0.4, 0.7, 0.9], np.float32).reshape(4, 1, 1), "two": np.array([2], np.int64)}
+    constants |= slopes | {"units": np.array([1, 1, 4, 4, 4], np.int64)}
+    shape = (1, 4, 4, 4)  # of equal axes, so that a wrong one would go through
+    imported, seen = run(tmp_path, [*nodes, node("PRelu", [*names, "slope"], "r"), move, *RESULT], shape, constants)
+    assert "ChannelLookup" in kinds(imported) and not imported.islands and max(seen.most.values()) <= 1

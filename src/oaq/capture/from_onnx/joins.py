@@ -15,7 +15,8 @@ from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.curves import arithmetic, is_curve_work
 from oaq.capture.from_onnx.draft import arrangement, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.capture.from_onnx.moves import index_by_channel, inputs_of
+from oaq.capture.from_onnx.lookups import index_by_channel
+from oaq.capture.from_onnx.moves import inputs_of
 from oaq.capture.from_onnx.values import Extreme, Integers, Meaning, Pending, Reals, Stays, View, arranged, settled
 from oaq.capture.from_onnx.walk import Walk, multipliers
 from oaq.capture.from_onnx.weights import real_constant

@@ -14,6 +14,7 @@ from oaq.capture.from_onnx.attributes import integer, integers, text
 from oaq.capture.from_onnx.draft import full, order_of, spatial
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.capture.from_onnx.inputs import Inputs
+from oaq.capture.from_onnx.lookups import look_up
 from oaq.capture.from_onnx.resizing import resizing
 from oaq.capture.from_onnx.values import Gathered, Integers, Pending, Reals, Stays, View, arranged, extended
 from oaq.capture.from_onnx.walk import Walk
@@ -45,7 +46,8 @@ def move(walk: Walk, node: OnnxNode) -> None:
         case Reals(curve=None):
             walk.values[node.outputs[0]] = Reals(moved(walk, node, value.view, None))
         case Reals() if counted:
-            walk.values[node.outputs[0]] = replace(value, view=moved(walk, node, value.view, None))
+            view = moved(walk, node, value.view, None)
+            walk.values[node.outputs[0]] = replace(value, view=view, axis=_axis_after(node, value, view))
         case Pending() if not (node.op in ("Resize", "Upsample") and text(node, "mode", "nearest") != "nearest"):
             walk.values[node.outputs[0]] = replace(value, moves=extended(value.moves, node))
             return
@@ -55,6 +57,24 @@ def move(walk: Walk, node: OnnxNode) -> None:
         walk.transparent[node.name] = None
     else:
         walk.absorb([node])
+
+
+def _axis_after(node: OnnxNode, reals: Reals, view: View) -> int | None:
+    """The axis whose places have a function each, as the result of a node that counts axes anew has it.
+
+    Raises:
+        Stays: it is no axis of its own any more.
+    """
+    if reals.axis is None:
+        return None
+    before, after = reals.view.shape, view.shape
+    if node.op == "Transpose":
+        order = integers(node, "perm", len(before) + 1) or tuple(reversed(range(len(before) + 1)))
+        return order.index(reals.axis + 1) - 1
+    wide = [[axis for axis, size in enumerate(shape) if size > 1] for shape in (before, after)]
+    if [before[axis] for axis in wide[0]] != [after[axis] for axis in wide[1]]:
+        raise Stays("it reshapes what has a function of its own for each place of an axis; quantize before it")
+    return wide[1][wide[0].index(reals.axis)]
 
 
 def moved(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> View:
@@ -132,7 +152,7 @@ def gather(walk: Walk, node: OnnxNode) -> None:
     """A table looked up by integers; rows and columns of an image; one stretch of an axis."""
     index = walk.values.get(node.input_name(1))
     if isinstance(index, Integers) and index.index:
-        _look_up(walk, node, index)
+        look_up(walk, node, index)
         return
     value = walk.values.get(node.input_name(0))
     indices = walk.constant(node.input_name(1), "index")
@@ -179,56 +199,6 @@ def _gather(walk: Walk, node: OnnxNode, view: View, offset: int | None) -> list[
     if not index.size or index.min() < -size or index.max() >= size:
         raise Stays(f"it picks entries {index.tolist()[:8]} of {size}")
     return _picked(view, _order_for(walk, node, view), [(axis, np.where(index < 0, index + size, index))])
-
-
-def index_by_channel(walk: Walk, node: OnnxNode, index: Integers) -> Integers:
-    """An index to which 256 for each channel before its own is added: all tables lie one after another.
-
-    Raises:
-        Stays: something else is added.
-    """
-    first = walk.constant(node.input_name(1), "operand")
-    channels, *positions = index.view.shape
-    expected = (256 * np.arange(channels)).reshape(-1, *(1,) * len(positions))
-    if index.by_channel or first.dtype.kind not in "iu" or not np.array_equal(first, expected):
-        raise Stays("it adds something else than 256 for each channel to an index")
-    walk.absorb([node])
-    return replace(index, by_channel=True)
-
-
-def _look_up_by_channel(walk: Walk, node: OnnxNode, index: Integers) -> None:
-    tables, name = walk.constant(node.input_name(0), "table"), node.outputs[0]
-    order = spatial(len(index.view.shape))
-    if tables.shape != (256 * index.view.shape[0],) or tables.dtype != np.uint8 or index.offset:
-        raise Stays("its tables do not map the 256 integers of 8 bits to 8 bits, channel by channel")
-    view, meaning = arranged(walk.draft, index.view, order), walk.meanings.get(name)
-    layout = Layout.in_order(view.shape, order)
-    result = full(meaning.affine if meaning else walk.draft.tensors[view.tensor].affine, name, layout)
-    result.is_integer, result.is_stated = True, meaning is not None
-    number = walk.draft.emit(node.name, ops.ChannelLookup(tables.reshape(-1, 256)), [view.tensor], result)
-    walk.values[name] = Integers(View(number, layout), 0)
-    walk.absorb([node])
-
-
-def _look_up(walk: Walk, node: OnnxNode, index: Integers) -> None:
-    if index.by_channel:
-        _look_up_by_channel(walk, node, index)
-        return
-    table = walk.constant(node.input_name(0), "table")
-    if table.shape != (256,) or table.dtype not in (np.uint8, np.int8) or integer(node, "axis", 0) != 0:
-        raise Stays("its table does not map the 256 integers of 8 bits to 8 bits")
-    if index.offset:
-        raise Stays("it looks up a table by signed integers, the negative ones from its end")
-    name = node.outputs[0]
-    offset = 128 if table.dtype == np.int8 else 0
-    values = (table.astype(np.int16) + offset).astype(np.uint8)
-    source = walk.draft.tensors[index.view.tensor]
-    meaning = walk.meanings.get(name)
-    result = full(meaning.affine if meaning else source.affine, name, index.view.layout)
-    result.offset, result.is_integer, result.is_stated = offset, True, meaning is not None
-    number = walk.draft.emit(node.name, ops.Lookup(values), [index.view.tensor], result)
-    walk.values[name] = Integers(View(number, index.view.layout), offset)
-    walk.absorb([node])
 
 
 def _resize_by_index(walk: Walk, node: OnnxNode, value: Gathered, columns: tuple[int, ...]) -> None:
