@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from oaq.capture.assembly import leaky_relu_of, power_of
 from oaq.capture.from_float_onnx.builder import Builder, View, site, unsupported
 from oaq.capture.from_float_onnx.layers import per_channel
 from oaq.capture.from_onnx.attributes import real, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.graph import FloatChannelFunction, FloatClamp, FloatFunction, FunctionName
+from oaq.capture.named_functions import leaky_relu_of, power_of
 
 Handler = Callable[[Builder, OnnxNode], None]
 NAMED: Final[tuple[FunctionName, ...]] = (

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from oaq import operators as ops
-from oaq.capture.assembly import leaky_relu_of
 from oaq.capture.from_float_tflite.builder import FloatTfliteBuilder, sample_of, site
 from oaq.capture.from_tflite.graph import TfliteOperator
 from oaq.capture.from_tflite.movement import MODES, nearest_entries
 from oaq.capture.from_tflite.multipliers import BOUNDS
 from oaq.capture.graph import FloatFunction, FloatReshape, FloatSlice, Unquantized
 from oaq.capture.layout import Layout
+from oaq.capture.named_functions import leaky_relu_of
 from oaq.capture.picking import padded_index, pick
 from oaq.program.layout import channels_last
 

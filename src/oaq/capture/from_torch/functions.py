@@ -7,9 +7,9 @@ from typing import Final
 
 from torch import fx
 
-from oaq.capture.assembly import leaky_relu_of, power_of
 from oaq.capture.from_torch.builder import Arguments, TorchBuilder, base_name, site, unsupported
 from oaq.capture.graph import FloatChannelFunction, FloatFunction, FunctionName
+from oaq.capture.named_functions import leaky_relu_of, power_of
 
 Handler = Callable[[TorchBuilder, fx.Node, Arguments], str]
 FIXED: Final = (("approximate", "none"), ("scale", 1), ("input_scale", 1))
