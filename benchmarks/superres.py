@@ -1,0 +1,218 @@
+"""Frames of 1920 x 1080 enlarged by proved integers beside ONNX Runtime and OpenVINO, as they are and held to AVX2.
+
+    python -m recipes.superres --network espcn                        first: it trains and writes the program
+    python -m benchmarks.superres out/espcn-x2/espcn-x2.oaq --record
+
+The network reads a frame of 1080 / scale rows of luma and answers 1080 rows. Every contender does that frame at once;
+ours also pane by pane. Peers' int8 is ONNX Runtime's static QDQ of the float network (U8S8, a scale per channel),
+calibrated on frames of the photos that ours is calibrated on. Held to AVX2, sums of peers may saturate: how near their
+frame comes to float's stands in the notes, as PSNR. Ours is checked integer by integer: a square against the reference,
+the frame against panes on the scalar rows, or those of another instruction set where --check names one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import oaq
+from benchmarks.busy import Disturbance
+from benchmarks.harness import Result, add_record, stamp
+from benchmarks.held_onnxruntime import held_environment
+from benchmarks.process_peer import ProcessPeer
+from benchmarks.side_by_side import timed, written
+from oaq import reference
+from oaq.data.photos import read_pixels
+from oaq.errors import FormatError, Mismatch
+from oaq.program.frames import at_size
+from oaq.program.int_program import IntProgram
+from oaq.report.comparison import Contender
+from oaq.report.data import Latency
+from oaq.report.latency import pinned, turn
+from oaq.report.peers import quantize_by_onnxruntime
+from oaq.runtime import Session
+from oaq.runtime.frames import FrameSession
+from oaq.tasks.upscale import psnr
+from oaq.terminal import say
+from recipes.exit_code import exit_code
+from recipes.float_onnx import export_float
+from recipes.superres import train
+from recipes.superres.networks import NETWORKS, build
+from recipes.superres.pictures import brightness, eight_bits, resized, training_photos
+
+ROWS, COLUMNS = 1080, 1920
+IMAGES: Final = 4
+"""Frames that peers' int8 is calibrated on."""
+PANE: Final = (96, 240)
+HELD: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
+Frame = NDArray[np.float32]
+"""(1, 1, rows, columns) luma in 0..1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is timed.
+
+    Attributes:
+        title: of the network and its scale.
+        net: the float network.
+        program: for the frame as a whole.
+        x: the frame.
+        y: what the float network makes of it.
+    """
+
+    title: str
+    net: nn.Module
+    program: IntProgram
+    x: Frame
+    y: Frame
+
+
+def prepare(flags: argparse.Namespace) -> Subject:
+    """Load the program and the network that it was made of.
+
+    Raises:
+        FormatError: the program is of no network of the recipe.
+    """
+    program = oaq.load(flags.program)
+    name, _, scale = program.name.rpartition("-x")
+    if name not in NETWORKS:
+        raise FormatError(f"{flags.program}: is of {program.name!r}; it is written by python -m recipes.superres")
+    net = build(name, int(scale), flags.weights or flags.program.with_name(train.WEIGHTS))
+    rows, columns = ROWS // int(scale), COLUMNS // int(scale)
+    x = frames(1, rows, columns)[0]
+    with torch.inference_mode():
+        y = net(torch.from_numpy(x)).numpy()
+    return Subject(program.name, net, at_size(program, rows, columns), x, y)
+
+
+def frames(count: int, rows: int, columns: int) -> list[Frame]:
+    """Photos that training had, as frames."""
+    photos = training_photos()[1 :: len(training_photos()) // count][:count]
+    return [eight_bits(brightness(resized(read_pixels(path), rows, columns)))[None, None] for path in photos]
+
+
+def ours(subject: Subject, flags: argparse.Namespace) -> Iterator[Contender]:
+    """A session per instruction set for the whole frame, and one pane by pane.
+
+    Raises:
+        Mismatch: a square has other integers than the reference.
+    """
+    program, x = subject.program, subject.x
+    square = at_size(program, 64, 72)
+    part = np.random.default_rng(0).integers(0, 256, (1, 64, 72, 1)).astype(np.uint8)
+    (law,) = reference.run(square, part).outputs
+    check = FrameSession(program, PANE, threads=flags.threads, isa=flags.check).run(x)
+    for isa in flags.isa:
+        plan = oaq.plan(program, isa)
+        if not np.array_equal(Session(oaq.plan(square, isa), 1).run_integers(part)[0], law):
+            raise Mismatch(f"{subject.title}, {isa}: a square of 64 x 72 has other integers than the reference")
+        whole = Session(plan, flags.threads)
+        panes = FrameSession(program, PANE, threads=flags.threads, isa=isa)
+        for name, session in ((f"oaq {isa}", whole), (f"oaq {isa}, in panes", panes)):
+            yield Contender(
+                name=name,
+                ours=True,
+                precision="int8",
+                isa=plan.isa,
+                take=turn(lambda session=session: session.run(x)),
+                outputs=lambda session=session: session.run(x),
+                reference=np.asarray(check),
+                least_sqnr_db=None,
+                against=f"panes on {flags.check}",
+                also=_near(np.asarray(check), subject.y),
+            )
+
+
+def peers(subject: Subject, flags: argparse.Namespace, folder: Path, stack: ExitStack) -> Iterator[Contender]:
+    """ONNX Runtime and OpenVINO, each in a process of its own, as they are and held to AVX2."""
+    floats, int8 = folder / f"{subject.title}.onnx", folder / f"{subject.title}.int8.onnx"
+    if not int8.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        export_float(subject.net, subject.x, floats)
+        rows, columns = subject.x.shape[2:]
+        quantize_by_onnxruntime(floats, int8, frames(IMAGES, rows, columns))
+    held_copy = {} if "onnxruntime" not in flags.held else held_environment(folder.resolve())
+    for runtime, words, environment in (
+        ("onnxruntime", "", {}),
+        ("openvino", "", {}),
+        *((("openvino", ", held to AVX2", HELD),) if "openvino" in flags.held else ()),
+        *((("onnxruntime", ", held to AVX2", held_copy),) if held_copy else ()),
+    ):
+        child = stack.enter_context(ProcessPeer(int8, subject.x, runtime, "int8", flags.threads, environment))
+        y = child.outputs().reshape(subject.y.shape)
+        yield Contender(
+            name=f"{child.name}{words}",
+            ours=False,
+            precision="int8",
+            isa="avx2" if words else "best of the CPU",
+            take=child.take,
+            outputs=lambda y=y: y,
+            reference=subject.y,
+            least_sqnr_db=-20.0,
+            against="float",
+            also=_near(y, subject.y),
+        )
+
+
+def _near(y: Frame, true: Frame) -> str:
+    return f"PSNR {psnr(np.clip(y, 0, 1).astype(np.float64), true.astype(np.float64)):.1f} dB to float's frame"
+
+
+def measure(flags: argparse.Namespace) -> tuple[str, Latency, Disturbance]:
+    """Check and time all of them, side by side; what else ran meanwhile."""
+    subject = prepare(flags)
+    with ExitStack() as stack:
+        folder = flags.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cpus = stack.enter_context(pinned(flags.threads))
+        contenders = [*ours(subject, flags), *peers(subject, flags, folder, stack)]
+        last = contenders[-1].name
+        say.words(f"{subject.title}: {len(contenders)} contenders, {flags.rounds} rounds")
+        latency, disturbance = timed(
+            contenders, subject.title, threads=flags.threads, rounds=flags.rounds, baseline=last, pinned=cpus
+        )
+        return subject.title, latency, disturbance
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measure and write the result file; returns the exit code."""
+    title, latency, disturbance = measure(flags)
+    command = f"python -m benchmarks.superres {flags.program.name} --threads {flags.threads} --rounds {flags.rounds}"
+    facts = (("frame", f"{COLUMNS} x {ROWS} out"), ("pane", f"{PANE[0]} x {PANE[1]}"))
+    result = Result("networks", command, stamp(), latency, facts)
+    return 0 if written(result, f"superres_{title}_{flags.threads}t", disturbance, record=flags.record) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, measure; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.superres", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("program", type=Path, metavar="FILE", help="written by recipes.superres")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="if they do not lie beside the program")
+    parser.add_argument("--isa", nargs="+", default=["avx2"], help="of ours (default avx2)")
+    parser.add_argument("--check", default="scalar", metavar="ISA", help="rows that the frame is checked by")
+    parser.add_argument(
+        "--held", nargs="*", default=["openvino"], choices=("openvino", "onnxruntime"), help="peers held to AVX2 too"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the peers' files here for the next run")
+    add_record(parser)
+    flags = parser.parse_args(arguments)
+    return exit_code("superres", lambda: run(flags))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
