@@ -6,8 +6,8 @@
 The network reads a frame of 1080 / scale rows of luma and answers 1080 rows. Every contender does that frame at once;
 ours also pane by pane. Peers' int8 is ONNX Runtime's static QDQ of the float network (U8S8, a scale per channel),
 calibrated on frames of the photos that ours is calibrated on. Held to AVX2, sums of peers may saturate: how near their
-frame comes to float's stands in the notes, as PSNR. Ours is checked integer by integer: a square against the reference,
-the frame against panes on the scalar rows, or those of another instruction set where --check names one.
+frame comes to float's stands in the notes, by the task's metrics. Ours is checked integer by integer: a square against
+the reference, the frame against panes on the scalar rows, or those of another instruction set where --check names one.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ from oaq.report.latency import pinned, turn
 from oaq.report.peers import quantize_by_onnxruntime
 from oaq.runtime import Session
 from oaq.runtime.frames import FrameSession
-from oaq.tasks.upscale import psnr
+from oaq.tasks import Task
 from oaq.terminal import say
 from recipes.exit_code import exit_code
 from recipes.float_onnx import export_float
 from recipes.superres import train
+from recipes.superres.integers import task_of
 from recipes.superres.networks import NETWORKS, build
 from recipes.superres.pictures import brightness, eight_bits, resized, training_photos
 
@@ -70,6 +71,7 @@ class Subject:
         program: for the frame as a whole.
         x: the frame.
         y: what the float network makes of it.
+        task: what the network is for.
     """
 
     title: str
@@ -77,6 +79,7 @@ class Subject:
     program: IntProgram
     x: Frame
     y: Frame
+    task: Task
 
 
 def prepare(flags: argparse.Namespace) -> Subject:
@@ -94,7 +97,7 @@ def prepare(flags: argparse.Namespace) -> Subject:
     x = frames(1, rows, columns)[0]
     with torch.inference_mode():
         y = net(torch.from_numpy(x)).numpy()
-    return Subject(program.name, net, at_size(program, rows, columns), x, y)
+    return Subject(program.name, net, at_size(program, rows, columns), x, y, task_of(int(scale)))
 
 
 def frames(count: int, rows: int, columns: int) -> list[Frame]:
@@ -131,7 +134,7 @@ def ours(subject: Subject, flags: argparse.Namespace) -> Iterator[Contender]:
                 reference=np.asarray(check),
                 least_sqnr_db=None,
                 against=f"panes on {flags.check}",
-                also=_near(np.asarray(check), subject.y),
+                also=_near(subject, np.asarray(check)),
             )
 
 
@@ -162,12 +165,15 @@ def peers(subject: Subject, flags: argparse.Namespace, folder: Path, stack: Exit
             reference=subject.y,
             least_sqnr_db=-20.0,
             against="float",
-            also=_near(y, subject.y),
+            also=_near(subject, y),
         )
 
 
-def _near(y: Frame, true: Frame) -> str:
-    return f"PSNR {psnr(np.clip(y, 0, 1).astype(np.float64), true.astype(np.float64)):.1f} dB to float's frame"
+def _near(subject: Subject, y: Frame) -> str:
+    """What the task's metrics say of a frame if float's is the truth."""
+    exact, rounded = ([subject.task.decode({"y": side[0]})] for side in (subject.y, y))
+    values = ((metric, metric.agreement(exact, rounded)) for metric in subject.task.metrics)
+    return ", ".join(f"{metric.name} {metric.text(value, 1)}" for metric, value in values) + " with float's frame"
 
 
 def measure(flags: argparse.Namespace) -> tuple[str, Latency, Disturbance]:

@@ -14,7 +14,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.requantize import Requantize
 from oaq.operators.tensor import Shape
 from oaq.program.edges import Edge, input_edges, output_edges, with_edges
-from oaq.program.frames import PaneEnds, at_size, panes_of, spans, stride_of
+from oaq.program.frames import PaneEnds, at_size, evenly, panes_of, spans, stride_of
 from oaq.program.int_program import IntProgram
 from oaq.reference.run import run
 from tests.strategies import Builder, conv2d, random_input
@@ -165,6 +165,18 @@ def test_panes_that_are_too_small_or_do_not_fill_the_frame_say_what_would() -> N
         panes_of(strided, 1, 12)
     with pytest.raises(ProgramError, match="do not fill a frame of 5"):
         panes_of(strided, 0, 5)
+
+
+@pytest.mark.parametrize("frame", [9, 20, 30, 31, 57, 200])
+def test_panes_that_share_a_frame_evenly_are_as_many_and_as_small_as_can_be(frame: int) -> None:
+    wide = single(conv2d(np.random.default_rng(0), (2, 9, 9, 2), padding=(4,) * 4), (min(frame, 24), 12, 2))
+    size = evenly(wide, 0, frame)
+    count = len(panes_of(wide, 0, frame))
+    assert len(panes_of(at_size(wide, size, 12), 0, frame)) == count
+    if size > 9:
+        assert len(panes_of(at_size(wide, size - 1, 12), 0, frame)) > count
+    with pytest.raises(ProgramError, match="too small"):
+        evenly(at_size(wide, 8, 12), 0, 30)
 
 
 def test_what_a_file_says_of_its_ends_and_photos_goes_to_the_new_size() -> None:

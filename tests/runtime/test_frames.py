@@ -62,13 +62,14 @@ def test_reals_go_in_and_come_out_as_of_a_session_for_the_whole_frame() -> None:
 
 
 def test_memory_is_that_of_a_pane_whatever_the_frame() -> None:
-    session = FrameSession(network(1, (24, 25)), (40, 40))
+    program = network(1, (24, 25))
+    session, pane = FrameSession(program, (40, 40)), oaq.Session(oaq.plan(at_size(program, 40, 40)))
     large = session.session((400, 300))
-    assert session.session((90, 80)) is large
-    assert session.session((39, 300)) is not large
+    assert large is session.session((400, 300)) and large.memory.tensors <= pane.memory.tensors
     for rows in range(50, 50 + 2 * MOST):
         assert session.panes((rows, 300)) > 1
-    assert session.session((90, 80)) is large
+        assert session.session((rows, 300)).memory.tensors <= pane.memory.tensors
+    assert session.session((400, 300)) is not large  # others needed the room
 
 
 def test_frames_that_are_none_are_refused() -> None:

@@ -167,6 +167,28 @@ def panes_of(program: IntProgram, axis: int, frame: int) -> list[Pane]:
         begin = following
 
 
+def evenly(program: IntProgram, axis: int, frame: int) -> int:
+    """The least rows or columns with which as many panes as ``program``'s size needs hold the frame.
+
+    Panes of just so many overlap less, and the last one does not begin far before its time.
+
+    Raises:
+        ProgramError: as ``panes_of``.
+    """
+    sizes, stride = list(_image_input(program).shape[:2]), stride_of(program)[axis]
+    count, size = len(panes_of(program, axis, frame)), sizes[axis]
+    low, high = 0, size // stride  # fewer strides than ``low`` + 1 are too few, ``high`` are enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        sizes[axis] = size - (size // stride - middle) * stride
+        try:
+            enough = len(panes_of(at_size(program, *sizes), axis, frame)) <= count
+        except ProgramError:  # smaller than what its outputs depend on
+            enough = False
+        low, high = (low, middle) if enough else (middle, high)
+    return size - (size // stride - high) * stride
+
+
 def _image_input(program: IntProgram) -> TensorSpec:
     specs = [program.tensors[name] for name in program.inputs]
     if len(specs) != 1 or len(specs[0].shape) != 3:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oaq.errors import ProgramError
 from oaq.kernels.plan import plan
 from oaq.program.edges import input_edges
-from oaq.program.frames import Pane, Size, at_size, panes_of, stride_of
+from oaq.program.frames import Pane, Size, at_size, evenly, panes_of, stride_of
 from oaq.program.inputs import checked
 from oaq.program.int_program import IntProgram
 from oaq.runtime.session import Images, Session, Values
@@ -126,7 +126,9 @@ class FrameSession:
             whole - max(-(-(whole - part) // step), 0) * step
             for whole, part, step in zip(frame, self.pane, self._strides, strict=True)
         )
-        small = at_size(program, rows, columns)
+        largest = at_size(program, rows, columns)
+        rows, columns = (evenly(largest, axis, whole) for axis, whole in enumerate(frame))
+        small = at_size(largest, rows, columns)
         panes = panes_of(small, 0, frame[0]), panes_of(small, 1, frame[1])
         if (rows, columns) not in self._sessions:
             _make_room(self._sessions)
