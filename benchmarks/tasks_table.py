@@ -51,6 +51,8 @@ SEGMENTERS: Final = {
     ("unet-resize", "slices"): ("U-Net with resizes, slices of an averaged head", "mIoU"),
     ("deeplab", "scenes"): ("DeepLabV3+ on MobileNetV2, composited scenes", "mIoU"),
 }
+ENLARGERS: Final = {"espcn": "ESPCN", "fsrcnn": "FSRCNN", "edsr-mini": "EDSR, 8 blocks of 32"}
+"""Networks that enlarge, as the table calls them; twice and four times as large."""
 VNNI: Final = ("vnni", "avxvnni")
 
 
@@ -76,6 +78,7 @@ def lines_of(folder: Path) -> list[Line]:
     lines = [_classifier(folder, name) for name in ("efficientnet-lite0", "mobilenet-v2")]
     lines += [_trained_classifier(folder), _detector(folder)]
     lines += [_segmenter(folder, network, name) for network, name in SEGMENTERS]
+    lines += [_enlarger(folder, network, scale) for scale in (2, 4) for network in ENLARGERS]
     return [line for line in lines if line.figures]
 
 
@@ -124,6 +127,18 @@ def _segmenter(folder: Path, network: str, name: str) -> Line:
         if row["set"] == name and row["network"] in PEERS:
             figures[PEERS[row["network"]]] = row["mIoU"]
     return Line("segment", *SEGMENTERS[network, name], network, figures)
+
+
+def _enlarger(folder: Path, network: str, scale: int) -> Line:
+    """PSNR of luma on Set5; its frames of 1080p are what is timed."""
+    title, figures = f"superres_{network}-x{scale}", dict[str, str]()
+    path = folder / f"{title}.json"
+    for fact, value in load(path).facts if path.exists() else ():
+        if fact.startswith("PSNR on Set5"):
+            sides = [side.strip() for side in fact.split(", ")[-1].split("/")]
+            named = dict(zip(sides, value.split(" / "), strict=True))
+            figures = {"float": named["float"], "ptq": named["int16"]}
+    return Line("upscale", f"{ENLARGERS[network]}, x{scale}, 1080p out", "PSNR on Set5, dB", title, figures)
 
 
 def _newest(folder: Path, name: str) -> Result | None:

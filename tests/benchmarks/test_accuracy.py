@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import accuracy, accuracy_cells, accuracy_table, tasks_table
+from benchmarks import accuracy, accuracy_cells, accuracy_table, superres_table, tasks_table
 from benchmarks.accuracy import CAMPAIGNS
 from benchmarks.accuracy_cells import Cell, grid
 from benchmarks.harness import Result, stamp
@@ -108,7 +108,7 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
 
 def test_the_document_has_the_tables_of_the_files() -> None:
     text = accuracy_table.DOCUMENT.read_text(encoding="utf-8")
-    assert {found["data"] for found in accuracy_table.MARKED.finditer(text)} == {tasks_table.NAME, *CAMPAIGNS}
+    assert {found["data"] for found in accuracy_table.MARKED.finditer(text)} == {tasks_table.NAME, superres_table.NAME, *CAMPAIGNS}
     assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"
 
 

@@ -39,6 +39,17 @@ def test_what_no_file_holds_is_not_run(folder: Path) -> None:
     assert cells[3:] == ["50.00", *["not run"] * 1, "20.10", "not run", "not run", "49.80", *["not run"] * 3]
 
 
+def test_networks_that_enlarge_have_a_line_of_psnr(tmp_path: Path) -> None:
+    facts = (
+        ("PSNR on Set5, 5 photos, bicubic / float / int16", "33.67 / 36.60 / 36.55"),
+        ("PSNR of int16 with float for the truth, Set5", "53.41"),
+    )
+    result_file.store(Result("superres", "x", stamp(), facts=facts), tmp_path, "superres_espcn-x2")
+    (line,) = tasks_table.lines_of(tmp_path)
+    assert (line.network, line.metric) == ("ESPCN, x2, 1080p out", "PSNR on Set5, dB")
+    assert line.figures == {"float": "36.60", "ptq": "36.55"}
+
+
 def test_times_are_of_the_same_instruction_set_on_both_sides() -> None:
     timings = (
         timing("oaq avx2", "avx2", 2.0, ours=True),
