@@ -108,7 +108,11 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
 
 def test_the_document_has_the_tables_of_the_files() -> None:
     text = accuracy_table.DOCUMENT.read_text(encoding="utf-8")
-    assert {found["data"] for found in accuracy_table.MARKED.finditer(text)} == {tasks_table.NAME, superres_table.NAME, *CAMPAIGNS}
+    assert {found["data"] for found in accuracy_table.MARKED.finditer(text)} == {
+        tasks_table.NAME,
+        superres_table.NAME,
+        *CAMPAIGNS,
+    }
     assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"
 
 
