@@ -76,11 +76,11 @@ class FrameSession:
         shape = np.shape(x)
         edge = input_edges(self.program)[0]
         if getattr(x, "dtype", None) == np.uint8 and not edge.is_integer:
-            return self._given(x, (shape[1], shape[2]) if len(shape) == 4 else (0, 0))
+            return self._run_reals(x, (shape[1], shape[2]) if len(shape) == 4 else (0, 0))
         if len(shape) != 4 or edge.axes not in (((0,), (1,), (2,)), ((2,), (0,), (1,))):
             raise ProgramError(f"{self.program.name}: a batch of frames has four axes, not {shape}")
         first = 1 if edge.axes[0] == (0,) else 2
-        return self._given(x, (shape[first], shape[first + 1]))
+        return self._run_reals(x, (shape[first], shape[first + 1]))
 
     def run_integers(self, x: Images) -> tuple[Images, ...]:
         """Integers in, integers out: uint8 (batch, rows, columns, channels), one array per output.
@@ -110,7 +110,7 @@ class FrameSession:
         """
         return self._cut(frame).session
 
-    def _given(self, x: NDArray[Any], frame: Size) -> Values | tuple[Values, ...]:
+    def _run_reals(self, x: NDArray[Any], frame: Size) -> Values | tuple[Values, ...]:
         cut = self._cut(frame)
         results = _run(cut, to_integers(cut.program, x, by_native)[0])
         outputs = to_floats(cut.program, results, reals_by_native)
@@ -123,11 +123,11 @@ class FrameSession:
             raise ProgramError(f"{self.program.name}: a frame has 1 row and 1 column at least, not {frame}")
         program = at_size(self.program, *frame)
         rows, columns = (
-            whole - max(-(-(whole - part) // step), 0) * step
-            for whole, part, step in zip(frame, self.pane, self._strides, strict=True)
+            side - max(-(-(side - part) // step), 0) * step
+            for side, part, step in zip(frame, self.pane, self._strides, strict=True)
         )
         largest = at_size(program, rows, columns)
-        rows, columns = (evenly(largest, axis, whole) for axis, whole in enumerate(frame))
+        rows, columns = (evenly(largest, axis, side) for axis, side in enumerate(frame))
         small = at_size(largest, rows, columns)
         panes = panes_of(small, 0, frame[0]), panes_of(small, 1, frame[1])
         if (rows, columns) not in self._sessions:
@@ -150,6 +150,8 @@ def _run(cut: _Cut, frames: Images) -> tuple[Images, ...]:
     for row, column in product(*cut.panes) if len(frames) else ():
         pane = frames[:, row.begin : row.begin + rows, column.begin : column.begin + columns]
         for name, y in zip(program.outputs, cut.session.run_integers(np.ascontiguousarray(pane)), strict=True):
-            (down, top, bottom), (along, first, last) = row.kept[name], column.kept[name]
-            outputs[name][:, down + top : down + bottom, along + first : along + last] = y[:, top:bottom, first:last]
+            (row_offset, top, bottom), (column_offset, first, last) = row.kept[name], column.kept[name]
+            rows_of_frame = slice(row_offset + top, row_offset + bottom)
+            columns_of_frame = slice(column_offset + first, column_offset + last)
+            outputs[name][:, rows_of_frame, columns_of_frame] = y[:, top:bottom, first:last]
     return tuple(outputs.values())
