@@ -18,7 +18,14 @@ from oaq.terminal import say
 from recipes.float_onnx import export_float, run_float
 
 
-def onnx_files(net: torch.nn.Module, x: Batch, calibration: Sequence[Batch], folder: Path) -> dict[str, Path]:
+def onnx_files(
+    net: torch.nn.Module,
+    x: Batch,
+    calibration: Sequence[Batch],
+    folder: Path,
+    *,
+    outputs: Sequence[str] = ("y",),
+) -> dict[str, Path]:
     """The network as ONNX by precision, "fp32" and "int8"; files that are in ``folder`` already are taken as they are.
 
     Args:
@@ -26,11 +33,12 @@ def onnx_files(net: torch.nn.Module, x: Batch, calibration: Sequence[Batch], fol
         x: a batch of the shape it takes.
         calibration: batches the int8 file is calibrated on.
         folder: for both files; made if it is missing.
+        outputs: names of the network's outputs.
     """
     files = {"fp32": folder / "float.onnx", "int8": folder / "int8.onnx"}
     if not all(file.exists() for file in files.values()):
         folder.mkdir(parents=True, exist_ok=True)
-        export_float(net, x, files["fp32"])
+        export_float(net, x, files["fp32"], outputs=outputs)
         quantize_by_onnxruntime(files["fp32"], files["int8"], calibration)
     return files
 

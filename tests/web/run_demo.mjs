@@ -19,6 +19,16 @@ try {
   const before = await texts("#classes span");
   await page.files("#file", [file]);
   await page.until(`document.getElementById('shown').src.startsWith('blob:') && ${idle}`);
+  const shown = { classes: await texts("#classes span"), times: await texts("#times span"),
+    layers: (await texts(".layer")).length, seal: (await texts("#seal"))[0], status: (await texts("#status"))[0] };
+  await page.evaluate("document.getElementById('network').selectedIndex = 1; "
+    + "document.getElementById('network').dispatchEvent(new Event('change'))");
+  await page.until(`!document.getElementById('boxes').hidden && document.querySelectorAll('#classes li').length > 0 && ${idle}`);
+  const objects = await texts("#classes .object span");
+  const [size, drawn] = await page.evaluate(`(() => {
+    const canvas = document.getElementById('boxes'), { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return [[canvas.width, canvas.height], data.some((value) => value > 0)];
+  })()`);
   const loaded = await page.evaluate("performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)");
   const selected = () => page.evaluate("[...document.querySelectorAll('[role=tab]')].map((tab) => tab.ariaSelected)");
   const tabs = [await selected()];
@@ -27,8 +37,7 @@ try {
   tabs.push(await selected());
   console.log(JSON.stringify({
     foreign: loaded.filter((origin) => origin !== server.origin && origin !== "null"), tabs,
-    widths, before, classes: await texts("#classes span"), times: await texts("#times span"), layers: (await texts(".layer")).length,
-    seal: (await texts("#seal"))[0], status: (await texts("#status"))[0], said: page.said,
+    widths, before, ...shown, objects, size, drawn, said: page.said,
   }));
 } finally {
   await close();

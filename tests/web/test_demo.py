@@ -1,4 +1,4 @@
-"""The demo page in headless Chromium: a photo, its classes, times of both builds, what is proved; at two widths."""
+"""The demo page in headless Chromium: a photo, its classes or objects, times, what is proved; at two widths."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from benchmarks.web.build import PACKAGE, install
 from benchmarks.web.node import run_script
 from oaq.reference import run
 from oaq.web import write
+from tests.foreign.detector import detector
 from tests.web.machine import NOT_RUN, require_engine
-from tests.web.test_package import classifier, integers, photos
+from tests.web.test_package import SIZE, classifier, integers, photos
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -39,7 +40,11 @@ def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path)
     write(classifier(), tmp_path / "demo", "net")
     for index, pixels in enumerate(photos()):
         Image.fromarray(pixels).save(tmp_path / "demo" / f"{index}.png")
-    networks = [{"title": "Small", "file": "net.json", "peers": []}]
+    write(detector(), tmp_path / "demo", "detector")
+    networks = [
+        {"title": "Small", "file": "net.json", "peers": [], "sample": 0},
+        {"title": "A detector", "file": "detector.json", "peers": [], "sample": 1},
+    ]
     (tmp_path / "demo" / "demo.json").write_text(json.dumps({"networks": networks, "samples": ["0.png", "1.png"]}))
     arguments = [Path(__file__).with_name("run_demo.mjs"), tmp_path, chromium, tmp_path / "demo" / "2.png"]
     shown = json.loads(run_script(arguments))
@@ -51,4 +56,6 @@ def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path)
     assert shown["layers"] == 4
     assert shown["seal"].startswith("4 of 4 layers proved for every photo")
     assert shown["foreign"] == []
+    assert shown["drawn"] and shown["size"] == [SIZE, SIZE]
+    assert shown["objects"] and set(shown["objects"]) <= {"a", "b", "c", "d"}
     assert shown["tabs"] == [["true", "false"], ["false", "true"]]

@@ -1,5 +1,6 @@
 // The tab of photos: a photo, what it is, how long that takes beside ONNX Runtime, and what is proved.
 import * as oaq from "../src/index.js";
+import { colour, drawBoxes } from "./boxes.js";
 import { at, bar, fileZone, layerLine, make, say as sayIn } from "./dom.js";
 import { openPeer } from "./peers.js";
 import { median, sleep, timesOf } from "./times.js";
@@ -24,7 +25,7 @@ async function begin() {
   at("choose").onclick = () => at("file").click();
   at("camera").onclick = useCamera;
   at("measure").onclick = measure;
-  at("network").onchange = () => openNetwork().then(classify).then(measure).catch(fail);
+  at("network").onchange = () => openNetwork().then(changePhoto).catch(fail);
   await openNetwork();
   at("loaded").hidden = false;
   await take(state.demo.samples[0], at("samples").firstChild);
@@ -36,6 +37,15 @@ async function openNetwork() {
   say(`Loading ${state.demo.networks[at("network").selectedIndex].title} ...`);
   showProof(await networkOf(build));
   say("");
+}
+
+// A sample gives way to the one that the network has something to say of; a photo of one's own stays.
+async function changePhoto() {
+  const buttons = [...at("samples").children], { sample } = state.demo.networks[at("network").selectedIndex];
+  if (sample !== undefined && buttons.some((button) => button.ariaPressed === "true"))
+    return take(state.demo.samples[sample], buttons[sample]);
+  await answer();
+  await measure();
 }
 
 async function networkOf(build) {
@@ -56,16 +66,31 @@ async function take(url, button) {
   }
   state.source = image;
   say("");
-  await classify();
+  await answer();
   await measure();
 }
 
-async function classify() {
+async function answer() {
   if (!state.source) return;
-  const net = await networkOf(oaq.builds()[0]), best = net.classify(net.prepare(state.source));
-  at("classes").replaceChildren(...best.map(({ label, probability }) =>
+  const net = await networkOf(oaq.builds()[0]), isDetector = net.task === "detect";
+  at("question").textContent = isDetector ? "What is there" : "What it is";
+  at("boxes").hidden = !isDetector;
+  at("drop").classList.toggle("whole", isDetector);
+  if (isDetector) showObjects(net.detect(net.prepare(state.source), state.source));
+  else at("classes").replaceChildren(...net.classify(net.prepare(state.source)).map(({ label, probability }) =>
     bar("li", label, `${(100 * probability).toFixed(1)} %`, probability, true)));
   performance.mark("oaq-first-result");
+}
+
+function showObjects(objects) {
+  drawBoxes(at("boxes"), state.source, objects);
+  at("classes").replaceChildren(...objects.map(({ label, score, index }) => {
+    const line = bar("li", label, `${(100 * score).toFixed(0)} %`, score, true);
+    line.style.setProperty("--swatch", colour(index));
+    line.classList.add("object");
+    return line;
+  }));
+  if (!objects.length) at("classes").replaceChildren(make("li", { className: "small", textContent: "Nothing that it knows." }));
 }
 
 // One after another, so that none takes the CPU from another; a new photo ends it.

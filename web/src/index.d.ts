@@ -58,6 +58,14 @@ export interface Classified {
   probability: number;
 }
 
+export interface Detected {
+  label: string;
+  index: number;
+  score: number;
+  /** Left, top, right, bottom. */
+  box: [number, number, number, number];
+}
+
 export interface ImageLike {
   readonly data: Uint8ClampedArray | Uint8Array;
   readonly width: number;
@@ -88,6 +96,8 @@ export declare class Network {
   prepare(source: CanvasImageSource): ImageData;
   reals(integers: Uint8Array, output?: number): Float32Array;
   classify(input: Input, count?: number): Classified[];
+  readonly task: string | null;
+  detect(input: Input, picture?: CanvasImageSource, least?: number): Detected[];
   profile(): number[];
   measure(): string;
   check(): void;

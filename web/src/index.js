@@ -1,4 +1,5 @@
 // Integer networks in the browser: the same integers as everywhere else, checked when they are loaded.
+import { decodeBoxes } from "./detect.js";
 import { OaqError, Session, builds, compile, fetchBytes, supports } from "./runtime.js";
 import { sha256 } from "./sha256.js";
 
@@ -122,13 +123,11 @@ export class Network {
     const photo = this.#manifest.photo;
     if (!photo) throw new OaqError(`${this.name}: its file does not say how a photo becomes integers`, "photo");
     const [height, width] = photo.size;
-    const from = [source.naturalWidth || source.videoWidth || source.width,
-      source.naturalHeight || source.videoHeight || source.height];
     const canvas = typeof OffscreenCanvas === "function" ? new OffscreenCanvas(width, height)
       : Object.assign(document.createElement("canvas"), { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingQuality = "high";
-    context.drawImage(source, ...placement(photo, from, [width, height]));
+    context.drawImage(source, ...placement(photo, sizeOf(source), [width, height]));
     return context.getImageData(0, 0, width, height);
   }
 
@@ -154,6 +153,32 @@ export class Network {
       .map(({ index, score }) => ({
         label: this.labels[index] ?? `class ${index}`, index, score, probability: Math.exp(score - most) / total,
       }));
+  }
+
+  /**
+   * The objects of a photo, of a file whose task is "detect".
+   * @param {Uint8Array | ImageData} input
+   * @param {CanvasImageSource} [picture] that `prepare` made the input of: boxes are in its pixels then, and otherwise
+   *   shares of the input
+   * @param {number} [least] score; that of the file from which on boxes are drawn if it is left out
+   * @returns {{ label: string, index: number, score: number, box: [number, number, number, number] }[]} the surest
+   *   first; a box is left, top, right, bottom
+   */
+  detect(input, picture, least) {
+    const task = this.#manifest.detect;
+    if (!task) throw new OaqError(`${this.name}: its file does not say where boxes lie in the outputs`, "bad-argument");
+    const results = this.run(input);
+    const output = (i) => ({ integers: results[i], scale: this.outputs[i].scale, zeroPoint: this.outputs[i].zeroPoint });
+    const place = picture ? seenPart(this.#manifest.photo, sizeOf(picture)) : null;
+    return decodeBoxes(task, output).filter(({ score }) => score >= (least ?? task.decoder.visible))
+      .map(({ index, score, box }) => ({
+        label: this.labels[index] || `class ${index}`, index, score, box: place ? onPicture(box, place, sizeOf(picture)) : box,
+      }));
+  }
+
+  /** What the network is for: "classify", "detect", ...; null where the file does not say. */
+  get task() {
+    return this.#manifest.task ?? null;
   }
 
   /** Milliseconds of each layer in the last run, in the order of `layers`. */
@@ -208,6 +233,19 @@ function placement(photo, [fromWidth, fromHeight], [width, height]) {
   return [(fromWidth - size[0]) / 2, (fromHeight - size[1]) / 2, ...size, 0, 0, width, height];
 }
 
+const sizeOf = (source) => [source.naturalWidth || source.videoWidth || source.width,
+  source.naturalHeight || source.videoHeight || source.height];
+
+// The rectangle of a picture that the whole input shows: x, y, width, height in its pixels. It may reach beyond it.
+function seenPart({ size, ...photo }, from) {
+  const [height, width] = size, part = placement(photo, from, [width, height]);
+  const scale = [part[2] / part[6], part[3] / part[7]];
+  return [part[0] - part[4] * scale[0], part[1] - part[5] * scale[1], width * scale[0], height * scale[1]];
+}
+
+const onPicture = (box, [x, y, width, height], size) =>
+  box.map((share, i) => Math.min(Math.max((i % 2 ? y : x) + share * (i % 2 ? height : width), 0), size[i % 2]));
+
 function chooseBuild(manifest, wanted, place) {
   const written = Object.keys(manifest.plans), here = builds();
   if (!here.length)
@@ -243,5 +281,7 @@ function readManifest(bytes, place) {
   const photo = manifest.photo ?? null;
   if (photo && !(photo.size?.length === 2 && photo.tables?.every((table) => table.length === 256)))
     refuse("what it says of photos is incomplete");
+  const isTask = ({ decoder, edges } = {}) => Array.isArray(decoder?.heads) && Array.isArray(edges);
+  if (manifest.detect && !isTask(manifest.detect)) refuse("what it says of boxes is incomplete");
   return { ...manifest, labels: manifest.labels ?? [], photo };
 }

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from oaq.data.records import encode
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.overflow.certificate import PART as CERTIFICATE
 from oaq.program.atomic import make_folder, write_atomically
+from oaq.program.edges import output_edges
 from oaq.program.files import Part
 from oaq.program.int_program import IntProgram
 from oaq.runtime.memory import plan_memory
@@ -22,6 +24,7 @@ from oaq.runtime.plan_file import proved_bytes
 from oaq.seal.parts import sealed_parts
 from oaq.seal.signature import PART as SIGNATURE
 from oaq.seal.signature import stored_signature
+from oaq.tasks import Task
 from oaq.tasks.record import from_metadata
 from oaq.web.photo import photo_record
 
@@ -93,6 +96,7 @@ def write(
         "photo": photo_record(program),
         "task": None if task is None else task.name,
         "labels": [] if task is None else list(task.labels),
+        "detect": None if task is None or task.name != "detect" else boxes_record(program, task),
     }
     place = Path(folder)
     make_folder(place)
@@ -102,6 +106,25 @@ def write(
     write_atomically(place / f"{name}.json", [f"{text}\n".encode()])
     written = {build: place / index["plans"][build]["file"] for build in contents}
     return WebFiles(place / f"{name}.json", written, signature, certificate)
+
+
+def boxes_record(program: IntProgram, task: Task) -> dict[str, Any] | None:
+    """What a page decodes boxes by: the decoder, and how the file's outputs lie in those of the program.
+
+    None where the file gives an output as integers, of which boxes are not read.
+    """
+    if any(edge.is_integer for edge in output_edges(program)):
+        return None
+    edges = [
+        {
+            "name": edge.name,
+            "output": program.outputs.index(edge.tensor),
+            "sizes": list(edge.sizes),
+            "axes": [list(axis) for axis in edge.axes],
+        }
+        for edge in output_edges(program)
+    ]
+    return {"decoder": encode(task.decoder), "edges": edges}
 
 
 def digest_of(part: Part) -> str:
