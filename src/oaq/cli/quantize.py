@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import os
 import time
 import typing
 from pathlib import Path
@@ -279,7 +280,11 @@ def _tell_dear(choices: QuantizeReport, allowed: float | None) -> None:
 
 
 def _share_cpus() -> None:
-    """Keep torch, which counts the CPUs of its affinity, to those whose time this process gets."""
+    """Keep torch, which counts the CPUs of its affinity, to those whose time this process gets.
+
+    Its threads sleep where they wait, or each would take the time of one that computes wherever something else runs.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, as torch is loaded
     import torch
 
     torch.set_num_threads(min(torch.get_num_threads(), default_threads()))
