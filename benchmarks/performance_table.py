@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -113,6 +114,15 @@ def _ratios(latency: Latency) -> list[float | None]:
     return [None if peer is None or name not in times else peer / times[name] for peer, name in pairs]
 
 
+def plain_rows(folder: Path, name: str) -> str:
+    """The rows of a result file as they are."""
+    path = folder / f"{name}.json"
+    result = load(path)
+    head = tuple(key for key, _ in result.rows[0])
+    lines = (tuple(value for _, value in row) for row in result.rows)
+    return f"{table(head, lines)}\n{_stamp(path, result)}\n"
+
+
 def compilers(folder: Path) -> str:
     """Clang beside GCC, row by row."""
     result = load(folder / "compilers.json")
@@ -151,6 +161,7 @@ BLOCKS: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "networks": (networks, (NETWORKS,)),
     "loops": (loops, ("micro.json", "kernels.json")),
     "compilers": (compilers, ("compilers.json",)),
+    "quantizing": (partial(plain_rows, name="quantize_time"), ("quantize_time.json",)),
 }
 """Tables by name: what writes one from a CPU's folder of results, and the files that it needs there."""
 
