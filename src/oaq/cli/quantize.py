@@ -73,6 +73,8 @@ examples:
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
 
 exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
+WAIT: Final = "OMP_WAIT_POLICY"
+"""How threads of torch wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -284,8 +286,12 @@ def _share_cpus() -> None:
 
     Its threads sleep where they wait, or each would take the time of one that computes wherever something else runs.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, as torch is loaded
+    asks = WAIT in os.environ
+    os.environ.setdefault(WAIT, "PASSIVE")  # read once, as torch is loaded
     import torch
+
+    if not asks:
+        del os.environ[WAIT]
 
     torch.set_num_threads(min(torch.get_num_threads(), default_threads()))
 
