@@ -74,7 +74,6 @@ examples:
 
 exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
 WAIT: Final = "OMP_WAIT_POLICY"
-"""How threads of torch wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -286,13 +285,12 @@ def _share_cpus() -> None:
 
     Its threads sleep where they wait, or each would take the time of one that computes wherever something else runs.
     """
-    asks = WAIT in os.environ
-    os.environ.setdefault(WAIT, "PASSIVE")  # read once, as torch is loaded
+    policy = os.environ.get(WAIT)
+    os.environ[WAIT] = policy or "PASSIVE"  # read once, as torch is loaded
     import torch
 
-    if not asks:
+    if policy is None:
         del os.environ[WAIT]
-
     torch.set_num_threads(min(torch.get_num_threads(), default_threads()))
 
 
