@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import nn
 
 from oaq.data.preprocess import KEY as PREPROCESS
 from oaq.data.preprocess import Preprocess
+from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.qat import Config, Target, convert
 from oaq.tasks import Segmenter, Task, segment, task_metadata
@@ -186,10 +188,6 @@ NETWORKS: Final[Mapping[str, SegmentationNetwork]] = {
         ),
     )
 }
-QAT: Final = "qat"
-"""Folder of the integers' training, in the network's folder."""
-FLOAT: Final = "float.ckpt"
-"""Checkpoint of the float network's training, in the network's folder."""
 
 
 def load_float(
@@ -201,7 +199,7 @@ def load_float(
         network: which.
         weights: state dictionary; None: trained.
         rows: of the input.
-        folder: for checkpoints.
+        folder: for checkpoints, and for the weights that come of them, by rows and epochs.
         epochs: of training; 0: random weights.
 
     Raises:
@@ -211,7 +209,12 @@ def load_float(
     if weights is not None:
         load_weights(net, weights)
     elif epochs:
-        train_segmenter(net, network, rows, folder, epochs)
+        trained = folder / f"float-{rows}-{epochs}.pt"
+        if trained.exists():
+            load_weights(net, trained)
+        else:
+            train_segmenter(net, network, rows, folder, epochs)
+            write_atomically(trained, [_stored(net)])
     return net.eval(), task
 
 
@@ -219,7 +222,13 @@ def train_segmenter(net: nn.Module, network: SegmentationNetwork, rows: int, fol
     """Train in place; a folder that holds the end of this very training gives it back."""
     folder.mkdir(parents=True, exist_ok=True)
     stage = dataclasses.replace(network.floating, epochs=epochs)
-    train_float(net, network.source(rows), stage, folder / FLOAT, torch.device("cpu"), loss=network.loss)
+    train_float(net, network.source(rows), stage, folder / f"float-{rows}.ckpt", torch.device("cpu"), loss=network.loss)
+
+
+def _stored(net: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    return buffer.getvalue()
 
 
 def trained_integers(net: nn.Module, network: SegmentationNetwork, rows: int, folder: Path, epochs: int) -> IntProgram:
@@ -230,7 +239,9 @@ def trained_integers(net: nn.Module, network: SegmentationNetwork, rows: int, fo
     """
     stage, source = dataclasses.replace(network.integers, epochs=epochs), network.source(rows)
     config = Config(method="proved", target=Target("avx2", run=8))
-    trained = train_integers(net, source, config, stage, folder / QAT, device=torch.device("cpu"), loss=network.loss)
+    trained = train_integers(
+        net, source, config, stage, folder / f"qat-{rows}", device=torch.device("cpu"), loss=network.loss
+    )
     return convert(trained)
 
 
