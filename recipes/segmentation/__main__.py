@@ -29,6 +29,7 @@ import torch
 import oaq
 from oaq.data.photos import prepare
 from oaq.errors import FormatError
+from oaq.kernels.plan import Plan
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize_with_report
@@ -61,7 +62,7 @@ from recipes.segmentation.networks import (
 )
 from recipes.segmentation.samples import UNKNOWN_KINDS as UNKNOWN
 from recipes.segmentation.samples import Masked, classes_of, open_folder
-from recipes.segmentation.scoring import FLOAT, Runner, contact_sheet, score_set
+from recipes.segmentation.scoring import FLOAT, Runner, Shown, contact_sheet, score_set
 
 FIRST = "unet"
 """The network that is taken if none is named."""
@@ -69,8 +70,6 @@ PTQ, TRAINED = "int16, proved", "int16, trained, proved"
 """What the integers are called in reports."""
 ROUNDING = Options().rounding
 """Rounding of weights unless --rounding says otherwise."""
-COMPARED = 8
-"""Photos whose raw outputs are compared number by number."""
 
 
 def program_of(
@@ -150,13 +149,14 @@ def run(flags: argparse.Namespace) -> int:
             programs[TRAINED] = _saved(trained, task, folder / f"{name}.trained.oaq", source)
     with steps.step("prove and plan"):
         plans = {title: oaq.plan(program) for title, program in programs.items()}
-    sessions = {title: Session(plan) for title, plan in plans.items()}
-    runners: dict[str, Runner] = {FLOAT: lambda x: _float(net, x)}
-    runners |= {title: lambda x, session=session: session.run(x) for title, session in sessions.items()}  # type: ignore[misc]
+    runners = _runners(net, plans)
     skips = Skips([] if flags.skip_bad else None)
     with steps.step("all networks on the test photos", has_bars=True):
         sets = {label: score_set(runners, task, samples, label) for label, samples in _sets(flags, task, skips).items()}
-    evidence = _evidence(runners, task, network, flags.data is None, skips)
+    left_out = skips.reasons or []
+    notes = (network.note,) if flags.data is None else ()
+    notes += (f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()
+    evidence = _evidence(runners, task, next(iter(sets.values())).pictured, notes)
     report = build_report(plans[PTQ], dataclasses.replace(evidence, seconds=tuple(steps.seconds)))
     path = folder / f"{name}.oaq"
     oaq.save(programs[PTQ], path, {EVIDENCE: evidence_part(Evidence(report.agreement, notes=report.notes))})
@@ -166,18 +166,31 @@ def run(flags: argparse.Namespace) -> int:
         *((f"layers proved, for every input: {title}", "{} of {}".format(*counts)) for title, counts in proved.items()),
         *((f"predicted cost: {title}", f"{plan.cost:.2f}") for title, plan in plans.items()),
         *figures_of(sets),
-        *((("files left out", str(len(skips.reasons))),) if skips.reasons else ()),
+        *((("files left out", str(len(left_out))),) if left_out else ()),
     )
     sheets = [sheet for label, scored in sets.items() for sheet in contact_sheet(scored, task, label)]
     to_html(report, folder / "report.html", sheets=sheets)
-    written = Result("segmentation", _command(flags), stamp(), None, figures, class_rows(sets, task), report.notes)
-    result_file.write(written, folder / "result.json")
-    if flags.record:
-        result_file.store(written, RECORDED, f"segmentation_{name}")
+    _write(Result("segmentation", _command(flags), stamp(), None, figures, class_rows(sets, task), report.notes), flags)
     say.words(f"\n{headline(report)}\n")
     say.tables([Table(name, ("", "figure"), figures, frozenset({1}))])
     say.words(f"\n{folder / 'report.html'}")
     return 0 if all(proved_layers == layers for proved_layers, layers in proved.values()) else 1
+
+
+def _runners(net: torch.nn.Module, plans: Mapping[str, Plan]) -> dict[str, Runner]:
+    """The float network and a session of every plan, by name."""
+    runners: dict[str, Runner] = {FLOAT: lambda x: _float(net, x)}
+    for title, plan in plans.items():
+        session = Session(plan)
+        runners[title] = lambda x, session=session: np.asarray(session.run(x))
+    return runners
+
+
+def _write(result: Result, flags: argparse.Namespace) -> None:
+    """``result.json`` in the network's folder, and in benchmarks/results if it is to be recorded."""
+    result_file.write(result, flags.out / flags.network / "result.json")
+    if flags.record:
+        result_file.store(result, RECORDED, f"segmentation_{flags.network}")
 
 
 def _float(net: torch.nn.Module, x: np.ndarray) -> np.ndarray:
@@ -192,24 +205,21 @@ def _sets(flags: argparse.Namespace, task: Task, skips: Skips) -> dict[str, Iter
     return dict(NETWORKS[flags.network].tests(flags.scenes))
 
 
-def _evidence(
-    runners: Mapping[str, Runner], task: Task, network: SegmentationNetwork, is_builtin: bool, skips: Skips
-) -> Evidence:
-    """Agreement of raw outputs and masks on samples that calibration never sees."""
-    samples = next(iter(network.tests(COMPARED).values()))
-    places = np.linspace(0, len(samples) - 1, min(COMPARED, len(samples))).round().astype(int).tolist()
-    x = np.stack([prepare(samples[place].photo, task.preprocess) for place in places])
+def _evidence(runners: Mapping[str, Runner], task: Task, pictured: Sequence[Shown], notes: tuple[str, ...]) -> Evidence:
+    """Agreement of raw outputs and masks on the photos of the report, which calibration never sees.
+
+    Raises:
+        FormatError: there is none.
+    """
+    if not pictured:
+        raise FormatError("not a photo is left to score: see what was left out above")
+    x = np.stack([prepare(item.photo, task.preprocess) for item in pictured])
     sides = [
         {task.decoder.output: np.concatenate([np.asarray(runners[title](row[None])) for row in x])}
         for title in (FLOAT, PTQ)
     ]
-    left_out = skips.reasons or []
-    notes = (
-        f"Agreement: {len(x)} samples that calibration never sees.",
-        *((network.note,) if is_builtin else ()),
-        *((f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()),
-    )
-    return Evidence(compare(sides[0], sides[1], task), notes=notes)
+    first = f"Agreement: {len(x)} samples that calibration never sees."
+    return Evidence(compare(sides[0], sides[1], task), notes=(first, *notes))
 
 
 def _command(flags: argparse.Namespace) -> str:

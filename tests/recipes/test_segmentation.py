@@ -240,7 +240,11 @@ def test_masks_of_a_user_are_scored_and_bad_ones_counted(
     assert command.main([*arguments, "--skip-bad"]) == 0
     facts = dict(json.loads((tmp_path / "tiny" / "result.json").read_text())["facts"])
     assert facts["files left out"] == "1" and any(name.startswith("mIoU on 2 photos of --data") for name in facts)
-    assert command.main([*arguments, "--unknown", "ignore"]) == 0
+    for number in (0, 1):
+        (data / "masks" / f"{number}.png").write_bytes(b"no mask")
+    assert command.main([*arguments, "--skip-bad"]) == 2
+    assert "not a photo is left to score" in capsys.readouterr().err
+    assert command.main([*arguments, "--skip-bad", "--unknown", "ignore"]) == 0
 
 
 def test_refusals_are_one_line(tmp_path: Path, tiny_network: object, capsys: pytest.CaptureFixture[str]) -> None:
