@@ -41,6 +41,14 @@ def test_integers_are_the_classes_that_a_network_chose_itself():
             decode_classes(Segmenter(), {"y": np.array([[wrong, 3]])})
 
 
+def test_the_only_output_is_read_whatever_its_name():
+    y = np.array([[[1.0, 0.0]], [[0.0, 2.0]]])
+    assert decode_classes(Segmenter("softmax"), {"logits": y}).tolist() == [[0, 1]]
+    assert decode_classes(Segmenter("b"), {"a": -y, "b": y}).tolist() == [[0, 1]]
+    with pytest.raises(ProgramError, match="the task reads the output 'c'; the network has 'a', 'b'"):
+        decode_classes(Segmenter("c"), {"a": y, "b": y})
+
+
 def test_counts_of_photos_sum_to_those_of_all_and_small_integers_do_not_wrap():
     rng = np.random.default_rng(0)
     answers, truths = (rng.integers(0, 200, (3, 8, 8)).astype(np.uint8) for _ in range(2))

@@ -27,7 +27,8 @@ class Segmenter:
 
     Attributes:
         output: (classes, rows, columns), or (rows, columns, classes) if ``channels_last``; (rows, columns) of one
-            number is class 1 where it is above ``threshold``, of integers (ArgMax) the class. "" is the first output.
+            number is class 1 where it is above ``threshold``, of integers (ArgMax) the class. "" is the first output;
+            the only output is read whatever its name.
         channels_last: where the classes lie.
         threshold: for one number per pixel.
         background: class that is not drawn; -1 draws all.
@@ -77,7 +78,9 @@ def decode_classes(decoder: Segmenter, outputs: Outputs) -> Classes:
     Raises:
         ProgramError: the output has another number of axes, or is of integers that are not classes.
     """
-    y = the_output(outputs, decoder.output, "segment")
+    # the only output may have another name: a Softmax or ArgMax at the end is left out of a program
+    name = "" if len(outputs) == 1 else decoder.output
+    y = the_output(outputs, name, "segment")
     channel = -1 if decoder.channels_last else 0
     if y.ndim == 3 and y.shape[channel] == 1:
         y = y.squeeze(channel)
