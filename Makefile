@@ -31,7 +31,7 @@ DEMO_detect := detection
 DEMO_segment := segmentation
 DEMO_superres := superres
 
-.PHONY: help demo web-demo test build check format format-check lint types layers tests order wheel bench clean distclean env env-dev
+.PHONY: help demo web-demo test build check format format-check lint types layers tests order wheel other-systems bench clean distclean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ order: $(VENV)/.dev ## every folder of tests alone, then all of them in a shuffl
 
 wheel: $(VENV)/.dev ## every wheel that this machine can build, audited, installed and run, into dist; says what it cannot
 	@$(PY) -m tests.packaging.wheels
+
+other-systems: $(VENV)/.dev ## native sources compiled for Windows, macOS and musl, by the cross compiler; nothing runs
+	@$(PY) -m benchmarks.other_systems
 
 # The peers have an environment of their own: what they need never reaches the one that is tested.
 bench: ## time oaq beside its peers in .venv-bench, into build/results; BENCHMARKS=--record writes benchmarks/results
