@@ -1,4 +1,4 @@
-"""Native sources compiled for systems that nobody here has: Windows, macOS, Linux with musl. To objects; nothing runs.
+"""Native sources compiled for systems that are not here: Windows, macOS, Linux with musl. To objects; nothing runs.
 
     python -m benchmarks.other_systems [TARGET ...]      or: make other-systems
 
