@@ -49,7 +49,7 @@ def complaint(target: str, source: Path) -> str:
     Raises:
         CannotBuild: there is no cross compiler.
     """
-    flags = ["-std=c++20", "-O0", "-ffp-contract=off", *WARNINGS, f"-I{ROOT / 'native'}"]
+    flags = ["-std=c++20", "-O0", "-ffp-contract=off", *WARNINGS, f"-I{ROOT / 'native'}", "-DOAQ_BUILDING"]
     if target.startswith("aarch64"):
         flags += ["-DOAQ_ARM64", *filter(None, [ARM_FEATURES.get(source.stem.split("_")[-1])])]
     with tempfile.TemporaryDirectory() as folder:
