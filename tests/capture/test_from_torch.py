@@ -312,7 +312,8 @@ def _write_part(x: torch.Tensor) -> torch.Tensor:
 REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "softmax": (nn.Softmax(1), "softmax"),
     "batch statistics": (nn.BatchNorm2d(6, track_running_stats=False), "statistics of each batch"),
-    "reflection": (nn.ReflectionPad2d(1), "reflection_pad2d|mode"),
+    "a roll of everything": (lambda x: x.roll(3), "as one list"),
+    "samples backwards": (lambda x: x.flip(0), "a batch stays as it is"),
     "padding with ones": (nn.ConstantPad2d(1, 1.0), "zeros"),
     "mean over channels": (lambda x: x.mean(1, keepdim=True), "height and width"),
     "unequal windows": (nn.AdaptiveAvgPool2d(4), "unequal"),
@@ -335,7 +336,6 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     "in place on a view": (lambda x: _overwrite_view(x + 1.0), "in place on memory"),
     "in place on a constant": (lambda x: torch.ones(2, 6, 9, 8).add_(x), "writes into the constant"),
     "written into": (lambda x: _write_part(x + 1.0), "fill_"),
-    "nearest where float32 misses": (lambda x: F.interpolate(x[:, :, :2, :2], size=(82, 2)), "float32 index"),
     "an early threshold": (nn.Softplus(1.0, 5.0), "threshold from 10"),
     "a scale per element of a long vector": (
         lambda x: torch.cat([x.flatten(1)] * 10, 1) * 2.0,
@@ -343,7 +343,6 @@ REFUSED: dict[str, tuple[nn.Module | Forward, str]] = {
     ),
     "one value twice": (Calls(lambda _, x: (lambda y: (y, y))(x + 1.0)), "returns one value twice"),
     "nothing": (nn.Identity(), "nothing to compute"),
-    "every other": (lambda x: x[:, :, ::2], "step 2"),
 }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from oaq.capture.graph import FloatGraph
-from oaq.errors import ConfigError
+from oaq.errors import ConfigError, UnsupportedOp
 from oaq.ptq.bias import correct_biases, mean_inputs
 from oaq.ptq.clip import affine_range, choose_clip
 from oaq.ptq.equalize import equalize
@@ -67,6 +67,7 @@ def prepare(
         from oaq.capture.from_torch import normalize
 
         graph = normalize(model, tuple(part[:1] for part in parts), name)
+    _check_windows(graph)
     _check_rules(graph, config)
     batches: Iterable[Any] = [list(parts)] if calibration is None else calibration
     reservoir = Reservoir()
@@ -125,6 +126,15 @@ def parameter_groups(network: QatNetwork, lr: float, weight_decay: float = 0.0) 
     remaining = [parameter for parameter in network.parameters() if id(parameter) not in grouped]
     groups = ((weights, lr, weight_decay), (logarithms, lr * LOG_RATE, 0.0), (remaining, lr, 0.0))
     return [{"params": members, "lr": rate, "weight_decay": decay} for members, rate, decay in groups if members]
+
+
+def _check_windows(graph: FloatGraph) -> None:
+    for node, op in layers(graph):
+        if op.weight.ndim > 4:
+            raise UnsupportedOp(
+                f"{node.name}: its weights {op.weight.shape} slide over a volume; lines and images are trained. "
+                "Quantize it after training: oaq.quantize"
+            )
 
 
 def _check_rules(graph: FloatGraph, config: Config) -> None:
