@@ -190,6 +190,8 @@ def resizing(node: OnnxNode, inputs: Inputs, x: Shape) -> Resizing | None:
         pairs = [(int(np.floor(size * scale)), scale) for size, scale in zip(old, factors, strict=True)]
     for axis, (size, scale) in zip(axes, pairs, strict=True):
         after[axis], by_axis[axis] = size, scale
+    if tuple(after) == x:  # ONNX Runtime copies what keeps all its sizes, whatever the scales
+        by_axis = [np.float32(1)] * len(x)
     old_rules = node.op == "Upsample" or inputs.opset < 11
     return Resizing(
         x,
