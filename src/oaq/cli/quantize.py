@@ -52,7 +52,7 @@ if typing.TYPE_CHECKING:
 
 TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
 """Further names of targets."""
-DEAR_DB: Final = 1.5
+DEAR_DB: Final = 1.0
 """Predicted dB from which on it is said what a budget costs."""
 HELP = "make an integer network from a torch module or an ONNX file in float"
 DESCRIPTION = f"""\

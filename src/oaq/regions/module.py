@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -18,6 +18,9 @@ from oaq.regions.source import OPSET
 
 DYNAMO_OPSET: Final = 18
 """Least version that torch's exporter of programs writes by itself."""
+FIXED: Final = "torch.export, fixed batch"
+COUNTS: Final = (1, 3)
+"""Numbers of samples that a file is compared with its module on, beside the caller's and that of its export."""
 NEAR: Final = 1e-3
 """Largest difference of a result from the module's, in parts of the largest result."""
 Inputs = Mapping[str, torch.Tensor] | tuple[torch.Tensor, ...]
@@ -44,9 +47,10 @@ def exported(module: Any, samples: Iterable[Any]) -> tuple[bytes, Iterable[Any]]
     names = list(inputs) if isinstance(inputs, Mapping) else [f"input_{index}" for index in range(len(inputs))]
     if isinstance(inputs, tuple) and len(inputs) == 1:
         names = ["input"]
-    content = _exported(module, inputs, names)
+    content, single = _exported(module, inputs, names)
     inputs_of_file = {argument.name for argument in InferenceSession(content).get_inputs()}
-    return content, (_by_name(sample, names, inputs_of_file) for sample in chain([first], stream))
+    named = (_by_name(sample, names, inputs_of_file) for sample in chain([first], stream))
+    return content, (part for sample in named for part in _taken_apart(sample)) if single else named
 
 
 def _tensors(sample: Any) -> Inputs:  # noqa: ANN401
@@ -66,20 +70,23 @@ def _by_name(sample: Any, names: Sequence[str], inputs_of_file: set[str]) -> dic
     return {str(name): value for name, value in sample.items() if str(name) in inputs_of_file}
 
 
-def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> bytes:
-    """The file of the first exporter whose file computes what the module does."""
-    two = _with_two_samples(inputs)
+def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> tuple[bytes, bool]:
+    """The file of the first exporter whose file computes what the module does; whether it takes one sample only."""
     training = module.training
     module.eval()
     reasons = []
     try:
-        for label, arguments in _attempts(two, names):
-            for parts in (two, inputs):
+        by_sample = _is_by_sample(module, inputs)
+        for label, arguments in _attempts(inputs, names):
+            first = _with_samples(inputs, 2) if label != FIXED else _with_samples(inputs, 1) if by_sample else inputs
+            for parts in (first, inputs):
                 try:
                     with _quiet():
                         content = _export(module, parts, names, arguments)
                         _compare(module, content, parts, names)
-                    return content
+                        if label != FIXED:
+                            _compare_batches(module, content, inputs, names)
+                    return content, label == FIXED and parts is not inputs
                 except (OaqError, Exception) as error:  # torch raises classes of many kinds
                     reasons.append(f"{label}: {_first_line(error)}")
     finally:
@@ -88,6 +95,49 @@ def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> 
         f"{type(module).__name__}: torch cannot write it as ONNX: {'; '.join(dict.fromkeys(reasons))}. Export it to an "
         ".onnx file by hand and quantize that"
     )
+
+
+def _compare_batches(module: torch.nn.Module, content: bytes, inputs: Inputs, names: Sequence[str]) -> None:
+    """Run both on the caller's batch, and on other numbers of samples that the module takes.
+
+    A module that asks for the number as a whole number of Python has it written into its file as it was then.
+
+    Raises:
+        UnsupportedOp: results differ.
+        Exception: the file does not take the caller's batch, or what the module takes; of many kinds.
+    """
+    for parts in (inputs, *(_with_samples(inputs, count) for count in COUNTS)):
+        if parts is inputs or _results(module, parts) is not None:
+            _compare(module, content, parts, names)
+
+
+def _results(module: torch.nn.Module, parts: Inputs) -> list[np.ndarray] | None:
+    """What a module returns; None if it does not take these inputs."""
+    try:
+        with torch.inference_mode(), _quiet():
+            return _flat(module(**parts) if isinstance(parts, Mapping) else module(*parts))
+    except Exception:  # torch and modules raise whatever they like
+        return None
+
+
+def _is_by_sample(module: torch.nn.Module, inputs: Inputs) -> bool:
+    """Whether the first of a batch has the results that it has alone."""
+    whole, alone = _results(module, inputs), _results(module, _with_samples(inputs, 1))
+    if not whole or alone is None or len(whole) != len(alone):
+        return False
+    return all(
+        together.ndim > 0
+        and together[:1].shape == single.shape
+        and np.allclose(together[:1], single, rtol=0, atol=NEAR * float(np.abs(together).max(initial=1e-6)))
+        for together, single in zip(whole, alone, strict=True)
+    )
+
+
+def _taken_apart(sample: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each sample of a batch, as a batch of one; what has no axis is the same for all."""
+    count = max((len(value) for value in sample.values() if np.ndim(value)), default=1)
+    for index in range(count):
+        yield {name: value[index : index + 1] if np.ndim(value) else value for name, value in sample.items()}
 
 
 def _attempts(inputs: Inputs, names: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -99,7 +149,7 @@ def _attempts(inputs: Inputs, names: Sequence[str]) -> list[tuple[str, dict[str,
     return [
         ("torch.export", {"dynamo": True, "dynamic_shapes": shapes, "opset_version": DYNAMO_OPSET, "verbose": False}),
         ("TorchScript", {"dynamo": False, "dynamic_axes": axes, "opset_version": OPSET}),
-        ("torch.export, fixed batch", {"dynamo": True, "opset_version": DYNAMO_OPSET, "verbose": False}),
+        (FIXED, {"dynamo": True, "opset_version": DYNAMO_OPSET, "verbose": False}),
     ]
 
 
@@ -121,13 +171,13 @@ def _compare(module: torch.nn.Module, content: bytes, inputs: Inputs, names: Seq
         UnsupportedOp: results differ.
     """
     with torch.inference_mode():
-        results = module(**inputs) if isinstance(inputs, Mapping) else module(*inputs)
+        results = _flat(module(**inputs) if isinstance(inputs, Mapping) else module(*inputs))
     parts = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
     session = InferenceSession(content)
     inputs_of_file = {argument.name for argument in session.get_inputs()}
     feed = {name: part.numpy() for name, part in zip(names, parts, strict=True) if name in inputs_of_file}
     written = session.run(None, feed)
-    for expected, array in zip(_flat(results), written, strict=False):
+    for expected, array in zip(results, written, strict=False):
         if expected.shape != array.shape:
             raise UnsupportedOp(f"its file gives {array.shape} where the module gives {tuple(expected.shape)}")
         largest = float(np.abs(expected).max(initial=1e-6))
@@ -143,15 +193,17 @@ def _flat(results: Any) -> list[np.ndarray]:  # noqa: ANN401
     return [array for part in parts for array in _flat(part)]
 
 
-def _with_two_samples(inputs: Inputs) -> Inputs:
-    """A batch of two: an exporter takes a batch of one for a size that never changes."""
+def _with_samples(inputs: Inputs, count: int) -> Inputs:
+    """A batch of ``count`` of the samples, in turn: an exporter takes a batch of one for a size that never changes."""
 
-    def doubled(part: torch.Tensor) -> torch.Tensor:
-        return torch.cat([part[:1], part[-1:]]) if part.ndim else part
+    def chosen(part: torch.Tensor) -> torch.Tensor:
+        if not part.ndim or not len(part):
+            return part
+        return part[[0 if index == 0 else len(part) - 1 - (index - 1) % len(part) for index in range(count)]]
 
     if isinstance(inputs, Mapping):
-        return {name: doubled(part) for name, part in inputs.items()}
-    return tuple(doubled(part) for part in inputs)
+        return {name: chosen(part) for name, part in inputs.items()}
+    return tuple(chosen(part) for part in inputs)
 
 
 @contextlib.contextmanager
