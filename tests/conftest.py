@@ -16,8 +16,8 @@ settings.register_profile("oaq", deadline=None, print_blob=True)
 settings.load_profile("oaq")
 
 
-SET_BY_OTHERS = ("PYTEST_", "TORCH")
-"""Prefixes of variables that pytest sets for each test, and torch on first use."""
+SET_BY_OTHERS = ("PYTEST_", "TORCH", "KMP_DUPLICATE_LIB_OK")
+"""Prefixes of variables that pytest sets for each test, torch on first use, and threadpoolctl as it is loaded."""
 
 
 def process_state() -> dict[str, object]:
