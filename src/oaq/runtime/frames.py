@@ -18,7 +18,7 @@ from oaq.program.int_program import IntProgram
 from oaq.runtime.session import Images, Session, Values
 from oaq.runtime.values import by_native, reals_by_native, to_floats, to_integers
 
-PANE: Final[Size] = (128, 128)
+PANE: Final[Size] = (256, 256)
 """Rows and columns of a pane where nothing else is asked for."""
 MOST: Final = 4
 """Sizes of frames whose programs, and of panes whose sessions, are held ready; the oldest makes room."""
