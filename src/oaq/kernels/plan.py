@@ -260,8 +260,16 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
     if not isinstance(node.op, ops.Products):
         row = best_row(candidates)
         cost = rules.time.other_node(row, node.op, shapes, y.shape)
-        costs = {"cost": cost, "cost_without_spills": cost}
-        return NodePlan(node, row, zero_points, y.affine.zero_point, y.range, **costs, shapes=all_shapes)
+        return NodePlan(
+            node,
+            row,
+            zero_points,
+            y.affine.zero_point,
+            y.range,
+            cost=cost,
+            cost_without_spills=cost,
+            shapes=all_shapes,
+        )
     words = words_share(node.op, y, proof[node.name].folded_bias)
     layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
     choice = _choose(layer, candidates)

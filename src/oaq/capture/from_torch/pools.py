@@ -136,7 +136,7 @@ def _over_positions(
     return build.emit(FloatReshape((shape[0],)), (pooled,), (shape[0],), node, ".flatten")
 
 
-def nearest(torch_mode: str) -> Any:  # noqa: ANN401
+def nearest(torch_mode: str) -> Callable[[TorchBuilder, fx.Node, Arguments], str]:
     """``aten.upsample_nearest<n>d`` and ``aten._upsample_nearest_exact<n>d``: the pixels that torch itself shows."""
 
     def take(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
