@@ -165,6 +165,7 @@ def _both(answers: Answers) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 def _command(flags: argparse.Namespace) -> str:
     words = [f"python -m recipes.superres --network {flags.network} --scale {flags.scale}"]
+    words += [] if flags.steps is None else [f"--steps {flags.steps}"]
     words += ["--from onnx"] if flags.origin == "onnx" else []
     words += [f"--rounding {flags.rounding}"] if flags.rounding != "axe" else []
     words += [] if flags.budget == DEFAULT_BUDGET else [f"--budget {'none' if flags.budget is None else flags.budget}"]
