@@ -16,6 +16,7 @@ from oaq.ptq.rounding import Rounding
 from oaq.tasks import Task, detect, task_metadata
 from oaq.tasks.coco import COCO
 from oaq.tasks.record import KEY as TASK
+from recipes.checkpoint import is_trained
 from recipes.detection import ssd, train, yolo
 
 Loaded = tuple[nn.Module, Task]
@@ -52,7 +53,7 @@ def load_yolo(weights: Path | None, folder: Path, steps: int) -> Loaded:
     path = weights or folder / train.WEIGHTS
     if weights is None and steps == 0:
         return yolo.load()
-    if weights is None and not train.is_trained(path, steps):
+    if weights is None and not is_trained(path, steps):
         train.make_weights(path, steps=steps)
     return yolo.load(path)
 

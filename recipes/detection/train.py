@@ -14,16 +14,16 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from oaq.errors import FormatError
 from oaq.tasks.coco import COCO
 from oaq.terminal import say
+from recipes.checkpoint import restore_state, save_state
 from recipes.data import photos
 from recipes.detection import composited, yolo
 from recipes.detection.composited import CutOut, covered_share, open_canvas, paste
@@ -184,7 +184,8 @@ def train(net: yolo.Yolo, scenes: Scenes, path: Path, *, steps: int, batch: int)
     ]
     optimizer = torch.optim.AdamW(groups, RATE)
     mean: dict[str, torch.Tensor] = {name: value.clone() for name, value in net.state_dict().items()}
-    start = _restore(path.with_suffix(".state.pt"), net, optimizer, mean)
+    loads = {"net": net.load_state_dict, "optimizer": optimizer.load_state_dict, "mean": mean.update}
+    start = restore_state(path, loads)
     with say.stages("train") as report:
         for step in range(start, steps):
             for group in optimizer.param_groups:
@@ -202,44 +203,8 @@ def train(net: yolo.Yolo, scenes: Scenes, path: Path, *, steps: int, batch: int)
                 mean[name] = value.clone() if not value.is_floating_point() else mean[name].lerp(value, 1 - share)
             report("train", f"step {step + 1} of {steps}, loss {loss.item():.2f}", (step + 1) / steps)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-                _save(path, net, optimizer, mean, step + 1)
-
-
-def _save(path: Path, net: yolo.Yolo, optimizer: torch.optim.Optimizer, mean: dict[str, Any], step: int) -> None:
-    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "mean": mean, "step": step}
-    for target, content in ((path.with_suffix(".state.pt"), state), (path, mean)):
-        scratch = target.with_suffix(".part")
-        torch.save(content, scratch)
-        scratch.replace(target)
-
-
-def is_trained(path: Path, steps: int) -> bool:
-    """Whether ``path`` holds weights of ``steps`` steps, or weights that nothing is left to go on from."""
-    state = path.with_suffix(".state.pt")
-    return path.exists() and (not state.exists() or int(_read(state)["step"]) >= steps)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, weights_only=True)
-        int(state["step"])
-        return state
-    except Exception as error:  # torch raises its own, zipfile's and pickle's errors here
-        raise FormatError(f"{path}: is not what an earlier run left: {error}. Delete it to begin anew") from error
-
-
-def _restore(path: Path, net: yolo.Yolo, optimizer: torch.optim.Optimizer, mean: dict[str, Any]) -> int:
-    """Steps done by an earlier run; 0 if there was none."""
-    if not path.exists():
-        return 0
-    state = _read(path)
-    try:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        mean.update(state["mean"])
-    except Exception as error:  # whatever torch makes of another network's state
-        raise FormatError(f"{path}: is of another network: {error}. Delete it to begin anew") from error
-    return int(state["step"])
+                state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "mean": mean}
+                save_state(path, mean, state, step + 1)
 
 
 def make_weights(path: Path, *, steps: int, batch: int = BATCH, seed: int = 0) -> None:

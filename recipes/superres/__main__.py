@@ -41,6 +41,7 @@ from oaq.tasks import Task
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
+from recipes.checkpoint import is_trained
 from recipes.demo import RECORDED, Steps
 from recipes.exit_code import exit_code
 from recipes.result_file import Result, stamp
@@ -66,7 +67,7 @@ def network_of(flags: argparse.Namespace, folder: Path) -> nn.Module:
     path = flags.weights or folder / train.WEIGHTS
     if flags.weights is None and steps == 0:
         return build(flags.network, flags.scale)
-    if flags.weights is None and not train.is_trained(path, steps):
+    if flags.weights is None and not is_trained(path, steps):
         train.make_weights(flags.network, flags.scale, path, steps=steps)
     return build(flags.network, flags.scale, path)
 

@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch import nn
 from oaq.data.photos import read_pixels
 from oaq.errors import FormatError
 from oaq.terminal import say
+from recipes.checkpoint import restore_state, save_state
 from recipes.exit_code import exit_code
 from recipes.superres.networks import NETWORKS, SCALES, build
 from recipes.superres.pictures import brightness, resized, sample, training_photos
@@ -90,7 +91,7 @@ def train(net: nn.Module, crops: Crops, path: Path, *, steps: int, batch: int, r
     """
     net.train()
     optimizer = torch.optim.Adam(net.parameters(), rate)
-    start = _restore(path.with_suffix(".state.pt"), net, optimizer)
+    start = restore_state(path, {"net": net.load_state_dict, "optimizer": optimizer.load_state_dict})
     with say.stages("train") as report:
         for step in range(start, steps):
             factor = min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -104,44 +105,9 @@ def train(net: nn.Module, crops: Crops, path: Path, *, steps: int, batch: int, r
             optimizer.step()
             report("train", f"step {step + 1} of {steps}, loss {255 * loss.item():.3f} of 255", (step + 1) / steps)
             if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-                _save(path, net, optimizer, step + 1)
+                weights = net.state_dict()
+                save_state(path, weights, {"net": weights, "optimizer": optimizer.state_dict()}, step + 1)
     net.eval()
-
-
-def _save(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
-    for target, content in ((path.with_suffix(".state.pt"), state), (path, net.state_dict())):
-        scratch = target.with_suffix(".part")
-        torch.save(content, scratch)
-        scratch.replace(target)
-
-
-def is_trained(path: Path, steps: int) -> bool:
-    """Whether ``path`` holds weights of ``steps`` steps, or weights that nothing is left to go on from."""
-    state = path.with_suffix(".state.pt")
-    return path.exists() and (not state.exists() or int(_read(state)["step"]) >= steps)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, weights_only=True)
-        int(state["step"])
-        return state
-    except Exception as error:  # torch raises its own, zipfile's and pickle's errors here
-        raise FormatError(f"{path}: is not what an earlier run left: {error}. Delete it to begin anew") from error
-
-
-def _restore(path: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Steps done by an earlier run; 0 if there was none."""
-    if not path.exists():
-        return 0
-    state = _read(path)
-    try:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-    except Exception as error:  # whatever torch makes of another network's state
-        raise FormatError(f"{path}: is of another network: {error}. Delete it to begin anew") from error
-    return int(state["step"])
 
 
 def make_weights(

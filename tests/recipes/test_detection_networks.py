@@ -11,6 +11,7 @@ from PIL import Image
 
 from oaq.errors import FormatError
 from oaq.tasks import load_task
+from recipes.checkpoint import is_trained
 from recipes.detection import ssd, train, yolo
 from recipes.detection.composited import CutOut
 from recipes.detection.networks import class_indices, load_yolo, outputs_of, renamed, task_json
@@ -102,9 +103,9 @@ def test_training_goes_on_from_where_it_stopped_and_is_then_not_repeated(scenes:
     path = tmp_path / "weights.pt"
     for steps in (1, 2):
         train.train(yolo.load()[0].train(), scenes, path, steps=steps, batch=1)
-        assert train.is_trained(path, steps) and not train.is_trained(path, steps + 1)
+        assert is_trained(path, steps) and not is_trained(path, steps + 1)
     net, _ = load_yolo(None, tmp_path, 2)
     assert not torch.equal(net.state_dict()["stem.conv.weight"], yolo.load()[0].stem.conv.weight)
     path.with_suffix(".state.pt").write_bytes(b"damaged")
     with pytest.raises(FormatError, match="Delete it to begin anew"):
-        train.is_trained(path, 2)
+        is_trained(path, 2)

@@ -17,6 +17,7 @@ from oaq.ptq.quantize import quantize_with_report
 from oaq.report.agreement import sqnr_db
 from oaq.runtime.frames import FrameSession
 from oaq.tasks.upscale import upscale_metrics
+from recipes.checkpoint import is_trained
 from recipes.superres import __main__ as command
 from recipes.superres import integers, train
 from recipes.superres.enlarge import by_float, by_integers, enlarge_photo, enlarged, side_by_side
@@ -122,7 +123,7 @@ def test_training_that_stops_goes_on_as_it_would_have(photos: list[Path], tmp_pa
     stopped.batch = stopping  # type: ignore[method-assign]
     with pytest.raises(Stopped):
         train.train(build("espcn", 2), stopped, parts, steps=4, batch=2, rate=1e-3)
-    assert not train.is_trained(parts, 4) and train.is_trained(whole, 4)
+    assert not is_trained(parts, 4) and is_trained(whole, 4)
     train.make_weights("espcn", 2, parts, steps=4, crop=16, batch=2)
     for first, second in zip(torch.load(whole).values(), torch.load(parts).values(), strict=True):
         assert torch.equal(first, second)
