@@ -116,6 +116,9 @@ def _operators(shape: Shape) -> Iterator[tuple[str, ops.Op, tuple[Shape, ...], d
     yield "slice, image", ops.Slice((1, 1, 0), (height - 1, width - 1, channels)), (shape,), {}
     half = channels // 2
     planes = ops.Transpose((height * width, channels), (1, 0), (channels, height, width))
+    backwards = np.arange(width - 1, -1, -1, dtype=np.int32)
+    yield "gather, columns backwards", ops.Gather(2, backwards), (shape,), {}
+    yield "gather, every other channel", ops.Gather(0, np.arange(0, channels, 2, dtype=np.int32)), (shape,), {}
     yield "transpose, to channels first", planes, (shape,), {}
     yield "transpose, shuffle", ops.Transpose((height * width, 2, half), (0, 2, 1), shape), (shape,), {}
     yield "multiply by channel, few", ops.Mul(alone), (few, (1, 1, few[2])), rounds

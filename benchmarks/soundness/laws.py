@@ -200,19 +200,21 @@ def _resize(step: Step, x: Ints) -> Ints:
         rows = [row * x.shape[1] // height for row in range(height)]
         columns = [column * x.shape[2] // width for column in range(width)]
         return x[:, rows][:, :, columns]
-    corners = step.node["mode"] == "bilinear_corners"
-    rows, columns = _bilinear(x.shape[1], height, corners), _bilinear(x.shape[2], width, corners)
+    mode = step.node["mode"]
+    rows, columns = _bilinear(x.shape[1], height, mode), _bilinear(x.shape[2], width, mode)
     mixed = np.einsum("ih,bhwc->biwc", rows, x)
     return (np.einsum("jw,biwc->bijc", columns, mixed) + (1 << 21)) >> 22
 
 
-def _bilinear(size: int, outputs: int, corners: bool) -> Ints:
-    """(outputs, size) weights in parts of 2**11: half-pixel centres or corners, ties upwards, edges repeated."""
+def _bilinear(size: int, outputs: int, mode: str) -> Ints:
+    """(outputs, size) weights in parts of 2**11: centres, corners or first pixels meet; ties upwards, edges again."""
     weights = np.zeros((outputs, size), np.int64)
     for output in range(outputs):
         numerator, denominator = (2 * output + 1) * size - outputs, 2 * outputs
-        if corners:
+        if mode == "bilinear_corners":
             numerator, denominator = output * (size - 1), max(outputs - 1, 1)
+        elif mode == "bilinear_asymmetric":
+            numerator, denominator = output * size, outputs
         first, remainder = divmod(numerator, denominator)
         second = (remainder * 4096 + denominator) // (2 * denominator)
         weights[output, min(max(first, 0), size - 1)] += 2048 - second
@@ -233,6 +235,8 @@ def _moved(step: Step, x: Ints) -> Ints:
             return y
         case "Slice":
             return x[(slice(None), *(slice(b, e) for b, e in zip(node["begin"], node["end"], strict=True)))]
+        case "Gather":
+            return np.take(x, step.arrays["index"], axis=x.ndim - 1 if node["axis"] == 0 else node["axis"])
         case "Transpose":
             source = np.arange(x[0].size).reshape(node["split"]).transpose(node["order"]).reshape(-1)
             return x.reshape(len(x), -1)[:, source].reshape(len(x), *node["shape"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from random import Random
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -124,7 +124,7 @@ def global_avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     return draft.node({"op": "GlobalAvgPool"}, numbers, [x], _written(draws, draft, (1, 1, shape[2])))
 
 
-RESIZES: Final = ("nearest", "bilinear", "bilinear_corners")
+RESIZES: Final = ("nearest", "bilinear", "bilinear_corners", "bilinear_asymmetric")
 
 
 def resize(draws: Draws, draft: Draft, x: str) -> str | None:
@@ -237,6 +237,19 @@ def cut(draws: Draws, draft: Draft, x: str) -> str | None:
     return _moved(draws, draft, x, fields, tuple(e - b for b, e in zip(begin, end, strict=True)))
 
 
+def gather(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Entries of one axis, in any order and number; axis 0 is the channels."""
+    shape = draft.shape(x)
+    axis = draws.choose.randrange(len(shape))
+    place = (axis - 1) % len(shape)
+    count = draws.choose.randint(1, shape[place] + 2)
+    if int(np.prod(shape)) // shape[place] * count > ELEMENTS:
+        return None
+    index = draws.bulk.integers(0, shape[place], count).astype(np.int32)
+    result = (*shape[:place], count, *shape[place + 1 :])
+    return _moved(draws, draft, x, {"op": "Gather", "axis": axis}, result, {"index": index})
+
+
 KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
     {
         "Conv2d": (conv2d, 8),
@@ -256,6 +269,7 @@ KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
         "Pad": (pad, 2),
         "Slice": (cut, 2),
         "Transpose": (transpose, 2),
+        "Gather": (gather, 2),
     }
 )
 """How each kind is appended, and how often."""
@@ -322,12 +336,14 @@ def _written(draws: Draws, draft: Draft, shape: Shape) -> str:
     return draft.tensor(shape, ends, zero_point(draws.choose, ends))
 
 
-def _moved(draws: Draws, draft: Draft, x: str, fields: Plain, shape: Shape) -> str:
+def _moved(
+    draws: Draws, draft: Draft, x: str, fields: Plain, shape: Shape, arrays: Mapping[str, Any] | None = None
+) -> str:
     """A node that moves integers: its output shares the zero point and holds the range, which may be wider."""
     lo, hi = draft.range_of(x)
     if draws.choose.random() < 0.3:
         lo, hi = draws.choose.choice((0, lo)), draws.choose.choice((255, hi))
-    return draft.node(fields, {}, [x], draft.tensor(shape, (lo, hi), draft.zero_of(x)))
+    return draft.node(fields, dict(arrays or {}), [x], draft.tensor(shape, (lo, hi), draft.zero_of(x)))
 
 
 def _reshape(draft: Draft, x: str, shape: Shape) -> str:

@@ -140,7 +140,6 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], str]] = {
         (9, 4),
         "one number or one per channel",
     ),
-    "a convolution transposed along rows alone": (nn.ConvTranspose2d(4, 3, 2, stride=(2, 1)), (4, 5, 5), "strides"),
 }
 
 

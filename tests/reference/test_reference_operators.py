@@ -116,6 +116,9 @@ def by_hand(program: IntProgram, node: Node, inputs: list[np.ndarray], index: tu
             return int(
                 x.ravel()[np.ravel_multi_index([place[op.order.index(at)] for at in range(len(place))], op.split)]
             )
+        case ops.Gather():
+            place = len(index) - 1 if op.axis == 0 else op.axis - 1
+            return int(x[(*index[:place], int(op.index[index[place]]), *index[place + 1 :])])
         case ops.ChannelLookup():
             return int(op.tables[index[-1]][x[index]])
         case ops.Lookup():
@@ -141,6 +144,8 @@ def resized(op: ops.Resize, x: np.ndarray, index: tuple[int, ...]) -> int:
         place = (Fraction(i) + Fraction(1, 2)) * Fraction(size, wanted) - Fraction(1, 2)
         if op.mode == "bilinear_corners":
             place = Fraction(i * (size - 1), max(wanted - 1, 1))
+        if op.mode == "bilinear_asymmetric":
+            place = Fraction(i * size, wanted)
         first = place.__floor__()
         weight = ((place - first) * 2048 + Fraction(1, 2)).__floor__()
         clamped = [min(max(j, 0), size - 1) for j in (first, first + 1)]

@@ -79,8 +79,9 @@ def planned_with_runs(program: IntProgram, node: Node, row: KernelRow, proof: Pr
     """One node computed by ``row``, spilling after at most ``run`` steps; None: as few spills as there are."""
     y = program.tensors[node.output]
     zero = tuple(spec.affine.zero_point for spec in program.specs(node))
+    shapes = (*(spec.shape for spec in program.specs(node)), y.shape)
     if not isinstance(node.op, ops.Products) or row.accumulator is None:
-        return NodePlan(node, row, zero, y.affine.zero_point, y.range)
+        return NodePlan(node, row, zero, y.affine.zero_point, y.range, shapes=shapes)
     register = row.accumulator
     if run is not None and register.max_run == 1:
         register = replace(register, name=f"{register.name}, {SPLIT_BITS} bits", bits=SPLIT_BITS)
@@ -91,7 +92,8 @@ def planned_with_runs(program: IntProgram, node: Node, row: KernelRow, proof: Pr
     ends = sums.operands.lo, sums.operands.hi
     runs = schedule(packing.rows, *ends, register, row.tile_n, groups=packing.tile_groups, where=node.name)
     runs, narrowed = replace(runs, operand=row.operand), replace(row, accumulator=register)
-    return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, runs, sums.folded_bias, sums)
+    folded = sums.folded_bias
+    return NodePlan(node, narrowed, zero, y.affine.zero_point, y.range, runs, folded, sums, shapes=shapes)
 
 
 @dataclass(eq=False)

@@ -95,6 +95,12 @@ def _transpose(x: Shape) -> list[TimedNode]:
     ]
 
 
+def _gather(x: Shape) -> list[TimedNode]:
+    """Pixels in both directions, and channels."""
+    rows, channels = np.arange(x[0] - 1, -1, -1, dtype=np.int32), np.arange(0, x[2], 2, dtype=np.int32)
+    return [_case(ops.Gather(1, rows), x), _case(ops.Gather(0, channels), x)]
+
+
 BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "mul": _mul,
     "concat": _concat,
@@ -108,6 +114,7 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "pad": _pad,
     "slice": _slice,
     "transpose": _transpose,
+    "gather": _gather,
 }
 """Families whose time depends on more than the size of a tensor, or whose values must stay small."""
 

@@ -260,8 +260,15 @@ def _slice(replay: Replay, node: Node) -> None:
 
 
 def _gather(replay: Replay, node: Node) -> None:
-    index = node.array("index", np.int32, 1)
-    _moved(replay, node, "Gather", [index.astype(np.int64)], axis=node.number("axis") + 1)
+    replay.moves(node)
+    axis, shape = node.number("axis"), replay.shape(node.inputs[0])
+    real = replay.dequantize(node.name, node.inputs[0])
+    result, (index,) = replay.take(node.name, "Gather", [real, Constant(1, (np.int64,))], axis=axis + 1)
+    size = shape[(axis - 1) % len(shape)]  # 0 is the channels, which lie last in the program
+    if not 0 <= axis < len(shape) or not len(index) or index.min() < 0 or index.max() >= size:
+        raise replay.refuse(node.name, f"entries are picked that are none of axis {axis} of {shape}")
+    replay.store(node, "index", index.astype(np.int32))
+    replay.quantize(node.name, result, node.output, clip=False)
 
 
 def _moved(replay: Replay, node: Node, kind: str, constants: list[NDArray[np.int64]], **attributes: int | str) -> None:

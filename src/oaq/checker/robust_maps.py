@@ -224,6 +224,16 @@ def moved_from(node: Node, x: Tensor, y: Tensor) -> Ints:
         case "Transpose":
             split, order = stretches_of(node, x.shape, y.shape)
             result = index.reshape(split).transpose(order).reshape(y.shape)
+        case "Gather":
+            axis, picked = node.number("axis"), node.array("index", np.int32, 1)
+            place = (axis - 1) % len(x.shape)  # 0 is the channels, which lie last; from 1 on, positions in their order
+            if (
+                not 0 <= axis < len(x.shape)
+                or not len(picked)
+                or not 0 <= picked.min() <= picked.max() < x.shape[place]
+            ):
+                raise FormatError(f"{node.name}: picks entries that are none of axis {axis} of {x.shape}")
+            result = np.take(index, picked, axis=place)
         case "DepthToSpace":
             block = node.number("block")
             row, column, channel = np.indices(y.shape)

@@ -111,10 +111,12 @@ def _layer(program: IntProgram, node: Node, inputs: tuple[int, ...], output: int
             return Maxima(inputs, output, index, y.range.lo - y.affine.zero_point)
         case ops.Resize(mode="bilinear"):
             return _resize(node.op, specs[0], y, (inputs, output))
-        case ops.Resize(mode="bilinear_corners"):
-            raise UnsupportedOp(f"{node.name}: robustness knows no relation for a Resize with corners on corners")
-        case ops.Resize() | ops.Reshape() | ops.Slice() | ops.Pad() | ops.DepthToSpace() | ops.Transpose():
+        case ops.Resize(mode="nearest") | ops.Reshape() | ops.Slice() | ops.Pad() | ops.DepthToSpace():
             return Moves(inputs, output, _move_index(node, specs[0], y))
+        case ops.Transpose() | ops.Gather():
+            return Moves(inputs, output, _move_index(node, specs[0], y))
+        case ops.Resize(mode=mode):
+            raise UnsupportedOp(f"{node.name}: robustness knows no relation for a Resize of mode {mode}")
     raise UnsupportedOp(f"{node.name}: robustness knows no relation for {type(node.op).__name__}")
 
 
