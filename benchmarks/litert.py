@@ -35,6 +35,7 @@ from oaq.report.data import Latency
 from oaq.report.latency import pinned, turn
 from oaq.runtime import Session
 from recipes.data.quantized import efficientnet_lite3
+from recipes.plans import plans_here
 
 Integers = NDArray[np.uint8]
 
@@ -81,7 +82,7 @@ def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbanc
     program = settle(imported.program).program
     x = prepared(model, 1)[0]
     law = reference.run(program, (x,)).outputs[0]
-    plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
+    plans = plans_here(program)
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
     with ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))

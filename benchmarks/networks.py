@@ -45,6 +45,7 @@ from recipes.beside_onnxruntime import baseline_of, contenders, onnx_files
 from recipes.data.photos import calibration
 from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
+from recipes.plans import plans_here
 
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2", "resnet18")
 HELD = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
@@ -152,7 +153,7 @@ def prepare(flags: argparse.Namespace, model: str) -> Subject:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             oaq.save(program, file)
-    plans = {f"oaq {isa}": plan(program, isa) for isa in cpu_isas() if isa != "scalar"}
+    plans = plans_here(program)
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
     trained = network is None or network.trained
     return Subject(name, net, plans, np.concatenate(batches)[: flags.batch], batches, folder, trained)

@@ -294,7 +294,7 @@ def test_a_batch_norm_between_a_layer_and_its_quantizer_is_part_of_the_layer(tmp
 
 
 def test_a_batch_norm_of_negative_factor_stays_outside(tmp_path: Path) -> None:
-    imported, _ = run(tmp_path, *batch_norm(f32(6) - 1))
+    imported, _ = run(tmp_path, *batch_norm(-f32(6)))
     (island,) = imported.islands
     assert island.why.startswith("n (BatchNormalization): its sums are multiplied by something that is not a positive")
 
