@@ -206,6 +206,13 @@ def _whole_sums_fit(program: IntProgram, bits: int) -> bool:
     return True
 
 
+@pytest.fixture
+def few_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learn for a tenth of the time: what is kept is kept however far roundings are learned."""
+    monkeypatch.setattr("oaq.ptq.adaround.ITERATIONS", 40)
+
+
+@pytest.mark.usefixtures("few_iterations")
 @pytest.mark.parametrize("rounding", ["nearest", "axe", "adaround"])
 def test_bits_by_hand_keep_their_accumulator(rounding: str) -> None:
     uniform = Uniform(4, 5, Target("pure", 12), first_last_bits=None)
@@ -225,6 +232,7 @@ def test_first_and_last_layers_have_bits_of_their_own() -> None:
     assert program.tensors[nodes[0].inputs[0]].range.hi == 255
 
 
+@pytest.mark.usefixtures("few_iterations")
 @pytest.mark.parametrize("rounding", ["axe", "adaround"])
 @pytest.mark.parametrize("budget", [1.0, 1.2])
 def test_roundings_that_look_at_data_keep_the_budget(rounding: str, budget: float) -> None:
