@@ -16,6 +16,10 @@ settings.register_profile("oaq", deadline=None, print_blob=True)
 settings.load_profile("oaq")
 
 
+# Several processes test at once: threads of torch that compute while they wait take the time of the others. It is read
+# once, as torch is loaded, and children have it too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 SET_BY_OTHERS = ("PYTEST_", "TORCH", "KMP_DUPLICATE_LIB_OK")
 """Prefixes of variables that pytest sets for each test, torch on first use, and threadpoolctl as it is loaded."""
 
