@@ -38,6 +38,7 @@ class Result:
 
 TIMED = frozenset(
     {
+        "quantize_time",
         "accuracy_times",
         "bands",
         "compilers",
