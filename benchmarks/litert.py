@@ -30,12 +30,11 @@ from oaq.capture.imported import Imported
 from oaq.kernels.plan import plan
 from oaq.kernels.table import cpu_isas
 from oaq.overflow.settle import settle
-from oaq.report.comparison import Contender, session_contender
+from oaq.report.comparison import Contender, distinct_plans, session_contender
 from oaq.report.data import Latency
 from oaq.report.latency import pinned, turn
 from oaq.runtime import Session
 from recipes.data.quantized import efficientnet_lite3
-from recipes.plans import plans_here
 
 Integers = NDArray[np.uint8]
 
@@ -82,7 +81,7 @@ def measure(model: Path, threads: int, rounds: int) -> tuple[Latency, Disturbanc
     program = settle(imported.program).program
     x = prepared(model, 1)[0]
     law = reference.run(program, (x,)).outputs[0]
-    plans = plans_here(program)
+    plans = distinct_plans(plan(program, isa) for isa in cpu_isas() if isa != "scalar")
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
     with ExitStack() as stack:
         cpus = stack.enter_context(pinned(threads))

@@ -37,7 +37,7 @@ from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
 from oaq.ptq.quantize import quantize
-from oaq.report.comparison import Contender
+from oaq.report.comparison import Contender, distinct_plans
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
 from oaq.terminal import say
@@ -45,7 +45,6 @@ from recipes.beside_onnxruntime import baseline_of, contenders, onnx_files
 from recipes.data.photos import calibration
 from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
-from recipes.plans import plans_here
 
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2", "resnet18")
 HELD = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
@@ -153,7 +152,7 @@ def prepare(flags: argparse.Namespace, model: str) -> Subject:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             oaq.save(program, file)
-    plans = plans_here(program)
+    plans = distinct_plans(plan(program, isa) for isa in cpu_isas() if isa != "scalar")
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
     trained = network is None or network.trained
     return Subject(name, net, plans, np.concatenate(batches)[: flags.batch], batches, folder, trained)

@@ -29,6 +29,7 @@ from oaq import reference
 from oaq.data.batches import Batch, Batches, read
 from oaq.data.preprocess import KEY
 from oaq.kernels.plan import Plan
+from oaq.kernels.table import cpu_isas
 from oaq.program.int_program import IntProgram
 from oaq.ptq.execute import float_values
 from oaq.ptq.options import Options
@@ -36,6 +37,7 @@ from oaq.ptq.quantize import QuantizeReport, quantize_with_report
 from oaq.report import Evidence, ReportData, build_report, to_html
 from oaq.report.agreement import compare
 from oaq.report.build import verification
+from oaq.report.comparison import distinct_plans
 from oaq.report.evidence import lanes_of, layer_sqnr, observe
 from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.report.scores import Agreement
@@ -48,7 +50,6 @@ from recipes.data import photos
 from recipes.exit_code import exit_code
 from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS, Network
-from recipes.plans import plans_here
 from recipes.result_file import Result, stamp
 
 BATCH = 8
@@ -156,7 +157,7 @@ def run(network: Network, flags: argparse.Namespace) -> int:
         proof = oaq.analyze(program)
     with steps.step("plan"):
         plan = oaq.plan(program, proof=proof)
-    plans = plans_here(program, proof)
+    plans = distinct_plans(oaq.plan(program, isa, proof=proof) for isa in cpu_isas() if isa != "scalar")
     session = oaq.Session(plan)
     with steps.step("compare with the float network", has_bars=True):
         labelled, unseen = agreement(net, session, data, network)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from oaq.errors import Mismatch
-from oaq.report.comparison import Contender, are_probabilities, check, compare
+from oaq.kernels.plan import plan
+from oaq.report.comparison import Contender, are_probabilities, check, compare, distinct_plans
+from tests.strategies import Builder, conv2d
 
 
 def contender(name: str, value: float = 1.0, least: float | None = None, seconds: float = 0.002) -> Contender:
@@ -95,3 +97,14 @@ def test_indices_among_several_outputs_are_not_taken_for_a_signal():
     x, index = np.ones((1, 4)), np.array([[3]])
     both = dataclasses.replace(contender("peer", least=3), outputs=lambda: (x, index - 3), reference=(x, index))
     assert check(both) == "equal to the reference, least of 2 outputs"
+
+
+def test_a_plan_of_the_kernels_of_an_earlier_one_is_left_out():
+    builder = Builder("net", "float32_half_even")
+    x = builder.input((4, 4, 3))
+    builder.add(conv2d(np.random.default_rng(0), (4, 1, 1, 3)), [x])
+    program = builder.finish()
+    scalar, narrow = plan(program, "scalar"), plan(program, table="avx2")
+    again = dataclasses.replace(scalar, isa="another")
+    assert distinct_plans([scalar, narrow, again]) == {"oaq scalar": scalar, "oaq avx2": narrow}
+    assert distinct_plans([again, scalar]) == {"oaq another": again}

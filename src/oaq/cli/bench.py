@@ -24,7 +24,7 @@ from oaq.escape import escape_name
 from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import Plan, plan
 from oaq.report.codec import encode
-from oaq.report.comparison import our_contenders, peer_contender
+from oaq.report.comparison import distinct_plans, our_contenders, peer_contender
 from oaq.report.data import Latency
 from oaq.report.environment import environment
 from oaq.report.explain import COLUMNS, explain, explained_table
@@ -124,11 +124,7 @@ def call(arguments: argparse.Namespace) -> int:
 
 def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
     """A plan per instruction set asked for, or per one this CPU has; equal plans once."""
-    plans: dict[str, Plan] = {}
-    for isa in isas_to_time(isas):
-        planned = plan(opened.program, isa)
-        plans.setdefault(f"oaq {planned.isa}", planned)
-    return plans
+    return distinct_plans(plan(opened.program, isa) for isa in isas_to_time(isas))
 
 
 def measure(

@@ -175,6 +175,14 @@ def compare(
     return Latency(timings, batch, threads, baseline, pinned)
 
 
+def distinct_plans(plans: Iterable[Plan]) -> dict[str, Plan]:
+    """Plans of one program as ``oaq ISA``; one whose kernels are those of an earlier plan is left out."""
+    by_rows: dict[tuple[str, ...], Plan] = {}
+    for plan in plans:
+        by_rows.setdefault(tuple(node.row.name for node in plan.nodes), plan)
+    return {f"oaq {plan.isa}": plan for plan in by_rows.values()}
+
+
 def our_contenders(
     plans: Mapping[str, Plan], x: NDArray[np.float32], threads: int, real: Values | None = None
 ) -> tuple[list[Contender], Values]:
