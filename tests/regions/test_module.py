@@ -90,9 +90,12 @@ def test_samples_that_change_each_other_stay_together() -> None:
     assert_equal(module, session, {"x": together[3]["input"]})
 
 
-def test_what_has_no_axis_goes_with_every_sample() -> None:
+@pytest.mark.parametrize("gain", [torch.tensor(2.0), torch.tensor([[[2.0, 1.0, 0.5, 3.0]]])])
+def test_what_is_the_same_for_all_samples_goes_with_every_one(gain: torch.Tensor) -> None:
     module = Named().eval()
-    content, samples = exported(module, [{"x": part, "gain": torch.tensor(2.0)} for part in batches(2)])
-    single = list(samples)
-    assert [(part["x"].shape, part["gain"].ndim) for part in single] == [((1, 3, 6, 6), 0)] * 8
-    assert_equal(module, InferenceSession(content), single[0])
+    content, samples = exported(module, [{"x": part, "gain": gain} for part in batches(2)])
+    session, parts = InferenceSession(content), list(samples)
+    assert torch.equal(torch.cat([part["x"] for part in parts]), torch.cat(batches(2)))
+    for part in parts:
+        assert torch.equal(part["gain"], gain)
+        assert_equal(module, session, part)

@@ -47,8 +47,7 @@ def exported(module: Any, samples: Iterable[Any]) -> tuple[bytes, Iterable[Any]]
     names = list(inputs) if isinstance(inputs, Mapping) else [f"input_{index}" for index in range(len(inputs))]
     if isinstance(inputs, tuple) and len(inputs) == 1:
         names = ["input"]
-    content, single = _exported(module, inputs, names)
-    inputs_of_file = {argument.name for argument in InferenceSession(content).get_inputs()}
+    content, inputs_of_file, single = _exported(module, inputs, names)
     named = (_by_name(sample, names, inputs_of_file) for sample in chain([first], stream))
     return content, (part for sample in named for part in _taken_apart(sample)) if single else named
 
@@ -70,8 +69,12 @@ def _by_name(sample: Any, names: Sequence[str], inputs_of_file: set[str]) -> dic
     return {str(name): value for name, value in sample.items() if str(name) in inputs_of_file}
 
 
-def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> tuple[bytes, bool]:
-    """The file of the first exporter whose file computes what the module does; whether it takes one sample only."""
+def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> tuple[bytes, set[str], bool]:
+    """The file of the first exporter whose file computes what the module does.
+
+    Returns:
+        The file, the names of its inputs, and whether it takes one sample only.
+    """
     training = module.training
     module.eval()
     reasons = []
@@ -83,10 +86,11 @@ def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> 
                 try:
                     with _quiet():
                         content = _export(module, parts, names, arguments)
-                        _compare(module, content, parts, names)
+                        session = InferenceSession(content)
+                        _compare(module, session, parts, names)
                         if label != FIXED:
-                            _compare_batches(module, content, inputs, names)
-                    return content, label == FIXED and parts is not inputs
+                            _compare_batches(module, session, inputs, names)
+                    return content, _names_of(session), label == FIXED and parts is not inputs
                 except (OaqError, Exception) as error:  # torch raises classes of many kinds
                     reasons.append(f"{label}: {_first_line(error)}")
     finally:
@@ -97,7 +101,7 @@ def _exported(module: torch.nn.Module, inputs: Inputs, names: Sequence[str]) -> 
     )
 
 
-def _compare_batches(module: torch.nn.Module, content: bytes, inputs: Inputs, names: Sequence[str]) -> None:
+def _compare_batches(module: torch.nn.Module, session: InferenceSession, inputs: Inputs, names: Sequence[str]) -> None:
     """Run both on the caller's batch, and on other numbers of samples that the module takes.
 
     A module that asks for the number as a whole number of Python has it written into its file as it was then.
@@ -108,7 +112,7 @@ def _compare_batches(module: torch.nn.Module, content: bytes, inputs: Inputs, na
     """
     for parts in (inputs, *(_with_samples(inputs, count) for count in COUNTS)):
         if parts is inputs or _results(module, parts) is not None:
-            _compare(module, content, parts, names)
+            _compare(module, session, parts, names)
 
 
 def _results(module: torch.nn.Module, parts: Inputs) -> list[np.ndarray] | None:
@@ -134,10 +138,11 @@ def _is_by_sample(module: torch.nn.Module, inputs: Inputs) -> bool:
 
 
 def _taken_apart(sample: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each sample of a batch, as a batch of one; what has no axis is the same for all."""
+    """Each sample of a batch, as a batch of one; what has no axis, or one entry on its first, is the same for all."""
     count = max((len(value) for value in sample.values() if np.ndim(value)), default=1)
+    shared = {name for name, value in sample.items() if not np.ndim(value) or len(value) == 1}
     for index in range(count):
-        yield {name: value[index : index + 1] if np.ndim(value) else value for name, value in sample.items()}
+        yield {name: value if name in shared else value[index : index + 1] for name, value in sample.items()}
 
 
 def _attempts(inputs: Inputs, names: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -164,7 +169,11 @@ def _export(module: torch.nn.Module, inputs: Inputs, names: Sequence[str], argum
     return buffer.getvalue()
 
 
-def _compare(module: torch.nn.Module, content: bytes, inputs: Inputs, names: Sequence[str]) -> None:
+def _names_of(session: InferenceSession) -> set[str]:
+    return {argument.name for argument in session.get_inputs()}
+
+
+def _compare(module: torch.nn.Module, session: InferenceSession, inputs: Inputs, names: Sequence[str]) -> None:
     """Run both.
 
     Raises:
@@ -173,8 +182,7 @@ def _compare(module: torch.nn.Module, content: bytes, inputs: Inputs, names: Seq
     with torch.inference_mode():
         results = _flat(module(**inputs) if isinstance(inputs, Mapping) else module(*inputs))
     parts = list(inputs.values()) if isinstance(inputs, Mapping) else list(inputs)
-    session = InferenceSession(content)
-    inputs_of_file = {argument.name for argument in session.get_inputs()}
+    inputs_of_file = _names_of(session)
     feed = {name: part.numpy() for name, part in zip(names, parts, strict=True) if name in inputs_of_file}
     written = session.run(None, feed)
     for expected, array in zip(results, written, strict=False):
