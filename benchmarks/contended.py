@@ -54,7 +54,8 @@ OURS_1, OURS_2, PEER_1, PEER_2 = "oaq, 1 thread", "oaq, 2 threads", "onnxruntime
 QUIET: Final = "quiet"
 NEIGHBOUR: Final = """
 import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
+if sys.argv[1:]:
+    os.sched_setaffinity(0, {int(sys.argv[1])})
 parent = os.getppid()
 while os.getppid() == parent:
     for _ in range(1_000_000):
@@ -81,9 +82,10 @@ def figures(seconds: Sequence[float]) -> Figures:
 
 
 @contextmanager
-def neighbours(cpus: Sequence[int]) -> Iterator[None]:
-    """A busy process on each of these CPUs. They end with this process, however it ends."""
-    children = [subprocess.Popen([sys.executable, "-c", NEIGHBOUR, str(cpu)]) for cpu in cpus]
+def neighbours(cpus: Sequence[int | None]) -> Iterator[None]:
+    """A busy process on each of these CPUs, None being any. They end with this process, however it ends."""
+    places = [() if cpu is None else (str(cpu),) for cpu in cpus]
+    children = [subprocess.Popen([sys.executable, "-c", NEIGHBOUR, *place]) for place in places]
     try:
         time.sleep(0.3 if children else 0.0)
         yield

@@ -16,8 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +25,7 @@ import numpy as np
 from torch import nn
 
 from benchmarks.busy import BusyMachine, Disturbance, Watch
+from benchmarks.contended import neighbours
 from benchmarks.harness import Result, add_record, save, stamp
 from oaq.data.batches import Batches
 from oaq.data.preprocess import Preprocess
@@ -40,7 +40,6 @@ from recipes.networks import IMAGENET, NETWORKS
 
 NEIGHBOUR_COSTS: Final = 1.5
 """Times as long as alone that quantizing may take beside one busy process."""
-NEIGHBOUR: Final = "while True: pass"
 Row = tuple[tuple[str, str], ...]
 
 
@@ -70,18 +69,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "resnet50": Subject(resnet50, IMAGENET, 1, 90.0),
     "yolov8n-shaped": Subject(lambda: yolo.load()[0], yolo.task_of(yolo.SIDE).preprocess, 6, 90.0),
 }
-
-
-@contextmanager
-def neighbour() -> Iterator[None]:
-    """A process that computes until the end."""
-    child = subprocess.Popen([sys.executable, "-c", NEIGHBOUR])
-    try:
-        time.sleep(0.3)
-        yield
-    finally:
-        child.kill()
-        child.wait()
 
 
 def flags_of(preprocess: Preprocess) -> list[str]:
@@ -132,7 +119,7 @@ def time_subject(name: str, folder: Path, photos: Sequence[Path], *, alone: bool
     seconds, memory = run(command)
     row = [("network", name), ("oaq, s", f"{seconds:.1f}"), ("at most", f"{subject.seconds or '-'}")]
     if not alone:
-        with neighbour():
+        with neighbours([None]):
             beside, _ = run(command)
         row += [("beside a neighbour, s", f"{beside:.1f}"), ("times", f"{beside / seconds:.2f}")]
     decoded = list(samples)
@@ -159,9 +146,8 @@ def measure(flags: argparse.Namespace) -> tuple[list[Row], Disturbance]:
     watch = Watch(tuple(sorted(os.sched_getaffinity(0))))
     with tempfile.TemporaryDirectory() as folder:
         photos = calibration(flags.photos)
-        rows = [
-            time_subject(name, Path(folder), photos, alone=flags.alone) for name in say.track(flags.networks, "network")
-        ]
+        names = say.track(flags.networks or list(SUBJECTS), "network")
+        rows = [time_subject(name, Path(folder), photos, alone=flags.alone) for name in names]
     return rows, watch.disturbance([0.0])
 
 
@@ -170,11 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.quantize_time", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("networks", nargs="*", default=list(SUBJECTS), choices=[[], *SUBJECTS], metavar="NETWORK")
+    parser.add_argument("networks", nargs="*", default=[], metavar="NETWORK", help=f"of {', '.join(SUBJECTS)}")
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--alone", action="store_true", help="not beside a neighbour")
     add_record(parser)
     flags = parser.parse_args(arguments)
+    if unknown := set(flags.networks) - set(SUBJECTS):
+        parser.error(f"{min(unknown)!r} is not a network to quantize: {', '.join(SUBJECTS)}")
     rows, disturbance = measure(flags)
     head = tuple(key for key, _ in rows[0])
     values = tuple(tuple(value for _, value in row) for row in rows)

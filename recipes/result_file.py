@@ -38,7 +38,6 @@ class Result:
 
 TIMED = frozenset(
     {
-        "quantize_time",
         "accuracy_times",
         "bands",
         "compilers",
@@ -50,7 +49,7 @@ TIMED = frozenset(
         "micro",
         "networks",
     }
-    | {"browser", "contended", "dynamic", "operators", "ptq_pareto", "qat_pareto", "session", "tune"}
+    | {"browser", "contended", "dynamic", "operators", "ptq_pareto", "qat_pareto", "quantize_time", "session", "tune"}
 )
 """Benchmarks whose figures are times: those of one CPU say nothing of another, so each has a folder of its own."""
 
