@@ -32,7 +32,8 @@ from tests.weights import NARROW_KINDS
 
 OPTIMIZED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 AS_WRITTEN = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-LAYERS = ("Conv2d", "Depthwise", "Linear")
+TIE = 1e-3
+"""Beyond what float32 may be off by where numbers of steps are below 512."""
 EXACT_WHEN_OPTIMIZED = {
     "Conv2d",
     "Depthwise",
@@ -77,13 +78,20 @@ def tapped(
     return dict(zip(names, map(nhwc, values), strict=True))
 
 
-def differences(program: IntProgram, tensors: dict[str, np.ndarray]) -> dict[str, int]:
-    """Largest difference per node from the reference, given the very integers ONNX Runtime gave that node."""
+def differences(program: IntProgram, tensors: dict[str, np.ndarray], *, beside_ties: bool = True) -> dict[str, int]:
+    """Largest difference per node from the reference, given the very integers ONNX Runtime gave that node.
+
+    Without ``beside_ties``, sums that are scaled to within ``TIE`` of a tie may be one step off.
+    """
     result = {}
     for node in program.nodes:
         inputs = [tensors[name] for name in node.inputs]
-        law, _ = compute(node, inputs, program.specs(node), program.tensors[node.output])
-        result[node.name] = int(np.abs(law.astype(int) - tensors[node.output].astype(int)).max(initial=0))
+        law, sums = compute(node, inputs, program.specs(node), program.tensors[node.output])
+        steps = np.abs(law.astype(int) - tensors[node.output].astype(int))
+        if sums is not None and not beside_ties:
+            real = sums * node.op.requantize.multiplier.astype(np.float64)  # type: ignore[union-attr]
+            steps[(steps == 1) & (np.abs(real - np.floor(real) - 0.5) < TIE)] = 0
+        result[node.name] = int(steps.max(initial=0))
     return result
 
 
@@ -97,9 +105,10 @@ def test_every_operator_equals_the_reference_node_by_node(operator: str) -> None
             tensors = tapped(program, inputs, level)
             for name, x in zip(program.inputs, inputs, strict=True):
                 np.testing.assert_array_equal(tensors[name], x)
-            # As written, layers are scaled in float32, on either side of a tie; what moves or looks up is exact.
-            is_exact = operator in EXACT_WHEN_OPTIMIZED and (level == OPTIMIZED or operator not in LAYERS)
-            assert max(differences(program, tensors).values()) <= (0 if is_exact else 1)
+            # As written, sums are float32: exact here too, because small layers stay below 2**24. Then they are scaled
+            # in float32, which takes some ties the other way.
+            steps = differences(program, tensors, beside_ties=level == OPTIMIZED)
+            assert max(steps.values()) <= (0 if operator in EXACT_WHEN_OPTIMIZED else 1)
 
     check()
 
