@@ -47,14 +47,26 @@ def centre(program: IntProgram, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(20, 236, spec.shape).astype(np.uint8)
 
 
-def with_tables(program: IntProgram, seed: int) -> IntProgram:
-    """A random table for each channel behind the first layer."""
+def behind_the_first(program: IntProgram, op: ops.Op, values: IntRange | None = None) -> IntProgram:
+    """``op`` between the first layer, whose shape it keeps, and what reads it."""
     first, *rest = program.nodes
     spec = program.tensors[first.output]
-    tables = np.random.default_rng(seed).integers(0, 256, (spec.channels, 256)).astype(np.uint8)
-    read = Node("tables", ops.ChannelLookup(tables), (first.output,), "read")
     nodes = [
         replace(node, inputs=tuple("read" if name == first.output else name for name in node.inputs)) for node in rest
     ]
-    tensors = {**program.tensors, "read": replace(spec, name="read", range=IntRange(0, 255))}
-    return replace(program, tensors=tensors, nodes=(first, read, *nodes))
+    tensors = {**program.tensors, "read": replace(spec, name="read", range=values or spec.range)}
+    return replace(program, tensors=tensors, nodes=(first, Node("behind", op, (first.output,), "read"), *nodes))
+
+
+def with_tables(program: IntProgram, seed: int) -> IntProgram:
+    """A random table for each channel behind the first layer."""
+    channels = program.tensors[program.nodes[0].output].channels
+    tables = np.random.default_rng(seed).integers(0, 256, (channels, 256)).astype(np.uint8)
+    return behind_the_first(program, ops.ChannelLookup(tables), IntRange(0, 255))
+
+
+def with_picked(program: IntProgram, seed: int) -> IntProgram:
+    """Random channels of the first layer in place of it, some twice, some not at all."""
+    channels = program.tensors[program.nodes[0].output].channels
+    index = np.random.default_rng(seed).integers(0, channels, channels).astype(np.int32)
+    return behind_the_first(program, ops.Gather(0, index))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import pytest
 
 import oaq
 from benchmarks.robust_soundness import draw, examine
+from oaq import operators as ops
 from oaq.checker.robust import check_robustness
-from oaq.errors import ConfigError, ProgramError
+from oaq.errors import ConfigError, ProgramError, UnsupportedOp
+from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.program.plain import to_plain
 from oaq.reference.run import run
@@ -27,7 +32,8 @@ from oaq.robust import (
     robustness,
 )
 from oaq.robust.prove import members
-from tests.robust.networks import centre, perceptron, with_tables
+from tests.robust.networks import centre, perceptron, with_picked, with_tables
+from tests.strategies import Builder, linear
 
 BOUNDS_ONLY = Options(enumerate=False)
 
@@ -71,9 +77,12 @@ def test_every_ball_is_decided_and_its_certificate_holds(seed: int, semantics) -
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_tables_by_channel_are_decided_as_enumeration_decides_them(seed: int) -> None:
-    """Two hidden channels of wild tables between two layers, every input of boxes of 9 x 9 enumerated beside."""
-    program = with_tables(perceptron(seed, sizes=(2, 4, 3)), seed)
+@pytest.mark.parametrize("between", [with_tables, with_picked])
+def test_what_lies_between_layers_is_decided_as_enumeration_decides_it(
+    between: Callable[[oaq.IntProgram, int], oaq.IntProgram], seed: int
+) -> None:
+    """Wild tables by channel, or channels picked at random; every input of boxes of 9 x 9 enumerated beside."""
+    program = between(perceptron(seed, sizes=(2, 4, 3)), seed)
     x = centre(program, seed)
     states = set()
     for radius in (0, 1, 4):
@@ -85,6 +94,19 @@ def test_tables_by_channel_are_decided_as_enumeration_decides_them(seed: int) ->
         assert answer.certificate is not None
         assert check_robustness(*to_plain(program), answer.certificate.header, answer.certificate.arrays).safe
     assert "robust" in states
+
+
+@pytest.mark.parametrize("mode", ["bilinear_corners", "bilinear_asymmetric"])
+def test_pixels_that_are_mixed_by_another_rule_are_refused_by_name_not_taken_for_moved_ones(
+    mode: Literal["bilinear_corners", "bilinear_asymmetric"],
+) -> None:
+    builder = Builder("resized", "fixed_point")
+    x = builder.input((2, 2, 1), Affine(0.05, 0))
+    y = builder.add(ops.Resize(3, 3, mode), [x], Affine(0.05, 0), name="larger")
+    flat = builder.add(ops.Reshape((9,)), [y])
+    builder.add(linear(np.random.default_rng(0), (2, 9), semantics="fixed_point"), [flat], Affine(0.05, 100))
+    with pytest.raises(UnsupportedOp, match=f"larger: .*{mode}"):
+        robustness(builder.finish(), np.zeros((2, 2, 1), np.uint8), 1, BOUNDS_ONLY)
 
 
 def test_the_centre_alone_is_always_robust() -> None:

@@ -5,7 +5,7 @@ Every tensor is a row of integers less their zero point, so padding is 0. A laye
 * ``Sums``: acc = sum of linear maps + bias, y related to acc element by element (Conv2d, Linear, pools of averages,
   bilinear Resize, Concat, Add);
 * ``Lookups``: y = table[x], one table or one per channel;
-* ``Moves``: y[k] = x[index[k]] or 0 (Reshape, Slice, Pad, DepthToSpace, nearest Resize);
+* ``Moves``: y[k] = x[index[k]] or 0 (Reshape, Slice, Pad, DepthToSpace, Transpose, Gather, nearest Resize);
 * ``Maxima``: y[k] = the greatest of x[index[k, :]];
 * ``Products``: y anywhere in the image of its operands' ranges (Mul).
 
