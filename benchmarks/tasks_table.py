@@ -152,9 +152,9 @@ def times_of(latency: Latency) -> tuple[str, str]:
     by_isa = {
         timing.isa: timing.median_ms for timing in latency.timings if timing.ours and timing.name == f"oaq {timing.isa}"
     }
-    peers = [timing for timing in latency.timings if not timing.ours and timing.precision == "int8"]
+    peers = [t for t in latency.timings if t.name.startswith("openvino") and t.precision == "int8"]
     narrow = [timing.median_ms for timing in peers if timing.name.endswith("held to AVX2")]
-    natively = [t.median_ms for t in peers if t.name.startswith("openvino") and "held to" not in t.name]
+    natively = [timing.median_ms for timing in peers if "held to" not in timing.name]
     best = [by_isa[isa] for isa in VNNI if isa in by_isa]
     return _pair(by_isa.get("avx2"), narrow), _pair(min(best, default=None), natively)
 

@@ -58,6 +58,8 @@ def test_times_are_of_the_same_instruction_set_on_both_sides() -> None:
         timing("openvino 1 int8", "best of the CPU", 1.5, ours=False),
         timing("openvino 1 int8, held to AVX2", "avx2", 4.0, ours=False),
         timing("openvino 1 int8, held to AVX512_CORE", "avx512bw", 3.5, ours=False),
+        timing("onnxruntime 1 int8", "best of the CPU", 1.2, ours=False),
+        timing("onnxruntime 1 int8, held to AVX2", "avx2", 3.0, ours=False),
     )
     latency = dataclasses.replace(_latency(), timings=timings)
     assert tasks_table.times_of(latency) == ("2.00 / 4.00", "1.00 / 1.50")
