@@ -144,6 +144,11 @@ def single(op: ops.Op, shape: Shape) -> IntProgram:
         (single(ops.Reshape((12,)), (2, 3, 2)), r"Reshape is of images of one size, \(2, 3, 2\)"),
         (single(ops.Resize(5, 6), (2, 3, 2)), r"Resize is of images of one size: nearest from \(2, 3\) to 5 x 6"),
         (single(ops.Resize(4, 6, "bilinear_corners"), (2, 3, 2)), "bilinear_corners from"),
+        (single(ops.Gather(1, np.array([1, 0], np.int32)), (2, 3, 2)), r"Gather is of images of one size, \(2, 3, 2\)"),
+        (
+            single(ops.Transpose((2, 3, 2), (1, 0, 2), (3, 2, 2)), (2, 3, 2)),
+            r"Transpose is of images of one size, \(2, 3, 2\)",
+        ),
         (
             single(ops.Lookup(np.zeros(256, np.uint8) + 7), (6, 2)),
             r"one input \(rows, columns, channels\), not \(6, 2\)",
@@ -153,6 +158,12 @@ def single(op: ops.Op, shape: Shape) -> IntProgram:
 def test_what_depends_on_the_size_is_refused(program: IntProgram, words: str) -> None:
     with pytest.raises(ProgramError, match=words):
         at_size(program, 8, 9)
+
+
+def test_channels_are_picked_at_every_place_alike() -> None:
+    program = single(ops.Gather(0, np.array([1, 1, 0], np.int32)), (8, 8, 2))
+    frame = frame_of(at_size(program, 20, 9), 0)
+    np.testing.assert_array_equal(by_panes(program, frame, (8, 8)), frame[..., [1, 1, 0]])
 
 
 def test_panes_that_are_too_small_or_do_not_fill_the_frame_say_what_would() -> None:

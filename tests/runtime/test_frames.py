@@ -82,5 +82,15 @@ def test_frames_that_are_none_are_refused() -> None:
         FrameSession(program).run_integers(np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(ProgramError, match="four axes"):
         FrameSession(program).run(np.zeros((40, 40, 3), np.float32))
+    with pytest.raises(ProgramError, match=r"four axes, not \(40, 40, 3\)"):
+        FrameSession(program).run(np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(ProgramError, match="Reshape is of images of one size"):
         FrameSession(single(ops.Reshape((12,)), (2, 3, 2)))
+
+
+def test_panes_shorter_than_the_strides_are_told_so() -> None:
+    strided = single(conv2d(np.random.default_rng(0), (2, 3, 3, 2), padding=(1,) * 4, stride=(4, 2)), (8, 8, 2))
+    with pytest.raises(
+        ProgramError, match=r"panes of \(1, 8\) are too small, for they lie multiples of \(4, 2\) apart"
+    ):
+        FrameSession(strided, (1, 8)).panes((10, 10))

@@ -113,7 +113,7 @@ def spans(program: IntProgram, axis: int, ends: PaneEnds) -> dict[str, Span]:
         _sized(node, shapes, shapes)  # refuses what depends on the size
         size = program.tensors[node.output].shape[axis]
         span = _joined(node, [located[name] for name in node.inputs])
-        rule = _RULES.get(type(node.op).__name__, _as_it_is)
+        rule = _RULES.get(type(node.op), _as_it_is)
         scale, first, last = rule(node.op, axis, span, shapes[0])
         located[node.output] = Span(scale, 0 if ends.begins else first, size if ends.ends else min(last, size), size)
     return located
@@ -214,10 +214,12 @@ def _sized(node: Node, before: Sequence[Shape], after: Sequence[Shape]) -> Op:
             return op if x == after[0] else replace(op, height=size[0], width=size[1])
         case ops.Reshape() if op.shape == x:
             return ops.Reshape(after[0])
-        case ops.GlobalAvgPool() | ops.Reshape() | ops.Transpose():
-            raise ProgramError(f"{bound}, {x}")
-        case _:
+        case ops.Gather(axis=0):
             return op
+        case _ if type(op) in _RULES:
+            return op
+        case _:
+            raise ProgramError(f"{bound}, {x}")
 
 
 Place = tuple[Fraction, int, int]
@@ -253,15 +255,22 @@ def _padded(op: ops.Pad, axis: int, x: Span, _shape: Shape) -> Place:
     return x.scale, x.first + op.padding[2 * axis], x.last + op.padding[2 * axis]
 
 
-_RULES: Final[Mapping[str, Callable[..., Place]]] = {
-    "Conv2d": _windows,
-    "MaxPool": _windows,
-    "AvgPool": _windows,
-    "DepthToSpace": _interleaved,
-    "Resize": _resized,
-    "Slice": _cut,
-    "Pad": _padded,
+_RULES: Final[Mapping[type[Op], Callable[..., Place]]] = {
+    ops.Conv2d: _windows,
+    ops.MaxPool: _windows,
+    ops.AvgPool: _windows,
+    ops.DepthToSpace: _interleaved,
+    ops.Resize: _resized,
+    ops.Slice: _cut,
+    ops.Pad: _padded,
+    ops.Linear: _as_it_is,
+    ops.Add: _as_it_is,
+    ops.Mul: _as_it_is,
+    ops.Concat: _as_it_is,
+    ops.Lookup: _as_it_is,
+    ops.ChannelLookup: _as_it_is,
 }
+"""Operators that mean the same at every place of an image. Others are refused, whatever joins the list of operators."""
 
 
 def _joined(node: Node, inputs: Sequence[Span]) -> Span:

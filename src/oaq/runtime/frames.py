@@ -75,12 +75,14 @@ class FrameSession:
         """
         shape = np.shape(x)
         edge = input_edges(self.program)[0]
-        if getattr(x, "dtype", None) == np.uint8 and not edge.is_integer:
-            return self._run_reals(x, (shape[1], shape[2]) if len(shape) == 4 else (0, 0))
-        if len(shape) != 4 or edge.axes not in (((0,), (1,), (2,)), ((2,), (0,), (1,))):
+        are_stored = getattr(x, "dtype", None) == np.uint8 and not edge.is_integer
+        if len(shape) != 4 or not (are_stored or edge.axes in (((0,), (1,), (2,)), ((2,), (0,), (1,)))):
             raise ProgramError(f"{self.program.name}: a batch of frames has four axes, not {shape}")
-        first = 1 if edge.axes[0] == (0,) else 2
-        return self._run_reals(x, (shape[first], shape[first + 1]))
+        first = 1 if are_stored or edge.axes[0] == (0,) else 2
+        cut = self._cut((shape[first], shape[first + 1]))
+        results = _run(cut, to_integers(cut.program, x, by_native)[0])
+        outputs = to_floats(cut.program, results, reals_by_native)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def run_integers(self, x: Images) -> tuple[Images, ...]:
         """Integers in, integers out: uint8 (batch, rows, columns, channels), one array per output.
@@ -88,9 +90,10 @@ class FrameSession:
         Raises:
             ProgramError, AccumulatorOverflow, NoKernel, MemoryLimit: as of ``run``.
         """
-        if np.ndim(x) != 4:
-            raise ProgramError(f"{self.program.name}: a batch of frames has four axes, not {np.shape(x)}")
-        cut = self._cut(x.shape[1:3])
+        shape = np.shape(x)
+        if len(shape) != 4:
+            raise ProgramError(f"{self.program.name}: a batch of frames has four axes, not {shape}")
+        cut = self._cut(shape[1:3])
         return _run(cut, checked(cut.program, (x,))[0])
 
     def panes(self, frame: Size) -> int:
@@ -110,12 +113,6 @@ class FrameSession:
         """
         return self._cut(frame).session
 
-    def _run_reals(self, x: NDArray[Any], frame: Size) -> Values | tuple[Values, ...]:
-        cut = self._cut(frame)
-        results = _run(cut, to_integers(cut.program, x, by_native)[0])
-        outputs = to_floats(cut.program, results, reals_by_native)
-        return outputs[0] if len(outputs) == 1 else outputs
-
     def _cut(self, frame: Size) -> _Cut:
         if frame in self._cuts:
             return self._cuts[frame]
@@ -126,6 +123,11 @@ class FrameSession:
             side - max(-(-(side - part) // step), 0) * step
             for side, part, step in zip(frame, self.pane, self._strides, strict=True)
         )
+        if min(rows, columns) < 1:
+            raise ProgramError(
+                f"{self.program.name}: panes of {self.pane} are too small, for they lie multiples of {self._strides} "
+                "apart: take that at least"
+            )
         largest = at_size(program, rows, columns)
         rows, columns = (evenly(largest, axis, side) for axis, side in enumerate(frame))
         small = at_size(largest, rows, columns)
