@@ -50,7 +50,7 @@ Patches::Patches(const Window& window, const Place& x, const Place& y, std::int6
   if (copies_wide(row)) copy_ = copy_windows_avx2;
 #endif
   const int step = row.sums.step;
-  bytes_ = divided_up(window.taps() * group_channels_, step) * step;
+  bytes_ = divided_up(static_cast<std::int64_t>(bytes_of({window.taps(), group_channels_})), step) * step;
   if (bytes_ > std::numeric_limits<std::int32_t>::max()) throw std::invalid_argument("a window of 2^31 bytes or more");
   stride_ = static_cast<std::size_t>(bytes_ + kCopySlack);
   // Neighbours in the window are neighbours in memory only if the group has all channels.

@@ -119,6 +119,102 @@ def test_a_convolution_that_does_not_fit_together_is_refused_by_name(change: dic
         load(replace(GOOD, steps=(step(**change),)))
 
 
+def volume_step(kind: str, **changes: Any) -> Step:
+    """One step over a volume of 2 planes of (2, 4, 8), of which a window of 1 sees one after the other."""
+    values: dict[str, Any] = POINT | {
+        "planes": (1, 1, 0, 0, 1, 2, 2),
+        "count_include_pad": 0,
+        "requant": Requantize(SCALE if kind == "gemm" else SCALE[:1]),
+        "zero_point": 0,
+        "begin": (0, 0, 0),
+        "end": (2, 4, 8),
+    }
+    fields = STEP_KINDS[f"{kind}_volume"].fields
+    values = values | changes
+    return Step(
+        f"{kind}_volume",
+        f"{kind}_u8{'s8' * (kind == 'gemm')}_scalar",
+        "layer",
+        (0,),
+        1,
+        tuple(values[field.name] for field in fields),
+    )
+
+
+VOLUME_KINDS = ("gemm", "max_pool", "avg_pool", "pad", "slice")
+
+
+@pytest.mark.parametrize("kind", VOLUME_KINDS)
+def test_the_volumes_that_the_others_spoil_are_taken(kind: str) -> None:
+    x, y = np.arange(2 * 128, dtype=np.uint8).reshape(2, 4, 4, 8), np.empty((2, 4, 4, 8), np.uint8)
+    load(replace(GOOD, steps=(volume_step(kind),))).run([x], [y])
+    np.testing.assert_array_equal(y, {"gemm": 0 * x, "avg_pool": np.rint(x / 2)}.get(kind, x))
+
+
+@pytest.mark.parametrize("kind", VOLUME_KINDS)
+@pytest.mark.parametrize(
+    ("planes", "says"),
+    [
+        ((1, 1, 0, 0, 1, 0, 2), "no planes"),
+        ((1, 1, 0, 0, 1, 2, -1), "no planes"),
+        ((1, 1, 0, 0, 1, 3, 3), "planes|lines"),
+        ((1, 1, 0, 0, 1, 8, 8), "planes|lines"),
+        ((1, 1, 0, 0, 1, 1, 2), "planes"),
+        ((1, 1, -1, 1, 1, 2, 2), "planes"),
+        ((1, 1, 2**31 - 1, 0, 1, 2, 2), "planes"),
+    ],
+)
+def test_planes_that_a_volume_has_not_are_refused(kind: str, planes: tuple[int, ...], says: str) -> None:
+    with pytest.raises(_native.PlanError, match=f"layer: .*{says}"):
+        load(replace(GOOD, steps=(volume_step(kind, planes=planes),)))
+
+
+@pytest.mark.parametrize("kind", ["gemm", "max_pool", "avg_pool"])
+@pytest.mark.parametrize(
+    "planes",
+    [(0, 1, 0, 0, 1), (2, 1, 0, 0, 1), (1, 0, 0, 0, 1), (1, 1, 0, 0, 0), (1, 1, 0, 32768, 1), (32768, 1, 0, 0, 1)],
+)
+def test_a_window_along_planes_that_does_not_fit_is_refused(kind: str, planes: tuple[int, ...]) -> None:
+    with pytest.raises(_native.PlanError, match="layer: .*planes"):
+        load(replace(GOOD, steps=(volume_step(kind, planes=(*planes, 2, 2)),)))
+
+
+def test_a_window_whose_sizes_multiply_beyond_64_bits_is_refused() -> None:
+    side, channels = 1 << 14, 1 << 22  # 2^42 taps of 2^22 channels: 0 in 64 bits
+    around = (side - 1, 0)
+    wide = volume_step("gemm", planes=(side, 1, *around, 1, 1, 1), kernel=(side, side), padding=(*around, *around))
+    line = Contents(channels + 1024, (tensor(0, channels), tensor(channels + 512, 8)), (0,), (1,), (wide,))
+    with pytest.raises(_native.PlanError, match="layer: .*buffer of more than"):
+        load(line)
+
+
+def test_a_volume_has_no_depthwise_row() -> None:
+    with pytest.raises(_native.PlanError, match="family"):
+        load(replace(GOOD, steps=(replace(volume_step("gemm"), row="depthwise_u8s8_scalar"),)))
+
+
+@pytest.mark.parametrize(
+    ("outer", "size", "index", "says"),
+    [
+        (0, 4, [0], "an axis has entries"),
+        (4, 0, [0], "an axis has entries"),
+        (-4, -4, [0], "an axis has entries"),
+        (4, 4, [], "an axis has entries"),
+        (4, 5, [0, 1, 2, 3], "equal entries"),
+        (4, 64, [0, 1, 2, 3], "equal entries"),
+        (2**31 - 1, 2**31 - 1, [0], "equal entries"),
+        (4, 4, [0, 1, 2], "do not give the output"),
+        (4, 4, [0, 1, 2, 4], "entry 4 of 4"),
+        (4, 4, [0, 1, -1, 3], "entry -1 of 4"),
+        (4, 4, [0, 1, 2, -(2**31)], "entry -2147483648"),
+    ],
+)
+def test_entries_that_an_axis_has_not_are_refused(outer: int, size: int, index: list[int], says: str) -> None:
+    picked = Step("gather", "gather_u8_scalar", "pick", (0,), 1, (outer, size, np.array(index, np.int32)))
+    with pytest.raises(_native.PlanError, match=f"pick: .*{says}"):
+        load(replace(GOOD, steps=(picked,)))
+
+
 @pytest.mark.parametrize(
     ("at", "value", "says"),
     [
