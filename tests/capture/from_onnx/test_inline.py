@@ -131,7 +131,61 @@ def test_a_function_that_calls_itself_inside_a_branch_is_refused() -> None:
         without_functions(model, "net.onnx")
 
 
-def test_a_long_chain_of_functions_is_written_out() -> None:
+def calling(*bodies: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """A net that calls the last of functions f0 (u) => (v), f1...; opset 18."""
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("own", 1)]
+    functions = [
+        onnx.helper.make_function("own", f"f{level}", ["u"], ["v"], body, opsets) for level, body in enumerate(bodies)
+    ]
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in "xy")
+    node = onnx.helper.make_node(f"f{len(bodies) - 1}", ["x"], ["y"], domain="own")
+    return onnx.helper.make_model(
+        onnx.helper.make_graph([node], "net", [x], [y]), functions=functions, opset_imports=opsets
+    )
+
+
+def calls_of(name: str, times: int) -> list[onnx.NodeProto]:
+    return [onnx.helper.make_node(name, ["u"], [f"v{index}"], domain="own") for index in range(times)]
+
+
+def test_calls_of_functions_that_hold_nothing_are_counted() -> None:
+    bodies = [[], *(calls_of(f"f{level}", 64) for level in range(8))]  # 2^48 calls, no node
+    with pytest.raises(FormatError, match=r"net\.onnx: its functions write out to more than 268435456 bytes"):
+        without_functions(calling(*bodies), "net.onnx")
+
+
+def test_constants_that_functions_repeat_are_counted() -> None:
+    numbers = onnx.numpy_helper.from_array(np.zeros(1 << 20, np.uint8))
+    bodies = [[onnx.helper.make_node("Constant", [], ["v"], value=numbers)], calls_of("f0", 300)]
+    with pytest.raises(FormatError, match="write out to more than 268435456 bytes"):
+        without_functions(calling(*bodies), "net.onnx")
+
+
+def test_attributes_that_a_call_passes_on_are_counted() -> None:
+    nodes = [onnx.helper.make_node("Elu", ["u"], [f"v{index}"]) for index in range(300)]
+    for node in nodes:
+        node.attribute.add(name="alpha", ref_attr_name="a", type=onnx.AttributeProto.STRING)
+    model = calling(nodes)
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("a", b"x" * (1 << 20)))
+    with pytest.raises(FormatError, match="write out to more than 268435456 bytes"):
+        without_functions(model, "net.onnx")
+
+
+def test_two_functions_of_one_name_are_refused() -> None:
+    model = parser.parse_model(DEFAULT)
+    model.functions.append(model.functions[0])
+    with pytest.raises(FormatError, match=r"net\.onnx: two of its 2 functions have one name"):
+        without_functions(model, "net.onnx")
+
+
+def test_nodes_of_one_name_have_names_of_their_own_afterwards() -> None:
+    nodes = [onnx.helper.make_node("Relu", ["u"], [f"v{index}"], "n") for index in range(4)]
+    written = write_out(calling(nodes)).graph.node
+    assert [node.name for node in written] == ["n__1", "n__1_0", "n__1_1", "n__1_2"]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_long_chain_of_functions_is_written_out(is_reversed: bool) -> None:
     model = parser.parse_model(DEFAULT)
     for level in range(3000):
         model.functions.add().CopyFrom(model.functions[0])
@@ -139,5 +193,9 @@ def test_a_long_chain_of_functions_is_written_out() -> None:
         model.functions[-1].node[0].CopyFrom(
             onnx.helper.make_node(f"f{level - 1}" if level else "f", ["u"], ["v"], domain="own")
         )
+    if is_reversed:
+        functions = list(reversed(model.functions))
+        del model.functions[:]
+        model.functions.extend(functions)
     model.graph.node[0].op_type = "f2999"
     assert [node.op_type for node in without_functions(model, "net.onnx").graph.node] == ["LeakyRelu"]

@@ -14,6 +14,14 @@ from typing import Final, NamedTuple
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
 IDENTITY: Final = "Identity"
+LARGEST_WRITTEN: Final = 1 << 28
+"""Bytes of nodes written out, or twice the file where that is more: functions may copy an attribute many times."""
+CALL_BYTES: Final = 1 << 10
+"""What a call counts for besides its nodes: one that holds none takes its time too."""
+
+
+class TooMuchWritten(Exception):
+    """Functions write out to more bytes than a network has."""
 
 
 class FunctionId(NamedTuple):
@@ -37,19 +45,23 @@ def identity_of(function: FunctionProto) -> FunctionId:
 def write_out(model: ModelProto) -> ModelProto:
     """A copy of ``model`` without calls of its functions, but for those written in another version of the operators.
 
-    No function may call itself, directly or by others; the work grows with the number of nodes that are written out.
+    No function may call itself, directly or by others.
+
+    Raises:
+        TooMuchWritten: what is written out grows beyond any network.
     """
     result = ModelProto()
     result.CopyFrom(model)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    functions = {identity_of(one): one for one in model.functions if _has_versions(one, opsets)}
+    functions = {identity_of(function): function for function in model.functions if _has_versions(function, opsets)}
     for function in functions.values():
         for entry in function.opset_import:
             if entry.domain not in opsets:
                 opsets[entry.domain] = entry.version
                 result.opset_import.add(domain=entry.domain, version=entry.version)
-    _Writer(functions, _names(result.graph)).write(result.graph)
-    remaining = [one for one in model.functions if identity_of(one) not in functions]
+    room = _Room(max(LARGEST_WRITTEN, 2 * model.ByteSize()))
+    _Writer(functions, _names(result.graph), room).write(result.graph)
+    remaining = [function for function in model.functions if identity_of(function) not in functions]
     del result.functions[:]
     result.functions.extend(remaining)
     return result
@@ -86,12 +98,25 @@ def _names(graph: GraphProto) -> set[str]:
     return result
 
 
+class _Room:
+    """How many bytes may still be written."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = self._rest = limit
+
+    def take(self, size: int) -> None:
+        self._rest -= size
+        if self._rest < 0:
+            raise TooMuchWritten(f"its functions write out to more than {self._limit} bytes")
+
+
 class _Writer:
     """Writes calls out; gives every value inside a function a name that nothing else has."""
 
-    def __init__(self, functions: Mapping[FunctionId, FunctionProto], names: set[str]) -> None:
+    def __init__(self, functions: Mapping[FunctionId, FunctionProto], names: set[str], room: _Room) -> None:
         self._functions = functions
         self._names = names
+        self._room = room
         self._calls = count(1)
 
     def write(self, graph: GraphProto) -> None:
@@ -117,6 +142,7 @@ class _Writer:
 
     def _body(self, call: NodeProto, function: FunctionProto) -> Sequence[NodeProto]:
         """A function's nodes, in the names and with the attributes of a call."""
+        self._room.take(CALL_BYTES + function.ByteSize())
         suffix = f"__{next(self._calls)}"
         renamed = {name: call.input[i] if i < len(call.input) else "" for i, name in enumerate(function.input)}
         passed: list[NodeProto] = []
@@ -129,7 +155,7 @@ class _Writer:
                 renamed[name] = target
         values = {entry.name: entry for entry in function.attribute_proto}
         values |= {attribute.name: attribute for attribute in call.attribute}
-        scope = _Scope(self._names, suffix, renamed, values)
+        scope = _Scope(self._names, self._room, suffix, renamed, values)
         return [*(scope.node(node) for node in function.node), *passed]
 
 
@@ -137,9 +163,15 @@ class _Scope:
     """One call: what names of its function stand for, and which values its attributes have."""
 
     def __init__(
-        self, names: set[str], suffix: str, renamed: dict[str, str], values: Mapping[str, AttributeProto]
+        self,
+        names: set[str],
+        room: _Room,
+        suffix: str,
+        renamed: dict[str, str],
+        values: Mapping[str, AttributeProto],
     ) -> None:
-        self._names, self._suffix, self._renamed, self._values = names, suffix, renamed, values
+        self._names, self._room, self._suffix, self._renamed, self._values = names, room, suffix, renamed, values
+        self._tried: dict[str, int] = {}  # how many numbers behind a name are used
 
     def node(self, node: NodeProto) -> NodeProto:
         """A node of the function as it stands where it is called."""
@@ -154,8 +186,10 @@ class _Scope:
             if not attribute.ref_attr_name:
                 result.attribute.add().CopyFrom(attribute)
             elif attribute.ref_attr_name in self._values:
+                value = self._values[attribute.ref_attr_name]
+                self._room.take(value.ByteSize())
                 bound = result.attribute.add()
-                bound.CopyFrom(self._values[attribute.ref_attr_name])
+                bound.CopyFrom(value)
                 bound.name = attribute.name
         for inner in _subgraphs(result):
             self._rename(inner)
@@ -181,10 +215,9 @@ class _Scope:
         return self._renamed[name]
 
     def _unused(self, name: str) -> str:
-        candidate = f"{name}{self._suffix}"
-        for index in count():
-            if candidate not in self._names:
-                break
-            candidate = f"{name}{self._suffix}_{index}"
+        candidate, index = f"{name}{self._suffix}", self._tried.get(name, 0)
+        while candidate in self._names:
+            candidate, index = f"{name}{self._suffix}_{index}", index + 1
+        self._tried[name] = index
         self._names.add(candidate)
         return candidate

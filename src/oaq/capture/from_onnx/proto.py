@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ try:
 except ImportError as error:  # pragma: no cover (the test environment has it)
     raise FormatError("reading ONNX needs the package onnx: pip install onnx") from error
 
-from oaq.capture.from_onnx.inline import FunctionId, called_by, identity_of, nodes_within, write_out
+from oaq.capture.from_onnx.inline import FunctionId, TooMuchWritten, called_by, identity_of, nodes_within, write_out
 
 LARGEST_GRAPH: Final = 200_000
 """Nodes, functions written out: beyond it is a damaged file, not a network."""
@@ -164,30 +165,31 @@ def without_functions(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """The file with calls of its own functions written out.
 
     Raises:
-        FormatError: a function calls itself, or they write out to more nodes than a network has.
+        FormatError: a function calls itself, two have one name, or they write out to more than a network has.
     """
     if not model.functions:
         return model
+    calls = {
+        identity_of(function): [called_by(node) for node in nodes_within(function.node)] for function in model.functions
+    }
+    if len(calls) < len(model.functions):
+        raise FormatError(f"{where}: two of its {len(model.functions)} functions have one name; the file is damaged")
+    try:
+        order = tuple(
+            TopologicalSorter({key: calls.keys() & set(inner) for key, inner in calls.items()}).static_order()
+        )
+    except CycleError as error:
+        raise FormatError(f"{where}: the function {error.args[1][0].name!r} calls itself") from error
     size: dict[FunctionId, int] = {}
-    bodies = {identity_of(function): function.node for function in model.functions}
-    pending = list(bodies)
-    for _ in range(len(bodies) + 1):
-        unresolved = []
-        for key in pending:
-            calls = [called_by(node) for node in nodes_within(bodies[key])]
-            if all(call in size for call in calls if call in bodies):
-                size[key] = sum(size.get(call, 1) for call in calls)
-            else:
-                unresolved.append(key)
-        if len(unresolved) == len(pending):
-            break
-        pending = unresolved
-    if pending:
-        raise FormatError(f"{where}: the function {pending[0].name!r} calls itself")
+    for key in order:
+        size[key] = sum(size.get(call, 1) for call in calls[key])
     total = sum(size.get(called_by(node), 1) for node in nodes_within(model.graph.node))
     if max(total, *size.values()) > LARGEST_GRAPH:
         raise FormatError(f"{where}: its functions write out to {total} nodes; the limit is {LARGEST_GRAPH}")
-    return write_out(model)
+    try:
+        return write_out(model)
+    except TooMuchWritten as error:
+        raise FormatError(f"{where}: {error}") from error
 
 
 def _input(value: onnx.ValueInfoProto, where: str) -> tuple[np.dtype | None, Dims]:
