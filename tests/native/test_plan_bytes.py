@@ -175,7 +175,7 @@ def test_planes_that_a_volume_has_not_are_refused(kind: str, planes: tuple[int, 
     [(0, 1, 0, 0, 1), (2, 1, 0, 0, 1), (1, 0, 0, 0, 1), (1, 1, 0, 0, 0), (1, 1, 0, 32768, 1), (32768, 1, 0, 0, 1)],
 )
 def test_a_window_along_planes_that_does_not_fit_is_refused(kind: str, planes: tuple[int, ...]) -> None:
-    with pytest.raises(_native.PlanError, match="layer: .*planes"):
+    with pytest.raises(_native.PlanError, match=r"layer: .*planes"):
         load(replace(GOOD, steps=(volume_step(kind, planes=(*planes, 2, 2)),)))
 
 
@@ -184,7 +184,7 @@ def test_a_window_whose_sizes_multiply_beyond_64_bits_is_refused() -> None:
     around = (side - 1, 0)
     wide = volume_step("gemm", planes=(side, 1, *around, 1, 1, 1), kernel=(side, side), padding=(*around, *around))
     line = Contents(channels + 1024, (tensor(0, channels), tensor(channels + 512, 8)), (0,), (1,), (wide,))
-    with pytest.raises(_native.PlanError, match="layer: .*buffer of more than"):
+    with pytest.raises(_native.PlanError, match=r"layer: .*buffer of more than"):
         load(line)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.capture.assembly import Assembly
 from oaq.capture.location import Location
+from oaq.errors import UnsupportedOp
 
 Index = NDArray[np.int32]
 BORDERS: Final = {
@@ -22,6 +23,18 @@ BORDERS: Final = {
     "symmetric": "symmetric",  # as TFLite does
 }
 """How a padded position repeats the axis, by the names of formats, as NumPy calls it."""
+MOST_PICKED: Final = 1 << 24
+"""Entries of one axis; a few bytes of a file would otherwise make gigabytes."""
+
+
+def check_count(count: int) -> None:
+    """Require that so many entries of an axis may be picked.
+
+    Raises:
+        UnsupportedOp: they are more than ``MOST_PICKED``.
+    """
+    if count > MOST_PICKED:
+        raise UnsupportedOp(f"{count} entries of one axis are picked; oaq picks up to {MOST_PICKED}")
 
 
 def padded_index(size: int, before: int, after: int, mode: str) -> Index | None:
@@ -32,15 +45,24 @@ def padded_index(size: int, before: int, after: int, mode: str) -> Index | None:
         before: positions added in front, >= 0.
         after: positions added behind, >= 0.
         mode: a key of ``BORDERS``.
+
+    Raises:
+        UnsupportedOp: more than ``MOST_PICKED``.
     """
     most = {"reflect": size - 1, "edge": max(before, after), "wrap": size, "symmetric": size}[BORDERS[mode]]
     if max(before, after) > most:
         return None
+    check_count(before + size + after)
     return np.pad(np.arange(size, dtype=np.int32), (before, after), mode=BORDERS[mode])  # type: ignore[call-overload]
 
 
 def strided_index(begin: int, end: int, step: int) -> Index:
-    """The entries of a slice by steps, which may be negative."""
+    """The entries of a slice by steps, which may be negative.
+
+    Raises:
+        UnsupportedOp: more than ``MOST_PICKED``.
+    """
+    check_count(len(range(begin, end, step)))
     return np.arange(begin, end, step, dtype=np.int32)
 
 

@@ -16,7 +16,7 @@ from oaq import operators as ops
 from oaq.capture.from_onnx.attributes import described, integers, reals, text
 from oaq.capture.from_onnx.graph import OnnxNode
 from oaq.capture.from_onnx.inputs import Inputs, Shape
-from oaq.capture.picking import Index
+from oaq.capture.picking import Index, check_count
 from oaq.errors import FormatError
 
 LARGEST_SCALE: Final = 1e9
@@ -62,18 +62,20 @@ class Resizing:
 
     def is_even(self, axes: Sequence[int]) -> bool:
         """Whether it shows the pixels floor(i * H / height) along rows and columns, ``axes``, and no others change."""
-        pairs = {axis: (self.before[axis], self.after[axis]) for axis in axes}
-        return set(self.changed) <= set(axes) and all(
-            self.nearest(axis) == tuple(index * size // target for index in range(target))
-            for axis, (size, target) in pairs.items()
-        )
+        return set(self.changed) <= set(axes) and all(map(self._is_even_along, axes))
+
+    def _is_even_along(self, axis: int) -> bool:
+        index, size, target = self.nearest(axis), self.before[axis], self.after[axis]
+        return index is not None and np.array_equal(index, np.arange(target) * size // target)
 
     def picks(self) -> list[tuple[int, Index]] | None:
         """(axis, entries) that nearest neighbours pick of each axis that changes; None if they are by no known rule."""
-        entries = [(axis, self.nearest(axis)) for axis in self.changed]
-        if self.mode != "nearest" or any(index is None for _, index in entries):
+        if self.mode != "nearest":
             return None
-        return [(axis, np.array(index, np.int32)) for axis, index in entries]
+        entries = [(axis, self.nearest(axis)) for axis in self.changed]
+        if any(index is None for _, index in entries):
+            return None
+        return [(axis, index) for axis, index in entries if index is not None]
 
     def flaw(self, axes: Sequence[int]) -> str:
         """Why it is neither nearest by a known rule nor our bilinear Resize on two ``axes``; "" if it is one of them.
@@ -121,8 +123,13 @@ class Resizing:
         }
         return others.get(self.coordinates, "bilinear")
 
-    def nearest(self, axis: int) -> tuple[int, ...] | None:
-        """Which pixel along ``axis`` each of the result shows, by ONNX's formulas in float32; None if it has none."""
+    def nearest(self, axis: int) -> Index | None:
+        """Which pixel along ``axis`` each of the result shows, by ONNX's formulas in float32; None if it has none.
+
+        Raises:
+            UnsupportedOp: more than may be picked.
+        """
+        check_count(self.after[axis])
         size, target, scale = self.before[axis], self.after[axis], self.scales[axis]
         place = _places(self.coordinates, size, target, scale)
         if place is None:
@@ -135,7 +142,7 @@ class Resizing:
             "round_prefer_ceil": np.floor(place + half),
             BEFORE_11: np.floor(place) if scale >= 1 else np.ceil(place),
         }.get(self.rule)
-        return None if rounded is None else tuple(int(value) for value in np.clip(rounded, 0, size - 1))
+        return None if rounded is None else np.clip(rounded, 0, size - 1).astype(np.int32)
 
 
 def _places(coordinates: str, size: int, target: int, scale: np.float32) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from oaq.capture.from_tflite.builder import Stays, TfliteBuilder, activation_map
 from oaq.capture.from_tflite.graph import LEFT_OUT, TfliteOperator, TfliteTensor
 from oaq.capture.from_tflite.numbers import axis_of, integers_of
 from oaq.capture.layout import Layout
-from oaq.capture.picking import Index, gathers, is_everything, padded_index, strided_index
+from oaq.capture.picking import Index, check_count, gathers, is_everything, padded_index, strided_index
 from oaq.capture.rearrange import movements
 from oaq.errors import FormatError
 from oaq.operators import LARGEST_WINDOW
@@ -316,7 +316,12 @@ def _reads(first: NDArray[np.int64], second: NDArray[np.int64], weight: NDArray[
 
 
 def nearest_entries(size: int, target: int, *, corners: bool, half: bool) -> Index:
-    """The row that TFLite reads for each of ``target`` rows, in float32 as it does."""
+    """The row that TFLite reads for each of ``target`` rows, in float32 as it does.
+
+    Raises:
+        UnsupportedOp: more than may be picked.
+    """
+    check_count(target)
     aligned = corners and target > 1
     scale = np.float32(size - 1) / np.float32(target - 1) if aligned else np.float32(size) / np.float32(target)
     places = (np.arange(target).astype(np.float32) + np.float32(0.5 if half else 0)) * scale
