@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from oaq.cli import answers
 from oaq.cli.network import Network
-from oaq.cli.opened import open_file
 from oaq.cli.tasks import answer_of, encoded
 from oaq.data.batches import PHOTOS, files
 from oaq.data.photos import prepare, read_pixels
@@ -24,35 +23,34 @@ from oaq.tasks import Task
 from oaq.terminal import say
 
 
-def frames_of(network: Network, task: Task | None, arguments: argparse.Namespace) -> FrameSession | None:
+def frames_of(
+    network: Network, task: Task, places: Sequence[Path], arguments: argparse.Namespace
+) -> FrameSession | None:
     """The session for photos of any size; None where photos are fitted to the network instead.
 
     They are fitted where flags say how, where inputs are arrays, and where the network means something at one size
     only.
     """
     fitted = arguments.size or arguments.resize or arguments.fit
-    if task is None or task.name != "upscale" or network.path.suffix.lower() != ".oaq" or fitted:
+    if task.name != "upscale" or network.stored is None or fitted:
         return None
-    if any(path.suffix.lower() not in PHOTOS for place in _places(arguments) for path in files(place)):
+    if any(path.suffix.lower() not in PHOTOS for place in places for path in files(place)):
         return None
-    program = open_file(network.path).program
     try:
-        return FrameSession(program, threads=arguments.threads, isa=arguments.isa)
+        return FrameSession(network.stored, threads=arguments.threads, isa=arguments.isa)
     except ProgramError as error:
         say.warn(f"{network.path}: photos are fitted to its size: {error}")
         return None
 
 
-def replies(
-    session: FrameSession, task: Task, arguments: argparse.Namespace, gallery: Path | None
-) -> list[answers.Reply]:
+def replies(session: FrameSession, task: Task, places: Sequence[Path], gallery: Path | None) -> list[answers.Reply]:
     """The answer about every photo, whole; with ``gallery``, its picture in a file.
 
     Raises:
         FormatError: a photo does not decode, or a picture cannot be written.
         ProgramError: the output is not what the task reads.
     """
-    paths = [path for place in _places(arguments) for path in files(place)]
+    paths = [path for place in places for path in files(place)]
     pictures = [] if gallery is None else answers.picture_paths(gallery, paths)
     result = []
     for index, path in enumerate(say.track(paths, "run")):
@@ -68,9 +66,3 @@ def replies(
             write_atomically(pictures[index], [encoded(task.draw(photo, answer, window), pictures[index].suffix)])
         result.append(answers.Reply(str(path), size, task.entries(answer, window, size)))
     return result
-
-
-def _places(arguments: argparse.Namespace) -> Iterator[Path]:
-    yield from arguments.photos
-    if arguments.input is not None:
-        yield arguments.input

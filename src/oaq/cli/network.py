@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from oaq.mixed.explain import unproved
 from oaq.mixed.inference import InferenceSession
 from oaq.mixed.program import IntegerBody, MixedProgram, Port
 from oaq.program.edges import INTEGERS, to_caller
+from oaq.program.int_program import IntProgram
 from oaq.runtime.values import by_native, edge_integers, file_integers
 from oaq.terminal import say
 
@@ -37,13 +37,13 @@ class Network:
         path: of the file.
         session: that runs it.
         recorded: how its photos are prepared; None if the file does not say.
-        metadata: of the program in an ``.oaq`` file; empty for others.
+        stored: the program of an ``.oaq`` file; None for others.
     """
 
     path: Path
     session: InferenceSession
     recorded: Preprocess | None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    stored: IntProgram | None = None
 
     @property
     def name(self) -> str:
@@ -135,12 +135,12 @@ def open_network(path: Path, arguments: argparse.Namespace) -> Network:
         UnsupportedOp: a part that stays in float cannot be run here.
         AccumulatorOverflow: sums are not proved to fit their registers.
     """
-    recorded, metadata = None, {}
+    recorded, stored = None, None
     if path.suffix.lower() == ".oaq":
         opened = open_file(path)
-        recorded, metadata = opened.recorded, opened.program.metadata
+        recorded, stored = opened.recorded, opened.program
     session = InferenceSession(path, threads=arguments.threads, isa=arguments.isa)
-    return Network(path, session, recorded, metadata)
+    return Network(path, session, recorded, stored)
 
 
 def tell(network: Network) -> str:

@@ -18,7 +18,7 @@ from oaq.errors import FormatError
 from oaq.escape import escape_name, escape_text
 from oaq.mixed.execute import IntegerExecutor, MixedSession
 from oaq.program.atomic import write_atomically
-from oaq.runtime.frames import FrameSession
+from oaq.program.int_program import IntProgram
 from oaq.tasks import Task
 from oaq.tasks.classify import largest
 from oaq.tasks.task import label_of
@@ -74,10 +74,12 @@ def call(arguments: argparse.Namespace) -> int:
     gallery = save if save is not None and answers.is_pictures(save, task) else None
     if gallery is not None and task is None:
         raise FormatError(f"{gallery}: is a picture, and nothing says what is drawn: give --task")
-    frames = None if save is not None and gallery is None else enlarge.frames_of(network, task, arguments)
-    if frames is not None and task is not None:
-        return _enlarge(frames, task, arguments, gallery)
-    feeds = [feed for place in _places(arguments) for feed in network.feeds(place, arguments)]
+    places = _places(arguments)
+    if task is not None and (save is None or gallery is not None):
+        frames = enlarge.frames_of(network, task, places, arguments)
+        if frames is not None:
+            return _print_enlarged(frames.program, task, enlarge.replies(frames, task, places, gallery), arguments)
+    feeds = [feed for place in places for feed in network.feeds(place, arguments)]
     results: list[tuple[Path, Feed]] = []
     for path, feed in say.track(feeds, "run"):
         results.append((path, network.run(feed)))
@@ -109,14 +111,14 @@ def call(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _enlarge(session: FrameSession, task: Task, arguments: argparse.Namespace, gallery: Path | None) -> int:
+def _print_enlarged(
+    program: IntProgram, task: Task, replies: Sequence[answers.Reply], arguments: argparse.Namespace
+) -> int:
     """Photos of any size, whole: an ``.oaq`` file is proved as it is read, so nothing is to be told."""
-    replies = enlarge.replies(session, task, arguments, gallery)
     if arguments.json:
-        document = {"program": session.program.name, **answers.coco_document(task, replies), "not_proved": ""}
-        say.document(document)
+        say.document({"program": program.name, **answers.coco_document(task, replies), "not_proved": ""})
         return 0
-    say.words(f"{escape_name(session.program.name)}, proved, photos whole, {arguments.threads} thread(s)")
+    say.words(f"{escape_name(program.name)}, proved, photos whole, {arguments.threads} thread(s)")
     answers.print_answers(replies)
     return 0
 

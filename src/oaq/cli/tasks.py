@@ -79,7 +79,7 @@ def _recorded_task(network: Network, request: str | None, preparation: Preproces
         return load_task(Path(request), preparation)
     if request is not None and request not in NAMES:
         raise FormatError(f"--task {request}: is one of {', '.join(NAMES)}, or a .json file that describes a task")
-    recorded = from_metadata(network.metadata)
+    recorded = from_metadata(network.stored.metadata if network.stored is not None else {})
     side_file = network.path.with_name(network.path.stem + SUFFIX)
     if recorded is None and side_file.is_file():
         recorded = load_task(side_file, preparation)
