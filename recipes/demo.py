@@ -49,6 +49,7 @@ from recipes import beside_onnxruntime, result_file
 from recipes.data import photos
 from recipes.exit_code import exit_code
 from recipes.float_onnx import run_float
+from recipes.integers import parse_budget
 from recipes.networks import NETWORKS, Network
 from recipes.result_file import Result, stamp
 
@@ -253,17 +254,15 @@ def show(report: ReportData, figures: tuple[tuple[str, str], ...], folder: Path)
     say.words(f"\n{folder / 'report.html'}")
 
 
-def _budget(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run; every refusal is one line."""
     parser = argparse.ArgumentParser(
         "python -m recipes.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("network", nargs="?", default="efficientnet-lite0", choices=sorted(NETWORKS))
-    parser.add_argument("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
+    parser.add_argument(
+        "--budget", type=parse_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md"
+    )
     parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
     parser.add_argument(
         "--threads", type=int, default=1, metavar="N", help="threads of every timed executor (default 1)"

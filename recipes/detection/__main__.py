@@ -17,8 +17,6 @@ The YOLO-shaped network is trained for some minutes on composited photos, once. 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,8 +30,6 @@ from oaq.data.batches import Batch, Batches
 from oaq.data.photos import read_photo
 from oaq.errors import FormatError
 from oaq.program.int_program import IntProgram
-from oaq.ptq.options import Options
-from oaq.ptq.quantize import quantize_with_report
 from oaq.ptq.rounding import ROUNDINGS
 from oaq.report import Evidence, ReportData, build_report
 from oaq.report.agreement import compare
@@ -41,21 +37,28 @@ from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.report.html import to_html
 from oaq.report.text import headline
 from oaq.runtime import Session
-from oaq.tasks import Task, task_metadata
+from oaq.tasks import Task
 from oaq.tasks.coco import COCO
-from oaq.tasks.record import SUFFIX
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
 from recipes.data import photos
 from recipes.demo import RECORDED, Steps
 from recipes.detection import composited, train
-from recipes.detection.networks import NETWORKS, DetectionNetwork, class_indices, outputs_of, renamed, task_json
+from recipes.detection.networks import NETWORKS, DetectionNetwork, class_indices, outputs_of, renamed
 from recipes.detection.pairs import Pair, answer_pairs, contact_sheet
 from recipes.detection.samples import Sample, Skips, open_folder
 from recipes.detection.scoring import coco_scores, recalled
 from recipes.exit_code import exit_code
-from recipes.float_onnx import export_float
+from recipes.integers import (
+    Choices,
+    earlier_program,
+    export_described,
+    keep_program,
+    parse_budget,
+    quantize,
+    weights_digest,
+)
 from recipes.result_file import Result, stamp
 
 FIRST = "ssd-mobilenet-v2"
@@ -79,46 +82,19 @@ def program_of(
     """
     if flags.program:
         return oaq.load(flags.program)
-    path, source = folder / f"{network.name}.oaq", _source(net, network, flags)
-    if flags.resume and path.exists():
-        earlier = oaq.load(path)
-        if earlier.metadata.get("source") == source:
-            return earlier
-        say.words(f"  {path} was made of other weights, or with other options: quantized again")
+    budget = network.budget if flags.budget is ... else flags.budget
+    choices = Choices(budget, flags.rounding or network.rounding, flags.origin)
+    subject = f"{network.name}, weights {weights_digest(net)}, {flags.images} photos"
+    path, source = folder / f"{network.name}.oaq", f"recipes.detection, {subject}, {choices}"
+    earlier = earlier_program(path, source) if flags.resume else None
+    if earlier is not None:
+        return earlier
     batches = calibration(task, flags.images)
-    model = _exported(net, task, folder / f"{network.name}.onnx") if flags.origin == "onnx" else net
-    with say.stages("quantize") as report:
-        options = Options(budget=_budget_of(network, flags), rounding=flags.rounding or network.rounding)
-        program, _ = quantize_with_report(
-            model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
-        )
-    metadata = {**program.metadata, **task_metadata(renamed(task, program.outputs)), "source": source}
-    program = dataclasses.replace(program, name=network.name, metadata=metadata)
-    oaq.save(program, path)  # minutes went into it, and the sets that follow take minutes more
-    return program
-
-
-def _exported(net: torch.nn.Module, task: Task, path: Path) -> str:
-    """The float network as an ONNX file, with what it is for beside it."""
-    x = np.zeros((1, 3, *task.preprocess.size), np.float32)
-    export_float(net, x, path, outputs=outputs_of(task))
-    path.with_name(f"{path.stem}{SUFFIX}").write_text(task_json(task), encoding="utf-8")
-    return str(path)
-
-
-def _source(net: torch.nn.Module, network: DetectionNetwork, flags: argparse.Namespace) -> str:
-    """What the integers are made of, in words."""
-    digest = hashlib.sha256()
-    for value in net.state_dict().values():
-        digest.update(value.contiguous().numpy().tobytes())
-    budget = _budget_of(network, flags)
-    rounding = flags.rounding or network.rounding
-    options = f"rounding {rounding}, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
-    return f"recipes.detection, {network.name}, weights {digest.hexdigest()[:16]}, {flags.images} photos, {options}"
-
-
-def _budget_of(network: DetectionNetwork, flags: argparse.Namespace) -> float | None:
-    return network.budget if flags.budget is ... else flags.budget
+    model = net
+    if flags.origin == "onnx":
+        model = export_described(net, task, folder / f"{network.name}.onnx", outputs_of(task))
+    program = quantize(model, batches, choices)
+    return keep_program(program, renamed(task, program.outputs), path, source)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -247,10 +223,6 @@ def _command(flags: argparse.Namespace) -> str:
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
 
-def _budget(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run; every refusal is one line."""
     parser = argparse.ArgumentParser(
@@ -282,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenes", type=int, default=100, metavar="N", help="composited scenes (default 100)")
     parser.add_argument(
         "--budget",
-        type=_budget,
+        type=parse_budget,
         default=...,
         metavar="B",
         help="see docs/how-to/choose-a-budget.md (default: the network's)",

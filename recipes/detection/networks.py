@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ from typing import Final
 
 from torch import nn
 
-from oaq.data.preprocess import KEY as PREPROCESS
 from oaq.ptq.rounding import Rounding
-from oaq.tasks import Task, detect, task_metadata
+from oaq.tasks import Task, detect
 from oaq.tasks.coco import COCO
-from oaq.tasks.record import KEY as TASK
 from recipes.checkpoint import is_trained
 from recipes.detection import ssd, train, yolo
 
@@ -91,10 +88,3 @@ def class_indices(task: Task) -> dict[int, int]:
     """Index of the network's class by COCO's category id."""
     ids = {name: number for number, name in COCO.items()}
     return {ids[label]: index for index, label in enumerate(task.labels) if label in ids}
-
-
-def task_json(task: Task) -> str:
-    """The description of ``docs/how-to/tasks.md``, for a file beside a network of another tool."""
-    metadata = task_metadata(task)
-    record = {**json.loads(metadata[TASK]), "preprocess": json.loads(metadata[PREPROCESS])}
-    return json.dumps(record, indent=1) + "\n"

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,6 @@ from oaq.errors import FormatError
 from oaq.kernels.plan import Plan
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
-from oaq.ptq.quantize import quantize_with_report
 from oaq.ptq.rounding import ROUNDINGS
 from oaq.report import Evidence, build_report
 from oaq.report.agreement import compare
@@ -40,15 +38,22 @@ from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.report.html import to_html
 from oaq.report.text import headline
 from oaq.runtime import Session
-from oaq.tasks import Task, task_metadata
-from oaq.tasks.record import SUFFIX
+from oaq.tasks import Task
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
 from recipes.data.annotations import Skips
 from recipes.demo import RECORDED, Steps
 from recipes.exit_code import exit_code
-from recipes.float_onnx import export_float
+from recipes.integers import (
+    Choices,
+    earlier_program,
+    export_described,
+    keep_program,
+    parse_budget,
+    quantize,
+    weights_digest,
+)
 from recipes.result_file import Result, stamp
 from recipes.segmentation.figures import class_rows, figures_of
 from recipes.segmentation.networks import (
@@ -57,7 +62,6 @@ from recipes.segmentation.networks import (
     SegmentationNetwork,
     load_float,
     renamed,
-    task_json,
     trained_integers,
 )
 from recipes.segmentation.samples import UNKNOWN_KINDS as UNKNOWN
@@ -81,51 +85,19 @@ def program_of(
     """
     if flags.program:
         return oaq.load(flags.program)
-    path, source = folder / f"{network.name}.oaq", _source(net, network, flags)
-    if flags.resume and path.exists():
-        earlier = oaq.load(path)
-        if earlier.metadata.get("source") == source:
-            return earlier
-        say.words(f"  {path} was made of other weights, or with other options: quantized again")
+    budget = network.budget if flags.budget is ... else flags.budget
+    choices = Choices(budget, flags.rounding, flags.origin)
+    subject = f"{network.name} of {flags.size} rows, weights {weights_digest(net)}, {flags.images} samples"
+    path, source = folder / f"{network.name}.oaq", f"recipes.segmentation, {subject}, {choices}"
+    earlier = earlier_program(path, source) if flags.resume else None
+    if earlier is not None:
+        return earlier
     batches = [x.numpy() for x, _ in network.source(flags.size, flags.images).batches(8)]
-    model = _exported(net, task, folder / f"{network.name}.onnx") if flags.origin == "onnx" else net
-    with say.stages("quantize") as report:
-        options = Options(budget=_budget_of(network, flags), rounding=flags.rounding)
-        program, _ = quantize_with_report(
-            model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
-        )
-    return _saved(program, task, path, source)
-
-
-def _saved(program: IntProgram, task: Task, path: Path, source: str) -> IntProgram:
-    """The program with its name and task, written as soon as it is there: minutes went into it."""
-    metadata = {**program.metadata, **task_metadata(renamed(task, program.outputs)), "source": source}
-    program = dataclasses.replace(program, name=path.stem, metadata=metadata)
-    oaq.save(program, path)
-    return program
-
-
-def _exported(net: torch.nn.Module, task: Task, path: Path) -> str:
-    """The float network as an ONNX file, with what it is for beside it."""
-    x = np.zeros((1, len(task.preprocess.mean), *task.preprocess.size), np.float32)
-    export_float(net, x, path, outputs=(OUTPUT,))
-    path.with_name(f"{path.stem}{SUFFIX}").write_text(task_json(task), encoding="utf-8")
-    return str(path)
-
-
-def _source(net: torch.nn.Module, network: SegmentationNetwork, flags: argparse.Namespace) -> str:
-    """What the integers are made of, in words."""
-    digest = hashlib.sha256()
-    for value in net.state_dict().values():
-        digest.update(value.contiguous().numpy().tobytes())
-    budget = _budget_of(network, flags)
-    options = f"rounding {flags.rounding}, budget {'none' if budget is None else f'{budget:g}'}, from {flags.origin}"
-    subject = f"{network.name} of {flags.size} rows, weights {digest.hexdigest()[:16]}"
-    return f"recipes.segmentation, {subject}, {flags.images} samples, {options}"
-
-
-def _budget_of(network: SegmentationNetwork, flags: argparse.Namespace) -> float | None:
-    return network.budget if flags.budget is ... else flags.budget
+    model = net
+    if flags.origin == "onnx":
+        model = export_described(net, task, folder / f"{network.name}.onnx", (OUTPUT,))
+    program = quantize(model, batches, choices)
+    return keep_program(program, renamed(task, program.outputs), path, source)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -146,7 +118,8 @@ def run(flags: argparse.Namespace) -> int:
         with steps.step("train the integers", has_bars=True):
             trained = trained_integers(net, network, flags.size, folder, flags.qat or network.integers.epochs)
             source = f"recipes.segmentation, {name}, trained as integers"
-            programs[TRAINED] = _saved(trained, task, folder / f"{name}.trained.oaq", source)
+            described = renamed(task, trained.outputs)
+            programs[TRAINED] = keep_program(trained, described, folder / f"{name}.trained.oaq", source)
     with steps.step("prove and plan"):
         plans = {title: oaq.plan(program) for title, program in programs.items()}
     runners = _runners(net, plans)
@@ -237,10 +210,6 @@ def _command(flags: argparse.Namespace) -> str:
     return " ".join([*words, *(["--record"] if flags.record else [])])
 
 
-def _budget(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run; every refusal is one line."""
     parser = argparse.ArgumentParser(
@@ -260,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--skip-bad", action="store_true", help="with --data: leave bad files out and count them")
     add("--images", type=int, default=64, metavar="N", help="samples to calibrate on (default 64)")
     add("--scenes", type=int, default=100, metavar="N", help="composited scenes to test on (default 100)")
-    add("--budget", type=_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
+    add("--budget", type=parse_budget, default=..., metavar="B", help="see docs/how-to/choose-a-budget.md")
     add("--rounding", choices=ROUNDINGS, default=ROUNDING, help="of weights (default %(default)s)")
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     add("--record", action="store_true", help="also write the figures to benchmarks/results")

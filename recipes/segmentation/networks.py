@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -16,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from oaq.data.preprocess import KEY as PREPROCESS
 from oaq.data.preprocess import Preprocess
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.qat import Config, Target, convert
-from oaq.tasks import Segmenter, Task, segment, task_metadata
-from oaq.tasks.record import KEY as TASK
+from oaq.tasks import Segmenter, Task, segment
 from oaq.terminal import say
 from recipes.data import photos
 from recipes.detection import composited
@@ -248,9 +245,3 @@ def trained_integers(net: nn.Module, network: SegmentationNetwork, rows: int, fo
 def renamed(task: Task, names: Sequence[str]) -> Task:
     """``task`` for a network that calls its output ``names[0]``."""
     return segment(task.preprocess, task.labels, dataclasses.replace(task.decoder, output=names[0]))
-
-
-def task_json(task: Task) -> str:
-    """The description of ``docs/how-to/tasks.md``, for a file beside a network of another tool."""
-    metadata = task_metadata(task)
-    return json.dumps({**json.loads(metadata[TASK]), "preprocess": json.loads(metadata[PREPROCESS])}, indent=1) + "\n"

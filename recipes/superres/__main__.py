@@ -44,10 +44,11 @@ from recipes import result_file
 from recipes.checkpoint import is_trained
 from recipes.demo import RECORDED, Steps
 from recipes.exit_code import exit_code
+from recipes.integers import Choices, parse_budget
 from recipes.result_file import Result, stamp
 from recipes.superres import train
 from recipes.superres.enlarge import bicubic, by_float, by_integers, enlarge_photo, side_by_side
-from recipes.superres.integers import SIDE, Choices, calibration, program_of, task_of
+from recipes.superres.integers import SIDE, calibration, program_of, task_of
 from recipes.superres.networks import NETWORKS, SCALES, build
 from recipes.superres.pictures import named_photos, sets_of
 from recipes.superres.scoring import Answers, answer_set, figures
@@ -173,10 +174,6 @@ def _command(flags: argparse.Namespace) -> str:
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
 
-def _budget(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run; every refusal is one line."""
     parser = argparse.ArgumentParser(
@@ -199,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--budget",
-        type=_budget,
+        type=parse_budget,
         default=DEFAULT_BUDGET,
         metavar="B",
         help=f"see docs/how-to/choose-a-budget.md (default {DEFAULT_BUDGET})",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,36 +9,19 @@ from typing import Final
 import numpy as np
 from torch import nn
 
-import oaq
 from oaq.data.batches import Batch
 from oaq.data.photos import read_pixels
 from oaq.data.preprocess import Preprocess
 from oaq.program.int_program import IntProgram
-from oaq.ptq.options import DEFAULT_BUDGET, Options
-from oaq.ptq.quantize import quantize_with_report
-from oaq.ptq.rounding import Rounding
-from oaq.tasks import Task, Upscaler, task_metadata, upscale
+from oaq.tasks import Task, Upscaler, upscale
 from oaq.terminal import say
+from recipes.float_onnx import export_float
+from recipes.integers import Choices, earlier_program, keep_program, quantize, weights_digest
 from recipes.superres.pictures import brightness, eight_bits, sample, training_photos
 
 SIDE: Final = 96
 """Pixels of the squares that the network is calibrated on: the program's own size, until ``at_size`` changes it."""
 BATCH: Final = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Choices:
-    """How the integers are chosen.
-
-    Attributes:
-        budget: as of ``oaq.ptq.options.Options``.
-        rounding: of weights.
-        origin: what is captured: "torch", or "onnx", the module's export.
-    """
-
-    budget: float | None = DEFAULT_BUDGET
-    rounding: Rounding = "axe"
-    origin: str = "torch"
 
 
 def task_of(scale: int, output: str = "") -> Task:
@@ -71,36 +52,15 @@ def program_of(net: nn.Module, title: str, scale: int, choices: Choices, folder:
 
     An earlier run's are taken if they are of the same weights and choices.
     """
-    path, source = folder / f"{title}.oaq", _source(net, title, choices)
-    if path.exists():
-        earlier = oaq.load(path)
-        if earlier.metadata.get("source") == source:
-            return earlier
-        say.words(f"  {path} was made of other weights, or with other options: quantized again")
+    path = folder / f"{title}.oaq"
+    source = f"recipes.superres, {title}, weights {weights_digest(net)}, {choices}"
+    earlier = earlier_program(path, source)
+    if earlier is not None:
+        return earlier
     batches = calibration(training_photos(), scale)
-    model = _exported(net, folder / f"{title}.onnx") if choices.origin == "onnx" else net
-    with say.stages("quantize") as report:
-        options = Options(budget=choices.budget, rounding=choices.rounding)
-        program, _ = quantize_with_report(
-            model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
-        )
-    metadata = {**program.metadata, **task_metadata(task_of(scale, program.outputs[0])), "source": source}
-    program = dataclasses.replace(program, name=title, metadata=metadata)
-    oaq.save(program, path)
-    return program
-
-
-def _exported(net: nn.Module, path: Path) -> str:
-    from recipes.float_onnx import export_float
-
-    export_float(net, np.zeros((1, 1, SIDE, SIDE), np.float32), path)
-    return str(path)
-
-
-def _source(net: nn.Module, title: str, choices: Choices) -> str:
-    digest = hashlib.sha256()
-    for value in net.state_dict().values():
-        digest.update(value.contiguous().numpy().tobytes())
-    budget = "none" if choices.budget is None else f"{choices.budget:g}"
-    options = f"rounding {choices.rounding}, budget {budget}, from {choices.origin}"
-    return f"recipes.superres, {title}, weights {digest.hexdigest()[:16]}, {options}"
+    model = net
+    if choices.origin == "onnx":
+        model = str(folder / f"{title}.onnx")
+        export_float(net, batches[0][:1], Path(model))
+    program = quantize(model, batches, choices)
+    return keep_program(program, task_of(scale, program.outputs[0]), path, source)

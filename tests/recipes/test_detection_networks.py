@@ -14,7 +14,8 @@ from oaq.tasks import load_task
 from recipes.checkpoint import is_trained
 from recipes.detection import ssd, train, yolo
 from recipes.detection.composited import CutOut
-from recipes.detection.networks import class_indices, load_yolo, outputs_of, renamed, task_json
+from recipes.detection.networks import class_indices, load_yolo, outputs_of, renamed
+from recipes.integers import task_json
 
 BOX = np.array([[3.0, 40, 60, 140, 200]])
 

@@ -21,6 +21,7 @@ from oaq.tasks import Segmenter, segment
 from oaq.tasks.segment import mean_iou_of
 from recipes.data.annotations import Skips
 from recipes.detection.composited import CutOut
+from recipes.integers import export_described
 from recipes.networks import WeightsError
 from recipes.segmentation import __main__ as command
 from recipes.segmentation import folders, heads, networks, scenes
@@ -260,7 +261,7 @@ def test_refusals_are_one_line(tmp_path: Path, tiny_network: object, capsys: pyt
 
 def test_oaq_quantizes_and_runs_what_the_recipe_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = tiny_task(SIDE)
-    command._exported(tiny("resize").make().eval(), task, tmp_path / "net.onnx")
+    export_described(tiny("resize").make().eval(), task, tmp_path / "net.onnx", (networks.OUTPUT,))
     (tmp_path / "photos").mkdir()
     for sample in halves(4):
         Image.fromarray(sample.photo).save(tmp_path / "photos" / f"{sample.title}.png")
