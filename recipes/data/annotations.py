@@ -17,6 +17,8 @@ from oaq.terminal import say
 LARGEST_FILE: Final = 1 << 30
 """Bytes of an annotation file; COCO's own have about half of it."""
 
+ADVICE: Final = ". --skip-bad leaves such files out and counts them"
+"""What follows the sentence about a bad file that ends a run."""
 CocoImage = tuple[dict[str, Any], list[dict[str, Any]], dict[int, str]]
 """An image of a COCO file, its annotations, and names by category."""
 
@@ -30,7 +32,7 @@ class Skips:
     def handle(self, error: FormatError) -> None:
         """Note the error and go on, or raise it."""
         if self.reasons is None:
-            raise FormatError(f"{error}. --skip-bad leaves such files out and counts them") from error
+            raise FormatError(f"{error}{ADVICE}") from error
         self.reasons.append(str(error))
         say.warn(f"left out: {error}")
 

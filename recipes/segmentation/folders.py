@@ -11,7 +11,6 @@ reading stops and names the file, ``--skip-bad`` leaves it out and counts it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -22,18 +21,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from oaq.errors import FormatError, Mismatch
+from oaq.errors import Mismatch
 from oaq.tasks.coco import VOC
 from oaq.tasks.segment import confusion, mean_iou_of, run_lengths
-from oaq.terminal import say
-from oaq.terminal.table import Table
-from recipes import result_file
+from recipes import labelme
 from recipes.data.annotations import Skips
-from recipes.data.registries import tar_members
-from recipes.demo import RECORDED
-from recipes.detection.folders import EXAMPLES, LABELME, PHOTOS, Damage, cut_photo, drop_photo, edit_text, find_archive
-from recipes.exit_code import exit_code
-from recipes.result_file import Result, stamp
+from recipes.labelme import EXAMPLES, PHOTOS, Damage, cut_photo, drop_photo, edit_annotation, edit_text
 from recipes.segmentation.samples import IGNORE, Masked, classes_of, open_folder
 
 VOC_FOLDER, COCO_FOLDER = "instance_segmentation/data_dataset_voc", "instance_segmentation/data_dataset_coco"
@@ -61,10 +54,7 @@ def unpack_folders(archive: Path, place: Path) -> dict[str, Path]:
     Raises:
         FetchError: the archive is damaged or another one.
     """
-    for name, content in tar_members(archive, members()).items():
-        path = place / name.removeprefix(EXAMPLES)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    labelme.write_members(archive, members(), place)
     folders = {"VOC": place / VOC_FOLDER, "COCO polygons": place / COCO_FOLDER}
     samples = read_all(folders["VOC"], Skips(None))
     folders["COCO run lengths"] = write_runs(samples, folders["COCO polygons"], place / "runs")
@@ -146,18 +136,6 @@ def change_mask(kind: str) -> Damage:
     return change
 
 
-def change_region(segmentation: object) -> Damage:
-    """Give the first annotation of a COCO file another region."""
-
-    def change(folder: Path) -> None:
-        path = folder / "annotations.json"
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        document["annotations"][0]["segmentation"] = segmentation
-        path.write_text(json.dumps(document), encoding="utf-8")
-
-    return change
-
-
 def drop_mask(folder: Path) -> None:
     """List a photo whose mask is not there."""
     (folder / FIRST).unlink()
@@ -172,74 +150,39 @@ DAMAGES: Final[Mapping[str, Mapping[str, Damage]]] = {
         "class unknown to the network": edit_text("class_names.txt", "person", "gnu"),
         "mask missing": drop_mask,
         "photo missing": drop_photo,
-        "photo cut short": cut_photo(PHOTOS[0]),
+        "photo cut short": cut_photo,
     },
     "COCO polygons": {
-        "polygon outside the photo": change_region([[10, 10, 900, 10, 50, 50]]),
-        "polygon of two corners": change_region([[10, 10, 20, 20]]),
-        "run lengths of another size": change_region({"size": [4, 4], "counts": [16]}),
-        "no region": change_region(None),
+        "polygon outside the photo": edit_annotation("segmentation", [[10, 10, 900, 10, 50, 50]]),
+        "polygon of two corners": edit_annotation("segmentation", [[10, 10, 20, 20]]),
+        "run lengths of another size": edit_annotation("segmentation", {"size": [4, 4], "counts": [16]}),
+        "no region": edit_annotation("segmentation", None),
         "unknown class": edit_text("annotations.json", '"name": "person"', '"name": "gnu"'),
         "photo missing": drop_photo,
-        "photo cut short": cut_photo(PHOTOS[0]),
+        "photo cut short": cut_photo,
     },
 }
 
 
-def damaged_rows(folders: Mapping[str, Path], scratch: Path) -> list[tuple[str, str, str, str]]:
-    """(form, damage, photos read of 3 and files left out, the sentence that names what is wrong), a line per damage.
-
-    Raises:
-        Mismatch: a damaged folder was read as if it were whole.
-    """
-    rows = []
-    for form, damages in DAMAGES.items():
-        for number, (name, damage) in enumerate(damages.items()):
-            place = scratch / f"{form.partition(' ')[0].lower()}-{number}"
-            shutil.copytree(folders[form], place)
-            damage(place)
-            try:
-                read_all(place, Skips(None))
-            except FormatError as error:
-                advice = ". --skip-bad leaves such files out and counts them"
-                words = str(error).replace(f"{place}/", "").removesuffix(advice)
-            else:
-                raise Mismatch(f"{place}: {name}: was read as if it were whole")
-            skips = Skips([])
-            photos = len(read_all(place, skips))
-            rows.append((form, name, f"{photos} / {len(skips.reasons or ())}", words))
-    return rows
-
-
-def run(flags: argparse.Namespace) -> int:
+def run(archive: Path, record: bool) -> int:
     """Read, compare, damage, print.
 
     Raises:
         Mismatch: two forms of the same masks are different pixels.
     """
-    archive = flags.archive or find_archive()
     with tempfile.TemporaryDirectory() as scratch:
         folders = unpack_folders(archive, Path(scratch))
         samples = {form: read_all(place, Skips(None)) for form, place in folders.items()}
         likeness = {form: same_pixels(read, samples["VOC"]) for form, read in samples.items() if form != "VOC"}
-        rows = damaged_rows(folders, Path(scratch))
+        rows = labelme.damaged_rows(DAMAGES, folders, read_all, Path(scratch))
     for form, share in likeness.items():
         if share < (LEAST_SAME if form == "COCO polygons" else 1.0):
             raise Mismatch(f"{form}: the mIoU with VOC's masks is {share:.4f} only")
     facts = (
         *((f"{form}: photos / classes / pixels that count", _counts(read)) for form, read in samples.items()),
         *((f"{form}: mIoU with VOC's masks for the truth", f"{share:.4f}") for form, share in likeness.items()),
-        ("damaged copies that were named, and counted by --skip-bad", f"{len(rows)} of {len(rows)}"),
     )
-    say.tables([Table("Three photos of VOC2011 in four forms", ("", "figure"), facts)])
-    columns = ("form", "damage", "read / left out", "what is said")
-    say.tables([Table("Damaged copies", columns, tuple(rows))])
-    if flags.record:
-        table = tuple(tuple(zip(columns, row, strict=True)) for row in rows)
-        command = f"python -m recipes.segmentation.folders {LABELME.file} --record"
-        notes = ("Photos and outlines: PyPI labelme 6.3.1, examples (VOC2011).",)
-        result = Result("segmentation_folders", command, stamp(), None, facts, table, notes)
-        result_file.store(result, RECORDED, "segmentation_folders")
+    labelme.publish("segmentation", "Three photos of VOC2011 in four forms", facts, rows, record=record)
     return 0
 
 
@@ -251,15 +194,7 @@ def _counts(samples: Sequence[Masked]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run; every refusal is one line."""
-    parser = argparse.ArgumentParser(
-        "python -m recipes.segmentation.folders",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("archive", type=Path, nargs="?", metavar="FILE", help=f"{LABELME.file}, if not in the cache")
-    parser.add_argument("--record", action="store_true", help="write benchmarks/results/segmentation_folders.json")
-    flags = parser.parse_args(arguments)
-    return exit_code("segmentation", lambda: run(flags))
+    return labelme.main("segmentation", __doc__ or "", run, arguments)
 
 
 if __name__ == "__main__":
