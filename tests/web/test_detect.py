@@ -27,13 +27,14 @@ from tests.web.machine import require_engine
 
 pytestmark = pytest.mark.xdist_group("web")
 
-PHOTO = (100, 60)  # width, height of a picture that was scaled to the input
+PICTURES = ((100, 60), (1, 4000))
+"""Widths and heights of pictures that were scaled to the input."""
 SCRIPT = """
 import * as oaq from {library};
 const net = await oaq.load(new URL("net.json", {base}), {{ build: "simd128" }});
 const x = Uint8Array.from({x});
-const picture = {{ width: {width}, height: {height} }};
-console.log(JSON.stringify({{ shares: net.detect(x, undefined, 0), pixels: net.detect(x, picture), task: net.task }}));
+const pixels = {pictures}.map(([width, height]) => net.detect(x, {{ width, height }}));
+console.log(JSON.stringify({{ shares: net.detect(x, undefined, 0), pixels, task: net.task }}));
 """
 
 
@@ -93,12 +94,8 @@ def test_boxes_are_those_of_the_task_of_the_file(make: object, tmp_path: Path) -
     x = np.random.default_rng(2).integers(0, 128, (1, 16, 16, 3), np.uint8)
     script = tmp_path / "detect.mjs"
     library, base = (ROOT / "web" / "src" / "index.js").as_uri(), f"{tmp_path.as_uri()}/"
-    width, height = PHOTO
-    script.write_text(
-        SCRIPT.format(
-            library=json.dumps(library), base=json.dumps(base), x=x.reshape(-1).tolist(), width=width, height=height
-        )
-    )
+    values = {"x": x.reshape(-1).tolist(), "pictures": json.dumps(PICTURES)}
+    script.write_text(SCRIPT.format(library=json.dumps(library), base=json.dumps(base), **values))
     said = json.loads(run_script([script]))
     assert said["task"] == "detect"
     task = from_metadata(made.metadata)
@@ -111,6 +108,56 @@ def test_boxes_are_those_of_the_task_of_the_file(make: object, tmp_path: Path) -
     np.testing.assert_allclose([one["score"] for one in said["shares"]], expected.scores, rtol=1e-12)
     np.testing.assert_allclose([one["box"] for one in said["shares"]], expected.boxes, rtol=0, atol=1e-12)
     visible = expected.above(task.decoder.visible)
-    pixels = on_photo(visible, window_of(task.preprocess, width, height), (height, width))
-    assert [one["label"] for one in said["pixels"]] == [task.labels[index] for index in visible.classes]
-    np.testing.assert_allclose([one["box"] for one in said["pixels"]], pixels, rtol=0, atol=1e-9)
+    for (width, height), objects in zip(PICTURES, said["pixels"], strict=True):
+        pixels = on_photo(visible, window_of(task.preprocess, width, height), (height, width))
+        assert [one["label"] for one in objects] == [task.labels[index] for index in visible.classes]
+        np.testing.assert_allclose([one["box"] for one in objects], pixels, rtol=0, atol=1e-9)
+
+
+DAMAGES: dict[str, tuple[list[str | int], object, str]] = {
+    "no heads": (["decoder", "heads"], [], "incomplete"),
+    "no grids": (["decoder", "heads", 0, "grids"], [], "incomplete"),
+    "no rows": (["decoder", "heads", 0, "grids", 0, "rows"], 0, "incomplete"),
+    "half a row": (["decoder", "heads", 0, "grids", 0, "rows"], 0.5, "incomplete"),
+    "no anchors": (["decoder", "heads", 0, "grids", 0, "sizes"], [], "incomplete"),
+    "more cells than numbers": (["decoder", "heads", 0, "grids", 0, "rows"], 10**9, "anchors do not share"),
+    "no scores": (["decoder", "heads", 0, "scores"], None, "incomplete"),
+    "another width": (["decoder", "bins"], 3, "holds 4 numbers per box, not 12"),
+    "no such name": (["decoder", "heads", 0, "boxes", "output"], "z", "the network has no output z"),
+    "no such output": (["edges", 0, "output"], 5, "t2 holds 0 numbers, not 4 x 4 x 8"),
+    "other sizes": (["edges", 0, "sizes", 0], 2, "t2 holds 128 numbers, not 2 x 4 x 8"),
+    "an axis twice": (["edges", 0, "axes", 0, 0], 0, "incomplete"),
+    "no edges": (["edges"], [], "incomplete"),
+}
+TRIES = """
+import * as oaq from {library};
+const said = {{}};
+for (const name of {names})
+  try {{
+    (await oaq.load(new URL(`${{name}}.json`, {base}), {{ build: "simd128" }})).detect(new Uint8Array(16 * 16 * 3));
+    said[name] = "no error";
+  }} catch (error) {{
+    said[name] = `${{error.code}}: ${{error.message}}`;
+  }}
+console.log(JSON.stringify(said));
+"""
+
+
+def test_what_a_file_says_of_boxes_is_refused_where_it_does_not_fit(tmp_path: Path) -> None:
+    require_engine()
+    install()
+    text = write(ssd(), tmp_path, "net").index.read_text()
+    for name, (path, value, _) in DAMAGES.items():
+        index = place = json.loads(text)
+        for key in ("detect", *path[:-1]):
+            place = place[key]
+        place[path[-1]] = value
+        (tmp_path / f"{name}.json").write_text(json.dumps(index))
+    script = tmp_path / "tries.mjs"
+    library, base = (ROOT / "web" / "src" / "index.js").as_uri(), f"{tmp_path.as_uri()}/"
+    names = json.dumps(["net", *DAMAGES])
+    script.write_text(TRIES.format(library=json.dumps(library), base=json.dumps(base), names=names))
+    said = json.loads(run_script([script]))
+    assert said.pop("net") == "no error"
+    for name, (_, _, words) in DAMAGES.items():
+        assert said[name].startswith("damaged: ") and words in said[name], (name, said[name])

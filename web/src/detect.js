@@ -3,19 +3,32 @@ import { OaqError } from "./runtime.js";
 
 const LARGEST = 1e30, LARGEST_EXPONENT = 60;
 
+const isList = (values, isRight) => Array.isArray(values) && values.length > 0 && values.every(isRight);
+const isCount = (value) => Number.isInteger(value) && value >= 1;
+const isPart = (part) => typeof part?.output === "string" && Number.isInteger(part.first) && Number.isInteger(part.last);
+const isGrid = (grid) => isCount(grid?.rows) && isCount(grid.columns) && isList(grid.sizes, (size) => size?.length === 2);
+const isHead = (head) => isPart(head?.boxes) && isPart(head.scores) && isList(head.grids, isGrid);
+const isEdge = (edge) => Array.isArray(edge?.sizes) && edge.sizes.every(isCount) && Array.isArray(edge.axes) &&
+  edge.axes.flat().length === edge.sizes.length && edge.sizes.every((_, axis) => edge.axes.flat().includes(axis));
+
+/** Whether a file's `detect` is whole: what `oaq export --web` writes, and `decodeBoxes` reads. */
+export const isBoxes = (task) => isList(task?.decoder?.heads, isHead) && isList(task.edges, isEdge) &&
+  task.decoder.scales?.length === 4 && task.decoder.bins >= 0 && isCount(task.decoder.most);
+
 /**
  * Objects of one sample, the surest first; boxes as shares of the network's input.
  * @param {object} task `detect` of the file: { decoder, edges }
- * @param {(output: number) => { integers: Uint8Array, scale: number, zeroPoint: number }} output of the network
+ * @param {{ integers: Uint8Array, scale: number, zeroPoint: number }[]} outputs of the network
  * @returns {{ index: number, score: number, box: [number, number, number, number] }[]} left, top, right, bottom
  */
-export function decodeBoxes({ decoder, edges }, output) {
-  const boxes = [], scores = [];
+export function decodeBoxes({ decoder, edges }, outputs) {
+  const boxes = [], scores = [], width = 4 * Math.max(decoder.bins, 1);
   for (const head of decoder.heads) {
-    const { places, cells } = anchors(head.grids), width = 4 * Math.max(decoder.bins, 1);
-    const codes = numbers(head.boxes, edges, output, places.length), likely = numbers(head.scores, edges, output, places.length);
+    const count = head.grids.reduce((sum, { rows, columns, sizes }) => sum + rows * columns * sizes.length, 0);
+    const [codes, likely] = [head.boxes, head.scores].map((part) => numbers(part, edges, outputs, count));
     if (codes[0].length !== width)
       throw new OaqError(`detect: ${head.boxes.output} holds ${codes[0].length} numbers per box, not ${width}`, "damaged");
+    const { places, cells } = anchors(head.grids);
     codes.forEach((code, i) => boxes.push(decoder.coder === "center_size"
       ? centreSize(code, places[i], decoder.scales) : distances(code, places[i], cells[i], decoder.bins)));
     for (const row of likely) scores.push(activated(row, decoder.activation));
@@ -24,18 +37,20 @@ export function decodeBoxes({ decoder, edges }, output) {
 }
 
 // Numbers by anchor of an output, in the order that the file's own outputs have.
-function numbers({ output: name, first, last, channels_last: channelsLast }, edges, output, count) {
-  const edge = name ? edges.find((one) => one.name === name) : edges[0];
+function numbers({ output: name, first, last, channels_last: channelsLast }, edges, outputs, count) {
+  const edge = name ? edges.find((other) => other.name === name) : edges[0];
   if (!edge) throw new OaqError(`detect: the network has no output ${name}`, "damaged");
-  const { integers, scale, zeroPoint } = output(edge.output);
+  const { integers = [], scale, zeroPoint } = outputs[edge.output] ?? {}, size = edge.sizes.reduce((a, b) => a * b, 1);
+  if (integers.length !== size)
+    throw new OaqError(`detect: ${edge.name} holds ${integers.length} numbers, not ${edge.sizes.join(" x ")}`, "damaged");
   const order = edge.axes.flat(), channels = edge.axes.length ? edge.axes[0].reduce((n, axis) => n * edge.sizes[axis], 1) : 1;
   const y = permuted(Float64Array.from(integers, (q) => clip(Math.fround(scale * (q - zeroPoint)), -LARGEST, LARGEST)), edge.sizes, order);
-  if (!y.length || y.length % count)
+  if (y.length % count)
     throw new OaqError(`detect: ${edge.name} holds ${y.length} numbers, which ${count} anchors do not share`, "damaged");
-  const places = y.length / channels, each = y.length / count;
+  const places = y.length / channels, width = y.length / count;
   const at = channelsLast ? (i) => y[i] : (i) => y[(i % channels) * places + Math.floor(i / channels)];
   return Array.from({ length: count }, (_, anchor) =>
-    Array.from({ length: each }, (_, i) => at(anchor * each + i)).slice(first, last || undefined));
+    Array.from({ length: width }, (_, i) => at(anchor * width + i)).slice(first, last || undefined));
 }
 
 // Numbers of an array of `sizes` in another order of its axes.

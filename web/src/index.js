@@ -1,5 +1,5 @@
 // Integer networks in the browser: the same integers as everywhere else, checked when they are loaded.
-import { decodeBoxes } from "./detect.js";
+import { decodeBoxes, isBoxes } from "./detect.js";
 import { OaqError, Session, builds, compile, fetchBytes, supports } from "./runtime.js";
 import { sha256 } from "./sha256.js";
 
@@ -96,12 +96,15 @@ export class Network {
     return this.#session.run(inputs.map((values) => (isImage(values) ? this.integers(values) : values)));
   }
 
+  #neededPhoto(advice = "") {
+    const { photo } = this.#manifest;
+    if (!photo) throw new OaqError(`${this.name}: its file does not say how a photo becomes integers${advice}`, "photo");
+    return photo;
+  }
+
   /** The input's integers for a photo of the right size. */
   integers(image) {
-    const photo = this.#manifest.photo;
-    if (!photo)
-      throw new OaqError(`${this.name}: its file does not say how a photo becomes integers; give a Uint8Array`, "photo");
-    const [height, width] = photo.size;
+    const photo = this.#neededPhoto("; give a Uint8Array"), [height, width] = photo.size;
     if (image.width !== width || image.height !== height)
       throw new OaqError(
         `${this.name}: the photo has ${image.width} x ${image.height} pixels, the network wants ${width} x ${height}; ` +
@@ -120,9 +123,7 @@ export class Network {
    * @returns {ImageData}
    */
   prepare(source) {
-    const photo = this.#manifest.photo;
-    if (!photo) throw new OaqError(`${this.name}: its file does not say how a photo becomes integers`, "photo");
-    const [height, width] = photo.size;
+    const photo = this.#neededPhoto(), [height, width] = photo.size;
     const canvas = typeof OffscreenCanvas === "function" ? new OffscreenCanvas(width, height)
       : Object.assign(document.createElement("canvas"), { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -167,10 +168,9 @@ export class Network {
   detect(input, picture, least) {
     const task = this.#manifest.detect;
     if (!task) throw new OaqError(`${this.name}: its file does not say where boxes lie in the outputs`, "bad-argument");
-    const results = this.run(input);
-    const output = (i) => ({ integers: results[i], scale: this.outputs[i].scale, zeroPoint: this.outputs[i].zeroPoint });
-    const place = picture ? seenPart(this.#manifest.photo, sizeOf(picture)) : null;
-    return decodeBoxes(task, output).filter(({ score }) => score >= (least ?? task.decoder.visible))
+    const outputs = this.run(input).map((integers, i) => ({ ...this.outputs[i], integers }));
+    const place = picture ? seenPart(this.#neededPhoto("; leave the picture out"), sizeOf(picture)) : null;
+    return decodeBoxes(task, outputs).filter(({ score }) => score >= (least ?? task.decoder.visible))
       .map(({ index, score, box }) => ({
         label: this.labels[index] || `class ${index}`, index, score, box: place ? onPicture(box, place, sizeOf(picture)) : box,
       }));
@@ -223,7 +223,7 @@ function placement(photo, [fromWidth, fromHeight], [width, height]) {
   if (photo.fit === "stretch") return [0, 0, fromWidth, fromHeight, 0, 0, width, height];
   if (photo.fit === "pad") {
     const scale = Math.min(width / fromWidth, height / fromHeight);
-    const size = [Math.round(fromWidth * scale), Math.round(fromHeight * scale)];
+    const size = [fromWidth, fromHeight].map((side) => Math.max(Math.round(side * scale), 1));
     return [0, 0, fromWidth, fromHeight, Math.floor((width - size[0]) / 2), Math.floor((height - size[1]) / 2), ...size];
   }
   // The shorter side becomes `resize` pixels, of which the middle is taken; without it, as much as fits.
@@ -233,8 +233,12 @@ function placement(photo, [fromWidth, fromHeight], [width, height]) {
   return [(fromWidth - size[0]) / 2, (fromHeight - size[1]) / 2, ...size, 0, 0, width, height];
 }
 
-const sizeOf = (source) => [source.naturalWidth || source.videoWidth || source.width,
-  source.naturalHeight || source.videoHeight || source.height];
+function sizeOf(source) {
+  const size = [source.naturalWidth || source.videoWidth || source.displayWidth || source.width,
+    source.naturalHeight || source.videoHeight || source.displayHeight || source.height];
+  if (!size.every((side) => side > 0)) throw new OaqError("the picture has no pixels; wait until it is loaded", "photo");
+  return size;
+}
 
 // The rectangle of a picture that the whole input shows: x, y, width, height in its pixels. It may reach beyond it.
 function seenPart({ size, ...photo }, from) {
@@ -281,7 +285,6 @@ function readManifest(bytes, place) {
   const photo = manifest.photo ?? null;
   if (photo && !(photo.size?.length === 2 && photo.tables?.every((table) => table.length === 256)))
     refuse("what it says of photos is incomplete");
-  const isTask = ({ decoder, edges } = {}) => Array.isArray(decoder?.heads) && Array.isArray(edges);
-  if (manifest.detect && !isTask(manifest.detect)) refuse("what it says of boxes is incomplete");
+  if (manifest.detect && !isBoxes(manifest.detect)) refuse("what it says of boxes is incomplete");
   return { ...manifest, labels: manifest.labels ?? [], photo };
 }
