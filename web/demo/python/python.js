@@ -16,10 +16,7 @@ export class Python {
   constructor(module, files, path) {
     this.#system = new System([PROGRAM], { HOME: "/" });
     for (const [name, bytes] of Object.entries(files)) this.#system.put(name, bytes);
-    const host = { call: () => 0n };
-    const wanted = WebAssembly.Module.imports(module).filter((entry) => entry.module === "host");
-    const imports = { wasi_snapshot_preview1: this.#system.importsOf(module) };
-    if (wanted.length) imports.host = host;
+    const imports = { wasi_snapshot_preview1: this.#system.importsOf(module), host: { call: () => 0n } };
     this.#wasm = new WebAssembly.Instance(module, imports).exports;
     this.#system.attach(this.#wasm.memory);
     this.#wasm._initialize();
@@ -37,6 +34,7 @@ export class Python {
   /**
    * Run code; names stay for the next turn.
    * @returns {string} what it printed
+   * @throws an error whose `cause` is what Python returned, or what the engine threw: then the interpreter cannot go on
    */
   run(code) {
     const text = new TextEncoder().encode(code), at = this.#wasm.host_alloc(text.length) >>> 0;
@@ -48,7 +46,7 @@ export class Python {
       status = error instanceof Exit ? error.code : error;
     }
     const [said, complained] = [this.#system.take(1), this.#system.take(2)];
-    if (status !== 0) throw new Error(`Python: ${status}: ${complained.trim().slice(-2000)}`);
+    if (status !== 0) throw new Error(`Python: ${status}: ${complained.trim().slice(-2000)}`, { cause: status });
     return said;
   }
 }

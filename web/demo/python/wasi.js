@@ -3,7 +3,7 @@
 
 const OK = 0, BADF = 8, EXIST = 20, INVAL = 28, ISDIR = 31, NOENT = 44, NOSYS = 52, NOTDIR = 54, ROFS = 69;
 const DIRECTORY = 3, REGULAR = 4, CHARACTERS = 2;
-const ROOT = 3, CREATE = 1, DIRECTORY_ONLY = 2;
+const ROOT = 3, CREATE = 1, DIRECTORY_ONLY = 2, EXCLUSIVE = 4;
 const ALL_RIGHTS = (1n << 29n) - 1n;
 
 /** Thrown where the program ends itself. */
@@ -30,7 +30,8 @@ export class System {
   constructor(args, environment = {}) {
     this.args = args.map(encode);
     this.environment = Object.entries(environment).map(([key, value]) => encode(`${key}=${value}`));
-    const own = (name) => this[name].bind(this);
+    // Addresses come as signed numbers, those beyond 2 GB as negative ones.
+    const own = (name) => (...values) => this[name](...values.map((value) => (typeof value === "number" ? value >>> 0 : value)));
     this.imports = Object.fromEntries([
       "args_get", "args_sizes_get", "environ_get", "environ_sizes_get", "clock_res_get", "clock_time_get", "fd_close",
       "fd_fdstat_get", "fd_filestat_get", "fd_pread", "fd_prestat_get", "fd_prestat_dir_name", "fd_read", "fd_readdir",
@@ -74,7 +75,7 @@ export class System {
   }
 
   #bytes(at, length) {
-    return new Uint8Array(this.#memory.buffer, at >>> 0, length);
+    return new Uint8Array(this.#memory.buffer, at, length);
   }
 
   #word(at, value) {
@@ -240,7 +241,7 @@ export class System {
     if (path === null) return BADF;
     const bytes = this.#files.get(path), isFolder = this.#folders.has(path);
     if (!bytes && !isFolder) return flags & CREATE ? ROFS : NOENT;
-    if (bytes && flags & CREATE && flags & 4) return EXIST;
+    if (bytes && flags & CREATE && flags & EXCLUSIVE) return EXIST;
     if (bytes && flags & DIRECTORY_ONLY) return NOTDIR;
     if (isFolder && flags & CREATE) return ISDIR;
     this.#open.set(this.#next, { path, bytes: bytes ?? null, at: 0 });
@@ -272,7 +273,7 @@ export class System {
   }
 
   #kind(fd) {
-    if (fd >= 0 && fd < ROOT) return CHARACTERS;
+    if (fd < ROOT) return CHARACTERS;
     if (fd === ROOT) return DIRECTORY;
     const file = this.#open.get(fd);
     return file ? (file.bytes ? REGULAR : DIRECTORY) : null;
