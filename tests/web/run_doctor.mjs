@@ -21,20 +21,22 @@ async function inNode() {
 
 async function inChromium() {
   const server = await serve({ "/": site }), { page, close } = await start(chromium);
-  const idle = "document.getElementById('doctor-status').textContent";
+  const status = "document.getElementById('doctor-status').textContent", failed = `${status}.startsWith('The doctor cannot')`;
+  const choose = (file) => page.files("#model-file", [file]);
+  const settled = () => page.until(`!${status}.startsWith('Looking')`, 120);
   try {
     await page.resize(390, 844, 1, true);
     await page.open(`${server.origin}/demo/#doctor`);
-    await page.until(`performance.getEntriesByName('oaq-doctor-ready').length > 0 || ${idle}.includes('cannot')`, 180);
-    const status = await page.evaluate(idle);
-    if (status) throw new Error(status);
+    await choose(files[0]);  // before Python is there
+    await page.until(`performance.getEntriesByName('oaq-doctor-ready').length > 0 || ${failed}`, 180);
+    if (await page.evaluate(failed)) throw new Error(await page.evaluate(status));
     server.close();  // everything is there: nothing is fetched for a file
     const shown = {};
     for (const file of files) {
-      await page.files("#model-file", [file]);
-      await page.until(`!${idle}.startsWith('Looking')`, 120);
+      if (file !== files[0]) await choose(file);
+      await settled();
       shown[file] = await page.evaluate(`({
-        status: ${idle}, title: document.getElementById('verdict-title').textContent,
+        status: ${status}, title: document.getElementById('verdict-title').textContent,
         verdict: !document.getElementById('verdict').hidden,
         words: document.getElementById('words').textContent.split("\\n"),
         unsafe: [...document.querySelectorAll('.register.alarm')].map((card) => card.dataset.register),
@@ -42,7 +44,10 @@ async function inChromium() {
         wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
       })`);
     }
-    return { shown, said: page.said };
+    await page.evaluate("Blob.prototype.arrayBuffer = () => Promise.reject(new Error('it is gone')); 0");
+    await choose(files[0]);
+    await settled();
+    return { shown, unreadable: await page.evaluate(status), said: page.said };
   } finally {
     await close();
   }

@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def extreme() -> IntProgram:
-    """Weights at their ends, an accumulator near 32 bits, and a wide layer, which sums of 32 bits would wrap."""
+    """Weights at their ends, an accumulator near 32 bits, and a layer named by markup that sums of 32 bits wrap."""
     builder = Builder("extreme")
     x = builder.input((6, 6, 16))
     ends = np.where(np.arange(8 * 3 * 3 * 16) % 3, 127, -128).astype(np.int8).reshape(8, 3, 3, 16)
@@ -62,7 +62,17 @@ def extreme() -> IntProgram:
     assert isinstance(op, Conv2d)
     op = replace(op, weight=ends, bias=np.full(8, 2**31 - 1 - 255 * 128 * 144, np.int32))
     x = builder.add(op, [x], Affine(0.5, 3), name="ends")
-    builder.add(conv2d(np.random.default_rng(4), (5, 6, 6, 8)), [x], Affine(0.5, 128), name="wide")
+    builder.add(
+        conv2d(np.random.default_rng(4), (5, 6, 6, 8)), [x], Affine(0.5, 128), name="<img src=x onerror=console.log(1)>"
+    )
+    return builder.finish()
+
+
+def wide() -> IntProgram:
+    """A layer of more outputs than a function of JavaScript takes arguments."""
+    builder = Builder("outputs")
+    op = conv2d(np.random.default_rng(5), (140_000, 1, 1, 2))
+    builder.add(op, [builder.input((1, 1, 2))], Affine(0.5, 128), name="outputs")
     return builder.finish()
 
 
@@ -100,6 +110,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / name for name in FILES]
 
 
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that uses up an engine's stack, and with it the interpreter."""
+    path, header = tmp_path_factory.mktemp("deep") / "deep.oaq", b'{"a":' * 200_000
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    return path
+
+
 def said_here(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     """What ``oaq doctor --json`` prints here, or its error."""
     code = main(["doctor", str(path), "--json"])
@@ -112,9 +130,10 @@ def said_here(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, objec
 
 
 def test_every_number_is_that_of_the_command_line(
-    site: Path, files: list[Path], capsys: pytest.CaptureFixture[str]
+    site: Path, files: list[Path], deep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = json.loads(run_script([SCRIPT, site, *files]))["answers"]
+    answers = json.loads(run_script([SCRIPT, site, deep, *files]))["answers"]
+    assert "deep.oaq: takes more memory than a page has here" in answers[str(deep)]["error"]
     for path in files:
         answer, expected = answers[str(path)], said_here(path, capsys)
         if "error" in expected:
@@ -122,21 +141,25 @@ def test_every_number_is_that_of_the_command_line(
             continue
         assert answer["diagnosis"] == expected
         model = open_diagnosed(path)
-        found = diagnose(
+        diagnosis = diagnose(
             model.opened.program, (), unsigned=model.unsigned, islands=model.islands, notes=model.imported.notes
         )
-        assert answer["words"] == headlines(found, path.name)
+        assert answer["words"] == headlines(diagnosis, path.name)
         assert answer["page"].startswith("<!doctype html>")
 
 
 def test_the_page_shows_the_verdict_and_fetches_nothing_for_a_file(
-    site: Path, files: list[Path], capsys: pytest.CaptureFixture[str]
+    site: Path, files: list[Path], deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
     if chromium is None:
         pytest.skip(f"{NOT_RUN}: the page's doctor; Chromium is not installed; Debian: apt-get install chromium")
-    result = json.loads(run_script([SCRIPT, site, *files, "--", chromium]))
+    save(wide(), tmp_path / "wide.oaq")
+    result = json.loads(run_script([SCRIPT, site, *files, deep, tmp_path / "wide.oaq", "--", chromium]))
     assert result["said"] == []
+    assert result["unreadable"] == f"{files[0].name}: cannot be read: it is gone"
+    assert "takes more memory than a page has here" in result["shown"][str(deep)]["status"]
+    assert result["shown"][str(tmp_path / "wide.oaq")]["layers"] == ["outputs"]
     for path in files:
         shown, expected = result["shown"][str(path)], said_here(path, capsys)
         assert shown["wide"] <= 0

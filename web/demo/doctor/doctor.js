@@ -19,12 +19,18 @@ const state = { worker: null, ready: null, waiting: new Map(), id: 0, answer: nu
 
 /** Show the tab for the first time. */
 export async function beginDoctor() {
-  fileZone(at("model-drop"), at("model-file"), (file) => look(file.name, file));
+  fileZone(at("model-drop"), at("model-file"), (file) => look(file.name, () => file.arrayBuffer()));
   at("save").onclick = save;
   startWorker();
   const demo = await (await fetch("demo.json")).json();
   at("model-samples").replaceChildren(...(demo.models ?? []).map(({ title, file }) =>
-    make("button", { type: "button", textContent: title, onclick: () => lookAtSample(title, file) })));
+    make("button", { type: "button", textContent: title, onclick: () => look(file.split("/").at(-1), () => fetched(file)) })));
+}
+
+async function fetched(file) {
+  const response = await fetch(file);
+  if (!response.ok) throw new Error(`the server answers ${response.status}`);
+  return response.arrayBuffer();
 }
 
 function startWorker() {
@@ -47,39 +53,40 @@ function startWorker() {
   state.ready.then(() => {
     progress.hidden = true;
     performance.mark("oaq-doctor-ready");
-    if (!state.waiting.size) say(line, "");
+    if (!state.id) say(line, "");  // else a file was chosen meanwhile, and the line says so
   }, (error) => {
     progress.hidden = true;
-    say(line, `The doctor cannot start here: ${error.message}`, true);
+    say(line, cannotStart(error), true);
   });
 }
 
-async function lookAtSample(title, file) {
-  const response = await fetch(file);
-  if (!response.ok) return say(at("doctor-status"), `${title}: the server answers ${response.status}`, true);
-  await look(file.split("/").at(-1), await response.blob());
-}
+const cannotStart = (error) => `The doctor cannot start here: ${error.message}`;
 
-async function look(name, blob) {
+// `read` gives the file's bytes, or fails: it may be a folder, too large for the browser, or gone.
+async function look(name, read) {
   const turn = ++state.id, line = at("doctor-status");
   state.name = name;
   say(line, `Looking at ${name} ...`);
   at("verdict").hidden = at("findings").hidden = true;
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  try {
-    await state.ready;
-  } catch {
-    return;  // said already
-  }
-  const answer = await new Promise((resolve) => {
-    state.waiting.set(turn, resolve);
-    state.worker.postMessage({ id: turn, name, bytes }, [bytes.buffer]);
-  });
+  const answer = await read().then((buffer) => diagnose(turn, name, new Uint8Array(buffer)),
+    (error) => ({ error: `${name}: cannot be read: ${error.message}` }));
   if (turn !== state.id) return;  // another file was chosen meanwhile
   if (answer.error) return say(line, answer.error, true);
   state.answer = answer;
   say(line, "");
   show(answer);
+}
+
+async function diagnose(id, name, bytes) {
+  try {
+    await state.ready;
+  } catch (error) {
+    return { error: cannotStart(error) };
+  }
+  return new Promise((resolve) => {
+    state.waiting.set(id, resolve);
+    state.worker.postMessage({ id, name, bytes }, [bytes.buffer]);
+  });
 }
 
 function show({ diagnosis, words }) {
@@ -136,12 +143,15 @@ function bitsOf(lo, hi) {
   return 1 + Math.ceil(Math.log2(Math.max(hi + 1, -lo, 1)));
 }
 
+/** A layer may have more outputs than a function takes arguments. */
+const largest = (values) => values.reduce((a, b) => Math.max(a, b));
+
 function line(layer, verdict) {
   // Where only the 32 bits behind are left, those are the register that decides.
   const narrow = verdict.safe || verdict.why || verdict.lo.some((lo, i) => lo < verdict.register[0] || verdict.hi[i] > verdict.register[1]);
   const register = narrow ? verdict.register : [-(2 ** 31), 2 ** 31 - 1], { lo, hi } = narrow ? verdict : verdict.total;
-  const used = Math.max(...lo.map((least, i) => Math.max(least / register[0], hi[i] / register[1])));
-  const bits = Math.max(...lo.map((least, i) => bitsOf(least, hi[i]))), width = bitsOf(...register), at = verdict.worst_output;
+  const used = largest(lo.map((least, i) => Math.max(least / register[0], hi[i] / register[1])));
+  const bits = largest(lo.map((least, i) => bitsOf(least, hi[i]))), width = bitsOf(...register), at = verdict.worst_output;
   const count = `${verdict.unsafe_outputs.length} of ${layer.outputs}`;
   const text = verdict.safe ? `${width} bits, ${percent(used)} full` : verdict.why ? "undefined" : `${count}, ${bits} bits`;
   const title = `${layer.kind}, ${layer.terms} products an output. ${verdict.why ? `${verdict.why}.` :

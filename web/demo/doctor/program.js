@@ -2,6 +2,7 @@
 import { Python } from "../python/python.js";
 
 const LIBRARY = "/usr/local/lib/python315.zip", OAQ = "/lib/oaq.zip", FOLDER = "/in";
+const TOO_MUCH = "takes more memory than a page has here; oaq doctor on the command line may read it";
 const CODE = `
 import json
 from pathlib import Path
@@ -15,12 +16,14 @@ from oaq.report.html.doctor import render
 def answer(path):
     try:
         model = open_diagnosed(Path(path))
-        found = diagnose(model.opened.program, (), unsigned=model.unsigned, islands=model.islands, notes=model.imported.notes)
-        return {"diagnosis": found.to_json(), "words": headlines(found, Path(path).name), "page": render(found)}
+        diagnosis = diagnose(
+            model.opened.program, (), unsigned=model.unsigned, islands=model.islands, notes=model.imported.notes
+        )
+        return {"diagnosis": diagnosis.to_json(), "words": headlines(diagnosis, Path(path).name), "page": render(diagnosis)}
     except OaqError as error:
         return {"error": escape_message(str(error)).replace("${FOLDER}/", "")}
     except (MemoryError, RecursionError):
-        return {"error": f"{Path(path).name}: takes more memory than a page has here; oaq doctor on the command line may read it"}
+        return {"error": f"{Path(path).name}: ${TOO_MUCH}"}
 `;
 
 /** The doctor in this thread. */
@@ -37,12 +40,13 @@ export class Doctor {
   constructor(module, library, oaq) {
     this.#module = module;
     this.#files = { [LIBRARY]: library, [OAQ]: oaq };
-    this.#start();
+    this.#python = this.#start();
   }
 
   #start() {
-    this.#python = new Python(this.#module, this.#files, [OAQ]);
-    this.#python.run(CODE);
+    const python = new Python(this.#module, this.#files, [OAQ]);
+    python.run(CODE);
+    return python;
   }
 
   /**
@@ -54,14 +58,16 @@ export class Doctor {
    */
   diagnose(name, bytes) {
     const path = `${FOLDER}/${name.replaceAll("/", "_")}`;
-    this.#python.put(path, bytes);
     try {
+      this.#python ??= this.#start();
+      this.#python.put(path, bytes);
       return JSON.parse(this.#python.run(`print(json.dumps(answer(${JSON.stringify(path)})))`));
     } catch (error) {
-      this.#start();  // what failed inside has left the interpreter in no state to go on
-      return { error: `${name}: could not be looked at: ${error.message}` };
+      this.#python = null;  // what failed inside has left it in no state to go on: the next file gets another
+      // A RangeError: the engine's stack is used up, before Python counts that it calls itself too often.
+      return { error: `${name}: ${error.cause instanceof RangeError ? TOO_MUCH : `could not be looked at: ${error.message}`}` };
     } finally {
-      this.#python.remove(path);
+      this.#python?.remove(path);
     }
   }
 }
