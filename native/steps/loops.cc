@@ -113,10 +113,28 @@ void as_differences(const std::uint8_t* table, std::uint8_t* differences) {
 const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup,      lookup_channels, nullptr, largest,
                              average,      add_up,   mix_columns, mix_lines,       shuffle};
 
+#ifdef OAQ_X86
+namespace {
+
+// Those of AVX-512 but for tables by channel. Put together here, by code for any CPU, and when it is first asked for:
+// files built for one instruction set run nothing as the module is loaded.
+const StepLoops& vbmi_steps() {
+  static const StepLoops loops = [] {
+    StepLoops changed = kAvx512bwSteps;
+    changed.isa = Isa::kVbmi;
+    changed.lookup_channels = lookup_channels_vbmi;
+    return changed;
+  }();
+  return loops;
+}
+
+}  // namespace
+#endif
+
 const StepLoops& step_loops(Isa isa) {
 #ifdef OAQ_X86
   const Isas included = included_in(isa);
-  if (included & bit(Isa::kVbmi)) return kVbmiSteps;
+  if (included & bit(Isa::kVbmi)) return vbmi_steps();
   if (included & bit(Isa::kAvx512bw)) return kAvx512bwSteps;
   if (included & bit(Isa::kAvx2)) return kAvx2Steps;
 #endif

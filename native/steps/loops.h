@@ -81,7 +81,7 @@ extern const StepLoops kScalarSteps;
 #ifdef OAQ_X86
 extern const StepLoops kAvx2Steps;
 extern const StepLoops kAvx512bwSteps;
-extern const StepLoops kVbmiSteps;
+void lookup_channels_vbmi(const ChannelLookupCall& call);
 #endif
 
 // A table of 256 in two halves of eight rows of 16: the first row of a half as it is, each other as what it differs in,
