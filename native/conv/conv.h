@@ -37,7 +37,8 @@ struct Window {
   // Lines of the input that a window sees.
   std::int64_t lines() const { return planes.kernel * kernel[0]; }
 
-  bool is_volume() const { return planes.kernel != 1 || planes.x != 1 || planes.y != 1; }
+  // Whether planes make a difference: a window may see nothing but padding before the only one.
+  bool is_volume() const { return planes.kernel != 1 || planes.x != 1 || planes.y != 1 || planes.before != 0; }
 };
 
 struct ConvSpec {

@@ -55,6 +55,8 @@ def layers(row: str) -> Iterator[IntProgram]:
         yield layer(ROWS[row], 33, 4, kind="extreme", kernel=(3, 3), padding=(1, 0, 0, 2), size=(5, 24))
         yield layer(ROWS[row], 17, 8, kernel=(2, 1), stride=(1, 2), size=(4, 48))
         yield layer(ROWS[row], 36, 5, groups=2, kernel=(3, 3), padding=(1, 1, 1, 1))
+        yield layer(ROWS[row], 17, 5, kernel=(2, 3, 2), padding=(1, 2, 1, 0, 0, 1), stride=(2, 1, 1), size=(4, 3, 5))
+        yield layer(ROWS[row], 10, 3, groups=2, kernel=(2, 1, 1), dilation=(3, 1, 1), size=(7, 2, 3))
         yield vector(1000, 37)
 
 
@@ -64,6 +66,18 @@ def sampled_case(family: str, x: str) -> tuple[ops.Op, list[str]]:
     sample = sampled(kind, "float32_half_even", (5, 7, 3))
     assert sample is not None, family
     return sample[0], [x] * sample[1]
+
+
+def volumes() -> dict[str, ops.Op]:
+    """By family, what moves or pools a volume (4, 3, 5, 3)."""
+    eighths = Requantize(np.full(8, 0.125, np.float32))
+    return {
+        "max_pool": ops.MaxPool((3, 2, 2), (2, 1, 1), (1, 2, 0, 1, 1, 0), (1, 1, 2)),
+        "avg_pool": ops.AvgPool((2, 2, 2), (1, 2, 1), eighths, (1, 0, 0, 1, 1, 1)),
+        "pad": ops.Pad((2, 0, 1, 2, 0, 3)),
+        "slice": ops.Slice((1, 2, 1, 0), (4, 3, 5, 2)),
+        "gather": ops.Gather(1, np.array([3, 0, 0, 2, 3], np.int32)),
+    }
 
 
 def others() -> Iterator[tuple[str, IntProgram]]:
@@ -93,6 +107,10 @@ def others() -> Iterator[tuple[str, IntProgram]]:
         op, names = cases[family] if family in cases else sampled_case(family, x)
         builder.add(op, names, affine)
         yield row, builder.finish()
+        if family in volumes():
+            builder = Builder(f"{row}, volume")
+            builder.add(volumes()[family], [builder.input((4, 3, 5, 3), affine)], affine)
+            yield row, builder.finish()
 
 
 def run_fenced(planned: Plan, threads: int, mode: int) -> None:
