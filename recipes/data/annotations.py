@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from oaq.errors import FormatError
 from oaq.tasks.coco import VOC, VOC_AS_COCO
 from oaq.terminal import say
 
+Item = TypeVar("Item")
+Sample = TypeVar("Sample")
 LARGEST_FILE: Final = 1 << 30
 """Bytes of an annotation file; COCO's own have about half of it."""
 
@@ -35,6 +37,16 @@ class Skips:
             raise FormatError(f"{error}{ADVICE}") from error
         self.reasons.append(str(error))
         say.warn(f"left out: {error}")
+
+    def read_each(self, items: Iterable[Item], read: Callable[[Item], Sample]) -> Iterator[Sample]:
+        """What ``read`` makes of each item, but for those that it refuses."""
+        for item in items:
+            try:
+                sample = read(item)
+            except FormatError as error:
+                self.handle(error)
+            else:
+                yield sample
 
 
 def first_file(folders: Sequence[Path], name: str) -> Path | None:

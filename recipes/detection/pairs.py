@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -19,11 +17,7 @@ from oaq.terminal import say
 from recipes.detection.networks import class_indices
 from recipes.detection.samples import Sample
 from recipes.detection.scoring import Truth, known_of
-
-SHEET_ROWS: Final = 6
-"""Photos of each set in the report, evenly spaced in it."""
-SHEET_WIDTH: Final = 420
-"""Pixels of a picture in the report."""
+from recipes.sheets import EvenChoice, small_jpeg
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +39,7 @@ def answer_pairs(
 ) -> tuple[list[Pair], dict[int, Picture]]:
     """Run every sample through both networks; some, evenly spaced, keep their photos."""
     names, indices, pairs = session.plan.program.outputs, class_indices(task), list[Pair]()
-    photos, stride = dict[int, Picture](), 1
+    photos = EvenChoice[Picture]()
     for sample in say.track(samples, label):
         x = prepare(sample.photo, task.preprocess)[None]
         with torch.inference_mode():
@@ -53,13 +47,8 @@ def answer_pairs(
         rounded = [np.asarray(y)[0] for y in session.run(x)]
         answers = [task.decode(dict(zip(names, side, strict=True))) for side in (exact, rounded)]
         pairs.append(Pair(known_of(sample, task, indices), answers[0], answers[1]))
-        if (len(pairs) - 1) % stride == 0:
-            photos[len(pairs) - 1] = sample.photo
-        if len(photos) > 2 * SHEET_ROWS:  # how many will come is not known
-            stride *= 2
-            photos = {place: photo for place, photo in photos.items() if place % stride == 0}
-    places = np.linspace(0, max(len(photos) - 1, 0), min(SHEET_ROWS, len(photos))).round().astype(int)
-    return pairs, {place: photos[place] for place in np.array(sorted(photos), int)[places].tolist()}
+        photos.offer(sample.photo)
+    return pairs, photos.chosen()
 
 
 def contact_sheet(pairs: Sequence[Pair], photos: Mapping[int, Picture], task: Task, name: str) -> list[Sheet]:
@@ -73,14 +62,3 @@ def contact_sheet(pairs: Sequence[Pair], photos: Mapping[int, Picture], task: Ta
         )
         sheets.append(Sheet(f"{name}: {pair.objects.title.rpartition('/')[2]}", sides))
     return sheets
-
-
-def small_jpeg(picture: Picture) -> bytes:
-    """A picture as a JPEG file of ``SHEET_WIDTH`` columns at most."""
-    from PIL import Image
-
-    image = Image.fromarray(picture)
-    image.thumbnail((SHEET_WIDTH, SHEET_WIDTH))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()

@@ -92,11 +92,7 @@ def read_voc(place: Path, annotations: Sequence[Path], ids: Mapping[str, int], s
         FormatError: see ``open_folder``.
     """
     spelled = by_spelling(ids)
-    for path in annotations:
-        try:
-            yield _voc_sample(place, path, spelled)
-        except FormatError as error:
-            skips.handle(error)
+    return skips.read_each(annotations, lambda path: _voc_sample(place, path, spelled))
 
 
 def _voc_sample(place: Path, path: Path, ids: Mapping[str, int]) -> Sample:
@@ -136,11 +132,7 @@ def read_coco(path: Path, ids: Mapping[str, int], skips: Skips) -> Iterator[Samp
         FormatError: see ``open_folder``; the file itself cannot be skipped.
     """
     spelled = by_spelling(ids)
-    for image in coco_images(path, skips):
-        try:
-            yield _coco_sample(path, *image, spelled)
-        except FormatError as error:
-            skips.handle(error)
+    return skips.read_each(coco_images(path, skips), lambda image: _coco_sample(path, *image, spelled))
 
 
 def _coco_sample(

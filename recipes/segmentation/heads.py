@@ -13,6 +13,7 @@ so that no training slice is next to one that is tested.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -121,16 +122,13 @@ def parts(heights: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.boo
     return test, ~neighbours & ~test
 
 
+@cache
 def _averaged() -> tuple[Volume, Volume]:
     """The averaged brain, and the tissue of every voxel."""
-    paths = unpack(NILEARN, [MNI.format(kind) for kind in ("t1", "gm", "wm")])
-    brain, grey, white = (read_volume(path.read_bytes(), path.name) for path in paths_in_order(paths))
+    names = [MNI.format(kind) for kind in ("t1", "gm", "wm")]
+    paths = unpack(NILEARN, names)
+    brain, grey, white = (read_volume(paths[name].read_bytes(), paths[name].name) for name in names)
     return brain, Volume(tissues_of(brain.voxels, grey.voxels, white.voxels), brain.origin, brain.spacing)
-
-
-def paths_in_order(paths: dict[str, Any]) -> list[Any]:
-    """Brain, grey and white matter."""
-    return [paths[MNI.format(kind)] for kind in ("t1", "gm", "wm")]
 
 
 def tissues_of(brain: NDArray[Any], grey: NDArray[Any], white: NDArray[Any]) -> NDArray[np.int64]:

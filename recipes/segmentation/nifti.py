@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
 from dataclasses import dataclass
@@ -79,7 +78,7 @@ def _inflated(content: bytes, where: str) -> bytes:
         return content
     try:
         data = zlib.decompressobj(wbits=31).decompress(content, LARGEST)
-    except (zlib.error, gzip.BadGzipFile, EOFError) as error:
+    except zlib.error as error:
         raise FormatError(f"{where}: is not a gzip file that opens: {error}") from error
     if len(data) == LARGEST:
         raise FormatError(f"{where}: holds {LARGEST} bytes or more; smaller volumes are read")

@@ -175,11 +175,7 @@ def read_masks(
     if names is not None:
         below = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
         paths = [below.get(name, folder / f"{name}.png") for name in names]
-    for path in paths:
-        try:
-            yield _mask_sample(place, folder, path, table)
-        except FormatError as error:
-            skips.handle(error)
+    return skips.read_each(paths, lambda path: _mask_sample(place, folder, path, table))
 
 
 def _names_in_list(place: Path) -> list[str] | None:
@@ -222,11 +218,7 @@ def read_coco(path: Path, classes: Classes, skips: Skips) -> Iterator[Masked]:
     Raises:
         FormatError: see ``open_folder``; the file itself cannot be skipped.
     """
-    for image in coco_images(path, skips):
-        try:
-            yield _coco_sample(path, *image, classes)
-        except FormatError as error:
-            skips.handle(error)
+    return skips.read_each(coco_images(path, skips), lambda image: _coco_sample(path, *image, classes))
 
 
 def _coco_sample(

@@ -16,11 +16,9 @@ from oaq.tasks import Task
 from oaq.tasks.segment import confusion, on_photo
 from oaq.tasks.task import Picture
 from oaq.terminal import say
-from recipes.detection.pairs import small_jpeg
 from recipes.segmentation.samples import IGNORE, Masked
+from recipes.sheets import EvenChoice, small_jpeg
 
-SHEET_ROWS: Final = 6
-"""Photos of each set in the report, evenly spaced in it."""
 FLOAT: Final = "float"
 """Name of the network that agreement is with."""
 Runner = Callable[[NDArray[np.float32]], NDArray[Any]]
@@ -72,10 +70,9 @@ def score_set(networks: Mapping[str, Runner], task: Task, samples: Iterable[Mask
         samples: read once.
         label: of the progress bar.
     """
-    classes, photos, stride = len(task.labels), 0, 1
+    classes, pictured = len(task.labels), EvenChoice[Shown]()
     counts = {name: np.zeros((classes, classes), np.int64) for name in networks}
     agreement = {name: np.zeros((classes, classes), np.int64) for name in networks}
-    pictured: dict[int, Shown] = {}
     for sample in say.track(samples, label):
         rows, columns = sample.mask.shape
         window, x = window_of(task.preprocess, columns, rows), prepare(sample.photo, task.preprocess)[None]
@@ -85,15 +82,8 @@ def score_set(networks: Mapping[str, Runner], task: Task, samples: Iterable[Mask
         for name, answer in wide.items():
             counts[name] = _sum(counts[name], confusion([answer], [truth], IGNORE, classes))
             agreement[name] = _sum(agreement[name], confusion([answer], [wide[FLOAT]], IGNORE, classes))
-        if photos % stride == 0:
-            pictured[photos] = Shown(sample.title, sample.photo, window, sample.mask, answers)
-        photos += 1
-        if len(pictured) > 2 * SHEET_ROWS:  # how many will come is not known
-            stride *= 2
-            pictured = {place: item for place, item in pictured.items() if place % stride == 0}
-    places = np.linspace(0, max(len(pictured) - 1, 0), min(SHEET_ROWS, len(pictured))).round().astype(int)
-    items = [pictured[place] for place in np.array(sorted(pictured), int)[places].tolist()]
-    return Scored(photos, counts, agreement, tuple(items))
+        pictured.offer(Shown(sample.title, sample.photo, window, sample.mask, answers))
+    return Scored(len(pictured), counts, agreement, tuple(pictured.chosen().values()))
 
 
 def _answer(task: Task, output: NDArray[Any]) -> NDArray[np.int64]:

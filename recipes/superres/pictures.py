@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.data.photos import read_pixels
 from oaq.errors import FormatError
 from oaq.tasks.task import Picture
 from oaq.tasks.upscale import luma
@@ -116,12 +114,3 @@ def sets_of(data: Path | None) -> dict[str, list[Path]]:
             sets |= {name: photos_in(place)} if place is not None else {}
         sets = sets or {data.resolve().name: photos_in(data)}
     return {**sets, "scikit-image": named_photos()}
-
-
-def read_samples(paths: Sequence[Path], scale: int) -> list[Sample]:
-    """Every photo with its reduction.
-
-    Raises:
-        FormatError: one does not decode.
-    """
-    return [sample(path.name, read_pixels(path), scale) for path in paths]

@@ -15,7 +15,7 @@ from oaq.data.window import Window
 from oaq.report.html.pictures import Sheet
 from oaq.tasks import Metric, Task
 from oaq.terminal import say
-from recipes.detection.pairs import small_jpeg
+from recipes.sheets import small_jpeg
 from recipes.superres.enlarge import Enlarger, bicubic, enlarged
 from recipes.superres.pictures import Sample, brightness, sample
 
