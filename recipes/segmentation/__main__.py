@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ from recipes.segmentation.networks import (
     trained_integers,
 )
 from recipes.segmentation.samples import UNKNOWN_KINDS as UNKNOWN
-from recipes.segmentation.samples import Masked, classes_of, open_folder
+from recipes.segmentation.samples import classes_of, open_folder
 from recipes.segmentation.scoring import FLOAT, Runner, Shown, contact_sheet, score_set
 
 FIRST = "unet"
@@ -106,6 +106,8 @@ def run(flags: argparse.Namespace) -> int:
     flags.size = flags.size or network.rows
     if flags.size < 1 or flags.size % network.multiple:
         raise FormatError(f"--size {flags.size}: rows of {network.name} are a multiple of {network.multiple}")
+    skips, labels = Skips([] if flags.skip_bad else None), network.task(flags.size).labels
+    data = None if flags.data is None else open_folder(flags.data, classes_of(labels, flags.unknown), skips)
     name, folder = network.name, flags.out / network.name
     folder.mkdir(parents=True, exist_ok=True)
     epochs = network.floating.epochs if flags.epochs is None else flags.epochs
@@ -123,9 +125,9 @@ def run(flags: argparse.Namespace) -> int:
     with steps.step("prove and plan"):
         plans = {title: oaq.plan(program) for title, program in programs.items()}
     runners = _runners(net, plans)
-    skips = Skips([] if flags.skip_bad else None)
     with steps.step("all networks on the test photos", has_bars=True):
-        sets = {label: score_set(runners, task, samples, label) for label, samples in _sets(flags, task, skips).items()}
+        samples_by_set = network.tests(flags.scenes) if data is None else {"data": data}
+        sets = {label: score_set(runners, task, samples, label) for label, samples in samples_by_set.items()}
     left_out = skips.reasons or []
     notes = (network.note,) if flags.data is None else ()
     notes += (f"{len(left_out)} files were left out (--skip-bad); the first: {left_out[0]}.",) if left_out else ()
@@ -169,13 +171,6 @@ def _write(result: Result, flags: argparse.Namespace) -> None:
 def _float(net: torch.nn.Module, x: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return net(torch.from_numpy(x)).numpy()
-
-
-def _sets(flags: argparse.Namespace, task: Task, skips: Skips) -> dict[str, Iterable[Masked]]:
-    """Samples of the sets that are scored, by name, read once each."""
-    if flags.data is not None:
-        return {"data": open_folder(flags.data, classes_of(task.labels, flags.unknown), skips)}
-    return dict(NETWORKS[flags.network].tests(flags.scenes))
 
 
 def _evidence(runners: Mapping[str, Runner], task: Task, pictured: Sequence[Shown], notes: tuple[str, ...]) -> Evidence:

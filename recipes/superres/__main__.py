@@ -38,6 +38,7 @@ from oaq.report.html import to_html
 from oaq.report.text import headline
 from oaq.runtime.frames import FrameSession
 from oaq.tasks import Task
+from oaq.tasks.task import Picture
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
@@ -47,7 +48,7 @@ from recipes.exit_code import exit_code
 from recipes.integers import Choices, parse_budget
 from recipes.result_file import Result, stamp
 from recipes.superres import train
-from recipes.superres.enlarge import bicubic, by_float, by_integers, enlarge_photo, side_by_side
+from recipes.superres.enlarge import EDGE, bicubic, by_float, by_integers, enlarge_photo, side_by_side
 from recipes.superres.integers import SIDE, calibration, program_of, task_of
 from recipes.superres.networks import NETWORKS, SCALES, build
 from recipes.superres.pictures import named_photos, sets_of
@@ -73,19 +74,28 @@ def network_of(flags: argparse.Namespace, folder: Path) -> nn.Module:
     return build(flags.network, flags.scale, path)
 
 
-def enlarge_one(flags: argparse.Namespace, net: nn.Module, session: FrameSession, task: Task) -> None:
-    """Write the photo enlarged, and beside it a picture of bicubic, float and integers."""
-    photo, place = read_pixels(flags.photo), flags.out
-    if place.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp"):
-        raise FormatError(f"--out {place}: the enlarged photo goes to a picture: name a .png or .jpg file")
-    large = enlarge_photo(photo, flags.scale, by_integers(session), task)
+def read_subject(flags: argparse.Namespace) -> Picture:
+    """The photo to enlarge, read before anything is trained for it.
+
+    Raises:
+        FormatError: it does not decode, or --out names no picture.
+    """
+    if flags.out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp"):
+        raise FormatError(f"--out {flags.out}: the enlarged photo goes to a picture: name a .png or .jpg file")
+    return read_pixels(flags.photo)
+
+
+def enlarge_one(photo: Picture, place: Path, net: nn.Module, session: FrameSession, task: Task) -> None:
+    """Write the photo enlarged to ``place``, and beside it a picture of bicubic, float and integers."""
+    scale = task.decoder.border  # as many pixels as the scale are not scored
+    large = enlarge_photo(photo, scale, by_integers(session), task)
     write_atomically(place, [encoded(large, place.suffix)])
-    floats = enlarge_photo(photo, flags.scale, by_float(net), task)
-    sheet = side_by_side(("bicubic", "float", "int16, proved"), (bicubic(photo, flags.scale), floats, large))
+    floats = enlarge_photo(photo, scale, by_float(net), task)
+    sheet = side_by_side(("bicubic", "float", "int16, proved"), (bicubic(photo, scale), floats, large))
     beside = place.with_name(f"{place.stem}.side-by-side{place.suffix}")
     write_atomically(beside, [encoded(sheet, beside.suffix)])
-    frames = session.panes((photo.shape[0] + 16, photo.shape[1] + 16))
-    say.words(f"{place}: {large.shape[1]} x {large.shape[0]} pixels, {frames} panes\n{beside}")
+    panes = session.panes((photo.shape[0] + 2 * EDGE, photo.shape[1] + 2 * EDGE))
+    say.words(f"{place}: {large.shape[1]} x {large.shape[0]} pixels, {panes} panes\n{beside}")
 
 
 def report_of(net: nn.Module, program: IntProgram, task: Task, steps: Steps) -> ReportData:
@@ -105,7 +115,9 @@ def report_of(net: nn.Module, program: IntProgram, task: Task, steps: Steps) -> 
 def run(flags: argparse.Namespace) -> int:
     """The whole path; returns the exit code."""
     title, steps = f"{flags.network}-x{flags.scale}", Steps()
-    folder = (Path("out") if flags.photo is not None else flags.out) / title
+    photo = None if flags.photo is None else read_subject(flags)
+    paths_by_set = sets_of(flags.data) if photo is None else {}
+    folder = (flags.out if photo is None else Path("out")) / title
     folder.mkdir(parents=True, exist_ok=True)
     say.words(f"{title}, on {stamp().cpu}\n")
     with steps.step("weights", has_bars=True):
@@ -117,12 +129,12 @@ def run(flags: argparse.Namespace) -> int:
     with steps.step("prove and plan"):
         session = FrameSession(program, threads=flags.threads, isa=flags.isa)
         session.session((SIDE, SIDE))
-    if flags.photo is not None:
-        enlarge_one(flags, net, session, task)
+    if photo is not None:
+        enlarge_one(photo, flags.out, net, session, task)
         return 0
     sides = {FLOAT: by_float(net), INTEGERS: by_integers(session)}
     with steps.step("all sides on the test photos", has_bars=True):
-        sets = [answer_set(name, paths, flags.scale, sides, task) for name, paths in sets_of(flags.data).items()]
+        sets = [answer_set(name, paths, flags.scale, sides, task) for name, paths in paths_by_set.items()]
     return write(flags, folder, report_of(net, program, task, steps), program, sets)
 
 

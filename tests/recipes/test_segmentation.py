@@ -252,6 +252,8 @@ def test_refusals_are_one_line(tmp_path: Path, tiny_network: object, capsys: pyt
     out = ["--out", str(tmp_path)]
     assert command.main([*out, "--size", "18"]) == 2
     assert "--size 18: rows of tiny are a multiple of 4" in capsys.readouterr().err
+    assert command.main([*out, "--data", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: holds no masks" in capsys.readouterr().err and not (tmp_path / "tiny").exists()
     assert command.main([*out, "--weights", str(tmp_path / "none.pt")]) == 2
     assert "no such file" in capsys.readouterr().err
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pt")

@@ -189,3 +189,20 @@ def test_the_command_enlarges_a_photo_and_scores_a_folder(photos: list[Path], tm
     assert read_pixels(tmp_path / "big.side-by-side.png").shape[0] > 420
     assert command.main([str(photos[0]), *words, "--out", str(tmp_path / "big")]) == 2
     assert "name a .png or .jpg file" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_or_written_is_refused_before_minutes_of_training(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("trains")
+
+    monkeypatch.setattr(train, "make_weights", refuse)
+    out = str(tmp_path / "out")
+    for words, reason in (
+        ([str(photos[0]), "--out", str(tmp_path / "big")], "name a .png or .jpg file"),
+        ([str(tmp_path / "none.png"), "--out", str(tmp_path / "big.png")], "none.png: no such file"),
+        (["--out", out, "--data", str(tmp_path / "nowhere")], "nowhere: holds no photo"),
+    ):
+        assert command.main(words) == 2
+        assert reason in capsys.readouterr().err
