@@ -31,3 +31,8 @@ def child(arguments: Sequence[str], environment: Mapping[str, str], python: Sequ
     if process.returncode:
         raise RuntimeError(f"{arguments[0]} ended with {process.returncode}:\n{process.stderr[-2000:]}")
     return process.stdout
+
+
+def held_to(isa: str) -> dict[str, str]:
+    """The environment in which oneDNN, hence OpenVINO, has "AVX2" or "AVX512_CORE" at most; "": all of the CPU."""
+    return {"ONEDNN_MAX_CPU_ISA": isa, "DNNL_MAX_CPU_ISA": isa} if isa else {}

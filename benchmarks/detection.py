@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 
 import oaq
 from benchmarks.busy import Disturbance
-from benchmarks.harness import Result, add_record, stamp
-from benchmarks.process_peer import ProcessPeer
-from benchmarks.side_by_side import timed, written
+from benchmarks.child import held_to
+from benchmarks.harness import Result, stamp
+from benchmarks.process_peer import ProcessPeer, child_contender
+from benchmarks.side_by_side import add_timing, timed, written
 from oaq.data.batches import Batches
 from oaq.data.photos import prepare, read_photo
 from oaq.kernels.plan import Plan
-from oaq.report.comparison import Contender, Values, our_contenders
+from oaq.report.comparison import our_contenders
 from oaq.report.data import Latency
 from oaq.report.latency import pinned
 from oaq.report.peers import quantize_by_onnxruntime
@@ -45,7 +46,6 @@ from recipes.detection.scoring import Truth, coco_scores, known_of
 from recipes.exit_code import exit_code
 from recipes.float_onnx import export_float
 
-HELD: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
 IMAGES: Final = 64
 """Photos that the peer's int8 is calibrated on."""
 Maps = Sequence[NDArray[np.float32]]
@@ -107,37 +107,30 @@ def measure(flags: argparse.Namespace) -> tuple[Latency, Disturbance, Facts]:
     program = oaq.load(flags.program)
     plans = {f"oaq {isa}": oaq.plan(program, isa) for isa in flags.isa}
     with torch.inference_mode():
-        real: Values = tuple(y.numpy() for y in net(torch.from_numpy(x)))
+        real = tuple(y.numpy() for y in net(torch.from_numpy(x)))
     with ExitStack() as stack:
         folder = flags.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         int8 = peer_file(net, task, folder)
         cpus = stack.enter_context(pinned(flags.threads))
-        child = stack.enter_context(ProcessPeer(int8, x, "openvino", "int8", flags.threads, HELD))
-        held = f"{child.name}, held to AVX2"
+        child = stack.enter_context(ProcessPeer(int8, x, "openvino", "int8", flags.threads, held_to("AVX2")))
+        peer = child_contender(child, real[0], "AVX2", against="float, first map")
         facts: Facts = ()
         if flags.scenes:
             truths, samples = scenes_of(task, flags.scenes)
             sides = (
                 ("float", run_all(net, samples)),
                 (next(iter(plans)), _ours(next(iter(plans.values())), samples)),
-                (held, child.answers(samples)),
+                (peer.name, child.answers(samples)),
             )
             facts = accuracy(task, truths, sides)
         sessions, _ = our_contenders(plans, x, flags.threads, real)
-        first = real[0]
-        peer = Contender(
-            name=held,
-            ours=False,
-            precision="int8",
-            isa="avx2",
-            take=child.take,
-            outputs=lambda: child.outputs().reshape(first.shape),
-            reference=first,
-            least_sqnr_db=-20.0,
-            against="float, first map",
-        )
         latency, disturbance = timed(
-            [*sessions, peer], flags.network, threads=flags.threads, rounds=flags.rounds, baseline=held, pinned=cpus
+            [*sessions, peer],
+            flags.network,
+            threads=flags.threads,
+            rounds=flags.rounds,
+            baseline=peer.name,
+            pinned=cpus,
         )
         return latency, disturbance, facts
 
@@ -154,6 +147,7 @@ def run(flags: argparse.Namespace) -> int:
     if facts:
         say.tables([Table(f"{flags.scenes} composited scenes", ("", "figure"), facts)])
     command = f"python -m benchmarks.detection --program {flags.program.name} --threads {flags.threads}"
+    command += f" --rounds {flags.rounds} --isa {' '.join(flags.isa)}"
     result = Result("networks", command, stamp(), latency, facts)
     return 0 if written(result, f"{flags.network}_{flags.threads}t", disturbance, record=flags.record) else 1
 
@@ -167,11 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", choices=NETWORKS, default="ssd-mobilenet-v2", help="that it is of")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="if not fetched, or trained in out/")
     parser.add_argument("--isa", nargs="+", default=["avx2"], help="of ours (default avx2)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--scenes", type=int, default=100, metavar="N", help="for accuracy; 0: none (default 100)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the peer's files here for the next run")
-    add_record(parser)
+    add_timing(parser)
     flags = parser.parse_args(arguments)
     return exit_code("detection", lambda: run(flags))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.child import child
+from benchmarks.child import child, held_to
 from benchmarks.peers import RUNTIMES
 
 Batch = NDArray[np.float32]
@@ -36,7 +36,7 @@ def outputs(model: Path, x: Batch, isa: str = "", *, runtime: str = "openvino", 
         np.save(input_file, x)
         child(
             ["benchmarks.held_peer", runtime, str(model), str(input_file), str(result), str(threads)],
-            {"ONEDNN_MAX_CPU_ISA": isa, "DNNL_MAX_CPU_ISA": isa} if isa else {},
+            held_to(isa),
         )
         return np.load(result)
 

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 import oaq
 from benchmarks.busy import Disturbance
+from benchmarks.child import held_to
 from benchmarks.harness import Result, add_record, stamp
-from benchmarks.process_peer import ProcessPeer
+from benchmarks.process_peer import HELD, ProcessPeer, child_contender
 from benchmarks.side_by_side import timed, written
 from oaq.cli import images, models
 from oaq.data.batches import Batches, files
@@ -47,8 +48,6 @@ from recipes.float_onnx import run_float
 from recipes.networks import NETWORKS
 
 DEFAULT = ("efficientnet-lite0", "mobilenet-v2", "resnet18")
-HELD = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
-"""What oneDNN, hence OpenVINO, is held to (ONEDNN_MAX_CPU_ISA), and the instruction set that is for us."""
 WIDE = {
     "oaq avx2, 32-bit sums": ("gemm_u8s8_avx2_acc32", "depthwise_u8s8_avx2_exact"),
     "oaq avx2, exact": ("gemm_u8s8_avx2_exact", "depthwise_u8s8_avx2_exact"),
@@ -111,19 +110,8 @@ def _openvino(
     """
     x, expected = sample
     for precision, most in (("fp32", ""), ("int8", ""), *(("int8", most) for most in HELD)):
-        environment = {"ONEDNN_MAX_CPU_ISA": most, "DNNL_MAX_CPU_ISA": most} if most else {}
-        child = stack.enter_context(ProcessPeer(files[precision], x, "openvino", precision, threads, environment))
-        yield Contender(
-            name=f"{child.name}, held to {most}" if most else child.name,
-            ours=False,
-            precision=precision,
-            isa=HELD.get(most, "best of the CPU"),
-            take=child.take,
-            outputs=lambda child=child: child.outputs().reshape(expected.shape),
-            reference=expected,
-            least_sqnr_db=-20.0 if most else 0.0,
-            against="float",
-        )
+        child = stack.enter_context(ProcessPeer(files[precision], x, "openvino", precision, threads, held_to(most)))
+        yield child_contender(child, expected, most, precision=precision)
 
 
 def prepare(flags: argparse.Namespace, model: str) -> Subject:

@@ -14,14 +14,20 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers import RUNTIMES
+from oaq.report.comparison import Contender
 from oaq.report.latency import turn
 from oaq.report.peers import Peer
+
+HELD: Final = {"AVX2": "avx2", "AVX512_CORE": "avx512bw"}
+"""What oneDNN, hence OpenVINO, is held to, and the instruction set that is for us."""
+LEAST_HELD_SQNR_DB: Final = -20.0
+"""A file whose sums saturate is timed all the same."""
 
 
 class ProcessPeer:
@@ -97,6 +103,36 @@ class ProcessPeer:
         if not line:
             raise RuntimeError(f"the peer ended with exit code {self._child.wait()}; its words are above")
         return json.loads(line)["answer"]
+
+
+def child_contender(
+    child: ProcessPeer,
+    reference: NDArray[np.float32],
+    held: str = "",
+    *,
+    precision: str = "int8",
+    against: str = "float",
+) -> Contender:
+    """A peer in a process of its own. Held to less than the CPU has, its sums may overflow: precision is only noted.
+
+    Args:
+        child: running.
+        reference: the float network's output.
+        held: what its environment holds it to, one of ``HELD``, or "".
+        precision: "int8" or "fp32".
+        against: what ``reference`` is.
+    """
+    return Contender(
+        name=f"{child.name}, held to {held}" if held else child.name,
+        ours=False,
+        precision=precision,
+        isa=HELD.get(held, "best of the CPU"),
+        take=child.take,
+        outputs=lambda: child.outputs().reshape(reference.shape),
+        reference=reference,
+        least_sqnr_db=LEAST_HELD_SQNR_DB if held else 0.0,
+        against=against,
+    )
 
 
 def serve(peer: Peer, x: NDArray[Any]) -> None:

@@ -24,13 +24,14 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.harness import Result, add_record, save, stamp
-from benchmarks.process_peer import ProcessPeer
-from benchmarks.side_by_side import timed, written
+from benchmarks.child import held_to
+from benchmarks.harness import Result, save, stamp
+from benchmarks.process_peer import LEAST_HELD_SQNR_DB, ProcessPeer, child_contender
+from benchmarks.side_by_side import add_timing, timed, written
 from oaq.data.photos import prepare
 from oaq.errors import FormatError, UnsupportedOp
 from oaq.repair import repair
-from oaq.report.comparison import Contender, our_contenders, peer_contender
+from oaq.report.comparison import our_contenders, peer_contender
 from oaq.report.latency import pinned
 from oaq.report.peers import openvino_peer, quantize_by_onnxruntime
 from oaq.runtime import Session
@@ -44,7 +45,7 @@ from recipes.segmentation.networks import NETWORKS, OUTPUT, SegmentationNetwork,
 from recipes.segmentation.samples import Masked
 from recipes.segmentation.scoring import FLOAT, Runner, score_set
 
-HELD: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
+HELD: Final = held_to("AVX2")
 IMAGES: Final = 64
 """Samples that the peers' int8 is calibrated on."""
 REGISTERS: Final = "avx2-acc32"
@@ -58,8 +59,6 @@ SIDES: Final = (
     ("repaired, OpenVINO held to AVX2", "repaired", "openvino", HELD),
 )
 """Peers by name: file, runtime, environment."""
-LEAST_SQNR_DB: Final = -20.0
-"""Least precision of timed peers: a file whose sums saturate is timed all the same; its masks are scored apart."""
 Batch = NDArray[np.float32]
 
 
@@ -177,7 +176,8 @@ def run_time(flags: argparse.Namespace) -> int:
     samples = next(iter(network.tests(1).values()))
     x = prepare(samples[len(samples) // 2].photo, task.preprocess)[None]
     program = programs_of(folder, network.name)[PTQ]
-    plans = {f"oaq {isa}": oaq.plan(program, isa) for isa in flags.isa or ("avx2", oaq.plan(program).isa)}
+    isas = flags.isa or ("avx2", oaq.plan(program).isa)
+    plans = {f"oaq {isa}": oaq.plan(program, isa) for isa in isas}
     with torch.inference_mode():
         real = net(torch.from_numpy(x)).numpy()
     with ExitStack() as stack:
@@ -185,19 +185,9 @@ def run_time(flags: argparse.Namespace) -> int:
         int8 = peer_files(net, task, network, scratch)["int8"]
         cpus = stack.enter_context(pinned(flags.threads))
         child = stack.enter_context(ProcessPeer(int8, x, "openvino", "int8", flags.threads, HELD))
-        peer = Contender(
-            name=f"{child.name}, held to AVX2",
-            ours=False,
-            precision="int8",
-            isa="avx2",
-            take=child.take,
-            outputs=lambda: child.outputs().reshape(real.shape),
-            reference=real,
-            least_sqnr_db=LEAST_SQNR_DB,
-            against="float",
-        )
+        peer = child_contender(child, real, "AVX2")
         sessions, _ = our_contenders(plans, x, flags.threads, real)
-        natively = peer_contender(openvino_peer(int8, "int8", flags.threads), x, real, "float", LEAST_SQNR_DB)
+        natively = peer_contender(openvino_peer(int8, "int8", flags.threads), x, real, "float", LEAST_HELD_SQNR_DB)
         latency, disturbance = timed(
             [*sessions, peer, natively],
             network.name,
@@ -207,6 +197,7 @@ def run_time(flags: argparse.Namespace) -> int:
             pinned=cpus,
         )
     command = f"python -m benchmarks.segmentation time {network.name} --threads {flags.threads}"
+    command += f" --rounds {flags.rounds} --isa {' '.join(isas)}"
     result = Result("networks", command, stamp(), latency)
     name = f"{network.name}_{flags.threads}t"
     return 0 if written(result, name, disturbance, record=flags.record) else 1
@@ -221,12 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("network", choices=NETWORKS, help="whose programs lie in OUT/NETWORK")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="of the float network, if not trained in OUT")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="of the recipe (default out)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the peers' files here for the next run")
     parser.add_argument("--scenes", type=int, default=100, metavar="N", help="accuracy: composited (default 100)")
     parser.add_argument("--isa", nargs="+", help="time: of ours (default avx2, and the best of this CPU)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=40)
-    add_record(parser)
+    add_timing(parser)
     flags = parser.parse_args(arguments)
     return exit_code("segmentation", lambda: (run_accuracy if flags.measure == "accuracy" else run_time)(flags))
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.busy import BusyMachine, Disturbance, Watch, until_quiet
-from benchmarks.harness import Result, save
+from benchmarks.harness import Result, add_record, save
 from oaq.report.comparison import Contender, compare
 from oaq.report.data import Latency
 from oaq.report.text import latency_table
 from oaq.terminal import say
 from oaq.terminal.table import render
+
+
+def add_timing(parser: argparse.ArgumentParser, rounds: int = 40) -> None:
+    """Add --threads, --rounds, --keep and --record."""
+    parser.add_argument("--threads", type=int, default=1, help="of each (default 1)")
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"counted (default {rounds})")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the peers' files here for the next run")
+    add_record(parser)
 
 
 def timed(

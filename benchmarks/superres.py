@@ -13,6 +13,7 @@ the reference, the frame against panes on the scalar rows, or those of another i
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,10 +29,11 @@ from torch import nn
 
 import oaq
 from benchmarks.busy import Disturbance
-from benchmarks.harness import Result, add_record, stamp
+from benchmarks.child import held_to
+from benchmarks.harness import Result, stamp
 from benchmarks.held_onnxruntime import held_environment
-from benchmarks.process_peer import ProcessPeer
-from benchmarks.side_by_side import timed, written
+from benchmarks.process_peer import LEAST_HELD_SQNR_DB, ProcessPeer, child_contender
+from benchmarks.side_by_side import add_timing, timed, written
 from oaq import reference
 from oaq.data.photos import read_pixels
 from oaq.errors import FormatError, Mismatch
@@ -56,7 +58,6 @@ ROWS, COLUMNS = 1080, 1920
 IMAGES: Final = 4
 """Frames that peers' int8 is calibrated on."""
 PANE: Final = (96, 240)
-HELD: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"}
 Frame = NDArray[np.float32]
 """(1, 1, rows, columns) luma in 0..1."""
 
@@ -147,24 +148,18 @@ def peers(subject: Subject, flags: argparse.Namespace, folder: Path, stack: Exit
         rows, columns = subject.x.shape[2:]
         quantize_by_onnxruntime(floats, int8, frames(IMAGES, rows, columns))
     held_copy = {} if "onnxruntime" not in flags.held else held_environment(folder.resolve())
-    for runtime, words, environment in (
+    for runtime, held, environment in (
         ("onnxruntime", "", {}),
         ("openvino", "", {}),
-        *((("openvino", ", held to AVX2", HELD),) if "openvino" in flags.held else ()),
-        *((("onnxruntime", ", held to AVX2", held_copy),) if held_copy else ()),
+        *((("openvino", "AVX2", held_to("AVX2")),) if "openvino" in flags.held else ()),
+        *((("onnxruntime", "AVX2", held_copy),) if held_copy else ()),
     ):
         child = stack.enter_context(ProcessPeer(int8, subject.x, runtime, "int8", flags.threads, environment))
         y = child.outputs().reshape(subject.y.shape)
-        yield Contender(
-            name=f"{child.name}{words}",
-            ours=False,
-            precision="int8",
-            isa="avx2" if words else "best of the CPU",
-            take=child.take,
+        yield dataclasses.replace(
+            child_contender(child, subject.y, held),
             outputs=lambda y=y: y,
-            reference=subject.y,
-            least_sqnr_db=-20.0,
-            against="float",
+            least_sqnr_db=LEAST_HELD_SQNR_DB,
             also=_near(subject, y),
         )
 
@@ -195,6 +190,7 @@ def run(flags: argparse.Namespace) -> int:
     """Measure and write the result file; returns the exit code."""
     title, latency, disturbance = measure(flags)
     command = f"python -m benchmarks.superres {flags.program.name} --threads {flags.threads} --rounds {flags.rounds}"
+    command += f" --isa {' '.join(flags.isa)} --check {flags.check} --held {' '.join(flags.held)}".rstrip()
     facts = (("frame", f"{COLUMNS} x {ROWS} out"), ("pane", f"{PANE[0]} x {PANE[1]}"))
     result = Result("networks", command, stamp(), latency, facts)
     return 0 if written(result, f"superres_{title}_{flags.threads}t", disturbance, record=flags.record) else 1
@@ -212,10 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--held", nargs="*", default=["openvino"], choices=("openvino", "onnxruntime"), help="peers held to AVX2 too"
     )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the peers' files here for the next run")
-    add_record(parser)
+    add_timing(parser, rounds=5)
     flags = parser.parse_args(arguments)
     return exit_code("superres", lambda: run(flags))
 
