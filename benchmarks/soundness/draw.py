@@ -56,6 +56,10 @@ def _shape(choose: Random) -> tuple[int, ...]:
         return (choose.choice((1, 3, 4, 5, 16, 33, 64, 130, 257, 400)),)
     if kind < 0.2:
         return (1, choose.choice((1, 2)), choose.choice((32, 48, 64, 100, 128)))
+    if kind < 0.28:
+        return choose.randint(1, 12), choose.choice(CHANNELS)
+    if kind < 0.45:
+        return choose.randint(1, 4), choose.randint(1, 4), choose.randint(1, 5), choose.choice(CHANNELS)
     return choose.randint(1, 6), choose.randint(1, 6), choose.choice(CHANNELS)
 
 

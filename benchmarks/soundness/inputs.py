@@ -47,11 +47,12 @@ def _drive(step: Step, x: Images, draws: Draws) -> None:
     if step.node["op"] == "Linear":
         x[-1], x[-2] = up
         return
-    axes = window_axes(step.node, (weight.shape[1], weight.shape[2]), (x.shape[1], x.shape[2]))
+    size, terms = x.shape[1:-1], weight.shape[-1]
+    axes = window_axes(step.node, weight.shape[1:-1], size)
     places = [axis.position[draws.choose.randrange(len(axis.position))] for axis in axes]
-    first = output // (len(weight) // step.node["groups"]) * weight.shape[3]
-    for row, at_row in enumerate(places[0]):
-        for column, at_column in enumerate(places[1]):
-            if 0 <= at_row < x.shape[1] and 0 <= at_column < x.shape[2]:
-                for sample, values in zip((-1, -2), up, strict=True):
-                    x[sample, at_row, at_column, first : first + weight.shape[3]] = values[row, column]
+    first = output // (len(weight) // step.node["groups"]) * terms
+    for tap in np.ndindex(*weight.shape[1:-1]):
+        position = tuple(int(place[index]) for place, index in zip(places, tap, strict=True))
+        if all(0 <= at < length for at, length in zip(position, size, strict=True)):
+            for sample, values in zip((-1, -2), up, strict=True):
+                x[(sample, *position, slice(first, first + terms))] = values[tap]

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.soundness import float32
-from benchmarks.soundness.windows import gathered, reads_input, window_axes
+from benchmarks.soundness.windows import gathered, reads_input, tap_axes, window_axes
 
 Ints = NDArray[np.int64]
 Plain = Mapping[str, Any]
@@ -70,19 +71,20 @@ def sums(step: Step, x: Ints) -> Ints:
     _, groups, terms = taps.shape
     by_group = weight.reshape(groups, -1, terms)
     total = np.matmul(taps.transpose(1, 0, 2), by_group.transpose(0, 2, 1)).transpose(1, 0, 2)
-    return total.reshape(len(x), *step.output["shape"][:2], -1) + bias
+    return total.reshape(len(x), *step.output["shape"][:-1], -1) + bias
 
 
 def loaded(step: Step, x: Ints) -> Ints:
-    """(batch * OH * OW, groups, K) operands of a sum as loaded, the zero point where a window leaves the image."""
+    """(batch * outputs..., groups, K) operands of a sum as loaded, the zero point where a window leaves the tensor."""
     if step.node["op"] == "Linear":
         return x[:, None, :]
     weight, groups = step.arrays["weight"], step.node["groups"]
-    axes = window_axes(step.node, (weight.shape[1], weight.shape[2]), (x.shape[1], x.shape[2]))
+    kernel, channels = weight.shape[1:-1], x.shape[-1]
+    axes = window_axes(step.node, kernel, x.shape[1:-1])
     taps = gathered(x, axes, step.inputs[0]["zero_point"])
-    batch, rows, columns, height, width, channels = taps.shape
-    by_group = taps.reshape(batch * rows * columns, height * width, groups, channels // groups)
-    return by_group.transpose(0, 2, 1, 3).reshape(batch * rows * columns, groups, -1)
+    positions = prod(taps.shape[: 1 + len(axes)])
+    by_group = taps.reshape(positions, prod(kernel), groups, channels // groups)
+    return by_group.transpose(0, 2, 1, 3).reshape(positions, groups, -1)
 
 
 def requantized(step: Step, total: Ints, multipliers: slice | int | Ints = slice(None)) -> Ints:
@@ -111,7 +113,7 @@ def computed(step: Step, x: Sequence[Ints]) -> Ints:
             return _add(step, x[0] - zeros[0], x[1] - zeros[1])
         case "Mul":
             a, b = x[0] - zeros[0], x[1] - zeros[1]
-            b = b if a.shape == b.shape else b.reshape(len(b), 1, 1, -1)
+            b = b if a.shape == b.shape else b.reshape(len(b), *[1] * (a.ndim - 2), -1)
             return requantized(step, a * b)
         case "Concat":
             parts = [requantized(step, values - zero, i) for i, (values, zero) in enumerate(zip(x, zeros, strict=True))]
@@ -124,7 +126,7 @@ def computed(step: Step, x: Sequence[Ints]) -> Ints:
             about = {**step.output, "zero_point": node["origin"]}
             return _avg_pool(replace(step, output=about), x[0] - node["origin"])
         case "GlobalAvgPool":
-            return requantized(step, (x[0] - zeros[0]).sum(axis=(1, 2), keepdims=True))
+            return requantized(step, (x[0] - zeros[0]).sum(axis=tuple(range(1, x[0].ndim - 1)), keepdims=True))
         case "Lookup":
             return step.arrays["table"].astype(np.int64)[x[0]]
         case "ChannelLookup":
@@ -173,25 +175,29 @@ def _add(step: Step, a: Ints, b: Ints) -> Ints:
 
 def _max_pool(step: Step, x: Ints) -> Ints:
     """The largest integer each window holds; of a window that holds none the least integer of the output tensor."""
-    axes = window_axes(step.node, step.node["kernel"], (x.shape[1], x.shape[2]))
-    inside = reads_input(axes)
-    step.edges.empty_windows += int((~inside.any(axis=(2, 3))).sum())
-    step.edges.partly_padded += int((inside.any(axis=(2, 3)) & ~inside.all(axis=(2, 3))).sum())
+    axes = window_axes(step.node, step.node["kernel"], x.shape[1:-1])
+    inside, taps = reads_input(axes), tap_axes(axes)
+    step.edges.empty_windows += int((~inside.any(axis=taps)).sum())
+    step.edges.partly_padded += int((inside.any(axis=taps) & ~inside.all(axis=taps)).sum())
     lo, hi = step.output["range"]
-    return np.clip(gathered(x, axes, -1).max(axis=(3, 4)), lo, hi)
+    return np.clip(gathered(x, axes, -1).max(axis=_behind_batch(taps)), lo, hi)
 
 
 def _avg_pool(step: Step, x: Ints) -> Ints:
     """Sums of windows, each by the multiplier of the number of elements it averages."""
     node = step.node
-    axes = window_axes(node, node["kernel"], (x.shape[1], x.shape[2]))
-    inside = reads_input(axes)
-    total = gathered(x, axes, 0).sum(axis=(3, 4))
-    count = inside.sum(axis=(2, 3))
-    step.edges.partly_padded += int((count < node["kernel"][0] * node["kernel"][1]).sum())
+    axes = window_axes(node, node["kernel"], x.shape[1:-1])
+    taps, all_taps = tap_axes(axes), prod(node["kernel"])
+    total = gathered(x, axes, 0).sum(axis=_behind_batch(taps))
+    count = reads_input(axes).sum(axis=taps)
+    step.edges.partly_padded += int((count < all_taps).sum())
     if node["count_include_pad"]:
-        count = np.full_like(count, node["kernel"][0] * node["kernel"][1])
-    return requantized(step, total, (count - 1)[None, :, :, None])
+        count = np.full_like(count, all_taps)
+    return requantized(step, total, (count - 1)[None, ..., None])
+
+
+def _behind_batch(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axis + 1 for axis in axes)
 
 
 def _resize(step: Step, x: Ints) -> Ints:
@@ -228,10 +234,9 @@ def _moved(step: Step, x: Ints) -> Ints:
         case "Reshape":
             return x.reshape(len(x), *node["shape"])
         case "Pad":
-            top, bottom, left, right = node["padding"]
-            batch, height, width, channels = x.shape
-            y = np.full((batch, top + height + bottom, left + width + right, channels), step.inputs[0]["zero_point"])
-            y[:, top : top + height, left : left + width] = x
+            y = np.full((len(x), *step.output["shape"]), step.inputs[0]["zero_point"])
+            before = node["padding"][::2]
+            y[(slice(None), *(slice(b, b + size) for b, size in zip(before, x.shape[1:-1], strict=True)))] = x
             return y
         case "Slice":
             return x[(slice(None), *(slice(b, e) for b, e in zip(node["begin"], node["end"], strict=True)))]

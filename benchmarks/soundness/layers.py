@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from math import prod
 from random import Random
 from types import MappingProxyType
 from typing import Any, Final
@@ -21,15 +22,17 @@ PRODUCTS: Final = 150_000
 """Most products of one layer and sample: programs stay small."""
 ELEMENTS: Final = 3_000
 """Most integers of one tensor and sample."""
+WINDOWED: Final = (2, 3, 4)
+"""Ranks that windows slide over: lines, images and volumes, with their channels."""
 
 
 def conv2d(draws: Draws, draft: Draft, x: str) -> str | None:
     """A convolution, in groups now and then."""
     shape = draft.shape(x)
-    if len(shape) != 3:
+    if len(shape) not in WINDOWED:
         return None
-    choose = draws.choose
-    groups = choose.choice([g for g in range(1, shape[2] + 1) if shape[2] % g == 0]) if choose.random() < 0.4 else 1
+    choose, channels = draws.choose, shape[-1]
+    groups = choose.choice([g for g in range(1, channels + 1) if channels % g == 0]) if choose.random() < 0.4 else 1
     outputs = groups * choose.choice((1, 1, 2, 3)) if groups > 1 else _outputs(choose)
     return _convolution(draws, draft, x, (groups, outputs))
 
@@ -37,14 +40,14 @@ def conv2d(draws: Draws, draft: Draft, x: str) -> str | None:
 def depthwise(draws: Draws, draft: Draft, x: str) -> str | None:
     """A convolution with one channel per group."""
     shape = draft.shape(x)
-    return _convolution(draws, draft, x, (shape[2], shape[2])) if len(shape) == 3 else None
+    return _convolution(draws, draft, x, (shape[-1], shape[-1])) if len(shape) in WINDOWED else None
 
 
 def linear(draws: Draws, draft: Draft, x: str) -> str | None:
-    """A matrix product; an image is flattened first."""
+    """A matrix product; what has positions is flattened first."""
     shape = draft.shape(x)
-    if len(shape) == 3:
-        x = _reshape(draft, x, (shape[0] * shape[1] * shape[2],))
+    if len(shape) > 1:
+        x = _reshape(draft, x, (prod(shape),))
     terms = draft.shape(x)[0]
     outputs = min(_outputs(draws.choose), max(1, PRODUCTS // terms))
     weight = weights(draws, (outputs, terms))
@@ -65,7 +68,8 @@ def add(draws: Draws, draft: Draft, x: str) -> str | None:
 def mul(draws: Draws, draft: Draft, x: str) -> str | None:
     """A product, of whole tensors or channel by channel."""
     shape = draft.shape(x)
-    shapes = [shape, (shape[2],), (1, 1, shape[2])] if len(shape) == 3 else [shape]
+    channels = shape[-1:]
+    shapes = [shape, channels, (*[1] * (len(shape) - 1), *channels)] if len(shape) > 1 else [shape]
     partner = _partner(draws, draft, x, [draws.choose.choice(shapes)])
     numbers = multipliers(draws, [1 / 128])
     return draft.node({"op": "Mul"}, numbers, [x, partner], _written(draws, draft, shape))
@@ -87,7 +91,7 @@ def concat(draws: Draws, draft: Draft, x: str) -> str | None:
 def max_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     """A maximum; with dilation and padding some windows hold no input."""
     shape = draft.shape(x)
-    if len(shape) != 3:
+    if len(shape) not in WINDOWED:
         return None
     window = _window(draws.choose, shape, dilated=draws.choose.random() < 0.5)
     window["padding"] = [min(pad, window["kernel"][index // 2] - 1) for index, pad in enumerate(window["padding"])]
@@ -98,7 +102,7 @@ def max_pool(draws: Draws, draft: Draft, x: str) -> str | None:
 def avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     """A mean, over the window or over what of it lies inside."""
     shape = draft.shape(x)
-    if len(shape) != 3:
+    if len(shape) not in WINDOWED:
         return None
     window = _window(draws.choose, shape, dilated=False)
     kernel = window["kernel"]
@@ -107,7 +111,7 @@ def avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
     if not result:
         return None
     del window["dilation"]
-    numbers = multipliers(draws, [1 / count for count in range(1, kernel[0] * kernel[1] + 1)])
+    numbers = multipliers(draws, [1 / count for count in range(1, prod(kernel) + 1)])
     fields = {"op": "AvgPool", **window, "count_include_pad": draws.choose.random() < 0.5}
     if draws.choose.random() < 0.25:  # halves from a stored 0
         fields |= {"count_include_pad": False, "origin": draws.choose.choice((0, 128, 255))}
@@ -116,12 +120,12 @@ def avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
 
 
 def global_avg_pool(draws: Draws, draft: Draft, x: str) -> str | None:
-    """A mean over rows and columns."""
-    shape = draft.shape(x)
-    if len(shape) != 3:
+    """A mean over all positions."""
+    *positions, channels = draft.shape(x)
+    if not positions:
         return None
-    numbers = multipliers(draws, [1 / (shape[0] * shape[1])])
-    return draft.node({"op": "GlobalAvgPool"}, numbers, [x], _written(draws, draft, (1, 1, shape[2])))
+    numbers = multipliers(draws, [1 / prod(positions)])
+    return draft.node({"op": "GlobalAvgPool"}, numbers, [x], _written(draws, draft, (*[1] * len(positions), channels)))
 
 
 RESIZES: Final = ("nearest", "bilinear", "bilinear_corners", "bilinear_asymmetric")
@@ -173,14 +177,10 @@ def channel_lookup(draws: Draws, draft: Draft, x: str) -> str | None:
 
 
 def reshape(draws: Draws, draft: Draft, x: str) -> str | None:
-    """Flat, or another image of the same integers."""
-    shape = draft.shape(x)
-    count = int(np.prod(shape))
-    divisors = [size for size in range(1, min(count, 64) + 1) if count % size == 0]
-    channels = draws.choose.choice(divisors)
-    positions = count // channels
-    height = draws.choose.choice([size for size in range(1, min(positions, 64) + 1) if positions % size == 0])
-    return _reshape(draft, x, draws.choose.choice([(count,), (height, positions // height, channels)]))
+    """Flat, or another line, image or volume of the same integers."""
+    count = prod(draft.shape(x))
+    channels = draws.choose.choice(_divisors(count))
+    return _reshape(draft, x, draws.choose.choice([(count,), (*_axes(draws.choose, count // channels), channels)]))
 
 
 def transpose(draws: Draws, draft: Draft, x: str) -> str | None:
@@ -193,9 +193,7 @@ def transpose(draws: Draws, draft: Draft, x: str) -> str | None:
     draws.choose.shuffle(order)
     sizes = [split[place] for place in order]
     first = draws.choose.randrange(len(sizes))
-    positions = int(np.prod(sizes[:first]))
-    height = draws.choose.choice([size for size in range(1, min(positions, 64) + 1) if positions % size == 0])
-    result = (height, positions // height, int(np.prod(sizes[first:])))
+    result = (*_axes(draws.choose, prod(sizes[:first])), prod(sizes[first:]))
     fields = {"op": "Transpose", **_in_fewest_parts(split, order), "shape": list(result)}
     return _moved(draws, draft, x, fields, result)
 
@@ -217,13 +215,13 @@ def _in_fewest_parts(split: list[int], order: list[int]) -> dict[str, list[int]]
 
 
 def pad(draws: Draws, draft: Draft, x: str) -> str | None:
-    """Zero points around an image."""
-    shape = draft.shape(x)
-    if len(shape) != 3:
+    """Zero points around a line, an image or a volume."""
+    *sizes, channels = draft.shape(x)
+    if len(sizes) + 1 not in WINDOWED:
         return None
-    padding = [draws.choose.choice((0, 0, 1, 2)) for _ in range(4)]
-    result = (shape[0] + padding[0] + padding[1], shape[1] + padding[2] + padding[3], shape[2])
-    return _moved(draws, draft, x, {"op": "Pad", "padding": padding}, result) if np.prod(result) <= ELEMENTS else None
+    padding = [draws.choose.choice((0, 0, 1, 2)) for _ in range(2 * len(sizes))]
+    result = (*(size + sum(padding[2 * axis : 2 * axis + 2]) for axis, size in enumerate(sizes)), channels)
+    return _moved(draws, draft, x, {"op": "Pad", "padding": padding}, result) if prod(result) <= ELEMENTS else None
 
 
 def cut(draws: Draws, draft: Draft, x: str) -> str | None:
@@ -279,43 +277,60 @@ def _outputs(choose: Random) -> int:
     return choose.randint(1, 9) if choose.random() < 0.8 else choose.choice(OUTPUTS)
 
 
+def _divisors(count: int) -> list[int]:
+    return [size for size in range(1, min(count, 64) + 1) if count % size == 0]
+
+
+def _axes(choose: Random, positions: int) -> Shape:
+    """So many positions as an image, now and then as a line or a volume."""
+    kind = choose.random()
+    if kind < 0.1:
+        return (positions,)
+    first = choose.choice(_divisors(positions))
+    if kind < 0.8:
+        return (first, positions // first)
+    second = choose.choice(_divisors(positions // first))
+    return (first, second, positions // first // second)
+
+
 def _window(choose: Random, shape: Shape, *, dilated: bool) -> Plain:
+    axes = range(len(shape) - 1)
     sizes = (1, 2, 3) if choose.random() < 0.9 else (1, 4, 5, 7)
     steps = (1, 1, 2, 3) if choose.random() < 0.9 else (4, 5, 9)
     pads = (0, 0, 1, 2) if choose.random() < 0.9 else (0, 3, 4, 6)
     window: Plain = {
-        "kernel": [choose.choice(sizes), choose.choice(sizes)],
-        "stride": [choose.choice(steps), choose.choice(steps)],
-        "padding": [choose.choice(pads) for _ in range(4)],
-        "dilation": [choose.choice((1, 2, 3)), choose.choice((1, 2, 3))] if dilated else [1, 1],
+        "kernel": [choose.choice(sizes) for _ in axes],
+        "stride": [choose.choice(steps) for _ in axes],
+        "padding": [choose.choice(pads) for _ in range(2 * len(axes))],
+        "dilation": [choose.choice((1, 2, 3)) if dilated else 1 for _ in axes],
     }
     if choose.random() < 0.25:
-        window["padding"] = [0, 0, 0, 0]
-    for axis in (0, 1):
+        window["padding"] = [0] * (2 * len(axes))
+    for axis in axes:
         size = shape[axis] + sum(window["padding"][2 * axis : 2 * axis + 2])
         window["kernel"][axis] = min(window["kernel"][axis], 1 + (size - 1) // window["dilation"][axis])
     return window
 
 
 def _windows(shape: Shape, window: Plain, kernel: list[int]) -> Shape | None:
-    """(OH, OW, C); None if candidates is not a window or candidates are too many."""
+    """(windows..., C); None if there is no window or they are too many."""
     result = []
-    for axis in (0, 1):
+    for axis in range(len(kernel)):
         size = shape[axis] + sum(window["padding"][2 * axis : 2 * axis + 2])
         result.append((size - (kernel[axis] - 1) * window["dilation"][axis] - 1) // window["stride"][axis] + 1)
-    fits = min(result) >= 1 and result[0] * result[1] * shape[2] <= ELEMENTS
-    return (result[0], result[1], shape[2]) if fits else None
+    fits = min(result) >= 1 and prod(result) * shape[-1] <= ELEMENTS
+    return (*result, shape[-1]) if fits else None
 
 
 def _convolution(draws: Draws, draft: Draft, x: str, channels: tuple[int, int]) -> str | None:
     shape, (groups, outputs) = draft.shape(x), channels
     window = _window(draws.choose, shape, dilated=draws.choose.random() < 0.3)
     kernel = window.pop("kernel")
-    result = _windows((shape[0], shape[1], outputs), window, kernel)
-    terms = kernel[0] * kernel[1] * shape[2] // groups
-    if not result or result[0] * result[1] * outputs * terms > PRODUCTS:
+    result = _windows((*shape[:-1], outputs), window, kernel)
+    inside = shape[-1] // groups
+    if not result or prod(result) * prod(kernel) * inside > PRODUCTS:
         return None
-    weight = weights(draws, (outputs, *kernel, shape[2] // groups))
+    weight = weights(draws, (outputs, *kernel, inside))
     return _summed(draws, draft, x, ({"op": "Conv2d", **window, "groups": groups}, weight, result))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import reduce
+from itertools import product
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -78,12 +80,11 @@ def _operands(step: Step, weight: Ints, shift: int) -> list[tuple[int | Ints, in
     if step.node["op"] == "Linear":
         return [(lo, hi)]
     zero, size = step.inputs[0]["zero_point"] - shift, step.inputs[0]["shape"]
-    rows, columns = window_axes(step.node, (weight.shape[0], weight.shape[1]), (size[0], size[1]))
+    axes = window_axes(step.node, weight.shape[:-1], size[:-1])
     windows: list[tuple[int | Ints, int | Ints]] = []
-    for row in np.unique(rows.inside, axis=0):
-        for column in np.unique(columns.inside, axis=0):
-            on_image = (row[:, None] & column)[:, :, None]
-            windows.append((np.where(on_image, lo, zero), np.where(on_image, hi, zero)))
+    for along in product(*(np.unique(axis.inside, axis=0) for axis in axes)):
+        on_tensor = reduce(np.logical_and.outer, along)[..., None]
+        windows.append((np.where(on_tensor, lo, zero), np.where(on_tensor, hi, zero)))
     return windows
 
 

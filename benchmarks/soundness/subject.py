@@ -117,8 +117,10 @@ def _refused(sample: Drawn, message: str, counts: Counter[str]) -> Iterator[str]
 
 def _count(header: Mapping[str, Any], truth: Truth, counts: Counter[str]) -> None:
     counts[f"programs: {header['requantize']}"] += 1
+    axes = {tensor["name"]: len(tensor["shape"]) - 1 for tensor in header["tensors"]}
     for node in header["nodes"]:
         counts[f"nodes: {node['op']}"] += 1
+        counts[f"nodes over {axes[node['inputs'][0]]} axes: {node['op']}"] += 1
     for name, value in vars(truth.edges).items():
         counts[f"edges: {name}"] += value
 
@@ -214,7 +216,7 @@ def _families(program: IntProgram, machine: Executors) -> Iterator[_Family]:
         kind = type(node.op).__name__
         if kind == "Conv2d":
             weight, groups = node.op.weight, node.op.groups  # type: ignore[union-attr]
-            depthwise = groups > 1 and groups == weight.shape[0] and weight.shape[3] == 1
+            depthwise = groups > 1 and groups == weight.shape[0] and weight.shape[-1] == 1 and weight.ndim < 5
             yield _Family("depthwise" if depthwise else "gemm")
         elif kind == "Linear":
             yield _Family("gemm")

@@ -56,6 +56,30 @@ def test_a_group_reads_its_own_channels() -> None:
     assert laws.sums(conv, np.array([1, 2, 3, 4]).reshape(1, 1, 1, 4)).reshape(-1).tolist() == [21, 4300]
 
 
+def test_a_window_slides_over_lines_and_over_volumes_as_over_images() -> None:
+    node = {"op": "Conv2d", "groups": 1}
+    line = {**node, "stride": [2], "padding": [1, 0], "dilation": [2]}
+    conv = step(line, [tensor((4, 1), zero=3)], tensor((2, 1)), weight=_taps(2), bias=np.array([7]))
+    assert laws.sums(conv, np.array([5, 9, 4, 8]).reshape(1, 4, 1)).reshape(-1).tolist() == [7 + 6 * 10, 7 + 6 + 50]
+    volume = {**node, "stride": [1, 1, 1], "padding": [1, 0, 0, 0, 0, 0], "dilation": [1, 1, 1]}
+    conv = step(volume, [tensor((2, 1, 2, 1))], tensor((2, 1, 1, 1)), weight=_taps(2, 1, 2), bias=np.zeros(1))
+    planes = np.array([[1, 2], [3, 4]]).reshape(1, 2, 1, 2, 1)
+    assert laws.sums(conv, planes).reshape(-1).tolist() == [100 + 2000, 1 + 20 + 300 + 4000]
+
+
+def _taps(*kernel: int) -> np.ndarray:
+    """1, 10, 100, ...: a sum shows which input met which tap."""
+    return 10 ** np.arange(np.prod(kernel)).reshape(1, *kernel, 1)
+
+
+def test_a_pool_of_a_volume_counts_the_taps_that_lie_inside() -> None:
+    node = {"kernel": [2, 1, 2], "stride": [1, 1, 1], "padding": [1, 0, 0, 0, 0, 0], "dilation": [1, 1, 1]}
+    planes = np.array([[1, 2], [3, 8]]).reshape(1, 2, 1, 2, 1)
+    largest = step({"op": "MaxPool", **node}, [tensor((2, 1, 2, 1))], tensor((2, 1, 1, 1)))
+    assert laws.computed(largest, [planes]).reshape(-1).tolist() == [2, 8]
+    assert largest.edges.partly_padded == 1
+
+
 def test_an_empty_window_is_the_least_integer_of_the_result() -> None:
     node = {"op": "MaxPool", "kernel": [2, 1], "stride": [1, 1], "padding": [1, 1, 0, 0], "dilation": [2, 1]}
     pool = step(node, [tensor((1, 1, 1), 5)], tensor((1, 1, 1), 5, (4, 200)))
