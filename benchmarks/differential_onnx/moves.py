@@ -128,7 +128,9 @@ def cut(net: Net, x: Tensor) -> Tensor:
         end, step = net.between(start + 1, size), 2 if net.chance(0.1) and net.opset >= 10 else 1
         if net.chance(0.1) and net.opset >= 10:  # from the last on, backwards
             shape[axis] = size
-            starts.append(size - 1), ends.append(-size - 1), steps.append(-1)
+            starts.append(size - 1)
+            ends.append(-size - 1)
+            steps.append(-1)
             continue
         shape[axis] = len(range(start, end, step))
         starts.append(start - size if net.chance(0.3) else start)
