@@ -1,0 +1,145 @@
+"""Unfolded iterations: phases of a step on the data and a step on the prior, trained as one network.
+
+Every phase takes an image x of (n, 1, rows, columns) to x+:
+
+    r = x - step * (A'A x - A'y)                 the data step: A is the sampling, y what was measured
+    x+ = r + gather(backward(P(forward(spread(r)))))
+
+``TwoLayerPhase`` is ISTA-Net+'s (1706.07929): two convolutions with ReLU between them before the threshold P, two
+after it, all of 3 x 3 and 32 channels, without biases.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from oaq.errors import FormatError
+from recipes.qpan.activations import soft
+
+Normal = Callable[[torch.Tensor], torch.Tensor]
+"""A'A of images (n, 1, rows, columns)."""
+WIDTH: Final = 32
+PHASES: Final = 9
+PARTS: Final = {
+    "lambda_step": "step",
+    "soft_thr": "threshold",
+    "conv_D": "spread.weight",
+    "conv1_forward": "rise.weight",
+    "conv2_forward": "analyse.weight",
+    "conv1_backward": "fall.weight",
+    "conv2_backward": "synthesize.weight",
+    "conv_G": "gather.weight",
+}
+"""Names of a two-layer phase by those of ISTA-Net+'s published weights."""
+
+
+class TwoLayerPhase(nn.Module):
+    """A phase of ISTA-Net+.
+
+    Attributes:
+        step: (1,) of the data step.
+        threshold: (1,) of the soft threshold of all channels.
+        spread, rise, analyse: image to features to coefficients.
+        fall, synthesize, gather: and back.
+    """
+
+    def __init__(self, width: int = WIDTH, threshold: float = 0.01) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.tensor([0.5]))
+        self.threshold = nn.Parameter(torch.tensor([threshold]))
+        self.spread = _window(1, width)
+        self.rise, self.analyse = _window(width, width), _window(width, width)
+        self.fall, self.synthesize = _window(width, width), _window(width, width)
+        self.gather = _window(width, 1)
+
+    def forward(self, r: torch.Tensor) -> torch.Tensor:
+        """The step on the prior: (n, 1, rows, columns) to the same shape."""
+        c = self.analyse(F.relu(self.rise(self.spread(r))))
+        return r + self.gather(self.synthesize(F.relu(self.fall(soft(c, self.threshold)))))
+
+
+class Unfolded(nn.Module):
+    """Phases one after the other, with a data step before each.
+
+    Attributes:
+        phases: each with a ``step``, and what it does to an image.
+    """
+
+    def __init__(self, phases: list[nn.Module]) -> None:
+        super().__init__()
+        self.phases = nn.ModuleList(phases)
+
+    def forward(self, x: torch.Tensor, measured: torch.Tensor, normal: Normal) -> torch.Tensor:
+        """The image after all phases.
+
+        Args:
+            x: (n, 1, rows, columns) start.
+            measured: A'y, of the same shape.
+            normal: A'A.
+        """
+        for phase in self.phases:
+            x = phase(data_step(x, measured, normal, phase.step))  # type: ignore[arg-type]
+        return x
+
+
+def data_step(x: torch.Tensor, measured: torch.Tensor, normal: Normal, step: torch.Tensor) -> torch.Tensor:
+    """X less ``step`` times the gradient of half the squared distance to the measurements."""
+    return x - step * (normal(x) - measured)
+
+
+def fourier_normal(mask: NDArray[Any]) -> Normal:
+    """A'A of Fourier sampling with a mask (rows, columns) of 0 and 1."""
+    sampled = torch.from_numpy(np.ascontiguousarray(mask, np.float32))
+    return lambda x: torch.fft.ifft2(sampled * torch.fft.fft2(x)).real
+
+
+def block_normal(rows: NDArray[Any], side: int) -> Normal:
+    """A'A of blocks of (n, 1, side, side), measured by a matrix (m, side * side)."""
+    matrix = torch.from_numpy(np.ascontiguousarray(rows, np.float32))
+    product = matrix.T @ matrix
+    return lambda x: (x.flatten(1) @ product).view(-1, 1, side, side)
+
+
+def published(path: Path) -> Unfolded:
+    """ISTA-Net+ with the weights of an archive of arrays (.npz), named as its authors name them.
+
+    Raises:
+        FormatError: the file cannot be read, or holds other arrays.
+    """
+    arrays = _arrays(path)
+    phases = 1 + max((int(match[1]) for name in arrays if (match := re.match(r"fcs\.(\d{1,3})\.", name))), default=-1)
+    net = Unfolded([TwoLayerPhase() for _ in range(phases)])
+    names = {f"fcs.{at}.{part}": f"phases.{at}.{place}" for at in range(phases) for part, place in PARTS.items()}
+    if not phases or set(names) != set(arrays):
+        raise FormatError(f"{path}: holds {len(arrays)} arrays, not {', '.join(PARTS)} of phases fcs.0, fcs.1, ...")
+    state = {names[name]: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise FormatError(f"{path}: arrays of other shapes than ISTA-Net+'s: {error}") from error
+    return net.eval()
+
+
+def _arrays(path: Path) -> Mapping[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name], np.float32) for name in archive.files}
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise FormatError(f"{path}: is not an archive of arrays (.npz) that opens: {error}") from error
+
+
+def _window(inputs: int, outputs: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.xavier_normal_(convolution.weight)
+    return convolution

@@ -1,0 +1,199 @@
+"""Restoration by unfolded iterations: sampling to the bit, files that others wrote, networks and activations."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from oaq.errors import FormatError
+from recipes.qpan import fourier, networks, samples
+from recipes.qpan.activations import firm, inverse_softplus, scad, soft
+from recipes.qpan.matfiles import read_arrays
+from recipes.qpan.scoring import METRICS, clipped
+
+RNG = np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (4, 8), (7, 5), (12, 30), (64, 32)])
+def test_the_transform_is_that_of_numpy(shape: tuple[int, int]) -> None:
+    real, imaginary = RNG.normal(size=(2, 3, *shape))
+    y = fourier.transform((real, imaginary))
+    assert np.allclose(y[0] + 1j * y[1], np.fft.fft2(real + 1j * imaginary), atol=1e-11)
+
+
+def test_sampling_and_back_is_a_projection() -> None:
+    image, mask = RNG.random((16, 12)), (RNG.random((16, 12)) < 0.4).astype(np.float64)
+    through = fourier.project(image, mask)
+    assert np.allclose(through, np.fft.ifft2(mask * np.fft.fft2(image)).real, atol=1e-13)
+    assert np.allclose(fourier.project(image, np.ones_like(mask)), image, atol=1e-13)
+    normal = networks.fourier_normal(mask)
+    assert np.allclose(normal(torch.from_numpy(image)[None, None].float())[0, 0], through, atol=1e-5)
+
+
+def test_the_transform_has_the_same_bits_everywhere() -> None:
+    image = (np.arange(48 * 30, dtype=np.float64).reshape(48, 30) ** 2) % 257 / 256
+    y = fourier.zero_filled(fourier.sample_spectrum(image, (image > 0.3).astype(np.float64)))
+    assert hashlib.sha256(y.astype("<f8").tobytes()).hexdigest() == DIGEST
+    cosines, sines = fourier.unit_circle(8)
+    assert cosines.tolist() == [1.0, 0.5**0.5, 0.0, -(0.5**0.5), -1.0, -(0.5**0.5), 0.0, 0.5**0.5]
+    assert sines.tolist() == [0.0, 0.5**0.5, 1.0, 0.5**0.5, 0.0, -(0.5**0.5), -1.0, -(0.5**0.5)]
+
+
+DIGEST = "0a5c6d2bbbe0ef872a9b2e6ecb492a269dd1f70fb3a6b77851c9b3ad6c214fd5"
+
+
+@pytest.mark.parametrize("c", [-9.0, -2.0, -1.0, -0.3, 0.0, 0.6, 1.4, 1.9, 2.2, 3.1, 5.0])
+def test_every_activation_minimizes_its_penalty(c: float) -> None:
+    z = np.linspace(-10, 10, 400001)
+    size, threshold, ratio = np.abs(z), 0.7, 3.7
+    concave = np.where(size <= 2.5 * 0.7, 0.7 * size - z**2 / 5.0, 0.5 * 2.5 * 0.49)
+    smooth = np.where(
+        size <= threshold,
+        threshold * size,
+        np.where(
+            size <= ratio * threshold,
+            (2 * ratio * threshold * size - z**2 - threshold**2) / (2 * (ratio - 1)),
+            threshold**2 * (ratio + 1) / 2,
+        ),
+    )
+    t, x = torch.tensor, torch.tensor(c, dtype=torch.float64)
+    minima = [z[np.argmin(0.5 * (z - c) ** 2 + penalty)] for penalty in (threshold * size, concave, smooth)]
+    values = [soft(x, t(threshold)), firm(x, t(threshold), t(2.5)), scad(x, t(threshold), t(ratio))]
+    assert np.allclose(minima, [float(value) for value in values], atol=1e-4)
+
+
+def test_softplus_is_undone() -> None:
+    for value in (1e-6, 0.01, 1.5, 30.0):
+        assert float(torch.nn.functional.softplus(torch.tensor(inverse_softplus(value)).double())) == pytest.approx(
+            value
+        )
+
+
+def archive(path: Path, width: int = 32, phases: int = 2) -> Path:
+    """Random weights under the names of ISTA-Net+."""
+    sizes = {"lambda_step": (1,), "soft_thr": (1,), "conv_D": (width, 1, 3, 3), "conv_G": (1, width, 3, 3)}
+    sizes |= {f"conv{at}_{way}": (width, width, 3, 3) for at in (1, 2) for way in ("forward", "backward")}
+    arrays = {
+        f"fcs.{at}.{name}": abs(RNG.normal(0, 0.05, size)) - 0.03 * (len(size) > 1)
+        for at in range(phases)
+        for name, size in sizes.items()
+    }
+    np.savez(path, **{name: values.astype(np.float32) for name, values in arrays.items()})
+    return path
+
+
+def test_published_weights_compute_what_their_authors_write(tmp_path: Path) -> None:
+    path = archive(tmp_path / "w.npz", phases=1)
+    weights = {name.removeprefix("fcs.0."): torch.from_numpy(v) for name, v in np.load(path).items()}
+    x, b, mask = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 8, 8), (RNG.random((8, 8)) < 0.5).astype(np.float64)
+    normal = networks.fourier_normal(mask)
+    with torch.no_grad():
+        y = networks.published(path)(x, b, normal)
+        r = x - weights["lambda_step"] * normal(x) + weights["lambda_step"] * b
+        c = r
+        for name in ("conv_D", "conv1_forward", "conv2_forward"):
+            c = torch.conv2d(torch.relu(c) if name == "conv2_forward" else c, weights[name], padding=1)
+        c = torch.sign(c) * torch.relu(c.abs() - weights["soft_thr"])
+        for name in ("conv1_backward", "conv2_backward", "conv_G"):
+            c = torch.conv2d(torch.relu(c) if name == "conv2_backward" else c, weights[name], padding=1)
+    assert torch.allclose(y, r + c, atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 nothing", b"\x93NUMPY"])
+def test_weights_that_are_no_archive_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.npz").write_bytes(content)
+    with pytest.raises(FormatError, match="archive of arrays"):
+        networks.published(tmp_path / "w.npz")
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="other shapes"):
+        networks.published(archive(tmp_path / "w.npz", width=16))
+    np.savez(tmp_path / "v.npz", a=np.zeros(3))
+    with pytest.raises(FormatError, match="holds 1 arrays"):
+        networks.published(tmp_path / "v.npz")
+
+
+def element(code: int, content: bytes, order: str = "<") -> bytes:
+    if len(content) <= 4:
+        return struct.pack(f"{order}I", len(content) << 16 | code) + content.ljust(4, b"\0")
+    return struct.pack(f"{order}II", code, len(content)) + content + b"\0" * (-len(content) % 8)
+
+
+def matrix(name: str, values: np.ndarray, code: int, order: str = "<") -> bytes:
+    parts = [
+        element(6, struct.pack(f"{order}II", 6, 0), order),
+        element(5, np.array(values.shape, f"{order}i4").tobytes(), order),
+        element(1, name.encode(), order),
+        element(code, values.astype(values.dtype.newbyteorder(order)).tobytes(order="F"), order),
+    ]
+    return element(14, b"".join(parts), order)
+
+
+def mat(body: bytes, order: str = "<") -> bytes:
+    return (
+        b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(f"{order}H", 0x0100) + (b"IM" if order == "<" else b"MI") + body
+    )
+
+
+def packed(content: bytes) -> bytes:
+    data = zlib.compress(content)
+    return struct.pack("<II", 15, len(data)) + data
+
+
+def test_matrices_are_read_in_either_order_and_packed(tmp_path: Path) -> None:
+    phi, mask = RNG.normal(size=(3, 5)), np.eye(4, dtype=np.uint8)
+    for order, body in (
+        ("<", packed(matrix("phi", phi, 9)) + packed(matrix("mask_matrix", mask, 2))),
+        (">", matrix("phi", phi, 9, ">") + matrix("mask_matrix", mask, 2, ">")),
+    ):
+        (tmp_path / "a.mat").write_bytes(mat(body, order))
+        arrays = read_arrays(tmp_path / "a.mat")
+        assert np.array_equal(arrays["phi"], phi) and np.array_equal(arrays["mask_matrix"], mask)
+    assert np.array_equal(samples.read_mask(tmp_path / "a.mat"), mask)
+
+
+def test_damaged_matrices_are_refused_however_they_are_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    content = mat(packed(matrix("mask_matrix", np.full((2, 2), 3.0), 9)))
+    for size in (0, 100, 130, len(content) - 3):
+        path.write_bytes(content[:size])
+        with pytest.raises(FormatError):
+            samples.read_mask(path)
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="not a matrix of 0 and 1"):
+        samples.read_mask(path)
+    with pytest.raises(FormatError, match="cannot be read"):
+        samples.read_mask(tmp_path / "none.mat")
+
+
+@pytest.mark.parametrize("shape", [(33, 33), (34, 70), (5, 99)])
+def test_blocks_are_joined_as_they_were_cut(shape: tuple[int, int]) -> None:
+    image = RNG.random(shape)
+    blocks = samples.cut(image)
+    assert blocks.shape[1] == 33 * 33 and np.array_equal(samples.join(blocks, shape), image)
+    assert np.array_equal(blocks[0].reshape(33, 33)[: shape[0], : shape[1]], image[:33, :33])
+
+
+def test_blocks_are_measured_by_their_matrix() -> None:
+    matrix_, image = RNG.normal(size=(7, 1089)), RNG.random((40, 33))
+    sampling = samples.BlockSampling(matrix_, RNG.normal(size=(1089, 7)))
+    blocks = samples.measured_blocks("photo", image, sampling)
+    assert blocks.measured.shape == (2, 7) and blocks.start.shape == (2, 1089)
+    x = torch.from_numpy(samples.cut(image)).float().view(-1, 1, 33, 33)
+    back = networks.block_normal(matrix_, 33)(x).flatten(1)
+    assert np.allclose(back, blocks.measured @ matrix_, atol=1e-2)
+
+
+def test_scores_are_of_whole_images_clipped_and_not_rounded() -> None:
+    truth = RNG.random((20, 20))
+    answer = clipped(truth + 0.001)
+    assert METRICS[0].compute([answer], [truth]) == pytest.approx(-20 * np.log10(0.001), abs=0.5)
+    assert METRICS[1].compute([truth], [truth]) == pytest.approx(1.0)
+    assert clipped(np.array([-3.0, 0.5, 2.0])).tolist() == [0.0, 0.5, 1.0]
