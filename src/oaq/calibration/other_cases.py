@@ -75,6 +75,11 @@ def _channel_lookup(x: Shape) -> list[TimedNode]:
     return [_case(ops.ChannelLookup(np.tile(np.arange(256, dtype=np.uint8), (x[2], 1))), x)]
 
 
+def _coarsen(x: Shape) -> list[TimedNode]:
+    bits, rectified = np.full(x[2], 4, np.uint8), np.arange(x[2], dtype=np.uint8) % 2
+    return [_case(ops.Coarsen(bits, np.full(x[2], 335, np.int32), np.full(x[2], 17, np.uint8), rectified), x)]
+
+
 def _pad(x: Shape) -> list[TimedNode]:
     return [_case(ops.Pad((1, 1, 1, 1)), x), _case(ops.Pad((0, 1, 0, 1)), x)]
 
@@ -111,6 +116,7 @@ BY_FAMILY: Final[dict[str, Callable[[Shape], Sequence[TimedNode]]]] = {
     "depth_to_space": _depth_to_space,
     "lookup": _lookup,
     "channel_lookup": _channel_lookup,
+    "coarsen": _coarsen,
     "pad": _pad,
     "slice": _slice,
     "transpose": _transpose,

@@ -271,6 +271,10 @@ def _gather(replay: Replay, node: Node) -> None:
     replay.quantize(node.name, result, node.output, clip=False)
 
 
+def _coarsen(replay: Replay, node: Node) -> None:
+    raise replay.refuse(node.name, "Coarsen is never written as ONNX")
+
+
 def _moved(replay: Replay, node: Node, kind: str, constants: list[NDArray[np.int64]], **attributes: int | str) -> None:
     replay.moves(node)
     real = replay.dequantize(node.name, node.inputs[0])
@@ -296,6 +300,7 @@ _RULES = {
     "Slice": _slice,
     "Transpose": _transpose,
     "Gather": _gather,
+    "Coarsen": _coarsen,
 }
 FLOAT_DEFINED: Final = ("Add", "Mul", "Concat", "AvgPool", "GlobalAvgPool")
 """Kinds that ONNX defines in float whatever their fields are; a bilinear resize is one too."""

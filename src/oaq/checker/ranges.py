@@ -241,6 +241,33 @@ def _gather(node: Node, inputs: list[Range], _specs: list[Tensor], _y: Tensor) -
     return Range(inputs[0].lo[index], inputs[0].hi[index])
 
 
+def _coarsen(node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
+    """Half a step beyond both ends, of the largest step that a spread of so many integers can ask for.
+
+    No deviation is more than half of the spread; with the mean it is no more than 5 quarters of what is positive.
+    """
+    bits, factors, limits, is_rectified = (
+        node.array(name, dtype, 1).astype(np.int64)
+        for name, dtype in (("bits", np.uint8), ("factors", np.int32), ("limits", np.uint8), ("rectified", np.uint8))
+    )
+    channels = {len(part) for part in (bits, factors, limits, is_rectified, inputs[0].lo)}
+    if len(channels) != 1 or bits.min() < 1 or bits.max() > 7 or prod(specs[0].shape[:-1]) > 1 << 24:
+        raise FormatError(f"{node.name}: levels of {bits.min()} to {bits.max()} bits for {specs[0].shape}")
+    levels = (1 << bits) - 1
+    if factors.min() < 1 or factors.max() > 4000 or limits.min() < 1 or (limits * levels > 255).any():
+        raise FormatError(f"{node.name}: steps of 1 to 255 in all, of a factor of 1 to 4000, are coarsened by")
+    x, positive = inputs[0], Range(*np.maximum(np.stack([inputs[0].lo, inputs[0].hi]) - specs[0].zero, 0))
+    spread = np.where(is_rectified == 0, x.hi - x.lo, positive.hi)
+    step = (factors * spread + 1000) // 2000
+    step = np.where(is_rectified == 0, step, np.maximum(step, (5 * spread + 4 * levels - 1) // (4 * levels)))
+    step = np.minimum(np.maximum(step, 1), limits)
+    above, below = step // 2, (step - 1) // 2
+    least = np.clip(positive.lo - below, 0, levels * limits) + specs[0].zero
+    most = positive.hi + np.where(positive.hi > 0, above, 0) + specs[0].zero
+    lo, hi = np.where(is_rectified == 0, x.lo - below, least), np.where(is_rectified == 0, x.hi + above, most)
+    return Range(*_clamp(np.stack([lo, hi]), y))
+
+
 def _reshape(_node: Node, inputs: list[Range], specs: list[Tensor], y: Tensor) -> Range:
     if prod(specs[0].shape) != prod(y.shape):
         raise FormatError(f"{y.name}: {specs[0].shape} does not fill {y.shape}")
@@ -291,4 +318,5 @@ _RULES = {
     "DepthToSpace": _depth_to_space,
     "Transpose": _transpose,
     "Gather": _gather,
+    "Coarsen": _coarsen,
 }

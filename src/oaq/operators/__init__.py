@@ -17,6 +17,7 @@ from oaq.operators import (
     add,
     avg_pool,
     channel_lookup,
+    coarsen,
     concat,
     conv2d,
     depth_to_space,
@@ -35,6 +36,7 @@ from oaq.operators import (
 from oaq.operators.add import Add
 from oaq.operators.avg_pool import AvgPool
 from oaq.operators.channel_lookup import ChannelLookup
+from oaq.operators.coarsen import Coarsen
 from oaq.operators.concat import Concat
 from oaq.operators.conv2d import Conv2d
 from oaq.operators.depth_to_space import DepthToSpace
@@ -61,6 +63,7 @@ __all__ = [
     "Add",
     "AvgPool",
     "ChannelLookup",
+    "Coarsen",
     "Concat",
     "Conv2d",
     "DepthToSpace",
@@ -109,6 +112,7 @@ OPERATORS: Final[dict[str, AnyRules]] = {
         slice.RULES,
         transpose.RULES,
         gather.RULES,
+        coarsen.RULES,
     )
 }
 """Rules of every operator, by name."""

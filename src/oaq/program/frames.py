@@ -111,6 +111,11 @@ def spans(program: IntProgram, axis: int, ends: PaneEnds) -> dict[str, Span]:
     for node in program.nodes:
         shapes = [program.tensors[name].shape for name in node.inputs]
         _sized(node, shapes, shapes)  # refuses what depends on the size
+        if isinstance(node.op, ops.Coarsen):
+            raise ProgramError(
+                f"{node.name}: Coarsen looks at the whole image, so panes would give other integers: take the frame as "
+                "a whole (program.frames.at_size), or quantize with mode static"
+            )
         size = program.tensors[node.output].shape[axis]
         span = _joined(node, [located[name] for name in node.inputs])
         rule = _RULES.get(type(node.op), _as_it_is)
@@ -214,7 +219,7 @@ def _sized(node: Node, before: Sequence[Shape], after: Sequence[Shape]) -> Op:
             return op if x == after[0] else replace(op, height=size[0], width=size[1])
         case ops.Reshape() if op.shape == x:
             return ops.Reshape(after[0])
-        case ops.Gather(axis=0):
+        case ops.Gather(axis=0) | ops.Coarsen():
             return op
         case _ if type(op) in _RULES:
             return op

@@ -244,6 +244,7 @@ FORWARD: Final[Mapping[str, Forward]] = {
     "Slice": _alone(_slice),
     "Transpose": _alone(_transpose),
     "Gather": _alone(_gather),
+    "Coarsen": _alone(lambda _op, x: x),  # its levels are of integers: of real values it is a rounding
 }
 """What each operator, by the name of its rules, computes of real tensors, (batch, C, ...), before its clamp."""
 

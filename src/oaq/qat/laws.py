@@ -18,6 +18,7 @@ from oaq.capture import graph as fg
 from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatNode
 from oaq.errors import UnsupportedOp
+from oaq.operators.coarsen import place_and_step
 from oaq.operators.resize import WEIGHT_BITS, Taps, taps_of
 from oaq.ptq.execute import apply_op
 from oaq.ptq.windows import by_channel, padded, sum_under
@@ -143,6 +144,29 @@ def _table(name: str, parameters: Sequence[float], x: Grid, y: Grid) -> torch.Te
     return torch.from_numpy(np.clip(steps, low, high).astype(np.float32))
 
 
+def _coarsen(node: FloatNode, x: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Statistics as the reference takes them; the gradient passes where no level is the outermost for being so."""
+    op: Any = node.op
+    integers = x.detach().long() + grid.zero_point
+    off = torch.from_numpy(op.rectified.astype(np.int64)) * grid.zero_point
+    above = (integers.flatten(2) if x.ndim > 2 else integers[:, :, None]) - off.to(x.device)[None, :, None]
+    above = torch.where(above > 0, above, 0)  # of what is not rectified, integers are not negative
+    is_counted = (above > 0) | torch.from_numpy(op.rectified == 0).to(x.device)[None, :, None]
+    parts = [part.sum(dim=2).tolist() for part in (is_counted, above, above.square())]
+    chosen = [
+        [place_and_step(op, channel, sums, grid.zero_point) for channel, sums in enumerate(zip(*sample, strict=True))]
+        for sample in zip(*parts, strict=True)
+    ]
+    ends = torch.tensor(chosen, device=x.device).reshape(*x.shape[:2], *(1,) * (x.ndim - 2), 2)
+    first, step = ends[..., 0], ends[..., 1]
+    top = torch.from_numpy((1 << op.bits.astype(np.int64)) - 1).to(x.device).reshape(-1, *(1,) * (x.ndim - 2))
+    level = torch.div(integers - first, step, rounding_mode="floor")
+    inside = (level >= 0) & (level <= top)
+    exact = first + step * torch.minimum(level.clamp_min(0), top) + step // 2
+    exact = exact.clamp(grid.range.lo, grid.range.hi) - grid.zero_point
+    return replaced(torch.where(inside, x, x.detach()), exact.to(x.dtype))
+
+
 IN_STEPS: Final[Mapping[str, Callable[[FloatNode, Inputs, Sequence[Grid], Grid], torch.Tensor]]] = {
     "Add": _add,
     "Mul": _mul,
@@ -156,6 +180,7 @@ IN_STEPS: Final[Mapping[str, Callable[[FloatNode, Inputs, Sequence[Grid], Grid],
 MOVED: Final[Mapping[str, Callable[[FloatNode, torch.Tensor, Grid], torch.Tensor]]] = {
     "MaxPool": _max_pool,
     "Resize": _resize,
+    "Coarsen": _coarsen,
 }
 """Laws of the operators that move integers, where they differ from what the operator computes of reals."""
 

@@ -163,6 +163,11 @@ def _slice(planned: NodePlan) -> tuple[Value, ...]:
     return _front(0, op.begin[-3:], 3), _front(1, op.end[-3:], 3)
 
 
+def _coarsen(planned: NodePlan) -> tuple[Value, ...]:
+    op = _op(planned)
+    return op.bits, op.factors, op.limits, op.rectified, planned.x_zero_points[0], _clamp(planned)
+
+
 def _eight(op: ops.Transpose) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Stretches and order with stretches of 1 before them."""
     missing = LARGEST_RANK - len(op.split)
@@ -186,6 +191,10 @@ _MAX_POOL: Final = (
     lambda planned: (*_window(_op(planned).window), _clamp(planned)),
 )
 _AVG_POOL: Final = ((*WINDOW, Field("count_include_pad"), Field("x_zero_point"), *OUTPUT), _avg_pool)
+_COARSEN: Final = (
+    *(Field("bits", "uint8"), Field("factors", "int32"), Field("limits", "uint8"), Field("rectified", "uint8")),
+    *(Field("x_zero_point"), CLAMP),
+)
 _SLICE: Final = ((Field("begin", count=3), Field("end", count=3)), _slice)
 
 STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
@@ -196,6 +205,7 @@ STEP_KINDS: Final[Mapping[str, StepKind]] = MappingProxyType(
         "pad_volume": StepKind(21, (*PLANES, *_PAD[0]), _over_planes(_PAD[1])),
         "slice_volume": StepKind(22, (*PLANES, *_SLICE[0]), _over_planes(_SLICE[1])),
         "gather": StepKind(17, (Field("outer"), Field("size"), Field("index", "int32")), _gather),
+        "coarsen": StepKind(23, _COARSEN, _coarsen),
         "gemm": StepKind(1, SUMS, _sums),
         "depthwise": StepKind(2, SUMS, _sums),
         "add": StepKind(3, PAIR, _pair),

@@ -256,6 +256,13 @@ def _gather(graph: Graph, node: Node, op: ops.Gather) -> None:
     graph.quantize(real, node.output, clip=False)
 
 
+def _coarsen(_graph: Graph, node: Node, _op: ops.Coarsen) -> None:
+    raise UnsupportedOp(
+        f"{node.name}: Coarsen takes exact statistics of more than 64 bits, which ONNX has no integers for; keep the "
+        ".oaq file, or quantize with mode static, whose tables ONNX holds"
+    )
+
+
 def _pad(graph: Graph, node: Node, op: ops.Pad) -> None:
     real = graph.dequantize(node.inputs[0])
     pads = np.array([0, 0, *op.padding[::2], 0, 0, *op.padding[1::2]], np.int64)
@@ -290,5 +297,6 @@ RULES: Final[Mapping[str, Callable[[Graph, Node, Any], None]]] = {
     "Slice": _slice,
     "Transpose": _transpose,
     "Gather": _gather,
+    "Coarsen": _coarsen,
 }
 """What each operator is written as."""
