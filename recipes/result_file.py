@@ -48,6 +48,7 @@ TIMED = frozenset(
         "litert",
         "micro",
         "networks",
+        "winograd",
     }
     | {"browser", "contended", "dynamic", "operators", "ptq_pareto", "qat_pareto", "quantize_time", "session", "tune"}
 )

@@ -1,0 +1,1 @@
+"""Winograd's F(2, 3) in exact integers: is it worth kernel rows? Its speed and what its bounds cost."""
