@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.choose.piecewise import nearest_codes
 from oaq.choose.target import cell_sums
 from oaq.numerics.cells import Cells
 
@@ -31,6 +32,7 @@ class Bound:
         down: (N,) the same with signs exchanged.
         same_sign: 1 for raw operands; see ``choose.lanes``.
         other_sign: 0 for raw operands: signs have a budget each.
+        code_bits: weights are integers of a codebook of so many bits (``numerics.codebook``); None: any of the clip.
     """
 
     clip: int
@@ -39,10 +41,17 @@ class Bound:
     down: Integers
     same_sign: int = 1
     other_sign: int = 0
+    code_bits: int | None = None
 
     def of_outputs(self, outputs: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Bound:
         """Limits of some of the outputs."""
         return replace(self, up=self.up[outputs], down=self.down[outputs])
+
+    def nearest(self, rows: Reals, scale: Reals) -> NDArray[np.int8]:
+        """(N, K) nearest integers that weights may be at (N,) scales, whatever the cells hold then."""
+        if self.code_bits is None:
+            return clipped(rows, scale, self.clip)
+        return nearest_codes(rows / scale[:, None], self.code_bits)
 
     def loads(self, weight: NDArray[np.integer]) -> tuple[Integers, Integers]:
         """(N,) most that a cell of each output holds of (N, K) integers, and the same with signs exchanged."""
@@ -82,12 +91,12 @@ def coarsened(rows: Reals, scale: Reals, bound: Bound) -> tuple[NDArray[np.int8]
         (N, K) weights and the (N,) scale they have.
     """
     scale = scale.copy()
-    weight = clipped(rows, scale, bound.clip)
+    weight = bound.nearest(rows, scale)
     open_outputs = np.flatnonzero(~bound.holds(weight))
     while len(open_outputs):
         limits = bound.of_outputs(open_outputs)
         scale[open_outputs] *= growth(limits.excess(weight[open_outputs]))
-        weight[open_outputs] = clipped(rows[open_outputs], scale[open_outputs], bound.clip)
+        weight[open_outputs] = bound.nearest(rows[open_outputs], scale[open_outputs])
         open_outputs = open_outputs[~limits.holds(weight[open_outputs])]
     return weight, scale
 

@@ -16,8 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.choose.bound import Bound, clipped, coarsened
+from oaq.choose.bound import Bound, coarsened
 from oaq.choose.covariance import Covariance, Reals, group_rows, sum_errors
+from oaq.choose.piecewise import best_steps, to_codebook
+from oaq.numerics.codebook import toward_zero
 
 TRIALS: Final = 5
 """Scales tried for every output."""
@@ -166,7 +168,7 @@ def fed_back_at(
     """
     weight, plain = (
         _fed_back(rows / scale[:, None], bound, feedback or feedback_of(moments))[0],
-        clipped(rows, scale, bound.clip),
+        bound.nearest(rows, scale),
     )
     errors = [sum_errors(integers * scale[:, None] - rows, moments) for integers in (weight, plain)]
     better = bound.holds(plain) & ((errors[1] < errors[0]) | ~bound.holds(weight))
@@ -233,14 +235,14 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> tuple[NDArray[n
         return np.ascontiguousarray(ordered.swapaxes(1, 2))
 
     moved, theta = by_operand(steps.astype(factor.dtype)), by_operand(soft_threshold(steps, bound))
-    remaining = _Remaining(bound, groups)
+    remaining = _Remaining(bound, groups, steps)
     result, errors = np.zeros(moved.shape, np.int8), np.zeros_like(moved)
     for start in range(0, terms, BLOCK):
         end = min(start + BLOCK, terms)
         for k in range(start, end):
             operand, threshold = moved[:, k], theta[:, k]
             shrunk = operand - np.minimum(np.maximum(operand, -threshold), threshold)
-            integers = remaining.take(np.rint(shrunk).astype(np.int64), order[:, k])
+            integers = remaining.take(shrunk, order[:, k])
             result[:, k] = integers
             errors[:, k] = error = (operand - integers) / factor[:, None, k, k]
             moved[:, k + 1 : end] -= factor[:, k, k + 1 : end, None] * error[:, None, :]
@@ -254,7 +256,10 @@ def _fed_back(steps: Reals, bound: Bound, feedback: Feedback) -> tuple[NDArray[n
 class _Remaining:
     """What budgets still allow."""
 
-    def __init__(self, bound: Bound, groups: int) -> None:
+    def __init__(self, bound: Bound, groups: int, steps: Reals) -> None:
+        """``steps``: (N, K) weights in steps of their scale, which decide on the codebook of each output."""
+        self._bits = bound.code_bits
+        self._tail = None if self._bits is None else best_steps(steps, self._bits).reshape(groups, -1)
         self._same_sign, self._other_sign = bound.same_sign, bound.other_sign
         self._clip, self._cell = bound.clip, bound.cells.cell_of
         self._up, self._down = (
@@ -262,17 +267,29 @@ class _Remaining:
             for budget in (bound.up, bound.down)
         )
 
-    def take(self, ideal: Integers, operand: Integers) -> Integers:
-        """(G, n) integers as near to ``ideal`` as allowed, for operand ``operand[g]`` of each group."""
+    def take(self, weight: Reals, operand: Integers) -> Integers:
+        """(G, n) integers as near to ``weight`` as allowed, for operand ``operand[g]`` of each group.
+
+        An integer of a codebook that there is no room for makes way for the next one toward zero, which every budget
+        allows that allows what lies between.
+        """
+        ideal = self._nearest(weight).astype(np.int64)
         at = np.arange(len(operand)), self._cell[operand]
         up, down = self._up[at], self._down[at]
         integers = np.minimum(np.maximum(ideal, -self._room(down, up)), self._room(up, down))
+        if self._bits is not None and self._tail is not None:
+            integers = toward_zero(integers, self._bits, self._tail)
         positive = np.maximum(integers, 0)
         negative = positive - integers
         up -= self._load(positive, negative)
         down -= self._load(negative, positive)
         self._up[at], self._down[at] = up, down
         return integers
+
+    def _nearest(self, weight: Reals) -> NDArray[Any]:
+        if self._bits is None or self._tail is None:
+            return np.rint(weight)
+        return to_codebook(weight, self._bits, self._tail)
 
     def _load(self, magnitude: Integers, opposite: Integers) -> Integers:
         """What weights of the sign of a budget, and those of the opposite one, take of it."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oaq.capture.graph import FloatConv2d, FloatProducts
 from oaq.choose.bound import growth
 from oaq.choose.lanes import Load
+from oaq.choose.piecewise import best_pair, codebook_error, nearest_codes
 from oaq.numerics.formats import S8_WEIGHT
 
 Reals = NDArray[np.float64]
@@ -50,21 +51,40 @@ def whole_scale(rows: NDArray[np.floating], clip: int = S8_WEIGHT.hi) -> Reals:
     return np.maximum(np.abs(rows).max(axis=1).astype(np.float64) / clip, SMALLEST)
 
 
-def rounding_error(rows: Reals, scale: Reals, importance: Reals, clip: int = S8_WEIGHT.hi) -> Reals:
-    """(N,) sum over k of importance * (rounded - weight)**2, rounding to nearest in [-clip, clip] at ``scale``."""
+def rounding_error(
+    rows: Reals, scale: Reals, importance: Reals, clip: int = S8_WEIGHT.hi, *, code_bits: int | None = None
+) -> Reals:
+    """(N,) sum over k of importance * (rounded - weight)**2, rounding to nearest at ``scale``.
+
+    Integers lie in [-clip, clip]; with ``code_bits``, in the best codebook of so many bits instead.
+    """
+    if code_bits is not None:
+        return codebook_error(rows, scale, importance, code_bits)
     steps = np.clip(np.rint(rows / scale[:, None]), -clip, clip)
     return np.einsum("nk,nk->n", importance, (steps * scale[:, None] - rows) ** 2)
 
 
-def best_scale(rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi) -> Reals:
-    """(N,) scale of least error among ``SHRINK`` of the whole one; weights lie in [-clip, clip]."""
+def best_scale(
+    rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi, *, code_bits: int | None = None
+) -> Reals:
+    """(N,) scale of least error among ``SHRINK`` of the whole one; weights lie in [-clip, clip].
+
+    With ``code_bits``, that of the best codebook of so many bits instead.
+    """
+    if code_bits is not None:
+        return best_pair(rows, importance, code_bits)[0]
     widest = whole_scale(rows, clip)
     errors = np.stack([rounding_error(rows, widest * part, importance, clip) for part in SHRINK])
     return widest * np.array(SHRINK)[errors.argmin(axis=0)]
 
 
 def fitted(
-    rows: NDArray[np.floating], scale: Reals, limit: NDArray[np.integer], load: Load
+    rows: NDArray[np.floating],
+    scale: Reals,
+    limit: NDArray[np.integer],
+    load: Load,
+    *,
+    code_bits: int | None = None,
 ) -> tuple[NDArray[np.int8], Reals]:
     """Round to nearest, then coarsen the scale of outputs whose lanes are still loaded beyond their limit.
 
@@ -73,17 +93,22 @@ def fitted(
         scale: (N,) to start from.
         limit: (N,) most that the load of the integers may be.
         load: of the lanes.
+        code_bits: weights are integers of the best codebook of so many bits; None: any of int8.
 
     Returns:
         (N, K) weights and the (N,) scale they have.
     """
     scale = scale.copy()
-    weight = nearest(rows, scale)
+    weight = _integers(rows, scale, code_bits)
     open_outputs = np.arange(len(rows))
     while len(open_outputs):
         excess = load.of_weights(weight[open_outputs].astype(np.int32)) / np.maximum(limit[open_outputs], 0.5)
         still = excess > 1.0
         open_outputs = open_outputs[still]
         scale[open_outputs] *= growth(excess[still])
-        weight[open_outputs] = nearest(rows[open_outputs], scale[open_outputs])
+        weight[open_outputs] = _integers(rows[open_outputs], scale[open_outputs], code_bits)
     return weight, scale
+
+
+def _integers(rows: NDArray[np.floating], scale: Reals, code_bits: int | None) -> NDArray[np.int8]:
+    return nearest(rows, scale) if code_bits is None else nearest_codes(rows / scale[:, None], code_bits)

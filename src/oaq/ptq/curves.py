@@ -49,6 +49,7 @@ class Layer:
         share: (N,) each output's part of its layer's fill: that of its tile.
         site: where it stands.
         time: predicts how long it takes.
+        code_bits: its weights are integers of a codebook of so many bits; None: any of int8.
     """
 
     node: FloatNode
@@ -61,6 +62,7 @@ class Layer:
     share: Reals
     site: Site
     time: Predictor
+    code_bits: int | None = None
     _heaviest_at: dict[int, tuple[Reals, int]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -106,7 +108,7 @@ class Layer:
         """(N, K) int8 weights and their (N,) scale at a fill; at fill 1 every lane provably needs no spill."""
         scale, load = self.scale(fill, steps), self.load(steps)
         limit = np.where(fill * self.share <= 1.0 + 1e-9, load.limit, np.iinfo(np.int64).max)
-        return fitted(self.rows, scale, limit, load)
+        return fitted(self.rows, scale, limit, load, code_bits=self.code_bits)
 
     def errors_at(self, fills: Sequence[float], steps: int) -> Reals:
         """(Z,) what rounding its weights costs at each fill."""
@@ -132,11 +134,21 @@ class Layer:
         return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time).cost
 
 
-def make_layer(graph: FloatGraph, node: FloatNode, op: FloatProducts, importance: Reals, time: Predictor) -> Layer:
+def make_layer(
+    graph: FloatGraph,
+    node: FloatNode,
+    op: FloatProducts,
+    importance: Reals,
+    time: Predictor,
+    *,
+    code_bits: int | None = None,
+) -> Layer:
     """Everything about a layer that does not depend on what its neighbours get."""
     rows = packed_rows(op).astype(np.float64)
-    finest = best_scale(rows, importance)
-    errors = np.stack([rounding_error(rows, finest * part, importance) for part in SCALES], axis=1)
+    finest = best_scale(rows, importance, code_bits=code_bits)
+    errors = np.stack(
+        [rounding_error(rows, finest * part, importance, code_bits=code_bits) for part in SCALES], axis=1
+    )
     depthwise = op.is_depthwise()
     groups = 1 if depthwise else op.channel_groups
     measure = time.target.measure(_family(op))
@@ -144,7 +156,8 @@ def make_layer(graph: FloatGraph, node: FloatNode, op: FloatProducts, importance
     signs = lane_signs(rows, load.accumulator)
     heaviest = np.maximum(load.greatest(signs), LIGHTEST)
     share = tile_share(importance.sum(axis=1) * heaviest**2, groups, measure.tile_n)
-    return Layer(node, op, rows, importance, finest, signs, errors, share, layer_site(graph, node, op), time)
+    site = layer_site(graph, node, op)
+    return Layer(node, op, rows, importance, finest, signs, errors, share, site, time, code_bits)
 
 
 def _family(op: FloatProducts) -> str:

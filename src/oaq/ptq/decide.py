@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from oaq.capture.graph import LayerParams, TensorParams
-from oaq.choose.bound import Bound, clipped, coarsened
+from oaq.choose.bound import Bound, coarsened
 from oaq.choose.feedback import feedback_gain
+from oaq.choose.piecewise import spread_ratio
 from oaq.choose.round import LARGEST_BIAS, best_scale, unpacked
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
 from oaq.ptq.bias import MeanInputs
@@ -23,6 +24,7 @@ from oaq.ptq.execute import layers
 from oaq.ptq.moments import Moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
+from oaq.ptq.pieces import WHOLE
 from oaq.ptq.progress import Steps
 from oaq.ptq.rounding import INFORMED, LayerData, filled, layer_data, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, widest
@@ -118,8 +120,16 @@ class Decider:
         self._budget = options.allowed
         time = predictor_of_graph(balanced.graph, options.kernels)
         self._remaining = other_seconds(balanced.graph, time)
+        pieces = options.pieces
         self.layers = [
-            make_layer(balanced.graph, node, op, self._sensitivity.weights[node.name], time)
+            make_layer(
+                balanced.graph,
+                node,
+                op,
+                self._sensitivity.weights[node.name],
+                time,
+                code_bits=None if pieces is None else pieces.code_bits(balanced.graph, node),
+            )
             for node, op in layers(balanced.graph)
         ]
 
@@ -212,7 +222,7 @@ class Decider:
             weight, scale = layer.integers(fill, x.range.hi)
             bound = filled(layer, fill, x.range.hi)
             ends = self._ends(layer, choice.params)
-            params, weight = _layer_params(layer, weight, scale, ends, bound)
+            params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=self._options.correct_bias)
             return params, _cost(layer, weight, params, ends, fill)
 
         return self._decided(choice.params, choice.fills, side_by_side(rounded, self.layers), choice.error)
@@ -253,9 +263,13 @@ class Decider:
         bounds, scales = {}, {}
         for layer in self.layers:
             bits, _ = uniform.bits(self._graph, layer)
+            if self._options.pieces is not None and layer.code_bits is None:
+                bits = WHOLE
             bound = targeted(layer, bits, uniform.target, self._steps(layer, params).range.hi)
             bounds[layer.node.name] = bound
-            scales[layer.node.name] = best_scale(layer.rows, layer.importance, bound.clip)
+            scales[layer.node.name] = best_scale(
+                layer.rows, layer.importance, bound.clip, code_bits=layer.code_bits
+            )
         fills = {layer.node.name: float("inf") for layer in self.layers}
         return self._rounded(params, fills, scales, bounds, float("nan"))
 
@@ -274,7 +288,8 @@ class Decider:
             bound, ends = bounds[name], self._ends(layer, params)
             if self._options.rounding == "nearest":
                 weight, scale = coarsened(layer.rows, scales[name], bound)
-                layer_params, weight = _layer_params(layer, weight, scale, ends, bound)
+                corrects = self._options.correct_bias
+                layer_params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=corrects)
             else:
                 layer_params, weight = self._informed(layer, scales[name], ends, bound, data[name])
             return layer_params, _cost(layer, weight, layer_params, ends, fills[name])
@@ -300,7 +315,7 @@ class Decider:
         root = self._roots[layer.node.output]
         for_speed = self._budget is not None and self._options.uniform is None
         rounding = float(self._sensitivity.tensors[root].weight.sum()) / 12 if for_speed else 0.0
-        prices = Prices(layer.importance, rounding, layer.measure.tile_n)
+        prices = Prices(layer.importance, rounding, layer.measure.tile_n, layer.code_bits)
         return layer_ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
 
     def _informed(
@@ -318,25 +333,42 @@ class Decider:
             scale,
             ends,
             bound,
+            corrects=self._options.correct_bias,
             round_again=lambda settled: method.at(layer.rows, settled, bound, data),
         )
 
 
 def _layer_params(
-    layer: Layer, weight: np.ndarray, scale: Reals, ends: Ends, bound: Bound, *, round_again: Rerounding | None = None
+    layer: Layer,
+    weight: np.ndarray,
+    scale: Reals,
+    ends: Ends,
+    bound: Bound,
+    *,
+    corrects: bool = False,
+    round_again: Rerounding | None = None,
 ) -> tuple[LayerParams, np.ndarray]:
     """Weights, their scale, and the bias at the scale of the sums; and the (N, K) integers in packed K order.
 
     Scales may grow, for a bias that has to fit or to the next multiplier that 16 bits hold; weights are then rounded
-    by ``round_again``, all of them; to nearest if it is None.
+    by ``round_again``, all of them; to nearest if it is None. ``corrects``: what piecewise weights are multiplied with
+    also makes up for what rounding does to their spread.
     """
     bias, s_x = layer.op.bias.astype(np.float64), ends.x.affine.scale
-    scale = scale.astype(np.float32).astype(np.float64)
+    spread = np.ones(len(scale))
+    if corrects and layer.code_bits is not None:
+        spread = spread_ratio(layer.rows, weight, scale)
+    scale = (scale * spread).astype(np.float32).astype(np.float64)
     least = (np.abs(bias) / (s_x * LARGEST_BIAS)).astype(np.float32).astype(np.float64)
     settled = words_scale(layer.rows, weight, np.maximum(scale, least), bias, ends)
     if (moved := settled > scale).any():
-        rounded = clipped(layer.rows, settled, bound.clip) if round_again is None else round_again(settled)
+        at = settled / spread
+        rounded = bound.nearest(layer.rows, at) if round_again is None else round_again(at)
         weight = np.where(moved[:, None], rounded, weight)
+        if layer.code_bits is not None and (over := ~bound.holds(weight)).any():  # a longer tail than before
+            weight[over], coarse = coarsened(layer.rows[over], at[over], bound.of_outputs(over))
+            settled = settled.astype(np.float64)
+            settled[over] = (coarse * spread[over]).astype(np.float32)
     steps = np.rint(bias / (s_x * settled)).astype(np.int32)
     return LayerParams(unpacked(weight, layer.op), settled.astype(np.float32), steps), weight  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS, KernelTarget
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
+from oaq.ptq.pieces import FORMS, Piecewise, WeightForm
 from oaq.ptq.rounding import ROUNDINGS, Rounding
 from oaq.ptq.uniform import Uniform
 
@@ -34,6 +35,8 @@ class Options:
             "avxvnni", "neon", "dotprod" or "i8mm", whatever machine quantizes. On "vnni", "avxvnni", "dotprod" and
             "i8mm", sums of 32 bits cost nothing: a budget buys nothing there, and every layer keeps 8 bits. Pages run
             "wasm" (SIMD128) everywhere and "wasm-relaxed" where there is relaxed SIMD: its operands have 7 bits.
+        weights: "uniform": integers of int8, or of the bits of ``uniform``; "piecewise": of a codebook, 4 bits or the
+            bits of ``uniform``; a ``Piecewise`` says which bits, and which layers differ.
     """
 
     budget: float | None = DEFAULT_BUDGET
@@ -44,6 +47,7 @@ class Options:
     uniform: Uniform | None = None
     requantize: Semantics = "float32_half_even"
     target: str = DEFAULT_TARGET
+    weights: WeightForm | Piecewise = "uniform"
 
     def __post_init__(self) -> None:
         if self.budget is not None and not (1.0 <= self.budget < float("inf")):
@@ -59,6 +63,24 @@ class Options:
             raise CalibrationError(f"requantize is one of {', '.join(SEMANTICS)}, not {self.requantize!r}")
         if self.target not in TARGETS:
             raise CalibrationError(f"target is one of {', '.join(TARGETS)}, not {self.target!r}")
+        if not isinstance(self.weights, Piecewise) and self.weights not in FORMS:
+            raise CalibrationError(f"weights is one of {', '.join(FORMS)}, or a Piecewise; not {self.weights!r}")
+        if self.uniform is not None and isinstance(self.weights, Piecewise) and self.uniform.weight_bits < 8:
+            raise CalibrationError(
+                f"both {self.uniform} and {self.weights} say bits of weights; leave one of them at its default"
+            )
+        _ = self.pieces  # bits of ``uniform`` that no codebook has
+
+    @property
+    def pieces(self) -> Piecewise | None:
+        """The codebooks of weights; None for uniform ones."""
+        if isinstance(self.weights, Piecewise):
+            return self.weights
+        if self.weights == "uniform":
+            return None
+        if self.uniform is None:
+            return Piecewise()
+        return Piecewise(self.uniform.weight_bits, self.uniform.first_last_bits)
 
     @property
     def kernels(self) -> KernelTarget:

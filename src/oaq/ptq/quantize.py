@@ -22,6 +22,7 @@ from oaq.ptq.equalize import Equalized, equalize
 from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
 from oaq.ptq.options import Options
+from oaq.ptq.pieces import Piecewise, WeightForm
 from oaq.ptq.progress import CHOOSE, CORRECT, MEASURE, OBSERVE, Progress, Steps
 from oaq.ptq.rounding import Rounding
 from oaq.ptq.samples import Reservoir, chunks
@@ -75,6 +76,7 @@ def quantize(
     uniform: Uniform | None = DEFAULTS.uniform,
     requantize: Semantics = DEFAULTS.requantize,
     target: str = DEFAULTS.target,
+    weights: WeightForm | Piecewise = DEFAULTS.weights,
 ) -> IntProgram:
     """Quantize a trained network.
 
@@ -97,6 +99,8 @@ def quantize(
         requantize: the semantics of the program, "float32_half_even" or "fixed_point".
         target: the instruction set whose rows the budget is counted on, a name of
             ``kernels.targets.TARGETS``: "avx2", "neon", ...
+        weights: "uniform", or "piecewise": integers of a codebook of 4 bits (or those of ``uniform``) with fine steps
+            about zero and coarse ones in the tails, which take 5 bits each in a file; a ``Piecewise`` says more.
 
     Returns:
         A program whose integers are decided; ``analyze`` proves its sums, ``plan`` picks kernels.
@@ -116,6 +120,7 @@ def quantize(
         uniform=uniform,
         requantize=requantize,
         target=target,
+        weights=weights,
     )
     return quantize_with_report(model, calibration_batches, options, example=example, name=name, progress=progress)[0]
 

@@ -84,7 +84,7 @@ def filled(layer: Layer, fill: float, steps: int) -> Bound:
     enough = MOST_BUDGET * max(load.same_sign, load.other_sign)
     budget = np.floor(np.minimum(np.maximum(fill * layer.share, 1.0) * load.limit, enough)).astype(np.int64)
     cells = unspilled(load.accumulator, layer.rows.shape[1])
-    return Bound(S8_WEIGHT.hi, cells, budget, budget, load.same_sign, load.other_sign)
+    return Bound(S8_WEIGHT.hi, cells, budget, budget, load.same_sign, load.other_sign, layer.code_bits)
 
 
 def targeted(layer: Layer, bits: int, target: Target | None, steps: int) -> Bound:
@@ -99,4 +99,5 @@ def targeted(layer: Layer, bits: int, target: Target | None, steps: int) -> Boun
     accumulator = target or Target("pure", 32)
     cells = make_cells(layer.rows.shape[1], accumulator, depthwise=layer.depthwise)
     up, down = (np.full(len(layer.rows), budget, np.int64) for budget in accumulator.budgets(steps))
-    return Bound((1 << (bits - 1)) - 1, cells, up, down)
+    clip = (1 << (bits - 1)) - 1 if layer.code_bits is None else S8_WEIGHT.hi
+    return Bound(clip, cells, up, down, code_bits=layer.code_bits)

@@ -38,11 +38,13 @@ class Prices:
         importance: (N, K) a squared error of each weight.
         rounding: all outputs rounded to steps of 1.0; it grows with the square of the step. 0 if nothing may be lost.
         tile: outputs that leave together.
+        code_bits: weights are integers of a codebook of so many bits; None: any of int8.
     """
 
     importance: Reals
     rounding: float
     tile: int
+    code_bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     least = least_saturating(hi)
     safe = (ideal >= least) | (folded + greatest_sum(weight) <= MOST - MARGIN)
     settled = np.where(safe, ideal, least)
-    finer, coarser = (rounding_error(rows, candidate, prices.importance) for candidate in (scale, settled / unit))
+    finer, coarser = (
+        rounding_error(rows, candidate, prices.importance, code_bits=prices.code_bits)
+        for candidate in (scale, settled / unit)
+    )
     cost = np.where(safe, 0.0, coarser - finer)
     cost[ideal > MOST] = np.inf
     allowed = _cheapest(np.maximum(cost, 0.0), prices.tile, DEAREST * prices.rounding * s_y**2)
