@@ -222,7 +222,7 @@ class Decider:
             weight, scale = layer.integers(fill, x.range.hi)
             bound = filled(layer, fill, x.range.hi)
             ends = self._ends(layer, choice.params)
-            params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=self._options.correct_bias)
+            params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=self._corrects)
             return params, _cost(layer, weight, params, ends, fill)
 
         return self._decided(choice.params, choice.fills, side_by_side(rounded, self.layers), choice.error)
@@ -288,8 +288,7 @@ class Decider:
             bound, ends = bounds[name], self._ends(layer, params)
             if self._options.rounding == "nearest":
                 weight, scale = coarsened(layer.rows, scales[name], bound)
-                corrects = self._options.correct_bias
-                layer_params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=corrects)
+                layer_params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=self._corrects)
             else:
                 layer_params, weight = self._informed(layer, scales[name], ends, bound, data[name])
             return layer_params, _cost(layer, weight, layer_params, ends, fills[name])
@@ -318,6 +317,11 @@ class Decider:
         prices = Prices(layer.importance, rounding, layer.measure.tile_n, layer.code_bits)
         return layer_ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
 
+    @property
+    def _corrects(self) -> bool:
+        """The spread of piecewise weights is made up for. Roundings that look at data would lose by it."""
+        return self._options.correct_bias and self._options.rounding == "nearest"
+
     def _informed(
         self, layer: Layer, scale: Reals, ends: Ends, bound: Bound, data: LayerData
     ) -> tuple[LayerParams, np.ndarray]:
@@ -333,7 +337,6 @@ class Decider:
             scale,
             ends,
             bound,
-            corrects=self._options.correct_bias,
             round_again=lambda settled: method.at(layer.rows, settled, bound, data),
         )
 

@@ -14,11 +14,13 @@ from oaq.capture.graph import FloatGraph
 from oaq.capture.lower import check_order, lower, same_affine_groups
 from oaq.kernels.targets import DEFAULT_TARGET
 from oaq.numerics.requantize import Semantics
+from oaq.program.codes import code_metadata
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
 from oaq.ptq.clip import ClipMethod
 from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
+from oaq.ptq.execute import layers
 from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
 from oaq.ptq.options import Options
@@ -141,6 +143,8 @@ def quantize_with_report(
         steps.note(options.note)
     graph, batches = graph_of(model, calibration_batches, example, name)
     check_order(graph)
+    if options.pieces is not None:
+        options.pieces.check_layers(node.name for node, _ in layers(graph))
     steps.begin(OBSERVE)
     reservoir = Reservoir()
     counted = batches if isinstance(batches, np.ndarray | torch.Tensor) else steps.count(batches, "batch")
@@ -156,7 +160,9 @@ def quantize_with_report(
     if options.correct_bias:
         steps.begin(CORRECT)
         layer_params = correct_biases(balanced.graph, decider.means, tensors, layer_params)
-    program = lower(balanced.graph, tensors, layer_params, options.requantize, _metadata(options, reservoir.count))
+    bits = {layer.node.name: layer.code_bits for layer in decider.layers if layer.code_bits is not None}
+    metadata = _metadata(options, reservoir.count) | code_metadata(bits)
+    program = lower(balanced.graph, tensors, layer_params, options.requantize, metadata)
     report = QuantizeReport(
         balanced.graph,
         decided.costs,
@@ -179,5 +185,7 @@ def _metadata(options: Options, samples: int) -> dict[str, str]:
         description = f"budget {'none' if options.allowed is None else f'{options.allowed:g}'}"
     else:
         description = str(options.uniform)
+    if options.pieces is not None:
+        description += f", weights {options.pieces}"
     suited = "" if options.target == DEFAULT_TARGET else f", for {options.target}"
     return {"quantized": f"{description}, {options.rounding}, {options.calibration}, {samples} samples{suited}"}
