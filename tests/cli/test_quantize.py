@@ -176,3 +176,56 @@ def test_a_log_names_stages_and_the_target_and_says_when_a_budget_is_dear(oaq, n
     assert code == 0 and "quantized for avx2" in out
     assert "quantize: observe the float network" in err and "quantize: choose integers" in err
     assert "--budget none" in err and "dB of predicted precision" in err
+
+
+def test_piecewise_weights_are_fewer_bits_of_the_file_and_shown_in_its_report(oaq, native, work):
+    model, data = f"{work}/cli_net.py:make", work / "data"
+    sizes = {}
+    for name, flags in (("whole", ()), ("coded", ("--weights", "piecewise", "--layer-bits", "0=3"))):
+        out = work / f"{name}.oaq"
+        code, text, err = oaq(
+            "quantize", model, "--calibrate", data, "--out", out, "--size", 16, "--budget", "none", *flags
+        )
+        assert code == 0, err
+        sizes[name] = out.stat().st_size
+        assert ("Piecewise weights" in text) == (name == "coded")
+    code, text, _ = oaq("report", work / "coded.oaq", "--out", work / "coded.html", "--json")
+    layers = {layer["name"]: layer for layer in json.loads(text)["codebooks"]}
+    assert {name: layer["bits"] for name, layer in layers.items()} == {"0": 3, "3": 4, "7": 4}
+    assert all(layer["sqnr_db"] > 0 and layer["uniform_db"] > 0 for layer in layers.values())
+    assert "Piecewise weights" in (work / "coded.html").read_text()
+    code, text, _ = oaq("report", work / "whole.oaq", "--json")
+    assert "codebooks" not in json.loads(text)
+    assert oaq("verify", work / "coded.oaq", "--quick")[0] == 0
+
+
+def test_piecewise_flags_that_mean_nothing_are_one_clear_line(oaq, work):
+    model, data, out = f"{work}/cli_net.py:make", work / "data", work / "net.oaq"
+    common = ("quantize", model, "--calibrate", data, "--out", out, "--size", 16)
+    for flags, words in (
+        (("--weights", "piecewise", "--weight-bits", 8), "codes of 2 to 6 bits are served, not of 8"),
+        (("--weight-bits", 4), "are of --weights piecewise"),
+        (("--layer-bits", "0=4"), "are of --weights piecewise"),
+        (("--weights", "piecewise", "--layer-bits", "none=4"), "no layer is called 'none'"),
+        (("--weights", "piecewise", "--layer-bits", "0=x"), "--layer-bits"),
+        (("--weights", "piecewise", "--layer-bits", "4"), "is not NAME=BITS"),
+    ):
+        code, _, err = oaq(*common, *flags)
+        assert (code, words in err) == (2, True), err
+        assert not out.exists()
+
+
+def test_piecewise_weights_reach_onnx_as_ordinary_integers(oaq, native, work):
+    onnx = pytest.importorskip("onnx")
+    code, _, err = oaq(
+        "quantize", f"{work}/cli_net.py:make", "--calibrate", work / "data", "--out", work / "net.onnx", "--size", 16,
+        "--weights", "piecewise",
+    )  # fmt: skip
+    assert code == 0, err
+    from oaq.capture.model_file import import_model
+    from oaq.numerics.codebook import least_steps
+
+    assert onnx.load(work / "net.onnx").graph.node
+    for node in import_model(work / "net.onnx").program.summing_nodes():
+        assert node.op.weight.dtype == np.int8
+        assert least_steps(node.op.rows, 4).all()

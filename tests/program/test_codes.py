@@ -78,7 +78,7 @@ def test_a_coded_program_survives_its_file_in_fewer_bytes(bits: int, tmp_path: P
 
 def test_a_program_that_states_no_codes_has_the_file_it_always_had(tmp_path: Path) -> None:
     program = dataclasses.replace(coded(4), metadata={})
-    header, arrays = to_plain(program)
+    _, arrays = to_plain(program)
     assert with_codes(program, arrays) == (arrays, None)
     save(program, tmp_path / "p.oaq")
     metadata, names = decode((tmp_path / "p.oaq").read_bytes(), "p")
@@ -125,7 +125,7 @@ def test_codes_come_back_whatever_their_width_and_number(width: int, count: int)
 def test_the_codes_of_a_file_are_these_bytes() -> None:
     """Pinned: other bytes would be another format."""
     bits = "".join(format(byte, "08b")[::-1] for byte in packed(np.array([0, 1, -1, 15, -15, 8]), 5).tolist())
-    assert bits == "00000" "10000" "11111" "11110" "10001" "00010" "00"
+    assert bits == "00000100001111111110100010001000"
 
 
 def damages() -> dict[str, tuple[object, str]]:

@@ -5,7 +5,7 @@ Weights are (N, K) here, in packed K order: what a kernel sums.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from oaq.choose.piecewise import best_pair, codebook_error, nearest_codes
 from oaq.numerics.formats import S8_WEIGHT
 
 Reals = NDArray[np.float64]
+Number = TypeVar("Number", bound=np.number)
 SHRINK: Final = tuple(float(2.0 ** (-step / 16)) for step in range(9))
 """Parts of the largest weight that the search for a scale lets the largest integer stand for."""
 LARGEST_BIAS: Final = 2.0**28
@@ -27,9 +28,14 @@ SMALLEST: Final = 1e-12
 
 def packed_rows(op: FloatProducts) -> NDArray[np.float32]:
     """(N, K) weights in packed K order: k = tap * C_group + c, taps in memory order: kh * KW + kw."""
+    return packed(op.weight, op)
+
+
+def packed(weight: NDArray[Number], op: FloatProducts) -> NDArray[Number]:
+    """(N, K) in packed K order of an array in the layer's own layout: the inverse of ``unpacked``."""
     if not isinstance(op, FloatConv2d):
-        return op.weight
-    return np.ascontiguousarray(np.moveaxis(op.weight, 1, -1)).reshape(op.weight.shape[0], -1)
+        return weight
+    return np.ascontiguousarray(np.moveaxis(weight, 1, -1)).reshape(weight.shape[0], -1)
 
 
 def unpacked(rows: NDArray[np.generic], op: FloatProducts) -> NDArray[np.generic]:
@@ -64,9 +70,7 @@ def rounding_error(
     return np.einsum("nk,nk->n", importance, (steps * scale[:, None] - rows) ** 2)
 
 
-def best_scale(
-    rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi, *, code_bits: int | None = None
-) -> Reals:
+def best_scale(rows: Reals, importance: Reals, clip: int = S8_WEIGHT.hi, *, code_bits: int | None = None) -> Reals:
     """(N,) scale of least error among ``SHRINK`` of the whole one; weights lie in [-clip, clip].
 
     With ``code_bits``, that of the best codebook of so many bits instead.

@@ -16,6 +16,7 @@ import numpy as np
 from oaq import export
 from oaq.capture.graph import FloatGraph
 from oaq.cli import images, models
+from oaq.cli.choices import add_choices, options_of, target_of
 from oaq.cli.output import check_output
 from oaq.cli.quantize_regions import quantize_to_onnx, refusal, say_regions
 from oaq.cli.report import show
@@ -26,7 +27,6 @@ from oaq.data.preprocess import KEY, Preprocess
 from oaq.errors import FormatError, NoKernel, ProgramError, UnsupportedOp
 from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
-from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
@@ -45,13 +45,10 @@ FOREIGN: typing.Final = frozenset({".tflite", ".pt", ".pt2", ".pth", ".safetenso
 if typing.TYPE_CHECKING:
     import torch
 
-    from oaq.ptq.options import Options
     from oaq.ptq.quantize import QuantizeReport
 
     Network: typing.TypeAlias = torch.nn.Module | FloatGraph
 
-TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
-"""Further names of targets."""
 DEAR_DB: Final = 1.0
 """Predicted dB from which on it is said what a budget costs."""
 HELP = "make an integer network from a torch module or an ONNX file in float"
@@ -70,6 +67,7 @@ examples:
   oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
   oaq quantize net.onnx --calibrate photos/ --target neon --out net.oaq
   oaq quantize bert.onnx --calibrate tokens/ --out bert.int8.onnx    parts stay in float; tokens/ holds .npz
+  oaq quantize net.onnx --calibrate photos/ --weights piecewise --out net.oaq        5 bits a weight
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
 
 exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
@@ -89,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="where to write: .oaq, or .onnx in QDQ form"
     )
-    _add_choices(parser)
+    add_choices(parser)
     parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
     )
@@ -111,33 +109,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_arguments(parser)
 
 
-def _add_choices(parser: argparse.ArgumentParser) -> None:
-    """--budget, --target and --rounding."""
-    parser.add_argument(
-        "--budget",
-        type=_budget,
-        default=...,
-        metavar="B",
-        help="predicted cost allowed, 1.0 being 16-bit sums without a spill; 'none' keeps 8 bits everywhere (default: "
-        "give up precision only where it pays)",
-    )
-    parser.add_argument(
-        "--target",
-        choices=(*TARGETS, *TARGET_NAMES),
-        default=DEFAULT_TARGET,
-        help="instruction set that the budget is counted on, whatever machine quantizes; on vnni, avxvnni, dotprod and "
-        "i8mm a budget buys nothing and every layer keeps 8 bits; on wasm-relaxed layers read 7; all is avx2: what "
-        "is narrow enough there is fast on every x86, and every file runs everywhere (default %(default)s)",
-    )
-    parser.add_argument(
-        "--rounding",
-        choices=("axe", "adaround", "nearest"),
-        default="axe",
-        help="of weights: with error feedback inside the accumulators' budgets, learned (takes longer), or to nearest, "
-        "which looks at no data (default axe)",
-    )
-
-
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     check_output(arguments.out)
@@ -153,7 +124,7 @@ def call(arguments: argparse.Namespace) -> int:
         task = dataclasses.replace(load_task(arguments.task, preprocessing), preprocess=preprocessing)
     start = time.perf_counter()
     samples = list(say.track(batches, "read"))
-    program = _quantize(net, samples, arguments, preprocessing)
+    program, choices = _quantize(net, samples, arguments, preprocessing)
     if task is not None:
         program = dataclasses.replace(program, metadata={**program.metadata, **task_metadata(task)})
     evidence = Evidence(
@@ -161,6 +132,7 @@ def call(arguments: argparse.Namespace) -> int:
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
         notes=_notes(program, batches, arguments),
+        codebooks=choices.codebooks,
     )
     _write(program, arguments.out, evidence)
     data = _report(program, evidence)
@@ -217,7 +189,7 @@ def _holds_no_images(path: Path) -> bool:
 
 
 def _call_by_regions(arguments: argparse.Namespace) -> int:
-    options = _options(arguments)
+    options = options_of(arguments)
     quantized, evidence = quantize_to_onnx(arguments, options)
     data = _report(quantized.program, evidence)
     if arguments.report is not None and data is not None:
@@ -247,28 +219,17 @@ def _network_and_data(
 
 def _quantize(
     net: Network, samples: list[Batch], arguments: argparse.Namespace, preprocessing: Preprocess
-) -> IntProgram:
+) -> tuple[IntProgram, QuantizeReport]:
     from oaq.ptq.quantize import quantize_with_report
 
-    options = _options(arguments)
+    options = options_of(arguments)
     with say.stages("quantize") as report:
         program, choices = quantize_with_report(
             net, samples, options, progress=lambda step: report(str(step), step.item, step.done)
         )
     _tell_dear(choices, options.allowed)
     metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
-    return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata)
-
-
-def _options(arguments: argparse.Namespace) -> Options:
-    from oaq.ptq.options import Options
-
-    budget = {} if arguments.budget is ... else {"budget": arguments.budget}
-    target = TARGET_NAMES.get(arguments.target, arguments.target)
-    options = Options(**({"rounding": arguments.rounding, "target": target} | budget))
-    if options.note:
-        say.warn(options.note)
-    return options
+    return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata), choices
 
 
 def _tell_dear(choices: QuantizeReport, allowed: float | None) -> None:
@@ -391,10 +352,5 @@ def _say(program: IntProgram, data: ReportData | None, arguments: argparse.Names
         say.json_text(to_json(data))
         return
     show(data)
-    target = TARGET_NAMES.get(arguments.target, arguments.target)
-    say.words(f"\nquantized for {target} (--target); runs exactly on every CPU, planned anew on each")
+    say.words(f"\nquantized for {target_of(arguments)} (--target); runs exactly on every CPU, planned anew on each")
     say.words(str(arguments.out))
-
-
-def _budget(text: str) -> float | None:
-    return None if text.lower() == "none" else float(text)

@@ -55,6 +55,7 @@ def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[Quant
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
         notes=_notes(quantized, outputs, paths, arguments),
+        codebooks=quantized.choices.codebooks,
     )
     return quantized, evidence
 

@@ -18,7 +18,7 @@ were, to the bit; an oaq that knows no codes refuses a file that has them, by na
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ def coded_layers(program: IntProgram) -> dict[str, tuple[int, NDArray[np.int64]]
     layers = {}
     for name, bits in stated_bits(program).items():
         rows = program.by_name[name].products.rows
-        step = least_steps(rows, bits)
+        step = _least_steps(rows, bits)
         if rows.dtype == np.int8 and rows.size and step.all():
             layers[name] = bits, step
     return layers
@@ -105,7 +105,10 @@ def with_codes(program: IntProgram, arrays: NamedArrays) -> tuple[NamedArrays, s
         name = f"nodes/{index}/weight"
         weight = result.pop(name)
         result[f"{CODES}/{name}.step"] = step.astype(np.uint8)
-        result[f"{CODES}/{name}"] = packed(indices(weight.reshape(len(weight), -1), bits, step).reshape(-1), bits + 1)
+        rows, index = weight.reshape(len(weight), -1), np.empty(weight.shape, np.int8).reshape(len(weight), -1)
+        for part in _blocks(rows):
+            index[part] = indices(rows[part], bits, step[part])
+        result[f"{CODES}/{name}"] = packed(index.reshape(-1), bits + 1)
         stated[name] = {"bits": bits, "shape": list(weight.shape)}
     return result, json.dumps(stated, separators=(",", ":")) if stated else None
 
@@ -154,11 +157,24 @@ def _decoded(entry: object, code: NDArray[Any], step: NDArray[Any], place: str) 
         raise FormatError(f"{place}: bits behind the last code are not 0; the file has been edited")
     if index.min() < -(1 << bits) + 1:
         raise FormatError(f"{place}: holds the code of -2**{bits}, which means nothing: zero has a single code")
-    steps = step.astype(np.int64)
-    weight = integers_at(index.reshape(shape[0], -1), bits, steps)
-    if not np.array_equal(least_steps(weight, bits), steps):
+    steps, weight = step.astype(np.int64), index.reshape(shape[0], -1)
+    for part in _blocks(weight):
+        weight[part] = integers_at(weight[part].astype(np.int64), bits, steps[part])
+    if not np.array_equal(_least_steps(weight, bits), steps):
         raise FormatError(f"{place}: a smaller tail step holds the same weights; the file has been edited")
     return weight.reshape(shape)
+
+
+def _least_steps(rows: NDArray[np.integer[Any]], bits: int) -> NDArray[np.int64]:
+    """``codebook.least_steps``, a few rows at a time: it takes several words for every weight."""
+    parts = [least_steps(rows[part], bits) for part in _blocks(rows)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _blocks(rows: NDArray[Any]) -> Iterator[slice]:
+    """Rows that are worked on together, about ``TOGETHER`` weights."""
+    count = max(1, TOGETHER // max(rows.shape[1], 1))
+    return (slice(start, start + count) for start in range(0, len(rows), count))
 
 
 def packed(index: NDArray[np.integer[Any]], width: int) -> NDArray[np.uint8]:

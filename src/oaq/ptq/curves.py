@@ -146,9 +146,7 @@ def make_layer(
     """Everything about a layer that does not depend on what its neighbours get."""
     rows = packed_rows(op).astype(np.float64)
     finest = best_scale(rows, importance, code_bits=code_bits)
-    errors = np.stack(
-        [rounding_error(rows, finest * part, importance, code_bits=code_bits) for part in SCALES], axis=1
-    )
+    errors = np.stack([rounding_error(rows, finest * part, importance, code_bits=code_bits) for part in SCALES], axis=1)
     depthwise = op.is_depthwise()
     groups = 1 if depthwise else op.channel_groups
     measure = time.target.measure(_family(op))

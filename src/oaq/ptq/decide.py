@@ -267,9 +267,7 @@ class Decider:
                 bits = WHOLE
             bound = targeted(layer, bits, uniform.target, self._steps(layer, params).range.hi)
             bounds[layer.node.name] = bound
-            scales[layer.node.name] = best_scale(
-                layer.rows, layer.importance, bound.clip, code_bits=layer.code_bits
-            )
+            scales[layer.node.name] = best_scale(layer.rows, layer.importance, bound.clip, code_bits=layer.code_bits)
         fills = {layer.node.name: float("inf") for layer in self.layers}
         return self._rounded(params, fills, scales, bounds, float("nan"))
 

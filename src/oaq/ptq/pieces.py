@@ -82,6 +82,6 @@ def _check_bits(bits: object, where: str, further: tuple[int, ...]) -> None:
     if type(bits) is not int or not (FEWEST_BITS <= bits <= MOST_BITS or bits in further):
         also = "".join(f" (or {number}: any integer of int8)" for number in further)
         raise CalibrationError(
-            f"{where}: codes of {FEWEST_BITS} to {MOST_BITS} bits are served{also}, not of {bits!r}: a codebook of 7 has "
-            "integers beyond int8, and 8 bits are what weights='uniform' gives"
+            f"{where}: codes of {FEWEST_BITS} to {MOST_BITS} bits are served{also}, not of {bits!r}: a codebook of 7 "
+            "bits has integers beyond int8, and 8 bits are what weights='uniform' gives"
         )

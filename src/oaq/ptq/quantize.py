@@ -10,14 +10,18 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from oaq.capture.graph import FloatGraph
+from oaq.capture.graph import FloatGraph, LayerParams
 from oaq.capture.lower import check_order, lower, same_affine_groups
+from oaq.choose.codebook_facts import CodebookFacts, integer_facts, with_precision
+from oaq.choose.round import packed
 from oaq.kernels.targets import DEFAULT_TARGET
+from oaq.numerics.codebook import least_steps
 from oaq.numerics.requantize import Semantics
 from oaq.program.codes import code_metadata
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
 from oaq.ptq.clip import ClipMethod
+from oaq.ptq.curves import Layer
 from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
 from oaq.ptq.execute import layers
@@ -45,6 +49,7 @@ class QuantizeReport:
         cost: predicted, as a multiple of 16-bit sums without a spill.
         factors: by tensor, what equalisation multiplied its channels with.
         least_error: ``predicted_error`` without a budget: what 8 bits everywhere would have.
+        codebooks: layers whose weights are piecewise: tail steps, and how precise weights are.
     """
 
     graph: FloatGraph
@@ -54,6 +59,7 @@ class QuantizeReport:
     cost: float
     factors: Mapping[str, Reals]
     least_error: float
+    codebooks: tuple[CodebookFacts, ...] = ()
 
     @property
     def budget_db(self) -> float:
@@ -171,6 +177,7 @@ def quantize_with_report(
         decided.cost,
         balanced.factors,
         decider.least_error,
+        tuple(_codebook_facts(layer, layer_params[layer.node.name]) for layer in decider.layers if layer.code_bits),
     )
     return program, report
 
@@ -178,6 +185,12 @@ def quantize_with_report(
 def _root(graph: FloatGraph, group: frozenset[str]) -> str:
     """The tensor of a group that is written first: where its values are rounded."""
     return next(name for name in graph.shapes if name in group)
+
+
+def _codebook_facts(layer: Layer, params: LayerParams) -> CodebookFacts:
+    bits, weight = layer.code_bits or 0, packed(params.weight, layer.op)
+    facts = integer_facts(layer.node.name, weight, bits, least_steps(weight, bits))
+    return with_precision(facts, layer.rows, weight, params.weight_scale.astype(np.float64))
 
 
 def _metadata(options: Options, samples: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.proof import NodeProof
 from oaq.report import data
+from oaq.report.codebooks import codebook_facts
 from oaq.report.data import Evidence, Execution, Latency, LayerFacts, ReportData, Verification
 from oaq.report.environment import environment
 from oaq.report.node_profile import NodeProfile
@@ -55,6 +56,7 @@ def build_report(
         profile=tuple(profile),
         seconds=facts.seconds,
         notes=facts.notes,
+        codebooks=codebook_facts(plan.program, facts.codebooks),
     )
 
 

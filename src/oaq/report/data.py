@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import log2
 from typing import Literal
 
+from oaq.choose.codebook_facts import CodebookFacts
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.report.node_profile import NodeProfile
@@ -201,6 +202,7 @@ class Evidence:
         budget: given to the quantizer.
         seconds: (what, how long).
         notes: one sentence each: where the images came from, what was left out.
+        codebooks: layers whose weights are piecewise.
     """
 
     agreement: Agreement | None = None
@@ -209,6 +211,7 @@ class Evidence:
     budget: float | None = None
     seconds: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
+    codebooks: tuple[CodebookFacts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -317,6 +320,7 @@ class ReportData:
         verification, agreement, latency, profile: parts that may be absent.
         seconds: (what, how long) for analyze, plan, quantize, ... Measured.
         notes: anything a reader must know, one sentence each.
+        codebooks: layers whose weights are piecewise, in order.
     """
 
     name: str
@@ -334,6 +338,7 @@ class ReportData:
     profile: tuple[NodeProfile, ...] = ()
     seconds: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
+    codebooks: tuple[CodebookFacts, ...] = ()
     schema: int = field(default=SCHEMA)
 
     @property

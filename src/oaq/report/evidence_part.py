@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from oaq.program.files import Part
-from oaq.report.codec import decode, encode
+from oaq.report.codec import decode, encode, with_empty, without_empty
 from oaq.report.data import Evidence
 from oaq.tasks.classify import TOP1
 
@@ -16,7 +16,7 @@ EVIDENCE: Final = "evidence"
 
 def evidence_part(evidence: Evidence) -> Part:
     """``evidence`` as a part for ``oaq.save``."""
-    return Part(encode(evidence))
+    return Part(without_empty(encode(evidence)))
 
 
 def stored_evidence(parts: Mapping[str, Part], where: str) -> Evidence | None:
@@ -26,7 +26,7 @@ def stored_evidence(parts: Mapping[str, Part], where: str) -> Evidence | None:
         FormatError: the part is damaged; the message begins with ``where``.
     """
     part = parts.get(EVIDENCE)
-    return None if part is None else decode(Evidence, _of_today(part.content), f"{where}: {EVIDENCE}")
+    return None if part is None else decode(Evidence, with_empty(_of_today(part.content)), f"{where}: {EVIDENCE}")
 
 
 def _of_today(content: Any) -> Any:  # noqa: ANN401

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oaq.escape import escape_name
 from oaq.report import words
 from oaq.report.agreement import sentences
+from oaq.report.codebooks import codebook_table
 from oaq.report.data import Latency, ReportData, Verification, effective_bits, is_proved, mean
 from oaq.terminal.table import Table, render
 
@@ -114,6 +115,8 @@ def tables(data: ReportData, *, layers: bool = True) -> list[Table]:
     parts = [summary(data)]
     if layers and data.layers:
         parts.append(layer_table(data))
+    if layers and data.codebooks:
+        parts.append(codebook_table(data.codebooks))
     if data.verification is not None:
         parts.append(execution_table(data.verification))
     if data.latency is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oaq.report import words
 from oaq.report.agreement import sentences
+from oaq.report.codebooks import codebook_table
 from oaq.report.data import Latency, ReportData, Timing, effective_bits
 from oaq.report.html import svg
 from oaq.report.html.markup import Raw, chip, facts, section, table, text
@@ -194,6 +195,20 @@ def profile(data: ReportData) -> str:
     lead = f"The {len(rows)} slowest of {len(data.profile)} nodes; {total / 1e3:.2f} ms in all."
     head = ("Node", "Operator", "Kernel row", "\u00b5s", "Share", "GMAC/s")
     return section("Where the time goes", "measured", lead, table(head, rows, numbers=(3, 4, 5)), "profile")
+
+
+def codebooks(data: ReportData) -> str:
+    """Piecewise weights, layer by layer."""
+    if not data.codebooks:
+        return ""
+    lines = codebook_table(data.codebooks)
+    lead = (
+        "Weights of these layers are integers of a codebook: fine steps about zero, steps of r beyond. Each takes "
+        "b + 1 bits of the file. SQNR is that of the weights alone: of those in the file, of a rounding to nearest, "
+        "and of uniform weights of as many stored bits, to nearest too."
+    )
+    body = table(lines.head, lines.rows, tuple(range(1, len(lines.head))))
+    return section("Piecewise weights", "", lead, body, "codebooks")
 
 
 def exactness(data: ReportData) -> str:

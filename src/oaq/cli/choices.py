@@ -1,0 +1,111 @@
+"""How ``oaq quantize`` chooses integers: the flags behind ``ptq.options.Options``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from typing import Final
+
+from oaq.errors import CalibrationError
+from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
+from oaq.terminal import say
+
+if typing.TYPE_CHECKING:
+    from oaq.ptq.options import Options
+    from oaq.ptq.pieces import Piecewise
+
+TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
+"""Further names of targets."""
+
+
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """--budget, --target, --rounding, --weights, --weight-bits and --layer-bits."""
+    parser.add_argument(
+        "--budget",
+        type=_budget,
+        default=...,
+        metavar="B",
+        help="predicted cost allowed, 1.0 being 16-bit sums without a spill; 'none' keeps 8 bits everywhere (default: "
+        "give up precision only where it pays)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=(*TARGETS, *TARGET_NAMES),
+        default=DEFAULT_TARGET,
+        help="instruction set that the budget is counted on, whatever machine quantizes; on vnni, avxvnni, dotprod and "
+        "i8mm a budget buys nothing and every layer keeps 8 bits; on wasm-relaxed layers read 7; all is avx2: what "
+        "is narrow enough there is fast on every x86, and every file runs everywhere (default %(default)s)",
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=("axe", "adaround", "nearest"),
+        default="axe",
+        help="of weights: with error feedback inside the accumulators' budgets, learned (takes longer), or to nearest, "
+        "which looks at no data (default axe)",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("uniform", "piecewise"),
+        default="uniform",
+        help="piecewise: of a codebook with fine steps about zero and coarse ones in the tails; a weight takes "
+        "--weight-bits + 1 bits of the file (default %(default)s)",
+    )
+    parser.add_argument(
+        "--weight-bits", type=int, metavar="B", help="of piecewise weights, 2 to 6 (default 4: 5 bits of the file)"
+    )
+    parser.add_argument(
+        "--layer-bits",
+        action="append",
+        type=_layer_bits,
+        default=[],
+        metavar="NAME=B",
+        help="piecewise weights of B bits in this layer, 8 for none; NAME is a regular expression for its whole name; "
+        "repeated: the last that matches",
+    )
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """The options that the flags stand for; what a budget does not buy is told.
+
+    Raises:
+        CalibrationError: they contradict one another, or are out of range.
+    """
+    from oaq.ptq.options import Options
+
+    options = Options(rounding=arguments.rounding, target=target_of(arguments), weights=_pieces(arguments) or "uniform")
+    if arguments.budget is not ...:
+        options = dataclasses.replace(options, budget=arguments.budget)
+    if options.note:
+        say.warn(options.note)
+    return options
+
+
+def target_of(arguments: argparse.Namespace) -> str:
+    """The name of ``kernels.targets.TARGETS`` that --target means."""
+    target: str = arguments.target
+    return TARGET_NAMES.get(target, target)
+
+
+def _pieces(arguments: argparse.Namespace) -> Piecewise | None:
+    from oaq.ptq.pieces import Piecewise
+
+    if arguments.weights == "piecewise":
+        bits = {} if arguments.weight_bits is None else {"bits": arguments.weight_bits}
+        return Piecewise(**bits, layers=tuple(arguments.layer_bits))
+    if arguments.weight_bits is not None or arguments.layer_bits:
+        raise CalibrationError(
+            "--weight-bits and --layer-bits are of --weights piecewise; give that, or leave them out"
+        )
+    return None
+
+
+def _budget(text: str) -> float | None:
+    return None if text.lower() == "none" else float(text)
+
+
+def _layer_bits(text: str) -> tuple[str, int]:
+    name, _, bits = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=BITS")
+    return name, int(bits)
