@@ -42,8 +42,8 @@ class CodebookFacts:
 def integer_facts(name: str, weight: NDArray[np.int8], bits: int, step: NDArray[np.int64]) -> CodebookFacts:
     """What (N, K) integers and their (N,) tail steps say by themselves."""
     counts = np.bincount(step, minlength=MOST_STEP + 1)[1:]
-    beyond = np.count_nonzero(np.abs(weight.astype(np.int16)) > centre_of(bits))
-    return CodebookFacts(name, bits, tuple(int(count) for count in counts), beyond / weight.size)
+    in_tails = np.count_nonzero(np.abs(weight.astype(np.int16)) > centre_of(bits))
+    return CodebookFacts(name, bits, tuple(int(count) for count in counts), in_tails / weight.size)
 
 
 def with_precision(facts: CodebookFacts, rows: Reals, weight: NDArray[np.int8], scale: Reals) -> CodebookFacts:
@@ -80,5 +80,5 @@ def uniform_weights(rows: Reals, bits: int) -> Reals:
 
 def sqnr_db(exact: Reals, rounded: Reals) -> float:
     """Power of the exact values over that of what was lost, in decibels; infinity if nothing was."""
-    lost, power = float(((rounded - exact) ** 2).sum()), float((exact**2).sum())
-    return float("inf") if lost == 0.0 else -float("inf") if power == 0.0 else 10 * log10(power / lost)
+    noise, power = float(((rounded - exact) ** 2).sum()), float((exact**2).sum())
+    return float("inf") if noise == 0.0 else -float("inf") if power == 0.0 else 10 * log10(power / noise)

@@ -67,14 +67,14 @@ class _Neighbours:
     bits: int = 0
 
     def toward_zero(self, weight: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How far the next integer toward zero lies from each of (N, K)."""
+        """(N, K) distances of integers from the next one toward zero."""
         if self.tail is None:
             return np.ones_like(weight)
         return np.where(np.abs(weight) > centre_of(self.bits), self.tail, 1)
 
 
 def _neighbours(steps: Reals, bound: Bound) -> _Neighbours:
-    """Of (N, K) weights in steps of their scale."""
+    """The integers about (N, K) weights in steps of their scale."""
     if bound.code_bits is None:
         below = np.clip(np.floor(steps), -bound.clip, bound.clip)
         return _Neighbours(below, np.ones_like(below), np.full((len(steps), 1), bound.clip, np.int64))

@@ -366,10 +366,10 @@ def _layer_params(
         at = settled / spread
         rounded = bound.nearest(layer.rows, at) if round_again is None else round_again(at)
         weight = np.where(moved[:, None], rounded, weight)
-        if layer.code_bits is not None and (over := ~bound.holds(weight)).any():  # a longer tail than before
-            weight[over], coarse = coarsened(layer.rows[over], at[over], bound.of_outputs(over))
+        if layer.code_bits is not None and (excess := ~bound.holds(weight)).any():  # a longer tail than before
+            weight[excess], coarse = coarsened(layer.rows[excess], at[excess], bound.of_outputs(excess))
             settled = settled.astype(np.float64)
-            settled[over] = (coarse * spread[over]).astype(np.float32)
+            settled[excess] = (coarse * spread[excess]).astype(np.float32)
     steps = np.rint(bias / (s_x * settled)).astype(np.int32)
     return LayerParams(unpacked(weight, layer.op), settled.astype(np.float32), steps), weight  # type: ignore[arg-type]
 
