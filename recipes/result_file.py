@@ -50,7 +50,18 @@ TIMED = frozenset(
         "networks",
         "winograd",
     }
-    | {"browser", "contended", "dynamic", "operators", "ptq_pareto", "qat_pareto", "quantize_time", "session", "tune"}
+    | {
+        "browser",
+        "contended",
+        "dynamic",
+        "operators",
+        "piecewise_times",
+        "ptq_pareto",
+        "qat_pareto",
+        "quantize_time",
+        "session",
+        "tune",
+    }
 )
 """Benchmarks whose figures are times: those of one CPU say nothing of another, so each has a folder of its own."""
 

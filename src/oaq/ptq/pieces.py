@@ -12,6 +12,8 @@ from oaq.errors import CalibrationError
 from oaq.numerics.codebook import FEWEST_BITS, MOST_BITS
 
 WeightForm = Literal["uniform", "piecewise"]
+WeightSums = Literal["integer", "exact"]
+SUMS: Final[tuple[WeightSums, ...]] = ("integer", "exact")
 FORMS: Final[tuple[WeightForm, ...]] = ("uniform", "piecewise")
 WHOLE: Final = 8
 """Bits of the layers that are left out: any integer of int8."""
@@ -24,6 +26,8 @@ class Piecewise:
     Attributes:
         bits: b, 2..6. Every weight is one of 2**(b + 1) - 1 integers and takes b + 1 bits of the file.
         first_last_bits: of layers that read an input of the network or write an output; None: like all others.
+        form: "integer": one scale, one sum, what ``quantize`` makes programs of; "exact": the published form of three
+            sums, 2..8 bits, which only the reference runs (``ptq.exact.quantize_exact``).
         layers: (pattern, bits) of layers that differ, a regular expression for the whole name each; the last that
             matches counts, before ``first_last_bits`` too.
 
@@ -36,10 +40,13 @@ class Piecewise:
     bits: int = 4
     first_last_bits: int | None = None
     layers: tuple[tuple[str, int], ...] = ()
+    form: WeightSums = "integer"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple((pattern, bits) for pattern, bits in self.layers))
-        _check_bits(self.bits, "weights='piecewise'", ())
+        if self.form not in SUMS:
+            raise CalibrationError(f"form of piecewise weights is one of {', '.join(SUMS)}, not {self.form!r}")
+        _check_bits(self.bits, "weights='piecewise'", () if self.form == "integer" else (7, WHOLE))
         if self.first_last_bits is not None:
             _check_bits(self.first_last_bits, "weights='piecewise', first and last layers", (WHOLE,))
         for pattern, bits in self.layers:

@@ -14,6 +14,7 @@ from oaq.capture.graph import FloatGraph, LayerParams
 from oaq.capture.lower import check_order, lower, same_affine_groups
 from oaq.choose.codebook_facts import CodebookFacts, integer_facts, with_precision
 from oaq.choose.round import packed
+from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET
 from oaq.numerics.codebook import least_steps
 from oaq.numerics.requantize import Semantics
@@ -149,6 +150,11 @@ def quantize_with_report(
         steps.note(options.note)
     graph, batches = graph_of(model, calibration_batches, example, name)
     check_order(graph)
+    if options.pieces is not None and options.pieces.form == "exact":
+        raise CalibrationError(
+            "weights in the published form have three sums for each output, which no program holds: "
+            "oaq.ptq.exact.quantize_exact makes what the reference runs; form='integer' has one sum"
+        )
     if options.pieces is not None:
         options.pieces.check_layers(node.name for node, _ in layers(graph))
     steps.begin(OBSERVE)

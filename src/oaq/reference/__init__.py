@@ -8,5 +8,17 @@ from __future__ import annotations
 from oaq.reference.packing import lanes, packed_operands, packed_weights
 from oaq.reference.register import Simulation, simulate
 from oaq.reference.run import Run, compute, run
+from oaq.reference.three_sums import compute_three, run_exact
 
-__all__ = ["Run", "Simulation", "compute", "lanes", "packed_operands", "packed_weights", "run", "simulate"]
+__all__ = [
+    "Run",
+    "Simulation",
+    "compute",
+    "compute_three",
+    "lanes",
+    "packed_operands",
+    "packed_weights",
+    "run",
+    "run_exact",
+    "simulate",
+]

@@ -73,7 +73,7 @@ def compute(
     result = rules_of(op).law(op, inputs, specs, y)
     if not isinstance(op, Products):
         return result.astype(np.uint8), None
-    sums = _check_s32(node, result)
+    sums = check_s32(node, result)
     return op.requantize.apply(sums, y.affine.zero_point, y.range).astype(np.uint8), sums
 
 
@@ -91,7 +91,12 @@ def _run_samples(
     return tensors, sums
 
 
-def _check_s32(node: Node, sums: NDArray[np.int64]) -> NDArray[np.int32]:
+def check_s32(node: Node, sums: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Exact sums of a node, as int32.
+
+    Raises:
+        AccumulatorOverflow: a sum leaves s32.
+    """
     if sums.size and (int(sums.min()) < S32.lo or int(sums.max()) > S32.hi):
         raise AccumulatorOverflow(
             f"{node.name}: the exact sum reaches [{sums.min()}, {sums.max()}], which leaves s32. "

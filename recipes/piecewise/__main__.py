@@ -1,0 +1,158 @@
+r"""Piecewise weights (after PWLQ, Fang et al., 2002.00104) on networks with published weights.
+
+    python -m recipes.piecewise mobilenet-v2 [--record]
+    python -m recipes.piecewise efficientnet-lite0 --record
+    python -m recipes.piecewise mobilenet-v2 --times --rounds 40 --record
+
+Three tables: forms of 4 bits, weights alone, on 20 labelled photos and their mirror images; the paper's table of
+3, 4, 6 and 8 bits, with and without correction, beside uniform weights of as many *stored* bits; whole networks of
+integers beside W8, W6 and W5. ``--times`` measures those on AVX2, in turns, instead. Everything goes to
+``out/piecewise/NETWORK.json``; ``--record`` writes it into ``benchmarks/results`` too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from oaq.ptq.networks import graph_of
+from oaq.report.agreement import sqnr_db
+from oaq.report.comparison import compare, our_contenders
+from oaq.report.latency import pinned
+from oaq.terminal import say
+from oaq.terminal.table import Table
+from recipes import result_file
+from recipes.demo import RECORDED, Data, load_data
+from recipes.exit_code import exit_code
+from recipes.networks import NETWORKS, Network
+from recipes.piecewise.forms import Form, float_logits, headline_forms, rounded_network, shape_forms
+from recipes.piecewise.integers import CHOICES, ISA, WHOLE, Quantized, float_outputs, quantized, row
+from recipes.result_file import Result, stamp
+
+SHAPE_BITS = (3, 4, 6, 8)
+TRAINED = tuple(sorted(name for name, network in NETWORKS.items() if network.trained))
+
+
+def run(network: Network, flags: argparse.Namespace) -> int:
+    """Tables or times, and the file of them."""
+    flags.out.mkdir(parents=True, exist_ok=True)
+    net, data = network.load(), load_data(network, flags.images)
+    result = _times(net, data, network, flags) if flags.times else _tables(net, data, network, flags)
+    path = flags.out / f"{network.name}{'_times' if flags.times else ''}.json"
+    say.words(str(result_file.write(result, path)))
+    if flags.record:
+        name = f"{result.benchmark}_{network.name}"
+        say.words(str(result_file.store(result, RECORDED, name)))
+    return 0
+
+
+def _tables(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
+    rows = [*_weights_alone(net, data, headline_forms(), "forms of 4 bits")]
+    for bits in SHAPE_BITS:
+        rows += _weights_alone(net, data, shape_forms(bits), f"the paper's table at {bits} bits")
+    if not flags.weights_only:
+        rows += _whole(net, data, network)
+    command = f"python -m recipes.piecewise {network.name}" + (" --weights-only" if flags.weights_only else "")
+    pairs = tuple(tuple(line.items()) for line in rows)
+    notes = (
+        "Weights alone: activations in float; all layers, first and last included. Right: of 20 labelled photos and "
+        "their mirror images. BC: mean and deviation of every output's weights are made those of its float weights.",
+        "Integers: W8A8 without a budget, W6A8 and W5A8 with bits by hand in every layer; 'piecewise' and 'whole bytes' "
+        "under the default budget, if nothing else is said. Rounding with error feedback. Runs on AVX2's 16-bit lanes: "
+        "each tile counted once, and weighted by output positions.",
+    )
+    return Result("piecewise", command, stamp(), None, (("network", network.name),), pairs, notes)
+
+
+def _weights_alone(net: object, data: Data, forms: Sequence[Form], title: str) -> list[dict[str, str]]:
+    x = np.concatenate([data.test, np.ascontiguousarray(data.test[..., ::-1])])
+    labels = np.concatenate([data.labels, data.labels])
+    graph, _ = graph_of(net, [x[:1]])  # type: ignore[arg-type]
+    exact = float_logits(graph, x)
+    lines = []
+    for form in say.track(forms, title):
+        line = {"table": title, "weights": form.name, "stored bits": str(form.stored)}
+        for suffix in ("", " + BC"):
+            parameters, decibels = rounded_network(graph, form, correct=bool(suffix))
+            y = float_logits(graph, x, parameters)
+            line.setdefault("weight SQNR", f"{decibels:.2f} dB")
+            line[f"logit SQNR{suffix}"] = f"{sqnr_db(exact, y):.2f} dB"
+            line[f"right of {len(x)}{suffix}"] = str(int((y.argmax(axis=1) == labels).sum()))
+        lines.append(line)
+    right = int((exact.argmax(axis=1) == labels).sum())
+    _show(f"{title}; float: {right} of {len(x)} right", [_without(line, "table") for line in lines])
+    return lines
+
+
+def _whole(net: object, data: Data, network: Network) -> list[dict[str, str]]:
+    exact, lines, whole = float_outputs(net, data, network), [], 0  # type: ignore[arg-type]
+    for name in CHOICES:
+        integers = quantized(net, data.calibration, name)  # type: ignore[arg-type]
+        whole = integers.bytes if name == WHOLE else whole
+        lines.append({"table": "integers", **row(integers, whole, data, network, exact)})
+        say.words(", ".join(f"{key} {value}" for key, value in lines[-1].items()))
+    _show("integers", [_without(line, "table") for line in lines])
+    return lines
+
+
+def _times(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
+    networks: list[Quantized] = [quantized(net, data.calibration, name) for name in CHOICES]  # type: ignore[arg-type]
+    x = data.test[:1]
+    with pinned(1) as cpus:
+        timed = [our_contenders({f"{ISA} {one.name}": one.plan}, x, 1)[0][0] for one in networks]
+        latency = compare(
+            timed,
+            threads=1,
+            rounds=flags.rounds,
+            pinned=cpus,
+            progress=lambda rounds: say.track(rounds, "times, in turns"),
+        )
+    predicted = {f"{ISA} {one.name}": one.plan.seconds * 1e3 for one in networks}
+    rows = tuple(
+        (
+            ("weights", timing.name),
+            ("median ms", f"{timing.median_ms:.3f}"),
+            ("predicted ms", f"{predicted[timing.name]:.3f}"),
+        )
+        for timing in latency.timings
+    )
+    _show("times on AVX2", [dict(line) for line in rows])
+    command = f"python -m recipes.piecewise {network.name} --times --rounds {flags.rounds}"
+    return Result("piecewise_times", command, stamp(), latency, (("network", network.name),), rows)
+
+
+def _show(title: str, lines: Sequence[Mapping[str, str]]) -> None:
+    head = tuple(lines[0])
+    say.tables(
+        [Table(title, head, tuple(tuple(line[key] for key in head) for line in lines), frozenset(range(1, len(head))))]
+    )
+
+
+def _without(line: Mapping[str, str], key: str) -> dict[str, str]:
+    return {name: value for name, value in line.items() if name != key}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m recipes.piecewise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", nargs="?", default="mobilenet-v2", choices=TRAINED)
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
+    parser.add_argument("--weights-only", action="store_true", help="the tables of weights alone")
+    parser.add_argument("--times", action="store_true", help="measure the integer networks on AVX2 instead")
+    parser.add_argument("--rounds", type=int, default=40, metavar="N", help="rounds of --times (default 40)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out") / "piecewise", metavar="DIR", help="default: out/piecewise"
+    )
+    parser.add_argument("--record", action="store_true", help="also write into benchmarks/results")
+    flags = parser.parse_args(arguments)
+    return exit_code("piecewise", lambda: run(NETWORKS[flags.network], flags))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
