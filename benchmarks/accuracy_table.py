@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import superres_table, tasks_table
+from benchmarks import piecewise_table, superres_table, tasks_table
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -37,11 +37,13 @@ NOT_RUN = "not run"
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
-    """What belongs between the markers of one campaign, of all tasks, or of networks that enlarge."""
+    """What belongs between the markers of a campaign, of tasks, of networks that enlarge, or of piecewise weights."""
     if name == tasks_table.NAME:
         return tasks_table.block(folder)
     if name == superres_table.NAME:
         return superres_table.block(folder)
+    if name == piecewise_table.NAME:
+        return piecewise_table.block(folder)
     path = folder / f"{file_name(name)}.json"
     if not path.exists():
         return "Not run.\n"

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from oaq.errors import FormatError, NoKernel
+from oaq.kernels.table import cpu_isas
 from oaq.ptq.networks import graph_of
 from oaq.report.agreement import sqnr_db
 from oaq.report.comparison import compare, our_contenders
@@ -39,7 +41,10 @@ TRAINED = tuple(sorted(name for name, network in NETWORKS.items() if network.tra
 
 def run(network: Network, flags: argparse.Namespace) -> int:
     """Tables or times, and the file of them."""
-    flags.out.mkdir(parents=True, exist_ok=True)
+    try:
+        flags.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FormatError(f"{flags.out}: cannot be made: {error.strerror}. Choose another --out") from error
     net, data = network.load(), load_data(network, flags.images)
     result = _times(net, data, network, flags) if flags.times else _tables(net, data, network, flags)
     path = flags.out / f"{network.name}{'_times' if flags.times else ''}.json"
@@ -61,9 +66,9 @@ def _tables(net: object, data: Data, network: Network, flags: argparse.Namespace
     notes = (
         "Weights alone: activations in float; all layers, first and last included. Right: of 20 labelled photos and "
         "their mirror images. BC: mean and deviation of every output's weights are made those of its float weights.",
-        "Integers: W8A8 without a budget, W6A8 and W5A8 with bits by hand in every layer; 'piecewise' and 'whole bytes' "
-        "under the default budget, if nothing else is said. Rounding with error feedback. Runs on AVX2's 16-bit lanes: "
-        "each tile counted once, and weighted by output positions.",
+        "Integers: W8A8 without a budget, W6A8 and W5A8 with bits by hand in every layer; 'piecewise' and 'whole "
+        "bytes' under the default budget, if nothing else is said. Rounding with error feedback. Runs on AVX2's 16-bit "
+        "lanes: each tile counted once, and weighted by output positions.",
     )
     return Result("piecewise", command, stamp(), None, (("network", network.name),), pairs, notes)
 
@@ -100,10 +105,12 @@ def _whole(net: object, data: Data, network: Network) -> list[dict[str, str]]:
 
 
 def _times(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
+    if ISA not in cpu_isas():
+        raise NoKernel(f"--times: this CPU has no {ISA}; it runs {', '.join(cpu_isas())}")
     networks: list[Quantized] = [quantized(net, data.calibration, name) for name in CHOICES]  # type: ignore[arg-type]
     x = data.test[:1]
     with pinned(1) as cpus:
-        timed = [our_contenders({f"{ISA} {one.name}": one.plan}, x, 1)[0][0] for one in networks]
+        timed = [our_contenders({f"{ISA} {integers.name}": integers.plan}, x, 1)[0][0] for integers in networks]
         latency = compare(
             timed,
             threads=1,
@@ -111,7 +118,7 @@ def _times(net: object, data: Data, network: Network, flags: argparse.Namespace)
             pinned=cpus,
             progress=lambda rounds: say.track(rounds, "times, in turns"),
         )
-    predicted = {f"{ISA} {one.name}": one.plan.seconds * 1e3 for one in networks}
+    predicted = {f"{ISA} {integers.name}": integers.plan.seconds * 1e3 for integers in networks}
     rows = tuple(
         (
             ("weights", timing.name),
@@ -136,8 +143,8 @@ def _without(line: Mapping[str, str], key: str) -> dict[str, str]:
     return {name: value for name, value in line.items() if name != key}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse, run; every refusal is one line."""
+def arguments(texts: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         "python -m recipes.piecewise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -150,7 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, default=Path("out") / "piecewise", metavar="DIR", help="default: out/piecewise"
     )
     parser.add_argument("--record", action="store_true", help="also write into benchmarks/results")
-    flags = parser.parse_args(arguments)
+    return parser.parse_args(texts)
+
+
+def main(texts: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    flags = arguments(texts)
     return exit_code("piecewise", lambda: run(NETWORKS[flags.network], flags))
 
 

@@ -73,7 +73,7 @@ def published(bits: int, rule: str) -> Form:
 
 
 def integer(bits: int) -> Form:
-    """oaq's codebook of one scale."""
+    """The codebook of one scale that oaq uses."""
     return Form(f"integer PWLQ {bits}", bits + 1, partial(piecewise_weights, bits=bits))
 
 
