@@ -150,13 +150,7 @@ def quantize_with_report(
         steps.note(options.note)
     graph, batches = graph_of(model, calibration_batches, example, name)
     check_order(graph)
-    if options.pieces is not None and options.pieces.form == "exact":
-        raise CalibrationError(
-            "weights in the published form have three sums for each output, which no program holds: "
-            "oaq.ptq.exact.quantize_exact makes what the reference runs; form='integer' has one sum"
-        )
-    if options.pieces is not None:
-        options.pieces.check_layers(node.name for node, _ in layers(graph))
+    _check_pieces(options, graph)
     steps.begin(OBSERVE)
     reservoir = Reservoir()
     counted = batches if isinstance(batches, np.ndarray | torch.Tensor) else steps.count(batches, "batch")
@@ -186,6 +180,17 @@ def quantize_with_report(
         tuple(_codebook_facts(layer, layer_params[layer.node.name]) for layer in decider.layers if layer.code_bits),
     )
     return program, report
+
+
+def _check_pieces(options: Options, graph: FloatGraph) -> None:
+    if options.pieces is None:
+        return
+    if options.pieces.form == "exact":
+        raise CalibrationError(
+            "weights in the published form have three sums for each output, which no program holds: "
+            "oaq.ptq.exact.quantize_exact makes what the reference runs; form='integer' has one sum"
+        )
+    options.pieces.check_layers(node.name for node, _ in layers(graph))
 
 
 def _root(graph: FloatGraph, group: frozenset[str]) -> str:
