@@ -1,6 +1,6 @@
-"""The native core for WebAssembly as two modules, by the compiler of the ziglang wheel.
+"""The native core for WebAssembly, for one thread and for several, by the compiler of the ziglang wheel.
 
-python -m benchmarks.web.build       builds both and puts them where the npm package has them (web/wasm)
+python -m benchmarks.web.build       builds the modules and puts them where the npm package has them (web/wasm)
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ BUILD: Final = ROOT / "build" / "web"
 PACKAGE: Final = ROOT / "web"
 BUILDS: Final = ("simd128", "relaxed")
 """Builds of the module; the second has every row of the first."""
+MODULES: Final = tuple(f"{name}{threads}" for name in BUILDS for threads in ("", "-threads"))
+"""Files: each build for one thread, and on memory that workers share."""
 
 
 def build(name: str) -> Path:
-    """Build both modules where anything changed; returns the path of one.
+    """Build all modules where anything changed; returns the path of one.
 
     Args:
-        name: of ``BUILDS``.
+        name: of ``MODULES``.
 
     Raises:
         CannotBuild: there is no cross compiler, or the build failed.
@@ -33,14 +35,14 @@ def build(name: str) -> Path:
 
 
 def install() -> list[Path]:
-    """Build both modules into the npm package; returns their paths.
+    """Build all modules into the npm package; returns their paths.
 
     Raises:
         CannotBuild: there is no cross compiler, or the build failed.
     """
     (PACKAGE / "wasm").mkdir(exist_ok=True)
     paths = []
-    for name in BUILDS:
+    for name in MODULES:
         paths.append(PACKAGE / "wasm" / f"oaq-{name}.wasm")
         shutil.copyfile(build(name), paths[-1])
     return paths

@@ -93,6 +93,16 @@ def build_page(out: Path) -> None:
     (site / "demo" / "demo.json").write_text(json.dumps(page), encoding="utf-8")
 
 
+class Isolated(http.server.SimpleHTTPRequestHandler):
+    """Files with the headers by which a page may share memory between its workers."""
+
+    def end_headers(self) -> None:
+        """Add them."""
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the page and serve it."""
     parser = argparse.ArgumentParser("python -m benchmarks.web.demo", description=(__doc__ or "").splitlines()[0])
@@ -104,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.no_serve:
         say.words(f"{flags.out / 'site'}: serve this folder and open demo/")
         return 0
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(flags.out / "site"))
+    handler = functools.partial(Isolated, directory=str(flags.out / "site"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", flags.port), handler) as server:
         say.words(f"http://127.0.0.1:{server.server_address[1]}/demo/ (Ctrl-C ends it)")
         try:

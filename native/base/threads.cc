@@ -1,19 +1,11 @@
 // The pool: threads claim chunks of the stages of a run, watch for the next stage, then sleep. Nothing is computed.
 #include "base/threads.h"
 
-#ifndef _WIN32
-#include <unistd.h>
-#endif
-
 #include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
-
-#ifdef OAQ_X86
-#include <immintrin.h>
-#endif
 
 namespace oaq {
 namespace {
@@ -32,27 +24,11 @@ constexpr int kMostWaited = 3;
 constexpr int kLeastAlone = 8, kMostAlone = 16, kGoodRuns = 16;
 constexpr std::chrono::milliseconds kLongestAlone{250};
 
-void pause() {
-#ifdef OAQ_X86
-  _mm_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
-
-int this_process() {
-#ifdef _WIN32
-  return 0;  // which never forks
-#else
-  return getpid();
-#endif
-}
-
 // Whether the value changed within that many turns.
 bool changes(const std::atomic<std::uint64_t>& value, std::uint64_t old) {
   for (int turn = 0; turn < kTurns; ++turn) {
     if (value.load(std::memory_order_acquire) != old) return true;
-    pause();
+    Helpers::pause();
   }
   return false;
 }
@@ -71,21 +47,19 @@ Threads::Claim Threads::unpacked(std::uint64_t word) {
 Threads::Threads(int count) : count_(count), shares_(static_cast<std::size_t>(count)) { start(); }
 
 Threads::~Threads() {
-  if (process_ == this_process())
+  if (process_ == Helpers::process())
     stop();
   else
     abandon();
 }
 
 void Threads::start() {
-  process_ = this_process();
-  helpers_ = std::make_unique<std::vector<std::thread>>();
-  helpers_->reserve(static_cast<std::size_t>(count_ - 1));
+  process_ = Helpers::process();
+  helpers_ = std::make_unique<Helpers>(count_, [this](int thread) { serve(thread); });
   try {
-    placement_.begin(static_cast<std::size_t>(count_ - 1));
-    for (int thread = 1; thread < count_; ++thread) helpers_->emplace_back([this, thread] { serve(thread); });
+    helpers_->start();
   } catch (const std::system_error& error) {
-    const std::size_t started = helpers_->size() + 1;
+    const int started = helpers_->started() + 1;
     stop();
     throw std::runtime_error("only " + std::to_string(started) + " of " + std::to_string(count_) +
                              " threads can be started: " + error.what());
@@ -95,9 +69,8 @@ void Threads::start() {
 void Threads::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   opened_.fetch_add(1, std::memory_order_release);
-  opened_.notify_all();
-  for (std::thread& helper : *helpers_) helper.join();
-  helpers_->clear();
+  Helpers::wake_all(opened_);
+  helpers_->join();
 }
 
 // In a forked child: the helpers are not there, so their handles can be neither joined nor detached. They are leaked.
@@ -111,7 +84,7 @@ void Threads::abandon() {
 }
 
 void Threads::run(Work& work) {
-  if (count_ > 1 && process_ != this_process()) {
+  if (count_ > 1 && process_ != Helpers::process()) {
     abandon();
     try {
       start();
@@ -120,7 +93,7 @@ void Threads::run(Work& work) {
   }
   if (!work.stages()) return;
   if (count_ == 1 || (patience_ && Clock::now() < alone_until_)) return run_alone(work);
-  placement_.keep_apart(*helpers_);
+  helpers_->keep_apart();
   const ThreadState state(work.isas());
   work_ = &work;
   first_ = unpacked(shares_[0].word.load(std::memory_order_relaxed)).stage + 1;
@@ -140,6 +113,10 @@ void Threads::run(Work& work) {
   choose_company(Clock::now() - start, waited);
 }
 
+std::uint32_t Threads::computed(int thread) const {
+  return shares_[static_cast<std::size_t>(thread)].computed.load(std::memory_order_relaxed);
+}
+
 // Claims a chunk if there is one, of the thread's own share first.
 bool Threads::claim(Claim& to, int thread) {
   const auto count = static_cast<std::size_t>(count_), own = static_cast<std::size_t>(thread);
@@ -156,6 +133,8 @@ void Threads::compute(const Claim& chunk, int thread) {
   Work& work = *work_;
   const std::uint32_t stage = chunk.stage - first_;
   work.compute(stage, chunk.next, work.chunks(stage), thread);
+  std::atomic<std::uint32_t>& computed = shares_[static_cast<std::size_t>(thread)].computed;
+  computed.store(computed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   work.complete(stage);
   go_on(chunk.stage + 1, thread);
@@ -188,7 +167,7 @@ void Threads::go_on(std::uint32_t stage, int thread) {
     }
   }
   opened_.fetch_add(1, std::memory_order_release);
-  opened_.notify_all();
+  Helpers::wake_all(opened_);
 }
 
 // Returns when the stage is no longer open, or something else was opened while this slept; with the time that took.
@@ -196,7 +175,7 @@ Threads::Clock::duration Threads::wait_for_end_of(std::uint32_t stage) {
   const Clock::time_point start = Clock::now();
   const std::uint32_t opened = opened_.load(std::memory_order_acquire);
   const std::uint64_t word = shares_[0].word.load(std::memory_order_acquire);
-  if (unpacked(word).stage == stage && !changes(shares_[0].word, word)) opened_.wait(opened, std::memory_order_acquire);
+  if (unpacked(word).stage == stage && !changes(shares_[0].word, word)) Helpers::sleep_as_caller(opened_, opened);
   return Clock::now() - start;
 }
 
@@ -224,7 +203,7 @@ void Threads::serve(int thread) {
     }
     if (changes(own, word)) continue;
     state.reset();
-    if (!stopping_.load(std::memory_order_relaxed)) opened_.wait(opened, std::memory_order_acquire);
+    if (!stopping_.load(std::memory_order_relaxed)) Helpers::sleep(opened_, opened);
   }
 }
 

@@ -14,10 +14,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <thread>
 #include <vector>
 
-#include "base/placement.h"
+#include "base/helper_threads.h"
 #include "base/work.h"
 
 namespace oaq {
@@ -31,6 +30,9 @@ class Threads {
   ~Threads();
 
   int count() const { return count_; }
+
+  // Chunks that a thread has computed, of all runs but those computed alone. Stages of one chunk count for nobody.
+  std::uint32_t computed(int thread) const;
 
   // Computes all stages in order. Neither locks nor allocates, but for the first run of a forked child; where the
   // system gives it no threads, the caller computes alone. One caller at a time.
@@ -49,6 +51,7 @@ class Threads {
   };
   struct alignas(64) Share {
     std::atomic<std::uint64_t> word{0};
+    std::atomic<std::uint32_t> computed{0};  // chunks, of any share, by the thread that this one is of
   };
   static std::uint64_t packed(const Claim& claim);
   static Claim unpacked(std::uint64_t word);
@@ -71,9 +74,8 @@ class Threads {
   alignas(64) std::atomic<int> unfinished_{0};        // chunks of the open stage
   alignas(64) std::atomic<std::uint32_t> opened_{0};  // stages ever opened or ended: what sleeping threads wait on
   std::atomic<bool> stopping_{false};
-  std::unique_ptr<std::vector<std::thread>> helpers_;
-  Placement placement_;
-  int process_;  // that the helpers are threads of
+  std::unique_ptr<Helpers> helpers_;
+  int process_;  // that the helpers belong to
   // Of the caller: until when it computes alone, for how many times the last wait, and how many runs went well since.
   Clock::time_point alone_until_{};
   int patience_ = 0, good_runs_ = 0;

@@ -5,4 +5,5 @@ set(CMAKE_SYSTEM_PROCESSOR wasm32)
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES OAQ_ZIG)
 set(CMAKE_CXX_COMPILER ${OAQ_ZIG} c++)
 set(CMAKE_CXX_COMPILER_TARGET wasm32-wasi)
-set(CMAKE_CXX_FLAGS_INIT "-msimd128 -fexceptions")
+# Atomics, also of the libraries, for modules on shared memory; on memory of one thread engines run them all the same.
+set(CMAKE_CXX_FLAGS_INIT "-mcpu=generic+atomics -msimd128 -fexceptions")

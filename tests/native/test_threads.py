@@ -18,7 +18,7 @@ FLAGS = ("-std=c++20", "-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Wconversio
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pool alone; ``benchmarks.races`` runs whole sessions under ThreadSanitizer."""
     path = tmp_path_factory.mktemp("threads") / "threads"
-    names = ("threads", "shared_threads", "placement", "work", "isa")
+    names = ("threads", "helper_threads", "shared_threads", "placement", "work", "isa")
     sources = (HERE / "threads.cc", *(NATIVE / "base" / f"{name}.cc" for name in names))
     subprocess.run([os.environ.get("CXX", "c++"), *FLAGS, "-o", path, *sources], check=True)
     return path

@@ -13,8 +13,11 @@ const TYPES = {
   ".svg": "image/svg+xml",
 };
 
-/** Serve folders on localhost: { "/prefix/": folder }, the longest prefix first. Returns { origin, close }. */
-export async function serve(folders) {
+/**
+ * Serve folders on localhost: { "/prefix/": folder }, the longest prefix first; with further headers. Returns
+ * { origin, close }.
+ */
+export async function serve(folders, headers = {}) {
   const prefixes = Object.keys(folders).sort((a, b) => b.length - a.length);
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));
@@ -23,7 +26,8 @@ export async function serve(folders) {
       if (prefix === undefined) throw new Error("no such prefix");
       const file = join(folders[prefix], path.endsWith("/") ? `${path.slice(prefix.length)}index.html` : path.slice(prefix.length));
       const { size } = await stat(file);
-      response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": size });
+      const type = TYPES[extname(file)] ?? "application/octet-stream";
+      response.writeHead(200, { "content-type": type, "content-length": size, ...headers });
       createReadStream(file).pipe(response);
     } catch {
       response.writeHead(404).end();

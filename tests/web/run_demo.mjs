@@ -4,7 +4,9 @@
 import { serve, start } from "./browser.mjs";
 
 const [site, chromium, file] = process.argv.slice(2);
-const server = await serve({ "/": site });
+const server = await serve({ "/": site }, {
+  "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp",
+});
 const { page, close } = await start(chromium);
 const idle = "!document.getElementById('measure').disabled";
 try {
@@ -20,6 +22,7 @@ try {
   await page.files("#file", [file]);
   await page.until(`document.getElementById('shown').src.startsWith('blob:') && ${idle}`);
   const shown = { classes: await texts("#classes span"), times: await texts("#times span"),
+    cpus: await page.evaluate("navigator.hardwareConcurrency"),
     layers: (await texts(".layer")).length, seal: (await texts("#seal"))[0], status: (await texts("#status"))[0] };
   await page.evaluate("document.getElementById('network').selectedIndex = 1; "
     + "document.getElementById('network').dispatchEvent(new Event('change'))");

@@ -51,7 +51,9 @@ def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path)
     assert shown["said"] == []
     assert shown["status"] == ""
     assert all(scrolled <= int(width) for width, scrolled in shown["widths"].items())
-    assert shown["times"] == ["oaq, relaxed SIMD", "oaq, SIMD128"]
+    threads = [f", {min(shown['cpus'], 4)} threads"] if shown["cpus"] > 1 else []
+    builds = ("oaq, relaxed SIMD", "oaq, SIMD128")
+    assert shown["times"] == [f"{build}{more}" for build in builds for more in ("", *threads)]
     assert [shown["before"], shown["classes"]] == [likeliest(0), likeliest(2)]
     assert shown["layers"] == 4
     assert shown["seal"].startswith("4 of 4 layers proved for every photo")

@@ -48,9 +48,9 @@ async function changePhoto() {
   await measure();
 }
 
-async function networkOf(build) {
-  const { file } = state.demo.networks[at("network").selectedIndex], key = `${build} ${file}`;
-  if (!state.networks.has(key)) state.networks.set(key, await oaq.load(file, { build }));
+async function networkOf(build, threads = 1) {
+  const { file } = state.demo.networks[at("network").selectedIndex], key = `${build} ${threads} ${file}`;
+  if (!state.networks.has(key)) state.networks.set(key, await oaq.load(file, { build, threads }));
   return state.networks.get(key);
 }
 
@@ -103,14 +103,17 @@ async function measure() {
   };
   at("measure").disabled = true;
   for (const build of oaq.builds())
-    rows.push({ name: `oaq, ${build === "relaxed" ? "relaxed SIMD" : "SIMD128"}`, time: null, words: "...", ours: true, build });
+    for (const threads of new Set([1, oaq.defaultThreads()])) {
+      const name = `oaq, ${build === "relaxed" ? "relaxed SIMD" : "SIMD128"}${threads > 1 ? `, ${threads} threads` : ""}`;
+      rows.push({ name, time: null, words: "...", ours: true, build, threads });
+    }
   for (const peer of state.demo.networks[at("network").selectedIndex].peers)
     rows.push({ name: `onnxruntime-web, ${peer.precision}`, time: null, words: "...", ours: false, peer });
   show();
   for (const row of rows) {
     try {
       if (row.build) {
-        const own = await networkOf(row.build);
+        const own = await networkOf(row.build, row.threads);
         row.run = () => own.run(image);
       } else {
         if (!state.peers.has(row.peer.file)) state.peers.set(row.peer.file, await openPeer(row.peer.file, net, row.peer));
@@ -126,7 +129,7 @@ async function measure() {
     await sleep();
   }
   at("measure").disabled = false;
-  at("note").textContent = `Median of ${RUNS} runs in this tab, one thread, without scaling the photo` +
+  at("note").textContent = `Median of ${RUNS} runs in this tab, one thread if nothing is said, without scaling the photo` +
     (rows.some(({ peer }) => peer) ? "." : "; onnxruntime-web is not installed here.");
 }
 

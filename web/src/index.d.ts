@@ -4,8 +4,10 @@ export type Build = "relaxed" | "simd128";
 export interface LoadOptions {
   /** The build to use; the quickest that this engine runs if it is left out. */
   build?: Build;
+  /** Threads, 1 to 256. If left out: where the page is cross-origin isolated one for each CPU, four at most; else one. */
+  threads?: number;
   /** Where the modules are, by build; beside the package if left out. */
-  wasm?: Partial<Record<Build, string | URL | ArrayBuffer | Uint8Array>>;
+  wasm?: Partial<Record<Build | `${Build}-threads`, string | URL | ArrayBuffer | Uint8Array>>;
   /** SHA-256 that the certificate must have, in hexadecimal; any if left out. */
   certificate?: string;
   /** false: do not run the fixed inputs whose outputs the signature is of (two samples). */
@@ -76,7 +78,7 @@ export type Input = Uint8Array | Uint8ClampedArray | ImageLike;
 
 export declare class OaqError extends Error {
   /** "not-found", "damaged", "certificate", "signature", "engine", "photo", "bad-argument", "bad-plan", "no-memory",
-   * "failed". */
+   * "no-threads", "failed". */
   readonly code: string;
 }
 
@@ -84,6 +86,7 @@ export declare class Network {
   private constructor();
   readonly name: string;
   readonly build: Build;
+  readonly threads: number;
   readonly signature: string;
   readonly certificate: string;
   readonly inputs: readonly Tensor[];
@@ -101,8 +104,14 @@ export declare class Network {
   profile(): number[];
   measure(): string;
   check(): void;
+  /** Chunks of work that each thread has computed in all runs, the calling one first; zeros with one thread. */
+  shares(): number[];
+  /** End the workers of a network of several threads. It runs no more. */
+  close(): void;
 }
 
 export declare function load(url: string | URL, options?: LoadOptions): Promise<Network>;
 export declare function supports(build: Build): boolean;
 export declare function builds(): Build[];
+/** Threads that `load` takes if nothing is said. */
+export declare function defaultThreads(): number;

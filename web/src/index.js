@@ -1,9 +1,10 @@
 // Integer networks in the browser: the same integers as everywhere else, checked when they are loaded.
 import { decodeBoxes, isBoxes } from "./detect.js";
-import { OaqError, Session, builds, compile, fetchBytes, supports } from "./runtime.js";
+import { OaqError, builds, fetchBytes, open, supports } from "./runtime.js";
 import { sha256 } from "./sha256.js";
+import { MOST_THREADS, defaultThreads } from "./workers.js";
 
-export { OaqError, builds, supports };
+export { OaqError, builds, defaultThreads, supports };
 
 const FORMAT = "oaq web 1";
 /** Fixed inputs of a signature; a file that asks for more would keep a page busy. */
@@ -24,16 +25,41 @@ export async function load(url, options = {}) {
       `${place}: its certificate is ${manifest.certificate.slice(0, 16)}..., not the one asked for, ` +
         `${String(options.certificate).slice(0, 16)}...: this is another network, or another proof`, "certificate");
   const build = chooseBuild(manifest, options.build, place);
-  const wasm = options.wasm?.[build] ?? new URL(`../wasm/oaq-${build}.wasm`, import.meta.url);
-  const [module, plan] = await Promise.all([compile(wasm), fetchBytes(new URL(manifest.plans[build].file, place))]);
-  const { bytes, sha256: digest } = manifest.plans[build];
+  const wasm = (name) => options.wasm?.[name] ?? new URL(`../wasm/oaq-${name}.wasm`, import.meta.url);
+  const threads = chooseThreads(options.threads);
+  let session, bytes;
+  const plan = () => (bytes ??= planOf(manifest.plans[build], place));
+  try {
+    session = await open(build, threads, wasm, plan);
+  } catch (error) {
+    // Nobody asked for threads, so a page whose policy forbids workers gets one.
+    if (options.threads !== undefined || error.code !== "no-threads") throw error;
+    session = await open(build, 1, wasm, plan);
+  }
+  const network = new Network(manifest, build, session);
+  try {
+    if (options.check !== false) network.check();
+  } catch (error) {
+    network.close();
+    throw error;
+  }
+  return network;
+}
+
+async function planOf({ file, bytes, sha256: digest }, place) {
+  const plan = await fetchBytes(new URL(file, place));
   if (plan.length !== bytes || sha256(plan) !== digest)
     throw new OaqError(
-      `${manifest.plans[build].file}: this is not the plan that ${place} names (${plan.length} bytes, ${bytes} ` +
-        "expected, or other contents). Copy the whole folder that oaq export --web wrote", "damaged");
-  const network = new Network(manifest, build, new Session(module, plan));
-  if (options.check !== false) network.check();
-  return network;
+      `${file}: this is not the plan that ${place} names (${plan.length} bytes, ${bytes} expected, or other contents). ` +
+        "Copy the whole folder that oaq export --web wrote", "damaged");
+  return plan;
+}
+
+function chooseThreads(wanted) {
+  if (wanted === undefined) return defaultThreads();
+  if (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)
+    throw new OaqError(`threads is a whole number from 1 to ${MOST_THREADS}, not ${wanted}`, "bad-argument");
+  return wanted;
 }
 
 /** A network ready to run. */
@@ -50,6 +76,21 @@ export class Network {
 
   get name() {
     return this.#manifest.name;
+  }
+
+  /** Threads that share its work: workers and the one that calls `run`. */
+  get threads() {
+    return this.#session.threads;
+  }
+
+  /** Chunks of work that each of its threads has computed in all runs, the calling one first. */
+  shares() {
+    return this.#session.shares();
+  }
+
+  /** End its workers. It runs no more; a network of one thread need not be closed. */
+  close() {
+    this.#session.close();
   }
 
   /** SHA-256 of its outputs on fixed inputs: what `oaq verify` prints too. */

@@ -1,4 +1,5 @@
 // The native core in WebAssembly: which build this engine runs, one instance per network, functions of oaq.h.
+import { canShare, sharedMemory, startWorkers } from "./workers.js";
 
 /** Status codes of oaq.h. */
 const CODES = { 1: "bad-argument", 2: "bad-plan", 3: "no-memory", 4: "no-threads" };
@@ -6,6 +7,8 @@ const MAX_RANK = 8;
 /** Bytes of an oaq_tensor where addresses have 32 bits, and where its members begin. */
 const TENSOR = { size: 60, name: 0, rank: 4, dims: 8, bytes: 40, scale: 44, zeroPoint: 48, lo: 52, hi: 56 };
 const OPTIONS_SIZE = 8;
+/** Bytes of a worker's stack, as many as the modules give their first thread. */
+const STACK = 262144;
 
 /** The builds, the quickest first. */
 export const BUILDS = ["relaxed", "simd128"];
@@ -27,6 +30,26 @@ const PROBES = {
   // (func (result v128) (i32x4.splat (i32.const 0)))
   simd128: [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 17, 11],
 };
+
+/**
+ * The module of a build for so many threads, and the session that runs `plan` in it.
+ * @param {string} build
+ * @param {number} threads
+ * @param {(name: string) => unknown} place of a module, by the name of its file without its end
+ * @param {() => Promise<Uint8Array>} plan
+ */
+export async function open(build, threads, place, plan) {
+  if (threads === 1) {
+    const [module, bytes] = await Promise.all([compile(place(build)), plan()]);
+    return new Session(module, bytes);
+  }
+  if (!canShare())
+    throw new OaqError(
+      `${threads} threads need shared memory, which this page does not have: serve it with the headers ` +
+        "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp", "engine");
+  const [module, bytes] = await Promise.all([compile(place(`${build}-threads`)), plan()]);
+  return Session.ofThreads(module, bytes, threads);
+}
 
 /** Whether this engine runs a build: "relaxed" or "simd128". */
 export function supports(build) {
@@ -84,21 +107,48 @@ export class Session {
   #y = [];
   #pointers;
   #failure = null;
+  #workers = null;
+
+  /**
+   * Load a plan for several threads, which are workers.
+   * @param {WebAssembly.Module} module a build for threads
+   * @param {Uint8Array} plan its bytes, as `oaq export --web` or `oaq plan` writes them
+   * @param {number} threads 2 or more
+   */
+  static async ofThreads(module, plan, threads) {
+    let memory;
+    try {
+      memory = sharedMemory();
+    } catch (error) {
+      throw new OaqError(`there is no memory that ${threads} threads could share: ${error.message}`, "no-threads");
+    }
+    const session = new Session(module, plan, { threads, memory });
+    try {
+      session.#workers = await startWorkers(session.#tasks(module, memory, threads));
+    } catch (error) {
+      throw new OaqError(`no ${threads - 1} workers can be started: ${error.message}. Ask for one thread`, "no-threads");
+    }
+    return session;
+  }
 
   /**
    * Load a plan.
    * @param {WebAssembly.Module} module a build
    * @param {Uint8Array} plan its bytes, as `oaq export --web` or `oaq plan` writes them
+   * @param {{ threads: number, memory?: WebAssembly.Memory }} [sharing] by `ofThreads` alone
    */
-  constructor(module, plan) {
-    this.#wasm = instantiate(module, (code, text) => {
+  constructor(module, plan, { threads, memory } = { threads: 1 }) {
+    const fail = (code, text) => {
       this.#failure = new OaqError(text, CODES[code]);
       throw this.#failure;
-    });
+    };
+    this.#wasm = instantiate(module, fail, { memory });
+    /** Threads that share the work. */
+    this.threads = threads;
     const bytes = this.#allocate(plan.length);
     this.#memory().set(plan, bytes);
     const options = this.#allocate(OPTIONS_SIZE), place = this.#allocate(4);
-    this.#view().setInt32(options, 1, true);
+    this.#view().setInt32(options, threads, true);
     this.#view().setUint32(options + 4, 0, true);
     this.#check(this.#wasm.oaq_load(bytes, plan.length, options, place));
     this.#session = this.#view().getUint32(place, true);
@@ -142,6 +192,27 @@ export class Session {
     const outputs = this.#pointers + 4 * this.#inputs.length;
     this.#check(this.#wasm.oaq_run(this.#session, this.#pointers, outputs, 1));
     return this.#outputs.map(({ bytes }, i) => this.#memory().slice(this.#y[i], this.#y[i] + bytes));
+  }
+
+  /** Chunks of work that each thread has computed in all runs, the calling one first. */
+  shares() {
+    return Array.from({ length: this.threads }, (_, thread) => this.#wasm.oaq_web_chunks(thread));
+  }
+
+  /** End the workers; the network runs no more. */
+  close() {
+    this.#workers?.stop();
+    this.#workers = null;
+    this.#failure ??= new OaqError("it was closed", "failed");
+  }
+
+  // What each worker is told. Its stack and its thread's own variables stay allocated as long as the memory does.
+  #tasks(module, memory, threads) {
+    const locals = this.#wasm.__tls_size.value;
+    return Array.from({ length: threads - 1 }, (_, i) => ({
+      module, memory, thread: i + 1, stack: (this.#allocate(STACK) + STACK) & ~15, locals: this.#allocate(locals + 16) + 15 & ~15,
+      origin: performance.timeOrigin,
+    }));
   }
 
   /** Milliseconds of each step in the last run. */
@@ -205,14 +276,22 @@ export function rowsOf(module) {
   });
 }
 
-function instantiate(module, fail) {
+/**
+ * An instance of a build; its exports.
+ * @param {WebAssembly.Module} module
+ * @param {(code: number, text: string) => never} fail
+ * @param {{ memory?: WebAssembly.Memory, origin?: number }} [shared] `memory`: of several threads; `origin`: of the clock
+ *   that they share, given to workers alone
+ */
+export function instantiate(module, fail, { memory, origin } = {}) {
   let wasm = null;
+  const shift = origin === undefined ? 0 : performance.timeOrigin - origin;
   const view = () => new DataView(wasm.memory.buffer);
   // What the C library wants of a system; of all that, only the clock is ever asked.
   const refused = 52;
   const system = {
     clock_time_get: (_id, _precision, to) => {
-      view().setBigUint64(to, BigInt(Math.round(performance.now() * 1e6)), true);
+      view().setBigUint64(to, BigInt(Math.round((performance.now() + shift) * 1e6)), true);
       return 0;
     },
     fd_close: () => refused,
@@ -221,8 +300,10 @@ function instantiate(module, fail) {
     proc_exit: (code) => fail(1, `the module ended with code ${code}`),
   };
   const page = { fail: (code, text) => fail(code, readText(view(), text >>> 0)) };
-  wasm = new WebAssembly.Instance(module, { oaq: page, wasi_snapshot_preview1: system }).exports;
-  wasm._initialize();
+  const imports = { oaq: page, wasi_snapshot_preview1: system, env: memory ? { memory } : {} };
+  const { exports } = new WebAssembly.Instance(module, imports);
+  wasm = memory ? { ...exports, memory } : exports;
+  if (origin === undefined) wasm._initialize();
   return wasm;
 }
 
