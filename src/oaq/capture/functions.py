@@ -86,5 +86,6 @@ FUNCTIONS: Final[Mapping[FunctionName, Callable[..., Values]]] = {
     "asinh": np.arcsinh,
     "sinh": lambda x: np.sinh(_inside(x)),
     "cosh": lambda x: np.cosh(_inside(x)),
+    "window": lambda x, gain, lo, hi: np.clip(gain * x, lo, hi),
 }
 """Each function of (256,) or any other values, with its parameters."""

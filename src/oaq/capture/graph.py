@@ -115,7 +115,7 @@ class FloatAvgPool:
 FunctionName = Literal[
     "sigmoid", "silu", "swish", "hardswish", "hardsigmoid", "tanh", "gelu", "gelu_tanh", "leaky_relu", "elu", "celu",
     "selu", "clamp", "softplus", "softsign", "mish", "logsigmoid", "softshrink", "erf", "exp", "abs", "sqrt", "power",
-    "negate", "sin", "cos", "atan", "asinh", "sinh", "cosh",
+    "negate", "sin", "cos", "atan", "asinh", "sinh", "cosh", "window",
 ]  # fmt: skip
 """Functions of one value; ``capture.functions`` computes them."""
 
@@ -128,7 +128,8 @@ class FloatFunction:
     parameters: tuple[float, ...] = ()
     """leaky_relu: (slope,); elu, celu: (alpha,); selu: (alpha, gain); swish: (alpha,) of x * sigmoid(alpha * x);
     softplus: (beta,), or () for 1; softshrink: (width,); power: (exponent,); clamp: (lo, hi), infinities allowed;
-    hardsigmoid: (a, b) of clip(a * x + b, 0, 1), or () for 1/6 and 1/2; others: ()."""
+    hardsigmoid: (a, b) of clip(a * x + b, 0, 1), or () for 1/6 and 1/2; window: (gain, lo, hi) of
+    clip(gain * x, lo, hi); others: ()."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ FloatOp = (
     | ops.DepthToSpace
     | ops.Transpose
     | ops.Gather
+    | ops.Coarsen
 )
 """Operators of integers that have neither numbers to choose nor axes to order stand in a float graph as they are."""
 

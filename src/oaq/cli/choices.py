@@ -7,6 +7,7 @@ import dataclasses
 import typing
 from typing import Final
 
+from oaq.cli import daq
 from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
 from oaq.terminal import say
@@ -74,6 +75,9 @@ def options_of(arguments: argparse.Namespace) -> Options:
     from oaq.ptq.options import Options
 
     options = Options(rounding=arguments.rounding, target=target_of(arguments), weights=_pieces(arguments) or "uniform")
+    levels = daq.levels_of(arguments)
+    if levels is not None:
+        options = dataclasses.replace(options, daq=levels)
     if arguments.budget is not ...:
         options = dataclasses.replace(options, budget=arguments.budget)
     if options.note:

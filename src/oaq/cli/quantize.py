@@ -15,7 +15,7 @@ import numpy as np
 
 from oaq import export
 from oaq.capture.graph import FloatGraph
-from oaq.cli import images, models
+from oaq.cli import daq, images, models
 from oaq.cli.choices import add_choices, options_of, target_of
 from oaq.cli.output import check_output
 from oaq.cli.quantize_regions import quantize_to_onnx, refusal, say_regions
@@ -66,6 +66,7 @@ examples:
   oaq quantize net.onnx --calibrate photos/ --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --out net.oaq
   oaq quantize net.pt2 --calibrate arrays/ --budget none --out net.oaq --report net.html
   oaq quantize net.onnx --calibrate photos/ --target neon --out net.oaq
+  oaq quantize net.onnx --calibrate photos/ --daq static --daq-bits 4 --out net.oaq
   oaq quantize bert.onnx --calibrate tokens/ --out bert.int8.onnx    parts stay in float; tokens/ holds .npz
   oaq quantize net.onnx --calibrate photos/ --weights piecewise --out net.oaq        5 bits a weight
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
@@ -107,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
     add_description(parser)
     images.add_arguments(parser)
+    daq.add_arguments(parser)
 
 
 def call(arguments: argparse.Namespace) -> int:

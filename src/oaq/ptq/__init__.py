@@ -1,14 +1,16 @@
 """After training: calibrate, equalise, decide where precision is given up, round, correct biases. Needs torch.
 
 ``oaq.quantize`` is all that most callers need. ``Options`` are its keywords as a value, ``quantize_with_report`` also
-says what was chosen for each layer, and ``Uniform`` with a ``Target`` replaces the budget by bits and an accumulator.
+says what was chosen for each layer. ``Uniform`` with a ``Target`` replaces the budget by bits and an accumulator,
+``Daq`` by few levels for each channel.
 """
 
 from __future__ import annotations
 
 from oaq.choose.target import Target
+from oaq.ptq.daq import Daq
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import QuantizeReport, quantize, quantize_with_report
 from oaq.ptq.uniform import Uniform
 
-__all__ = ["Options", "QuantizeReport", "Target", "Uniform", "quantize", "quantize_with_report"]
+__all__ = ["Daq", "Options", "QuantizeReport", "Target", "Uniform", "quantize", "quantize_with_report"]

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Final, TypeAlias
+from functools import cached_property, partial
+from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from oaq.capture.graph import LayerParams, TensorParams
 from oaq.choose.bound import Bound, coarsened
 from oaq.choose.feedback import feedback_gain
-from oaq.choose.piecewise import spread_ratio
-from oaq.choose.round import LARGEST_BIAS, best_scale, unpacked
+from oaq.choose.round import best_scale
+from oaq.choose.target import Target
 from oaq.kernels.cost import LayerCost, predict_layer_cost, relative
 from oaq.ptq.bias import MeanInputs
+from oaq.ptq.clip import choose_clip
 from oaq.ptq.curves import Layer, make_layer
+from oaq.ptq.daq import Daq, midrise_step, midrise_weights
 from oaq.ptq.equalize import Equalized
 from oaq.ptq.execute import layers
+from oaq.ptq.levelled import Levelled
 from oaq.ptq.moments import Moments
 from oaq.ptq.observe import Reals
 from oaq.ptq.options import Options
@@ -29,13 +31,12 @@ from oaq.ptq.progress import Steps
 from oaq.ptq.rounding import INFORMED, LayerData, filled, layer_data, targeted
 from oaq.ptq.search import Candidates, Choice, cost_curve, make_candidates, search, widest
 from oaq.ptq.sensitivity import measure_sensitivity
+from oaq.ptq.settled import settled_params
 from oaq.ptq.side_by_side import side_by_side
 from oaq.ptq.times import other_seconds, predictor_of_graph
 from oaq.ptq.uniform import Uniform, uniform_tensors
-from oaq.ptq.words import Ends, Prices, layer_ends, share, words_scale
+from oaq.ptq.words import Ends, Prices, layer_ends, share
 
-Rerounding: TypeAlias = Callable[[Reals], NDArray[np.int8]]
-"""Weights, rounded at these scales."""
 ATTEMPTS: Final = 8
 """Maximum retries of the search; each corrects the budget by what the plan before it really costs."""
 CLOSE: Final = 0.02
@@ -99,8 +100,20 @@ class Decider:
         roots: Mapping[str, str],
         options: Options,
         steps: Steps | None = None,
+        *,
+        levels: Levelled | None = None,
     ) -> None:
-        """``chunks``: calibration samples; ``roots``: of every tensor, the first of those that share its integers."""
+        """What is known before anything is chosen.
+
+        Args:
+            balanced: the network.
+            chunks: calibration samples.
+            roots: of every tensor, the first of those that share its integers.
+            options: what is asked for.
+            steps: told of what begins.
+            levels: what of the network reads few levels, and the tensors whose integers that decides.
+        """
+        self._levels = levels
         self._told = steps or Steps(None)
         graph = self._graph = balanced.graph
         self._roots, self._options = roots, options
@@ -137,6 +150,8 @@ class Decider:
         """As the options ask for."""
         if self._options.uniform is not None:
             return self._uniform(self._options.uniform)
+        if self._levels is not None and self._options.daq is not None:
+            return self._by_levels(self._levels, self._options.daq)
         if self._options.rounding == "nearest":
             return self.within(self._budget)
         return self._rounded_within(self._budget)
@@ -179,7 +194,7 @@ class Decider:
     @property
     def least_error(self) -> float:
         """What 8 bits everywhere are predicted to have; of choices by hand, not a number."""
-        return float("nan") if self._options.uniform is not None else widest(self.candidates).error
+        return float("nan") if self._options.by_hand is not None else widest(self.candidates).error
 
     @cached_property
     def no_spill(self) -> float:
@@ -222,7 +237,7 @@ class Decider:
             weight, scale = layer.integers(fill, x.range.hi)
             bound = filled(layer, fill, x.range.hi)
             ends = self._ends(layer, choice.params)
-            params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=self._corrects)
+            params, weight = settled_params(layer, weight, scale, ends, bound, corrects=self._corrects)
             return params, _cost(layer, weight, params, ends, fill)
 
         return self._decided(choice.params, choice.fills, side_by_side(rounded, self.layers), choice.error)
@@ -260,16 +275,40 @@ class Decider:
             histograms=self._sensitivity.tensors,
             calibration=self._options.calibration,
         )
+        bits = {layer.node.name: uniform.bits(self._graph, layer)[0] for layer in self.layers}
+        if self._options.pieces is not None:
+            bits |= {layer.node.name: WHOLE for layer in self.layers if layer.code_bits is None}
+        return self._by_bits(params, bits, uniform.target)
+
+    def _by_levels(self, levels: Levelled, daq: Daq) -> Decided:
+        """Few levels where they are decided, 8 bits in all other tensors."""
+        params = {
+            root: levels.fixed.get(root) or choose_clip(histogram, 255, self._options.calibration).params
+            for root, histogram in self._sensitivity.tensors.items()
+        }
+        bits = {layer.node.name: daq.weight_bits if layer.node.name in levels.layers else 8 for layer in self.layers}
+        midrise = levels.layers if daq.weights == "midrise" else frozenset[str]()
+        return self._by_bits(params, bits, None, midrise)
+
+    def _by_bits(
+        self,
+        params: Mapping[str, TensorParams],
+        bits: Mapping[str, int],
+        target: Target | None,
+        midrise: frozenset[str] = frozenset(),
+    ) -> Decided:
         bounds, scales = {}, {}
         for layer in self.layers:
-            bits, _ = uniform.bits(self._graph, layer)
-            if self._options.pieces is not None and layer.code_bits is None:
-                bits = WHOLE
-            bound = targeted(layer, bits, uniform.target, self._steps(layer, params).range.hi)
-            bounds[layer.node.name] = bound
-            scales[layer.node.name] = best_scale(layer.rows, layer.importance, bound.clip, code_bits=layer.code_bits)
+            name, steps = layer.node.name, self._steps(layer, params).range.hi
+            if name in midrise:
+                assert self._options.daq is not None
+                bounds[name] = replace(targeted(layer, 8, target, steps), clip=2 ** bits[name] - 1)
+                scales[name] = np.full(len(layer.rows), midrise_step(layer.rows, self._options.daq))
+                continue
+            bounds[name] = targeted(layer, bits[name], target, steps)
+            scales[name] = best_scale(layer.rows, layer.importance, bounds[name].clip, code_bits=layer.code_bits)
         fills = {layer.node.name: float("inf") for layer in self.layers}
-        return self._rounded(params, fills, scales, bounds, float("nan"))
+        return self._rounded(params, fills, scales, bounds, float("nan"), midrise=midrise)
 
     def _rounded(
         self,
@@ -278,15 +317,22 @@ class Decider:
         scales: Mapping[str, Reals],
         bounds: Mapping[str, Bound],
         error: float,
+        *,
+        midrise: frozenset[str] = frozenset(),
     ) -> Decided:
         data = {} if self._options.rounding == "nearest" else self._data
 
         def rounded(layer: Layer) -> tuple[LayerParams, LayerChoice]:
             name = layer.node.name
             bound, ends = bounds[name], self._ends(layer, params)
-            if self._options.rounding == "nearest":
+            if name in midrise:
+                odd = partial(midrise_weights, layer.rows, bits=bound.clip.bit_length())
+                layer_params, weight = settled_params(
+                    layer, odd(scales[name]), scales[name], ends, bound, round_again=odd
+                )
+            elif self._options.rounding == "nearest":
                 weight, scale = coarsened(layer.rows, scales[name], bound)
-                layer_params, weight = _layer_params(layer, weight, scale, ends, bound, corrects=self._corrects)
+                layer_params, weight = settled_params(layer, weight, scale, ends, bound, corrects=self._corrects)
             else:
                 layer_params, weight = self._informed(layer, scales[name], ends, bound, data[name])
             return layer_params, _cost(layer, weight, layer_params, ends, fills[name])
@@ -310,7 +356,7 @@ class Decider:
 
     def _ends(self, layer: Layer, params: Mapping[str, TensorParams]) -> Ends:
         root = self._roots[layer.node.output]
-        for_speed = self._budget is not None and self._options.uniform is None
+        for_speed = self._budget is not None and self._options.by_hand is None
         rounding = float(self._sensitivity.tensors[root].weight.sum()) / 12 if for_speed else 0.0
         prices = Prices(layer.importance, rounding, layer.measure.tile_n, layer.code_bits)
         return layer_ends(layer.node, self._steps(layer, params), params[root], self._options.requantize, prices)
@@ -327,9 +373,9 @@ class Decider:
         method = INFORMED[self._options.rounding]
         weight, scale = method.begin(layer.rows, scale, bound, data)
         if method.is_last:
-            fitted = _layer_params(layer, weight, scale, ends, bound)[0].weight_scale.astype(np.float64)
+            fitted = settled_params(layer, weight, scale, ends, bound)[0].weight_scale.astype(np.float64)
             weight, scale = method.at(layer.rows, fitted, bound, data), fitted
-        return _layer_params(
+        return settled_params(
             layer,
             weight,
             scale,
@@ -337,41 +383,6 @@ class Decider:
             bound,
             round_again=lambda settled: method.at(layer.rows, settled, bound, data),
         )
-
-
-def _layer_params(
-    layer: Layer,
-    weight: np.ndarray,
-    scale: Reals,
-    ends: Ends,
-    bound: Bound,
-    *,
-    corrects: bool = False,
-    round_again: Rerounding | None = None,
-) -> tuple[LayerParams, np.ndarray]:
-    """Weights, their scale, and the bias at the scale of the sums; and the (N, K) integers in packed K order.
-
-    Scales may grow, for a bias that has to fit or to the next multiplier that 16 bits hold; weights are then rounded
-    by ``round_again``, all of them; to nearest if it is None. ``corrects``: what piecewise weights are multiplied with
-    also makes up for what rounding does to their spread.
-    """
-    bias, s_x = layer.op.bias.astype(np.float64), ends.x.affine.scale
-    spread = np.ones(len(scale))
-    if corrects and layer.code_bits is not None:
-        spread = spread_ratio(layer.rows, weight, scale)
-    scale = (scale * spread).astype(np.float32).astype(np.float64)
-    least = (np.abs(bias) / (s_x * LARGEST_BIAS)).astype(np.float32).astype(np.float64)
-    settled = words_scale(layer.rows, weight, np.maximum(scale, least), bias, ends)
-    if (moved := settled > scale).any():
-        at = settled / spread
-        rounded = bound.nearest(layer.rows, at) if round_again is None else round_again(at)
-        weight = np.where(moved[:, None], rounded, weight)
-        if layer.code_bits is not None and (excess := ~bound.holds(weight)).any():  # a longer tail than before
-            weight[excess], coarse = coarsened(layer.rows[excess], at[excess], bound.of_outputs(excess))
-            settled = settled.astype(np.float64)
-            settled[excess] = (coarse * spread[excess]).astype(np.float32)
-    steps = np.rint(bias / (s_x * settled)).astype(np.int32)
-    return LayerParams(unpacked(weight, layer.op), settled.astype(np.float32), steps), weight  # type: ignore[arg-type]
 
 
 def _cost(layer: Layer, weight: np.ndarray, params: LayerParams, ends: Ends, fill: float) -> LayerChoice:

@@ -50,7 +50,7 @@ def equalize(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> Equalized:
         factor = _factor(graph, group, stats)
         if factor is not None:
             factors.update(dict.fromkeys(group, factor))
-    nodes = tuple(_rescaled(node, factors) for node in graph.nodes)
+    nodes = tuple(rescaled(node, factors) for node in graph.nodes)
     scaled = {name: channels.scaled(factors[name]) if name in factors else channels for name, channels in stats.items()}
     return Equalized(replace(graph, nodes=nodes), scaled, factors)
 
@@ -94,12 +94,12 @@ def _may_scale(graph: FloatGraph, names: set[str]) -> bool:
             return False
         if names & set(node.inputs) and not (_passes(node, graph) or layer):
             return False
-        if names & set(node.inputs) and layer and not _columns_are_channels(node, graph):
+        if names & set(node.inputs) and layer and not columns_are_channels(node, graph):
             return False
     return True
 
 
-def _columns_are_channels(node: FloatNode, graph: FloatGraph) -> bool:
+def columns_are_channels(node: FloatNode, graph: FloatGraph) -> bool:
     """Not so for a linear layer that reads a flattened image: its tensor's channels are not the image's."""
     return isinstance(node.op, FloatConv2d) or node.op.weight.shape[1] == graph.shapes[node.inputs[0]][0]  # type: ignore[union-attr]
 
@@ -133,7 +133,8 @@ def _columns(op: FloatProducts) -> Reals:
     return by_group.max(axis=(1, *range(3, by_group.ndim))).reshape(-1)
 
 
-def _rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
+def rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
+    """The node with weights for tensors whose channel c is multiplied by ``factors[tensor][c]``."""
     op = node.op
     if not isinstance(op, FloatProducts):
         return node

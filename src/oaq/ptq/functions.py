@@ -19,6 +19,10 @@ def function(op: FloatFunction, x: torch.Tensor) -> torch.Tensor:
 
 def channel_function(op: FloatChannelFunction, x: torch.Tensor) -> torch.Tensor:
     """``op`` of every value of ``x``, (batch, C, ...), by its channel's numbers."""
+    if op.name == "window":
+        shape = (-1, *(1,) * (x.ndim - 2))
+        gain, lo, hi = (torch.tensor(part, dtype=x.dtype, device=x.device).reshape(shape) for part in op.parameters)
+        return torch.clamp(gain * x, lo, hi)
     if op.name != "leaky_relu":
         parts = [
             function(FloatFunction(op.name, numbers), x[:, channel])
@@ -71,5 +75,6 @@ FUNCTIONS: Final[Mapping[FunctionName, Callable[..., torch.Tensor]]] = {
     "asinh": torch.asinh,
     "sinh": lambda x: torch.sinh(_inside(x)),
     "cosh": lambda x: torch.cosh(_inside(x)),
+    "window": lambda x, gain, lo, hi: torch.clamp(gain * x, lo, hi),
 }
 """Each function, by the names of ``capture.functions``."""

@@ -9,6 +9,7 @@ from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS, KernelTarget
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
+from oaq.ptq.daq import Daq
 from oaq.ptq.pieces import FORMS, Piecewise, WeightForm
 from oaq.ptq.rounding import ROUNDINGS, Rounding
 from oaq.ptq.uniform import Uniform
@@ -30,6 +31,8 @@ class Options:
         rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
             longer) or "nearest", which looks at no data.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
+        daq: few levels for each channel that chosen layers read, placed by its distribution, instead of a budget; all
+            other layers keep 8 bits.
         requantize: the semantics of the program.
         target: the instruction set whose rows the budget is counted on, by name: "avx2", "avx512bw", "vnni",
             "avxvnni", "neon", "dotprod" or "i8mm", whatever machine quantizes. On "vnni", "avxvnni", "dotprod" and
@@ -45,6 +48,7 @@ class Options:
     correct_bias: bool = True
     rounding: Rounding = "axe"
     uniform: Uniform | None = None
+    daq: Daq | None = None
     requantize: Semantics = "float32_half_even"
     target: str = DEFAULT_TARGET
     weights: WeightForm | Piecewise = "uniform"
@@ -55,6 +59,8 @@ class Options:
                 "a budget is at least 1.0 (16-bit sums without a spill), or None for 8 bits everywhere; not "
                 f"{self.budget!r}"
             )
+        if self.daq is not None and (self.uniform is not None or self.weights != "uniform"):
+            raise CalibrationError("daq says what bits layers and their weights have: leave uniform and weights out")
         if self.calibration not in CALIBRATIONS:
             raise CalibrationError(f"calibration is one of {', '.join(CALIBRATIONS)}, not {self.calibration!r}")
         if self.rounding not in ROUNDINGS:
@@ -86,6 +92,11 @@ class Options:
     def kernels(self) -> KernelTarget:
         """The rows the network is quantized for."""
         return TARGETS[self.target]
+
+    @property
+    def by_hand(self) -> Uniform | Daq | None:
+        """What says bits instead of a budget."""
+        return self.uniform or self.daq
 
     @property
     def allowed(self) -> float | None:

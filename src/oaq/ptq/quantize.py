@@ -23,9 +23,11 @@ from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases
 from oaq.ptq.clip import ClipMethod
 from oaq.ptq.curves import Layer
+from oaq.ptq.daq import Daq
 from oaq.ptq.decide import Decider, LayerChoice
 from oaq.ptq.equalize import Equalized, equalize
 from oaq.ptq.execute import layers
+from oaq.ptq.levelled import levelled
 from oaq.ptq.networks import Network, graph_of
 from oaq.ptq.observe import Reals, observe
 from oaq.ptq.options import Options
@@ -83,6 +85,7 @@ def quantize(
     correct_bias: bool = DEFAULTS.correct_bias,
     rounding: Rounding = DEFAULTS.rounding,
     uniform: Uniform | None = DEFAULTS.uniform,
+    daq: Daq | None = DEFAULTS.daq,
     requantize: Semantics = DEFAULTS.requantize,
     target: str = DEFAULTS.target,
     weights: WeightForm | Piecewise = DEFAULTS.weights,
@@ -105,6 +108,7 @@ def quantize(
         rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
             longer) or "nearest", which looks at no data.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
+        daq: few levels for each channel that chosen layers read, placed by its distribution, instead of a budget.
         requantize: the semantics of the program, "float32_half_even" or "fixed_point".
         target: the instruction set whose rows the budget is counted on, a name of
             ``kernels.targets.TARGETS``: "avx2", "neon", ...
@@ -127,6 +131,7 @@ def quantize(
         correct_bias=correct_bias,
         rounding=rounding,
         uniform=uniform,
+        daq=daq,
         requantize=requantize,
         target=target,
         weights=weights,
@@ -158,8 +163,13 @@ def quantize_with_report(
     balanced = equalize(graph, stats) if options.equalize else Equalized(graph, stats, {})
     retained = list(reservoir.chunks())
     steps.begin(MEASURE)
-    roots = {name: _root(balanced.graph, group) for group in same_affine_groups(graph) for name in group}
-    decider = Decider(balanced, retained, roots, options, steps)
+    levels = None
+    if options.daq is not None:
+        levels = levelled(balanced.graph, retained, options.daq)
+        balanced = Equalized(levels.graph, observe(levels.graph, retained), balanced.factors)
+    graph = balanced.graph
+    roots = {name: _root(graph, group) for group in same_affine_groups(graph) for name in group}
+    decider = Decider(balanced, retained, roots, options, steps, levels=levels)
     steps.begin(CHOOSE)
     decided = decider.decide()
     tensors, layer_params = {tensor: decided.params[root] for tensor, root in roots.items()}, decided.layers
@@ -205,10 +215,10 @@ def _codebook_facts(layer: Layer, params: LayerParams) -> CodebookFacts:
 
 
 def _metadata(options: Options, samples: int) -> dict[str, str]:
-    if options.uniform is None:
+    if options.by_hand is None:
         description = f"budget {'none' if options.allowed is None else f'{options.allowed:g}'}"
     else:
-        description = str(options.uniform)
+        description = str(options.by_hand)
     if options.pieces is not None:
         description += f", weights {options.pieces}"
     suited = "" if options.target == DEFAULT_TARGET else f", for {options.target}"

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from oaq.choose.target import Target
 from oaq.errors import ConfigError
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
+from oaq.ptq.daq import Daq
 
 Method = Literal["oaq", "oaq-clip", "a2q", "a2q+", "proved", "none"]
 METHODS: Final[Mapping[str, str]] = {
@@ -87,6 +88,8 @@ class Config:
             below 8 bits; "learned": they are parameters; None: "observed" for "oaq", "learned" for all others.
         adaptive: for methods that promise an accumulator: operands begin with fewer steps than ``activation_bits``
             allows where that leaves less error in the sums: fewer steps buy larger weights. None: for "proved".
+        daq: few levels for each channel that chosen layers read, with ``daq.weight_bits`` of symmetric weights; static
+            levels stay where calibration has them, and the weights learn around them. Method "none" only.
     """
 
     method: Method = "proved"
@@ -103,6 +106,7 @@ class Config:
     penalty: float = 1e-3
     ranges: Literal["observed", "learned"] | None = None
     adaptive: bool | None = None
+    daq: Daq | None = None
 
     def __post_init__(self) -> None:
         for value, allowed, setting in (
@@ -120,6 +124,11 @@ class Config:
             raise ConfigError(
                 f"adaptive ranges are learned, and chosen for an accumulator that is promised "
                 f"({', '.join(PROMISING)}); {self.method} adapts its own or promises none"
+            )
+        if self.daq is not None and (self.method != "none" or self.tracks or self.daq.weights != "symmetric"):
+            raise ConfigError(
+                f"daq trains with method none, learned ranges and symmetric weights; not {self.method}, "
+                f"{'observed' if self.tracks else 'learned'}, {self.daq.weights}"
             )
         check_bits(self.weight_bits, "weight_bits")
         check_bits(self.activation_bits, "activation_bits")

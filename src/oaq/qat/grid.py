@@ -119,3 +119,23 @@ class TensorQuantizer(nn.Module):
         if self.log_scale is not None:
             with torch.no_grad():
                 self.log_scale.add_(log2(old / steps))
+
+
+class FixedQuantizer(TensorQuantizer):
+    """A grid that training does not move: levels that other tables and weights are made for."""
+
+    def __init__(self, params: TensorParams) -> None:
+        super().__init__(params, (0.0, 0.0), learned=False)
+        self.register_buffer("scale", torch.tensor(params.affine.scale))
+
+    scale: torch.Tensor
+
+    def grid(self) -> Grid:
+        """As it was chosen."""
+        return Grid(self.scale, int(self.zero_point), IntRange(0, int(self.steps)))
+
+    def observe(self, real: torch.Tensor) -> None:
+        """Nothing follows data."""
+
+    def set_steps(self, steps: int) -> None:
+        """Nothing is narrowed."""

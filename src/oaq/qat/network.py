@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -36,11 +37,21 @@ class QatNetwork(nn.Module):
         layer: ``QatLayer`` by node name.
     """
 
-    def __init__(self, graph: FloatGraph, config: Config, quantizers: Mapping[str, TensorQuantizer]) -> None:
+    def __init__(
+        self,
+        graph: FloatGraph,
+        config: Config,
+        quantizers: Mapping[str, TensorQuantizer],
+        levelled: frozenset[str] = frozenset(),
+    ) -> None:
+        """``levelled``: names of the layers that read few levels a channel."""
         super().__init__()
         self.graph, self.config = graph, config
         self.roots = roots_of(graph)
         settings = layer_settings(graph, config)
+        if config.daq is not None:
+            width = config.daq.weight_bits
+            settings |= {name: replace(settings[name], weight_bits=width) for name in levelled}
         self.layer: dict[str, QatLayer] = {}
         for node, op in layers(graph):
             order = None if isinstance(op, fg.FloatConv2d) else linear_order(graph, node)

@@ -10,19 +10,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from oaq.capture.graph import FloatGraph
+from oaq.capture.graph import FloatGraph, FloatProducts
 from oaq.errors import ConfigError, UnsupportedOp
 from oaq.ptq.bias import correct_biases, mean_inputs
 from oaq.ptq.clip import affine_range, choose_clip
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import layers, run_graph
+from oaq.ptq.levelled import Levelled, levelled
 from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, observe
 from oaq.ptq.samples import Chunk, Reservoir, chunks
 from oaq.qat.begin import begin, narrow_operands
 from oaq.qat.config import NORMS, PROMISING, Config
 from oaq.qat.constrain import norm_limit
 from oaq.qat.convert import layer_params
-from oaq.qat.grid import TensorQuantizer
+from oaq.qat.grid import FixedQuantizer, TensorQuantizer
 from oaq.qat.layer import EPS, MOMENTUM
 from oaq.qat.network import QatNetwork, roots_of, tensor_bits
 
@@ -76,8 +77,14 @@ def prepare(
     if config.equalize:
         balanced = equalize(graph, stats)
         graph, stats = balanced.graph, balanced.stats
+    levels = None if config.daq is None else levelled(graph, samples, config.daq)
+    if levels is not None:
+        graph, stats = levels.graph, observe(levels.graph, samples)
     histograms = {} if config.tracks else _histograms(graph, stats, samples)
-    network = QatNetwork(graph, config, _quantizers(graph, config, stats, histograms))
+    quantizers = _quantizers(graph, config, stats, histograms)
+    if levels is not None:
+        quantizers |= _level_quantizers(levels)
+    network = QatNetwork(graph, config, quantizers, frozenset() if levels is None else levels.layers)
     _check_budgets(network)
     network.to(device)
     if config.narrows:
@@ -178,6 +185,17 @@ def _quantizers(
         params = params if params is not None else affine_range(float(ends[0]), float(ends[1]), steps)
         quantizers[root] = TensorQuantizer(params, (float(ends[0]), float(ends[1])), learned=learned)
     return quantizers
+
+
+def _level_quantizers(levels: Levelled) -> dict[str, TensorQuantizer]:
+    """Scales of what a layer requantizes to are learned; those of tables are what the tables say."""
+    result: dict[str, TensorQuantizer] = {}
+    for name, params in levels.fixed.items():
+        writer = levels.graph.producer(name)
+        is_folded = writer is not None and isinstance(writer.op, FloatProducts)
+        ends = 0.0, float(params.range.hi)
+        result[name] = TensorQuantizer(params, ends, learned=True) if is_folded else FixedQuantizer(params)
+    return result
 
 
 def _histograms(graph: FloatGraph, stats: Mapping[str, ChannelStats], samples: list[Chunk]) -> dict[str, Histogram]:
