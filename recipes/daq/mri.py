@@ -19,6 +19,7 @@ import oaq
 from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from oaq.terminal import say
+from recipes.daq.choices import rows_of
 from recipes.qpan.fourier import Real, project
 from recipes.qpan.networks import TwoLayerPhase, Unfolded, published
 from recipes.qpan.samples import Slice, read_mask, read_slices
@@ -117,3 +118,28 @@ def by_programs(programs: Sequence[IntProgram], isa: str | None = None) -> list[
         return lambda r: np.asarray(session.run(r[:, None].astype(np.float32)))[:, 0].astype(np.float64)
 
     return [prior_of(session) for session in sessions]
+
+
+def run_mri(data: Path, bits: tuple[int, ...], only: str = "") -> tuple[tuple[tuple[str, str], ...], ...]:
+    """A row for every choice of levels: PSNR of the scored slices at 20 %.
+
+    Args:
+        data: folder with ``mri``.
+        bits: of what the layers read.
+        only: a part of the labels of the rows to run.
+
+    Raises:
+        FormatError: a file is missing or damaged.
+    """
+    network = Reconstruction(data)
+    start = [clipped(part.start) for part in network.scored]
+    rows = [
+        ("zero-filled", METRICS[0].compute(start, [part.image for part in network.scored])),
+        ("float", network.score(network.floats())),
+    ]
+    choices: list[tuple[str, Daq | None]] = [("8 bits", None)] if only in "8 bits" else []
+    choices += [row for width in bits for row in rows_of(width, FEATURES, only)]
+    for label, daq in choices:
+        rows.append((label, network.score(by_programs(network.programs(daq)))))
+        say.words(f"  {label}: {rows[-1][1]:.2f} dB")
+    return tuple((("levels", label), ("PSNR, dB", f"{psnr:.2f}")) for label, psnr in rows)

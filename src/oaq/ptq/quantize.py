@@ -149,8 +149,7 @@ def quantize_with_report(
     progress: Progress | None = None,
 ) -> tuple[IntProgram, QuantizeReport]:
     """``quantize``, and what it did; arguments and errors as there."""
-    options = options or Options()
-    steps = Steps(progress)
+    options, steps = options or Options(), Steps(progress)
     if options.note:
         steps.note(options.note)
     graph, batches = graph_of(model, calibration_batches, example, name)
@@ -163,9 +162,8 @@ def quantize_with_report(
     balanced = equalize(graph, stats) if options.equalize else Equalized(graph, stats, {})
     retained = list(reservoir.chunks())
     steps.begin(MEASURE)
-    levels = None
-    if options.daq is not None:
-        levels = levelled(balanced.graph, retained, options.daq)
+    levels = None if options.daq is None else levelled(balanced.graph, retained, options.daq)
+    if levels is not None:
         balanced = Equalized(levels.graph, observe(levels.graph, retained), balanced.factors)
     graph = balanced.graph
     roots = {name: _root(graph, group) for group in same_affine_groups(graph) for name in group}

@@ -1,0 +1,96 @@
+r"""Few levels a channel, measured: photos enlarged by EDSR-mini, MR slices reconstructed by ISTA-Net+.
+
+    python -m recipes.daq superres --data DIR --record       PSNR by bits on Set5 and Set14 in DIR/sr or DIR, and photos
+    python -m recipes.daq mri --data DIR --record            slices, masks and published weights in DIR/mri
+    python -m recipes.daq superres --bits 4 --only static    some of the rows
+
+Rows: one grid for a tensor, one for each channel (both from least to most), DAQ static and dynamic by several tables,
+each with weights of 8 bits, some with weights of as many bits as features; of enlarged photos also after minutes of
+training, which goes on where it stopped. Everything that is scored is computed by proved integers, natively. Weights
+and programs lie in ``out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from oaq.errors import FormatError
+from oaq.terminal import say
+from oaq.terminal.table import Table
+from recipes import result_file
+from recipes.daq.choices import BITS
+from recipes.daq.mri import CALIBRATED, SCORED, run_mri
+from recipes.daq.superres import run_superres
+from recipes.demo import RECORDED
+from recipes.exit_code import exit_code
+from recipes.result_file import Result, stamp
+from recipes.superres.networks import SCALES
+from recipes.superres.pictures import sets_of
+
+NOTES = {
+    "superres": (
+        "The windows of the residual blocks read levels; all other layers have 8 bits. PSNR and SSIM of luma, the "
+        "border of the scale left out, answers as pictures of 8 bits.",
+        "Runs on AVX2: mean steps of four products between two spills, over the windows of the blocks.",
+    ),
+    "mri": (
+        f"Features of the nine phases of ISTA-Net+ at 20 %: slices {', '.join(map(str, SCORED))}; calibrated on slices "
+        f"{', '.join(map(str, CALIBRATED))}. Each phase is a program from r, 8 bits, to what is added to it; data step "
+        "and sum are float64.",
+    ),
+}
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measure, print, write; returns the exit code."""
+    bits = tuple(flags.bits)
+    if flags.experiment == "mri":
+        if flags.data is None:
+            raise FormatError("mri: --data names the folder that holds mri, with slices, masks and weights")
+        rows, name = run_mri(flags.data, bits, flags.only), "daq_mri"
+    else:
+        data = flags.data / "sr" if flags.data is not None and (flags.data / "sr").is_dir() else flags.data
+        sets, folder = sets_of(data), flags.out
+        rows = run_superres(sets, scale=flags.scale, bits=bits, folder=folder, only=flags.only)
+        name = f"daq_superres_x{flags.scale}"
+    result = Result("daq", _command(flags), stamp(), rows=rows, notes=NOTES[flags.experiment])
+    flags.out.mkdir(parents=True, exist_ok=True)
+    path = result_file.write(result, flags.out / f"{name}.json")
+    if flags.record:
+        path = result_file.store(result, RECORDED, name)
+    heads = tuple(dict.fromkeys(head for row in rows for head, _ in row))
+    lines = tuple(tuple(dict(row).get(head, "") for head in heads) for row in rows)
+    say.tables([Table(name, heads, lines, frozenset(range(1, len(heads))))])
+    say.words(f"\n{path}")
+    return 0
+
+
+def _command(flags: argparse.Namespace) -> str:
+    words = [f"python -m recipes.daq {flags.experiment}"]
+    words += [f"--scale {flags.scale}"] if flags.experiment == "superres" else []
+    words += [] if tuple(flags.bits) == BITS else [f"--bits {' '.join(map(str, flags.bits))}"]
+    words += [f"--only {flags.only!r}"] if flags.only else []
+    return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m recipes.daq", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", nargs="?", choices=("superres", "mri"), default="superres")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="sr/CSet5, sr/CSet14, mri (see the guide)")
+    parser.add_argument("--bits", type=int, nargs="+", choices=BITS, default=BITS, help="of features (default 4 3 2)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose label holds it")
+    parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of the enlargement (default 2)")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default out")
+    parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
+    flags = parser.parse_args(arguments)
+    return exit_code("daq", lambda: run(flags))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

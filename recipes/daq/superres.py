@@ -1,0 +1,123 @@
+"""EDSR-mini by bits: PSNR of photos enlarged with few levels in every residual block, before and after training.
+
+The layers that read levels are the windows of the blocks, as in the released code; all others keep 8 bits. Dynamic
+programs look at the whole photo, so each is a program of its own size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from torch import nn
+
+import oaq
+from oaq import operators as ops
+from oaq.program.frames import at_size
+from oaq.program.int_program import IntProgram
+from oaq.ptq import Daq
+from oaq.runtime.frames import FrameSession
+from oaq.tasks.upscale import upscale_metrics
+from oaq.terminal import say
+from recipes.daq.choices import rows_of
+from recipes.daq.train import STEPS, trained_program
+from recipes.superres.enlarge import Enlarger, by_float, by_integers
+from recipes.superres.integers import calibration
+from recipes.superres.networks import NETWORKS, build
+from recipes.superres.pictures import Luma, training_photos
+from recipes.superres.scoring import BICUBIC, Answers, answer_set
+from recipes.superres.train import WEIGHTS, make_weights
+
+NETWORK: Final = "edsr-mini"
+BLOCKS: Final = r"blocks\..*"
+TRAINED: Final = (("static", 4), ("dynamic", 4), ("static", 3), ("static", 2))
+"""Modes and bits that are trained, weights of as many bits."""
+
+Row = tuple[tuple[str, str], ...]
+
+
+def float_network(scale: int, folder: Path) -> nn.Module:
+    """The network that ``recipes.superres`` trains, from ``folder`` if it lies there.
+
+    Raises:
+        FetchError, FormatError, WeightsError: as ``recipes.superres``.
+    """
+    path = folder / f"{NETWORK}-x{scale}" / WEIGHTS
+    if not path.exists():
+        make_weights(NETWORK, scale, path, steps=NETWORKS[NETWORK].steps)
+    return build(NETWORK, scale, path)
+
+
+def by_program(program: IntProgram) -> Enlarger:
+    """Enlarge natively: in panes, or the whole photo at once where levels are of the image."""
+    if not any(isinstance(node.op, ops.Coarsen) for node in program.nodes):
+        return by_integers(FrameSession(program))
+
+    def enlarge(luma: Luma) -> Luma:
+        session = oaq.Session(oaq.plan(at_size(program, *luma.shape)))
+        return np.asarray(session.run(luma[None, None]))[0, 0]
+
+    return enlarge
+
+
+def programs(
+    net: nn.Module, scale: int, bits: tuple[int, ...], folder: Path, only: str
+) -> Iterator[tuple[str, IntProgram]]:
+    """Every row's program, by its label: after calibration alone, then after training."""
+    batches = calibration(training_photos(), scale)
+    if only in "8 bits":
+        yield "8 bits", oaq.quantize(net, batches, budget=None, name=NETWORK)
+    for width in bits:
+        for label, daq in rows_of(width, BLOCKS, only):
+            yield label, oaq.quantize(net, batches, budget=None, daq=daq, name=NETWORK)
+    for mode, width in TRAINED:
+        label = f"DAQ {mode}, mse, W{width}A{width}, trained {STEPS} steps"
+        if width in bits and only in label:
+            daq = Daq(width, mode, weight_bits=width, layers=BLOCKS)  # type: ignore[arg-type]
+            yield label, trained_program(net, scale, daq, folder / f"daq-{mode}-{width}-x{scale}.pt")
+
+
+def run_superres(
+    sets: Mapping[str, list[Path]], *, scale: int, bits: tuple[int, ...], folder: Path, only: str = ""
+) -> tuple[Row, ...]:
+    """A row for every program: PSNR and SSIM by set, and the runs of its sums on AVX2.
+
+    Args:
+        sets: photos by the name of their set.
+        scale: of the enlargement.
+        bits: of what the layers read.
+        folder: where weights lie, and are written.
+        only: a part of the labels of the rows to run.
+
+    Raises:
+        FetchError, FormatError, WeightsError: as ``float_network`` and ``trained_program``.
+    """
+    net, rows = float_network(scale, folder), list[Row]()
+    rows.append(_row("float", [answer_set(name, paths, scale, {"it": by_float(net)}) for name, paths in sets.items()]))
+    for label, program in programs(net, scale, bits, folder, only):
+        enlarger = by_program(program)
+        answers = [answer_set(name, paths, scale, {"it": enlarger}) for name, paths in sets.items()]
+        rows.append((*_row(label, answers), ("runs on AVX2", runs_of(program))))
+        say.words(f"  {'  '.join(value for _, value in rows[-1])}")
+    bicubic = [answer_set(name, paths, scale, {}) for name, paths in sets.items()]
+    return (_row("bicubic", bicubic, BICUBIC), *rows)
+
+
+def _row(label: str, sets: list[Answers], side: str = "it") -> Row:
+    psnr, ssim = upscale_metrics(border=2)
+    cells = [(f"{psnr.name} on {answers.name}", f"{answers.score(psnr, side):.2f}") for answers in sets]
+    cells += [(f"{ssim.name} on {answers.name}", f"{answers.score(ssim, side):.4f}") for answers in sets]
+    return (("levels", label), *cells)
+
+
+def runs_of(program: IntProgram) -> str:
+    """Mean run of the windows of the blocks on AVX2, in steps of four products, of how many steps there are."""
+    schedules = [
+        node.schedule
+        for node in oaq.plan(program, isa="avx2").nodes
+        if node.schedule is not None and node.node.name.startswith("blocks.")
+    ]
+    runs = [schedule.average_run for schedule in schedules]
+    return f"{float(np.mean(runs)):.1f} of {max(schedule.steps for schedule in schedules)}"
