@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.numerics.codebook import tail_steps, toward_zero
+from oaq.operators import Products
+from oaq.program.codes import code_metadata
 from oaq.program.safetensors import decode
 
 SUFFIXES: Final = (".oaq", ".onnx", ".tflite")
-COMPLETE: Final = "complete-2"
+COMPLETE: Final = "complete-3"
 """Written last; a folder of an earlier form is written anew."""
 FLOATS: Final = "floats"
 
@@ -66,6 +69,8 @@ def write_seeds(folder: Path) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
         _write_oaq(folder / name)
+    for bits in (2, 4, 6):
+        _write_coded(folder / "network_s8.tflite", bits)
     for kind, name, content in float_files():
         place = folder / FLOATS / kind
         place.mkdir(parents=True, exist_ok=True)
@@ -84,6 +89,25 @@ def _write_oaq(path: Path) -> None:
         oaq.export.onnx(program, path.with_suffix(f"{path.suffix}.own.onnx"))
     except oaq.UnsupportedOp:
         return  # not every program has an ONNX form
+
+
+def _write_coded(path: Path, bits: int) -> None:
+    """Write the program of a file with weights of codebooks of ``bits``, which are codes in its ``.oaq``."""
+    import oaq
+
+    program = oaq.import_model(path).program
+    step = np.int64(tail_steps(bits)[-1])
+    nodes = [
+        replace(
+            node, op=replace(node.op, weight=toward_zero(node.op.weight.astype(np.int64), bits, step).astype(np.int8))
+        )
+        if isinstance(node.op, Products)
+        else node
+        for node in program.nodes
+    ]
+    stated = code_metadata({node.name: bits for node in program.summing_nodes()})
+    coded = replace(program, nodes=tuple(nodes), metadata={**program.metadata, **stated})
+    oaq.save(coded, path.with_suffix(f".codes{bits}.oaq"))
 
 
 def read_seeds(folder: Path) -> Seeds:
