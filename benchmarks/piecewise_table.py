@@ -71,7 +71,7 @@ def _whole(
         "float's class first, of 220 views",
         "logit SQNR",
         "file",
-        "CIFAR-10, enlarged: class first, of 500",
+        "CIFAR-10, enlarged: class first, of 200",
         "logit SQNR",
         "run, quads",
         "run by positions",
@@ -82,7 +82,7 @@ def _whole(
         (
             line["weights"],
             *_precision(line),
-            _starting(line, "same class first, of 500"),
+            _starting(line, "same class first, of 200"),
             line["logit SQNR, CIFAR-10"],
             line["average run, quads"],
             line["average run by positions, quads"],

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,17 @@ from recipes.demo import RECORDED, Data, load_data
 from recipes.exit_code import exit_code
 from recipes.networks import NETWORKS, Network
 from recipes.piecewise.forms import Form, float_logits, headline_forms, rounded_network, shape_forms
-from recipes.piecewise.integers import CHOICES, ISA, WHOLE, Quantized, float_outputs, quantized, row
+from recipes.piecewise.integers import CHOICES, ISA, Quantized, float_outputs, quantized, row
 from recipes.result_file import Result, stamp
 
 SHAPE_BITS = (3, 4, 6, 8)
+NOTES = (
+    "Weights alone: activations in float; all layers, first and last included. Right: of 20 labelled photos and their "
+    "mirror images. BC: mean and deviation of every output's weights are made those of its float weights.",
+    "Integers: W8A8 without a budget, W6A8 and W5A8 with bits by hand in every layer; 'piecewise' and 'whole bytes' "
+    "under the default budget, if nothing else is said. Rounding with error feedback. Runs in 16-bit lanes of AVX2: of "
+    "every layer, each tile counted once; and as planned, weighted by output positions.",
+)
 TRAINED = tuple(sorted(name for name, network in NETWORKS.items() if network.trained))
 
 
@@ -56,52 +64,81 @@ def run(network: Network, flags: argparse.Namespace) -> int:
 
 
 def _tables(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
-    rows = [*_weights_alone(net, data, headline_forms(), "forms of 4 bits")]
+    table = _Rows(network, flags)
+    _weights_alone(net, data, headline_forms(), ("forms of 4 bits", table))
     for bits in SHAPE_BITS:
-        rows += _weights_alone(net, data, shape_forms(bits), f"the paper's table at {bits} bits")
+        _weights_alone(net, data, shape_forms(bits), (f"the paper's table at {bits} bits", table))
     if not flags.weights_only:
-        rows += _whole(net, data, network)
-    command = f"python -m recipes.piecewise {network.name}" + (" --weights-only" if flags.weights_only else "")
-    pairs = tuple(tuple(line.items()) for line in rows)
-    notes = (
-        "Weights alone: activations in float; all layers, first and last included. Right: of 20 labelled photos and "
-        "their mirror images. BC: mean and deviation of every output's weights are made those of its float weights.",
-        "Integers: W8A8 without a budget, W6A8 and W5A8 with bits by hand in every layer; 'piecewise' and 'whole "
-        "bytes' under the default budget, if nothing else is said. Rounding with error feedback. Runs on AVX2's 16-bit "
-        "lanes: each tile counted once, and weighted by output positions.",
-    )
-    return Result("piecewise", command, stamp(), None, (("network", network.name),), pairs, notes)
+        _whole(net, data, network, table)
+    return table.result()
 
 
-def _weights_alone(net: object, data: Data, forms: Sequence[Form], title: str) -> list[dict[str, str]]:
+class _Rows:
+    """Lines of all tables, written as they come; those that an earlier run of this very source left are taken."""
+
+    def __init__(self, network: Network, flags: argparse.Namespace) -> None:
+        self._command = f"python -m recipes.piecewise {network.name}" + (
+            " --weights-only" if flags.weights_only else ""
+        )
+        self._network, self._path = network.name, flags.out / f"{network.name}.json"
+        self._rows: dict[tuple[str, str], dict[str, str]] = {}
+        self._earlier: dict[tuple[str, str], dict[str, str]] = {}
+        if self._path.exists():
+            earlier = result_file.load(self._path)
+            if earlier.environment.commit == stamp().commit:
+                self._earlier = {(row["table"], row["weights"]): row for row in map(dict, earlier.rows)}
+
+    def take(self, table: str, weights: str, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """The line of some weights in a table, made if it is not there."""
+        key = (table, weights)
+        self._rows[key] = self._earlier.get(key) or {"table": table, "weights": weights, **make()}
+        result_file.write(self.result(), self._path)
+        return {name: value for name, value in self._rows[key].items() if name != "table"}
+
+    def result(self) -> Result:
+        """What a file holds of them."""
+        rows = tuple(tuple(line.items()) for line in self._rows.values())
+        return Result("piecewise", self._command, stamp(), None, (("network", self._network),), rows, NOTES)
+
+
+def _weights_alone(net: object, data: Data, forms: Sequence[Form], place: tuple[str, _Rows]) -> None:
+    title, table = place
     x = np.concatenate([data.test, np.ascontiguousarray(data.test[..., ::-1])])
     labels = np.concatenate([data.labels, data.labels])
     graph, _ = graph_of(net, [x[:1]])  # type: ignore[arg-type]
     exact = float_logits(graph, x)
-    lines = []
-    for form in say.track(forms, title):
-        line = {"table": title, "weights": form.name, "stored bits": str(form.stored)}
-        for suffix in ("", " + BC"):
-            parameters, decibels = rounded_network(graph, form, correct=bool(suffix))
-            y = float_logits(graph, x, parameters)
-            line.setdefault("weight SQNR", f"{decibels:.2f} dB")
-            line[f"logit SQNR{suffix}"] = f"{sqnr_db(exact, y):.2f} dB"
-            line[f"right of {len(x)}{suffix}"] = str(int((y.argmax(axis=1) == labels).sum()))
-        lines.append(line)
     right = int((exact.argmax(axis=1) == labels).sum())
-    _show(f"{title}; float: {right} of {len(x)} right", [_without(line, "table") for line in lines])
-    return lines
+
+    def line(form: Form) -> dict[str, str]:
+        rounded = rounded_network(graph, form)
+        cells = {
+            "stored bits": str(form.stored),
+            "float right": str(right),
+            "weight SQNR": f"{rounded.sqnr_db:.2f} dB",
+        }
+        for suffix, parameters in (("", rounded.plain), (" + BC", rounded.corrected)):
+            y = float_logits(graph, x, parameters)
+            cells[f"logit SQNR{suffix}"] = f"{sqnr_db(exact, y):.2f} dB"
+            cells[f"right of {len(x)}{suffix}"] = str(int((y.argmax(axis=1) == labels).sum()))
+        return cells
+
+    _show(title, [table.take(title, form.name, partial(line, form)) for form in say.track(forms, title)])
 
 
-def _whole(net: object, data: Data, network: Network) -> list[dict[str, str]]:
-    exact, lines, whole = float_outputs(net, data, network), [], 0  # type: ignore[arg-type]
-    for name in CHOICES:
+def _whole(net: object, data: Data, network: Network, table: _Rows) -> None:
+    exact = float_outputs(net, data, network)  # type: ignore[arg-type]
+    whole = 0
+
+    def line(name: str) -> dict[str, str]:
         integers = quantized(net, data.calibration, name)  # type: ignore[arg-type]
-        whole = integers.bytes if name == WHOLE else whole
-        lines.append({"table": "integers", **row(integers, whole, data, network, exact)})
+        return row(integers, whole or integers.bytes, data, network, exact)
+
+    lines = []
+    for name in CHOICES:
+        lines.append(table.take("integers", name, partial(line, name)))
+        whole = whole or int(lines[-1]["file bytes"])
         say.words(", ".join(f"{key} {value}" for key, value in lines[-1].items()))
-    _show("integers", [_without(line, "table") for line in lines])
-    return lines
+    _show("integers", lines)
 
 
 def _times(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
@@ -137,10 +174,6 @@ def _show(title: str, lines: Sequence[Mapping[str, str]]) -> None:
     say.tables(
         [Table(title, head, tuple(tuple(line[key] for key in head) for line in lines), frozenset(range(1, len(head))))]
     )
-
-
-def _without(line: Mapping[str, str], key: str) -> dict[str, str]:
-    return {name: value for name, value in line.items() if name != key}
 
 
 def arguments(texts: Sequence[str] | None = None) -> argparse.Namespace:

@@ -19,6 +19,7 @@ from oaq.numerics.codebook import tail_steps
 from oaq.ptq.execute import layers, run_graph
 
 Reals = NDArray[np.float64]
+Parameters = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -77,29 +78,36 @@ def integer(bits: int) -> Form:
     return Form(f"integer PWLQ {bits}", bits + 1, partial(piecewise_weights, bits=bits))
 
 
-def rounded_network(
-    graph: FloatGraph, form: Form, *, correct: bool
-) -> tuple[Mapping[str, tuple[torch.Tensor, torch.Tensor]], float]:
-    """Weights and biases of every layer, by name, and the SQNR of all weights in decibels.
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """Weights and biases of every layer, by its name.
 
-    Args:
-        graph: the float network, batch norms folded.
-        form: how weights are rounded.
-        correct: mean and deviation of every output are made those of its float weights.
+    Attributes:
+        plain: as rounded.
+        corrected: with mean and deviation of every output made those of its float weights.
+        sqnr_db: of all weights together, as rounded.
     """
-    parameters, noise, power = {}, 0.0, 0.0
+
+    plain: Parameters
+    corrected: Parameters
+    sqnr_db: float
+
+
+def rounded_network(graph: FloatGraph, form: Form) -> Rounded:
+    """The weights of a network, batch norms folded, in one form."""
+    plain: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    fixed: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    noise = power = 0.0
     for node, op in layers(graph):
         rows = packed_rows(op).astype(np.float64)
         rounded = form.rounded(rows)
         noise, power = noise + float(((rounded - rows) ** 2).sum()), power + float((rows**2).sum())
-        weight = unpacked((corrected(rows, rounded) if correct else rounded).astype(np.float32), op)
-        parameters[node.name] = torch.from_numpy(weight), torch.from_numpy(op.bias)
-    return parameters, 10 * np.log10(power / noise)
+        for parameters, weight in ((plain, rounded), (fixed, corrected(rows, rounded))):
+            parameters[node.name] = torch.from_numpy(unpacked(weight.astype(np.float32), op)), torch.from_numpy(op.bias)
+    return Rounded(plain, fixed, 10 * np.log10(power / noise))
 
 
-def float_logits(
-    graph: FloatGraph, x: Batch, parameters: Mapping[str, tuple[torch.Tensor, torch.Tensor]] | None = None
-) -> NDArray[np.float32]:
+def float_logits(graph: FloatGraph, x: Batch, parameters: Parameters | None = None) -> NDArray[np.float32]:
     """(n, classes) of the network, with these weights and biases instead of its own."""
     (name,) = graph.outputs
     with torch.inference_mode():

@@ -38,11 +38,10 @@ CHOICES: dict[str, Options] = {
     "piecewise 4, no budget": Options(budget=None, weights=Piecewise(4)),
     "piecewise 4": Options(weights=Piecewise(4)),
     "piecewise 5": Options(weights=Piecewise(5)),
-    "piecewise 6": Options(weights=Piecewise(6)),
     "whole bytes": Options(),
 }
 """Under a budget activations may have fewer steps; without one, and with bits by hand, they have 255."""
-CIFAR = 500
+CIFAR = 200
 """Images of CIFAR-10, enlarged."""
 
 
@@ -111,7 +110,6 @@ def row(integers: Quantized, whole: int, data: Data, network: Network, exact: di
     codebooks = integers.report.codebooks
     steps = np.sum([facts.outputs for facts in codebooks], axis=0) if codebooks else []
     return {
-        "weights": integers.name,
         "right of 20": str(right),
         f"same class first, of {len(views)} views": str(same_first(exact["views"], views)),
         "logit SQNR, views": f"{sqnr_db(exact['views'], views):.2f} dB",
