@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import piecewise_table, superres_table, tasks_table
+from benchmarks import levels_table, piecewise_table, superres_table, tasks_table
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -37,13 +37,15 @@ NOT_RUN = "not run"
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
-    """What belongs between the markers of a campaign, of tasks, of networks that enlarge, or of piecewise weights."""
+    """What belongs between the markers of a campaign, or of one of the tables that have a file of their own."""
     if name == tasks_table.NAME:
         return tasks_table.block(folder)
     if name == superres_table.NAME:
         return superres_table.block(folder)
     if name == piecewise_table.NAME:
         return piecewise_table.block(folder)
+    if name == levels_table.NAME:
+        return levels_table.block(folder)
     path = folder / f"{file_name(name)}.json"
     if not path.exists():
         return "Not run.\n"

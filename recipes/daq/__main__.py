@@ -6,8 +6,7 @@ r"""Few levels a channel, measured: photos enlarged by EDSR-mini, MR slices reco
 
 Rows: one grid for a tensor, one for each channel (both from least to most), DAQ static and dynamic by several tables,
 each with weights of 8 bits, some with weights of as many bits as features; of enlarged photos also after minutes of
-training, which goes on where it stopped. Everything that is scored is computed by proved integers, natively. Weights
-and programs lie in ``out``.
+training. A run that stopped goes on: rows lie in ``out``. What is scored is computed by proved integers, natively.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
 from recipes.daq.choices import BITS
+from recipes.daq.ledger import Ledger
 from recipes.daq.mri import CALIBRATED, SCORED, run_mri
 from recipes.daq.superres import run_superres
 from recipes.demo import RECORDED
 from recipes.exit_code import exit_code
-from recipes.result_file import Result, stamp
 from recipes.superres.networks import SCALES
 from recipes.superres.pictures import sets_of
 
@@ -46,25 +45,23 @@ NOTES = {
 
 def run(flags: argparse.Namespace) -> int:
     """Measure, print, write; returns the exit code."""
-    bits = tuple(flags.bits)
-    if flags.experiment == "mri":
-        if flags.data is None:
-            raise FormatError("mri: --data names the folder that holds mri, with slices, masks and weights")
-        rows, name = run_mri(flags.data, bits, flags.only), "daq_mri"
+    bits, is_mri = tuple(flags.bits), flags.experiment == "mri"
+    if is_mri and flags.data is None:
+        raise FormatError("mri: --data names the folder that holds mri, with slices, masks and weights")
+    name = "daq_mri" if is_mri else f"daq_superres_x{flags.scale}"
+    flags.out.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(flags.out / f"{name}.json", _command(flags), NOTES[flags.experiment], anew=flags.anew)
+    if is_mri:
+        run_mri(flags.data, ledger, bits, flags.only)
     else:
         data = flags.data / "sr" if flags.data is not None and (flags.data / "sr").is_dir() else flags.data
-        sets, folder = sets_of(data), flags.out
-        rows = run_superres(sets, scale=flags.scale, bits=bits, folder=folder, only=flags.only)
-        name = f"daq_superres_x{flags.scale}"
-    result = Result("daq", _command(flags), stamp(), rows=rows, notes=NOTES[flags.experiment])
-    flags.out.mkdir(parents=True, exist_ok=True)
-    path = result_file.write(result, flags.out / f"{name}.json")
+        run_superres(sets_of(data), ledger, scale=flags.scale, bits=bits, folder=flags.out, only=flags.only)
+    result = ledger.result()
     if flags.record:
-        path = result_file.store(result, RECORDED, name)
-    heads = tuple(dict.fromkeys(head for row in rows for head, _ in row))
-    lines = tuple(tuple(dict(row).get(head, "") for head in heads) for row in rows)
+        say.words(str(result_file.store(result, RECORDED, name)))
+    heads = tuple(dict.fromkeys(head for row in result.rows for head, _ in row))
+    lines = tuple(tuple(dict(row).get(head, "") for head in heads) for row in result.rows)
     say.tables([Table(name, heads, lines, frozenset(range(1, len(heads))))])
-    say.words(f"\n{path}")
     return 0
 
 
@@ -87,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose label holds it")
     parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of the enlargement (default 2)")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default out")
+    parser.add_argument("--anew", action="store_true", help="measure rows of an earlier run again")
     parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
     flags = parser.parse_args(arguments)
     return exit_code("daq", lambda: run(flags))

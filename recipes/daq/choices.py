@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from oaq.ptq import Daq
@@ -11,23 +12,26 @@ BITS: Final = (4, 3, 2)
 ROWS: Final = (
     ("min-max, tensor", Daq(table="minmax_tensor")),
     ("min-max, channel", Daq(table="minmax")),
-    ("DAQ static, released table, q = 4", Daq(table="paper", sigma_bits=4)),
     ("DAQ static, released table", Daq(table="paper")),
-    ("DAQ static, gauss", Daq(table="gauss")),
     ("DAQ static, mse", Daq(table="mse")),
-    ("DAQ static, mse, mixed", Daq(table="mse", mixed=True)),
     ("DAQ dynamic, released table", Daq(mode="dynamic", table="paper")),
     ("DAQ dynamic, mse", Daq(mode="dynamic", table="mse")),
 )
-"""Labels and levels of a number of bits that is still to be said; weights of 8 bits."""
-SHORT: Final = (
-    "min-max, tensor",
-    "min-max, channel",
-    "DAQ static, released table",
-    "DAQ static, mse",
-    "DAQ dynamic, mse",
+"""Labels and levels, whatever the bits; weights of 8 bits."""
+MORE: Final = (
+    ("DAQ static, released table, q = 4", Daq(table="paper", sigma_bits=4)),
+    ("DAQ static, gauss", Daq(table="gauss")),
+    ("DAQ static, laplace", Daq(table="laplace")),
+    ("DAQ static, mse, mixed", Daq(table="mse", mixed=True)),
 )
-"""Labels of the rows that are run with weights of as many bits too."""
+"""Further ones, of the most bits only."""
+BY_WEIGHTS: Final = (
+    ("min-max, tensor", Daq(table="minmax_tensor")),
+    ("min-max, channel", Daq(table="minmax")),
+    ("DAQ static, mse", Daq(table="mse")),
+    ("DAQ dynamic, mse", Daq(mode="dynamic", table="mse")),
+)
+"""Those that are run with weights of as many bits too."""
 
 
 def rows_of(bits: int, layers: str, only: str = "") -> Iterator[tuple[str, Daq]]:
@@ -38,12 +42,9 @@ def rows_of(bits: int, layers: str, only: str = "") -> Iterator[tuple[str, Daq]]
         layers: their names, as ``Daq.layers``.
         only: a part of the labels that are wanted; "" for all.
     """
-    for label, daq in ROWS:
-        for weight_bits in (8, bits):
+    more = MORE if bits == max(BITS) else ()
+    for rows, weight_bits in (((*ROWS, *more), 8), (BY_WEIGHTS, bits)):
+        for label, daq in rows:
             title = f"{label}, W{weight_bits}A{bits}"
-            if only in title and (weight_bits == 8 or label in SHORT):
-                yield title, _with(daq, bits, weight_bits, layers)
-
-
-def _with(daq: Daq, bits: int, weight_bits: int, layers: str) -> Daq:
-    return Daq(bits, daq.mode, daq.table, daq.sigma_bits, weight_bits=weight_bits, mixed=daq.mixed, layers=layers)
+            if only in title:
+                yield title, replace(daq, bits=bits, weight_bits=weight_bits, layers=layers)

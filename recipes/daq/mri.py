@@ -7,6 +7,7 @@ float64 between the programs. Levels are chosen on slices that are not scored.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +21,16 @@ from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from oaq.terminal import say
 from recipes.daq.choices import rows_of
+from recipes.daq.ledger import Ledger, Row
 from recipes.qpan.fourier import Real, project
 from recipes.qpan.networks import TwoLayerPhase, Unfolded, published
 from recipes.qpan.samples import Slice, read_mask, read_slices
 from recipes.qpan.scoring import METRICS, clipped
 
 SCORED: Final = (1, 25, 50)
-CALIBRATED: Final = (5, 12, 18, 33, 40, 45)
+CALIBRATED: Final = (12, 33, 45)
 """Numbers of slices."""
+WEIGHTS, MASK = "ista-net-plus-20.npz", "mask_20.mat"
 FEATURES: Final = "rise|analyse|fall|synthesize|gather"
 """Layers that read 32 channels."""
 
@@ -53,27 +56,28 @@ class Correction(nn.Module):
 class Reconstruction:
     """The network with its data, for any ways to compute the phases.
 
-    Args:
-        data: folder with ``mri``.
-        ratio: percent of the spectrum that is measured.
+    Attributes:
+        calibrated: slices that levels are chosen on.
+        scored: slices that are scored.
+        mask: as it was given.
 
-    Raises:
-        FormatError: a file is missing or damaged.
+    Args:
+        net: ISTA-Net+.
+        mask: (rows, columns) of 0 and 1: what of the spectrum is measured.
     """
 
-    def __init__(self, data: Path, ratio: int = 20) -> None:
-        folder = data / "mri"
-        self.mask = read_mask(folder / f"mask_{ratio}.mat")
-        self.net: Unfolded = published(_weights(folder, ratio))
-        self.scored = read_slices(folder, self.mask, SCORED)
-        self.calibrated = read_slices(folder, self.mask, CALIBRATED)
-        self.corrections = [Correction(phase).eval() for phase in self.net.phases]  # type: ignore[arg-type]
+    def __init__(self, net: Unfolded, mask: Real) -> None:
+        self._net, self.mask = net, mask
+        self.calibrated: list[Slice] = []
+        self.scored: list[Slice] = []
+        self._inputs: list[Real] = []
+        self._corrections = [Correction(phase).eval() for phase in net.phases]  # type: ignore[arg-type]
 
     def run(self, slices: Sequence[Slice], priors: Sequence[Prior]) -> tuple[Real, list[Real]]:
         """Images after all phases, and the r of each phase."""
         x = np.stack([part.start for part in slices])
         measured, inputs = x, []
-        for phase, prior in zip(self.net.phases, priors, strict=True):
+        for phase, prior in zip(self._net.phases, priors, strict=True):
             r = x - float(phase.step.detach()) * (project(x, self.mask) - measured)  # type: ignore[arg-type]
             inputs.append(r)
             x = r + prior(r)
@@ -86,20 +90,33 @@ class Reconstruction:
 
     def floats(self) -> list[Prior]:
         """The phases in float32."""
-        return [_by_float(correction) for correction in self.corrections]
+        return [_by_float(correction) for correction in self._corrections]
 
     def programs(self, daq: Daq | None) -> list[IntProgram]:
         """A program for each phase, calibrated on what it reads in the float network; None: 8 bits everywhere."""
-        _, inputs = self.run(self.calibrated, self.floats())
+        if not self._inputs:
+            _, self._inputs = self.run(self.calibrated, self.floats())
         programs = []
-        for at, correction in enumerate(say.track(self.corrections, str(daq or "8 bits"))):
-            batches = [inputs[at][:, None].astype(np.float32)]
+        for at, correction in enumerate(say.track(self._corrections, str(daq or "8 bits"))):
+            batches = [self._inputs[at][:, None].astype(np.float32)]
             programs.append(oaq.quantize(correction, batches, name=f"phase-{at}", budget=None, daq=daq))
         return programs
 
 
-def _weights(folder: Path, ratio: int) -> Path:
-    return next(iter(sorted(folder.glob(f"*{ratio}*.npz"))), folder / f"ista_net_plus_{ratio}.npz")
+def published_reconstruction(data: Path) -> Reconstruction:
+    """The published network for 20 % of the spectrum, with slices to calibrate on and to score.
+
+    Args:
+        data: folder with ``mri``.
+
+    Raises:
+        FormatError: a file is missing or damaged.
+    """
+    folder = data / "mri"
+    network = Reconstruction(published(folder / WEIGHTS), read_mask(folder / MASK))
+    network.calibrated = read_slices(folder, network.mask, CALIBRATED)
+    network.scored = read_slices(folder, network.mask, SCORED)
+    return network
 
 
 def _by_float(correction: Correction) -> Prior:
@@ -120,26 +137,31 @@ def by_programs(programs: Sequence[IntProgram], isa: str | None = None) -> list[
     return [prior_of(session) for session in sessions]
 
 
-def run_mri(data: Path, bits: tuple[int, ...], only: str = "") -> tuple[tuple[tuple[str, str], ...], ...]:
+def run_mri(data: Path, ledger: Ledger, bits: tuple[int, ...], only: str = "") -> None:
     """A row for every choice of levels: PSNR of the scored slices at 20 %.
 
     Args:
         data: folder with ``mri``.
+        ledger: takes the rows.
         bits: of what the layers read.
         only: a part of the labels of the rows to run.
 
     Raises:
         FormatError: a file is missing or damaged.
     """
-    network = Reconstruction(data)
+    network = published_reconstruction(data)
     start = [clipped(part.start) for part in network.scored]
-    rows = [
-        ("zero-filled", METRICS[0].compute(start, [part.image for part in network.scored])),
-        ("float", network.score(network.floats())),
-    ]
+    truth = [part.image for part in network.scored]
+
+    def row_of(psnr: float) -> Row:
+        return (("PSNR, dB", f"{psnr:.2f}"),)
+
+    def of_programs(daq: Daq | None) -> Row:
+        return row_of(network.score(by_programs(network.programs(daq))))
+
+    ledger.row("zero-filled", lambda: row_of(METRICS[0].compute(start, truth)))
+    ledger.row("float", lambda: row_of(network.score(network.floats())))
     choices: list[tuple[str, Daq | None]] = [("8 bits", None)] if only in "8 bits" else []
     choices += [row for width in bits for row in rows_of(width, FEATURES, only)]
     for label, daq in choices:
-        rows.append((label, network.score(by_programs(network.programs(daq)))))
-        say.words(f"  {label}: {rows[-1][1]:.2f} dB")
-    return tuple((("levels", label), ("PSNR, dB", f"{psnr:.2f}")) for label, psnr in rows)
+        ledger.row(label, partial(of_programs, daq))

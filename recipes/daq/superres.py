@@ -6,7 +6,8 @@ programs look at the whole photo, so each is a program of its own size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,8 @@ from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from oaq.runtime.frames import FrameSession
 from oaq.tasks.upscale import upscale_metrics
-from oaq.terminal import say
 from recipes.daq.choices import rows_of
+from recipes.daq.ledger import Ledger, Row
 from recipes.daq.train import STEPS, trained_program
 from recipes.superres.enlarge import Enlarger, by_float, by_integers
 from recipes.superres.integers import calibration
@@ -35,7 +36,9 @@ BLOCKS: Final = r"blocks\..*"
 TRAINED: Final = (("static", 4), ("dynamic", 4), ("static", 3), ("static", 2))
 """Modes and bits that are trained, weights of as many bits."""
 
-Row = tuple[tuple[str, str], ...]
+BATCHES: Final = 3
+"""Of 8 squares, on which programs are calibrated."""
+OURS: Final = "ours"
 
 
 def float_network(scale: int, folder: Path) -> nn.Module:
@@ -62,30 +65,47 @@ def by_program(program: IntProgram) -> Enlarger:
     return enlarge
 
 
-def programs(
+def trained_label(mode: str, bits: int) -> str:
+    """The label of a row after training."""
+    return f"DAQ {mode}, mse, W{bits}A{bits}, trained {STEPS} steps"
+
+
+def choices(
     net: nn.Module, scale: int, bits: tuple[int, ...], folder: Path, only: str
-) -> Iterator[tuple[str, IntProgram]]:
-    """Every row's program, by its label: after calibration alone, then after training."""
-    batches = calibration(training_photos(), scale)
+) -> Iterator[tuple[str, Callable[[], IntProgram]]]:
+    """Every row's label, and what makes its program: after calibration alone, then after training."""
+    batches = calibration(training_photos(), scale)[:BATCHES]
+
+    def after_calibration(daq: Daq | None) -> IntProgram:
+        return oaq.quantize(net, batches, budget=None, daq=daq, name=NETWORK)
+
     if only in "8 bits":
-        yield "8 bits", oaq.quantize(net, batches, budget=None, name=NETWORK)
+        yield "8 bits", partial(after_calibration, None)
     for width in bits:
         for label, daq in rows_of(width, BLOCKS, only):
-            yield label, oaq.quantize(net, batches, budget=None, daq=daq, name=NETWORK)
+            yield label, partial(after_calibration, daq)
     for mode, width in TRAINED:
-        label = f"DAQ {mode}, mse, W{width}A{width}, trained {STEPS} steps"
+        label = trained_label(mode, width)
         if width in bits and only in label:
             daq = Daq(width, mode, weight_bits=width, layers=BLOCKS)  # type: ignore[arg-type]
-            yield label, trained_program(net, scale, daq, folder / f"daq-{mode}-{width}-x{scale}.pt")
+            path = folder / f"daq-{mode}-{width}-x{scale}.pt"
+            yield label, partial(trained_program, net, scale, daq, path)
 
 
 def run_superres(
-    sets: Mapping[str, list[Path]], *, scale: int, bits: tuple[int, ...], folder: Path, only: str = ""
-) -> tuple[Row, ...]:
+    sets: Mapping[str, list[Path]],
+    ledger: Ledger,
+    *,
+    scale: int,
+    bits: tuple[int, ...],
+    folder: Path,
+    only: str = "",
+) -> None:
     """A row for every program: PSNR and SSIM by set, and the runs of its sums on AVX2.
 
     Args:
         sets: photos by the name of their set.
+        ledger: takes the rows.
         scale: of the enlargement.
         bits: of what the layers read.
         folder: where weights lie, and are written.
@@ -94,22 +114,26 @@ def run_superres(
     Raises:
         FetchError, FormatError, WeightsError: as ``float_network`` and ``trained_program``.
     """
-    net, rows = float_network(scale, folder), list[Row]()
-    rows.append(_row("float", [answer_set(name, paths, scale, {"it": by_float(net)}) for name, paths in sets.items()]))
-    for label, program in programs(net, scale, bits, folder, only):
-        enlarger = by_program(program)
-        answers = [answer_set(name, paths, scale, {"it": enlarger}) for name, paths in sets.items()]
-        rows.append((*_row(label, answers), ("runs on AVX2", runs_of(program))))
-        say.words(f"  {'  '.join(value for _, value in rows[-1])}")
-    bicubic = [answer_set(name, paths, scale, {}) for name, paths in sets.items()]
-    return (_row("bicubic", bicubic, BICUBIC), *rows)
+    net = float_network(scale, folder)
+
+    def of_side(side: str, enlargers: Mapping[str, Enlarger]) -> Row:
+        answers = [answer_set(name, paths, scale, enlargers) for name, paths in sets.items()]
+        return _scores(answers, scale, side)
+
+    def of_program(make: Callable[[], IntProgram]) -> Row:
+        program = make()
+        return (*of_side(OURS, {OURS: by_program(program)}), ("runs on AVX2", runs_of(program)))
+
+    ledger.row("bicubic", lambda: of_side(BICUBIC, {}))
+    ledger.row("float", lambda: of_side(OURS, {OURS: by_float(net)}))
+    for label, make in choices(net, scale, bits, folder, only):
+        ledger.row(label, partial(of_program, make))
 
 
-def _row(label: str, sets: list[Answers], side: str = "it") -> Row:
-    psnr, ssim = upscale_metrics(border=2)
+def _scores(sets: list[Answers], scale: int, side: str) -> Row:
+    psnr, ssim = upscale_metrics(border=scale)
     cells = [(f"{psnr.name} on {answers.name}", f"{answers.score(psnr, side):.2f}") for answers in sets]
-    cells += [(f"{ssim.name} on {answers.name}", f"{answers.score(ssim, side):.4f}") for answers in sets]
-    return (("levels", label), *cells)
+    return (*cells, *((f"{ssim.name} on {answers.name}", f"{answers.score(ssim, side):.4f}") for answers in sets))
 
 
 def runs_of(program: IntProgram) -> str:

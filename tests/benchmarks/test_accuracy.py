@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import accuracy, accuracy_cells, accuracy_table, piecewise_table, superres_table, tasks_table
+from benchmarks import (
+    accuracy,
+    accuracy_cells,
+    accuracy_table,
+    levels_table,
+    piecewise_table,
+    superres_table,
+    tasks_table,
+)
 from benchmarks.accuracy import CAMPAIGNS
 from benchmarks.accuracy_cells import Cell, grid
 from benchmarks.harness import Result, stamp
@@ -112,6 +120,7 @@ def test_the_document_has_the_tables_of_the_files() -> None:
         tasks_table.NAME,
         superres_table.NAME,
         piecewise_table.NAME,
+        levels_table.NAME,
         *CAMPAIGNS,
     }
     assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"

@@ -1,0 +1,132 @@
+"""Few levels a channel: rows, the ledger that keeps them, and both experiments on pictures that are drawn here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import oaq
+from oaq import operators as ops
+from oaq.ptq import Daq
+from recipes.daq import __main__ as command
+from recipes.daq import superres, train
+from recipes.daq.choices import BITS, rows_of
+from recipes.daq.ledger import Ledger
+from recipes.daq.mri import Correction, Reconstruction, by_programs
+from recipes.daq.superres import BLOCKS, by_program, run_superres, runs_of
+from recipes.qpan.networks import TwoLayerPhase, Unfolded
+from recipes.qpan.samples import measured_slice
+from recipes.superres.enlarge import by_float
+from recipes.superres.networks import build
+from tests.recipes.test_superres import photo_of
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    paths = [tmp_path / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        Image.fromarray(photo_of(seed, 210, 220)).save(path)
+    for module in (superres, train):
+        monkeypatch.setattr(module, "training_photos", lambda: paths)
+    (tmp_path / "edsr-mini-x2").mkdir()
+    torch.save(build("edsr-mini", 2).state_dict(), tmp_path / "edsr-mini-x2" / "weights.pt")
+    return paths
+
+
+def test_every_choice_of_levels_has_a_label_of_its_own() -> None:
+    labels = [label for bits in BITS for label, _ in rows_of(bits, BLOCKS)]
+    assert len(labels) == len(set(labels))
+    assert [label for label, _ in rows_of(2, BLOCKS, "dynamic, mse")] == [
+        "DAQ dynamic, mse, W8A2",
+        "DAQ dynamic, mse, W2A2",
+    ]
+
+
+def test_rows_of_a_run_that_stopped_are_not_measured_again(tmp_path: Path) -> None:
+    path, measured = tmp_path / "table.json", list[str]()
+
+    def measure(label: str) -> tuple[tuple[str, str], ...]:
+        measured.append(label)
+        return (("PSNR", label),)
+
+    first = Ledger(path, "command", ())
+    first.row("a", lambda: measure("a"))
+    first.row("b", lambda: measure("b"))
+    second = Ledger(path, "command", ())
+    second.row("c", lambda: measure("c"))
+    assert len(Ledger(path, "command", ())._earlier) == 3  # what has not come yet is not lost
+    second.row("a", lambda: measure("a"))
+    assert measured == ["a", "b", "c"]
+    assert [dict(row)["levels"] for row in second.result().rows] == ["c", "a"]
+    third = Ledger(path, "command", (), anew=True)
+    third.row("a", lambda: measure("a"))
+    assert measured[-1] == "a"
+
+
+def test_photos_are_enlarged_by_static_and_dynamic_levels(photos: list[Path], tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "table.json", "command", ())
+    run_superres({"drawn": photos[:1]}, ledger, scale=2, bits=(4,), folder=tmp_path, only="c, mse, W8A4")
+    rows = {dict(row)["levels"]: dict(row) for row in ledger.result().rows}
+    assert set(rows) == {"bicubic", "float", "DAQ static, mse, W8A4", "DAQ dynamic, mse, W8A4"}
+    for label in ("DAQ static, mse, W8A4", "DAQ dynamic, mse, W8A4"):
+        assert abs(float(rows[label]["PSNR on drawn"]) - float(rows["float"]["PSNR on drawn"])) < 1.0
+        assert rows[label]["runs on AVX2"].endswith("of 72")
+
+
+def test_dynamic_programs_enlarge_the_photo_as_a_whole(photos: list[Path]) -> None:
+    net = build("edsr-mini", 2)
+    x = np.random.default_rng(0).random((20, 28)).astype(np.float32)
+    squares = [np.random.default_rng(1).random((4, 1, 24, 24)).astype(np.float32)]
+    for mode in ("static", "dynamic"):
+        program = oaq.quantize(net, squares, budget=None, daq=Daq(4, mode, layers=BLOCKS))  # type: ignore[arg-type]
+        kinds = [type(node.op) for node in program.nodes]
+        assert (ops.Coarsen in kinds) == (mode == "dynamic") and (ops.ChannelLookup in kinds) == (mode == "static")
+        y = by_program(program)(x)
+        assert y.shape == (40, 56) and np.abs(y - by_float(net)(x)).max() < 0.1
+        assert runs_of(program).endswith("of 72")
+
+
+def test_training_that_stops_goes_on_and_its_program_is_that_of_its_weights(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "CROP", 16)
+    monkeypatch.setattr(train, "BATCH", 2)
+    net, daq = build("edsr-mini", 2), Daq(2, weight_bits=2, layers=BLOCKS)
+    programs = [train.trained_program(net, 2, daq, tmp_path / "levels.pt", steps) for steps in (2, 2, 3)]
+    weights = [[node.products.weight for node in program.summing_nodes()] for program in programs]
+    assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(weights[1], weights[2], strict=True))
+    assert programs[0].metadata["levels"].startswith("DAQ static W2A2")
+
+
+def test_a_correction_is_what_its_phase_adds() -> None:
+    torch.manual_seed(0)
+    phase, r = TwoLayerPhase(4, 0.05), torch.rand(2, 1, 9, 8)
+    with torch.inference_mode():
+        torch.testing.assert_close(Correction(phase)(r), phase(r) - r, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_slices_are_reconstructed_by_a_program_for_each_phase(mode: str) -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    mask = (rng.random((16, 16)) < 0.5).astype(float)
+    mask[0, 0] = 1.0
+    network = Reconstruction(Unfolded([TwoLayerPhase(4), TwoLayerPhase(4)]), mask)
+    image = np.clip(rng.random((16, 16)), 0, 1)
+    network.calibrated = network.scored = [measured_slice("drawn", image, mask)]
+    exact = network.score(network.floats())
+    assert abs(network.score(by_programs(network.programs(None))) - exact) < 0.5
+    levels = Daq(4, mode, layers="rise|analyse|fall|synthesize|gather")  # type: ignore[arg-type]
+    assert abs(network.score(by_programs(network.programs(levels))) - exact) < 3
+
+
+def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["mri", "--out", str(tmp_path)]) == 2
+    assert "mri: --data names the folder that holds mri" in capsys.readouterr().err
+    assert command.main(["mri", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "is not an archive of arrays" in capsys.readouterr().err
