@@ -37,7 +37,7 @@ TRAINED: Final = (("static", 4), ("dynamic", 4), ("static", 3), ("static", 2))
 """Modes and bits that are trained, weights of as many bits."""
 
 BATCHES: Final = 3
-"""Of 8 squares, on which programs are calibrated."""
+"""Batches of 8 squares on which programs are calibrated."""
 OURS: Final = "ours"
 
 
