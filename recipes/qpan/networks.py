@@ -6,7 +6,10 @@ Every phase takes an image x of (n, 1, rows, columns) to x+:
     x+ = r + gather(backward(P(forward(spread(r)))))
 
 ``TwoLayerPhase`` is ISTA-Net+'s (1706.07929): two convolutions with ReLU between them before the threshold P, two
-after it, all of 3 x 3 and 32 channels, without biases.
+after it, all of 3 x 3 and 32 channels, without biases. ``LinearPhase`` has one on either side, and is a gradient step
+on the envelope of the proximal average of several penalties on the filters' coefficients (2105.06211):
+
+    x+ = r - step * synthesize(c - P(c)),   c = analyse(r)
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,16 +27,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
+from oaq.capture.polyline import Polyline
 from oaq.errors import FormatError
-from recipes.qpan.activations import soft
+from oaq.modules.proximal import Penalty, ProximalAverage
 
 Normal = Callable[[torch.Tensor], torch.Tensor]
 """A'A of images (n, 1, rows, columns)."""
 WIDTH: Final = 32
-PHASES: Final = 9
+JUMP: Final = 1e-12
+"""Within it of 0 a negative threshold's jump lies."""
 PARTS: Final = {
     "lambda_step": "step",
-    "soft_thr": "threshold",
+    "soft_thr": "shrink.threshold",
     "conv_D": "spread.weight",
     "conv1_forward": "rise.weight",
     "conv2_forward": "analyse.weight",
@@ -44,12 +49,36 @@ PARTS: Final = {
 """Names of a two-layer phase by those of ISTA-Net+'s published weights."""
 
 
+class SoftThreshold(nn.Module):
+    """sign(c) max(|c| - threshold, 0); of a threshold below 0, as training may leave it, a jump at 0.
+
+    Attributes:
+        threshold: (1,).
+    """
+
+    def __init__(self, channels: int, threshold: float) -> None:
+        super().__init__()
+        self.channels = channels
+        self.threshold = nn.Parameter(torch.tensor([threshold]))
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        """(n, C, ...) to the same shape."""
+        return torch.sign(c) * F.relu(c.abs() - self.threshold)
+
+    def polyline(self) -> Polyline:
+        """What each channel computes, for capture."""
+        threshold = float(self.threshold.detach())
+        knee, jump = max(threshold, JUMP), max(-threshold, 0.0)
+        places, values = np.array([[-knee, 0.0, knee]]), np.array([[-jump, 0.0, jump]])
+        return Polyline(*(np.repeat(part, self.channels, 0) for part in (np.ones((1, 2)), places, values)))
+
+
 class TwoLayerPhase(nn.Module):
     """A phase of ISTA-Net+.
 
     Attributes:
         step: (1,) of the data step.
-        threshold: (1,) of the soft threshold of all channels.
+        shrink: the soft threshold of all channels.
         spread, rise, analyse: image to features to coefficients.
         fall, synthesize, gather: and back.
     """
@@ -57,7 +86,7 @@ class TwoLayerPhase(nn.Module):
     def __init__(self, width: int = WIDTH, threshold: float = 0.01) -> None:
         super().__init__()
         self.step = nn.Parameter(torch.tensor([0.5]))
-        self.threshold = nn.Parameter(torch.tensor([threshold]))
+        self.shrink = SoftThreshold(width, threshold)
         self.spread = _window(1, width)
         self.rise, self.analyse = _window(width, width), _window(width, width)
         self.fall, self.synthesize = _window(width, width), _window(width, width)
@@ -66,7 +95,41 @@ class TwoLayerPhase(nn.Module):
     def forward(self, r: torch.Tensor) -> torch.Tensor:
         """The step on the prior: (n, 1, rows, columns) to the same shape."""
         c = self.analyse(F.relu(self.rise(self.spread(r))))
-        return r + self.gather(self.synthesize(F.relu(self.fall(soft(c, self.threshold)))))
+        return r + self.gather(self.synthesize(F.relu(self.fall(self.shrink(c)))))
+
+
+class LinearPhase(nn.Module):
+    """A gradient step on penalties of the coefficients of filters.
+
+    Attributes:
+        step: (1,) of the data step; that on the prior is part of ``synthesize``.
+        analyse: image to coefficients, 3 x 3.
+        shrink: c - P(c) of each channel.
+        synthesize: and back; begins as the transposed filters.
+    """
+
+    def __init__(self, width: int, penalties: Sequence[Penalty], threshold: float = 0.01) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.tensor([0.5]))
+        self.analyse, self.synthesize = _window(1, width), _window(width, 1)
+        self.shrink = ProximalAverage(width, threshold, penalties=penalties)
+        with torch.no_grad():
+            self.analyse.weight.copy_(filters(width))
+            self.synthesize.weight.copy_(self.analyse.weight.flip(2, 3).transpose(0, 1) / width)
+
+    def forward(self, r: torch.Tensor) -> torch.Tensor:
+        """The step on the prior: (n, 1, rows, columns) to the same shape."""
+        return r - self.synthesize(self.shrink(self.analyse(r)))
+
+
+def filters(width: int) -> torch.Tensor:
+    """(width, 1, 3, 3) of length 1: the cosine basis without the mean, then random ones without mean."""
+    at = torch.arange(3)
+    waves = torch.stack([torch.cos(torch.pi * (at + 0.5) * k / 3) for k in range(3)])
+    basis = torch.einsum("ai,bj->abij", waves, waves).reshape(9, 3, 3)[1:]
+    noise = torch.randn(max(width - 8, 0), 3, 3)
+    rows = torch.cat([basis, noise - noise.mean((1, 2), keepdim=True)])[:width]
+    return (rows / rows.flatten(1).norm(dim=1)[:, None, None])[:, None]
 
 
 class Unfolded(nn.Module):

@@ -13,7 +13,6 @@ import torch
 
 from oaq.errors import FormatError
 from recipes.qpan import fourier, networks, samples
-from recipes.qpan.activations import firm, inverse_softplus, scad, soft
 from recipes.qpan.matfiles import read_arrays
 from recipes.qpan.scoring import METRICS, clipped
 
@@ -46,33 +45,6 @@ def test_the_transform_has_the_same_bits_everywhere() -> None:
 
 
 DIGEST = "0a5c6d2bbbe0ef872a9b2e6ecb492a269dd1f70fb3a6b77851c9b3ad6c214fd5"
-
-
-@pytest.mark.parametrize("c", [-9.0, -2.0, -1.0, -0.3, 0.0, 0.6, 1.4, 1.9, 2.2, 3.1, 5.0])
-def test_every_activation_minimizes_its_penalty(c: float) -> None:
-    z = np.linspace(-10, 10, 400001)
-    size, threshold, ratio = np.abs(z), 0.7, 3.7
-    concave = np.where(size <= 2.5 * 0.7, 0.7 * size - z**2 / 5.0, 0.5 * 2.5 * 0.49)
-    smooth = np.where(
-        size <= threshold,
-        threshold * size,
-        np.where(
-            size <= ratio * threshold,
-            (2 * ratio * threshold * size - z**2 - threshold**2) / (2 * (ratio - 1)),
-            threshold**2 * (ratio + 1) / 2,
-        ),
-    )
-    t, x = torch.tensor, torch.tensor(c, dtype=torch.float64)
-    minima = [z[np.argmin(0.5 * (z - c) ** 2 + penalty)] for penalty in (threshold * size, concave, smooth)]
-    values = [soft(x, t(threshold)), firm(x, t(threshold), t(2.5)), scad(x, t(threshold), t(ratio))]
-    assert np.allclose(minima, [float(value) for value in values], atol=1e-4)
-
-
-def test_softplus_is_undone() -> None:
-    for value in (1e-6, 0.01, 1.5, 30.0):
-        assert float(torch.nn.functional.softplus(torch.tensor(inverse_softplus(value)).double())) == pytest.approx(
-            value
-        )
 
 
 def archive(path: Path, width: int = 32, phases: int = 2) -> Path:

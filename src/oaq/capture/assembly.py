@@ -363,7 +363,7 @@ def checked_shape(shape: Shape, site: Location, most: int = LARGEST_RANK) -> Sha
 def _check_finite(op: FloatOp, site: Location) -> None:
     parameters = op.parameters if isinstance(op, FloatFunction) else ()
     if isinstance(op, FloatChannelFunction):
-        parameters = tuple(number for numbers in op.parameters for number in numbers)
+        parameters = tuple(number for numbers in (*op.parameters, op.reads, op.writes) for number in numbers)
     clamps = isinstance(op, FloatFunction) and op.name == "clamp"  # which may be open on one side
     if any(math.isnan(parameter) or (math.isinf(parameter) and not clamps) for parameter in parameters):
         raise ProgramError(f"{site.shown}: its parameters {parameters} are not finite")

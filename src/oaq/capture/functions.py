@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.graph import FunctionName
+from oaq.capture.graph import FloatFunction, FunctionName
 
 Values = NDArray[np.float64]
 GREATEST: Final = 80.0
@@ -55,6 +55,13 @@ def _power(x: Values, exponent: float) -> Values:
     return np.power(np.clip(base, -WIDEST, WIDEST), exponent)
 
 
+def _polyline(x: Values, *numbers: float) -> Values:
+    """Straight lines between knees; ``numbers`` are both outer slopes, the knees' places, and the values there."""
+    (first, last), places, values = numbers[:2], *np.split(np.asarray(numbers[2:], np.float64), 2)
+    outside = first * np.minimum(x - places[0], 0.0) + last * np.maximum(x - places[-1], 0.0)
+    return np.interp(x, places, values) + outside
+
+
 FUNCTIONS: Final[Mapping[FunctionName, Callable[..., Values]]] = {
     "sigmoid": _sigmoid,
     "silu": lambda x: x * _sigmoid(x),
@@ -87,5 +94,22 @@ FUNCTIONS: Final[Mapping[FunctionName, Callable[..., Values]]] = {
     "sinh": lambda x: np.sinh(_inside(x)),
     "cosh": lambda x: np.cosh(_inside(x)),
     "window": lambda x, gain, lo, hi: np.clip(gain * x, lo, hi),
+    "polyline": _polyline,
 }
 """Each function of (256,) or any other values, with its parameters."""
+
+
+def changes_within(op: FloatFunction) -> tuple[float, float]:
+    """The interval outside which a function is constant on either side; infinite where it is not known to be.
+
+    >>> changes_within(FloatFunction("clamp", (-1.0, 2.0)))
+    (-1.0, 2.0)
+    """
+    if op.name == "clamp":
+        return op.parameters[0], op.parameters[1]
+    if op.name == "window" and op.parameters[0] > 0:
+        return op.parameters[1] / op.parameters[0], op.parameters[2] / op.parameters[0]
+    if op.name == "polyline":
+        places = op.parameters[2 : 2 + (len(op.parameters) - 2) // 2]
+        return (-np.inf if op.parameters[0] else places[0]), (np.inf if op.parameters[1] else places[-1])
+    return -np.inf, np.inf

@@ -115,7 +115,7 @@ class FloatAvgPool:
 FunctionName = Literal[
     "sigmoid", "silu", "swish", "hardswish", "hardsigmoid", "tanh", "gelu", "gelu_tanh", "leaky_relu", "elu", "celu",
     "selu", "clamp", "softplus", "softsign", "mish", "logsigmoid", "softshrink", "erf", "exp", "abs", "sqrt", "power",
-    "negate", "sin", "cos", "atan", "asinh", "sinh", "cosh", "window",
+    "negate", "sin", "cos", "atan", "asinh", "sinh", "cosh", "window", "polyline",
 ]  # fmt: skip
 """Functions of one value; ``capture.functions`` computes them."""
 
@@ -129,20 +129,35 @@ class FloatFunction:
     """leaky_relu: (slope,); elu, celu: (alpha,); selu: (alpha, gain); swish: (alpha,) of x * sigmoid(alpha * x);
     softplus: (beta,), or () for 1; softshrink: (width,); power: (exponent,); clamp: (lo, hi), infinities allowed;
     hardsigmoid: (a, b) of clip(a * x + b, 0, 1), or () for 1/6 and 1/2; window: (gain, lo, hi) of
-    clip(gain * x, lo, hi); others: ()."""
+    clip(gain * x, lo, hi); polyline: slopes before the first and beyond the last knee, then where the K knees lie,
+    ascending, then the K values there; others: ()."""
 
 
 @dataclass(frozen=True)
 class FloatChannelFunction:
-    """A function of one value with parameters of each channel's own: becomes a ``ChannelLookup``.
+    """A function of one value with numbers of each channel's own: becomes a ``ChannelLookup``.
+
+    y[c] = writes[c] * f(x[c] / reads[c]) with the c-th of all parameters.
 
     Attributes:
         name: as of ``FloatFunction``.
         parameters: as many as the function takes, (C,) numbers each.
+        reads: (C,) factors that the channels of its input are multiplied by, all above 0; (): 1.
+        writes: (C,) factors that the channels of its output are multiplied by, all above 0; (): 1.
     """
 
     name: FunctionName
     parameters: tuple[tuple[float, ...], ...]
+    reads: tuple[float, ...] = ()
+    writes: tuple[float, ...] = ()
+
+    def channels(self) -> tuple[tuple[FloatFunction, float, float], ...]:
+        """Each channel's function of its own, and the factors of what it reads and writes."""
+        count = max(map(len, (*self.parameters, self.reads, self.writes)))
+        numbers = zip(*self.parameters, strict=True) if self.parameters else ((),) * count
+        reads, writes = (factors or (1.0,) * count for factors in (self.reads, self.writes))
+        functions = (FloatFunction(self.name, parameters) for parameters in numbers)
+        return tuple(zip(functions, reads, writes, strict=True))
 
 
 @dataclass(frozen=True)

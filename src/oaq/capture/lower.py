@@ -118,8 +118,7 @@ class _Lowering:
         elif isinstance(node.op, fg.FloatFunction):
             op = ops.Lookup(self.table(node, node.op))
         elif isinstance(node.op, fg.FloatChannelFunction):
-            channels = zip(*node.op.parameters, strict=True)
-            tables = [self.table(node, fg.FloatFunction(node.op.name, numbers)) for numbers in channels]
+            tables = [self.table(node, *channel) for channel in node.op.channels()]
             op = ops.ChannelLookup(np.stack(tables))
         else:
             op = self.requantized(node)
@@ -157,14 +156,17 @@ class _Lowering:
         weight = np.ascontiguousarray(params.weight[:, linear_order(self.graph, node)])
         return ops.Linear(weight, params.bias, requantize)
 
-    def table(self, node: FloatNode, op: fg.FloatFunction) -> NDArray[np.uint8]:
-        """The 256 results of a function of one value, computed in float64."""
+    def table(
+        self, node: FloatNode, op: fg.FloatFunction, reads: float = 1.0, writes: float = 1.0
+    ) -> NDArray[np.uint8]:
+        """The 256 results of a function of one value, computed in float64; ``reads`` and ``writes`` as in the graph."""
         if op.name not in FUNCTIONS:
             raise UnsupportedOp(f"{node.name}: no function {op.name!r}; oaq knows {', '.join(sorted(FUNCTIONS))}")
         x, y = self.tensors[node.inputs[0]].affine, self.spec(node.output)
         real = (np.arange(256, dtype=np.float64) - x.zero_point) * x.scale
         with np.errstate(over="ignore"):  # where no sample was: clipped below
-            steps = np.rint(FUNCTIONS[op.name](real, *op.parameters) / y.affine.scale) + y.affine.zero_point
+            results = FUNCTIONS[op.name](real / reads, *op.parameters) * writes
+            steps = np.rint(results / y.affine.scale) + y.affine.zero_point
         return np.clip(steps, y.range.lo, y.range.hi).astype(np.uint8)
 
 

@@ -61,7 +61,7 @@ def _slice(op: FloatSlice) -> ops.Slice:
 
 RULES: Final[Mapping[str, Callable[[Any], ops.Op]]] = {
     "AvgPool": _avg_pool,
-    "ChannelLookup": lambda op: ops.ChannelLookup(np.zeros((len(op.parameters[0]), 256), np.uint8)),
+    "ChannelLookup": lambda op: ops.ChannelLookup(np.zeros((len(op.channels()), 256), np.uint8)),
     "Lookup": lambda _op: ops.Lookup(np.zeros(256, np.uint8)),
     "Reshape": _reshape,
     "Slice": _slice,

@@ -8,6 +8,11 @@ columns. Nagel et al. (1906.04721) do this pair by pair; here it is done for a w
 
 Rows cost nothing (each output has its own weight scale), columns do, so the factor balances the two:
 f[c] = sqrt(column size / channel size). A ReLU6 has a fixed clamp: its tensor is left alone.
+
+``across_functions`` lets functions of one value read and write equalised channels too: each channel then has a table of
+its own, which takes the factors of both sides. What only such functions read has no columns: f[c] = 1 / channel size.
+Where a function is constant outside an interval of each channel, that interval counts as the channel's size, and the
+tensor's ends lie there: what is clamped to them changes nothing, and all steps are spent on what is told apart.
 """
 
 from __future__ import annotations
@@ -19,11 +24,14 @@ from typing import Final
 import numpy as np
 
 from oaq.capture import graph as fg
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatNode, FloatProducts
+from oaq.capture.functions import changes_within
+from oaq.capture.graph import FloatChannelFunction, FloatConv2d, FloatFunction, FloatGraph, FloatNode, FloatProducts
 from oaq.ptq.observe import ChannelStats, Reals
 
 FARTHEST: Final = 32.0
 """Most by which a factor leaves 1."""
+FUNCTIONS: Final = (FloatFunction, FloatChannelFunction)
+"""Operators that take any factors where each channel may have a table of its own."""
 BETWEEN: Final = ("Add", "MaxPool", "AvgPool", "GlobalAvgPool", "Pad", "Resize")
 """Homogeneous operators that treat every channel alike."""
 
@@ -43,10 +51,22 @@ class Equalized:
     factors: Mapping[str, Reals]
 
 
-def equalize(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> Equalized:
-    """Rescale every group of tensors that may be."""
+def equalize(
+    graph: FloatGraph, stats: Mapping[str, ChannelStats], *, across_functions: bool = False, columns: bool = True
+) -> Equalized:
+    """Rescale every group of tensors that may be.
+
+    Args:
+        graph: the network.
+        stats: of its tensors.
+        across_functions: functions of one value take factors.
+        columns: False: only groups that no layer reads, so that factors change rows alone.
+    """
     factors: dict[str, Reals] = {}
-    for group in _streams(graph):
+    if across_functions:
+        stats = {name: _told_apart(graph, name, channels) for name, channels in stats.items()}
+    groups = _streams(graph, across_functions)
+    for group in groups if columns else [group for group in groups if not _is_read_by_layers(graph, group)]:
         factor = _factor(graph, group, stats)
         if factor is not None:
             factors.update(dict.fromkeys(group, factor))
@@ -55,7 +75,35 @@ def equalize(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> Equalized:
     return Equalized(replace(graph, nodes=nodes), scaled, factors)
 
 
-def _streams(graph: FloatGraph) -> list[tuple[str, ...]]:
+def _told_apart(graph: FloatGraph, tensor: str, stats: ChannelStats) -> ChannelStats:
+    """Statistics of a layer's output, its ends moved inwards to where the one function that reads it is not constant.
+
+    Only ends that reach beyond on data are moved: others stay what calibration makes of them.
+    """
+    ends = _interval(graph, tensor, len(stats.lo))
+    if ends is None:
+        return stats
+    lo, hi = np.maximum(stats.lo, np.minimum(ends[0], 0.0)), np.minimum(stats.hi, np.maximum(ends[1], 0.0))
+    return replace(stats, lo=lo, hi=hi)
+
+
+def _interval(graph: FloatGraph, tensor: str, channels: int) -> tuple[Reals, Reals] | None:
+    """(C,) least and (C,) most that the only reader of ``tensor``, a function, tells apart; None if there is none."""
+    writer, readers = graph.producer(tensor), list(graph.consumers(tensor))
+    if writer is None or not isinstance(writer.op, FloatProducts) or tensor in graph.outputs or len(readers) != 1:
+        return None
+    op = readers[0].op
+    if isinstance(op, FloatFunction):
+        ends = [changes_within(op)] * channels
+    elif isinstance(op, FloatChannelFunction):
+        ends = [tuple(end * reads for end in changes_within(own)) for own, reads, _ in op.channels()]
+    else:
+        return None
+    lo, hi = np.array(ends).T
+    return lo, hi
+
+
+def _streams(graph: FloatGraph, across_functions: bool) -> list[tuple[str, ...]]:
     """Groups of tensors whose channels must share one factor, and may have any."""
     parent = {name: name for name in graph.shapes}
 
@@ -71,7 +119,7 @@ def _streams(graph: FloatGraph) -> list[tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
     for name in graph.shapes:
         groups.setdefault(root(name), []).append(name)
-    return [tuple(names) for names in groups.values() if _may_scale(graph, set(names))]
+    return [tuple(names) for names in groups.values() if _may_scale(graph, set(names), across_functions)]
 
 
 def _passes(node: FloatNode, graph: FloatGraph) -> bool:
@@ -85,18 +133,24 @@ def _is_homogeneous(clamp: fg.FloatClamp | None) -> bool:
     return clamp is None or (clamp[0] in (None, 0.0) and clamp[1] is None)
 
 
-def _may_scale(graph: FloatGraph, names: set[str]) -> bool:
+def _may_scale(graph: FloatGraph, names: set[str], across_functions: bool) -> bool:
     if names & {*graph.inputs, *graph.outputs}:
         return False
     for node in graph.nodes:
         layer = isinstance(node.op, FloatProducts)
-        if node.output in names and not (_passes(node, graph) or (layer and _is_homogeneous(node.clamp))):
+        function = across_functions and isinstance(node.op, FUNCTIONS)
+        scales = (layer or function) and _is_homogeneous(node.clamp)
+        if node.output in names and not (_passes(node, graph) or scales):
             return False
-        if names & set(node.inputs) and not (_passes(node, graph) or layer):
+        if names & set(node.inputs) and not (_passes(node, graph) or layer or function):
             return False
         if names & set(node.inputs) and layer and not columns_are_channels(node, graph):
             return False
     return True
+
+
+def _is_read_by_layers(graph: FloatGraph, group: tuple[str, ...]) -> bool:
+    return any(isinstance(node.op, FloatProducts) and node.inputs[0] in group for node in graph.nodes)
 
 
 def columns_are_channels(node: FloatNode, graph: FloatGraph) -> bool:
@@ -115,6 +169,8 @@ def _factor(graph: FloatGraph, group: tuple[str, ...], stats: Mapping[str, Chann
         and not (node.op.is_depthwise())  # its rows are its columns: free
     ]
     column = np.max(columns, axis=0) if columns else np.ones_like(size)
+    if not _is_read_by_layers(graph, group):
+        column[size > 0] = 1 / size[size > 0]  # functions alone read it, and take any factor
     alive = (size > 0) & (column > 0)
     if not alive.any():
         return None
@@ -136,6 +192,8 @@ def _columns(op: FloatProducts) -> Reals:
 def rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
     """The node with weights for tensors whose channel c is multiplied by ``factors[tensor][c]``."""
     op = node.op
+    if isinstance(op, FUNCTIONS) and (node.inputs[0] in factors or node.output in factors):
+        return replace(node, op=_by_channel(op, factors.get(node.inputs[0]), factors.get(node.output)))
     if not isinstance(op, FloatProducts):
         return node
     weight, bias = op.weight.astype(np.float64), op.bias.astype(np.float64)
@@ -146,6 +204,20 @@ def rescaled(node: FloatNode, factors: Mapping[str, Reals]) -> FloatNode:
         bias = bias * out
     changed = replace(op, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
     return replace(node, op=changed)
+
+
+def _by_channel(
+    op: FloatFunction | FloatChannelFunction, into: Reals | None, out: Reals | None
+) -> FloatChannelFunction:
+    """A function between channels that were multiplied by ``into`` and ``out``; None: they were not."""
+    count = len(into if into is not None else out)  # type: ignore[arg-type]
+    if isinstance(op, FloatFunction):
+        op = FloatChannelFunction(op.name, tuple((number,) * count for number in op.parameters))
+    reads, writes = (
+        factors if more is None else tuple((np.array(factors or (1.0,) * count) * more).tolist())
+        for factors, more in ((op.reads, into), (op.writes, out))
+    )
+    return replace(op, reads=reads, writes=writes)
 
 
 def _as_columns(op: FloatProducts, factor: Reals) -> Reals:

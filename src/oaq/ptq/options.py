@@ -27,6 +27,8 @@ class Options:
             spill at all; None: every layer W8A8 whatever it costs.
         calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
         equalize: bring the channels of a tensor to like size first, where the network allows it.
+        across_functions: the same on both sides of functions of one value, which then have a table for each channel;
+            with ``equalize=False`` only before functions, which changes no column of a weight.
         correct_bias: take back what rounding weights does to the mean of each channel.
         rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
             longer) or "nearest", which looks at no data.
@@ -45,6 +47,7 @@ class Options:
     budget: float | None = DEFAULT_BUDGET
     calibration: ClipMethod = "mse"
     equalize: bool = True
+    across_functions: bool = False
     correct_bias: bool = True
     rounding: Rounding = "axe"
     uniform: Uniform | None = None

@@ -82,6 +82,7 @@ def quantize(
     budget: float | None = DEFAULTS.budget,
     calibration: ClipMethod = DEFAULTS.calibration,
     equalize: bool = DEFAULTS.equalize,
+    across_functions: bool = DEFAULTS.across_functions,
     correct_bias: bool = DEFAULTS.correct_bias,
     rounding: Rounding = DEFAULTS.rounding,
     uniform: Uniform | None = DEFAULTS.uniform,
@@ -104,6 +105,8 @@ def quantize(
             spill at all; None: every layer W8A8 whatever it costs.
         calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
         equalize: bring the channels of a tensor to like size first, where the network allows it.
+        across_functions: the same on both sides of functions of one value, which then have a table for each channel;
+            with ``equalize=False`` only before functions, which changes no column of a weight.
         correct_bias: take back what rounding weights does to the mean of each channel.
         rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
             longer) or "nearest", which looks at no data.
@@ -128,6 +131,7 @@ def quantize(
         budget=budget,
         calibration=calibration,
         equalize=equalize,
+        across_functions=across_functions,
         correct_bias=correct_bias,
         rounding=rounding,
         uniform=uniform,
@@ -159,7 +163,9 @@ def quantize_with_report(
     reservoir = Reservoir()
     counted = batches if isinstance(batches, np.ndarray | torch.Tensor) else steps.count(batches, "batch")
     stats = observe(graph, chunks(graph, counted), reservoir.add)
-    balanced = equalize(graph, stats) if options.equalize else Equalized(graph, stats, {})
+    balanced = Equalized(graph, stats, {})
+    if options.equalize or options.across_functions:
+        balanced = equalize(graph, stats, across_functions=options.across_functions, columns=options.equalize)
     retained = list(reservoir.chunks())
     steps.begin(MEASURE)
     levels = None if options.daq is None else levelled(balanced.graph, retained, options.daq)

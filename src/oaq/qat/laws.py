@@ -118,7 +118,7 @@ def _looked_up(node: FloatNode, inputs: Inputs, grids: Sequence[Grid], y: Grid) 
     x, grid = inputs[0], grids[0]
     smooth = apply_op(node, [x * grid.scale]) / y.scale
     with torch.no_grad():
-        table = _table(op.name, op.parameters, grid, y).to(x.device)
+        table = _table(op, grid, y).to(x.device)
         exact = table[(x + grid.zero_point).long()]
     return replaced(smooth, exact)
 
@@ -129,17 +129,17 @@ def _looked_up_by_channel(node: FloatNode, inputs: Inputs, grids: Sequence[Grid]
     x, grid = inputs[0], grids[0]
     smooth = apply_op(node, [x * grid.scale]) / y.scale
     with torch.no_grad():
-        tables = [_table(op.name, numbers, grid, y) for numbers in zip(*op.parameters, strict=True)]
+        tables = [_table(own, grid, y, factors) for own, *factors in op.channels()]
         channel = torch.arange(len(tables), device=x.device).reshape(-1, *(1,) * (x.ndim - 2))
         exact = torch.stack(tables).to(x.device)[channel, (x + grid.zero_point).long()]
     return replaced(smooth, exact)
 
 
-def _table(name: str, parameters: Sequence[float], x: Grid, y: Grid) -> torch.Tensor:
-    """(256,) results of a function in steps of ``y``, clamped, for every integer of ``x``."""
+def _table(op: fg.FloatFunction, x: Grid, y: Grid, factors: Sequence[float] = (1.0, 1.0)) -> torch.Tensor:
+    """(256,) results in steps of ``y``, clamped, for every integer of ``x``; ``factors``: of reads and writes."""
     scale, y_scale = float(x.scale.detach()), float(y.scale.detach())
     real = (np.arange(256, dtype=np.float64) - x.zero_point) * scale
-    steps = np.rint(FUNCTIONS[name](real, *parameters) / y_scale)  # type: ignore[index]
+    steps = np.rint(FUNCTIONS[op.name](real / factors[0], *op.parameters) * factors[1] / y_scale)
     low, high = y.range.lo - y.zero_point, y.range.hi - y.zero_point
     return torch.from_numpy(np.clip(steps, low, high).astype(np.float32))
 

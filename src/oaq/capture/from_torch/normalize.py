@@ -23,6 +23,7 @@ from oaq.capture.from_torch.builder import (
 from oaq.capture.from_torch.constants import evaluate, lifted
 from oaq.capture.from_torch.layers import Arguments
 from oaq.capture.from_torch.order import wants_channels_last
+from oaq.capture.from_torch.polylines import is_inside, polyline_calls, take_call
 from oaq.capture.graph import FloatGraph
 from oaq.errors import ProgramError, UnsupportedOp
 from oaq.program.layout import channels_first, layout_key
@@ -100,12 +101,16 @@ def normalize(
     provided = {spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"}
     outputs: tuple[str, ...] = ()
     leaves = {path for path, module in model.named_modules() if not any(module.children())}
+    calls = polyline_calls(model, program.graph)
     for node in program.graph.nodes:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         node.meta[LEAF] = bool(stack) and stack[-1][0] in leaves
         if node.op == "placeholder":
             if node.name in provided:
                 _add_input(build, node)
+        elif node.op == "call_function" and node in calls:
+            if not is_inside(calls, node):
+                build.settle(node, take_call(build, calls[node]), None)
         elif node.op == "call_function":
             _take(build, node)
         elif node.op == "output":
