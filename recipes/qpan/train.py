@@ -23,12 +23,12 @@ from recipes.qpan.networks import LinearPhase, Unfolded
 from recipes.qpan.training_data import Problem, TaskName, problem_of
 from recipes.qpan.weights import quantize_weights
 
-SAVE_EVERY: Final = 100
+SAVE_EVERY: Final = 40
 WARM: Final = 30
 """Steps in which the rate grows."""
-STEPS: Final = {"mri": 400, "blocks": 600}
+STEPS: Final = {"mri": 160, "blocks": 320}
 """Steps of a row in float: minutes of one core."""
-BATCH: Final = {"mri": 2, "blocks": 16}
+BATCH: Final = {"mri": 1, "blocks": 8}
 """Images of a step."""
 SETS: Final[dict[str, tuple[Penalty, ...]]] = {"soft": ("soft",), "average": PENALTIES}
 """Penalties by the name of their activation."""
@@ -57,7 +57,7 @@ class Course:
     width: int = 16
     steps: int = 600
     batch: int = 16
-    rate: float = 2e-3
+    rate: float = 4e-3
 
     @property
     def name(self) -> str:

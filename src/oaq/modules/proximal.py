@@ -131,15 +131,16 @@ class Ramps(torch.autograd.Function):
         x, knees, factors = ctx.saved_tensors
         gradient, shape = gradients[0], (-1, *(1,) * (x.ndim - 2))
         axes = [axis for axis in range(x.ndim) if axis != 1]
-        of_x, of_knees, of_factors = torch.zeros_like(x), torch.zeros_like(knees), torch.zeros_like(factors)
+        slope, of_knees, of_factors = torch.zeros_like(x), torch.zeros_like(knees), torch.zeros_like(factors)
+        size, moments, signs = x.abs(), gradient * x, gradient * torch.sign(x)
+        signs_of_all = signs.sum(axes)
         for index, (knee, factor) in enumerate(zip(knees.T, factors.T, strict=True)):
-            edge = knee.reshape(shape)
-            clipped = torch.clamp(x, -edge, edge)
-            inside = (clipped == x).to(x.dtype)
-            of_x.addcmul_(gradient * inside, factor.reshape(shape))
-            of_factors[:, index] = (gradient * clipped).sum(axes)
-            of_knees[:, index] = (gradient * torch.sign(clipped) * (1 - inside)).sum(axes) * factor
-        return of_x, of_knees, of_factors
+            inside = (size <= knee.reshape(shape)).to(x.dtype)
+            slope.addcmul_(inside, factor.reshape(shape))
+            beyond = signs_of_all - (signs * inside).sum(axes)
+            of_factors[:, index] = (moments * inside).sum(axes) + knee * beyond
+            of_knees[:, index] = factor * beyond
+        return gradient * slope, of_knees, of_factors
 
 
 def inverse_softplus(value: float) -> float:
