@@ -45,7 +45,7 @@ class Correction(nn.Module):
         super().__init__()
         self.spread, self.rise, self.analyse = phase.spread, phase.rise, phase.analyse
         self.fall, self.synthesize, self.gather = phase.fall, phase.synthesize, phase.gather
-        self.width = float(phase.threshold.detach())
+        self.width = float(phase.shrink.threshold.detach())
 
     def forward(self, r: torch.Tensor) -> torch.Tensor:
         """(n, 1, rows, columns) to the same shape."""

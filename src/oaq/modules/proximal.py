@@ -127,7 +127,7 @@ class Ramps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # noqa: ANN401
-        """Of all three."""
+        """Gradients of all three, (n, C, ...), (C, K) and (C, K)."""
         x, knees, factors = ctx.saved_tensors
         gradient, shape = gradients[0], (-1, *(1,) * (x.ndim - 2))
         axes = [axis for axis in range(x.ndim) if axis != 1]
@@ -137,9 +137,9 @@ class Ramps(torch.autograd.Function):
         for index, (knee, factor) in enumerate(zip(knees.T, factors.T, strict=True)):
             inside = (size <= knee.reshape(shape)).to(x.dtype)
             slope.addcmul_(inside, factor.reshape(shape))
-            beyond = signs_of_all - (signs * inside).sum(axes)
-            of_factors[:, index] = (moments * inside).sum(axes) + knee * beyond
-            of_knees[:, index] = factor * beyond
+            farther = signs_of_all - (signs * inside).sum(axes)
+            of_factors[:, index] = (moments * inside).sum(axes) + knee * farther
+            of_knees[:, index] = factor * farther
         return gradient * slope, of_knees, of_factors
 
 
