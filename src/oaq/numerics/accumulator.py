@@ -6,7 +6,7 @@ in s32, smlal wraps). ``docs/math/overflow.md`` has the table and derives what e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 from oaq.numerics.formats import signed
@@ -60,9 +60,42 @@ class Accumulator:
         return signed(self.bits)
 
     @property
+    def lanes_must_fit(self) -> bool:
+        """Whether a narrow lane must hold the sum itself."""
+        return self.overflow != "exact"
+
+    def counting(self, modulo: int | None) -> Accumulator:
+        """This register where only sums modulo 2**``modulo`` count; as it is if ``modulo`` is None."""
+        if modulo is None:
+            return self
+        values = {field.name: getattr(self, field.name) for field in fields(Accumulator)}
+        return ResidueAccumulator(**values, modulo=modulo)
+
+    @property
     def is_exact(self) -> bool:
         """True iff nothing narrower than s32 is ever summed."""
         return self.overflow == "exact" and self.group_overflow == "exact"
+
+
+@dataclass(frozen=True)
+class ResidueAccumulator(Accumulator):
+    """A register of which only sums modulo 2**``modulo`` count.
+
+    Attributes:
+        modulo: b. Lanes of b bits or more that wrap hold all that is needed of any sum.
+    """
+
+    modulo: int = 32
+
+    @property
+    def lanes_must_fit(self) -> bool:
+        """Whether a narrow lane must hold the sum itself: it does not if it wraps and its residue is what counts."""
+        return self.overflow == "saturates" or (self.overflow == "wraps" and self.modulo > self.bits)
+
+
+def modulo_of(accumulator: Accumulator) -> int | None:
+    """The b modulo 2**b of which sums count in ``accumulator``; None where sums themselves count."""
+    return accumulator.modulo if isinstance(accumulator, ResidueAccumulator) else None
 
 
 AVX2_ACC16: Final = Accumulator("avx2-acc16", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2)

@@ -28,7 +28,7 @@ class Conv2d(Products):
         weight: (N, KH, KW, C / groups) int8, or (N, KL, ...), (N, KD, KH, KW, ...); int16 in [-255, 255] where one
             leaves int8 (imported with a zero point).
         bias: (N,) int32 at scale s_x * s_w[n].
-        requantize: N multipliers.
+        requantize: N multipliers, or tables of residues of sums that wrap by design.
         stride: rows, columns; >= 1. Empty: 1 along every axis.
         padding: top, bottom, left, right; >= 0. Empty: none.
         dilation: rows, columns; >= 1. Empty: 1 along every axis.

@@ -25,7 +25,7 @@ class Linear(Products):
     Attributes:
         weight: (N, K) int8; int16 in [-255, 255] where one leaves int8 (imported with a zero point).
         bias: (N,) int32 at scale s_x * s_w[n].
-        requantize: N multipliers.
+        requantize: N multipliers, or tables of residues of sums that wrap by design.
     """
 
     def __post_init__(self) -> None:

@@ -2,14 +2,15 @@
 
     acc[n] = bias[n] + sum_k rows[n, k] * (x[k] - zx);  y = requantize(acc, zy)
 
+``requantize`` is multipliers, or a table of residues: then sums wrap by design (docs/decisions/0056).
+
 Packed K order of one output: k = (tap * C_group) + c, taps in memory order of the kernel axes; for a depthwise
 convolution C_group is 1, so k counts taps. Bounds, schedules, witnesses, packing and native rows read ``rows``,
 ``window``, ``groups`` and ``parts`` only, so a further operator of this kind needs no change in them.
 
 What is meant to come here (docs/decisions/0026): a transposed convolution is rows and a window over a spread input;
-piecewise weights have a single scale and are ordinary rows (0053); sums modulo 2**b are a property beside
-``requantize``. A product of two activations has no constant rows: it is an ``Op`` of its own whose ``image`` reads two
-ranges, as ``mul`` does.
+piecewise weights are several ``parts``, each with its own multipliers. A product of two activations has no constant
+rows: it is an ``Op`` of its own whose ``image`` reads two ranges, as ``mul`` does.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.errors import ProgramError
+from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.formats import S8, S32, WIDE_WEIGHT
+from oaq.numerics.modular import Modular
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators.checks import check_count, frozen
 from oaq.operators.operator import Op, Specs
@@ -38,11 +40,11 @@ class Part:
 
     Attributes:
         rows: (N, K) weights in packed order, a view.
-        requantize: N multipliers.
+        requantize: N multipliers, or a table of residues.
     """
 
     rows: Weights
-    requantize: Requantize
+    requantize: Requantize | Modular
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +54,12 @@ class Products(Op):
     Attributes:
         weight: (N, ..., K's last factor) in the operator's own form; row n in memory order is row n of ``rows``.
         bias: (N,) int32 at scale s_x * s_w[n].
-        requantize: N multipliers.
+        requantize: N multipliers, or a table of residues for each output, or one for all.
     """
 
     weight: Weights
     bias: NDArray[np.int32]
-    requantize: Requantize
+    requantize: Requantize | Modular
 
     @property
     def rows(self) -> Weights:
@@ -98,6 +100,11 @@ class Products(Op):
         return is_flat and is_depthwise(self.channel_groups, self.outputs, self.group_channels)
 
     @property
+    def wrap_bits(self) -> int | None:
+        """The b where sums count modulo 2**b, by design; None where they are exact."""
+        return self.requantize.bits if isinstance(self.requantize, Modular) else None
+
+    @property
     def tile_groups(self) -> int:
         """Groups that a tile of outputs must not span; 1 for depthwise, whose tiles cut the channels."""
         return 1 if self.is_depthwise() else self.channel_groups
@@ -127,7 +134,10 @@ def freeze(op: Products, ndim: tuple[int, ...]) -> None:
         raise ProgramError(f"{name}: {len(bias)} biases for {len(weight)} outputs")
     object.__setattr__(op, "weight", weight)
     object.__setattr__(op, "bias", bias)
-    check_count(name, op.requantize, len(weight))
+    if not isinstance(op.requantize, Modular):
+        check_count(name, op.requantize, len(weight))
+    elif len(op.requantize) not in (1, len(weight)):
+        raise ProgramError(f"{name}: {len(op.requantize)} tables of residues for {len(weight)} outputs")
 
 
 def _narrowest(name: str, weight: Weights) -> Weights:
@@ -141,12 +151,29 @@ def _narrowest(name: str, weight: Weights) -> Weights:
     return source.astype(np.int8) if low >= S8.lo and high <= S8.hi else source
 
 
-def check_total(op: Products, inputs: Specs, _y: TensorSpec) -> None:
+def multipliers_of(op: Products, where: str) -> Requantize:
+    """The multipliers of a layer, for what knows no other way from sums to integers.
+
+    Raises:
+        UnsupportedOp: its sums wrap by design.
+    """
+    if isinstance(op.requantize, Modular):
+        raise UnsupportedOp(
+            f"{where}: its sums count modulo 2**{op.requantize.bits} by design (method 'wrap'), which is not known here"
+        )
+    return op.requantize
+
+
+def check_total(op: Products, inputs: Specs, y: TensorSpec) -> None:
     """Check the total by its crudest bound, so that every later sum may trust 32 (and the reference 64) bits.
 
     Raises:
-        ProgramError: there are too many products.
+        ProgramError: there are too many products, or a table of residues leaves the output's range.
     """
+    if isinstance(op.requantize, Modular):
+        low, high = int(op.requantize.table.min()), int(op.requantize.table.max())
+        if low < y.range.lo or high > y.range.hi:
+            raise ProgramError(f"the tables of residues hold {low}..{high}, outside {y.range}")
     x = inputs[0]
     reach = max(abs(x.range.lo - x.affine.zero_point), abs(x.range.hi - x.affine.zero_point), x.range.hi)
     if op.terms * reach * 255 >= 1 << 62:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, UnsupportedOp
 from oaq.numerics.formats import S32
+from oaq.numerics.modular import wrapped
 from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import Products, TensorSpec, rules_of
 from oaq.overflow.bounds import weight_bound
@@ -30,8 +31,8 @@ def analyze(program: IntProgram) -> Proof:
         program: what to prove; its inputs are assumed to lie in their declared effective ranges.
 
     Raises:
-        AccumulatorOverflow: an s32 a kernel holds (a raw partial sum, the folded bias, the total) can overflow; the
-            message names the node, the output and the range.
+        AccumulatorOverflow: an s32 a kernel holds (a raw partial sum, the folded bias, the total) can overflow, in a
+            layer whose law is not modulo 2**b; the message names the node, the output and the range.
         MemoryLimit: the ranges of all channels take more memory than ``OAQ_MEMORY_LIMIT`` allows.
     """
     channels = sum(spec.channels for spec in program.tensors.values())
@@ -89,16 +90,17 @@ def prove_sums(node: Node, x: ChannelRanges, spec: TensorSpec, positions: int) -
     raw = weight_bound(weight, operands.lo, operands.hi, partial=False)
     partial = raw if operands.contain_zero() else weight_bound(weight, operands.lo, operands.hi, partial=True)
     folded = op.bias.astype(np.int64) - spec.affine.zero_point * weight.sum(axis=1, dtype=np.int64)
-    _require_s32(node, "its bias folded with the zero point", folded, folded)
-    # From zero or from the bias, in whatever order products arrive: no partial sum leaves s32.
-    _require_s32(node, "a partial sum", np.minimum(partial.lo, 0), np.maximum(partial.hi, 0))
-    _require_s32(
-        node, "a partial sum with bias", folded + np.minimum(partial.lo, 0), folded + np.maximum(partial.hi, 0)
-    )
-    folded32 = folded.astype(np.int32)
+    if op.wrap_bits is None:
+        _require_s32(node, "its bias folded with the zero point", folded, folded)
+        # From zero or from the bias, in whatever order products arrive: no partial sum leaves s32.
+        _require_s32(node, "a partial sum", np.minimum(partial.lo, 0), np.maximum(partial.hi, 0))
+        _require_s32(
+            node, "a partial sum with bias", folded + np.minimum(partial.lo, 0), folded + np.maximum(partial.hi, 0)
+        )
+    folded32 = wrapped(folded, 32).astype(np.int32)
     folded32.flags.writeable = False
     total = ChannelRanges(folded + raw.lo, folded + raw.hi)
-    return NodeProof(node.name, operands, total, raw, partial, folded32, positions)
+    return NodeProof(node.name, operands, total, raw, partial, folded32, positions, modulo=op.wrap_bits)
 
 
 def _require_s32(node: Node, quantity: str, lo: NDArray[np.int64], hi: NDArray[np.int64]) -> None:

@@ -6,6 +6,7 @@ derives each again from the program alone, in its own way, and compares.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from oaq.errors import FormatError
 from oaq.numerics.accumulator import Accumulator
+from oaq.numerics.modular import Modular
 from oaq.numerics.ranges import ChannelRanges
+from oaq.operators import Products
 from oaq.overflow.proof import Proof
 from oaq.overflow.spill import Schedule, split_rows
 from oaq.program.int_program import IntProgram
@@ -39,8 +42,8 @@ class Certificate:
         content: JSON-able: ``schema`` version, ``tier``, ``program`` (its sha256, ``program.plain.fingerprint``),
             ``assumptions``, ``tensors`` (names, in the order of the range arrays), ``registers`` (models by name),
             ``nodes`` (for each Conv2d and Linear its name and its schedules: register, tile_n, and ``operand``: [shift,
-            least, most] where a kernel multiplies u8 - shift), ``signature`` (free for
-            a hash of outputs on known inputs; null if none).
+            least, most] where a kernel multiplies u8 - shift, and ``modular`` where its sums count modulo 2**b:
+            ``modular_claims``), ``signature`` (free for a hash of outputs on known inputs; null if none).
         arrays: ``ranges/T/lo|hi`` (C,) uint8 of tensor T; ``sums/I/total|raw|raw_partial`` (N, 2) int64 and
             ``sums/I/folded_bias`` (N,) int32 of node I of ``nodes``; of its schedule J ``schedules/I/J/segments``
             (R, 3) int32, ``bounds`` (R, 2) int64, and for the steps issued more than once ``split_at`` (V,) int32 (rows
@@ -100,12 +103,10 @@ def certify(
             registers[schedule.accumulator.name] = register_model(schedule.accumulator)
             prefix = f"schedules/{index}/{place}"
             arrays |= {f"{prefix}/{key}": value for key, value in _schedule_arrays(schedule, packed).items()}
-        nodes.append(
-            {
-                "node": name,
-                "schedules": [_schedule_header(plan) for plan in planned],
-            }
-        )
+        node_claims = {"node": name, "schedules": [_schedule_header(plan) for plan in planned]}
+        if sums.modulo is not None:
+            node_claims["modular"] = modular_claims(program.by_name[name].products)
+        nodes.append(node_claims)
     content = {
         "schema": SCHEMA,
         "tier": proof.tier,
@@ -117,6 +118,21 @@ def certify(
         "signature": None if signature is None else dict(signature),
     }
     return Certificate(content, arrays)
+
+
+def modular_claims(op: Products) -> dict[str, Any]:
+    """What is claimed of a layer whose sums wrap by design: its bits, and the sha256 of its tables and weights.
+
+    Raises:
+        TypeError: its sums are exact.
+    """
+    if not isinstance(op.requantize, Modular):
+        raise TypeError("the sums of this layer are exact")
+    hashes = {
+        name: hashlib.sha256(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()).hexdigest()
+        for name, array in (("table", op.requantize.table), ("weight", op.weight))
+    }
+    return {"bits": op.requantize.bits, **hashes}
 
 
 def register_model(accumulator: Accumulator) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow
 from oaq.numerics.formats import S32
+from oaq.numerics.modular import wrapped
 from oaq.numerics.ranges import ChannelRanges
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.operands import Operands
@@ -42,7 +43,8 @@ def in_form(sums: NodeProof, weight: NDArray[np.signedinteger[Any]], shift: int)
     partial = raw if operands.contain_zero() else weight_bound(weight, lo, hi, partial=True)
     folded = sums.folded_bias.astype(np.int64) + moved
     low, high = np.minimum(partial.lo, 0), np.maximum(partial.hi, 0)
-    for least, most in ((folded, folded), (low, high), (folded + low, folded + high)):
+    s32_holds = ((folded, folded), (low, high), (folded + low, folded + high)) if sums.modulo is None else ()
+    for least, most in s32_holds:
         wrong = (least < S32.lo) | (most > S32.hi)
         if wrong.any():
             output = int(np.argmax(wrong))
@@ -50,6 +52,6 @@ def in_form(sums: NodeProof, weight: NDArray[np.signedinteger[Any]], shift: int)
                 f"{sums.node}, output {output}: with operands u8 - {shift}, a 32-bit sum can reach "
                 f"[{int(least[output])}, {int(most[output])}]"
             )
-    folded32 = folded.astype(np.int32)
+    folded32 = wrapped(folded, 32).astype(np.int32)
     folded32.flags.writeable = False
     return replace(sums, operands=operands, raw=raw, raw_partial=partial, folded_bias=folded32, shift=shift)

@@ -41,6 +41,8 @@ class NodeProof:
         folded_bias: (N,) int32, bias - zx * sum w: what turns ``raw`` into ``total``.
         positions: output positions of one sample that compute this sum (OH * OW, or 1).
         shift: what kernels subtract from a u8 before they multiply it (``overflow.forms``); ``analyze`` proves 0.
+        modulo: b where the law is the sum modulo 2**b: then registers that wrap may be left, s32 too, and
+            ``folded_bias`` counts modulo 2**32. None: the law is the sum, and no register is left.
     """
 
     node: str
@@ -51,6 +53,7 @@ class NodeProof:
     folded_bias: NDArray[np.int32]
     positions: int
     shift: int = 0
+    modulo: int | None = None
 
     @property
     def bits(self) -> int:
@@ -80,6 +83,7 @@ class NodeProof:
             "positions": self.positions,
             "outputs": len(self.total),
             "terms": int(self.operands.lo.shape[1]),
+            **({} if self.modulo is None else {"wraps_by_design_modulo_bits": self.modulo}),
         }
 
 

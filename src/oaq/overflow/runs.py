@@ -65,7 +65,7 @@ def _leaves(bounds: StepBounds, accumulator: Accumulator) -> NDArray[np.bool_]:
     """(X, O): the step cannot be summed as it is."""
     register = accumulator.range
     leaves = np.zeros(bounds.lane_lo.shape[1:], np.bool_)
-    if accumulator.overflow != "exact":
+    if accumulator.lanes_must_fit:
         leaves |= _outside(bounds.lane_lo, bounds.lane_hi, register)
     if group_is_bounded(accumulator):
         leaves |= _outside(bounds.group_lo, bounds.group_hi, register)
@@ -125,7 +125,7 @@ def _greedy(layout: RunLayout, accumulator: Accumulator) -> None:
         if first is not None and len(reissued):
             adds[reissued] = first[order[reissued, q]]
         np.add(run, adds, out=extended)
-        if accumulator.overflow != "exact":
+        if accumulator.lanes_must_fit:
             starts |= np.logical_or.reduce(extended > limit, axis=1)
         if accumulator.max_run is not None:
             starts |= length >= accumulator.max_run

@@ -47,8 +47,8 @@ def settle(program: IntProgram) -> Settled:
     """
     nodes, moved = list(program.nodes), dict[str, tuple[int, ...]]()
     for index, node in enumerate(program.nodes):
-        if not isinstance(node.op, ops.Products):
-            continue
+        if not isinstance(node.op, ops.Products) or node.op.wrap_bits is not None:
+            continue  # sums that wrap by design matter wherever they lie
         shift = _shifts(node.op, program.specs(node)[0], program.tensors[node.output])
         if shift.any():
             bias = (node.op.bias.astype(np.int64) + shift).astype(np.int32)

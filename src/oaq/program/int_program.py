@@ -165,8 +165,8 @@ def _check_node(program: IntProgram, node: Node, written: set[str]) -> None:
         raise ProgramError(f"{where}: {error}") from error
     if shape != output.shape:
         raise ProgramError(f"{where}: computes {shape}, but {node.output!r} is declared {output.shape}")
-    if isinstance(node.op, Products) and program.requantize == "fixed_point" and node.op.requantize.shift is None:
-        semantics = node.op.requantize.semantics
+    semantics = node.op.requantize.semantics if isinstance(node.op, Products) else program.requantize
+    if program.requantize == "fixed_point" and semantics == "float32_half_even":
         raise ProgramError(f"{where}: requantizes by {semantics}, the program by {program.requantize}")
     rules = rules_of(node.op)
     if rules.same_affine:

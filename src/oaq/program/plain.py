@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from oaq.errors import FormatError, ProgramError
 from oaq.numerics.affine import Affine
+from oaq.numerics.modular import Modular
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
-from oaq.operators import OPERATORS, TensorSpec
+from oaq.operators import OPERATORS, Products, TensorSpec
 from oaq.operators.fields import optional_fields, stored_fields
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.safetensors import NamedArrays
@@ -41,6 +42,8 @@ def to_plain(program: IntProgram) -> tuple[Header, NamedArrays]:
             match form:
                 case "array":
                     arrays[key] = value
+                case "requantize" if isinstance(value, Modular):
+                    arrays[f"{key}.table"] = value.table
                 case "requantize":
                     arrays[f"{key}.multiplier"] = value.multiplier
                     if value.shift is not None:
@@ -185,6 +188,8 @@ def _node(item: object, index: int, unread: _Taken, where: str) -> Node:
         match form:
             case "array":
                 values[name] = unread.take(key)
+            case "requantize" if issubclass(operator, Products) and f"{key}.table" in unread.arrays:
+                values[name] = Modular(unread.take(f"{key}.table"))
             case "requantize":
                 shift, then = (unread.arrays.pop(f"{key}.{field}", None) for field in ("shift", "then"))
                 values[name] = Requantize(unread.take(f"{key}.multiplier"), shift, then)

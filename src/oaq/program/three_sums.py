@@ -25,6 +25,7 @@ from oaq.errors import ProgramError
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.rounding import round_half_even
 from oaq.operators import Products
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import IntProgram
 
 LARGEST: Final = 2.0**64
@@ -111,7 +112,7 @@ class ExactProgram:
                 raise ProgramError(
                     f"{name}: weights have the shape {node.op.weight.shape}, those of three sums {layer.centre.shape}"
                 )
-            if node.op.requantize.shift is not None:
+            if multipliers_of(node.op, name).shift is not None:
                 raise ProgramError(f"{name}: three sums are requantized in float32; the layer is of fixed point")
 
 

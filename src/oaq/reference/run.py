@@ -27,13 +27,13 @@ class Run:
     Attributes:
         outputs: (batch, ...) uint8 per program output, in the program's order.
         tensors: (batch, ...) uint8 for every tensor, the inputs included.
-        accumulators: (batch, ..., N) int32 exact sums of every node that sums products (bias included); empty unless
-            asked for.
+        accumulators: (batch, ..., N) int32 exact sums of every node that sums products (bias included), int64 where
+            they wrap by design; empty unless asked for.
     """
 
     outputs: tuple[Images, ...]
     tensors: Mapping[str, Images]
-    accumulators: Mapping[str, NDArray[np.int32]]
+    accumulators: Mapping[str, NDArray[np.int32 | np.int64]]
 
 
 def run(program: IntProgram, x: ProgramInputs, accumulators: bool = False) -> Run:
@@ -55,7 +55,7 @@ def run(program: IntProgram, x: ProgramInputs, accumulators: bool = False) -> Ru
         for start in range(0, max(batch, 1), SAMPLES_AT_ONCE)
     ]
     tensors = {name: np.concatenate([part[0][name] for part in parts]) for name in parts[0][0]}
-    sums: dict[str, NDArray[np.int32]] = {}
+    sums: dict[str, NDArray[np.int32 | np.int64]] = {}
     if accumulators:
         sums = {name: np.concatenate([part[1][name] for part in parts]) for name in parts[0][1]}
     return Run(tuple(tensors[name] for name in program.outputs), tensors, sums)
@@ -63,7 +63,7 @@ def run(program: IntProgram, x: ProgramInputs, accumulators: bool = False) -> Ru
 
 def compute(
     node: Node, inputs: Sequence[Images], specs: Sequence[TensorSpec], y: TensorSpec
-) -> tuple[Images, NDArray[np.int32] | None]:
+) -> tuple[Images, NDArray[np.int32 | np.int64] | None]:
     """One node: its result and, for an operator that sums products, its exact sums.
 
     Raises:
@@ -73,13 +73,13 @@ def compute(
     result = rules_of(op).law(op, inputs, specs, y)
     if not isinstance(op, Products):
         return result.astype(np.uint8), None
-    sums = check_s32(node, result)
+    sums = result if op.wrap_bits is not None else check_s32(node, result)
     return op.requantize.apply(sums, y.affine.zero_point, y.range).astype(np.uint8), sums
 
 
 def _run_samples(
     program: IntProgram, samples: Mapping[str, Images]
-) -> tuple[dict[str, Images], dict[str, NDArray[np.int32]]]:
+) -> tuple[dict[str, Images], dict[str, NDArray[np.int32 | np.int64]]]:
     tensors, sums = dict(samples), {}
     for node in program.nodes:
         inputs = [tensors[name] for name in node.inputs]
