@@ -280,8 +280,8 @@ void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* ar
     call.y = results ? results : y;
     (square_ ? square_ : kernel_.any)(&call);
     if (call.sums)
-      requant_loops(row_.isa).each(requant_.numbers(static_cast<std::size_t>(first)),
-                                   {call.sums, row_.tile_n, y_.width, channels}, y, y_.channels);
+      requant_.leave(row_.isa, static_cast<std::size_t>(first), {call.sums, row_.tile_n, y_.width, channels}, y,
+                     y_.channels);
     else if (results)
       for (std::int64_t output = 0; output < y_.width; ++output, y += y_.channels)
         copy_short(y, results + output * row_.tile_n, channels);

@@ -244,8 +244,8 @@ void Conv2d::sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const
       call.groups = call.lines = 1;
       kernel_.shape(part, static_cast<int>(rows))(&call);
       const std::ptrdiff_t position = line * block.columns + row;
-      requant_loops(row_.isa).each(requant_.numbers(tile.channel), {call.sums, row_.tile_n, rows, tile.columns},
-                                   y + position * y_.channels + tile.channel, y_.channels);
+      requant_.leave(row_.isa, tile.channel, {call.sums, row_.tile_n, rows, tile.columns},
+                     y + position * y_.channels + tile.channel, y_.channels);
     }
 }
 

@@ -74,10 +74,16 @@ std::span<const std::uint8_t> Cursor::array() {
 
 Multipliers Cursor::multipliers() {
   const std::uint32_t kind = u32();
-  if (kind > 2)
-    throw PlanError("multipliers of kind " + std::to_string(kind) + "; 0 is float, 1 and 2 are fixed-point");
+  if (kind > 3)
+    throw PlanError("multipliers of kind " + std::to_string(kind) +
+                    "; 0 is float, 1 and 2 are fixed-point, 3 is tables of residues");
   Multipliers result;
-  if (kind == 0) {
+  if (kind == 3) {
+    result.bits = i32();
+    if (result.bits < kFewestModularBits || result.bits > kMostModularBits)
+      throw PlanError("sums modulo 2^" + std::to_string(result.bits) + "; it takes 2 to 16 bits");
+    result.table = numbers<std::uint8_t>();
+  } else if (kind == 0) {
     result.scale = numbers<float>();
   } else {
     result.multiplier = numbers<std::int32_t>();
@@ -114,6 +120,12 @@ Planes Cursor::planes() {
 }
 
 Output Cursor::output() {
+  Output result = output_of_products();
+  if (result.multipliers.is_modular()) throw PlanError("only sums of products have tables of residues");
+  return result;
+}
+
+Output Cursor::output_of_products() {
   Multipliers by = multipliers();
   const int zero_point = i32();
   return {std::move(by), zero_point, clamp()};

@@ -96,13 +96,14 @@ class Cursor {
     return result;
   }
 
-  // A kind (0: float, 1: fixed-point), then its arrays.
+  // A kind (0: float, 1 and 2: fixed-point, 3: tables of residues), then its arrays.
   Multipliers multipliers();
   Clamp clamp();
   Window window();
   Planes planes();
-  // Multipliers, zero point, clamp.
+  // Multipliers, zero point, clamp. Tables of residues are of operators that sum products only: PlanError elsewhere.
   Output output();
+  Output output_of_products();
 
   std::size_t size() const { return bytes_.size(); }
 

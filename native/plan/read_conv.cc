@@ -17,7 +17,7 @@ ConvSpec read_conv(StepRecord& record, const Planes& planes) {
   spec.packed = {reinterpret_cast<const std::int8_t*>(packed.data()), packed.size()};
   spec.segments = fields.numbers<std::int32_t>();
   spec.bias = fields.numbers<std::int32_t>();
-  Output output = fields.output();
+  Output output = fields.output_of_products();
   spec.multipliers = std::move(output.multipliers);
   spec.y_zero_point = output.zero_point;
   spec.clamp = output.clamp;

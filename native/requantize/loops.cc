@@ -62,6 +62,16 @@ std::uint8_t requantized(const RequantNumbers& numbers, std::int32_t sum, std::s
   return numbers.scale ? Ends(numbers).rounded(sum, numbers.scale[at]) : rounded_fixed(numbers, sum, at);
 }
 
+void look_up(const Residues& residues, const SumRows& sums, std::uint8_t* y, std::int64_t y_stride) {
+  for (std::int64_t row = 0; row < sums.rows; ++row) {
+    const std::int32_t* from = sums.first + row * sums.stride;
+    std::uint8_t* to = y + row * y_stride;
+    const std::uint8_t* table = residues.table;
+    for (std::int64_t column = 0; column < sums.columns; ++column, table += residues.stride)
+      to[column] = table[static_cast<std::uint32_t>(from[column]) & residues.mask];
+  }
+}
+
 const RequantLoops kScalarRequant{Isa::kScalar, requantize_rows, requantize<0>};
 
 const RequantLoops& requant_loops(Isa isa) {

@@ -4,6 +4,7 @@
 //   float32_half_even   float32(sum) * scale, one rounding each, clamped as floats, then rounded half to even
 //   fixed point         (sum * multiplier + 2^(shift - 1)) >> shift in s64   **exact**: below 2^62 + 2^61
 //   ... then            that / 2^then, halves away from 0, in s64   **exact**: below 2^62 + 2^30
+//   residues            table[sum mod 2^bits], whatever the sum has wrapped around (`look_up`)   **exact** modulo 2^bits
 #pragma once
 
 #include <cstddef>
@@ -33,6 +34,16 @@ struct SumRows {
   std::int64_t rows;
   std::int64_t columns;
 };
+
+// Tables of sums that count modulo 2^bits: one after another for the columns, or the same for all (stride 0).
+struct Residues {
+  const std::uint8_t* table;  // of the first column
+  std::size_t stride;
+  std::uint32_t mask;  // 2^bits - 1
+};
+
+// Every sum by the table of its column; rows of y are `y_stride` bytes apart. The same code on every CPU.
+void look_up(const Residues& residues, const SumRows& sums, std::uint8_t* y, std::int64_t y_stride);
 
 // Neither reads sums nor writes bytes past their ends.
 struct RequantLoops {

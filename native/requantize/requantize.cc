@@ -38,6 +38,13 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count) {
   const std::size_t size = multipliers.size();
   if (size != count && size != 1)
     refuse(std::to_string(size) + " multipliers for " + std::to_string(count) + " channels");
+  if (multipliers.is_modular()) {
+    if (multipliers.bits < kFewestModularBits || multipliers.bits > kMostModularBits)
+      refuse("sums count modulo 2^" + std::to_string(multipliers.bits) + "; it takes 2 to 16 bits");
+    if (multipliers.table.size() != size << multipliers.bits)
+      refuse("tables of " + std::to_string(multipliers.table.size()) + " bytes end in the middle of one");
+    return;
+  }
   for (float scale : multipliers.scale)
     if (!std::isfinite(scale) || scale <= 0.0f) refuse("a multiplier is not finite and positive");
   if (!multipliers.is_fixed()) return;
@@ -56,11 +63,16 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count) {
 Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_point, Clamp clamp)
     : zero_(zero_point),
       clamp_(clamp),
-      below_one_(!multipliers.is_fixed() && std::all_of(multipliers.scale.begin(), multipliers.scale.end(),
+      below_one_(!multipliers.is_fixed() && !multipliers.is_modular() && std::all_of(multipliers.scale.begin(), multipliers.scale.end(),
                                                         [](float scale) { return scale < 1.0f; })) {
   check_multipliers(multipliers, count);
   check_output(zero_point, clamp);
-  if (multipliers.is_fixed()) {
+  if (multipliers.is_modular()) {
+    const std::size_t entries = std::size_t{1} << multipliers.bits;
+    table_ = multipliers.table;
+    residues_ = {table_.data(), multipliers.size() == 1 ? 0 : entries, static_cast<std::uint32_t>(entries - 1)};
+    scale_ = spread(std::vector<float>{1.0f}, count, 1.0f);  // loops that read ahead find numbers
+  } else if (multipliers.is_fixed()) {
     multiplier_ = spread(multipliers.multiplier, count, 1);
     shift_ = spread(multipliers.shift, count, 1);
     if (!multipliers.then.empty()) then_ = spread(multipliers.then, count, 0);
@@ -83,6 +95,11 @@ FloatRequant Requant::from(std::size_t channel) const {
 RequantNumbers Requant::numbers(std::size_t channel) const {
   const auto at = [&](const auto& values) { return values.empty() ? nullptr : values.data() + channel; };
   return {at(scale_), at(multiplier_), at(shift_), at(then_), zero_, clamp_.lo, clamp_.hi, fits_};
+}
+
+void Requant::leave(Isa isa, std::size_t channel, const SumRows& sums, std::uint8_t* y, std::int64_t y_stride) const {
+  if (!is_modular()) return requant_loops(isa).each(numbers(channel), sums, y, y_stride);
+  look_up({residues_.table + channel * residues_.stride, residues_.stride, residues_.mask}, sums, y, y_stride);
 }
 
 }  // namespace oaq

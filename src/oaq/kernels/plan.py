@@ -145,7 +145,10 @@ class Plan:
 
     def explain(self) -> str:
         """A table: for each node its row, its spills, and why each cheaper row was refused."""
-        lines = [f"{self.program.name}: {self.tier} for {self.isa}, predicted cost {self.cost:.2f}"]
+        modular = sum(planned.proof is not None and planned.proof.modulo is not None for planned in self.nodes)
+        layers = f"{modular} layer wraps" if modular == 1 else f"{modular} layers wrap"
+        design = f"; {layers} by design, exact modulo 2^b" if modular else ""
+        lines = [f"{self.program.name}: {self.tier} for {self.isa}, predicted cost {self.cost:.2f}{design}"]
         width = max(len(escape_name(planned.node.name)) for planned in self.nodes) if self.nodes else 0
         for planned in self.nodes:
             lines.append(
@@ -348,7 +351,8 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
         if best is not None and least[row.name] >= costs[best.name]:
             continue
         try:
-            runs = cut(weight, *x, row.accumulator, row.tile_n, groups=groups, where=layer.node.name)
+            register = row.accumulator.counting(layer.op.wrap_bits)
+            runs = cut(weight, *x, register, row.tile_n, groups=groups, where=layer.node.name)
         except AccumulatorOverflow as error:
             reasons[row.name] = str(error).splitlines()[0]
             continue

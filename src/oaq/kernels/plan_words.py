@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from oaq.numerics.accumulator import modulo_of
 from oaq.numerics.ranges import IntRange
 
 if TYPE_CHECKING:
     from oaq.kernels.plan import NodePlan
+
+
+BY_DESIGN = "wraps by design"
+"""What is said of sums that count modulo 2**b, wherever others are said not to overflow."""
 
 
 def show_interval(interval: IntRange) -> str:
@@ -24,7 +29,9 @@ def sums_in_words(planned: NodePlan) -> str:
     text += f", average run {schedule.average_run:.1f}"
     if schedule.splits:
         text += f", {schedule.splits} steps split or wide"
-    return f"{text}, lanes {show_interval(schedule.bound)}"
+    text += f", lanes {show_interval(schedule.bound)}"
+    modulo = modulo_of(schedule.accumulator)
+    return text if modulo is None else f"{text}, {BY_DESIGN}, exact modulo 2^{modulo}"
 
 
 def node_json(planned: NodePlan) -> dict[str, Any]:
@@ -52,4 +59,6 @@ def node_json(planned: NodePlan) -> dict[str, Any]:
             "relative_cost": planned.cost / planned.cost_without_spills,
             "sum": planned.proof.to_json(),
         }
+        if planned.proof.modulo is not None:
+            result["promise"] = f"exact modulo 2^{planned.proof.modulo}, {BY_DESIGN}"
     return result

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.numerics.formats import U8
+from oaq.numerics.modular import Modular
 from oaq.numerics.words import allows_words
 from oaq.operators import TensorSpec
 
@@ -17,7 +18,9 @@ TILE: Final = 16
 
 
 def runs_one_by_one(op: ops.Products) -> bool:
-    """Results of ``op`` are requantized by scalar code: fixed point, or a multiplier of 1 or more."""
+    """Results of ``op`` are made by scalar code: fixed point, a multiplier of 1 or more, or a table of residues."""
+    if isinstance(op.requantize, Modular):
+        return True
     return op.requantize.shift is not None or float(np.max(op.requantize.multiplier)) >= 1.0
 
 
@@ -29,7 +32,7 @@ def words_share(op: ops.Products, y: TensorSpec, folded_bias: NDArray[np.integer
         y: what it writes.
         folded_bias: (N,) what is added to the raw sums of operands as loaded.
     """
-    if runs_one_by_one(op) or y.affine.zero_point or y.range.lo:
+    if isinstance(op.requantize, Modular) or runs_one_by_one(op) or y.affine.zero_point or y.range.lo:
         return 0.0
     multiplier = np.broadcast_to(np.asarray(op.requantize.multiplier, np.float32), op.outputs)
     return share_allowed(op.rows, multiplier, y.range.hi, folded_bias)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import NoKernel
 from oaq.kernels.plan import NodePlan, Plan
+from oaq.numerics.modular import Modular
 from oaq.numerics.requantize import Requantize
 from oaq.runtime.memory import ALIGNMENT, Arena, plan_memory
 from oaq.runtime.step_fields import STEP_KINDS, Field, Value, kind_of
@@ -201,6 +202,8 @@ def _record(step: Step, arrays: _Arrays) -> list[_Piece]:
 
 
 def _field(field: Field, value: Value, arrays: _Arrays) -> list[_Piece]:
+    if isinstance(value, Modular):
+        return [_u32(3, value.bits), arrays.add(value.table, "uint8")]
     if isinstance(value, Requantize):
         if value.shift is None:
             return [_u32(0), arrays.add(value.multiplier, "float32")]

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.errors import NoKernel
 from oaq.kernels.plan import NodePlan
+from oaq.numerics.modular import Modular
 from oaq.numerics.requantize import Requantize
 from oaq.operators.gather import place_of
 from oaq.operators.tensor import LARGEST_RANK
 
 Kind = Literal["i32", "int8", "int32", "uint8", "multipliers"]
-"""Numbers in the record itself, an array of a type, or the multipliers of ``Requantize``."""
-Value = int | tuple[int, ...] | NDArray[Any] | Requantize
+"""Numbers in the record itself, an array of a type, or the multipliers of ``Requantize`` (the table of ``Modular``)."""
+Value = int | tuple[int, ...] | NDArray[Any] | Requantize | Modular
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _op(planned: NodePlan) -> Any:  # noqa: ANN401
     return planned.node.op
 
 
-def _output(planned: NodePlan, requantize: Requantize) -> tuple[Value, ...]:
+def _output(planned: NodePlan, requantize: Requantize | Modular) -> tuple[Value, ...]:
     return requantize, planned.y_zero_point, _clamp(planned)
 
 
