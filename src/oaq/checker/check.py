@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq.checker.forms import as_multiplied
-from oaq.checker.program import NamedArrays, Program, digest, parse
+from oaq.checker.modular import after_table, claims_of, folded_as_held, modulo_of
+from oaq.checker.program import NamedArrays, Node, Program, digest, parse
 from oaq.checker.ranges import Range, after_requantize, declared, image
 from oaq.checker.registers import FORMS, RAW, Register, contradicts, register, trusted
 from oaq.checker.schedules import check_schedule
@@ -133,37 +135,54 @@ def _check_nodes(
         if node.kind not in SUMMING:
             ranges[node.output] = image(node, inputs, specs, y)
             continue
-        layer = summing_layer(node, inputs[0], specs[0], y)
+        modulo = modulo_of(node)
+        layer = replace(summing_layer(node, inputs[0], specs[0], y), modulo=modulo)
         sums = derive(layer)
         state.notes.sums += len(sums.total)
-        for quantity, output, low, high in leaves_s32(sums)[:8]:
+        for quantity, output, low, high in leaves_s32(sums)[:8] if modulo is None else ():
             state.notes.findings.append(
                 Finding(node.name, f"output {output}: {quantity} reaches [{low}, {high}], outside 32 bits")
             )
         channels = len(sums.total)
         total = Range(sums.total[:, 0], sums.total[:, 1])
-        ranges[node.output] = after_requantize(total, node, y, np.arange(channels), channels)
+        if modulo is None:
+            ranges[node.output] = after_requantize(total, node, y, np.arange(channels), channels)
+        else:
+            ranges[node.output] = after_table(total, node, y)
+            sums = replace(sums, folded_bias=folded_as_held(sums.folded_bias))
         if schedules:
-            _check_node(*schedules.pop(0), (layer, sums), models, state)
+            index, item = schedules.pop(0)
+            _check_promise(node, item.get("modular"), state.notes)
+            _check_node(index, item["schedules"], (layer, sums), models, state)
     if certificate["tensors"] == tensors:
         for index, (name, derived) in enumerate(ranges.items()):
             state.notes.tensors += 1
             _compare_range(name, derived, f"ranges/{index}", state)
 
 
-def _schedules_of(program: Program, certificate: Mapping[str, Any], notes: Notes) -> list[tuple[int, list[Any]]]:
-    """Index and schedules of every summing node in order; none if the certificate lists other nodes."""
+def _check_promise(node: Node, stated: object, notes: Notes) -> None:
+    """Sums that may leave their registers are named as such, and no others are."""
+    derived = None if modulo_of(node) is None else claims_of(node)
+    if stated == derived:
+        notes.modular += derived is not None
+        return
+    promise = "exact" if derived is None else f"modulo 2^{derived['bits']}, by design"
+    notes.findings.append(Finding(node.name, f"its sums count {promise}; the certificate states {stated!s:.120}"))
+
+
+def _schedules_of(program: Program, certificate: Mapping[str, Any], notes: Notes) -> list[tuple[int, dict[str, Any]]]:
+    """Index and entry of every summing node in order; none if the certificate lists other nodes."""
     items = certificate["nodes"]
     names = [node.name for node in program.nodes if node.kind in SUMMING]
     if not isinstance(items, list) or [item.get("node") for item in items if isinstance(item, dict)] != names:
         notes.findings.append(Finding("", f"does not list the {len(names)} summing nodes in order"))
         return []
     for item in items:
-        if set(item) != {"node", "schedules"}:
+        if set(item) - {"modular"} != {"node", "schedules"}:
             raise FormatError(f"{item['node']}: a node of a certificate holds its name and its schedules")
         if not isinstance(item["schedules"], list):
             raise FormatError(f"{item['node']}: schedules is a list")
-    return [(index, item["schedules"]) for index, item in enumerate(items)]
+    return list(enumerate(items))
 
 
 def _check_node(

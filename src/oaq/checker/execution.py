@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from oaq.checker.modular import folded_as_held, modulo_of
 from oaq.checker.program import NamedArrays, Node, Program, Tensor, parse
 from oaq.checker.verdict import Finding
 from oaq.errors import FormatError
@@ -92,6 +93,7 @@ def _check_bias(node: Node, zero: int, numbers: Mapping[str, Any]) -> list[Findi
     weight, bias = node.arrays["weight"], node.arrays["bias"].astype(np.int64)
     sums = weight.reshape(len(weight), -1).sum(axis=1, dtype=np.int64)
     expected = bias - (zero - numbers["shift"]) * sums
+    expected = expected if modulo_of(node) is None else folded_as_held(expected)
     if folded is None or folded.shape != expected.shape or folded.dtype != np.int32:
         return [Finding(node.name, f"its folded bias is {expected.shape} int32")]
     wrong = np.nonzero(folded.astype(np.int64) != expected)[0]

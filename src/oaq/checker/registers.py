@@ -36,6 +36,12 @@ class Register:
         """Every partial sum is claimed and, if it saturates, has to fit; a wrapping one only where it is spilled."""
         return self.overflow != "wraps"
 
+    def lanes_must_fit(self, modulo: int | None) -> bool:
+        """A lane has to hold the sum itself, unless it wraps and only residues that it holds count."""
+        if self.overflow == "exact":
+            return False
+        return self.overflow != "wraps" or modulo is None or modulo > self.bits
+
     @property
     def groups_must_fit(self) -> bool:
         """An instruction's own sum has to fit, unless it wraps into a register that wraps in the same width."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from oaq.checker.executed import REPORTED, Block, Claimed, Find, Runs, read_claims
+from oaq.checker.modular import Executed, replay
 from oaq.checker.program import NamedArrays
 from oaq.checker.ranges import Ints
 from oaq.checker.registers import Register
@@ -51,7 +52,9 @@ def check_schedule(
             outside.add(lanes, row)
         block.check_law(find)
     notes.segments += len(segments)
-    _check_runs(segments, runs.ends // 2, claims, register, find)
+    _check_runs(segments, runs.ends // 2, claims, (register, layer.modulo), find)
+    if layer.modulo is not None:
+        _replay(tiling, segments, starts, claimed, (register, find))
     for row, least, most in outside.steps[:REPORTED]:
         segment = int(np.searchsorted(starts, row, side="right")) - 1
         find(
@@ -111,14 +114,34 @@ class _Outside:
             self.steps.append((row + int(at), int(lanes.least[at]) // 2, int(lanes.most[at]) // 2))
 
 
-def _check_runs(segments: Ints, ends: Ints, claims: NamedArrays, register: Register, find: Find) -> None:
+def _replay(tiling: Tiling, segments: Ints, starts: Ints, claimed: Claimed, judge: tuple[Register, Find]) -> None:
+    """Replay some outputs of a layer whose sums count modulo 2**b: the first, the last and one between."""
+    register, find = judge
+    tile, slot = tiling.places()
+    outputs = sorted({0, len(tile) // 2, len(tile) - 1})
+    for block in _blocks(tiling, segments, starts, claimed):
+        for output in (output for output in outputs if block.tiles[0] <= tile[output] < block.tiles[1]):
+            rows = np.nonzero(segments[:, 0] == tile[output])[0]
+            weights = block.executed(slice(None))[:, slot[output]]
+            runs = [
+                (int(segments[row, 1]), weights[starts[row] - block.row :][: int(segments[row, 2])]) for row in rows
+            ]
+            sentence = replay(tiling.layer, register, Executed(output, runs))
+            if sentence is not None:
+                find(sentence, int(tile[output]))
+
+
+def _check_runs(
+    segments: Ints, ends: Ints, claims: NamedArrays, model: tuple[Register, int | None], find: Find
+) -> None:
+    register, modulo = model
     claimed = claims.get("bounds")
     if claimed is None or not np.issubdtype(claimed.dtype, np.integer) or claimed.shape != ends.shape:
         find(f"bounds are {ends.shape} integers")
         return
     for row in np.nonzero((claimed.astype(np.int64) != ends).any(axis=1))[0][:REPORTED]:
         find(f"bound stated {claimed[row].tolist()}, derived {ends[row].tolist()}", int(segments[row, 0]), int(row))
-    if register.overflow == "exact":
+    if not register.lanes_must_fit(modulo):
         return
     for row in np.nonzero((ends[:, 0] < register.least) | (ends[:, 1] > register.most))[0][:REPORTED]:
         tile, start, count = segments[row].tolist()

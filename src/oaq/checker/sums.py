@@ -37,6 +37,7 @@ class SummingLayer:
         bias: (N,) int64.
         zero: zero point of the input.
         tile_groups: groups that a tile of outputs does not span.
+        modulo: b where only sums modulo 2**b count; None where they are exact.
     """
 
     node: str
@@ -46,6 +47,7 @@ class SummingLayer:
     bias: Ints
     zero: int
     tile_groups: int
+    modulo: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,7 @@ class Verdict:
         tensors: ranges derived.
         sums: outputs whose 32-bit sums were derived.
         segments: runs derived, every lane of every output of each.
+        modular: layers whose sums count modulo 2**b: they wrap by design, and nothing says that none overflows.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -50,6 +51,7 @@ class Verdict:
     tensors: int = 0
     sums: int = 0
     segments: int = 0
+    modular: int = 0
 
     @property
     def safe(self) -> bool:
@@ -65,6 +67,7 @@ class Verdict:
             "tensors": self.tensors,
             "sums": self.sums,
             "segments": self.segments,
+            **({"wrap_by_design": self.modular} if self.modular else {}),
         }
 
 
@@ -77,7 +80,8 @@ class Notes:
     tensors: int = 0
     sums: int = 0
     segments: int = 0
+    modular: int = 0
 
     def verdict(self) -> Verdict:
         """As far as it goes."""
-        return Verdict(tuple(self.findings), tuple(self.assumed), self.tensors, self.sums, self.segments)
+        return Verdict(tuple(self.findings), tuple(self.assumed), self.tensors, self.sums, self.segments, self.modular)
