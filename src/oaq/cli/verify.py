@@ -21,6 +21,7 @@ from oaq.mixed.inference import InferenceSession
 from oaq.program.edges import without_edges
 from oaq.program.plain import to_plain
 from oaq.report.environment import environment
+from oaq.report.words import layers_by_design
 from oaq.terminal import say
 from oaq.verify.dynamic import verify_dynamic
 from oaq.verify.report import Report
@@ -169,7 +170,11 @@ def conclusion(reports: dict[str, Report], safe: bool, complete: bool) -> str:
         f"{file.program.partition(', integer ')[0]}: {verdict}"
         + (f" (OAQ_ISA={forced} does not limit this)" if forced else "")
     ]
-    lines.append(f"proved for {proved} of {layers} layers, for every input")
+    modular = sum(report.modular for report in files)
+    if modular:
+        lines.append(f"{layers_by_design(modular)}, for every input; proved not to overflow: {proved} of {layers}")
+    else:
+        lines.append(f"proved for {proved} of {layers} layers, for every input")
     executors = [executor for report in reports.values() for executor in report.executors]
     executed = [executor for executor in executors if executor.ran]
     compared, wrong = sum(executor.compared for executor in executed), sum(executor.mismatches for executor in executed)

@@ -32,6 +32,7 @@ from oaq.program.int_program import IntProgram
 from oaq.report.doctor import trigger_document, trigger_lines
 from oaq.runtime.values import caller_reals, to_integers
 from oaq.terminal import say
+from oaq.verify.witnesses import WrapWitness, wrap_witness
 
 HELP = "show the operands that drive a sum to its bound, or a register out of its range"
 DESCRIPTION = """\
@@ -107,13 +108,13 @@ def call(arguments: argparse.Namespace) -> int:
     proof = analyze(program)
     node, output = place(arguments.at, {name: len(sums.total) for name, sums in proof.nodes.items()})
     worst = witness(program, proof, node, output, "lo" if arguments.low else "hi")
-    planned = _planned(program, proof, node)
+    planned, wrap = _planned(program, proof, node), wrap_witness(program, proof, worst)
     if arguments.out is not None:
         _save(arguments.out, worst.tensor)
     if arguments.json:
-        say.document(_document(worst, planned))
+        say.document(_document(worst, planned, wrap))
         return 0
-    say.words(escape_lines(_lines(worst, planned, arguments)))
+    say.words(escape_lines(_lines(worst, planned, wrap, arguments)))
     return 0
 
 
@@ -172,7 +173,20 @@ def _planned(program: IntProgram, proof: Proof, node: str) -> NodePlan | None:
         return None
 
 
-def _lines(worst: Witness, planned: NodePlan | None, arguments: argparse.Namespace) -> list[str]:
+def _wrap_lines(wrap: WrapWitness) -> list[str]:
+    leaves = "which leaves" if wrap.leaves else "which stays in"
+    agree = "equal the reference in every integer" if not wrap.mismatches else f"{wrap.mismatches} INTEGERS DIFFER"
+    return [
+        f"  the layer wraps by design: its law is exact modulo 2^{wrap.bits}",
+        f"  with its bias the exact sum there is {wrap.total}, {leaves} a register of {wrap.bits} bits; the register "
+        f"holds {wrap.residue}",
+        f"  {len(wrap.rows)} kernel rows ran this input, {agree}: {', '.join(wrap.rows) or 'none can run here'}",
+    ]
+
+
+def _lines(
+    worst: Witness, planned: NodePlan | None, wrap: WrapWitness | None, arguments: argparse.Namespace
+) -> list[str]:
     end = "least" if worst.end == "lo" else "greatest"
     bits = IntRange(min(worst.bound, 0), max(worst.bound, 0)).signed_bits
     operands = ", ".join(map(str, worst.operands[:12].tolist())) + (", ..." if len(worst.operands) > 12 else "")
@@ -182,7 +196,9 @@ def _lines(worst: Witness, planned: NodePlan | None, arguments: argparse.Namespa
         f"  reached by the operands, in packed order: {operands}",
         f"  at output position {worst.position}, the sum there is {worst.tensor_sum}",
     ]
-    if planned is not None and planned.schedule is not None:
+    if wrap is not None:
+        lines += _wrap_lines(wrap)
+    elif planned is not None and planned.schedule is not None:
         run = planned.schedule
         lines.append(
             f"  the plan sums it by {planned.row.name} in {run.spills} runs over {run.tiles} tiles; no lane of any run "
@@ -193,7 +209,7 @@ def _lines(worst: Witness, planned: NodePlan | None, arguments: argparse.Namespa
     return lines
 
 
-def _document(worst: Witness, planned: NodePlan | None) -> dict[str, object]:
+def _document(worst: Witness, planned: NodePlan | None, wrap: WrapWitness | None) -> dict[str, object]:
     document: dict[str, object] = {
         "node": worst.node,
         "output": worst.output,
@@ -206,6 +222,15 @@ def _document(worst: Witness, planned: NodePlan | None) -> dict[str, object]:
     if planned is not None and planned.schedule is not None:
         bound = planned.schedule.bound
         document["plan"] = {"row": planned.row.name, "lane_bound": [bound.lo, bound.hi]}
+    if wrap is not None:
+        document["wraps_by_design"] = {
+            "modulo_bits": wrap.bits,
+            "exact_sum": wrap.total,
+            "leaves_register": wrap.leaves,
+            "register_holds": wrap.residue,
+            "rows": list(wrap.rows),
+            "mismatches": wrap.mismatches,
+        }
     return document
 
 

@@ -13,11 +13,15 @@ from oaq.errors import FormatError
 T = typing.TypeVar("T")
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
+LATER: typing.Final = "later"
+"""Key of a field's metadata: it was added later, and is written only where it is not None."""
+
 
 def encode(value: object) -> Json:
     """A frozen dataclass, tuple, frozen set (sorted) or scalar as JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        values = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {f.name: encode(item) for f, item in values if item is not None or LATER not in f.metadata}
     if isinstance(value, tuple):
         return [encode(item) for item in value]
     if isinstance(value, frozenset):
@@ -70,8 +74,9 @@ def _decode_dataclass(kind: type, value: Json, where: str) -> object:
     if not isinstance(value, dict):
         raise FormatError(f"{where}: is an object, not {value!r}")
     hints = _hints(kind)
-    if set(hints) != set(value):
-        missing, extra = sorted(set(hints) - set(value)), sorted(set(value) - set(hints))
+    later = {f.name for f in dataclasses.fields(kind) if LATER in f.metadata}
+    if set(hints) - later != set(value) - later:
+        missing, extra = sorted(set(hints) - set(value) - later), sorted(set(value) - set(hints))
         raise FormatError(f"{where}: missing keys {missing}, unknown keys {extra}")
     try:
         return kind(**{key: _decode(hints[key], item, f"{where}.{key}") for key, item in value.items()})

@@ -95,7 +95,7 @@ def _layer(planned: NodePlan, plan: Plan, evidence: Evidence) -> LayerFacts:
         macs=macs(op, y.shape),
         weight=IntRange(int(op.weight.min()), int(op.weight.max())),
         activation=x.range,
-        accumulator=schedule.accumulator,
+        accumulator=planned.row.accumulator or schedule.accumulator,
         row=planned.row.name,
         isa=planned.row.isa,
         bounds=data.Bounds(
@@ -108,6 +108,7 @@ def _layer(planned: NodePlan, plan: Plan, evidence: Evidence) -> LayerFacts:
         refused=tuple(data.Refusal(refusal.row, refusal.reason) for refusal in planned.refused),
         observed=dict(evidence.observed).get(planned.node.name),
         sqnr_db=dict(evidence.sqnr_db).get(planned.node.name),
+        modulo=op.wrap_bits,
     )
 
 

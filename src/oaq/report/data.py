@@ -119,6 +119,7 @@ class LayerFacts:
         refused: rows not taken, with reasons.
         observed: on data, if any was given.
         sqnr_db: signal to quantization noise against the float network at this layer's output, if one was given.
+        modulo: b where its sums count modulo 2**b, by design; None where they are exact.
     """
 
     name: str
@@ -138,6 +139,7 @@ class LayerFacts:
     refused: tuple[Refusal, ...] = ()
     observed: Observed | None = None
     sqnr_db: float | None = None
+    modulo: int | None = field(default=None, metadata={"later": True})
 
 
 @dataclass(frozen=True)
@@ -346,9 +348,16 @@ class ReportData:
         """Layers whose proved bounds lie inside the registers that sum them."""
         return sum(is_proved(layer) for layer in self.layers)
 
+    @property
+    def modular_layers(self) -> int:
+        """Layers whose sums count modulo 2**b: exact in that, and free to leave their registers."""
+        return sum(layer.modulo is not None for layer in self.layers)
+
 
 def is_proved(layer: LayerFacts) -> bool:
-    """True iff the layer's bounds lie inside its registers."""
+    """True iff no sum of the layer leaves its registers; never said of one that wraps by design."""
+    if layer.modulo is not None:
+        return False
     narrow = layer.bounds.lane is None or layer.accumulator.range.contains(layer.bounds.lane)
     return narrow and layer.bounds.total.signed_bits <= 32
 

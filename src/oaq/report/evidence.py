@@ -100,7 +100,7 @@ def layer_sqnr(
     }
 
 
-def _note(layer_sums: _LayerSums, sums: NDArray[np.int32], y: Images, spec: TensorSpec) -> None:
+def _note(layer_sums: _LayerSums, sums: NDArray[np.int32 | np.int64], y: Images, spec: TensorSpec) -> None:
     layer_sums.totals.append(IntRange(int(sums.min()), int(sums.max())))
     layer_sums.low += int(np.count_nonzero(y == spec.range.lo))
     layer_sums.high += int(np.count_nonzero(y == spec.range.hi))

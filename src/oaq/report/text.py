@@ -6,7 +6,7 @@ from oaq.escape import escape_name
 from oaq.report import words
 from oaq.report.agreement import sentences
 from oaq.report.codebooks import codebook_table
-from oaq.report.data import Latency, ReportData, Verification, effective_bits, is_proved, mean
+from oaq.report.data import Latency, LayerFacts, ReportData, Verification, effective_bits, is_proved, mean
 from oaq.terminal.table import Table, render
 
 
@@ -17,14 +17,22 @@ def headline(data: ReportData) -> str:
     where = f"under every {data.isa} kernel chosen"
     if data.tier == "observed":
         return f"{name}: OBSERVED only: no overflow was counted on the data given; another input may overflow"
-    if proved < total:
-        return f"{name}: NOT PROVED: {total - proved} of {total} layers can overflow {where}"
+    modular = data.modular_layers
+    if proved + modular < total:
+        return f"{name}: NOT PROVED: {total - proved - modular} of {total} layers can overflow {where}"
+    if modular:
+        return (
+            f"{name}: {words.layers_by_design(modular)}, whatever the input; proved for {proved} of {total} layers "
+            f"{where}: no sum of theirs can overflow"
+        )
     return f"{name}: proved for {proved} of {total} layers {where}: no sum can overflow, whatever the input"
 
 
 def summary(data: ReportData) -> Table:
     """Key figures, each with the kind of statement it is."""
     rows = [("layers proved", f"{data.proved_layers} of {len(data.layers)}", "proved")]
+    if data.modular_layers:
+        rows.append(("layers that wrap by design, exact modulo 2^b", str(data.modular_layers), "modular"))
     if data.average_run is not None:
         rows.append(("average run", f"{data.average_run:.1f} steps", "proved"))
     weight = mean(effective_bits(layer.weight) for layer in data.layers)
@@ -64,12 +72,18 @@ def layer_table(data: ReportData) -> Table:
                 "-" if schedule is None else f"{schedule.average_run:.1f}",
                 "0" if schedule is None else str(schedule.segments),
                 "0" if schedule is None else str(schedule.splits),
-                words.percent(words.narrow_share(layer)) + ("" if is_proved(layer) else " NOT PROVED"),
+                _of_register(layer),
                 "-" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}",
             )
         )
     head = ("layer", "operator", "W bits", "A bits", "kernel row", "run", "spills", "splits", "of register", "SQNR dB")
     return Table("Layers", head, tuple(rows), frozenset({2, 3, 5, 6, 7, 8, 9}))
+
+
+def _of_register(layer: LayerFacts) -> str:
+    if layer.modulo is not None:
+        return f"modulo 2^{layer.modulo}"
+    return words.percent(words.narrow_share(layer)) + ("" if is_proved(layer) else " NOT PROVED")
 
 
 def latency_table(timed: Latency) -> Table:

@@ -66,6 +66,24 @@ def share(bound: IntRange, register: IntRange) -> float:
     return max((bound.hi + 1) / (register.hi + 1), bound.lo / register.lo, 0.0)
 
 
+def by_design(bits: int) -> str:
+    """The third promise, beside "proved" and "observed".
+
+    >>> by_design(8)
+    'exact modulo 2^8, wraps by design'
+    """
+    return f"exact modulo 2^{bits}, wraps by design"
+
+
+def layers_by_design(count: int) -> str:
+    """What is said of so many layers whose sums wrap by design.
+
+    >>> layers_by_design(1)
+    '1 layer wraps by design, exact modulo 2^b'
+    """
+    return f"{count} layer{'s wrap' if count != 1 else ' wraps'} by design, exact modulo 2^b"
+
+
 def register(accumulator: Accumulator) -> str:
     """One line about a register model."""
     if accumulator.is_exact:

@@ -15,7 +15,7 @@ from oaq.runtime import Session
 from oaq.runtime.certify import check_plan
 from oaq.seal.inputs import Inputs
 from oaq.verify.compare import Comparison, Tensors, all_tensors, compare, in_parts
-from oaq.verify.report import Executor
+from oaq.verify.report import Executor, derived_again
 from oaq.verify.witnesses import run_witnesses
 
 SAMPLES_AT_ONCE = 8
@@ -133,7 +133,7 @@ def _attempt(name: str, workload: Workload, make: Callable[[], Plan], threads: i
     return Attempt(
         Executor(name, True, "", result.compared, result.mismatches, result.first),
         count,
-        checked=f"{verdict.sums} sums and {verdict.segments} segments derived again",
+        checked=derived_again(verdict),
     )
 
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from oaq.checker import Verdict
 from oaq.errors import Mismatch
 from oaq.escape import escape_lines
 
 LOUD = "NOT RUN"
+
+
+def derived_again(verdict: Verdict) -> str:
+    """What the independent checker derived, in words; layers that wrap by design are counted by themselves."""
+    text = f"{verdict.sums} sums and {verdict.segments} segments derived again"
+    if not verdict.modular:
+        return text
+    layers = f"{verdict.modular} layer{'s' if verdict.modular != 1 else ''}"
+    return f"{text}; {layers} exact modulo 2^b, wrapping by design"
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Report:
         certificate: what the independent checker said, or why there was nothing to check.
         executors: all of them, those that did not run included.
         unsafe: reasons why the program must not be run; empty is safe.
+        modular: nodes whose sums count modulo 2**b: exact in that, and not among those that are proved not to overflow.
     """
 
     program: str
@@ -88,6 +99,7 @@ class Report:
     certificate: str
     executors: tuple[Executor, ...]
     unsafe: tuple[str, ...] = ()
+    modular: int = 0
 
     @property
     def mismatches(self) -> int:
@@ -139,7 +151,8 @@ class Report:
         proved, nodes = self.proved
         lines = [
             f"{self.program}: {self._verdict()}, {proved} of {nodes} layers proved, "
-            f"{self.mismatches} mismatching integers",
+            + (f"{self.modular} of {nodes} exact modulo 2^b, wrapping by design, " if self.modular else "")
+            + f"{self.mismatches} mismatching integers",
             f"inputs: {', '.join(f'{count} {origin}' for origin, count in self.samples.items() if count) or 'none'}",
             f"certificate: {self.certificate}",
             f"signature: {self.signature}",
@@ -161,4 +174,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with the derived verdicts."""
-        return {**asdict(self), "mismatches": self.mismatches, "safe": self.is_safe, "complete": self.is_complete}
+        plain = asdict(self)
+        if not self.modular:
+            del plain["modular"]
+        return {**plain, "mismatches": self.mismatches, "safe": self.is_safe, "complete": self.is_complete}

@@ -29,7 +29,7 @@ from oaq.verify.inputs import corner_inputs
 from oaq.verify.isas import isas_to_run
 from oaq.verify.native import Attempt, Workload, isa_attempts, row_attempts
 from oaq.verify.ort import onnxruntime_executor
-from oaq.verify.report import Executor, Report
+from oaq.verify.report import Executor, Report, derived_again
 from oaq.verify.sealed import Sealed, read_sealed
 
 BUILT_FROM_NOTHING = "the native module is not built"
@@ -70,7 +70,7 @@ def verify(
     """
     check_isa_variable()
     all_inputs, samples = _inputs(program, inputs)
-    summing = len(list(program.summing_nodes()))
+    summing, modular = summing_counts(program)
     identity = fingerprint(program)
     try:
         proof = analyze(program)
@@ -88,10 +88,11 @@ def verify(
         identity,
         model_signature(program),
         samples,
-        (len(proof.nodes), summing),
+        (summing - modular, summing),
         next((f"holds: {attempt.checked}" for attempt in attempts if attempt.checked), "none: nothing was planned"),
         tuple(executors),
         tuple(attempt.unsafe for attempt in attempts if attempt.unsafe),
+        modular,
     )
 
 
@@ -121,7 +122,7 @@ def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
         conclusion += (
             f"; nodes that ONNX leaves to float, where others may be one step off: {len(sealed.float_defined)}"
         )
-    summing = len(list(program.summing_nodes()))
+    summing, modular = summing_counts(program)
     try:
         signature = model_signature(program)
     except AccumulatorOverflow as error:  # then nothing computes it: its sums leave s32 on the fixed input itself
@@ -142,11 +143,18 @@ def verify_sealed(sealed: Sealed, isas: Sequence[str] | None = None) -> Report:
         fingerprint(program),
         signature,
         {"fixed random": SAMPLES},
-        (0 if unsafe else summing, summing),
+        (0 if unsafe else summing - modular, summing),
         conclusion,
         executors,
         tuple(unsafe),
+        0 if unsafe else modular,
     )
+
+
+def summing_counts(program: IntProgram) -> tuple[int, int]:
+    """Nodes that sum products, and those among them whose sums wrap by design."""
+    nodes = list(program.summing_nodes())
+    return len(nodes), sum(node.products.wrap_bits is not None for node in nodes)
 
 
 def _inputs(program: IntProgram, inputs: ProgramInputs | None) -> tuple[Inputs, dict[str, int]]:
@@ -181,7 +189,7 @@ def _check_certificate(sealed: Sealed) -> tuple[str, list[str]]:
     verdict = check(sealed.header, sealed.arrays, part.content, part.arrays, registers=_registers())
     if not verdict.safe:
         return "DOES NOT HOLD", [str(finding) for finding in verdict.findings]
-    text = f"{verdict.sums} sums and {verdict.segments} segments derived again"
+    text = derived_again(verdict)
     assumed = f", assuming {'; '.join(verdict.assumed)}" if verdict.assumed else ""
     return f"{'holds' if stored else 'none in the file; proved here'}: {text}{assumed}", []
 

@@ -6,19 +6,22 @@ so each layer is run by itself, with the plan's own row and weights.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oaq import operators as ops
-from oaq.kernels.plan import NodePlan, Plan
+from oaq.errors import NoKernel
+from oaq.kernels.plan import NodePlan, Plan, plan
+from oaq.kernels.table import native_rows
 from oaq.numerics.cells import lane_of
+from oaq.numerics.modular import wrapped
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import Schedule
-from oaq.overflow.witness import witness
-from oaq.program.int_program import IntProgram
+from oaq.overflow.witness import Witness, witness
+from oaq.program.int_program import IntProgram, Node
 from oaq.reference import compute
 from oaq.runtime.build import build
 from oaq.runtime.memory import plan_memory
@@ -86,12 +89,73 @@ def fullest_output(op: ops.Products, sums: NodeProof, schedule: Schedule, segmen
     return int(used[best])
 
 
+@dataclass(frozen=True)
+class WrapWitness:
+    """An input of a layer that wraps by design, and what every kernel row here makes of it.
+
+    Attributes:
+        bits: b; the law is exact modulo 2**b.
+        total: the exact sum, bias included, at the witness's output position.
+        residue: what a two's complement register of b bits holds of it.
+        rows: kernel rows that ran the layer on the witness's tensor.
+        mismatches: integers in which they differ from the reference, over all of them.
+    """
+
+    bits: int
+    total: int
+    residue: int
+    rows: tuple[str, ...]
+    mismatches: int
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the exact sum leaves a register of b bits."""
+        return self.residue != self.total
+
+
+def wrap_witness(program: IntProgram, proof: Proof, worst: Witness) -> WrapWitness | None:
+    """Run a witness by every kernel row of this CPU; None for a layer whose sums are exact.
+
+    Args:
+        program: whose layer it is.
+        proof: of ``program``.
+        worst: the witness of a whole sum of the layer.
+    """
+    node = program.by_name[worst.node]
+    bits, alone = node.products.wrap_bits, _alone(program, node)
+    if bits is None:
+        return None
+    tensors, y = np.ascontiguousarray(worst.tensor[None]), program.tensors[node.output]
+    expected, _ = compute(node, [tensors], program.specs(node), y)
+    rows, mismatches = [], 0
+    try:
+        candidates = [row for row in native_rows() if row.available and row.family == ops.family_of(node.op)]
+    except NoKernel:
+        candidates = []
+    for row in candidates:
+        try:
+            native = build(plan(alone, rows=row.name), plan_memory(alone), 1)
+        except NoKernel:
+            continue  # its contract does not hold here
+        actual = np.empty((1, *y.shape), np.uint8)
+        native.run([tensors], [actual])
+        rows.append(row.name)
+        mismatches += int((actual != expected).sum())
+    total = worst.tensor_sum + int(proof[node.name].folded_bias[worst.output])
+    residue = int(wrapped(np.array([total]), bits)[0])
+    return WrapWitness(bits, total, residue, tuple(rows), mismatches)
+
+
+def _alone(program: IntProgram, node: Node) -> IntProgram:
+    specs = {name: program.tensors[name] for name in (node.inputs[0], node.output)}
+    return replace(program, inputs=node.inputs, outputs=(node.output,), tensors=specs, nodes=(node,))
+
+
 def _run_layer(plan: Plan, planned: NodePlan, tensors: NDArray[np.uint8], threads: int) -> Comparison:
     program, node = plan.program, planned.node
-    specs = {name: program.tensors[name] for name in (node.inputs[0], node.output)}
-    alone = replace(program, inputs=node.inputs, outputs=(node.output,), tensors=specs, nodes=(node,))
+    alone, y = _alone(program, node), program.tensors[node.output]
     native = build(replace(plan, program=alone, nodes=(planned,)), plan_memory(alone), threads)
-    actual = np.empty((len(tensors), *specs[node.output].shape), np.uint8)
+    actual = np.empty((len(tensors), *y.shape), np.uint8)
     native.run([tensors], [actual])
-    expected, _ = compute(node, [tensors], program.specs(node), specs[node.output])
+    expected, _ = compute(node, [tensors], program.specs(node), y)
     return compare(alone, {node.output: expected}, {node.output: actual})

@@ -41,12 +41,13 @@ def layers(data: ReportData) -> str:
 
 
 def _highest(layers: Sequence[LayerFacts]) -> float:
+    gauged = [layer for layer in layers if layer.modulo is None]
     bare = [
         words.share(layer.bounds.unspilled, layer.accumulator.range)
-        for layer in layers
+        for layer in gauged
         if layer.bounds.unspilled is not None
     ]
-    return max(2.0, *(2 * share for share in bare), *(words.narrow_share(layer) for layer in layers))
+    return max([2.0, *(2 * share for share in bare), *(words.narrow_share(layer) for layer in gauged)])
 
 
 def _legend(data: ReportData) -> str:
@@ -71,7 +72,9 @@ def _layer(index: int, layer: LayerFacts, highest: float, data: ReportData) -> s
     if schedule is not None and schedule.splits:
         spills += f" ({words.integer(schedule.splits)} split)"
     share = words.narrow_share(layer)
-    bad = "" if is_proved(layer) else " " + chip("bad", "not proved")
+    modulo = layer.modulo
+    bad = "" if is_proved(layer) or modulo is not None else " " + chip("bad", "not proved")
+    bad += "" if modulo is None else " " + chip("modular", words.by_design(modulo))
     cells = (
         (
             "name",
@@ -82,8 +85,14 @@ def _layer(index: int, layer: LayerFacts, highest: float, data: ReportData) -> s
         ("kernel", "kernel", f"<code>{text(layer.row).replace('_', '_<wbr>')}</code>"),
         ("n", "run", words.run_length(schedule)),
         ("n", "spills", spills),
-        ("where", "", gauge(layer, highest)),
-        ("n", "of register", words.percent(share) + ("<small> of s32</small>" if layer.bounds.lane is None else "")),
+        ("where", "", gauge(layer, highest) if modulo is None else ""),
+        (
+            "n",
+            "of register",
+            f"modulo 2^{modulo}"
+            if modulo is not None
+            else words.percent(share) + ("<small> of s32</small>" if layer.bounds.lane is None else ""),
+        ),
         ("n", "SQNR dB", "\u2013" if layer.sqnr_db is None else f"{layer.sqnr_db:.1f}"),
     )
     line = "".join(
@@ -126,6 +135,8 @@ def _place(share: float, highest: float) -> str:
 def _details(layer: LayerFacts, data: ReportData) -> str:
     bounds, schedule = layer.bounds, layer.schedule
     proved: list[tuple[str, object]] = [("register", words.register(layer.accumulator))]
+    if layer.modulo is not None:
+        proved.append(("promise", words.by_design(layer.modulo)))
     if bounds.lane is not None:
         proved.append(("worst lane", f"{words.interval(bounds.lane)}, {bounds.lane.signed_bits} bits"))
     if bounds.unspilled is not None:

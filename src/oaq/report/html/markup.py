@@ -7,7 +7,7 @@ from html import escape
 
 from oaq.escape import escape_text
 
-CHIPS = ("proved", "observed", "measured", "predicted")
+CHIPS = ("proved", "modular", "observed", "measured", "predicted")
 
 
 def text(value: object) -> str:

@@ -77,10 +77,12 @@ def verdict(data: ReportData) -> str:
             "observed",
             "Observed: no overflow was counted on the images given. Another input may overflow.",
         )
+    elif data.modular_layers and proved + data.modular_layers == total:
+        kind, headline = "", f"Modular: {words.layers_by_design(data.modular_layers)}, whatever the input."
     elif proved == total:
         kind, headline = "", "Proved: no sum can leave its register, whatever the input."
     else:
-        kind, headline = "bad", f"Not proved: {total - proved} of {total} layers can overflow."
+        kind, headline = "bad", f"Not proved: {total - proved - data.modular_layers} of {total} layers can overflow."
     verification = data.verification
     if verification is not None and (verification.mismatches or verification.unsafe):
         kind = "bad"

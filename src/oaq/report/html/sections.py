@@ -15,15 +15,19 @@ KINDS = (
     ("measured", "timed on the machine named below, side by side in one run"),
     ("predicted", "the planner's cost model; it chose by these numbers and they are not timings"),
 )
+MODULAR = ("modular", "exact modulo 2^b for every possible input; sums leave their registers, by design")
+"""Said of layers that were trained to wrap, instead of "proved"."""
 
 
 def guarantee(data: ReportData) -> str:
     """What is promised, and on what it rests."""
-    legend = '<dl class="kinds">' + "".join(f"<dt>{chip(k)}</dt><dd>{text(v)}</dd>" for k, v in KINDS) + "</dl>"
+    kinds = (KINDS[0], MODULAR, *KINDS[1:]) if data.modular_layers else KINDS
+    legend = '<dl class="kinds">' + "".join(f"<dt>{chip(k)}</dt><dd>{text(v)}</dd>" for k, v in kinds) + "</dl>"
     rests = "".join(f"<li>{text(assumption[:1].upper() + assumption[1:])}.</li>" for assumption in data.assumptions)
     notes = "".join(f"<li>{text(note)}</li>" for note in data.notes)
     body = (
-        f"<p>Four kinds of statement appear below and are never mixed:</p>{legend}"
+        f"<p>{'Five' if data.modular_layers else 'Four'} kinds of statement appear below and are never mixed:</p>"
+        + legend
         + (f"<h3>Tier \u201c{text(data.tier)}\u201d rests on</h3><ul>{rests}</ul>" if rests else "")
         + (f"<h3>Notes</h3><ul>{notes}</ul>" if notes else "")
     )
@@ -227,6 +231,7 @@ def exactness(data: ReportData) -> str:
     ]
     pairs: list[tuple[str, object]] = [
         ("layers proved", f"{results.proved} of {results.layers}"),
+        *((("layers exact modulo 2^b, wrapping by design", data.modular_layers),) if data.modular_layers else ()),
         ("certificate", results.certificate),
         ("inputs", ", ".join(f"{count} {origin}" for origin, count in results.samples if count) or "none"),
         ("signature", Raw(f"<code>{text(results.signature)}</code>")),
