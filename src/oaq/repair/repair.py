@@ -26,6 +26,7 @@ from oaq.doctor import Diagnosis, RegisterModel, diagnose, registers_named
 from oaq.doctor.diagnosis import LayerVerdict, sentence
 from oaq.errors import AccumulatorOverflow, FormatError, UnsupportedOp
 from oaq.operators import TensorSpec
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import Node
 from oaq.repair.dynamic import repair_dynamic
 from oaq.repair.layer import Change, ScaleForm, change
@@ -182,7 +183,9 @@ def _changed(
 def _steps(node: Node, imported: Imported) -> NDArray[np.float64]:
     """(N,) real value of one step of each output's sums."""
     op, _ = _layer(node, imported)
-    return op.requantize.multiplier.astype(np.float64) * imported.program.tensors[node.output].affine.scale
+    return (
+        multipliers_of(op, node.name).multiplier.astype(np.float64) * imported.program.tensors[node.output].affine.scale
+    )
 
 
 def _layer(node: Node, imported: Imported) -> tuple[ops.Products, TensorSpec]:

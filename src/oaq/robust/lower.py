@@ -13,6 +13,7 @@ from oaq import operators as ops
 from oaq.errors import ConfigError, UnsupportedOp
 from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
+from oaq.operators.products import multipliers_of
 from oaq.operators.resize import WEIGHT_BITS, bilinear_axis
 from oaq.program.int_program import IntProgram, Node
 from oaq.reference.run import compute
@@ -157,7 +158,8 @@ def _summed(
                 bias, zero_point = inside * float(x.affine.zero_point - op.origin), op.origin
         case _:
             raise UnsupportedOp(f"robustness knows no linear map for {type(op).__name__}")
-    steps = of_requantize(op.requantize, classes, zero_point, y.range)
+    requantize = multipliers_of(op, y.name) if isinstance(op, ops.Products) else op.requantize
+    steps = of_requantize(requantize, classes, zero_point, y.range)
     return Sums(*ends, (linear,), bias, replace(steps, low=y.range.lo - y.affine.zero_point))
 
 

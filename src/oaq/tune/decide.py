@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.kernels.plan import Plan, plan
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import IntProgram
 from oaq.report.latency import pinned
 from oaq.runtime.session import Session
@@ -106,7 +107,11 @@ class ProgramBuilder:
         draft = rebuilt(self.program, steps, weights, metadata)
         changed = {node.name: node for node in draft.summing_nodes() if node.op is not self._ops[node.name]}
         for name, node in changed.items():
-            requantize, x, y = node.products.requantize, draft.tensors[node.inputs[0]], draft.tensors[node.output]
+            requantize, x, y = (
+                multipliers_of(node.products, name),
+                draft.tensors[node.inputs[0]],
+                draft.tensors[node.output],
+            )
             if not takes_words(requantize, y):
                 continue
             factor = word_growth(requantize, x, y)

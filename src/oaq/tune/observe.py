@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from oaq import operators as ops
 from oaq.kernels.plan import plan
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import IntProgram, Node
 from oaq.runtime.session import Session
 from oaq.tune.rebuild import real_multipliers
@@ -137,4 +138,4 @@ def noise(
 
 def output_weight(op: ops.Products) -> Reals:
     """(N,) what one step of each sum is in steps of the output, squared."""
-    return real_multipliers(op.requantize) ** 2
+    return real_multipliers(multipliers_of(op, "a layer")) ** 2

@@ -23,6 +23,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.numerics.words import SHIFT, least_saturating
 from oaq.operators import TensorSpec
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import IntProgram, Node
 
 Reals = NDArray[np.float64]
@@ -174,7 +175,7 @@ class _Rebuild:
         bias = np.rint((op.bias.astype(np.float64) + shift) / (read * step))
         if np.abs(bias).max(initial=0.0) > S32.hi:
             raise ProgramError(f"{node.name}: a bias of {np.abs(bias).max():.0f} steps leaves 32 bits")
-        requantize = self._scaled(node, op.requantize, read * step / written)
+        requantize = self._scaled(node, multipliers_of(op, node.name), read * step / written)
         requantize = self._near_words(node, requantize)
         return replace(op, weight=weight, bias=bias.astype(np.int32), requantize=requantize)
 

@@ -17,6 +17,7 @@ from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
 from oaq.operators.avg_pool import zero_points
 from oaq.operators.gather import place_of
+from oaq.operators.products import multipliers_of
 from oaq.operators.windows import Window
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram, Node
@@ -136,7 +137,7 @@ def _products(emission: Emission, node: Node, op: ops.Products) -> Iterator[Call
             weight[op.weight.dtype == np.int8]: emission.constants.add(op.rows),
             "folded": emission.constants.add(emission.proof.nodes[node.name].folded_bias),
             "zero": x.affine.zero_point,
-            "out": emission.requantize(op.requantize, y.affine.zero_point, y),
+            "out": emission.requantize(multipliers_of(op, node.name), y.affine.zero_point, y),
         },
     )
 

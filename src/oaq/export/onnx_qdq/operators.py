@@ -17,6 +17,7 @@ from oaq.export.onnx_qdq.scales import check_ratio, weight_scales
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
 from oaq.operators import TensorSpec
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import Node
 from oaq.program.layout import channels_first
 
@@ -69,11 +70,12 @@ def _linear(graph: Graph, node: Node, op: ops.Linear) -> None:
 
 
 def _weight_scales(node: Node, op: ops.Products, x: TensorSpec, y: TensorSpec) -> np.ndarray:
-    if op.requantize.shift is not None:
+    requantize = multipliers_of(op, node.name)
+    if requantize.shift is not None:
         raise UnsupportedOp(
             f"{node.name}: requantizes by fixed_point; ONNX knows float scales only. Quantize with float32_half_even"
         )
-    return weight_scales(op.requantize.multiplier, x.affine.scale, y.affine.scale, node.name)
+    return weight_scales(requantize.multiplier, x.affine.scale, y.affine.scale, node.name)
 
 
 def _stored_weights(node: Node, op: ops.Products) -> tuple[NDArray[Any], int]:
