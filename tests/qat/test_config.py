@@ -69,7 +69,7 @@ def test_nothing_is_the_default_config() -> None:
     ("text", "words"),
     [
         ("methd: oaq", "Config: no setting is called methd; there are method, weight_bits"),
-        ("method: magic", r"Config\.method is one of oaq, oaq-clip, a2q, a2q\+, proved, none, not 'magic'"),
+        ("method: magic", r"Config\.method is one of oaq, oaq-clip, a2q, a2q\+, proved, wrap, none, not 'magic'"),
         ("weight_bits: '8'", r"Config\.weight_bits: int is expected, not '8'"),
         ("weight_bits: true", r"Config\.weight_bits: int is expected, not True"),
         ("weight_bits: 9", "weight_bits: 2 to 8 bits, not 9"),
@@ -101,7 +101,7 @@ def test_what_is_no_setting_is_one_error_that_names_it(text: str, words: str) ->
 
 
 def test_an_unknown_method_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"method is one of oaq, oaq-clip, a2q, a2q\+, proved, none, not 'oak'"):
+    with pytest.raises(ConfigError, match=r"method is one of oaq, oaq-clip, a2q, a2q\+, proved, wrap, none, not 'oak'"):
         Config("oak")  # type: ignore[arg-type]
 
 

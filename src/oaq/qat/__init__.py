@@ -16,6 +16,8 @@ from oaq.qat.log import CsvLog, plot, read_log
 from oaq.qat.loop import Loop, Training, cosine, fit, resume
 from oaq.qat.network import QatNetwork
 from oaq.qat.prepare import parameter_groups, prepare, reestimate
+from oaq.qat.stages import fold, measured_rates, overflow_rates, press, require_gate
+from oaq.qat.wrap import Wrapping
 
 __all__ = [
     "METHODS",
@@ -30,18 +32,24 @@ __all__ = [
     "Target",
     "TargetVerdict",
     "Training",
+    "Wrapping",
     "certificate_parts",
     "convert",
     "cosine",
     "fit",
+    "fold",
     "from_yaml",
     "load_checkpoint",
+    "measured_rates",
+    "overflow_rates",
     "parameter_groups",
     "planned_cost",
     "plot",
     "prepare",
+    "press",
     "read_log",
     "reestimate",
+    "require_gate",
     "resume",
     "save_checkpoint",
     "targets",

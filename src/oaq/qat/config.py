@@ -14,14 +14,16 @@ from oaq.choose.target import Target
 from oaq.errors import ConfigError
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
 from oaq.ptq.daq import Daq
+from oaq.qat.wrap import Wrapping, check_wrap_bits
 
-Method = Literal["oaq", "oaq-clip", "a2q", "a2q+", "proved", "none"]
+Method = Literal["oaq", "oaq-clip", "a2q", "a2q+", "proved", "wrap", "none"]
 METHODS: Final[Mapping[str, str]] = {
     "oaq": "ranges shrink by the paper's rule until no overflow is counted (observed, not proved)",
     "oaq-clip": "one integer clip per layer for weights and operands falls until no overflow is counted (observed)",
     "a2q": "the l1 norm of every output's weights is bounded (one register for all of K)",
     "a2q+": "the same for weights of zero mean, whose bound is twice as wide",
     "proved": "every register's exact bound is kept by projection and budgeted rounding",
+    "wrap": "sums count modulo 2**bits, by design: a cyclic activation trains through the wrap",
     "none": "learned scales only; overflows are whatever they are",
 }
 TRACKING: Final = ("oaq",)
@@ -32,6 +34,7 @@ PROMISING: Final = ("proved", *NORMS)
 """Methods whose programs keep their accumulators, proved."""
 FEWEST_BITS: Final = 2
 DEFAULT_TARGET: Final = Target()
+DEFAULT_WRAPPING: Final = Wrapping()
 T = TypeVar("T")
 
 
@@ -45,7 +48,8 @@ class LayerRule:
         activation_bits: of the tensor it reads; where readers of one tensor differ, the most bits count.
         target: its accumulator.
         exempt: True: it sums in 32 bits, and the verdict on the program says so; False: it does not, whatever
-            ``Config.first_last_exempt`` says.
+            ``Config.first_last_exempt`` says. For "wrap": whether it sums in 32 bits instead of wrapping.
+        wrap_bits: of its register, for "wrap".
     """
 
     pattern: str
@@ -53,6 +57,7 @@ class LayerRule:
     activation_bits: int | None = None
     target: Target | None = None
     exempt: bool | None = None
+    wrap_bits: int | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -62,6 +67,8 @@ class LayerRule:
         for name in ("weight_bits", "activation_bits"):
             if getattr(self, name) is not None:
                 check_bits(getattr(self, name), f"layers, {self.pattern!r}: {name}")
+        if self.wrap_bits is not None:
+            check_wrap_bits(self.wrap_bits, f"layers, {self.pattern!r}: wrap_bits")
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,8 @@ class Config:
             allows where that leaves less error in the sums: fewer steps buy larger weights. None: for "proved".
         daq: few levels for each channel that chosen layers read, with ``daq.weight_bits`` of symmetric weights; static
             levels stay where calibration has them, and the weights learn around them. Method "none" only.
+        wrapping: the register of "wrap", and the slope of its activation. Layers that read an input or write an output
+            sum in 32 bits, unless a rule says ``exempt: false``.
     """
 
     method: Method = "proved"
@@ -107,6 +116,7 @@ class Config:
     ranges: Literal["observed", "learned"] | None = None
     adaptive: bool | None = None
     daq: Daq | None = None
+    wrapping: Wrapping = DEFAULT_WRAPPING
 
     def __post_init__(self) -> None:
         for value, allowed, setting in (
@@ -120,6 +130,10 @@ class Config:
                 raise ConfigError(f"{setting} is one of {', '.join(map(str, allowed))}, not {value!r}")
         if self.ranges == "observed" and self.method in NORMS:
             raise ConfigError(f"{self.method} learns its scales together with its norms: leave ranges at None")
+        if self.method == "wrap" and self.ranges == "observed":
+            raise ConfigError("wrap learns its scales: leave ranges at None")
+        if self.method != "wrap" and any(rule.wrap_bits is not None for rule in self.layers):
+            raise ConfigError(f"layers: wrap_bits are of method 'wrap', not of {self.method!r}")
         if self.adaptive and (self.method not in PROMISING or self.tracks):
             raise ConfigError(
                 f"adaptive ranges are learned, and chosen for an accumulator that is promised "
@@ -161,12 +175,14 @@ class LayerSettings:
     Attributes:
         weight_bits: of its weights.
         activation_bits: of the tensor it reads.
-        target: its accumulator; None: exempt, it sums in 32 bits.
+        target: its accumulator; None: exempt, it sums in 32 bits, or it wraps.
+        wrapping: the register its sums may leave; None: they are exact.
     """
 
     weight_bits: int
     activation_bits: int
     target: Target | None
+    wrapping: Wrapping | None = None
 
 
 def settings(config: Config, name: str, *, at_an_end: bool) -> LayerSettings:
@@ -174,13 +190,18 @@ def settings(config: Config, name: str, *, at_an_end: bool) -> LayerSettings:
     bits = config.first_last_bits if at_an_end and config.first_last_bits is not None else None
     weight_bits = bits if bits is not None else config.weight_bits
     activation_bits = bits if bits is not None else config.activation_bits
-    target, exempt = config.target, at_an_end and config.first_last_exempt
+    wraps, wrap_bits = config.method == "wrap", config.wrapping.bits
+    target, exempt = config.target, at_an_end and (config.first_last_exempt or wraps)
     for rule in config.layers:
         if re.fullmatch(rule.pattern, name):
             weight_bits = weight_bits if rule.weight_bits is None else rule.weight_bits
             activation_bits = activation_bits if rule.activation_bits is None else rule.activation_bits
             target = target if rule.target is None else rule.target
             exempt = exempt if rule.exempt is None else rule.exempt
+            wrap_bits = wrap_bits if rule.wrap_bits is None else rule.wrap_bits
+    if wraps:
+        wrapping = None if exempt else Wrapping(wrap_bits, config.wrapping.slope)
+        return LayerSettings(weight_bits, activation_bits, None, wrapping)
     return LayerSettings(weight_bits, activation_bits, None if exempt else target)
 
 

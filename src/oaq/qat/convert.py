@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from oaq.capture.lower import lower
 from oaq.choose.target import Target
 from oaq.errors import AccumulatorOverflow, ProgramError
 from oaq.kernels.targets import AVX2
+from oaq.numerics.modular import Modular
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART, certify, to_parts
 from oaq.overflow.proof import NodeProof, Proof
@@ -25,6 +27,8 @@ from oaq.qat.config import PROMISING
 from oaq.qat.grid import Grid
 from oaq.qat.network import QatNetwork
 
+LANES: Final = Target("avx2", 16)
+
 
 @dataclass(frozen=True)
 class TargetVerdict:
@@ -33,14 +37,22 @@ class TargetVerdict:
     Attributes:
         layer: its name.
         target: what was asked for; None: the layer is exempt and sums in 32 bits.
-        proved: the proof holds (for an exempt layer, that of the 32-bit sum).
+        proved: the proof holds (for an exempt layer, that of the 32-bit sum); False for a layer that wraps by design,
+            which was not asked of it.
         demand: what it takes, in words: bits of all of K, steps between spills.
+        modulo: b where its sums count modulo 2**b, by design.
     """
 
     layer: str
     target: Target | None
     proved: bool
     demand: str
+    modulo: int | None = None
+
+    @property
+    def promise(self) -> str:
+        """What holds for every input: "proved", "modular" (exact modulo 2**b, wraps by design), or "no"."""
+        return "modular" if self.modulo is not None else "proved" if self.proved else "no"
 
 
 def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[str, str] | None = None) -> IntProgram:
@@ -69,12 +81,27 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
     if name is not None:
         graph = type(graph)(name, graph.inputs, graph.outputs, graph.shapes, graph.nodes, graph.metadata)
     program = lower(graph, tensors, layer_integers, "float32_half_even", notes)
+    program = _wrapping(program, network, grids)
     if network.config.method in PROMISING:
         failed = [verdict for verdict in verdicts(program, targets(network)) if not verdict.proved]
         if failed:
             lines = "\n".join(f"{verdict.layer}: {verdict.target} asked for; {verdict.demand}" for verdict in failed)
             raise AccumulatorOverflow(f"{len(failed)} layers do not keep their accumulator:\n{lines}")
     return program
+
+
+@torch.no_grad()
+def _wrapping(program: IntProgram, network: QatNetwork, grids: Mapping[str, Grid]) -> IntProgram:
+    """The program with the tables of layers whose cyclic activation is on in the place of bias and multipliers."""
+    nodes = []
+    for node in program.nodes:
+        layer = network.layer.get(node.name)
+        if layer is not None and layer.wrapping is not None and bool(layer.folds):
+            table = layer.table(grids[node.inputs[0]], grids[node.output]).cpu().numpy().astype(np.uint8)
+            bias = np.zeros(node.products.outputs, np.int32)
+            node = replace(node, op=replace(node.products, bias=bias, requantize=Modular(table)))
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
 
 
 def _check_finite(network: QatNetwork) -> None:
@@ -98,6 +125,9 @@ def _check_finite(network: QatNetwork) -> None:
 def _tier(network: QatNetwork) -> str:
     if network.config.method in ("oaq", "oaq-clip"):
         return "observed: overflows were counted on data; a plan proves its own spills"
+    if network.config.method == "wrap":
+        folded = [layer for layer in network.layer.values() if layer.wrapping is not None and bool(layer.folds)]
+        return f"modular: {len(folded)} layers wrap by design, exact modulo 2^b" if folded else "none asked for"
     return "none asked for" if network.config.method == "none" else "proved"
 
 
@@ -141,6 +171,11 @@ def verdicts(
     for node in program.summing_nodes():
         sums, target = proof[node.name], targets.get(node.name)
         demand = f"all of K takes {sums.bits} bits"
+        modulo = node.products.wrap_bits
+        if modulo is not None:
+            words = f"wraps by design, exact modulo 2^{modulo}; {demand}"
+            result.append(TargetVerdict(node.name, None, False, words, modulo))
+            continue
         if target is None:
             result.append(TargetVerdict(node.name, None, True, f"exempt, sums in 32 bits; {demand}"))
             continue
@@ -161,7 +196,7 @@ def verdicts(
 
 def _schedule(op: ops.Products, sums: NodeProof, target: Target, where: str) -> Schedule:
     depthwise = op.is_depthwise()
-    accumulator = target.accumulator(depthwise=depthwise)
+    accumulator = target.accumulator(depthwise=depthwise).counting(op.wrap_bits)
     return schedule(
         op.rows,
         sums.operands.lo,
@@ -176,6 +211,8 @@ def _schedule(op: ops.Products, sums: NodeProof, target: Target, where: str) -> 
 def certificate_parts(program: IntProgram, targets: Mapping[str, Target | None]) -> dict[str, Part]:
     """A certificate that also holds each layer's schedule on the accumulator it was trained for.
 
+    Of a layer that wraps by design it holds the schedule on 16-bit lanes, whose saturating pairs are bounded.
+
     Give it to ``oaq.save(program, path, parts)``: ``oaq verify`` then derives those bounds again.
 
     Raises:
@@ -184,7 +221,7 @@ def certificate_parts(program: IntProgram, targets: Mapping[str, Target | None])
     proof = analyze(program)
     schedules = {}
     for node in program.summing_nodes():
-        target = targets.get(node.name)
+        target = LANES if node.products.wrap_bits is not None else targets.get(node.name)
         if target is not None:
             schedules[node.name] = [_schedule(node.products, proof[node.name], target, node.name)]
     return {PART: Part(*to_parts(certify(program, proof, schedules)))}

@@ -23,6 +23,7 @@ from oaq.qat.distributed import processes, total_through
 from oaq.qat.exact import convolved
 from oaq.qat.gradients import EXACT_FLOAT32, round_through
 from oaq.qat.grid import SMALLEST, Grid
+from oaq.qat.wrap import cyclic, excess, looked_up, outside, residues
 
 EPS: Final = 1e-5
 MOMENTUM: Final = 0.1
@@ -59,6 +60,8 @@ class QatLayer(nn.Module):
     fallback: torch.Tensor
     mean: torch.Tensor
     variance: torch.Tensor
+    folds: torch.Tensor
+    counts: torch.Tensor
 
     def __init__(
         self,
@@ -80,13 +83,21 @@ class QatLayer(nn.Module):
         norms = config.method in NORMS and self.target is not None
         self.log_scale = None if config.tracks else nn.Parameter(torch.zeros(outputs))
         self.log_norm = nn.Parameter(torch.zeros(outputs)) if norms else None
-        self.normalizes = config.batch_norm == "reestimate" and isinstance(op, FloatConv2d)
+        self.wrapping = settings.wrapping
+        self.normalizes = self.wrapping is not None or (
+            config.batch_norm == "reestimate" and isinstance(op, FloatConv2d)
+        )
         self.gain = nn.Parameter(torch.ones(outputs)) if self.normalizes else None
         self.register_buffer("clip", torch.tensor(self.most_clip))
         self.register_buffer("alpha", torch.tensor(1.0, dtype=torch.float64))
         self.register_buffer("fallback", torch.tensor(False))
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("variance", torch.ones(outputs) - EPS)
+        if self.wrapping is not None:
+            self.register_buffer("folds", torch.tensor(False))  # the cyclic activation is on
+            self.register_buffer("counts", torch.zeros(2, dtype=torch.float64))  # sums outside, sums; in training
+        self.counts_in_eval = False
+        self.excess: torch.Tensor | None = None  # of the last batch in training: what the penalty is made of
         self.momentum: float = MOMENTUM
         self.counted: Overflows | None = None  # a controller puts one here to have the next batches counted
         self._order = None if order is None else torch.from_numpy(order.astype(np.int64))
@@ -175,6 +186,13 @@ class QatLayer(nn.Module):
         total = self.sums(x.to(exact), self.unpacked(numbers.rows).to(exact))
         if self.counted is not None and self.counted.training == self.training:
             count_layer(self, self.counted, x.detach(), numbers.rows.detach(), (grid, total.detach()))
+        if self.wrapping is not None:
+            if self.training or self.counts_in_eval:
+                self._count_outside(total)
+            if bool(self.folds):
+                if not self.training:
+                    return looked_up(total, self.table(grid, y) - y.zero_point).float()
+                total = cyclic(total, self.wrapping)
         channel = (-1, *(1,) * (total.ndim - 2))
         if self.gain is not None and self.training:
             return self._normalized(total.float(), grid, numbers) / y.scale
@@ -209,6 +227,27 @@ class QatLayer(nn.Module):
             self.variance.lerp_(variance, self.momentum)
         factor = gain / torch.sqrt(variance + EPS)
         return deviation * factor.reshape(channel) + self.bias.reshape(channel)
+
+    def _count_outside(self, total: torch.Tensor) -> None:
+        """Note how many sums of a batch leave the register, and how far they do on average."""
+        assert self.wrapping is not None
+        self.excess = excess(total.float(), self.wrapping.bits)
+        with torch.no_grad():
+            count = outside(total, self.wrapping.bits)
+            self.counts += torch.stack([count.double(), count.new_tensor(total.numel()).double()])
+
+    @torch.no_grad()
+    def table(self, x: Grid, y: Grid) -> torch.Tensor:
+        """(N, 2**bits) float64 integers of ``y``: for each residue its cyclic activation, normalized and quantized.
+
+        The sum has no bias: a batch norm with its own stands behind the activation.
+        """
+        assert self.wrapping is not None and self.gain is not None
+        folded = cyclic(residues(self.wrapping.bits, self.weight.device), self.wrapping)
+        real = folded * (x.scale.double() * self.weight_scale().double())[:, None]
+        gain = self.gain.double().abs().clamp_min(SMALLEST) / torch.sqrt(self.variance.double() + EPS)
+        normalized = (real - self.mean.double()[:, None]) * gain[:, None] + self.bias.double()[:, None]
+        return y.rounded(normalized / y.scale.double()) + y.zero_point
 
     def penalty(self, x: Grid) -> torch.Tensor:
         """What the norms of a2q exceed their limits by, summed over outputs; 0 for other methods."""

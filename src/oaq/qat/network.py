@@ -37,6 +37,8 @@ class QatNetwork(nn.Module):
         layer: ``QatLayer`` by node name.
     """
 
+    pressure: torch.Tensor
+
     def __init__(
         self,
         graph: FloatGraph,
@@ -59,6 +61,8 @@ class QatNetwork(nn.Module):
         self._layers = nn.ModuleList(self.layer.values())
         self.quantizer: dict[str, TensorQuantizer] = dict(quantizers)
         self._quantizers = nn.ModuleList(self.quantizer.values())
+        if config.method == "wrap":
+            self.register_buffer("pressure", torch.tensor(0.0))  # weight of what leaves the registers, in the loss
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Real values in, as the module counts their axes; real values of the outputs' integers out."""
@@ -114,8 +118,11 @@ class QatNetwork(nn.Module):
         return grids
 
     def penalty(self) -> torch.Tensor:
-        """The regulariser of a2q and a2q+, to be added to the loss; 0 for other methods."""
+        """What is to be added to the loss: the regulariser of a2q, a2q+ and, after a forward pass, wrap; else 0."""
         total = torch.zeros((), device=next(self.parameters()).device)
+        if self.config.method == "wrap":
+            excesses = [layer.excess for layer in self.layer.values() if layer.excess is not None]
+            return total + self.pressure * sum(excesses) if excesses and float(self.pressure) else total
         if any(layer.log_norm is not None for layer in self._layers):  # type: ignore[union-attr]
             grids = self.grids()
             for node, _ in layers(self.graph):

@@ -95,7 +95,7 @@ def prepare(
         begin(network.layer[node.name], grids[node.inputs[0]].range.hi)
     network.cpu()
     _correct(network, samples)
-    if config.batch_norm == "reestimate":
+    if any(layer.normalizes for layer in network.layer.values()):
         _begin_statistics(network, samples)
     return network
 
@@ -248,9 +248,9 @@ def _measure(network: QatNetwork, samples: list[Chunk], sums: dict[str, list[tor
     network.eval()
     hooks, count = [], len(samples)
     for name, layer in network.layer.items():
-        channel = (-1, *(1,) * (layer.weight.ndim - 2))
 
-        def note(module: nn.Module, inputs: Any, steps: torch.Tensor, name: str = name, channel: Any = channel) -> None:  # noqa: ANN401
+        def note(module: nn.Module, inputs: Any, steps: torch.Tensor, name: str = name) -> None:  # noqa: ANN401
+            channel = (-1, *(1,) * (steps.ndim - 2))
             real = steps * inputs[2].scale - network.layer[name].bias.reshape(channel)
             axes = [axis for axis in range(real.ndim) if axis != 1]
             sums[name][0] += real.mean(dim=axes) / count
