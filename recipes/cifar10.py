@@ -1,6 +1,7 @@
 r"""CIFAR-10: a float network, its integers under an accumulator, the proof.
 
     python -m recipes.cifar10 [--network resnet20-stride2] [--method proved --register avx2 --run 8]
+    python -m recipes.cifar10 --method wrap --bits 8
     torchrun --nproc-per-node 4 -m recipes.cifar10 --network resnet18 --full --bits 4 --register pure --run 0
 
 The default is sized for one or two CPU cores in the background; ``--full`` is the long schedule for a GPU. Killed at
@@ -20,9 +21,13 @@ from recipes.data.labelled import cifar10
 from recipes.models.resnet import ResNet18
 from recipes.models.small import SmallMobileNet, SmallResNet, published_init
 from recipes.training import Stage
+from recipes.wrapped import staged
 
 FLOAT = Stage(20, 128, 0.1, 5e-4, warmup=390)
 INTEGERS = Stage(3, 128, 3e-4, 1e-4)
+WRAP_INTEGERS = Stage(4, 128, 2e-3, 0.0)
+WRAP_EPOCHS = (4, 1, 2)
+"""Epochs with wide sums, with the penalty besides, with the cyclic activation."""
 FULL_FLOAT, FULL_INTEGERS = 200, 90
 """Epochs."""
 
@@ -43,12 +48,25 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def wrapped_course(
+    seed: int = 0, bits: int = 8, images: int | None = None, network: str = "resnet20-stride2"
+) -> command.Course:
+    """What method "wrap" trains."""
+    train, test = cifar10("train").first(images), cifar10("test").first(images)
+    stages = staged(replace(WRAP_INTEGERS, seed=seed), WRAP_EPOCHS, bits)
+    net = published_init(NETWORKS[network]())
+    return command.Course(net, train, test, replace(FLOAT, seed=seed), stages.wide, wrapped=stages)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; 1 if something was wrong with what was asked for."""
     parser = command.parser("cifar10", __doc__, tuple(NETWORKS))
     parser.add_argument("--full", action="store_true", help=f"{FULL_FLOAT} and {FULL_INTEGERS} epochs")
     parser.add_argument("--images", type=int, help="train on the first so many only")
     flags = parser.parse_args(arguments)
+    if command.wraps(flags):
+        bits = command.wrap_bits(flags)
+        return command.main(flags, lambda: wrapped_course(flags.seed, bits, flags.images, flags.network))
     floating, integers = FLOAT, INTEGERS
     if flags.full:
         floating, integers = replace(FLOAT, epochs=FULL_FLOAT), replace(INTEGERS, epochs=FULL_INTEGERS, batch=256)

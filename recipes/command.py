@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import oaq
-from oaq.errors import FormatError
+from oaq.errors import ConfigError, FormatError
 from oaq.program.atomic import write_atomically
 from oaq.qat import (
     METHODS,
     Config,
+    QatNetwork,
     certificate_parts,
     convert,
     from_yaml,
@@ -42,6 +43,7 @@ from recipes.training import (
     train_float,
     train_integers,
 )
+from recipes.wrapped import Stages, train_wrapped
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Course:
         floating, integers: the stages; no first one: the network is trained already.
         task: what the network is for: its first metric is what both networks are scored by.
         loss: what training makes small.
+        wrapped: stages of method "wrap"; None: it is not trained by that.
     """
 
     net: nn.Module
@@ -63,6 +66,7 @@ class Course:
     integers: Stage
     task: Task = CLASSES
     loss: Loss = F.cross_entropy
+    wrapped: Stages | None = None
 
 
 def parser(module: str, description: str | None, networks: tuple[str, ...]) -> argparse.ArgumentParser:
@@ -76,7 +80,7 @@ def parser(module: str, description: str | None, networks: tuple[str, ...]) -> a
     )
     options.add_argument("--config", type=Path, help="oaq.qat.Config as YAML; the options below change it")
     options.add_argument("--method", choices=sorted(METHODS), help="; ".join(f"{k}: {v}" for k, v in METHODS.items()))
-    options.add_argument("--bits", type=int, help="of weights and operands")
+    options.add_argument("--bits", type=int, help="of weights and operands; with --method wrap, of the register")
     options.add_argument("--register", help="pure, avx2 or neon")
     options.add_argument("--register-bits", type=int, help="of a pure register")
     options.add_argument("--run", type=int, help="inner steps between two spills; 0: all of K")
@@ -111,9 +115,23 @@ def config_of(flags: argparse.Namespace) -> Config:
         target["run"] = None
     changes: dict[str, Any] = {"method": flags.method, "weight_bits": flags.bits, "activation_bits": flags.bits}
     changes = {name: value for name, value in changes.items() if value is not None}
+    if (flags.method or config.method) == "wrap":
+        narrow = {} if flags.config is not None else {"weight_bits": 2, "activation_bits": 2}
+        wrapping = replace(config.wrapping, bits=wrap_bits(flags)) if flags.bits else config.wrapping
+        return replace(config, method="wrap", **narrow, wrapping=wrapping)
     if flags.method in ("a2q", "a2q+"):
         target = {"register": "pure", **target}
     return replace(config, **changes, target=replace(config.target, **target) if target else config.target)
+
+
+def wraps(flags: argparse.Namespace) -> bool:
+    """Whether sums that wrap are asked for, by the option or by the file of settings."""
+    return flags.method == "wrap" or (flags.method is None and config_of(flags).method == "wrap")
+
+
+def wrap_bits(flags: argparse.Namespace) -> int:
+    """Bits of the register that sums may leave."""
+    return flags.bits or config_of(flags).wrapping.bits
 
 
 def stages(flags: argparse.Namespace, floating: Stage, integers: Stage) -> tuple[Stage, Stage]:
@@ -145,23 +163,36 @@ def run(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
         net = course.net.eval()
         if course.floating is not None:
             net = train_float(net, course.train, course.floating, out / "float.ckpt", device, loss=course.loss)
-        network = train_integers(
-            net, course.train, config, course.integers, out, device=device, speed=flags.speed, loss=course.loss
-        )
+        if config.method == "wrap":
+            network = _wrap(net, course, config, out, device)
+        else:
+            network = train_integers(
+                net, course.train, config, course.integers, out, device=device, speed=flags.speed, loss=course.loss
+            )
         if is_first():
             _finish(network, net, course, out)
     return 0
 
 
+def _wrap(net: nn.Module, course: Course, config: Config, out: Path, device: torch.device) -> QatNetwork:
+    """Every stage of method "wrap", and a table of what leaves the registers."""
+    if course.wrapped is None:
+        raise ConfigError("this recipe has no stages for method 'wrap'; recipes.fashion_mnist and recipes.cifar10 have")
+    network, rates = train_wrapped(net, course.train, config, course.wrapped, out, device=device)
+    bits = {name: layer.wrapping.bits for name, layer in network.layer.items() if layer.wrapping is not None}
+    rows = tuple((name, str(bits[name]), f"{rate:.3%}") for name, rate in rates.items())
+    if is_first():
+        say.tables([Table("sums that wrap (observed)", ("layer", "register bits", "outside"), rows)])
+    return network
+
+
 def _finish(network: Any, net: nn.Module, course: Course, out: Path) -> None:  # noqa: ANN401
     program, requested = convert(network), targets(network)
     oaq.save(program, out / "net.oaq", certificate_parts(program, requested))
-    _draw(out)
+    if network.config.method != "wrap":
+        _draw(out)
     outcomes = verdicts(program, requested)
-    rows = tuple(
-        (outcome.layer, str(outcome.target or "-"), "proved" if outcome.proved else "no", outcome.demand)
-        for outcome in outcomes
-    )
+    rows = tuple((outcome.layer, str(outcome.target or "-"), outcome.promise, outcome.demand) for outcome in outcomes)
     say.tables([Table("accumulators", ("layer", "asked for", "proof", "has"), rows)])
     metric, test = course.task.metrics[0], course.test
     values = score(net, test, course.task), score_integers(program, test, course.task)

@@ -83,6 +83,7 @@ class Stage:
         seed: of order and augmentation.
         accumulate: batches per step of the optimizer.
         bf16: autocast; integers stay exact.
+        clip_gradient: most the norm of all gradients may be; None does not look.
     """
 
     epochs: int
@@ -93,6 +94,7 @@ class Stage:
     seed: int = 0
     accumulate: int = 1
     bf16: bool = False
+    clip_gradient: float | None = None
 
 
 @contextmanager
@@ -191,6 +193,25 @@ def train_integers(
     return network.cpu().eval()
 
 
+def train_stage(
+    network: QatNetwork,
+    source: Source,
+    stage: Stage,
+    checkpoint: Path,
+    device: torch.device,
+    *,
+    loss: Loss = F.cross_entropy,
+) -> None:
+    """One stage of several of a network's integers, or what is still to do of it.
+
+    Raises:
+        TrainingError, FormatError: see ``oaq.qat.fit``.
+    """
+    optimizer = torch.optim.AdamW(parameter_groups(network, stage.lr, stage.weight_decay), stage.lr)
+    run = Training(_wrapped(network, device), optimizer, loss, _epochs(source, stage, device))
+    _fit(run, source, stage, checkpoint, checkpoint.stem)
+
+
 def first_inputs(source: Source, count: int) -> list[torch.Tensor]:
     """The first ``count`` images without labels, in batches of 128, on the CPU."""
     inputs: list[torch.Tensor] = []
@@ -250,7 +271,7 @@ def _wrapped(net: nn.Module, device: torch.device) -> nn.Module:
 
 def _fit(run: Training, source: Source, stage: Stage, checkpoint: Path, label: str, *, log: Path | None = None) -> None:
     """``fit`` under a board, with a CSV of what was counted."""
-    loop = Loop(stage.epochs, stage.accumulate, stage.bf16, checkpoint=checkpoint)
+    loop = Loop(stage.epochs, stage.accumulate, stage.bf16, stage.clip_gradient, checkpoint=checkpoint)
     steps = steps_of(source, stage)
     run.factor = cosine(steps, stage.warmup)
     resumed = resume(run, loop)

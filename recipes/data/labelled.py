@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -47,30 +47,32 @@ class Labelled:
         pixels: (n, C, H, W) uint8.
         labels: (n,) int64.
         mean, std: by channel, of pixels in [0, 1].
+        moves: training shifts and mirrors them; a network that knows no neighbours learns less from that.
     """
 
     pixels: torch.Tensor
     labels: torch.Tensor
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    moves: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def first(self, count: int | None) -> Labelled:
         """The first ``count``, or all if None."""
-        return Labelled(self.pixels[:count], self.labels[:count], self.mean, self.std)
+        return replace(self, pixels=self.pixels[:count], labels=self.labels[:count])
 
     def to(self, device: torch.device) -> Labelled:
         """A copy on ``device``, so that cutting, mirroring and normalizing are the device's work."""
-        return Labelled(self.pixels.to(device), self.labels.to(device), self.mean, self.std)
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def part(self, count: int, seed: int) -> Labelled:
         """``count`` chosen at random by the seed; all if there are no more."""
         indices = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:count].to(
             self.pixels.device
         )
-        return Labelled(self.pixels[indices], self.labels[indices], self.mean, self.std)
+        return replace(self, pixels=self.pixels[indices], labels=self.labels[indices])
 
     def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
         """(n, C, H, W) float32 of mean 0 and deviation 1: the CPU's floats on every device."""
@@ -89,7 +91,9 @@ class Labelled:
     def epoch(
         self, size: int, seed: int, number: int, *, skip: int = 0, share: tuple[int, int] = (0, 1)
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """One epoch of training: shuffled, flipped, shifted by up to 4 pixels; depends on the arguments only.
+        """One epoch of training: shuffled, and if it ``moves`` flipped and shifted by up to 4 pixels.
+
+        It depends on the arguments only.
 
         Args:
             size: of a batch, over all processes; a rest shorter than that is left out.
@@ -108,9 +112,9 @@ class Labelled:
                 continue
             share_of_batch, device = slice(rank, None, processes), self.pixels.device
             selected = indices[share_of_batch].to(device)
-            pixels = shifted(
-                self.pixels[selected], moves[:, share_of_batch].to(device), flips[share_of_batch].to(device)
-            )
+            pixels = self.pixels[selected]
+            if self.moves:
+                pixels = shifted(pixels, moves[:, share_of_batch].to(device), flips[share_of_batch].to(device))
             yield self.normalized(pixels), self.labels[selected]
 
 

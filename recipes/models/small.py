@@ -1,6 +1,8 @@
-"""Networks for small images: residual ones after He et al. (1512.03385, section 4.2), and one of depthwise blocks."""
+"""Networks for small images: residual ones (He et al., 1512.03385, section 4.2), depthwise blocks, a perceptron."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -41,6 +43,31 @@ class SmallResNet(nn.Module):
         """(n, channels, H, W) to (n, classes) logits."""
         x = self.blocks(self.relu(self.bn(self.conv(x))))
         return self.fc(torch.flatten(self.pool(x), 1))
+
+
+class SmallMlp(nn.Module):
+    """Linear layers with batch norm and ReLU between them.
+
+    Args:
+        inputs: pixels of an image.
+        width: of every hidden layer.
+        hidden: how many there are.
+        classes: to tell apart.
+    """
+
+    def __init__(self, inputs: int = 784, *, width: int = 256, hidden: int = 4, classes: int = 10) -> None:
+        super().__init__()
+        sizes = [inputs, *[width] * hidden]
+        layers = [
+            layer
+            for before, after in pairwise(sizes)
+            for layer in (nn.Linear(before, after, bias=False), nn.BatchNorm1d(after), nn.ReLU())
+        ]
+        self.body = nn.Sequential(nn.Flatten(), *layers, nn.Linear(width, classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, channels, H, W) to (n, classes) logits."""
+        return self.body(x)
 
 
 class InvertedResidual(nn.Module):

@@ -1,0 +1,199 @@
+r"""Sums modulo 2^b by design: which registers, slopes and stages train, and which collapse.
+
+    python -m benchmarks.wrapnet fashion [--seeds 3] [--runs runs/wrapnet] [--record]
+    python -m benchmarks.wrapnet cifar10 [--threads 1]
+
+Every row begins at the wide network of its seed. Killed at any moment, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+
+import torch
+
+from benchmarks.harness import add_record, save
+from oaq.errors import TrainingError
+from oaq.qat import Config, QatNetwork, Wrapping, fold, measured_rates
+from oaq.terminal import say
+from recipes import cifar10, fashion_mnist
+from recipes.command import Course
+from recipes.result_file import Result, stamp
+from recipes.training import first_inputs, right, train_float
+from recipes.wrapped import MEASURED, Stages, fold_in, prepared, press_down, train_wide
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train behind the wide stage.
+
+    Attributes:
+        bits: of the register.
+        slope: of the cyclic activation.
+        pressure: of the stage of penalty alone; None leaves the stage out.
+        eased: pressure of the cyclic stage; None: no training at all, the wide network is run as it is.
+        headline: for every seed, not for the first alone.
+    """
+
+    bits: int
+    slope: float
+    pressure: float | None = None
+    eased: float | None = None
+    headline: bool = False
+
+    def __str__(self) -> str:
+        if self == WIDE:
+            return "wide sums, as many epochs"
+        slope = "plain wrap" if math.isinf(self.slope) else f"slope {self.slope:g}"
+        if self.eased is None:
+            return f"{self.bits} bits, {slope}, untouched"
+        pressed = "" if self.pressure is None else f"pressed {self.pressure:g}, "
+        return f"{self.bits} bits, {slope}, {pressed}folded {self.eased:g}"
+
+    @property
+    def folder(self) -> str:
+        """Name of a folder."""
+        return str(self).replace(",", "").replace(" ", "-").replace(".", "_")
+
+
+PLAIN = math.inf
+WIDE = Variant(16, 2.0, 0.0, 0.0, headline=True)
+"""16 bits hold every sum of these networks: the same epochs at the same rates, and nothing wraps."""
+STAGED = (
+    Variant(6, 2.0, 1.0, 0.3, headline=True),
+    Variant(7, 2.0, 0.3, 0.03, headline=True),
+)
+FASHION = (
+    *(Variant(bits, PLAIN, headline=bits == 6) for bits in (8, 7, 6, 5)),
+    WIDE,
+    *STAGED,
+    Variant(6, PLAIN, None, 0.01),
+    *(Variant(6, slope, None, 0.01) for slope in (1.0, 2.0, 4.0)),
+    Variant(6, 2.0, None, 0.3),
+    Variant(5, 2.0, None, 0.3),
+    Variant(5, 2.0, 1.0, 0.3, headline=True),
+    Variant(4, 2.0, 1.0, 0.3),
+)
+CIFAR10 = (
+    *(Variant(bits, PLAIN) for bits in (8, 7, 6)),
+    WIDE,
+    Variant(8, 2.0, 0.3, 0.03),
+    Variant(7, 2.0, 0.3, 0.03),
+    Variant(6, 2.0, 1.0, 0.3),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a variant with one seed: images right, the worst layer's share of sums outside its register."""
+
+    name: str
+    seed: int
+    right: int
+    rate: float
+    gate: str
+
+
+def train(course: Course, stages: Stages, variants: Sequence[Variant], seed: int, folder: Path) -> list[Row]:
+    """Float network, wide network, and every variant."""
+    torch.manual_seed(seed)
+    assert course.floating is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    net = train_float(course.net, course.train, course.floating, folder / "float.ckpt", CPU)
+    test = course.test
+    rows = [Row("float", seed, right(net, test), 0.0, "-")]
+    wide = train_wide(net, course.train, config_of(Variant(8, 2.0)), stages, folder / "wide.ckpt", device=CPU)
+    rows.append(Row("wide sums", seed, right(wide, test), 0.0, "-"))
+    _tell(rows, test)
+    for variant in variants:
+        if seed and not variant.headline:
+            continue
+        network = prepared(net, course.train, config_of(variant), CPU)
+        network.load_state_dict(wide.state_dict())
+        rows.append(_row(network, course, stages, variant, (seed, folder / variant.folder)))
+        _tell(rows, test)
+    return rows
+
+
+def config_of(variant: Variant) -> Config:
+    """Ternary weights, operands of 2 bits."""
+    wrapping = Wrapping(variant.bits, variant.slope)
+    return Config(method="wrap", weight_bits=2, activation_bits=2, wrapping=wrapping)
+
+
+def _row(network: QatNetwork, course: Course, stages: Stages, variant: Variant, place: tuple[int, Path]) -> Row:
+    (seed, folder), source, gate = place, course.train, "-"
+    folder.mkdir(parents=True, exist_ok=True)
+    if variant.pressure is not None:
+        ways = replace(stages, pressure=variant.pressure)
+        try:
+            pressure = press_down(network, source, ways, folder, CPU)
+            gate = f"open at pressure {pressure:g}"
+        except TrainingError as error:
+            say.words(str(error))
+            gate = "shut: refused"
+    if variant.eased is None:
+        fold(network)
+        network.eval()
+    else:
+        fold_in(network, source, stages, folder / "folded.ckpt", CPU, pressure=variant.eased)
+    rates = measured_rates(network, first_inputs(source, MEASURED))
+    return Row(str(variant), seed, right(network, course.test), max(rates.values()), gate)
+
+
+def _tell(rows: Sequence[Row], test: Sequence[object] | object) -> None:
+    row, count = rows[-1], len(test)  # type: ignore[arg-type]
+    say.words(f"seed {row.seed}, {row.name}: {row.right / count:.2%}, {row.rate:.2%} outside, gate {row.gate}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, print, write."""
+    parser = argparse.ArgumentParser("python -m benchmarks.wrapnet", description=__doc__)
+    parser.add_argument("data", choices=("fashion", "cifar10"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path("runs/wrapnet"))
+    parser.add_argument("--threads", type=int, default=1)
+    add_record(parser)
+    flags = parser.parse_args(arguments)
+    torch.set_num_threads(flags.threads)
+    recipe, variants = (fashion_mnist, FASHION) if flags.data == "fashion" else (cifar10, CIFAR10)
+    rows: list[Row] = []
+    count = 0
+    for seed in range(flags.seeds):
+        torch.manual_seed(seed)
+        course = recipe.wrapped_course(seed=seed)
+        assert course.wrapped is not None
+        count = len(course.test)
+        rows += train(course, course.wrapped, variants, seed, flags.runs / flags.data / f"seed{seed}")
+    result = Result(
+        "wrapnet",
+        f"python -m benchmarks.wrapnet {flags.data} --seeds {flags.seeds} --record",
+        stamp(),
+        facts=(("test images", str(count)),),
+        rows=tuple(_figures(name, rows, count) for name in dict.fromkeys(row.name for row in rows)),
+    )
+    say.words(str(save(result, f"wrapnet_{flags.data}", record=flags.record)))
+    return 0
+
+
+def _figures(name: str, rows: Sequence[Row], count: int) -> tuple[tuple[str, str], ...]:
+    own = [row for row in rows if row.name == name]
+    return (
+        ("row", name),
+        ("top-1", f"{100 * mean(row.right for row in own) / count:.2f}"),
+        ("by seed", ", ".join(f"{100 * row.right / count:.2f}" for row in own)),
+        ("worst layer outside", ", ".join(f"{row.rate:.4f}" for row in own)),
+        ("gate", "; ".join(dict.fromkeys(row.gate for row in own))),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
