@@ -132,6 +132,8 @@ def computed(step: Step, x: Sequence[Ints]) -> Ints:
         case "ChannelLookup":
             parts = [table[x[0][..., channel]] for channel, table in enumerate(step.arrays["tables"].astype(np.int64))]
             return np.stack(parts, axis=-1)
+        case "Coarsen":
+            return _coarsened(step, x[0])
         case "Resize":
             return _resize(step, x[0])
     return _moved(step, x[0])
@@ -226,6 +228,39 @@ def _bilinear(size: int, outputs: int, mode: str) -> Ints:
         weights[output, min(max(first, 0), size - 1)] += 2048 - second
         weights[output, min(max(first + 1, 0), size - 1)] += second
     return weights
+
+
+def _coarsened(step: Step, x: Ints) -> Ints:
+    """Each channel of each image: its step is the highest threshold that its variance reaches, squares compared."""
+    zero, result = step.inputs[0]["zero_point"], np.empty_like(x)
+    fields = [step.arrays[name].tolist() for name in ("bits", "factors", "limits", "rectified")]
+    for channel, choices in enumerate(zip(*fields, strict=True)):
+        for index in range(len(x)):
+            levels = _levels([int(value) for value in x[index, ..., channel].flat], zero, choices)
+            result[index, ..., channel] = np.array(levels).reshape(x.shape[1:-1])
+    return np.clip(result, *step.output["range"])
+
+
+def _levels(values: list[int], zero: int, choices: Sequence[int]) -> list[int]:
+    bits, factor, limit, is_rectified = choices
+    above = [value - zero for value in values if value > zero] if is_rectified else values
+    count, total, top = len(above) + is_rectified, sum(above), (1 << bits) - 1
+    spread = 4 * factor**2 * (count * sum(value * value for value in above) - total**2)
+    size = max(sum((1000 * count * (2 * wide - 1)) ** 2 <= spread for wide in range(1, limit + 1)), 1)
+    while is_rectified and size < limit and 2 * factor * (count * top * size - total) < _root(spread):
+        size += 1
+    middle = (2 * total + count) // (2 * count) - (1 << bits) // 2 * size
+    first = zero - size // 2 if is_rectified else middle
+    return [first + min(max((value - first) // size, 0), top) * size + size // 2 for value in values]
+
+
+def _root(number: int) -> int:
+    """The floor of a square root, by halving an interval."""
+    low, high = 0, 1 << (number.bit_length() // 2 + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if middle * middle <= number else (low, middle)
+    return low
 
 
 def _moved(step: Step, x: Ints) -> Ints:

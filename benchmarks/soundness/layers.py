@@ -248,6 +248,17 @@ def gather(draws: Draws, draft: Draft, x: str) -> str | None:
     return _moved(draws, draft, x, {"op": "Gather", "axis": axis}, result, {"index": index})
 
 
+def coarsen(draws: Draws, draft: Draft, x: str) -> str | None:
+    """Levels of any bits, factors and steps, some channels rectified."""
+    shape, bulk = draft.shape(x), draws.bulk
+    bits = bulk.integers(1, 8, shape[-1]).astype(np.uint8)
+    factors = np.where(bulk.random(shape[-1]) < 0.2, 4000, bulk.integers(1, 4001, shape[-1])).astype(np.int32)
+    limits = bulk.integers(1, 255 // ((1 << bits.astype(int)) - 1) + 1).astype(np.uint8)
+    rectified = bulk.integers(0, 2, shape[-1]).astype(np.uint8)
+    arrays = {"bits": bits, "factors": factors, "limits": limits, "rectified": rectified}
+    return _moved(draws, draft, x, {"op": "Coarsen"}, shape, arrays)
+
+
 KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
     {
         "Conv2d": (conv2d, 8),
@@ -268,6 +279,7 @@ KINDS: Final[Mapping[str, tuple[Append, int]]] = MappingProxyType(
         "Slice": (cut, 2),
         "Transpose": (transpose, 2),
         "Gather": (gather, 2),
+        "Coarsen": (coarsen, 1),
     }
 )
 """How each kind is appended, and how often."""

@@ -34,7 +34,7 @@ def test_programs_of_a_new_seed_are_what_the_law_says() -> None:
 
 def test_programs_of_a_fixed_seed_are_what_the_law_says_and_meet_every_edge() -> None:
     report, machine = Report(), executors()
-    for index in range(600):
+    for index in range(800):
         examine(FIXED, index, machine, report)
     assert not report.differences
     for name in ("ties", "empty_windows", "partly_padded"):
