@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from benchmarks.soundness.windows import gathered, reads_input, tap_axes, window
 Ints = NDArray[np.int64]
 Plain = Mapping[str, Any]
 Arrays = Mapping[str, NDArray[Any]]
+
+
+RESIDUES: Final = "requantize.table"
+"""The field of a layer whose sums wrap by design: (N or 1, 2**b), entry r for sums congruent to r."""
 
 
 class Undefined(Exception):
@@ -90,8 +94,12 @@ def loaded(step: Step, x: Ints) -> Ints:
 def requantized(step: Step, total: Ints, multipliers: slice | int | Ints = slice(None)) -> Ints:
     """clamp(round(total * multiplier) + zy), by the multipliers ``multipliers``, broadcast over the last axis.
 
-    Where a node has bits of a second rounding, what is shifted is divided by that power of two besides.
+    Where a node has bits of a second rounding, what is shifted is divided by that power of two besides. Where a layer
+    has tables of residues, their entries.
     """
+    if (table := step.arrays.get(RESIDUES)) is not None:
+        output = np.arange(total.shape[-1]) if len(table) > 1 else 0
+        return table[output, total % table.shape[1]].astype(np.int64)
     multiplier = np.atleast_1d(step.arrays["requantize.multiplier"][multipliers])
     if "requantize.shift" not in step.arrays:
         scaled = float32.product(float32.of_integers(total), float32.of_float32(multiplier))
@@ -103,6 +111,17 @@ def requantized(step: Step, total: Ints, multipliers: slice | int | Ints = slice
     if "requantize.then" in step.arrays:
         steps = _halved_away(step, steps, np.atleast_1d(step.arrays["requantize.then"][multipliers]).astype(np.int64))
     return _clamped(step, steps)
+
+
+def modulo(step: Step) -> int | None:
+    """The b modulo 2**b of which the sums of a layer count; None where sums themselves do."""
+    table = step.arrays.get(RESIDUES)
+    return None if table is None else int(table.shape[1]).bit_length() - 1
+
+
+def held_in_32_bits(values: Ints) -> Ints:
+    """What a register of 32 bits that wraps holds of each."""
+    return (values + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def computed(step: Step, x: Sequence[Ints]) -> Ints:

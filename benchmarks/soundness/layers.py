@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.soundness.draft import Draft, Plain, Shape
-from benchmarks.soundness.numbers import Draws, bias, interval, multipliers, weights, zero_point
+from benchmarks.soundness.numbers import Draws, bias, interval, multipliers, residues, weights, zero_point
 
 Append = Callable[[Draws, Draft, str], str | None]
 """(random numbers, draft, tensor to read) to the tensor written; None where the kind does not fit."""
@@ -22,6 +22,8 @@ PRODUCTS: Final = 150_000
 """Most products of one layer and sample: programs stay small."""
 ELEMENTS: Final = 3_000
 """Most integers of one tensor and sample."""
+WRAPPING: Final = 0.12
+"""Share of layers whose sums count modulo a power of two."""
 WINDOWED: Final = (2, 3, 4)
 """Ranks that windows slide over: lines, images and volumes, with their channels."""
 
@@ -351,10 +353,13 @@ def _summed(draws: Draws, draft: Draft, x: str, layer: tuple[Plain, np.ndarray, 
     rows = weight.reshape(len(weight), -1).astype(np.int64)
     zero, ends = draft.zero_of(x), draft.range_of(x)
     own_bias = bias(draws, rows, (min(ends[0], zero), max(ends[1], zero)), zero)
-    span = max(ends[1] - ends[0], 1)
-    reach = np.abs(rows).sum(axis=1) * span + np.abs(own_bias.astype(np.int64)) + 1
-    numbers = multipliers(draws, 300.0 / reach)
     output = _written(draws, draft, shape)
+    if draws.choose.random() < WRAPPING:
+        own_bias, numbers = residues(draws, len(rows), draft.range_of(output))
+    else:
+        span = max(ends[1] - ends[0], 1)
+        reach = np.abs(rows).sum(axis=1) * span + np.abs(own_bias.astype(np.int64)) + 1
+        numbers = multipliers(draws, 300.0 / reach)
     return draft.node(fields, {"weight": weight, "bias": own_bias, **numbers}, [x], output)
 
 

@@ -123,6 +123,23 @@ def multipliers(draws: Draws, typical: NDArray[np.float64] | Sequence[float]) ->
     return packed(draws, pairs)
 
 
+def residues(draws: Draws, outputs: int, ends: tuple[int, int]) -> tuple[NDArray[np.int32], dict[str, NDArray[Any]]]:
+    """(N,) biases of any s32, and a table of residues for each output, or one for all: entries within ``ends``."""
+    bits = draws.choose.choice((2, 3, 5, 6, 7, 8, 8, 9, 15, 16))
+    tables = outputs if bits < 10 and draws.choose.random() < 0.7 else 1
+    table = draws.bulk.integers(ends[0], ends[1] + 1, (tables, 1 << bits)).astype(np.uint8)
+    if draws.choose.random() < 0.3:  # nearly constant: the few residues that differ have to be found
+        table[:, draws.bulk.random(1 << bits) < 0.95] = ends[0]
+    kind = draws.choose.random()
+    if kind < 0.4:
+        own_bias = np.zeros(outputs, np.int64)
+    elif kind < 0.8:
+        own_bias = draws.bulk.integers(-5000, 5001, outputs)
+    else:
+        own_bias = np.where(draws.bulk.integers(0, 2, outputs) > 0, MOST, -MOST - 1)
+    return own_bias.astype(np.int32), {"requantize.table": table}
+
+
 def packed(draws: Draws, pairs: Sequence[tuple[float, int]]) -> dict[str, NDArray[Any]]:
     """As a node stores them: (multiplier, shift) of each; the shift is 0 in float32."""
     if not draws.fixed:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.soundness.laws import Ints, Plain, Step
+from benchmarks.soundness.laws import Ints, Plain, Step, modulo
 from benchmarks.soundness.oracle import steps_of
 from benchmarks.soundness.registers import S32
 from benchmarks.soundness.windows import window_axes
@@ -28,7 +28,7 @@ def kind_of(message: str) -> str:
 
 
 def judged(header: Plain, arrays: Mapping[str, NDArray[Any]], message: str) -> Judgement | None:
-    """What an enumeration of windows says of a refusal; None if the message names no node.
+    """What an enumeration of windows says of a refusal; None if none is possible, or the message names no node.
 
     A partial sum is any subset of the products, in any order, from zero or from the folded bias: its extremes take
     every product of one sign at its largest. "No input of one window does" means that the refusal needs taps that no
@@ -38,6 +38,8 @@ def judged(header: Plain, arrays: Mapping[str, NDArray[Any]], message: str) -> J
     if place is None:
         return "a pool" if "a window of" in message else None
     step = next(step for step in steps_of(header, arrays) if step.node["name"] == place["node"])
+    if modulo(step) is not None:
+        return None  # no sum of it has to fit 32 bits
     if step.node["inputs"][0] not in header["inputs"]:
         return "reads computed integers"
     output = int(place["output"])
@@ -59,6 +61,8 @@ def may_leave(header: Plain, arrays: Mapping[str, NDArray[Any]], name: str, shif
     independent of one another, as oaq takes them: two taps may be on the image that no single window has both there.
     """
     step = next(step for step in steps_of(header, arrays) if step.node["name"] == name)
+    if modulo(step) is not None:
+        return False
     for weight, bias in zip(step.arrays["weight"].astype(np.int64), step.arrays["bias"].tolist(), strict=True):
         folded = bias - (step.inputs[0]["zero_point"] - shift) * int(weight.sum())
         least, most = _extremes(weight, *_independent(_operands(step, weight, shift)))

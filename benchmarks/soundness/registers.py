@@ -33,6 +33,7 @@ class PlainSchedule:
         segments: (R, 3) tile, first step, number of steps.
         packed: (S, tile_n, step) weights as executed.
         bounds: (R, 2) proved least and most of any lane at the spill.
+        modulo: b where sums count modulo 2**b: lanes of b bits or more, and 32-bit totals, may wrap. None: nothing may.
     """
 
     bits: int
@@ -46,6 +47,12 @@ class PlainSchedule:
     segments: NDArray[Any]
     packed: NDArray[Any]
     bounds: NDArray[Any]
+    modulo: int | None = None
+
+    @property
+    def lanes_may_wrap(self) -> bool:
+        """Whether what a lane loses by wrapping counts for nothing."""
+        return self.overflow == "wraps" and self.modulo is not None and self.modulo <= self.bits
 
 
 def broken_rules(plan: PlainSchedule, weight: NDArray[Any], operands: Ints, bias: Ints) -> Iterator[str]:
@@ -146,7 +153,7 @@ def _by_lane(plan: PlainSchedule, added: Ints, at: Ints) -> Ints:
 def _lanes(plan: PlainSchedule, added: Ints, spilled: Ints, first_steps: Ints) -> Iterator[str]:
     lo, hi = _register(plan)
     least, most = spilled.min(axis=(0, 2, 3)), spilled.max(axis=(0, 2, 3))
-    if plan.overflow != "exact" and (int(least.min()) < lo or int(most.max()) > hi):
+    if plan.overflow != "exact" and not plan.lanes_may_wrap and (int(least.min()) < lo or int(most.max()) > hi):
         yield f"a lane holds [{least.min()}, {most.max()}] at a spill, which leaves {plan.bits} bits"
     if plan.overflow == "saturates":
         running = np.cumsum(added, axis=1)
@@ -177,6 +184,6 @@ def _spills(plan: PlainSchedule, spilled: Ints, layer: tuple[NDArray[Any], Ints,
             continue
         if not np.array_equal(running[:, -1], law[:, outputs[real]]):
             yield f"tile {index}: the spilled sums are not the sums of the law"
-        for start in (0, bias[outputs[real]]):
+        for start in (0, bias[outputs[real]]) if plan.modulo is None else ():
             if int((running + start).min()) < S32[0] or int((running + start).max()) > S32[1]:
                 yield f"tile {index}: a 32-bit total leaves 32 bits on the way"

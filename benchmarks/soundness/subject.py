@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.soundness import oracle
 from benchmarks.soundness.draw import Drawn, draw
 from benchmarks.soundness.inputs import draw_inputs
-from benchmarks.soundness.laws import Ints, Step, loaded
+from benchmarks.soundness.laws import Ints, Step, held_in_32_bits, loaded, modulo
 from benchmarks.soundness.oracle import Truth
 from benchmarks.soundness.refusals import judged, kind_of, lawless, may_leave
 from benchmarks.soundness.registers import PlainSchedule, broken_rules
@@ -242,12 +242,15 @@ def _schedules(sample: Drawn, planned: Plan, truth: Truth, executor_name: str, c
             continue
         operands = _heaviest(step, loaded(step, truth.tensors[step.node["inputs"][0]]) - node.row.shift)
         weight = step.arrays["weight"].reshape(len(step.arrays["weight"]), -1)
-        plain = _plain(node)
+        plain = _plain(node, modulo(step))
         counts["layers executed in simulated registers"] += 1
         counts["spills simulated"] += len(plain.segments)
         counts["steps split or wide"] += node.schedule.splits
         zero = step.inputs[0]["zero_point"] - node.row.shift
         folded = step.arrays["bias"] - zero * weight.astype(np.int64).sum(axis=1)
+        if plain.modulo is not None:
+            folded = held_in_32_bits(folded)
+            counts["layers whose sums wrap by design"] += 1
         if not np.array_equal(folded, node.folded_bias):
             yield f"{executor_name}, {step.node['name']}: the folded bias is another"
         for sentence in broken_rules(plain, weight, operands, folded):
@@ -267,7 +270,7 @@ def _heaviest(step: Step, operands: Ints) -> Ints:
     return operands[rows]
 
 
-def _plain(node: NodePlan) -> PlainSchedule:
+def _plain(node: NodePlan, bits: int | None) -> PlainSchedule:
     assert node.schedule is not None
     model = node.schedule.accumulator
     return PlainSchedule(
@@ -282,4 +285,5 @@ def _plain(node: NodePlan) -> PlainSchedule:
         node.schedule.segments,
         node.schedule.packed,
         node.schedule.bounds,
+        bits,
     )

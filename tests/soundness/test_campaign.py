@@ -16,7 +16,7 @@ from benchmarks.soundness.subject import Report, examine, executors
 
 SECONDS = 6.0
 """Of this process, for programs of a new seed."""
-FIXED = 7
+FIXED = 3
 """A seed of which the first programs are examined in every run."""
 
 
@@ -42,7 +42,11 @@ def test_programs_of_a_fixed_seed_are_what_the_law_says_and_meet_every_edge() ->
     rows = [row for family in machine.rows.values() for row in family]
     for name in (*machine.isas, *rows):
         assert report.counts[f"executor: {name}"], name
-    for name in ("refusal judged: an input leaves 32 bits", "refused: sums of Add may be infinite"):
+    for name in (
+        "refusal judged: an input leaves 32 bits",
+        "refused: sums of Add may be infinite",
+        "layers whose sums wrap by design",
+    ):
         assert report.counts[name], name
     for axes in (1, 2, 3):
         for name in ("Conv2d", "MaxPool", "AvgPool", "GlobalAvgPool", "Pad", "Gather"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,30 @@ def test_a_pool_of_a_volume_counts_the_taps_that_lie_inside() -> None:
     largest = step({"op": "MaxPool", **node}, [tensor((2, 1, 2, 1))], tensor((2, 1, 1, 1)))
     assert laws.computed(largest, [planes]).reshape(-1).tolist() == [2, 8]
     assert largest.edges.partly_padded == 1
+
+
+def test_a_sum_that_wraps_takes_the_entry_of_its_residue() -> None:
+    table = np.arange(10, 18, dtype=np.uint8).reshape(2, 4)
+    layer = step({"op": "Linear"}, [], {}, requantize_of_table=table)
+    total = np.array([[0, 0], [-1, -1], [5, 4 * 10**9 + 3]])
+    assert laws.requantized(layer, total).tolist() == [[10, 14], [13, 17], [11, 17]]
+    assert laws.modulo(layer) == 2
+    shared = step({"op": "Linear"}, [], {}, requantize_of_table=table[:1])
+    assert laws.requantized(shared, total).tolist() == [[10, 10], [13, 13], [11, 13]]
+
+
+def test_a_lane_may_wrap_only_where_it_holds_the_residue_that_counts() -> None:
+    weight, packed = np.full((1, 4), 127), np.full((1, 1, 4), 127)
+    segments, bounds = np.array([[0, 0, 1]]), np.array([[0, 127 * 255 * 4]])
+    plan = PlainSchedule(16, "wraps", "exact", 4, 1, 1, 1, False, segments, packed, bounds)
+    broken = ["a lane holds [129540, 129540] at a spill, which leaves 16 bits"]
+    operands, bias = np.full((1, 1, 4), 255), np.array([2**31 - 1])
+    spilled = "tile 0: a 32-bit total leaves 32 bits on the way"
+    assert list(broken_rules(plan, weight, operands, bias)) == [*broken, spilled]
+    for bits, sentences in ((16, []), (17, broken), (2, [])):
+        assert list(broken_rules(replace(plan, modulo=bits), weight, operands, bias)) == sentences
+    saturates = replace(plan, overflow="saturates", modulo=8)
+    assert broken[0] in list(broken_rules(saturates, weight, operands, bias))
 
 
 def test_an_empty_window_is_the_least_integer_of_the_result() -> None:
