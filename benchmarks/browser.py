@@ -1,11 +1,11 @@
-"""Networks in headless Chromium: both builds of oaq-web beside onnxruntime-web, one tab, one thread.
+"""Networks in headless Chromium: both builds of oaq-web beside onnxruntime-web, in one tab, each on one thread.
 
     python -m benchmarks.browser [--rounds 20] [--record]
 
 Builds the demo page (``benchmarks.web.demo``) and opens it: how long from opening to the first result. Then, in one
-tab, every contender of a network takes turns on one photo. Before anything is timed, both builds have to compute the
-same outputs and the signature of the reference. Needs Debian's chromium, and onnxruntime-web (``npm install`` in
-``web/``).
+tab, every contender of a network takes turns on one photo; oaq also on the threads that an isolated page gets. Before
+anything is timed, both builds have to compute the same outputs and the signature of the reference. Needs Debian's
+chromium, and onnxruntime-web (``npm install`` in ``web/``).
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ REST: Final = 4.0
 """Seconds for which the machine is watched before and after."""
 NOTES: Final = (
     "times are of one tab of one Chromium, all contenders taking turns; photos are scaled before",
+    "onnxruntime-web runs on one thread, oaq where nothing else is said; floors are those of one thread",
     "both builds computed the same outputs and the reference's signature before they were timed",
 )
 

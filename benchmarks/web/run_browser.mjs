@@ -1,4 +1,5 @@
-// What the benchmark asks of one page in headless Chromium: times of both builds and of onnxruntime-web, first results.
+// What the benchmark asks of one isolated page in headless Chromium: times of both builds, on one thread and on several,
+// and of onnxruntime-web on one; first results.
 //
 //   node run_browser.mjs SITE ROUNDS CHROMIUM      SITE as benchmarks.web.demo writes it; prints JSON
 import { serve, start } from "../../tests/web/browser.mjs";
@@ -14,14 +15,16 @@ async function compare(network, photo, rounds) {
   await image.decode();
   const contenders = [];
   let pixels = null, expected = null;
-  for (const build of oaq.builds()) {
-    const net = await oaq.load(`/demo/${network.file}`, { build });
+  const chosen = oaq.builds().flatMap((build) => [...new Set([1, oaq.defaultThreads()])].map((threads) => ({ build, threads })));
+  for (const { build, threads } of chosen) {
+    const net = await oaq.load(`/demo/${network.file}`, { build, threads });
     pixels ??= net.prepare(image);
     const [y] = net.run(pixels);
     expected ??= y;
     if (y.some((value, i) => value !== expected[i])) throw new Error(`${build}: other integers than ${oaq.builds()[0]}`);
     if (net.measure() !== net.signature) throw new Error(`${build}: another signature`);
-    contenders.push({ name: `oaq ${build}`, run: () => net.run(pixels), best: y.indexOf(Math.max(...y)), net });
+    const name = `oaq ${build}${threads > 1 ? `, ${threads} threads` : ""}`;
+    contenders.push({ name, run: () => net.run(pixels), best: y.indexOf(Math.max(...y)), net });
   }
   for (const peer of network.peers) {
     const opened = await openPeer(`/demo/${peer.file}`, contenders[0].net, peer);
@@ -32,10 +35,13 @@ async function compare(network, photo, rounds) {
   for (const { run } of contenders) await timesOf(run, 20);
   for (let round = 0; round < rounds; ++round)
     for (const [i, { run }] of contenders.entries()) times[i].push(...(await timesOf(run, 3)));
+  for (const { net } of contenders) net?.close();
   return contenders.map(({ name, best }, i) => ({ name, best, times: times[i] }));
 }
 
-const server = await serve({ "/": site });
+const server = await serve({ "/": site }, {
+  "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp",
+});
 const browser = await start(chromium);
 try {
   const { page } = browser;
