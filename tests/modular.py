@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -49,6 +50,16 @@ def modular_program(op: ops.Products, x: tuple[int, ...], zero: int = 0, reach: 
         "y": TensorSpec("y", output_shape(op, [x]), Affine(1.0, 0), U8),
     }
     return IntProgram("wraps", ("x",), ("y",), specs, (Node("layer", op, ("x",), "y"),))
+
+
+def wrapping(program: IntProgram, bits: int) -> IntProgram:
+    """A program of one layer whose sums count modulo 2**``bits`` instead, with biases at the ends of s32."""
+    (node,) = program.nodes
+    op, y = node.products, program.tensors[node.output].range
+    rng = np.random.default_rng(bits)
+    table = rng.integers(y.lo, y.hi + 1, (op.outputs, 1 << bits)).astype(np.uint8)
+    bias = rng.choice(np.array([-(2**31), 2**31 - 1, 3], np.int64), op.outputs).astype(np.int32)
+    return replace(program, nodes=(replace(node, op=replace(op, bias=bias, requantize=Modular(table))),))
 
 
 def ternary_program(bits: int = 6, terms: int = 300, operand: int = 3) -> IntProgram:

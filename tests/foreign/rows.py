@@ -17,6 +17,7 @@ from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram, Node
 from tests.foreign.cases import Forced, forced, random_images
+from tests.modular import wrapping
 from tests.native.machine import held, layer, vector
 from tests.strategies import INPUT_KINDS
 from tests.weights import WEIGHT_KINDS
@@ -77,6 +78,9 @@ class RowTable:
             for number, geometry in enumerate(GEOMETRIES):
                 program = layer(entry, 36, 6, size=(7, 9), semantics=semantics, **geometry)
                 yield self._case(f"window {number} {semantics}", program, row)
+        for bits in (2, 8, 16):
+            program = wrapping(layer(entry, 37, 21, kernel=(3, 3), padding=(1, 1, 1, 1)), bits)
+            yield self._case(f"modulo 2^{bits}", program, row)
         program = layer(entry, 40, 43, kind="small", kernel=(3, 3))
         for steps in (1, 2, 3, 5):
             yield forced(f"runs of {steps}", held(self.plan_for(program, row), steps), random_images(program, "hi"))

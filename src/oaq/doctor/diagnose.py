@@ -51,11 +51,14 @@ def diagnose(
     """
     models = register_models(registers)
     narrower = {} if region is None else _ranges_on(program, region)
+    by_design = [node.name for node in program.summing_nodes() if node.products.wrap_bits is not None]
+    if by_design:
+        notes = (*notes, f"wrap by design, which kernels of other runtimes know nothing of: {', '.join(by_design)}")
     observer = Observer(program, models, unsigned) if data is not None else None
     if observer is not None and data is not None:
         observer.run(data)
     layers = []
-    for node in program.summing_nodes():
+    for node in (node for node in program.summing_nodes() if node.name not in by_design):
         op, spec = node.products, program.specs(node)[0]
         within = narrower.get(spec.name)
         as_u8 = node.name in unsigned

@@ -26,6 +26,7 @@ from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.kernels.plan import plan
 from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import TensorSpec
+from oaq.operators.products import multipliers_of
 from oaq.overflow.analyze import analyze
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.operands import operands_as_loaded
@@ -103,6 +104,7 @@ def find_trigger(
         progress: called after every input tried.
 
     Raises:
+        UnsupportedOp: the layer wraps by design.
         ProgramError: no such layer, or its registers of that output are proved: nothing drives them out.
     """
     node, watched, op = _watched(program, at, model, unsigned)
@@ -128,6 +130,7 @@ def _watched(
     node = program.by_name.get(name)
     if node is None or not isinstance(node.op, ops.Products) or not 0 <= output < len(node.op.weight):
         raise ProgramError(f"{program.name} has no output {output} of a layer {name!r}")
+    multipliers_of(node.op, name)  # a layer that wraps by design has no register to be kept
     layers = registers_of(node.op, program.specs(node)[0], model, unsigned=unsigned)
     output_watches = []
     for watch in watches(layers):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import ConfigError, ProgramError
+from oaq.operators.products import multipliers_of
 from oaq.program.inputs import ProgramInputs
 from oaq.program.int_program import IntProgram
 from oaq.runtime.values import by_native, to_integers
@@ -51,6 +52,8 @@ def choose(
     """Search for the narrower integers that reach ``goal``; arguments, result and errors as of ``oaq.tune``."""
     if record is not None:
         record_matches(record, program, goal.isas)
+    for node in program.summing_nodes():
+        multipliers_of(node.products, node.name)  # refuses layers that wrap by design before anything is measured
     x = _synthetic(program, samples) if data is None else _integers(program, data, samples)
     timings = record.timings if record else tuple(measure(program, name, progress=progress) for name in goal.isas)
     facts = gather(program, x, threads, progress)
