@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import levels_table, piecewise_table, superres_table, tasks_table
+from benchmarks import levels_table, piecewise_table, superres_table, tasks_table, wrapnet_table
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -46,6 +46,8 @@ def block(name: str, folder: Path = RESULTS) -> str:
         return piecewise_table.block(folder)
     if name == levels_table.NAME:
         return levels_table.block(folder)
+    if name in wrapnet_table.NAMES:
+        return wrapnet_table.block(name, folder)
     path = folder / f"{file_name(name)}.json"
     if not path.exists():
         return "Not run.\n"

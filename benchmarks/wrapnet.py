@@ -178,13 +178,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"python -m benchmarks.wrapnet {flags.data} --seeds {flags.seeds} --record",
         stamp(),
         facts=(("test images", str(count)),),
-        rows=tuple(_figures(name, rows, count) for name in dict.fromkeys(row.name for row in rows)),
+        rows=tuple(figures(name, rows, count) for name in dict.fromkeys(row.name for row in rows)),
     )
     say.words(str(save(result, f"wrapnet_{flags.data}", record=flags.record)))
     return 0
 
 
-def _figures(name: str, rows: Sequence[Row], count: int) -> tuple[tuple[str, str], ...]:
+def figures(name: str, rows: Sequence[Row], count: int) -> tuple[tuple[str, str], ...]:
+    """A line of the result file: the mean over seeds, and each of them."""
     own = [row for row in rows if row.name == name]
     return (
         ("row", name),

@@ -17,6 +17,7 @@ from benchmarks import (
     piecewise_table,
     superres_table,
     tasks_table,
+    wrapnet_table,
 )
 from benchmarks.accuracy import CAMPAIGNS
 from benchmarks.accuracy_cells import Cell, grid
@@ -121,6 +122,7 @@ def test_the_document_has_the_tables_of_the_files() -> None:
         superres_table.NAME,
         piecewise_table.NAME,
         levels_table.NAME,
+        *wrapnet_table.NAMES,
         *CAMPAIGNS,
     }
     assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"

@@ -1,0 +1,34 @@
+"""The table of sums that wrap by design, and the names of its rows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from benchmarks import wrapnet_table
+from benchmarks.wrapnet import CIFAR10, FASHION, WIDE, Row, Variant, config_of, figures
+from recipes.result_file import Result, stamp, write
+
+
+def test_every_row_has_a_name_and_a_folder_of_its_own() -> None:
+    for variants in (FASHION, CIFAR10):
+        assert len({str(variant) for variant in variants}) == len(variants)
+        assert len({variant.folder for variant in variants}) == len(variants)
+        assert all("/" not in variant.folder for variant in variants)
+    assert str(WIDE) == "wide sums, as many epochs"
+    assert str(Variant(6, math.inf)) == "6 bits, plain wrap, untouched"
+    assert str(Variant(6, 2.0, 1.0, 0.3)) == "6 bits, slope 2, pressed 1, folded 0.3"
+
+
+def test_the_rows_train_ternary_weights_on_two_bits() -> None:
+    config = config_of(Variant(7, 2.0))
+    assert (config.method, config.weight_bits, config.activation_bits) == ("wrap", 2, 2)
+    assert (config.wrapping.bits, config.wrapping.slope) == (7, 2.0)
+
+
+def test_a_table_has_means_over_seeds_and_is_not_run_without_a_file(tmp_path: Path) -> None:
+    assert wrapnet_table.block("wrap-fashion", tmp_path) == "Not run.\n"
+    rows = [Row("wide sums", 0, 890, 0.0, "-"), Row("wide sums", 1, 900, 0.01, "-")]
+    result = Result("wrapnet", "a command", stamp(), rows=(figures("wide sums", rows, 1000),))
+    write(result, tmp_path / "wrapnet_fashion.json")
+    assert "| wide sums | 89.50 | 89.00, 90.00 | 0.0000, 0.0100 | - |" in wrapnet_table.block("wrap-fashion", tmp_path)
