@@ -22,10 +22,13 @@ class Ledger:
         command: for the file.
         notes: for the file.
         anew: measure all of them.
+        benchmark: name in the file.
     """
 
-    def __init__(self, path: Path, command: str, notes: tuple[str, ...], *, anew: bool = False) -> None:
-        self._path, self._command, self._notes = path, command, notes
+    def __init__(
+        self, path: Path, command: str, notes: tuple[str, ...], *, anew: bool = False, benchmark: str = "daq"
+    ) -> None:
+        self._path, self._command, self._notes, self._benchmark = path, command, notes, benchmark
         earlier = () if anew or not path.exists() else result_file.load(path).rows
         self._earlier = {dict(row).get(LABEL, ""): row for row in earlier}
         self._rows: list[Row] = []
@@ -42,4 +45,4 @@ class Ledger:
     def result(self, *, pending: bool = False) -> Result:
         """The rows so far; ``pending``: and those of an earlier run that have not come yet."""
         rows = (*self._rows, *(self._earlier.values() if pending else ()))
-        return Result("daq", self._command, stamp(), rows=rows, notes=self._notes)
+        return Result(self._benchmark, self._command, stamp(), rows=rows, notes=self._notes)

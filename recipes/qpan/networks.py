@@ -92,10 +92,19 @@ class TwoLayerPhase(nn.Module):
         self.fall, self.synthesize = _window(width, width), _window(width, width)
         self.gather = _window(width, 1)
 
+    @property
+    def entry(self) -> nn.Conv2d:
+        """The layer that reads the image."""
+        return self.spread
+
+    def correction(self, features: torch.Tensor) -> torch.Tensor:
+        """What is added to the image, (n, 1, rows, columns), from what ``entry`` gives."""
+        c = self.analyse(F.relu(self.rise(features)))
+        return self.gather(self.synthesize(F.relu(self.fall(self.shrink(c)))))
+
     def forward(self, r: torch.Tensor) -> torch.Tensor:
         """The step on the prior: (n, 1, rows, columns) to the same shape."""
-        c = self.analyse(F.relu(self.rise(self.spread(r))))
-        return r + self.gather(self.synthesize(F.relu(self.fall(self.shrink(c)))))
+        return r + self.correction(self.entry(r))
 
 
 class LinearPhase(nn.Module):
@@ -117,9 +126,18 @@ class LinearPhase(nn.Module):
             self.analyse.weight.copy_(filters(width))
             self.synthesize.weight.copy_(self.analyse.weight.flip(2, 3).transpose(0, 1) / width)
 
+    @property
+    def entry(self) -> nn.Conv2d:
+        """The layer that reads the image."""
+        return self.analyse
+
+    def correction(self, features: torch.Tensor) -> torch.Tensor:
+        """What is added to the image, (n, 1, rows, columns), from what ``entry`` gives."""
+        return -self.synthesize(self.shrink(features))
+
     def forward(self, r: torch.Tensor) -> torch.Tensor:
         """The step on the prior: (n, 1, rows, columns) to the same shape."""
-        return r - self.synthesize(self.shrink(self.analyse(r)))
+        return r + self.correction(self.entry(r))
 
 
 def filters(width: int) -> torch.Tensor:
@@ -132,6 +150,9 @@ def filters(width: int) -> torch.Tensor:
     return (rows / rows.flatten(1).norm(dim=1)[:, None, None])[:, None]
 
 
+Phase = TwoLayerPhase | LinearPhase
+
+
 class Unfolded(nn.Module):
     """Phases one after the other, with a data step before each.
 
@@ -139,9 +160,13 @@ class Unfolded(nn.Module):
         phases: each with a ``step``, and what it does to an image.
     """
 
-    def __init__(self, phases: list[nn.Module]) -> None:
+    def __init__(self, phases: Sequence[Phase]) -> None:
         super().__init__()
         self.phases = nn.ModuleList(phases)
+
+    def steps(self) -> list[tuple[Phase, float]]:
+        """Each phase and the step before it."""
+        return [(phase, float(phase.step.detach())) for phase in self.phases]  # type: ignore[misc, arg-type]
 
     def forward(self, x: torch.Tensor, measured: torch.Tensor, normal: Normal) -> torch.Tensor:
         """The image after all phases.

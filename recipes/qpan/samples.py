@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,10 @@ SET11: Final = (
     *("Monarch", "Parrots", "barbara", "boats", "cameraman", "fingerprint"),
     *("flinstones", "foreman", "house", "lena256", "peppers256"),
 )
+
+
+SLICES: Final = tuple(range(1, 51))
+"""Numbers of the test slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +116,7 @@ def measured_slice(name: str, image: Real, mask: Real) -> Slice:
     return Slice(name, image, spectrum, zero_filled(spectrum))
 
 
-def read_slices(folder: Path, mask: Real, numbers: range | tuple[int, ...] = range(1, 51)) -> list[Slice]:
+def read_slices(folder: Path, mask: Real, numbers: Sequence[int] = SLICES) -> list[Slice]:
     """The numbered test slices, measured.
 
     Raises:

@@ -128,8 +128,8 @@ def line_mask(side: int, share: float) -> Real:
     """(side, side) of 0 and 1: as many lines through the middle as measure ``share`` of the numbers."""
     for lines in range(1, 4 * side):
         angles = np.arange(lines) * np.pi / lines
-        along = np.arange(-side, side + 1)[:, None] / 2
-        rows, columns = (np.rint(along * turn).astype(int) for turn in (np.sin(angles), np.cos(angles)))
+        offsets = np.arange(-side, side + 1)[:, None] / 2
+        rows, columns = (np.rint(offsets * turn).astype(int) for turn in (np.sin(angles), np.cos(angles)))
         inside = (abs(rows) < side / 2) & (abs(columns) < side / 2)
         mask = np.zeros((side, side))
         mask[rows[inside] % side, columns[inside] % side] = 1

@@ -31,8 +31,8 @@ class FewBits(nn.Module):
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """The weights as they are multiplied."""
         with torch.no_grad():
-            near = rounded(weight, self.bits)
-        return weight + (near - weight).detach()
+            levels = rounded(weight, self.bits)
+        return weight + (levels - weight).detach()
 
 
 def rounded(weight: torch.Tensor, bits: int) -> torch.Tensor:
@@ -45,11 +45,11 @@ def rounded(weight: torch.Tensor, bits: int) -> torch.Tensor:
     full = (rows.abs().amax(dim=1, keepdim=True) / most).clamp_min(1e-12)
     best, error = rows, torch.full_like(full, torch.inf)
     for part in SHRINK:
-        near = torch.clamp(torch.round(rows / (full * part)), -most, most)
-        power = near.square().sum(dim=1, keepdim=True)
-        scale = torch.where(power > 0, (near * rows).sum(dim=1, keepdim=True) / power.clamp_min(1e-12), full * part)
-        difference = (near * scale - rows).square().sum(dim=1, keepdim=True)
-        best = torch.where(difference < error, near * scale, best)
+        levels = torch.clamp(torch.round(rows / (full * part)), -most, most)
+        power = levels.square().sum(dim=1, keepdim=True)
+        scale = torch.where(power > 0, (levels * rows).sum(dim=1, keepdim=True) / power.clamp_min(1e-12), full * part)
+        difference = (levels * scale - rows).square().sum(dim=1, keepdim=True)
+        best = torch.where(difference < error, levels * scale, best)
         error = torch.minimum(error, difference)
     return best.view_as(weight)
 

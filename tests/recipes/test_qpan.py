@@ -12,9 +12,25 @@ import pytest
 import torch
 
 from oaq.errors import FormatError
-from recipes.qpan import fourier, networks, samples
+from oaq.ptq.options import Options
+from recipes.qpan import __main__ as command
+from recipes.qpan import fourier, networks, samples, train, training_data
+from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float
+from recipes.qpan.chain import (
+    FINE,
+    Form,
+    by_reference,
+    chain_of,
+    differing,
+    float_run,
+    fourier_measurement,
+    in_planes,
+    natively,
+)
 from recipes.qpan.matfiles import read_arrays
+from recipes.qpan.pictures import panels
 from recipes.qpan.scoring import METRICS, clipped
+from recipes.qpan.weights import quantize_weights, rounded, settle_weights
 
 RNG = np.random.default_rng(7)
 
@@ -169,3 +185,142 @@ def test_scores_are_of_whole_images_clipped_and_not_rounded() -> None:
     assert METRICS[0].compute([answer], [truth]) == pytest.approx(-20 * np.log10(0.001), abs=0.5)
     assert METRICS[1].compute([truth], [truth]) == pytest.approx(1.0)
     assert clipped(np.array([-3.0, 0.5, 2.0])).tolist() == [0.0, 0.5, 1.0]
+
+
+def small_net(phases: int = 2, width: int = 4) -> networks.Unfolded:
+    torch.manual_seed(4)
+    net = networks.Unfolded([networks.LinearPhase(width, ("soft", "firm", "scad")) for _ in range(phases)])
+    return net.eval()
+
+
+def small_slices(count: int = 2, side: int = 16) -> tuple[list[samples.Slice], np.ndarray]:
+    mask = training_data.line_mask(side, 0.3)
+    images = [np.clip(RNG.random((side, side)).cumsum(0) / side, 0, 1) for _ in range(count)]
+    return [samples.measured_slice(f"slice {at}", image, mask) for at, image in enumerate(images)], mask
+
+
+@pytest.mark.parametrize("form", [Form(1, "float"), Form(2, "float"), Form(1, "u8"), Form(2, "u8")])
+def test_programs_between_islands_have_the_integers_of_the_reference(form: Form) -> None:
+    slices, mask = small_slices()
+    net, measurement = small_net(), fourier_measurement(slices, mask)
+    exact, inputs = float_run(net, measurement)
+    chain = chain_of(net, inputs, form, Options(budget=None, across_functions=True))
+    images, integers = chain.run(measurement, natively(chain))
+    again, same = chain.run(measurement, by_reference(chain))
+    assert differing(integers, same) == 0 and np.array_equal(images, again)
+    assert np.abs(images - exact).max() < (0.02 if form.trunk == "float" else 0.05)
+    assert [island.name for island in chain.islands] == [f"data step {at}: Fourier, float64" for at in (0, 1)]
+
+
+def test_differing_integers_are_counted() -> None:
+    a = [np.zeros((1, 2, 2, 1), np.uint8), np.ones((1, 2, 2, 1), np.uint8)]
+    assert differing(a, a) == 0 and differing(a, [a[1], a[1]]) == 4
+
+
+def test_two_planes_hold_more_of_an_image_than_one() -> None:
+    slices, mask = small_slices()
+    net, measurement = small_net(), fourier_measurement(slices, mask)
+    _, inputs = float_run(net, measurement)
+    options = Options(budget=None, across_functions=True)
+    errors = []
+    for planes in (1, 2):
+        program = chain_of(net, inputs, Form(planes), options).programs[0]
+        spec = program.tensors[program.inputs[0]]
+        steps = in_planes(inputs[0], program, planes).astype(np.float64) - spec.affine.zero_point
+        real = (steps * float(spec.affine.scale) / np.array([1.0, FINE])[:planes]).sum(axis=-1)
+        errors.append(float(np.abs(real - inputs[0]).max()))
+    assert errors[1] < errors[0] / 4
+
+
+def test_the_whole_block_network_is_the_iteration() -> None:
+    matrix_ = np.linalg.qr(RNG.normal(size=(1089, 40)))[0].T
+    sampling = samples.BlockSampling(matrix_, matrix_.T)
+    net = small_net()
+    photo = samples.measured_blocks("photo", RNG.random((33, 66)), sampling)
+    start, back = (torch.from_numpy(x).float().view(-1, 1, 33, 33) for x in (photo.start, photo.measured @ matrix_))
+    with torch.no_grad():
+        expected = net(start, back, networks.block_normal(matrix_, 33)).flatten(1).numpy()
+    answer = by_float(BlockNetwork(net, sampling).eval())
+    assert np.allclose(answer(photo.measured.astype(np.float32)), expected, atol=1e-4)
+    (image,) = answer_photos(answer, [photo])
+    assert image.shape == (33, 66) and image.min() >= 0 and image.max() <= 1
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
+def test_weights_of_few_bits_are_integers_of_one_scale(bits: int) -> None:
+    weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+    weight[3] = 0
+    near = rounded(weight, bits)
+    for row in near.flatten(1):
+        levels = torch.unique(row.abs())
+        steps = levels[levels > 0] / levels[levels > 0].min() if bool((levels > 0).any()) else levels
+        assert len(torch.unique(row)) <= max(2**bits - 1, 2)
+        assert bits > 4 or torch.allclose(steps * 12, (steps * 12).round(), atol=1e-3)
+    best = rounded(near, bits)
+    assert torch.allclose(best, near, atol=1e-6)  # rounding again changes nothing
+
+
+def test_gradients_move_the_float_weights_that_the_forward_pass_rounds() -> None:
+    net = small_net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    quantize_weights(net, 2)
+    x = torch.rand(2, 1, 9, 9)
+    net(x, x, lambda z: 0.5 * z).square().sum().backward()
+    stored = net.phases[0].analyse.parametrizations.weight.original  # type: ignore[union-attr]
+    assert torch.equal(stored, before["phases.0.analyse.weight"]) and bool(stored.grad.abs().sum() > 0)
+    settle_weights(net)
+    assert len(torch.unique(net.phases[0].analyse.weight[0])) <= 3  # type: ignore[union-attr, index]
+
+
+def test_equalized_shrinkages_leave_the_network_as_it_is() -> None:
+    net, images = small_net(), torch.rand(4, 1, 12, 12)
+    problem = training_data.Problem(images, lambda z: 0.5 * z, lambda z: 0.5 * z)
+    start = 0.5 * images
+    with torch.no_grad():
+        before = net(start, start, problem.normal)
+        train.equalize_shrink(net, problem, 4)
+        assert torch.allclose(net(start, start, problem.normal), before, atol=1e-5)
+
+
+def test_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.rand(12, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    problem = training_data.Problem(images, lambda z: 0.5 * z, lambda z: 0.5 * z)
+    monkeypatch.setattr(train, "problem_of", lambda _task: problem)
+    monkeypatch.setattr(train, "SAVE_EVERY", 2)
+    course = train.Course("mri", "average", 4, phases=1, width=4, steps=8, batch=4)
+    whole = train.trained(course, tmp_path / "whole").state_dict()
+    real = train.loss_of
+    calls = []
+
+    def stops(*arguments: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train, "loss_of", stops)
+    with pytest.raises(KeyboardInterrupt):
+        train.trained(course, tmp_path / "parts")
+    monkeypatch.setattr(train, "loss_of", real)
+    again = train.trained(course, tmp_path / "parts").state_dict()
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+    assert (tmp_path / "parts" / "mri-average-w4-seed0.csv").read_text().startswith("step,psnr\n")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5])
+def test_lines_measure_the_share_and_the_middle(share: float) -> None:
+    mask = training_data.line_mask(32, share)
+    assert share <= mask.mean() < share + 0.15 and mask[0, 0] == 1 and set(np.unique(mask)) <= {0.0, 1.0}
+
+
+def test_pictures_show_five_images(tmp_path: Path) -> None:
+    image = RNG.random((40, 50))
+    picture = panels(image, image * 0.5, image * 0.9, image * 0.95)
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[1] >= 5 * 50
+
+
+def test_experiments_say_what_data_they_miss(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert command.main(["slices", "--out", str(tmp_path)]) == 2
+    assert "--data names the folder" in capsys.readouterr().err
+    assert command.main(["blocks", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "cannot be read" in capsys.readouterr().err

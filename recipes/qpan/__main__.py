@@ -1,0 +1,140 @@
+r"""Restoration by unfolded iterations, in integers: MR slices and blocks of photos from few measurements.
+
+    python -m recipes.qpan slices --data DIR --record   ISTA-Net+ on MR slices in DIR/mri: weights and features by bits
+    python -m recipes.qpan blocks --data DIR --record   ISTA-Net+ on Set11 in DIR/blocks, integers from end to end
+    python -m recipes.qpan train                        the linear form: soft threshold and average, float, W4 and W2
+    python -m recipes.qpan train --data DIR --record    the same, scored on DIR's images
+
+``slices`` and ``blocks`` need their authors' weights and images in DIR; ``train`` trains on free photos and slices of
+an averaged head for minutes of one core a row, and goes on where it stopped. Programs and pictures lie in ``out/qpan``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import oaq
+from oaq.cli.tasks import encoded
+from oaq.errors import FormatError
+from oaq.program.atomic import write_atomically
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import quantize_with_report
+from oaq.terminal import say
+from oaq.terminal.table import Table
+from oaq.verify import verify
+from recipes import result_file
+from recipes.daq.ledger import Ledger, Row
+from recipes.demo import RECORDED
+from recipes.exit_code import exit_code
+from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float, calibration
+from recipes.qpan.comparison import compare
+from recipes.qpan.networks import published
+from recipes.qpan.pictures import panels
+from recipes.qpan.samples import join, read_block_sampling, read_set11
+from recipes.qpan.scoring import METRICS, clipped
+from recipes.qpan.slices import CALIBRATED, SCORED, run_slices
+from recipes.qpan.training_data import TASKS
+
+NOTES: Final = {
+    "slices": (
+        f"Slices {', '.join(map(str, SCORED))}, 20 % of the spectrum; calibrated on slices "
+        f"{', '.join(map(str, CALIBRATED))}. Nine programs of integers, a data step before each in float64, whose bits "
+        "are the same on every machine; so are the integers. Rows with float features round weights alone, to the "
+        "integers of least error. Without more said, x is added in float; u8 trunk: inside the program.",
+    ),
+    "blocks": ("Set11 at 25 %, blocks of 33 x 33: one program from measurements to blocks, no float in between.",),
+    "train": (
+        "Five phases of 16 filters, 160 (mri) or 320 (blocks) steps in float and half as many with weights of few bits "
+        "in the forward pass: minutes of one core a row, so lower bounds of what training can do. PSNR in dB: mean of "
+        "the seeds and half of what they span. The averaged head is smooth, and other heads are not.",
+    ),
+}
+PICTURED: Final = (0, 3)
+"""Photos of Set11 that are drawn."""
+
+
+def run_blocks(data: Path, ledger: Ledger, folder: Path) -> None:
+    """Rows of the whole network, float and in integers, and pictures.
+
+    Raises:
+        FormatError: a file of --data is missing or damaged.
+        Mismatch: an integer differs from the reference.
+    """
+    sampling = read_block_sampling(data / "blocks")
+    net = BlockNetwork(published(data / "blocks" / "ista-net-plus-25.npz"), sampling).eval()
+    photos = read_set11(data / "blocks", sampling)
+    truths = [photo.image for photo in photos]
+    starts = [clipped(join(photo.start, photo.image.shape)) for photo in photos]
+    floats = answer_photos(by_float(net), photos)
+
+    def row_of(answers: list) -> Row:
+        psnr, ssim = (metric.compute(answers, truths) for metric in METRICS)
+        return (("PSNR, dB", f"{psnr:.2f}"), ("SSIM", f"{ssim:.4f}"))
+
+    def integers(label: str, options: Options) -> Row:
+        program, _ = quantize_with_report(net, [calibration(sampling)], options, name=f"blocks-{label}")
+        oaq.save(program, folder / f"{program.name}.oaq")
+        report = verify(program, photos[0].measured[:4].astype("float32"), threads=(1,), rows=False, witnesses=False)
+        report.raise_if_unsafe()
+        session = oaq.Session(oaq.plan(program))
+        answers = answer_photos(session.run, photos)  # type: ignore[arg-type]
+        for at in PICTURED:
+            picture = panels(truths[at], starts[at], floats[at], answers[at])
+            write_atomically(folder / f"{photos[at].name}-{label}.png", [encoded(picture, ".png")])
+        return (*row_of(answers), ("executors that equal the reference", str(len(report.executors))))
+
+    ledger.row("first guess", lambda: row_of(starts))
+    ledger.row("float", lambda: row_of(floats))
+    ledger.row("W8 / A8", lambda: integers("w8a8", Options(budget=None, across_functions=True)))
+    ledger.row("W8 / A8, 16-bit sums", lambda: integers("int16", Options(across_functions=True)))
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measure, print, write; returns the exit code."""
+    if flags.experiment != "train" and flags.data is None:
+        raise FormatError(f"{flags.experiment}: --data names the folder that holds mri and blocks: images and weights")
+    folder = flags.out / flags.experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"qpan_{flags.experiment}"
+    command = f"python -m recipes.qpan {flags.experiment}{' --data DIR' if flags.data else ''}"
+    notes = NOTES[flags.experiment]
+    ledger = Ledger(folder / f"{name}.json", command, notes, anew=flags.anew, benchmark="qpan")
+    if flags.experiment == "slices":
+        run_slices(flags.data, ledger, folder, flags.only)
+    elif flags.experiment == "blocks":
+        run_blocks(flags.data, ledger, folder)
+    else:
+        for task in TASKS if flags.task is None else (flags.task,):
+            compare(task, flags.seeds, flags.data, folder, ledger)
+    result = ledger.result()
+    if flags.record:
+        result_file.store(result, RECORDED, name)
+    heads = list(dict.fromkeys(key for row in result.rows for key, _ in row))
+    lines = tuple(tuple(dict(row).get(head, "") for head in heads) for row in result.rows)
+    say.tables([Table(name, tuple(heads), lines)])
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run; every refusal is one line."""
+    parser = argparse.ArgumentParser(
+        "python -m recipes.qpan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", choices=tuple(NOTES), metavar="WHAT", help=", ".join(NOTES))
+    parser.add_argument("--data", type=Path, metavar="DIR", help="holds mri and blocks: images, sampling, weights")
+    parser.add_argument("--task", choices=TASKS, help="of train (default: both)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of train (default 3)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows of slices whose label holds it")
+    parser.add_argument("--out", type=Path, default=Path("out/qpan"), metavar="DIR", help="default out/qpan")
+    parser.add_argument("--anew", action="store_true", help="measure rows again that an earlier run left")
+    parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
+    flags = parser.parse_args(arguments)
+    return exit_code("qpan", lambda: run(flags))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
