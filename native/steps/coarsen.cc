@@ -9,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/aligned.h"
 #include "base/sizes.h"
 #include "plan/read.h"
+#include "steps/loops.h"
 #include "steps/steps.h"
 
 namespace oaq {
@@ -34,7 +36,8 @@ struct Wide {
 
 Wide product(std::uint64_t a, std::uint64_t b) {
   constexpr std::uint64_t kHalf = 0xffffffffu;
-  const std::uint64_t low = (a & kHalf) * (b & kHalf), first = (a >> 32) * (b & kHalf), second = (a & kHalf) * (b >> 32);
+  const std::uint64_t low = (a & kHalf) * (b & kHalf), first = (a >> 32) * (b & kHalf),
+                      second = (a & kHalf) * (b >> 32);
   const std::uint64_t middle = (low >> 32) + (first & kHalf) + (second & kHalf);
   return {(a >> 32) * (b >> 32) + (first >> 32) + (second >> 32) + (middle >> 32), (middle << 32) | (low & kHalf)};
 }
@@ -54,56 +57,68 @@ struct Sums {
   std::uint64_t count, total, squares;
 };
 
+// Threads share the channels; where whole vectors of them lie side by side, one thread is quicker than several that
+// skip between them, as its tables are looked up by vectors.
 class Coarsen : public Step {
  public:
-  Coarsen(const Place& x, const Place& y, Levels levels, int zero_point, Clamp clamp)
-      : x_(x), y_(y), levels_(std::move(levels)), zero_point_(zero_point), clamp_(clamp) {
+  Coarsen(const Row& row, const Place& x, const Place& y, Levels levels, int zero_point, Clamp clamp)
+      : loops_(step_loops(row.isa)),
+        x_(x),
+        y_(y),
+        levels_(std::move(levels)),
+        zero_point_(zero_point),
+        clamp_(clamp),
+        in_vectors_(loops_.isa != Isa::kScalar && y.channels >= kLeast) {
     for (const std::uint8_t rectified : levels_.rectified)
       taken_off_.push_back(rectified ? static_cast<std::uint8_t>(zero_point) : std::uint8_t{0});
+    taken_off_.resize(taken_off_.size() + kSlack);  // vectors read past the last
   }
 
-  // For every channel its sums, those of a strip, and a table.
+  // For every channel its sums, those of a strip, a table and its differences.
   std::size_t scratch_bytes() const override {
-    return bytes_of({x_.channels, static_cast<std::int64_t>(sizeof(Sums) + 3 * sizeof(std::uint32_t)) + kEntries});
+    return bytes_of({x_.channels, static_cast<std::int64_t>(sizeof(Sums) + 3 * sizeof(std::uint32_t)) + 2 * kEntries});
   }
 
-  int chunks(int threads) const override { return chunks_of(2.0 * static_cast<double>(y_.bytes()), threads); }
+  Isas isas() const override { return included_in(loops_.isa); }
+  int chunks(int threads) const override {
+    return in_vectors_ ? 1 : chunks_of(2.0 * static_cast<double>(y_.bytes()), threads);
+  }
 
   void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override {
     const Share share(y_.channels, chunk, chunks);
-    const std::int64_t count = share.end - share.begin;
+    const std::int64_t count = share.end - share.begin, pixels = x_.height * x_.width;
     if (!count) return;
     auto* sums = reinterpret_cast<Sums*>(scratch);
     auto* strip = reinterpret_cast<std::uint32_t*>(sums + count);
     auto* tables = reinterpret_cast<std::uint8_t*>(strip + 3 * count);
-    add_up(arena + x_.offset, share, sums, strip);
-    for (std::int64_t c = 0; c < count; ++c)
+    std::uint8_t* differences = tables + kEntries * count;
+    const std::uint8_t* x = arena + x_.offset + share.begin;
+    std::uint8_t* y = arena + y_.offset + share.begin;
+    add_up(x, share, sums, strip);
+    for (std::int64_t c = 0; c < count; ++c) {
       write_table(static_cast<std::size_t>(share.begin + c), sums[c], tables + kEntries * c);
-    const std::int64_t pixels = x_.height * x_.width;
-    for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
-      const std::uint8_t* x = arena + x_.offset + pixel * x_.channels + share.begin;
-      std::uint8_t* y = arena + y_.offset + pixel * y_.channels + share.begin;
-      for (std::int64_t c = 0; c < count; ++c) y[c] = tables[kEntries * c + x[c]];
+      as_differences(tables + kEntries * c, differences + kEntries * c);
     }
+    if (in_vectors_ && count == x_.channels) {
+      loops_.lookup_channels({x, pixels, count, tables, differences, y});
+      return;
+    }
+    for (std::int64_t pixel = 0; pixel < pixels; ++pixel, x += x_.channels, y += y_.channels)
+      for (std::int64_t c = 0; c < count; ++c) y[c] = tables[kEntries * c + x[c]];
   }
 
  private:
-  void add_up(const std::uint8_t* image, const Share& share, Sums* sums, std::uint32_t* strip) const {
+  static constexpr std::int64_t kLeast = 16;
+
+  void add_up(const std::uint8_t* x, const Share& share, Sums* sums, std::uint32_t* strip) const {
     const std::int64_t count = share.end - share.begin, pixels = x_.height * x_.width;
     std::uint32_t *counts = strip, *totals = strip + count, *squares = strip + 2 * count;
     const std::uint8_t* off = taken_off_.data() + share.begin;
     std::fill_n(sums, count, Sums{0, 0, 0});
     for (std::int64_t first = 0; first < pixels; first += kStrip) {
       std::fill_n(strip, 3 * count, 0u);
-      for (std::int64_t pixel = first; pixel < std::min(first + kStrip, pixels); ++pixel) {
-        const std::uint8_t* x = image + pixel * x_.channels + share.begin;
-        for (std::int64_t c = 0; c < count; ++c) {
-          const std::uint32_t above = x[c] > off[c] ? static_cast<std::uint32_t>(x[c] - off[c]) : 0u;
-          counts[c] += above > 0u;
-          totals[c] += above;
-          squares[c] += above * above;
-        }
-      }
+      loops_.add_levels({x + first * x_.channels, x_.channels, std::min(kStrip, pixels - first), count, off, counts,
+                         totals, squares});
       for (std::int64_t c = 0; c < count; ++c) {
         sums[c].count += counts[c];
         sums[c].total += totals[c];
@@ -131,11 +146,13 @@ class Coarsen : public Step {
     }
   }
 
+  const StepLoops& loops_;
   Place x_, y_;
   Levels levels_;
   std::vector<std::uint8_t> taken_off_;
   int zero_point_;
   Clamp clamp_;
+  bool in_vectors_;
 };
 
 }  // namespace
@@ -162,7 +179,7 @@ std::unique_ptr<Step> parse_coarsen(StepRecord& record) {
       refuse("channel " + std::to_string(c) + " has levels that there are not");
   }
   check_output(zero_point, clamp);
-  return std::make_unique<Coarsen>(x, y, std::move(levels), zero_point, clamp);
+  return std::make_unique<Coarsen>(record.row, x, y, std::move(levels), zero_point, clamp);
 }
 
 }  // namespace oaq

@@ -103,6 +103,17 @@ void lookup_channels(const ChannelLookupCall& call) {
   }
 }
 
+void add_levels(const LevelSumsCall& call) {
+  const std::uint8_t* x = call.x;
+  for (std::int64_t pixel = 0; pixel < call.pixels; ++pixel, x += call.stride)
+    for (std::int64_t c = 0; c < call.channels; ++c) {
+      const std::uint32_t integer = x[c], least = call.off[c], above = integer > least ? integer - least : 0u;
+      call.counts[c] += integer > least ? 1u : 0u;
+      call.totals[c] += above;
+      call.squares[c] += above * above;
+    }
+}
+
 }  // namespace
 
 void as_differences(const std::uint8_t* table, std::uint8_t* differences) {
@@ -111,7 +122,7 @@ void as_differences(const std::uint8_t* table, std::uint8_t* differences) {
 }
 
 const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup,      lookup_channels, nullptr, largest,
-                             average,      add_up,   mix_columns, mix_lines,       shuffle};
+                             average,      add_up,   mix_columns, mix_lines,       shuffle, add_levels};
 
 #ifdef OAQ_X86
 namespace {

@@ -45,6 +45,18 @@ struct ChannelLookupCall {
   std::uint8_t* y;
 };
 
+// Of `pixels` pixels, `stride` bytes apart, by channel: how many integers are above what is taken off, the sum of what
+// is left of them, and of its square. kSlack bytes past `off` may be read. At most 2^15 pixels, so that sums of squares
+// stay below 2^31.
+struct LevelSumsCall {
+  const std::uint8_t* x;
+  std::int64_t stride, pixels, channels;
+  const std::uint8_t* off;
+  std::uint32_t* counts;
+  std::uint32_t* totals;
+  std::uint32_t* squares;
+};
+
 // Where one output reads an axis: two inputs, and the weight of the second in 2^-11.
 struct Tap {
   std::int64_t first, second;
@@ -75,6 +87,7 @@ struct StepLoops {
   void (*mix_lines)(const std::int32_t* first, const std::int32_t* second, std::int32_t weight, std::size_t count,
                     std::uint8_t* y);
   void (*shuffle)(const ShuffleCall& call);
+  void (*add_levels)(const LevelSumsCall& call);
 };
 
 extern const StepLoops kScalarSteps;

@@ -108,6 +108,18 @@ def test_every_entry_of_every_channels_table(row: str, channels: int) -> None:
     )
 
 
+@pytest.mark.parametrize("row", rows_of("coarsen"))
+@pytest.mark.parametrize("channels", [*CHANNELS, 56, 257])
+def test_levels_of_any_number_of_channels(row: str, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    bits = rng.integers(1, 8, channels).astype(np.uint8)
+    limits = (255 // ((1 << bits.astype(int)) - 1)).astype(np.uint8)
+    factors, rectified = rng.integers(1, 4001, channels).astype(np.int32), rng.integers(0, 2, channels).astype(np.uint8)
+    for positions in (1, 2, 63, 64, 65, 191, 300):
+        op = ops.Coarsen(bits, factors, limits, rectified)
+        force(single(op, [(1, positions, channels)]), row, ("random", "ends", "hi"))
+
+
 @pytest.mark.parametrize("row", rows_of("concat"))
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_inputs_side_by_side(row: str, channels: int) -> None:

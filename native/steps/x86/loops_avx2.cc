@@ -29,8 +29,8 @@ void lookup_channels(const ChannelLookupCall& call) {
 }  // namespace
 
 const StepLoops kAvx2Steps{
-    Isa::kAvx2,          vector_multiply<Ymm>, vector_lookup<Ymm>, lookup_channels,         vector_rescale<Ymm>,
-    vector_largest<Ymm>, vector_average<Ymm>,  vector_add_up<Ymm>, vector_mix_columns<Ymm>, vector_mix_lines<Ymm>,
-    shuffle_sixteens};
+    Isa::kAvx2,          vector_multiply<Ymm>,  vector_lookup<Ymm>, lookup_channels,         vector_rescale<Ymm>,
+    vector_largest<Ymm>, vector_average<Ymm>,   vector_add_up<Ymm>, vector_mix_columns<Ymm>, vector_mix_lines<Ymm>,
+    shuffle_sixteens,    vector_add_levels<Ymm>};
 
 }  // namespace oaq

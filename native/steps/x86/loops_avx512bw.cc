@@ -58,6 +58,7 @@ const StepLoops kAvx512bwSteps{Isa::kAvx512bw,
                                vector_add_up<Zmm>,
                                vector_mix_columns<Zmm>,
                                vector_mix_lines<Zmm>,
-                               shuffle_sixteens};
+                               shuffle_sixteens,
+                               vector_add_levels<Zmm>};
 
 }  // namespace oaq

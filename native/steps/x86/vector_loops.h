@@ -154,6 +154,51 @@ void vector_add_up(const std::uint8_t* x, std::int64_t stride, std::int64_t pixe
   for (; c < channels; c += kBytes) add_up_vectors<V, 1>(x + c, stride, pixels, sums + c);
 }
 
+// The first `count` of the sums of a vector of bytes, added to those at `to`.
+template <typename V>
+void add_some(const typename V::Fours& sums, std::int64_t count, std::uint32_t* to) {
+  const auto ordered = V::in_order(sums);
+  std::uint32_t part[static_cast<std::size_t>(V::kBytes)];
+  for (int i = 0; i < 4; ++i) V::store(part + i * V::kWidth, ordered.part[i]);
+  for (std::int64_t c = 0; c < count; ++c) to[c] += part[c];
+}
+
+// Sums of squares in four vectors of 32 bits, the others in 16 bits until they might not fit.
+template <typename V>
+void vector_add_levels(const LevelSumsCall& call) {
+  constexpr std::int64_t kBytes = V::kBytes;
+  for (std::int64_t channel = 0; channel < call.channels; channel += kBytes) {
+    const auto off = V::load(call.off + channel), off_low = V::low16(off), off_high = V::high16(off);
+    const auto zero = V::zero(), one = V::all16(1);
+    typename V::Fours counts{{zero, zero, zero, zero}}, totals = counts, squares = counts;
+    for (std::int64_t first = 0; first < call.pixels; first += kMostIn16Bits) {
+      typename V::Integers count[2] = {zero, zero}, total[2] = {zero, zero};
+      for (std::int64_t pixel = first; pixel < std::min(call.pixels, first + kMostIn16Bits); ++pixel) {
+        const auto bytes = V::max8(V::load(call.x + pixel * call.stride + channel), off);
+        const typename V::Integers above[2] = {V::sub16(V::low16(bytes), off_low),
+                                               V::sub16(V::high16(bytes), off_high)};
+        for (int half = 0; half < 2; ++half) {
+          count[half] = V::add16(count[half], V::min8(above[half], one));
+          total[half] = V::add16(total[half], above[half]);
+          const auto square = V::mul_low16(above[half], above[half]);
+          squares.part[2 * half] = V::add(squares.part[2 * half], V::low32(square, zero));
+          squares.part[2 * half + 1] = V::add(squares.part[2 * half + 1], V::high32(square, zero));
+        }
+      }
+      for (int half = 0; half < 2; ++half) {
+        counts.part[2 * half] = V::add(counts.part[2 * half], V::low32(count[half], zero));
+        counts.part[2 * half + 1] = V::add(counts.part[2 * half + 1], V::high32(count[half], zero));
+        totals.part[2 * half] = V::add(totals.part[2 * half], V::low32(total[half], zero));
+        totals.part[2 * half + 1] = V::add(totals.part[2 * half + 1], V::high32(total[half], zero));
+      }
+    }
+    const std::int64_t some = std::min(kBytes, call.channels - channel);
+    add_some<V>(counts, some, call.counts + channel);
+    add_some<V>(totals, some, call.totals + channel);
+    add_some<V>(squares, some, call.squares + channel);
+  }
+}
+
 template <typename V>
 void vector_mix_columns(const std::uint8_t* x, const Tap* taps, std::int64_t columns, std::size_t channels,
                         std::int32_t* mixed) {
