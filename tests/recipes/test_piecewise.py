@@ -116,3 +116,14 @@ def test_the_page_has_the_tables_of_the_files() -> None:
     names = {match["data"] for match in piecewise_table.MARKED.finditer(text)}
     assert names == {"piecewise-forms", "piecewise-shape", "piecewise-integers"}
     assert piecewise_table.replaced(text) == text, "run: python -m benchmarks.piecewise_table"
+
+
+def test_what_was_recorded_on_mobilenet_v2_is_what_was_to_be_reached() -> None:
+    rows = [dict(row) for row in result_file.load(piecewise_table.RESULTS / "piecewise_mobilenet-v2.json").rows]
+    forms = {row["weights"]: row for row in rows if row["table"] == "forms of 4 bits"}
+    piecewise, uniform = forms["integer PWLQ 4"], forms["uniform 5, best clip"]
+    assert float(piecewise["weight SQNR"].split()[0]) >= max(26.5, float(uniform["weight SQNR"].split()[0]) + 0.7)
+    assert float(piecewise["logit SQNR + BC"].split()[0]) >= 12.0
+    whole = {row["weights"]: row for row in rows if row["table"] == "integers"}
+    assert float(whole["piecewise 4, no budget"]["average run, quads"]) >= 9.0
+    assert float(whole["piecewise 4, no budget"]["part of W8A8's"]) <= 0.66
