@@ -6,7 +6,8 @@ r"""Piecewise weights (after PWLQ, Fang et al., 2002.00104) on networks with pub
 
 Three tables: forms of 4 bits, weights alone, on 20 labelled photos and their mirror images; the paper's table of
 3, 4, 6 and 8 bits, with and without correction, beside uniform weights of as many *stored* bits; whole networks of
-integers beside W8, W6 and W5. ``--times`` measures those on AVX2, in turns, instead. Everything goes to
+integers beside W8, W6 and W5. ``--times`` measures those on AVX2, in turns, instead; ``--exact`` runs the published
+form as integers by its law. Everything goes to
 ``out/piecewise/NETWORK.json``; ``--record`` writes it into ``benchmarks/results`` too.
 """
 
@@ -33,7 +34,7 @@ from recipes.demo import RECORDED, Data, load_data
 from recipes.exit_code import exit_code
 from recipes.networks import NETWORKS, Network
 from recipes.piecewise.forms import Form, float_logits, headline_forms, rounded_network, shape_forms
-from recipes.piecewise.integers import CHOICES, ISA, Quantized, float_outputs, quantized, row
+from recipes.piecewise.integers import CHOICES, ISA, Quantized, exact_rows, float_outputs, quantized, row
 from recipes.result_file import Result, stamp
 
 SHAPE_BITS = (3, 4, 6, 8)
@@ -54,8 +55,13 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     except OSError as error:
         raise FormatError(f"{flags.out}: cannot be made: {error.strerror}. Choose another --out") from error
     net, data = network.load(), load_data(network, flags.images)
-    result = _times(net, data, network, flags) if flags.times else _tables(net, data, network, flags)
-    path = flags.out / f"{network.name}{'_times' if flags.times else ''}.json"
+    if flags.exact:
+        result, suffix = _exact(net, data, network), "_exact"
+    elif flags.times:
+        result, suffix = _times(net, data, network, flags), "_times"
+    else:
+        result, suffix = _tables(net, data, network, flags), ""
+    path = flags.out / f"{network.name}{suffix}.json"
     say.words(str(result_file.write(result, path)))
     if flags.record:
         name = f"{result.benchmark}_{network.name}"
@@ -141,6 +147,15 @@ def _whole(net: object, data: Data, network: Network, table: _Rows) -> None:
     _show("integers", lines)
 
 
+def _exact(net: object, data: Data, network: Network) -> Result:
+    lines = exact_rows(net, data)  # type: ignore[arg-type]
+    _show("published form as integers, by the reference", lines)
+    rows = tuple(tuple(line.items()) for line in lines)
+    command = f"python -m recipes.piecewise {network.name} --exact"
+    note = "The 20 labelled photos; weights to nearest with bias correction, 8 bits in every activation; no budget."
+    return Result("piecewise_exact", command, stamp(), None, (("network", network.name),), rows, (note,))
+
+
 def _times(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
     if ISA not in cpu_isas():
         raise NoKernel(f"--times: this CPU has no {ISA}; it runs {', '.join(cpu_isas())}")
@@ -184,6 +199,9 @@ def arguments(texts: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("network", nargs="?", default="mobilenet-v2", choices=TRAINED)
     parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
     parser.add_argument("--weights-only", action="store_true", help="the tables of weights alone")
+    parser.add_argument(
+        "--exact", action="store_true", help="the published form as integers, by the reference, instead"
+    )
     parser.add_argument("--times", action="store_true", help="measure the integer networks on AVX2 instead")
     parser.add_argument("--rounds", type=int, default=40, metavar="N", help="rounds of --times (default 40)")
     parser.add_argument(

@@ -6,20 +6,25 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import oaq
+from oaq.choose.published import Breakpoint
 from oaq.data.batches import Batch
 from oaq.kernels.plan import Plan
 from oaq.program.int_program import IntProgram
+from oaq.ptq.exact import quantize_exact
 from oaq.ptq.options import Options
 from oaq.ptq.pieces import Piecewise
 from oaq.ptq.quantize import QuantizeReport, quantize_with_report
 from oaq.ptq.uniform import Uniform
+from oaq.reference import run, run_exact
 from oaq.report.agreement import sqnr_db
+from oaq.runtime.values import to_floats, to_integers
 from oaq.terminal import say
 from recipes.data.labelled import cifar10
 from recipes.demo import Data, in_batches
@@ -87,6 +92,40 @@ def quantized(net: torch.nn.Module, calibration: Sequence[Batch], name: str) -> 
         oaq.save(program, path)
         size = path.stat().st_size
     return Quantized(name, program, report, oaq.plan(program, ISA), size)
+
+
+def exact_rows(net: torch.nn.Module, data: Data) -> list[dict[str, str]]:
+    """The published form of 4 bits as integers, by its law, beside the form of one sum: nearest, activations of 8 bits.
+
+    Both by the reference, on the labelled photos.
+    """
+    exact = run_float(net, data.test)
+    lines = []
+    for rule in get_args(Breakpoint):
+        options = Options(budget=None, weights=Piecewise(4, form="exact"))
+        with say.bar(f"published, {rule}", None):
+            three = quantize_exact(net, data.calibration, options, rule)
+            tensors = run_exact(three, to_integers(three.program, data.test))
+        written = [tensors[name] for name in three.program.outputs]
+        lines.append(_exact_line(f"published 4, {rule}", "3", to_floats(three.program, written)[0], (exact, data)))
+    with say.bar("one sum", None):
+        program, _ = quantize_with_report(
+            net, data.calibration, Options(budget=None, weights=Piecewise(4), rounding="nearest")
+        )
+        outputs = run(program, to_integers(program, data.test)).outputs
+    lines.append(_exact_line("integer 4", "1", to_floats(program, outputs)[0], (exact, data)))
+    return lines
+
+
+def _exact_line(name: str, sums: str, y: Batch, beside: tuple[Batch, Data]) -> dict[str, str]:
+    exact, data = beside
+    return {
+        "weights": name,
+        "sums of an output": sums,
+        "logit SQNR": f"{sqnr_db(exact, y):.2f} dB",
+        f"right of {len(y)}": str(int((y.argmax(axis=1) == data.labels).sum())),
+        f"float's class first, of {len(y)}": str(same_first(exact, y)),
+    }
 
 
 def row(integers: Quantized, whole: int, data: Data, network: Network, exact: dict[str, Batch]) -> dict[str, str]:

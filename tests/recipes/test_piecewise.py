@@ -86,6 +86,21 @@ def test_integers_are_described_and_timed_in_turns(data: Data, monkeypatch: pyte
     assert [timing.name for timing in latency.timings] == [f"avx2 {name}" for name in names]
 
 
+def test_the_published_form_stands_beside_that_of_one_sum(
+    data: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(recipe, "load_data", lambda *_: data)
+    network = Network("tiny", net, Preprocess((16, 16)), None)
+    assert recipe.run(network, recipe.arguments(["--out", str(tmp_path), "--exact"])) == 0
+    rows = [dict(row) for row in result_file.load(tmp_path / "tiny_exact.json").rows]
+    assert [(row["weights"], row["sums of an output"]) for row in rows] == [
+        ("published 4, one-shot", "3"),
+        ("published 4, search", "3"),
+        ("integer 4", "1"),
+    ]
+    assert all(float(row["logit SQNR"].split()[0]) > 5 for row in rows)
+
+
 def test_tables_say_what_files_hold(tmp_path: Path) -> None:
     assert piecewise_table.block(tmp_path) == "not run\n"
     assert "efficientnet-lite0:\n\nnot run\n" in piecewise_table.page_block("piecewise-forms", tmp_path)
