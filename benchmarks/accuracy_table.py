@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import levels_table, piecewise_table, superres_table, tasks_table, wrapnet_table
+from benchmarks import levels_table, piecewise_table, restoration_table, superres_table, tasks_table, wrapnet_table
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -44,6 +44,8 @@ def block(name: str, folder: Path = RESULTS) -> str:
         return superres_table.block(folder)
     if name == piecewise_table.NAME:
         return piecewise_table.block(folder)
+    if name == restoration_table.NAME:
+        return restoration_table.block(folder)
     if name == levels_table.NAME:
         return levels_table.block(folder)
     if name in wrapnet_table.NAMES:

@@ -14,7 +14,7 @@ weighs accordingly: about 12 bits of the image, though every operand has 8.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
 
@@ -25,6 +25,7 @@ from torch import nn
 
 import oaq
 from oaq import reference
+from oaq.program.frames import at_size
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize_with_report
@@ -33,6 +34,8 @@ from recipes.qpan.fourier import Real, project
 from recipes.qpan.networks import Phase, Unfolded
 from recipes.qpan.samples import Slice
 
+CALIBRATED_SIDE: Final = 96
+"""Rows and columns of the middle of an image that integers are chosen on; they hold at any size."""
 FINE: Final = 16.0
 """Factor of what the first plane leaves."""
 Trunk = Literal["float", "u8"]
@@ -105,6 +108,10 @@ class Chain:
     islands: tuple[Island, ...]
     programs: tuple[IntProgram, ...]
     form: Form
+
+    def at_size(self, rows: int, columns: int) -> Chain:
+        """A chain of the same integers for images of another size."""
+        return replace(self, programs=tuple(at_size(program, rows, columns) for program in self.programs))
 
     def run(self, measurement: Measurement, execute: Execute) -> tuple[Real, list[Integers]]:
         """Images (n, rows, columns) after all phases, and the integers that each program gave."""
@@ -185,11 +192,18 @@ def chain_of(
     islands, programs = [], []
     for number, (phase, step) in enumerate(say.track(net.steps(), "quantize phases")):
         r = inputs[number]
-        batch = real_planes(r, float(np.ptp(r)) / 255, form.planes)
+        batch = real_planes(_middle(r), float(np.ptp(r)) / 255, form.planes)
         correction = Correction(phase, form).eval()
-        programs.append(quantize_with_report(correction, [batch], options, name=f"phase-{number}")[0])
+        program = quantize_with_report(correction, [batch], options, name=f"phase-{number}")[0]
+        programs.append(at_size(program, *r.shape[1:]))
         islands.append(Island(f"data step {number}: {island}", step))
     return Chain(tuple(islands), tuple(programs), form)
+
+
+def _middle(r: Real) -> Real:
+    """The middle of images, where they are larger than what calibration needs."""
+    top, first = (max(side - CALIBRATED_SIDE, 0) // 2 for side in r.shape[1:])
+    return r[:, top : top + CALIBRATED_SIDE, first : first + CALIBRATED_SIDE]
 
 
 def natively(chain: Chain, isa: str | None = None) -> Execute:

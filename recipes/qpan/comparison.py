@@ -190,9 +190,10 @@ def _by_integers(net: Unfolded, course: Course, trial: Trial) -> float:
     )
     inputs = float_run(net, measurement)[1]
     chain = chain_of(net, inputs, Form(2, "float"), options_of(course.bits), trial.island)
+    chain = chain.at_size(*trial.measurement.start.shape[1:])
     images, outputs = chain.run(trial.measurement, natively(chain))
     _, lawful = chain.run(_first(trial.measurement, images.shape[0]), by_reference(chain))
-    count = differing([part[: len(some)] for part, some in zip(outputs, lawful, strict=True)], lawful)
+    count = differing([native[: len(law)] for native, law in zip(outputs, lawful, strict=True)], lawful)
     if count:
         raise FormatError(f"{course.name}: {count} integers differ from the reference")
     return trial.score(images)

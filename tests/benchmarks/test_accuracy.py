@@ -15,6 +15,7 @@ from benchmarks import (
     accuracy_table,
     levels_table,
     piecewise_table,
+    restoration_table,
     superres_table,
     tasks_table,
     wrapnet_table,
@@ -122,6 +123,7 @@ def test_the_document_has_the_tables_of_the_files() -> None:
         superres_table.NAME,
         piecewise_table.NAME,
         levels_table.NAME,
+        restoration_table.NAME,
         *wrapnet_table.NAMES,
         *CAMPAIGNS,
     }
