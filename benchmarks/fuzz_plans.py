@@ -23,15 +23,19 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.cmake_build import cmake_build
 from benchmarks.soundness.draw import draw
 from oaq.errors import OaqError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas, native_rows
+from oaq.numerics.modular import Modular
+from oaq.operators import Products
 from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import from_plain
@@ -125,10 +129,12 @@ def outside() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
 
 
-def plans() -> Iterator[tuple[Plan, bytes]]:
-    """Small plans that together use every row that this machine runs."""
+def plans(*, tables: bool = False) -> Iterator[tuple[Plan, bytes]]:
+    """Small plans that together use every row that this machine runs; with ``tables`` of residues, too."""
     missing = {row.name for row in native_rows() if row.available}
-    programs = [program for index in range(PROGRAMS) for program in drawn_program(index)]
+    drawn = [program for index in range(PROGRAMS) for program in drawn_program(index)]
+    modular = [with_tables(program, 2 + index % 9) for index, program in enumerate(drawn)] if tables else []
+    programs = [*drawn, *modular]
     for program in programs:
         for isa in cpu_isas():
             yield from _small(program, missing, isa=isa)
@@ -149,6 +155,18 @@ def drawn_program(index: int) -> list[IntProgram]:
         return []
 
 
+def with_tables(program: IntProgram, bits: int) -> IntProgram:
+    """The program with tables of residues in the place of multipliers: its sums count modulo 2**``bits``."""
+    rng, nodes = np.random.default_rng(bits), []
+    for node in program.nodes:
+        if isinstance(node.op, Products):
+            y = program.tensors[node.output].range
+            table = rng.integers(y.lo, y.hi + 1, (node.op.outputs, 1 << bits)).astype(np.uint8)
+            node = replace(node, op=replace(node.op, requantize=Modular(table)))
+        nodes.append(node)
+    return replace(program, nodes=tuple(nodes))
+
+
 def _small(
     program: IntProgram, missing: set[str], isa: str | None = None, rows: list[str] | None = None
 ) -> Iterator[tuple[Plan, bytes]]:
@@ -166,7 +184,7 @@ def campaign(cases: int, seed: int, folder: Path) -> Campaign:
     """Build the program and write the plans below ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for number, (_, content) in enumerate(plans()):
+    for number, (_, content) in enumerate(plans(tables=True)):
         files.append(folder / f"{number:03}.plan")
         files[-1].write_bytes(content)
     return Campaign(cases, seed, build() / "fuzz_plans", tuple(files))

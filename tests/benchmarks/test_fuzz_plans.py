@@ -75,3 +75,13 @@ def test_a_short_campaign_writes_no_result(tmp_path: Path, monkeypatch: pytest.M
     assert calls(tmp_path) == ["0 10 4"]
     assert fuzz_plans.main(["--cases", "10", "--seed", "4"]) == 0
     assert calls(tmp_path) == ["0 10 4"]
+
+
+def test_plans_hold_tables_of_residues_too() -> None:
+    programs = [program for index in range(12) for program in fuzz_plans.drawn_program(index)]
+    summing = [program for program in programs if list(program.summing_nodes())]
+    assert summing
+    for bits in (2, 10):
+        for program in summing:
+            changed = fuzz_plans.with_tables(program, bits)
+            assert {node.products.wrap_bits for node in changed.summing_nodes()} == {bits}
