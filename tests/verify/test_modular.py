@@ -106,8 +106,6 @@ def test_what_knows_no_tables_refuses_by_name(tmp_path: Path) -> None:
     program = ternary_program()
     with pytest.raises(UnsupportedOp, match=r"layer: its sums count modulo 2\*\*6 by design"):
         oaq.export.onnx(program, tmp_path / "net.onnx")
-    with pytest.raises(UnsupportedOp, match=r"layer: its sums count modulo 2\*\*6 by design"):
-        oaq.export.c(program, tmp_path / "c")
 
 
 def test_files_hold_the_tables_and_nothing_is_lost(tmp_path: Path) -> None:

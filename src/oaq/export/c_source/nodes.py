@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.errors import UnsupportedOp
 from oaq.export.c_source.text import Constant, Constants
+from oaq.numerics.modular import Modular
 from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
 from oaq.operators.avg_pool import zero_points
 from oaq.operators.gather import place_of
-from oaq.operators.products import multipliers_of
 from oaq.operators.windows import Window
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram, Node
@@ -27,6 +27,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "requantize": ("nearest", "fixed_point"),
     "fixed_point": ("nearest",),
     "sum_products": ("window", "requantize"),
+    "sum_residues": ("window",),
     "max_pool": ("window",),
     "avg_pool": ("window", "requantize"),
     "global_avg_pool": ("requantize",),
@@ -126,20 +127,24 @@ def _products(emission: Emission, node: Node, op: ops.Products) -> Iterator[Call
     ones = (1, 1, prod(x.shape[:-1]))
     window = _window(op.window, x) if op.window is not None else _row_by_row(ones)
     weight: Mapping[bool, str] = {True: "narrow", False: "wide"}
-    yield _call(
-        node,
-        "sum_products",
-        {
-            "window": window,
-            "channels": x.channels,
-            "groups": op.channel_groups,
-            "outputs": op.outputs,
-            weight[op.weight.dtype == np.int8]: emission.constants.add(op.rows),
-            "folded": emission.constants.add(emission.proof.nodes[node.name].folded_bias),
-            "zero": x.affine.zero_point,
-            "out": emission.requantize(multipliers_of(op, node.name), y.affine.zero_point, y),
-        },
-    )
+    fields: Fields = {
+        "window": window,
+        "channels": x.channels,
+        "groups": op.channel_groups,
+        "outputs": op.outputs,
+        weight[op.weight.dtype == np.int8]: emission.constants.add(op.rows),
+        "folded": emission.constants.add(emission.proof.nodes[node.name].folded_bias),
+        "zero": x.affine.zero_point,
+    }
+    if isinstance(op.requantize, Modular):
+        entries = 1 << op.requantize.bits
+        fields["tables"] = emission.constants.add(op.requantize.table)
+        fields["table_stride"] = entries if len(op.requantize) > 1 else 0
+        fields["mask"] = entries - 1
+        yield _call(node, "sum_residues", fields)
+    else:
+        fields["out"] = emission.requantize(op.requantize, y.affine.zero_point, y)
+        yield _call(node, "sum_products", fields)
 
 
 def _row_by_row(size: tuple[int, ...]) -> Fields:
