@@ -1,6 +1,6 @@
 """Blocks of a photo from their measurements, integers from end to end: the data step is two linear layers.
 
-    t = A x - y,   r = x - step * A' t,   x+ = r + correction(r)
+    t = y - A x,   r = x + step * A' t,   x+ = r + correction(r)
 
 A step on the data by one matrix, x - step * A'A x, would have weights near 1 on its diagonal and a hundredth of it
 elsewhere, of which 8 bits a row leave little; the rows of A are of one size.
@@ -51,7 +51,7 @@ class BlockNetwork(nn.Module):
         """See the class."""
         x = self.guess(y)
         for measure, back, phase in zip(self.measure, self.back, self.phases, strict=True):
-            r = (x - back(measure(x) - y)).view(-1, 1, SIDE, SIDE)
+            r = (x + back(y - measure(x))).view(-1, 1, SIDE, SIDE)
             x = phase(r).flatten(1)
         return x
 

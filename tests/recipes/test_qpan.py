@@ -13,8 +13,9 @@ import torch
 
 from oaq.errors import FormatError
 from oaq.ptq.options import Options
+from recipes.daq.ledger import Ledger
 from recipes.qpan import __main__ as command
-from recipes.qpan import fourier, networks, samples, train, training_data
+from recipes.qpan import comparison, fourier, networks, samples, train, training_data
 from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float
 from recipes.qpan.chain import (
     FINE,
@@ -324,3 +325,32 @@ def test_experiments_say_what_data_they_miss(capsys: pytest.CaptureFixture[str],
     assert "--data names the folder" in capsys.readouterr().err
     assert command.main(["blocks", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_the_comparison_has_a_row_for_each_activation_and_width(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = training_data.line_mask(16, 0.3)
+    normal = networks.fourier_normal(mask)
+    images = torch.rand(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    problem = training_data.Problem(images, normal, normal)
+    slices, _ = small_slices()
+    trial = comparison.Trial(
+        "two", [part.image for part in slices], fourier_measurement(slices, mask), list, "Fourier, float64"
+    )
+    rows = [
+        train.Course("mri", activation, bits, 0, phases=1, width=4, steps=2, batch=2)
+        for bits in (None, 4, 2)
+        for activation in train.SETS
+    ]
+    for module in (train, comparison):
+        monkeypatch.setattr(module, "problem_of", lambda _task: problem)
+    monkeypatch.setattr(comparison, "trial_of", lambda _task, _data: trial)
+    monkeypatch.setattr(comparison, "courses", lambda _tasks, _seeds: rows)
+    ledger = Ledger(tmp_path / "rows.json", "python", (), benchmark="qpan")
+    comparison.compare("mri", 1, None, tmp_path / "weights", ledger)
+    heads = [dict(row) for row in ledger.result().rows]
+    assert [row["levels"] for row in heads[1:3]] == ["mri: soft, float", "mri: average, float"] and len(heads) == 7
+    for row in heads[1:]:
+        as_trained, integers = float(row["as trained"].split()[0]), float(row["integers, A8, seed 0"])
+        assert abs(as_trained - integers) < 1.0, row
