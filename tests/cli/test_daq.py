@@ -59,3 +59,11 @@ def test_what_does_not_go_together_is_one_clear_line(oaq, work):
         code, _, err = oaq("quantize", *call, *choices)
         assert code == 2 and words in err, err
         assert not (work / "net.oaq").exists()
+
+
+def test_dynamic_levels_are_refused_as_onnx_before_anything_is_quantized(oaq, work):
+    call = (f"{work}/levels_net.py:make", "--calibrate", work / "data", "--out", work / "net.onnx", "--size", 12)
+    code, _, err = oaq("quantize", *call, "--daq", "dynamic")
+    assert code == 2 and "ONNX has no integers for exact statistics; write an .oaq file" in err
+    code, _, _ = oaq("quantize", *call, "--daq", "static")
+    assert code == 0 and oaq("verify", work / "net.onnx")[0] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
-from oaq.errors import CalibrationError
+from oaq.errors import CalibrationError, FormatError
 
 if TYPE_CHECKING:
     from oaq.ptq.daq import Daq
@@ -54,6 +54,7 @@ def levels_of(arguments: argparse.Namespace) -> Daq | None:
 
     Raises:
         CalibrationError: an option that goes with ``--daq`` is alone, a budget is asked for too, or a value is none.
+        FormatError: dynamic levels are to be written as ONNX.
     """
     values: dict[str, Any] = {
         field: getattr(arguments, name) for name, field in FLAGS.items() if getattr(arguments, name) is not None
@@ -66,6 +67,11 @@ def levels_of(arguments: argparse.Namespace) -> Daq | None:
     if arguments.budget not in (..., None):
         raise CalibrationError(
             f"--budget {arguments.budget:g} and --daq both decide how many bits layers have: leave one out"
+        )
+    if arguments.daq == "dynamic" and arguments.out.suffix.lower() == ".onnx":
+        raise FormatError(
+            f"--daq dynamic --out {arguments.out}: ONNX has no integers for exact statistics; write an .oaq file, or "
+            "take --daq static"
         )
     from oaq.ptq.daq import Daq
 
