@@ -23,7 +23,8 @@ from recipes import result_file
 from recipes.daq.choices import BITS
 from recipes.daq.ledger import Ledger
 from recipes.daq.mri import CALIBRATED, SCORED, run_mri
-from recipes.daq.superres import run_superres
+from recipes.daq.superres import Training, run_superres
+from recipes.daq.train import STEPS
 from recipes.demo import RECORDED
 from recipes.exit_code import exit_code
 from recipes.superres.networks import SCALES
@@ -55,7 +56,8 @@ def run(flags: argparse.Namespace) -> int:
         run_mri(flags.data, ledger, bits, flags.only)
     else:
         data = flags.data / "sr" if flags.data is not None and (flags.data / "sr").is_dir() else flags.data
-        run_superres(sets_of(data), ledger, scale=flags.scale, bits=bits, folder=flags.out, only=flags.only)
+        training = Training(flags.out, flags.steps)
+        run_superres(sets_of(data), ledger, scale=flags.scale, bits=bits, training=training, only=flags.only)
     result = ledger.result()
     if flags.record:
         say.words(str(result_file.store(result, RECORDED, name)))
@@ -69,6 +71,7 @@ def _command(flags: argparse.Namespace) -> str:
     words = [f"python -m recipes.daq {flags.experiment}"]
     words += [f"--scale {flags.scale}"] if flags.experiment == "superres" else []
     words += [] if tuple(flags.bits) == BITS else [f"--bits {' '.join(map(str, flags.bits))}"]
+    words += [f"--steps {flags.steps}"] if flags.steps != STEPS else []
     words += [f"--only {flags.only!r}"] if flags.only else []
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
@@ -84,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose label holds it")
     parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of the enlargement (default 2)")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default out")
+    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"of training (default {STEPS})")
     parser.add_argument("--anew", action="store_true", help="measure rows of an earlier run again")
     parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
     flags = parser.parse_args(arguments)

@@ -7,6 +7,7 @@ programs look at the whole photo, so each is a program of its own size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,14 @@ BATCHES: Final = 3
 OURS: Final = "ours"
 
 
+@dataclass(frozen=True)
+class Training:
+    """Where weights lie, and how many steps levels are trained."""
+
+    folder: Path
+    steps: int = STEPS
+
+
 def float_network(scale: int, folder: Path) -> nn.Module:
     """The network that ``recipes.superres`` trains, from ``folder`` if it lies there.
 
@@ -67,11 +76,11 @@ def by_program(program: IntProgram) -> Enlarger:
 
 def trained_label(mode: str, bits: int) -> str:
     """The label of a row after training."""
-    return f"DAQ {mode}, mse, W{bits}A{bits}, trained {STEPS} steps"
+    return f"DAQ {mode}, mse, W{bits}A{bits}, trained"
 
 
 def choices(
-    net: nn.Module, scale: int, bits: tuple[int, ...], folder: Path, only: str
+    net: nn.Module, scale: int, bits: tuple[int, ...], training: Training, only: str
 ) -> Iterator[tuple[str, Callable[[], IntProgram]]]:
     """Every row's label, and what makes its program: after calibration alone, then after training."""
     batches = calibration(training_photos(), scale)[:BATCHES]
@@ -88,8 +97,8 @@ def choices(
         label = trained_label(mode, width)
         if width in bits and only in label:
             daq = Daq(width, mode, weight_bits=width, layers=BLOCKS)  # type: ignore[arg-type]
-            path = folder / f"daq-{mode}-{width}-x{scale}.pt"
-            yield label, partial(trained_program, net, scale, daq, path)
+            path = training.folder / f"daq-{mode}-{width}-x{scale}.pt"
+            yield label, partial(trained_program, net, scale, daq, path, training.steps)
 
 
 def run_superres(
@@ -98,7 +107,7 @@ def run_superres(
     *,
     scale: int,
     bits: tuple[int, ...],
-    folder: Path,
+    training: Training,
     only: str = "",
 ) -> None:
     """A row for every program: PSNR and SSIM by set, and the runs of its sums on AVX2.
@@ -108,13 +117,13 @@ def run_superres(
         ledger: takes the rows.
         scale: of the enlargement.
         bits: of what the layers read.
-        folder: where weights lie, and are written.
+        training: where weights lie and are written, and for how long levels are trained.
         only: a part of the labels of the rows to run.
 
     Raises:
         FetchError, FormatError, WeightsError: as ``float_network`` and ``trained_program``.
     """
-    net = float_network(scale, folder)
+    net = float_network(scale, training.folder)
 
     def of_side(side: str, enlargers: Mapping[str, Enlarger]) -> Row:
         answers = [answer_set(name, paths, scale, enlargers) for name, paths in sets.items()]
@@ -122,11 +131,13 @@ def run_superres(
 
     def of_program(make: Callable[[], IntProgram]) -> Row:
         program = make()
-        return (*of_side(OURS, {OURS: by_program(program)}), ("runs on AVX2", runs_of(program)))
+        scores = of_side(OURS, {OURS: by_program(program)})
+        steps = (("steps", program.metadata["steps"]),) if "steps" in program.metadata else ()
+        return (*scores, ("runs on AVX2", runs_of(program)), *steps)
 
     ledger.row("bicubic", lambda: of_side(BICUBIC, {}))
     ledger.row("float", lambda: of_side(OURS, {OURS: by_float(net)}))
-    for label, make in choices(net, scale, bits, folder, only):
+    for label, make in choices(net, scale, bits, training, only):
         ledger.row(label, partial(of_program, make))
 
 

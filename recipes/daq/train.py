@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import nn
 
 from oaq import qat
+from oaq.data.batches import Batch
 from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from recipes.checkpoint import is_trained
+from recipes.superres.integers import calibration
 from recipes.superres.pictures import training_photos
 from recipes.superres.train import BATCH, CROP, Crops, train
 
-STEPS: Final = 500
-RATE: Final = 3e-4
-CALIBRATION: Final = 4
-"""Batches on which levels are chosen."""
-APART: Final = 1 << 20
-"""Steps from which on batches are none of training's."""
+STEPS: Final = 1500
+SQUARES: Final = 3
+"""Batches of squares on which levels are chosen."""
+RATE: Final = 3e-5
+"""Rate of Adam at the start: what levels and weights of calibration have is lost at larger ones."""
 
 
 def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int = STEPS) -> IntProgram:
@@ -39,7 +42,7 @@ def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     crops = Crops(training_photos(), scale, CROP, 0)
-    batches = [crops.batch(APART + at, BATCH)[0] for at in range(CALIBRATION)]
+    batches = tiles(calibration(training_photos(), scale)[:SQUARES])
     config = qat.Config(method="none", daq=daq)
     network = qat.prepare(net, batches[0], config, calibration=batches)
     if is_trained(path, steps):
@@ -48,3 +51,14 @@ def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int
         train(network, crops, path, steps=steps, batch=BATCH, rate=RATE)
     network.eval()
     return qat.convert(network, metadata={"levels": str(daq), "steps": str(steps)})
+
+
+def tiles(squares: Sequence[Batch]) -> list[torch.Tensor]:
+    """Whole tiles of a crop's size out of larger squares, in batches of training's size.
+
+    Crops themselves would do worse: they are cut at edges, where channels vary more than elsewhere.
+    """
+    x = torch.from_numpy(np.concatenate(squares))
+    rows, columns = (side // CROP for side in x.shape[2:])
+    x = x[:, :, : rows * CROP, : columns * CROP].reshape(len(x), rows, CROP, columns, CROP)
+    return list(x.permute(0, 1, 3, 2, 4).reshape(-1, 1, CROP, CROP).split(BATCH))

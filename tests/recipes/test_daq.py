@@ -17,7 +17,7 @@ from recipes.daq import superres, train
 from recipes.daq.choices import BITS, rows_of
 from recipes.daq.ledger import Ledger
 from recipes.daq.mri import Correction, Reconstruction, by_programs
-from recipes.daq.superres import BLOCKS, by_program, run_superres, runs_of
+from recipes.daq.superres import BLOCKS, Training, by_program, run_superres, runs_of
 from recipes.qpan.networks import TwoLayerPhase, Unfolded
 from recipes.qpan.samples import measured_slice
 from recipes.superres.enlarge import by_float
@@ -69,7 +69,7 @@ def test_rows_of_a_run_that_stopped_are_not_measured_again(tmp_path: Path) -> No
 
 def test_photos_are_enlarged_by_static_and_dynamic_levels(photos: list[Path], tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "table.json", "command", ())
-    run_superres({"drawn": photos[:1]}, ledger, scale=2, bits=(4,), folder=tmp_path, only="c, mse, W8A4")
+    run_superres({"drawn": photos[:1]}, ledger, scale=2, bits=(4,), training=Training(tmp_path), only="c, mse, W8A4")
     rows = {dict(row)["levels"]: dict(row) for row in ledger.result().rows}
     assert set(rows) == {"bicubic", "float", "DAQ static, mse, W8A4", "DAQ dynamic, mse, W8A4"}
     for label in ("DAQ static, mse, W8A4", "DAQ dynamic, mse, W8A4"):
