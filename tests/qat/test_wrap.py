@@ -38,7 +38,7 @@ from oaq.qat import (
     verdicts,
 )
 from oaq.qat.checkpoint import Position
-from oaq.qat.wrap import cyclic, excess, in_register, looked_up, outside
+from oaq.qat.wrap import cyclic, excess, in_register, outside
 from oaq.verify import verify
 from tests.qat.nets import batch, differences, everything, everything_graph, trained
 
@@ -78,12 +78,6 @@ def test_what_leaves_a_register_is_counted_on_the_sum_itself() -> None:
     z = torch.tensor([[-33.0, -32.0, 31.0, 32.0, 40.0]])
     assert int(outside(z, 6)) == 3
     assert float(excess(z, 6)) == pytest.approx((1 + 0 + 0 + 0 + 8) / 5)
-
-
-def test_looking_up_is_by_channel_and_residue() -> None:
-    table = torch.arange(2 * 4, dtype=torch.float64).reshape(2, 4)
-    sums = torch.tensor([[[-1.0, 4.0, 1e6 + 3], [5.0, -4.0, 7.0]]], dtype=torch.float64)
-    assert looked_up(sums, table).tolist() == [[[3.0, 0.0, 3.0], [5.0, 4.0, 7.0]]]
 
 
 @pytest.mark.parametrize("bits", [3, 5, 8])

@@ -23,7 +23,7 @@ from oaq.qat.distributed import processes, total_through
 from oaq.qat.exact import convolved
 from oaq.qat.gradients import EXACT_FLOAT32, round_through
 from oaq.qat.grid import SMALLEST, Grid
-from oaq.qat.wrap import cyclic, excess, looked_up, outside, residues
+from oaq.qat.wrap import cyclic, excess, outside, residues
 
 EPS: Final = 1e-5
 MOMENTUM: Final = 0.1
@@ -191,7 +191,7 @@ class QatLayer(nn.Module):
                 self._count_outside(total)
             if bool(self.folds):
                 if not self.training:
-                    return looked_up(total, self.table(grid, y) - y.zero_point).float()
+                    return self._entries(total.double(), grid, y).float()
                 total = cyclic(total, self.wrapping)
         channel = (-1, *(1,) * (total.ndim - 2))
         if self.gain is not None and self.training:
@@ -243,11 +243,19 @@ class QatLayer(nn.Module):
         The sum has no bias: a batch norm with its own stands behind the activation.
         """
         assert self.wrapping is not None and self.gain is not None
-        folded = cyclic(residues(self.wrapping.bits, self.weight.device), self.wrapping)
-        real = folded * (x.scale.double() * self.weight_scale().double())[:, None]
+        every = residues(self.wrapping.bits, self.weight.device).expand(len(self.weight), -1)
+        return self._entries(every[None], x, y)[0] + y.zero_point
+
+    @torch.no_grad()
+    def _entries(self, total: torch.Tensor, x: Grid, y: Grid) -> torch.Tensor:
+        """Entries of the table, less the zero point, of float64 sums (batch, N, ...), each by the same operations."""
+        assert self.wrapping is not None and self.gain is not None
+        channel = (-1, *(1,) * (total.ndim - 2))
         gain = self.gain.double().abs().clamp_min(SMALLEST) / torch.sqrt(self.variance.double() + EPS)
-        normalized = (real - self.mean.double()[:, None]) * gain[:, None] + self.bias.double()[:, None]
-        return y.rounded(normalized / y.scale.double()) + y.zero_point
+        scale = x.scale.double() * self.weight_scale().double()
+        mean, bias = (values.double().reshape(channel) for values in (self.mean, self.bias))
+        real = cyclic(total, self.wrapping) * scale.reshape(channel)
+        return y.rounded(((real - mean) * gain.reshape(channel) + bias) / y.scale.double())
 
     def penalty(self, x: Grid) -> torch.Tensor:
         """What the norms of a2q exceed their limits by, summed over outputs; 0 for other methods."""

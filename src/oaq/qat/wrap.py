@@ -77,11 +77,3 @@ def outside(total: torch.Tensor, bits: int) -> torch.Tensor:
 def residues(bits: int, device: torch.device) -> torch.Tensor:
     """(2**bits,) float64: m of each residue 0, 1, ..., 2**bits - 1."""
     return in_register(torch.arange(1 << bits, dtype=torch.float64, device=device), bits)
-
-
-def looked_up(total: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """table[n, z mod 2**b] for sums (batch, N, ...) and a table (N, 2**b)."""
-    outputs, entries = table.shape
-    channel = (-1, *(1,) * (total.ndim - 2))
-    first = torch.arange(outputs, device=total.device).reshape(channel) * entries
-    return table.reshape(-1)[torch.remainder(total, entries).long() + first]
