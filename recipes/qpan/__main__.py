@@ -111,7 +111,7 @@ def run(flags: argparse.Namespace) -> int:
         run_blocks(flags.data, ledger, folder)
     else:
         for task in TASKS if flags.task is None else (flags.task,):
-            compare(task, flags.seeds, flags.data, folder, ledger)
+            compare(task, flags.seeds, flags.data, folder, ledger, by_programs=not flags.floats)
     result = ledger.result()
     if flags.record:
         result_file.store(result, RECORDED, name)
@@ -130,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="holds mri and blocks: images, sampling, weights")
     parser.add_argument("--task", choices=TASKS, help="of train (default: both)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of train (default 3)")
+    parser.add_argument("--floats", action="store_true", help="train without programs of integers")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows of slices whose label holds it")
     parser.add_argument("--out", type=Path, default=Path("out/qpan"), metavar="DIR", help="default out/qpan")
     parser.add_argument("--anew", action="store_true", help="measure rows again that an earlier run left")

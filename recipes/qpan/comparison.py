@@ -84,13 +84,13 @@ def trial_of(task: TaskName, data: Path | None) -> Trial:
     if task == "mri":
         if data is not None:
             mask = read_mask(data / "mri" / "mask_20.mat")
-            slices = read_slices(data / "mri", mask, SLICES[:: len(SLICES) // 10])
+            slices = read_slices(data / "mri", mask, SLICES[:: len(SLICES) // 5])
         else:
             mask = line_mask(256, SHARE[task])
             slices = [
                 measured_slice("averaged head", image.astype(np.float64), mask) for image in head_slices()[::EVERY]
             ]
-        name = "10 slices of --data" if data is not None else "slices of the averaged head, which it was trained on"
+        name = "5 slices of --data" if data is not None else "slices of the averaged head, which it was trained on"
         truths = [part.image for part in slices]
         return Trial(name, truths, fourier_measurement(slices, mask), list, "Fourier, float64")
     sampling = random_sampling(SIDE, SHARE[task])
@@ -130,8 +130,18 @@ def options_of(bits: int | None) -> Options:
     return Options(uniform=uniform, rounding="nearest", equalize=False, across_functions=True, correct_bias=False)
 
 
-def compare(task: TaskName, seeds: int, data: Path | None, folder: Path, ledger: Ledger) -> None:
+def compare(
+    task: TaskName, seeds: int, data: Path | None, folder: Path, ledger: Ledger, *, by_programs: bool = True
+) -> None:
     """A row for each activation and each width of weights: PSNR by seed.
+
+    Args:
+        task: whose data.
+        seeds: of each row.
+        data: folder of images to score; None: free ones.
+        folder: where weights lie.
+        ledger: takes the rows.
+        by_programs: also quantize and run the first seed's network as programs of integers.
 
     Raises:
         FormatError: a file of --data is missing or damaged, or what an earlier run left is.
@@ -145,10 +155,10 @@ def compare(task: TaskName, seeds: int, data: Path | None, folder: Path, ledger:
         for activation in SETS:
             of_row = [course for course in rows if course.bits == bits and course.activation == activation]
             label = f"{task}: {activation}, {'float' if bits is None else f'W{bits}'}"
-            ledger.row(label, partial(_row, of_row, trial, folder))
+            ledger.row(label, partial(_row, of_row, trial, folder, by_programs))
 
 
-def _row(of_row: Sequence[Course], trial: Trial, folder: Path) -> Row:
+def _row(of_row: Sequence[Course], trial: Trial, folder: Path, by_programs: bool) -> Row:
     """PSNR of each seed as it was trained and rounded without training, and of the integers of the first seed."""
     trained_here, after, integers = [], [], []
     for course in of_row:
@@ -157,12 +167,12 @@ def _row(of_row: Sequence[Course], trial: Trial, folder: Path) -> Row:
         trained_here.append(trial.score(float_run(net, trial.measurement)[0]))
         if course.bits is not None:
             after.append(trial.score(float_run(_rounded(course, folder), trial.measurement)[0]))
-        if course.seed == 0:
+        if course.seed == 0 and by_programs:
             integers.append(_by_integers(net, course, trial))
     return (
         ("as trained", _texts(trained_here)),
         ("rounded without training", _texts(after) if after else "-"),
-        ("integers, A8, seed 0", f"{integers[0]:.2f}"),
+        ("integers, A8, seed 0", f"{integers[0]:.2f}" if integers else "not run"),
     )
 
 
