@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from oaq.choose.codebook_facts import integer_facts, piecewise_weights, sqnr_db, uniform_weights, with_precision
+from oaq.choose.codebook_facts import piecewise_weights, sqnr_db, uniform_weights, with_precision
 from oaq.numerics.codebook import Codebook
+from oaq.program.codebook_facts import integer_facts
 
 
 def test_shares_are_counts_of_the_integers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from oaq.choose.codebook_facts import CodebookFacts
+from oaq.program.codebook_facts import CodebookFacts
 from oaq.program.files import Part
 from oaq.report import Evidence
 from oaq.report.codebooks import codebook_facts, codebook_table

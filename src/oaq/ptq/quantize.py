@@ -12,12 +12,13 @@ import torch
 
 from oaq.capture.graph import FloatGraph, LayerParams
 from oaq.capture.lower import check_order, lower, same_affine_groups
-from oaq.choose.codebook_facts import CodebookFacts, integer_facts, with_precision
+from oaq.choose.codebook_facts import with_precision
 from oaq.choose.round import packed
 from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET
 from oaq.numerics.codebook import least_steps
 from oaq.numerics.requantize import Semantics
+from oaq.program.codebook_facts import CodebookFacts, integer_facts
 from oaq.program.codes import code_metadata
 from oaq.program.int_program import IntProgram
 from oaq.ptq.bias import correct_biases

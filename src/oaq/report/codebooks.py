@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oaq.choose.codebook_facts import CodebookFacts, integer_facts
 from oaq.numerics.codebook import MOST_STEP
+from oaq.program.codebook_facts import CodebookFacts, integer_facts
 from oaq.program.codes import coded_layers
 from oaq.program.int_program import IntProgram
 from oaq.report import words

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from math import log2
 from typing import Literal
 
-from oaq.choose.codebook_facts import CodebookFacts
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
+from oaq.program.codebook_facts import CodebookFacts
 from oaq.report.node_profile import NodeProfile
 from oaq.report.scores import Agreement
 
