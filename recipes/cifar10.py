@@ -64,15 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help=f"{FULL_FLOAT} and {FULL_INTEGERS} epochs")
     parser.add_argument("--images", type=int, help="train on the first so many only")
     flags = parser.parse_args(arguments)
-    if command.wraps(flags):
-        bits = command.wrap_bits(flags)
-        return command.main(flags, lambda: wrapped_course(flags.seed, bits, flags.images, flags.network))
     floating, integers = FLOAT, INTEGERS
     if flags.full:
         floating, integers = replace(FLOAT, epochs=FULL_FLOAT), replace(INTEGERS, epochs=FULL_INTEGERS, batch=256)
     floating, integers = command.stages(flags, floating, integers)
 
     def make() -> command.Course:
+        if command.wraps(flags):
+            return wrapped_course(flags.seed, command.wrap_bits(flags), flags.images, flags.network)
         train, test = cifar10("train").first(flags.images), cifar10("test").first(flags.images)
         return command.Course(published_init(NETWORKS[flags.network]()), train, test, floating, integers)
 

@@ -42,11 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command.parser("fashion_mnist", __doc__, ("resnet8",))
     parser.add_argument("--images", type=int, help="train on the first so many only")
     flags = parser.parse_args(arguments)
-    if command.wraps(flags):
-        return command.main(flags, lambda: wrapped_course(flags.seed, command.wrap_bits(flags), flags.images))
     floating, integers = command.stages(flags, FLOAT, INTEGERS)
 
     def make() -> command.Course:
+        if command.wraps(flags):
+            return wrapped_course(flags.seed, command.wrap_bits(flags), flags.images)
         net = published_init(SmallResNet(1, channels=1, stem_stride=2))
         train, test = fashion_mnist("train").first(flags.images), fashion_mnist("test").first(flags.images)
         return command.Course(net, train, test, floating, integers)

@@ -36,6 +36,7 @@ from oaq.capture.from_float_onnx import normalize
 from oaq.capture.functions import GREATEST
 from oaq.capture.imported import Imported
 from oaq.errors import FormatError, OaqError
+from oaq.operators.products import multipliers_of
 from oaq.overflow.settle import settle
 from oaq.program.int_program import Node
 from oaq.ptq.execute import float_outputs
@@ -301,7 +302,7 @@ def _rule(op: ops.Op, writer: str, level: str) -> tuple[str, float]:
     if isinstance(op, ops.Products):
         if writer in IN_INTEGERS:
             return "integers", 0
-        half = 0.5 * float(np.max(op.requantize.multiplier))
+        half = 0.5 * float(np.max(multipliers_of(op, "ONNX").multiplier))
         if half < 1e-3 or not np.any(op.bias):
             return "float", 1
         return "bias", 1 + half * (3 if level == "optimized" else 1)

@@ -96,7 +96,7 @@ def _write_coded(path: Path, bits: int) -> None:
     import oaq
 
     program = oaq.import_model(path).program
-    step = np.int64(tail_steps(bits)[-1])
+    step = np.array(tail_steps(bits)[-1], np.int64)
     nodes = [
         replace(
             node, op=replace(node.op, weight=toward_zero(node.op.weight.astype(np.int64), bits, step).astype(np.int8))

@@ -18,6 +18,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec
+from oaq.operators.products import multipliers_of
 from oaq.program.int_program import IntProgram, Node
 
 SOURCE: Final = Path(__file__).parent / "kernel.cc"
@@ -126,7 +127,7 @@ def kernel(program: IntProgram, native: ctypes.CDLL, x: NDArray[np.uint8]) -> Ke
     f0, _, f2, f3 = forms.sum(axis=(2, 3))
     shifts = 128 * np.stack([2 * f0 + f2, -f2 - 2 * f3])
     bias = np.ascontiguousarray(2 * op.bias.astype(np.int64) - shifts, dtype=np.int32)
-    scale = np.ascontiguousarray(op.requantize.multiplier / np.float32(2), dtype=np.float32)
+    scale = np.ascontiguousarray(multipliers_of(op, program.name).multiplier / np.float32(2), dtype=np.float32)
     room = aligned(((side + 2) * (columns // 2) * 4 * channels,), np.uint8)
     y = aligned((side, columns, outputs), np.uint8)
     call = native.winograd

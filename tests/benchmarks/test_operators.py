@@ -19,6 +19,7 @@ SMALL = Subject("lookup", "in cache", program("lookup", ops.Lookup(np.arange(256
 
 def test_every_family_without_sums_is_timed_in_cache_and_out_of_it() -> None:
     families = {row.family for row in native_rows() if row.accumulator is None} - {"copy"}
+    families -= {"coarsen"}  # ONNX has no such operator to compare with; benchmarks.levels times whole networks of it
     for size in SIZES:
         timed = [subject for subject in subjects() if subject.size == size]
         assert {ops.family_of(subject.program.nodes[0].op) for subject in timed} == families

@@ -67,6 +67,8 @@ CURVES = {
     "softshrink": (lambda x: F.softshrink(x, 0.5), node("Shrink", ["x"], "y", lambd=0.5, bias=0.5)),
     "power": (lambda x: x**3, None),
     "negate": (None, None),
+    "polyline": (None, None),
+    "window": (None, None),
 }
 """By function: how torch writes it, how ONNX does (a node, nodes, or the name of an operator); None: it has no way of
 its own, or one that a test of its own looks at."""

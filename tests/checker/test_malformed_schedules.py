@@ -226,12 +226,18 @@ def test_claims_of_a_schedule_are_taken(split_at: int) -> None:
     assert not isinstance(read_claims(claims_of(), TILING, 6), str)
 
 
-def run_findings(bounds: np.ndarray | None, ends: list[list[int]], **model: object) -> list[str]:
+def run_findings(
+    bounds: np.ndarray | None, ends: list[list[int]], modulo: int | None = None, **model: object
+) -> list[str]:
     findings: list[str] = []
     claims = {} if bounds is None else {"bounds": bounds}
     rows = np.array(GOOD[: len(ends)])
     _check_runs(
-        rows, np.array(ends), claims, Register(**{**MODEL, **model}), lambda message, *_place: findings.append(message)
+        rows,
+        np.array(ends),
+        claims,
+        (Register(**{**MODEL, **model}), modulo),
+        lambda message, *_place: findings.append(message),
     )
     return findings
 
@@ -248,6 +254,9 @@ def test_bounds_of_runs_are_compared_and_must_fit_the_lane() -> None:
     for beyond in ([-32769, 0], [0, 32768]):
         assert "a 16-bit lane can reach" in run_findings(np.array([beyond]), [beyond])[0]
         assert run_findings(np.array([beyond]), [beyond], overflow="exact") == []
+        assert run_findings(np.array([beyond]), [beyond], 16) == []  # a lane that wraps holds residues of its bits
+        assert "a 16-bit lane can reach" in run_findings(np.array([beyond]), [beyond], 17)[0]
+        assert "a 16-bit lane can reach" in run_findings(np.array([beyond]), [beyond], 8, overflow="saturates")[0]
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -95,7 +95,17 @@ def differences(program: IntProgram, tensors: dict[str, np.ndarray], *, beside_t
     return result
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+def test_statistics_of_images_are_refused_by_name(tmp_path: Path) -> None:
+    levels = np.array([4], np.uint8)
+    op = ops.Coarsen(levels, np.array([335], np.int32), np.array([17], np.uint8), np.array([0], np.uint8))
+    builder = Builder("levels")
+    builder.add(op, [builder.input((4, 4, 1), Affine(0.1, 8))], Affine(0.1, 8), name="thin")
+    with pytest.raises(UnsupportedOp, match="thin: Coarsen takes exact statistics of more than 64 bits"):
+        export_onnx(builder.finish(), tmp_path / "net.onnx")
+    assert not (tmp_path / "net.onnx").exists()
+
+
+@pytest.mark.parametrize("operator", [operator for operator in OPERATORS if operator != "Coarsen"])
 def test_every_operator_equals_the_reference_node_by_node(operator: str) -> None:
     @settings(max_examples=12, deadline=None)
     @given(programs_with_inputs((operator,), max_nodes=2, semantics="float32_half_even", weights=WRITTEN))

@@ -30,6 +30,10 @@ def rules(targets: st.SearchStrategy[Target]) -> st.SearchStrategy[LayerRule]:
     )
 
 
+RANGES = {"a2q": (None, "learned"), "a2q+": (None, "learned"), "wrap": (None, "learned")}
+"""Where ranges of operands may come from, of methods that do not take every way."""
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     method = draw(st.sampled_from(get_args(Method)))
@@ -47,7 +51,7 @@ def configs(draw: st.DrawFn) -> Config:
         draw(st.sampled_from(("mse", "minmax", "percentile"))),
         draw(st.booleans()),
         draw(st.floats(0, 1e6)),
-        draw(st.sampled_from((None, "learned") if method.startswith("a2q") else (None, "observed", "learned"))),
+        draw(st.sampled_from(RANGES.get(method, (None, "observed", "learned")))),
         draw(st.none() | st.just(False)),
     )
 

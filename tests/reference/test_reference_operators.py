@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 import pytest
@@ -119,6 +120,8 @@ def by_hand(program: IntProgram, node: Node, inputs: list[np.ndarray], index: tu
         case ops.Gather():
             place = len(index) - 1 if op.axis == 0 else op.axis - 1
             return int(x[(*index[:place], int(op.index[index[place]]), *index[place + 1 :])])
+        case ops.Coarsen():
+            return clamp.clamp(thinned(op, index[-1], [int(v) for v in x[..., index[-1]].ravel()], int(x[index]), zx))
         case ops.ChannelLookup():
             return int(op.tables[index[-1]][x[index]])
         case ops.Lookup():
@@ -131,6 +134,21 @@ def by_hand(program: IntProgram, node: Node, inputs: list[np.ndarray], index: tu
         case ops.Slice():
             return int(x[tuple(b + i for b, i in zip(op.begin, index, strict=True))])
     raise AssertionError(type(op))
+
+
+def thinned(op: ops.Coarsen, channel: int, values: list[int], value: int, zero: int) -> int:
+    """One integer of a channel by its statistics, as docs/math/daq.md has them."""
+    top, factor = 2 ** int(op.bits[channel]) - 1, int(op.factors[channel])
+    rectified, limit = bool(op.rectified[channel]), int(op.limits[channel])
+    counted = [v - zero for v in values if v > zero] + [0] if rectified else values
+    count, total = len(counted), sum(counted)
+    root = isqrt(4 * factor**2 * sum((count * v - total) ** 2 for v in counted) // count)
+    step = (root + 1000 * count) // (2000 * count)
+    if rectified:
+        step = max(step, -(-(2 * factor * total + root) // (2 * factor * count * top)))
+    step = min(max(step, 1), limit)
+    first = zero - step // 2 if rectified else (2 * total + count) // (2 * count) - (top + 1) // 2 * step
+    return first + step * min(max((value - first) // step, 0), top) + step // 2
 
 
 def resized(op: ops.Resize, x: np.ndarray, index: tuple[int, ...]) -> int:

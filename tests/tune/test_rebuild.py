@@ -10,7 +10,7 @@ from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import SEMANTICS, Requantize, Semantics
 from oaq.numerics.words import words_of
-from oaq.operators import OPERATORS, TensorSpec
+from oaq.operators import OPERATORS, Coarsen, TensorSpec
 from oaq.operators.operator import Case
 from oaq.program.int_program import IntProgram
 from oaq.tune.rebuild import (
@@ -21,6 +21,7 @@ from oaq.tune.rebuild import (
     real_multipliers,
     rebuilt,
     takes_words,
+    thinned_groups,
     word_growth,
 )
 from tests.strategies import Builder, programs_with_inputs
@@ -50,7 +51,10 @@ def test_fewer_steps_keep_the_real_values_to_within_their_steps(case: Drawn) -> 
     program, x = case
     roots = affine_groups(program)
     ends = {roots[name] for name in (*program.inputs, *program.outputs)}
-    members = {root: [name for name, own in roots.items() if own == root] for root in set(roots.values()) - ends}
+    members = {
+        root: [name for name, own in roots.items() if own == root]
+        for root in set(roots.values()) - ends - thinned_groups(program)
+    }
     steps = {root: max(group_range(program, names).steps * 3 // 4, 1) for root, names in members.items()}
     try:
         narrow = rebuilt(program, steps, {}, {})
@@ -149,6 +153,11 @@ def test_every_operator_computes_the_same_reals_from_inputs_of_a_third_of_the_st
     names = [builder.input(shape, Affine(0.05, 90)) for shape in case.shapes]
     builder.add(case.op, names, Affine(0.05, 90), name="node")
     program = builder.finish()
+    if isinstance(case.op, Coarsen):
+        assert thinned_groups(program) == set(names)
+        with pytest.raises(oaq.ProgramError, match="Coarsen counts levels in its steps, so it keeps them"):
+            rebuilt(program, dict.fromkeys(names, 85), {}, {})
+        return
     coarse = rebuilt(program, dict.fromkeys(names, 85), {}, {})
     rng = np.random.default_rng(5)
     codes = [rng.integers(0, 86, (2, *shape)) for shape in case.shapes]  # 0.15 a step, 30 is zero

@@ -19,7 +19,7 @@ from oaq.tune.effects import PowerLaw, rounding_error
 from oaq.tune.layers import FILLS, STEPS, Stand, TuneLayer, cost_table, tune_layer
 from oaq.tune.observe import observe, operand_moments, output_weight
 from oaq.tune.problem import Group, Reader
-from oaq.tune.rebuild import affine_groups, group_range
+from oaq.tune.rebuild import affine_groups, group_range, thinned_groups
 from oaq.tune.timing import Timings
 
 Integers = NDArray[np.uint8]
@@ -70,7 +70,7 @@ def gather(program: IntProgram, x: Sequence[Integers], threads: int, progress: P
     members: dict[str, list[str]] = {}
     for name, root in roots.items():
         members.setdefault(root, []).append(name)
-    ends = {roots[name] for name in (*program.inputs, *program.outputs)}
+    kept = {roots[name] for name in (*program.inputs, *program.outputs)} | thinned_groups(program)
     summing = list(program.summing_nodes())
     read = list(dict.fromkeys(roots[node.inputs[0]] for node in summing))
     spans = {root: group_range(program, members[root]).steps for root in read}
@@ -87,7 +87,7 @@ def gather(program: IntProgram, x: Sequence[Integers], threads: int, progress: P
         layers,
         {root: tuple(names) for root, names in readers.items()},
         spans,
-        frozenset(root for root in read if root in ends or spans[root] <= STEPS[-1]),
+        frozenset(root for root in read if root in kept or spans[root] <= STEPS[-1]),
         {root: observed.counts(root) for root in read},
     )
 

@@ -56,6 +56,12 @@ def affine_groups(program: IntProgram) -> dict[str, str]:
     return root
 
 
+def thinned_groups(program: IntProgram) -> frozenset[str]:
+    """First tensors of groups whose integers a ``Coarsen`` thins: its levels are whole numbers of their steps."""
+    roots = affine_groups(program)
+    return frozenset(roots[node.output] for node in program.nodes if isinstance(node.op, ops.Coarsen))
+
+
 def group_range(program: IntProgram, members: list[str]) -> IntRange:
     """Least and greatest integer of any tensor of a group."""
     ranges = [program.tensors[name].range for name in members]
@@ -91,12 +97,13 @@ def rebuilt(
 
     Args:
         program: whose integers are the real values.
-        steps: by first tensor of a group (``affine_groups``); groups that are not named keep their map.
+        steps: by first tensor of a group (``affine_groups``), none of ``thinned_groups``; others keep their map.
         weights: by node; layers that are not named keep theirs.
         metadata: added to the program's own.
 
     Raises:
-        ProgramError: a multiplier leaves what its semantics can hold, or a bias cannot be held.
+        ProgramError: a multiplier leaves what its semantics can hold, a bias cannot be held, or a group is of
+            ``thinned_groups``.
         UnsupportedOp: an operator of several inputs has no rule here.
     """
     return _Rebuild(program, steps, weights).program(metadata)
@@ -111,6 +118,8 @@ class _Rebuild:
         members: dict[str, list[str]] = {}
         for name, root in roots.items():
             members.setdefault(root, []).append(name)
+        if thinned := thinned_groups(program) & steps.keys():
+            raise ProgramError(f"{min(thinned)}: Coarsen counts levels in its steps, so it keeps them")
         self._specs: dict[str, TensorSpec] = dict(program.tensors)
         for root, count in steps.items():
             span = group_range(program, members[root])
