@@ -96,7 +96,7 @@ void tile(const uint8_t* forms, const Layer& layer, const int8_t* weights, int f
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v, weights += 4 * kLanes) {
           w[v] = load(weights);
-          asm("" : "+" REGISTER (w[v]));  // in a register: a memory operand would load it again for each pair
+          asm("" : "+" REGISTER(w[v]));  // in a register: a memory operand would load it again for each pair
         }
 #pragma GCC unroll 3
         for (int p = 0; p < P; ++p) {
@@ -135,9 +135,14 @@ extern "C" void winograd(const uint8_t* x, uint8_t* forms, uint8_t* y, int rows,
         const uint8_t* from = forms + (ptrdiff_t{row} * pairs + pair) * wide;
         uint8_t* to = y + (ptrdiff_t{row} * pairs + pair) * 2 * outputs;
         switch (pairs - pair) {
-          case 1: tile<1>(from, layer, w, first, to); break;
-          case 2: tile<2>(from, layer, w, first, to); break;
-          default: tile<kPairs>(from, layer, w, first, to);
+          case 1:
+            tile<1>(from, layer, w, first, to);
+            break;
+          case 2:
+            tile<2>(from, layer, w, first, to);
+            break;
+          default:
+            tile<kPairs>(from, layer, w, first, to);
         }
       }
     }

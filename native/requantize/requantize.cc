@@ -63,8 +63,9 @@ void check_multipliers(const Multipliers& multipliers, std::size_t count) {
 Requant::Requant(const Multipliers& multipliers, std::size_t count, int zero_point, Clamp clamp)
     : zero_(zero_point),
       clamp_(clamp),
-      below_one_(!multipliers.is_fixed() && !multipliers.is_modular() && std::all_of(multipliers.scale.begin(), multipliers.scale.end(),
-                                                        [](float scale) { return scale < 1.0f; })) {
+      below_one_(
+          !multipliers.is_fixed() && !multipliers.is_modular() &&
+          std::all_of(multipliers.scale.begin(), multipliers.scale.end(), [](float scale) { return scale < 1.0f; })) {
   check_multipliers(multipliers, count);
   check_output(zero_point, clamp);
   if (multipliers.is_modular()) {
