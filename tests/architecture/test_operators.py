@@ -142,6 +142,7 @@ WALKERS: Final[Mapping[str, tuple[str, Callable[[], set[str]]]]] = {
 """What answers for operators: where, and for which."""
 UNANSWERED: Final[Mapping[str, Mapping[str, str]]] = {
     "calibration": {"Reshape": "it shares memory: nothing runs, so nothing takes time"},
+    "tuning": {"Coarsen": "it counts levels in steps of its tensors, which are kept; others are refused by name"},
 }
 """Why one does not answer for an operator."""
 
