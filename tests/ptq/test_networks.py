@@ -124,3 +124,11 @@ def test_files_with_several_inputs_take_them_in_their_order_or_by_name(tmp_path:
     program = oaq.quantize(tmp_path / "two.onnx", [form([images(3, 3, 8, 6), images(3, 4)])])
     assert program.inputs == ("a", "b")
     assert program.tensors["a"].shape == (8, 6, 3)
+
+
+def test_a_file_gets_piecewise_weights_like_a_module(tmp_path: Path) -> None:
+    from oaq.program.codes import coded_layers
+
+    program = oaq.quantize(file_at(tmp_path), [images(6, 3, 8, 6)], weights="piecewise")
+    ((bits, step),) = coded_layers(program).values()
+    assert (bits, len(step)) == (4, 4)

@@ -304,3 +304,15 @@ def test_samples_of_other_sizes_are_refused_where_regions_look_at_several_positi
     )
     with pytest.raises(CalibrationError, match="give samples of one size"):
         quantize_onnx(content, [*nets.images(1), *nets.images(1, size=24)])
+
+
+def test_piecewise_weights_are_ordinary_integers_of_regions_too() -> None:
+    from oaq.program.codes import coded_layers
+    from oaq.ptq.options import Options
+
+    file = quantize_onnx(nets.normalized_file(), nets.images(), Options(weights="piecewise", budget=None))
+    assert [facts.bits for facts in file.choices.codebooks] == [4] * 4
+    assert len(coded_layers(file.program)) == 4
+    runtime = ort.InferenceSession(file.content, providers=["CPUExecutionProvider"])
+    for ours, theirs in zip(file.session.run(None, file.samples[0]), runtime.run(None, file.samples[0]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-3 * float(np.abs(theirs).max()))

@@ -9,8 +9,8 @@ convolution C_group is 1, so k counts taps. Bounds, schedules, witnesses, packin
 ``window``, ``groups`` and ``parts`` only, so a further operator of this kind needs no change in them.
 
 What is meant to come here (docs/decisions/0026): a transposed convolution is rows and a window over a spread input;
-piecewise weights are several ``parts``, each with its own multipliers. A product of two activations has no constant
-rows: it is an ``Op`` of its own whose ``image`` reads two ranges, as ``mul`` does.
+piecewise weights have a single scale and are ordinary rows (0053). A product of two activations has no constant rows:
+it is an ``Op`` of its own whose ``image`` reads two ranges, as ``mul`` does.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Piecewise:
         bits: b, 2..6. Every weight is one of 2**(b + 1) - 1 integers and takes b + 1 bits of the file.
         first_last_bits: of layers that read an input of the network or write an output; None: like all others.
         form: "integer": one scale, one sum, what ``quantize`` makes programs of; "exact": the published form of three
-            sums, 2..8 bits, which only the reference runs (``ptq.exact.quantize_exact``).
+            sums, 2..8 bits, which only the reference runs (``ptq.quantize_exact``).
         layers: (pattern, bits) of layers that differ, a regular expression for the whole name each; the last that
             matches counts, before ``first_last_bits`` too.
 

@@ -203,7 +203,7 @@ def _check_pieces(options: Options, graph: FloatGraph) -> None:
     if options.pieces.form == "exact":
         raise CalibrationError(
             "weights in the published form have three sums for each output, which no program holds: "
-            "oaq.ptq.exact.quantize_exact makes what the reference runs; form='integer' has one sum"
+            "oaq.ptq.quantize_exact makes what the reference runs; form='integer' has one sum"
         )
     options.pieces.check_layers(node.name for node, _ in layers(graph))
 
