@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
 import shlex
 import tomllib
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -129,6 +131,26 @@ def test_python_examples_compile(path: Path) -> None:
             compile(block, relative(path), "exec")
 
 
+def imported_names(block: str) -> list[tuple[str, str]]:
+    """(module, name) of what a block of code imports from the tree."""
+    imports = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom) and node.module]
+    own = [node for node in imports if node.module and node.module.split(".")[0] in ("oaq", "benchmarks", "recipes")]
+    return [(str(node.module), alias.name) for node in own for alias in node.names]
+
+
+def is_there(module: str, name: str) -> bool:
+    return hasattr(import_module(module), name) or find_spec(f"{module}.{name}") is not None
+
+
+@pytest.mark.parametrize("path", [path for path in LIVING if path not in FOLLOWED], ids=relative)
+def test_every_name_that_is_imported_exists(path: Path) -> None:
+    blocks = [block for language, block in FENCED.findall(read(path)) if language == "python" and ">>> " not in block]
+    missing = [
+        (module, name) for block in blocks for module, name in imported_names(block) if not is_there(module, name)
+    ]
+    assert not missing
+
+
 @pytest.mark.parametrize("path", LIVING, ids=relative)
 def test_every_make_target_exists(path: Path) -> None:
     makefiles = read(ROOT / "Makefile") + read(ROOT / "native" / "native.mk")
@@ -192,5 +214,7 @@ def test_these_tests_can_fail() -> None:
     assert shell_lines("```sh\noaq run x \\\n   --input y   # why\n```") == ["oaq run x     --input y"]
     assert oaq_arguments("OAQ_ISA=avx2 oaq run x > y") == ["run", "x"]
     assert oaq_arguments("pip install oaq") is None
+    assert imported_names("import os\nfrom oaq.ptq import Daq, Nothing") == [("oaq.ptq", "Daq"), ("oaq.ptq", "Nothing")]
+    assert is_there("oaq.ptq", "Daq") and is_there("oaq", "operators") and not is_there("oaq.ptq", "Nothing")
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()):
         parser().parse_args(["frobnicate", "net.oaq"])
