@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from benchmarks.busy import Disturbance, Watch
 from benchmarks.harness import Result, add_record, save, stamp
 from benchmarks.web.build import BUILDS, PACKAGE, packed_size
 from benchmarks.web.demo import build_page
-from benchmarks.web.node import run_script
+from benchmarks.web.node import NoChromium, chromium, run_script
 from oaq.errors import ConfigError
 from oaq.terminal import say
 
@@ -93,14 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/web-demo"), metavar="DIR", help="of the page")
     add_record(parser)
     flags = parser.parse_args(arguments)
-    chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        raise ConfigError("Chromium is not installed; on Debian: apt-get install chromium")
+    try:
+        browser = chromium()
+    except NoChromium as error:
+        raise ConfigError(str(error)) from error
     if not (PACKAGE / "node_modules" / "onnxruntime-web").is_dir():
         raise ConfigError("onnxruntime-web is not installed; run npm install in web/")
     build_page(flags.out)
     before = resting()
-    measured = json.loads(run_script([SCRIPT, flags.out.resolve() / "site", str(flags.rounds), chromium]))
+    measured = json.loads(run_script([SCRIPT, flags.out.resolve() / "site", str(flags.rounds), browser]))
     disturbance = max(before, resting(), key=lambda rest: rest.others or 0.0)
     rows = tuple(rows_of(measured))
     facts = [("browser", measured["product"])]

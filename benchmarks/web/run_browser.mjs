@@ -2,7 +2,7 @@
 // and of onnxruntime-web on one; first results.
 //
 //   node run_browser.mjs SITE ROUNDS CHROMIUM      SITE as benchmarks.web.demo writes it; prints JSON
-import { serve, start } from "../../tests/web/browser.mjs";
+import { ISOLATED, serve, start } from "../../tests/web/browser.mjs";
 
 const [site, rounds, chromium] = process.argv.slice(2);
 
@@ -39,9 +39,7 @@ async function compare(network, photo, rounds) {
   return contenders.map(({ name, best }, i) => ({ name, best, times: times[i] }));
 }
 
-const server = await serve({ "/": site }, {
-  "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp",
-});
+const server = await serve({ "/": site }, ISOLATED);
 const browser = await start(chromium);
 try {
   const { page } = browser;

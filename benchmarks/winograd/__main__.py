@@ -14,6 +14,7 @@ timed in turns with the row of the same instruction set, each by one thread, the
 from __future__ import annotations
 
 import argparse
+import ctypes
 import sys
 import tempfile
 import time
@@ -43,7 +44,7 @@ ROWS: Final = {"vnni": "gemm_u8s8_vnni", "avxvnni": "gemm_u8s8_avxvnni"}
 Row = tuple[tuple[str, str], ...]
 
 
-def time_layer(shape: tuple[int, int, int], row: KernelRow, native: object, rounds: int) -> tuple[Row, float]:
+def time_layer(shape: tuple[int, int, int], row: KernelRow, native: ctypes.CDLL, rounds: int) -> tuple[Row, float]:
     """Microseconds of both in turns, and the larger spread.
 
     Raises:
@@ -52,7 +53,7 @@ def time_layer(shape: tuple[int, int, int], row: KernelRow, native: object, roun
     program = drawn_layer(*shape)
     x = np.random.default_rng(1).integers(0, 128, program.tensors["x"].shape).astype(np.uint8)
     x[0], x[1] = 127, 0
-    forms = kernel(program, native, x)  # type: ignore[arg-type]
+    forms = kernel(program, native, x)
     session = Session(plan_with_run(program, row, None), threads=1)
     expected = reference.run(program, x[None]).outputs[0][0]
     forms.run()

@@ -5,5 +5,4 @@ set(CMAKE_SYSTEM_PROCESSOR wasm32)
 set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES OAQ_ZIG)
 set(CMAKE_CXX_COMPILER ${OAQ_ZIG} c++)
 set(CMAKE_CXX_COMPILER_TARGET wasm32-wasi)
-# Atomics, also of the libraries, for modules on shared memory; on memory of one thread engines run them all the same.
-set(CMAKE_CXX_FLAGS_INIT "-mcpu=generic+atomics -msimd128 -fexceptions")
+set(CMAKE_CXX_FLAGS_INIT "-msimd128 -fexceptions")

@@ -13,6 +13,9 @@ const TYPES = {
   ".svg": "image/svg+xml",
 };
 
+/** Headers by which a page is cross-origin isolated, so that its workers may share memory. */
+export const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
 /**
  * Serve folders on localhost: { "/prefix/": folder }, the longest prefix first; with further headers. Returns
  * { origin, close }.

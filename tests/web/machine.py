@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from benchmarks.cross_build import CannotBuild, cross_compiler
-from benchmarks.web.node import NoNode, node, run_cases
+from benchmarks.web.node import NoChromium, NoNode, chromium, node, run_cases
 from oaq.kernels.targets import TARGETS
 from tests.foreign.cases import Forced, wrong
 from tests.foreign.rows import RowTable
@@ -29,6 +29,14 @@ def require_engine() -> None:
         cross_compiler()
     except (NoNode, CannotBuild) as error:
         pytest.skip(f"{NOT_RUN}: {error}")
+
+
+def require_chromium(what: str) -> str:
+    """Chromium's program; skip, loudly, where it is not installed: ``what`` is not run then."""
+    try:
+        return chromium()
+    except NoChromium as error:
+        pytest.skip(f"{NOT_RUN}: {what}: {error}")
 
 
 def differences(cases: Iterable[Forced], build: str) -> Iterator[str]:

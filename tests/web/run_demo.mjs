@@ -1,12 +1,10 @@
 // Opens the demo page in headless Chromium and says what it shows.
 //
 //   node run_demo.mjs SITE CHROMIUM FILE      FILE is chosen as a photo
-import { serve, start } from "./browser.mjs";
+import { ISOLATED, serve, start } from "./browser.mjs";
 
 const [site, chromium, file] = process.argv.slice(2);
-const server = await serve({ "/": site }, {
-  "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp",
-});
+const server = await serve({ "/": site }, ISOLATED);
 const { page, close } = await start(chromium);
 const idle = "!document.getElementById('measure').disabled";
 try {

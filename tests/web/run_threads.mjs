@@ -10,11 +10,10 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-import { serve, start } from "./browser.mjs";
+import { ISOLATED, serve, start } from "./browser.mjs";
 
 const [folder, name, input, where, chromium] = process.argv.slice(2);
 const root = fileURLToPath(new URL("../../web/", import.meta.url));
-const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
 // Runs here or in the page.
 async function runAll(library, url, bytes) {
@@ -43,7 +42,11 @@ async function runAll(library, url, bytes) {
       said[threads] = await oaq.load(url, { threads }).then(() => "taken", (error) => `${error.code}: ${error.message}`);
     const byDefault = unasked.threads;
     unasked.close();
-    return { said, byDefault, cpus: globalThis.navigator?.hardwareConcurrency ?? 1 };
+    // Without a module for threads, or where it cannot be fetched, a network that nobody asked threads for has one.
+    const [build] = oaq.builds(), place = new URL(`/wasm/oaq-${build}.wasm`, url).href, alone = [];
+    for (const more of globalThis.crossOriginIsolated ? [{}, { [`${build}-threads`]: "/wasm/none.wasm" }] : [])
+      alone.push((await oaq.load(url, { wasm: { [build]: place, ...more } })).threads);
+    return { said, byDefault, alone, cpus: globalThis.navigator?.hardwareConcurrency ?? 1 };
   }
 }
 
@@ -65,7 +68,7 @@ if (where === "node") {
     for (const [headers, call] of [[ISOLATED, runAll], [{}, ask]]) {
       const site = await serve({ "/": root, "/net/": folder }, headers);
       await browser.page.open(`${site.origin}/test/blank.html`);
-      const expression = `(${call})("/src/index.js", "/net/${name}.json", ${JSON.stringify(bytes)})`;
+      const expression = `(${call})("/src/index.js", "${site.origin}/net/${name}.json", ${JSON.stringify(bytes)})`;
       answers.push(await browser.page.evaluate(expression));
       site.close();
     }

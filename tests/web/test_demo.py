@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from benchmarks.web.node import run_script
 from oaq.reference import run
 from oaq.web import write
 from tests.foreign.detector import detector
-from tests.web.machine import NOT_RUN, require_engine
+from tests.web.machine import require_chromium, require_engine
 from tests.web.test_package import SIZE, classifier, integers, photos
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -31,9 +30,7 @@ def likeliest(photo: int) -> list[str]:
 
 def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path) -> None:
     require_engine()
-    chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip(f"{NOT_RUN}: the demo page; Chromium is not installed; Debian: apt-get install chromium")
+    chromium = require_chromium("the demo page")
     install()
     for name in ("src", "wasm", "demo"):
         shutil.copytree(PACKAGE / name, tmp_path / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +30,7 @@ from tests.capture.from_onnx.files import node
 from tests.capture.from_onnx.test_functions import network
 from tests.capture.from_onnx.test_inline import BRANCHES
 from tests.strategies import Builder, conv2d
-from tests.web.machine import NOT_RUN
+from tests.web.machine import NOT_RUN, require_chromium
 from tests.web.test_package import classifier
 
 pytestmark = pytest.mark.xdist_group("web")
@@ -151,9 +150,7 @@ def test_every_number_is_that_of_the_command_line(
 def test_the_page_shows_the_verdict_and_fetches_nothing_for_a_file(
     site: Path, files: list[Path], deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip(f"{NOT_RUN}: the page's doctor; Chromium is not installed; Debian: apt-get install chromium")
+    chromium = require_chromium("the page's doctor")
     save(wide(), tmp_path / "wide.oaq")
     result = json.loads(run_script([SCRIPT, site, *files, deep, tmp_path / "wide.oaq", "--", chromium]))
     assert result["said"] == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from oaq.tasks.classify import classify
 from oaq.tasks.record import task_metadata
 from oaq.web import write
 from tests.strategies import Builder, conv2d, linear
-from tests.web.machine import NOT_RUN, require_engine
+from tests.web.machine import require_chromium, require_engine
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -87,13 +86,11 @@ def decoded(text: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("where", ["node", "chromium"])
 def test_photos_have_the_integers_of_the_reference_in_every_build(folder: Path, where: str, tmp_path: Path) -> None:
     require_engine()
-    chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
-    if where == "chromium" and chromium is None:
-        pytest.skip(f"{NOT_RUN}: the package in Chromium, which is not installed; Debian: apt-get install chromium")
+    browser = [require_chromium("the package in Chromium")] if where == "chromium" else []
     install()
     program, pixels = classifier(), photos()
     (tmp_path / "photos").write_bytes(pixels.tobytes())
-    arguments = [HERE / "run_package.mjs", folder, "net", tmp_path / "photos", where, *([chromium] * bool(chromium))]
+    arguments = [HERE / "run_package.mjs", folder, "net", tmp_path / "photos", where, *browser]
     results = json.loads(run_script(arguments))
     assert list(results) == ["relaxed", "simd128"]
     x = integers(program, pixels)

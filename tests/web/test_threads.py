@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.web.build import install
+from benchmarks.web.build import ROOT, install
 from benchmarks.web.node import run_script
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
@@ -21,7 +19,7 @@ from oaq.reference import run
 from oaq.seal.signature import model_signature
 from oaq.web import write
 from tests.strategies import Builder, conv2d
-from tests.web.machine import NOT_RUN, require_engine
+from tests.web.machine import require_chromium, require_engine
 
 pytestmark = pytest.mark.xdist_group("web")
 
@@ -52,12 +50,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answers(folder: Path, where: str, x: np.ndarray) -> dict[str, Any]:
     require_engine()
-    chromium = os.environ.get("OAQ_CHROMIUM") or shutil.which("chromium")
-    if where == "chromium" and chromium is None:
-        pytest.skip(f"{NOT_RUN}: threads in Chromium, which is not installed; Debian: apt-get install chromium")
+    browser = [require_chromium("threads in Chromium")] if where == "chromium" else []
     install()
     (folder / "input").write_bytes(x.tobytes())
-    arguments = [HERE / "run_threads.mjs", folder, "net", folder / "input", where, *([chromium] * bool(chromium))]
+    arguments = [HERE / "run_threads.mjs", folder, "net", folder / "input", where, *browser]
     return json.loads(run_script(arguments))
 
 
@@ -84,11 +80,39 @@ def test_every_number_of_threads_computes_the_integers_of_the_reference(folder: 
         assert answer["byDefault"] == 1
         return
     assert answer["byDefault"] == min(answer["cpus"], 4)
+    assert answer["alone"] == [1, 1]
     plain = answer["open"]
     assert (plain["byDefault"], plain["ran"]) == (1, True)
     assert plain["asked"].startswith(
         "engine: 2 threads need shared memory, which this page does not have: serve it with"
     )
+
+
+FORGOTTEN = """
+import {{ load }} from {library};
+let ended = 0;
+process.on("worker", (worker) => worker.on("exit", () => ++ended));
+async function use(closes) {{
+  const net = await load(new URL({url}), {{ build: "simd128", threads: 3 }});
+  if (closes) net.close();
+}}
+await use(true);
+await use(false);
+for (let turn = 0; turn < 200 && ended < 4; ++turn) {{
+  globalThis.gc();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+}}
+console.log(ended);
+"""
+
+
+def test_workers_end_with_a_network_that_is_closed_or_forgotten(folder: Path, tmp_path: Path) -> None:
+    require_engine()
+    install()
+    library, url = (ROOT / "web" / "src" / "index.js").as_uri(), (folder / "net.json").as_uri()
+    script = tmp_path / "forgotten.mjs"
+    script.write_text(FORGOTTEN.format(library=json.dumps(library), url=json.dumps(url)))
+    assert run_script(["--expose-gc", script]).split() == ["4"]
 
 
 BROKEN = """
@@ -114,7 +138,7 @@ console.log(wasm.oaq_run(session, room + 16, room + 20, 1), wasm.oaq_web_chunks(
 def test_a_pool_whose_workers_never_come_is_computed_by_its_caller(folder: Path, tmp_path: Path) -> None:
     require_engine()
     install()
-    root = HERE.parents[1] / "web"
+    root = ROOT / "web"
     script = tmp_path / "alone.mjs"
     text = BROKEN
     for name, value in {

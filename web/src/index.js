@@ -26,14 +26,14 @@ export async function load(url, options = {}) {
         `${String(options.certificate).slice(0, 16)}...: this is another network, or another proof`, "certificate");
   const build = chooseBuild(manifest, options.build, place);
   const wasm = (name) => options.wasm?.[name] ?? new URL(`../wasm/oaq-${name}.wasm`, import.meta.url);
-  const threads = chooseThreads(options.threads);
+  const threads = chooseThreads(options, build);
   let session, bytes;
   const plan = () => (bytes ??= planOf(manifest.plans[build], place));
   try {
     session = await open(build, threads, wasm, plan);
   } catch (error) {
-    // Nobody asked for threads, so a page whose policy forbids workers gets one.
-    if (options.threads !== undefined || error.code !== "no-threads") throw error;
+    // Nobody asked for threads: a page whose policy forbids workers, or whose server lacks their module, gets one.
+    if (options.threads !== undefined || !["no-threads", "not-found"].includes(error.code)) throw error;
     session = await open(build, 1, wasm, plan);
   }
   const network = new Network(manifest, build, session);
@@ -55,8 +55,9 @@ async function planOf({ file, bytes, sha256: digest }, place) {
   return plan;
 }
 
-function chooseThreads(wanted) {
-  if (wanted === undefined) return defaultThreads();
+function chooseThreads({ threads: wanted, wasm }, build) {
+  // Who says where modules are, and names none for threads, has none.
+  if (wanted === undefined) return wasm?.[build] && !wasm[`${build}-threads`] ? 1 : defaultThreads();
   if (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)
     throw new OaqError(`threads is a whole number from 1 to ${MOST_THREADS}, not ${wanted}`, "bad-argument");
   return wanted;

@@ -97,6 +97,9 @@ export async function fetchBytes(url) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+/** Ends the workers of sessions that nothing refers to any more. */
+const forgotten = new FinalizationRegistry((workers) => workers.stop());
+
 /** A network in an instance of its own. */
 export class Session {
   #wasm;
@@ -128,6 +131,7 @@ export class Session {
     } catch (error) {
       throw new OaqError(`no ${threads - 1} workers can be started: ${error.message}. Ask for one thread`, "no-threads");
     }
+    forgotten.register(session, session.#workers, session);
     return session;
   }
 
@@ -201,6 +205,7 @@ export class Session {
 
   /** End the workers; the network runs no more. */
   close() {
+    forgotten.unregister(this);
     this.#workers?.stop();
     this.#workers = null;
     this.#failure ??= new OaqError("it was closed", "failed");
