@@ -51,7 +51,7 @@ from recipes.superres import train
 from recipes.superres.enlarge import EDGE, bicubic, by_float, by_integers, enlarge_photo, side_by_side
 from recipes.superres.integers import SIDE, calibration, program_of, task_of
 from recipes.superres.networks import NETWORKS, SCALES, build
-from recipes.superres.pictures import named_photos, sets_of
+from recipes.superres.pictures import named_photos, require_scorable, sets_of
 from recipes.superres.scoring import Answers, answer_set, figures
 
 FIRST = "edsr-mini"
@@ -117,6 +117,8 @@ def run(flags: argparse.Namespace) -> int:
     title, steps = f"{flags.network}-x{flags.scale}", Steps()
     photo = None if flags.photo is None else read_subject(flags)
     paths_by_set = sets_of(flags.data) if photo is None else {}
+    for paths in paths_by_set.values():
+        require_scorable(paths, flags.scale)
     folder = (flags.out if photo is None else Path("out")) / title
     folder.mkdir(parents=True, exist_ok=True)
     say.words(f"{title}, on {stamp().cpu}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -9,9 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.data.photos import read_pixels
 from oaq.errors import FormatError
 from oaq.tasks.task import Picture
-from oaq.tasks.upscale import luma
+from oaq.tasks.upscale import WINDOW, luma
 from recipes.data.packages import unpack
 from recipes.data.photos import MVTB, SCIKIT_IMAGE
 
@@ -97,6 +99,19 @@ def photos_in(folder: Path) -> list[Path]:
     if not paths:
         raise FormatError(f"{folder}: holds no photo ({', '.join(SUFFIXES)})")
     return paths
+
+
+def require_scorable(paths: Iterable[Path], scale: int) -> None:
+    """Decode photos that are scored before anything is trained for them.
+
+    Raises:
+        FormatError: one does not decode, or is too small to be scored.
+    """
+    least = -(-(WINDOW + 2 * scale) // scale) * scale
+    for path in paths:
+        rows, columns = read_pixels(path).shape[:2]
+        if min(rows, columns) < least:
+            raise FormatError(f"{path}: {rows} x {columns} pixels; scores at x{scale} need {least} x {least} at least")
 
 
 def sets_of(data: Path | None) -> dict[str, list[Path]]:

@@ -174,6 +174,21 @@ def test_sets_are_those_of_the_folder(photos: list[Path], tmp_path: Path) -> Non
         sets_of(tmp_path)
 
 
+@pytest.mark.parametrize(("size", "message"), [((20, 3), "20 x 3 pixels"), (None, "is not a photo that decodes")])
+def test_photos_that_cannot_be_scored_are_refused_before_anything_is_trained(
+    photos: list[Path], tmp_path: Path, capsys, monkeypatch, size: tuple[int, int] | None, message: str
+) -> None:
+    monkeypatch.setattr(command, "network_of", None)
+    (tmp_path / "own").mkdir()
+    path = tmp_path / "own" / "a.png"
+    if size is None:
+        path.write_bytes(photos[0].read_bytes()[:200])
+    else:
+        Image.fromarray(photo_of(0, *size)).save(path)
+    assert command.main(["--data", str(path.parent), "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_command_enlarges_a_photo_and_scores_a_folder(photos: list[Path], tmp_path: Path, capsys) -> None:
     words = ["--network", "espcn", "--steps", "0", "--threads", "1"]
     data = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
