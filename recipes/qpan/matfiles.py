@@ -49,10 +49,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _arrays(content: bytes, order: str) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for code, element in _elements(content, order):
-        if code == COMPRESSED:
-            arrays |= _arrays(_inflated(element), order)
-        elif code == MATRIX:
-            arrays |= _matrix(element, order)
+        inner = _elements(_inflated(element), order) if code == COMPRESSED else [(code, element)]
+        for kind, part in inner:  # of which none is packed again
+            arrays |= _matrix(part, order) if kind == MATRIX else {}
     return arrays
 
 
@@ -88,4 +87,6 @@ def _matrix(content: bytes, order: str) -> dict[str, NDArray[Any]]:
     if flags & 0xFF not in PLAIN or flags & COMPLEX or code not in TYPES:
         return {}
     shape = np.frombuffer(parts[1][1], f"{order}i4")
+    if (shape < 0).any():
+        raise ValueError(f"a matrix has a shape of {shape.tolist()}")
     return {parts[2][1].decode("ascii"): np.frombuffer(values, order + TYPES[code]).reshape(shape, order="F")}

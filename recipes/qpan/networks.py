@@ -15,8 +15,6 @@ on the envelope of the proximal average of several penalties on the filters' coe
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from oaq.capture.polyline import Polyline
+from oaq.data.arrays import read_named
 from oaq.errors import FormatError
 from oaq.modules.proximal import Penalty, ProximalAverage
 
@@ -207,10 +206,13 @@ def published(path: Path) -> Unfolded:
     """
     arrays = _arrays(path)
     phases = 1 + max((int(match[1]) for name in arrays if (match := re.match(r"fcs\.(\d{1,3})\.", name))), default=-1)
-    net = Unfolded([TwoLayerPhase() for _ in range(phases)])
     names = {f"fcs.{at}.{part}": f"phases.{at}.{place}" for at in range(phases) for part, place in PARTS.items()}
     if not phases or set(names) != set(arrays):
         raise FormatError(f"{path}: holds {len(arrays)} arrays, not {', '.join(PARTS)} of phases fcs.0, fcs.1, ...")
+    broken = [name for name, values in arrays.items() if not np.isfinite(values).all()]
+    if broken:
+        raise FormatError(f"{path}: {broken[0]} has entries that are not finite")
+    net = Unfolded([TwoLayerPhase() for _ in range(phases)])
     state = {names[name]: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
     try:
         net.load_state_dict(state)
@@ -221,10 +223,11 @@ def published(path: Path) -> Unfolded:
 
 def _arrays(path: Path) -> Mapping[str, NDArray[Any]]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], np.float32) for name in archive.files}
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FormatError(f"{path}: is not an archive of arrays (.npz) that opens: {error}") from error
+        return {name: np.asarray(values, np.float32) for name, values in read_named(path).items()}
+    except (FormatError, ValueError, TypeError) as error:  # of the file, or of texts in it
+        raise FormatError(
+            f"{path}: is not an archive of arrays (.npz) that opens: {error.__cause__ or error}"
+        ) from error
 
 
 def _window(inputs: int, outputs: int) -> nn.Conv2d:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.data.photos import read_pixels
 from oaq.errors import FormatError
 from recipes.qpan.fourier import Pair, Real, sample_spectrum, zero_filled
 from recipes.qpan.matfiles import read_arrays
@@ -85,11 +86,7 @@ def read_grey(path: Path) -> Real:
     """
     from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB").convert("L"), np.float64) / 255
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise FormatError(f"{path}: does not decode as a picture: {error}") from error
+    return np.asarray(Image.fromarray(read_pixels(path)).convert("L"), np.float64) / 255
 
 
 def read_mask(path: Path) -> Real:
@@ -174,4 +171,6 @@ def _array(path: Path, name: str) -> NDArray[Any]:
     arrays = read_arrays(path)
     if name not in arrays:
         raise FormatError(f"{path}: holds {', '.join(arrays) or 'nothing'}, not {name}")
+    if not np.isfinite(arrays[name]).all():
+        raise FormatError(f"{path}: {name} has entries that are not finite")
     return arrays[name]
