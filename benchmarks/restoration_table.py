@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.harness import RESULTS, load
 from benchmarks.performance_table import table
-from recipes.daq.ledger import LABEL
+from recipes.ledger import LABEL
 from recipes.qpan.slices import CHAINS
 
 NAME: Final = "restoration"

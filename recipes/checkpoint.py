@@ -29,6 +29,18 @@ def is_trained(path: Path, steps: int) -> bool:
     return path.exists() and (not state.exists() or int(_read(state)["step"]) >= steps)
 
 
+def require_steps(path: Path, steps: int) -> None:
+    """Refuse weights that went on beyond ``steps``: a row that names so many must not be of more.
+
+    Raises:
+        FormatError: they did, or what an earlier run left is damaged.
+    """
+    state = path.with_suffix(".state.pt")
+    done = int(_read(state)["step"]) if state.exists() else steps
+    if done > steps:
+        raise FormatError(f"{path}: holds weights of {done} steps, not {steps}. Delete it and {state.name}, or move it")
+
+
 def restore_state(path: Path, loads: Mapping[str, Callable[[Any], object]]) -> int:
     """Steps done by an earlier run that wrote to ``path``; 0 if there was none.
 

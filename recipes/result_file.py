@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oaq.errors import FormatError
 from oaq.program.atomic import write_atomically
 from oaq.report import codec
 from oaq.report.data import Environment, Latency
@@ -104,4 +105,8 @@ def load(path: Path) -> Result:
     Raises:
         FormatError: it is not one.
     """
-    return codec.decode(Result, json.loads(path.read_text(encoding="utf-8")), str(path))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON, or of UTF-8
+        raise FormatError(f"{path}: is not a result file: {error}") from error
+    return codec.decode(Result, value, str(path))

@@ -17,18 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oaq.errors import FormatError
-from oaq.terminal import say
-from oaq.terminal.table import Table
-from recipes import result_file
 from recipes.daq.choices import BITS
-from recipes.daq.ledger import Ledger
 from recipes.daq.mri import CALIBRATED, SCORED, run_mri
-from recipes.daq.superres import Training, run_superres
+from recipes.daq.superres import Training, float_network, run_superres
 from recipes.daq.train import STEPS
-from recipes.demo import RECORDED
 from recipes.exit_code import exit_code
+from recipes.integers import weights_digest
+from recipes.ledger import Ledger, Row, add_options, conclude, files_digest, files_in
 from recipes.superres.networks import SCALES
-from recipes.superres.pictures import sets_of
+from recipes.superres.pictures import require_scorable, sets_of
 
 NOTES = {
     "superres": (
@@ -46,25 +43,41 @@ NOTES = {
 
 def run(flags: argparse.Namespace) -> int:
     """Measure, print, write; returns the exit code."""
-    bits, is_mri = tuple(flags.bits), flags.experiment == "mri"
-    if is_mri and flags.data is None:
-        raise FormatError("mri: --data names the folder that holds mri, with slices, masks and weights")
-    name = "daq_mri" if is_mri else f"daq_superres_x{flags.scale}"
     flags.out.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(flags.out / f"{name}.json", _command(flags), NOTES[flags.experiment], anew=flags.anew)
-    if is_mri:
-        run_mri(flags.data, ledger, bits, flags.only)
-    else:
-        data = flags.data / "sr" if flags.data is not None and (flags.data / "sr").is_dir() else flags.data
-        training = Training(flags.out, flags.steps)
-        run_superres(sets_of(data), ledger, scale=flags.scale, bits=bits, training=training, only=flags.only)
-    result = ledger.result()
-    if flags.record:
-        say.words(str(result_file.store(result, RECORDED, name)))
-    heads = tuple(dict.fromkeys(head for row in result.rows for head, _ in row))
-    lines = tuple(tuple(dict(row).get(head, "") for head in heads) for row in result.rows)
-    say.tables([Table(name, heads, lines, frozenset(range(1, len(heads))))])
+    name, ledger = _mri(flags) if flags.experiment == "mri" else _superres(flags)
+    conclude(ledger.result(), name, record=flags.record)
     return 0
+
+
+def _mri(flags: argparse.Namespace) -> tuple[str, Ledger]:
+    if flags.data is None:
+        raise FormatError("mri: --data names the folder that holds mri, with slices, masks and weights")
+    ledger = _ledger(flags, "daq_mri", (("data", files_digest(files_in(flags.data / "mri"))),))
+    run_mri(flags.data, ledger, tuple(flags.bits), flags.only)
+    return "daq_mri", ledger
+
+
+def _superres(flags: argparse.Namespace) -> tuple[str, Ledger]:
+    if flags.steps < 1:
+        raise FormatError(f"--steps {flags.steps}: training takes one step at least")
+    name, data = f"daq_superres_x{flags.scale}", flags.data
+    sets = sets_of(data / "sr" if data is not None and (data / "sr").is_dir() else data)
+    photos = [path for paths in sets.values() for path in paths]
+    require_scorable(photos, flags.scale)
+    facts = (
+        ("sets", ", ".join(sets)),
+        ("photos", files_digest(photos)),
+        ("float weights", weights_digest(float_network(flags.scale, flags.out))),
+        ("steps of training", str(flags.steps)),
+    )
+    ledger, training = _ledger(flags, name, facts), Training(flags.out, flags.steps)
+    run_superres(sets, ledger, scale=flags.scale, bits=tuple(flags.bits), training=training, only=flags.only)
+    return name, ledger
+
+
+def _ledger(flags: argparse.Namespace, name: str, facts: Row) -> Ledger:
+    notes, path = NOTES[flags.experiment], flags.out / f"{name}.json"
+    return Ledger(path, _command(flags), notes, facts=facts, anew=flags.anew)
 
 
 def _command(flags: argparse.Namespace) -> str:
@@ -86,10 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, nargs="+", choices=BITS, default=BITS, help="of features (default 4 3 2)")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose label holds it")
     parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of the enlargement (default 2)")
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default out")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"of training (default {STEPS})")
-    parser.add_argument("--anew", action="store_true", help="measure rows of an earlier run again")
-    parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
+    add_options(parser, Path("out"))
     flags = parser.parse_args(arguments)
     return exit_code("daq", lambda: run(flags))
 

@@ -21,7 +21,7 @@ from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from oaq.terminal import say
 from recipes.daq.choices import rows_of
-from recipes.daq.ledger import Ledger, Row
+from recipes.ledger import Ledger, Row
 from recipes.qpan.fourier import Real, project
 from recipes.qpan.networks import TwoLayerPhase, Unfolded, published
 from recipes.qpan.samples import Slice, read_mask, read_slices

@@ -23,8 +23,9 @@ from oaq.ptq import Daq
 from oaq.runtime.frames import FrameSession
 from oaq.tasks.upscale import upscale_metrics
 from recipes.daq.choices import rows_of
-from recipes.daq.ledger import Ledger, Row
 from recipes.daq.train import STEPS, trained_program
+from recipes.integers import weights_digest
+from recipes.ledger import Ledger, Row
 from recipes.superres.enlarge import Enlarger, by_float, by_integers
 from recipes.superres.integers import calibration
 from recipes.superres.networks import NETWORKS, build
@@ -97,7 +98,8 @@ def choices(
         label = trained_label(mode, width)
         if width in bits and only in label:
             daq = Daq(width, mode, weight_bits=width, layers=BLOCKS)  # type: ignore[arg-type]
-            path = training.folder / f"daq-{mode}-{width}-x{scale}.pt"
+            begun = f"x{scale}-{training.steps}-{weights_digest(net)}"  # weights of other steps are another file's
+            path = training.folder / f"daq-{mode}-{width}-{begun}.pt"
             yield label, partial(trained_program, net, scale, daq, path, training.steps)
 
 

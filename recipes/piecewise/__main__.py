@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,16 +28,18 @@ from oaq.report.agreement import sqnr_db
 from oaq.report.comparison import compare, our_contenders
 from oaq.report.latency import pinned
 from oaq.terminal import say
-from oaq.terminal.table import Table
 from recipes import result_file
 from recipes.demo import RECORDED, Data, load_data
 from recipes.exit_code import exit_code
+from recipes.ledger import Ledger, Row, table_of
 from recipes.networks import NETWORKS, Network
 from recipes.piecewise.forms import Form, float_logits, headline_forms, rounded_network, shape_forms
 from recipes.piecewise.integers import CHOICES, ISA, Quantized, exact_rows, float_outputs, quantized, row
 from recipes.result_file import Result, stamp
 
 SHAPE_BITS = (3, 4, 6, 8)
+IMAGES = 64
+"""Photos to calibrate on."""
 NOTES = (
     "Weights alone: activations in float; all layers, first and last included. Right: of 20 labelled photos and their "
     "mirror images. BC: mean and deviation of every output's weights are made those of its float weights.",
@@ -62,7 +64,9 @@ def run(network: Network, flags: argparse.Namespace) -> int:
     else:
         result, suffix = _tables(net, data, network, flags), ""
     path = flags.out / f"{network.name}{suffix}.json"
-    say.words(str(result_file.write(result, path)))
+    if suffix:  # a ledger writes its own file, with rows of an earlier run that were not wanted now
+        result_file.write(result, path)
+    say.words(str(path))
     if flags.record:
         name = f"{result.benchmark}_{network.name}"
         say.words(str(result_file.store(result, RECORDED, name)))
@@ -70,52 +74,32 @@ def run(network: Network, flags: argparse.Namespace) -> int:
 
 
 def _tables(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
-    table = _Rows(network, flags)
-    _weights_alone(net, data, headline_forms(), ("forms of 4 bits", table))
+    ledger = _ledger(network, flags)
+    _weights_alone(net, data, headline_forms(), "forms of 4 bits", ledger)
     for bits in SHAPE_BITS:
-        _weights_alone(net, data, shape_forms(bits), (f"the paper's table at {bits} bits", table))
+        _weights_alone(net, data, shape_forms(bits), f"the paper's table at {bits} bits", ledger)
     if not flags.weights_only:
-        _whole(net, data, network, table)
-    return table.result()
+        _whole(net, data, network, ledger)
+    return ledger.result()
 
 
-class _Rows:
-    """Lines of all tables, written as they come; those that an earlier run of this very source left are taken."""
-
-    def __init__(self, network: Network, flags: argparse.Namespace) -> None:
-        self._command = f"python -m recipes.piecewise {network.name}" + (
-            " --weights-only" if flags.weights_only else ""
-        )
-        self._network, self._path = network.name, flags.out / f"{network.name}.json"
-        self._rows: dict[tuple[str, str], dict[str, str]] = {}
-        self._earlier: dict[tuple[str, str], dict[str, str]] = {}
-        if self._path.exists():
-            earlier = result_file.load(self._path)
-            if earlier.environment.commit == stamp().commit:
-                self._earlier = {(row["table"], row["weights"]): row for row in map(dict, earlier.rows)}
-
-    def take(self, table: str, weights: str, make: Callable[[], dict[str, str]]) -> dict[str, str]:
-        """The line of some weights in a table, made if it is not there."""
-        key = (table, weights)
-        self._rows[key] = self._earlier.get(key) or {"table": table, "weights": weights, **make()}
-        result_file.write(self.result(), self._path)
-        return {name: value for name, value in self._rows[key].items() if name != "table"}
-
-    def result(self) -> Result:
-        """What a file holds of them."""
-        rows = tuple(tuple(line.items()) for line in self._rows.values())
-        return Result("piecewise", self._command, stamp(), None, (("network", self._network),), rows, NOTES)
+def _ledger(network: Network, flags: argparse.Namespace) -> Ledger:
+    command = f"python -m recipes.piecewise {network.name}"
+    command += f" --images {flags.images}" if flags.images != IMAGES else ""
+    command += " --weights-only" if flags.weights_only else ""
+    facts = (("network", network.name), ("photos to calibrate on", str(flags.images)))
+    path = flags.out / f"{network.name}.json"
+    return Ledger(path, command, NOTES, facts=facts, benchmark="piecewise", heads=("table", "weights"))
 
 
-def _weights_alone(net: object, data: Data, forms: Sequence[Form], place: tuple[str, _Rows]) -> None:
-    title, table = place
+def _weights_alone(net: object, data: Data, forms: Sequence[Form], title: str, ledger: Ledger) -> None:
     x = np.concatenate([data.test, np.ascontiguousarray(data.test[..., ::-1])])
     labels = np.concatenate([data.labels, data.labels])
     graph, _ = graph_of(net, [x[:1]])  # type: ignore[arg-type]
     exact = float_logits(graph, x)
     right = int((exact.argmax(axis=1) == labels).sum())
 
-    def line(form: Form) -> dict[str, str]:
+    def line(form: Form) -> Row:
         rounded = rounded_network(graph, form)
         cells = {
             "stored bits": str(form.stored),
@@ -126,31 +110,30 @@ def _weights_alone(net: object, data: Data, forms: Sequence[Form], place: tuple[
             y = float_logits(graph, x, parameters)
             cells[f"logit SQNR{suffix}"] = f"{sqnr_db(exact, y):.2f} dB"
             cells[f"right of {len(x)}{suffix}"] = str(int((y.argmax(axis=1) == labels).sum()))
-        return cells
+        return tuple(cells.items())
 
-    _show(title, [table.take(title, form.name, partial(line, form)) for form in say.track(forms, title)])
+    _show(title, [ledger.row((title, form.name), partial(line, form)) for form in say.track(forms, title)])
 
 
-def _whole(net: object, data: Data, network: Network, table: _Rows) -> None:
+def _whole(net: object, data: Data, network: Network, ledger: Ledger) -> None:
     exact = float_outputs(net, data, network)  # type: ignore[arg-type]
     whole = 0
 
-    def line(name: str) -> dict[str, str]:
+    def line(name: str) -> Row:
         integers = quantized(net, data.calibration, name)  # type: ignore[arg-type]
-        return row(integers, whole or integers.bytes, data, network, exact)
+        return tuple(row(integers, whole or integers.bytes, data, network, exact).items())
 
-    lines = []
+    rows = []
     for name in CHOICES:
-        lines.append(table.take("integers", name, partial(line, name)))
-        whole = whole or int(lines[-1]["file bytes"])
-        say.words(", ".join(f"{key} {value}" for key, value in lines[-1].items()))
-    _show("integers", lines)
+        rows.append(ledger.row(("integers", name), partial(line, name)))
+        whole = whole or int(dict(rows[-1])["file bytes"])
+    _show("integers", rows)
 
 
 def _exact(net: object, data: Data, network: Network) -> Result:
     lines = exact_rows(net, data)  # type: ignore[arg-type]
-    _show("published form as integers, by the reference", lines)
     rows = tuple(tuple(line.items()) for line in lines)
+    _show("published form as integers, by the reference", rows)
     command = f"python -m recipes.piecewise {network.name} --exact"
     note = "The 20 labelled photos; weights to nearest with bias correction, 8 bits in every activation; no budget."
     return Result("piecewise_exact", command, stamp(), None, (("network", network.name),), rows, (note,))
@@ -179,16 +162,15 @@ def _times(net: object, data: Data, network: Network, flags: argparse.Namespace)
         )
         for timing in latency.timings
     )
-    _show("times on AVX2", [dict(line) for line in rows])
+    _show("times on AVX2", rows)
     command = f"python -m recipes.piecewise {network.name} --times --rounds {flags.rounds}"
     return Result("piecewise_times", command, stamp(), latency, (("network", network.name),), rows)
 
 
-def _show(title: str, lines: Sequence[Mapping[str, str]]) -> None:
-    head = tuple(lines[0])
-    say.tables(
-        [Table(title, head, tuple(tuple(line[key] for key in head) for line in lines), frozenset(range(1, len(head))))]
-    )
+def _show(title: str, rows: Sequence[Row]) -> None:
+    """Print rows of the same heads; the title says what their table is."""
+    lines = [{head: value for head, value in row if head != "table"} for row in rows]
+    say.tables([table_of(title, lines)])
 
 
 def arguments(texts: Sequence[str] | None = None) -> argparse.Namespace:
@@ -197,7 +179,9 @@ def arguments(texts: Sequence[str] | None = None) -> argparse.Namespace:
         "python -m recipes.piecewise", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("network", nargs="?", default="mobilenet-v2", choices=TRAINED)
-    parser.add_argument("--images", type=int, default=64, metavar="N", help="photos to calibrate on (default 64)")
+    parser.add_argument(
+        "--images", type=int, default=IMAGES, metavar="N", help=f"photos to calibrate on (default {IMAGES})"
+    )
     parser.add_argument("--weights-only", action="store_true", help="the tables of weights alone")
     parser.add_argument(
         "--exact", action="store_true", help="the published form as integers, by the reference, instead"

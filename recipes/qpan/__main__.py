@@ -23,13 +23,9 @@ from oaq.errors import FormatError
 from oaq.program.atomic import write_atomically
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize_with_report
-from oaq.terminal import say
-from oaq.terminal.table import Table
 from oaq.verify import verify
-from recipes import result_file
-from recipes.daq.ledger import Ledger, Row
-from recipes.demo import RECORDED
 from recipes.exit_code import exit_code
+from recipes.ledger import Ledger, Row, add_options, conclude, files_digest, files_in
 from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float, calibration
 from recipes.qpan.comparison import compare
 from recipes.qpan.networks import published
@@ -55,6 +51,8 @@ NOTES: Final = {
 }
 PICTURED: Final = (0, 3)
 """Photos of Set11 that are drawn."""
+SEEDS: Final = 3
+"""Seeds of a row of train."""
 
 
 def run_blocks(data: Path, ledger: Ledger, folder: Path) -> None:
@@ -99,12 +97,13 @@ def run(flags: argparse.Namespace) -> int:
     """Measure, print, write; returns the exit code."""
     if flags.experiment != "train" and flags.data is None:
         raise FormatError(f"{flags.experiment}: --data names the folder that holds mri and blocks: images and weights")
+    if flags.seeds < 1:
+        raise FormatError(f"--seeds {flags.seeds}: a row takes one seed at least")
     folder = flags.out / flags.experiment
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"qpan_{flags.experiment}"
-    command = f"python -m recipes.qpan {flags.experiment}{' --data DIR' if flags.data else ''}"
-    notes = NOTES[flags.experiment]
-    ledger = Ledger(folder / f"{name}.json", command, notes, anew=flags.anew, benchmark="qpan")
+    name, notes, command = f"qpan_{flags.experiment}", NOTES[flags.experiment], _command(flags)
+    path = folder / f"{name}.json"
+    ledger = Ledger(path, command, notes, facts=_facts(flags), anew=flags.anew, benchmark="qpan")
     if flags.experiment == "slices":
         run_slices(flags.data, ledger, folder, flags.only)
     elif flags.experiment == "blocks":
@@ -112,13 +111,28 @@ def run(flags: argparse.Namespace) -> int:
     else:
         for task in TASKS if flags.task is None else (flags.task,):
             compare(task, flags.seeds, flags.data, folder, ledger, by_programs=not flags.floats)
-    result = ledger.result()
-    if flags.record:
-        result_file.store(result, RECORDED, name)
-    heads = list(dict.fromkeys(key for row in result.rows for key, _ in row))
-    lines = tuple(tuple(dict(row).get(head, "") for head in heads) for row in result.rows)
-    say.tables([Table(name, tuple(heads), lines)])
+    conclude(ledger.result(), name, record=flags.record)
     return 0
+
+
+def _facts(flags: argparse.Namespace) -> Row:
+    """What rows depend on besides their labels."""
+    folders = {"slices": ("mri",), "blocks": ("blocks",), "train": ("mri", "blocks")}[flags.experiment]
+    files = [path for name in folders for path in files_in(flags.data / name)] if flags.data is not None else []
+    facts = (("data", files_digest(files) if files else "free"),)
+    if flags.experiment != "train":
+        return facts
+    return (*facts, ("seeds", str(flags.seeds)), ("programs of integers", "no" if flags.floats else "yes"))
+
+
+def _command(flags: argparse.Namespace) -> str:
+    words = [f"python -m recipes.qpan {flags.experiment}"]
+    if flags.experiment == "train":
+        words += [] if flags.task is None else [f"--task {flags.task}"]
+        words += [] if flags.seeds == SEEDS else [f"--seeds {flags.seeds}"]
+        words += ["--floats"] if flags.floats else []
+    words += [f"--only {flags.only!r}"] if flags.only and flags.experiment == "slices" else []
+    return " ".join([*words, *(["--data DIR"] if flags.data else [])])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,12 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("experiment", choices=tuple(NOTES), metavar="WHAT", help=", ".join(NOTES))
     parser.add_argument("--data", type=Path, metavar="DIR", help="holds mri and blocks: images, sampling, weights")
     parser.add_argument("--task", choices=TASKS, help="of train (default: both)")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of train (default 3)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"of train (default {SEEDS})")
     parser.add_argument("--floats", action="store_true", help="train without programs of integers")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows of slices whose label holds it")
-    parser.add_argument("--out", type=Path, default=Path("out/qpan"), metavar="DIR", help="default out/qpan")
-    parser.add_argument("--anew", action="store_true", help="measure rows again that an earlier run left")
-    parser.add_argument("--record", action="store_true", help="also write the figures to benchmarks/results")
+    add_options(parser, Path("out/qpan"))
     flags = parser.parse_args(arguments)
     return exit_code("qpan", lambda: run(flags))
 

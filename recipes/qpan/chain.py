@@ -25,6 +25,7 @@ from torch import nn
 
 import oaq
 from oaq import reference
+from oaq.errors import Mismatch
 from oaq.program.frames import at_size
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import Options
@@ -219,6 +220,17 @@ def by_reference(chain: Chain) -> Execute:
         return np.asarray(reference.run(chain.programs[number], [x]).outputs[0]).astype(np.uint8)
 
     return execute
+
+
+def require_lawful(label: str, outputs: Sequence[Integers], lawful: Sequence[Integers]) -> None:
+    """Compare integers of all programs with those of the reference, which ran as many of the first images as it has.
+
+    Raises:
+        Mismatch: an integer differs.
+    """
+    count = differing([native[: len(law)] for native, law in zip(outputs, lawful, strict=True)], lawful)
+    if count:
+        raise Mismatch(f"{label}: {count} integers differ from the reference")
 
 
 def differing(first: Sequence[Integers], second: Sequence[Integers]) -> int:

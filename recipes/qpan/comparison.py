@@ -11,19 +11,18 @@ from typing import Final
 import numpy as np
 import torch
 
-from oaq.errors import Mismatch
 from oaq.ptq.options import Options
 from oaq.ptq.uniform import Uniform
-from recipes.daq.ledger import Ledger, Row
+from recipes.ledger import Ledger, Row
 from recipes.qpan.chain import (
     Form,
     Measurement,
     by_reference,
     chain_of,
-    differing,
     float_run,
     fourier_measurement,
     natively,
+    require_lawful,
 )
 from recipes.qpan.fourier import Real
 from recipes.qpan.networks import Unfolded
@@ -205,9 +204,7 @@ def _by_integers(net: Unfolded, course: Course, trial: Trial) -> float:
     chain = chain.at_size(*trial.measurement.start.shape[1:])
     images, outputs = chain.run(trial.measurement, natively(chain))
     _, lawful = chain.run(_first(trial.measurement, images.shape[0]), by_reference(chain))
-    differences = differing([native[: len(law)] for native, law in zip(outputs, lawful, strict=True)], lawful)
-    if differences:
-        raise Mismatch(f"{course.name}: {differences} integers differ from the reference")
+    require_lawful(course.name, outputs, lawful)
     return trial.score(images)
 
 

@@ -12,21 +12,22 @@ import torch
 
 import oaq
 from oaq.cli.tasks import encoded
+from oaq.errors import FormatError
 from oaq.program.atomic import write_atomically
 from oaq.ptq.options import Options
 from oaq.ptq.uniform import Uniform
 from oaq.terminal import say
-from recipes.daq.ledger import Ledger, Row
+from recipes.ledger import Ledger, Row
 from recipes.qpan.chain import (
     Chain,
     Form,
     Measurement,
     by_reference,
     chain_of,
-    differing,
     float_run,
     fourier_measurement,
     natively,
+    require_lawful,
 )
 from recipes.qpan.fourier import Real
 from recipes.qpan.networks import published
@@ -88,6 +89,8 @@ def run_slices(data: Path, ledger: Ledger, folder: Path, only: str = "") -> None
         Mismatch: an integer differs from the reference.
     """
     mask = read_mask(data / "mri" / MASK)
+    if min(mask.shape) < PART:
+        raise FormatError(f"{data / 'mri' / MASK}: a mask of {mask.shape}; {PART} x {PART} at least is expected")
     slices, calibrated = (read_slices(data / "mri", mask, numbers) for numbers in (SCORED, CALIBRATED))
     measurement = fourier_measurement(slices, mask)
     net = published(data / "mri" / WEIGHTS)
@@ -121,13 +124,12 @@ def _measured(chain: Chain, slices: Sequence[Slice], mask: Real, label: str) -> 
     if label == CHAINS[0][0]:
         lawful = chain.run(fourier_measurement(slices[:1], mask), by_reference(chain))[1]
     else:
-        part, place = chain.at_size(PART, PART), slice((256 - PART) // 2, (256 + PART) // 2)
-        middle = measured_slice("middle", slices[0].image[place, place], line_mask(PART, 0.2))
-        measurement = fourier_measurement([middle], line_mask(PART, 0.2))
+        part, mask = chain.at_size(PART, PART), line_mask(PART, 0.2)
+        top, first = ((side - PART) // 2 for side in slices[0].image.shape)
+        middle = measured_slice("middle", slices[0].image[top : top + PART, first : first + PART], mask)
+        measurement = fourier_measurement([middle], mask)
         integers, lawful = (part.run(measurement, execute(part))[1] for execute in (natively, by_reference))
-    count = differing([native[:1] for native in integers], lawful)
-    if count:
-        raise oaq.Mismatch(f"{label}: {count} integers of {slices[0].name} differ from the reference")
+    require_lawful(f"{label}, {slices[0].name}", integers, lawful)
     total = sum(part.size for part in lawful)
     return images, (*scored(images, slices), ("integers that differ", f"0 of {total}"), ("runs", _runs(chain)))
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from oaq.modules.proximal import PENALTIES, Penalty
 from oaq.terminal import say
-from recipes.checkpoint import is_trained, restore_state, save_state
+from recipes.checkpoint import is_trained, require_steps, restore_state, save_state
 from recipes.networks import load_weights
 from recipes.qpan.networks import LinearPhase, Unfolded
 from recipes.qpan.training_data import Problem, TaskName, problem_of
@@ -89,6 +89,7 @@ def trained(course: Course, folder: Path) -> Unfolded:
         quantize_weights(net, course.bits)
         steps = course.steps // 2
     if is_trained(path, steps):
+        require_steps(path, steps)
         load_weights(net, path)
     else:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import restoration_table
 from recipes import result_file
-from recipes.daq.ledger import LABEL
+from recipes.ledger import LABEL
 from recipes.result_file import Result, stamp
 
 

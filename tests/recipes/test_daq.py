@@ -15,13 +15,13 @@ from oaq.ptq import Daq
 from recipes.daq import __main__ as command
 from recipes.daq import superres, train
 from recipes.daq.choices import BITS, rows_of
-from recipes.daq.ledger import Ledger
 from recipes.daq.mri import Correction, Reconstruction, by_programs
 from recipes.daq.superres import BLOCKS, Training, by_program, run_superres, runs_of
+from recipes.ledger import Ledger
 from recipes.qpan.networks import TwoLayerPhase, Unfolded
 from recipes.qpan.samples import measured_slice
 from recipes.superres.enlarge import by_float
-from recipes.superres.networks import build
+from recipes.superres.networks import Edsr, build
 from tests.recipes.test_superres import photo_of
 
 
@@ -44,27 +44,6 @@ def test_every_choice_of_levels_has_a_label_of_its_own() -> None:
         "DAQ dynamic, mse, W8A2",
         "DAQ dynamic, mse, W2A2",
     ]
-
-
-def test_rows_of_a_run_that_stopped_are_not_measured_again(tmp_path: Path) -> None:
-    path, measured = tmp_path / "table.json", list[str]()
-
-    def measure(label: str) -> tuple[tuple[str, str], ...]:
-        measured.append(label)
-        return (("PSNR", label),)
-
-    first = Ledger(path, "command", ())
-    first.row("a", lambda: measure("a"))
-    first.row("b", lambda: measure("b"))
-    second = Ledger(path, "command", ())
-    second.row("c", lambda: measure("c"))
-    assert len(Ledger(path, "command", ())._earlier) == 3  # what has not come yet is not lost
-    second.row("a", lambda: measure("a"))
-    assert measured == ["a", "b", "c"]
-    assert [dict(row)["levels"] for row in second.result().rows] == ["c", "a"]
-    third = Ledger(path, "command", (), anew=True)
-    third.row("a", lambda: measure("a"))
-    assert measured[-1] == "a"
 
 
 def test_photos_are_enlarged_by_static_and_dynamic_levels(photos: list[Path], tmp_path: Path) -> None:
@@ -123,6 +102,28 @@ def test_slices_are_reconstructed_by_a_program_for_each_phase(mode: str) -> None
     assert abs(network.score(by_programs(network.programs(None))) - exact) < 0.5
     levels = Daq(4, mode, layers="rise|analyse|fall|synthesize|gather")  # type: ignore[arg-type]
     assert abs(network.score(by_programs(network.programs(levels))) - exact) < 3
+
+
+def test_rows_are_taken_only_for_the_same_photos_weights_and_steps(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def label_rows(sets: object, ledger: Ledger, *, training: Training, **_: object) -> None:
+        ledger.row("trained", lambda: asked.append(training.steps) or (("steps", str(training.steps)),))
+
+    monkeypatch.setattr(command, "run_superres", label_rows)
+    monkeypatch.setattr(command, "sets_of", lambda _data: {"drawn": photos[:1]})
+    words = ["superres", "--out", str(tmp_path), "--steps"]
+    for steps in ("5", "5", "7"):
+        assert command.main([*words, steps]) == 0
+    assert asked == [5, 7]
+    Image.fromarray(photo_of(9, 210, 220)).save(photos[0])
+    assert command.main([*words, "7"]) == 0
+    torch.save(Edsr(2).state_dict(), tmp_path / "edsr-mini-x2" / "weights.pt")
+    assert command.main([*words, "7"]) == 0
+    assert asked == [5, 7, 7, 7]
+    assert command.main([*words, "0"]) == 2
 
 
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from oaq.errors import FormatError
+from oaq.errors import FormatError, Mismatch
 from oaq.ptq.options import Options
-from recipes.daq.ledger import Ledger
+from recipes.ledger import Ledger
 from recipes.qpan import __main__ as command
 from recipes.qpan import comparison, fourier, networks, samples, train, training_data
 from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float
@@ -27,6 +28,7 @@ from recipes.qpan.chain import (
     fourier_measurement,
     in_planes,
     natively,
+    require_lawful,
 )
 from recipes.qpan.matfiles import read_arrays
 from recipes.qpan.pictures import panels
@@ -107,6 +109,10 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "v.npz", a=np.zeros(3))
     with pytest.raises(FormatError, match="holds 1 arrays"):
         networks.published(tmp_path / "v.npz")
+    arrays = dict(np.load(archive(tmp_path / "w.npz")))
+    np.savez(tmp_path / "w.npz", **{name: np.full_like(values, np.inf) for name, values in arrays.items()})
+    with pytest.raises(FormatError, match="not finite"):
+        networks.published(tmp_path / "w.npz")
 
 
 def element(code: int, content: bytes, order: str = "<") -> bytes:
@@ -160,6 +166,17 @@ def test_damaged_matrices_are_refused_however_they_are_cut(tmp_path: Path) -> No
         samples.read_mask(path)
     with pytest.raises(FormatError, match="cannot be read"):
         samples.read_mask(tmp_path / "none.mat")
+    for body, message in (
+        (matrix("mask_matrix", np.full((2, 2), np.nan), 9), "not finite"),
+        (packed(packed(matrix("mask_matrix", np.eye(2), 9))), "holds nothing"),
+        (
+            matrix("mask_matrix", np.eye(2), 9).replace(struct.pack("<ii", 2, 2), struct.pack("<ii", -1, 2)),
+            "is damaged",
+        ),
+    ):
+        path.write_bytes(mat(body))
+        with pytest.raises(FormatError, match=message):
+            samples.read_mask(path)
 
 
 @pytest.mark.parametrize("shape", [(33, 33), (34, 70), (5, 99)])
@@ -216,6 +233,14 @@ def test_programs_between_islands_have_the_integers_of_the_reference(form: Form)
 def test_differing_integers_are_counted() -> None:
     a = [np.zeros((1, 2, 2, 1), np.uint8), np.ones((1, 2, 2, 1), np.uint8)]
     assert differing(a, a) == 0 and differing(a, [a[1], a[1]]) == 4
+
+
+def test_integers_that_differ_from_the_reference_are_refused() -> None:
+    law = [np.arange(6, dtype=np.uint8).reshape(1, 6)]
+    outputs = [np.concatenate([law[0], law[0] + 1])]
+    require_lawful("the first image", outputs, law)
+    with pytest.raises(Mismatch, match="both: 6 integers differ"):
+        require_lawful("both", outputs, [np.concatenate([law[0], law[0]])])
 
 
 def test_two_planes_hold_more_of_an_image_than_one() -> None:
@@ -306,6 +331,8 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     again = train.trained(course, tmp_path / "parts").state_dict()
     assert all(torch.equal(again[name], whole[name]) for name in whole)
     assert (tmp_path / "parts" / "mri-average-w4-seed0.csv").read_text().startswith("step,psnr\n")
+    with pytest.raises(FormatError, match="holds weights of 8 steps, not 6"):
+        train.trained(replace(course, bits=None, steps=6), tmp_path / "parts")
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5])
@@ -323,6 +350,8 @@ def test_pictures_show_five_images(tmp_path: Path) -> None:
 def test_experiments_say_what_data_they_miss(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert command.main(["slices", "--out", str(tmp_path)]) == 2
     assert "--data names the folder" in capsys.readouterr().err
+    assert command.main(["train", "--seeds", "0", "--out", str(tmp_path)]) == 2
+    assert "--seeds 0" in capsys.readouterr().err
     assert command.main(["blocks", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "cannot be read" in capsys.readouterr().err
 
