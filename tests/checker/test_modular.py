@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_certificate_of_every_row_and_every_kind_of_layer_holds(kind: str, zer
 def test_another_promise_is_found(change: Callable[[Any], None], words: str) -> None:
     program = ternary_program()
     result = verdict(program, certified(program), change)
-    assert any(__import__("re").search(words, str(finding)) for finding in result.findings)
+    assert any(re.search(words, str(finding)) for finding in result.findings)
 
 
 def test_a_layer_with_exact_sums_must_not_be_called_modular() -> None:

@@ -1,7 +1,7 @@
 """Layers whose sums count modulo 2**b: what their tables let through, and whether registers hold the residues.
 
 Nothing here bounds a sum from the certificate's numbers: an image is read off the table, and what registers do to
-residues is replayed on some inputs, in Python's integers, beside the law.
+residues is replayed on some inputs, one write after the other, beside the law.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from oaq.checker.sums import SummingLayer, lane_table
 from oaq.errors import FormatError
 
 TABLE: Final = "requantize.table"
-KEYS: Final = {"bits", "table", "weight"}
-INPUTS: Final = 3
-"""Operand vectors that are replayed for an output: both ends of every range, and one drawn at random."""
 
 
 def modulo_of(node: Node) -> int | None:
@@ -47,7 +44,7 @@ def after_table(sums: Range, node: Node, y: Tensor) -> Range:
     Raises:
         FormatError: there is not a row for each output, nor one for all, or an entry leaves the range of ``y``.
     """
-    table, outputs = node.array(TABLE, np.uint8, 2).astype(np.int64), len(sums.lo)
+    table, outputs = node.array(TABLE, np.uint8, 2), len(sums.lo)
     if len(table) not in (1, outputs) or table.min() < y.lo or table.max() > y.hi:
         raise FormatError(f"{node.name}: {len(table)} tables for {outputs} outputs of {y.lo}..{y.hi}")
     period = table.shape[1]
@@ -55,7 +52,7 @@ def after_table(sums: Range, node: Node, y: Tensor) -> Range:
     first = sums.lo % period
     end = first + np.minimum(sums.hi - sums.lo, period - 1) + 1
     reached = [twice[index % len(table), first[index] : end[index]] for index in range(outputs)]
-    return Range(np.array([row.min() for row in reached]), np.array([row.max() for row in reached]))
+    return Range(*(np.array([end(row) for row in reached], np.int64) for end in (np.min, np.max)))
 
 
 def claims_of(node: Node) -> dict[str, Any]:
@@ -92,36 +89,35 @@ def replay(layer: SummingLayer, register: Register, executed: Executed) -> str |
     modulo, output = layer.modulo, executed.output
     if modulo is None:
         return None
-    weight = [int(w) for w in layer.weight[output]]
     for x in _inputs(layer, output):
-        law = sum(w * v for w, v in zip(weight, x, strict=True)) % (1 << modulo)
+        law = int(x @ layer.weight[output]) % (1 << modulo)
         held = _summed(register, executed.runs, x) % (1 << modulo)
         if law != held:
-            return f"output {output}: the registers leave {held} modulo 2^{modulo}, the law is {law}, operands {x[:8]}"
+            begin = x[:8].tolist()
+            return f"output {output}: the registers leave {held} modulo 2^{modulo}, the law is {law}, operands {begin}"
     return None
 
 
-def _inputs(layer: SummingLayer, output: int) -> Iterator[list[int]]:
+def _inputs(layer: SummingLayer, output: int) -> Iterator[Ints]:
+    """(K,) operands: both ends of every range, and some drawn at random."""
     row = output // (len(layer.weight) // len(layer.lo))
     low, high, up = layer.lo[row], layer.hi[row], layer.weight[output] > 0
     draw = np.random.default_rng(output)
-    for x in (np.where(up, high, low), np.where(up, low, high), draw.integers(low, high + 1)):
-        yield [int(value) for value in x]
+    yield from (np.where(up, high, low), np.where(up, low, high), draw.integers(low, high + 1))
 
 
-def _summed(register: Register, runs: Sequence[tuple[int, NDArray[np.int8]]], x: list[int]) -> int:
+def _summed(register: Register, runs: Sequence[tuple[int, NDArray[np.int8]]], x: Ints) -> int:
     """The s32 that a kernel holds at the end, its bias left out, as the register model has it."""
-    total, table, group = 0, lane_table(register), register.group
+    total, table = 0, lane_table(register).tolist()
+    by_step = np.pad(x, (0, -len(x) % register.step)).reshape(-1, register.step)
     for start, weights in runs:
+        products = weights.astype(np.int64) * by_step[start : start + len(weights)]
+        sums = products.reshape(len(weights), -1, register.group).sum(axis=2)  # by instruction: far below 64 bits
         lanes = [0] * register.lanes
-        for index, row in enumerate(weights):
-            k = (start + index) * register.step
-            operands = [x[k + place] if k + place < len(x) else 0 for place in range(register.step)]
-            for part, lane in enumerate(table[(start + index) % register.lanes]):
-                span = range(part * group, (part + 1) * group)
-                products = sum(int(row[place]) * operands[place] for place in span)
-                products = _written(products, register.group_overflow, register)
-                lanes[lane] = _written(lanes[lane] + products, register.overflow, register)
+        for step, groups in enumerate(sums.tolist(), start):
+            for lane, group in zip(table[step % register.lanes], groups, strict=True):
+                held = _written(group, register.group_overflow, register)
+                lanes[lane] = _written(lanes[lane] + held, register.overflow, register)
         total = _wrapped(total + sum(lanes), 32)
     return total
 
