@@ -122,6 +122,20 @@ def test_codes_come_back_whatever_their_width_and_number(width: int, count: int)
         assert unpacked(code, count, width) is None
 
 
+@pytest.mark.parametrize(("last", "names"), [(21, ["dense"]), (28, [])])
+def test_a_tail_step_is_that_of_a_whole_row_however_long_it_is(last: int, names: list[str], tmp_path: Path) -> None:
+    """21 is of the tail step 2 alone and 28 of 3 alone; they lie in parts that are worked on one after the other."""
+    builder = Builder("long")
+    weight = np.zeros((2, TOGETHER + 3), np.int8)
+    weight[1, 0], weight[1, -1] = 21, last
+    op = dataclasses.replace(linear(np.random.default_rng(0), weight.shape), weight=weight)
+    builder.add(op, [builder.input((weight.shape[1],))], name="dense")
+    program = builder.finish(weight_codes='{"dense":4}')
+    assert list(coded_layers(program)) == names
+    save(program, tmp_path / "p.oaq")
+    same(program, load(tmp_path / "p.oaq"))
+
+
 def test_the_codes_of_a_file_are_these_bytes() -> None:
     """Pinned: other bytes would be another format."""
     bits = "".join(format(byte, "08b")[::-1] for byte in packed(np.array([0, 1, -1, 15, -15, 8]), 5).tolist())

@@ -120,12 +120,19 @@ def integers_at(index: Steps, bits: int, step: Steps) -> NDArray[np.int8]:
 
 def least_steps(weight: Integers, bits: int) -> Steps:
     """(N,) least tail step whose codebook holds every one of (N, K) integers; 0 where none does."""
+    return least_of(steps_that_hold(weight, bits))
+
+
+def steps_that_hold(weight: Integers, bits: int) -> NDArray[np.bool_]:
+    """(N, R): whether every one of (N, K) integers is of the codebook of each of the R ``tail_steps``."""
     wide = weight.astype(np.int64)
-    least = np.zeros(len(wide), np.int64)
-    for step in tail_steps(bits):
-        holds = _belongs(wide, bits, np.int64(step)).all(axis=1)
-        least = np.where((least == 0) & holds, step, least)
-    return least
+    holds = [_belongs(wide, bits, np.int64(step)).all(axis=1) for step in tail_steps(bits)]
+    return np.stack(holds, axis=1)
+
+
+def least_of(holds: NDArray[np.bool_]) -> Steps:
+    """(N,) least of the R tail steps, which are 1, 2, ..., that hold; 0 where none does."""
+    return np.where(holds.any(axis=1), holds.argmax(axis=1) + 1, 0)
 
 
 def _belongs(weight: Steps, bits: int, step: Steps | np.int64) -> NDArray[np.bool_]:

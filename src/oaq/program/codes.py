@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.errors import FormatError, ProgramError
-from oaq.numerics.codebook import FEWEST_BITS, MOST_BITS, indices, integers_at, least_steps, tail_steps
+from oaq.numerics.codebook import FEWEST_BITS, MOST_BITS, indices, integers_at, least_of, steps_that_hold, tail_steps
 from oaq.operators import Products
 from oaq.program.int_program import IntProgram
 from oaq.program.safetensors import NamedArrays, naturals, parse_json
@@ -98,16 +98,16 @@ def with_codes(program: IntProgram, arrays: NamedArrays) -> tuple[NamedArrays, s
         ProgramError: see ``stated_bits``.
     """
     coded, result, stated = coded_layers(program), dict(arrays), {}
-    for index, node in enumerate(program.nodes):
+    for place, node in enumerate(program.nodes):
         if not isinstance(node.op, Products) or node.name not in coded:
             continue
         bits, step = coded[node.name]
-        name = f"nodes/{index}/weight"
+        name = f"nodes/{place}/weight"
         weight = result.pop(name)
         result[f"{CODES}/{name}.step"] = step.astype(np.uint8)
         rows, index = weight.reshape(len(weight), -1), np.empty(weight.shape, np.int8).reshape(len(weight), -1)
         for part in _blocks(rows):
-            index[part] = indices(rows[part], bits, step[part])
+            index[part] = indices(rows[part], bits, step[part[0]])
         result[f"{CODES}/{name}"] = packed(index.reshape(-1), bits + 1)
         stated[name] = {"bits": bits, "shape": list(weight.shape)}
     return result, json.dumps(stated, separators=(",", ":")) if stated else None
@@ -159,22 +159,30 @@ def _decoded(entry: object, code: NDArray[Any], step: NDArray[Any], place: str) 
         raise FormatError(f"{place}: holds the code of -2**{bits}, which means nothing: zero has a single code")
     steps, weight = step.astype(np.int64), index.reshape(shape[0], -1)
     for part in _blocks(weight):
-        weight[part] = integers_at(weight[part].astype(np.int64), bits, steps[part])
+        weight[part] = integers_at(weight[part].astype(np.int64), bits, steps[part[0]])
     if not np.array_equal(_least_steps(weight, bits), steps):
         raise FormatError(f"{place}: a smaller tail step holds the same weights; the file has been edited")
     return weight.reshape(shape)
 
 
 def _least_steps(rows: NDArray[np.integer[Any]], bits: int) -> NDArray[np.int64]:
-    """``codebook.least_steps``, a few rows at a time: it takes several words for every weight."""
-    parts = [least_steps(rows[part], bits) for part in _blocks(rows)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    """``codebook.least_steps``, a part at a time: it takes several words for every weight."""
+    holds = np.ones((len(rows), len(tail_steps(bits))), np.bool_)
+    for part in _blocks(rows):
+        holds[part[0]] &= steps_that_hold(rows[part], bits)
+    return least_of(holds)
 
 
-def _blocks(rows: NDArray[Any]) -> Iterator[slice]:
-    """Rows that are worked on together, about ``TOGETHER`` weights."""
-    count = max(1, TOGETHER // max(rows.shape[1], 1))
-    return (slice(start, start + count) for start in range(0, len(rows), count))
+def _blocks(rows: NDArray[Any]) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of what is worked on together: ``TOGETHER`` weights at most, however long a row is."""
+    outputs, terms = rows.shape
+    columns = min(max(terms, 1), TOGETHER)
+    count = TOGETHER // columns
+    return (
+        (slice(start, start + count), slice(first, first + columns))
+        for start in range(0, outputs, count)
+        for first in range(0, terms, columns)
+    )
 
 
 def packed(index: NDArray[np.integer[Any]], width: int) -> NDArray[np.uint8]:
