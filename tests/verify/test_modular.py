@@ -69,6 +69,21 @@ def test_the_witness_leaves_the_register_and_all_rows_agree() -> None:
         assert (wrap.total - wrap.residue) % 64 == 0
 
 
+@pytest.mark.parametrize("zero", [0, 255])
+def test_the_total_of_a_witness_is_exact_where_bias_and_zero_point_leave_s32(zero: int) -> None:
+    program = modular_program(*modular_op(np.random.default_rng(2), "matrix", 8), zero)
+    op, proof, beyond_s32 = program.nodes[0].products, analyze(program), 0
+    for output in range(op.outputs):
+        worst = witness(program, proof, "layer", output, "hi")
+        wrap = wrap_witness(program, proof, worst)
+        exact = int(op.bias[output]) + sum(
+            int(w) * (int(x) - zero) for w, x in zip(op.rows[output], worst.tensor, strict=True)
+        )
+        assert wrap is not None and wrap.total == exact
+        beyond_s32 += not -(2**31) <= exact < 2**31
+    assert beyond_s32  # else nothing was tested
+
+
 def test_the_command_line_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.oaq"
     oaq.save(ternary_program(), path)

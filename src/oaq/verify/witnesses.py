@@ -141,7 +141,9 @@ def wrap_witness(program: IntProgram, proof: Proof, worst: Witness) -> WrapWitne
         native.run([tensors], [actual])
         rows.append(row.name)
         mismatches += int((actual != expected).sum())
-    total = worst.tensor_sum + int(proof[node.name].folded_bias[worst.output])
+    sums, output = proof[node.name], worst.output
+    bias = int(sums.total.lo[output]) - int(sums.raw.lo[output])  # the folded bias here counts modulo 2^32
+    total = worst.tensor_sum + bias
     residue = int(wrapped(np.array([total]), bits)[0])
     return WrapWitness(bits, total, residue, tuple(rows), mismatches)
 
