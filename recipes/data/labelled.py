@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+import math
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -159,7 +161,7 @@ def fashion_mnist(part: Part) -> Labelled:
     stem = "usr/share/datasets/fashion-mnist/" + ("train" if part == "train" else "t10k")
     names = f"{stem}-images-idx3-ubyte.gz", f"{stem}-labels-idx1-ubyte.gz"
     contents = deb_members(fetch(FASHION_MNIST, apt_download), names)
-    return _grey(*(gzip.decompress(contents[name]) for name in names))
+    return _grey({name: gzip.decompress(contents[name]) for name in names})
 
 
 def fashion_mnist_of(folder: Path, part: Part) -> Labelled:
@@ -168,29 +170,36 @@ def fashion_mnist_of(folder: Path, part: Part) -> Labelled:
     Raises:
         FetchError: a file is missing or damaged.
     """
-    stem, contents = "train" if part == "train" else "t10k", []
+    stem, contents = "train" if part == "train" else "t10k", dict[str, bytes]()
     for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"):
         path = next((path for path in sorted(folder.glob(f"{stem}-{kind}*")) if path.is_file()), None)
         if path is None:
             raise FetchError(f"{folder}: holds no {stem}-{kind}, plain or .gz")
         try:
-            contents.append(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
-        except (OSError, EOFError) as error:
+            data = path.read_bytes()
+            contents[str(path)] = gzip.decompress(data) if path.suffix == ".gz" else data
+        except (OSError, EOFError, zlib.error) as error:
             raise FetchError(f"{path}: cannot be read: {error}") from error
-    return _grey(*contents)
+    return _grey(contents)
 
 
-def _grey(images: bytes, classes: bytes) -> Labelled:
-    labels = _idx(classes, IDX_LABELS).astype(np.int64)
-    return _checked(_idx(images, IDX_IMAGES)[:, None], labels, (0.2860,), (0.3530,))
+def _grey(contents: Mapping[str, bytes]) -> Labelled:
+    """Images, then labels, of IDX files by their names."""
+    (images, pixels), (classes, numbers) = contents.items()
+    labels = _idx(classes, numbers, IDX_LABELS).astype(np.int64)
+    return _checked(_idx(images, pixels, IDX_IMAGES)[:, None], labels, (0.2860,), (0.3530,))
 
 
-def _idx(data: bytes, magic: int) -> NDArray[np.uint8]:
-    dimensions = magic & 0xFF
-    header = np.frombuffer(data, ">i4", 1 + dimensions)
-    if header[0] != magic:
-        raise FetchError(f"an IDX file begins with {magic}, this one with {header[0]}")
-    return np.frombuffer(data, np.uint8, offset=4 * (1 + dimensions)).reshape(header[1:])
+def _idx(name: str, data: bytes, magic: int) -> NDArray[np.uint8]:
+    start = 4 * (1 + (magic & 0xFF))
+    if len(data) < start:
+        raise FetchError(f"{name}: an IDX file has a header of {start} bytes, this one is of {len(data)}")
+    first, *sizes = np.frombuffer(data, ">i4", start // 4).tolist()
+    if first != magic:
+        raise FetchError(f"{name}: an IDX file begins with {magic}, this one with {first}")
+    if min(sizes) < 1 or math.prod(sizes) != len(data) - start:
+        raise FetchError(f"{name}: {sizes} bytes are announced, {len(data) - start} are there")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(sizes)
 
 
 def _checked(

@@ -98,6 +98,30 @@ def test_fashion_data_that_contradict_themselves_are_refused(
         labelled.fashion_mnist("test")
 
 
+def test_fashion_data_of_a_folder_are_read_and_refused_by_file(tmp_path: Path) -> None:
+    for name, data in fashion(b"\x07\x02").items():
+        (tmp_path / Path(name).name).write_bytes(data)
+    assert labelled.fashion_mnist_of(tmp_path, "test").labels.tolist() == [7, 2]
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    whole = gzip.decompress(path.read_bytes())
+    huge = np.array([2051, 1 << 30, 1 << 30, 1 << 30], ">i4").tobytes()
+    negative = np.array([2051, -2, 28, -28], ">i4").tobytes()
+    for content, words in (
+        (path.read_bytes()[:60], "cannot be read"),
+        (path.read_bytes()[:20] + b"\xff" * 60, "cannot be read"),
+        (gzip.compress(whole[:9]), "a header of 16 bytes, this one is of 9"),
+        (gzip.compress(whole[:-1]), r"\[2, 28, 28\] bytes are announced, 1567 are there"),
+        (gzip.compress(huge + whole[16:]), "are announced, 1568 are there"),
+        (gzip.compress(negative + whole[16:]), "are announced, 1568 are there"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(FetchError, match=words) as caught:
+            labelled.fashion_mnist_of(tmp_path, "test")
+        assert str(path) in str(caught.value)
+    with pytest.raises(FetchError, match="holds no train-images"):
+        labelled.fashion_mnist_of(tmp_path, "train")
+
+
 @pytest.mark.parametrize("size", [0, 7, 100, 1500])
 def test_archives_that_were_cut_off_are_refused(tmp_path: Path, size: int) -> None:
     path, noise = tmp_path / "cut", np.random.default_rng(0).bytes(2000)
