@@ -149,6 +149,8 @@ def run(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
         OaqError: see ``train_integers`` and ``convert``.
     """
     config, out = config_of(flags), flags.out
+    if config.method == "wrap":
+        _require_heeded(flags)
     if flags.threads:
         torch.set_num_threads(flags.threads)
     try:
@@ -158,6 +160,10 @@ def run(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
     with together() as device:
         torch.manual_seed(flags.seed)
         course = make()
+        if config.method == "wrap" and course.wrapped is None:
+            raise ConfigError(
+                "this recipe has no stages for method 'wrap'; recipes.fashion_mnist and recipes.cifar10 have"
+            )
         if is_first():
             write_atomically(out / "config.yaml", [to_yaml(config).encode()])
         net = course.net.eval()
@@ -174,11 +180,24 @@ def run(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
     return 0
 
 
+def _require_heeded(flags: argparse.Namespace) -> None:
+    """Refuse options that method "wrap" would pass over: its stages and registers are the recipe's.
+
+    Raises:
+        ConfigError: there is such an option.
+    """
+    names = ("register", "register_bits", "run", "speed", "epochs", "float_epochs", "batch")
+    passed = [name for name in names if getattr(flags, name) is not None]
+    passed += ["accumulate"] * (flags.accumulate != 1) + ["bf16"] * flags.bf16
+    if passed:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in passed)
+        raise ConfigError(f"{options}: method 'wrap' has stages and registers of its own. Leave it out")
+
+
 def _wrap(net: nn.Module, course: Course, config: Config, out: Path, device: torch.device) -> QatNetwork:
     """Every stage of method "wrap", and a table of what leaves the registers."""
-    if course.wrapped is None:
-        raise ConfigError("this recipe has no stages for method 'wrap'; recipes.fashion_mnist and recipes.cifar10 have")
-    network, rates = train_wrapped(net, course.train, config, course.wrapped, out, device=device)
+    assert course.wrapped is not None  # ``run`` has refused it
+    network, rates = train_wrapped(net, course.train, config, course.wrapped, out, device=device, loss=course.loss)
     bits = {name: layer.wrapping.bits for name, layer in network.layer.items() if layer.wrapping is not None}
     rows = tuple((name, str(bits[name]), f"{rate:.3%}") for name, rate in rates.items())
     if is_first():

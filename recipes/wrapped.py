@@ -47,11 +47,18 @@ class Stages:
 
 
 def train_wide(
-    net: nn.Module, source: Source, config: Config, stages: Stages, checkpoint: Path, *, device: torch.device
+    net: nn.Module,
+    source: Source,
+    config: Config,
+    stages: Stages,
+    checkpoint: Path,
+    *,
+    device: torch.device,
+    loss: Loss = F.cross_entropy,
 ) -> QatNetwork:
     """Train the integers with sums that are exact, or go on with that; in eval mode on the CPU at the end."""
     network = prepared(net, source, config, device)
-    train_stage(network, source, stages.wide, checkpoint, device)
+    train_stage(network, source, stages.wide, checkpoint, device, loss=loss)
     return network.cpu().eval()
 
 
@@ -112,7 +119,14 @@ def fold_in(
 
 
 def train_wrapped(
-    net: nn.Module, source: Source, config: Config, stages: Stages, folder: Path, *, device: torch.device
+    net: nn.Module,
+    source: Source,
+    config: Config,
+    stages: Stages,
+    folder: Path,
+    *,
+    device: torch.device,
+    loss: Loss = F.cross_entropy,
 ) -> tuple[QatNetwork, Mapping[str, float]]:
     """All stages; the network in eval mode on the CPU, and the share of sums outside each layer's register.
 
@@ -120,9 +134,9 @@ def train_wrapped(
         TrainingError: see ``press_down``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network = train_wide(net, source, config, stages, folder / "wide.ckpt", device=device)
-    pressure = press_down(network, source, stages, folder, device)
-    fold_in(network, source, stages, folder / "folded.ckpt", device, pressure=pressure * stages.eased)
+    network = train_wide(net, source, config, stages, folder / "wide.ckpt", device=device, loss=loss)
+    pressure = press_down(network, source, stages, folder, device, loss=loss)
+    fold_in(network, source, stages, folder / "folded.ckpt", device, pressure=pressure * stages.eased, loss=loss)
     return network, measured_rates(network, first_inputs(source, MEASURED))
 
 
