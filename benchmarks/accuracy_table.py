@@ -38,16 +38,9 @@ NOT_RUN = "not run"
 
 def block(name: str, folder: Path = RESULTS) -> str:
     """What belongs between the markers of a campaign, or of one of the tables that have a file of their own."""
-    if name == tasks_table.NAME:
-        return tasks_table.block(folder)
-    if name == superres_table.NAME:
-        return superres_table.block(folder)
-    if name == piecewise_table.NAME:
-        return piecewise_table.block(folder)
-    if name == restoration_table.NAME:
-        return restoration_table.block(folder)
-    if name == levels_table.NAME:
-        return levels_table.block(folder)
+    for module in (tasks_table, superres_table, piecewise_table, restoration_table, levels_table):
+        if name == module.NAME:
+            return module.block(folder)
     if name in wrapnet_table.NAMES:
         return wrapnet_table.block(name, folder)
     path = folder / f"{file_name(name)}.json"

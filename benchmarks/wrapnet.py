@@ -19,11 +19,12 @@ from statistics import mean
 import torch
 
 from benchmarks.harness import add_record, save
-from oaq.errors import TrainingError
+from oaq.errors import ConfigError, TrainingError
 from oaq.qat import Config, QatNetwork, Wrapping, fold, measured_rates
 from oaq.terminal import say
 from recipes import cifar10, fashion_mnist
 from recipes.command import Course
+from recipes.exit_code import exit_code
 from recipes.result_file import Result, stamp
 from recipes.training import first_inputs, right, train_float
 from recipes.wrapped import MEASURED, Stages, fold_in, prepared, press_down, train_wide
@@ -155,7 +156,7 @@ def _tell(rows: Sequence[Row], test: Sequence[object] | object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, print, write."""
+    """Parse, train; every refusal is one line."""
     parser = argparse.ArgumentParser("python -m benchmarks.wrapnet", description=__doc__)
     parser.add_argument("data", choices=("fashion", "cifar10"))
     parser.add_argument("--seeds", type=int, default=3)
@@ -163,6 +164,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     add_record(parser)
     flags = parser.parse_args(arguments)
+    return exit_code("wrapnet", lambda: run(flags))
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Train every row of every seed, then write the result file."""
+    if flags.seeds < 1 or flags.threads < 1:
+        raise ConfigError(f"--seeds {flags.seeds}, --threads {flags.threads}: both are at least 1")
     torch.set_num_threads(flags.threads)
     recipe, variants = (fashion_mnist, FASHION) if flags.data == "fashion" else (cifar10, CIFAR10)
     rows: list[Row] = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from benchmarks import wrapnet_table
+import pytest
+
+from benchmarks import wrapnet, wrapnet_table
 from benchmarks.wrapnet import CIFAR10, FASHION, WIDE, Row, Variant, config_of, figures
 from recipes.result_file import Result, stamp, write
 
@@ -24,6 +26,11 @@ def test_the_rows_train_ternary_weights_on_two_bits() -> None:
     config = config_of(Variant(7, 2.0))
     assert (config.method, config.weight_bits, config.activation_bits) == ("wrap", 2, 2)
     assert (config.wrapping.bits, config.wrapping.slope) == (7, 2.0)
+
+
+def test_no_seed_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert wrapnet.main(["fashion", "--seeds", "0"]) == 2
+    assert "--seeds 0" in capsys.readouterr().err
 
 
 def test_a_table_has_means_over_seeds_and_is_not_run_without_a_file(tmp_path: Path) -> None:
