@@ -146,6 +146,7 @@ def test_the_largest_multipliers_make_no_number_that_is_none() -> None:
         ({"multipliers": np.ones((2, 2), np.float32)}, "multipliers"),
         ({"multipliers": np.ones((3, 2))}, "float32 multipliers"),
         ({"sign": np.full((2, 3), 2, np.int8)}, "in the centre or in a tail"),
+        ({"sign": np.full((2, 3), -128, np.int8)}, "in the centre or in a tail"),
         ({"centre": np.ones((2, 3), np.int8), "sign": np.ones((2, 3), np.int8)}, "in the centre or in a tail"),
         ({"tail": np.ones((2, 3), np.int8), "sign": np.zeros((2, 3), np.int8)}, "have its sign"),
         ({"tail": np.ones((2, 3), np.int8), "sign": -np.ones((2, 3), np.int8)}, "have its sign"),

@@ -64,7 +64,7 @@ class ThreeSums:
             raise ProgramError("three sums have an int32 bias and float32 multipliers")
         if self.multipliers.shape != (3, outputs) or not _are_multipliers(self.multipliers):
             raise ProgramError(f"three sums have (3, {outputs}) multipliers from 0 to 2**64, the first greater than 0")
-        if np.abs(self.sign).max(initial=0) > 1 or np.any((self.centre != 0) & (self.sign != 0)):
+        if np.any(np.abs(self.sign.astype(np.int16)) > 1) or np.any((self.centre != 0) & (self.sign != 0)):
             raise ProgramError("three sums: a weight lies in the centre or in a tail, whose sign is -1 or 1")
         if np.any(np.sign(self.tail) * np.sign(self.sign) != np.abs(np.sign(self.tail))):
             raise ProgramError("three sums: the steps of a tail have its sign")
