@@ -91,8 +91,9 @@ def test_tables_that_do_not_fit_are_no_program() -> None:
     for table in (np.zeros((24, 48), np.uint8), np.zeros((23, 64), np.uint8), np.zeros((24, 2), np.uint8)):
         with pytest.raises(FormatError):
             check(header, {**arrays, "nodes/0/requantize.table": table}, content, claims)
-    with pytest.raises(FormatError):
-        check(header, {**arrays, "nodes/0/requantize.multiplier": np.ones(24, np.float32)}, content, claims)
+    for besides in ("multiplier", "shift", "then"):
+        with pytest.raises(FormatError):
+            check(header, {**arrays, f"nodes/0/requantize.{besides}": np.ones(24, np.int32)}, content, claims)
 
 
 def _layer(weight: np.ndarray, hi: int, modulo: int) -> SummingLayer:

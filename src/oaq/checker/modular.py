@@ -27,13 +27,14 @@ def modulo_of(node: Node) -> int | None:
     """The b where the sums of a layer count modulo 2**b; None where they are exact.
 
     Raises:
-        FormatError: its table is not of residues, or it has multipliers besides.
+        FormatError: its table is not of residues, or it has multipliers or shifts besides.
     """
     if TABLE not in node.arrays:
         return None
     table = node.array(TABLE, np.uint8, 2)
     bits = table.shape[1].bit_length() - 1
-    if not 2 <= bits <= 16 or table.shape[1] != 1 << bits or any(key.startswith("requantize.m") for key in node.arrays):
+    besides = [key for key in node.arrays if key.startswith("requantize.") and key != TABLE]
+    if not 2 <= bits <= 16 or table.shape[1] != 1 << bits or besides:
         raise FormatError(f"{node.name}: a table of residues is (N, 2**b), b in 2..16, not {table.shape}")
     return bits
 
