@@ -4,8 +4,7 @@
 //   float32_half_even   float32(sum) * scale, one rounding each, clamped as floats, then rounded half to even
 //   fixed point         (sum * multiplier + 2^(shift - 1)) >> shift in s64   **exact**: below 2^62 + 2^61
 //   ... then            that / 2^then, halves away from 0, in s64   **exact**: below 2^62 + 2^30
-//   residues            table[sum mod 2^bits], whatever the sum has wrapped around (`look_up`)   **exact** modulo
-//   2^bits
+//   residues            table[sum mod 2^bits] (`look_up`)                      **exact**, however often the sum wrapped
 #pragma once
 
 #include <cstddef>

@@ -25,6 +25,10 @@ namespace {
 
 using Serve = std::function<void(int)>;
 
+// A worker counts itself before it looks at `published`; join() takes that away before it looks at the count. In one
+// order of all four, at least one of them sees the other. Atomic instructions of a page have no weaker order anyway.
+constexpr auto kOneOrder = std::memory_order_seq_cst;
+
 // Changes with `published`, for workers to sleep on.
 std::atomic<std::uint32_t> changes{0};
 std::atomic<const Serve*> published{nullptr};
@@ -40,7 +44,7 @@ int* address(const std::atomic<std::uint32_t>& word) {
 }
 
 void publish(const Serve* serve) {
-  published.store(serve, std::memory_order_release);
+  published.store(serve, kOneOrder);
   changes.fetch_add(1, std::memory_order_release);
   Helpers::wake_all(changes);
 }
@@ -62,7 +66,7 @@ int Helpers::started() const { return state_->count - 1; }
 
 void Helpers::join() {
   publish(nullptr);
-  while (serving.load(std::memory_order_acquire)) pause();
+  while (serving.load(kOneOrder)) pause();
 }
 
 void Helpers::keep_apart() {}
@@ -113,8 +117,8 @@ OAQ_EXPORT(oaq_web_serve)
 void oaq_web_serve(std::int32_t thread) {
   for (;;) {
     const std::uint32_t seen = oaq::changes.load(std::memory_order_acquire);
-    oaq::serving.fetch_add(1, std::memory_order_acq_rel);
-    if (const oaq::Serve* serve = oaq::published.load(std::memory_order_acquire)) (*serve)(thread);
+    oaq::serving.fetch_add(1, oaq::kOneOrder);
+    if (const oaq::Serve* serve = oaq::published.load(oaq::kOneOrder)) (*serve)(thread);
     oaq::serving.fetch_sub(1, std::memory_order_acq_rel);
     oaq::Helpers::sleep(oaq::changes, seen);
   }
