@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from oaq.modules.proximal import PENALTIES, Penalty
-from oaq.terminal import say
-from recipes.checkpoint import is_trained, require_steps, restore_state, save_state
+from recipes.checkpoint import BySteps, is_trained, require_steps, train_by_steps, warmed_cosine
 from recipes.networks import load_weights
 from recipes.qpan.networks import LinearPhase, Unfolded
 from recipes.qpan.training_data import Problem, TaskName, problem_of
@@ -129,25 +128,20 @@ def equalize_shrink(net: Unfolded, problem: Problem, count: int) -> None:
 
 def _train(net: Unfolded, course: Course, steps: int, path: Path) -> None:
     problem, few = problem_of(course.task), course.bits is not None
-    net.train()
-    optimizer = torch.optim.Adam(net.parameters(), course.rate)
-    start = restore_state(path, {"net": net.load_state_dict, "optimizer": optimizer.load_state_dict})
-    with say.stages(course.name) as report:
-        for step in range(start, steps):
-            factor = min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
-            for group in optimizer.param_groups:
-                group["lr"] = course.rate * factor / (3 if few else 1)
-            loss = loss_of(net, problem, course, step)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            decibels = -10 * math.log10(max(loss.item(), 1e-12))
-            report("train", f"step {step + 1} of {steps}, {decibels:.2f} dB", (step + 1) / steps)
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-                weights = net.state_dict()
-                save_state(path, weights, {"net": weights, "optimizer": optimizer.state_dict()}, step + 1)
-                _log(path, step + 1, decibels)
+    training = BySteps(
+        course.name,
+        steps,
+        rate=lambda step: course.rate * warmed_cosine(step, steps, WARM) / (3 if few else 1),
+        loss=lambda step: loss_of(net, problem, course, step),
+        words=lambda loss: f"{_decibels(loss):.2f} dB",
+        save_every=SAVE_EVERY,
+        saved=lambda step, loss: _log(path, step, _decibels(loss)),
+    )
+    train_by_steps(net, training, path)
+
+
+def _decibels(loss: float) -> float:
+    return -10 * math.log10(max(loss, 1e-12))
 
 
 def loss_of(net: Unfolded, problem: Problem, course: Course, step: int) -> torch.Tensor:

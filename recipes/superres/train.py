@@ -11,7 +11,6 @@ with it. Everything that is drawn depends on the seed and the step, so that a ru
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch import nn
 from oaq.data.photos import read_pixels
 from oaq.errors import FormatError
 from oaq.terminal import say
-from recipes.checkpoint import restore_state, save_state
+from recipes.checkpoint import BySteps, train_by_steps, warmed_cosine
 from recipes.exit_code import exit_code
 from recipes.superres.networks import NETWORKS, SCALES, build
 from recipes.superres.pictures import brightness, resized, sample, training_photos
@@ -89,25 +88,20 @@ def train(net: nn.Module, crops: Crops, path: Path, *, steps: int, batch: int, r
     Raises:
         FormatError: what an earlier run left is damaged, or of another network.
     """
-    net.train()
-    optimizer = torch.optim.Adam(net.parameters(), rate)
-    start = restore_state(path, {"net": net.load_state_dict, "optimizer": optimizer.load_state_dict})
-    with say.stages("train") as report:
-        for step in range(start, steps):
-            factor = min(1.0, (step + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * step / steps))
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-            x, y = crops.batch(step, batch)
-            loss = F.l1_loss(net(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
-            report("train", f"step {step + 1} of {steps}, loss {255 * loss.item():.3f} of 255", (step + 1) / steps)
-            if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-                weights = net.state_dict()
-                save_state(path, weights, {"net": weights, "optimizer": optimizer.state_dict()}, step + 1)
-    net.eval()
+
+    def loss(step: int) -> torch.Tensor:
+        x, y = crops.batch(step, batch)
+        return F.l1_loss(net(x), y)
+
+    training = BySteps(
+        "train",
+        steps,
+        rate=lambda step: rate * warmed_cosine(step, steps, WARM),
+        loss=loss,
+        words=lambda value: f"loss {255 * value:.3f} of 255",
+        save_every=SAVE_EVERY,
+    )
+    train_by_steps(net, training, path)
 
 
 def make_weights(
