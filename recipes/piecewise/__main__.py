@@ -52,6 +52,8 @@ TRAINED = tuple(sorted(name for name, network in NETWORKS.items() if network.tra
 
 def run(network: Network, flags: argparse.Namespace) -> int:
     """Tables or times, and the file of them."""
+    if flags.images < 1 or flags.rounds < 1:
+        raise FormatError(f"--images {flags.images}, --rounds {flags.rounds}: both are at least 1")
     try:
         flags.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,7 +76,7 @@ def run(network: Network, flags: argparse.Namespace) -> int:
 
 
 def _tables(net: object, data: Data, network: Network, flags: argparse.Namespace) -> Result:
-    ledger = _ledger(network, flags)
+    ledger = _ledger(data, network, flags)
     _weights_alone(net, data, headline_forms(), "forms of 4 bits", ledger)
     for bits in SHAPE_BITS:
         _weights_alone(net, data, shape_forms(bits), f"the paper's table at {bits} bits", ledger)
@@ -83,11 +85,11 @@ def _tables(net: object, data: Data, network: Network, flags: argparse.Namespace
     return ledger.result()
 
 
-def _ledger(network: Network, flags: argparse.Namespace) -> Ledger:
+def _ledger(data: Data, network: Network, flags: argparse.Namespace) -> Ledger:
     command = f"python -m recipes.piecewise {network.name}"
     command += f" --images {flags.images}" if flags.images != IMAGES else ""
     command += " --weights-only" if flags.weights_only else ""
-    facts = (("network", network.name), ("photos to calibrate on", str(flags.images)))
+    facts = (("network", network.name), ("photos to calibrate on", str(sum(map(len, data.calibration)))))
     path = flags.out / f"{network.name}.json"
     return Ledger(path, command, NOTES, facts=facts, benchmark="piecewise", heads=("table", "weights"))
 

@@ -27,7 +27,7 @@ from oaq.verify import verify
 from recipes.exit_code import exit_code
 from recipes.ledger import Ledger, Row, add_options, conclude, files_digest, files_in
 from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float, calibration
-from recipes.qpan.comparison import compare
+from recipes.qpan.comparison import compare, trial_of
 from recipes.qpan.networks import published
 from recipes.qpan.pictures import panels
 from recipes.qpan.samples import join, read_block_sampling, read_set11
@@ -109,7 +109,10 @@ def run(flags: argparse.Namespace) -> int:
     elif flags.experiment == "blocks":
         run_blocks(flags.data, ledger, folder)
     else:
-        for task in TASKS if flags.task is None else (flags.task,):
+        tasks = TASKS if flags.task is None else (flags.task,)
+        for task in tasks:
+            trial_of(task, flags.data)  # what it cannot read is refused before the first task is trained
+        for task in tasks:
             compare(task, flags.seeds, flags.data, folder, ledger, by_programs=not flags.floats)
     conclude(ledger.result(), name, record=flags.record)
     return 0

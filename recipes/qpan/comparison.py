@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -32,11 +32,10 @@ from recipes.qpan.samples import (
     cut,
     join,
     measured_slice,
-    read_block_sampling,
     read_grey,
     read_mask,
-    read_set11,
     read_slices,
+    set11,
 )
 from recipes.qpan.scoring import METRICS, clipped
 from recipes.qpan.train import SETS, Course, courses, float_course, trained
@@ -73,8 +72,9 @@ class Trial:
         return METRICS[0].compute([clipped(image) for image in self.join(images)], self.truths)
 
 
+@cache
 def trial_of(task: TaskName, data: Path | None) -> Trial:
-    """Images of --data, or free ones.
+    """Images of --data, or free ones; made once.
 
     Raises:
         FormatError: a file of --data is missing or damaged.
@@ -92,11 +92,8 @@ def trial_of(task: TaskName, data: Path | None) -> Trial:
         name = "5 slices of --data" if data is not None else "slices of the averaged head, which it was trained on"
         truths = [part.image for part in slices]
         return Trial(name, truths, fourier_measurement(slices, mask), list, "Fourier, float64")
+    photos = [read_grey(path) for path in (named_photos() if data is None else set11(data / "blocks"))]
     sampling = random_sampling(SIDE, SHARE[task])
-    if data is not None:
-        photos = [photo.image for photo in read_set11(data / "blocks", read_block_sampling(data / "blocks"))]
-    else:
-        photos = [read_grey(path) for path in named_photos()]
     blocks = np.concatenate([cut(photo) for photo in photos])
     measured = blocks @ sampling.matrix.T
     product = sampling.matrix.T @ sampling.matrix

@@ -148,8 +148,12 @@ def read_set11(folder: Path, sampling: BlockSampling) -> list[Blocks]:
     Raises:
         FormatError: one is missing, or does not decode.
     """
-    paths = [folder / f"{name}.tif" for name in SET11]
-    return [measured_blocks(path.stem, read_grey(path), sampling) for path in paths]
+    return [measured_blocks(path.stem, read_grey(path), sampling) for path in set11(folder)]
+
+
+def set11(folder: Path) -> list[Path]:
+    """Where the photos of Set11 lie."""
+    return [folder / f"{name}.tif" for name in SET11]
 
 
 def cut(image: Real) -> Real:

@@ -86,6 +86,12 @@ def test_integers_are_described_and_timed_in_turns(data: Data, monkeypatch: pyte
     assert [timing.name for timing in latency.timings] == [f"avx2 {name}" for name in names]
 
 
+def test_numbers_below_one_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--images", "0"], ["--times", "--rounds", "0"]):
+        assert recipe.main([*words, "--out", str(tmp_path)]) == 2
+        assert "both are at least 1" in capsys.readouterr().err
+
+
 def test_the_published_form_stands_beside_that_of_one_sum(
     data: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

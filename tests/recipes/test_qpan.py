@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import struct
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,6 @@ from recipes.qpan.chain import (
     natively,
     require_lawful,
 )
-from recipes.qpan.matfiles import read_arrays
 from recipes.qpan.pictures import panels
 from recipes.qpan.scoring import METRICS, clipped
 from recipes.qpan.weights import quantize_weights, rounded, settle_weights
@@ -113,70 +111,6 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **{name: np.full_like(values, np.inf) for name, values in arrays.items()})
     with pytest.raises(FormatError, match="not finite"):
         networks.published(tmp_path / "w.npz")
-
-
-def element(code: int, content: bytes, order: str = "<") -> bytes:
-    if len(content) <= 4:
-        return struct.pack(f"{order}I", len(content) << 16 | code) + content.ljust(4, b"\0")
-    return struct.pack(f"{order}II", code, len(content)) + content + b"\0" * (-len(content) % 8)
-
-
-def matrix(name: str, values: np.ndarray, code: int, order: str = "<") -> bytes:
-    parts = [
-        element(6, struct.pack(f"{order}II", 6, 0), order),
-        element(5, np.array(values.shape, f"{order}i4").tobytes(), order),
-        element(1, name.encode(), order),
-        element(code, values.astype(values.dtype.newbyteorder(order)).tobytes(order="F"), order),
-    ]
-    return element(14, b"".join(parts), order)
-
-
-def mat(body: bytes, order: str = "<") -> bytes:
-    return (
-        b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(f"{order}H", 0x0100) + (b"IM" if order == "<" else b"MI") + body
-    )
-
-
-def packed(content: bytes) -> bytes:
-    data = zlib.compress(content)
-    return struct.pack("<II", 15, len(data)) + data
-
-
-def test_matrices_are_read_in_either_order_and_packed(tmp_path: Path) -> None:
-    phi, mask = RNG.normal(size=(3, 5)), np.eye(4, dtype=np.uint8)
-    for order, body in (
-        ("<", packed(matrix("phi", phi, 9)) + packed(matrix("mask_matrix", mask, 2))),
-        (">", matrix("phi", phi, 9, ">") + matrix("mask_matrix", mask, 2, ">")),
-    ):
-        (tmp_path / "a.mat").write_bytes(mat(body, order))
-        arrays = read_arrays(tmp_path / "a.mat")
-        assert np.array_equal(arrays["phi"], phi) and np.array_equal(arrays["mask_matrix"], mask)
-    assert np.array_equal(samples.read_mask(tmp_path / "a.mat"), mask)
-
-
-def test_damaged_matrices_are_refused_however_they_are_cut(tmp_path: Path) -> None:
-    path = tmp_path / "a.mat"
-    content = mat(packed(matrix("mask_matrix", np.full((2, 2), 3.0), 9)))
-    for size in (0, 100, 130, len(content) - 3):
-        path.write_bytes(content[:size])
-        with pytest.raises(FormatError):
-            samples.read_mask(path)
-    path.write_bytes(content)
-    with pytest.raises(FormatError, match="not a matrix of 0 and 1"):
-        samples.read_mask(path)
-    with pytest.raises(FormatError, match="cannot be read"):
-        samples.read_mask(tmp_path / "none.mat")
-    for body, message in (
-        (matrix("mask_matrix", np.full((2, 2), np.nan), 9), "not finite"),
-        (packed(packed(matrix("mask_matrix", np.eye(2), 9))), "holds nothing"),
-        (
-            matrix("mask_matrix", np.eye(2), 9).replace(struct.pack("<ii", 2, 2), struct.pack("<ii", -1, 2)),
-            "is damaged",
-        ),
-    ):
-        path.write_bytes(mat(body))
-        with pytest.raises(FormatError, match=message):
-            samples.read_mask(path)
 
 
 @pytest.mark.parametrize("shape", [(33, 33), (34, 70), (5, 99)])
@@ -345,6 +279,20 @@ def test_pictures_show_five_images(tmp_path: Path) -> None:
     image = RNG.random((40, 50))
     picture = panels(image, image * 0.5, image * 0.9, image * 0.95)
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[1] >= 5 * 50
+
+
+def test_the_command_that_is_recorded_has_what_rows_depend_on(tmp_path: Path) -> None:
+    flags = argparse.Namespace(experiment="train", task="mri", seeds=2, floats=True, only="", data=None)
+    assert command._command(flags) == "python -m recipes.qpan train --task mri --seeds 2 --floats"
+    facts = {"data": "free", "seeds": "2", "programs of integers": "no"}
+    assert dict(command._facts(flags)) == facts
+    flags.experiment, flags.only, flags.data = "blocks", "W8", tmp_path
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "phi").write_bytes(b"1")
+    first = command._facts(flags)
+    (tmp_path / "blocks" / "phi").write_bytes(b"2")
+    assert len(first) == 1 and command._facts(flags) != first
+    assert command._command(flags) == "python -m recipes.qpan blocks --data DIR"
 
 
 def test_experiments_say_what_data_they_miss(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
