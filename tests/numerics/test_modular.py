@@ -41,6 +41,13 @@ def test_an_image_of_ends_far_apart_takes_no_longer_than_the_table() -> None:
     assert (image.lo.tolist(), image.hi.tolist()) == ([3], [200])
 
 
+def test_an_image_of_few_sums_far_from_zero_takes_no_longer_than_the_table() -> None:
+    modular = Modular(np.array([[7, 3, 9, 200]], np.uint8))
+    lo = np.array([-(2**61), 2**61 + 2])
+    image = modular.image(ChannelRanges(lo, lo + 1), 0, U8)
+    assert (image.lo.tolist(), image.hi.tolist()) == ([3, 9], [7, 200])
+
+
 @pytest.mark.parametrize(
     ("table", "error"),
     [

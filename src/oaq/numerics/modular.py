@@ -66,7 +66,7 @@ class Modular:
         for output, (low, high) in enumerate(zip(sums.lo.tolist(), sums.hi.tolist(), strict=True)):
             row = self.table[output if len(self.table) > 1 else 0]
             if high - low + 1 < entries:
-                row = np.take(row, np.arange(low, high + 1), mode="wrap")
+                row = row[np.arange(low, high + 1) % entries]
             ends[:, output] = row.min(), row.max()
         return ChannelRanges(ends[0], ends[1])
 
