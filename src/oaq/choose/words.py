@@ -65,6 +65,8 @@ def search_words(
     exists = np.zeros(len(first), np.bool_)
     is_open = np.isfinite(target)
     for place in places:
+        if not np.any(is_open & ~exists):
+            break
         at = first + place
         word = (usable[np.clip(at, 0, len(usable) - 1)] / (1 << SHIFT)).astype(np.float32)
         candidate, is_made = weight_scales(word, *scales, least=finest)

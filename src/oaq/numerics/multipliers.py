@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-REACH: Final = 8
-"""Neighbouring float32 tried on each side. Two roundings move the quotient by less than two of its own steps."""
+REACH: Final = 3
+"""Neighbouring float32 tried on each side. Three roundings (product, quotient, the ideal itself) move it by at most two
+of its own steps and a half."""
 
 
 def layer_multipliers(s_x: float, weight_scale: Floats, s_y: float) -> Floats:
