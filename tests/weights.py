@@ -6,7 +6,7 @@ import numpy as np
 
 from oaq.operators import Weights
 
-NARROW_KINDS = ("uniform", "extreme", "small", "sparse", "positive", "minus-128")
+NARROW_KINDS = ("uniform", "extreme", "small", "sparse", "positive", "minus-128", "blocks")
 """Kinds of int8 weights."""
 WIDE_KINDS = ("wide-extreme", "wide", "wide-sparse")
 """Kinds of weights that leave int8: a u8 less a zero point. Small arrays may stay inside."""
@@ -22,6 +22,11 @@ def random_weight(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -
             values = rng.integers(-3, 4, shape)
         case "sparse":
             values = rng.integers(-127, 128, shape) * (rng.random(shape) < 0.2)
+        case "blocks":  # eight operands of sixteen outputs at a time are zero
+            rows, terms = shape[0], max(1, int(np.prod(shape[1:])))
+            kept = rng.random((-(-rows // 16), -(-terms // 8))) < 0.5
+            kept = kept.repeat(16, axis=0)[:rows].repeat(8, axis=1)[:, :terms].reshape(shape)
+            values = rng.choice(np.array([-128, -127, -1, 1, 127]), shape) * kept
         case "positive":
             values = rng.integers(100, 128, shape)
         case "minus-128":

@@ -40,9 +40,9 @@ void check_axis(const char* axis, const Axis& window, std::int64_t size, std::in
     refuse(name + ": a window of " + text(kernel) + " on " + text(size) + " does not give " + text(out));
 }
 
-bool never_narrow(const Register& sums) { return sums.overflow == Overflow::kExact || sums.max_run == 1; }
-
 }  // namespace
+
+bool never_narrow(const Register& sums) { return sums.overflow == Overflow::kExact || sums.max_run == 1; }
 
 void check_window(const Window& window, const Place& x, const Place& y) {
   const Planes& planes = window.planes;

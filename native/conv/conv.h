@@ -69,6 +69,9 @@ struct Schedule {
   std::vector<std::int32_t> segments;  // (start, count) each, in steps
 };
 
+// Whether sums of the register are s32 wherever a run ends: spills cost nothing then, and none is needed.
+bool never_narrow(const Register& sums);
+
 // Throws std::invalid_argument naming what does not fit: the window and the shapes.
 void check_window(const Window& window, const Place& x, const Place& y);
 

@@ -92,7 +92,9 @@ Conv2d::Conv2d(const ConvSpec& spec)
     first_piece_.push_back(pieces_.size());
     for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {
       const std::int32_t* segment = schedule_.segments.data() + i;
-      const After after = i == 2 * tile.first ? After::kBegin : After::kAdd;
+      After after = i == 2 * tile.first ? After::kBegin : After::kAdd;
+      if (never_narrow(row_.sums))  // one run, whatever it leaves out or does again
+        after = i + 2 == 2 * (tile.first + tile.count) ? After::kBegin : After::kGoOn;
       operands_.add_pieces(segment[0] * row_.sums.step, segment[1], after, pieces_);
     }
   }

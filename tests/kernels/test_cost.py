@@ -120,12 +120,39 @@ def test_depthwise_lines_are_gathered_once() -> None:
     assert sum_work(row, site, one_run(row, site, 9), NEAR)["copies"] == 2 * 12 * 10
 
 
-def test_a_row_that_spills_at_every_step_is_interrupted_by_split_steps_only() -> None:
+def test_a_row_that_spills_at_every_step_makes_one_run_of_what_it_executes() -> None:
     row = ROWS["gemm_u8s8_avx2_acc32"]
-    whole = RunCount(3, 16, 48, 48)
-    assert sum_work(row, POINTWISE, whole, NEAR)["spills"] == 0
-    split = RunCount(3, 16, 54, 54)
-    assert sum_work(row, POINTWISE, split, NEAR)["spills"] > 0
+    whole = sum_work(row, POINTWISE, RunCount(3, 16, 48, 48), NEAR)
+    assert whole["spills"] == 0
+    split = sum_work(row, POINTWISE, RunCount(3, 16, 54, 54), NEAR)
+    assert split["spills"] == 0
+    assert split["starts"] == whole["starts"]
+    assert split["turns"] > whole["turns"]
+
+
+def test_steps_left_out_cost_nothing_and_going_on_behind_them_a_turn() -> None:
+    row = ROWS["gemm_u8s8_avx2_exact"]
+    whole = sum_work(row, POINTWISE, RunCount(3, 16, 3, 48), NEAR)
+    at_ends = sum_work(row, POINTWISE, RunCount(3, 16, 3, 36, 12), NEAR)
+    inside = sum_work(row, POINTWISE, RunCount(3, 16, 9, 36, 12, 6), NEAR)
+    assert at_ends["steps"] == inside["steps"] == whole["steps"] * 36 / 48
+    assert at_ends["starts"] == inside["starts"] == whole["starts"]
+    assert inside["turns"] / at_ends["turns"] == (36 + 6) / 36
+
+
+def test_a_row_that_spills_leaves_out_what_costs_more_than_a_spill() -> None:
+    costs = time().costs
+    for row in TABLE:
+        gap = costs.least_gap(row)
+        if row.family != "gemm":
+            assert gap is None
+        elif row.never_narrow:
+            assert gap == 1
+        else:
+            assert gap is not None
+            few, more = RunCount(1, 64, 1, 64), RunCount(1, 64, 2, 64 - gap, gap, 1)
+            site = Site((row.tile_m, 1, 256), (row.tile_m, 1, row.tile_n))
+            assert time().sums(row, site, more) <= time().sums(row, site, few)
 
 
 @given(

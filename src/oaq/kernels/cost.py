@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from oaq.numerics.cells import TileShape
 from oaq.numerics.formats import S8
 from oaq.numerics.ranges import IntRange
 from oaq.operators.tensor import Shape
+from oaq.overflow.skipped import zero_steps
 from oaq.overflow.spill import RunCount, count_runs
 from oaq.program.int_program import IntProgram
 
@@ -79,6 +80,20 @@ class CostTable:
         kinds = {kind for costs in timed for kind in costs}
         return {kind: max(costs.get(kind, 0.0) for costs in timed) for kind in sorted(kinds)}
 
+    def least_gap(self, row: KernelRow) -> int | None:
+        """Steps of zeros that ``row`` leaves out even where that ends a run; None for rows that execute every step.
+
+        A spill, and beginning a run, against the steps it saves: for a full group of positions. Depthwise rows leave
+        nothing out: their code of squares executes every tap.
+        """
+        if row.family != "gemm" or row.accumulator is None:
+            return None
+        costs = self.for_row(row)
+        step = row.tile_m * costs.get("steps", 0.0) + costs.get("turns", 0.0)
+        if row.never_narrow or not step:
+            return 1
+        return max(1, ceil((row.tile_m * costs.get("spills", 0.0) + costs.get("starts", 0.0)) / step))
+
     def seconds(self, row: KernelRow, work: Work) -> float:
         """What ``work`` takes on ``row``."""
         costs = self.for_row(row)
@@ -103,9 +118,18 @@ class Predictor:
         """Seconds of a Conv2d or Linear scheduled as ``runs``."""
         return self.costs.seconds(row, sum_work(row, site, runs, self.memory, one_by_one=one_by_one))
 
-    def least(self, row: KernelRow, site: Site, terms: int, *, one_by_one: bool = False) -> float:
-        """Seconds of a layer on ``row`` if no sum of ``terms`` products needed a spill inside."""
-        return self.sums(row, site, one_run(row, site, terms), one_by_one=one_by_one)
+    def least(self, row: KernelRow, site: Site, terms: int, *, skipped: int = 0, one_by_one: bool = False) -> float:
+        """Seconds of a layer on ``row`` if no sum of ``terms`` products needed a spill inside.
+
+        ``skipped``: steps of zeros over all tiles, which cost nothing.
+        """
+        return self.sums(row, site, one_run(row, site, terms, skipped), one_by_one=one_by_one)
+
+    def skipped(self, row: KernelRow, weight: NDArray[np.signedinteger[Any]], groups: int) -> int:
+        """Steps of zeros in ``row``'s tiles of (N, K) int8 weights; 0 where the row executes every step."""
+        if weight.dtype != np.int8 or row.accumulator is None or self.costs.least_gap(row) is None:
+            return 0
+        return zero_steps(weight, TileShape(*weight.shape, row.accumulator.step, row.tile_n, groups))
 
     def without_spills(self, family: str, site: Site, terms: int, *, one_by_one: bool = False) -> float:
         """Seconds of a layer on the target's measure (AVX2: 16-bit lanes), unspilled: its share of budget 1.0."""
@@ -150,14 +174,15 @@ def limit(costs: CostTable, row: KernelRow) -> float | None:
     return row.tile_n / row.parts * row.accumulator.step / step if step else None
 
 
-def one_run(row: KernelRow, site: Site, terms: int) -> RunCount:
-    """The schedule of sums of ``terms`` products without a spill inside."""
+def one_run(row: KernelRow, site: Site, terms: int, skipped: int = 0) -> RunCount:
+    """The schedule of sums of ``terms`` products without a spill inside, ``skipped`` steps of zeros left out."""
     if row.accumulator is None:
         raise NoKernel(f"{row.name} sums no products")
     groups = 1 if row.family == "depthwise" else site.groups
     shape = TileShape(site.y[2], terms, row.accumulator.step, row.tile_n, groups)
-    executed = shape.tiles * shape.steps
-    return RunCount(shape.tiles, shape.steps, executed if row.accumulator.max_run == 1 else shape.tiles, executed)
+    executed = shape.tiles * shape.steps - skipped
+    segments = executed if row.accumulator.max_run == 1 else shape.tiles
+    return RunCount(shape.tiles, shape.steps, segments, executed, skipped)
 
 
 @dataclass(frozen=True)
@@ -224,22 +249,25 @@ def predict_layer_cost(
     """
     terms = weight.shape[1]
     best: LayerCost | None = None
-    least = {row.name: time.least(row, site, terms) for row in rows}
+    grouped = {row.name: 1 if row.family == "depthwise" else site.groups for row in rows}
+    least = {
+        row.name: time.least(row, site, terms, skipped=time.skipped(row, weight, grouped[row.name])) for row in rows
+    }
     for row in sorted(rows, key=lambda candidate: least[candidate.name]):
         if best is not None and least[row.name] >= best.cost:
             break
         ends = (x[0] - row.shift, x[1] - row.shift)
         if row.accumulator is None or not contract_holds(row, reach(weight, ends)):
             continue
-        groups = 1 if row.family == "depthwise" else site.groups
+        gap = time.costs.least_gap(row)
         try:
-            runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=groups)
+            runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=grouped[row.name], gap=gap)
         except AccumulatorOverflow:
             continue
         cost = time.sums(row, site, runs)
         if best is None or cost < best.cost:
             without = time.without_spills(row.family, site, terms)
-            best = LayerCost(row.name, cost, without, runs.tiles * runs.steps / runs.segments)
+            best = LayerCost(row.name, cost, without, runs.average_run)
     if best is None:
         raise NoKernel(f"no row of {[row.name for row in rows]} is proved for weights {weight.shape}")
     return best

@@ -139,7 +139,7 @@ class Plan:
             for n in self.nodes
             if n.row.family == "gemm" and n.schedule and n.proof and not n.schedule.accumulator.is_exact
         ]
-        steps = sum(plan.tiles * plan.steps * positions for plan, positions in summed)
+        steps = sum((plan.tiles * plan.steps - plan.skipped) * positions for plan, positions in summed)
         spills = sum(plan.spills * positions for plan, positions in summed)
         return steps / spills if spills else 0.0
 
@@ -311,8 +311,8 @@ class _Layer:
         return self.time.sums(row, self.site, runs, one_by_one=runs_one_by_one(self.op))
 
     def least(self, row: KernelRow) -> float:
-        terms = self.op.terms
-        return self.time.least(row, self.site, terms, one_by_one=runs_one_by_one(self.op))
+        skipped = self.time.skipped(row, self.op.rows, self.op.tile_groups)
+        return self.time.least(row, self.site, self.op.terms, skipped=skipped, one_by_one=runs_one_by_one(self.op))
 
     def without_spills(self) -> float:
         terms, kind = self.op.terms, ops.family_of(self.op)
@@ -352,7 +352,8 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
             continue
         try:
             register = row.accumulator.counting(layer.op.wrap_bits)
-            runs = cut(weight, *x, register, row.tile_n, groups=groups, where=layer.node.name)
+            gap = layer.time.costs.least_gap(row)
+            runs = cut(weight, *x, register, row.tile_n, groups=groups, gap=gap, where=layer.node.name)
         except AccumulatorOverflow as error:
             reasons[row.name] = str(error).splitlines()[0]
             continue
@@ -376,12 +377,9 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
 def _expensive(row: KernelRow, runs: RunCount) -> str:
     step = row.accumulator.step if row.accumulator is not None else 1
     unit = {4: "k-quads", 2: "tap pairs"}.get(step, f"steps of {step}")
-    extra_steps = runs.issues - runs.tiles * runs.steps
-    text = f"proved runs average {runs.tiles * runs.steps / runs.segments:.1f} {unit}"
+    text = f"proved runs average {runs.average_run:.1f} {unit}"
     return (
-        f"{text}, {extra_steps} steps more than the {runs.tiles * runs.steps} there are (split or wide)"
-        if extra_steps
-        else text
+        f"{text}, {runs.reissued} steps more than the {runs.once} there are (split or wide)" if runs.reissued else text
     )
 
 

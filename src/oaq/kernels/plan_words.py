@@ -27,6 +27,8 @@ def sums_in_words(planned: NodePlan) -> str:
     schedule = planned.schedule
     text = f"{schedule.tiles} tiles x {schedule.steps} steps, {schedule.spills} spills"
     text += f", average run {schedule.average_run:.1f}"
+    if schedule.skipped:
+        text += f", {schedule.skipped} steps of zeros left out"
     if schedule.splits:
         text += f", {schedule.splits} steps split or wide"
     text += f", lanes {show_interval(schedule.bound)}"
@@ -53,6 +55,7 @@ def node_json(planned: NodePlan) -> dict[str, Any]:
             "steps": schedule.steps,
             "spills": schedule.spills,
             "splits": schedule.splits,
+            "skipped": schedule.skipped,
             "average_run": schedule.average_run,
             "lane_bound": [schedule.bound.lo, schedule.bound.hi],
             "group_bound": [schedule.group_bound.lo, schedule.group_bound.hi],

@@ -64,6 +64,11 @@ class KernelRow:
     squares: tuple[int, ...] = ()
 
     @property
+    def never_narrow(self) -> bool:
+        """True iff its sums are never held in fewer bits than all of K takes: nothing ends a run but the tile."""
+        return self.accumulator is not None and (self.accumulator.is_exact or self.accumulator.max_run == 1)
+
+    @property
     def operand(self) -> tuple[int, int, int] | None:
         """(shift, least, most) of what it multiplies; None for raw u8."""
         raw = self.shift == 0 and self.x_range == U8

@@ -7,7 +7,8 @@ native code, so that its seconds mean something:
 steps      inner steps, per position and register of outputs (gemm) or tile of channels (depthwise)
 loops      the same again in depthwise layers that have no code of their own on a row that has some: windows other
            than its squares, dilated ones, split steps
-turns      steps per group of positions: what a step costs besides its products, loading weights above all
+turns      steps per group of positions: what a step costs besides its products, loading weights above all; and
+           pieces in which exact sums go on behind steps that are left out
 spills     narrow sums added into s32 and cleared, before the last run
 starts     runs begun, once per group of positions (gemm) or line of outputs (depthwise)
 outputs    registers of results that leave: bias, requantization, store
@@ -199,9 +200,13 @@ def sum_work(
     step = 1
     if row.accumulator is not None:
         step = row.accumulator.step
-        if row.accumulator.is_exact or row.accumulator.max_run == 1:
-            # Native code joins what follows one another; only a step issued again starts a run.
-            runs = replace(runs, segments=runs.tiles + runs.issues - runs.tiles * runs.steps)
+        if row.never_narrow:
+            # Native code makes one run of what a matrix tile executes; in depthwise tiles a step issued again starts
+            # one. What runs go on behind is a piece more.
+            reissued = 0 if row.family == "gemm" else runs.reissued
+            runs = replace(runs, segments=runs.tiles + reissued, gaps=runs.gaps + runs.reissued - reissued)
+        else:
+            runs = replace(runs, gaps=0)  # each ends a run
     counts = _depthwise(row, site, runs) if row.family == "depthwise" else _gemm(row, site, runs)
     if memory.cold:
         read_once = row.family == "gemm" and site.positions <= row.tile_m
@@ -220,7 +225,7 @@ def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     groups = lines * -(-columns // row.tile_m)
     return {
         "steps": positions * runs.issues * share,
-        "turns": groups * runs.issues * share,
+        "turns": groups * (runs.issues + runs.gaps) * share,
         "spills": positions * (runs.segments - runs.tiles) * share,
         "starts": float(groups * runs.segments),
         **_leaving(positions * registers, site.words),

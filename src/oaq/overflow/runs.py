@@ -17,7 +17,6 @@ from oaq.numerics.cells import place_in_lane
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import BLOCK, StepBounds, group_is_bounded, step_bounds
 from oaq.overflow.tiled import Tiled
-from oaq.overflow.wide import restarts
 
 Ints = NDArray[np.integer]
 
@@ -28,7 +27,7 @@ class RunLayout:
 
     Attributes:
         starts: (T, Q) which steps start a run.
-        issues: (T, Q) how often each is issued.
+        issues: (T, Q) how often each is issued; 0 for a step that is left out (``overflow.skipped``).
         split: (T, Q, tile_n) which outputs are split.
         alone: what every step (T * Q of them) adds if it is issued once.
         by_issue: for each issue, what the steps that are split add by it; in their order.
@@ -41,10 +40,12 @@ class RunLayout:
     by_issue: tuple[StepBounds, ...]
 
 
-def lay_out(tiled: Tiled, accumulator: Accumulator, where: str, *, later: bool = False) -> RunLayout:
-    """Where runs start; a ``later`` pass also starts one wherever its weights begin again."""
+def lay_out(
+    tiled: Tiled, accumulator: Accumulator, where: str, *, restart: NDArray[np.bool_] | None = None
+) -> RunLayout:
+    """Where runs start: at every step of ``restart`` (T, Q), and wherever a run would not fit."""
     tiles, steps, outputs, _ = tiled.weight.shape
-    starts = restarts(tiled.weight) if later else np.zeros((tiles, steps), np.bool_)
+    starts = np.zeros((tiles, steps), np.bool_) if restart is None else restart.copy()
     starts[:, 0] = True
     issues = np.ones((tiles, steps), np.intp)
     alone = tiled.bounds(accumulator)

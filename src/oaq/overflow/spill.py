@@ -5,7 +5,7 @@ longest run is optimal: if every operand range contains 0, any part of a run tha
 never helps a later one (docs/math/overflow.md, section 6).
 
 Steps that do not fit by themselves are split (``overflow.runs``); weights wider than int8 are scheduled in passes
-(``overflow.wide``).
+(``overflow.wide``). Steps that hold nothing may be left out (``overflow.skipped``).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from oaq.numerics.cells import TileShape, place_in_lane
 from oaq.numerics.ranges import IntRange
 from oaq.overflow.bounds import weight_bound
 from oaq.overflow.runs import RunLayout, issue_weight, lay_out
+from oaq.overflow.skipped import begins_after_gap, gaps_inside, holds, without_zeros
 from oaq.overflow.tiled import Tiled, shape_of, tile
-from oaq.overflow.wide import byte_parts, interleaved, trimmed
+from oaq.overflow.wide import byte_parts, interleaved, restarts, trimmed
 
 Ints = NDArray[np.integer]
 Weights = NDArray[np.signedinteger[Any]]
@@ -41,7 +42,7 @@ class Schedule:
         accumulator: the register model it is proved for.
         tile_n: outputs per tile. Tiles cut the outputs of one group, groups one after the other; the last tile of each
             group is padded with zero weights.
-        steps: inner steps that cover K (zero-padded at the end).
+        steps: inner steps that cover K (zero-padded at the end). A tile may leave out some that hold only zeros.
         segments: (R, 3) int32 rows (tile, start, count): steps [start, start + count) of that tile are summed in the
             narrow register, then spilled. Ordered by tile; within a tile, in execution order.
         packed: (S, tile_n, step) int8, S = sum of counts: the weights in execution order.
@@ -79,9 +80,14 @@ class Schedule:
         return len(self.segments)
 
     @property
+    def skipped(self) -> int:
+        """Steps left out because all weights of their tile are zero there, over all tiles."""
+        return self.tiles * self.steps - len(np.unique(_executed(self)))
+
+    @property
     def average_run(self) -> float:
-        """Steps per spill; for reports, not for proofs."""
-        return self.tiles * self.steps / self.spills
+        """Steps per spill, those left out not counted; for reports, not for proofs."""
+        return (self.tiles * self.steps - self.skipped) / self.spills
 
     def shape(self, outputs: int, groups: int) -> TileShape:
         """How it cuts N ``outputs`` in ``groups`` that tiles do not span, and K with its padding."""
@@ -103,12 +109,31 @@ class RunCount:
         steps: steps of one tile, each counted once.
         segments: spills over all tiles.
         issues: steps executed over all tiles, each counted as often as it is issued.
+        skipped: steps of zeros that no tile executes, over all tiles.
+        gaps: how often a tile goes on behind such steps.
     """
 
     tiles: int
     steps: int
     segments: int
     issues: int
+    skipped: int = 0
+    gaps: int = 0
+
+    @property
+    def once(self) -> int:
+        """Steps executed over all tiles, each counted once."""
+        return self.tiles * self.steps - self.skipped
+
+    @property
+    def reissued(self) -> int:
+        """Issues beyond the first of each step: split or wide."""
+        return self.issues - self.once
+
+    @property
+    def average_run(self) -> float:
+        """Steps per spill."""
+        return self.once / self.segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +157,7 @@ def schedule(
     tile_n: int,
     *,
     groups: int = 1,
+    gap: int | None = None,
     where: str = "layer",
 ) -> Schedule:
     """The fewest spills that are proved for every input.
@@ -143,12 +169,14 @@ def schedule(
         accumulator: the register model.
         tile_n: outputs that share a tile, hence their spills.
         groups: groups of outputs that tiles must not span (1 for depthwise, whose tiles span channels).
+        gap: steps of zeros, one after another, that end a run so as to be left out; at the ends of runs fewer are left
+            out, too. None: every step is executed. Of weights wider than int8 no step of the first pass is left out.
         where: the node's name, for errors.
 
     Raises:
         AccumulatorOverflow: a single product leaves a lane; names output, lane, step and the bits it needs.
     """
-    return cut(weight, x_lo, x_hi, accumulator, tile_n, groups=groups, where=where).schedule()
+    return cut(weight, x_lo, x_hi, accumulator, tile_n, groups=groups, gap=gap, where=where).schedule()
 
 
 def cut(
@@ -159,6 +187,7 @@ def cut(
     tile_n: int,
     *,
     groups: int = 1,
+    gap: int | None = None,
     where: str = "layer",
 ) -> Cut:
     """As much of ``schedule`` as says how long it is; same arguments, same errors.
@@ -171,14 +200,25 @@ def cut(
     if len(parts) > 1:
         merged = _passes(parts, low, high, accumulator, (shape, where))
         return Cut(RunCount(merged.tiles, merged.steps, merged.spills, len(merged.packed)), lambda: merged)
-    if accumulator.is_exact and accumulator.max_run is None and accumulator.group == accumulator.lanes == 1:
+    one_by_one = accumulator.group == accumulator.lanes == 1
+    if gap is None and accumulator.is_exact and accumulator.max_run is None and one_by_one:
         count = RunCount(shape.tiles, shape.steps, shape.tiles, shape.tiles * shape.steps)
         return Cut(count, partial(_one_run_per_tile, parts[0], low, high, accumulator, shape))
     tiled = tile(parts[0], low, high, shape)
-    layout = lay_out(tiled, accumulator, where)
-    issues = int(layout.issues.sum())
-    segments = int(layout.starts.sum()) + issues - layout.issues.size
-    return Cut(RunCount(tiled.tiles, tiled.steps, segments, issues), partial(_pack, tiled, layout, accumulator))
+    layout = _laid_out(tiled, accumulator, where, gap)
+    issues, executed = int(layout.issues.sum()), int(np.count_nonzero(layout.issues))
+    segments = int(layout.starts.sum()) + issues - executed
+    skipped = layout.issues.size - executed
+    count = RunCount(tiled.tiles, tiled.steps, segments, issues, skipped, gaps_inside(layout.issues) if skipped else 0)
+    return Cut(count, partial(_pack, tiled, layout, accumulator))
+
+
+def _laid_out(tiled: Tiled, accumulator: Accumulator, where: str, gap: int | None) -> RunLayout:
+    """Where runs start, and which steps are executed."""
+    held = None if gap is None else holds(tiled.weight)
+    if gap is None or held is None or held.all():
+        return lay_out(tiled, accumulator, where)
+    return without_zeros(lay_out(tiled, accumulator, where, restart=begins_after_gap(held, gap)), held)
 
 
 def split_rows(proved: Schedule) -> NDArray[np.intp]:
@@ -195,10 +235,17 @@ def _executed(proved: Schedule) -> NDArray[np.intp]:
 
 
 def count_runs(
-    weight: Weights, x_lo: Ints, x_hi: Ints, accumulator: Accumulator, tile_n: int, *, groups: int = 1
+    weight: Weights,
+    x_lo: Ints,
+    x_hi: Ints,
+    accumulator: Accumulator,
+    tile_n: int,
+    *,
+    groups: int = 1,
+    gap: int | None = None,
 ) -> RunCount:
     """How many segments and steps ``schedule`` would need; same arguments, same errors, no packing."""
-    return cut(weight, x_lo, x_hi, accumulator, tile_n, groups=groups).count
+    return cut(weight, x_lo, x_hi, accumulator, tile_n, groups=groups, gap=gap).count
 
 
 def _passes(
@@ -209,7 +256,9 @@ def _passes(
     passes = []
     for index, part in enumerate(parts):
         tiled = tile(part, x_lo, x_hi, shape)
-        proved = _pack(tiled, lay_out(tiled, accumulator, where, later=index > 0), accumulator)
+        proved = _pack(
+            tiled, lay_out(tiled, accumulator, where, restart=restarts(tiled.weight) if index else None), accumulator
+        )
         if index:
             segments, run_rows, rows = trimmed(proved.segments, proved.packed)
             proved = replace(proved, segments=segments, packed=proved.packed[rows], bounds=proved.bounds[run_rows])
@@ -292,8 +341,9 @@ def _bounds(layout: RunLayout, rows: NDArray[np.intp], starts: NDArray[np.intp])
     ends, groups = [], []
     for least, end in ((True, "lo"), (False, "hi")):
         lanes, of_groups = (getattr(alone, f"{part}_{end}") for part in ("lane", "group"))
-        if by_issue:
+        if by_issue or len(rows) != lanes.shape[1]:
             lanes, of_groups = lanes[:, rows], of_groups[:, issued_once]
+        if by_issue:
             for number, bounds in enumerate(by_issue):
                 lanes[:, split[number :: len(by_issue)]] = getattr(bounds, f"lane_{end}")
         sums = np.add.reduceat(lanes, starts, axis=1, dtype=lanes.dtype)
