@@ -14,8 +14,10 @@ from oaq.qat.convert import TargetVerdict, certificate_parts, convert, targets, 
 from oaq.qat.cost import planned_cost
 from oaq.qat.log import CsvLog, plot, read_log
 from oaq.qat.loop import Loop, Training, cosine, fit, resume
+from oaq.qat.masks import LayerSparsity, forget, prune_to, rewind, snapshot, sparsity
 from oaq.qat.network import QatNetwork
 from oaq.qat.prepare import parameter_groups, prepare, reestimate
+from oaq.qat.prune import Prune
 from oaq.qat.stages import fold, measured_rates, overflow_rates, press, require_gate
 from oaq.qat.wrap import Wrapping
 
@@ -24,10 +26,12 @@ __all__ = [
     "Config",
     "CsvLog",
     "LayerRule",
+    "LayerSparsity",
     "LayerState",
     "Loop",
     "OverflowController",
     "Position",
+    "Prune",
     "QatNetwork",
     "Target",
     "TargetVerdict",
@@ -38,6 +42,7 @@ __all__ = [
     "cosine",
     "fit",
     "fold",
+    "forget",
     "from_yaml",
     "load_checkpoint",
     "measured_rates",
@@ -47,11 +52,15 @@ __all__ = [
     "plot",
     "prepare",
     "press",
+    "prune_to",
     "read_log",
     "reestimate",
     "require_gate",
     "resume",
+    "rewind",
     "save_checkpoint",
+    "snapshot",
+    "sparsity",
     "targets",
     "to_yaml",
     "verdicts",

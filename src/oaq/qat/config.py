@@ -14,6 +14,7 @@ from oaq.choose.target import Target
 from oaq.errors import ConfigError
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
 from oaq.ptq.daq import Daq
+from oaq.qat.prune import Prune
 from oaq.qat.wrap import Wrapping, check_wrap_bits
 
 Method = Literal["oaq", "oaq-clip", "a2q", "a2q+", "proved", "wrap", "none"]
@@ -99,6 +100,7 @@ class Config:
             levels stay where calibration has them, and the weights learn around them. Method "none" only.
         wrapping: the register of "wrap", and the slope of its activation. Layers that read an input or write an output
             sum in 32 bits, unless a rule says ``exempt: false``.
+        prune: which weights become zero for good, and when (``oaq.qat.prune_to`` does it); None: none.
     """
 
     method: Method = "proved"
@@ -117,6 +119,7 @@ class Config:
     adaptive: bool | None = None
     daq: Daq | None = None
     wrapping: Wrapping = DEFAULT_WRAPPING
+    prune: Prune | None = None
 
     def __post_init__(self) -> None:
         for value, allowed, setting in (

@@ -62,6 +62,7 @@ class QatLayer(nn.Module):
     variance: torch.Tensor
     folds: torch.Tensor
     counts: torch.Tensor
+    mask: torch.Tensor | None
 
     def __init__(
         self,
@@ -96,6 +97,8 @@ class QatLayer(nn.Module):
         if self.wrapping is not None:
             self.register_buffer("folds", torch.tensor(False))  # the cyclic activation is on
             self.register_buffer("counts", torch.zeros(2, dtype=torch.float64))  # sums outside, sums; in training
+        kept = None if config.prune is None else torch.ones(outputs, self.weight[0].numel(), dtype=torch.bool)
+        self.register_buffer("mask", kept)  # (N, K) in packed K order: False where a weight is pruned
         self.counts_in_eval = False
         self.excess: torch.Tensor | None = None  # of the last batch in training: what the penalty is made of
         self.momentum: float = MOMENTUM
@@ -119,10 +122,9 @@ class QatLayer(nn.Module):
         return self._cells
 
     def float_rows(self) -> torch.Tensor:
-        """(N, K) parameters in packed K order."""
-        if self._order is None:
-            return self.weight.movedim(1, -1).flatten(1)
-        return self.weight[:, self.packed_order()]
+        """(N, K) parameters in packed K order, 0 where they are pruned."""
+        rows = self.weight.movedim(1, -1).flatten(1) if self._order is None else self.weight[:, self.packed_order()]
+        return rows if self.mask is None else rows * self.mask
 
     def packed_order(self) -> torch.Tensor:
         """(K,) columns of a linear layer's own layout in packed K order."""
@@ -161,7 +163,7 @@ class QatLayer(nn.Module):
         """(N,) scale of the weights, before correction for large biases and batch-norm gain."""
         if self.log_scale is not None:
             return torch.exp2(self.log_scale).clamp_min(SMALLEST)
-        return (self.weight.detach().abs().flatten(1).amax(dim=1) / int(self.clip)).clamp_min(SMALLEST)
+        return (self.float_rows().detach().abs().amax(dim=1) / int(self.clip)).clamp_min(SMALLEST)
 
     def numbers(self, x: Grid) -> Numbers:
         """The integers as they are now, for an input on the grid ``x``."""
@@ -174,6 +176,8 @@ class QatLayer(nn.Module):
         scale = torch.maximum(scale, least)
         norm = None if self.log_norm is None else torch.exp2(self.log_norm)
         rows = self.integers(self.float_rows(), scale, norm, x.range.hi)
+        if self.mask is not None:
+            rows = rows * self.mask  # a2q+ moves rows to zero mean first; a weight less never breaks a bound
         full_scale = scale * gain
         steps = torch.clamp(bias / (x.scale * full_scale), -LARGEST_BIAS, LARGEST_BIAS)
         return Numbers(rows, full_scale, round_through(steps))

@@ -118,7 +118,21 @@ class QatNetwork(nn.Module):
         return grids
 
     def penalty(self) -> torch.Tensor:
-        """What is to be added to the loss: the regulariser of a2q, a2q+ and, after a forward pass, wrap; else 0."""
+        """What is to be added to the loss: the regulariser of a2q, a2q+ and, after a forward pass, wrap; ``Prune.l1``.
+
+        0 where there is none of them.
+        """
+        return self._regulariser() + self._magnitudes()
+
+    def _magnitudes(self) -> torch.Tensor:
+        """``Prune.l1`` times the sum of magnitudes of the weights of all layers, of nothing else."""
+        total = torch.zeros((), device=next(self.parameters()).device)
+        if self.config.prune is None or not self.config.prune.l1:
+            return total
+        return total + self.config.prune.l1 * sum(layer.float_rows().abs().sum() for layer in self.layer.values())
+
+    def _regulariser(self) -> torch.Tensor:
+        """That of the method."""
         total = torch.zeros((), device=next(self.parameters()).device)
         if self.config.method == "wrap":
             excesses = [layer.excess for layer in self.layer.values() if layer.excess is not None]
