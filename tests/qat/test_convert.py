@@ -16,7 +16,7 @@ from oaq.choose.target import Target, keeps, make_cells
 from oaq.errors import AccumulatorOverflow, ConfigError, ProgramError
 from oaq.kernels.plan import plan
 from oaq.overflow.analyze import analyze
-from oaq.qat import Config, LayerRule, convert, prepare, reestimate, targets, verdicts
+from oaq.qat import Config, LayerRule, Prune, convert, prepare, reestimate, targets, verdicts
 from oaq.qat.convert import certificate_parts
 from oaq.verify import verify, verify_file
 from tests.ptq.nets import net
@@ -274,3 +274,18 @@ def test_a_2_bit_layer_may_be_all_zeros() -> None:
     with torch.no_grad():
         network.layer["3"].weight.zero_()
     assert differences(network, convert(network), x) == []
+
+
+def test_dead_units_may_be_left_out_of_the_program_whose_outputs_stay() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 5, 3, padding=1), nn.Flatten())
+    network = prepare(net.eval(), batch(), config("none", prune=Prune()))
+    first = next(iter(network.layer.values()))
+    assert first.mask is not None
+    first.mask[2:5] = False
+    with torch.no_grad():
+        first.bias[2:5] = -5.0  # far below the zero of the activation: what padding holds, too
+    program, trimmed = convert(network), convert(network, remove_dead=True)
+    name = first.name
+    assert trimmed.by_name[name].products.outputs == program.by_name[name].products.outputs - 3
+    x = batch(4, seed=2).numpy()
+    np.testing.assert_array_equal(oaq.Session(plan(program)).run(x), oaq.Session(plan(trimmed)).run(x))

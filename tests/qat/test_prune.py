@@ -121,11 +121,11 @@ def test_a_layer_keeps_its_last_unit(pattern: str) -> None:
 def test_blocks_are_steps_of_tiles() -> None:
     prune = Prune(pattern="quad-tile", outputs=3, steps=2)
     whole = units(prune, (8, 20), 2, torch.device("cpu"))  # four outputs a group: tiles of three and of one
-    assert whole.of[0, :8].unique().tolist() == [0]
-    assert whole.of[:3, :8].unique().tolist() == [0]
-    assert whole.of[3, :8].unique().tolist() == [3]
-    assert whole.of[4, 0] == 6
-    assert whole.of[0, 8:].tolist() == [1] * 8 + [2] * 4
+    assert whole.index[0, :8].unique().tolist() == [0]
+    assert whole.index[:3, :8].unique().tolist() == [0]
+    assert whole.index[3, :8].unique().tolist() == [3]
+    assert whole.index[4, 0] == 6
+    assert whole.index[0, 8:].tolist() == [1] * 8 + [2] * 4
     assert whole.sizes.tolist() == [24, 24, 12, 8, 8, 4] * 2
     assert torch.equal(whole.mean(torch.ones(8, 20)), torch.ones(12, dtype=torch.float64))
 

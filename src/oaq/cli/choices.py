@@ -21,7 +21,7 @@ TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
-    """--budget, --target, --rounding, --weights, --weight-bits and --layer-bits."""
+    """--budget, --target, --rounding, --weights, --weight-bits, --layer-bits and --remove-dead."""
     parser.add_argument(
         "--budget",
         type=_budget,
@@ -63,6 +63,17 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=B",
         help="piecewise weights of B bits in this layer, 8 for none; NAME is a regular expression for its whole name; "
         "repeated: the last that matches",
+    )
+    add_dead_units(parser)
+
+
+def add_dead_units(parser: argparse.ArgumentParser) -> None:
+    """--remove-dead."""
+    parser.add_argument(
+        "--remove-dead",
+        action="store_true",
+        help="leave out channels that nothing reads or that hold one integer whatever comes in, where that changes no "
+        "integer of any output (pruned networks have such)",
     )
 
 

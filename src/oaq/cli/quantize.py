@@ -24,9 +24,11 @@ from oaq.cli.tasks import add_description
 from oaq.data.arrays import read_named
 from oaq.data.batches import ARRAYS, Batch, Batches, files, read
 from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import FormatError, NoKernel, ProgramError, UnsupportedOp
+from oaq.errors import CalibrationError, FormatError, NoKernel, ProgramError, UnsupportedOp
+from oaq.escape import escape_name
 from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
+from oaq.overflow.dead import without_dead_units
 from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.agreement import compare
@@ -191,6 +193,10 @@ def _holds_no_images(path: Path) -> bool:
 
 
 def _call_by_regions(arguments: argparse.Namespace) -> int:
+    if arguments.remove_dead:
+        raise CalibrationError(
+            f"{arguments.model}: has parts that stay in float, whose edges keep their channels. Leave --remove-dead out"
+        )
     options = options_of(arguments)
     quantized, evidence = quantize_to_onnx(arguments, options)
     data = _report(quantized.program, evidence)
@@ -230,8 +236,18 @@ def _quantize(
             net, samples, options, progress=lambda step: report(str(step), step.item, step.done)
         )
     _tell_dear(choices, options.allowed)
+    program = _trimmed(program) if arguments.remove_dead else program
     metadata = {**program.metadata, KEY: preprocessing.to_json(), "source": arguments.model}
     return dataclasses.replace(program, name=arguments.name or arguments.out.stem, metadata=metadata), choices
+
+
+def _trimmed(program: IntProgram) -> IntProgram:
+    """Without the channels that no output depends on; what went is told."""
+    trimmed = without_dead_units(program)
+    count = sum(trimmed.removed.values())
+    layers = ", ".join(f"{count} of {escape_name(name)}" for name, count in trimmed.removed.items())
+    say.warn(f"--remove-dead: {count} channels left out: {layers}" if count else "--remove-dead: there was none")
+    return trimmed.program
 
 
 def _tell_dear(choices: QuantizeReport, allowed: float | None) -> None:

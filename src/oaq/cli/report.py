@@ -20,6 +20,7 @@ from oaq.program.atomic import write_atomically
 from oaq.program.int_program import IntProgram
 from oaq.report import Evidence, ReportData, build_report, to_html, to_json
 from oaq.report.data import Latency
+from oaq.report.density import neural_efficiency
 from oaq.report.evidence import lanes_of, observe
 from oaq.report.node_profile import NodeProfile
 from oaq.report.robust import Asked, certificate_table, checked_certificate
@@ -39,6 +40,7 @@ examples:
   oaq report net.oaq                                     tables in the terminal
   oaq report net.oaq --out report.html                   one self-contained page
   oaq report net.oaq --out report.html --images photos/  with the sums seen on photos
+  oaq report net.oaq --images digits/ --score 0.99       with neural efficiency and aIQ
   oaq report net.oaq --out report.html --robust certificates/*.robust.oaq
   oaq report net.oaq --out report.html --latency --onnx float.onnx --onnx int8.onnx"""
 
@@ -50,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="OUT", help="write .html or .json; default: tables on standard output"
     )
     parser.add_argument("--images", type=Path, metavar="DIR", help="photos or arrays to observe sums on")
+    parser.add_argument(
+        "--score",
+        type=float,
+        metavar="S",
+        help="accuracy of the network, 0 to 1: aIQ is shown beside the neural efficiency that --images shows",
+    )
     parser.add_argument("--limit", type=int, default=8, metavar="N", help="at most N files of --images (default 8)")
     parser.add_argument(
         "--robust",
@@ -66,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call(arguments: argparse.Namespace) -> int:
     """Build and write."""
+    if arguments.score is not None and arguments.images is None:
+        raise FormatError("--score is for the neural efficiency that is observed on --images; give both")
     mixed = open_mixed(arguments.file, arguments)
     if mixed is not None:
         return _report_mixed(mixed, arguments)
@@ -81,6 +91,8 @@ def call(arguments: argparse.Namespace) -> int:
 
 
 def _report_mixed(mixed: MixedFile, arguments: argparse.Namespace) -> int:
+    if arguments.score is not None:
+        raise FormatError(f"{mixed.path}: has parts that stay in float, whose neural efficiency is not observed")
     if arguments.robust:
         raise FormatError(f"{mixed.path}: has parts that stay in float, of which no certificate of robustness speaks")
     data = mixed_report(mixed, bench.peers(arguments.onnx, arguments.threads), arguments)
@@ -92,10 +104,11 @@ def _report_mixed(mixed: MixedFile, arguments: argparse.Namespace) -> int:
 
 def _observed(opened: Opened, planned: Plan, evidence: Evidence, arguments: argparse.Namespace) -> Evidence:
     samples = opened.batches(arguments.images, arguments, arguments.limit)
-    batches = (to_integers(opened.program, batch)[0] for _, batch in say.track(samples, "observe"))
-    observed = observe(opened.program, batches, lanes_of(planned))
+    batches = [to_integers(opened.program, batch)[0] for _, batch in samples]
+    observed = observe(opened.program, say.track(batches, "observe"), lanes_of(planned))
+    neural = neural_efficiency(opened.program, say.track(batches, "count states"), arguments.score)
     note = f"Sums per layer were observed on {sum(len(b) for _, b in samples)} samples of {arguments.images}."
-    return dataclasses.replace(evidence, observed=tuple(observed.items()), notes=(*evidence.notes, note))
+    return dataclasses.replace(evidence, observed=tuple(observed.items()), neural=neural, notes=(*evidence.notes, note))
 
 
 def _measured(

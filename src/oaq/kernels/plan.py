@@ -379,7 +379,9 @@ def _expensive(row: KernelRow, runs: RunCount) -> str:
     unit = {4: "k-quads", 2: "tap pairs"}.get(step, f"steps of {step}")
     text = f"proved runs average {runs.average_run:.1f} {unit}"
     return (
-        f"{text}, {runs.reissued} steps more than the {runs.once} there are (split or wide)" if runs.reissued else text
+        f"{text}, {runs.reissued} steps more than the {runs.distinct} there are (split or wide)"
+        if runs.reissued
+        else text
     )
 
 

@@ -26,43 +26,43 @@ def holds(tiled: NDArray[np.int8]) -> Mask:
 
 def zero_steps(weight: NDArray[np.int8], shape: TileShape) -> int:
     """Steps at which a tile of (N, K) weights holds nothing, over all tiles; at least one of each tile is executed."""
-    held = holds(np.asarray(shape.lay(weight), np.int8))
-    return int(np.minimum(np.sum(~held, axis=1), shape.steps - 1).sum())
+    occupied = holds(np.asarray(shape.lay(weight), np.int8))
+    return int(np.minimum(np.sum(~occupied, axis=1), shape.steps - 1).sum())
 
 
-def begins_after_gap(held: Mask, gap: int) -> Mask:
+def begins_after_gap(occupied: Mask, gap: int) -> Mask:
     """(T, Q): steps that hold something, behind at least ``gap`` that hold nothing."""
-    tiles, steps = held.shape
-    last = np.maximum.accumulate(np.where(held, np.arange(steps), -1), axis=1)  # step that held something, so far
+    tiles, steps = occupied.shape
+    last = np.maximum.accumulate(np.where(occupied, np.arange(steps), -1), axis=1)  # so far
     before = np.concatenate([np.full((tiles, 1), -1), last[:, :-1]], axis=1)
-    begins: Mask = held & (np.arange(steps) - before > gap) & (before >= 0)
-    return begins
+    first_steps: Mask = occupied & (np.arange(steps) - before > gap) & (before >= 0)
+    return first_steps
 
 
-def without_zeros(layout: RunLayout, held: Mask) -> RunLayout:
+def without_zeros(layout: RunLayout, occupied: Mask) -> RunLayout:
     """The layout less the steps of nothing at both ends of its runs: they are issued no times.
 
     Args:
         layout: of a layer; its runs end in front of gaps that are to be left out.
-        held: which steps hold something.
+        occupied: which steps hold something.
     """
-    tiles, steps = held.shape
+    tiles, steps = occupied.shape
     starts = np.nonzero(layout.starts.reshape(-1))[0]
     run = np.cumsum(layout.starts.reshape(-1)) - 1
-    at, flat = np.arange(held.size), held.reshape(-1)
-    first = np.minimum.reduceat(np.where(flat, at, held.size), starts)
+    at, flat = np.arange(occupied.size), occupied.reshape(-1)
+    first = np.minimum.reduceat(np.where(flat, at, occupied.size), starts)
     last = np.maximum.reduceat(np.where(flat, at, -1), starts)
-    kept = (at >= first[run]) & (at <= last[run])
-    begins = np.zeros(held.size, np.bool_)
-    begins[first[last >= 0]] = True
-    empty = np.nonzero(~held.any(axis=1))[0] * steps
-    kept[empty] = begins[empty] = True
-    issues = np.where(kept.reshape(tiles, steps), layout.issues, 0)
-    return replace(layout, starts=begins.reshape(tiles, steps), issues=issues)
+    executed_steps = (at >= first[run]) & (at <= last[run])
+    first_steps = np.zeros(occupied.size, np.bool_)
+    first_steps[first[last >= 0]] = True
+    empty = np.nonzero(~occupied.any(axis=1))[0] * steps
+    executed_steps[empty] = first_steps[empty] = True
+    issues = np.where(executed_steps.reshape(tiles, steps), layout.issues, 0)
+    return replace(layout, starts=first_steps.reshape(tiles, steps), issues=issues)
 
 
 def gaps_inside(issues: NDArray[np.intp]) -> int:
     """How often a tile (T, Q) goes on behind steps that were left out."""
     executed = issues > 0
-    begins = executed & ~np.pad(executed[:, :-1], ((0, 0), (1, 0)))
-    return int(begins.sum()) - len(issues)
+    first_steps = executed & ~np.pad(executed[:, :-1], ((0, 0), (1, 0)))
+    return int(first_steps.sum()) - len(issues)

@@ -121,19 +121,19 @@ class RunCount:
     gaps: int = 0
 
     @property
-    def once(self) -> int:
+    def distinct(self) -> int:
         """Steps executed over all tiles, each counted once."""
         return self.tiles * self.steps - self.skipped
 
     @property
     def reissued(self) -> int:
         """Issues beyond the first of each step: split or wide."""
-        return self.issues - self.once
+        return self.issues - self.distinct
 
     @property
     def average_run(self) -> float:
         """Steps per spill."""
-        return self.once / self.segments
+        return self.distinct / self.segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,10 +215,10 @@ def cut(
 
 def _laid_out(tiled: Tiled, accumulator: Accumulator, where: str, gap: int | None) -> RunLayout:
     """Where runs start, and which steps are executed."""
-    held = None if gap is None else holds(tiled.weight)
-    if gap is None or held is None or held.all():
+    occupied = None if gap is None else holds(tiled.weight)
+    if gap is None or occupied is None or occupied.all():
         return lay_out(tiled, accumulator, where)
-    return without_zeros(lay_out(tiled, accumulator, where, restart=begins_after_gap(held, gap)), held)
+    return without_zeros(lay_out(tiled, accumulator, where, restart=begins_after_gap(occupied, gap)), occupied)
 
 
 def split_rows(proved: Schedule) -> NDArray[np.intp]:

@@ -18,6 +18,7 @@ from oaq.kernels.targets import AVX2
 from oaq.numerics.modular import Modular
 from oaq.overflow.analyze import analyze
 from oaq.overflow.certificate import PART, certify, to_parts
+from oaq.overflow.dead import without_dead_units
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.overflow.spill import Schedule, schedule
 from oaq.program.files import Part
@@ -55,7 +56,13 @@ class TargetVerdict:
         return "modular" if self.modulo is not None else "proved" if self.proved else "no"
 
 
-def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[str, str] | None = None) -> IntProgram:
+def convert(
+    network: QatNetwork,
+    name: str | None = None,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    remove_dead: bool = False,
+) -> IntProgram:
     """The program of the network as it is now.
 
     Its integers are those of the forward pass in ``eval()``: nothing is rounded again.
@@ -64,6 +71,8 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
         network: from ``prepare``; training may go on afterwards.
         name: of the program; None keeps the graph's.
         metadata: added to the program's.
+        remove_dead: leave out channels that no output depends on (``overflow.dead``): outputs keep their integers,
+            tensors between them have fewer channels.
 
     Raises:
         AccumulatorOverflow: the method promises an accumulator and a layer does not keep it; every such layer is named
@@ -87,7 +96,7 @@ def convert(network: QatNetwork, name: str | None = None, *, metadata: Mapping[s
         if failed:
             lines = "\n".join(f"{verdict.layer}: {verdict.target} asked for; {verdict.demand}" for verdict in failed)
             raise AccumulatorOverflow(f"{len(failed)} layers do not keep their accumulator:\n{lines}")
-    return program
+    return without_dead_units(program).program if remove_dead else program
 
 
 @torch.no_grad()

@@ -59,29 +59,29 @@ def prune_to(network: QatNetwork, share: float) -> list[LayerSparsity]:
     if not 0.0 <= share < 1.0:
         raise ConfigError(f"a share of zeros is at least 0 and below 1, not {share!r}")
     grids = network.grids()
-    chosen: dict[str, tuple[Units, torch.Tensor]] = {}
+    candidates: dict[str, tuple[Units, torch.Tensor]] = {}
     for node, op in layers(network.graph):
         layer = network.layer[node.name]
         if not prune.spares(node.name, depthwise=layer.depthwise):
-            whole = units(prune, (len(layer.weight), layer.terms), op.channel_groups, layer.weight.device)
-            chosen[node.name] = whole, whole.mean(_scores(layer, grids[node.inputs[0]], prune))
-    if not chosen:
+            grouping = units(prune, (len(layer.weight), layer.terms), op.channel_groups, layer.weight.device)
+            candidates[node.name] = grouping, grouping.mean(_scores(layer, grids[node.inputs[0]], prune))
+    if not candidates:
         raise ConfigError("prune: every layer is exempt (depthwise ones have no blocks); nothing can go")
-    for names in [list(chosen)] if prune.scope == "global" else [[name] for name in chosen]:
-        _prune_together([network.layer[name] for name in names], [chosen[name] for name in names], share)
+    for names in [list(candidates)] if prune.scope == "global" else [[name] for name in candidates]:
+        _prune_together([network.layer[name] for name in names], [candidates[name] for name in names], share)
     return sparsity(network)
 
 
-def _prune_together(layers: list[QatLayer], chosen: list[tuple[Units, torch.Tensor]], share: float) -> None:
+def _prune_together(layers: list[QatLayer], candidates: list[tuple[Units, torch.Tensor]], share: float) -> None:
     """Prune layers whose units are compared with one another."""
-    first = [whole.mean(_mask(layer).float()) == 0 for layer, (whole, _) in zip(layers, chosen, strict=True)]
-    scores, sizes = [score for _, score in chosen], [whole.sizes for whole, _ in chosen]
+    first = [grouping.mean(_mask(layer).float()) == 0 for layer, (grouping, _) in zip(layers, candidates, strict=True)]
+    scores, sizes = [score for _, score in candidates], [grouping.sizes for grouping, _ in candidates]
     for at, score in enumerate(scores):  # the last unit of a layer
         scores[at] = score.index_fill(0, torch.where(first[at], -torch.inf, score).argmax(), torch.inf)
-    stays = keep(torch.cat(scores), torch.cat(sizes), torch.cat(first), share).split([len(size) for size in sizes])
-    for layer, (whole, _), stay, score in zip(layers, chosen, stays, scores, strict=True):
+    remaining = keep(torch.cat(scores), torch.cat(sizes), torch.cat(first), share).split([len(size) for size in sizes])
+    for layer, (grouping, _), stay, score in zip(layers, candidates, remaining, scores, strict=True):
         stay = stay | (score == torch.inf)
-        _mask(layer).copy_(_mask(layer) & stay[whole.of])
+        _mask(layer).copy_(_mask(layer) & stay[grouping.index])
 
 
 def _scores(layer: QatLayer, grid: Grid, prune: Prune) -> torch.Tensor:
@@ -91,8 +91,7 @@ def _scores(layer: QatLayer, grid: Grid, prune: Prune) -> torch.Tensor:
     target = layer.target or Target()
     cells = on_device(make_cells(layer.terms, target, depthwise=layer.depthwise), layer.weight.device)
     fullness = crowding(layer.numbers(grid).rows, cells, target.budgets(grid.range.hi))
-    most = float(fullness.max()) + 1.0
-    return torch.where(fullness > 0, most - fullness, 0.0)
+    return -torch.where(fullness > 0, fullness, fullness.max())  # what is 0 already costs nothing
 
 
 def sparsity(network: QatNetwork) -> list[LayerSparsity]:
@@ -100,8 +99,8 @@ def sparsity(network: QatNetwork) -> list[LayerSparsity]:
     result = []
     for name, layer in network.layer.items():
         mask = layer.mask
-        gone = 0 if mask is None else int((~mask).sum())
-        result.append(LayerSparsity(name, layer.weight.numel(), gone))
+        pruned = 0 if mask is None else int((~mask).sum())
+        result.append(LayerSparsity(name, layer.weight.numel(), pruned))
     return result
 
 
@@ -137,10 +136,10 @@ def forget(network: QatNetwork, optimizer: torch.optim.Optimizer) -> None:
     for layer in network.layer.values():
         if layer.mask is None:
             continue
-        kept = layer.unpacked(layer.mask.to(layer.weight.dtype))
+        mask = layer.unpacked(layer.mask.to(layer.weight.dtype))
         for name, value in optimizer.state.get(layer.weight, {}).items():
             if isinstance(value, torch.Tensor) and value.shape == layer.weight.shape and name != "step":
-                value.mul_(kept)
+                value.mul_(mask)
 
 
 def _settings(network: QatNetwork) -> Prune:

@@ -132,7 +132,7 @@ class QatNetwork(nn.Module):
         return total + self.config.prune.l1 * sum(layer.float_rows().abs().sum() for layer in self.layer.values())
 
     def _regulariser(self) -> torch.Tensor:
-        """That of the method."""
+        """The regulariser of the method; 0 for one that has none."""
         total = torch.zeros((), device=next(self.parameters()).device)
         if self.config.method == "wrap":
             excesses = [layer.excess for layer in self.layer.values() if layer.excess is not None]

@@ -93,17 +93,17 @@ class Units:
     """What of one layer goes together.
 
     Attributes:
-        of: (N, K) which unit each weight belongs to, from 0.
+        index: (N, K) which unit each weight belongs to, from 0.
         sizes: (U,) weights of each unit.
     """
 
-    of: torch.Tensor
+    index: torch.Tensor
     sizes: torch.Tensor
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """(U,) mean of (N, K) values over each unit, in float64."""
         total = torch.zeros(len(self.sizes), dtype=torch.float64, device=values.device)
-        return total.index_add_(0, self.of.flatten(), values.double().flatten()) / self.sizes
+        return total.index_add_(0, self.index.flatten(), values.double().flatten()) / self.sizes
 
 
 def units(prune: Prune, shape: tuple[int, int], groups: int, device: torch.device) -> Units:
@@ -151,11 +151,11 @@ def keep(scores: torch.Tensor, sizes: torch.Tensor, first: torch.Tensor, share: 
     Args:
         scores: (U,).
         sizes: (U,) weights of each.
-        first: (U,) units that have gone already, and stay so.
+        first: (U,) units that have leaving already, and stay so.
         share: of all weights.
     """
     order = torch.argsort(torch.where(first, -torch.inf, scores), stable=True)
-    gone = sizes[order].double().cumsum(0) <= share * float(sizes.double().sum()) + 1e-6
-    stays = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-    stays[order] = ~gone
-    return stays & ~first
+    leaving = sizes[order].double().cumsum(0) <= share * float(sizes.double().sum()) + 1e-6
+    remaining = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+    remaining[order] = ~leaving
+    return remaining & ~first

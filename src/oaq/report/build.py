@@ -17,6 +17,7 @@ from oaq.overflow.proof import NodeProof
 from oaq.report import data
 from oaq.report.codebooks import codebook_facts
 from oaq.report.data import Evidence, Execution, Latency, LayerFacts, ReportData, Verification
+from oaq.report.density import density
 from oaq.report.environment import environment
 from oaq.report.node_profile import NodeProfile
 from oaq.verify.report import Executor, Report
@@ -57,6 +58,7 @@ def build_report(
         seconds=facts.seconds,
         notes=facts.notes,
         codebooks=codebook_facts(plan.program, facts.codebooks),
+        neural=facts.neural,
     )
 
 
@@ -109,6 +111,7 @@ def _layer(planned: NodePlan, plan: Plan, evidence: Evidence) -> LayerFacts:
         observed=dict(evidence.observed).get(planned.node.name),
         sqnr_db=dict(evidence.sqnr_db).get(planned.node.name),
         modulo=op.wrap_bits,
+        density=density(op, x.range, y.shape, schedule),
     )
 
 
@@ -118,7 +121,7 @@ def _schedule(planned: NodePlan) -> data.ScheduleFacts | None:
         return None
     runs = schedule.segments[:, 2]
     return data.ScheduleFacts(
-        steps=schedule.tiles * schedule.steps,
+        steps=schedule.tiles * schedule.steps - schedule.skipped,
         segments=schedule.spills,
         shortest=int(runs.min()),
         longest=int(runs.max()),

@@ -17,6 +17,7 @@ from typing import Literal
 from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.program.codebook_facts import CodebookFacts
+from oaq.report.density_facts import Density, NeuralEfficiency
 from oaq.report.node_profile import NodeProfile
 from oaq.report.scores import Agreement
 
@@ -46,7 +47,7 @@ class ScheduleFacts:
     """How the sums of one layer are cut into runs, counted over all tiles of outputs.
 
     Attributes:
-        steps: inner steps over all tiles, each counted once.
+        steps: inner steps over all tiles, each counted once; those of zeros that are left out are not counted.
         segments: runs; each ends with one spill.
         shortest, longest: steps of the shortest and the longest run.
         splits: steps issued twice because one of their pairs alone could leave its register.
@@ -120,6 +121,7 @@ class LayerFacts:
         observed: on data, if any was given.
         sqnr_db: signal to quantization noise against the float network at this layer's output, if one was given.
         modulo: b where its sums count modulo 2**b, by design; None where they are exact.
+        density: its zeros; None in reports of before they were counted.
     """
 
     name: str
@@ -140,6 +142,7 @@ class LayerFacts:
     observed: Observed | None = None
     sqnr_db: float | None = None
     modulo: int | None = field(default=None, metadata={"later": True})
+    density: Density | None = field(default=None, metadata={"later": True})
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,7 @@ class Evidence:
         seconds: (what, how long).
         notes: one sentence each: where the images came from, what was left out.
         codebooks: layers whose weights are piecewise.
+        neural: entropy of what layers say; None where it was not observed.
     """
 
     agreement: Agreement | None = None
@@ -214,6 +218,7 @@ class Evidence:
     seconds: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
     codebooks: tuple[CodebookFacts, ...] = ()
+    neural: NeuralEfficiency | None = field(default=None, metadata={"later": True})
 
 
 @dataclass(frozen=True)
@@ -323,6 +328,7 @@ class ReportData:
         seconds: (what, how long) for analyze, plan, quantize, ... Measured.
         notes: anything a reader must know, one sentence each.
         codebooks: layers whose weights are piecewise, in order.
+        neural: entropy of what layers say; None where it was not observed.
     """
 
     name: str
@@ -341,6 +347,7 @@ class ReportData:
     seconds: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
     codebooks: tuple[CodebookFacts, ...] = ()
+    neural: NeuralEfficiency | None = field(default=None, metadata={"later": True})
     schema: int = field(default=SCHEMA)
 
     @property

@@ -7,6 +7,7 @@ from oaq.report import words
 from oaq.report.agreement import sentences
 from oaq.report.codebooks import codebook_table
 from oaq.report.data import Latency, LayerFacts, ReportData, Verification, effective_bits, is_proved, mean
+from oaq.report.density_table import density_rows, density_table
 from oaq.terminal.table import Table, render
 
 
@@ -42,6 +43,7 @@ def summary(data: ReportData) -> Table:
     if data.relative_cost is not None:
         allowed = "" if data.budget is None else f" (budget {data.budget:g})"
         rows.append(("cost, 16-bit sums without spills being 1", f"{data.relative_cost:.2f}{allowed}", "predicted"))
+    rows += density_rows(data)
     if data.agreement is not None:
         rows += [(name, figure, "observed") for name, figure in sentences(data.agreement)]
     if data.verification is not None:
@@ -129,6 +131,9 @@ def tables(data: ReportData, *, layers: bool = True) -> list[Table]:
     parts = [summary(data)]
     if layers and data.layers:
         parts.append(layer_table(data))
+    zeros = density_table(data) if layers else None
+    if zeros is not None:
+        parts.append(zeros)
     if layers and data.codebooks:
         parts.append(codebook_table(data.codebooks))
     if data.verification is not None:

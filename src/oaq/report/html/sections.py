@@ -6,6 +6,7 @@ from oaq.report import words
 from oaq.report.agreement import sentences
 from oaq.report.codebooks import codebook_table
 from oaq.report.data import Latency, ReportData, Timing, effective_bits
+from oaq.report.density_table import density_table
 from oaq.report.html import svg
 from oaq.report.html.markup import Raw, chip, facts, section, table, text
 
@@ -213,6 +214,20 @@ def codebooks(data: ReportData) -> str:
     )
     body = table(lines.head, lines.rows, tuple(range(1, len(lines.head))))
     return section("Piecewise weights", "", lead, body, "codebooks")
+
+
+def zeros(data: ReportData) -> str:
+    """Zeros, bit operations, steps left out and entropies, layer by layer."""
+    lines = density_table(data)
+    if lines is None:
+        return ""
+    lead = (
+        "Bit operations count operands and weights by their bits and the part of the weights that is not zero. Steps "
+        "left out are those at which a whole tile of outputs has only zeros. An unread input and a silent output have "
+        "only zeros."
+    )
+    body = table(lines.head, lines.rows, tuple(range(1, len(lines.head))))
+    return section("Zeros", "", lead, body, "zeros")
 
 
 def exactness(data: ReportData) -> str:
