@@ -20,7 +20,7 @@ from oaq.errors import FormatError
 from recipes.daq.choices import BITS
 from recipes.daq.mri import CALIBRATED, SCORED, run_mri
 from recipes.daq.superres import Training, float_network, run_superres
-from recipes.daq.train import STEPS
+from recipes.daq.train import RATE, STEPS
 from recipes.exit_code import exit_code
 from recipes.integers import weights_digest
 from recipes.ledger import Ledger, Row, add_options, conclude, files_digest, files_in
@@ -60,6 +60,8 @@ def _mri(flags: argparse.Namespace) -> tuple[str, Ledger]:
 def _superres(flags: argparse.Namespace) -> tuple[str, Ledger]:
     if flags.steps < 1:
         raise FormatError(f"--steps {flags.steps}: training takes one step at least")
+    if not 0 < flags.rate < 1:
+        raise FormatError(f"--rate {flags.rate:g}: Adam's rate lies between 0 and 1, 3e-5 say")
     name, data = f"daq_superres_x{flags.scale}", flags.data
     sets = sets_of(data / "sr" if data is not None and (data / "sr").is_dir() else data)
     photos = [path for paths in sets.values() for path in paths]
@@ -69,8 +71,9 @@ def _superres(flags: argparse.Namespace) -> tuple[str, Ledger]:
         ("photos", files_digest(photos)),
         ("float weights", weights_digest(float_network(flags.scale, flags.out))),
         ("steps of training", str(flags.steps)),
+        ("rate of training", f"{flags.rate:g}"),
     )
-    ledger, training = _ledger(flags, name, facts), Training(flags.out, flags.steps)
+    ledger, training = _ledger(flags, name, facts), Training(flags.out, flags.steps, flags.rate)
     run_superres(sets, ledger, scale=flags.scale, bits=tuple(flags.bits), training=training, only=flags.only)
     return name, ledger
 
@@ -85,6 +88,7 @@ def _command(flags: argparse.Namespace) -> str:
     words += [f"--scale {flags.scale}"] if flags.experiment == "superres" else []
     words += [] if tuple(flags.bits) == BITS else [f"--bits {' '.join(map(str, flags.bits))}"]
     words += [f"--steps {flags.steps}"] if flags.steps != STEPS else []
+    words += [f"--rate {flags.rate:g}"] if flags.rate != RATE else []
     words += [f"--only {flags.only!r}"] if flags.only else []
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
@@ -100,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose label holds it")
     parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of the enlargement (default 2)")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"of training (default {STEPS})")
+    parser.add_argument("--rate", type=float, default=RATE, metavar="R", help=f"of training (default {RATE:g})")
     add_options(parser, Path("out"))
     flags = parser.parse_args(arguments)
     return exit_code("daq", lambda: run(flags))

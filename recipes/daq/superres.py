@@ -23,7 +23,7 @@ from oaq.ptq import Daq
 from oaq.runtime.frames import FrameSession
 from oaq.tasks.upscale import upscale_metrics
 from recipes.daq.choices import rows_of
-from recipes.daq.train import STEPS, trained_program
+from recipes.daq.train import RATE, STEPS, trained_program
 from recipes.integers import weights_digest
 from recipes.ledger import Ledger, Row
 from recipes.superres.enlarge import Enlarger, by_float, by_integers
@@ -45,10 +45,11 @@ OURS: Final = "ours"
 
 @dataclass(frozen=True)
 class Training:
-    """Where weights lie, and how many steps levels are trained."""
+    """Where weights lie, how many steps levels are trained, and Adam's rate at the start."""
 
     folder: Path
     steps: int = STEPS
+    rate: float = RATE
 
 
 def float_network(scale: int, folder: Path) -> nn.Module:
@@ -98,9 +99,9 @@ def choices(
         label = trained_label(mode, width)
         if width in bits and only in label:
             daq = Daq(width, mode, weight_bits=width, layers=BLOCKS)  # type: ignore[arg-type]
-            begun = f"x{scale}-{training.steps}-{weights_digest(net)}"  # weights of other steps are another file's
+            begun = f"x{scale}-{training.steps}-{training.rate:g}-{weights_digest(net)}"  # of others: another file's
             path = training.folder / f"daq-{mode}-{width}-{begun}.pt"
-            yield label, partial(trained_program, net, scale, daq, path, training.steps)
+            yield label, partial(trained_program, net, scale, daq, path, training.steps, rate=training.rate)
 
 
 def run_superres(

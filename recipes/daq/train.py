@@ -26,7 +26,9 @@ RATE: Final = 3e-5
 """Rate of Adam at the start: what levels and weights of calibration have is lost at larger ones."""
 
 
-def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int = STEPS) -> IntProgram:
+def trained_program(
+    net: nn.Module, scale: int, daq: Daq, path: Path, steps: int = STEPS, *, rate: float = RATE
+) -> IntProgram:
     """The program of the network after training; a run that stopped goes on from what lies at ``path``.
 
     Args:
@@ -35,6 +37,7 @@ def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int
         daq: its levels; those of the first run are kept in the weights' file.
         path: of the weights.
         steps: of training.
+        rate: of Adam at the start.
 
     Raises:
         FetchError: photos cannot be fetched.
@@ -48,7 +51,7 @@ def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int
     if is_trained(path, steps):
         network.load_state_dict(torch.load(path, weights_only=True))
     else:
-        train(network, crops, path, steps=steps, batch=BATCH, rate=RATE)
+        train(network, crops, path, steps=steps, batch=BATCH, rate=rate)
     network.eval()
     return qat.convert(network, metadata={"levels": str(daq), "steps": str(steps)})
 

@@ -1,12 +1,13 @@
 r"""Restoration by unfolded iterations, in integers: MR slices and blocks of photos from few measurements.
 
+    python -m recipes.qpan settings --data DIR          how 8 bits are chosen, on slices of DIR/mri that are not scored
     python -m recipes.qpan slices --data DIR --record   ISTA-Net+ on MR slices in DIR/mri: weights and features by bits
     python -m recipes.qpan blocks --data DIR --record   ISTA-Net+ on Set11 in DIR/blocks, integers from end to end
     python -m recipes.qpan train                        the linear form: soft threshold and average, float, W4 and W2
     python -m recipes.qpan train --data DIR --record    the same, scored on DIR's images
 
-``slices`` and ``blocks`` need their authors' weights and images in DIR; ``train`` trains on free photos and slices of
-an averaged head for minutes of one core a row, and goes on where it stopped. Programs and pictures lie in ``out/qpan``.
+All but ``train`` need their authors' weights and images in DIR; ``train`` trains on free photos and slices of an
+averaged head for minutes of one core a row, and goes on where it stopped. Programs and pictures lie in ``out/qpan``.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ from recipes.qpan.networks import published
 from recipes.qpan.pictures import panels
 from recipes.qpan.samples import join, read_block_sampling, read_set11
 from recipes.qpan.scoring import METRICS, clipped
+from recipes.qpan.settings import HELD, run_settings
 from recipes.qpan.slices import CALIBRATED, SCORED, run_slices
 from recipes.qpan.training_data import TASKS
 
 NOTES: Final = {
+    "settings": (
+        f"Slices {', '.join(map(str, HELD))}, 20 % of the spectrum; W8 / A8 per channel, r in two planes; calibrated "
+        f"on slices {', '.join(map(str, CALIBRATED))}. None of them is scored in the table of slices.",
+    ),
     "slices": (
         f"Slices {', '.join(map(str, SCORED))}, 20 % of the spectrum; calibrated on slices "
         f"{', '.join(map(str, CALIBRATED))}. Nine programs of integers, a data step before each in float64, whose bits "
@@ -104,7 +110,9 @@ def run(flags: argparse.Namespace) -> int:
     name, notes, command = f"qpan_{flags.experiment}", NOTES[flags.experiment], _command(flags)
     path = folder / f"{name}.json"
     ledger = Ledger(path, command, notes, facts=_facts(flags), anew=flags.anew, benchmark="qpan")
-    if flags.experiment == "slices":
+    if flags.experiment == "settings":
+        run_settings(flags.data, ledger, flags.only)
+    elif flags.experiment == "slices":
         run_slices(flags.data, ledger, folder, flags.only)
     elif flags.experiment == "blocks":
         run_blocks(flags.data, ledger, folder)
@@ -120,7 +128,7 @@ def run(flags: argparse.Namespace) -> int:
 
 def _facts(flags: argparse.Namespace) -> Row:
     """What rows depend on besides their labels."""
-    folders = {"slices": ("mri",), "blocks": ("blocks",), "train": ("mri", "blocks")}[flags.experiment]
+    folders = {"blocks": ("blocks",), "train": ("mri", "blocks")}.get(flags.experiment, ("mri",))
     files = [path for name in folders for path in files_in(flags.data / name)] if flags.data is not None else []
     facts = (("data", files_digest(files) if files else "free"),)
     if flags.experiment != "train":
@@ -134,7 +142,7 @@ def _command(flags: argparse.Namespace) -> str:
         words += [] if flags.task is None else [f"--task {flags.task}"]
         words += [] if flags.seeds == SEEDS else [f"--seeds {flags.seeds}"]
         words += ["--floats"] if flags.floats else []
-    words += [f"--only {flags.only!r}"] if flags.only and flags.experiment == "slices" else []
+    words += [f"--only {flags.only!r}"] if flags.only and flags.experiment in ("settings", "slices") else []
     return " ".join([*words, *(["--data DIR"] if flags.data else [])])
 
 
@@ -148,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--task", choices=TASKS, help="of train (default: both)")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help=f"of train (default {SEEDS})")
     parser.add_argument("--floats", action="store_true", help="train without programs of integers")
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows of slices whose label holds it")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows of settings and slices whose label holds it")
     add_options(parser, Path("out/qpan"))
     flags = parser.parse_args(arguments)
     return exit_code("qpan", lambda: run(flags))

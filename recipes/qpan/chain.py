@@ -35,7 +35,7 @@ from recipes.qpan.fourier import Real, project
 from recipes.qpan.networks import Phase, Unfolded
 from recipes.qpan.samples import Slice
 
-CALIBRATED_SIDE: Final = 96
+CALIBRATED_SIDE: Final = 160
 """Rows and columns of the middle of an image that integers are chosen on; they hold at any size."""
 FINE: Final = 16.0
 """Factor of what the first plane leaves."""
@@ -52,10 +52,12 @@ class Form:
     Attributes:
         planes: of r, 1 or 2.
         trunk: where r is added.
+        side: rows and columns of the middle of an image that integers are chosen on.
     """
 
     planes: int = 2
     trunk: Trunk = "float"
+    side: int = CALIBRATED_SIDE
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +195,7 @@ def chain_of(
     islands, programs = [], []
     for number, (phase, step) in enumerate(say.track(net.steps(), "quantize phases")):
         r = inputs[number]
-        batch = real_planes(_middle(r), float(np.ptp(r)) / 255, form.planes)
+        batch = real_planes(_middle(r, form.side), float(np.ptp(r)) / 255, form.planes)
         correction = Correction(phase, form).eval()
         program = quantize_with_report(correction, [batch], options, name=f"phase-{number}")[0]
         programs.append(at_size(program, *r.shape[1:]))
@@ -201,10 +203,10 @@ def chain_of(
     return Chain(tuple(islands), tuple(programs), form)
 
 
-def _middle(r: Real) -> Real:
+def _middle(r: Real, side: int) -> Real:
     """The middle of images, where they are larger than what calibration needs."""
-    top, first = (max(side - CALIBRATED_SIDE, 0) // 2 for side in r.shape[1:])
-    return r[:, top : top + CALIBRATED_SIDE, first : first + CALIBRATED_SIDE]
+    top, first = (max(edge - side, 0) // 2 for edge in r.shape[1:])
+    return r[:, top : top + side, first : first + side]
 
 
 def natively(chain: Chain, isa: str | None = None) -> Execute:
