@@ -24,11 +24,11 @@ from oaq.errors import FormatError
 from oaq.program.atomic import write_atomically
 from oaq.ptq.options import Options
 from oaq.ptq.quantize import quantize_with_report
-from oaq.verify import verify
 from recipes.exit_code import exit_code
 from recipes.ledger import Ledger, Row, add_options, conclude, files_digest, files_in
 from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float, calibration
 from recipes.qpan.comparison import compare, trial_of
+from recipes.qpan.executors import EXECUTORS, verified
 from recipes.qpan.networks import published
 from recipes.qpan.pictures import panels
 from recipes.qpan.samples import join, read_block_sampling, read_set11
@@ -82,16 +82,13 @@ def run_blocks(data: Path, ledger: Ledger, folder: Path) -> None:
     def integers(label: str, options: Options) -> Row:
         program, _ = quantize_with_report(net, [calibration(sampling)], options, name=f"blocks-{label}")
         oaq.save(program, folder / f"{program.name}.oaq")
-        report = verify(
-            program, photos[0].measured[:4].astype("float32"), threads=(1,), rows=False, witnesses=False, onnx=False
-        )
-        report.raise_if_unsafe()
+        executors = verified(program, photos[0].measured[:4].astype("float32"))
         session = oaq.Session(oaq.plan(program))
         answers = answer_photos(session.run, photos)  # type: ignore[arg-type]
         for at in PICTURED:
             picture = panels(truths[at], starts[at], floats[at], answers[at])
             write_atomically(folder / f"{photos[at].name}-{label}.png", [encoded(picture, ".png")])
-        return (*row_of(answers), ("executors that equal the reference", str(len(report.executors))))
+        return (*row_of(answers), (EXECUTORS, str(executors)))
 
     ledger.row("first guess", lambda: row_of(starts))
     ledger.row("float", lambda: row_of(floats))

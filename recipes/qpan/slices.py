@@ -29,6 +29,7 @@ from recipes.qpan.chain import (
     natively,
     require_lawful,
 )
+from recipes.qpan.executors import EXECUTORS, verified_chain
 from recipes.qpan.fourier import Real
 from recipes.qpan.networks import published
 from recipes.qpan.pictures import panels
@@ -115,23 +116,31 @@ def run_slices(data: Path, ledger: Ledger, folder: Path, only: str = "") -> None
 def _measured(chain: Chain, slices: Sequence[Slice], mask: Real, label: str) -> tuple[Real, Row]:
     """Images by the native sessions, and their row; the reference runs, too.
 
-    It runs the first slice whole for the first row, and its middle, measured anew, for the others: it is slow.
+    It runs the first slice whole for the first row, whose programs every executor computes on the middle of it, and
+    this middle, measured anew, for the others: it is slow.
 
     Raises:
         Mismatch: an integer differs.
     """
     images, integers = chain.run(fourier_measurement(slices, mask), natively(chain))
+    part, middle = chain.at_size(PART, PART), _middle(slices[0])
+    executors: Row = ()
     if label == CHAINS[0][0]:
         lawful = chain.run(fourier_measurement(slices[:1], mask), by_reference(chain))[1]
+        executors = ((EXECUTORS, str(verified_chain(part, middle))),)
     else:
-        part, mask = chain.at_size(PART, PART), line_mask(PART, 0.2)
-        top, first = ((side - PART) // 2 for side in slices[0].image.shape)
-        middle = measured_slice("middle", slices[0].image[top : top + PART, first : first + PART], mask)
-        measurement = fourier_measurement([middle], mask)
-        integers, lawful = (part.run(measurement, execute(part))[1] for execute in (natively, by_reference))
+        integers, lawful = (part.run(middle, execute(part))[1] for execute in (natively, by_reference))
     require_lawful(f"{label}, {slices[0].name}", integers, lawful)
-    total = sum(part.size for part in lawful)
-    return images, (*scored(images, slices), ("integers that differ", f"0 of {total}"), ("runs", _runs(chain)))
+    equal = ("integers that differ", f"0 of {sum(law.size for law in lawful)}")
+    return images, (*scored(images, slices), equal, ("runs", _runs(chain)), *executors)
+
+
+def _middle(whole: Slice) -> Measurement:
+    """The middle of a slice, measured anew."""
+    mask = line_mask(PART, 0.2)
+    top, first = ((side - PART) // 2 for side in whole.image.shape)
+    part = measured_slice("middle", whole.image[top : top + PART, first : first + PART], mask)
+    return fourier_measurement([part], mask)
 
 
 def _float_rows(data: Path, slices: Sequence[Slice], measurement: Measurement) -> list[tuple[str, Callable[[], Row]]]:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+import oaq
+from oaq import operators as ops
 from oaq.capture.graph import FloatGraph
 from oaq.choose.feedback import feedback_of
 from oaq.errors import CalibrationError, OaqError
@@ -150,3 +152,27 @@ def test_a_covariance_that_rounding_left_indefinite_is_damped_and_one_that_is_no
     assert np.isfinite(factor).all() and np.all(np.einsum("gkk->gk", factor) > 0)
     with pytest.raises(np.linalg.LinAlgError):
         feedback_of(np.full((1, 4, 4), np.nan))
+
+
+class Cancels(nn.Module):
+    """x less what two layers make of it: x again, but for the rounding of float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        turn = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(3)))[0]
+        self.there, self.back = nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)
+        with torch.no_grad():
+            self.there.weight.copy_(turn)
+            self.back.weight.copy_(turn.T)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + (x - self.back(self.there(x)))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_sum_that_cancels_has_no_step_below_that_of_its_operands(whole: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(32, 6)).astype(np.float32)
+    program = quantize(Cancels().eval(), [x], budget=None if whole else 1.02)
+    sums = [node.op for node in program.nodes if isinstance(node.op, ops.Add)]
+    assert len(sums) == 2 and max(float(op.requantize.multiplier.max()) for op in sums) < 2**11
+    assert np.abs(np.asarray(oaq.Session(oaq.plan(program)).run(x)) - x).max() < 0.06

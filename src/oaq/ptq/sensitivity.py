@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from oaq.capture.graph import FloatConv2d, FloatGraph, FloatProducts
+from oaq import operators as ops
+from oaq.capture.graph import FloatConv2d, FloatGraph, FloatProducts, Unquantized
 from oaq.choose.round import packed_rows
 from oaq.ptq.execute import layers, run_graph, tensors_of
 from oaq.ptq.observe import ChannelStats, Histogram, HistogramBuilder, Reals
@@ -29,6 +30,12 @@ SEED = 20200527
 """Seed of the random directions."""
 LEAST_SHARE: Final = 1e-3
 """Part of an output's power that it is taken to vary by at least: a constant one would outweigh all others."""
+LEAST_SUM: Final = 2.0**-8
+"""Part of its larger operand's range that a sum's range has at least, about one step of 8 bits.
+
+Where operands cancel, what is left is their rounding: a step far below theirs would give it integers of its own, which
+change with the order of float32 operations.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +71,8 @@ def measure_sensitivity(
         progress: called after every chunk.
         watch: called with every tensor of every chunk, by name: what else is to be learned from the same pass.
     """
-    builders = {name: HistogramBuilder(stats[name].lo.min(), stats[name].hi.max()) for name in tensors}
+    least = least_ranges(graph, stats)
+    builders = {name: HistogramBuilder(*_ends(stats[name], least.get(name, 0.0))) for name in tensors}
     parameters = {node.name: tensors_of(op) for node, op in layers(graph)}
     for weight, bias in parameters.values():
         weight.requires_grad_()
@@ -93,6 +101,24 @@ def measure_sensitivity(
         for name, histogram in histograms.items()
     }
     return Sensitivity(per_sample, {name: square / count for name, square in squares.items()})
+
+
+def least_ranges(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> dict[str, float]:
+    """The least range of every tensor that is a sum of two."""
+    spans = {name: hi - lo for name, (lo, hi) in ((name, _ends(channels)) for name, channels in stats.items())}
+    return {
+        node.output: LEAST_SUM * max(spans[name] for name in node.inputs)
+        for node in graph.nodes
+        if isinstance(node.op, Unquantized) and node.op.operator is ops.Add
+    }
+
+
+def _ends(channels: ChannelStats, least: float = 0.0) -> tuple[float, float]:
+    """Ends that hold 0 and every value seen; ``least`` apart at least, about 0 in the same proportion."""
+    lo, hi = min(float(channels.lo.min()), 0.0), max(float(channels.hi.max()), 0.0)
+    if hi - lo >= least:
+        return lo, hi
+    return (lo / (hi - lo) * least, hi / (hi - lo) * least) if lo < hi else (0.0, least)
 
 
 def output_powers(graph: FloatGraph, stats: Mapping[str, ChannelStats]) -> dict[str, float]:
