@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from oaq.errors import FormatError, Mismatch
+from oaq.kernels.table import cpu_isas
 from oaq.ptq.options import Options
+from oaq.verify import Executor, ort, run
 from recipes.ledger import Ledger
 from recipes.qpan import __main__ as command
-from recipes.qpan import comparison, fourier, networks, samples, train, training_data
+from recipes.qpan import comparison, executors, fourier, networks, samples, settings, train, training_data
 from recipes.qpan.blocks import BlockNetwork, answer_photos, by_float
 from recipes.qpan.chain import (
     FINE,
@@ -31,6 +33,7 @@ from recipes.qpan.chain import (
 )
 from recipes.qpan.pictures import panels
 from recipes.qpan.scoring import METRICS, clipped
+from recipes.qpan.slices import CALIBRATED, SCORED
 from recipes.qpan.weights import quantize_weights, rounded, settle_weights
 
 RNG = np.random.default_rng(7)
@@ -164,6 +167,17 @@ def test_programs_between_islands_have_the_integers_of_the_reference(form: Form)
     assert [island.name for island in chain.islands] == [f"data step {at}: Fourier, float64" for at in (0, 1)]
 
 
+def test_every_executor_runs_the_programs_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    slices, mask = small_slices(1)
+    net, measurement = small_net(), fourier_measurement(slices, mask)
+    chain = chain_of(net, float_run(net, measurement)[1], Form(), Options(budget=None, across_functions=True))
+    assert executors.verified_chain(chain, measurement) >= len(cpu_isas())
+    session = ort.NAME
+    monkeypatch.setattr(run, "onnxruntime_executor", lambda *_parts: Executor(session, True, "", 9, 3))
+    with pytest.raises(Mismatch, match="3 integers differ"):
+        executors.verified_chain(chain, measurement)
+
+
 def test_differing_integers_are_counted() -> None:
     a = [np.zeros((1, 2, 2, 1), np.uint8), np.ones((1, 2, 2, 1), np.uint8)]
     assert differing(a, a) == 0 and differing(a, [a[1], a[1]]) == 4
@@ -279,6 +293,23 @@ def test_pictures_show_five_images(tmp_path: Path) -> None:
     image = RNG.random((40, 50))
     picture = panels(image, image * 0.5, image * 0.9, image * 0.95)
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[1] >= 5 * 50
+
+
+def test_settings_are_compared_on_slices_that_nothing_else_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not set(settings.HELD) & {*SCORED, *CALIBRATED}
+    labels = [settings.label_of(*setting) for setting in settings.SETTINGS]
+    assert len(set(labels)) == len(labels) and labels[0] == "middle of 96, mse, axe"
+    slices, mask = small_slices()
+    monkeypatch.setattr(settings, "read_mask", lambda _path: mask)
+    monkeypatch.setattr(settings, "read_slices", lambda _folder, _mask, numbers: slices[: len(numbers)])
+    monkeypatch.setattr(settings, "published", lambda _path: small_net())
+    ledger = Ledger(tmp_path / "rows.json", "python", (), benchmark="qpan")
+    settings.run_settings(tmp_path, ledger, "biases left")
+    rows = [dict(row) for row in ledger.result().rows]
+    assert [row["levels"] for row in rows] == ["float", *(label for label in labels if "biases left" in label)]
+    assert all(abs(float(row["below float, dB"])) < 3 for row in rows[1:])
 
 
 def test_the_command_that_is_recorded_has_what_rows_depend_on(tmp_path: Path) -> None:
