@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.cli import images, mixed_bench
+from oaq.cli import bench_scores, images, mixed_bench
 from oaq.cli.mixed_file import open_mixed
 from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
@@ -44,6 +44,9 @@ every output integer has been compared with the reference. --onnx adds ONNX
 Runtime on a file of the same network, float or int8. Of an ONNX file with parts
 that stay in float the whole is timed; --explain shows each region.
 
+--photos says beside each time how good the answers are, by the metrics of the
+file's task: top-1, mAP, mIoU, or PSNR and SSIM.
+
 --explain adds one line per node, by the session's own clock:
 """
     + "\n".join(f"  {title:<10}  {meaning}" for title, meaning in COLUMNS)
@@ -56,7 +59,8 @@ examples:
   oaq bench net.oaq
   oaq bench net.oaq --isa avx2 --threads 2 --explain
   oaq bench net.oaq --onnx float.onnx --onnx int8.onnx --json
-  oaq bench net.oaq --onnx float.onnx --peer onnxruntime --calibrate photos/"""
+  oaq bench net.oaq --onnx float.onnx --peer onnxruntime --calibrate photos/
+  oaq bench upscaler.oaq --photos photos/ --onnx float.onnx"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also a static int8 file that this runtime makes of the float --onnx file, on --calibrate",
     )
     parser.add_argument("--calibrate", type=Path, metavar="DIR", help="with --peer: photos or arrays, 64 files of it")
+    bench_scores.add_arguments(parser)
     images.add_arguments(parser)
     parser.add_argument("--explain", action="store_true", help="time per node, and why each kernel was chosen")
     add_timing(parser)
@@ -92,16 +97,26 @@ def add_timing(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     mixed = open_mixed(arguments.file, arguments)
+    if mixed is not None and arguments.photos is not None:
+        raise FormatError(f"--photos: {mixed.path} has parts that stay in float; scored are files of integers alone")
     if mixed is not None:
         return mixed_bench.call(mixed, peers(arguments.onnx, arguments.threads), arguments)
     opened = open_whole(arguments.file)
     plans = plans_here(opened, arguments.isa)
-    latency, profiles = measure(opened, plans, arguments)
+    others = _peers(opened, arguments)
+    scores = None
+    if arguments.photos is not None:
+        for peer in others:
+            _try(peer, sample(opened, arguments.batch), opened.path)
+        scores = bench_scores.score(opened, plans, others, arguments)
+    latency, profiles = measure(opened, plans, arguments, others)
     explained = {
         name: explain(plans[name], times, arguments.batch, arguments.threads) for name, times in profiles.items()
     }
     if arguments.json:
         document: dict[str, object] = {"environment": encode(environment()), "latency": encode(latency)}
+        if scores is not None:
+            document["scores"] = scores.document()
         if arguments.explain:
             document["plans"] = {name: planned.to_json() for name, planned in plans.items()}
             document["profiles"] = {name: [asdict(node) for node in nodes] for name, nodes in explained.items()}
@@ -110,7 +125,7 @@ def call(arguments: argparse.Namespace) -> int:
     stamp = environment()
     forced = f", OAQ_ISA={stamp.forced_isa}" if stamp.forced_isa else ""
     say.words(f"{escape_name(opened.program.name)} on {stamp.cpu}{forced}\n")
-    say.tables([latency_table(latency)])
+    say.tables([latency_table(scores.beside(latency) if scores is not None else latency)])
     for name, nodes in explained.items():
         say.words("")
         say.tables([explained_table(name, nodes)])
@@ -128,14 +143,14 @@ def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
 
 
 def measure(
-    opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace
+    opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace, others: Sequence[Peer] | None = None
 ) -> tuple[Latency, dict[str, tuple[NodeProfile, ...]]]:
-    """Time every plan and every peer side by side; profile the plans where asked."""
+    """Time every plan and every peer side by side, ``others`` or those of the flags; profile the plans where asked."""
     require_counts(arguments)
     x = sample(opened, arguments.batch)
     with pinned(arguments.threads) as cpus:
         contenders, expected = our_contenders(plans, x, arguments.threads)
-        for peer in _peers(opened, arguments):
+        for peer in _peers(opened, arguments) if others is None else others:
             _try(peer, x, opened.path)
             contenders.append(peer_contender(peer, x, expected, "the integer reference", strict=False))
         latency = side_by_side(contenders, arguments, cpus)

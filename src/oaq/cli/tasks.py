@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,11 +60,9 @@ def chosen_task(network: Network, arguments: argparse.Namespace) -> Task | None:
         FormatError: --task names none, or another than the file keeps; a description is damaged; labels cannot be read.
     """
     base = network.recorded or Preprocess(network.photo_size())
-    task = _recorded_task(network, arguments.task, base)
+    task = task_of(network.path, network.stored.metadata if network.stored else {}, arguments.task, base)
     if task is None:
-        if arguments.task is None:
-            return None
-        task = make_task(arguments.task, base)
+        return None
     decoder = task.decoder
     if arguments.score is not None:
         if not isinstance(decoder, Detector):
@@ -73,20 +72,29 @@ def chosen_task(network: Network, arguments: argparse.Namespace) -> Task | None:
     return make_task(task.name, preprocess(arguments, task.preprocess, task.preprocess.size), labels, decoder)
 
 
-def _recorded_task(network: Network, request: str | None, preparation: Preprocess) -> Task | None:
-    """The task that a description says: that of --task, of the file, or of what lies beside the file."""
+def task_of(path: Path, metadata: Mapping[str, str], request: str | None, preparation: Preprocess) -> Task | None:
+    """The task that ``--task`` names or describes, that a file's metadata keep, or that lies beside it; or None.
+
+    Raises:
+        FormatError: the request names none, or another than the file keeps; a description is damaged.
+    """
+    task = _described(path, metadata, request, preparation)
+    return make_task(request, preparation) if task is None and request is not None else task
+
+
+def _described(path: Path, metadata: Mapping[str, str], request: str | None, preparation: Preprocess) -> Task | None:
     if request is not None and request.lower().endswith(".json"):
         return load_task(Path(request), preparation)
     if request is not None and request not in NAMES:
         raise FormatError(f"--task {request}: is one of {', '.join(NAMES)}, or a .json file that describes a task")
-    recorded = from_metadata(network.stored.metadata if network.stored is not None else {})
-    side_file = network.path.with_name(network.path.stem + SUFFIX)
+    recorded = from_metadata(metadata)
+    side_file = path.with_name(path.stem + SUFFIX)
     if recorded is None and side_file.is_file():
         recorded = load_task(side_file, preparation)
     if recorded is not None and request not in (None, recorded.name):
         if request == "classify":  # the largest numbers of any output can be looked at
             return None
-        raise FormatError(f"{network.path}: keeps the task {recorded.name}, not {request}")
+        raise FormatError(f"{path}: keeps the task {recorded.name}, not {request}")
     return recorded
 
 
