@@ -103,13 +103,13 @@ def call(arguments: argparse.Namespace) -> int:
         return mixed_bench.call(mixed, peers(arguments.onnx, arguments.threads), arguments)
     opened = open_whole(arguments.file)
     plans = plans_here(opened, arguments.isa)
-    others = _peers(opened, arguments)
+    runtimes = _peers(opened, arguments)
     scores = None
     if arguments.photos is not None:
-        for peer in others:
+        for peer in runtimes:
             _try(peer, sample(opened, arguments.batch), opened.path)
-        scores = bench_scores.score(opened, plans, others, arguments)
-    latency, profiles = measure(opened, plans, arguments, others)
+        scores = bench_scores.score(opened, plans, runtimes, arguments)
+    latency, profiles = measure(opened, plans, arguments, runtimes)
     explained = {
         name: explain(plans[name], times, arguments.batch, arguments.threads) for name, times in profiles.items()
     }
@@ -125,7 +125,7 @@ def call(arguments: argparse.Namespace) -> int:
     stamp = environment()
     forced = f", OAQ_ISA={stamp.forced_isa}" if stamp.forced_isa else ""
     say.words(f"{escape_name(opened.program.name)} on {stamp.cpu}{forced}\n")
-    say.tables([latency_table(scores.beside(latency) if scores is not None else latency)])
+    say.tables([latency_table(scores.with_scores(latency) if scores is not None else latency)])
     for name, nodes in explained.items():
         say.words("")
         say.tables([explained_table(name, nodes)])
@@ -143,14 +143,14 @@ def plans_here(opened: Opened, isas: Sequence[str] | None) -> dict[str, Plan]:
 
 
 def measure(
-    opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace, others: Sequence[Peer] | None = None
+    opened: Opened, plans: dict[str, Plan], arguments: argparse.Namespace, runtimes: Sequence[Peer] | None = None
 ) -> tuple[Latency, dict[str, tuple[NodeProfile, ...]]]:
-    """Time every plan and every peer side by side, ``others`` or those of the flags; profile the plans where asked."""
+    """Time every plan and every peer side by side, ``runtimes`` else the flags'; profile the plans where asked."""
     require_counts(arguments)
     x = sample(opened, arguments.batch)
     with pinned(arguments.threads) as cpus:
         contenders, expected = our_contenders(plans, x, arguments.threads)
-        for peer in _peers(opened, arguments) if others is None else others:
+        for peer in _peers(opened, arguments) if runtimes is None else runtimes:
             _try(peer, x, opened.path)
             contenders.append(peer_contender(peer, x, expected, "the integer reference", strict=False))
         latency = side_by_side(contenders, arguments, cpus)

@@ -30,22 +30,22 @@ from oaq.terminal import say
 LIMIT: Final = 16
 """Photos, unless --limit says another number."""
 Execute = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
-"""One batch to the values of all outputs, in order."""
+"""A batch to the values of all outputs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """Photos as the network takes them.
+    """Inputs of the network, and what answers about them are scored against.
 
     Attributes:
         batches: an input for each photo or array.
-        truths: what is true of each sample, as the task's metrics take it; None where nobody knows.
-        about: what answers are compared with.
+        truths: what is true of each sample, as the task's metrics take it; None where that is not known.
+        reference: what answers are compared with.
     """
 
     batches: tuple[NDArray[np.float32], ...]
     truths: tuple[Any, ...] | None
-    about: str
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Scores:
         """For ``--json``."""
         return {"task": self.task, "images": self.images, "against": self.against, "values": self.values}
 
-    def beside(self, latency: Latency) -> Latency:
+    def with_scores(self, latency: Latency) -> Latency:
         """Times with the scores in the notes."""
         timings = [
             replace(timing, note="; ".join(filter(None, (timing.note, self.texts.get(timing.name)))))
@@ -112,13 +112,13 @@ def score(opened: Opened, plans: Mapping[str, Plan], peers: Sequence[Peer], argu
         )
     answers = {name: _answers(task, opened, execute, subjects, name) for name, execute in executors.items()}
     images = len(next(iter(answers.values())))
-    against = subjects.about if floats is None or subjects.truths is not None else f"what {floats} answers"
+    against = subjects.reference if floats is None or subjects.truths is not None else f"what {floats} answers"
     values: dict[str, dict[str, float]] = {}
-    for name, own in answers.items():
+    for name, replies in answers.items():
         if subjects.truths is not None:
-            values[name] = {metric.name: metric.compute(own, subjects.truths) for metric in task.metrics}
+            values[name] = {metric.name: metric.compute(replies, subjects.truths) for metric in task.metrics}
         elif floats is not None and name != floats:
-            values[name] = {metric.name: metric.agreement(answers[floats], own) for metric in task.metrics}
+            values[name] = {metric.name: metric.agreement(answers[floats], replies) for metric in task.metrics}
     texts = {name: _text(task, scores, images, against) for name, scores in values.items()}
     finite = {
         name: {metric: value if math.isfinite(value) else None for metric, value in scores.items()}
@@ -158,24 +158,24 @@ def _reduced(path: Path, size: tuple[int, int], task: Task, *, is_grey: bool) ->
             "the size of the output: give larger ones, or a file of a smaller size"
         )
     middle = np.ascontiguousarray(photo[top : top + size[0], first : first + size[1]])
-    how = replace(task.preprocess, resize=None, fit="stretch", interpolation="bicubic")
+    reduction = replace(task.preprocess, resize=None, fit="stretch", interpolation="bicubic")
     if is_grey and not task.decoder.luma:
         plain = Preprocess(size, mean=(0.0,), std=(1.0,), fit="stretch")
-        return prepare(middle, how)[None], prepare(middle, plain)[0].astype(np.float64)
-    return prepare(middle, how)[None], middle / 255
+        return prepare(middle, reduction)[None], prepare(middle, plain)[0].astype(np.float64)
+    return prepare(middle, reduction)[None], middle / 255
 
 
 def _task(opened: Opened, arguments: argparse.Namespace) -> Task:
     base = opened.preprocess(arguments)
     task = task_of(opened.path, opened.program.metadata, arguments.task, base) or make_task("classify", base)
-    chosen = preprocess(arguments, task.preprocess, task.preprocess.size)
-    return make_task(task.name, chosen, task.labels, task.decoder)
+    preparation = preprocess(arguments, task.preprocess, task.preprocess.size)
+    return make_task(task.name, preparation, task.labels, task.decoder)
 
 
-def _prepared_by(arguments: argparse.Namespace, chosen: Preprocess) -> argparse.Namespace:
+def _prepared_by(arguments: argparse.Namespace, preparation: Preprocess) -> argparse.Namespace:
     """Flags that say the preprocessing of the task, whatever the file recorded."""
     names = ("size", "resize", "mean", "std", "interpolation", "fit")
-    return argparse.Namespace(**{**vars(arguments), **{name: getattr(chosen, name) for name in names}})
+    return argparse.Namespace(**{**vars(arguments), **{name: getattr(preparation, name) for name in names}})
 
 
 def _native(planned: Plan, threads: int) -> Execute:
