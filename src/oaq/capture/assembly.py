@@ -33,6 +33,7 @@ from oaq.capture.layout import Layout
 from oaq.capture.location import Location
 from oaq.capture.order import nhwc_order, permutes
 from oaq.capture.rearrange import in_channels_first_order
+from oaq.capture.shared import without_single_parameters
 from oaq.errors import ProgramError
 from oaq.operators import LARGEST_WINDOW
 from oaq.operators.tensor import Shape
@@ -140,7 +141,10 @@ class Assembly:
             scale, shift = (_before(move.op, numbers, self.shapes[move.inputs[0]]) for numbers in (scale, shift))
         weight, bias = source.op.weight.astype(np.float64), source.op.bias.astype(np.float64)
         rows = scale.reshape(-1, *(1,) * (weight.ndim - 1))
-        op = replace(source.op, weight=narrowed(weight * rows), bias=narrowed(bias * scale + shift))
+        shared = source.op.shared
+        if shared is not None:
+            shared = replace(shared, gain=shared.gain * scale)
+        op = replace(source.op, weight=narrowed(weight * rows), bias=narrowed(bias * scale + shift), shared=shared)
         self.change(source.output, op, site)
         return True
 
@@ -167,7 +171,9 @@ class Assembly:
         if before is None or not isinstance(before.op, FloatLinear) or len(self.shapes[tensor]) != 1:
             plain = Layout.in_order(self.shapes[tensor], range(len(self.shapes[tensor])))
             return self.rearrange(tensor, reshaped(plain, shape), site)
-        self.change(tensor, replace(before.op, weight=before.op.weight[order], bias=before.op.bias[order]), site)
+        self.change(
+            tensor, replace(before.op, weight=before.op.weight[order], bias=before.op.bias[order], shared=None), site
+        )
         return self.append(FloatReshape(shape, channels_last=True), (tensor,), shape, site)
 
     def rearrange(self, tensor: str, layout: Layout, site: Location) -> str:
@@ -309,7 +315,7 @@ class Assembly:
         for node in reversed(list(self.nodes.values())):
             if node.output in needed:
                 needed.update(node.inputs)
-        nodes = tuple(node for node in self.nodes.values() if node.output in needed)
+        nodes = without_single_parameters(node for node in self.nodes.values() if node.output in needed)
         shapes = {name: shape for name, shape in self.shapes.items() if name in needed or name in self.inputs}
         return with_moves(FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata)))
 

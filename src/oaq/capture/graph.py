@@ -29,16 +29,35 @@ FloatClamp = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, eq=False)
+class Parameter:
+    """What the weights of a layer were before anything behind the layer became part of them.
+
+    Attributes:
+        name: of the network's parameter; layers that read one parameter share it (``capture.shared``).
+        weight: (N, ...) float32, the parameter.
+        gain: (N,) factors: the layer's row n is the parameter's times ``gain[n]``.
+        norm: name of the batch norm that became part of it; "": none did.
+    """
+
+    name: str
+    weight: FloatArray
+    gain: NDArray[np.float64]
+    norm: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class FloatProducts:
     """A layer that sums products with constant weights, as ``operators.Products`` does.
 
     Attributes:
         weight: (N, ...), row n for output n.
         bias: (N,).
+        shared: the parameter its weights are made of, where a front end keeps that; None: they are its own.
     """
 
     weight: FloatArray
     bias: FloatArray
+    shared: Parameter | None = field(default=None, kw_only=True)
 
     @property
     def channel_groups(self) -> int:

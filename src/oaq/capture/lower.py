@@ -7,7 +7,7 @@ order in which the image's integers lie. Multipliers are computed in float32 in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from oaq.errors import ProgramError, UnsupportedOp
 from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.operators import TensorSpec
+from oaq.operators.tensor import Shape
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.layout import channels_last
 
@@ -104,13 +105,6 @@ class _Lowering:
     def scale(self, name: str) -> np.float32:
         return np.float32(self.tensors[name].affine.scale)
 
-    def multipliers(self, ratio: NDArray[np.floating], where: str) -> Requantize:
-        """Real ratios as the semantics' multipliers."""
-        try:
-            return Requantize.from_scales(np.asarray(ratio, np.float32), self.semantics)
-        except ValueError as error:
-            raise ProgramError(f"{where}: {error}") from error
-
     def node(self, node: FloatNode) -> Node:
         """One operator."""
         if isinstance(node.op, fg.FloatProducts):
@@ -127,13 +121,8 @@ class _Lowering:
     def requantized(self, node: FloatNode) -> ops.Op:
         """An operator without weights and tables: its multipliers are what the scales give."""
         shapes = [channels_last(self.graph.shapes[name]) for name in node.inputs]
-        op, rules = neutral(node.op, shapes), fg.rules_of(node.op)
-        if rules.ratios is None:
-            return op
         scales = np.array([self.scale(name) for name in node.inputs])
-        ratios = rules.ratios(op, scales, self.scale(node.output), shapes)
-        value: Any = op
-        return replace(value, requantize=rules.fit(self.multipliers(ratios, node.name)))
+        return requantized(node, shapes, scales, self.scale(node.output), self.semantics)
 
     def layer(self, node: FloatNode, op: fg.FloatProducts) -> ops.Products:
         """Convolution or linear layer."""
@@ -147,9 +136,8 @@ class _Lowering:
                 f"{node.name}: weight, weight_scale and bias have the shapes {shape}, ({outputs},) and ({outputs},), "
                 f"those chosen have {shapes[0]}, {shapes[1]} and {shapes[2]}"
             )
-        requantize = self.multipliers(
-            layer_multipliers(float(s_x), params.weight_scale.astype(np.float32), float(s_y)), node.name
-        )
+        ratios = layer_multipliers(float(s_x), params.weight_scale.astype(np.float32), float(s_y))
+        requantize = multipliers(ratios, self.semantics, node.name)
         if isinstance(op, fg.FloatConv2d):
             weight = np.ascontiguousarray(np.moveaxis(params.weight, 1, -1))
             return ops.Conv2d(weight, params.bias, requantize, op.stride, op.padding, op.dilation, op.groups)
@@ -168,6 +156,38 @@ class _Lowering:
             results = FUNCTIONS[op.name](real / reads, *op.parameters) * writes
             steps = np.rint(results / y.affine.scale) + y.affine.zero_point
         return np.clip(steps, y.range.lo, y.range.hi).astype(np.uint8)
+
+
+def multipliers(ratio: NDArray[np.floating], semantics: Semantics, where: str) -> Requantize:
+    """Real ratios as the multipliers of the semantics.
+
+    Raises:
+        ProgramError: one has no multiplier.
+    """
+    try:
+        return Requantize.from_scales(np.asarray(ratio, np.float32), semantics)
+    except ValueError as error:
+        raise ProgramError(f"{where}: {error}") from error
+
+
+def requantized(
+    node: FloatNode, shapes: Sequence[Shape], scales: NDArray[np.float32], y: np.float32, semantics: Semantics
+) -> ops.Op:
+    """An operator without weights and tables, its multipliers what the scales give.
+
+    Args:
+        node: of a float graph.
+        shapes: of its inputs, channels last.
+        scales: of its inputs.
+        y: scale of its output.
+        semantics: of the multipliers.
+    """
+    op, rules = neutral(node.op, shapes), fg.rules_of(node.op)
+    if rules.ratios is None:
+        return op
+    ratios = rules.ratios(op, scales, y, shapes)
+    value: Any = op
+    return replace(value, requantize=rules.fit(multipliers(ratios, semantics, node.name)))
 
 
 def check_order(graph: FloatGraph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import fx
 from oaq.capture.folding import Floats, batch_norm_numbers, channel_numbers, narrowed
 from oaq.capture.from_torch.builder import Arguments, Axes, TorchBuilder, base_name, sample_shape, site, unsupported
 from oaq.capture.from_torch.functions import apply, softsign_of
-from oaq.capture.graph import FloatConv2d, FloatFunction, FloatLinear
+from oaq.capture.graph import FloatConv2d, FloatFunction, FloatLinear, Parameter
 from oaq.capture.transposed import Transposed, append_transposed
 from oaq.errors import ProgramError
 
@@ -35,7 +36,9 @@ def convolution(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str
     weight = weight if order is None else np.ascontiguousarray(weight[:, order])
     tensor, padding = build.join_padding(tensor, padding, before)
     bias = np.zeros(len(weight)) if arguments["bias"] is None else build.constant(arguments["bias"], node)
-    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, groups)
+    # Not where channels are in another order, which may be the node's own.
+    shared = Parameter(str(arguments["weight"]), weight, np.ones(len(weight))) if order is None else None
+    op = FloatConv2d(weight, narrowed(bias), stride, padding, dilation, groups, shared=shared)
     return build.emit(op, (tensor,), sample_shape(node), node)
 
 
@@ -80,7 +83,13 @@ def batch_norm(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
     )
     scale, shift = batch_norm_numbers((mean, variance), float(arguments["eps"]), (weight, bias), site(node))
     build.read(arguments["input"], node)
-    return per_channel(build, node, arguments["input"], scale, shift)
+    result = per_channel(build, node, arguments["input"], scale, shift)
+    op = build.nodes[result].op if result in build.nodes else None
+    if isinstance(op, FloatConv2d) and op.shared is not None:
+        norms = [name for name in (op.shared.norm, str(arguments["running_mean"])) if name]
+        parameter = replace(op.shared, norm="+".join(norms))
+        build.change(result, replace(op, shared=parameter), site(node))
+    return result
 
 
 def per_channel(build: TorchBuilder, node: fx.Node, value: object, scale: Floats, shift: Floats) -> str:
