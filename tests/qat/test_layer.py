@@ -17,7 +17,7 @@ from oaq.qat import QatNetwork, constrain, prepare
 from oaq.qat.constrain import norm_bounded
 from oaq.qat.grid import Grid, TensorQuantizer
 from oaq.qat.laws import real_inputs
-from oaq.qat.layer import EPS
+from oaq.qat.layer import EPS, MOMENTUM
 from tests.qat.nets import batch, config, net_graph
 
 X = torch.tensor([[-3.0, -0.9, -0.26, 0.0, 0.2, 0.74, 1.3, 9.0]])
@@ -153,7 +153,7 @@ def test_batches_are_normalized_as_batch_norm_does() -> None:
     folded = layer.gain.detach().abs() / torch.sqrt(variance + EPS)
     weight = layer.unpacked(numbers.rows) * (numbers.scale.detach() / folded).reshape(-1, 1, 1, 1)
     real = F.conv2d(x * grid.scale.detach(), weight)
-    wanted = F.batch_norm(real, mean, variance, layer.gain, layer.bias, training=True, momentum=layer.momentum, eps=EPS)
+    wanted = F.batch_norm(real, mean, variance, layer.gain, layer.bias, training=True, momentum=MOMENTUM, eps=EPS)
     theirs = torch.autograd.grad((wanted * up).sum(), (layer.gain, layer.bias, layer.weight))
     assert torch.allclose(found, wanted, atol=1e-4)
     for one, other in zip(mine, theirs, strict=True):

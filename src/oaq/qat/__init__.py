@@ -16,9 +16,10 @@ from oaq.qat.log import CsvLog, plot, read_log
 from oaq.qat.loop import Loop, Training, cosine, fit, resume
 from oaq.qat.masks import LayerSparsity, forget, prune_to, rewind, snapshot, sparsity
 from oaq.qat.network import QatNetwork
-from oaq.qat.prepare import parameter_groups, prepare, reestimate
+from oaq.qat.prepare import parameter_groups, prepare
 from oaq.qat.prune import Prune
 from oaq.qat.stages import fold, measured_rates, overflow_rates, press, require_gate
+from oaq.qat.statistics import reestimate
 from oaq.qat.wrap import Wrapping
 
 __all__ = [

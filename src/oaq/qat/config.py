@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from oaq.choose.target import Target
 from oaq.errors import ConfigError
+from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
 from oaq.ptq.daq import Daq
 from oaq.qat.prune import Prune
@@ -88,7 +89,10 @@ class Config:
             None: like all others.
         first_last_exempt: those layers sum in 32 bits.
         batch_norm: "fold": the statistics of the float network are folded for good; "reestimate": convolutions keep
-            their own, which follow the integer sums and are folded into scale and bias by ``convert``.
+            their own, which follow the integer sums and are folded into scale and bias by ``convert``; "levels": the
+            same for heads that several levels share (2007.06919): refused where levels have one batch norm together.
+            Convolutions that share weights have integers together in any case, and keep the batch norms that they had:
+            none, one for all, or one each.
         calibration: how ranges are chosen before training.
         equalize: bring channels of a tensor to like size first, where the network allows it.
         penalty: weight of the regulariser of "a2q" and "a2q+".
@@ -101,6 +105,10 @@ class Config:
         wrapping: the register of "wrap", and the slope of its activation. Layers that read an input or write an output
             sum in 32 bits, unless a rule says ``exempt: false``.
         prune: which weights become zero for good, and when (``oaq.qat.prune_to`` does it); None: none.
+        weight_grid: "centred": integers in [-c, c]; "odd": below 8 bits the 2**bits odd ones in [1 - 2**bits,
+            2**bits - 1], without 0 (2007.06919). Method "none" only.
+        wide_residuals: what an addition reads keeps 8 bits; layers that read it too do so through a table to their own.
+        requantize: semantics of every requantizing node: "fixed_point" computes with integers alone.
     """
 
     method: Method = "proved"
@@ -111,7 +119,7 @@ class Config:
     layers: tuple[LayerRule, ...] = ()
     first_last_bits: int | None = 8
     first_last_exempt: bool = False
-    batch_norm: Literal["fold", "reestimate"] = "fold"
+    batch_norm: Literal["fold", "reestimate", "levels"] = "fold"
     calibration: ClipMethod = "mse"
     equalize: bool = False
     penalty: float = 1e-3
@@ -120,12 +128,17 @@ class Config:
     daq: Daq | None = None
     wrapping: Wrapping = DEFAULT_WRAPPING
     prune: Prune | None = None
+    weight_grid: Literal["centred", "odd"] = "centred"
+    wide_residuals: bool = False
+    requantize: Semantics = "float32_half_even"
 
     def __post_init__(self) -> None:
         for value, allowed, setting in (
             (self.method, METHODS, "method"),
             (self.count, ("final", "register"), "count"),
-            (self.batch_norm, ("fold", "reestimate"), "batch_norm"),
+            (self.batch_norm, ("fold", "reestimate", "levels"), "batch_norm"),
+            (self.weight_grid, ("centred", "odd"), "weight_grid"),
+            (self.requantize, SEMANTICS, "requantize"),
             (self.calibration, CALIBRATIONS, "calibration"),
             (self.ranges, (None, "observed", "learned"), "ranges"),
         ):
@@ -135,6 +148,8 @@ class Config:
             raise ConfigError(f"{self.method} learns its scales together with its norms: leave ranges at None")
         if self.method == "wrap" and self.ranges == "observed":
             raise ConfigError("wrap learns its scales: leave ranges at None")
+        if self.weight_grid == "odd" and self.method != "none":
+            raise ConfigError(f"weight_grid odd has no 0 to round to, which method {self.method!r} needs: use 'none'")
         if self.method != "wrap" and any(rule.wrap_bits is not None for rule in self.layers):
             raise ConfigError(f"layers: wrap_bits are of method 'wrap', not of {self.method!r}")
         if self.adaptive and (self.method not in PROMISING or self.tracks):

@@ -89,7 +89,7 @@ def convert(
     graph = network.graph
     if name is not None:
         graph = type(graph)(name, graph.inputs, graph.outputs, graph.shapes, graph.nodes, graph.metadata)
-    program = lower(graph, tensors, layer_integers, "float32_half_even", notes)
+    program = lower(graph, tensors, layer_integers, network.config.requantize, notes)
     program = _wrapping(program, network, grids)
     if network.config.method in PROMISING:
         failed = [verdict for verdict in verdicts(program, targets(network)) if not verdict.proved]
@@ -149,7 +149,7 @@ def layer_params(network: QatNetwork, node: FloatNode, grids: Mapping[str, Grid]
     """The integers of one layer."""
     layer = network.layer[node.name]
     with torch.no_grad():
-        numbers = layer.numbers(grids[node.inputs[0]])
+        numbers = network.numbers(node.name, grids)
         weight = layer.unpacked(numbers.rows)
     return LayerParams(
         weight.cpu().numpy().astype(np.int8),

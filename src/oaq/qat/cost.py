@@ -23,7 +23,7 @@ def layer_costs(network: QatNetwork, only: Collection[str] | None = None) -> dic
         if only is not None and node.name not in only:
             continue
         layer, grid = network.layer[node.name], grids[node.inputs[0]]
-        rows = exact_integers(layer.numbers(grid).rows).astype(np.int8)
+        rows = exact_integers(network.numbers(node.name, grids).rows).astype(np.int8)
         ends = np.full(rows.shape[1], grid.range.lo, np.int64), np.full(rows.shape[1], grid.range.hi, np.int64)
         site = replace(layer_site(network.graph, node, op), words=0.0)  # training moves no scale to a word
         family = "depthwise" if layer.depthwise else "gemm"

@@ -18,10 +18,12 @@ from oaq.capture import graph as fg
 from oaq.capture.functions import FUNCTIONS
 from oaq.capture.graph import FloatNode
 from oaq.errors import UnsupportedOp
+from oaq.numerics.requantize import Semantics
 from oaq.operators.coarsen import place_and_step
 from oaq.operators.resize import WEIGHT_BITS, Taps, taps_of
 from oaq.ptq.execute import apply_op
 from oaq.ptq.windows import by_channel, padded, sum_under
+from oaq.qat.fixed_point import law_in_fixed_point
 from oaq.qat.gradients import EXACT_FLOAT32, replaced
 from oaq.qat.grid import Grid
 
@@ -34,16 +36,21 @@ def moves(node: FloatNode) -> bool:
     return fg.rules_of(node.op).same_affine
 
 
-def in_steps(node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Grid], y: Grid) -> torch.Tensor:
-    """The result of a requantizing operator in steps of ``y``, not yet rounded or clamped.
+def in_steps(
+    node: FloatNode, inputs: Sequence[torch.Tensor], grids: Sequence[Grid], y: Grid, semantics: Semantics
+) -> torch.Tensor:
+    """The result of a requantizing operator in steps of ``y``, not yet rounded or clamped; in fixed point it is both.
 
     Raises:
         UnsupportedOp: no law for it.
     """
-    name = fg.rules_of(node.op).name
-    if name not in IN_STEPS:
-        raise UnsupportedOp(f"{node.name}: there is no law to train {name} by")
-    return IN_STEPS[name](node, inputs, grids, y)
+    rules = fg.rules_of(node.op)
+    if rules.name not in IN_STEPS:
+        raise UnsupportedOp(f"{node.name}: there is no law to train {rules.name} by")
+    steps = IN_STEPS[rules.name](node, inputs, grids, y)
+    if semantics == "fixed_point" and rules.ratios is not None:
+        return replaced(steps, law_in_fixed_point(node, inputs, grids, y))
+    return steps
 
 
 def moved(node: FloatNode, x: torch.Tensor, grid: Grid) -> torch.Tensor:

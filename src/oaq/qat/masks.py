@@ -62,9 +62,9 @@ def prune_to(network: QatNetwork, share: float) -> list[LayerSparsity]:
     candidates: dict[str, tuple[Units, torch.Tensor]] = {}
     for node, op in layers(network.graph):
         layer = network.layer[node.name]
-        if not prune.spares(node.name, depthwise=layer.depthwise):
+        if layer.first is layer and not prune.spares(node.name, depthwise=layer.depthwise):
             grouping = units(prune, (len(layer.weight), layer.terms), op.channel_groups, layer.weight.device)
-            candidates[node.name] = grouping, grouping.mean(_scores(layer, grids[node.inputs[0]], prune))
+            candidates[node.name] = grouping, grouping.mean(_scores(network, node.name, grids, prune))
     if not candidates:
         raise ConfigError("prune: every layer is exempt (depthwise ones have no blocks); nothing can go")
     for names in [list(candidates)] if prune.scope == "global" else [[name] for name in candidates]:
@@ -84,20 +84,24 @@ def _prune_together(layers: list[QatLayer], candidates: list[tuple[Units, torch.
         _mask(layer).copy_(_mask(layer) & stay[grouping.index])
 
 
-def _scores(layer: QatLayer, grid: Grid, prune: Prune) -> torch.Tensor:
+def _scores(network: QatNetwork, name: str, grids: Mapping[str, Grid], prune: Prune) -> torch.Tensor:
     """(N, K): what has least goes first."""
+    layer = network.layer[name]
     if prune.criterion == "magnitude":
         return layer.float_rows().abs()
     target = layer.target or Target()
     cells = on_device(make_cells(layer.terms, target, depthwise=layer.depthwise), layer.weight.device)
-    fullness = crowding(layer.numbers(grid).rows, cells, target.budgets(grid.range.hi))
+    x_hi = network.widest(name, grids)
+    fullness = crowding(network.numbers(name, grids).rows, cells, target.budgets(x_hi))
     return -torch.where(fullness > 0, fullness, fullness.max())  # what is 0 already costs nothing
 
 
 def sparsity(network: QatNetwork) -> list[LayerSparsity]:
-    """What is masked, layer by layer."""
+    """What is masked, layer by layer; weights that several layers share are the first one's."""
     result = []
     for name, layer in network.layer.items():
+        if layer.first is not layer:
+            continue
         mask = layer.mask
         pruned = 0 if mask is None else int((~mask).sum())
         result.append(LayerSparsity(name, layer.weight.numel(), pruned))

@@ -12,12 +12,14 @@ from oaq.capture import graph as fg
 from oaq.capture.graph import FloatGraph, FloatNode
 from oaq.capture.lower import same_affine_groups
 from oaq.capture.order import linear_order
+from oaq.capture.shared import SharedWeights
 from oaq.errors import ProgramError
 from oaq.ptq.execute import layers, named_inputs
 from oaq.qat.config import Config, LayerSettings, settings
 from oaq.qat.grid import Grid, TensorQuantizer
 from oaq.qat.laws import bounded, in_steps, moved, moves, real_inputs
-from oaq.qat.layer import QatLayer
+from oaq.qat.layer import Numbers, QatLayer, Sharing
+from oaq.qat.sharing import sharing_of
 
 Tensors = dict[str, torch.Tensor]
 MOST_ALPHA = 127 / 7
@@ -35,6 +37,7 @@ class QatNetwork(nn.Module):
         graph: the float network it began as.
         config: how it trains.
         layer: ``QatLayer`` by node name.
+        together: names of the layers that read the same weights, by the name of each.
     """
 
     pressure: torch.Tensor
@@ -54,15 +57,39 @@ class QatNetwork(nn.Module):
         if config.daq is not None:
             width = config.daq.weight_bits
             settings |= {name: replace(settings[name], weight_bits=width) for name in levelled}
+        shared = sharing_of(graph, config, settings)
         self.layer: dict[str, QatLayer] = {}
         for node, op in layers(graph):
             order = None if isinstance(op, fg.FloatConv2d) else linear_order(graph, node)
-            self.layer[node.name] = QatLayer(node.name, op, settings[node.name], config, order)
+            parameter = shared.get(node.name)
+            sharing = None if parameter is None else self._sharing(node.name, parameter)
+            self.layer[node.name] = QatLayer(node.name, op, settings[node.name], config, order, sharing=sharing)
+        self.together = {name: tuple(parameter.gains) for name, parameter in shared.items()}
+        self._reads = {node.name: node.inputs[0] for node, _ in layers(graph)}
         self._layers = nn.ModuleList(self.layer.values())
         self.quantizer: dict[str, TensorQuantizer] = dict(quantizers)
         self._quantizers = nn.ModuleList(self.quantizer.values())
         if config.method == "wrap":
             self.register_buffer("pressure", torch.tensor(0.0))  # weight of what leaves the registers, in the loss
+
+    def _sharing(self, name: str, parameter: SharedWeights) -> Sharing:
+        """What the layer ``name`` has together with those before it."""
+        first, norm = self.layer.get(parameter.first), self.layer.get(parameter.same_norm(name))
+        return Sharing(parameter.weight, parameter.gains[name], bool(parameter.norms[name]), first, norm)
+
+    def others(self, name: str, grids: Mapping[str, Grid]) -> list[tuple[QatLayer, Grid]]:
+        """The other layers of a layer's weights, with the grids of what they read."""
+        return [
+            (self.layer[other], grids[self._reads[other]]) for other in self.together.get(name, ()) if other != name
+        ]
+
+    def numbers(self, name: str, grids: Mapping[str, Grid]) -> Numbers:
+        """The integers of a layer as they are now."""
+        return self.layer[name].numbers(grids[self._reads[name]], self.others(name, grids))
+
+    def widest(self, name: str, grids: Mapping[str, Grid]) -> int:
+        """The largest operand of any layer that has a layer's weights."""
+        return max(grids[self._reads[reader]].range.hi for reader in self.together.get(name, (name,)))
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Real values in, as the module counts their axes; real values of the outputs' integers out."""
@@ -150,6 +177,13 @@ class QatNetwork(nn.Module):
 
     def apply_alphas(self) -> None:
         """Clips and effective ranges follow the layers' alphas; a tensor takes the greatest of its readers'."""
+        for group in set(self.together.values()):
+            members = [self.layer[name] for name in group]
+            alpha = max(float(layer.alpha) for layer in members)
+            fallback = any(bool(layer.fallback) for layer in members)
+            for layer in members:
+                layer.alpha.fill_(alpha)
+                layer.fallback.fill_(fallback)
         for root, readers in self.readers():
             for layer in readers:
                 layer.set_clip(narrowed(layer.most_clip, float(layer.alpha)))
@@ -163,9 +197,9 @@ class QatNetwork(nn.Module):
             return moved(node, inputs[0], grids[node.inputs[0]])
         before, y = [grids[name] for name in node.inputs], grids[node.output]
         if isinstance(node.op, fg.FloatProducts):
-            steps = self.layer[node.name](inputs[0], before[0], y)
+            steps = self.layer[node.name](inputs[0], before[0], y, self.others(node.name, grids))
         else:
-            steps = in_steps(node, inputs, before, y)
+            steps = in_steps(node, inputs, before, y, self.config.requantize)
         if self.training and self.tracks:
             steps = self._followed(node, steps, grids)
             y = grids[node.output]

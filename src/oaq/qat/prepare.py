@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import nn
 
 from oaq.capture.graph import FloatGraph, FloatProducts
 from oaq.errors import ConfigError, UnsupportedOp
-from oaq.ptq.bias import correct_biases, mean_inputs
 from oaq.ptq.clip import affine_range, choose_clip
 from oaq.ptq.equalize import equalize
 from oaq.ptq.execute import layers, run_graph
@@ -22,10 +20,10 @@ from oaq.ptq.samples import Chunk, Reservoir, chunks
 from oaq.qat.begin import begin, narrow_operands
 from oaq.qat.config import NORMS, PROMISING, Config
 from oaq.qat.constrain import norm_limit
-from oaq.qat.convert import layer_params
 from oaq.qat.grid import FixedQuantizer, TensorQuantizer
-from oaq.qat.layer import EPS, MOMENTUM
 from oaq.qat.network import QatNetwork, roots_of, tensor_bits
+from oaq.qat.residual import with_wide_residuals
+from oaq.qat.statistics import begin_statistics, correct_means
 
 LOG_RATE: Final = 10.0
 """Learning rate of logarithms of scales and norms, relative to that of weights."""
@@ -74,6 +72,8 @@ def prepare(
     reservoir = Reservoir()
     stats = observe(graph, chunks(graph, batches), reservoir.add)
     samples = list(reservoir.chunks())
+    if config.wide_residuals:
+        graph, stats = (wide := with_wide_residuals(graph, config)), observe(wide, samples)
     if config.equalize:
         balanced = equalize(graph, stats)
         graph, stats = balanced.graph, balanced.stats
@@ -90,34 +90,20 @@ def prepare(
     if config.narrows:
         narrow_operands(network, histograms)
     network.apply_alphas()
-    grids = network.grids()
-    for node, _ in layers(graph):
-        begin(network.layer[node.name], grids[node.inputs[0]].range.hi)
+    _begin_weights(network)
     network.cpu()
-    _correct(network, samples)
-    if any(layer.normalizes for layer in network.layer.values()):
-        _begin_statistics(network, samples)
+    correct_means(network, samples)
+    begin_statistics(network, samples)
     return network
 
 
-@torch.no_grad()
-def reestimate(network: QatNetwork, batches: Iterable[torch.Tensor | tuple[torch.Tensor, ...]]) -> None:
-    """Measure the statistics of every batch norm anew, on the integers as they are now: the mean over ``batches``.
-
-    Nothing happens to networks whose config folds them.
-    """
-    was_training = network.training
-    normalizing = [layer for layer in network.layer.values() if layer.normalizes]
-    network.train()
-    try:
-        for count, batch in enumerate(batches if normalizing else ()):
-            for layer in normalizing:
-                layer.momentum = 1.0 / (count + 1)
-            network(*(batch if isinstance(batch, tuple | list) else (batch,)))
-    finally:
-        network.train(was_training)
-        for layer in normalizing:
-            layer.momentum = MOMENTUM
+def _begin_weights(network: QatNetwork) -> None:
+    """Give every set of weights the start of least error, under the widest operands of any layer that reads it."""
+    grids = network.grids()
+    for node, _ in layers(network.graph):
+        layer = network.layer[node.name]
+        if layer.first is layer:
+            begin(layer, network.widest(node.name, grids))
 
 
 def parameter_groups(network: QatNetwork, lr: float, weight_decay: float = 0.0) -> list[dict[str, Any]]:
@@ -125,7 +111,7 @@ def parameter_groups(network: QatNetwork, lr: float, weight_decay: float = 0.0) 
 
     Those are logarithms: a step of Adam changes each of them by the same part of itself, however small it is.
     """
-    weights = [layer.weight for layer in network.layer.values()]
+    weights = [layer.weight for layer in network.layer.values() if layer.first is layer]
     logarithms = [
         parameter for name, parameter in network.named_parameters() if name.endswith(("log_scale", "log_norm"))
     ]
@@ -212,53 +198,3 @@ def _histograms(graph: FloatGraph, stats: Mapping[str, ChannelStats], samples: l
         for chunk in samples:
             run_graph(graph, chunk, after=note, keep=())
     return {root: builder.build() for root, builder in builders.items()}
-
-
-@torch.no_grad()
-def _correct(network: QatNetwork, samples: list[Chunk]) -> None:
-    """Take back, in the biases, what rounding does to the mean of each channel."""
-    grids = network.grids()
-    tensors = {name: grid.params() for name, grid in grids.items()}
-    params = {node.name: layer_params(network, node, grids) for node, _ in layers(network.graph)}
-    mended = correct_biases(network.graph, mean_inputs(network.graph, samples), tensors, params)
-    for node, _ in layers(network.graph):
-        layer, step = network.layer[node.name], float(grids[node.inputs[0]].scale)
-        moved = (mended[node.name].bias - params[node.name].bias).astype(np.float64)
-        layer.bias.add_(torch.from_numpy((moved * params[node.name].weight_scale * step).astype(np.float32)))
-
-
-@torch.no_grad()
-def _begin_statistics(network: QatNetwork, samples: list[Chunk]) -> None:
-    """Batch norms that begin as the identity: their statistics are those of the sums, their gain undoes them."""
-    sums = {name: [torch.zeros_like(layer.mean), torch.zeros_like(layer.mean)] for name, layer in network.layer.items()}
-    biases = {name: layer.bias.clone() for name, layer in network.layer.items()}
-    _measure(network, samples, sums)
-    for name, layer in network.layer.items():
-        if layer.gain is not None:
-            mean, square = sums[name]
-            variance = (square - mean**2).clamp_min(0.0)
-            layer.mean.copy_(mean)
-            layer.variance.copy_(variance)
-            layer.gain.copy_(torch.sqrt(variance + EPS))
-            layer.bias.copy_(biases[name] + mean)
-
-
-def _measure(network: QatNetwork, samples: list[Chunk], sums: dict[str, list[torch.Tensor]]) -> None:
-    """Mean and mean square of every layer's real sums, on the network without normalization."""
-    network.eval()
-    hooks, count = [], len(samples)
-    for name, layer in network.layer.items():
-
-        def note(module: nn.Module, inputs: Any, steps: torch.Tensor, name: str = name) -> None:  # noqa: ANN401
-            channel = (-1, *(1,) * (steps.ndim - 2))
-            real = steps * inputs[2].scale - network.layer[name].bias.reshape(channel)
-            axes = [axis for axis in range(real.ndim) if axis != 1]
-            sums[name][0] += real.mean(dim=axes) / count
-            sums[name][1] += real.square().mean(dim=axes) / count
-
-        hooks.append(layer.register_forward_hook(note))
-    for chunk in samples:
-        network.run(chunk)
-    for hook in hooks:
-        hook.remove()
-    network.train()
