@@ -53,6 +53,9 @@ class Step {
   // Bytes of weights, which a session keeps beside those of its other steps.
   virtual std::size_t weight_bytes() const { return 0; }
 
+  // Those bytes; null if there are none.
+  virtual const std::uint8_t* weights() const { return nullptr; }
+
   // Before the first run: moves the weights to so many bytes at `to`, aligned to 64, which outlive the step.
   virtual void move_weights(std::uint8_t* to) { static_cast<void>(to); }
 

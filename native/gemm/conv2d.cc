@@ -29,6 +29,7 @@ class Conv2d : public Step {
   explicit Conv2d(const ConvSpec& spec);
 
   std::size_t weight_bytes() const override { return packed_.size(); }
+  const std::uint8_t* weights() const override { return reinterpret_cast<const std::uint8_t*>(weights_); }
   void move_weights(std::uint8_t* to) override;
   std::size_t scratch_bytes() const override { return sums_bytes_ + results_bytes_ + operands_.scratch_bytes(); }
   Choices choices() const override { return {operands_.name(), count_ways(ways_)}; }
@@ -138,7 +139,7 @@ void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
 }
 
 void Conv2d::move_weights(std::uint8_t* to) {
-  std::memcpy(to, packed_.data(), packed_.size());
+  std::copy(packed_.begin(), packed_.end(), reinterpret_cast<std::int8_t*>(to));
   weights_ = reinterpret_cast<const std::int8_t*>(to);
   AlignedVector<std::int8_t>().swap(packed_);  // assigned an empty one, it would keep its memory
 }

@@ -253,6 +253,7 @@ LoadedPlan load_plan(std::span<const std::uint8_t> plan, int threads, std::size_
   for (NamedStep& named : steps) loaded.session->add(std::move(named.step), std::move(named.touched));
   for (Tensor& tensor : tensors) loaded.tensors.push_back(std::move(tensor.description));
   loaded.session->finish(from, to);
+  loaded.weights -= loaded.session->shared_weight_bytes();
   return loaded;
 }
 

@@ -49,6 +49,15 @@ std::span<const std::uint8_t> Arrays::at(std::uint64_t offset, std::uint64_t byt
   return plan_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
 }
 
+Arrays::Weights Arrays::weights_at(std::uint64_t offset, std::uint64_t bytes) {
+  const auto earlier = weights_.find(offset);
+  if (earlier != weights_.end() && earlier->second == bytes)  // inside the plan, as they were
+    return {plan_.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes)), true};
+  const std::span<const std::uint8_t> result = at(offset, bytes);
+  weights_.emplace(offset, bytes);
+  return {result, false};
+}
+
 std::span<const std::uint8_t> Cursor::take(std::size_t bytes) {
   if (bytes > bytes_.size())
     throw PlanError(std::to_string(bytes) + " bytes are to be read where " + std::to_string(bytes_.size()) +
@@ -70,6 +79,11 @@ std::string_view Cursor::text() {
 std::span<const std::uint8_t> Cursor::array() {
   const std::uint64_t offset = u64(), bytes = u64();
   return arrays_->at(offset, bytes);
+}
+
+Arrays::Weights Cursor::weights() {
+  const std::uint64_t offset = u64(), bytes = u64();
+  return arrays_->weights_at(offset, bytes);
 }
 
 Multipliers Cursor::multipliers() {

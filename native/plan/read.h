@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -46,16 +47,24 @@ class Budget {
 };
 
 // The part of the bytes where arrays lie. Arrays come in the order of the records that name them, each on a multiple of
-// 64 and none before the end of the last, so that all arrays together are no larger than the bytes.
+// 64 and none before the end of the last, so that all arrays together are no larger than the bytes. Packed weights alone
+// may be those of an earlier step.
 class Arrays {
  public:
   Arrays(std::span<const std::uint8_t> plan, std::size_t begin) : plan_(plan), end_(begin) {}
 
   std::span<const std::uint8_t> at(std::uint64_t offset, std::uint64_t bytes);
 
+  struct Weights {
+    std::span<const std::uint8_t> bytes;
+    bool is_repeated;  // an earlier step has them
+  };
+  Weights weights_at(std::uint64_t offset, std::uint64_t bytes);
+
  private:
   std::span<const std::uint8_t> plan_;
-  std::size_t end_;  // of the last array
+  std::size_t end_;                             // of the last array
+  std::map<std::uint64_t, std::uint64_t> weights_;  // bytes of the packed weights at each offset
 };
 
 // Reads fields from the front of `bytes`; throws PlanError where they end too early.
@@ -83,6 +92,9 @@ class Cursor {
 
   // An array where it lies; no copy.
   std::span<const std::uint8_t> array();
+
+  // Packed weights where they lie, which may be those of an earlier step; no copy.
+  Arrays::Weights weights();
 
   // A copy of an array of numbers, which may lie anywhere in memory.
   template <typename T>

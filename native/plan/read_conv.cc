@@ -13,8 +13,10 @@ ConvSpec read_conv(StepRecord& record, const Planes& planes) {
   spec.window.planes = planes;
   spec.groups = fields.i32();
   spec.x_zero_point = fields.i32();
-  const std::span<const std::uint8_t> packed = fields.array();
-  spec.packed = {reinterpret_cast<const std::int8_t*>(packed.data()), packed.size()};
+  const Arrays::Weights packed = fields.weights();
+  // A step copies them, so that the plan's size no longer bounds what loading takes.
+  if (packed.is_repeated) record.memory.take(packed.bytes.size(), "a copy of weights that an earlier step has");
+  spec.packed = {reinterpret_cast<const std::int8_t*>(packed.bytes.data()), packed.bytes.size()};
   spec.segments = fields.numbers<std::int32_t>();
   spec.bias = fields.numbers<std::int32_t>();
   Output output = fields.output_of_products();

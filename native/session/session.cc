@@ -3,10 +3,14 @@
 #include "session/session.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/sizes.h"
 
@@ -80,19 +84,35 @@ std::vector<Choices> Session::choices() const {
   return result;
 }
 
-// Weights are most of what a run reads: together they fit few pages.
+// Weights are most of what a run reads: together they fit few pages. Steps that have the same ones read them in one
+// place: a head that is called for every level of a pyramid.
 void Session::gather_weights() {
-  const auto room = [](const std::unique_ptr<Step>& step) {
-    return (step->weight_bytes() + kLine - 1) / kLine * kLine;
-  };
+  std::unordered_multimap<std::size_t, std::pair<const std::uint8_t*, std::size_t>> places;  // by a hash of the bytes
+  std::vector<std::size_t> place_of(network_.steps.size());
   std::size_t bytes = 0;
-  for (const auto& step : network_.steps) bytes += room(step);
-  std::uint8_t* to = network_.weights.emplace(bytes).data();
-  for (const auto& step : network_.steps) {
-    const std::size_t bytes_of_step = room(step);
-    step->move_weights(to);
-    to += bytes_of_step;
+  for (std::size_t i = 0; i < network_.steps.size(); ++i) {
+    const Step& step = *network_.steps[i];
+    const std::size_t size = step.weight_bytes();
+    const std::uint8_t* const weights = step.weights();
+    if (!size) continue;
+    const std::string_view text(reinterpret_cast<const char*>(weights), size);
+    const std::size_t hash = std::hash<std::string_view>{}(text) ^ size;
+    const auto [begin, end] = places.equal_range(hash);
+    const auto same = std::find_if(begin, end, [&](const auto& entry) {
+      return network_.steps[entry.second.second]->weight_bytes() == size &&
+             std::equal(weights, weights + size, entry.second.first);
+    });
+    if (same != end) {
+      place_of[i] = place_of[same->second.second];
+      shared_bytes_ += size;
+      continue;
+    }
+    place_of[i] = bytes;
+    places.emplace(hash, std::pair{weights, i});
+    bytes += (size + kLine - 1) / kLine * kLine;
   }
+  std::uint8_t* const to = network_.weights.emplace(bytes).data();
+  for (std::size_t i = 0; i < network_.steps.size(); ++i) network_.steps[i]->move_weights(to + place_of[i]);
 }
 
 bool Session::run(std::int64_t batch, std::span<const std::uint8_t* const> inputs,

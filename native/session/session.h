@@ -44,6 +44,9 @@ class Session {
 
   int threads() const { return threads_->count(); }
 
+  // Bytes of weights that steps do not have twice, since `finish`.
+  std::size_t shared_weight_bytes() const { return shared_bytes_; }
+
   std::vector<Choices> choices() const;
 
   // Steps that are computed side by side, stage by stage.
@@ -58,6 +61,7 @@ class Session {
   bool run_whole(std::int64_t samples, const Ends& ends, Question& question);
 
   Network network_;
+  std::size_t shared_bytes_ = 0;  // of weights that an earlier step has
   int chunks_;
   std::vector<Touched> touched_;    // by each step
   std::vector<std::uint32_t> all_;  // steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from math import prod
 from typing import Final
@@ -42,11 +43,12 @@ def analyze(program: IntProgram) -> Proof:
         for name in program.inputs
     }
     nodes: dict[str, NodeProof] = {}
+    known = KnownBounds()
     for node in program.nodes:
         inputs = [ranges[name] for name in node.inputs]
         specs, y = program.specs(node), program.tensors[node.output]
         if isinstance(node.op, Products):
-            proof = prove_sums(node, inputs[0], specs[0], prod(y.shape[:-1]))
+            proof = prove_sums(node, inputs[0], specs[0], prod(y.shape[:-1]), known)
             nodes[node.name] = proof
             ranges[node.output] = node.op.requantize.image(proof.total, y.affine.zero_point, y.range)
         else:
@@ -75,8 +77,41 @@ def output_ranges(
     return rule(node.op, inputs, specs, y, node.name)
 
 
-def prove_sums(node: Node, x: ChannelRanges, spec: TensorSpec, positions: int) -> NodeProof:
+class KnownBounds:
+    """Bounds of weights and operands seen before: a head that is called for every level is bounded once.
+
+    They depend on nothing else, so what is found again was derived from the very same integers.
+    """
+
+    def __init__(self) -> None:
+        self._bounds: dict[bytes, tuple[ChannelRanges, ChannelRanges]] = {}
+        self.derived = 0
+
+    def of(self, weight: NDArray[np.integer], x: ChannelRanges) -> tuple[ChannelRanges, ChannelRanges]:
+        """Ranges of the final and of every partial sum."""
+        digest = hashlib.sha256(f"{weight.dtype.str} {weight.shape} {x.lo.shape}".encode())
+        for array in (weight, x.lo, x.hi):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        key = digest.digest()
+        if key not in self._bounds:
+            raw = weight_bound(weight, x.lo, x.hi, partial=False)
+            partial = raw if x.contain_zero() else weight_bound(weight, x.lo, x.hi, partial=True)
+            self._bounds[key] = raw, partial
+            self.derived += 1
+        return self._bounds[key]
+
+
+def prove_sums(
+    node: Node, x: ChannelRanges, spec: TensorSpec, positions: int, known: KnownBounds | None = None
+) -> NodeProof:
     """Prove the sums of one node that sums products and whose input channels lie in ``x``.
+
+    Args:
+        node: of a program.
+        x: ranges of its input's channels.
+        spec: its input.
+        positions: at which it sums.
+        known: bounds derived before; None: there are none.
 
     Raises:
         AccumulatorOverflow: see ``analyze``.
@@ -87,8 +122,7 @@ def prove_sums(node: Node, x: ChannelRanges, spec: TensorSpec, positions: int) -
         raise TypeError(f"{node.name}: {type(op).__name__} has no sum of products")
     operands = operands_as_loaded(op, x, spec)
     weight = op.rows
-    raw = weight_bound(weight, operands.lo, operands.hi, partial=False)
-    partial = raw if operands.contain_zero() else weight_bound(weight, operands.lo, operands.hi, partial=True)
+    raw, partial = (KnownBounds() if known is None else known).of(weight, operands)
     folded = op.bias.astype(np.int64) - spec.affine.zero_point * weight.sum(axis=1, dtype=np.int64)
     if op.wrap_bits is None:
         _require_s32(node, "its bias folded with the zero point", folded, folded)

@@ -3,7 +3,8 @@
 ``__metadata__`` holds ``oaq`` (the program's header, JSON, versioned), ``part/NAME`` (the JSON of each further part: a
 certificate, a signature, ...) and ``sha256`` over every other byte of the file. Arrays of the program are named
 ``nodes/...``, those of a part ``part/NAME/...``. Any safetensors reader can open it. Where weights are of a codebook,
-``codes`` says which arrays are stored as codes of fewer bits (``program.codes``).
+``codes`` says which arrays are stored as codes of fewer bits (``program.codes``); ``repeated`` which weights equal
+those of an earlier node, and are left out (``program.repeated``).
 
 The checksum finds accidents. It does not stop an editor who computes it again: that is what the certificate and its
 independent checker are for.
@@ -25,6 +26,7 @@ from oaq.program.atomic import write_atomically
 from oaq.program.codes import CODES, with_codes, without_codes
 from oaq.program.int_program import IntProgram
 from oaq.program.plain import from_plain, to_plain
+from oaq.program.repeated import REPEATED, with_repeats, without_repeats
 from oaq.program.safetensors import decode, encode, parse_json, split
 
 PROGRAM: Final = "oaq"
@@ -63,9 +65,12 @@ def save(program: IntProgram, path: str | Path, parts: Mapping[str, Part] | None
     """
     header, arrays = to_plain(program)
     arrays, codes = with_codes(program, arrays)
+    arrays, repeated = without_repeats(arrays)
     metadata = {PROGRAM: _json(header, "the program"), CHECKSUM: NO_CHECKSUM}
     if codes is not None:
         metadata[CODES] = codes
+    if repeated is not None:
+        metadata[REPEATED] = repeated
     for name, part in (parts or {}).items():
         if not name or "/" in name:
             raise FormatError(f"a part's name is not empty and has no '/': {name!r}")
@@ -104,6 +109,8 @@ def decode_archive(content: bytes, where: str) -> Archive:
     _check_digest(content, metadata[CHECKSUM], where)
     program_arrays = {name: array for name, array in arrays.items() if not name.startswith(PART)}
     parts, claimed = {}, len(program_arrays)
+    if REPEATED in metadata:
+        program_arrays = with_repeats(metadata[REPEATED], program_arrays, where)
     if CODES in metadata:
         program_arrays = without_codes(metadata[CODES], program_arrays, where)
     program = from_plain(parse_json(metadata[PROGRAM], f"{where}: program header"), program_arrays, where)
@@ -115,7 +122,7 @@ def decode_archive(content: bytes, where: str) -> Archive:
             }
             claimed += len(part_arrays)
             parts[key.removeprefix(PART)] = Part(parse_json(metadata[key], f"{where}: {key}"), part_arrays)
-        elif key not in (PROGRAM, CHECKSUM, CODES):
+        elif key not in (PROGRAM, CHECKSUM, CODES, REPEATED):
             raise FormatError(f"{where}: holds metadata {key[:40]!r}, which this oaq does not know")
     if claimed != len(arrays):
         raise FormatError(f"{where}: holds arrays of a part that is not there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from oaq.kernels.plan import NodePlan, Plan
 from oaq.numerics.modular import Modular
 from oaq.numerics.requantize import Requantize
 from oaq.runtime.memory import ALIGNMENT, Arena, plan_memory
-from oaq.runtime.step_fields import STEP_KINDS, Field, Value, kind_of
+from oaq.runtime.step_fields import PACKED, STEP_KINDS, Field, Value, kind_of
 
 MAGIC: Final = b"OAQPLAN1"
 VERSION: Final = 1
@@ -171,6 +172,14 @@ class _Arrays:
     def __init__(self) -> None:
         self.end = 0
         self.parts: list[bytes | memoryview] = []
+        self._weights: dict[bytes, _Place] = {}
+
+    def add_weights(self, values: NDArray[Any], kind: str) -> _Place:
+        """Append packed weights, unless an earlier step has the same: then its place."""
+        digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
+        if digest not in self._weights:
+            self._weights[digest] = self.add(values, kind)
+        return self._weights[digest]
 
     def add(self, values: NDArray[Any], kind: str) -> _Place:
         """Append ``values``; returns what a record says of them."""
@@ -210,7 +219,7 @@ def _field(field: Field, value: Value, arrays: _Arrays) -> list[_Piece]:
         fixed = [arrays.add(value.multiplier, "int32"), arrays.add(value.shift, "int32")]
         return [_u32(1), *fixed] if value.then is None else [_u32(2), *fixed, arrays.add(value.then, "int32")]
     if isinstance(value, np.ndarray):
-        return [arrays.add(value, field.kind)]
+        return [(arrays.add_weights if field.name == PACKED else arrays.add)(value, field.kind)]
     numbers = value if isinstance(value, tuple) else (value,)
     return [struct.pack(f"<{field.count}i", *numbers)]
 

@@ -66,11 +66,13 @@ WINDOW: Final = (
 CLAMP: Final = Field("clamp", count=2)
 OUTPUT: Final = (Field("requant", "multipliers"), Field("y_zero_point"), CLAMP)
 PAIR: Final = (Field("zero_points", count=2), *OUTPUT)
+PACKED: Final = "packed"
+"""Weights in the order of execution: the one array that several steps may have together."""
 SUMS: Final = (
     *WINDOW,
     Field("groups"),
     Field("x_zero_point"),
-    Field("packed", "int8"),
+    Field(PACKED, "int8"),
     Field("segments", "int32"),
     Field("bias", "int32"),
     *OUTPUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -84,9 +85,13 @@ class Graph:
     def dequantized_constant(
         self, name: str, value: NDArray[Any], scale: NDArray[np.float32], axis: int, *, zero: int = 0
     ) -> str:
-        """A constant of integers with one scale per entry of ``axis`` and one zero point for all."""
+        """A constant of integers with one scale per entry of ``axis`` and one zero point for all.
+
+        Equal integers are one constant: a head that is called for every level has its weights once.
+        """
+        key = "integers", value.dtype.str, value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
         inputs = [
-            self.constant(name, value),
+            self.shared(key, name, value),
             self.constant(f"{name}_scale", scale),
             self.constant(f"{name}_zero_point", np.full(scale.shape, zero, value.dtype)),
         ]
