@@ -27,15 +27,13 @@ from recipes.checkpoint import restore_state, save_state
 from recipes.data import photos
 from recipes.detection import composited, yolo
 from recipes.detection.composited import CutOut, covered_share, open_canvas, paste
+from recipes.detection.points import Levels, Targets, giou
 from recipes.exit_code import exit_code
 
 CROP: Final = 320
 LONGER_SIDE: Final = (90, 300)
 """Pixels of an object's longer side."""
-REACH: Final = (64.0, 160.0, math.inf)
-"""Pixels from a cell's centre to a box's farthest edge, up to which each level answers."""
-CENTRAL: Final = 1.5
-"""Cells around a box's centre whose centres answer for it (FCOS, 1904.01355)."""
+LEVELS: Final = Levels(CROP, yolo.STRIDES, (64.0, 160.0, math.inf))
 RATE, DECAY = 2e-3, 0.02
 KEEP: Final = 0.995
 """Part of the mean of weights (which is what is saved) that a step leaves as it is."""
@@ -86,57 +84,6 @@ class Scenes:
         return canvas, np.array(rows, np.float64)
 
 
-class Targets:
-    """What every cell of every level should answer.
-
-    Attributes:
-        centres: (A, 2) x, y of the cells in pixels.
-        strides: (A,).
-        cells: (P,) cells that answer for a box, counted over the batch: photo * A + cell.
-        boxes: (P, 4) of what they answer for.
-        classes: (P,).
-    """
-
-    def __init__(self, boxes: Sequence[NDArray[np.float64]]) -> None:
-        self.centres, self.strides, reach = _cells()
-        picked: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-        for photo, rows in enumerate(boxes):
-            owner = _owners(self.centres, self.strides, reach, rows[:, 1:])
-            at = np.flatnonzero(owner >= 0)
-            picked.append((photo * len(self.centres) + at, rows[owner[at]]))
-        rows = np.concatenate([rows for _, rows in picked])
-        self.cells = torch.from_numpy(np.concatenate([at for at, _ in picked]))
-        self.boxes = torch.from_numpy(rows[:, 1:]).float()
-        self.classes = torch.from_numpy(rows[:, 0]).long()
-
-
-def _cells() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Centres, strides, and (A, 2) least and most reach of every cell."""
-    centres, strides, reach = [], [], []
-    for level, stride in enumerate(yolo.STRIDES):
-        side = (np.arange(CROP // stride) + 0.5) * stride
-        x, y = np.meshgrid(side, side)
-        centres.append(np.stack([x.ravel(), y.ravel()], axis=1))
-        strides.append(np.full(x.size, float(stride)))
-        reach.append(np.tile([REACH[level - 1] if level else 0.0, REACH[level]], (x.size, 1)))
-    return np.concatenate(centres), np.concatenate(strides), np.concatenate(reach)
-
-
-def _owners(
-    centres: NDArray[np.float64], strides: NDArray[np.float64], reach: NDArray[np.float64], boxes: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    """(A,) the smallest box that each cell answers for; -1: none."""
-    if not len(boxes):
-        return np.full(len(centres), -1)
-    sides = np.concatenate([centres[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - centres[:, None]], axis=2)
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    central = (np.abs(centres[:, None] - middle[None]) <= CENTRAL * strides[:, None, None]).all(axis=2)
-    farthest = sides.max(axis=2)
-    fits = (sides.min(axis=2) > 0) & central & (farthest > reach[:, :1]) & (farthest <= reach[:, 1:])
-    areas = np.where(fits, np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[None], np.inf)
-    return np.where(fits.any(axis=1), areas.argmin(axis=1), -1)
-
-
 def loss_of(outputs: Sequence[torch.Tensor], targets: Targets) -> torch.Tensor:
     """Quality focal loss of scores, overlap and distribution of boxes, by the number of cells that answer."""
     count = len(outputs[0])
@@ -156,14 +103,6 @@ def loss_of(outputs: Sequence[torch.Tensor], targets: Targets) -> torch.Tensor:
     wrong = (quality - scores.sigmoid()).abs().detach() ** 2
     classes = (F.binary_cross_entropy_with_logits(scores, quality, reduction="none") * wrong).sum() / share
     return 2.0 * classes + (2.0 * (1 - overlap).sum() + 0.5 * spread_loss(logits, exact)) / share
-
-
-def giou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """(n,) overlap of (n, 4) boxes, less what of their hull neither covers (1902.09630)."""
-    common = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
-    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).clamp(min=1e-3).prod(1)
-    union = (a[:, 2:] - a[:, :2]).clamp(min=0).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - common
-    return common / union.clamp(min=1e-3) - (hull - union) / hull
 
 
 def spread_loss(logits: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
@@ -193,7 +132,7 @@ def train(net: yolo.Yolo, scenes: Scenes, path: Path, *, steps: int, batch: int)
                     RATE * min(1, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
                 )
             x, boxes = scenes.batch(batch)
-            loss = loss_of(net(x), Targets(boxes))
+            loss = loss_of(net(x), Targets(boxes, LEVELS))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)

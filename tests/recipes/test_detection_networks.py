@@ -15,6 +15,7 @@ from recipes.checkpoint import is_trained
 from recipes.detection import ssd, train, yolo
 from recipes.detection.composited import CutOut
 from recipes.detection.networks import class_indices, load_yolo, outputs_of, renamed
+from recipes.detection.points import CENTRAL, Targets, giou
 from recipes.integers import task_json
 
 BOX = np.array([[3.0, 40, 60, 140, 200]])
@@ -78,26 +79,26 @@ def test_composited_crops_have_the_boxes_of_what_is_on_them(scenes: train.Scenes
 
 
 def test_cells_near_the_middle_of_one_level_answer_for_a_box() -> None:
-    targets = train.Targets([BOX, BOX[:0]])
+    targets = Targets([BOX, BOX[:0]], train.LEVELS)
     assert len(targets.cells) == len(targets.classes) and set(targets.classes.tolist()) == {3}
     assert int(targets.cells.max()) < len(targets.centres)
     at = targets.cells.numpy()
     assert len(set(targets.strides[at].tolist())) == 1
     middle = np.array([90.0, 130.0])
-    assert (np.abs(targets.centres[at] - middle) <= train.CENTRAL * targets.strides[at][:, None]).all()
+    assert (np.abs(targets.centres[at] - middle) <= CENTRAL * targets.strides[at][:, None]).all()
 
 
 def test_overlap_of_a_box_with_itself_is_one_and_of_distant_ones_below_zero() -> None:
     a = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 10]])
     b = torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60]])
-    same, apart = train.giou(a, b).tolist()
+    same, apart = giou(a, b).tolist()
     assert same == pytest.approx(1.0) and apart < -0.5
 
 
 def test_a_photo_without_an_object_has_a_loss_without_nan() -> None:
     outputs = [torch.zeros(1, count, side, side) for side in (40, 20, 10) for count in (64, len(yolo.LABELS))]
-    assert torch.isfinite(train.loss_of(outputs, train.Targets([BOX])))
-    assert torch.isfinite(train.loss_of(outputs, train.Targets([BOX[:0]])))
+    assert torch.isfinite(train.loss_of(outputs, Targets([BOX], train.LEVELS)))
+    assert torch.isfinite(train.loss_of(outputs, Targets([BOX[:0]], train.LEVELS)))
 
 
 def test_training_goes_on_from_where_it_stopped_and_is_then_not_repeated(scenes: train.Scenes, tmp_path: Path) -> None:
