@@ -47,8 +47,8 @@ class Budget {
 };
 
 // The part of the bytes where arrays lie. Arrays come in the order of the records that name them, each on a multiple of
-// 64 and none before the end of the last, so that all arrays together are no larger than the bytes. Packed weights alone
-// may be those of an earlier step.
+// 64 and none before the end of the last, so that all arrays together are no larger than the bytes. Packed weights
+// alone may be those of an earlier step.
 class Arrays {
  public:
   Arrays(std::span<const std::uint8_t> plan, std::size_t begin) : plan_(plan), end_(begin) {}
@@ -63,7 +63,7 @@ class Arrays {
 
  private:
   std::span<const std::uint8_t> plan_;
-  std::size_t end_;                             // of the last array
+  std::size_t end_;                                 // of the last array
   std::map<std::uint64_t, std::uint64_t> weights_;  // bytes of the packed weights at each offset
 };
 
