@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oaq.calibration import Calibration
+from oaq.calibration import Calibration, other_cases
 from oaq.calibration.fit import Fit
 from oaq.cli import calibrate as verb
 from oaq.kernels.cost_files import calibrated_file, load_costs, shipped_costs
+from oaq.report.environment import environment
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +86,21 @@ def test_explain_has_its_columns_and_help_says_what_they_mean(oaq, sealed):
     help_text = oaq("bench", "--help")[1]
     assert "percent of this row's limit" in help_text
     assert "how often the sum of one output leaves its narrow lanes" in help_text
+
+
+def test_rows_are_added_to_the_table_that_plans_use(oaq, measured, monkeypatch, tmp_path):
+    monkeypatch.setattr(other_cases, "SHAPES", other_cases.SHAPES[:6])
+    path = tmp_path / "more.json"
+    code, out, err = oaq("calibrate", "--rows", "coarsen_u8_scalar", "--rounds", 1, "--out", path)
+    assert code == 0, err
+    before, after = shipped_costs(), load_costs(path)
+    assert not measured and (after.cpu, after.cache) == (before.cpu, before.cache)
+    assert set(after.rows) == {*before.rows, "coarsen_u8_scalar"}
+    assert all(after.rows[name] == costs for name, costs in before.rows.items())
+    assert all(cost > 0 for cost in after.rows["coarsen_u8_scalar"].values())
+    assert after.facts["coarsen_u8_scalar"].family == "coarsen"
+    assert dict(after.stamp)["coarsen_u8_scalar"].startswith(f"{environment().cpu}, times ")
+    assert "coarsen_u8_scalar" in out and "gemm_u8s8_avx2_acc16" not in out
+    code, _, err = oaq("calibrate", "--rows", "coarsen_u8", "--out", path)
+    assert code == 2 and "row 'coarsen_u8' is not timed on this CPU; those that are: " in err
+    assert oaq("calibrate", "--rows", "coarsen_u8_scalar", "--rounds", 0, "--out", path)[0] == 2

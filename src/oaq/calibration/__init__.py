@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from oaq.calibration.measure import Calibration, calibrate
+from oaq.calibration.measure import Calibration, calibrate, extend
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "extend"]

@@ -66,19 +66,93 @@ def calibrate(
         ConfigError: ``rounds`` is below 1.
         NoKernel: the native module is not built.
     """
+    cache = second_cache()
+    fits = _measured([row for row in native_rows() if row.available and cases_of(row)], rounds, progress, cache)
+    return Calibration(_table(fits, cache), MappingProxyType({name: point.fit for name, point in fits.items()}))
+
+
+def extend(
+    table: CostTable,
+    names: Sequence[str],
+    rounds: int = ROUNDS,
+    progress: Callable[[Iterable[int], str], Iterable[int]] = lambda items, label: items,
+) -> Calibration:
+    """Time some rows of this CPU and add them to a table of this or another one.
+
+    Rows of the table that sum no products are timed beside them. What the table says of their layers, in parts of what
+    they take here (the median over layers), is what times of the new rows are multiplied with.
+
+    Args:
+        table: to add to.
+        names: of rows that this CPU runs.
+        rounds: turns that every course gets.
+        progress: as ``calibrate``.
+
+    Raises:
+        ConfigError: ``rounds`` is below 1, a row is not one that is timed here, or none of the table's is.
+        NoKernel: the native module is not built.
+    """
+    timed = {row.name: row for row in native_rows() if row.available and cases_of(row)}
+    for name in names:
+        if name not in timed:
+            raise ConfigError(f"row {name!r} is not timed on this CPU; those that are: {', '.join(timed)}")
+    known = [row for name, row in timed.items() if row.accumulator is None and name in table.rows and name not in names]
+    if not known:
+        raise ConfigError(f"no row of the costs of {table.cpu} that sums no products is timed on this CPU")
+    cache = second_cache()
+    measured = _measured([*known, *(timed[name] for name in names)], rounds, progress, cache)
+    ratio = float(
+        np.median(
+            [
+                table.seconds(row, work) / seconds
+                for row in known
+                for work, seconds in zip(measured[row.name].work, measured[row.name].seconds, strict=True)
+            ]
+        )
+    )
+    machine = environment()
+    fits = {
+        name: Fit({kind: cost * ratio for kind, cost in measured[name].fit.cost.items()}, measured[name].fit.error)
+        for name in names
+    }
+    source = f"{machine.cpu}, times {ratio:.4g}, {machine.date}, commit {machine.commit}"
+    extended = CostTable(
+        table.cpu,
+        table.cache,
+        {**table.rows, **{name: point.cost for name, point in fits.items()}},
+        {**table.error, **{name: point.median_error for name, point in fits.items()}},
+        (*(pair for pair in table.stamp if pair[0] not in names), *((name, source) for name in names)),
+        {**table.facts, **{name: facts_of(timed[name]) for name in names}},
+    )
+    return Calibration(extended, MappingProxyType(fits))
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """The layers of one row: their work, their seconds and the fit."""
+
+    work: list[Work]
+    seconds: list[float]
+    fit: Fit
+
+
+def _measured(
+    rows: Sequence[KernelRow],
+    rounds: int,
+    progress: Callable[[Iterable[int], str], Iterable[int]],
+    cache: int,
+) -> dict[str, _Points]:
     if rounds < 1:
         raise ConfigError(f"a calibration has at least 1 round, not {rounds}")
-    cache = second_cache()
-    rows = [row for row in native_rows() if row.available and cases_of(row)]
+    every = [row for row in native_rows() if row.available and cases_of(row)]
     with pinned(1):
-        courses = [list(_courses(rows[index], rows)) for index in progress(range(len(rows)), "prepare")]
+        courses = [list(_courses(rows[index], every)) for index in progress(range(len(rows)), "prepare")]
         for _ in progress(range(rounds), "measure"):
             for course in chain.from_iterable(courses):
                 course.session.run_integers(course.x)
                 for _ in range(LAPS):
                     course.lap()
-    fits = {row.name: _fit(row_courses, cache) for row, row_courses in zip(rows, courses, strict=True)}
-    return Calibration(_table(fits, cache), MappingProxyType(fits))
+    return {row.name: _points(row_courses, cache) for row, row_courses in zip(rows, courses, strict=True)}
 
 
 def cases_of(row: KernelRow) -> list[TimedNode]:
@@ -108,7 +182,7 @@ def _courses(row: KernelRow, rows: Sequence[KernelRow]) -> Iterator[Course]:
         yield open_course(plan_cases(program_of(batch), batch, row, other_rows))
 
 
-def _fit(courses: Sequence[Course], cache: int) -> Fit:
+def _points(courses: Sequence[Course], cache: int) -> _Points:
     work: list[Work] = []
     seconds: list[float] = []
     for course in courses:
@@ -116,7 +190,7 @@ def _fit(courses: Sequence[Course], cache: int) -> Fit:
         for planned, duration in course.seconds():
             work.append(work_of(planned, course.plan.program, memory))
             seconds.append(duration)
-    return fit(work, seconds)
+    return _Points(work, seconds, fit(work, seconds))
 
 
 def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
@@ -132,7 +206,7 @@ def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
     return sum_work(planned.row, site_of(op, x[0], y, words), runs, memory, one_by_one=runs_one_by_one(op))
 
 
-def _table(fits: Mapping[str, Fit], cache: int) -> CostTable:
+def _table(measured: Mapping[str, _Points], cache: int) -> CostTable:
     machine = environment()
     stamp = (
         ("date", machine.date),
@@ -140,8 +214,7 @@ def _table(fits: Mapping[str, Fit], cache: int) -> CostTable:
         ("compiler", machine.compiler),
         ("system", machine.system),
     )
-    costs = {name: fitted.cost for name, fitted in fits.items()}
-    facts = {row.name: facts_of(row) for row in native_rows() if row.name in fits}
-    return CostTable(
-        machine.cpu, cache, costs, {name: fitted.median_error for name, fitted in fits.items()}, stamp, facts
-    )
+    costs = {name: points.fit.cost for name, points in measured.items()}
+    facts = {row.name: facts_of(row) for row in native_rows() if row.name in measured}
+    errors = {name: points.fit.median_error for name, points in measured.items()}
+    return CostTable(machine.cpu, cache, costs, errors, stamp, facts)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from oaq.calibration import Calibration, calibrate
+from oaq.calibration import Calibration, calibrate, extend
 from oaq.calibration.measure import ROUNDS
 from oaq.kernels.cost import limit
-from oaq.kernels.cost_files import COSTS_VARIABLE, file_to_write, save_costs, to_json
+from oaq.kernels.cost_files import COSTS_VARIABLE, costs_from, file_to_write, save_costs, to_json
 from oaq.kernels.table import native_rows
 from oaq.terminal import say
 from oaq.terminal.table import Table
@@ -23,12 +23,15 @@ about half a minute; nothing else should run meanwhile.
 
 Plans use the costs that ship with oaq, the same on every machine, until they
 are told otherwise: {COSTS_VARIABLE}=calibrated takes this CPU's own, {COSTS_VARIABLE}=FILE
-those of a file. Where {COSTS_VARIABLE} names a file, this command writes there;
+those of a file. --rows adds some rows to that table, also to one of another CPU:
+their times are multiplied by how much longer it says that rows which sum no
+products take than they do here. Where {COSTS_VARIABLE} names a file, this command writes there;
 otherwise to a file named after the CPU in XDG_CACHE_HOME (~/.cache) / oaq."""
 EXAMPLES = f"""\
 examples:
   oaq calibrate
   oaq calibrate --out costs.json --json
+  oaq calibrate --rows coarsen_u8_scalar --out costs.json
 
 then:
   {COSTS_VARIABLE}=calibrated oaq bench net.oaq --explain"""
@@ -40,12 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", type=int, default=ROUNDS, metavar="N", help=f"turns of every layer (default {ROUNDS})"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write here instead")
+    parser.add_argument(
+        "--rows", nargs="+", metavar="ROW", help="only these, added to the table that plans use; the rest stays"
+    )
 
 
 def call(arguments: argparse.Namespace) -> int:
     """Measure, fit, write, say how well it fits."""
     path = arguments.out if arguments.out is not None else file_to_write()
-    calibration = calibrate(arguments.rounds, say.track)
+    if arguments.rows:
+        calibration = extend(costs_from(), arguments.rows, arguments.rounds, say.track)
+    else:
+        calibration = calibrate(arguments.rounds, say.track)
     save_costs(calibration.table, path)
     if arguments.json:
         quality = {
