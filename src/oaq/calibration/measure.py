@@ -79,8 +79,9 @@ def extend(
 ) -> Calibration:
     """Time some rows of this CPU and add them to a table of this or another one.
 
-    Rows of the table that sum no products are timed beside them. What the table says of their layers, in parts of what
-    they take here (the median over layers), is what times of the new rows are multiplied with.
+    Its rows of convolutions (gemm) are timed beside them. What the table says of their layers, in parts of what they
+    take here (the median over layers), is what times of the new rows are multiplied with. The others will not do: their
+    code changes more than the machine does.
 
     Args:
         table: to add to.
@@ -96,9 +97,9 @@ def extend(
     for name in names:
         if name not in timed:
             raise ConfigError(f"row {name!r} is not timed on this CPU; those that are: {', '.join(timed)}")
-    known = [row for name, row in timed.items() if row.accumulator is None and name in table.rows and name not in names]
+    known = [row for name, row in timed.items() if row.family == "gemm" and name in table.rows and name not in names]
     if not known:
-        raise ConfigError(f"no row of the costs of {table.cpu} that sums no products is timed on this CPU")
+        raise ConfigError(f"no gemm row of the costs of {table.cpu} is timed on this CPU")
     cache = second_cache()
     measured = _measured([*known, *(timed[name] for name in names)], rounds, progress, cache)
     ratio = float(

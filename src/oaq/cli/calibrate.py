@@ -24,8 +24,8 @@ about half a minute; nothing else should run meanwhile.
 Plans use the costs that ship with oaq, the same on every machine, until they
 are told otherwise: {COSTS_VARIABLE}=calibrated takes this CPU's own, {COSTS_VARIABLE}=FILE
 those of a file. --rows adds some rows to that table, also to one of another CPU:
-their times are multiplied by how much longer it says that rows which sum no
-products take than they do here. Where {COSTS_VARIABLE} names a file, this command writes there;
+their times are multiplied by how much longer it says that convolutions take than
+they do here. Where {COSTS_VARIABLE} names a file, this command writes there;
 otherwise to a file named after the CPU in XDG_CACHE_HOME (~/.cache) / oaq."""
 EXAMPLES = f"""\
 examples:

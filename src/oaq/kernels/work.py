@@ -27,6 +27,7 @@ reads      values read, under every position of a window
 values     values written
 blends     values mixed of four (bilinear), or gathered from far apart (depth to space)
 places     pixels visited
+tables     tables of 256 integers that are made of an image, one for a channel
 crossings  pixels gathered (depthwise) that touch two cache lines, because they do not begin on one
 call       1
 =========  ============================================================================================================
@@ -62,7 +63,7 @@ KINDS: Final = (
         "taps",
         "moves",
     ),
-    *("lines", "weights", "once", "far", "reads", "values", "blends", "places", "crossings", "call"),
+    *("lines", "weights", "once", "far", "reads", "values", "blends", "places", "tables", "crossings", "call"),
 )
 """Everything that is counted."""
 LINE = 64

@@ -155,9 +155,9 @@ def _ends(op: Coarsen, channel: int, x: IntRange, zero: int) -> tuple[int, int]:
 
 
 def work(_op: Coarsen, _x: Sequence[Shape], y: Shape) -> Work:
-    """Every integer is read twice, once for the statistics."""
+    """Every integer is read twice, once for the statistics, of which each channel's table is made."""
     counts = pointwise_work(y)
-    return counts | {"reads": 2 * counts["reads"]}
+    return counts | {"reads": 2 * counts["reads"], "tables": float(y[-1])}
 
 
 def cases(_semantics: Semantics) -> tuple[Case, ...]:
