@@ -27,7 +27,7 @@ reads      values read, under every position of a window
 values     values written
 blends     values mixed of four (bilinear), or gathered from far apart (depth to space)
 places     pixels visited
-tables     tables of 256 integers that are made of an image, one for a channel
+tables     tables of 256 integers, one for a channel, that are read or made
 crossings  pixels gathered (depthwise) that touch two cache lines, because they do not begin on one
 call       1
 =========  ============================================================================================================

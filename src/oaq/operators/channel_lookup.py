@@ -84,7 +84,7 @@ RULES = Rules(
     law=law,
     image=image,
     family="channel_lookup",
-    work=lambda _op, _x, y: pointwise_work(y),
+    work=lambda _op, _x, y: pointwise_work(y) | {"tables": float(y[-1])},
     cases=cases,
     check=check,
 )
