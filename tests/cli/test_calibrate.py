@@ -98,7 +98,8 @@ def test_rows_are_added_to_the_table_that_plans_use(oaq, measured, monkeypatch, 
     before, after = shipped_costs(), load_costs(path)
     assert not measured and (after.cpu, after.cache) == (before.cpu, before.cache)
     assert set(after.rows) == {*before.rows, "coarsen_u8_scalar"}
-    assert all(after.rows[name] == costs for name, costs in before.rows.items())
+    changed = {name for name, costs in after.rows.items() if before.rows.get(name) != costs}
+    assert changed == {"coarsen_u8_scalar"}
     assert all(cost > 0 for cost in after.rows["coarsen_u8_scalar"].values())
     assert after.facts["coarsen_u8_scalar"].family == "coarsen"
     assert dict(after.stamp)["coarsen_u8_scalar"].startswith(f"{environment().cpu}, times ")
