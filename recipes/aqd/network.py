@@ -87,6 +87,7 @@ class Fcos(nn.Module):
 
     def __init__(self, *, levels: bool) -> None:
         super().__init__()
+        self.levels = levels
         self.stem = Unit(3, 16, 3, 2)
         self.stages = nn.ModuleList([BasicBlock(16, 16, 2), BasicBlock(16, 32, 2), BasicBlock(32, 64, 2)])
         self.lateral = nn.ModuleList([Unit(32, WIDTH, 1), Unit(64, WIDTH, 1), Unit(64, WIDTH, 3, 2)])

@@ -4,6 +4,7 @@ r"""A detector as proved integers: photos to boxes, float and int16 side by side
     make demo TASK=detect NET=yolo                             a YOLO-shaped network of 640 x 640, trained here
     python -m recipes.detection --resume                       again, without quantizing again
     python -m recipes.detection --data VOC2012 --skip-bad      your own set: Pascal VOC (XML) or COCO (JSON)
+    python -m recipes.detection aqd                            a head shared by levels, trained here: recipes.aqd
     python -m recipes.detection --weights frozen_inference_graph.pb --scenes 200 --record
 
 SSD-MobileNetV2 (COCO, 2018_03_29) is read from its frozen graph, quantized, proved, planned and run natively; boxes are
@@ -42,6 +43,7 @@ from oaq.tasks.coco import COCO
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes import result_file
+from recipes.aqd import __main__ as aqd
 from recipes.data import photos
 from recipes.demo import RECORDED, Steps
 from recipes.detection import composited, train
@@ -63,6 +65,8 @@ from recipes.result_file import Result, stamp
 
 FIRST = "ssd-mobilenet-v2"
 """The network that is taken if none is named."""
+AQD = "aqd"
+"""Detectors that are trained here, in rows: a recipe of its own."""
 COMPARED = 16
 """Photos whose raw outputs are compared number by number."""
 
@@ -225,6 +229,9 @@ def _command(flags: argparse.Namespace) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run; every refusal is one line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == [AQD]:
+        return aqd.main(arguments[1:])
     parser = argparse.ArgumentParser(
         "python -m recipes.detection", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -19,6 +19,7 @@ from oaq.report.codebooks import codebook_facts
 from oaq.report.data import Evidence, Execution, Latency, LayerFacts, ReportData, Verification
 from oaq.report.density import density
 from oaq.report.environment import environment
+from oaq.report.kinds import node_kinds
 from oaq.report.node_profile import NodeProfile
 from oaq.verify.report import Executor, Report
 
@@ -59,6 +60,7 @@ def build_report(
         notes=facts.notes,
         codebooks=codebook_facts(plan.program, facts.codebooks),
         neural=facts.neural,
+        kinds=node_kinds(plan.program),
     )
 
 

@@ -18,6 +18,7 @@ from oaq.numerics.accumulator import Accumulator
 from oaq.numerics.ranges import IntRange
 from oaq.program.codebook_facts import CodebookFacts
 from oaq.report.density_facts import Density, NeuralEfficiency
+from oaq.report.kinds import NodeKind
 from oaq.report.node_profile import NodeProfile
 from oaq.report.scores import Agreement
 
@@ -329,6 +330,7 @@ class ReportData:
         notes: anything a reader must know, one sentence each.
         codebooks: layers whose weights are piecewise, in order.
         neural: entropy of what layers say; None where it was not observed.
+        kinds: kinds of nodes, and which compute with integers alone.
     """
 
     name: str
@@ -348,6 +350,7 @@ class ReportData:
     notes: tuple[str, ...] = ()
     codebooks: tuple[CodebookFacts, ...] = ()
     neural: NeuralEfficiency | None = field(default=None, metadata={"later": True})
+    kinds: tuple[NodeKind, ...] = field(default=(), metadata={"later": True})
     schema: int = field(default=SCHEMA)
 
     @property

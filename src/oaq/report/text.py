@@ -8,6 +8,7 @@ from oaq.report.agreement import sentences
 from oaq.report.codebooks import codebook_table
 from oaq.report.data import Latency, LayerFacts, ReportData, Verification, effective_bits, is_proved, mean
 from oaq.report.density_table import density_rows, density_table
+from oaq.report.kinds import kind_table
 from oaq.terminal.table import Table, render
 
 
@@ -131,6 +132,8 @@ def tables(data: ReportData, *, layers: bool = True) -> list[Table]:
     parts = [summary(data)]
     if layers and data.layers:
         parts.append(layer_table(data))
+    if layers and data.kinds:
+        parts.append(kind_table(data.kinds))
     zeros = density_table(data) if layers else None
     if zeros is not None:
         parts.append(zeros)

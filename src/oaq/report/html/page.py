@@ -45,6 +45,7 @@ def render(data: ReportData, certificates: Sequence[Asked] = (), sheets: Sequenc
         pictures_section(sheets),
         sections.charts(data),
         layers(data),
+        sections.kinds(data),
         sections.zeros(data),
         sections.codebooks(data),
         sections.profile(data),

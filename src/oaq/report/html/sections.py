@@ -9,6 +9,7 @@ from oaq.report.data import Latency, ReportData, Timing, effective_bits
 from oaq.report.density_table import density_table
 from oaq.report.html import svg
 from oaq.report.html.markup import Raw, chip, facts, section, table, text
+from oaq.report.kinds import kind_table
 
 KINDS = (
     ("proved", "holds for every possible input: exact integer arithmetic on the weights, no data involved"),
@@ -214,6 +215,18 @@ def codebooks(data: ReportData) -> str:
     )
     body = table(lines.head, lines.rows, tuple(range(1, len(lines.head))))
     return section("Piecewise weights", "", lead, body, "codebooks")
+
+
+def kinds(data: ReportData) -> str:
+    """Kinds of nodes, and which compute with integers alone."""
+    if not data.kinds:
+        return ""
+    lines = kind_table(data.kinds)
+    lead = (
+        "No node computes on floats. A node that requantizes by float32_half_even multiplies each integer by a float32 "
+        "and rounds; in fixed point, by an integer and a shift."
+    )
+    return section("Nodes", "", lead, table(lines.head, lines.rows, (1, 2, 3)), "nodes")
 
 
 def zeros(data: ReportData) -> str:
