@@ -16,6 +16,7 @@ import numpy as np
 from oaq import operators as ops
 from oaq.capture.folding import Floats, compose, narrowed
 from oaq.capture.graph import (
+    FloatArray,
     FloatChannelFunction,
     FloatClamp,
     FloatConv2d,
@@ -60,6 +61,7 @@ class Assembly:
         inputs: tensors the caller provides.
         shapes: of one sample, by tensor.
         nodes: by the tensor they write, in execution order.
+        norms: what batch norms that became part of layers say of their results: see ``FloatGraph``.
         inner: tensors between nodes that compute one layer together: one node reads each, and no front end knows it.
     """
 
@@ -67,6 +69,7 @@ class Assembly:
     inputs: list[str] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     nodes: dict[str, FloatNode] = field(default_factory=dict)
+    norms: dict[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
     inner: set[str] = field(default_factory=set)
 
     def append(self, op: FloatOp, inputs: Iterable[str], shape: Shape, site: Location) -> str:
@@ -89,6 +92,13 @@ class Assembly:
         """Give the node that writes ``tensor`` another operator, because what stands at ``site`` becomes part of it."""
         _check_finite(op, site)
         self.nodes[tensor] = replace(self.nodes[tensor], op=op)
+        self.norms.pop(tensor, None)
+
+    def note_norm(self, tensor: str, moments: tuple[Floats, Floats]) -> None:
+        """Keep (mean, deviation) that a batch norm gives ``tensor``, if a layer writes it."""
+        if tensor in self.nodes and isinstance(self.nodes[tensor].op, FloatProducts):
+            mean, deviation = moments
+            self.norms[tensor] = narrowed(np.broadcast_to(mean, deviation.shape)), narrowed(np.abs(deviation))
 
     def remove(self, tensor: str) -> str:
         """Take out the node that writes ``tensor`` and has one input; returns that input."""
@@ -317,7 +327,8 @@ class Assembly:
                 needed.update(node.inputs)
         nodes = without_single_parameters(node for node in self.nodes.values() if node.output in needed)
         shapes = {name: shape for name, shape in self.shapes.items() if name in needed or name in self.inputs}
-        return with_moves(FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata)))
+        norms = {name: moments for name, moments in self.norms.items() if name in shapes}
+        return with_moves(FloatGraph(self.name, tuple(self.inputs), outputs, shapes, nodes, dict(metadata), norms))
 
 
 def with_moves(graph: FloatGraph) -> FloatGraph:

@@ -284,6 +284,8 @@ class FloatGraph:
         nodes: topologically ordered; every tensor is an input or written by exactly one node.
         metadata: free text ("source": "torch", ...); layouts of what callers see (``program.layout``), "NCHW" if
             absent.
+        norms: by tensor that a layer writes, (C,) mean and deviation that the batch norm folded into that layer gives
+            its result before the clamp, on the data the network was trained on.
     """
 
     name: str
@@ -292,6 +294,7 @@ class FloatGraph:
     shapes: Mapping[str, tuple[int, ...]]
     nodes: tuple[FloatNode, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    norms: Mapping[str, tuple[FloatArray, FloatArray]] = field(default_factory=dict)
 
     def is_channels_last(self, tensor: str) -> bool:
         """Whether callers lay a tensor out as (T, C) or (H, W, C)."""

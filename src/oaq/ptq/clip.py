@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from oaq.capture.graph import TensorParams
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
+from oaq.ptq.entropy import candidate_parts, divergences
 from oaq.ptq.observe import Histogram
 
-ClipMethod = Literal["mse", "minmax", "percentile"]
-CALIBRATIONS: Final[tuple[ClipMethod, ...]] = ("mse", "minmax", "percentile")
+ClipMethod = Literal["mse", "minmax", "percentile", "entropy"]
+CALIBRATIONS: Final[tuple[ClipMethod, ...]] = ("mse", "minmax", "percentile", "entropy")
 PERCENTILE: Final = 99.99
 SHRINK: Final = tuple(float(2.0 ** (-step / 8)) for step in range(20))
 """Parts of the observed range that the MSE search tries."""
@@ -71,12 +72,14 @@ def choose_clip(histogram: Histogram, steps: int, calibration: ClipMethod) -> Cl
         histogram: of the tensor.
         steps: q_hi, 1..255: the effective range is [0, steps].
         calibration: "minmax" holds every value seen; "percentile" cuts the farthest 0.01 %; "mse" minimises the
-            weighted squared error, rounding and cutting together.
+            weighted squared error, rounding and cutting together; "entropy" keeps most of the distribution.
     """
     lo, hi = occupied(histogram)
     if calibration == "percentile":
         lo, hi = percentile(histogram, PERCENTILE)
     parts = SHRINK if calibration == "mse" else (1.0,)
+    if calibration == "entropy":
+        parts = (_most_telling(histogram, steps),)
     values, weight = histogram.centres(), histogram.weight
     best: Clip | None = None
     for part in parts:
@@ -87,6 +90,13 @@ def choose_clip(histogram: Histogram, steps: int, calibration: ClipMethod) -> Cl
     if best is None:
         raise ValueError("no clip to choose from")
     return best
+
+
+def _most_telling(histogram: Histogram, steps: int) -> float:
+    """The part of the observed range that "entropy" takes; of equals the widest."""
+    parts = candidate_parts(len(histogram.count), steps)
+    candidates = [affine_range(histogram.lo * part, histogram.hi * part, steps) for part in parts]
+    return parts[int(divergences(histogram, candidates).argmin())]
 
 
 def rounded(values: NDArray[np.float64], params: TensorParams) -> NDArray[np.float64]:

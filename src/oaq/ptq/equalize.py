@@ -77,7 +77,7 @@ def equalize(
             factors.update(dict.fromkeys(group, factor))
     nodes = tuple(rescaled(node, factors) for node in graph.nodes)
     scaled = {name: channels.scaled(factors[name]) if name in factors else channels for name, channels in stats.items()}
-    return Equalized(replace(graph, nodes=nodes), scaled, factors)
+    return Equalized(replace(graph, nodes=nodes, norms={}), scaled, factors)
 
 
 def _told_apart(graph: FloatGraph, tensor: str, stats: ChannelStats) -> ChannelStats:

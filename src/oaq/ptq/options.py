@@ -25,7 +25,7 @@ class Options:
     Attributes:
         budget: predicted cost allowed, as a multiple of the same network summed in 16 bits without any spill; 1.0: no
             spill at all; None: every layer W8A8 whatever it costs.
-        calibration: "mse", "minmax" or "percentile": how a tensor's real range is chosen.
+        calibration: "mse", "minmax", "percentile" or "entropy": how a tensor's real range is chosen.
         equalize: bring the channels of a tensor to like size first, where the network allows it.
         across_functions: the same on both sides of functions of one value, which then have a table for each channel;
             with ``equalize=False`` only before functions, which changes no column of a weight.

@@ -102,8 +102,9 @@ def batch_norm(build: Builder, node: OnnxNode) -> None:
         raise unsupported(node, f"its numbers {shapes} are not one for each of {channels} channels, which come first")
     weight, bias, mean, variance = statistics
     epsilon = float(str(np.float32(real(node, "epsilon", 1e-5))))  # the decimal that the exporter has narrowed
-    numbers = batch_norm_numbers((mean, variance), epsilon, (weight, bias), site(node))
-    result = build.scale_and_shift(tensor, numbers, build.foldable(node.input_name(0), node), site(node))
+    scale, shift = batch_norm_numbers((mean, variance), epsilon, (weight, bias), site(node))
+    result = build.scale_and_shift(tensor, (scale, shift), build.foldable(node.input_name(0), node), site(node))
+    build.note_norm(result, (shift + mean * scale, scale * np.sqrt(variance)))
     build.write(node, result, axes)
 
 

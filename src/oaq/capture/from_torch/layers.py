@@ -89,6 +89,7 @@ def batch_norm(build: TorchBuilder, node: fx.Node, arguments: Arguments) -> str:
         norms = [name for name in (op.shared.norm, str(arguments["running_mean"])) if name]
         parameter = replace(op.shared, norm="+".join(norms))
         build.change(result, replace(op, shared=parameter), site(node))
+    build.note_norm(result, (shift + mean * scale, scale * np.sqrt(variance)))
     return result
 
 
