@@ -10,6 +10,7 @@ from typing import Final
 from oaq.cli import daq
 from oaq.errors import CalibrationError
 from oaq.kernels.targets import DEFAULT_TARGET, TARGETS
+from oaq.numerics.requantize import SEMANTICS
 from oaq.terminal import say
 
 if typing.TYPE_CHECKING:
@@ -21,7 +22,7 @@ TARGET_NAMES: Final = {"avx512": "avx512bw", "all": "avx2"}
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
-    """--budget, --target, --rounding, --weights, --weight-bits, --layer-bits and --remove-dead."""
+    """--budget, --target, --calibration, --requantize, --rounding and what is said of weights."""
     parser.add_argument(
         "--budget",
         type=_budget,
@@ -39,12 +40,31 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         "is narrow enough there is fast on every x86, and every file runs everywhere (default %(default)s)",
     )
     parser.add_argument(
+        "--calibration",
+        choices=("mse", "minmax", "percentile", "entropy"),
+        default="mse",
+        help="how the range of a tensor is chosen from what it held: least squared error, everything, all but the "
+        "farthest 0.01 %%, or what keeps most of the distribution (default %(default)s)",
+    )
+    parser.add_argument(
+        "--requantize",
+        choices=SEMANTICS,
+        default="float32_half_even",
+        help="how sums become bytes: by one float32 product, as ONNX Runtime does, or by integers only, for hardware "
+        "that knows nothing else; ONNX files hold the first only (default %(default)s)",
+    )
+    parser.add_argument(
         "--rounding",
         choices=("axe", "adaround", "nearest"),
         default="axe",
         help="of weights: with error feedback inside the accumulators' budgets, learned (takes longer), or to nearest, "
         "which looks at no data (default axe)",
     )
+    _add_weights(parser)
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    """--weights, --weight-bits and --layer-bits."""
     parser.add_argument(
         "--weights",
         choices=("uniform", "piecewise"),
@@ -85,7 +105,13 @@ def options_of(arguments: argparse.Namespace) -> Options:
     """
     from oaq.ptq.options import Options
 
-    options = Options(rounding=arguments.rounding, target=target_of(arguments), weights=_pieces(arguments) or "uniform")
+    options = Options(
+        calibration=arguments.calibration,
+        requantize=arguments.requantize,
+        rounding=arguments.rounding,
+        target=target_of(arguments),
+        weights=_pieces(arguments) or "uniform",
+    )
     levels = daq.levels_of(arguments)
     if levels is not None:
         options = dataclasses.replace(options, daq=levels)

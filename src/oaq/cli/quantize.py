@@ -8,6 +8,7 @@ import importlib
 import os
 import time
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from oaq import export
 from oaq.capture.graph import FloatGraph
-from oaq.cli import daq, images, models
+from oaq.cli import daq, images, models, synthetic
 from oaq.cli.choices import add_choices, options_of, target_of
 from oaq.cli.output import check_output
 from oaq.cli.quantize_regions import quantize_to_onnx, refusal, say_regions
@@ -71,6 +72,7 @@ examples:
   oaq quantize net.onnx --calibrate photos/ --daq static --daq-bits 4 --out net.oaq
   oaq quantize bert.onnx --calibrate tokens/ --out bert.int8.onnx    parts stay in float; tokens/ holds .npz
   oaq quantize net.onnx --calibrate photos/ --weights piecewise --out net.oaq        5 bits a weight
+  oaq quantize net.py:make --synthetic --out net.oaq                                no data: made-up inputs
   oaq quantize my.package:net --calibrate photos/ --size 224 --resize 256 --out net.oaq
 
 exit code 0: every layer of the file is proved; 2: the model or the data cannot be used."""
@@ -80,16 +82,17 @@ WAIT: Final = "OMP_WAIT_POLICY"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL --calibrate --budget --out ..."""
     parser.add_argument("model", metavar="MODEL", help="FILE.py:NAME, package.module:NAME, FILE.pt2 or FILE.onnx")
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--calibrate",
         type=Path,
-        required=True,
         metavar="DIR",
         help="folder of photos, .npy or .npz; typical inputs, no labels",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="where to write: .oaq, or .onnx in QDQ form"
     )
+    synthetic.add_arguments(parser, source)
     add_choices(parser)
     parser.add_argument(
         "--limit", type=int, default=64, metavar="N", help="at most N files of --calibrate (default 64)"
@@ -116,13 +119,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call(arguments: argparse.Namespace) -> int:
     """Quantize, prove, write, say."""
     check_output(arguments.out)
-    _check_form(arguments.out, arguments.task)
+    _check_form(arguments.out, arguments.task, arguments.requantize)
+    synthetic.check(arguments)
     _share_cpus()
     recorded = None if arguments.task is None else load_preprocess(arguments.task)
-    network = _pure_network(arguments, recorded)
-    if network is None:
-        return _call_by_regions(arguments)
-    net, preprocessing, batches = network
+    batches: Sequence[Batch] | Batches
+    if arguments.synthetic is not None:
+        net, preprocessing, batches, observed = synthetic.network(arguments, recorded)
+        say.warn(observed)
+    else:
+        network = _pure_network(arguments, recorded)
+        if network is None:
+            return _call_by_regions(arguments)
+        net, preprocessing, batches = network
+        observed = f"the calibration data: {len(batches.paths)} files of {arguments.calibrate}"
     task = None
     if arguments.task is not None:  # flags hold over what the description says, for calibration and in the file alike
         task = dataclasses.replace(load_task(arguments.task, preprocessing), preprocess=preprocessing)
@@ -135,7 +145,7 @@ def call(arguments: argparse.Namespace) -> int:
         agreement=_agreement(net, program, samples, task),
         budget=None if arguments.budget in (..., None) else arguments.budget,
         seconds=(("quantize", round(time.perf_counter() - start, 3)),),
-        notes=_notes(program, batches, arguments),
+        notes=_notes(program, observed),
         codebooks=choices.codebooks,
     )
     _write(program, arguments.out, evidence)
@@ -315,17 +325,22 @@ def _tensors(outputs: Any) -> list[torch.Tensor]:  # noqa: ANN401
     return [outputs]
 
 
-def _check_form(path: Path, task: Path | None) -> None:
+def _check_form(path: Path, task: Path | None, requantize: str) -> None:
     """Refuse, before minutes of work, a name that promises another tool's format than is written.
 
     Raises:
-        FormatError: it is one, or a task is to be kept in an ONNX file.
+        FormatError: it is one, or a task or fixed point is to be kept in an ONNX file.
         ModuleNotFoundError: an ONNX file was asked for, and the package onnx is not installed.
     """
     if path.suffix.lower() in FOREIGN:
         raise FormatError(f"--out {path}: an .oaq file is written, or .onnx in QDQ form; name it so")
     if path.suffix.lower() == ONNX:
         importlib.import_module("onnx")
+    if path.suffix.lower() == ONNX and requantize == "fixed_point":
+        raise FormatError(
+            f"--requantize fixed_point: ONNX knows float scales only; write an .oaq file instead of {path}, or leave "
+            "the option out"
+        )
     if path.suffix.lower() == ONNX and task is not None:
         raise FormatError(
             f"--task {task}: is kept in .oaq files. Beside an ONNX file `oaq run` reads {path.stem}{SUFFIX}, with the "
@@ -344,8 +359,8 @@ def _write(program: IntProgram, path: Path, evidence: Evidence) -> None:
         say.warn(f"{path}: the float network does more than the integers that were written: {edge}")
 
 
-def _notes(program: IntProgram, batches: Batches, arguments: argparse.Namespace) -> tuple[str, ...]:
-    observed = f"Agreement was observed on the calibration data: {len(batches.paths)} files of {arguments.calibrate}."
+def _notes(program: IntProgram, data: str) -> tuple[str, ...]:
+    observed = f"Agreement was observed on {data}."
     edge = program.metadata.get("float_edge")
     return (observed,) if edge is None else (observed, f"The file does more than the program: {edge}.")
 
