@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from oaq.qat import Loop, OverflowController, Training, fit, parameter_groups, prepare
+from oaq.qat import Dither, Loop, OverflowController, Training, fit, parameter_groups, prepare
 from oaq.qat.distributed import greatest, processes, total, total_through
 from tests.qat.nets import batch, config, net_graph
 
@@ -51,6 +51,17 @@ def train(method: str, share: slice) -> tuple[dict[str, torch.Tensor], list[int]
     return {name: value.clone() for name, value in network.state_dict().items()}, seen
 
 
+def dithered_gradients(share: slice, worker: tuple[int, int] | None = None) -> list[torch.Tensor]:
+    """Of the weights of a dithered network, on this process's share of eight images or as ``worker``."""
+    network = prepare(net_graph(nn.ReLU), batch(), config("none", dither=Dither(scale=1.0)))
+    network.train()
+    assert network.ditherer is not None
+    network.ditherer.worker = worker
+    wrapped = DistributedDataParallel(network) if processes() > 1 else network
+    F.cross_entropy(0.1 * wrapped(batch(8, seed=1)[share]), LABELS[share]).backward()
+    return [layer.weight.grad for layer in network.layer.values()]  # type: ignore[misc]
+
+
 def worker(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -59,7 +70,8 @@ def worker(rank: int, port: int, folder: str) -> None:
         sums = total(torch.tensor([rank + 1.0])), greatest(torch.tensor([float(rank), -float(rank)]))
         x = torch.tensor([float(rank + 1)], requires_grad=True)
         (total_through(x) * (rank + 1.0)).sum().backward()
-        torch.save((found, sums, x.grad), Path(folder) / f"{rank}.pt")
+        gradients = dithered_gradients(slice(rank, None, 2))
+        torch.save((found, sums, x.grad, gradients), Path(folder) / f"{rank}.pt")
     except Exception:
         (Path(folder) / f"{rank}.txt").write_text(traceback.format_exc())
         raise
@@ -99,10 +111,22 @@ def test_alphas_moved_at_all(ranks: list[tuple]) -> None:
 
 
 def test_sums_and_maxima_are_over_all_processes(ranks: list[tuple]) -> None:
-    for _, (added, most), gradient in ranks:
+    for _, (added, most), gradient, _ in ranks:
         assert added.tolist() == [3.0]
         assert most.tolist() == [1.0, 0.0]
         assert gradient.tolist() == [3.0]
+
+
+def test_processes_draw_their_own_dither_and_average_it(ranks: list[tuple]) -> None:
+    together = [state[3] for state in ranks]
+    assert all(torch.equal(one, other) for one, other in zip(*together, strict=True))
+    shares = [dithered_gradients(slice(rank, None, 2), (rank, 2)) for rank in range(2)]
+    same = [dithered_gradients(slice(rank, None, 2), (0, 2)) for rank in range(2)]
+    for average, one, other in zip(together[0], *shares, strict=True):
+        assert torch.allclose(average, (one + other) / 2, rtol=1e-4, atol=1e-7)
+    assert not any(
+        torch.equal(own, alike) for own, alike in zip(shares[1][:-1], same[1][:-1], strict=True)
+    )  # not the head
 
 
 def test_alone_they_are_the_numbers_themselves() -> None:

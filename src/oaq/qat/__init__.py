@@ -12,6 +12,9 @@ from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
 from oaq.qat.config import METHODS, Config, LayerRule, from_yaml, to_yaml
 from oaq.qat.convert import TargetVerdict, certificate_parts, convert, targets, verdicts
 from oaq.qat.cost import planned_cost
+from oaq.qat.dither import Dither
+from oaq.qat.dithered_module import DitheredModule, dithered
+from oaq.qat.ditherer import DitherState, skipped
 from oaq.qat.log import CsvLog, plot, read_log
 from oaq.qat.loop import Loop, Training, cosine, fit, resume
 from oaq.qat.masks import LayerSparsity, forget, prune_to, rewind, snapshot, sparsity
@@ -20,12 +23,16 @@ from oaq.qat.prepare import parameter_groups, prepare
 from oaq.qat.prune import Prune
 from oaq.qat.stages import fold, measured_rates, overflow_rates, press, require_gate
 from oaq.qat.statistics import reestimate
+from oaq.qat.teacher import Teacher
 from oaq.qat.wrap import Wrapping
 
 __all__ = [
     "METHODS",
     "Config",
     "CsvLog",
+    "Dither",
+    "DitherState",
+    "DitheredModule",
     "LayerRule",
     "LayerSparsity",
     "LayerState",
@@ -36,11 +43,13 @@ __all__ = [
     "QatNetwork",
     "Target",
     "TargetVerdict",
+    "Teacher",
     "Training",
     "Wrapping",
     "certificate_parts",
     "convert",
     "cosine",
+    "dithered",
     "fit",
     "fold",
     "forget",
@@ -60,6 +69,7 @@ __all__ = [
     "resume",
     "rewind",
     "save_checkpoint",
+    "skipped",
     "snapshot",
     "sparsity",
     "targets",

@@ -17,6 +17,7 @@ from oaq.program.atomic import write_atomically
 from oaq.program.files import content_of
 from oaq.qat.alpha import OverflowController
 from oaq.qat.config import to_yaml
+from oaq.qat.dithered_module import DitheredModule
 from oaq.qat.network import QatNetwork
 
 SCHEMA: Final = 1
@@ -45,6 +46,8 @@ def identity(network: nn.Module) -> str:
     lines = [f"{name} {tuple(value.shape)} {value.dtype}" for name, value in network.state_dict().items()]
     if isinstance(network, QatNetwork):
         lines += [network.graph.name, to_yaml(network.config)]
+    if isinstance(network, DitheredModule):
+        lines.append(to_yaml(network.ditherer.dither))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ from oaq.errors import ConfigError
 from oaq.numerics.requantize import SEMANTICS, Semantics
 from oaq.ptq.clip import CALIBRATIONS, ClipMethod
 from oaq.ptq.daq import Daq
+from oaq.qat.dither import Dither
 from oaq.qat.prune import Prune
 from oaq.qat.wrap import Wrapping, check_wrap_bits
 
@@ -109,6 +110,7 @@ class Config:
             2**bits - 1], without 0 (2007.06919). Method "none" only.
         wide_residuals: what an addition reads keeps 8 bits; layers that read it too do so through a table to their own.
         requantize: semantics of every requantizing node: "fixed_point" computes with integers alone.
+        dither: gradients of sums become few small integers times a step, without bias; None: they stay as they are.
     """
 
     method: Method = "proved"
@@ -130,6 +132,7 @@ class Config:
     prune: Prune | None = None
     weight_grid: Literal["centred", "odd"] = "centred"
     wide_residuals: bool = False
+    dither: Dither | None = None
     requantize: Semantics = "float32_half_even"
 
     def __post_init__(self) -> None:

@@ -14,6 +14,11 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Which of them this is; 0 without a group."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
 def total(value: torch.Tensor) -> torch.Tensor:
     """The sum over all processes; no gradient."""
     return _reduced(value, dist.ReduceOp.SUM) if processes() > 1 else value

@@ -49,7 +49,8 @@ def in_steps(
         raise UnsupportedOp(f"{node.name}: there is no law to train {rules.name} by")
     steps = IN_STEPS[rules.name](node, inputs, grids, y)
     if semantics == "fixed_point" and rules.ratios is not None:
-        return replaced(steps, law_in_fixed_point(node, inputs, grids, y))
+        low, high = y.range.lo - y.zero_point - 0.5, y.range.hi - y.zero_point + 0.5  # beyond, the law clamps
+        return replaced(steps.clamp(low, high), law_in_fixed_point(node, inputs, grids, y))
     return steps
 
 

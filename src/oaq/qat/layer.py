@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -128,6 +128,7 @@ class QatLayer(nn.Module):
         self.excess: torch.Tensor | None = None  # of the last batch in training: what the penalty is made of
         self.averaged: int | None = None  # batches that the statistics are the mean over, while they are measured anew
         self.counted: Overflows | None = None  # a controller puts one here to have the next batches counted
+        self.dithered: Callable[[str, torch.Tensor], torch.Tensor] | None = None  # dithers the gradient of the sums
         self._order = None if order is None else torch.from_numpy(order.astype(np.int64))
         self._inverse = None if self._order is None else torch.argsort(self._order)
         self._cells: DeviceCells | None = None
@@ -263,6 +264,8 @@ class QatLayer(nn.Module):
         reach = numbers.rows.detach().abs().sum(dim=1) * grid.reach + numbers.bias.detach().abs()
         exact = torch.float32 if float(reach.max()) < EXACT_FLOAT32 else torch.float64
         total = self.sums(x.to(exact), self.unpacked(numbers.rows).to(exact))
+        if self.dithered is not None and self.training:
+            total = self.dithered(self.name, total)
         if self.counted is not None and self.counted.training == self.training:
             count_layer(self, self.counted, x.detach(), numbers.rows.detach(), (grid, total.detach()))
         if self.wrapping is not None:

@@ -1,45 +1,46 @@
-"""What the controller did, over training: a CSV file that survives a resume, a table, a plot."""
+"""What the controller or the ditherer did, over training: a CSV file that survives a resume, a table, a plot."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import io
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from oaq.errors import FormatError
 from oaq.program.atomic import write_atomically
 from oaq.qat.alpha import LayerState
 
-FIELDS: Final = tuple(field.name for field in dataclasses.fields(LayerState))
+S = TypeVar("S")
 TABLE_HEADER: Final = ("layer", "alpha", "weight bits", "operand bits", "overflows", "of sums")
 
 
 class CsvLog:
-    """Appends the states of every count to a file; give it to ``OverflowController(log=...)`` in the first process.
+    """Appends states to a file: ``OverflowController(log=...)`` gives it every count, in the first process.
 
     Args:
         path: of the file; begun anew unless ``after`` is given.
         after: iteration of the checkpoint that training resumes from: later lines are dropped, as they come again.
+        kind: of the states, a dataclass of plain values with an ``iteration``.
 
     Raises:
         FormatError: the file cannot be written, or is not one of ours.
     """
 
-    def __init__(self, path: str | Path, after: int | None = None) -> None:
+    def __init__(self, path: str | Path, after: int | None = None, kind: Any = LayerState) -> None:  # noqa: ANN401
         self.path = Path(path)
-        earlier = (
-            [state for state in read_log(self.path) if state.iteration <= after] if after and self.path.exists() else []
-        )
+        states = read_states(self.path, kind) if after and self.path.exists() else []
+        earlier = [state for state in states if state.iteration <= after]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(FIELDS)
+        writer.writerow(_fields(kind))
         writer.writerows(dataclasses.astuple(state) for state in earlier)
         write_atomically(self.path, [text.getvalue().encode()])
 
-    def __call__(self, states: Sequence[LayerState]) -> None:
+    def __call__(self, states: Sequence[Any]) -> None:
         """Append one count."""
         try:
             with self.path.open("a", encoding="utf-8", newline="") as file:
@@ -49,6 +50,11 @@ class CsvLog:
 
 
 def read_log(path: str | Path) -> list[LayerState]:
+    """What a controller counted: ``read_states`` of it."""
+    return read_states(path, LayerState)
+
+
+def read_states(path: str | Path, kind: type[S]) -> list[S]:
     """The states in a file of ``CsvLog``; a last line that was cut off is left out.
 
     Raises:
@@ -59,12 +65,13 @@ def read_log(path: str | Path) -> list[LayerState]:
             header, *rows = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: the training log cannot be read: {error}") from error
-    if tuple(header) != FIELDS:
-        raise FormatError(f"{path}: a training log has the columns {', '.join(FIELDS)}, not {', '.join(header[:9])}")
+    fields, hints = _fields(kind), typing.get_type_hints(kind)
+    if tuple(header) != fields:
+        raise FormatError(f"{path}: a training log has the columns {', '.join(fields)}, not {', '.join(header[:9])}")
     states = []
     for number, row in enumerate(rows):
         try:
-            states.append(_state(row))
+            states.append(kind(*(_READ[hints[name]](row[at]) for at, name in enumerate(fields))))
         except (ValueError, IndexError) as error:
             if number == len(rows) - 1:
                 break
@@ -125,10 +132,14 @@ def plot(states: Sequence[LayerState], path: str | Path) -> None:
     write_atomically(path, [buffer.getvalue()])
 
 
-def _state(row: Sequence[str]) -> LayerState:
-    if row[8] not in ("True", "False"):
-        raise ValueError(row[8])
-    alpha, weight_bits, operand_bits, cost = (float(text) for text in (*row[2:5], row[7]))
-    return LayerState(
-        int(row[0]), row[1], alpha, weight_bits, operand_bits, int(row[5]), int(row[6]), cost, row[8] == "True"
-    )
+def _fields(kind: Any) -> tuple[str, ...]:  # noqa: ANN401
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _truth(text: str) -> bool:
+    if text not in ("True", "False"):
+        raise ValueError(text)
+    return text == "True"
+
+
+_READ: Final[Mapping[type, Callable[[str], Any]]] = {int: int, float: float, str: str, bool: _truth}

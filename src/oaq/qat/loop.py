@@ -22,6 +22,7 @@ from oaq.qat.alpha import OverflowController
 from oaq.qat.checkpoint import Position, load_checkpoint, save_checkpoint
 from oaq.qat.distributed import greatest, is_first
 from oaq.qat.network import QatNetwork
+from oaq.qat.teacher import Lesson, Teacher
 
 LabelledBatch = tuple[torch.Tensor, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -68,6 +69,7 @@ class Training:
         factor: of the learning rate, by iteration; None keeps it.
         on_step: called after every optimizer step with the iteration, the loss and the learning rate.
         on_epoch: called after every epoch with its number.
+        teacher: what the loss is distilled from besides; None: the labels alone.
         position: where training stands.
     """
 
@@ -79,7 +81,9 @@ class Training:
     factor: Callable[[int], float] | None = None
     on_step: Callable[[int, float, float], None] | None = None
     on_epoch: Callable[[int], None] | None = None
+    teacher: Teacher | None = None
     position: Position = field(default_factory=Position)
+    lesson: Lesson | None = field(default=None, init=False, repr=False)
 
     @property
     def plain(self) -> nn.Module:
@@ -95,8 +99,19 @@ def resume(run: Training, loop: Loop) -> bool:
     """
     if loop.checkpoint is None or not loop.checkpoint.exists():
         return False
-    run.position, _ = load_checkpoint(loop.checkpoint, run.plain, run.optimizer, controller=run.controller)
+    run.position, extra = load_checkpoint(loop.checkpoint, run.plain, run.optimizer, controller=run.controller)
+    if extra != _extra(run):
+        taught = extra.get("teacher", "labels alone"), _extra(run).get("teacher", "labels alone")
+        raise TrainingError(
+            f"{loop.checkpoint}: the checkpoint is of another run: it was taught by {taught[0]}, this run is by "
+            f"{taught[1]}. Resume with the settings it was made with, or start anew"
+        )
     return True
+
+
+def _extra(run: Training) -> dict[str, Any]:
+    """What a checkpoint holds beside network, optimizer and controller."""
+    return {} if run.teacher is None else {"teacher": str(run.teacher)}
 
 
 def fit(run: Training, loop: Loop) -> None:
@@ -115,6 +130,8 @@ def fit(run: Training, loop: Loop) -> None:
         run.position = Position(run.position.epoch + 1, 0, run.position.iteration)
         if run.on_epoch is not None:
             run.on_epoch(run.position.epoch - 1)
+    if run.lesson is not None:
+        run.lesson.end()
     _save(run, loop)
 
 
@@ -143,11 +160,14 @@ def _step(run: Training, loop: Loop, batches: list[LabelledBatch], batch: int) -
         for group in run.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * run.factor(run.position.iteration)
     run.optimizer.zero_grad(set_to_none=True)
-    total = 0.0
+    total, lesson = 0.0, _lesson(run, batches[0][0].device)
     for index, (x, y) in enumerate(batches):
         with _without_sync(run.network, index < len(batches) - 1):
             with _autocast(x, loop.bf16):
-                loss = run.loss(run.network(x), y)
+                outputs = run.network(x)
+                loss = run.loss(outputs, y)
+                if lesson is not None:
+                    loss = lesson.loss(x, outputs, loss)
                 if isinstance(run.plain, QatNetwork):
                     loss = loss + run.plain.penalty()
             _check_finite(run, loop, float(loss.detach()))
@@ -165,6 +185,13 @@ def _step(run: Training, loop: Loop, batches: list[LabelledBatch], batch: int) -
         _save(run, loop)
 
 
+def _lesson(run: Training, device: torch.device) -> Lesson | None:
+    """The teacher with its pupil, made before the first batch."""
+    if run.teacher is not None and (run.lesson is None or run.lesson.teacher is not run.teacher):
+        run.lesson = Lesson(run.teacher, run.plain, device)
+    return run.lesson
+
+
 def _check_finite(run: Training, loop: Loop, loss: float) -> None:
     not_finite = torch.tensor([0.0 if math.isfinite(loss) else 1.0])
     if float(greatest(not_finite)[0]) == 0.0:
@@ -173,7 +200,7 @@ def _check_finite(run: Training, loop: Loop, loss: float) -> None:
     if loop.checkpoint is not None:
         path = loop.checkpoint.with_name(f"{loop.checkpoint.name}.lost")
         if is_first():
-            save_checkpoint(path, run.plain, run.optimizer, run.position, controller=run.controller)
+            save_checkpoint(path, run.plain, run.optimizer, run.position, controller=run.controller, extra=_extra(run))
         saved = f"The state before this step is in {path}"
     raise TrainingError(
         f"the loss is {loss} at iteration {run.position.iteration} (epoch {run.position.epoch}); training stops. "
@@ -183,7 +210,9 @@ def _check_finite(run: Training, loop: Loop, loss: float) -> None:
 
 def _save(run: Training, loop: Loop) -> None:
     if loop.checkpoint is not None and is_first():
-        save_checkpoint(loop.checkpoint, run.plain, run.optimizer, run.position, controller=run.controller)
+        save_checkpoint(
+            loop.checkpoint, run.plain, run.optimizer, run.position, controller=run.controller, extra=_extra(run)
+        )
 
 
 def _without_sync(network: nn.Module, enabled: bool) -> AbstractContextManager[Any]:

@@ -16,6 +16,7 @@ from oaq.capture.shared import SharedWeights
 from oaq.errors import ProgramError
 from oaq.ptq.execute import layers, named_inputs
 from oaq.qat.config import Config, LayerSettings, settings
+from oaq.qat.ditherer import Ditherer
 from oaq.qat.grid import Grid, TensorQuantizer
 from oaq.qat.laws import bounded, in_steps, moved, moves, real_inputs
 from oaq.qat.layer import Numbers, QatLayer, Sharing
@@ -38,6 +39,7 @@ class QatNetwork(nn.Module):
         config: how it trains.
         layer: ``QatLayer`` by node name.
         together: names of the layers that read the same weights, by the name of each.
+        ditherer: what dithers gradients; None: nothing does.
     """
 
     pressure: torch.Tensor
@@ -67,6 +69,13 @@ class QatNetwork(nn.Module):
         self.together = {name: tuple(parameter.gains) for name, parameter in shared.items()}
         self._reads = {node.name: node.inputs[0] for node, _ in layers(graph)}
         self._layers = nn.ModuleList(self.layer.values())
+        self.watched: frozenset[str] = frozenset()  # tensors whose real values ``forward`` leaves in ``features``
+        self.features: Tensors = {}
+        self.ditherer: Ditherer | None = None
+        if config.dither is not None:
+            self.ditherer = Ditherer(config.dither, {layer.name: layer.terms for layer in self.layer.values()})
+            for layer in self.layer.values():
+                layer.dithered = self.ditherer.through
         self.quantizer: dict[str, TensorQuantizer] = dict(quantizers)
         self._quantizers = nn.ModuleList(self.quantizer.values())
         if config.method == "wrap":
@@ -103,6 +112,7 @@ class QatNetwork(nn.Module):
             for name, value in zip(names, inputs, strict=True)
         }
         integers, grids = self.run(by_name)
+        self.features = {name: integers[name] * grids[name].scale for name in self.watched}
         reals = {name: integers[name] * grids[name].scale for name in graph.outputs}
         outputs = tuple(real.movedim(1, -1) if graph.is_channels_last(name) else real for name, real in reals.items())
         return outputs[0] if len(outputs) == 1 else outputs
@@ -110,6 +120,8 @@ class QatNetwork(nn.Module):
     def run(self, inputs: Mapping[str, torch.Tensor], keep: bool = False) -> tuple[Tensors, dict[str, Grid]]:
         """Centred integers and grids of the outputs, or of every tensor if ``keep``; autocast does not reach them."""
         samples = named_inputs(self.graph, inputs)
+        if self.ditherer is not None and self.training and torch.is_grad_enabled():
+            self.ditherer.begin()
         device = next(iter(samples.values())).device.type
         with torch.autocast(device, enabled=False):
             grids = self.grids()
@@ -123,7 +135,7 @@ class QatNetwork(nn.Module):
             for node in self.graph.nodes:
                 tensors[node.output] = self._node(node, tensors, grids)
                 if not keep:
-                    for name in set(node.inputs) - set(self.graph.outputs):
+                    for name in set(node.inputs) - set(self.graph.outputs) - self.watched:
                         if last[name] == node.name:
                             del tensors[name]
         return tensors, grids
