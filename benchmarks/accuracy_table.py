@@ -12,7 +12,15 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from benchmarks import levels_table, piecewise_table, restoration_table, superres_table, tasks_table, wrapnet_table
+from benchmarks import (
+    levels_table,
+    piecewise_table,
+    restoration_table,
+    superres_table,
+    tasks_table,
+    training_table,
+    wrapnet_table,
+)
 from benchmarks.accuracy import CAMPAIGNS, file_name
 from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
@@ -43,6 +51,8 @@ def block(name: str, folder: Path = RESULTS) -> str:
             return module.block(folder)
     if name in wrapnet_table.NAMES:
         return wrapnet_table.block(name, folder)
+    if name in training_table.TABLES:
+        return training_table.block(name, folder)
     path = folder / f"{file_name(name)}.json"
     if not path.exists():
         return "Not run.\n"

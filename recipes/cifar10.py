@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command.wraps(flags):
             return wrapped_course(flags.seed, command.wrap_bits(flags), flags.images, flags.network)
         train, test = cifar10("train").first(flags.images), cifar10("test").first(flags.images)
-        return command.Course(published_init(NETWORKS[flags.network]()), train, test, floating, integers)
+        net = published_init(NETWORKS[flags.network]())
+        return command.Course(net, train, test, floating, integers, teachers=NETWORKS)
 
     return command.main(flags, make)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from torch import nn
 
 import oaq
 from oaq.errors import ConfigError, FormatError
+from oaq.numerics.requantize import SEMANTICS
 from oaq.program.atomic import write_atomically
 from oaq.qat import (
     METHODS,
     Config,
+    Dither,
     QatNetwork,
     certificate_parts,
     convert,
@@ -32,6 +34,7 @@ from oaq.qat.distributed import is_first
 from oaq.tasks import Task
 from oaq.terminal import say
 from oaq.terminal.table import Table
+from recipes import distill
 from recipes.training import (
     CLASSES,
     Loss,
@@ -57,6 +60,7 @@ class Course:
         task: what the network is for: its first metric is what both networks are scored by.
         loss: what training makes small.
         wrapped: stages of method "wrap"; None: it is not trained by that.
+        teachers: other networks of the same classes, by name, untrained: what --teacher may load weights into.
     """
 
     net: nn.Module
@@ -67,6 +71,7 @@ class Course:
     task: Task = CLASSES
     loss: Loss = F.cross_entropy
     wrapped: Stages | None = None
+    teachers: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
 
 
 def parser(module: str, description: str | None, networks: tuple[str, ...]) -> argparse.ArgumentParser:
@@ -87,6 +92,11 @@ def parser(module: str, description: str | None, networks: tuple[str, ...]) -> a
     options.add_argument(
         "--speed", type=float, help="steer towards this part of the speed of 16-bit sums without spills"
     )
+    distill.add_options(options)
+    options.add_argument(
+        "--dither", type=float, metavar="S", help="dither the gradients of both stages with this scale; 0: not"
+    )
+    options.add_argument("--requantize", choices=SEMANTICS, help="how sums become bytes; fixed_point: by integers only")
     options.add_argument("--epochs", type=int, help="of the integers")
     options.add_argument("--float-epochs", type=int)
     options.add_argument("--batch", type=int)
@@ -114,11 +124,16 @@ def config_of(flags: argparse.Namespace) -> Config:
     if target.get("run") == 0:
         target["run"] = None
     changes: dict[str, Any] = {"method": flags.method, "weight_bits": flags.bits, "activation_bits": flags.bits}
+    changes |= {"requantize": flags.requantize}
+    if flags.dither is not None:
+        scaled = replace(config.dither or Dither(), scale=flags.dither)
+        config = replace(config, dither=scaled if flags.dither else None)
     changes = {name: value for name, value in changes.items() if value is not None}
     if (flags.method or config.method) == "wrap":
         narrow = {} if flags.config is not None else {"weight_bits": 2, "activation_bits": 2}
         wrapping = replace(config.wrapping, bits=wrap_bits(flags)) if flags.bits else config.wrapping
-        return replace(config, method="wrap", **narrow, wrapping=wrapping)
+        requantize = flags.requantize or config.requantize
+        return replace(config, method="wrap", **narrow, wrapping=wrapping, requantize=requantize)
     if flags.method in ("a2q", "a2q+"):
         target = {"register": "pure", **target}
     return replace(config, **changes, target=replace(config.target, **target) if target else config.target)
@@ -168,12 +183,23 @@ def run(flags: argparse.Namespace, make: Callable[[], Course]) -> int:
             write_atomically(out / "config.yaml", [to_yaml(config).encode()])
         net = course.net.eval()
         if course.floating is not None:
-            net = train_float(net, course.train, course.floating, out / "float.ckpt", device, loss=course.loss)
+            checkpoint = out / "float.ckpt"
+            net = train_float(
+                net, course.train, course.floating, checkpoint, device, loss=course.loss, dither=config.dither
+            )
         if config.method == "wrap":
             network = _wrap(net, course, config, out, device)
         else:
             network = train_integers(
-                net, course.train, config, course.integers, out, device=device, speed=flags.speed, loss=course.loss
+                net,
+                course.train,
+                config,
+                course.integers,
+                out,
+                device=device,
+                speed=flags.speed,
+                loss=course.loss,
+                teacher=distill.teacher_of(flags, course.teachers),
             )
         if is_first():
             _finish(network, net, course, out)
@@ -186,7 +212,7 @@ def _require_heeded(flags: argparse.Namespace) -> None:
     Raises:
         ConfigError: there is such an option.
     """
-    names = ("register", "register_bits", "run", "speed", "epochs", "float_epochs", "batch")
+    names = ("teacher", "register", "register_bits", "run", "speed", "epochs", "float_epochs", "batch")
     passed = [name for name in names if getattr(flags, name) is not None]
     passed += ["accumulate"] * (flags.accumulate != 1) + ["bf16"] * flags.bf16
     if passed:

@@ -26,12 +26,17 @@ from oaq.program.int_program import IntProgram
 from oaq.qat import (
     Config,
     CsvLog,
+    Dither,
+    DitheredModule,
+    DitherState,
     LayerState,
     Loop,
     OverflowController,
     QatNetwork,
+    Teacher,
     Training,
     cosine,
+    dithered,
     fit,
     parameter_groups,
     prepare,
@@ -50,6 +55,8 @@ Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 """What a network answers, and the truths, to what training makes small."""
 Answers = torch.Tensor | np.ndarray | Sequence[torch.Tensor] | Sequence[np.ndarray]
 ARRAY = (torch.Tensor, np.ndarray)
+DITHER_EVERY = 50
+"""Steps between two lines of the log of dithering."""
 CLASSES = classify(Preprocess((1, 1)))
 """The task of sources whose truths are classes."""
 
@@ -130,8 +137,18 @@ def train_float(
     device: torch.device,
     *,
     loss: Loss = F.cross_entropy,
+    dither: Dither | None = None,
 ) -> nn.Module:
-    """Train a float network, or go on with it; in eval mode on the CPU at the end. ``loss`` is made small.
+    """Train a float network, or go on with it; in eval mode on the CPU at the end.
+
+    Args:
+        net: trained in place.
+        source: training images.
+        stage: how long and how fast.
+        checkpoint: file to write and to go on from.
+        device: where.
+        loss: is made small.
+        dither: of the gradients; None: they stay as they are.
 
     Raises:
         TrainingError, FormatError: see ``oaq.qat.fit``.
@@ -139,9 +156,12 @@ def train_float(
     net.to(device)
     if device.type == "cuda":
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = net if dither is None else dithered(net, dither)
     optimizer = torch.optim.SGD(net.parameters(), stage.lr, 0.9, weight_decay=stage.weight_decay, nesterov=True)
-    run = Training(_wrapped(net, device), optimizer, loss, _epochs(source, stage, device))
+    run = Training(_wrapped(trained, device), optimizer, loss, _epochs(source, stage, device))
     _fit(run, source, stage, checkpoint, "float")
+    if isinstance(trained, DitheredModule):
+        trained.remove()
     return net.cpu().eval()
 
 
@@ -156,6 +176,7 @@ def train_integers(
     interval: int = 50,
     speed: float | None = None,
     loss: Loss = F.cross_entropy,
+    teacher: Teacher | None = None,
 ) -> QatNetwork:
     """Train the integers of a trained network, or go on with them; in eval mode on the CPU at the end.
 
@@ -169,6 +190,7 @@ def train_integers(
         interval: steps between two counts of overflows.
         speed: see ``OverflowController``.
         loss: is made small.
+        teacher: what the loss is distilled from besides.
 
     Raises:
         ConfigError, TrainingError, FormatError: see ``prepare``, ``fit`` and ``OverflowController.finish``.
@@ -182,6 +204,7 @@ def train_integers(
         network, optimizer, interval=interval, freeze_at=steps * 3 // 4, rate=0.5, speed=speed
     )
     run = Training(_wrapped(network, device), optimizer, loss, _epochs(source, stage, device), controller)
+    run.teacher = teacher
     folder.mkdir(parents=True, exist_ok=True)
     _fit(run, source, stage, folder / "integers.ckpt", "integers", log=folder / "layers.csv")
     inputs = [x.to(device) for x in calibration]
@@ -275,13 +298,31 @@ def _fit(run: Training, source: Source, stage: Stage, checkpoint: Path, label: s
     steps = steps_of(source, stage)
     run.factor = cosine(steps, stage.warmup)
     resumed = resume(run, loop)
-    written = CsvLog(log, run.position.iteration if resumed else None) if log is not None and is_first() else None
+    after = run.position.iteration if resumed else None
+    written = CsvLog(log, after) if log is not None and is_first() else None
     events = checkpoint.parent / "events"
     with Board(label, steps - run.position.iteration, events, silent=not is_first()) as board:
-        run.on_step = board.on_step
+        run.on_step = _dither_log(run, board.on_step, checkpoint, after)
         if run.controller is not None:
             run.controller.log = _to_both(board.counted, written)
         fit(run, loop)
+
+
+def _dither_log(
+    run: Training, told: Callable[[int, float, float], None], checkpoint: Path, after: int | None
+) -> Callable[[int, float, float], None]:
+    """``told``, and every so many steps what dithering did to each layer, in a CSV beside the checkpoint."""
+    ditherer = getattr(run.plain, "ditherer", None)
+    if ditherer is None or not is_first():
+        return told
+    written = CsvLog(checkpoint.with_name(f"{checkpoint.stem}-dither.csv"), after, DitherState)
+
+    def on_step(iteration: int, loss: float, rate: float) -> None:
+        told(iteration, loss, rate)
+        if iteration % DITHER_EVERY == 0:
+            written(ditherer.states(iteration))
+
+    return on_step
 
 
 def _to_both(board_log: Told, written: Told | None) -> Told:

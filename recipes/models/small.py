@@ -128,3 +128,56 @@ def published_init(net: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return net
+
+
+class LeNet300(nn.Module):
+    """LeNet-300-100: a perceptron without batch norm.
+
+    Args:
+        inputs: pixels of an image.
+        classes: to tell apart.
+    """
+
+    def __init__(self, inputs: int = 784, classes: int = 10) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(inputs, 300),
+            nn.ReLU(),
+            nn.Linear(300, 100),
+            nn.ReLU(),
+            nn.Linear(100, classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, 1, H, W) to (n, classes) logits."""
+        return self.body(x)
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 for grey images of 28 x 28, with ReLU and largest values of 2 x 2; without batch norm.
+
+    Args:
+        classes: to tell apart.
+    """
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * 25, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, 1, 28, 28) to (n, classes) logits."""
+        return self.body(x)

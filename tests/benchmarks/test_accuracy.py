@@ -18,6 +18,7 @@ from benchmarks import (
     restoration_table,
     superres_table,
     tasks_table,
+    training_table,
     wrapnet_table,
 )
 from benchmarks.accuracy import CAMPAIGNS
@@ -125,6 +126,7 @@ def test_the_document_has_the_tables_of_the_files() -> None:
         levels_table.NAME,
         restoration_table.NAME,
         *wrapnet_table.NAMES,
+        *training_table.TABLES,
         *CAMPAIGNS,
     }
     assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import oaq
-from oaq.qat import Config, Target, from_yaml, read_log
+from oaq.qat import Config, Dither, DitherState, Target, from_yaml, read_log
+from oaq.qat.log import read_states
 from oaq.verify import verify_file
 from recipes import cifar10, command, fashion_mnist, imagenet
 from recipes.board import Board
@@ -180,3 +181,47 @@ def test_a_board_off_a_terminal_says_a_line_per_count(capsys: pytest.CaptureFixt
         board.on_step(1, 0.5, 0.1)
         board.counted(states)
     assert capsys.readouterr().err == ""
+
+
+def test_dithered_with_a_teacher_and_in_fixed_point_it_goes_from_the_command_line_to_a_file(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*TINY, "--out", str(tmp_path), "--dither", "1", "--teacher", "--requantize", "fixed_point"]
+    assert fashion_mnist.main([*arguments, "--epochs", "3", "--features", "blocks.*", "--run", "8"]) == 0
+    assert oaq.load(tmp_path / "net.oaq").requantize == "fixed_point"
+    verify_file(tmp_path / "net.oaq").raise_if_unsafe()
+    states = read_states(tmp_path / "integers-dither.csv", DitherState)
+    assert {state.iteration for state in states} == {50}
+    assert "blocks.0.conv1" in {state.layer for state in states}
+    assert all(state.bits <= 8 and state.zeros > 0.3 for state in states)
+    assert from_yaml((tmp_path / "config.yaml").read_text(), Config).dither == Dither(scale=1.0)
+    capsys.readouterr()
+    assert fashion_mnist.main([*TINY, "--out", str(tmp_path), "--dither", "2"]) == 1
+    assert "the checkpoint is of another run" in capsys.readouterr().err
+
+
+def test_teachers_are_those_of_the_recipe(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*TINY, "--float-epochs", "1", "--out", str(tmp_path), "--images", "96"]
+    assert cifar10.main([*arguments, "--network", "mobilenet", "--method", "none"]) == 0
+    other = [*TINY, "--float-epochs", "1", "--out", str(tmp_path / "other"), "--images", "96", "--method", "none"]
+    assert cifar10.main([*other, "--teacher", f"mobilenet={tmp_path / 'float.ckpt'}"]) == 0
+    capsys.readouterr()
+    for options, words in (
+        (["--teacher", "vgg=x.ckpt"], "give float (or no name), or one of resnet20-stride2=CHECKPOINT"),
+        (["--teacher-weight", "0.5"], "options of a teacher are given, and no --teacher"),
+        (["--teacher", f"resnet20={tmp_path / 'float.ckpt'}"], "the checkpoint is of another run"),
+        (["--teacher", "--teacher-weight", "2"], "teacher: weight is 0 to 1, not 2.0"),
+    ):
+        assert cifar10.main([*other, *options]) == 1
+        assert words in capsys.readouterr().err
+    assert fashion_mnist.main(["--method", "wrap", "--teacher", "--out", str(tmp_path / "w")]) == 1
+    assert "--teacher: method 'wrap' has stages" in capsys.readouterr().err
+
+
+def test_a_scale_of_0_switches_off_what_the_settings_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("method: none\ndither: {scale: 2.0, limit: 63}\n")
+    assert asked("--config", str(path), "--dither", "0").dither is None
+    assert asked("--config", str(path), "--dither", "4").dither == Dither(4.0, 63)
+    assert asked("--config", str(path)).dither == Dither(2.0, 63)
+    assert asked("--method", "wrap", "--dither", "1", "--requantize", "fixed_point").dither == Dither(1.0)
