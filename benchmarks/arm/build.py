@@ -1,6 +1,6 @@
-"""The native core for AArch64 Linux as a static program, by the compiler of the ziglang wheel.
+"""The native core for AArch64 Linux as static programs, by the compiler of the ziglang wheel.
 
-python -m benchmarks.arm.build       prints where the program is
+python -m benchmarks.arm.build       prints where the first program is
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from benchmarks.cross_build import cross_build
 
 BUILD = ROOT / "build" / "arm"
 PROGRAM = "run_plans"
+REALS = "run_reals"
+"""Runs the loops that take and give reals, one by one."""
 
 
-def build() -> Path:
-    """Build ``run_plans`` where anything changed; returns its path.
+def build(program: str = PROGRAM) -> Path:
+    """Build both programs where anything changed; returns the path of one.
+
+    Args:
+        program: ``PROGRAM`` or ``REALS``.
 
     Raises:
         CannotBuild: there is no cross compiler, or the build failed.
     """
     cross_build(BUILD, "aarch64-linux", "OAQ_RUN_PLANS=ON")
-    return BUILD / PROGRAM
+    return BUILD / program

@@ -54,6 +54,9 @@ extern const DynamicLoops kScalarLoops;
 extern const DynamicLoops kAvx2Loops;
 extern const DynamicLoops kAvx512bwLoops;
 #endif
+#ifdef OAQ_ARM64
+extern const DynamicLoops kNeonLoops;
+#endif
 
 // The widest that a row's instruction set includes.
 const DynamicLoops& dynamic_loops(Isa isa);

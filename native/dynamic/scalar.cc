@@ -59,6 +59,9 @@ const DynamicLoops& dynamic_loops(Isa isa) {
   if (included & bit(Isa::kAvx512bw)) return kAvx512bwLoops;
   if (included & bit(Isa::kAvx2)) return kAvx2Loops;
 #endif
+#ifdef OAQ_ARM64
+  if (included_in(isa) & bit(Isa::kNeon)) return kNeonLoops;
+#endif
   static_cast<void>(isa);
   return kScalarLoops;
 }

@@ -80,6 +80,12 @@ const RequantLoops& requant_loops(Isa isa) {
   if (included & bit(Isa::kAvx512bw)) return kAvx512bwRequant;
   if (included & bit(Isa::kAvx2)) return kAvx2Requant;
 #endif
+#ifdef OAQ_ARM64
+  if (included_in(isa) & bit(Isa::kNeon)) return kNeonRequant;
+#endif
+#ifdef OAQ_WASM
+  if (included_in(isa) & bit(Isa::kSimd128)) return kSimd128Requant;
+#endif
   static_cast<void>(isa);
   return kScalarRequant;
 }

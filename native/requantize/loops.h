@@ -62,6 +62,12 @@ extern const RequantLoops kScalarRequant;
 extern const RequantLoops kAvx2Requant;
 extern const RequantLoops kAvx512bwRequant;
 #endif
+#ifdef OAQ_ARM64
+extern const RequantLoops kNeonRequant;
+#endif
+#ifdef OAQ_WASM
+extern const RequantLoops kSimd128Requant;
+#endif
 
 // The widest that a row's instruction set includes.
 const RequantLoops& requant_loops(Isa isa);

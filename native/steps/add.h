@@ -29,11 +29,11 @@ std::size_t add_avx2(const std::uint8_t* a, const std::uint8_t* b, std::size_t c
 std::size_t add_avx512bw(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                          std::uint8_t* y);
 
-// For AArch64: 8 at a time.
+// For AArch64: 16 at a time.
 std::size_t add_neon(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                      std::uint8_t* y);
 
-// For WebAssembly: 8 at a time.
+// For WebAssembly: 16 at a time.
 std::size_t add_simd128(const std::uint8_t* a, const std::uint8_t* b, std::size_t count, const AddNumbers& numbers,
                         std::uint8_t* y);
 

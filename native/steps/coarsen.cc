@@ -68,7 +68,7 @@ class Coarsen : public Step {
         levels_(std::move(levels)),
         zero_point_(zero_point),
         clamp_(clamp),
-        in_vectors_(loops_.isa != Isa::kScalar && y.channels >= kLeast) {
+        in_vectors_(loops_.lookup_channels != look_up_channels && y.channels >= kLeast) {
     for (const std::uint8_t rectified : levels_.rectified)
       taken_off_.push_back(rectified ? static_cast<std::uint8_t>(zero_point) : std::uint8_t{0});
     taken_off_.resize(taken_off_.size() + kSlack);  // vectors read past the last

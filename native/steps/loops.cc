@@ -23,10 +23,6 @@ void multiply(const MultiplyCall& call) {
   }
 }
 
-void lookup(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y) {
-  for (std::size_t i = 0; i < count; ++i) y[i] = table[x[i]];
-}
-
 void raise_to(std::uint8_t* __restrict y, const std::uint8_t* __restrict x, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) y[i] = std::max(y[i], x[i]);
 }
@@ -92,17 +88,6 @@ void shuffle(const ShuffleCall& call) {
   }
 }
 
-void lookup_channels(const ChannelLookupCall& call) {
-  const std::uint8_t* x = call.x;
-  std::uint8_t* y = call.y;
-  for (std::int64_t position = 0; position < call.positions; ++position) {
-    const std::uint8_t* table = call.tables;
-    for (std::int64_t c = 0; c < call.channels; ++c, table += 256) y[c] = table[x[c]];
-    x += call.channels;
-    y += call.channels;
-  }
-}
-
 void add_levels(const LevelSumsCall& call) {
   const std::uint8_t* x = call.x;
   for (std::int64_t pixel = 0; pixel < call.pixels; ++pixel, x += call.stride)
@@ -116,13 +101,28 @@ void add_levels(const LevelSumsCall& call) {
 
 }  // namespace
 
+void look_up_bytes(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y) {
+  for (std::size_t i = 0; i < count; ++i) y[i] = table[x[i]];
+}
+
+void look_up_channels(const ChannelLookupCall& call) {
+  const std::uint8_t* x = call.x;
+  std::uint8_t* y = call.y;
+  for (std::int64_t position = 0; position < call.positions; ++position) {
+    const std::uint8_t* table = call.tables;
+    for (std::int64_t c = 0; c < call.channels; ++c, table += 256) y[c] = table[x[c]];
+    x += call.channels;
+    y += call.channels;
+  }
+}
+
 void as_differences(const std::uint8_t* table, std::uint8_t* differences) {
   for (int at = 0; at < 256; ++at)
     differences[at] = at % 128 < 16 ? table[at] : static_cast<std::uint8_t>(table[at] ^ table[at - 16]);
 }
 
-const StepLoops kScalarSteps{Isa::kScalar, multiply, lookup,      lookup_channels, nullptr, largest,
-                             average,      add_up,   mix_columns, mix_lines,       shuffle, add_levels};
+const StepLoops kScalarSteps{Isa::kScalar, multiply, look_up_bytes, look_up_channels, nullptr, largest,
+                             average,      add_up,   mix_columns,   mix_lines,        shuffle, add_levels};
 
 #ifdef OAQ_X86
 namespace {
@@ -148,6 +148,12 @@ const StepLoops& step_loops(Isa isa) {
   if (included & bit(Isa::kVbmi)) return vbmi_steps();
   if (included & bit(Isa::kAvx512bw)) return kAvx512bwSteps;
   if (included & bit(Isa::kAvx2)) return kAvx2Steps;
+#endif
+#ifdef OAQ_ARM64
+  if (included_in(isa) & bit(Isa::kNeon)) return kNeonSteps;
+#endif
+#ifdef OAQ_WASM
+  if (included_in(isa) & bit(Isa::kSimd128)) return kSimd128Steps;
 #endif
   static_cast<void>(isa);
   return kScalarSteps;

@@ -91,10 +91,19 @@ struct StepLoops {
 };
 
 extern const StepLoops kScalarSteps;
+// Its lookups, byte by byte.
+void look_up_bytes(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y);
+void look_up_channels(const ChannelLookupCall& call);
 #ifdef OAQ_X86
 extern const StepLoops kAvx2Steps;
 extern const StepLoops kAvx512bwSteps;
 void lookup_channels_vbmi(const ChannelLookupCall& call);
+#endif
+#ifdef OAQ_ARM64
+extern const StepLoops kNeonSteps;
+#endif
+#ifdef OAQ_WASM
+extern const StepLoops kSimd128Steps;
 #endif
 
 // A table of 256 in two halves of eight rows of 16: the first row of a half as it is, each other as what it differs in,

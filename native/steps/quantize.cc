@@ -73,13 +73,19 @@ const EdgeLoops& edge_loops(Isa isa) {
   if (included & bit(Isa::kAvx512bw)) return kAvx512bwEdges;
   if (included & bit(Isa::kAvx2)) return kAvx2Edges;
 #endif
+#ifdef OAQ_ARM64
+  if (included_in(isa) & bit(Isa::kNeon)) return kNeonEdges;
+#endif
+#ifdef OAQ_WASM
+  if (included_in(isa) & bit(Isa::kSimd128)) return kSimd128Edges;
+#endif
   static_cast<void>(isa);
   return kScalarEdges;
 }
 
 Isa widest_isa() {
   static const Isa widest = [] {
-    for (const Isa isa : {Isa::kAvx512bw, Isa::kAvx2})
+    for (const Isa isa : {Isa::kAvx512bw, Isa::kAvx2, Isa::kNeon, Isa::kSimd128})
       if (runs(isa)) return isa;
     return Isa::kScalar;
   }();

@@ -39,6 +39,12 @@ extern const EdgeLoops kScalarEdges;
 extern const EdgeLoops kAvx2Edges;
 extern const EdgeLoops kAvx512bwEdges;
 #endif
+#ifdef OAQ_ARM64
+extern const EdgeLoops kNeonEdges;
+#endif
+#ifdef OAQ_WASM
+extern const EdgeLoops kSimd128Edges;
+#endif
 
 // The widest that an instruction set includes.
 const EdgeLoops& edge_loops(Isa isa);

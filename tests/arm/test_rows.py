@@ -10,6 +10,7 @@ from benchmarks.arm.build import build
 from benchmarks.arm.emulator import CPUS, run_program
 from tests.arm.machine import CPUS_OF, ROWS, TABLE, differences, require_emulator
 from tests.foreign.cases import Forced
+from tests.foreign.steps import requantized_cases, step_cases, step_rows
 
 pytestmark = pytest.mark.xdist_group("arm")
 
@@ -23,6 +24,23 @@ def cases_of(row: str) -> tuple[Forced, ...]:
 def test_a_row_computes_the_integers_of_the_reference(row: str, cpu: str) -> None:
     require_emulator()
     assert list(differences(cases_of(row), cpu)) == []
+
+
+@cache
+def cases_of_step(row: str) -> tuple[Forced, ...]:
+    return step_cases(TABLE, row)
+
+
+@pytest.mark.parametrize(("row", "cpu"), [(row, cpu) for row in step_rows(TABLE) for cpu in CPUS_OF[ROWS[row].isa]])
+def test_a_row_without_sums_computes_the_integers_of_the_reference(row: str, cpu: str) -> None:
+    require_emulator()
+    assert list(differences(cases_of_step(row), cpu)) == []
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_sums_are_requantized_by_any_numbers_as_the_law_says(cpu: str) -> None:
+    require_emulator()
+    assert list(differences(requantized_cases("neon"), cpu)) == []
 
 
 def test_the_rows_of_the_targets_are_those_of_the_cross_build() -> None:

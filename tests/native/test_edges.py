@@ -9,22 +9,10 @@ from oaq.kernels import _native
 from oaq.kernels.table import cpu_isas
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
+from tests.reals import NUMBERS, SCALES, reals
 
 CHANNELS = (1, 2, 3, 4, 15, 16, 17, 31, 32, 33, 48, 130)
 PIXELS = (1, 2, 15, 16, 17, 31, 255, 256, 257, 529)
-SCALES = (1.0, 0.05, 2.0**-20, 2.0**100, 1e-38, 3e38)
-NUMBERS = [(0, (0, 255)), (255, (0, 255)), (128, (128, 128)), (7, (3, 250))]
-"""Zero points and ranges."""
-
-
-def reals(scale: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Ties between integers, what lies beside them, and the ends of float32."""
-    rng = np.random.default_rng(3)
-    with np.errstate(over="ignore"):
-        halves = (rng.integers(-600, 600, shape) / 2).astype(np.float32) * np.float32(scale)
-        beside = np.nextafter(halves, rng.choice([-np.inf, np.inf], shape).astype(np.float32))
-    ends = rng.choice(np.float32([np.inf, -np.inf, 3.4e38, -3.4e38, 0.0, -0.0, 1e-45]), shape)
-    return np.where(rng.random(shape) < 0.1, ends, np.where(rng.random(shape) < 0.5, halves, beside)).astype(np.float32)
 
 
 @pytest.mark.parametrize("isa", cpu_isas())

@@ -13,34 +13,16 @@ from oaq.kernels.plan import plan
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize, Semantics
-from oaq.operators.tensor import Shape
 from oaq.program.int_program import IntProgram
 from tests.native.machine import ROWS, compare
+from tests.single import BOTH, EVERY, rule, single
 from tests.strategies import Builder, random_input
 
 CHANNELS = (1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130)
-EVERY = np.arange(256, dtype=np.uint8)
-BOTH: tuple[Semantics, ...] = ("float32_half_even", "fixed_point")
 
 
 def rows_of(family: str) -> list[str]:
     return [name for name, row in ROWS.items() if row.family == family]
-
-
-def rule(semantics: Semantics, *ratios: float) -> Requantize:
-    return Requantize.from_scales(np.array(ratios, np.float32), semantics)
-
-
-def single(
-    op: ops.Op, shapes: Sequence[Shape], zeros: tuple[int, int] = (3, 5), clamp: tuple[int, int] = (0, 255)
-) -> IntProgram:
-    """One node; inputs and output at the first and the second zero point."""
-    keeps = ops.rules_of(op).same_affine
-    requantize = getattr(op, "requantize", None)
-    builder = Builder("single", semantics="float32_half_even" if requantize is None else requantize.semantics)
-    inputs = [builder.input(shape, Affine(0.05, zeros[0])) for shape in shapes]
-    builder.add(op, inputs, Affine(0.05, zeros[0] if keeps else zeros[1]), IntRange(*clamp))
-    return builder.finish()
 
 
 def force(program: IntProgram, row: str, kinds: Sequence[str] = ("random", "ends")) -> None:

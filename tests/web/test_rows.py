@@ -14,6 +14,7 @@ from oaq.kernels.plan import plan
 from oaq.kernels.targets import TARGETS
 from oaq.numerics.ranges import IntRange
 from tests.foreign.cases import Forced
+from tests.foreign.steps import requantized_cases, step_cases, step_rows
 from tests.native.machine import layer
 from tests.web.machine import BUILDS_OF, ROWS, TABLE, differences, require_engine
 
@@ -31,6 +32,25 @@ def cases_of(row: str) -> tuple[Forced, ...]:
 def test_a_row_computes_the_integers_of_the_reference(row: str, build_name: str) -> None:
     require_engine()
     assert list(differences(cases_of(row), build_name)) == []
+
+
+@cache
+def cases_of_step(row: str) -> tuple[Forced, ...]:
+    return step_cases(TABLE, row)
+
+
+@pytest.mark.parametrize(
+    ("row", "build_name"), [(row, name) for row in step_rows(TABLE) for name in BUILDS_OF[ROWS[row].isa]]
+)
+def test_a_row_without_sums_computes_the_integers_of_the_reference(row: str, build_name: str) -> None:
+    require_engine()
+    assert list(differences(cases_of_step(row), build_name)) == []
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_sums_are_requantized_by_any_numbers_as_the_law_says(name: str) -> None:
+    require_engine()
+    assert list(differences(requantized_cases("wasm"), name)) == []
 
 
 def test_the_rows_of_the_targets_are_those_of_the_builds() -> None:

@@ -5,12 +5,15 @@
 
 #include <cstdint>
 
+#include "base/x86/xmm.h"
+
 namespace oaq {
 namespace {
 
 struct Zmm {
   using Integers = __m512i;
   using Floats = __m512;
+  using Sixteen = Xmm;
   static constexpr int kBytes = 64;
   static constexpr int kWidth = 16;
   struct Fours {  // 64 values
@@ -58,11 +61,14 @@ struct Zmm {
   static Integers add16(Integers a, Integers b) { return _mm512_add_epi16(a, b); }
   static Integers sub16(Integers a, Integers b) { return _mm512_sub_epi16(a, b); }
   static Integers mul_low16(Integers a, Integers b) { return _mm512_mullo_epi16(a, b); }
-  static Integers mul_high16(Integers a, Integers b) { return _mm512_mulhi_epi16(a, b); }
   static Integers low16(Integers bytes) { return _mm512_unpacklo_epi8(bytes, zero()); }
   static Integers high16(Integers bytes) { return _mm512_unpackhi_epi8(bytes, zero()); }
   static Integers low32(Integers words, Integers above) { return _mm512_unpacklo_epi16(words, above); }
   static Integers high32(Integers words, Integers above) { return _mm512_unpackhi_epi16(words, above); }
+  static Integers low32(Integers words) { return low32(words, zero()); }
+  static Integers high32(Integers words) { return high32(words, zero()); }
+  static Integers low_products(Integers a, Integers b) { return low32(mul_low16(a, b), _mm512_mulhi_epi16(a, b)); }
+  static Integers high_products(Integers a, Integers b) { return high32(mul_low16(a, b), _mm512_mulhi_epi16(a, b)); }
   static Fours unpack(Integers bytes, Integers above) {
     const Integers low = low16(bytes), high = high16(bytes);
     return {{low32(low, above), high32(low, above), low32(high, above), high32(high, above)}};
@@ -72,6 +78,10 @@ struct Zmm {
     const Integers low = _mm512_adds_epi16(_mm512_packs_epi32(fours.part[0], fours.part[1]), add);
     const Integers high = _mm512_adds_epi16(_mm512_packs_epi32(fours.part[2], fours.part[3]), add);
     return _mm512_packus_epi16(low, high);
+  }
+  static Integers pack_bytes(const Fours& fours) {
+    return _mm512_packus_epi16(_mm512_packs_epi32(fours.part[0], fours.part[1]),
+                               _mm512_packs_epi32(fours.part[2], fours.part[3]));
   }
   // A 4 x 4 matrix of quarters, transposed: its own inverse.
   static Fours in_order(const Fours& fours) {
@@ -96,35 +106,50 @@ struct Zmm {
   static Integers add(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
   static Integers sub(Integers a, Integers b) { return _mm512_sub_epi32(a, b); }
   static Integers mul(Integers a, Integers b) { return _mm512_mullo_epi32(a, b); }
-  static Integers mul_pairs(Integers a, Integers b) { return _mm512_madd_epi16(a, b); }
-  static Integers left16(Integers value) { return _mm512_slli_epi32(value, 16); }
   template <int kBits>
-  static Integers right(Integers value) {
-    return _mm512_srai_epi32(value, kBits);
+  static Integers halved_up(Integers value) {
+    return _mm512_srai_epi32(add(value, all32(1 << (kBits - 1))), kBits);
   }
   static Integers right(Integers value, int bits) { return _mm512_sra_epi32(value, _mm_cvtsi32_si128(bits)); }
 
   static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
   static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
-  static Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
   static Floats to_floats(Integers value) { return _mm512_cvtepi32_ps(value); }
   static Floats as_floats(Integers bits) { return _mm512_castsi512_ps(bits); }
-  static Integers to_integers(Floats value) { return _mm512_cvtps_epi32(value); }
+  template <bool kFits>
+  static Integers nearest(Floats value, Floats, Floats hi) {
+    return _mm512_cvtps_epi32(kFits ? value : _mm512_min_ps(value, hi));
+  }
+
+  static constexpr int kMixed = kWidth;
+  struct Weights {
+    Integers both;
+    Weights(std::int32_t first, std::int32_t second) : both(all32((second << 16) | first)) {}
+  };
+  static void store_mixed(std::int32_t* to, const std::uint8_t* first, const std::uint8_t* second, const Weights& by) {
+    const Integers pairs = bits_or(widen(first), _mm512_slli_epi32(widen(second), 16));
+    store(to, _mm512_madd_epi16(pairs, by.both));
+  }
 
   static Integers mul_even(Integers a, Integers b) { return _mm512_mul_epi32(a, b); }
   static Integers odd_as_even(Integers value) { return _mm512_srli_epi64(value, 32); }
-  static Integers add64(Integers a, Integers b) { return _mm512_add_epi64(a, b); }
-  static Integers one_times_power(Integers bits) { return _mm512_sllv_epi64(all64(1), bits); }
-  static Integers low_halves(Integers value) { return _mm512_and_si512(value, all64(0xffffffff)); }
-  static Integers shifted_sign(Integers bits) { return bits; }  // not needed
-  static Integers right64(Integers value, Integers bits, Integers) { return _mm512_srav_epi64(value, bits); }
-  static Integers halved_away64(Integers value, Integers bits, Integers half) {
-    const __mmask8 negative = _mm512_movepi64_mask(value);
-    const Integers halved = _mm512_srlv_epi64(_mm512_add_epi64(_mm512_abs_epi64(value), half), bits);
-    return _mm512_mask_sub_epi64(halved, negative, zero(), halved);
-  }
-  static Integers right64_unsigned_by_one(Integers value) { return _mm512_srli_epi64(value, 1); }
+  static Integers even_as64(Integers value) { return _mm512_and_si512(value, all64(0xffffffff)); }
+  static Integers half_of(Integers bits) { return _mm512_srli_epi64(_mm512_sllv_epi64(all64(1), bits), 1); }
+  struct HalfUp {
+    Integers bits, half;
+    explicit HalfUp(Integers by) : bits(by), half(half_of(by)) {}
+    Integers operator()(Integers value) const { return _mm512_srav_epi64(_mm512_add_epi64(value, half), bits); }
+  };
+  struct HalfAway {
+    Integers bits, half;
+    explicit HalfAway(Integers by) : bits(by), half(half_of(by)) {}
+    Integers operator()(Integers value) const {
+      const __mmask8 negative = _mm512_movepi64_mask(value);
+      const Integers halved = _mm512_srlv_epi64(_mm512_add_epi64(_mm512_abs_epi64(value), half), bits);
+      return _mm512_mask_sub_epi64(halved, negative, zero(), halved);
+    }
+  };
   static Integers clamp64(Integers value, std::int64_t ends) {
     return _mm512_max_epi64(_mm512_min_epi64(value, all64(ends)), all64(-ends));
   }

@@ -1,7 +1,7 @@
 // The loops of dynamic layers on zmm registers.
 #include <immintrin.h>
 
-#include "dynamic/x86/vector_loops.h"
+#include "dynamic/vector_loops.h"
 
 namespace oaq {
 namespace {

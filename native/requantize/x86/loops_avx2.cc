@@ -1,6 +1,6 @@
 // Requantization on ymm registers.
 #include "base/x86/ymm.h"
-#include "requantize/x86/vector_loops.h"
+#include "requantize/vector_loops.h"
 
 namespace oaq {
 

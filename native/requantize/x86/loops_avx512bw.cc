@@ -1,6 +1,6 @@
 // Requantization on zmm registers.
 #include "base/x86/zmm.h"
-#include "requantize/x86/vector_loops.h"
+#include "requantize/vector_loops.h"
 
 namespace oaq {
 

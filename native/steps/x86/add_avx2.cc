@@ -1,6 +1,6 @@
 // Add on ymm registers.
 #include "base/x86/ymm.h"
-#include "steps/x86/add_loops.h"
+#include "steps/add_loops.h"
 
 namespace oaq {
 

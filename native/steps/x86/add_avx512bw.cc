@@ -1,6 +1,6 @@
 // Add on zmm registers.
 #include "base/x86/zmm.h"
-#include "steps/x86/add_loops.h"
+#include "steps/add_loops.h"
 
 namespace oaq {
 

@@ -1,7 +1,8 @@
 // The loops of steps without weights on ymm registers.
 #include "base/x86/ymm.h"
-#include "steps/x86/channel_tables.h"
-#include "steps/x86/vector_loops.h"
+#include "steps/channel_tables.h"
+#include "steps/vector_loops.h"
+#include "steps/x86/row_lookup.h"
 
 namespace oaq {
 namespace {
@@ -28,9 +29,17 @@ void lookup_channels(const ChannelLookupCall& call) {
 
 }  // namespace
 
-const StepLoops kAvx2Steps{
-    Isa::kAvx2,          vector_multiply<Ymm>,  vector_lookup<Ymm>, lookup_channels,         vector_rescale<Ymm>,
-    vector_largest<Ymm>, vector_average<Ymm>,   vector_add_up<Ymm>, vector_mix_columns<Ymm>, vector_mix_lines<Ymm>,
-    shuffle_sixteens,    vector_add_levels<Ymm>};
+const StepLoops kAvx2Steps{Isa::kAvx2,
+                           vector_multiply<Ymm>,
+                           vector_lookup<Ymm>,
+                           lookup_channels,
+                           vector_rescale<Ymm>,
+                           vector_largest<Ymm>,
+                           vector_average<Ymm>,
+                           vector_add_up<Ymm>,
+                           vector_mix_columns<Ymm>,
+                           vector_mix_lines<Ymm>,
+                           shuffle_sixteens<Xmm>,
+                           vector_add_levels<Ymm>};
 
 }  // namespace oaq

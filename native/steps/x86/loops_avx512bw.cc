@@ -1,7 +1,7 @@
 // The loops of steps without weights on zmm registers, and a lookup by permutations of words.
 #include "base/x86/zmm.h"
-#include "steps/x86/channel_tables.h"
-#include "steps/x86/vector_loops.h"
+#include "steps/channel_tables.h"
+#include "steps/vector_loops.h"
 
 namespace oaq {
 namespace {
@@ -58,7 +58,7 @@ const StepLoops kAvx512bwSteps{Isa::kAvx512bw,
                                vector_add_up<Zmm>,
                                vector_mix_columns<Zmm>,
                                vector_mix_lines<Zmm>,
-                               shuffle_sixteens,
+                               shuffle_sixteens<Xmm>,
                                vector_add_levels<Zmm>};
 
 }  // namespace oaq

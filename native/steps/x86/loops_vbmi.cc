@@ -1,6 +1,6 @@
 // Tables by channel where AVX-512 permutes bytes (VBMI).
 #include "base/x86/zmm.h"
-#include "steps/x86/channel_tables.h"
+#include "steps/channel_tables.h"
 
 namespace oaq {
 

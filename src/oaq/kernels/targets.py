@@ -221,12 +221,16 @@ X86_FAMILIES: Final = (
     "transpose",
 )
 """Families without sums that have rows on vectors of x86; what only moves whole pixels is the same code everywhere."""
+WASM_FAMILIES: Final = (*(family for family in X86_FAMILIES if family != "lookup"), "coarsen")
+"""Those of WebAssembly, which chooses among sixteen bytes only: tables of 256 are looked up byte by byte."""
+ARM_FAMILIES: Final = (*X86_FAMILIES, "channel_lookup", "coarsen")
+"""Those of AArch64."""
 AVX2_OTHERS: Final = tuple(_without_sums(family, "avx2", X86["avx2"]) for family in X86_FAMILIES)
 AVX512_OTHERS: Final = tuple(_without_sums(family, "avx512bw", X86["avx512bw"]) for family in X86_FAMILIES)
 X86_OTHERS: Final = (*AVX2_OTHERS, *SCALAR_ROWS)
 WIDE_OTHERS: Final = (*AVX512_OTHERS, *X86_OTHERS)
-ARM_OTHERS: Final = (_without_sums("add", "neon", ARM["neon"]), *SCALAR_ROWS)
-WASM_OTHERS: Final = (_without_sums("add", "simd128", WASM["simd128"]), *SCALAR_ROWS)
+ARM_OTHERS: Final = (*(_without_sums(family, "neon", ARM["neon"]) for family in ARM_FAMILIES), *SCALAR_ROWS)
+WASM_OTHERS: Final = (*(_without_sums(family, "simd128", WASM["simd128"]) for family in WASM_FAMILIES), *SCALAR_ROWS)
 DOTPROD_OTHERS: Final = (NEON_DEPTHWISE[0], *ARM_OTHERS)
 """Lanes of 16 bits are the quickest where they need no spill; but no layer is made narrower for them."""
 

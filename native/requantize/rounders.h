@@ -1,8 +1,7 @@
 // How vectors V of s32 sums are rounded: to s32 that saturate where the clamp cuts them off anyway. Included by files
 // built for one instruction set each; everything is in an unnamed namespace, so that each has its own.
 //
-//   floats   V x float32   sum * scale, one rounding each; cut off above before they become s32, unless all fit; below,
-//                          a value that leaves s32 becomes the least s32
+//   floats   V x float32   sum * scale, one rounding each; what leaves s32 is cut off, unless all fit (V::nearest)
 //   fixed    s64           products of s32 and roundings   **exact**: below 2^62 + 2^61
 //            s32           what is beyond 2^30 becomes 2^30, unless everything fits
 //   bytes    u8            packed through s16, where the zero point is added: **saturates** twice, which changes
@@ -21,26 +20,27 @@ namespace {
 // kFits: no product leaves s32.
 template <typename V, bool kFits>
 struct FloatRounder {
-  typename V::Floats scale, hi;
+  typename V::Floats scale, lo, hi;
+
+  FloatRounder(typename V::Floats by, const RequantNumbers& numbers)
+      : scale(by),
+        lo(V::all(static_cast<float>(numbers.lo - numbers.zero))),
+        hi(V::all(static_cast<float>(numbers.hi - numbers.zero))) {}
 
   typename V::Integers operator()(typename V::Integers sums) const {
-    const auto products = V::mul(V::to_floats(sums), scale);
-    return V::to_integers(kFits ? products : V::min(products, hi));
+    return V::template nearest<kFits>(V::mul(V::to_floats(sums), scale), lo, hi);
   }
 };
 
 // What products of the s32 at even places are rounded by.
 template <typename V>
 struct Halves {
-  typename V::Integers multiplier, bits, half, sign, then, then_half;
+  typename V::Integers multiplier;
+  typename V::HalfUp up;
+  typename V::HalfAway away;
 
   Halves(typename V::Integers by, typename V::Integers shift, typename V::Integers again)
-      : multiplier(by),
-        bits(V::low_halves(shift)),
-        half(V::right64_unsigned_by_one(V::one_times_power(bits))),
-        sign(V::shifted_sign(bits)),
-        then(V::low_halves(again)),
-        then_half(V::right64_unsigned_by_one(V::one_times_power(then))) {}
+      : multiplier(by), up(V::even_as64(shift)), away(V::even_as64(again)) {}
 };
 
 template <typename V, bool kThen>
@@ -54,8 +54,8 @@ struct FixedRounder {
       : even(by, shift, again), odd(V::odd_as_even(by), V::odd_as_even(shift), V::odd_as_even(again)), fits(all_fit) {}
 
   Integers rounded(Integers sums, const Halves<V>& by) const {
-    Integers result = V::right64(V::add64(V::mul_even(sums, by.multiplier), by.half), by.bits, by.sign);
-    if constexpr (kThen) result = V::halved_away64(result, by.then, by.then_half);
+    Integers result = by.up(V::mul_even(sums, by.multiplier));
+    if constexpr (kThen) result = by.away(result);
     return fits ? result : V::clamp64(result, kFar);
   }
 
@@ -68,9 +68,8 @@ struct FixedRounder {
 // first; of sums of any size, or of at most `most` in magnitude.
 template <typename V, typename Use>
 void with_rounder_at(const RequantNumbers& numbers, std::size_t at, Use use) {
-  const auto hi = V::all(static_cast<float>(numbers.hi - numbers.zero));
   if (numbers.scale)
-    use(FloatRounder<V, false>{V::load_floats(numbers.scale + at), hi});
+    use(FloatRounder<V, false>(V::load_floats(numbers.scale + at), numbers));
   else if (numbers.then)
     use(FixedRounder<V, true>(V::load(numbers.multiplier + at), V::load(numbers.shift + at), V::load(numbers.then + at),
                               numbers.fits));
@@ -80,11 +79,10 @@ void with_rounder_at(const RequantNumbers& numbers, std::size_t at, Use use) {
 
 template <typename V, typename Use>
 void with_rounder(const RequantNumbers& numbers, float most, Use use) {
-  const auto hi = V::all(static_cast<float>(numbers.hi - numbers.zero));
   if (numbers.scale && *numbers.scale * most < 0x1p30f)
-    use(FloatRounder<V, true>{V::all(*numbers.scale), hi});
+    use(FloatRounder<V, true>(V::all(*numbers.scale), numbers));
   else if (numbers.scale)
-    use(FloatRounder<V, false>{V::all(*numbers.scale), hi});
+    use(FloatRounder<V, false>(V::all(*numbers.scale), numbers));
   else if (numbers.then)
     use(FixedRounder<V, true>(V::all32(*numbers.multiplier), V::all32(*numbers.shift), V::all32(*numbers.then),
                               numbers.fits));

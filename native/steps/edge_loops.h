@@ -1,8 +1,7 @@
-// Bytes of inputs and outputs on vectors V (base/x86/ymm.h), and moved by shuffles of 16. Included by files built for
-// one instruction set each; everything is in an unnamed namespace, so that each has its own.
+// Bytes of inputs and outputs on vectors V (base/x86/ymm.h and its like), and moved by shuffles S of 16 (V::Sixteen).
+// Included by files built for one instruction set each; everything is in an unnamed namespace, so that each has its
+// own.
 #pragma once
-
-#include <immintrin.h>
 
 #include <cstring>
 
@@ -23,18 +22,18 @@ void vector_to_reals(const std::uint8_t* q, std::int64_t count, std::int32_t zer
 
 // Rows are interleaved with those eight below, four times: then every byte has changed the bits of its row for those of
 // its column.
-inline void transpose_sixteen(const Sixteens& block) {
-  __m128i rows[16], mixed[16];
-  for (int i = 0; i < 16; ++i)
-    rows[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block.from + i * block.from_step));
+template <typename S>
+void transpose_sixteen(const Sixteens& block) {
+  typename S::Integers rows[16], mixed[16];
+  for (int i = 0; i < 16; ++i) rows[i] = S::load(block.from + i * block.from_step);
   for (int times = 0; times < 4; ++times) {
     for (int i = 0; i < 8; ++i) {
-      mixed[2 * i] = _mm_unpacklo_epi8(rows[i], rows[i + 8]);
-      mixed[2 * i + 1] = _mm_unpackhi_epi8(rows[i], rows[i + 8]);
+      mixed[2 * i] = S::low8(rows[i], rows[i + 8]);
+      mixed[2 * i + 1] = S::high8(rows[i], rows[i + 8]);
     }
-    std::memcpy(rows, mixed, sizeof rows);
+    for (int i = 0; i < 16; ++i) rows[i] = mixed[i];
   }
-  for (int i = 0; i < 16; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(block.to + i * block.to_step), rows[i]);
+  for (int i = 0; i < 16; ++i) S::store(block.to + i * block.to_step, rows[i]);
 }
 
 constexpr int kPixels = 16;
@@ -51,19 +50,17 @@ struct Order {
 };
 constexpr Order kOrder;
 
-inline void interleave_three(const std::uint8_t* const* channels, std::int64_t count, std::uint8_t* q) {
+template <typename S>
+void interleave_three(const std::uint8_t* const* channels, std::int64_t count, std::uint8_t* q) {
   std::int64_t i = 0;
   for (; i + kPixels <= count; i += kPixels) {
-    __m128i values[3];
-    for (int channel = 0; channel < 3; ++channel)
-      values[channel] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(channels[channel] + i));
+    typename S::Integers values[3];
+    for (int channel = 0; channel < 3; ++channel) values[channel] = S::load(channels[channel] + i);
     for (int part = 0; part < 3; ++part) {
-      __m128i bytes = _mm_setzero_si128();
-      for (int channel = 0; channel < 3; ++channel) {
-        const __m128i order = _mm_load_si128(reinterpret_cast<const __m128i*>(kOrder.of[channel][part]));
-        bytes = _mm_or_si128(bytes, _mm_shuffle_epi8(values[channel], order));
-      }
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 3 * i + kPixels * part), bytes);
+      auto bytes = S::zero();
+      for (int channel = 0; channel < 3; ++channel)
+        bytes = S::bits_or(bytes, S::shuffle8(values[channel], S::load(kOrder.of[channel][part])));
+      S::store(q + 3 * i + kPixels * part, bytes);
     }
   }
   for (; i < count; ++i)

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "requantize/x86/rounders.h"
+#include "requantize/rounders.h"
 
 namespace oaq {
 namespace {

@@ -1,18 +1,16 @@
-// The loops of steps without weights on vectors V (base/x86/ymm.h). Included by files built for one instruction set
-// each; everything is in an unnamed namespace, so that each has its own.
+// The loops of steps without weights on vectors V (base/x86/ymm.h and its like). Included by files built for one
+// instruction set each; everything is in an unnamed namespace, so that each has its own.
 //
 //   differences   s16   of u8 and a zero point               **exact**
 //   products      s32   of two of them, in halves            **exact**
 //   sums          u16   of at most 257 u8                    **exact**, then added in s32
-//   mixed         s32   vpmaddwd of u8 by weights of 11 bits, then vpmulld   **exact**: below 2^30
+//   mixed         s32   of u8 by weights of 11 bits, twice   **exact**: below 2^30
 #pragma once
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "requantize/x86/rounders.h"
+#include "requantize/rounders.h"
 #include "steps/loops.h"
 
 namespace oaq {
@@ -42,9 +40,8 @@ void vector_multiply(const MultiplyCall& call) {
       for (int half = 0; half < 2; ++half) {
         const auto left = V::sub16(half ? V::high16(a) : V::low16(a), a_zero);
         const auto right = V::sub16(half ? V::high16(b) : V::low16(b), b_zero);
-        const auto low = V::mul_low16(left, right), high = V::mul_high16(left, right);
-        fours.part[2 * half] = round(V::low32(low, high));
-        fours.part[2 * half + 1] = round(V::high32(low, high));
+        fours.part[2 * half] = round(V::low_products(left, right));
+        fours.part[2 * half + 1] = round(V::high_products(left, right));
       }
       store_within<V>(call.y + at, call.count - at, call.y + call.count, leave(fours));
     }
@@ -95,10 +92,10 @@ typename V::Fours sums_of(std::int64_t count, typename V::Integers start, Load l
       low = V::add16(low, V::low16(bytes));
       high = V::add16(high, V::high16(bytes));
     }
-    sums.part[0] = V::add(sums.part[0], V::low32(low, V::zero()));
-    sums.part[1] = V::add(sums.part[1], V::high32(low, V::zero()));
-    sums.part[2] = V::add(sums.part[2], V::low32(high, V::zero()));
-    sums.part[3] = V::add(sums.part[3], V::high32(high, V::zero()));
+    sums.part[0] = V::add(sums.part[0], V::low32(low));
+    sums.part[1] = V::add(sums.part[1], V::high32(low));
+    sums.part[2] = V::add(sums.part[2], V::low32(high));
+    sums.part[3] = V::add(sums.part[3], V::high32(high));
   }
   return sums;
 }
@@ -130,8 +127,7 @@ void add_up_vectors(const std::uint8_t* x, std::int64_t stride, std::int64_t pix
         high[v] = V::add16(high[v], V::high16(bytes));
       }
     for (std::size_t v = 0; v < kVectors; ++v) {
-      const auto part = V::in_order({{V::low32(low[v], V::zero()), V::high32(low[v], V::zero()),
-                                      V::low32(high[v], V::zero()), V::high32(high[v], V::zero())}});
+      const auto part = V::in_order({{V::low32(low[v]), V::high32(low[v]), V::low32(high[v]), V::high32(high[v])}});
       for (int i = 0; i < 4; ++i) {
         std::int32_t* to = sums + v * kBytes + i * V::kWidth;
         V::store(to, V::add(V::load(to), part.part[i]));
@@ -181,15 +177,15 @@ void vector_add_levels(const LevelSumsCall& call) {
           count[half] = V::add16(count[half], V::min8(above[half], one));
           total[half] = V::add16(total[half], above[half]);
           const auto square = V::mul_low16(above[half], above[half]);
-          squares.part[2 * half] = V::add(squares.part[2 * half], V::low32(square, zero));
-          squares.part[2 * half + 1] = V::add(squares.part[2 * half + 1], V::high32(square, zero));
+          squares.part[2 * half] = V::add(squares.part[2 * half], V::low32(square));
+          squares.part[2 * half + 1] = V::add(squares.part[2 * half + 1], V::high32(square));
         }
       }
       for (int half = 0; half < 2; ++half) {
-        counts.part[2 * half] = V::add(counts.part[2 * half], V::low32(count[half], zero));
-        counts.part[2 * half + 1] = V::add(counts.part[2 * half + 1], V::high32(count[half], zero));
-        totals.part[2 * half] = V::add(totals.part[2 * half], V::low32(total[half], zero));
-        totals.part[2 * half + 1] = V::add(totals.part[2 * half + 1], V::high32(total[half], zero));
+        counts.part[2 * half] = V::add(counts.part[2 * half], V::low32(count[half]));
+        counts.part[2 * half + 1] = V::add(counts.part[2 * half + 1], V::high32(count[half]));
+        totals.part[2 * half] = V::add(totals.part[2 * half], V::low32(total[half]));
+        totals.part[2 * half + 1] = V::add(totals.part[2 * half + 1], V::high32(total[half]));
       }
     }
     const std::int64_t some = std::min(kBytes, call.channels - channel);
@@ -206,11 +202,9 @@ void vector_mix_columns(const std::uint8_t* x, const Tap* taps, std::int64_t col
     const Tap& tap = taps[column];
     const std::uint8_t* first = x + tap.first * static_cast<std::int64_t>(channels);
     const std::uint8_t* second = x + tap.second * static_cast<std::int64_t>(channels);
-    const auto weights = V::all32((tap.weight << 16) | ((1 << kTapBits) - tap.weight));
-    for (std::size_t c = 0; c < channels; c += static_cast<std::size_t>(V::kWidth)) {
-      const auto pairs = V::bits_or(V::widen(first + c), V::left16(V::widen(second + c)));
-      V::store(mixed + c, V::mul_pairs(pairs, weights));
-    }
+    const typename V::Weights weights((1 << kTapBits) - tap.weight, tap.weight);
+    for (std::size_t c = 0; c < channels; c += static_cast<std::size_t>(V::kMixed))
+      V::store_mixed(mixed + c, first + c, second + c, weights);
   }
 }
 
@@ -218,15 +212,15 @@ template <typename V>
 void vector_mix_lines(const std::int32_t* first, const std::int32_t* second, std::int32_t weight, std::size_t count,
                       std::uint8_t* y) {
   constexpr int kBits = 2 * kTapBits;
-  const auto down = V::all32(weight), up = V::all32((1 << kTapBits) - weight), half = V::all32(1 << (kBits - 1));
+  const auto down = V::all32(weight), up = V::all32((1 << kTapBits) - weight);
   for (std::size_t at = 0; at < count; at += static_cast<std::size_t>(V::kBytes)) {
     typename V::Fours fours;
     for (int i = 0; i < 4; ++i) {
       const auto a = V::mul(V::load(first + at + i * V::kWidth), up);
       const auto b = V::mul(V::load(second + at + i * V::kWidth), down);
-      fours.part[i] = V::template right<kBits>(V::add(V::add(a, b), half));
+      fours.part[i] = V::template halved_up<kBits>(V::add(a, b));
     }
-    store_within<V>(y + at, count - at, y + count, V::pack(V::from_order(fours), V::zero()));
+    store_within<V>(y + at, count - at, y + count, V::pack_bytes(V::from_order(fours)));
   }
 }
 
@@ -245,84 +239,46 @@ void vector_rescale(const std::uint8_t* x, std::size_t count, std::int32_t x_zer
   });
 }
 
-// A value below 128 chooses among eight rows of 16: pshufb takes the row by its lower half while sixteen times the
-// row's number is subtracted, and gives 0 once that is below 0. So each row holds what differs from the row before.
-struct Rows {
-  alignas(64) std::uint8_t of[16][16];
-
-  explicit Rows(const std::uint8_t* table) { as_differences(table, of[0]); }
-};
-
-template <typename V>
-void vector_lookup(const std::uint8_t* x, std::size_t count, const std::uint8_t* table, std::uint8_t* y) {
-  constexpr std::size_t kVectors = 4, kBytes = static_cast<std::size_t>(V::kBytes), kBlock = kVectors * kBytes;
-  std::size_t at = 0;
-  if (count >= kBlock) {
-    const Rows rows(table);
-    const auto sixteen = V::all8(16), top = V::all8(128);
-    for (; at + kBlock <= count; at += kBlock) {
-      typename V::Integers entries[kVectors], index[kVectors];
-      for (std::size_t v = 0; v < kVectors; ++v) entries[v] = V::zero();
-      for (int half = 0; half < 2; ++half) {
-        for (std::size_t v = 0; v < kVectors; ++v) {
-          index[v] = V::load(x + at + v * kBytes);
-          if (half) index[v] = V::bits_xor(index[v], top);
-        }
-        for (int row = 8 * half; row < 8 * half + 8; ++row) {
-          const auto differences = V::repeat16(rows.of[row]);
-          for (std::size_t v = 0; v < kVectors; ++v) {
-            entries[v] = V::bits_xor(entries[v], V::shuffle8(differences, index[v]));
-            index[v] = V::sub_saturated8(index[v], sixteen);
-          }
-        }
-      }
-      for (std::size_t v = 0; v < kVectors; ++v) V::store(y + at + v * kBytes, entries[v]);
-    }
-  }
-  for (; at < count; ++at) y[at] = table[x[at]];
-}
-
-// Groups of at most 16 output bytes from so many windows, which stay in registers.
-template <std::size_t kWindows>
+// Groups, by S (V::Sixteen), of at most 16 output bytes from so many windows, which stay in registers.
+template <typename S, std::size_t kWindows>
 void shuffle_one(const ShuffleCall& call) {
   const std::size_t bytes = call.shuffle->order.size();
   const std::uint8_t* end = call.y + static_cast<std::size_t>(call.groups) * bytes;
   const std::uint8_t* from[kWindows];
-  __m128i chosen[kWindows];
+  typename S::Integers chosen[kWindows];
   for (std::size_t i = 0; i < kWindows; ++i) {
     const ShuffleWindow& window = call.shuffle->windows[i];
     from[i] = call.x + window.from;
-    chosen[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window.chosen.data()));
+    chosen[i] = S::load(window.chosen.data());
   }
   std::uint8_t* y = call.y;
   for (std::int64_t at = 0; y < end; at += call.x_step, y += bytes) {
-    __m128i result = _mm_setzero_si128();
-    for (std::size_t i = 0; i < kWindows; ++i) {
-      const __m128i window = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from[i] + at));
-      result = _mm_or_si128(result, _mm_shuffle_epi8(window, chosen[i]));
-    }
+    auto result = S::zero();
+    for (std::size_t i = 0; i < kWindows; ++i)
+      result = S::bits_or(result, S::shuffle8(S::load(from[i] + at), chosen[i]));
     if (end - y >= 16) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(y), result);
+      S::store(y, result);
     } else {
       alignas(16) std::uint8_t block[16];
-      _mm_store_si128(reinterpret_cast<__m128i*>(block), result);
+      S::store(block, result);
       std::memcpy(y, block, bytes);
     }
   }
 }
 
 // Sixteen bytes at a time, whatever the width of vectors: windows lie anywhere.
-inline void shuffle_sixteens(const ShuffleCall& call) {
+template <typename S>
+void shuffle_sixteens(const ShuffleCall& call) {
   const Shuffle& shuffle = *call.shuffle;
   if (shuffle.ends.size() == 1) switch (shuffle.windows.size()) {
       case 1:
-        return shuffle_one<1>(call);
+        return shuffle_one<S, 1>(call);
       case 2:
-        return shuffle_one<2>(call);
+        return shuffle_one<S, 2>(call);
       case 3:
-        return shuffle_one<3>(call);
+        return shuffle_one<S, 3>(call);
       case 4:
-        return shuffle_one<4>(call);
+        return shuffle_one<S, 4>(call);
       default:
         break;
     }
@@ -333,18 +289,15 @@ inline void shuffle_sixteens(const ShuffleCall& call) {
     const std::uint8_t* x = call.x + group * call.x_step;
     const ShuffleWindow* window = shuffle.windows.data();
     for (std::size_t piece = 0; piece < shuffle.ends.size(); ++piece) {
-      __m128i result = _mm_setzero_si128();
-      for (const ShuffleWindow* last = shuffle.windows.data() + shuffle.ends[piece]; window < last; ++window) {
-        const __m128i from = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + window->from));
-        const __m128i chosen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window->chosen.data()));
-        result = _mm_or_si128(result, _mm_shuffle_epi8(from, chosen));
-      }
+      auto result = S::zero();
+      for (const ShuffleWindow* last = shuffle.windows.data() + shuffle.ends[piece]; window < last; ++window)
+        result = S::bits_or(result, S::shuffle8(S::load(x + window->from), S::load(window->chosen.data())));
       std::uint8_t* to = y + 16 * piece;
       if (end - to >= 16) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), result);
+        S::store(to, result);
       } else {
         alignas(16) std::uint8_t block[16];
-        _mm_store_si128(reinterpret_cast<__m128i*>(block), result);
+        S::store(block, result);
         std::memcpy(to, block, std::min<std::size_t>(bytes - 16 * piece, 16));
       }
     }

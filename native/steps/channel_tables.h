@@ -1,11 +1,9 @@
-// Tables of 256 that differ from channel to channel, on vectors V (base/x86/ymm.h): tiles of 64 positions by 16
-// channels are transposed within registers, so that a register holds one channel, looked up by its table, and
+// Tables of 256 that differ from channel to channel, on vectors V (base/x86/ymm.h and its like): tiles of 64 positions
+// by 16 channels are transposed within registers, so that a register holds one channel, looked up by its table, and
 // transposed back. Included by files built for one instruction set each; everything is in an unnamed namespace, so that
 // each has its own.
 // Gathers were not tried: one byte of each 32 bits would be of use, and loads are what the scalar row already does.
 #pragma once
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -38,7 +36,7 @@ void transpose(typename V::Integers* rows) {
 template <typename V, typename Entries>
 void lookup_tiles(const ChannelLookupCall& call, const Entries& entries) {
   constexpr std::size_t kVectors = static_cast<std::size_t>(kTilePositions / V::kBytes);
-  if (call.positions < kTilePositions || call.channels < kTileChannels) return kScalarSteps.lookup_channels(call);
+  if (call.positions < kTilePositions || call.channels < kTileChannels) return look_up_channels(call);
   const std::int64_t stride = call.channels;
   for (std::int64_t row = 0; row < call.positions; row += kTilePositions) {
     const std::int64_t position = std::min(row, call.positions - kTilePositions);

@@ -1,5 +1,5 @@
-// Add on vectors V (base/x86/ymm.h). Included by files built for one instruction set each; everything is in an unnamed
-// namespace, so that each has its own.
+// Add on vectors V (base/x86/ymm.h and its like). Included by files built for one instruction set each; everything is
+// in an unnamed namespace, so that each has its own.
 //
 //   terms   float32   (a - a_zero) * a_scale    each product rounded once, half to even; the differences are exact: of
 //                                              floats 2^23 + a and 2^23 + a_zero, which are a byte below the bits of
@@ -40,9 +40,10 @@ std::size_t vector_add(const std::uint8_t* a, const std::uint8_t* b, std::size_t
     const auto a_zero = V::all32(numbers.a_zero), b_zero = V::all32(numbers.b_zero);
     const auto a_factor = V::all32(numbers.a_factor), b_factor = V::all32(numbers.b_factor);
     const auto half = V::all32(numbers.half);
+    const int shift = numbers.shift;
     return store_sums<V>(a, b, count, numbers, y, 0, [&](auto left, auto right) {
       const auto sum = V::add(V::mul(V::sub(left, a_zero), a_factor), V::mul(V::sub(right, b_zero), b_factor));
-      return V::right(V::add(sum, half), numbers.shift);
+      return V::right(V::add(sum, half), shift);
     });
   }
   constexpr std::int16_t kUpperBits = 0x4b00;  // of the float 2^23
@@ -50,10 +51,12 @@ std::size_t vector_add(const std::uint8_t* a, const std::uint8_t* b, std::size_t
   const auto a_zero = V::all(kFloat + static_cast<float>(numbers.a_zero));
   const auto b_zero = V::all(kFloat + static_cast<float>(numbers.b_zero));
   const auto a_scale = V::all(numbers.a_scale), b_scale = V::all(numbers.b_scale);
+  const auto lo = V::all(static_cast<float>(numbers.clamp_lo - numbers.zero));
+  const auto hi = V::all(static_cast<float>(numbers.clamp_hi - numbers.zero));
   return store_sums<V>(a, b, count, numbers, y, kUpperBits, [&](auto left, auto right) {
     const auto a_term = V::mul(V::sub(V::as_floats(left), a_zero), a_scale);
     const auto b_term = V::mul(V::sub(V::as_floats(right), b_zero), b_scale);
-    return V::to_integers(V::add(a_term, b_term));
+    return V::template nearest<true>(V::add(a_term, b_term), lo, hi);
   });
 }
 
