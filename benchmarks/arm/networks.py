@@ -24,6 +24,7 @@ from benchmarks.arm.emulator import CPUS, Case, run_cases
 from benchmarks.harness import Result, add_record, save, stamp
 from oaq.data.batches import Batches
 from oaq.kernels.plan import Plan, plan
+from oaq.kernels.targets import SCALAR_OTHERS
 from oaq.ptq.quantize import quantize
 from oaq.reference import run
 from oaq.runtime.plan_file import proved_bytes
@@ -34,12 +35,14 @@ from recipes.networks import NETWORKS
 
 NAMES = ("efficientnet-lite0", "mobilenet-v2")
 PHOTOS, CALIBRATION = 2, 64
+SCALAR_STEPS = tuple(row.name for row in SCALAR_OTHERS)
 PLANS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "16-bit sums": ("neon", (), CPUS),
     "32-bit sums": ("neon", ("gemm_s8s8_neon_acc32", "depthwise_s8s8_neon_exact"), CPUS),
     "exact": ("neon", ("gemm_s8s8_neon_exact", "depthwise_s8s8_neon_exact"), CPUS),
     "dot products": ("dotprod", (), ("max",)),
     "matrix products": ("i8mm", (), ("max",)),
+    "16-bit sums, steps without sums by rows for any CPU": ("neon", SCALAR_STEPS, ("cortex-a53",)),
 }
 """Target, forced rows and emulated CPUs of each plan."""
 NOTES = (
