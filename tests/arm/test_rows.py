@@ -27,14 +27,15 @@ def test_a_row_computes_the_integers_of_the_reference(row: str, cpu: str) -> Non
 
 
 @cache
-def cases_of_step(row: str) -> tuple[Forced, ...]:
-    return step_cases(TABLE, row)
+def cases_of_step(row: str, every: int) -> tuple[Forced, ...]:
+    return step_cases(TABLE, row, every)
 
 
 @pytest.mark.parametrize(("row", "cpu"), [(row, cpu) for row in step_rows(TABLE) for cpu in CPUS_OF[ROWS[row].isa]])
 def test_a_row_without_sums_computes_the_integers_of_the_reference(row: str, cpu: str) -> None:
     require_emulator()
-    assert list(differences(cases_of_step(row), cpu)) == []
+    is_first = cpu == CPUS[0] and ROWS[row].isa != "scalar"  # x86 tests the rows for any CPU too
+    assert list(differences(cases_of_step(row, 1 if is_first else 4), cpu)) == []
 
 
 @pytest.mark.parametrize("cpu", CPUS)

@@ -6,7 +6,8 @@ Sizes lie around the sixteen bytes of a vector there; integers and numbers at th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import product
+from functools import cache
+from itertools import islice, product
 from typing import Final
 
 import numpy as np
@@ -34,11 +35,18 @@ def step_rows(table: RowTable) -> tuple[str, ...]:
     return tuple(name for name in table.rows if table.rows[name].family in PROGRAMS)
 
 
-def step_cases(table: RowTable, row: str) -> tuple[Forced, ...]:
-    """Everything that a row without sums is tried on; threads in turns."""
-    family, threads = table.rows[row].family, (1, *table.threads)
-    cases = [forced(name, table.plan_for(program, row), x) for name, program, x in _exhaustive(family)]
-    for number, (name, program, kinds) in enumerate(PROGRAMS[family]()):
+def step_cases(table: RowTable, row: str, every: int) -> tuple[Forced, ...]:
+    """What a row without sums is tried on; where there are threads, every other time by two.
+
+    Args:
+        table: of the kind of machine.
+        row: forced.
+        every: 1 for everything; 4 for every fourth program, on machines that run the same instructions as another.
+    """
+    family, threads = table.rows[row].family, (1, 2) if table.threads else (1,)
+    exhaustive = islice(_exhaustive(family), 0, None, every)
+    cases = [forced(name, table.plan_for(program, row), x) for name, program, x in exhaustive]
+    for number, (name, program, kinds) in enumerate(islice(PROGRAMS[family](), 0, None, every)):
         planned = table.plan_for(program, row)
         for kind in kinds:
             cases.append(
@@ -48,6 +56,7 @@ def step_cases(table: RowTable, row: str) -> tuple[Forced, ...]:
     return tuple(cases)
 
 
+@cache
 def requantized_cases(target: str) -> tuple[Forced, ...]:
     """Sums at their ends by every kind of numbers, as the rows of a target requantize them."""
     x = (np.array([[0], [255], [1], [128]], np.uint8),)

@@ -35,8 +35,8 @@ def test_a_row_computes_the_integers_of_the_reference(row: str, build_name: str)
 
 
 @cache
-def cases_of_step(row: str) -> tuple[Forced, ...]:
-    return step_cases(TABLE, row)
+def cases_of_step(row: str, every: int) -> tuple[Forced, ...]:
+    return step_cases(TABLE, row, every)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,8 @@ def cases_of_step(row: str) -> tuple[Forced, ...]:
 )
 def test_a_row_without_sums_computes_the_integers_of_the_reference(row: str, build_name: str) -> None:
     require_engine()
-    assert list(differences(cases_of_step(row), build_name)) == []
+    is_first = build_name == BUILDS[0] and ROWS[row].isa != "scalar"  # x86 tests the rows for any CPU too
+    assert list(differences(cases_of_step(row, 1 if is_first else 4), build_name)) == []
 
 
 @pytest.mark.parametrize("name", BUILDS)
