@@ -27,7 +27,7 @@ from oaq.errors import ConfigError, TrainingError
 from oaq.qat import Dither, DitherState, Loop, Training, cosine, dithered, fit, skipped
 from oaq.qat.dithered_module import LAYERS, DitheredModule
 from oaq.terminal import say
-from recipes.data.labelled import Labelled, cifar10, fashion_mnist
+from recipes.data.labelled import Labelled, Part, cifar10, fashion_mnist
 from recipes.exit_code import exit_code
 from recipes.ledger import Ledger
 from recipes.ledger import Row as Cells
@@ -52,7 +52,7 @@ class Subject:
     """
 
     make: Callable[[], nn.Module]
-    data: Callable[[str], Labelled]
+    data: Callable[[Part], Labelled]
     moves: bool
     epochs: int
     rate: float

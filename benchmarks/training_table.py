@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import load
+from benchmarks.harness import cpu_folders, load
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,18 @@ TABLES: Final[Mapping[str, Columns]] = {
         f"dither-{network}": Columns(f"dither_{network}", DITHER_FACTS, DITHER)
         for network in ("lenet-300-100", "lenet-5", "resnet8")
     },
+    "sparse-product": Columns(
+        "sparse_product",
+        (),
+        {
+            "layer": "layer",
+            "zeros": "zeros",
+            "dense": "dense, ms",
+            "CSR": "CSR, ms",
+            "CSR, made each time": "CSR made each time, ms",
+            "dense / CSR made": "gain",
+        },
+    ),
     "distillation": Columns(
         "distillation_cifar10",
         ("training images", "bits", "epochs"),
@@ -65,7 +77,8 @@ TABLES: Final[Mapping[str, Columns]] = {
 def block(name: str, folder: Path) -> str:
     """What belongs between the markers of a table."""
     columns = TABLES[name]
-    path = folder / f"{columns.file}.json"
+    file = f"{columns.file}.json"
+    path = next((place / file for place in cpu_folders(folder, file)), folder / file)
     if not path.exists():
         return "Not run.\n"
     result = load(path)
@@ -74,4 +87,5 @@ def block(name: str, folder: Path) -> str:
     lines = [tuple(columns.heads.values()), tuple("---:" if at else "---" for at in range(len(columns.heads)))]
     lines += [tuple(dict(row)[cell] for cell in columns.heads) for row in result.rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{above[:1].upper()}{above[1:]}. `{result.command}`.\n\n{table}\n"
+    above = f"{above[:1].upper()}{above[1:]}" if above else result.environment.cpu
+    return f"{above}. `{result.command}`.\n\n{table}\n"

@@ -61,6 +61,7 @@ TIMED = frozenset(
         "qat_pareto",
         "quantize_time",
         "session",
+        "sparse_product",
         "tune",
     }
 )
