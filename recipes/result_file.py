@@ -57,6 +57,7 @@ TIMED = frozenset(
         "dynamic",
         "operators",
         "piecewise_times",
+        "pruning_times",
         "ptq_pareto",
         "qat_pareto",
         "quantize_time",
