@@ -14,7 +14,7 @@ from recipes.ledger import Ledger, Row
 from recipes.pruning.networks import Point, log_width, make
 from recipes.pruning.tables import Split
 
-FIRST_EPOCHS, ROUND_EPOCHS = 20, 8
+FIRST_EPOCHS, ROUND_EPOCHS = 15, 5
 """Passes before the first round, and in each."""
 RANGES = ((8, 128), (4, 64), (4, 64))
 """Widths that the random search draws from, layer by layer."""
