@@ -62,6 +62,7 @@ TIMED = frozenset(
         "qat_pareto",
         "quantize_time",
         "session",
+        "skipped",
         "sparse_product",
         "tune",
     }

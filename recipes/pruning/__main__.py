@@ -23,7 +23,7 @@ from oaq.errors import ConfigError
 from oaq.program.atomic import write_atomically
 from oaq.terminal import say
 from recipes.exit_code import exit_code
-from recipes.ledger import LABEL, Ledger, Row, add_options, conclude
+from recipes.ledger import LABEL, Ledger, Row, add_options, conclude, files_digest
 from recipes.pruning import cifar, curves, taggers
 from recipes.pruning.plot import draw
 from recipes.pruning.tables import SETS, load
@@ -129,6 +129,8 @@ def _facts(flags: argparse.Namespace) -> Row:
         return (("seeds", str(flags.seeds)), ("first seed", str(flags.seed)), ("full", str(flags.full)))
     if flags.experiment == "cifar10":
         return (("images", str(flags.images or "all")), ("seed", str(flags.seed)))
+    if flags.experiment == "taggers" and flags.archive is not None and flags.archive.is_file():
+        return (("archive", files_digest([flags.archive])),)
     return ()
 
 

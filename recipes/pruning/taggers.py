@@ -73,8 +73,10 @@ def _found(archive: Path | None) -> Path:
 
 def _read(content: bytes, name: str) -> nn.Sequential:
     """The layers of a Keras file, in the order of their sizes."""
-    import h5py
-
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise FormatError(f"{name}: is read by h5py, which is not installed: pip install h5py") from error
     arrays = dict[str, np.ndarray]()
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
