@@ -15,6 +15,7 @@ from statistics import mean
 from benchmarks import (
     levels_table,
     piecewise_table,
+    pruning_table,
     restoration_table,
     superres_table,
     tasks_table,
@@ -46,7 +47,7 @@ NOT_RUN = "not run"
 
 def block(name: str, folder: Path = RESULTS) -> str:
     """What belongs between the markers of a campaign, or of one of the tables that have a file of their own."""
-    for module in (tasks_table, superres_table, piecewise_table, restoration_table, levels_table):
+    for module in (tasks_table, superres_table, piecewise_table, pruning_table, restoration_table, levels_table):
         if name == module.NAME:
             return module.block(folder)
     if name in wrapnet_table.NAMES:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import pruning_table
 from oaq.qat.prune import PUBLISHED
 from recipes.data.packages import FetchError
 from recipes.ledger import Ledger
@@ -149,3 +150,12 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path, capsys: pytest.Capt
     assert "holds no program: run `python -m recipes.pruning cifar10` first" in capsys.readouterr().err
     assert command.main(["curves", "--seeds", "0", "--out", str(tmp_path)]) == 2
     assert "--seeds and --rounds are at least 1" in capsys.readouterr().err
+
+
+def test_documents_hold_the_tables_of_the_files(tmp_path: Path) -> None:
+    text = pruning_table.PAGE.read_text(encoding="utf-8")
+    names = {match["data"] for match in pruning_table.MARKED.finditer(text)}
+    assert names == {f"pruning-{part}" for part in ("skipped", "curves", "widths", "taggers", "cifar10", "times")}
+    assert pruning_table.replaced(text) == text, "run: python -m benchmarks.pruning_table"
+    assert pruning_table.block(tmp_path) == "not run\n"
+    assert all(pruning_table.page_block(name, tmp_path) == "not run\n" for name in names)
