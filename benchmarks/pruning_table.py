@@ -40,11 +40,11 @@ def page_block(name: str, folder: Path = RESULTS) -> str:
         case "widths":
             return _widths(folder)
         case "taggers":
-            return _whole(folder / "pruning_taggers.json")
+            return _all_rows(folder / "pruning_taggers.json")
         case "cifar10":
-            return _whole(folder / "pruning_cifar10.json")
+            return _all_rows(folder / "pruning_cifar10.json")
         case "times":
-            return _whole(_of_cpu(folder, "pruning_times.json"))
+            return _all_rows(_of_cpu(folder, "pruning_times.json"))
     return _skipped(_of_cpu(folder, "skipped.json"))
 
 
@@ -54,8 +54,10 @@ def _curves(folder: Path, sets: tuple[str, ...]) -> str:
     for name in sets:
         for bits in ("32", "12", "8", "6", "4"):
             for way in ("goes on", "from the first weights"):
-                chosen = [line for line in lines if (line["set"], line["bits"], line["way"]) == (name, bits, way)]
-                points = {line["zeros asked for"]: line for line in chosen}
+                points_of_way = [
+                    line for line in lines if (line["set"], line["bits"], line["way"]) == (name, bits, way)
+                ]
+                points = {line["zeros asked for"]: line for line in points_of_way}
                 if points:
                     label = f"{bits}" if way == "goes on" else f"{bits}, {way}"
                     rows.append((name, label, *(_point(points.get(zeros)) for zeros in ZEROS)))
@@ -96,7 +98,7 @@ def _skipped(path: Path) -> str:
     return table(head, rows) if rows else NOT_RUN
 
 
-def _whole(path: Path) -> str:
+def _all_rows(path: Path) -> str:
     lines = _rows(path)
     return table(tuple(lines[0]), [tuple(line.values()) for line in lines]) if lines else NOT_RUN
 

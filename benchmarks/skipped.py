@@ -34,7 +34,7 @@ from oaq.runtime.certify import check_plan
 
 ROWS = ("gemm_u8s8_avx2_acc16", "gemm_u8s8_avx2_acc32", "gemm_u8s8_avx512bw_acc16", "gemm_u8s8_vnni")
 OUTPUTS = 32
-"""Of a block: a multiple of every row's tile."""
+"""Outputs of a block: a multiple of every row's tile."""
 Row = tuple[tuple[str, str], ...]
 
 
@@ -77,19 +77,19 @@ def program(layer: Layer, share: float, steps: int) -> IntProgram:
     return IntProgram("layer", ("x",), ("y",), tensors, (Node("conv", op, ("x",), "y"),))
 
 
-def checked(of: IntProgram, row: str) -> tuple[Plan, Session, tuple[np.ndarray, ...]]:
+def checked(network: IntProgram, row: str) -> tuple[Plan, Session, tuple[np.ndarray, ...]]:
     """The plan on one row, ready to run, and an input on which it equals the reference.
 
     Raises:
         Mismatch: it does not, or the checker refuses the plan.
     """
-    planned = plan(of, rows=row)
+    planned = plan(network, rows=row)
     verdict = check_plan(planned)
     if not verdict.safe:
         raise Mismatch(f"{row}: {verdict.findings[0]}")
     session = Session(planned, threads=1)
-    x = (np.random.default_rng(1).integers(0, 256, (1, *of.tensors["x"].shape)).astype(np.uint8),)
-    if not np.array_equal(session.run_integers(x)[0], reference.run(of, x).outputs[0]):
+    x = (np.random.default_rng(1).integers(0, 256, (1, *network.tensors["x"].shape)).astype(np.uint8),)
+    if not np.array_equal(session.run_integers(x)[0], reference.run(network, x).outputs[0]):
         raise Mismatch(f"{row}: differs from the reference")
     return planned, session, x
 
@@ -128,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15, help="turns of each layer (default 15)")
     add_record(parser)
     flags = parser.parse_args(arguments)
-    here = [row.name for row in native_rows() if row.available and row.name in ROWS]
-    if not here:
+    available = [row.name for row in native_rows() if row.available and row.name in ROWS]
+    if not available:
         sys.stderr.write("benchmarks.skipped: this CPU runs none of the rows\n")
         return 1
 
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             line
             for layer in LAYERS
             for steps in BLOCKS
-            for row in here
+            for row in available
             for line in measure(layer, steps, row, flags.rounds)
         ]
         return lines, watch.disturbance([spread for _, spread in lines])

@@ -98,10 +98,10 @@ def _curves(flags: argparse.Namespace, ledger: Ledger) -> None:
     for name in flags.sets:
         split, is_short = load(name), name in SHORT and not flags.full
         seeds = range(flags.seed, flags.seed + (1 if is_short else flags.seeds))
-        for bits in SHORT_BITS if is_short else BITS:
+        for bits in flags.bits or (SHORT_BITS if is_short else BITS):
             curves.add_curves(split, bits, seeds, ledger)
-        if not is_short:
-            curves.add_curves(split, 6, seeds, ledger, again=True)
+        if not is_short and not flags.bits:
+            curves.add_curves(split, 6, seeds, ledger, rewinds=True)
             curves.add_widths(split, 6, flags.seed, ledger)
 
 
@@ -137,7 +137,8 @@ def _facts(flags: argparse.Namespace) -> Row:
 def _command(flags: argparse.Namespace) -> str:
     command = f"python -m recipes.pruning {flags.experiment}"
     if flags.experiment == "curves":
-        command += f" --seeds {flags.seeds}" + (" --full" if flags.full else "")
+        command += f" --sets {' '.join(flags.sets)} --seeds {flags.seeds}" + (" --full" if flags.full else "")
+        command += f" --bits {' '.join(map(str, flags.bits))}" if flags.bits else ""
     if flags.experiment == "cifar10" and flags.images is not None:
         command += f" --images {flags.images}"
     if flags.experiment == "taggers":
@@ -152,6 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("experiment", choices=tuple(NOTES))
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=list(SETS), help="of curves")
+    parser.add_argument(
+        "--bits", type=int, nargs="+", choices=BITS, help="of curves: these only, neither tickets nor random widths"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="of curves (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="the first (default 0)")
     parser.add_argument("--full", action="store_true", help="every seed and width of integers on every set")

@@ -14,30 +14,30 @@ from recipes.ledger import Ledger, Row
 from recipes.pruning.networks import Point, log_width, make
 from recipes.pruning.tables import Split
 
-FIRST_EPOCHS, ROUND_EPOCHS = 15, 5
+FIRST_EPOCHS, ROUND_EPOCHS = 12, 4
 """Passes before the first round, and in each."""
 RANGES = ((8, 128), (4, 64), (4, 64))
 """Widths that the random search draws from, layer by layer."""
 DRAWS = 20
 
 
-def curve(split: Split, bits: int, seed: int, *, again: bool = False) -> dict[str, Point]:
+def curve(split: Split, bits: int, seed: int, *, rewinds: bool = False) -> dict[str, Point]:
     """Points by share of zeros; "control" is the network that was trained as long and never pruned.
 
     Args:
         split: the set.
         bits: of weights and activations.
         seed: of first weights and orders.
-        again: every round begins with the first weights.
+        rewinds: every round begins with the first weights.
     """
     network, points = make(split, bits, seed), dict[str, Point]()
     network.train(split.train, FIRST_EPOCHS, seed)
     points[share_label(0.0)] = network.point(split)
     for number, share in enumerate(say.track(PUBLISHED, f"{split.name}, {bits} bits, seed {seed}"), 1):
-        network.prune(share, again=again)
-        network.train(split.train, FIRST_EPOCHS if again else ROUND_EPOCHS, seed + 1000 * number)
+        network.prune(share, rewinds=rewinds)
+        network.train(split.train, FIRST_EPOCHS if rewinds else ROUND_EPOCHS, seed + 1000 * number)
         points[share_label(share)] = network.point(split)
-    if not again:
+    if not rewinds:
         control = make(split, bits, seed)
         control.train(split.train, FIRST_EPOCHS + len(PUBLISHED) * ROUND_EPOCHS, seed)
         points["control"] = control.point(split)
@@ -49,21 +49,21 @@ def share_label(share: float) -> str:
     return f"{share * 100:g} %"
 
 
-def labels(*, again: bool) -> list[str]:
+def labels(*, rewinds: bool) -> list[str]:
     """Names of the rows of one curve, in order."""
     names = [share_label(share) for share in (0.0, *PUBLISHED)]
-    return names if again else [*names, "control"]
+    return names if rewinds else [*names, "control"]
 
 
-def add_curves(split: Split, bits: int, seeds: Sequence[int], ledger: Ledger, *, again: bool = False) -> None:
+def add_curves(split: Split, bits: int, seeds: Sequence[int], ledger: Ledger, *, rewinds: bool = False) -> None:
     """The rows of one curve, means over seeds."""
 
     @cache
     def points(seed: int) -> dict[str, Point]:
-        return curve(split, bits, seed, again=again)
+        return curve(split, bits, seed, rewinds=rewinds)
 
-    way = "from the first weights" if again else "goes on"
-    for label in labels(again=again):
+    way = "from the first weights" if rewinds else "goes on"
+    for label in labels(rewinds=rewinds):
         ledger.row((split.name, str(bits), way, label), partial(_row_of, points, seeds, label))
 
 

@@ -73,8 +73,8 @@ class Pruned(Protocol):
         """So many passes, with an optimizer that knows nothing of earlier ones."""
         ...
 
-    def prune(self, share: float, *, again: bool) -> None:
-        """Make ``share`` of the weights zero; ``again``: go back to the first weights under the new masks."""
+    def prune(self, share: float, *, rewinds: bool) -> None:
+        """Make ``share`` of the weights zero; ``rewinds``: go back to the first weights under the new masks."""
         ...
 
     def point(self, split: Split) -> Point:
@@ -126,28 +126,33 @@ class FloatPruned:
                 optimizer.step()
 
     @torch.no_grad()
-    def prune(self, share: float, *, again: bool) -> None:
+    def prune(self, share: float, *, rewinds: bool) -> None:
         """See ``Pruned``."""
         sizes = [mask.numel() for mask in self.masks]
         scores = torch.cat([layer.weight.abs().flatten() for layer in self.layers])
         first = ~torch.cat([mask.flatten() for mask in self.masks])
-        stays = keep(scores, torch.ones(len(scores)), first, share).split(sizes)
-        self.masks = [part.reshape(mask.shape) for part, mask in zip(stays, self.masks, strict=True)]
-        if again:
+        remaining = keep(scores, torch.ones(len(scores)), first, share).split(sizes)
+        self.masks = [part.reshape(mask.shape) for part, mask in zip(remaining, self.masks, strict=True)]
+        if rewinds:
             self.net.load_state_dict(self.first)
 
     @torch.no_grad()
     def point(self, split: Split) -> Point:
         """See ``Pruned``."""
         right = (self.forward(split.test.x).argmax(1) == split.test.y).float().mean()
-        kept = [int(mask.sum()) for mask in self.masks]
+        present_weights = [int(mask.sum()) for mask in self.masks]
         operations = 0.0
-        for at, (mask, count) in enumerate(zip(self.masks, kept, strict=True)):
+        for at, (mask, count) in enumerate(zip(self.masks, present_weights, strict=True)):
             outputs, terms = mask.shape
             present = (count + outputs) / (mask.numel() + outputs)
             b_a = self.bits if at else INPUT_BITS
             operations += bit_operations((terms, outputs), present, b_a, self.bits)
-        return Point(float(right), 1 - sum(kept) / sum(mask.numel() for mask in self.masks), operations, sum(kept))
+        return Point(
+            float(right),
+            1 - sum(present_weights) / sum(mask.numel() for mask in self.masks),
+            operations,
+            sum(present_weights),
+        )
 
 
 class IntegerPruned:
@@ -178,10 +183,10 @@ class IntegerPruned:
                 optimizer.step()
         self.net.eval()
 
-    def prune(self, share: float, *, again: bool) -> None:
+    def prune(self, share: float, *, rewinds: bool) -> None:
         """See ``Pruned``."""
         prune_to(self.net, share)
-        if again:
+        if rewinds:
             rewind(self.net, self.first)
 
     def point(self, split: Split) -> Point:

@@ -23,10 +23,10 @@ def draw(title: str, lines: Mapping[str, Points], lowest: float) -> str:
         lines: (bit operations, accuracy in percent) of each curve, by its name.
         lowest: accuracy at the lower end; what lies below it is left out.
     """
-    drawn = {name: [point for point in points if point[1] >= lowest] for name, points in lines.items()}
-    every = [point for points in drawn.values() for point in points]
-    low, high = log10(min(x for x, _ in every)) - 0.05, log10(max(x for x, _ in every)) + 0.05
-    best = max(y for _, y in every)
+    visible = {name: [point for point in points if point[1] >= lowest] for name, points in lines.items()}
+    points_of_all = [point for points in visible.values() for point in points]
+    low, high = log10(min(x for x, _ in points_of_all)) - 0.05, log10(max(x for x, _ in points_of_all)) + 0.05
+    best = max(y for _, y in points_of_all)
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = LEFT + (log10(x) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
@@ -34,7 +34,7 @@ def draw(title: str, lines: Mapping[str, Points], lowest: float) -> str:
         return across, down
 
     parts = [_axes(low, high, lowest, best, place), f'<text x="{LEFT}" y="16">{escape(title)}</text>']
-    for at, (name, points) in enumerate(drawn.items()):
+    for at, (name, points) in enumerate(visible.items()):
         colour = COLOURS[at % len(COLOURS)]
         places = [place(x, y) for x, y in sorted(points)]
         if not name.startswith("random"):

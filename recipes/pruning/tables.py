@@ -24,7 +24,7 @@ KEEL: Final = Package(
 SETS: Final = {"penbased": (10_992, 16, 10), "letter": (20_000, 16, 26), "magic": (19_020, 10, 2)}
 """Rows, columns, classes."""
 PARTS: Final = (0.6, 0.2, 0.2)
-"""Of the rows: training, validation, test."""
+"""Shares of the rows for training, validation and test."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 

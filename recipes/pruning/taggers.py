@@ -52,11 +52,11 @@ def weights(archive: Path | None) -> dict[str, nn.Sequential]:
         FetchError: the archive is not there, or is another.
         FormatError: a file of it does not hold the tagger.
     """
-    content = tar_members(_found(archive), [f"{FOLDER}/{file}" for file in TAGGERS.values()])
+    content = tar_members(_archive(archive), [f"{FOLDER}/{file}" for file in TAGGERS.values()])
     return {name: _read(content[f"{FOLDER}/{file}"], file) for name, file in TAGGERS.items()}
 
 
-def _found(archive: Path | None) -> Path:
+def _archive(archive: Path | None) -> Path:
     if archive is not None:
         if not archive.is_file():
             raise FetchError(f"{archive}: no such file")

@@ -60,12 +60,12 @@ def test_a_table_of_other_lines_is_refused() -> None:
 
 
 @pytest.mark.parametrize("bits", [32, 12, 6])
-@pytest.mark.parametrize("again", [False, True])
-def test_rounds_leave_what_is_pruned_at_zero(split: tables.Split, bits: int, again: bool) -> None:
+@pytest.mark.parametrize("rewinds", [False, True])
+def test_rounds_leave_what_is_pruned_at_zero(split: tables.Split, bits: int, rewinds: bool) -> None:
     network = make(split, bits, 0, (8, 6))
     network.train(split.train, 1, 0)
     dense = network.point(split)
-    network.prune(0.5, again=again)
+    network.prune(0.5, rewinds=rewinds)
     network.train(split.train, 1, 1)
     pruned = network.point(split)
     assert 0.5 <= pruned.zeros < 0.6
@@ -78,7 +78,7 @@ def test_a_lottery_ticket_begins_with_the_first_weights(split: tables.Split) -> 
     network = IntegerPruned(split, 6, 0, (8, 6))
     first = {name: value.clone() for name, value in network.first.items()}
     network.train(split.train, 1, 0)
-    network.prune(0.4, again=True)
+    network.prune(0.4, rewinds=True)
     state = network.net.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in first.items())
 
@@ -94,7 +94,7 @@ def test_a_curve_has_twelve_points_and_a_control(
     curves.add_widths(split, 32, 0, ledger)
     rows = [dict(row) for row in ledger.result().rows]
     assert len(rows) == len(PUBLISHED) + 2 + 2
-    assert [row["zeros asked for"] for row in rows[:13]] == [*curves.labels(again=True), "control"]
+    assert [row["zeros asked for"] for row in rows[:13]] == [*curves.labels(rewinds=True), "control"]
     assert "+-" in rows[0]["accuracy, %"]
     assert rows[12]["zeros, %"] == "0.0"
     before = (tmp_path / "rows.json").read_bytes()
