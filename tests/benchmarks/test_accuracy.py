@@ -124,7 +124,7 @@ def test_the_document_has_the_tables_of_the_files() -> None:
         tasks_table.NAME,
         superres_table.NAME,
         piecewise_table.NAME,
-            pruning_table.NAME,
+        pruning_table.NAME,
         levels_table.NAME,
         restoration_table.NAME,
         *wrapnet_table.NAMES,

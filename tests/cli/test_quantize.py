@@ -229,3 +229,40 @@ def test_piecewise_weights_reach_onnx_as_ordinary_integers(oaq, native, work):
     for node in import_model(work / "net.onnx").program.summing_nodes():
         assert node.op.weight.dtype == np.int8
         assert least_steps(node.op.rows, 4).all()
+
+
+DEAD = """
+import torch
+
+def pruned():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(8, 5),
+    )
+    with torch.no_grad():
+        net[0].weight[2:5] = 0.0  # constants, whatever their biases are
+        net[4].weight[:, 7] = 0.0  # read by nothing
+    return net
+"""
+
+
+def test_dead_channels_are_left_out_on_request_and_outputs_stay(oaq, native, work):
+    (work / "cli_dead.py").write_text(DEAD)
+    given = (f"{work}/cli_dead.py:pruned", "--calibrate", work / "data", "--size", 16, "--rounding", "nearest")
+    assert oaq("quantize", *given, "--out", work / "whole.oaq")[0] == 0
+    code, _, err = oaq("quantize", *given, "--out", work / "net.oaq", "--remove-dead")
+    assert code == 0
+    assert "--remove-dead: 4 channels left out: 4 of 0" in err
+    answers = [
+        json.loads(oaq("run", work / name, "--input", work / "data", "--json")[1]) for name in ("whole.oaq", "net.oaq")
+    ]
+    assert answers[0]["samples"] == answers[1]["samples"]
+    code, out, _ = oaq("report", work / "net.oaq", "--images", work / "data", "--score", 0.5, "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["layers"][0]["density"]["silent"] == 0
+    assert report["neural"]["score"] == 0.5
+    code, _, err = oaq("report", work / "net.oaq", "--score", 0.5)
+    assert (code, "give both" in err) == (2, True)
+    sys.modules.pop("cli_dead", None)
