@@ -67,7 +67,15 @@ def run(flags: argparse.Namespace) -> int:
     """Measure, print, write; returns the exit code."""
     if flags.seeds < 1 or flags.rounds < 1 or (flags.images is not None and flags.images < 512):
         raise ConfigError("--seeds and --rounds are at least 1, --images at least 512")
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers this small are slower with more
+    try:
+        return _run(flags)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _run(flags: argparse.Namespace) -> int:
     folder = flags.out / flags.experiment
     folder.mkdir(parents=True, exist_ok=True)
     name = "pruning_times" if flags.experiment == "times" else f"pruning_{flags.experiment}"
