@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log10
 from xml.sax.saxutils import escape
 
@@ -13,6 +13,8 @@ STYLE = (
     "@media (prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.grid{stroke:#3d444d}}"
 )
 Points = Sequence[tuple[float, float]]
+Place = Callable[[float, float], tuple[float, float]]
+"""From bit operations and accuracy to pixels."""
 
 
 def draw(title: str, lines: Mapping[str, Points], lowest: float) -> str:
@@ -48,8 +50,7 @@ def draw(title: str, lines: Mapping[str, Points], lowest: float) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {label}><style>{STYLE}</style>{"".join(parts)}</svg>\n'
 
 
-def _axes(low: float, high: float, lowest: float, best: float, place: object) -> str:
-    assert callable(place)
+def _axes(low: float, high: float, lowest: float, best: float, place: Place) -> str:
     parts = []
     for power in range(int(low) - 1, int(high) + 2):
         for factor in (1, 2, 5):

@@ -138,9 +138,8 @@ def test_blocks_go_whole_and_depthwise_layers_have_none() -> None:
         if layer.depthwise:
             assert found[name].pruned == 0
             continue
-        whole = units(
-            made.config.prune or Prune(), tuple(layer.mask.shape), layer.op.channel_groups, torch.device("cpu")
-        )  # type: ignore[arg-type]
+        shape = len(layer.weight), layer.terms
+        whole = units(made.config.prune or Prune(), shape, layer.op.channel_groups, torch.device("cpu"))
         assert set(whole.mean(layer.mask.float()).tolist()) <= {0.0, 1.0}
 
 

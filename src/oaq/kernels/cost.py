@@ -129,7 +129,9 @@ class Predictor:
         """Steps of zeros in ``row``'s tiles of (N, K) int8 weights; 0 where the row executes every step."""
         if weight.dtype != np.int8 or row.accumulator is None or self.costs.least_gap(row) is None:
             return 0
-        return zero_steps(weight, TileShape(*weight.shape, row.accumulator.step, row.tile_n, groups))
+        outputs, terms = weight.shape
+        shape = TileShape(outputs, terms, row.accumulator.step, row.tile_n, groups)
+        return zero_steps(np.asarray(weight, np.int8), shape)
 
     def without_spills(self, family: str, site: Site, terms: int, *, one_by_one: bool = False) -> float:
         """Seconds of a layer on the target's measure (AVX2: 16-bit lanes), unspilled: its share of budget 1.0."""
