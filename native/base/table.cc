@@ -17,6 +17,7 @@ constexpr std::array kRows = {
   Row{#name, "gemm", Isa::isa, sums, x, kS8, leaving, m, n, parts},
 #define DEPTHWISE(name, isa, sums, x, leaving, n, weight_bytes, copy, functions, squares) \
   Row{#name, "depthwise", Isa::isa, sums, x, kS8, leaving, 1, n, 1},
+#define LOOKUP(name, isa, sums, x, w, m, functions) Row{#name, "gemm", Isa::isa, sums, x, w, kBytesInOrder, m, 4, 1},
 #define ADD(name, isa, function) Row{#name, "add", Isa::isa, kNone, kRawU8, kS8, kBytesInOrder, 1, 1, 1},
 #define OTHER(name, family, isa) Row{#name, #family, Isa::isa, kNone, kRawU8, kS8, kBytesInOrder, 1, 1, 1},
 #include "rows.inc"

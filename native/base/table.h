@@ -58,12 +58,24 @@ inline constexpr Range kS8{-128, 127};
 inline constexpr Operand kRawU8{0, kU8};
 inline constexpr Operand kShiftedS8{128, kS8};
 inline constexpr Operand kSevenBit{0, {0, 127}};
+inline constexpr Operand kOneBit{0, {0, 1}};
+inline constexpr Operand kTwoBits{0, {0, 3}};
+inline constexpr Operand kThreeBits{0, {0, 7}};
+
+// Weights whose product with such an operand fits 8 bits.
+inline constexpr Range kThirdOfS8{-42, 42};
+inline constexpr Range kSeventhOfS8{-18, 18};
 
 inline constexpr Register kPairs16{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 0};
 inline constexpr Register kPairs32{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 1};
 // Two quads of k in one step: lane 0 sums the pairs (0, 1) and (4, 5), lane 1 the pairs (2, 3) and (6, 7).
 inline constexpr Register kQuads32{16, Overflow::kWraps, 8, 2, Overflow::kSaturates, 2, 1};
 inline constexpr Register kQuads{32, Overflow::kExact, 4, 1, Overflow::kExact, 1, 0};
+// Sums of a step looked up modulo 2^8, added up in a byte: lookup/lookup.h.
+inline constexpr Register kTwos8{8, Overflow::kWraps, 2, 2, Overflow::kWraps, 1, 0};
+inline constexpr Register kThrees8{8, Overflow::kWraps, 3, 3, Overflow::kWraps, 1, 0};
+inline constexpr Register kFours8{8, Overflow::kWraps, 4, 4, Overflow::kWraps, 1, 0};
+inline constexpr Register kSixes8{8, Overflow::kWraps, 6, 6, Overflow::kWraps, 1, 0};
 // Products of 16-bit operands, kept in 16 bits: lane i sums the products k = i of every four.
 inline constexpr Register kQuad16{16, Overflow::kWraps, 4, 1, Overflow::kExact, 4, 0};
 // smlal and smlal2: lane i sums the products k = i and k = i + 8 of every sixteen.

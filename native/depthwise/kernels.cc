@@ -11,6 +11,7 @@
 #define DEPTHWISE(name, isa, sums, x, leaving, n, weight_bytes, copy, functions, squares) DECLARE_##squares(functions)
 #define GEMM(...)
 #define ADD(...)
+#define LOOKUP(...)
 #define OTHER(...)
 #include "rows.inc"
 
@@ -21,6 +22,7 @@ namespace oaq {
   void depthwise_##functions(const DepthwiseCall* call);
 #define GEMM(...)
 #define ADD(...)
+#define LOOKUP(...)
 #define OTHER(...)
 #include "rows.inc"
 
@@ -42,6 +44,7 @@ constexpr Entry kKernels[] = {
   {#name, {weight_bytes, copy_pixels_##copy, depthwise_##functions, FUNCTIONS_##squares(functions)}},
 #define GEMM(...)
 #define ADD(...)
+#define LOOKUP(...)
 #define OTHER(...)
 #include "rows.inc"
 };

@@ -14,6 +14,8 @@
 #include "conv/conv.h"
 #include "gemm/gemm.h"
 #include "gemm/operands.h"
+#include "lookup/lookup.h"
+#include "lookup/step.h"
 #include "plan/read_conv.h"
 #include "requantize/as_floats.h"
 
@@ -261,6 +263,7 @@ std::unique_ptr<Step> make_conv2d(const ConvSpec& spec) {
     throw std::invalid_argument(std::to_string(spec.groups) + " groups do not divide " +
                                 std::to_string(spec.x.channels) + " and " + std::to_string(spec.y.channels) +
                                 " channels");
+  if (lookup_loops(*spec.row)) return make_lookup_conv(spec);
   return std::make_unique<Conv2d>(spec);
 }
 

@@ -7,6 +7,7 @@
 #define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) OAQ_DECLARE_GEMM(functions, m, parts);
 #define DEPTHWISE(...)
 #define ADD(...)
+#define LOOKUP(...)
 #define OTHER(...)
 #include "rows.inc"
 #define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) OAQ_DECLARE_GEMM(functions, m, parts);
@@ -28,6 +29,7 @@ const Entry kKernels[] = {
 #define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) {#name, {m, OAQ_GEMM_FUNCTIONS(functions, m, parts)}},
 #define DEPTHWISE(...)
 #define ADD(...)
+#define LOOKUP(...)
 #define OTHER(...)
 #include "rows.inc"
 #define GEMM(name, isa, sums, x, leaving, m, n, parts, functions) {#name, {m, OAQ_GEMM_FUNCTIONS(functions, m, parts)}},

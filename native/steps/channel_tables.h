@@ -8,28 +8,13 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/x86/transpose.h"
 #include "steps/loops.h"
 
 namespace oaq {
 namespace {
 
 constexpr std::int64_t kTilePositions = 64, kTileChannels = 16;
-
-// 16 x 16 bytes in every 16 bytes of 16 registers, transposed: four times, registers i and i + 8 are interleaved.
-template <typename V>
-void transpose(typename V::Integers* rows) {
-  typename V::Integers turned[kTileChannels];
-  for (int twice = 0; twice < 2; ++twice) {
-    for (int i = 0; i < 8; ++i) {
-      turned[2 * i] = V::low8(rows[i], rows[i + 8]);
-      turned[2 * i + 1] = V::high8(rows[i], rows[i + 8]);
-    }
-    for (int i = 0; i < 8; ++i) {
-      rows[2 * i] = V::low8(turned[i], turned[i + 8]);
-      rows[2 * i + 1] = V::high8(turned[i], turned[i + 8]);
-    }
-  }
-}
 
 // `entries(channel, registers)` replaces 64 bytes of a channel, in 64 / kBytes registers, by what its table says. The
 // last tiles of positions and of channels begin where they still end inside, and write some bytes twice.

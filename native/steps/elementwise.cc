@@ -28,6 +28,7 @@ constexpr AddEntry kAdds[] = {
 #define ADD(name, isa, function) {#name, function},
 #define GEMM(...)
 #define DEPTHWISE(...)
+#define LOOKUP(...)
 #define OTHER(...)
 #include "rows.inc"
 };

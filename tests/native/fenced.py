@@ -57,7 +57,7 @@ def layers(row: str) -> Iterator[IntProgram]:
         yield layer(ROWS[row], 36, 5, groups=2, kernel=(3, 3), padding=(1, 1, 1, 1))
         yield layer(ROWS[row], 17, 5, kernel=(2, 3, 2), padding=(1, 2, 1, 0, 0, 1), stride=(2, 1, 1), size=(4, 3, 5))
         yield layer(ROWS[row], 10, 3, groups=2, kernel=(2, 1, 1), dilation=(3, 1, 1), size=(7, 2, 3))
-        yield vector(1000, 37)
+        yield vector(1000, 37, row=ROWS[row])
 
 
 def sampled_case(family: str, x: str) -> tuple[ops.Op, list[str]]:

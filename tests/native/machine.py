@@ -21,6 +21,8 @@ from tests.strategies import Builder, conv2d, linear
 ROWS = {row.name: row for row in native_rows() if row.available}
 """Every row that can be forced here; tests/conftest.py says which cannot."""
 SUMMING = [name for name, row in ROWS.items() if row.accumulator is not None]
+WIDE = [name for name in SUMMING if not ROWS[name].looks_up]
+"""Those of them that take any u8 and any s8."""
 U8 = IntRange(0, 255)
 
 
@@ -61,7 +63,10 @@ def held(planned: Plan, steps: int) -> Plan:
 
 
 def layer(row: KernelRow, outputs: int, k: int, kind: str = "uniform", **geometry: object) -> IntProgram:
-    """One layer for ``row``: a 3x3 depthwise on ``outputs`` channels, or a convolution over ``k`` channels."""
+    """One layer for ``row``: a 3x3 depthwise on ``outputs`` channels, or a convolution over ``k`` channels.
+
+    Weights beyond what the row takes are held to its ends.
+    """
     rng = np.random.default_rng([outputs, k])
     builder = Builder("layer", semantics=geometry.pop("semantics", "float32_half_even"))  # type: ignore[arg-type]
     size = geometry.pop("size", (5, 4))
@@ -81,13 +86,24 @@ def layer(row: KernelRow, outputs: int, k: int, kind: str = "uniform", **geometr
         groups=groups,
         **geometry,  # type: ignore[misc]
     )
-    builder.add(op, [x], Affine(0.05, 5), IntRange(2, 250))
+    builder.add(fitted(op, row), [x], Affine(0.05, 5), IntRange(2, 250))
     return builder.finish()
 
 
-def vector(outputs: int, k: int, kind: str = "uniform", operands: IntRange = U8) -> IntProgram:
-    """One linear layer."""
+def fitted(op: ops.Conv2d | ops.Linear, row: KernelRow) -> ops.Conv2d | ops.Linear:
+    """The operator with weights that a row which looks sums up takes; any other row takes them as they are."""
+    if not row.looks_up:
+        return op
+    return dataclasses.replace(op, weight=np.clip(op.weight, row.w_range.lo, row.w_range.hi).astype(np.int8))
+
+
+def vector(
+    outputs: int, k: int, kind: str = "uniform", operands: IntRange = U8, row: KernelRow | None = None
+) -> IntProgram:
+    """One linear layer; for ``row``, if one is given."""
     builder = Builder("vector")
+    operands = IntRange(0, min(operands.hi, row.x_range.hi + row.shift)) if row is not None else operands
     x = builder.input((k,), Affine(0.05, 0), operands)
-    builder.add(linear(np.random.default_rng([outputs, k]), (outputs, k), kind=kind), [x], Affine(0.05, 128))
+    op = linear(np.random.default_rng([outputs, k]), (outputs, k), kind=kind)
+    builder.add(fitted(op, row) if row is not None else op, [x], Affine(0.05, 128))
     return builder.finish()

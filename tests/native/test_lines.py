@@ -10,12 +10,12 @@ from oaq.kernels.plan import plan
 from oaq.kernels.work import lies_in_lines, site_of
 from oaq.program.int_program import IntProgram
 from oaq.runtime import Session
-from tests.native.machine import ROWS, SUMMING, check, compare, held, layer
+from tests.native.machine import ROWS, WIDE, check, compare, held, layer
 from tests.strategies import INPUT_KINDS, random_input
 
-GEMM = [name for name in SUMMING if ROWS[name].family == "gemm"]
+GEMM = [name for name in WIDE if ROWS[name].family == "gemm"]
 WIDTH = 24
-"""Groups of positions of every row divide it."""
+"""Groups of positions of every row divide it; those that look sums up read no lines."""
 SAME = {"kernel": (3, 3), "padding": (1, 1, 1, 1)}
 GEOMETRY = [
     SAME,

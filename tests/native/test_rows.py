@@ -18,7 +18,7 @@ from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize, Semantics
 from oaq.overflow.certificate import register_model
 from oaq.program.int_program import IntProgram
-from tests.native.machine import ROWS, SUMMING, check, compare, held, layer, vector
+from tests.native.machine import ROWS, SUMMING, WIDE, check, compare, held, layer, vector
 from tests.strategies import INPUT_KINDS, programs_with_inputs, random_input
 from tests.weights import WEIGHT_KINDS
 
@@ -114,7 +114,7 @@ def test_groups(row: str, groups: int) -> None:
 @pytest.mark.parametrize("row", GEMM)
 @pytest.mark.parametrize(("outputs", "k"), [(1, 1), (10, 37), (1000, 320)])
 def test_vectors(row: str, outputs: int, k: int) -> None:
-    program = vector(outputs, k)
+    program = vector(outputs, k, row=ROWS[row])
     check(program, inputs(program, "random"), row)
 
 
@@ -135,7 +135,7 @@ def test_threads_change_nothing(row: str, threads: int) -> None:
         check(program, inputs(program, "random"), row, threads)
 
 
-@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("row", WIDE)
 def test_whatever_is_drawn(row: str) -> None:
     @settings(max_examples=40, deadline=None)
     @given(programs_with_inputs(("Conv2d", "Depthwise"), max_channels=40), st.integers(1, 3))

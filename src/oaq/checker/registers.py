@@ -56,6 +56,7 @@ _SIXTEEN_16 = Register(16, "wraps", 16, 1, "exact", 8, None)
 _SIXTEEN_PAIR = Register(16, "wraps", 16, 1, "exact", 8, 1)
 _TAP_16 = Register(16, "wraps", 1, 1, "exact", 1, None)
 _WIDENED_QUAD_16 = Register(16, "wraps", 4, 1, "exact", 4, None)
+_TWO_8, _THREE_8, _FOUR_8, _SIX_8 = (Register(8, "wraps", count, count, "wraps", 1, None) for count in (2, 3, 4, 6))
 
 KNOWN: Final[Mapping[str, Register]] = {
     "gemm_u8s8_avx2_acc16": _QUAD_16,
@@ -73,6 +74,11 @@ KNOWN: Final[Mapping[str, Register]] = {
     "depthwise_u8s8_simd128_acc16": _TAP_16,
     "gemm_u7s8_relaxed_acc16": _QUAD_16,
     "depthwise_u7s8_relaxed_acc16": _TAPS_16,
+    "gemm_u1s8_vbmi_lookup8": _SIX_8,
+    "gemm_u2s8_vbmi_lookup8": _THREE_8,
+    "gemm_u3s8_vbmi_lookup8": _TWO_8,
+    "gemm_u1s8_avx2_lookup8": _FOUR_8,
+    "gemm_u2s8_avx2_lookup8": _TWO_8,
     "avx2-acc16": _QUAD_16,
     "avx2-acc32": _QUAD_32,
     "depthwise-acc16": _TAPS_16,
@@ -82,7 +88,8 @@ KNOWN: Final[Mapping[str, Register]] = {
     "wasm-acc16": _WIDENED_QUAD_16,
 }
 """Models by name: vpmaddubsw + vpaddw; vpmaddubsw + vpmaddwd; vpmaddubsw + vpaddw on tap pairs; smlal + smlal2; smull +
-smlal2; smlal on a tap; i16x8.mul + i16x8.add; relaxed_dot_i8x16_i7x16 + i16x8.add."""
+smlal2; smlal on a tap; i16x8.mul + i16x8.add; relaxed_dot_i8x16_i7x16 + i16x8.add; vpermb or vpshufb + vpaddb, where
+an entry is a byte, so that the sum of a step that leaves it has wrapped before it is added."""
 
 
 EXACT: Final = frozenset(
@@ -116,6 +123,7 @@ RAW: Final = (0, 0, 255)
 """The form of operands that are multiplied as they lie in memory: [shift, least, most]."""
 _LOWER: Final = (128, -128, 127)
 _SEVEN_BITS: Final = (0, 0, 127)
+_ONE_BIT, _TWO_BITS, _THREE_BITS = ((0, 0, 2**bits - 1) for bits in (1, 2, 3))
 FORMS: Final[Mapping[str, tuple[int, int, int]]] = {
     "gemm_s8s8_neon_acc16": _LOWER,
     "gemm_s8s8_neon_acc32": _LOWER,
@@ -128,9 +136,15 @@ FORMS: Final[Mapping[str, tuple[int, int, int]]] = {
     "gemm_u7s8_relaxed_acc16": _SEVEN_BITS,
     "gemm_u7s8_relaxed_exact": _SEVEN_BITS,
     "depthwise_u7s8_relaxed_acc16": _SEVEN_BITS,
+    "gemm_u1s8_vbmi_lookup8": _ONE_BIT,
+    "gemm_u1s8_avx2_lookup8": _ONE_BIT,
+    "gemm_u2s8_vbmi_lookup8": _TWO_BITS,
+    "gemm_u2s8_avx2_lookup8": _TWO_BITS,
+    "gemm_u3s8_vbmi_lookup8": _THREE_BITS,
 }
 """Operands as rows multiply them, where that is not ``RAW``. Their sums are proved in this form and in no other: s8
-rows multiply u8 less 128, and what relaxed SIMD makes of operands beyond 7 bits differs from CPU to CPU."""
+rows multiply u8 less 128, what relaxed SIMD makes of operands beyond 7 bits differs from CPU to CPU, and an operand of
+more bits than its share of an index changes what its neighbours look up."""
 
 
 def register(plain: object, name: str) -> Register:

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from oaq.kernels.table import KernelRow
 
-Spills = Literal["none", "every step", "after runs", ""]
-SPILLS: Final = ("none", "every step", "after runs", "")
+Spills = Literal["none", "every step", "after runs", "looked up", ""]
+SPILLS: Final = ("none", "every step", "after runs", "looked up", "")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class RowFacts:
         family: of the row.
         isa: the instruction set it needs.
         includes: those that come with it.
-        spills: its register is never spilled before the end, at every step, or after runs; "" if it sums no products.
+        spills: its register is never spilled before the end, at every step, or after runs; its sums are looked up, and
+            spilled after runs; "" if it sums no products.
     """
 
     family: str
@@ -54,6 +55,8 @@ def facts_of(row: KernelRow) -> RowFacts:
         spills: Spills = ""
     elif register.is_exact:
         spills = "none"
+    elif row.looks_up:
+        spills = "looked up"
     else:
         spills = "every step" if register.max_run == 1 else "after runs"
     return RowFacts(row.family, row.isa, row.includes, spills)

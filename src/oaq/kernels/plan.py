@@ -15,7 +15,7 @@ from oaq.escape import escape_lines, escape_name
 from oaq.kernels.alike import without_narrower, without_twins
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
 from oaq.kernels.cost_files import CostSource, costs_from
-from oaq.kernels.plan_words import node_json, show_interval, sums_in_words
+from oaq.kernels.plan_words import expense_in_words, node_json, refusal_in_words, show_interval, sums_in_words
 from oaq.kernels.results import runs_one_by_one, words_share
 from oaq.kernels.table import KernelRow, best_isa, best_row, native_rows, rows_for
 from oaq.kernels.targets import target_named, target_of
@@ -275,12 +275,7 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         )
     words = words_share(node.op, y, proof[node.name].folded_bias)
     layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
-    choice = _choose(layer, candidates)
-    absent = tuple(
-        Refusal(row.name, f"needs {row.isa}, which {'this plan leaves out' if row.available else 'this CPU lacks'}")
-        for row in rules.all_rows
-        if row.family == kind and row not in rules.usable and layer.least(row) < layer.least(choice.row)
-    )
+    choice = _choose(layer, [row for row in candidates if layer.suits(row)] or candidates)
     return NodePlan(
         node,
         choice.row,
@@ -292,8 +287,20 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         choice.sums,
         choice.cost,
         layer.without_spills(),
-        choice.refused + absent,
+        choice.refused + _absent(layer, choice.row, rules),
         all_shapes,
+    )
+
+
+def _absent(layer: _Layer, row_taken: KernelRow, rules: _Rules) -> tuple[Refusal, ...]:
+    """Cheaper rows that this plan may not use at all."""
+    return tuple(
+        Refusal(row.name, f"needs {row.isa}, which {'this plan leaves out' if row.available else 'this CPU lacks'}")
+        for row in rules.all_rows
+        if row.family == row_taken.family
+        and row not in rules.usable
+        and layer.suits(row)
+        and layer.least(row) < layer.least(row_taken)
     )
 
 
@@ -306,6 +313,11 @@ class _Layer:
     site: Site
     sums: NodeProof
     time: Predictor
+
+    def suits(self, row: KernelRow) -> bool:
+        """False for a row of few bits where operands or weights have more: not worth a word on every layer."""
+        ends = (self.sums.operands.lo, self.sums.operands.hi)
+        return not row.looks_up or contract_holds(row, reach(self.op.rows, ends))
 
     def cost(self, row: KernelRow, runs: RunCount) -> float:
         return self.time.sums(row, self.site, runs, one_by_one=runs_one_by_one(self.op))
@@ -358,7 +370,7 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
             reasons[row.name] = str(error).splitlines()[0]
             continue
         costs[row.name] = layer.cost(row, runs.count)
-        reasons[row.name] = _expensive(row, runs.count)
+        reasons[row.name] = expense_in_words(row, runs.count)
         if best is None or costs[row.name] < costs[best.name]:
             best, cheapest = row, (runs, sums)
     if best is None or cheapest is None:
@@ -366,24 +378,9 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
             f"{layer.node.name}: no row is proved: " + "; ".join(f"{n}: {reason}" for n, reason in reasons.items())
         )
     refused = tuple(
-        Refusal(row.name, _refusal(reasons[row.name], costs.get(row.name), costs[best.name]))
+        Refusal(row.name, refusal_in_words(reasons[row.name], costs.get(row.name), costs[best.name]))
         for row in ranked
         if row is not best and row.name in reasons and least[row.name] < least[best.name]
     )
     schedule = replace(cheapest[0].schedule(), operand=best.operand)
     return _Choice(best, schedule, cheapest[1], costs[best.name], refused)
-
-
-def _expensive(row: KernelRow, runs: RunCount) -> str:
-    step = row.accumulator.step if row.accumulator is not None else 1
-    unit = {4: "k-quads", 2: "tap pairs"}.get(step, f"steps of {step}")
-    text = f"proved runs average {runs.average_run:.1f} {unit}"
-    return (
-        f"{text}, {runs.reissued} steps more than the {runs.distinct} there are (split or wide)"
-        if runs.reissued
-        else text
-    )
-
-
-def _refusal(reason: str, cost: float | None, least_cost: float) -> str:
-    return reason if cost is None else f"{reason}: predicted {cost / least_cost:.2f} times the cost of the chosen row"

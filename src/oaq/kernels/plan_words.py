@@ -9,6 +9,8 @@ from oaq.numerics.ranges import IntRange
 
 if TYPE_CHECKING:
     from oaq.kernels.plan import NodePlan
+    from oaq.kernels.table import KernelRow
+    from oaq.overflow.spill import RunCount
 
 
 BY_DESIGN = "wraps by design"
@@ -65,3 +67,20 @@ def node_json(planned: NodePlan) -> dict[str, Any]:
         if planned.proof.modulo is not None:
             result["promise"] = f"exact modulo 2^{planned.proof.modulo}, {BY_DESIGN}"
     return result
+
+
+def expense_in_words(row: KernelRow, runs: RunCount) -> str:
+    """Why a row that is proved costs what it does."""
+    step = row.accumulator.step if row.accumulator is not None else 1
+    unit = f"steps of {step}" if row.looks_up else {4: "k-quads", 2: "tap pairs"}.get(step, f"steps of {step}")
+    text = f"proved runs average {runs.average_run:.1f} {unit}"
+    return (
+        f"{text}, {runs.reissued} steps more than the {runs.distinct} there are (split or wide)"
+        if runs.reissued
+        else text
+    )
+
+
+def refusal_in_words(reason: str, cost: float | None, least_cost: float) -> str:
+    """Why a row was not taken: what it costs beside the chosen one, where it is proved."""
+    return reason if cost is None else f"{reason}: predicted {cost / least_cost:.2f} times the cost of the chosen row"

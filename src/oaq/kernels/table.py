@@ -74,6 +74,11 @@ class KernelRow:
         raw = self.shift == 0 and self.x_range == U8
         return None if raw else (self.shift, self.x_range.lo, self.x_range.hi)
 
+    @property
+    def looks_up(self) -> bool:
+        """It looks sums of whole steps up, in bytes, instead of multiplying (``native/lookup``)."""
+        return self.accumulator is not None and self.accumulator.group_overflow == "wraps"
+
 
 def row_from_native(entry: Mapping[str, Any]) -> KernelRow:
     """One entry of ``_native.kernel_table()`` as a row."""

@@ -41,6 +41,7 @@ from math import gcd, prod
 from typing import Final
 
 from oaq import operators as ops
+from oaq.kernels.lookup_work import PLACE, lookup_work
 from oaq.kernels.table import KernelRow, native_matrix_row
 from oaq.operators.tensor import Shape, as_image
 from oaq.operators.windows import Window
@@ -208,11 +209,14 @@ def sum_work(
             runs = replace(runs, segments=runs.tiles + reissued, gaps=runs.gaps + runs.reissued - reissued)
         else:
             runs = replace(runs, gaps=0)  # each ends a run
-    counts = _depthwise(row, site, runs) if row.family == "depthwise" else _gemm(row, site, runs)
+    if row.looks_up:
+        counts, step = lookup_work(row, site, runs), PLACE
+    else:
+        counts = _depthwise(row, site, runs) if row.family == "depthwise" else _gemm(row, site, runs)
     if memory.cold:
         read_once = row.family == "gemm" and site.positions <= row.tile_m
         counts["once" if read_once else "weights"] = float(runs.issues * row.tile_n * step)
-    if one_by_one:
+    if one_by_one and not row.looks_up:
         counts["one_by_one"] = float(prod(site.y))
     return counts | memory.beyond_cache(prod(site.x) + prod(site.y)) | {"call": 1.0}
 

@@ -67,7 +67,8 @@ class NodeChoices:
 
     Attributes:
         node: its name.
-        operands: of a Conv2d or Linear: "direct" from the input, "in lines" of it, or "gathered"; else empty.
+        operands: of a Conv2d or Linear: "direct" from the input, "in lines" of it, or "gathered"; of a row that looks
+            sums up, whether it has "kept tables" or "made tables"; else empty.
         general: tiles of outputs requantized by the general code.
         as_floats: tiles whose sums are the bits of floats.
         in_words: tiles requantized in 16 bits (``oaq.numerics.words``).

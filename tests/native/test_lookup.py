@@ -1,0 +1,169 @@
+"""Rows that look sums up: what they do besides what every row does (``test_rows``), against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oaq import operators as ops
+from oaq.errors import OaqError
+from oaq.kernels.plan import plan
+from oaq.kernels.table import KernelRow
+from oaq.numerics.affine import Affine
+from oaq.numerics.modular import Modular
+from oaq.numerics.ranges import IntRange
+from oaq.operators import TensorSpec, output_shape
+from oaq.program.int_program import IntProgram, Node
+from oaq.runtime import Session
+from oaq.runtime.certify import require_safe
+from tests.modular import modular_program
+from tests.native.machine import ROWS, SUMMING, check, compare, held, layer, vector
+
+LOOKUPS = [name for name in SUMMING if ROWS[name].looks_up]
+MANY = [name for name in LOOKUPS if ROWS[name].isa == "vbmi" and ROWS[name].x_range.hi < 7]
+"""Tables of 64 bytes, of more choices of weights than a cache holds; of two weights in [-18, 18] there are few."""
+
+
+def operands(program: IntProgram, kind: str = "random") -> tuple[np.ndarray, ...]:
+    spec = program.tensors[program.inputs[0]]
+    if kind == "hi":
+        return (np.full((2, *spec.shape), spec.range.hi, np.uint8),)
+    return (np.random.default_rng(5).integers(spec.range.lo, spec.range.hi + 1, (2, *spec.shape)).astype(np.uint8),)
+
+
+def with_results(program: IntProgram, clamp: IntRange, zero: int) -> IntProgram:
+    """The same layer whose results lie in ``clamp``."""
+    (name,) = program.outputs
+    spec = replace(program.tensors[name], affine=Affine(0.05, zero), range=clamp)
+    return replace(program, tensors={**program.tensors, name: spec})
+
+
+def wrapping_layer(row: KernelRow, bits: int, *, shared: bool = False) -> IntProgram:
+    """A convolution whose sums count modulo 2**``bits``, with weights at the row's ends and biases at those of s32."""
+    rng = np.random.default_rng(bits)
+    weight = rng.choice(np.array([row.w_range.lo, row.w_range.hi, 0, 1]), (19, 3, 2, 13)).astype(np.int8)
+    bias = rng.choice(np.array([-(2**31), 2**31 - 1, 0, 7], np.int64), 19).astype(np.int32)
+    table = rng.integers(0, 256, (1 if shared else 19, 1 << bits)).astype(np.uint8)
+    op = ops.Conv2d(weight, bias, Modular(table), padding=(1, 1, 1, 0), stride=(1, 2))
+    return modular_program(op, (6, 9, 13), 0, IntRange(0, row.x_range.hi))
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("bits", [2, 7, 8])
+def test_sums_that_wrap_in_a_byte_are_never_spilled(row: str, bits: int, shared: bool) -> None:
+    program = wrapping_layer(ROWS[row], bits, shared=shared)
+    planned = plan(program, rows=[row])
+    schedule = planned["layer"].schedule
+    assert schedule is not None and schedule.spills == schedule.tiles and schedule.bound.hi > 127
+    for threads in (1, 3):
+        compare(planned, operands(program), threads)
+        compare(planned, operands(program, "hi"), threads)
+    require_safe(planned)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize("bits", [9, 16])
+def test_sums_that_wrap_in_more_than_a_byte_are_spilled_as_others_are(row: str, bits: int) -> None:
+    program = wrapping_layer(ROWS[row], bits)
+    planned = plan(program, rows=[row])
+    schedule = planned["layer"].schedule
+    assert schedule is not None and schedule.spills > schedule.tiles and schedule.bound.hi <= 127
+    compare(planned, operands(program))
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize(("clamp", "zero"), [((0, 1), 0), ((0, 3), 1), ((7, 22), 9), ((7, 23), 9), ((255, 255), 255)])
+def test_results_of_few_values_are_counted_by_thresholds(row: str, clamp: tuple[int, int], zero: int) -> None:
+    """Sixteen values are, seventeen leave by way of s32."""
+    for semantics in ("float32_half_even", "fixed_point"):
+        drawn = layer(ROWS[row], 21, 30, size=(3, 23), kernel=(3, 3), padding=(1, 1, 1, 1), semantics=semantics)
+        program = with_results(drawn, IntRange(*clamp), zero)
+        check(program, operands(program), row)
+        check(program, operands(program, "hi"), row, threads=3)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize("runs", [255, 256, 257, 600])
+def test_more_runs_than_sixteen_bits_hold(row: str, runs: int) -> None:
+    """All of one sign: 256 runs fill 16 bits, what comes after begins with s32."""
+    terms = runs * ROWS[row].accumulator.step  # type: ignore[union-attr]
+    for kind in ("positive", "minus-128"):
+        program = vector(5, terms, kind, row=ROWS[row])
+        planned = held(plan(program, rows=[row]), 1)
+        schedule = planned.nodes[0].schedule
+        assert schedule is not None and schedule.spills >= 2 * runs
+        compare(planned, operands(program, "hi"))
+        few = held(plan(with_results(program, IntRange(3, 6), 3), rows=[row]), 1)
+        compare(few, operands(program, "hi"))
+
+
+@pytest.mark.parametrize("row", MANY)
+def test_tables_that_no_cache_holds_are_made_for_a_tile_at_a_time(row: str) -> None:
+    """Over 8192 choices of weights make more than 512 KiB of tables of 64 bytes."""
+    drawn = layer(ROWS[row], 200, 220, size=(1, 70), kernel=(1, 3), padding=(0, 0, 1, 1))
+    op = drawn.nodes[0].products
+    weight = np.random.default_rng(2).integers(-14, 15, op.weight.shape).astype(np.int8)  # no step is split
+    program = replace(drawn, nodes=(replace(drawn.nodes[0], op=replace(op, weight=weight)),))
+    for threads in (1, 2):
+        check(program, operands(program), row, threads)
+    assert Session(plan(program, rows=[row])).choices()[0].operands == "made tables"
+    few = layer(ROWS[row], 200, 22, kind="small", size=(1, 70))
+    assert Session(plan(few, rows=[row])).choices()[0].operands == "kept tables"
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_windows_of_every_shape(row: str) -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(24):
+        kernel, stride, dilation = (tuple(int(n) for n in rng.integers(1, top, 2)) for top in (5, 5, 4))
+        padding = tuple(int(rng.integers(0, (kernel[axis // 2] - 1) * dilation[axis // 2] + 2)) for axis in range(4))
+        size = tuple(int(rng.integers((kernel[axis] - 1) * dilation[axis] + 1, 90)) for axis in range(2))
+        program = layer(
+            ROWS[row],
+            int(rng.integers(1, 20)),
+            int(rng.integers(1, 20)),
+            kind="small",
+            size=(min(size[0], 12 + (kernel[0] - 1) * dilation[0]), size[1]),
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+            zero_point=int(rng.integers(0, 4)),
+        )
+        check(program, operands(program), row, threads=int(rng.integers(1, 4)))
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_the_checker_refuses_a_run_that_is_too_long(row: str) -> None:
+    program = layer(ROWS[row], 8, 600, kind="small")
+    planned = plan(program, rows=[row])
+    require_safe(planned)
+    (node,) = planned.nodes
+    assert node.schedule is not None
+    segments = node.schedule.segments.copy()
+    segments[0, 2] += segments[1, 2]
+    joined = replace(
+        node.schedule,
+        segments=np.delete(segments, 1, axis=0),
+        bounds=np.concatenate([node.schedule.bounds[:1] + node.schedule.bounds[1:2], node.schedule.bounds[2:]]),
+    )
+    with pytest.raises(OaqError, match="8-bit lane"):
+        require_safe(replace(planned, nodes=(replace(node, schedule=joined),)))
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_layers_of_more_bits_are_refused_in_words(row: str) -> None:
+    most = ROWS[row].x_range.hi
+    op = ops.Linear(np.ones((3, 9), np.int8), np.zeros(3, np.int32), Modular(np.zeros((1, 256), np.uint8)))
+    wider = IntRange(0, most + 1)
+    specs = {
+        "x": TensorSpec("x", (9,), Affine(1.0), wider),
+        "y": TensorSpec("y", output_shape(op, [(9,)]), Affine(1.0)),
+    }
+    program = IntProgram("wider", ("x",), ("y",), specs, (Node("layer", op, ("x",), "y"),))
+    with pytest.raises(OaqError, match=rf"takes operands \[0, {most}\] and weights"):
+        plan(program, rows=[row])
+    assert not any("lookup8" in refusal.row for refusal in plan(program)["layer"].refused)
