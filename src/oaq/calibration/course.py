@@ -33,17 +33,22 @@ CASE = "case"
 """What names of nodes begin with that are timed."""
 
 
-def program_of(cases: Sequence[TimedNode], name: str = "course") -> IntProgram:
-    """One after the other: the lookups that write a case's inputs, then the case."""
+def operands_of(row: KernelRow) -> IntRange:
+    """Those of a course of ``row``: fewer bits where it takes no more."""
+    return IntRange(0, min(OPERANDS.hi, row.x_range.hi + row.shift))
+
+
+def program_of(cases: Sequence[TimedNode], name: str = "course", operands: IntRange = OPERANDS) -> IntProgram:
+    """One after the other: the lookups that write a case's inputs, in ``operands``, then the case."""
     tensors: dict[str, TensorSpec] = {}
     nodes: list[Node] = []
     inputs: list[str] = []
 
     def tensor(label: str, shape: tuple[int, ...]) -> str:
-        tensors[label] = TensorSpec(label, shape, AFFINE, OPERANDS)
+        tensors[label] = TensorSpec(label, shape, AFFINE, operands)
         return label
 
-    copied = ops.Lookup(np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8))
+    copied = ops.Lookup(np.minimum(np.arange(256), operands.hi).astype(np.uint8))
     for index, case in enumerate(cases):
         x = []
         for place, shape in enumerate(case.x):
@@ -122,9 +127,8 @@ def open_course(plan: Plan) -> Course:
     """A session on random integers; the first laps warm it up and are forgotten."""
     rng = np.random.default_rng(0)
     program = plan.program
-    x = [
-        rng.integers(0, OPERANDS.hi + 1, (1, *program.tensors[name].shape)).astype(np.uint8) for name in program.inputs
-    ]
+    specs = [program.tensors[name] for name in program.inputs]
+    x = [rng.integers(0, spec.range.hi + 1, (1, *spec.shape)).astype(np.uint8) for spec in specs]
     course = Course(plan, Session(plan, threads=1), x, [[] for _ in plan.nodes])
     for _ in range(3):
         course.lap()

@@ -13,7 +13,7 @@ import numpy as np
 
 from oaq import operators as ops
 from oaq.calibration.cases import SEED, TimedNode, depthwise_cases, gemm_cases
-from oaq.calibration.course import Course, open_course, plan_cases, program_of
+from oaq.calibration.course import Course, open_course, operands_of, plan_cases, program_of
 from oaq.calibration.fit import Fit, fit
 from oaq.calibration.other_cases import other_cases
 from oaq.errors import ConfigError
@@ -180,7 +180,8 @@ def _courses(row: KernelRow, rows: Sequence[KernelRow]) -> Iterator[Course]:
     cases = cases_of(row)
     small = [case for case in cases[::WARM_SHARE] if _bytes(case) <= WARM_BYTES]
     for batch in in_courses(cases, COLD_BYTES) + in_courses(small, WARM_BYTES):
-        yield open_course(plan_cases(program_of(batch), batch, row, other_rows))
+        program = program_of(batch, operands=operands_of(row))
+        yield open_course(plan_cases(program, batch, row, other_rows))
 
 
 def _points(courses: Sequence[Course], cache: int) -> _Points:
