@@ -44,6 +44,7 @@ def interval(choose: Random) -> tuple[int, int]:
         ends = sorted((choose.randrange(256), choose.randrange(256)))
         return ends[0], ends[1]
     low = choose.randrange(256)
+    low = low if low % 2 else 0  # rows of few bits take operands from 0 on
     return low, min(255, low + choose.choice((0, 0, 1, 2, 3, 9)))
 
 

@@ -24,7 +24,7 @@ from oaq.kernels.plan import NodePlan, Plan, plan
 from oaq.kernels.table import KernelRow, cpu_isas, native_rows
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
-from oaq.program.int_program import IntProgram
+from oaq.program.int_program import IntProgram, Node
 from oaq.program.plain import from_plain
 from oaq.runtime.session import Session
 
@@ -172,7 +172,14 @@ def _executed(
     isas, families = machine.isas, {node.family for node in _families(program, machine)}
     turn, place = divmod(index, GROUP)
     force = random.Random(index)  # not in turns: kinds of programs come in turns too, and some would never meet
-    rows = tuple(force.choice(family_rows) for family, family_rows in machine.rows.items() if family in families)
+    few = {
+        row.name for row in native_rows() if row.looks_up and all(_fits(node, program, row) for node in program.nodes)
+    }
+    rows = tuple(
+        force.choice([row for row in family_rows if row in few] or family_rows)
+        for family, family_rows in machine.rows.items()
+        if family in families
+    )
     isa = None if rows and place else isas[turn % len(isas)]
     threads = 2 if index % THREADED == 0 else 1
     executor_name = isa or " + ".join(rows)
@@ -181,7 +188,10 @@ def _executed(
         planned = plan(program, isa, forced, proof, costs="shipped")
         session = Session(planned, threads)
     except NoKernel as error:
-        yield from _refused_rows(sample, forced or (), str(error), counts)
+        if _takes_fewer_bits(program, forced or (), str(error)):
+            counts["forced rows rightly refused: operands or weights of more bits"] += 1
+        else:
+            yield from _refused_rows(sample, forced or (), str(error), counts)
         return
     except OaqError as error:
         yield f"{executor_name}: not planned or not opened: {error}"
@@ -203,6 +213,24 @@ def _refused_rows(sample: Drawn, rows: Sequence[str], message: str, counts: Coun
         yield f"{' + '.join(rows)}: wrongly refused: {message}"
     else:
         counts["forced rows rightly refused: less 128, a sum can leave 32 bits"] += 1
+
+
+def _fits(node: Node, program: IntProgram, row: KernelRow) -> bool:
+    """Whether a row of few bits takes the declared operands and the weights of a node, if it has weights."""
+    weight = getattr(node.op, "weight", None)
+    if weight is None:
+        return True
+    x = program.tensors[node.inputs[0]]
+    least, most = min(x.range.lo, x.affine.zero_point), max(x.range.hi, x.affine.zero_point)
+    operands_fit = row.x_range.lo <= least and most <= row.x_range.hi
+    return operands_fit and row.w_range.lo <= int(weight.min()) and int(weight.max()) <= row.w_range.hi
+
+
+def _takes_fewer_bits(program: IntProgram, rows: Sequence[str], message: str) -> bool:
+    """Whether a row of few bits is refused by a node whose declared operands, or whose weights, are not of so few."""
+    named = [row for row in native_rows() if row.looks_up and row.name in rows and f"{row.name}: takes" in message]
+    refusing = [node for node in program.nodes if node.name == message.partition(":")[0]]
+    return bool(named and refusing) and not _fits(refusing[0], program, named[0])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from benchmarks.soundness.subject import Report, examine, executors
 
 FRESH = 800
 """Programs of a new seed that are examined in every run."""
-FIXED = 3
+FIXED = 5
 """A seed of which the first programs are examined in every run."""
 
 
