@@ -15,5 +15,5 @@ def reals(scale: float, shape: tuple[int, ...]) -> np.ndarray:
     with np.errstate(over="ignore"):
         halves = (rng.integers(-600, 600, shape) / 2).astype(np.float32) * np.float32(scale)
         beside = np.nextafter(halves, rng.choice([-np.inf, np.inf], shape).astype(np.float32))
-    ends = rng.choice(np.float32([np.inf, -np.inf, 3.4e38, -3.4e38, 0.0, -0.0, 1e-45]), shape)
+    ends = rng.choice(np.array([np.inf, -np.inf, 3.4e38, -3.4e38, 0.0, -0.0, 1e-45], np.float32), shape)
     return np.where(rng.random(shape) < 0.1, ends, np.where(rng.random(shape) < 0.5, halves, beside)).astype(np.float32)

@@ -96,7 +96,7 @@ def test_sums_of_dynamic_layers_leave_as_the_law_says(calls: Calls, cpu: str) ->
     for rows, (tile, columns), which in product((1, 4), ((4, 3), (8, 8), (16, 13)), range(8)):
         integers = rng.integers(-(2**31), 2**31, rows * tile).astype(np.int32).reshape(rows, tile)
         integers[:, ::3] = rng.choice([2**31 - 1, -(2**31), 2**24 + 1, -1, 0], integers[:, ::3].shape)
-        row_scale, scale = (rng.choice(np.float32([0.013, 1e-30, 3.0, 1e10]), size) for size in (rows, tile))
+        row_scale, scale = (rng.choice(np.array([0.013, 1e-30, 3.0, 1e10], np.float32), size) for size in (rows, tile))
         row_zero, excess = (rng.integers(-(2**9), 2**9, rows).astype(np.int32) for _ in range(2))
         sums, weight_zero = (rng.integers(-(2**22), 2**22, tile).astype(np.int32) for _ in range(2))
         bias = rng.normal(0, 1e3, tile).astype(np.float32)

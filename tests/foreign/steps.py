@@ -68,7 +68,7 @@ def _rules() -> Iterator[tuple[str, Requantize]]:
     rng = np.random.default_rng(5)
     for then in (None, 0, 1, 7, 31):
         for shifts in (SHIFTS, SHIFTS[4:]):
-            numbers = list(product(SUMS, MULTIPLIERS, shifts))
+            numbers: list[tuple[int, ...]] = list(product(SUMS, MULTIPLIERS, shifts))
             rng.shuffle(numbers)
             yield f"fixed point, then {then}, shifts from {shifts[0]}", fixed(numbers, then)
     for count in (1, 15, 17, 33):
