@@ -14,6 +14,7 @@ from torch import nn
 import oaq
 from oaq.data.batches import Batch
 from oaq.data.preprocess import KEY as PREPROCESS
+from oaq.numerics.requantize import Semantics
 from oaq.program.int_program import IntProgram
 from oaq.ptq.options import DEFAULT_BUDGET, Options
 from oaq.ptq.quantize import quantize_with_report
@@ -33,15 +34,18 @@ class Choices:
         budget: as of ``oaq.ptq.options.Options``.
         rounding: of weights.
         origin: what is captured: "torch", or "onnx", the module's export.
+        requantize: semantics of the program.
     """
 
     budget: float | None = DEFAULT_BUDGET
     rounding: Rounding = "axe"
     origin: str = "torch"
+    requantize: Semantics = "float32_half_even"
 
     def __str__(self) -> str:
         budget = "none" if self.budget is None else f"{self.budget:g}"
-        return f"rounding {self.rounding}, budget {budget}, from {self.origin}"
+        fixed = ", in fixed point" if self.requantize == "fixed_point" else ""
+        return f"rounding {self.rounding}, budget {budget}, from {self.origin}{fixed}"
 
 
 def parse_budget(text: str) -> float | None:
@@ -79,7 +83,7 @@ def earlier_program(path: Path, source: str) -> IntProgram | None:
 
 def quantize(model: nn.Module | str, batches: Sequence[Batch], choices: Choices) -> IntProgram:
     """``oaq.quantize`` under a bar."""
-    options = Options(budget=choices.budget, rounding=choices.rounding)
+    options = Options(budget=choices.budget, rounding=choices.rounding, requantize=choices.requantize)
     with say.stages("quantize") as report:
         program, _ = quantize_with_report(
             model, batches, options, progress=lambda step: report(str(step), step.item, step.done)

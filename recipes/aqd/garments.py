@@ -49,7 +49,7 @@ class Garments:
     def scene(self, *key: int) -> tuple[Pixels, NDArray[np.float64]]:
         """A crop (128, 128, 3), and (n, 5) class, left, top, right, bottom in pixels; they depend on ``key`` only."""
         rng = np.random.default_rng(key)
-        place = self.places[rng.integers(len(self.places))]
+        place = self.places[int(rng.integers(len(self.places)))]
         y, x = (int(rng.integers(0, size - SIDE + 1)) for size in place.shape[:2])
         canvas = place[y : y + SIDE, x : x + SIDE].astype(np.float32)
         rows: list[tuple[float, ...]] = []

@@ -30,18 +30,22 @@ import oaq
 from oaq.data.batches import Batch, Batches
 from oaq.data.photos import read_photo
 from oaq.errors import FormatError
+from oaq.numerics.requantize import Semantics
 from oaq.program.int_program import IntProgram
 from oaq.ptq.rounding import ROUNDINGS
 from oaq.report import Evidence, ReportData, build_report
 from oaq.report.agreement import compare
+from oaq.report.build import verification
 from oaq.report.evidence_part import EVIDENCE, evidence_part
 from oaq.report.html import to_html
+from oaq.report.kinds import kind_rows
 from oaq.report.text import headline
 from oaq.runtime import Session
 from oaq.tasks import Task
 from oaq.tasks.coco import COCO
 from oaq.terminal import say
 from oaq.terminal.table import Table
+from oaq.verify import verify
 from recipes import result_file
 from recipes.aqd import __main__ as aqd
 from recipes.data import photos
@@ -67,6 +71,8 @@ FIRST = "ssd-mobilenet-v2"
 """The network that is taken if none is named."""
 AQD = "aqd"
 """Detectors that are trained here, in rows: a recipe of its own."""
+VERIFIED = 2
+"""Photos that every executor computes, with --fixed-point."""
 COMPARED = 16
 """Photos whose raw outputs are compared number by number."""
 
@@ -87,9 +93,10 @@ def program_of(
     if flags.program:
         return oaq.load(flags.program)
     budget = network.budget if flags.budget is ... else flags.budget
-    choices = Choices(budget, flags.rounding or network.rounding, flags.origin)
+    semantics: Semantics = "fixed_point" if flags.fixed_point else "float32_half_even"
+    choices = Choices(budget, flags.rounding or network.rounding, flags.origin, semantics)
     subject = f"{network.name}, weights {weights_digest(net)}, {flags.images} photos"
-    path, source = folder / f"{network.name}.oaq", f"recipes.detection, {subject}, {choices}"
+    path, source = folder / f"{name_of(flags)}.oaq", f"recipes.detection, {subject}, {choices}"
     earlier = earlier_program(path, source) if flags.resume else None
     if earlier is not None:
         return earlier
@@ -106,11 +113,11 @@ def run(flags: argparse.Namespace) -> int:
     if importlib.util.find_spec("pycocotools") is None:
         raise FormatError("pycocotools scores the boxes and is not installed: pip install 'oaq[detect]'")
     network, steps = NETWORKS[flags.network], Steps()
-    name, folder = network.name, flags.out / network.name
+    name, folder = name_of(flags), flags.out / name_of(flags)
     folder.mkdir(parents=True, exist_ok=True)
     say.words(f"{name}, on {stamp().cpu}\n")
     with steps.step("weights", has_bars=True):
-        net, task = network.load(flags.weights, folder, flags.steps)
+        net, task = network.load(flags.weights, flags.out / network.name, flags.steps)
     with steps.step(f"quantize on {flags.images} photos", has_bars=True):
         program = program_of(net, task, network, flags, folder)
         task = renamed(task, program.outputs)
@@ -121,9 +128,14 @@ def run(flags: argparse.Namespace) -> int:
     with steps.step("both networks on the test photos", has_bars=True):
         sets = _sets(flags, task, skips)
         answers = {label: answer_pairs(net, session, task, samples, label) for label, samples in sets.items()}
-    report = build_report(plan, _evidence(net, session, task, steps=steps, composites=flags.data is None, skips=skips))
+    evidence = _evidence(net, session, task, steps=steps, composites=flags.data is None, skips=skips)
+    checks = None
+    if flags.fixed_point:
+        with steps.step("every executor", has_bars=True):
+            checks = verification(verify(program, _photos(task, VERIFIED)))
+    report = build_report(plan, evidence, verification=checks)
     oaq.save(program, folder / f"{name}.oaq", {EVIDENCE: evidence_part(_stored(report))})
-    figures = _figures(
+    figures = _integer_figures(report) + _figures(
         {label: pairs for label, (pairs, _) in answers.items()}, task, report.proved_layers, len(report.layers), skips
     )
     to_html(
@@ -138,7 +150,7 @@ def run(flags: argparse.Namespace) -> int:
     written = Result("detection", _command(flags), stamp(), None, figures, (), report.notes)
     result_file.write(written, folder / "result.json")
     if flags.record:
-        result_file.store(written, RECORDED, "detection" if name == FIRST else f"detection_{name}")
+        result_file.store(written, RECORDED, "detection" if name == FIRST else f"detection_{name.replace('-', '_')}")
     say.words(f"\n{headline(report)}\n")
     say.tables([Table(name, ("", "figure"), figures, frozenset({1}))])
     say.words(f"\n{folder / 'report.html'}")
@@ -158,12 +170,16 @@ def _sets(flags: argparse.Namespace, task: Task, skips: Skips) -> dict[str, Iter
     }
 
 
+def _photos(task: Task, count: int) -> np.ndarray:
+    """(n, 3, rows, columns) photos that calibration never sees, prepared."""
+    return np.concatenate([read_photo(path, task.preprocess)[None] for path in photos.comparison()[:count]])
+
+
 def _evidence(
     net: torch.nn.Module, session: Session, task: Task, *, steps: Steps, composites: bool, skips: Skips
 ) -> Evidence:
     """Agreement of raw outputs and boxes on photos that calibration never sees."""
-    paths = photos.comparison()[:COMPARED]
-    x = np.concatenate([read_photo(path, task.preprocess)[None] for path in paths])
+    x = _photos(task, COMPARED)
     with torch.inference_mode():
         exact = net(torch.from_numpy(x))
     rounded = session.run(x)
@@ -171,7 +187,7 @@ def _evidence(
     sides = [{name: np.asarray(y) for name, y in zip(names, values, strict=True)} for values in (exact, rounded)]
     left_out = skips.reasons or []
     notes = (
-        f"Agreement: {len(paths)} photos that calibration never sees.",
+        f"Agreement: {len(x)} photos that calibration never sees.",
         *(
             (f"Quantized: {session.plan.program.metadata['quantized']}.",)
             if "quantized" in session.plan.program.metadata
@@ -213,6 +229,27 @@ def _figures(
     return tuple(lines)
 
 
+def _integer_figures(report: ReportData) -> tuple[tuple[str, str], ...]:
+    """Lines about integers, where every executor was compared."""
+    if report.verification is None or report.agreement is None:
+        return ()
+    lines = [
+        (f"{name}: nodes, of them with float32 multipliers", f"{nodes}, {floats}")
+        for name, nodes, _, floats in kind_rows(report.kinds)
+    ]
+    checks, scores = report.verification, report.agreement
+    ran = sum(execution.ran for execution in checks.executions)
+    compared = f"{checks.mismatches} of {checks.integers:,}"
+    lines.append((f"integers that differ between the reference and {ran} executors", compared))
+    lines.append((f"least SQNR of an output on {scores.images} photos", f"{scores.least_sqnr_db:.1f} dB"))
+    return tuple(lines)
+
+
+def name_of(flags: argparse.Namespace) -> str:
+    """Name of the network, of its folder and of its files."""
+    return f"{flags.network}-fixed-point" if flags.fixed_point else flags.network
+
+
 def _command(flags: argparse.Namespace) -> str:
     words = [
         "python -m recipes.detection",
@@ -221,6 +258,7 @@ def _command(flags: argparse.Namespace) -> str:
         f"--scenes {flags.scenes}",
     ]
     words += [f"--program {flags.program.name}"] if flags.program else []
+    words += ["--fixed-point"] if flags.fixed_point else []
     words += ["--from onnx"] if flags.origin == "onnx" else []
     words += [f"--rounding {flags.rounding}"] if flags.rounding else []
     words += [] if flags.budget is ... else [f"--budget {'none' if flags.budget is None else flags.budget}"]
@@ -250,6 +288,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--from", dest="origin", choices=("torch", "onnx"), default="torch", help="what is quantized (default torch)"
+    )
+    parser.add_argument(
+        "--fixed-point", action="store_true", help="multipliers of integers only; every executor is compared"
     )
     parser.add_argument("--resume", action="store_true", help="take what an earlier run quantized, if it is the same")
     parser.add_argument(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oaq.capture.graph import FloatArray, FloatGraph, FloatNode, FloatProducts
+from oaq.capture.graph import FloatArray, FloatGraph, FloatNode, FloatProducts, Parameter
 
 CLOSE = 1e-5
 """Relative difference of weights and what they are said to be made of, from rounding to float32."""
@@ -55,8 +55,8 @@ def shared_weights(graph: FloatGraph) -> tuple[SharedWeights, ...]:
     """
     readers: dict[str, list[FloatNode]] = {}
     for node in graph.nodes:
-        origin = node.op.shared if isinstance(node.op, FloatProducts) else None
-        if origin is not None and _is_of(node.op, origin.weight, origin.gain):  # type: ignore[arg-type]
+        origin = parameter_of(node)
+        if origin is not None:
             readers.setdefault(origin.name, []).append(node)
     return tuple(_joined(nodes) for nodes in readers.values() if len(nodes) > 1)
 
@@ -83,7 +83,8 @@ def _is_of(op: FloatProducts, weight: FloatArray, gain: NDArray[np.float64]) -> 
 
 
 def _joined(nodes: Iterable[FloatNode]) -> SharedWeights:
-    origins = {node.name: node.op.shared for node in nodes}  # type: ignore[union-attr]
+    """What nodes of one parameter have together."""
+    origins = {node.name: parameter for node in nodes if (parameter := parameter_of(node)) is not None}
     signs = np.stack([np.sign(origin.gain) for origin in origins.values()])
     first = next(iter(origins.values()))
     turned = np.flatnonzero((signs != signs[0]).any(axis=0) | (signs == 0).any(axis=0))
@@ -94,3 +95,9 @@ def _joined(nodes: Iterable[FloatNode]) -> SharedWeights:
         {name: origin.norm for name, origin in origins.items()},
         tuple(int(channel) for channel in turned),
     )
+
+
+def parameter_of(node: FloatNode) -> Parameter | None:
+    """The parameter that a node's weights are made of; None if none is known, or they are made of it no longer."""
+    origin = node.op.shared if isinstance(node.op, FloatProducts) else None
+    return origin if origin is not None and _is_of(node.op, origin.weight, origin.gain) else None  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from oaq.numerics.modular import wrapped
 from oaq.numerics.ranges import ChannelRanges
 from oaq.operators import Products, TensorSpec, rules_of
 from oaq.overflow.bounds import weight_bound
-from oaq.overflow.operands import operands_as_loaded
+from oaq.overflow.operands import Operands, operands_as_loaded
 from oaq.overflow.proof import NodeProof, Proof
 from oaq.program.int_program import IntProgram, Node
 from oaq.program.memory import memory_limit, require_memory
@@ -87,7 +87,7 @@ class KnownBounds:
         self._bounds: dict[bytes, tuple[ChannelRanges, ChannelRanges]] = {}
         self.derived = 0
 
-    def of(self, weight: NDArray[np.integer], x: ChannelRanges) -> tuple[ChannelRanges, ChannelRanges]:
+    def of(self, weight: NDArray[np.integer], x: Operands) -> tuple[ChannelRanges, ChannelRanges]:
         """Ranges of the final and of every partial sum."""
         digest = hashlib.sha256(f"{weight.dtype.str} {weight.shape} {x.lo.shape}".encode())
         for array in (weight, x.lo, x.hi):
