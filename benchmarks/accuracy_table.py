@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks import (
+    detector_table,
     levels_table,
     piecewise_table,
     pruning_table,
@@ -47,7 +48,9 @@ NOT_RUN = "not run"
 
 def block(name: str, folder: Path = RESULTS) -> str:
     """What belongs between the markers of a campaign, or of one of the tables that have a file of their own."""
-    for module in (tasks_table, superres_table, piecewise_table, pruning_table, restoration_table, levels_table):
+    for module in (
+        tasks_table, superres_table, piecewise_table, pruning_table, restoration_table, levels_table, detector_table,
+    ):  # fmt: skip
         if name == module.NAME:
             return module.block(folder)
     if name in wrapnet_table.NAMES:
