@@ -88,4 +88,4 @@ def block(name: str, folder: Path) -> str:
     lines += [tuple(dict(row)[cell] for cell in columns.heads) for row in result.rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     above = f"{above[:1].upper()}{above[1:]}" if above else result.environment.cpu
-    return f"{above}. `{result.command}`.\n\n{table}\n"
+    return f"{above}.\n`{result.command}`.\n\n{table}\n"

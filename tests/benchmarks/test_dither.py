@@ -63,7 +63,7 @@ def test_a_table_is_the_rows_of_its_file(tmp_path: Path) -> None:
         tmp_path / "dither_lenet-5.json",
     )
     text = training_table.block("dither-lenet-5", tmp_path)
-    assert text.startswith("Training images: 10; epochs: 1; seeds: 1. `a command`.\n")
+    assert text.startswith("Training images: 10; epochs: 1; seeds: 1.\n`a command`.\n")
     assert "| 2 | 1 | 90.00 | 90.00 | 0.500 | 0.900 | 0.910 | 6 | 0.30 |" in text
 
 
