@@ -100,7 +100,7 @@ def measure(
     Raises:
         NoKernel: this CPU lacks the instruction set, or the native module is not built.
     """
-    usable = rows_for(isa, native_rows())
+    usable = [row for row in rows_for(isa, native_rows()) if not row.looks_up]  # those take fewer bits
     shadowed = shadow(program)
     proof = analyze(shadowed)
     plans: list[tuple[Plan, int | None]] = []
