@@ -41,7 +41,7 @@ def test_a_certificate_of_every_row_and_every_kind_of_layer_holds(kind: str, zer
     program = modular_program(*modular_op(np.random.default_rng(4), kind, 7), zero)
     family = oaq.operators.family_of(program.nodes[0].op)
     for row in native_rows():
-        if row.family == family and row.available:
+        if row.family == family and row.available and not row.looks_up:  # those: tests/native/test_lookup
             result = verdict(program, certified(program, row.name))
             assert result.safe, (row.name, result.findings[:3])
             assert result.modular == 1

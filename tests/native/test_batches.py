@@ -78,7 +78,8 @@ def test_any_program_computes_the_same_integers_in_any_chunks_on_any_threads(
 def test_every_summing_row_computes_the_same_integers_in_any_chunks(row: str) -> None:
     entry = ROWS[row]
     program = layer(entry, 40, 16, size=(12, 9), kernel=(3, 3), padding=(1, 1, 1, 1))
-    x = (random_input(np.random.default_rng(0), (1, 12, 9, program.tensors[program.inputs[0]].shape[2]), U8),)
+    spec = program.tensors[program.inputs[0]]
+    x = (random_input(np.random.default_rng(0), (1, *spec.shape), spec.range),)
     expected, planned = run(program, x).outputs, plan(program, rows=[row])
     for threads, chunks in itertools.product((2, 3, 5), (1, 2, 3, 7, 12, 100, 4096)):
         same(outputs(opened(planned, threads, chunks), program, x), expected)

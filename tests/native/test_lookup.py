@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import oaq
 from oaq import operators as ops
 from oaq.errors import OaqError
 from oaq.kernels.plan import plan
@@ -20,6 +21,7 @@ from oaq.runtime import Session
 from oaq.runtime.certify import require_safe
 from tests.modular import modular_program
 from tests.native.machine import ROWS, SUMMING, check, compare, held, layer, vector
+from tests.strategies import Builder, conv2d
 
 LOOKUPS = [name for name in SUMMING if ROWS[name].looks_up]
 MANY = [name for name in LOOKUPS if ROWS[name].isa == "vbmi" and ROWS[name].x_range.hi < 7]
@@ -167,3 +169,25 @@ def test_layers_of_more_bits_are_refused_in_words(row: str) -> None:
     with pytest.raises(OaqError, match=rf"takes operands \[0, {most}\] and weights"):
         plan(program, rows=[row])
     assert not any("lookup8" in refusal.row for refusal in plan(program)["layer"].refused)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_verify_forces_a_row_where_it_fits_and_misses_it_nowhere_else(row: str) -> None:
+    """A network of few bits begins with a layer of eight: the others are the row's, and the report is complete."""
+    rng, few = np.random.default_rng(7), IntRange(0, ROWS[row].x_range.hi)
+    builder = Builder("network")
+    x = builder.input((6, 5, 3), Affine(0.05, 128))
+    x = builder.add(conv2d(rng, (12, 3, 3, 3)), [x], Affine(0.5, 0), few, name="stem")
+    builder.add(conv2d(rng, (8, 1, 1, 12), kind="small"), [x], Affine(0.5, 0), name="narrow")
+    report = oaq.verify(builder.finish(), onnx=False)
+    report.raise_if_unsafe()
+    (executor,) = (one for one in report.executors if one.name == f"row {row}")
+    assert executor.ran and executor.compared > 0
+    assert not [one for one in report.not_run if "lookup8" in one.name and ROWS[one.name[4:]].x_range.contains(few)]
+
+
+@pytest.mark.skipif(not LOOKUPS, reason="NOT RUN: no such row here")
+def test_a_network_of_eight_bits_needs_no_such_row() -> None:
+    report = oaq.verify(vector(5, 7), onnx=False)
+    assert {f"row {name}" for name in LOOKUPS} <= {one.name for one in report.executors if one.unneeded}
+    assert "operands of so few bits" in report.table()

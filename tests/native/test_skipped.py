@@ -94,7 +94,7 @@ def test_a_longer_run_than_the_registers_hold_is_not_made_by_leaving_steps_out(r
     """Weights at their end between holes of one step: lanes fill up as if there were no hole."""
     program = layer(ROWS[row], 16, 256, "uniform", zero_point=0)
     (node,) = program.nodes
-    weight = np.full(node.products.weight.shape, 127, np.int8)
+    weight = np.full(node.products.weight.shape, ROWS[row].w_range.hi, np.int8)
     weight.reshape(len(weight), -1, 32)[:, :, :16] = 0
     op = replace(node.products, weight=weight)
     assert isinstance(op, ops.Conv2d)

@@ -16,7 +16,7 @@ from oaq.numerics.words import MOST, least_saturating, words, words_of
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram, Node
 from oaq.runtime import Session
-from tests.native.machine import ROWS, SUMMING, check, compare, held
+from tests.native.machine import ROWS, WIDE, check, compare, held
 
 HIGHEST = (3, 64, 107, 255)
 SUMS = (-(1 << 30), -MOST - 2, -MOST - 1, -MOST, -1, 0, 1, MOST - 1, MOST, MOST + 1, 1 << 20)
@@ -51,7 +51,7 @@ def large(hi: int) -> list[int]:
     return [int(each) for each in (*known[:3], *known[near : near + 3], known[-2], known[-1])]
 
 
-@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("row", WIDE)
 @pytest.mark.parametrize("hi", HIGHEST)
 @pytest.mark.parametrize("odd", [0, 5])
 def test_saturating_words_whatever_the_sum(row: str, hi: int, odd: int) -> None:
@@ -61,7 +61,7 @@ def test_saturating_words_whatever_the_sum(row: str, hi: int, odd: int) -> None:
         check(one, (x,), row)
 
 
-@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("row", WIDE)
 def test_the_way_is_taken_where_all_outputs_of_a_tile_allow_it(row: str) -> None:
     """All integers are right either way; this is about time."""
     is_scalar = ROWS[row].isa == "scalar"
@@ -75,7 +75,7 @@ def test_the_way_is_taken_where_all_outputs_of_a_tile_allow_it(row: str) -> None
     assert ways([(0, 1639)] * 127 + [(0, 2048)]) == ((tiles, 0, 0) if is_scalar else (0, 1, tiles - 1))
 
 
-@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("row", WIDE)
 @pytest.mark.parametrize("hi", HIGHEST)
 def test_halfway_results_of_every_kind_of_word(row: str, hi: int) -> None:
     known = words(hi)
@@ -87,7 +87,7 @@ def test_halfway_results_of_every_kind_of_word(row: str, hi: int) -> None:
         check(one, (x,), row)
 
 
-@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("row", WIDE)
 @pytest.mark.parametrize("hi", HIGHEST[1:])
 def test_words_too_small_for_saturated_sums_meet_sums_just_beyond_s16(row: str, hi: int) -> None:
     """What saturates at 2^15 - 1 would be short of the clamp by several integers: such tiles leave another way."""
@@ -98,7 +98,7 @@ def test_words_too_small_for_saturated_sums_meet_sums_just_beyond_s16(row: str, 
         check(one, (x,), row)
 
 
-@pytest.mark.parametrize("row", SUMMING)
+@pytest.mark.parametrize("row", WIDE)
 def test_a_tile_with_one_output_that_is_no_word_and_one_spilled_inside(row: str) -> None:
     pairs = [(each, 1639) for each in range(-2048, 2048, 16)]
     pairs[5], pairs[70], pairs[-1] = (4096, 2048), (1 << 20, 3), (16384, 513)
@@ -110,7 +110,7 @@ def test_a_tile_with_one_output_that_is_no_word_and_one_spilled_inside(row: str)
 
 @pytest.mark.parametrize("rows", range(1, 14))
 @pytest.mark.parametrize("outputs", [3, 8, 16, 24, 56])
-@pytest.mark.parametrize("row", [name for name in SUMMING if ROWS[name].family == "gemm"])
+@pytest.mark.parametrize("row", [name for name in WIDE if ROWS[name].family == "gemm"])
 def test_every_shape_of_a_tile(row: str, outputs: int, rows: int) -> None:
     one = program(False, 107, [(-500 + 40 * each, 901 + 2 * each) for each in range(outputs)], size=(1, rows))
     check(one, (inputs(one)[2],), row)

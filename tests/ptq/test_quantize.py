@@ -185,7 +185,7 @@ def test_data_that_cannot_be_used_is_refused(batches: object, says: str) -> None
     [
         ({"budget": 0.9}, "at least 1.0"),
         ({"budget": float("nan")}, "at least 1.0"),
-        ({"calibration": "entropy"}, "mse, minmax, percentile"),
+        ({"calibration": "kl"}, "mse, minmax, percentile, entropy"),
         ({"requantize": "float64"}, "float32_half_even"),
     ],
 )

@@ -185,7 +185,8 @@ def plan(
     Args:
         program: what to run.
         isa: best instruction set to use; None asks ``OAQ_ISA``, then takes the best of this CPU.
-        rows: names of rows to force, or one name: a family that one of them computes may use no other row.
+        rows: names of rows to force, or one name: a family that one of them computes may use no other row. Of several,
+            one for operands of few bits is taken wherever it suits, the cheapest elsewhere.
         proof: of ``program``; made here if None.
         table: every row there is; None asks the native module, and keeps to what this CPU can run. A table given
             plans for another machine: availability is not asked, and ``OAQ_ISA`` is not read. The name of a
@@ -214,7 +215,7 @@ def plan(
     all_rows = without_twins(native_rows() if foreign_rows is None else foreign_rows, rows or ())
     usable = all_rows if foreign and isa is None else rows_for(isa, all_rows, foreign=foreign)
     usable = without_narrower(_forced(usable, all_rows, rows), rows or ())
-    rules = _Rules(program, proof, usable, all_rows, predictor_of(program, cost_table, target_of(all_rows)))
+    rules = _Rules(program, proof, usable, all_rows, predictor_of(program, cost_table, target_of(all_rows)), bool(rows))
     nodes = tuple(_plan_node(node, rules) for node in program.nodes)
     best = best_isa([planned.row for planned in nodes])
     return Plan(program, proof, nodes, best, costs=cost_table)
@@ -238,13 +239,14 @@ def _forced(
 
 @dataclass(frozen=True, eq=False)
 class _Rules:
-    """What every node is planned by: the proof, the rows it may use, those there are, and what they cost."""
+    """What nodes are planned by: the proof, rows they may use, rows there are, their costs, whether any is forced."""
 
     program: IntProgram
     proof: Proof
     usable: Sequence[KernelRow]
     all_rows: Sequence[KernelRow]
     time: Predictor
+    forces: bool
 
 
 def _plan_node(node: Node, rules: _Rules) -> NodePlan:
@@ -275,7 +277,9 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
         )
     words = words_share(node.op, y, proof[node.name].folded_bias)
     layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
-    choice = _choose(layer, [row for row in candidates if layer.suits(row)] or candidates)
+    suited = [row for row in candidates if layer.suits(row)] or candidates
+    for_few_bits = [row for row in suited if row.looks_up] if rules.forces else []
+    choice = _choose(layer, for_few_bits or suited)
     return NodePlan(
         node,
         choice.row,

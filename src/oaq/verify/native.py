@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oaq.errors import AccumulatorOverflow, MemoryLimit, NoKernel
+from oaq.kernels.cost import contract_holds, reach
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import KernelRow, isas_of
 from oaq.operators import family_of
@@ -92,6 +93,9 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
         name = f"row {row.name}"
         if row.family not in families:
             attempts.append(Attempt(Executor(name, False, f"the program has no {row.family} node", unneeded=True)))
+        elif row.looks_up and not _suits_any(workload, row):
+            reason = f"no layer has operands within {row.x_range} and weights within {row.w_range}"
+            attempts.append(Attempt(Executor(name, False, reason, unneeded=True)))
         elif not row.available:
             attempts.append(Attempt(Executor(name, False, f"needs {row.isa}, which this CPU lacks")))
         else:
@@ -99,9 +103,24 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
     return attempts
 
 
+def _suits_any(workload: Workload, row: KernelRow) -> bool:
+    """True iff the operands and weights of a layer have as few bits as ``row`` asks for."""
+    for node in workload.program.summing_nodes():
+        operands = workload.proof[node.name].operands
+        reached = reach(node.products.rows, (operands.lo, operands.hi))
+        if family_of(node.op) == row.family and contract_holds(row, reached):
+            return True
+    return False
+
+
 def _forced(workload: Workload, row: KernelRow, available: Sequence[KernelRow]) -> Plan:
-    """A plan by one row. It is given its table, so that OAQ_ISA, which is about plans, hides no row that can run."""
-    return plan(workload.program, rows=[row.name], proof=workload.proof, table=available)
+    """A plan by one row. It is given its table, so that OAQ_ISA, which is about plans, hides no row that can run.
+
+    A row for few bits computes the layers it suits, scalar rows the others.
+    """
+    scalar = [known for known in available if known.family == row.family and known.isa == "scalar"]
+    rows = [row.name, *(known.name for known in scalar if row.looks_up and not known.shift)]
+    return plan(workload.program, rows=rows, proof=workload.proof, table=available)
 
 
 def _available(isa: str, table: Sequence[KernelRow]) -> bool:

@@ -61,7 +61,7 @@ class Executor:
         first: where it first differs, if it does and that could be found.
         notes: what is known, measured and bounded besides (float-defined operators of another runtime).
         failed: it is here and should have run, but could not.
-        unneeded: it computes an operator that the program does not have; ``ran`` is False.
+        unneeded: it computes an operator, or operands of few bits, that the program does not have; ``ran`` is False.
     """
 
     name: str
@@ -169,7 +169,8 @@ class Report:
             lines += [f"{'':<{width}}  note: {note}" for note in executor.notes]
         unneeded = [executor.name.removeprefix("row ") for executor in self.executors if executor.unneeded]
         if unneeded:
-            lines.append(f"not needed, for operators that the program does not have: {', '.join(unneeded)}")
+            words = "for operators, or operands of so few bits, that the program does not have"
+            lines.append(f"not needed, {words}: {', '.join(unneeded)}")
         return escape_lines(lines)
 
     def to_json(self) -> dict[str, Any]:
