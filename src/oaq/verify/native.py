@@ -107,8 +107,8 @@ def _suits_any(workload: Workload, row: KernelRow) -> bool:
     """True iff the operands and weights of a layer have as few bits as ``row`` asks for."""
     for node in workload.program.summing_nodes():
         operands = workload.proof[node.name].operands
-        reached = reach(node.products.rows, (operands.lo, operands.hi))
-        if family_of(node.op) == row.family and contract_holds(row, reached):
+        ranges = reach(node.products.rows, (operands.lo, operands.hi))
+        if family_of(node.op) == row.family and contract_holds(row, ranges):
             return True
     return False
 
@@ -118,8 +118,8 @@ def _forced(workload: Workload, row: KernelRow, available: Sequence[KernelRow]) 
 
     A row for few bits computes the layers it suits, scalar rows the others.
     """
-    scalar = [known for known in available if known.family == row.family and known.isa == "scalar"]
-    rows = [row.name, *(known.name for known in scalar if row.looks_up and not known.shift)]
+    scalar = [entry for entry in available if entry.family == row.family and entry.isa == "scalar"]
+    rows = [row.name, *(entry.name for entry in scalar if row.looks_up and not entry.shift)]
     return plan(workload.program, rows=rows, proof=workload.proof, table=available)
 
 
