@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import oaq
-from oaq.errors import FormatError, NoKernel
+from oaq.errors import FormatError, MemoryLimit, NoKernel
 from oaq.numerics.affine import Affine
 from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.ranges import ChannelRanges, IntRange
@@ -87,6 +87,7 @@ def test_a_file_without_equal_weights_says_nothing_of_it(tmp_path: Path) -> None
         ('{"nodes/1/weight": "nodes/5/weight"}', "no 'nodes/5/weight' before them"),
         ('{"nodes/1/weight": "nodes/1/weight"}', "no 'nodes/1/weight' before them"),
         ('{"nodes/1/weight": "nodes/0/weight", "nodes/2/weight": "nodes/1/weight"}', "no 'nodes/1/weight' before"),
+        (f'{{"nodes/{"9" * 5000}/weight": "nodes/0/weight"}}', "are not weights of a node"),
     ],
 )
 def test_what_the_metadata_say_is_trusted_in_nothing(text: str, words: str) -> None:
@@ -95,6 +96,16 @@ def test_what_the_metadata_say_is_trusted_in_nothing(text: str, words: str) -> N
     assert json.loads(stated or "") == {f"nodes/{level}/weight": "nodes/0/weight" for level in (1, 2)}
     with pytest.raises(FormatError, match=words):
         with_repeats(text, kept, "net")
+
+
+def test_a_small_file_of_many_layers_is_refused_before_they_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = np.zeros((256, 256), np.int8)
+    text = json.dumps({f"nodes/{node}/weight": "nodes/0/weight" for node in range(1, 1001)})
+    monkeypatch.setenv("OAQ_MEMORY_LIMIT", str(1000 * weight.nbytes))
+    assert len(with_repeats(text, {"nodes/0/weight": weight}, "net")) == 1001
+    monkeypatch.setenv("OAQ_MEMORY_LIMIT", str(1000 * weight.nbytes - 1))
+    with pytest.raises(MemoryLimit, match="net: 1000 layers with the weights of others"):
+        with_repeats(text, {"nodes/0/weight": weight}, "net")
 
 
 def test_an_edited_reference_does_not_pass_the_checksum(tmp_path: Path) -> None:

@@ -17,12 +17,15 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from oaq.errors import FormatError
+from oaq.program.memory import memory_limit, require_memory
 from oaq.program.safetensors import NamedArrays, parse_json
 
 REPEATED: Final = "repeated"
 """Key of a file's metadata."""
-WEIGHTS: Final = re.compile(r"(codes/)?nodes/(\d+)/weight")
+WEIGHTS: Final = re.compile(r"(codes/)?nodes/([0-9]{1,9})/weight")
 """Arrays that may be left out, and the number of their node."""
+CODES_IN_A_BYTE: Final = 8
+"""At most: each becomes a byte."""
 
 
 def without_repeats(arrays: NamedArrays) -> tuple[NamedArrays, str | None]:
@@ -45,7 +48,7 @@ def without_repeats(arrays: NamedArrays) -> tuple[NamedArrays, str | None]:
 
 
 def with_repeats(text: str, arrays: Mapping[str, NDArray[Any]], where: str) -> NamedArrays:
-    """Arrays with those that the file left out.
+    """Arrays with those that the file left out. Every layer of a program has a copy: a small file may ask for many.
 
     Args:
         text: value of ``REPEATED`` in the file's metadata; trusted in nothing.
@@ -54,6 +57,7 @@ def with_repeats(text: str, arrays: Mapping[str, NDArray[Any]], where: str) -> N
 
     Raises:
         FormatError: an entry names no weights, or weights that the file does not hold, or that come later.
+        MemoryLimit: the copies take more memory than ``OAQ_MEMORY_LIMIT`` allows.
     """
     sources, result = parse_json(text, f"{where}: {REPEATED}"), dict(arrays)
     if not isinstance(sources, dict) or not sources:
@@ -65,6 +69,8 @@ def with_repeats(text: str, arrays: Mapping[str, NDArray[Any]], where: str) -> N
         if name in arrays or source not in arrays or _node(source) >= _node(name):
             raise FormatError(f"{place}: the file holds them itself, or no {source!r} before them")
         result[name] = arrays[source]
+    copies = sum(result[name].nbytes * (CODES_IN_A_BYTE if name.startswith("codes/") else 1) for name in sources)
+    require_memory(copies, memory_limit(), f"{where}: {len(sources)} layers with the weights of others")
     return result
 
 
