@@ -136,6 +136,7 @@ def test_other_peoples_files_run(oaq, native: None, unsafe: Path, tmp_path: Path
         (["missing.onnx"], "cannot be read"),
         (["net.pth"], "a file called .oaq, .onnx, .tflite"),
         (["unsafe.onnx", "--registers", "mmx"], "no register model is called 'mmx'"),
+        (["unsafe.onnx", "--registers", f"{'9' * 5000} bits"], "no register model is called '99"),
         (["unsafe.onnx", "--at", "conv:9"], "outputs 0 to 3"),
         (["unsafe.onnx", "--data", "nowhere"], "no such file or folder"),
         (["unsafe.onnx", "--data", "unsafe.onnx", "--limit", "-1"], "--limit -1: at least one"),

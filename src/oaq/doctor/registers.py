@@ -27,7 +27,7 @@ from oaq.numerics.formats import S8, U8, WIDE_WEIGHT
 from oaq.numerics.ranges import IntRange
 
 Order = Literal["flat", "taps", "rows", "columns"]
-WHOLE_SUM = re.compile(r"(\d+)(?:[ -]?bits?)?")
+WHOLE_SUM = re.compile(r"([0-9]{1,9})(?:[ -]?bits?)?")
 
 
 @dataclass(frozen=True)
