@@ -139,6 +139,14 @@ def test_windows_of_every_shape(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 0, 2, 0), (0, 0, ops.LARGEST_WINDOW, ops.LARGEST_WINDOW)])
+def test_the_largest_stride_passes_over_all_columns_but_one(row: str, padding: tuple[int, int, int, int]) -> None:
+    stride = (ops.LARGEST_WINDOW, ops.LARGEST_WINDOW)
+    program = layer(ROWS[row], 5, 4, size=(3, 4), kernel=(2, 3), padding=padding, stride=stride)
+    check(program, operands(program), row)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
 def test_the_checker_refuses_a_run_that_is_too_long(row: str) -> None:
     program = layer(ROWS[row], 8, 600, kind="small")
     planned = plan(program, rows=[row])
