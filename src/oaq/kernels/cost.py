@@ -230,6 +230,13 @@ def contract_holds(row: KernelRow, ranges: tuple[IntRange, IntRange]) -> bool:
     return row.x_range.contains(operands) and row.w_range.contains(weights)
 
 
+def suits(
+    row: KernelRow, weight: NDArray[np.signedinteger[Any]], x: tuple[NDArray[np.integer], NDArray[np.integer]]
+) -> bool:
+    """False for a row of few bits where operands or weights have more: not worth a word on every layer."""
+    return not row.looks_up or contract_holds(row, reach(weight, x))
+
+
 def predict_layer_cost(
     weight: NDArray[np.signedinteger[Any]],
     x: tuple[NDArray[np.integer], NDArray[np.integer]],

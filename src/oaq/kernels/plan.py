@@ -13,7 +13,7 @@ from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.escape import escape_lines, escape_name
 from oaq.kernels.alike import without_narrower, without_twins
-from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach
+from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach, suits
 from oaq.kernels.cost_files import CostSource, costs_from
 from oaq.kernels.plan_words import expense_in_words, node_json, refusal_in_words, show_interval, sums_in_words
 from oaq.kernels.results import runs_one_by_one, words_share
@@ -319,9 +319,8 @@ class _Layer:
     time: Predictor
 
     def suits(self, row: KernelRow) -> bool:
-        """False for a row of few bits where operands or weights have more: not worth a word on every layer."""
-        ends = (self.sums.operands.lo, self.sums.operands.hi)
-        return not row.looks_up or contract_holds(row, reach(self.op.rows, ends))
+        """See ``cost.suits``."""
+        return suits(row, self.op.rows, (self.sums.operands.lo, self.sums.operands.hi))
 
     def cost(self, row: KernelRow, runs: RunCount) -> float:
         return self.time.sums(row, self.site, runs, one_by_one=runs_one_by_one(self.op))

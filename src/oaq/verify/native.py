@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from oaq.errors import AccumulatorOverflow, MemoryLimit, NoKernel
-from oaq.kernels.cost import contract_holds, reach
+from oaq.kernels.cost import suits
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import KernelRow, isas_of
 from oaq.operators import family_of
@@ -93,7 +93,7 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
         name = f"row {row.name}"
         if row.family not in families:
             attempts.append(Attempt(Executor(name, False, f"the program has no {row.family} node", unneeded=True)))
-        elif row.looks_up and not _suits_any(workload, row):
+        elif not _suits_any(workload, row):
             reason = f"no layer has operands within {row.x_range} and weights within {row.w_range}"
             attempts.append(Attempt(Executor(name, False, reason, unneeded=True)))
         elif not row.available:
@@ -104,13 +104,12 @@ def row_attempts(workload: Workload, table: Sequence[KernelRow]) -> list[Attempt
 
 
 def _suits_any(workload: Workload, row: KernelRow) -> bool:
-    """True iff the operands and weights of a layer have as few bits as ``row`` asks for."""
-    for node in workload.program.summing_nodes():
-        operands = workload.proof[node.name].operands
-        ranges = reach(node.products.rows, (operands.lo, operands.hi))
-        if family_of(node.op) == row.family and contract_holds(row, ranges):
-            return True
-    return False
+    """True iff the operands and weights of a layer have as few bits as ``row`` asks for; most rows ask for nothing."""
+    if not row.looks_up:
+        return True
+    layers = [node for node in workload.program.summing_nodes() if family_of(node.op) == row.family]
+    bounds = {node.name: workload.proof[node.name].operands for node in layers}
+    return any(suits(row, node.products.rows, (bounds[node.name].lo, bounds[node.name].hi)) for node in layers)
 
 
 def _forced(workload: Workload, row: KernelRow, available: Sequence[KernelRow]) -> Plan:
