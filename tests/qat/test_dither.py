@@ -34,7 +34,7 @@ from oaq.qat import (
     skipped,
     to_yaml,
 )
-from oaq.qat.dither import rounded, step_of
+from oaq.qat.dither import Unit, rounded, step_of
 from oaq.qat.ditherer import Ditherer
 from oaq.qat.log import read_states
 from tests.qat.nets import batch, config, differences, net_graph
@@ -77,12 +77,36 @@ def test_no_integer_is_beyond_the_limit_however_heavy_the_tail(
     gradient = normal * torch.exp(tail * spread) * size
     dither = Dither(scale=scale, limit=limit, most_noise=None)
     step = step_of(gradient, dither, scale, None)
+    assert math.isfinite(step.noise)
     assert step.size >= float(gradient.abs().max()) / limit * (1 - 1e-6)
     for uniform in (torch.zeros_like(gradient), torch.full_like(gradient, 1 - 2.0**-24)):
         k = rounded(gradient, step.size, uniform, limit)
         assert torch.equal(k, k.round())
         assert float(k.abs().max()) <= limit
         assert bool(((k * step.size - gradient).abs() <= step.size * (1 + 1e-5)).all())
+
+
+@pytest.mark.parametrize("unit", ["std", "nonzero_std", "mean_abs"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-300, 1e-3, 2.0, 1e30, 1e300])
+@pytest.mark.parametrize("most_noise", [None, 1e-30, 2.0, 1e30])
+def test_gradients_at_both_ends_of_their_type_stay_finite(
+    unit: Unit, dtype: torch.dtype, scale: float, most_noise: float | None
+) -> None:
+    kind = torch.finfo(dtype)
+    end = min(kind.max, torch.finfo(torch.float32).max)
+    shape = torch.randn(4, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).clamp(-2, 2) / 2
+    shape[0, 0] = 1.0
+    for limit in (1, 127):
+        dither = Dither(scale=scale, limit=limit, unit=unit, most_noise=most_noise)
+        for size in (end, end / 3, 1.0, 1e3 * float(kind.smallest_normal)):
+            gradient = (shape * size).to(dtype)
+            step = step_of(gradient, dither, scale, most_noise)
+            assert math.isfinite(step.noise)
+            assert bool(gradient_of(ditherer(dither), gradient).isfinite().all())
+            assert step.size >= 0.0
+            if size == 1.0:
+                assert step.size > 0.0
 
 
 def test_its_mean_is_the_gradient_and_its_variance_what_the_state_says() -> None:

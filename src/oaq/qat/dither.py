@@ -89,7 +89,7 @@ class Step:
     """The step of one gradient.
 
     Attributes:
-        size: D; 0: the gradient stays as it is, being zero or not finite.
+        size: D; 0: the gradient stays as it is, being zero, not finite, or so large that k D could leave its type.
         limited: ``limit`` made it larger.
         guarded: ``most_noise`` made it smaller.
         noise: variance of the dither in parts of the power of the gradient.
@@ -110,14 +110,19 @@ def step_of(gradient: torch.Tensor, dither: Dither, scale: float, most_noise: fl
         scale: s of this step of training, over all workers.
         most_noise: what the guard allows, over all workers.
     """
-    exact = gradient.float()
+    exact = gradient.float().double()  # neither squares nor tiny quotients leave the range
     largest = float(exact.abs().max()) if exact.numel() else 0.0
     if not 0.0 < largest < math.inf:
         return Step(0.0)
     binary = gradient.dtype in (torch.float16, torch.bfloat16)
     kind = torch.finfo(gradient.dtype)
     least = _fit(max(largest / dither.limit, kind.tiny * kind.eps), binary=binary)
-    aim, guarded = scale * float(UNITS[dither.unit](exact)), False
+    room = min(kind.max, torch.finfo(torch.float32).max) - largest  # |k| D is below largest + D
+    if least > room:
+        return Step(0.0)
+    if binary:
+        room = 2.0 ** math.floor(math.log2(room))
+    aim, guarded = min(scale * float(UNITS[dither.unit](exact).float()), room), False
     size = max(_fit(aim, binary=binary), least)
     noise, power = _noise(exact, size)
     while most_noise is not None and noise > most_noise * power and size > least:
@@ -146,4 +151,4 @@ def _noise(gradient: torch.Tensor, size: float) -> tuple[float, float]:
     """Variance of the dither and power of the gradient, summed over elements, in units of size**2."""
     steps = gradient / size
     part = steps - torch.floor(steps)
-    return float((part * (1 - part)).sum(dtype=torch.float64)), float(steps.square().sum(dtype=torch.float64))
+    return float((part * (1 - part)).sum()), float(steps.square().sum())
