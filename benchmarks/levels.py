@@ -1,38 +1,49 @@
 """EDSR-mini on a frame of 1920 x 1080 with static levels beside 8 bits, on one instruction set.
 
     python -m recipes.superres                        first: it trains the network
-    python -m benchmarks.levels --record              AVX2, one thread
+    python -m benchmarks.levels --prepare             quantizes it, for minutes; a run that stopped goes on
+    python -m benchmarks.levels --record              AVX2, one thread: less than two minutes on a quiet machine
 
 Every contender is the same network through the same kernels; what differs is how long sums run before they spill, and
-the tables and statistics of levels. Each is checked on a square against the reference, integer by integer.
+the tables and statistics of levels. Each is checked on a square against the reference, integer by integer. Programs lie
+in ``out/edsr-mini-x2/levels``, so that nothing but planning, checks and timing is left for the run that is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from torch import nn
 
 import oaq
 from benchmarks.harness import Result, stamp
 from benchmarks.side_by_side import add_timing, timed, written
 from benchmarks.superres import Frame, frames
 from oaq import reference
+from oaq.data.batches import Batch
 from oaq.errors import Mismatch
 from oaq.program.frames import at_size
 from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
+from oaq.ptq.options import Options
+from oaq.ptq.quantize import quantize_with_report
 from oaq.report.comparison import Contender
 from oaq.report.latency import pinned, turn
-from recipes.daq.superres import BLOCKS, float_network, runs_of
+from oaq.terminal import say
+from recipes.daq.superres import BLOCKS, NETWORK, float_network, runs_of
 from recipes.exit_code import exit_code
-from recipes.superres.integers import calibration
+from recipes.integers import earlier_program, keep_program, weights_digest
+from recipes.superres.integers import calibration, task_of
 from recipes.superres.pictures import training_photos
 
+SCALE: Final = 2
 FRAME: Final = (540, 960)
 SQUARE: Final = (48, 56)
 PLAIN: Final = "8 bits, no budget"
@@ -47,12 +58,28 @@ CHOICES: Final[tuple[tuple[str, Daq | None, float | None], ...]] = (
 """Labels, levels and budgets."""
 
 
-def programs(folder: Path) -> dict[str, IntProgram]:
-    """The programs that are timed, by their labels."""
-    net, batches = float_network(2, folder), calibration(training_photos(), 2)
-    return {
-        label: oaq.quantize(net, batches, budget=budget, daq=daq, name="edsr-mini") for label, daq, budget in CHOICES
-    }
+def programs(folder: Path) -> Iterator[tuple[str, IntProgram]]:
+    """The programs that are timed, with their labels: those of an earlier run in ``folder``, or made now and kept."""
+    net = float_network(SCALE, folder)
+    digest, place = weights_digest(net), folder / f"{NETWORK}-x{SCALE}" / "levels"
+    place.mkdir(parents=True, exist_ok=True)
+    batches = cache(lambda: calibration(training_photos(), SCALE))
+    for label, daq, budget in CHOICES:
+        path = place / f"{re.sub('[^a-z0-9]+', '-', label.lower())}.oaq"
+        source = f"benchmarks.levels, weights {digest}, {daq or '8 bits'}, budget {budget}"
+        program = earlier_program(path, source)
+        if program is None:
+            program = _quantized(net, batches(), daq, budget, label)
+            keep_program(program, task_of(SCALE, program.outputs[0]), path, source)
+        yield label, program
+
+
+def _quantized(net: nn.Module, batches: list[Batch], daq: Daq | None, budget: float | None, label: str) -> IntProgram:
+    with say.stages(f"quantize {label}") as report:
+        options = Options(budget=budget, daq=daq)
+        return quantize_with_report(
+            net, batches, options, name=NETWORK, progress=lambda step: report(str(step), step.item, step.done)
+        )[0]
 
 
 def contender(label: str, program: IntProgram, x: Frame, isa: str, threads: int) -> Contender:
@@ -84,12 +111,16 @@ def contender(label: str, program: IntProgram, x: Frame, isa: str, threads: int)
 
 def contenders(flags: argparse.Namespace, x: Frame) -> Iterator[Contender]:
     """Every choice, the plain one last."""
-    for label, program in programs(flags.out).items():
+    for label, program in programs(flags.out):
+        say.words(f"  {label}: plan, and check a square")
         yield contender(label, program, x, flags.isa, flags.threads)
 
 
 def run(flags: argparse.Namespace) -> int:
     """Measure and write the result file; returns the exit code."""
+    if flags.prepare:
+        say.words("\n".join(f"  {label}: runs of {runs_of(program)} steps" for label, program in programs(flags.out)))
+        return 0
     x = frames(1, *FRAME)[0]
     with pinned(flags.threads) as cpus:
         subjects = list(contenders(flags, x))
@@ -108,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="of the weights (default out)")
     parser.add_argument("--isa", default="avx2", help="default avx2")
-    add_timing(parser, rounds=10)
+    parser.add_argument("--prepare", action="store_true", help="quantize, keep the programs, and time nothing")
+    add_timing(parser, rounds=5)
     flags = parser.parse_args(arguments)
     return exit_code("levels", lambda: run(flags))
 
