@@ -1,6 +1,7 @@
 r"""Few levels a channel, measured: photos enlarged by EDSR-mini, MR slices reconstructed by ISTA-Net+.
 
     python -m recipes.daq superres --data DIR --record       PSNR by bits on Set5 and Set14 in DIR/sr or DIR, and photos
+    python -m recipes.daq rates --record                     the rate of training, chosen on photos that are not scored
     python -m recipes.daq mri --data DIR --record            slices, masks and published weights in DIR/mri
     python -m recipes.daq superres --bits 4 --only static    some of the rows
 
@@ -19,8 +20,9 @@ from pathlib import Path
 from oaq.errors import FormatError
 from recipes.daq.choices import BITS
 from recipes.daq.mri import CALIBRATED, SCORED, run_mri
+from recipes.daq.rates import COMPARED, OF_MVTB, OF_SCIKIT_IMAGE, held_photos, run_rates
 from recipes.daq.superres import Training, float_network, run_superres
-from recipes.daq.train import RATE, STEPS
+from recipes.daq.train import STEPS
 from recipes.exit_code import exit_code
 from recipes.integers import weights_digest
 from recipes.ledger import Ledger, Row, add_options, conclude, files_digest, files_in
@@ -28,6 +30,11 @@ from recipes.superres.networks import SCALES
 from recipes.superres.pictures import require_scorable, sets_of
 
 NOTES = {
+    "rates": (
+        "EDSR-mini, static levels in the windows of the residual blocks, weights of as many bits. Adam's rate at the "
+        f"start; {len(OF_SCIKIT_IMAGE) + len(OF_MVTB)} photos that are neither trained on, calibrated on nor scored in "
+        "the table of levels.",
+    ),
     "superres": (
         "The windows of the residual blocks read levels; all other layers have 8 bits. PSNR and SSIM of luma, the "
         "border of the scale left out, answers as pictures of 8 bits.",
@@ -44,7 +51,7 @@ NOTES = {
 def run(flags: argparse.Namespace) -> int:
     """Measure, print, write; returns the exit code."""
     flags.out.mkdir(parents=True, exist_ok=True)
-    name, ledger = _mri(flags) if flags.experiment == "mri" else _superres(flags)
+    name, ledger = {"mri": _mri, "rates": _rates, "superres": _superres}[flags.experiment](flags)
     conclude(ledger.result(), name, record=flags.record)
     return 0
 
@@ -57,11 +64,30 @@ def _mri(flags: argparse.Namespace) -> tuple[str, Ledger]:
     return "daq_mri", ledger
 
 
-def _superres(flags: argparse.Namespace) -> tuple[str, Ledger]:
+def _rates(flags: argparse.Namespace) -> tuple[str, Ledger]:
+    if flags.rate is not None:
+        raise FormatError(f"rates: compares {', '.join(f'{rate:g}' for rate in COMPARED)}: leave --rate out")
+    training, name = _training(flags), f"daq_rates_x{flags.scale}"
+    facts = (
+        ("photos", files_digest(held_photos())),
+        ("float weights", weights_digest(float_network(flags.scale, flags.out))),
+        ("steps of training", str(flags.steps)),
+    )
+    ledger = _ledger(flags, name, facts)
+    run_rates(ledger, scale=flags.scale, bits=tuple(flags.bits), training=training, only=flags.only)
+    return name, ledger
+
+
+def _training(flags: argparse.Namespace) -> Training:
     if flags.steps < 1:
         raise FormatError(f"--steps {flags.steps}: training takes one step at least")
-    if not 0 < flags.rate < 1:
+    if flags.rate is not None and not 0 < flags.rate < 1:
         raise FormatError(f"--rate {flags.rate:g}: Adam's rate lies between 0 and 1, 3e-5 say")
+    return Training(flags.out, flags.steps, flags.rate)
+
+
+def _superres(flags: argparse.Namespace) -> tuple[str, Ledger]:
+    training = _training(flags)
     name, data = f"daq_superres_x{flags.scale}", flags.data
     sets = sets_of(data / "sr" if data is not None and (data / "sr").is_dir() else data)
     photos = [path for paths in sets.values() for path in paths]
@@ -71,9 +97,9 @@ def _superres(flags: argparse.Namespace) -> tuple[str, Ledger]:
         ("photos", files_digest(photos)),
         ("float weights", weights_digest(float_network(flags.scale, flags.out))),
         ("steps of training", str(flags.steps)),
-        ("rate of training", f"{flags.rate:g}"),
+        ("rates of training", ", ".join(f"{training.rate_of(bits):g} of {bits} bits" for bits in BITS)),
     )
-    ledger, training = _ledger(flags, name, facts), Training(flags.out, flags.steps, flags.rate)
+    ledger = _ledger(flags, name, facts)
     run_superres(sets, ledger, scale=flags.scale, bits=tuple(flags.bits), training=training, only=flags.only)
     return name, ledger
 
@@ -85,10 +111,10 @@ def _ledger(flags: argparse.Namespace, name: str, facts: Row) -> Ledger:
 
 def _command(flags: argparse.Namespace) -> str:
     words = [f"python -m recipes.daq {flags.experiment}"]
-    words += [f"--scale {flags.scale}"] if flags.experiment == "superres" else []
+    words += [f"--scale {flags.scale}"] if flags.experiment != "mri" else []
     words += [] if tuple(flags.bits) == BITS else [f"--bits {' '.join(map(str, flags.bits))}"]
     words += [f"--steps {flags.steps}"] if flags.steps != STEPS else []
-    words += [f"--rate {flags.rate:g}"] if flags.rate != RATE else []
+    words += [f"--rate {flags.rate:g}"] if flags.rate is not None else []
     words += [f"--only {flags.only!r}"] if flags.only else []
     return " ".join([*words, *(["--data DIR"] if flags.data else []), *(["--record"] if flags.record else [])])
 
@@ -98,13 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m recipes.daq", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("experiment", nargs="?", choices=("superres", "mri"), default="superres")
+    parser.add_argument("experiment", nargs="?", choices=("superres", "rates", "mri"), default="superres")
     parser.add_argument("--data", type=Path, metavar="DIR", help="sr/CSet5, sr/CSet14, mri (see the guide)")
     parser.add_argument("--bits", type=int, nargs="+", choices=BITS, default=BITS, help="of features (default 4 3 2)")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose label holds it")
     parser.add_argument("--scale", type=int, choices=SCALES, default=2, help="of the enlargement (default 2)")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"of training (default {STEPS})")
-    parser.add_argument("--rate", type=float, default=RATE, metavar="R", help=f"of training (default {RATE:g})")
+    parser.add_argument("--rate", type=float, metavar="R", help="of training (default: by bits, the best of rates)")
     add_options(parser, Path("out"))
     flags = parser.parse_args(arguments)
     return exit_code("daq", lambda: run(flags))

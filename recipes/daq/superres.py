@@ -17,13 +17,14 @@ from torch import nn
 
 import oaq
 from oaq import operators as ops
+from oaq.data.batches import Batch
 from oaq.program.frames import at_size
 from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from oaq.runtime.frames import FrameSession
 from oaq.tasks.upscale import upscale_metrics
 from recipes.daq.choices import rows_of
-from recipes.daq.train import RATE, STEPS, trained_program
+from recipes.daq.train import RATES, STEPS, trained_program
 from recipes.integers import weights_digest
 from recipes.ledger import Ledger, Row
 from recipes.superres.enlarge import Enlarger, by_float, by_integers
@@ -45,11 +46,15 @@ OURS: Final = "ours"
 
 @dataclass(frozen=True)
 class Training:
-    """Where weights lie, how many steps levels are trained, and Adam's rate at the start."""
+    """Where weights lie, how many steps levels are trained, and Adam's rate at the start; None: that of their bits."""
 
     folder: Path
     steps: int = STEPS
-    rate: float = RATE
+    rate: float | None = None
+
+    def rate_of(self, bits: int) -> float:
+        """Adam's rate at the start for levels of some bits."""
+        return RATES[bits] if self.rate is None else self.rate
 
 
 def float_network(scale: int, folder: Path) -> nn.Module:
@@ -81,11 +86,33 @@ def trained_label(mode: str, bits: int) -> str:
     return f"DAQ {mode}, mse, W{bits}A{bits}, trained"
 
 
+def squares_of(scale: int) -> list[Batch]:
+    """What levels are chosen on where nothing is trained."""
+    return calibration(training_photos(), scale)[:BATCHES]
+
+
+def levels_of(mode: str, bits: int) -> Daq:
+    """Levels of the blocks with weights of as many bits."""
+    return Daq(bits, mode, weight_bits=bits, layers=BLOCKS)  # type: ignore[arg-type]
+
+
+def trained(net: nn.Module, scale: int, mode: str, bits: int, training: Training) -> IntProgram:
+    """The program with levels that are trained, or were by an earlier run of the same steps, rate and float weights.
+
+    Raises:
+        FetchError, FormatError: as ``trained_program``.
+    """
+    rate = training.rate_of(bits)
+    begun = f"x{scale}-{training.steps}-{rate:g}-{weights_digest(net)}"  # of others: another file's
+    path = training.folder / f"daq-{mode}-{bits}-{begun}.pt"
+    return trained_program(net, scale, levels_of(mode, bits), path, training.steps, rate=rate)
+
+
 def choices(
     net: nn.Module, scale: int, bits: tuple[int, ...], training: Training, only: str
 ) -> Iterator[tuple[str, Callable[[], IntProgram]]]:
     """Every row's label, and what makes its program: after calibration alone, then after training."""
-    batches = calibration(training_photos(), scale)[:BATCHES]
+    batches = squares_of(scale)
 
     def after_calibration(daq: Daq | None) -> IntProgram:
         return oaq.quantize(net, batches, budget=None, daq=daq, name=NETWORK)
@@ -98,10 +125,7 @@ def choices(
     for mode, width in TRAINED:
         label = trained_label(mode, width)
         if width in bits and only in label:
-            daq = Daq(width, mode, weight_bits=width, layers=BLOCKS)  # type: ignore[arg-type]
-            begun = f"x{scale}-{training.steps}-{training.rate:g}-{weights_digest(net)}"  # of others: another file's
-            path = training.folder / f"daq-{mode}-{width}-{begun}.pt"
-            yield label, partial(trained_program, net, scale, daq, path, training.steps, rate=training.rate)
+            yield label, partial(trained, net, scale, mode, width, training)
 
 
 def run_superres(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,11 @@ from recipes.superres.train import BATCH, CROP, Crops, train
 STEPS: Final = 1500
 SQUARES: Final = 3
 """Batches of squares on which levels are chosen."""
-RATE: Final = 3e-5
-"""Rate of Adam at the start: what levels and weights of calibration have is lost at larger ones."""
+RATES: Final[Mapping[int, float]] = {4: 3e-5, 3: 3e-5, 2: 3e-5}
+"""Rate of Adam at the start by bits of features and weights: the best of ``recipes.daq.rates``."""
 
 
-def trained_program(
-    net: nn.Module, scale: int, daq: Daq, path: Path, steps: int = STEPS, *, rate: float = RATE
-) -> IntProgram:
+def trained_program(net: nn.Module, scale: int, daq: Daq, path: Path, steps: int = STEPS, *, rate: float) -> IntProgram:
     """The program of the network after training; a run that stopped goes on from what lies at ``path``.
 
     Args:

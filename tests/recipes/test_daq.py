@@ -75,7 +75,7 @@ def test_training_that_stops_goes_on_and_its_program_is_that_of_its_weights(
     monkeypatch.setattr(train, "CROP", 16)
     monkeypatch.setattr(train, "BATCH", 2)
     net, daq = build("edsr-mini", 2), Daq(2, weight_bits=2, layers=BLOCKS)
-    programs = [train.trained_program(net, 2, daq, tmp_path / "levels.pt", steps) for steps in (2, 2, 3)]
+    programs = [train.trained_program(net, 2, daq, tmp_path / "levels.pt", steps, rate=3e-5) for steps in (2, 2, 3)]
     weights = [[node.products.weight for node in program.summing_nodes()] for program in programs]
     assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(weights[1], weights[2], strict=True))
