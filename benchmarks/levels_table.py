@@ -1,4 +1,4 @@
-"""What few levels a channel score: a table of docs/accuracy.md, written from the result files of ``recipes.daq``.
+"""What few levels a channel score, and how long a frame takes: tables of docs/accuracy.md, written from result files.
 
 ``python -m benchmarks.accuracy_table`` writes it; what no file holds is "not run".
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import RESULTS, load
+from benchmarks.harness import RESULTS, Result, load
 from benchmarks.performance_table import table
 from recipes.daq.choices import BITS, rows_of
 from recipes.daq.superres import BLOCKS, TRAINED, trained_label
@@ -17,11 +17,12 @@ from recipes.daq.superres import BLOCKS, TRAINED, trained_label
 NAME: Final = "levels"
 """Name of the markers between which the table stands."""
 COLUMNS: Final = ("PSNR on Set5", "PSNR on Set14", "PSNR on scikit-image", "runs on AVX2")
+TIMED: Final = ("frame, ms", "as fast as 8 bits, no budget", "runs")
 NOT_RUN: Final = "not run"
 
 
 def block(folder: Path = RESULTS) -> str:
-    """What belongs between the markers: a row for every choice of levels."""
+    """What belongs between the markers: a row for every choice of levels, then times."""
     photos, slices = _rows(folder / "daq_superres_x2.json"), _rows(folder / "daq_mri.json")
     labels = ["bicubic", "zero-filled", "float", "8 bits"]
     labels += [label for bits in BITS for label, _ in rows_of(bits, BLOCKS)]
@@ -30,7 +31,25 @@ def block(folder: Path = RESULTS) -> str:
         (label, *(_cell(photos, label, column) for column in COLUMNS), _cell(slices, label, "PSNR, dB"))
         for label in labels
     ]
-    return table(("levels", *COLUMNS, "MR slices, dB"), lines)
+    scores = table(("levels", *COLUMNS, "MR slices, dB"), lines)
+    timed = sorted(folder.glob("*/levels_1t.json"))
+    times = table(("EDSR-mini x2", "CPU", *TIMED), [row for path in timed for row in times_of(load(path))])
+    return f"{scores}\n{times}" if timed else f"{scores}\nTimes: not run.\n"
+
+
+def times_of(result: Result) -> list[tuple[str, ...]]:
+    """Each choice of levels: milliseconds of a frame, how many times as fast as 8 bits without a budget, runs."""
+    latency = result.latency
+    if latency is None:
+        return []
+    base = next(timing.median_ms for timing in latency.timings if timing.name == latency.baseline)
+    rows = []
+    for timing in latency.timings:
+        label, _, isa = timing.name.rpartition(", ")
+        runs = timing.note.rpartition("runs of ")[2].removesuffix(" steps")
+        times = f"{base / timing.median_ms:.2f}x"
+        rows.append((label, f"{result.environment.cpu}, {isa}", f"{timing.median_ms:.0f}", times, runs))
+    return rows
 
 
 def _rows(path: Path) -> Mapping[str, Mapping[str, str]]:

@@ -42,6 +42,8 @@ TRAINED: Final = (("static", 4), ("dynamic", 4), ("static", 3), ("static", 2))
 BATCHES: Final = 3
 """Batches of 8 squares on which programs are calibrated."""
 OURS: Final = "ours"
+FOUR: Final = 4
+"""Products of a step of rows of 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +177,14 @@ def _scores(sets: list[Answers], scale: int, side: str) -> Row:
 
 
 def runs_of(program: IntProgram) -> str:
-    """Mean run of the windows of the blocks on AVX2, in steps of four products, of how many steps there are."""
-    schedules = [
-        node.schedule
-        for node in oaq.plan(program, isa="avx2").nodes
-        if node.schedule is not None and node.node.name.startswith("blocks.")
-    ]
-    runs = [schedule.average_run for schedule in schedules]
-    return f"{float(np.mean(runs)):.1f} of {max(schedule.steps for schedule in schedules)}"
+    """Mean run of the windows of the blocks on AVX2, in steps of four products, of how many steps there are.
+
+    A row for few bits has steps of two products, or of another number: its runs are counted in fours too.
+    """
+    runs, most = [], 0.0
+    for node in oaq.plan(program, isa="avx2").nodes:
+        if node.schedule is not None and node.node.products is not None and node.node.name.startswith("blocks."):
+            fours = node.node.products.weight[0].size / FOUR
+            runs.append(node.schedule.average_run / node.schedule.steps * fours)
+            most = max(most, fours)
+    return f"{float(np.mean(runs)):.1f} of {most:.0f}"
