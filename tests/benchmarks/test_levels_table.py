@@ -36,5 +36,5 @@ def test_times_are_told_beside_those_of_8_bits(tmp_path: Path) -> None:
         ("static, W4A4", cpu, "490", "2.00x", "72.0 of 72"),
         ("8 bits, no budget", cpu, "980", "1.00x", "18.5 of 72"),
     ]
-    result_file.store(result, tmp_path / "machine", "levels_1t")
+    result_file.store(result, tmp_path, "levels_1t")
     assert f"| static, W4A4 | {cpu} | 490 | 2.00x | 72.0 of 72 |" in levels_table.block(tmp_path).splitlines()
