@@ -18,6 +18,7 @@
 #include "gemm/operands.h"
 #include "plan/load.h"
 #include "python/dynamic.h"
+#include "python/floats.h"
 #include "python/without_lock.h"
 #include "requantize/in_words.h"
 #include "steps/quantize.h"
@@ -273,4 +274,5 @@ NB_MODULE(_native, module) {
       "profile", [](const PlanSession& self) { return self.session().profile(); },
       "Nanoseconds of each step in the last run.");
   add_dynamic(module);
+  add_floats(module);
 }

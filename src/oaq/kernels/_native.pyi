@@ -137,3 +137,50 @@ def quantize_rows(
     isa: str,
 ) -> int:
     """Quantize rows of reals; a row without a scale, or -1."""
+
+def normalize_rows(
+    x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    other: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)] | None,
+    gain: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    epsilon: float,
+    sum: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")] | None,
+    y: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+    scaled_gain: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    scaled_bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    scaled: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")] | None,
+    isa: str,
+    threads: int,
+) -> None:
+    """
+    Layer normalization of x + other along the last axis, in float; again with another gain and bias.
+    """
+
+def gelu(
+    x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    factor: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    y: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+    isa: str,
+    threads: int,
+) -> None:
+    """
+    x times the part of a standard normal below x, times a factor of each column, in float.
+    """
+
+def attention(
+    q: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    k: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    v: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    heads: int,
+    scale: float,
+    shift: Annotated[
+        NDArray[numpy.float32], dict(shape=(None, None, None, None), order="C", device="cpu", writable=False)
+    ]
+    | None,
+    y: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
+    isa: str,
+    threads: int,
+) -> None:
+    """
+    softmax(scale * q k' + shift) v of every head, in float; (batch, rows, heads * columns).
+    """
