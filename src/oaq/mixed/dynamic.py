@@ -6,7 +6,7 @@ So one cut serves every size of the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
 from oaq.errors import AccumulatorOverflow, OaqError, ProgramError
 from oaq.mixed.cut import FloatParts, Source, float_region
+from oaq.mixed.fused.find import fused_steps
+from oaq.mixed.fused.steps import Fused
 from oaq.mixed.inferred import infer
-from oaq.mixed.program import DynamicBody, DynamicPart, Region, Values
-from oaq.mixed.schedule import DYNAMIC, FLOAT, Step, regions_of
+from oaq.mixed.program import DynamicBody, DynamicPart, FusedBody, Region, Values
+from oaq.mixed.schedule import DYNAMIC, FLOAT, FUSED, Step, regions_of
 from oaq.mixed.windows import convolved
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class _Members:
-    """Chains, then the nodes that stay in float; as ``steps``."""
+    """Chains, then float nodes that are computed together, then the other nodes; as ``steps``."""
 
     chains: tuple[Chain, ...]
+    fused: tuple[Fused, ...]
     nodes: tuple[OnnxNode, ...]
     steps: tuple[Step, ...]
 
@@ -53,8 +56,9 @@ def dynamic_regions(file: DynamicFile, model: onnx.ModelProto, source: Source) -
         model: the same, parsed: ONNX infers its types.
         source: of what ``file`` cannot say.
     """
-    members = _members(file)
-    parts = FloatParts(file.parts.constants, _types(model), file.parts.opsets)
+    inferred = infer(model)
+    members = _members(file, inferred)
+    parts = FloatParts(file.parts.constants, _types(inferred), file.parts.opsets)
     groups = regions_of(members.steps)
     readers: dict[str, set[int]] = {}
     for number, group in enumerate(groups):
@@ -71,19 +75,24 @@ def dynamic_regions(file: DynamicFile, model: onnx.ModelProto, source: Source) -
         if members.steps[group[0]].kind == DYNAMIC:
             written = [str(key) for index in group for key in members.steps[index].writes]
             region = _dynamic_region([members.chains[index] for index in group], tuple(filter(is_needed, written)))
+        elif members.steps[group[0]].kind == FUSED:
+            region = _fused_region([members.fused[index - len(members.chains)] for index in group], is_needed)
         else:
-            nodes = [members.nodes[index - len(members.chains)] for index in group]
+            others = len(members.chains) + len(members.fused)
+            nodes = [members.nodes[index - others] for index in group]
             region = float_region(nodes, parts, source, is_needed)
         count = sum(earlier.kind == region.kind for earlier in regions) + 1
         regions.append(replace(region, name=f"{region.kind} {count}"))
     return tuple(regions)
 
 
-def _members(file: DynamicFile) -> _Members:
+def _members(file: DynamicFile, inferred: Sequence[onnx.ValueInfoProto]) -> _Members:
     chains = chains_of(file)
+    fused = fused_steps(file, chains, inferred)
     constants = file.parts.constants
-    members = {name for chain in chains for name in chain.nodes}
-    needed, nodes = {*file.parts.outputs, *(chain.x for chain in chains)}, []
+    members = {name for chain in chains for name in chain.nodes}.union(*(step.inside for step in fused))
+    needed = {*file.parts.outputs, *(chain.x for chain in chains), *(name for step in fused for name in step.reads)}
+    nodes = []
     for node in reversed(file.parts.nodes):
         if node.outputs and node.outputs[0] in members:
             continue
@@ -92,10 +101,11 @@ def _members(file: DynamicFile) -> _Members:
             needed.update(node.inputs)
     nodes.reverse()
     steps = [Step(DYNAMIC, (chain.x,), (chain.y,)) for chain in chains]
+    steps += [Step(FUSED, step.reads, step.writes) for step in fused]
     for node in nodes:
         reads = tuple(name for name in node.inputs if name and name not in constants)
         steps.append(Step(FLOAT, reads, tuple(filter(None, node.outputs))))
-    return _Members(chains, tuple(nodes), tuple(steps))
+    return _Members(chains, fused, tuple(nodes), tuple(steps))
 
 
 def _dynamic_region(chains: Sequence[Chain], writes: tuple[str, ...]) -> Region:
@@ -109,6 +119,13 @@ def _dynamic_region(chains: Sequence[Chain], writes: tuple[str, ...]) -> Region:
     nodes = tuple((chain.product.node, chain.product.kind) for chain in chains)
     reads = tuple(dict.fromkeys(part.x for part in parts))
     return Region("", DYNAMIC, nodes, reads, writes, "", DynamicBody(parts))
+
+
+def _fused_region(steps: Sequence[Fused], is_needed: Callable[[str], bool]) -> Region:
+    written = [name for step in steps for name in step.writes]
+    reads = tuple(dict.fromkeys(name for step in steps for name in step.reads if name not in written))
+    nodes = tuple(node for step in steps for node in step.nodes)
+    return Region("", FLOAT, nodes, reads, tuple(filter(is_needed, written)), "", FusedBody(tuple(steps)))
 
 
 def layer_of(chain: Chain) -> DynamicLayer:
@@ -127,12 +144,12 @@ def layer_of(chain: Chain) -> DynamicLayer:
     )
 
 
-def _types(model: onnx.ModelProto) -> dict[str, TensorType]:
+def _types(inferred: Sequence[onnx.ValueInfoProto]) -> dict[str, TensorType]:
     """Element types as far as ONNX infers them; sizes are left open."""
     import onnx
 
     types = {}
-    for value in infer(model):
+    for value in inferred:
         kind = value.type.tensor_type.elem_type
         if kind in onnx.helper.get_all_tensor_dtypes() and kind != onnx.TensorProto.STRING:
             types[value.name] = TensorType(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)))

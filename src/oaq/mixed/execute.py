@@ -15,7 +15,8 @@ from oaq.kernels.cpus import default_threads
 from oaq.kernels.plan import plan
 from oaq.mixed.dynamic import DynamicExecutor
 from oaq.mixed.floats.region import open_own
-from oaq.mixed.program import FloatBody, IntegerBody, MixedProgram, Region, Values
+from oaq.mixed.fused.run import call_of, widest
+from oaq.mixed.program import FloatBody, FusedBody, IntegerBody, MixedProgram, Region, Values
 from oaq.mixed.runtime import open_runtime, runtime_version
 from oaq.mixed.schedule import DYNAMIC, FLOAT, INTEGER
 from oaq.program.plain import fingerprint
@@ -160,12 +161,28 @@ class FloatExecutor:
         tensors.update(zip(self._writes, self._function({name: tensors[name] for name in self._reads}), strict=True))
 
 
+class FusedExecutor:
+    """A float region by native loops of our own."""
+
+    def __init__(self, body: FusedBody, options: Options) -> None:
+        isa = widest(options.isa)
+        self.label = f"oaq's float loops, {isa}"
+        self._calls = tuple(call_of(step, isa, options.threads) for step in body.steps)
+
+    def run(self, state: State) -> None:
+        """See ``Executor``."""
+        for call in self._calls:
+            call(state.tensors)
+
+
 def open_floats(region: Region, options: Options, sessions: Sessions) -> Executor:
-    """ONNX Runtime if it is installed, otherwise operators of our own.
+    """Our own loops where there are some; ONNX Runtime if it is installed; otherwise operators of our own.
 
     Raises:
         UnsupportedOp: ONNX Runtime is not installed and an operator is not ours, or it does not load the region.
     """
+    if isinstance(region.body, FusedBody):
+        return FusedExecutor(region.body, options)
     assert isinstance(region.body, FloatBody)
     version = runtime_version()
     if version is None:

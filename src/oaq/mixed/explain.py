@@ -8,7 +8,7 @@ from typing import Final
 from oaq.escape import escape_text
 from oaq.mixed.counts import count_text
 from oaq.mixed.execute import MixedSession
-from oaq.mixed.program import DynamicBody, FloatBody, IntegerBody, MixedProgram, Region
+from oaq.mixed.program import DynamicBody, FloatBody, FusedBody, IntegerBody, MixedProgram, Region
 from oaq.mixed.schedule import DYNAMIC
 from oaq.program.int_program import IntProgram
 
@@ -60,7 +60,7 @@ def unproved(program: MixedProgram, session: MixedSession | None = None) -> str:
 
 def lines(region: Region, session: MixedSession | None) -> list[str]:
     """A region: what it is, between which tensors, why, by whom, how long."""
-    if not isinstance(region.body, FloatBody):
+    if not isinstance(region.body, FloatBody | FusedBody):
         head = f"{region.name}: {count_text(len(region.nodes), 'node')}, {count_text(_layers(region), 'layer')} proved"
     else:
         head = f"{region.name}: {count_text(len(region.nodes), 'node')}, not proved: {region.operators}"

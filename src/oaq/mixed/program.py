@@ -16,6 +16,7 @@ from oaq.capture.from_dynamic_onnx.chains import Windows
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer
 from oaq.mixed.counts import tally
+from oaq.mixed.fused.steps import Fused
 from oaq.program.edges import Edge
 from oaq.program.int_program import IntProgram
 
@@ -86,6 +87,17 @@ class FloatBody:
 
 
 @dataclass(frozen=True, eq=False)
+class FusedBody:
+    """A part of the file that stays in float and that loops of our own compute; nothing of it is proved.
+
+    Attributes:
+        steps: in execution order.
+    """
+
+    steps: tuple[Fused, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class DynamicPart:
     """Dynamic layers that read one tensor.
 
@@ -133,7 +145,7 @@ class Region:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     reason: str
-    body: IntegerBody | FloatBody | DynamicBody
+    body: IntegerBody | FloatBody | FusedBody | DynamicBody
 
     @property
     def carried_in(self) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from typing import Final
 INTEGER: Final = "integer"
 FLOAT: Final = "float"
 DYNAMIC: Final = "dynamic"
+FUSED: Final = "fused"
+"""Kind of steps in float that loops of our own compute; their regions are float regions."""
 
 
 @dataclass(frozen=True)

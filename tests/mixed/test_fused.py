@@ -1,0 +1,213 @@
+"""Float parts of dynamic files that our own loops compute: which are found, and that they are near ONNX Runtime's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oaq
+from oaq.errors import ProgramError
+from oaq.mixed.program import FusedBody
+from tests import dynamic_files as files
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+node = files.helper.make_node
+RNG = np.random.default_rng(0)
+HEADS, COLUMNS = 3, 4
+WIDTH = HEADS * COLUMNS
+
+
+class Net:
+    """A file with one float input ``x`` of (batch, tokens, WIDTH), written node by node."""
+
+    def __init__(self) -> None:
+        self.nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"])]
+        self.constants: dict[str, Any] = {"z": np.zeros((), np.int8), "s": np.float32(0.01)}
+
+    def constant(self, value: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = np.asarray(value)
+        return name
+
+    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(node(op, list(inputs), [output], output, **attributes))
+        return output
+
+    def layer(self, name: str, outputs: int = WIDTH) -> str:
+        weight = self.constant(RNG.integers(-127, 128, (WIDTH, outputs)).astype(np.int8))
+        self.add("MatMulInteger", ["q", weight, "qz", "z"], f"{name}0")
+        self.add("Cast", [f"{name}0"], f"{name}1", to=1)
+        self.add("Mul", ["qs", "s"], f"{name}u")
+        self.add("Mul", [f"{name}1", f"{name}u"], f"{name}2")
+        return self.add("Add", [f"{name}2", self.constant(RNG.normal(size=outputs).astype(np.float32))], name)
+
+    def content(self, *outputs: str) -> bytes:
+        return files.model(self.nodes, self.constants, ("batch", "tokens", WIDTH), outputs)
+
+
+def fused_of(content: bytes) -> list[str]:
+    """What is computed together, by kind."""
+    bodies = [region.body for region in oaq.InferenceSession(content).program.regions]
+    return [type(step).__name__ for body in bodies if isinstance(body, FusedBody) for step in body.steps]
+
+
+def is_near(
+    content: bytes, isa: str | None = None, sizes: Sequence[tuple[int, int]] = ((1, 1), (2, 9), (3, 40))
+) -> bool:
+    session = oaq.InferenceSession(content, isa=isa)
+    inputs = [RNG.normal(size=(*size, WIDTH)).astype(np.float32) for size in sizes]
+    return all(
+        np.allclose(ours, theirs, rtol=1e-5, atol=2e-5)
+        for x in inputs
+        for ours, theirs in zip(session.run(None, {"x": x}), files.run(content, x), strict=True)
+    )
+
+
+def sizes_of(net: Net, name: str, place: int) -> str:
+    """One size of a tensor, as a vector."""
+    shape = net.add("Shape", [name], f"{name}_shape{place}{len(net.nodes)}")
+    size = net.add("Gather", [shape, net.constant(np.int64(place))], f"{shape}_size", axis=0)
+    return net.add("Unsqueeze", [size, net.constant(np.array([0]))], f"{shape}_sizes")
+
+
+def attention(net: Net, *, shape: str, scale: str = "div", shift: str = "", swap: str = "at once") -> str:
+    """Attention on q, k, v as exporters write it; ``shape``, ``scale``, ``shift``, ``swap`` say which way."""
+    q, k, v = (net.layer(name) for name in ("query", "key", "value"))
+
+    def split(x: str, order: Sequence[int]) -> str:
+        tail = [net.constant(np.array([HEADS])), net.constant(np.array([COLUMNS if shape != "left open" else -1]))]
+        if shape == "constants":
+            sizes = net.constant(np.array([0, 0, HEADS, COLUMNS]))
+        else:
+            source = x if shape == "of the result" else "x"
+            sizes = net.add("Concat", [sizes_of(net, source, 0), sizes_of(net, source, 1), *tail], f"{x}_sizes", axis=0)
+        return net.add("Transpose", [net.add("Reshape", [x, sizes], f"{x}_split")], f"{x}_heads", perm=list(order))
+
+    heads_first = (0, 2, 1, 3)
+    q, v = split(q, heads_first), split(v, heads_first)
+    k = split(k, (0, 2, 3, 1) if swap == "at once" else heads_first)
+    if scale == "both":
+        q, k = (net.add("Mul", [x, net.constant(np.float32(0.7))], f"{x}_scaled") for x in (q, k))
+    k = k if swap == "at once" else net.add("Transpose", [k], "swapped", perm=[0, 1, 3, 2])
+    scores = net.add("MatMul", [q, k], "scores")
+    if scale == "div":
+        scores = net.add("Div", [scores, net.constant(np.float32(2))], "scaled")
+    if shift == "computed":
+        mean = net.add("ReduceMean", ["x"], "mean", axes=[2], keepdims=0)
+        shifts = net.add("Unsqueeze", [mean, net.constant(np.array([1, 2]))], "shifts")
+        scores = net.add("Add", [scores, shifts], "shifted")
+    if shift == "constant":
+        scores = net.add("Add", [net.constant(RNG.normal(size=(HEADS, 1, 1)).astype(np.float32)), scores], "shifted")
+    mixed = net.add("MatMul", [net.add("Softmax", [scores], "parts", axis=-1), v], "mixed")
+    joined = net.add("Transpose", [mixed], "joined", perm=list(heads_first))
+    sizes = net.constant(np.array([0, 0, -1]))
+    if shape != "constants":
+        whole = net.constant(np.array([WIDTH]))
+        sizes = net.add("Concat", [sizes_of(net, "x", 0), sizes_of(net, "x", 1), whole], "joined_sizes", axis=0)
+    return net.add("Reshape", [joined, sizes], "y")
+
+
+@pytest.mark.parametrize("shape", ["constants", "of the input", "of the result", "left open"])
+@pytest.mark.parametrize("scale", ["none", "div", "both"])
+@pytest.mark.parametrize("shift", ["", "computed", "constant"])
+def test_attention_is_found_however_it_is_written_and_near_onnx_runtime(shape: str, scale: str, shift: str) -> None:
+    net = Net()
+    content = net.content(attention(net, shape=shape, scale=scale, shift=shift, swap=scale and "at once"))
+    assert fused_of(content) == ["Attention"]
+    assert is_near(content) and is_near(content, "scalar")
+
+
+def test_keys_may_be_transposed_in_two_steps() -> None:
+    net = Net()
+    content = net.content(attention(net, shape="of the input", scale="both", swap="twice"))
+    assert fused_of(content) == ["Attention"] and is_near(content)
+
+
+@pytest.mark.parametrize("outside", ["scores", "parts", "mixed", "query_split", "key_heads"])
+def test_attention_whose_inside_something_else_reads_is_left_to_the_runtime(outside: str) -> None:
+    net = Net()
+    content = net.content(attention(net, shape="constants"), outside)
+    assert "Attention" not in fused_of(content) and is_near(content)
+
+
+@pytest.mark.parametrize("sizes", [(-1, 1, HEADS, COLUMNS), (1, -1, HEADS, COLUMNS), (0, -1, HEADS, COLUMNS)])
+def test_heads_are_split_only_where_tokens_are_known_to_stay(sizes: tuple[int, ...]) -> None:
+    net = Net()
+    y = attention(net, shape="constants")
+    name = next(member.input[1] for member in net.nodes if member.output[0] == "value_split")
+    net.constants[name] = np.array(sizes)
+    assert ("Attention" in fused_of(net.content(y))) == (sizes == (0, -1, HEADS, COLUMNS))
+
+
+def test_a_shift_that_would_make_scores_larger_is_an_error_that_names_the_node() -> None:
+    net = Net()
+    y = attention(net, shape="constants", shift="constant")
+    name = next(member.input[0] for member in net.nodes if member.output[0] == "shifted")
+    net.constants[name] = np.zeros((2, HEADS, 1, 1), np.float32)
+    session = oaq.InferenceSession(net.content(y))
+    with pytest.raises(ProgramError, match=r"float32 of shape .2, 3, 1, 1. is added to scores of shape .1, 3, 5, 5."):
+        session.run(None, {"x": np.ones((1, 5, WIDTH), np.float32)})
+
+
+@pytest.mark.parametrize("way", ["half last", "half first", "operator", "factor"])
+def test_gelu_is_found_however_it_is_written_and_near_onnx_runtime(way: str) -> None:
+    net = Net()
+    x = net.layer("up", 7)
+    if way == "operator":
+        y = net.nodes.append(node("Gelu", [x], ["y"], "y", domain=files.MICROSOFT)) or "y"
+    else:
+        root = net.constant(np.float32(np.sqrt(2)))
+        erf = net.add("Erf", [net.add("Div", [x, root], "divided")], "erf")
+        more = net.add("Add", [erf, net.constant(np.float32(1))], "more")
+        half = net.constant(np.float32(0.5))
+        if way == "half first":
+            y = net.add("Mul", [net.add("Mul", [x, half], "half"), more], "y")
+        else:
+            y = net.add("Mul", [net.add("Mul", [x, more], "product"), half], "y")
+    if way == "factor":
+        y = net.add("Mul", [y, net.constant(np.exp2(np.arange(7)).astype(np.float32))], "scaled")
+    content = net.content(y)
+    assert fused_of(content) == ["Gelu"]
+    assert is_near(content) and is_near(content, "scalar")
+
+
+@pytest.mark.parametrize("wrong", [np.float32(1.5), np.float32(2)])
+def test_what_is_not_gelu_is_not_taken_for_it(wrong: Any) -> None:
+    net = Net()
+    x = net.layer("up", 7)
+    erf = net.add("Erf", [net.add("Div", [x, net.constant(wrong)], "divided")], "erf")
+    product = net.add("Mul", [x, net.add("Add", [erf, net.constant(np.float32(1))], "more")], "product")
+    content = net.content(net.add("Mul", [product, net.constant(np.float32(0.5))], "y"))
+    assert fused_of(content) == [] and is_near(content)
+
+
+@pytest.mark.parametrize("reads", ["one", "two", "broadcast"])
+@pytest.mark.parametrize("further", ["", "sum", "scaled", "only scaled"])
+def test_normalization_is_found_with_what_is_added_and_with_a_scaled_copy(reads: str, further: str) -> None:
+    net = Net()
+    x = net.layer("dense")
+    if reads != "one":
+        other = "x" if reads == "two" else net.add("ReduceMean", ["x"], "other", axes=[1], keepdims=1)
+        x = net.add("Add", [x, other], "sum")
+    gain, bias = (net.constant(RNG.normal(size=WIDTH).astype(np.float32)) for _ in range(2))
+    y = net.add("LayerNormalization", [x, gain, bias], "y", epsilon=1e-3)
+    outputs = [y, *(["sum"] if further == "sum" and reads != "one" else [])]
+    if "scaled" in further:
+        factor = net.constant(np.exp2(np.arange(WIDTH) - 5).astype(np.float32))
+        outputs = [*([y] if further == "scaled" else []), net.add("Mul", [factor, y], "scaled")]
+    content = net.content(*outputs)
+    assert fused_of(content) == ["Normalize"]
+    assert is_near(content) and is_near(content, "scalar")
+
+
+def test_a_report_says_that_fused_nodes_are_not_proved_and_who_ran_them() -> None:
+    net = Net()
+    session = oaq.InferenceSession(net.content(attention(net, shape="of the input")), isa="scalar")
+    session.run(None, {"x": np.ones((1, 2, WIDTH), np.float32)})
+    words = session.explain()
+    assert "1 dynamic region, 3 layers proved; 1 float region, 12 nodes not proved" in words
+    assert "ms by oaq's float loops, scalar" in words
