@@ -142,11 +142,11 @@ void add_floats(nb::module_& module) {
       "Layer normalization of x + other along the last axis, in float; again with another gain and bias.");
   module.def("gelu", &gelu_of, nb::arg("x").noconvert(), nb::arg("factor").noconvert().none(), nb::arg("y").noconvert(),
              nb::arg("isa"), nb::arg("threads"),
-             "x times the part of a standard normal below x, times a factor of each column, in float.");
+             "GELU: x times the part of a standard normal below x, times a factor of each column, in float.");
   module.def("attention", &attention_of, nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
              nb::arg("heads"), nb::arg("scale"), nb::arg("shift").noconvert().none(), nb::arg("y").noconvert(),
              nb::arg("isa"), nb::arg("threads"),
-             "softmax(scale * q k' + shift) v of every head, in float; (batch, rows, heads * columns).");
+             "Attention: softmax(scale * q k' + shift) v of every head, in float; (batch, rows, heads * columns).");
 }
 
 }  // namespace oaq::python

@@ -164,7 +164,7 @@ def gelu(
     threads: int,
 ) -> None:
     """
-    x times the part of a standard normal below x, times a factor of each column, in float.
+    GELU: x times the part of a standard normal below x, times a factor of each column, in float.
     """
 
 def attention(
@@ -182,5 +182,5 @@ def attention(
     threads: int,
 ) -> None:
     """
-    softmax(scale * q k' + shift) v of every head, in float; (batch, rows, heads * columns).
+    Attention: softmax(scale * q k' + shift) v of every head, in float; (batch, rows, heads * columns).
     """
