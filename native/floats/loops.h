@@ -49,8 +49,9 @@ struct AttendCall {
   float scale;
   const float* shift;  // (rows, keys) by its strides, which may be 0; null: none
   std::ptrdiff_t shift_row;
-  bool shift_varies;  // along keys, one after another; otherwise one number serves all
-  float* y;           // (rows, width)
+  bool shift_varies;    // along keys, one after another; otherwise one number serves all
+  const float* factor;  // (width) by which columns of v are multiplied; null: 1
+  float* y;             // (rows, width)
   std::ptrdiff_t y_stride;
   float* scratch;  // of FloatLoops::scratch
 };

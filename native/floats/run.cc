@@ -128,6 +128,7 @@ void attention(const AttentionCall& call, const FloatOptions& options) {
       part.q += (b * head.rows + first) * head.q_stride + h * head.depth;
       part.k += b * head.keys * head.k_stride + h * head.depth;
       part.v += b * head.keys * head.v_stride + h * head.width;
+      if (part.factor) part.factor += h * head.width;
       part.y += (b * head.rows + first) * head.y_stride + h * head.width;
       if (part.shift) part.shift += b * call.shift_sample + h * call.shift_head + first * head.shift_row;
       part.scratch = scratch + static_cast<std::size_t>(chunk) * each;

@@ -19,7 +19,7 @@ void normalize(const NormalizeCall& call, const FloatOptions& options);
 void gelu(const GeluCall& call, const FloatOptions& options);
 
 // Heads of a batch: head h of sample b lies at column h * depth of q and k, h * width of v and y, rows b * rows of q
-// and y, b * keys of k and v.
+// and y, b * keys of k and v. Factors are those of all heads.
 struct AttentionCall {
   AttendCall head;  // pointers to the first head; its rows, keys, strides; no scratch
   std::int64_t batch, heads;

@@ -163,12 +163,14 @@ void pack_transposed(const float* rows, std::ptrdiff_t stride, std::int64_t coun
 }
 
 template <typename V>
-void pack_straight(const float* rows, std::ptrdiff_t stride, std::int64_t depth, std::int64_t columns, float* to) {
+void pack_straight(const float* rows, std::ptrdiff_t stride, std::int64_t depth, std::int64_t columns,
+                   const float* factor, float* to) {
   for (std::int64_t first = 0; first < columns; first += kPanel<V>, to += depth * kPanel<V>) {
     const std::int64_t some = std::min(columns - first, kPanel<V>);
     for (std::int64_t k = 0; k < depth; ++k) {
       float* line = to + k * kPanel<V>;
       std::memcpy(line, rows + k * stride + first, static_cast<std::size_t>(some) * sizeof(float));
+      for (std::int64_t i = 0; factor && i < some; ++i) line[i] *= factor[first + i];
       for (std::int64_t i = some; i < kPanel<V>; ++i) line[i] = 0.0f;
     }
   }
@@ -283,7 +285,7 @@ void vector_attend(const AttendCall& call) {
   float* const scores = v + call.keys * panels_of<V>(call.width) * kPanel<V>;
   float factors[kMostRows];
   pack_transposed<V>(call.k, call.k_stride, call.keys, call.depth, k);
-  pack_straight<V>(call.v, call.v_stride, call.keys, call.width, v);
+  pack_straight<V>(call.v, call.v_stride, call.keys, call.width, call.factor, v);
   for (std::int64_t first = 0; first < call.rows; first += together) {
     const std::int64_t rows = std::min(together, call.rows - first);
     const float* q = call.q + first * call.q_stride;

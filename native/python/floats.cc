@@ -92,7 +92,8 @@ std::ptrdiff_t stride_within(const Shift& shift, std::size_t axis, std::size_t w
 }
 
 void attention_of(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_t heads, float scale,
-                  const std::optional<Shift>& shift, const ResultTensor& y, const std::string& isa, int threads) {
+                  const std::optional<Shift>& shift, const std::optional<Vector>& factor, const ResultTensor& y,
+                  const std::string& isa, int threads) {
   const std::size_t batch = q.shape(0), rows = q.shape(1), keys = k.shape(1);
   const auto count = static_cast<std::size_t>(heads);
   if (heads < 1 || !q.shape(2) || !v.shape(2) || q.shape(2) % count || v.shape(2) % count || k.shape(2) != q.shape(2))
@@ -101,6 +102,7 @@ void attention_of(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_
     throw std::invalid_argument("q, k and v have one batch, k and v one number of keys, which is 1 at least");
   if (y.shape(0) != batch || y.shape(1) != rows || y.shape(2) != v.shape(2))
     throw std::invalid_argument("y is (batch, rows of q, columns of v)");
+  if (factor && factor->size() != v.shape(2)) throw std::invalid_argument("factors have a number for each column of v");
   AttentionCall call{};
   AttendCall& head = call.head;
   head.q = q.data(), head.k = k.data(), head.v = v.data(), head.y = y.data();
@@ -110,6 +112,7 @@ void attention_of(const Tensor& q, const Tensor& k, const Tensor& v, std::int64_
   head.depth = static_cast<std::int64_t>(q.shape(2) / count),
   head.width = static_cast<std::int64_t>(v.shape(2) / count);
   head.scale = scale;
+  head.factor = factor ? factor->data() : nullptr;
   call.batch = static_cast<std::int64_t>(batch), call.heads = heads;
   if (shift) {
     head.shift = shift->data();
@@ -144,8 +147,8 @@ void add_floats(nb::module_& module) {
              nb::arg("isa"), nb::arg("threads"),
              "GELU: x times the part of a standard normal below x, times a factor of each column, in float.");
   module.def("attention", &attention_of, nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
-             nb::arg("heads"), nb::arg("scale"), nb::arg("shift").noconvert().none(), nb::arg("y").noconvert(),
-             nb::arg("isa"), nb::arg("threads"),
+             nb::arg("heads"), nb::arg("scale"), nb::arg("shift").noconvert().none(),
+             nb::arg("factor").noconvert().none(), nb::arg("y").noconvert(), nb::arg("isa"), nb::arg("threads"),
              "Attention: softmax(scale * q k' + shift) v of every head, in float; (batch, rows, heads * columns).");
 }
 

@@ -121,9 +121,10 @@ def test_attention_is_found_however_it_is_written_and_near_onnx_runtime(shape: s
     assert is_near(content) and is_near(content, "scalar")
 
 
-def test_keys_may_be_transposed_in_two_steps() -> None:
+def test_keys_may_be_transposed_in_two_steps_and_the_result_have_factors() -> None:
     net = Net()
-    content = net.content(attention(net, shape="of the input", scale="both", swap="twice"))
+    y = attention(net, shape="of the input", scale="both", swap="twice")
+    content = net.content(net.add("Mul", [y, net.constant(RNG.normal(size=WIDTH).astype(np.float32))], "scaled"))
     assert fused_of(content) == ["Attention"] and is_near(content)
 
 

@@ -39,7 +39,7 @@ def normalized(x: Any, gain: Any, bias: Any, isa: str, **options: Any) -> Any:
 def attended(q: Any, k: Any, v: Any, heads: int, isa: str, **options: Any) -> Any:
     y = np.full((*q.shape[:2], v.shape[2]), 7.0, np.float32)
     _native.attention(
-        q, k, v, heads, options.get("scale", 0.5), options.get("shift"), y, isa, options.get("threads", 1)
+        q, k, v, heads, 0.5, options.get("shift"), options.get("factor"), y, isa, options.get("threads", 1)
     )
     return y
 
@@ -126,6 +126,8 @@ def test_attention_is_near_exact_for_every_number_of_tokens_and_kind_of_shift(is
             exact = exact_attention(q, k, v, heads, 0.5, shift)
             y = attended(q, k, v, heads, isa, shift=shift)
             assert np.allclose(y, exact, rtol=1e-5, atol=1e-5), (rows, keys)
+        factor = np.exp2(np.arange(heads * width) % 7 - 3).astype(np.float32)
+        assert np.array_equal(attended(q, k, v, heads, isa, factor=factor), attended(q, k, v, heads, isa) * factor)
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -177,6 +177,7 @@ def attention(
         NDArray[numpy.float32], dict(shape=(None, None, None, None), order="C", device="cpu", writable=False)
     ]
     | None,
+    factor: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
     y: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
     isa: str,
     threads: int,

@@ -14,7 +14,7 @@ from typing import Final
 from oaq.capture.from_dynamic_onnx.reader import operand_beside, result_of
 from oaq.capture.from_onnx.attributes import integer, integers
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.mixed.fused.patterns import Part, names_of, results_of
+from oaq.mixed.fused.patterns import Part, factor_behind, names_of, results_of
 from oaq.mixed.fused.sizes import Entry, Size
 from oaq.mixed.fused.steps import Attention, Fused
 
@@ -66,9 +66,14 @@ def attention(softmax: OnnxNode, part: Part) -> Fused | None:
         return None
     constant = part.tensors.constant(shift) if shift else None
     reads = (q[0], k[0], v[0], *((shift,) if shift and constant is None else ()))
+    scaling = factor_behind(result, part.widths[v[0]], part)
+    if scaling is not None:
+        found.nodes.append(scaling[0])
+        result = result_of(scaling[0])
+    factor = None if scaling is None else scaling[1]
     order = {node.name: place for place, node in enumerate(part.tensors.parts.nodes)}
     nodes = sorted(found.nodes, key=lambda node: order[node.name])
-    return Attention(names_of(nodes), reads, (result,), results_of(nodes), q[1], found.scale, constant)
+    return Attention(names_of(nodes), reads, (result,), results_of(nodes), q[1], found.scale, constant, factor)
 
 
 def _unscaled(name: str, part: Part, found: _Found) -> str:

@@ -146,9 +146,15 @@ def gelu(node: OnnxNode, part: Part) -> Fused | None:
 
 def _scaled_gelu(nodes: list[OnnxNode], x: str, part: Part) -> Fused:
     """GELU of ``nodes``, with the Mul by a number for each column that alone reads the result."""
-    product, factor = part.reader(result_of(nodes[-1]), "Mul"), None
-    if product is not None:
-        constant = part.tensors.constant(operand_beside(product, result_of(nodes[-1])))
-        if _is_vector(constant) and constant.size == part.widths.get(x):
-            nodes, factor = [*nodes, product], constant
+    scaling = factor_behind(result_of(nodes[-1]), part.widths.get(x, 0), part)
+    factor = None
+    if scaling is not None:
+        nodes, factor = [*nodes, scaling[0]], scaling[1]
     return Gelu(names_of(nodes), (x,), (result_of(nodes[-1]),), results_of(nodes), factor)
+
+
+def factor_behind(name: str, width: int, part: Part) -> tuple[OnnxNode, Floats] | None:
+    """The Mul of a tensor by ``width`` numbers, one for each column, and these; None if anything else reads it."""
+    product = part.reader(name, "Mul")
+    factor = None if product is None else part.tensors.constant(operand_beside(product, name))
+    return (product, factor) if product is not None and _is_vector(factor) and factor.size == width else None

@@ -116,7 +116,7 @@ def _attention(step: Attention, isa: str, threads: int) -> Call:
         if shift is not None:
             shift = shift_of(name, shift, (q.shape[0], heads, q.shape[1], k.shape[1]))
         y = np.empty((*q.shape[:2], v.shape[2]), np.float32)
-        native.attention(q, k, v, heads, scale, shift, y, isa, threads)
+        native.attention(q, k, v, heads, scale, shift, step.factor, y, isa, threads)
         tensors[result] = y
 
     return call

@@ -70,8 +70,10 @@ class Attention(Fused):
         heads: how many.
         scale: of the products.
         shift: constant that is added; None: nothing, or the fourth tensor of ``reads``.
+        factor: (heads * columns,) by which columns of the result are multiplied; None: nothing.
     """
 
     heads: int
     scale: float
     shift: NDArray[Any] | None
+    factor: Floats | None
