@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from oaq.kernels.cpus import thread_count
 from oaq.kernels.table import native_module
 
 Floats = NDArray[np.float32]
+Allocate = Callable[[tuple[int, ...]], Floats]
 
 
 class DynamicSession:
@@ -63,14 +64,18 @@ class DynamicSession:
         """K."""
         return self._terms
 
-    def run(self, x: Floats) -> tuple[Floats, ...]:
+    def run(self, x: Floats, empty: Allocate | None = None) -> tuple[Floats, ...]:
         """(..., K) float32 to (..., N) float32 of each layer.
+
+        Args:
+            x: the reals.
+            empty: makes the arrays of results, whose elements are undefined; None is NumPy's.
 
         Raises:
             ProgramError: the shape or the type does not fit, or a row has no scale.
         """
         rows = self._rows(x, np.dtype(np.float32))
-        results = self._results(len(rows))
+        results = self._results(len(rows), empty)
         self.run_into(rows, results)
         if x.ndim == 2:
             return tuple(results)
@@ -121,7 +126,9 @@ class DynamicSession:
             raise ProgramError(f"{self.plans[0].layer.name}: takes {dtype} of shape (..., {self.terms}), not {kind}")
         return np.ascontiguousarray(x if x.ndim == 2 else x.reshape(-1, self._terms))
 
-    def _results(self, rows: int) -> list[Floats]:
+    def _results(self, rows: int, empty: Allocate | None = None) -> list[Floats]:
+        if empty is not None:
+            return [empty((rows, outputs)) for outputs in self._outputs]
         return [np.empty((rows, outputs), np.float32) for outputs in self._outputs]
 
 

@@ -16,6 +16,7 @@ from oaq.capture.from_dynamic_onnx import DynamicFile, decode_dynamic
 from oaq.capture.from_dynamic_onnx.chains import Chain, Windows, chains_of
 from oaq.capture.from_onnx.graph import OnnxNode, TensorType
 from oaq.dynamic import DynamicLayer, DynamicSession, plan_layer
+from oaq.dynamic.session import Allocate
 from oaq.errors import AccumulatorOverflow, OaqError, ProgramError
 from oaq.mixed.cut import FloatParts, Source, float_region
 from oaq.mixed.fused.find import fused_steps
@@ -163,14 +164,21 @@ class DynamicExecutor:
         sessions: one per tensor that is quantized.
     """
 
-    def __init__(self, region: Region, threads: int, isa: str | None, memory_limit: int | None = None) -> None:
-        """Prove and pack; ``memory_limit`` is of what a convolution lays out in one run.
+    def __init__(
+        self,
+        region: Region,
+        threads: int,
+        isa: str | None,
+        memory_limit: int | None = None,
+        empty: Allocate | None = None,
+    ) -> None:
+        """Prove and pack; ``memory_limit`` is of what a convolution lays out in one run, ``empty`` makes results.
 
         Raises:
             AccumulatorOverflow: a layer has so many terms that 32 bits do not hold its totals.
         """
         assert isinstance(region.body, DynamicBody)
-        self._region, self._limit, parts = region, memory_limit, region.body.parts
+        self._region, self._limit, self._empty, parts = region, memory_limit, empty, region.body.parts
         try:
             self.sessions = tuple(
                 DynamicSession([plan_layer(layer, isa) for layer in part.layers], threads) for part in parts
@@ -196,7 +204,7 @@ class DynamicExecutor:
         for name, results, windows, session in self._calls:
             try:
                 x = tensors[name]
-                y = session.run(x) if windows is None else convolved(session, x, windows, self._limit)
+                y = session.run(x, self._empty) if windows is None else convolved(session, x, windows, self._limit)
             except ProgramError as error:
                 raise ProgramError(f"{self._region.name}, {name!r}: {error}") from error
             tensors.update(zip(results, y, strict=True))

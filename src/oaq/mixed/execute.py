@@ -17,6 +17,7 @@ from oaq.mixed.dynamic import DynamicExecutor
 from oaq.mixed.floats.region import open_own
 from oaq.mixed.fused.run import call_of, widest
 from oaq.mixed.program import FloatBody, FusedBody, IntegerBody, MixedProgram, Region, Values
+from oaq.mixed.reuse import Buffers
 from oaq.mixed.runtime import open_runtime, runtime_version
 from oaq.mixed.schedule import DYNAMIC, FLOAT, INTEGER
 from oaq.program.plain import fingerprint
@@ -59,12 +60,14 @@ class Options:
         isa: of plans; None is the best here.
         memory_limit: of each session of integers; see ``Session``.
         reference: integers are computed by the law itself, slowly, for comparison.
+        buffers: in which results of dynamic layers, and of float loops between them, lie.
     """
 
     threads: int = field(default_factory=default_threads)
     isa: str | None = None
     memory_limit: int | None = None
     reference: bool = False
+    buffers: Buffers = field(default_factory=Buffers, compare=False)
 
 
 class IntegerExecutor:
@@ -167,7 +170,7 @@ class FusedExecutor:
     def __init__(self, body: FusedBody, options: Options) -> None:
         isa = widest(options.isa)
         self.label = f"oaq's float loops, {isa}"
-        self._calls = tuple(call_of(step, isa, options.threads) for step in body.steps)
+        self._calls = tuple(call_of(step, isa, options.threads, options.buffers.empty) for step in body.steps)
 
     def run(self, state: State) -> None:
         """See ``Executor``."""
@@ -194,7 +197,9 @@ class DynamicRegionExecutor:
     """A region of dynamic layers."""
 
     def __init__(self, region: Region, options: Options) -> None:
-        self._executor = DynamicExecutor(region, options.threads, options.isa, options.memory_limit)
+        self._executor = DynamicExecutor(
+            region, options.threads, options.isa, options.memory_limit, options.buffers.empty
+        )
         self.label = self._executor.label
 
     def run(self, state: State) -> None:

@@ -59,7 +59,7 @@ def attention(softmax: OnnxNode, part: Part) -> Fused | None:
     found.nodes += values.nodes
     if q is None or k is None or v is None or not q[1] == k[1] == v[1] or part.widths[q[0]] != part.widths[k[0]]:
         return None
-    if len({part.origin[x] for x, _ in (q, k, v)}) != 1:
+    if len({part.root(x) for x, _ in (q, k, v)}) != 1:
         return None
     result = _joined(result_of(mixing), (v[0], q[1]), part, found)
     if result is None:
@@ -113,7 +113,7 @@ def _split(name: str, part: Part, found: _Found, *, transposed: bool) -> tuple[s
     if x not in part.widths or entries is None or len(entries) != 4:
         return None
     heads = _heads(entries, part.widths[x])
-    is_split = heads is not None and _keeps_tokens(entries, part.origin[x])
+    is_split = heads is not None and _keeps_tokens(entries, part.root(x))
     return (x, heads) if is_split and heads is not None else None
 
 
@@ -129,10 +129,10 @@ def _heads(entries: tuple[Entry, ...], width: int) -> int | None:
     return heads if heads > 0 and columns > 0 and heads * columns == width else None
 
 
-def _keeps_tokens(entries: tuple[Entry, ...], origin: str) -> bool:
+def _keeps_tokens(entries: tuple[Entry, ...], root: str) -> bool:
     """The first two axes stay: named, copied (0), or what remains (-1)."""
     return all(
-        entry == Size(origin, axis) or (isinstance(entry, int) and entry in (0, -1))
+        entry == Size(root, axis) or (isinstance(entry, int) and entry in (0, -1))
         for axis, entry in enumerate(entries[:2])
     )
 
@@ -150,4 +150,4 @@ def _joined(name: str, heads: tuple[str, int], part: Part, found: _Found) -> str
     if entries is None or len(entries) != 3 or entries[2] not in (-1, part.widths[x]) or entries.count(-1) > 1:
         return None
     found.nodes += [moved, joined]
-    return result_of(joined) if _keeps_tokens(entries, part.origin[x]) else None
+    return result_of(joined) if _keeps_tokens(entries, part.root(x)) else None

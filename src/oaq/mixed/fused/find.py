@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from oaq.capture.from_dynamic_onnx import DynamicFile
 from oaq.capture.from_dynamic_onnx.chains import Chain
-from oaq.capture.from_dynamic_onnx.reader import Tensors
+from oaq.capture.from_dynamic_onnx.reader import LONGEST_CHAIN, Tensors
 from oaq.mixed.fused.attention import attention
 from oaq.mixed.fused.patterns import Part, gelu, normalize
 from oaq.mixed.fused.sizes import Sizes
@@ -31,8 +31,18 @@ def fused_steps(
     origin = {chain.y: chain.x for chain in matrices}
     known = {value.name: _sizes(value) for value in inferred if value.type.tensor_type.HasField("shape")}
     tensors = Tensors(file.parts)
-    sizes = Sizes(tensors, known, lambda name: origin.get(name, name))
-    part = Part(tensors, sizes, {chain.y: chain.product.weight.shape[1] for chain in matrices}, origin)
+
+    def root(name: str) -> str:
+        """A tensor that all tensors with its sizes, but for the last axis, lead back to."""
+        for _ in range(LONGEST_CHAIN):
+            name, before = origin.get(name) or _unscaled(name, tensors), name
+            if name == before:
+                break
+        return name
+
+    part = Part(
+        tensors, Sizes(tensors, known, root), {chain.y: chain.product.weight.shape[1] for chain in matrices}, root
+    )
     taken = {name for chain in chains for name in chain.nodes}
     result: list[Fused] = []
     for node in file.parts.nodes:
@@ -44,6 +54,16 @@ def fused_steps(
                 result.append(found)
                 taken.update(found.inside)
     return tuple(result)
+
+
+def _unscaled(name: str, tensors: Tensors) -> str:
+    """What a Mul by a number for each column multiplies; ``name`` itself where there is none."""
+    node = tensors.producers.get(name)
+    if node is None or node.domain or node.op != "Mul" or len(node.inputs) != 2:
+        return name
+    constants = [tensors.constant(operand) for operand in node.inputs]
+    factors = [constant for constant in constants if constant is not None and constant.ndim <= 1]
+    return node.inputs[0 if constants[0] is None else 1] if len(factors) == 1 else name
 
 
 def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

@@ -5,7 +5,7 @@ A pattern is taken whole or not at all: what is inside it, nothing else may read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isclose, sqrt
 from typing import Final, TypeGuard
@@ -31,13 +31,13 @@ class Part:
         tensors: of the file.
         sizes: that it computes.
         widths: of the results of dynamic layers, by name.
-        origin: of results of dynamic layers, what they are computed from.
+        root: of a tensor, one that all those with the same sizes but for the last axis lead back to.
     """
 
     tensors: Tensors
     sizes: Sizes
     widths: dict[str, int]
-    origin: dict[str, str]
+    root: Callable[[str], str]
 
     def producer(self, name: str, *ops: str) -> OnnxNode | None:
         """The node that writes a tensor which one node alone reads, if it is one of ``ops``."""

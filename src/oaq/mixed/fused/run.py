@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from oaq.dynamic.session import Allocate
 from oaq.errors import ProgramError
 from oaq.kernels.table import isas_of, native_module, native_rows, rows_for
 from oaq.mixed.fused.steps import Attention, Floats, Fused, Gelu, Normalize
@@ -28,23 +29,24 @@ def widest(isa: str | None) -> str:
     return next((name for name in WIDEST_FIRST if name in usable), "scalar")
 
 
-def call_of(step: Fused, isa: str, threads: int) -> Call:
+def call_of(step: Fused, isa: str, threads: int, empty: Allocate) -> Call:
     """A step as a function that reads and writes the tensors of a file.
 
     Args:
         step: what is computed.
         isa: one of ``WIDEST_FIRST``.
         threads: that share it.
+        empty: makes arrays of results.
     """
     if isinstance(step, Normalize):
-        return _normalize(step, isa, threads)
+        return _normalize(step, isa, threads, empty)
     if isinstance(step, Attention):
-        return _attention(step, isa, threads)
+        return _attention(step, isa, threads, empty)
     assert isinstance(step, Gelu)
-    return _gelu(step, isa, threads)
+    return _gelu(step, isa, threads, empty)
 
 
-def _normalize(step: Normalize, isa: str, threads: int) -> Call:
+def _normalize(step: Normalize, isa: str, threads: int, empty: Allocate) -> Call:
     native, name = native_module(), step.nodes[0][0]
     gain, bias, epsilon, width = step.gain, step.bias, step.epsilon, step.gain.size
     scaled_gain, scaled_bias = step.scale, bias
@@ -65,9 +67,9 @@ def _normalize(step: Normalize, isa: str, threads: int) -> Call:
         rows = np.ascontiguousarray(x).reshape(-1, width)
         if other is not None:
             other = np.ascontiguousarray(other).reshape(-1, width)
-            total = _result(tensors, step.total, x.shape) if step.total else None
-        y = _result(tensors, step.result, x.shape) if step.result else np.empty(rows.shape, np.float32)
-        scaled = _result(tensors, step.scaled, x.shape) if step.scaled else None
+            total = _result(tensors, step.total, empty(x.shape)) if step.total else None
+        y = _result(tensors, step.result, empty(x.shape)) if step.result else empty(rows.shape)
+        scaled = _result(tensors, step.scaled, empty(x.shape)) if step.scaled else None
         native.normalize_rows(
             rows, other, gain, bias, epsilon, total, y, scaled_gain, scaled_bias, scaled, isa, threads
         )
@@ -75,10 +77,10 @@ def _normalize(step: Normalize, isa: str, threads: int) -> Call:
     return call
 
 
-def _result(tensors: dict[str, Values], name: str, shape: tuple[int, ...]) -> Floats:
+def _result(tensors: dict[str, Values], name: str, array: Floats) -> Floats:
     """A tensor that is to be computed, as rows."""
-    tensors[name] = array = np.empty(shape, np.float32)
-    return array.reshape(-1, shape[-1])
+    tensors[name] = array
+    return array.reshape(-1, array.shape[-1])
 
 
 def _sum(name: str, x: Values, other: Values) -> Values:
@@ -88,7 +90,7 @@ def _sum(name: str, x: Values, other: Values) -> Values:
         raise ProgramError(f"{name}: adds tensors of {x.shape} and {other.shape}, which do not meet") from error
 
 
-def _gelu(step: Gelu, isa: str, threads: int) -> Call:
+def _gelu(step: Gelu, isa: str, threads: int, empty: Allocate) -> Call:
     native, name, source, result = native_module(), step.nodes[0][0], step.reads[0], step.writes[0]
 
     def call(tensors: dict[str, Values]) -> None:
@@ -97,13 +99,13 @@ def _gelu(step: Gelu, isa: str, threads: int) -> Call:
             raise ProgramError(f"{name}: takes float32, not {x.dtype}")
         shape = x.shape or (1,)
         rows = np.ascontiguousarray(x).reshape(-1, shape[-1]) if x.size else np.empty((0, shape[-1]), np.float32)
-        native.gelu(rows, step.factor, _result(tensors, result, shape), isa, threads)
+        native.gelu(rows, step.factor, _result(tensors, result, empty(shape)), isa, threads)
         tensors[result] = tensors[result].reshape(x.shape)
 
     return call
 
 
-def _attention(step: Attention, isa: str, threads: int) -> Call:
+def _attention(step: Attention, isa: str, threads: int, empty: Allocate) -> Call:
     native, name, heads, scale, result = native_module(), step.nodes[0][0], step.heads, step.scale, step.writes[0]
     q_name, k_name, v_name, *shift_name = step.reads
 
@@ -115,7 +117,7 @@ def _attention(step: Attention, isa: str, threads: int) -> Call:
         shift = tensors[shift_name[0]] if shift_name else step.shift
         if shift is not None:
             shift = shift_of(name, shift, (q.shape[0], heads, q.shape[1], k.shape[1]))
-        y = np.empty((*q.shape[:2], v.shape[2]), np.float32)
+        y = empty((*q.shape[:2], v.shape[2]))
         native.attention(q, k, v, heads, scale, shift, step.factor, y, isa, threads)
         tensors[result] = y
 

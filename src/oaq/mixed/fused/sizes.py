@@ -43,13 +43,13 @@ class Sizes:
     Args:
         tensors: of the file.
         known: (axes) sizes as far as inference has them, by tensor; None for an open one.
-        origin: of a tensor, one with the same sizes but for the last axis.
+        root: of a tensor, one that all those with the same sizes but for the last axis lead back to.
     """
 
     def __init__(
-        self, tensors: Tensors, known: Mapping[str, tuple[int | None, ...]], origin: Callable[[str], str]
+        self, tensors: Tensors, known: Mapping[str, tuple[int | None, ...]], root: Callable[[str], str]
     ) -> None:
-        self._tensors, self._known, self._origin = tensors, known, origin
+        self._tensors, self._known, self._root = tensors, known, root
 
     def entries(self, name: str) -> tuple[Entry, ...] | None:
         """The entries of a vector of sizes; None if it is none."""
@@ -104,7 +104,7 @@ class Sizes:
         if sizes is not None and 0 <= index < len(sizes) and sizes[index] is not None:
             return sizes[index]
         is_last = sizes is not None and index == len(sizes) - 1
-        return None if index < 0 or is_last else Size(self._origin(shape.inputs[0]), index)
+        return None if index < 0 or is_last else Size(self._root(shape.inputs[0]), index)
 
 
 def _numbers(constant: Array) -> tuple[int | float, ...] | None:
