@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from oaq.capture.from_dynamic_onnx import decode_dynamic
+from oaq.capture.from_dynamic_onnx.chains import chains_of
 from oaq.errors import UnsupportedOp
 from oaq.repair import Repaired, repair
 from tests import dynamic_files as files
@@ -164,3 +165,20 @@ def test_scales_that_no_other_weights_can_stand_for_are_refused(scale: float, tm
         return
     with pytest.raises(UnsupportedOp, match="dense: scales of its weights are 0, infinite or too near"):
         repaired(content, tmp_path)
+
+
+def test_weights_narrowed_for_our_rows_of_two_quads_hold_on_pairs_too_and_run_by_them(tmp_path: Path) -> None:
+    from oaq.dynamic import plan_layer
+    from oaq.kernels.table import dynamic_rows
+    from oaq.mixed.dynamic import layer_of
+
+    (tmp_path / "net.onnx").write_bytes(contents()["a scale each"])
+    narrow = repair(tmp_path / "net.onnx", "avx2-acc32x2")
+    assert not narrow.before.is_safe and narrow.after.is_safe
+    narrow.save(tmp_path / "narrow.onnx")
+    assert repair(tmp_path / "narrow.onnx").layers == ()
+    (chain,) = chains_of(decode_dynamic((tmp_path / "narrow.onnx").read_bytes()))
+    rows = [row.name for row in dynamic_rows() if row.available]
+    for row in rows:
+        plan = plan_layer(layer_of(chain), rows=row)
+        assert plan.row.name == row and plan.total.signed_bits <= 32

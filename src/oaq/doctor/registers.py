@@ -16,6 +16,7 @@ from oaq.errors import ProgramError
 from oaq.numerics.accumulator import (
     AVX2_ACC16,
     AVX2_ACC32,
+    AVX2_ACC32X2,
     DEPTHWISE_ACC16,
     EXACT_S32,
     NEON_ACC16,
@@ -124,6 +125,15 @@ REGISTERS: Final = (
         "vpmaddubsw, vpmaddwd, vpaddd, depthwise layers too: PyTorch's FBGEMM engine on x86 without VNNI",
         "products 2i and 2i + 1 of the whole window share an instruction; in depthwise layers taps 2i and 2i + 1 do",
         checked="PyTorch 2.13.0 (FBGEMM) on an emulated Haswell",
+    ),
+    RegisterModel(
+        "avx2-acc32x2",
+        AVX2_ACC32X2,
+        EXACT_S32,
+        ("flat",),
+        "vpmaddubsw twice, vpaddw, vpmaddwd, vpaddd: oaq's rows for dynamic layers",
+        "products 0, 1, 4, 5 and 2, 3, 6, 7 (mod 8) share a 16-bit lane; what fits here fits avx2-acc32 in that order",
+        checked=_OURS,
     ),
     RegisterModel(
         "avx2-acc16",
