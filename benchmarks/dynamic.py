@@ -1,10 +1,12 @@
 """Dynamic int8 layers beside ONNX Runtime's, layer by layer and as a whole encoder, on the best rows and on AVX2's.
 
-    python -m benchmarks.dynamic [--isa avx2] [--threads 1] [--rounds 30] [--whole out/embeddings/int8.repaired.onnx]
+    python -m benchmarks.dynamic [--isa avx2] [--threads 1] [--rounds 30]
+    python -m benchmarks.dynamic --whole FILE [--theirs FILE] [--sizes 1x16 8x128] [--isa avx2]
 
 Layers are those of MiniLM: hidden 384, inner 1536. Every contender's outputs are compared before anything is timed:
 oaq's are ONNX Runtime's bit for bit. ``--isa avx2`` holds both to AVX2 (``benchmarks.held_onnxruntime``). ``--whole``
-times a file of ``recipes.embeddings`` at sequences of 16, 128 and 512 and batches of 1 and 8.
+times a file of ``recipes.embeddings`` instead, at sequences of 16, 128 and 512 and batches of 1 and 8; ``--theirs`` is
+the file that ONNX Runtime runs beside it, without which it is the same.
 """
 
 from __future__ import annotations
@@ -139,15 +141,17 @@ def layer_contenders(dynamic: DynamicLayer, rows: int, isa: str | None, threads:
     ]
 
 
-def whole_contenders(path: Path, size: tuple[int, int], isa: str | None, threads: int) -> list[Contender]:
-    """The encoder's file by ONNX Runtime, its float original, and oaq."""
+def whole_contenders(
+    path: Path, theirs_path: Path, size: tuple[int, int], isa: str | None, threads: int
+) -> list[Contender]:
+    """The encoder's files by ONNX Runtime, float and int8, and by oaq."""
     batch, tokens = size
     ids = np.random.default_rng(tokens).integers(1000, 20000, (batch, tokens))
     feed = {"ids": ids, "mask": np.ones_like(ids)}
     ours = oaq.InferenceSession(path, threads=threads, isa=isa)
     theirs = {
         name: runtime_session(str(file), threads)
-        for name, file in (("onnxruntime fp32", path.with_name("float.onnx")), ("onnxruntime int8", path))
+        for name, file in (("onnxruntime fp32", path.with_name("float.onnx")), ("onnxruntime int8", theirs_path))
     }
     expected = theirs["onnxruntime int8"].run(None, feed)[0]
     result = [
@@ -169,16 +173,25 @@ def whole_contenders(path: Path, size: tuple[int, int], isa: str | None, threads
     return [*result, Contender("oaq int8", True, "int8", isas, turn(outputs), outputs, expected, 12.0, "onnxruntime")]
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """Batch and tokens of ``8x128``."""
+    batch, _, tokens = text.partition("x")
+    return int(batch), int(tokens)
+
+
 def subjects(flags: argparse.Namespace) -> Iterator[tuple[str, Callable[[], list[Contender]]]]:
     """Name of what is timed, and its contenders."""
-    for terms, outputs in SHAPES:
+    for terms, outputs in SHAPES if flags.whole is None else ():
         dynamic = layer(terms, outputs)
         for rows in ROWS:
             name = f"{rows} rows of {terms}, {outputs} outputs"
             yield name, lambda d=dynamic, r=rows: layer_contenders(d, r, flags.isa, flags.threads)
-    for size in SIZES if flags.whole is not None else ():
+    for size in flags.sizes if flags.whole is not None else ():
         name = f"encoder, batch {size[0]}, {size[1]} tokens"
-        yield name, lambda s=size: whole_contenders(flags.whole, s, flags.isa, flags.threads)
+        yield (
+            name,
+            lambda s=size: whole_contenders(flags.whole, flags.theirs or flags.whole, s, flags.isa, flags.threads),
+        )
 
 
 def timed(contenders: list[Contender], flags: argparse.Namespace, cpus: tuple[int, ...]) -> tuple[Latency, Disturbance]:
@@ -229,6 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--whole", type=Path, help="a file of recipes.embeddings")
     add_record(parser)
+    parser.add_argument("--theirs", type=Path, help="the file ONNX Runtime runs beside it; default: the same")
+    parser.add_argument("--sizes", type=size_of, nargs="+", default=SIZES, metavar="BxT", help="batches and tokens")
     flags = parser.parse_args(arguments)
     if flags.isa == "avx2" and not saturates():
         further = sys.argv[1:] if arguments is None else list(arguments)
@@ -248,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say.warn("the machine was busy: no result file is written")
         return 1
     command = "python -m benchmarks.dynamic " + " ".join(sys.argv[1:] if arguments is None else arguments)
-    name = "dynamic" + (f"_{flags.isa}" if flags.isa else "")
+    name = ("encoder" if flags.whole else "dynamic") + (f"_{flags.isa}" if flags.isa else "")
     say.words(str(save(Result("dynamic", command.strip(), stamp(), rows=tuple(rows)), name, record=flags.record)))
     return 0
 

