@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Reals = NDArray[np.float64]
 Feed = Mapping[str, NDArray[Any]]
 POWERS: Final = tuple(part / 10 for part in range(11))
-"""Of what a channel reaches, that are tried; 0 is without weights' part as well: nothing changes."""
+"""Exponents of a channel's reach that are tried; that of its weights is one less. Beside them, factors of 1."""
 OPERAND_STEPS: Final = 255
 WEIGHT_STEPS: Final = 127
 LEAST: Final = 1e-5
