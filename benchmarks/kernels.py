@@ -82,7 +82,11 @@ def plan_with_run(program: IntProgram, row: KernelRow, run: int | None) -> Plan:
     proof = analyze(program)
     if not isinstance(node.op, ops.Conv2d) or row.accumulator is None:
         raise TypeError(f"{row.name} sums no products")
-    register = row.accumulator if run is None else dataclasses.replace(row.accumulator, max_run=run)
+    register = (
+        row.accumulator
+        if run is None
+        else dataclasses.replace(row.accumulator, max_run=min(run, row.accumulator.max_run or run))
+    )
     products = node.products
     sums = in_form(proof["layer"], products.rows, row.shift)
     cut = schedule(
@@ -128,8 +132,9 @@ def points(rows: Iterable[KernelRow], rounds: int, runs: Sequence[int] = RUNS) -
         shape = program.tensors["x"].shape
         x = np.random.default_rng(1).integers(0, 128, (1, *shape)).astype(np.uint8)
         never_spills = row.accumulator.is_exact or row.accumulator.max_run == 1
+        most = row.accumulator.max_run or max(runs)
         steps = -(-program.nodes[0].products.rows.shape[1] // row.accumulator.step)  # type: ignore[arg-type]
-        for run in (None,) if never_spills else [length for length in runs if length <= steps]:
+        for run in (None,) if never_spills else [length for length in runs if length <= min(steps, most)]:
             result.append(measure(program, row, run, x, rounds))
     return result
 

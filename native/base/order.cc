@@ -18,6 +18,8 @@ int word_output(const Row& row, int place, bool is_full) {
   return place / 8 * 4 + place % 4 + place / 4 % 2 * half;
 }
 
+int word_places(const Row& row) { return is_plain(row) ? row.tile_n : row.tile_n * 2 / row.parts; }
+
 // kUnpacked128: a tile's channels fill four registers of s32. Channel 16 h + 4 j + i lies in lane 4 h + i of the j-th;
 // where sums had 16 bits, even and odd lanes went to registers of their own, and it is channel 16 h + 8 (j / 2) + 2 i +
 // j % 2.

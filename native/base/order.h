@@ -24,9 +24,12 @@ inline constexpr Leaving kSumsInOrder{LaneOrder::kPlain, false};
 inline constexpr Leaving kBytesInOrder{LaneOrder::kPlain, true};
 inline constexpr Leaving kBytesUnpacked{LaneOrder::kUnpacked128, true};
 
-// Matrix rows: the output of a tile, counted from the first, whose 16-bit multiplier lies at `place` of (tile_n). Two
-// registers of sums are packed into one; they are vectors of one position if `whole`, else of two positions.
+// Matrix rows: the output of a tile, counted from the first, whose 16-bit multiplier lies at `place` of word_places().
+// Two registers of sums are packed into one; they are vectors of one position if `whole`, else of two positions.
 int word_output(const Row& row, int place, bool is_full);
+
+// How many places there are: those of one register, twice as many as a tile of one register of sums has outputs.
+int word_places(const Row& row);
 
 // Depthwise rows: the channel of a tile whose s32 sum, bias and multiplier lie at `place` of (tile_n).
 int sum_channel(const Row& row, int place);

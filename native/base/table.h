@@ -68,6 +68,8 @@ inline constexpr Range kSeventhOfS8{-18, 18};
 
 inline constexpr Register kPairs16{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 0};
 inline constexpr Register kPairs32{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 1};
+// Sums of up to four steps, in registers that are no run's own: gemm/x86/runs.py.
+inline constexpr Register kRuns32{16, Overflow::kWraps, 4, 2, Overflow::kSaturates, 2, 4};
 // Two quads of k in one step: lane 0 sums the pairs (0, 1) and (4, 5), lane 1 the pairs (2, 3) and (6, 7).
 inline constexpr Register kQuads32{16, Overflow::kWraps, 8, 2, Overflow::kSaturates, 2, 1};
 inline constexpr Register kQuads{32, Overflow::kExact, 4, 1, Overflow::kExact, 1, 0};

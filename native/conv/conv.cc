@@ -68,6 +68,8 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
     if (tile >= tiles) refuse("there are " + text(tiles) + " tiles; a segment is of tile " + text(tile));
     if (count < 1 || start < 0 || start > steps - count)
       refuse("segment [" + text(start) + ", +" + text(count) + ") leaves the " + text(steps) + " steps");
+    if (sums.max_run > 1 && count > sums.max_run)
+      refuse("a run of " + text(count) + " steps on a row of runs of at most " + text(sums.max_run));
     if (tile > last) result.tiles.push_back({packed, static_cast<int>(result.segments.size() / 2), 0});
     TileSchedule& current = result.tiles.back();
     const std::size_t size = result.segments.size();
@@ -90,6 +92,32 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
   }
   if (least < spec.row->w.lo || most > spec.row->w.hi) refuse("a weight is outside what the row accepts");
   return result;
+}
+
+void order_runs(const Row& row, Schedule& schedule, std::span<std::int8_t> packed) {
+  if (row.sums.max_run <= 1) return;
+  const auto step_bytes = static_cast<std::size_t>(row.tile_n) * static_cast<std::size_t>(row.sums.step);
+  std::vector<std::int32_t> segments;
+  std::vector<std::int8_t> weights;
+  for (const TileSchedule& tile : schedule.tiles) {
+    std::int32_t* const of_tile = schedule.segments.data() + 2 * tile.first;
+    segments.clear();
+    weights.clear();
+    for (std::int32_t steps = row.sums.max_run; steps > 0; --steps) {
+      const std::int8_t* from = packed.data() + tile.packed;
+      for (int i = 0; i < tile.count; ++i) {
+        const std::int32_t start = of_tile[2 * i], count = of_tile[2 * i + 1];
+        const std::int8_t* const end = from + static_cast<std::size_t>(count) * step_bytes;
+        if (count == steps) {
+          segments.insert(segments.end(), {start, count});
+          weights.insert(weights.end(), from, end);
+        }
+        from = end;
+      }
+    }
+    std::copy(segments.begin(), segments.end(), of_tile);
+    std::copy(weights.begin(), weights.end(), packed.begin() + static_cast<std::ptrdiff_t>(tile.packed));
+  }
 }
 
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {

@@ -79,6 +79,10 @@ void check_window(const Window& window, const Place& x, const Place& y);
 // every step or cannot overflow anyway. Throws std::invalid_argument.
 Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t steps);
 
+// Where s32 sums stay in registers between runs, which are short (table.h: max_run), the longest of a tile come first,
+// and their weights with them: kernels have a loop for each length. Elsewhere nothing changes.
+void order_runs(const Row& row, Schedule& schedule, std::span<std::int8_t> packed);
+
 // How far operands can move the sum of each output from its bias: (tiles, tile_n).
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule);
 

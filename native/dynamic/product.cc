@@ -61,6 +61,7 @@ Product::Product(const ProductSpec& spec)
       weight_zero_(filled_up(spec.weight_zero, spec, "zero points", true)),
       scale_(filled_up(spec.scale, spec, "scales", false)),
       bias_(filled_up(spec.bias, spec, "biases", true)) {
+  order_runs(row_, schedule_, packed_);
   for (const TileSchedule& tile : schedule_.tiles) {
     first_piece_.push_back(pieces_.size());
     for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {

@@ -47,6 +47,7 @@ class Conv2d : public Step {
     std::size_t channel;
     std::int64_t columns;
   };
+  void add_pieces(const TileSchedule& tile);
   void choose_ways(const std::vector<Reach>& reaches);
   std::int64_t columns_of(std::int64_t tile) const;
   Part part(int chunk, int chunks) const;
@@ -91,15 +92,10 @@ Conv2d::Conv2d(const ConvSpec& spec)
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
                                 " outputs");
+  order_runs(row_, schedule_, packed_);
   for (const TileSchedule& tile : schedule_.tiles) {
     first_piece_.push_back(pieces_.size());
-    for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {
-      const std::int32_t* segment = schedule_.segments.data() + i;
-      After after = i == 2 * tile.first ? After::kBegin : After::kAdd;
-      if (never_narrow(row_.sums))  // one run, whatever it leaves out or does again
-        after = i + 2 == 2 * (tile.first + tile.count) ? After::kBegin : After::kGoOn;
-      operands_.add_pieces(segment[0] * row_.sums.step, segment[1], after, pieces_);
-    }
+    add_pieces(tile);
   }
   first_piece_.push_back(pieces_.size());
   for (std::int64_t group = 0; group < groups_; ++group)
@@ -111,6 +107,17 @@ Conv2d::Conv2d(const ConvSpec& spec)
   results_bytes_ = (results_bytes_ + kLine - 1) / kLine * kLine;
 }
 
+// The runs of a tile, each in pieces that lie together.
+void Conv2d::add_pieces(const TileSchedule& tile) {
+  for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {
+    const std::int32_t* segment = schedule_.segments.data() + i;
+    After after = i == 2 * tile.first ? After::kBegin : After::kAdd;
+    if (never_narrow(row_.sums))  // one run, whatever it leaves out or does again
+      after = i + 2 == 2 * (tile.first + tile.count) ? After::kBegin : After::kGoOn;
+    operands_.add_pieces(segment[0] * row_.sums.step, segment[1], after, pieces_);
+  }
+}
+
 // Outputs of a tile that exist.
 std::int64_t Conv2d::columns_of(std::int64_t tile) const {
   return std::min<std::int64_t>(row_.tile_n, outputs_ - tile % group_tiles_ * row_.tile_n);
@@ -119,7 +126,8 @@ std::int64_t Conv2d::columns_of(std::int64_t tile) const {
 void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   addend_.assign(bias_.size(), 0.0f);
-  words_.assign(bias_.size(), 0);
+  const auto places = static_cast<std::size_t>(word_places(row_));
+  words_.assign(ways_.size() * places, 0);
   for (std::size_t i = 0; i < ways_.size(); ++i) {
     const auto tile = static_cast<std::int64_t>(i), columns = columns_of(tile);
     const auto channel = static_cast<std::size_t>(tile / group_tiles_ * outputs_ + tile % group_tiles_ * row_.tile_n);
@@ -129,8 +137,8 @@ void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
     if (const auto words = word_multipliers(requant_, sums); !words.empty()) {
       ways_[i] = Way::kWords;
       const bool is_full = columns * row_.parts > row_.tile_n;
-      for (int at = 0; at < row_.tile_n; ++at)
-        words_[first + static_cast<std::size_t>(at)] = words[static_cast<std::size_t>(word_output(row_, at, is_full))];
+      for (std::size_t at = 0; at < places; ++at)
+        words_[i * places + at] = words[static_cast<std::size_t>(word_output(row_, static_cast<int>(at), is_full))];
     } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
       ways_[i] = Way::kFloats;
       std::copy(floats.begin(), floats.end(), bias_.begin() + static_cast<std::ptrdiff_t>(first));
@@ -202,7 +210,7 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, 
     call.scale = requant.scale + outputs.channel;
     call.way = ways_[static_cast<std::size_t>(tile)];
     call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
-    call.words = call.way == Way::kWords ? words_.data() + place : nullptr;
+    call.words = call.way == Way::kWords ? words_.data() + tile * word_places(row_) : nullptr;
     if (row_.leaving.as_bytes && requant_.is_below_one())
       run_tile(call, block, y, outputs, scratch + sums_bytes_);
     else

@@ -20,11 +20,14 @@ constexpr std::int64_t kMostCopied = 64 << 20;  // bytes of lines copied at once
 }  // namespace
 
 // Windows are read where they are if what a line of one sees lies together and makes whole steps, lines of outputs
-// divide into groups of rows that are tall enough, and no piece is too far or too large to copy.
+// divide into groups of rows that are tall enough, no run has to be one piece, and none is too far or too large to
+// copy.
 bool reads_lines(const Row& row, const Window& window, const Place& x, const Place& y, std::int64_t groups) {
   const bool is_contiguous = groups == 1 && window.dilation[1] == 1 && !is_direct(window) && !window.is_volume();
+  const bool keeps_runs = row.sums.max_run > 1;  // each is one piece, which would end with a line
   const std::int64_t tile_m = row.tile_m, row_groups = divided_up(y.width, tile_m);
-  if (!is_contiguous || window.kernel[1] * x.channels % row.sums.step != 0 || 4 * (y.width / row_groups) < 3 * tile_m)
+  if (!is_contiguous || keeps_runs || window.kernel[1] * x.channels % row.sums.step != 0 ||
+      4 * (y.width / row_groups) < 3 * tile_m)
     return false;
   const PaddedLines lines(window, x, 0);
   return lines.line_bytes() <= kFarthest && lines.bytes(1) <= (lines.direct() ? kFarthest : kMostCopied);

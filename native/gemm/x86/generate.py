@@ -30,6 +30,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+from gemm.x86 import runs
 from gemm.x86.leave import added_sums, finish
 from gemm.x86.step import ROWS
 from gemm.x86.tile import (
@@ -37,11 +38,9 @@ from gemm.x86.tile import (
     BASES,
     BIAS,
     CALL,
+    CALL_REGISTERS,
     COUNT,
     GO_ON,
-    GROUPS,
-    LINE_GROUPS,
-    LINES,
     NEXT,
     NUMBERS,
     PACKED,
@@ -53,15 +52,13 @@ from gemm.x86.tile import (
     STRIDE,
     SUMS,
     TABLE,
-    X_JUMP,
-    Y_JUMP,
-    Y_STRIDE,
     Arithmetic,
     Tile,
     X,
     Y,
     row_address,
 )
+from gemm.x86.walk import walk_on
 from rows import offset_checks, value_checks
 
 
@@ -82,7 +79,7 @@ def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Itera
 
 def tile_bytes(tile: Tile) -> int:
     """Bytes of one step of packed weights: of the whole tile, whatever part of it this shape computes."""
-    return 2 * tile.bytes * tile.arithmetic.quads
+    return tile.arithmetic.vectors * tile.bytes * tile.arithmetic.quads
 
 
 def advance(tile: Tile) -> Iterator[str]:
@@ -146,23 +143,6 @@ def spill(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
             yield f"vmovdqu{suffix} {tile.sums(row, v)}, {(row * 2 + v) * tile.bytes}(%rax)"
 
 
-def next_group(tile: Tile) -> Iterator[str]:
-    """Move x and y to the next group of rows."""
-    for place, stride in ((X, STRIDE), (Y, Y_STRIDE)):
-        yield f"movq {stride}(%rdi), %rax"
-        yield f"imulq ${tile.rows}, %rax"
-        yield f"addq %rax, {place}(%rdi)"
-
-
-def next_line() -> Iterator[str]:
-    """Move from the last group of a line to the first of the next."""
-    yield f"movq {LINE_GROUPS}(%rdi), %rax"
-    yield f"movq %rax, {GROUPS}(%rdi)"
-    for place, jump in ((X, X_JUMP), (Y, Y_JUMP)):
-        yield f"movq {jump}(%rdi), %rax"
-        yield f"addq %rax, {place}(%rdi)"
-
-
 def two_loops(tile: Tile) -> bool:
     """The loop that fetches weights is another one: with ymm registers every instruction of a step counts.
 
@@ -190,11 +170,9 @@ def fetching_loop(tile: Tile) -> Iterator[str]:
 
 def function(tile: Tile) -> Iterator[str]:
     """The whole function: for each group of rows and run begin, sum piece by piece, spill or finish."""
-    name, row_bytes = symbol(tile), 2 * tile.bytes
-    yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
+    row_bytes = 2 * tile.bytes
     body = [
-        "pushq %rbx",
-        "pushq %rbp",
+        *(f"pushq {register}" for register in CALL_REGISTERS),
         f"movq {NEXT}(%rdi), %rbp",
         "0:",
         f"movq {PACKED}(%rdi), %rsi",
@@ -237,11 +215,7 @@ def function(tile: Tile) -> Iterator[str]:
         "decq %rcx",
         "jnz 1b",
         "8:",
-        f"decq {GROUPS}(%rdi)",
-        "jz 13f",
-        *next_group(tile),
-        "xorl %ebp, %ebp",
-        "jmp 0b",
+        *walk_on(tile),
         *fetching_loop(tile),
         ".p2align 4",
         "12:",
@@ -250,19 +224,15 @@ def function(tile: Tile) -> Iterator[str]:
         *start_piece(tile),
         *other_loop(tile, "10b"),
         "jmp 2b",
-        "13:",
-        f"decq {LINES}(%rdi)",
-        "jz 9f",
-        *next_line(),
-        "xorl %ebp, %ebp",
-        "jmp 0b",
-        "9:",
-        "vzeroupper",
-        "popq %rbp",
-        "popq %rbx",
-        "ret",
     ]
-    yield "\n".join(body)
+    yield from body
+
+
+def defined(tile: Tile) -> Iterator[str]:
+    """The function of a register shape, with its name."""
+    name, body = symbol(tile), runs.function if tile.arithmetic.most_run else function
+    yield f".p2align 4\n.hidden {name}\n.globl {name}\n.type {name}, @function\n{name}:"
+    yield "\n".join(body(tile))
     yield f".size {name}, .-{name}"
 
 
@@ -271,10 +241,16 @@ def symbol(tile: Tile) -> str:
     return f"oaq_gemm_{tile.arithmetic.functions}_{tile.rows}x{tile.vectors}"
 
 
+def tiles_of(arithmetic: Arithmetic) -> list[Tile]:
+    """Every register shape of a row, [vectors - 1][rows - 1]."""
+    counts = range(1, arithmetic.vectors + 1), range(1, arithmetic.rows + 1)
+    return [Tile(arithmetic, rows, vectors) for vectors in counts[0] for rows in counts[1]]
+
+
 def table(arithmetic: Arithmetic) -> Iterator[str]:
     """The row's functions, [vectors - 1][rows - 1]; the symbol carries how many: gemm.h."""
-    shapes = [symbol(Tile(arithmetic, rows, vectors)) for vectors in (1, 2) for rows in range(1, arithmetic.rows + 1)]
-    name = f"oaq_gemm_{arithmetic.functions}_shapes_{arithmetic.rows}x2"
+    shapes = [symbol(tile) for tile in tiles_of(arithmetic)]
+    name = f"oaq_gemm_{arithmetic.functions}_shapes_{arithmetic.rows}x{arithmetic.vectors}"
     yield f".p2align 3\n.hidden {name}\n.globl {name}\n.type {name}, @object\n.size {name}, {8 * len(shapes)}\n{name}:"
     yield from (f".quad {shape}" for shape in shapes)
 
@@ -287,14 +263,14 @@ def checks() -> str:
 def main() -> None:
     """Write the two files named on the command line."""
     for arithmetic in ROWS:
-        outputs, row = 2 * Tile(arithmetic, 1, 2).bytes // 4, TABLE[arithmetic.functions]
-        if (int(row["n"]), int(row["parts"])) != (outputs, 2):
-            raise SystemExit(f"rows.inc: {row['name']}: tiles of its loops are {outputs} outputs in 2 parts")
+        parts, row = arithmetic.vectors, TABLE[arithmetic.functions]
+        outputs = parts * Tile(arithmetic, 1, 1).bytes // 4
+        if (int(row["n"]), int(row["parts"])) != (outputs, parts):
+            raise SystemExit(f"rows.inc: {row['name']}: tiles of its loops are {outputs} outputs in {parts} parts")
     lines = ["# Written by native/gemm/generate.py; not to be edited.", ".text"]
     for arithmetic in ROWS:
-        for vectors in (1, 2):
-            for rows in range(1, arithmetic.rows + 1):
-                lines += function(Tile(arithmetic, rows, vectors))
+        for tile in tiles_of(arithmetic):
+            lines += defined(tile)
     lines += [".section .rodata", ".p2align 6"]
     for lanes in (4, 2):  # quarter i of the result is dword i of every 128-bit lane
         order = (lane * 4 + quarter for quarter in range(4) for lane in range(lanes))

@@ -6,6 +6,7 @@ Registers per output, four products of a step:
 acc16  2 x s16: pair sums, vpmaddubsw **saturates**, proved to fit; vpaddw **wraps**, runs proved to fit
        at a spill 1 x s32: vpmaddwd by ones, **exact**
 acc32  pair sums in s16, vpmaddubsw **saturates**, proved to fit; 1 x s32: vpmaddwd by ones, vpaddd **exact**
+acc32x4  pairs of up to four quads added in s16, vpaddw **wraps**, proved to fit; then as acc32 (runs.py)
 acc32x2  pairs of two quads added in s16, vpaddw **wraps**, proved to fit; then as acc32
 exact  2 x s32: operands widened to s16, vpmaddwd, vpaddd **exact**; vphaddd joins them
 vnni   1 x s32: vpdpbusd **exact**
@@ -101,6 +102,11 @@ def load_nothing(tile: Tile) -> Iterator[str]:
     yield from ()
 
 
+def summed_by_runs(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
+    """Rows of short runs have loops of their own (``runs.py``), which no step is a part of."""
+    raise NotImplementedError(f"{tile.arithmetic.functions} sums runs, not steps: row {row} at {x}, {first}")
+
+
 def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpdpbusd; on ymm registers in the encoding of AVX-VNNI, which CPUs without AVX-512 have."""
     del first
@@ -149,6 +155,7 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 ROWS = (
     Arithmetic("avx2_acc16", "ymm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
     Arithmetic("avx2_acc32", "ymm", 1, load_bytes, quad_sums, None, s16_ones="step"),
+    Arithmetic("avx2_acc32x4", "ymm", 1, load_nothing, summed_by_runs, None, vectors=1, most_run=4),
     Arithmetic("avx2_exact", "ymm", 2, widen_x, widened_sums, spill_lanes),
     Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
     Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, s16_ones="step"),

@@ -58,6 +58,8 @@ NUMBERS = {
 }
 """After a piece; ways from sums to bytes."""
 BASES = ("%r9", "%r10", "%r11", "%rax")
+CALL_REGISTERS = ("%rbx", "%rbp")
+"""Registers of the caller, which every function saves."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Arithmetic:
             such sums, which then go on from bias and earlier runs.
         s16_ones: where s16 ones are needed.
         quads: of k in one step.
+        vectors: of outputs in a whole tile.
+        most_run: steps whose sums may share 16 bits in registers of their own, before they are added to s32 sums that
+            stay in theirs (``runs.py``); 0: runs end where they are told to.
     """
 
     functions: str
@@ -84,6 +89,8 @@ class Arithmetic:
     spill: Callable[[Tile, int, int], Iterator[str]] | None
     s16_ones: Literal["", "step", "spill"] = ""
     quads: int = 1
+    vectors: int = 2
+    most_run: int = 0
 
     @property
     def rows(self) -> int:
@@ -124,7 +131,7 @@ class Tile:
 
     def free(self, index: int) -> str:
         """What the accumulators of the tallest tile leave."""
-        return self.reg(self.arithmetic.rows * 2 * self.arithmetic.accumulators + index)
+        return self.reg(self.arithmetic.rows * self.arithmetic.vectors * self.arithmetic.accumulators + index)
 
 
 def row_address(row: int, k: int) -> str:

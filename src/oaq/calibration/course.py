@@ -91,7 +91,7 @@ def planned_with_runs(program: IntProgram, node: Node, row: KernelRow, proof: Pr
     if run is not None and register.max_run == 1:
         register = replace(register, name=f"{register.name}, {SPLIT_BITS} bits", bits=SPLIT_BITS)
     elif run is not None and not register.is_exact:
-        register = replace(register, name=f"{register.name}, runs of {run}", max_run=run)
+        register = replace(register, name=f"{register.name}, runs of {run}", max_run=min(run, register.max_run or run))
     packing = node.products
     sums = in_form(proof[node.name], packing.rows, row.shift)
     ends = sums.operands.lo, sums.operands.hi

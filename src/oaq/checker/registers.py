@@ -51,6 +51,7 @@ class Register:
 _QUAD_16 = Register(16, "wraps", 4, 2, "saturates", 2, None)
 _QUAD_32 = Register(16, "wraps", 4, 2, "saturates", 2, 1)
 _TAPS_16 = Register(16, "wraps", 2, 2, "saturates", 1, None)
+_FOUR_QUADS_32 = Register(16, "wraps", 4, 2, "saturates", 2, 4)
 _TWO_QUADS_32 = Register(16, "wraps", 8, 2, "saturates", 2, 1)
 _SIXTEEN_16 = Register(16, "wraps", 16, 1, "exact", 8, None)
 _SIXTEEN_PAIR = Register(16, "wraps", 16, 1, "exact", 8, 1)
@@ -63,6 +64,7 @@ KNOWN: Final[Mapping[str, Register]] = {
     "gemm_u8s8_avx512bw_acc16": _QUAD_16,
     "gemm_u8s8_avx2_acc32": _QUAD_32,
     "gemm_u8s8_avx512bw_acc32": _QUAD_32,
+    "gemm_u8s8_avx2_acc32x4": _FOUR_QUADS_32,
     "gemm_u8s8_avx2_acc32x2": _TWO_QUADS_32,
     "gemm_u8s8_avx512bw_acc32x2": _TWO_QUADS_32,
     "depthwise_u8s8_avx2_acc16": _TAPS_16,

@@ -18,6 +18,7 @@ from oaq.kernels.table import SUMMING, KernelRow
 from oaq.numerics.accumulator import (
     AVX2_ACC16,
     AVX2_ACC32,
+    AVX2_ACC32X4,
     DEPTHWISE_ACC16,
     EXACT_S32,
     NEON_ACC16,
@@ -85,11 +86,13 @@ class KernelTarget:
         return any(row.accumulator is not None and not row.accumulator.is_exact for row in self.summing)
 
 
-def _x86(family: str, isa: str, trick: str, register: Accumulator, tile: tuple[int, int]) -> KernelRow:
-    """A row on raw u8 operands with a tile of (positions, outputs)."""
+def _x86(
+    family: str, isa: str, trick: str, register: Accumulator, tile: tuple[int, int], *, parts: int = 2
+) -> KernelRow:
+    """A row on raw u8 operands with a tile of (positions, outputs), which matrix rows cut into ``parts``."""
     name = f"{family}_u8s8_{isa}{trick}"
     squares = (3, 5) if family == "depthwise" else ()
-    parts = 2 if family == "gemm" else 1
+    parts = parts if family == "gemm" else 1
     facts = {"tile_m": tile[0], "parts": parts, "includes": X86[isa], "squares": squares}
     return KernelRow(name, family, isa, tile[1], replace(register, name=name), U8, S8, False, **facts)
 
@@ -146,6 +149,7 @@ WASM: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 TAPS_EXACT: Final = replace(EXACT_S32, step=2)
 AVX2_ROWS: Final = (
     _x86("gemm", "avx2", "_acc16", AVX2_ACC16, (6, 16)),
+    _x86("gemm", "avx2", "_acc32x4", AVX2_ACC32X4, (8, 8), parts=1),
     _x86("gemm", "avx2", "_acc32", AVX2_ACC32, (5, 16)),
     _x86("gemm", "avx2", "_exact", EXACT_S32, (2, 16)),
     _x86("depthwise", "avx2", "_acc16", DEPTHWISE_ACC16, (1, 32)),

@@ -104,6 +104,10 @@ AVX2_ACC32: Final = Accumulator(
     "avx2-acc32", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2, max_run=1
 )
 """vpmaddubsw + vpmaddwd + vpaddd: a spill at every step, so only a pair can leave s16."""
+AVX2_ACC32X4: Final = Accumulator(
+    "avx2-acc32x4", 16, "wraps", step=4, group=2, group_overflow="saturates", lanes=2, max_run=4
+)
+"""vpmaddubsw + vpaddw on up to four k-quads, then vpmaddwd + vpaddd once for all of them."""
 AVX2_ACC32X2: Final = Accumulator(
     "avx2-acc32x2", 16, "wraps", step=8, group=2, group_overflow="saturates", lanes=2, max_run=1
 )
