@@ -55,6 +55,11 @@ void check_window(const Window& window, const Place& x, const Place& y) {
   check_axis("width", axis_of(window, 1), x.width, y.width);
 }
 
+Range accepted_weights(const ConvSpec& spec) {
+  const bool are_residues = spec.multipliers.is_modular() && spec.multipliers.bits <= spec.row->sums.bits;
+  return spec.row->sums.group_overflow == Overflow::kWraps && are_residues ? kS8 : spec.row->w;
+}
+
 Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t steps) {
   const Register& sums = spec.row->sums;
   const auto step_bytes = static_cast<std::size_t>(spec.row->tile_n) * static_cast<std::size_t>(sums.step);
@@ -90,7 +95,8 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
     least = std::min(least, weight);
     most = std::max(most, weight);
   }
-  if (least < spec.row->w.lo || most > spec.row->w.hi) refuse("a weight is outside what the row accepts");
+  const Range accepted = accepted_weights(spec);
+  if (least < accepted.lo || most > accepted.hi) refuse("a weight is outside what the row accepts");
   return result;
 }
 

@@ -72,6 +72,9 @@ struct Schedule {
 // Whether sums of the register are s32 wherever a run ends: spills cost nothing then, and none is needed.
 bool never_narrow(const Register& sums);
 
+// Weights that the row takes: any where it looks up as many bits of sums as count.
+Range accepted_weights(const ConvSpec& spec);
+
 // Throws std::invalid_argument naming what does not fit: the window and the shapes.
 void check_window(const Window& window, const Place& x, const Place& y);
 

@@ -50,10 +50,15 @@ class LookupConv : public Step {
     std::int64_t channel, columns;
   };
   void place_scratch();
+  void gather_whole();
+  void add_shares(int zero_point);
+  void add_stretches();
   std::int64_t units() const { return divided_up(grid_.positions(), unit_); }
   void pack(const std::uint8_t* x, const Band& band, std::int64_t group, std::uint8_t* scratch) const;
   std::int64_t lines_of(std::int64_t units) const;
   std::int64_t stream_bytes(std::int64_t units) const;
+  std::int64_t most_pieces() const;
+  bool is_whole(const Band& band) const { return !whole_pieces_.empty() && band.positions.size() == grid_.positions(); }
   void gather(const Band& band, std::uint8_t* scratch) const;
   void run_block(const Band& band, Span block, Span tiles, std::uint8_t* y, std::uint8_t* scratch) const;
   void run_tile(std::int64_t tile, const Band& band, Span block, std::uint8_t* results, std::uint8_t* scratch) const;
@@ -66,11 +71,14 @@ class LookupConv : public Step {
   Sheets sheets_;
   std::int64_t groups_, channels_, outputs_, group_tiles_, steps_, unit_, band_units_, block_, pitch_ = 0,
                                                                                                stream_pitch_ = 0;
-  std::vector<std::int64_t> index_at_;  // of each step, from the index of a stream's first position
   Schedule schedule_;
-  std::vector<LookupRun> runs_;
-  std::vector<std::int64_t> first_run_;  // of each tile; at last, how many there are
-  std::vector<std::uint8_t> pads_;
+  std::vector<LookupStretch> stretches_;
+  std::vector<std::size_t> first_stretch_;  // of each tile; at last, how many there are
+  std::vector<LookupShare> shares_;
+  std::array<std::int64_t, kWidest> in_order_{};  // bytes from a pixel to those that follow it
+  // Of a band of all positions, if there is one: its pixels, and the pieces of each group of columns.
+  Span whole_pixels_{};
+  std::vector<std::vector<LookupPiece>> whole_pieces_;
   LookupTables tables_;
   LookupResults results_;
   Scratch scratch_{};
@@ -95,23 +103,11 @@ LookupConv::LookupConv(const ConvSpec& spec, const LookupLoops& loops)
   if (spec.bias.size() != static_cast<std::size_t>(y_.channels))
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
                                 " outputs");
-  for (const TileSchedule& tile : schedule_.tiles) {
-    first_run_.push_back(static_cast<std::int64_t>(runs_.size()));
-    for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {
-      runs_.push_back(
-          {schedule_.segments[static_cast<std::size_t>(i)], schedule_.segments[static_cast<std::size_t>(i) + 1]});
-    }
-  }
-  first_run_.push_back(static_cast<std::int64_t>(runs_.size()));
-  const int bits = operand_bits(row_);
-  for (std::int64_t sheet = 0; sheet < sheets_.count(); ++sheet) {
-    unsigned pad = 0;
-    for (int i = 0; i < sheets_.operands; ++i)
-      if (sheets_.digits[static_cast<std::size_t>(sheet * sheets_.operands + i)])
-        pad |= static_cast<unsigned>(spec.x_zero_point) << (bits * i);
-    pads_.push_back(static_cast<std::uint8_t>(pad));
-  }
+  for (std::size_t i = 0; i < kWidest; ++i) in_order_[i] = static_cast<std::int64_t>(i) * x_.channels;
   place_scratch();
+  add_shares(spec.x_zero_point);
+  add_stretches();
+  if (band_units_ == units()) gather_whole();
 }
 
 // Lines of outputs in so many units, or positions where there are no lines.
@@ -136,9 +132,6 @@ void LookupConv::place_scratch() {
   pitch_ = divided_up(grid_.most_pixels(lines_of(band_units_)), width) * width;
   constexpr auto kLines = static_cast<std::int64_t>(kLine);
   stream_pitch_ = (divided_up(stream_bytes(band_units_) + kLines, kLines) | 1) * kLines;  // odd: in all sets of a cache
-  for (const Sheets::Step& step : sheets_.steps)
-    index_at_.push_back(step.stream * stream_pitch_ +
-                        grid_.first_line(step.tap_line, lines_of(band_units_)) * y_.width);
   std::size_t at = 0;
   const auto place = [&at](std::size_t bytes) {
     const std::size_t begin = at;
@@ -148,13 +141,67 @@ void LookupConv::place_scratch() {
   };
   scratch_.planes = place(lines({divided_up(channels_, 16) * 16 + 1, width}));
   scratch_.sheets = place(lines({sheets, pitch_}) + 2 * kSlack);
-  scratch_.pieces = place(lines(
-      {divided_up(stream_bytes(band_units_), grid_.unit()) * divided_up(grid_.unit(), width), sizeof(LookupPiece)}));
+  scratch_.pieces = place(lines({most_pieces(), sizeof(LookupPiece)}));
   scratch_.index = place(lines({sheets_.streams, stream_pitch_}) + kSlack);
   scratch_.tables = place(lines({static_cast<std::int64_t>(tables_.scratch_bytes())}));
   scratch_.sums = place(results_.scratch_bytes());
   scratch_.results = place(lines({kStored, block_}) + kSlack);
   scratch_.all = at;
+}
+
+void LookupConv::add_shares(int zero_point) {
+  const int bits = operand_bits(row_), operands = sheets_.operands;
+  for (const Sheets::Share& share : sheets_.shares) {
+    unsigned pad = 0;
+    for (int i = 0; i < operands; ++i)
+      if (sheets_.digits[static_cast<std::size_t>(std::int64_t{share.sheet} * operands + i)])
+        pad |= static_cast<unsigned>(zero_point) << (bits * i);
+    shares_.push_back(
+        {share.stream * stream_pitch_, share.sheet * pitch_, static_cast<std::uint8_t>(pad), share.is_first});
+  }
+}
+
+void LookupConv::gather_whole() {
+  whole_pixels_ = grid_.pixels({0, grid_.positions()});
+  const Span lines{0, grid_.positions() / grid_.unit()};
+  for (const Grid::Columns& columns : sheets_.columns) {
+    std::vector<LookupPiece> pieces(static_cast<std::size_t>(most_pieces()));
+    const std::int64_t count =
+        grid_.pieces(columns, lines, lines.end, loops_.width, whole_pixels_.begin, pieces.data());
+    pieces.resize(static_cast<std::size_t>(count));
+    whole_pieces_.push_back(std::move(pieces));
+  }
+}
+
+// Of a group of columns in a band.
+std::int64_t LookupConv::most_pieces() const {
+  return divided_up(stream_bytes(band_units_), grid_.unit()) * divided_up(grid_.unit(), loops_.width);
+}
+
+// Runs as stretches of steps whose indices lie equally far apart.
+void LookupConv::add_stretches() {
+  const auto index_at = [this](std::int32_t at) {
+    const Sheets::Step& step = sheets_.steps[static_cast<std::size_t>(at)];
+    return step.stream * stream_pitch_ + grid_.first_line(step.tap_line, lines_of(band_units_)) * y_.width;
+  };
+  for (const TileSchedule& tile : schedule_.tiles) {
+    first_stretch_.push_back(stretches_.size());
+    for (auto run = static_cast<std::size_t>(tile.first); run < static_cast<std::size_t>(tile.first + tile.count);
+         ++run) {
+      const std::int32_t end = schedule_.segments[2 * run] + schedule_.segments[2 * run + 1];
+      for (std::int32_t step = schedule_.segments[2 * run]; step < end;) {
+        LookupStretch stretch{index_at(step), 0, 1, 0};
+        if (step + 1 < end) stretch.apart = index_at(step + 1) - stretch.at;
+        while (step + stretch.steps < end &&
+               index_at(step + stretch.steps) == stretch.at + stretch.apart * stretch.steps)
+          ++stretch.steps;
+        step += stretch.steps;
+        stretch.ends_run = step == end;
+        stretches_.push_back(stretch);
+      }
+    }
+  }
+  first_stretch_.push_back(stretches_.size());
 }
 
 // Chunks of positions, or of tiles where there are too few of them: those make all operands ready each.
@@ -174,7 +221,7 @@ void LookupConv::run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int 
   for (std::int64_t first = mine.begin; first < mine.end; first += band_units_) {
     Band band{{first * unit_, std::min({first + band_units_, mine.end}) * unit_}, {}};
     band.positions.end = std::min(band.positions.end, grid_.positions());
-    band.pixels = grid_.pixels(band.positions);
+    band.pixels = is_whole(band) ? whole_pixels_ : grid_.pixels(band.positions);
     for (std::int64_t group = tiles.begin / group_tiles_; group * group_tiles_ < tiles.end; ++group) {
       const Span some{std::max(tiles.begin, group * group_tiles_), std::min(tiles.end, (group + 1) * group_tiles_)};
       pack(arena + x_.offset, band, group, scratch);
@@ -190,19 +237,26 @@ void LookupConv::pack(const std::uint8_t* x, const Band& band, std::int64_t grou
   std::array<std::int64_t, kWidest> at;
   const PackCall call{x + group * channels_,
                       at.data(),
+                      false,
                       channels_,
                       sheets_.digits.data(),
-                      sheets_.count(),
+                      sheets_.rows.data(),
+                      static_cast<std::int64_t>(sheets_.rows.size()),
                       sheets_.operands,
                       operand_bits(row_),
                       scratch + scratch_.planes,
                       scratch + scratch_.sheets + kSlack,
                       pitch_};
   for (std::int64_t first = band.pixels.begin; first < band.pixels.end; first += loops_.width) {
-    for (std::int64_t i = 0; i < loops_.width; ++i)
-      at[static_cast<std::size_t>(i)] = grid_.pixel(std::min(first + i, band.pixels.end - 1)) * x_.channels;
     PackCall here = call;
     here.to += first - band.pixels.begin;
+    if (grid_.is_in_order() && first + loops_.width <= band.pixels.end) {
+      here.x += first * x_.channels;
+      here.at = in_order_.data();
+      here.are_sixteens = x_.channels == 16;
+    } else {
+      grid_.find_pixels(first, std::min(first + loops_.width, band.pixels.end), loops_.width, x_.channels, at.data());
+    }
     loops_.pack(here);
   }
 }
@@ -213,17 +267,20 @@ void LookupConv::gather(const Band& band, std::uint8_t* scratch) const {
   const Span lines{band.positions.begin / grid_.unit(), band.positions.end / grid_.unit()};
   GatherCall call{};
   call.sheets = scratch + scratch_.sheets + kSlack;
-  call.pitch = pitch_;
   call.pieces = pieces;
-  call.widest = static_cast<int>(std::min<std::int64_t>(grid_.is_direct() ? loops_.width : grid_.unit(), loops_.width));
-  call.pads = pads_.data();
+  call.widest =
+      static_cast<int>(std::min<std::int64_t>(grid_.is_direct() ? loops_.width : grid_.longest_piece(), loops_.width));
   call.to = scratch + scratch_.index;
-  call.stream_pitch = stream_pitch_;
   for (std::size_t group = 0; group < sheets_.columns.size(); ++group) {
-    call.shares = sheets_.shares.data() + sheets_.first[group];
+    call.shares = shares_.data() + sheets_.first[group];
     call.share_count = static_cast<std::int64_t>(sheets_.first[group + 1] - sheets_.first[group]);
-    call.piece_count =
-        grid_.pieces(sheets_.columns[group], lines, lines_of(band_units_), loops_.width, band.pixels.begin, pieces);
+    if (is_whole(band)) {
+      call.pieces = whole_pieces_[group].data();
+      call.piece_count = static_cast<std::int64_t>(whole_pieces_[group].size());
+    } else {
+      call.piece_count =
+          grid_.pieces(sheets_.columns[group], lines, lines_of(band_units_), loops_.width, band.pixels.begin, pieces);
+    }
     loops_.gather(call);
   }
 }
@@ -250,16 +307,15 @@ void LookupConv::run_tile(std::int64_t tile, const Band& band, Span block, std::
                           std::uint8_t* scratch) const {
   const Outputs outputs = outputs_of(tile);
   const auto at = static_cast<std::size_t>(tile);
-  const auto begin = static_cast<std::size_t>(first_run_[at]), end = static_cast<std::size_t>(first_run_[at + 1]);
-  const LookupTables::Tile tables = tables_.at(at, scratch + scratch_.tables);
-  const LookupResults::Tile sums{static_cast<std::size_t>(outputs.channel), outputs.columns, tables.tables,
-                                 tables.places, std::span(runs_).subspan(begin, end - begin)};
+  const std::size_t begin = first_stretch_[at], end = first_stretch_[at + 1];
+  const LookupResults::Tile sums{static_cast<std::size_t>(outputs.channel), outputs.columns, schedule_.tiles[at].count,
+                                 tables_.at(at, scratch + scratch_.tables),
+                                 std::span(stretches_).subspan(begin, end - begin)};
   const std::uint8_t* index = scratch + scratch_.index + (block.begin - band.positions.begin);
   for (std::int64_t position = 0; position < block.size(); position += loops_.positions()) {
     const std::int64_t count = std::min(loops_.positions(), block.size() - position);
     const auto vectors = static_cast<int>(divided_up(count, loops_.width));
-    results_.leave(sums, {index + position, index_at_.data()}, vectors, results + position, block_,
-                   scratch + scratch_.sums);
+    results_.leave(sums, index + position, vectors, results + position, block_, scratch + scratch_.sums);
   }
 }
 

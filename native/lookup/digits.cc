@@ -13,6 +13,14 @@
 namespace oaq {
 namespace {
 
+// Bits [begin, end) of 64.
+constexpr std::uint64_t bits(std::int64_t begin, std::int64_t end) {
+  const auto first = [](std::int64_t count) {
+    return count > 63 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
+  };
+  return first(end) & ~first(begin);
+}
+
 // Largest integer at most a / b, for b > 0.
 constexpr std::int64_t divided_down(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0); }
 
@@ -67,6 +75,19 @@ Span Grid::pixels(Span positions) const {
   return {least * x_width_, (most + 1) * x_width_};
 }
 
+void Grid::find_pixels(std::int64_t first, std::int64_t last, std::int64_t count, std::int64_t bytes,
+                       std::int64_t* to) const {
+  std::int64_t line = first / x_width_ * x_width_, column = first % x_width_;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (first + i >= last) {
+      to[i] = to[i - 1];
+      continue;
+    }
+    to[i] = (line + (order_.empty() ? column : order_[static_cast<std::size_t>(column)])) * bytes;
+    if (++column == x_width_) column = 0, line += x_width_;
+  }
+}
+
 std::int64_t Grid::most_pixels(std::int64_t units) const {
   if (direct_) return units;
   const std::int64_t reach = (units - 1) * window_.stride[0] + (window_.kernel[0] - 1) * window_.dilation[0] + 1;
@@ -75,6 +96,7 @@ std::int64_t Grid::most_pixels(std::int64_t units) const {
 
 std::int64_t Grid::pieces(const Columns& columns, Span lines, std::int64_t most_lines, int most, std::int64_t first,
                           LookupPiece* to) const {
+  if (joins_lines()) return joined_pieces(columns, lines, most, first, to);
   const std::int64_t stride = window_.stride[1];
   const std::int64_t offset = direct_ ? 0 : columns.tap * window_.dilation[1] - window_.padding[2];
   const std::int64_t shift = divided_down(offset, stride);  // in columns of the same remainder
@@ -87,11 +109,10 @@ std::int64_t Grid::pieces(const Columns& columns, Span lines, std::int64_t most_
       const std::int64_t count = std::min<std::int64_t>(most, of.end - column);
       const std::int64_t begin = std::clamp<std::int64_t>(left - column, 0, count);
       const std::int64_t end = std::clamp<std::int64_t>(right - column, begin, count);
-      LookupPiece piece{line * y_width_ + column - (direct_ ? of.begin : 0), 0, 0, 0, static_cast<int>(count)};
+      LookupPiece piece{line * y_width_ + column - (direct_ ? of.begin : 0), 0, 0, static_cast<int>(count)};
       if (input >= 0 && begin < end) {
         piece.from = input * x_width_ + phase + shift + column - first;
-        piece.begin = static_cast<int>(begin);
-        piece.end = static_cast<int>(end);
+        piece.inside = bits(begin, end);
       }
       to[pieces++] = piece;
     }
@@ -116,6 +137,31 @@ std::int64_t Grid::pieces(const Columns& columns, Span lines, std::int64_t most_
   return pieces;
 }
 
+// As many positions as a vector has, whatever lines they are of.
+std::int64_t Grid::joined_pieces(const Columns& columns, Span lines, int most, std::int64_t first,
+                                 LookupPiece* to) const {
+  const std::int64_t offset = columns.tap * window_.dilation[1] - window_.padding[2], width = y_width_;
+  const std::int64_t left = std::clamp<std::int64_t>(-offset, 0, width),
+                     right = std::clamp(width - offset, left, width);
+  const std::int64_t input = lines.begin - window_.padding[0] + columns.below;  // of the first line
+  const std::int64_t end_line = std::min(x_height_, lines.end + window_.kernel[0] - 1 - window_.padding[0]) - input;
+  const std::int64_t size = phase_lines(lines.size()) * width;
+  std::int64_t pieces = 0;
+  for (std::int64_t begin = 0; begin < size; begin += most) {
+    LookupPiece piece{begin, begin + input * width + offset - first, 0,
+                      static_cast<int>(std::min<std::int64_t>(most, size - begin))};
+    for (std::int64_t line = begin / width; line * width < begin + piece.count; ++line) {
+      if (line < -input || line >= end_line) continue;
+      const std::int64_t at = line * width - begin;
+      piece.inside |= bits(std::clamp<std::int64_t>(at + left, 0, piece.count),
+                           std::clamp<std::int64_t>(at + right, 0, piece.count));
+    }
+    if (!piece.inside) piece.from = 0;
+    to[pieces++] = piece;
+  }
+  return pieces;
+}
+
 Sheets::Sheets(const ConvSpec& spec, const Grid& grid) : operands(spec.row->sums.step) {
   const std::int64_t channels = spec.x.channels / spec.groups, taps = spec.window.kernel[1];
   const auto terms = static_cast<std::int64_t>(bytes_of({spec.window.taps(), channels}));
@@ -123,8 +169,7 @@ Sheets::Sheets(const ConvSpec& spec, const Grid& grid) : operands(spec.row->sums
   using Part = std::array<std::int64_t, 4>;  // sheet, then Columns
   std::map<std::vector<std::int32_t>, std::int32_t> sheet_of;
   std::map<std::vector<Part>, std::int32_t> stream_of;
-  std::map<std::array<std::int64_t, 4>, std::vector<LookupShare>>
-      shares_of;  // whether they are later ones, and Columns
+  std::map<std::array<std::int64_t, 4>, std::vector<Share>> shares_of;  // whether they are later ones, and Columns
   for (std::int64_t k = 0; k < terms; k += operands) {
     std::vector<Part> parts;
     const std::int64_t first_line = k / channels / taps;
@@ -153,6 +198,22 @@ Sheets::Sheets(const ConvSpec& spec, const Grid& grid) : operands(spec.row->sums
     shares.insert(shares.end(), some.begin(), some.end());
   }
   first.push_back(shares.size());
+  add_rows();
+}
+
+void Sheets::add_rows() {
+  const std::int32_t* digit = digits.data();
+  std::int32_t next = 0;
+  for (std::int64_t sheet = 0; sheet < count(); ++sheet, digit += operands) {
+    bool is_row = digit[0] > 0;
+    for (int i = 1; i < operands; ++i) is_row = is_row && digit[i] == digit[0] + i;
+    const std::int32_t begin = is_row ? digit[0] : 0;
+    if (!rows.empty() && begin == next)
+      ++rows.back().count;
+    else
+      rows.push_back({begin, 1});
+    next = is_row ? begin + operands : 0;
+  }
 }
 
 }  // namespace oaq

@@ -41,10 +41,13 @@ class Grid {
   // No more than this many for so many units.
   std::int64_t most_pixels(std::int64_t units) const;
 
-  // Where the pixel at a place of that order lies in the tensor, in pixels.
-  std::int64_t pixel(std::int64_t place) const {
-    return order_.empty() ? place : place / x_width_ * x_width_ + order_[static_cast<std::size_t>(place % x_width_)];
-  }
+  // Whether that is the order in which they lie in the tensor.
+  bool is_in_order() const { return order_.empty(); }
+
+  // Where the pixels at places [first, last) of that order lie in a tensor of so many bytes a pixel; the last one again
+  // up to `count`.
+  void find_pixels(std::int64_t first, std::int64_t last, std::int64_t count, std::int64_t bytes,
+                   std::int64_t* to) const;
 
   // Lines of a stream for so many lines of outputs, in all phases.
   std::int64_t stream_lines(std::int64_t lines) const { return phases_ * phase_lines(lines); }
@@ -58,9 +61,12 @@ class Grid {
   // Whether lines of the window differ in where they begin in a stream; if not, each has streams of its own.
   bool shares_lines() const { return shares_lines_; }
 
+  // Of a piece, if vectors were of any length.
+  std::int64_t longest_piece() const { return joins_lines() ? stream_lines(y_lines_) * y_width_ : y_width_; }
+
   // What the columns of a stream hold for outputs from `line` on, in pieces of at most `most`: of a tap of the window's
   // line, as many input lines below the line that the stream begins with. `from` counts from place `first` of the
-  // pixels. Returns how many: at most stream_lines * ceil(columns / most).
+  // pixels. Returns how many: at most stream_lines * ceil(columns / most). `most` is at most 64.
   struct Columns {
     std::int64_t tap, below, tap_line;
   };
@@ -69,6 +75,13 @@ class Grid {
 
  private:
   std::int64_t input_line(std::int64_t line, std::int64_t tap_line) const;
+  std::int64_t joined_pieces(const Columns& columns, Span lines, int most, std::int64_t first, LookupPiece* to) const;
+
+  // Positions that follow one another see pixels that do, from one line to the next as well.
+  bool joins_lines() const {
+    return shares_lines_ && window_.stride[0] == 1 && window_.stride[1] == 1 && x_width_ == y_width_;
+  }
+
   std::int64_t phase_lines(std::int64_t lines) const {
     return lines + (shares_lines_ ? (window_.kernel[0] - 1) / window_.stride[0] : 0);
   }
@@ -88,9 +101,15 @@ struct Sheets {
 
   std::int64_t count() const { return static_cast<std::int64_t>(digits.size()) / operands; }
 
+  struct Share {
+    std::int32_t stream, sheet;
+    bool is_first;
+  };
+
   int operands;
-  std::vector<std::int32_t> digits;    // (count, operands): 1 + channel, 0 for none
-  std::vector<LookupShare> shares;     // those that begin streams first; then by columns
+  std::vector<std::int32_t> digits;  // (count, operands): 1 + channel, 0 for none
+  std::vector<SheetRow> rows;
+  std::vector<Share> shares;           // those that begin streams first; then by columns
   std::vector<Grid::Columns> columns;  // of each group of shares
   std::vector<std::size_t> first;      // of each group; at last, how many shares there are
   std::int64_t streams = 0;
@@ -99,6 +118,9 @@ struct Sheets {
     std::int64_t tap_line;
   };
   std::vector<Step> steps;
+
+ private:
+  void add_rows();
 };
 
 }  // namespace oaq

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <unordered_map>
 
@@ -12,6 +13,7 @@ namespace oaq {
 namespace {
 
 constexpr std::size_t kMostTables = 512 * 1024;  // bytes that are kept
+static_assert(kMostTables / kPlaceUnit <= std::size_t{std::numeric_limits<std::uint16_t>::max()} + 1);
 
 }  // namespace
 
@@ -22,7 +24,7 @@ int operand_bits(const Row& row) {
 }
 
 LookupTables::LookupTables(const ConvSpec& spec, const LookupLoops& loops, const Schedule& schedule)
-    : loops_(loops), operands_(spec.row->sums.step), weights_(spec.row->w) {
+    : loops_(loops), operands_(spec.row->sums.step), weights_(accepted_weights(spec)) {
   const std::size_t of_step = static_cast<std::size_t>(kLookupOutputs * operands_);
   for (const TileSchedule& tile : schedule.tiles) first_.push_back(tile.packed / of_step);
   first_.push_back(spec.packed.size() / of_step);
@@ -31,23 +33,35 @@ LookupTables::LookupTables(const ConvSpec& spec, const LookupLoops& loops, const
     for (int w = weights_.lo; w <= weights_.hi; ++w)
       for (int index = 0; index < loops_.entries; ++index)
         multiples_.push_back(static_cast<std::uint8_t>(w * (index >> (bits * operand) & mask)));
+  for (std::size_t tile = 0; tile + 1 < first_.size(); ++tile)
+    most_steps_ = std::max(most_steps_, first_[tile + 1] - first_[tile]);
+  find_wrapping(spec, schedule);
   is_kept_ = find_choices(spec);
-  if (is_kept_) {
+  if (is_kept_)
     AlignedVector<std::uint8_t>().swap(multiples_);
-  } else {
-    std::size_t most = 0;
-    for (std::size_t tile = 0; tile + 1 < first_.size(); ++tile) most = std::max(most, first_[tile + 1] - first_[tile]);
-    places_.clear();
-    for (std::size_t i = 0; i < most * static_cast<std::size_t>(kLookupOutputs); ++i)
-      places_.push_back(static_cast<std::uint32_t>(i * static_cast<std::size_t>(loops_.entries)));
+  else
     hold(spec.packed.data(), spec.packed.size());
-  }
-  places_at_ = held_.size();
-  places_count_ = places_.size();
-  hold(places_.data(), places_.size() * sizeof(std::uint32_t));
-  std::vector<std::uint32_t>().swap(places_);
   begin_ = held_.data();
   bytes_ = held_.size();
+}
+
+// In which tiles no index whatever takes a sum out of its byte, not even on the way: an index holds operands of the
+// row's range, which has 0 in it, so that the sums of all positive and of all negative weights of a run bound it.
+void LookupTables::find_wrapping(const ConvSpec& spec, const Schedule& schedule) {
+  const auto outputs = static_cast<std::size_t>(kLookupOutputs), operands = static_cast<std::size_t>(operands_);
+  const int most = (1 << operand_bits(*spec.row)) - 1;
+  const std::int8_t* w = spec.packed.data();
+  for (const TileSchedule& tile : schedule.tiles) {
+    bool stays = true;
+    for (int run = tile.first; run < tile.first + tile.count; ++run) {
+      std::int64_t above[kLookupOutputs] = {}, below[kLookupOutputs] = {};
+      for (std::int32_t step = schedule.segments[2 * static_cast<std::size_t>(run) + 1]; step > 0; --step)
+        for (std::size_t n = 0; n < outputs; ++n)
+          for (std::size_t i = 0; i < operands; ++i, ++w) (*w > 0 ? above : below)[n] += *w * most;
+      for (std::size_t n = 0; n < outputs; ++n) stays = stays && above[n] <= kS8.hi && below[n] >= kS8.lo;
+    }
+    stays_in_bytes_.push_back(stays);
+  }
 }
 
 // Appends to what is held, from a multiple of a cache line on.
@@ -63,10 +77,11 @@ bool LookupTables::find_choices(const ConvSpec& spec) {
   const std::string_view weights(reinterpret_cast<const char*>(spec.packed.data()), spec.packed.size());
   std::unordered_map<std::string_view, std::uint32_t> place_of;
   std::vector<std::int8_t> choices;
+  std::vector<std::uint16_t> places;
   for (std::size_t at = 0; at < weights.size(); at += operands) {
     const auto next = static_cast<std::uint32_t>(place_of.size() * entries);
     const auto [place, is_new] = place_of.emplace(weights.substr(at, operands), next);
-    places_.push_back(place->second);
+    places.push_back(static_cast<std::uint16_t>(place->second / kPlaceUnit));
     if (!is_new) continue;
     if (next + entries > kMostTables) return false;
     choices.insert(choices.end(), spec.packed.begin() + static_cast<std::ptrdiff_t>(at),
@@ -77,6 +92,8 @@ bool LookupTables::find_choices(const ConvSpec& spec) {
   AlignedVector<std::uint8_t> tables(static_cast<std::size_t>(steps * kLookupOutputs) * entries);
   loops_.build({multiples_.data(), choices.data(), steps, operands_, weights_, tables.data()});
   hold(tables.data(), tables.size());
+  places_at_ = held_.size();
+  hold(places.data(), places.size() * sizeof(std::uint16_t));
   return true;
 }
 
@@ -87,17 +104,19 @@ void LookupTables::move(std::uint8_t* to) {
 }
 
 std::size_t LookupTables::scratch_bytes() const {
-  return is_kept_ ? 0 : bytes_of({static_cast<std::int64_t>(places_count_), loops_.entries});
+  return is_kept_ ? 0 : bytes_of({static_cast<std::int64_t>(most_steps_), kLookupOutputs, loops_.entries});
 }
 
 LookupTables::Tile LookupTables::at(std::size_t tile, std::uint8_t* scratch) const {
   const auto outputs = static_cast<std::size_t>(kLookupOutputs), operands = static_cast<std::size_t>(operands_);
-  const auto* places = reinterpret_cast<const std::uint32_t*>(begin_ + places_at_);
-  if (is_kept_) return {begin_, places + first_[tile] * outputs};
+  if (is_kept_) {
+    const auto* places = reinterpret_cast<const std::uint16_t*>(begin_ + places_at_);
+    return {begin_, places + first_[tile] * outputs, stays_in_bytes_[tile]};
+  }
   const auto* packed = reinterpret_cast<const std::int8_t*>(begin_);
   loops_.build({multiples_.data(), packed + first_[tile] * outputs * operands,
                 static_cast<std::int64_t>(first_[tile + 1] - first_[tile]), operands_, weights_, scratch});
-  return {scratch, places};
+  return {scratch, nullptr, stays_in_bytes_[tile]};
 }
 
 }  // namespace oaq

@@ -30,12 +30,14 @@ class LookupTables {
 
   struct Tile {
     const std::uint8_t* tables;
-    const std::uint32_t* places;
+    const std::uint16_t* places;  // null where tables lie in the order of execution
+    bool stays_in_bytes;
   };
   Tile at(std::size_t tile, std::uint8_t* scratch) const;
 
  private:
   bool find_choices(const ConvSpec& spec);
+  void find_wrapping(const ConvSpec& spec, const Schedule& schedule);
   void hold(const void* values, std::size_t bytes);
 
   const LookupLoops& loops_;
@@ -44,10 +46,10 @@ class LookupTables {
   bool is_kept_;
   std::vector<std::size_t> first_;         // executed step of each tile; at last, how many there are
   AlignedVector<std::uint8_t> multiples_;  // where tables are not kept
-  std::vector<std::uint32_t>
-      places_;  // while they are found: of each executed step and output; or of a tile's, one after another
-  std::size_t places_at_ = 0, places_count_ = 0, bytes_ = 0;
-  AlignedVector<std::uint8_t> held_;  // tables or weights in execution order, then places; empty once they are moved
+  std::vector<bool> stays_in_bytes_;       // of each tile
+  std::size_t most_steps_ = 0;             // of a tile
+  std::size_t places_at_ = 0, bytes_ = 0;
+  AlignedVector<std::uint8_t> held_;  // tables and places, or weights in execution order; empty once they are moved
   const std::uint8_t* begin_;
 };
 

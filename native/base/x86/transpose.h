@@ -8,7 +8,7 @@ namespace {
 // 16 x 16 bytes in every 16 bytes of 16 registers V (base/x86/ymm.h), transposed: four times, registers i and i + 8 are
 // interleaved.
 template <typename V>
-void transpose(typename V::Integers* rows) {
+[[gnu::always_inline]] inline void transpose(typename V::Integers* rows) {
   typename V::Integers turned[16];
   for (int twice = 0; twice < 2; ++twice) {
     for (int i = 0; i < 8; ++i) {

@@ -14,10 +14,10 @@ struct Bytes64 {
   static __m512i join(__m512i a, __m512i b) { return _mm512_or_si512(a, b); }
   struct Part {
     __mmask64 inside, counted;
-    Part(int begin, int end, int count)
-        : inside(static_cast<__mmask64>(first(end) & ~first(begin))), counted(first(count)) {}
+    Part(std::uint64_t bits, int count) : inside(static_cast<__mmask64>(bits)), counted(first(count)) {}
     static __mmask64 first(int lanes) { return lanes > 63 ? ~__mmask64{0} : (__mmask64{1} << lanes) - 1; }
     __m512i of(const std::uint8_t* from, std::uint8_t pad) const {
+      if (pad == 0) return _mm512_maskz_loadu_epi8(inside, from);
       const __m512i pads = _mm512_maskz_set1_epi8(counted, static_cast<char>(pad));
       return _mm512_mask_loadu_epi8(pads, inside, from);
     }
@@ -31,10 +31,10 @@ struct Bytes32 {
   static __m256i join(__m256i a, __m256i b) { return _mm256_or_si256(a, b); }
   struct Part {
     __mmask32 inside, counted;
-    Part(int begin, int end, int count)
-        : inside(static_cast<__mmask32>(first(end) & ~first(begin))), counted(first(count)) {}
+    Part(std::uint64_t bits, int count) : inside(static_cast<__mmask32>(bits)), counted(first(count)) {}
     static __mmask32 first(int lanes) { return static_cast<__mmask32>((1ull << lanes) - 1); }
     __m256i of(const std::uint8_t* from, std::uint8_t pad) const {
+      if (pad == 0) return _mm256_maskz_loadu_epi8(inside, from);
       const __m256i pads = _mm256_maskz_set1_epi8(counted, static_cast<char>(pad));
       return _mm256_mask_loadu_epi8(pads, inside, from);
     }
@@ -48,27 +48,50 @@ struct Bytes16 {
   static __m128i join(__m128i a, __m128i b) { return _mm_or_si128(a, b); }
   struct Part {
     __mmask16 inside, counted;
-    Part(int begin, int end, int count)
-        : inside(static_cast<__mmask16>(first(end) & ~first(begin))), counted(first(count)) {}
+    Part(std::uint64_t bits, int count) : inside(static_cast<__mmask16>(bits)), counted(first(count)) {}
     static __mmask16 first(int lanes) { return static_cast<__mmask16>((1u << lanes) - 1); }
     __m128i of(const std::uint8_t* from, std::uint8_t pad) const {
+      if (pad == 0) return _mm_maskz_loadu_epi8(inside, from);
       const __m128i pads = _mm_maskz_set1_epi8(counted, static_cast<char>(pad));
       return _mm_mask_loadu_epi8(pads, inside, from);
     }
   };
 };
 
+// How positions are dealt to the parts of 16 bytes, one after another; and how they are collected again.
+struct Deal {
+  static constexpr int kBytes = 64;
+  alignas(64) std::uint8_t dealt[kBytes], collected[kBytes];
+  constexpr Deal() : dealt(), collected() {
+    for (int part = 0; part < kBytes / 16; ++part)
+      for (int i = 0; i < 16; ++i) {
+        const int place = 16 * part + i, position = i * (kBytes / 16) + part;
+        dealt[place] = static_cast<std::uint8_t>(position);
+        collected[position] = static_cast<std::uint8_t>(place);
+      }
+  }
+};
+constexpr Deal kDeal;
+
 struct Vbmi : Zmm {
   static constexpr int kEntries = 64, kVectors = 4;
 
+  static Integers of_parts(__m128i a, __m128i b, __m128i c, __m128i d) {  // in masks: moving parts takes other units
+    Integers value = _mm512_mask_broadcast_i32x4(_mm512_castsi128_si512(a), 0x00F0, b);
+    value = _mm512_mask_broadcast_i32x4(value, 0x0F00, c);
+    return _mm512_mask_broadcast_i32x4(value, 0xF000, d);
+  }
+  static Integers load_rows(const std::uint8_t* from, std::int64_t apart) {
+    const auto part = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i * apart)); };
+    return of_parts(part(0), part(1), part(2), part(3));
+  }
   // 16 bytes from each of four places, which are sixteen pixels apart.
   static Integers load_parts(const std::uint8_t* from, const std::int64_t* at) {
     const auto part = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at[16 * i])); };
-    Integers value = _mm512_castsi128_si512(part(0));
-    value = _mm512_inserti32x4(value, part(1), 1);
-    value = _mm512_inserti32x4(value, part(2), 2);
-    return _mm512_inserti32x4(value, part(3), 3);
+    return of_parts(part(0), part(1), part(2), part(3));
   }
+  static Integers dealt(Integers value) { return _mm512_permutexvar_epi8(load(kDeal.dealt), value); }
+  static Integers collected(Integers value) { return _mm512_permutexvar_epi8(load(kDeal.collected), value); }
   static Integers left16(Integers value, __m128i bits) { return _mm512_sll_epi16(value, bits); }
   static Integers add8(Integers a, Integers b) { return _mm512_add_epi8(a, b); }
   static Integers upper_bytes(Integers words) { return _mm512_srli_epi16(words, 8); }
@@ -77,8 +100,14 @@ struct Vbmi : Zmm {
   static Integers add_tables(Integers a, Integers b) { return add8(a, b); }
   static void store_table(std::uint8_t* to, Integers table) { store(to, table); }
   static Integers spread_table(const std::uint8_t* from) { return load(from); }
-  static Integers entries(Integers table, const std::uint8_t* index) {
-    return _mm512_permutexvar_epi8(load(index), table);
+  static Integers entries(Integers table, Integers index) { return _mm512_permutexvar_epi8(index, table); }
+  static Integers add_saturated8(Integers a, Integers b) { return _mm512_adds_epi8(a, b); }
+  // Words cut off to bytes, of both in turn.
+  static Integers pack_in_turn(Integers even, Integers odd) {
+    return shuffle8(_mm512_packus_epi16(even, odd), repeat16(kTurns));
+  }
+  static Integers one_more_byte_where_reached(Integers count, Integers sum, Integers threshold) {
+    return _mm512_mask_add_epi8(count, _mm512_cmpge_epu8_mask(sum, threshold), count, all8(1));
   }
   static Integers one_more_where_reached(Integers count, Integers sum, Integers threshold) {
     return _mm512_mask_add_epi16(count, _mm512_cmpge_epu16_mask(sum, threshold), count, all16(1));

@@ -9,52 +9,16 @@
 #include <cstring>
 #include <utility>
 
-#include "base/copy.h"
-#include "base/x86/transpose.h"
+#include "base/unrolled.h"
 #include "lookup/lookup.h"
+#include "lookup/x86/layout.h"
+#include "requantize/rounders.h"
 
 namespace oaq {
 namespace {
 
-constexpr std::int64_t kSquare = 16;  // channels, or outputs, and positions of each part of a register, transposed
-
-template <typename V>
-void pack_pixels(const PackCall& call) {
-  constexpr std::int64_t kWidth = V::kBytes;
-  V::store(call.planes, V::zero());
-  for (std::int64_t channel = 0; channel < call.channels; channel += kSquare) {
-    typename V::Integers tile[kSquare];
-    for (std::int64_t i = 0; i < kSquare; ++i) tile[i] = V::load_parts(call.x + channel, call.at + i);
-    transpose<V>(tile);
-    for (std::int64_t i = 0; i < kSquare; ++i) V::store(call.planes + (1 + channel + i) * kWidth, tile[i]);
-  }
-  const __m128i bits = _mm_cvtsi32_si128(call.bits);
-  const std::int32_t* digits = call.digits;
-  for (std::int64_t sheet = 0; sheet < call.sheets; ++sheet, digits += call.operands) {
-    typename V::Integers index = V::load(call.planes + digits[call.operands - 1] * kWidth);
-    for (int i = call.operands - 2; i >= 0; --i)  // no bit leaves its byte
-      index = V::bits_or(V::left16(index, bits), V::load(call.planes + digits[i] * kWidth));
-    V::store(call.to + sheet * call.pitch, index);
-  }
-}
-
-// On vectors B that hold every piece. What a piece writes behind its count is written by the next one afterwards, or
-// lies behind the stream.
-template <typename B>
-void gather_pieces(const GatherCall& call) {
-  for (std::int64_t j = 0; j < call.piece_count; ++j) {
-    const LookupPiece& piece = call.pieces[j];
-    const typename B::Part part(piece.begin, piece.end, piece.count);
-    const std::uint8_t* from = call.sheets + piece.from;
-    std::uint8_t* to = call.to + piece.to;
-    for (std::int64_t i = 0; i < call.share_count; ++i) {
-      const LookupShare& share = call.shares[i];
-      std::uint8_t* at = to + share.stream * call.stream_pitch;
-      const auto index = part.of(from + share.sheet * call.pitch, call.pads[share.sheet]);
-      B::store(at, share.is_first ? index : B::join(index, B::load(at)));
-    }
-  }
-}
+// Bytes of words packed from two vectors, in turn.
+alignas(16) constexpr std::uint8_t kTurns[16] = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
 
 template <typename V>
 void build_tables(const BuildCall& call) {
@@ -71,62 +35,202 @@ void build_tables(const BuildCall& call) {
   }
 }
 
-// A tile of outputs at kVectors vectors of positions: 4 * kVectors sums stay in registers.
-template <typename V, int kVectors>
-void sum_tile(const LookupCall& call) {
-  constexpr std::int64_t kWidth = V::kBytes;
-  constexpr std::int64_t kWords = kWidth * V::kVectors / 2;
-  typename V::Integers sums[kLookupOutputs][static_cast<std::size_t>(kVectors)];
-  const std::uint8_t* tables = call.tables;
-  const std::uint32_t* places = call.places;
-  for (auto& output : sums)
-    for (auto& sum : output) sum = V::all8(call.bytes ? 0 : kRunStart);
-  for (std::int64_t run = 0; run < call.run_count; ++run) {
-    const std::int64_t* index_at = call.index_at + call.runs[run].start;
-    for (std::int32_t step = call.runs[run].count; step > 0; --step, ++index_at, places += kLookupOutputs) {
-      const std::uint8_t* index = call.index + *index_at;
-      for (std::int64_t n = 0; n < kLookupOutputs; ++n) {
-        const typename V::Integers table = V::spread_table(tables + places[n]);
-        for (std::int64_t v = 0; v < kVectors; ++v)
-          sums[n][v] = V::add8(sums[n][v], V::entries(table, index + v * kWidth));
-      }
-    }
-    if (call.bytes) continue;
-    for (std::int64_t n = 0; n < kLookupOutputs; ++n)
-      for (std::int64_t v = 0; v < kVectors; ++v) {
-        std::uint16_t* words = call.words + n * kWords + v * kWidth / 2;
-        std::uint16_t* uppers = call.uppers + n * kWords + v * kWidth / 2;
-        typename V::Integers word = sums[n][v], upper = V::upper_bytes(sums[n][v]);
-        if (run > 0) word = V::add16(word, V::load(words)), upper = V::add16(upper, V::load(uppers));
-        V::store(words, word);
-        V::store(uppers, upper);
-        sums[n][v] = V::all8(kRunStart);
-      }
+// Sums of positions 2 i, and of positions 2 i + 1, as 16 bits without a sign; as s32 in the order of V::unpack.
+template <typename V>
+struct EvenOdd {
+  typename V::Integers even, odd;
+  EvenOdd(typename V::Integers word, typename V::Integers upper)
+      : even(V::sub16(word, V::upper_of(upper))), odd(upper) {}
+  EvenOdd(const LookupSums& sums, std::int64_t position)
+      : EvenOdd(V::load(sums.words + position / 2), V::load(sums.uppers + position / 2)) {}
+  typename V::Fours fours() const {
+    const typename V::Integers low = V::low32(even, odd), high = V::high32(even, odd);
+    return {{V::low32(low), V::high32(low), V::low32(high), V::high32(high)}};
   }
-  if (!call.bytes) return;
-  for (std::int64_t n = 0; n < kLookupOutputs; ++n)
-    for (std::int64_t v = 0; v < kVectors; ++v) V::store(call.bytes + n * call.bytes_pitch + v * kWidth, sums[n][v]);
+};
+
+// A tile of outputs at kVectors vectors of positions: 4 * kVectors sums stay in registers, and kVectors indices. Loads
+// of any width go through the same two ports on some CPUs: a step's four places are one, and its indices need none.
+template <typename V, int kVectors>
+struct TileSums {
+  using Integers = typename V::Integers;
+  static constexpr std::int64_t kWidth = V::kBytes, kWords = kWidth * V::kVectors / 2;
+  static constexpr int kOutputs = kLookupOutputs;
+  Integers sums[static_cast<std::size_t>(kOutputs)][static_cast<std::size_t>(kVectors)];
+
+  // body(output, vector)
+  template <typename Body>
+  [[gnu::always_inline]] static void each(Body body) {
+    unrolled<kOutputs>([&](auto n) __attribute__((always_inline)) {
+      unrolled<kVectors>([&](auto v) __attribute__((always_inline)) { body(n, v); });
+    });
+  }
+
+  [[gnu::always_inline]] void clear() {
+    each([&](auto n, auto v) __attribute__((always_inline)) { sums[n][v] = V::zero(); });
+  }
+
+  template <bool kPlaced, bool kSaturates>
+  [[gnu::always_inline]] void add(const LookupStretch& stretch, const LookupCall& call, std::int64_t executed) {
+    const std::uint8_t* index = call.index + stretch.at;
+    const std::uint8_t* tables = call.tables + (kPlaced ? 0 : executed * kLookupOutputs * V::kEntries);
+    const std::uint16_t* places = kPlaced ? call.places + executed * kLookupOutputs : nullptr;
+    for (std::int32_t step = stretch.steps; step > 0; --step, index += stretch.apart) {
+      Integers at[static_cast<std::size_t>(kVectors)];
+      unrolled<kVectors>([&](auto v) __attribute__((always_inline)) { at[v] = V::load(index + v * kWidth); });
+      std::uint64_t four = 0;
+      if constexpr (kPlaced) std::memcpy(&four, places, sizeof four), places += kLookupOutputs;
+      unrolled<kOutputs>([&](auto n) __attribute__((always_inline)) {
+        constexpr std::uint64_t kPlace = n;
+        const std::uint64_t place = kPlaced ? (four >> (16 * kPlace) & 0xFFFF) * kPlaceUnit : kPlace * V::kEntries;
+        const Integers table = V::spread_table(tables + place);
+        unrolled<kVectors>([&](auto v) __attribute__((always_inline)) {
+          const Integers entry = V::entries(table, at[v]);
+          sums[n][v] = kSaturates ? V::add_saturated8(sums[n][v], entry) : V::add8(sums[n][v], entry);
+        });
+      });
+      if constexpr (!kPlaced) tables += kLookupOutputs * V::kEntries;
+    }
+  }
+
+  // Words and upper bytes of an output: of this run, of the `kept` ones before it, and of those in words if `more`.
+  struct Words {
+    Integers word[static_cast<std::size_t>(kVectors)], upper[static_cast<std::size_t>(kVectors)];
+  };
+  static constexpr std::int64_t place(std::int64_t n, std::int64_t v) { return n * kWords + v * kWidth / 2; }
+
+  template <int kOutput>
+  [[gnu::always_inline]] Words words(const LookupCall& call, std::int64_t kept, bool more) const {
+    Words all;
+    const auto each_vector = [&](auto body) __attribute__((always_inline)) { unrolled<kVectors>(body); };
+    each_vector([&](auto v) __attribute__((always_inline)) {
+      all.word[v] = V::bits_xor(sums[kOutput][v], V::all8(kRunStart));
+      all.upper[v] = V::upper_bytes(all.word[v]);
+    });
+    const std::uint8_t* from = call.kept + 2 * place(kOutput, 0);
+    for (; kept > 0; --kept, from += 2 * kOutputs * kWords)
+      each_vector([&](auto v) __attribute__((always_inline)) {
+        const Integers word = V::load(from + v * kWidth);
+        all.word[v] = V::add16(all.word[v], word);
+        all.upper[v] = V::add16(all.upper[v], V::upper_bytes(word));
+      });
+    if (more)
+      each_vector([&](auto v) __attribute__((always_inline)) {
+        all.word[v] = V::add16(all.word[v], V::load(call.words + place(kOutput, v)));
+        all.upper[v] = V::add16(all.upper[v], V::load(call.uppers + place(kOutput, v)));
+      });
+    return all;
+  }
+
+  [[gnu::always_inline]] void keep(const LookupCall& call, std::int64_t kept) const {
+    std::uint8_t* to = call.kept + 2 * kept * kOutputs * kWords;
+    each([&](auto n, auto v) __attribute__((always_inline)) {
+      V::store(to + 2 * place(n, v), V::bits_xor(sums[n][v], V::all8(kRunStart)));
+    });
+  }
+
+  [[gnu::always_inline]] void spill(const LookupCall& call, std::int64_t kept, bool more) const {
+    unrolled<kOutputs>([&](auto n) __attribute__((always_inline)) {
+      const Words all = words<n>(call, kept, more);
+      unrolled<kVectors>([&](auto v) __attribute__((always_inline)) {
+        V::store(call.words + place(n, v), all.word[v]);
+        V::store(call.uppers + place(n, v), all.upper[v]);
+      });
+    });
+  }
+
+  [[gnu::always_inline]] void store(const LookupCall& call) const {
+    each([&](auto n, auto v)
+             __attribute__((always_inline)) { V::store(call.results + n * call.pitch + v * kWidth, sums[n][v]); });
+  }
+
+  [[gnu::always_inline]] void scale(const LookupCall& call, std::int64_t kept, bool more) const {
+    const LookupScales& scales = *call.scales;
+    const Leaver<V> leave(scales.numbers);
+    unrolled<kOutputs>([&](auto n) __attribute__((always_inline)) {
+      const Words all = words<n>(call, kept, more);
+      const FloatRounder<V, true> round(V::all(scales.scale[n]), scales.numbers);
+      const Integers add = V::all32(scales.add[n]);
+      unrolled<kVectors>([&](auto v) __attribute__((always_inline)) {
+        typename V::Fours fours = EvenOdd<V>(all.word[v], all.upper[v]).fours();
+        for (Integers& part : fours.part) part = round(V::add(part, add));
+        V::store(call.results + n * call.pitch + v * kWidth, leave(fours));
+      });
+    });
+  }
+
+  // Sums less `below` are cut off to bytes, which changes no comparison with thresholds that are bytes.
+  [[gnu::always_inline]] void count(const LookupCall& call, std::int64_t kept, bool more) const {
+    const LookupLevels& levels = *call.levels;
+    unrolled<kOutputs>([&](auto n) __attribute__((always_inline)) {
+      const Integers below = V::all16(static_cast<std::int16_t>(levels.below[n]));
+      Integers sum[static_cast<std::size_t>(kVectors)], reached[static_cast<std::size_t>(kVectors)];
+      const Words all = words<n>(call, kept, more);
+      unrolled<kVectors>([&](auto v) __attribute__((always_inline)) {
+        const Integers even = V::sub16(all.word[v], V::upper_of(all.upper[v]));
+        sum[v] = V::pack_in_turn(V::sub16(even, below), V::sub16(all.upper[v], below));
+        reached[v] = V::all8(levels.least);
+      });
+      const std::uint8_t* thresholds = levels.thresholds + n * levels.count;
+      for (int level = 0; level < levels.count; ++level) {
+        const Integers threshold = V::all8(thresholds[level]);
+        unrolled<kVectors>([&](auto v) __attribute__((always_inline)) {
+          reached[v] = V::one_more_byte_where_reached(reached[v], sum[v], threshold);
+        });
+      }
+      unrolled<kVectors>([&](auto v) __attribute__((always_inline)) {
+        V::store(call.results + n * call.pitch + v * kWidth, reached[v]);
+      });
+    });
+  }
+};
+
+template <typename V, int kVectors, bool kPlaced, bool kSaturates>
+void sum_tile(const LookupCall& call) {
+  TileSums<V, kVectors> tile;
+  tile.clear();
+  const LookupStretch* const last = call.stretches + call.stretch_count - 1;
+  const bool spills = !call.results || call.levels || call.scales;
+  bool more = false;  // in words, besides `kept` runs
+  std::int64_t executed = 0, kept = 0;
+  for (const LookupStretch* stretch = call.stretches;; ++stretch) {
+    tile.template add<kPlaced, kSaturates>(*stretch, call, executed);
+    if (stretch == last) break;
+    executed += stretch->steps;
+    if (!stretch->ends_run || !spills) continue;
+    if (kept < kKeptRuns) {
+      tile.keep(call, kept++);
+    } else {
+      tile.spill(call, kept, more);
+      kept = 0, more = true;
+    }
+    tile.clear();
+  }
+  if (call.levels)
+    tile.count(call, kept, more);
+  else if (call.scales)
+    tile.scale(call, kept, more);
+  else
+    call.results ? tile.store(call) : tile.spill(call, kept, more);
+}
+
+template <typename V, int kVectors>
+void sum_vectors(const LookupCall& call) {
+  if (call.places)
+    call.stays_in_bytes ? sum_tile<V, kVectors, true, true>(call) : sum_tile<V, kVectors, true, false>(call);
+  else
+    call.stays_in_bytes ? sum_tile<V, kVectors, false, true>(call) : sum_tile<V, kVectors, false, false>(call);
 }
 
 template <typename V, int... kVectors>
 void sum_any(const LookupCall& call, int vectors, std::integer_sequence<int, kVectors...>) {
-  static_cast<void>(((vectors == kVectors + 1 && (sum_tile<V, kVectors + 1>(call), true)) || ...));
+  static_cast<void>(((vectors == kVectors + 1 && (sum_vectors<V, kVectors + 1>(call), true)) || ...));
 }
 
 template <typename V>
 void sum_group(const LookupCall& call, int vectors) {
   sum_any<V>(call, vectors, std::make_integer_sequence<int, V::kVectors>());
 }
-
-// Sums of positions 2 i, and of positions 2 i + 1, as 16 bits without a sign.
-template <typename V>
-struct EvenOdd {
-  typename V::Integers even, odd;
-  EvenOdd(const LookupSums& sums, std::int64_t position)
-      : even(V::load(sums.words + position / 2)), odd(V::load(sums.uppers + position / 2)) {
-    even = V::sub16(even, V::upper_of(odd));
-  }
-};
 
 template <typename V>
 void count_levels(const LookupSums& sums, const std::uint16_t* thresholds, int levels, std::uint8_t least,
@@ -141,6 +245,20 @@ void count_levels(const LookupSums& sums, const std::uint16_t* thresholds, int l
     }
     V::store(y + position, V::bits_or(even, V::upper_of(odd)));
   }
+}
+
+template <typename V>
+void requantize_sums(const LookupSums& sums, const RequantNumbers& numbers, std::int32_t add, std::uint8_t* y) {
+  const typename V::Integers every = V::all32(add);
+  const Leaver<V> leave(numbers);
+  with_rounder<V>(numbers, 0x1p31f, [&](const auto& round) {
+    for (std::int64_t position = 0; position < sums.positions; position += V::kBytes) {
+      const EvenOdd<V> of(sums, position);
+      typename V::Fours fours = of.fours();
+      for (typename V::Integers& part : fours.part) part = round(V::add(part, every));
+      V::store(y + position, leave(fours));
+    }
+  });
 }
 
 template <typename V>
@@ -159,34 +277,9 @@ void widen_sums(const LookupSums& sums, std::int32_t add, bool more, std::int32_
 }
 
 template <typename V>
-void store_results(const std::uint8_t* results, std::int64_t pitch, std::int64_t outputs, std::int64_t positions,
-                   std::uint8_t* y, std::int64_t y_stride) {
-  constexpr std::int64_t kParts = V::kBytes / kSquare;
-  for (std::int64_t first = 0; first < outputs; first += kSquare) {
-    const auto some = static_cast<int>(outputs - first < kSquare ? outputs - first : kSquare);
-    for (std::int64_t position = 0; position < positions; position += V::kBytes) {
-      typename V::Integers tile[kSquare];
-      for (std::int64_t i = 0; i < kSquare; ++i) tile[i] = V::load(results + (first + i) * pitch + position);
-      transpose<V>(tile);
-      std::uint8_t* to = y + position * y_stride + first;
-      if (some == kSquare && position + V::kBytes <= positions) {
-        for (std::int64_t i = 0; i < kSquare; ++i) V::store_sixteens(to + i * y_stride, kSquare * y_stride, tile[i]);
-        continue;
-      }
-      alignas(64) std::uint8_t bytes[kSquare][V::kBytes];
-      for (std::int64_t i = 0; i < kSquare; ++i) V::store(bytes[i], tile[i]);
-      const std::int64_t end = positions - position < V::kBytes ? positions - position : V::kBytes;
-      for (std::int64_t i = 0; i < end; ++i)
-        copy_short(to + i * y_stride, bytes[i % kSquare] + i / kSquare * kSquare, some);
-    }
-  }
-  static_assert(kParts * kSquare == V::kBytes);
-}
-
-template <typename V>
 constexpr LookupLoops loops_of() {
-  return {V::kBytes,    V::kEntries,     V::kVectors,   pack_pixels<V>, V::gather,       build_tables<V>,
-          sum_group<V>, count_levels<V>, widen_sums<V>, V::look_up,     store_results<V>};
+  return {V::kBytes,    V::kEntries,     V::kVectors,        pack_pixels<V>, V::gather,  build_tables<V>,
+          sum_group<V>, count_levels<V>, requantize_sums<V>, widen_sums<V>,  V::look_up, store_results<V>};
 }
 
 }  // namespace
