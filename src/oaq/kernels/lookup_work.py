@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INDEX_BITS: Final = 4
 """Bits of an index of vpshufb; vpermb, on vectors twice as wide, takes more."""
 
-PLACE: Final = 4
+PLACE: Final = 2
 """Bytes that say where the table of a step of an output is: all that a tile reads of weights."""
 
 
@@ -80,6 +80,9 @@ def lookup_work(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     groups = -(-site.positions // row.tile_m)
     of_group = streams_of(site, operands)
     pixels = prod(site.x[:2]) / width
+    # Lines of a window of stride 1 that gives as many columns as it reads are gathered as one.
+    joined = site.stride == (1, 1) and site.dilation[0] == 1 and site.x[1] == site.y[1] and not site.is_volume
+    lines, columns = (1, of_group.lines * of_group.columns) if joined else (of_group.lines, of_group.columns)
     return {
         "steps": float(positions * runs.issues),
         "turns": float(groups * runs.issues),
@@ -87,5 +90,5 @@ def lookup_work(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
         "starts": float(groups * runs.segments),
         "outputs": float(positions * site.y[2]),
         "copies": pixels * (site.groups * of_group.sheets + site.x[2]),
-        "moves": float(site.groups * of_group.streams * of_group.lines * -(-of_group.columns // width)),
+        "moves": float(site.groups * of_group.streams * lines * -(-columns // width)),
     }
