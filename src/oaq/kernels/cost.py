@@ -243,6 +243,8 @@ def predict_layer_cost(
     rows: Sequence[KernelRow],
     site: Site,
     time: Predictor,
+    *,
+    dense: bool = False,
 ) -> LayerCost:
     """The cheapest provable row for a layer, before its program exists.
 
@@ -252,6 +254,7 @@ def predict_layer_cost(
         rows: candidates of one family ("gemm" or "depthwise"), availability not asked.
         site: where the layer stands.
         time: predicts.
+        dense: count steps of zeros as if they were executed.
 
     Raises:
         NoKernel: no candidate, or none provable.
@@ -259,16 +262,15 @@ def predict_layer_cost(
     terms = weight.shape[1]
     best: LayerCost | None = None
     grouped = {row.name: 1 if row.family == "depthwise" else site.groups for row in rows}
-    least = {
-        row.name: time.least(row, site, terms, skipped=time.skipped(row, weight, grouped[row.name])) for row in rows
-    }
+    skipped = {row.name: 0 if dense else time.skipped(row, weight, grouped[row.name]) for row in rows}
+    least = {row.name: time.least(row, site, terms, skipped=skipped[row.name]) for row in rows}
     for row in sorted(rows, key=lambda candidate: least[candidate.name]):
         if best is not None and least[row.name] >= best.cost:
             break
         ends = (x[0] - row.shift, x[1] - row.shift)
         if row.accumulator is None or not contract_holds(row, reach(weight, ends)):
             continue
-        gap = time.costs.least_gap(row)
+        gap = None if dense else time.costs.least_gap(row)
         try:
             runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=grouped[row.name], gap=gap)
         except AccumulatorOverflow:

@@ -127,11 +127,14 @@ class Layer:
         return self.time.target.most_steps
 
     def cost(self, fill: float) -> float:
-        """Predicted seconds of the cheapest provable row."""
+        """Predicted seconds of the cheapest provable row.
+
+        Steps of zeros count like others: else whole tiles of a wide layer would be emptied to buy precision elsewhere.
+        """
         steps = self.most_steps
         weight, _ = self.integers(fill, steps)
         ends = np.zeros(weight.shape[1], np.int64), np.full(weight.shape[1], steps, np.int64)
-        return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time).cost
+        return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time, dense=True).cost
 
 
 def make_layer(

@@ -55,7 +55,7 @@ class LayerChoice:
         name: of the node.
         steps: integer range of the tensor it reads: its effective range is [0, steps].
         fill: most its fullest 16-bit lane could hold over all of K, in parts of the register; infinity: no limit.
-        predicted: what it costs on the cheapest provable kernel row.
+        predicted: what it costs on the cheapest provable kernel row, steps of zeros included.
     """
 
     name: str
@@ -389,5 +389,5 @@ def _cost(layer: Layer, weight: np.ndarray, params: LayerParams, ends: Ends, fil
     x = ends.x.range
     ends_of_x = np.full(weight.shape[1], x.lo, np.int64), np.full(weight.shape[1], x.hi, np.int64)
     site = replace(layer.site, words=share(weight, params, ends))
-    predicted = predict_layer_cost(weight, ends_of_x, layer.rows_to_take, site, layer.time)
+    predicted = predict_layer_cost(weight, ends_of_x, layer.rows_to_take, site, layer.time, dense=True)
     return LayerChoice(layer.node.name, x.hi, fill, predicted)
