@@ -242,8 +242,7 @@ void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const
     call.next = 0;  // its first group has asked for them
   }
   if (is_full) return;
-  for (std::int64_t row = 0; row < block.lines * block.columns; ++row)
-    copy_short(y + row * y_.channels + tile.channel, results + row * row_.tile_n, static_cast<int>(tile.columns));
+  copy_pixels(y + tile.channel, y_.channels, results, row_.tile_n, tile.columns, block.lines * block.columns);
 }
 
 // The same where the kernel leaves s32 sums.
