@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -49,7 +50,7 @@ class Edge:
     sizes: Shape
     axes: tuple[Shape, ...]
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """Shape of one sample as the caller has it.
 
@@ -63,10 +64,21 @@ class Edge:
         """The caller's arrays hold integers, which are taken and given as they are."""
         return self.dtype in INTEGERS
 
-    @property
+    @cached_property
     def order(self) -> Shape:
         """The stretches as the caller counts them, the slowest first."""
         return tuple(stretch for axis in self.axes for stretch in axis)
+
+    @cached_property
+    def blocks(self) -> tuple[int, int] | None:
+        """See ``channel_blocks``. It is worked out once, as shape and order are: every run asks for them."""
+        stretches = [stretch for stretch in self.order if self.sizes[stretch] > 1]
+        turn = next((at for at in range(1, len(stretches)) if stretches[at] < stretches[at - 1]), 0)
+        rotated = stretches[turn:] + stretches[:turn]
+        if rotated != sorted(rotated):
+            return None
+        inner = prod(self.sizes[stretch] for stretch in stretches[:turn])
+        return inner, prod(self.sizes) // inner if inner else 0
 
 
 def input_edges(program: IntProgram) -> tuple[Edge, ...]:
@@ -165,13 +177,7 @@ def channel_blocks(edge: Edge) -> tuple[int, int] | None:
     >>> channel_blocks(Edge("y", "y", "float32", (4, 5, 3), ((2,), (0,), (1,))))
     (3, 20)
     """
-    stretches = [stretch for stretch in edge.order if edge.sizes[stretch] > 1]
-    turn = next((at for at in range(1, len(stretches)) if stretches[at] < stretches[at - 1]), 0)
-    rotated = stretches[turn:] + stretches[:turn]
-    if rotated != sorted(rotated):
-        return None
-    inner = prod(edge.sizes[stretch] for stretch in stretches[:turn])
-    return inner, prod(edge.sizes) // inner if inner else 0
+    return edge.blocks
 
 
 _READ: Final[WeakKeyDictionary[IntProgram, dict[str, tuple[Edge, ...]]]] = WeakKeyDictionary()
