@@ -206,8 +206,9 @@ def limit(native: Native, index: int) -> Subject:
 
 
 def subjects(native: Native) -> list[Subject]:
-    """Every matrix row of this CPU that has a native loop, at every run length it can have; every limit of theirs."""
-    rows = [row for row in native_rows() if row.family == "gemm" and row.available and row.isa != "scalar"]
+    """Every matrix row of this CPU that has hand-ordered loops, at every run length it can have, and those loops."""
+    limits = {row for row, *_ in native.limits()}
+    rows = [row for row in native_rows() if row.name in limits and row.available]
     result = []
     for row in rows:
         if row.accumulator is None:

@@ -46,7 +46,7 @@ class Loop:
     @property
     def wide(self) -> bool:
         """Registers of 64 bytes."""
-        return not self.row.startswith("avx2")
+        return self.row.startswith(("avx512bw", "vnni"))
 
     @property
     def bytes(self) -> int:
@@ -99,9 +99,9 @@ def quads(loop: Loop, row: int, temporaries: tuple[str, str], x: str) -> tuple[l
 
 
 def dots(loop: Loop, row: int, temporaries: tuple[str, str], x: str) -> tuple[list[list[str]], list[str]]:
-    """Vpdpbusd, which adds by itself."""
-    quad = temporaries[0]
-    products = [[f"vpdpbusd {loop.free(v)}, {quad}, {loop.acc(row, v)}"] for v in (0, 1)]
+    """Vpdpbusd, which adds by itself; on ymm registers as AVX-VNNI encodes it."""
+    quad, encoding = temporaries[0], "" if loop.wide else "{vex} "
+    products = [[f"{encoding}vpdpbusd {loop.free(v)}, {quad}, {loop.acc(row, v)}"] for v in (0, 1)]
     products[0].insert(0, f"vpbroadcastd {x}, {quad}")
     return products, []
 
@@ -110,6 +110,7 @@ OPERATIONS: dict[str, Callable[[Loop, int, tuple[str, str], str], tuple[list[lis
     "acc16": pairs,
     "acc32": quads,
     "vnni": dots,
+    "avxvnni": dots,
 }
 
 
@@ -171,6 +172,9 @@ LOOPS = (
     Loop("avx512bw_acc32", 12),
     Loop("avx512bw_acc32", 12, 1, "after"),
     Loop("avx512bw_acc32", 12, 2, "inside"),
+    Loop("avxvnni", 6),
+    Loop("avxvnni", 6, 1, "alternating", 2),
+    Loop("avxvnni", 5, 2, "after"),
     Loop("vnni", 12),
     Loop("vnni", 12, 2, "after"),
     Loop("vnni", 12, 1, "alternating", 2),
