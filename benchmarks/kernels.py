@@ -98,7 +98,7 @@ def plan_with_run(program: IntProgram, row: KernelRow, run: int | None) -> Plan:
         groups=products.tile_groups,
         where=row.name,
     )
-    narrowed = dataclasses.replace(row, accumulator=register)
+    cut, narrowed = dataclasses.replace(cut, operand=row.operand), dataclasses.replace(row, accumulator=register)
     planned = NodePlan(node, narrowed, (0,), 128, program.tensors["y"].range, cut, sums.folded_bias, sums)
     return Plan(program, proof, (planned,), row.isa)
 
@@ -126,7 +126,7 @@ def points(rows: Iterable[KernelRow], rounds: int, runs: Sequence[int] = RUNS) -
     """Every row at every run length it can have; rows that never spill once (run 0)."""
     result = []
     for row in rows:
-        if row.family not in SIZES or not row.available or row.accumulator is None:
+        if row.family not in SIZES or not row.available or row.accumulator is None or row.looks_up:
             continue
         program = layer(row.family)
         shape = program.tensors["x"].shape
