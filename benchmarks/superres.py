@@ -2,6 +2,7 @@
 
     python -m recipes.superres --network espcn                        first: it trains and writes the program
     python -m benchmarks.superres out/espcn-x2/espcn-x2.oaq --record
+    python -m benchmarks.superres FILE --keep DIR --prepare           makes the peers' files before a run that is timed
 
 The network reads a frame of 1080 / scale rows of luma and answers 1080 rows. Every contender does that frame at once;
 ours also pane by pane. Peers' int8 is ONNX Runtime's static QDQ of the float network (U8S8, a scale per channel),
@@ -47,6 +48,7 @@ from oaq.runtime import Session
 from oaq.runtime.frames import FrameSession
 from oaq.tasks import Task
 from oaq.terminal import say
+from recipes.checkpoint import steps_done
 from recipes.exit_code import exit_code
 from recipes.float_onnx import export_float
 from recipes.superres import train
@@ -93,12 +95,17 @@ def prepare(flags: argparse.Namespace) -> Subject:
     name, _, scale = program.name.rpartition("-x")
     if name not in NETWORKS:
         raise FormatError(f"{flags.program}: is of {program.name!r}; it is written by python -m recipes.superres")
-    net = build(name, int(scale), flags.weights or flags.program.with_name(train.WEIGHTS))
+    net = build(name, int(scale), weights_of(flags))
     rows, columns = ROWS // int(scale), COLUMNS // int(scale)
     x = frames(1, rows, columns)[0]
     with torch.inference_mode():
         y = net(torch.from_numpy(x)).numpy()
     return Subject(program.name, net, at_size(program, rows, columns), x, y, task_of(int(scale)))
+
+
+def weights_of(flags: argparse.Namespace) -> Path:
+    """Where the float network's weights lie."""
+    return flags.weights or flags.program.with_name(train.WEIGHTS)
 
 
 def frames(count: int, rows: int, columns: int) -> list[Frame]:
@@ -139,15 +146,21 @@ def ours(subject: Subject, flags: argparse.Namespace) -> Iterator[Contender]:
             )
 
 
-def peers(subject: Subject, flags: argparse.Namespace, folder: Path, stack: ExitStack) -> Iterator[Contender]:
-    """ONNX Runtime and OpenVINO, each in a process of its own, as they are and held to AVX2."""
+def peer_files(subject: Subject, flags: argparse.Namespace, folder: Path) -> tuple[Path, dict[str, str]]:
+    """The peers' int8 network, and the environment of ONNX Runtime held to AVX2 if that is asked for."""
     floats, int8 = folder / f"{subject.title}.onnx", folder / f"{subject.title}.int8.onnx"
     if not int8.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        say.words(f"{int8}: quantized by ONNX Runtime")
         export_float(subject.net, subject.x, floats)
         rows, columns = subject.x.shape[2:]
         quantize_by_onnxruntime(floats, int8, frames(IMAGES, rows, columns))
-    held_copy = {} if "onnxruntime" not in flags.held else held_environment(folder.resolve())
+    return int8, {} if "onnxruntime" not in flags.held else held_environment(folder.resolve())
+
+
+def peers(subject: Subject, flags: argparse.Namespace, folder: Path, stack: ExitStack) -> Iterator[Contender]:
+    """ONNX Runtime and OpenVINO, each in a process of its own, as they are and held to AVX2."""
+    int8, held_copy = peer_files(subject, flags, folder)
     for runtime, held, environment in (
         ("onnxruntime", "", {}),
         ("openvino", "", {}),
@@ -188,10 +201,17 @@ def measure(flags: argparse.Namespace) -> tuple[str, Latency, Disturbance]:
 
 def run(flags: argparse.Namespace) -> int:
     """Measure and write the result file; returns the exit code."""
+    if flags.prepare:
+        if flags.keep is None:
+            raise FormatError("--prepare: --keep DIR says where the peers' files are to lie")
+        peer_files(prepare(flags), flags, flags.keep)
+        return 0
     title, latency, disturbance = measure(flags)
     command = f"python -m benchmarks.superres {flags.program.name} --threads {flags.threads} --rounds {flags.rounds}"
     command += f" --isa {' '.join(flags.isa)} --check {flags.check} --held {' '.join(flags.held)}".rstrip()
+    steps = steps_done(weights_of(flags))
     facts = (("frame", f"{COLUMNS} x {ROWS} out"), ("pane", f"{PANE[0]} x {PANE[1]}"))
+    facts += (("steps of training", "not known" if steps is None else str(steps)),)
     result = Result("networks", command, stamp(), latency, facts)
     return 0 if written(result, f"superres_{title}_{flags.threads}t", disturbance, record=flags.record) else 1
 
@@ -208,6 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--held", nargs="*", default=["openvino"], choices=("openvino", "onnxruntime"), help="peers held to AVX2 too"
     )
+    parser.add_argument("--prepare", action="store_true", help="make the peers' files in --keep, and time nothing")
     add_timing(parser, rounds=5)
     flags = parser.parse_args(arguments)
     return exit_code("superres", lambda: run(flags))

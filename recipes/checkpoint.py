@@ -84,8 +84,18 @@ def is_trained(path: Path, steps: int) -> bool:
     Raises:
         FormatError: what an earlier run left is damaged.
     """
+    done = steps_done(path)
+    return path.exists() and (done is None or done >= steps)
+
+
+def steps_done(path: Path) -> int | None:
+    """Steps that the weights at ``path`` were trained; None if nothing beside them says so.
+
+    Raises:
+        FormatError: what an earlier run left is damaged.
+    """
     state = path.with_suffix(".state.pt")
-    return path.exists() and (not state.exists() or int(_read(state)["step"]) >= steps)
+    return int(_read(state)["step"]) if state.exists() else None
 
 
 def require_steps(path: Path, steps: int) -> None:
@@ -94,10 +104,10 @@ def require_steps(path: Path, steps: int) -> None:
     Raises:
         FormatError: they did, or what an earlier run left is damaged.
     """
-    state = path.with_suffix(".state.pt")
-    done = int(_read(state)["step"]) if state.exists() else steps
-    if done > steps:
-        raise FormatError(f"{path}: holds weights of {done} steps, not {steps}. Delete it and {state.name}, or move it")
+    done = steps_done(path)
+    if done is not None and done > steps:
+        state = path.with_suffix(".state.pt").name
+        raise FormatError(f"{path}: holds weights of {done} steps, not {steps}. Delete it and {state}, or move it")
 
 
 def restore_state(path: Path, loads: Mapping[str, Callable[[Any], object]]) -> int:
