@@ -110,10 +110,12 @@ def trained(net: nn.Module, scale: int, mode: str, bits: int, training: Training
     return trained_program(net, scale, levels_of(mode, bits), path, training.steps, rate=rate)
 
 
-def choices(
-    net: nn.Module, scale: int, bits: tuple[int, ...], training: Training, only: str
-) -> Iterator[tuple[str, Callable[[], IntProgram]]]:
-    """Every row's label, and what makes its program: after calibration alone, then after training."""
+Rows = Iterator[tuple[str, Callable[[], IntProgram]]]
+"""Every row's label, and what makes its program."""
+
+
+def calibrated_rows(net: nn.Module, scale: int, bits: tuple[int, ...], only: str) -> Rows:
+    """Programs after calibration alone."""
     batches = squares_of(scale)
 
     def after_calibration(daq: Daq | None) -> IntProgram:
@@ -124,35 +126,29 @@ def choices(
     for width in bits:
         for label, daq in rows_of(width, BLOCKS, only):
             yield label, partial(after_calibration, daq)
+
+
+def trained_rows(net: nn.Module, scale: int, bits: tuple[int, ...], training: Training, only: str) -> Rows:
+    """Programs after training."""
     for mode, width in TRAINED:
         label = trained_label(mode, width)
         if width in bits and only in label:
             yield label, partial(trained, net, scale, mode, width, training)
 
 
-def run_superres(
-    sets: Mapping[str, list[Path]],
-    ledger: Ledger,
-    *,
-    scale: int,
-    bits: tuple[int, ...],
-    training: Training,
-    only: str = "",
-) -> None:
-    """A row for every program: PSNR and SSIM by set, and the runs of its sums on AVX2.
+def score_rows(sets: Mapping[str, list[Path]], ledger: Ledger, net: nn.Module, scale: int, rows: Rows) -> None:
+    """A row for every program after bicubic and float: PSNR and SSIM by set, and the runs of its sums on AVX2.
 
     Args:
         sets: photos by the name of their set.
         ledger: takes the rows.
+        net: the float network.
         scale: of the enlargement.
-        bits: of what the layers read.
-        training: where weights lie and are written, and for how long levels are trained.
-        only: a part of the labels of the rows to run.
+        rows: what is scored.
 
     Raises:
-        FetchError, FormatError, WeightsError: as ``float_network`` and ``trained_program``.
+        FetchError, FormatError: as ``trained_program``.
     """
-    net = float_network(scale, training.folder)
 
     def of_side(side: str, enlargers: Mapping[str, Enlarger]) -> Row:
         answers = [answer_set(name, paths, scale, enlargers) for name, paths in sets.items()]
@@ -166,7 +162,7 @@ def run_superres(
 
     ledger.row("bicubic", lambda: of_side(BICUBIC, {}))
     ledger.row("float", lambda: of_side(OURS, {OURS: by_float(net)}))
-    for label, make in choices(net, scale, bits, training, only):
+    for label, make in rows:
         ledger.row(label, partial(of_program, make))
 
 

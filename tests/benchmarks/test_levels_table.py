@@ -24,6 +24,15 @@ def test_rows_of_both_experiments_stand_beside_each_other(tmp_path: Path) -> Non
     assert row == f"| {label} | 36.90 | - | - | 40.0 of 72 | 34.4 |"
 
 
+def test_rows_of_trained_levels_come_from_their_own_file(tmp_path: Path) -> None:
+    label = "DAQ static, mse, W2A2, trained"
+    for name, value in (("daq_superres_x2", "34.00"), ("daq_trained_x2", "35.50")):
+        rows = ((("levels", label), ("PSNR on Set5", value)),)
+        result_file.store(Result("daq", "x", stamp(), rows=rows), tmp_path, name)
+        (row,) = (line for line in levels_table.block(tmp_path).splitlines() if line.startswith(f"| {label} "))
+        assert row.split(" | ")[1] == ("35.50" if name == "daq_trained_x2" else "not run")
+
+
 def test_times_are_told_beside_those_of_8_bits(tmp_path: Path) -> None:
     timings = tuple(
         Timing(f"{label}, avx2", True, "int8", "avx2", ms, ms, ms, 3, f"equal; runs of {runs} of 72 steps")

@@ -13,10 +13,10 @@ import oaq
 from oaq import operators as ops
 from oaq.ptq import Daq
 from recipes.daq import __main__ as command
-from recipes.daq import superres, train
+from recipes.daq import rates, superres, train
 from recipes.daq.choices import BITS, rows_of
 from recipes.daq.mri import Correction, Reconstruction, by_programs
-from recipes.daq.superres import BLOCKS, Training, by_program, run_superres, runs_of
+from recipes.daq.superres import BLOCKS, Training, by_program, calibrated_rows, runs_of, score_rows
 from recipes.ledger import Ledger
 from recipes.qpan.networks import TwoLayerPhase, Unfolded
 from recipes.qpan.samples import measured_slice
@@ -48,7 +48,8 @@ def test_every_choice_of_levels_has_a_label_of_its_own() -> None:
 
 def test_photos_are_enlarged_by_static_and_dynamic_levels(photos: list[Path], tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "table.json", "command", ())
-    run_superres({"drawn": photos[:1]}, ledger, scale=2, bits=(4,), training=Training(tmp_path), only="c, mse, W8A4")
+    net = build("edsr-mini", 2)
+    score_rows({"drawn": photos[:1]}, ledger, net, 2, calibrated_rows(net, 2, (4,), "c, mse, W8A4"))
     rows = {dict(row)["levels"]: dict(row) for row in ledger.result().rows}
     assert set(rows) == {"bicubic", "float", "DAQ static, mse, W8A4", "DAQ dynamic, mse, W8A4"}
     for label in ("DAQ static, mse, W8A4", "DAQ dynamic, mse, W8A4"):
@@ -109,12 +110,16 @@ def test_rows_are_taken_only_for_the_same_photos_weights_and_steps(
 ) -> None:
     asked = []
 
-    def label_rows(sets: object, ledger: Ledger, *, training: Training, **_: object) -> None:
-        ledger.row("trained", lambda: asked.append(training.steps) or (("steps", str(training.steps)),))
+    def asked_steps(net: object, scale: int, bits: object, training: Training, only: str) -> int:
+        return training.steps
 
-    monkeypatch.setattr(command, "run_superres", label_rows)
+    def label_rows(sets: object, ledger: Ledger, net: object, scale: int, steps: int) -> None:
+        ledger.row("trained", lambda: asked.append(steps) or (("steps", str(steps)),))
+
+    monkeypatch.setattr(command, "trained_rows", asked_steps)
+    monkeypatch.setattr(command, "score_rows", label_rows)
     monkeypatch.setattr(command, "sets_of", lambda _data: {"drawn": photos[:1]})
-    words = ["superres", "--out", str(tmp_path), "--steps"]
+    words = ["trained", "--out", str(tmp_path), "--steps"]
     for steps in ("5", "5", "7"):
         assert command.main([*words, steps]) == 0
     assert asked == [5, 7]
@@ -131,3 +136,20 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path, capsys: pyte
     assert "mri: --data names the folder that holds mri" in capsys.readouterr().err
     assert command.main(["mri", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "is not an archive of arrays" in capsys.readouterr().err
+
+
+def test_rates_are_compared_before_and_after_training_and_what_won_is_what_is_trained_at(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "held_photos", lambda: photos[:1])
+    monkeypatch.setattr(rates, "COMPARED", (1e-4, 3e-4))
+    monkeypatch.setattr(train, "CROP", 16)
+    monkeypatch.setattr(train, "BATCH", 2)
+    ledger = Ledger(tmp_path / "rates.json", "command", ())
+    rates.run_rates(ledger, scale=2, bits=(2,), training=Training(tmp_path, 1))
+    labels = [dict(row)["levels"] for row in ledger.result().rows]
+    assert labels == ["float", "W2A2, untrained", "W2A2, 0.0001", "W2A2, 0.0003"]
+    assert {path.name.split("-")[5] for path in tmp_path.glob("daq-static-2-x2-1-*.pt")} >= {"0.0001", "0.0003"}
+    assert set(train.RATES) == set(BITS) and set(train.RATES.values()) <= {3e-5, 1e-4, 3e-4, 1e-3}
+    assert Training(tmp_path).rate_of(2) == train.RATES[2] and Training(tmp_path, rate=0.5).rate_of(2) == 0.5
+    assert command.main(["rates", "--rate", "1e-4", "--out", str(tmp_path)]) == 2
