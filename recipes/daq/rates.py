@@ -5,6 +5,7 @@ What wins here, by bits, is what ``recipes.daq.superres`` trains at: Set5, Set14
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,12 @@ from recipes.ledger import Ledger, Row
 from recipes.superres.enlarge import Enlarger, by_float
 from recipes.superres.scoring import answer_set
 
-COMPARED: Final = (3e-5, 1e-4, 3e-4, 1e-3)
-"""Rates of Adam at the start."""
+COMPARED: Final[Mapping[int, tuple[float, ...]]] = {
+    4: (3e-5, 1e-4, 3e-4, 1e-3),
+    3: (1e-4, 3e-4, 1e-3),
+    2: (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+}
+"""Rates of Adam at the start, by bits."""
 MODE: Final = "static"
 SET: Final = "held out"
 OF_SCIKIT_IMAGE: Final = ("brick", "camera", "coins", "grass", "gravel", "moon")
@@ -75,6 +80,6 @@ def run_rates(ledger: Ledger, *, scale: int, bits: tuple[int, ...], training: Tr
 
     ledger.row("float", lambda: score(by_float(net)))
     for width in bits:
-        for rate in (None, *COMPARED):
+        for rate in (None, *COMPARED[width]):
             if only in label_of(width, rate):
                 ledger.row(label_of(width, rate), partial(row_of, width, rate))
