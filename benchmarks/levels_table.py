@@ -26,9 +26,7 @@ def block(folder: Path = RESULTS) -> str:
     photos, slices = _rows(folder / "daq_superres_x2.json"), _rows(folder / "daq_mri.json")
     labels = ["bicubic", "zero-filled", "float", "8 bits"]
     labels += [label for bits in BITS for label, _ in rows_of(bits, BLOCKS)]
-    after = {trained_label(mode, bits) for mode, bits in TRAINED}
-    rows = _rows(folder / "daq_trained_x2.json")
-    photos = {label: row for label, row in {**photos, **rows}.items() if label not in after or label in rows}
+    photos = {**photos, **_rows(folder / "daq_trained_x2.json")}
     labels += [trained_label(mode, bits) for mode, bits in TRAINED]
     lines = [
         (label, *(_cell(photos, label, column) for column in COLUMNS), _cell(slices, label, "PSNR, dB"))
