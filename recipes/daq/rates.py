@@ -23,7 +23,7 @@ from recipes.superres.scoring import answer_set
 
 COMPARED: Final[Mapping[int, tuple[float, ...]]] = {
     4: (3e-5, 1e-4, 3e-4, 1e-3),
-    3: (1e-4, 3e-4, 1e-3),
+    3: (3e-5, 1e-4, 3e-4, 1e-3),
     2: (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
 }
 """Rates of Adam at the start, by bits."""
