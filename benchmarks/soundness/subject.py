@@ -22,6 +22,7 @@ from benchmarks.soundness.registers import PlainSchedule, broken_rules
 from oaq.errors import AccumulatorOverflow, NoKernel, OaqError
 from oaq.kernels.plan import NodePlan, Plan, plan
 from oaq.kernels.table import KernelRow, cpu_isas, native_rows
+from oaq.operators import Products
 from oaq.overflow.analyze import analyze
 from oaq.overflow.proof import Proof
 from oaq.program.int_program import IntProgram, Node
@@ -223,7 +224,8 @@ def _fits(node: Node, program: IntProgram, row: KernelRow) -> bool:
     x = program.tensors[node.inputs[0]]
     least, most = min(x.range.lo, x.affine.zero_point), max(x.range.hi, x.affine.zero_point)
     operands_fit = row.x_range.lo <= least and most <= row.x_range.hi
-    return operands_fit and row.w_range.lo <= int(weight.min()) and int(weight.max()) <= row.w_range.hi
+    weights = row.weights(node.op.wrap_bits if isinstance(node.op, Products) else None)
+    return operands_fit and weights.lo <= int(weight.min()) and int(weight.max()) <= weights.hi
 
 
 def _takes_fewer_bits(program: IntProgram, rows: Sequence[str], message: str) -> bool:

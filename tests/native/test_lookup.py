@@ -15,6 +15,7 @@ from oaq.kernels.table import KernelRow
 from oaq.numerics.affine import Affine
 from oaq.numerics.modular import Modular
 from oaq.numerics.ranges import IntRange
+from oaq.numerics.requantize import Requantize
 from oaq.operators import TensorSpec, output_shape
 from oaq.program.int_program import IntProgram, Node
 from oaq.runtime import Session
@@ -44,8 +45,8 @@ def with_results(program: IntProgram, clamp: IntRange, zero: int) -> IntProgram:
 
 def wrapping_layer(row: KernelRow, bits: int, *, shared: bool = False) -> IntProgram:
     """A convolution whose sums count modulo 2**``bits``, with weights at the row's ends and biases at those of s32."""
-    rng = np.random.default_rng(bits)
-    weight = rng.choice(np.array([row.w_range.lo, row.w_range.hi, 0, 1]), (19, 3, 2, 13)).astype(np.int8)
+    rng, accepted = np.random.default_rng(bits), row.weights(bits)
+    weight = rng.choice(np.array([accepted.lo, accepted.hi, 0, 1]), (19, 3, 2, 13)).astype(np.int8)
     bias = rng.choice(np.array([-(2**31), 2**31 - 1, 0, 7], np.int64), 19).astype(np.int32)
     table = rng.integers(0, 256, (1 if shared else 19, 1 << bits)).astype(np.uint8)
     op = ops.Conv2d(weight, bias, Modular(table), padding=(1, 1, 1, 0), stride=(1, 2))
@@ -64,6 +65,66 @@ def test_sums_that_wrap_in_a_byte_are_never_spilled(row: str, bits: int, shared:
         compare(planned, operands(program), threads)
         compare(planned, operands(program, "hi"), threads)
     require_safe(planned)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_sums_that_wrap_in_a_byte_take_any_weights(row: str) -> None:
+    assert ROWS[row].weights(8) == IntRange(-128, 127) and ROWS[row].weights(9) == ROWS[row].w_range
+    most, shape = ROWS[row].x_range.hi, (7, 61)
+    rng = np.random.default_rng(3)
+    table = Modular(rng.integers(0, 256, (7, 256)).astype(np.uint8))
+    for weight in (np.full(shape, -128, np.int8), np.full(shape, 127, np.int8), rng.integers(-255, 256, shape)):
+        op = ops.Linear(weight.astype(np.int8 if abs(weight).max() <= 128 else np.int16), np.zeros(7, np.int32), table)
+        program = modular_program(op, (61,), 0, IntRange(0, most))
+        planned = plan(program, rows=[row])
+        require_safe(planned)
+        for kind in ("hi", "random"):
+            compare(planned, operands(program, kind))
+
+
+def fixed(weights: list[int], x: IntRange) -> IntProgram:
+    """A layer of one output, whose sums are its results where they lie within [0, 255]."""
+    op = ops.Linear(np.array([weights], np.int8), np.array([128], np.int32), Requantize(np.ones(1, np.float32)))
+    y = TensorSpec("y", (1,), Affine(1.0))
+    specs = {"x": TensorSpec("x", (len(weights),), Affine(1.0, x.lo), x), "y": y}
+    return IntProgram("fixed", ("x",), ("y",), specs, (Node("layer", op, ("x",), "y"),))
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_run_that_fills_its_byte_is_exact_to_the_end(row: str, sign: int) -> None:
+    """Adding saturates there, where nothing is cut off: one unit more, and the run is spilled before."""
+    step, most = ROWS[row].accumulator.step, ROWS[row].x_range.hi  # type: ignore[union-attr]
+    fills = 127 if sign > 0 else 128
+    full, rest = divmod(fills, most)
+    for more in (0, 1):
+        weights = [sign] * (full + more)
+        weights += [0] * (-len(weights) % step)
+        program = fixed(weights, IntRange(0, most))
+        planned = plan(program, rows=[row])
+        require_safe(planned)
+        assert planned["layer"].schedule is not None
+        assert planned["layer"].schedule.spills == (1 if most * (full + more) <= fills else 2)
+        compare(planned, operands(program, "hi"))
+        compare(planned, operands(program))
+    assert rest in (0, 1, 2)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_a_run_that_leaves_its_byte_and_comes_back_is_exact(row: str) -> None:
+    """Sums count where a run ends: a proved one may pass through what no byte holds, and adding has to wrap there."""
+    step, most = ROWS[row].accumulator.step, ROWS[row].x_range.hi  # type: ignore[union-attr]
+    largest = 127 // (most * step)
+    for sign in (1, -1):
+        up = [sign * largest] * (4 * step)
+        program = fixed([*up, *(-w for w in up)], IntRange(most, most))
+        planned = plan(program, rows=[row])
+        (node,) = planned.nodes
+        assert node.schedule is not None and node.schedule.spills > 1 and largest * most * len(up) > 255
+        whole = replace(node.schedule, segments=np.array([[0, 0, 8]], np.int32), bounds=np.zeros((1, 2), np.int64))
+        joined = replace(planned, nodes=(replace(node, schedule=whole),))
+        require_safe(joined)
+        compare(joined, operands(program, "hi"))
 
 
 @pytest.mark.parametrize("row", LOOKUPS)
@@ -88,7 +149,7 @@ def test_results_of_few_values_are_counted_by_thresholds(row: str, clamp: tuple[
 
 
 @pytest.mark.parametrize("row", LOOKUPS)
-@pytest.mark.parametrize("runs", [255, 256, 257, 600])
+@pytest.mark.parametrize("runs", [9, 40, 128, 129, 255, 256, 257, 600])
 def test_more_runs_than_sixteen_bits_hold(row: str, runs: int) -> None:
     """All of one sign: 256 runs fill 16 bits, what comes after begins with s32."""
     terms = runs * ROWS[row].accumulator.step  # type: ignore[union-attr]

@@ -224,17 +224,20 @@ def reach(
     return operands, IntRange(S8.clamp(int(weight.min())), S8.clamp(int(weight.max())))
 
 
-def contract_holds(row: KernelRow, ranges: tuple[IntRange, IntRange]) -> bool:
-    """True iff the row accepts these operands and weights (``reach``)."""
+def contract_holds(row: KernelRow, ranges: tuple[IntRange, IntRange], modulo: int | None = None) -> bool:
+    """True iff the row accepts these operands and weights (``reach``), of sums that count modulo 2**``modulo``."""
     operands, weights = ranges
-    return row.x_range.contains(operands) and row.w_range.contains(weights)
+    return row.x_range.contains(operands) and row.weights(modulo).contains(weights)
 
 
 def suits(
-    row: KernelRow, weight: NDArray[np.signedinteger[Any]], x: tuple[NDArray[np.integer], NDArray[np.integer]]
+    row: KernelRow,
+    weight: NDArray[np.signedinteger[Any]],
+    x: tuple[NDArray[np.integer], NDArray[np.integer]],
+    modulo: int | None,
 ) -> bool:
     """False for a row of few bits where operands or weights have more: not worth a word on every layer."""
-    return not row.looks_up or contract_holds(row, reach(weight, x))
+    return not row.looks_up or contract_holds(row, reach(weight, x), modulo)
 
 
 def predict_layer_cost(

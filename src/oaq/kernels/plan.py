@@ -320,7 +320,7 @@ class _Layer:
 
     def suits(self, row: KernelRow) -> bool:
         """See ``cost.suits``."""
-        return suits(row, self.op.rows, (self.sums.operands.lo, self.sums.operands.hi))
+        return suits(row, self.op.rows, (self.sums.operands.lo, self.sums.operands.hi), self.op.wrap_bits)
 
     def cost(self, row: KernelRow, runs: RunCount) -> float:
         return self.time.sums(row, self.site, runs, one_by_one=runs_one_by_one(self.op))
@@ -344,7 +344,7 @@ class _Choice:
 
 
 def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
-    weight, groups = layer.op.rows, layer.op.tile_groups
+    weight, groups, modulo = layer.op.rows, layer.op.tile_groups, layer.op.wrap_bits
     costs: dict[str, float] = {}
     reasons: dict[str, str] = {}
     least = {row.name: layer.least(row) for row in candidates}
@@ -358,15 +358,16 @@ def _choose(layer: _Layer, candidates: Sequence[KernelRow]) -> _Choice:
             reasons[row.name] = str(error).splitlines()[0]
             continue
         x = (sums.operands.lo, sums.operands.hi)
-        if row.accumulator is None or not contract_holds(row, reach(weight, x)):
+        if row.accumulator is None or not contract_holds(row, reach(weight, x), modulo):
+            w_range = row.weights(modulo)
             reasons[row.name] = (
-                f"takes operands {show_interval(row.x_range)} and weights {show_interval(row.w_range)}, not these"
+                f"takes operands {show_interval(row.x_range)} and weights {show_interval(w_range)}, not these"
             )
             continue
         if best is not None and least[row.name] >= costs[best.name]:
             continue
         try:
-            register = row.accumulator.counting(layer.op.wrap_bits)
+            register = row.accumulator.counting(modulo)
             gap = layer.time.costs.least_gap(row)
             runs = cut(weight, *x, register, row.tile_n, groups=groups, gap=gap, where=layer.node.name)
         except AccumulatorOverflow as error:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from oaq.errors import NoKernel
 from oaq.numerics.accumulator import Accumulator
-from oaq.numerics.formats import U8
+from oaq.numerics.formats import S8, U8
 from oaq.numerics.ranges import IntRange
 
 ISA_VARIABLE: Final = "OAQ_ISA"
@@ -78,6 +78,14 @@ class KernelRow:
     def looks_up(self) -> bool:
         """It looks sums of whole steps up, in bytes, instead of multiplying (``native/lookup``)."""
         return self.accumulator is not None and self.accumulator.group_overflow == "wraps"
+
+    def weights(self, modulo: int | None) -> IntRange:
+        """Weights it accepts where only sums modulo 2**``modulo`` count: any, where it looks up as many bits of them.
+
+        Elsewhere a product has to fit an entry: a step whose sum does not is split into such as do.
+        """
+        register = self.accumulator if self.looks_up else None
+        return S8 if register is not None and modulo is not None and modulo <= register.bits else self.w_range
 
 
 def row_from_native(entry: Mapping[str, Any]) -> KernelRow:

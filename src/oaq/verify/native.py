@@ -109,7 +109,10 @@ def _suits_any(workload: Workload, row: KernelRow) -> bool:
         return True
     layers = [node for node in workload.program.summing_nodes() if family_of(node.op) == row.family]
     bounds = {node.name: workload.proof[node.name].operands for node in layers}
-    return any(suits(row, node.products.rows, (bounds[node.name].lo, bounds[node.name].hi)) for node in layers)
+    return any(
+        suits(row, node.products.rows, (bounds[node.name].lo, bounds[node.name].hi), node.products.wrap_bits)
+        for node in layers
+    )
 
 
 def _forced(workload: Workload, row: KernelRow, available: Sequence[KernelRow]) -> Plan:
