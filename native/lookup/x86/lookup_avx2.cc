@@ -7,7 +7,6 @@ namespace oaq {
 namespace {
 
 struct Bytes32 {
-  static constexpr int kBytes = 32;
   static __m256i load(const std::uint8_t* from) { return Ymm::load(from); }
   static void store(std::uint8_t* to, __m256i value) { Ymm::store(to, value); }
   static __m256i join(__m256i a, __m256i b) { return Ymm::bits_or(a, b); }

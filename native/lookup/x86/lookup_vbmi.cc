@@ -8,7 +8,6 @@ namespace {
 
 // 64 bytes, or fewer where all pieces are as short.
 struct Bytes64 {
-  static constexpr int kBytes = 64;
   static __m512i load(const std::uint8_t* from) { return _mm512_loadu_si512(from); }
   static void store(std::uint8_t* to, __m512i value) { _mm512_storeu_si512(to, value); }
   static __m512i join(__m512i a, __m512i b) { return _mm512_or_si512(a, b); }
@@ -25,7 +24,6 @@ struct Bytes64 {
 };
 
 struct Bytes32 {
-  static constexpr int kBytes = 32;
   static __m256i load(const std::uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
   static void store(std::uint8_t* to, __m256i value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
   static __m256i join(__m256i a, __m256i b) { return _mm256_or_si256(a, b); }
@@ -42,7 +40,6 @@ struct Bytes32 {
 };
 
 struct Bytes16 {
-  static constexpr int kBytes = 16;
   static __m128i load(const std::uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
   static void store(std::uint8_t* to, __m128i value) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), value); }
   static __m128i join(__m128i a, __m128i b) { return _mm_or_si128(a, b); }
