@@ -183,7 +183,8 @@ def one_run(row: KernelRow, site: Site, terms: int, skipped: int = 0) -> RunCoun
     groups = 1 if row.family == "depthwise" else site.groups
     shape = TileShape(site.y[2], terms, row.accumulator.step, row.tile_n, groups)
     executed = shape.tiles * shape.steps - skipped
-    segments = executed if row.accumulator.max_run == 1 else shape.tiles
+    longest = row.accumulator.max_run
+    segments = shape.tiles if longest is None else max(shape.tiles, ceil(executed / longest))
     return RunCount(shape.tiles, shape.steps, segments, executed, skipped)
 
 
