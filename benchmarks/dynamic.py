@@ -153,7 +153,7 @@ def whole_contenders(
         name: runtime_session(str(file), threads)
         for name, file in (("onnxruntime fp32", path.with_name("float.onnx")), ("onnxruntime int8", theirs_path))
     }
-    expected = theirs["onnxruntime int8"].run(None, feed)[0]
+    expected = theirs["onnxruntime fp32"].run(None, feed)[0]
     result = [
         Contender(
             name,
@@ -164,13 +164,16 @@ def whole_contenders(
             lambda session=session: session.run(None, feed)[0],
             expected,
             8.0,
-            "onnxruntime int8",
+            "onnxruntime fp32",
         )
         for name, session in theirs.items()
     ]
     outputs = lambda: ours.run(None, feed)[0]  # noqa: E731
     isas = isa or "best"
-    return [*result, Contender("oaq int8", True, "int8", isas, turn(outputs), outputs, expected, 12.0, "onnxruntime")]
+    return [
+        *result,
+        Contender("oaq int8", True, "int8", isas, turn(outputs), outputs, expected, 12.0, "onnxruntime fp32"),
+    ]
 
 
 def size_of(text: str) -> tuple[int, int]:

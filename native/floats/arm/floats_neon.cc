@@ -12,19 +12,16 @@ struct Neon {
 
   static Floats all(float value) { return vdupq_n_f32(value); }
   static Floats load(const float* from) { return vld1q_f32(from); }
-  static std::size_t bytes_of(std::int64_t count) {
-    return static_cast<std::size_t>(count < kWidth ? count : kWidth) * sizeof(float);
-  }
   static Floats load_some(const float* from, std::int64_t count) {
     float some[kWidth] = {};
-    std::memcpy(some, from, bytes_of(count));
+    for (int i = 0; i < kWidth && i < count; ++i) some[i] = from[i];
     return load(some);
   }
   static void store(float* to, Floats value) { vst1q_f32(to, value); }
   static void store_some(float* to, Floats value, std::int64_t count) {
-    float all_of_them[kWidth];
-    store(all_of_them, value);
-    std::memcpy(to, all_of_them, bytes_of(count));
+    float parts[kWidth];
+    store(parts, value);
+    for (int i = 0; i < kWidth && i < count; ++i) to[i] = parts[i];
   }
   static Floats first_of(Floats value, std::int64_t count) { return kept(value, count, 0.0f); }
   static Floats first_or_least(Floats value, std::int64_t count) {

@@ -1,14 +1,14 @@
 """Float ONNX made ready for dynamic int8: channels of a tensor brought to like ranges before it is quantized as one.
 
 Dynamic files quantize a whole tensor at one scale. In text encoders a few channels of a normalization's result are
-twenty times as wide as the rest, and take the steps that the others need. With a positive number s[k] for each channel,
+twenty times as wide as the rest, and take the steps that the others need. With a number s[k] >= 1 for each channel,
 
     x w = (x / s) (s w)
 
 is the same product. A Mul by 1 / s goes before each MatMul by constants where that makes the expected error of the sums
 less. log s is a mean of what channels and weights reach (as SmoothQuant has it), the weights of the mean being those of
-least expected error, rounded so that s is a power of two: then the float file computes the same bits as before. What
-else reads x reads it as it was.
+least expected error, rounded so that s is a power of two: then the float file computes the same bits as before. Where it
+would be below 1 it is 1: no range grows, whatever comes that samples did not show. What else reads x is left alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OPERAND_STEPS: Final = 255
 WEIGHT_STEPS: Final = 127
 LEAST: Final = 1e-5
 """What a channel, and weights, count as at least, in parts of the median."""
-WORTH: Final = 0.8
+WORTH: Final = 0.5
 """Part of the expected error that has to be left at most: a Mul takes time."""
 
 
@@ -114,7 +114,7 @@ def balanced(seen: Channels, weight: NDArray[np.floating]) -> Reals | None:
     trials = [plain]
     for power in POWERS[1:]:
         factor = reach**power / strength ** (1.0 - power)
-        trials.append(np.exp2(np.rint(np.log2(factor / np.median(factor)))))
+        trials.append(np.maximum(np.exp2(np.rint(np.log2(factor / np.median(factor)))), 1.0))
     errors = [error(factor) for factor in trials]
     best = int(np.argmin(errors))
     return trials[best] if errors[best] < WORTH * errors[0] else None
