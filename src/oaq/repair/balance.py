@@ -7,8 +7,8 @@ twenty times as wide as the rest, and take the steps that the others need. With 
 
 is the same product. A Mul by 1 / s goes before each MatMul by constants where that makes the expected error of the sums
 less. log s is a mean of what channels and weights reach (as SmoothQuant has it), the weights of the mean being those of
-least expected error, rounded so that s is a power of two: then the float file computes the same bits as before. Where it
-would be below 1 it is 1: no range grows, whatever comes that samples did not show. What else reads x is left alone.
+least expected error, rounded so that s is a power of two: then the float file computes the same bits as before. Where
+it would be below 1 it is 1: no range grows, whatever comes that samples did not show. What else reads x is left alone.
 """
 
 from __future__ import annotations
