@@ -9,6 +9,9 @@
 //   4)
 //               numbers: sums, then of rows their scales, zeros, excesses, then of outputs their sums of weights,
 //               zeros, scales, biases
+//   gelu        instruction set, numbers, reals, rows, width; numbers: x, then a factor of each column
+//   normalize   instruction set, numbers, reals, rows, width; numbers: x, what is added, gain, bias
+//   attend      instruction set, numbers, reals, rows, keys, depth, width; numbers: q, k, v, shift
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +24,7 @@
 
 #include "base/aligned.h"
 #include "dynamic/loops.h"
+#include "floats/loops.h"
 #include "steps/quantize.h"
 
 namespace {
@@ -99,6 +103,43 @@ void leave(oaq::Isa isa, const Fields& of) {
   write(of[3], y.data(), y.size());
 }
 
+void gelu(oaq::Isa isa, const Fields& of) {
+  const std::vector<float> numbers = read<float>(of[2]);
+  const std::int64_t rows = integer(of[4]), width = integer(of[5]);
+  std::vector<float> y(static_cast<std::size_t>(rows * width));
+  oaq::float_loops(isa).gelu({numbers.data(), rows, width, numbers.data() + rows * width, y.data()});
+  write(of[3], y.data(), y.size());
+}
+
+void normalize(oaq::Isa isa, const Fields& of) {
+  const std::vector<float> numbers = read<float>(of[2]);
+  const std::int64_t rows = integer(of[4]), width = integer(of[5]);
+  std::vector<float> y(static_cast<std::size_t>(rows * width));
+  oaq::NormalizeCall call{};
+  call.x = numbers.data(), call.other = call.x + rows * width;
+  call.gain = call.other + rows * width, call.bias = call.gain + width;
+  call.epsilon = 1e-5f, call.rows = rows, call.width = width, call.y = y.data();
+  oaq::float_loops(isa).normalize(call);
+  write(of[3], y.data(), y.size());
+}
+
+void attend(oaq::Isa isa, const Fields& of) {
+  const std::vector<float> numbers = read<float>(of[2]);
+  oaq::AttendCall call{};
+  call.rows = integer(of[4]), call.keys = integer(of[5]), call.depth = integer(of[6]), call.width = integer(of[7]);
+  call.q = numbers.data(), call.k = call.q + call.rows * call.depth, call.v = call.k + call.keys * call.depth;
+  call.q_stride = call.k_stride = static_cast<std::ptrdiff_t>(call.depth);
+  call.v_stride = call.y_stride = static_cast<std::ptrdiff_t>(call.width);
+  call.shift = call.v + call.keys * call.width, call.shift_row = static_cast<std::ptrdiff_t>(call.keys);
+  call.shift_varies = true, call.scale = 0.5f;
+  const oaq::FloatLoops& loops = oaq::float_loops(isa);
+  std::vector<float> y(static_cast<std::size_t>(call.rows * call.width)),
+      scratch(static_cast<std::size_t>(loops.scratch(call)));
+  call.y = y.data(), call.scratch = scratch.data();
+  loops.attend(call);
+  write(of[3], y.data(), y.size());
+}
+
 const oaq::InstructionSet* set_named(const std::string& name) {
   for (const oaq::InstructionSet& set : oaq::instruction_sets())
     if (set.name == name && oaq::runs(set.isa)) return &set;
@@ -117,6 +158,12 @@ bool run(const Fields& of) {  // false: no such call
     extremes(set->isa, of);
   else if (of[0] == "leave" && of.size() == 8)
     leave(set->isa, of);
+  else if (of[0] == "gelu" && of.size() == 6)
+    gelu(set->isa, of);
+  else if (of[0] == "normalize" && of.size() == 6)
+    normalize(set->isa, of);
+  else if (of[0] == "attend" && of.size() == 8)
+    attend(set->isa, of);
   else
     return false;
   std::cout << (is_complete ? "ok" : "nan") << std::endl;

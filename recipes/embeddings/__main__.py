@@ -97,7 +97,7 @@ def session_of(path: Path) -> Run:
 
 
 def variants(folder: Path, texts: list[list[int]], chosen: list[str]) -> Iterator[tuple[str, Run, Callable[[], int]]]:
-    """Name, encoder, and how many pairs saturated in its runs; those of the files ``chosen``, or all if that is empty."""
+    """Name, encoder, and how many pairs saturated in its runs, of the files ``chosen``; of all if that is empty."""
     nothing = lambda: 0  # noqa: E731
     encoder = load_encoder(model_folder())
     feeds = [batch(texts[first : first + BATCH]) for first in range(0, CALIBRATED, BATCH)]

@@ -5,6 +5,7 @@ No program of C takes reals, so these loops are called one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -45,13 +46,15 @@ class Calls:
         self.lines.append("\t".join(map(str, (kind, self.isa, given, taken, *fields))) + "\n")
         self.expected.append((taken, y, says))
 
-    def check(self, cpu: str) -> None:
-        """Run all of them on an emulated CPU; every bit is the expected one."""
+    def check(self, cpu: str, tolerance: float = 0.0) -> None:
+        """Run all of them on an emulated CPU; every bit is the expected one, or all float32 within ``tolerance``."""
         said = run_program(build(REALS), [], cpu, "".join(self.lines)).split()
         assert len(said) == len(self.expected)
         for (path, y, says), word, line in zip(self.expected, said, self.lines, strict=True):
             assert word == says, line
-            if says == "ok":
+            if tolerance:
+                assert np.allclose(np.fromfile(path, np.float32), y.reshape(-1), rtol=tolerance, atol=tolerance), line
+            elif says == "ok":
                 assert path.read_bytes() == y.tobytes(), line
 
 
@@ -109,3 +112,32 @@ def test_sums_of_dynamic_layers_leave_as_the_law_says(calls: Calls, cpu: str) ->
         numbers = np.concatenate([part.reshape(-1).view(np.int32) for part in parts])
         calls.add("leave", numbers, np.ascontiguousarray(y), rows, tile, columns, which)
     calls.check(cpu)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_float_parts_are_near_exact_arithmetic(calls: Calls, cpu: str) -> None:
+    rng, erfc = np.random.default_rng(5), np.frompyfunc(math.erfc, 1, 1)
+
+    def draw(*shape: int) -> NDArray[np.float32]:
+        return rng.normal(size=shape).astype(np.float32)
+
+    def add(kind: str, parts: Sequence[NDArray[np.float32]], y: NDArray[np.generic], *sizes: int) -> None:
+        calls.add(kind, np.concatenate([part.reshape(-1) for part in parts]), y, *sizes)
+
+    for width in (1, 3, 4, 5, 31, 64):
+        x, other, gain, bias = draw(3, width), draw(3, width), draw(width), draw(width)
+        wide = x.astype(np.float64)
+        add("gelu", (x, gain), wide * 0.5 * erfc(-wide / math.sqrt(2)).astype(np.float64) * gain, 3, width)
+        off = wide + other - (wide + other).mean(axis=1, keepdims=True)
+        add(
+            "normalize",
+            (x, other, gain, bias),
+            off / np.sqrt((off**2).mean(axis=1, keepdims=True) + 1e-5) * gain + bias,
+            3,
+            width,
+        )
+    for rows, keys, depth, width in ((1, 1, 1, 1), (2, 3, 5, 8), (17, 33, 32, 32), (9, 70, 7, 13)):
+        q, k, v, shift = draw(rows, depth), draw(keys, depth), draw(keys, width), draw(rows, keys)
+        powers = np.exp(q.astype(np.float64) @ k.T.astype(np.float64) * 0.5 + shift)
+        add("attend", (q, k, v, shift), powers / powers.sum(axis=1, keepdims=True) @ v, rows, keys, depth, width)
+    calls.check(cpu, 2e-5)
