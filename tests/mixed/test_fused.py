@@ -205,6 +205,40 @@ def test_normalization_is_found_with_what_is_added_and_with_a_scaled_copy(reads:
     assert is_near(content) and is_near(content, "scalar")
 
 
+@pytest.mark.parametrize("square", ["Pow", "Mul"])
+@pytest.mark.parametrize("reads", ["one", "two"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("outside", ["", "x", "inside"])
+def test_normalization_written_out_is_found_unless_its_inside_is_read(
+    square: str, reads: str, bias: bool, outside: str
+) -> None:
+    net = Net()
+    x = net.layer("dense")
+    x = net.add("Add", [x, "x"], "sum") if reads == "two" else x
+    off = net.add("Sub", [x, net.add("ReduceMean", [x], "mean", axes=[-1])], "off")
+    squares = net.add(square, [off, net.constant(np.float32(2)) if square == "Pow" else off], "squares")
+    variance = net.add("ReduceMean", [squares], "variance", axes=[-1])
+    root = net.add("Sqrt", [net.add("Add", [variance, net.constant(np.float32(1e-5))], "more")], "root")
+    y = net.add("Div", [off, root], "quotient")
+    y = net.add("Mul", [y, net.constant(RNG.normal(size=WIDTH).astype(np.float32))], "product")
+    if bias:
+        y = net.add("Add", [y, net.constant(RNG.normal(size=WIDTH).astype(np.float32))], "y")
+    content = net.content(y, *{"": [], "x": [x], "inside": ["off"]}[outside])
+    assert fused_of(content) == ([] if outside == "inside" else ["Normalize"])
+    assert is_near(content)
+
+
+@pytest.mark.parametrize("axes", [[1], [-2], [1, 2]])
+def test_normalization_along_other_axes_is_left_to_the_runtime(axes: list[int]) -> None:
+    net = Net()
+    x = net.layer("dense")
+    off = net.add("Sub", [x, net.add("ReduceMean", [x], "mean", axes=axes)], "off")
+    variance = net.add("ReduceMean", [net.add("Mul", [off, off], "squares")], "variance", axes=axes)
+    root = net.add("Sqrt", [net.add("Add", [variance, net.constant(np.float32(1e-5))], "more")], "root")
+    y = net.add("Mul", [net.add("Div", [off, root], "quotient"), net.constant(np.ones(WIDTH, np.float32))], "y")
+    assert fused_of(net.content(y)) == [] and is_near(net.content(y), sizes=[(2, 9)])
+
+
 def test_a_report_says_that_fused_nodes_are_not_proved_and_who_ran_them() -> None:
     net = Net()
     session = oaq.InferenceSession(net.content(attention(net, shape="of the input")), isa="scalar")

@@ -13,7 +13,7 @@ from typing import Final, TypeGuard
 import numpy as np
 
 from oaq.capture.from_dynamic_onnx.reader import Tensors, operand_beside, result_of
-from oaq.capture.from_onnx.attributes import integer, real, text
+from oaq.capture.from_onnx.attributes import integer, integers, real, text
 from oaq.capture.from_onnx.graph import Array, OnnxNode
 from oaq.mixed.fused.sizes import Sizes
 from oaq.mixed.fused.steps import Floats, Fused, Gelu, Normalize
@@ -50,6 +50,11 @@ class Part:
         node = self.tensors.only_reader(name)
         return node if node is not None and not node.domain and node.op in ops and result_of(node) else None
 
+    def reads_alone(self, name: str, nodes: Sequence[OnnxNode]) -> bool:
+        """Whether nothing but ``nodes`` reads a tensor."""
+        readers = self.tensors.readers.get(name, [])
+        return name not in self.tensors.outputs and all(any(node is reader for node in nodes) for reader in readers)
+
     def number(self, name: str) -> float | None:
         """The one value of a tensor of at most one axis, if it is a number."""
         value = self.sizes.entry(name)
@@ -74,31 +79,92 @@ def results_of(nodes: Sequence[OnnxNode]) -> tuple[str, ...]:
 
 
 def normalize(node: OnnxNode, part: Part) -> Fused | None:
-    """A LayerNormalization of the last axis, with the Add before it."""
-    if node.domain or node.op != "LayerNormalization" or integer(node, "axis", -1) != -1 or len(node.outputs) != 1:
+    """Normalization of the last axis, as one operator or written out around a Sqrt, with the Add before it."""
+    if node.domain:
         return None
-    gain, bias_name = part.tensors.constant(node.input_name(1)), node.input_name(2)
-    bias = part.tensors.constant(bias_name) if bias_name else None
-    if not _is_vector(gain) or (bias_name and (not _is_vector(bias) or bias.shape != gain.shape)):
+    if node.op == "Sqrt":
+        return _written_out(node, part)
+    if node.op != "LayerNormalization" or integer(node, "axis", -1) != -1 or len(node.outputs) != 1:
         return None
-    x = node.input_name(0)
-    nodes, reads, total = [node], [x], ""
+    bias = node.input_name(2)
+    numbers = _numbers(node.input_name(1), bias, real(node, "epsilon", 1e-5), part)
+    return None if numbers is None else _normalization([node], node.input_name(0), numbers, part)
+
+
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """Constants of a normalization."""
+
+    gain: Floats
+    bias: Floats | None
+    epsilon: float
+
+
+def _numbers(gain_name: str, bias_name: str, epsilon: float, part: Part) -> _Numbers | None:
+    gain, bias = part.tensors.constant(gain_name), part.tensors.constant(bias_name) if bias_name else None
+    if not _is_vector(gain):
+        return None
+    if not bias_name:
+        return _Numbers(gain, None, epsilon)
+    return _Numbers(gain, bias, epsilon) if _is_vector(bias) and bias.shape == gain.shape else None
+
+
+def _written_out(root: OnnxNode, part: Part) -> Fused | None:
+    """``(x - mean) / sqrt(mean (x - mean)^2 + epsilon) * gain + bias`` of plain operators; ``root`` is the Sqrt."""
+    addition = part.producer(root.input_name(0), "Add")
+    variance = next((name for name in addition.inputs if part.number(name) is None), "") if addition else ""
+    epsilon = part.number(operand_beside(addition, variance)) if addition and variance else None
+    mean_square = part.producer(variance, "ReduceMean")
+    square = part.producer(mean_square.input_name(0), "Pow", "Mul") if mean_square else None
+    off = square.input_name(0) if square else ""
+    difference, quotient = part.tensors.producers.get(off), part.reader(result_of(root), "Div")
+    if epsilon is None or mean_square is None or square is None or difference is None or quotient is None:
+        return None
+    is_square = square.input_name(1) == off if square.op == "Mul" else part.number(square.input_name(1)) == 2.0
+    is_off = difference.op == "Sub" and not difference.domain and quotient.input_name(0) == off
+    if not is_square or not is_off or not part.reads_alone(off, (square, quotient)):
+        return None
+    x, mean = difference.input_name(0), part.producer(difference.input_name(1), "ReduceMean")
+    product = part.reader(result_of(quotient), "Mul")
+    if mean is None or product is None or mean.input_name(0) != x or not _are_of_last_axis((mean, mean_square), part):
+        return None
+    nodes = [mean, difference, square, mean_square, addition, root, quotient, product]
+    shift, bias = part.reader(result_of(product), "Add"), ""
+    if shift is not None and _is_vector(part.tensors.constant(operand_beside(shift, result_of(product)))):
+        nodes, bias = [*nodes, shift], operand_beside(shift, result_of(product))
+    numbers = _numbers(operand_beside(product, result_of(quotient)), bias, epsilon, part)
+    return None if numbers is None else _normalization([node for node in nodes if node is not None], x, numbers, part)
+
+
+def _are_of_last_axis(nodes: Sequence[OnnxNode], part: Part) -> bool:
+    """Whether all of them reduce the last axis alone and keep it."""
+    for node in nodes:
+        given = part.tensors.constant(node.input_name(1)) if node.input_name(1) else None
+        axes = integers(node, "axes") if given is None else tuple(given.reshape(-1).tolist())
+        if axes != (-1,) or integer(node, "keepdims", 1) != 1:
+            return False
+    return True
+
+
+def _normalization(nodes: list[OnnxNode], x: str, numbers: _Numbers, part: Part) -> Fused:
+    """A normalization of ``x`` by ``nodes``, with the Add before it and the Mul by a number for each column behind."""
+    reads, total = [x], ""
     addition = part.tensors.producers.get(x)
     if addition is not None and not addition.domain and addition.op == "Add" and len(addition.inputs) == 2:
         operands = list(addition.inputs)
         if not any(part.tensors.constant(operand) is not None for operand in operands):
-            nodes, reads = [addition, node], operands
-            total = "" if part.tensors.only_reader(x) is not None else x
-    result = result_of(node)
-    scaling = _scaling(result, gain.size, part)
-    scale, scaled, inside = None, "", results_of(nodes)
+            reads, total = operands, "" if part.reads_alone(x, nodes) else x
+            nodes = [addition, *nodes]
+    result = result_of(nodes[-1])
+    scaling = _scaling(result, numbers.gain.size, part)
+    scale, scaled = None, ""
     if scaling is not None:
         product, scale = scaling
-        nodes, scaled, inside = [*nodes, product], result_of(product), (*inside, result_of(product))
+        nodes, scaled = [*nodes, product], result_of(product)
         result = "" if part.tensors.only_reader(result) is product else result
     writes = tuple(name for name in (result, total, scaled) if name)
-    epsilon = real(node, "epsilon", 1e-5)
-    return Normalize(names_of(nodes), tuple(reads), writes, inside, gain, bias, epsilon, total, result, scaled, scale)
+    ends = (numbers.gain, numbers.bias, numbers.epsilon, total, result, scaled, scale)
+    return Normalize(names_of(nodes), tuple(reads), writes, results_of(nodes), *ends)
 
 
 def _scaling(name: str, width: int, part: Part) -> tuple[OnnxNode, Floats] | None:
