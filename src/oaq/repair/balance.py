@@ -1,7 +1,7 @@
 """Float ONNX made ready for dynamic int8: channels of a tensor brought to like ranges before it is quantized as one.
 
 Dynamic files quantize a whole tensor at one scale. In text encoders a few channels of a normalization's result are
-twenty times as wide as the rest, and take the steps that the others need. With a number s[k] >= 1 for each channel,
+many times as wide as the rest, and take the steps that the others need. With a number s[k] >= 1 for each channel,
 
     x w = (x / s) (s w)
 
