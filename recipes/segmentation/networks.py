@@ -161,6 +161,7 @@ def _unet(name: str, rise: Rise) -> SegmentationNetwork:
         tests=head_tests,
         floating=Stage(40, 8, 0.05, 1e-4, warmup=20),
         integers=Stage(4, 8, 1e-4, 1e-4),
+        budget=1.0,
         note="One averaged brain: training and test slices are blocks of it; tissues of ch2 are not drawn.",
     )
 
