@@ -19,7 +19,7 @@ stub: $(VENV)/.dev native ## regenerate the types of the native module
 sanitize: $(VENV)/.dev ## tests of native code under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(STEP) "configure sanitized code" $(VENV)/bin/cmake -S . -B $(SANITIZED)/build -G Ninja -DOAQ_SANITIZE=ON -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
 	$(STEP) "build sanitized code" $(VENV)/bin/cmake --build $(SANITIZED)/build
-	$(STEP) --last "tests, sanitized" env OAQ_NATIVE_MODULE=$(abspath $(SANITIZED)/build) OAQ_NATIVE_WANTED=address LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(PY) -m pytest -q -p no:cacheprovider -p no:xdist tests/native
+	$(STEP) --last "tests, sanitized" env OAQ_NATIVE_MODULE=$(abspath $(SANITIZED)/build) OAQ_NATIVE_WANTED=address LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup tests/native
 
 # The same tests on a module that clang has built: equal to the reference in every integer, hence to GCC's. Nothing
 # else needs clang; without one this target fails and says that nothing was run.
@@ -27,5 +27,5 @@ clang-check: $(VENV)/.dev ## native tests on a module built by clang 16 or newer
 	@.ci/clang >/dev/null
 	$(STEP) "configure for clang" env CXX="$$(.ci/clang)" $(VENV)/bin/cmake -S . -B $(CLANG) -G Ninja -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
 	$(STEP) "build by clang" $(VENV)/bin/cmake --build $(CLANG)
-	$(STEP) --last "tests, clang" env OAQ_NATIVE_MODULE=$(abspath $(CLANG)) OAQ_NATIVE_WANTED=Clang $(PY) -m pytest -q -p no:cacheprovider -p no:xdist tests/native
+	$(STEP) --last "tests, clang" env OAQ_NATIVE_MODULE=$(abspath $(CLANG)) OAQ_NATIVE_WANTED=Clang $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup tests/native
 	@$(PY) -m benchmarks.compilers $(CLANG)
