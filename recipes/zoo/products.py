@@ -8,7 +8,7 @@ from math import prod
 
 from oaq import operators as ops
 from oaq.capture.from_onnx.graph import OnnxNode
-from oaq.mixed.program import DynamicBody, FloatBody, IntegerBody, MixedProgram
+from oaq.mixed.program import DynamicBody, FloatBody, FusedBody, IntegerBody, MixedProgram
 from oaq.report.build import macs
 
 MATRICES = frozenset({"Gemm", "MatMul", "FusedMatMul"})
@@ -55,6 +55,11 @@ def shares(program: MixedProgram) -> Shares:
             )
         elif isinstance(region.body, DynamicBody):
             operators["dynamic layer"] += sum(len(part.layers) for part in region.body.parts)
+        elif isinstance(
+            region.body, FusedBody
+        ):  # of files that leave their sizes open: how many products, no one knows
+            operators.update(kind for _, kind in region.nodes if kind not in FREE)
+            moves += sum(kind in FREE for _, kind in region.nodes)
         else:
             floats += sum(_products(node, region.body) for node in region.body.nodes)
             operators.update(node.op for node in region.body.nodes if node.op not in FREE)

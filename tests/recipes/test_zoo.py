@@ -54,3 +54,15 @@ def test_products_of_float_regions_are_counted_from_their_shapes() -> None:
     assert parts.floats == 2 * 7 * 5 + 6 * 16 * 27 + 3 * 16 * 2 * 4
     assert (parts.integers, parts.part) == (0, 0.0)
     assert "Softmax" in parts.operators
+
+
+def test_operators_that_float_loops_compute_are_named_by_those_of_the_file() -> None:
+    pytest.importorskip("onnxruntime")
+    import oaq
+    from tests import dynamic_files as files
+
+    net = files.onnx.load_from_string(files.matmul_integer(np.ones((6, 5), np.int8), np.float32(0.1)))
+    net.graph.node.append(files.helper.make_node("Gelu", ["y0"], ["y"], "gelu", domain=files.MICROSOFT))
+    net.graph.output[0].name = "y"
+    session = oaq.InferenceSession(net.SerializeToString())
+    assert shares(session.program).operators == "dynamic layer, com.microsoft.Gelu"
