@@ -101,7 +101,7 @@ def _trained(flags: argparse.Namespace) -> tuple[str, Ledger]:
     training, bits = _training(flags), tuple(flags.bits)
     facts = (
         ("steps of training", str(flags.steps)),
-        ("rates of training", ", ".join(f"{training.rate_of(width):g} at {width} bits" for width in BITS)),
+        ("rates of training", ", ".join(f"{training.rate_of(width):g} at {width} bits" for width in bits)),
     )
     return _scored(flags, "daq_trained", facts, lambda net: trained_rows(net, flags.scale, bits, training, flags.only))
 
