@@ -22,7 +22,7 @@ from recipes.superres.train import BATCH, CROP, Crops, train
 STEPS: Final = 1500
 SQUARES: Final = 3
 """Batches of squares on which levels are chosen."""
-RATES: Final[Mapping[int, float]] = {4: 3e-5, 3: 3e-5, 2: 1e-3}
+RATES: Final[Mapping[int, float]] = {4: 3e-5, 3: 3e-4, 2: 1e-3}
 """Rate of Adam at the start by bits of features and weights: the best of ``recipes.daq.rates``."""
 
 
